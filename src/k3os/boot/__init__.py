@@ -1,0 +1,1 @@
+"""The early boot: PID 1 of the initrd, until systemd takes over."""

@@ -1,0 +1,1 @@
+"""The commands of `k3os`. Nothing imports this package but the entry points."""

@@ -1,0 +1,61 @@
+"""The `k3os` command: a table of subcommands, each imported only when it is called.
+
+It must not import anything else at start: `k3os config --dump` has a time budget.
+"""
+
+import os
+import sys
+
+from k3os.errors import UserError
+
+# name -> (module, where it runs, one line of help). The module has main(argv) -> exit code.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "build": ("k3os.cli.build", "workstation", "build the ISO, kernel, initrd, rootfs, sums"),
+    "run": ("k3os.cli.run", "workstation", "boot the built ISO in a virtual machine"),
+    "config": ("k3os.cli.config", "anywhere", "show, check or apply the configuration"),
+    "status": ("k3os.cli.status", "node", "what was applied, what failed, versions, addresses"),
+    "k3s": ("k3os.cli.k3s", "node", "fetch the pinned k3s where the image has none"),
+    "init": ("k3os.cli.init", "initrd", "PID 1 of the initrd; nobody calls it by hand"),
+}
+
+
+def usage() -> str:
+    """The text of `k3os --help`."""
+    lines = ["usage: k3os [--debug] COMMAND [...]", "", "commands:"]
+    for name, (_, runs_where, text) in COMMANDS.items():
+        lines.append(f"  {name:<10} {text} ({runs_where})")
+    lines += ["", "`k3os COMMAND --help` explains one command. `k3os --version` prints the version."]
+    return "\n".join(lines)
+
+
+def main(argv: list[str]) -> int:
+    """Run one subcommand; returns the exit code (0 fine, 1 a user's error, 2 wrong usage)."""
+    debug = bool(os.environ.get("K3OS_DEBUG"))
+    if argv and argv[0] == "--debug":
+        debug, argv = True, argv[1:]
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from k3os import __version__
+
+        print(f"k3os {__version__}")
+        return 0
+    if argv[0] not in COMMANDS:
+        print(f"k3os: unknown command {argv[0]!r}\n\n{usage()}", file=sys.stderr)
+        return 2
+    try:
+        module = __import__(COMMANDS[argv[0]][0], fromlist=["main"])
+        code: int = module.main(argv[1:])
+        return code
+    except UserError as error:
+        if debug:
+            raise
+        print(f"k3os: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # `k3os … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except KeyboardInterrupt:
+        print("\nk3os: interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,1 @@
+"""The image builder: packages in, ISO, kernel, initrd, rootfs and sums out."""

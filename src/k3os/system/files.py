@@ -1,0 +1,48 @@
+"""The one place that writes files so that a reader sees the old or the new content, never half.
+
+`atomic_write` follows rename(2): a temporary file in the same directory, fsync, rename.
+"""
+
+import os
+
+
+def atomic_write(
+    path: str, data: bytes, *, mode: int = 0o644, uid: int = -1, gid: int = -1, sync: bool = False
+) -> None:
+    """Replace path with data (bytes), mode, owner; the parent directory must exist.
+
+    sync: also fsync the file and its directory (for what must survive a power cut).
+    Raises OSError and leaves the old file as it was.
+    """
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f".{name}.{os.getpid()}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        os.unlink(temporary)  # ours from a crashed earlier try: the pid is in the name
+    except FileNotFoundError:
+        pass
+    descriptor = os.open(temporary, flags, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            if uid >= 0 or gid >= 0:
+                os.fchown(file.fileno(), uid, gid)
+            os.fchmod(file.fileno(), mode)  # after chown, which drops setuid bits
+            if sync:
+                os.fsync(file.fileno())
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    if sync:
+        sync_directory(directory or ".")
+
+
+def sync_directory(path: str) -> None:
+    """fsync a directory, so that a rename in it survives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
