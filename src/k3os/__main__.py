@@ -4,4 +4,11 @@ import sys
 
 from k3os.cli.main import main
 
-sys.exit(main(sys.argv[1:]))
+
+def entry() -> None:
+    """What the installed `k3os` command of a workstation calls."""
+    sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    entry()

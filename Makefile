@@ -1,0 +1,81 @@
+# Every target is one line of help here and a command that can be called without make, too.
+SHELL := /bin/sh
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+# Settings of the build; README.md, "Building", explains them. Empty: the default.
+ARCH ?=
+KERNEL ?=
+K3S ?=
+K3S_AIRGAP ?=
+CONFIG ?=
+MIRROR ?=
+ARTIFACTS ?=
+CACHE ?=
+# Options for the command behind a target: make run ARGS="--uefi --memory 4096"
+ARGS ?=
+export ARCH KERNEL K3S K3S_AIRGAP CONFIG MIRROR ARTIFACTS CACHE
+
+VENV := .venv/bin
+PYTHON_CODE := src tests $(wildcard bench)
+SHELL_CODE = $(shell git ls-files -co --exclude-standard | xargs -r grep -lE '^\#!/bin/(ba)?sh' 2>/dev/null)
+
+.PHONY: all
+all: setup ## build everything into dist/artifacts (the default)
+	@$(VENV)/k3os build $(ARGS)
+
+.PHONY: run
+run: setup ## boot k3OS in a virtual machine, building it first if needed
+	@$(VENV)/k3os run $(ARGS)
+
+.PHONY: test
+test: lint unit vm ## the whole test suite: lint, unit, VM boots
+
+.PHONY: unit
+unit: setup ## unit tests; ARGS="-k name" chooses
+	@$(VENV)/pytest tests/unit -q $(ARGS)
+
+.PHONY: vm
+vm: setup ## tests that boot virtual machines (minutes); ARGS="-k name" chooses
+	@$(VENV)/pytest tests/vm $(ARGS)
+
+.PHONY: lint
+lint: setup ## ruff, mypy --strict, import layers, shellcheck
+	$(VENV)/ruff check $(PYTHON_CODE)
+	$(VENV)/ruff format --check $(PYTHON_CODE)
+	$(VENV)/mypy
+	$(VENV)/lint-imports --no-cache
+	shellcheck $(SHELL_CODE)
+
+.PHONY: fmt
+fmt: setup ## format the code and mend what ruff can mend
+	$(VENV)/ruff check --fix-only $(PYTHON_CODE)
+	$(VENV)/ruff format $(PYTHON_CODE)
+
+.PHONY: bench
+bench: setup ## compare with Debian + cloud-init: boot time, memory, sizes
+	@$(VENV)/python -m bench $(ARGS)
+
+.PHONY: docs
+docs: setup ## write the generated tables into README.md
+	@$(VENV)/python scripts/docs README.md
+
+.PHONY: lock
+lock: setup ## resolve requirements.lock anew (Python tools, with hashes)
+	scripts/lock
+
+.PHONY: setup
+setup: ## install missing host packages (apt) and the Python tools (.venv)
+	@scripts/setup
+
+.PHONY: clean
+clean: ## remove artifacts, caches and the virtual environment
+	rm -rf dist .cache .venv .setup.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "variables: ARCH KERNEL K3S K3S_AIRGAP CONFIG MIRROR ARTIFACTS CACHE ARGS (README.md)"
