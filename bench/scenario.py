@@ -1,0 +1,73 @@
+"""The one set of settings both systems are given, in each one's own words.
+
+k3OS: a config.yaml (README.md). The peer: a NoCloud seed (user-data and meta-data of
+https://docs.cloudinit.io/en/latest/reference/datasources/nocloud.html).
+"""
+
+from __future__ import annotations
+
+import base64
+
+HOSTNAME = "bench-node"
+USER = "rancher"
+SYSCTL = ("vm.max_map_count", "262144")
+FILE = ("/etc/bench.conf", "written by the configuration")
+# a well-formed public key whose private half nobody has
+SSH_KEY = (
+    "ssh-ed25519 "
+    + base64.b64encode(
+        b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(range(1, 33)),
+    ).decode()
+    + " bench"
+)
+
+# Printed by both stand-ins for k3s, bench/k3s, when they are executed.
+K3S_MARKER = r"bench: k3s exec at ([0-9.]+)"
+# The same for both: as the menu of the ISO has it.
+KERNEL_ARGUMENTS = "console=tty0 console=ttyS0,115200 quiet"
+
+CONFIG_YAML = f"""\
+hostname: {HOSTNAME}
+ssh_authorized_keys:
+- {SSH_KEY}
+write_files:
+- path: {FILE[0]}
+  permissions: "0644"
+  content: |
+    {FILE[1]}
+k3os:
+  sysctls:
+    {SYSCTL[0]}: "{SYSCTL[1]}"
+"""
+
+USER_DATA = f"""\
+#cloud-config
+hostname: {HOSTNAME}
+users:
+- name: {USER}
+  shell: /bin/bash
+  sudo: ALL=(ALL) NOPASSWD:ALL
+  ssh_authorized_keys:
+  - {SSH_KEY}
+write_files:
+- path: {FILE[0]}
+  permissions: "0644"
+  content: |
+    {FILE[1]}
+bootcmd:
+- [sysctl, -w, {SYSCTL[0]}={SYSCTL[1]}]
+"""
+
+META_DATA = f"""\
+instance-id: bench-1
+local-hostname: {HOSTNAME}
+"""
+
+# Shell command -> what it prints when the settings arrived. Run as USER after k3s was started.
+EXPECTED = {
+    "hostname": HOSTNAME,
+    f"cat {FILE[0]}": FILE[1],
+    f"cat /proc/sys/{SYSCTL[0].replace('.', '/')}": SYSCTL[1],
+    "cut -d' ' -f1,2 ~/.ssh/authorized_keys": SSH_KEY.rsplit(" ", 1)[0],
+    "sudo -n id -u": "0",
+}
