@@ -1,0 +1,155 @@
+"""`k3os k3s`: fetch k3s on a node whose image has none; record a new pinned version.
+
+`fetch` is what k3os-k3s-fetch.service calls. It must not start k3s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from k3os.errors import UserError
+
+MANIFEST = "/k3os/system/current/manifest.json"
+DIRECTORY = "/var/lib/rancher/k3os/k3s"
+
+HELP = f"""\
+usage: k3os k3s fetch [VERSION]
+       k3os k3s pin [VERSION]
+       k3os k3s version
+
+  fetch    download k3s (VERSION, else the one of this image's manifest, else the pinned one),
+           verify it and place it at {DIRECTORY}/k3s; does nothing when it is there
+  pin      for maintainers, in a checkout: record VERSION (else the pinned one) and the hashes
+           of its release for all architectures in src/k3os/k3s/pinned.json
+  version  print the pinned version
+
+K3S_RELEASES=URL names a mirror of the k3s releases; http_proxy, https_proxy and no_proxy count.
+"""
+
+
+def main(argv: list[str]) -> int:
+    actions = {"fetch": fetch_on_node, "pin": pin, "version": print_version}
+    if argv and argv[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if not argv or argv[0] not in actions or len(argv) > 2:
+        print(HELP, end="", file=sys.stderr)
+        return 2
+    actions[argv[0]](_checked_version(argv[1]) if len(argv) > 1 else "")
+    return 0
+
+
+def _checked_version(text: str) -> str:
+    from k3os.k3s.source import VERSION
+
+    if not VERSION.fullmatch(text):
+        raise UserError(f"{text!r} is no k3s version", "write it like v1.33.1+k3s1")
+    return text
+
+
+def print_version(version: str) -> None:
+    from k3os.k3s.source import pinned
+
+    print(version or pinned().version)
+
+
+def fetch_on_node(
+    version: str, *, directory: str = DIRECTORY, manifest: str = MANIFEST, timeout: float = 60.0
+) -> None:
+    """Put a verified k3s at <directory>/k3s. Raises UserError."""
+    from k3os.k3s.fetch import fetch_release
+    from k3os.k3s.source import machine_arch
+
+    version = version or wanted_version(manifest)
+    arch = machine_arch(os.uname().machine)
+    os.makedirs(directory, mode=0o755, exist_ok=True)
+    say(f"fetching k3s {version} for {arch}, this image has none")
+    component = fetch_release(
+        version, arch, Path(directory), progress=console_progress(), timeout=timeout
+    )
+    point_to(component.path, os.path.join(directory, "k3s"))
+    remove_older(directory, component.path)
+    say(f"k3s {version} is there, verified (sha256 {component.sha256})")
+
+
+def wanted_version(manifest: str) -> str:
+    """The version this generation was built for, else the one this k3OS is pinned to."""
+    from k3os.k3s.source import VERSION, pinned
+
+    try:
+        with open(manifest, "rb") as file:
+            version = json.load(file).get("k3s")
+    except (OSError, ValueError) as error:
+        if not isinstance(error, FileNotFoundError):
+            say(f"{manifest} cannot be read ({error}); taking the pinned version")
+        version = None
+    if isinstance(version, str) and VERSION.fullmatch(version):
+        return version
+    return pinned().version
+
+
+def point_to(target: Path, link: str) -> None:
+    """Make link name target, in one step: a reader sees the old or the new k3s."""
+    from k3os.system.files import sync_directory
+
+    temporary = f"{link}.{os.getpid()}.new"
+    os.symlink(target.name, temporary)
+    os.rename(temporary, link)
+    sync_directory(os.path.dirname(link))
+
+
+def remove_older(directory: str, kept: Path) -> None:
+    """Other versions and left-over pieces; the disk of a small board is small."""
+    for entry in os.scandir(directory):
+        if entry.name.startswith("k3s-v") and not entry.name.startswith(kept.name):
+            os.unlink(entry.path)
+
+
+class _ConsoleProgress:
+    """One line at a time, every few seconds: a console is no terminal that redraws lines."""
+
+    def __init__(self, every: float) -> None:
+        self.every = every
+        self.next = time.monotonic() + every
+
+    def __call__(self, done: int, total: int | None) -> None:
+        if time.monotonic() < self.next:
+            return
+        self.next = time.monotonic() + self.every
+        of = f" of {total >> 20} MiB ({100 * done // max(total, 1)} %)" if total else " MiB"
+        say(f"fetching k3s: {done >> 20}{of}")
+
+
+def console_progress(every: float = 5.0) -> _ConsoleProgress:
+    return _ConsoleProgress(every)
+
+
+def say(text: str) -> None:
+    print(f"k3OS: {text}", flush=True)
+
+
+def pin(version: str) -> None:
+    """Write version and the published hashes of all architectures into pinned.json."""
+    from k3os.k3s.fetch import published_sums
+    from k3os.k3s.source import PINNED, RELEASE_FILES, pinned
+    from k3os.system.files import atomic_write
+
+    version = version or pinned().version
+    hashes = {}
+    for arch, (name, _) in RELEASE_FILES.items():
+        published = published_sums(version, arch)
+        if name not in published:
+            raise UserError(f"the release {version} has no {name}")
+        hashes[arch] = published[name]
+    record = json.dumps({"version": version, "sha256": hashes}, indent=2)
+    try:
+        atomic_write(str(PINNED), f"{record}\n".encode())
+    except OSError as error:
+        raise UserError(
+            f"{PINNED} cannot be written: {error.strerror}", "pin in a checkout, not on a node"
+        ) from error
+    print(f"pinned k3s {version} for {', '.join(hashes)}; commit {PINNED.name}")

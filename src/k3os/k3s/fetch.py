@@ -1,0 +1,283 @@
+"""Fetch k3s and airgap image archives, verified, into a directory that also is the cache.
+
+Nothing that failed a checksum stays under its final name. It must not decide where k3s goes
+in an image or on a node. Beside each file from a release lies <file>.sha256, what it was
+verified to be, so that a later call needs no network.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from k3os.errors import UserError
+from k3os.k3s.executable import ask_version, check_executable, file_sha256
+from k3os.k3s.source import (
+    Auto,
+    Download,
+    LocalFile,
+    Nothing,
+    Release,
+    Source,
+    pinned,
+    release_files,
+    release_url,
+    split_checksum,
+)
+from k3os.system.files import atomic_write
+from k3os.system.http import Progress, download, get, shown
+from k3os.system.http_failure import ChecksumError, HttpError
+
+LARGEST_K3S = 1 << 30
+LARGEST_ARCHIVE = 8 << 30
+# what k3s imports from its images directory at start (k3s documentation, "Air-Gap Install")
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.bz2", ".tbz", ".tar.lz4")
+
+
+@dataclass(frozen=True)
+class Component:
+    """A verified k3s executable."""
+
+    version: str
+    path: Path
+    sha256: str
+
+
+def warn_on_stderr(text: str) -> None:
+    print(f"k3os: warning: {text}", file=sys.stderr)
+
+
+def fetch(
+    source: Source,
+    arch: str,
+    destination: Path,
+    *,
+    warn: Callable[[str], None] = warn_on_stderr,
+    progress: Progress | None = None,
+    timeout: float = 30.0,
+) -> Component | None:
+    """Return the k3s that source names; None for Nothing, and for Auto out of reach.
+
+    destination: a directory that exists; a LocalFile is used where it lies.
+    Raises UserError; ChecksumError whatever the source is.
+    """
+    release_files(arch)
+    match source:
+        case Nothing():
+            return None
+        case LocalFile(path):
+            check_executable(path, arch, "K3S")
+            digest = file_sha256(path)
+            return Component(ask_version(path, digest), path, digest)
+        case Download():
+            return _fetch_url(source, arch, destination, progress, timeout)
+        case Release(version):
+            return fetch_release(version, arch, destination, progress=progress, timeout=timeout)
+        case Auto():
+            version = pinned().version
+            try:
+                # two tries: a build without network shall not wait long to find out
+                return fetch_release(
+                    version, arch, destination, progress=progress, timeout=timeout, tries=2
+                )
+            except HttpError as error:
+                warn(
+                    f"k3s {version} cannot be fetched ({error}). THE IMAGE WILL HAVE NO k3s: "
+                    "the node downloads it at its first boot. To put one in: K3S=<path or URL>."
+                )
+                return None
+
+
+def fetch_release(
+    version: str,
+    arch: str,
+    destination: Path,
+    *,
+    progress: Progress | None = None,
+    timeout: float = 30.0,
+    tries: int = 4,
+) -> Component:
+    """Fetch one version of the releases. Raises HttpError, ChecksumError, UserError.
+
+    The file must match the release's sum file and, if it is the pinned version and its hash
+    has been recorded, that hash, too.
+    """
+    name, _ = release_files(arch)
+    path = destination / f"k3s-{version}-{arch}"
+    recorded = _recorded(version, arch)
+    known = _verified_before(path)
+    if known and recorded in ("", known):
+        return Component(version, path, known)
+    published = published_sums(version, arch, timeout=timeout, tries=tries).get(name, "")
+    if not published:
+        raise UserError(f"the sum file has no entry for {name}", where=_sums_url(version, arch))
+    if recorded and published != recorded:
+        raise ChecksumError(
+            f"k3s {version} for {arch}: the release says sha256 {published}, "
+            f"our lock (pinned.json) says {recorded}",
+            "the release was changed; do not use it before somebody knows why",
+            _sums_url(version, arch),
+        )
+    download(
+        release_url(version, name),
+        str(path),
+        sha256=published,
+        limit=LARGEST_K3S,
+        mode=0o755,
+        timeout=timeout,
+        tries=tries,
+        progress=progress,
+    )
+    _record(path, published)
+    check_executable(path, arch, release_url(version, name))
+    return Component(version, path, published)
+
+
+def published_sums(
+    version: str, arch: str, *, timeout: float = 30.0, tries: int = 4
+) -> dict[str, str]:
+    """file name -> SHA-256, from the release's sum file for arch. Raises HttpError."""
+    url = _sums_url(version, arch)
+    return parse_sums(get(url, timeout=timeout, tries=tries), url)
+
+
+def parse_sums(data: bytes, where: str) -> dict[str, str]:
+    """Understand sha256sum(1) output; raises UserError for anything else (an error page)."""
+    sums = {}
+    for line in data.decode(errors="replace").splitlines():
+        if not line.strip():
+            continue
+        match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](\S+)", line.rstrip())
+        if match is None:
+            raise UserError(
+                f"is no sha256sum file: {line[:60]!r}", "does a proxy answer instead?", where
+            )
+        sums[match[2].rpartition("/")[2]] = match[1].lower()
+    return sums
+
+
+def _sums_url(version: str, arch: str) -> str:
+    return release_url(version, release_files(arch)[1])
+
+
+def _recorded(version: str, arch: str) -> str:
+    lock = pinned()
+    return lock.sha256.get(arch, "").lower() if lock.version == version else ""
+
+
+def _verified_before(path: Path) -> str:
+    """The hash path was verified to have, if it still has it; else ""."""
+    try:
+        known = path.with_name(f"{path.name}.sha256").read_text().strip()
+        return known if file_sha256(path) == known else ""
+    except FileNotFoundError:
+        return ""
+
+
+def _record(path: Path, digest: str) -> None:
+    atomic_write(str(path.with_name(f"{path.name}.sha256")), f"{digest}\n".encode())
+
+
+def _fetch_url(
+    source: Download, arch: str, destination: Path, progress: Progress | None, timeout: float
+) -> Component:
+    """An address without a checksum is asked each time: what it serves may have changed."""
+    from hashlib import sha256
+
+    path = destination / f"k3s-url-{sha256(source.url.encode()).hexdigest()[:12]}-{arch}"
+    digest = _verified_before(path) if source.sha256 else ""
+    if not digest or digest != source.sha256:
+        digest = download(
+            source.url,
+            str(path),
+            sha256=source.sha256 or None,
+            limit=LARGEST_K3S,
+            mode=0o755,
+            timeout=timeout,
+            progress=progress,
+        )
+        _record(path, digest)
+    check_executable(path, arch, shown(source.url))
+    version = ask_version(path, digest, name=unquote(source.url))
+    return Component(version, path, digest)
+
+
+def fetch_airgap(
+    items: Iterable[str],
+    destination: Path,
+    *,
+    warn: Callable[[str], None] = warn_on_stderr,
+    progress: Progress | None = None,
+    timeout: float = 30.0,
+) -> list[Path]:
+    """Return the image archives that K3S_AIRGAP names (paths and URLs). Raises UserError.
+
+    Beside an address of the k3s release layout there is a sum file, which the archive must
+    match; `#sha256=` behind any address does the same.
+    """
+    paths: dict[str, Path] = {}
+    for item in items:
+        remote = item.startswith(("http://", "https://"))
+        url, digest = split_checksum(item, "K3S_AIRGAP") if remote else (item, "")
+        name = unquote(urlsplit(url).path if remote else url).rstrip("/").rpartition("/")[2]
+        if not name.endswith(ARCHIVES):
+            raise UserError(
+                f"{shown(url)} is no image archive", f"k3s reads {' '.join(ARCHIVES)}", "K3S_AIRGAP"
+            )
+        if name in paths:
+            raise UserError(f"two archives are called {name}", "rename one", "K3S_AIRGAP")
+        if remote:
+            paths[name] = _fetch_archive(url, digest, destination / name, warn, progress, timeout)
+        else:
+            paths[name] = _local_archive(Path(item))
+    return list(paths.values())
+
+
+def _local_archive(path: Path) -> Path:
+    if not path.is_file():
+        what = "is not a regular file" if path.exists() else "does not exist"
+        raise UserError(f"{path} {what}", "give the path of an image archive", "K3S_AIRGAP")
+    return path.absolute()
+
+
+def _fetch_archive(
+    url: str,
+    digest: str,
+    path: Path,
+    warn: Callable[[str], None],
+    progress: Progress | None,
+    timeout: float,
+) -> Path:
+    if not digest:
+        digest = _published_archive_sum(url, path.name, timeout)
+    if not digest:
+        warn(f"{shown(url)} comes without a checksum; add #sha256=… to have it verified")
+    elif _verified_before(path) == digest:
+        return path
+    found = download(
+        url,
+        str(path),
+        sha256=digest or None,
+        limit=LARGEST_ARCHIVE,
+        timeout=timeout,
+        progress=progress,
+    )
+    _record(path, found)
+    return path
+
+
+def _published_archive_sum(url: str, name: str, timeout: float) -> str:
+    match = re.fullmatch(r"k3s-airgap-images-(amd64|arm64|arm)\..+", name)
+    if match is None:
+        return ""
+    sums_url = f"{url.rpartition('/')[0]}/{release_files(match[1])[1]}"
+    try:
+        return parse_sums(get(sums_url, timeout=timeout), sums_url).get(name, "")
+    except HttpError as error:
+        if error.status == 404:
+            return ""
+        raise

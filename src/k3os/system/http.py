@@ -1,0 +1,362 @@
+"""The one HTTP client: `get` for small bodies, `download` for files.
+
+Built on urllib, so http_proxy, https_proxy and no_proxy of the environment are honoured
+(urllib.request(3)). It must not decide what to do about a failure: every one is an `HttpError`
+that names the address and a remedy, or a `ChecksumError`, which is never a matter of the
+network. Ranges and validators follow RFC 9110, sections 13 and 14.
+
+urllib costs 40 ms of import time and is imported only when something is fetched.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+from k3os.errors import UserError
+from k3os.system.http_failure import ChecksumError, HttpError, explain, stalled
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
+Progress = Callable[[int, "int | None"], None]
+Result = TypeVar("Result")
+
+TIMEOUT = 30.0
+TRIES = 4
+SLOWEST = 512  # bytes a second; below it for TIMEOUT seconds is a stall, too
+LONGEST_PAUSE = 30.0
+BLOCK = 1 << 18
+
+
+def get(
+    url: str,
+    *,
+    limit: int = 1 << 20,
+    headers: dict[str, str] | None = None,
+    timeout: float = TIMEOUT,
+    tries: int = TRIES,
+    pause: float = 1.0,
+) -> bytes:
+    """Return the body at url, at most limit bytes of it or an error. Raises HttpError."""
+
+    def attempt() -> bytes:
+        body: list[bytes] = []
+        with _open(url, headers or {}, timeout) as response:
+            total = _length(response)
+            _check_limit(url, total or 0, limit)
+            _copy(url, response, body.append, timeout, _limited(url, limit, 0))
+        data = b"".join(body)
+        _check_complete(url, len(data), total)
+        return data
+
+    return _retry(attempt, tries, pause)
+
+
+def download(
+    url: str,
+    path: str,
+    *,
+    sha256: str | None = None,
+    limit: int | None = None,
+    mode: int = 0o644,
+    timeout: float = TIMEOUT,
+    tries: int = TRIES,
+    pause: float = 1.0,
+    progress: Progress | None = None,
+) -> str:
+    """Fetch url into path, which appears only when complete; returns its SHA-256 (hex).
+
+    What arrived is kept in <path>.part: the next try asks for the rest only. With sha256 even
+    the partial file of an earlier process is used, since the sum would tell a wrong one.
+    timeout: seconds without a byte (or with a trickle) that count as a stall.
+    tries:   attempts in a row without progress; pause: seconds before the second one.
+    Raises HttpError (the partial file stays), ChecksumError (it is removed), UserError.
+    """
+    partial = f"{path}.part"
+    with _open_partial(url, partial) as file:
+        inherited = file.seek(0, os.SEEK_END) if sha256 else file.truncate(0)
+        transfer = _Transfer(url, file, limit, timeout, progress, trusted=sha256 is not None)
+        try:
+            _retry(transfer.attempt, tries, pause, transfer.position)
+        except HttpError:
+            if transfer.position() == 0:
+                os.unlink(partial)
+            raise
+        found = _file_sha256(file)
+        if sha256 and found != sha256.lower() and inherited:
+            # perhaps only the piece from last time was wrong
+            file.truncate(0)
+            _retry(transfer.attempt, tries, pause, transfer.position)
+            found = _file_sha256(file)
+        if sha256 and found != sha256.lower():
+            os.unlink(partial)
+            raise ChecksumError(
+                f"wrong checksum: expected sha256 {sha256.lower()}, got {found}",
+                "the file was changed on its way or at its source; do not use it",
+                shown(url),
+            )
+        os.fchmod(file.fileno(), mode)
+        os.fsync(file.fileno())
+        os.rename(partial, path)
+    return found
+
+
+def shown(url: str) -> str:
+    """The address without a password in it, fit for messages and logs."""
+    return _split_credentials(url)[0]
+
+
+class _Transfer:
+    """One download over several attempts; file holds what has arrived so far."""
+
+    def __init__(
+        self,
+        url: str,
+        file: IO[bytes],
+        limit: int | None,
+        timeout: float,
+        progress: Progress | None,
+        *,
+        trusted: bool,
+    ) -> None:
+        self.url = url
+        self.file = file
+        self.limit = limit
+        self.timeout = timeout
+        self.progress = progress
+        self.trusted = trusted
+        self.validator = ""
+
+    def position(self) -> int:
+        return self.file.seek(0, os.SEEK_END)
+
+    def attempt(self) -> None:
+        offset = self.position()
+        if offset and not (self.trusted or self.validator):
+            offset = self._restart()
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        if offset and self.validator:
+            headers["If-Range"] = self.validator
+        try:
+            response = _open(self.url, headers, self.timeout)
+        except HttpError as error:
+            if error.status == 416 and offset:
+                # nothing after what we have: a finished or a foreign file; the rest decides
+                if self.trusted and not self.validator:
+                    self.trusted = False
+                    return
+                self._restart()
+                error.transient = True
+            raise
+        with response:
+            if response.status != 206 and offset:
+                offset = self._restart()  # the server sends all of it
+            elif offset and not _starts_at(response, offset):
+                self._restart()
+                raise HttpError(
+                    "the server sent another part than the one asked for",
+                    "try again",
+                    shown(self.url),
+                    transient=True,
+                )
+            etag = response.headers.get("ETag", "")
+            self.validator = "" if etag.startswith("W/") else etag
+            length = _length(response)
+            total = None if length is None else offset + length
+            _check_limit(self.url, total or 0, self.limit)
+            self._receive(response, offset, total)
+        _check_complete(self.url, self.position(), total)
+
+    def _restart(self) -> int:
+        self.file.seek(0)
+        return self.file.truncate(0)
+
+    def _receive(self, response: HTTPResponse, offset: int, total: int | None) -> None:
+        limited = _limited(self.url, self.limit, offset)
+
+        def arrived(count: int) -> None:
+            limited(count)
+            if self.progress is not None:
+                self.progress(offset + count, total)
+
+        _copy(self.url, response, self._write, self.timeout, arrived)
+        self.file.flush()
+
+    def _write(self, block: bytes) -> None:
+        try:
+            self.file.write(block)
+            self.file.flush()
+        except OSError as error:
+            raise UserError(
+                f"{self.file.name} cannot be written: {error.strerror}",
+                "make room and try again; what has arrived is kept",
+                shown(self.url),
+            ) from error
+
+
+def _open_partial(url: str, partial: str) -> IO[bytes]:
+    """The partial file, ours alone: two processes must not write into one."""
+    import fcntl
+
+    try:
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise UserError(
+            f"{partial} cannot be written: {error.strerror}", where=shown(url)
+        ) from error
+    file = os.fdopen(descriptor, "r+b")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.stat(partial).st_ino != os.fstat(file.fileno()).st_ino:
+            raise BlockingIOError
+    except (BlockingIOError, FileNotFoundError):
+        file.close()
+        raise UserError(
+            "another process is downloading this file", "wait for it, then try again", shown(url)
+        ) from None
+    return file
+
+
+def _file_sha256(file: IO[bytes]) -> str:
+    import hashlib
+
+    file.flush()
+    file.seek(0)
+    # hashlib.file_digest wants a raw or buffered reader with readinto, which this is
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def _retry(
+    attempt: Callable[[], Result],
+    tries: int,
+    pause: float,
+    position: Callable[[], int] = lambda: 0,
+) -> Result:
+    """Call attempt until it works; a try that brought a good piece does not count."""
+    import time
+
+    failures = 0
+    while True:
+        before = position()
+        try:
+            return attempt()
+        except HttpError as error:
+            failures = 1 if position() - before >= 1 << 20 else failures + 1
+            if not error.transient or failures >= tries:
+                raise
+            wait = max(error.wait, pause * 2 ** (failures - 1))
+            time.sleep(min(wait, LONGEST_PAUSE))
+
+
+def _open(url: str, headers: dict[str, str], timeout: float) -> HTTPResponse:
+    import http.client
+    import urllib.request
+
+    address, credentials = _split_credentials(url)
+    if not address.lower().startswith(("http://", "https://")):
+        raise HttpError("is no http or https address", where=address)
+    try:
+        request = urllib.request.Request(address)
+        request.add_header("User-Agent", "k3os")
+        request.add_header("Accept-Encoding", "identity")
+        for name, value in headers.items():
+            request.add_header(name, value)
+        if credentials:  # not sent on to where a redirect leads
+            request.add_unredirected_header("Authorization", credentials)
+        response: HTTPResponse = _opener().open(request, timeout=timeout)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise explain(address, error, timeout) from error
+    return response
+
+
+def _opener() -> Any:
+    import urllib.request
+
+    class Redirects(urllib.request.HTTPRedirectHandler):
+        def redirect_request(
+            self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+        ) -> Any:
+            if req.full_url.startswith("https:") and not newurl.startswith("https:"):
+                raise HttpError(
+                    f"redirects from https to {newurl}",
+                    "name an address that stays encrypted",
+                    req.full_url,
+                    status=code,
+                )
+            return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+    return urllib.request.build_opener(Redirects())
+
+
+def _split_credentials(url: str) -> tuple[str, str]:
+    """(address without user and password, the Authorization header's value or "")."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    if not separator or "@" not in authority:
+        return url, ""
+    import base64
+    from urllib.parse import unquote_to_bytes
+
+    user, _, host = authority.rpartition("@")
+    token = base64.b64encode(unquote_to_bytes(user)).decode()
+    return f"{scheme}://{host}{slash}{path}", f"Basic {token}"
+
+
+def _length(response: HTTPResponse) -> int | None:
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _starts_at(response: HTTPResponse, offset: int) -> bool:
+    return response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
+
+
+def _limited(url: str, limit: int | None, offset: int) -> Callable[[int], None]:
+    return lambda count: _check_limit(url, offset + count, limit)
+
+
+def _check_limit(url: str, size: int, limit: int | None) -> None:
+    if limit is not None and size > limit:
+        raise HttpError(f"is larger than {limit} bytes", "is the address right?", shown(url))
+
+
+def _check_complete(url: str, size: int, total: int | None) -> None:
+    if total is not None and size < total:
+        raise HttpError(
+            f"the connection ended after {size} of {total} bytes",
+            "try again",
+            shown(url),
+            transient=True,
+        )
+
+
+def _copy(
+    url: str,
+    response: HTTPResponse,
+    write: Callable[[bytes], object],
+    timeout: float,
+    arrived: Callable[[int], None],
+) -> None:
+    """Read response to its end; a trickle below SLOWEST counts as a stall."""
+    import http.client
+    from time import monotonic
+
+    count = window = 0
+    since = monotonic()
+    while True:
+        try:
+            block = response.read1(BLOCK)
+        except (OSError, http.client.HTTPException) as error:
+            raise explain(shown(url), error, timeout) from error
+        if not block:
+            return
+        count += len(block)
+        window += len(block)
+        arrived(count)
+        write(block)
+        if monotonic() - since > timeout:
+            if window < SLOWEST * timeout:
+                raise stalled(shown(url), timeout)
+            since, window = monotonic(), 0
