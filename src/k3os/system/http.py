@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from io import FileIO
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from k3os.errors import UserError
 from k3os.system.http_failure import ChecksumError, HttpError, explain, stalled
@@ -77,7 +78,9 @@ def download(
     partial = f"{path}.part"
     with _open_partial(url, partial) as file:
         inherited = file.seek(0, os.SEEK_END) if sha256 else file.truncate(0)
-        transfer = _Transfer(url, file, limit, timeout, progress, trusted=sha256 is not None)
+        transfer = _Transfer(
+            url, partial, file, limit, timeout, progress, trusted=sha256 is not None
+        )
         try:
             _retry(transfer.attempt, tries, pause, transfer.position)
         except HttpError:
@@ -114,7 +117,8 @@ class _Transfer:
     def __init__(
         self,
         url: str,
-        file: IO[bytes],
+        path: str,
+        file: FileIO,
         limit: int | None,
         timeout: float,
         progress: Progress | None,
@@ -122,6 +126,7 @@ class _Transfer:
         trusted: bool,
     ) -> None:
         self.url = url
+        self.path = path
         self.file = file
         self.limit = limit
         self.timeout = timeout
@@ -182,21 +187,21 @@ class _Transfer:
                 self.progress(offset + count, total)
 
         _copy(self.url, response, self._write, self.timeout, arrived)
-        self.file.flush()
 
     def _write(self, block: bytes) -> None:
         try:
-            self.file.write(block)
-            self.file.flush()
+            rest = memoryview(block)
+            while rest:
+                rest = rest[self.file.write(rest) :]
         except OSError as error:
             raise UserError(
-                f"{self.file.name} cannot be written: {error.strerror}",
+                f"{self.path} cannot be written: {error.strerror}",
                 "make room and try again; what has arrived is kept",
                 shown(self.url),
             ) from error
 
 
-def _open_partial(url: str, partial: str) -> IO[bytes]:
+def _open_partial(url: str, partial: str) -> FileIO:
     """The partial file, ours alone: two processes must not write into one."""
     import fcntl
 
@@ -206,7 +211,8 @@ def _open_partial(url: str, partial: str) -> IO[bytes]:
         raise UserError(
             f"{partial} cannot be written: {error.strerror}", where=shown(url)
         ) from error
-    file = os.fdopen(descriptor, "r+b")
+    # no buffer: what is written counts as arrived, and a full disk shows at once
+    file = os.fdopen(descriptor, "r+b", buffering=0)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.stat(partial).st_ino != os.fstat(file.fileno()).st_ino:
@@ -219,13 +225,11 @@ def _open_partial(url: str, partial: str) -> IO[bytes]:
     return file
 
 
-def _file_sha256(file: IO[bytes]) -> str:
+def _file_sha256(file: FileIO) -> str:
     import hashlib
 
-    file.flush()
     file.seek(0)
-    # hashlib.file_digest wants a raw or buffered reader with readinto, which this is
-    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _retry(

@@ -1,0 +1,126 @@
+"""A local HTTP server whose pages are told how to behave: right, slow, cut off, moved.
+
+It plays the k3s releases, a proxy, or any site; it never leaves the loopback interface.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+Page = Callable[["Handler"], None]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        site: Site = self.server.site  # type: ignore[attr-defined]
+        site.requests.append((self.path, dict(self.headers)))
+        page = site.pages.get(self.path) or site.pages.get("*")
+        self.close_connection = True
+        if page is None:
+            self.answer(404, b"not here")
+        else:
+            page(self)
+
+    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", headers.pop("length", str(len(body))))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet: pytest shows the requests list where it matters."""
+
+
+class Site:
+    """pages: path -> what to do; requests: (path, headers) in order; stop: ends slow pages."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.pages: dict[str, Page] = {}
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.stop = threading.Event()
+
+    def page(self, path: str, *pages: Page) -> str:
+        """The first request gets the first page, …, the last page answers all after it."""
+        queue = list(pages)
+        self.pages[path] = lambda handler: (queue.pop(0) if len(queue) > 1 else queue[0])(handler)
+        return self.url + path
+
+    def ranges(self) -> list[str | None]:
+        return [headers.get("Range") for _, headers in self.requests]
+
+
+@contextmanager
+def local_site() -> Iterator[Site]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    site = Site(f"http://127.0.0.1:{server.server_port}")
+    server.site = site  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield site
+    finally:
+        site.stop.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def content(body: bytes, *, etag: str = "", ranges: bool = True) -> Page:
+    """A file, with ranges as RFC 9110 has them."""
+
+    def page(handler: Handler) -> None:
+        tags = {"ETag": etag} if etag else {}
+        wanted = handler.headers.get("Range", "")
+        changed = handler.headers.get("If-Range", etag) != etag
+        if not ranges or not wanted or changed:
+            handler.answer(200, body, **tags)
+            return
+        start = int(wanted.removeprefix("bytes=").rstrip("-"))
+        if start >= len(body):
+            handler.answer(416, Content_Range=f"bytes */{len(body)}")
+        else:
+            span = f"bytes {start}-{len(body) - 1}/{len(body)}"
+            handler.answer(206, body[start:], Content_Range=span, **tags)
+
+    return page
+
+
+def cut_off(body: bytes, after: int, *, etag: str = "") -> Page:
+    """Promises the whole body, sends a piece, closes."""
+    tags = {"ETag": etag} if etag else {}
+    return lambda handler: handler.answer(200, body[:after], length=str(len(body)), **tags)
+
+
+def stalling(body: bytes, after: int, *, trickle: float = 0.0) -> Page:
+    """Sends a piece, then nothing (or a byte every `trickle` seconds)."""
+
+    def page(handler: Handler) -> None:
+        site: Site = handler.server.site  # type: ignore[attr-defined]
+        handler.answer(200, body[:after], length=str(len(body)))
+        while not site.stop.wait(trickle or 60):
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+
+    return page
+
+
+def status(code: int, **headers: str) -> Page:
+    return lambda handler: handler.answer(code, b"", **headers)
+
+
+def moved(to: str) -> Page:
+    return status(302, Location=to)
+
+
+def sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
