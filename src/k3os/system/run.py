@@ -6,6 +6,7 @@ strings; whoever wants a shell says ["/bin/sh", "-c", text].
 """
 
 import os
+from collections.abc import Mapping
 
 TAIL_LINES = 15
 
@@ -39,8 +40,8 @@ class CommandError(Exception):
 def run(
     argv: list[str],
     *,
-    stdin: bytes | None = None,
-    env: dict[str, str] | None = None,
+    stdin: bytes | int | None = None,
+    env: Mapping[str, str | None] | None = None,
     cwd: str | None = None,
     timeout: float | None = None,
     log: int | None = None,
@@ -48,8 +49,8 @@ def run(
 ) -> bytes:
     """Run a program to its end and return what it printed on standard output and error.
 
-    stdin:   bytes to feed; without it the program reads from /dev/null.
-    env:     variables added to (not instead of) our own.
+    stdin:   bytes to feed, or a file descriptor; without it the program reads /dev/null.
+    env:     variables added to (not instead of) our own; None removes one.
     timeout: seconds; then the program's whole process group is killed.
     log:     a file descriptor that receives the output instead; b"" is returned.
     check:   False returns the output whatever the exit code.
@@ -60,11 +61,14 @@ def run(
     import signal
     import subprocess  # 8 ms: only where a process is started
 
-    full_env = None if env is None else {**os.environ, **env}
+    feed = stdin if isinstance(stdin, bytes) else None
+    source = subprocess.PIPE if feed is not None else stdin
+    changed = {**os.environ, **(env or {})}
+    full_env = {name: value for name, value in changed.items() if value is not None}
     try:
         process = subprocess.Popen(
             argv,
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if source is None else source,
             stdout=subprocess.PIPE if log is None else log,
             stderr=subprocess.STDOUT,
             env=full_env,
@@ -74,7 +78,7 @@ def run(
     except FileNotFoundError:
         raise CommandError(argv, 127) from None
     try:
-        output, _ = process.communicate(stdin, timeout=timeout)
+        output, _ = process.communicate(feed, timeout=timeout)
     except subprocess.TimeoutExpired:
         _kill_group(process.pid, signal.SIGKILL)
         output, _ = process.communicate()

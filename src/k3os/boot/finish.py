@@ -1,0 +1,105 @@
+"""The last touches inside the new root, before and after the boot phase.
+
+What depends on the mode or the machine and on no configuration key: identity, kernel
+defaults, consoles, banner, the k3s link. Everything here runs on each boot.
+"""
+
+import os
+
+from k3os.system.console import console_devices
+from k3os.system.files import atomic_write
+
+STATE = "/var/lib/rancher/k3os"
+UNITS = "/run/systemd/system"
+BANNER = "/usr/lib/k3os/banner"
+K3S_LINK = "/run/k3os/k3s"
+K3S_CURRENT = "/k3os/system/current/k3s/k3s"
+K3S_FETCHED = "/var/lib/rancher/k3os/k3s/k3s"
+AIRGAP = "/k3os/system/airgap"
+K3S_IMAGES = "/var/lib/rancher/k3s/agent/images"
+
+
+def before_phase(mode: str) -> None:
+    """What the boot phase builds on: the machine's identity."""
+    os.makedirs(STATE, exist_ok=True)
+    machine = machine_id()
+    atomic_write("/etc/machine-id", machine.encode() + b"\n", mode=0o444)
+    name = f"InitiatorName=iqn.2016-04.io.k3os:{machine[:12]}\n"
+    atomic_write("/etc/iscsi/initiatorname.iscsi", name.encode(), mode=0o600)
+    target = K3S_CURRENT if os.path.exists(K3S_CURRENT) else K3S_FETCHED
+    os.symlink(target, K3S_LINK)
+    link_airgap_images()
+
+
+def after_phase(mode: str) -> None:
+    """What depends on the boot phase's result: who may log in where, the banner."""
+    login = autologin_user(mode)
+    for device in console_devices():
+        add_console(device.rpartition("/")[2], login)
+    write_banner()
+
+
+def machine_id() -> str:
+    """The persistent machine-id(5): 32 hexadecimal digits, made at the first boot."""
+    path = f"{STATE}/machine-id"
+    try:
+        with open(path) as file:
+            known = file.read().strip()
+        if len(known) == 32 and all(character in "0123456789abcdef" for character in known):
+            return known
+    except FileNotFoundError:
+        known = ""
+    fresh = os.urandom(16).hex()
+    atomic_write(path, fresh.encode() + b"\n", mode=0o444, sync=True)
+    return fresh
+
+
+def link_airgap_images() -> None:
+    """k3s imports what lies in its images directory; ours are on the read-only medium."""
+    if not os.path.isdir(AIRGAP):
+        return
+    os.makedirs(K3S_IMAGES, exist_ok=True)
+    for name in os.listdir(AIRGAP):
+        link = f"{K3S_IMAGES}/{name}"
+        if not os.path.lexists(link):
+            os.symlink(f"{AIRGAP}/{name}", link)
+
+
+def autologin_user(mode: str) -> str:
+    """rancher on a live system without a password; "" where a login must prove itself."""
+    if mode not in ("live", "shell"):
+        return ""
+    with open("/etc/shadow") as file:
+        for line in file:
+            name, password = line.split(":")[:2]
+            if name == "rancher":
+                return name if password in ("*", "!", "!*", "") else ""
+    return ""
+
+
+def add_console(name: str, login: str) -> None:
+    """A login on one console. Ours, not systemd's getty units: those wait for udev's word."""
+    wants = f"{UNITS}/multi-user.target.wants"
+    os.makedirs(wants, exist_ok=True)
+    unit = f"k3os-console@{name}.service"
+    os.symlink("/usr/lib/systemd/system/k3os-console@.service", f"{wants}/{unit}")
+    directory = f"{UNITS}/{unit}.d"
+    os.makedirs(directory, exist_ok=True)
+    # "tty" and a number: a virtual terminal; everything else is a line with a terminal behind it
+    terminal = "linux" if name[3:].isdigit() else "vt220"
+    option = f"--autologin {login}" if login else ""
+    text = f'[Service]\nEnvironment="TERM={terminal}" "K3OS_LOGIN={option}"\n'
+    with open(f"{directory}/k3os.conf", "w") as file:
+        file.write(text)
+
+
+def write_banner() -> None:
+    """/etc/issue without addresses yet: k3os-issue.service adds them as they come."""
+    from k3os import __version__
+
+    kernel = os.uname().release
+    text = f"\nk3OS {__version__}  kernel {kernel}  \\n  \\l\n"
+    with open("/run/k3os/banner", "w") as file:
+        file.write(text)
+    with open("/etc/issue", "w") as file:
+        file.write(text + "  no network address yet\n\n")

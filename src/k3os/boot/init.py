@@ -1,0 +1,135 @@
+"""PID 1 of the initrd: from the kernel's hand-over to systemd, in one process.
+
+The steps are those of ARCHITECTURE.md ("Boot"). Whatever fails before systemd ends in a
+rescue shell that says what failed; this module never returns and never raises.
+"""
+
+import os
+import sys
+from typing import NoReturn
+
+from k3os.boot import finish, media, rescue, root, timeline
+from k3os.errors import UserError
+from k3os.system import kernelmodules
+from k3os.system.console import say
+
+SYSTEMD = "/usr/lib/systemd/systemd"
+OWN_CONFIG = "/k3os/system/config.yaml"  # of the initrd: `k3os run --config`, PXE
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def main() -> NoReturn:
+    """Boot. Ends in execve(2) of systemd."""
+    os.environ["PATH"] = PATH
+    os.umask(0o022)
+    try:
+        _boot()
+    except BaseException as error:
+        _fail(error)
+
+
+def _boot() -> None:
+    from k3os import __version__
+
+    timeline.started_at_boot()
+    with timeline.step("kernel file systems"):
+        root.mount_kernel_file_systems()
+    say(f"version {__version__}, {os.uname().release}: early boot")
+    with timeline.step("imports"):
+        from k3os.config.cmdline import boot_options
+
+        with open("/proc/cmdline") as file:
+            cmdline = file.read().strip()
+        options = boot_options(cmdline)
+        from k3os.phases.apply import apply_phase
+    debug = options.get("k3os.debug", "") not in ("", "false", "0")
+    if "rescue" in options:
+        kernelmodules.load(media.ALWAYS + sorted(kernelmodules.device_aliases()))
+        rescue.open_shells("rescue is on the kernel's command line", after="boots on")
+    with timeline.step("boot medium"):
+        medium = media.find(say, timeout=_wait_seconds(options))
+    mode = choose_mode(options, medium.kind)
+    say(f"booting {mode} from {medium.file_system}")
+    own_config = OWN_CONFIG if os.path.exists(OWN_CONFIG) else ""
+    system = os.path.dirname(own_config) if own_config else f"{medium.path}/k3os/system"
+    with timeline.step("phase initrd"):
+        apply_phase("initrd", mode=mode, system_dir=system, cmdline=cmdline, say=say)
+    with timeline.step("root"):
+        root.build_live(medium, own_config)
+    with timeline.step("enter root"):
+        root.enter()
+    with timeline.step("prepare"):
+        finish.before_phase(mode)
+    with timeline.step("phase boot"):
+        apply_phase("boot", mode=mode, cmdline=cmdline, say=say)
+    with timeline.step("finish"):
+        finish.after_phase(mode)
+    if debug:
+        say(timeline.dump().decode())
+    if mode == "shell":
+        rescue.open_shells(
+            "k3os.mode=shell: the root is ready, systemd is not running",
+            after="starts systemd",
+            program="/usr/bin/bash",
+        )
+    _start_systemd()
+
+
+def _wait_seconds(options: dict[str, str]) -> float:
+    text = options.get("k3os.media_timeout", "")
+    if text.isdigit():
+        return float(text)
+    if text:
+        say(f"k3os.media_timeout={text} is not a number of seconds; waiting {media.WAIT_SECONDS}")
+    return media.WAIT_SECONDS
+
+
+MODES = ("live", "shell")
+LATER_MODES = ("disk", "install")
+
+
+def choose_mode(options: dict[str, str], medium: str) -> str:
+    """The boot mode: what the cmdline says, else disk, else the fallback, else live.
+
+    medium: "disk" or "iso". An unknown mode is reported and live is taken: a node that can
+    be reached beats one that is right about a typing error.
+    """
+    asked = options.get("k3os.mode", "") or (
+        "disk" if medium == "disk" else options.get("k3os.fallback_mode", "")
+    )
+    if asked in LATER_MODES:
+        say(f"mode {asked} is not in this version of k3OS; booting live, nothing is installed")
+        return "live"
+    if asked not in (*MODES, ""):
+        say(f"k3os.mode={asked} is unknown (known: {', '.join(MODES)}); booting live")
+    return asked if asked in MODES else "live"
+
+
+def _start_systemd() -> NoReturn:
+    timeline.write()
+    if not os.access(SYSTEMD, os.X_OK):
+        raise UserError(f"{SYSTEMD} is missing in the image", "boot another version or medium")
+    os.execve(SYSTEMD, [SYSTEMD], {"PATH": PATH, "TERM": os.environ.get("TERM", "linux")})
+
+
+def _fail(error: BaseException) -> NoReturn:
+    """Explain, open a shell, and start over when a person leaves it."""
+    try:
+        rescue.open_shells(
+            f"the boot stopped: {rescue.explain(error)}", after="starts the boot again"
+        )
+    finally:
+        # a fresh start of this very program: also the way out of half-done mounts
+        os.sync()
+        from k3os.system import mounts
+
+        for _ in range(4):
+            try:
+                mounts.unmount(root.ROOT, mounts.MNT_DETACH)
+            except OSError:
+                break
+        try:
+            mounts.unmount(media.MOUNTED_AT, mounts.MNT_DETACH)
+        except OSError as problem:
+            say(f"{media.MOUNTED_AT}: {problem.strerror}")
+        os.execv(sys.executable or "/usr/bin/python3", ["/usr/bin/python3", "-IS", "/init"])

@@ -1,0 +1,154 @@
+"""Building the root of the running system and moving into it.
+
+The result is the table in README.md: / tmpfs, /usr read-only, /etc fresh, /var /home /opt
+persistent or (live) fresh too, /k3os the medium's. switch_root(8) describes the moving.
+"""
+
+import os
+import stat
+
+from k3os.boot.media import Medium
+from k3os.system import mounts
+from k3os.system.mounts import MS_NODEV, MS_NOSUID, MS_RDONLY
+
+ROOT = "/sysroot"
+ROOTFS, KERNEL = "/run/k3os/rootfs", "/run/k3os/kernel"
+BASE = "/.base"
+# where a configuration that came with the initrd is laid over the medium's
+CONFIG_LAYER = "/run/k3os/config-layer"
+COPIED = ("etc", "var", "home", "root", "opt")
+KERNEL_FILE_SYSTEMS = ("proc", "sys", "dev", "run")
+
+
+def build_live(medium: Medium, own_config: str = "") -> None:
+    """Build ROOT from a medium with everything writable in memory.
+
+    own_config: path of a config.yaml of the initrd that replaces the medium's, or "".
+    Raises OSError.
+    """
+    os.makedirs(ROOT, exist_ok=True)
+    mounts.mount("tmpfs", ROOT, "tmpfs", 0, "mode=0755,size=75%")
+    os.mkdir(ROOT + BASE)
+    mounts.move(medium.path, ROOT + BASE)
+    current = f"{ROOT}{BASE}/k3os/system/current"
+    mounts.mount_image(f"{current}/k3os/rootfs.squashfs", ROOTFS)
+    populate(ROOTFS, ROOT)
+    mounts.bind(f"{ROOTFS}/usr", f"{ROOT}/usr")
+    if os.path.exists(f"{current}/kernel/modules.squashfs"):
+        add_kernel(f"{current}/kernel/modules.squashfs")
+    os.makedirs(f"{ROOT}/k3os/system", exist_ok=True)
+    os.makedirs(f"{ROOT}/k3os/data", exist_ok=True)
+    _mount_system(f"{ROOT}{BASE}/k3os/system", f"{ROOT}/k3os/system", own_config)
+
+
+def _mount_system(source: str, target: str, own_config: str) -> None:
+    if not own_config:
+        mounts.bind_read_only(source, target)
+        return
+    os.makedirs(CONFIG_LAYER, mode=0o700, exist_ok=True)
+    with open(own_config, "rb") as file:
+        data = file.read()
+    descriptor = os.open(f"{CONFIG_LAYER}/config.yaml", os.O_WRONLY | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    # two lower layers and no upper one: read-only (Documentation/filesystems/overlayfs.rst)
+    mounts.mount(
+        "config", target, "overlay", MS_RDONLY, f"lowerdir={CONFIG_LAYER}:{source}"
+    )
+
+
+def add_kernel(image: str) -> None:
+    """Show the modules and firmware of the running generation below /usr/lib."""
+    mounts.mount_image(image, KERNEL)
+    for name in ("modules", "firmware"):
+        mounts.bind(f"{KERNEL}/{name}", f"{ROOT}/usr/lib/{name}")
+
+
+def populate(source: str, target: str) -> None:
+    """Copy the image's top level: links and empty directories, and COPIED whole."""
+    for entry in sorted(os.listdir(source)):
+        path, new = f"{source}/{entry}", f"{target}/{entry}"
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            os.symlink(os.readlink(path), new)
+        elif entry in COPIED:
+            copy_tree(path, new)
+        elif stat.S_ISDIR(status.st_mode) and not os.path.isdir(new):
+            os.mkdir(new)
+            os.chmod(new, stat.S_IMODE(status.st_mode))
+
+
+def copy_tree(source: str, target: str) -> None:
+    """Copy a directory with owners and modes; hard links and times do not matter here."""
+    status = os.lstat(source)
+    if stat.S_ISLNK(status.st_mode):
+        os.symlink(os.readlink(source), target)
+    elif stat.S_ISDIR(status.st_mode):
+        if not os.path.isdir(target):
+            os.mkdir(target)
+        _own(target, status)
+        for name in os.listdir(source):
+            copy_tree(f"{source}/{name}", f"{target}/{name}")
+    elif stat.S_ISREG(status.st_mode):
+        with open(source, "rb", buffering=0) as old, open(target, "wb", buffering=0) as new:
+            while block := old.read(1 << 20):
+                new.write(block)
+        _own(target, status)
+
+
+def _own(path: str, status: os.stat_result) -> None:
+    if status.st_uid or status.st_gid:
+        os.chown(path, status.st_uid, status.st_gid)
+    os.chmod(path, stat.S_IMODE(status.st_mode))
+
+
+def enter() -> None:
+    """Make ROOT the root of this process (and of all to come); the initrd is emptied.
+
+    The process goes on with the same Python: the new root has the same version of it.
+    """
+    import importlib
+
+    initrd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for name in KERNEL_FILE_SYSTEMS:
+        mounts.move(f"/{name}", f"{ROOT}/{name}")
+    os.chdir(ROOT)
+    mounts.move(".", "/")
+    os.chroot(".")
+    os.chdir("/")
+    device = os.fstat(initrd).st_dev
+    _empty(initrd, device)
+    os.close(initrd)
+    importlib.invalidate_caches()
+
+
+def _empty(directory: int, device: int) -> None:
+    """Remove all below an open directory that is on the same file system: the initrd's memory."""
+    for entry in os.scandir(directory):
+        if entry.is_dir(follow_symlinks=False):
+            if entry.stat(follow_symlinks=False).st_dev != device:
+                continue
+            child = os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory)
+            _empty(child, device)
+            os.close(child)
+            try:
+                os.rmdir(entry.name, dir_fd=directory)
+            except OSError:
+                continue  # the place something is mounted at
+        else:
+            os.unlink(entry.name, dir_fd=directory)
+
+
+def mount_kernel_file_systems() -> None:
+    """/proc, /sys, /dev, /run of the initrd; those that are mounted already stay."""
+    table = (
+        ("proc", "/proc", "proc", MS_NOSUID | MS_NODEV, ""),
+        ("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV, ""),
+        ("devtmpfs", "/dev", "devtmpfs", MS_NOSUID, "mode=0755"),
+        ("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=20%"),
+    )
+    for source, target, kind, flags, data in table:
+        if not os.path.ismount(target):
+            os.makedirs(target, exist_ok=True)
+            mounts.mount(source, target, kind, flags, data)
+    os.makedirs("/run/k3os", exist_ok=True)

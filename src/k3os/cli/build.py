@@ -1,0 +1,96 @@
+"""`k3os build`: build the images. All settings are environment variables, as with `make`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+from types import FrameType
+
+from k3os.errors import UserError
+from k3os.system.run import CommandError
+
+EPILOG = """\
+variables:
+  ARCH=amd64                 architecture
+  KERNEL=generic|cloud       Debian's kernel for any machine, or the small one for VMs
+  K3S=auto|VERSION|URL|PATH|none
+                             k3s: the pinned release, another, a download, a file, none
+  K3S_AIRGAP="PATH|URL ..."  image archives that k3s imports at its start
+  CONFIG=PATH                a config.yaml to put into the ISO (it is checked first)
+  MIRROR=URL                 a Debian mirror
+  SOURCE_DATE_EPOCH=SECONDS  the time of all files in the images (default: the last commit's)
+  ARTIFACTS=dist/artifacts   where the results go
+  CACHE=.cache               where finished stages are kept
+
+KERNEL=cloud K3S=none k3os build
+"""
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="k3os build",
+        description="Build ISO, kernel, initrd, rootfs tarball, sums and SBOM.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--refresh", action="store_true", help="ask the mirror for newer packages"
+    )
+    arguments = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _build(refresh=arguments.refresh)
+    except ModuleNotFoundError as error:
+        raise UserError(f"the build needs the Python package {error.name}", "run `make setup`") from error
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    # as an exception it takes the way of Ctrl-C: children are stopped, half a stage is removed
+    raise KeyboardInterrupt
+
+
+def _build(*, refresh: bool) -> int:
+    from k3os.image.build import build
+    from k3os.image.progress import Progress
+    from k3os.image.settings import from_environment
+
+    settings = from_environment(os.environ, refresh=refresh)
+    check_config(settings.config and str(settings.config))
+    with Progress(settings.artifacts.parent / "logs" / "build.log") as progress:
+        try:
+            artifacts = build(settings, progress)
+        except CommandError as error:
+            print(progress.failure(), file=sys.stderr)
+            raise _explain(error, str(settings.cache)) from error
+        except UserError:
+            print(progress.failure(), file=sys.stderr)
+            raise
+    progress.artifacts(artifacts)
+    return 0
+
+
+def check_config(path: str | None) -> None:
+    """Refuse a config.yaml with errors before anything is built; show its warnings."""
+    if path is None:
+        return
+    from k3os.config.check import check_files
+
+    problems = check_files([path])
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if any(problem.is_error for problem in problems):
+        raise UserError("the config.yaml has errors", "mend the lines above", "CONFIG")
+
+
+def _explain(error: CommandError, cache: str) -> UserError:
+    program = error.argv[0]
+    if error.returncode == 127:
+        return UserError(f"{program} is not installed", "run `make setup`")
+    if shutil.disk_usage(cache).free < 64 << 20:
+        return UserError(
+            f"no space left on the disk of {cache}", "a build needs about 4 GiB", program
+        )
+    return UserError(str(error).splitlines()[0], "the log above says why", program)

@@ -1,0 +1,225 @@
+"""The order of the stages, what each depends on, and the publishing of the artifacts.
+
+`build(settings, progress)` is all there is to call. A stage's key holds everything that can
+change its result, the builder's own source included.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from k3os import __version__
+from k3os.image import initrd, iso, kernel, packages, rootfs
+from k3os.image.cache import Cache, digest, file_digest_plain
+from k3os.image.manifest import add_generation
+from k3os.image.progress import Progress
+from k3os.image.sbom import sbom
+from k3os.image.settings import SUITE, Settings
+from k3os.image.tree import FILE, Entry, Tree
+from k3os.k3s.fetch import Component, fetch, fetch_airgap
+from k3os.k3s.source import LocalFile, parse_source
+from k3os.system.files import atomic_write
+from k3os.system.run import run
+
+AIRGAP_DIRECTORY = "k3os/system/airgap"
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The finished stages' directories, and the k3s component if there is one."""
+
+    base: Path
+    kernel: Path
+    rootfs: Path
+    initrd: Path
+    k3s: Component | None
+    airgap: tuple[Path, ...]
+
+    @property
+    def kernel_version(self) -> str:
+        return (self.kernel / "version").read_text().strip()
+
+
+def build(settings: Settings, progress: Progress) -> list[Path]:
+    """Build everything and return the artifacts' paths. Raises UserError, CommandError."""
+    cache = Cache(settings.cache, progress)
+    with cache.locked():
+        if settings.refresh:
+            for name in ("base", "packages"):
+                shutil.rmtree(settings.cache / name, ignore_errors=True)
+        pieces = _pieces(settings, progress, cache)
+        parts = [pieces.base.name, pieces.kernel.name, pieces.rootfs.name, pieces.initrd.name]
+        k3s = (pieces.k3s.version, pieces.k3s.sha256) if pieces.k3s else None
+        airgap = [file_digest_plain(path) for path in pieces.airgap]
+        inputs = [*parts, k3s, airgap, settings.epoch, *_code("iso", "manifest", "tree", "build")]
+        config = [settings.config] if settings.config else []
+        key = digest(*inputs, *config, settings.source / "overlay" / "iso")
+        image = cache.stage(
+            "iso", key, lambda out: iso.build_iso(settings, progress, iso_tree(settings, pieces), out)
+        )
+        key = digest(*inputs, settings.source / "overlay" / "foreign")
+        tarball = cache.stage(
+            "tarball",
+            key,
+            lambda out: iso.build_tarball(settings, overlay_tree(settings, pieces), out),
+        )
+        return publish(settings, pieces, image, tarball)
+
+
+def _code(*modules: str) -> list[Path]:
+    return [Path(__file__).with_name(f"{name}.py") for name in modules]
+
+
+def _pieces(settings: Settings, progress: Progress, cache: Cache) -> Pieces:
+    target = [SUITE, settings.arch.name, settings.mirror]
+    base = cache.stage(
+        "base",
+        digest(*target, *_code("packages")),
+        lambda out: packages.bootstrap_base(settings, progress, out),
+    )
+    kernel_packages = cache.stage(
+        "packages",
+        digest(*target, settings.kernel, *_code("packages")),
+        lambda out: packages.unpack_kernel(settings, progress, out),
+    )
+    kernel_stage = cache.stage(
+        "kernel",
+        digest(kernel_packages.name, _content(kernel_packages), *_code("kernel", "tree")),
+        lambda out: kernel.build_kernel(settings, progress, kernel_packages / "kernel.tar", out),
+    )
+    content = _content(base)
+    node_code = settings.source / "src" / "k3os"
+    rootfs_stage = cache.stage(
+        "rootfs",
+        digest(
+            *(content, settings.epoch, node_code, settings.source / "overlay" / "rootfs"),
+            *(settings.k3s == "none",),
+        ),
+        lambda out: rootfs.build_rootfs(settings, progress, base / "base.tar", out),
+    )
+    python_stage = cache.stage(
+        "initrd-base",
+        digest(content, kernel_stage.name, *_code("initrd", "tree")),
+        lambda out: initrd.build_base(
+            settings, progress, base / "base.tar", kernel_stage / "boot-modules", out
+        ),
+    )
+    initrd_stage = cache.stage(
+        "initrd",
+        digest(python_stage.name, rootfs_stage.name, settings.source / "overlay" / "initrd"),
+        lambda out: initrd.build_initrd(
+            settings, progress, python_stage / "base", rootfs_stage / "python", out
+        ),
+    )
+    component, airgap = _k3s(settings, progress)
+    return Pieces(base, kernel_stage, rootfs_stage, initrd_stage, component, airgap)
+
+
+def _content(stage: Path) -> str:
+    """Packages change behind the same stage key when it was refreshed: look at the bytes."""
+    record = stage / "content"
+    if not record.exists():
+        (archive,) = stage.glob("*.tar")
+        record.write_text(file_digest_plain(archive))
+    return record.read_text()
+
+
+def _k3s(settings: Settings, progress: Progress) -> tuple[Component | None, tuple[Path, ...]]:
+    """Downloads are kept in <cache>/downloads by version; a local file is used where it lies."""
+    downloads = settings.cache / "downloads"
+    downloads.mkdir(exist_ok=True)
+    source = parse_source(settings.k3s)
+    with progress.stage("k3s"):
+        component = fetch(source, settings.arch.name, downloads, warn=progress.warn)
+        airgap = fetch_airgap(settings.k3s_airgap, downloads) if settings.k3s_airgap else []
+    if isinstance(source, LocalFile) and component is not None:
+        progress.write_log(f"k3s: {component.path} ({component.version})")
+    return component, tuple(airgap)
+
+
+def iso_tree(settings: Settings, pieces: Pieces) -> Tree:
+    """/boot and /k3os of the ISO."""
+    tree = _system(settings, pieces, with_kernel=True)
+    tree.copy_directory(settings.source / "overlay" / "iso")
+    if settings.config is not None:
+        tree.add("k3os/system/config.yaml", Entry(FILE, 0o600, data=settings.config.read_bytes))
+    return tree
+
+
+def overlay_tree(settings: Settings, pieces: Pieces) -> Tree:
+    """/k3os and /sbin/init for an installation into a foreign root (no kernel of ours)."""
+    tree = _system(settings, pieces, with_kernel=False)
+    tree.copy_directory(settings.source / "overlay" / "foreign")
+    return tree
+
+
+def _system(settings: Settings, pieces: Pieces, *, with_kernel: bool) -> Tree:
+    tree = Tree()
+    k3s = (pieces.k3s.version, pieces.k3s.path) if pieces.k3s else None
+    add_generation(
+        tree,
+        number=1,
+        arch=settings.arch.name,
+        kernel=(pieces.kernel_version, _kernel_files(pieces)) if with_kernel else None,
+        k3os=(__version__, pieces.rootfs / "rootfs.squashfs"),
+        k3s=k3s,
+        epoch=settings.epoch,
+    )
+    for path in pieces.airgap:
+        tree.add(f"{AIRGAP_DIRECTORY}/{path.name}", Entry(FILE, 0o644, data=path.read_bytes))
+    return tree
+
+
+def _kernel_files(pieces: Pieces) -> dict[str, Path]:
+    return {
+        "vmlinuz": pieces.kernel / "vmlinuz",
+        "initrd": pieces.initrd / "initrd",
+        "modules.squashfs": pieces.kernel / "modules.squashfs",
+    }
+
+
+def publish(settings: Settings, pieces: Pieces, image: Path, tarball: Path) -> list[Path]:
+    """Copy the results into the artifacts directory, each complete or not there; then the sums."""
+    arch = settings.arch.name
+    settings.artifacts.mkdir(parents=True, exist_ok=True)
+    sources = {
+        f"k3os-{arch}.iso": image / "k3os.iso",
+        f"k3os-vmlinuz-{arch}": pieces.kernel / "vmlinuz",
+        f"k3os-initrd-{arch}": pieces.initrd / "initrd",
+        f"k3os-kernel-{arch}.squashfs": pieces.kernel / "modules.squashfs",
+        f"k3os-rootfs-{arch}.tar.gz": tarball / "rootfs.tar.gz",
+    }
+    published = []
+    for name, source in sources.items():
+        target = settings.artifacts / name
+        temporary = target.with_name(f".{name}.new")
+        # a reflink or a plain copy: a hard link would let a user's edit spoil the cache
+        run(["cp", "--reflink=auto", "--sparse=auto", str(source), str(temporary)])
+        os.chmod(temporary, 0o644)
+        temporary.rename(target)
+        published.append(target)
+    document = sbom(settings, installed_packages(pieces), _k3s_identity(pieces))
+    path = settings.artifacts / f"k3os-{arch}.spdx.json"
+    atomic_write(str(path), json.dumps(document, indent=1).encode() + b"\n")
+    published.append(path)
+    sums = "".join(f"{file_digest_plain(file)}  {file.name}\n" for file in sorted(published))
+    path = settings.artifacts / f"sha256sum-{arch}.txt"
+    atomic_write(str(path), sums.encode())
+    return [*published, path]
+
+
+def installed_packages(pieces: Pieces) -> list[packages.Package]:
+    """Every Debian package with files in the image."""
+    from k3os.image.tree import read_tar
+
+    status = read_tar(pieces.base / "base.tar").read("var/lib/dpkg/status").decode()
+    listing = (pieces.kernel / "packages.txt").read_text()
+    return packages.parse_status(status) + packages.parse_listing(listing, r"linux-image-.*|firmware-.*")
+
+
+def _k3s_identity(pieces: Pieces) -> tuple[str, str] | None:
+    return (pieces.k3s.version, pieces.k3s.sha256) if pieces.k3s else None

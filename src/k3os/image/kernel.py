@@ -1,0 +1,225 @@
+"""The kernel stage: Debian's kernel package in; vmlinuz, modules.squashfs, boot modules out.
+
+Modules are unpacked from their .xz (squashfs compresses them better, and loads faster) but
+not otherwise changed: their signatures stay valid for Secure Boot. What a node without
+screen, sound and camera never loads is left out (DROPPED).
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from k3os.errors import UserError
+from k3os.image.progress import Progress
+from k3os.image.settings import Settings
+from k3os.image.tree import FILE, SYMLINK, Entry, Tree, read_tar
+from k3os.system.run import run
+
+# Directories below kernel/ that no node needs, with the reason.
+DROPPED = {
+    "sound": "a node makes no sound",
+    "drivers/media": "cameras, television",
+    "drivers/comedi": "data acquisition cards",
+    "drivers/iio": "sensors",
+    "drivers/staging": "not ready by the kernel's own word",
+    "drivers/isdn": "telephones",
+    "drivers/gpu/drm/nouveau": "graphics; text consoles work without",
+    "drivers/gpu/drm/amd": "graphics",
+    "drivers/gpu/drm/radeon": "graphics",
+    "drivers/gpu/drm/i915": "graphics",
+    "drivers/gpu/drm/xe": "graphics",
+    "drivers/accel": "accelerators; their user space is not in the image either",
+    "drivers/video/fbdev": "graphics",
+    "drivers/input/touchscreen": "no screen, no touch",
+    "drivers/input/joystick": "no games",
+    "drivers/input/gameport": "no games",
+    "drivers/usb/gadget": "a node is a host",
+    "drivers/net/can": "vehicles",
+    "drivers/net/hamradio": "amateur radio",
+    "drivers/infiniband/hw/hfi1": "clusters of another kind",
+    "drivers/mtd": "raw flash",
+    "drivers/firewire": "cameras",
+    "drivers/pcmcia": "older than systemd",
+    "drivers/parport": "printers",
+    "drivers/md/dm-vdo": "not used by the installer",
+    "net/bluetooth": "nothing pairs with a node",
+    "net/nfc": "nothing pairs with a node",
+    "net/can": "vehicles",
+    "net/ax25": "amateur radio",
+    "net/rose": "amateur radio",
+    "net/netrom": "amateur radio",
+    "fs/ocfs2": "no user space for it",
+    "fs/bcachefs": "no user space for it",
+    "fs/reiserfs": "gone",
+    "fs/jfs": "gone",
+    "fs/ufs": "foreign disks",
+    "fs/hfs": "foreign disks",
+    "fs/hfsplus": "foreign disks",
+    "fs/affs": "foreign disks",
+}
+
+# What the initrd must be able to load to find its medium on any machine.
+BOOT_DIRECTORIES = (
+    "drivers/ata",
+    "drivers/block",
+    "drivers/cdrom",
+    "drivers/hv",
+    "drivers/md",
+    "drivers/message/fusion",
+    "drivers/mmc",
+    "drivers/nvme",
+    "drivers/pci/controller",
+    "drivers/scsi",
+    "drivers/ufs",
+    "drivers/usb/host",
+    "drivers/usb/storage",
+    "drivers/virtio",
+    "drivers/xen",
+    "drivers/hid/usbhid",
+    "fs/ext4",
+    "fs/fat",
+    "fs/isofs",
+    "fs/overlayfs",
+    "fs/squashfs",
+)
+BOOT_MODULES = (
+    *("nls_ascii", "nls_cp437", "nls_utf8", "nls_iso8859-1", "crc32c_generic", "crc32c-intel"),
+    *("hid-generic", "hid-hyperv", "softdog", "efivarfs", "i6300esb"),
+)
+NOT_AT_BOOT = ("drivers/block/drbd", "drivers/block/aoe", "drivers/scsi/fcoe", "drivers/block/rbd")
+
+
+def build_kernel(settings: Settings, progress: Progress, package_tar: Path, output: Path) -> None:
+    """Fill output with vmlinuz, version, modules.squashfs, packages.txt and boot-modules/."""
+    tree = read_tar(package_tar)
+    version = kernel_version(tree)
+    root = output / "tree"
+    modules = root / "modules" / version
+    _unpack_modules(tree, version, modules)
+    progress.write_log(f"kernel {version}: {sum(1 for _ in modules.rglob('*.ko'))} modules")
+    (root / "firmware").mkdir()
+    _copy_firmware(tree, root / "firmware")
+    _depmod(root, version, progress)
+    epoch = int(version_epoch(package_tar, version))
+    _squash(root, output / "modules.squashfs", epoch, progress)
+    _boot_modules(modules, output / "boot-modules", version, progress)
+    (output / "vmlinuz").write_bytes(tree.read(f"boot/vmlinuz-{version}"))
+    (output / "version").write_text(version + "\n")
+    (output / "packages.txt").write_bytes(tree.read("packages.txt"))
+    run(["rm", "-rf", str(root)])
+
+
+def kernel_version(tree: Tree) -> str:
+    """The version of the one kernel in the tree, as `uname -r` will say it."""
+    found = [path[len("boot/vmlinuz-") :] for path in tree.entries if "boot/vmlinuz-" in path]
+    if len(found) != 1:
+        raise UserError(f"the kernel package holds {len(found)} kernels, not one: {found}")
+    return found[0]
+
+
+def version_epoch(package_tar: Path, version: str) -> float:
+    """When Debian built the kernel: the time all files of the modules image carry."""
+    import tarfile
+
+    with tarfile.open(package_tar) as archive:
+        return archive.getmember(f"./boot/vmlinuz-{version}").mtime
+
+
+def _module_files(tree: Tree, version: str) -> dict[str, Entry]:
+    prefix = f"usr/lib/modules/{version}/"
+    dropped = tuple(f"kernel/{directory}/" for directory in DROPPED)
+    return {
+        path[len(prefix) :]: entry
+        for path, entry in tree.entries.items()
+        if path.startswith(prefix)
+        and entry.kind == FILE
+        and not path[len(prefix) :].startswith(dropped)
+    }
+
+
+def _unpack_modules(tree: Tree, version: str, target: Path) -> None:
+    files = _module_files(tree, version)
+    if not files:
+        raise UserError(f"the kernel package has no modules for {version}")
+
+    def write(item: tuple[str, Entry]) -> None:
+        name, entry = item
+        data = entry.data()
+        if name.endswith(".ko.xz"):
+            name, data = name[:-3], lzma.decompress(data)
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(write, files.items()):
+            continue
+
+
+def _copy_firmware(tree: Tree, target: Path) -> None:
+    prefix = "usr/lib/firmware/"
+    for path, entry in tree.walk():
+        if not path.startswith(prefix) or entry.kind not in (FILE, SYMLINK):
+            continue
+        file = target / path[len(prefix) :]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if entry.kind == SYMLINK:
+            file.symlink_to(entry.target)
+        else:
+            file.write_bytes(entry.data())
+
+
+def _depmod(root: Path, version: str, progress: Progress) -> None:
+    """depmod(8) insists on <base>/lib/modules/<version>."""
+    base = root.parent / "depmod"
+    (base / "lib").mkdir(parents=True)
+    (base / "lib" / "modules").symlink_to(root / "modules")
+    run(["depmod", "-b", str(base), version], log=progress.log)
+    run(["rm", "-rf", str(base)])
+
+
+def _squash(source: Path, target: Path, epoch: int, progress: Progress) -> None:
+    command = ["mksquashfs", str(source), str(target), "-comp", "zstd", "-Xcompression-level"]
+    command += ["18", "-b", "512K", "-all-root", "-noappend", "-no-xattrs", "-no-progress"]
+    command += ["-mkfs-time", str(epoch), "-all-time", str(epoch)]
+    # mksquashfs refuses these options beside the variable
+    run(command, log=progress.log, env={"SOURCE_DATE_EPOCH": None})
+
+
+def _boot_modules(modules: Path, target: Path, version: str, progress: Progress) -> None:
+    """The modules of the initrd with their own depmod index, below target/modules/<version>."""
+    dependencies = parse_dependencies((modules / "modules.dep").read_text())
+    chosen = boot_modules(dependencies)
+    destination = target / "modules" / version
+    for name in sorted(chosen):
+        path = destination / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((modules / name).read_bytes())
+    for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
+        (destination / name).write_bytes((modules / name).read_bytes())
+    _depmod(target, version, progress)
+
+
+def parse_dependencies(text: str) -> dict[str, list[str]]:
+    """modules.dep (modules.dep(5)): a module's path to the paths of all it depends on."""
+    lines = (line.partition(":") for line in text.splitlines())
+    return {name: needed.split() for name, _, needed in lines}
+
+
+def boot_modules(dependencies: Mapping[str, Iterable[str]]) -> set[str]:
+    """The modules the initrd carries, dependencies included."""
+    wanted_names = {name.replace("-", "_") for name in BOOT_MODULES}
+    directories = tuple(f"kernel/{directory}/" for directory in BOOT_DIRECTORIES)
+    unwanted = tuple(f"kernel/{directory}/" for directory in NOT_AT_BOOT)
+    chosen: set[str] = set()
+    for path, needed in dependencies.items():
+        name = re.sub(r"\.ko$", "", path.rpartition("/")[2]).replace("-", "_")
+        in_directory = path.startswith(directories) and not path.startswith(unwanted)
+        if in_directory or name in wanted_names:
+            chosen |= {path, *needed}
+    return chosen

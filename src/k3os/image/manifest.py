@@ -1,0 +1,58 @@
+"""A generation: one set of kernel, k3OS and k3s versions, its manifest and its links.
+
+The layout is the one of the disk and of the ISO alike (README.md, "What is on the disk").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from k3os.image.cache import file_digest_plain
+from k3os.image.tree import FILE, Entry, Tree
+
+SYSTEM = "k3os/system"
+
+
+def add_generation(
+    tree: Tree,
+    *,
+    number: int,
+    arch: str,
+    kernel: tuple[str, Mapping[str, Path]] | None,
+    k3os: tuple[str, Path],
+    k3s: tuple[str, Path] | None,
+    epoch: int,
+) -> None:
+    """Add /k3os/system with one generation that `current` names.
+
+    kernel: (version, file name to path: vmlinuz, initrd, modules.squashfs), None for an overlay;
+    k3os: (version, rootfs.squashfs); k3s: (version, executable), None where there is none.
+    """
+    files: dict[str, tuple[Path, int]] = {}
+    components: dict[str, str] = {"k3os": k3os[0]}
+    files[f"k3os/{k3os[0]}/rootfs.squashfs"] = (k3os[1], 0o644)
+    if kernel is not None:
+        components["kernel"] = kernel[0]
+        for name, path in kernel[1].items():
+            files[f"kernel/{kernel[0]}/{name}"] = (path, 0o644)
+    if k3s is not None:
+        components["k3s"] = k3s[0]
+        files[f"k3s/{k3s[0]}/k3s"] = (k3s[1], 0o755)
+    sums = {}
+    for name, (path, mode) in files.items():
+        sums[name] = file_digest_plain(path)
+        tree.add(f"{SYSTEM}/{name}", Entry(FILE, mode, data=path.read_bytes))
+    manifest = {
+        "generation": number,
+        "arch": arch,
+        "created": epoch,
+        **{name: components.get(name) for name in ("kernel", "k3os", "k3s")},
+        "sha256": sums,
+    }
+    generation = f"{SYSTEM}/generations/{number}"
+    tree.file(f"{generation}/manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
+    for name, version in components.items():
+        tree.link(f"{generation}/{name}", f"../../{name}/{version}")
+    tree.link(f"{SYSTEM}/current", f"generations/{number}")

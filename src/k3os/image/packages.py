@@ -1,0 +1,143 @@
+"""Debian packages in, tar archives out: the two stages that need the network.
+
+`base` is the node's user space with configured packages; `kernel` only unpacks the kernel's
+and the firmware's packages. mmdebstrap (mmdebstrap(1)) does the work, as root or in a user
+namespace; it finds the default mirror by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from k3os.errors import UserError
+from k3os.image.progress import Progress
+from k3os.image.settings import SUITE, Settings
+from k3os.system.run import CommandError, run
+
+# What k3s and the installer need; Debian's Essential packages and dependencies come on top.
+NODE_PACKAGES = (
+    # the running system
+    *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "procps", "sudo", "libpam-modules"),
+    *("openssh-server", "openssh-client", "ca-certificates", "curl", "zstd", "xz-utils"),
+    *("python3", "python3-yaml", "libcrypt1", "busybox", "nano", "less", "tzdata"),
+    # the network
+    *("connman", "wpasupplicant", "iproute2", "iputils-ping", "ethtool", "netbase"),
+    # what k3s, its network plugins and volumes call
+    *("iptables", "nftables", "ipset", "conntrack", "socat", "open-iscsi", "nfs-common"),
+    # disks
+    *("parted", "fdisk", "e2fsprogs", "dosfstools"),
+)
+FIRMWARE_PACKAGES = ("firmware-linux-free", "firmware-ath9k-htc")
+
+# Needed while packages are being configured, of no use on a node that never installs one.
+BUILD_TIME_PACKAGES = frozenset(
+    "adduser debconf dpkg init-system-helpers perl-base ucf libpam-runtime mawk "
+    "debian-archive-keyring sysvinit-utils".split()
+)
+
+# Only a Python of the node's version can compile for it; unchecked: times in images are changed
+_COMPILE = (
+    'chroot "$1" python3 -m compileall -q -f --invalidation-mode unchecked-hash '
+    "/usr/lib/python3.13 /usr/lib/python3/dist-packages"
+)
+_LIST_DEBS = (
+    'for deb in "$1"/var/cache/apt/archives/*.deb; do '
+    "dpkg-deb --show --showformat '${Package} ${Version} ${Source}\\n' \"$deb\"; "
+    'done > "$1/packages.txt"'
+)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A binary package in an image; source is its source package's name."""
+
+    name: str
+    version: str
+    source: str
+
+
+def bootstrap_base(settings: Settings, progress: Progress, output: Path) -> None:
+    """Write <output>/base.tar: the node's user space, packages configured."""
+    options = [
+        "--variant=essential",
+        f"--include={','.join(NODE_PACKAGES)}",
+        *(
+            f"--dpkgopt=path-exclude=/usr/share/{directory}/*"
+            for directory in ("doc", "man", "locale", "info", "lintian", "bug", "i18n/locales")
+        ),
+        "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+        f"--customize-hook={_COMPILE}",
+    ]
+    _mmdebstrap(settings, progress, options, output / "base.tar")
+
+
+def unpack_kernel(settings: Settings, progress: Progress, output: Path) -> None:
+    """Write <output>/kernel.tar: the kernel's and firmware's files, and `packages.txt`."""
+    packages = [settings.kernel_package]
+    if settings.kernel == "generic":
+        packages += FIRMWARE_PACKAGES
+    options = [
+        "--variant=extract",
+        f"--include={','.join(packages)}",
+        f"--extract-hook={_LIST_DEBS}",
+    ]
+    _mmdebstrap(settings, progress, options, output / "kernel.tar")
+
+
+def _mmdebstrap(
+    settings: Settings, progress: Progress, options: list[str], output: Path
+) -> None:
+    command = [
+        *("mmdebstrap", "--mode=auto", "--format=tar"),
+        f"--architectures={settings.arch.debian}",
+        '--aptopt=APT::Install-Recommends "false"',
+        '--aptopt=Acquire::Languages "none"',
+        # a mirror that stalls or answers 503 is tried again, then the build ends
+        '--aptopt=Acquire::Retries "3"',
+        '--aptopt=Acquire::http::Timeout "30"',
+        '--aptopt=Acquire::https::Timeout "30"',
+        *options,
+        SUITE,
+        str(output),
+    ]
+    if settings.mirror:
+        command.append(settings.mirror)
+    try:
+        run(
+            command,
+            log=progress.log,
+            env={"SOURCE_DATE_EPOCH": str(settings.epoch), "LC_ALL": "C.UTF-8"},
+        )
+    except CommandError as error:
+        if error.returncode == 127:
+            raise
+        raise UserError(
+            f"mmdebstrap could not make the packages of Debian {SUITE} ready",
+            "the log above says why; if the mirror is at fault, try again or set MIRROR=URL",
+            settings.mirror and f"MIRROR={settings.mirror}",
+        ) from error
+
+
+def parse_status(text: str) -> list[Package]:
+    """The packages of a dpkg status file (deb822, dpkg-query(1)), without build-time ones."""
+    packages = []
+    for paragraph in text.split("\n\n"):
+        fields = dict(re.findall(r"^([A-Za-z-]+): (.*)$", paragraph, re.MULTILINE))
+        if not fields.get("Status", "").endswith(" installed"):
+            continue
+        if fields["Package"] not in BUILD_TIME_PACKAGES:
+            source = fields.get("Source", fields["Package"]).split()[0]
+            packages.append(Package(fields["Package"], fields["Version"], source))
+    return sorted(packages, key=lambda package: package.name)
+
+
+def parse_listing(text: str, wanted: str) -> list[Package]:
+    """The packages of `packages.txt` whose name matches the regular expression wanted."""
+    packages = set()
+    for line in text.splitlines():
+        name, version, *source = line.split()
+        if re.fullmatch(wanted, name):
+            packages.add(Package(name, version, source[0] if source else name))
+    return sorted(packages, key=lambda package: package.name)

@@ -1,0 +1,274 @@
+"""The rootfs stage: Debian's base plus the checkout's overlay and Python code, as squashfs.
+
+It removes what a node never uses, creates the one user, and decides what systemd starts.
+Owners and modes exist only in the archive that mksquashfs(1) reads, so no root is needed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from k3os.image.packages import BUILD_TIME_PACKAGES
+from k3os.image.progress import Progress
+from k3os.image.settings import Settings
+from k3os.image.tree import DIRECTORY, SYMLINK, Tree, read_tar, write_tar
+from k3os.system.run import run
+
+PYTHON = "usr/lib/python3.13"
+PACKAGES = "usr/lib/python3/dist-packages"
+# Subpackages that only a workstation runs.
+WORKSTATION = ("image", "vm")
+WORKSTATION_COMMANDS = ("build.py", "run.py")
+
+UNUSED = (
+    *("boot", "media", "mnt", "srv", "usr/games", "usr/include", "usr/src", "usr/local"),
+    *("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/lintian"),
+    *("usr/share/bug", "usr/share/bash-completion", "usr/share/zsh", "usr/share/pixmaps"),
+    *("usr/share/perl5", "usr/share/debconf", "usr/share/polkit-1", "usr/share/applications"),
+    *("usr/share/icons", "usr/share/menu", "usr/share/initramfs-tools", "usr/share/gdb"),
+    *("usr/share/gcc", "usr/share/python3", "usr/share/dpkg", "usr/share/common-licenses"),
+    "usr/lib/*-linux-gnu*/perl-base",
+    "usr/lib/*-linux-gnu*/gconv/*",  # only the node's own UTF-8 is used
+    "usr/lib/*-linux-gnu*/systemd/libsystemd-core-*.a",
+    "usr/lib/python3.13/test",
+    "usr/lib/python3.13/idlelib",
+    "usr/lib/python3.13/tkinter",
+    "usr/lib/python3.13/lib2to3",
+    "usr/lib/python3.13/ensurepip",
+    "usr/lib/python3.13/pydoc_data",
+    "usr/lib/python3.13/turtle*",
+    *("usr/lib/init", "usr/lib/initramfs-tools", "usr/lib/dpkg", "usr/lib/apt"),
+    # 10 MB of device names for people; the drivers are found through modules.alias
+    *("usr/lib/udev/hwdb.bin", "usr/lib/udev/hwdb.d", "usr/lib/udev/*_id_legacy"),
+    *("var/cache/*", "var/log/*", "var/lib/apt", "var/lib/dpkg", "var/backups/*"),
+    *("var/lib/systemd/catalog", "var/lib/systemd/credential.secret", "var/lib/python"),
+    *("usr/lib/systemd/catalog", "etc/apt", "etc/dpkg", "etc/init.d", "etc/rc?.d", "etc/cron.*"),
+    *("etc/network", "etc/resolv.conf", "etc/fstab", "etc/motd", "etc/update-motd.d"),
+    *("etc/ssh/ssh_host_*", "etc/iscsi/initiatorname.iscsi", "etc/machine-id", "etc/hostname"),
+    *("etc/ufw", "etc/runit", "etc/sv", "etc/ifplugd", "etc/ld.so.cache~", "etc/*-"),
+    *("etc/kernel", "etc/insserv.conf.d", "etc/debconf.conf", "etc/deluser.conf", "etc/apport"),
+    *("etc/adduser.conf", "etc/ucf.conf", "etc/X11", "etc/logrotate.d", "etc/mtab"),
+    *("etc/issue", "etc/issue.net", "etc/.pwd.lock", "var/lib/dbus/machine-id"),
+    *("usr/bin/nsenter.dpkg*", "usr/bin/sshd.old", "dev/*", "proc/*", "sys/*", "run/*", "tmp/*"),
+)
+
+# Units that would cost time or memory and do nothing on a node, with what does it instead.
+UNITS_REMOVED = (
+    *("e2scrub*", "dpkg-db-backup.*", "fstrim.timer", "apt-*", "systemd-pcr*", "systemd-tpm2-*"),
+    *("systemd-firstboot.service", "systemd-hwdb-update.service", "systemd-update-done.service"),
+    *("systemd-sysusers.service", "systemd-machine-id-commit.service", "ldconfig.service"),
+    *("systemd-journal-catalog-update.service", "systemd-remount-fs.service", "hwclock.service"),
+    *("systemd-growfs-root.service", "systemd-fsck-root.service*", "systemd-quotacheck*"),
+    *("systemd-network-generator.service", "systemd-networkd*", "systemd-bsod.service"),
+    *("systemd-battery-check.service", "systemd-ask-password-*.path", "systemd-rfkill*"),
+    *("systemd-udev-load-credentials.service", "systemd-hibernate-clear.service"),
+    *("sys-kernel-debug.mount", "sys-kernel-tracing.mount", "dev-mqueue.mount"),
+    *("systemd-boot-check-no-failures.service", "systemd-confext.service", "systemd-sysext.*"),
+    *("systemd-pstore.service", "systemd-creds.socket", "systemd-storagetm.service"),
+    *("systemd-journald-audit.socket", "systemd-mute-console.socket", "proc-fs-nfsd.mount"),
+    *("systemd-binfmt.service", "proc-sys-fs-binfmt_misc.*", "x11-common.service"),
+    *("cryptdisks*", "quotaon*", "initrd*", "systemd-udev-settle.service", "sshd-keygen.service"),
+    *("systemd-hostnamed.*", "systemd-localed.*", "systemd-timedated.*", "nfs-blkmap.service"),
+    *("systemd-sysctl.service", "procps.service", "systemd-user-sessions.service.d"),
+    *("nftables.service", "rc-local.service.d", "getty-static.service"),
+    # PID 1 starts a login on each console; nothing waits for the network before it
+    "systemd-user-sessions.service",
+)
+
+# What is started: a target to the units it wants. All other links in /etc/systemd are removed.
+WANTS = {
+    "multi-user.target": (
+        *("connman.service", "wpa_supplicant.service", "k3s.service"),
+        *("k3os-config.service", "k3os-k3s-fetch.service"),
+    ),
+    "sockets.target": ("ssh.socket", "iscsid.socket", "k3os-issue.socket"),
+    "network-online.target": ("k3os-network-online.service",),
+}
+
+
+def build_rootfs(settings: Settings, progress: Progress, base_tar: Path, output: Path) -> None:
+    """Write <output>/rootfs.squashfs and <output>/python (the node's compiled k3os package)."""
+    tree = read_tar(base_tar)
+    remove_unused(tree)
+    add_user(tree)
+    choose_units(tree)
+    code = compile_code(settings, tree, output, progress)
+    tree.copy_directory(settings.source / "overlay" / "rootfs")
+    tree.copy_directory(code, PACKAGES)
+    add_release(tree, settings)
+    add_skeleton(tree)
+    squash(tree, output / "rootfs.squashfs", settings.epoch, progress)
+
+
+def remove_unused(tree: Tree) -> None:
+    """Remove build-time packages' files and everything in UNUSED."""
+    for package in sorted(BUILD_TIME_PACKAGES):
+        listing = f"var/lib/dpkg/info/{package}.list"
+        if listing not in tree:
+            continue
+        for line in tree.read(listing).decode().splitlines():
+            path = line.strip("/")
+            for candidate in (path, f"usr/{path}"):
+                entry = tree.entries.get(candidate)
+                if entry is not None and entry.kind != DIRECTORY and not _kept(candidate):
+                    del tree.entries[candidate]
+    tree.remove(*UNUSED)
+
+
+def _kept(path: str) -> bool:
+    """pam's configuration comes with a build-time package, but is the node's."""
+    return path.startswith(("etc/pam", "usr/share/pam")) or path.endswith("os-release")
+
+
+def add_user(tree: Tree) -> None:
+    """The only login is rancher (uid 1000, no password); root is locked."""
+    files = {
+        "etc/passwd": "rancher:x:1000:1000:k3OS,,,:/home/rancher:/bin/bash\n",
+        "etc/group": "rancher:x:1000:\n",
+        "etc/gshadow": "rancher:!::\n",
+        "etc/shadow": "rancher:*:19000:0:99999:7:::\n",
+    }
+    for path, line in files.items():
+        text = tree.read(path).decode()
+        if path == "etc/shadow":
+            fields = (entry.split(":") for entry in text.splitlines())
+            # a build date in field 3 would make two images differ; "!*" is no password at all
+            text = "".join(":".join([name, "!*", "19000", *rest[2:]]) + "\n" for name, *rest in fields)
+        if path in ("etc/group", "etc/gshadow"):
+            text = text.replace("sudo:x:27:", "sudo:x:27:rancher").replace("sudo:*::", "sudo:*::rancher")
+        entry = tree.entries[path]
+        tree.file(path, (text + line).encode(), entry.mode, entry.uid, entry.gid)
+
+
+def choose_units(tree: Tree) -> None:
+    """Remove the units of UNITS_REMOVED and enable exactly those of WANTS."""
+    for pattern in UNITS_REMOVED:
+        tree.remove(f"usr/lib/systemd/system/{pattern}", f"usr/lib/systemd/system/*/{pattern}")
+    for path, entry in list(tree.entries.items()):
+        if path.startswith("etc/systemd/system/") and entry.kind in (SYMLINK, DIRECTORY):
+            del tree.entries[path]
+    for target, units in WANTS.items():
+        for unit in units:
+            tree.link(f"etc/systemd/system/{target}.wants/{unit}", f"/usr/lib/systemd/system/{unit}")
+    tree.link("etc/systemd/system-generators/systemd-getty-generator", "/dev/null")
+    tree.remove("usr/lib/tmpfiles.d/systemd-nologin.conf")
+    tree.link("etc/systemd/system/default.target", "/usr/lib/systemd/system/multi-user.target")
+    tree.link(
+        "etc/systemd/system/dbus-fi.w1.wpa_supplicant1.service",
+        "/usr/lib/systemd/system/wpa_supplicant.service",
+    )
+
+
+def compile_code(settings: Settings, tree: Tree, output: Path, progress: Progress) -> Path:
+    """Copy the node's part of the package and compile it with the node's own Python.
+
+    The interpreter runs straight out of the tree through its dynamic loader: no chroot.
+    Returns the directory that holds `k3os/`.
+    """
+    code = output / "python"
+    source = settings.source / "src" / "k3os"
+    for path in sorted(source.rglob("*")):
+        relative = path.relative_to(source)
+        if "__pycache__" in relative.parts or relative.parts[0] in WORKSTATION or path.is_dir():
+            continue
+        if relative.parts[0] == "cli" and relative.name in WORKSTATION_COMMANDS:
+            continue
+        target = code / "k3os" / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        unpack_python(tree, root, settings)
+        node_python(
+            root,
+            settings,
+            ["-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"]
+            + ["-s", str(code), "-p", f"/{PACKAGES}", str(code)],
+            progress,
+        )
+    return code
+
+
+def unpack_python(tree: Tree, root: Path, settings: Settings) -> None:
+    """Write the tree's interpreter, its libraries and standard library below root."""
+    libraries = f"usr/lib/{settings.arch.triplet}"
+    for path, entry in tree.walk():
+        wanted = path.startswith((f"{PYTHON}/", "usr/bin/python3.13")) or (
+            path.startswith(f"{libraries}/lib") and ".so" in path and path.count("/") == 3
+        ) or path.startswith(f"{libraries}/ld-")
+        if not wanted or entry.kind == DIRECTORY:
+            continue
+        target = root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if entry.kind == SYMLINK:
+            if not entry.target.startswith("/"):
+                target.symlink_to(entry.target)
+        else:
+            target.write_bytes(entry.data())
+            target.chmod(0o755)
+
+
+def node_python(root: Path, settings: Settings, arguments: list[str], progress: Progress) -> None:
+    """Run the unpacked interpreter; its libraries come from root as well."""
+    libraries = root / "usr/lib" / settings.arch.triplet
+    loader = libraries / Path(settings.arch.loader).name
+    command = [str(loader), "--library-path", str(libraries), str(root / "usr/bin/python3.13")]
+    environment = {"PYTHONHOME": str(root / "usr"), "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
+    run([*command, "-s", *arguments], env=environment, log=progress.log)
+
+
+def add_release(tree: Tree, settings: Settings) -> None:
+    """os-release(5): who we are."""
+    from k3os import __version__
+
+    text = (
+        f'NAME="k3OS"\nID=k3os\nID_LIKE=debian\nVERSION="{__version__}"\n'
+        f'VERSION_ID="{__version__}"\nPRETTY_NAME="k3OS {__version__}"\n'
+        f"IMAGE_VERSION={__version__}\nSOURCE_DATE_EPOCH={settings.epoch}\n"
+    )
+    tree.file("usr/lib/os-release", text.encode())
+    tree.link("etc/os-release", "../usr/lib/os-release")
+
+
+def add_skeleton(tree: Tree) -> None:
+    """Mount points, links and directories of the running system (the table in README.md)."""
+    for path in ("dev", "proc", "sys", "run", "k3os", "mnt", "usr/lib/modules", "usr/lib/firmware"):
+        tree.remove(path)
+        tree.directory(path)
+    tree.directory("tmp", 0o1777)
+    tree.directory("root", 0o700)
+    tree.link("usr/local", "/var/local")
+    for path in ("var/local", "var/log", "var/cache", "var/lib/rancher", "var/lib/rancher/k3os"):
+        tree.directory(path)
+    for path in ("bin", "sbin", "lib", "etc"):
+        tree.directory(f"var/local/{path}")
+    tree.directory("home/rancher", 0o755, 1000, 1000)
+    for name in (".bashrc", ".profile"):
+        source = f"etc/skel/{name}"
+        if source in tree:
+            tree.file(f"home/rancher/{name}", tree.read(source), 0o644, 1000, 1000)
+    tree.link("etc/resolv.conf", "../run/connman/resolv.conf")
+    tree.link("etc/mtab", "../proc/self/mounts")
+    tree.link("usr/sbin/k3s", "/run/k3os/k3s")
+    for name in ("kubectl", "crictl", "ctr"):
+        tree.link(f"usr/sbin/{name}", "k3s")
+    tree.link("usr/sbin/os-config", "k3os")
+    # setgid: what k3s writes there becomes readable for rancher's group
+    tree.directory("etc/rancher/k3s", 0o2750, 0, 1000)
+    tree.change("etc/sudoers.d/rancher", mode=0o440)
+    tree.directory("var/lib/connman", 0o700)
+
+
+def squash(tree: Tree, target: Path, epoch: int, progress: Progress) -> None:
+    """Write a tree as zstd squashfs, through a tar on mksquashfs's standard input."""
+    command = ["mksquashfs", "-", str(target), "-tar", "-comp", "zstd"]
+    command += ["-Xcompression-level", "15", "-b", "256K", "-no-progress", "-noappend"]
+    command += ["-mkfs-time", str(epoch), "-all-time", str(epoch)]
+    with tempfile.TemporaryFile(dir=target.parent) as archive:
+        write_tar(tree, archive, epoch)
+        archive.seek(0)
+        # mksquashfs refuses the time options beside the variable
+        run(
+            command, stdin=archive.fileno(), log=progress.log, env={"SOURCE_DATE_EPOCH": None}
+        )

@@ -1,0 +1,135 @@
+"""What a build is asked for: environment variables (make variables) in, one frozen record out.
+
+It only validates and resolves; it neither reads the network nor writes. The variables are
+documented in README.md, section "Building".
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from k3os.errors import UserError
+from k3os.system.run import CommandError, run
+
+SUITE = "trixie"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One architecture k3OS is built for, in the words of each tool.
+
+    name: ours and Kubernetes'; debian: dpkg's; serial: the console device of a headless
+    machine; loader: the dynamic linker's path; triplet: Debian's multiarch directory.
+    """
+
+    name: str
+    debian: str
+    serial: str
+    loader: str
+    triplet: str
+
+
+ARCHITECTURES = {
+    "amd64": Architecture(
+        "amd64", "amd64", "ttyS0", "lib64/ld-linux-x86-64.so.2", "x86_64-linux-gnu"
+    ),
+}
+KERNELS = {
+    "generic": "linux-image-{debian}",
+    "cloud": "linux-image-cloud-{debian}",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A validated build request. Paths are absolute; epoch is seconds since 1970 (UTC)."""
+
+    arch: Architecture
+    kernel: str
+    k3s: str
+    k3s_airgap: tuple[str, ...]
+    config: Path | None
+    mirror: str
+    epoch: int
+    source: Path
+    artifacts: Path
+    cache: Path
+    refresh: bool = False
+
+    @property
+    def kernel_package(self) -> str:
+        return KERNELS[self.kernel].format(debian=self.arch.debian)
+
+
+def source_root() -> Path:
+    """The checkout we are run from: the directory with `overlay/` in it.
+
+    Raises UserError when k3OS was installed without its source tree.
+    """
+    root = Path(__file__).resolve().parents[3]
+    if not (root / "overlay" / "rootfs").is_dir():
+        raise UserError(
+            f"{root} is no k3OS source tree (no overlay/rootfs)",
+            "build from a git clone, with `make` or `python -m k3os build`",
+        )
+    return root
+
+
+def from_environment(environ: Mapping[str, str], *, refresh: bool = False) -> Settings:
+    """Read ARCH, KERNEL, K3S, K3S_AIRGAP, CONFIG, MIRROR, SOURCE_DATE_EPOCH, ARTIFACTS, CACHE.
+
+    An empty value counts as not set. Raises UserError with the variable's name in `where`.
+    """
+    root = source_root()
+    arch = environ.get("ARCH") or "amd64"
+    if arch not in ARCHITECTURES:
+        raise UserError(
+            f"unknown architecture {arch!r}", f"use one of: {', '.join(ARCHITECTURES)}", "ARCH"
+        )
+    kernel = environ.get("KERNEL") or "generic"
+    if kernel not in KERNELS:
+        raise UserError(f"unknown kernel {kernel!r}", f"use one of: {', '.join(KERNELS)}", "KERNEL")
+    config = environ.get("CONFIG") or ""
+    if config and not Path(config).is_file():
+        raise UserError(f"{config} is not a file", "give the path of a config.yaml", "CONFIG")
+    return Settings(
+        arch=ARCHITECTURES[arch],
+        kernel=kernel,
+        k3s=environ.get("K3S") or "auto",
+        k3s_airgap=tuple((environ.get("K3S_AIRGAP") or "").split()),
+        config=Path(config).absolute() if config else None,
+        mirror=environ.get("MIRROR") or "",
+        epoch=_epoch(environ, root),
+        source=root,
+        artifacts=Path(environ.get("ARTIFACTS") or root / "dist" / "artifacts").absolute(),
+        cache=Path(environ.get("CACHE") or root / ".cache").absolute(),
+        refresh=refresh,
+    )
+
+
+def _epoch(environ: Mapping[str, str], root: Path) -> int:
+    """SOURCE_DATE_EPOCH, else the last commit's time, so that one commit gives one image."""
+    text = environ.get("SOURCE_DATE_EPOCH") or ""
+    if text:
+        if not text.isascii() or not text.isdigit():
+            raise UserError(
+                f"{text!r} is not a number of seconds since 1970",
+                "try SOURCE_DATE_EPOCH=$(date +%s)",
+                "SOURCE_DATE_EPOCH",
+            )
+        return int(text)
+    try:
+        return int(run(["git", "-C", str(root), "log", "-1", "--format=%ct"]).split()[-1])
+    except (CommandError, ValueError, IndexError):
+        # a source tarball without git: today, at midnight, so that a rebuild finds its cache
+        return int(time.time()) // 86400 * 86400
+
+
+def describe_host() -> dict[str, str]:
+    """What the log's first lines say about the machine that builds."""
+    name = os.uname()
+    return {"kernel": name.release, "machine": name.machine, "cpus": str(os.cpu_count())}

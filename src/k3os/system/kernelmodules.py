@@ -1,0 +1,32 @@
+"""Loading kernel modules for the devices that are there, through modprobe(8)."""
+
+import os
+
+from k3os.system.run import CommandError, run
+
+
+def device_aliases(root: str = "/sys/devices") -> set[str]:
+    """The modalias of every device the kernel found (sysfs; Documentation/ABI)."""
+    aliases = set()
+    for directory, _, files in os.walk(root):
+        if "modalias" in files:
+            try:
+                with open(os.path.join(directory, "modalias")) as file:
+                    aliases.add(file.read().strip())
+            except OSError:
+                continue  # the device went away while we looked
+    return aliases - {""}
+
+
+def load(names: list[str]) -> str:
+    """modprobe all names or aliases, as far as they exist; returns what it complained about.
+
+    An alias without a module (most are built in) is no error; nor is a module whose device
+    does not answer.
+    """
+    if not names:
+        return ""
+    try:
+        return run(["modprobe", "-a", "-b", "-q", "--", *names], check=False).decode()
+    except CommandError as error:
+        return str(error)

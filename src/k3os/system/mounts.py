@@ -1,0 +1,99 @@
+"""The one place that mounts: mount(2), umount2(2), loop devices (loop(4)), chroot's move.
+
+System calls go through ctypes: a mount(8) process costs more than the mount. Raises OSError
+with the path in it.
+"""
+
+import ctypes
+import fcntl
+import os
+import struct
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 32, 4096, 8192, 16384, 1 << 18
+MNT_DETACH = 2
+
+# include/uapi/linux/loop.h
+LOOP_CTL_GET_FREE = 0x4C82
+LOOP_CONFIGURE = 0x4C0A
+LO_FLAGS_READ_ONLY, LO_FLAGS_AUTOCLEAR = 1, 4
+_LOOP_CONFIG_SIZE = 304  # fd, block_size, struct loop_info64 (232 bytes), 8 reserved u64
+_LOOP_FLAGS_OFFSET = 8 + 52  # lo_flags within loop_info64
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
+    """mount(2); target must exist. Raises OSError."""
+    result = _libc.mount(
+        source.encode(), target.encode(), kind.encode() or None, flags, data.encode() or None
+    )
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), source, None, target)
+
+
+def unmount(target: str, flags: int = 0) -> None:
+    """umount2(2). Raises OSError."""
+    if _libc.umount2(target.encode(), flags) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), target)
+
+
+def bind(source: str, target: str) -> None:
+    """Show a directory or file at a second place."""
+    mount(source, target, flags=MS_BIND)
+
+
+def bind_read_only(source: str, target: str) -> None:
+    """As bind, read-only even where the source is writable (a second call, mount(8))."""
+    bind(source, target)
+    mount("none", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
+
+
+def move(source: str, target: str) -> None:
+    """Move a mount and all mounted below it."""
+    mount(source, target, flags=MS_MOVE)
+
+
+def attach_loop(path: str) -> str:
+    """A read-only loop device of a file; it frees itself when it is unmounted.
+
+    Returns "/dev/loopN". Raises OSError; a device that another process took first is retried.
+    """
+    with open(path, "rb") as file, open("/dev/loop-control", "rb") as control:
+        for _ in range(16):
+            device = f"/dev/loop{fcntl.ioctl(control, LOOP_CTL_GET_FREE)}"
+            config = bytearray(_LOOP_CONFIG_SIZE)
+            struct.pack_into("=II", config, 0, file.fileno(), 0)
+            flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR
+            struct.pack_into("=I", config, _LOOP_FLAGS_OFFSET, flags)
+            with open(device, "rb") as loop:
+                try:
+                    fcntl.ioctl(loop, LOOP_CONFIGURE, config)
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    if error.errno == 16:  # EBUSY: somebody was faster
+                        continue
+                    raise
+                # a second descriptor must exist until the mount, or AUTOCLEAR frees it at once
+                _held.append(os.dup(loop.fileno()))
+            return device
+    raise OSError(16, "no free loop device", path)
+
+
+_held: list[int] = []
+
+
+def release_loops() -> None:
+    """Drop our hold on the loop devices: from here on their mounts keep them."""
+    while _held:
+        os.close(_held.pop())
+
+
+def mount_image(path: str, target: str) -> None:
+    """Mount a squashfs file read-only. Raises OSError (also when it is no squashfs)."""
+    os.makedirs(target, exist_ok=True)
+    mount(attach_loop(path), target, "squashfs", MS_RDONLY | MS_NODEV)
+    release_loops()
