@@ -32,7 +32,11 @@ K3S_RELEASES=URL names a mirror of the k3s releases; http_proxy, https_proxy and
 
 
 def main(argv: list[str]) -> int:
-    actions = {"fetch": fetch_on_node, "pin": pin, "version": print_version}
+    actions = {
+        "fetch": lambda version: fetch_on_node(version, DIRECTORY, MANIFEST),
+        "pin": pin,
+        "version": print_version,
+    }
     if argv and argv[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0
@@ -57,9 +61,7 @@ def print_version(version: str) -> None:
     print(version or pinned().version)
 
 
-def fetch_on_node(
-    version: str, *, directory: str = DIRECTORY, manifest: str = MANIFEST, timeout: float = 60.0
-) -> None:
+def fetch_on_node(version: str, directory: str, manifest: str, *, timeout: float = 60.0) -> None:
     """Put a verified k3s at <directory>/k3s. Raises UserError."""
     from k3os.k3s.fetch import fetch_release
     from k3os.k3s.source import machine_arch
