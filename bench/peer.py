@@ -21,7 +21,7 @@ from k3os.system.run import run
 
 PACKAGES = (
     *("linux-image-cloud-amd64", "initramfs-tools", "zstd", "busybox"),
-    *("systemd", "systemd-sysv", "udev", "dbus", "libpam-systemd"),
+    *("systemd", "systemd-sysv", "udev", "dbus", "libpam-systemd", "login"),
     # what Debian's cloud images configure their network with
     *("netplan.io", "systemd-resolved", "systemd-timesyncd", "iproute2"),
     *("openssh-server", "sudo", "procps", "ca-certificates", "e2fsprogs", "cloud-init"),

@@ -21,8 +21,10 @@ SSH_KEY = (
     + " bench"
 )
 
-# Printed by both stand-ins for k3s, bench/k3s, when they are executed.
-K3S_MARKER = r"bench: k3s exec at ([0-9.]+)"
+# What the stand-in for k3s, bench/k3s, says on the console when it is executed, and the file
+# it leaves.
+K3S_MARKER = r"bench: k3s exec at ([0-9.]+) s"
+K3S_TIME = "/run/bench-k3s"
 # The same for both: as the menu of the ISO has it.
 KERNEL_ARGUMENTS = "console=tty0 console=ttyS0,115200 quiet"
 

@@ -1,0 +1,102 @@
+"""Boots one system once in QEMU and measures it; the same way for both.
+
+It knows nothing of what it boots but the kernel, the initrd, the disks, and that the serial
+console logs in USER by itself. Seconds are counted from the start of QEMU, by the host's
+clock, at what appears on the serial console.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import scenario
+from k3os.errors import UserError
+from k3os.vm.machine import VM
+from k3os.vm.spec import VMSpec
+
+MEMORY_MIB = 2048
+CPUS = 2
+BOOT_TIMEOUT = 600.0
+COMMAND_TIMEOUT = 120.0
+SETTLE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Boot:
+    """One boot: seconds since QEMU's start, bytes in use, and the clocks' offset.
+
+    settled: memory in use SETTLE_SECONDS after login and k3s, when one-off work is done.
+    offset: the guest's uptime 0 in seconds since QEMU's start.
+    """
+
+    login: float
+    k3s: float
+    memory: float
+    settled: float
+    offset: float
+
+
+def used_memory(meminfo: str) -> float:
+    """MemTotal − MemAvailable of /proc/meminfo (proc_meminfo(5)) in bytes."""
+    fields = dict(re.findall(r"^(Mem\w+):\s+(\d+) kB", meminfo, re.MULTILINE))
+    return float(int(fields["MemTotal"]) - int(fields["MemAvailable"])) * 1024
+
+
+def boot(
+    spec: VMSpec,
+    accel: Sequence[str],
+    log: Path,
+    inspect: Callable[[VM, Boot], None] | None = None,
+) -> Boot:
+    """Boot spec, measure, check that the settings arrived, hand the VM to inspect, stop it.
+
+    accel: from k3os.vm.accel.choose; log: where the serial log goes. Raises UserError when a
+    setting did not arrive (then the numbers would compare nothing), ConsoleError.
+    """
+    with VM(spec, accel=accel, log=log) as vm:
+        login = vm.expect(r"login: ", BOOT_TIMEOUT).seconds
+        vm.wait_for_shell(COMMAND_TIMEOUT)
+        memory = used_memory(_shell(vm, "cat /proc/meminfo"))
+        k3s, uptime = _k3s_times(vm)
+        check_settings(vm)
+        time.sleep(SETTLE_SECONDS)
+        settled = used_memory(_shell(vm, "cat /proc/meminfo"))
+        result = Boot(login, k3s, memory, settled, k3s - uptime)
+        if inspect is not None:
+            inspect(vm, result)
+    return result
+
+
+def _shell(vm: VM, command: str, timeout: float = COMMAND_TIMEOUT) -> str:
+    code, output = vm.command(command, timeout)
+    if code:
+        raise UserError(f"in the VM, {command!r} exited with {code}", output.strip()[-500:])
+    return output
+
+
+def _k3s_times(vm: VM) -> tuple[float, float]:
+    """When k3s was executed: since QEMU's start, and by the guest's clock.
+
+    Waits in the guest for the file, since reading a prompt would skip the line on the console.
+    """
+    _shell(vm, f"until [ -s {scenario.K3S_TIME} ]; do sleep 0.5; done", BOOT_TIMEOUT)
+    seconds = vm.console.when(scenario.K3S_MARKER)
+    line = re.search(scenario.K3S_MARKER, vm.console.text)
+    if seconds is None or line is None:
+        raise UserError("the line of k3s on the console was damaged", f"boot again; see {vm.log}")
+    return seconds, float(line[1])
+
+
+def check_settings(vm: VM) -> None:
+    """Every setting of the scenario is in force. Raises UserError."""
+    for command, wanted in scenario.EXPECTED.items():
+        found = _shell(vm, command).strip()
+        if found != wanted:
+            raise UserError(
+                f"a setting did not arrive: {command!r} prints {found!r}, not {wanted!r}",
+                "the comparison would be of unequal work; see the serial log",
+            )

@@ -1,0 +1,99 @@
+"""Cold starts of programs: `k3os config --dump`, cloud-init, and a bare Python.
+
+All are run on this machine, each inside its own system's root tree with that tree's Python
+(both are Debian's of the same suite), from a fresh process each time with a warm page cache.
+A small Python program in the tree takes the times, so that entering the tree is not counted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from bench import scenario
+from bench.table import Samples
+from k3os.system.run import run
+
+RUNS = 15
+PASS = ("/usr/bin/python3", "-c", "pass")
+DUMP = ("/usr/sbin/k3os", "config", "--dump")
+SCHEMA = ("/usr/bin/cloud-init", "schema", "--config-file", "/tmp/user-data")
+QUERY = (
+    *("/usr/bin/cloud-init", "query", "--instance-data", "/tmp/instance-data.json"),
+    *("--user-data", "/tmp/user-data", "--vendor-data", "/tmp/user-data", "userdata"),
+)
+# what `cloud-init query` reads on a machine; it needs the file, its content hardly matters
+INSTANCE_DATA = {"v1": {"instance_id": "bench-1"}, "userdata": scenario.USER_DATA}
+
+_TIMER = """\
+import json, os, sys, time
+commands, runs = json.loads(sys.argv[1])
+null = os.open("/tmp/output", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+times = [[] for _ in commands]
+for turn in range(runs + 1):  # the first one only warms the page cache
+    for command, results in zip(commands, times):
+        start = time.perf_counter()
+        actions = [(os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)]
+        pid = os.posix_spawn(command[0], command, {"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C"},
+                             file_actions=actions)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if turn:
+            results.append(time.perf_counter() - start)
+        if status:
+            sys.exit(f"{command} exited with {status}: " + open("/tmp/output").read()[-2000:])
+print(json.dumps(times))
+"""
+
+
+def prepare_ours(tree: Path) -> None:
+    """Give a k3OS root tree the settings, where the node has them."""
+    _write(tree / "k3os/system/config.yaml", scenario.CONFIG_YAML)
+
+
+def prepare_peer(tree: Path) -> None:
+    """Give the peer's root tree the settings, in the files its commands read."""
+    _write(tree / "tmp/user-data", scenario.USER_DATA)
+    _write(tree / "tmp/instance-data.json", json.dumps(INSTANCE_DATA))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def measure(tree: Path, commands: list[tuple[str, ...]], runs: int = RUNS) -> list[Samples]:
+    """The wall times of commands inside tree, taken in turn. Raises CommandError.
+
+    A mount namespace with its own /proc; its root is tree. Without root also a user namespace.
+    """
+    namespace = ["unshare", "--mount", "--pid", "--fork", f"--root={tree}", "--mount-proc=/proc"]
+    if os.getuid() != 0:
+        namespace[1:1] = ["--map-auto", "--map-root-user"]
+    timer = ["/usr/bin/python3", "-IS", "-c", _TIMER, json.dumps([commands, runs])]
+    output = run([*namespace, *timer], timeout=600)
+    return [Samples(tuple(times), "ms") for times in json.loads(output)]
+
+
+def unpack_ours(squashfs: Path, output: Path, log: int) -> None:
+    """Unpack a k3OS rootfs.squashfs into output/tree."""
+    run(
+        [
+            "unsquashfs",
+            "-quiet",
+            "-no-progress",
+            "-no-xattrs",
+            "-d",
+            f"{output}/tree",
+            str(squashfs),
+        ],
+        log=log,
+    )
+    for directory in ("proc", "tmp", "dev"):
+        (output / "tree" / directory).mkdir(exist_ok=True)
+
+
+def remove(tree: Path) -> None:
+    """Remove an unpacked tree."""
+    shutil.rmtree(tree, ignore_errors=True)
