@@ -19,7 +19,7 @@ ARGS ?=
 export ARCH KERNEL K3S K3S_AIRGAP CONFIG MIRROR ARTIFACTS CACHE
 
 VENV := .venv/bin
-PYTHON_CODE := src tests $(wildcard bench)
+PYTHON_CODE := src tests scripts $(wildcard bench)
 SHELL_CODE = $(shell git ls-files -co --exclude-standard | xargs -r grep -lE '^\#!/bin/(ba)?sh' 2>/dev/null)
 
 .PHONY: all
@@ -60,7 +60,7 @@ bench: setup ## compare with Debian + cloud-init: boot time, memory, sizes
 
 .PHONY: docs
 docs: setup ## write the generated tables into README.md
-	@$(VENV)/python scripts/docs README.md
+	@$(VENV)/python scripts/docs.py
 
 .PHONY: lock
 lock: setup ## resolve requirements.lock anew (Python tools, with hashes)
