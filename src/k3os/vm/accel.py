@@ -1,0 +1,87 @@
+"""KVM or TCG: KVM only where a guest really ran on this machine.
+
+That /dev/kvm opens says little: in a virtual machine without nested virtualization a guest
+may start and then hang. So a stock kernel is booted once, for a few seconds at most, and what
+came of it is kept for the host's boot (its boot id) in the cache. K3OS_ACCEL=tcg|kvm decides
+without a probe.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from k3os.errors import UserError
+from k3os.system.files import atomic_write
+from k3os.system.run import CommandError, run
+
+TCG = ("-accel", "tcg,thread=multi", "-cpu", "max")
+KVM = ("-accel", "kvm", "-cpu", "host")
+CHOICES = {"tcg": TCG, "kvm": KVM}
+DEVICE = "/dev/kvm"
+PROBE_SECONDS = 8.0
+# A kernel without a root ends here: all of its own start-up worked.
+PROOF = b"Kernel panic - not syncing: VFS"
+RESULT = "accel.json"
+
+
+def choose(
+    cache: Path,
+    kernel: Path | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    program: str = "qemu-system-x86_64",
+    device: str = DEVICE,
+) -> tuple[str, ...]:
+    """The QEMU arguments of the fastest accelerator that works: KVM or TCG.
+
+    cache: the directory that keeps the probe's result. kernel: what the probe boots; without
+    one, and without an earlier result, TCG is taken. Raises UserError on a bad K3OS_ACCEL.
+    """
+    forced = environ.get("K3OS_ACCEL", "")
+    if forced:
+        if forced not in CHOICES:
+            raise UserError(f"unknown accelerator {forced!r}", "use tcg or kvm", "K3OS_ACCEL")
+        return CHOICES[forced]
+    if not os.access(device, os.R_OK | os.W_OK):
+        return TCG
+    key = host_key()
+    known = _remembered(cache, key)
+    if known is not None:
+        return CHOICES[known]
+    if kernel is None or not kernel.exists():
+        return TCG
+    result = "kvm" if kvm_runs(kernel, program) else "tcg"
+    cache.mkdir(parents=True, exist_ok=True)
+    atomic_write(str(cache / RESULT), json.dumps({"host": key, "accel": result}).encode())
+    return CHOICES[result]
+
+
+def kvm_runs(kernel: Path, program: str, seconds: float = PROBE_SECONDS) -> bool:
+    """Boot kernel without a root under KVM; True when it came to its expected end in time."""
+    command = [program, "-machine", "q35", *KVM, "-m", "256", "-nodefaults", "-no-reboot"]
+    command += ["-display", "none", "-serial", "stdio", "-kernel", str(kernel)]
+    command += ["-append", "console=ttyS0 panic=-1"]
+    try:
+        return PROOF in run(command, timeout=seconds, check=False)
+    except CommandError as error:
+        # timed out: it hangs, unless it said all it had to and only did not leave
+        return PROOF in error.output
+
+
+def host_key() -> str:
+    """Changes whenever the answer could: with the host's kernel and with each of its boots."""
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{os.uname().release} {boot_id}"
+
+
+def _remembered(cache: Path, key: str) -> str | None:
+    try:
+        known = json.loads((cache / RESULT).read_text())
+    except (OSError, ValueError):
+        return None
+    if isinstance(known, dict) and known.get("host") == key and known.get("accel") in CHOICES:
+        return str(known["accel"])
+    return None

@@ -1,0 +1,145 @@
+"""What a virtual machine is made of, as data, and the QEMU arguments that follow from it.
+
+It starts nothing and touches no file. Options: qemu(1), sections "Block device options",
+"Network options"; https://www.qemu.org/docs/master/system/invocation.html.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from k3os.errors import UserError
+
+SSH = 22
+# our architecture -> QEMU's program and machine. q35 has AHCI, PCIe and xHCI like real machines.
+MACHINES = {"amd64": ("qemu-system-x86_64", "q35")}
+# Debian's package ovmf: code and an empty variable store that belong together
+FIRMWARE = {"amd64": ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd")}
+
+# What stands between a drive and the machine: (controller or "", device).
+INTERFACES = {
+    "virtio": ("", "virtio-blk-pci,drive={drive}{extra}"),
+    "nvme": ("", "nvme,drive={drive}{extra}"),
+    "usb-storage": (
+        "qemu-xhci,id=xhci",
+        "usb-storage,bus=xhci.0,drive={drive},removable=on{extra}",
+    ),
+    "cdrom": ("", "ide-cd,drive={drive}{extra}"),
+    "virtio-cdrom": ("virtio-scsi-pci,id=scsi", "scsi-cd,bus=scsi.0,drive={drive}{extra}"),
+}
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A drive: an image file, its format ("raw", "qcow2"), how the guest sees it (INTERFACES)."""
+
+    path: Path
+    format: str = "raw"
+    interface: str = "virtio"
+    readonly: bool = False
+    serial: str = ""
+
+
+@dataclass(frozen=True)
+class VMSpec:
+    """A virtual machine. It boots `kernel` when given, else its firmware boots the drives in
+    their order, the cdrom first.
+
+    memory: MiB. forwards: guest TCP ports that get a local port each. network: False for none.
+    extra: further QEMU arguments.
+    """
+
+    kernel: Path | None = None
+    initrd: Path | None = None
+    append: str = ""
+    cdrom: Path | None = None
+    disks: tuple[Disk, ...] = ()
+    memory: int = 2048
+    cpus: int = 2
+    uefi: bool = False
+    network: bool = True
+    forwards: tuple[int, ...] = (SSH,)
+    extra: tuple[str, ...] = ()
+    arch: str = "amd64"
+
+    @property
+    def drives(self) -> tuple[Disk, ...]:
+        """All drives in boot order."""
+        if self.cdrom is None:
+            return self.disks
+        return (Disk(self.cdrom, interface="cdrom", readonly=True), *self.disks)
+
+
+def arguments(
+    spec: VMSpec, accel: tuple[str, ...], ports: dict[int, int], vars_copy: Path | None = None
+) -> list[str]:
+    """The QEMU command line of a spec, without consoles and monitor.
+
+    accel: from k3os.vm.accel. ports: guest port -> local port. vars_copy: a private, writable
+    copy of the UEFI variables; needed with uefi. Raises UserError on what cannot be.
+    """
+    if spec.arch not in MACHINES:
+        raise UserError(f"no virtual machine for {spec.arch}", f"use one of: {', '.join(MACHINES)}")
+    program, machine = MACHINES[spec.arch]
+    command = [program, "-machine", machine, *accel, "-smp", str(spec.cpus)]
+    command += ["-m", str(spec.memory), "-nodefaults", "-vga", "std", "-no-user-config"]
+    command += ["-device", "virtio-rng-pci"]
+    if spec.uefi:
+        if vars_copy is None:
+            raise UserError("UEFI needs its variables in a file", "see k3os.vm.machine")
+        command += ["-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE[spec.arch][0]}"]
+        command += ["-drive", f"if=pflash,format=raw,file={_escape(vars_copy)}"]
+    command += _boot(spec)
+    command += _drives(spec)
+    command += _network(spec, ports)
+    return [*command, *spec.extra]
+
+
+def _boot(spec: VMSpec) -> list[str]:
+    if spec.kernel is None:
+        if spec.append or spec.initrd:
+            raise UserError("a kernel command line or initrd needs a kernel", "give the kernel too")
+        return []
+    command = ["-kernel", str(spec.kernel)]
+    if spec.initrd is not None:
+        command += ["-initrd", str(spec.initrd)]
+    return [*command, "-append", spec.append]
+
+
+def _drives(spec: VMSpec) -> list[str]:
+    command: list[str] = []
+    controllers: set[str] = set()
+    for number, disk in enumerate(spec.drives):
+        if disk.interface not in INTERFACES:
+            raise UserError(
+                f"unknown disk interface {disk.interface!r}", f"use: {', '.join(INTERFACES)}"
+            )
+        controller, device = INTERFACES[disk.interface]
+        if controller and controller not in controllers:
+            controllers.add(controller)
+            command += ["-device", controller]
+        extra = f",bootindex={number}" if spec.kernel is None else ""
+        # an NVMe drive without a serial number is refused by QEMU
+        serial = disk.serial or (f"k3os{number}" if disk.interface == "nvme" else "")
+        extra += f",serial={serial}" if serial else ""
+        drive = f"if=none,id=drive{number},format={disk.format},file={_escape(disk.path)}"
+        drive += ",readonly=on" if disk.readonly else ""
+        # locks keep two machines from one image; media that nobody writes need none
+        drive += ",file.locking=off" if disk.readonly else ""
+        command += ["-drive", drive]
+        command += ["-device", device.format(drive=f"drive{number}", extra=extra)]
+    return command
+
+
+def _network(spec: VMSpec, ports: dict[int, int]) -> list[str]:
+    if not spec.network:
+        return []
+    forwards = "".join(f",hostfwd=tcp:127.0.0.1:{ports[guest]}-:{guest}" for guest in spec.forwards)
+    # no romfile: firmware that tries the network first costs seconds
+    return ["-netdev", f"user,id=net0{forwards}", "-device", "virtio-net-pci,netdev=net0,romfile="]
+
+
+def _escape(path: Path) -> str:
+    """A comma in a value is written twice (qemu(1), "-drive")."""
+    return str(path).replace(",", ",,")
