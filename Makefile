@@ -47,7 +47,7 @@ lint: setup ## ruff, mypy --strict, import layers, shellcheck
 	$(VENV)/ruff format --check $(PYTHON_CODE)
 	$(VENV)/mypy
 	$(VENV)/lint-imports --no-cache
-	shellcheck $(SHELL_CODE)
+	shellcheck --severity=warning $(SHELL_CODE)
 
 .PHONY: fmt
 fmt: setup ## format the code and mend what ruff can mend
