@@ -16,8 +16,10 @@ from pathlib import Path
 from types import TracebackType
 
 TAIL_LINES = 40
+LONGEST_ESCAPE = 256  # bytes; what is longer is garbage, not an escape sequence
 # CSI …, OSC … BEL/ST, and two-character escapes
 ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\-~])")
+MOVED_CURSOR = re.compile(rb"\x1b\[\d*;\d*[Hf]")  # a menu draws its lines so
 UNFINISHED_ESCAPE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*|[ -/]*)\Z")
 
 
@@ -97,8 +99,15 @@ class Console:
                 if line:
                     self._file.write(f"[{line_started:9.3f}] {line}\n")
                 return
-            if self._show is not None:
-                self._show(data)
+            self._pass_on(data)
+
+    def _pass_on(self, data: bytes) -> None:
+        if self._show is None:
+            return
+        try:
+            self._show(data)
+        except OSError:
+            self._show = None  # nobody looks any more (`| head`); the machine goes on
 
     def _clean(self, data: bytes) -> str:
         data = self._rest + data
@@ -109,7 +118,11 @@ class Console:
         self._rest = data[end:]
         if len(self._rest) == len(data):
             return ""
-        kept = ESCAPES.sub(b"", data[:end]).replace(b"\r", b"").replace(b"\0", b"")
+        kept = (
+            ESCAPES.sub(b"", MOVED_CURSOR.sub(b"\n", data[:end]))
+            .replace(b"\r", b"")
+            .replace(b"\0", b"")
+        )
         # one character per byte: a multi-byte one may be cut between two chunks
         return kept.decode("ascii", errors="replace")
 

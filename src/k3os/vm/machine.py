@@ -79,7 +79,7 @@ class VM:
         command += ["-serial", "chardev:serial0"]
         command += ["-chardev", f"socket,id=monitor0,fd={monitor_of_qemu.fileno()}"]
         command += ["-mon", "chardev=monitor0,mode=control"]
-        self._messages = open(self._scratch / "qemu.log", "w+b")
+        self._messages = open(self._scratch / "qemu.log", "w+b")  # noqa: SIM115 (closed in __exit__)
         self._console = Console(serial, self.log, self._show)
         self._qmp = QMP(monitor)
         try:
@@ -175,9 +175,8 @@ class VM:
         try:
             return self._process.wait(max(0.1, end - time.monotonic()))
         except subprocess.TimeoutExpired:
-            raise ConsoleError(
-                self._console.explain(f"still running after {timeout:g} s")
-            ) from None
+            what = f"still running after {timeout:g} s"
+            raise ConsoleError(self._console.explain(what)) from None
 
 
 def attach(spec: VMSpec, accel: Sequence[str], ports: dict[int, int]) -> int:
