@@ -29,6 +29,7 @@ def before_phase(mode: str) -> None:
     target = K3S_CURRENT if os.path.exists(K3S_CURRENT) else K3S_FETCHED
     os.symlink(target, K3S_LINK)
     link_airgap_images()
+    apply_sysctl_defaults()
 
 
 def after_phase(mode: str) -> None:
@@ -52,6 +53,23 @@ def machine_id() -> str:
     fresh = os.urandom(16).hex()
     atomic_write(path, fresh.encode() + b"\n", mode=0o444, sync=True)
     return fresh
+
+
+def apply_sysctl_defaults(directory: str = "/usr/lib/sysctl.d", root: str = "/proc/sys") -> None:
+    """Set the image's defaults (sysctl.d(5)) before the phases, whose values then win.
+
+    A key that this kernel does not have is skipped: the defaults are for any kernel.
+    """
+    for name in sorted(os.listdir(directory)):
+        with open(f"{directory}/{name}") as file:
+            for line in file:
+                key, equals, value = line.partition("=")
+                if not equals or line[0] in "#;":
+                    continue
+                path = f"{root}/{key.strip().lstrip('-').replace('.', '/')}"
+                if os.path.exists(path):
+                    with open(path, "w") as setting:
+                        setting.write(value.strip())
 
 
 def link_airgap_images() -> None:

@@ -19,7 +19,7 @@ from k3os.system.run import CommandError, run
 # What k3s and the installer need; Debian's Essential packages and dependencies come on top.
 NODE_PACKAGES = (
     # the running system
-    *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "procps", "sudo", "libpam-modules"),
+    *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "procps", "sudo", "login"),
     *("openssh-server", "openssh-client", "ca-certificates", "curl", "zstd", "xz-utils"),
     *("python3", "python3-yaml", "libcrypt1", "busybox", "nano", "less", "tzdata"),
     # the network

@@ -63,7 +63,8 @@ UNITS_REMOVED = (
     *("systemd-network-generator.service", "systemd-networkd*", "systemd-bsod.service"),
     *("systemd-battery-check.service", "systemd-ask-password-*.path", "systemd-rfkill*"),
     *("systemd-udev-load-credentials.service", "systemd-hibernate-clear.service"),
-    *("sys-kernel-debug.mount", "sys-kernel-tracing.mount", "dev-mqueue.mount"),
+    *("sys-kernel-debug.mount", "sys-kernel-config.mount", "sys-fs-fuse-connections.mount"),
+    *("sys-kernel-tracing.mount", "dev-mqueue.mount"),
     *("systemd-boot-check-no-failures.service", "systemd-confext.service", "systemd-sysext.*"),
     *("systemd-pstore.service", "systemd-creds.socket", "systemd-storagetm.service"),
     *("systemd-journald-audit.socket", "systemd-mute-console.socket", "proc-fs-nfsd.mount"),
@@ -74,6 +75,14 @@ UNITS_REMOVED = (
     *("nftables.service", "rc-local.service.d", "getty-static.service"),
     # PID 1 starts a login on each console; nothing waits for the network before it
     "systemd-user-sessions.service",
+)
+
+# Each is a process before the first unit starts. What stays: debug (systemd.mask= and the like
+# on the command line), fstab and rc-local (files a config may write).
+GENERATORS_REMOVED = (
+    *("rpc-pipefs-generator", "systemd-getty-generator", "systemd-gpt-auto-generator"),
+    *("systemd-hibernate-resume-generator", "systemd-run-generator", "systemd-ssh-generator"),
+    *("systemd-system-update-generator", "systemd-sysv-generator", "systemd-tpm2-generator"),
 )
 
 # What is started: a target to the units it wants. All other links in /etc/systemd are removed.
@@ -93,6 +102,8 @@ def build_rootfs(settings: Settings, progress: Progress, base_tar: Path, output:
     remove_unused(tree)
     add_user(tree)
     choose_units(tree)
+    if settings.k3s == "none":  # asked for: such a node does not fetch one either
+        tree.remove("etc/systemd/system/*/k3os-k3s-fetch.service")
     code = compile_code(settings, tree, output, progress)
     tree.copy_directory(settings.source / "overlay" / "rootfs")
     tree.copy_directory(code, PACKAGES)
@@ -151,7 +162,8 @@ def choose_units(tree: Tree) -> None:
     for target, units in WANTS.items():
         for unit in units:
             tree.link(f"etc/systemd/system/{target}.wants/{unit}", f"/usr/lib/systemd/system/{unit}")
-    tree.link("etc/systemd/system-generators/systemd-getty-generator", "/dev/null")
+    for name in GENERATORS_REMOVED:
+        tree.remove(f"usr/lib/systemd/system-generators/{name}")
     tree.remove("usr/lib/tmpfiles.d/systemd-nologin.conf")
     tree.link("etc/systemd/system/default.target", "/usr/lib/systemd/system/multi-user.target")
     tree.link(

@@ -37,6 +37,8 @@ def _write(device: str, data: bytes) -> None:
     except OSError:
         return
     try:
+        # only the opening must not wait (for a carrier); a slow line gets all of the text
+        os.set_blocking(descriptor, True)
         os.write(descriptor, data)
     except OSError:
         return
