@@ -60,18 +60,19 @@ def boot(
     with VM(spec, accel=accel, log=log) as vm:
         login = vm.expect(r"login: ", BOOT_TIMEOUT).seconds
         vm.wait_for_shell(COMMAND_TIMEOUT)
-        memory = used_memory(_shell(vm, "cat /proc/meminfo"))
+        memory = used_memory(shell(vm, "cat /proc/meminfo"))
         k3s, uptime = _k3s_times(vm)
         check_settings(vm)
         time.sleep(SETTLE_SECONDS)
-        settled = used_memory(_shell(vm, "cat /proc/meminfo"))
+        settled = used_memory(shell(vm, "cat /proc/meminfo"))
         result = Boot(login, k3s, memory, settled, k3s - uptime)
         if inspect is not None:
             inspect(vm, result)
     return result
 
 
-def _shell(vm: VM, command: str, timeout: float = COMMAND_TIMEOUT) -> str:
+def shell(vm: VM, command: str, timeout: float = COMMAND_TIMEOUT) -> str:
+    """What a command in the VM prints. Raises UserError when it fails, ConsoleError."""
     code, output = vm.command(command, timeout)
     if code:
         raise UserError(f"in the VM, {command!r} exited with {code}", output.strip()[-500:])
@@ -83,7 +84,7 @@ def _k3s_times(vm: VM) -> tuple[float, float]:
 
     Waits in the guest for the file, since reading a prompt would skip the line on the console.
     """
-    _shell(vm, f"until [ -s {scenario.K3S_TIME} ]; do sleep 0.5; done", BOOT_TIMEOUT)
+    shell(vm, f"until [ -s {scenario.K3S_TIME} ]; do sleep 0.5; done", BOOT_TIMEOUT)
     seconds = vm.console.when(scenario.K3S_MARKER)
     line = re.search(scenario.K3S_MARKER, vm.console.text)
     if seconds is None or line is None:
@@ -94,7 +95,7 @@ def _k3s_times(vm: VM) -> tuple[float, float]:
 def check_settings(vm: VM) -> None:
     """Every setting of the scenario is in force. Raises UserError."""
     for command, wanted in scenario.EXPECTED.items():
-        found = _shell(vm, command).strip()
+        found = shell(vm, command).strip()
         if found != wanted:
             raise UserError(
                 f"a setting did not arrive: {command!r} prints {found!r}, not {wanted!r}",

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 from bench import scenario
-from bench.table import Samples
+from bench.table import Row, Samples
 from k3os.system.run import run
 
 RUNS = 15
@@ -47,17 +46,6 @@ print(json.dumps(times))
 """
 
 
-def prepare_ours(tree: Path) -> None:
-    """Give a k3OS root tree the settings, where the node has them."""
-    _write(tree / "k3os/system/config.yaml", scenario.CONFIG_YAML)
-
-
-def prepare_peer(tree: Path) -> None:
-    """Give the peer's root tree the settings, in the files its commands read."""
-    _write(tree / "tmp/user-data", scenario.USER_DATA)
-    _write(tree / "tmp/instance-data.json", json.dumps(INSTANCE_DATA))
-
-
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -76,24 +64,26 @@ def measure(tree: Path, commands: list[tuple[str, ...]], runs: int = RUNS) -> li
     return [Samples(tuple(times), "ms") for times in json.loads(output)]
 
 
-def unpack_ours(squashfs: Path, output: Path, log: int) -> None:
-    """Unpack a k3OS rootfs.squashfs into output/tree."""
-    run(
-        [
-            "unsquashfs",
-            "-quiet",
-            "-no-progress",
-            "-no-xattrs",
-            "-d",
-            f"{output}/tree",
-            str(squashfs),
-        ],
-        log=log,
-    )
+def cold_rows(ours: Path, theirs: Path) -> list[Row]:
+    """The comparison of the cold starts. Raises CommandError when one of the programs fails."""
+    _write(ours / "k3os/system/config.yaml", scenario.CONFIG_YAML)
+    _write(theirs / "tmp/user-data", scenario.USER_DATA)
+    _write(theirs / "tmp/instance-data.json", json.dumps(INSTANCE_DATA))
+    bare, dump = measure(ours, [PASS, DUMP])
+    query, schema = measure(theirs, [QUERY, SCHEMA])
+    name = "k3os config --dump, cold"
+    return [
+        Row(name, dump, bare, "python3 -c pass", at_most=3.0),
+        # the quicker of the two is the one to beat
+        Row(name, dump, query, "cloud-init query", at_most=0.2),
+        Row(name, dump, schema, "cloud-init schema"),
+    ]
+
+
+def unpack_ours(rootfs: Path, output: Path, log: int) -> None:
+    """Unpack our root (the artifact k3os-rootfs-*.tar.gz) into output/tree."""
+    run(["tar", "-xzf", str(rootfs), "-C", str(output)], log=log)
+    (squashfs,) = {path.resolve() for path in output.rglob("rootfs.squashfs")}
+    run(["unsquashfs", "-quiet", "-no-progress", "-d", f"{output}/tree", str(squashfs)], log=log)
     for directory in ("proc", "tmp", "dev"):
         (output / "tree" / directory).mkdir(exist_ok=True)
-
-
-def remove(tree: Path) -> None:
-    """Remove an unpacked tree."""
-    shutil.rmtree(tree, ignore_errors=True)

@@ -61,7 +61,9 @@ def build_image(settings: Settings, progress: Progress, kernel: str) -> Image:
     return Image(directory, settings.arch.name)
 
 
-def _build(source: Path, cache: Path, artifacts: Path, kernel: str, log: int, config: Path | None = None) -> float:
+def _build(
+    source: Path, cache: Path, artifacts: Path, kernel: str, log: int, config: Path | None = None
+) -> float:
     """Run `k3os build` of the sources at source; returns the seconds it took."""
     environment = {
         "PYTHONPATH": str(source / "src"),

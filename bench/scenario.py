@@ -45,6 +45,7 @@ k3os:
 USER_DATA = f"""\
 #cloud-config
 hostname: {HOSTNAME}
+manage_etc_hosts: true
 users:
 - name: {USER}
   shell: /bin/bash

@@ -1,0 +1,220 @@
+"""`python -m bench` (`make bench`): build both systems, measure, print and write the table.
+
+Results: dist/bench/bench.md, bench.json, timeline.svg, and the serial logs. Exit code 0 when
+every budget is kept, 1 when one is missed (the table says which), 2 for wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import cold, images, peer, scenario, sizes, svg, table, timeline
+from bench.boot import CPUS, MEMORY_MIB, Boot, boot, shell
+from bench.table import Row, Samples
+from k3os.errors import UserError
+from k3os.image.cache import Cache, digest
+from k3os.image.progress import Progress
+from k3os.image.settings import Settings, from_environment
+from k3os.system.files import atomic_write
+from k3os.system.run import CommandError, run
+from k3os.vm import accel
+from k3os.vm.console import ConsoleError
+from k3os.vm.machine import VM
+from k3os.vm.spec import Disk, VMSpec
+
+# seconds a unit must have taken to get a bar of its own
+SHORTEST_BAR = 0.05
+
+
+@dataclass
+class Drawing:
+    """Our last boot as steps and marks, for the SVG."""
+
+    steps: list[timeline.Step] = field(default_factory=list)
+    marks: dict[str, float] = field(default_factory=dict)
+
+    def record(self, vm: VM, result: Boot) -> None:
+        """Ask the booted node for everything it knows about its boot."""
+        steps = [
+            *timeline.kernel_steps(shell(vm, timeline.KERNEL_COMMAND)),
+            *timeline.early_steps(shell(vm, timeline.STEPS_COMMAND)),
+            *timeline.manager_steps(shell(vm, timeline.MANAGER_COMMAND)),
+            *timeline.unit_steps(shell(vm, timeline.UNITS_COMMAND), at_least=SHORTEST_BAR),
+        ]
+        firmware = timeline.Step("firmware", "QEMU and firmware", 0.0, max(result.offset, 0.0))
+        last = max(result.login, result.k3s)
+        shifted = timeline.shift(steps, result.offset)
+        # what starts after both (our own looking around among it) is not the boot
+        self.steps = [firmware, *(step for step in shifted if step.start <= last)]
+        self.marks = {"login": result.login, "k3s": result.k3s}
+
+
+def main(arguments: list[str]) -> int:
+    """Parse arguments, run; see the module's first lines for the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="k3OS against Debian")
+    parser.add_argument(
+        "--runs", type=int, default=int(os.environ.get("RUNS") or 3), help="boots of each system"
+    )
+    parser.add_argument(
+        "--build", action="store_true", help="also time a cold build and a rebuild (minutes)"
+    )
+    parser.add_argument("--no-boot", action="store_true", help="only sizes and cold starts")
+    parser.add_argument("--no-generic", action="store_true", help="only the cloud kernel's image")
+    options = parser.parse_args(arguments)
+    if options.runs < 1:
+        parser.error("--runs must be at least 1")
+    settings = from_environment(os.environ)
+    output = settings.source / "dist" / "bench"
+    with Progress(output / "bench.log") as progress:
+        try:
+            rows, drawing = measure(settings, progress, output, options)
+        except (UserError, CommandError, ConsoleError) as error:
+            print(f"bench: error: {error}\nbench: the log is {output}/bench.log", file=sys.stderr)
+            return 1
+    report(rows, drawing, output, options.runs)
+    return 1 if table.missed(rows) else 0
+
+
+def measure(
+    settings: Settings, progress: Progress, output: Path, options: argparse.Namespace
+) -> tuple[list[Row], Drawing]:
+    """Everything that was asked for, as rows. Raises UserError, CommandError, ConsoleError."""
+    kernels = ("cloud",) if options.no_generic else ("cloud", "generic")
+    ours = {kernel: images.build_image(settings, progress, kernel) for kernel in kernels}
+    cache = Cache(settings.cache / "bench", progress)
+    drawing = Drawing()
+    rows: list[Row] = []
+    with cache.locked():
+        theirs = peer.build_peer(settings, progress, cache)
+        if not options.no_boot:
+            rows += boot_rows(settings, progress, output, ours["cloud"], theirs, options, drawing)
+        rows += sizes.size_rows(ours, theirs)
+        tree = unpacked(progress, cache, ours["cloud"])
+        with progress.stage("cold starts"):
+            rows += cold.cold_rows(tree, theirs.tree)
+    if options.build:
+        rows += images.build_times(settings, progress)
+    return rows, drawing
+
+
+def unpacked(progress: Progress, cache: Cache, image: images.Image) -> Path:
+    """Our root tree, from the image."""
+    stage = cache.stage(
+        "tree",
+        digest(image.rootfs),
+        lambda out: cold.unpack_ours(image.rootfs, out, progress.log),
+    )
+    return stage / "tree"
+
+
+def boot_rows(
+    settings: Settings,
+    progress: Progress,
+    output: Path,
+    ours: images.Image,
+    theirs: peer.Peer,
+    options: argparse.Namespace,
+    drawing: Drawing,
+) -> list[Row]:
+    """Boot both in turn, options.runs times each."""
+    how = accel.choose(settings.cache, theirs.kernel)
+    our_boots, peer_boots = [], []
+    for number in range(1, options.runs + 1):
+        with progress.stage(f"k3OS boot {number}"):
+            log = output / f"k3os-{number}.log"
+            our_boots.append(boot(our_spec(ours), how, log, drawing.record))
+        overlay = output / "peer.qcow2"  # the peer's first boot, each time
+        with progress.stage(f"peer boot {number}"):
+            run(
+                [
+                    *("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw"),
+                    *("-b", str(theirs.disk), str(overlay)),
+                ]
+            )
+            peer_boots.append(boot(peer_spec(theirs, overlay), how, output / f"peer-{number}.log"))
+            overlay.unlink()
+    return compare_boots(our_boots, peer_boots)
+
+
+def our_spec(image: images.Image) -> VMSpec:
+    """Ours: the ISO as a virtio disk; the configuration is on it."""
+    return VMSpec(
+        kernel=image.kernel,
+        initrd=image.initrd,
+        append=scenario.KERNEL_ARGUMENTS,
+        disks=(Disk(image.iso, readonly=True),),
+        memory=MEMORY_MIB,
+        cpus=CPUS,
+    )
+
+
+def peer_spec(theirs: peer.Peer, overlay: Path) -> VMSpec:
+    """The peer: its root disk and the seed, both virtio disks."""
+    return VMSpec(
+        kernel=theirs.kernel,
+        initrd=theirs.initrd,
+        append=theirs.append,
+        disks=(Disk(overlay, format="qcow2"), Disk(theirs.seed, readonly=True)),
+        memory=MEMORY_MIB,
+        cpus=CPUS,
+    )
+
+
+def compare_boots(ours: list[Boot], theirs: list[Boot]) -> list[Row]:
+    """The rows of the boots, with the budgets of the project."""
+
+    def samples(boots: list[Boot], name: str, unit: str) -> Samples:
+        return Samples(tuple(getattr(one, name) for one in boots), unit)
+
+    return [
+        Row(
+            *("time to login:", samples(ours, "login", "s"), samples(theirs, "login", "s")),
+            at_most=0.40,
+            aim=0.30,
+        ),
+        Row("time to k3s exec", samples(ours, "k3s", "s"), samples(theirs, "k3s", "s")),
+        Row(
+            "memory used at login",
+            samples(ours, "memory", "MiB"),
+            samples(theirs, "memory", "MiB"),
+            at_most=1.0,
+        ),
+        Row(
+            "memory used 10 s after login and k3s",
+            samples(ours, "settled", "MiB"),
+            samples(theirs, "settled", "MiB"),
+        ),
+    ]
+
+
+def report(rows: list[Row], drawing: Drawing, output: Path, runs: int) -> None:
+    """Print the table and write the files."""
+    text = table.markdown(rows)
+    conditions = (
+        f"QEMU {MEMORY_MIB} MiB, {CPUS} CPUs, the same settings for both; {runs} boots of each, "
+        f"in turn; medians (min–max); host: {os.cpu_count()} CPUs, Linux {os.uname().release}.\n"
+    )
+    print(text + "\n" + conditions)
+    if drawing.steps:
+        print("our last boot, seconds since QEMU's start:\n" + timeline.listing(drawing.steps))
+        drawn = svg.timeline_svg("k3OS, from power-on to login", drawing.steps, drawing.marks)
+        atomic_write(str(output / "timeline.svg"), drawn.encode())
+    atomic_write(str(output / "bench.md"), f"{text}\n{conditions}".encode())
+    record = {"rows": table.records(rows), "conditions": conditions.strip()}
+    atomic_write(str(output / "bench.json"), json.dumps(record, indent=1).encode() + b"\n")
+    for name in table.missed(rows):
+        print(f"bench: budget MISSED: {name}", file=sys.stderr)
+    print(f"written to {output}: bench.md, bench.json, timeline.svg, serial logs")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("\nbench: interrupted", file=sys.stderr)
+        sys.exit(130)
