@@ -40,8 +40,8 @@ def check_executable(path: Path, arch: str, where: str) -> None:
 def ask_version(path: Path, digest: str, name: str = "") -> str:
     """What `k3s --version` says, else what name (or path) says, else the start of the hash."""
     try:
-        # run from / and without our variables: K3S=… in there is for the build, not for k3s
-        output = run([str(path), "--version"], cwd="/", env={"K3S": ""}, timeout=30)
+        # not with our K3S=…: that one is for the build
+        output = run([str(path), "--version"], cwd="/", env={"K3S": None}, timeout=30)
     except (CommandError, OSError):
         output = b""  # for another architecture, or a script whose interpreter is elsewhere
     for text in (output.decode(errors="replace"), name or path.name):

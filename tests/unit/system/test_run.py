@@ -1,0 +1,118 @@
+"""Starting programs: what comes back, and that nothing is left behind."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from k3os.system.run import CommandError, run
+
+
+def sh(text, **options):
+    return run(["/bin/sh", "-c", text], **options)
+
+
+def alive(pid):
+    """A zombie that nobody has waited for yet is not alive."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition, seconds=5.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_output_and_errors_come_back_in_their_order():
+    assert sh("echo a; echo b >&2; echo c") == b"a\nb\nc\n"
+
+
+def test_a_program_is_fed_from_bytes_and_else_reads_nothing():
+    assert run(["cat"], stdin=b"secret") == b"secret"
+    assert run(["cat"]) == b""
+
+
+def test_a_program_is_fed_from_a_file_descriptor(tmp_path):
+    (tmp_path / "f").write_bytes(b"from a file")
+    with open(tmp_path / "f", "rb") as file:
+        assert run(["cat"], stdin=file.fileno()) == b"from a file"
+
+
+def test_variables_are_added_changed_and_removed(monkeypatch):
+    monkeypatch.setenv("KEPT", "1")
+    monkeypatch.setenv("GONE", "1")
+    text = 'echo "$KEPT ${GONE-unset} $NEW"'
+    assert sh(text, env={"GONE": None, "NEW": "2"}) == b"1 unset 2\n"
+
+
+def test_a_log_gets_the_output_instead(tmp_path):
+    with open(tmp_path / "log", "wb") as log:
+        assert sh("echo a; echo b >&2", log=log.fileno()) == b""
+    assert (tmp_path / "log").read_bytes() == b"a\nb\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "returncode", "message"),
+    [
+        ("echo no luck; exit 3", 3, "/bin/sh exited with 3\n  no luck"),
+        ("kill -9 $$", -9, "/bin/sh was killed by signal 9"),
+    ],
+)
+def test_a_failure_says_how_it_ended_and_what_was_printed(text, returncode, message):
+    with pytest.raises(CommandError) as caught:
+        sh(text)
+    assert (caught.value.returncode, str(caught.value)) == (returncode, message)
+
+
+def test_a_failure_can_be_allowed():
+    assert sh("echo x; exit 3", check=False) == b"x\n"
+
+
+def test_a_program_that_does_not_exist_is_not_installed():
+    with pytest.raises(CommandError, match="no-such-program is not installed"):
+        run(["no-such-program"])
+
+
+def test_a_timeout_kills_the_whole_group_and_keeps_what_was_printed(tmp_path):
+    pid_file = tmp_path / "pid"
+    with pytest.raises(CommandError, match="timed out\n  so far") as caught:
+        sh(f"echo so far; sleep 100 & echo $! >{pid_file}; wait", timeout=0.3)
+    assert caught.value.returncode == 124
+    child = int(pid_file.read_text())
+    wait_until(lambda: not alive(child))
+
+
+def test_an_interrupted_caller_leaves_no_child(tmp_path):
+    pid_file = tmp_path / "pid"
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            sh(f"sleep 100 & echo $! >{pid_file}; wait")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    child = int(pid_file.read_text())
+    wait_until(lambda: not alive(child))
+
+
+def test_only_the_last_lines_of_a_long_output_are_in_the_message():
+    with pytest.raises(CommandError) as caught:
+        sh("seq 100; exit 1")
+    assert str(caught.value).splitlines()[1:] == [f"  {number}" for number in range(86, 101)]
+    assert caught.value.output.startswith(b"1\n2\n")
+
+
+def test_our_own_process_group_is_not_the_programs():
+    group = int(sh("ps -o pgid= -p $$"))
+    assert group != os.getpgid(0)
