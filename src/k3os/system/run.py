@@ -90,6 +90,8 @@ def run(
         except subprocess.TimeoutExpired:
             _kill_group(process.pid, signal.SIGKILL)
             process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
         raise
     output = output or b""
     if check and process.returncode != 0:
