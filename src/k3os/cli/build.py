@@ -18,6 +18,7 @@ variables:
   KERNEL=generic|cloud       Debian's kernel for any machine, or the small one for VMs
   K3S=auto|VERSION|URL|PATH|none
                              k3s: the pinned release, another, a download, a file, none
+  K3S_RELEASES=URL           a mirror of the k3s releases, same layout
   K3S_AIRGAP="PATH|URL ..."  image archives that k3s imports at its start
   CONFIG=PATH                a config.yaml to put into the ISO (it is checked first)
   MIRROR=URL                 a Debian mirror
