@@ -1,0 +1,103 @@
+"""Virtual machines for tests: images built once, boots shared by a module, logs kept.
+
+K3OS_ARTIFACTS names a directory with artifacts to test (KERNEL=cloud, K3S=tests/stubs/k3s);
+without it they are built. Serial logs are kept in dist/vm-logs.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from k3os.cli.run import initrd_with_config
+from k3os.image.settings import from_environment
+from k3os.system.run import run
+from k3os.vm import accel as acceleration
+from k3os.vm.machine import VM
+from k3os.vm.spec import Disk, VMSpec
+
+ROOT = Path(__file__).parents[2]
+LOGS = ROOT / "dist" / "vm-logs"
+STUB = ROOT / "tests" / "stubs" / "k3s"
+CMDLINE = "console=tty0 console=ttyS0,115200 quiet"
+BUILD_SECONDS = 900
+SHOWN_LINES = 250
+
+
+class Images:
+    """A directory of artifacts, and machines that boot from it."""
+
+    def __init__(self, directory: Path, scratch: Path) -> None:
+        self.iso = directory / "k3os-amd64.iso"
+        self.kernel = directory / "k3os-vmlinuz-amd64"
+        self.initrd = directory / "k3os-initrd-amd64"
+        self._scratch = scratch
+
+    def direct(self, append: str = "", config: str = "", *, medium: bool = True) -> VMSpec:
+        """A machine that boots the kernel directly: quicker than through the firmware."""
+        initrd = self.initrd
+        if config:
+            path = self._scratch / "config.yaml"
+            path.write_text(config)
+            initrd = initrd_with_config(self.initrd, path, self._scratch / "initrd")
+        disks = (Disk(self.iso, readonly=True),) if medium else ()
+        append = f"{CMDLINE} {append}".rstrip()
+        return VMSpec(kernel=self.kernel, initrd=initrd, append=append, disks=disks)
+
+
+def build(kernel: str) -> Path:
+    """Build our image with the stub for k3s; quick when nothing changed."""
+    directory = from_environment(os.environ).cache / "vm-tests" / kernel
+    wanted = {"KERNEL": kernel, "K3S": str(STUB), "ARTIFACTS": str(directory)}
+    wanted |= {"CONFIG": "", "K3S_AIRGAP": "", "PYTHONPATH": str(ROOT / "src")}
+    run([sys.executable, "-m", "k3os", "build"], env=wanted, timeout=BUILD_SECONDS)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory) -> Images:
+    """The image with the cloud kernel: small and quick."""
+    given = os.environ.get("K3OS_ARTIFACTS")
+    directory = Path(given).absolute() if given else build("cloud")
+    return Images(directory, tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="session")
+def generic_images(tmp_path_factory) -> Images:
+    """The image with the kernel for real machines: has USB, AHCI and so on."""
+    return Images(build("generic"), tmp_path_factory.mktemp("generic"))
+
+
+@pytest.fixture(scope="session")
+def accel(images) -> tuple[str, ...]:
+    return acceleration.choose(from_environment(os.environ).cache, images.kernel)
+
+
+_started: list[Path] = []
+
+
+@pytest.fixture(scope="session")
+def boot(accel) -> Callable:
+    """`with boot("name", spec) as vm`: a machine whose log is dist/vm-logs/name.log."""
+
+    @contextmanager
+    def start(name: str, spec: VMSpec) -> Iterator[VM]:
+        _started.append(LOGS / f"{name}.log")
+        with VM(spec, accel=accel, log=_started[-1]) as vm:
+            yield vm
+
+    return start
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure shows what the machine said."""
+    report = yield
+    if report.failed and _started and _started[-1].exists():
+        lines = _started[-1].read_text().splitlines()
+        title = f"serial log {_started[-1]} (last {min(len(lines), SHOWN_LINES)} lines)"
+        report.sections.append((title, "\n".join(lines[-SHOWN_LINES:])))
+    return report

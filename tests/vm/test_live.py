@@ -1,0 +1,169 @@
+"""The live system without any configuration: one boot, looked at from inside."""
+
+import json
+import re
+
+import pytest
+
+from tests.vm.node import BOOT, ask, wait_until_settled
+
+
+@pytest.fixture(scope="module")
+def node(boot, images):
+    with boot("live", images.direct()) as vm:
+        vm.wait_for_shell(BOOT)
+        wait_until_settled(vm)
+        yield vm
+
+
+def mount_options(node, path):
+    return ask(node, f"findmnt -no OPTIONS --target {path}").split(",")
+
+
+def test_the_serial_console_logs_rancher_in_without_a_password(node):
+    assert ask(node, "id -un; id -u").split() == ["rancher", "1000"]
+    assert ask(node, "tty") == "/dev/ttyS0"
+
+
+def test_sudo_asks_for_no_password(node):
+    assert ask(node, "sudo -n id -u") == "0"
+
+
+def test_root_is_locked(node):
+    password = ask(node, "sudo -n getent shadow root").split(":")[1]
+    assert password.startswith(("!", "*"))
+
+
+def test_no_other_account_can_log_in(node):
+    shells = ask(node, "getent passwd | grep -vE ':(/usr/sbin/nologin|/bin/false|/bin/sync)$'")
+    assert [line.split(":")[0] for line in shells.splitlines()] == ["root", "rancher"]
+
+
+def test_nothing_failed(node):
+    assert ask(node, "systemctl --failed --no-legend --plain") == ""
+    assert ask(node, "systemctl is-system-running") == "running"
+
+
+def test_no_job_is_left_waiting(node):
+    assert ask(node, "systemctl list-jobs --no-legend") in ("", "No jobs running.")
+
+
+def test_the_journal_has_no_error(node):
+    assert ask(node, "sudo -n journalctl -b -p err -o short --no-pager -q") == ""
+
+
+def test_usr_cannot_be_written(node):
+    code, output = node.command("sudo -n touch /usr/bin/new")
+    assert code != 0
+    assert "Read-only file system" in output
+
+
+def test_usr_is_a_squashfs(node):
+    assert ask(node, "findmnt -no FSTYPE --target /usr/bin") == "squashfs"
+
+
+def test_usr_local_is_writable_and_leads_to_var_local(node):
+    assert ask(node, "readlink -f /usr/local") == "/var/local"
+    ask(node, "sudo -n sh -c 'mkdir -p /usr/local/bin && touch /usr/local/bin/mine'")
+    assert ask(node, "ls /var/local/bin") == "mine"
+
+
+@pytest.mark.parametrize("path", ["/", "/etc", "/var", "/home", "/opt"])
+def test_in_a_live_system_it_is_memory(node, path):
+    assert ask(node, f"findmnt -no FSTYPE --target {path}") == "tmpfs"
+    ask(node, f"sudo -n sh -c 'touch {path}/.probe && rm {path}/.probe'")
+
+
+def test_k3os_system_is_read_only(node):
+    assert "ro" in mount_options(node, "/k3os/system")
+    code, output = node.command("sudo -n touch /k3os/system/new")
+    assert code != 0
+    assert "Read-only file system" in output
+
+
+def test_current_names_a_generation_with_the_three_versions(node):
+    manifest = json.loads(ask(node, "cat /k3os/system/current/manifest.json"))
+    assert re.fullmatch(r"generations/\d+", ask(node, "readlink /k3os/system/current"))
+    for component in ("kernel", "k3os", "k3s"):
+        version = manifest[component]
+        assert ask(node, f"readlink -f /k3os/system/current/{component}") == (
+            f"/k3os/system/{component}/{version}"
+        )
+    assert manifest["kernel"] == ask(node, "uname -r")
+    assert ask(node, "k3os --version") == f"k3os {manifest['k3os']}"
+
+
+def test_the_generation_has_the_files_its_manifest_names(node):
+    code, output = node.command(
+        "cd /k3os/system && sudo -n python3 -c 'import json; "
+        'print("\\n".join(f"{s}  {f}" for f, s in '
+        'json.load(open("current/manifest.json"))["sha256"].items()))\' | sudo -n sha256sum -c'
+    )
+    assert code == 0, output
+    assert len(output.splitlines()) == 5
+
+
+def test_k3s_was_started_as_a_server(node):
+    ask(node, "until systemctl is-active -q k3s; do sleep 1; done", 60)
+    assert ask(node, "sudo -n cat /run/k3s-stub/argv") == "server"
+
+
+def test_kubectl_works_for_rancher(node):
+    assert re.search(r"\bReady\b", ask(node, "kubectl get nodes"))
+
+
+@pytest.mark.parametrize("name", ["kubectl", "crictl", "ctr"])
+def test_the_tools_of_k3s_stand_beside_it(node, name):
+    assert ask(node, f"readlink -f /usr/sbin/{name}") == ask(node, "readlink -f /usr/sbin/k3s")
+
+
+def test_the_kubeconfig_is_for_rancher_and_root_only(node):
+    mode, owner, group = ask(node, "sudo -n stat -c '%a %U %G' /etc/rancher/k3s/k3s.yaml").split()
+    assert (mode, owner, group) == ("640", "root", "rancher")
+    code, _ = node.command("sudo -n -u nobody cat /etc/rancher/k3s/k3s.yaml")
+    assert code != 0
+
+
+def test_the_banner_shows_version_kernel_and_address(node):
+    ask(node, "until grep -q 10.0.2.15 /etc/issue; do sleep 1; done", 30)
+    banner = ask(node, "cat /etc/issue")
+    assert ask(node, "uname -r") in banner
+    assert ask(node, "k3os --version").split()[1] in banner
+
+
+def test_the_banner_follows_the_addresses(node):
+    device = ask(node, "ip -brief address | grep 10.0.2.15").split()[0]
+    ask(node, f"sudo -n ip address add 192.0.2.7/24 dev {device}")
+    ask(node, "until grep -q 192.0.2.7 /etc/issue; do sleep 1; done", 30)
+    ask(node, f"sudo -n ip address del 192.0.2.7/24 dev {device}")
+    ask(node, "while grep -q 192.0.2.7 /etc/issue; do sleep 1; done", 30)
+
+
+def test_the_message_of_the_day_says_how_to_install(node):
+    assert "k3os install" in ask(node, "cat /etc/motd")
+
+
+def test_the_journal_is_persistent_and_bounded(node):
+    assert ask(node, "ls /var/log/journal") == ask(node, "cat /etc/machine-id")
+    assert "SystemMaxUse=" in ask(node, "systemd-analyze cat-config systemd/journald.conf")
+
+
+def test_the_timeline_of_the_early_boot_is_there(node):
+    steps = json.loads(ask(node, "cat /run/k3os/timeline.json"))
+    assert steps[0]["start"] == 0.0
+    assert all(step["start"] <= step["end"] for step in steps)
+
+
+def test_status_reports_no_problem(node):
+    status = json.loads(ask(node, "k3os status --json"))
+    assert set(status["phases"]) == {"initrd", "boot", "runtime"}
+    assert not status.get("problems")
+
+
+def test_ssh_listens_and_refuses_a_login_without_a_key(node):
+    ask(node, "until ss -ltn | grep -q ':22 '; do sleep 1; done", 30)
+    assert "permitrootlogin no" in ask(node, "sudo -n sshd -T")
+
+
+def test_nothing_of_the_package_manager_is_left(node):
+    assert node.command("command -v apt || command -v dpkg")[0] != 0

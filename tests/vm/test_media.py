@@ -1,0 +1,70 @@
+"""Booting the ISO as machines do: BIOS, UEFI, CD, USB stick, little memory; and rebooting."""
+
+import pytest
+
+from k3os.vm.spec import Disk, VMSpec
+from tests.vm.node import BOOT, RESCUE, ask
+
+MENU_ENTRIES = ("k3OS live", "Install k3OS to disk", "Rescue shell")
+UP, DOWN = "\x1b[A", "\x1b[B"
+
+
+@pytest.fixture(scope="module")
+def bios(boot, images):
+    """Booted from a CD by a BIOS, with 1 GiB of memory."""
+    with boot("bios", VMSpec(cdrom=images.iso, memory=1024)) as vm:
+        vm.expect("Booting `k3OS live'", 60)
+        vm.wait_for_shell(BOOT)
+        yield vm
+
+
+def test_the_menu_on_the_serial_port_has_live_install_and_rescue(bios):
+    menu = bios.console.text.partition("Booting")[0]
+    assert [entry for entry in MENU_ENTRIES if entry in menu] == list(MENU_ENTRIES)
+
+
+def test_a_bios_boots_the_cd_with_one_gigabyte_of_memory(bios):
+    assert int(ask(bios, "awk '/MemTotal/ {print $2}' /proc/meminfo")) < 1024 * 1024
+    assert bios.command("test -d /sys/firmware/efi")[0] == 1
+    ask(bios, "until systemctl is-active -q k3s; do sleep 1; done", 60)
+    assert ask(bios, "sudo -n dmesg | grep -ci 'out of memory' || true") == "0"
+
+
+def test_changes_do_not_survive_a_reboot(bios):
+    ask(bios, "sudo -n touch /etc/changed /var/changed /home/rancher/changed /opt/changed")
+    machine = ask(bios, "cat /etc/machine-id")
+    bios.console.skip()
+    bios.send("sudo reboot\n")
+    bios.expect("Booting `k3OS live'", 90)
+    bios.wait_for_shell(BOOT)
+    assert (
+        ask(bios, "ls -d /etc/changed /var/changed /home/*/changed /opt/changed; true").count(
+            "No such file"
+        )
+        == 4
+    )
+    assert ask(bios, "cat /etc/machine-id") != machine
+
+
+def test_the_rescue_entry_of_the_menu_opens_a_shell(boot, images):
+    with boot("menu-rescue", VMSpec(cdrom=images.iso)) as vm:
+        vm.expect("Rescue shell", 60)
+        vm.expect("executed automatically", 10)
+        vm.send(DOWN + DOWN + "\n")
+        vm.expect("Booting `Rescue shell'", 20)
+        vm.expect(RESCUE, BOOT)
+
+
+def test_uefi_boots_the_cd(boot, images):
+    with boot("uefi", VMSpec(cdrom=images.iso, uefi=True)) as vm:
+        vm.wait_for_shell(2 * BOOT)
+        ask(vm, "test -d /sys/firmware/efi")
+        ask(vm, "until systemctl is-active -q k3s; do sleep 1; done", 60)
+
+
+def test_the_iso_boots_from_a_usb_stick(boot, generic_images):
+    stick = Disk(generic_images.iso, interface="usb-storage", readonly=True)
+    with boot("usb", VMSpec(disks=(stick,))) as vm:
+        vm.wait_for_shell(2 * BOOT)
+        device = ask(vm, "findmnt -no SOURCE --target /k3os/system").split("[")[0]
+        assert "/usb" in ask(vm, f"readlink -f /sys/class/block/{device.removeprefix('/dev/')}")
