@@ -1,0 +1,82 @@
+"""One source's nodes against the schema: checked values, and every problem in one go.
+
+`check_files` is what `k3os config check` and the image build call; it needs no root and no node.
+"""
+
+from __future__ import annotations
+
+from k3os.config import kinds
+from k3os.config.kinds import KIND_WORDS, Check, Wrong
+from k3os.config.schema import BY_PATH, CHILDREN, SECTIONS
+from k3os.config.value import Node, Place, Problem, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def check_tree(root: Node | None) -> tuple[dict[str, Value], list[Problem]]:
+    """Canonical path -> value for what is right in a source; a problem for what is not."""
+    check = Check()
+    values: dict[str, Value] = {}
+    if root is not None:
+        _section(check, "", root, values)
+    return values, check.problems
+
+
+def _section(check: Check, section: str, node: Node, values: dict[str, Value]) -> None:
+    if node.kind == "null":
+        return
+    if node.kind != "map":
+        wrong = Wrong(node.place, f"wants a map of keys, not {KIND_WORDS[node.kind]}")
+        check.error(section, wrong)
+        return
+    for path, child in kinds.resolve(check, node, CHILDREN[section], section).items():
+        if path in SECTIONS:
+            _section(check, path, child, values)
+            continue
+        value = check.value(BY_PATH[path], child, path)
+        if value is not None:
+            values[path] = value
+
+
+def check_text(data: bytes, source: str) -> tuple[dict[str, Value], list[Problem]]:
+    """Values and problems of one YAML text. Never raises."""
+    from k3os.config import yamltext
+
+    root, problems = yamltext.read(data, source)
+    values, more = check_tree(root)
+    return values, problems + more
+
+
+def check_cmdline(text: str) -> tuple[dict[str, Value], list[Problem]]:
+    """Values and problems of a kernel command line. Never raises."""
+    from k3os.config.cmdline import parse
+
+    return check_tree(parse(text))
+
+
+def read_limited(path: str) -> tuple[bytes, Problem | None]:
+    """A file, or why not; one byte more than the limit at most, so that the limit shows."""
+    from k3os.config.yamltext import LARGEST
+
+    try:
+        with open(path, "rb") as file:
+            return file.read(LARGEST + 1), None
+    except OSError as error:
+        return b"", Problem(Place(path), "", f"cannot be read: {error.strerror}")
+
+
+def check_files(paths: Iterable[str], cmdline: str | None = None) -> list[Problem]:
+    """Every problem of files and, if given, a command line, in the order of the text."""
+    problems: list[Problem] = []
+    for path in paths:
+        data, unreadable = read_limited(path)
+        if unreadable is not None:
+            problems.append(unreadable)
+            continue
+        _, found = check_text(data, path)
+        problems += sorted(found, key=lambda problem: (problem.place.line, problem.place.column))
+    if cmdline is not None:
+        problems += check_cmdline(cmdline)[1]
+    return problems

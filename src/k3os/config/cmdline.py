@@ -1,0 +1,215 @@
+"""The kernel's command line as a configuration source.
+
+`parse` gives the nodes of our keys and leaves everything else alone; quoting follows the
+kernel (lib/cmdline.c, next_arg). What stands after ` -- ` belongs to init and is not read.
+"""
+
+from __future__ import annotations
+
+from k3os.config.names import fold
+from k3os.config.schema import BOOT_OPTIONS, BY_PATH, CHILDREN, fields_by_fold
+from k3os.config.value import Node, Place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from k3os.config.schema import Key
+
+    _Leaf: TypeAlias = "tuple[list[str], Node]"  # the steps after the key, the value
+
+SOURCE = "cmdline"
+
+
+def split(text: str) -> list[tuple[str, str | None]]:
+    """(name, value) of every parameter; the value is None without `=`."""
+    found: list[tuple[str, str | None]] = []
+    for word in _words(text):
+        if word == "--":
+            break
+        quoted = word.startswith('"')
+        bare = word[1:] if quoted else word
+        name, separator, value = bare.partition("=")
+        if quoted:
+            if separator:
+                value = value.removesuffix('"')
+            else:
+                name = name.removesuffix('"')
+        elif value.startswith('"'):
+            value = value[1:].removesuffix('"')
+        found.append((name, value if separator else None))
+    return found
+
+
+def _words(text: str) -> list[str]:
+    words: list[str] = []
+    current: list[str] = []
+    quoted = False
+    for character in text:
+        if character == '"':
+            quoted = not quoted
+        if character.isspace() and not quoted:
+            if current:
+                words.append("".join(current))
+                current = []
+        else:
+            current.append(character)
+    if current:
+        words.append("".join(current))
+    return words
+
+
+def boot_options(text: str) -> dict[str, str]:
+    """The options of the boot itself (BOOT_OPTIONS); a bare word has the value "true"."""
+    return {
+        name: "true" if value is None else value
+        for name, value in split(text)
+        if name in BOOT_OPTIONS
+    }
+
+
+def parse(text: str) -> Node | None:
+    """The map of our keys on a command line, None when there is none. Never raises."""
+    given: dict[str, list[_Leaf]] = {}
+    root = Node("map", Place(SOURCE))
+    for name, value in split(text):
+        if name in BOOT_OPTIONS:
+            continue
+        steps = _steps(name)
+        path, rest = _find(steps)
+        place = Place(f"{SOURCE}: {name}")
+        key = BY_PATH.get(path)
+        if key is None or (rest and key.kind not in NESTED):
+            if path:  # something of k3os that does not exist: the check says so
+                node = Node("map", place)
+                node.pairs.append((Node("scalar", place, ".".join(steps[1:])), _null(place)))
+                root.pairs.append((Node("scalar", place, "k3os"), node))
+            continue
+        bare = "true" if key.kind == "boolean" else ""
+        leaf = Node("scalar", place, bare if value is None else value)
+        given.setdefault(path, []).append((rest, leaf))
+    for path, leaves in given.items():
+        node = _node(BY_PATH[path], leaves)
+        root.pairs.append(_wrap(path.split("."), node))
+    return _joined(root) if root.pairs else None
+
+
+NESTED = ("text map", "maps", "map of maps")
+LISTS = ("texts", "commands", "taints")
+
+
+def _null(place: Place) -> Node:
+    return Node("null", place)
+
+
+def _steps(name: str) -> list[str]:
+    """`k3os.sysctl[kernel.printk]` -> k3os, sysctl, kernel.printk."""
+    steps: list[str] = []
+    rest = name
+    while rest:
+        if rest.startswith("["):
+            inner, closed, rest = rest[1:].partition("]")
+            if not closed:
+                return [*steps, f"[{inner}"]
+            steps.append(inner)
+            rest = rest.removeprefix(".")
+            continue
+        end = min((rest.find(c) for c in ".[" if c in rest), default=len(rest))
+        steps.append(rest[:end])
+        rest = rest[end:].removeprefix(".")
+    return steps
+
+
+def _find(steps: list[str]) -> tuple[str, list[str]]:
+    """The path of the key that steps begin with, and the steps after it; "" if not ours."""
+    section = ""
+    for index, step in enumerate(steps):
+        path = CHILDREN[section].get(fold(step))
+        if path is None:
+            return (f"{section}.?" if section else ""), []
+        if path not in CHILDREN:
+            return path, steps[index + 1 :]
+        section = path
+    return "", []  # `k3os` alone
+
+
+def _node(key: Key, leaves: list[_Leaf]) -> Node:
+    last = leaves[-1][1]
+    if key.kind in LISTS:
+        node = Node("list", last.place)
+        node.items = [leaf for _, leaf in leaves]
+        return node
+    if key.kind == "text map":
+        return _text_map(leaves)
+    if key.kind in NESTED:
+        return _maps(key, leaves)
+    return last
+
+
+def _text_map(leaves: list[_Leaf]) -> Node:
+    """`labels.a=b` and `labels=a=b`; later wins over earlier, without a warning."""
+    latest: dict[str, tuple[Node, Node]] = {}
+    for rest, leaf in leaves:
+        name, value = ".".join(rest), leaf
+        if not rest:
+            name, _, text = leaf.text.partition("=")
+            value = Node("scalar", leaf.place, text)
+        latest[name] = (Node("scalar", leaf.place, name), value)
+    node = Node("map", leaves[0][1].place)
+    node.pairs = list(latest.values())
+    return node
+
+
+def _maps(key: Key, leaves: list[_Leaf]) -> Node:
+    """`wifi[0].name=…`; without an index the first. Maps of maps have a name for an index."""
+    fields = fields_by_fold(key)
+    groups: dict[str, Node] = {}
+    for rest, leaf in leaves:
+        steps = rest if len(rest) > 1 or key.kind == "map of maps" else ["0", *rest]
+        group = groups.setdefault(steps[0] if steps else "", Node("map", leaf.place))
+        field = ".".join(steps[1:])
+        known = fields.get(fold(field))
+        same = [pair for pair in group.pairs if known and fields.get(fold(pair[0].text)) is known]
+        if not same:
+            group.pairs.append((Node("scalar", leaf.place, field), leaf))
+        elif known is not None and known.kind in LISTS:
+            _, old = same[0]
+            node = old if old.kind == "list" else Node("list", old.place)
+            node.items = [*(old.items or [old]), leaf]
+            group.pairs[group.pairs.index(same[0])] = (same[0][0], node)
+        else:
+            group.pairs[group.pairs.index(same[0])] = (same[0][0], leaf)
+    place = leaves[0][1].place
+    if key.kind == "maps":
+        node = Node("list", place)
+        order = sorted(groups, key=lambda name: (len(name), name))  # [2] before [10]
+        node.items = [groups[name] for name in order]
+        return node
+    node = Node("map", place)
+    node.pairs = [(Node("scalar", place, name), group) for name, group in groups.items()]
+    return node
+
+
+def _wrap(path: list[str], node: Node) -> tuple[Node, Node]:
+    for step in reversed(path[1:]):
+        outer = Node("map", node.place)
+        outer.pairs.append((Node("scalar", node.place, step), node))
+        node = outer
+    return Node("scalar", node.place, path[0]), node
+
+
+def _joined(node: Node) -> Node:
+    """Pairs of the same name become one, as if they stood in one map of a file."""
+    by_name: dict[str, tuple[Node, Node]] = {}
+    pairs: list[tuple[Node, Node]] = []
+    for name, value in node.pairs:
+        if name.text in ("k3os", "install") and name.text in by_name:
+            by_name[name.text][1].pairs += value.pairs
+        else:
+            by_name[name.text] = (name, value)
+            pairs.append((name, value))
+    node.pairs = pairs
+    for name, value in pairs:
+        if name.text == "k3os":
+            _joined(value)
+    return node

@@ -1,0 +1,357 @@
+"""What values look like: one function per kind of schema.TABLE, from a node to a checked value.
+
+A function returns a Value or raises Wrong; it may add warnings. Texts stay what the user wrote.
+"""
+
+from __future__ import annotations
+
+from k3os.config.schema import fields_by_fold
+from k3os.config.value import Node, Place, Problem, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k3os.config.schema import Key
+
+TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+# Linux' HOST_NAME_MAX
+LONGEST_HOSTNAME = 64
+KIND_WORDS = {"scalar": "a text", "list": "a list", "map": "a map", "null": "nothing"}
+
+
+class Wrong(Exception):
+    """This value cannot be used."""
+
+    def __init__(self, place: Place, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.place = place
+        self.message = message
+        self.hint = hint
+
+
+class Check:
+    """Where warnings and errors of one source go."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def warn(self, place: Place, path: str, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(place, path, message, hint, is_error=False))
+
+    def error(self, path: str, wrong: Wrong) -> None:
+        self.problems.append(Problem(wrong.place, path, wrong.message, wrong.hint))
+
+    def value(self, key: Key, node: Node, path: str) -> Value | None:
+        """The checked value of a key; None when it is wrong or nothing."""
+        if node.kind == "null":
+            return None
+        try:
+            return KINDS[key.kind](self, key, node, path)
+        except Wrong as wrong:
+            self.error(path, wrong)
+            return None
+
+
+def _scalar(node: Node, wanted: str) -> str:
+    if node.kind != "scalar":
+        raise Wrong(node.place, f"wants {wanted}, not {KIND_WORDS[node.kind]}")
+    if "\0" in node.text:
+        raise Wrong(node.place, "contains a NUL character")
+    return node.text
+
+
+def text(check: Check, key: Key, node: Node, path: str) -> Value:
+    return Value(_scalar(node, "a text"), node.place)
+
+
+def boolean(check: Check, key: Key, node: Node, path: str) -> Value:
+    word = _scalar(node, "true or false").lower()
+    if word not in TRUE + FALSE:
+        raise Wrong(node.place, f"wants true or false, not `{node.text}`")
+    return Value(word in TRUE, node.place)
+
+
+def number(check: Check, key: Key, node: Node, path: str) -> Value:
+    word = _scalar(node, "a number")
+    if not (word.isascii() and word.isdigit()):
+        raise Wrong(node.place, f"wants a number, not `{word}`")
+    return Value(word, node.place)
+
+
+def choice(check: Check, key: Key, node: Node, path: str) -> Value:
+    word = _scalar(node, "a text").lower()
+    if word not in key.values:
+        known = ", ".join(value for value in key.values if value)
+        raise Wrong(node.place, f"`{node.text}` is unknown", f"known: {known}")
+    return Value(word, node.place)
+
+
+def path_text(check: Check, key: Key, node: Node, path: str) -> Value:
+    word = _scalar(node, "a path")
+    if not word.startswith("/"):
+        raise Wrong(node.place, f"`{word}` is no absolute path", f"write `/{word}`")
+    if ".." in word.split("/"):
+        raise Wrong(node.place, "`..` in a path is not allowed", "write the path it leads to")
+    return Value(word, node.place)
+
+
+def url(check: Check, key: Key, node: Node, path: str) -> Value:
+    word = _scalar(node, "an address")
+    scheme, separator, rest = word.partition("://")
+    if not separator or not scheme or not rest or " " in word:
+        raise Wrong(node.place, f"`{word}` is no URL", "write e.g. `https://server:6443`")
+    return Value(word, node.place)
+
+
+def owner(check: Check, key: Key, node: Node, path: str) -> Value:
+    word = _scalar(node, "`user` or `user:group`")
+    user, _, group = word.partition(":")
+    if not user or any(character.isspace() or character == "/" for character in word):
+        hint = "write `user`, `user:group` or numbers"
+        raise Wrong(node.place, f"`{word}` is no owner", hint)
+    return Value(f"{user}:{group}" if group else user, node.place)
+
+
+def permissions(check: Check, key: Key, node: Node, path: str) -> Value:
+    """A mode in octal. A number without quotes may have gone through a YAML or JSON writer,
+    which turns 0644 into 420: the reading that is a sensible mode counts."""
+    word = _scalar(node, "permissions")
+    digits = word[2:] if word[:2].lower() == "0o" else word
+    octal = int(digits, 8) if digits and set(digits) <= set("01234567") else -1
+    decimal = int(word) if node.plain and word.isascii() and word.isdigit() else -1
+    mode = octal
+    if node.plain and digits == word and not word.startswith("0"):
+        mode = octal if _sensible(octal) or not _sensible(decimal) else decimal
+        if mode >= 0:
+            check.warn(node.place, path, f"`{word}` is read as {mode:04o}", f"write '{mode:04o}'")
+    if not 0 <= mode <= 0o7777:
+        raise Wrong(node.place, f"`{word}` are no permissions", "write four octal digits: '0644'")
+    return Value(f"{mode:04o}", node.place)
+
+
+def _sensible(mode: int) -> bool:
+    """Whoever has less to do with a file may not do more with it; its owner may read it."""
+    user, group, others = mode >> 6 & 7, mode >> 3 & 7, mode & 7
+    return 0 <= mode <= 0o777 and user & 4 != 0 and group | user == user and others | group == group
+
+
+def hostname(check: Check, key: Key, node: Node, path: str) -> Value:
+    word = _scalar(node, "a name")
+    labels = word.split(".")
+    valid = len(word) <= LONGEST_HOSTNAME and all(
+        label.isascii() and label.replace("-", "").isalnum() and label.strip("-") == label
+        for label in labels
+    )
+    if not valid:
+        hint = f"use letters, digits, `-` and `.`, at most {LONGEST_HOSTNAME} characters"
+        raise Wrong(node.place, f"`{word}` is no host name", hint)
+    return Value(word, node.place)
+
+
+def _items(node: Node) -> list[Node]:
+    """A scalar where a list is expected is a list of one; nothing in a list is left out."""
+    if node.kind == "map":
+        raise Wrong(node.place, "wants a list, not a map", "begin each item with `- `")
+    found = node.items if node.kind == "list" else [node]
+    return [item for item in found if item.kind != "null"]
+
+
+def _each(
+    check: Check, node: Node, path: str, convert: Callable[[Node, str], Value | None]
+) -> Value:
+    values = []
+    for index, item in enumerate(_items(node)):
+        try:
+            value = convert(item, f"{path}[{index}]")
+        except Wrong as wrong:
+            check.error(f"{path}[{index}]", wrong)
+            continue
+        if value is not None:
+            values.append(value)
+    return Value(values, node.place)
+
+
+def texts(check: Check, key: Key, node: Node, path: str) -> Value:
+    def one(item: Node, _path: str) -> Value | None:
+        word = _scalar(item, "a text").strip()
+        return Value(word, item.place) if word else None
+
+    return _each(check, node, path, one)
+
+
+def taints(check: Check, key: Key, node: Node, path: str) -> Value:
+    def one(item: Node, item_path: str) -> Value:
+        word = _scalar(item, "a taint")
+        name, _, effect = word.rpartition(":")
+        if not name.partition("=")[0] or effect not in EFFECTS:
+            hint = f"write `key=value:Effect`; effects: {', '.join(EFFECTS)}"
+            raise Wrong(item.place, f"`{word}` is no taint", hint)
+        return Value(word, item.place)
+
+    return _each(check, node, path, one)
+
+
+def commands(check: Check, key: Key, node: Node, path: str) -> Value:
+    def one(item: Node, item_path: str) -> Value | None:
+        if item.kind == "list":
+            words = [Value(_scalar(word, "a text"), word.place) for word in item.items]
+            return Value(list(words), item.place) if words else None
+        word = _scalar(item, "a command: a text, or a list of words")
+        return Value(word, item.place) if word.strip() else None
+
+    return _each(check, node, path, one)
+
+
+def text_map(check: Check, key: Key, node: Node, path: str) -> Value:
+    entries: dict[str, Value] = {}
+    for name, value in _map_pairs(node):
+        entry_path = f"{path}.{name.text}"
+        if name.text in entries:
+            check.warn(name.place, entry_path, "stands here twice; this one counts", "remove one")
+        try:
+            entries[name.text] = Value(_entry_text(value), value.place)
+        except Wrong as wrong:
+            check.error(entry_path, wrong)
+    return Value(entries, node.place)
+
+
+def _entry_text(value: Node) -> str:
+    return "" if value.kind == "null" else _scalar(value, "a text")
+
+
+def _map_pairs(node: Node) -> list[tuple[Node, Node]]:
+    """The pairs of a map; `a=b` texts are taken as pairs, too."""
+    if node.kind == "map":
+        return [pair for pair in node.pairs if _is_name(pair[0])]
+    pairs = []
+    for item in node.items if node.kind == "list" else [node]:
+        if item.kind == "map":
+            pairs += _map_pairs(item)
+            continue
+        name, separator, rest = _scalar(item, "a map").partition("=")
+        if not separator or not name:
+            raise Wrong(item.place, "wants a map, not a text", "write `name: value` lines")
+        pairs.append((Node("scalar", item.place, name), Node("scalar", item.place, rest)))
+    return pairs
+
+
+def _is_name(node: Node) -> bool:
+    if node.kind != "scalar" or not node.text:
+        raise Wrong(node.place, f"a key must be a text, not {KIND_WORDS[node.kind]}")
+    return True
+
+
+def one_map(check: Check, key: Key, node: Node, path: str) -> Value:
+    """A map with the key's fields."""
+    if node.kind != "map":
+        hint = f"write `{key.fields[0].name}: …` and so on"
+        raise Wrong(node.place, f"wants a map, not {KIND_WORDS[node.kind]}", hint)
+    fields = fields_by_fold(key)
+    found = resolve(check, node, {fold_: field.name for fold_, field in fields.items()}, path)
+    by_name = {field.name: field for field in key.fields}
+    entries: dict[str, Value] = {}
+    for name, value in found.items():
+        checked = check.value(by_name[name], value, f"{path}.{name}")
+        if checked is not None:
+            entries[name] = checked
+        elif value.kind != "null":
+            # half a file or half a network is worse than none
+            raise Wrong(node.place, f"is left out, because its {name} is wrong")
+    _binary(entries, found)
+    for field in key.fields:
+        if field.required and field.name not in entries:
+            raise Wrong(node.place, f"has no {field.name}", f"write `{field.name}: …`")
+    return Value(entries, node.place)
+
+
+def _binary(entries: dict[str, Value], found: dict[str, Node]) -> None:
+    """!!binary content is base64: say so in encoding, and one decoder does it all."""
+    if "content" in found and found["content"].binary and "content" in entries:
+        inner = str(entries["encoding"].data) if "encoding" in entries else ""
+        if inner.startswith(("gz", "gzip")) or not inner:
+            zipped = "gz+" if inner else ""
+            entries["encoding"] = Value(f"{zipped}b64", found["content"].place)
+
+
+def maps(check: Check, key: Key, node: Node, path: str) -> Value:
+    """A list of maps. The same identity twice: the later entry counts."""
+    by_identity: dict[str, Value] = {}
+    listed = [node] if node.kind == "map" else _items(node)
+    for index, item in enumerate(listed):
+        item_path = f"{path}[{index}]"
+        if item.kind == "null":
+            continue
+        try:
+            value = one_map(check, key, item, item_path)
+        except Wrong as wrong:
+            check.error(item_path, wrong)
+            continue
+        assert isinstance(value.data, dict)
+        identity = str(value.data[key.identity].data)
+        if identity in by_identity:
+            message = f"{key.identity} {identity} stands here twice; this one counts"
+            check.warn(item.place, item_path, message, "remove one")
+        by_identity[identity] = value
+    return Value(list(by_identity.values()), node.place)
+
+
+def map_of_maps(check: Check, key: Key, node: Node, path: str) -> Value:
+    """A map whose keys are the user's names."""
+    if node.kind != "map":
+        raise Wrong(node.place, f"wants a map, not {KIND_WORDS[node.kind]}")
+    entries = {}
+    for name, item in node.pairs:
+        entry_path = f"{path}.{name.text}"
+        try:
+            if _is_name(name):
+                entries[name.text] = one_map(check, key, item, entry_path)
+        except Wrong as wrong:
+            check.error(entry_path, wrong)
+    return Value(entries, node.place)
+
+
+def resolve(check: Check, node: Node, known: dict[str, str], path: str) -> dict[str, Node]:
+    """Canonical name -> node, for the pairs of a map. Unknown keys and second spellings warn."""
+    from k3os.config.names import fold, nearest
+
+    found: dict[str, Node] = {}
+    spelled: dict[str, str] = {}
+    prefix = f"{path}." if path else ""
+    for key, value in node.pairs:
+        if key.kind != "scalar":
+            check.error(path, Wrong(key.place, f"a key must be a text, not {KIND_WORDS[key.kind]}"))
+            continue
+        name = known.get(fold(key.text))
+        if name is None:
+            likely = nearest(key.text, set(known.values()))
+            hint = f"did you mean {likely.rpartition('.')[2]}?" if likely else "it has no effect"
+            check.warn(key.place, prefix + key.text, "is an unknown key", hint)
+            continue
+        if name in found:
+            message = f"is written twice ({spelled[name]}, {key.text}); this one counts"
+            short = name.rpartition(".")[2]
+            check.warn(key.place, prefix + short, message, "remove one")
+        found[name] = value
+        spelled[name] = key.text
+    return found
+
+
+KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
+    "text": text,
+    "boolean": boolean,
+    "number": number,
+    "choice": choice,
+    "path": path_text,
+    "url": url,
+    "owner": owner,
+    "permissions": permissions,
+    "hostname": hostname,
+    "texts": texts,
+    "taints": taints,
+    "commands": commands,
+    "text map": text_map,
+    "maps": maps,
+    "map of maps": map_of_maps,
+}

@@ -1,0 +1,152 @@
+"""Reads every source, weakest first, checks each, and merges them into one Config.
+
+A bad source never hides the good ones: its problems are returned beside the Config.
+The order of the sources is that of SOURCES.
+"""
+
+from __future__ import annotations
+
+import os
+
+from k3os.config.check import check_cmdline, check_text, read_limited
+from k3os.config.merge import merge
+from k3os.config.schema import BY_PATH
+from k3os.config.value import Place, Problem, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOCAL = "/var/lib/rancher/k3os"
+# what a data source found in this or an earlier boot
+METADATA, USERDATA = f"{LOCAL}/datasource/metadata.yaml", f"{LOCAL}/datasource/userdata.yaml"
+SOURCES = (
+    "{system}/config.yaml",
+    "cmdline",
+    f"{LOCAL}/config.yaml",
+    METADATA,
+    USERDATA,
+    f"{LOCAL}/config.d/",
+)
+BACKUPS = ("~", ".bak", ".swp", ".orig", ".old", ".tmp", ".dpkg-old", ".dpkg-new")
+
+
+class Config:
+    """The merged configuration: canonical path -> Value."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: dict[str, Value] | None = None) -> None:
+        self.values = values or {}
+
+    def get(self, path: str) -> Value | None:
+        """The value of a key, None when no source sets it."""
+        assert path in BY_PATH, path
+        return self.values.get(path)
+
+    def text(self, path: str) -> str:
+        """A text, "" when it is not set."""
+        value = self.get(path)
+        return str(value.data) if value is not None else ""
+
+    def items(self, path: str) -> list[Value]:
+        """A list's items with their places."""
+        value = self.get(path)
+        return value.data if value is not None and isinstance(value.data, list) else []
+
+    def texts(self, path: str) -> list[str]:
+        """A list of texts."""
+        return [str(item.data) for item in self.items(path)]
+
+    def entries(self, path: str) -> dict[str, Value]:
+        """A map's values with their places."""
+        value = self.get(path)
+        return value.data if value is not None and isinstance(value.data, dict) else {}
+
+    def mapping(self, path: str) -> dict[str, str]:
+        """A map of texts."""
+        return {name: str(value.data) for name, value in self.entries(path).items()}
+
+    def secrets(self) -> list[str]:
+        """Every text that no report may show."""
+        found: list[str] = []
+        for path, value in self.values.items():
+            if path == "k3os.environment":
+                found += self.mapping(path).values()
+            elif BY_PATH[path].secret:
+                found.append(str(value.data))
+        found += [
+            str(item.data["passphrase"].data)
+            for item in self.items("k3os.wifi")
+            if isinstance(item.data, dict) and "passphrase" in item.data
+        ]
+        return [text for text in found if len(text) > 3]
+
+
+def load_config(
+    root: str = "/", system_dir: str = "/k3os/system", cmdline: str | None = None
+) -> tuple[Config, list[Problem]]:
+    """The merged configuration of a node and everything that is wrong with its sources.
+
+    root: where the node's file tree is; cmdline None: the running kernel's. Never raises.
+    """
+    merged: dict[str, Value] = {}
+    problems: list[Problem] = []
+    for values, found in _sources(root, system_dir, cmdline):
+        merged = merge(merged, values) if merged else values
+        problems += found
+    return Config(merged), problems
+
+
+def _sources(
+    root: str, system_dir: str, cmdline: str | None
+) -> Iterator[tuple[dict[str, Value], list[Problem]]]:
+    base = root.rstrip("/")
+    for source in SOURCES:
+        if source == "cmdline":
+            yield check_cmdline(_kernel_cmdline() if cmdline is None else cmdline)
+        elif source.endswith("/"):
+            names, notes = _directory(base, source)
+            yield {}, notes
+            for name in names:
+                yield _file(base, source + name)
+        else:
+            yield _file(base, source.format(system=system_dir.rstrip("/")))
+
+
+def _file(base: str, path: str) -> tuple[dict[str, Value], list[Problem]]:
+    if not os.path.lexists(base + path):
+        return {}, []
+    data, unreadable = read_limited(base + path)
+    if unreadable is not None:
+        unreadable.place = Place(path)
+        return {}, [unreadable]
+    return check_text(data, path)
+
+
+def _directory(base: str, path: str) -> tuple[list[str], list[Problem]]:
+    try:
+        names = sorted(os.listdir(base + path))
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        return [], [Problem(Place(path), "", f"cannot be read: {error.strerror}")]
+    used, notes = [], []
+    for name in names:
+        if name.startswith((".", "#")) or name.endswith(BACKUPS):
+            message = "is skipped: a hidden file or an editor's backup"
+            notes.append(Problem(Place(path + name), "", message, is_error=False))
+        elif os.path.isdir(base + path + name):
+            message = "is skipped: a directory"
+            notes.append(Problem(Place(path + name), "", message, is_error=False))
+        else:
+            used.append(name)
+    return used, notes
+
+
+def _kernel_cmdline() -> str:
+    try:
+        with open("/proc/cmdline", encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""  # no /proc: a chroot, where no kernel told us anything

@@ -1,0 +1,285 @@
+"""Every key of config.yaml in one table. Checking, merging, phases, the JSON schema and the
+reference in README.md are all read from it, so that they cannot disagree.
+
+It holds data only. The effects are in k3os.phases, one applier per file.
+"""
+
+from __future__ import annotations
+
+from k3os.config.names import fold
+
+INITRD, BOOT, RUNTIME = PHASES = ("initrd", "boot", "runtime")
+ALWAYS = PHASES
+LATE = (BOOT, RUNTIME)
+NEVER: tuple[str, ...] = ()
+
+# merge rules, from the weakest source to the strongest
+REPLACE = "replace"  # the stronger source's value
+ADD = "add"  # a list grows; what is there already is not added again
+ADD_BY = "add by"  # a list of maps grows; the same identity: the stronger entry, in its place
+KEYS = "by key"  # a map grows; the same key: the stronger value
+
+MERGE_WORDS = {
+    REPLACE: "the stronger source replaces",
+    ADD: "lists add up",
+    ADD_BY: "lists add up; same `{}`: the stronger wins",
+    KEYS: "maps merge by key",
+}
+
+
+class Key:
+    """One key. kind: see KINDS in kinds.py; fields: of the maps in it; identity: of ADD_BY."""
+
+    __slots__ = (
+        "aliases",
+        "description",
+        "example",
+        "fields",
+        "identity",
+        "kind",
+        "merge",
+        "path",
+        "phases",
+        "required",
+        "secret",
+        "values",
+    )
+
+    def __init__(
+        self,
+        path: str,
+        kind: str,
+        description: str,
+        *,
+        merge: str = REPLACE,
+        phases: tuple[str, ...] = NEVER,
+        aliases: tuple[str, ...] = (),
+        fields: tuple[Key, ...] = (),
+        identity: str = "",
+        secret: bool = False,
+        required: bool = False,
+        values: tuple[str, ...] = (),
+        example: str = "",
+    ) -> None:
+        self.path = path
+        self.kind = kind
+        self.description = description
+        self.merge = merge
+        self.phases = phases
+        self.aliases = aliases
+        self.fields = fields
+        self.identity = identity
+        self.secret = secret
+        self.required = required
+        self.values = values
+        self.example = example
+
+    @property
+    def name(self) -> str:
+        """The last part of the path: the key as it stands in its map."""
+        return self.path.rpartition(".")[2]
+
+
+ENCODINGS = ("", "b64", "base64", "gz", "gzip")
+ENCODINGS += tuple(f"{outer}+{inner}" for outer in ENCODINGS[3:] for inner in ENCODINGS[1:3])
+
+FILE_FIELDS = (
+    Key("path", "path", "where the file goes: an absolute path", required=True),
+    Key("content", "text", "what is in it; empty when it is left out", secret=True),
+    Key("encoding", "choice", "how content is written here", values=ENCODINGS),
+    Key("owner", "owner", "`user`, `user:group`, or numbers; default `root:root`"),
+    Key("permissions", "permissions", "octal, e.g. `'0644'` (the default)"),
+)
+
+WIFI_FIELDS = (
+    Key("ssid", "text", "the network's name", required=True, aliases=("name",)),
+    Key("passphrase", "text", "its passphrase", secret=True, aliases=("pass",)),
+)
+
+NETWORK_FIELDS = (
+    Key(
+        "address",
+        "texts",
+        "`192.168.1.10/24`, a list of such, or `dhcp`",
+        aliases=("addresses",),
+    ),
+    Key("gateway", "text", "the address of the default route"),
+    Key("nameservers", "texts", "DNS servers of this interface"),
+    Key("domains", "texts", "search domains"),
+    Key("mtu", "number", "bytes, e.g. 9000"),
+    Key("vlan", "number", "the VLAN's id, 1 to 4094"),
+)
+
+TABLE = (
+    Key(
+        "ssh_authorized_keys",
+        "texts",
+        "who may log in as `rancher`: public keys, `github:NAME`, `gitlab:NAME`, or URLs",
+        merge=ADD,
+        phases=LATE,
+        example="[github:octocat]",
+    ),
+    Key(
+        "write_files",
+        "maps",
+        "files to write",
+        merge=ADD_BY,
+        identity="path",
+        phases=ALWAYS,
+        fields=FILE_FIELDS,
+        example="[{path: /etc/motd, content: hello}]",
+    ),
+    Key("hostname", "hostname", "the node's name", phases=LATE, example="node1"),
+    Key(
+        "init_cmd",
+        "commands",
+        "commands in the initrd, before the root file system is built",
+        merge=ADD,
+        phases=(INITRD,),
+    ),
+    Key("boot_cmd", "commands", "commands before systemd starts", merge=ADD, phases=(BOOT,)),
+    Key(
+        "run_cmd",
+        "commands",
+        "commands at the end of the boot, when the network is there and before k3s starts",
+        merge=ADD,
+        phases=(RUNTIME,),
+        example='["echo hello", [ls, -l]]',
+    ),
+    Key(
+        "k3os.data_sources",
+        "texts",
+        "where to look for cloud data, in this order",
+        phases=(RUNTIME,),
+        example="[aws, cdrom]",
+    ),
+    Key(
+        "k3os.modules",
+        "texts",
+        "kernel modules to load, with parameters after the name",
+        merge=ADD,
+        phases=ALWAYS,
+        example="[kvm, nbd nbds_max=8]",
+    ),
+    Key(
+        "k3os.sysctls",
+        "text map",
+        "kernel settings (sysctl)",
+        merge=KEYS,
+        phases=ALWAYS,
+        example="{kernel.printk: 4 4 1 7}",
+    ),
+    Key(
+        "k3os.ntp_servers",
+        "texts",
+        "time servers",
+        phases=LATE,
+        example="[0.pool.ntp.org]",
+    ),
+    Key(
+        "k3os.dns_nameservers",
+        "texts",
+        "DNS servers for networks that name none",
+        phases=LATE,
+        example="[8.8.8.8]",
+    ),
+    Key(
+        "k3os.wifi",
+        "maps",
+        "wireless networks",
+        merge=ADD_BY,
+        identity="ssid",
+        phases=LATE,
+        fields=WIFI_FIELDS,
+        example="[{name: home, passphrase: secret}]",
+    ),
+    Key(
+        "k3os.password",
+        "text",
+        "the password of `rancher`, clear or in crypt(5) form; without it only ssh keys work",
+        phases=ALWAYS,
+        secret=True,
+        example="rancher",
+    ),
+    Key(
+        "k3os.server_url",
+        "url",
+        "the k3s server to join; without it this node is a server",
+        phases=LATE,
+        example="https://server:6443",
+    ),
+    Key(
+        "k3os.token",
+        "text",
+        "the cluster's secret, or a node token (`K10…`)",
+        phases=LATE,
+        secret=True,
+    ),
+    Key(
+        "k3os.labels",
+        "text map",
+        "Kubernetes labels of this node",
+        merge=KEYS,
+        phases=LATE,
+        example="{region: us-west-1}",
+    ),
+    Key(
+        "k3os.k3s_args",
+        "texts",
+        "arguments of k3s; `server` or `agent` may come first",
+        phases=LATE,
+        example='[server, "--disable=traefik"]',
+    ),
+    Key(
+        "k3os.environment",
+        "text map",
+        "environment of k3s, containerd, commands and logins, e.g. proxies",
+        merge=KEYS,
+        phases=ALWAYS,
+        secret=True,
+        example="{http_proxy: http://proxy:3128}",
+    ),
+    Key(
+        "k3os.taints",
+        "taints",
+        "Kubernetes taints of this node: `key=value:Effect`",
+        merge=ADD,
+        phases=LATE,
+        example="[key1=value1:NoSchedule]",
+    ),
+    Key("k3os.install.device", "path", "the disk to install to; all on it is lost"),
+    Key("k3os.install.config_url", "url", "a config.yaml that is installed with the system"),
+    Key("k3os.install.iso_url", "url", "an ISO to install from instead of the running one"),
+    Key("k3os.install.silent", "boolean", "install without questions"),
+    Key("k3os.install.force_efi", "boolean", "install for UEFI even when booted with BIOS"),
+    Key("k3os.install.no_format", "boolean", "use the partition labelled K3OS_STATE as it is"),
+    Key("k3os.install.tty", "text", "the console of the installed system, e.g. ttyS0"),
+    Key("k3os.install.debug", "boolean", "install with debug messages"),
+    Key("k3os.install.power_off", "boolean", "power off instead of rebooting afterwards"),
+)
+
+SECTIONS = ("", "k3os", "k3os.install")
+
+# On the cmdline only, read by the boot itself before there is a configuration.
+BOOT_OPTIONS = ("k3os.mode", "k3os.fallback_mode", "k3os.debug", "k3os.media_timeout", "rescue")
+
+BY_PATH = {key.path: key for key in TABLE}
+
+
+def children(section: str) -> dict[str, str]:
+    """Folded name -> path of every key and section directly in a section ("" is the top)."""
+    prefix = f"{section}." if section else ""
+    paths = [key.path for key in TABLE] + [name for name in SECTIONS if name]
+    return {
+        fold(path[len(prefix) :]): path
+        for path in paths
+        if path.startswith(prefix) and "." not in path[len(prefix) :]
+    }
+
+
+CHILDREN = {section: children(section) for section in SECTIONS}
+
+
+def fields_by_fold(key: Key) -> dict[str, Key]:
+    """Folded name or alias -> field."""
+    return {fold(name): field for field in key.fields for name in (field.name, *field.aliases)}

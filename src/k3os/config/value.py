@@ -1,0 +1,102 @@
+"""What flows through the engine: raw nodes, typed values, where they stand, what is wrong.
+
+Three small classes; no reading, no checking, no merging here. They are plain classes with
+__slots__ because PID 1 pays for every import.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    # a scalar's text, a list, or a map as (key, value) pairs in the order of the text
+    NodeData: TypeAlias = "str | list[Node] | list[tuple[Node, Node]]"
+    # str, bool, list, or map
+    Data: TypeAlias = "str | bool | list[Value] | dict[str, Value]"
+    Plain: TypeAlias = "str | bool | list[Plain] | dict[str, Plain]"
+
+
+class Place:
+    """Where something was written: a source's name, line and column (from 1; 0: none)."""
+
+    __slots__ = ("column", "line", "source")
+
+    def __init__(self, source: str, line: int = 0, column: int = 0) -> None:
+        self.source = source
+        self.line = line
+        self.column = column
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+
+
+class Node:
+    """One node of a text: kind "scalar", "list", "map" or "null".
+
+    plain: a scalar without quotes. binary: marked !!binary, the text is base64.
+    """
+
+    __slots__ = ("binary", "items", "kind", "pairs", "place", "plain", "text")
+
+    def __init__(self, kind: str, place: Place, text: str = "", plain: bool = False) -> None:
+        self.kind = kind
+        self.place = place
+        self.text = text
+        self.plain = plain
+        self.binary = False
+        self.items: list[Node] = []
+        self.pairs: list[tuple[Node, Node]] = []
+
+
+class Value:
+    """A checked value: str, bool, list or dict, and the place it came from."""
+
+    __slots__ = ("data", "place")
+
+    def __init__(self, data: Data, place: Place) -> None:
+        self.data = data
+        self.place = place
+
+
+class Problem:
+    """An error (this value is not used) or a warning (it is), and what to write instead."""
+
+    __slots__ = ("hint", "is_error", "key", "message", "place")
+
+    def __init__(
+        self, place: Place, key: str, message: str, hint: str = "", *, is_error: bool = True
+    ) -> None:
+        self.place = place
+        self.key = key
+        self.message = message
+        self.hint = hint
+        self.is_error = is_error
+
+    def __str__(self) -> str:
+        level = "" if self.is_error else "warning: "
+        key = f"{self.key}: " if self.key else ""
+        text = f"{self.place}: {level}{key}{self.message}"
+        return f"{text}; {self.hint}" if self.hint else text
+
+    def as_dict(self) -> dict[str, str | int]:
+        """For --format json and status.json."""
+        return {
+            "level": "error" if self.is_error else "warning",
+            "source": self.place.source,
+            "line": self.place.line,
+            "column": self.place.column,
+            "key": self.key,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
+
+def plain(value: Value) -> Plain:
+    """The value without its places."""
+    data = value.data
+    if isinstance(data, list):
+        return [plain(item) for item in data]
+    if isinstance(data, dict):
+        return {name: plain(item) for name, item in data.items()}
+    return data

@@ -1,0 +1,231 @@
+"""YAML text to nodes with places. Builds strings, lists and maps, never objects.
+
+It reads the parser's events (https://yaml.org/spec/1.1/) instead of PyYAML's loaders: scalars
+keep the text the user wrote, depth and aliases are limited while reading, and nothing recurses.
+"""
+
+from __future__ import annotations
+
+from k3os.config.value import Node, Place, Problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+LARGEST = 1 << 20
+DEEPEST = 32
+MOST_NODES = 200_000  # with every alias counted as often as it is used
+NULLS = ("", "~", "null", "Null", "NULL")
+TAG = "tag:yaml.org,2002:"
+HARMLESS_TAGS = tuple(TAG + name for name in ("str", "int", "float", "bool", "null", "map", "seq"))
+
+# what the parser says -> what is wrong, what to write
+EXPLAINED = (
+    ("tab character", "a tab stands where YAML wants spaces", "indent with spaces"),
+    ("'\\t' that cannot", "a tab stands where YAML wants spaces", "indent with spaces"),
+    (
+        "mapping values are not allowed",
+        "a second `:` in one line, or a wrong indentation",
+        "put a text that contains `: ` in quotes",
+    ),
+    (
+        "could not find expected ':'",
+        "this line is no `key: value`",
+        "write `key: value`, or indent the line if it continues a text",
+    ),
+    ("did not find expected key", "the indentation is wrong", "align it with the keys above"),
+    ("did not find expected '-'", "a list item is missing its `-`", "begin each item with `- `"),
+    ("cannot start any token", "a text cannot begin with this character", "put it in quotes"),
+    ("unexpected end of stream", "a quote that is opened is never closed", "close the quote"),
+    ("expected ',' or", "a `[` or `{` that is opened is never closed", "close the bracket"),
+)
+
+
+class _Refused(Exception):
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        self.problem = problem
+
+
+def read(data: bytes, source: str) -> tuple[Node | None, list[Problem]]:
+    """The top map of a text; None when it is empty or cannot be used. Never raises."""
+    problems: list[Problem] = []
+    try:
+        text = _decode(data, source)
+        if not text.strip():
+            return None, problems
+        return _compose(text, source, problems), problems
+    except _Refused as refused:
+        return None, [*problems, refused.problem]
+
+
+def _decode(data: bytes, source: str) -> str:
+    if len(data) > LARGEST:
+        message = f"the file has {len(data)} bytes, more than the {LARGEST} that are read"
+        raise _Refused(Problem(Place(source), "", message, "move large contents into the image"))
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        message = "this byte is not UTF-8 text"
+        hint = "save the file as UTF-8; put binary contents in as base64 (`encoding: b64`)"
+        raise _Refused(Problem(Place(source, line, column), "", message, hint)) from None
+
+
+def _events(text: str) -> Iterator[Any]:
+    import yaml  # 16 ms: only where there is a text
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return iter(yaml.parse(text, Loader=loader))
+
+
+def _compose(text: str, source: str, problems: list[Problem]) -> Node | None:
+    from yaml import YAMLError
+
+    builder = _Builder(source, problems)
+    try:
+        for event in _events(text):
+            if not builder.take(event):
+                break
+    except YAMLError as error:
+        raise _Refused(_explain(error, text, source)) from None
+    root = builder.root
+    if root is None or root.kind == "null":
+        return None
+    if root.kind != "map":
+        what = "a list" if root.kind == "list" else "a text"
+        hint = "write `key: value` lines, e.g. `hostname: node1`"
+        raise _Refused(Problem(root.place, "", f"the file is {what}, not a map of keys", hint))
+    return root
+
+
+class _Builder:
+    """Events in, nodes out. A map collects keys and values in turn in its `items`."""
+
+    def __init__(self, source: str, problems: list[Problem]) -> None:
+        self.source = source
+        self.problems = problems
+        self.root: Node | None = None
+        self.stack: list[Node] = []
+        self.starts: list[tuple[str | None, int]] = []
+        self.anchors: dict[str, tuple[Node, int]] = {}
+        self.count = 0
+
+    def take(self, event: Any) -> bool:
+        """Use one event; False when the rest of the stream is of no interest."""
+        kind = type(event).__name__
+        if kind == "ScalarEvent":
+            self.count += 1
+            node = self._scalar(event)
+            if event.anchor:
+                self.anchors[event.anchor] = (node, 1)
+            self._add(node)
+        elif kind in ("MappingStartEvent", "SequenceStartEvent"):
+            self._open(event, "map" if kind[0] == "M" else "list")
+        elif kind in ("MappingEndEvent", "SequenceEndEvent"):
+            self._close()
+        elif kind == "AliasEvent":
+            self._alias(event)
+        elif kind == "DocumentStartEvent" and self.root is not None:
+            message = "a second document begins here and is not read"
+            hint = "put everything above the first `---`"
+            place = self._place(event)
+            self.problems.append(Problem(place, "", message, hint, is_error=False))
+            return False
+        return True
+
+    def _place(self, event: Any) -> Place:
+        mark = event.start_mark
+        return Place(self.source, mark.line + 1, mark.column + 1)
+
+    def _scalar(self, event: Any) -> Node:
+        tag, text = event.tag, event.value
+        is_plain = not event.style and (tag is None or tag != TAG + "str")
+        place = self._place(event)
+        if is_plain and text in NULLS:
+            return Node("null", place)
+        node = Node("scalar", place, text, is_plain)
+        if tag == TAG + "binary":
+            node.binary = True
+            node.plain = False
+        elif tag is not None and tag != "!":
+            self._check_tag(event)
+        return node
+
+    def _check_tag(self, event: Any) -> None:
+        if event.tag not in HARMLESS_TAGS:
+            message = f"the tag {event.tag.replace(TAG, '!!')} is not allowed"
+            raise _Refused(Problem(self._place(event), "", message, "write the value without it"))
+
+    def _open(self, event: Any, kind: str) -> None:
+        self.count += 1
+        if event.tag is not None and event.tag != "!":
+            self._check_tag(event)
+        if len(self.stack) >= DEEPEST:
+            message = f"more than {DEEPEST} levels of lists and maps in each other"
+            raise _Refused(Problem(self._place(event), "", message))
+        self.stack.append(Node(kind, self._place(event)))
+        self.starts.append((event.anchor, self.count))
+
+    def _close(self) -> None:
+        node = self.stack.pop()
+        anchor, start = self.starts.pop()
+        if node.kind == "map":
+            flat, node.items = node.items, []
+            node.pairs = _with_merge_keys(list(zip(flat[::2], flat[1::2], strict=True)))
+        if anchor:
+            self.anchors[anchor] = (node, self.count - start + 1)
+        self._add(node)
+
+    def _alias(self, event: Any) -> None:
+        place = self._place(event)
+        known = self.anchors.get(event.anchor)
+        if known is None:
+            message = f"*{event.anchor} stands for nothing: there is no &{event.anchor} above"
+            raise _Refused(Problem(place, "", message, "put a text that begins with * in quotes"))
+        self.count += known[1]
+        if self.count > MOST_NODES:
+            message = f"the aliases (*name) unfold to more than {MOST_NODES} values"
+            raise _Refused(Problem(place, "", message, "write the values themselves"))
+        self._add(known[0])
+
+    def _add(self, node: Node) -> None:
+        if self.stack:
+            self.stack[-1].items.append(node)
+        else:
+            self.root = node
+
+
+def _with_merge_keys(pairs: list[tuple[Node, Node]]) -> list[tuple[Node, Node]]:
+    """Resolve `<<: *other` (https://yaml.org/type/merge.html); own keys win."""
+    if not any(key.text == "<<" and key.plain for key, _ in pairs):
+        return pairs
+    own = [(key, value) for key, value in pairs if not (key.text == "<<" and key.plain)]
+    names = {key.text for key, _ in own}
+    merged = []
+    for key, value in pairs:
+        if key.text == "<<" and key.plain:
+            for other in value.items if value.kind == "list" else [value]:
+                fresh = [pair for pair in other.pairs if pair[0].text not in names]
+                names |= {pair[0].text for pair in fresh}
+                merged += fresh
+    return merged + own
+
+
+def _explain(error: Exception, text: str, source: str) -> Problem:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is None:  # a character YAML does not allow; the error knows its position only
+        position = int(getattr(error, "position", 0) or 0)
+        line = text.count("\n", 0, position) + 1
+        column = position - text.rfind("\n", 0, position)
+        message = "a control character stands here"
+        hint = 'write it as an escape in double quotes, e.g. "\\x01"'
+        return Problem(Place(source, line, column), "", message, hint)
+    place = Place(source, mark.line + 1, mark.column + 1)
+    said = str(getattr(error, "problem", "") or getattr(error, "context", ""))
+    for part, message, hint in EXPLAINED:
+        if part in said:
+            return Problem(place, "", f"is not YAML: {message}", hint)
+    return Problem(place, "", f"is not YAML: {said}")
