@@ -1,3 +1,8 @@
+# k3s, kubectl and k3os are in /usr/sbin, where Debian's PATH for users does not look
+case ":$PATH:" in
+*:/usr/sbin:*) ;;
+*) PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin ;;
+esac
 # k3s' own kubeconfig; group rancher may read it
 if [ -z "${KUBECONFIG:-}" ] && [ -r /etc/rancher/k3s/k3s.yaml ]; then
     export KUBECONFIG=/etc/rancher/k3s/k3s.yaml
