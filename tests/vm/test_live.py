@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from k3os.system.run import run
 from tests.vm.node import BOOT, ask, wait_until_settled
 
 
@@ -22,7 +23,7 @@ def mount_options(node, path):
 
 def test_the_serial_console_logs_rancher_in_without_a_password(node):
     assert ask(node, "id -un; id -u").split() == ["rancher", "1000"]
-    assert ask(node, "tty") == "/dev/ttyS0"
+    assert ask(node, "ps -o tty= -p $$") == "ttyS0"
 
 
 def test_sudo_asks_for_no_password(node):
@@ -48,8 +49,13 @@ def test_no_job_is_left_waiting(node):
     assert ask(node, "systemctl list-jobs --no-legend") in ("", "No jobs running.")
 
 
+# Debian's kernel for clouds has no rfkill; connman says so and goes on
+HARMLESS = ("connmand", "Failed to open RFKILL control device")
+
+
 def test_the_journal_has_no_error(node):
-    assert ask(node, "sudo -n journalctl -b -p err -o short --no-pager -q") == ""
+    lines = ask(node, "sudo -n journalctl -b -p err -o short --no-pager -q").splitlines()
+    assert [line for line in lines if not all(part in line for part in HARMLESS)] == []
 
 
 def test_usr_cannot_be_written(node):
@@ -160,9 +166,11 @@ def test_status_reports_no_problem(node):
     assert not status.get("problems")
 
 
-def test_ssh_listens_and_refuses_a_login_without_a_key(node):
-    ask(node, "until ss -ltn | grep -q ':22 '; do sleep 1; done", 30)
-    assert "permitrootlogin no" in ask(node, "sudo -n sshd -T")
+def test_ssh_answers_and_lets_nobody_in_without_a_key(node):
+    target = ["-p", str(node.ssh_port), "rancher@127.0.0.1", "true"]
+    options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+    output = run(["ssh", *options, "-o", "BatchMode=yes", *target], check=False, timeout=60)
+    assert b"Permission denied (publickey" in output
 
 
 def test_nothing_of_the_package_manager_is_left(node):
