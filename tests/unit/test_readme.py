@@ -1,0 +1,72 @@
+"""README.md must not say what is not so."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from k3os.cli.main import COMMANDS
+from scripts.docs import ROOT, with_generated_parts
+
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+
+
+def anchor(heading):
+    words = re.sub(r"[^\w\- ]", "", heading.strip().lower())
+    return words.replace(" ", "-")
+
+
+def test_the_generated_parts_are_up_to_date():
+    assert with_generated_parts(README) == README, "run `make docs`"
+
+
+def test_the_sample_configuration_has_no_problem(tmp_path):
+    from k3os.config.check import check_files
+
+    sample = README.partition("<!-- sample:begin -->\n```yaml\n")[2].partition("```\n")[0]
+    assert "ssh_authorized_keys" in sample
+    (tmp_path / "config.yaml").write_text(sample)
+    assert [str(problem) for problem in check_files([str(tmp_path / "config.yaml")])] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_leads_somewhere(document):
+    text = (ROOT / document).read_text()
+    anchors = {anchor(heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if target.startswith("#"):
+            assert target[1:] in anchors
+        elif not target.startswith("http"):
+            assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_path_of_the_sources_exists(document):
+    text = (ROOT / document).read_text()
+    paths = re.findall(r"`((?:src|scripts|tests|overlay|bench|\.ci)/?[\w./-]*)`", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_make_target_and_command_exists(document):
+    text = (ROOT / document).read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE):
+        assert f".PHONY: {target}\n" in makefile, target
+    for command in re.findall(r"`(?:sudo )?k3os ([a-z0-9]+)", text):
+        if command not in ("upgrade", "operator"):  # named as not there yet
+            assert command in COMMANDS
+
+
+def test_every_variable_of_the_build_reaches_it_through_make():
+    from k3os.cli.build import EPILOG
+
+    makefile = (ROOT / "Makefile").read_text()
+    exported = re.search(r"^export (.*)$", makefile, re.MULTILINE)[1].split()
+    for name in re.findall(r"^  ([A-Z0-9_]+)=", EPILOG, re.MULTILINE):
+        assert name in exported or name == "SOURCE_DATE_EPOCH"  # make hands on its environment
+
+
+def test_no_document_is_longer_than_a_person_reads():
+    assert len((Path(ROOT) / "CONTRIBUTING.md").read_text().splitlines()) < 100
