@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 
+from k3os.boot import timeline
 from k3os.errors import UserError
 from k3os.system import kernelmodules, mounts
 from k3os.system.blockdev import FileSystem, block_devices, probe
@@ -18,8 +19,8 @@ MOUNTED_AT = "/run/k3os/medium"
 WAIT_SECONDS = 30
 ANNOUNCE_EVERY = 5
 POLL_SECONDS = 0.1
-# file systems and drivers that no modalias names
-ALWAYS = ["loop", "squashfs", "isofs", "ext4", "overlay", "sd_mod", "sr_mod", "usb_storage"]
+# what no modalias names; file systems are loaded by the kernel when one is mounted
+ALWAYS = ["loop"]
 
 
 class Medium:
@@ -43,10 +44,12 @@ class Search:
 
     def load_drivers(self) -> bool:
         """Load the modules of devices that appeared since the last call; True if there were."""
-        aliases = kernelmodules.device_aliases() - self._loaded
+        with timeline.step("find devices"):
+            aliases = kernelmodules.device_aliases() - self._loaded
         first = [] if self._loaded else ALWAYS
         self._loaded |= aliases
-        kernelmodules.load(first + sorted(aliases))
+        with timeline.step("load drivers"):
+            kernelmodules.load(first + sorted(aliases))
         return bool(aliases)
 
     def look(self, *, iso_too: bool) -> Medium | None:

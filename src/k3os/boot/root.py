@@ -6,7 +6,9 @@ persistent or (live) fresh too, /k3os the medium's. switch_root(8) describes the
 
 import os
 import stat
+import sys
 
+from k3os.boot import timeline
 from k3os.boot.media import Medium
 from k3os.system import mounts
 from k3os.system.mounts import MS_NODEV, MS_NOSUID, MS_RDONLY
@@ -32,7 +34,8 @@ def build_live(medium: Medium, own_config: str = "") -> None:
     mounts.move(medium.path, ROOT + BASE)
     current = f"{ROOT}{BASE}/k3os/system/current"
     mounts.mount_image(f"{current}/k3os/rootfs.squashfs", ROOTFS)
-    populate(ROOTFS, ROOT)
+    with timeline.step("copy /etc and /var"):
+        populate(ROOTFS, ROOT)
     mounts.bind(f"{ROOTFS}/usr", f"{ROOT}/usr")
     if os.path.exists(f"{current}/kernel/modules.squashfs"):
         add_kernel(f"{current}/kernel/modules.squashfs")
@@ -107,8 +110,6 @@ def enter() -> None:
 
     The process goes on with the same Python: the new root has the same version of it.
     """
-    import importlib
-
     initrd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     for name in KERNEL_FILE_SYSTEMS:
         mounts.move(f"/{name}", f"{ROOT}/{name}")
@@ -116,10 +117,12 @@ def enter() -> None:
     mounts.move(".", "/")
     os.chroot(".")
     os.chdir("/")
-    device = os.fstat(initrd).st_dev
-    _empty(initrd, device)
+    with timeline.step("empty the initrd"):
+        _empty(initrd, os.fstat(initrd).st_dev)
     os.close(initrd)
-    importlib.invalidate_caches()
+    # the same paths lead to other directories now; importlib.invalidate_caches() would import
+    # importlib.metadata, which costs more than the rest of this function
+    sys.path_importer_cache.clear()
 
 
 def _empty(directory: int, device: int) -> None:

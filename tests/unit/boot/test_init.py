@@ -1,0 +1,99 @@
+"""The decisions of PID 1, and the files it leaves; the effects are tested in VMs."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from k3os.boot import finish, init, root
+from k3os.boot.rescue import explain
+from k3os.errors import UserError
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    lines: list[str] = []
+    monkeypatch.setattr(init, "say", lines.append)
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("options", "medium", "mode"),
+    [
+        ({}, "iso", "live"),
+        ({"k3os.mode": "live"}, "disk", "live"),
+        ({"k3os.mode": "shell"}, "iso", "shell"),
+        ({"k3os.fallback_mode": "shell"}, "iso", "shell"),
+    ],
+)
+def test_the_mode_is_the_cmdlines_then_the_fallback_then_live(
+    said: list[str], options: dict[str, str], medium: str, mode: str
+) -> None:
+    assert init.choose_mode(options, medium) == mode
+    assert said == []
+
+
+def test_an_unknown_mode_is_said_and_the_node_boots_live(said: list[str]) -> None:
+    assert init.choose_mode({"k3os.mode": "lvie"}, "iso") == "live"
+    assert "k3os.mode=lvie is unknown (known: live, shell)" in said[0]
+
+
+def test_a_mode_of_a_later_version_is_said_and_nothing_is_installed(said: list[str]) -> None:
+    assert init.choose_mode({"k3os.mode": "install"}, "iso") == "live"
+    assert "install is not in this version" in said[0]
+
+
+def test_a_bad_timeout_is_said_and_the_default_taken(said: list[str]) -> None:
+    assert init._wait_seconds({"k3os.media_timeout": "soon"}) == 30
+    assert "k3os.media_timeout=soon" in said[0]
+    assert init._wait_seconds({"k3os.media_timeout": "5"}) == 5
+
+
+def test_what_went_wrong_is_explained_without_a_traceback_where_it_is_known() -> None:
+    assert explain(UserError("no disk", "check cables")) == "no disk\ncheck cables"
+    assert explain(FileNotFoundError(2, "No such file", "/x")) == "No such file: /x"
+    assert "bug of k3OS" in explain(ZeroDivisionError())
+
+
+def test_a_tree_is_copied_with_modes_and_links(tmp_path: Path) -> None:
+    source = tmp_path / "image"
+    (source / "etc").mkdir(parents=True)
+    (source / "usr").mkdir()
+    (source / "tmp").mkdir()
+    (source / "tmp").chmod(0o1777)
+    (source / "bin").symlink_to("usr/bin")
+    (source / "etc" / "shadow").write_text("secret")
+    (source / "etc" / "shadow").chmod(0o640)
+    (source / "etc" / "mtab").symlink_to("../proc/self/mounts")
+    (source / "usr" / "not-copied").write_text("")
+    target = tmp_path / "root"
+    target.mkdir()
+    root.populate(str(source), str(target))
+    assert (target / "bin").readlink() == Path("usr/bin")
+    assert (target / "etc" / "shadow").read_text() == "secret"
+    assert stat.S_IMODE((target / "etc" / "shadow").stat().st_mode) == 0o640
+    assert (target / "etc" / "mtab").readlink() == Path("../proc/self/mounts")
+    assert stat.S_IMODE((target / "tmp").stat().st_mode) == 0o1777
+    assert list((target / "usr").iterdir()) == []
+
+
+def test_the_machine_id_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finish, "STATE", str(tmp_path))
+    first = finish.machine_id()
+    assert len(first) == 32
+    assert finish.machine_id() == first
+    (tmp_path / "machine-id").write_text("not an id\n")
+    assert finish.machine_id() != first
+
+
+def test_sysctl_defaults_are_set_and_unknown_ones_skipped(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "50-a.conf").write_text("# c\n\nvm.x = 1\n-vm.none = 2\nnet.a.b=3 4\n")
+    for path in ("vm/x", "net/a/b"):
+        (tmp_path / "sys" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sys" / path).write_text("0")
+    finish.apply_sysctl_defaults(str(tmp_path / "d"), str(tmp_path / "sys"))
+    assert (tmp_path / "sys/vm/x").read_text() == "1"
+    assert (tmp_path / "sys/net/a/b").read_text() == "3 4"
+    assert not os.path.exists(tmp_path / "sys/vm/none")

@@ -1,0 +1,126 @@
+"""Which device is taken as the boot medium, how long one is waited for, and what is said."""
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from k3os.boot import media
+from k3os.errors import UserError
+from k3os.system import blockdev, kernelmodules, mounts
+from k3os.system.blockdev import FileSystem, identify
+from k3os.system.run import run
+
+
+def test_real_file_systems_are_recognised_by_their_superblocks(tmp_path: Path) -> None:
+    ext4, fat = tmp_path / "ext4", tmp_path / "fat"
+    for path in (ext4, fat):
+        path.write_bytes(b"")
+        with path.open("r+b") as file:
+            file.truncate(40 << 20)
+    run(["mke2fs", "-q", "-t", "ext4", "-L", "K3OS_STATE", str(ext4)])
+    run(["mkfs.vfat", "-F", "32", "-n", "K3OS_GRUB", str(fat)])
+    (tmp_path / "tree").mkdir()
+    iso = tmp_path / "iso"
+    run(["xorriso", "-as", "mkisofs", "-quiet", "-V", "K3OS", "-o", str(iso), str(tmp_path / "tree")])
+    found = [blockdev.probe(str(path)) for path in (ext4, fat, iso)]
+    assert [(fs.kind, fs.label) for fs in found] == [
+        ("ext4", "K3OS_STATE"),
+        ("vfat", "K3OS_GRUB"),
+        ("iso9660", "K3OS"),
+    ]
+
+
+def test_rubbish_and_short_devices_are_nothing_we_know() -> None:
+    assert identify(b"", b"") == ("", "")
+    assert identify(struct.pack("<512I", *range(512)), b"\xff" * 2048) == ("", "")
+
+
+class Machine:
+    """Devices that appear at given times, with what they carry."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self.clock = 0.0
+        self.devices: dict[str, tuple[float, FileSystem | OSError]] = {}
+        self.markers: set[str] = set()
+        self.mounted = ""
+        self.said: list[str] = []
+        medium = tmp_path / "medium"
+        monkeypatch.setattr(media, "MOUNTED_AT", str(medium))
+        monkeypatch.setattr(media, "block_devices", self.names)
+        monkeypatch.setattr(media, "probe", self.probe)
+        monkeypatch.setattr(kernelmodules, "device_aliases", set)
+        monkeypatch.setattr(kernelmodules, "load", lambda names: "")
+        monkeypatch.setattr(mounts, "mount", self.mount)
+        monkeypatch.setattr(mounts, "unmount", lambda target, flags=0: None)
+        monkeypatch.setattr(media.time, "sleep", self.sleep)
+        self.marker = medium / media.MARKER
+
+    def names(self) -> list[str]:
+        return [name for name, (since, _) in self.devices.items() if since <= self.clock]
+
+    def probe(self, device: str) -> FileSystem:
+        carries = self.devices[device.rpartition("/")[2]][1]
+        if isinstance(carries, OSError):
+            raise carries
+        return carries
+
+    def mount(self, source: str, target: str, kind: str = "", flags: int = 0) -> None:
+        self.mounted = source
+        self.marker.unlink(missing_ok=True)
+        if source in self.markers:
+            self.marker.parent.mkdir(parents=True, exist_ok=True)
+            self.marker.touch()
+
+    def sleep(self, seconds: float) -> None:
+        self.clock += seconds
+
+    def add(self, name: str, kind: str, label: str, *, at: float = 0, marker: bool = True) -> None:
+        device = f"/dev/{name}"
+        self.devices[name] = (at, FileSystem(device, kind, label))
+        if marker:
+            self.markers.add(device)
+
+    def find(self, timeout: float = 30) -> media.Medium:
+        return media.find(self.said.append, timeout=timeout, monotonic=lambda: self.clock)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    return Machine(monkeypatch, tmp_path)
+
+
+def test_an_installed_disk_is_preferred_to_the_stick(machine: Machine) -> None:
+    machine.add("sda", "iso9660", "K3OS")
+    machine.add("sdb2", "ext4", "K3OS_STATE")
+    found = machine.find()
+    assert (found.kind, found.file_system.device) == ("disk", "/dev/sdb2")
+
+
+def test_a_label_without_the_marker_is_not_believed(machine: Machine) -> None:
+    machine.add("sda1", "ext4", "K3OS_STATE", marker=False)
+    machine.add("sr0", "iso9660", "K3OS")
+    assert machine.find().file_system.device == "/dev/sr0"
+
+
+def test_a_slow_device_is_waited_for_with_a_countdown(machine: Machine) -> None:
+    machine.add("sr0", "iso9660", "K3OS", at=12)
+    machine.devices["sda"] = (0, OSError(123, "No medium found"))
+    assert machine.find().file_system.device == "/dev/sr0"
+    assert len(machine.said) == 3
+    assert "waiting 29 s more for a disk labelled K3OS_STATE" in machine.said[0]
+    assert "/dev/sda (No medium found)" in machine.said[0]
+
+
+def test_without_a_medium_the_error_lists_what_was_seen(machine: Machine) -> None:
+    machine.add("vda1", "ext4", "data")
+    with pytest.raises(UserError) as caught:
+        machine.find(5)
+    assert "in 5 s" in caught.value.message
+    assert "/dev/vda1 (ext4 'data')" in caught.value.hint
+
+
+def test_without_any_disk_the_hint_speaks_of_cables_and_controllers(machine: Machine) -> None:
+    with pytest.raises(UserError) as caught:
+        machine.find(1)
+    assert "no disk at all" in caught.value.hint

@@ -1,0 +1,39 @@
+"""What a build refuses, and the words it does it with."""
+
+from pathlib import Path
+
+import pytest
+
+from k3os.errors import UserError
+from k3os.image.settings import from_environment
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("ARCH", "mips", "ARCH: unknown architecture 'mips'; use one of: amd64"),
+        ("KERNEL", "tiny", "KERNEL: unknown kernel 'tiny'; use one of: generic, cloud"),
+        ("SOURCE_DATE_EPOCH", "now", "SOURCE_DATE_EPOCH: 'now' is not a number"),
+        ("SOURCE_DATE_EPOCH", "-5", "SOURCE_DATE_EPOCH: '-5' is not a number"),
+        ("CONFIG", "/nonexistent.yaml", "CONFIG: /nonexistent.yaml is not a file"),
+    ],
+)
+def test_a_wrong_setting_names_the_variable(variable: str, value: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        from_environment({variable: value})
+    assert str(caught.value).startswith(message)
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    settings = from_environment({"ARCH": "", "KERNEL": "", "K3S": "", "SOURCE_DATE_EPOCH": ""})
+    assert (settings.arch.name, settings.kernel, settings.k3s) == ("amd64", "generic", "auto")
+    assert settings.epoch > 0
+
+
+def test_paths_are_absolute_and_lists_are_split(tmp_path: Path) -> None:
+    settings = from_environment(
+        {"ARTIFACTS": "out", "CACHE": str(tmp_path), "K3S_AIRGAP": "a.tar  b.tar", "KERNEL": "cloud"}
+    )
+    assert settings.artifacts.is_absolute()
+    assert settings.k3s_airgap == ("a.tar", "b.tar")
+    assert settings.kernel_package == "linux-image-cloud-amd64"
