@@ -80,8 +80,11 @@ class Key:
         return self.path.rpartition(".")[2]
 
 
-ENCODINGS = ("", "b64", "base64", "gz", "gzip")
-ENCODINGS += tuple(f"{outer}+{inner}" for outer in ENCODINGS[3:] for inner in ENCODINGS[1:3])
+BASE64, GZIP = ("b64", "base64"), ("gz", "gzip")
+ENCODINGS = (
+    *("", *BASE64, *GZIP),
+    *(f"{outer}+{inner}" for outer in GZIP for inner in BASE64),
+)
 
 FILE_FIELDS = (
     Key("path", "path", "where the file goes: an absolute path", required=True),

@@ -1,0 +1,182 @@
+"""`k3os config`: show, check or apply the configuration.
+
+The arguments are read by hand: an argument parser would cost half of the time budget of
+`k3os config --dump`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+USAGE = """\
+usage: k3os config [OPTION...]             apply the runtime phase
+       k3os config --initrd | --boot       apply another phase
+       k3os config --dump | --dump-json    show the merged configuration, apply nothing
+       k3os config check FILE... [--cmdline TEXT] [--format text|json]
+       k3os config schema                  a JSON Schema (2020-12) of config.yaml for editors
+       k3os config reference               the tables of the reference, in Markdown
+
+options:
+  --dry-run        print what would be done, do nothing
+  --provenance     with --dump: say where each value comes from
+  --show-secrets   with --dump, --dump-json: do not mask passwords, tokens and contents
+  --root DIR       work on the file tree in DIR instead of /
+  --system DIR     where config.yaml of the medium is; default /k3os/system
+  --cmdline TEXT   use TEXT instead of the kernel's command line
+"""
+FLAGS = (
+    *("--initrd", "--boot", "--dump", "--dump-json", "--dry-run", "--provenance"),
+    *("--show-secrets", "--help"),
+)
+VALUES = ("--root", "--system", "--cmdline", "--format")
+
+
+class Usage(Exception):
+    """Arguments that make no sense; exit code 2."""
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0, 1 for errors in the configuration or in applying it, 2 for wrong usage."""
+    try:
+        words, given = parse(argv)
+        if "--help" in given:
+            print(USAGE, end="")
+            return 0
+        if words[:1] == ["check"]:
+            return check(words[1:], given)
+        if words[:1] == ["schema"] and len(words) == 1:
+            return schema()
+        if words[:1] == ["reference"] and len(words) == 1:
+            return reference()
+        if words:
+            raise Usage(f"unknown word {words[0]!r}")
+        if "--dump" in given or "--dump-json" in given:
+            return dump(given)
+        return apply(given)
+    except Usage as error:
+        print(f"k3os config: {error}\n\n{USAGE}", end="", file=sys.stderr)
+        return 2
+
+
+def parse(argv: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Words and options; `--name value` and `--name=value`. Raises Usage."""
+    words: list[str] = []
+    given: dict[str, str] = {}
+    rest = list(argv)
+    while rest:
+        argument = rest.pop(0)
+        name, separator, value = argument.partition("=")
+        if argument in ("-h", "--help"):
+            given["--help"] = ""
+        elif argument in FLAGS:
+            given[argument] = ""
+        elif name in VALUES:
+            if not separator:
+                if not rest:
+                    raise Usage(f"{name} wants a value")
+                value = rest.pop(0)
+            given[name] = value
+        elif argument.startswith("-"):
+            raise Usage(f"unknown option {argument}")
+        else:
+            words.append(argument)
+    return words, given
+
+
+def _sources(given: dict[str, str]) -> tuple[str, str, str | None]:
+    root = given.get("--root", "/")
+    return root, given.get("--system", "/k3os/system"), given.get("--cmdline")
+
+
+def dump(given: dict[str, str]) -> int:
+    from k3os.config.load import load_config
+
+    config, problems = load_config(*_sources(given))
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    show = "--show-secrets" in given
+    if "--dump-json" in given:
+        import json
+
+        from k3os.config.dump import as_tree
+
+        print(json.dumps(as_tree(config, show_secrets=show), indent=2, ensure_ascii=False))
+    else:
+        from k3os.config.dump import dump_yaml
+
+        text = dump_yaml(config, show_secrets=show, provenance="--provenance" in given)
+        sys.stdout.write(text)
+    return 1 if any(problem.is_error for problem in problems) else 0
+
+
+def check(paths: list[str], given: dict[str, str]) -> int:
+    from k3os.config.check import check_files
+
+    style = given.get("--format", "text")
+    if style not in ("text", "json"):
+        raise Usage("--format is text or json")
+    if not paths and "--cmdline" not in given:
+        raise Usage("check wants a file")
+    problems = check_files(paths, given.get("--cmdline"))
+    if style == "json":
+        import json
+
+        print(json.dumps([problem.as_dict() for problem in problems], indent=2))
+    else:
+        for problem in problems:
+            print(problem)
+    return 1 if any(problem.is_error for problem in problems) else 0
+
+
+def schema() -> int:
+    import json
+
+    from k3os.config.jsonschema import json_schema
+
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    return 0
+
+
+def reference() -> int:
+    from k3os.config.reference import markdown
+
+    print(markdown(), end="")
+    return 0
+
+
+def apply(given: dict[str, str]) -> int:
+    """Apply a phase, or print its actions."""
+    phase = "initrd" if "--initrd" in given else "boot" if "--boot" in given else "runtime"
+    root, system, cmdline = _sources(given)
+    mode = _mode(root)
+    if "--dry-run" in given:
+        from k3os.config.load import load_config
+        from k3os.phases.apply import plan_phase, redact
+        from k3os.phases.node import Node
+
+        config, problems = load_config(root, system, cmdline)
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        secrets = config.secrets()
+        for action in plan_phase(config, Node(root, phase, mode)):
+            print(f"{action.key}: {redact(action.describe(), secrets)}  ({action.place})")
+        return 1 if any(problem.is_error for problem in problems) else 0
+    from k3os.phases.apply import apply_phase
+
+    report = apply_phase(
+        phase, mode=mode, root=root, system_dir=system, cmdline=cmdline, say=_complain
+    )
+    changed = sum(result.result == "done" for result in report.results)
+    print(f"phase {phase}: {changed} changes, {len(report.failed)} failed; see `k3os status`")
+    return 0 if report.is_fine else 1
+
+
+def _complain(line: str) -> None:
+    print(f"k3os: {line}", file=sys.stderr)
+
+
+def _mode(root: str) -> str:
+    """The mode the node was booted in, from the report of the boot."""
+    from k3os.phases.report import STATUS, read_status
+
+    return str(read_status(root.rstrip("/") + STATUS).get("mode") or "live")

@@ -1,0 +1,148 @@
+"""`k3os status [--json]`: what was applied, when, what failed and why, versions, addresses.
+
+It reads /run/k3os/status.json, the generations and the network; it changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from k3os.phases.actions import FAILED, LATER
+from k3os.phases.report import STATUS, read_status
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+USAGE = "usage: k3os status [--json]\n"
+SYSTEM = "/k3os/system"
+NODE_NAME = "/var/lib/rancher/k3os/node-name"
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0 when everything was applied, 1 when something failed, 2 for wrong usage."""
+    if argv in (["-h"], ["--help"]):
+        print(USAGE, end="")
+        return 0
+    if argv not in ([], ["--json"]):
+        print(USAGE, end="", file=sys.stderr)
+        return 2
+    status = collect()
+    if argv:
+        print(json.dumps(status, indent=2))
+    else:
+        print("\n".join(lines(status)))
+    return 1 if failures(status) else 0
+
+
+def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
+    """Everything that --json prints. Missing parts are empty, never an error."""
+    status: dict[str, Any] = dict(read_status(root + STATUS))
+    status["hostname"] = os.uname().nodename
+    status["node_name"] = _text(root + NODE_NAME)
+    status["versions"] = versions(root + system)
+    status["addresses"] = addresses()
+    return status
+
+
+def versions(system: str) -> dict[str, Any]:
+    """Of the running system, and of the generations on the disk."""
+    from k3os import __version__
+
+    found: dict[str, Any] = {"running": {"k3os": __version__, "kernel": os.uname().release}}
+    for name in ("current", "previous"):
+        try:
+            with open(f"{system}/{name}/manifest.json", "rb") as file:
+                manifest = json.load(file)
+        except (OSError, ValueError):
+            continue
+        if isinstance(manifest, dict):
+            found[name] = {
+                part: version_of(manifest.get(part))
+                for part in ("k3os", "kernel", "k3s")
+                if manifest.get(part)
+            }
+    return found
+
+
+def version_of(part: object) -> str:
+    """A manifest names a part by its version, or by a map that has one."""
+    return str(part.get("version", "?")) if isinstance(part, dict) else str(part)
+
+
+def addresses() -> list[str]:
+    """Global addresses of interfaces that are not a network plugin's, by ip(8)."""
+    from k3os.system.run import CommandError, run
+
+    try:
+        output = run(["ip", "-json", "address", "show", "scope", "global", "up"], timeout=10)
+        interfaces = json.loads(output)
+    except (CommandError, ValueError):
+        return []
+    return [
+        f"{interface['ifname']} {address['local']}/{address['prefixlen']}"
+        for interface in interfaces
+        if not str(interface.get("ifname", "veth")).startswith(("veth", "cni", "flannel", "cali"))
+        for address in interface.get("addr_info", [])
+    ]
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def failures(status: dict[str, Any]) -> list[str]:
+    """One line for each failed action and each error of a source, in all phases."""
+    found = []
+    for phase, report in status.get("phases", {}).items():
+        for action in report["actions"]:
+            if action["result"] == FAILED:
+                found.append(
+                    f"{phase}: {action['from']}: {action['key']}: "
+                    f"{action['what']}: {action['reason']}"
+                )
+        found += [f"{phase}: {_problem(each)}" for each in report["problems"] if _is_error(each)]
+    return list(dict.fromkeys(found))
+
+
+def _is_error(problem: dict[str, Any]) -> bool:
+    return bool(problem["level"] == "error")
+
+
+def _problem(problem: dict[str, Any]) -> str:
+    where = problem["source"]
+    if problem["line"]:
+        where += f":{problem['line']}:{problem['column']}"
+    hint = f"; {problem['hint']}" if problem["hint"] else ""
+    return f"{where}: {problem['key']}: {problem['message']}{hint}"
+
+
+def lines(status: dict[str, Any]) -> list[str]:
+    """The text for people."""
+    found = [f"mode       {status.get('mode', 'unknown: no phase has reported')}"]
+    for name, parts in status["versions"].items():
+        listed = "  ".join(f"{part} {version}" for part, version in parts.items())
+        found.append(f"{name:<10} {listed}")
+    found.append(f"hostname   {status['hostname']}")
+    if status["node_name"] and status["node_name"] != status["hostname"].lower():
+        note = "the name it registered with; a rename of the host does not change it"
+        found.append(f"node name  {status['node_name']} ({note})")
+    found += [f"address    {address}" for address in status["addresses"]]
+    for phase, report in status.get("phases", {}).items():
+        counts = [each["result"] for each in report["actions"]]
+        listed = ", ".join(f"{counts.count(each)} {each}" for each in dict.fromkeys(counts))
+        found.append(f"\nphase {phase}, {report['when']}, {report['seconds']} s: {listed}")
+        for action in report["actions"]:
+            note = f" ({action['reason']})" if action["result"] == LATER else ""
+            if action["result"] != FAILED:
+                found.append(f"  {action['result']:<9} {action['key']}: {action['what']}{note}")
+        found += [f"  warning   {_problem(p)}" for p in report["problems"] if not _is_error(p)]
+    failed = failures(status)
+    found += ["", *(f"FAILED {line}" for line in failed)] if failed else []
+    return found

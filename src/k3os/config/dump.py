@@ -1,0 +1,178 @@
+"""A Config as YAML or JSON text: `k3os config --dump`. Secrets are masked unless asked for.
+
+The YAML is our own few lines: importing an emitter would cost more than the whole command.
+Reading the text again gives the same Config.
+"""
+
+from __future__ import annotations
+
+from k3os.config.schema import BY_PATH, TABLE
+from k3os.config.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+    from k3os.config.schema import Key
+    from k3os.config.value import Plain
+
+MASK = "********"
+PLAIN_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ/0123456789")
+PLAIN = PLAIN_FIRST | frozenset("-_./+=@,()~ ")
+# what a YAML 1.1 reader would take for something else than a text
+WORDS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n", "~")
+INDICATORS = frozenset("{}[],&*#?|-<>=!%@`\"' ")
+
+
+def dump_yaml(config: Config, *, show_secrets: bool = False, provenance: bool = False) -> str:
+    """Every key that is set, in the order of the schema."""
+    lines: list[str] = []
+    section = ""
+    for key in TABLE:
+        value = config.values.get(key.path)
+        if value is None:
+            continue
+        parents = key.path.split(".")[:-1]
+        known = section.split(".") if section else []
+        for depth, parent in enumerate(parents):
+            if known[: depth + 1] != parents[: depth + 1]:
+                lines.append(f"{'  ' * depth}{parent}:")
+        section = ".".join(parents)
+        shown = value if show_secrets else masked(key, value)
+        _pair(lines, "  " * len(parents), key.name, shown, provenance)
+    return "\n".join(lines) + "\n" if lines else "{}\n"
+
+
+def _pair(lines: list[str], indent: str, name: str, value: Value, provenance: bool) -> None:
+    data = value.data
+    head = f"{indent}{scalar(name)}:"
+    note = f"  # {value.place}" if provenance else ""
+    if isinstance(data, dict):
+        lines.append(head if data else f"{head} {{}}{note}")
+        for inner, item in data.items():
+            _pair(lines, indent + "  ", inner, item, provenance)
+    elif isinstance(data, list):
+        lines.append(head if data else f"{head} []{note}")
+        for item in data:
+            _item(lines, indent, item, provenance)
+    elif isinstance(data, str) and (block := _block(data, indent + "  ")):
+        lines.append(f"{head} {block[0]}{note}")
+        lines.extend(block[1:])
+    else:
+        lines.append(f"{head} {scalar(data)}{note}")
+
+
+def _item(lines: list[str], indent: str, value: Value, provenance: bool) -> None:
+    data = value.data
+    note = f"  # {value.place}" if provenance else ""
+    if isinstance(data, dict) and data:
+        start = len(lines)
+        for name, item in data.items():
+            _pair(lines, indent + "  ", name, item, provenance)
+        lines[start] = f"{indent}- {lines[start][len(indent) + 2 :]}"
+    elif isinstance(data, dict):
+        lines.append(f"{indent}- {{}}{note}")
+    elif isinstance(data, list):
+        words = ", ".join(double_quoted(str(word.data)) for word in data)
+        lines.append(f"{indent}- [{words}]{note}")
+    elif isinstance(data, str) and (block := _block(data, indent + "  ")):
+        lines.append(f"{indent}- {block[0]}{note}")
+        lines.extend(block[1:])
+    else:
+        lines.append(f"{indent}- {scalar(data)}{note}")
+
+
+def scalar(data: str | bool) -> str:
+    """A text that a YAML reader takes for this very text."""
+    if isinstance(data, bool):
+        return "true" if data else "false"
+    if (
+        data
+        and data[0] in PLAIN_FIRST
+        and data[-1] != " "
+        and PLAIN.issuperset(data)
+        and data.lower() not in WORDS
+        and not data[0].isdigit()
+    ):
+        return data
+    return double_quoted(data)
+
+
+def double_quoted(text: str) -> str:
+    """The double-quoted form that YAML 1.1, 1.2 and JSON readers agree on."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    if not escaped.isprintable():
+        escaped = "".join(
+            character if character.isprintable() else _escape(ord(character))
+            for character in escaped
+        )
+    return f'"{escaped}"'
+
+
+NAMED = {9: "\\t", 10: "\\n", 13: "\\r"}
+
+
+def _escape(code: int) -> str:
+    if code in NAMED:
+        return NAMED[code]
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def _block(text: str, indent: str) -> list[str]:
+    """A literal block for a text of lines, [] where only quotes keep it exact."""
+    lines = text.split("\n")
+    if len(lines) < 2 or text[0] in " \t\n" or text.endswith("\n\n"):
+        return []
+    if not text.replace("\n", "").replace("\t", "").isprintable():
+        return []
+    keep = "" if lines[-1] == "" else "-"
+    body = lines[:-1] if lines[-1] == "" else lines
+    return [f"|{keep}", *(f"{indent}{line}" if line else "" for line in body)]
+
+
+def masked(key: Key, value: Value) -> Value:
+    """The value with MASK where a secret is."""
+    if key.fields:
+        return _masked_fields(key, value)
+    if not key.secret:
+        return value
+    if isinstance(value.data, dict):
+        return Value({name: Value(MASK, v.place) for name, v in value.data.items()}, value.place)
+    return Value(MASK, value.place)
+
+
+def _masked_fields(key: Key, value: Value) -> Value:
+    if isinstance(value.data, list):
+        return Value([_masked_fields(key, item) for item in value.data], value.place)
+    assert isinstance(value.data, dict)
+    fields = {field.name: field for field in key.fields}
+    return Value(
+        {
+            name: masked(fields[name], item) if name in fields else _masked_fields(key, item)
+            for name, item in value.data.items()
+        },
+        value.place,
+    )
+
+
+def as_tree(config: Config, *, show_secrets: bool = False) -> dict[str, Plain]:
+    """Nested maps of plain values, for JSON."""
+    from k3os.config.value import plain
+
+    tree: dict[str, Plain] = {}
+    for key in TABLE:
+        value = config.values.get(key.path)
+        if value is None:
+            continue
+        branch = tree
+        *parents, name = key.path.split(".")
+        for parent in parents:
+            inner = branch.setdefault(parent, {})
+            assert isinstance(inner, dict)
+            branch = inner
+        branch[name] = plain(value if show_secrets else masked(key, value))
+    return tree
+
+
+def provenance_lines(config: Config) -> list[str]:
+    """`key: place`, one line for each key that is set."""
+    return [f"{path}: {config.values[path].place}" for path in BY_PATH if path in config.values]

@@ -1,0 +1,81 @@
+"""config.yaml as a JSON Schema (https://json-schema.org/draft/2020-12), from schema.TABLE.
+
+Editors complete and check with it. The check itself is kinds.py, which accepts more spellings
+than an editor should offer.
+"""
+
+from __future__ import annotations
+
+from k3os.config.schema import SECTIONS, TABLE, Key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+URI = "https://json-schema.org/draft/2020-12/schema"
+TEXT: dict[str, Any] = {"type": ["string", "number", "boolean"]}
+TEXTS: dict[str, Any] = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
+COMMAND: dict[str, Any] = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
+SHAPES: dict[str, dict[str, Any]] = {
+    "text": TEXT,
+    "boolean": {"enum": [True, False, "true", "false", "yes", "no", "on", "off", 0, 1]},
+    "number": {"type": ["integer", "string"], "pattern": "^[0-9]+$"},
+    "path": {"type": "string", "pattern": "^/"},
+    "url": {"type": "string", "pattern": "^[^ ]+://[^ ]+$"},
+    "owner": {"type": ["string", "integer"], "pattern": "^[^:/\\s]+(:[^/\\s]*)?$"},
+    "permissions": {"type": ["string", "integer"], "pattern": "^(0o)?[0-7]+$"},
+    "hostname": {"type": "string", "maxLength": 64},
+    "texts": TEXTS,
+    "taints": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+    "commands": {"anyOf": [TEXT, {"type": "array", "items": COMMAND}]},
+    "text map": {"type": "object", "additionalProperties": TEXT},
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema of the whole file."""
+    schema = _section("")
+    return {"$schema": URI, "title": "k3OS config.yaml", **schema}
+
+
+def _section(section: str) -> dict[str, Any]:
+    prefix = f"{section}." if section else ""
+    properties = {key.name: _key(key) for key in TABLE if key.path.rpartition(".")[0] == section}
+    for inner in SECTIONS:
+        if inner and inner.rpartition(".")[0] == section:
+            properties[inner[len(prefix) :]] = _section(inner)
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _key(key: Key) -> dict[str, Any]:
+    shape = dict(_shape(key))
+    phases = f" Phases: {', '.join(key.phases)}." if key.phases else ""
+    return {"description": f"{key.description}.{phases}", **shape}
+
+
+def _shape(key: Key) -> dict[str, Any]:
+    if key.kind == "choice":
+        return {"enum": list(key.values)}
+    if key.kind == "maps":
+        return {"type": "array", "items": _fields(key)}
+    if key.kind == "map of maps":
+        return {"type": "object", "additionalProperties": _fields(key)}
+    return SHAPES[key.kind]
+
+
+def _fields(key: Key) -> dict[str, Any]:
+    properties: dict[str, Any] = {}
+    for field in key.fields:
+        for name in (field.name, *field.aliases):
+            properties[name] = _key(field)
+    required = [
+        {"anyOf": [{"required": [name]} for name in (field.name, *field.aliases)]}
+        for field in key.fields
+        if field.required
+    ]
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+    }
+    return {**schema, "allOf": required} if required else schema

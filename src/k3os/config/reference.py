@@ -1,0 +1,57 @@
+"""The reference tables of README.md, in Markdown, from schema.TABLE.
+
+README.md has them between BEGIN and END; a test compares, `k3os config reference` prints.
+"""
+
+from __future__ import annotations
+
+from k3os.config.schema import MERGE_WORDS, PHASES, TABLE, Key
+
+BEGIN = "<!-- begin: `k3os config reference`; do not edit -->"
+END = "<!-- end: `k3os config reference` -->"
+KIND_WORDS = {
+    "texts": "list",
+    "text map": "map",
+    "maps": "list of maps",
+    "map of maps": "map of maps",
+    "commands": "list of commands",
+    "taints": "list",
+    "choice": "text",
+    "url": "URL",
+    "owner": "text",
+    "permissions": "octal number",
+    "hostname": "name",
+}
+
+
+def markdown() -> str:
+    """BEGIN, the tables, END, each on its own line."""
+    lines = [BEGIN, "", f"| key | type | {' | '.join(PHASES)} | sources | what |"]
+    lines.append(f"|---|---|{':-:|' * len(PHASES)}---|---|")
+    lines += [_row(key) for key in TABLE]
+    for key in TABLE:
+        if key.fields:
+            lines += ["", f"Each entry of `{key.path}`:", ""]
+            lines += ["| key | type | what |", "|---|---|---|"]
+            lines += [_field(field) for field in key.fields]
+    return "\n".join([*lines, "", END, ""])
+
+
+def _row(key: Key) -> str:
+    phases = " | ".join("x" if phase in key.phases else " " for phase in PHASES)
+    merge = MERGE_WORDS[key.merge].format(key.identity)
+    example = f", e.g. `{key.example}`" if key.example else ""
+    return f"| `{key.path}` | {_kind(key)} | {phases} | {merge} | {key.description}{example} |"
+
+
+def _field(field: Key) -> str:
+    also = f" (or {', '.join(f'`{name}`' for name in field.aliases)})" if field.aliases else ""
+    needed = ", required" if field.required else ""
+    values = [f"`{value}`" for value in field.values if value]
+    listed = f": {', '.join(values)}" if values else ""
+    what = f"{field.description}{listed}{needed}"
+    return f"| `{field.name}`{also} | {_kind(field)} | {what} |"
+
+
+def _kind(key: Key) -> str:
+    return KIND_WORDS.get(key.kind, key.kind)

@@ -1,0 +1,290 @@
+"""The effects a plan is made of. Each knows how to describe itself and how to happen.
+
+`perform(node)` returns DONE, UNCHANGED or LATER and raises OSError, CommandError or UserError.
+Descriptions never show contents: they end in a file that everybody may read.
+"""
+
+from __future__ import annotations
+
+import os
+
+from k3os.config.value import Place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.phases.node import Node
+
+DONE, UNCHANGED, LATER, FAILED = "done", "unchanged", "later", "failed"
+
+
+class Action:
+    """key: the configuration key it comes from; place: where that was written."""
+
+    __slots__ = ("key", "note", "place")
+
+    def __init__(self, key: str, place: Place) -> None:
+        self.key = key
+        self.place = place
+        self.note = ""  # set by perform(): what a person should know
+
+    def describe(self) -> str:
+        raise NotImplementedError
+
+    def perform(self, node: Node) -> str:
+        raise NotImplementedError
+
+
+class WriteFile(Action):
+    """A whole file. uid, gid -1: root's. Parents are made with mode 0755 and the same owner
+    below a home directory."""
+
+    __slots__ = ("data", "gid", "mode", "path", "uid")
+
+    def __init__(
+        self,
+        key: str,
+        place: Place,
+        path: str,
+        data: bytes,
+        mode: int = 0o644,
+        uid: int = 0,
+        gid: int = 0,
+    ) -> None:
+        super().__init__(key, place)
+        self.path = path
+        self.data = data
+        self.mode = mode
+        self.uid = uid
+        self.gid = gid
+
+    def describe(self) -> str:
+        return f"write {self.path} ({len(self.data)} bytes, mode {self.mode:04o})"
+
+    def perform(self, node: Node) -> str:
+        from k3os.errors import UserError
+        from k3os.system.files import atomic_write
+
+        path = node.path(self.path)
+        if _is_written(path, self.data, self.mode, self.uid, self.gid):
+            return UNCHANGED
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            # only root can give files away; a test as somebody else keeps its own
+            uid, gid = (self.uid, self.gid) if os.geteuid() == 0 else (-1, -1)
+            atomic_write(path, self.data, mode=self.mode, uid=uid, gid=gid)
+        except FileExistsError:
+            raise UserError(f"{os.path.dirname(self.path)} is no directory") from None
+        except IsADirectoryError:
+            raise UserError(f"{self.path} is a directory") from None
+        except OSError as error:
+            if error.errno == 30:  # EROFS
+                hint = "write below /etc, /var, /home, /opt, /run or /usr/local"
+                raise UserError(f"{self.path} is on a read-only file system", hint) from None
+            raise
+        return DONE
+
+
+def _is_written(path: str, data: bytes, mode: int, uid: int, gid: int) -> bool:
+    try:
+        status = os.lstat(path)
+        if status.st_size != len(data) or status.st_mode & 0o170000 != 0o100000:
+            return False
+        if status.st_mode & 0o7777 != mode:
+            return False
+        if os.geteuid() == 0 and (status.st_uid, status.st_gid) != (uid, gid):
+            return False
+        with open(path, "rb") as file:
+            return file.read() == data
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+class MakeDirectory(Action):
+    """A directory with exactly this owner and mode; what is in it stays."""
+
+    __slots__ = ("gid", "mode", "path", "uid")
+
+    def __init__(
+        self, key: str, place: Place, path: str, mode: int, uid: int = 0, gid: int = 0
+    ) -> None:
+        super().__init__(key, place)
+        self.path = path
+        self.mode = mode
+        self.uid = uid
+        self.gid = gid
+
+    def describe(self) -> str:
+        return f"make {self.path}/ (mode {self.mode:04o})"
+
+    def perform(self, node: Node) -> str:
+        path = node.path(self.path)
+        existed = os.path.isdir(path)
+        os.makedirs(path, exist_ok=True)
+        status = os.stat(path)
+        right_owner = os.geteuid() != 0 or (status.st_uid, status.st_gid) == (self.uid, self.gid)
+        if existed and right_owner and status.st_mode & 0o7777 == self.mode:
+            return UNCHANGED
+        if not right_owner:
+            os.chown(path, self.uid, self.gid)
+        os.chmod(path, self.mode)
+        return DONE
+
+
+class SetKernel(Action):
+    """A value in /proc/sys. A file that is missing may come with a module in a later phase."""
+
+    __slots__ = ("name", "path", "value")
+
+    def __init__(self, key: str, place: Place, name: str, path: str, value: str) -> None:
+        super().__init__(key, place)
+        self.name = name
+        self.path = path
+        self.value = value
+
+    def describe(self) -> str:
+        return f"set {self.name} to {self.value}"
+
+    def perform(self, node: Node) -> str:
+        from k3os.errors import UserError
+
+        path = node.path(self.path)
+        try:
+            with open(path) as file:
+                if file.read().split() == self.value.split():
+                    return UNCHANGED
+        except FileNotFoundError:
+            if node.phase != "runtime":
+                self.note = "the kernel does not know it yet; tried again in the next phase"
+                return LATER
+            hint = "check the name with `sysctl -a`; a module it belongs to goes to k3os.modules"
+            raise UserError(f"the kernel knows no {self.name}", hint) from None
+        except PermissionError:
+            pass  # some can only be written, e.g. net.ipv4.route.flush
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
+            try:
+                os.write(descriptor, self.value.encode() + b"\n")
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            message = f"the kernel refuses {self.value!r} for {self.name}: {error.strerror}"
+            raise UserError(message) from None
+        return DONE
+
+
+class LoadModule(Action):
+    """modprobe(8) with parameters. Loaded or built in already is fine."""
+
+    __slots__ = ("name", "parameters")
+
+    def __init__(self, key: str, place: Place, name: str, parameters: list[str]) -> None:
+        super().__init__(key, place)
+        self.name = name
+        self.parameters = parameters
+
+    def describe(self) -> str:
+        return " ".join(["load module", self.name, *self.parameters])
+
+    def perform(self, node: Node) -> str:
+        from k3os.errors import UserError
+        from k3os.system.run import CommandError, run
+
+        if os.path.isdir(node.path(f"/sys/module/{self.name.replace('-', '_')}")):
+            return UNCHANGED
+        if not node.is_real:
+            self.note = "not on this machine"
+            return LATER
+        try:
+            run(["modprobe", "--", self.name, *self.parameters], timeout=60)
+        except CommandError as error:
+            if node.phase == "initrd":
+                self.note = "not in the initrd; tried again in the boot phase"
+                return LATER
+            lines = error.output.decode(errors="replace").strip().splitlines()
+            why = lines[-1] if lines else str(error)
+            raise UserError(why, f"check the name with `modinfo {self.name}`") from None
+        return DONE
+
+
+class RunCommand(Action):
+    """A string in /bin/sh, a list as it is. Its output goes to the journal with a prefix."""
+
+    __slots__ = ("command", "label")
+
+    def __init__(self, key: str, place: Place, label: str, command: str | list[str]) -> None:
+        super().__init__(key, place)
+        self.label = label
+        self.command = command
+
+    def describe(self) -> str:
+        text = self.command if isinstance(self.command, str) else " ".join(self.command)
+        words = text.split()
+        return f"run {self.label}: {words[0] if words else ''}{' …' if len(words) > 1 else ''}"
+
+    def perform(self, node: Node) -> str:
+        from k3os.errors import UserError
+        from k3os.system.run import CommandError, run
+
+        if not node.is_real:
+            self.note = "not on this machine"
+            return LATER
+        shell = isinstance(self.command, str)
+        argv = ["/bin/sh", "-c", str(self.command)] if shell else list(self.command)
+        # a file, not a pipe: a daemon that the command leaves behind would keep a pipe open
+        log = os.memfd_create("output", os.MFD_CLOEXEC)
+        try:
+            run(argv, env={"HOME": "/root", **node.environment}, cwd="/", log=log)
+        except CommandError as error:
+            lines = self._pass_on(node, log)
+            how = str(error).partition(" ")[2] if error.returncode != 127 else "is not there"
+            said = f": {lines[-1]}" if lines else ""
+            raise UserError(f"{how.splitlines()[0]}{said}") from None
+        except PermissionError:
+            raise UserError(f"{argv[0]} is not executable", f"chmod +x {argv[0]}") from None
+        finally:
+            os.close(log)
+        return DONE
+
+    def _pass_on(self, node: Node, log: int) -> list[str]:
+        data = os.pread(log, 1 << 20, 0)
+        lines = data.decode(errors="replace").splitlines()
+        for line in lines:
+            node.output(f"{self.label}: {line}")
+        return lines
+
+
+class Later(Action):
+    """Something that another phase does; said in the report instead of left out silently."""
+
+    __slots__ = ("what",)
+
+    def __init__(self, key: str, place: Place, what: str, why: str) -> None:
+        super().__init__(key, place)
+        self.what = what
+        self.note = why
+
+    def describe(self) -> str:
+        return self.what
+
+    def perform(self, node: Node) -> str:
+        return LATER
+
+
+class Refused(Action):
+    """A value that turned out wrong only when the node was looked at."""
+
+    __slots__ = ("hint", "message", "what")
+
+    def __init__(self, key: str, place: Place, what: str, message: str, hint: str = "") -> None:
+        super().__init__(key, place)
+        self.what = what
+        self.message = message
+        self.hint = hint
+
+    def describe(self) -> str:
+        return self.what
+
+    def perform(self, node: Node) -> str:
+        from k3os.errors import UserError
+
+        raise UserError(self.message, self.hint)

@@ -1,0 +1,27 @@
+"""A block of lines of ours in a file that others write to, too. Pure functions on text."""
+
+from __future__ import annotations
+
+BEGIN = "# begin: written by k3os from config.yaml, changes between these lines are lost"
+END = "# end: k3os"
+
+
+def replace_block(text: str, lines: list[str]) -> str:
+    """text with our block set to lines; without lines the block goes. The rest stays as it is."""
+    kept: list[str] = []
+    inside = False
+    for line in text.splitlines():
+        if line == BEGIN:
+            inside = True
+        elif line == END and inside:
+            inside = False
+        elif not inside:
+            kept.append(line)
+    block = [BEGIN, *lines, END] if lines else []
+    result = kept + block
+    return "\n".join(result) + "\n" if result else ""
+
+
+def outside_block(text: str) -> list[str]:
+    """The lines that are not ours."""
+    return replace_block(text, []).splitlines()

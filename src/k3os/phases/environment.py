@@ -1,0 +1,56 @@
+"""k3os.environment: for the commands of every phase, for logins (/etc/environment, pam_env(8))
+and for k3s and our own downloads (an EnvironmentFile, systemd.exec(5), mode 0600)."""
+
+from __future__ import annotations
+
+from k3os.config.value import Place
+from k3os.phases.actions import Action, MakeDirectory, Refused, WriteFile
+from k3os.phases.block import outside_block, replace_block
+from k3os.phases.node import USER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+    from k3os.phases.node import Node
+
+KEY = "k3os.environment"
+LOGINS = "/etc/environment"
+K3S = "/etc/rancher/k3s/k3s.env"
+DIRECTORY = "/etc/rancher/k3s"
+
+
+def plan(config: Config, node: Node) -> list[Action]:
+    actions: list[Action] = []
+    variables: dict[str, str] = {}
+    for name, value in config.entries(KEY).items():
+        text = str(value.data)
+        if not _is_name(name) or "\n" in text:
+            message = "is no name of a variable" if "\n" not in text else "has more than one line"
+            actions.append(Refused(f"{KEY}.{name}", value.place, f"set {name!r}", message))
+            continue
+        variables[name] = text
+    node.environment = variables
+    if node.phase == "initrd":
+        return actions
+    whole = config.get(KEY)
+    place = whole.place if whole is not None else Place("default")
+    # the group of the user reads k3s.yaml here, and the set-gid bit hands it down
+    gid = node.group(USER) or 0
+    actions.append(MakeDirectory(KEY, place, DIRECTORY, 0o2750, 0, gid))
+    lines = [f"{name}={quote(text)}\n" for name, text in variables.items()]
+    actions.append(WriteFile(KEY, place, K3S, "".join(lines).encode(), 0o600))
+    old = node.read(LOGINS)
+    if variables or outside_block(old) != old.splitlines():
+        new = replace_block(old, [f'{name}="{text}"' for name, text in variables.items()])
+        actions.append(WriteFile(KEY, place, LOGINS, new.encode(errors="surrogateescape")))
+    return actions
+
+
+def _is_name(name: str) -> bool:
+    return name.isascii() and name.replace("_", "a").isalnum() and not name[0].isdigit()
+
+
+def quote(text: str) -> str:
+    """A value in double quotes as systemd's EnvironmentFile= reads it."""
+    escaped = "".join(f"\\{c}" if c in '"\\$`' else c for c in text)
+    return f'"{escaped}"'

@@ -1,0 +1,119 @@
+"""k3os.server_url, token, labels, k3s_args, taints: what k3s is started with.
+
+Everything but the arguments goes into a configuration file of k3s (docs.k3s.io,
+"Configuration File"); the arguments into an EnvironmentFile that the unit splits into words.
+A file that write_files puts there itself stays the user's, and ours goes beside it.
+"""
+
+from __future__ import annotations
+
+from k3os.config.value import Place
+from k3os.phases.actions import Action, WriteFile
+from k3os.phases.environment import quote
+from k3os.phases.write_files import paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+    from k3os.phases.node import Node
+
+ARGS = "/run/k3os/k3s.args"
+FILE = "/etc/rancher/k3s/config.yaml"
+# k3s reads these after FILE, in name order
+BESIDE = "/etc/rancher/k3s/config.yaml.d/50-k3os.yaml"
+NODE_NAME = "/var/lib/rancher/k3os/node-name"
+COMMANDS = ("server", "agent")
+
+
+def plan(config: Config, node: Node) -> list[Action]:
+    own = paths(config)
+    argv = arguments(config)
+    place = _place(config)
+    actions: list[Action] = []
+    name = node.read(NODE_NAME).strip()
+    if not name and node.phase == "runtime" and not _named(argv):
+        name = node.read("/etc/hostname").strip().lower()
+        if name:
+            # pinned when k3s is about to register for the first time; a rename orphans no node
+            actions.append(WriteFile("k3os.k3s_args", place, NODE_NAME, f"{name}\n".encode()))
+    settings = k3s_settings(config, argv[0], node.mode, defaults=FILE not in own)
+    if name and not _named(argv):
+        settings["node-name"] = name
+    path = BESIDE if FILE in own else FILE
+    text = to_yaml(settings).encode(errors="surrogateescape")
+    actions.append(WriteFile("k3os.k3s_args", place, path, text, 0o600))
+    line = f"K3S_ARGS={quote(' '.join(word(each) for each in argv))}\n"
+    actions.append(WriteFile("k3os.k3s_args", place, ARGS, line.encode(), 0o600))
+    return actions
+
+
+def _place(config: Config) -> Place:
+    for path in ("k3os.k3s_args", "k3os.server_url", "k3os.token", "k3os.labels", "k3os.taints"):
+        value = config.get(path)
+        if value is not None:
+            return value.place
+    return Place("default")
+
+
+def _named(argv: list[str]) -> bool:
+    return any(each.split("=")[0].split(" ")[0] == "--node-name" for each in argv)
+
+
+def arguments(config: Config) -> list[str]:
+    """What follows `k3s`: server or agent first. A server to join makes an agent, unless the
+    arguments say otherwise."""
+    args = [each.replace("\n", " ") for each in config.texts("k3os.k3s_args")]
+    if args and args[0] in COMMANDS:
+        return args
+    return ["agent" if config.text("k3os.server_url") else "server", *args]
+
+
+def k3s_settings(
+    config: Config, command: str, mode: str, *, defaults: bool
+) -> dict[str, str | list[str]]:
+    """k3s' configuration file as a map."""
+    from k3os import __version__
+
+    settings: dict[str, str | list[str]] = {}
+    if config.text("k3os.server_url"):
+        settings["server"] = config.text("k3os.server_url")
+    if config.text("k3os.token"):
+        settings["token"] = config.text("k3os.token")
+    labels = {"k3os.io/mode": mode, "k3os.io/version": label_value(__version__)}
+    labels.update(config.mapping("k3os.labels"))
+    settings["node-label"] = [f"{name}={value}" for name, value in labels.items()]
+    if config.texts("k3os.taints"):
+        settings["node-taint"] = config.texts("k3os.taints")
+    if command == "server" and defaults:
+        settings["write-kubeconfig-mode"] = "0640"
+    return settings
+
+
+def label_value(text: str) -> str:
+    """What Kubernetes allows in a label's value, e.g. for a version with a `+`."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in text)[:63]
+
+
+def to_yaml(settings: dict[str, str | list[str]]) -> str:
+    """A map of texts and lists of texts; every text quoted, so that none turns into a number."""
+    lines = ["# written by k3os from its configuration at each boot"]
+    for name, value in settings.items():
+        if isinstance(value, list):
+            lines += [f"{name}:", *(f"  - {_quoted(item)}" for item in value)]
+        else:
+            lines.append(f"{name}: {_quoted(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    from k3os.config.dump import double_quoted
+
+    return double_quoted(text)
+
+
+def word(text: str) -> str:
+    """One word as systemd splits `$K3S_ARGS` (systemd.service(5), "Command lines")."""
+    if text and all(c.isalnum() or c in "-_=.,:/@+%" for c in text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,98 @@
+"""What appliers may know about the machine they plan for: facts, read below a root directory.
+
+Reading only. Every path goes through `path()`, so that a plan and its actions work on a
+directory as well as on a node; links are followed as a chroot would, never out of the root.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+USER = "rancher"
+MOST_LINKS = 40
+
+
+class Node:
+    """root: where the tree is; phase, mode; environment of commands; output: a line of theirs."""
+
+    __slots__ = ("environment", "mode", "output", "phase", "root")
+
+    def __init__(
+        self,
+        root: str = "/",
+        phase: str = "runtime",
+        mode: str = "live",
+        output: Callable[[str], None] = print,
+    ) -> None:
+        self.root = root.rstrip("/")
+        self.phase = phase
+        self.mode = mode
+        self.output = output
+        self.environment: dict[str, str] = {}
+
+    @property
+    def is_real(self) -> bool:
+        """Whether this is the running system: only then programs are started for effects."""
+        return self.root == ""
+
+    def path(self, name: str) -> str:
+        """Where an absolute path of the node is, with links resolved inside the root."""
+        if not self.root:
+            return name
+        return self.root + resolve(self.root, name)
+
+    def read(self, name: str) -> str:
+        """A text file's content, "" when there is none."""
+        try:
+            with open(self.path(name), encoding="utf-8", errors="surrogateescape") as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+
+    def exists(self, name: str) -> bool:
+        return os.path.exists(self.path(name))
+
+    def user(self, name: str) -> tuple[int, int, str] | None:
+        """uid, gid and home of a user (passwd(5))."""
+        for line in self.read("/etc/passwd").splitlines():
+            fields = line.split(":")
+            if len(fields) >= 6 and fields[0] == name:
+                return int(fields[2]), int(fields[3]), fields[5]
+        return None
+
+    def group(self, name: str) -> int | None:
+        """The gid of a group (group(5))."""
+        for line in self.read("/etc/group").splitlines():
+            fields = line.split(":")
+            if len(fields) >= 3 and fields[0] == name:
+                return int(fields[2])
+        return None
+
+
+def resolve(root: str, name: str) -> str:
+    """name with every symbolic link replaced as chroot(2) to root would; the last one, too."""
+    todo = [part for part in reversed(name.split("/")) if part not in ("", ".")]
+    done: list[str] = []
+    links = 0
+    while todo:
+        part = todo.pop()
+        if part == "..":
+            done[-1:] = []
+            continue
+        current = "/".join(["", *done, part])
+        try:
+            target = os.readlink(root + current)
+        except OSError:
+            done.append(part)
+            continue
+        links += 1
+        if links > MOST_LINKS:
+            raise OSError(40, "too many symbolic links", name)
+        if target.startswith("/"):
+            done = []
+        todo += [part for part in reversed(target.split("/")) if part not in ("", ".")]
+    return "/" + "/".join(done)

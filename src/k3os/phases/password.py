@@ -1,0 +1,115 @@
+"""k3os.password: rancher's, hashed, in /etc/shadow (shadow(5), crypt(5)).
+
+The initrd has no accounts, so what the initrd phase can do is to say that boot does it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from k3os.config.value import Place
+from k3os.phases.actions import DONE, UNCHANGED, Action, Later
+from k3os.phases.node import USER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+    from k3os.phases.node import Node
+
+KEY = "k3os.password"
+SHADOW = "/etc/shadow"
+LIBRARY = "libcrypt.so.1"
+METHODS = ("1", "2a", "2b", "2y", "5", "6", "7", "y", "gy", "md5", "sha1")
+ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def plan(config: Config, node: Node) -> list[Action]:
+    value = config.get(KEY)
+    if value is None or not value.data:
+        return []
+    if node.phase == "initrd":
+        why = "the initrd has no accounts; set in the boot phase"
+        return [Later(KEY, value.place, f"set the password of {USER}", why)]
+    return [SetPassword(value.place, str(value.data))]
+
+
+def is_crypt(text: str) -> bool:
+    """Whether a text has a valid crypt form; everything else is a clear password."""
+    parts = text.split("$")
+    if len(parts) < 4 or parts[0] or parts[1] not in METHODS or not parts[-1]:
+        return False
+    return len(parts[-1]) >= 22 and all(character in ALPHABET for character in parts[-1])
+
+
+class SetPassword(Action):
+    """Replaces one field of one line; the rest of the file stays byte for byte."""
+
+    __slots__ = ("password",)
+
+    def __init__(self, place: Place, password: str) -> None:
+        super().__init__(KEY, place)
+        self.password = password
+
+    def describe(self) -> str:
+        return f"set the password of {USER}"
+
+    def perform(self, node: Node) -> str:
+        from k3os.errors import UserError
+        from k3os.system.files import atomic_write
+
+        lines = node.read(SHADOW).splitlines()
+        found = [index for index, line in enumerate(lines) if line.startswith(f"{USER}:")]
+        if not found:
+            raise UserError(f"there is no user {USER} in {SHADOW}")
+        index = found[0]
+        fields = lines[index].split(":")
+        if matches(self.password, fields[1]):
+            return UNCHANGED
+        fields[1] = self.password if is_crypt(self.password) else hashed(self.password)
+        lines[index] = ":".join(fields)
+        path = node.path(SHADOW)
+        status = os.stat(path)
+        data = "\n".join([*lines, ""]).encode(errors="surrogateescape")
+        uid, gid = (status.st_uid, status.st_gid) if os.geteuid() == 0 else (-1, -1)
+        atomic_write(path, data, mode=status.st_mode & 0o7777, uid=uid, gid=gid)
+        return DONE
+
+
+def matches(password: str, stored: str) -> bool:
+    """Whether this password is the one that is set."""
+    if is_crypt(password):
+        return password == stored
+    return is_crypt(stored) and crypt(password, stored) == stored
+
+
+def hashed(password: str) -> str:
+    """SHA-512 crypt, which every libcrypt has. Raises UserError when nothing can hash."""
+    from k3os.errors import UserError
+    from k3os.system.run import CommandError, run
+
+    salt = "".join(ALPHABET[byte & 63] for byte in os.urandom(16))
+    found = crypt(password, f"$6${salt}$")
+    if is_crypt(found):
+        return found
+    try:
+        output = run(["openssl", "passwd", "-6", "-stdin"], stdin=password.encode() + b"\n")
+        found = output.decode().strip()
+    except CommandError:
+        found = ""
+    if not is_crypt(found):
+        raise UserError("neither libcrypt nor openssl can hash it", "give it in crypt form")
+    return found
+
+
+def crypt(password: str, setting: str) -> str:
+    """crypt(3), "" when there is no library or it refuses. Python has none since 3.13."""
+    import ctypes
+
+    try:
+        function = ctypes.CDLL(LIBRARY).crypt
+    except (OSError, AttributeError):
+        return ""
+    function.restype = ctypes.c_char_p
+    function.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
+    found: bytes | None = function(password.encode(errors="surrogateescape"), setting.encode())
+    return (found or b"").decode(errors="replace")

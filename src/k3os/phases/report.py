@@ -1,0 +1,96 @@
+"""What a phase did, for people and for /run/k3os/status.json (format: `Report.as_dict`)."""
+
+from __future__ import annotations
+
+from k3os.config.value import Place, Problem
+from k3os.phases.actions import FAILED
+
+STATUS = "/run/k3os/status.json"
+VERSION = 1
+
+
+class Result:
+    """One action's outcome: done, unchanged, later or failed (then with a reason)."""
+
+    __slots__ = ("key", "place", "reason", "result", "what")
+
+    def __init__(self, key: str, what: str, place: Place, result: str, reason: str = "") -> None:
+        self.key = key
+        self.what = what
+        self.place = place
+        self.result = result
+        self.reason = reason
+
+    def as_dict(self) -> dict[str, str]:
+        return {
+            "key": self.key,
+            "what": self.what,
+            "from": str(self.place),
+            "result": self.result,
+            "reason": self.reason,
+        }
+
+
+class Report:
+    """All of one phase."""
+
+    __slots__ = ("mode", "phase", "problems", "results", "seconds", "when")
+
+    def __init__(self, phase: str, mode: str, problems: list[Problem]) -> None:
+        self.phase = phase
+        self.mode = mode
+        self.problems = problems
+        self.results: list[Result] = []
+        self.when = ""
+        self.seconds = 0.0
+
+    @property
+    def failed(self) -> list[Result]:
+        return [result for result in self.results if result.result == FAILED]
+
+    @property
+    def is_fine(self) -> bool:
+        """No failed action, no error in a source."""
+        return not self.failed and not any(problem.is_error for problem in self.problems)
+
+    def lines(self) -> list[str]:
+        """One line for every problem and every failed action."""
+        lines = [str(problem) for problem in self.problems]
+        lines += [f"{each.place}: {each.key}: {each.what}: {each.reason}" for each in self.failed]
+        return lines
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "when": self.when,
+            "seconds": round(self.seconds, 3),
+            "actions": [result.as_dict() for result in self.results],
+            "problems": [problem.as_dict() for problem in self.problems],
+        }
+
+
+def write_status(path: str, report: Report) -> None:
+    """Put a phase into the status file; what other phases reported stays. Raises OSError."""
+    import json
+    import os
+
+    from k3os.system.files import atomic_write
+
+    status = read_status(path)
+    phases = status.get("phases")
+    phases = dict(phases) if isinstance(phases, dict) else {}
+    phases[report.phase] = report.as_dict()
+    status = {"version": VERSION, "mode": report.mode, "phases": phases}
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    atomic_write(path, json.dumps(status, indent=1, ensure_ascii=True).encode() + b"\n")
+
+
+def read_status(path: str) -> dict[str, object]:
+    """The status so far; {} when there is none or it cannot be read as one."""
+    import json
+
+    try:
+        with open(path, "rb") as file:
+            status = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return status if isinstance(status, dict) else {}

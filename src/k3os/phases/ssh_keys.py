@@ -1,0 +1,177 @@
+"""ssh_authorized_keys: a block of ours in rancher's authorized_keys (sshd(8)).
+
+Keys that leave the configuration leave the block; lines outside of it stay. `github:NAME`,
+`gitlab:NAME` and URLs are fetched in the runtime phase; what an earlier fetch brought stays
+in the block until then, and when a fetch fails.
+"""
+
+from __future__ import annotations
+
+from k3os.config.value import Place, Value
+from k3os.phases.actions import UNCHANGED, Action, Later, MakeDirectory, Refused, WriteFile
+from k3os.phases.block import BEGIN, END, outside_block, replace_block
+from k3os.phases.node import USER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+    from k3os.phases.node import Node
+
+KEY = "ssh_authorized_keys"
+FORGES = {"github:": "https://github.com/{}.keys", "gitlab:": "https://gitlab.com/{}.keys"}
+TYPES = ("ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-")
+SECTION = "# from "
+LARGEST = 1 << 20
+
+
+def plan(config: Config, node: Node) -> list[Action]:
+    items = config.items(KEY)
+    user = node.user(USER)
+    if user is None:
+        what, why = f"keys of {USER}", f"there is no user {USER}"
+        return [Refused(KEY, item.place, what, why) for item in items]
+    uid, gid, home = user
+    path = f"{home}/.ssh/authorized_keys"
+    old = node.read(path)
+    if not items and replace_block(old, []) == old:
+        return []
+    whole = config.get(KEY)
+    place = whole.place if whole is not None else Place("default")
+    plain, remote, actions = sort_keys(items)
+    if node.phase == "boot":
+        for item in remote:
+            actions.append(Later(KEY, item.place, f"fetch {item.data}", "in the runtime phase"))
+    actions.append(MakeDirectory(KEY, place, home, 0o755, uid, gid))
+    actions.append(MakeDirectory(KEY, place, f"{home}/.ssh", 0o700, uid, gid))
+    fetched = {name: keys for name, keys in sections(old).items() if name in texts(remote)}
+    actions.append(WriteKeys(place, path, plain, fetched, uid, gid))
+    if node.phase == "runtime":
+        for item in remote:
+            actions.append(FetchKeys(item.place, str(item.data), actions[-1]))
+    return actions
+
+
+def texts(items: list[Value]) -> list[str]:
+    return [str(item.data) for item in items]
+
+
+def sort_keys(items: list[Value]) -> tuple[list[str], list[Value], list[Action]]:
+    """Keys, what is to be fetched, and an action that fails for what is neither."""
+    plain: list[str] = []
+    remote: list[Value] = []
+    refused: list[Action] = []
+    for item in items:
+        text = str(item.data)
+        if address(text):
+            remote.append(item)
+        elif is_key(text):
+            plain += [text] if text not in plain else []
+        else:
+            hint = "write the line of a .pub file, github:NAME, gitlab:NAME or a URL"
+            what = f"key {text[:20]!r}"
+            refused.append(Refused(KEY, item.place, what, "is no ssh public key", hint))
+    return plain, remote, refused
+
+
+def address(text: str) -> str:
+    """Where the keys are fetched from; "" for a key itself."""
+    for prefix, url in FORGES.items():
+        if text.lower().startswith(prefix):
+            return url.format(text[len(prefix) :])
+    return text if text.startswith(("https://", "http://")) else ""
+
+
+def is_key(text: str) -> bool:
+    """A type and its base64, maybe after options and before a comment; one line."""
+    words = text.split()
+    starts = (index for index, each in enumerate(words[:-1]) if each.startswith(TYPES))
+    return "\n" not in text and any(words[index + 1].startswith("AAAA") for index in starts)
+
+
+def sections(text: str) -> dict[str, list[str]]:
+    """Source -> keys, for what earlier fetches put into our block."""
+    found: dict[str, list[str]] = {}
+    inside, current = False, ""
+    for line in text.splitlines():
+        if line in (BEGIN, END):
+            inside, current = line == BEGIN, ""
+        elif inside and line.startswith(SECTION):
+            current = line[len(SECTION) :]
+            found[current] = []
+        elif current:
+            found[current].append(line)
+    return found
+
+
+class WriteKeys(Action):
+    """Rewrites our block: the plain keys, then each source's under its name."""
+
+    __slots__ = ("fetched", "gid", "path", "plain", "uid")
+
+    def __init__(
+        self,
+        place: Place,
+        path: str,
+        plain: list[str],
+        fetched: dict[str, list[str]],
+        uid: int,
+        gid: int,
+    ) -> None:
+        super().__init__(KEY, place)
+        self.path = path
+        self.plain = plain
+        self.fetched = fetched
+        self.uid = uid
+        self.gid = gid
+
+    def describe(self) -> str:
+        count = len(self.plain) + sum(map(len, self.fetched.values()))
+        return f"write {count} keys to {self.path}"
+
+    def perform(self, node: Node) -> str:
+        old = node.read(self.path)
+        present = set(outside_block(old))
+        lines = [key for key in self.plain if key not in present]
+        present.update(lines)
+        for name, keys in self.fetched.items():
+            fresh = [key for key in keys if key not in present]
+            present.update(fresh)
+            lines += [SECTION + name, *fresh]
+        data = replace_block(old, lines).encode(errors="surrogateescape")
+        write = WriteFile(KEY, self.place, self.path, data, 0o600, self.uid, self.gid)
+        return write.perform(node)
+
+
+class FetchKeys(Action):
+    """Fetches one source's keys and lets `writer` put them into the block."""
+
+    __slots__ = ("name", "writer")
+
+    def __init__(self, place: Place, name: str, writer: Action) -> None:
+        super().__init__(KEY, place)
+        self.name = name
+        self.writer = writer
+
+    def describe(self) -> str:
+        return f"fetch the keys of {self.name}"
+
+    def perform(self, node: Node) -> str:
+        from k3os.errors import UserError
+        from k3os.system.http import get
+        from k3os.system.http_failure import HttpError
+
+        try:
+            data = get(address(self.name), limit=LARGEST)
+        except HttpError as error:
+            if error.status == 404:
+                raise UserError(f"{self.name} does not exist there", "check the name") from None
+            raise
+        lines = [line.strip() for line in data.decode(errors="replace").splitlines()]
+        keys = [line for line in lines if is_key(line)]
+        if not keys:
+            raise UserError(f"{self.name} has no ssh public keys", "add one to the account")
+        assert isinstance(self.writer, WriteKeys)
+        if self.writer.fetched.get(self.name) == keys:
+            return UNCHANGED
+        self.writer.fetched[self.name] = keys
+        return self.writer.perform(node)

@@ -1,0 +1,40 @@
+"""k3os.sysctls: into /proc/sys at once, and into sysctl.d so that the user's value also wins
+over what systemd-sysctl sets later (sysctl.d(5), sysctl.conf(5))."""
+
+from __future__ import annotations
+
+from k3os.phases.actions import Action, Refused, SetKernel, WriteFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+    from k3os.phases.node import Node
+
+FILE = "/etc/sysctl.d/zz-k3os.conf"  # the last in name order
+
+
+def path_of(name: str) -> str:
+    """kernel.printk -> /proc/sys/kernel/printk; the first separator found is the separator."""
+    dot, slash = name.find("."), name.find("/")
+    if slash < 0 or 0 <= dot < slash:
+        name = name.translate({ord("."): "/", ord("/"): "."})
+    return f"/proc/sys/{name}"
+
+
+def plan(config: Config, node: Node) -> list[Action]:
+    key = "k3os.sysctls"
+    actions: list[Action] = []
+    lines: list[str] = []
+    for name, value in config.entries(key).items():
+        text = str(value.data)
+        path = path_of(name)
+        if "\n" in name + text or "/../" in path + "/":
+            what = f"set {name!r}"
+            actions.append(Refused(f"{key}.{name}", value.place, what, "is no kernel setting"))
+            continue
+        lines.append(f"{path.removeprefix('/proc/sys/')} = {text}\n")
+        actions.append(SetKernel(f"{key}.{name}", value.place, name, path, text))
+    whole = config.get(key)
+    if whole is not None and node.phase != "initrd":
+        actions.append(WriteFile(key, whole.place, FILE, "".join(lines).encode()))
+    return actions

@@ -1,0 +1,35 @@
+"""The appliers in the order in which they run, and the keys each one owns.
+
+In which phases a key is applied stands in schema.TABLE; an applier runs in the phases of its
+keys. Modules are imported only when there is something to do.
+"""
+
+from __future__ import annotations
+
+
+class Applier:
+    """keys: their paths. always: runs without any of them set, too."""
+
+    __slots__ = ("always", "keys")
+
+    def __init__(self, *keys: str, always: bool = False) -> None:
+        self.keys = keys
+        self.always = always
+
+
+# The environment comes first, because commands need it; modules before the settings they
+# bring; files before the commands that use them; commands last.
+APPLIERS = {
+    "environment": Applier("k3os.environment", always=True),
+    "modules": Applier("k3os.modules"),
+    "sysctls": Applier("k3os.sysctls"),
+    "hostname": Applier("hostname", always=True),
+    "ssh_keys": Applier("ssh_authorized_keys", always=True),
+    "password": Applier("k3os.password"),
+    "k3s": Applier(
+        *("k3os.server_url", "k3os.token", "k3os.labels", "k3os.k3s_args", "k3os.taints"),
+        always=True,
+    ),
+    "write_files": Applier("write_files"),
+    "commands": Applier("init_cmd", "boot_cmd", "run_cmd"),
+}

@@ -1,0 +1,154 @@
+"""write_files: contents decoded, owners and modes, atomic replace.
+
+An entry that an earlier phase of the same boot wrote is not written again: what a command
+appended to the file since then would be lost. RECORD remembers; the initrd's root is gone
+when the boot phase runs, so only what it wrote below /run counts there.
+"""
+
+from __future__ import annotations
+
+import os
+
+from k3os.config.value import Place, Value
+from k3os.phases.actions import UNCHANGED, Action, Refused, WriteFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+    from k3os.phases.node import Node
+
+KEY = "write_files"
+RECORD = "/run/k3os/written"
+LARGEST = 64 << 20  # unpacked
+
+
+def plan(config: Config, node: Node) -> list[Action]:
+    items = config.items(KEY)
+    written = read_record(node) if items else {}
+    return [_one(item, node, written) for item in items]
+
+
+def _one(item: Value, node: Node, written: dict[str, str]) -> Action:
+    fields = item.data if isinstance(item.data, dict) else {}
+    entry = {name: str(value.data) for name, value in fields.items()}
+    path = entry["path"]
+    user, _, group = entry.get("owner", "root").partition(":")
+    try:
+        data = decode(entry.get("content", ""), entry.get("encoding", ""))
+        uid, gid = owner(node, user, group)
+    except ValueError as error:
+        return Refused(KEY, item.place, f"write {path}", str(error))
+    mode = int(entry.get("permissions", "0644"), 8)
+    return WriteEntry(item.place, path, data, mode, uid, gid, written)
+
+
+def paths(config: Config) -> set[str]:
+    """Every path that the configuration writes itself."""
+    entries = [item.data for item in config.items(KEY)]
+    return {str(entry["path"].data) for entry in entries if isinstance(entry, dict)}
+
+
+def decode(content: str, encoding: str) -> bytes:
+    """The bytes of a file. Raises ValueError with what is wrong."""
+    data = content.encode(errors="surrogateescape")
+    if "64" in encoding:
+        import binascii
+
+        try:
+            data = binascii.a2b_base64(b"".join(data.split()), strict_mode=True)
+        except ValueError as error:
+            raise ValueError(f"the content is no base64: {error}") from None
+    elif encoding.startswith("gz"):
+        # gzip is no text; it can only have come through !!binary, which is base64, too
+        return decode(content, f"{encoding}+b64")
+    if encoding.startswith("gz"):
+        import zlib
+
+        try:
+            unpacker = zlib.decompressobj(31)
+            data = unpacker.decompress(data, LARGEST)
+        except zlib.error as error:
+            raise ValueError(f"the content is no gzip: {error}") from None
+        if not unpacker.eof:
+            raise ValueError("the gzip content is cut off, or larger than 64 MiB")
+    return data
+
+
+def owner(node: Node, user: str, group: str) -> tuple[int, int]:
+    """uid and gid; a user alone brings its group. Raises ValueError for unknown names."""
+    gid = 0
+    if user.isdigit():
+        uid = int(user)
+    elif user == "root":
+        uid = 0
+    else:
+        known = node.user(user)
+        if known is None:
+            raise ValueError(f"there is no user {user}")
+        uid, gid = known[0], known[1]
+    if group.isdigit():
+        gid = int(group)
+    elif group == "root":
+        gid = 0
+    elif group:
+        found = node.group(group)
+        if found is None:
+            raise ValueError(f"there is no group {group}")
+        gid = found
+    return uid, gid
+
+
+class WriteEntry(WriteFile):
+    """A file of the user's, written once in a boot as long as its entry stays the same."""
+
+    __slots__ = ("written",)
+
+    def __init__(
+        self,
+        place: Place,
+        path: str,
+        data: bytes,
+        mode: int,
+        uid: int,
+        gid: int,
+        written: dict[str, str],
+    ) -> None:
+        super().__init__(KEY, place, path, data, mode, uid, gid)
+        self.written = written
+
+    def perform(self, node: Node) -> str:
+        import zlib
+
+        digest = f"{zlib.crc32(self.data):08x}.{len(self.data)}.{self.mode:o}.{self.uid}.{self.gid}"
+        if self.written.get(self.path) == digest and os.path.lexists(node.path(self.path)):
+            return UNCHANGED
+        result = super().perform(node)
+        self.written[self.path] = digest
+        add_record(node, self.path, digest)
+        return result
+
+
+def read_record(node: Node) -> dict[str, str]:
+    """path -> digest of what this boot wrote and may still be there."""
+    written: dict[str, str] = {}
+    for line in node.read(RECORD).splitlines():
+        phase, _, rest = line.partition(" ")
+        digest, _, path = rest.partition(" ")
+        survives = phase != "initrd" or node.phase == "initrd" or path.startswith("/run/")
+        if survives and path:
+            written[path] = digest
+    return written
+
+
+def add_record(node: Node, path: str, digest: str) -> None:
+    """One line more; an append, so that a thousand files cost a thousand lines."""
+    record = node.path(RECORD)
+    os.makedirs(os.path.dirname(record), exist_ok=True)
+    line = f"{node.phase} {digest} {path}\n".encode(errors="surrogateescape")
+    if b"\n" in line[:-1]:
+        return
+    descriptor = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)
