@@ -11,6 +11,7 @@ from typing import NoReturn
 from k3os.boot import finish, media, rescue, root, timeline
 from k3os.errors import UserError
 from k3os.system import kernelmodules
+from k3os.system.blockdev import FileSystem
 from k3os.system.console import say
 
 SYSTEMD = "/usr/lib/systemd/systemd"
@@ -18,17 +19,21 @@ OWN_CONFIG = "/k3os/system/config.yaml"  # of the initrd: `k3os run --config`, P
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def main() -> NoReturn:
-    """Boot. Ends in execve(2) of systemd."""
+def main(overlay: str = "") -> NoReturn:
+    """Boot. Ends in execve(2) of systemd.
+
+    overlay: where the foreign root with its /k3os is mounted, when an overlay installation's
+    first stage (overlay/foreign/sbin/init) calls us instead of the kernel.
+    """
     os.environ["PATH"] = PATH
     os.umask(0o022)
     try:
-        _boot()
+        _boot(overlay)
     except BaseException as error:
         _fail(error)
 
 
-def _boot() -> None:
+def _boot(overlay: str) -> NoReturn:
     from k3os import __version__
 
     timeline.started_at_boot()
@@ -47,7 +52,10 @@ def _boot() -> None:
         kernelmodules.load(media.ALWAYS + sorted(kernelmodules.device_aliases()))
         rescue.open_shells("rescue is on the kernel's command line", after="boots on")
     with timeline.step("boot medium"):
-        medium = media.find(say, timeout=_wait_seconds(options))
+        if overlay:
+            medium = media.Medium("overlay", FileSystem("/", "", "the host's root"), overlay)
+        else:
+            medium = media.find(say, timeout=_wait_seconds(options))
     mode = choose_mode(options, medium.kind)
     say(f"booting {mode} from {medium.file_system}")
     own_config = OWN_CONFIG if os.path.exists(OWN_CONFIG) else ""

@@ -44,12 +44,12 @@ class Search:
 
     def load_drivers(self) -> bool:
         """Load the modules of devices that appeared since the last call; True if there were."""
-        with timeline.step("find devices"):
-            aliases = kernelmodules.device_aliases() - self._loaded
-        first = [] if self._loaded else ALWAYS
+        aliases = kernelmodules.device_aliases() - self._loaded
+        names = sorted(aliases) if self._loaded else [*ALWAYS, *sorted(aliases)]
         self._loaded |= aliases
-        with timeline.step("load drivers"):
-            kernelmodules.load(first + sorted(aliases))
+        if names:
+            with timeline.step("load drivers"):
+                kernelmodules.load(names)
         return bool(aliases)
 
     def look(self, *, iso_too: bool) -> Medium | None:

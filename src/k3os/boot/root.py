@@ -55,9 +55,7 @@ def _mount_system(source: str, target: str, own_config: str) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
     # two lower layers and no upper one: read-only (Documentation/filesystems/overlayfs.rst)
-    mounts.mount(
-        "config", target, "overlay", MS_RDONLY, f"lowerdir={CONFIG_LAYER}:{source}"
-    )
+    mounts.mount("config", target, "overlay", MS_RDONLY, f"lowerdir={CONFIG_LAYER}:{source}")
 
 
 def add_kernel(image: str) -> None:

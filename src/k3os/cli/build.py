@@ -45,7 +45,8 @@ def main(argv: list[str]) -> int:
     try:
         return _build(refresh=arguments.refresh)
     except ModuleNotFoundError as error:
-        raise UserError(f"the build needs the Python package {error.name}", "run `make setup`") from error
+        missing = f"the build needs the Python package {error.name}"
+        raise UserError(missing, "run `make setup`") from error
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -59,7 +60,7 @@ def _build(*, refresh: bool) -> int:
     from k3os.image.settings import from_environment
 
     settings = from_environment(os.environ, refresh=refresh)
-    check_config(settings.config and str(settings.config))
+    check_config(str(settings.config) if settings.config else None)
     with Progress(settings.artifacts.parent / "logs" / "build.log") as progress:
         try:
             artifacts = build(settings, progress)

@@ -24,7 +24,7 @@ def usage() -> str:
     lines = ["usage: k3os [--debug] COMMAND [...]", "", "commands:"]
     for name, (_, runs_where, text) in COMMANDS.items():
         lines.append(f"  {name:<10} {text} ({runs_where})")
-    lines += ["", "`k3os COMMAND --help` explains one command. `k3os --version` prints the version."]
+    lines += ["", "`k3os COMMAND --help` explains one command; `k3os --version` prints ours."]
     return "\n".join(lines)
 
 

@@ -59,7 +59,9 @@ def build(settings: Settings, progress: Progress) -> list[Path]:
         config = [settings.config] if settings.config else []
         key = digest(*inputs, *config, settings.source / "overlay" / "iso")
         image = cache.stage(
-            "iso", key, lambda out: iso.build_iso(settings, progress, iso_tree(settings, pieces), out)
+            "iso",
+            key,
+            lambda out: iso.build_iso(settings, progress, iso_tree(settings, pieces), out),
         )
         key = digest(*inputs, settings.source / "overlay" / "foreign")
         tarball = cache.stage(
@@ -78,12 +80,12 @@ def _pieces(settings: Settings, progress: Progress, cache: Cache) -> Pieces:
     target = [SUITE, settings.arch.name, settings.mirror]
     base = cache.stage(
         "base",
-        digest(*target, *_code("packages")),
+        digest(*target, packages.base_options()),
         lambda out: packages.bootstrap_base(settings, progress, out),
     )
     kernel_packages = cache.stage(
         "packages",
-        digest(*target, settings.kernel, *_code("packages")),
+        digest(*target, packages.kernel_options(settings)),
         lambda out: packages.unpack_kernel(settings, progress, out),
     )
     kernel_stage = cache.stage(
@@ -154,7 +156,13 @@ def overlay_tree(settings: Settings, pieces: Pieces) -> Tree:
     """/k3os and /sbin/init for an installation into a foreign root (no kernel of ours)."""
     tree = _system(settings, pieces, with_kernel=False)
     tree.copy_directory(settings.source / "overlay" / "foreign")
+    tree.add("k3os/system/bin/busybox", Entry(FILE, 0o755, data=busybox(pieces).read_bytes))
     return tree
+
+
+def busybox(pieces: Pieces) -> Path:
+    """The static shell that runs where no library of ours can be found yet."""
+    return pieces.kernel / "busybox"
 
 
 def _system(settings: Settings, pieces: Pieces, *, with_kernel: bool) -> Tree:
@@ -218,7 +226,9 @@ def installed_packages(pieces: Pieces) -> list[packages.Package]:
 
     status = read_tar(pieces.base / "base.tar").read("var/lib/dpkg/status").decode()
     listing = (pieces.kernel / "packages.txt").read_text()
-    return packages.parse_status(status) + packages.parse_listing(listing, r"linux-image-.*|firmware-.*")
+    return packages.parse_status(status) + packages.parse_listing(
+        listing, r"linux-image-.*|firmware-.*|busybox-static"
+    )
 
 
 def _k3s_identity(pieces: Pieces) -> tuple[str, str] | None:

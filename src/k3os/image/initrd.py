@@ -119,7 +119,8 @@ def add_libraries(base: Tree, tree: Tree, settings: Settings) -> None:
     queue = [
         data
         for _, entry in tree.walk()
-        if entry.kind == FILE and (data := entry.data()).startswith(b"\x7fELF")
+        if entry.kind == FILE
+        and (data := entry.data()).startswith(b"\x7fELF")
         and entry.mode & 0o100
     ]
     wanted = set(LIBRARIES)
@@ -152,7 +153,7 @@ def needed_libraries(data: bytes) -> set[str]:
     section = ELFFile(io.BytesIO(data)).get_section_by_name(".dynamic")
     if not isinstance(section, DynamicSection):
         return set()
-    return {tag.needed for tag in section.iter_tags("DT_NEEDED")}
+    return {str(tag.needed) for tag in section.iter_tags("DT_NEEDED")}  # type: ignore[attr-defined]
 
 
 def pack(tree: Tree, target: Path, epoch: int, progress: Progress) -> None:

@@ -95,7 +95,7 @@ NOT_AT_BOOT = ("drivers/block/drbd", "drivers/block/aoe", "drivers/scsi/fcoe", "
 
 
 def build_kernel(settings: Settings, progress: Progress, package_tar: Path, output: Path) -> None:
-    """Fill output with vmlinuz, version, modules.squashfs, packages.txt and boot-modules/."""
+    """Fill output: vmlinuz, version, modules.squashfs, packages.txt, busybox, boot-modules/."""
     tree = read_tar(package_tar)
     version = kernel_version(tree)
     root = output / "tree"
@@ -110,6 +110,7 @@ def build_kernel(settings: Settings, progress: Progress, package_tar: Path, outp
     _boot_modules(modules, output / "boot-modules", version, progress)
     (output / "vmlinuz").write_bytes(tree.read(f"boot/vmlinuz-{version}"))
     (output / "version").write_text(version + "\n")
+    (output / "busybox").write_bytes(tree.read("usr/bin/busybox"))
     (output / "packages.txt").write_bytes(tree.read("packages.txt"))
     run(["rm", "-rf", str(root)])
 

@@ -29,6 +29,8 @@ NODE_PACKAGES = (
     # disks
     *("parted", "fdisk", "e2fsprogs", "dosfstools"),
 )
+# The first stage of an overlay installation runs before anything of ours is mounted.
+STATIC_SHELL = "busybox-static"
 FIRMWARE_PACKAGES = ("firmware-linux-free", "firmware-ath9k-htc")
 
 # Needed while packages are being configured, of no use on a node that never installs one.
@@ -58,9 +60,9 @@ class Package:
     source: str
 
 
-def bootstrap_base(settings: Settings, progress: Progress, output: Path) -> None:
-    """Write <output>/base.tar: the node's user space, packages configured."""
-    options = [
+def base_options() -> list[str]:
+    """mmdebstrap's options for the node's user space, packages configured."""
+    return [
         "--variant=essential",
         f"--include={','.join(NODE_PACKAGES)}",
         *(
@@ -70,25 +72,31 @@ def bootstrap_base(settings: Settings, progress: Progress, output: Path) -> None
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         f"--customize-hook={_COMPILE}",
     ]
-    _mmdebstrap(settings, progress, options, output / "base.tar")
 
 
-def unpack_kernel(settings: Settings, progress: Progress, output: Path) -> None:
-    """Write <output>/kernel.tar: the kernel's and firmware's files, and `packages.txt`."""
-    packages = [settings.kernel_package]
+def kernel_options(settings: Settings) -> list[str]:
+    """mmdebstrap's options for the kernel's and firmware's files, and `packages.txt`."""
+    packages = [settings.kernel_package, STATIC_SHELL]
     if settings.kernel == "generic":
         packages += FIRMWARE_PACKAGES
-    options = [
+    return [
         "--variant=extract",
         f"--include={','.join(packages)}",
         f"--extract-hook={_LIST_DEBS}",
     ]
-    _mmdebstrap(settings, progress, options, output / "kernel.tar")
 
 
-def _mmdebstrap(
-    settings: Settings, progress: Progress, options: list[str], output: Path
-) -> None:
+def bootstrap_base(settings: Settings, progress: Progress, output: Path) -> None:
+    """Write <output>/base.tar."""
+    _mmdebstrap(settings, progress, base_options(), output / "base.tar")
+
+
+def unpack_kernel(settings: Settings, progress: Progress, output: Path) -> None:
+    """Write <output>/kernel.tar."""
+    _mmdebstrap(settings, progress, kernel_options(settings), output / "kernel.tar")
+
+
+def _mmdebstrap(settings: Settings, progress: Progress, options: list[str], output: Path) -> None:
     command = [
         *("mmdebstrap", "--mode=auto", "--format=tar"),
         f"--architectures={settings.arch.debian}",
@@ -128,7 +136,7 @@ def parse_status(text: str) -> list[Package]:
         if not fields.get("Status", "").endswith(" installed"):
             continue
         if fields["Package"] not in BUILD_TIME_PACKAGES:
-            source = fields.get("Source", fields["Package"]).split()[0]
+            source = str(fields.get("Source") or fields["Package"]).split()[0]
             packages.append(Package(fields["Package"], fields["Version"], source))
     return sorted(packages, key=lambda package: package.name)
 

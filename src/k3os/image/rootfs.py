@@ -145,9 +145,13 @@ def add_user(tree: Tree) -> None:
         if path == "etc/shadow":
             fields = (entry.split(":") for entry in text.splitlines())
             # a build date in field 3 would make two images differ; "!*" is no password at all
-            text = "".join(":".join([name, "!*", "19000", *rest[2:]]) + "\n" for name, *rest in fields)
+            text = "".join(
+                ":".join([name, "!*", "19000", *rest[2:]]) + "\n" for name, *rest in fields
+            )
         if path in ("etc/group", "etc/gshadow"):
-            text = text.replace("sudo:x:27:", "sudo:x:27:rancher").replace("sudo:*::", "sudo:*::rancher")
+            text = text.replace("sudo:x:27:", "sudo:x:27:rancher").replace(
+                "sudo:*::", "sudo:*::rancher"
+            )
         entry = tree.entries[path]
         tree.file(path, (text + line).encode(), entry.mode, entry.uid, entry.gid)
 
@@ -161,7 +165,9 @@ def choose_units(tree: Tree) -> None:
             del tree.entries[path]
     for target, units in WANTS.items():
         for unit in units:
-            tree.link(f"etc/systemd/system/{target}.wants/{unit}", f"/usr/lib/systemd/system/{unit}")
+            tree.link(
+                f"etc/systemd/system/{target}.wants/{unit}", f"/usr/lib/systemd/system/{unit}"
+            )
     for name in GENERATORS_REMOVED:
         tree.remove(f"usr/lib/systemd/system-generators/{name}")
     tree.remove("usr/lib/tmpfiles.d/systemd-nologin.conf")
@@ -206,9 +212,11 @@ def unpack_python(tree: Tree, root: Path, settings: Settings) -> None:
     """Write the tree's interpreter, its libraries and standard library below root."""
     libraries = f"usr/lib/{settings.arch.triplet}"
     for path, entry in tree.walk():
-        wanted = path.startswith((f"{PYTHON}/", "usr/bin/python3.13")) or (
-            path.startswith(f"{libraries}/lib") and ".so" in path and path.count("/") == 3
-        ) or path.startswith(f"{libraries}/ld-")
+        wanted = (
+            path.startswith((f"{PYTHON}/", "usr/bin/python3.13"))
+            or (path.startswith(f"{libraries}/lib") and ".so" in path and path.count("/") == 3)
+            or path.startswith(f"{libraries}/ld-")
+        )
         if not wanted or entry.kind == DIRECTORY:
             continue
         target = root / path
@@ -281,6 +289,4 @@ def squash(tree: Tree, target: Path, epoch: int, progress: Progress) -> None:
         write_tar(tree, archive, epoch)
         archive.seek(0)
         # mksquashfs refuses the time options beside the variable
-        run(
-            command, stdin=archive.fileno(), log=progress.log, env={"SOURCE_DATE_EPOCH": None}
-        )
+        run(command, stdin=archive.fileno(), log=progress.log, env={"SOURCE_DATE_EPOCH": None})

@@ -62,7 +62,7 @@ def run(
     import subprocess  # 8 ms: only where a process is started
 
     feed = stdin if isinstance(stdin, bytes) else None
-    source = subprocess.PIPE if feed is not None else stdin
+    source = subprocess.PIPE if isinstance(stdin, bytes) else stdin
     changed = {**os.environ, **(env or {})}
     full_env = {name: value for name, value in changed.items() if value is not None}
     try:

@@ -22,7 +22,19 @@ def test_real_file_systems_are_recognised_by_their_superblocks(tmp_path: Path) -
     run(["mkfs.vfat", "-F", "32", "-n", "K3OS_GRUB", str(fat)])
     (tmp_path / "tree").mkdir()
     iso = tmp_path / "iso"
-    run(["xorriso", "-as", "mkisofs", "-quiet", "-V", "K3OS", "-o", str(iso), str(tmp_path / "tree")])
+    run(
+        [
+            "xorriso",
+            "-as",
+            "mkisofs",
+            "-quiet",
+            "-V",
+            "K3OS",
+            "-o",
+            str(iso),
+            str(tmp_path / "tree"),
+        ]
+    )
     found = [blockdev.probe(str(path)) for path in (ext4, fat, iso)]
     assert [(fs.kind, fs.label) for fs in found] == [
         ("ext4", "K3OS_STATE"),

@@ -32,7 +32,12 @@ def test_an_empty_variable_counts_as_not_set() -> None:
 
 def test_paths_are_absolute_and_lists_are_split(tmp_path: Path) -> None:
     settings = from_environment(
-        {"ARTIFACTS": "out", "CACHE": str(tmp_path), "K3S_AIRGAP": "a.tar  b.tar", "KERNEL": "cloud"}
+        {
+            "ARTIFACTS": "out",
+            "CACHE": str(tmp_path),
+            "K3S_AIRGAP": "a.tar  b.tar",
+            "KERNEL": "cloud",
+        }
     )
     assert settings.artifacts.is_absolute()
     assert settings.k3s_airgap == ("a.tar", "b.tar")

@@ -61,7 +61,9 @@ def test_rancher_is_the_only_login_and_root_is_locked() -> None:
     tree.file("etc/passwd", b"root:x:0:0:root:/root:/bin/bash\n")
     tree.file("etc/group", b"root:x:0:\nsudo:x:27:\n")
     tree.file("etc/gshadow", b"root:*::\nsudo:*::\n", 0o640, 0, 42)
-    tree.file("etc/shadow", b"root::20000:0:99999:7:::\ndaemon:*:20000:0:99999:7:::\n", 0o640, 0, 42)
+    tree.file(
+        "etc/shadow", b"root::20000:0:99999:7:::\ndaemon:*:20000:0:99999:7:::\n", 0o640, 0, 42
+    )
     add_user(tree)
     shadow = dict(line.split(":")[:2] for line in tree.read("etc/shadow").decode().splitlines())
     assert shadow == {"root": "!*", "daemon": "!*", "rancher": "*"}
