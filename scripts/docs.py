@@ -47,12 +47,22 @@ GENERATED: dict[str, Callable[[], str]] = {
 }
 
 
+def markers(name: str) -> tuple[str, str]:
+    """The comments around a generated part; `k3os config reference` prints its own."""
+    if name == "reference":
+        from k3os.config.reference import BEGIN, END
+
+        return BEGIN, END
+    return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+
+
 def with_generated_parts(text: str) -> str:
     """README's text with each generated part as it should be now."""
     for name, generate in GENERATED.items():
-        begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+        begin, end = markers(name)
         pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-        part = f"{begin}\n{generate().strip()}\n\n{end}"
+        inner = generate().strip().removeprefix(begin).removesuffix(end).strip()
+        part = f"{begin}\n\n{inner}\n\n{end}"
         text, count = pattern.subn(lambda _, part=part: part, text)
         if count != 1:
             raise SystemExit(f"README.md must have the markers of {name!r} once, not {count} times")

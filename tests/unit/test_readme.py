@@ -68,5 +68,16 @@ def test_every_variable_of_the_build_reaches_it_through_make():
         assert name in exported or name == "SOURCE_DATE_EPOCH"  # make hands on its environment
 
 
+def test_keys_without_an_effect_are_named_as_such():
+    from k3os.config.schema import TABLE
+    from k3os.phases.table import APPLIERS
+
+    effective = {key for applier in APPLIERS.values() for key in applier.keys}
+    idle = {key.path for key in TABLE} - effective
+    named = README.partition("have no effect yet:")[2].partition("\n\n")[0]
+    shown = {re.sub(r"^k3os\.install\..*", "k3os.install", path) for path in idle}
+    assert set(re.findall(r"`([\w.]+)`", named)) == shown
+
+
 def test_no_document_is_longer_than_a_person_reads():
     assert len((Path(ROOT) / "CONTRIBUTING.md").read_text().splitlines()) < 100
