@@ -37,9 +37,7 @@ def main(argv: list[str]) -> int:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--refresh", action="store_true", help="ask the mirror for newer packages"
-    )
+    parser.add_argument("--refresh", action="store_true", help="ask the mirror for newer packages")
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _terminate)
     try:
