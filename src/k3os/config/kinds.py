@@ -91,7 +91,8 @@ def choice(check: Check, key: Key, node: Node, path: str) -> Value:
 def path_text(check: Check, key: Key, node: Node, path: str) -> Value:
     word = _scalar(node, "a path")
     if not word.startswith("/"):
-        raise Wrong(node.place, f"`{word}` is no absolute path", f"write `/{word}`")
+        hint = key.example or f"/{word}"
+        raise Wrong(node.place, f"`{word}` is no absolute path", f"write `{hint}`")
     if ".." in word.split("/"):
         raise Wrong(node.place, "`..` in a path is not allowed", "write the path it leads to")
     return Value(word, node.place)
@@ -101,7 +102,8 @@ def url(check: Check, key: Key, node: Node, path: str) -> Value:
     word = _scalar(node, "an address")
     scheme, separator, rest = word.partition("://")
     if not separator or not scheme or not rest or " " in word:
-        raise Wrong(node.place, f"`{word}` is no URL", "write e.g. `https://server:6443`")
+        hint = f"write e.g. `{key.example or 'https://server/path'}`"
+        raise Wrong(node.place, f"`{word}` is no URL", hint)
     return Value(word, node.place)
 
 
@@ -258,7 +260,7 @@ def one_map(check: Check, key: Key, node: Node, path: str) -> Value:
             entries[name] = checked
         elif value.kind != "null":
             # half a file or half a network is worse than none
-            raise Wrong(node.place, f"is left out, because its {name} is wrong")
+            raise Wrong(node.place, f"is left out because of its {name}")
     _binary(entries, found)
     for field in key.fields:
         if field.required and field.name not in entries:
@@ -325,8 +327,8 @@ def resolve(check: Check, node: Node, known: dict[str, str], path: str) -> dict[
             continue
         name = known.get(fold(key.text))
         if name is None:
-            likely = nearest(key.text, set(known.values()))
-            hint = f"did you mean {likely.rpartition('.')[2]}?" if likely else "it has no effect"
+            likely = nearest(key.text, [each.rpartition(".")[2] for each in known.values()])
+            hint = f"did you mean {likely}?" if likely else "it has no effect"
             check.warn(key.place, prefix + key.text, "is an unknown key", hint)
             continue
         if name in found:

@@ -250,7 +250,12 @@ TABLE = (
         phases=LATE,
         example="[key1=value1:NoSchedule]",
     ),
-    Key("k3os.install.device", "path", "the disk to install to; all on it is lost"),
+    Key(
+        "k3os.install.device",
+        "path",
+        "the disk to install to; all on it is lost",
+        example="/dev/sda",
+    ),
     Key("k3os.install.config_url", "url", "a config.yaml that is installed with the system"),
     Key("k3os.install.iso_url", "url", "an ISO to install from instead of the running one"),
     Key("k3os.install.silent", "boolean", "install without questions"),

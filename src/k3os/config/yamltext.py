@@ -22,8 +22,6 @@ HARMLESS_TAGS = tuple(TAG + name for name in ("str", "int", "float", "bool", "nu
 
 # what the parser says -> what is wrong, what to write
 EXPLAINED = (
-    ("tab character", "a tab stands where YAML wants spaces", "indent with spaces"),
-    ("'\\t' that cannot", "a tab stands where YAML wants spaces", "indent with spaces"),
     (
         "mapping values are not allowed",
         "a second `:` in one line, or a wrong indentation",
@@ -224,6 +222,9 @@ def _explain(error: Exception, text: str, source: str) -> Problem:
         hint = 'write it as an escape in double quotes, e.g. "\\x01"'
         return Problem(Place(source, line, column), "", message, hint)
     place = Place(source, mark.line + 1, mark.column + 1)
+    line_text = text.splitlines()[mark.line] if mark.line < len(text.splitlines()) else ""
+    if "\t" in line_text[: mark.column + 1]:
+        return Problem(place, "", "is not YAML: a tab stands where spaces must", "use spaces")
     said = str(getattr(error, "problem", "") or getattr(error, "context", ""))
     for part, message, hint in EXPLAINED:
         if part in said:

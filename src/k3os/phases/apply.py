@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RUNTIME = "runtime"
+# in the schema, but without an applier yet: said in the report, never dropped silently
+NOT_APPLIED = {"k3os.data_sources", "k3os.dns_nameservers", "k3os.ntp_servers", "k3os.wifi"}
 
 
 def apply_phase(
@@ -57,6 +59,11 @@ def apply_phase(
 
 def _perform_all(config: Config, node: Node, report: Report) -> None:
     secrets = config.secrets()
+    for path in sorted(NOT_APPLIED & set(config.values)):
+        if node.phase in BY_PATH[path].phases:
+            reason = "this version of k3OS does not apply it yet"
+            place = config.values[path].place
+            report.results.append(Result(path, "not applied", place, FAILED, reason))
     for name in APPLIERS:
         actions, broken = plan_applier(name, config, node)
         if broken is not None:

@@ -1,0 +1,113 @@
+"""Merging: a table for every key, and associativity for everything."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from k3os.config.check import check_text
+from k3os.config.merge import merge
+from k3os.config.schema import TABLE
+from k3os.config.value import Value, plain
+
+# key: (weakest, middle, strongest, result), as YAML
+REPLACED = ("a", "b", "c", "c")
+LISTS = ("[a, b]", "[c, a]", "d", ["a", "b", "c", "d"])
+CASES: dict[str, tuple[str, str, str, object]] = {
+    "ssh_authorized_keys": LISTS,
+    "write_files": (
+        "[{path: /a, content: 1}, {path: /b}]",
+        "[{path: /a, content: 2}]",
+        "[{path: /c}, {path: /a, content: 3}]",
+        [{"path": "/a", "content": "3"}, {"path": "/b"}, {"path": "/c"}],
+    ),
+    "hostname": REPLACED,
+    "init_cmd": LISTS,
+    "boot_cmd": LISTS,
+    "run_cmd": ("[a, a]", "[[b, c], a]", "[[b, c], d]", ["a", "a", ["b", "c"], "d"]),
+    "k3os.data_sources": ("[a, b]", "[b]", "[c]", ["c"]),
+    "k3os.modules": LISTS,
+    "k3os.sysctls": ("{a: 1, b: 1}", "{b: 2}", "{c: 3}", {"a": "1", "b": "2", "c": "3"}),
+    "k3os.ntp_servers": ("[a, b]", "[b]", "[c]", ["c"]),
+    "k3os.dns_nameservers": ("[a, b]", "[b]", "[c]", ["c"]),
+    "k3os.wifi": (
+        "[{ssid: a, pass: x}, {ssid: b}]",
+        "[{name: a}]",
+        "[{ssid: c}]",
+        [{"ssid": "a"}, {"ssid": "b"}, {"ssid": "c"}],
+    ),
+    "k3os.password": REPLACED,
+    "k3os.server_url": ("http://a", "http://b", "http://c", "http://c"),
+    "k3os.token": REPLACED,
+    "k3os.labels": ("{a: 1, b: 1}", "{b: 2}", "{a: 3}", {"a": "3", "b": "2"}),
+    "k3os.k3s_args": ("[server, a]", "[agent]", "[server, b]", ["server", "b"]),
+    "k3os.environment": ("{a: 1, b: 1}", "{b: 2}", "{a: 3}", {"a": "3", "b": "2"}),
+    "k3os.taints": (
+        "['a:NoSchedule']",
+        "['b:NoSchedule']",
+        "['a:NoSchedule']",
+        ["a:NoSchedule", "b:NoSchedule"],
+    ),
+    "k3os.install.device": ("/a", "/b", "/c", "/c"),
+    "k3os.install.config_url": ("http://a", "http://b", "http://c", "http://c"),
+    "k3os.install.iso_url": ("http://a", "http://b", "http://c", "http://c"),
+    "k3os.install.silent": ("true", "false", "yes", True),
+    "k3os.install.force_efi": ("true", "true", "no", False),
+    "k3os.install.no_format": ("true", "false", "on", True),
+    "k3os.install.tty": REPLACED,
+    "k3os.install.debug": ("true", "false", "1", True),
+    "k3os.install.power_off": ("true", "false", "true", True),
+}
+
+
+def test_the_table_has_every_key() -> None:
+    assert sorted(CASES) == sorted(key.path for key in TABLE)
+
+
+def source(path: str, text: str) -> dict[str, Value]:
+    document = text
+    for name in reversed(path.split(".")):
+        document = f"{{{name}: {document}}}"
+    values, problems = check_text(document.encode(), "config.yaml")
+    assert not problems, [str(problem) for problem in problems]
+    return values
+
+
+@pytest.mark.parametrize("path", sorted(CASES))
+def test_three_sources_merge_by_the_rule_of_the_key(path: str) -> None:
+    *texts, expected = CASES[path]
+    weak, middle, strong = (source(path, str(text)) for text in texts)
+    assert plain(merge(merge(weak, middle), strong)[path]) == expected
+    assert plain(merge(weak, merge(middle, strong))[path]) == expected
+
+
+def test_a_merged_value_remembers_the_source_of_each_part() -> None:
+    weak, _ = check_text(b"k3os: {labels: {a: x}}", "weak.yaml")
+    strong, _ = check_text(b"k3os: {labels: {b: y}}", "strong.yaml")
+    labels = merge(weak, strong)["k3os.labels"].data
+    assert isinstance(labels, dict)
+    assert [value.place.source for value in labels.values()] == ["weak.yaml", "strong.yaml"]
+
+
+short = st.sampled_from("abc")
+sources = st.fixed_dictionaries(
+    {},
+    optional={
+        "labels": st.dictionaries(short, short),
+        "modules": st.lists(short),
+        "k3s_args": st.lists(short),
+        "wifi": st.lists(st.builds(lambda name, key: {"ssid": name, "pass": key}, short, short)),
+    },
+)
+
+
+@given(sources, sources, sources)
+def test_merge_is_associative(one: object, two: object, three: object) -> None:
+    import json
+
+    a, b, c = (
+        check_text(json.dumps({"k3os": each}).encode(), "x")[0] for each in (one, two, three)
+    )
+    left, right = merge(merge(a, b), c), merge(a, merge(b, c))
+    assert {path: plain(value) for path, value in left.items()} == {
+        path: plain(value) for path, value in right.items()
+    }

@@ -1,0 +1,126 @@
+"""Reading YAML: scalars keep their text, keys have many spellings, places are right."""
+
+import pytest
+
+from k3os.config.check import check_text
+from k3os.config.names import fold, nearest
+from k3os.config.schema import TABLE
+from k3os.config.value import plain
+
+
+def read(text: str) -> dict[str, object]:
+    values, problems = check_text(text.encode(), "config.yaml")
+    assert not [str(problem) for problem in problems if problem.is_error]
+    return {path: plain(value) for path, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    "text", ["1.10", "0644", "yes", "1e3", "0x10", "1000000", "null_", "12:30"]
+)
+def test_a_scalar_keeps_the_text_the_user_wrote(text: str) -> None:
+    assert read(f"k3os: {{labels: {{a: {text}}}, token: {text}}}") == {
+        "k3os.labels": {"a": text},
+        "k3os.token": text,
+    }
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "dns_nameservers",
+        "dns_nameserver",
+        "dnsNameservers",
+        "dnsNameserver",
+        "dns-nameservers",
+        "dns-nameserver",
+        "dnsnameservers",
+        "DNSNameserver",
+    ],
+)
+def test_every_spelling_of_a_key_is_the_same_key(spelling: str) -> None:
+    assert read(f"k3os: {{{spelling}: 8.8.8.8}}") == {"k3os.dns_nameservers": ["8.8.8.8"]}
+
+
+@pytest.mark.parametrize("spelling", ["runcmd", "run_cmd", "runCmd", "run-cmd", "runCmds"])
+def test_commands_are_written_together_or_not(spelling: str) -> None:
+    assert read(f"{spelling}: echo hi") == {"run_cmd": ["echo hi"]}
+
+
+def test_names_in_the_users_own_maps_are_left_alone() -> None:
+    text = "k3os: {labels: {run-cmd: a, runCmd: b}, environment: {HTTP_PROXYS: c}}"
+    assert read(text) == {
+        "k3os.labels": {"run-cmd": "a", "runCmd": "b"},
+        "k3os.environment": {"HTTP_PROXYS": "c"},
+    }
+
+
+def test_no_two_keys_have_a_spelling_in_common() -> None:
+    folded = [fold(key.path.replace(".", "")) for key in TABLE]
+    assert len(set(folded)) == len(folded)
+
+
+def test_an_unknown_key_is_answered_with_the_nearest_name() -> None:
+    assert nearest("hostnam", ["hostname", "run_cmd"]) == "hostname"
+    assert nearest("zzz", ["hostname"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("written", "mode"),
+    [
+        ("'0644'", "0644"),
+        ("0644", "0644"),
+        ("420", "0644"),
+        ("384", "0600"),
+        ("493", "0755"),
+        ("644", "0644"),
+        ("600", "0600"),
+        ("'644'", "0644"),
+        ("0o755", "0755"),
+        ("04755", "4755"),
+        ("755", "0755"),
+    ],
+)
+def test_permissions_survive_what_yaml_does_to_octal_numbers(written: str, mode: str) -> None:
+    found = read(f"write_files: [{{path: /x, permissions: {written}}}]")
+    assert found == {"write_files": [{"path": "/x", "permissions": mode}]}
+
+
+def test_binary_content_becomes_base64() -> None:
+    text = "write_files: [{path: /x, content: !!binary aGk=}]"
+    assert read(text) == {"write_files": [{"path": "/x", "content": "aGk=", "encoding": "b64"}]}
+
+
+def test_an_anchor_is_a_value_written_twice_and_own_keys_win_over_merged_ones() -> None:
+    text = (
+        "write_files:\n- &a {path: /a, content: x}\n- {<<: *a, path: /b}\n"
+        "run_cmd: &c [echo]\nboot_cmd: *c\n"
+    )
+    assert read(text) == {
+        "write_files": [{"path": "/a", "content": "x"}, {"content": "x", "path": "/b"}],
+        "run_cmd": ["echo"],
+        "boot_cmd": ["echo"],
+    }
+
+
+def test_nothing_behind_a_key_is_the_same_as_no_key() -> None:
+    assert read("hostname:\nk3os:\n  token: ~\n  modules: [a, ~]\n") == {"k3os.modules": ["a"]}
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# only a comment\n", "---\n", "{}", "\ufeff"])
+def test_an_empty_file_is_no_problem(text: str) -> None:
+    assert read(text) == {}
+
+
+def test_a_value_knows_its_line_and_column() -> None:
+    values, _ = check_text(b"a: 1\nhostname:   node1\n", "some/config.yaml")
+    assert str(values["hostname"].place) == "some/config.yaml:2:13"
+
+
+def test_an_error_costs_only_its_own_value() -> None:
+    values, problems = check_text(b"hostname: [a]\nk3os: {token: x, sysctls: 5}\n", "c")
+    assert list(values) == ["k3os.token"]
+    assert len(problems) == 2
+
+
+def test_pairs_are_taken_for_a_map() -> None:
+    assert read("k3os: {labels: [a=b, c=d=e]}") == {"k3os.labels": {"a": "b", "c": "d=e"}}

@@ -1,0 +1,119 @@
+"""What k3s is started with: input → exact files and argv."""
+
+import shlex
+
+import pytest
+import yaml
+
+from k3os import __version__
+
+from .conftest import Machine
+
+LABELS = ["k3os.io/mode=live", f"k3os.io/version={__version__}"]
+
+
+def argv(machine: Machine) -> list[str]:
+    """K3S_ARGS as systemd reads it: EnvironmentFile=, then the words of `$K3S_ARGS`."""
+    name, _, value = machine.text("run/k3os/k3s.args").rstrip("\n").partition("=")
+    assert name == "K3S_ARGS"
+    assert value[0] == value[-1] == '"'
+    text, rest = "", list(value[1:-1])
+    while rest:
+        character = rest.pop(0)
+        text += rest.pop(0) if character == "\\" and rest[0] in '"\\$`' else character
+    words, word, quoted, started = [], "", False, False
+    rest = list(text)
+    while rest:
+        character = rest.pop(0)
+        if character == "\\":
+            word, started = word + rest.pop(0), True
+        elif character == "'":
+            quoted, started = not quoted, True
+        elif character == " " and not quoted:
+            words += [word] if started else []
+            word, started = "", False
+        else:
+            word, started = word + character, True
+    return words + ([word] if started else [])
+
+
+@pytest.mark.parametrize(
+    ("config", "args", "settings"),
+    [
+        ("{}", ["server"], {"node-label": LABELS, "write-kubeconfig-mode": "0640"}),
+        (
+            "{server_url: 'https://s:6443', token: K10abc::server:x}",
+            ["agent"],
+            {"server": "https://s:6443", "token": "K10abc::server:x", "node-label": LABELS},
+        ),
+        (
+            "{server_url: 'https://s:6443', k3s_args: [server, --cluster-init]}",
+            ["server", "--cluster-init"],
+            {
+                "server": "https://s:6443",
+                "node-label": LABELS,
+                "write-kubeconfig-mode": "0640",
+            },
+        ),
+        (
+            "{k3s_args: ['--disable=traefik', '--flag', 'a b', \"it's\", 'b\\c', '$x', '']}",
+            ["server", "--disable=traefik", "--flag", "a b", "it's", "b\\c", "$x"],
+            {"node-label": LABELS, "write-kubeconfig-mode": "0640"},
+        ),
+        (
+            "{labels: {a: yes, b: 1.10}, taints: [k=v:NoSchedule, 'x:NoExecute']}",
+            ["server"],
+            {
+                "node-label": [*LABELS, "a=yes", "b=1.10"],
+                "node-taint": ["k=v:NoSchedule", "x:NoExecute"],
+                "write-kubeconfig-mode": "0640",
+            },
+        ),
+        (
+            "{token: 'with \"quotes\" and: 0644'}",
+            ["server"],
+            {
+                "token": 'with "quotes" and: 0644',
+                "node-label": LABELS,
+                "write-kubeconfig-mode": "0640",
+            },
+        ),
+    ],
+)
+def test_the_keys_become_exactly_these_arguments_and_settings(
+    machine: Machine, config: str, args: list[str], settings: dict[str, object]
+) -> None:
+    report = machine.apply("boot", f"k3os: {config}\n")
+    assert not report.failed, report.lines()
+    assert argv(machine) == args
+    assert yaml.safe_load(machine.text("etc/rancher/k3s/config.yaml")) == settings
+    assert machine.mode("etc/rancher/k3s/config.yaml") == 0o600
+    assert machine.mode("run/k3os/k3s.args") == 0o600
+
+
+def test_simple_arguments_look_as_a_person_would_write_them(machine: Machine) -> None:
+    machine.apply("boot", "k3os: {k3s_args: [server, --disable=traefik]}\n")
+    text = machine.text("run/k3os/k3s.args")
+    assert shlex.split(text) == ["K3S_ARGS=server --disable=traefik"]
+
+
+def test_the_node_name_is_pinned_when_k3s_is_about_to_register(machine: Machine) -> None:
+    machine.apply("boot", "hostname: First\n")
+    assert "node-name" not in machine.text("etc/rancher/k3s/config.yaml")
+    machine.apply("runtime")
+    machine.apply("boot", "hostname: second\n")
+    machine.apply("runtime")
+    assert yaml.safe_load(machine.text("etc/rancher/k3s/config.yaml"))["node-name"] == "first"
+
+
+def test_a_configuration_of_k3s_by_the_user_stays_and_ours_goes_beside_it(
+    machine: Machine,
+) -> None:
+    machine.apply(
+        "boot",
+        "write_files: [{path: /etc/rancher/k3s/config.yaml, content: 'disable: traefik'}]\n"
+        "k3os: {token: x}\n",
+    )
+    assert machine.text("etc/rancher/k3s/config.yaml") == "disable: traefik"
+    beside = yaml.safe_load(machine.text("etc/rancher/k3s/config.yaml.d/50-k3os.yaml"))
+    assert beside == {"token": "x", "node-label": LABELS}
