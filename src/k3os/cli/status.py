@@ -82,10 +82,11 @@ def addresses() -> list[str]:
     except (CommandError, ValueError):
         return []
     return [
-        f"{interface['ifname']} {address['local']}/{address['prefixlen']}"
+        f"{interface['ifname']} {address['local']}/{address.get('prefixlen', '')}"
         for interface in interfaces
         if not str(interface.get("ifname", "veth")).startswith(("veth", "cni", "flannel", "cali"))
         for address in interface.get("addr_info", [])
+        if "local" in address
     ]
 
 

@@ -95,7 +95,7 @@ def parse(text: str) -> Node | None:
 
 
 NESTED = ("text map", "maps", "map of maps")
-LISTS = ("texts", "commands", "taints")
+LISTS = ("texts", "commands", "taints", "arguments")
 
 
 def _null(place: Place) -> Node:

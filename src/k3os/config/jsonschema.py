@@ -26,6 +26,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "permissions": {"type": ["string", "integer"], "pattern": "^(0o)?[0-7]+$"},
     "hostname": {"type": "string", "maxLength": 64},
     "texts": TEXTS,
+    "arguments": TEXTS,
     "taints": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
     "commands": {"anyOf": [TEXT, {"type": "array", "items": COMMAND}]},
     "text map": {"type": "object", "additionalProperties": TEXT},

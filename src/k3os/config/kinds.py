@@ -183,6 +183,27 @@ def texts(check: Check, key: Key, node: Node, path: str) -> Value:
     return _each(check, node, path, one)
 
 
+TYPOGRAPHIC = {ord(bad): good for bad, good in zip("“”„‘’‚–—", "\"\"\"'''--", strict=True)}
+
+
+def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
+    """Texts; what looks like a slip of the pen is used as it is, with a warning."""
+    value = texts(check, key, node, path)
+    assert isinstance(value.data, list)
+    for index, item in enumerate(value.data):
+        word = str(item.data)
+        better = word.translate(TYPOGRAPHIC)
+        if better != word:
+            message = "has typographic quotes or dashes"
+            check.warn(item.place, f"{path}[{index}]", message, f"write `{better}`")
+        flag, _, rest = better.partition(" ")
+        if flag.startswith("-") and "=" not in flag and rest:
+            message = "is a flag and its value in one; k3s takes it for one word"
+            hint = f'write "{flag}={rest.strip()}"'
+            check.warn(item.place, f"{path}[{index}]", message, hint)
+    return value
+
+
 def taints(check: Check, key: Key, node: Node, path: str) -> Value:
     def one(item: Node, item_path: str) -> Value:
         word = _scalar(item, "a taint")
@@ -352,6 +373,7 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "hostname": hostname,
     "texts": texts,
     "taints": taints,
+    "arguments": arguments,
     "commands": commands,
     "text map": text_map,
     "maps": maps,

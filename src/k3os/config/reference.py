@@ -11,6 +11,7 @@ BEGIN = "<!-- begin: `k3os config reference`; do not edit -->"
 END = "<!-- end: `k3os config reference` -->"
 KIND_WORDS = {
     "texts": "list",
+    "arguments": "list",
     "text map": "map",
     "maps": "list of maps",
     "map of maps": "map of maps",

@@ -228,7 +228,7 @@ TABLE = (
     ),
     Key(
         "k3os.k3s_args",
-        "texts",
+        "arguments",
         "arguments of k3s; `server` or `agent` may come first",
         phases=LATE,
         example='[server, "--disable=traefik"]',
@@ -236,7 +236,7 @@ TABLE = (
     Key(
         "k3os.environment",
         "text map",
-        "environment of k3s, containerd, commands and logins, e.g. proxies",
+        "environment variables of k3s, containerd, commands and logins",
         merge=KEYS,
         phases=ALWAYS,
         secret=True,

@@ -38,7 +38,7 @@ def plan(config: Config, node: Node) -> list[Action]:
                 name = f"k3os-{os.urandom(3).hex()}"
                 data = name.encode() + b"\n"
                 actions.append(WriteFile(KEY, place, GENERATED, data))
-    actions.append(SetKernel(KEY, place, "the host name", KERNEL, name))
+    actions.append(SetKernel(KEY, place, "kernel.hostname", KERNEL, name))
     actions.append(WriteFile(KEY, place, "/etc/hostname", f"{name}\n".encode()))
     actions.append(WriteFile(KEY, place, "/etc/hosts", hosts(node.read("/etc/hosts"), name)))
     return actions
