@@ -20,12 +20,13 @@ DONE, UNCHANGED, LATER, FAILED = "done", "unchanged", "later", "failed"
 class Action:
     """key: the configuration key it comes from; place: where that was written."""
 
-    __slots__ = ("key", "note", "place")
+    __slots__ = ("key", "note", "place", "result")
 
     def __init__(self, key: str, place: Place) -> None:
         self.key = key
         self.place = place
         self.note = ""  # set by perform(): what a person should know
+        self.result = ""  # set by the runner
 
     def describe(self) -> str:
         raise NotImplementedError
@@ -64,7 +65,7 @@ class WriteFile(Action):
         from k3os.errors import UserError
         from k3os.system.files import atomic_write
 
-        path = node.path(self.path)
+        path = node.entry(self.path)
         if _is_written(path, self.data, self.mode, self.uid, self.gid):
             return UNCHANGED
         try:
@@ -117,7 +118,12 @@ class MakeDirectory(Action):
         return f"make {self.path}/ (mode {self.mode:04o})"
 
     def perform(self, node: Node) -> str:
-        path = node.path(self.path)
+        from k3os.errors import UserError
+
+        path = node.entry(self.path)
+        if os.path.islink(path):
+            # whoever made the link would get what it leads to
+            raise UserError(f"{self.path} is a symbolic link", "make it a directory")
         existed = os.path.isdir(path)
         os.makedirs(path, exist_ok=True)
         status = os.stat(path)
@@ -234,6 +240,7 @@ class RunCommand(Action):
         log = os.memfd_create("output", os.MFD_CLOEXEC)
         try:
             run(argv, env={"HOME": "/root", **node.environment}, cwd="/", log=log)
+            self._pass_on(node, log)
         except CommandError as error:
             lines = self._pass_on(node, log)
             how = str(error).partition(" ")[2] if error.returncode != 127 else "is not there"
@@ -251,6 +258,33 @@ class RunCommand(Action):
         for line in lines:
             node.output(f"{self.label}: {line}")
         return lines
+
+
+class RestartUnit(Action):
+    """Restarts a running unit if one of the actions before it changed something."""
+
+    __slots__ = ("after", "unit")
+
+    def __init__(self, key: str, place: Place, unit: str, after: list[Action]) -> None:
+        super().__init__(key, place)
+        self.unit = unit
+        self.after = after
+
+    def describe(self) -> str:
+        return f"restart {self.unit}, if its settings changed"
+
+    def perform(self, node: Node) -> str:
+        from k3os.errors import UserError
+        from k3os.system.run import CommandError, run
+
+        if not node.is_real or not any(action.result == DONE for action in self.after):
+            return UNCHANGED
+        try:
+            run(["systemctl", "try-restart", self.unit], timeout=60)
+        except CommandError as error:
+            hint = f"see `journalctl -u {self.unit}`"
+            raise UserError(f"{self.unit} does not restart", hint) from error
+        return DONE
 
 
 class Later(Action):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 RUNTIME = "runtime"
 # in the schema, but without an applier yet: said in the report, never dropped silently
-NOT_APPLIED = {"k3os.data_sources", "k3os.dns_nameservers", "k3os.ntp_servers", "k3os.wifi"}
+NOT_APPLIED = {"k3os.data_sources"}
 
 
 def apply_phase(
@@ -107,6 +107,7 @@ def _perform(action: Action, node: Node, secrets: list[str]) -> Result:
         result, reason = FAILED, f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
     except Exception as error:  # the same for one broken action
         result, reason = FAILED, f"{type(error).__name__}: {error}"
+    action.result = result
     return Result(
         action.key,
         redact(action.describe(), secrets),

@@ -45,6 +45,11 @@ class Node:
             return name
         return self.root + resolve(self.root, name)
 
+    def entry(self, name: str) -> str:
+        """The same for a directory entry itself: a link is replaced, not followed."""
+        directory, last = os.path.split(name.rstrip("/"))
+        return f"{self.path(directory or '/').rstrip('/')}/{last}"
+
     def read(self, name: str) -> str:
         """A text file's content, "" when there is none."""
         try:

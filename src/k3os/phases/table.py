@@ -25,6 +25,7 @@ APPLIERS = {
     "sysctls": Applier("k3os.sysctls"),
     "hostname": Applier("hostname", always=True),
     "ssh_keys": Applier("ssh_authorized_keys", always=True),
+    "connman": Applier("k3os.dns_nameservers", "k3os.ntp_servers", "k3os.wifi", always=True),
     "password": Applier("k3os.password"),
     "k3s": Applier(
         *("k3os.server_url", "k3os.token", "k3os.labels", "k3os.k3s_args", "k3os.taints"),

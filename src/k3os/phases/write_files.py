@@ -120,7 +120,7 @@ class WriteEntry(WriteFile):
         import zlib
 
         digest = f"{zlib.crc32(self.data):08x}.{len(self.data)}.{self.mode:o}.{self.uid}.{self.gid}"
-        if self.written.get(self.path) == digest and os.path.lexists(node.path(self.path)):
+        if self.written.get(self.path) == digest and os.path.lexists(node.entry(self.path)):
             return UNCHANGED
         result = super().perform(node)
         self.written[self.path] = digest
