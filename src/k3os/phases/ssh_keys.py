@@ -7,6 +7,8 @@ in the block until then, and when a fetch fails.
 
 from __future__ import annotations
 
+import os
+
 from k3os.config.value import Place, Value
 from k3os.phases.actions import UNCHANGED, Action, Later, MakeDirectory, Refused, WriteFile
 from k3os.phases.block import BEGIN, END, outside_block, replace_block
@@ -22,6 +24,9 @@ FORGES = {"github:": "https://github.com/{}.keys", "gitlab:": "https://gitlab.co
 TYPES = ("ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-")
 SECTION = "# from "
 LARGEST = 1 << 20
+PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
+# DNS may come up later than the network; the unit waits 300 s in all
+TRIES, PAUSE = 5, 1.0
 
 
 def plan(config: Config, node: Node) -> list[Action]:
@@ -160,8 +165,11 @@ class FetchKeys(Action):
         from k3os.system.http import get
         from k3os.system.http_failure import HttpError
 
+        for name, value in node.environment.items():
+            if name.lower() in PROXIES:
+                os.environ[name] = value  # where urllib looks for them
         try:
-            data = get(address(self.name), limit=LARGEST)
+            data = get(address(self.name), limit=LARGEST, tries=TRIES, pause=PAUSE)
         except HttpError as error:
             if error.status == 404:
                 raise UserError(f"{self.name} does not exist there", "check the name") from None
