@@ -7,6 +7,7 @@ clock, at what appears on the serial console.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -29,12 +30,15 @@ SETTLE_SECONDS = 10.0
 class Boot:
     """One boot: seconds since QEMU's start, bytes in use, and the clocks' offset.
 
+    cpu: seconds of processor time that QEMU had used at login; the work done, which other load
+    on the host changes less than the time it takes.
     settled: memory in use SETTLE_SECONDS after login and k3s, when one-off work is done.
     offset: the guest's uptime 0 in seconds since QEMU's start.
     """
 
     login: float
     k3s: float
+    cpu: float
     memory: float
     settled: float
     offset: float
@@ -44,6 +48,12 @@ def used_memory(meminfo: str) -> float:
     """MemTotal − MemAvailable of /proc/meminfo (proc_meminfo(5)) in bytes."""
     fields = dict(re.findall(r"^(Mem\w+):\s+(\d+) kB", meminfo, re.MULTILINE))
     return float(int(fields["MemTotal"]) - int(fields["MemAvailable"])) * 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time a process and its threads have used (proc_pid_stat(5), utime and stime)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def boot(
@@ -59,13 +69,14 @@ def boot(
     """
     with VM(spec, accel=accel, log=log) as vm:
         login = vm.expect(r"login: ", BOOT_TIMEOUT).seconds
+        cpu = cpu_seconds(vm.pid)
         vm.wait_for_shell(COMMAND_TIMEOUT)
         memory = used_memory(shell(vm, "cat /proc/meminfo"))
         k3s, uptime = _k3s_times(vm)
         check_settings(vm)
         time.sleep(SETTLE_SECONDS)
         settled = used_memory(shell(vm, "cat /proc/meminfo"))
-        result = Boot(login, k3s, memory, settled, k3s - uptime)
+        result = Boot(login, k3s, cpu, memory, settled, k3s - uptime)
         if inspect is not None:
             inspect(vm, result)
     return result

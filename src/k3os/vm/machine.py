@@ -55,6 +55,11 @@ class VM:
         return self.ports[SSH]
 
     @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        return self._process.pid
+
+    @property
     def console(self) -> Console:
         return self._console
 
