@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 
-from k3os.boot import timeline
+from k3os.boot import prefetch, timeline
 from k3os.boot.media import Medium
 from k3os.system import mounts
 from k3os.system.mounts import MS_NODEV, MS_NOSUID, MS_RDONLY
@@ -34,6 +34,7 @@ def build_live(medium: Medium, own_config: str = "") -> None:
     mounts.move(medium.path, ROOT + BASE)
     current = f"{ROOT}{BASE}/k3os/system/current"
     mounts.mount_image(f"{current}/k3os/rootfs.squashfs", ROOTFS)
+    prefetch.start(ROOTFS)
     with timeline.step("copy /etc and /var"):
         populate(ROOTFS, ROOT)
     mounts.bind(f"{ROOTFS}/usr", f"{ROOT}/usr")

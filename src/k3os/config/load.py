@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+SYSTEM = "/k3os/system"
 LOCAL = "/var/lib/rancher/k3os"
 # what a data source found in this or an earlier boot
 METADATA, USERDATA = f"{LOCAL}/datasource/metadata.yaml", f"{LOCAL}/datasource/userdata.yaml"
@@ -111,17 +112,19 @@ def _sources(
             for name in names:
                 yield _file(base, source + name)
         else:
-            yield _file(base, source.format(system=system_dir.rstrip("/")))
+            path = source.format(system=system_dir.rstrip("/"))
+            # wherever the medium is mounted now: people know the file by its place on the node
+            yield _file(base, path, source.format(system=SYSTEM))
 
 
-def _file(base: str, path: str) -> tuple[dict[str, Value], list[Problem]]:
+def _file(base: str, path: str, name: str = "") -> tuple[dict[str, Value], list[Problem]]:
     if not os.path.lexists(base + path):
         return {}, []
     data, unreadable = read_limited(base + path)
     if unreadable is not None:
-        unreadable.place = Place(path)
+        unreadable.place = Place(name or path)
         return {}, [unreadable]
-    return check_text(data, path)
+    return check_text(data, name or path)
 
 
 def _directory(base: str, path: str) -> tuple[list[str], list[Problem]]:

@@ -6,14 +6,11 @@ those that the programs' ELF headers ask for.
 
 from __future__ import annotations
 
-import io
 import posixpath
 from pathlib import Path
 
-from elftools.elf.dynamic import DynamicSection
-from elftools.elf.elffile import ELFFile
-
 from k3os.errors import UserError
+from k3os.image.elf import needed_libraries
 from k3os.image.progress import Progress
 from k3os.image.rootfs import PACKAGES, PYTHON
 from k3os.image.settings import Settings
@@ -146,14 +143,6 @@ def add_libraries(base: Tree, tree: Tree, settings: Settings) -> None:
             base.read(f"{directory}/{posixpath.basename(loader)}"),
             0o755,
         )
-
-
-def needed_libraries(data: bytes) -> set[str]:
-    """The DT_NEEDED entries of an ELF file (elf(5))."""
-    section = ELFFile(io.BytesIO(data)).get_section_by_name(".dynamic")
-    if not isinstance(section, DynamicSection):
-        return set()
-    return {str(tag.needed) for tag in section.iter_tags("DT_NEEDED")}  # type: ignore[attr-defined]
 
 
 def pack(tree: Tree, target: Path, epoch: int, progress: Progress) -> None:

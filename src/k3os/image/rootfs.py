@@ -6,9 +6,11 @@ Owners and modes exist only in the archive that mksquashfs(1) reads, so no root 
 
 from __future__ import annotations
 
+import fnmatch
 import tempfile
 from pathlib import Path
 
+from k3os.image.elf import needed_libraries
 from k3os.image.packages import BUILD_TIME_PACKAGES
 from k3os.image.progress import Progress
 from k3os.image.settings import Settings
@@ -109,6 +111,7 @@ def build_rootfs(settings: Settings, progress: Progress, base_tar: Path, output:
     tree.copy_directory(code, PACKAGES)
     add_release(tree, settings)
     add_skeleton(tree)
+    tree.file("usr/lib/k3os/prefetch", "\n".join(boot_files(tree)).encode() + b"\n")
     squash(tree, output / "rootfs.squashfs", settings.epoch, progress)
 
 
@@ -278,6 +281,37 @@ def add_skeleton(tree: Tree) -> None:
     tree.directory("etc/rancher/k3s", 0o2750, 0, 1000)
     tree.change("etc/sudoers.d/rancher", mode=0o440)
     tree.directory("var/lib/connman", 0o700)
+
+
+# What every boot starts, in this order; their libraries are found by `boot_files`.
+BOOT_PROGRAMS = (
+    *("usr/lib/systemd/systemd", "usr/lib/systemd/systemd-executor", "usr/bin/kmod"),
+    *("usr/lib/systemd/systemd-journald", "usr/bin/udevadm", "usr/bin/systemd-tmpfiles"),
+    *("usr/bin/dbus-daemon", "usr/sbin/agetty", "usr/bin/login", "usr/bin/bash"),
+    *("usr/lib/systemd/systemd-logind", "usr/sbin/connmand", "usr/bin/dash", "usr/bin/busybox"),
+    *("usr/lib/*/security/pam_unix.so", "usr/lib/*/systemd/libsystemd-core-*.so"),
+    *("usr/bin/python3.13", "usr/lib/python3/dist-packages/yaml/_yaml.*.so"),
+)
+
+
+def boot_files(tree: Tree) -> list[str]:
+    """BOOT_PROGRAMS, each after the libraries it needs; paths without links."""
+    libraries = {path.rpartition("/")[2]: path for path in tree.entries if ".so" in path}
+    found: dict[str, None] = {}
+
+    def add(path: str) -> None:
+        real = tree.resolve(path)
+        if real in found:
+            return
+        found[real] = None
+        for name in sorted(needed_libraries(tree.read(real))):
+            if name in libraries:
+                add(libraries[name])
+
+    for pattern in BOOT_PROGRAMS:
+        for path in sorted(fnmatch.filter(tree.entries, pattern)):
+            add(path)
+    return list(found)
 
 
 def squash(tree: Tree, target: Path, epoch: int, progress: Progress) -> None:

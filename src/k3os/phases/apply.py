@@ -10,18 +10,17 @@ from __future__ import annotations
 import time
 
 from k3os.config.load import Config, load_config
-from k3os.config.schema import BY_PATH
+from k3os.config.schema import BOOT, BY_PATH, INITRD, RUNTIME
 from k3os.config.value import Place
 from k3os.phases.actions import FAILED, Action
 from k3os.phases.node import Node
-from k3os.phases.report import STATUS, Report, Result, write_status
+from k3os.phases.report import STATUS, Report, Result, problems_of, write_status
 from k3os.phases.table import APPLIERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RUNTIME = "runtime"
 # in the schema, but without an applier yet: said in the report, never dropped silently
 NOT_APPLIED = {"k3os.data_sources"}
 
@@ -47,6 +46,10 @@ def apply_phase(
     _perform_all(config, node, report)
     report.seconds = time.monotonic() - started
     lines = report.lines()
+    if phase == BOOT:  # the console has seen what the initrd phase found in the same sources
+        said = problems_of(node.path(STATUS), INITRD)
+        lines = [str(each) for each in problems if each.as_dict() not in said]
+        lines += report.lines()[len(problems) :]
     try:
         write_status(node.path(STATUS), report)
     except OSError as error:

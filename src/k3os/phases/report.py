@@ -94,3 +94,11 @@ def read_status(path: str) -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return status if isinstance(status, dict) else {}
+
+
+def problems_of(path: str, phase: str) -> list[object]:
+    """The problems a phase has put into the status file, as Problem.as_dict() has them."""
+    phases = read_status(path).get("phases")
+    report = phases.get(phase) if isinstance(phases, dict) else None
+    problems = report.get("problems") if isinstance(report, dict) else None
+    return problems if isinstance(problems, list) else []
