@@ -33,13 +33,21 @@ def _one(item: Value, node: Node, written: dict[str, str]) -> Action:
     entry = {name: str(value.data) for name, value in fields.items()}
     path = entry["path"]
     user, _, group = entry.get("owner", "root").partition(":")
+    note = ""
     try:
         data = decode(entry.get("content", ""), entry.get("encoding", ""))
         uid, gid = owner(node, user, group)
+    except UnknownOwner as error:
+        if node.phase != "initrd":
+            return Refused(KEY, item.place, f"write {path}", str(error))
+        uid = gid = 0
+        note = f"{error} in the initrd: it is root's until the boot phase"
     except ValueError as error:
         return Refused(KEY, item.place, f"write {path}", str(error))
     mode = int(entry.get("permissions", "0644"), 8)
-    return WriteEntry(item.place, path, data, mode, uid, gid, written)
+    action = WriteEntry(item.place, path, data, mode, uid, gid, written)
+    action.note = note
+    return action
 
 
 def paths(config: Config) -> set[str]:
@@ -74,8 +82,12 @@ def decode(content: str, encoding: str) -> bytes:
     return data
 
 
+class UnknownOwner(ValueError):
+    """A user or group that the machine does not have."""
+
+
 def owner(node: Node, user: str, group: str) -> tuple[int, int]:
-    """uid and gid; a user alone brings its group. Raises ValueError for unknown names."""
+    """uid and gid; a user alone brings its group. Raises UnknownOwner."""
     gid = 0
     if user.isdigit():
         uid = int(user)
@@ -84,7 +96,7 @@ def owner(node: Node, user: str, group: str) -> tuple[int, int]:
     else:
         known = node.user(user)
         if known is None:
-            raise ValueError(f"there is no user {user}")
+            raise UnknownOwner(f"there is no user {user}")
         uid, gid = known[0], known[1]
     if group.isdigit():
         gid = int(group)
@@ -93,7 +105,7 @@ def owner(node: Node, user: str, group: str) -> tuple[int, int]:
     elif group:
         found = node.group(group)
         if found is None:
-            raise ValueError(f"there is no group {group}")
+            raise UnknownOwner(f"there is no group {group}")
         gid = found
     return uid, gid
 

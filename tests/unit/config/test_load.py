@@ -67,4 +67,4 @@ def test_another_system_directory_is_used_when_asked_for(tmp_path: Path) -> None
     value = config.get("hostname")
     assert value is not None
     assert plain(value) == "from-medium"
-    assert str(value.place) == "/run/medium/k3os/system/config.yaml:1:11"
+    assert str(value.place) == "/k3os/system/config.yaml:1:11"  # as on the node

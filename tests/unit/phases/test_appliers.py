@@ -214,3 +214,11 @@ def test_the_environment_reaches_logins_and_k3s(machine: Machine) -> None:
     assert machine.text("etc/environment").startswith("LANG=C\n")
     assert 'N="1.10"\n' in machine.text("etc/environment")
     assert [result.key for result in report.failed] == ["k3os.environment.bad-name"]
+
+
+def test_the_initrd_has_no_users_and_writes_the_file_all_the_same(machine: Machine) -> None:
+    (machine.root / "etc/passwd").unlink()
+    report = machine.apply("initrd", "write_files: [{path: /run/x, content: a, owner: rancher}]\n")
+    assert not report.failed
+    assert "root's until the boot phase" in report.results[-1].reason
+    assert machine.text("run/x") == "a"

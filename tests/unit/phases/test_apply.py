@@ -111,3 +111,13 @@ def test_no_configuration_makes_a_phase_raise(machine: Machine, data: bytes, pha
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"k3os: {token: x}\n" + data)
     machine.apply(phase)
+
+
+def test_the_console_hears_of_a_problem_once_in_a_boot(machine: Machine) -> None:
+    said: list[str] = []
+    machine.apply("initrd", "hostnam: x\nk3os: {token: [a]}\n", said.append)
+    assert len(said) == 2
+    machine.apply("boot", say=said.append)
+    assert len(said) == 2
+    machine.apply("runtime", say=said.append)  # by hand, or into the journal
+    assert len(said) == 4
