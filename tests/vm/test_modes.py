@@ -7,7 +7,7 @@ def test_rescue_opens_a_shell_that_explains_itself(boot, images):
     with boot("rescue", images.direct("rescue")) as vm:
         vm.expect("k3OS: .*rescue", BOOT)
         vm.expect(RESCUE, 30)
-        assert ask(vm, "cat /proc/1/comm").startswith("python3")
+        assert ask(vm, "cat /proc/1/comm") == "init"
         assert "vda" in ask(vm, "cat /proc/partitions")
         vm.send("exit\n")
         vm.wait_for_shell(BOOT)
@@ -18,7 +18,7 @@ def test_shell_mode_stops_before_systemd_and_goes_on_after_it(boot, images):
     with boot("shell", images.direct("k3os.mode=shell")) as vm:
         vm.expect("systemd is not running", BOOT)
         vm.expect(r"[#$] $", 30)
-        assert ask(vm, "cat /proc/1/comm").startswith("python3")
+        assert ask(vm, "cat /proc/1/comm") == "init"
         assert ask(vm, "findmnt -no FSTYPE --target /usr/bin") == "squashfs"
         vm.console.skip()
         vm.send("exit\n")

@@ -46,7 +46,9 @@ def _boot(overlay: str) -> NoReturn:
         with open("/proc/cmdline") as file:
             cmdline = file.read().strip()
         options = boot_options(cmdline)
-        from k3os.phases.apply import apply_phase
+        from k3os.phases.apply import apply_phase, preload
+
+        preload()
     debug = options.get("k3os.debug", "") not in ("", "false", "0")
     if "rescue" in options:
         kernelmodules.load(media.ALWAYS + sorted(kernelmodules.device_aliases()))

@@ -60,6 +60,16 @@ def apply_phase(
     return report
 
 
+def preload() -> None:
+    """Import what every boot phase needs while modules still come from the initrd's memory."""
+    import json  # noqa: F401  # the report's
+    import subprocess  # noqa: F401  # for modprobe and the like
+
+    for name, applier in APPLIERS.items():
+        if applier.always:
+            __import__(f"k3os.phases.{name}")
+
+
 def _perform_all(config: Config, node: Node, report: Report) -> None:
     secrets = config.secrets()
     for path in sorted(NOT_APPLIED & set(config.values)):
