@@ -139,8 +139,13 @@ def redact(text: str, secrets: list[str]) -> str:
 
 def to_kernel_log(line: str) -> None:
     """Output of commands before journald runs: it picks the kernel's log up later."""
+    import os
+
     try:
-        with open("/dev/kmsg", "wb", buffering=0) as file:
-            file.write(f"<6>k3os: {line}".encode()[:900])
+        descriptor = os.open("/dev/kmsg", os.O_WRONLY | os.O_CLOEXEC)  # never made when missing
+        try:
+            os.write(descriptor, f"<6>k3os: {line}".encode(errors="replace")[:900])
+        finally:
+            os.close(descriptor)
     except OSError:
         print(line)
