@@ -63,8 +63,10 @@ def apply_phase(
 def preload() -> None:
     """Import what every boot phase needs while modules still come from the initrd's memory."""
     import json  # noqa: F401  # the report's
-    import subprocess  # noqa: F401  # for modprobe and the like
 
+    from k3os.system import run
+
+    run.preload()  # for modprobe and the like
     for name, applier in APPLIERS.items():
         if applier.always:
             __import__(f"k3os.phases.{name}")

@@ -99,6 +99,12 @@ def run(
     return output
 
 
+def preload() -> None:
+    """Import what `run` needs, for a caller that knows when this is cheap."""
+    import signal  # noqa: F401
+    import subprocess  # noqa: F401
+
+
 def _kill_group(pid: int, signal_number: int) -> None:
     try:
         os.killpg(pid, signal_number)
