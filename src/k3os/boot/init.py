@@ -82,7 +82,8 @@ def _boot(overlay: str) -> NoReturn:
             after="starts systemd",
             program="/usr/bin/bash",
         )
-    _start_systemd()
+    # systemd knows the word too, as a target of its own: one rescue shell is enough
+    _start_systemd(["--unit=default.target"] if "rescue" in options else [])
 
 
 def _wait_seconds(options: dict[str, str]) -> float:
@@ -115,11 +116,12 @@ def choose_mode(options: dict[str, str], medium: str) -> str:
     return asked if asked in MODES else "live"
 
 
-def _start_systemd() -> NoReturn:
+def _start_systemd(arguments: list[str]) -> NoReturn:
     timeline.write()
     if not os.access(SYSTEMD, os.X_OK):
         raise UserError(f"{SYSTEMD} is missing in the image", "boot another version or medium")
-    os.execve(SYSTEMD, [SYSTEMD], {"PATH": PATH, "TERM": os.environ.get("TERM", "linux")})
+    environment = {"PATH": PATH, "TERM": os.environ.get("TERM", "linux")}
+    os.execve(SYSTEMD, [SYSTEMD, *arguments], environment)
 
 
 def _fail(error: BaseException) -> NoReturn:
