@@ -7,6 +7,7 @@ Owners and modes exist only in the archive that mksquashfs(1) reads, so no root 
 from __future__ import annotations
 
 import fnmatch
+import os
 import tempfile
 from pathlib import Path
 
@@ -316,7 +317,9 @@ def boot_files(tree: Tree) -> list[str]:
 
 def squash(tree: Tree, target: Path, epoch: int, progress: Progress) -> None:
     """Write a tree as zstd squashfs, through a tar on mksquashfs's standard input."""
-    command = ["mksquashfs", "-", str(target), "-tar", "-comp", "zstd"]
+    # mksquashfs gives the root directory of a tar to whoever runs it: be root, if only by name
+    command = [] if os.getuid() == 0 else ["unshare", "--map-root-user"]
+    command += ["mksquashfs", "-", str(target), "-tar", "-root-mode", "0755", "-comp", "zstd"]
     command += ["-Xcompression-level", "15", "-b", "256K", "-no-progress", "-noappend"]
     command += ["-mkfs-time", str(epoch), "-all-time", str(epoch)]
     with tempfile.TemporaryFile(dir=target.parent) as archive:
