@@ -71,6 +71,6 @@ EXPECTED = {
     "hostname": HOSTNAME,
     f"cat {FILE[0]}": FILE[1],
     f"cat /proc/sys/{SYSCTL[0].replace('.', '/')}": SYSCTL[1],
-    "cut -d' ' -f1,2 ~/.ssh/authorized_keys": SSH_KEY.rsplit(" ", 1)[0],
+    "grep -o '^ssh-ed25519 [^ ]*' ~/.ssh/authorized_keys": SSH_KEY.rsplit(" ", 1)[0],
     "sudo -n id -u": "0",
 }
