@@ -10,7 +10,8 @@ def test_rescue_opens_a_shell_that_explains_itself(boot, images):
         assert ask(vm, "cat /proc/1/comm") == "init"
         assert "vda" in ask(vm, "cat /proc/partitions")
         vm.send("exit\n")
-        vm.wait_for_shell(BOOT)
+        vm.expect(LOGIN, BOOT)
+        vm.wait_for_shell(30)
         assert ask(vm, "cat /proc/1/comm") == "systemd"
 
 

@@ -48,6 +48,7 @@ def build_iso(settings: Settings, progress: Progress, tree: Tree, output: Path) 
     command += ["--fonts=ascii", "--locales=", "--themes="]
     command += ["--", "-volid", LABEL, "-volume_date", "uuid", stamp]
     command += ["-volume_date", "all_file_dates", f"={settings.epoch}"]
+    command += ["-chown_r", "0", "/", "--", "-chgrp_r", "0", "/", "--"]
     command += ["-alter_date_r", "b", f"={settings.epoch}", "/", "--"]
     environment = {"SOURCE_DATE_EPOCH": str(settings.epoch), "TZ": "UTC", "LC_ALL": "C"}
     run(command, env=environment, log=progress.log)
