@@ -51,8 +51,8 @@ def test_the_rescue_entry_of_the_menu_opens_a_shell(boot, images):
         vm.expect("Rescue shell", 60)
         vm.expect("executed automatically", 10)
         vm.send(DOWN + DOWN + "\n")
-        vm.expect("Booting `Rescue shell'", 20)
-        vm.expect(RESCUE, BOOT)
+        vm.expect("rescue is on the kernel's command line", BOOT)
+        vm.expect(RESCUE, 30)
 
 
 def test_uefi_boots_the_cd(boot, images):
