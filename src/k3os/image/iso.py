@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -50,9 +51,14 @@ def build_iso(settings: Settings, progress: Progress, tree: Tree, output: Path) 
     command += ["-volume_date", "all_file_dates", f"={settings.epoch}"]
     command += ["-chown_r", "0", "/", "--", "-chgrp_r", "0", "/", "--"]
     command += ["-alter_date_r", "b", f"={settings.epoch}", "/", "--"]
-    environment = {"SOURCE_DATE_EPOCH": str(settings.epoch), "TZ": "UTC", "LC_ALL": "C"}
+    environment = {
+        "SOURCE_DATE_EPOCH": str(settings.epoch),
+        "TZ": "UTC",
+        "LC_ALL": "C",
+        "PATH": f"{_fixed_mformat(output, settings.epoch)}:{os.environ['PATH']}",
+    }
     run(command, env=environment, log=progress.log)
-    run(["rm", "-rf", str(root)])
+    run(["rm", "-rf", str(root), str(output / "tools")])
     # grub-mkrescue skips a platform whose modules are not installed, without a word
     listing = run(["xorriso", "-indev", str(iso), "-report_el_torito", "plain"])
     for platform in (b"BIOS", b"UEFI"):
@@ -61,6 +67,19 @@ def build_iso(settings: Settings, progress: Progress, tree: Tree, output: Path) 
                 f"grub-mkrescue made an ISO that {platform.decode()} cannot boot",
                 "install grub-pc-bin, grub-efi-amd64-bin and mtools (`make setup` does)",
             )
+
+
+def _fixed_mformat(output: Path, epoch: int) -> Path:
+    """A directory with an mformat(1) that does not draw the EFI image's serial number by lot."""
+    directory = output / "tools"
+    directory.mkdir()
+    script = directory / "mformat"
+    mformat = shutil.which("mformat")
+    if mformat is None:
+        raise UserError("mformat is not installed", "run `make setup`")
+    script.write_text(f'#!/bin/sh\nexec {mformat} -N {epoch & 0xFFFFFFFF:08x} "$@"\n')
+    script.chmod(0o755)
+    return directory
 
 
 def build_tarball(settings: Settings, tree: Tree, output: Path) -> None:
