@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
 from k3os.errors import UserError
@@ -64,7 +65,7 @@ def _build(*, refresh: bool) -> int:
             artifacts = build(settings, progress)
         except CommandError as error:
             print(progress.failure(), file=sys.stderr)
-            raise _explain(error, str(settings.cache)) from error
+            raise _explain(error, settings.cache, settings.artifacts) from error
         except UserError:
             print(progress.failure(), file=sys.stderr)
             raise
@@ -85,12 +86,14 @@ def check_config(path: str | None) -> None:
         raise UserError("the config.yaml has errors", "mend the lines above", "CONFIG")
 
 
-def _explain(error: CommandError, cache: str) -> UserError:
+def _explain(error: CommandError, *directories: Path) -> UserError:
     program = error.argv[0]
     if error.returncode == 127:
         return UserError(f"{program} is not installed", "run `make setup`")
-    if shutil.disk_usage(cache).free < 64 << 20:
-        return UserError(
-            f"no space left on the disk of {cache}", "a build needs about 4 GiB", program
-        )
+    for directory in directories:
+        if directory.exists() and shutil.disk_usage(directory).free < 16 << 20:
+            return UserError(
+                f"no space left on the disk of {directory}",
+                "free some, or put CACHE= and ARTIFACTS= on a larger disk (4 GiB is enough)",
+            )
     return UserError(str(error).splitlines()[0], "the log above says why", program)
