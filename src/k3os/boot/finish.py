@@ -5,6 +5,7 @@ defaults, consoles, banner, the k3s link. Everything here runs on each boot.
 """
 
 import os
+import stat
 
 from k3os.system.console import console_devices
 from k3os.system.files import atomic_write
@@ -30,6 +31,9 @@ def before_phase(mode: str) -> None:
     os.symlink(target, K3S_LINK)
     link_airgap_images()
     apply_sysctl_defaults()
+    make_static_nodes(f"/usr/lib/modules/{os.uname().release}/modules.devname")
+    if mode in ("live", "shell"):
+        keep_journal_small()
 
 
 def after_phase(mode: str) -> None:
@@ -53,6 +57,39 @@ def machine_id() -> str:
     fresh = os.urandom(16).hex()
     atomic_write(path, fresh.encode() + b"\n", mode=0o444, sync=True)
     return fresh
+
+
+# modes of nodes that users other than root open; 0600 for the rest
+NODE_MODES = {"fuse": 0o666, "net/tun": 0o666, "kvm": 0o660, "vhost-net": 0o660}
+
+
+def make_static_nodes(listing: str, devices: str = "/dev") -> None:
+    """Make the nodes whose opening loads a module (kmod(8), static-nodes): /dev/fuse and so on.
+
+    listing: modules.devname, lines of "module name type-letter-major:minor".
+    """
+    try:
+        with open(listing) as file:
+            lines = [line.split() for line in file if not line.startswith("#")]
+    except FileNotFoundError:
+        return  # a foreign kernel's modules may have none
+    for _, name, number in lines:
+        path = f"{devices}/{name}"
+        if os.path.exists(path):
+            continue
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        kind = stat.S_IFCHR if number[0] == "c" else stat.S_IFBLK
+        major, minor = number[1:].split(":")
+        mode = NODE_MODES.get(name, 0o600)
+        os.mknod(path, kind | mode, os.makedev(int(major), int(minor)))
+        os.chmod(path, mode)
+
+
+def keep_journal_small() -> None:
+    """A live system's journal is in memory, where journald's steps of 8 MiB are too large."""
+    os.makedirs("/run/systemd/journald.conf.d", exist_ok=True)
+    with open("/run/systemd/journald.conf.d/20-live.conf", "w") as file:
+        file.write("[Journal]\nSystemMaxUse=16M\nSystemMaxFileSize=1M\n")
 
 
 def apply_sysctl_defaults(directory: str = "/usr/lib/sysctl.d", root: str = "/proc/sys") -> None:

@@ -75,9 +75,21 @@ UNITS_REMOVED = (
     *("cryptdisks*", "quotaon*", "initrd*", "systemd-udev-settle.service", "sshd-keygen.service"),
     *("systemd-hostnamed.*", "systemd-localed.*", "systemd-timedated.*", "nfs-blkmap.service"),
     *("systemd-sysctl.service", "procps.service", "systemd-user-sessions.service.d"),
+    # / is a tmpfs already; PID 1 makes the static device nodes
+    *("tmp.mount", "run-lock.mount", "dev-hugepages.mount", "modprobe@.service"),
+    *("kmod-static-nodes.service", "systemd-tmpfiles-setup-dev*.service"),
     *("nftables.service", "rc-local.service.d", "getty-static.service"),
     # PID 1 starts a login on each console; nothing waits for the network before it
     "systemd-user-sessions.service",
+)
+
+# Rules for devices a node does not have or does nothing with; some start a program per device.
+UDEV_RULES_REMOVED = (
+    *("60-autosuspend", "60-drm", "60-evdev", "60-fido-id", "60-infiniband", "60-input-id"),
+    *("60-persistent-alsa", "60-persistent-input", "60-persistent-storage-mtd", "60-sensor"),
+    *("60-persistent-storage-tape", "60-persistent-v4l", "70-camera", "70-joystick", "70-mouse"),
+    *("70-iscsi-network-interface", "70-open-iscsi", "70-touchpad", "75-probe_mtd"),
+    *("78-sound-card", "81-net-dhcp", "90-iocost", "96-e2scrub", "99-nfs"),
 )
 
 # Each is a process before the first unit starts. What stays: debug (systemd.mask= and the like
@@ -164,6 +176,10 @@ def choose_units(tree: Tree) -> None:
     """Remove the units of UNITS_REMOVED and enable exactly those of WANTS."""
     for pattern in UNITS_REMOVED:
         tree.remove(f"usr/lib/systemd/system/{pattern}", f"usr/lib/systemd/system/*/{pattern}")
+    for name in UDEV_RULES_REMOVED:
+        tree.remove(f"usr/lib/udev/rules.d/{name}.rules")
+    # interfaces keep the kernel's names (systemd.link(5)): a rename comes when connman is at work
+    tree.link("etc/systemd/network/99-default.link", "/dev/null")
     for path, entry in list(tree.entries.items()):
         if path.startswith("etc/systemd/system/") and entry.kind in (SYMLINK, DIRECTORY):
             del tree.entries[path]

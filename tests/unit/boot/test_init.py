@@ -97,3 +97,27 @@ def test_sysctl_defaults_are_set_and_unknown_ones_skipped(tmp_path: Path) -> Non
     assert (tmp_path / "sys/vm/x").read_text() == "1"
     assert (tmp_path / "sys/net/a/b").read_text() == "3 4"
     assert not os.path.exists(tmp_path / "sys/vm/none")
+
+
+def test_nodes_that_load_a_module_are_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, int, int]] = []
+
+    def mknod(path: str, mode: int, device: int) -> None:
+        made.append((path, stat.S_IFMT(mode), device))
+        Path(path).touch()
+
+    monkeypatch.setattr(os, "mknod", mknod)
+    listing = tmp_path / "modules.devname"
+    listing.write_text("# c\nfuse fuse c10:229\ntun net/tun c10:200\nloop loop7 b7:7\n")
+    for _ in range(2):
+        finish.make_static_nodes(str(listing), str(tmp_path / "dev"))
+    assert [(path.removeprefix(str(tmp_path)), kind) for path, kind, _ in made] == [
+        ("/dev/fuse", stat.S_IFCHR),
+        ("/dev/net/tun", stat.S_IFCHR),
+        ("/dev/loop7", stat.S_IFBLK),
+    ]
+    assert made[0][2] == os.makedev(10, 229)
+    assert stat.S_IMODE((tmp_path / "dev/net/tun").stat().st_mode) == 0o666
+    finish.make_static_nodes(str(tmp_path / "missing"), str(tmp_path / "dev"))
