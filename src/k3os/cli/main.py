@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "run": ("k3os.cli.run", "workstation", "boot the built ISO in a virtual machine"),
     "config": ("k3os.cli.config", "anywhere", "show, check or apply the configuration"),
     "status": ("k3os.cli.status", "node", "what was applied, what failed, versions, addresses"),
+    "install": ("k3os.cli.install", "node", "install to a disk (not in this version)"),
     "k3s": ("k3os.cli.k3s", "node", "fetch the pinned k3s where the image has none"),
     "init": ("k3os.cli.init", "initrd", "PID 1 of the initrd; nobody calls it by hand"),
 }
