@@ -17,6 +17,7 @@ STATE_LABEL, ISO_LABEL = "K3OS_STATE", "K3OS"
 MARKER = "k3os/system/current/manifest.json"
 MOUNTED_AT = "/run/k3os/medium"
 WAIT_SECONDS = 30
+FIRST_ANNOUNCEMENT = 3  # a CD drive takes that long; nobody needs to be told
 ANNOUNCE_EVERY = 5
 POLL_SECONDS = 0.1
 # what no modalias names; file systems are loaded by the kernel when one is mounted
@@ -99,7 +100,7 @@ def find(
     """
     search = Search(say)
     end = monotonic() + timeout
-    announced = monotonic() + 1.0
+    announced = monotonic() + FIRST_ANNOUNCEMENT
     while True:
         search.load_drivers()
         if medium := search.look(iso_too=iso_too):

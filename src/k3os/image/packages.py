@@ -35,7 +35,7 @@ FIRMWARE_PACKAGES = ("firmware-linux-free", "firmware-ath9k-htc")
 
 # Needed while packages are being configured, of no use on a node that never installs one.
 BUILD_TIME_PACKAGES = frozenset(
-    "adduser debconf dpkg init-system-helpers perl-base ucf libpam-runtime mawk "
+    "adduser debconf dpkg init-system-helpers perl-base ucf libpam-runtime "
     "debian-archive-keyring sysvinit-utils".split()
 )
 

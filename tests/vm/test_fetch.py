@@ -1,0 +1,77 @@
+"""A node whose image has no k3s fetches the pinned one at its first boot."""
+
+import functools
+import hashlib
+import http.server
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from k3os.image.settings import from_environment
+from k3os.k3s.source import pinned
+from k3os.system.run import run
+from tests.vm.conftest import ROOT, STUB, Images
+from tests.vm.node import BOOT, K3S, LOGIN, ask
+
+HOST_SEEN_FROM_THE_GUEST = "10.0.2.2"  # QEMU's user network
+NOWHERE = "http://127.0.0.1:9"  # discard: nobody listens
+
+
+@pytest.fixture(scope="module")
+def without_k3s(images, tmp_path_factory) -> Images:
+    """An image built where the releases cannot be reached: loud about it, but finished."""
+    directory = tmp_path_factory.mktemp("without-k3s")
+    wanted = {"KERNEL": "cloud", "K3S": "auto", "K3S_RELEASES": NOWHERE, "CONFIG": ""}
+    wanted |= {"ARTIFACTS": str(directory), "CACHE": str(from_environment(os.environ).cache)}
+    command = [sys.executable, "-m", "k3os", "build"]
+    output = run(command, env={**wanted, "PYTHONPATH": str(ROOT / "src")}, timeout=600).decode()
+    assert "WARNING: k3s" in output
+    assert "THE IMAGE WILL HAVE NO k3s" in output
+    return Images(directory, directory)
+
+
+@pytest.fixture
+def releases(tmp_path) -> Iterator[tuple[str, Path]]:
+    """A server with the layout of the k3s releases: its URL as the guest sees it, its files."""
+    directory = tmp_path / "releases" / pinned().version
+    directory.mkdir(parents=True)
+    (directory / "k3s").write_bytes(STUB.read_bytes())
+    digest = hashlib.sha256(STUB.read_bytes()).hexdigest()
+    (directory / "sha256sum-amd64.txt").write_text(f"{digest}  k3s\n")
+    handler = functools.partial(
+        http.server.SimpleHTTPRequestHandler, directory=str(directory.parent)
+    )
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://{HOST_SEEN_FROM_THE_GUEST}:{server.server_port}", directory
+    server.shutdown()
+    server.server_close()
+
+
+def config(url: str) -> str:
+    return f"k3os:\n  environment:\n    K3S_RELEASES: {url}\n"
+
+
+def test_k3s_is_fetched_verified_and_started(boot, without_k3s, releases):
+    url, _ = releases
+    with boot("fetch", without_k3s.direct(config=config(url))) as vm:
+        vm.expect(LOGIN, BOOT)
+        vm.wait_for_shell(30)
+        vm.expect(K3S, BOOT)
+        assert "(stub)" in ask(vm, "k3s --version")
+        assert ask(vm, "systemctl --failed --no-legend") == ""
+
+
+def test_a_k3s_with_a_wrong_checksum_is_never_started(boot, without_k3s, releases):
+    url, directory = releases
+    (directory / "k3s").write_bytes(STUB.read_bytes() + b"# changed on the way\n")
+    with boot("fetch-wrong", without_k3s.direct(config=config(url))) as vm:
+        vm.expect(LOGIN, BOOT)
+        vm.wait_for_shell(30)
+        vm.expect("k3os: error: .*wrong checksum", BOOT)
+        code, _ = vm.command("test -e /usr/sbin/k3s")
+        assert code == 1
