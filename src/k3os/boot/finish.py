@@ -12,7 +12,6 @@ from k3os.system.files import atomic_write
 
 STATE = "/var/lib/rancher/k3os"
 UNITS = "/run/systemd/system"
-BANNER = "/usr/lib/k3os/banner"
 K3S_LINK = "/run/k3os/k3s"
 K3S_CURRENT = "/k3os/system/current/k3s/k3s"
 K3S_FETCHED = "/var/lib/rancher/k3os/k3s/k3s"

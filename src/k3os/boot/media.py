@@ -36,31 +36,28 @@ class Medium:
 
 
 class Search:
-    """What was looked at so far. Devices are probed once; new ones as they appear."""
+    """What was seen so far, and the devices whose drivers were loaded."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.say = say
+    def __init__(self) -> None:
         self.seen: dict[str, str] = {}
         self._loaded: set[str] = set()
 
-    def load_drivers(self) -> bool:
-        """Load the modules of devices that appeared since the last call; True if there were."""
+    def load_drivers(self) -> None:
+        """Load the modules of devices that appeared since the last call."""
         aliases = kernelmodules.device_aliases() - self._loaded
         names = sorted(aliases) if self._loaded else [*ALWAYS, *sorted(aliases)]
         self._loaded |= aliases
         if names:
             with timeline.step("load drivers"):
                 kernelmodules.load(names)
-        return bool(aliases)
 
-    def look(self, *, iso_too: bool) -> Medium | None:
-        """Probe the devices not seen yet; an installed disk is preferred."""
+    def look(self) -> Medium | None:
+        """Probe all devices; an installed disk is preferred."""
         found = [fs for name in block_devices() if (fs := self._probe(name)) is not None]
         for label, kind in ((STATE_LABEL, "disk"), (ISO_LABEL, "iso")):
             for file_system in found:
-                if file_system.label == label and (kind == "disk" or iso_too):
-                    if medium := self._accept(kind, file_system):
-                        return medium
+                if file_system.label == label and (medium := self._accept(kind, file_system)):
+                    return medium
         return None
 
     def _probe(self, name: str) -> FileSystem | None:
@@ -91,19 +88,18 @@ def find(
     say: Callable[[str], None],
     *,
     timeout: float = WAIT_SECONDS,
-    iso_too: bool = True,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Medium:
     """Wait for a medium (seconds), loading drivers as devices appear.
 
     Raises UserError that lists every device seen and what it carries.
     """
-    search = Search(say)
+    search = Search()
     end = monotonic() + timeout
     announced = monotonic() + FIRST_ANNOUNCEMENT
     while True:
         search.load_drivers()
-        if medium := search.look(iso_too=iso_too):
+        if medium := search.look():
             return medium
         now = monotonic()
         if now >= end:

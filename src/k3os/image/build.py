@@ -53,9 +53,14 @@ def build(settings: Settings, progress: Progress) -> list[Path]:
                 shutil.rmtree(settings.cache / name, ignore_errors=True)
         pieces = _pieces(settings, progress, cache)
         parts = [pieces.base.name, pieces.kernel.name, pieces.rootfs.name, pieces.initrd.name]
-        k3s = (pieces.k3s.version, pieces.k3s.sha256) if pieces.k3s else None
         airgap = [file_digest_plain(path) for path in pieces.airgap]
-        inputs = [*parts, k3s, airgap, settings.epoch, *_code("iso", "manifest", "tree", "build")]
+        inputs = [
+            *parts,
+            _k3s_identity(pieces),
+            airgap,
+            settings.epoch,
+            *_code("iso", "manifest", "tree", "build"),
+        ]
         config = [settings.config] if settings.config else []
         key = digest(*inputs, *config, settings.source / "overlay" / "iso")
         image = cache.stage(

@@ -6,7 +6,6 @@ documented in README.md, section "Building".
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -127,9 +126,3 @@ def _epoch(environ: Mapping[str, str], root: Path) -> int:
     except (CommandError, ValueError, IndexError):
         # a source tarball without git: today, at midnight, so that a rebuild finds its cache
         return int(time.time()) // 86400 * 86400
-
-
-def describe_host() -> dict[str, str]:
-    """What the log's first lines say about the machine that builds."""
-    name = os.uname()
-    return {"kernel": name.release, "machine": name.machine, "cpus": str(os.cpu_count())}
