@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+    from k3os.phases.node import Node
+    from k3os.phases.report import Result
+
 USAGE = """\
 usage: k3os config [OPTION...]             apply the runtime phase
        k3os config --initrd | --boot       apply another phase
+       k3os config --ready                 wait until k3s is ready, then run ready_cmd
        k3os config --dump | --dump-json    show the merged configuration, apply nothing
        k3os config check FILE... [--cmdline TEXT] [--format text|json]
        k3os config schema                  a JSON Schema (2020-12) of config.yaml for editors
@@ -25,7 +32,7 @@ options:
   --cmdline TEXT   use TEXT instead of the kernel's command line
 """
 FLAGS = (
-    *("--initrd", "--boot", "--dump", "--dump-json", "--dry-run", "--provenance"),
+    *("--initrd", "--boot", "--ready", "--dump", "--dump-json", "--dry-run", "--provenance"),
     *("--show-secrets", "--help"),
 )
 VALUES = ("--root", "--system", "--cmdline", "--format")
@@ -91,7 +98,7 @@ def _sources(given: dict[str, str]) -> tuple[str, str, str | None]:
 def dump(given: dict[str, str]) -> int:
     from k3os.config.load import load_config
 
-    config, problems = load_config(*_sources(given))
+    config, problems = load_config(*_sources(given), cloud=True)
     for problem in problems:
         print(problem, file=sys.stderr)
     show = "--show-secrets" in given
@@ -146,37 +153,71 @@ def reference() -> int:
 
 def apply(given: dict[str, str]) -> int:
     """Apply a phase, or print its actions."""
-    phase = "initrd" if "--initrd" in given else "boot" if "--boot" in given else "runtime"
+    from k3os.config.schema import BOOT, INITRD, READY, RUNTIME
+    from k3os.phases.report import booted_mode
+
+    chosen = [phase for phase in (INITRD, BOOT, READY) if f"--{phase}" in given]
+    phase = chosen[0] if chosen else RUNTIME
     root, system, cmdline = _sources(given)
-    mode = _mode(root)
+    mode = booted_mode(root)
     if "--dry-run" in given:
         from k3os.config.load import load_config
         from k3os.phases.apply import plan_phase, redact
         from k3os.phases.node import Node
 
-        config, problems = load_config(root, system, cmdline)
+        # as it would be if the data sources gave what they gave last
+        config, problems = load_config(root, system, cmdline, cloud=phase == "runtime")
         for problem in problems:
             print(problem, file=sys.stderr)
+        if phase == "runtime" and config.texts("k3os.data_sources"):
+            names = ", ".join(config.texts("k3os.data_sources"))
+            place = config.values["k3os.data_sources"].place
+            print(f"k3os.data_sources: ask {names}, then what they give is merged  ({place})")
         secrets = config.secrets()
         for action in plan_phase(config, Node(root, phase, mode)):
             print(f"{action.key}: {redact(action.describe(), secrets)}  ({action.place})")
         return 1 if any(problem.is_error for problem in problems) else 0
+    if phase == READY and root == "/":
+        wait_for_k3s(given)
     from k3os.phases.apply import apply_phase
 
     report = apply_phase(
-        phase, mode=mode, root=root, system_dir=system, cmdline=cmdline, say=_complain
+        phase,
+        mode=mode,
+        root=root,
+        system_dir=system,
+        cmdline=cmdline,
+        say=_complain,
+        data_sources=_ask,
     )
     changed = sum(result.result == "done" for result in report.results)
     print(f"phase {phase}: {changed} changes, {len(report.failed)} failed; see `k3os status`")
     return 0 if report.is_fine else 1
 
 
+def wait_for_k3s(given: dict[str, str]) -> None:
+    """Return when the k3s that the configuration asks for, server or agent, is ready."""
+    from k3os.config.load import load_config
+    from k3os.k3s import ready
+    from k3os.phases.apply import to_journal
+    from k3os.phases.commands import KUBECONFIG
+    from k3os.phases.k3s import arguments
+    from k3os.system.console import say
+
+    is_server = arguments(load_config(*_sources(given), cloud=True)[0])[0] == "server"
+
+    def is_ready() -> bool:
+        return ready.server_is_ready(KUBECONFIG) if is_server else ready.agent_is_ready()
+
+    ready.wait_until_ready(is_ready, log=to_journal, say=say)
+
+
+def _ask(config: Config, node: Node) -> list[Result]:
+    """The data sources, imported only where some are named."""
+    from k3os.datasource.runtime import collect
+
+    return collect(config, node)
+
+
 def _complain(line: str) -> None:
     print(f"k3os: {line}", file=sys.stderr)
-
-
-def _mode(root: str) -> str:
-    """The mode the node was booted in, from the report of the boot."""
-    from k3os.phases.report import STATUS, read_status
-
-    return str(read_status(root.rstrip("/") + STATUS).get("mode") or "live")

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from k3os.config import kinds
-from k3os.config.kinds import KIND_WORDS, Check, Wrong
+from k3os.config.kinds import Check
+from k3os.config.scalars import KIND_WORDS, Wrong
 from k3os.config.schema import BY_PATH, CHILDREN, SECTIONS
 from k3os.config.value import Node, Place, Problem, Value
 

@@ -94,8 +94,8 @@ def parse(text: str) -> Node | None:
     return _joined(root) if root.pairs else None
 
 
-NESTED = ("text map", "maps", "map of maps")
-LISTS = ("texts", "commands", "taints", "arguments")
+NESTED = ("text map", "maps", "networks")
+LISTS = ("texts", "commands", "taints", "arguments", "addresses", "hosts")
 
 
 def _null(place: Place) -> Node:
@@ -165,7 +165,7 @@ def _maps(key: Key, leaves: list[_Leaf]) -> Node:
     fields = fields_by_fold(key)
     groups: dict[str, Node] = {}
     for rest, leaf in leaves:
-        steps = rest if len(rest) > 1 or key.kind == "map of maps" else ["0", *rest]
+        steps = rest if len(rest) > 1 or key.kind == "networks" else ["0", *rest]
         group = groups.setdefault(steps[0] if steps else "", Node("map", leaf.place))
         field = ".".join(steps[1:])
         known = fields.get(fold(field))

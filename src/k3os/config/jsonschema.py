@@ -6,7 +6,7 @@ than an editor should offer.
 
 from __future__ import annotations
 
-from k3os.config.schema import SECTIONS, TABLE, Key
+from k3os.config.schema import PHASES, SECTIONS, TABLE, Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,14 +19,16 @@ COMMAND: dict[str, Any] = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
 SHAPES: dict[str, dict[str, Any]] = {
     "text": TEXT,
     "boolean": {"enum": [True, False, "true", "false", "yes", "no", "on", "off", 0, 1]},
-    "number": {"type": ["integer", "string"], "pattern": "^[0-9]+$"},
     "path": {"type": "string", "pattern": "^/"},
+    "location": {"type": "string", "pattern": "^(/|[^ ]+://[^ ]+$)"},
     "url": {"type": "string", "pattern": "^[^ ]+://[^ ]+$"},
     "owner": {"type": ["string", "integer"], "pattern": "^[^:/\\s]+(:[^/\\s]*)?$"},
     "permissions": {"type": ["string", "integer"], "pattern": "^(0o)?[0-7]+$"},
     "hostname": {"type": "string", "maxLength": 64},
     "texts": TEXTS,
     "arguments": TEXTS,
+    "addresses": TEXTS,
+    "hosts": TEXTS,
     "taints": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
     "commands": {"anyOf": [TEXT, {"type": "array", "items": COMMAND}]},
     "text map": {"type": "object", "additionalProperties": TEXT},
@@ -50,16 +52,28 @@ def _section(section: str) -> dict[str, Any]:
 
 def _key(key: Key) -> dict[str, Any]:
     shape = dict(_shape(key))
-    phases = f" Phases: {', '.join(key.phases)}." if key.phases else ""
+    phases = ", ".join(phase for phase in PHASES if phase in key.phases)
+    phases = f" Phases: {phases}." if phases else ""
     return {"description": f"{key.description}.{phases}", **shape}
 
 
 def _shape(key: Key) -> dict[str, Any]:
+    if key.kind == "number":
+        least, most = key.limits
+        return {
+            "type": ["integer", "string"],
+            "minimum": least,
+            "maximum": most,
+            "pattern": "^[0-9]+$",
+        }
     if key.kind == "choice":
         return {"enum": list(key.values)}
+    if key.kind == "choices":
+        names = {"enum": list(key.values)}
+        return {"anyOf": [names, {"type": "array", "items": names}]}
     if key.kind == "maps":
         return {"type": "array", "items": _fields(key)}
-    if key.kind == "map of maps":
+    if key.kind == "networks":
         return {"type": "object", "additionalProperties": _fields(key)}
     return SHAPES[key.kind]
 

@@ -1,10 +1,13 @@
 """What values look like: one function per kind of schema.TABLE, from a node to a checked value.
+Kinds of one text are in scalars.py.
 
 A function returns a Value or raises Wrong; it may add warnings. Texts stay what the user wrote.
 """
 
 from __future__ import annotations
 
+from k3os.config import scalars
+from k3os.config.scalars import KIND_WORDS, Wrong, scalar_text
 from k3os.config.schema import fields_by_fold
 from k3os.config.value import Node, Place, Problem, Value
 
@@ -14,21 +17,7 @@ if TYPE_CHECKING:
 
     from k3os.config.schema import Key
 
-TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-# Linux' HOST_NAME_MAX
-LONGEST_HOSTNAME = 64
-KIND_WORDS = {"scalar": "a text", "list": "a list", "map": "a map", "null": "nothing"}
-
-
-class Wrong(Exception):
-    """This value cannot be used."""
-
-    def __init__(self, place: Place, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.place = place
-        self.message = message
-        self.hint = hint
 
 
 class Check:
@@ -54,105 +43,7 @@ class Check:
             return None
 
 
-def _scalar(node: Node, wanted: str) -> str:
-    if node.kind != "scalar":
-        raise Wrong(node.place, f"wants {wanted}, not {KIND_WORDS[node.kind]}")
-    if "\0" in node.text:
-        raise Wrong(node.place, "contains a NUL character")
-    return node.text
-
-
-def text(check: Check, key: Key, node: Node, path: str) -> Value:
-    return Value(_scalar(node, "a text"), node.place)
-
-
-def boolean(check: Check, key: Key, node: Node, path: str) -> Value:
-    word = _scalar(node, "true or false").lower()
-    if word not in TRUE + FALSE:
-        raise Wrong(node.place, f"wants true or false, not `{node.text}`")
-    return Value(word in TRUE, node.place)
-
-
-def number(check: Check, key: Key, node: Node, path: str) -> Value:
-    word = _scalar(node, "a number")
-    if not (word.isascii() and word.isdigit()):
-        raise Wrong(node.place, f"wants a number, not `{word}`")
-    return Value(word, node.place)
-
-
-def choice(check: Check, key: Key, node: Node, path: str) -> Value:
-    word = _scalar(node, "a text").lower()
-    if word not in key.values:
-        known = ", ".join(value for value in key.values if value)
-        raise Wrong(node.place, f"`{node.text}` is unknown", f"known: {known}")
-    return Value(word, node.place)
-
-
-def path_text(check: Check, key: Key, node: Node, path: str) -> Value:
-    word = _scalar(node, "a path")
-    if not word.startswith("/"):
-        hint = key.example or f"/{word}"
-        raise Wrong(node.place, f"`{word}` is no absolute path", f"write `{hint}`")
-    if ".." in word.split("/"):
-        raise Wrong(node.place, "`..` in a path is not allowed", "write the path it leads to")
-    return Value(word, node.place)
-
-
-def url(check: Check, key: Key, node: Node, path: str) -> Value:
-    word = _scalar(node, "an address")
-    scheme, separator, rest = word.partition("://")
-    if not separator or not scheme or not rest or " " in word:
-        hint = f"write e.g. `{key.example or 'https://server/path'}`"
-        raise Wrong(node.place, f"`{word}` is no URL", hint)
-    return Value(word, node.place)
-
-
-def owner(check: Check, key: Key, node: Node, path: str) -> Value:
-    word = _scalar(node, "`user` or `user:group`")
-    user, _, group = word.partition(":")
-    if not user or any(character.isspace() or character == "/" for character in word):
-        hint = "write `user`, `user:group` or numbers"
-        raise Wrong(node.place, f"`{word}` is no owner", hint)
-    return Value(f"{user}:{group}" if group else user, node.place)
-
-
-def permissions(check: Check, key: Key, node: Node, path: str) -> Value:
-    """A mode in octal. A number without quotes may have gone through a YAML or JSON writer,
-    which turns 0644 into 420: the reading that is a sensible mode counts."""
-    word = _scalar(node, "permissions")
-    digits = word[2:] if word[:2].lower() == "0o" else word
-    octal = int(digits, 8) if digits and set(digits) <= set("01234567") else -1
-    decimal = int(word) if node.plain and word.isascii() and word.isdigit() else -1
-    mode = octal
-    if node.plain and digits == word and not word.startswith("0"):
-        mode = octal if _sensible(octal) or not _sensible(decimal) else decimal
-        if mode >= 0:
-            check.warn(node.place, path, f"`{word}` is read as {mode:04o}", f"write '{mode:04o}'")
-    if not 0 <= mode <= 0o7777:
-        raise Wrong(node.place, f"`{word}` are no permissions", "write four octal digits: '0644'")
-    return Value(f"{mode:04o}", node.place)
-
-
-def _sensible(mode: int) -> bool:
-    """Whoever has less to do with a file may not do more with it; its owner may read it."""
-    user, group, others = mode >> 6 & 7, mode >> 3 & 7, mode & 7
-    return 0 <= mode <= 0o777 and user & 4 != 0 and group | user == user and others | group == group
-
-
-def hostname(check: Check, key: Key, node: Node, path: str) -> Value:
-    word = _scalar(node, "a name")
-    labels = word.split(".")
-    valid = len(word) <= LONGEST_HOSTNAME and all(
-        label.isascii() and label.replace("-", "").isalnum() and label.strip("-") == label
-        for label in labels
-    )
-    if not valid:
-        hint = f"use letters, digits, `-` and `.`, at most {LONGEST_HOSTNAME} characters"
-        raise Wrong(node.place, f"`{word}` is no host name", hint)
-    return Value(word, node.place)
-
-
-def _items(node: Node) -> list[Node]:
+def items_of(node: Node) -> list[Node]:
     """A scalar where a list is expected is a list of one; nothing in a list is left out."""
     if node.kind == "map":
         raise Wrong(node.place, "wants a list, not a map", "begin each item with `- `")
@@ -164,7 +55,7 @@ def _each(
     check: Check, node: Node, path: str, convert: Callable[[Node, str], Value | None]
 ) -> Value:
     values = []
-    for index, item in enumerate(_items(node)):
+    for index, item in enumerate(items_of(node)):
         try:
             value = convert(item, f"{path}[{index}]")
         except Wrong as wrong:
@@ -177,8 +68,26 @@ def _each(
 
 def texts(check: Check, key: Key, node: Node, path: str) -> Value:
     def one(item: Node, _path: str) -> Value | None:
-        word = _scalar(item, "a text").strip()
+        word = scalar_text(item, "a text").strip()
         return Value(word, item.place) if word else None
+
+    return _each(check, node, path, one)
+
+
+def choices(check: Check, key: Key, node: Node, path: str) -> Value:
+    """Names out of a fixed set; another name is left out with the most similar one as hint."""
+
+    def one(item: Node, _path: str) -> Value:
+        from k3os.config.names import nearest
+
+        word = scalar_text(item, "a name").strip().lower()
+        if word not in key.values:
+            likely = nearest(word, key.values)
+            known = f"known: {', '.join(key.values)}"
+            raise Wrong(
+                item.place, f"`{word}` is unknown", f"did you mean {likely}?" if likely else known
+            )
+        return Value(word, item.place)
 
     return _each(check, node, path, one)
 
@@ -206,7 +115,7 @@ def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
 
 def taints(check: Check, key: Key, node: Node, path: str) -> Value:
     def one(item: Node, item_path: str) -> Value:
-        word = _scalar(item, "a taint")
+        word = scalar_text(item, "a taint")
         name, _, effect = word.rpartition(":")
         if not name.partition("=")[0] or effect not in EFFECTS:
             hint = f"write `key=value:Effect`; effects: {', '.join(EFFECTS)}"
@@ -219,9 +128,9 @@ def taints(check: Check, key: Key, node: Node, path: str) -> Value:
 def commands(check: Check, key: Key, node: Node, path: str) -> Value:
     def one(item: Node, item_path: str) -> Value | None:
         if item.kind == "list":
-            words = [Value(_scalar(word, "a text"), word.place) for word in item.items]
+            words = [Value(scalar_text(word, "a text"), word.place) for word in item.items]
             return Value(list(words), item.place) if words else None
-        word = _scalar(item, "a command: a text, or a list of words")
+        word = scalar_text(item, "a command: a text, or a list of words")
         return Value(word, item.place) if word.strip() else None
 
     return _each(check, node, path, one)
@@ -241,7 +150,7 @@ def text_map(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def _entry_text(value: Node) -> str:
-    return "" if value.kind == "null" else _scalar(value, "a text")
+    return "" if value.kind == "null" else scalar_text(value, "a text")
 
 
 def _map_pairs(node: Node) -> list[tuple[Node, Node]]:
@@ -253,7 +162,7 @@ def _map_pairs(node: Node) -> list[tuple[Node, Node]]:
         if item.kind == "map":
             pairs += _map_pairs(item)
             continue
-        name, separator, rest = _scalar(item, "a map").partition("=")
+        name, separator, rest = scalar_text(item, "a map").partition("=")
         if not separator or not name:
             raise Wrong(item.place, "wants a map, not a text", "write `name: value` lines")
         pairs.append((Node("scalar", item.place, name), Node("scalar", item.place, rest)))
@@ -301,7 +210,7 @@ def _binary(entries: dict[str, Value], found: dict[str, Node]) -> None:
 def maps(check: Check, key: Key, node: Node, path: str) -> Value:
     """A list of maps. The same identity twice: the later entry counts."""
     by_identity: dict[str, Value] = {}
-    listed = [node] if node.kind == "map" else _items(node)
+    listed = [node] if node.kind == "map" else items_of(node)
     for index, item in enumerate(listed):
         item_path = f"{path}[{index}]"
         if item.kind == "null":
@@ -320,19 +229,37 @@ def maps(check: Check, key: Key, node: Node, path: str) -> Value:
     return Value(list(by_identity.values()), node.place)
 
 
-def map_of_maps(check: Check, key: Key, node: Node, path: str) -> Value:
-    """A map whose keys are the user's names."""
+def map_named(
+    check: Check, key: Key, node: Node, path: str, canonical: Callable[[Node], str]
+) -> dict[str, Value]:
+    """A map whose keys are the user's names, each a map with the key's fields."""
     if node.kind != "map":
         raise Wrong(node.place, f"wants a map, not {KIND_WORDS[node.kind]}")
-    entries = {}
+    entries: dict[str, Value] = {}
     for name, item in node.pairs:
         entry_path = f"{path}.{name.text}"
         try:
             if _is_name(name):
-                entries[name.text] = one_map(check, key, item, entry_path)
+                short = canonical(name)
+                if short in entries:
+                    message = "stands here twice; this one counts"
+                    check.warn(name.place, entry_path, message, "remove one")
+                entries[short] = one_map(check, key, item, entry_path)
         except Wrong as wrong:
             check.error(entry_path, wrong)
-    return Value(entries, node.place)
+    return entries
+
+
+def _network(function: str) -> Callable[[Check, Key, Node, str], Value]:
+    """A kind of network.py, which is imported only when a source has such a key."""
+
+    def kind(check: Check, key: Key, node: Node, path: str) -> Value:
+        from k3os.config import network
+
+        found: Value = getattr(network, function)(check, key, node, path)
+        return found
+
+    return kind
 
 
 def resolve(check: Check, node: Node, known: dict[str, str], path: str) -> dict[str, Node]:
@@ -362,20 +289,24 @@ def resolve(check: Check, node: Node, known: dict[str, str], path: str) -> dict[
 
 
 KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
-    "text": text,
-    "boolean": boolean,
-    "number": number,
-    "choice": choice,
-    "path": path_text,
-    "url": url,
-    "owner": owner,
-    "permissions": permissions,
-    "hostname": hostname,
+    "text": scalars.text,
+    "boolean": scalars.boolean,
+    "number": scalars.number,
+    "choice": scalars.choice,
+    "path": scalars.path_text,
+    "url": scalars.url,
+    "location": scalars.location,
+    "owner": scalars.owner,
+    "permissions": scalars.permissions,
+    "hostname": scalars.hostname,
     "texts": texts,
+    "choices": choices,
     "taints": taints,
     "arguments": arguments,
     "commands": commands,
     "text map": text_map,
     "maps": maps,
-    "map of maps": map_of_maps,
+    "networks": _network("networks"),
+    "addresses": _network("addresses"),
+    "hosts": _network("hosts"),
 }

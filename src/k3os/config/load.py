@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 SYSTEM = "/k3os/system"
 LOCAL = "/var/lib/rancher/k3os"
-# what a data source found in this or an earlier boot
-METADATA, USERDATA = f"{LOCAL}/datasource/metadata.yaml", f"{LOCAL}/datasource/userdata.yaml"
+# what the data sources found, in this boot or, when they do not answer, in an earlier one
+FOUND = f"{LOCAL}/datasource"
+METADATA, USERDATA = f"{FOUND}/metadata.yaml", f"{FOUND}/userdata/"
+CLOUD = (METADATA, USERDATA)
 SOURCES = (
     "{system}/config.yaml",
     "cmdline",
@@ -85,25 +87,41 @@ class Config:
 
 
 def load_config(
-    root: str = "/", system_dir: str = "/k3os/system", cmdline: str | None = None
+    root: str = "/",
+    system_dir: str = "/k3os/system",
+    cmdline: str | None = None,
+    *,
+    cloud: bool = False,
 ) -> tuple[Config, list[Problem]]:
     """The merged configuration of a node and everything that is wrong with its sources.
 
     root: where the node's file tree is; cmdline None: the running kernel's. Never raises.
+    cloud: with what the data sources found, if the other sources name any; the runtime phase's.
     """
-    merged: dict[str, Value] = {}
-    problems: list[Problem] = []
-    for values, found in _sources(root, system_dir, cmdline):
-        merged = merge(merged, values) if merged else values
-        problems += found
+    merged, problems = _merged(root, system_dir, cmdline, skipped=CLOUD)
+    if cloud and Config(merged).items("k3os.data_sources"):
+        merged, problems = _merged(root, system_dir, cmdline, skipped=())
     return Config(merged), problems
 
 
+def _merged(
+    root: str, system_dir: str, cmdline: str | None, skipped: tuple[str, ...]
+) -> tuple[dict[str, Value], list[Problem]]:
+    merged: dict[str, Value] = {}
+    problems: list[Problem] = []
+    for values, found in _sources(root, system_dir, cmdline, skipped):
+        merged = merge(merged, values) if merged else values
+        problems += found
+    return merged, problems
+
+
 def _sources(
-    root: str, system_dir: str, cmdline: str | None
+    root: str, system_dir: str, cmdline: str | None, skipped: tuple[str, ...]
 ) -> Iterator[tuple[dict[str, Value], list[Problem]]]:
     base = root.rstrip("/")
     for source in SOURCES:
+        if source in skipped:
+            continue
         if source == "cmdline":
             yield check_cmdline(_kernel_cmdline() if cmdline is None else cmdline)
         elif source.endswith("/"):

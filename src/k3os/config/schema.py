@@ -9,6 +9,9 @@ from __future__ import annotations
 from k3os.config.names import fold
 
 INITRD, BOOT, RUNTIME = PHASES = ("initrd", "boot", "runtime")
+# What comes after the phases, when k3s has answered. To people it belongs to the runtime phase,
+# which sees to it that it happens; so it has no column in the reference.
+READY = "ready"
 ALWAYS = PHASES
 LATE = (BOOT, RUNTIME)
 NEVER: tuple[str, ...] = ()
@@ -28,7 +31,8 @@ MERGE_WORDS = {
 
 
 class Key:
-    """One key. kind: see KINDS in kinds.py; fields: of the maps in it; identity: of ADD_BY."""
+    """One key. kind: see KINDS in kinds.py; fields: of the maps in it; identity: of ADD_BY;
+    limits: of a number."""
 
     __slots__ = (
         "aliases",
@@ -37,6 +41,7 @@ class Key:
         "fields",
         "identity",
         "kind",
+        "limits",
         "merge",
         "path",
         "phases",
@@ -59,6 +64,7 @@ class Key:
         secret: bool = False,
         required: bool = False,
         values: tuple[str, ...] = (),
+        limits: tuple[int, int] = (0, 0),
         example: str = "",
     ) -> None:
         self.path = path
@@ -72,6 +78,7 @@ class Key:
         self.secret = secret
         self.required = required
         self.values = values
+        self.limits = limits
         self.example = example
 
     @property
@@ -102,15 +109,27 @@ WIFI_FIELDS = (
 NETWORK_FIELDS = (
     Key(
         "address",
-        "texts",
-        "`192.168.1.10/24`, a list of such, or `dhcp`",
+        "addresses",
+        "`192.168.1.10/24`, `dhcp` (the default), `off`, or a list of addresses",
         aliases=("addresses",),
     ),
-    Key("gateway", "text", "the address of the default route"),
-    Key("nameservers", "texts", "DNS servers of this interface"),
+    Key("gateway", "hosts", "where the default route leads; one interface has it"),
+    Key("nameservers", "hosts", "DNS servers of this interface"),
     Key("domains", "texts", "search domains"),
-    Key("mtu", "number", "bytes, e.g. 9000"),
-    Key("vlan", "number", "the VLAN's id, 1 to 4094"),
+    Key("mtu", "number", "largest packet in bytes, e.g. 9000", limits=(68, 65535)),
+    Key(
+        "vlan",
+        "number",
+        "the addresses are those of this VLAN on the interface; an interface `eth0.100` is VLAN "
+        "100 on `eth0`, too",
+        limits=(1, 4094),
+    ),
+)
+
+# what each one is: k3os.datasource.table
+DATA_SOURCES = (
+    *("auto", "aws", "gcp", "openstack", "packet", "equinix", "scaleway", "vultr"),
+    *("digitalocean", "hetzner", "azure", "cdrom", "nocloud", "configdrive"),
 )
 
 TABLE = (
@@ -150,10 +169,19 @@ TABLE = (
         example='["echo hello", [ls, -l]]',
     ),
     Key(
+        "ready_cmd",
+        "commands",
+        "commands when k3s has answered that it is ready; `KUBECONFIG` is set on a server",
+        merge=ADD,
+        phases=(RUNTIME, READY),
+        example='["kubectl get nodes"]',
+    ),
+    Key(
         "k3os.data_sources",
-        "texts",
-        "where to look for cloud data, in this order",
+        "choices",
+        "where to look for cloud data, in this order; `auto` chooses by the machine's firmware",
         phases=(RUNTIME,),
+        values=DATA_SOURCES,
         example="[aws, cdrom]",
     ),
     Key(
@@ -185,6 +213,15 @@ TABLE = (
         "DNS servers for networks that name none",
         phases=LATE,
         example="[8.8.8.8]",
+    ),
+    Key(
+        "k3os.network",
+        "networks",
+        "addresses of interfaces, by name or MAC; the others use DHCP",
+        merge=KEYS,
+        phases=LATE,
+        fields=NETWORK_FIELDS,
+        example="{eth0: {address: 192.168.1.10/24, gateway: 192.168.1.1}}",
     ),
     Key(
         "k3os.wifi",
@@ -238,7 +275,7 @@ TABLE = (
         "text map",
         "environment variables of k3s, containerd, commands and logins",
         merge=KEYS,
-        phases=ALWAYS,
+        phases=(*ALWAYS, READY),
         secret=True,
         example="{http_proxy: http://proxy:3128}",
     ),
@@ -256,10 +293,18 @@ TABLE = (
         "the disk to install to; all on it is lost",
         example="/dev/sda",
     ),
-    Key("k3os.install.config_url", "url", "a config.yaml that is installed with the system"),
+    Key(
+        "k3os.install.config_url",
+        "location",
+        "a config.yaml that is installed with the system; `/.base` is the boot medium",
+    ),
     Key("k3os.install.iso_url", "url", "an ISO to install from instead of the running one"),
     Key("k3os.install.silent", "boolean", "install without questions"),
-    Key("k3os.install.force_efi", "boolean", "install for UEFI even when booted with BIOS"),
+    Key(
+        "k3os.install.force_efi",
+        "boolean",
+        "insist on a boot loader for UEFI (a formatted disk always gets both)",
+    ),
     Key("k3os.install.no_format", "boolean", "use the partition labelled K3OS_STATE as it is"),
     Key("k3os.install.tty", "text", "the console of the installed system, e.g. ttyS0"),
     Key("k3os.install.debug", "boolean", "install with debug messages"),
@@ -269,7 +314,10 @@ TABLE = (
 SECTIONS = ("", "k3os", "k3os.install")
 
 # On the cmdline only, read by the boot itself before there is a configuration.
-BOOT_OPTIONS = ("k3os.mode", "k3os.fallback_mode", "k3os.debug", "k3os.media_timeout", "rescue")
+BOOT_OPTIONS = (
+    *("k3os.mode", "k3os.fallback_mode", "k3os.debug", "k3os.media_timeout", "rescue"),
+    *("k3os.generation", "k3os.factory_reset"),
+)
 
 BY_PATH = {key.path: key for key in TABLE}
 

@@ -9,7 +9,7 @@ PLACES = (
     "k3os/system/config.yaml",
     "var/lib/rancher/k3os/config.yaml",
     "var/lib/rancher/k3os/datasource/metadata.yaml",
-    "var/lib/rancher/k3os/datasource/userdata.yaml",
+    "var/lib/rancher/k3os/datasource/userdata/01.yaml",
     "var/lib/rancher/k3os/config.d/10-a.yaml",
     "var/lib/rancher/k3os/config.d/20-b.yaml",
 )
@@ -21,20 +21,50 @@ def put(root: Path, name: str, text: str) -> None:
     path.write_text(text)
 
 
-def test_the_sources_come_in_the_documented_order(tmp_path: Path) -> None:
+ORDER = [
+    "config-system",
+    "cmdline",
+    "config-k3os",
+    "metadata-datasource",
+    "01-userdata",
+    "10-a-config.d",
+    "20-b-config.d",
+]
+
+
+def put_all(root: Path) -> None:
     for name in PLACES:
-        put(tmp_path, name, f"run_cmd: {Path(name).stem}-{Path(name).parent.name}\n")
-    config, problems = load_config(str(tmp_path), cmdline="run_cmd=cmdline")
+        put(root, name, f"run_cmd: {Path(name).stem}-{Path(name).parent.name}\n")
+
+
+def test_the_sources_come_in_the_documented_order(tmp_path: Path) -> None:
+    put_all(tmp_path)
+    cmdline = "run_cmd=cmdline k3os.data_sources=cdrom"
+    config, problems = load_config(str(tmp_path), cmdline=cmdline, cloud=True)
     assert not problems
-    assert config.texts("run_cmd") == [
-        "config-system",
-        "cmdline",
-        "config-k3os",
-        "metadata-datasource",
-        "userdata-datasource",
-        "10-a-config.d",
-        "20-b-config.d",
+    assert config.texts("run_cmd") == ORDER
+
+
+def test_cloud_data_is_for_the_runtime_phase_and_only_where_sources_are_named(
+    tmp_path: Path,
+) -> None:
+    put_all(tmp_path)
+    without = [name for name in ORDER if name not in ("metadata-datasource", "01-userdata")]
+    for cmdline, cloud in (("k3os.data_sources=cdrom", False), ("", True)):
+        config, _ = load_config(str(tmp_path), cmdline=f"run_cmd=cmdline {cmdline}", cloud=cloud)
+        assert config.texts("run_cmd") == without
+
+
+def test_an_unknown_data_source_is_left_out_and_the_nearest_name_said(tmp_path: Path) -> None:
+    put(tmp_path, PLACES[0], "k3os:\n  data_sources: [cdrm, cdrom, something]\n")
+    config, problems = load_config(str(tmp_path), cmdline="")
+    assert config.texts("k3os.data_sources") == ["cdrom"]
+    assert [str(problem.place) for problem in problems] == [
+        "/k3os/system/config.yaml:2:18",
+        "/k3os/system/config.yaml:2:31",
     ]
+    assert problems[0].hint == "did you mean cdrom?"
+    assert problems[1].hint.startswith("known: auto, ")
 
 
 def test_a_bad_source_never_hides_the_good_ones(tmp_path: Path) -> None:

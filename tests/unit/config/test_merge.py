@@ -24,11 +24,21 @@ CASES: dict[str, tuple[str, str, str, object]] = {
     "init_cmd": LISTS,
     "boot_cmd": LISTS,
     "run_cmd": ("[a, a]", "[[b, c], a]", "[[b, c], d]", ["a", "a", ["b", "c"], "d"]),
-    "k3os.data_sources": ("[a, b]", "[b]", "[c]", ["c"]),
+    "ready_cmd": LISTS,
+    "k3os.data_sources": ("[auto, cdrom]", "[nocloud]", "[cdrom]", ["cdrom"]),
     "k3os.modules": LISTS,
     "k3os.sysctls": ("{a: 1, b: 1}", "{b: 2}", "{c: 3}", {"a": "1", "b": "2", "c": "3"}),
     "k3os.ntp_servers": ("[a, b]", "[b]", "[c]", ["c"]),
     "k3os.dns_nameservers": ("[a, b]", "[b]", "[c]", ["c"]),
+    "k3os.network": (
+        "{eth0: {address: 10.0.0.2/8, mtu: 1400}, eth1: dhcp}",
+        "{eth0: {gateway: 10.0.0.1, mtu: 9000}}",
+        "{eth1: {address: fd00::1/64}}",
+        {
+            "eth0": {"address": ["10.0.0.2/8"], "mtu": "9000", "gateway": ["10.0.0.1"]},
+            "eth1": {"address": ["fd00::1/64"]},
+        },
+    ),
     "k3os.wifi": (
         "[{ssid: a, pass: x}, {ssid: b}]",
         "[{name: a}]",

@@ -1,0 +1,241 @@
+"""k3os.network: addresses of interfaces. Checks each entry, and the entries against each other.
+
+An entry that is wrong is left out whole: half a network locks people out. Notations: RFC 4632
+(`address/prefix`), RFC 4291; names of interfaces as the kernel accepts them (dev_valid_name).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from k3os.config.kinds import Check, items_of, map_named
+from k3os.config.scalars import Wrong, scalar_text
+from k3os.config.value import Node, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from k3os.config.schema import Key
+
+DHCP, OFF = "dhcp", "off"
+LONGEST_NAME = 15  # IFNAMSIZ without the NUL
+HIGHEST_VLAN = 4094
+
+
+class Interface:
+    """One entry: name or MAC, the VLAN on top of it (0: none), its addresses and gateways.
+
+    addresses: ipaddress interfaces, in the order of the text. gateways: one for a family.
+    """
+
+    __slots__ = ("addresses", "dhcp", "domains", "gateways", "mtu", "name", "nameservers", "vlan")
+
+    def __init__(self, name: str, entry: dict[str, Value]) -> None:
+        self.name = name
+        words = _texts(entry, "address")
+        self.dhcp = DHCP in words or not words
+        self.addresses = [ipaddress.ip_interface(word) for word in words if "/" in word]
+        self.gateways = [ipaddress.ip_address(word) for word in _texts(entry, "gateway")]
+        self.nameservers = _texts(entry, "nameservers")
+        self.domains = _texts(entry, "domains")
+        self.mtu = _text(entry, "mtu")
+        self.vlan = int(_text(entry, "vlan") or 0)
+
+    @property
+    def vlan_number(self) -> int:
+        """The VLAN's id, whichever way it is written; 0 for none. ip-link(8): eth0.100."""
+        parent, _, digits = self.name.rpartition(".")
+        return self.vlan or (int(digits) if parent and digits.isdigit() else 0)
+
+    @property
+    def is_mac(self) -> bool:
+        return ":" in self.name
+
+    def of_version(self, version: int) -> list[ipaddress.IPv4Interface | ipaddress.IPv6Interface]:
+        """The addresses of IPv4 or IPv6."""
+        return [each for each in self.addresses if each.version == version]
+
+    def gateway(self, version: int) -> str:
+        """The gateway of IPv4 or IPv6, "" for none."""
+        return next((str(each) for each in self.gateways if each.version == version), "")
+
+    @property
+    def device(self) -> str:
+        """What the addresses go to: the interface's name, its VLAN's, or its MAC."""
+        if not self.vlan:
+            return self.name
+        return f"vlan{self.vlan}" if self.is_mac else f"{self.name}.{self.vlan}"
+
+
+def _text(entry: dict[str, Value], name: str) -> str:
+    return str(entry[name].data) if name in entry else ""
+
+
+def _texts(entry: dict[str, Value], name: str) -> list[str]:
+    value = entry.get(name)
+    data = value.data if value is not None else []
+    return [str(item.data) for item in data] if isinstance(data, list) else [str(data)]
+
+
+def addresses(check: Check, key: Key, node: Node, path: str) -> Value:
+    """`192.168.1.10/24`, `dhcp` or `off`; one wrong address makes the whole entry wrong."""
+
+    def one(item: Node) -> str:
+        word = scalar_text(item, "an address").strip()
+        if word.lower() in (DHCP, OFF):
+            return word.lower()
+        try:
+            address = ipaddress.ip_interface(word)
+        except ValueError:
+            hint = "write e.g. `192.168.1.10/24`, or `dhcp`"
+            raise Wrong(item.place, f"`{word}` is no address", hint) from None
+        if "/" not in word:
+            hint = f"write e.g. `{word}/{24 if address.version == 4 else 64}`"
+            raise Wrong(item.place, f"`{word}` has no prefix length", hint)
+        _check_host(address, item)
+        return str(address)
+
+    return _all(node, one)
+
+
+def _check_host(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface, item: Node) -> None:
+    network = address.network
+    if address.version == 4 and network.prefixlen < 31:
+        for reserved, what in (
+            (network.network_address, "the network itself"),
+            (network.broadcast_address, "the broadcast address"),
+        ):
+            if address.ip == reserved:
+                hint = "take another address of the network"
+                raise Wrong(item.place, f"{address.ip} is {what} of {network}", hint)
+
+
+def hosts(check: Check, key: Key, node: Node, path: str) -> Value:
+    """IP addresses without a prefix length."""
+
+    def one(item: Node) -> str:
+        word = scalar_text(item, "an IP address").strip()
+        try:
+            return str(ipaddress.ip_address(word))
+        except ValueError:
+            hint = "write e.g. `192.168.1.1`"
+            raise Wrong(item.place, f"`{word}` is no IP address", hint) from None
+
+    return _all(node, one)
+
+
+def _all(node: Node, one: Callable[[Node], str]) -> Value:
+    """A list of texts; one wrong item makes the whole list wrong."""
+    return Value([Value(one(item), item.place) for item in items_of(node)], node.place)
+
+
+def networks(check: Check, key: Key, node: Node, path: str) -> Value:
+    """The map of interfaces: names checked, each entry, and the entries against each other.
+
+    `eth0: dhcp` is short for `eth0: {address: dhcp}`.
+    """
+    if node.kind == "map":
+        node.pairs = [(name, _long_form(entry)) for name, entry in node.pairs]
+    entries = map_named(check, key, node, path, _name)
+    right, wrong = interfaces(entries)
+    for name, error in wrong:
+        check.error(f"{path}.{name}", error)
+    return Value({each.name: entries[each.name] for each in right}, node.place)
+
+
+def _long_form(node: Node) -> Node:
+    if node.kind == "map":
+        return node
+    entry = Node("map", node.place)
+    if node.kind != "null":
+        entry.pairs.append((Node("scalar", node.place, "address"), node))
+    return entry
+
+
+def _name(node: Node) -> str:
+    """A canonical interface name or MAC. Raises Wrong."""
+    word = node.text.strip()
+    if len(digits := word.replace(":", "").replace("-", "")) == 12 and word != digits:
+        if set(digits.lower()) <= set("0123456789abcdef"):
+            return ":".join(digits[i : i + 2] for i in range(0, 12, 2)).lower()
+    valid = 0 < len(word) <= LONGEST_NAME and word not in (".", "..") and word.isascii()
+    if not valid or not all(c.isalnum() or c in "-_." for c in word):
+        hint = "write a name such as `eth0`, or a MAC such as `52:54:00:12:34:56`"
+        raise Wrong(node.place, f"`{word}` is no interface", hint)
+    return word
+
+
+def interfaces(
+    entries: dict[str, Value],
+) -> tuple[list[Interface], list[tuple[str, Wrong]]]:
+    """The entries that can be used, and (name, what is wrong) for the others."""
+    right: list[Interface] = []
+    wrong: list[tuple[str, Wrong]] = []
+    for name, value in entries.items():
+        assert isinstance(value.data, dict)
+        try:
+            interface = Interface(name, value.data)
+            _check_device(interface, value)
+            _check(interface, value, value.data)
+            _check_others(interface, value.data, right)
+        except Wrong as error:
+            wrong.append((name, error))
+        else:
+            right.append(interface)
+    return right, wrong
+
+
+def _check_device(interface: Interface, value: Value) -> None:
+    number = interface.vlan_number
+    if number > HIGHEST_VLAN or (number == 0 and interface.name.endswith(".0")):
+        raise Wrong(value.place, f"{number} is no VLAN", f"VLANs go from 1 to {HIGHEST_VLAN}")
+    if interface.vlan and "." in interface.name:
+        hint = "name the interface below both, once"
+        raise Wrong(value.place, "is a VLAN already; VLANs in VLANs are not supported", hint)
+    if len(interface.device) > LONGEST_NAME and not interface.is_mac:
+        raise Wrong(value.place, f"{interface.device} is too long for an interface's name")
+
+
+def _check(interface: Interface, value: Value, entry: dict[str, Value]) -> None:
+    words = _texts(entry, "address")
+    if OFF in words and (len(words) > 1 or interface.gateways):
+        hint = "remove the other addresses and the gateway, or `off`"
+        raise Wrong(value.place, "`off` means: no address at all", hint)
+    for version in (4, 6):
+        gateways = [each for each in interface.gateways if each.version == version]
+        if len(gateways) > 1:
+            raise Wrong(entry["gateway"].place, f"two gateways for IPv{version}", "keep one")
+        own = interface.of_version(version)
+        if not gateways:
+            continue
+        gateway = gateways[0]
+        if any(gateway == each.ip for each in own):
+            hint = "write the router's address"
+            raise Wrong(entry["gateway"].place, f"{gateway} is this node's own address", hint)
+        reachable = any(gateway in each.network for each in own) or gateway.is_link_local
+        if own and not reachable:
+            hint = f"write an address in {own[0].network}"
+            raise Wrong(entry["gateway"].place, f"{gateway} is not in the network", hint)
+        if not own and not interface.dhcp:
+            hint = f"give it an IPv{version} address, too"
+            raise Wrong(entry["gateway"].place, f"{gateway} cannot be reached", hint)
+
+
+def _check_others(
+    interface: Interface, entry: dict[str, Value], others: Iterable[Interface]
+) -> None:
+    for other in others:
+        shared = {each.version for each in interface.gateways} & {
+            each.version for each in other.gateways
+        }
+        if shared:
+            message = f"{other.name} has the gateway already: there is one default route"
+            raise Wrong(entry["gateway"].place, message, "keep the gateway of one interface")
+        for address in interface.addresses:
+            if any(address.ip == each.ip for each in other.addresses):
+                hint = "give each interface its own"
+                raise Wrong(entry["address"].place, f"{other.name} has {address.ip}, too", hint)
+        if interface.device == other.device:
+            message = f"{other.name} describes {other.device} already"
+            raise Wrong(next(iter(entry.values())).place, message, "keep one of the two")

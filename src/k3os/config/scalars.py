@@ -1,0 +1,136 @@
+"""The kinds of values that are one text: from a node to a checked value, or Wrong.
+
+Texts stay what the user wrote. Lists and maps are in kinds.py.
+"""
+
+from __future__ import annotations
+
+from k3os.config.value import Node, Place, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.kinds import Check
+    from k3os.config.schema import Key
+
+TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+# Linux' HOST_NAME_MAX
+LONGEST_HOSTNAME = 64
+KIND_WORDS = {"scalar": "a text", "list": "a list", "map": "a map", "null": "nothing"}
+
+
+class Wrong(Exception):
+    """This value cannot be used."""
+
+    def __init__(self, place: Place, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.place = place
+        self.message = message
+        self.hint = hint
+
+
+def scalar_text(node: Node, wanted: str) -> str:
+    if node.kind != "scalar":
+        raise Wrong(node.place, f"wants {wanted}, not {KIND_WORDS[node.kind]}")
+    if "\0" in node.text:
+        raise Wrong(node.place, "contains a NUL character")
+    return node.text
+
+
+def text(check: Check, key: Key, node: Node, path: str) -> Value:
+    return Value(scalar_text(node, "a text"), node.place)
+
+
+def boolean(check: Check, key: Key, node: Node, path: str) -> Value:
+    word = scalar_text(node, "true or false").lower()
+    if word not in TRUE + FALSE:
+        raise Wrong(node.place, f"wants true or false, not `{node.text}`")
+    return Value(word in TRUE, node.place)
+
+
+def number(check: Check, key: Key, node: Node, path: str) -> Value:
+    word = scalar_text(node, "a number")
+    if not (word.isascii() and word.isdigit()):
+        raise Wrong(node.place, f"wants a number, not `{word}`")
+    least, most = key.limits
+    if not least <= int(word) <= most:
+        raise Wrong(node.place, f"{word} is out of range", f"write {least} to {most}")
+    return Value(word, node.place)
+
+
+def choice(check: Check, key: Key, node: Node, path: str) -> Value:
+    word = scalar_text(node, "a text").lower()
+    if word not in key.values:
+        known = ", ".join(value for value in key.values if value)
+        raise Wrong(node.place, f"`{node.text}` is unknown", f"known: {known}")
+    return Value(word, node.place)
+
+
+def path_text(check: Check, key: Key, node: Node, path: str) -> Value:
+    word = scalar_text(node, "a path")
+    if not word.startswith("/"):
+        hint = key.example or f"/{word}"
+        raise Wrong(node.place, f"`{word}` is no absolute path", f"write `{hint}`")
+    if ".." in word.split("/"):
+        raise Wrong(node.place, "`..` in a path is not allowed", "write the path it leads to")
+    return Value(word, node.place)
+
+
+def location(check: Check, key: Key, node: Node, path: str) -> Value:
+    """A URL, or an absolute path."""
+    if scalar_text(node, "an address").startswith("/"):
+        return path_text(check, key, node, path)
+    return url(check, key, node, path)
+
+
+def url(check: Check, key: Key, node: Node, path: str) -> Value:
+    word = scalar_text(node, "an address")
+    scheme, separator, rest = word.partition("://")
+    if not separator or not scheme or not rest or " " in word:
+        hint = f"write e.g. `{key.example or 'https://server/path'}`"
+        raise Wrong(node.place, f"`{word}` is no URL", hint)
+    return Value(word, node.place)
+
+
+def owner(check: Check, key: Key, node: Node, path: str) -> Value:
+    word = scalar_text(node, "`user` or `user:group`")
+    user, _, group = word.partition(":")
+    if not user or any(character.isspace() or character == "/" for character in word):
+        hint = "write `user`, `user:group` or numbers"
+        raise Wrong(node.place, f"`{word}` is no owner", hint)
+    return Value(f"{user}:{group}" if group else user, node.place)
+
+
+def permissions(check: Check, key: Key, node: Node, path: str) -> Value:
+    """A mode in octal. A number without quotes may have gone through a YAML or JSON writer,
+    which turns 0644 into 420: the reading that is a sensible mode counts."""
+    word = scalar_text(node, "permissions")
+    digits = word[2:] if word[:2].lower() == "0o" else word
+    octal = int(digits, 8) if digits and set(digits) <= set("01234567") else -1
+    decimal = int(word) if node.plain and word.isascii() and word.isdigit() else -1
+    mode = octal
+    if node.plain and digits == word and not word.startswith("0"):
+        mode = octal if _sensible(octal) or not _sensible(decimal) else decimal
+        if mode >= 0:
+            check.warn(node.place, path, f"`{word}` is read as {mode:04o}", f"write '{mode:04o}'")
+    if not 0 <= mode <= 0o7777:
+        raise Wrong(node.place, f"`{word}` are no permissions", "write four octal digits: '0644'")
+    return Value(f"{mode:04o}", node.place)
+
+
+def _sensible(mode: int) -> bool:
+    """Whoever has less to do with a file may not do more with it; its owner may read it."""
+    user, group, others = mode >> 6 & 7, mode >> 3 & 7, mode & 7
+    return 0 <= mode <= 0o777 and user & 4 != 0 and group | user == user and others | group == group
+
+
+def hostname(check: Check, key: Key, node: Node, path: str) -> Value:
+    word = scalar_text(node, "a name")
+    labels = word.split(".")
+    valid = len(word) <= LONGEST_HOSTNAME and all(
+        label.isascii() and label.replace("-", "").isalnum() and label.strip("-") == label
+        for label in labels
+    )
+    if not valid:
+        hint = f"use letters, digits, `-` and `.`, at most {LONGEST_HOSTNAME} characters"
+        raise Wrong(node.place, f"`{word}` is no host name", hint)
+    return Value(word, node.place)
