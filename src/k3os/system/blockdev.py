@@ -1,7 +1,8 @@
 """What block devices there are and what file system each one carries.
 
 It only reads. Formats: ext4 superblock (kernel Documentation/filesystems/ext4/super.rst),
-ISO 9660 primary volume descriptor (ECMA-119, 8.4), FAT boot sector (EFI FAT specification).
+ISO 9660 primary volume descriptor (ECMA-119, 8.4), FAT boot sector (EFI FAT specification), UDF
+volume recognition sequence (ECMA-167, part 2, 9.2; its label is not read).
 """
 
 import os
@@ -49,6 +50,8 @@ def identify(head: bytes, volume: bytes) -> tuple[str, str]:
     """(kind, label) from the first 2048 bytes and the 2048 bytes at 32768; ("", "") if unknown."""
     if volume[1:6] == b"CD001" and volume[:1] == b"\x01":
         return "iso9660", _text(volume[40:72])
+    if volume[1:6] == b"BEA01":
+        return "udf", ""
     if head[1080:1082] == b"\x53\xef":
         return "ext4", _text(head[1144:1160])
     if head[510:512] == b"\x55\xaa" and head[82:87] == b"FAT32":

@@ -21,6 +21,8 @@ from k3os.system.http_failure import ChecksumError, HttpError, explain, stalled
 if TYPE_CHECKING:
     from http.client import HTTPResponse
 
+    from k3os.system.http_direct import Direct
+
 Progress = Callable[[int, "int | None"], None]
 Result = TypeVar("Result")
 
@@ -39,12 +41,17 @@ def get(
     timeout: float = TIMEOUT,
     tries: int = TRIES,
     pause: float = 1.0,
+    method: str = "GET",
+    direct: Direct | None = None,
 ) -> bytes:
-    """Return the body at url, at most limit bytes of it or an error. Raises HttpError."""
+    """Return the body at url, at most limit bytes of it or an error. Raises HttpError.
+
+    direct: how to ask without a proxy and without following anybody elsewhere.
+    """
 
     def attempt() -> bytes:
         body: list[bytes] = []
-        with _open(url, headers or {}, timeout) as response:
+        with _open(url, headers or {}, timeout, method, direct) as response:
             total = _length(response)
             _check_limit(url, total or 0, limit)
             _copy(url, response, body.append, timeout, _limited(url, limit, 0))
@@ -254,7 +261,13 @@ def _retry(
             time.sleep(min(wait, LONGEST_PAUSE))
 
 
-def _open(url: str, headers: dict[str, str], timeout: float) -> HTTPResponse:
+def _open(
+    url: str,
+    headers: dict[str, str],
+    timeout: float,
+    method: str = "GET",
+    direct: Direct | None = None,
+) -> HTTPResponse:
     import http.client
     import urllib.request
 
@@ -262,14 +275,15 @@ def _open(url: str, headers: dict[str, str], timeout: float) -> HTTPResponse:
     if not address.lower().startswith(("http://", "https://")):
         raise HttpError("is no http or https address", where=address)
     try:
-        request = urllib.request.Request(address)
+        request = urllib.request.Request(address, method=method)
         request.add_header("User-Agent", "k3os")
         request.add_header("Accept-Encoding", "identity")
         for name, value in headers.items():
             request.add_header(name, value)
         if credentials:  # not sent on to where a redirect leads
             request.add_unredirected_header("Authorization", credentials)
-        response: HTTPResponse = _opener().open(request, timeout=timeout)
+        opener = _opener() if direct is None else direct.opener()
+        response: HTTPResponse = opener.open(request, timeout=timeout)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise explain(address, error, timeout) from error
     return response

@@ -8,6 +8,8 @@ import ctypes
 import fcntl
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 32, 4096, 8192, 16384, 1 << 18
@@ -48,7 +50,22 @@ def bind(source: str, target: str) -> None:
 def bind_read_only(source: str, target: str) -> None:
     """As bind, read-only even where the source is writable (a second call, mount(8))."""
     bind(source, target)
+    make_read_only(target)
+
+
+def make_read_only(target: str) -> None:
+    """Make one mount read-only; others of the same file system stay as they are."""
     mount("none", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
+
+
+@contextmanager
+def writable(target: str) -> Iterator[None]:
+    """A read-only mount of a writable file system, writable for a moment."""
+    mount("none", target, flags=MS_BIND | MS_REMOUNT)
+    try:
+        yield
+    finally:
+        make_read_only(target)
 
 
 def move(source: str, target: str) -> None:
@@ -99,8 +116,8 @@ def release_loops() -> None:
         os.close(_held.pop())
 
 
-def mount_image(path: str, target: str) -> None:
-    """Mount a squashfs file read-only. Raises OSError (also when it is no squashfs)."""
+def mount_image(path: str, target: str, kind: str = "squashfs") -> None:
+    """Mount a file read-only. Raises OSError (also when it holds no such file system)."""
     os.makedirs(target, exist_ok=True)
-    mount(attach_loop(path), target, "squashfs", MS_RDONLY | MS_NODEV)
+    mount(attach_loop(path), target, kind, MS_RDONLY | MS_NODEV)
     release_loops()

@@ -5,10 +5,18 @@ on standard input (`stdin=`) or in a file of mode 0600. Arguments are lists, nev
 strings; whoever wants a shell says ["/bin/sh", "-c", text].
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Mapping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from subprocess import Popen
 
 TAIL_LINES = 15
+# a killed process that hangs in the kernel (a dead disk, a lost server) is left behind
+REAP_SECONDS = 5
 
 
 class CommandError(Exception):
@@ -18,23 +26,29 @@ class CommandError(Exception):
     standard output and error as far as they were captured).
     """
 
-    def __init__(self, argv: list[str], returncode: int, output: bytes = b"") -> None:
+    def __init__(
+        self, argv: list[str], returncode: int, output: bytes = b"", *, timed_out: bool = False
+    ) -> None:
         self.argv = argv
+        self.timed_out = timed_out  # by us; a program such as timeout(1) may exit with 124, too
         self.returncode = returncode
         self.output = output
         super().__init__(str(self))
 
-    def __str__(self) -> str:
+    @property
+    def how(self) -> str:
+        """How it ended, without the program's name."""
         if self.returncode == 127:
-            how = "is not installed"
-        elif self.returncode == 124:
-            how = "timed out"
-        elif self.returncode < 0:
-            how = f"was killed by signal {-self.returncode}"
-        else:
-            how = f"exited with {self.returncode}"
+            return "is not installed"
+        if self.timed_out:
+            return "timed out"
+        if self.returncode < 0:
+            return f"was killed by signal {-self.returncode}"
+        return f"exited with {self.returncode}"
+
+    def __str__(self) -> str:
         tail = self.output.decode(errors="replace").strip().splitlines()[-TAIL_LINES:]
-        return "\n  ".join([f"{self.argv[0]} {how}", *tail])
+        return "\n  ".join([f"{self.argv[0]} {self.how}", *tail])
 
 
 def run(
@@ -45,6 +59,7 @@ def run(
     cwd: str | None = None,
     timeout: float | None = None,
     log: int | None = None,
+    watch: Callable[[float], float] | None = None,
     check: bool = True,
 ) -> bytes:
     """Run a program to its end and return what it printed on standard output and error.
@@ -53,6 +68,8 @@ def run(
     env:     variables added to (not instead of) our own; None removes one.
     timeout: seconds; then the program's whole process group is killed.
     log:     a file descriptor that receives the output instead; b"" is returned.
+    watch:   with log: called again and again while the program runs, with the seconds since
+             its start; returns after how many seconds it wants to be called again.
     check:   False returns the output whatever the exit code.
 
     Raises CommandError. On KeyboardInterrupt or any other exception the program's process
@@ -78,11 +95,13 @@ def run(
     except FileNotFoundError:
         raise CommandError(argv, 127) from None
     try:
+        if watch is not None:
+            _watch(process, watch, timeout)
+            timeout = 0.0 if process.poll() is None else None
         output, _ = process.communicate(feed, timeout=timeout)
     except subprocess.TimeoutExpired:
         _kill_group(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-        raise CommandError(argv, 124, output or b"") from None
+        raise CommandError(argv, 124, _reap(process), timed_out=True) from None
     except BaseException:
         _kill_group(process.pid, signal.SIGTERM)
         try:
@@ -97,6 +116,42 @@ def run(
     if check and process.returncode != 0:
         raise CommandError(argv, process.returncode, output)
     return output
+
+
+def _watch(process: Popen[bytes], watch: Callable[[float], float], timeout: float | None) -> None:
+    """Call watch as often as it wants until the program ends or its time is up."""
+    import select
+    import time
+
+    start = time.monotonic()
+    ended = select.poll()
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        ended.register(descriptor, select.POLLIN)
+        while True:
+            elapsed = time.monotonic() - start
+            if timeout is not None and elapsed >= timeout:
+                return
+            left = timeout - elapsed if timeout is not None else float("inf")
+            if ended.poll(1000 * min(watch(elapsed), left)):
+                process.wait()
+                return
+    finally:
+        os.close(descriptor)
+
+
+def _reap(process: Popen[bytes]) -> bytes:
+    """What a killed program had printed; neither it nor who inherited its pipe is waited for
+    longer than REAP_SECONDS."""
+    import subprocess
+
+    try:
+        return process.communicate(timeout=REAP_SECONDS)[0] or b""
+    except subprocess.TimeoutExpired as error:
+        if process.stdout is not None:
+            process.stdout.close()
+        process.poll()
+        return error.output or b""
 
 
 def preload() -> None:

@@ -116,3 +116,33 @@ def test_only_the_last_lines_of_a_long_output_are_in_the_message():
 def test_our_own_process_group_is_not_the_programs():
     group = int(sh("ps -o pgid= -p $$"))
     assert group != os.getpgid(0)
+
+
+def test_a_watcher_is_called_while_the_program_runs_and_not_after_its_end(tmp_path):
+    calls = []
+
+    def watch(elapsed):
+        calls.append(elapsed)
+        return 0.1
+
+    with open(tmp_path / "log", "wb") as log:
+        sh("sleep 1", log=log.fileno(), watch=watch)
+    assert 3 <= len(calls) <= 12
+    assert calls == sorted(calls)
+    assert calls[-1] < 1.5
+
+
+def test_a_watched_program_is_killed_when_its_time_is_up(tmp_path):
+    started = time.monotonic()
+    with open(tmp_path / "log", "wb") as log, pytest.raises(CommandError) as caught:
+        sh("sleep 100", log=log.fileno(), watch=lambda elapsed: 10.0, timeout=0.3)
+    assert caught.value.how == "timed out"
+    assert time.monotonic() - started < 5
+
+
+def test_a_daemon_that_escaped_its_group_does_not_hold_up_the_timeout(tmp_path, monkeypatch):
+    monkeypatch.setattr("k3os.system.run.REAP_SECONDS", 0.3)
+    started = time.monotonic()
+    with pytest.raises(CommandError, match="timed out"):
+        sh("echo so far; setsid sleep 8 & wait", timeout=0.3)
+    assert time.monotonic() - started < 5

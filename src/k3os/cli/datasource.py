@@ -1,0 +1,117 @@
+"""`k3os datasource probe`: what each data source would give; nothing is written or applied.
+
+Secrets are masked, and of a script only its interpreter and size are shown: any line of it may
+hold one.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from k3os.errors import UserError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.datasource.found import Found
+    from k3os.datasource.search import Answer
+    from k3os.datasource.userdata import Part
+
+USAGE = """\
+usage: k3os datasource probe [NAME...]   ask these data sources, or those of the configuration,
+                                         or else all, and show what each would give
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0 when a source gives something, 1 when none does, 2 for wrong usage."""
+    if argv in (["-h"], ["--help"]):
+        print(USAGE, end="")
+        return 0
+    if argv[:1] != ["probe"] or any(word.startswith("-") for word in argv):
+        print(USAGE, end="", file=sys.stderr)
+        return 2
+    from k3os.datasource.search import search
+    from k3os.datasource.table import chosen
+
+    names = chosen(_known(argv[1:]) or _configured() or _all())
+    answers = search(names, _say, ask_all=True)
+    for answer in answers:
+        print("\n".join(lines(answer)))
+    return 0 if any(answer.found is not None for answer in answers) else 1
+
+
+def _known(names: list[str]) -> list[str]:
+    """The names as they are. Raises UserError for one that is no data source."""
+    from k3os.config.names import nearest
+    from k3os.config.schema import DATA_SOURCES
+
+    for name in names:
+        if name not in DATA_SOURCES:
+            likely = nearest(name, DATA_SOURCES)
+            known = f"known: {', '.join(DATA_SOURCES)}"
+            hint = f"did you mean {likely}?" if likely else known
+            raise UserError(f"there is no data source {name!r}", hint)
+    return names
+
+
+def _configured() -> list[str]:
+    from k3os.config.load import load_config
+    from k3os.phases.table import DATA_SOURCES
+
+    return load_config()[0].texts(DATA_SOURCES)
+
+
+def _all() -> list[str]:
+    """Every source once, under the first of its names."""
+    from k3os.datasource.table import SOURCES
+
+    return list({source.module: name for name, source in reversed(SOURCES.items())}.values())[::-1]
+
+
+def _say(line: str) -> None:
+    print(f"k3os: {line}", file=sys.stderr)
+
+
+def lines(answer: Answer) -> list[str]:
+    """The text for people."""
+    head = f"{answer.name} ({answer.seconds:.1f} s): "
+    if answer.found is None:
+        return [head + ("" if answer.is_broken else "not there: ") + answer.reason]
+    return [f"{head}{answer.found}", *(f"  {line}" for line in described(answer.found))]
+
+
+def described(found: Found) -> list[str]:
+    """Hostname, keys, and what the userdata holds."""
+    from k3os.datasource.userdata import parts
+
+    shown = [f"hostname: {found.hostname}"] if found.hostname else []
+    shown += [f"ssh key: {short_key(key)}" for key in found.ssh_keys]
+    try:
+        usable, left_out = parts(found.userdata)
+    except UserError as error:
+        return [*shown, f"userdata: cannot be used: it {error}"]
+    for part in usable:
+        shown += part_lines(part)
+    return shown + [f"userdata: left out: {line}" for line in left_out]
+
+
+def short_key(key: str) -> str:
+    """Type, the end of the key, comment."""
+    words = key.split()
+    start = next(index for index, word in enumerate(words) if word.startswith("AAAA"))
+    return " ".join([*words[:start], f"…{words[start][-8:]}", *words[start + 1 :]])
+
+
+def part_lines(part: Part) -> list[str]:
+    """A script's first line and size, or a config.yaml as `k3os config --dump` shows it."""
+    if part.is_script:
+        first = part.data.partition(b"\n")[0].decode(errors="replace")
+        return [f"userdata: a script, {first}, {len(part.data)} bytes"]
+    from k3os.config.check import check_text
+    from k3os.config.dump import dump_yaml
+    from k3os.config.load import Config
+
+    values, problems = check_text(part.data, "userdata")
+    shown = ["userdata: a config.yaml"]
+    shown += [f"  {line}" for line in dump_yaml(Config(values)).splitlines()]
+    return shown + [f"  problem: {problem}" for problem in problems]

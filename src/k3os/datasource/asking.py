@@ -1,0 +1,76 @@
+"""One question to one data source, with an end: what it may cost, and whether anything is there.
+
+A source runs in a thread, so that nothing it hangs in (a name server, a slow service) can hold
+the boot up: 5 s until something answers, 60 s until all of it is there.
+"""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+
+from k3os.datasource.found import Found, NotThere
+from k3os.datasource.table import SOURCES, fetch
+from k3os.errors import UserError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOT_THERE_SECONDS = 5.0
+SLOW_SECONDS = 60.0
+ANNOUNCE_SECONDS = 3.0
+
+
+class Asking:
+    """What a source is given: addresses: real -> the one to use (tests); silent: addresses that
+    did not answer another source; address: the one that is asked now; until: when it counts as
+    not there; answered, over: events."""
+
+    __slots__ = ("address", "addresses", "answered", "over", "silent", "until")
+
+    def __init__(
+        self, silent: set[str] | None = None, addresses: dict[str, str] | None = None
+    ) -> None:
+        self.silent = silent if silent is not None else set()
+        self.addresses = addresses or {}
+        self.address = ""
+        self.until = monotonic() + NOT_THERE_SECONDS
+        self.answered = threading.Event()
+        self.over = threading.Event()
+
+
+def ask(name: str, asking: Asking, say: Callable[[str], None]) -> Found:
+    """What a source gives. Raises NotThere, UserError."""
+    source = SOURCES[name]
+    if source.is_local:
+        return fetch(name)(asking)
+    outcome: list[Found | Exception] = []
+
+    def work() -> None:
+        try:
+            outcome.append(fetch(name)(asking))
+        except Exception as error:  # handed to the caller, below
+            outcome.append(error)
+
+    started = monotonic()
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    thread.join(ANNOUNCE_SECONDS)
+    if thread.is_alive():
+        say(f"waiting for cloud data from {name} ({source.what}), {SLOW_SECONDS:.0f} s at most")
+        asking.answered.wait(started + NOT_THERE_SECONDS - monotonic())
+        if asking.answered.is_set():
+            thread.join(max(0.0, started + SLOW_SECONDS - monotonic()))
+        else:
+            thread.join(max(0.0, started + NOT_THERE_SECONDS - monotonic()))
+    asking.over.set()
+    if not outcome:
+        asking.silent.add(asking.address)  # the next source there would wait as long
+    if not outcome and not asking.answered.is_set():
+        raise NotThere(f"no answer in {NOT_THERE_SECONDS:.0f} s", where=asking.address)
+    if not outcome:
+        raise UserError(f"was not done in {SLOW_SECONDS:.0f} s", where=asking.address)
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]

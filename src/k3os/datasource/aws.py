@@ -1,0 +1,54 @@
+"""Amazon EC2: instance metadata, version 2 (with a token), else version 1.
+
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
+
+The answer with the token has a limited number of hops (HttpPutResponseHopLimit, 1 if nobody
+changed it): behind a bridge it never arrives, although the connection stands. It is waited for
+a few seconds only; then version 1 is tried, which an account may have forbidden (401).
+"""
+
+from __future__ import annotations
+
+from k3os.datasource.found import Found
+from k3os.datasource.service import Service
+from k3os.errors import UserError
+from k3os.system.http_failure import HttpError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.datasource.asking import Asking
+
+TOKEN = "X-aws-ec2-metadata-token"
+TTL_SECONDS = 300
+TOKEN_WAIT = 4.0
+
+
+def fetch(asking: Asking) -> Found:
+    service = Service(asking)
+    token = new_token(service)
+    if token:
+        service.headers = {TOKEN: token}
+    try:
+        listing = service.identify("/latest/meta-data/")
+    except UserError as error:
+        if not token and "(401)" in str(error):
+            hint = "set HttpPutResponseHopLimit to 2"
+            raise UserError("wants a token, and the answer with it never came", hint) from None
+        raise
+    keys = []
+    if "public-keys/" in listing.decode(errors="replace").split():
+        for line in service.text("/latest/meta-data/public-keys/").splitlines():
+            number = line.partition("=")[0]  # lines are "0=name"
+            keys.append(service.text(f"/latest/meta-data/public-keys/{number}/openssh-key"))
+    hostname = service.text("/latest/meta-data/local-hostname")
+    return Found("aws", hostname, keys, service.optional("/latest/user-data"))
+
+
+def new_token(service: Service) -> str:
+    """The session token; "" where the service has none or its answer does not arrive."""
+    ttl = {f"{TOKEN}-ttl-seconds": str(TTL_SECONDS)}
+    try:
+        answer = service.get("/latest/api/token", method="PUT", headers=ttl, timeout=TOKEN_WAIT)
+    except HttpError:
+        return ""
+    return answer.decode("ascii", "replace").strip()

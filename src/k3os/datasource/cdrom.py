@@ -1,0 +1,36 @@
+"""Any CD or disk with userdata: a medium of nocloud or configdrive, else one that carries a file
+`user-data`, `config` or `config.yaml` at its top.
+"""
+
+from __future__ import annotations
+
+from k3os.datasource import configdrive, nocloud
+from k3os.datasource.found import Found, NotThere
+from k3os.datasource.media import first, read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.datasource.asking import Asking
+
+NAMES = ("config", "config.yaml")
+
+
+def fetch(asking: Asking) -> Found:
+    for label, reader in (
+        (nocloud.LABEL, nocloud.read),
+        (configdrive.LABEL, configdrive.read),
+        ("", read),
+    ):
+        try:
+            return first(label, reader)
+        except NotThere as error:
+            reason = error
+    raise reason
+
+
+def read(directory: str) -> Found | None:
+    for name in NAMES:
+        userdata = read_file(directory, name)
+        if userdata:
+            return Found("cdrom", userdata=userdata)
+    return nocloud.read(directory) if read_file(directory, "user-data") else None

@@ -1,0 +1,45 @@
+"""Config drive: a medium labelled config-2 with `openstack/latest/{meta_data.json,user_data}`.
+
+https://docs.openstack.org/nova/latest/user/metadata.html#config-drives
+"""
+
+from __future__ import annotations
+
+from k3os.datasource.found import Found
+from k3os.datasource.media import first, read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from k3os.datasource.asking import Asking
+
+LABEL = "config-2"
+DIRECTORY = "openstack/latest"
+
+
+def fetch(asking: Asking) -> Found:
+    return first(LABEL, read)
+
+
+def read(directory: str) -> Found | None:
+    metadata = read_file(directory, f"{DIRECTORY}/meta_data.json")
+    userdata = read_file(directory, f"{DIRECTORY}/user_data")
+    if metadata is None and userdata is None:
+        return None
+    hostname, keys = described(metadata or b"{}", "configdrive")
+    return Found("configdrive", hostname, keys, userdata or b"")
+
+
+def described(metadata: bytes, name: str) -> tuple[str, list[str]]:
+    """Hostname and keys of a meta_data.json. Raises UserError."""
+    import json
+
+    from k3os.errors import UserError
+
+    try:
+        values: Any = json.loads(metadata)
+        keys = values.get("public_keys") or {}
+        return values.get("hostname") or values.get("name") or "", list(keys.values())
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"meta_data.json is not what it should be: {error}", where=name) from None

@@ -1,0 +1,20 @@
+"""DigitalOcean: the droplet metadata API, one JSON document with everything.
+
+https://docs.digitalocean.com/reference/api/metadata/ (/metadata/v1.json)
+"""
+
+from __future__ import annotations
+
+from k3os.datasource.found import Found
+from k3os.datasource.service import LINK_LOCAL, Service, json_map, texts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.datasource.asking import Asking
+
+
+def fetch(asking: Asking) -> Found:
+    metadata = json_map(Service(asking).identify("/metadata/v1.json"), LINK_LOCAL)
+    userdata = str(metadata.get("user_data") or "").encode()
+    keys = texts(metadata.get("public_keys"))
+    return Found("digitalocean", metadata.get("hostname"), keys, userdata)

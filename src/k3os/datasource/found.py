@@ -1,0 +1,69 @@
+"""What a data source gives: hostname, ssh keys, userdata; and how it says that it is not there.
+
+It fetches nothing and writes nothing.
+"""
+
+from __future__ import annotations
+
+from k3os.errors import UserError
+from k3os.phases.ssh_keys import is_key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LARGEST = 1 << 20  # bytes of userdata, and of any answer
+LONGEST_HOSTNAME = 64  # Linux' HOST_NAME_MAX
+
+
+class NotThere(UserError):
+    """This machine has no such platform or medium: the search goes on, nothing is wrong."""
+
+
+class Found:
+    """source: its name in k3os.data_sources, or several; userdata: as it was given, or b""."""
+
+    __slots__ = ("hostname", "source", "ssh_keys", "userdata")
+
+    def __init__(
+        self,
+        source: str,
+        hostname: object = "",
+        ssh_keys: Iterable[object] = (),
+        userdata: bytes = b"",
+    ) -> None:
+        self.source = source
+        self.hostname = clean_hostname(hostname)
+        self.ssh_keys = clean_keys(ssh_keys)
+        self.userdata = userdata
+
+    def __str__(self) -> str:
+        parts = [f"hostname {self.hostname}"] if self.hostname else []
+        if self.ssh_keys:
+            parts.append(f"{len(self.ssh_keys)} ssh key{'s' * (len(self.ssh_keys) > 1)}")
+        parts.append(f"{len(self.userdata)} bytes of userdata" if self.userdata else "no userdata")
+        return ", ".join(parts)
+
+
+def clean_hostname(name: object) -> str:
+    """One word that a console can show; of a name that is too long for Linux only the part
+    before the first dot."""
+    words = str(name or "").split()
+    word = "".join(c for c in words[0] if c.isprintable()) if words else ""
+    return word if len(word) <= LONGEST_HOSTNAME else word.partition(".")[0]
+
+
+def clean_keys(lines: Iterable[object]) -> list[str]:
+    """The lines that are ssh public keys, each once."""
+    keys = [line.strip() for text in lines for line in str(text).splitlines()]
+    return list(dict.fromkeys(key for key in keys if is_key(key) and key.isprintable()))
+
+
+def combine(found: list[Found]) -> Found:
+    """The first hostname, all keys, the first userdata."""
+    return Found(
+        ", ".join(each.source for each in found),
+        next((each.hostname for each in found if each.hostname), ""),
+        [key for each in found for key in each.ssh_keys],
+        next((each.userdata for each in found if each.userdata), b""),
+    )

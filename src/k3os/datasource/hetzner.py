@@ -1,0 +1,22 @@
+"""Hetzner Cloud: the server metadata service, a YAML document and the user data.
+
+https://docs.hetzner.cloud/reference/cloud#description/server-metadata
+"""
+
+from __future__ import annotations
+
+from k3os.datasource.found import Found
+from k3os.datasource.nocloud import described
+from k3os.datasource.service import Service
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.datasource.asking import Asking
+
+ROOT = "/hetzner/v1"
+
+
+def fetch(asking: Asking) -> Found:
+    service = Service(asking)
+    hostname, keys = described(service.identify(f"{ROOT}/metadata"), "hetzner")
+    return Found("hetzner", hostname, keys, service.optional(f"{ROOT}/userdata"))

@@ -1,0 +1,102 @@
+"""Media with userdata: which file systems there are, mounted read-only while one is looked at.
+
+The boot medium, the state partition and whatever is mounted already are never touched.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager
+
+from k3os.datasource.found import LARGEST, Found, NotThere
+from k3os.errors import UserError
+from k3os.phases.node import resolve
+from k3os.system import mounts
+from k3os.system.blockdev import FileSystem, block_devices, probe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+OURS = ("K3OS_STATE", "K3OS_GRUB", "K3OS")
+MOUNTED_AT = "/run/k3os/datasource"
+# a journal is not replayed: that would write to somebody's disk
+OPTIONS = {"ext4": "noload"}
+FLAGS = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
+
+
+def file_systems(label: str = "", kinds: tuple[str, ...] = ()) -> list[FileSystem]:
+    """Those with this label (in small or capital letters) and of these kinds, or all."""
+    found = []
+    taken = mounted()
+    for name in block_devices():
+        try:
+            file_system = probe(f"/dev/{name}")
+        except OSError:
+            continue  # a drive without a medium
+        is_wanted = not label or file_system.label.lower() == label
+        if kinds and file_system.kind not in kinds:
+            continue
+        if file_system.kind and is_wanted and file_system.label not in OURS:
+            if file_system.device not in taken:
+                found.append(file_system)
+    return found
+
+
+def mounted() -> set[str]:
+    with open("/proc/self/mounts") as file:
+        return {line.split()[0] for line in file}
+
+
+@contextmanager
+def shown(file_system: FileSystem) -> Iterator[str]:
+    """A directory with what is on it. Raises OSError."""
+    os.makedirs(MOUNTED_AT, mode=0o700, exist_ok=True)
+    options = OPTIONS.get(file_system.kind, "")
+    mounts.mount(file_system.device, MOUNTED_AT, file_system.kind, FLAGS, options)
+    try:
+        yield MOUNTED_AT
+    finally:
+        mounts.unmount(MOUNTED_AT, mounts.MNT_DETACH)
+
+
+def first(label: str, read: Callable[[str], Found | None], kinds: tuple[str, ...] = ()) -> Found:
+    """What `read` finds on the first medium that has something. Raises NotThere, UserError."""
+    seen = file_systems(label, kinds)
+    trouble = []
+    for file_system in seen:
+        try:
+            with shown(file_system) as directory:
+                found = read(directory)
+        except PermissionError:
+            raise UserError("only root may look at media", "use sudo") from None
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                continue  # part of a disk that is in use, as the boot medium is
+            trouble.append(f"{file_system}: {error.strerror}")
+            continue
+        if found is not None:
+            return found
+    if trouble:
+        raise UserError("; ".join(trouble))
+    listed = ", ".join(map(str, seen))
+    what = f"medium labelled {label}" if label else "medium with userdata"
+    raise NotThere(f"no {what}" + (f"; without it: {listed}" if listed else ""))
+
+
+def read_file(directory: str, name: str) -> bytes | None:
+    """A file of a medium; None when there is none. Links never lead out of it. Raises UserError."""
+    path = directory + resolve(directory, f"/{name}")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if os.fstat(descriptor).st_mode & 0o170000 != 0o100000:
+        os.close(descriptor)
+        return None  # a directory of that name
+    with os.fdopen(descriptor, "rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise UserError(f"{name} has more than {LARGEST} bytes", "is it the right file?")
+    return data

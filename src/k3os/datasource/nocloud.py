@@ -1,0 +1,51 @@
+"""NoCloud: a medium labelled cidata with `user-data` and `meta-data`.
+
+https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html (file system source)
+"""
+
+from __future__ import annotations
+
+from k3os.datasource.found import Found
+from k3os.datasource.media import first, read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.value import Node
+    from k3os.datasource.asking import Asking
+
+LABEL = "cidata"
+
+
+def fetch(asking: Asking) -> Found:
+    return first(LABEL, read)
+
+
+def read(directory: str) -> Found | None:
+    """user-data is wanted, meta-data may be missing; without both it is another medium."""
+    userdata, metadata = read_file(directory, "user-data"), read_file(directory, "meta-data")
+    if userdata is None and metadata is None:
+        return None
+    hostname, keys = described(metadata or b"", "nocloud")
+    return Found("nocloud", hostname, keys, userdata or b"")
+
+
+def described(metadata: bytes, name: str) -> tuple[str, list[str]]:
+    """Hostname and keys of a meta-data file. Raises UserError."""
+    from k3os.config.yamltext import read as read_yaml
+    from k3os.errors import UserError
+
+    root, problems = read_yaml(metadata, "meta-data")
+    if errors := [problem for problem in problems if problem.is_error]:
+        raise UserError(str(errors[0]), where=name)
+    values = {key.text: value for key, value in root.pairs} if root is not None else {}
+    hostname = values.get("local-hostname") or values.get("hostname")
+    keys = values.get("public-keys")
+    return hostname.text if hostname is not None else "", key_texts(keys) if keys else []
+
+
+def key_texts(node: Node) -> list[str]:
+    """A text, a list, or a map of texts or of maps with `openssh-key`: all are seen."""
+    if node.kind == "scalar":
+        return [node.text]
+    inner = node.items if node.kind == "list" else [value for _, value in node.pairs]
+    return [text for each in inner for text in key_texts(each)]

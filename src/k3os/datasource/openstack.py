@@ -1,0 +1,21 @@
+"""OpenStack: the metadata service of Nova.
+
+https://docs.openstack.org/nova/latest/user/metadata.html#the-metadata-service
+"""
+
+from __future__ import annotations
+
+from k3os.datasource.configdrive import described
+from k3os.datasource.found import Found
+from k3os.datasource.service import Service
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.datasource.asking import Asking
+
+
+def fetch(asking: Asking) -> Found:
+    service = Service(asking)
+    metadata = service.identify("/openstack/latest/meta_data.json")
+    hostname, keys = described(metadata, "openstack")
+    return Found("openstack", hostname, keys, service.optional("/openstack/latest/user_data"))

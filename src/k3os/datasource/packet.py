@@ -1,0 +1,22 @@
+"""Equinix Metal, formerly Packet: a metadata service that is asked by name, over TLS.
+
+https://deploy.equinix.com/developers/docs/metal/server-metadata/metadata/
+"""
+
+from __future__ import annotations
+
+from k3os.datasource.found import Found
+from k3os.datasource.service import Service, json_map, texts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.datasource.asking import Asking
+
+BASE = "https://metadata.platformequinix.com"
+
+
+def fetch(asking: Asking) -> Found:
+    service = Service(asking, BASE)
+    metadata = json_map(service.identify("/metadata"), BASE)
+    keys = texts(metadata.get("ssh_keys"))
+    return Found("packet", metadata.get("hostname"), keys, service.optional("/userdata"))

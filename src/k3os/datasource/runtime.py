@@ -1,0 +1,101 @@
+"""What the runtime phase does about k3os.data_sources before it is planned: ask, keep, report.
+
+When no source answers, what the same sources gave in an earlier boot of this machine is used,
+and the report says so. Nothing here stops the phase.
+"""
+
+from __future__ import annotations
+
+from k3os.config.load import FOUND
+from k3os.datasource import store
+from k3os.datasource.found import Found, combine
+from k3os.datasource.search import Answer, search
+from k3os.datasource.table import chosen
+from k3os.datasource.userdata import Part, parts
+from k3os.errors import UserError
+from k3os.phases.actions import DONE, FAILED, LATER, UNCHANGED
+from k3os.phases.report import Result
+from k3os.phases.table import DATA_SOURCES
+from k3os.system.console import say as say_on_console
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k3os.config.load import Config
+    from k3os.config.value import Place
+    from k3os.phases.node import Node
+
+
+def collect(
+    config: Config,
+    node: Node,
+    *,
+    ask: Callable[[list[str], Callable[[str], None]], list[Answer]] | None = None,
+    say: Callable[[str], None] = say_on_console,
+) -> list[Result]:
+    """One result for each source that was asked, and what became of it all. ask: for tests."""
+    place = config.values[DATA_SOURCES].place
+    wanted = config.texts(DATA_SOURCES)
+    if ask is None and not node.is_real:
+        reason = "not on this machine"
+        return [Result(DATA_SOURCES, f"ask {', '.join(wanted)}", place, LATER, reason)]
+    names = chosen(wanted, node.path("/sys/class/dmi/id"))
+    answers = (ask or search)(names, say)
+    found = [answer.found for answer in answers if answer.found is not None]
+    results = [_result(answer, place) for answer in answers]
+    if found:
+        return results + _keep(node, combine(found), place, say)
+    earlier = store.kept(node, names)
+    if earlier is not None:
+        return results + _use_again(node, earlier, place, say)
+    store.publish(node, Found(""))
+    # `auto` is in images that boot everywhere: no platform and no medium is nothing wrong there
+    outcome = UNCHANGED if "auto" in wanted else FAILED
+    what = "find cloud data"
+    reason = f"none of {', '.join(names)} is there"
+    if any(answer.is_broken for answer in answers):
+        reason = "no source could be used"
+    say(f"no cloud data: {reason}")
+    return [*results, Result(DATA_SOURCES, what, place, outcome, reason)]
+
+
+def _result(answer: Answer, place: Place) -> Result:
+    reason = f"gives {answer.found}" if answer.found is not None else answer.reason
+    if answer.found is None and not answer.is_broken:
+        reason = f"not there: {reason}"
+    outcome = FAILED if answer.is_broken else UNCHANGED
+    return Result(
+        DATA_SOURCES, f"ask {answer.name}", place, outcome, f"{reason}, {answer.seconds:.1f} s"
+    )
+
+
+def _keep(node: Node, found: Found, place: Place, say: Callable[[str], None]) -> list[Result]:
+    say(f"cloud data from {found.source}: {found}")
+    results = []
+    usable: list[Part] = []
+    what = f"use what {found.source} gives"
+    try:
+        usable, warnings = parts(found.userdata)
+        for warning in warnings:
+            results.append(Result(DATA_SOURCES, "read the userdata", place, FAILED, warning))
+    except UserError as error:
+        results.append(Result(DATA_SOURCES, "read the userdata", place, FAILED, str(error)))
+        say(f"the userdata of {found.source} cannot be used: {error}")
+    try:
+        store.publish(node, found)
+        changed = store.keep(node, found, usable)
+    except OSError as error:
+        reason = f"{error.filename or FOUND}: {error.strerror}"
+        return [*results, Result(DATA_SOURCES, what, place, FAILED, reason)]
+    return [*results, Result(DATA_SOURCES, what, place, DONE if changed else UNCHANGED)]
+
+
+def _use_again(
+    node: Node, earlier: store.Kept, place: Place, say: Callable[[str], None]
+) -> list[Result]:
+    source = earlier.found.source
+    reason = f"nothing answers; this is what {source} gave on {earlier.when}: {earlier.found}"
+    say(f"cloud data: {reason}")
+    store.publish(node, earlier.found)
+    return [Result(DATA_SOURCES, f"use what {source} gave before", place, UNCHANGED, reason)]

@@ -1,0 +1,25 @@
+"""Scaleway: the metadata API on an address of its own; user data only for a source port below
+1024, which shows that root asks.
+
+https://www.scaleway.com/en/developers/api/instance/user-data
+https://www.scaleway.com/en/docs/instances/how-to/use-cloud-init/ (the key `cloud-init`)
+"""
+
+from __future__ import annotations
+
+from k3os.datasource.found import Found
+from k3os.datasource.service import Service, json_map, texts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.datasource.asking import Asking
+
+BASE = "http://169.254.42.42"
+
+
+def fetch(asking: Asking) -> Found:
+    metadata = json_map(Service(asking, BASE).identify("/conf?format=json"), BASE)
+    listed = metadata.get("ssh_public_keys")
+    keys = [each.get("key") for each in listed or [] if isinstance(each, dict)]
+    userdata = Service(asking, BASE, low_port=True).optional("/user_data/cloud-init")
+    return Found("scaleway", metadata.get("hostname"), texts(keys), userdata)

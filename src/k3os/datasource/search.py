@@ -1,0 +1,65 @@
+"""The search through the data sources, in the order given, until one provides userdata.
+
+What sources before it gave (hostname, keys) counts, too. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from k3os.datasource.asking import Asking, ask
+from k3os.datasource.found import Found, NotThere
+from k3os.errors import UserError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Answer:
+    """What asking one source came to: found, or the reason why not; is_broken: it is there, but
+    did not work."""
+
+    __slots__ = ("found", "is_broken", "name", "reason", "seconds")
+
+    def __init__(
+        self, name: str, found: Found | None, reason: str = "", is_broken: bool = False
+    ) -> None:
+        self.name = name
+        self.found = found
+        self.reason = reason
+        self.is_broken = is_broken
+        self.seconds = 0.0
+
+
+def search(
+    names: list[str],
+    say: Callable[[str], None],
+    addresses: dict[str, str] | None = None,
+    *,
+    ask_all: bool = False,
+) -> list[Answer]:
+    """One answer for each source that was asked. ask_all: also those after the userdata."""
+    answers: list[Answer] = []
+    silent: set[str] = set()
+    for name in names:
+        started = monotonic()
+        answer = _answer(name, Asking(silent, addresses), say)
+        answer.seconds = monotonic() - started
+        answers.append(answer)
+        if answer.found is not None and answer.found.userdata and not ask_all:
+            break
+    return answers
+
+
+def _answer(name: str, asking: Asking, say: Callable[[str], None]) -> Answer:
+    try:
+        found = ask(name, asking, say)
+        found.source = name  # one module may serve several names
+        return Answer(name, found)
+    except NotThere as error:
+        return Answer(name, None, str(error))
+    except (UserError, OSError) as error:
+        return Answer(name, None, str(error), is_broken=True)
+    except Exception as error:  # an answer nobody thought of must not hide the other sources
+        return Answer(name, None, f"{type(error).__name__}: {error}", is_broken=True)

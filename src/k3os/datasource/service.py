@@ -1,0 +1,130 @@
+"""A metadata service over HTTP: what all of them have in common.
+
+It asks one address and no other, without a proxy, and gives no answer longer than 1 MiB.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from k3os.datasource.asking import NOT_THERE_SECONDS, Asking
+from k3os.datasource.found import LARGEST, NotThere
+from k3os.errors import UserError
+from k3os.system.http import get
+from k3os.system.http_direct import Direct
+from k3os.system.http_failure import TRANSIENT, HttpError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LINK_LOCAL = "http://169.254.169.254"
+ANSWER_SECONDS = 20.0
+RETRY_SECONDS = 0.5  # after "no route" or "refused"
+# a service that is about to start, or has too much to do, answers 5xx or 429
+PAUSES = (0.5, 1.0, 2.0, 4.0)
+
+
+class Service:
+    """base: the platform's documented address; headers: of each request."""
+
+    def __init__(
+        self,
+        asking: Asking,
+        base: str = LINK_LOCAL,
+        headers: dict[str, str] | None = None,
+        *,
+        low_port: bool = False,
+    ) -> None:
+        self.asking = asking
+        self.base = base
+        self.headers = headers or {}
+        asking.address = base
+        self.url = asking.addresses.get(base, base)
+        self.direct = Direct(NOT_THERE_SECONDS, low_port=low_port, connected=asking.answered.set)
+
+    def identify(self, path: str) -> bytes:
+        """The first request, which another platform's service refuses. Raises NotThere."""
+        try:
+            return self.get(path)
+        except HttpError as error:
+            if 300 <= error.status < 500 and error.status not in TRANSIENT:
+                reason = f"answers as another platform: {error.message}"
+                raise NotThere(reason, where=self.base) from None
+            raise
+
+    def optional(self, path: str) -> bytes:
+        """An answer, b"" where there is nothing at that path."""
+        try:
+            return self.get(path)
+        except HttpError as error:
+            if error.status == 404:
+                return b""
+            raise
+
+    def get(
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        headers: dict[str, str] | None = None,
+        timeout: float = ANSWER_SECONDS,
+    ) -> bytes:
+        """An answer. Raises NotThere when nobody answers at the address, else HttpError."""
+        if self.base in self.asking.silent:
+            raise NotThere("did not answer before", where=self.base)
+        pauses = list(PAUSES)
+        while True:
+            started = monotonic()
+            try:
+                return get(
+                    self.url + path,
+                    limit=LARGEST,
+                    headers={**self.headers, **(headers or {})},
+                    timeout=timeout,
+                    tries=1,
+                    method=method,
+                    direct=self.direct,
+                )
+            except HttpError as error:
+                seconds = monotonic() - started
+                if not self.asking.answered.is_set():
+                    # the way there, or the service itself, may be about to come up
+                    if monotonic() + RETRY_SECONDS < self.asking.until:
+                        self.asking.over.wait(RETRY_SECONDS)
+                        continue
+                    self.asking.silent.add(self.base)
+                    raise self._absent(error, seconds) from None
+                if not error.transient or seconds > timeout * 0.9 or not pauses:
+                    raise
+                if self.asking.over.wait(max(pauses.pop(0), error.wait)):
+                    raise
+
+    def _absent(self, error: HttpError, seconds: float) -> NotThere:
+        if seconds >= NOT_THERE_SECONDS * 0.9:
+            return NotThere(f"no answer in {NOT_THERE_SECONDS:.0f} s", where=self.base)
+        return NotThere(error.message, where=self.base)
+
+    def text(self, path: str) -> str:
+        """An optional answer as a text."""
+        return self.optional(path).decode(errors="replace").strip()
+
+
+def json_map(data: bytes, where: str) -> dict[str, Any]:
+    """A JSON object. Raises UserError."""
+    import json
+
+    try:
+        found = json.loads(data)
+    except ValueError as error:
+        raise UserError(f"is not JSON: {error}", where=where) from None
+    if not isinstance(found, dict):
+        raise UserError("is JSON, but no map", where=where)
+    return found
+
+
+def texts(value: object) -> list[object]:
+    """A list as it is, one text as a list of one; anything else is none."""
+    if isinstance(value, str):
+        return [value]
+    return list(value) if isinstance(value, list) else []

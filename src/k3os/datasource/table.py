@@ -1,0 +1,93 @@
+"""Every data source: its module, and how `auto` recognizes its platform by DMI strings.
+
+A module has `fetch(asking) -> Found`; it raises NotThere when the machine is another one's, and
+another UserError when it is there and does not work.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k3os.datasource.asking import Asking
+    from k3os.datasource.found import Found
+
+# the same on every virtual machine of Azure
+AZURE = "7783-7084-3265-9085-8269-3286-77"
+DMI = "/sys/class/dmi/id"
+
+
+class Source:
+    """module: below k3os.datasource; what: for messages; dmi: (file in DMI, beginning) pairs,
+    of which one must match; is_local: asks no network."""
+
+    __slots__ = ("dmi", "is_local", "module", "what")
+
+    def __init__(
+        self, module: str, what: str, *dmi: tuple[str, str], is_local: bool = False
+    ) -> None:
+        self.module = module
+        self.what = what
+        self.dmi = dmi
+        self.is_local = is_local
+
+
+SOURCES = {
+    "aws": Source("aws", "Amazon EC2", ("sys_vendor", "Amazon EC2"), ("product_uuid", "ec2")),
+    "gcp": Source("gcp", "Google Cloud", ("product_name", "Google Compute Engine")),
+    "openstack": Source(
+        "openstack",
+        "OpenStack",
+        ("product_name", "OpenStack Nova"),
+        ("product_name", "OpenStack Compute"),
+        ("chassis_asset_tag", "OpenTelekomCloud"),
+        ("chassis_asset_tag", "HUAWEICLOUD"),
+        ("chassis_asset_tag", "SAP CCloud VM"),
+    ),
+    # bare metal of many makers: its firmware does not say whose it is
+    "packet": Source("packet", "Equinix Metal, formerly Packet"),
+    "equinix": Source("packet", "Equinix Metal, formerly Packet"),
+    "scaleway": Source("scaleway", "Scaleway", ("sys_vendor", "Scaleway")),
+    "vultr": Source("vultr", "Vultr", ("sys_vendor", "Vultr")),
+    "digitalocean": Source("digitalocean", "DigitalOcean", ("sys_vendor", "DigitalOcean")),
+    "hetzner": Source("hetzner", "Hetzner Cloud", ("sys_vendor", "Hetzner")),
+    "azure": Source("azure", "Microsoft Azure", ("chassis_asset_tag", AZURE)),
+    "nocloud": Source("nocloud", "a medium labelled cidata", is_local=True),
+    "configdrive": Source("configdrive", "a medium labelled config-2", is_local=True),
+    "cdrom": Source("cdrom", "a CD or disk with userdata", is_local=True),
+}
+# cost nothing where there is no such medium, and some platforms have nothing else
+ALWAYS_TRIED = ("nocloud", "configdrive")
+
+
+def fetch(name: str) -> Callable[[Asking], Found]:
+    """The function that asks a source; its module is imported only now."""
+    module = __import__(f"k3os.datasource.{SOURCES[name].module}", fromlist=["fetch"])
+    function: Callable[[Asking], Found] = module.fetch
+    return function
+
+
+def chosen(names: list[str], dmi: str = DMI) -> list[str]:
+    """names with `auto` replaced by what this machine is, each once."""
+    found: list[str] = []
+    for name in names:
+        found += [*ALWAYS_TRIED, *platforms(dmi)] if name == "auto" else [name]
+    return list(dict.fromkeys(found))
+
+
+def platforms(dmi: str) -> list[str]:
+    """The sources whose platform the firmware names."""
+    return [
+        name
+        for name, source in SOURCES.items()
+        if any(_read(f"{dmi}/{file}").lower().startswith(text.lower()) for file, text in source.dmi)
+    ]
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""  # no such string, or not root's

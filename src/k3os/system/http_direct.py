@@ -1,0 +1,113 @@
+"""Asking one server and no other: no proxy, no redirects, a time limit for the connection, and,
+where a server wants to see that root asks, a source port below 1024 (ip(7)).
+
+For services that are part of the machine's surroundings; k3os.system.http does the rest.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from k3os.system.http_failure import HttpError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LOW_PORTS = range(1023, 599, -1)
+
+
+class Direct:
+    """connect_timeout: seconds; low_port: ask from a port below 1024; connected: called when
+    the server has accepted a connection; headers: of its last good answer."""
+
+    def __init__(
+        self,
+        connect_timeout: float,
+        *,
+        low_port: bool = False,
+        connected: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.connect_timeout = connect_timeout
+        self.low_port = low_port
+        self.connected = connected
+        self.headers: Any = {}
+
+    def opener(self) -> Any:
+        """urllib's, with our connections."""
+        import http.client
+        import urllib.request
+
+        owner = self
+
+        class Plain(http.client.HTTPConnection):
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                super().__init__(*arguments, **options)
+                self._create_connection = owner.connect
+
+        class Encrypted(http.client.HTTPSConnection):
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                super().__init__(*arguments, **options)
+                self._create_connection = owner.connect
+
+        class Http(urllib.request.HTTPHandler):
+            def http_open(self, req: Any) -> Any:
+                return self.do_open(Plain, req)
+
+        class Https(urllib.request.HTTPSHandler):
+            def https_open(self, req: Any) -> Any:
+                return self.do_open(Encrypted, req)
+
+        class NoRedirects(urllib.request.HTTPRedirectHandler):
+            def redirect_request(
+                self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+            ) -> Any:
+                fp.close()
+                message = f"redirects to {newurl}, where nobody follows it"
+                raise HttpError(message, where=req.full_url, status=code)
+
+        class Headers(urllib.request.BaseHandler):
+            def http_response(self, req: Any, response: Any) -> Any:
+                owner.headers = response.headers
+                return response
+
+            https_response = http_response
+
+        no_proxy = urllib.request.ProxyHandler({})
+        return urllib.request.build_opener(no_proxy, NoRedirects(), Http(), Https(), Headers())
+
+    def connect(
+        self, address: tuple[str, int], timeout: float | None = None, *_: object
+    ) -> socket.socket:
+        """A connected socket that then waits `timeout` for each piece. Raises OSError."""
+        found = self._low() if self.low_port else None
+        if found is None:
+            found = socket.create_connection(address, self.connect_timeout)
+        else:
+            try:
+                found.settimeout(self.connect_timeout)
+                found.connect(address)
+            except OSError:
+                found.close()
+                raise
+        found.settimeout(timeout)
+        self.connected()
+        return found
+
+    def _low(self) -> socket.socket:
+        """A socket of IPv4 with a free low port. Raises OSError (not root, none free)."""
+        for port in LOW_PORTS:
+            found = socket.socket()
+            try:
+                found.bind(("", port))
+            except OSError as error:
+                found.close()
+                if isinstance(error, PermissionError):
+                    message = "only root may ask from a port below 1024"
+                    raise HttpError(message, "use sudo") from None
+                if error.errno != 98:  # EADDRINUSE
+                    raise
+                continue
+            return found
+        raise OSError(98, "no source port below 1024 is free")
