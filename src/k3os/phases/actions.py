@@ -212,54 +212,6 @@ class LoadModule(Action):
         return DONE
 
 
-class RunCommand(Action):
-    """A string in /bin/sh, a list as it is. Its output goes to the journal with a prefix."""
-
-    __slots__ = ("command", "label")
-
-    def __init__(self, key: str, place: Place, label: str, command: str | list[str]) -> None:
-        super().__init__(key, place)
-        self.label = label
-        self.command = command
-
-    def describe(self) -> str:
-        text = self.command if isinstance(self.command, str) else " ".join(self.command)
-        words = text.split()
-        return f"run {self.label}: {words[0] if words else ''}{' …' if len(words) > 1 else ''}"
-
-    def perform(self, node: Node) -> str:
-        from k3os.errors import UserError
-        from k3os.system.run import CommandError, run
-
-        if not node.is_real:
-            self.note = "not on this machine"
-            return LATER
-        shell = isinstance(self.command, str)
-        argv = ["/bin/sh", "-c", str(self.command)] if shell else list(self.command)
-        # a file, not a pipe: a daemon that the command leaves behind would keep a pipe open
-        log = os.memfd_create("output", os.MFD_CLOEXEC)
-        try:
-            run(argv, env={"HOME": "/root", **node.environment}, cwd="/", log=log)
-            self._pass_on(node, log)
-        except CommandError as error:
-            lines = self._pass_on(node, log)
-            how = str(error).partition(" ")[2] if error.returncode != 127 else "is not there"
-            said = f": {lines[-1]}" if lines else ""
-            raise UserError(f"{how.splitlines()[0]}{said}") from None
-        except PermissionError:
-            raise UserError(f"{argv[0]} is not executable", f"chmod +x {argv[0]}") from None
-        finally:
-            os.close(log)
-        return DONE
-
-    def _pass_on(self, node: Node, log: int) -> list[str]:
-        data = os.pread(log, 1 << 20, 0)
-        lines = data.decode(errors="replace").splitlines()
-        for line in lines:
-            node.output(f"{self.label}: {line}")
-        return lines
-
-
 class RestartUnit(Action):
     """Restarts a running unit if one of the actions before it changed something."""
 
@@ -284,6 +236,38 @@ class RestartUnit(Action):
         except CommandError as error:
             hint = f"see `journalctl -u {self.unit}`"
             raise UserError(f"{self.unit} does not restart", hint) from error
+        return DONE
+
+
+class StartUnit(Action):
+    """Asks systemd to start a unit; whether it starts is shown by the unit."""
+
+    __slots__ = ("unit",)
+
+    def __init__(self, key: str, place: Place, unit: str) -> None:
+        super().__init__(key, place)
+        self.unit = unit
+
+    def describe(self) -> str:
+        return f"start {self.unit}"
+
+    def perform(self, node: Node) -> str:
+        from k3os.errors import UserError
+        from k3os.system.run import CommandError, run
+
+        if not node.is_real:
+            self.note = "not on this machine"
+            return LATER
+        try:
+            run(["systemctl", "is-active", "--quiet", self.unit], timeout=60)
+            return UNCHANGED
+        except CommandError:
+            pass  # this is how it says no
+        try:
+            run(["systemctl", "start", "--no-block", self.unit], timeout=60)
+        except CommandError as error:
+            hint = f"see `systemctl status {self.unit}`"
+            raise UserError(f"{self.unit} does not start", hint) from error
         return DONE
 
 

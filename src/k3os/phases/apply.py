@@ -10,19 +10,19 @@ from __future__ import annotations
 import time
 
 from k3os.config.load import Config, load_config
-from k3os.config.schema import BOOT, BY_PATH, INITRD, RUNTIME
+from k3os.config.schema import BOOT, BY_PATH, INITRD, READY, RUNTIME
 from k3os.config.value import Place
 from k3os.phases.actions import FAILED, Action
 from k3os.phases.node import Node
 from k3os.phases.report import STATUS, Report, Result, problems_of, write_status
-from k3os.phases.table import APPLIERS
+from k3os.phases.table import APPLIERS, DATA_SOURCES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# in the schema, but without an applier yet: said in the report, never dropped silently
-NOT_APPLIED = {"k3os.data_sources"}
+# these see what the data sources found
+AFTER_DATA_SOURCES = (RUNTIME, READY)
 
 
 def apply_phase(
@@ -33,16 +33,24 @@ def apply_phase(
     system_dir: str = "/k3os/system",
     cmdline: str | None = None,
     say: Callable[[str], None] | None = None,
+    data_sources: Callable[[Config, Node], list[Result]] | None = None,
 ) -> Report:
-    """Apply initrd, boot or runtime below root and update /run/k3os/status.json there.
+    """Apply a phase (or READY) below root and update /run/k3os/status.json there.
 
     cmdline None: the running kernel's. say gets one line per problem and failed action.
+    data_sources: asks k3os.data_sources before the runtime phase; what they found is merged.
     """
     started = time.monotonic()
     config, problems = load_config(root, system_dir, cmdline)
-    node = Node(root, phase, mode, output=print if phase == RUNTIME else to_kernel_log)
+    output = to_kernel_log if phase in (INITRD, BOOT) else to_journal
+    node = Node(root, phase, mode, output, say or _to_nobody)
+    asked: list[Result] = []
+    if phase == RUNTIME and data_sources is not None and config.items(DATA_SOURCES):
+        asked = _ask(data_sources, config, node)
+    if phase in AFTER_DATA_SOURCES and config.items(DATA_SOURCES):
+        config, problems = load_config(root, system_dir, cmdline, cloud=True)
     report = Report(phase, mode, problems)
-    report.when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    report.results += asked
     _perform_all(config, node, report)
     report.seconds = time.monotonic() - started
     lines = report.lines()
@@ -50,14 +58,22 @@ def apply_phase(
         said = problems_of(node.path(STATUS), INITRD)
         lines = [str(each) for each in problems if each.as_dict() not in said]
         lines += report.lines()[len(problems) :]
+    publish(report, node, lines)
+    return report
+
+
+def publish(report: Report, node: Node, lines: list[str]) -> None:
+    """Put a report into the status file, and say lines."""
     try:
         write_status(node.path(STATUS), report)
     except OSError as error:
-        lines.append(f"{STATUS}: cannot be written: {error.strerror}")
-    if say is not None:
-        for line in lines:
-            say(line)
-    return report
+        lines = [*lines, f"{STATUS}: cannot be written: {error.strerror}"]
+    for line in lines:
+        node.say(line)
+
+
+def _to_nobody(line: str) -> None:
+    """For callers who read the report."""
 
 
 def preload() -> None:
@@ -72,19 +88,25 @@ def preload() -> None:
             __import__(f"k3os.phases.{name}")
 
 
+def _ask(
+    data_sources: Callable[[Config, Node], list[Result]], config: Config, node: Node
+) -> list[Result]:
+    try:
+        return data_sources(config, node)
+    except Exception as error:  # a bug there must not take the phase with it
+        reason = f"{type(error).__name__}: {error}"
+        place = config.values[DATA_SOURCES].place
+        return [Result(DATA_SOURCES, "ask the data sources", place, FAILED, reason)]
+
+
 def _perform_all(config: Config, node: Node, report: Report) -> None:
     secrets = config.secrets()
-    for path in sorted(NOT_APPLIED & set(config.values)):
-        if node.phase in BY_PATH[path].phases:
-            reason = "this version of k3OS does not apply it yet"
-            place = config.values[path].place
-            report.results.append(Result(path, "not applied", place, FAILED, reason))
     for name in APPLIERS:
         actions, broken = plan_applier(name, config, node)
         if broken is not None:
             report.results.append(broken)
         for action in actions:
-            report.results.append(_perform(action, node, secrets))
+            report.results.append(perform(action, node, secrets))
 
 
 def plan_phase(config: Config, node: Node) -> list[Action]:
@@ -111,7 +133,8 @@ def plan_applier(name: str, config: Config, node: Node) -> tuple[list[Action], R
         return [], Result(applier.keys[0], f"plan {name}", place, FAILED, reason)
 
 
-def _perform(action: Action, node: Node, secrets: list[str]) -> Result:
+def perform(action: Action, node: Node, secrets: list[str]) -> Result:
+    """Perform one action; whatever goes wrong is in the result."""
     from k3os.errors import UserError
 
     try:
@@ -137,6 +160,11 @@ def redact(text: str, secrets: list[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, "***")
     return text
+
+
+def to_journal(line: str) -> None:
+    """Output of commands in a service: line by line, not when some buffer is full."""
+    print(line, flush=True)
 
 
 def to_kernel_log(line: str) -> None:

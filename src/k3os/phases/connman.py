@@ -1,5 +1,5 @@
-"""k3os.dns_nameservers, ntp_servers, wifi: settings of connman (connman.conf(5),
-connman-service.config(5)).
+"""k3os.dns_nameservers, ntp_servers, wifi, and whether DHCP may name the node: settings of
+connman (connman.conf(5), connman-service.config(5)).
 
 In the boot phase connman does not run yet and reads them when it starts. Later a changed
 main.conf needs a restart; service files are noticed by connman itself.
@@ -8,7 +8,7 @@ main.conf needs a restart; service files are noticed by connman itself.
 from __future__ import annotations
 
 from k3os.config.value import Place
-from k3os.phases.actions import Action, Refused, RestartUnit, WriteFile
+from k3os.phases.actions import DONE, UNCHANGED, Action, Refused, RestartUnit, WriteFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,11 @@ SERVERS = {
     "k3os.dns_nameservers": "FallbackNameservers",
     "k3os.ntp_servers": "FallbackTimeservers",
 }
+ROUTES = "/proc/net/route"
+WAIT_ONLINE = "/usr/sbin/connmand-wait-online"
+WAIT_SECONDS = 30
 WIFI = "/var/lib/connman/k3os-wifi.config"
+STATE = "/var/lib/connman/settings"
 
 
 def plan(config: Config, node: Node) -> list[Action]:
@@ -40,7 +44,39 @@ def plan(config: Config, node: Node) -> list[Action]:
             networks.append(service(texts["ssid"], texts.get("passphrase", "")))
         data = "\n".join(networks).encode(errors="surrogateescape")
         actions.append(WriteFile("k3os.wifi", place, WIFI, data, 0o600))
+        if networks:
+            actions.append(_switch_on(node, place, actions[-1]))
     return actions
+
+
+def _switch_on(node: Node, place: Place, after: Action) -> Action:
+    """connman leaves radios off until it is told otherwise, once."""
+    if node.phase == "runtime":
+        return EnableWifi(place, after)
+    text = with_settings(node.read(STATE), {"Enable": "true"}, "[WiFi]")
+    return WriteFile("k3os.wifi", place, STATE, text.encode(), 0o600)
+
+
+class EnableWifi(Action):
+    """Tells a running connman to use its radios, when networks were added."""
+
+    __slots__ = ("after",)
+
+    def __init__(self, place: Place, after: Action) -> None:
+        super().__init__("k3os.wifi", place)
+        self.after = after
+
+    def describe(self) -> str:
+        return "switch the radios on, if networks were added"
+
+    def perform(self, node: Node) -> str:
+        from k3os.system.run import run
+
+        if not node.is_real or self.after.result != DONE:
+            return UNCHANGED
+        # an error when they are on, which is what is wanted
+        run(["connmanctl", "enable", "wifi"], timeout=30, check=False)
+        return DONE
 
 
 def _servers(config: Config, node: Node) -> list[Action]:
@@ -61,23 +97,48 @@ def _servers(config: Config, node: Node) -> list[Action]:
                 good.append(text)
         settings[name] = ",".join(good)
         places.append((path, value.place))
+    pinned = config.get("hostname")
+    if pinned is not None:  # otherwise the DHCP server may name the node
+        settings["AllowHostnameUpdates"] = "false"
+        places.append(("hostname", pinned.place))
     if not places:
         return actions
     key, place = places[0]
     text = with_settings(node.read(MAIN), settings)
     actions.append(WriteFile(key, place, MAIN, text.encode(errors="surrogateescape")))
     if node.phase == "runtime":
-        actions.append(RestartUnit(key, place, "connman.service", [actions[-1]]))
+        actions.append(Restart(key, place, "connman.service", [actions[-1]]))
     return actions
 
 
-def with_settings(text: str, settings: dict[str, str]) -> str:
-    """main.conf with these keys of [General] set; the other lines stay."""
-    lines = [line for line in text.splitlines() if line.partition("=")[0].strip() not in settings]
-    if GENERAL not in lines:
-        lines.insert(0, GENERAL)
-    start = lines.index(GENERAL) + 1
-    lines[start:start] = [f"{name}={value}" for name, value in settings.items()]
+class Restart(RestartUnit):
+    """connman takes the addresses away while it restarts: what comes after it, commands and k3s,
+    finds the network as it was. A node without one does not wait."""
+
+    __slots__ = ()
+
+    def perform(self, node: Node) -> str:
+        from k3os.system.run import CommandError, run
+
+        had_network = len(node.read(ROUTES).splitlines()) > 1  # one line is the heading
+        result = super().perform(node)
+        if result == DONE and had_network:
+            try:
+                run([WAIT_ONLINE, f"--timeout={WAIT_SECONDS}"], timeout=WAIT_SECONDS + 5)
+            except CommandError:
+                self.note = f"the network was not back after {WAIT_SECONDS} s"
+        return result
+
+
+def with_settings(text: str, settings: dict[str, str], section: str = GENERAL) -> str:
+    """A key file with these keys of one section set; the other lines stay."""
+    lines = text.splitlines()
+    if section not in lines:
+        lines += ["", section] if lines else [section]
+    start = lines.index(section) + 1
+    end = next((i for i in range(start, len(lines)) if lines[i].startswith("[")), len(lines))
+    kept = [line for line in lines[start:end] if line.partition("=")[0].strip() not in settings]
+    lines[start:end] = [*(f"{name}={value}" for name, value in settings.items()), *kept]
     return "\n".join(lines) + "\n"
 
 

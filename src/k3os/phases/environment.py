@@ -3,6 +3,7 @@ and for k3s and our own downloads (an EnvironmentFile, systemd.exec(5), mode 060
 
 from __future__ import annotations
 
+from k3os.config.schema import BOOT, RUNTIME
 from k3os.config.value import Place
 from k3os.phases.actions import Action, MakeDirectory, Refused, WriteFile
 from k3os.phases.block import outside_block, replace_block
@@ -20,17 +21,9 @@ DIRECTORY = "/etc/rancher/k3s"
 
 
 def plan(config: Config, node: Node) -> list[Action]:
-    actions: list[Action] = []
-    variables: dict[str, str] = {}
-    for name, value in config.entries(KEY).items():
-        text = str(value.data)
-        if not _is_name(name) or "\n" in text:
-            message = "is no name of a variable" if "\n" not in text else "has more than one line"
-            actions.append(Refused(f"{KEY}.{name}", value.place, f"set {name!r}", message))
-            continue
-        variables[name] = text
+    variables, actions = read(config)
     node.environment = variables
-    if node.phase == "initrd":
+    if node.phase not in (BOOT, RUNTIME):
         return actions
     whole = config.get(KEY)
     place = whole.place if whole is not None else Place("default")
@@ -44,6 +37,20 @@ def plan(config: Config, node: Node) -> list[Action]:
         new = replace_block(old, [f'{name}="{text}"' for name, text in variables.items()])
         actions.append(WriteFile(KEY, place, LOGINS, new.encode(errors="surrogateescape")))
     return actions
+
+
+def read(config: Config) -> tuple[dict[str, str], list[Action]]:
+    """The variables, and what is wrong with the others."""
+    actions: list[Action] = []
+    variables: dict[str, str] = {}
+    for name, value in config.entries(KEY).items():
+        text = str(value.data)
+        if not _is_name(name) or "\n" in text:
+            message = "is no name of a variable" if "\n" not in text else "has more than one line"
+            actions.append(Refused(f"{KEY}.{name}", value.place, f"set {name!r}", message))
+            continue
+        variables[name] = text
+    return variables, actions
 
 
 def _is_name(name: str) -> bool:

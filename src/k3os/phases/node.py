@@ -17,9 +17,10 @@ MOST_LINKS = 40
 
 
 class Node:
-    """root: where the tree is; phase, mode; environment of commands; output: a line of theirs."""
+    """root: where the tree is; phase, mode; environment of commands; output: a line of theirs;
+    say: a line for a person who waits."""
 
-    __slots__ = ("environment", "mode", "output", "phase", "root")
+    __slots__ = ("environment", "mode", "output", "phase", "root", "say")
 
     def __init__(
         self,
@@ -27,11 +28,13 @@ class Node:
         phase: str = "runtime",
         mode: str = "live",
         output: Callable[[str], None] = print,
+        say: Callable[[str], None] = print,
     ) -> None:
         self.root = root.rstrip("/")
         self.phase = phase
         self.mode = mode
         self.output = output
+        self.say = say
         self.environment: dict[str, str] = {}
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from k3os.config.value import Place, Problem
 from k3os.phases.actions import FAILED
 
@@ -32,7 +34,7 @@ class Result:
 
 
 class Report:
-    """All of one phase."""
+    """All of one phase, or of what comes after the phases (local.py, READY)."""
 
     __slots__ = ("mode", "phase", "problems", "results", "seconds", "when")
 
@@ -41,7 +43,7 @@ class Report:
         self.mode = mode
         self.problems = problems
         self.results: list[Result] = []
-        self.when = ""
+        self.when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self.seconds = 0.0
 
     @property
@@ -94,6 +96,11 @@ def read_status(path: str) -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return status if isinstance(status, dict) else {}
+
+
+def booted_mode(root: str = "/") -> str:
+    """The mode the node was booted in, from the report of the boot."""
+    return str(read_status(root.rstrip("/") + STATUS).get("mode") or "live")
 
 
 def problems_of(path: str, phase: str) -> list[object]:

@@ -24,7 +24,8 @@ FORGES = {"github:": "https://github.com/{}.keys", "gitlab:": "https://gitlab.co
 TYPES = ("ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-")
 SECTION = "# from "
 LARGEST = 1 << 20
-PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
+# of k3os.environment: the way out, and whom to trust there (openssl-env(7))
+DOWNLOADS = ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "ssl_cert_file", "ssl_cert_dir")
 # DNS may come up later than the network; the unit waits 300 s in all
 TRIES, PAUSE = 5, 1.0
 
@@ -49,10 +50,11 @@ def plan(config: Config, node: Node) -> list[Action]:
     actions.append(MakeDirectory(KEY, place, home, 0o755, uid, gid))
     actions.append(MakeDirectory(KEY, place, f"{home}/.ssh", 0o700, uid, gid))
     fetched = {name: keys for name, keys in sections(old).items() if name in texts(remote)}
-    actions.append(WriteKeys(place, path, plain, fetched, uid, gid))
+    writer = WriteKeys(place, path, plain, fetched, uid, gid)
+    actions.append(writer)
     if node.phase == "runtime":
         for item in remote:
-            actions.append(FetchKeys(item.place, str(item.data), actions[-1]))
+            actions.append(FetchKeys(item.place, str(item.data), writer))
     return actions
 
 
@@ -152,7 +154,7 @@ class FetchKeys(Action):
 
     __slots__ = ("name", "writer")
 
-    def __init__(self, place: Place, name: str, writer: Action) -> None:
+    def __init__(self, place: Place, name: str, writer: WriteKeys) -> None:
         super().__init__(KEY, place)
         self.name = name
         self.writer = writer
@@ -166,8 +168,8 @@ class FetchKeys(Action):
         from k3os.system.http_failure import HttpError
 
         for name, value in node.environment.items():
-            if name.lower() in PROXIES:
-                os.environ[name] = value  # where urllib looks for them
+            if name.lower() in DOWNLOADS:
+                os.environ[name] = value  # where urllib and ssl look for them
         try:
             data = get(address(self.name), limit=LARGEST, tries=TRIES, pause=PAUSE)
         except HttpError as error:
@@ -178,7 +180,6 @@ class FetchKeys(Action):
         keys = [line for line in lines if is_key(line)]
         if not keys:
             raise UserError(f"{self.name} has no ssh public keys", "add one to the account")
-        assert isinstance(self.writer, WriteKeys)
         if self.writer.fetched.get(self.name) == keys:
             return UNCHANGED
         self.writer.fetched[self.name] = keys

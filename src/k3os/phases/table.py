@@ -17,6 +17,9 @@ class Applier:
         self.always = always
 
 
+# Has no applier: what it names is asked before the runtime phase is planned, see apply.py.
+DATA_SOURCES = "k3os.data_sources"
+
 # The environment comes first, because commands need it; modules before the settings they
 # bring; files before the commands that use them; commands last.
 APPLIERS = {
@@ -26,11 +29,12 @@ APPLIERS = {
     "hostname": Applier("hostname", always=True),
     "ssh_keys": Applier("ssh_authorized_keys", always=True),
     "connman": Applier("k3os.dns_nameservers", "k3os.ntp_servers", "k3os.wifi", always=True),
+    "network": Applier("k3os.network", always=True),
     "password": Applier("k3os.password"),
     "k3s": Applier(
         *("k3os.server_url", "k3os.token", "k3os.labels", "k3os.k3s_args", "k3os.taints"),
         always=True,
     ),
     "write_files": Applier("write_files"),
-    "commands": Applier("init_cmd", "boot_cmd", "run_cmd"),
+    "commands": Applier("init_cmd", "boot_cmd", "run_cmd", "ready_cmd"),
 }

@@ -1,7 +1,6 @@
-"""Effects that need the running system: real commands, links, a read-only tree."""
+"""Effects on a directory that stands for the system: links, modules, settings."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -9,12 +8,10 @@ import pytest
 from k3os.config.value import Place
 from k3os.errors import UserError
 from k3os.phases.actions import (
-    DONE,
     LATER,
     UNCHANGED,
     LoadModule,
     MakeDirectory,
-    RunCommand,
     SetKernel,
     WriteFile,
 )
@@ -23,50 +20,8 @@ from k3os.phases.node import Node
 HERE = Place("config.yaml", 1, 1)
 
 
-def command(text: str | list[str], output: list[str]) -> str:
-    node = Node("/", "runtime", "live", output.append)
-    node.environment = {"FROM_CONFIG": "yes $x"}
-    return RunCommand("run_cmd", HERE, "run_cmd[0]", text).perform(node)
-
-
-def test_a_string_runs_in_a_shell_with_the_configured_environment() -> None:
-    output: list[str] = []
-    assert command('echo "$FROM_CONFIG" | tr a-z A-Z; echo two >&2', output) == DONE
-    assert output == ["run_cmd[0]: YES $X", "run_cmd[0]: two"]
-
-
-def test_a_list_runs_as_it_is() -> None:
-    output: list[str] = []
-    assert command(["printf", "%s|", "$FROM_CONFIG", "a b"], output) == DONE
-    assert output == ["run_cmd[0]: $FROM_CONFIG|a b|"]
-
-
-def test_a_failing_command_tells_its_exit_code_and_its_last_words() -> None:
-    output: list[str] = []
-    with pytest.raises(UserError, match="exited with 3: last words"):
-        command("echo first; echo last words; exit 3", output)
-    assert output == ["run_cmd[0]: first", "run_cmd[0]: last words"]
-
-
-def test_a_program_that_is_not_there_is_said_to_be() -> None:
-    with pytest.raises(UserError, match="is not there"):
-        command(["k3os-no-such-program"], [])
-
-
-def test_a_daemon_that_a_command_leaves_behind_does_not_stop_the_boot() -> None:
-    started = time.monotonic()
-    assert command("sleep 20 & echo started", []) == DONE
-    assert time.monotonic() - started < 10
-
-
-def test_a_description_shows_no_argument() -> None:
-    action = RunCommand("run_cmd", HERE, "run_cmd[0]", "curl -H 'Authorization: x' http://y")
-    assert action.describe() == "run run_cmd[0]: curl …"
-
-
-def test_commands_and_modules_are_left_alone_in_a_directory(tmp_path: Path) -> None:
+def test_modules_are_left_alone_in_a_directory(tmp_path: Path) -> None:
     node = Node(str(tmp_path))
-    assert RunCommand("run_cmd", HERE, "run_cmd[0]", "exit 1").perform(node) == LATER
     assert LoadModule("k3os.modules", HERE, "nbd", []).perform(node) == LATER
     (tmp_path / "sys/module/snd_pcm").mkdir(parents=True)
     assert LoadModule("k3os.modules", HERE, "snd-pcm", []).perform(node) == UNCHANGED

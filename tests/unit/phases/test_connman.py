@@ -3,6 +3,7 @@
 from .conftest import Machine
 
 MAIN = "etc/connman/main.conf"
+STATE = "var/lib/connman/settings"
 IMAGE = "[General]\n# a comment\nFallbackNameservers=9.9.9.9\nAllowHostnameUpdates=false\n"
 
 
@@ -36,6 +37,16 @@ def test_a_wireless_network_has_its_name_as_bytes_and_a_file_nobody_else_reads(
         "\n[service_6f70656e]\nType=wifi\nSSID=6f70656e\n"
     )
     assert machine.mode("var/lib/connman/k3os-wifi.config") == 0o600
+
+
+def test_radios_are_switched_on_where_networks_are_configured(machine: Machine) -> None:
+    machine.apply("boot", "hostname: a\n")
+    assert not (machine.root / STATE).exists()
+    machine.put(STATE, "[global]\nOfflineMode=false\n\n[WiFi]\nEnable=false\n[Wired]\nEnable=1\n")
+    machine.apply("boot", "k3os: {wifi: {name: a}}\n")
+    assert machine.text(STATE) == (
+        "[global]\nOfflineMode=false\n\n[WiFi]\nEnable=true\n[Wired]\nEnable=1\n"
+    )
 
 
 def test_networks_that_leave_the_configuration_are_forgotten(machine: Machine) -> None:

@@ -36,6 +36,18 @@ def test_the_keys_of_an_account_are_fetched_and_replaced_when_they_change(
     assert {result.result for result in machine.apply("runtime").results} == {"unchanged"}
 
 
+def test_several_accounts_and_addresses_are_fetched_in_one_go(
+    machine: Machine, github: Site
+) -> None:
+    github.page("/me.keys", content(KEY.encode()))
+    github.page("/you.keys", content(OTHER_KEY.encode()))
+    third = f"{KEY[:-12]}x three@example"
+    url = github.page("/third", content(third.encode()))
+    report = machine.apply("runtime", f"ssh_authorized_keys: ['github:me', 'github:you', {url}]\n")
+    assert report.is_fine
+    assert keys(machine) == [KEY, OTHER_KEY, third]
+
+
 def test_a_try_that_fails_is_followed_by_another(machine: Machine, github: Site) -> None:
     github.page("/me.keys", status(503), status(503), content(KEY.encode()))
     assert machine.apply("runtime", CONFIG).is_fine

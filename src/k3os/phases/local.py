@@ -1,0 +1,80 @@
+"""The user's scripts at the end of the boot and at shutdown: /etc/rc.local, /etc/local.d.
+
+rc.local comes first, then *.start in the order of their names; at shutdown *.stop. Called by
+k3os-local.service; it must not wait for k3s. One that fails is reported, the next still runs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from k3os.config.value import Place
+from k3os.phases.actions import Action, Refused
+from k3os.phases.run_command import RunCommand
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k3os.phases.node import Node
+    from k3os.phases.report import Report
+
+LOCAL = "local"
+RC_LOCAL, DIRECTORY = "/etc/rc.local", "/etc/local.d"
+# seconds for each script; all of the stop has TimeoutStopSec= of the unit
+LIMITS = {"start": 900, "stop": 30}
+
+
+def run_scripts(verb: str, *, mode: str, say: Callable[[str], None], root: str = "/") -> Report:
+    """Run the scripts of "start" or "stop" with k3os.environment; reported as LOCAL."""
+    from k3os.config.load import load_config
+    from k3os.phases import environment
+    from k3os.phases.apply import perform, publish, to_journal
+    from k3os.phases.node import Node
+    from k3os.phases.report import Report
+
+    started = time.monotonic()
+    config, _ = load_config(root, cloud=True)  # its problems are in the report of the runtime phase
+    node = Node(root, LOCAL, mode, to_journal, say)
+    node.environment = environment.read(config)[0]
+    report = Report(LOCAL, mode, [])
+    secrets = config.secrets()
+    report.results = [perform(action, node, secrets) for action in plan(verb, node)]
+    report.seconds = time.monotonic() - started
+    publish(report, node, report.lines())
+    return report
+
+
+def plan(verb: str, node: Node) -> list[Action]:
+    """An action for each script."""
+    return [_script(path, verb, node) for path in scripts(verb, node)]
+
+
+def scripts(verb: str, node: Node) -> list[str]:
+    """The scripts of "start" or "stop" in their order; hidden ones are an editor's."""
+    found = [RC_LOCAL] if verb == "start" and node.exists(RC_LOCAL) else []
+    directory = node.path(DIRECTORY)
+    names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+    found += [
+        f"{DIRECTORY}/{name}"
+        for name in names
+        if name.endswith(f".{verb}") and not name.startswith(".")
+    ]
+    return found
+
+
+def _script(path: str, verb: str, node: Node) -> Action:
+    name = path.rpartition("/")[2]
+    place = Place(path)
+    where = node.path(path)
+    if not os.path.isfile(where):
+        return Refused(LOCAL, place, f"run {name}", "is no file")
+    if not os.stat(where).st_mode & 0o111:
+        hint = "write it with permissions: '0755'"
+        return Refused(LOCAL, place, f"run {name}", "is not executable", hint)
+    words = [path, verb] if path == RC_LOCAL else [path]
+    with open(where, "rb") as file:
+        if not file.read(4).startswith((b"#!", b"\x7fELF")):
+            words = ["/bin/sh", *words]  # as OpenRC's local.d, where the users' scripts come from
+    return RunCommand(LOCAL, place, name, words, LIMITS[verb])

@@ -1,0 +1,204 @@
+"""Settling what connman leaves open: one default route, the one asked for, and the addresses
+that it has no room for. Runs in the runtime phase and whenever an address changes.
+
+`decide` is pure: from what ip(8) says to commands of ip(8). connman 1.44 gives every connected
+service a default route (of low priority, even without a gateway); it is not told to stop.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+from k3os.phases.network import PLAN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    Json: TypeAlias = "dict[str, Any]"
+
+POLL_SECONDS = 0.5
+TRIES = 3
+# connman's own changes after it was told of another order
+CONNMAN_SECONDS = 1.0
+DEFAULTS = ("default", "0.0.0.0/0", "::/0")
+
+
+def settle(wait: float = 0) -> tuple[list[str], list[str]]:
+    """(what was done, what is missing: an interface or its address), both in words.
+
+    wait: seconds to wait for addresses to appear. Raises CommandError.
+    """
+    from k3os.system.run import CommandError, run
+
+    try:
+        with open(PLAN, "rb") as file:
+            entries: list[Json] = json.load(file)
+    except FileNotFoundError:
+        return [], []
+    end = time.monotonic() + wait
+    links, missing = _look(entries)
+    while missing and time.monotonic() < end:
+        time.sleep(POLL_SECONDS)
+        links, missing = _look(entries)
+    if order(entries, links):
+        time.sleep(CONNMAN_SECONDS)
+    done: list[str] = []
+    for _ in range(TRIES):
+        commands = decide(entries, links, _routes())
+        try:
+            for words in commands:
+                run(words, timeout=10)
+                done.append(" ".join(words[2:]))
+        except CommandError as error:
+            failure = error  # connman was quicker with one of them; look again
+            links, missing = _look(entries)
+            continue
+        return done, missing
+    raise failure
+
+
+def _routes() -> dict[int, list[Json]]:
+    from k3os.system.run import run
+
+    return {
+        version: json.loads(run(["ip", "-json", f"-{version}", "route", "show"], timeout=10))
+        for version in (4, 6)
+    }
+
+
+def _look(entries: list[Json]) -> tuple[list[Json], list[str]]:
+    from k3os.system.run import run
+
+    links = json.loads(run(["ip", "-json", "-details", "address", "show"], timeout=10))
+    missing = []
+    for entry in entries:
+        link = link_of(entry["device"], links)
+        if link is None:
+            missing.append(f"{entry['device']} is not there")
+        elif not all(has_address(link, version) for version in wanted_versions(entry)):
+            missing.append(f"{entry['device']} has no address yet")
+    return links, missing
+
+
+def wanted_versions(entry: Json) -> list[int]:
+    """The IP versions that an interface must have an address of."""
+    static: list[int] = entry["static"]
+    return static or ([4] if entry["dhcp"] else [])
+
+
+def link_of(device: str, links: list[Json]) -> Json | None:
+    """The interface of a name or MAC; of a MAC the bare one, not a VLAN on it."""
+    for link in links:
+        if device == link["ifname"]:
+            return link
+        if ":" in device and device == link.get("address") and not kind(link):
+            return link
+    return None
+
+
+def kind(link: Json) -> str:
+    """ "vlan", "veth", "bridge" …; "" for a piece of hardware."""
+    return str(link.get("linkinfo", {}).get("info_kind", ""))
+
+
+def has_address(link: Json, version: int) -> bool:
+    family = "inet" if version == 4 else "inet6"
+    return any(
+        each.get("family") == family and each.get("scope") == "global"
+        for each in link.get("addr_info", [])
+    )
+
+
+def chosen(entries: list[Json], links: list[Json], version: int) -> tuple[str, str]:
+    """The interface and gateway of the default route that was asked for; ("", "") when none
+    was, or when its interface has no address: another way out is better than none."""
+    for entry in entries:
+        for gateway in entry["gateways"]:
+            link = link_of(entry["device"], links)
+            if (":" in gateway) == (version == 6) and link and has_address(link, version):
+                return link["ifname"], gateway
+    return "", ""
+
+
+def decide(
+    entries: list[Json], links: list[Json], routes: dict[int, list[Json]]
+) -> list[list[str]]:
+    """The commands that make it so; none when it is."""
+    commands = []
+    for entry in entries:
+        link = link_of(entry["device"], links)
+        present = [
+            f"{each['local']}/{each['prefixlen']}" for each in (link or {}).get("addr_info", [])
+        ]
+        if link:
+            fresh = [each for each in entry["more"] if each not in present]
+            commands += [["ip", "address", "add", each, "dev", link["ifname"]] for each in fresh]
+    for version in (4, 6):
+        commands += _decide_routes(entries, links, routes[version], version)
+    return commands
+
+
+def _decide_routes(
+    entries: list[Json], links: list[Json], routes: list[Json], version: int
+) -> list[list[str]]:
+    device, gateway = chosen(entries, links, version)
+    ours = {link["ifname"] for link in links if kind(link) in ("", "vlan")}
+    fixed = [link_of(each["device"], links) for each in entries if version in each["static"]]
+    bare = {link["ifname"] for link in fixed if link}
+    commands = []
+    is_there = False
+    for route in routes:
+        name = route.get("dev", "")
+        if route["dst"] == "0.0.0.0" and name in bare:  # connman's way to a gateway of 0.0.0.0
+            commands.append(["ip", "route", "delete", "0.0.0.0/32", "dev", name])
+        if route["dst"] not in DEFAULTS or name not in ours:
+            continue
+        if name == device and route.get("gateway") == gateway and not is_there:
+            is_there = version == 6 or "metric" not in route
+            if is_there:
+                continue
+        leads_nowhere = "gateway" not in route and name in bare
+        # a router's advertisements bring theirs again and again, behind ours in metric
+        if leads_nowhere or (device and route.get("protocol") != "ra"):
+            commands.append(_delete(route, version))
+    if device and not is_there:
+        words = ["ip", f"-{version}", "route", "replace", "default"]
+        commands.insert(0, [*words, "via", gateway, "dev", device])
+    return commands
+
+
+def _delete(route: Json, version: int) -> list[str]:
+    words = ["ip", f"-{version}", "route", "delete", "default"]
+    if "gateway" in route:
+        words += ["via", route["gateway"]]
+    words += ["dev", route["dev"]]
+    return [*words, "metric", str(route["metric"])] if "metric" in route else words
+
+
+def order(entries: list[Json], links: list[Json]) -> bool:
+    """Make the chosen interface's service connman's first, whose name servers it asks.
+
+    Whether something was changed. Raises CommandError.
+    """
+    from k3os.system.run import run
+
+    device, _ = chosen(entries, links, 4)
+    link = link_of(device, links)
+    if link is None:
+        return False
+    listed = run(["connmanctl", "services"], timeout=10).decode(errors="replace").splitlines()
+    names = [line.split()[-1] for line in listed if line.split()]
+    wanted = service_name(link)
+    if wanted not in names or names[0] == wanted:
+        return False
+    run(["connmanctl", "move-before", wanted, names[0]], timeout=10)
+    return True
+
+
+def service_name(link: Json) -> str:
+    """connman's name for a wired interface's service."""
+    digits = str(link.get("address", "")).replace(":", "")
+    number = link.get("linkinfo", {}).get("info_data", {}).get("id")
+    return f"ethernet_{digits}_{number:03x}_cable" if number else f"ethernet_{digits}_cable"

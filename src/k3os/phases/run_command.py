@@ -1,0 +1,167 @@
+"""Commands and scripts of the user: run, their output passed on as it comes, ended in time.
+
+A line of output reaches the journal (before it runs: the kernel's log) within a second, behind
+the command's name. Nothing but that name is ever said about a command: it may hold secrets.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from k3os.phases.actions import DONE, LATER, Action
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k3os.config.value import Place
+    from k3os.phases.node import Node
+
+ANNOUNCE_SECONDS = 10
+# the journal of a live system is small, and a line in it takes more than its text
+MOST_OUTPUT, MOST_LINES = 1 << 20, 10_000
+# while nothing or little comes; a command that floods us is read as fast as it writes
+POLL_SECONDS, POLL_FLOOD_SECONDS = 0.1, 0.005
+FLOOD = 1 << 16
+KEEP_SIZE, PUNCH_HOLE = 1, 2  # linux/falloc.h
+
+
+class RunCommand(Action):
+    """A string in /bin/sh, a list as it is. limit: seconds, then its process group is killed."""
+
+    __slots__ = ("command", "label", "limit")
+
+    def __init__(
+        self, key: str, place: Place, label: str, command: str | list[str], limit: float
+    ) -> None:
+        super().__init__(key, place)
+        self.label = label
+        self.command = command
+        self.limit = limit
+
+    def describe(self) -> str:
+        text = self.command if isinstance(self.command, str) else " ".join(self.command)
+        words = text.split()
+        return f"run {self.label}: {words[0] if words else ''}{' …' if len(words) > 1 else ''}"
+
+    def perform(self, node: Node) -> str:
+        from k3os.errors import UserError
+        from k3os.system.run import CommandError, run
+
+        if not node.is_real:
+            self.note = "not on this machine"
+            return LATER
+        shell = isinstance(self.command, str)
+        argv = ["/bin/sh", "-c", str(self.command)] if shell else list(self.command)
+        output = Output(lambda line: node.output(f"{self.label}: {line}"))
+        announced = node.phase not in ("initrd", "boot")  # later nobody waits for it
+
+        def watch(elapsed: float) -> float:
+            nonlocal announced
+            if elapsed >= ANNOUNCE_SECONDS and not announced:
+                announced = True
+                node.say(f"{self.label} is still running, at most {self.limit:.0f} s")
+            return output.pass_on()
+
+        try:
+            environment = {"HOME": "/root", **node.environment}
+            run(argv, env=environment, cwd="/", log=output.file, watch=watch, timeout=self.limit)
+        except CommandError as error:
+            output.finish()
+            said = f": {output.last}" if output.last else ""
+            if error.timed_out:
+                hint = "what takes longer belongs into a unit of its own"
+                raise UserError(f"was killed after {self.limit:g} s{said}", hint) from None
+            how = error.how if error.returncode != 127 else "is not there"
+            raise UserError(f"{how}{said}") from None
+        except PermissionError:
+            raise UserError(f"{argv[0]} is not executable", f"chmod +x {argv[0]}") from None
+        finally:
+            output.finish()
+        return DONE
+
+
+class Output:
+    """What a command prints, line by line; at most MOST_OUTPUT bytes and MOST_LINES of it.
+
+    A file in memory, not a pipe: a daemon that the command leaves behind keeps it open, and
+    nobody waits for that one.
+    """
+
+    def __init__(self, line: Callable[[str], None]) -> None:
+        self.file = os.memfd_create("output", os.MFD_CLOEXEC)
+        # `echo x >/dev/stderr` truncates; what comes then is to stand there, not behind a gap
+        fcntl.fcntl(self.file, fcntl.F_SETFL, os.O_APPEND)
+        self.last = ""
+        self._line = line
+        self._position = 0
+        self._when = os.fstat(self.file).st_mtime_ns
+        self._half = b""
+        self._passed = 0
+        self._lines = 0
+        self._dropped = False
+
+    def pass_on(self) -> float:
+        """Pass on the lines that are complete; how many seconds to wait for more."""
+        status = os.fstat(self.file)
+        size = status.st_size
+        if size < self._position or (size == self._position and status.st_mtime_ns != self._when):
+            self._position = 0  # it was truncated and written anew
+        self._when = status.st_mtime_ns
+        came = size - self._position
+        if self._passed < MOST_OUTPUT:
+            data = os.pread(self.file, MOST_OUTPUT - self._passed, self._position)
+            self._passed += len(data)
+            self._position += len(data)
+            lines, newline, self._half = (self._half + data).rpartition(b"\n")
+            self._tell(lines + newline)
+        if size > self._position:  # more than is passed on
+            self._tell(self._half)
+            self._half = b""
+            self._drop()
+            # the last words are what tells why a command failed
+            self._remember(os.pread(self.file, 4096, max(self._position, size - 4096)))
+            self._free(size)
+            self._position = size
+        return POLL_FLOOD_SECONDS if came > FLOOD else POLL_SECONDS
+
+    def _free(self, end: int) -> None:
+        """Give back the memory of what was read, fallocate(2). To truncate the file would lose
+        what the command writes at this very moment."""
+        import ctypes
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        length = ctypes.c_int64(end)
+        if libc.fallocate(self.file, KEEP_SIZE | PUNCH_HOLE, ctypes.c_int64(0), length):
+            raise OSError(ctypes.get_errno(), "fallocate")
+
+    def finish(self) -> None:
+        """Pass on what is left, a last line without its end, too. May be called twice."""
+        if self.file < 0:
+            return
+        try:
+            self.pass_on()
+            self._tell(self._half)
+        finally:
+            os.close(self.file)
+            self.file = -1
+
+    def _tell(self, data: bytes) -> None:
+        for line in data.decode(errors="replace").splitlines():
+            if self._lines == MOST_LINES:
+                self._drop()
+                break
+            self._lines += 1
+            self._line(line)
+        self._remember(data)
+
+    def _drop(self) -> None:
+        if not self._dropped:
+            self._dropped = True
+            limit = f"{MOST_OUTPUT >> 20} MiB or {MOST_LINES} lines"
+            self._line(f"the rest is dropped: it is more than {limit}")
+
+    def _remember(self, data: bytes) -> None:
+        lines = data.decode(errors="replace").split("\n")
+        self.last = next((line.strip() for line in reversed(lines) if line.strip()), self.last)

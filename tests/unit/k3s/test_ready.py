@@ -1,0 +1,75 @@
+"""Whether k3s is ready, and waiting for it."""
+
+from pathlib import Path
+
+import pytest
+
+from k3os.k3s import ready
+from tests.unit.local_server import content, local_site
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self, ready_at: float) -> None:
+        self.now = 0.0
+        self.ready_at = ready_at
+        self.logged: list[str] = []
+        self.said: list[str] = []
+        ready.wait_until_ready(
+            lambda: self.now >= self.ready_at,
+            log=self.logged.append,
+            say=self.said.append,
+            monotonic=lambda: self.now,
+            sleep=self.sleep,
+        )
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_k3s_that_is_ready_is_not_waited_for() -> None:
+    clock = Clock(0)
+    assert (clock.now, clock.logged, clock.said) == (0, [], [])
+
+
+def test_the_journal_hears_of_a_long_wait_each_minute_and_the_console_once() -> None:
+    clock = Clock(1500)
+    assert 1500 <= clock.now <= 1500 + ready.POLL_SECONDS
+    assert clock.logged[:2] == [
+        "k3s is not ready after 1 min; still waiting",
+        "k3s is not ready after 2 min; still waiting",
+    ]
+    assert len(clock.logged) == 24
+    assert clock.said == ["k3s is not ready after 10 minutes; see `journalctl -u k3s`"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("printf ok", True),
+        ("echo '[+]ping ok'; echo 'readyz check failed'; exit 1", False),
+        ("printf starting", False),
+        ('[ "$KUBECONFIG $*" = "$0.yaml get --raw=/readyz" ] && printf ok', True),
+    ],
+)
+def test_a_server_is_ready_when_its_api_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, expected: bool
+) -> None:
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(f"#!/bin/sh\n{answer}\n")
+    kubectl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert not ready.server_is_ready(f"{kubectl}.yaml"), "k3s has written no kubeconfig yet"
+    Path(f"{kubectl}.yaml").touch()
+    assert ready.server_is_ready(f"{kubectl}.yaml") == expected
+
+
+def test_an_agent_is_ready_when_its_kubelet_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with local_site() as site:
+        assert not ready.agent_is_ready(f"{site.url}/healthz")
+        site.page("/healthz", content(b"ok"))
+        assert ready.agent_is_ready(f"{site.url}/healthz")
+    assert not ready.agent_is_ready(f"{site.url}/healthz")

@@ -1,0 +1,183 @@
+"""k3os.network: what connman and udev are given, and which routes are set right afterwards."""
+
+import json
+
+from k3os.phases.routes import decide
+
+from .conftest import Machine
+
+CONNMAN = "var/lib/connman/k3os-network.config"
+UDEV = "etc/udev/rules.d/70-k3os-network.rules"
+PLAN = "run/k3os/network.json"
+
+
+def network(entries: str) -> str:
+    return f"k3os: {{network: {{{entries}}}}}\n"
+
+
+def test_a_static_address_is_provisioned_for_its_interface_only(machine: Machine) -> None:
+    machine.apply(
+        "boot",
+        network(
+            "eth0: {address: [192.168.1.10/24, 'fd00::10/64'], gateway: 192.168.1.1, "
+            "nameserver: [192.168.1.1, 9.9.9.9], domain: a.example}, eth1: dhcp"
+        ),
+    )
+    assert machine.text(CONNMAN) == (
+        "[service_k3os_eth0]\nType=ethernet\nDeviceName=eth0\n"
+        "IPv4=192.168.1.10/24/192.168.1.1\nIPv6=fd00::10/64\n"
+        "Nameservers=192.168.1.1,9.9.9.9\nSearchDomains=a.example\n"
+        "\n[service_k3os_eth1]\nType=ethernet\nDeviceName=eth1\nIPv4=dhcp\nIPv6=auto\n"
+    )
+    assert machine.mode(CONNMAN) == 0o600
+    assert machine.text(UDEV) == ""
+
+
+def test_an_interface_can_be_named_by_its_mac_in_any_notation(machine: Machine) -> None:
+    machine.apply("boot", network("52-54-00-AA-bb-01: 10.0.0.2/8"))
+    assert "MAC=52:54:00:aa:bb:01\nIPv4=10.0.0.2/8\nIPv6=auto\n" in machine.text(CONNMAN)
+
+
+def test_only_ipv6_means_no_ipv4_and_off_means_nothing(machine: Machine) -> None:
+    machine.apply("boot", network("eth0: 'fd00::1/64', eth1: off"))
+    assert "DeviceName=eth0\nIPv4=off\nIPv6=fd00::1/64\n" in machine.text(CONNMAN)
+    assert "DeviceName=eth1\nIPv4=off\nIPv6=off\n" in machine.text(CONNMAN)
+
+
+def test_a_vlan_is_made_when_its_interface_appears(machine: Machine) -> None:
+    machine.apply(
+        "boot",
+        network(
+            "eth0: {vlan: 9, address: 10.9.0.2/24, mtu: 9000}, eth1.7: dhcp, eth2: {mtu: 1400}"
+        ),
+    )
+    add = 'ACTION=="add", SUBSYSTEM=="net", KERNEL=='
+    run = 'RUN+="/usr/sbin/ip link add link $name name'
+    assert machine.text(UDEV).splitlines() == [
+        f'{add}"eth0", {run} eth0.9 type vlan id 9"',
+        f'{add}"eth0", ATTR{{mtu}}="9000"',
+        f'{add}"eth0.9", ATTR{{mtu}}="9000"',
+        f'{add}"eth1", {run} eth1.7 type vlan id 7"',
+        f'{add}"eth2", ATTR{{mtu}}="1400"',
+    ]
+    text = machine.text(CONNMAN)
+    assert "DeviceName=eth0.9\nIPv4=10.9.0.2/24" in text
+    assert "DeviceName=eth0\nIPv4=off\nIPv6=off" in text
+    assert "DeviceName=eth1\n" not in text
+
+
+def test_with_vlans_a_mac_is_the_hardware_and_not_the_vlan_on_it(machine: Machine) -> None:
+    machine.put("sys/class/net/eth1/address", "52:54:00:00:00:02\n")
+    machine.put("sys/class/net/eth1/uevent", "INTERFACE=eth1\n")
+    machine.put("sys/class/net/eth1.9/address", "52:54:00:00:00:02\n")
+    machine.put("sys/class/net/eth1.9/uevent", "DEVTYPE=vlan\nINTERFACE=eth1.9\n")
+    machine.apply("boot", network("52:54:00:00:00:02: 10.0.0.2/24, eth1.9: 10.9.0.2/24"))
+    text = machine.text(CONNMAN)
+    assert "DeviceName=eth1\nIPv4=10.0.0.2/24" in text
+    assert "DeviceName=eth1.9\nIPv4=10.9.0.2/24" in text
+    assert "MAC=" not in text
+
+
+def test_what_two_sources_say_together_is_checked_again(machine: Machine) -> None:
+    machine.put(
+        "var/lib/rancher/k3os/config.yaml", network("eth0: {gateway: 10.1.0.1}, eth1: dhcp")
+    )
+    report = machine.apply("boot", network("eth0: {address: 10.0.0.2/24}"))
+    (failed,) = report.failed
+    assert failed.key == "k3os.network.eth0"
+    assert failed.reason.splitlines()[0].startswith("10.1.0.1 is not in the network")
+    assert "10.0.0.0/24" in failed.reason
+    assert "eth0" not in machine.text(CONNMAN), "half a network is worse than none"
+    assert "eth1" in machine.text(CONNMAN)
+
+
+def test_interfaces_that_leave_the_configuration_are_forgotten(machine: Machine) -> None:
+    machine.apply("boot", network("eth0: 10.0.0.2/24"))
+    machine.apply("boot", "hostname: a\n")
+    assert machine.text(CONNMAN) == ""
+    assert json.loads(machine.text(PLAN)) == []
+
+
+def link(name: str, *addresses: str, mac: str = "", kind: str = "") -> dict:
+    info = []
+    for address in addresses:
+        local, _, length = address.partition("/")
+        family = "inet6" if ":" in local else "inet"
+        info.append({"family": family, "local": local, "prefixlen": int(length), "scope": "global"})
+    found = {"ifname": name, "address": mac, "addr_info": info}
+    return {**found, "linkinfo": {"info_kind": kind}} if kind else found
+
+
+def entry(device: str, *gateways: str, static: tuple = (4,), more: tuple = ()) -> dict:
+    return {
+        "device": device,
+        "gateways": list(gateways),
+        "static": list(static),
+        "dhcp": not static,
+        "more": list(more),
+    }
+
+
+def default(device: str, gateway: str = "", metric: int = 0) -> dict:
+    route = {"dst": "default", "dev": device}
+    route |= {"gateway": gateway} if gateway else {}
+    return route | ({"metric": metric} if metric else {})
+
+
+def words(commands: list) -> list[str]:
+    return [" ".join(each) for each in commands]
+
+
+LINKS = [link("eth0", "10.0.2.15/24"), link("eth1", "10.1.0.2/24", mac="52:54:00:00:00:02")]
+LOW = 4294964223
+
+
+def test_the_default_route_is_the_one_asked_for_and_the_others_go() -> None:
+    routes = [default("eth0", "10.0.2.2"), default("eth1", "10.1.0.1", LOW)]
+    commands = decide([entry("52:54:00:00:00:02", "10.1.0.1")], LINKS, {4: routes, 6: []})
+    assert words(commands) == [
+        "ip -4 route replace default via 10.1.0.1 dev eth1",
+        "ip -4 route delete default via 10.0.2.2 dev eth0",
+        f"ip -4 route delete default via 10.1.0.1 dev eth1 metric {LOW}",
+    ]
+
+
+def test_nothing_is_done_when_all_is_right() -> None:
+    routes = [default("eth1", "10.1.0.1"), {"dst": "10.1.0.0/24", "dev": "eth1"}]
+    assert decide([entry("eth1", "10.1.0.1")], LINKS, {4: routes, 6: []}) == []
+
+
+def test_without_an_address_on_the_chosen_interface_any_way_out_stays() -> None:
+    links = [link("eth0", "10.0.2.15/24"), link("eth1")]
+    routes = [default("eth0", "10.0.2.2")]
+    assert decide([entry("eth1", "10.1.0.1")], links, {4: routes, 6: []}) == []
+
+
+def test_a_static_interface_without_a_gateway_has_no_default_route() -> None:
+    routes = [
+        {"dst": "0.0.0.0", "dev": "eth1"},
+        default("eth1"),
+        default("eth0", "10.0.2.2", LOW),
+    ]
+    assert words(decide([entry("eth1")], LINKS, {4: routes, 6: []})) == [
+        "ip route delete 0.0.0.0/32 dev eth1",
+        "ip -4 route delete default dev eth1",
+    ]
+
+
+def test_routes_of_network_plugins_and_router_advertisements_are_left_alone() -> None:
+    links = [*LINKS, link("cilium_host", "10.9.0.1/32", kind="veth")]
+    routes = [default("eth1", "10.1.0.1"), default("cilium_host")]
+    advertised = [{**default("eth0", "fe80::1", 1024), "protocol": "ra"}]
+    entries = [entry("eth1", "10.1.0.1")]
+    assert decide(entries, links, {4: routes, 6: advertised}) == []
+
+
+def test_further_addresses_are_added_once() -> None:
+    entries = [entry("eth1", more=("10.1.0.3/24", "10.1.0.2/24"))]
+    assert words(decide(entries, LINKS, {4: [], 6: []})) == ["ip address add 10.1.0.3/24 dev eth1"]
+
+
+def test_an_interface_that_is_not_there_changes_nothing() -> None:
+    entries = [entry("eth7", "10.7.0.1", more=("10.7.0.3/24",))]
+    assert decide(entries, LINKS, {4: [default("eth0", "10.0.2.2")], 6: []}) == []
