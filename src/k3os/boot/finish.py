@@ -7,6 +7,7 @@ defaults, consoles, banner, the k3s link. Everything here runs on each boot.
 import os
 import stat
 
+from k3os.boot import clock
 from k3os.system.console import console_devices
 from k3os.system.files import atomic_write
 
@@ -17,6 +18,18 @@ K3S_CURRENT = "/k3os/system/current/k3s/k3s"
 K3S_FETCHED = "/var/lib/rancher/k3os/k3s/k3s"
 AIRGAP = "/k3os/system/airgap"
 K3S_IMAGES = "/var/lib/rancher/k3s/agent/images"
+
+
+# a person at the console of these is somebody who booted them on purpose
+MEMORY_MODES = ("live", "install", "shell")
+
+
+LIVE_GREETING = """\
+This is the live system: nothing is kept over a reboot. To install k3OS to a disk:
+
+  sudo k3os install
+
+"""
 
 
 def before_phase(mode: str) -> None:
@@ -31,12 +44,18 @@ def before_phase(mode: str) -> None:
     link_airgap_images()
     apply_sysctl_defaults()
     make_static_nodes(f"/usr/lib/modules/{os.uname().release}/modules.devname")
-    if mode in ("live", "shell"):
+    if mode in MEMORY_MODES:
         keep_journal_small()
+        with open("/etc/motd", "a") as file:
+            file.write(LIVE_GREETING)
 
 
 def after_phase(mode: str) -> None:
-    """What depends on the boot phase's result: who may log in where, the banner."""
+    """What depends on the boot phase's result: the clock, who may log in where, the banner."""
+    # its modules and commands may have found a better clock
+    clock.check(machine_id())
+    if mode == "install":
+        install_now()
     login = autologin_user(mode)
     for device in console_devices():
         add_console(device.rpartition("/")[2], login)
@@ -121,7 +140,7 @@ def link_airgap_images() -> None:
 
 def autologin_user(mode: str) -> str:
     """rancher on a live system without a password; "" where a login must prove itself."""
-    if mode not in ("live", "shell"):
+    if mode not in MEMORY_MODES:
         return ""
     with open("/etc/shadow") as file:
         for line in file:
@@ -129,6 +148,41 @@ def autologin_user(mode: str) -> str:
             if name == "rancher":
                 return name if password in ("*", "!", "!*", "") else ""
     return ""
+
+
+VAR_MOUNT = """\
+[Unit]
+# journald and pods use it to the end: systemd-shutdown(8) takes care of it
+DefaultDependencies=no
+
+[Mount]
+What=/k3os/data/var
+Where=/var
+Type=none
+Options=bind
+"""
+
+
+def keep_var_mounted() -> None:
+    """Units that need /var load var.mount before a drop-in of its own would count."""
+    os.makedirs(UNITS, exist_ok=True)
+    with open(f"{UNITS}/var.mount", "w") as file:
+        file.write(VAR_MOUNT)
+
+
+def install_now() -> None:
+    """The mode install: the installer in the place of k3s."""
+    os.makedirs(UNITS, exist_ok=True)
+    for name in ("k3s.service", "k3os-k3s-fetch.service"):
+        os.symlink("/dev/null", f"{UNITS}/{name}")
+    start_unit("k3os-install.service")
+
+
+def start_unit(name: str) -> None:
+    """Have systemd start a unit of the image in this boot."""
+    wants = f"{UNITS}/multi-user.target.wants"
+    os.makedirs(wants, exist_ok=True)
+    os.symlink(f"/usr/lib/systemd/system/{name}", f"{wants}/{name}")
 
 
 def add_console(name: str, login: str) -> None:

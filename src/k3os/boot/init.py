@@ -10,10 +10,11 @@ from typing import NoReturn
 
 from k3os.boot import finish, media, rescue, root, timeline
 from k3os.errors import UserError
-from k3os.system import kernelmodules
+from k3os.system import kernelmodules, power
 from k3os.system.blockdev import FileSystem
 from k3os.system.console import say
 
+INIT = "/init"  # this program, in the initrd
 SYSTEMD = "/usr/lib/systemd/systemd"
 OWN_CONFIG = "/k3os/system/config.yaml"  # of the initrd: `k3os run --config`, PXE
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -57,15 +58,21 @@ def _boot(overlay: str) -> NoReturn:
         if overlay:
             medium = media.Medium("overlay", FileSystem("/", "", "the host's root"), overlay)
         else:
-            medium = media.find(say, timeout=_wait_seconds(options))
+            medium = find_medium(options)
     mode = choose_mode(options, medium.kind)
     say(f"booting {mode} from {medium.file_system}")
+    data = ""
+    if medium.kind == "disk" and mode in WRITING_MODES:
+        with timeline.step("state"):
+            from k3os.boot import grow, state
+
+            data = state.prepare(medium, factory_reset="k3os.factory_reset" in options, say=say)
     own_config = OWN_CONFIG if os.path.exists(OWN_CONFIG) else ""
     system = os.path.dirname(own_config) if own_config else f"{medium.path}/k3os/system"
     with timeline.step("phase initrd"):
         apply_phase("initrd", mode=mode, system_dir=system, cmdline=cmdline, say=say)
     with timeline.step("root"):
-        root.build_live(medium, own_config)
+        root.build(medium, own_config, data)
     with timeline.step("enter root"):
         root.enter()
     with timeline.step("prepare"):
@@ -74,6 +81,10 @@ def _boot(overlay: str) -> NoReturn:
         apply_phase("boot", mode=mode, cmdline=cmdline, say=say)
     with timeline.step("finish"):
         finish.after_phase(mode)
+        if data:
+            finish.keep_var_mounted()
+        if data and grow.gain(medium.file_system.device) >= grow.WORTHWHILE:
+            finish.start_unit("k3os-grow.service")
     if debug:
         say(timeline.dump().decode())
     if mode == "shell":
@@ -95,25 +106,54 @@ def _wait_seconds(options: dict[str, str]) -> float:
     return media.WAIT_SECONDS
 
 
-MODES = ("live", "shell")
-LATER_MODES = ("disk", "install")
+def find_medium(options: dict[str, str]) -> media.Medium:
+    """The medium that the mode asks for. Raises UserError when it is not there in time."""
+    mode = options.get("k3os.mode", "")
+    fallback = not mode and options.get("k3os.fallback_mode", "")
+    medium = media.find(
+        say,
+        kinds=media.KINDS_OF_MODE.get(mode, media.KINDS),
+        # a slow disk must never be mistaken for an empty machine
+        patience=media.FALLBACK_SECONDS if fallback else 0,
+        timeout=_wait_seconds(options),
+    )
+    generation = options.get("k3os.generation", "current")
+    if generation not in GENERATIONS:
+        say(f"k3os.generation={generation} is unknown (known: {', '.join(GENERATIONS)})")
+    elif not os.path.exists(f"{medium.path}/k3os/system/{generation}/k3os/rootfs.squashfs"):
+        raise UserError(
+            f"{medium.file_system} has no {generation} generation",
+            "start again and choose another entry of the menu",
+        )
+    else:
+        medium.generation = generation
+    return medium
+
+
+GENERATIONS = ("current", "previous")
+MODES = ("live", "disk", "install", "shell")
+WRITING_MODES = ("disk", "shell")  # those in which an installed disk is written to
 
 
 def choose_mode(options: dict[str, str], medium: str) -> str:
     """The boot mode: what the cmdline says, else disk, else the fallback, else live.
 
-    medium: "disk" or "iso". An unknown mode is reported and live is taken: a node that can
-    be reached beats one that is right about a typing error.
+    medium: "disk" or "iso". An unknown mode is reported and the mode without it is taken: a
+    node that can be reached beats one that is right about a typing error.
     """
-    asked = options.get("k3os.mode", "") or (
-        "disk" if medium == "disk" else options.get("k3os.fallback_mode", "")
-    )
-    if asked in LATER_MODES:
-        say(f"mode {asked} is not in this version of k3OS; booting live, nothing is installed")
+    asked = options.get("k3os.mode", "")
+    if asked and asked not in MODES:
+        say(f"k3os.mode={asked} is unknown (known: {', '.join(MODES)})")
+        asked = ""
+    if asked:
+        return asked
+    if medium == "disk":
+        return "disk"
+    fallback = options.get("k3os.fallback_mode", "")
+    if fallback == "disk" or (fallback and fallback not in MODES):
+        say(f"k3os.fallback_mode={fallback} is no mode to fall back to; booting live")
         return "live"
-    if asked not in (*MODES, ""):
-        say(f"k3os.mode={asked} is unknown (known: {', '.join(MODES)}); booting live")
-    return asked if asked in MODES else "live"
+    return fallback or "live"
 
 
 def _start_systemd(arguments: list[str]) -> NoReturn:
@@ -126,22 +166,29 @@ def _start_systemd(arguments: list[str]) -> NoReturn:
 
 def _fail(error: BaseException) -> NoReturn:
     """Explain, open a shell, and start over when a person leaves it."""
+    # root.enter() gives the initrd's memory back: there is nothing left to start again
+    gone = not os.path.exists(INIT)
+    after = "reboots the machine" if gone else "starts the boot again"
     try:
-        rescue.open_shells(
-            f"the boot stopped: {rescue.explain(error)}", after="starts the boot again"
-        )
+        rescue.open_shells(f"the boot stopped: {rescue.explain(error)}", after=after)
     finally:
-        # a fresh start of this very program: also the way out of half-done mounts
-        os.sync()
-        from k3os.system import mounts
+        if gone:
+            power.reboot()
+        _start_again()
 
-        for _ in range(4):
-            try:
-                mounts.unmount(root.ROOT, mounts.MNT_DETACH)
-            except OSError:
-                break
+
+def _start_again() -> NoReturn:
+    """A fresh start of this very program: also the way out of half-done mounts."""
+    os.sync()
+    from k3os.system import mounts
+
+    for _ in range(4):
         try:
-            mounts.unmount(media.MOUNTED_AT, mounts.MNT_DETACH)
-        except OSError as problem:
-            say(f"{media.MOUNTED_AT}: {problem.strerror}")
-        os.execv(sys.executable or "/usr/bin/python3", ["/usr/bin/python3", "-IS", "/init"])
+            mounts.unmount(root.ROOT, mounts.MNT_DETACH)
+        except OSError:
+            break
+    try:
+        mounts.unmount(media.MOUNTED_AT, mounts.MNT_DETACH)
+    except OSError as problem:
+        say(f"{media.MOUNTED_AT}: {problem.strerror}")
+    os.execv(sys.executable or "/usr/bin/python3", ["/usr/bin/python3", "-IS", INIT])

@@ -14,9 +14,20 @@ from k3os.system import kernelmodules, mounts
 from k3os.system.blockdev import FileSystem, block_devices, probe
 
 STATE_LABEL, ISO_LABEL = "K3OS_STATE", "K3OS"
+LABELS = {"disk": STATE_LABEL, "iso": ISO_LABEL}
+NAMES = {
+    "disk": f"a disk labelled {STATE_LABEL}",
+    "iso": f"a CD or USB stick labelled {ISO_LABEL}",
+}
+# the order in which kinds of media are preferred; a kind that is missing is not taken at all
+KINDS = ("disk", "iso")
+KINDS_OF_MODE = {"disk": ("disk",), "live": ("iso", "disk"), "install": ("iso",)}
 MARKER = "k3os/system/current/manifest.json"
+OWN_KERNEL = "k3os/system/kernel/{}"
 MOUNTED_AT = "/run/k3os/medium"
 WAIT_SECONDS = 30
+# how long a fallback mode waits for a disk that may merely be slow
+FALLBACK_SECONDS = 10
 FIRST_ANNOUNCEMENT = 3  # a CD drive takes that long; nobody needs to be told
 ANNOUNCE_EVERY = 5
 POLL_SECONDS = 0.1
@@ -25,14 +36,20 @@ ALWAYS = ["loop"]
 
 
 class Medium:
-    """A mounted boot medium: kind "disk" or "iso", its file system, where it is mounted."""
+    """A mounted boot medium: kind "disk" or "iso", its file system, where it is mounted.
 
-    __slots__ = ("kind", "file_system", "path")
+    generation: the link below /k3os/system that names what boots, "current" or "previous".
+    """
 
-    def __init__(self, kind: str, file_system: FileSystem, path: str) -> None:
+    __slots__ = ("kind", "file_system", "path", "generation")
+
+    def __init__(
+        self, kind: str, file_system: FileSystem, path: str, generation: str = "current"
+    ) -> None:
         self.kind = kind
         self.file_system = file_system
         self.path = path
+        self.generation = generation
 
 
 class Search:
@@ -51,12 +68,20 @@ class Search:
             with timeline.step("load drivers"):
                 kernelmodules.load(names)
 
-    def look(self) -> Medium | None:
-        """Probe all devices; an installed disk is preferred."""
+    def look(self, kinds: tuple[str, ...] = KINDS, *, own_kernel: bool = False) -> Medium | None:
+        """Probe all devices; the first of kinds is preferred.
+
+        own_kernel: an installed disk counts only if it has the running kernel: a disk that the
+        ISO's kernel sees is not what was booted.
+        """
         found = [fs for name in block_devices() if (fs := self._probe(name)) is not None]
-        for label, kind in ((STATE_LABEL, "disk"), (ISO_LABEL, "iso")):
+        for kind in kinds:
             for file_system in found:
-                if file_system.label == label and (medium := self._accept(kind, file_system)):
+                if file_system.label != LABELS[kind]:
+                    continue
+                needed = OWN_KERNEL.format(os.uname().release)
+                markers = (MARKER, needed) if own_kernel and kind == "disk" else (MARKER,)
+                if medium := self._accept(kind, file_system, markers):
                     return medium
         return None
 
@@ -69,49 +94,60 @@ class Search:
         self.seen[name] = str(file_system)
         return file_system
 
-    def _accept(self, kind: str, file_system: FileSystem) -> Medium | None:
+    def _accept(
+        self, kind: str, file_system: FileSystem, markers: tuple[str, ...]
+    ) -> Medium | None:
         os.makedirs(MOUNTED_AT, exist_ok=True)
+        name = file_system.device.rpartition("/")[2]
         try:
             mounts.mount(file_system.device, MOUNTED_AT, file_system.kind, mounts.MS_RDONLY)
         except OSError as error:
-            self.seen[file_system.device] = f"{file_system}: {error.strerror}"
+            self.seen[name] = f"{file_system}: {error.strerror}"
             return None
-        if os.path.exists(os.path.join(MOUNTED_AT, MARKER)):
+        missing = [path for path in markers if not os.path.exists(f"{MOUNTED_AT}/{path}")]
+        if not missing:
             return Medium(kind, file_system, MOUNTED_AT)
         mounts.unmount(MOUNTED_AT)
-        name = file_system.device.rpartition("/")[2]
-        self.seen[name] = f"{file_system} without {MARKER}"
+        self.seen[name] = f"{file_system} without {missing[0]}"
         return None
 
 
 def find(
     say: Callable[[str], None],
     *,
+    kinds: tuple[str, ...] = KINDS,
+    patience: float = 0,
     timeout: float = WAIT_SECONDS,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Medium:
     """Wait for a medium (seconds), loading drivers as devices appear.
 
-    Raises UserError that lists every device seen and what it carries.
+    kinds: in the order in which they are preferred. patience: seconds in which only the first
+    of them is taken. Raises UserError that lists every device seen and what it carries.
     """
     search = Search()
-    end = monotonic() + timeout
-    announced = monotonic() + FIRST_ANNOUNCEMENT
+    start = monotonic()
+    end, patient_until = start + timeout, start + min(patience, timeout)
+    announced = start + FIRST_ANNOUNCEMENT
+    names = [NAMES[kind] for kind in kinds]
     while True:
         search.load_drivers()
-        if medium := search.look():
-            return medium
         now = monotonic()
+        accepted = kinds[:1] if now < patient_until else kinds
+        if medium := search.look(accepted, own_kernel=kinds[0] == "iso"):
+            return medium
         if now >= end:
             raise UserError(
-                f"no k3OS boot medium was found in {timeout:.0f} s: neither a disk labelled "
-                f"{STATE_LABEL} nor a CD or USB stick labelled {ISO_LABEL}",
+                f"no k3OS boot medium was found in {timeout:.0f} s: "
+                + (f"neither {' nor '.join(names)}" if len(names) > 1 else f"no {names[0][2:]}"),
                 describe(search.seen),
             )
         if now >= announced:
+            wanted = NAMES[kinds[0]] if now < patient_until else " or ".join(names)
+            left = (patient_until if now < patient_until else end) - now
             say(
-                f"waiting {end - now:.0f} s more for a disk labelled {STATE_LABEL} or a CD or USB "
-                f"stick labelled {ISO_LABEL}; seen: {', '.join(search.seen.values()) or 'no disk'}"
+                f"waiting {left:.0f} s more for {wanted}; "
+                f"seen: {', '.join(search.seen.values()) or 'no disk'}"
             )
             announced = now + ANNOUNCE_EVERY
         time.sleep(POLL_SECONDS)

@@ -8,6 +8,8 @@ from k3os.errors import UserError
 from k3os.system.console import console_devices, say
 
 TIOCSCTTY = 0x540E  # ioctl_tty(2)
+QUICK_SECONDS = 2
+PAUSE_SECONDS = 10
 HELP = """\
 This is the rescue shell of the early boot: a small system in memory, nothing is changed.
   blkid; cat /proc/partitions    the disks and their labels
@@ -30,7 +32,10 @@ def explain(error: BaseException) -> str:
 
 
 def open_shells(reason: str, *, after: str, program: str = "/bin/sh") -> None:
-    """Open a shell on each console; returns when a person leaves one of them."""
+    """Open a shell on each console; returns when a person leaves one of them.
+
+    Without a console that works it returns after a pause: what follows may end here again.
+    """
     say("")
     say(reason)
     say(HELP.format(after=after))
@@ -39,10 +44,10 @@ def open_shells(reason: str, *, after: str, program: str = "/bin/sh") -> None:
         pid, status = os.wait()
         started = children.pop(pid, None)
         # a console that is not really there (EIO) ends its shell at once: no person did that
-        if started is not None and (status == 0 or time.monotonic() - started > 2):
+        if started is not None and (status == 0 or time.monotonic() - started > QUICK_SECONDS):
             break
-    if not children and not console_devices():
-        time.sleep(10)
+    else:
+        time.sleep(PAUSE_SECONDS)
 
 
 def _start(device: str, program: str) -> int:

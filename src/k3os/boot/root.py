@@ -11,6 +11,7 @@ import sys
 from k3os.boot import prefetch, timeline
 from k3os.boot.media import Medium
 from k3os.system import mounts
+from k3os.system.files import atomic_write
 from k3os.system.mounts import MS_NODEV, MS_NOSUID, MS_RDONLY
 
 ROOT = "/sysroot"
@@ -18,31 +19,72 @@ ROOTFS, KERNEL = "/run/k3os/rootfs", "/run/k3os/kernel"
 BASE = "/.base"
 # where a configuration that came with the initrd is laid over the medium's
 CONFIG_LAYER = "/run/k3os/config-layer"
+PERSISTENT = ("var", "home", "opt")
 COPIED = ("etc", "var", "home", "root", "opt")
 KERNEL_FILE_SYSTEMS = ("proc", "sys", "dev", "run")
 
 
-def build_live(medium: Medium, own_config: str = "") -> None:
-    """Build ROOT from a medium with everything writable in memory.
+def build(medium: Medium, own_config: str = "", data: str = "") -> None:
+    """Build ROOT from a medium.
 
     own_config: path of a config.yaml of the initrd that replaces the medium's, or "".
+    data: the directory on the medium for what persists; "": it is memory, too.
     Raises OSError.
     """
     os.makedirs(ROOT, exist_ok=True)
     mounts.mount("tmpfs", ROOT, "tmpfs", 0, "mode=0755,size=75%")
     os.mkdir(ROOT + BASE)
     mounts.move(medium.path, ROOT + BASE)
-    current = f"{ROOT}{BASE}/k3os/system/current"
-    mounts.mount_image(f"{current}/k3os/rootfs.squashfs", ROOTFS)
+    system = f"{ROOT}{BASE}/k3os/system"
+    generation = f"{system}/{medium.generation}"
+    mounts.mount_image(f"{generation}/k3os/rootfs.squashfs", ROOTFS)
     prefetch.start(ROOTFS)
     with timeline.step("copy /etc and /var"):
-        populate(ROOTFS, ROOT)
+        populate(ROOTFS, ROOT, PERSISTENT if data else ())
     mounts.bind(f"{ROOTFS}/usr", f"{ROOT}/usr")
-    if os.path.exists(f"{current}/kernel/modules.squashfs"):
-        add_kernel(f"{current}/kernel/modules.squashfs")
+    if os.path.exists(f"{generation}/kernel/modules.squashfs"):
+        add_kernel(f"{generation}/kernel/modules.squashfs")
     os.makedirs(f"{ROOT}/k3os/system", exist_ok=True)
     os.makedirs(f"{ROOT}/k3os/data", exist_ok=True)
-    _mount_system(f"{ROOT}{BASE}/k3os/system", f"{ROOT}/k3os/system", own_config)
+    if data:
+        with timeline.step("persistent data"):
+            attach_data(f"{ROOT}{BASE}/{data}")
+    _mount_system(system, f"{ROOT}/k3os/system", own_config)
+    if medium.kind == "disk":
+        mounts.make_read_only(ROOT + BASE)
+
+
+def attach_data(data: str) -> None:
+    """Show data's directories at their places, filled up with what the image brings."""
+    for name in PERSISTENT:
+        seed(f"{ROOTFS}/{name}", f"{data}/{name}")
+        mounts.bind(f"{data}/{name}", f"{ROOT}/{name}")
+    mounts.bind(data, f"{ROOT}/k3os/data")
+
+
+def seed(source: str, target: str) -> None:
+    """Add what target lacks of source: directories, files, links. What is there stays as it is.
+
+    Each file is complete or not there, also after a power cut.
+    """
+    status = os.lstat(source)
+    if stat.S_ISDIR(status.st_mode):
+        if not os.path.lexists(target):
+            os.mkdir(target, 0o700)
+            _own(target, status)
+        elif not stat.S_ISDIR(os.lstat(target).st_mode):
+            return  # somebody's link to another place
+        for name in os.listdir(source):
+            seed(f"{source}/{name}", f"{target}/{name}")
+    elif os.path.lexists(target):
+        return
+    elif stat.S_ISLNK(status.st_mode):
+        os.symlink(os.readlink(source), target)
+    elif stat.S_ISREG(status.st_mode):
+        with open(source, "rb") as file:
+            data = file.read()
+        owner = {"uid": status.st_uid, "gid": status.st_gid}
+        atomic_write(target, data, mode=stat.S_IMODE(status.st_mode), **owner, sync=True)
 
 
 def _mount_system(source: str, target: str, own_config: str) -> None:
@@ -66,14 +108,14 @@ def add_kernel(image: str) -> None:
         mounts.bind(f"{KERNEL}/{name}", f"{ROOT}/usr/lib/{name}")
 
 
-def populate(source: str, target: str) -> None:
+def populate(source: str, target: str, left_empty: tuple[str, ...] = ()) -> None:
     """Copy the image's top level: links and empty directories, and COPIED whole."""
     for entry in sorted(os.listdir(source)):
         path, new = f"{source}/{entry}", f"{target}/{entry}"
         status = os.lstat(path)
         if stat.S_ISLNK(status.st_mode):
             os.symlink(os.readlink(path), new)
-        elif entry in COPIED:
+        elif entry in COPIED and entry not in left_empty:
             copy_tree(path, new)
         elif stat.S_ISDIR(status.st_mode) and not os.path.isdir(new):
             os.mkdir(new)

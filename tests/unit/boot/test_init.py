@@ -22,7 +22,11 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ("options", "medium", "mode"),
     [
         ({}, "iso", "live"),
+        ({}, "disk", "disk"),
         ({"k3os.mode": "live"}, "disk", "live"),
+        ({"k3os.mode": "install"}, "iso", "install"),
+        ({"k3os.fallback_mode": "install"}, "iso", "install"),
+        ({"k3os.fallback_mode": "install"}, "disk", "disk"),
         ({"k3os.mode": "shell"}, "iso", "shell"),
         ({"k3os.fallback_mode": "shell"}, "iso", "shell"),
     ],
@@ -34,14 +38,18 @@ def test_the_mode_is_the_cmdlines_then_the_fallback_then_live(
     assert said == []
 
 
-def test_an_unknown_mode_is_said_and_the_node_boots_live(said: list[str]) -> None:
+def test_an_unknown_mode_is_said_and_the_node_boots_as_without_it(said: list[str]) -> None:
     assert init.choose_mode({"k3os.mode": "lvie"}, "iso") == "live"
-    assert "k3os.mode=lvie is unknown (known: live, shell)" in said[0]
+    assert init.choose_mode({"k3os.mode": "lvie"}, "disk") == "disk"
+    assert "k3os.mode=lvie is unknown (known: live, disk, install, shell)" in said[0]
 
 
-def test_a_mode_of_a_later_version_is_said_and_nothing_is_installed(said: list[str]) -> None:
-    assert init.choose_mode({"k3os.mode": "install"}, "iso") == "live"
-    assert "install is not in this version" in said[0]
+@pytest.mark.parametrize("fallback", ["disk", "instal"])
+def test_a_fallback_that_is_none_is_said_and_the_node_boots_live(
+    said: list[str], fallback: str
+) -> None:
+    assert init.choose_mode({"k3os.fallback_mode": fallback}, "iso") == "live"
+    assert f"k3os.fallback_mode={fallback} is no mode to fall back to" in said[0]
 
 
 def test_a_bad_timeout_is_said_and_the_default_taken(said: list[str]) -> None:
@@ -76,6 +84,33 @@ def test_a_tree_is_copied_with_modes_and_links(tmp_path: Path) -> None:
     assert (target / "etc" / "mtab").readlink() == Path("../proc/self/mounts")
     assert stat.S_IMODE((target / "tmp").stat().st_mode) == 0o1777
     assert list((target / "usr").iterdir()) == []
+
+
+def test_what_the_image_brings_is_added_and_what_is_there_stays(tmp_path: Path) -> None:
+    image, data = tmp_path / "image", tmp_path / "data"
+    (image / "lib" / "new").mkdir(parents=True)
+    (image / "lib" / "new").chmod(0o700)
+    (image / "lib" / "new" / "file").write_text("new")
+    (image / "log").mkdir()
+    (image / "log" / "inside").write_text("")
+    (image / "kept").write_text("the image's")
+    (image / "run").symlink_to("/run")
+    root.seed(str(image), str(data))
+    assert (data / "run").readlink() == Path("/run")
+    assert stat.S_IMODE((data / "lib" / "new").stat().st_mode) == 0o700
+    (data / "kept").write_text("mine")
+    (data / "kept").chmod(0o600)
+    (data / "lib" / "new" / "file").unlink()
+    (data / "mine").write_text("mine")
+    (data / "log" / "inside").unlink()
+    (data / "log").rmdir()
+    (data / "log").symlink_to("/elsewhere")
+    root.seed(str(image), str(data))
+    assert (data / "kept").read_text() == "mine"
+    assert stat.S_IMODE((data / "kept").stat().st_mode) == 0o600
+    assert (data / "lib" / "new" / "file").read_text() == "new"
+    assert (data / "mine").exists()
+    assert (data / "log").readlink() == Path("/elsewhere")
 
 
 def test_the_machine_id_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

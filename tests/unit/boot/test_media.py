@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,7 @@ def test_real_file_systems_are_recognised_by_their_superblocks(tmp_path: Path) -
 
 def test_rubbish_and_short_devices_are_nothing_we_know() -> None:
     assert identify(b"", b"") == ("", "")
+    assert identify(b"", b"\0BEA01\x01" + bytes(2041)) == ("udf", "")
     assert identify(struct.pack("<512I", *range(512)), b"\xff" * 2048) == ("", "")
 
 
@@ -55,7 +57,7 @@ class Machine:
         self.clock = 0.0
         self.devices: dict[str, tuple[float, FileSystem | OSError]] = {}
         self.markers: set[str] = set()
-        self.mounted = ""
+        self.damaged: set[str] = set()
         self.said: list[str] = []
         medium = tmp_path / "medium"
         monkeypatch.setattr(media, "MOUNTED_AT", str(medium))
@@ -78,7 +80,8 @@ class Machine:
         return carries
 
     def mount(self, source: str, target: str, kind: str = "", flags: int = 0) -> None:
-        self.mounted = source
+        if source in self.damaged:
+            raise OSError(117, "Structure needs cleaning", source)
         self.marker.unlink(missing_ok=True)
         if source in self.markers:
             self.marker.parent.mkdir(parents=True, exist_ok=True)
@@ -93,8 +96,10 @@ class Machine:
         if marker:
             self.markers.add(device)
 
-    def find(self, timeout: float = 30) -> media.Medium:
-        return media.find(self.said.append, timeout=timeout, monotonic=lambda: self.clock)
+    def find(self, timeout: float = 30, **options: Any) -> media.Medium:
+        return media.find(
+            self.said.append, timeout=timeout, monotonic=lambda: self.clock, **options
+        )
 
 
 @pytest.fixture
@@ -107,6 +112,32 @@ def test_an_installed_disk_is_preferred_to_the_stick(machine: Machine) -> None:
     machine.add("sdb2", "ext4", "K3OS_STATE")
     found = machine.find()
     assert (found.kind, found.file_system.device) == ("disk", "/dev/sdb2")
+
+
+def test_a_live_boot_prefers_the_stick_to_the_installed_disk(machine: Machine) -> None:
+    machine.add("sda2", "ext4", "K3OS_STATE")
+    machine.add("sdb", "iso9660", "K3OS", at=4)
+    assert machine.find(kinds=("iso", "disk")).kind == "iso"
+
+
+def test_an_installation_never_boots_from_the_installed_disk(machine: Machine) -> None:
+    machine.add("sda2", "ext4", "K3OS_STATE")
+    with pytest.raises(UserError) as caught:
+        machine.find(5, kinds=("iso",))
+    assert "no CD or USB stick labelled K3OS" in caught.value.message
+
+
+def test_a_fallback_waits_for_a_disk_that_is_slower_than_the_stick(machine: Machine) -> None:
+    machine.add("sdb", "iso9660", "K3OS")
+    machine.add("sda2", "ext4", "K3OS_STATE", at=8)
+    assert machine.find(patience=10).kind == "disk"
+
+
+def test_a_fallback_goes_on_with_the_stick_when_no_disk_came(machine: Machine) -> None:
+    machine.add("sdb", "iso9660", "K3OS")
+    assert machine.find(patience=10).kind == "iso"
+    assert 10 <= machine.clock < 11
+    assert "more for a disk labelled K3OS_STATE; seen:" in machine.said[0]
 
 
 def test_a_label_without_the_marker_is_not_believed(machine: Machine) -> None:
@@ -130,6 +161,17 @@ def test_without_a_medium_the_error_lists_what_was_seen(machine: Machine) -> Non
         machine.find(5)
     assert "in 5 s" in caught.value.message
     assert "/dev/vda1 (ext4 'data')" in caught.value.hint
+
+
+def test_a_file_system_that_cannot_be_mounted_is_listed_once_and_says_why(
+    machine: Machine,
+) -> None:
+    machine.add("sda1", "ext4", "K3OS_STATE")
+    machine.damaged.add("/dev/sda1")
+    with pytest.raises(UserError) as caught:
+        machine.find(5)
+    assert caught.value.hint.count("/dev/sda1") == 1
+    assert "Structure needs cleaning" in caught.value.hint
 
 
 def test_without_any_disk_the_hint_speaks_of_cables_and_controllers(machine: Machine) -> None:

@@ -1,0 +1,57 @@
+"""Whether the clock can be right; if it cannot, it is set to the latest time that surely was.
+
+A board without a battery starts in 1970 or 2000, when no certificate is valid yet. What is
+known without a network: when the image was built (/usr/lib/clock-epoch, systemd(1)), and when
+this node last wrote to its journal, which also a power cut leaves behind. Time servers are
+asked later, by connman; k3os-clock.service waits for their answer where WRONG is there.
+"""
+
+import os
+import time
+
+from k3os.system.console import say
+
+BUILT = "/usr/lib/clock-epoch"
+JOURNAL = "/var/log/journal/{}/system.journal"
+WRONG = "/run/k3os/clock-was-wrong"  # what the clock said, for people
+# systemd sets a clock back that is further than this after BUILT (CLOCK_VALID_RANGE_USEC_MAX)
+RANGE = 15 * 365.25 * 86400
+# a battery-backed clock that is a little slow after a quick reboot is no reason to wait
+SLACK = 600
+
+
+def check(machine: str) -> None:
+    """Correct an impossible clock, say so, and leave WRONG. machine: the machine-id."""
+    now = time.time()
+    right = corrected(now, changed(BUILT), changed(JOURNAL.format(machine)))
+    if right == now:
+        return
+    time.clock_settime(time.CLOCK_REALTIME, right)
+    if abs(right - now) <= SLACK:
+        return
+    said = shown(now)
+    say(f"the clock says {said}, which cannot be right; set to {shown(right)} for now")
+    with open(WRONG, "w") as file:
+        file.write(f"{said}\n")
+
+
+def corrected(now: float, built: float, last_known: float) -> float:
+    """now if it can be right, else the latest time that surely was. built: 0 for unknown."""
+    if not built:
+        return now
+    latest = built + RANGE
+    # a journal of the far future was written under a clock that was wrong itself
+    earliest = last_known if built < last_known <= latest else built
+    return now if earliest <= now <= latest else earliest
+
+
+def changed(path: str) -> float:
+    """When a file was last written; 0 when nobody can tell, which must not stop a boot."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+def shown(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))

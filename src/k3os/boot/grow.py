@@ -1,0 +1,93 @@
+"""Growing the state partition and its file system into a disk that became larger.
+
+`gain` is cheap and reads only: PID 1 asks it. `grow` does it while the file system is in use,
+with sfdisk(8), partx(8) and resize2fs(8). Formats: UEFI specification 5.3 (GPT), kernel
+Documentation/filesystems/ext4/super.rst.
+"""
+
+import os
+import struct
+
+from k3os.system.run import run
+
+SYS = "/sys/class/block"
+WORTHWHILE = 64 << 20  # bytes
+SECTOR = 512  # of sysfs, whatever the disk's own is
+# the second partition table at the end of the disk, and what alignment may cost
+RESERVED = 1 << 20
+GPT_MAGIC = b"EFI PART"
+INCOMPAT_64BIT = 0x80
+
+
+def gain(device: str) -> int:
+    """Bytes that growing would bring; 0 when there is nothing to gain or nothing we know."""
+    try:
+        return partition_gain(device) + max(0, device_size(device) - file_system_size(device))
+    except (OSError, ValueError):
+        return 0
+
+
+def partition_gain(device: str) -> int:
+    """Bytes behind a partition that is the last one of a GPT disk; 0 for everything else."""
+    disk, number = disk_of(device)
+    if not number or not has_gpt(f"/dev/{disk}"):
+        return 0
+    ends = {}
+    for name in os.listdir(f"{SYS}/{disk}"):
+        if os.path.exists(f"{SYS}/{disk}/{name}/partition"):
+            start = _number(f"{SYS}/{disk}/{name}/start")
+            ends[name] = (start + _number(f"{SYS}/{disk}/{name}/size")) * SECTOR
+    end = ends[_name(device)]
+    return max(0, device_size(disk) - RESERVED - end) if end == max(ends.values()) else 0
+
+
+def disk_of(device: str) -> tuple[str, int]:
+    """The disk's name ("nvme0n1") and the partition's number, 0 for what is no partition."""
+    name = _name(device)
+    if not os.path.exists(f"{SYS}/{name}/partition"):
+        return name, 0
+    parent = os.path.dirname(os.path.realpath(f"{SYS}/{name}"))
+    return os.path.basename(parent), _number(f"{SYS}/{name}/partition")
+
+
+def device_size(device: str) -> int:
+    return _number(f"{SYS}/{_name(device)}/size") * SECTOR
+
+
+def has_gpt(disk: str) -> bool:
+    with open(disk, "rb", buffering=0) as file:
+        head = file.read(8192)
+    return GPT_MAGIC in (head[512:520], head[4096:4104])
+
+
+def file_system_size(device: str) -> int:
+    """Bytes of an ext4 file system, by its superblock."""
+    with open(device, "rb", buffering=0) as file:
+        file.seek(1024)
+        block = file.read(1024)
+    low, log_size, incompat, high = (
+        struct.unpack_from("<I", block, offset)[0] for offset in (0x4, 0x18, 0x60, 0x150)
+    )
+    if block[0x38:0x3A] != b"\x53\xef":
+        raise ValueError(f"{device} is no ext4")
+    return int((low | (high << 32 if incompat & INCOMPAT_64BIT else 0)) << (10 + log_size))
+
+
+def grow(device: str) -> None:
+    """Grow the partition, then its mounted file system. Raises CommandError, OSError."""
+    disk, number = disk_of(device)
+    if partition_gain(device) > 0:
+        # the table alone: the kernel hears of it from partx, since the disk is in use
+        command = ["sfdisk", "--no-reread", "--no-tell-kernel", "--quiet", "-N", str(number)]
+        run([*command, f"/dev/{disk}"], stdin=b", +\n")
+        run(["partx", "--update", "--nr", str(number), f"/dev/{disk}"])
+    run(["resize2fs", device])
+
+
+def _name(device: str) -> str:
+    return os.path.basename(os.path.realpath(device)) if device.startswith("/") else device
+
+
+def _number(path: str) -> int:
+    with open(path) as file:
+        return int(file.read())

@@ -1,0 +1,61 @@
+"""The state partition of an installed system: checked, mounted writable, reset when asked for.
+
+It decides where this boot's persistent data is; root.py shows it at /var, /home and /opt. The
+markers are empty files in /k3os/system (README.md, "The file system"). Exit codes: e2fsck(8).
+"""
+
+import os
+from collections.abc import Callable
+
+from k3os.boot.media import Medium
+from k3os.errors import UserError
+from k3os.system import mounts
+from k3os.system.files import atomic_write, sync_directory
+from k3os.system.run import CommandError, run
+
+DATA = "k3os/data"
+FACTORY_RESET, EPHEMERAL = "k3os/system/factory-reset", "k3os/system/ephemeral"
+UNREPAIRED = 4
+
+
+def prepare(medium: Medium, *, factory_reset: bool, say: Callable[[str], None]) -> str:
+    """Make the mounted medium writable; returns the data's directory on it, "" for memory.
+
+    Raises UserError when the file system needs a person, OSError.
+    """
+    mounts.unmount(medium.path)
+    check(medium.file_system.device, say)
+    mounts.mount(medium.file_system.device, medium.path, "ext4")
+    if factory_reset and not os.path.exists(f"{medium.path}/{FACTORY_RESET}"):
+        # a power cut in the middle must not leave half of the data to the next boot
+        atomic_write(f"{medium.path}/{FACTORY_RESET}", b"", sync=True)
+    if os.path.exists(f"{medium.path}/{FACTORY_RESET}"):
+        wipe(medium.path, say)
+    if os.path.exists(f"{medium.path}/{EPHEMERAL}"):
+        say("the data of this boot is in memory: the file ephemeral asks for it")
+        return ""
+    os.makedirs(f"{medium.path}/{DATA}", exist_ok=True)
+    return DATA
+
+
+def check(device: str, say: Callable[[str], None]) -> None:
+    """Check the file system and mend what can be mended safely. Raises UserError otherwise."""
+    try:
+        run(["e2fsck", "-p", device])
+    except CommandError as error:
+        if not 0 < error.returncode < UNREPAIRED:
+            raise UserError(
+                f"the file system on {device} is damaged: {error}",
+                f"`e2fsck -y {device}` in this shell repairs it; it may give up damaged files",
+            ) from error
+        say(f"the file system on {device} was repaired")
+
+
+def wipe(medium: str, say: Callable[[str], None]) -> None:
+    """The factory reset: the data goes, the system and its configuration stay."""
+    say("factory reset: deleting everything in /var, /home and /opt")
+    run(["rm", "-rf", f"{medium}/{DATA}"])
+    os.sync()
+    os.unlink(f"{medium}/{FACTORY_RESET}")
+    sync_directory(os.path.dirname(f"{medium}/{FACTORY_RESET}"))
+    say("factory reset: done")

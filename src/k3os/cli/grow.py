@@ -1,0 +1,45 @@
+"""`k3os grow`: give the state partition the rest of a disk that became larger.
+
+k3os-grow.service calls it at a boot at which there is something to gain.
+"""
+
+import sys
+
+from k3os.errors import UserError
+
+USAGE = "usage: k3os grow\n\nGrow the state partition and its file system to the disk's size.\n"
+STATE = "/.base"
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0 also when there is nothing to gain. Raises UserError."""
+    if argv:
+        asked = argv in (["-h"], ["--help"])
+        print(USAGE, end="", file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
+    from k3os.boot import grow
+    from k3os.system import mounts
+    from k3os.system.run import CommandError
+
+    device = state_device()
+    gained = grow.gain(device)
+    if gained < grow.WORTHWHILE:
+        print(f"k3OS: {device} has the size of its disk")
+        return 0
+    try:
+        with mounts.writable(STATE):  # resize2fs asks there
+            grow.grow(device)
+    except CommandError as error:
+        raise UserError(f"{device} could not be grown: {error}", "it works on as it is") from error
+    print(f"k3OS: {device} grew by {gained >> 20} MiB")
+    return 0
+
+
+def state_device() -> str:
+    """The device of the installed system that runs. Raises UserError on a live one."""
+    with open("/proc/self/mounts") as file:
+        for line in file:
+            device, target, kind = line.split()[:3]
+            if target == STATE and kind == "ext4":
+                return device
+    raise UserError("this is no installed system", "a live system has nothing that could grow")

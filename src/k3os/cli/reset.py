@@ -1,0 +1,63 @@
+"""`k3os reset`: the factory reset of an installed system, at its next boot.
+
+It only leaves the marker that the boot acts upon; until the reboot it can be taken back.
+"""
+
+import os
+import sys
+
+from k3os.errors import UserError
+
+HELP = """\
+usage: k3os reset [--yes | --cancel]
+
+At the next boot everything in /var, /home and /opt is deleted. The installed system and its
+/k3os/system/config.yaml stay.
+
+  --yes     do not ask
+  --cancel  take it back, before the reboot
+"""
+SYSTEM = "/k3os/system"
+MARKER = f"{SYSTEM}/factory-reset"
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0; 1 when the answer is no. Raises UserError."""
+    if argv in (["-h"], ["--help"]):
+        print(HELP, end="")
+        return 0
+    if argv not in ([], ["--yes"], ["--cancel"]):
+        print(HELP, end="", file=sys.stderr)
+        return 2
+    from k3os.cli.grow import state_device
+    from k3os.system import mounts
+    from k3os.system.files import atomic_write
+
+    state_device()
+    if os.geteuid() != 0:
+        raise UserError("only root may reset this system", "write `sudo k3os reset`")
+    cancel = argv == ["--cancel"]
+    if not argv and not confirmed():
+        print("nothing was changed")
+        return 1
+    try:
+        with mounts.writable(SYSTEM):
+            if not cancel:
+                atomic_write(MARKER, b"", sync=True)
+            elif os.path.exists(MARKER):
+                os.unlink(MARKER)
+    except OSError as error:
+        raise UserError(f"{MARKER}: {error.strerror}", "nothing was changed") from error
+    print(
+        "nothing will be deleted" if cancel else "the next boot resets; `sudo reboot` does it now"
+    )
+    return 0
+
+
+def confirmed() -> bool:
+    print("At the next boot everything in /var, /home and /opt of this node is deleted.")
+    try:
+        return input("Type yes to go on: ").strip() == "yes"
+    except EOFError:
+        print()
+        return False

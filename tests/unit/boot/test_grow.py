@@ -1,0 +1,64 @@
+"""What there is to gain when a disk grew: read from sysfs and superblocks, never guessed."""
+
+from pathlib import Path
+
+import pytest
+
+from k3os.boot import grow
+from k3os.system.run import run
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def sys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A disk "nvme0n1" of 10 GiB whose second partition ends at 4 GiB; the third comes before."""
+    disk = tmp_path / "devices" / "nvme0n1"
+    block = tmp_path / "block"
+    block.mkdir()
+    partitions = {"nvme0n1p2": (2, 1 << 21, 6 << 20), "nvme0n1p3": (3, 2048, 1 << 20)}
+    for name, (number, start, size) in partitions.items():
+        (disk / name).mkdir(parents=True)
+        for file, value in (("partition", number), ("start", start), ("size", size)):
+            (disk / name / file).write_text(f"{value}\n")
+        (block / name).symlink_to(disk / name)
+    (disk / "size").write_text(f"{10 << 21}\n")
+    (block / "nvme0n1").symlink_to(disk)
+    monkeypatch.setattr(grow, "SYS", str(block))
+    monkeypatch.setattr(grow, "has_gpt", lambda disk: True)
+    return tmp_path
+
+
+def test_the_disk_of_a_partition_comes_from_sysfs(sys: Path) -> None:
+    assert grow.disk_of("/dev/nvme0n1p2") == ("nvme0n1", 2)
+    assert grow.disk_of("/dev/nvme0n1") == ("nvme0n1", 0)
+
+
+def test_only_the_last_partition_has_something_to_gain(sys: Path) -> None:
+    assert grow.partition_gain("/dev/nvme0n1p2") == (6 << 30) - grow.RESERVED
+    assert grow.partition_gain("/dev/nvme0n1p3") == 0
+
+
+def test_a_disk_without_gpt_is_left_alone(sys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grow, "has_gpt", lambda disk: False)
+    assert grow.partition_gain("/dev/nvme0n1p2") == 0
+
+
+def test_the_size_of_a_real_file_system_is_read(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    run(["mke2fs", "-q", "-t", "ext4", "-b", "4096", str(image), "40M"])
+    assert grow.file_system_size(str(image)) == 40 * MIB
+
+
+def test_what_cannot_be_read_gains_nothing(sys: Path) -> None:
+    assert grow.gain("/dev/nvme9n9") == 0
+
+
+def test_a_real_gpt_is_recognised(tmp_path: Path) -> None:
+    image = tmp_path / "disk"
+    image.write_bytes(b"")
+    with image.open("r+b") as file:
+        file.truncate(8 * MIB)
+    assert not grow.has_gpt(str(image))
+    run(["sfdisk", "-q", str(image)], stdin=b"label: gpt\n,\n")
+    assert grow.has_gpt(str(image))
