@@ -1,17 +1,230 @@
-"""`k3os install`, also called `os-config`: says that this version cannot install yet.
+"""`k3os install`, also called `os-config`: put k3OS onto a disk.
 
-The live system's greeting and the ISO's menu lead here, so it must answer in plain words.
+What is not given as an option comes from `k3os.install` of the configuration (the kernel's
+command line included). k3os-install.service calls it with --automatic in the mode install.
 """
+
+from __future__ import annotations
+
+import os
+import sys
 
 from k3os.errors import UserError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k3os.config.load import Config
+    from k3os.install.plan import Request
+    from k3os.install.questions import Answers
+
+HELP = """\
+usage: k3os install [options]
+
+Install the running live system to a disk. Without --device, --config and --no-format everything
+is asked for: the disk, who may log in, server or agent; or configure the running system instead.
+Before anything is written you are shown what will happen, and asked once.
+
+  --device PATH   the disk; all on it is lost (with --no-format: the partition)
+  --config URL    a config.yaml to install: http, https, ftp, tftp, or a path; without it the
+                  running medium's. What the kernel's command line configures is added.
+  --silent        do not ask
+  --no-format     use the partition labelled K3OS_STATE as it is
+  --force-efi     insist on a boot loader for UEFI (a formatted disk always gets both)
+  --tty TTY       the console of the installed system, e.g. ttyS0
+  --power-off     power off afterwards instead of rebooting
+  --debug         the installed system boots with debug messages
+"""
+FLAGS = {
+    "--silent": "silent",
+    "--no-format": "no_format",
+    "--force-efi": "force_efi",
+    "--power-off": "power_off",
+    "--debug": "debug",
+}
+VALUES = {"--device": "device", "--config": "config_url", "--tty": "tty"}
+MEDIUM = "/.base"
+SYSTEM_CONFIG = "/k3os/system/config.yaml"
+LOCAL_CONFIG = "/var/lib/rancher/k3os/config.yaml"
+# with one of these a person knows what is wanted, and only confirms it
+ANSWERED = ("device", "config_url", "no_format")
+BAR = 30
+CMDLINE = "/proc/cmdline"
+
 
 def main(argv: list[str]) -> int:
-    """Refuse, exit code 1; nothing is touched. Raises UserError."""
+    """Exit code 0 installed, 1 refused or failed or not wanted, 2 wrong usage."""
     if argv and argv[0] in ("-h", "--help"):
-        print("usage: k3os install\n\nInstall to a disk. Not in this version: it only says so.")
+        print(HELP, end="")
         return 0
-    raise UserError(
-        "this version of k3OS cannot install to a disk yet; nothing was changed",
-        "boot live with a config.yaml in the ISO (`make CONFIG=config.yaml`) until it can",
+    automatic = argv == ["--automatic"]
+    options = {} if automatic else parse(argv)
+    if options is None:
+        print(HELP, end="", file=sys.stderr)
+        return 2
+    refuse_where_it_makes_no_sense()
+    say: Callable[[str], None] = print
+    if automatic:
+        from k3os.system.console import say
+    try:
+        return _install(options, say, automatic=automatic)
+    except EOFError:
+        say("no answer, so nothing was written")
+        return 1
+    except UserError as error:
+        if not automatic:
+            raise
+        say(f"NOT INSTALLED: {error}")
+        say("this is the live system now; `sudo k3os install` tries again")
+        return 1
+    except Exception as error:
+        if automatic:  # whoever sees the console should not have to look for the traceback
+            say(f"NOT INSTALLED, this is a bug of k3OS: {type(error).__name__}: {error}")
+        raise
+
+
+def parse(argv: list[str]) -> dict[str, str] | None:
+    """Setting name to text ("true" for a flag), None for wrong usage."""
+    options: dict[str, str] = {}
+    rest = list(argv)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if name in FLAGS and not equals:
+            options[FLAGS[name]] = "true"
+        elif name in VALUES and (equals or rest):
+            options[VALUES[name]] = value if equals else rest.pop(0)
+        else:
+            return None
+    return options
+
+
+def refuse_where_it_makes_no_sense() -> None:
+    if os.geteuid() != 0:
+        raise UserError("only root may install", "write `sudo k3os install`")
+    if not os.path.isdir(f"{MEDIUM}/k3os/system"):
+        raise UserError("this is no live system of k3OS", "boot the ISO and install from there")
+    with open("/proc/self/mounts") as file:
+        installed = any(line.split()[1:3] == [MEDIUM, "ext4"] for line in file)
+    if installed:
+        raise UserError(
+            "this system is installed already",
+            "boot the ISO to install anew; `sudo k3os reset` deletes the data only",
+        )
+
+
+def settings(config: Config, options: dict[str, str]) -> dict[str, str]:
+    """Every setting of k3os.install as a text, "true" or ""; options win."""
+    names = (*FLAGS.values(), *VALUES.values())
+    found = {}
+    for name in names:
+        value = config.get(f"k3os.install.{name}")
+        if value is not None:
+            is_flag = isinstance(value.data, bool)
+            found[name] = ("true" if value.data else "") if is_flag else str(value.data)
+    return {**dict.fromkeys(names, ""), **found, **options}
+
+
+def request(wanted: dict[str, str], *, fallback: bool) -> Request:
+    from k3os.install.plan import Request
+
+    return Request(
+        device=wanted["device"],
+        config_url=wanted["config_url"],
+        no_format=bool(wanted["no_format"]),
+        force_efi=bool(wanted["force_efi"]),
+        tty=wanted["tty"],
+        debug=bool(wanted["debug"]),
+        keep_installed=fallback,
     )
+
+
+def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: bool) -> int:
+    from k3os.config.cmdline import boot_options
+    from k3os.config.load import load_config
+    from k3os.install import config, loader, plan, questions, source
+    from k3os.install.perform import install
+
+    with open(CMDLINE) as file:
+        cmdline = file.read()
+    running = load_config()[0]
+    wanted = settings(running, options)
+    fallback = automatic and "k3os.mode" not in boot_options(cmdline)
+    what = source.read_source(MEDIUM)
+    answers = ""
+    if not wanted["silent"] and not any(wanted[name] for name in ANSWERED):
+        usable = plan.usable(what, keep_installed=fallback)
+        terminal = questions.on_this_terminal()
+        if automatic:
+            wanted["device"] = questions.ask_disk(terminal, usable) if usable else ""
+        else:
+            login = config.has_login(running.values)
+            given = questions.ask(
+                terminal, usable, has_login=login, interfaces=os.listdir("/sys/class/net")
+            )
+            if given.what == questions.CONFIGURE:
+                return configure(given, say)
+            wanted = {**wanted, "device": given.device, "config_url": given.config_url}
+            answers = given.config()
+    asked = request(wanted, fallback=fallback)
+    text = config.compose(SYSTEM_CONFIG, asked.config_url, cmdline, say, answers=answers)
+    menu = loader.menu(asked.tty, debug=asked.debug)
+    decided = plan.make_plan(asked, what, text, menu)
+    for line in decided.lines():
+        say(line)
+    if not wanted["silent"] and not confirmed():
+        say("nothing was written")
+        return 1
+    install(decided, say, progress_bar() if sys.stdout.isatty() else None)
+    return finish(bool(wanted["power_off"]), say)
+
+
+def confirmed() -> bool:
+    """The one question before anything is lost, on the terminal."""
+    from k3os.install.questions import on_this_terminal
+
+    return on_this_terminal().text("Type yes to go on") == "yes"
+
+
+def configure(given: Answers, say: Callable[[str], None]) -> int:
+    """Give the answers to the running system: written, applied, k3s started anew."""
+    from k3os.cli.config import main as apply
+    from k3os.install import config
+    from k3os.system.files import atomic_write
+    from k3os.system.run import run
+
+    text = config.fetch(given.config_url) if given.config_url else given.config().encode()
+    config.check(text, given.config_url or "answers", say)
+    if os.path.exists(LOCAL_CONFIG):
+        os.replace(LOCAL_CONFIG, f"{LOCAL_CONFIG}.old")
+    os.makedirs(os.path.dirname(LOCAL_CONFIG), exist_ok=True)
+    atomic_write(LOCAL_CONFIG, text, mode=0o600, sync=True)
+    code = apply([])
+    run(["systemctl", "--no-block", "restart", "k3s.service"])
+    say(f"configured by {LOCAL_CONFIG}, k3s starts anew; a live system forgets this when it ends")
+    return code
+
+
+def progress_bar() -> Callable[[str, int, int], None]:
+    """A line that is drawn anew for each per cent; done, size: bytes."""
+    shown = ("", -1)
+
+    def draw(name: str, done: int, size: int) -> None:
+        nonlocal shown
+        part = 100 * done // size if size else 100
+        if (name, part) == shown:
+            return
+        shown = (name, part)
+        bar = ("#" * (part * BAR // 100)).ljust(BAR)
+        end = "\n" if done >= size else ""
+        print(f"\r  {name[-30:]:<30} [{bar}] {part:3} %", end=end, flush=True)
+
+    return draw
+
+
+def finish(power_off: bool, say: Callable[[str], None]) -> int:
+    from k3os.system.run import run
+
+    say("powering off" if power_off else "rebooting; remove the installation medium")
+    run(["systemctl", "--no-block", "poweroff" if power_off else "reboot"])
+    return 0

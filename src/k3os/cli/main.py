@@ -14,8 +14,14 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "run": ("k3os.cli.run", "workstation", "boot the built ISO in a virtual machine"),
     "config": ("k3os.cli.config", "anywhere", "show, check or apply the configuration"),
     "status": ("k3os.cli.status", "node", "what was applied, what failed, versions, addresses"),
-    "install": ("k3os.cli.install", "node", "install to a disk (not in this version)"),
+    "datasource": ("k3os.cli.datasource", "node", "show what each source of cloud data gives"),
+    "install": ("k3os.cli.install", "node", "install the live system to a disk (also: os-config)"),
+    "reset": ("k3os.cli.reset", "node", "factory reset at the next boot"),
+    "grow": ("k3os.cli.grow", "node", "give the state partition the rest of its disk"),
+    "network": ("k3os.cli.network", "node", "settle the default route; called by the system"),
+    "clock": ("k3os.cli.clock", "node", "wait for a time server where the clock was wrong"),
     "k3s": ("k3os.cli.k3s", "node", "fetch the pinned k3s where the image has none"),
+    "local": ("k3os.cli.local", "node", "run the scripts of /etc/rc.local and /etc/local.d"),
     "init": ("k3os.cli.init", "initrd", "PID 1 of the initrd; nobody calls it by hand"),
 }
 

@@ -9,7 +9,10 @@ import json
 import os
 import sys
 
-from k3os.phases.actions import FAILED, LATER
+from k3os.boot.clock import WRONG
+from k3os.cli.clock import doubt
+from k3os.config.schema import PHASES
+from k3os.phases.actions import FAILED
 from k3os.phases.report import STATUS, read_status
 
 TYPE_CHECKING = False
@@ -44,6 +47,7 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["node_name"] = _text(root + NODE_NAME)
     status["versions"] = versions(root + system)
     status["addresses"] = addresses()
+    status["clock_in_doubt"] = doubt(root + WRONG)
     return status
 
 
@@ -135,12 +139,16 @@ def lines(status: dict[str, Any]) -> list[str]:
         note = "the name it registered with; a rename of the host does not change it"
         found.append(f"node name  {status['node_name']} ({note})")
     found += [f"address    {address}" for address in status["addresses"]]
+    if status["clock_in_doubt"]:
+        note = "no time server has answered since: it is probably wrong"
+        found.append(f"clock      said {status['clock_in_doubt']} at the start; {note}")
     for phase, report in status.get("phases", {}).items():
         counts = [each["result"] for each in report["actions"]]
         listed = ", ".join(f"{counts.count(each)} {each}" for each in dict.fromkeys(counts))
-        found.append(f"\nphase {phase}, {report['when']}, {report['seconds']} s: {listed}")
+        title = f"phase {phase}" if phase in PHASES else phase
+        found.append(f"\n{title}, {report['when']}, {report['seconds']} s: {listed}")
         for action in report["actions"]:
-            note = f" ({action['reason']})" if action["result"] == LATER else ""
+            note = f" ({action['reason']})" if action["reason"] else ""
             if action["result"] != FAILED:
                 found.append(f"  {action['result']:<9} {action['key']}: {action['what']}{note}")
         found += [f"  warning   {_problem(p)}" for p in report["problems"] if not _is_error(p)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from k3os import __version__
-from k3os.image import initrd, iso, kernel, packages, rootfs
+from k3os.image import initrd, iso, kernel, loaders, packages, rootfs
 from k3os.image.cache import Cache, digest, file_digest_plain
 from k3os.image.manifest import add_generation
 from k3os.image.progress import Progress
@@ -36,6 +36,7 @@ class Pieces:
     kernel: Path
     rootfs: Path
     initrd: Path
+    loaders: Path
     k3s: Component | None
     airgap: tuple[Path, ...]
 
@@ -49,7 +50,7 @@ def build(settings: Settings, progress: Progress) -> list[Path]:
     cache = Cache(settings.cache, progress)
     with cache.locked():
         if settings.refresh:
-            for name in ("base", "packages"):
+            for name in ("base", "packages", "loaders"):
                 shutil.rmtree(settings.cache / name, ignore_errors=True)
         pieces = _pieces(settings, progress, cache)
         parts = [pieces.base.name, pieces.kernel.name, pieces.rootfs.name, pieces.initrd.name]
@@ -59,14 +60,16 @@ def build(settings: Settings, progress: Progress) -> list[Path]:
             _k3s_identity(pieces),
             airgap,
             settings.epoch,
-            *_code("iso", "manifest", "tree", "build"),
+            *_code("iso", "loaders", "manifest", "tree", "build"),
         ]
         config = [settings.config] if settings.config else []
-        key = digest(*inputs, *config, settings.source / "overlay" / "iso")
+        key = digest(*inputs, pieces.loaders.name, *config, settings.source / "overlay" / "iso")
         image = cache.stage(
             "iso",
             key,
-            lambda out: iso.build_iso(settings, progress, iso_tree(settings, pieces), out),
+            lambda out: iso.build_iso(
+                settings, progress, iso_tree(settings, pieces), pieces.loaders, out
+            ),
         )
         key = digest(*inputs, settings.source / "overlay" / "foreign")
         tarball = cache.stage(
@@ -122,8 +125,19 @@ def _pieces(settings: Settings, progress: Progress, cache: Cache) -> Pieces:
             settings, progress, python_stage / "base", rootfs_stage / "python", out
         ),
     )
+    loaders_stage = cache.stage(
+        "loaders",
+        digest(*target, _grub_version(), *_code("loaders")),
+        lambda out: loaders.build_loaders(settings, progress, out),
+    )
     component, airgap = _k3s(settings, progress)
-    return Pieces(base, kernel_stage, rootfs_stage, initrd_stage, component, airgap)
+    return Pieces(
+        *(base, kernel_stage, rootfs_stage, initrd_stage, loaders_stage, component, airgap)
+    )
+
+
+def _grub_version() -> str:
+    return run(["grub-mkimage", "--version"]).decode().strip()
 
 
 def _content(stage: Path) -> str:
@@ -152,6 +166,10 @@ def iso_tree(settings: Settings, pieces: Pieces) -> Tree:
     """/boot and /k3os of the ISO."""
     tree = _system(settings, pieces, with_kernel=True)
     tree.copy_directory(settings.source / "overlay" / "iso")
+    for name in ("boot.img", "core.img"):
+        path = pieces.loaders / name
+        tree.add(f"{loaders.LOADERS}/{name}", Entry(FILE, 0o644, data=path.read_bytes))
+    tree.file(loaders.EFI_CONFIG, loaders.ISO_CONFIG.encode())
     if settings.config is not None:
         tree.add("k3os/system/config.yaml", Entry(FILE, 0o600, data=settings.config.read_bytes))
     return tree
@@ -231,8 +249,9 @@ def installed_packages(pieces: Pieces) -> list[packages.Package]:
 
     status = read_tar(pieces.base / "base.tar").read("var/lib/dpkg/status").decode()
     listing = (pieces.kernel / "packages.txt").read_text()
+    listing += (pieces.loaders / "packages.txt").read_text()
     return packages.parse_status(status) + packages.parse_listing(
-        listing, r"linux-image-.*|firmware-.*|busybox-static"
+        listing, r"linux-image-.*|firmware-.*|busybox-static|shim-signed|grub-efi-amd64-signed"
     )
 
 

@@ -18,7 +18,7 @@ from k3os.image.tree import FILE, SYMLINK, Tree, read_tar, write_cpio
 from k3os.system.run import run
 
 # What PID 1 and a person in the rescue shell need.
-PROGRAMS = ("usr/bin/python3.13", "usr/bin/kmod", "usr/bin/busybox")
+PROGRAMS = ("usr/bin/python3.13", "usr/bin/kmod", "usr/bin/busybox", "usr/sbin/e2fsck")
 # busybox answers to these names in the rescue shell
 APPLETS = (
     *("sh", "ash", "ls", "cat", "cp", "mv", "rm", "ln", "mkdir", "rmdir", "mount", "umount", "dd"),

@@ -96,6 +96,16 @@ def unpack_kernel(settings: Settings, progress: Progress, output: Path) -> None:
     _mmdebstrap(settings, progress, kernel_options(settings), output / "kernel.tar")
 
 
+def unpack(settings: Settings, progress: Progress, packages: tuple[str, ...], target: Path) -> None:
+    """Write a tar with the files of packages and of all they depend on, and `packages.txt`."""
+    options = [
+        "--variant=extract",
+        f"--include={','.join(packages)}",
+        f"--extract-hook={_LIST_DEBS}",
+    ]
+    _mmdebstrap(settings, progress, options, target)
+
+
 def _mmdebstrap(settings: Settings, progress: Progress, options: list[str], output: Path) -> None:
     command = [
         *("mmdebstrap", "--mode=auto", "--format=tar"),

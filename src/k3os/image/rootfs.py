@@ -46,6 +46,7 @@ UNUSED = (
     *("usr/lib/udev/hwdb.bin", "usr/lib/udev/hwdb.d", "usr/lib/udev/*_id_legacy"),
     *("var/cache/*", "var/log/*", "var/lib/apt", "var/lib/dpkg", "var/backups/*"),
     *("var/lib/systemd/catalog", "var/lib/systemd/credential.secret", "var/lib/python"),
+    *("var/lib/systemd/deb-systemd-*", "var/lib/ucf", "var/lib/pam", "var/lib/shells.state"),
     *("usr/lib/systemd/catalog", "etc/apt", "etc/dpkg", "etc/init.d", "etc/rc?.d", "etc/cron.*"),
     *("etc/network", "etc/resolv.conf", "etc/fstab", "etc/motd", "etc/update-motd.d"),
     *("etc/ssh/ssh_host_*", "etc/iscsi/initiatorname.iscsi", "etc/machine-id", "etc/hostname"),
@@ -78,7 +79,9 @@ UNITS_REMOVED = (
     # / is a tmpfs already; PID 1 makes the static device nodes
     *("tmp.mount", "run-lock.mount", "dev-hugepages.mount", "modprobe@.service"),
     *("kmod-static-nodes.service", "systemd-tmpfiles-setup-dev*.service"),
-    *("nftables.service", "rc-local.service.d", "getty-static.service"),
+    *("nftables.service", "getty-static.service"),
+    # k3os-local.service runs rc.local
+    *("rc-local.service*", "rc.local.service"),
     # PID 1 starts a login on each console; nothing waits for the network before it
     "systemd-user-sessions.service",
 )
@@ -93,20 +96,22 @@ UDEV_RULES_REMOVED = (
 )
 
 # Each is a process before the first unit starts. What stays: debug (systemd.mask= and the like
-# on the command line), fstab and rc-local (files a config may write).
+# on the command line) and fstab (a file that a config may write).
 GENERATORS_REMOVED = (
     *("rpc-pipefs-generator", "systemd-getty-generator", "systemd-gpt-auto-generator"),
-    *("systemd-hibernate-resume-generator", "systemd-run-generator", "systemd-ssh-generator"),
-    *("systemd-system-update-generator", "systemd-sysv-generator", "systemd-tpm2-generator"),
+    *("systemd-hibernate-resume-generator", "systemd-rc-local-generator"),
+    *("systemd-run-generator", "systemd-ssh-generator", "systemd-system-update-generator"),
+    *("systemd-sysv-generator", "systemd-tpm2-generator"),
 )
 
 # What is started: a target to the units it wants. All other links in /etc/systemd are removed.
 WANTS = {
     "multi-user.target": (
         *("connman.service", "wpa_supplicant.service", "k3s.service"),
-        *("k3os-config.service", "k3os-k3s-fetch.service"),
+        *("k3os-clock.service", "k3os-config.service", "k3os-k3s-fetch.service"),
+        "k3os-local-start.service",
     ),
-    "sockets.target": ("ssh.socket", "iscsid.socket", "k3os-issue.socket"),
+    "sockets.target": ("ssh.socket", "iscsid.socket", "k3os-issue.socket", "k3os-network.socket"),
     "network-online.target": ("k3os-network-online.service",),
 }
 

@@ -1,0 +1,88 @@
+"""The loaders stage: what starts a kernel with BIOS and with UEFI, ready to be put on a disk.
+
+UEFI: Debian's signed shim and GRUB as they are, so that Secure Boot accepts them; an EFI
+program that we built ourselves would not be. BIOS: one GRUB core image with all it needs, made
+by grub-mkimage(1). The ISO carries them in LOADERS; `k3os install` copies them from there.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from k3os.errors import UserError
+from k3os.image.packages import unpack
+from k3os.image.progress import Progress
+from k3os.image.settings import Settings
+from k3os.image.tree import read_tar
+from k3os.system.run import run
+
+LOADERS = "boot/grub/k3os"
+PACKAGES = ("shim-signed", "grub-efi-amd64-signed")
+# in the package: the name that the UEFI specification (3.5.1.1), or shim, looks for
+EFI_FILES = {
+    "usr/lib/shim/shimx64.efi.signed": "BOOTX64.EFI",
+    "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed": "grubx64.efi",
+}
+PLATFORM = "i386-pc"
+BIOS_MODULES = (
+    *("biosdisk", "part_gpt", "part_msdos", "ext2", "lvm", "mdraid1x", "mdraid09", "search"),
+    *("search_fs_uuid", "search_label", "search_fs_file", "normal", "configfile", "linux"),
+    *("loadenv", "test", "echo", "sleep", "reboot", "halt", "serial", "terminal", "terminfo"),
+    *("minicmd", "ls", "cat", "gzio"),
+)
+# of two installed disks the one that the BIOS started
+BIOS_CONFIG = """\
+search --no-floppy --set=root --hint=$root,gpt3 --label K3OS_STATE
+set prefix=($root)/boot/grub
+"""
+# Debian's GRUB reads it from where it was started: of a stick that is the FAT image, of a CD, to
+# GRUB, the CD itself. The label names the ISO.
+EFI_CONFIG = "EFI/debian/grub.cfg"
+ISO_CONFIG = """\
+search --no-floppy --set=root --label K3OS
+set prefix=($root)/boot/grub
+configfile $prefix/grub.cfg
+"""
+
+
+def build_loaders(settings: Settings, progress: Progress, output: Path) -> None:
+    """Fill output: boot.img, core.img (BIOS), BOOTX64.EFI, grubx64.efi, packages.txt."""
+    archive = output / "loaders.tar"
+    unpack(settings, progress, PACKAGES, archive)
+    tree = read_tar(archive)
+    for path, name in EFI_FILES.items():
+        (output / name).write_bytes(tree.read(path))
+    (output / "packages.txt").write_bytes(tree.read("packages.txt"))
+    archive.unlink()
+    platform = Path("/usr/lib/grub") / PLATFORM
+    if not (platform / "boot.img").exists():
+        raise UserError(f"{platform} has no GRUB for BIOS", "install grub-pc-bin (`make setup`)")
+    (output / "boot.img").write_bytes((platform / "boot.img").read_bytes())
+    config = output / "early.cfg"
+    config.write_text(BIOS_CONFIG)
+    command = ["grub-mkimage", "-O", PLATFORM, "-d", str(platform), "-p", "/boot/grub"]
+    command += ["-c", str(config), "-o", str(output / "core.img"), *BIOS_MODULES]
+    run(command, log=progress.log)
+    config.unlink()
+
+
+def write_efi_image(loaders: Path, target: Path, epoch: int, log: int | None) -> None:
+    """A FAT image that UEFI boots from the ISO: shim, GRUB and where to find the menu."""
+    scratch = target.with_suffix(".files")
+    (scratch / "EFI" / "BOOT").mkdir(parents=True)
+    (scratch / EFI_CONFIG).parent.mkdir()
+    for name in EFI_FILES.values():
+        (scratch / "EFI" / "BOOT" / name).write_bytes((loaders / name).read_bytes())
+    (scratch / EFI_CONFIG).write_text(ISO_CONFIG)
+    for path in (*sorted(scratch.rglob("*")), scratch):
+        os.utime(path, (epoch, epoch))
+    size = sum(path.stat().st_size for path in scratch.rglob("*") if path.is_file())
+    sectors = (size + 256 * 1024) // 512 // 64 * 64
+    with open(target, "wb") as file:
+        file.truncate(sectors * 512)
+    environment = {"SOURCE_DATE_EPOCH": str(epoch), "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
+    serial = f"{epoch & 0xFFFFFFFF:08x}"
+    run(["mformat", "-i", str(target), "-N", serial, "-v", "K3OS_EFI", "::"], env=environment)
+    run(["mcopy", "-smQ", "-i", str(target), str(scratch / "EFI"), "::"], env=environment, log=log)
+    run(["rm", "-rf", str(scratch)])

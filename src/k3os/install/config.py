@@ -1,0 +1,143 @@
+"""The configuration that is installed: fetched, merged with the kernel's command line, checked.
+
+It never writes. Of a configuration with an error nothing is installed; a node that nobody could
+log in to is not installed either.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from k3os.config.check import check_cmdline, check_text, read_limited
+from k3os.config.dump import dump_yaml
+from k3os.config.load import Config
+from k3os.config.merge import merge
+from k3os.config.value import Problem, Value
+from k3os.errors import UserError
+
+LARGEST = 4 << 20
+# what an installation was asked for is no part of what it installs
+SECTION = "k3os.install."
+HEADER = "# Written by the installer of k3OS: {}.\n"
+LOGINS = ("k3os.password", "ssh_authorized_keys", "k3os.data_sources")
+CURL_SCHEMES = ("ftp://", "ftps://", "tftp://")
+
+
+def compose(
+    medium: str,
+    url: str,
+    cmdline: str,
+    say: Callable[[str], None],
+    *,
+    answers: str = "",
+    tries: int = 8,
+) -> bytes:
+    """The bytes of the new /k3os/system/config.yaml.
+
+    medium: path of the running medium's config.yaml, used when url is "" and it exists. What
+    the command line configures is stronger than either, and answers (the text of a config.yaml)
+    are stronger than that. Raises UserError.
+    """
+    if url:
+        text, name = fetch(url, tries=tries), url.rpartition("@")[2]
+    elif os.path.exists(medium):
+        text, name = _read(medium), medium
+    else:
+        text, name = b"", "config.yaml"
+    values, problems = check_text(text, name) if text else ({}, [])
+    given, more = check_cmdline(cmdline)
+    answered, wrong = check_text(answers.encode(), "answers")
+    _refuse_errors([*problems, *more, *wrong], say)
+    given = {path: value for path, value in given.items() if not path.startswith(SECTION)}
+    merged = merge(merge(values, hashed(given)), hashed(answered))
+    check_login(merged)
+    if not given and not answered:
+        return text
+    parts = ((name, text), ("the kernel's command line", given), ("your answers", answered))
+    what = " and ".join(title for title, used in parts if used)
+    return (HEADER.format(what) + dump_yaml(Config(merged), show_secrets=True)).encode()
+
+
+def hashed(values: dict[str, Value]) -> dict[str, Value]:
+    """The same without a clear password: what is typed is not to lie on a disk."""
+    from k3os.phases import password
+
+    value = values.get(password.KEY)
+    if value is None or password.is_crypt(str(value.data)):
+        return values
+    return {**values, password.KEY: Value(password.hashed(str(value.data)), value.place)}
+
+
+def check(text: bytes, name: str, say: Callable[[str], None]) -> None:
+    """Raise UserError for a configuration with an error; say what is wrong."""
+    _refuse_errors(check_text(text, name)[1], say)
+
+
+def fetch(url: str, *, tries: int = 8) -> bytes:
+    """A config.yaml from http, https, ftp, tftp or a path. Raises UserError with the address."""
+    if url.lower().startswith(("http://", "https://")):
+        from k3os.system.http import get
+
+        return get(url, limit=LARGEST, tries=tries)
+    if url.lower().startswith(CURL_SCHEMES):
+        return _fetch_with_curl(url, tries)
+    path = url.removeprefix("file://")
+    if not path.startswith("/"):
+        raise UserError(
+            f"{url!r} is no address of a configuration",
+            "give http://…, https://…, ftp://…, tftp://… or an absolute path (/.base/… on the "
+            "boot medium)",
+            "config_url",
+        )
+    return _read(path)
+
+
+def _fetch_with_curl(url: str, tries: int) -> bytes:
+    from k3os.system.run import CommandError, run
+
+    # on standard input: an address may hold a password, and arguments can be seen by all
+    quoted = url.replace("\\", "\\\\").replace('"', '\\"')
+    command = ["curl", "--silent", "--show-error", "--fail", "--max-time", "60"]
+    command += ["--max-filesize", str(LARGEST), "--retry", str(tries), "--retry-connrefused"]
+    try:
+        return run([*command, "--config", "-"], stdin=f'url = "{quoted}"\n'.encode())
+    except CommandError as error:
+        shown = url.partition("://")[0] + "://" + url.partition("://")[2].rpartition("@")[2]
+        raise UserError(
+            f"the configuration cannot be fetched: {error}", "is the address right?", shown
+        ) from None
+
+
+def _read(path: str) -> bytes:
+    data, problem = read_limited(path)
+    if problem is not None:
+        raise UserError(problem.message, "is the path right?", path)
+    return data
+
+
+def _refuse_errors(problems: list[Problem], say: Callable[[str], None]) -> None:
+    for problem in problems:
+        say(str(problem))
+    count = sum(problem.is_error for problem in problems)
+    if count:
+        raise UserError(
+            f"the configuration has {count} error{'s' if count > 1 else ''}, so nothing was done",
+            "mend it; `k3os config check FILE` shows the same",
+        )
+
+
+def has_login(values: dict[str, Value]) -> bool:
+    """Whether somebody can log in to a node of this configuration, or may be."""
+    return any(values[path].data for path in LOGINS if path in values)
+
+
+def check_login(values: dict[str, Value]) -> None:
+    """Refuse what would lock everybody out."""
+    if not has_login(values):
+        raise UserError(
+            "nobody could log in to this installation: it has no password, no ssh key and no "
+            "data source that may bring one",
+            "give ssh_authorized_keys or k3os.password in the configuration or on the kernel's "
+            "command line",
+        )

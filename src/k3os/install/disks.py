@@ -1,0 +1,187 @@
+"""Which disks there are, what is on them, and why one cannot be installed to.
+
+It only reads: sysfs (Documentation/ABI/stable/sysfs-block), /proc/self/mountinfo, /proc/swaps.
+Names of partitions come from sysfs, never from guessing suffixes.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+
+from k3os.errors import UserError
+from k3os.system.blockdev import FileSystem, probe
+
+SYS = "/sys/class/block"
+MOUNTS, SWAPS = "/proc/self/mountinfo", "/proc/swaps"
+SECTOR = 512  # of sysfs, whatever the disk's own is
+MEDIUM = "/.base"  # where a live system has the medium it runs from
+# never offered without being named: memory, our own images, drives that cannot be written
+_SKIPPED = ("loop", "ram", "zram", "fd", "sr", "nbd", "dm-", "md")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A disk or partition: the kernel's name ("nvme0n1p3"), bytes; disk: of which ("nvme0n1").
+
+    number: of a partition, 0 for a whole disk; start: where it begins, in bytes.
+    partitions: their names, in order.
+    """
+
+    name: str
+    size: int
+    disk: str
+    number: int = 0
+    start: int = 0
+    partitions: tuple[str, ...] = ()
+    model: str = ""
+    serial: str = ""
+    read_only: bool = False
+
+    @property
+    def path(self) -> str:
+        return f"/dev/{self.name}"
+
+    def __str__(self) -> str:
+        words = " ".join(word for word in (self.model, self.serial) if word)
+        return f"{self.path} ({human(self.size)}{', ' if words else ''}{words})"
+
+
+def human(size: int) -> str:
+    """A size as disks are sold: decimal."""
+    if size >= 10**9:
+        return f"{size / 10**9:.1f} GB"
+    return f"{size / 10**6:.0f} MB"
+
+
+def look_up(path: str) -> Device:
+    """The block device that a path (also a /dev/disk/by-id link) leads to. Raises UserError."""
+    real = os.path.realpath(path)
+    try:
+        status = os.stat(real)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}", _there_are(), "device") from None
+    if not stat.S_ISBLK(status.st_mode):
+        raise UserError(f"{path} is not a block device", _there_are(), "device")
+    number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+    name = os.path.basename(os.path.realpath(f"/sys/dev/block/{number}"))
+    return describe(name)
+
+
+def describe(name: str) -> Device:
+    """What sysfs says of a device."""
+    base = f"{SYS}/{name}"
+    number = int(_read(f"{base}/partition") or 0)
+    disk = os.path.basename(os.path.dirname(os.path.realpath(base))) if number else name
+    return Device(
+        name=name,
+        size=int(_read(f"{base}/size") or 0) * SECTOR,
+        disk=disk,
+        number=number,
+        start=int(_read(f"{base}/start") or 0) * SECTOR,
+        partitions=() if number else partitions(name),
+        model=_read(f"{SYS}/{disk}/device/model"),
+        serial=_read(f"{SYS}/{disk}/serial") or _read(f"{SYS}/{disk}/device/serial"),
+        read_only=_read(f"{base}/ro") == "1",
+    )
+
+
+def partitions(disk: str) -> tuple[str, ...]:
+    """The names of a disk's partitions in the order of their numbers."""
+    numbers = {}
+    for name in os.listdir(os.path.realpath(f"{SYS}/{disk}")):
+        # it may go at any time: udev has a table that was written read again
+        number = _read(f"{SYS}/{disk}/{name}/partition")
+        if number:
+            numbers[name] = int(number)
+    return tuple(sorted(numbers, key=lambda name: numbers[name]))
+
+
+def all_disks() -> list[Device]:
+    """Whole disks that a person could mean; the installation medium among them."""
+    found = []
+    for name in sorted(os.listdir(SYS)):
+        if name.startswith(_SKIPPED) or os.path.exists(f"{SYS}/{name}/partition"):
+            continue
+        device = describe(name)
+        if device.size:
+            found.append(device)
+    return found
+
+
+def file_systems(device: Device) -> list[FileSystem]:
+    """What a disk and its partitions carry, as far as we know it."""
+    found = []
+    for name in (device.name, *device.partitions):
+        try:
+            file_system = probe(f"/dev/{name}")
+        except OSError:
+            continue
+        if file_system.kind:
+            found.append(file_system)
+    return found
+
+
+def in_use(device: Device) -> str:
+    """Why a device must not be written to, "" when nothing speaks against it."""
+    names = {device.name, *device.partitions}
+    used = mounted()
+    for name in sorted(names | {device.disk} if device.number else names):
+        targets = used.get(_number(name), [])
+        if MEDIUM in targets:
+            return f"/dev/{name} is the medium this system runs from"
+        if name in names and targets:
+            return f"/dev/{name} is mounted at {targets[0]}"
+    if device.read_only:
+        return f"{device.path} is read-only"
+    for name in sorted(names):
+        for holder in _list(f"{SYS}/{name}/holders"):
+            kind = "a RAID" if holder.startswith("md") else "LVM or another mapping"
+            return f"/dev/{name} is in use by {kind} (/dev/{holder})"
+        if f"/dev/{name}" in swaps():
+            return f"/dev/{name} is in use as swap"
+    return ""
+
+
+def mounted() -> dict[str, list[str]]:
+    """Device number ("8:1") to the places it is mounted at; proc_pid_mountinfo(5)."""
+    found: dict[str, list[str]] = {}
+    with open(MOUNTS) as file:
+        for line in file:
+            fields = line.split()
+            found.setdefault(fields[2], []).append(fields[4])
+    return found
+
+
+def swaps() -> set[str]:
+    """Devices of proc_swaps(5), links resolved."""
+    try:
+        with open(SWAPS) as file:
+            return {os.path.realpath(line.split()[0]) for line in file.readlines()[1:]}
+    except FileNotFoundError:
+        return set()
+
+
+def _there_are() -> str:
+    listed = ", ".join(str(device) for device in all_disks())
+    return f"there are: {listed}" if listed else "the kernel sees no disk; `dmesg` may say why"
+
+
+def _number(name: str) -> str:
+    return _read(f"{SYS}/{name}/dev")
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _list(path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(path))
+    except OSError:
+        return []

@@ -1,0 +1,88 @@
+"""Partitions and file systems: sfdisk(8), mke2fs(8), mkfs.vfat(8).
+
+Only `partition` and the two `make_*` write; a device is given by a plan, which has checked it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+
+from k3os.errors import UserError
+from k3os.install import disks
+from k3os.install.disks import Device
+from k3os.install.plan import EFI_LABEL, MIB, Partition
+from k3os.system.run import CommandError, run
+
+APPEAR_SECONDS = 20
+# until the last moment: a disk with this label is no installed one
+UNFINISHED_LABEL = "K3OS_UNFINISHED"
+# older GRUBs, the one of a remastered ISO among them, know neither
+EXT4_FEATURES = "^metadata_csum_seed,^orphan_file"
+
+
+def script(layout: Iterable[Partition]) -> str:
+    """sfdisk's input: a GPT with the partitions one behind the other, aligned to 1 MiB."""
+    lines = ["label: gpt"]
+    for part in layout:
+        size = f"size={part.size // MIB}MiB, " if part.size else ""
+        lines.append(f'{size}type={part.kind}, name="k3os-{part.name}"')
+    return "\n".join(lines) + "\n"
+
+
+def partition(disk: Device, layout: tuple[Partition, ...]) -> dict[str, Device]:
+    """Write the table, which loses what was on the disk; the new partitions by their names."""
+    # an installed system is none any more before the rest of it goes
+    for name in (*disk.partitions, disk.name):
+        run(["wipefs", "--all", "--quiet", f"/dev/{name}"])
+    command = ["sfdisk", "--quiet", "--lock", "--wipe", "always", "--wipe-partitions", "always"]
+    run([*command, disk.path], stdin=script(layout).encode())
+    _settle()
+    names = _wait_for_partitions(disk, len(layout))
+    return {part.name: disks.describe(name) for part, name in zip(layout, names, strict=True)}
+
+
+def _settle() -> None:
+    """Until udev is done: it has the kernel read a new table again, when partitions go and come."""
+    try:
+        run(["udevadm", "settle", f"--timeout={APPEAR_SECONDS}"], check=False)
+    except CommandError as error:
+        if error.returncode != 127:  # a system without udev has nobody who does that
+            raise
+
+
+def _wait_for_partitions(disk: Device, count: int) -> tuple[str, ...]:
+    """The kernel's names of the new partitions; they come a moment after the table."""
+    end = time.monotonic() + APPEAR_SECONDS
+    while True:
+        names = disks.partitions(disk.name)
+        if len(names) == count and all(os.path.exists(f"/dev/{name}") for name in names):
+            return names
+        if time.monotonic() >= end:
+            raise UserError(
+                f"the kernel does not show the new partitions of {disk.path}",
+                "reboot and install again",
+            )
+        time.sleep(0.1)
+
+
+def make_state(device: Device) -> None:
+    """An empty ext4 that is not yet named as an installed system."""
+    command = ["mke2fs", "-q", "-F", "-t", "ext4", "-m", "1", "-O", EXT4_FEATURES]
+    run([*command, "-L", UNFINISHED_LABEL, device.path])
+
+
+def make_efi(device: Device) -> None:
+    run(["mkfs.vfat", "-F", "32", "-s", "1", "-n", EFI_LABEL, device.path])
+
+
+def set_label(device: Device, label: str) -> None:
+    run(["e2label", device.path, label])
+
+
+def uuid(device: Device) -> str:
+    """The file system's UUID, by its superblock (ext4, super.rst: s_uuid)."""
+    with open(device.path, "rb", buffering=0) as file:
+        text = file.read(2048)[1024 + 0x68 : 1024 + 0x78].hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

@@ -1,0 +1,132 @@
+"""The boot loaders on a disk: GRUB's core for BIOS, Debian's signed ones for UEFI, the menu.
+
+BIOS: grub-bios-setup's work in a few lines, so that neither it nor root is needed for an image
+file. The fields are those of GRUB's sources, include/grub/i386/pc/boot.h and diskboot.S.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+
+from k3os.errors import UserError
+
+SECTOR = 512
+BOOT_CODE = 440  # what an MBR leaves to the boot code
+KERNEL_SECTOR, BOOT_DRIVE, DRIVE_CHECK = 0x5C, 0x64, 0x66
+THE_BIOS_DRIVE = 0xFF
+NO_OPERATIONS = b"\x90\x90"
+# diskboot.img's list of blocks: one entry before the end of the core's first sector
+BLOCK_LIST = SECTOR - 12
+LOAD_SEGMENT = 0x820
+
+SYSTEM = "/k3os/system"
+RESET = "k3os.factory_reset"
+
+
+def boot_sector(code: bytes, core_sector: int) -> bytes:
+    """The MBR's first BOOT_CODE bytes: they load the sector at core_sector."""
+    sector = bytearray(code[:BOOT_CODE])
+    struct.pack_into("<Q", sector, KERNEL_SECTOR, core_sector)
+    sector[BOOT_DRIVE] = THE_BIOS_DRIVE
+    # a hard disk needs no check of the drive's number, and some BIOSes tell a wrong one
+    sector[DRIVE_CHECK : DRIVE_CHECK + 2] = NO_OPERATIONS
+    return bytes(sector)
+
+
+def located_core(core: bytes, core_sector: int) -> bytes:
+    """The core image, knowing where it lies: all of it in one piece from core_sector on."""
+    sectors = -(-len(core) // SECTOR)
+    image = bytearray(core.ljust(sectors * SECTOR, b"\0"))
+    struct.pack_into("<QHH", image, BLOCK_LIST, core_sector + 1, sectors - 1, LOAD_SEGMENT)
+    return bytes(image)
+
+
+def embed(disk: str, loaders: str, start: int, room: int) -> None:
+    """Write GRUB for BIOS onto a disk (or image file): the core to start, then the boot code.
+
+    start, room: bytes, of the BIOS boot partition. Raises UserError, OSError.
+    """
+    with open(f"{loaders}/boot.img", "rb") as file:
+        code = file.read()
+    with open(f"{loaders}/core.img", "rb") as file:
+        core = located_core(file.read(), start // SECTOR)
+    if len(core) > room:
+        raise UserError(
+            f"the boot loader needs {len(core) >> 10} KiB, but there are {room >> 10} KiB for it",
+            "let the installer partition the disk",
+        )
+    # buffered: a disk whose own sectors are larger takes no single ones
+    with open(disk, "r+b") as target:
+        target.seek(start)
+        target.write(core)
+        target.flush()
+        os.fsync(target.fileno())
+        target.seek(0)
+        target.write(boot_sector(code, start // SECTOR))
+        target.flush()
+        os.fsync(target.fileno())
+
+
+def efi_stub(uuid: str) -> str:
+    """/EFI/debian/grub.cfg, which Debian's signed GRUB reads: where the menu is."""
+    return (
+        f"search --no-floppy --set=root --fs-uuid {uuid}\n"
+        "set prefix=($root)/boot/grub\n"
+        "configfile $prefix/grub.cfg\n"
+    )
+
+
+def consoles(tty: str) -> tuple[str, str]:
+    """The kernel's console parameters, and the number of GRUB's serial port or "".
+
+    tty: "ttyS1", "ttyS1,9600", "tty1", or "" for the screen and the first serial port.
+    """
+    tty = tty.removeprefix("/dev/").removeprefix("console=") or "ttyS0"
+    name, _, speed = tty.partition(",")
+    if name.startswith("tty") and name[3:].isdigit():
+        return f"console={name}", ""
+    serial = name.removeprefix("ttyS")
+    return f"console=tty0 console={name},{speed or 115200}", serial if serial.isdigit() else ""
+
+
+def menu(tty: str = "", *, debug: bool = False) -> str:
+    """/boot/grub/grub.cfg of an installed disk: only pointers, an upgrade never rewrites it."""
+    console, serial = consoles(tty)
+    speed = re.match(r"\d*", tty.partition(",")[2])[0] or "115200"  # type: ignore[index]
+    quiet = "k3os.debug" if debug else "quiet"
+    text = "# k3OS. It only points to `current` and `previous`: an upgrade never touches it.\n"
+    text += "set default=0\nset timeout=5\n"
+    if serial:
+        text += (
+            f"if serial --unit={serial} --speed={speed}; then\n"
+            "    terminal_input console serial\n    terminal_output console serial\nfi\n"
+        )
+    text += f'set console="{console}"\n\n'
+    text += _entry("k3OS Current", "current", "current", f"{quiet}")
+    previous = _entry("k3OS Previous", "previous", "previous", f"{quiet} k3os.generation=previous")
+    rescue = _entry("Rescue (current)", "rescue", "current", "rescue")
+    older = _entry(
+        "Rescue (previous)", "rescue-previous", "previous", "rescue k3os.generation=previous"
+    )
+    reset = _entry(
+        "Delete everything in /var, /home and /opt", "reset", "current", f"{quiet} {RESET}"
+    )
+    asked = "".join(f"    {line}\n" for line in reset.splitlines())
+    text += _if_there(previous) + rescue + _if_there(older)
+    return text + f'submenu "Factory reset" --id factory-reset {{\n{asked}}}\n'
+
+
+def _entry(title: str, name: str, generation: str, parameters: str) -> str:
+    kernel = f"{SYSTEM}/{generation}/kernel"
+    return (
+        f'menuentry "{title}" --id {name} {{\n'
+        f"    linux {kernel}/vmlinuz $console {parameters}\n"
+        f"    initrd {kernel}/initrd\n}}\n"
+    )
+
+
+def _if_there(entry: str) -> str:
+    body = "".join(f"    {line}\n" for line in entry.splitlines())
+    return f"if [ -e {SYSTEM}/previous/kernel/vmlinuz ]; then\n{body}fi\n"

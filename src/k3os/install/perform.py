@@ -1,0 +1,183 @@
+"""Carrying a plan out: the only place of the installer that writes to a disk.
+
+The order makes an interruption cheap: what lies on the disk is named an installed system
+(the link `current`, then the label) only after all of it was written and read back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from k3os.errors import UserError
+from k3os.install import layout, loader, source
+from k3os.install.disks import Device
+from k3os.install.plan import LAYOUT, STATE_LABEL, Plan
+from k3os.install.source import AIRGAP, LOADERS, SYSTEM, Source
+from k3os.system import mounts
+from k3os.system.files import atomic_write, sync_directory
+from k3os.system.run import CommandError
+
+Say = Callable[[str], None]
+# name of a file, bytes copied, bytes in all
+Progress = Callable[[str, int, int], None]
+SCRATCH = "/run/k3os/install"
+
+
+def install(plan: Plan, say: Say, progress: Progress | None = None) -> None:
+    """Do it. progress: called while files are copied. Raises UserError that says in which state
+    the disk is."""
+    say("checking the files of the medium")
+    source.verify(plan.source, f"{plan.source.root}/{SYSTEM}", lambda _: None)
+    target = plan.disk or plan.state
+    assert target is not None
+    try:
+        if plan.disk is not None:
+            _onto_disk(plan, plan.disk, say, progress)
+        else:
+            _in_place(plan, target, say, progress)
+    except (UserError, CommandError, OSError) as error:
+        what = error.message if isinstance(error, UserError) else str(error)
+        raise UserError(
+            f"the installation to {target.path} stopped: {what}",
+            "the disk holds no bootable k3OS now; start the installation again"
+            if plan.disk is not None
+            else "what was installed there before is still what boots",
+        ) from error
+    say(f"k3OS is installed on {target.path}")
+
+
+def _onto_disk(plan: Plan, disk: Device, say: Say, progress: Progress | None) -> None:
+    say(f"partitioning {disk.path}")
+    parts = layout.partition(disk, LAYOUT)
+    say(f"making file systems on {parts['state'].path} and {parts['efi'].path}")
+    layout.make_state(parts["state"])
+    layout.make_efi(parts["efi"])
+    bios = parts["bios"]
+    with mounted(parts["state"].path, "state", "ext4") as root:
+        lay_down(plan, root, say, progress)
+        say("writing the boot loaders for BIOS and UEFI")
+        loader.embed(disk.path, f"{plan.source.root}/{LOADERS}", bios.start, bios.size)
+        write_efi(plan.source, parts["efi"], layout.uuid(parts["state"]))
+        switch(plan.source, f"{root}/{SYSTEM}")
+    layout.set_label(parts["state"], STATE_LABEL)
+    os.sync()
+
+
+def _in_place(plan: Plan, state: Device, say: Say, progress: Progress | None) -> None:
+    with mounted(state.path, "state", "ext4") as root:
+        lay_down(plan, root, say, progress)
+        say("writing the boot loader")
+        if plan.bios is not None:
+            place = plan.bios
+            loaders = f"{plan.source.root}/{LOADERS}"
+            loader.embed(place.disk, loaders, place.start, place.size)
+        if plan.efi is not None:
+            write_efi(plan.source, plan.efi, layout.uuid(state))
+        switch(plan.source, f"{root}/{SYSTEM}")
+    os.sync()
+
+
+def lay_down(plan: Plan, root: str, say: Say, progress: Progress | None = None) -> None:
+    """Everything but the links that make it boot; each file complete, written out, read back."""
+    system = f"{root}/{SYSTEM}"
+    for name in plan.source.files:
+        size = os.path.getsize(plan.source.path(name))
+        say(f"copying {name} ({size / 10**6:.1f} MB)")
+        copy_file(plan.source.path(name), f"{system}/{name}", progress)
+    airgap = plan.source.path(AIRGAP)
+    for name in sorted(os.listdir(airgap)) if os.path.isdir(airgap) else ():
+        say(f"copying {AIRGAP}/{name}")
+        copy_file(f"{airgap}/{name}", f"{system}/{AIRGAP}/{name}", progress)
+    say("reading back what was written")
+    source.verify(plan.source, system, lambda _: None, from_disk=True)
+    os.makedirs(f"{root}/boot/grub", exist_ok=True)
+    atomic_write(f"{root}/boot/grub/grub.cfg", plan.menu.encode(), sync=True)
+    os.makedirs(f"{root}/k3os/data", exist_ok=True)
+    if plan.config:
+        atomic_write(f"{system}/config.yaml", plan.config, mode=0o600, sync=True)
+    elif os.path.exists(f"{system}/config.yaml"):
+        os.unlink(f"{system}/config.yaml")
+
+
+def copy_file(path: str, target: str, progress: Progress | None = None) -> None:
+    """A copy that is complete and on the disk, or not there."""
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    unfinished = f"{target}.new"
+    with open(path, "rb") as old, open(unfinished, "wb") as new:
+        size = os.fstat(old.fileno()).st_size
+        while block := old.read(source.BLOCK):
+            new.write(block)
+            if progress is not None:
+                progress(os.path.basename(path), new.tell(), size)
+        new.flush()
+        os.fchmod(new.fileno(), 0o755 if os.fstat(old.fileno()).st_mode & 0o100 else 0o644)
+        os.fsync(new.fileno())
+    os.rename(unfinished, target)
+    sync_directory(os.path.dirname(target))
+
+
+def switch(medium: Source, system: str) -> None:
+    """The new generation, then the one rename that makes it the current one."""
+    generations = f"{system}/generations"
+    os.makedirs(generations, exist_ok=True)
+    known = [int(name) for name in os.listdir(generations) if name.isdigit()]
+    number = max(known, default=0) + 1
+    manifest = {**json.loads(medium.manifest), "generation": number}
+    os.mkdir(f"{generations}/{number}")
+    for name, version in medium.versions.items():
+        os.symlink(f"../../{name}/{version}", f"{generations}/{number}/{name}")
+    text = json.dumps(manifest, indent=2).encode() + b"\n"
+    atomic_write(f"{generations}/{number}/manifest.json", text, sync=True)
+    sync_directory(generations)
+    os.sync()
+    if os.path.exists(f"{system}/current"):
+        point(f"{system}/previous", os.readlink(f"{system}/current"))
+    point(f"{system}/current", f"generations/{number}")
+
+
+def point(link: str, target: str) -> None:
+    """Make or change a link in one step, which survives a power cut or did not happen."""
+    temporary = f"{link}.new"
+    if os.path.lexists(temporary):
+        os.unlink(temporary)
+    os.symlink(target, temporary)
+    os.rename(temporary, link)
+    sync_directory(os.path.dirname(link))
+
+
+def write_efi(medium: Source, partition: Device, uuid: str) -> None:
+    """The signed loaders of the medium, and where they find the menu."""
+    image = f"{medium.root}/{LOADERS}/efi.img"
+    with mounted(partition.path, "efi", "vfat") as root:
+        mounts.mount_image(image, f"{SCRATCH}/loaders", "vfat")
+        try:
+            shutil.copytree(
+                f"{SCRATCH}/loaders/EFI", f"{root}/EFI", dirs_exist_ok=True, copy_function=_copy
+            )
+        finally:
+            mounts.unmount(f"{SCRATCH}/loaders")
+        with open(f"{root}/EFI/debian/grub.cfg", "w") as file:
+            file.write(loader.efi_stub(uuid))
+        os.sync()
+
+
+def _copy(path: str, target: str) -> None:
+    """Contents only: FAT has no modes."""
+    with open(path, "rb") as old, open(target, "wb") as new:
+        shutil.copyfileobj(old, new)
+
+
+@contextmanager
+def mounted(device: str, name: str, kind: str) -> Iterator[str]:
+    """A device's file system, mounted for us alone."""
+    target = f"{SCRATCH}/{name}"
+    os.makedirs(target, exist_ok=True)
+    mounts.mount(device, target, kind)
+    try:
+        yield target
+    finally:
+        mounts.unmount(target)

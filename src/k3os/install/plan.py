@@ -1,0 +1,232 @@
+"""What an installation will do, decided before anything is written.
+
+`make_plan` refuses with a reason, or returns a record that perform.py carries out. It reads the
+machine and changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+
+from k3os.errors import UserError
+from k3os.install import disks
+from k3os.install.disks import Device
+from k3os.install.source import Source
+from k3os.system.run import CommandError, run
+
+MIB = 1 << 20
+STATE_LABEL, EFI_LABEL = "K3OS_STATE", "K3OS_GRUB"
+# partition types: UEFI specification 5.3.3, systemd's Discoverable Partitions
+BIOS_TYPE = "21686148-6449-6E6F-744E-656564454649"
+EFI_TYPE = "C12A7328-F81F-11D2-BA4B-00C04F79B27A"
+LINUX_TYPE = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
+EFI_SIZE = 64 * MIB
+# beside two generations: ext4's own, and a little data
+SPARE = 256 * MIB
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person, or the command line, asks for; "" and False: not given."""
+
+    device: str = ""
+    config_url: str = ""
+    no_format: bool = False
+    force_efi: bool = False
+    tty: str = ""
+    debug: bool = False
+    # a disk with an installed system is refused: the mode was only a fallback
+    keep_installed: bool = False
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition to be made; size 0: the rest of the disk. label: of its file system."""
+
+    name: str
+    kind: str
+    size: int
+    label: str = ""
+
+
+LAYOUT = (
+    Partition("bios", BIOS_TYPE, MIB),
+    Partition("efi", EFI_TYPE, EFI_SIZE, EFI_LABEL),
+    Partition("state", LINUX_TYPE, 0, STATE_LABEL),
+)
+
+
+@dataclass(frozen=True)
+class BiosPlace:
+    """Where GRUB for BIOS goes on a disk that is used as it is: the disk's path, bytes."""
+
+    disk: str
+    start: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """disk: the device that is partitioned; None with no_format, which has the others.
+
+    state, efi: partitions that are used as they are; bios: where GRUB for BIOS goes.
+    """
+
+    source: Source
+    config: bytes
+    menu: str
+    disk: Device | None = None
+    state: Device | None = None
+    efi: Device | None = None
+    bios: BiosPlace | None = None
+
+    def lines(self) -> list[str]:
+        """The summary for a person, before anything is written."""
+        versions = ", ".join(f"{name} {text}" for name, text in self.source.versions.items())
+        found = [f"install {versions}"]
+        if self.disk is not None:
+            found.append(f"onto {self.disk}: everything on it is lost")
+            found += [f"  lost: {each}" for each in disks.file_systems(self.disk)]
+        if self.state is not None:
+            found.append(f"into {self.state}, as it is; what it holds is kept")
+        return found
+
+
+def make_plan(request: Request, source: Source, config: bytes, menu: str) -> Plan:
+    """Raises UserError with the reason when this must not be done."""
+    if request.no_format:
+        return _in_place(request, source, config, menu)
+    disk = disks.look_up(request.device) if request.device else the_only_disk(source, request)
+    problem = refusal(disk, needed(source), keep_installed=request.keep_installed)
+    if problem:
+        raise UserError(f"cannot install: {problem}", "nothing was written", "device")
+    return Plan(source, config, menu, disk=disk)
+
+
+def needed(source: Source) -> int:
+    """Bytes that a whole disk must have: room for an upgrade is part of it."""
+    return 2 * source.size + SPARE + EFI_SIZE + 4 * MIB
+
+
+def refusal(device: Device, size: int, *, keep_installed: bool = False) -> str:
+    """Why a device is not installed to, "" when it can be."""
+    if device.number:
+        return (
+            f"{device.path} is a partition; give the whole disk, /dev/{device.disk}, or use "
+            f"no_format with a partition labelled {STATE_LABEL}"
+        )
+    problem = disks.in_use(device)
+    if problem:
+        return problem
+    if device.size < size:
+        have, want = disks.human(device.size), disks.human(size)
+        return f"{device.path} is too small: it has {have}, {want} are needed"
+    if keep_installed:
+        for file_system in disks.file_systems(device):
+            if file_system.label == STATE_LABEL:
+                return (
+                    f"{file_system.device} already carries {STATE_LABEL}; a fallback never "
+                    "formats an installed system, k3os.mode=install does"
+                )
+    return ""
+
+
+def usable(source: Source, *, keep_installed: bool = False) -> list[Device]:
+    """The disks that a person may choose from."""
+    size = needed(source)
+    return [
+        device
+        for device in disks.all_disks()
+        if not refusal(device, size, keep_installed=keep_installed)
+    ]
+
+
+def the_only_disk(source: Source, request: Request) -> Device:
+    """The one disk that can be installed to. Raises UserError unless there is exactly one."""
+    size = needed(source)
+    found, reasons = [], []
+    for device in disks.all_disks():
+        problem = refusal(device, size, keep_installed=request.keep_installed)
+        if problem:
+            reasons.append(problem)
+        else:
+            found.append(device)
+    if not found:
+        raise UserError(
+            "there is no disk to install to",
+            "; ".join(reasons) or "the kernel sees no disk at all: `dmesg` may say why",
+        )
+    if len(found) > 1:
+        raise UserError(
+            f"there are {len(found)} disks, and none was chosen",
+            "give one as device: " + ", ".join(str(device) for device in found),
+        )
+    return found[0]
+
+
+def _in_place(request: Request, source: Source, config: bytes, menu: str) -> Plan:
+    state = _labelled(STATE_LABEL, request.device)
+    if state is None:
+        raise UserError(
+            f"no_format needs a partition with an ext4 file system labelled {STATE_LABEL}",
+            f"make one: mkfs.ext4 -L {STATE_LABEL} /dev/…",
+        )
+    problem = disks.in_use(state)
+    if problem:
+        raise UserError(f"cannot install: {problem}", "nothing was written", "device")
+    if state.size < source.size + SPARE:
+        have, want = disks.human(state.size), disks.human(source.size + SPARE)
+        raise UserError(f"{state.path} is too small: it has {have}, {want} are needed")
+    efi = _labelled(EFI_LABEL, f"/dev/{state.disk}")
+    bios = bios_place(state.disk)
+    if booted_with_efi() or request.force_efi:
+        if efi is None:
+            raise UserError(
+                f"UEFI needs a FAT32 partition labelled {EFI_LABEL} on /dev/{state.disk}",
+                f"make one of 64 MiB: mkfs.vfat -F 32 -n {EFI_LABEL} /dev/…; nothing was written",
+            )
+    elif bios is None:
+        raise UserError(
+            f"/dev/{state.disk} has no place for a boot loader that a BIOS could start",
+            "make a BIOS boot partition of 1 MiB (GPT), or leave 1 MiB before the first partition "
+            "(msdos); nothing was written",
+        )
+    return Plan(source, config, menu, state=state, efi=efi, bios=bios)
+
+
+def booted_with_efi() -> bool:
+    return os.path.exists("/sys/firmware/efi")
+
+
+def bios_place(disk: str) -> BiosPlace | None:
+    """The BIOS boot partition of a GPT disk, the gap before an msdos disk's first partition."""
+    try:
+        table = json.loads(run(["sfdisk", "--json", f"/dev/{disk}"]))["partitiontable"]
+    except (CommandError, ValueError, KeyError):
+        return None  # no partition table: a file system on the whole device
+    unit = int(table.get("sectorsize", 512))
+    parts = table.get("partitions", [])
+    if table.get("label") == "gpt":
+        for part in parts:
+            if part["type"].upper() == BIOS_TYPE:
+                return BiosPlace(f"/dev/{disk}", part["start"] * unit, part["size"] * unit)
+    elif table.get("label") == "dos" and parts:
+        gap = min(part["start"] for part in parts) * unit
+        return BiosPlace(f"/dev/{disk}", 512, gap - 512) if gap >= MIB else None
+    return None
+
+
+def _labelled(label: str, where: str) -> Device | None:
+    """The partition with a label: the given device or one of the given disk, or any."""
+    names = [name for name in sorted(os.listdir(disks.SYS)) if not name.startswith(("loop", "ram"))]
+    if where:
+        device = disks.look_up(where)
+        names = [device.name, *device.partitions]
+    kind = "vfat" if label == EFI_LABEL else "ext4"
+    for name in names:
+        for file_system in disks.file_systems(disks.describe(name)):
+            if file_system.label == label and file_system.kind == kind:
+                return disks.look_up(file_system.device)
+    return None

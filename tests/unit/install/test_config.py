@@ -1,0 +1,85 @@
+"""The configuration that is installed: where it comes from, and when nothing is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from k3os.errors import UserError
+from k3os.install import config
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIESqSmllcg5QoT7KRLnwkEjK+b6OXXcVEGqm+GR8EOwX me"
+TEXT = f"# mine\nssh_authorized_keys:\n- {KEY}\nhostname: node\n"
+
+
+@pytest.fixture
+def medium(tmp_path: Path) -> Path:
+    path = tmp_path / "medium.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def compose(medium: Path, url: str = "", cmdline: str = "") -> str:
+    return config.compose(str(medium), url, cmdline, lambda _: None).decode()
+
+
+def test_the_mediums_configuration_is_installed_to_the_byte(medium: Path) -> None:
+    assert compose(medium, cmdline="quiet k3os.mode=install k3os.install.silent") == TEXT
+
+
+def test_a_config_url_replaces_the_mediums(medium: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("k3os:\n  password: x\n")
+    assert compose(medium, str(tmp_path / "other.yaml")) == "k3os:\n  password: x\n"
+
+
+def test_what_the_cmdline_configures_is_carried_over_and_stronger(medium: Path) -> None:
+    text = compose(medium, cmdline="hostname=other k3os.token=secret k3os.install.device=/dev/vda")
+    assert "hostname: other\n" in text
+    assert "token: secret\n" in text
+    assert KEY in text
+    assert "device" not in text
+
+
+def test_a_configuration_that_lets_nobody_in_is_refused(medium: Path) -> None:
+    medium.write_text("hostname: node\n")
+    with pytest.raises(UserError, match="nobody could log in"):
+        compose(medium)
+    assert "password" in compose(medium, cmdline="k3os.password=x")
+
+
+def test_without_any_configuration_nobody_could_log_in(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nobody could log in"):
+        compose(tmp_path / "none")
+
+
+def test_an_error_stops_it_and_is_shown(medium: Path) -> None:
+    medium.write_text(TEXT + "k3os:\n  sysctls: 5\n")
+    said: list[str] = []
+    with pytest.raises(UserError, match="the configuration has 1 error,"):
+        config.compose(str(medium), "", "", said.append)
+    assert f"{medium}:6:12" in said[0]
+
+
+def test_an_address_that_is_none_is_refused(medium: Path) -> None:
+    with pytest.raises(UserError, match="no address of a configuration"):
+        compose(medium, "config.yaml")
+
+
+def test_a_missing_file_is_named(medium: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        compose(medium, "/.base/nothing.yaml")
+    assert caught.value.where == "/.base/nothing.yaml"
+
+
+def test_a_password_that_is_typed_is_hashed_before_it_is_stored(medium: Path) -> None:
+    from k3os.phases.password import is_crypt, matches
+
+    for text in (
+        compose(medium, cmdline="k3os.password=secret"),
+        config.compose(str(medium), "", "", print, answers="k3os: {password: secret}").decode(),
+    ):
+        stored = yaml.safe_load(text)["k3os"]["password"]
+        assert is_crypt(stored)
+        assert matches("secret", stored)

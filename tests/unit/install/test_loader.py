@@ -1,0 +1,70 @@
+"""The boot loader's fields and the menu; that they boot is tested in VMs."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from k3os.errors import UserError
+from k3os.install import loader
+
+
+def test_the_boot_sector_loads_the_core_and_leaves_the_partition_table() -> None:
+    sector = loader.boot_sector(bytes(range(256)) * 2, 2048)
+    assert len(sector) == 440
+    assert struct.unpack_from("<Q", sector, 0x5C) == (2048,)
+    assert sector[0x64] == 0xFF
+    assert sector[0x66:0x68] == b"\x90\x90"
+    assert sector[:0x5C] == bytes(range(0x5C))
+
+
+def test_the_core_knows_where_its_rest_lies() -> None:
+    core = loader.located_core(b"x" * 1300, 2048)
+    assert len(core) == 3 * 512
+    assert struct.unpack_from("<QHH", core, 500) == (2049, 2, 0x820)
+
+
+def test_embedding_changes_nothing_but_its_places(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"\xee" * (4 << 20))
+    (tmp_path / "boot.img").write_bytes(b"b" * 512)
+    (tmp_path / "core.img").write_bytes(b"c" * 1000)
+    loader.embed(str(disk), str(tmp_path), 1 << 20, 1 << 20)
+    data = disk.read_bytes()
+    assert data[440 : 1 << 20] == b"\xee" * ((1 << 20) - 440)
+    assert data[1 << 20 :][:500] == b"c" * 500
+    assert data[(1 << 20) + 1024 :] == b"\xee" * ((3 << 20) - 1024)
+
+
+def test_a_core_that_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "boot.img").write_bytes(b"b" * 512)
+    (tmp_path / "core.img").write_bytes(b"c" * 1025)
+    with pytest.raises(UserError):
+        loader.embed(str(tmp_path / "disk"), str(tmp_path), 512, 1024)
+    assert not (tmp_path / "disk").exists()
+
+
+@pytest.mark.parametrize(
+    ("tty", "expected"),
+    [
+        ("", ("console=tty0 console=ttyS0,115200", "0")),
+        ("ttyS1", ("console=tty0 console=ttyS1,115200", "1")),
+        ("/dev/ttyS0,9600n8", ("console=tty0 console=ttyS0,9600n8", "0")),
+        ("tty1", ("console=tty1", "")),
+        ("hvc0", ("console=tty0 console=hvc0,115200", "")),
+    ],
+)
+def test_the_console_is_the_one_asked_for(tty: str, expected: tuple[str, str]) -> None:
+    assert loader.consoles(tty) == expected
+
+
+def test_the_menu_points_to_links_that_an_upgrade_changes() -> None:
+    menu = loader.menu("ttyS1,9600n8")
+    assert "serial --unit=1 --speed=9600;" in menu
+    assert "linux /k3os/system/current/kernel/vmlinuz $console quiet\n" in menu
+    assert "vmlinuz $console quiet k3os.generation=previous" in menu
+    assert menu.index("k3OS Current") < menu.index("k3OS Previous") < menu.index("Rescue (current)")
+    # one key press in the menu must not delete everything
+    assert menu.index("submenu") < menu.index("k3os.factory_reset")

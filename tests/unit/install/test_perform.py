@@ -1,0 +1,132 @@
+"""The copying and the switch, in plain directories: what a power cut may find, and what not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from k3os.errors import UserError
+from k3os.install import perform, source
+from k3os.install.layout import script
+from k3os.install.plan import LAYOUT, Plan
+
+FILES = {
+    "kernel/6.1/vmlinuz": b"kernel",
+    "k3os/0.2/rootfs.squashfs": b"rootfs" * 1000,
+    "k3s/v1/k3s": b"k3s",
+}
+
+
+@pytest.fixture
+def medium(tmp_path: Path) -> Path:
+    """A medium with /k3os/system and the boot loaders."""
+    root = tmp_path / "medium"
+    system = root / "k3os/system"
+    for name, data in FILES.items():
+        (system / name).parent.mkdir(parents=True)
+        (system / name).write_bytes(data)
+    (system / "k3s/v1/k3s").chmod(0o555)
+    manifest = {
+        "generation": 1,
+        "kernel": "6.1",
+        "k3os": "0.2",
+        "k3s": "v1",
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in FILES.items()},
+    }
+    (system / "generations/1").mkdir(parents=True)
+    (system / "generations/1/manifest.json").write_text(json.dumps(manifest))
+    (system / "current").symlink_to("generations/1")
+    for name in source.LOADER_FILES:
+        (root / source.LOADERS).mkdir(parents=True, exist_ok=True)
+        (root / source.LOADERS / name).write_bytes(b"loader")
+    return root
+
+
+def lay_down(medium: Path, target: Path, config: bytes = b"hostname: x\n") -> source.Source:
+    what = source.read_source(str(medium))
+    target.mkdir(exist_ok=True)
+    perform.lay_down(Plan(what, config, "menu"), str(target), lambda _: None)
+    return what
+
+
+def test_all_is_copied_and_nothing_boots_before_the_switch(medium: Path, tmp_path: Path) -> None:
+    what = lay_down(medium, tmp_path / "disk")
+    system = tmp_path / "disk/k3os/system"
+    assert {name: (system / name).read_bytes() for name in FILES} == FILES
+    assert (system / "k3s/v1/k3s").stat().st_mode & 0o777 == 0o755
+    assert (system / "config.yaml").stat().st_mode & 0o777 == 0o600
+    assert not os.path.lexists(system / "current")
+    perform.switch(what, str(system))
+    assert (system / "current/k3os/rootfs.squashfs").read_bytes() == FILES[
+        "k3os/0.2/rootfs.squashfs"
+    ]
+    assert json.loads((system / "current/manifest.json").read_text())["k3os"] == "0.2"
+    assert not os.path.lexists(system / "previous")
+
+
+def test_what_was_installed_becomes_the_previous_generation(medium: Path, tmp_path: Path) -> None:
+    system = tmp_path / "disk/k3os/system"
+    for _ in range(2):
+        perform.switch(lay_down(medium, tmp_path / "disk"), str(system))
+    assert (system / "current").readlink() == Path("generations/2")
+    assert (system / "previous").readlink() == Path("generations/1")
+    assert json.loads((system / "current/manifest.json").read_text())["generation"] == 2
+
+
+def test_a_power_cut_before_the_rename_leaves_the_old_generation(
+    medium: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = tmp_path / "disk/k3os/system"
+    perform.switch(lay_down(medium, tmp_path / "disk"), str(system))
+    renames: list[str] = []
+    real = os.rename
+
+    def rename(old: str, new: str) -> None:
+        renames.append(os.path.basename(new))
+        if renames[-1] == "current":
+            raise KeyboardInterrupt
+        real(old, new)
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        perform.switch(lay_down(medium, tmp_path / "disk"), str(system))
+    assert renames[-1] == "current"
+    assert (system / "current").readlink() == Path("generations/1")
+
+
+def test_a_file_that_is_not_the_manifests_is_found(medium: Path) -> None:
+    what = source.read_source(str(medium))
+    (medium / "k3os/system/kernel/6.1/vmlinuz").write_bytes(b"kerneL")
+    with pytest.raises(UserError, match="vmlinuz is damaged"):
+        source.verify(what, f"{medium}/k3os/system", lambda _: None)
+
+
+@pytest.mark.parametrize("name", ["boot/grub/k3os/core.img", "k3os/system/k3s/v1/k3s"])
+def test_a_medium_that_lacks_something_is_refused(medium: Path, name: str) -> None:
+    (medium / name).unlink()
+    with pytest.raises(UserError, match=f"{name} is missing"):
+        source.read_source(str(medium))
+
+
+def test_a_manifest_that_leads_outside_is_refused(medium: Path) -> None:
+    path = medium / "k3os/system/generations/1/manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["sha256"]["../../etc/shadow"] = "0"
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="a file outside"):
+        source.read_source(str(medium))
+
+
+def test_the_table_has_the_three_partitions_in_their_order() -> None:
+    lines = script(LAYOUT).splitlines()
+    assert lines[0] == "label: gpt"
+    assert [line.partition("name=")[2] for line in lines[1:]] == [
+        '"k3os-bios"',
+        '"k3os-efi"',
+        '"k3os-state"',
+    ]
+    assert "size" not in lines[3]  # the rest of the disk

@@ -1,0 +1,188 @@
+"""What an installation refuses and what it takes: decided from sysfs, before a byte is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from k3os.errors import UserError
+from k3os.install import disks, plan
+from k3os.install.plan import Request
+from k3os.install.source import Source
+from k3os.system.blockdev import FileSystem
+
+GB = 10**9
+SOURCE = Source("/.base", b"{}", {}, {"k3os": "1", "kernel": "6", "k3s": "v1"}, 100 * 10**6)
+
+
+class Machine:
+    """A made-up sysfs, mount table and what the devices carry."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root = root
+        self.block = root / "block"
+        self.block.mkdir()
+        self.carries: dict[str, FileSystem] = {}
+        self.mounts = root / "mountinfo"
+        self.mounts.write_text("21 1 0:20 / / rw - tmpfs tmpfs rw\n")
+        self.swaps = root / "swaps"
+        self.swaps.write_text("Filename Type Size Used Priority\n")
+        monkeypatch.setattr(disks, "SYS", str(self.block))
+        monkeypatch.setattr(disks, "MOUNTS", str(self.mounts))
+        monkeypatch.setattr(disks, "SWAPS", str(self.swaps))
+        monkeypatch.setattr(disks, "probe", self.probe)
+        monkeypatch.setattr(disks, "look_up", lambda path: disks.describe(path.split("/")[-1]))
+
+    def probe(self, path: str) -> FileSystem:
+        return self.carries.get(path, FileSystem(path, "", ""))
+
+    def disk(self, name: str, size: int, **files: str) -> None:
+        self._device(self.root / "devices" / name, name, size, files)
+
+    def partition(self, name: str, disk: str, number: int, size: int, label: str = "") -> None:
+        path = self.root / "devices" / disk / name
+        self._device(path, name, size, {"partition": str(number), "start": "2048"})
+        if label:
+            self.carries[f"/dev/{name}"] = FileSystem(f"/dev/{name}", "ext4", label)
+
+    def _device(self, path: Path, name: str, size: int, files: dict[str, str]) -> None:
+        path.mkdir(parents=True)
+        (self.block / name).symlink_to(path)
+        number = f"8:{len(list(self.block.iterdir()))}"
+        for file, text in {"size": str(size // 512), "dev": number, "ro": "0", **files}.items():
+            (path / file).write_text(f"{text}\n")
+
+    def mount(self, name: str, target: str) -> None:
+        number = (self.block / name / "dev").read_text().strip()
+        with self.mounts.open("a") as file:
+            file.write(f"30 21 {number} / {target} rw - ext4 /dev/{name} rw\n")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
+
+
+def decide(**request: object) -> plan.Plan:
+    return plan.make_plan(Request(**request), SOURCE, b"", "")  # type: ignore[arg-type]
+
+
+def refused(**request: object) -> str:
+    with pytest.raises(UserError) as caught:
+        decide(**request)
+    return str(caught.value)
+
+
+def test_the_only_disk_is_taken_and_named(machine: Machine) -> None:
+    machine.disk("vda", 8 * GB)
+    decided = decide()
+    assert decided.disk is not None
+    assert decided.disk.path == "/dev/vda"
+    assert "onto /dev/vda (8.0 GB): everything on it is lost" in decided.lines()
+
+
+def test_what_is_lost_is_shown(machine: Machine) -> None:
+    machine.disk("vda", 8 * GB)
+    machine.partition("vda1", "vda", 1, GB, "photos")
+    assert "  lost: /dev/vda1 (ext4 'photos')" in decide().lines()
+
+
+def test_of_several_disks_none_is_taken_unasked(machine: Machine) -> None:
+    machine.disk("sda", 8 * GB)
+    machine.disk("nvme0n1", 500 * GB)
+    assert "there are 2 disks, and none was chosen" in refused()
+    assert decide(device="/dev/sda").disk == disks.describe("sda")
+
+
+def test_the_medium_is_never_the_target_and_the_other_disk_is_the_only_one(
+    machine: Machine,
+) -> None:
+    machine.disk("sda", 8 * GB)
+    machine.mount("sda", "/.base")
+    machine.disk("sdb", 8 * GB)
+    assert decide().disk == disks.describe("sdb")
+    assert "/dev/sda is the medium this system runs from" in refused(device="/dev/sda")
+
+
+def test_a_disk_whose_partition_is_the_medium_is_refused(machine: Machine) -> None:
+    machine.disk("sda", 8 * GB)
+    machine.partition("sda1", "sda", 1, 4 * GB)
+    machine.mount("sda1", "/.base")
+    assert "/dev/sda1 is the medium this system runs from" in refused(device="/dev/sda")
+
+
+def test_a_mounted_disk_is_refused(machine: Machine) -> None:
+    machine.disk("sda", 8 * GB)
+    machine.partition("sda2", "sda", 2, 4 * GB)
+    machine.mount("sda2", "/mnt")
+    assert "/dev/sda2 is mounted at /mnt" in refused(device="/dev/sda")
+
+
+def test_a_disk_in_use_by_raid_lvm_or_as_swap_is_refused(machine: Machine) -> None:
+    for name in ("sda", "sdb", "sdc"):
+        machine.disk(name, 8 * GB)
+        machine.partition(f"{name}1", name, 1, 4 * GB)
+    (machine.block / "sda1" / "holders" / "md0").mkdir(parents=True)
+    (machine.block / "sdb" / "holders" / "dm-0").mkdir(parents=True)
+    with machine.swaps.open("a") as file:
+        file.write("/dev/sdc1 partition 1 0 -2\n")
+    assert "in use by a RAID (/dev/md0)" in refused(device="/dev/sda")
+    assert "in use by LVM or another mapping (/dev/dm-0)" in refused(device="/dev/sdb")
+    assert "/dev/sdc1 is in use as swap" in refused(device="/dev/sdc")
+
+
+def test_a_small_disk_is_refused_with_what_is_needed(machine: Machine) -> None:
+    machine.disk("sda", 400 * 10**6)
+    assert "/dev/sda is too small: it has 400 MB, 540 MB are needed" in refused(device="/dev/sda")
+
+
+def test_a_read_only_disk_is_refused(machine: Machine) -> None:
+    machine.disk("sda", 8 * GB, ro="1")
+    assert "/dev/sda is read-only" in refused(device="/dev/sda")
+
+
+def test_a_partition_is_no_disk(machine: Machine) -> None:
+    machine.disk("nvme0n1", 8 * GB)
+    machine.partition("nvme0n1p1", "nvme0n1", 1, 8 * GB)
+    assert "give the whole disk, /dev/nvme0n1" in refused(device="/dev/nvme0n1p1")
+
+
+def test_a_fallback_never_formats_an_installed_disk(machine: Machine) -> None:
+    machine.disk("sda", 8 * GB)
+    machine.partition("sda3", "sda", 3, 4 * GB, "K3OS_STATE")
+    assert "a fallback never formats an installed system" in refused(
+        device="/dev/sda", keep_installed=True
+    )
+    assert decide(device="/dev/sda").disk is not None
+
+
+def test_without_a_disk_the_reasons_are_listed(machine: Machine) -> None:
+    machine.disk("sr0", GB)
+    machine.disk("sda", GB // 10)
+    message = refused()
+    assert "there is no disk to install to" in message
+    assert "too small" in message
+
+
+def test_no_format_needs_the_label(machine: Machine) -> None:
+    machine.disk("sda", 8 * GB)
+    machine.partition("sda1", "sda", 1, 4 * GB, "data")
+    assert "no_format needs a partition with an ext4" in refused(no_format=True)
+
+
+def test_no_format_takes_the_labelled_partition_where_a_loader_can_be(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "booted_with_efi", lambda: False)
+    machine.disk("sda", 8 * GB)
+    machine.partition("sda1", "sda", 1, 4 * GB, "K3OS_STATE")
+    monkeypatch.setattr(plan, "bios_place", lambda disk: None)
+    assert "no place for a boot loader" in refused(no_format=True)
+    place = plan.BiosPlace("/dev/sda", 512, 1 << 20)
+    monkeypatch.setattr(plan, "bios_place", lambda disk: place)
+    decided = decide(no_format=True)
+    assert decided.disk is None
+    assert decided.state == disks.describe("sda1")
+    assert decided.bios == place
+    assert "UEFI needs a FAT32 partition" in refused(no_format=True, force_efi=True)
