@@ -29,6 +29,8 @@ def environment(directory: Path, **changes: str) -> dict[str, str]:
 
 
 def start(env: dict[str, str], *prefix: str) -> subprocess.Popen[str]:
+    # a test suite that was started in the background ignores Ctrl-C, and so would the build
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         [*prefix, sys.executable, "-m", "k3os", "build"],
         env=env,

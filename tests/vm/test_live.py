@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 
@@ -30,6 +31,10 @@ def test_sudo_asks_for_no_password(node):
     assert ask(node, "sudo -n id -u") == "0"
 
 
+def test_a_user_can_ping(node):
+    ask(node, "ping -c 1 -W 5 127.0.0.1")
+
+
 def test_root_is_locked(node):
     password = ask(node, "sudo -n getent shadow root").split(":")[1]
     assert password.startswith(("!", "*"))
@@ -47,6 +52,13 @@ def test_nothing_failed(node):
 
 def test_no_job_is_left_waiting(node):
     assert ask(node, "systemctl list-jobs --no-legend") in ("", "No jobs running.")
+
+
+def test_a_right_clock_is_left_alone_and_not_waited_for(node):
+    assert ask(node, "systemctl show -P ConditionResult k3os-clock") == "no"
+    assert abs(int(ask(node, "date +%s")) - time.time()) < 30
+    assert "clock" not in ask(node, "k3os status")
+    assert "clock" not in ask(node, "ls /run/k3os")
 
 
 # Debian's kernel for clouds has no rfkill; connman says so and goes on

@@ -62,6 +62,13 @@ def test_uefi_boots_the_cd(boot, images):
         ask(vm, "until systemctl is-active -q k3s; do sleep 1; done", 60)
 
 
+@pytest.mark.parametrize("uefi", [False, True], ids=["bios", "uefi"])
+def test_the_iso_boots_as_a_disk(boot, images, uefi):
+    with boot(f"stick-{uefi}", VMSpec(disks=(Disk(images.iso, readonly=True),), uefi=uefi)) as vm:
+        vm.wait_for_shell(2 * BOOT)
+        assert ask(vm, "findmnt -no SOURCE /.base") == "/dev/vda"
+
+
 def test_the_iso_boots_from_a_usb_stick(boot, generic_images):
     stick = Disk(generic_images.iso, interface="usb-storage", readonly=True)
     with boot("usb", VMSpec(disks=(stick,))) as vm:

@@ -39,3 +39,16 @@ def test_an_unknown_mode_is_reported_and_live_is_booted(boot, images):
     with boot("unknown-mode", images.direct("k3os.mode=dsik k3os.debug")) as vm:
         vm.expect("k3OS: k3os.mode=dsik is unknown", BOOT)
         vm.wait_for_shell(BOOT)
+
+
+def test_a_boot_that_fails_in_the_new_root_reboots_when_the_shell_is_left(boot, images):
+    # the initrd's memory is given back by then: there is no early boot to start again
+    command = 'boot_cmd="mount -t tmpfs none /usr/lib/systemd"'
+    with boot("no-systemd", images.direct(command)) as vm:
+        vm.expect("the boot stopped: /usr/lib/systemd/systemd is missing", BOOT)
+        vm.expect("reboots the machine", 30)
+        vm.expect(RESCUE, 30)
+        assert ask(vm, "ls -d /init || true") != "/init"
+        vm.console.skip()
+        vm.send("exit\n")
+        vm.expect("k3OS: version .* early boot", BOOT)

@@ -22,7 +22,7 @@ from k3os.errors import UserError
 from k3os.vm import shell
 from k3os.vm.console import Console, ConsoleError, Seen
 from k3os.vm.qmp import QMP, QMPError
-from k3os.vm.spec import FIRMWARE, SSH, VMSpec, arguments
+from k3os.vm.spec import SSH, VMSpec, arguments
 
 # the prompts of a logged-in user and of the rescue shell
 PROMPT = r"^rancher@\S+:\S*\$ |k3OS rescue # "
@@ -209,12 +209,12 @@ def private_variables(spec: VMSpec, directory: Path) -> Path | None:
 
     Raises UserError when the firmware is not installed.
     """
-    if not spec.uefi:
+    if spec.firmware is None:
         return None
-    for name in FIRMWARE[spec.arch]:
+    for name in spec.firmware:
         if not Path(name).exists():
             raise UserError(f"{name} is missing", "install the package ovmf (`make setup` does)")
-    return Path(shutil.copyfile(FIRMWARE[spec.arch][1], directory / "variables.fd"))
+    return Path(shutil.copyfile(spec.firmware[1], directory / "variables.fd"))
 
 
 def free_port() -> int:

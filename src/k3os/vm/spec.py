@@ -16,6 +16,11 @@ SSH = 22
 MACHINES = {"amd64": ("qemu-system-x86_64", "q35")}
 # Debian's package ovmf: code and an empty variable store that belong together
 FIRMWARE = {"amd64": ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd")}
+# the same with the keys of Microsoft enrolled; the firmware insists on system management mode
+SECURE_FIRMWARE = {
+    "amd64": ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
+}
+SECURE_MACHINE = "q35,smm=on"
 
 # What stands between a drive and the machine: (controller or "", device).
 INTERFACES = {
@@ -47,7 +52,7 @@ class VMSpec:
     their order, the cdrom first.
 
     memory: MiB. forwards: guest TCP ports that get a local port each. network: False for none.
-    extra: further QEMU arguments.
+    secure_boot: UEFI that starts only what is signed. extra: further QEMU arguments.
     """
 
     kernel: Path | None = None
@@ -58,10 +63,18 @@ class VMSpec:
     memory: int = 2048
     cpus: int = 2
     uefi: bool = False
+    secure_boot: bool = False
     network: bool = True
     forwards: tuple[int, ...] = (SSH,)
     extra: tuple[str, ...] = ()
     arch: str = "amd64"
+
+    @property
+    def firmware(self) -> tuple[str, str] | None:
+        """The UEFI firmware's code and its empty variables, None with a BIOS."""
+        if self.secure_boot:
+            return SECURE_FIRMWARE[self.arch]
+        return FIRMWARE[self.arch] if self.uefi else None
 
     @property
     def drives(self) -> tuple[Disk, ...]:
@@ -82,13 +95,16 @@ def arguments(
     if spec.arch not in MACHINES:
         raise UserError(f"no virtual machine for {spec.arch}", f"use one of: {', '.join(MACHINES)}")
     program, machine = MACHINES[spec.arch]
+    machine = SECURE_MACHINE if spec.secure_boot else machine
     command = [program, "-machine", machine, *accel, "-smp", str(spec.cpus)]
     command += ["-m", str(spec.memory), "-nodefaults", "-vga", "std", "-no-user-config"]
     command += ["-device", "virtio-rng-pci"]
-    if spec.uefi:
+    if spec.firmware is not None:
         if vars_copy is None:
             raise UserError("UEFI needs its variables in a file", "see k3os.vm.machine")
-        command += ["-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE[spec.arch][0]}"]
+        if spec.secure_boot:
+            command += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
+        command += ["-drive", f"if=pflash,format=raw,readonly=on,file={spec.firmware[0]}"]
         command += ["-drive", f"if=pflash,format=raw,file={_escape(vars_copy)}"]
     command += _boot(spec)
     command += _drives(spec)

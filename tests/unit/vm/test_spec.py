@@ -95,3 +95,10 @@ def test_what_cannot_be_is_a_clear_error_with_the_possible_values(spec):
     with pytest.raises(UserError) as error:
         arguments(spec, TCG, {22: 1})
     assert "use" in error.value.hint
+
+
+def test_secure_boot_has_its_own_firmware_and_the_machine_that_it_insists_on():
+    text = " ".join(arguments(VMSpec(secure_boot=True), ("-accel", "tcg"), {22: 1}, Path("/v")))
+    assert "q35,smm=on" in text
+    assert "OVMF_CODE_4M.secboot.fd" in text
+    assert "property=secure,value=on" in text

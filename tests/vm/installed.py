@@ -1,0 +1,41 @@
+"""An installed disk made without an installer and without root: for tests of the mode disk."""
+
+from pathlib import Path
+
+from k3os.system.run import run
+
+MIB = 1 << 20
+START = 2 * MIB
+
+
+def make_disk(iso: Path, disk: Path, scratch: Path, *, size: int, config: str = "") -> None:
+    """Write a GPT disk of size bytes with one partition, K3OS_STATE, that holds the ISO's k3OS."""
+    root = scratch / "root"
+    run(["xorriso", "-osirrox", "on", "-indev", str(iso), "-extract", "/k3os", f"{root}/k3os"])
+    run(["chmod", "-R", "u+w", str(root)])
+    if config:
+        (root / "k3os/system/config.yaml").write_text(config)
+        (root / "k3os/system/config.yaml").chmod(0o600)
+    with open(disk, "wb") as file:
+        file.truncate(size)
+    run(["sfdisk", "-q", str(disk)], stdin=f"label: gpt\nstart={START // 512}\n".encode())
+    length = f"{(size - START - MIB) // 1024}k"
+    command = ["mke2fs", "-q", "-t", "ext4", "-L", "K3OS_STATE", "-d", str(root)]
+    run([*command, "-E", f"root_owner=0:0,offset={START}", str(disk), length])
+    run(["rm", "-rf", str(root)])
+
+
+def debugfs(disk: Path, *commands: str) -> None:
+    """Change a file system behind its back, debugfs(8)."""
+    for command in commands:
+        run(["debugfs", "-w", "-R", command, f"{disk}?offset={START}"])
+
+
+def state_of(disk: Path) -> str:
+    """What dumpe2fs(8) says of the file system's state on a disk that no machine uses now."""
+    with open(disk, "rb") as file:
+        file.seek(START + 1024)
+        block = file.read(1024)
+    clean = int.from_bytes(block[0x3A:0x3C], "little") & 1
+    recovery = int.from_bytes(block[0x60:0x64], "little") & 4
+    return "clean" if clean and not recovery else "needs recovery"

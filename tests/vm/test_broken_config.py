@@ -1,0 +1,77 @@
+"""A node whose config.yaml is broken: the other sources apply, and it can be reached."""
+
+import time
+
+import pytest
+import yaml
+
+from k3os.system.run import CommandError, run
+from tests.vm.node import BOOT, ask, wait_until_settled
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory):
+    path = tmp_path_factory.mktemp("ssh") / "key"
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)])
+    return path
+
+
+def ssh(node, key, command):
+    options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"]
+    arguments = [word for option in options for word in ("-o", option)]
+    port = str(node.ssh_port)
+    return run(
+        ["ssh", "-q", *arguments, "-i", str(key), "-p", port, "rancher@127.0.0.1", command],
+        timeout=60,
+    ).decode()
+
+
+BROKEN = """\
+hostname: broken-but-here
+k3os:
+  sysctls: [this, is, a, list]
+\tlabels: {tab: here}
+"""
+AGENT = (
+    "k3os.server_url=https://10.0.2.2:6443 k3os.token=agent-secret "
+    "ssh_authorized_keys='{key}' k3os.hostnam=x"
+)
+
+
+@pytest.fixture(scope="module")
+def broken(boot, images, key):
+    public = key.with_suffix(".pub").read_text().strip()
+    append = AGENT.replace("'", '"').format(key=public)
+    with boot("broken-config", images.direct(append, BROKEN)) as vm:
+        vm.expect(r"k3OS: .*config\.yaml:4:", BOOT)
+        vm.wait_for_shell(BOOT)
+        wait_until_settled(vm)
+        yield vm
+
+
+def test_a_broken_config_is_named_by_status_with_file_and_line(broken):
+    assert "/k3os/system/config.yaml:4:" in ask(broken, "k3os status || true")
+
+
+def test_with_a_broken_config_the_other_sources_still_apply(broken, key):
+    ask(broken, "until systemctl is-active -q k3s; do sleep 1; done", 60)
+    assert ask(broken, "sudo -n head -n 1 /run/k3s-stub/argv") == "agent"
+    given = yaml.load(ask(broken, "sudo -n cat /run/k3s-stub/config.yaml"), yaml.BaseLoader)
+    assert given["server"] == "https://10.0.2.2:6443"
+    assert given["token"] == "agent-secret"
+    end = time.monotonic() + 30
+    while True:
+        try:
+            assert ssh(broken, key, "id -un").strip() == "rancher"
+            return
+        except CommandError:
+            assert time.monotonic() < end
+            time.sleep(1)
+
+
+def test_an_unknown_key_on_the_cmdline_is_a_warning_with_the_nearest_name(broken):
+    assert "hostname" in ask(broken, "k3os status | grep hostnam || true")
+
+
+def test_a_broken_config_fails_no_unit(broken):
+    assert ask(broken, "systemctl --failed --no-legend --plain") == ""

@@ -1,0 +1,157 @@
+"""The mode disk: what persists and what does not, growing, factory reset, repair."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from k3os.system.run import run
+from k3os.vm.spec import Disk
+from tests.vm.installed import MIB, debugfs, make_disk, state_of
+from tests.vm.node import BOOT, LOGIN, RESCUE, ask, wait_until_settled
+
+CONFIG = "hostname: installed\nk3os:\n  password: secret\n"
+WRITTEN = ("/var/kept", "/home/kept", "/opt/kept", "/usr/local/kept")
+LOST = ("/etc/lost", "/lost", "/root/lost", "/tmp/lost")
+
+
+@pytest.fixture(scope="module")
+def disk(images, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("disk")
+    path = directory / "disk.img"
+    make_disk(images.iso, path, directory, size=400 * MIB, config=CONFIG)
+    with open(path, "r+b") as file:
+        file.truncate(1024 * MIB)  # a larger disk than the one that was written
+    return path
+
+
+def installed(images, disk):
+    # one processor: the emulation of several now and then breaks a kernel that reboots
+    return replace(images.direct(medium=False), disks=(Disk(disk),), cpus=1)
+
+
+def login(vm, timeout=BOOT):
+    """Through the password: an installed system lets nobody in without."""
+    vm.expect(LOGIN, timeout)
+    vm.send("rancher\n")
+    vm.expect("Password: ", 30)
+    vm.send("secret\n")
+    vm.wait_for_shell(30)
+
+
+@pytest.fixture
+def start(boot, images, disk):
+    """`with start("name") as vm`: logged in on the installed disk, shut down at the end."""
+
+    @contextmanager
+    def started(name):
+        with boot(f"disk-{name}", installed(images, disk)) as vm:
+            vm.expect("k3OS: booting disk from /dev/vda1", BOOT)
+            login(vm)
+            yield vm
+            vm.send("sudo poweroff\n")
+            vm.wait_for_end(90)
+            assert "FAILED" not in vm.console.text
+
+    return started
+
+
+@pytest.fixture(scope="module")
+def node(boot, images, disk):
+    """The first boot."""
+    with boot("disk", installed(images, disk)) as vm:
+        vm.expect("k3OS: booting disk from /dev/vda1", BOOT)
+        login(vm)
+        wait_until_settled(vm)
+        yield vm
+
+
+def test_the_state_partition_grew_with_the_disk(node):
+    ask(node, "sudo journalctl -u k3os-grow | grep 'grew by 6'")
+    assert int(ask(node, "lsblk -bno SIZE /dev/vda1")) > 1000 * MIB
+    assert int(ask(node, "df -B1 --output=size /var | tail -n 1")) > 900 * MIB
+    assert ask(node, "systemctl --failed --no-legend --plain") == ""
+
+
+@pytest.mark.parametrize("path", ["/var", "/home", "/opt", "/k3os/data"])
+def test_persistent_directories_are_on_the_disk(node, path):
+    assert ask(node, f"findmnt -no FSTYPE,OPTIONS --target {path}").startswith("ext4 rw")
+
+
+def test_system_is_read_only_also_by_its_other_name(node):
+    for path in ("/k3os/system", "/.base/k3os/system"):
+        code, output = node.command(f"sudo touch {path}/new")
+        assert code != 0
+        assert "Read-only file system" in output
+
+
+def test_the_configuration_is_for_root_only(node):
+    assert ask(node, "sudo stat -c '%a %U' /k3os/system/config.yaml") == "600 root"
+    assert ask(node, "hostname") == "installed"
+
+
+def test_the_factory_reset_can_be_taken_back_and_asks(node):
+    code, output = node.command("echo no | sudo k3os reset")
+    assert code == 1
+    assert "nothing was changed" in output
+    ask(node, "sudo k3os reset --yes; sudo k3os reset --cancel")
+    assert node.command("ls /k3os/system/factory-reset")[0] != 0
+    assert "ro" in ask(node, "findmnt -no OPTIONS --target /k3os/system").split(",")
+
+
+IDENTITY = "cat /etc/machine-id; sudo sh -c 'cat /var/lib/rancher/k3os/ssh/*.pub'"
+
+
+def test_the_next_boot_keeps_and_forgets_as_documented(node, start, disk):
+    ask(node, "sudo systemctl start k3os-ssh-keys")
+    before = ask(node, IDENTITY)
+    ask(node, f"sudo touch {' '.join(WRITTEN + LOST)}")
+    ask(node, "sudo rm /home/rancher/.profile; echo '# mine' | sudo tee /home/rancher/.bashrc")
+    node.send("sudo poweroff\n")
+    node.wait_for_end(90)
+    assert "FAILED" not in node.console.text
+    assert state_of(disk) == "clean"
+    with start("second") as vm:
+        assert ask(vm, f"ls {' '.join(WRITTEN)}").split() == sorted(WRITTEN)
+        assert vm.command(f"ls {' '.join(LOST)} 2>/dev/null")[1] == ""
+        assert ask(vm, IDENTITY) == before
+        assert ask(vm, "cat /home/rancher/.bashrc") == "# mine"
+        ask(vm, "test -s /home/rancher/.profile")
+        assert len(ask(vm, "sudo ls /var/log/journal").split()) == 1
+        assert ask(vm, "systemctl show -P ActiveState k3os-grow") == "inactive"
+        ask(vm, "sudo k3os reset --yes")
+    with start("reset") as vm:
+        assert "k3OS: factory reset: done" in vm.console.text
+        assert vm.command(f"ls {' '.join(WRITTEN)} 2>/dev/null")[1] == ""
+        assert ask(vm, "cat /etc/machine-id") != before.split()[0]
+        assert ask(vm, "hostname") == "installed"
+        assert vm.command("ls /k3os/system/factory-reset")[0] != 0
+        ask(vm, "sudo touch /var/disk")
+        ask(vm, "sudo mount -o remount,rw /k3os/system && sudo touch /k3os/system/ephemeral")
+
+
+def test_ephemeral_data_is_fresh_and_what_was_there_comes_back(start):
+    with start("ephemeral") as vm:
+        assert ask(vm, "findmnt -no FSTYPE --target /var") == "tmpfs"
+        assert vm.command("ls /var/disk")[0] != 0
+        ask(vm, "sudo mount -o remount,rw /k3os/system && sudo rm /k3os/system/ephemeral")
+
+
+def test_a_file_system_that_was_not_unmounted_is_checked_and_mended(start, disk):
+    debugfs(disk, "set_super_value state 0", "set_inode_field <11> links_count 7")
+    assert state_of(disk) != "clean"
+    with start("mended") as vm:
+        assert "the file system on /dev/vda1 was repaired" in vm.console.text
+        ask(vm, "ls /var/disk")
+    assert state_of(disk) == "clean"
+
+
+def test_a_file_system_beyond_automatic_repair_ends_in_words(boot, images, disk, tmp_path):
+    copy = tmp_path / "copy.img"
+    run(["cp", "--sparse=always", str(disk), str(copy)])
+    debugfs(copy, "set_super_value state 0", "set_inode_field /k3os/data mode 0")
+    spec = installed(images, copy)
+    with boot("disk-damaged", spec) as vm:
+        vm.expect("the file system on /dev/vda1 is damaged", BOOT)
+        vm.expect("`e2fsck -y /dev/vda1` in this shell repairs it", 30)
+        vm.expect(RESCUE, 30)

@@ -1,0 +1,393 @@
+"""One boot with every key of the reference at once; each effect is looked at from inside.
+
+Nothing may fail but what CONFIG gets wrong on purpose. The keys' own special cases have tests
+of their own (test_network.py, test_commands.py, …).
+"""
+
+import base64
+import dataclasses
+import gzip
+import json
+
+import pytest
+import yaml
+
+from k3os.config.schema import TABLE
+from k3os.system.run import CommandError, run
+from k3os.vm.spec import Disk
+from tests.vm.forge import forge
+from tests.vm.node import BOOT, HOST, LOGIN, ask, wait_until_settled
+
+PASSWORD = "correct horse"
+SECRETS = ("the-cluster-secret", "the-wifi-secret", PASSWORD)
+KEYS = {
+    name: f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{name.upper()} {name}@example"
+    for name in ("hub", "lab", "site")
+}
+FETCHED = {"github.com/me.keys": "hub", "gitlab.com/you.keys": "lab"}
+EXPECTED_FAILURES = {
+    ("initrd", "write_files"),  # /usr does not exist there as a place to write to; read-only later
+    ("boot", "write_files"),
+    ("runtime", "write_files"),
+    ("boot", "boot_cmd"),
+    ("runtime", "ssh_authorized_keys"),
+}
+CONFIG = """\
+hostname: from-the-file
+ssh_authorized_keys:
+- {key}
+- github:me
+- gitlab:you
+- https://github.com/plain/address
+- github:nobody-of-this-name
+write_files:
+- path: /etc/written
+  content: |
+    plain text
+  permissions: '0640'
+  owner: root:rancher
+- path: /usr/local/bin/hello
+  encoding: b64
+  content: IyEvYmluL3NoCmVjaG8gaGVsbG8K
+  permissions: 0755
+- path: /opt/zipped
+  encoding: gz+b64
+  content: {zipped}
+  permissions: 420
+- path: /opt/binary
+  content: !!binary AAECAw==
+  owner: 1000:4
+- path: /run/everywhere
+  content: first
+- path: /usr/share/never
+  content: the file system is read-only
+- path: /var/lib/rancher/k3s/server/manifests/mine.yaml
+  content: "kind: Namespace"
+- path: /etc/local.d/mine.start
+  content: echo "local $(cat /run/run)" > /run/local
+  permissions: '0755'
+- path: /etc/rc.local
+  content: cp /run/run /run/rc-local
+  permissions: '0755'
+init_cmd:
+- {observe} > /run/init
+boot_cmd:
+- {observe} > /run/boot
+- echo appended >> /etc/written
+- this-command-does-not-exist
+run_cmd:
+- {observe} > /run/run
+- [sh, -c, 'echo "$1" > /run/run-list', sh, 'a  b']
+ready_cmd:
+- kubectl get nodes > /run/ready
+k3os:
+  data_sources: [nocloud]
+  password: {password}
+  sysctls:
+    vm.max_map_count: 1000000
+    kernel.printk: 4 4 1 7
+    kernel.unknown.to.it: 1
+  modules:
+  - nbd nbds_max=3
+  - dummy numdummies=2
+  environment:
+    GREETING: good day
+    https_proxy: http://{host}:{port}
+    SSL_CERT_FILE: /etc/forge.pem
+  ntp_servers: [time.example]
+  dns_nameservers: [192.0.2.53]
+  network:
+    eth1: {{address: 192.168.77.50/24, mtu: 1400}}
+  wifi:
+  - name: home
+    passphrase: the-wifi-secret
+  labels:
+    region: north
+    version: 1.10
+  taints:
+  - dedicated=yes:NoSchedule
+  server_url: https://10.0.2.2:6443
+  token: the-cluster-secret
+  k3s_args:
+  - server
+  - --flag
+  - a value
+  install:
+    device: /dev/vda
+    config_url: http://example/config.yaml
+    iso_url: http://example/k3os.iso
+    silent: false
+    force_efi: false
+    no_format: false
+    tty: ttyS0
+    debug: false
+    power_off: false
+"""
+USERDATA = """\
+#cloud-config
+write_files:
+- path: /etc/from-userdata
+  content: from the cloud
+"""
+OBSERVE = (
+    'echo "$GREETING" "$(cat /run/everywhere)" "$(cat /proc/sys/vm/max_map_count)" '
+    '"$(ls -d /sys/block/nbd* | wc -l)"'
+)
+CMDLINE = (
+    "hostname=from-cmdline k3os.labels.rack=7 k3os.sysctl[vm.swappiness]=7 "
+    'run_cmd="touch /run/from-cmdline" "k3os.sysctl[kernel.pid_max]=99999"'
+)
+CARD = ("-netdev", "user,id=net1,net=192.168.77.0/24", "-device", "virtio-net-pci,netdev=net1")
+
+
+def test_the_config_of_this_test_has_every_key():
+    text = CONFIG.format(
+        **dict.fromkeys(("key", "zipped", "observe", "password", "host"), "x"), port=1
+    )
+    tree = yaml.load(text.replace("!!binary", ""), yaml.BaseLoader)
+    for key in TABLE:
+        branch = tree
+        for name in key.path.split("."):
+            assert name in branch, f"{key.path} is not in CONFIG"
+            branch = branch[name]
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory):
+    path = tmp_path_factory.mktemp("ssh") / "key"
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)])
+    return path
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    with forge(tmp_path_factory.mktemp("forge")) as found:
+        found.pages = {page: f"{KEYS[name]}\n" for page, name in FETCHED.items()}
+        found.pages["github.com/plain/address"] = f"# mine\n{KEYS['site']}\n"
+        yield found
+
+
+@pytest.fixture(scope="module")
+def node(boot, images, key, site, tmp_path_factory):
+    config = CONFIG.format(
+        key=key.with_suffix(".pub").read_text().strip(),
+        zipped=base64.b64encode(gzip.compress(b"was zipped\n")).decode(),
+        observe=OBSERVE,
+        password=PASSWORD,
+        host=HOST,
+        port=site.port,
+    )
+    ca = "\n".join(f"    {line}" for line in site.ca.splitlines())
+    config = config.replace("init_cmd:", f"- path: /etc/forge.pem\n  content: |\n{ca}\ninit_cmd:")
+    seed = tmp_path_factory.mktemp("seed")
+    (seed / "user-data").write_text(USERDATA)
+    run(["xorrisofs", "-quiet", "-V", "cidata", "-r", "-o", str(seed / "seed.iso"), str(seed)])
+    spec = images.direct(CMDLINE, config)
+    disks = (*spec.disks, Disk(seed / "seed.iso", readonly=True))
+    spec = dataclasses.replace(spec, disks=disks, extra=CARD)
+    with boot("every-key", spec) as vm:
+        vm.expect(LOGIN, BOOT)
+        vm.send("rancher\n")
+        vm.expect("Password: ", 30)
+        vm.send(f"{PASSWORD}\n")
+        vm.wait_for_shell(30)
+        wait_until_settled(vm)
+        ask(vm, "until systemctl is-active -q k3s; do sleep 1; done", 60)
+        yield vm
+
+
+@pytest.fixture(scope="module")
+def status(node):
+    code, output = node.command("sudo -n k3os status --json")
+    assert code == 1, "something failed, and scripts should see it"
+    return json.loads(output)
+
+
+def failures(status):
+    return {
+        (phase, action["key"].partition("[")[0]): action["reason"]
+        for phase, report in status["phases"].items()
+        for action in report["actions"]
+        if action["result"] == "failed"
+    }
+
+
+def test_only_what_is_wrong_on_purpose_fails(status):
+    found = failures(status)
+    assert set(found) <= EXPECTED_FAILURES | {("runtime", "k3os.sysctls.kernel.unknown.to.it")}
+    assert ("runtime", "k3os.sysctls.kernel.unknown.to.it") in found
+
+
+def test_password_the_one_of_the_config_logs_in_and_is_hashed(node):
+    assert ask(node, "id -un") == "rancher"
+    assert PASSWORD not in ask(node, "sudo -n cat /etc/shadow")
+
+
+def ssh(node, key, command):
+    options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"]
+    arguments = [word for option in options for word in ("-o", option)]
+    port = str(node.ssh_port)
+    return run(
+        ["ssh", "-q", *arguments, "-i", str(key), "-p", port, "rancher@127.0.0.1", command],
+        timeout=60,
+    ).decode()
+
+
+def test_ssh_authorized_keys_log_in(node, key):
+    assert ssh(node, key, "id -un").strip() == "rancher"
+    assert ask(node, "stat -c '%a %U' ~/.ssh ~/.ssh/authorized_keys").splitlines() == [
+        "700 rancher",
+        "600 rancher",
+    ]
+
+
+def test_ssh_authorized_keys_are_fetched_from_github_gitlab_and_addresses(node, site):
+    text = ask(node, "cat ~/.ssh/authorized_keys")
+    assert [name for name, line in KEYS.items() if line in text] == ["hub", "lab", "site"]
+    assert set(FETCHED) <= set(site.seen), "through the proxy of k3os.environment"
+
+
+def test_ssh_authorized_keys_of_a_name_that_does_not_exist_are_an_error_with_that_name(status):
+    reason = failures(status)["runtime", "ssh_authorized_keys"]
+    assert reason.startswith("github:nobody-of-this-name does not exist there")
+
+
+def test_an_unknown_key_does_not_log_in(node, tmp_path):
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")])
+    with pytest.raises(CommandError) as error:
+        ssh(node, tmp_path / "other", "id")
+    assert error.value.returncode == 255
+
+
+def test_hostname_of_the_cmdline_wins_over_the_file(node):
+    assert ask(node, "uname -n") == "from-cmdline"
+    assert "127.0.1.1 from-cmdline" in ask(node, "cat /etc/hosts")
+
+
+def test_write_files_with_content_owner_and_mode(node):
+    assert ask(node, "cat /etc/written").splitlines() == ["plain text", "appended"]
+    stat = "stat -c '%a %u:%g'"
+    assert ask(node, f"{stat} /etc/written") == "640 0:1000"
+    assert ask(node, "hello") == "hello"
+    assert ask(node, f"{stat} /usr/local/bin/hello") == "755 0:0"
+    assert ask(node, "cat /opt/zipped") == "was zipped"
+    assert ask(node, f"{stat} /opt/zipped") == "644 0:0"
+    assert ask(node, "sudo -n od -An -tx1 /opt/binary").split() == ["00", "01", "02", "03"]
+    assert ask(node, f"{stat} /opt/binary") == "644 1000:4"
+    manifest = "/var/lib/rancher/k3s/server/manifests/mine.yaml"
+    assert ask(node, f"sudo -n cat {manifest}") == "kind: Namespace"
+
+
+def test_write_files_below_a_read_only_tree_is_an_error_that_says_so(status):
+    assert "read-only" in failures(status)["runtime", "write_files"]
+
+
+def test_each_phase_has_environment_files_sysctls_and_modules_before_its_commands(node):
+    for phase in ("init", "boot", "run"):
+        assert ask(node, f"sudo -n cat /run/{phase}") == "good day first 1000000 3", phase
+    assert ask(node, "cat /run/run-list") == "a  b"
+    ask(node, "test -e /run/from-cmdline")
+
+
+def test_scripts_run_at_the_end_of_the_boot(node):
+    assert (
+        ask(node, "until cat /run/local; do sleep 1; done", 60) == "local good day first 1000000 3"
+    )
+    ask(node, "cmp /run/run /run/rc-local")
+
+
+def test_ready_cmd_runs_when_k3s_answers(node):
+    ask(node, "until sudo -n grep -q Ready /run/ready; do sleep 1; done", 90)
+
+
+def test_boot_cmd_that_fails_is_reported_and_the_next_still_runs(node, status):
+    assert "not found" in failures(status)["boot", "boot_cmd"]
+    assert "this-command-does-not-exist" in ask(node, "sudo -n k3os status || true")
+
+
+def test_sysctls_are_set_from_both_sources(node):
+    assert ask(node, "cat /proc/sys/vm/max_map_count") == "1000000"
+    assert ask(node, "cat /proc/sys/vm/swappiness") == "7"
+    assert ask(node, "cat /proc/sys/kernel/pid_max") == "99999", "quoted as the kernel does it"
+    assert ask(node, "cat /proc/sys/kernel/printk").split() == ["4", "4", "1", "7"]
+
+
+def test_modules_are_loaded_with_their_parameters(node):
+    ask(node, "ip link show dummy0 && ip link show dummy1")
+    assert ask(node, "cat /sys/module/nbd/parameters/nbds_max") == "3"
+
+
+def test_environment_reaches_logins_and_k3s(node):
+    assert ask(node, 'echo "$GREETING"') == "good day"
+    environment = ask(node, "sudo -n cat /run/k3s-stub/environment").splitlines()
+    assert "GREETING=good day" in environment
+    assert any(line.startswith("https_proxy=http://") for line in environment)
+
+
+def test_ntp_dns_and_wifi_reach_connman(node):
+    settings = ask(node, "cat /etc/connman/main.conf").splitlines()
+    assert "FallbackTimeservers=time.example" in settings
+    assert "FallbackNameservers=192.0.2.53" in settings
+    assert "AllowHostnameUpdates=false" in settings
+    wifi = "/var/lib/connman/k3os-wifi.config"
+    assert ask(node, f"sudo -n stat -c %a {wifi}") == "600"
+    assert f"SSID={b'home'.hex()}" in ask(node, f"sudo -n cat {wifi}").splitlines()
+
+
+def test_data_sources_give_userdata(node):
+    assert ask(node, "cat /etc/from-userdata") == "from the cloud"
+
+
+def test_network_gives_an_interface_its_address(node):
+    assert "192.168.77.50/24" in ask(node, "ip -4 -br address show dev eth1")
+    assert ask(node, "cat /sys/class/net/eth1/mtu") == "1400"
+    assert len(ask(node, "ip route show default").splitlines()) == 1
+
+
+def test_k3s_args_arrive_word_by_word(node):
+    assert ask(node, "sudo -n cat /run/k3s-stub/argv").splitlines() == [
+        *("server", "--flag", "a value")
+    ]
+
+
+def test_k3s_is_given_server_token_labels_and_taints(node):
+    given = yaml.load(ask(node, "sudo -n cat /run/k3s-stub/config.yaml"), yaml.BaseLoader)
+    assert given["server"] == "https://10.0.2.2:6443"
+    assert given["token"] == "the-cluster-secret"
+    labels = set(given["node-label"])
+    assert {"region=north", "version=1.10", "rack=7", "k3os.io/mode=live"} <= labels
+    assert given["node-taint"] == ["dedicated=yes:NoSchedule"]
+    assert given["node-name"] == "from-cmdline"
+
+
+def test_install_keys_are_understood(node):
+    tree = json.loads(ask(node, "sudo -n k3os config --dump-json 2>/dev/null"))
+    assert tree["k3os"]["install"]["device"] == "/dev/vda"
+    assert tree["k3os"]["install"]["silent"] is False
+
+
+def test_nobody_but_root_can_read_the_secrets(node):
+    words = " ".join(f"-e '{secret}'" for secret in SECRETS)
+    _, output = node.command(
+        "find / /run -xdev -type f -readable -print0 2>/dev/null | "
+        f"xargs -0 grep -l {words} -- 2>/dev/null"
+    )
+    # what this very shell was typed and the command's own words are no files
+    assert output.splitlines() == []
+    assert ask(node, "sudo -n stat -c %a /k3os/system/config.yaml") == "600"
+
+
+def test_neither_dump_nor_status_nor_journal_show_secrets(node):
+    for command in ("k3os config --dump", "k3os status", "journalctl -b --no-pager -q"):
+        text = ask(node, f"sudo -n {command} || true")
+        assert "the-cluster-secret" not in text, command
+        assert "the-wifi-secret" not in text, command
+
+
+def test_a_second_application_changes_nothing(node):
+    code, _ = node.command("sudo -n k3os config", 120)
+    assert code == 1
+    _, output = node.command("sudo -n k3os status --json")
+    actions = json.loads(output)["phases"]["runtime"]["actions"]
+    done = [a["what"] for a in actions if a["result"] == "done" and a["key"] != "run_cmd"]
+    assert done == []

@@ -1,0 +1,154 @@
+"""Addresses, routes and names: two wired interfaces, of which one is static and has the gateway."""
+
+import dataclasses
+
+import pytest
+
+from tests.vm.node import BOOT, ask, wait_until_settled
+
+MAC = "52:54:00:00:00:02"
+NET = "192.168.77.0/24"
+SECOND = f"user,id=net1,net={NET}"
+DNS = "192.0.2.53"  # RFC 5737: an address for documentation, behind the gateway
+# what network plugins, container engines and tunnels make
+CONTAINERS = (
+    *("veth1234", "cni0", "flannel.1", "cali12ab", "cilium_host", "docker0", "kube-bridge"),
+    *("br-4711", "vxlan.calico", "tunl0", "wg0", "nodelocaldns"),
+)
+CONFIG = f"""\
+k3os:
+  network:
+    {MAC}:
+      address: [192.168.77.50/24, 192.168.77.51/24]
+      gateway: 192.168.77.2
+      mtu: 1400
+    eth1.9:
+      address: 10.9.0.2/24
+  dns_nameservers: [{DNS}]
+"""
+# prints the first packet of UDP to that server's port 53, and on which interface it left
+SNIFFER = f"""
+import socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+print("listening", flush=True)
+while True:
+    packet, (device, *_) = s.recvfrom(2048)
+    is_there = packet[16:20] == socket.inet_aton("{DNS}")
+    if packet[9] == 17 and is_there and packet[22:24] == b"\\0\\x35":
+        print(device, packet[28:], flush=True)
+        break
+"""
+
+
+def second_card(netdev=SECOND):
+    device = f"virtio-net-pci,netdev=net1,mac={MAC},romfile="
+    return ("-netdev", netdev, "-device", device)
+
+
+@pytest.fixture(scope="module")
+def node(boot, images):
+    spec = dataclasses.replace(images.direct("", CONFIG), extra=second_card())
+    with boot("network", spec) as vm:
+        vm.wait_for_shell(BOOT)
+        wait_until_settled(vm)
+        yield vm
+
+
+def routes(node):
+    return ask(node, "ip route show default").splitlines()
+
+
+def test_each_interface_has_what_was_asked_for(node):
+    text = ask(node, "ip -br -4 address")
+    found = {line.split()[0].split("@")[0]: line.split()[2:] for line in text.splitlines()}
+    assert found["eth0"] == ["10.0.2.15/24"], "not in the configuration: DHCP"
+    assert sorted(found["eth1"]) == ["192.168.77.50/24", "192.168.77.51/24"]
+    assert found["eth1.9"] == ["10.9.0.2/24"]
+    assert ask(node, "cat /sys/class/net/eth1/mtu") == "1400"
+
+
+def test_there_is_one_default_route_the_one_asked_for(node):
+    assert [line.split() for line in routes(node)] == [
+        ["default", "via", "192.168.77.2", "dev", "eth1"]
+    ]
+    assert "192.168.77.50" in ask(node, "ip route get 192.0.2.1")
+
+
+def test_the_node_is_fine(node):
+    ask(node, "k3os status")
+    assert ask(node, "systemctl --failed --no-legend --plain") == ""
+
+
+def test_the_default_route_comes_back_after_a_pulled_cable(node):
+    for name in ("eth0", "eth1"):
+        ask(node, f"sudo -n ip link set {name} down && sleep 2 && sudo -n ip link set {name} up")
+        ask(
+            node,
+            "until [ \"$(ip route show default | tr -d '\\n')\" = "
+            "'default via 192.168.77.2 dev eth1 ' ] && ip -4 address show dev eth0 | grep -q inet; "
+            "do sleep 1; done",
+            60,
+        )
+
+
+def test_connman_leaves_the_interfaces_of_containers_alone(node):
+    before = ask(node, "connmanctl services")
+    ask(
+        node,
+        f"for name in {' '.join(CONTAINERS)}; do "
+        "sudo -n ip link add $name type dummy && sudo -n ip link set $name up; done",
+    )
+    ask(node, "sleep 5")
+    assert ask(node, "connmanctl services") == before
+    for name in CONTAINERS:
+        assert ask(node, f"ip -4 -br address show dev {name}").split()[2:] == []
+    assert len(routes(node)) == 1
+
+
+def test_names_are_asked_of_the_configured_server_where_no_network_names_one(node):
+    ask(node, "sudo -n ip link set eth0 down && sleep 2")
+    ask(node, f"cat >/tmp/sniffer.py <<'END'{SNIFFER}END")
+    output = ask(
+        node,
+        "sudo -n timeout 30 python3 /tmp/sniffer.py >/tmp/sniffed & "
+        "until grep -q listening /tmp/sniffed; do sleep 0.2; done; "
+        "getent hosts some.name.test; wait; cat /tmp/sniffed",
+        60,
+    )
+    assert "eth1" in output
+    assert "name" in output
+
+
+OWN = """\
+write_files:
+- path: /var/lib/connman/mine.config
+  content: |
+    [service_mine]
+    Type=ethernet
+    MAC=52:54:00:00:00:02
+    IPv4=192.168.77.60/255.255.255.0/192.168.77.2
+    Nameservers=192.168.77.3
+"""
+
+
+@pytest.fixture(scope="module")
+def named(boot, images):
+    first = "user,id=net0,hostname=named-by-dhcp"
+    cards = ("-netdev", first, "-device", "virtio-net-pci,netdev=net0,romfile=", *second_card())
+    spec = images.direct("", OWN)
+    spec = dataclasses.replace(spec, network=False, forwards=(), extra=cards)
+    with boot("network-own", spec) as vm:
+        vm.wait_for_shell(BOOT)
+        wait_until_settled(vm)
+        yield vm
+
+
+def test_a_service_file_of_the_users_own_gives_a_static_address(named):
+    assert "192.168.77.60/24" in ask(named, "ip -br -4 address show dev eth1")
+
+
+def test_the_name_that_dhcp_gives_is_taken_where_none_is_configured(named):
+    assert ask(named, "uname -n") == "named-by-dhcp"
+    assert ask(named, "cat /etc/hostname") == "named-by-dhcp"
+    assert "127.0.1.1 named-by-dhcp" in ask(named, "cat /etc/hosts")
+    assert ask(named, "sudo -n cat /var/lib/rancher/k3os/node-name") == "named-by-dhcp"
