@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import cold, images, peer, scenario, sizes, svg, table, timeline
+from bench import cold, images, large, peer, scenario, sizes, svg, table, timeline
 from bench.boot import CPUS, MEMORY_MIB, Boot, boot, shell
 from bench.table import Row, Samples
 from k3os.errors import UserError
@@ -99,6 +99,8 @@ def measure(
         tree = unpacked(progress, cache, ours["cloud"])
         with progress.stage("cold starts"):
             rows += cold.cold_rows(tree, theirs.tree)
+        with progress.stage("large configuration"):
+            rows += large.large_rows()
     if options.build:
         rows += images.build_times(settings, progress)
     return rows, drawing
