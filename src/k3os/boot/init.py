@@ -141,8 +141,8 @@ WRITING_MODES = ("disk", "shell")  # those in which an installed disk is written
 def choose_mode(options: dict[str, str], medium: str) -> str:
     """The boot mode: what the cmdline says, else disk, else the fallback, else live.
 
-    medium: "disk", "iso" or "netboot". An unknown mode is reported and the mode without it is taken: a
-    node that can be reached beats one that is right about a typing error.
+    medium: "disk", "iso" or "netboot". An unknown mode is reported and the mode without it is
+    taken: a node that can be reached beats one that is right about a typing error.
     """
     asked = options.get("k3os.mode", "")
     if asked and asked not in MODES:
