@@ -1,4 +1,4 @@
-"""An FTP server on the loopback interface: the few commands of RFC 959 that reading a file needs."""
+"""An FTP server on the loopback interface: the commands of RFC 959 that reading a file needs."""
 
 from __future__ import annotations
 

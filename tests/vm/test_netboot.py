@@ -1,4 +1,4 @@
-"""Network boot: kernel and initrd from elsewhere, no medium, an ISO from a server that breaks off."""
+"""Network boot: kernel and initrd alone, no medium, an ISO from a server that breaks off once."""
 
 from dataclasses import replace
 
