@@ -302,7 +302,7 @@ TABLE = (
     Key(
         "k3os.install.iso_url",
         "url",
-        "an ISO to install instead of the running k3OS: http or https, `#sha256=HEX` at its end",
+        "an ISO to install instead of the running k3OS (http, https); `#sha256=HEX` may follow",
     ),
     Key("k3os.install.silent", "boolean", "install without questions"),
     Key(
