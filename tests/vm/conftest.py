@@ -38,6 +38,7 @@ class Images:
         self.iso = directory / "k3os-amd64.iso"
         self.kernel = directory / "k3os-vmlinuz-amd64"
         self.initrd = directory / "k3os-initrd-amd64"
+        self.netboot = directory / "k3os-initrd-netboot-amd64"
         self._scratch = scratch
 
     def direct(self, append: str = "", config: str = "", *, medium: bool = True) -> VMSpec:

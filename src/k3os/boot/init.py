@@ -109,12 +109,15 @@ def _wait_seconds(options: dict[str, str]) -> float:
 def find_medium(options: dict[str, str]) -> media.Medium:
     """The medium that the mode asks for. Raises UserError when it is not there in time."""
     mode = options.get("k3os.mode", "")
+    kinds = media.kinds_of(mode)
     fallback = not mode and options.get("k3os.fallback_mode", "")
+    # what the initrd carries is there before any disk
+    at_once = not mode and "netboot" in kinds
     medium = media.find(
         say,
-        kinds=media.KINDS_OF_MODE.get(mode, media.KINDS),
+        kinds=kinds,
         # a slow disk must never be mistaken for an empty machine
-        patience=media.FALLBACK_SECONDS if fallback else 0,
+        patience=media.FALLBACK_SECONDS if fallback or at_once else 0,
         timeout=_wait_seconds(options),
     )
     generation = options.get("k3os.generation", "current")
@@ -138,8 +141,8 @@ WRITING_MODES = ("disk", "shell")  # those in which an installed disk is written
 def choose_mode(options: dict[str, str], medium: str) -> str:
     """The boot mode: what the cmdline says, else disk, else the fallback, else live.
 
-    medium: "disk" or "iso". An unknown mode is reported and the mode without it is taken: a
-    node that can be reached beats one that is right about a typing error.
+    medium: "disk", "iso" or "netboot". An unknown mode is reported and the mode without it is
+    taken: a node that can be reached beats one that is right about a typing error.
     """
     asked = options.get("k3os.mode", "")
     if asked and asked not in MODES:

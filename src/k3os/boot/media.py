@@ -1,4 +1,4 @@
-"""Finding what we boot from: an installed disk (K3OS_STATE) or an ISO, CD or stick (K3OS).
+"""Finding what we boot from: a disk (K3OS_STATE), a CD or stick (K3OS), or the initrd itself.
 
 A label alone is not believed: the file system must carry the marker, a generation's manifest.
 Slow devices are waited for, and the wait says what for.
@@ -18,11 +18,15 @@ LABELS = {"disk": STATE_LABEL, "iso": ISO_LABEL}
 NAMES = {
     "disk": f"a disk labelled {STATE_LABEL}",
     "iso": f"a CD or USB stick labelled {ISO_LABEL}",
+    "netboot": "the system in the initrd",
 }
 # the order in which kinds of media are preferred; a kind that is missing is not taken at all
 KINDS = ("disk", "iso")
 KINDS_OF_MODE = {"disk": ("disk",), "live": ("iso", "disk"), "install": ("iso",)}
 MARKER = "k3os/system/current/manifest.json"
+# where the initrd for network boot carries what is on the ISO (k3os.image.netboot)
+CARRIED = "/medium"
+CARRIED_WHOLE = "/medium-complete"  # unpacked last
 OWN_KERNEL = "k3os/system/kernel/{}"
 MOUNTED_AT = "/run/k3os/medium"
 WAIT_SECONDS = 30
@@ -31,12 +35,16 @@ FALLBACK_SECONDS = 10
 FIRST_ANNOUNCEMENT = 3  # a CD drive takes that long; nobody needs to be told
 ANNOUNCE_EVERY = 5
 POLL_SECONDS = 0.1
+FROM_THE_NETWORK = (
+    "\nbooted over the network (PXE)? then the initrd must be k3os-initrd-netboot-<architecture>, "
+    "which carries the system"
+)
 # what no modalias names; file systems are loaded by the kernel when one is mounted
 ALWAYS = ["loop"]
 
 
 class Medium:
-    """A mounted boot medium: kind "disk" or "iso", its file system, where it is mounted.
+    """A mounted boot medium: kind "disk", "iso" or "netboot", its file system, where it is mounted.
 
     generation: the link below /k3os/system that names what boots, "current" or "previous".
     """
@@ -76,6 +84,8 @@ class Search:
         """
         found = [fs for name in block_devices() if (fs := self._probe(name)) is not None]
         for kind in kinds:
+            if kind == "netboot":
+                return carried_medium()
             for file_system in found:
                 if file_system.label != LABELS[kind]:
                     continue
@@ -112,6 +122,33 @@ class Search:
         return None
 
 
+def kinds_of(mode: str) -> tuple[str, ...]:
+    """The kinds of media that a mode boots from ("" for no mode), the preferred one first.
+
+    An initrd that carries the system takes the ISO's place: no CD of another version is looked at.
+    """
+    kinds = KINDS_OF_MODE.get(mode, KINDS)
+    if not os.path.exists(f"{CARRIED}/{MARKER}"):
+        return kinds
+    return tuple("netboot" if kind == "iso" else kind for kind in kinds)
+
+
+def carried_medium() -> Medium:
+    """What the initrd carries, shown where a medium is mounted; it stays where it is in memory.
+
+    Raises UserError when the kernel could not unpack all of it.
+    """
+    if not os.path.exists(CARRIED_WHOLE):
+        raise UserError(
+            "the initrd was not unpacked to its end: the machine has too little memory for it, or "
+            "the download of it was cut off",
+            '`dmesg` says more; README.md, "Network boot", how much memory is needed',
+        )
+    os.makedirs(MOUNTED_AT, exist_ok=True)
+    mounts.bind_read_only(CARRIED, MOUNTED_AT)
+    return Medium("netboot", FileSystem("the initrd", "network boot", ""), MOUNTED_AT)
+
+
 def find(
     say: Callable[[str], None],
     *,
@@ -130,17 +167,18 @@ def find(
     end, patient_until = start + timeout, start + min(patience, timeout)
     announced = start + FIRST_ANNOUNCEMENT
     names = [NAMES[kind] for kind in kinds]
+    own_kernel = kinds[0] == "iso" or "netboot" in kinds
     while True:
         search.load_drivers()
         now = monotonic()
         accepted = kinds[:1] if now < patient_until else kinds
-        if medium := search.look(accepted, own_kernel=kinds[0] == "iso"):
+        if medium := search.look(accepted, own_kernel=own_kernel):
             return medium
         if now >= end:
             raise UserError(
                 f"no k3OS boot medium was found in {timeout:.0f} s: "
                 + (f"neither {' nor '.join(names)}" if len(names) > 1 else f"no {names[0][2:]}"),
-                describe(search.seen),
+                describe(search.seen) + (FROM_THE_NETWORK if "iso" in kinds else ""),
             )
         if now >= announced:
             wanted = NAMES[kinds[0]] if now < patient_until else " or ".join(names)

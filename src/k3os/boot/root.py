@@ -159,26 +159,31 @@ def enter() -> None:
     os.chroot(".")
     os.chdir("/")
     with timeline.step("empty the initrd"):
-        _empty(initrd, os.fstat(initrd).st_dev)
+        empty(initrd, os.stat(BASE))
     os.close(initrd)
     # the same paths lead to other directories now; importlib.invalidate_caches() would import
     # importlib.metadata, which costs more than the rest of this function
     sys.path_importer_cache.clear()
 
 
-def _empty(directory: int, device: int) -> None:
-    """Remove all below an open directory that is on the same file system: the initrd's memory."""
+def empty(directory: int, kept: os.stat_result) -> None:
+    """Remove all below an open directory that is on the same file system: the initrd's memory.
+
+    kept: a directory that stays with all in it: what we boot from, when the initrd carried it.
+    """
+    device = os.fstat(directory).st_dev
     for entry in os.scandir(directory):
         if entry.is_dir(follow_symlinks=False):
-            if entry.stat(follow_symlinks=False).st_dev != device:
+            status = entry.stat(follow_symlinks=False)
+            if status.st_dev != device or os.path.samestat(status, kept):
                 continue
             child = os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory)
-            _empty(child, device)
+            empty(child, kept)
             os.close(child)
             try:
                 os.rmdir(entry.name, dir_fd=directory)
             except OSError:
-                continue  # the place something is mounted at
+                continue  # the place something is mounted at, or what is kept
         else:
             os.unlink(entry.name, dir_fd=directory)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from k3os.config.load import Config
     from k3os.install.plan import Request
     from k3os.install.questions import Answers
+    from k3os.install.source import Source
 
 HELP = """\
 usage: k3os install [options]
@@ -29,6 +30,7 @@ Before anything is written you are shown what will happen, and asked once.
   --device PATH   the disk; all on it is lost (with --no-format: the partition)
   --config URL    a config.yaml to install: http, https, ftp, tftp, or a path; without it the
                   running medium's. What the kernel's command line configures is added.
+  --iso URL       install this ISO (http, https; URL#sha256=HEX) instead of what is running
   --silent        do not ask
   --no-format     use the partition labelled K3OS_STATE as it is
   --force-efi     insist on a boot loader for UEFI (a formatted disk always gets both)
@@ -43,7 +45,12 @@ FLAGS = {
     "--power-off": "power_off",
     "--debug": "debug",
 }
-VALUES = {"--device": "device", "--config": "config_url", "--tty": "tty"}
+VALUES = {
+    "--device": "device",
+    "--config": "config_url",
+    "--iso": "iso_url",
+    "--tty": "tty",
+}
 MEDIUM = "/.base"
 SYSTEM_CONFIG = "/k3os/system/config.yaml"
 LOCAL_CONFIG = "/var/lib/rancher/k3os/config.yaml"
@@ -142,8 +149,7 @@ def request(wanted: dict[str, str], *, fallback: bool) -> Request:
 def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: bool) -> int:
     from k3os.config.cmdline import boot_options
     from k3os.config.load import load_config
-    from k3os.install import config, loader, plan, questions, source
-    from k3os.install.perform import install
+    from k3os.install import config, plan, questions, source
 
     with open(CMDLINE) as file:
         cmdline = file.read()
@@ -167,7 +173,35 @@ def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: 
             wanted = {**wanted, "device": given.device, "config_url": given.config_url}
             answers = given.config()
     asked = request(wanted, fallback=fallback)
-    text = config.compose(SYSTEM_CONFIG, asked.config_url, cmdline, say, answers=answers)
+    bar = progress_bar() if sys.stdout.isatty() else None
+
+    def compose(medium: str) -> bytes:
+        return config.compose(medium, asked.config_url, cmdline, say, answers=answers)
+
+    if not wanted["iso_url"]:
+        return carry_out(asked, what, compose(SYSTEM_CONFIG), wanted, say, bar)
+    # what may be refused without the long download is refused before it
+    text = compose(SYSTEM_CONFIG) if asked.config_url else b""
+    from k3os.install import iso
+
+    with iso.fetched(wanted["iso_url"], say, bar) as what:
+        medium = f"{what.root}{SYSTEM_CONFIG}"
+        text = text or compose(medium if os.path.exists(medium) else SYSTEM_CONFIG)
+        return carry_out(asked, what, text, wanted, say, bar)
+
+
+def carry_out(
+    asked: Request,
+    what: Source,
+    text: bytes,
+    wanted: dict[str, str],
+    say: Callable[[str], None],
+    bar: Callable[[str, int, int], None] | None,
+) -> int:
+    """Plan it, say it, ask for the last word, do it."""
+    from k3os.install import loader, plan
+    from k3os.install.perform import install
+
     menu = loader.menu(asked.tty, debug=asked.debug)
     decided = plan.make_plan(asked, what, text, menu)
     for line in decided.lines():
@@ -175,7 +209,7 @@ def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: 
     if not wanted["silent"] and not confirmed():
         say("nothing was written")
         return 1
-    install(decided, say, progress_bar() if sys.stdout.isatty() else None)
+    install(decided, say, bar)
     return finish(bool(wanted["power_off"]), say)
 
 
@@ -216,8 +250,9 @@ def progress_bar() -> Callable[[str, int, int], None]:
             return
         shown = (name, part)
         bar = ("#" * (part * BAR // 100)).ljust(BAR)
-        end = "\n" if done >= size else ""
-        print(f"\r  {name[-30:]:<30} [{bar}] {part:3} %", end=end, flush=True)
+        # back to the start of the line: what else is said takes its place
+        end = "\n" if done >= size else "\r"
+        print(f"  {name[-30:]:<30} [{bar}] {part:3} %", end=end, flush=True)
 
     return draw
 
@@ -225,6 +260,17 @@ def progress_bar() -> Callable[[str, int, int], None]:
 def finish(power_off: bool, say: Callable[[str], None]) -> int:
     from k3os.system.run import run
 
-    say("powering off" if power_off else "rebooting; remove the installation medium")
+    if power_off:
+        say("powering off")
+    elif booted_from_network():
+        say("rebooting; the firmware must boot the disk now, not the network again")
+    else:
+        say("rebooting; remove the installation medium")
     run(["systemctl", "--no-block", "poweroff" if power_off else "reboot"])
     return 0
+
+
+def booted_from_network() -> bool:
+    """Whether the medium is the initrd's memory (k3os.boot.media): there is none to remove."""
+    with open("/proc/self/mounts") as file:
+        return any(line.split()[:2] == ["rootfs", MEDIUM] for line in file)

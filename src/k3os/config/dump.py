@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from k3os.config.value import Plain
 
 MASK = "********"
+ADDRESSES = ("url", "location")  # kinds of keys that may hold user:password@
 PLAIN_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ/0123456789")
 PLAIN = PLAIN_FIRST | frozenset("-_./+=@,()~ ")
 # what a YAML 1.1 reader would take for something else than a text
@@ -130,9 +131,13 @@ def _block(text: str, indent: str) -> list[str]:
 
 
 def masked(key: Key, value: Value) -> Value:
-    """The value with MASK where a secret is."""
+    """The value with MASK where a secret is; an address without the password in it."""
     if key.fields:
         return _masked_fields(key, value)
+    if key.kind in ADDRESSES and "@" in str(value.data):
+        from k3os.system.http import shown
+
+        return Value(shown(str(value.data)), value.place)
     if not key.secret:
         return value
     if isinstance(value.data, dict):

@@ -296,9 +296,14 @@ TABLE = (
     Key(
         "k3os.install.config_url",
         "location",
-        "a config.yaml that is installed with the system; `/.base` is the boot medium",
+        "a config.yaml that is installed with the system: http, https, ftp, tftp, or a path; "
+        "`/.base` is the boot medium",
     ),
-    Key("k3os.install.iso_url", "url", "an ISO to install from instead of the running one"),
+    Key(
+        "k3os.install.iso_url",
+        "url",
+        "an ISO to install instead of the running k3OS (http, https); `#sha256=HEX` may follow",
+    ),
     Key("k3os.install.silent", "boolean", "install without questions"),
     Key(
         "k3os.install.force_efi",

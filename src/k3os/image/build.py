@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from k3os import __version__
-from k3os.image import initrd, iso, kernel, loaders, packages, rootfs
+from k3os.image import initrd, iso, kernel, loaders, netboot, packages, rootfs
 from k3os.image.cache import Cache, digest, file_digest_plain
 from k3os.image.manifest import add_generation
 from k3os.image.progress import Progress
@@ -63,12 +63,21 @@ def build(settings: Settings, progress: Progress) -> list[Path]:
             *_code("iso", "loaders", "manifest", "tree", "build"),
         ]
         config = [settings.config] if settings.config else []
-        key = digest(*inputs, pieces.loaders.name, *config, settings.source / "overlay" / "iso")
+        inputs_of_medium = [*inputs, pieces.loaders.name, *config]
+        inputs_of_medium += [settings.source / "overlay" / "iso"]
         image = cache.stage(
             "iso",
-            key,
+            digest(*inputs_of_medium),
             lambda out: iso.build_iso(
                 settings, progress, iso_tree(settings, pieces), pieces.loaders, out
+            ),
+        )
+        carried = cache.stage(
+            "netboot",
+            digest(*inputs_of_medium, *_code("netboot")),
+            lambda out: netboot.build_netboot(
+                *(settings, progress, iso_tree(settings, pieces)),
+                *(pieces.initrd / "initrd", pieces.loaders, out),
             ),
         )
         key = digest(*inputs, settings.source / "overlay" / "foreign")
@@ -77,7 +86,7 @@ def build(settings: Settings, progress: Progress) -> list[Path]:
             key,
             lambda out: iso.build_tarball(settings, overlay_tree(settings, pieces), out),
         )
-        return publish(settings, pieces, image, tarball)
+        return publish(settings, pieces, image, carried, tarball)
 
 
 def _code(*modules: str) -> list[Path]:
@@ -213,7 +222,9 @@ def _kernel_files(pieces: Pieces) -> dict[str, Path]:
     }
 
 
-def publish(settings: Settings, pieces: Pieces, image: Path, tarball: Path) -> list[Path]:
+def publish(
+    settings: Settings, pieces: Pieces, image: Path, carried: Path, tarball: Path
+) -> list[Path]:
     """Copy the results into the artifacts directory, each complete or not there; then the sums."""
     arch = settings.arch.name
     settings.artifacts.mkdir(parents=True, exist_ok=True)
@@ -221,6 +232,7 @@ def publish(settings: Settings, pieces: Pieces, image: Path, tarball: Path) -> l
         f"k3os-{arch}.iso": image / "k3os.iso",
         f"k3os-vmlinuz-{arch}": pieces.kernel / "vmlinuz",
         f"k3os-initrd-{arch}": pieces.initrd / "initrd",
+        f"k3os-initrd-netboot-{arch}": carried / "initrd",
         f"k3os-kernel-{arch}.squashfs": pieces.kernel / "modules.squashfs",
         f"k3os-rootfs-{arch}.tar.gz": tarball / "rootfs.tar.gz",
     }

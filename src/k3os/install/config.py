@@ -15,13 +15,13 @@ from k3os.config.load import Config
 from k3os.config.merge import merge
 from k3os.config.value import Problem, Value
 from k3os.errors import UserError
+from k3os.system.http import shown
 
 LARGEST = 4 << 20
 # what an installation was asked for is no part of what it installs
 SECTION = "k3os.install."
 HEADER = "# Written by the installer of k3OS: {}.\n"
 LOGINS = ("k3os.password", "ssh_authorized_keys", "k3os.data_sources")
-CURL_SCHEMES = ("ftp://", "ftps://", "tftp://")
 
 
 def compose(
@@ -40,7 +40,7 @@ def compose(
     are stronger than that. Raises UserError.
     """
     if url:
-        text, name = fetch(url, tries=tries), url.rpartition("@")[2]
+        text, name = fetch(url, tries=tries), shown(url)
     elif os.path.exists(medium):
         text, name = _read(medium), medium
     else:
@@ -76,37 +76,28 @@ def check(text: bytes, name: str, say: Callable[[str], None]) -> None:
 
 def fetch(url: str, *, tries: int = 8) -> bytes:
     """A config.yaml from http, https, ftp, tftp or a path. Raises UserError with the address."""
-    if url.lower().startswith(("http://", "https://")):
-        from k3os.system.http import get
+    scheme, separator, _ = url.partition("://")
+    if separator and scheme.lower() in ("http", "https"):
+        from k3os.system import http
 
-        return get(url, limit=LARGEST, tries=tries)
-    if url.lower().startswith(CURL_SCHEMES):
-        return _fetch_with_curl(url, tries)
+        return http.get(url, limit=LARGEST, tries=tries)
+    if separator and scheme.lower() == "ftp":
+        from k3os.system import ftp
+
+        return ftp.get(url, limit=LARGEST, tries=tries)
+    if separator and scheme.lower() == "tftp":
+        from k3os.system import tftp
+
+        return tftp.get(url, limit=LARGEST, tries=tries)
     path = url.removeprefix("file://")
     if not path.startswith("/"):
         raise UserError(
-            f"{url!r} is no address of a configuration",
+            f"{shown(url)!r} is no address of a configuration",
             "give http://…, https://…, ftp://…, tftp://… or an absolute path (/.base/… on the "
             "boot medium)",
             "config_url",
         )
     return _read(path)
-
-
-def _fetch_with_curl(url: str, tries: int) -> bytes:
-    from k3os.system.run import CommandError, run
-
-    # on standard input: an address may hold a password, and arguments can be seen by all
-    quoted = url.replace("\\", "\\\\").replace('"', '\\"')
-    command = ["curl", "--silent", "--show-error", "--fail", "--max-time", "60"]
-    command += ["--max-filesize", str(LARGEST), "--retry", str(tries), "--retry-connrefused"]
-    try:
-        return run([*command, "--config", "-"], stdin=f'url = "{quoted}"\n'.encode())
-    except CommandError as error:
-        shown = url.partition("://")[0] + "://" + url.partition("://")[2].rpartition("@")[2]
-        raise UserError(
-            f"the configuration cannot be fetched: {error}", "is the address right?", shown
-        ) from None
 
 
 def _read(path: str) -> bytes:

@@ -13,10 +13,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from io import FileIO
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from k3os.errors import UserError
 from k3os.system.http_failure import ChecksumError, HttpError, explain, stalled
+from k3os.system.retry import Report, retry, silently
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -24,12 +25,10 @@ if TYPE_CHECKING:
     from k3os.system.http_direct import Direct
 
 Progress = Callable[[int, "int | None"], None]
-Result = TypeVar("Result")
 
 TIMEOUT = 30.0
 TRIES = 4
 SLOWEST = 512  # bytes a second; below it for TIMEOUT seconds is a stall, too
-LONGEST_PAUSE = 30.0
 BLOCK = 1 << 18
 
 
@@ -59,7 +58,7 @@ def get(
         _check_complete(url, len(data), total)
         return data
 
-    return _retry(attempt, tries, pause)
+    return retry(attempt, tries, pause)
 
 
 def download(
@@ -73,6 +72,7 @@ def download(
     tries: int = TRIES,
     pause: float = 1.0,
     progress: Progress | None = None,
+    report: Report = silently,
 ) -> str:
     """Fetch url into path, which appears only when complete; returns its SHA-256 (hex).
 
@@ -80,6 +80,7 @@ def download(
     the partial file of an earlier process is used, since the sum would tell a wrong one.
     timeout: seconds without a byte (or with a trickle) that count as a stall.
     tries:   attempts in a row without progress; pause: seconds before the second one.
+    report:  called with each failure that is followed by another try.
     Raises HttpError (the partial file stays), ChecksumError (it is removed), UserError.
     """
     partial = f"{path}.part"
@@ -89,7 +90,7 @@ def download(
             url, partial, file, limit, timeout, progress, trusted=sha256 is not None
         )
         try:
-            _retry(transfer.attempt, tries, pause, transfer.position)
+            retry(transfer.attempt, tries, pause, transfer.position, report)
         except HttpError:
             if transfer.position() == 0:
                 os.unlink(partial)
@@ -98,7 +99,7 @@ def download(
         if sha256 and found != sha256.lower() and inherited:
             # perhaps only the piece from last time was wrong
             file.truncate(0)
-            _retry(transfer.attempt, tries, pause, transfer.position)
+            retry(transfer.attempt, tries, pause, transfer.position, report)
             found = _file_sha256(file)
         if sha256 and found != sha256.lower():
             os.unlink(partial)
@@ -173,8 +174,7 @@ class _Transfer:
                     shown(self.url),
                     transient=True,
                 )
-            etag = response.headers.get("ETag", "")
-            self.validator = "" if etag.startswith("W/") else etag
+            self.validator = _validator(response)
             length = _length(response)
             total = None if length is None else offset + length
             _check_limit(self.url, total or 0, self.limit)
@@ -237,28 +237,6 @@ def _file_sha256(file: FileIO) -> str:
 
     file.seek(0)
     return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _retry(
-    attempt: Callable[[], Result],
-    tries: int,
-    pause: float,
-    position: Callable[[], int] = lambda: 0,
-) -> Result:
-    """Call attempt until it works; a try that brought a good piece does not count."""
-    import time
-
-    failures = 0
-    while True:
-        before = position()
-        try:
-            return attempt()
-        except HttpError as error:
-            failures = 1 if position() - before >= 1 << 20 else failures + 1
-            if not error.transient or failures >= tries:
-                raise
-            wait = max(error.wait, pause * 2 ** (failures - 1))
-            time.sleep(min(wait, LONGEST_PAUSE))
 
 
 def _open(
@@ -325,6 +303,24 @@ def _split_credentials(url: str) -> tuple[str, str]:
 def _length(response: HTTPResponse) -> int | None:
     text = response.headers.get("Content-Length", "")
     return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _validator(response: HTTPResponse) -> str:
+    """What tells this very file from a later one (RFC 9110, 8.8 and 13.1.5), "" for nothing.
+
+    A date does only when the file was old enough not to change again within the same second.
+    """
+    from email.utils import parsedate_to_datetime
+
+    etag: str = response.headers.get("ETag", "")
+    if etag:
+        return "" if etag.startswith("W/") else etag
+    changed: str = response.headers.get("Last-Modified", "")
+    try:
+        asked = parsedate_to_datetime(response.headers.get("Date", ""))
+        return changed if (asked - parsedate_to_datetime(changed)).total_seconds() >= 1 else ""
+    except (TypeError, ValueError):
+        return ""
 
 
 def _starts_at(response: HTTPResponse, offset: int) -> bool:

@@ -3,6 +3,7 @@
 import os
 import stat
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -25,6 +26,8 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ({}, "disk", "disk"),
         ({"k3os.mode": "live"}, "disk", "live"),
         ({"k3os.mode": "install"}, "iso", "install"),
+        ({"k3os.mode": "install"}, "netboot", "install"),
+        ({}, "netboot", "live"),
         ({"k3os.fallback_mode": "install"}, "iso", "install"),
         ({"k3os.fallback_mode": "install"}, "disk", "disk"),
         ({"k3os.mode": "shell"}, "iso", "shell"),
@@ -156,3 +159,41 @@ def test_nodes_that_load_a_module_are_made_once(
     assert made[0][2] == os.makedev(10, 229)
     assert stat.S_IMODE((tmp_path / "dev/net/tun").stat().st_mode) == 0o666
     finish.make_static_nodes(str(tmp_path / "missing"), str(tmp_path / "dev"))
+
+
+def test_the_initrds_memory_is_given_back_except_for_what_is_booted_from(tmp_path: Path) -> None:
+    for path in ("usr/bin/python", "medium/k3os/system/rootfs", "init"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("x")
+    (tmp_path / "bin").symlink_to("usr/bin")
+    directory = os.open(tmp_path, os.O_RDONLY)
+    root.empty(directory, os.stat(tmp_path / "medium"))
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == [
+        "medium",
+        "medium/k3os",
+        "medium/k3os/system",
+        "medium/k3os/system/rootfs",
+    ]
+    root.empty(directory, os.stat("/proc"))
+    os.close(directory)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "patience"),
+    [({}, 10), ({"k3os.fallback_mode": "install"}, 10), ({"k3os.mode": "live"}, 0)],
+)
+def test_an_initrd_that_carries_the_system_gives_a_slow_disk_time(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, str], patience: float
+) -> None:
+    asked: list[float] = []
+
+    def find(*_: object, **wanted: float) -> NoReturn:
+        asked.append(wanted["patience"])
+        raise UserError("enough")
+
+    monkeypatch.setattr(init.media, "kinds_of", lambda mode: ("disk", "netboot"))
+    monkeypatch.setattr(init.media, "find", find)
+    with pytest.raises(UserError, match="enough"):
+        init.find_medium(options)
+    assert asked == [patience]

@@ -68,6 +68,13 @@ class Machine:
         monkeypatch.setattr(mounts, "mount", self.mount)
         monkeypatch.setattr(mounts, "unmount", lambda target, flags=0: None)
         monkeypatch.setattr(media.time, "sleep", self.sleep)
+        monkeypatch.setattr(
+            mounts, "bind_read_only", lambda source, target: self.bound.append(source)
+        )
+        self.bound: list[str] = []
+        self.carried = tmp_path / "carried"
+        monkeypatch.setattr(media, "CARRIED", str(self.carried))
+        monkeypatch.setattr(media, "CARRIED_WHOLE", str(tmp_path / "whole"))
         self.marker = medium / media.MARKER
 
     def names(self) -> list[str]:
@@ -95,6 +102,13 @@ class Machine:
         self.devices[name] = (at, FileSystem(device, kind, label))
         if marker:
             self.markers.add(device)
+
+    def carry(self, *, whole: bool = True) -> None:
+        """The initrd is the one for network boot."""
+        (self.carried / media.MARKER).parent.mkdir(parents=True)
+        (self.carried / media.MARKER).touch()
+        if whole:
+            (self.carried.parent / "whole").touch()
 
     def find(self, timeout: float = 30, **options: Any) -> media.Medium:
         return media.find(
@@ -178,3 +192,55 @@ def test_without_any_disk_the_hint_speaks_of_cables_and_controllers(machine: Mac
     with pytest.raises(UserError) as caught:
         machine.find(1)
     assert "no disk at all" in caught.value.hint
+
+
+def test_without_a_medium_the_initrd_for_network_boot_is_named(machine: Machine) -> None:
+    with pytest.raises(UserError) as caught:
+        machine.find(1)
+    assert "the initrd must be k3os-initrd-netboot-" in caught.value.hint
+    with pytest.raises(UserError) as caught:
+        machine.find(1, kinds=("disk",))
+    assert "netboot" not in caught.value.hint
+
+
+@pytest.mark.parametrize("mode", ["live", "install"])
+def test_what_the_initrd_carries_is_booted_at_once_and_no_disk_looked_at(
+    machine: Machine, mode: str
+) -> None:
+    machine.carry()
+    machine.add("sda2", "ext4", "K3OS_STATE")
+    machine.add("sr0", "iso9660", "K3OS")
+    found = machine.find(kinds=media.kinds_of(mode))
+    assert found.kind == "netboot"
+    assert machine.bound == [str(machine.carried)]
+    assert (machine.clock, machine.said) == (0, [])
+
+
+def test_an_installed_disk_with_the_running_kernel_is_preferred_to_the_initrd(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.carry()
+    machine.add("sda2", "ext4", "K3OS_STATE", at=8)
+    monkeypatch.setattr(media, "OWN_KERNEL", media.MARKER)
+    assert machine.find(kinds=media.kinds_of(""), patience=10).kind == "disk"
+
+
+def test_an_installed_disk_of_another_kernel_is_not_booted_by_the_initrds(
+    machine: Machine,
+) -> None:
+    machine.carry()
+    machine.add("sda2", "ext4", "K3OS_STATE")
+    assert machine.find(kinds=media.kinds_of(""), patience=10).kind == "netboot"
+    assert 10 <= machine.clock < 11
+
+
+def test_the_mode_disk_boots_a_disk_whatever_the_initrd_carries(machine: Machine) -> None:
+    machine.carry()
+    with pytest.raises(UserError, match="no disk labelled K3OS_STATE"):
+        machine.find(1, kinds=media.kinds_of("disk"))
+
+
+def test_an_initrd_that_did_not_fit_into_memory_says_so(machine: Machine) -> None:
+    machine.carry(whole=False)
+    with pytest.raises(UserError, match="too little memory"):
+        machine.find(kinds=media.kinds_of("live"))

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
 import pytest
 
 from k3os.cli import install
 from k3os.cli.main import main
 from k3os.config.check import check_cmdline
 from k3os.config.load import Config
+from k3os.errors import UserError
+from k3os.install.source import Source
 
 
 def test_options_and_flags_are_read_in_both_ways_of_writing() -> None:
@@ -53,3 +60,79 @@ def test_a_configuration_may_be_a_path_or_an_address(address: str) -> None:
 
 def test_a_relative_path_is_no_address() -> None:
     assert "is no URL" in str(check_cmdline("k3os.install.config_url=node.yaml")[1][0])
+
+
+def test_the_iso_is_an_option_and_a_key() -> None:
+    address = f"https://host/k3os.iso#sha256={'0' * 64}"
+    assert install.parse(["--iso", address]) == {"iso_url": address}
+    values, problems = check_cmdline(f"k3os.install.iso_url={address}")
+    assert problems == []
+    assert install.settings(Config(values), {})["iso_url"] == address
+
+
+class Installation:
+    """_install with everything around it replaced: what is called, in which order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self.calls: list[str] = []
+        self.iso = tmp_path / "iso"
+        (tmp_path / "cmdline").write_text("k3os.mode=install")
+        monkeypatch.setattr(install, "CMDLINE", str(tmp_path / "cmdline"))
+        monkeypatch.setattr("k3os.config.load.load_config", lambda: (Config({}), []))
+        monkeypatch.setattr("k3os.install.source.read_source", lambda root: self.source(root))
+        monkeypatch.setattr("k3os.install.config.compose", self.compose)
+        monkeypatch.setattr("k3os.install.iso.fetched", self.fetched)
+        monkeypatch.setattr("k3os.install.plan.make_plan", self.make_plan)
+
+    def source(self, root: str) -> Source:
+        return Source(root, b"{}", {}, {}, 0)
+
+    def compose(self, medium: str, url: str, *_: object, **__: object) -> bytes:
+        self.calls.append(f"config {url or medium}")
+        return b"config"
+
+    @contextmanager
+    def fetched(self, url: str, *_: object) -> Iterator[Source]:
+        self.calls.append(f"iso {url}")
+        yield self.source(str(self.iso))
+        self.calls.append("iso forgotten")
+
+    def make_plan(self, _: object, source: Source, text: bytes, __: object) -> NoReturn:
+        self.calls.append(f"disk checked, for {source.root}")
+        raise UserError("enough")
+
+    def run(self, **options: str) -> list[str]:
+        with pytest.raises(UserError, match="enough"):
+            install._install({"silent": "true", **options}, print, automatic=False)
+        return self.calls
+
+
+@pytest.fixture
+def installation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Installation:
+    return Installation(monkeypatch, tmp_path)
+
+
+def test_without_an_iso_the_running_medium_is_installed(installation: Installation) -> None:
+    assert installation.run() == ["config /k3os/system/config.yaml", "disk checked, for /.base"]
+
+
+def test_first_the_configuration_then_the_iso_then_the_disk(installation: Installation) -> None:
+    assert installation.run(iso_url="http://x/y.iso", config_url="http://x/c") == [
+        "config http://x/c",
+        "iso http://x/y.iso",
+        f"disk checked, for {installation.iso}",
+    ]
+
+
+def test_an_iso_with_a_configuration_brings_it(installation: Installation) -> None:
+    (installation.iso / "k3os/system").mkdir(parents=True)
+    (installation.iso / "k3os/system/config.yaml").touch()
+    assert installation.run(iso_url="http://x/y.iso")[1] == (
+        f"config {installation.iso}/k3os/system/config.yaml"
+    )
+
+
+def test_an_iso_without_a_configuration_gets_the_running_systems(
+    installation: Installation,
+) -> None:
+    assert installation.run(iso_url="http://x/y.iso")[1] == "config /k3os/system/config.yaml"

@@ -82,3 +82,10 @@ def test_secrets_are_masked_until_they_are_asked_for() -> None:
 
 def test_no_configuration_is_an_empty_map() -> None:
     assert dump_yaml(Config()) == "{}\n"
+
+
+def test_an_address_is_shown_without_its_password() -> None:
+    text = "k3os: {install: {iso_url: 'http://joe:secret@host/k3os.iso'}}\n"
+    config = Config(check_text(text.encode(), "config.yaml")[0])
+    assert "iso_url: http://host/k3os.iso" in dump_yaml(config).replace('"', "")
+    assert "joe:secret@" in dump_yaml(config, show_secrets=True)

@@ -9,6 +9,9 @@ import yaml
 
 from k3os.errors import UserError
 from k3os.install import config
+from tests.unit.ftp_server import ftp_server
+from tests.unit.local_server import content, local_site
+from tests.unit.tftp_server import tftp_server
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIESqSmllcg5QoT7KRLnwkEjK+b6OXXcVEGqm+GR8EOwX me"
 TEXT = f"# mine\nssh_authorized_keys:\n- {KEY}\nhostname: node\n"
@@ -83,3 +86,40 @@ def test_a_password_that_is_typed_is_hashed_before_it_is_stored(medium: Path) ->
         stored = yaml.safe_load(text)["k3os"]["password"]
         assert is_crypt(stored)
         assert matches("secret", stored)
+
+
+def test_a_config_url_may_be_http_ftp_or_tftp_and_no_password_of_it_is_shown(
+    medium: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("http_proxy", raising=False)
+    text = TEXT.encode() + b"unknown_key: 1\n"
+    said: list[str] = []
+    files = {"d/node.yaml": text}
+    with (
+        local_site() as site,
+        ftp_server(files=files, user=("joe", "secret")) as ftp,
+        tftp_server(files=files) as tftp,
+    ):
+        http = site.page("/d/node.yaml", content(text)).replace("//", "//joe:secret@")
+        for url in (http, ftp.url("d/node.yaml", "joe:secret@"), tftp.url("d/node.yaml")):
+            assert config.compose(str(medium), url, "", said.append) == text
+    assert [line.partition("d/node.yaml:")[0] for line in said] == [
+        f"{site.url}/",
+        ftp.url(""),
+        tftp.url(""),
+    ]
+
+
+@pytest.mark.parametrize("url", ["gopher://host/node.yaml", "ftps://host/node.yaml", "//x"])
+def test_other_schemes_are_refused(medium: Path, url: str) -> None:
+    with pytest.raises(UserError):
+        compose(medium, url)
+
+
+def test_a_configuration_over_the_limit_is_refused(
+    medium: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "LARGEST", 1000)
+    with tftp_server(files={"f": b"#" * 1001}) as tftp:
+        with pytest.raises(UserError, match="larger than 1000 bytes"):
+            compose(medium, tftp.url("f"))

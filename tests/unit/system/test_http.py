@@ -5,6 +5,7 @@ import socket
 import ssl
 import stat
 import threading
+import time
 
 import pytest
 
@@ -314,3 +315,37 @@ def test_a_full_disk_is_named(site, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
+
+
+def dated(body, changed, *, cut=None):
+    """A page of a server that has dates and no ETags."""
+
+    def page(handler):
+        headers = {"Last_Modified": changed}
+        if handler.headers.get("If-Range") == changed:
+            start = int(handler.headers["Range"].removeprefix("bytes=").rstrip("-"))
+            headers["Content_Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+            handler.answer(206, body[start:], **headers)
+        else:
+            handler.answer(200, body[:cut], length=str(len(body)), **headers)
+
+    return page
+
+
+def test_without_etags_the_date_tells_whether_the_file_is_the_same(site, tmp_path):
+    old, new = "Tue, 01 Jan 2019 00:00:00 GMT", "Wed, 02 Jan 2019 00:00:00 GMT"
+    url = site.page("/same", dated(BODY, old, cut=3000), dated(BODY, old))
+    assert fetch(url, tmp_path / "same") == sha256(BODY)
+    assert site.ranges() == [None, "bytes=3000-"]
+    assert site.requests[1][1]["If-Range"] == old
+    url = site.page("/other", dated(b"o" * 9000, old, cut=3000), dated(BODY, new))
+    assert fetch(url, tmp_path / "other") == sha256(BODY)
+
+
+def test_a_file_whose_date_may_still_be_given_to_another_is_not_resumed(site, tmp_path):
+    from email.utils import formatdate
+
+    tomorrow = formatdate(time.time() + 86400, usegmt=True)
+    url = site.page("/f", dated(BODY, tomorrow, cut=3000), dated(BODY, tomorrow))
+    assert fetch(url, tmp_path / "f") == sha256(BODY)
+    assert site.ranges() == [None, None]

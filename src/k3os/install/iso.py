@@ -1,0 +1,183 @@
+"""An ISO from a web address as what is installed: fetched into memory, verified, mounted.
+
+Into memory, since no disk is written to before all is checked; so it must fit there, which is
+known before the download has begun. The sum stands behind `#sha256=` in the address or in a file
+of sha256sum(1) beside the ISO.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from k3os.errors import UserError
+from k3os.install.disks import human
+from k3os.install.source import Source, read_source
+from k3os.system import mounts
+from k3os.system.http import download, get, shown
+from k3os.system.http_failure import HttpError
+
+Say = Callable[[str], None]
+# name of a file, bytes, bytes in all
+Progress = Callable[[str, int, int], None]
+
+KEY = "iso_url"
+MEMORY, MEDIUM = "/run/k3os/iso", "/run/k3os/iso-medium"
+MEMINFO = "/proc/meminfo"
+# what the installer and the programs it starts need beside the ISO
+RESERVE = 48 << 20
+TRIES = 8
+NOTHING_THERE = (404, 410)
+UNKNOWN_STEP = 50 << 20  # of a progress whose end nobody knows
+
+
+@contextmanager
+def fetched(url: str, say: Say, progress: Progress | None = None) -> Iterator[Source]:
+    """The k3OS of the ISO at url; it is forgotten when the block ends.
+
+    progress: draws a bar; without it every tenth is said. Raises UserError.
+    """
+    os.makedirs(MEMORY, exist_ok=True)
+    # room for all; whether there is as much memory is ours to know
+    mounts.mount("iso", MEMORY, "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, "mode=0700,size=100%")
+    try:
+        path = fetch(url, MEMORY, say, progress)
+        try:
+            mounts.mount_image(path, MEDIUM, "iso9660")
+        except OSError as error:
+            raise UserError(
+                f"is no ISO: {error.strerror}", "is the address right?", _address(url)
+            ) from error
+        try:
+            yield _source(url)
+        finally:
+            mounts.unmount(MEDIUM)
+    finally:
+        mounts.unmount(MEMORY)
+
+
+def fetch(url: str, directory: str, say: Say, progress: Progress | None = None) -> str:
+    """Download and verify; returns the path of the file. Raises UserError, and leaves no file."""
+    from k3os.k3s.source import split_checksum
+
+    address, wanted = split_checksum(url, KEY)
+    name = _name(address)
+    if not wanted:
+        wanted = published_sum(address, name)
+        if not wanted:
+            say(
+                f"{name} cannot be verified: its address has no #sha256=…, and there is no "
+                f"{name}.sha256 beside it"
+            )
+    path = f"{directory}/{name}"
+    watch = Watch(name, free_memory(), say, progress, shown(address))
+    try:
+        say(f"fetching {shown(address)}")
+        found = download(
+            address, path, sha256=wanted or None, tries=TRIES, progress=watch, report=watch.broke
+        )
+    except UserError:
+        if os.path.exists(f"{path}.part"):
+            os.unlink(f"{path}.part")
+        raise
+    say(f"{name}: sha256 {found}{', as it should be' if wanted else ''}")
+    return path
+
+
+def published_sum(address: str, name: str) -> str:
+    """The SHA-256 in <address>.sha256, "" when there is no such file. Raises UserError."""
+    import re
+    from urllib.parse import urlsplit
+
+    from k3os.k3s.fetch import parse_sums
+
+    parts = urlsplit(address)
+    beside = parts._replace(path=f"{parts.path}.sha256").geturl()
+    try:
+        text = get(beside, limit=1 << 16, tries=TRIES)
+    except HttpError as error:
+        if error.status in NOTHING_THERE:
+            return ""
+        raise
+    alone = re.fullmatch(rb"\s*([0-9a-fA-F]{64})\s*", text)
+    if alone:
+        return alone[1].decode().lower()
+    sums = parse_sums(text, shown(beside))
+    if name not in sums and len(sums) != 1:
+        raise UserError(f"has no sum of {name}", "write #sha256=… instead", shown(beside))
+    return sums.get(name) or next(iter(sums.values()))
+
+
+class Watch:
+    """Follows a download: is there memory for it, and how far is it."""
+
+    def __init__(
+        self, name: str, room: int, say: Say, progress: Progress | None, address: str
+    ) -> None:
+        """room: bytes that may be used; address: fit for messages."""
+        self.name = name
+        self.room = room
+        self.say = say
+        self.progress = progress
+        self.address = address
+        self.said = 0
+
+    def __call__(self, done: int, total: int | None) -> None:
+        size = max(done, total or 0)
+        if size > self.room:
+            raise UserError(
+                f"the ISO has {human(size)}{'' if total else ' at least'}, but there is memory for "
+                f"{human(max(self.room, 0))} only: {human(size - self.room)} are missing",
+                "give the machine more memory, or leave iso_url out: what was booted can be "
+                "installed, too; nothing was written",
+                self.address,
+            )
+        if total and self.progress is not None:
+            self.progress(self.name, done, total)
+            return
+        step = 10 * done // total if total else done // UNKNOWN_STEP
+        if step != self.said:
+            self.said = step
+            of = f"{10 * step} % of {human(total)}" if total else human(done)
+            self.say(f"fetching {self.name}: {of}")
+
+    def broke(self, error: HttpError) -> None:
+        self.say(f"{error.message}; trying again")
+
+
+def free_memory() -> int:
+    """Bytes that an ISO may take: what could be freed (proc_meminfo(5)) without RESERVE."""
+    with open(MEMINFO) as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return (int(line.split()[1]) << 10) - RESERVE
+    raise UserError(f"{MEMINFO} does not say how much memory is free")
+
+
+def _source(url: str) -> Source:
+    from k3os.k3s.source import machine_arch
+
+    try:
+        source = read_source(MEDIUM)
+    except UserError as error:
+        raise UserError(error.message, "is it the address of a k3OS ISO?", _address(url)) from error
+    arch, ours = json.loads(source.manifest).get("arch"), machine_arch(os.uname().machine)
+    if arch != ours:
+        raise UserError(
+            f"this ISO is for {arch}, the machine is {ours}", "choose another ISO", _address(url)
+        )
+    return source
+
+
+def _address(url: str) -> str:
+    return shown(url.partition("#")[0])
+
+
+def _name(address: str) -> str:
+    """The last part of the address's path as the name of a file."""
+    from urllib.parse import unquote, urlsplit
+
+    name = unquote(urlsplit(address).path).rpartition("/")[2]
+    return name if name not in ("", ".", "..") and "\0" not in name else "k3os.iso"

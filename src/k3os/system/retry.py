@@ -1,0 +1,48 @@
+"""Trying again what a network may have made fail, with pauses that grow.
+
+Only an `HttpError` that calls itself transient is tried again; it decides nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from k3os.system.http_failure import HttpError
+
+Result = TypeVar("Result")
+Report = Callable[[HttpError], None]
+
+LONGEST_PAUSE = 30.0
+
+
+def silently(_: HttpError) -> None:
+    """The report of those who say nothing before all tries are over."""
+
+
+def retry(
+    attempt: Callable[[], Result],
+    tries: int,
+    pause: float,
+    position: Callable[[], int] = lambda: 0,
+    report: Report = silently,
+) -> Result:
+    """Call attempt until it works; a try that brought a good piece does not count.
+
+    tries: attempts without progress; pause: seconds before the second one. position: bytes that
+    have arrived. report: called with each failure that is followed by another try.
+    """
+    import time
+
+    failures = 0
+    while True:
+        before = position()
+        try:
+            return attempt()
+        except HttpError as error:
+            failures = 1 if position() - before >= 1 << 20 else failures + 1
+            if not error.transient or failures >= tries:
+                raise
+            report(error)
+            wait = max(error.wait, pause * 2 ** (failures - 1))
+            time.sleep(min(wait, LONGEST_PAUSE))
