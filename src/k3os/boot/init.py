@@ -61,6 +61,11 @@ def _boot(overlay: str) -> NoReturn:
             medium = find_medium(options)
     mode = choose_mode(options, medium.kind)
     say(f"booting {mode} from {medium.file_system}")
+    if mode == "disk":
+        from k3os.boot import takeover
+
+        if takeover.is_wanted(medium):
+            takeover.finish(medium, say)
     data = ""
     if medium.kind == "disk" and mode in WRITING_MODES:
         with timeline.step("state"):
@@ -110,12 +115,14 @@ def find_medium(options: dict[str, str]) -> media.Medium:
     """The medium that the mode asks for. Raises UserError when it is not there in time."""
     mode = options.get("k3os.mode", "")
     fallback = not mode and options.get("k3os.fallback_mode", "")
+    uuid = options.get("k3os.takeover", "")
     medium = media.find(
         say,
-        kinds=media.KINDS_OF_MODE.get(mode, media.KINDS),
+        kinds=("disk",) if uuid else media.KINDS_OF_MODE.get(mode, media.KINDS),
         # a slow disk must never be mistaken for an empty machine
         patience=media.FALLBACK_SECONDS if fallback else 0,
         timeout=_wait_seconds(options),
+        uuid=uuid,
     )
     generation = options.get("k3os.generation", "current")
     if generation not in GENERATIONS:

@@ -53,9 +53,14 @@ class Medium:
 
 
 class Search:
-    """What was seen so far, and the devices whose drivers were loaded."""
+    """What was seen so far, and the devices whose drivers were loaded.
 
-    def __init__(self) -> None:
+    uuid: of the one file system that counts as an installed disk, whatever its label; "": the
+    label decides.
+    """
+
+    def __init__(self, uuid: str = "") -> None:
+        self.uuid = uuid
         self.seen: dict[str, str] = {}
         self._loaded: set[str] = set()
 
@@ -77,13 +82,18 @@ class Search:
         found = [fs for name in block_devices() if (fs := self._probe(name)) is not None]
         for kind in kinds:
             for file_system in found:
-                if file_system.label != LABELS[kind]:
+                if not self._is_named(kind, file_system):
                     continue
                 needed = OWN_KERNEL.format(os.uname().release)
                 markers = (MARKER, needed) if own_kernel and kind == "disk" else (MARKER,)
                 if medium := self._accept(kind, file_system, markers):
                     return medium
         return None
+
+    def _is_named(self, kind: str, file_system: FileSystem) -> bool:
+        if kind == "disk" and self.uuid:
+            return file_system.uuid == self.uuid
+        return file_system.label == LABELS[kind]
 
     def _probe(self, name: str) -> FileSystem | None:
         try:
@@ -118,18 +128,20 @@ def find(
     kinds: tuple[str, ...] = KINDS,
     patience: float = 0,
     timeout: float = WAIT_SECONDS,
+    uuid: str = "",
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Medium:
     """Wait for a medium (seconds), loading drivers as devices appear.
 
     kinds: in the order in which they are preferred. patience: seconds in which only the first
-    of them is taken. Raises UserError that lists every device seen and what it carries.
+    of them is taken. uuid: of a disk that has no label yet. Raises UserError that lists every
+    device seen and what it carries.
     """
-    search = Search()
+    search = Search(uuid)
     start = monotonic()
     end, patient_until = start + timeout, start + min(patience, timeout)
     announced = start + FIRST_ANNOUNCEMENT
-    names = [NAMES[kind] for kind in kinds]
+    names = [f"a disk with the UUID {uuid}" if uuid else NAMES[kind] for kind in kinds]
     while True:
         search.load_drivers()
         now = monotonic()

@@ -13,14 +13,18 @@ _SKIPPED = ("loop", "ram", "fd", "zram", "nbd")
 
 
 class FileSystem:
-    """A block device's file system: device ("/dev/sda1"), kind ("ext4", …, ""), label."""
+    """A block device's file system: device ("/dev/sda1"), kind ("ext4", …, ""), label.
 
-    __slots__ = ("device", "kind", "label")
+    uuid: of an ext4, in the usual form; "" for others.
+    """
 
-    def __init__(self, device: str, kind: str, label: str) -> None:
+    __slots__ = ("device", "kind", "label", "uuid")
+
+    def __init__(self, device: str, kind: str, label: str, uuid: str = "") -> None:
         self.device = device
         self.kind = kind
         self.label = label
+        self.uuid = uuid
 
     def __str__(self) -> str:
         what = f"{self.kind} {self.label!r}" if self.label else self.kind or "nothing we know"
@@ -43,7 +47,7 @@ def probe(device: str) -> FileSystem:
         file.seek(32768)
         volume = file.read(2048)
     kind, label = identify(head, volume)
-    return FileSystem(device, kind, label)
+    return FileSystem(device, kind, label, _uuid(head) if kind == "ext4" else "")
 
 
 def identify(head: bytes, volume: bytes) -> tuple[str, str]:
@@ -63,3 +67,9 @@ def identify(head: bytes, volume: bytes) -> tuple[str, str]:
 
 def _text(data: bytes) -> str:
     return data.partition(b"\0")[0].decode("utf-8", "replace").strip()
+
+
+def _uuid(head: bytes) -> str:
+    """s_uuid of an ext4's superblock."""
+    text = head[1024 + 0x68 : 1024 + 0x78].hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

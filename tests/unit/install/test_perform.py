@@ -12,7 +12,7 @@ import pytest
 from k3os.errors import UserError
 from k3os.install import perform, source
 from k3os.install.layout import script
-from k3os.install.plan import LAYOUT, Plan
+from k3os.install.plan import LAYOUT
 
 FILES = {
     "kernel/6.1/vmlinuz": b"kernel",
@@ -49,7 +49,7 @@ def medium(tmp_path: Path) -> Path:
 def lay_down(medium: Path, target: Path, config: bytes = b"hostname: x\n") -> source.Source:
     what = source.read_source(str(medium))
     target.mkdir(exist_ok=True)
-    perform.lay_down(Plan(what, config, "menu"), str(target), lambda _: None)
+    perform.lay_down(what, config, str(target), lambda _: None)
     return what
 
 

@@ -29,7 +29,12 @@ class Machine:
         self.swaps = root / "swaps"
         self.swaps.write_text("Filename Type Size Used Priority\n")
         monkeypatch.setattr(disks, "SYS", str(self.block))
+        self.own_mounts = root / "own-mountinfo"
+        self.own_mounts.write_text("21 1 0:20 / / rw - tmpfs tmpfs rw\n")
         monkeypatch.setattr(disks, "MOUNTS", str(self.mounts))
+        monkeypatch.setattr(disks, "OWN_MOUNTS", str(self.own_mounts))
+        monkeypatch.setattr(disks, "claimed", lambda device: device.name in self.claimed)
+        self.claimed: set[str] = set()
         monkeypatch.setattr(disks, "SWAPS", str(self.swaps))
         monkeypatch.setattr(disks, "probe", self.probe)
         monkeypatch.setattr(disks, "look_up", lambda path: disks.describe(path.split("/")[-1]))
