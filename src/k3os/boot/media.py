@@ -11,7 +11,11 @@ from collections.abc import Callable
 from k3os.boot import timeline
 from k3os.errors import UserError
 from k3os.system import kernelmodules, mounts
-from k3os.system.blockdev import FileSystem, block_devices, probe
+from k3os.system.blockdev import LVM_MEMBER, RAID_MEMBER, FileSystem, block_devices, probe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.boot.volumes import Volumes
 
 STATE_LABEL, ISO_LABEL = "K3OS_STATE", "K3OS"
 LABELS = {"disk": STATE_LABEL, "iso": ISO_LABEL}
@@ -63,6 +67,7 @@ class Search:
         self.uuid = uuid
         self.seen: dict[str, str] = {}
         self._loaded: set[str] = set()
+        self._volumes: Volumes | None = None
 
     def load_drivers(self) -> None:
         """Load the modules of devices that appeared since the last call."""
@@ -79,7 +84,19 @@ class Search:
         own_kernel: an installed disk counts only if it has the running kernel: a disk that the
         ISO's kernel sees is not what was booted.
         """
-        found = [fs for name in block_devices() if (fs := self._probe(name)) is not None]
+        found = self._probe_all()
+        medium = None
+        if "disk" not in kinds[:1]:
+            medium = self._choose(found, kinds, own_kernel)
+        members = [each for each in found if each.kind in (LVM_MEMBER, RAID_MEMBER)]
+        if medium is None and members and "disk" in kinds:
+            self._show_volumes(members)
+            found = self._probe_all()
+        return medium or self._choose(found, kinds, own_kernel)
+
+    def _choose(
+        self, found: list[FileSystem], kinds: tuple[str, ...], own_kernel: bool
+    ) -> Medium | None:
         for kind in kinds:
             for file_system in found:
                 if not self._is_named(kind, file_system):
@@ -89,6 +106,18 @@ class Search:
                 if medium := self._accept(kind, file_system, markers):
                     return medium
         return None
+
+    def _show_volumes(self, members: list[FileSystem]) -> None:
+        if self._volumes is None:
+            from k3os.boot.volumes import Volumes
+
+            self._volumes = Volumes()
+        with timeline.step("RAID and LVM"):
+            self._volumes.show(members, lambda each: self._is_named("disk", each))
+        self.seen |= self._volumes.problems
+
+    def _probe_all(self) -> list[FileSystem]:
+        return [fs for name in block_devices() if (fs := self._probe(name)) is not None]
 
     def _is_named(self, kind: str, file_system: FileSystem) -> bool:
         if kind == "disk" and self.uuid:

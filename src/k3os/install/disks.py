@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass
 
 from k3os.errors import UserError
-from k3os.system.blockdev import FileSystem, probe
+from k3os.system.blockdev import FileSystem, holders, probe
 
 SYS = "/sys/class/block"
 # in a chroot of install.sh our own table does not show what the machine's system has mounted
@@ -125,6 +125,15 @@ def all_disks() -> list[Device]:
     return found
 
 
+def disks_below(name: str) -> list[str]:
+    """The disks that a partition, array or volume is on."""
+    parts = _list(f"{SYS}/{name}/slaves")
+    if not parts:
+        return [describe(name).disk]
+    found = [disk for part in parts for disk in disks_below(part)]
+    return list(dict.fromkeys(found))
+
+
 def file_systems(device: Device) -> list[FileSystem]:
     """What a disk and its partitions carry, as far as we know it."""
     found = []
@@ -151,7 +160,7 @@ def in_use(device: Device) -> str:
     if device.read_only:
         return f"{device.path} is read-only"
     for name in sorted(names):
-        for holder in _list(f"{SYS}/{name}/holders"):
+        for holder in holders(name):
             kind = "a RAID" if holder.startswith("md") else "LVM or another mapping"
             return f"/dev/{name} is in use by {kind} (/dev/{holder})"
         if f"/dev/{name}" in swaps():

@@ -74,12 +74,11 @@ def _in_place(plan: Plan, state: Device, say: Say, progress: Progress | None) ->
         lay_down(plan.source, plan.config, root, say, progress)
         say("writing the boot loader")
         write_menu(root, plan.menu)
-        if plan.bios is not None:
-            place = plan.bios
-            loaders = f"{plan.source.root}/{LOADERS}"
+        loaders = f"{plan.source.root}/{LOADERS}"
+        for place in plan.bios:
             loader.embed(place.disk, loaders, place.start, place.size)
-        if plan.efi is not None:
-            write_efi(plan.source, plan.efi, layout.uuid(state))
+        for partition in plan.efi:
+            write_efi(plan.source, partition, layout.uuid(state))
         switch(plan.source, f"{root}/{SYSTEM}")
     os.sync()
 

@@ -10,6 +10,7 @@ from k3os.errors import UserError
 from k3os.install import disks, plan
 from k3os.install.plan import Request
 from k3os.install.source import Source
+from k3os.system import blockdev
 from k3os.system.blockdev import FileSystem
 
 GB = 10**9
@@ -29,6 +30,7 @@ class Machine:
         self.swaps = root / "swaps"
         self.swaps.write_text("Filename Type Size Used Priority\n")
         monkeypatch.setattr(disks, "SYS", str(self.block))
+        monkeypatch.setattr(blockdev, "SYS_BLOCK", str(self.block))
         self.own_mounts = root / "own-mountinfo"
         self.own_mounts.write_text("21 1 0:20 / / rw - tmpfs tmpfs rw\n")
         monkeypatch.setattr(disks, "MOUNTS", str(self.mounts))
@@ -189,5 +191,5 @@ def test_no_format_takes_the_labelled_partition_where_a_loader_can_be(
     decided = decide(no_format=True)
     assert decided.disk is None
     assert decided.state == disks.describe("sda1")
-    assert decided.bios == place
+    assert decided.bios == (place,)
     assert "UEFI needs a FAT32 partition" in refused(no_format=True, force_efi=True)
