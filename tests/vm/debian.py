@@ -16,10 +16,11 @@ from k3os.system.run import run
 PACKAGES = (
     *("linux-image-cloud-amd64", "initramfs-tools", "zstd", "busybox", "grub-pc"),
     *("systemd", "systemd-sysv", "udev", "login", "e2fsprogs", "fdisk", "curl", "procps"),
+    *("lvm2", "mdadm"),
 )
 LABEL = "debian-root"
 PROMPT = r"^root@\S+:\S*# "
-SIZE = 1400 << 20
+SIZE = 1500 << 20
 MIB = 1 << 20
 # for GRUB's core image, then the root
 LAYOUT = "label: gpt\nsize=1MiB, type=21686148-6449-6E6F-744E-656564454649\ntype=linux\n"

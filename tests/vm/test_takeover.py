@@ -6,6 +6,7 @@ The Debian boots once, its kernel directly; after it each disk boots through the
 import functools
 import hashlib
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,8 +24,12 @@ from tests.vm.test_install import empty_disk, over_ssh, stop
 ROOT = Path(__file__).parents[2]
 SECONDS = 400
 # a table of before GPT, with the usual gap before the first partition
-BY_HAND = "printf 'label: dos\\n2048,,L\\n' | sfdisk -q /dev/vdc && udevadm settle && "
-BY_HAND += "mkfs.ext4 -q -L K3OS_STATE /dev/vdc1"
+PARTITION = "printf 'label: dos\\n2048,,L\\n' | sfdisk -q --lock /dev/{0} && udevadm settle"
+MIRROR = (
+    "mdadm --create /dev/md7 --level 1 --raid-devices 2 --run --assume-clean /dev/vdc1 /dev/vdd1"
+)
+VOLUME = "vgcreate -q my-group /dev/vde1 && lvcreate -qy -l 100%FREE -n root my-group"
+MAKE = "mkfs.ext4 -q -L K3OS_STATE {0}"
 STATE = "cat /proc/mounts; losetup -a; ls -A /var/tmp"
 
 
@@ -56,12 +61,12 @@ def site(tmp_path_factory, images, key) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def disks(boot, site, tmp_path_factory) -> list[Path]:
-    """The Debian's own disk, one that is formatted, one with a partition made by hand."""
+    """The Debian's own disk, one that is formatted, two for a RAID 1, one for LVM."""
     directory = tmp_path_factory.mktemp("disks")
     system = debian.debian(directory / "debian.log")
     own = directory / "own.img"
     run(["cp", "--sparse=always", str(system.disk), str(own)])
-    others = [empty_disk(directory / name) for name in ("formatted.img", "by-hand.img")]
+    others = [empty_disk(directory / name) for name in ("formatted", "first", "second", "lvm")]
     spec = VMSpec(
         kernel=system.kernel, initrd=system.initrd, append=system.append, memory=1024, cpus=1
     )
@@ -75,9 +80,13 @@ def disks(boot, site, tmp_path_factory) -> list[Path]:
         assert "k3OS is installed on /dev/vdb" in output
         assert "fetching" in output
         assert ask(vm, STATE) == before
-        ask(vm, BY_HAND)
-        output = ask(vm, f"{install} --no-format /dev/vdc1 /root/k3os.iso", SECONDS)
-        assert "k3OS is installed on /dev/vdc1" in output
+        for disk in ("vdc", "vdd", "vde"):
+            ask(vm, PARTITION.format(disk))
+        for command, device in ((MIRROR, "/dev/md7"), (VOLUME, "/dev/my-group/root")):
+            ask(vm, f"{command} && {MAKE.format(device)}", 120)
+            output = ask(vm, f"{install} --no-format {device} /root/k3os.iso", SECONDS)
+            assert "k3OS is installed on /dev/" in output
+        assert "boot loader for BIOS: /dev/vde" in output
         take_over(vm)
         assert ask(vm, STATE) == before
         vm.send("poweroff\n")
@@ -105,10 +114,7 @@ def refuse(vm: VM) -> None:
 
     iso, fine = "/root/k3os.iso", "--config /root/config.yaml"
     refused(f"{fine} /dev/vda {iso}", "/dev/vda2 is mounted at /")
-    refused(f"{fine} --takeover /dev/vda2 {iso}", "--takeover needs --no-format")
-    refused(f"{fine} --takeover --no-format /dev/vdb {iso}", "/dev/vdb is not the partition of /")
     refused(f"--takeover --no-format /dev/vda2 {iso}", "nobody could log in")
-    refused(f"{fine} /dev/vdb {iso}#", "cannot be read")
     assert ask(vm, "md5sum /boot/grub/grub.cfg; ls /; e2label /dev/vda2") == before
 
 
@@ -141,11 +147,20 @@ def test_a_takeover_is_finished_by_the_next_boot_even_after_a_power_cut(boot, di
         stop(vm, key)
 
 
-@pytest.mark.parametrize(("number", "partition"), [(1, "vda3"), (2, "vda1")])
-def test_what_install_sh_installed_boots(boot, disks, key, number, partition):
-    """A formatted disk; a partition that was made by hand."""
-    with boot(f"from-debian-{number}", VMSpec(disks=(Disk(disks[number]),), cpus=1)) as vm:
-        vm.expect(f"k3OS: booting disk from /dev/{partition}", BOOT)
+def test_install_sh_formats_a_disk(disks):
+    table = run(["sfdisk", "--json", str(disks[1])])
+    start = json.loads(table)["partitiontable"]["partitions"][2]["start"] * 512
+    label = ["blkid", "-p", "-O", str(start), "-s", "LABEL", "-o", "value", str(disks[1])]
+    assert run(label) == b"K3OS_STATE\n"
+    read = ["debugfs", "-R", "cat /k3os/system/config.yaml", f"{disks[1]}?offset={start}"]
+    assert b"hostname: taken" in run(read)
+
+
+@pytest.mark.parametrize(("name", "number"), [("md0", 3), ("dm-0", 4)])
+def test_raid_and_lvm_boot_what_install_sh_put_there(boot, disks, key, name, number):
+    """Half of the RAID 1 alone, after a while; LVM at once."""
+    with boot(f"from-{name}", VMSpec(disks=(Disk(disks[number]),), cpus=1)) as vm:
+        vm.expect(f"k3OS: booting disk from /dev/{name} .*K3OS_STATE", BOOT)
         vm.expect(LOGIN, BOOT)
         assert over_ssh(vm, key, "hostname") == "taken"
         stop(vm, key)

@@ -140,6 +140,12 @@ def _value(tokens: list[tuple[int, str]]) -> object:
     raise ValueError("a list has no end")
 
 
+def age(text: str) -> int:
+    """The number of changes that led to a group's metadata."""
+    match = re.search(r"\bseqno = (\d+)", text)
+    return int(match[1]) if match else 0
+
+
 def volumes(text: str) -> list[Volume]:
     """The volumes of a group that a person sees. Raises ValueError, KeyError, TypeError."""
     (group_name, group), *_ = [

@@ -49,7 +49,8 @@ class Volumes:
                 name, text = lvm.read_physical(device)
                 groups.setdefault(text, {})[name] = device
         devices = {name: path for group in groups.values() for name, path in group.items()}
-        for text in filter(None, groups):
+        # a volume that was missing for a while has an old opinion
+        for text in sorted(filter(None, groups), key=lvm.age, reverse=True):
             with self._noted("LVM"):
                 self._show_volumes(text, devices, wanted)
 

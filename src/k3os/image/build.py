@@ -223,6 +223,7 @@ def publish(settings: Settings, pieces: Pieces, image: Path, tarball: Path) -> l
         f"k3os-initrd-{arch}": pieces.initrd / "initrd",
         f"k3os-kernel-{arch}.squashfs": pieces.kernel / "modules.squashfs",
         f"k3os-rootfs-{arch}.tar.gz": tarball / "rootfs.tar.gz",
+        "install.sh": settings.source / "install.sh",
     }
     published = []
     for name, source in sources.items():
@@ -230,7 +231,7 @@ def publish(settings: Settings, pieces: Pieces, image: Path, tarball: Path) -> l
         temporary = target.with_name(f".{name}.new")
         # a reflink or a plain copy: a hard link would let a user's edit spoil the cache
         run(["cp", "--reflink=auto", "--sparse=auto", str(source), str(temporary)])
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, 0o755 if name.endswith(".sh") else 0o644)
         temporary.rename(target)
         published.append(target)
     document = sbom(settings, installed_packages(pieces), _k3s_identity(pieces))
