@@ -139,6 +139,39 @@ def test_a_disk_in_use_by_raid_lvm_or_as_swap_is_refused(machine: Machine) -> No
     assert "/dev/sdc1 is in use as swap" in refused(device="/dev/sdc")
 
 
+def test_a_disk_that_the_kernel_lends_to_somebody_else_is_refused(machine: Machine) -> None:
+    machine.disk("sda", 8 * GB)
+    machine.claimed.add("sda")
+    assert "/dev/sda is in use; `lsblk /dev/sda` may say by what" in refused(device="/dev/sda")
+
+
+def test_a_mounted_btrfs_is_known_by_its_source(machine: Machine) -> None:
+    machine.disk("sda", 8 * GB)
+    machine.partition("sda1", "sda", 1, 8 * GB)
+    machine.mounts.write_text("30 21 0:27 /@ /srv rw - btrfs /dev/sda1 rw\n")
+    assert "/dev/sda1 is mounted at /srv" in refused(device="/dev/sda")
+
+
+def test_the_loaders_of_an_array_go_to_each_of_its_disks(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "booted_with_efi", lambda: False)
+    for name in ("sda", "sdb"):
+        machine.disk(name, 8 * GB)
+        machine.partition(f"{name}1", name, 1, 4 * GB, "K3OS_STATE")
+        (machine.block / f"{name}1" / "holders" / "md0").mkdir(parents=True)
+    machine.disk("md0", 4 * GB)
+    machine.carries["/dev/md0"] = FileSystem("/dev/md0", "ext4", "K3OS_STATE")
+    for name in ("sda1", "sdb1"):
+        (machine.block / "md0" / "slaves" / name).mkdir(parents=True)
+    monkeypatch.setattr(
+        plan, "bios_place", lambda disk: plan.BiosPlace(f"/dev/{disk}", 512, 1 << 20)
+    )
+    decided = decide(no_format=True)
+    assert decided.state == disks.describe("md0")
+    assert [place.disk for place in decided.bios] == ["/dev/sda", "/dev/sdb"]
+
+
 def test_a_small_disk_is_refused_with_what_is_needed(machine: Machine) -> None:
     machine.disk("sda", 400 * 10**6)
     assert "/dev/sda is too small: it has 400 MB, 540 MB are needed" in refused(device="/dev/sda")
