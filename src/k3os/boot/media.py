@@ -63,8 +63,9 @@ class Search:
     label decides.
     """
 
-    def __init__(self, uuid: str = "") -> None:
+    def __init__(self, uuid: str = "", say: Callable[[str], None] = lambda _: None) -> None:
         self.uuid = uuid
+        self._say = say
         self.seen: dict[str, str] = {}
         self._loaded: set[str] = set()
         self._volumes: Volumes | None = None
@@ -111,7 +112,7 @@ class Search:
         if self._volumes is None:
             from k3os.boot.volumes import Volumes
 
-            self._volumes = Volumes()
+            self._volumes = Volumes(self._say)
         with timeline.step("RAID and LVM"):
             self._volumes.show(members, lambda each: self._is_named("disk", each))
         self.seen |= self._volumes.problems
@@ -166,7 +167,7 @@ def find(
     of them is taken. uuid: of a disk that has no label yet. Raises UserError that lists every
     device seen and what it carries.
     """
-    search = Search(uuid)
+    search = Search(uuid, say)
     start = monotonic()
     end, patient_until = start + timeout, start + min(patience, timeout)
     announced = start + FIRST_ANNOUNCEMENT

@@ -14,15 +14,19 @@ from k3os.boot import lvm
 from k3os.system import devicemapper, raid
 from k3os.system.blockdev import LVM_MEMBER, RAID_MEMBER, FileSystem, holders, probe
 
-# how long a missing disk of an array is waited for before it is started without it
-DEGRADED_SECONDS = 10
+# how long a missing disk of an array is waited for before it is started without it; a disk that
+# comes later is stale, and only a person with mdadm can add it again
+DEGRADED_SECONDS = 20
 
 
 class Volumes:
     """What was shown and tried so far. problems: device or volume to why it is not shown."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, say: Callable[[str], None], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self.problems: dict[str, str] = {}
+        self._say = say
         self._monotonic = monotonic
         self._first_seen: dict[bytes, float] = {}
         self._done: set[str] = set()
@@ -68,6 +72,11 @@ class Volumes:
         """The array's path when it is a physical volume of LVM."""
         self._done |= {member.device for member in members}
         path = raid.start(members)
+        if len(members) < members[0].active:
+            self._say(
+                f"{path} runs without {members[0].active - len(members)} of its "
+                f"{members[0].active} disks, on {', '.join(each.device for each in members)} alone"
+            )
         found = probe(path)
         if found.kind == LVM_MEMBER:
             return [path]

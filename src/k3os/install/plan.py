@@ -14,7 +14,7 @@ from k3os.errors import UserError
 from k3os.install import disks
 from k3os.install.disks import Device
 from k3os.install.source import Source
-from k3os.system.blockdev import holders
+from k3os.system.blockdev import LVM_MEMBER, RAID_MEMBER, holders
 from k3os.system.run import CommandError, run
 
 MIB = 1 << 20
@@ -134,6 +134,11 @@ def refusal(device: Device, size: int, *, keep_installed: bool = False) -> str:
                     f"{file_system.device} already carries {STATE_LABEL}; a fallback never "
                     "formats an installed system, k3os.mode=install does"
                 )
+            if file_system.kind == RAID_MEMBER:
+                return (
+                    f"{file_system.device} is part of a RAID that may hold an installed system; a "
+                    "fallback never formats one, k3os.mode=install does"
+                )
     return ""
 
 
@@ -230,12 +235,11 @@ def bios_place(disk: str) -> BiosPlace | None:
 def show_volumes() -> None:
     """Start RAID arrays and logical volumes with a K3OS_STATE that nobody has started."""
     from k3os.boot.volumes import Volumes
-    from k3os.system.blockdev import LVM_MEMBER, RAID_MEMBER
 
     found = [each for disk in disks.all_disks() for each in disks.file_systems(disk)]
     members = [each for each in found if each.kind in (LVM_MEMBER, RAID_MEMBER)]
     if members:
-        Volumes().show(members, lambda each: each.label == STATE_LABEL)
+        Volumes(lambda _: None).show(members, lambda each: each.label == STATE_LABEL)
 
 
 def _labelled(label: str, where: str) -> Device | None:

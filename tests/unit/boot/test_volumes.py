@@ -202,7 +202,8 @@ class Kernel:
         monkeypatch.setattr(devicemapper, "create", self.create)
         monkeypatch.setattr(devicemapper, "remove", lambda name: self.done.append(f"remove {name}"))
         monkeypatch.setattr(volumes, "probe", lambda path: self.contents)
-        self.volumes = Volumes(lambda: self.clock)
+        self.said: list[str] = []
+        self.volumes = Volumes(self.said.append, lambda: self.clock)
 
     def start(self, members: list[raid.Member]) -> str:
         self.done.append(f"start {' '.join(member.device[-2:] for member in members)}")
@@ -239,10 +240,12 @@ def test_a_missing_half_is_waited_for_and_then_done_without(
     kernel: Kernel, mirror: tuple[str, str]
 ) -> None:
     assert kernel.show(RAID_MEMBER, mirror[0]) == []
-    kernel.clock = 9.9
+    kernel.clock = 19.9
     assert kernel.show(RAID_MEMBER, mirror[0]) == []
-    kernel.clock = 10
+    assert kernel.said == []
+    kernel.clock = 20
     assert kernel.show(RAID_MEMBER, mirror[0]) == ["start m1"]
+    assert "/dev/md0 runs without 1 of its 2 disks" in kernel.said[0]
 
 
 def test_what_holds_no_k3os_is_taken_down_again(

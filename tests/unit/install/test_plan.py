@@ -195,6 +195,9 @@ def test_a_fallback_never_formats_an_installed_disk(machine: Machine) -> None:
         device="/dev/sda", keep_installed=True
     )
     assert decide(device="/dev/sda").disk is not None
+    machine.carries["/dev/sda3"] = FileSystem("/dev/sda3", "linux_raid_member", "")
+    assert "may hold an installed system" in refused(device="/dev/sda", keep_installed=True)
+    assert decide(device="/dev/sda").disk is not None
 
 
 def test_without_a_disk_the_reasons_are_listed(machine: Machine) -> None:
