@@ -61,6 +61,11 @@ def _boot(overlay: str) -> NoReturn:
             medium = find_medium(options)
     mode = choose_mode(options, medium.kind)
     say(f"booting {mode} from {medium.file_system}")
+    if mode == "disk":
+        from k3os.boot import takeover
+
+        if takeover.is_wanted(medium):
+            takeover.finish(medium, say)
     data = ""
     if medium.kind == "disk" and mode in WRITING_MODES:
         with timeline.step("state"):
@@ -111,6 +116,8 @@ def find_medium(options: dict[str, str]) -> media.Medium:
     mode = options.get("k3os.mode", "")
     kinds = media.kinds_of(mode)
     fallback = not mode and options.get("k3os.fallback_mode", "")
+    uuid = options.get("k3os.takeover", "")
+    kinds = ("disk",) if uuid else kinds
     # what the initrd carries is there before any disk
     at_once = not mode and "netboot" in kinds
     medium = media.find(
@@ -119,6 +126,7 @@ def find_medium(options: dict[str, str]) -> media.Medium:
         # a slow disk must never be mistaken for an empty machine
         patience=media.FALLBACK_SECONDS if fallback or at_once else 0,
         timeout=_wait_seconds(options),
+        uuid=uuid,
     )
     generation = options.get("k3os.generation", "current")
     if generation not in GENERATIONS:

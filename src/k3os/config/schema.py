@@ -321,7 +321,7 @@ SECTIONS = ("", "k3os", "k3os.install")
 # On the cmdline only, read by the boot itself before there is a configuration.
 BOOT_OPTIONS = (
     *("k3os.mode", "k3os.fallback_mode", "k3os.debug", "k3os.media_timeout", "rescue"),
-    *("k3os.generation", "k3os.factory_reset"),
+    *("k3os.generation", "k3os.factory_reset", "k3os.takeover"),
 )
 
 BY_PATH = {key.path: key for key in TABLE}

@@ -235,6 +235,7 @@ def publish(
         f"k3os-initrd-netboot-{arch}": carried / "initrd",
         f"k3os-kernel-{arch}.squashfs": pieces.kernel / "modules.squashfs",
         f"k3os-rootfs-{arch}.tar.gz": tarball / "rootfs.tar.gz",
+        "install.sh": settings.source / "install.sh",
     }
     published = []
     for name, source in sources.items():
@@ -242,7 +243,7 @@ def publish(
         temporary = target.with_name(f".{name}.new")
         # a reflink or a plain copy: a hard link would let a user's edit spoil the cache
         run(["cp", "--reflink=auto", "--sparse=auto", str(source), str(temporary)])
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, 0o755 if name.endswith(".sh") else 0o644)
         temporary.rename(target)
         published.append(target)
     document = sbom(settings, installed_packages(pieces), _k3s_identity(pieces))

@@ -13,6 +13,7 @@ from k3os.errors import UserError
 from k3os.install import disks
 from k3os.install.disks import Device
 from k3os.install.plan import EFI_LABEL, MIB, Partition
+from k3os.system.blockdev import probe
 from k3os.system.run import CommandError, run
 
 APPEAR_SECONDS = 20
@@ -82,7 +83,5 @@ def set_label(device: Device, label: str) -> None:
 
 
 def uuid(device: Device) -> str:
-    """The file system's UUID, by its superblock (ext4, super.rst: s_uuid)."""
-    with open(device.path, "rb", buffering=0) as file:
-        text = file.read(2048)[1024 + 0x68 : 1024 + 0x78].hex()
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+    """The UUID of its ext4 file system."""
+    return probe(device.path).uuid
