@@ -17,9 +17,9 @@ UPGRADE = """set -e
 cd /k3os/system; mount -o remount,rw .
 cp -al k3os/0.* k3os/9.9.9; cp -al k3s/v* k3s/v9.9.9; cp -a generations/1 generations/2
 ln -sfn ../../k3os/9.9.9 generations/2/k3os; ln -sfn ../../k3s/v9.9.9 generations/2/k3s
-ln -s generations/1 previous; ln -sfn generations/2 current; sync
+ln -s generations/1 previous; ln -sfn generations/2 current; sync; mount -o remount,ro .
 """
-LOOPS = "losetup --noheadings --output BACK-FILE"
+LOOPS = "cat /sys/block/loop*/loop/backing_file"
 
 
 @pytest.fixture(scope="module")

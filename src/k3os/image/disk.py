@@ -18,7 +18,8 @@ from pathlib import Path
 from k3os.config.check import check_text
 from k3os.errors import UserError
 from k3os.image.diskformat import convert
-from k3os.image.remaster import CONFIG, extracted
+from k3os.image.iso import CONFIG
+from k3os.image.remaster import extracted
 from k3os.install import config as configuration
 from k3os.install import layout, loader, perform, plan, source
 from k3os.install.disks import human

@@ -20,6 +20,7 @@ from k3os.system.run import run
 
 LABEL = "K3OS"
 EFI_IMAGE = f"{LOADERS}/efi.img"
+CONFIG = "k3os/system/config.yaml"
 # xorriso's way to say a UTC time (its manual, -volume_date)
 _TIME = "%Y%m%d%H%M%S00"
 
@@ -66,6 +67,8 @@ def make_iso(root: Path, iso: Path, epoch: int, log: int | None = None) -> None:
     command += ["--", "-volid", LABEL, "-volume_date", "uuid", stamp]
     command += ["-volume_date", "all_file_dates", f"={epoch}"]
     command += ["-chown_r", "0", "/", "--", "-chgrp_r", "0", "/", "--"]
+    if (root / CONFIG).exists():  # grub-mkrescue lets everybody read everything
+        command += ["-chmod", "0600", f"/{CONFIG}", "--"]
     command += ["-alter_date_r", "b", f"={epoch}", "/", "--"]
     environment = {"SOURCE_DATE_EPOCH": str(epoch), "TZ": "UTC", "LC_ALL": "C"}
     run(command, env=environment, log=log)

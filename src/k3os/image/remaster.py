@@ -17,7 +17,7 @@ from pathlib import Path
 
 from k3os.errors import UserError
 from k3os.image import menu
-from k3os.image.iso import LABEL, make_iso
+from k3os.image.iso import CONFIG, LABEL, make_iso
 from k3os.image.loaders import EFI_CONFIG, ISO_CONFIG
 from k3os.install import source
 from k3os.install.source import AIRGAP, SYSTEM, Source
@@ -28,7 +28,6 @@ from k3os.system.run import CommandError, run
 
 Say = Callable[[str], None]
 GRUB_CONFIG = "boot/grub/grub.cfg"
-CONFIG = f"{SYSTEM}/config.yaml"
 # what grub-mkrescue(1) adds by itself, this time again
 _GENERATED = ("boot.catalog", "efi.img", "mach_kernel", "System", ".disk", "EFI/BOOT", "EFI/boot")
 _GRUB_KEEPS = ("grub.cfg", "k3os")
@@ -50,8 +49,9 @@ def remaster(request: Request, say: Say) -> None:
     """Write request.target, complete or not at all. Raises UserError, CommandError, OSError."""
     menu.quoted(request.cmdline)
     _check_target(request)
-    archives = fetch_airgap(request.airgap, request.target.parent)
     with extracted(request.source, request.target.parent) as root:
+        with _named("--airgap"):
+            archives = fetch_airgap(request.airgap, root.parent)
         what = source.read_source(str(root))
         source.verify(what, f"{root}/{SYSTEM}", lambda _: None)
         manifest = json.loads(what.manifest)
@@ -64,11 +64,20 @@ def remaster(request: Request, say: Say) -> None:
         _settle(root, epoch)
         unfinished = root.parent / "new.iso"
         make_iso(root, unfinished, epoch)
-        unfinished.chmod(0o600 if _has_config(root) else 0o644)
+        unfinished.chmod(0o600 if (root / CONFIG).exists() else 0o644)
         with open(unfinished, "rb") as file:
             os.fsync(file.fileno())
         unfinished.rename(request.target)
     say(f"{request.target}: {request.target.stat().st_size / 10**6:.1f} MB")
+
+
+@contextmanager
+def _named(option: str) -> Iterator[None]:
+    """Errors are of an option here, not of the build's variable."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(error.message, error.hint, option) from error
 
 
 def _check_target(request: Request) -> None:
@@ -125,7 +134,8 @@ def _change(root: Path, request: Request, what: Source, archives: list[Path], sa
             say(f"the entry that is booted by itself: {change.default}")
     if request.k3s is not None:
         arch = str(json.loads(what.manifest).get("arch", "amd64"))
-        component = fetch(LocalFile(request.k3s.absolute()), arch, root)
+        with _named("--k3s"):
+            component = fetch(LocalFile(request.k3s.absolute()), arch, root.parent)
         assert component is not None
         put_k3s(root / SYSTEM, component)
         say(f"k3s: {what.versions.get('k3s', 'none')} -> {component.version}")
@@ -159,18 +169,12 @@ def put_k3s(system: Path, component: Component) -> None:
 
 def _settle(root: Path, epoch: int) -> None:
     """Modes and times that do not depend on who unpacked the files, and when."""
-    for path in [*root.rglob("*"), root]:
+    for path in root.rglob("*"):
         if not path.is_symlink():
             executable = path.is_dir() or path.stat().st_mode & 0o100
             path.chmod(0o755 if executable else 0o644)
-    if _has_config(root):
-        (root / CONFIG).chmod(0o600)
     for path in [*root.rglob("*"), root]:
         os.utime(path, (epoch, epoch), follow_symlinks=False)
-
-
-def _has_config(root: Path) -> bool:
-    return (root / CONFIG).exists()
 
 
 def _remove(path: Path) -> None:
