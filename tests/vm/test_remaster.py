@@ -1,6 +1,7 @@
 """Remastered ISOs, of the command and of README's steps: they boot and install as the original."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -42,7 +43,8 @@ def test_a_remastered_iso_boots_with_secure_boot_and_has_what_was_asked_for(boot
         vm.wait_for_shell(3 * BOOT)
         assert ask(vm, SECURE).strip() == "1"
         assert ask(vm, "uname -n") == "remastered"
-        assert ask(vm, 'sudo -i printenv WORDS || . /etc/environment; echo "$WORDS"') == VALUE
+        dumped = json.loads(ask(vm, "sudo k3os config --dump-json --show-secrets"))
+        assert dumped["k3os"]["environment"]["WORDS"] == VALUE
         assert "v1.99.9+k3s9" in ask(vm, "k3s --version")
         ask(vm, "until systemctl is-active -q k3s; do sleep 1; done", 90)
 

@@ -34,11 +34,17 @@ def main(argv: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--format", choices=list(FORMATS), default="qcow2", help="of the file (qcow2)")
+    add("--format", choices=list(FORMATS), default="qcow2", help="of the file (default qcow2)")
     add("--config", default="", metavar="URL", help="the config.yaml to install: a path or URL")
-    add("--size", type=size_of, default=DEFAULT_SIZE, metavar="N[M|G]", help="of the disk (2G)")
+    add(
+        "--size",
+        type=size_of,
+        default=DEFAULT_SIZE,
+        metavar="N[M|G]",
+        help="of the disk (default 2G)",
+    )
     add("--iso", type=Path, metavar="PATH", help="take this k3OS ISO, and build nothing")
-    add("-o", "--output", type=Path, metavar="PATH", help="dist/artifacts/k3os-amd64.FORMAT")
+    add("-o", "--output", type=Path, metavar="PATH", help="where to write it (beside the ISO)")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _terminate)
     config = check(options.config)

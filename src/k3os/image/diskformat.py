@@ -21,7 +21,9 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "vmdk": ("-O", "vmdk", "-o", "subformat=streamOptimized"),
     "vhd": ("-O", "vpc", "-o", "subformat=dynamic,force_size=on"),
 }
-_CID = re.compile(rb"(\nCID=)[0-9a-f]{8}\n")
+# qemu-img writes this random number without leading zeros
+_CID = re.compile(rb"(?<=\nCID=)[0-9a-f]{1,8}(?=\n)")
+_DESCRIPTOR = re.compile(rb"# Disk DescriptorFile\n[^\0]*\0{8}")
 _VHD_FOOTER = 512
 _VHD_TIME, _VHD_SUM, _VHD_ID = 24, 64, 68
 # a streamOptimized VMDK has its descriptor near its start
@@ -44,12 +46,13 @@ def convert(raw: Path, kind: str, identity: uuid.UUID) -> Path:
 
 def _name_vmdk(path: Path, identity: uuid.UUID) -> None:
     with open(path, "r+b") as file:
-        head = file.read(_VMDK_HEAD)
-        changed, count = _CID.subn(rb"\g<1>%08x\n" % (identity.int & 0xFFFFFFFE), head)
-        if count != 1:
+        found = _DESCRIPTOR.search(file.read(_VMDK_HEAD))
+        number = b"%08x" % (identity.int & 0xFFFFFFFE)
+        text, count = _CID.subn(number, found[0].rstrip(b"\0")) if found else (b"", 0)
+        if found is None or count != 1 or len(text) > len(found[0]):
             raise UserError("qemu-img made a VMDK that this k3OS does not know", "try qcow2")
-        file.seek(0)
-        file.write(changed)
+        file.seek(found.start())
+        file.write(text.ljust(len(found[0]), b"\0"))
 
 
 def _name_vhd(path: Path, identity: uuid.UUID) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import struct
+import uuid
 from pathlib import Path
 
 import pytest
 
 from k3os.cli.main import main
 from k3os.image.disk import menu_for
-from k3os.image.diskformat import FORMATS
+from k3os.image.diskformat import FORMATS, _name_vmdk
 from k3os.install import loader
 from k3os.system.run import run
 from tests.unit.image.conftest import files_of
@@ -107,6 +108,16 @@ def test_every_format_has_the_same_disk_and_the_same_bytes_each_time(
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert make(tiny_iso, tmp_path / "raw", "--config", str(config)) == 0
     assert same_disk(tmp_path / "raw", tmp_path / "one", kind)
+
+
+@pytest.mark.parametrize("number", [b"f", b"1234567", b"12345678"])
+def test_a_vmdk_is_named_whatever_number_it_had(tmp_path: Path, number: bytes) -> None:
+    head = b"KDMV".ljust(512, b"\1") + b"# Disk DescriptorFile\nversion=1\nCID=" + number
+    path = tmp_path / "disk.vmdk"
+    path.write_bytes((head + b"\nparentCID=ffffffff\n").ljust(4096, b"\0") + b"data")
+    _name_vmdk(path, uuid.UUID(int=0x1234))
+    named = head.removesuffix(number) + b"00001234\nparentCID=ffffffff\n"
+    assert path.read_bytes() == named.ljust(4096, b"\0") + b"data"
 
 
 def test_the_file_system_is_made_for_a_disk_that_grows(
