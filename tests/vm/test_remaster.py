@@ -86,7 +86,10 @@ def by_hand(images) -> Iterator[Path]:
         command = ["sh", "-euc", steps]
         if os.getuid() == 0:
             os.chown(directory, NOBODY, NOBODY)
-            command = [*("setpriv", f"--reuid={NOBODY}", "--clear-groups"), *command]
+            command = [
+                *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+                *command,
+            ]
         run(command, cwd=str(directory), env={"EDITOR": str(editor), "HOME": str(directory)})
         yield directory / re.search(r"-o (\S+\.iso)", steps)[1]
     finally:
