@@ -13,8 +13,8 @@ from k3os.system.run import CommandError
 
 EPILOG = """\
 The disk boots with BIOS and with UEFI, also with Secure Boot, and grows to the size of the real
-disk at each boot. The images are built first (`k3os build --help` lists the variables: KERNEL,
-K3S, …), unless --iso names one. Without --config the ISO's own config.yaml is installed.
+disk at each boot. The ISO is built first (`k3os build --help` lists the variables: KERNEL, K3S,
+…), unless --iso names one: then its own config.yaml is installed without --config.
 
 k3os image --format qcow2 --config config.yaml
 k3os image --format raw --size 8G --iso node-1.iso -o node-1.raw
@@ -47,6 +47,12 @@ def main(argv: list[str]) -> int:
     add("-o", "--output", type=Path, metavar="PATH", help="where to write it (beside the ISO)")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _terminate)
+    if not options.config and not options.iso:
+        raise UserError(
+            "nobody could log in to a disk without a configuration",
+            "make image CONFIG=config.yaml",
+            "--config",
+        )
     config = check(options.config)
     from k3os.image.disk import Request, make_disk
     from k3os.image.remaster import explain

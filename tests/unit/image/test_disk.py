@@ -168,6 +168,11 @@ def test_the_configuration_of_a_remastered_iso_is_installed(
     assert CONFIG.encode() in run(["debugfs", "-R", "cat /k3os/system/config.yaml", state])
 
 
+def test_without_a_configuration_nothing_is_built(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["image", "--format", "raw"]) == 1
+    assert "nobody could log in" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("size", ["0", "1K", "1000000", "x", "-1G"])
 def test_a_size_is_a_whole_number_of_mebibytes(tiny_iso: Path, tmp_path: Path, size: str) -> None:
     with pytest.raises(SystemExit):
