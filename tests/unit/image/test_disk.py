@@ -158,14 +158,17 @@ def test_what_is_wrong_is_refused_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["my.yaml"]
 
 
-def test_the_configuration_of_a_remastered_iso_is_installed(
+def test_configuration_and_archives_of_a_remastered_iso_are_installed(
     tiny_iso: Path, tmp_path: Path, config: Path
 ) -> None:
-    iso, disk = tmp_path / "new.iso", tmp_path / "disk"
-    assert main(["remaster", str(tiny_iso), str(iso), "--config", str(config)]) == 0
+    iso, disk, archive = tmp_path / "new.iso", tmp_path / "disk", tmp_path / "my images.tar"
+    archive.write_bytes(b"images")
+    options = ["--config", str(config), "--airgap", str(archive)]
+    assert main(["remaster", str(tiny_iso), str(iso), *options]) == 0
     assert make(iso, disk) == 0
     state = f"{disk}?offset={starts(disk)['k3os-state']}"
-    assert CONFIG.encode() in run(["debugfs", "-R", "cat /k3os/system/config.yaml", state])
+    for name, text in (("config.yaml", CONFIG.encode()), ("airgap/my images.tar", b"images")):
+        assert text in run(["debugfs", "-R", f'cat "/k3os/system/{name}"', state])
 
 
 def test_without_a_configuration_nothing_is_built(capsys: pytest.CaptureFixture[str]) -> None:
