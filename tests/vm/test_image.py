@@ -14,10 +14,10 @@ GIB = 1 << 30
 DOWN = "\x1b[B"
 # a second generation whose k3OS and k3s lie elsewhere, with the same contents
 UPGRADE = """set -e
-cd /k3os/system; mount -o remount,rw .
+cd /k3os/system; mount -o remount,bind,rw .
 cp -al k3os/0.* k3os/9.9.9; cp -al k3s/v* k3s/v9.9.9; cp -a generations/1 generations/2
 ln -sfn ../../k3os/9.9.9 generations/2/k3os; ln -sfn ../../k3s/v9.9.9 generations/2/k3s
-ln -s generations/1 previous; ln -sfn generations/2 current; sync; mount -o remount,ro .
+ln -s generations/1 previous; ln -sfn generations/2 current; sync; mount -o remount,bind,ro .
 """
 LOOPS = "cat /sys/block/loop*/loop/backing_file"
 
