@@ -119,6 +119,26 @@ def test_a_disk_whose_partition_is_the_medium_is_refused(machine: Machine) -> No
     assert "/dev/sda1 is the medium this system runs from" in refused(device="/dev/sda")
 
 
+def test_beside_a_stick_an_empty_and_an_installed_disk_can_be_chosen_but_never_the_stick(
+    machine: Machine,
+) -> None:
+    """An ISO on a stick is a file system on the whole disk, with a partition table beside it."""
+    machine.disk("sda", 16 * GB)
+    machine.carries["/dev/sda"] = FileSystem("/dev/sda", "iso9660", "K3OS")
+    for number in (1, 2, 3):
+        machine.partition(f"sda{number}", "sda", number, GB)
+    machine.mount("sda", "/.base")
+    machine.disk("vda", 8 * GB)
+    machine.disk("nvme0n1", 8 * GB)
+    machine.partition("nvme0n1p3", "nvme0n1", 3, 4 * GB, "K3OS_STATE")
+    both = [disks.describe("nvme0n1"), disks.describe("vda")]
+    assert plan.usable(SOURCE) == both
+    assert plan.usable(SOURCE, keep_installed=True) == both[1:]
+    assert decide(keep_installed=True).disk == both[1]
+    assert "is the medium this system runs from" in refused(device="/dev/sda")
+    assert "/dev/sda2 is a partition" in refused(device="/dev/sda2")
+
+
 def test_a_mounted_disk_is_refused(machine: Machine) -> None:
     machine.disk("sda", 8 * GB)
     machine.partition("sda2", "sda", 2, 4 * GB)
