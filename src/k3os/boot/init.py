@@ -17,6 +17,7 @@ from k3os.system.console import say
 INIT = "/init"  # this program, in the initrd
 SYSTEMD = "/usr/lib/systemd/systemd"
 OWN_CONFIG = "/k3os/system/config.yaml"  # of the initrd: `k3os run --config`, PXE
+RUNNING = "/run/k3os/generation"
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -60,6 +61,7 @@ def _boot(overlay: str) -> NoReturn:
         else:
             medium = find_medium(options)
     mode = choose_mode(options, medium.kind)
+    remember_generation(medium)
     say(f"booting {mode} from {medium.file_system}")
     data = ""
     if medium.kind == "disk" and mode in WRITING_MODES:
@@ -128,6 +130,13 @@ def find_medium(options: dict[str, str]) -> media.Medium:
     else:
         medium.generation = generation
     return medium
+
+
+def remember_generation(medium: media.Medium, path: str = RUNNING) -> None:
+    """What runs stays known when the link is pointed elsewhere: an upgrade must not remove it."""
+    target = os.readlink(f"{medium.path}/k3os/system/{medium.generation}")
+    with open(path, "w") as file:
+        file.write(f"{target}\n")
 
 
 GENERATIONS = ("current", "previous")
