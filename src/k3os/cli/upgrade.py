@@ -127,8 +127,8 @@ def upgrade(options: dict[str, str]) -> int:
     from contextlib import ExitStack
 
     from k3os.k3s.source import machine_arch
-    from k3os.upgrade import perform
-    from k3os.upgrade.plan import DOWNLOADS, make_plan
+    from k3os.upgrade import perform, trial
+    from k3os.upgrade.plan import DOWNLOADS, GENERATIONS, make_plan
 
     installed = look()
     arch = machine_arch(os.uname().machine)
@@ -154,7 +154,13 @@ def upgrade(options: dict[str, str]) -> int:
             from k3os.upgrade.datastore import snapshot
 
             snapshot(decided.before["k3s"], say)
-        perform.perform(decided, installed, say)
+
+
+        def before_switch() -> None:
+            if decided.reboot:
+                trial.begin(BASE, f"{GENERATIONS}/{decided.number}")
+
+        perform.perform(decided, installed, say, before_switch)
     perform.remove(SYSTEM, (DOWNLOADS,))
     return start(decided, options)
 
@@ -309,7 +315,7 @@ def start(decided: Plan, options: dict[str, str]) -> int:
 def rollback(options: dict[str, str]) -> int:
     """Exchange the generations, and the datastore when asked to."""
     from k3os.system.run import run
-    from k3os.upgrade import datastore, perform
+    from k3os.upgrade import datastore, perform, trial
 
     installed = look()
     copy = datastore.newest() if "--with-data" in options else ""
@@ -319,6 +325,7 @@ def rollback(options: dict[str, str]) -> int:
             datastore.how_to_restore() or "nothing was changed",
         )
     perform.rollback(installed, say)
+    trial.confirm(BASE)
     if copy:
         run(["systemctl", "stop", "k3s.service"])
         datastore.restore(copy)

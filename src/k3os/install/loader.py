@@ -24,6 +24,29 @@ LOAD_SEGMENT = 0x820
 SYSTEM = "/k3os/system"
 RESET = "k3os.factory_reset"
 
+# A new version has three attempts (k3os.upgrade.trial); GRUB counts because a kernel that
+# panics cannot, and it has no arithmetic. A kernel or initrd that is missing: the fallback.
+TRIAL = """\
+if [ -s /boot/grub/grubenv ]; then
+    load_env --file /boot/grub/grubenv k3os_trial k3os_tries
+fi
+if [ -n "$k3os_trial" ]; then
+    set fallback=previous
+    set back="k3os.rollback"
+    set trial="k3os.trial panic=10 softlockup_panic=1"
+    if [ "$k3os_tries" = 3 ]; then
+        set k3os_tries=2
+    elif [ "$k3os_tries" = 2 ]; then
+        set k3os_tries=1
+    elif [ "$k3os_tries" = 1 ]; then
+        set k3os_tries=0
+    else
+        set default=previous
+    fi
+    save_env --file /boot/grub/grubenv k3os_tries
+fi
+"""
+
 
 def boot_sector(code: bytes, core_sector: int) -> bytes:
     """The MBR's first BOOT_CODE bytes: they load the sector at core_sector."""
@@ -97,15 +120,18 @@ def menu(tty: str = "", *, debug: bool = False) -> str:
     speed = re.match(r"\d*", tty.partition(",")[2])[0] or "115200"  # type: ignore[index]
     quiet = "k3os.debug" if debug else "quiet"
     text = "# k3OS. It only points to `current` and `previous`: an upgrade never touches it.\n"
-    text += "set default=0\nset timeout=5\n"
+    text += "set default=current\nset timeout=5\n"
     if serial:
         text += (
             f"if serial --unit={serial} --speed={speed}; then\n"
             "    terminal_input console serial\n    terminal_output console serial\nfi\n"
         )
-    text += f'set console="{console}"\n\n'
-    text += _entry("k3OS Current", "current", "current", f"{quiet}")
-    previous = _entry("k3OS Previous", "previous", "previous", f"{quiet} k3os.generation=previous")
+    text += f'set console="{console}"\n'
+    text += TRIAL + "\n"
+    text += _entry("k3OS Current", "current", "current", f"{quiet} $trial")
+    previous = _entry(
+        "k3OS Previous", "previous", "previous", f"{quiet} k3os.generation=previous $back"
+    )
     rescue = _entry("Rescue (current)", "rescue", "current", "rescue")
     older = _entry(
         "Rescue (previous)", "rescue-previous", "previous", "rescue k3os.generation=previous"

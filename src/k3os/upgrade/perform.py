@@ -23,9 +23,11 @@ Say = Callable[[str], None]
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 
 
-def perform(plan: Plan, installed: Installed, say: Say) -> None:
+def perform(
+    plan: Plan, installed: Installed, say: Say, before_switch: Callable[[], None] = lambda: None
+) -> None:
     """Write what is new, then switch. Raises UserError, OSError; until the switch nothing that
-    boots has changed."""
+    boots has changed. before_switch: called when all else is done."""
     system = installed.system
     remove(system, plan.early_removals)
     for step in plan.steps:
@@ -41,6 +43,7 @@ def perform(plan: Plan, installed: Installed, say: Say) -> None:
                 "the disk may be failing; nothing was switched",
             )
     add_generation(plan, system)
+    before_switch()
     switch(system, f"{GENERATIONS}/{plan.number}", plan.previous)
     say("the new generation is the current one now")
     remove(system, plan.removals)
@@ -59,9 +62,16 @@ def add_generation(plan: Plan, system: str) -> None:
 
 
 def switch(system: str, current: str, previous: str) -> None:
-    """Point both links. Power cut between the two: the old system is both."""
+    """Point both links, for an upgrade. Power cut between the two: the old system is both."""
     point(f"{system}/previous", previous)
     point(f"{system}/current", current)
+    settle(system)
+
+
+def exchange(system: str, current: str, previous: str) -> None:
+    """Point both links, for a way back: power cut between the two: the good system is both."""
+    point(f"{system}/current", current)
+    point(f"{system}/previous", previous)
     settle(system)
 
 
@@ -97,7 +107,7 @@ def rollback(installed: Installed, say: Say) -> None:
     """Exchange current and previous. Raises UserError when there is no previous one."""
     if not installed.previous or installed.previous == installed.current:
         raise UserError("there is no previous generation", "nothing was changed")
-    switch(installed.system, installed.previous, installed.current)
+    exchange(installed.system, installed.previous, installed.current)
     say(f"{installed.previous} is the current one again")
 
 
