@@ -165,7 +165,7 @@ def on_trial_or_back(medium: media.Medium, options: dict[str, str]) -> bool:
     elif "k3os.trial" in options and "rescue" not in options:
         from k3os.boot import trial
 
-        trial.begin()
+        trial.begin(options["k3os.trial"])
         return True
     return False
 

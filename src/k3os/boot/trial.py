@@ -12,36 +12,40 @@ from k3os.system.console import say
 from k3os.upgrade import trial
 
 MARK = "/run/k3os/trial"  # while it exists this boot is on trial
-# k3os-confirm.service has its own, shorter limit; this is for a boot that never comes to it
-LONGEST_SECONDS = 1800
 POLL_SECONDS = 5
 MOUNTED_AT = ("/.base", "/sysroot/.base", "/run/k3os/medium")
 
 
-def begin() -> None:
-    """Mark this boot, and fork a guard that restarts the machine when it hangs."""
+def begin(text: str) -> None:
+    """Mark this boot, and fork a guard that restarts the machine when it hangs.
+
+    text: the seconds in which k3os-confirm.service wants it healthy; the guard's own limit is
+    for a boot that never comes to that, and longer.
+    """
+    seconds = int(text) if text.isdigit() else trial.DEFAULT_SECONDS
     with open(MARK, "w") as file:
-        file.write("")
+        file.write(f"{seconds}\n")
     if os.fork():
         return
     try:
-        _guard(time.monotonic() + LONGEST_SECONDS)
+        _guard(2 * seconds + 60)
     finally:
         os._exit(0)
 
 
-def _guard(end: float) -> None:
+def _guard(seconds: int) -> None:
     """Descriptors stay valid while the root is moved: /run and sysrq are opened now."""
     directory = os.open(os.path.dirname(MARK), os.O_RDONLY | os.O_DIRECTORY)
     trigger = os.open("/proc/sysrq-trigger", os.O_WRONLY)
     os.chdir("/proc")  # not in the way of what is unmounted
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(POLL_SECONDS)
         try:
             os.stat(os.path.basename(MARK), dir_fd=directory)
         except FileNotFoundError:
             return
-    say(f"this version did not come up in {LONGEST_SECONDS // 60} minutes: restarting")
+    say(f"this version did not come up in {seconds} s: restarting")
     os.write(trigger, b"s")  # sync; Documentation/admin-guide/sysrq.rst
     time.sleep(POLL_SECONDS)
     os.write(trigger, b"b")

@@ -75,7 +75,7 @@ def _build(*, refresh: bool) -> int:
     return 0
 
 
-def check_config(path: str | None) -> None:
+def check_config(path: str | None, where: str = "CONFIG") -> None:
     """Refuse a config.yaml with errors before anything is built; show its warnings."""
     if path is None:
         return
@@ -85,7 +85,7 @@ def check_config(path: str | None) -> None:
     for problem in problems:
         print(problem, file=sys.stderr)
     if any(problem.is_error for problem in problems):
-        raise UserError("the config.yaml has errors", "mend the lines above", "CONFIG")
+        raise UserError("the config.yaml has errors", "mend the lines above", where)
 
 
 def _explain(error: CommandError, *directories: Path) -> UserError:

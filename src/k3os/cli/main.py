@@ -12,6 +12,11 @@ from k3os.errors import UserError
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "build": ("k3os.cli.build", "workstation", "build the ISO, kernel, initrd, rootfs, sums"),
     "run": ("k3os.cli.run", "workstation", "boot the built ISO in a virtual machine"),
+    "remaster": (
+        *("k3os.cli.remaster", "workstation"),
+        "another config, command line or k3s for an ISO",
+    ),
+    "image": ("k3os.cli.image", "workstation", "make a disk image with an installed k3OS"),
     "config": ("k3os.cli.config", "anywhere", "show, check or apply the configuration"),
     "status": ("k3os.cli.status", "node", "what was applied, what failed, versions, addresses"),
     "datasource": ("k3os.cli.datasource", "node", "show what each source of cloud data gives"),

@@ -155,14 +155,22 @@ def upgrade(options: dict[str, str]) -> int:
 
             snapshot(decided.before["k3s"], say)
 
-
         def before_switch() -> None:
             if decided.reboot:
-                trial.begin(BASE, f"{GENERATIONS}/{decided.number}")
+                trial.begin(BASE, f"{GENERATIONS}/{decided.number}", trial_seconds())
 
         perform.perform(decided, installed, say, before_switch)
     perform.remove(SYSTEM, (DOWNLOADS,))
     return start(decided, options)
+
+
+def trial_seconds() -> float:
+    """In which a new version must be healthy, as this node's configuration wants it."""
+    from k3os.config.load import load_config
+    from k3os.upgrade.trial import DEFAULT_SECONDS
+
+    config, _ = load_config("/", "/k3os/system", None, cloud=True)
+    return float(config.text("k3os.upgrade.timeout") or DEFAULT_SECONDS)
 
 
 def look() -> Installed:

@@ -28,12 +28,12 @@ RESET = "k3os.factory_reset"
 # panics cannot, and it has no arithmetic. A kernel or initrd that is missing: the fallback.
 TRIAL = """\
 if [ -s /boot/grub/grubenv ]; then
-    load_env --file /boot/grub/grubenv k3os_trial k3os_tries
+    load_env --file /boot/grub/grubenv k3os_trial k3os_tries k3os_timeout
 fi
 if [ -n "$k3os_trial" ]; then
     set fallback=previous
     set back="k3os.rollback"
-    set trial="k3os.trial panic=10 softlockup_panic=1"
+    set trial="k3os.trial=$k3os_timeout panic=10 softlockup_panic=1"
     if [ "$k3os_tries" = 3 ]; then
         set k3os_tries=2
     elif [ "$k3os_tries" = 2 ]; then

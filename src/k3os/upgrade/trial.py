@@ -16,7 +16,8 @@ from k3os.system.files import atomic_write, sync_directory
 from k3os.upgrade import grubenv
 from k3os.upgrade.perform import exchange
 
-GENERATION, TRIES = "k3os_trial", "k3os_tries"
+GENERATION, TRIES, SECONDS = "k3os_trial", "k3os_tries", "k3os_timeout"
+DEFAULT_SECONDS = 600
 ATTEMPTS = 3
 # words of the kernel's command line, which GRUB adds
 ON_TRIAL, GO_BACK = "k3os.trial", "k3os.rollback"
@@ -26,11 +27,16 @@ UNKNOWN = "it never came to its end: a panic, a hang, or no power"
 LONGEST = 2000
 
 
-def begin(root: str, generation: str) -> None:
-    """From the next boot on a generation ("generations/2") is on trial."""
+def begin(root: str, generation: str, seconds: float) -> None:
+    """From the next boot on a generation ("generations/2") is on trial.
+
+    seconds: in which a boot of it must be healthy.
+    """
     forget_failure(root)
     _remove(root, ROLLBACK)
-    grubenv.write(root, {GENERATION: generation.rpartition("/")[2], TRIES: str(ATTEMPTS)})
+    number = generation.rpartition("/")[2]
+    variables = {GENERATION: number, TRIES: str(ATTEMPTS), SECONDS: f"{seconds:.0f}"}
+    grubenv.write(root, variables)
 
 
 def on_trial(root: str) -> str:
@@ -41,7 +47,7 @@ def on_trial(root: str) -> str:
 
 def confirm(root: str) -> None:
     """It is healthy: it is what boots from now on."""
-    grubenv.write(root, {GENERATION: "", TRIES: ""})
+    grubenv.write(root, {GENERATION: "", TRIES: "", SECONDS: ""})
     forget_failure(root)
 
 
@@ -77,16 +83,6 @@ def go_back(root: str) -> str:
     exchange(system, good, failed)
     confirm(root)
     return f"{failed} did not come up, back to {good}: {reason}"
-
-
-def rollback_record(system: str) -> dict[str, object]:
-    """What the last rollback left for `k3os status`: when, failed, back_to, reason; or {}."""
-    try:
-        with open(f"{system}/rollback.json", "rb") as file:
-            record = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
 
 
 def forget_failure(root: str) -> None:
