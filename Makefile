@@ -11,6 +11,8 @@ KERNEL ?=
 K3S ?=
 K3S_RELEASES ?=
 K3S_AIRGAP ?=
+SIGN_KEY ?=
+RELEASE_KEYS ?=
 CONFIG ?=
 MIRROR ?=
 ARTIFACTS ?=
@@ -19,7 +21,7 @@ CACHE ?=
 FORMAT ?=
 # Options for the command behind a target: make run ARGS="--uefi --memory 4096"
 ARGS ?=
-export ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP CONFIG MIRROR ARTIFACTS CACHE
+export ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE
 
 VENV := .venv/bin
 PYTHON_CODE := src tests scripts $(wildcard bench)
@@ -85,4 +87,4 @@ clean: ## remove artifacts, caches and the virtual environment
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "variables: ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP CONFIG MIRROR ARTIFACTS CACHE FORMAT ARGS (README.md)"
+	@echo "variables: ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT ARGS (README.md)"

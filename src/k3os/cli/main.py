@@ -18,6 +18,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "status": ("k3os.cli.status", "node", "what was applied, what failed, versions, addresses"),
     "datasource": ("k3os.cli.datasource", "node", "show what each source of cloud data gives"),
     "install": ("k3os.cli.install", "node", "install the live system to a disk (also: os-config)"),
+    "upgrade": ("k3os.cli.upgrade", "node", "other versions of k3OS, kernel and k3s; and back"),
+    "confirm": ("k3os.cli.confirm", "node", "end the trial of a new version; called by the system"),
     "reset": ("k3os.cli.reset", "node", "factory reset at the next boot"),
     "grow": ("k3os.cli.grow", "node", "give the state partition the rest of its disk"),
     "network": ("k3os.cli.network", "node", "settle the default route; called by the system"),

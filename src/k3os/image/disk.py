@@ -23,7 +23,7 @@ from k3os.image.remaster import extracted
 from k3os.install import config as configuration
 from k3os.install import layout, loader, perform, plan, source
 from k3os.install.disks import human
-from k3os.install.plan import LAYOUT, STATE_LABEL, Plan
+from k3os.install.plan import LAYOUT, STATE_LABEL
 from k3os.install.source import LOADERS, SYSTEM, Source
 from k3os.system.run import run
 
@@ -72,7 +72,8 @@ def make_disk(request: Request, say: Say) -> None:
         versions = ", ".join(f"{name} {version}" for name, version in what.versions.items())
         say(f"{request.source}: {versions}")
         root = iso.parent / "root"
-        perform.lay_down(Plan(what, text, menu_for(text)), str(root), lambda _: None)
+        perform.lay_down(what, text, str(root), lambda _: None)
+        perform.write_menu(str(root), menu_for(text))
         perform.switch(what, f"{root}/{SYSTEM}")
         raw = iso.parent / "disk.raw"
         _write(raw, request.size, what, root, iso.parent)

@@ -25,6 +25,29 @@ SYSTEM = "/k3os/system"
 RESET = "k3os.factory_reset"
 TAKEOVER_HEADER = "# k3OS takes this system over at the next boot."
 
+# A new version has three attempts (k3os.upgrade.trial); GRUB counts because a kernel that
+# panics cannot, and it has no arithmetic. A kernel or initrd that is missing: the fallback.
+TRIAL = """\
+if [ -s /boot/grub/grubenv ]; then
+    load_env --file /boot/grub/grubenv k3os_trial k3os_tries k3os_timeout
+fi
+if [ -n "$k3os_trial" ]; then
+    set fallback=previous
+    set back="k3os.rollback"
+    set trial="k3os.trial=$k3os_timeout panic=10 softlockup_panic=1"
+    if [ "$k3os_tries" = 3 ]; then
+        set k3os_tries=2
+    elif [ "$k3os_tries" = 2 ]; then
+        set k3os_tries=1
+    elif [ "$k3os_tries" = 1 ]; then
+        set k3os_tries=0
+    else
+        set default=previous
+    fi
+    save_env --file /boot/grub/grubenv k3os_tries
+fi
+"""
+
 
 def boot_sector(code: bytes, core_sector: int) -> bytes:
     """The MBR's first BOOT_CODE bytes: they load the sector at core_sector."""
@@ -100,8 +123,11 @@ def menu(tty: str = "", *, debug: bool = False, uuid: str = "") -> str:
     quiet = "k3os.debug" if debug else "quiet"
     text = "# k3OS. It only points to `current` and `previous`: an upgrade never touches it.\n"
     text += _settings(tty, uuid)
-    text += _entry("k3OS Current", "current", "current", f"{quiet}")
-    previous = _entry("k3OS Previous", "previous", "previous", f"{quiet} k3os.generation=previous")
+    text += f"set default=current\n{TRIAL}\n"
+    text += _entry("k3OS Current", "current", "current", f"{quiet} $trial")
+    previous = _entry(
+        "k3OS Previous", "previous", "previous", f"{quiet} k3os.generation=previous $back"
+    )
     rescue = _entry("Rescue (current)", "rescue", "current", "rescue")
     older = _entry(
         "Rescue (previous)", "rescue-previous", "previous", "rescue k3os.generation=previous"
