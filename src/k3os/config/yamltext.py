@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LARGEST = 1 << 20
 DEEPEST = 32
+TOO_DEEP = f"more than {DEEPEST} levels of lists and maps in each other"
 MOST_NODES = 200_000  # with every alias counted as often as it is used
 NULLS = ("", "~", "null", "Null", "NULL")
 TAG = "tag:yaml.org,2002:"
@@ -162,8 +163,7 @@ class _Builder:
         if event.tag is not None and event.tag != "!":
             self._check_tag(event)
         if len(self.stack) >= DEEPEST:
-            message = f"more than {DEEPEST} levels of lists and maps in each other"
-            raise _Refused(Problem(self._place(event), "", message))
+            raise _Refused(Problem(self._place(event), "", TOO_DEEP))
         self.stack.append(Node(kind, self._place(event)))
         self.starts.append((event.anchor, self.count))
 
@@ -226,6 +226,8 @@ def _explain(error: Exception, text: str, source: str) -> Problem:
     if "\t" in line_text[: mark.column + 1]:
         return Problem(place, "", "is not YAML: a tab stands where spaces must", "use spaces")
     said = str(getattr(error, "problem", "") or getattr(error, "context", ""))
+    if "maximum nesting depth" in said:  # newer versions of libyaml have a limit of their own
+        return Problem(place, "", TOO_DEEP)
     for part, message, hint in EXPLAINED:
         if part in said:
             return Problem(place, "", f"is not YAML: {message}", hint)
