@@ -11,13 +11,17 @@ KERNEL ?=
 K3S ?=
 K3S_RELEASES ?=
 K3S_AIRGAP ?=
+SIGN_KEY ?=
+RELEASE_KEYS ?=
 CONFIG ?=
 MIRROR ?=
 ARTIFACTS ?=
 CACHE ?=
+# Of `make image`
+FORMAT ?=
 # Options for the command behind a target: make run ARGS="--uefi --memory 4096"
 ARGS ?=
-export ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP CONFIG MIRROR ARTIFACTS CACHE
+export ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE
 
 VENV := .venv/bin
 PYTHON_CODE := src tests scripts $(wildcard bench)
@@ -30,6 +34,10 @@ all: setup ## build everything into dist/artifacts (the default)
 .PHONY: run
 run: setup ## boot k3OS in a virtual machine, building it first if needed
 	@$(VENV)/k3os run $(ARGS)
+
+.PHONY: image
+image: setup ## a disk with an installed k3OS: FORMAT=raw|qcow2|vmdk|vhd CONFIG=config.yaml
+	@$(VENV)/k3os image $(if $(FORMAT),--format '$(FORMAT)') $(if $(CONFIG),--config '$(CONFIG)') $(ARGS)
 
 .PHONY: test
 test: lint unit vm ## the whole test suite: lint, unit, VM boots
@@ -79,4 +87,4 @@ clean: ## remove artifacts, caches and the virtual environment
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "variables: ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP CONFIG MIRROR ARTIFACTS CACHE ARGS (README.md)"
+	@echo "variables: ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT ARGS (README.md)"

@@ -57,7 +57,13 @@ def build(kernel: str) -> Path:
     """Build our image with the stub for k3s; quick when nothing changed."""
     directory = from_environment(os.environ).cache / "vm-tests" / kernel
     wanted = {"KERNEL": kernel, "K3S": str(STUB), "ARTIFACTS": str(directory)}
-    wanted |= {"CONFIG": "", "K3S_AIRGAP": "", "PYTHONPATH": str(ROOT / "src")}
+    wanted |= {
+        "CONFIG": "",
+        "K3S_AIRGAP": "",
+        "SIGN_KEY": "",
+        "RELEASE_KEYS": "",
+        "PYTHONPATH": str(ROOT / "src"),
+    }
     run([sys.executable, "-m", "k3os", "build"], env=wanted, timeout=BUILD_SECONDS)
     return directory
 

@@ -17,6 +17,7 @@ from k3os.system.console import say
 INIT = "/init"  # this program, in the initrd
 SYSTEMD = "/usr/lib/systemd/systemd"
 OWN_CONFIG = "/k3os/system/config.yaml"  # of the initrd: `k3os run --config`, PXE
+RUNNING = "/run/k3os/generation"
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -61,12 +62,19 @@ def _boot(overlay: str) -> NoReturn:
             medium = find_medium(options)
     mode = choose_mode(options, medium.kind)
     say(f"booting {mode} from {medium.file_system}")
-    data = ""
+    if mode == "disk":
+        from k3os.boot import takeover
+
+        if takeover.is_wanted(medium):
+            takeover.finish(medium, say)
+    data, on_trial = "", False
     if medium.kind == "disk" and mode in WRITING_MODES:
         with timeline.step("state"):
             from k3os.boot import grow, state
 
             data = state.prepare(medium, factory_reset="k3os.factory_reset" in options, say=say)
+            on_trial = on_trial_or_back(medium, options)
+    remember_generation(medium)
     own_config = OWN_CONFIG if os.path.exists(OWN_CONFIG) else ""
     system = os.path.dirname(own_config) if own_config else f"{medium.path}/k3os/system"
     with timeline.step("phase initrd"):
@@ -83,6 +91,8 @@ def _boot(overlay: str) -> NoReturn:
         finish.after_phase(mode)
         if data:
             finish.keep_var_mounted()
+        if on_trial:
+            finish.start_unit("k3os-confirm.service")
         if data and grow.gain(medium.file_system.device) >= grow.WORTHWHILE:
             finish.start_unit("k3os-grow.service")
     if debug:
@@ -111,6 +121,8 @@ def find_medium(options: dict[str, str]) -> media.Medium:
     mode = options.get("k3os.mode", "")
     kinds = media.kinds_of(mode)
     fallback = not mode and options.get("k3os.fallback_mode", "")
+    uuid = options.get("k3os.takeover", "")
+    kinds = ("disk",) if uuid else kinds
     # what the initrd carries is there before any disk
     at_once = not mode and "netboot" in kinds
     medium = media.find(
@@ -119,6 +131,7 @@ def find_medium(options: dict[str, str]) -> media.Medium:
         # a slow disk must never be mistaken for an empty machine
         patience=media.FALLBACK_SECONDS if fallback or at_once else 0,
         timeout=_wait_seconds(options),
+        uuid=uuid,
     )
     generation = options.get("k3os.generation", "current")
     if generation not in GENERATIONS:
@@ -130,7 +143,49 @@ def find_medium(options: dict[str, str]) -> media.Medium:
         )
     else:
         medium.generation = generation
+    if medium.kind == "disk":
+        take_what_the_loader_took(medium)
     return medium
+
+
+def take_what_the_loader_took(medium: media.Medium) -> None:
+    """GRUB reads ext4 without its journal: right after a power cut it may still see the link
+    as it was before a switch. The generation of the kernel that runs is the one that boots."""
+
+    def is_of_this_kernel(generation: str) -> bool:
+        try:
+            target = os.readlink(f"{medium.path}/k3os/system/{generation}/kernel")
+        except OSError:
+            return False
+        return os.path.basename(target).partition("~")[0] == os.uname().release
+
+    other = GENERATIONS[1 - GENERATIONS.index(medium.generation)]
+    if not is_of_this_kernel(medium.generation) and is_of_this_kernel(other):
+        say(f"this kernel is that of the {other} generation, so it boots")
+        medium.generation = other
+
+
+def on_trial_or_back(medium: media.Medium, options: dict[str, str]) -> bool:
+    """What GRUB says of a new version: this boot is its trial, or it failed and the previous
+    one is to be the current one again. Imported only then."""
+    if "k3os.rollback" in options:
+        from k3os.upgrade.trial import go_back
+
+        say(go_back(medium.path))
+        medium.generation = "current"
+    elif "k3os.trial" in options and "rescue" not in options:
+        from k3os.boot import trial
+
+        trial.begin(options["k3os.trial"])
+        return True
+    return False
+
+
+def remember_generation(medium: media.Medium, path: str = RUNNING) -> None:
+    """What runs stays known when the link is pointed elsewhere: an upgrade must not remove it."""
+    target = os.readlink(f"{medium.path}/k3os/system/{medium.generation}")
+    with open(path, "w") as file:
+        file.write(f"{target}\n")
 
 
 GENERATIONS = ("current", "previous")
@@ -168,10 +223,20 @@ def _start_systemd(arguments: list[str]) -> NoReturn:
 
 
 def _fail(error: BaseException) -> NoReturn:
-    """Explain, open a shell, and start over when a person leaves it."""
+    """Explain, open a shell, and start over when a person leaves it.
+
+    A version on trial gets no shell: the machine restarts, with the previous one in the end.
+    """
     # root.enter() gives the initrd's memory back: there is nothing left to start again
     gone = not os.path.exists(INIT)
     after = "reboots the machine" if gone else "starts the boot again"
+    from k3os.boot import trial
+
+    if trial.is_on():
+        try:
+            trial.failed(rescue.explain(error))
+        finally:
+            power.reboot()
     try:
         rescue.open_shells(f"the boot stopped: {rescue.explain(error)}", after=after)
     finally:

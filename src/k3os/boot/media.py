@@ -11,7 +11,11 @@ from collections.abc import Callable
 from k3os.boot import timeline
 from k3os.errors import UserError
 from k3os.system import kernelmodules, mounts
-from k3os.system.blockdev import FileSystem, block_devices, probe
+from k3os.system.blockdev import LVM_MEMBER, RAID_MEMBER, FileSystem, block_devices, probe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.boot.volumes import Volumes
 
 STATE_LABEL, ISO_LABEL = "K3OS_STATE", "K3OS"
 LABELS = {"disk": STATE_LABEL, "iso": ISO_LABEL}
@@ -61,11 +65,18 @@ class Medium:
 
 
 class Search:
-    """What was seen so far, and the devices whose drivers were loaded."""
+    """What was seen so far, and the devices whose drivers were loaded.
 
-    def __init__(self) -> None:
+    uuid: of the one file system that counts as an installed disk, whatever its label; "": the
+    label decides.
+    """
+
+    def __init__(self, uuid: str = "", say: Callable[[str], None] = lambda _: None) -> None:
+        self.uuid = uuid
+        self._say = say
         self.seen: dict[str, str] = {}
         self._loaded: set[str] = set()
+        self._volumes: Volumes | None = None
 
     def load_drivers(self) -> None:
         """Load the modules of devices that appeared since the last call."""
@@ -82,18 +93,47 @@ class Search:
         own_kernel: an installed disk counts only if it has the running kernel: a disk that the
         ISO's kernel sees is not what was booted.
         """
-        found = [fs for name in block_devices() if (fs := self._probe(name)) is not None]
+        found = self._probe_all()
+        medium = None
+        if "disk" not in kinds[:1]:
+            medium = self._choose(found, kinds, own_kernel)
+        members = [each for each in found if each.kind in (LVM_MEMBER, RAID_MEMBER)]
+        if medium is None and members and "disk" in kinds:
+            self._show_volumes(members)
+            found = self._probe_all()
+        return medium or self._choose(found, kinds, own_kernel)
+
+    def _choose(
+        self, found: list[FileSystem], kinds: tuple[str, ...], own_kernel: bool
+    ) -> Medium | None:
         for kind in kinds:
             if kind == "netboot":
                 return carried_medium()
             for file_system in found:
-                if file_system.label != LABELS[kind]:
+                if not self._is_named(kind, file_system):
                     continue
                 needed = OWN_KERNEL.format(os.uname().release)
                 markers = (MARKER, needed) if own_kernel and kind == "disk" else (MARKER,)
                 if medium := self._accept(kind, file_system, markers):
                     return medium
         return None
+
+    def _show_volumes(self, members: list[FileSystem]) -> None:
+        if self._volumes is None:
+            from k3os.boot.volumes import Volumes
+
+            self._volumes = Volumes(self._say)
+        with timeline.step("RAID and LVM"):
+            self._volumes.show(members, lambda each: self._is_named("disk", each))
+        self.seen |= self._volumes.problems
+
+    def _probe_all(self) -> list[FileSystem]:
+        return [fs for name in block_devices() if (fs := self._probe(name)) is not None]
+
+    def _is_named(self, kind: str, file_system: FileSystem) -> bool:
+        if kind == "disk" and self.uuid:
+            return file_system.uuid == self.uuid
+        return file_system.label == LABELS[kind]
 
     def _probe(self, name: str) -> FileSystem | None:
         try:
@@ -155,18 +195,20 @@ def find(
     kinds: tuple[str, ...] = KINDS,
     patience: float = 0,
     timeout: float = WAIT_SECONDS,
+    uuid: str = "",
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Medium:
     """Wait for a medium (seconds), loading drivers as devices appear.
 
     kinds: in the order in which they are preferred. patience: seconds in which only the first
-    of them is taken. Raises UserError that lists every device seen and what it carries.
+    of them is taken. uuid: of a disk that has no label yet. Raises UserError that lists every
+    device seen and what it carries.
     """
-    search = Search()
+    search = Search(uuid, say)
     start = monotonic()
     end, patient_until = start + timeout, start + min(patience, timeout)
     announced = start + FIRST_ANNOUNCEMENT
-    names = [NAMES[kind] for kind in kinds]
+    names = [f"a disk with the UUID {uuid}" if uuid else NAMES[kind] for kind in kinds]
     own_kernel = kinds[0] == "iso" or "netboot" in kinds
     while True:
         search.load_drivers()

@@ -21,6 +21,8 @@ variables:
                              k3s: the pinned release, another, a download, a file, none
   K3S_RELEASES=URL           a mirror of the k3s releases, same layout
   K3S_AIRGAP="PATH|URL ..."  image archives that k3s imports at its start
+  SIGN_KEY=PATH              an OpenSSH key that signs the manifest and the sums
+  RELEASE_KEYS="PATH ..."    public keys whose releases the nodes take (SIGN_KEY's is one)
   CONFIG=PATH                a config.yaml to put into the ISO (it is checked first)
   MIRROR=URL                 a Debian mirror
   SOURCE_DATE_EPOCH=SECONDS  the time of all files in the images (default: the last commit's)
@@ -73,7 +75,7 @@ def _build(*, refresh: bool) -> int:
     return 0
 
 
-def check_config(path: str | None) -> None:
+def check_config(path: str | None, where: str = "CONFIG") -> None:
     """Refuse a config.yaml with errors before anything is built; show its warnings."""
     if path is None:
         return
@@ -83,7 +85,7 @@ def check_config(path: str | None) -> None:
     for problem in problems:
         print(problem, file=sys.stderr)
     if any(problem.is_error for problem in problems):
-        raise UserError("the config.yaml has errors", "mend the lines above", "CONFIG")
+        raise UserError("the config.yaml has errors", "mend the lines above", where)
 
 
 def _explain(error: CommandError, *directories: Path) -> UserError:

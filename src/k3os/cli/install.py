@@ -37,6 +37,12 @@ Before anything is written you are shown what will happen, and asked once.
   --tty TTY       the console of the installed system, e.g. ttyS0
   --power-off     power off afterwards instead of rebooting
   --debug         the installed system boots with debug messages
+
+From another Linux (install.sh calls it so, in a chroot):
+  --medium PATH   where the medium to install from is mounted (/.base, the running live system's)
+  --takeover      with --no-format: --device is the partition of the root of the running system,
+                  which is seen at /mnt/host; the next boot deletes that system
+  --no-reboot     do not reboot or power off afterwards
 """
 FLAGS = {
     "--silent": "silent",
@@ -51,6 +57,9 @@ VALUES = {
     "--iso": "iso_url",
     "--tty": "tty",
 }
+# what no configuration may say, only whoever calls
+CALLERS_FLAGS = {"--takeover": "takeover", "--no-reboot": "no_reboot"}
+CALLERS_VALUES = {"--medium": "medium"}
 MEDIUM = "/.base"
 SYSTEM_CONFIG = "/k3os/system/config.yaml"
 LOCAL_CONFIG = "/var/lib/rancher/k3os/config.yaml"
@@ -70,7 +79,8 @@ def main(argv: list[str]) -> int:
     if options is None:
         print(HELP, end="", file=sys.stderr)
         return 2
-    refuse_where_it_makes_no_sense()
+    medium = options.get("medium", MEDIUM)
+    refuse_where_it_makes_no_sense(medium)
     say: Callable[[str], None] = print
     if automatic:
         from k3os.system.console import say
@@ -94,22 +104,25 @@ def main(argv: list[str]) -> int:
 def parse(argv: list[str]) -> dict[str, str] | None:
     """Setting name to text ("true" for a flag), None for wrong usage."""
     options: dict[str, str] = {}
+    flags, values = {**FLAGS, **CALLERS_FLAGS}, {**VALUES, **CALLERS_VALUES}
     rest = list(argv)
     while rest:
         name, equals, value = rest.pop(0).partition("=")
-        if name in FLAGS and not equals:
-            options[FLAGS[name]] = "true"
-        elif name in VALUES and (equals or rest):
-            options[VALUES[name]] = value if equals else rest.pop(0)
+        if name in flags and not equals:
+            options[flags[name]] = "true"
+        elif name in values and (equals or rest):
+            options[values[name]] = value if equals else rest.pop(0)
         else:
             return None
     return options
 
 
-def refuse_where_it_makes_no_sense() -> None:
+def refuse_where_it_makes_no_sense(medium: str) -> None:
     if os.geteuid() != 0:
         raise UserError("only root may install", "write `sudo k3os install`")
-    if not os.path.isdir(f"{MEDIUM}/k3os/system"):
+    if not os.path.isdir(f"{medium}/k3os/system"):
+        if medium != MEDIUM:
+            raise UserError("no k3OS is mounted there", "mount the ISO there", medium)
         raise UserError("this is no live system of k3OS", "boot the ISO and install from there")
     with open("/proc/self/mounts") as file:
         installed = any(line.split()[1:3] == [MEDIUM, "ext4"] for line in file)
@@ -129,7 +142,8 @@ def settings(config: Config, options: dict[str, str]) -> dict[str, str]:
         if value is not None:
             is_flag = isinstance(value.data, bool)
             found[name] = ("true" if value.data else "") if is_flag else str(value.data)
-    return {**dict.fromkeys(names, ""), **found, **options}
+    callers = (*CALLERS_FLAGS.values(), *CALLERS_VALUES.values())
+    return {**dict.fromkeys((*names, *callers), ""), **found, **options}
 
 
 def request(wanted: dict[str, str], *, fallback: bool) -> Request:
@@ -151,12 +165,18 @@ def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: 
     from k3os.config.load import load_config
     from k3os.install import config, plan, questions, source
 
-    with open(CMDLINE) as file:
-        cmdline = file.read()
-    running = load_config()[0]
+    medium = options.get("medium", MEDIUM)
+    if medium == MEDIUM:
+        with open(CMDLINE) as file:
+            cmdline = file.read()
+        running, own_config = load_config()[0], SYSTEM_CONFIG
+    else:  # the running system is another one: neither its command line nor its files are ours
+        system = f"{medium}/k3os/system"
+        cmdline, own_config = "", f"{system}/config.yaml"
+        running = load_config(system_dir=system, cmdline="")[0]
     wanted = settings(running, options)
     fallback = automatic and "k3os.mode" not in boot_options(cmdline)
-    what = source.read_source(MEDIUM)
+    what = source.read_source(medium)
     answers = ""
     if not wanted["silent"] and not any(wanted[name] for name in ANSWERED):
         usable = plan.usable(what, keep_installed=fallback)
@@ -175,18 +195,18 @@ def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: 
     asked = request(wanted, fallback=fallback)
     bar = progress_bar() if sys.stdout.isatty() else None
 
-    def compose(medium: str) -> bytes:
-        return config.compose(medium, asked.config_url, cmdline, say, answers=answers)
+    def compose(medium_config: str) -> bytes:
+        return config.compose(medium_config, asked.config_url, cmdline, say, answers=answers)
 
     if not wanted["iso_url"]:
-        return carry_out(asked, what, compose(SYSTEM_CONFIG), wanted, say, bar)
+        return carry_out(asked, what, compose(own_config), wanted, say, bar)
     # what may be refused without the long download is refused before it
-    text = compose(SYSTEM_CONFIG) if asked.config_url else b""
+    text = compose(own_config) if asked.config_url else b""
     from k3os.install import iso
 
     with iso.fetched(wanted["iso_url"], say, bar) as what:
-        medium = f"{what.root}{SYSTEM_CONFIG}"
-        text = text or compose(medium if os.path.exists(medium) else SYSTEM_CONFIG)
+        inside = f"{what.root}{SYSTEM_CONFIG}"
+        text = text or compose(inside if os.path.exists(inside) else own_config)
         return carry_out(asked, what, text, wanted, say, bar)
 
 
@@ -199,18 +219,26 @@ def carry_out(
     bar: Callable[[str, int, int], None] | None,
 ) -> int:
     """Plan it, say it, ask for the last word, do it."""
-    from k3os.install import loader, plan
+    from k3os.install import loader, plan, takeover
     from k3os.install.perform import install
 
-    menu = loader.menu(asked.tty, debug=asked.debug)
-    decided = plan.make_plan(asked, what, text, menu)
+    power_off = bool(wanted["power_off"])
+    decided: plan.Plan | takeover.Takeover
+    if wanted["takeover"]:
+        decided = takeover.make_plan(asked, what, text, power_off=power_off)
+    else:
+        menu = loader.menu(asked.tty, debug=asked.debug)
+        decided = plan.make_plan(asked, what, text, menu)
     for line in decided.lines():
         say(line)
     if not wanted["silent"] and not confirmed():
         say("nothing was written")
         return 1
-    install(decided, say, bar)
-    return finish(bool(wanted["power_off"]), say)
+    if isinstance(decided, takeover.Takeover):
+        takeover.take_over(decided, say, bar)
+    else:
+        install(decided, say, bar)
+    return 0 if wanted["no_reboot"] else finish(power_off, say)
 
 
 def confirmed() -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 USAGE = "usage: k3os status [--json]\n"
 SYSTEM = "/k3os/system"
+ON_TRIAL = "/run/k3os/trial"
 NODE_NAME = "/var/lib/rancher/k3os/node-name"
 
 
@@ -47,8 +48,20 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["node_name"] = _text(root + NODE_NAME)
     status["versions"] = versions(root + system)
     status["addresses"] = addresses()
+    status["rollback"] = rollback_record(root + system)
+    status["on_trial"] = os.path.exists(root + ON_TRIAL)
     status["clock_in_doubt"] = doubt(root + WRONG)
     return status
+
+
+def rollback_record(system: str) -> dict[str, Any]:
+    """What k3os.upgrade.trial left when a new version did not come up, or {}."""
+    try:
+        with open(f"{system}/rollback.json", "rb") as file:
+            record = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def versions(system: str) -> dict[str, Any]:
@@ -134,6 +147,12 @@ def lines(status: dict[str, Any]) -> list[str]:
     for name, parts in status["versions"].items():
         listed = "  ".join(f"{part} {version}" for part, version in parts.items())
         found.append(f"{name:<10} {listed}")
+    if status["on_trial"]:
+        found.append("trial      this version is on trial: `journalctl -u k3os-confirm`")
+    if rollback := status["rollback"]:
+        parts = "  ".join(f"{part} {version}" for part, version in rollback["failed"].items())
+        found.append(f"rollback   {rollback['when']}: {parts}")
+        found.append(f"           {rollback['reason']}")
     found.append(f"hostname   {status['hostname']}")
     if status["node_name"] and status["node_name"] != status["hostname"].lower():
         note = "the name it registered with; a rename of the host does not change it"

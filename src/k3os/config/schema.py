@@ -314,14 +314,29 @@ TABLE = (
     Key("k3os.install.tty", "text", "the console of the installed system, e.g. ttyS0"),
     Key("k3os.install.debug", "boolean", "install with debug messages"),
     Key("k3os.install.power_off", "boolean", "power off instead of rebooting afterwards"),
+    Key(
+        "k3os.upgrade.timeout",
+        "number",
+        "seconds in which a new version must be healthy, or the previous one comes back (600)",
+        limits=(30, 86400),
+        example="900",
+    ),
+    Key(
+        "k3os.upgrade.check",
+        "commands",
+        "commands that a new version must pass to count as healthy, beside k3s being ready",
+        merge=ADD,
+        example='["curl -fsS http://localhost:8080/healthz"]',
+    ),
 )
 
-SECTIONS = ("", "k3os", "k3os.install")
+SECTIONS = ("", "k3os", "k3os.install", "k3os.upgrade")
 
 # On the cmdline only, read by the boot itself before there is a configuration.
 BOOT_OPTIONS = (
     *("k3os.mode", "k3os.fallback_mode", "k3os.debug", "k3os.media_timeout", "rescue"),
-    *("k3os.generation", "k3os.factory_reset"),
+    *("k3os.generation", "k3os.factory_reset", "k3os.takeover"),
+    *("k3os.trial", "k3os.rollback"),
 )
 
 BY_PATH = {key.path: key for key in TABLE}

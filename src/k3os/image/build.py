@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from k3os import __version__
@@ -19,11 +20,13 @@ from k3os.image.manifest import add_generation
 from k3os.image.progress import Progress
 from k3os.image.sbom import sbom
 from k3os.image.settings import SUITE, Settings
+from k3os.image.signing import public_key, sign, trusted_keys
 from k3os.image.tree import FILE, Entry, Tree
 from k3os.k3s.fetch import Component, fetch, fetch_airgap
 from k3os.k3s.source import LocalFile, parse_source
 from k3os.system.files import atomic_write
 from k3os.system.run import run
+from k3os.upgrade.release import MANIFEST_ARTIFACT, SIGNATURE, SUMS_ARTIFACT
 
 AIRGAP_DIRECTORY = "k3os/system/airgap"
 
@@ -58,9 +61,10 @@ def build(settings: Settings, progress: Progress) -> list[Path]:
         inputs = [
             *parts,
             _k3s_identity(pieces),
+            public_key(settings.sign_key) if settings.sign_key else "",
             airgap,
             settings.epoch,
-            *_code("iso", "loaders", "manifest", "tree", "build"),
+            *_code("iso", "loaders", "manifest", "signing", "tree", "build"),
         ]
         config = [settings.config] if settings.config else []
         inputs_of_medium = [*inputs, pieces.loaders.name, *config]
@@ -116,7 +120,7 @@ def _pieces(settings: Settings, progress: Progress, cache: Cache) -> Pieces:
         "rootfs",
         digest(
             *(content, settings.epoch, node_code, settings.source / "overlay" / "rootfs"),
-            *(settings.k3s == "none",),
+            *(settings.k3s == "none", trusted_keys(settings.sign_key, settings.release_keys)),
         ),
         lambda out: rootfs.build_rootfs(settings, progress, base / "base.tar", out),
     )
@@ -208,6 +212,7 @@ def _system(settings: Settings, pieces: Pieces, *, with_kernel: bool) -> Tree:
         k3os=(__version__, pieces.rootfs / "rootfs.squashfs"),
         k3s=k3s,
         epoch=settings.epoch,
+        sign=partial(sign, key=settings.sign_key) if settings.sign_key else None,
     )
     for path in pieces.airgap:
         tree.add(f"{AIRGAP_DIRECTORY}/{path.name}", Entry(FILE, 0o644, data=path.read_bytes))
@@ -235,24 +240,47 @@ def publish(
         f"k3os-initrd-netboot-{arch}": carried / "initrd",
         f"k3os-kernel-{arch}.squashfs": pieces.kernel / "modules.squashfs",
         f"k3os-rootfs-{arch}.tar.gz": tarball / "rootfs.tar.gz",
+        "install.sh": settings.source / "install.sh",
+        f"k3os-rootfs-{arch}.squashfs": pieces.rootfs / "rootfs.squashfs",
     }
+    if pieces.k3s is not None:
+        sources[f"k3os-k3s-{arch}"] = pieces.k3s.path
     published = []
     for name, source in sources.items():
         target = settings.artifacts / name
         temporary = target.with_name(f".{name}.new")
         # a reflink or a plain copy: a hard link would let a user's edit spoil the cache
         run(["cp", "--reflink=auto", "--sparse=auto", str(source), str(temporary)])
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, 0o755 if name.endswith(".sh") else 0o644)
         temporary.rename(target)
         published.append(target)
+    published += publish_manifest(settings, pieces)
     document = sbom(settings, installed_packages(pieces), _k3s_identity(pieces))
     path = settings.artifacts / f"k3os-{arch}.spdx.json"
     atomic_write(str(path), json.dumps(document, indent=1).encode() + b"\n")
     published.append(path)
     sums = "".join(f"{file_digest_plain(file)}  {file.name}\n" for file in sorted(published))
-    path = settings.artifacts / f"sha256sum-{arch}.txt"
-    atomic_write(str(path), sums.encode())
-    return [*published, path]
+    path = settings.artifacts / SUMS_ARTIFACT.format(arch=arch)
+    return [*published, *write_signed(settings, path, sums.encode())]
+
+
+def publish_manifest(settings: Settings, pieces: Pieces) -> list[Path]:
+    """The manifest as a file of its own: with it the artifacts are a release directory."""
+    tree = _system(settings, pieces, with_kernel=True)
+    data = tree.read("k3os/system/generations/1/manifest.json")
+    name = MANIFEST_ARTIFACT.format(arch=settings.arch.name)
+    return write_signed(settings, settings.artifacts / name, data)
+
+
+def write_signed(settings: Settings, path: Path, data: bytes) -> list[Path]:
+    """A file, and its signature when there is a key; an older signature does not stay."""
+    atomic_write(str(path), data)
+    signature = path.with_name(path.name + SIGNATURE)
+    if settings.sign_key is None:
+        signature.unlink(missing_ok=True)
+        return [path]
+    atomic_write(str(signature), sign(data, settings.sign_key))
+    return [path, signature]
 
 
 def installed_packages(pieces: Pieces) -> list[packages.Package]:

@@ -14,7 +14,7 @@ from k3os.image.elf import needed_libraries
 from k3os.image.progress import Progress
 from k3os.image.rootfs import PACKAGES, PYTHON
 from k3os.image.settings import Settings
-from k3os.image.tree import FILE, SYMLINK, Tree, read_tar, write_cpio
+from k3os.image.tree import CHARACTER, FILE, SYMLINK, Entry, Tree, read_tar, write_cpio
 from k3os.system.run import run
 
 # What PID 1 and a person in the rescue shell need.
@@ -51,6 +51,9 @@ def build_base(
     tree = Tree()
     for path in ("dev", "proc", "sys", "run", "tmp", "etc", "root", "var", "mnt", "sysroot"):
         tree.directory(path)
+    # Python wants random numbers before we can mount /dev, and where neither the processor nor the
+    # firmware gives any, the kernel's are not ready then: getrandom(2) fails, random(4) does not
+    tree.add("dev/urandom", Entry(CHARACTER, 0o666, device=(1, 9)))
     for link in ("bin", "sbin", "lib", "lib64"):
         tree.link(link, f"usr/{link}")
     add_programs(base, tree)

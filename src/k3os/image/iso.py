@@ -20,6 +20,7 @@ from k3os.system.run import run
 
 LABEL = "K3OS"
 EFI_IMAGE = f"{LOADERS}/efi.img"
+CONFIG = "k3os/system/config.yaml"
 # xorriso's way to say a UTC time (its manual, -volume_date)
 _TIME = "%Y%m%d%H%M%S00"
 
@@ -50,20 +51,27 @@ def build_iso(
     write_efi_image(loaders, efi_image, settings.epoch, progress.log)
     for path in (efi_image, efi_image.parent):
         os.utime(path, (settings.epoch, settings.epoch))
-    stamp = time.strftime(_TIME, time.gmtime(settings.epoch))
-    iso = output / "k3os.iso"
+    make_iso(root, output / "k3os.iso", settings.epoch, progress.log)
+    run(["rm", "-rf", str(root)])
+
+
+def make_iso(root: Path, iso: Path, epoch: int, log: int | None = None) -> None:
+    """Write the ISO of a finished directory: /boot, /k3os, the loaders in LOADERS. Raises
+    UserError, CommandError."""
+    stamp = time.strftime(_TIME, time.gmtime(epoch))
     # BIOS alone: an EFI program of grub-mkrescue's own making has no signature
     command = ["grub-mkrescue", "-d", f"/usr/lib/grub/{PLATFORM}", "-o", str(iso), str(root)]
     command += ["--compress=xz", "--fonts=ascii", "--locales=", "--themes="]
     command += ["-eltorito-alt-boot", "-e", EFI_IMAGE, "-no-emul-boot"]
     command += ["-efi-boot-part", "--efi-boot-image"]
     command += ["--", "-volid", LABEL, "-volume_date", "uuid", stamp]
-    command += ["-volume_date", "all_file_dates", f"={settings.epoch}"]
+    command += ["-volume_date", "all_file_dates", f"={epoch}"]
     command += ["-chown_r", "0", "/", "--", "-chgrp_r", "0", "/", "--"]
-    command += ["-alter_date_r", "b", f"={settings.epoch}", "/", "--"]
-    environment = {"SOURCE_DATE_EPOCH": str(settings.epoch), "TZ": "UTC", "LC_ALL": "C"}
-    run(command, env=environment, log=progress.log)
-    run(["rm", "-rf", str(root)])
+    if (root / CONFIG).exists():  # grub-mkrescue lets everybody read everything
+        command += ["-chmod", "0600", f"/{CONFIG}", "--"]
+    command += ["-alter_date_r", "b", f"={epoch}", "/", "--"]
+    environment = {"SOURCE_DATE_EPOCH": str(epoch), "TZ": "UTC", "LC_ALL": "C"}
+    run(command, env=environment, log=log)
     listing = run(["xorriso", "-indev", str(iso), "-report_el_torito", "plain"])
     for platform in (b"BIOS", b"UEFI"):
         if platform not in listing:

@@ -26,8 +26,17 @@ EFI_FILES = {
 }
 PLATFORM = "i386-pc"
 BIOS_MODULES = (
-    *("biosdisk", "part_gpt", "part_msdos", "ext2", "lvm", "mdraid1x", "mdraid09", "search"),
-    *("search_fs_uuid", "search_label", "search_fs_file", "normal", "configfile", "linux"),
+    *("biosdisk", "part_gpt", "part_msdos", "ext2", "lvm", "mdraid1x", "raid5rec"),
+    *(
+        "raid6rec",
+        "search",
+        "search_fs_uuid",
+        "search_label",
+        "search_fs_file",
+        "normal",
+        "configfile",
+        "linux",
+    ),
     *("loadenv", "test", "echo", "sleep", "reboot", "halt", "serial", "terminal", "terminfo"),
     *("minicmd", "ls", "cat", "gzio"),
 )

@@ -6,7 +6,7 @@ The layout is the one of the disk and of the ISO alike (README.md, "What is on t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from k3os.image.cache import file_digest_plain
@@ -24,11 +24,13 @@ def add_generation(
     k3os: tuple[str, Path],
     k3s: tuple[str, Path] | None,
     epoch: int,
+    sign: Callable[[bytes], bytes] | None = None,
 ) -> None:
     """Add /k3os/system with one generation that `current` names.
 
     kernel: (version, file name to path: vmlinuz, initrd, modules.squashfs), None for an overlay;
     k3os: (version, rootfs.squashfs); k3s: (version, executable), None where there is none.
+    sign: makes the manifest's signature, which lies beside it.
     """
     files: dict[str, tuple[Path, int]] = {}
     components: dict[str, str] = {"k3os": k3os[0]}
@@ -40,9 +42,10 @@ def add_generation(
     if k3s is not None:
         components["k3s"] = k3s[0]
         files[f"k3s/{k3s[0]}/k3s"] = (k3s[1], 0o755)
-    sums = {}
+    sums, sizes = {}, {}
     for name, (path, mode) in files.items():
         sums[name] = file_digest_plain(path)
+        sizes[name] = path.stat().st_size
         tree.add(f"{SYSTEM}/{name}", Entry(FILE, mode, data=path.read_bytes))
     manifest = {
         "generation": number,
@@ -50,9 +53,13 @@ def add_generation(
         "created": epoch,
         **{name: components.get(name) for name in ("kernel", "k3os", "k3s")},
         "sha256": sums,
+        "size": sizes,
     }
     generation = f"{SYSTEM}/generations/{number}"
-    tree.file(f"{generation}/manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
+    text = json.dumps(manifest, indent=2).encode() + b"\n"
+    tree.file(f"{generation}/manifest.json", text)
+    if sign is not None:
+        tree.file(f"{generation}/manifest.json.sig", sign(text))
     for name, version in components.items():
         tree.link(f"{generation}/{name}", f"../../{name}/{version}")
     tree.link(f"{SYSTEM}/current", f"generations/{number}")

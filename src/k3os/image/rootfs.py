@@ -15,11 +15,13 @@ from k3os.image.elf import needed_libraries
 from k3os.image.packages import BUILD_TIME_PACKAGES
 from k3os.image.progress import Progress
 from k3os.image.settings import Settings
+from k3os.image.signing import trusted_keys
 from k3os.image.tree import DIRECTORY, SYMLINK, Tree, read_tar, write_tar
 from k3os.system.run import run
 
 PYTHON = "usr/lib/python3.13"
 PACKAGES = "usr/lib/python3/dist-packages"
+RELEASE_KEYS = "usr/share/k3os/release-keys"
 # Subpackages that only a workstation runs.
 WORKSTATION = ("image", "vm")
 WORKSTATION_COMMANDS = ("build.py", "run.py")
@@ -128,6 +130,7 @@ def build_rootfs(settings: Settings, progress: Progress, base_tar: Path, output:
     tree.copy_directory(settings.source / "overlay" / "rootfs")
     tree.copy_directory(code, PACKAGES)
     add_release(tree, settings)
+    tree.file(RELEASE_KEYS, trusted_keys(settings.sign_key, settings.release_keys).encode())
     add_skeleton(tree)
     tree.file("usr/lib/k3os/prefetch", "\n".join(boot_files(tree)).encode() + b"\n")
     squash(tree, output / "rootfs.squashfs", settings.epoch, progress)

@@ -57,6 +57,8 @@ class Settings:
     source: Path
     artifacts: Path
     cache: Path
+    sign_key: Path | None = None
+    release_keys: tuple[Path, ...] = ()
     refresh: bool = False
 
     @property
@@ -79,7 +81,8 @@ def source_root() -> Path:
 
 
 def from_environment(environ: Mapping[str, str], *, refresh: bool = False) -> Settings:
-    """Read ARCH, KERNEL, K3S, K3S_AIRGAP, CONFIG, MIRROR, SOURCE_DATE_EPOCH, ARTIFACTS, CACHE.
+    """Read ARCH, KERNEL, K3S, K3S_AIRGAP, CONFIG, MIRROR, SIGN_KEY, RELEASE_KEYS,
+    SOURCE_DATE_EPOCH, ARTIFACTS, CACHE.
 
     An empty value counts as not set. Raises UserError with the variable's name in `where`.
     """
@@ -92,22 +95,35 @@ def from_environment(environ: Mapping[str, str], *, refresh: bool = False) -> Se
     kernel = environ.get("KERNEL") or "generic"
     if kernel not in KERNELS:
         raise UserError(f"unknown kernel {kernel!r}", f"use one of: {', '.join(KERNELS)}", "KERNEL")
-    config = environ.get("CONFIG") or ""
-    if config and not Path(config).is_file():
-        raise UserError(f"{config} is not a file", "give the path of a config.yaml", "CONFIG")
     return Settings(
         arch=ARCHITECTURES[arch],
         kernel=kernel,
         k3s=environ.get("K3S") or "auto",
         k3s_airgap=tuple((environ.get("K3S_AIRGAP") or "").split()),
-        config=Path(config).absolute() if config else None,
+        config=_file(environ, "CONFIG"),
         mirror=environ.get("MIRROR") or "",
         epoch=_epoch(environ, root),
         source=root,
         artifacts=Path(environ.get("ARTIFACTS") or root / "dist" / "artifacts").absolute(),
         cache=Path(environ.get("CACHE") or root / ".cache").absolute(),
+        sign_key=_file(environ, "SIGN_KEY"),
+        release_keys=_files(environ, "RELEASE_KEYS"),
         refresh=refresh,
     )
+
+
+def _file(environ: Mapping[str, str], name: str) -> Path | None:
+    """The file that a variable names, None without one. Raises UserError."""
+    path = environ.get(name) or ""
+    if path and not Path(path).is_file():
+        what = "a config.yaml" if name == "CONFIG" else "an OpenSSH key"
+        raise UserError(f"{path} is not a file", f"give the path of {what}", name)
+    return Path(path).absolute() if path else None
+
+
+def _files(environ: Mapping[str, str], name: str) -> tuple[Path, ...]:
+    paths = (environ.get(name) or "").split()
+    return tuple(found for path in paths if (found := _file({name: path}, name)) is not None)
 
 
 def _epoch(environ: Mapping[str, str], root: Path) -> int:

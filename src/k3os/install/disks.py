@@ -1,20 +1,23 @@
 """Which disks there are, what is on them, and why one cannot be installed to.
 
-It only reads: sysfs (Documentation/ABI/stable/sysfs-block), /proc/self/mountinfo, /proc/swaps.
+It only reads: sysfs (Documentation/ABI/stable/sysfs-block), proc_pid_mountinfo(5), /proc/swaps.
 Names of partitions come from sysfs, never from guessing suffixes.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass
 
 from k3os.errors import UserError
-from k3os.system.blockdev import FileSystem, probe
+from k3os.system.blockdev import FileSystem, holders, probe
 
 SYS = "/sys/class/block"
-MOUNTS, SWAPS = "/proc/self/mountinfo", "/proc/swaps"
+# in a chroot of install.sh our own table does not show what the machine's system has mounted
+MOUNTS, OWN_MOUNTS = "/proc/1/mountinfo", "/proc/self/mountinfo"
+SWAPS = "/proc/swaps"
 SECTOR = 512  # of sysfs, whatever the disk's own is
 MEDIUM = "/.base"  # where a live system has the medium it runs from
 # never offered without being named: memory, our own images, drives that cannot be written
@@ -46,6 +49,18 @@ class Device:
     def __str__(self) -> str:
         words = " ".join(word for word in (self.model, self.serial) if word)
         return f"{self.path} ({human(self.size)}{', ' if words else ''}{words})"
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A line of proc_pid_mountinfo(5): device number ("8:1"), what of it is shown, where; the
+    file system's type and source."""
+
+    number: str
+    root: str
+    target: str
+    kind: str
+    source: str
 
 
 def human(size: int) -> str:
@@ -110,6 +125,15 @@ def all_disks() -> list[Device]:
     return found
 
 
+def disks_below(name: str) -> list[str]:
+    """The disks that a partition, array or volume is on."""
+    parts = _list(f"{SYS}/{name}/slaves")
+    if not parts:
+        return [describe(name).disk]
+    found = [disk for part in parts for disk in disks_below(part)]
+    return list(dict.fromkeys(found))
+
+
 def file_systems(device: Device) -> list[FileSystem]:
     """What a disk and its partitions carry, as far as we know it."""
     found = []
@@ -128,7 +152,7 @@ def in_use(device: Device) -> str:
     names = {device.name, *device.partitions}
     used = mounted()
     for name in sorted(names | {device.disk} if device.number else names):
-        targets = used.get(_number(name), [])
+        targets = used.get(number_of(name), []) or used.get(f"/dev/{name}", [])
         if MEDIUM in targets:
             return f"/dev/{name} is the medium this system runs from"
         if name in names and targets:
@@ -136,21 +160,49 @@ def in_use(device: Device) -> str:
     if device.read_only:
         return f"{device.path} is read-only"
     for name in sorted(names):
-        for holder in _list(f"{SYS}/{name}/holders"):
+        for holder in holders(name):
             kind = "a RAID" if holder.startswith("md") else "LVM or another mapping"
             return f"/dev/{name} is in use by {kind} (/dev/{holder})"
         if f"/dev/{name}" in swaps():
             return f"/dev/{name} is in use as swap"
+    if claimed(device):
+        return f"{device.path} is in use; `lsblk {device.path}` may say by what"
     return ""
 
 
-def mounted() -> dict[str, list[str]]:
-    """Device number ("8:1") to the places it is mounted at; proc_pid_mountinfo(5)."""
-    found: dict[str, list[str]] = {}
-    with open(MOUNTS) as file:
+def claimed(device: Device) -> bool:
+    """Whether the kernel lends a device to nobody else (open(2), O_EXCL): whoever has it, even
+    where no table says so (other disks of a btrfs, ZFS)."""
+    try:
+        os.close(os.open(device.path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno == errno.EBUSY
+    return False
+
+
+def mounts(table: str = "") -> list[Mount]:
+    """A mount table; table: by default that of the machine's own system."""
+    found = []
+    with open(table or MOUNTS) as file:
         for line in file:
-            fields = line.split()
-            found.setdefault(fields[2], []).append(fields[4])
+            fields, _, rest = line.partition(" - ")
+            _, _, number, root, target, *_ = fields.split()
+            kind, source = rest.split()[:2]
+            found.append(Mount(number, root, target, kind, source))
+    return found
+
+
+def mounted() -> dict[str, list[str]]:
+    """Device number ("8:1"), and path, to the places it is mounted at, for us or anybody."""
+    found: dict[str, list[str]] = {}
+    for mount in (*mounts(), *mounts(OWN_MOUNTS)):
+        names = [mount.number]
+        if mount.source.startswith("/dev/"):  # btrfs shows a number that is no device's
+            names.append(os.path.realpath(mount.source))
+        for name in names:
+            targets = found.setdefault(name, [])
+            if mount.target not in targets:
+                targets.append(mount.target)
     return found
 
 
@@ -168,7 +220,8 @@ def _there_are() -> str:
     return f"there are: {listed}" if listed else "the kernel sees no disk; `dmesg` may say why"
 
 
-def _number(name: str) -> str:
+def number_of(name: str) -> str:
+    """A device's number as a mount table writes it ("8:1")."""
     return _read(f"{SYS}/{name}/dev")
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from k3os.errors import UserError
 from k3os.install import disks
 from k3os.install.disks import Device
 from k3os.install.plan import EFI_LABEL, MIB, Partition
+from k3os.system.blockdev import probe
 from k3os.system.run import CommandError, run
 
 APPEAR_SECONDS = 20
@@ -22,12 +23,18 @@ UNFINISHED_LABEL = "K3OS_UNFINISHED"
 EXT4_FEATURES = "^metadata_csum_seed,^orphan_file"
 
 
-def script(layout: Iterable[Partition]) -> str:
-    """sfdisk's input: a GPT with the partitions one behind the other, aligned to 1 MiB."""
+def script(layout: Iterable[Partition], name: Callable[[str], str] | None = None) -> str:
+    """sfdisk's input: a GPT with the partitions one behind the other, aligned to 1 MiB.
+
+    name: gives the UUID of the "disk" and of each partition, by its name; else they are random.
+    """
     lines = ["label: gpt"]
+    if name is not None:
+        lines.append(f"label-id: {name('disk')}")
     for part in layout:
         size = f"size={part.size // MIB}MiB, " if part.size else ""
-        lines.append(f'{size}type={part.kind}, name="k3os-{part.name}"')
+        uuid = f"uuid={name(part.name)}, " if name is not None else ""
+        lines.append(f'{size}{uuid}type={part.kind}, name="k3os-{part.name}"')
     return "\n".join(lines) + "\n"
 
 
@@ -67,14 +74,17 @@ def _wait_for_partitions(disk: Device, count: int) -> tuple[str, ...]:
         time.sleep(0.1)
 
 
+MAKE_STATE = ("mke2fs", "-q", "-F", "-t", "ext4", "-m", "1", "-O", EXT4_FEATURES)
+MAKE_EFI = ("mkfs.vfat", "-F", "32", "-s", "1", "-n", EFI_LABEL)
+
+
 def make_state(device: Device) -> None:
     """An empty ext4 that is not yet named as an installed system."""
-    command = ["mke2fs", "-q", "-F", "-t", "ext4", "-m", "1", "-O", EXT4_FEATURES]
-    run([*command, "-L", UNFINISHED_LABEL, device.path])
+    run([*MAKE_STATE, "-L", UNFINISHED_LABEL, device.path])
 
 
 def make_efi(device: Device) -> None:
-    run(["mkfs.vfat", "-F", "32", "-s", "1", "-n", EFI_LABEL, device.path])
+    run([*MAKE_EFI, device.path])
 
 
 def set_label(device: Device, label: str) -> None:
@@ -82,7 +92,5 @@ def set_label(device: Device, label: str) -> None:
 
 
 def uuid(device: Device) -> str:
-    """The file system's UUID, by its superblock (ext4, super.rst: s_uuid)."""
-    with open(device.path, "rb", buffering=0) as file:
-        text = file.read(2048)[1024 + 0x68 : 1024 + 0x78].hex()
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+    """The UUID of its ext4 file system."""
+    return probe(device.path).uuid

@@ -23,6 +23,30 @@ LOAD_SEGMENT = 0x820
 
 SYSTEM = "/k3os/system"
 RESET = "k3os.factory_reset"
+TAKEOVER_HEADER = "# k3OS takes this system over at the next boot."
+
+# A new version has three attempts (k3os.upgrade.trial); GRUB counts because a kernel that
+# panics cannot, and it has no arithmetic. A kernel or initrd that is missing: the fallback.
+TRIAL = """\
+if [ -s /boot/grub/grubenv ]; then
+    load_env --file /boot/grub/grubenv k3os_trial k3os_tries k3os_timeout
+fi
+if [ -n "$k3os_trial" ]; then
+    set fallback=previous
+    set back="k3os.rollback"
+    set trial="k3os.trial=$k3os_timeout panic=10 softlockup_panic=1"
+    if [ "$k3os_tries" = 3 ]; then
+        set k3os_tries=2
+    elif [ "$k3os_tries" = 2 ]; then
+        set k3os_tries=1
+    elif [ "$k3os_tries" = 1 ]; then
+        set k3os_tries=0
+    else
+        set default=previous
+    fi
+    save_env --file /boot/grub/grubenv k3os_tries
+fi
+"""
 
 
 def boot_sector(code: bytes, core_sector: int) -> bytes:
@@ -91,21 +115,19 @@ def consoles(tty: str) -> tuple[str, str]:
     return f"console=tty0 console={name},{speed or 115200}", serial if serial.isdigit() else ""
 
 
-def menu(tty: str = "", *, debug: bool = False) -> str:
-    """/boot/grub/grub.cfg of an installed disk: only pointers, an upgrade never rewrites it."""
-    console, serial = consoles(tty)
-    speed = re.match(r"\d*", tty.partition(",")[2])[0] or "115200"  # type: ignore[index]
+def menu(tty: str = "", *, debug: bool = False, uuid: str = "") -> str:
+    """/boot/grub/grub.cfg of an installed disk: only pointers, an upgrade never rewrites it.
+
+    uuid: of the file system, for a GRUB that is not ours and may have started elsewhere.
+    """
     quiet = "k3os.debug" if debug else "quiet"
     text = "# k3OS. It only points to `current` and `previous`: an upgrade never touches it.\n"
-    text += "set default=0\nset timeout=5\n"
-    if serial:
-        text += (
-            f"if serial --unit={serial} --speed={speed}; then\n"
-            "    terminal_input console serial\n    terminal_output console serial\nfi\n"
-        )
-    text += f'set console="{console}"\n\n'
-    text += _entry("k3OS Current", "current", "current", f"{quiet}")
-    previous = _entry("k3OS Previous", "previous", "previous", f"{quiet} k3os.generation=previous")
+    text += _settings(tty, uuid)
+    text += f"set default=current\n{TRIAL}\n"
+    text += _entry("k3OS Current", "current", "current", f"{quiet} $trial")
+    previous = _entry(
+        "k3OS Previous", "previous", "previous", f"{quiet} k3os.generation=previous $back"
+    )
     rescue = _entry("Rescue (current)", "rescue", "current", "rescue")
     older = _entry(
         "Rescue (previous)", "rescue-previous", "previous", "rescue k3os.generation=previous"
@@ -116,6 +138,37 @@ def menu(tty: str = "", *, debug: bool = False) -> str:
     asked = "".join(f"    {line}\n" for line in reset.splitlines())
     text += _if_there(previous) + rescue + _if_there(older)
     return text + f'submenu "Factory reset" --id factory-reset {{\n{asked}}}\n'
+
+
+def takeover_menu(tty: str, uuid: str, backup: str, *, debug: bool = False) -> str:
+    """The menu of the one boot that takes a system over (boot/takeover.py).
+
+    backup: the name of the menu that was there, beside this one; it is there as long as nothing
+    was deleted.
+    """
+    quiet = "k3os.debug" if debug else "quiet"
+    text = f"{TAKEOVER_HEADER} The menu that was here before: {backup}.\n"
+    text += _settings(tty, uuid)
+    title = "k3OS: delete the system that was here, and start"
+    text += _entry(title, "takeover", "current", f"{quiet} k3os.takeover={uuid}")
+    text += f"if [ -e /boot/grub/{backup} ]; then\n"
+    text += '    menuentry "The system that was here" --id before {\n'
+    return text + f"        configfile /boot/grub/{backup}\n    }}\nfi\n"
+
+
+def _settings(tty: str, uuid: str) -> str:
+    console, serial = consoles(tty)
+    speed = re.match(r"\d*", tty.partition(",")[2])[0] or "115200"  # type: ignore[index]
+    text = "set default=0\nset timeout=5\n"
+    if uuid:
+        text += f"if [ ! -e {SYSTEM}/current/kernel/vmlinuz ]; then\n"
+        text += f"    search --no-floppy --set=root --fs-uuid {uuid}\nfi\n"
+    if serial:
+        text += (
+            f"if serial --unit={serial} --speed={speed}; then\n"
+            "    terminal_input console serial\n    terminal_output console serial\nfi\n"
+        )
+    return text + f'set console="{console}"\n\n'
 
 
 def _entry(title: str, name: str, generation: str, parameters: str) -> str:

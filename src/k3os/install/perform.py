@@ -25,6 +25,7 @@ Say = Callable[[str], None]
 # name of a file, bytes copied, bytes in all
 Progress = Callable[[str, int, int], None]
 SCRATCH = "/run/k3os/install"
+MENU = "boot/grub/grub.cfg"
 
 
 def install(plan: Plan, say: Say, progress: Progress | None = None) -> None:
@@ -58,8 +59,9 @@ def _onto_disk(plan: Plan, disk: Device, say: Say, progress: Progress | None) ->
     layout.make_efi(parts["efi"])
     bios = parts["bios"]
     with mounted(parts["state"].path, "state", "ext4") as root:
-        lay_down(plan, root, say, progress)
+        lay_down(plan.source, plan.config, root, say, progress)
         say("writing the boot loaders for BIOS and UEFI")
+        write_menu(root, plan.menu)
         loader.embed(disk.path, f"{plan.source.root}/{LOADERS}", bios.start, bios.size)
         write_efi(plan.source, parts["efi"], layout.uuid(parts["state"]))
         switch(plan.source, f"{root}/{SYSTEM}")
@@ -69,38 +71,46 @@ def _onto_disk(plan: Plan, disk: Device, say: Say, progress: Progress | None) ->
 
 def _in_place(plan: Plan, state: Device, say: Say, progress: Progress | None) -> None:
     with mounted(state.path, "state", "ext4") as root:
-        lay_down(plan, root, say, progress)
+        lay_down(plan.source, plan.config, root, say, progress)
         say("writing the boot loader")
-        if plan.bios is not None:
-            place = plan.bios
-            loaders = f"{plan.source.root}/{LOADERS}"
+        write_menu(root, plan.menu)
+        loaders = f"{plan.source.root}/{LOADERS}"
+        for place in plan.bios:
             loader.embed(place.disk, loaders, place.start, place.size)
-        if plan.efi is not None:
-            write_efi(plan.source, plan.efi, layout.uuid(state))
+        for partition in plan.efi:
+            write_efi(plan.source, partition, layout.uuid(state))
         switch(plan.source, f"{root}/{SYSTEM}")
     os.sync()
 
 
-def lay_down(plan: Plan, root: str, say: Say, progress: Progress | None = None) -> None:
-    """Everything but the links that make it boot; each file complete, written out, read back."""
+def lay_down(
+    medium: Source, config: bytes, root: str, say: Say, progress: Progress | None = None
+) -> None:
+    """Everything but what makes it boot; each file complete, written out, read back.
+
+    medium: what is copied; config: of the new config.yaml, b"" for none.
+    """
     system = f"{root}/{SYSTEM}"
-    for name in plan.source.files:
-        size = os.path.getsize(plan.source.path(name))
+    for name in medium.files:
+        size = os.path.getsize(medium.path(name))
         say(f"copying {name} ({size / 10**6:.1f} MB)")
-        copy_file(plan.source.path(name), f"{system}/{name}", progress)
-    airgap = plan.source.path(AIRGAP)
+        copy_file(medium.path(name), f"{system}/{name}", progress)
+    airgap = medium.path(AIRGAP)
     for name in sorted(os.listdir(airgap)) if os.path.isdir(airgap) else ():
         say(f"copying {AIRGAP}/{name}")
         copy_file(f"{airgap}/{name}", f"{system}/{AIRGAP}/{name}", progress)
     say("reading back what was written")
-    source.verify(plan.source, system, lambda _: None, from_disk=True)
-    os.makedirs(f"{root}/boot/grub", exist_ok=True)
-    atomic_write(f"{root}/boot/grub/grub.cfg", plan.menu.encode(), sync=True)
+    source.verify(medium, system, lambda _: None, from_disk=True)
     os.makedirs(f"{root}/k3os/data", exist_ok=True)
-    if plan.config:
-        atomic_write(f"{system}/config.yaml", plan.config, mode=0o600, sync=True)
+    if config:
+        atomic_write(f"{system}/config.yaml", config, mode=0o600, sync=True)
     elif os.path.exists(f"{system}/config.yaml"):
         os.unlink(f"{system}/config.yaml")
+
+
+def write_menu(root: str, menu: str) -> None:
+    os.makedirs(f"{root}/boot/grub", exist_ok=True)
+    atomic_write(f"{root}/{MENU}", menu.encode(), sync=True)
 
 
 def copy_file(path: str, target: str, progress: Progress | None = None) -> None:

@@ -14,6 +14,7 @@ from k3os.errors import UserError
 from k3os.install import disks
 from k3os.install.disks import Device
 from k3os.install.source import Source
+from k3os.system.blockdev import LVM_MEMBER, RAID_MEMBER, holders
 from k3os.system.run import CommandError, run
 
 MIB = 1 << 20
@@ -71,7 +72,8 @@ class BiosPlace:
 class Plan:
     """disk: the device that is partitioned; None with no_format, which has the others.
 
-    state, efi: partitions that are used as they are; bios: where GRUB for BIOS goes.
+    state: the partition, array or volume that is used as it is. efi, bios: where the boot
+    loaders go, on each disk that state is on.
     """
 
     source: Source
@@ -79,8 +81,8 @@ class Plan:
     menu: str
     disk: Device | None = None
     state: Device | None = None
-    efi: Device | None = None
-    bios: BiosPlace | None = None
+    efi: tuple[Device, ...] = ()
+    bios: tuple[BiosPlace, ...] = ()
 
     def lines(self) -> list[str]:
         """The summary for a person, before anything is written."""
@@ -91,6 +93,8 @@ class Plan:
             found += [f"  lost: {each}" for each in disks.file_systems(self.disk)]
         if self.state is not None:
             found.append(f"into {self.state}, as it is; what it holds is kept")
+            found += [f"  boot loader for UEFI: {each.path}" for each in self.efi]
+            found += [f"  boot loader for BIOS: {each.disk}" for each in self.bios]
         return found
 
 
@@ -130,6 +134,11 @@ def refusal(device: Device, size: int, *, keep_installed: bool = False) -> str:
                     f"{file_system.device} already carries {STATE_LABEL}; a fallback never "
                     "formats an installed system, k3os.mode=install does"
                 )
+            if file_system.kind == RAID_MEMBER:
+                return (
+                    f"{file_system.device} is part of a RAID that may hold an installed system; a "
+                    "fallback never formats one, k3os.mode=install does"
+                )
     return ""
 
 
@@ -168,6 +177,9 @@ def the_only_disk(source: Source, request: Request) -> Device:
 
 def _in_place(request: Request, source: Source, config: bytes, menu: str) -> Plan:
     state = _labelled(STATE_LABEL, request.device)
+    if state is None and not request.device:
+        show_volumes()
+        state = _labelled(STATE_LABEL, "")
     if state is None:
         raise UserError(
             f"no_format needs a partition with an ext4 file system labelled {STATE_LABEL}",
@@ -179,17 +191,19 @@ def _in_place(request: Request, source: Source, config: bytes, menu: str) -> Pla
     if state.size < source.size + SPARE:
         have, want = disks.human(state.size), disks.human(source.size + SPARE)
         raise UserError(f"{state.path} is too small: it has {have}, {want} are needed")
-    efi = _labelled(EFI_LABEL, f"/dev/{state.disk}")
-    bios = bios_place(state.disk)
+    below = disks.disks_below(state.name)
+    on = " or ".join(f"/dev/{name}" for name in below)
+    efi = tuple(each for name in below if (each := _labelled(EFI_LABEL, f"/dev/{name}")))
+    bios = tuple(place for name in below if (place := bios_place(name)))
     if booted_with_efi() or request.force_efi:
-        if efi is None:
+        if not efi:
             raise UserError(
-                f"UEFI needs a FAT32 partition labelled {EFI_LABEL} on /dev/{state.disk}",
+                f"UEFI needs a FAT32 partition labelled {EFI_LABEL} on {on}",
                 f"make one of 64 MiB: mkfs.vfat -F 32 -n {EFI_LABEL} /dev/…; nothing was written",
             )
-    elif bios is None:
+    elif not bios:
         raise UserError(
-            f"/dev/{state.disk} has no place for a boot loader that a BIOS could start",
+            f"{on} has no place for a boot loader that a BIOS could start",
             "make a BIOS boot partition of 1 MiB (GPT), or leave 1 MiB before the first partition "
             "(msdos); nothing was written",
         )
@@ -218,6 +232,16 @@ def bios_place(disk: str) -> BiosPlace | None:
     return None
 
 
+def show_volumes() -> None:
+    """Start RAID arrays and logical volumes with a K3OS_STATE that nobody has started."""
+    from k3os.boot.volumes import Volumes
+
+    found = [each for disk in disks.all_disks() for each in disks.file_systems(disk)]
+    members = [each for each in found if each.kind in (LVM_MEMBER, RAID_MEMBER)]
+    if members:
+        Volumes(lambda _: None).show(members, lambda each: each.label == STATE_LABEL)
+
+
 def _labelled(label: str, where: str) -> Device | None:
     """The partition with a label: the given device or one of the given disk, or any."""
     names = [name for name in sorted(os.listdir(disks.SYS)) if not name.startswith(("loop", "ram"))]
@@ -226,6 +250,8 @@ def _labelled(label: str, where: str) -> Device | None:
         names = [device.name, *device.partitions]
     kind = "vfat" if label == EFI_LABEL else "ext4"
     for name in names:
+        if holders(f"/dev/{name}"):
+            continue  # half of a mirror looks like the whole
         for file_system in disks.file_systems(disks.describe(name)):
             if file_system.label == label and file_system.kind == kind:
                 return disks.look_up(file_system.device)

@@ -2,25 +2,38 @@
 
 It only reads. Formats: ext4 superblock (kernel Documentation/filesystems/ext4/super.rst),
 ISO 9660 primary volume descriptor (ECMA-119, 8.4), FAT boot sector (EFI FAT specification), UDF
-volume recognition sequence (ECMA-167, part 2, 9.2; its label is not read).
+volume recognition sequence (ECMA-167, part 2, 9.2; its label is not read). Members of RAID and
+LVM have the names that blkid(8) gives them; system/raid.py, boot/lvm.py know their formats.
 """
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import io
+
 SYS_BLOCK = "/sys/class/block"
+LVM_MEMBER, RAID_MEMBER = "LVM2_member", "linux_raid_member"
+RAID_MAGIC = b"\xfc\x4e\x2b\xa9\x01\0\0\0"  # and the version, 1
+OLD_RAID_MAGIC = RAID_MAGIC[:4]
+HEAD = 8192
 # names that never carry a medium: loops of ours, RAM disks, floppies (a probe costs seconds)
 _SKIPPED = ("loop", "ram", "fd", "zram", "nbd")
 
 
 class FileSystem:
-    """A block device's file system: device ("/dev/sda1"), kind ("ext4", …, ""), label."""
+    """A block device's file system: device ("/dev/sda1"), kind ("ext4", …, ""), label.
 
-    __slots__ = ("device", "kind", "label")
+    uuid: of an ext4, in the usual form; "" for others.
+    """
 
-    def __init__(self, device: str, kind: str, label: str) -> None:
+    __slots__ = ("device", "kind", "label", "uuid")
+
+    def __init__(self, device: str, kind: str, label: str, uuid: str = "") -> None:
         self.device = device
         self.kind = kind
         self.label = label
+        self.uuid = uuid
 
     def __str__(self) -> str:
         what = f"{self.kind} {self.label!r}" if self.label else self.kind or "nothing we know"
@@ -36,18 +49,54 @@ def block_devices() -> list[str]:
     return sorted(name for name in names if not name.startswith(_SKIPPED))
 
 
+def holders(device: str) -> list[str]:
+    """Names of the devices that are made of this one."""
+    try:
+        return sorted(os.listdir(f"{SYS_BLOCK}/{device.rpartition('/')[2]}/holders"))
+    except OSError:
+        return []
+
+
 def probe(device: str) -> FileSystem:
     """What a device carries; kind "" when unknown. Raises OSError (no medium, I/O error)."""
     with open(device, "rb", buffering=0) as file:
-        head = file.read(2048)
+        head = file.read(HEAD)
         file.seek(32768)
         volume = file.read(2048)
-    kind, label = identify(head, volume)
-    return FileSystem(device, kind, label)
+        kind, label = identify(head, volume)
+        if kind == "ext4" and _is_mirrored(file):
+            kind, label = RAID_MEMBER, ""
+    return FileSystem(device, kind, label, _uuid(head) if kind == "ext4" else "")
+
+
+def at_end(size: int) -> int:
+    """Where RAID metadata of version 1.0 begins on a device of size bytes."""
+    return max(0, (size // 512 - 16) // 8 * 8 * 512)
+
+
+def _is_mirrored(file: "io.FileIO") -> bool:
+    """Whether what looks like a file system is half of a mirror: metadata 1.0 and 0.90 are at
+    the end. It must not be written to alone."""
+    size = file.seek(0, os.SEEK_END)
+    for place, magic in (
+        (at_end(size), RAID_MAGIC),
+        (max(0, size // 65536 * 65536 - 65536), OLD_RAID_MAGIC),
+    ):
+        file.seek(place)
+        if file.read(len(magic)) == magic:
+            return True
+    return False
 
 
 def identify(head: bytes, volume: bytes) -> tuple[str, str]:
-    """(kind, label) from the first 2048 bytes and the 2048 bytes at 32768; ("", "") if unknown."""
+    """(kind, label) from the first HEAD bytes and the 2048 bytes at 32768; ("", "") if unknown.
+
+    What says that a device is part of something else comes first: it may look like that, too.
+    """
+    if RAID_MAGIC in (head[:8], head[4096:4104]):
+        return RAID_MEMBER, ""
+    if any(head[at : at + 8] == b"LABELONE" for at in (0, 512, 1024, 1536)):
+        return LVM_MEMBER, ""
     if volume[1:6] == b"CD001" and volume[:1] == b"\x01":
         return "iso9660", _text(volume[40:72])
     if volume[1:6] == b"BEA01":
@@ -63,3 +112,9 @@ def identify(head: bytes, volume: bytes) -> tuple[str, str]:
 
 def _text(data: bytes) -> str:
     return data.partition(b"\0")[0].decode("utf-8", "replace").strip()
+
+
+def _uuid(head: bytes) -> str:
+    """s_uuid of an ext4's superblock."""
+    text = head[1024 + 0x68 : 1024 + 0x78].hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

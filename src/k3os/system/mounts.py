@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
-MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 32, 4096, 8192, 16384, 1 << 18
+MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE, MS_SLAVE = (
+    *(32, 4096, 8192, 16384, 1 << 18, 1 << 19),
+)
 MNT_DETACH = 2
+CLONE_NEWNS = 0x20000
 
 # include/uapi/linux/loop.h
 LOOP_CTL_GET_FREE = 0x4C82
@@ -61,11 +64,24 @@ def make_read_only(target: str) -> None:
 @contextmanager
 def writable(target: str) -> Iterator[None]:
     """A read-only mount of a writable file system, writable for a moment."""
-    mount("none", target, flags=MS_BIND | MS_REMOUNT)
+    make_writable(target)
     try:
         yield
     finally:
         make_read_only(target)
+
+
+def make_writable(target: str) -> None:
+    """Undo make_read_only for one mount."""
+    mount("none", target, flags=MS_BIND | MS_REMOUNT)
+
+
+def private_namespace() -> None:
+    """Give this process mounts of its own: what it changes from here on nobody else sees."""
+    if _libc.unshare(CLONE_NEWNS) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), "unshare")
+    mount("none", "/", flags=MS_REC | MS_SLAVE)
 
 
 def move(source: str, target: str) -> None:

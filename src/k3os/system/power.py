@@ -4,13 +4,22 @@ import ctypes
 import os
 from typing import NoReturn
 
-LINUX_REBOOT_CMD_RESTART = 0x01234567
+LINUX_REBOOT_CMD_RESTART, LINUX_REBOOT_CMD_POWER_OFF = 0x01234567, 0x4321FEDC
 
 
 def reboot() -> NoReturn:
     """Write out what is in memory and restart the machine at once. Raises OSError."""
+    _end(LINUX_REBOOT_CMD_RESTART, "reboot")
+
+
+def power_off() -> NoReturn:
+    """The same, switching it off."""
+    _end(LINUX_REBOOT_CMD_POWER_OFF, "power off")
+
+
+def _end(command: int, name: str) -> NoReturn:
     os.sync()
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.reboot(LINUX_REBOOT_CMD_RESTART)
+    libc.reboot(command)
     number = ctypes.get_errno()
-    raise OSError(number, f"cannot reboot: {os.strerror(number)}")
+    raise OSError(number, f"cannot {name}: {os.strerror(number)}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from k3os.boot import media
+from k3os.boot import media, volumes
 from k3os.errors import UserError
 from k3os.system import blockdev, kernelmodules, mounts
 from k3os.system.blockdev import FileSystem, identify
@@ -244,3 +244,41 @@ def test_an_initrd_that_did_not_fit_into_memory_says_so(machine: Machine) -> Non
     machine.carry(whole=False)
     with pytest.raises(UserError, match="too little memory"):
         machine.find(kinds=media.kinds_of("live"))
+
+
+def test_a_takeover_is_found_by_its_uuid_and_nothing_else_is_taken(machine: Machine) -> None:
+    machine.add("sda1", "ext4", "K3OS_STATE")
+    machine.add("sdb1", "ext4", "debian-root", at=5)
+    machine.devices["sdb1"][1].uuid = "1-2-3"  # type: ignore[union-attr]
+    found = machine.find(kinds=("disk",), uuid="1-2-3")
+    assert (found.kind, found.file_system.device) == ("disk", "/dev/sdb1")
+    with pytest.raises(UserError, match="no disk with the UUID 4-5-6"):
+        machine.find(5, kinds=("disk",), uuid="4-5-6")
+
+
+@pytest.fixture
+def shown(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A RAID appears as md0 when somebody looks at its member."""
+    calls: list[str] = []
+
+    def show(self: object, members: list[FileSystem], wanted: object) -> None:
+        calls.append(" ".join(member.device for member in members))
+        machine.add("md0", "ext4", "K3OS_STATE")
+
+    monkeypatch.setattr(volumes.Volumes, "show", show)
+    machine.add("sda1", "linux_raid_member", "", marker=False)
+    machine.add("sr0", "iso9660", "K3OS")
+    return calls
+
+
+def test_arrays_are_looked_into_before_a_stick_is_taken(machine: Machine, shown: list[str]) -> None:
+    assert machine.find().file_system.device == "/dev/md0"
+    assert shown == ["/dev/sda1"]
+
+
+@pytest.mark.parametrize("kinds", [("iso",), ("iso", "disk")])
+def test_arrays_are_left_alone_when_a_stick_is_what_boots(
+    machine: Machine, shown: list[str], kinds: tuple[str, ...]
+) -> None:
+    assert machine.find(kinds=kinds).file_system.device == "/dev/sr0"
+    assert shown == []

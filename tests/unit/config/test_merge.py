@@ -66,6 +66,8 @@ CASES: dict[str, tuple[str, str, str, object]] = {
     "k3os.install.tty": REPLACED,
     "k3os.install.debug": ("true", "false", "1", True),
     "k3os.install.power_off": ("true", "false", "true", True),
+    "k3os.upgrade.timeout": ("60", "70", "80", "80"),
+    "k3os.upgrade.check": LISTS,
 }
 
 

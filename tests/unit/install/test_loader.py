@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 
@@ -63,8 +64,31 @@ def test_the_console_is_the_one_asked_for(tty: str, expected: tuple[str, str]) -
 def test_the_menu_points_to_links_that_an_upgrade_changes() -> None:
     menu = loader.menu("ttyS1,9600n8")
     assert "serial --unit=1 --speed=9600;" in menu
-    assert "linux /k3os/system/current/kernel/vmlinuz $console quiet\n" in menu
-    assert "vmlinuz $console quiet k3os.generation=previous" in menu
+    assert "linux /k3os/system/current/kernel/vmlinuz $console quiet $trial\n" in menu
+    assert "vmlinuz $console quiet k3os.generation=previous $back" in menu
     assert menu.index("k3OS Current") < menu.index("k3OS Previous") < menu.index("Rescue (current)")
     # one key press in the menu must not delete everything
     assert menu.index("submenu") < menu.index("k3os.factory_reset")
+
+
+def test_the_menu_has_its_entries_in_order_and_those_of_previous_only_where_there_is_one() -> None:
+    menu = loader.menu()
+    titles = re.findall(r'(?:menuentry|submenu) "([^"]+)"', menu)
+    assert titles == [
+        *("k3OS Current", "k3OS Previous", "Rescue (current)", "Rescue (previous)"),
+        *("Factory reset", "Delete everything in /var, /home and /opt"),
+    ]
+    assert "set default=0\nset timeout=5\n" in menu
+    rest, count = re.subn(r"if \[ -e /k3os/system/previous/[^\n]*\n.*?\nfi\n", "", menu, flags=re.S)
+    assert count == 2
+    assert "revious" not in rest.partition("\n")[2].replace(loader.TRIAL, "")
+
+
+def test_an_entry_boots_kernel_and_system_of_one_generation_the_rescue_shell_too() -> None:
+    menu = loader.menu()
+    found = re.findall(r"linux (\S+)/vmlinuz([^\n]*)\n\s+initrd (\S+)", menu)
+    assert len(found) == 5
+    for kernel, words, initrd in found:
+        generation = "previous" if " k3os.generation=previous" in words else "current"
+        assert kernel == f"/k3os/system/{generation}/kernel"
+        assert initrd == f"{kernel}/initrd"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -12,44 +11,14 @@ import pytest
 from k3os.errors import UserError
 from k3os.install import perform, source
 from k3os.install.layout import script
-from k3os.install.plan import LAYOUT, Plan
-
-FILES = {
-    "kernel/6.1/vmlinuz": b"kernel",
-    "k3os/0.2/rootfs.squashfs": b"rootfs" * 1000,
-    "k3s/v1/k3s": b"k3s",
-}
-
-
-@pytest.fixture
-def medium(tmp_path: Path) -> Path:
-    """A medium with /k3os/system and the boot loaders."""
-    root = tmp_path / "medium"
-    system = root / "k3os/system"
-    for name, data in FILES.items():
-        (system / name).parent.mkdir(parents=True)
-        (system / name).write_bytes(data)
-    (system / "k3s/v1/k3s").chmod(0o555)
-    manifest = {
-        "generation": 1,
-        "kernel": "6.1",
-        "k3os": "0.2",
-        "k3s": "v1",
-        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in FILES.items()},
-    }
-    (system / "generations/1").mkdir(parents=True)
-    (system / "generations/1/manifest.json").write_text(json.dumps(manifest))
-    (system / "current").symlink_to("generations/1")
-    for name in source.LOADER_FILES:
-        (root / source.LOADERS).mkdir(parents=True, exist_ok=True)
-        (root / source.LOADERS / name).write_bytes(b"loader")
-    return root
+from k3os.install.plan import LAYOUT
+from tests.unit.install.conftest import FILES
 
 
 def lay_down(medium: Path, target: Path, config: bytes = b"hostname: x\n") -> source.Source:
     what = source.read_source(str(medium))
     target.mkdir(exist_ok=True)
-    perform.lay_down(Plan(what, config, "menu"), str(target), lambda _: None)
+    perform.lay_down(what, config, str(target), lambda _: None)
     return what
 
 

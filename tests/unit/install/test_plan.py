@@ -10,6 +10,7 @@ from k3os.errors import UserError
 from k3os.install import disks, plan
 from k3os.install.plan import Request
 from k3os.install.source import Source
+from k3os.system import blockdev
 from k3os.system.blockdev import FileSystem
 
 GB = 10**9
@@ -29,7 +30,13 @@ class Machine:
         self.swaps = root / "swaps"
         self.swaps.write_text("Filename Type Size Used Priority\n")
         monkeypatch.setattr(disks, "SYS", str(self.block))
+        monkeypatch.setattr(blockdev, "SYS_BLOCK", str(self.block))
+        self.own_mounts = root / "own-mountinfo"
+        self.own_mounts.write_text("21 1 0:20 / / rw - tmpfs tmpfs rw\n")
         monkeypatch.setattr(disks, "MOUNTS", str(self.mounts))
+        monkeypatch.setattr(disks, "OWN_MOUNTS", str(self.own_mounts))
+        monkeypatch.setattr(disks, "claimed", lambda device: device.name in self.claimed)
+        self.claimed: set[str] = set()
         monkeypatch.setattr(disks, "SWAPS", str(self.swaps))
         monkeypatch.setattr(disks, "probe", self.probe)
         monkeypatch.setattr(disks, "look_up", lambda path: disks.describe(path.split("/")[-1]))
@@ -112,6 +119,26 @@ def test_a_disk_whose_partition_is_the_medium_is_refused(machine: Machine) -> No
     assert "/dev/sda1 is the medium this system runs from" in refused(device="/dev/sda")
 
 
+def test_beside_a_stick_an_empty_and_an_installed_disk_can_be_chosen_but_never_the_stick(
+    machine: Machine,
+) -> None:
+    """An ISO on a stick is a file system on the whole disk, with a partition table beside it."""
+    machine.disk("sda", 16 * GB)
+    machine.carries["/dev/sda"] = FileSystem("/dev/sda", "iso9660", "K3OS")
+    for number in (1, 2, 3):
+        machine.partition(f"sda{number}", "sda", number, GB)
+    machine.mount("sda", "/.base")
+    machine.disk("vda", 8 * GB)
+    machine.disk("nvme0n1", 8 * GB)
+    machine.partition("nvme0n1p3", "nvme0n1", 3, 4 * GB, "K3OS_STATE")
+    both = [disks.describe("nvme0n1"), disks.describe("vda")]
+    assert plan.usable(SOURCE) == both
+    assert plan.usable(SOURCE, keep_installed=True) == both[1:]
+    assert decide(keep_installed=True).disk == both[1]
+    assert "is the medium this system runs from" in refused(device="/dev/sda")
+    assert "/dev/sda2 is a partition" in refused(device="/dev/sda2")
+
+
 def test_a_mounted_disk_is_refused(machine: Machine) -> None:
     machine.disk("sda", 8 * GB)
     machine.partition("sda2", "sda", 2, 4 * GB)
@@ -130,6 +157,39 @@ def test_a_disk_in_use_by_raid_lvm_or_as_swap_is_refused(machine: Machine) -> No
     assert "in use by a RAID (/dev/md0)" in refused(device="/dev/sda")
     assert "in use by LVM or another mapping (/dev/dm-0)" in refused(device="/dev/sdb")
     assert "/dev/sdc1 is in use as swap" in refused(device="/dev/sdc")
+
+
+def test_a_disk_that_the_kernel_lends_to_somebody_else_is_refused(machine: Machine) -> None:
+    machine.disk("sda", 8 * GB)
+    machine.claimed.add("sda")
+    assert "/dev/sda is in use; `lsblk /dev/sda` may say by what" in refused(device="/dev/sda")
+
+
+def test_a_mounted_btrfs_is_known_by_its_source(machine: Machine) -> None:
+    machine.disk("sda", 8 * GB)
+    machine.partition("sda1", "sda", 1, 8 * GB)
+    machine.mounts.write_text("30 21 0:27 /@ /srv rw - btrfs /dev/sda1 rw\n")
+    assert "/dev/sda1 is mounted at /srv" in refused(device="/dev/sda")
+
+
+def test_the_loaders_of_an_array_go_to_each_of_its_disks(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "booted_with_efi", lambda: False)
+    for name in ("sda", "sdb"):
+        machine.disk(name, 8 * GB)
+        machine.partition(f"{name}1", name, 1, 4 * GB, "K3OS_STATE")
+        (machine.block / f"{name}1" / "holders" / "md0").mkdir(parents=True)
+    machine.disk("md0", 4 * GB)
+    machine.carries["/dev/md0"] = FileSystem("/dev/md0", "ext4", "K3OS_STATE")
+    for name in ("sda1", "sdb1"):
+        (machine.block / "md0" / "slaves" / name).mkdir(parents=True)
+    monkeypatch.setattr(
+        plan, "bios_place", lambda disk: plan.BiosPlace(f"/dev/{disk}", 512, 1 << 20)
+    )
+    decided = decide(no_format=True)
+    assert decided.state == disks.describe("md0")
+    assert [place.disk for place in decided.bios] == ["/dev/sda", "/dev/sdb"]
 
 
 def test_a_small_disk_is_refused_with_what_is_needed(machine: Machine) -> None:
@@ -154,6 +214,9 @@ def test_a_fallback_never_formats_an_installed_disk(machine: Machine) -> None:
     assert "a fallback never formats an installed system" in refused(
         device="/dev/sda", keep_installed=True
     )
+    assert decide(device="/dev/sda").disk is not None
+    machine.carries["/dev/sda3"] = FileSystem("/dev/sda3", "linux_raid_member", "")
+    assert "may hold an installed system" in refused(device="/dev/sda", keep_installed=True)
     assert decide(device="/dev/sda").disk is not None
 
 
@@ -184,5 +247,5 @@ def test_no_format_takes_the_labelled_partition_where_a_loader_can_be(
     decided = decide(no_format=True)
     assert decided.disk is None
     assert decided.state == disks.describe("sda1")
-    assert decided.bios == place
+    assert decided.bios == (place,)
     assert "UEFI needs a FAT32 partition" in refused(no_format=True, force_efi=True)

@@ -1,0 +1,147 @@
+#!/bin/sh
+# Installs k3OS from any Linux: mounts the ISO and runs the installer that is in it, in a chroot.
+# It decides nothing about disks itself. All it mounts is in a mount namespace of its own: this
+# system sees nothing of it, and nothing stays, however it ends.
+set -eu
+umask 022
+
+usage() {
+    cat <<USAGE
+usage: install.sh [--force-efi] [--debug] [--tty TTY] [--poweroff] [--takeover] [--no-format]
+                  [--config URL|PATH] DEVICE ISO_URL
+
+Installs k3OS to DEVICE, from this running Linux, as root. It asks nothing: DEVICE is formatted.
+ISO_URL: http, https, ftp, or a path. A download is verified when the address ends in
+#sha256=<hex>, or when there is a file of the same name with .sha256 beside it.
+
+  --config URL|PATH  the config.yaml to install; without it the ISO's own
+  --no-format        DEVICE is a partition labelled K3OS_STATE; it is used as it is
+  --takeover         with --no-format: DEVICE is the partition of this system's /. Nothing
+                     changes at once; the next boot deletes everything on it that is not k3OS
+  --poweroff         power off: now, or with --takeover after the deletion
+  --tty TTY          the console of the installed system, e.g. ttyS0
+  --force-efi        insist on a boot loader for UEFI
+  --debug            the installed system boots with debug messages
+USAGE
+}
+say() { echo "install.sh: $*" >&2; }
+die() { say "error: $*" && exit 1; }
+wrong() {
+    say "$1"
+    usage >&2
+    exit 2
+}
+need() { command -v "$1" >/dev/null 2>&1 || die "$1 is missing; install the package $2"; }
+can_mount() {
+    modprobe -q "$1" 2>/dev/null || : # built in is as good
+    grep -qw "$1" /proc/filesystems ||
+        die "this kernel cannot mount $1; install the package that has its module $1.ko"
+}
+parse() {
+    takeover='' format=yes poweroff='' config='' options=''
+    while [ $# -gt 0 ]; do
+        case $1 in
+            -h | --help) usage && exit 0 ;;
+            --force-efi | --debug) options="$options $1" ;;
+            --takeover) takeover=yes ;;
+            --no-format) format='' ;;
+            --poweroff) poweroff=yes ;;
+            --tty | --config)
+                [ $# -gt 1 ] || wrong "$1 needs a value"
+                if [ "$1" = --config ]; then config=${2#file://}; else options="$options --tty=$2"; fi
+                shift
+                ;;
+            -*) wrong "unknown option $1" ;;
+            *) break ;;
+        esac
+        shift
+    done
+    [ $# -eq 2 ] || wrong "DEVICE and ISO_URL are needed, after the options"
+    device=$1 iso=${2#file://}
+    [ -z "$takeover" ] || [ -z "$format" ] || wrong "--takeover needs --no-format, too"
+}
+check() {
+    [ "$(id -u)" = 0 ] || die "only root may install; try sudo"
+    [ "$(uname -m)" = x86_64 ] || die "k3OS is made for x86_64, this machine is $(uname -m)"
+    [ -b "$device" ] || die "$device is not a block device; \`lsblk\` lists them"
+    for tool in mount umount unshare; do need $tool util-linux; done
+    for tool in chroot mktemp sha256sum; do need $tool coreutils; done
+    case $iso in
+        *://*) command -v curl >/dev/null 2>&1 || need wget "curl (or wget)" ;;
+        *) [ -r "$iso" ] || die "$iso cannot be read" ;;
+    esac
+    case $config in '' | *://*) ;; *) [ -r "$config" ] || die "$config cannot be read" ;; esac
+    for kind in iso9660 squashfs ext4 vfat; do can_mount $kind; done
+}
+fetch() { # fetch URL FILE: goes on where an earlier try stopped
+    if command -v curl >/dev/null 2>&1; then
+        curl --fail --location --progress-bar --connect-timeout 30 -C - -o "$2" "$1"
+    else
+        wget -c -T 30 -t 1 -O "$2" "$1"
+    fi
+}
+download() {
+    url=${iso%%#*} sum=${iso##*#sha256=} try=1
+    if [ "$sum" = "$iso" ]; then
+        fetch "$url.sha256" "$work/sum" 2>/dev/null || say "there is no $url.sha256"
+        sum=$(sed -n '1s/^\([0-9a-fA-F]\{64\}\).*/\1/p' "$work/sum" 2>/dev/null || :)
+    fi
+    say "fetching $url"
+    until fetch "$url" "$work/k3os.iso"; do
+        [ $? -ne 22 ] || die "$url: the server refuses it" # curl(1)
+        [ $try -lt 10 ] || die "$url cannot be fetched"
+        try=$((try + 1))
+        say "the download broke off; try $try of 10"
+        sleep 3
+    done
+    iso=$work/k3os.iso
+    [ -z "$sum" ] || echo "$sum  $iso" | sha256sum -c - >/dev/null 2>&1 ||
+        die "$url was damaged on its way: its SHA-256 is not $sum"
+}
+leave() {
+    code=$?
+    trap '' INT TERM HUP
+    # never rm -r: this system's own / may be mounted in there
+    umount -l "$work/root" "$work/iso" 2>/dev/null || :
+    rm -f "$work/k3os.iso" "$work/sum"
+    rmdir "$work/root" "$work/iso" "$work" || :
+    exit $code
+}
+
+parse "$@"
+check
+if [ -z "${K3OS_INSTALL_NAMESPACE:-}" ]; then
+    [ -r "$0" ] || die "save this script to a file and run that"
+    K3OS_INSTALL_NAMESPACE=yes exec unshare --mount --propagation private /bin/sh "$0" "$@"
+fi
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/k3os-install.XXXXXX")
+trap leave EXIT
+trap 'exit 130' INT TERM HUP
+root=$work/root medium=/mnt/iso host=/mnt/host
+mkdir "$work/iso" "$root"
+case $iso in *://*) download ;; esac
+if [ -b "$iso" ]; then loop=ro; else loop=loop,ro; fi
+mount -t iso9660 -o $loop "$iso" "$work/iso" || die "$iso cannot be mounted: is it an ISO?"
+image=$work/iso/k3os/system/current/k3os/rootfs.squashfs
+[ -f "$image" ] || die "$iso is no ISO of k3OS"
+mount -t squashfs -o loop,ro "$image" "$root" || die "the ISO's root file system is damaged"
+for name in dev sys proc; do mount --rbind "/$name" "$root/$name"; done
+for name in run tmp mnt; do mount -t tmpfs -o mode=0755 tmpfs "$root/$name"; done
+mkdir -p "$root$medium" "$root$host" "$root/run/connman" "$root/run/udev"
+mount --bind "$work/iso" "$root$medium"
+# this system's udev tells when a new partition table has settled
+[ ! -d /run/udev ] || mount --bind /run/udev "$root/run/udev"
+cat /etc/resolv.conf >"$root/run/connman/resolv.conf" 2>/dev/null || :
+[ -z "$takeover" ] || mount --bind / "$root$host"
+set -- --medium "$medium" --device "$device" --silent --no-reboot
+[ -n "$format" ] || set -- "$@" --no-format
+[ -z "$takeover" ] || set -- "$@" --takeover
+[ -z "$poweroff" ] || set -- "$@" --power-off
+case $config in
+    '') ;;
+    *://*) set -- "$@" --config "$config" ;;
+    *) install -m 600 "$config" "$root/tmp/c.yaml" && set -- "$@" --config /tmp/c.yaml ;;
+esac
+# shellcheck disable=SC2086
+SYSTEMD_IGNORE_CHROOT=1 PATH=/usr/sbin:/usr/bin chroot "$root" /usr/sbin/k3os install "$@" $options
+[ -z "$poweroff" ] || [ -n "$takeover" ] || systemctl poweroff 2>/dev/null || poweroff

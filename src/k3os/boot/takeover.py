@@ -1,0 +1,158 @@
+"""The boot that finishes a takeover: what was on the partition goes, k3OS stays.
+
+It runs in the initrd, before anything of the partition is used, and only where the marker is
+that install/takeover.py wrote; the marker goes last, so that a power cut in the middle is made
+good by the next boot. It never leaves the file system and never follows a link.
+ioctls: include/uapi/linux/fs.h.
+"""
+
+import fcntl
+import json
+import os
+import struct
+from collections.abc import Callable
+from typing import NoReturn
+
+from k3os.boot import state
+from k3os.boot.media import STATE_LABEL, Medium
+from k3os.errors import UserError
+from k3os.system import mounts, power
+from k3os.system.files import atomic_write, sync_directory
+
+MARKER = "k3os/system/takeover"
+MENU = "boot/grub/grub.cfg"
+BACKUP = f"{MENU}.before-k3os"
+# a directory to what is kept in it; None: all
+KEPT: dict[str, tuple[str, ...] | None] = {
+    "": ("k3os", "boot", "lost+found"),
+    "boot": ("grub",),
+    "boot/grub": None,
+    "k3os": None,
+    "lost+found": (),
+}
+REBOOT, POWER_OFF = "reboot", "power off"
+FS_IOC_GETFLAGS, FS_IOC_SETFLAGS = 0x80086601, 0x40086602
+FS_IOC_SETFSLABEL = 0x41009432
+FSLABEL_MAX = 256
+IMMUTABLE, APPEND_ONLY = 0x10, 0x20
+
+
+def is_wanted(medium: Medium) -> bool:
+    return medium.kind == "disk" and os.path.exists(f"{medium.path}/{MARKER}")
+
+
+def finish(medium: Medium, say: Callable[[str], None]) -> NoReturn:
+    """Check the file system, delete, and restart or switch off. Raises UserError, OSError."""
+    device = medium.file_system.device
+    mounts.unmount(medium.path)
+    state.check(device, say)
+    mounts.mount(device, medium.path, "ext4")
+    then = carry_out(medium.path, say)
+    mounts.unmount(medium.path)
+    if then == POWER_OFF:
+        say("takeover: done, powering off")
+        power.power_off()
+    say("takeover: done, rebooting into k3OS")
+    power.reboot()
+
+
+def marker(menu: str, then: str) -> bytes:
+    """The marker's bytes. menu: the grub.cfg that stays; then: REBOOT or POWER_OFF."""
+    return json.dumps({"then": then, "menu": menu}).encode()
+
+
+def carry_out(root: str, say: Callable[[str], None]) -> str:
+    """All of it below the mounted partition; what to do then. It can be repeated at any point."""
+    path = f"{root}/{MARKER}"
+    try:
+        with open(path, "rb") as file:
+            wanted = json.load(file)
+        then, menu = str(wanted["then"]), str(wanted["menu"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{MARKER} cannot be read, so nothing is deleted: {error!r}",
+            "in the boot menu choose the system that was here, and take it over again",
+        ) from error
+    say("takeover: deleting the system that was here")
+    # first of all: it offers a system that is about to be broken
+    if os.path.lexists(f"{root}/{BACKUP}"):
+        os.unlink(f"{root}/{BACKUP}")
+        sync_directory(os.path.dirname(f"{root}/{BACKUP}"))
+    count = delete_others(root)
+    os.sync()
+    set_label(root, STATE_LABEL)
+    atomic_write(f"{root}/{MENU}", menu.encode(), sync=True)
+    os.sync()
+    os.unlink(path)
+    sync_directory(os.path.dirname(path))
+    say(f"takeover: {count} files and directories deleted")
+    return then
+
+
+def delete_others(root: str) -> int:
+    """Delete what is not in KEPT; how many files and directories went."""
+    count = 0
+    for directory, kept in KEPT.items():
+        path = f"{root}/{directory}".rstrip("/")
+        # a link here would be the old system's: it goes with the rest of its directory
+        if kept is None or os.path.islink(path) or not os.path.isdir(path):
+            continue
+        opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            count += _empty(opened, os.fstat(opened).st_dev, kept)
+        finally:
+            os.close(opened)
+    return count
+
+
+def _empty(directory: int, device: int, kept: tuple[str, ...] = ()) -> int:
+    """Delete what is in an open directory, as far as it is on the device."""
+    count = 0
+    with os.scandir(directory) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_directory in found:
+        if name in kept:
+            continue
+        if is_directory:
+            child = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+            try:
+                if os.fstat(child).st_dev != device:
+                    continue
+                count += _empty(child, device)
+            finally:
+                os.close(child)
+        _remove(directory, name, is_directory)
+        count += 1
+    return count
+
+
+def _remove(directory: int, name: str, is_directory: bool) -> None:
+    remove = os.rmdir if is_directory else os.unlink
+    try:
+        remove(name, dir_fd=directory)
+    except PermissionError:  # chattr +i or +a, which not even root passes over
+        _unlock(directory)
+        kind = os.O_DIRECTORY if is_directory else os.O_NONBLOCK
+        entry = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | kind, dir_fd=directory)
+        try:
+            _unlock(entry)
+        finally:
+            os.close(entry)
+        remove(name, dir_fd=directory)
+
+
+def _unlock(descriptor: int) -> None:
+    flags = bytearray(8)
+    fcntl.ioctl(descriptor, FS_IOC_GETFLAGS, flags)
+    (value,) = struct.unpack_from("=I", flags)
+    plain = struct.pack("=I4x", value & ~(IMMUTABLE | APPEND_ONLY))
+    fcntl.ioctl(descriptor, FS_IOC_SETFLAGS, plain)
+
+
+def set_label(root: str, label: str) -> None:
+    """Name the mounted file system."""
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.ioctl(descriptor, FS_IOC_SETFSLABEL, label.encode().ljust(FSLABEL_MAX, b"\0"))
+    finally:
+        os.close(descriptor)

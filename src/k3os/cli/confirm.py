@@ -1,0 +1,134 @@
+"""`k3os confirm`: the end of a trial. k3os-confirm.service calls it in a boot that is one.
+
+Healthy is: systemd has started everything, the network is there, k3s answers, and the commands
+of k3os.upgrade.check succeed. Otherwise the machine restarts, with the previous versions.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from k3os.boot.trial import MARK
+from k3os.errors import UserError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k3os.config.load import Config
+
+USAGE = "usage: k3os confirm\n\nWait until this boot is healthy; called by the system.\n"
+BASE = "/.base"
+POLL_SECONDS = 3.0
+COMMAND_SECONDS = 60
+# what a unit's own slowness must not fail; the rest of a "degraded" system is people's business
+UP = ("running", "degraded")
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0 healthy, or nothing is on trial; 1 it was not, and the machine restarts."""
+    if argv:
+        asked = argv in (["-h"], ["--help"])
+        print(USAGE, end="", file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
+    if os.geteuid() != 0:
+        raise UserError("only root may do that", "the system calls it by itself")
+    if not os.path.exists(MARK):
+        print("nothing is on trial")
+        return 0
+    from k3os.config.load import load_config
+    from k3os.system import mounts
+    from k3os.system.console import say
+    from k3os.system.run import run
+    from k3os.upgrade import trial
+
+    config, _ = load_config("/", "/k3os/system", None, cloud=True)
+    with open(MARK) as file:
+        seconds = float(file.read())
+    missing = wait(checks(config), seconds)
+    with mounts.writable(BASE):
+        if missing:
+            trial.fail(BASE, missing)
+        else:
+            trial.confirm(BASE)
+    if missing:
+        say(f"this version is not healthy, the previous one comes back: {missing}")
+        run(["systemctl", "--no-block", "reboot"])
+        return 1
+    os.unlink(MARK)
+    say("the new version is healthy: it stays")
+    return 0
+
+
+def checks(config: Config) -> list[Callable[[], str]]:
+    """What must be fine, in the order of asking; each says what is missing, or ""."""
+    found = [systemd_is_up, network_is_up]
+    if os.path.exists("/run/k3os/k3s"):
+        found.append(lambda: k3s_is_ready(config))
+    return [*found, lambda: own_checks(config)]
+
+
+def wait(
+    asked: list[Callable[[], str]],
+    limit: float,
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """Ask until all is fine or limit seconds have passed; what is still missing, or ""."""
+    end = monotonic() + limit
+    while True:
+        missing = next((said for check in asked if (said := check())), "")
+        if not missing or monotonic() >= end:
+            return f"{missing} (after {limit:.0f} s)" if missing else ""
+        sleep(POLL_SECONDS)
+
+
+def systemd_is_up() -> str:
+    from k3os.system.run import run
+
+    state = run(["systemctl", "is-system-running"], check=False, timeout=30).decode().strip()
+    # this very service is a job that is not finished
+    if state in UP or (state == "starting" and only_we_are_left()):
+        return ""
+    return f"systemd says {state}"
+
+
+def only_we_are_left() -> bool:
+    from k3os.system.run import run
+
+    jobs = run(["systemctl", "list-jobs", "--no-legend"], check=False, timeout=30).decode()
+    left = [line.split()[1] for line in jobs.splitlines() if len(line.split()) > 2]
+    return all(name in ("k3os-confirm.service", "multi-user.target") for name in left)
+
+
+def network_is_up() -> str:
+    from k3os.cli.status import addresses
+
+    return "" if addresses() else "no interface has an address"
+
+
+def k3s_is_ready(config: Config) -> str:
+    from k3os.k3s import ready
+    from k3os.phases.commands import KUBECONFIG
+    from k3os.phases.k3s import arguments
+
+    if arguments(config)[0] == "server":
+        return "" if ready.server_is_ready(KUBECONFIG) else "k3s' API server is not ready"
+    return "" if ready.agent_is_ready() else "k3s' kubelet is not ready"
+
+
+def own_checks(config: Config) -> str:
+    from k3os.system.run import CommandError, run
+
+    for item in config.items("k3os.upgrade.check"):
+        words = item.data
+        argv = [str(word.data) for word in words] if isinstance(words, list) else []
+        argv = argv or ["/bin/sh", "-c", str(words)]
+        try:
+            run(argv, timeout=COMMAND_SECONDS)
+        except CommandError as error:
+            return f"k3os.upgrade.check: {error}"
+    return ""

@@ -1,0 +1,110 @@
+"""`k3os image`: an installed disk as a file, for hypervisors, clouds and dd."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+from pathlib import Path
+
+from k3os.errors import UserError
+from k3os.system.run import CommandError
+
+EPILOG = """\
+The disk boots with BIOS and with UEFI, also with Secure Boot, and grows to the size of the real
+disk at each boot. The ISO is built first (`k3os build --help` lists the variables: KERNEL, K3S,
+…), unless --iso names one: then its own config.yaml is installed without --config.
+
+k3os image --format qcow2 --config config.yaml
+k3os image --format raw --size 8G --iso node-1.iso -o node-1.raw
+"""
+DEFAULT_SIZE = 2 << 30
+_UNITS = {"": 1, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+MIB = 1 << 20
+
+
+def main(argv: list[str]) -> int:
+    from k3os.image.diskformat import FORMATS
+
+    parser = argparse.ArgumentParser(
+        prog="k3os image",
+        description="Make a disk with an installed k3OS. Root is not needed.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--format", choices=list(FORMATS), default="qcow2", help="of the file (default qcow2)")
+    add("--config", default="", metavar="URL", help="the config.yaml to install: a path or URL")
+    add(
+        "--size",
+        type=size_of,
+        default=DEFAULT_SIZE,
+        metavar="N[M|G]",
+        help="of the disk (default 2G)",
+    )
+    add("--iso", type=Path, metavar="PATH", help="take this k3OS ISO, and build nothing")
+    add("-o", "--output", type=Path, metavar="PATH", help="where to write it (beside the ISO)")
+    options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _terminate)
+    if not options.config and not options.iso:
+        raise UserError(
+            "nobody could log in to a disk without a configuration",
+            "make image CONFIG=config.yaml",
+            "--config",
+        )
+    config = check(options.config)
+    from k3os.image.disk import Request, make_disk
+    from k3os.image.remaster import explain
+
+    iso = options.iso or _built()
+    output = options.output or iso.parent / f"{iso.stem}.{options.format}"
+    if output.exists() and not output.is_file():
+        raise UserError(f"{output} is not a file", "name a new file", "--output")
+    if output.resolve() == iso.resolve():
+        raise UserError("the disk would replace the ISO", "name another file", "--output")
+    if not output.parent.is_dir():
+        raise UserError(f"{output.parent} is not a directory", "make it first", "--output")
+    try:
+        make_disk(Request(iso, output, options.format, config, options.size), print)
+    except CommandError as error:
+        raise explain(error) from error
+    except OSError as error:
+        where = str(error.filename or "")
+        raise UserError(error.strerror or str(error), "no image was written", where) from error
+    return 0
+
+
+def check(config: str) -> str:
+    """Refuse a configuration that would not be installed, before anything is built; its address."""
+    if not config:
+        return ""
+    from k3os.install.config import compose
+
+    address = config if "://" in config else os.path.abspath(config)
+    compose("", address, "", print)
+    return address
+
+
+def size_of(text: str) -> int:
+    """Bytes of "8G", "4096M" or a plain number; whole MiB, as clouds want them."""
+    match = re.fullmatch(r"(\d+)([MGT]?)(?:i?B)?", text)
+    size = int(match[1]) * _UNITS[match[2]] if match else 0
+    if not size or size % MIB:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size in whole MiB; write 8G or 4096M")
+    return size
+
+
+def _built() -> Path:
+    """The ISO of a build that is up to date. Without CONFIG: that goes into the disk only."""
+    from k3os.cli import build
+    from k3os.image.settings import from_environment
+
+    os.environ["CONFIG"] = ""
+    build.main([])
+    settings = from_environment(os.environ)
+    return settings.artifacts / f"k3os-{settings.arch.name}.iso"
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise KeyboardInterrupt  # the way of Ctrl-C: what is half done is removed

@@ -1,0 +1,356 @@
+"""`k3os upgrade`: other versions of k3OS, the kernel and k3s on an installed system; and back.
+
+It works in a mount namespace of its own: for the rest of the system the state partition's
+/k3os/system stays read-only, also when this process is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from k3os.errors import UserError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import ExitStack
+
+    from k3os.upgrade.offer import Offer
+    from k3os.upgrade.plan import Installed, Part, Plan
+
+HELP = """\
+usage: k3os upgrade [SRC] [--k3os SRC] [--k3s SRC] [options]
+       k3os upgrade --rollback [--with-data] [--no-reboot]
+
+Give this node other versions. SRC is an ISO, a root file system tarball or a release directory
+(path or http(s) URL); for --k3s also a k3s version, the URL or the path of k3s itself.
+
+  SRC                k3OS, the kernel and k3s of that release
+  --k3os SRC         k3OS and the kernel
+  --k3s SRC          k3s
+  --no-kernel        keep the kernel; --kernel: only the kernel of SRC
+  --reboot           reboot at once; without it the new k3OS and kernel wait for the next boot.
+                     A new k3s alone is started right away, pods go on.
+  --no-reboot        neither reboot nor restart k3s
+  --dry-run          show what would be done
+  --verify-key FILE  also trust these public keys (OpenSSH)
+  --insecure         take an unsigned release
+  --allow-downgrade  take an older one
+  --rollback         go back to the previous generation
+  --with-data        with --rollback: also put the copy of the datastore back that was taken
+                     before k3s changed (sqlite)
+"""
+FLAGS = (
+    *("--kernel", "--no-kernel", "--reboot", "--no-reboot", "--dry-run", "--insecure"),
+    *("--allow-downgrade", "--rollback", "--with-data"),
+)
+VALUES = ("--k3os", "--k3s", "--verify-key")
+EXCLUSIVE = (("--kernel", "--no-kernel"), ("--reboot", "--no-reboot"))
+BASE = "/.base"
+SYSTEM = f"{BASE}/k3os/system"
+RUNNING = "/run/k3os/generation"
+K3S_LINK, K3S_CURRENT = "/run/k3os/k3s", "/k3os/system/current/k3s/k3s"
+LOCK = "/run/k3os/upgrade.lock"
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0 also when there was nothing to do; 2 for wrong usage. Raises UserError."""
+    if argv in (["-h"], ["--help"]):
+        print(HELP, end="")
+        return 0
+    options = parse(argv)
+    if options is None:
+        print(HELP, end="", file=sys.stderr)
+        return 2
+    from k3os.cli.grow import state_device
+    from k3os.system import mounts
+
+    state_device()
+    if os.geteuid() != 0:
+        raise UserError("only root may upgrade this system", "write `sudo k3os upgrade …`")
+    lock = _alone()
+    try:
+        if not options.get("--dry-run"):
+            mounts.private_namespace()
+            mounts.make_writable(BASE)
+        return rollback(options) if options.get("--rollback") else upgrade(options)
+    finally:
+        os.close(lock)
+
+
+def parse(argv: list[str]) -> dict[str, str] | None:
+    """Option to value ("yes" for a flag), the positional source as "SRC"; None: wrong usage."""
+    options: dict[str, str] = {}
+    rest = list(argv)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if name in FLAGS and not equals:
+            options[name] = "yes"
+        elif name in VALUES and (equals or rest):
+            options[name] = value if equals else rest.pop(0)
+        elif not name.startswith("-") and "SRC" not in options:
+            options["SRC"] = name + equals + value
+        else:
+            return None
+    if any(all(each in options for each in pair) for pair in EXCLUSIVE):
+        return None
+    sources = [name for name in ("SRC", "--k3os", "--k3s") if name in options]
+    if "--rollback" in options:
+        allowed = {"--rollback", "--with-data", "--reboot", "--no-reboot"}
+        return options if set(options) <= allowed else None
+    if not sources or "--with-data" in options or ("SRC" in options and len(sources) > 1):
+        return None
+    return options
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _alone() -> int:
+    """A lock that ends with this process. Raises UserError when another upgrade has it."""
+    import fcntl
+
+    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UserError("another upgrade is running", "wait for it, then try again") from None
+    return descriptor
+
+
+def upgrade(options: dict[str, str]) -> int:
+    """Gather what is offered, plan, write, switch, start it."""
+    import time
+    from contextlib import ExitStack
+
+    from k3os.k3s.source import machine_arch
+    from k3os.upgrade import perform, trial
+    from k3os.upgrade.plan import DOWNLOADS, GENERATIONS, make_plan
+
+    installed = look()
+    arch = machine_arch(os.uname().machine)
+    with ExitStack() as stack:
+        parts = gather(options, arch, stack)
+        decided = make_plan(
+            installed,
+            parts,
+            arch=arch,
+            created=int(time.time()),
+            allow_downgrade="--allow-downgrade" in options,
+        )
+        if not decided.changed:
+            listed = ", ".join(f"{name} {text}" for name, text in decided.after.items())
+            say(f"nothing to do, these are installed: {listed}")
+            return 0
+        for line in decided.lines():
+            say(line)
+        if "--dry-run" in options:
+            say("nothing was written")
+            return 0
+        if "k3s" in decided.changed and "k3s" in decided.before:
+            from k3os.upgrade.datastore import snapshot
+
+            snapshot(decided.before["k3s"], say)
+
+        def before_switch() -> None:
+            if decided.reboot:
+                trial.begin(BASE, f"{GENERATIONS}/{decided.number}", trial_seconds())
+
+        perform.perform(decided, installed, say, before_switch)
+    perform.remove(SYSTEM, (DOWNLOADS,))
+    return start(decided, options)
+
+
+def trial_seconds() -> float:
+    """In which a new version must be healthy, as this node's configuration wants it."""
+    from k3os.config.load import load_config
+    from k3os.upgrade.trial import DEFAULT_SECONDS
+
+    config, _ = load_config("/", "/k3os/system", None, cloud=True)
+    return float(config.text("k3os.upgrade.timeout") or DEFAULT_SECONDS)
+
+
+def look() -> Installed:
+    from k3os.upgrade.plan import read_installed
+
+    try:
+        with open(RUNNING) as file:
+            running = file.read().strip()
+    except FileNotFoundError:
+        running = ""
+    return read_installed(SYSTEM, running)
+
+
+def gather(options: dict[str, str], arch: str, stack: ExitStack) -> dict[str, Part]:
+    """Component to what replaces it, from all sources that were given."""
+    parts: dict[str, Part] = {}
+    source = options.get("SRC") or options.get("--k3os")
+    if source:
+        offer = open_offer(source, arch, options, stack)
+        names = ["k3os", "kernel"] if "--no-kernel" not in options else ["k3os"]
+        names = ["kernel"] if "--kernel" in options else names
+        if "SRC" in options and "--kernel" not in options:
+            names.append("k3s")
+        if "kernel" in names and "kernel" not in offer.manifest.versions:
+            say(f"{offer.origin} has no kernel: the one of this node stays")
+        parts |= offered(offer, names)
+    if "--k3s" in options:
+        parts |= k3s_part(options["--k3s"], arch, options, stack)
+    if not parts:
+        raise UserError("holds nothing of what was asked for", "nothing was written", source or "")
+    return parts
+
+
+def open_offer(source: str, arch: str, options: dict[str, str], stack: ExitStack) -> Offer:
+    """The offer of a source, its signature verified. Raises UserError."""
+    from k3os.upgrade import offer as offers
+    from k3os.upgrade.perform import scratch
+    from k3os.upgrade.plan import check_arch
+    from k3os.upgrade.signature import IMAGE_KEYS, NODE_KEYS, read_keys, verify
+
+    insecure = "--insecure" in options
+    given = options.get("--verify-key", "")
+    if given and not read_keys([given]):
+        raise UserError("holds no public key", "give a .pub file of OpenSSH", given)
+    keys = read_keys([IMAGE_KEYS, NODE_KEYS, given] if given else [IMAGE_KEYS, NODE_KEYS])
+
+    def check(data: bytes, signature: bytes, where: str) -> None:
+        if insecure:
+            say(f"{where}: not verified who made it (--insecure)")
+        else:
+            verify(data, signature, keys, where)
+
+    place = "/run/k3os/upgrade" if "--dry-run" in options else scratch(SYSTEM)
+    os.makedirs(place, mode=0o700, exist_ok=True)
+    offer = stack.enter_context(offers.opened(source, arch, place, progress(), check))
+    check_arch(offer.manifest, arch, offer.origin)
+    check(offer.data, offer.signature, offer.origin)
+    return offer
+
+
+def offered(offer: Offer, names: list[str]) -> dict[str, Part]:
+    """The components of an offer, those it has."""
+    from k3os.upgrade.plan import Part
+
+    draw = progress()
+    return {
+        name: Part(
+            offer.manifest.versions[name],
+            offer.manifest.of(name),
+            lambda file, path: offer.write(file, path, draw),
+        )
+        for name in names
+        if name in offer.manifest.versions
+    }
+
+
+def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) -> dict[str, Part]:
+    """k3s by itself, or the one of a k3OS release. Raises UserError."""
+    from pathlib import Path
+
+    from k3os.k3s.fetch import fetch
+    from k3os.k3s.source import Download, LocalFile, Nothing, parse_source
+    from k3os.upgrade import offer as offers
+    from k3os.upgrade.perform import scratch
+    from k3os.upgrade.plan import Part
+    from k3os.upgrade.release import File
+
+    if is_release(source):
+        found = offered(open_offer(source, arch, options, stack), ["k3s"])
+        if not found:
+            raise UserError("has no k3s", "give a k3s version, URL or path", source)
+        return found
+    asked = parse_source(source)
+    if isinstance(asked, Nothing):
+        raise UserError("a node cannot do without k3s", "give a version, URL or path", "--k3s")
+    if isinstance(asked, Download) and not asked.sha256 and "--insecure" not in options:
+        raise UserError(
+            "comes without a checksum", "add #sha256=HEX to the URL, or give --insecure", source
+        )
+    place = "/run/k3os/upgrade" if "--dry-run" in options else scratch(SYSTEM)
+    os.makedirs(place, mode=0o700, exist_ok=True)
+    draw = progress()
+    component = fetch(
+        asked, arch, Path(place), progress=lambda done, size: draw("k3s", done, size or done)
+    )
+    assert component is not None
+    file = File("k3s", "k3s", component.sha256, component.path.stat().st_size)
+
+    def write(wanted: File, path: str) -> None:
+        if isinstance(asked, LocalFile):
+            with open(component.path, "rb") as old:
+                offers.copy(lambda: old.read(offers.BLOCK), wanted, wanted.size, path, draw)
+        else:  # it lies on the same file system, verified and written out
+            os.rename(component.path, path)
+
+    return {"k3s": Part(component.version, (file,), write)}
+
+
+def is_release(source: str) -> bool:
+    """Whether a source is a k3OS release and not k3s itself."""
+    from k3os.upgrade.offer import is_iso
+
+    if source.startswith(("http://", "https://")):
+        return source.endswith((".iso", ".tar.gz", ".tgz", "/"))
+    if os.path.isdir(source):
+        return True
+    return os.path.exists(source) and (source.endswith((".tar.gz", ".tgz")) or is_iso(source))
+
+
+def start(decided: Plan, options: dict[str, str]) -> int:
+    """What makes the new versions run."""
+    from k3os.system.run import run
+
+    if "--no-reboot" in options:
+        say("the new versions run after the next boot")
+    elif "--reboot" in options:
+        say("rebooting")
+        run(["systemctl", "--no-block", "reboot"])
+    elif decided.reboot:
+        say("the new versions run after the next boot: `sudo reboot`")
+    else:
+        if os.readlink(K3S_LINK) != K3S_CURRENT:  # it was fetched, the image had none
+            os.unlink(K3S_LINK)
+            os.symlink(K3S_CURRENT, K3S_LINK)
+        say(f"restarting k3s as {decided.after['k3s']}; pods go on")
+        run(["systemctl", "--no-block", "restart", "k3s.service"])
+    return 0
+
+
+def rollback(options: dict[str, str]) -> int:
+    """Exchange the generations, and the datastore when asked to."""
+    from k3os.system.run import run
+    from k3os.upgrade import datastore, perform, trial
+
+    installed = look()
+    copy = datastore.newest() if "--with-data" in options else ""
+    if "--with-data" in options and not copy:
+        raise UserError(
+            "there is no copy of the datastore to put back",
+            datastore.how_to_restore() or "nothing was changed",
+        )
+    perform.rollback(installed, say)
+    trial.confirm(BASE)
+    if copy:
+        run(["systemctl", "stop", "k3s.service"])
+        datastore.restore(copy)
+        say(f"the datastore is that of {copy}; the other one lies beside it as state.db.replaced")
+    elif hint := datastore.how_to_restore():
+        say(hint)
+    if "--reboot" in options:
+        run(["systemctl", "--no-block", "reboot"])
+    else:
+        say("it runs after the next boot: `sudo reboot`")
+    return 0
+
+
+def progress() -> Callable[[str, int, int], None]:
+    """A line that is drawn anew on a terminal; elsewhere nothing, the lines say enough."""
+    if not sys.stdout.isatty():
+        return lambda name, done, size: None
+    from k3os.cli.install import progress_bar
+
+    return progress_bar()

@@ -1,0 +1,204 @@
+"""An installed disk as a file: what `k3os install` makes on a disk, without root and loop devices.
+
+Partitions, menu, loaders and the laying down of files are the installer's. sfdisk(8), mke2fs(8)
+and mtools(1) work on the file; debugfs(8) fills the ext4, with fixed owners, times and order, so
+that the same inputs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from k3os.config.check import check_text
+from k3os.errors import UserError
+from k3os.image.diskformat import convert
+from k3os.image.iso import CONFIG
+from k3os.image.remaster import extracted
+from k3os.install import config as configuration
+from k3os.install import layout, loader, perform, plan, source
+from k3os.install.disks import human
+from k3os.install.plan import LAYOUT, STATE_LABEL
+from k3os.install.source import LOADERS, SYSTEM, Source
+from k3os.system.run import run
+
+Say = Callable[[str], None]
+# for a disk that grows: what mke2fs would choose for a large one, not for these few MiB
+EXT4_SHAPE = ("-b", "4096", "-I", "256", "-i", "16384", "-J", "size=64")
+ZEROED = "assume_storage_prezeroed=1,root_owner=0:0"
+TTY = "k3os.install.tty"
+_SPACE = uuid.UUID("1ad3bd5a-5e15-4a4a-9ad5-6b336f735f31")
+# what debugfs prints of a command that went well
+_FINE = re.compile(rb"debugfs: |debugfs \d|Allocated inode: \d+$|$")
+_UNQUOTABLE = re.compile(r"[\"\n]")
+
+
+@dataclass(frozen=True)
+class Request:
+    """source: a k3OS ISO; config: address or absolute path, "" for the ISO's own.
+
+    size: bytes of the disk; format: a name of diskformat.FORMATS.
+    """
+
+    source: Path
+    target: Path
+    format: str
+    config: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Span:
+    """A partition in the file; bytes."""
+
+    start: int
+    size: int
+
+
+def make_disk(request: Request, say: Say) -> None:
+    """Write request.target, complete or not at all. Raises UserError, CommandError, OSError."""
+    with extracted(request.source, request.target.parent) as iso:
+        what = source.read_source(str(iso))
+        source.verify(what, f"{iso}/{SYSTEM}", lambda _: None)
+        text = configuration.compose(f"{iso}/{CONFIG}", request.config, "", say)
+        if request.size < plan.needed(what):
+            have, want = human(request.size), human(plan.needed(what))
+            raise UserError(f"a disk of {have} is too small: {want} are needed", where="--size")
+        versions = ", ".join(f"{name} {version}" for name, version in what.versions.items())
+        say(f"{request.source}: {versions}")
+        root = iso.parent / "root"
+        perform.lay_down(what, text, str(root), lambda _: None)
+        perform.write_menu(str(root), menu_for(text))
+        perform.switch(what, f"{root}/{SYSTEM}")
+        raw = iso.parent / "disk.raw"
+        _write(raw, request.size, what, root, iso.parent)
+        finished = convert(raw, request.format, identity(what, request.size, request.format))
+        finished.chmod(0o600)  # the configuration is in it
+        finished.rename(request.target)
+    taken = request.target.stat().st_blocks * 512
+    say(f"{request.target}: a disk of {human(request.size)} in a file of {taken / 10**6:.1f} MB")
+
+
+def menu_for(text: bytes) -> str:
+    """The disk's GRUB menu, with the console that the configuration asks for."""
+    tty = check_text(text, "config.yaml")[0].get(TTY)
+    return loader.menu(str(tty.data) if tty else "")
+
+
+def identity(what: Source, size: int, part: str) -> uuid.UUID:
+    """A UUID that is the same for the same system and size; nothing secret goes into it."""
+    return uuid.uuid5(_SPACE, f"{part} {size} {what.manifest.decode()}")
+
+
+def _write(disk: Path, size: int, what: Source, root: Path, scratch: Path) -> None:
+    """The whole disk: table, file systems, loaders."""
+    with open(disk, "wb") as file:
+        file.truncate(size)
+
+    def name(part: str) -> str:
+        return str(identity(what, size, part))
+
+    run(["sfdisk", "--quiet", str(disk)], stdin=layout.script(LAYOUT, name).encode())
+    table = json.loads(run(["sfdisk", "--json", str(disk)]))["partitiontable"]
+    unit = int(table.get("sectorsize", 512))
+    spans = {
+        part.name: Span(found["start"] * unit, found["size"] * unit)
+        for part, found in zip(LAYOUT, table["partitions"], strict=True)
+    }
+    epoch = int(json.loads(what.manifest)["created"])
+    state = name("state")
+    _write_state(disk, spans["state"], state, root, scratch, epoch)
+    loaders = f"{what.root}/{LOADERS}"
+    _write_efi(disk, spans["efi"], state, Path(loaders), scratch, epoch)
+    loader.embed(str(disk), loaders, spans["bios"].start, spans["bios"].size)
+
+
+def _write_state(disk: Path, span: Span, name: str, root: Path, scratch: Path, epoch: int) -> None:
+    environment = {"E2FSPROGS_FAKE_TIME": str(epoch), "SOURCE_DATE_EPOCH": str(epoch)}
+    command = [*layout.MAKE_STATE, *EXT4_SHAPE, "-L", STATE_LABEL, "-U", name]
+    command += ["-E", f"offset={span.start},hash_seed={name},{ZEROED}"]
+    run([*command, str(disk), f"{span.size // 1024}k"], env=environment)
+    script = scratch / "debugfs"
+    script.write_text("\n".join(debugfs_commands(root)) + "\n")
+    place = f"{disk}?offset={span.start}"
+    output = run(["debugfs", "-w", "-f", str(script), place], env=environment)
+    for line in output.splitlines():
+        if not _FINE.match(line):
+            raise UserError(
+                f"debugfs cannot fill the file system: {line.decode(errors='replace')}",
+                "is there space left on this disk?",
+            )
+    _compare(place, root, scratch / "copy")
+
+
+def debugfs_commands(root: Path) -> list[str]:
+    """What makes an ext4 hold the files below root: root's, in the order of their names."""
+    commands = []
+    for directory, names, files in os.walk(root):
+        names.sort()
+        inside = f"/{os.path.relpath(directory, root)}".removesuffix("/.")
+        commands.append(f"cd {_quoted(inside or '/')}")
+        for name in sorted([*names, *files]):
+            path = f"{directory}/{name}"
+            if os.path.islink(path):
+                commands.append(f"symlink {_quoted(name)} {_quoted(os.readlink(path))}")
+            elif os.path.isdir(path):
+                commands.append(f"mkdir {_quoted(name)}")
+            else:
+                commands.append(f"write {_quoted(path)} {_quoted(name)}")
+    return commands
+
+
+def _quoted(name: str) -> str:
+    if _UNQUOTABLE.search(name):
+        raise UserError(f"{name!r} cannot be put into a disk image", "give the file another name")
+    return f'"{name}"'
+
+
+def _compare(place: str, root: Path, copy: Path) -> None:
+    """Read the file system back: nothing is trusted that was not seen."""
+    copy.mkdir()
+    run(["debugfs", "-R", f"rdump / {_quoted(str(copy))}", place])
+    for path in sorted(root.rglob("*")):
+        found = copy / path.relative_to(root)
+        if path.is_symlink():
+            same = found.is_symlink() and found.readlink() == path.readlink()
+        elif path.is_dir():
+            same = found.is_dir()
+        else:
+            same = found.is_file() and _mode(found) == _mode(path)
+            same = same and source.file_sha256(str(found)) == source.file_sha256(str(path))
+        if not same:
+            raise UserError(
+                f"/{path.relative_to(root)} did not get into the disk image as it is",
+                "is there space left on this disk?",
+            )
+    run(["rm", "-rf", str(copy)])
+
+
+def _mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def _write_efi(
+    disk: Path, span: Span, state: str, loaders: Path, scratch: Path, epoch: int
+) -> None:
+    sectors = ["--invariant", f"--offset={span.start // 512}", "-h", str(span.start // 512)]
+    run([*layout.MAKE_EFI, *sectors, str(disk), str(span.size // 1024)])
+    environment = {"SOURCE_DATE_EPOCH": str(epoch), "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
+    run(["mcopy", "-s", "-n", "-i", str(loaders / "efi.img"), "::/EFI", str(scratch)])
+    stub = scratch / "EFI/debian/grub.cfg"
+    stub.parent.mkdir(exist_ok=True)
+    stub.write_text(loader.efi_stub(state))
+    place = f"{disk}@@{span.start}"
+    for path in [scratch / "EFI", *sorted((scratch / "EFI").rglob("*"))]:
+        os.utime(path, (epoch, epoch))
+        name = f"::/{path.relative_to(scratch)}"
+        command = ["mmd"] if path.is_dir() else ["mcopy", "-m", "-Q"]
+        command += ["-i", place, *([] if path.is_dir() else [str(path)]), name]
+        run(command, env=environment)

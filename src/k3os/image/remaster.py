@@ -1,0 +1,191 @@
+"""A k3OS ISO with other contents: its files are taken out, changed, and made an ISO anew.
+
+The loaders for UEFI are carried over as they are, with their signatures; GRUB for BIOS is this
+host's, as in a build. All times are the image's own, so the same inputs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from k3os.errors import UserError
+from k3os.image import menu
+from k3os.image.iso import CONFIG, LABEL, make_iso
+from k3os.image.loaders import EFI_CONFIG, ISO_CONFIG
+from k3os.install import source
+from k3os.install.source import AIRGAP, SYSTEM, Source
+from k3os.k3s.fetch import Component, fetch, fetch_airgap
+from k3os.k3s.source import LocalFile
+from k3os.system.blockdev import probe
+from k3os.system.run import CommandError, run
+
+Say = Callable[[str], None]
+GRUB_CONFIG = "boot/grub/grub.cfg"
+# what grub-mkrescue(1) adds by itself, this time again
+_GENERATED = ("boot.catalog", "efi.img", "mach_kernel", "System", ".disk", "EFI/BOOT", "EFI/boot")
+_GRUB_KEEPS = ("grub.cfg", "k3os")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to change; None, "" and (): leave it as it is. The config is checked already."""
+
+    source: Path
+    target: Path
+    config: Path | None = None
+    cmdline: str = ""
+    k3s: Path | None = None
+    airgap: tuple[str, ...] = ()
+
+
+def remaster(request: Request, say: Say) -> None:
+    """Write request.target, complete or not at all. Raises UserError, CommandError, OSError."""
+    menu.quoted(request.cmdline)
+    _check_target(request)
+    with extracted(request.source, request.target.parent) as root:
+        with _named("--airgap"):
+            archives = fetch_airgap(request.airgap, root.parent)
+        what = source.read_source(str(root))
+        source.verify(what, f"{root}/{SYSTEM}", lambda _: None)
+        manifest = json.loads(what.manifest)
+        epoch = manifest.get("created")
+        if not isinstance(epoch, int):
+            raise UserError(f"{request.source} does not say when it was made", "take another ISO")
+        versions = ", ".join(f"{name} {text}" for name, text in what.versions.items())
+        say(f"{request.source}: {versions}")
+        _change(root, request, what, archives, say)
+        _settle(root, epoch)
+        unfinished = root.parent / "new.iso"
+        make_iso(root, unfinished, epoch)
+        unfinished.chmod(0o600 if (root / CONFIG).exists() else 0o644)
+        with open(unfinished, "rb") as file:
+            os.fsync(file.fileno())
+        unfinished.rename(request.target)
+    say(f"{request.target}: {request.target.stat().st_size / 10**6:.1f} MB")
+
+
+@contextmanager
+def _named(option: str) -> Iterator[None]:
+    """Errors are of an option here, not of the build's variable."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(error.message, error.hint, option) from error
+
+
+def _check_target(request: Request) -> None:
+    target = request.target
+    if target.exists() and not target.is_file():
+        raise UserError(f"{target} is not a file", "name a new file", "OUT.iso")
+    if target.resolve() == request.source.resolve() or (
+        target.exists() and request.source.exists() and target.samefile(request.source)
+    ):
+        raise UserError("the new ISO would replace the one it is made of", "name another file")
+    if not target.parent.is_dir():
+        raise UserError(f"{target.parent} is not a directory", "make it first", "OUT.iso")
+
+
+@contextmanager
+def extracted(iso: Path, directory: Path) -> Iterator[Path]:
+    """The files of a k3OS ISO, below a temporary directory in directory that is removed."""
+    try:
+        found = probe(str(iso))
+    except OSError as error:
+        raise UserError(f"{iso}: {error.strerror}", "give the path of a k3OS ISO") from None
+    if (found.kind, found.label) != ("iso9660", LABEL):
+        raise UserError(
+            f"{iso} is no ISO of k3OS: it carries {found.kind or 'nothing known'} {found.label!r}",
+            f"give the path of one; its volume label is {LABEL}",
+        )
+    scratch = Path(tempfile.mkdtemp(prefix=".k3os-", dir=directory))
+    try:
+        root = scratch / "iso"
+        run(["xorriso", "-osirrox", "on", "-indev", str(iso), "-extract", "/", str(root)])
+        run(["chmod", "-R", "u+rwX", str(root)])
+        yield root
+    finally:
+        shutil.rmtree(scratch)
+
+
+def _change(root: Path, request: Request, what: Source, archives: list[Path], say: Say) -> None:
+    for name in _GENERATED:
+        _remove(root / name)
+    for path in (root / "boot/grub").iterdir():
+        if path.name not in _GRUB_KEEPS:
+            _remove(path)
+    (root / EFI_CONFIG).parent.mkdir(parents=True, exist_ok=True)
+    (root / EFI_CONFIG).write_text(ISO_CONFIG)
+    if request.config is not None:
+        shutil.copyfile(request.config, root / CONFIG)
+        say(f"config.yaml: {request.config}")
+    if request.cmdline:
+        path = root / GRUB_CONFIG
+        change = menu.add_parameters(path.read_text(), request.cmdline)
+        path.write_text(change.text)
+        say(f"kernel parameters: {' '.join(change.names)}")
+        if change.default:
+            say(f"the entry that is booted by itself: {change.default}")
+    if request.k3s is not None:
+        arch = str(json.loads(what.manifest).get("arch", "amd64"))
+        with _named("--k3s"):
+            component = fetch(LocalFile(request.k3s.absolute()), arch, root.parent)
+        assert component is not None
+        put_k3s(root / SYSTEM, component)
+        say(f"k3s: {what.versions.get('k3s', 'none')} -> {component.version}")
+    for archive in archives:
+        directory = root / SYSTEM / AIRGAP
+        directory.mkdir(exist_ok=True)
+        shutil.copyfile(archive, directory / archive.name)
+        say(f"image archive: {archive.name}")
+
+
+def put_k3s(system: Path, component: Component) -> None:
+    """Make a k3s part of the generation that boots, instead of the one it has."""
+    generation = (system / "current").resolve()
+    link = generation / "k3s"
+    _remove(link)
+    in_use = {path.readlink().name for path in system.glob("generations/*/k3s")}
+    for old in system.glob("k3s/*"):
+        if old.name not in in_use:
+            _remove(old)
+    name = f"k3s/{component.version}"
+    (system / name).mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(component.path, system / name / "k3s")
+    (system / name / "k3s").chmod(0o755)
+    link.symlink_to(f"../../{name}")
+    manifest = json.loads((generation / "manifest.json").read_text())
+    sums = {file: sha for file, sha in manifest["sha256"].items() if not file.startswith("k3s/")}
+    sums[f"{name}/k3s"] = component.sha256
+    manifest = {**manifest, "k3s": component.version, "sha256": sums}
+    (generation / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _settle(root: Path, epoch: int) -> None:
+    """Modes and times that do not depend on who unpacked the files, and when."""
+    for path in root.rglob("*"):
+        if not path.is_symlink():
+            executable = path.is_dir() or path.stat().st_mode & 0o100
+            path.chmod(0o755 if executable else 0o644)
+    for path in [*root.rglob("*"), root]:
+        os.utime(path, (epoch, epoch), follow_symlinks=False)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def explain(error: CommandError) -> UserError:
+    """A host program that is missing, or failed, for a person."""
+    if error.returncode == 127:
+        return UserError(f"{error.argv[0]} is not installed", "run `make setup`")
+    return UserError(str(error), "is there space left on the disk?")

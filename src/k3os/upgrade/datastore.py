@@ -1,0 +1,124 @@
+"""Copies of k3s' datastore, taken before k3s changes its version.
+
+sqlite: the online backup of https://sqlite.org/backup.html, whose copy is consistent while k3s
+writes. etcd: `k3s etcd-snapshot save` (docs.k3s.io, "Backup and Restore"). Agents have none.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from k3os.errors import UserError
+from k3os.system.files import sync_directory
+from k3os.system.run import CommandError, run
+
+DATABASES = "/var/lib/rancher/k3s/server/db"
+SNAPSHOTS = "/var/lib/rancher/k3os/snapshots"
+KEPT = 3
+SUFFIX = ".db"
+ETCD_SECONDS = 300
+
+
+def snapshot(version: str, say: Callable[[str], None], *, root: str = "") -> str:
+    """Copy the datastore; the copy's path, or name with etcd, "" where there is no datastore.
+
+    version: of the k3s that wrote it. Raises UserError: without a copy nothing is switched.
+    """
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    if os.path.isdir(f"{root}{DATABASES}/etcd"):
+        return _etcd(f"before-upgrade-{stamp}", say)
+    database = f"{root}{DATABASES}/state.db"
+    if not os.path.exists(database):
+        return ""
+    directory = root + SNAPSHOTS
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    path = f"{directory}/{stamp}-{version}{SUFFIX}"
+    backup(database, path)
+    for name in sorted(name for name in os.listdir(directory) if name.endswith(SUFFIX))[:-KEPT]:
+        os.unlink(f"{directory}/{name}")
+    say(f"the datastore was copied to {path}")
+    return path
+
+
+def backup(database: str, path: str) -> None:
+    """A consistent copy of a sqlite database that may be in use. Raises UserError."""
+    import sqlite3
+
+    unfinished = f"{path}.new"
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.close(descriptor)
+    try:
+        source = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)
+        try:
+            target = sqlite3.connect(unfinished)
+            try:
+                source.backup(target)
+            finally:
+                target.close()
+        finally:
+            source.close()
+    except sqlite3.Error as error:
+        os.unlink(unfinished)
+        raise UserError(
+            f"the datastore {database} cannot be copied: {error}",
+            "nothing was switched; `journalctl -u k3s` may say what is wrong with it",
+        ) from error
+    descriptor = os.open(unfinished, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(unfinished, path)
+    sync_directory(os.path.dirname(path))
+
+
+def _etcd(name: str, say: Callable[[str], None]) -> str:
+    command = ["k3s", "etcd-snapshot", "save", "--name", name]
+    try:
+        run([*command, "--snapshot-retention", str(KEPT)], timeout=ETCD_SECONDS)
+    except CommandError as error:
+        raise UserError(
+            f"etcd gave no snapshot: {error}", "nothing was switched; is k3s running?"
+        ) from error
+    say(f"etcd wrote the snapshot {name}")
+    return name
+
+
+def newest(*, root: str = "") -> str:
+    """The path of the newest copy, "" without one."""
+    directory = root + SNAPSHOTS
+    names = os.listdir(directory) if os.path.isdir(directory) else []
+    found = sorted(name for name in names if name.endswith(SUFFIX))
+    return f"{directory}/{found[-1]}" if found else ""
+
+
+def restore(path: str, *, root: str = "") -> None:
+    """Put a copy in the place of the datastore; k3s must not be running. Raises OSError.
+
+    The one that was there is kept beside it.
+    """
+    database = f"{root}{DATABASES}/state.db"
+    backup(path, f"{database}.restored")
+    for suffix in ("", "-wal", "-shm"):
+        if os.path.exists(database + suffix):
+            os.replace(database + suffix, f"{database}.replaced{suffix}")
+    os.rename(f"{database}.restored", database)
+    sync_directory(os.path.dirname(database))
+
+
+def how_to_restore(*, root: str = "") -> str:
+    """What a person types to go back to the newest copy, "" where there is none."""
+    if os.path.isdir(f"{root}{DATABASES}/etcd"):
+        return (
+            "the datastore stays as it is; etcd's snapshots: `k3s etcd-snapshot ls`, and "
+            "`k3s server --cluster-reset --cluster-reset-restore-path=PATH` restores one"
+        )
+    path = newest(root=root)
+    if not path:
+        return ""
+    return (
+        f"the datastore stays as it is; its copy from before the upgrade is {path}: "
+        "`k3os upgrade --rollback --with-data` puts it back"
+    )

@@ -1,0 +1,311 @@
+"""What can be installed from a source: an ISO, a root file system tarball, a release directory.
+
+An offer has a manifest, perhaps a signature, and writes one file after the other to where it is
+told, each verified. It must not decide what is wanted, nor touch anything but its target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from k3os.errors import UserError
+from k3os.system import http, mounts
+from k3os.system.http_failure import HttpError
+from k3os.upgrade.release import (
+    MANIFEST_ARTIFACT,
+    SIGNATURE,
+    SUMS_ARTIFACT,
+    File,
+    Manifest,
+    artifact,
+    parse_manifest,
+)
+
+CURRENT = "k3os/system/current"
+SYSTEM = "k3os/system"
+BLOCK = 1 << 20
+LARGEST_MANIFEST = 1 << 20
+# name of a file, bytes written, bytes in all
+Progress = Callable[[str, int, int], None]
+
+
+class Offer:
+    """manifest, its bytes and its signature (b"": none); origin: the source, for messages."""
+
+    def __init__(self, origin: str, data: bytes, signature: bytes) -> None:
+        self.origin = origin
+        self.data = data
+        self.signature = signature
+        self.manifest: Manifest = parse_manifest(data, origin)
+
+    def write(self, file: File, path: str, progress: Progress) -> None:
+        """Write a file's content to path, written out (fsync). Raises UserError, OSError."""
+        raise NotImplementedError
+
+
+class TreeOffer(Offer):
+    """A mounted ISO, or any directory with /k3os in it."""
+
+    def __init__(self, root: str, origin: str) -> None:
+        self.root = root
+        path = f"{root}/{CURRENT}/manifest.json"
+        super().__init__(origin, read(path), read(path + SIGNATURE, missing=b""))
+
+    def write(self, file: File, path: str, progress: Progress) -> None:
+        source = f"{self.root}/{SYSTEM}/{self.manifest.path(file)}"
+        try:
+            size = os.path.getsize(source)
+            with open(source, "rb") as old:
+                copy(lambda: old.read(BLOCK), file, size, path, progress)
+        except FileNotFoundError as error:
+            raise UserError(f"{source} is missing", "the medium is not complete") from error
+
+
+class TarOffer(Offer):
+    """The root file system tarball, which is read from its start for each file."""
+
+    def __init__(self, path: str, origin: str) -> None:
+        self.path = path
+        found: dict[str, bytes] = {}
+        with self._members() as members:
+            for name, member, archive in members:
+                if "/generations/" in f"/{name}" and "manifest.json" in name and member.isfile():
+                    content = archive.extractfile(member)
+                    assert content is not None
+                    found[name.rpartition("/")[2]] = content.read(LARGEST_MANIFEST)
+                elif found and "/generations/" not in f"/{name}":
+                    break  # the rest is what the manifest describes
+        if "manifest.json" not in found:
+            raise UserError("holds no k3OS", "give the k3os-rootfs tarball of a release", origin)
+        super().__init__(
+            origin, found["manifest.json"], found.get(f"manifest.json{SIGNATURE}", b"")
+        )
+
+    @contextmanager
+    def _members(self) -> Iterator[Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]]:
+        """All members, their names without the leading directory."""
+        try:
+            with tarfile.open(self.path, "r:*") as archive:
+                yield ((each.name.partition("/")[2], each, archive) for each in archive)
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise UserError(
+                f"is no tarball that could be read: {error}", "download it again", self.path
+            ) from error
+
+    def write(self, file: File, path: str, progress: Progress) -> None:
+        wanted = f"{SYSTEM}/{self.manifest.path(file)}"
+        with self._members() as members:
+            for name, member, archive in members:
+                if name == wanted and member.isfile():
+                    content = archive.extractfile(member)
+                    assert content is not None
+                    blocks = partial(content.read, BLOCK)
+                    copy(blocks, file, member.size, path, progress)
+                    return
+        raise UserError(f"{wanted} is missing", "the tarball is not complete", self.path)
+
+
+class DirectoryOffer(Offer):
+    """A release directory on this machine: the artifacts of a build, each a file of its own."""
+
+    def __init__(self, directory: str, arch: str, origin: str) -> None:
+        self.directory = directory
+        path = f"{directory}/{MANIFEST_ARTIFACT.format(arch=arch)}"
+        super().__init__(origin, read(path), read(path + SIGNATURE, missing=b""))
+
+    def write(self, file: File, path: str, progress: Progress) -> None:
+        source = f"{self.directory}/{artifact(file, self.manifest.arch)}"
+        try:
+            with open(source, "rb") as old:
+                copy(lambda: old.read(BLOCK), file, os.path.getsize(source), path, progress)
+        except FileNotFoundError as error:
+            raise UserError(f"{source} is missing", "the release is not complete") from error
+
+
+class WebOffer(Offer):
+    """A release directory on a web server. Files go straight to their place, broken transfers
+    are resumed, and nothing is written twice."""
+
+    def __init__(self, url: str, arch: str, *, timeout: float = http.TIMEOUT) -> None:
+        self.url = url.rstrip("/")
+        self.timeout = timeout
+        address = f"{self.url}/{MANIFEST_ARTIFACT.format(arch=arch)}"
+        data = http.get(address, limit=LARGEST_MANIFEST, timeout=timeout)
+        try:
+            signature = http.get(address + SIGNATURE, limit=LARGEST_MANIFEST, timeout=timeout)
+        except HttpError as error:
+            if error.status != 404:
+                raise
+            signature = b""
+        super().__init__(http.shown(self.url), data, signature)
+
+    def write(self, file: File, path: str, progress: Progress) -> None:
+        name = artifact(file, self.manifest.arch)
+        http.download(
+            f"{self.url}/{name}",
+            path,
+            sha256=file.sha256,
+            limit=file.size or None,
+            mode=file.mode,
+            timeout=self.timeout,
+            progress=lambda done, size: progress(name, done, size or file.size),
+        )
+
+
+def read(path: str, missing: bytes | None = None) -> bytes:
+    """A small file. Raises UserError when it is not there, unless missing stands for it."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(LARGEST_MANIFEST)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if missing is not None:
+            return missing
+        raise UserError(
+            f"{path} is missing", "is this a k3OS ISO, tarball or release directory?"
+        ) from error
+
+
+def copy(
+    next_block: Callable[[], bytes], file: File, size: int, path: str, progress: Progress
+) -> None:
+    """Write blocks to path and compare their sum; what is wrong does not stay."""
+    digest = hashlib.sha256()
+    with open(path, "wb") as target:
+        while block := next_block():
+            digest.update(block)
+            target.write(block)
+            progress(file.name, target.tell(), size)
+        target.flush()
+        os.fchmod(target.fileno(), file.mode)
+        os.fsync(target.fileno())
+    if digest.hexdigest() != file.sha256:
+        os.unlink(path)
+        raise UserError(
+            f"{file.component}'s {file.name} is damaged: its SHA-256 is {digest.hexdigest()}, "
+            f"not {file.sha256}",
+            "download the release again",
+        )
+
+
+@contextmanager
+def opened(
+    source: str,
+    arch: str,
+    scratch: str,
+    progress: Progress,
+    verify_sums: Callable[[bytes, bytes, str], None],
+) -> Iterator[Offer]:
+    """The offer of a source: path or URL of an ISO, a tarball, a release directory; a device.
+
+    scratch: a directory on the disk for what has to be downloaded whole, and for a mount.
+    verify_sums: called with the sum file of a download, its signature and its address.
+    Raises UserError.
+    """
+    if source.startswith(("http://", "https://")):
+        with _web(source, arch, scratch, progress, verify_sums) as offer:
+            yield offer
+    elif "://" in source:
+        raise UserError("is neither a path nor an http(s) address", "give one of these", source)
+    else:
+        with _local(source, arch, scratch, source) as offer:
+            yield offer
+
+
+@contextmanager
+def _web(
+    url: str,
+    arch: str,
+    scratch: str,
+    progress: Progress,
+    verify_sums: Callable[[bytes, bytes, str], None],
+) -> Iterator[Offer]:
+    base, _, name = url.rpartition("/")
+    if not name.endswith((".iso", ".tar.gz", ".tgz")):
+        yield WebOffer(url, arch)
+        return
+    try:
+        yield WebOffer(base, arch)  # its files one by one: nothing is written twice
+        return
+    except HttpError as error:
+        if error.status != 404:
+            raise
+    path = fetch_verified(base, name, arch, scratch, progress, verify_sums)
+    try:
+        with _local(path, arch, scratch, http.shown(url)) as offer:
+            yield offer
+    finally:
+        os.unlink(path)
+
+
+def fetch_verified(
+    base: str,
+    name: str,
+    arch: str,
+    scratch: str,
+    progress: Progress,
+    verify_sums: Callable[[bytes, bytes, str], None],
+) -> str:
+    """Download an artifact as the signed sum file beside it wants it; its path."""
+    from k3os.k3s.fetch import parse_sums
+
+    address = f"{base}/{SUMS_ARTIFACT.format(arch=arch)}"
+    sums = http.get(address, limit=LARGEST_MANIFEST)
+    try:
+        signature = http.get(address + SIGNATURE, limit=LARGEST_MANIFEST)
+    except HttpError as error:
+        if error.status != 404:
+            raise
+        signature = b""
+    verify_sums(sums, signature, http.shown(address))
+    wanted = parse_sums(sums, http.shown(address)).get(name)
+    if not wanted:
+        raise UserError(
+            f"has no entry for {name}", "is the file's name right?", http.shown(address)
+        )
+    path = f"{scratch}/{name}"
+    http.download(
+        f"{base}/{name}",
+        path,
+        sha256=wanted,
+        progress=lambda done, size: progress(name, done, size or done),
+    )
+    return path
+
+
+@contextmanager
+def _local(path: str, arch: str, scratch: str, origin: str) -> Iterator[Offer]:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}", "give the path of a release") from error
+    if stat.S_ISDIR(mode):
+        if os.path.exists(f"{path}/{CURRENT}/manifest.json"):
+            yield TreeOffer(path, origin)
+        else:
+            yield DirectoryOffer(path, arch, origin)
+    elif is_iso(path):
+        target = f"{scratch}/medium"
+        os.makedirs(target, exist_ok=True)
+        if stat.S_ISBLK(mode):
+            mounts.mount(path, target, "iso9660", mounts.MS_RDONLY | mounts.MS_NODEV)
+        else:
+            mounts.mount_image(path, target, "iso9660")
+        try:
+            yield TreeOffer(target, origin)
+        finally:
+            mounts.unmount(target)
+    else:
+        yield TarOffer(path, origin)
+
+
+def is_iso(path: str) -> bool:
+    """Whether a file or device begins like an ISO 9660 file system (ECMA-119, 8.4)."""
+    with open(path, "rb") as file:
+        file.seek(16 * 2048)
+        return file.read(6) == b"\x01CD001"

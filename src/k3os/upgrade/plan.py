@@ -1,0 +1,298 @@
+"""What an upgrade will do, decided before anything is written.
+
+`make_plan` looks at /k3os/system of the disk and at what is offered, and refuses with a reason or
+returns a record that perform.py carries out. It changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from k3os.errors import UserError
+from k3os.upgrade.release import COMPONENTS, File, Manifest, is_older
+
+MIB = 1 << 20
+# what is left for the node itself: ext4's own blocks, the journal of systemd, a little data
+SPARE = 32 * MIB
+GENERATIONS = "generations"
+DOWNLOADS = "downloads"
+LINKS = ("current", "previous")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A component from somewhere: its version, its files, who writes them.
+
+    write: called with a file and the path it goes to; raises UserError.
+    """
+
+    version: str
+    files: tuple[File, ...]
+    write: Callable[[File, str], None]
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What lies below /k3os/system. Generations by their links' targets, "generations/3".
+
+    manifests: generation to its manifest.json as it was read. running: the booted one, or "".
+    """
+
+    system: str
+    current: str
+    previous: str
+    running: str
+    manifests: Mapping[str, Mapping[str, object]]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Component to version of the current generation."""
+        manifest = self.manifests[self.current]
+        return {name: str(manifest[name]) for name in COMPONENTS if manifest.get(name)}
+
+    @property
+    def kept(self) -> str:
+        """The generation to go back to: the one that runs, since it is known to."""
+        return self.running if self.running in self.manifests else self.current
+
+
+@dataclass(frozen=True)
+class Step:
+    """One file to write: path below /k3os/system."""
+
+    path: str
+    file: File
+    write: Callable[[File, str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """steps: what is written; manifest and links: of the new generation; previous: the link's
+    new target; removals: below /k3os/system; needed, room: bytes."""
+
+    number: int
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+    steps: tuple[Step, ...]
+    manifest: Mapping[str, object]
+    links: Mapping[str, str]
+    previous: str
+    early_removals: tuple[str, ...]
+    removals: tuple[str, ...]
+    needed: int = 0
+    room: int = 0
+    changed: tuple[str, ...] = field(default=())
+
+    @property
+    def reboot(self) -> bool:
+        """Whether the new versions need one to run."""
+        return any(name != "k3s" for name in self.changed)
+
+    def lines(self) -> list[str]:
+        """The plan for a person."""
+        found = []
+        for name in COMPONENTS:
+            old, new = self.before.get(name, "none"), self.after.get(name, "none")
+            if name in self.changed:
+                what = f"{old} -> {new}" if old != new else f"{new}, other content"
+                found.append(f"{name:<7} {what}")
+            elif new != "none":
+                found.append(f"{name:<7} {new} stays")
+        found.append(
+            f"{len(self.steps)} files, {self.needed / 10**6:.1f} MB to write, "
+            f"{self.room / 10**6:.1f} MB are free"
+        )
+        found += [f"remove {path}" for path in (*self.early_removals, *self.removals)]
+        return found
+
+
+def read_installed(system: str, running: str = "") -> Installed:
+    """Look at a disk's /k3os/system. Raises UserError when nothing is installed there."""
+    manifests = {}
+    directory = f"{system}/{GENERATIONS}"
+    names = os.listdir(directory) if os.path.isdir(directory) else []
+    for name in sorted(name for name in names if name.isdigit()):
+        try:
+            with open(f"{directory}/{name}/manifest.json", "rb") as file:
+                manifests[f"{GENERATIONS}/{name}"] = json.load(file)
+        except (OSError, ValueError):
+            continue  # interrupted before it was complete: it is removed
+    current, previous = (_link(f"{system}/{name}") for name in LINKS)
+    if current not in manifests:
+        raise UserError(
+            f"{system}/current leads to no generation that could be read",
+            "boot the ISO and install again with no_format, which keeps the data",
+        )
+    return Installed(system, current, previous if previous in manifests else "", running, manifests)
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def make_plan(
+    installed: Installed,
+    parts: Mapping[str, Part],
+    *,
+    arch: str,
+    created: int,
+    allow_downgrade: bool = False,
+    room: int | None = None,
+) -> Plan:
+    """Decide. parts: component to what replaces it. room: free bytes, measured when None.
+
+    Raises UserError: a downgrade, not enough space.
+    """
+    before = installed.versions
+    if not allow_downgrade:
+        refuse_downgrade(before, parts)
+    old = installed.manifests[installed.current]
+    sums = dict(_mapping(old, "sha256"))
+    sizes = dict(_mapping(old, "size"))
+    links = {name: _component(installed, name) for name in before}
+    after, steps, changed = dict(before), [], []
+    for name, part in parts.items():
+        directory, same = _directory(installed, name, part)
+        after[name] = part.version
+        if links.get(name) != directory:
+            changed.append(name)
+        links[name] = directory
+        sums = {path: each for path, each in sums.items() if not path.startswith(f"{name}/")}
+        sizes = {path: each for path, each in sizes.items() if not path.startswith(f"{name}/")}
+        for file in part.files:
+            path = f"{directory}/{file.name}"
+            sums[path], sizes[path] = file.sha256, file.size
+            if not same and digest_of(f"{installed.system}/{path}") != file.sha256:
+                steps.append(Step(path, file, part.write))
+    number = max(int(each.rpartition("/")[2]) for each in installed.manifests) + 1
+    number = max(number, 1 + max(_numbers(installed.system), default=0))
+    manifest = {"generation": number, "arch": arch, "created": created}
+    manifest |= {name: after.get(name) for name in COMPONENTS}
+    manifest |= {"sha256": sums, "size": sizes}
+    wanted = {*links.values(), *(step.path for step in steps)}
+    kept = {installed.current, installed.previous, installed.running} & set(installed.manifests)
+    early = unused(installed, kept, wanted)
+    late = [
+        path
+        for path in unused(
+            installed, {installed.kept, installed.running} & set(installed.manifests), wanted
+        )
+        if path not in early
+    ]
+    needed = sum(step.file.size for step in steps)
+    free = room if room is not None else _free(installed.system)
+    free += sum(_size(f"{installed.system}/{path}") for path in early)
+    if changed and needed + SPARE > free:
+        raise UserError(
+            f"there is not enough space: {(needed + SPARE) / 10**6:.0f} MB are needed, "
+            f"{free / 10**6:.0f} MB are free, {(needed + SPARE - free) / 10**6:.0f} MB are missing",
+            "make room in /var, /home or /opt, or give the disk more space; nothing was written",
+        )
+    return Plan(
+        *(number, before, after, tuple(steps), manifest, links, installed.kept),
+        *(tuple(early), tuple(late), needed, free, tuple(changed)),
+    )
+
+
+def refuse_downgrade(before: Mapping[str, str], parts: Mapping[str, Part]) -> None:
+    for name in ("k3os", "k3s"):
+        if name in parts and name in before and is_older(parts[name].version, before[name]):
+            raise UserError(
+                f"{name} {parts[name].version} is older than {before[name]}, which is installed",
+                "--allow-downgrade does it all the same; `k3os upgrade --rollback` goes back to "
+                "the previous generation",
+            )
+
+
+def _directory(installed: Installed, name: str, part: Part) -> tuple[str, bool]:
+    """Where a component goes, and whether it lies there complete already.
+
+    A version that is installed with other content gets a name of its own: what a generation
+    uses is never written to.
+    """
+    plain = f"{name}/{part.version}"
+    identity = hashlib.sha256("".join(file.sha256 for file in part.files).encode()).hexdigest()
+    used = {
+        path for manifest in installed.manifests.values() for path in _mapping(manifest, "sha256")
+    }
+    for directory in (plain, f"{plain}~{identity[:8]}"):
+        paths = {f"{directory}/{file.name}": file.sha256 for file in part.files}
+        if all(digest_of(f"{installed.system}/{path}") == each for path, each in paths.items()):
+            return directory, True
+        if not any(path.startswith(f"{directory}/") for path in used):
+            return directory, False
+    raise UserError(
+        f"{installed.system}/{directory} is damaged, and a generation uses it",
+        "`k3os upgrade --rollback`, or install again with no_format, which keeps the data",
+    )
+
+
+def _component(installed: Installed, name: str) -> str:
+    """The directory a component of the current generation lies in, "k3os/0.1.0"."""
+    target = _link(f"{installed.system}/{installed.current}/{name}")
+    return target.removeprefix("../../")
+
+
+def unused(installed: Installed, kept: Iterable[str], wanted: Iterable[str]) -> list[str]:
+    """Generations, components and left-overs that no generation of kept needs."""
+    kept = set(kept)
+    needed = set(wanted)
+    for generation in kept:
+        for name in COMPONENTS:
+            needed.add(_link(f"{installed.system}/{generation}/{name}").removeprefix("../../"))
+    found = [
+        f"{GENERATIONS}/{number}"
+        for number in sorted(_numbers(installed.system))
+        if f"{GENERATIONS}/{number}" not in kept
+    ]
+    for name in COMPONENTS:
+        directory = f"{installed.system}/{name}"
+        versions = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+        found += [f"{name}/{each}" for each in versions if f"{name}/{each}" not in needed]
+    return found
+
+
+def _numbers(system: str) -> list[int]:
+    directory = f"{system}/{GENERATIONS}"
+    names = os.listdir(directory) if os.path.isdir(directory) else []
+    return [int(name) for name in names if name.isdigit()]
+
+
+def _mapping(manifest: Mapping[str, object], key: str) -> dict[str, object]:
+    value = manifest.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def digest_of(path: str) -> str:
+    """The SHA-256 of a file, "" when it is not there."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+
+
+def _free(system: str) -> int:
+    status = os.statvfs(system)
+    return status.f_bavail * status.f_frsize
+
+
+def _size(path: str) -> int:
+    """Bytes that a file or directory takes on the disk."""
+    if os.path.islink(path) or not os.path.isdir(path):
+        return os.lstat(path).st_blocks * 512
+    return sum(_size(entry.path) for entry in os.scandir(path))
+
+
+def check_arch(manifest: Manifest, arch: str, where: str) -> None:
+    if manifest.arch != arch:
+        raise UserError(
+            f"is for {manifest.arch}, this machine is {arch}", "take the right one", where
+        )

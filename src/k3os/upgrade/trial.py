@@ -1,0 +1,120 @@
+"""A new generation is on trial until a boot of it was healthy; else the previous one comes back.
+
+GRUB counts the attempts in its environment block (loader.menu) and tells each boot on the
+command line that it is on trial, or that the previous generation is to be made the current one.
+This module keeps the record of both; `root` is where the state partition is mounted, writable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from k3os.errors import UserError
+from k3os.system.files import atomic_write, sync_directory
+from k3os.upgrade import grubenv
+from k3os.upgrade.perform import exchange
+
+GENERATION, TRIES, SECONDS = "k3os_trial", "k3os_tries", "k3os_timeout"
+DEFAULT_SECONDS = 600
+ATTEMPTS = 3
+# words of the kernel's command line, which GRUB adds
+ON_TRIAL, GO_BACK = "k3os.trial", "k3os.rollback"
+SYSTEM = "k3os/system"
+FAILURE, ROLLBACK = f"{SYSTEM}/trial-failure", f"{SYSTEM}/rollback.json"
+UNKNOWN = "it never came to its end: a panic, a hang, or no power"
+LONGEST = 2000
+
+
+def begin(root: str, generation: str, seconds: float) -> None:
+    """From the next boot on a generation ("generations/2") is on trial.
+
+    seconds: in which a boot of it must be healthy.
+    """
+    forget_failure(root)
+    _remove(root, ROLLBACK)
+    number = generation.rpartition("/")[2]
+    variables = {GENERATION: number, TRIES: str(ATTEMPTS), SECONDS: f"{seconds:.0f}"}
+    grubenv.write(root, variables)
+
+
+def on_trial(root: str) -> str:
+    """The generation on trial, "generations/2", or ""."""
+    number = grubenv.read(root).get(GENERATION, "")
+    return f"generations/{number}" if number else ""
+
+
+def confirm(root: str) -> None:
+    """It is healthy: it is what boots from now on."""
+    grubenv.write(root, {GENERATION: "", TRIES: "", SECONDS: ""})
+    forget_failure(root)
+
+
+def fail(root: str, reason: str) -> None:
+    """Let GRUB take the previous generation at the next boot, whatever attempts are left."""
+    atomic_write(f"{root}/{FAILURE}", reason[:LONGEST].encode() + b"\n", sync=True)
+    grubenv.write(root, {TRIES: "0"})
+
+
+def go_back(root: str) -> str:
+    """Make the previous generation the current one, on record; what to tell people.
+
+    Raises UserError when there is nothing to go back to.
+    """
+    system = f"{root}/{SYSTEM}"
+    current, previous = (_link(f"{system}/{name}") for name in ("current", "previous"))
+    failed = on_trial(root) or current
+    # after a power cut between the two links `current` is right already
+    good = previous if current == failed else current
+    if good in ("", failed):
+        raise UserError(
+            f"{failed} did not come up, and there is nothing to go back to",
+            "boot the ISO and install again with no_format, which keeps the data",
+        )
+    reason = _read(f"{root}/{FAILURE}") or UNKNOWN
+    record = {
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "failed": _versions(f"{system}/{failed}"),
+        "back_to": _versions(f"{system}/{good}"),
+        "reason": reason,
+    }
+    atomic_write(f"{root}/{ROLLBACK}", json.dumps(record, indent=1).encode() + b"\n", sync=True)
+    exchange(system, good, failed)
+    confirm(root)
+    return f"{failed} did not come up, back to {good}: {reason}"
+
+
+def forget_failure(root: str) -> None:
+    _remove(root, FAILURE)
+
+
+def _remove(root: str, name: str) -> None:
+    path = f"{root}/{name}"
+    if os.path.exists(path):
+        os.unlink(path)
+        sync_directory(os.path.dirname(path))
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _versions(generation: str) -> dict[str, str]:
+    try:
+        with open(f"{generation}/manifest.json", "rb") as file:
+            manifest = json.load(file)
+        return {name: str(manifest[name]) for name in ("kernel", "k3os", "k3s") if manifest[name]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

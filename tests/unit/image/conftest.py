@@ -1,0 +1,65 @@
+"""An ISO with everything that makes one of k3OS, and nothing in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from k3os.image import loaders
+from k3os.image.iso import EFI_IMAGE, make_iso
+from k3os.image.manifest import add_generation
+from k3os.image.tree import Tree
+from k3os.system.run import run
+
+EPOCH = 1_700_000_000
+MENU = Path(__file__).parents[3] / "overlay/iso/boot/grub/grub.cfg"
+
+
+@pytest.fixture(scope="session")
+def tiny_iso(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small files instead of kernel, k3OS and k3s; loaders that are none."""
+    from k3os.image.iso import write_directory
+
+    directory = tmp_path_factory.mktemp("tiny")
+    pieces = {}
+    for name in ("vmlinuz", "initrd", "modules.squashfs", "rootfs.squashfs", "k3s"):
+        pieces[name] = directory / name
+        pieces[name].write_bytes(hashlib.sha256(name.encode()).digest() * 1000)
+    tree = Tree()
+    kernel = {name: pieces[name] for name in ("vmlinuz", "initrd", "modules.squashfs")}
+    add_generation(
+        tree,
+        number=1,
+        arch="amd64",
+        kernel=("6.1", kernel),
+        k3os=("0.2", pieces["rootfs.squashfs"]),
+        k3s=("v1.1.1+k3s1", pieces["k3s"]),
+        epoch=EPOCH,
+    )
+    tree.file("boot/grub/grub.cfg", MENU.read_bytes())
+    tree.file(f"{loaders.LOADERS}/boot.img", b"b" * 512)
+    tree.file(f"{loaders.LOADERS}/core.img", b"c" * 30000)
+    tree.file(loaders.EFI_CONFIG, loaders.ISO_CONFIG.encode())
+    root = directory / "root"
+    root.mkdir()
+    write_directory(tree, root, EPOCH)
+    for name in loaders.EFI_FILES.values():
+        (directory / name).write_bytes(f"signed {name}".encode() * 100)
+    loaders.write_efi_image(directory, root / EFI_IMAGE, EPOCH, None)
+    iso = directory / "tiny.iso"
+    make_iso(root, iso, EPOCH)
+    return iso
+
+
+def files_of(iso: Path, target: Path) -> Path:
+    """The files of an ISO, below target."""
+    run(["xorriso", "-osirrox", "on", "-indev", str(iso), "-extract", "/", str(target)])
+    return target
+
+
+def manifest_of(root: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((root / "k3os/system/current/manifest.json").read_text())
+    return found

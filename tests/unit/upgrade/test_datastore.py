@@ -1,0 +1,81 @@
+"""Copies of the datastore: real sqlite databases, one of them being written to."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from k3os.errors import UserError
+from k3os.upgrade import datastore
+
+
+def quiet(text: str) -> None:
+    """Nobody looks."""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / datastore.DATABASES.strip("/") / "state.db"
+    path.parent.mkdir(parents=True)
+    connection = sqlite3.connect(path)
+    connection.execute("pragma journal_mode=wal")
+    connection.execute("create table kine (name text)")
+    connection.execute("insert into kine values ('before')")
+    connection.commit()
+    connection.close()
+    return path
+
+
+def rows(path: Path) -> list[str]:
+    connection = sqlite3.connect(path)
+    found = [row[0] for row in connection.execute("select name from kine")]
+    connection.close()
+    return found
+
+
+def test_a_copy_holds_what_was_committed_while_it_is_written_to(database, tmp_path):
+    writer = sqlite3.connect(database)
+    writer.execute("insert into kine values ('committed, still in the log')")
+    writer.commit()
+    writer.execute("insert into kine values ('not yet')")
+    path = datastore.snapshot("v1.33.1+k3s1", quiet, root=str(tmp_path))
+    writer.rollback()
+    writer.close()
+    assert rows(Path(path)) == ["before", "committed, still in the log"]
+    assert Path(path).stat().st_mode & 0o777 == 0o600
+
+
+def test_going_back_puts_the_copy_in_place_and_keeps_the_other(database, tmp_path):
+    path = datastore.snapshot("v1.33.1+k3s1", quiet, root=str(tmp_path))
+    connection = sqlite3.connect(database)
+    connection.execute("insert into kine values ('after')")
+    connection.commit()
+    connection.close()
+    assert datastore.newest(root=str(tmp_path)) == path
+    datastore.restore(path, root=str(tmp_path))
+    assert rows(database) == ["before"]
+    assert rows(database.with_name("state.db.replaced")) == ["before", "after"]
+
+
+def test_a_few_copies_are_kept(database, tmp_path, monkeypatch):
+    for hour in range(6):
+        monkeypatch.setattr(datastore.time, "strftime", lambda *_, hour=hour: f"2026T0{hour}")
+        datastore.snapshot("v1.33.1+k3s1", quiet, root=str(tmp_path))
+    directory = tmp_path / datastore.SNAPSHOTS.strip("/")
+    assert sorted(path.name[:7] for path in directory.iterdir()) == [
+        "2026T03",
+        "2026T04",
+        "2026T05",
+    ]
+
+
+def test_an_agent_has_no_datastore(tmp_path):
+    assert datastore.snapshot("v1.33.1+k3s1", quiet, root=str(tmp_path)) == ""
+    assert datastore.how_to_restore(root=str(tmp_path)) == ""
+
+
+def test_a_datastore_that_cannot_be_copied_stops_the_upgrade(database, tmp_path):
+    database.write_text("this is no database, and it is long enough to be looked at" * 20)
+    with pytest.raises(UserError, match="cannot be copied"):
+        datastore.snapshot("v1.33.1+k3s1", quiet, root=str(tmp_path))
+    assert list((tmp_path / datastore.SNAPSHOTS.strip("/")).iterdir()) == []

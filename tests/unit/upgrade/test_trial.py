@@ -1,0 +1,111 @@
+"""The trial of a new generation, as files on a state partition."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from k3os.cli.status import rollback_record
+from k3os.errors import UserError
+from k3os.upgrade import grubenv, trial
+from tests.unit.upgrade.conftest import lay_down
+
+NAMES = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
+TEXTS = st.text(st.characters(codec="ascii", exclude_characters="\n\r"), max_size=20)
+
+
+@pytest.fixture
+def root(system: Path) -> Path:
+    """A state partition on which generation 2 was just made the current one."""
+    lay_down(system, 2, kernel="6.12.9", k3os="0.2.0", k3s="v1.34.0+k3s1")
+    (system / "previous").symlink_to("generations/1")
+    os.unlink(system / "current")
+    (system / "current").symlink_to("generations/2")
+    found = system.parents[1]
+    trial.begin(str(found), "generations/2", 90)
+    return found
+
+
+def links(root: Path) -> tuple[str, str]:
+    system = root / "k3os/system"
+    return os.readlink(system / "current"), os.readlink(system / "previous")
+
+
+def test_a_trial_is_written_for_grub(root):
+    assert grubenv.read(str(root)) == {
+        "k3os_trial": "2",
+        "k3os_tries": "3",
+        "k3os_timeout": "90",
+    }
+    assert (root / "boot/grub/grubenv").stat().st_size == 1024
+
+
+def test_a_healthy_version_stays(root):
+    trial.confirm(str(root))
+    assert grubenv.read(str(root)) == {}
+    assert links(root) == ("generations/2", "generations/1")
+
+
+def test_an_unhealthy_version_goes_and_the_record_says_why(root):
+    trial.fail(str(root), "k3s' API server is not ready")
+    assert grubenv.read(str(root))["k3os_tries"] == "0"
+    assert "k3s' API server is not ready" in trial.go_back(str(root))
+    assert links(root) == ("generations/1", "generations/2")
+    assert grubenv.read(str(root)) == {}
+    record = rollback_record(str(root / "k3os/system"))
+    assert record["reason"] == "k3s' API server is not ready"
+    assert record["failed"]["k3os"] == "0.2.0"
+    assert record["back_to"]["k3os"] == "0.1.0"
+
+
+def test_a_version_that_left_no_word_is_said_to_have_ended_badly(root):
+    trial.go_back(str(root))
+    assert "panic" in rollback_record(str(root / "k3os/system"))["reason"]
+
+
+def test_a_power_cut_between_the_two_links_of_the_way_back_loses_nothing(root):
+    system = root / "k3os/system"
+    os.unlink(system / "current")
+    (system / "current").symlink_to("generations/1")
+    trial.go_back(str(root))
+    assert links(root) == ("generations/1", "generations/2")
+
+
+def test_the_first_generation_has_nothing_to_go_back_to(system):
+    (system / "previous").symlink_to("generations/1")
+    with pytest.raises(UserError, match="nothing to go back to"):
+        trial.go_back(str(system.parents[1]))
+
+
+def test_the_next_trial_forgets_the_last_ones_failure(root):
+    trial.fail(str(root), "old news")
+    trial.begin(str(root), "generations/2", 60)
+    trial.go_back(str(root))
+    assert "old news" not in json.dumps(rollback_record(str(root / "k3os/system")))
+
+
+@given(st.dictionaries(NAMES, TEXTS, max_size=8))
+def test_the_block_holds_what_was_put_into_it(variables):
+    data = grubenv.block(variables)
+    assert len(data) == 1024
+    assert grubenv.parse(data) == variables
+
+
+def test_grubs_own_program_reads_what_we_write(tmp_path):
+    grubenv.write(str(tmp_path), {"k3os_trial": "2", "k3os_tries": "3"})
+    path = tmp_path / "boot/grub/grubenv"
+    listed = subprocess.run(
+        ["grub-editenv", str(path), "list"], check=True, capture_output=True, text=True
+    )
+    assert listed.stdout.split() == ["k3os_trial=2", "k3os_tries=3"]
+    subprocess.run(["grub-editenv", str(path), "set", "k3os_tries=2"], check=True)
+    assert grubenv.read(str(tmp_path))["k3os_tries"] == "2"
+
+
+def test_a_block_that_is_none_has_no_variables():
+    assert grubenv.parse(b"") == {}
+    assert grubenv.parse(b"x" * 1024) == {}
