@@ -161,7 +161,7 @@ def upgrade(options: dict[str, str]) -> int:
 
         perform.perform(decided, installed, say, before_switch)
     perform.remove(SYSTEM, (DOWNLOADS,))
-    return start(decided, options)
+    return start(decided, installed, options)
 
 
 def trial_seconds() -> float:
@@ -300,7 +300,7 @@ def is_release(source: str) -> bool:
     return os.path.exists(source) and (source.endswith((".tar.gz", ".tgz")) or is_iso(source))
 
 
-def start(decided: Plan, options: dict[str, str]) -> int:
+def start(decided: Plan, installed: Installed, options: dict[str, str]) -> int:
     """What makes the new versions run."""
     from k3os.system.run import run
 
@@ -315,9 +315,40 @@ def start(decided: Plan, options: dict[str, str]) -> int:
         if os.readlink(K3S_LINK) != K3S_CURRENT:  # it was fetched, the image had none
             os.unlink(K3S_LINK)
             os.symlink(K3S_CURRENT, K3S_LINK)
-        say(f"restarting k3s as {decided.after['k3s']}; pods go on")
-        run(["systemctl", "--no-block", "restart", "k3s.service"])
+        restart_k3s(decided, installed)
     return 0
+
+
+def restart_k3s(decided: Plan, installed: Installed) -> None:
+    """Run the new k3s now; one that is not ready in time is replaced by the one before.
+
+    Raises UserError in that case.
+    """
+    from k3os.cli.confirm import k3s_is_ready, wait
+    from k3os.config.load import load_config
+    from k3os.system.run import CommandError, run
+    from k3os.upgrade import perform
+    from k3os.upgrade.datastore import how_to_restore
+    from k3os.upgrade.plan import GENERATIONS
+
+    new = decided.after["k3s"]
+    say(f"restarting k3s as {new}; pods go on")
+    config, _ = load_config("/", "/k3os/system", None, cloud=True)
+    seconds = trial_seconds()
+    try:
+        run(["systemctl", "restart", "k3s.service"], timeout=seconds)
+        missing = wait([lambda: k3s_is_ready(config)], seconds)
+    except CommandError as error:
+        missing = str(error)
+    if not missing:
+        say(f"k3s {new} is ready")
+        return
+    perform.exchange(SYSTEM, installed.current, f"{GENERATIONS}/{decided.number}")
+    run(["systemctl", "--no-block", "restart", "k3s.service"])
+    raise UserError(
+        f"k3s {new} did not become ready, {decided.before['k3s']} runs again: {missing}",
+        f"`journalctl -u k3s` says why. {how_to_restore()}".strip(),
+    )
 
 
 def rollback(options: dict[str, str]) -> int:
