@@ -19,6 +19,8 @@ ARTIFACTS ?=
 CACHE ?=
 # Of `make image`
 FORMAT ?=
+# How many virtual machines of `make vm` run at the same time; a test's has one processor
+VMS ?= 2
 # Options for the command behind a target: make run ARGS="--uefi --memory 4096"
 ARGS ?=
 export ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE
@@ -48,7 +50,7 @@ unit: setup ## unit tests; ARGS="-k name" chooses
 
 .PHONY: vm
 vm: setup ## tests that boot virtual machines (minutes); ARGS="-k name" chooses
-	@$(VENV)/pytest tests/vm $(ARGS)
+	@$(VENV)/pytest tests/vm -n $(VMS) --dist loadfile $(ARGS)
 
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, import layers, shellcheck
