@@ -122,6 +122,10 @@ k3os:
     tty: ttyS0
     debug: false
     power_off: false
+  upgrade:
+    timeout: 900
+    check:
+    - 'true'
 """
 USERDATA = """\
 #cloud-config
@@ -364,6 +368,7 @@ def test_install_keys_are_understood(node):
     tree = json.loads(ask(node, "sudo -n k3os config --dump-json 2>/dev/null"))
     assert tree["k3os"]["install"]["device"] == "/dev/vda"
     assert tree["k3os"]["install"]["silent"] is False
+    assert tree["k3os"]["upgrade"]["timeout"] in (900, "900")
 
 
 def test_nobody_but_root_can_read_the_secrets(node):
