@@ -71,7 +71,6 @@ def served(boot, images):
 
 def test_k3s_waits_for_the_time_server_and_starts_with_its_time(served):
     served.expect(CORRECTED, BOOT)
-    served.expect("k3OS: waiting up to 60 s for a time server", BOOT)
     served.expect("k3OS: a time server answered: it is 2031-05-06", BOOT)
     served.expect(K3S, BOOT)
     fresh_prompt(served)
