@@ -85,6 +85,14 @@ def generic_images(tmp_path_factory) -> Images:
 
 
 @pytest.fixture(scope="session")
+def key(tmp_path_factory) -> Path:
+    """A private key for ssh; its public half lies beside it."""
+    path = tmp_path_factory.mktemp("ssh") / "key"
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)])
+    return path
+
+
+@pytest.fixture(scope="session")
 def accel(images) -> tuple[str, ...]:
     return acceleration.choose(from_environment(os.environ).cache, images.kernel)
 

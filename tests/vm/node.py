@@ -1,5 +1,13 @@
-"""Asking a booted node: commands that must work, and settling."""
+"""Asking a booted node, on its console and by ssh; serving files to it."""
 
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from k3os.system.run import run
 from k3os.vm.machine import VM
 
 BOOT = 120  # seconds; a boot takes 10 to 20 with TCG on an idle machine
@@ -7,6 +15,7 @@ LOGIN = r"login: "
 K3S = r"k3OS: k3s is running"
 HOST = "10.0.2.2"  # this machine's loopback interface, seen from QEMU's user network
 RESCUE = r"k3OS rescue # "
+IDENTITY = "cat /etc/machine-id; sudo sh -c 'cat /var/lib/rancher/k3os/ssh/*.pub'"
 
 
 def ask(vm: VM, command: str, timeout: float = 60) -> str:
@@ -26,3 +35,30 @@ def use_data_sources(vm: VM, *names: str) -> None:
     directory = "/var/lib/rancher/k3os/config.d"
     text = f"k3os: {{data_sources: [{', '.join(names)}]}}"
     ask(vm, f"sudo -n mkdir -p {directory} && echo '{text}' | sudo -n tee {directory}/sources.yaml")
+
+
+def over_ssh(vm: VM, key: Path, command: str, timeout: float = 120) -> str:
+    """What a command prints when rancher runs it by ssh; it must succeed."""
+    options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+    options += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "-o", "LogLevel=ERROR"]
+    options += ["-i", str(key), "-p", str(vm.ssh_port)]
+    command = f"until systemctl is-active -q ssh.socket; do sleep 1; done; {command}"
+    return run(["ssh", *options, "rancher@127.0.0.1", command], timeout=timeout).decode().strip()
+
+
+def stop(vm: VM, key: Path) -> None:
+    over_ssh(vm, key, "sudo systemctl --no-block poweroff")
+    vm.wait_for_end(90)
+
+
+@contextmanager
+def serve(directory: Path) -> Iterator[str]:
+    """A web server that shows a directory: its address as the guest sees it."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(directory))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://{HOST}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()

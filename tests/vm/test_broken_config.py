@@ -5,26 +5,8 @@ import time
 import pytest
 import yaml
 
-from k3os.system.run import CommandError, run
-from tests.vm.node import BOOT, ask, wait_until_settled
-
-
-@pytest.fixture(scope="module")
-def key(tmp_path_factory):
-    path = tmp_path_factory.mktemp("ssh") / "key"
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)])
-    return path
-
-
-def ssh(node, key, command):
-    options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"]
-    arguments = [word for option in options for word in ("-o", option)]
-    port = str(node.ssh_port)
-    return run(
-        ["ssh", "-q", *arguments, "-i", str(key), "-p", port, "rancher@127.0.0.1", command],
-        timeout=60,
-    ).decode()
-
+from k3os.system.run import CommandError
+from tests.vm.node import BOOT, ask, over_ssh, wait_until_settled
 
 BROKEN = """\
 hostname: broken-but-here
@@ -62,7 +44,7 @@ def test_with_a_broken_config_the_other_sources_still_apply(broken, key):
     end = time.monotonic() + 30
     while True:
         try:
-            assert ssh(broken, key, "id -un").strip() == "rancher"
+            assert over_ssh(broken, key, "id -un", timeout=60) == "rancher"
             return
         except CommandError:
             assert time.monotonic() < end

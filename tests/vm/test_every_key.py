@@ -16,7 +16,7 @@ from k3os.config.schema import TABLE
 from k3os.system.run import CommandError, run
 from k3os.vm.spec import Disk
 from tests.vm.forge import forge
-from tests.vm.node import BOOT, HOST, LOGIN, ask, wait_until_settled
+from tests.vm.node import BOOT, HOST, LOGIN, ask, over_ssh, wait_until_settled
 
 PASSWORD = "correct horse"
 SECRETS = ("the-cluster-secret", "the-wifi-secret", PASSWORD)
@@ -157,13 +157,6 @@ def test_the_config_of_this_test_has_every_key():
 
 
 @pytest.fixture(scope="module")
-def key(tmp_path_factory):
-    path = tmp_path_factory.mktemp("ssh") / "key"
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)])
-    return path
-
-
-@pytest.fixture(scope="module")
 def site(tmp_path_factory):
     with forge(tmp_path_factory.mktemp("forge")) as found:
         found.pages = {page: f"{KEYS[name]}\n" for page, name in FETCHED.items()}
@@ -227,18 +220,8 @@ def test_password_the_one_of_the_config_logs_in_and_is_hashed(node):
     assert PASSWORD not in ask(node, "sudo -n cat /etc/shadow")
 
 
-def ssh(node, key, command):
-    options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"]
-    arguments = [word for option in options for word in ("-o", option)]
-    port = str(node.ssh_port)
-    return run(
-        ["ssh", "-q", *arguments, "-i", str(key), "-p", port, "rancher@127.0.0.1", command],
-        timeout=60,
-    ).decode()
-
-
 def test_ssh_authorized_keys_log_in(node, key):
-    assert ssh(node, key, "id -un").strip() == "rancher"
+    assert over_ssh(node, key, "id -un", timeout=60) == "rancher"
     assert ask(node, "stat -c '%a %U' ~/.ssh ~/.ssh/authorized_keys").splitlines() == [
         "700 rancher",
         "600 rancher",
@@ -259,7 +242,7 @@ def test_ssh_authorized_keys_of_a_name_that_does_not_exist_are_an_error_with_tha
 def test_an_unknown_key_does_not_log_in(node, tmp_path):
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")])
     with pytest.raises(CommandError) as error:
-        ssh(node, tmp_path / "other", "id")
+        over_ssh(node, tmp_path / "other", "id", timeout=60)
     assert error.value.returncode == 255
 
 

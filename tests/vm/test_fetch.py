@@ -1,11 +1,8 @@
 """A node whose image has no k3s fetches the pinned one at its first boot."""
 
-import functools
 import hashlib
-import http.server
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +12,8 @@ from k3os.image.settings import from_environment
 from k3os.k3s.source import pinned
 from k3os.system.run import run
 from tests.vm.conftest import ROOT, STUB, Images
-from tests.vm.node import BOOT, K3S, LOGIN, ask
+from tests.vm.node import BOOT, K3S, LOGIN, ask, serve
 
-HOST_SEEN_FROM_THE_GUEST = "10.0.2.2"  # QEMU's user network
 NOWHERE = "http://127.0.0.1:9"  # discard: nobody listens
 
 
@@ -42,14 +38,8 @@ def releases(tmp_path) -> Iterator[tuple[str, Path]]:
     (directory / "k3s").write_bytes(STUB.read_bytes())
     digest = hashlib.sha256(STUB.read_bytes()).hexdigest()
     (directory / "sha256sum-amd64.txt").write_text(f"{digest}  k3s\n")
-    handler = functools.partial(
-        http.server.SimpleHTTPRequestHandler, directory=str(directory.parent)
-    )
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://{HOST_SEEN_FROM_THE_GUEST}:{server.server_port}", directory
-    server.shutdown()
-    server.server_close()
+    with serve(directory.parent) as url:
+        yield url, directory
 
 
 def config(url: str) -> str:

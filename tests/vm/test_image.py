@@ -7,8 +7,7 @@ import pytest
 from k3os.cli.main import main
 from k3os.system.run import run
 from k3os.vm.spec import Disk, VMSpec
-from tests.vm.node import BOOT, LOGIN
-from tests.vm.test_install import IDENTITY, over_ssh, stop
+from tests.vm.node import BOOT, IDENTITY, LOGIN, over_ssh, stop
 
 GIB = 1 << 30
 DOWN = "\x1b[B"
@@ -20,13 +19,6 @@ ln -sfn ../../k3os/9.9.9 generations/2/k3os; ln -sfn ../../k3s/v9.9.9 generation
 ln -s generations/1 previous; ln -sfn generations/2 current; sync; mount -o remount,bind,ro .
 """
 LOOPS = "cat /sys/block/loop*/loop/backing_file"
-
-
-@pytest.fixture(scope="module")
-def key(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("ssh") / "key"
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)])
-    return path
 
 
 @pytest.fixture(scope="module")

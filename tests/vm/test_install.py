@@ -3,10 +3,7 @@
 The first machine boots the kernel directly beside the ISO; the second one has the disk only.
 """
 
-import functools
 import hashlib
-import http.server
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,22 +12,14 @@ import pytest
 
 from k3os.system.run import run
 from k3os.vm.spec import Disk, VMSpec
-from tests.vm.node import BOOT, LOGIN, ask, wait_until_settled
+from tests.vm.node import BOOT, IDENTITY, LOGIN, ask, over_ssh, serve, stop, wait_until_settled
 
-HOST_SEEN_FROM_THE_GUEST = "10.0.2.2"  # QEMU's user network
 INSTALL = "k3os.mode=install k3os.install.silent k3os.install.power_off"
 INSTALLED = r"k3OS: k3OS is installed on /dev/"
 SECONDS = 300
 GIB = 1 << 30
 KEPT = ("/var/kept", "/home/kept", "/opt/kept", "/usr/local/kept")
 LOST = ("/etc/lost", "/lost", "/root/lost")
-
-
-@pytest.fixture(scope="module")
-def key(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("ssh") / "key"
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)])
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +32,8 @@ def site(tmp_path_factory, key) -> Iterator[str]:
     )
     (directory / "broken.yaml").write_text("hostname: [a\n")
     (directory / "nobody.yaml").write_text("hostname: nobody\n")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(directory))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://{HOST_SEEN_FROM_THE_GUEST}:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serve(directory) as url:
+        yield url
 
 
 def empty_disk(path: Path, size: int = 2 * GIB) -> Disk:
@@ -69,14 +54,6 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def over_ssh(vm, key: Path, command: str) -> str:
-    options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
-    options += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "-o", "LogLevel=ERROR"]
-    options += ["-i", str(key), "-p", str(vm.ssh_port)]
-    command = f"until systemctl is-active -q ssh.socket; do sleep 1; done; {command}"
-    return run(["ssh", *options, "rancher@127.0.0.1", command], timeout=120).decode().strip()
-
-
 @pytest.fixture(scope="module")
 def installed(boot, images, site, tmp_path_factory) -> Path:
     """A disk that was installed to with 512 MiB of memory."""
@@ -88,14 +65,6 @@ def installed(boot, images, site, tmp_path_factory) -> Path:
         vm.expect(INSTALLED, SECONDS)
         vm.wait_for_end(90)
     return path
-
-
-def stop(vm, key: Path) -> None:
-    over_ssh(vm, key, "sudo systemctl --no-block poweroff")
-    vm.wait_for_end(90)
-
-
-IDENTITY = "cat /etc/machine-id; sudo sh -c 'cat /var/lib/rancher/k3os/ssh/*.pub'"
 
 
 def test_bios_and_uefi_boot_the_disk_and_between_them_persists_what_is_documented(

@@ -3,11 +3,8 @@
 The Debian boots once, its kernel directly; after it each disk boots through the firmware.
 """
 
-import functools
 import hashlib
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +15,8 @@ from k3os.system.run import run
 from k3os.vm.machine import VM
 from k3os.vm.spec import Disk, VMSpec
 from tests.vm import debian
-from tests.vm.node import BOOT, HOST, LOGIN, ask
-from tests.vm.test_install import empty_disk, over_ssh, stop
+from tests.vm.node import BOOT, LOGIN, ask, over_ssh, serve, stop
+from tests.vm.test_install import empty_disk
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 400
@@ -34,13 +31,6 @@ STATE = "cat /proc/mounts; losetup -a; ls -A /var/tmp"
 
 
 @pytest.fixture(scope="module")
-def key(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("ssh") / "key"
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)])
-    return path
-
-
-@pytest.fixture(scope="module")
 def site(tmp_path_factory, images, key) -> Iterator[str]:
     """A web server with install.sh, the ISO, its sum, and config.yaml."""
     directory = tmp_path_factory.mktemp("site")
@@ -51,12 +41,8 @@ def site(tmp_path_factory, images, key) -> Iterator[str]:
     with open(images.iso, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     (directory / "k3os.iso.sha256").write_text(f"{found}  k3os.iso\n")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(directory))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://{HOST}:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serve(directory) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

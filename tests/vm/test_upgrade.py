@@ -4,12 +4,9 @@ One disk lives through all of it. The releases are this build's own with one par
 by a key of the test and served by a web server.
 """
 
-import functools
 import hashlib
-import http.server
 import json
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,23 +15,15 @@ import pytest
 
 from k3os.cli.main import main
 from k3os.image.signing import sign
-from k3os.system.run import CommandError, run
+from k3os.system.run import CommandError
 from k3os.vm.spec import Disk, VMSpec
-from tests.vm.node import BOOT, HOST, LOGIN
-from tests.vm.test_install import over_ssh, stop
+from tests.vm.node import BOOT, LOGIN, over_ssh, serve, stop
 
 MANIFEST = "k3os-manifest-amd64.json"
 TRIAL_SECONDS = 45
 HEALTHY = "k3OS: the new version is healthy: it stays"
 BACK = r"k3OS: generations/\d+ did not come up, back to generations/\d+: "
 REBOOT = 240
-
-
-@pytest.fixture(scope="module")
-def key(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("ssh") / "key"
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)])
-    return path
 
 
 class Releases:
@@ -78,12 +67,8 @@ class Releases:
 @pytest.fixture(scope="module")
 def releases(images, key, tmp_path_factory) -> Iterator[Releases]:
     directory = tmp_path_factory.mktemp("releases")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(directory))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield Releases(images.iso.parent, directory, f"http://{HOST}:{server.server_port}", key)
-    server.shutdown()
-    server.server_close()
+    with serve(directory) as url:
+        yield Releases(images.iso.parent, directory, url, key)
 
 
 @pytest.fixture(scope="module")
