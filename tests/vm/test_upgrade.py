@@ -16,6 +16,7 @@ import pytest
 from k3os.cli.main import main
 from k3os.image.signing import sign
 from k3os.system.run import CommandError
+from k3os.upgrade.release import ARTIFACTS
 from k3os.vm.spec import Disk, VMSpec
 from tests.vm.node import BOOT, LOGIN, over_ssh, serve, stop
 
@@ -41,15 +42,9 @@ class Releases:
         target.mkdir()
         manifest = json.loads((self.built / MANIFEST).read_text())
         manifest["sha256"], manifest["size"] = {}, {}
-        names = {
-            ("kernel", "vmlinuz"): "k3os-vmlinuz-amd64",
-            ("kernel", "initrd"): "k3os-initrd-amd64",
-            ("kernel", "modules.squashfs"): "k3os-kernel-amd64.squashfs",
-            ("k3os", "rootfs.squashfs"): "k3os-rootfs-amd64.squashfs",
-            ("k3s", "k3s"): "k3os-k3s-amd64",
-        }
         manifest["k3os"] = version
-        for (component, name), artifact in names.items():
+        for (component, name), artifact in ARTIFACTS.items():
+            artifact = artifact.format(arch="amd64")
             path = target / artifact
             if name.partition(".")[0] in changed:
                 path.write_bytes(changed[name.partition(".")[0]])

@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     from k3os.system.run import run
     from k3os.upgrade import trial
 
-    config, _ = load_config("/", "/k3os/system", None, cloud=True)
+    config, _ = load_config(cloud=True)
     with open(MARK) as file:
         seconds = float(file.read())
     missing = wait(checks(config), seconds)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
 
+    from k3os.config.load import Config
     from k3os.upgrade.offer import Offer
     from k3os.upgrade.plan import Installed, Part, Plan
 
@@ -157,20 +158,25 @@ def upgrade(options: dict[str, str]) -> int:
 
         def before_switch() -> None:
             if decided.reboot:
-                trial.begin(BASE, f"{GENERATIONS}/{decided.number}", trial_seconds())
+                trial.begin(BASE, f"{GENERATIONS}/{decided.number}", trial_seconds(config()))
 
         perform.perform(decided, installed, say, before_switch)
     perform.remove(SYSTEM, (DOWNLOADS,))
     return start(decided, installed, options)
 
 
-def trial_seconds() -> float:
-    """In which a new version must be healthy, as this node's configuration wants it."""
+def config() -> Config:
+    """This node's, as its last boot had it."""
     from k3os.config.load import load_config
+
+    return load_config(cloud=True)[0]
+
+
+def trial_seconds(found: Config) -> float:
+    """In which a new version must be healthy."""
     from k3os.upgrade.trial import DEFAULT_SECONDS
 
-    config, _ = load_config("/", "/k3os/system", None, cloud=True)
-    return float(config.text("k3os.upgrade.timeout") or DEFAULT_SECONDS)
+    return float(found.text("k3os.upgrade.timeout") or DEFAULT_SECONDS)
 
 
 def look() -> Installed:
@@ -207,7 +213,6 @@ def gather(options: dict[str, str], arch: str, stack: ExitStack) -> dict[str, Pa
 def open_offer(source: str, arch: str, options: dict[str, str], stack: ExitStack) -> Offer:
     """The offer of a source, its signature verified. Raises UserError."""
     from k3os.upgrade import offer as offers
-    from k3os.upgrade.perform import scratch
     from k3os.upgrade.plan import check_arch
     from k3os.upgrade.signature import IMAGE_KEYS, NODE_KEYS, read_keys, verify
 
@@ -223,12 +228,18 @@ def open_offer(source: str, arch: str, options: dict[str, str], stack: ExitStack
         else:
             verify(data, signature, keys, where)
 
-    place = "/run/k3os/upgrade" if "--dry-run" in options else scratch(SYSTEM)
-    os.makedirs(place, mode=0o700, exist_ok=True)
+    place = workplace(options)
     offer = stack.enter_context(offers.opened(source, arch, place, progress(), check))
     check_arch(offer.manifest, arch, offer.origin)
     check(offer.data, offer.signature, offer.origin)
     return offer
+
+
+def workplace(options: dict[str, str]) -> str:
+    """Where downloads lie: on the disk, in memory where nothing may be written."""
+    from k3os.upgrade.perform import scratch
+
+    return scratch("/run/k3os" if "--dry-run" in options else SYSTEM)
 
 
 def offered(offer: Offer, names: list[str]) -> dict[str, Part]:
@@ -254,7 +265,6 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
     from k3os.k3s.fetch import fetch
     from k3os.k3s.source import Download, LocalFile, Nothing, parse_source
     from k3os.upgrade import offer as offers
-    from k3os.upgrade.perform import scratch
     from k3os.upgrade.plan import Part
     from k3os.upgrade.release import File
 
@@ -270,11 +280,12 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
         raise UserError(
             "comes without a checksum", "add #sha256=HEX to the URL, or give --insecure", source
         )
-    place = "/run/k3os/upgrade" if "--dry-run" in options else scratch(SYSTEM)
-    os.makedirs(place, mode=0o700, exist_ok=True)
     draw = progress()
     component = fetch(
-        asked, arch, Path(place), progress=lambda done, size: draw("k3s", done, size or done)
+        asked,
+        arch,
+        Path(workplace(options)),
+        progress=lambda done, size: draw("k3s", done, size or done),
     )
     assert component is not None
     file = File("k3s", "k3s", component.sha256, component.path.stat().st_size)
@@ -325,7 +336,6 @@ def restart_k3s(decided: Plan, installed: Installed) -> None:
     Raises UserError in that case.
     """
     from k3os.cli.confirm import k3s_is_ready, wait
-    from k3os.config.load import load_config
     from k3os.system.run import CommandError, run
     from k3os.upgrade import perform
     from k3os.upgrade.datastore import how_to_restore
@@ -333,11 +343,11 @@ def restart_k3s(decided: Plan, installed: Installed) -> None:
 
     new = decided.after["k3s"]
     say(f"restarting k3s as {new}; pods go on")
-    config, _ = load_config("/", "/k3os/system", None, cloud=True)
-    seconds = trial_seconds()
+    found = config()
+    seconds = trial_seconds(found)
     try:
         run(["systemctl", "restart", "k3s.service"], timeout=seconds)
-        missing = wait([lambda: k3s_is_ready(config)], seconds)
+        missing = wait([lambda: k3s_is_ready(found)], seconds)
     except CommandError as error:
         missing = str(error)
     if not missing:

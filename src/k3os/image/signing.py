@@ -9,8 +9,7 @@ from pathlib import Path
 
 from k3os.errors import UserError
 from k3os.system.run import CommandError, run
-
-NAMESPACE = "k3os"
+from k3os.upgrade.signature import NAMESPACE
 
 
 def sign(data: bytes, key: Path) -> bytes:

@@ -49,22 +49,45 @@ class Offer:
         raise NotImplementedError
 
 
-class TreeOffer(Offer):
+class FilesOffer(Offer):
+    """Files that lie on this machine; a subclass says where."""
+
+    def __init__(self, manifest: str, origin: str) -> None:
+        super().__init__(origin, read(manifest), read(manifest + SIGNATURE, missing=b""))
+
+    def place(self, file: File) -> str:
+        raise NotImplementedError
+
+    def write(self, file: File, path: str, progress: Progress) -> None:
+        source = self.place(file)
+        try:
+            with open(source, "rb") as old:
+                blocks = partial(old.read, BLOCK)
+                copy(blocks, file, os.path.getsize(source), path, progress)
+        except FileNotFoundError as error:
+            raise UserError(f"{source} is missing", "the release is not complete") from error
+
+
+class TreeOffer(FilesOffer):
     """A mounted ISO, or any directory with /k3os in it."""
 
     def __init__(self, root: str, origin: str) -> None:
         self.root = root
-        path = f"{root}/{CURRENT}/manifest.json"
-        super().__init__(origin, read(path), read(path + SIGNATURE, missing=b""))
+        super().__init__(f"{root}/{CURRENT}/manifest.json", origin)
 
-    def write(self, file: File, path: str, progress: Progress) -> None:
-        source = f"{self.root}/{SYSTEM}/{self.manifest.path(file)}"
-        try:
-            size = os.path.getsize(source)
-            with open(source, "rb") as old:
-                copy(lambda: old.read(BLOCK), file, size, path, progress)
-        except FileNotFoundError as error:
-            raise UserError(f"{source} is missing", "the medium is not complete") from error
+    def place(self, file: File) -> str:
+        return f"{self.root}/{SYSTEM}/{self.manifest.path(file)}"
+
+
+class DirectoryOffer(FilesOffer):
+    """A release directory on this machine: the artifacts of a build, each a file of its own."""
+
+    def __init__(self, directory: str, arch: str, origin: str) -> None:
+        self.directory = directory
+        super().__init__(f"{directory}/{MANIFEST_ARTIFACT.format(arch=arch)}", origin)
+
+    def place(self, file: File) -> str:
+        return f"{self.directory}/{artifact(file, self.manifest.arch)}"
 
 
 class TarOffer(Offer):
@@ -111,23 +134,6 @@ class TarOffer(Offer):
         raise UserError(f"{wanted} is missing", "the tarball is not complete", self.path)
 
 
-class DirectoryOffer(Offer):
-    """A release directory on this machine: the artifacts of a build, each a file of its own."""
-
-    def __init__(self, directory: str, arch: str, origin: str) -> None:
-        self.directory = directory
-        path = f"{directory}/{MANIFEST_ARTIFACT.format(arch=arch)}"
-        super().__init__(origin, read(path), read(path + SIGNATURE, missing=b""))
-
-    def write(self, file: File, path: str, progress: Progress) -> None:
-        source = f"{self.directory}/{artifact(file, self.manifest.arch)}"
-        try:
-            with open(source, "rb") as old:
-                copy(lambda: old.read(BLOCK), file, os.path.getsize(source), path, progress)
-        except FileNotFoundError as error:
-            raise UserError(f"{source} is missing", "the release is not complete") from error
-
-
 class WebOffer(Offer):
     """A release directory on a web server. Files go straight to their place, broken transfers
     are resumed, and nothing is written twice."""
@@ -137,13 +143,7 @@ class WebOffer(Offer):
         self.timeout = timeout
         address = f"{self.url}/{MANIFEST_ARTIFACT.format(arch=arch)}"
         data = http.get(address, limit=LARGEST_MANIFEST, timeout=timeout)
-        try:
-            signature = http.get(address + SIGNATURE, limit=LARGEST_MANIFEST, timeout=timeout)
-        except HttpError as error:
-            if error.status != 404:
-                raise
-            signature = b""
-        super().__init__(http.shown(self.url), data, signature)
+        super().__init__(http.shown(self.url), data, signature_beside(address, timeout))
 
     def write(self, file: File, path: str, progress: Progress) -> None:
         name = artifact(file, self.manifest.arch)
@@ -156,6 +156,16 @@ class WebOffer(Offer):
             timeout=self.timeout,
             progress=lambda done, size: progress(name, done, size or file.size),
         )
+
+
+def signature_beside(address: str, timeout: float = http.TIMEOUT) -> bytes:
+    """What lies at <address>.sig, b"" where there is nothing. Raises HttpError."""
+    try:
+        return http.get(address + SIGNATURE, limit=LARGEST_MANIFEST, timeout=timeout)
+    except HttpError as error:
+        if error.status != 404:
+            raise
+        return b""
 
 
 def read(path: str, missing: bytes | None = None) -> bytes:
@@ -256,13 +266,7 @@ def fetch_verified(
 
     address = f"{base}/{SUMS_ARTIFACT.format(arch=arch)}"
     sums = http.get(address, limit=LARGEST_MANIFEST)
-    try:
-        signature = http.get(address + SIGNATURE, limit=LARGEST_MANIFEST)
-    except HttpError as error:
-        if error.status != 404:
-            raise
-        signature = b""
-    verify_sums(sums, signature, http.shown(address))
+    verify_sums(sums, signature_beside(address), http.shown(address))
     wanted = parse_sums(sums, http.shown(address)).get(name)
     if not wanted:
         raise UserError(

@@ -10,10 +10,11 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from k3os.errors import UserError
-from k3os.upgrade.release import COMPONENTS, File, Manifest, is_older
+from k3os.install.source import COMPONENTS, file_sha256
+from k3os.upgrade.release import File, Manifest, is_older
 
 MIB = 1 << 20
 # what is left for the node itself: ext4's own blocks, the journal of systemd, a little data
@@ -83,9 +84,9 @@ class Plan:
     previous: str
     early_removals: tuple[str, ...]
     removals: tuple[str, ...]
-    needed: int = 0
-    room: int = 0
-    changed: tuple[str, ...] = field(default=())
+    needed: int
+    room: int
+    changed: tuple[str, ...]
 
     @property
     def reboot(self) -> bool:
@@ -171,8 +172,7 @@ def make_plan(
             sums[path], sizes[path] = file.sha256, file.size
             if not same and digest_of(f"{installed.system}/{path}") != file.sha256:
                 steps.append(Step(path, file, part.write))
-    number = max(int(each.rpartition("/")[2]) for each in installed.manifests) + 1
-    number = max(number, 1 + max(_numbers(installed.system), default=0))
+    number = 1 + max(_numbers(installed.system))
     manifest = {"generation": number, "arch": arch, "created": created}
     manifest |= {name: after.get(name) for name in COMPONENTS}
     manifest |= {"sha256": sums, "size": sizes}
@@ -196,8 +196,18 @@ def make_plan(
             "make room in /var, /home or /opt, or give the disk more space; nothing was written",
         )
     return Plan(
-        *(number, before, after, tuple(steps), manifest, links, installed.kept),
-        *(tuple(early), tuple(late), needed, free, tuple(changed)),
+        number=number,
+        before=before,
+        after=after,
+        steps=tuple(steps),
+        manifest=manifest,
+        links=links,
+        previous=installed.kept,
+        early_removals=tuple(early),
+        removals=tuple(late),
+        needed=needed,
+        room=free,
+        changed=tuple(changed),
     )
 
 
@@ -273,8 +283,7 @@ def _mapping(manifest: Mapping[str, object], key: str) -> dict[str, object]:
 def digest_of(path: str) -> str:
     """The SHA-256 of a file, "" when it is not there."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except (FileNotFoundError, NotADirectoryError):
         return ""
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from k3os.errors import UserError
+from k3os.install.source import COMPONENTS
 
-COMPONENTS = ("kernel", "k3os", "k3s")
 SIGNATURE = ".sig"
 # (component, file of it) -> artifact in a release directory
 ARTIFACTS = {
