@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from k3os.errors import UserError
@@ -136,17 +136,29 @@ def switch(medium: Source, system: str) -> None:
     os.makedirs(generations, exist_ok=True)
     known = [int(name) for name in os.listdir(generations) if name.isdigit()]
     number = max(known, default=0) + 1
-    manifest = {**json.loads(medium.manifest), "generation": number}
-    os.mkdir(f"{generations}/{number}")
-    for name, version in medium.versions.items():
-        os.symlink(f"../../{name}/{version}", f"{generations}/{number}/{name}")
-    text = json.dumps(manifest, indent=2).encode() + b"\n"
-    atomic_write(f"{generations}/{number}/manifest.json", text, sync=True)
-    sync_directory(generations)
-    os.sync()
+    links = {name: f"{name}/{version}" for name, version in medium.versions.items()}
+    generation = add_generation(system, number, json.loads(medium.manifest), links)
     if os.path.exists(f"{system}/current"):
         point(f"{system}/previous", os.readlink(f"{system}/current"))
-    point(f"{system}/current", f"generations/{number}")
+    point(f"{system}/current", generation)
+
+
+def add_generation(
+    system: str, number: int, manifest: Mapping[str, object], links: Mapping[str, str]
+) -> str:
+    """A generation that nothing leads to yet, on the disk; its name, "generations/3".
+
+    links: component to its directory below system; what they lead to is there already.
+    """
+    generation = f"generations/{number}"
+    os.makedirs(f"{system}/{generation}")
+    for name, target in links.items():
+        os.symlink(f"../../{target}", f"{system}/{generation}/{name}")
+    text = json.dumps({**manifest, "generation": number}, indent=2).encode() + b"\n"
+    atomic_write(f"{system}/{generation}/manifest.json", text, sync=True)
+    sync_directory(f"{system}/generations")
+    os.sync()
+    return generation
 
 
 def point(link: str, target: str) -> None:

@@ -7,16 +7,15 @@ the new generation, then one rename(2) of `current`. Whatever comes before it ca
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from collections.abc import Callable
 
 from k3os.errors import UserError
-from k3os.install.perform import point
+from k3os.install.perform import add_generation, point
 from k3os.install.source import forget
-from k3os.system.files import atomic_write, sync_directory
+from k3os.system.files import sync_directory
 from k3os.system.run import run
-from k3os.upgrade.plan import DOWNLOADS, GENERATIONS, Installed, Plan, digest_of
+from k3os.upgrade.plan import DOWNLOADS, Installed, Plan, digest_of
 
 Say = Callable[[str], None]
 # include/uapi/linux/fs.h
@@ -42,22 +41,11 @@ def perform(
                 f"{system}/{step.path} was not written correctly: it reads back otherwise",
                 "the disk may be failing; nothing was switched",
             )
-    add_generation(plan, system)
+    generation = add_generation(system, plan.number, plan.manifest, plan.links)
     before_switch()
-    switch(system, f"{GENERATIONS}/{plan.number}", plan.previous)
+    switch(system, generation, plan.previous)
     say("the new generation is the current one now")
     remove(system, plan.removals)
-    os.sync()
-
-
-def add_generation(plan: Plan, system: str) -> None:
-    directory = f"{system}/{GENERATIONS}/{plan.number}"
-    os.makedirs(directory)
-    for name, target in plan.links.items():
-        os.symlink(f"../../{target}", f"{directory}/{name}")
-    text = json.dumps(plan.manifest, indent=2).encode() + b"\n"
-    atomic_write(f"{directory}/manifest.json", text, sync=True)
-    sync_directory(f"{system}/{GENERATIONS}")
     os.sync()
 
 

@@ -173,7 +173,7 @@ def make_plan(
             if not same and digest_of(f"{installed.system}/{path}") != file.sha256:
                 steps.append(Step(path, file, part.write))
     number = 1 + max(_numbers(installed.system))
-    manifest = {"generation": number, "arch": arch, "created": created}
+    manifest: dict[str, object] = {"arch": arch, "created": created}
     manifest |= {name: after.get(name) for name in COMPONENTS}
     manifest |= {"sha256": sums, "size": sizes}
     wanted = {*links.values(), *(step.path for step in steps)}
