@@ -17,7 +17,10 @@ from k3os.errors import UserError
 from k3os.system.files import atomic_write
 from k3os.system.run import CommandError, run
 
-TCG = ("-accel", "tcg,thread=multi", "-cpu", "max")
+# Measured with a boot to k3s: a quarter less processor time than "max", whose XSAVE, protection
+# keys and five levels of page tables an emulator pays for. x86-64-v2, which Go programs may ask.
+EMULATED_CPU = "qemu64,+rdrand,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16"
+TCG = ("-accel", "tcg,thread=multi", "-cpu", EMULATED_CPU)
 KVM = ("-accel", "kvm", "-cpu", "host")
 CHOICES = {"tcg": TCG, "kvm": KVM}
 DEVICE = "/dev/kvm"
