@@ -1,4 +1,4 @@
-"""`k3os status [--json]`: what was applied, when, what failed and why, versions, addresses.
+"""`k3os status`: what was applied, when, what failed and why, versions, addresses, damage.
 
 It reads /run/k3os/status.json, the generations and the network; it changes nothing.
 """
@@ -19,9 +19,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-USAGE = "usage: k3os status [--json]\n"
+USAGE = """\
+usage: k3os status [--json]
+       k3os status --verify [--running]
+
+What was applied, what failed, versions, addresses. Exit code 1 when something is wrong.
+
+  --json     the same for programs
+  --verify   read every file of every generation from the disk and compare it with its checksum
+  --running  with --verify: only those of the running system; k3os-verify.service does that
+             some minutes after each boot, and once a week
+"""
 SYSTEM = "/k3os/system"
 ON_TRIAL = "/run/k3os/trial"
+VERIFIED = "/run/k3os/verify.json"  # k3os.upgrade.damage writes it
+GENERATION = "/run/k3os/generation"
 NODE_NAME = "/var/lib/rancher/k3os/node-name"
 
 
@@ -30,6 +42,8 @@ def main(argv: list[str]) -> int:
     if argv in (["-h"], ["--help"]):
         print(USAGE, end="")
         return 0
+    if argv in (["--verify"], ["--verify", "--running"]):
+        return verify(running_only="--running" in argv)
     if argv not in ([], ["--json"]):
         print(USAGE, end="", file=sys.stderr)
         return 2
@@ -41,6 +55,29 @@ def main(argv: list[str]) -> int:
     return 1 if failures(status) else 0
 
 
+def verify(*, running_only: bool, system: str = SYSTEM, record: str = VERIFIED) -> int:
+    """Look for damaged files and tell; exit code 1 when there are some. Raises UserError."""
+    from k3os.system.console import say
+    from k3os.upgrade import damage
+    from k3os.upgrade.plan import read_installed
+
+    installed = read_installed(system, _text(GENERATION))
+    generations = [installed.kept] if running_only else list(installed.manifests)
+    wanted = damage.sums(installed, generations)
+
+    def said(path: str, reason: str) -> None:
+        print(f"DAMAGED  {path}: {reason}" if reason else f"fine     {path}", flush=True)
+
+    found = damage.damaged(system, wanted, said)
+    if os.geteuid() == 0:
+        damage.record(record, found, len(wanted))
+    if found and running_only:
+        say(f"damaged: {', '.join(found)}; `sudo k3os status` says more")
+    if found:
+        print(f"k3os: {len(found)} of {len(wanted)} files are damaged; {damage.HINT}")
+    return 1 if found else 0
+
+
 def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     """Everything that --json prints. Missing parts are empty, never an error."""
     status: dict[str, Any] = dict(read_status(root + STATUS))
@@ -49,6 +86,7 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["versions"] = versions(root + system)
     status["addresses"] = addresses()
     status["rollback"] = rollback_record(root + system)
+    status["verified"] = _object(root + VERIFIED)
     status["on_trial"] = os.path.exists(root + ON_TRIAL)
     status["clock_in_doubt"] = doubt(root + WRONG)
     return status
@@ -56,8 +94,13 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
 
 def rollback_record(system: str) -> dict[str, Any]:
     """What k3os.upgrade.trial left when a new version did not come up, or {}."""
+    return _object(f"{system}/rollback.json")
+
+
+def _object(path: str) -> dict[str, Any]:
+    """A JSON object from a file, {} when it is not there or none."""
     try:
-        with open(f"{system}/rollback.json", "rb") as file:
+        with open(path, "rb") as file:
             record = json.load(file)
     except (OSError, ValueError):
         return {}
@@ -126,6 +169,8 @@ def failures(status: dict[str, Any]) -> list[str]:
                     f"{action['what']}: {action['reason']}"
                 )
         found += [f"{phase}: {_problem(each)}" for each in report["problems"] if _is_error(each)]
+    for path, reason in status.get("verified", {}).get("damaged", {}).items():
+        found.append(f"verify: {SYSTEM}/{path}: {reason}")
     return list(dict.fromkeys(found))
 
 
@@ -153,6 +198,10 @@ def lines(status: dict[str, Any]) -> list[str]:
         parts = "  ".join(f"{part} {version}" for part, version in rollback["failed"].items())
         found.append(f"rollback   {rollback['when']}: {parts}")
         found.append(f"           {rollback['reason']}")
+    if verified := status["verified"]:
+        bad = len(verified["damaged"])
+        result = f"{bad} damaged: `k3os status --verify`" if bad else "as they should be"
+        found.append(f"files      {verified['when']}: {verified['files']} read, {result}")
     found.append(f"hostname   {status['hostname']}")
     if status["node_name"] and status["node_name"] != status["hostname"].lower():
         note = "the name it registered with; a rename of the host does not change it"

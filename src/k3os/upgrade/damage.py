@@ -1,0 +1,64 @@
+"""Whether the files of the generations are still what their manifests say: bit rot, a dying disk.
+
+It reads the disk itself, not what the kernel remembers of it, and changes nothing but its own
+record. The manifest is the JSON of README.md, "The file system".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from k3os.install.source import file_sha256, forget
+from k3os.system.files import atomic_write
+from k3os.upgrade.plan import Installed
+
+HINT = (
+    "the disk may be failing; `k3os upgrade` with the same release writes the files anew, "
+    "`k3os upgrade --rollback` goes back to the other generation"
+)
+
+
+def sums(installed: Installed, generations: Iterable[str]) -> dict[str, str]:
+    """Path below /k3os/system to its SHA-256, of all files of these generations."""
+    found: dict[str, str] = {}
+    for generation in generations:
+        listed = installed.manifests[generation].get("sha256")
+        found.update(listed if isinstance(listed, dict) else {})
+    return found
+
+
+def damaged(
+    system: str, wanted: Mapping[str, str], said: Callable[[str, str], None] = lambda *_: None
+) -> dict[str, str]:
+    """Compare; path to what is wrong with it. said: called with each path and that, or ""."""
+    found = {}
+    for path, digest in sorted(wanted.items()):
+        reason = _wrong(f"{system}/{path}", digest)
+        if reason:
+            found[path] = reason
+        said(path, reason)
+    return found
+
+
+def _wrong(path: str, wanted: str) -> str:
+    try:
+        forget(path)
+        found = file_sha256(path)
+        forget(path)  # memory is for others
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if found == wanted else f"its SHA-256 is {found}, not {wanted}"
+
+
+def record(path: str, found: Mapping[str, str], files: int) -> None:
+    """Leave the result for `k3os status` and others."""
+    result = {
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "files": files,
+        "damaged": dict(found),
+    }
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    atomic_write(path, json.dumps(result, indent=1).encode() + b"\n")
