@@ -16,9 +16,8 @@ from k3os.errors import UserError
 SYSTEM = "k3os/system"
 AIRGAP = "airgap"
 LOADERS = "boot/grub/k3os"
-LOADER_FILES = ("efi.img",)
-BIOS_LOADER_FILES = ("boot.img", "core.img")
-WITH_BIOS = ("amd64",)
+# architecture to what is in LOADERS; only PCs have a BIOS
+LOADER_FILES = {"amd64": ("boot.img", "core.img", "efi.img"), "arm64": ("efi.img",)}
 BLOCK = 1 << 20
 COMPONENTS = ("kernel", "k3os", "k3s")
 
@@ -40,7 +39,7 @@ class Source:
     @property
     def has_bios(self) -> bool:
         """Whether there are machines of its architecture that boot with a BIOS."""
-        return self.arch in WITH_BIOS
+        return "core.img" in LOADER_FILES[self.arch]
 
     def path(self, name: str) -> str:
         return f"{self.root}/{SYSTEM}/{name}"
@@ -61,7 +60,7 @@ def read_source(root: str) -> Source:
             "boot the ISO to install from it",
         ) from error
     arch = str(manifest.get("arch", "amd64"))
-    if "kernel" not in versions:
+    if "kernel" not in versions or arch not in LOADER_FILES:
         raise UserError(f"the k3OS of {root} has no kernel", "install from the ISO")
     for name in files:
         if name.startswith("/") or ".." in name.split("/"):
@@ -72,7 +71,7 @@ def read_source(root: str) -> Source:
     missing = [path for path in paths if not os.path.isfile(path)]
     missing += [
         f"{root}/{LOADERS}/{name}"
-        for name in (*LOADER_FILES, *(BIOS_LOADER_FILES if arch in WITH_BIOS else ()))
+        for name in LOADER_FILES[arch]
         if not os.path.isfile(f"{root}/{LOADERS}/{name}")
     ]
     if missing:
