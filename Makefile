@@ -52,6 +52,10 @@ unit: setup ## unit tests; ARGS="-k name" chooses
 vm: setup ## tests that boot virtual machines (minutes); ARGS="-k name" chooses
 	@$(VENV)/pytest tests/vm -n $(VMS) --dist loadfile $(ARGS)
 
+.PHONY: torture
+torture: setup ## N=50 power cuts during upgrades; the tally is printed
+	@TORTURE=$(or $(N),50) $(VENV)/pytest tests/vm/test_power_cut.py -s $(ARGS)
+
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, import layers, shellcheck
 	$(VENV)/ruff check $(PYTHON_CODE)

@@ -50,7 +50,7 @@ VALUES = ("--k3os", "--k3s", "--verify-key")
 EXCLUSIVE = (("--kernel", "--no-kernel"), ("--reboot", "--no-reboot"))
 BASE = "/.base"
 SYSTEM = f"{BASE}/k3os/system"
-RUNNING = "/run/k3os/generation"
+RUNNING, ON_TRIAL = "/run/k3os/generation", "/run/k3os/trial"
 K3S_LINK, K3S_CURRENT = "/run/k3os/k3s", "/k3os/system/current/k3s/k3s"
 LOCK = "/run/k3os/upgrade.lock"
 
@@ -131,6 +131,11 @@ def upgrade(options: dict[str, str]) -> int:
     from k3os.upgrade import perform, trial
     from k3os.upgrade.plan import DOWNLOADS, GENERATIONS, make_plan
 
+    if os.path.exists(ON_TRIAL):
+        raise UserError(
+            "this version is itself on trial still",
+            "wait until `k3os status` does not say so any more; `journalctl -u k3os-confirm`",
+        )
     installed = look()
     arch = machine_arch(os.uname().machine)
     with ExitStack() as stack:
@@ -159,10 +164,12 @@ def upgrade(options: dict[str, str]) -> int:
         def before_switch() -> None:
             if decided.reboot:
                 trial.begin(BASE, f"{GENERATIONS}/{decided.number}", trial_seconds(config()))
+            else:  # also of what was to be tried at the next boot, and is replaced now
+                trial.confirm(BASE)
 
         perform.perform(decided, installed, say, before_switch)
     perform.remove(SYSTEM, (DOWNLOADS,))
-    return start(decided, installed, options)
+    return start(decided, options)
 
 
 def config() -> Config:
@@ -268,7 +275,7 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
     from k3os.upgrade.plan import Part
     from k3os.upgrade.release import File
 
-    if is_release(source):
+    if offers.is_release(source):
         found = offered(open_offer(source, arch, options, stack), ["k3s"])
         if not found:
             raise UserError("has no k3s", "give a k3s version, URL or path", source)
@@ -300,18 +307,7 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
     return {"k3s": Part(component.version, (file,), write)}
 
 
-def is_release(source: str) -> bool:
-    """Whether a source is a k3OS release and not k3s itself."""
-    from k3os.upgrade.offer import is_iso
-
-    if source.startswith(("http://", "https://")):
-        return source.endswith((".iso", ".tar.gz", ".tgz", "/"))
-    if os.path.isdir(source):
-        return True
-    return os.path.exists(source) and (source.endswith((".tar.gz", ".tgz")) or is_iso(source))
-
-
-def start(decided: Plan, installed: Installed, options: dict[str, str]) -> int:
+def start(decided: Plan, options: dict[str, str]) -> int:
     """What makes the new versions run."""
     from k3os.system.run import run
 
@@ -326,11 +322,11 @@ def start(decided: Plan, installed: Installed, options: dict[str, str]) -> int:
         if os.readlink(K3S_LINK) != K3S_CURRENT:  # it was fetched, the image had none
             os.unlink(K3S_LINK)
             os.symlink(K3S_CURRENT, K3S_LINK)
-        restart_k3s(decided, installed)
+        restart_k3s(decided)
     return 0
 
 
-def restart_k3s(decided: Plan, installed: Installed) -> None:
+def restart_k3s(decided: Plan) -> None:
     """Run the new k3s now; one that is not ready in time is replaced by the one before.
 
     Raises UserError in that case.
@@ -350,13 +346,16 @@ def restart_k3s(decided: Plan, installed: Installed) -> None:
         missing = wait([lambda: k3s_is_ready(found)], seconds)
     except CommandError as error:
         missing = str(error)
+    generation = f"{GENERATIONS}/{decided.number}"
     if not missing:
+        with open(RUNNING, "w") as file:  # all of it runs now: the next upgrade must keep it
+            file.write(f"{generation}\n")
         say(f"k3s {new} is ready")
         return
-    perform.exchange(SYSTEM, installed.current, f"{GENERATIONS}/{decided.number}")
+    perform.exchange(SYSTEM, decided.previous, generation)
     run(["systemctl", "--no-block", "restart", "k3s.service"])
     raise UserError(
-        f"k3s {new} did not become ready, {decided.before['k3s']} runs again: {missing}",
+        f"k3s {new} did not become ready, {look().versions.get('k3s')} runs again: {missing}",
         f"`journalctl -u k3s` says why. {how_to_restore()}".strip(),
     )
 

@@ -73,7 +73,8 @@ class Step:
 @dataclass(frozen=True)
 class Plan:
     """steps: what is written; manifest and links: of the new generation; previous: the link's
-    new target; removals: below /k3os/system; needed, room: bytes."""
+    new target; removals: below /k3os/system; needed, room: bytes; reboot: whether what runs has
+    another k3OS or kernel."""
 
     number: int
     before: Mapping[str, str]
@@ -87,11 +88,7 @@ class Plan:
     needed: int
     room: int
     changed: tuple[str, ...]
-
-    @property
-    def reboot(self) -> bool:
-        """Whether the new versions need one to run."""
-        return any(name != "k3s" for name in self.changed)
+    reboot: bool
 
     def lines(self) -> list[str]:
         """The plan for a person."""
@@ -157,7 +154,7 @@ def make_plan(
     old = installed.manifests[installed.current]
     sums = dict(_mapping(old, "sha256"))
     sizes = dict(_mapping(old, "size"))
-    links = {name: _component(installed, name) for name in before}
+    links = {name: _component(installed, name, installed.current) for name in before}
     after, steps, changed = dict(before), [], []
     for name, part in parts.items():
         directory, same = _directory(installed, name, part)
@@ -208,6 +205,11 @@ def make_plan(
         needed=needed,
         room=free,
         changed=tuple(changed),
+        reboot=any(
+            links.get(name) != _component(installed, name, installed.kept)
+            for name in ("kernel", "k3os")
+            if name in links
+        ),
     )
 
 
@@ -244,9 +246,9 @@ def _directory(installed: Installed, name: str, part: Part) -> tuple[str, bool]:
     )
 
 
-def _component(installed: Installed, name: str) -> str:
-    """The directory a component of the current generation lies in, "k3os/0.1.0"."""
-    target = _link(f"{installed.system}/{installed.current}/{name}")
+def _component(installed: Installed, name: str, generation: str) -> str:
+    """The directory a component of a generation lies in, "k3os/0.1.0"."""
+    target = _link(f"{installed.system}/{generation}/{name}")
     return target.removeprefix("../../")
 
 
