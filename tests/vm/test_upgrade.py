@@ -175,7 +175,7 @@ def test_a_root_file_system_that_is_none_goes_back_and_says_so(node, key, releas
     node.expect(BACK, 2 * REBOOT)
     wait_until_reached(node, key)
     assert current(node, key) == "0.2.0"
-    status = over_ssh(node, key, "sudo k3os status || true")
+    status = over_ssh(node, key, "k3os status || true")
     assert "rollback" in status
     assert "0.3.0" in status
 

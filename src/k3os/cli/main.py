@@ -41,6 +41,16 @@ def usage() -> str:
 
 def main(argv: list[str]) -> int:
     """Run one subcommand; returns the exit code (0 fine, 1 a user's error, 2 wrong usage)."""
+    try:
+        code = _main(argv)
+        sys.stdout.flush()  # here, where a reader that is gone is no surprise
+        return code
+    except BrokenPipeError:  # `k3os … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+
+
+def _main(argv: list[str]) -> int:
     debug = bool(os.environ.get("K3OS_DEBUG"))
     if argv and argv[0] == "--debug":
         debug, argv = True, argv[1:]
@@ -64,9 +74,6 @@ def main(argv: list[str]) -> int:
             raise
         print(f"k3os: error: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # `k3os … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
     except KeyboardInterrupt:
         print("\nk3os: interrupted", file=sys.stderr)
         return 130
