@@ -1,5 +1,6 @@
-"""Copies of the datastore: real sqlite databases, one of them being written to."""
+"""Copies of the datastore: real sqlite databases, one of them being written to; etcd by a stub."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -7,6 +8,18 @@ import pytest
 
 from k3os.errors import UserError
 from k3os.upgrade import datastore
+
+
+# Stands for `k3s etcd-snapshot`: it takes the flags that each of its commands has, and no other.
+ETCD_STUB = """#!/bin/sh
+cd "$SNAPSHOTS" || exit 1
+[ "$1 $2 $3" = "etcd-snapshot $2 --name" ] || exit 2
+case $2:$5 in
+    save:) date > "$4-node-$(ls | wc -l)" ;;
+    prune:--snapshot-retention) ls -t | grep "^$4-node-" | tail -n "+$(($6 + 1))" | xargs -r rm ;;
+    *) echo "flag provided but not defined: $5"; exit 1 ;;
+esac
+"""
 
 
 def quiet(text: str) -> None:
@@ -79,3 +92,47 @@ def test_a_datastore_that_cannot_be_copied_stops_the_upgrade(database, tmp_path)
     with pytest.raises(UserError, match="cannot be copied"):
         datastore.snapshot("v1.33.1+k3s1", quiet, root=str(tmp_path))
     assert list((tmp_path / datastore.SNAPSHOTS.strip("/")).iterdir()) == []
+
+
+@pytest.fixture
+def etcd(tmp_path: Path, monkeypatch) -> Path:
+    """A server with etcd; the directory of its snapshots."""
+    (tmp_path / datastore.DATABASES.strip("/") / "etcd").mkdir(parents=True)
+    snapshots, programs = tmp_path / "snapshots", tmp_path / "bin"
+    snapshots.mkdir()
+    programs.mkdir()
+    (programs / "k3s").write_text(ETCD_STUB)
+    (programs / "k3s").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("SNAPSHOTS", str(snapshots))
+    return snapshots
+
+
+def test_etcd_writes_a_snapshot_of_its_own(etcd, tmp_path):
+    said: list[str] = []
+    assert datastore.snapshot("v1.33.1+k3s1", said.append, root=str(tmp_path)) == "before-upgrade"
+    assert [path.name for path in etcd.iterdir()] == ["before-upgrade-node-0"]
+    assert said == ["etcd wrote the snapshot before-upgrade-…: `k3s etcd-snapshot ls`"]
+    assert "k3s etcd-snapshot ls" in datastore.how_to_restore(root=str(tmp_path))
+
+
+def test_a_few_snapshots_of_etcd_are_kept_and_those_of_others_are_left_alone(etcd, tmp_path):
+    (etcd / "etcd-snapshot-node-1").touch()
+    for age, name in enumerate(("e", "d", "c", "b", "a")):
+        path = etcd / f"before-upgrade-node-{name}"
+        path.touch()
+        os.utime(path, (age, age))
+    datastore.snapshot("v1.33.1+k3s1", quiet, root=str(tmp_path))
+    assert sorted(path.name for path in etcd.iterdir()) == [
+        "before-upgrade-node-6",
+        "before-upgrade-node-a",
+        "before-upgrade-node-b",
+        "etcd-snapshot-node-1",
+    ]
+
+
+def test_without_a_snapshot_of_etcd_nothing_is_switched(etcd, tmp_path, monkeypatch):
+    monkeypatch.setenv("SNAPSHOTS", str(tmp_path / "missing"))
+    with pytest.raises(UserError, match="etcd gave no snapshot") as caught:
+        datastore.snapshot("v1.33.1+k3s1", quiet, root=str(tmp_path))
+    assert "nothing was switched" in str(caught.value)
