@@ -64,10 +64,10 @@ def main(argv: list[str]) -> int:
     if options is None:
         print(HELP, end="", file=sys.stderr)
         return 2
-    from k3os.cli.grow import state_device
+    from k3os.cli.grow import check_installed
     from k3os.system import mounts
 
-    state_device()
+    check_installed()
     if os.geteuid() != 0:
         raise UserError("only root may upgrade this system", "write `sudo k3os upgrade …`")
     lock = _alone()
@@ -199,6 +199,8 @@ def look() -> Installed:
 
 def gather(options: dict[str, str], arch: str, stack: ExitStack) -> dict[str, Part]:
     """Component to what replaces it, from all sources that were given."""
+    from k3os.upgrade.plan import upgradable
+
     parts: dict[str, Part] = {}
     source = options.get("SRC") or options.get("--k3os")
     if source:
@@ -207,8 +209,9 @@ def gather(options: dict[str, str], arch: str, stack: ExitStack) -> dict[str, Pa
         names = ["kernel"] if "--kernel" in options else names
         if "SRC" in options and "--kernel" not in options:
             names.append("k3s")
-        if "kernel" in names and "kernel" not in offer.manifest.versions:
-            say(f"{offer.origin} has no kernel: the one of this node stays")
+        names, note = upgradable(names, look(), offer.manifest, offer.origin)
+        if note:
+            say(note)
         parts |= offered(offer, names)
     if "--k3s" in options:
         parts |= k3s_part(options["--k3s"], arch, options, stack)

@@ -135,6 +135,25 @@ def _link(path: str) -> str:
         return ""
 
 
+def upgradable(
+    names: list[str], installed: Installed, offered: Manifest, origin: str
+) -> tuple[list[str], str]:
+    """What can be upgraded of the components that were asked for; why the kernel stays, or "".
+
+    On top of another system (mode overlay) it is that system's: no generation has one there.
+    Raises UserError when the kernel is all that was asked for.
+    """
+    rest = [name for name in names if name != "kernel"]
+    if rest == names or ("kernel" in installed.versions and "kernel" in offered.versions):
+        return names, ""
+    if "kernel" in installed.versions:
+        return rest, f"{origin} has no kernel: the one of this node stays"
+    whose = "the kernel of this node is that of the system below k3OS"
+    if not rest:
+        raise UserError(whose, "nothing was written; upgrade it with that system's own means")
+    return rest, f"warning: {whose}, which upgrades it: it stays"
+
+
 def make_plan(
     installed: Installed,
     parts: Mapping[str, Part],

@@ -2,6 +2,7 @@
 
 GRUB counts the attempts in its environment block (loader.menu) and tells each boot on the
 command line that it is on trial, or that the previous generation is to be made the current one.
+On top of another system (mode overlay) the first stage does the same, with the same block.
 This module keeps the record of both; `root` is where the state partition is mounted, writable.
 """
 
@@ -115,6 +116,7 @@ def _versions(generation: str) -> dict[str, str]:
     try:
         with open(f"{generation}/manifest.json", "rb") as file:
             manifest = json.load(file)
-        return {name: str(manifest[name]) for name in ("kernel", "k3os", "k3s") if manifest[name]}
-    except (OSError, ValueError, KeyError, TypeError):
+        names = [name for name in ("kernel", "k3os", "k3s") if manifest.get(name)]
+        return {name: str(manifest[name]) for name in names}
+    except (OSError, ValueError, AttributeError):
         return {}

@@ -9,7 +9,6 @@ import pytest
 from k3os.errors import UserError
 from k3os.upgrade import datastore
 
-
 # Stands for `k3s etcd-snapshot`: it takes the flags that each of its commands has, and no other.
 ETCD_STUB = """#!/bin/sh
 cd "$SNAPSHOTS" || exit 1
@@ -129,6 +128,14 @@ def test_a_few_snapshots_of_etcd_are_kept_and_those_of_others_are_left_alone(etc
         "before-upgrade-node-b",
         "etcd-snapshot-node-1",
     ]
+
+
+def test_old_snapshots_of_etcd_that_cannot_be_removed_do_not_stop_an_upgrade(etcd, tmp_path):
+    program = tmp_path / "bin" / "k3s"
+    program.write_text(ETCD_STUB.replace("prune:--snapshot-retention)", "none)"))
+    said: list[str] = []
+    assert datastore.snapshot("v1.33.1+k3s1", said.append, root=str(tmp_path))
+    assert "older snapshots of etcd stay: k3s exited with 1" in said[1]
 
 
 def test_without_a_snapshot_of_etcd_nothing_is_switched(etcd, tmp_path, monkeypatch):
