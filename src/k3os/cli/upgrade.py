@@ -162,10 +162,8 @@ def upgrade(options: dict[str, str]) -> int:
             snapshot(decided.before["k3s"], say)
 
         def before_switch() -> None:
-            if decided.reboot:
-                trial.begin(BASE, f"{GENERATIONS}/{decided.number}", trial_seconds(config()))
-            else:  # also of what was to be tried at the next boot, and is replaced now
-                trial.confirm(BASE)
+            # k3s alone, too: it may wait for a boot, or the power goes before it is ready
+            trial.begin(BASE, f"{GENERATIONS}/{decided.number}", trial_seconds(config()))
 
         perform.perform(decided, installed, say, before_switch)
     perform.remove(SYSTEM, (DOWNLOADS,))
@@ -336,7 +334,7 @@ def restart_k3s(decided: Plan) -> None:
     """
     from k3os.cli.confirm import k3s_is_ready, wait
     from k3os.system.run import CommandError, run
-    from k3os.upgrade import perform
+    from k3os.upgrade import perform, trial
     from k3os.upgrade.datastore import how_to_restore
     from k3os.upgrade.plan import GENERATIONS
 
@@ -353,9 +351,11 @@ def restart_k3s(decided: Plan) -> None:
     if not missing:
         with open(RUNNING, "w") as file:  # all of it runs now: the next upgrade must keep it
             file.write(f"{generation}\n")
+        trial.confirm(BASE)
         say(f"k3s {new} is ready")
         return
     perform.exchange(SYSTEM, decided.previous, generation)
+    trial.confirm(BASE)
     run(["systemctl", "--no-block", "restart", "k3s.service"])
     raise UserError(
         f"k3s {new} did not become ready, {look().versions.get('k3s')} runs again: {missing}",
@@ -369,19 +369,15 @@ def rollback(options: dict[str, str]) -> int:
     from k3os.upgrade import datastore, perform, trial
 
     installed = look()
-    copy = datastore.newest() if "--with-data" in options else ""
-    if "--with-data" in options and not copy:
-        raise UserError(
-            "there is no copy of the datastore to put back",
-            datastore.how_to_restore() or "nothing was changed",
-        )
-    perform.rollback(installed, say)
-    trial.confirm(BASE)
-    if copy:
+    old, new = installed.versions.get("k3s"), installed.previous_versions.get("k3s")
+    if "--with-data" in options:
+        copy = datastore.copy_for(old, new)
         run(["systemctl", "stop", "k3s.service"])
         datastore.restore(copy)
         say(f"the datastore is that of {copy}; the other one lies beside it as state.db.replaced")
-    elif hint := datastore.how_to_restore():
+    perform.rollback(installed, say)
+    trial.confirm(BASE)
+    if "--with-data" not in options and old != new and (hint := datastore.how_to_restore()):
         say(hint)
     if "--reboot" in options:
         run(["systemctl", "--no-block", "reboot"])

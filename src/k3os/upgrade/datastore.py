@@ -38,8 +38,8 @@ def snapshot(version: str, say: Callable[[str], None], *, root: str = "") -> str
     os.makedirs(directory, mode=0o700, exist_ok=True)
     path = f"{directory}/{stamp}-{version}{SUFFIX}"
     backup(database, path)
-    for name in sorted(name for name in os.listdir(directory) if name.endswith(SUFFIX))[:-KEPT]:
-        os.unlink(f"{directory}/{name}")
+    for old in copies(root=root)[:-KEPT]:
+        os.unlink(old)
     say(f"the datastore was copied to {path}")
     return path
 
@@ -93,12 +93,28 @@ def _etcd(say: Callable[[str], None]) -> str:
     return ETCD_NAME
 
 
-def newest(*, root: str = "") -> str:
-    """The path of the newest copy, "" without one."""
+def copy_for(old: str | None, new: str | None, *, root: str = "") -> str:
+    """The newest copy that k3s `new` left before it became `old`. Raises UserError without one."""
+    if old == new:
+        raise UserError(
+            f"the previous generation has the same k3s, {new}: the datastore fits it as it is",
+            "leave --with-data out; nothing was changed",
+        )
+    found = copies(root=root, version=str(new))
+    if not found:
+        raise UserError(
+            f"there is no copy of the datastore that k3s {new} left",
+            how_to_restore(root=root) or "nothing was changed",
+        )
+    return found[-1]
+
+
+def copies(*, root: str = "", version: str = "") -> list[str]:
+    """The paths of the copies, the newest last; version: only those that this k3s left."""
     directory = root + SNAPSHOTS
     names = os.listdir(directory) if os.path.isdir(directory) else []
-    found = sorted(name for name in names if name.endswith(SUFFIX))
-    return f"{directory}/{found[-1]}" if found else ""
+    end = f"-{version}{SUFFIX}" if version else SUFFIX
+    return [f"{directory}/{name}" for name in sorted(names) if name.endswith(end)]
 
 
 def restore(path: str, *, root: str = "") -> None:
@@ -123,10 +139,12 @@ def how_to_restore(*, root: str = "") -> str:
             f"{ETCD_NAME}-… among them. `systemctl stop k3s`, then `k3s server --cluster-reset "
             "--cluster-reset-restore-path=PATH` restores one"
         )
-    path = newest(root=root)
-    if not path:
+    found = copies(root=root)
+    if not found:
         return ""
+    database = f"{root}{DATABASES}/state.db"
     return (
-        f"the datastore stays as it is; its copy from before the upgrade is {path}: "
-        "`k3os upgrade --rollback --with-data` puts it back"
+        "the datastore stays as it is; this puts its copy from before the upgrade back: "
+        f"`systemctl stop k3s; rm -f {database}-wal {database}-shm; cp {found[-1]} {database}; "
+        "systemctl start k3s`"
     )

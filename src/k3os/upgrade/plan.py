@@ -52,7 +52,17 @@ class Installed:
     @property
     def versions(self) -> dict[str, str]:
         """Component to version of the current generation."""
-        manifest = self.manifests[self.current]
+        return self._versions(self.current)
+
+    @property
+    def previous_versions(self) -> dict[str, str]:
+        """Of the generation to go back to by hand. Raises UserError when there is none."""
+        if not self.previous or self.previous == self.current:
+            raise UserError("there is no previous generation", "nothing was changed")
+        return self._versions(self.previous)
+
+    def _versions(self, generation: str) -> dict[str, str]:
+        manifest = self.manifests[generation]
         return {name: str(manifest[name]) for name in COMPONENTS if manifest.get(name)}
 
     @property

@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,10 +65,34 @@ def test_going_back_puts_the_copy_in_place_and_keeps_the_other(database, tmp_pat
     connection.execute("insert into kine values ('after')")
     connection.commit()
     connection.close()
-    assert datastore.newest(root=str(tmp_path)) == path
+    assert datastore.copy_for("v1.34.0+k3s1", "v1.33.1+k3s1", root=str(tmp_path)) == path
     datastore.restore(path, root=str(tmp_path))
     assert rows(database) == ["before"]
     assert rows(database.with_name("state.db.replaced")) == ["before", "after"]
+
+
+def test_a_copy_that_another_k3s_left_is_never_put_back(database, tmp_path):
+    datastore.snapshot("v1.32.0+k3s1", quiet, root=str(tmp_path))
+    with pytest.raises(UserError, match=r"no copy of the datastore that k3s v1\.33\.1\+k3s1 left"):
+        datastore.copy_for("v1.34.0+k3s1", "v1.33.1+k3s1", root=str(tmp_path))
+    with pytest.raises(UserError, match=r"same k3s, v1\.32\.0\+k3s1"):
+        datastore.copy_for("v1.32.0+k3s1", "v1.32.0+k3s1", root=str(tmp_path))
+
+
+def test_the_way_back_by_hand_works_as_it_is_told(database, tmp_path):
+    datastore.snapshot("v1.33.1+k3s1", quiet, root=str(tmp_path))
+    killed = (
+        "import os, sqlite3, sys\nconnection = sqlite3.connect(sys.argv[1])\n"
+        "connection.execute(\"insert into kine values ('after')\")\n"
+        "connection.commit()\nos._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", killed, str(database)], check=True)
+    assert database.with_name("state.db-wal").stat().st_size > 0
+    said = datastore.how_to_restore(root=str(tmp_path))
+    commands = said.partition("`")[2].rstrip("`").split("; ")
+    assert (commands[0], commands[-1]) == ("systemctl stop k3s", "systemctl start k3s")
+    subprocess.run(["sh", "-ec", "; ".join(commands[1:-1])], check=True)
+    assert rows(database) == ["before"]
 
 
 def test_a_few_copies_are_kept(database, tmp_path, monkeypatch):
