@@ -41,7 +41,6 @@ def main(argv: list[str]) -> int:
     from k3os.config.load import load_config
     from k3os.system import mounts
     from k3os.system.console import say
-    from k3os.system.run import run
     from k3os.upgrade import trial
 
     config, _ = load_config(cloud=True)
@@ -55,11 +54,22 @@ def main(argv: list[str]) -> int:
             trial.confirm(BASE)
     if missing:
         say(f"this version is not healthy, the previous one comes back: {missing}")
-        run(["systemctl", "--no-block", "reboot"])
+        restart()
         return 1
     os.unlink(MARK)
     say("the new version is healthy: it stays")
     return 0
+
+
+def restart() -> None:
+    """Restart the machine, also when systemd is what hangs."""
+    from k3os.system import power
+    from k3os.system.run import CommandError, run
+
+    try:
+        run(["systemctl", "--no-block", "reboot"], timeout=30)
+    except CommandError:
+        power.reboot()
 
 
 def checks(config: Config) -> list[Callable[[], str]]:
