@@ -23,8 +23,8 @@ PYTHON = "usr/lib/python3.13"
 PACKAGES = "usr/lib/python3/dist-packages"
 RELEASE_KEYS = "usr/share/k3os/release-keys"
 # Subpackages that only a workstation runs.
-WORKSTATION = ("image", "vm")
-WORKSTATION_COMMANDS = ("build.py", "run.py")
+WORKSTATION = ("image", "operator", "vm")
+WORKSTATION_COMMANDS = ("build.py", "operator.py", "run.py")
 
 UNUSED = (
     *("boot", "media", "mnt", "srv", "usr/games", "usr/include", "usr/src", "usr/local"),

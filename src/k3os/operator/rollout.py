@@ -276,7 +276,9 @@ def _wait(pool: Pool, node: NodeView, state: State, now: float) -> list[Decision
         # the spec changed meanwhile; the node is taken from where it is, once it is up
         done = node.ready and not node.trial
     else:
-        done = node.ready and is_updated(node, pool.target) and node.healthy is True
+        # without a boot its own result says how it went; it may be unwell for another reason
+        well = node.healthy is True or not state.reboot
+        done = node.ready and is_updated(node, pool.target) and well
     if not done:
         return []
     return [*release(node), Said("Updated", "ready, healthy, as wanted", node.name)]
