@@ -115,7 +115,7 @@ WANTS = {
     ),
     "sockets.target": ("ssh.socket", "iscsid.socket", "k3os-issue.socket", "k3os-network.socket"),
     "network-online.target": ("k3os-network-online.service",),
-    "timers.target": ("k3os-verify.timer",),
+    "timers.target": ("k3os-report.timer", "k3os-verify.timer"),
 }
 
 
