@@ -62,7 +62,7 @@ parse() {
 }
 check() {
     [ "$(id -u)" = 0 ] || die "only root may install; try sudo"
-    [ "$(uname -m)" = x86_64 ] || die "k3OS is made for x86_64, this machine is $(uname -m)"
+    case $(uname -m) in x86_64 | aarch64) ;; *) die "there is no k3OS for $(uname -m)" ;; esac
     [ -b "$device" ] || die "$device is not a block device; \`lsblk\` lists them"
     for tool in mount umount unshare; do need $tool util-linux; done
     for tool in chroot mktemp sha256sum; do need $tool coreutils; done

@@ -11,7 +11,6 @@ from typing import NoReturn
 from k3os.boot import finish, media, rescue, root, timeline
 from k3os.errors import UserError
 from k3os.system import kernelmodules, power
-from k3os.system.blockdev import FileSystem
 from k3os.system.console import say
 
 INIT = "/init"  # this program, in the initrd
@@ -21,21 +20,22 @@ RUNNING = "/run/k3os/generation"
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def main(overlay: str = "") -> NoReturn:
+def main(overlay: str = "", words: str = "") -> NoReturn:
     """Boot. Ends in execve(2) of systemd.
 
     overlay: where the foreign root with its /k3os is mounted, when an overlay installation's
-    first stage (overlay/foreign/sbin/init) calls us instead of the kernel.
+    first stage (overlay/foreign/sbin/init) calls us instead of the kernel; words: what it adds
+    to the kernel's command line, as GRUB does on an installed disk.
     """
     os.environ["PATH"] = PATH
     os.umask(0o022)
     try:
-        _boot(overlay)
+        _boot(overlay, words)
     except BaseException as error:
         _fail(error)
 
 
-def _boot(overlay: str) -> NoReturn:
+def _boot(overlay: str, words: str) -> NoReturn:
     from k3os import __version__
 
     timeline.started_at_boot()
@@ -46,7 +46,7 @@ def _boot(overlay: str) -> NoReturn:
         from k3os.config.cmdline import boot_options
 
         with open("/proc/cmdline") as file:
-            cmdline = file.read().strip()
+            cmdline = f"{file.read().strip()} {words}".rstrip()
         options = boot_options(cmdline)
         from k3os.phases.apply import apply_phase, preload
 
@@ -56,10 +56,8 @@ def _boot(overlay: str) -> NoReturn:
         kernelmodules.load(media.ALWAYS + sorted(kernelmodules.device_aliases()))
         rescue.open_shells("rescue is on the kernel's command line", after="boots on")
     with timeline.step("boot medium"):
-        if overlay:
-            medium = media.Medium("overlay", FileSystem("/", "", "the host's root"), overlay)
-        else:
-            medium = find_medium(options)
+        medium = media.foreign_root(overlay) if overlay else find_medium(options)
+        choose_generation(medium, options)
     mode = choose_mode(options, medium.kind)
     say(f"booting {mode} from {medium.file_system}")
     if mode == "disk":
@@ -68,7 +66,7 @@ def _boot(overlay: str) -> NoReturn:
         if takeover.is_wanted(medium):
             takeover.finish(medium, say)
     data, on_trial = "", False
-    if medium.kind == "disk" and mode in WRITING_MODES:
+    if medium.kind in INSTALLED and mode in WRITING_MODES:
         with timeline.step("state"):
             from k3os.boot import grow, state
 
@@ -93,7 +91,12 @@ def _boot(overlay: str) -> NoReturn:
             finish.keep_var_mounted()
         if on_trial:
             finish.start_unit("k3os-confirm.service")
-        if data and grow.gain(medium.file_system.device) >= grow.WORTHWHILE:
+        # a foreign root's partition is not ours to grow
+        if (
+            data
+            and medium.kind == "disk"
+            and grow.gain(medium.file_system.device) >= grow.WORTHWHILE
+        ):
             finish.start_unit("k3os-grow.service")
     if debug:
         say(timeline.dump().decode())
@@ -125,7 +128,7 @@ def find_medium(options: dict[str, str]) -> media.Medium:
     kinds = ("disk",) if uuid else kinds
     # what the initrd carries is there before any disk
     at_once = not mode and "netboot" in kinds
-    medium = media.find(
+    return media.find(
         say,
         kinds=kinds,
         # a slow disk must never be mistaken for an empty machine
@@ -133,6 +136,10 @@ def find_medium(options: dict[str, str]) -> media.Medium:
         timeout=_wait_seconds(options),
         uuid=uuid,
     )
+
+
+def choose_generation(medium: media.Medium, options: dict[str, str]) -> None:
+    """Which generation of the medium boots. Raises UserError when it is not there."""
     generation = options.get("k3os.generation", "current")
     if generation not in GENERATIONS:
         say(f"k3os.generation={generation} is unknown (known: {', '.join(GENERATIONS)})")
@@ -145,7 +152,6 @@ def find_medium(options: dict[str, str]) -> media.Medium:
         medium.generation = generation
     if medium.kind == "disk":
         take_what_the_loader_took(medium)
-    return medium
 
 
 def take_what_the_loader_took(medium: media.Medium) -> None:
@@ -190,14 +196,15 @@ def remember_generation(medium: media.Medium, path: str = RUNNING) -> None:
 
 GENERATIONS = ("current", "previous")
 MODES = ("live", "disk", "install", "shell")
-WRITING_MODES = ("disk", "shell")  # those in which an installed disk is written to
+INSTALLED = ("disk", "overlay")  # kinds of media that keep data
+WRITING_MODES = ("disk", "overlay", "shell")  # those in which they are written to
 
 
 def choose_mode(options: dict[str, str], medium: str) -> str:
     """The boot mode: what the cmdline says, else disk, else the fallback, else live.
 
-    medium: "disk", "iso" or "netboot". An unknown mode is reported and the mode without it is
-    taken: a node that can be reached beats one that is right about a typing error.
+    medium: "disk", "overlay", "iso" or "netboot". An unknown mode is reported and the mode
+    without it is taken: a node that can be reached beats one that is right about a typing error.
     """
     asked = options.get("k3os.mode", "")
     if asked and asked not in MODES:
@@ -205,8 +212,8 @@ def choose_mode(options: dict[str, str], medium: str) -> str:
         asked = ""
     if asked:
         return asked
-    if medium == "disk":
-        return "disk"
+    if medium in INSTALLED:
+        return medium
     fallback = options.get("k3os.fallback_mode", "")
     if fallback == "disk" or (fallback and fallback not in MODES):
         say(f"k3os.fallback_mode={fallback} is no mode to fall back to; booting live")

@@ -1,4 +1,5 @@
-"""Finding what we boot from: a disk (K3OS_STATE), a CD or stick (K3OS), or the initrd itself.
+"""Finding what we boot from: a disk (K3OS_STATE), a CD or stick (K3OS), or the initrd itself;
+or it is given: the root of another system (overlay installation).
 
 A label alone is not believed: the file system must carry the marker, a generation's manifest.
 Slow devices are waited for, and the wait says what for.
@@ -48,7 +49,9 @@ ALWAYS = ["loop"]
 
 
 class Medium:
-    """A mounted boot medium: kind "disk", "iso" or "netboot", its file system, where it is mounted.
+    """A mounted boot medium: its kind, its file system, where it is mounted.
+
+    kind: "disk", "iso", "netboot", or "overlay": the root of another system.
 
     generation: the link below /k3os/system that names what boots, "current" or "previous".
     """
@@ -187,6 +190,17 @@ def carried_medium() -> Medium:
     os.makedirs(MOUNTED_AT, exist_ok=True)
     mounts.bind_read_only(CARRIED, MOUNTED_AT)
     return Medium("netboot", FileSystem("the initrd", "network boot", ""), MOUNTED_AT)
+
+
+def foreign_root(path: str) -> Medium:
+    """The root of the system whose kernel runs, mounted at path, with a /k3os in it."""
+    device, kind = path, ""
+    with open("/proc/self/mounts") as file:
+        for line in file:
+            source, target, found = line.split()[:3]
+            if target == path:
+                device, kind = source, found
+    return Medium("overlay", FileSystem(device, kind, ""), path)
 
 
 def find(

@@ -37,12 +37,15 @@ def build(medium: Medium, own_config: str = "", data: str = "") -> None:
     mounts.move(medium.path, ROOT + BASE)
     system = f"{ROOT}{BASE}/k3os/system"
     generation = f"{system}/{medium.generation}"
-    mounts.mount_image(f"{generation}/k3os/rootfs.squashfs", ROOTFS)
+    if not os.path.ismount(ROOTFS):  # the first stage of an overlay boots from it already
+        mounts.mount_image(f"{generation}/k3os/rootfs.squashfs", ROOTFS)
     prefetch.start(ROOTFS)
     with timeline.step("copy /etc and /var"):
         populate(ROOTFS, ROOT, PERSISTENT if data else ())
     mounts.bind(f"{ROOTFS}/usr", f"{ROOT}/usr")
-    if os.path.exists(f"{generation}/kernel/modules.squashfs"):
+    if medium.kind == "overlay":
+        add_foreign_kernel(ROOT + BASE)
+    elif os.path.exists(f"{generation}/kernel/modules.squashfs"):
         add_kernel(f"{generation}/kernel/modules.squashfs")
     os.makedirs(f"{ROOT}/k3os/system", exist_ok=True)
     os.makedirs(f"{ROOT}/k3os/data", exist_ok=True)
@@ -50,7 +53,7 @@ def build(medium: Medium, own_config: str = "", data: str = "") -> None:
         with timeline.step("persistent data"):
             attach_data(f"{ROOT}{BASE}/{data}")
     _mount_system(system, f"{ROOT}/k3os/system", own_config)
-    if medium.kind == "disk":
+    if medium.kind in ("disk", "overlay"):
         mounts.make_read_only(ROOT + BASE)
 
 
@@ -106,6 +109,16 @@ def add_kernel(image: str) -> None:
     mounts.mount_image(image, KERNEL)
     for name in ("modules", "firmware"):
         mounts.bind(f"{KERNEL}/{name}", f"{ROOT}/usr/lib/{name}")
+
+
+def add_foreign_kernel(base: str, release: str = "") -> None:
+    """Show the modules and firmware of the system whose kernel runs, below base."""
+    release = release or os.uname().release
+    for name, marker in (("modules", f"modules/{release}"), ("firmware", "firmware")):
+        for place in (f"{base}/usr/lib", f"{base}/lib"):
+            if os.path.isdir(f"{place}/{marker}"):
+                mounts.bind_read_only(f"{place}/{name}", f"{ROOT}/usr/lib/{name}")
+                break
 
 
 def populate(source: str, target: str, left_empty: tuple[str, ...] = ()) -> None:

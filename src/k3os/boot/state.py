@@ -14,6 +14,7 @@ from k3os.system.files import atomic_write, sync_directory
 from k3os.system.run import CommandError, run
 
 DATA = "k3os/data"
+CONFIG = "k3os/system/config.yaml"
 FACTORY_RESET, EPHEMERAL = "k3os/system/factory-reset", "k3os/system/ephemeral"
 UNREPAIRED = 4
 
@@ -21,11 +22,16 @@ UNREPAIRED = 4
 def prepare(medium: Medium, *, factory_reset: bool, say: Callable[[str], None]) -> str:
     """Make the mounted medium writable; returns the data's directory on it, "" for memory.
 
+    A foreign root (overlay) was checked and mounted by its own system's initrd.
+
     Raises UserError when the file system needs a person, OSError.
     """
-    mounts.unmount(medium.path)
-    check(medium.file_system.device, say)
-    mounts.mount(medium.file_system.device, medium.path, "ext4")
+    if medium.kind == "disk":
+        mounts.unmount(medium.path)
+        check(medium.file_system.device, say)
+        mounts.mount(medium.file_system.device, medium.path, "ext4")
+    else:
+        protect(f"{medium.path}/{CONFIG}", say)
     if factory_reset and not os.path.exists(f"{medium.path}/{FACTORY_RESET}"):
         # a power cut in the middle must not leave half of the data to the next boot
         atomic_write(f"{medium.path}/{FACTORY_RESET}", b"", sync=True)
@@ -36,6 +42,17 @@ def prepare(medium: Medium, *, factory_reset: bool, say: Callable[[str], None]) 
         return ""
     os.makedirs(f"{medium.path}/{DATA}", exist_ok=True)
     return DATA
+
+
+def protect(config: str, say: Callable[[str], None]) -> None:
+    """A person put it there, and it holds tokens and passwords: for root alone."""
+    try:
+        mode = os.stat(config).st_mode & 0o777
+    except FileNotFoundError:
+        return
+    if mode & 0o077:
+        os.chmod(config, 0o600)
+        say(f"/{CONFIG} could be read by everybody: it has mode 0600 now, not {mode:04o}")
 
 
 def check(device: str, say: Callable[[str], None]) -> None:

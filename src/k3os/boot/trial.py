@@ -15,7 +15,7 @@ from k3os.upgrade import trial
 MARK = "/run/k3os/trial"  # while it exists this boot is on trial
 POLL_SECONDS = 5
 WRITE_SECONDS = 10
-MOUNTED_AT = ("/.base", "/sysroot/.base", "/run/k3os/medium")
+MOUNTED_AT = ("/.base", "/sysroot/.base", "/run/k3os/medium", "/host")
 
 
 def begin(text: str) -> None:

@@ -227,7 +227,7 @@ def carry_out(
     if wanted["takeover"]:
         decided = takeover.make_plan(asked, what, text, power_off=power_off)
     else:
-        menu = loader.menu(asked.tty, debug=asked.debug)
+        menu = loader.menu(asked.tty, debug=asked.debug, arch=what.arch)
         decided = plan.make_plan(asked, what, text, menu)
     for line in decided.lines():
         say(line)

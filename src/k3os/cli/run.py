@@ -21,7 +21,7 @@ from k3os.system.run import CommandError, run
 from k3os.vm import accel
 from k3os.vm.console import ConsoleError
 from k3os.vm.machine import VM, attach, free_port
-from k3os.vm.spec import SSH, Disk, VMSpec
+from k3os.vm.spec import SERIAL, SSH, Disk, VMSpec
 
 # what `--until` waits for on the serial console
 POINTS = {
@@ -30,8 +30,9 @@ POINTS = {
 }
 RESCUE_PROMPT = "k3OS rescue # "
 RESCUE = re.escape(RESCUE_PROMPT)
-APPEND = "console=tty0 console=ttyS0,115200 quiet k3os.mode=live"
+APPEND = "console=tty0 console={},115200 quiet k3os.mode=live"
 CONFIG = "k3os/system/config.yaml"
+FULL = ("amd64", "arm64")  # what an ISO is built for
 DEFAULT_DISK_SIZE = "10G"
 DEFAULT_TIMEOUT = 600.0
 LOG = Path("dist/vm-logs/run.log")
@@ -51,14 +52,20 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     if options.config:
         build_command.check_config(str(options.config))
-    artifacts, cache = _directories()
+    artifacts, cache, arch = _directories()
+    if arch not in FULL:
+        raise UserError(
+            f"there is nothing that boots for {arch}, only a tarball for another system",
+            "README.md, `On top of another system`; `make test-arm` boots it",
+            "ARCH",
+        )
     if not options.no_build and (code := build_command.main([])):
         return code
     with tempfile.TemporaryDirectory(prefix="k3os-run.") as scratch:
-        spec = make_spec(options, artifacts, Path(scratch))
+        spec = make_spec(options, artifacts, Path(scratch), arch)
         for disk in spec.disks:
             _create_disk(disk, options.disk)
-        chosen = accel.choose(cache, artifacts / "k3os-vmlinuz-amd64")
+        chosen = accel.choose(cache, artifacts / f"k3os-vmlinuz-{arch}", arch=arch)
         if options.until:
             return _run_until(spec, chosen, options.until, options.timeout)
         ports = {SSH: free_port()}
@@ -86,7 +93,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add("--config", type=Path, metavar="FILE", help="boot with this config.yaml")
     add("--append", default="", metavar="CMDLINE", help="more kernel parameters")
-    add("--uefi", action="store_true", help="UEFI firmware instead of a BIOS")
+    add("--uefi", action="store_true", help="UEFI firmware instead of a BIOS (arm64 has no other)")
     add("--until", choices=list(POINTS), help="for scripts: show the boot, leave when reached")
     add(
         "--timeout",
@@ -109,36 +116,45 @@ def _terminate(number: int, frame: object) -> None:
     raise KeyboardInterrupt  # the way of Ctrl-C: the machine is stopped, scratch files go
 
 
-def _directories() -> tuple[Path, Path]:
-    """Where the build puts artifacts and cache, from the same variables."""
+def _directories() -> tuple[Path, Path, str]:
+    """Where the build puts artifacts and cache, and for which architecture, from its variables."""
     from k3os.image.settings import from_environment
 
     settings = from_environment(os.environ)
-    return settings.artifacts, settings.cache
+    return settings.artifacts, settings.cache, settings.arch.name
 
 
-def make_spec(options: argparse.Namespace, artifacts: Path, scratch: Path) -> VMSpec:
+def make_spec(
+    options: argparse.Namespace, artifacts: Path, scratch: Path, arch: str = "amd64"
+) -> VMSpec:
     """The machine that the options ask for; writes an initrd with --config into scratch.
 
     Raises UserError when an artifact is missing.
     """
-    iso = _artifact(artifacts, "k3os-amd64.iso")
+    iso = _artifact(artifacts, f"k3os-{arch}.iso")
+    uefi = options.uefi or (arch != "amd64" and not options.config and not options.append)
     disks = tuple(disk_of(text) for text in options.disk)
     if not options.config and not options.append:
         return VMSpec(
-            cdrom=iso, disks=disks, memory=options.memory, cpus=options.cpus, uefi=options.uefi
+            cdrom=iso,
+            disks=disks,
+            memory=options.memory,
+            cpus=options.cpus,
+            uefi=uefi,
+            arch=arch,
         )
-    initrd = _artifact(artifacts, "k3os-initrd-amd64")
+    initrd = _artifact(artifacts, f"k3os-initrd-{arch}")
     if options.config:
         initrd = initrd_with_config(initrd, options.config, scratch / "initrd")
     return VMSpec(
-        kernel=_artifact(artifacts, "k3os-vmlinuz-amd64"),
+        kernel=_artifact(artifacts, f"k3os-vmlinuz-{arch}"),
         initrd=initrd,
-        append=f"{APPEND} {options.append}".rstrip(),
+        append=f"{APPEND.format(SERIAL[arch])} {options.append}".rstrip(),
         disks=(*disks, Disk(iso, readonly=True)),
         memory=options.memory,
         cpus=options.cpus,
-        uefi=options.uefi,
+        uefi=uefi,
+        arch=arch,
     )
 
 

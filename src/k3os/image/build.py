@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from k3os import __version__
-from k3os.image import initrd, iso, kernel, loaders, netboot, packages, rootfs
+from k3os.image import initrd, iso, kernel, loaders, menu, netboot, packages, rootfs
 from k3os.image.cache import Cache, digest, file_digest_plain
 from k3os.image.manifest import add_generation
 from k3os.image.progress import Progress
@@ -29,23 +29,41 @@ from k3os.system.run import run
 from k3os.upgrade.release import MANIFEST_ARTIFACT, SIGNATURE, SUMS_ARTIFACT
 
 AIRGAP_DIRECTORY = "k3os/system/airgap"
+MENU = "boot/grub/grub.cfg"
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """The finished stages' directories, and the k3s component if there is one."""
+class Boot:
+    """The directories of the stages that only a machine without another system needs."""
 
-    base: Path
     kernel: Path
-    rootfs: Path
     initrd: Path
     loaders: Path
-    k3s: Component | None
-    airgap: tuple[Path, ...]
 
     @property
     def kernel_version(self) -> str:
         return (self.kernel / "version").read_text().strip()
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The finished stages' directories, and the k3s component if there is one.
+
+    shell: has the static busybox. boot: None where only an overlay installation is possible.
+    """
+
+    base: Path
+    rootfs: Path
+    shell: Path
+    boot: Boot | None
+    k3s: Component | None
+    airgap: tuple[Path, ...]
+
+    @property
+    def booting(self) -> Boot:
+        """What boots, where it is known that something does."""
+        assert self.boot is not None
+        return self.boot
 
 
 def build(settings: Settings, progress: Progress) -> list[Path]:
@@ -56,41 +74,63 @@ def build(settings: Settings, progress: Progress) -> list[Path]:
             for name in ("base", "packages", "loaders"):
                 shutil.rmtree(settings.cache / name, ignore_errors=True)
         pieces = _pieces(settings, progress, cache)
-        parts = [pieces.base.name, pieces.kernel.name, pieces.rootfs.name, pieces.initrd.name]
-        airgap = [file_digest_plain(path) for path in pieces.airgap]
-        inputs = [
-            *parts,
-            _k3s_identity(pieces),
-            public_key(settings.sign_key) if settings.sign_key else "",
-            airgap,
-            settings.epoch,
-            *_code("iso", "loaders", "manifest", "signing", "tree", "build"),
-        ]
-        config = [settings.config] if settings.config else []
-        inputs_of_medium = [*inputs, pieces.loaders.name, *config]
-        inputs_of_medium += [settings.source / "overlay" / "iso"]
-        image = cache.stage(
-            "iso",
-            digest(*inputs_of_medium),
-            lambda out: iso.build_iso(
-                settings, progress, iso_tree(settings, pieces), pieces.loaders, out
-            ),
-        )
-        carried = cache.stage(
-            "netboot",
-            digest(*inputs_of_medium, *_code("netboot")),
-            lambda out: netboot.build_netboot(
-                *(settings, progress, iso_tree(settings, pieces)),
-                *(pieces.initrd / "initrd", pieces.loaders, out),
-            ),
-        )
-        key = digest(*inputs, settings.source / "overlay" / "foreign")
+        inputs = _inputs(settings, pieces)
+        media = _media(settings, progress, cache, pieces, inputs) if pieces.boot else {}
         tarball = cache.stage(
             "tarball",
-            key,
+            digest(*inputs, settings.source / "overlay" / "foreign"),
             lambda out: iso.build_tarball(settings, overlay_tree(settings, pieces), out),
         )
-        return publish(settings, pieces, image, carried, tarball)
+        return publish(settings, pieces, media, tarball)
+
+
+def _inputs(settings: Settings, pieces: Pieces) -> list[object]:
+    """What every medium's and the tarball's content follows from."""
+    boot = pieces.boot
+    parts = [pieces.base.name, boot.kernel.name if boot else pieces.shell.name]
+    parts += [pieces.rootfs.name, *([boot.initrd.name] if boot else [])]
+    airgap = [file_digest_plain(path) for path in pieces.airgap]
+    return [
+        *parts,
+        _k3s_identity(pieces),
+        public_key(settings.sign_key) if settings.sign_key else "",
+        airgap,
+        settings.epoch,
+        *_code("iso", "loaders", "manifest", "signing", "tree", "build"),
+    ]
+
+
+def _media(
+    settings: Settings, progress: Progress, cache: Cache, pieces: Pieces, inputs: list[object]
+) -> dict[str, Path]:
+    """What boots a machine: an artifact's name to its file."""
+    boot = pieces.booting
+    config = [settings.config] if settings.config else []
+    inputs = [*inputs, boot.loaders.name, *config, settings.source / "overlay" / "iso"]
+    inputs += _code("menu")
+    image = cache.stage(
+        "iso",
+        digest(*inputs),
+        lambda out: iso.build_iso(
+            settings, progress, iso_tree(settings, pieces), boot.loaders, out
+        ),
+    )
+    carried = cache.stage(
+        "netboot",
+        digest(*inputs, *_code("netboot")),
+        lambda out: netboot.build_netboot(
+            *(settings, progress, iso_tree(settings, pieces)),
+            *(boot.initrd / "initrd", boot.loaders, out),
+        ),
+    )
+    arch = settings.arch.name
+    return {
+        f"k3os-{arch}.iso": image / "k3os.iso",
+        f"k3os-vmlinuz-{arch}": boot.kernel / "vmlinuz",
+        f"k3os-initrd-{arch}": boot.initrd / "initrd",
+        f"k3os-initrd-netboot-{arch}": carried / "initrd",
+        f"k3os-kernel-{arch}.squashfs": boot.kernel / "modules.squashfs",
+    }
 
 
 def _code(*modules: str) -> list[Path]:
@@ -109,11 +149,6 @@ def _pieces(settings: Settings, progress: Progress, cache: Cache) -> Pieces:
         digest(*target, packages.kernel_options(settings)),
         lambda out: packages.unpack_kernel(settings, progress, out),
     )
-    kernel_stage = cache.stage(
-        "kernel",
-        digest(kernel_packages.name, _content(kernel_packages), *_code("kernel", "tree")),
-        lambda out: kernel.build_kernel(settings, progress, kernel_packages / "kernel.tar", out),
-    )
     content = _content(base)
     node_code = settings.source / "src" / "k3os"
     rootfs_stage = cache.stage(
@@ -124,9 +159,36 @@ def _pieces(settings: Settings, progress: Progress, cache: Cache) -> Pieces:
         ),
         lambda out: rootfs.build_rootfs(settings, progress, base / "base.tar", out),
     )
+    boot = None
+    if settings.arch.boots:
+        boot = _boot(settings, progress, cache, base, kernel_packages, rootfs_stage)
+        shell = boot.kernel
+    else:
+        shell = cache.stage(
+            "shell",
+            digest(_content(kernel_packages), *_code("kernel", "tree")),
+            lambda out: kernel.build_shell(kernel_packages / "kernel.tar", out),
+        )
+    component, airgap = _k3s(settings, progress)
+    return Pieces(base, rootfs_stage, shell, boot, component, airgap)
+
+
+def _boot(
+    settings: Settings,
+    progress: Progress,
+    cache: Cache,
+    base: Path,
+    kernel_packages: Path,
+    rootfs_stage: Path,
+) -> Boot:
+    kernel_stage = cache.stage(
+        "kernel",
+        digest(kernel_packages.name, _content(kernel_packages), *_code("kernel", "tree")),
+        lambda out: kernel.build_kernel(settings, progress, kernel_packages / "kernel.tar", out),
+    )
     python_stage = cache.stage(
         "initrd-base",
-        digest(content, kernel_stage.name, *_code("initrd", "tree")),
+        digest(_content(base), kernel_stage.name, *_code("initrd", "tree")),
         lambda out: initrd.build_base(
             settings, progress, base / "base.tar", kernel_stage / "boot-modules", out
         ),
@@ -138,15 +200,13 @@ def _pieces(settings: Settings, progress: Progress, cache: Cache) -> Pieces:
             settings, progress, python_stage / "base", rootfs_stage / "python", out
         ),
     )
+    target = [SUITE, settings.arch.name, settings.mirror]
     loaders_stage = cache.stage(
         "loaders",
         digest(*target, _grub_version(), *_code("loaders")),
         lambda out: loaders.build_loaders(settings, progress, out),
     )
-    component, airgap = _k3s(settings, progress)
-    return Pieces(
-        *(base, kernel_stage, rootfs_stage, initrd_stage, loaders_stage, component, airgap)
-    )
+    return Boot(kernel_stage, initrd_stage, loaders_stage)
 
 
 def _grub_version() -> str:
@@ -179,9 +239,12 @@ def iso_tree(settings: Settings, pieces: Pieces) -> Tree:
     """/boot and /k3os of the ISO."""
     tree = _system(settings, pieces, with_kernel=True)
     tree.copy_directory(settings.source / "overlay" / "iso")
-    for name in ("boot.img", "core.img"):
-        path = pieces.loaders / name
-        tree.add(f"{loaders.LOADERS}/{name}", Entry(FILE, 0o644, data=path.read_bytes))
+    if loaders.LOADERS_OF[settings.arch.name].bios:
+        for name in ("boot.img", "core.img"):
+            path = pieces.booting.loaders / name
+            tree.add(f"{loaders.LOADERS}/{name}", Entry(FILE, 0o644, data=path.read_bytes))
+    else:
+        tree.file(MENU, menu.for_firmware_consoles(tree.read(MENU).decode()).encode())
     tree.file(loaders.EFI_CONFIG, loaders.ISO_CONFIG.encode())
     if settings.config is not None:
         tree.add("k3os/system/config.yaml", Entry(FILE, 0o600, data=settings.config.read_bytes))
@@ -198,7 +261,7 @@ def overlay_tree(settings: Settings, pieces: Pieces) -> Tree:
 
 def busybox(pieces: Pieces) -> Path:
     """The static shell that runs where no library of ours can be found yet."""
-    return pieces.kernel / "busybox"
+    return pieces.shell / "busybox"
 
 
 def _system(settings: Settings, pieces: Pieces, *, with_kernel: bool) -> Tree:
@@ -208,7 +271,7 @@ def _system(settings: Settings, pieces: Pieces, *, with_kernel: bool) -> Tree:
         tree,
         number=1,
         arch=settings.arch.name,
-        kernel=(pieces.kernel_version, _kernel_files(pieces)) if with_kernel else None,
+        kernel=_kernel_files(pieces.boot) if with_kernel and pieces.boot else None,
         k3os=(__version__, pieces.rootfs / "rootfs.squashfs"),
         k3s=k3s,
         epoch=settings.epoch,
@@ -219,30 +282,27 @@ def _system(settings: Settings, pieces: Pieces, *, with_kernel: bool) -> Tree:
     return tree
 
 
-def _kernel_files(pieces: Pieces) -> dict[str, Path]:
-    return {
-        "vmlinuz": pieces.kernel / "vmlinuz",
-        "initrd": pieces.initrd / "initrd",
-        "modules.squashfs": pieces.kernel / "modules.squashfs",
+def _kernel_files(boot: Boot) -> tuple[str, dict[str, Path]]:
+    return boot.kernel_version, {
+        "vmlinuz": boot.kernel / "vmlinuz",
+        "initrd": boot.initrd / "initrd",
+        "modules.squashfs": boot.kernel / "modules.squashfs",
     }
 
 
 def publish(
-    settings: Settings, pieces: Pieces, image: Path, carried: Path, tarball: Path
+    settings: Settings, pieces: Pieces, media: dict[str, Path], tarball: Path
 ) -> list[Path]:
     """Copy the results into the artifacts directory, each complete or not there; then the sums."""
     arch = settings.arch.name
     settings.artifacts.mkdir(parents=True, exist_ok=True)
     sources = {
-        f"k3os-{arch}.iso": image / "k3os.iso",
-        f"k3os-vmlinuz-{arch}": pieces.kernel / "vmlinuz",
-        f"k3os-initrd-{arch}": pieces.initrd / "initrd",
-        f"k3os-initrd-netboot-{arch}": carried / "initrd",
-        f"k3os-kernel-{arch}.squashfs": pieces.kernel / "modules.squashfs",
+        **media,
         f"k3os-rootfs-{arch}.tar.gz": tarball / "rootfs.tar.gz",
-        "install.sh": settings.source / "install.sh",
         f"k3os-rootfs-{arch}.squashfs": pieces.rootfs / "rootfs.squashfs",
     }
+    if pieces.boot is not None:
+        sources["install.sh"] = settings.source / "install.sh"
     if pieces.k3s is not None:
         sources[f"k3os-k3s-{arch}"] = pieces.k3s.path
     published = []
@@ -255,7 +315,7 @@ def publish(
         temporary.rename(target)
         published.append(target)
     published += publish_manifest(settings, pieces)
-    document = sbom(settings, installed_packages(pieces), _k3s_identity(pieces))
+    document = sbom(settings, installed_packages(settings, pieces), _k3s_identity(pieces))
     path = settings.artifacts / f"k3os-{arch}.spdx.json"
     atomic_write(str(path), json.dumps(document, indent=1).encode() + b"\n")
     published.append(path)
@@ -283,16 +343,17 @@ def write_signed(settings: Settings, path: Path, data: bytes) -> list[Path]:
     return [path, signature]
 
 
-def installed_packages(pieces: Pieces) -> list[packages.Package]:
+def installed_packages(settings: Settings, pieces: Pieces) -> list[packages.Package]:
     """Every Debian package with files in the image."""
     from k3os.image.tree import read_tar
 
     status = read_tar(pieces.base / "base.tar").read("var/lib/dpkg/status").decode()
-    listing = (pieces.kernel / "packages.txt").read_text()
-    listing += (pieces.loaders / "packages.txt").read_text()
-    return packages.parse_status(status) + packages.parse_listing(
-        listing, r"linux-image-.*|firmware-.*|busybox-static|shim-signed|grub-efi-amd64-signed"
-    )
+    listing = (pieces.shell / "packages.txt").read_text()
+    wanted = ["linux-image-.*", "firmware-.*", packages.STATIC_SHELL]
+    if pieces.boot is not None:
+        listing += (pieces.boot.loaders / "packages.txt").read_text()
+        wanted += loaders.LOADERS_OF[settings.arch.name].packages
+    return packages.parse_status(status) + packages.parse_listing(listing, "|".join(wanted))
 
 
 def _k3s_identity(pieces: Pieces) -> tuple[str, str] | None:

@@ -73,7 +73,7 @@ def make_disk(request: Request, say: Say) -> None:
         say(f"{request.source}: {versions}")
         root = iso.parent / "root"
         perform.lay_down(what, text, str(root), lambda _: None)
-        perform.write_menu(str(root), menu_for(text))
+        perform.write_menu(str(root), menu_for(text, what.arch))
         perform.switch(what, f"{root}/{SYSTEM}")
         raw = iso.parent / "disk.raw"
         _write(raw, request.size, what, root, iso.parent)
@@ -84,10 +84,10 @@ def make_disk(request: Request, say: Say) -> None:
     say(f"{request.target}: a disk of {human(request.size)} in a file of {taken / 10**6:.1f} MB")
 
 
-def menu_for(text: bytes) -> str:
+def menu_for(text: bytes, arch: str) -> str:
     """The disk's GRUB menu, with the console that the configuration asks for."""
     tty = check_text(text, "config.yaml")[0].get(TTY)
-    return loader.menu(str(tty.data) if tty else "")
+    return loader.menu(str(tty.data) if tty else "", arch=arch)
 
 
 def identity(what: Source, size: int, part: str) -> uuid.UUID:
@@ -115,7 +115,8 @@ def _write(disk: Path, size: int, what: Source, root: Path, scratch: Path) -> No
     _write_state(disk, spans["state"], state, root, scratch, epoch)
     loaders = f"{what.root}/{LOADERS}"
     _write_efi(disk, spans["efi"], state, Path(loaders), scratch, epoch)
-    loader.embed(str(disk), loaders, spans["bios"].start, spans["bios"].size)
+    if what.has_bios:
+        loader.embed(str(disk), loaders, spans["bios"].start, spans["bios"].size)
 
 
 def _write_state(disk: Path, span: Span, name: str, root: Path, scratch: Path, epoch: int) -> None:

@@ -33,12 +33,14 @@ KMOD_NAMES = ("modprobe", "lsmod", "modinfo", "insmod", "rmmod", "depmod")
 UNUSED_PYTHON = frozenset(
     "asyncio concurrent multiprocessing unittest xml xmlrpc sqlite3 dbm curses wsgiref email "
     "http pydoc_data ensurepip idlelib test tkinter turtledemo lib2to3 venv _pyrepl "
-    "config-3.13-x86_64-linux-gnu mailbox.py pickletools.py pydoc.py doctest.py turtle.py "
+    "mailbox.py pickletools.py pydoc.py doctest.py turtle.py "
     "tarfile.py pdb.py imaplib.py ftplib.py smtplib.py poplib.py statistics.py optparse.py "
     "_pydecimal.py _pydatetime.py decimal.py fractions.py nntplib.py cProfile.py profile.py "
     "pstats.py webbrowser.py zipapp.py plistlib.py cgi.py antigravity.py this.py _aix_support.py "
     "_osx_support.py sysconfig __phello__ zoneinfo tomllib graphlib.py ssl.py".split()
 )
+# what is needed to build extension modules, for one architecture
+BUILD_CONFIG = "config-3.13-"
 EXTENSIONS = ("_ctypes.", "_hashlib.", "_json.", "_bz2.", "_lzma.")
 LIBRARIES = ("libcrypt.so.1",)  # crypt(3) is loaded by name, so no ELF header asks for it
 
@@ -54,7 +56,8 @@ def build_base(
     # Python wants random numbers before we can mount /dev, and where neither the processor nor the
     # firmware gives any, the kernel's are not ready then: getrandom(2) fails, random(4) does not
     tree.add("dev/urandom", Entry(CHARACTER, 0o666, device=(1, 9)))
-    for link in ("bin", "sbin", "lib", "lib64"):
+    loader_directory = settings.arch.loader.split("/")[0]
+    for link in dict.fromkeys(("bin", "sbin", "lib", loader_directory)):
         tree.link(link, f"usr/{link}")
     add_programs(base, tree)
     add_python(base, tree)
@@ -93,7 +96,8 @@ def add_python(base: Tree, tree: Tree) -> None:
             continue
         relative = path.split("/", 3 if path.startswith(PYTHON) else 4)[-1]
         top = relative.split("/")[0].replace("__pycache__", relative.rsplit("/", 1)[-1])
-        if top.replace(".cpython-313.pyc", ".py") in UNUSED_PYTHON or "/test" in relative:
+        name = top.replace(".cpython-313.pyc", ".py")
+        if name in UNUSED_PYTHON or name.startswith(BUILD_CONFIG) or "/test" in relative:
             continue
         if path.endswith(".cpython-313.pyc"):
             if path.startswith(PYTHON) or relative.startswith("yaml/"):

@@ -1,7 +1,8 @@
 """The ISO and the overlay tarball: the finished pieces in their places.
 
-The ISO is made by grub-mkrescue(1) from a directory that has the same /boot and /k3os as an
-installed disk, so that remastering is: copy both, edit grub.cfg, grub-mkrescue again.
+The ISO is made by grub-mkrescue(1), or xorriso(1) where there is no BIOS, from a directory that
+has the same /boot and /k3os as an installed disk, so that remastering is: copy both, edit
+grub.cfg, grub-mkrescue again.
 """
 
 from __future__ import annotations
@@ -59,10 +60,15 @@ def make_iso(root: Path, iso: Path, epoch: int, log: int | None = None) -> None:
     """Write the ISO of a finished directory: /boot, /k3os, the loaders in LOADERS. Raises
     UserError, CommandError."""
     stamp = time.strftime(_TIME, time.gmtime(epoch))
-    # BIOS alone: an EFI program of grub-mkrescue's own making has no signature
-    command = ["grub-mkrescue", "-d", f"/usr/lib/grub/{PLATFORM}", "-o", str(iso), str(root)]
-    command += ["--compress=xz", "--fonts=ascii", "--locales=", "--themes="]
-    command += ["-eltorito-alt-boot", "-e", EFI_IMAGE, "-no-emul-boot"]
+    bios = (root / LOADERS / "core.img").exists()
+    if bios:
+        # BIOS alone: an EFI program of grub-mkrescue's own making has no signature
+        command = ["grub-mkrescue", "-d", f"/usr/lib/grub/{PLATFORM}", "-o", str(iso), str(root)]
+        command += ["--compress=xz", "--fonts=ascii", "--locales=", "--themes="]
+        command += ["-eltorito-alt-boot"]
+    else:
+        command = ["xorriso", "-as", "mkisofs", "-r", "-o", str(iso), str(root)]
+    command += ["-e", EFI_IMAGE, "-no-emul-boot"]
     command += ["-efi-boot-part", "--efi-boot-image"]
     command += ["--", "-volid", LABEL, "-volume_date", "uuid", stamp]
     command += ["-volume_date", "all_file_dates", f"={epoch}"]
@@ -73,7 +79,7 @@ def make_iso(root: Path, iso: Path, epoch: int, log: int | None = None) -> None:
     environment = {"SOURCE_DATE_EPOCH": str(epoch), "TZ": "UTC", "LC_ALL": "C"}
     run(command, env=environment, log=log)
     listing = run(["xorriso", "-indev", str(iso), "-report_el_torito", "plain"])
-    for platform in (b"BIOS", b"UEFI"):
+    for platform in (b"BIOS", b"UEFI") if bios else (b"UEFI",):
         if platform not in listing:
             raise UserError(
                 f"grub-mkrescue made an ISO that {platform.decode()} cannot boot",
@@ -87,4 +93,5 @@ def build_tarball(settings: Settings, tree: Tree, output: Path) -> None:
     with open(output / "rootfs.tar.gz", "wb") as raw:
         # level 1: the bulk is a compressed squashfs already
         with gzip.GzipFile("", "wb", 1, raw, mtime=settings.epoch) as packed:
-            write_tar(tree, packed, settings.epoch, prefix)  # type: ignore[arg-type]
+            # tar(1) puts a directory in the place of a link to one, and /sbin is such a link
+            write_tar(tree, packed, settings.epoch, prefix, without=("sbin",))  # type: ignore[arg-type]

@@ -87,6 +87,20 @@ BOOT_DIRECTORIES = (
     "fs/overlayfs",
     "fs/squashfs",
 )
+# A PC's chips are built in or sit behind PCI; on ARM the clock, the power supply and the pins of
+# a disk's controller are devices with drivers of their own.
+BOOT_DIRECTORIES_OF = {
+    "arm64": tuple(
+        f"drivers/{name}"
+        for name in (
+            *("bus", "clk", "dma", "firmware", "gpio", "hwspinlock", "i2c/busses", "interconnect"),
+            *("iommu", "mailbox", "memory", "mfd", "nvmem", "phy", "pinctrl", "pmdomain"),
+            *("regulator", "remoteproc", "reset", "rpmsg", "soc", "spmi", "usb/chipidea"),
+            *("usb/common", "usb/core", "usb/dwc2", "usb/dwc3", "usb/musb", "usb/phy"),
+            *("usb/roles", "usb/typec"),
+        )
+    ),
+}
 BOOT_MODULES = (
     *("nls_ascii", "nls_cp437", "nls_utf8", "nls_iso8859-1", "crc32c_generic", "crc32c-intel"),
     *("hid-generic", "hid-hyperv", "softdog", "efivarfs", "i6300esb"),
@@ -107,12 +121,19 @@ def build_kernel(settings: Settings, progress: Progress, package_tar: Path, outp
     _depmod(root, version, progress)
     epoch = int(version_epoch(package_tar, version))
     _squash(root, output / "modules.squashfs", epoch, progress)
-    _boot_modules(modules, output / "boot-modules", version, progress)
+    chosen = boot_modules(_dependencies(modules), BOOT_DIRECTORIES_OF.get(settings.arch.name, ()))
+    _boot_modules(modules, chosen, output / "boot-modules", version, progress)
     (output / "vmlinuz").write_bytes(tree.read(f"boot/vmlinuz-{version}"))
     (output / "version").write_text(version + "\n")
+    build_shell(package_tar, output)
+    run(["rm", "-rf", str(root)])
+
+
+def build_shell(package_tar: Path, output: Path) -> None:
+    """Fill output with what an overlay has of these packages: busybox, packages.txt."""
+    tree = read_tar(package_tar)
     (output / "busybox").write_bytes(tree.read("usr/bin/busybox"))
     (output / "packages.txt").write_bytes(tree.read("packages.txt"))
-    run(["rm", "-rf", str(root)])
 
 
 def kernel_version(tree: Tree) -> str:
@@ -192,10 +213,14 @@ def _squash(source: Path, target: Path, epoch: int, progress: Progress) -> None:
     run(command, log=progress.log, env={"SOURCE_DATE_EPOCH": None})
 
 
-def _boot_modules(modules: Path, target: Path, version: str, progress: Progress) -> None:
+def _dependencies(modules: Path) -> dict[str, list[str]]:
+    return parse_dependencies((modules / "modules.dep").read_text())
+
+
+def _boot_modules(
+    modules: Path, chosen: set[str], target: Path, version: str, progress: Progress
+) -> None:
     """The modules of the initrd with their own depmod index, below target/modules/<version>."""
-    dependencies = parse_dependencies((modules / "modules.dep").read_text())
-    chosen = boot_modules(dependencies)
     destination = target / "modules" / version
     for name in sorted(chosen):
         path = destination / name
@@ -212,10 +237,13 @@ def parse_dependencies(text: str) -> dict[str, list[str]]:
     return {name: needed.split() for name, _, needed in lines}
 
 
-def boot_modules(dependencies: Mapping[str, Iterable[str]]) -> set[str]:
+def boot_modules(
+    dependencies: Mapping[str, Iterable[str]], more_directories: tuple[str, ...] = ()
+) -> set[str]:
     """The modules the initrd carries, dependencies included."""
     wanted_names = {name.replace("-", "_") for name in BOOT_MODULES}
-    directories = tuple(f"kernel/{directory}/" for directory in BOOT_DIRECTORIES)
+    wanted = (*BOOT_DIRECTORIES, *more_directories)
+    directories = tuple(f"kernel/{directory}/" for directory in wanted)
     unwanted = tuple(f"kernel/{directory}/" for directory in NOT_AT_BOOT)
     chosen: set[str] = set()
     for path, needed in dependencies.items():

@@ -8,6 +8,7 @@ by grub-mkimage(1). The ISO carries them in LOADERS; `k3os install` copies them 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from k3os.errors import UserError
@@ -18,11 +19,37 @@ from k3os.image.tree import read_tar
 from k3os.system.run import run
 
 LOADERS = "boot/grub/k3os"
-PACKAGES = ("shim-signed", "grub-efi-amd64-signed")
-# in the package: the name that the UEFI specification (3.5.1.1), or shim, looks for
-EFI_FILES = {
-    "usr/lib/shim/shimx64.efi.signed": "BOOTX64.EFI",
-    "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed": "grubx64.efi",
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """What starts machines of one architecture.
+
+    packages: Debian's, signed. efi_files: in a package to the name that the UEFI specification
+    (3.5.1.1), or shim, looks for. bios: whether there are machines with a BIOS.
+    """
+
+    packages: tuple[str, ...]
+    efi_files: dict[str, str]
+    bios: bool = False
+
+
+LOADERS_OF = {
+    "amd64": Loaders(
+        ("shim-signed", "grub-efi-amd64-signed"),
+        {
+            "usr/lib/shim/shimx64.efi.signed": "BOOTX64.EFI",
+            "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed": "grubx64.efi",
+        },
+        bios=True,
+    ),
+    "arm64": Loaders(
+        ("shim-signed", "grub-efi-arm64-signed"),
+        {
+            "usr/lib/shim/shimaa64.efi.signed": "BOOTAA64.EFI",
+            "usr/lib/grub/arm64-efi-signed/grubaa64.efi.signed": "grubaa64.efi",
+        },
+    ),
 }
 PLATFORM = "i386-pc"
 BIOS_MODULES = (
@@ -56,14 +83,20 @@ configfile $prefix/grub.cfg
 
 
 def build_loaders(settings: Settings, progress: Progress, output: Path) -> None:
-    """Fill output: boot.img, core.img (BIOS), BOOTX64.EFI, grubx64.efi, packages.txt."""
+    """Fill output: the programs for UEFI, packages.txt and, for a BIOS, boot.img and core.img."""
     archive = output / "loaders.tar"
-    unpack(settings, progress, PACKAGES, archive)
+    wanted = LOADERS_OF[settings.arch.name]
+    unpack(settings, progress, wanted.packages, archive)
     tree = read_tar(archive)
-    for path, name in EFI_FILES.items():
+    for path, name in wanted.efi_files.items():
         (output / name).write_bytes(tree.read(path))
     (output / "packages.txt").write_bytes(tree.read("packages.txt"))
     archive.unlink()
+    if wanted.bios:
+        _build_core(output, progress)
+
+
+def _build_core(output: Path, progress: Progress) -> None:
     platform = Path("/usr/lib/grub") / PLATFORM
     if not (platform / "boot.img").exists():
         raise UserError(f"{platform} has no GRUB for BIOS", "install grub-pc-bin (`make setup`)")
@@ -81,8 +114,8 @@ def write_efi_image(loaders: Path, target: Path, epoch: int, log: int | None) ->
     scratch = target.with_suffix(".files")
     (scratch / "EFI" / "BOOT").mkdir(parents=True)
     (scratch / EFI_CONFIG).parent.mkdir()
-    for name in EFI_FILES.values():
-        (scratch / "EFI" / "BOOT" / name).write_bytes((loaders / name).read_bytes())
+    for path in sorted(path for path in loaders.iterdir() if path.suffix.lower() == ".efi"):
+        (scratch / "EFI" / "BOOT" / path.name).write_bytes(path.read_bytes())
     (scratch / EFI_CONFIG).write_text(ISO_CONFIG)
     for path in (*sorted(scratch.rglob("*")), scratch):
         os.utime(path, (epoch, epoch))

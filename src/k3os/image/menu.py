@@ -20,6 +20,8 @@ _DEFAULT = re.compile(r"^(\s*set\s+default=).*$", re.MULTILINE)
 # what else may stand in such a line, where words at its end would not be the kernel's
 _NOT_ALONE = re.compile(r"[;{}#]|\s--(\s|$)|\\$")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_SERIAL = re.compile(r"^if serial .*\n(?:    .*\n)+fi\n", re.MULTILINE)
+_CONSOLE = re.compile(r"^(set console=).*$", re.MULTILINE)
 MODE, FALLBACK = "k3os.mode", "k3os.fallback_mode"
 # the kernel's limit on x86 is 2,047; the menu's $console is longer than its name
 LONGEST = 1980
@@ -58,6 +60,15 @@ def quoted(cmdline: str) -> list[str]:
             )
         words.append(f"'{word}'")
     return words
+
+
+def for_firmware_consoles(text: str) -> str:
+    """A menu for machines whose firmware says where the console is (SPCR of ACPI, stdout-path of
+    a device tree): the kernel listens to it where no `console=` is given, and GRUB uses UEFI's."""
+    text, found = _SERIAL.subn("", text)
+    text, consoles = _CONSOLE.subn(r'\1""', text)
+    assert (found, consoles) == (1, 1)
+    return text
 
 
 def add_parameters(menu: str, cmdline: str) -> Change:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from k3os.errors import UserError
+from k3os.image import emulation
 from k3os.image.progress import Progress
 from k3os.image.settings import SUITE, Settings
 from k3os.system.run import CommandError, run
@@ -75,9 +76,12 @@ def base_options() -> list[str]:
 
 
 def kernel_options(settings: Settings) -> list[str]:
-    """mmdebstrap's options for the kernel's and firmware's files, and `packages.txt`."""
-    packages = [settings.kernel_package, STATIC_SHELL]
-    if settings.kernel == "generic":
+    """mmdebstrap's options for the kernel's and firmware's files, and `packages.txt`.
+
+    An architecture that boots nothing of ours only gets the static shell.
+    """
+    packages = [settings.kernel_package, STATIC_SHELL] if settings.arch.boots else [STATIC_SHELL]
+    if settings.arch.boots and settings.kernel == "generic":
         packages += FIRMWARE_PACKAGES
     return [
         "--variant=extract",
@@ -88,6 +92,7 @@ def kernel_options(settings: Settings) -> list[str]:
 
 def bootstrap_base(settings: Settings, progress: Progress, output: Path) -> None:
     """Write <output>/base.tar."""
+    emulation.ensure(settings.arch)
     _mmdebstrap(settings, progress, base_options(), output / "base.tar")
 
 

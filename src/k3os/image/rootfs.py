@@ -11,6 +11,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from k3os.image import emulation
 from k3os.image.elf import needed_libraries
 from k3os.image.packages import BUILD_TIME_PACKAGES
 from k3os.image.progress import Progress
@@ -260,6 +261,7 @@ def unpack_python(tree: Tree, root: Path, settings: Settings) -> None:
 
 def node_python(root: Path, settings: Settings, arguments: list[str], progress: Progress) -> None:
     """Run the unpacked interpreter; its libraries come from root as well."""
+    emulation.ensure(settings.arch)
     libraries = root / "usr/lib" / settings.arch.triplet
     loader = libraries / Path(settings.arch.loader).name
     command = [str(loader), "--library-path", str(libraries), str(root / "usr/bin/python3.13")]

@@ -21,20 +21,29 @@ SUITE = "trixie"
 class Architecture:
     """One architecture k3OS is built for, in the words of each tool.
 
-    name: ours and Kubernetes'; debian: dpkg's; serial: the console device of a headless
-    machine; loader: the dynamic linker's path; triplet: Debian's multiarch directory.
+    name: ours and Kubernetes'; debian: dpkg's; loader: the dynamic linker's path; triplet:
+    Debian's multiarch directory; emulator: qemu-user's name; boots: whether there is a kernel
+    for it, and so all that boots, or only the tarball for an overlay installation.
     """
 
     name: str
     debian: str
-    serial: str
     loader: str
     triplet: str
+    emulator: str
+    boots: bool = True
 
 
 ARCHITECTURES = {
     "amd64": Architecture(
-        "amd64", "amd64", "ttyS0", "lib64/ld-linux-x86-64.so.2", "x86_64-linux-gnu"
+        "amd64", "amd64", "lib64/ld-linux-x86-64.so.2", "x86_64-linux-gnu", "qemu-x86_64"
+    ),
+    "arm64": Architecture(
+        "arm64", "arm64", "lib/ld-linux-aarch64.so.1", "aarch64-linux-gnu", "qemu-aarch64"
+    ),
+    "arm": Architecture(
+        *("arm", "armhf", "lib/ld-linux-armhf.so.3", "arm-linux-gnueabihf", "qemu-arm"),
+        boots=False,
     ),
 }
 KERNELS = {

@@ -192,10 +192,17 @@ def _from_tar(path: Path, info: tarfile.TarInfo) -> Entry | None:
     )
 
 
-def write_tar(tree: Tree, output: IO[bytes], epoch: int, prefix: str = "") -> None:
-    """Write a pax tar with every time set to epoch (seconds since 1970)."""
+def write_tar(
+    tree: Tree, output: IO[bytes], epoch: int, prefix: str = "", *, without: tuple[str, ...] = ()
+) -> None:
+    """Write a pax tar with every time set to epoch (seconds since 1970).
+
+    without: directories that get no entry of their own, only what is in them.
+    """
     with tarfile.open(fileobj=output, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         for path, entry in tree.walk():
+            if path in without:
+                continue
             info = tarfile.TarInfo(posixpath.join(prefix, path))
             info.type = _TAR_TYPES[entry.kind]
             info.mode, info.uid, info.gid = entry.mode, entry.uid, entry.gid

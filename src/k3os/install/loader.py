@@ -21,6 +21,8 @@ NO_OPERATIONS = b"\x90\x90"
 BLOCK_LIST = SECTOR - 12
 LOAD_SEGMENT = 0x820
 
+DEFAULT_TTY = {"amd64": "ttyS0"}
+
 SYSTEM = "/k3os/system"
 RESET = "k3os.factory_reset"
 TAKEOVER_HEADER = "# k3OS takes this system over at the next boot."
@@ -102,12 +104,15 @@ def efi_stub(uuid: str) -> str:
     )
 
 
-def consoles(tty: str) -> tuple[str, str]:
+def consoles(tty: str, arch: str = "amd64") -> tuple[str, str]:
     """The kernel's console parameters, and the number of GRUB's serial port or "".
 
-    tty: "ttyS1", "ttyS1,9600", "tty1", or "" for the screen and the first serial port.
+    tty: "ttyS1", "ttyS1,9600", "tty1", or "" for the screen and the first serial port. Where
+    the firmware says which one that is (all but PCs), the kernel needs no parameter for it.
     """
-    tty = tty.removeprefix("/dev/").removeprefix("console=") or "ttyS0"
+    tty = tty.removeprefix("/dev/").removeprefix("console=") or DEFAULT_TTY.get(arch, "")
+    if not tty:
+        return "", ""
     name, _, speed = tty.partition(",")
     if name.startswith("tty") and name[3:].isdigit():
         return f"console={name}", ""
@@ -115,14 +120,14 @@ def consoles(tty: str) -> tuple[str, str]:
     return f"console=tty0 console={name},{speed or 115200}", serial if serial.isdigit() else ""
 
 
-def menu(tty: str = "", *, debug: bool = False, uuid: str = "") -> str:
+def menu(tty: str = "", *, debug: bool = False, uuid: str = "", arch: str = "amd64") -> str:
     """/boot/grub/grub.cfg of an installed disk: only pointers, an upgrade never rewrites it.
 
     uuid: of the file system, for a GRUB that is not ours and may have started elsewhere.
     """
     quiet = "k3os.debug" if debug else "quiet"
     text = "# k3OS. It only points to `current` and `previous`: an upgrade never touches it.\n"
-    text += _settings(tty, uuid)
+    text += _settings(tty, uuid, arch)
     text += f"set default=current\n{TRIAL}\n"
     text += _entry("k3OS Current", "current", "current", f"{quiet} $trial")
     previous = _entry(
@@ -140,7 +145,9 @@ def menu(tty: str = "", *, debug: bool = False, uuid: str = "") -> str:
     return text + f'submenu "Factory reset" --id factory-reset {{\n{asked}}}\n'
 
 
-def takeover_menu(tty: str, uuid: str, backup: str, *, debug: bool = False) -> str:
+def takeover_menu(
+    tty: str, uuid: str, backup: str, *, debug: bool = False, arch: str = "amd64"
+) -> str:
     """The menu of the one boot that takes a system over (boot/takeover.py).
 
     backup: the name of the menu that was there, beside this one; it is there as long as nothing
@@ -148,7 +155,7 @@ def takeover_menu(tty: str, uuid: str, backup: str, *, debug: bool = False) -> s
     """
     quiet = "k3os.debug" if debug else "quiet"
     text = f"{TAKEOVER_HEADER} The menu that was here before: {backup}.\n"
-    text += _settings(tty, uuid)
+    text += _settings(tty, uuid, arch)
     title = "k3OS: delete the system that was here, and start"
     text += _entry(title, "takeover", "current", f"{quiet} k3os.takeover={uuid}")
     text += f"if [ -e /boot/grub/{backup} ]; then\n"
@@ -156,8 +163,8 @@ def takeover_menu(tty: str, uuid: str, backup: str, *, debug: bool = False) -> s
     return text + f"        configfile /boot/grub/{backup}\n    }}\nfi\n"
 
 
-def _settings(tty: str, uuid: str) -> str:
-    console, serial = consoles(tty)
+def _settings(tty: str, uuid: str, arch: str) -> str:
+    console, serial = consoles(tty, arch)
     speed = re.match(r"\d*", tty.partition(",")[2])[0] or "115200"  # type: ignore[index]
     text = "set default=0\nset timeout=5\n"
     if uuid:

@@ -60,9 +60,11 @@ def _onto_disk(plan: Plan, disk: Device, say: Say, progress: Progress | None) ->
     bios = parts["bios"]
     with mounted(parts["state"].path, "state", "ext4") as root:
         lay_down(plan.source, plan.config, root, say, progress)
-        say("writing the boot loaders for BIOS and UEFI")
+        both = "loaders for BIOS and UEFI" if plan.source.has_bios else "loader for UEFI"
+        say(f"writing the boot {both}")
         write_menu(root, plan.menu)
-        loader.embed(disk.path, f"{plan.source.root}/{LOADERS}", bios.start, bios.size)
+        if plan.source.has_bios:
+            loader.embed(disk.path, f"{plan.source.root}/{LOADERS}", bios.start, bios.size)
         write_efi(plan.source, parts["efi"], layout.uuid(parts["state"]))
         switch(plan.source, f"{root}/{SYSTEM}")
     layout.set_label(parts["state"], STATE_LABEL)

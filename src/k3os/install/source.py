@@ -16,7 +16,8 @@ from k3os.errors import UserError
 SYSTEM = "k3os/system"
 AIRGAP = "airgap"
 LOADERS = "boot/grub/k3os"
-LOADER_FILES = ("boot.img", "core.img", "efi.img")
+# architecture to what is in LOADERS; only PCs have a BIOS
+LOADER_FILES = {"amd64": ("boot.img", "core.img", "efi.img"), "arm64": ("efi.img",)}
 BLOCK = 1 << 20
 COMPONENTS = ("kernel", "k3os", "k3s")
 
@@ -25,7 +26,7 @@ COMPONENTS = ("kernel", "k3os", "k3s")
 class Source:
     """root: where the medium is mounted. files: path below /k3os/system to its SHA-256.
 
-    versions: component to version. manifest: the bytes of manifest.json.
+    versions: component to version. manifest: the bytes of manifest.json. arch: our name of it.
     """
 
     root: str
@@ -33,6 +34,12 @@ class Source:
     files: Mapping[str, str]
     versions: Mapping[str, str]
     size: int
+    arch: str = "amd64"
+
+    @property
+    def has_bios(self) -> bool:
+        """Whether there are machines of its architecture that boot with a BIOS."""
+        return "core.img" in LOADER_FILES[self.arch]
 
     def path(self, name: str) -> str:
         return f"{self.root}/{SYSTEM}/{name}"
@@ -52,7 +59,8 @@ def read_source(root: str) -> Source:
             f"{root} holds no k3OS that could be installed: {path}: {error}",
             "boot the ISO to install from it",
         ) from error
-    if "kernel" not in versions:
+    arch = str(manifest.get("arch", "amd64"))
+    if "kernel" not in versions or arch not in LOADER_FILES:
         raise UserError(f"the k3OS of {root} has no kernel", "install from the ISO")
     for name in files:
         if name.startswith("/") or ".." in name.split("/"):
@@ -63,7 +71,7 @@ def read_source(root: str) -> Source:
     missing = [path for path in paths if not os.path.isfile(path)]
     missing += [
         f"{root}/{LOADERS}/{name}"
-        for name in LOADER_FILES
+        for name in LOADER_FILES[arch]
         if not os.path.isfile(f"{root}/{LOADERS}/{name}")
     ]
     if missing:
@@ -71,7 +79,8 @@ def read_source(root: str) -> Source:
             f"the medium is not complete: {missing[0]} is missing",
             "a remastered ISO needs all of /boot and /k3os of the original",
         )
-    return Source(root, data, files, versions, sum(os.path.getsize(path) for path in paths))
+    size = sum(os.path.getsize(path) for path in paths)
+    return Source(root, data, files, versions, size, arch)
 
 
 def verify(

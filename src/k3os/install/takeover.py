@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from k3os.install.perform import Progress, Say
 
 HOST = "/mnt/host"  # where install.sh shows the root of the running system
+GRUB_PLATFORMS = ("i386-pc", "x86_64-efi", "arm64-efi")
 SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 # our own while the old system still runs beside it
 ROOM = 64 * MIB
@@ -81,8 +82,10 @@ def make_plan(
         config=config,
         device=device,
         root=root,
-        first_menu=loader.takeover_menu(request.tty, uuid, backup, debug=request.debug),
-        menu=loader.menu(request.tty, debug=request.debug, uuid=uuid),
+        first_menu=loader.takeover_menu(
+            request.tty, uuid, backup, debug=request.debug, arch=medium.arch
+        ),
+        menu=loader.menu(request.tty, debug=request.debug, uuid=uuid, arch=medium.arch),
         then=POWER_OFF if power_off else REBOOT,
     )
 
@@ -128,9 +131,7 @@ def _grub_problem(root: str) -> str:
         return f"there is no /{MENU}: it does not boot with GRUB 2"
     if not stat.S_ISREG(status.st_mode):
         return f"/{MENU} is no plain file"
-    if not any(
-        os.path.isdir(f"{root}/{GRUB_DIRECTORY}/{name}") for name in ("i386-pc", "x86_64-efi")
-    ):
+    if not any(os.path.isdir(f"{root}/{GRUB_DIRECTORY}/{name}") for name in GRUB_PLATFORMS):
         return f"/{GRUB_DIRECTORY} holds no GRUB 2 for BIOS or UEFI (no modules)"
     return ""
 

@@ -21,6 +21,8 @@ from k3os.system.run import CommandError, run
 # keys and five levels of page tables an emulator pays for. x86-64-v2, which Go programs may ask.
 EMULATED_CPU = "qemu64,+rdrand,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16"
 TCG = ("-accel", "tcg,thread=multi", "-cpu", EMULATED_CPU)
+# of other architectures; "max" signs its pointers, which costs an emulator most of its time
+EMULATED_CPUS = {"amd64": EMULATED_CPU, "arm64": "cortex-a57", "arm": "cortex-a15"}
 KVM = ("-accel", "kvm", "-cpu", "host")
 CHOICES = {"tcg": TCG, "kvm": KVM}
 DEVICE = "/dev/kvm"
@@ -37,12 +39,16 @@ def choose(
     environ: Mapping[str, str] = os.environ,
     program: str = "qemu-system-x86_64",
     device: str = DEVICE,
+    arch: str = "amd64",
 ) -> tuple[str, ...]:
     """The QEMU arguments of the fastest accelerator that works: KVM or TCG.
 
     cache: the directory that keeps the probe's result. kernel: what the probe boots; without
-    one, and without an earlier result, TCG is taken. Raises UserError on a bad K3OS_ACCEL.
+    one, and without an earlier result, TCG is taken. arch: the machine's; KVM is for PCs only.
+    Raises UserError on a bad K3OS_ACCEL.
     """
+    if arch != "amd64":
+        return ("-accel", "tcg,thread=multi", "-cpu", EMULATED_CPUS[arch])
     forced = environ.get("K3OS_ACCEL", "")
     if forced:
         if forced not in CHOICES:

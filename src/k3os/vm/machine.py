@@ -218,7 +218,8 @@ def private_variables(spec: VMSpec, directory: Path) -> Path | None:
         return None
     for name in spec.firmware:
         if not Path(name).exists():
-            raise UserError(f"{name} is missing", "install the package ovmf (`make setup` does)")
+            package = spec.firmware_package
+            raise UserError(f"{name} is missing", f"install the package {package} (`make setup`)")
     return Path(shutil.copyfile(spec.firmware[1], directory / "variables.fd"))
 
 

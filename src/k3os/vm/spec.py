@@ -12,10 +12,21 @@ from pathlib import Path
 from k3os.errors import UserError
 
 SSH = 22
-# our architecture -> QEMU's program and machine. q35 has AHCI, PCIe and xHCI like real machines.
-MACHINES = {"amd64": ("qemu-system-x86_64", "q35")}
-# Debian's package ovmf: code and an empty variable store that belong together
-FIRMWARE = {"amd64": ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd")}
+# our architecture -> QEMU's program and machine. q35 has AHCI, PCIe and xHCI like real machines;
+# virt has PCIe, and UEFI or a kernel given directly.
+MACHINES = {
+    "amd64": ("qemu-system-x86_64", "q35"),
+    "arm64": ("qemu-system-aarch64", "virt"),
+    "arm": ("qemu-system-arm", "virt,highmem=off"),
+}
+# Debian's packages ovmf and qemu-efi-aarch64: code and an empty variable store that belong together
+FIRMWARE = {
+    "amd64": ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    "arm64": ("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),
+}
+FIRMWARE_PACKAGES = {"amd64": "ovmf", "arm64": "qemu-efi-aarch64"}
+# the kernel's console on the serial port
+SERIAL = {"amd64": "ttyS0", "arm64": "ttyAMA0", "arm": "ttyAMA0"}
 # the same with the keys of Microsoft enrolled; the firmware insists on system management mode
 SECURE_FIRMWARE = {
     "amd64": ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
@@ -30,7 +41,7 @@ INTERFACES = {
         "qemu-xhci,id=xhci",
         "usb-storage,bus=xhci.0,drive={drive},removable=on{extra}",
     ),
-    "cdrom": ("", "ide-cd,drive={drive}{extra}"),
+    "cdrom": ("", "ide-cd,drive={drive}{extra}"),  # of a PC
     "virtio-cdrom": ("virtio-scsi-pci,id=scsi", "scsi-cd,bus=scsi.0,drive={drive}{extra}"),
 }
 
@@ -81,11 +92,17 @@ class VMSpec:
         return FIRMWARE[self.arch] if self.uefi else None
 
     @property
+    def firmware_package(self) -> str:
+        """Debian's package that the firmware is in."""
+        return FIRMWARE_PACKAGES[self.arch]
+
+    @property
     def drives(self) -> tuple[Disk, ...]:
         """All drives in boot order."""
         if self.cdrom is None:
             return self.disks
-        return (Disk(self.cdrom, interface="cdrom", readonly=True), *self.disks)
+        drive = "cdrom" if self.arch == "amd64" else "virtio-cdrom"
+        return (Disk(self.cdrom, interface=drive, readonly=True), *self.disks)
 
 
 def arguments(
@@ -101,7 +118,8 @@ def arguments(
     program, machine = MACHINES[spec.arch]
     machine = SECURE_MACHINE if spec.secure_boot else machine
     command = [program, "-machine", machine, *accel, "-smp", str(spec.cpus)]
-    command += ["-m", str(spec.memory), "-nodefaults", "-vga", "std", "-no-user-config"]
+    command += ["-m", str(spec.memory), "-nodefaults", "-no-user-config"]
+    command += ["-vga", "std"] if spec.arch == "amd64" else []
     command += ["-device", "virtio-rng-pci"]
     if spec.firmware is not None:
         if vars_copy is None:

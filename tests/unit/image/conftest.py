@@ -46,7 +46,7 @@ def tiny_iso(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = directory / "root"
     root.mkdir()
     write_directory(tree, root, EPOCH)
-    for name in loaders.EFI_FILES.values():
+    for name in loaders.LOADERS_OF["amd64"].efi_files.values():
         (directory / name).write_bytes(f"signed {name}".encode() * 100)
     loaders.write_efi_image(directory, root / EFI_IMAGE, EPOCH, None)
     iso = directory / "tiny.iso"

@@ -183,4 +183,5 @@ def test_a_size_is_a_whole_number_of_mebibytes(tiny_iso: Path, tmp_path: Path, s
 
 
 def test_the_menu_is_the_installers() -> None:
-    assert menu_for(b"hostname: x\n") == loader.menu("")
+    assert menu_for(b"hostname: x\n", "amd64") == loader.menu("")
+    assert 'set console=""' in menu_for(b"hostname: x\n", "arm64")

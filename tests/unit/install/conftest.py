@@ -36,7 +36,7 @@ def medium(tmp_path: Path) -> Path:
     (system / "generations/1").mkdir(parents=True)
     (system / "generations/1/manifest.json").write_text(json.dumps(manifest))
     (system / "current").symlink_to("generations/1")
-    for name in source.LOADER_FILES:
+    for name in source.LOADER_FILES["amd64"]:
         (root / source.LOADERS).mkdir(parents=True, exist_ok=True)
         (root / source.LOADERS / name).write_bytes(b"loader")
     return root

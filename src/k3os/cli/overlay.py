@@ -1,0 +1,41 @@
+"""`k3os overlay remove`: give a machine back to the system that k3OS was put on top of."""
+
+import os
+import sys
+
+from k3os.errors import UserError
+
+HELP = """\
+usage: k3os overlay remove [--init PATH]
+
+k3OS was unpacked over another system (README.md, "On top of another system"): from the next boot
+on that system starts again, with its files as they are. /k3os stays: `rm -rf /k3os` in that
+system deletes it, and with it the data of k3OS.
+
+  --init PATH  the program that starts that system, if it is not found
+"""
+BASE = "/.base"
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0; 2 for wrong usage. Raises UserError."""
+    if argv in (["-h"], ["--help"], ["remove", "--help"]):
+        print(HELP, end="")
+        return 0
+    init = argv[2] if len(argv) == 3 and argv[1] == "--init" else ""
+    if argv[:1] != ["remove"] or (argv != ["remove"] and not init):
+        print(HELP, end="", file=sys.stderr)
+        return 2
+    from k3os.install import overlay
+    from k3os.system import mounts
+
+    if not overlay.is_ours(BASE):
+        raise UserError("this k3OS is not on top of another system", "`k3os status` shows the mode")
+    if os.geteuid() != 0:
+        raise UserError("only root may do that", "write `sudo k3os overlay remove`")
+    mounts.private_namespace()
+    mounts.make_writable(BASE)
+    found = overlay.give_back(BASE, init)
+    os.sync()
+    print(f"the next boot starts {found}, the system that was here; `sudo reboot` does it now")
+    return 0

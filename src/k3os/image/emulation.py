@@ -1,0 +1,81 @@
+"""Running another architecture's programs on this machine: the build configures packages with them.
+
+The kernel's binfmt_misc hands such a program to qemu-user (kernel Documentation/admin-guide/
+binfmt-misc.rst). What the host has installed is switched on where we may; nothing is installed
+here: `make setup` does that.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from k3os.errors import UserError
+from k3os.image.settings import Architecture
+from k3os.k3s.source import machine_arch
+from k3os.system.run import CommandError, run
+
+BINFMT = Path("/proc/sys/fs/binfmt_misc")
+MOUNT = ("mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT))
+# of Debian 12 (binfmt-support) and of a Debian 13 without it
+ENABLE = (
+    ("update-binfmts", "--enable"),
+    ("/usr/lib/systemd/systemd-binfmt",),
+)
+PACKAGES = "qemu-user-static binfmt-support arch-test"
+
+
+def is_needed(arch: Architecture, machine: str = "") -> bool:
+    """Whether this machine's processor does not run that architecture's programs itself."""
+    return machine_arch(machine or os.uname().machine) != arch.name
+
+
+def is_ready(arch: Architecture, directory: Path = BINFMT) -> bool:
+    """Whether the kernel knows what to run the programs with, also in a chroot (flag F)."""
+    try:
+        lines = (directory / arch.emulator).read_text().splitlines()
+    except OSError:
+        return False
+    flags = next((line.split()[-1] for line in lines if line.startswith("flags:")), "")
+    return lines[0] == "enabled" and "F" in flags
+
+
+def ensure(arch: Architecture) -> None:
+    """Make sure that programs of arch run here. Raises UserError with the remedy."""
+    if not is_needed(arch) or is_ready(arch):
+        return
+    if os.geteuid() == 0:
+        _switch_on(arch)
+    if is_ready(arch):
+        return
+    if not shutil.which(f"{arch.emulator}-static") and not shutil.which(arch.emulator):
+        raise UserError(
+            f"nothing here can run programs of {arch.debian}: {arch.emulator}-static is missing",
+            f"`make setup ARCH={arch.name}`, or as root: apt-get install {PACKAGES}",
+            "ARCH",
+        )
+    enable = next((words for words in ENABLE if shutil.which(words[0])), ENABLE[0])
+    raise UserError(
+        f"this machine's kernel does not run programs of {arch.debian}: {BINFMT} has no enabled "
+        f"{arch.emulator} with the flag F",
+        f"as root: {' '.join(MOUNT)}; {' '.join(_enabling(enable, arch))} (in a container: on its "
+        "host, whose kernel it is)",
+        "ARCH",
+    )
+
+
+def _enabling(words: tuple[str, ...], arch: Architecture) -> list[str]:
+    own = arch.emulator if words[0] == "update-binfmts" else f"{arch.emulator}.conf"
+    return [*words, own]
+
+
+def _switch_on(arch: Architecture) -> None:
+    """What a host that runs an init has done at its start; a container or a chroot has not."""
+    commands = [list(MOUNT)] if not (BINFMT / "register").exists() else []
+    commands += [_enabling(words, arch) for words in ENABLE if shutil.which(words[0])]
+    for command in commands:
+        try:
+            run(command)
+        except CommandError:
+            continue  # is_ready() decides, and ensure() says what to do

@@ -1,0 +1,87 @@
+"""An overlay installation, k3OS on top of another system, and the way back to that one.
+
+Only /sbin/init of the other system was replaced, by unpacking the tarball (overlay/foreign); its
+own init is still there under its own name. Nothing here deletes anything.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+
+from k3os.errors import UserError
+from k3os.install.perform import point
+
+INIT = "/sbin/init"
+FIRST_LINE = b"#!/k3os/system/bin/busybox sh\n"
+KEPT = "/sbin/init.before-k3os"  # a copy that a careful person made
+INITS = (
+    KEPT,
+    "/lib/systemd/systemd",
+    "/usr/lib/systemd/systemd",
+    "/lib/sysvinit/init",
+    "/sbin/openrc-init",
+    "/sbin/runit-init",
+    "/bin/busybox",  # Alpine
+)
+
+
+def resolve(root: str, path: str) -> str:
+    """Where path leads in the system below root, its links followed as that system sees them.
+
+    The path in that system, without links. Raises UserError for links in a circle.
+    """
+    done, rest, links = "/", path.strip("/").split("/"), 0
+    while rest:
+        step = posixpath.normpath(posixpath.join(done, rest.pop(0)))
+        if os.path.islink(root + step):
+            links += 1
+            if links > 40:
+                raise UserError("its links lead in a circle", where=path)
+            target = os.readlink(root + step)
+            done = "/" if target.startswith("/") else done
+            rest = [part for part in target.split("/") if part] + rest
+        else:
+            done = step
+    return done
+
+
+def is_ours(root: str) -> bool:
+    """Whether the system below root starts k3OS."""
+    try:
+        with open(root + resolve(root, INIT), "rb") as file:
+            return file.readline() == FIRST_LINE
+    except OSError:
+        return False
+
+
+def own_init(root: str, asked: str = "") -> str:
+    """The init of the other system, asked for or found. Raises UserError."""
+    for path in (asked,) if asked else INITS:
+        found = root + resolve(root, path)
+        if os.path.isfile(found) and os.access(found, os.X_OK):
+            return path
+    raise UserError(
+        f"{asked} is no program of the other system" if asked else "it has no init that we know",
+        "name it: k3os overlay remove --init /path/of/its/init",
+    )
+
+
+def give_back(root: str, asked: str = "") -> str:
+    """Make /sbin/init of the system below root its own again; what it leads to.
+
+    root is mounted writable. Raises UserError when k3OS is not what it starts.
+    """
+    if not is_ours(root):
+        raise UserError(
+            f"{INIT} of this machine's other system does not start k3OS", "nothing was changed"
+        )
+    init = own_init(root, asked)
+    # of /sbin/init only the directory is followed: the name itself is what changes
+    place = resolve(root, posixpath.dirname(INIT))
+    if init == KEPT:
+        os.rename(f"{root}{place}/{posixpath.basename(KEPT)}", f"{root}{place}/init")
+        os.sync()
+    else:
+        point(f"{root}{place}/init", init)
+    return init
