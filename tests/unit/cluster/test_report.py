@@ -1,10 +1,6 @@
 """What a node says of itself, and how: to a server that insists on the kubelet's certificate."""
 
-import json
-import ssl
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,7 +11,7 @@ from k3os.cluster.impact import canonical, fragment_hash
 from k3os.config.check import check_text
 from k3os.config.load import Config
 from k3os.errors import UserError
-from k3os.system.run import run
+from tests.api_server import ApiServer, api_server
 
 STATUS = {
     "mode": "disk",
@@ -84,78 +80,38 @@ def test_the_node_is_the_one_that_k3s_registered(tmp_path: Path, text: str, want
     assert node_name(config, str(tmp_path / "name")) == wanted
 
 
-class Handler(BaseHTTPRequestHandler):
-    def do_PATCH(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        who = self.connection.getpeercert()["subject"]  # type: ignore[attr-defined]
-        self.server.seen.append((self.path, self.headers["Content-Type"], json.loads(body), who))  # type: ignore[attr-defined]
-        ok = "/nodes/me" in self.path
-        answer = b"{}" if ok else b'{"message": "nodes \\"you\\" is forbidden"}'
-        self.send_response(200 if ok else 403)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *_: object) -> None:
-        """Quiet: tests look at `seen`."""
-
-
-def certificate(directory: Path, name: str, subject: str) -> None:
-    """Its own authority, which is what the other side trusts."""
-    run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        + ["-nodes", "-days", "3650", "-subj", subject, "-addext", "subjectAltName=IP:127.0.0.1"]
-        + ["-keyout", str(directory / f"{name}.key"), "-out", str(directory / f"{name}.crt")]
-    )
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[tuple[ThreadingHTTPServer, Path]]:
-    """A stub of the API server, and the kubeconfig that k3s would have made for it."""
-    directory = tmp_path_factory.mktemp("api")
-    certificate(directory, "server", "/CN=k3s")
-    certificate(directory, "kubelet", "/O=system:nodes/CN=system:node:me")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(directory / "server.crt", directory / "server.key")
-    context.load_verify_locations(directory / "kubelet.crt")
-    context.verify_mode = ssl.CERT_REQUIRED
-    found = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.daemon_threads = True
-    found.seen = []  # type: ignore[attr-defined]
-    found.socket = context.wrap_socket(found.socket, server_side=True)
-    threading.Thread(target=found.serve_forever, args=(0.05,), daemon=True).start()
-    (directory / "kubelet.kubeconfig").write_text(
-        f"apiVersion: v1\nclusters:\n- cluster:\n    server: https://127.0.0.1:{found.server_port}\n"
-        f"    certificate-authority: {directory}/server.crt\n  name: local\n"
-        f"users:\n- name: user\n  user:\n    client-certificate: {directory}/kubelet.crt\n"
-        f"    client-key: {directory}/kubelet.key\n"
-    )
-    yield found, directory / "kubelet.kubeconfig"
-    found.shutdown()
-    found.server_close()
+def server(tmp_path_factory) -> Iterator[ApiServer]:
+    with api_server(tmp_path_factory.mktemp("api"), "me") as found:
+        yield found
 
 
-def test_it_speaks_as_the_kubelet_and_merges(server) -> None:
-    found, path = server
-    api = kubelet.api(str(path))
-    assert api is not None
+def own_api(server: ApiServer) -> kubelet.Api:
+    found = kubelet.api(str(server.directory / "kubelet.kubeconfig"))
+    assert found is not None
+    return found
+
+
+def test_it_speaks_as_the_kubelet_and_merges(server: ApiServer) -> None:
+    api = own_api(server)
     api.patch_node("me", {"metadata": {}})
     api.patch_node("me", {"status": {"conditions": []}}, status=True)
-    assert [each[:2] for each in found.seen] == [
+    assert [each[:2] for each in server.seen] == [
         ("/api/v1/nodes/me", kubelet.MERGE),
         ("/api/v1/nodes/me/status", kubelet.STRATEGIC),
     ]
-    assert (("commonName", "system:node:me"),) in found.seen[0][3]
+    assert server.seen[0][3]["commonName"] == "system:node:me"
 
 
-def test_a_refusal_and_a_server_that_is_down_are_told(server, tmp_path: Path) -> None:
-    _, path = server
-    api = kubelet.api(str(path))
-    assert api is not None
+def test_a_refusal_and_a_server_that_is_down_are_told(server: ApiServer, tmp_path: Path) -> None:
+    api = own_api(server)
     with pytest.raises(UserError, match='nodes "you" is forbidden'):
         api.patch_node("you", {})
     with pytest.raises(UserError, match="does not answer"):
         kubelet.Api("https://127.0.0.1:9", api.identity).patch_node("me", {})
+
+
+def test_before_k3s_registered_there_is_nobody_to_tell(tmp_path: Path) -> None:
     assert kubelet.api(str(tmp_path / "none")) is None
     (tmp_path / "bad").write_text("clusters: []")
     with pytest.raises(UserError, match="is no kubeconfig"):
