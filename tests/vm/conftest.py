@@ -5,10 +5,11 @@ without it they are built. Serial logs are kept in dist/vm-logs.
 """
 
 import dataclasses
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -55,10 +56,11 @@ class Images:
         return VMSpec(kernel=self.kernel, initrd=initrd, append=append, disks=disks)
 
 
-def build(kernel: str) -> Path:
+def build(kernel: str, arch: str = "amd64") -> Path:
     """Build our image with the stub for k3s; quick when nothing changed."""
-    directory = from_environment(os.environ).cache / "vm-tests" / kernel
-    wanted = {"KERNEL": kernel, "K3S": str(STUB), "ARTIFACTS": str(directory)}
+    name = kernel if arch == "amd64" else f"{kernel}-{arch}"
+    directory = from_environment(os.environ).cache / "vm-tests" / name
+    wanted = {"ARCH": arch, "KERNEL": kernel, "K3S": str(STUB), "ARTIFACTS": str(directory)}
     wanted |= {
         "CONFIG": "",
         "K3S_AIRGAP": "",
@@ -110,15 +112,27 @@ _started: list[Path] = []
 def boot(accel) -> Callable:
     """`with boot("name", spec) as vm`: a machine whose log is dist/vm-logs/name.log."""
 
-    @contextmanager
-    def start(name: str, spec: VMSpec) -> Iterator[VM]:
-        _started.append(LOGS / f"{name}.log")
-        # the emulation of several processors now and then breaks a kernel, or the emulator
-        spec = dataclasses.replace(spec, cpus=1)
-        with VM(spec, accel=accel, log=_started[-1]) as vm:
-            yield vm
+    return functools.partial(start, accel=accel)
 
-    return start
+
+@pytest.fixture(scope="session")
+def boot_foreign() -> Callable:
+    """As boot, for other architectures; no image of ours is built for it."""
+    cache = from_environment(os.environ).cache
+
+    def start_foreign(name: str, spec: VMSpec) -> AbstractContextManager[VM]:
+        return start(name, spec, accel=acceleration.choose(cache, arch=spec.arch))
+
+    return start_foreign
+
+
+@contextmanager
+def start(name: str, spec: VMSpec, *, accel: tuple[str, ...]) -> Iterator[VM]:
+    _started.append(LOGS / f"{name}.log")
+    # the emulation of several processors now and then breaks a kernel, or the emulator
+    spec = dataclasses.replace(spec, cpus=1)
+    with VM(spec, accel=accel, log=_started[-1]) as vm:
+        yield vm
 
 
 @pytest.hookimpl(wrapper=True)

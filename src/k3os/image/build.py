@@ -137,13 +137,18 @@ def _code(*modules: str) -> list[Path]:
     return [Path(__file__).with_name(f"{name}.py") for name in modules]
 
 
-def _pieces(settings: Settings, progress: Progress, cache: Cache) -> Pieces:
-    target = [SUITE, settings.arch.name, settings.mirror]
-    base = cache.stage(
+def base_stage(settings: Settings, progress: Progress, cache: Cache) -> Path:
+    """The directory with base.tar, a Debian with configured packages."""
+    return cache.stage(
         "base",
-        digest(*target, packages.base_options()),
+        digest(SUITE, settings.arch.name, settings.mirror, packages.base_options()),
         lambda out: packages.bootstrap_base(settings, progress, out),
     )
+
+
+def _pieces(settings: Settings, progress: Progress, cache: Cache) -> Pieces:
+    target = [SUITE, settings.arch.name, settings.mirror]
+    base = base_stage(settings, progress, cache)
     kernel_packages = cache.stage(
         "packages",
         digest(*target, packages.kernel_options(settings)),

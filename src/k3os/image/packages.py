@@ -131,7 +131,11 @@ def _mmdebstrap(settings: Settings, progress: Progress, options: list[str], outp
         run(
             command,
             log=progress.log,
-            env={"SOURCE_DATE_EPOCH": str(settings.epoch), "LC_ALL": "C.UTF-8"},
+            env={
+                "SOURCE_DATE_EPOCH": str(settings.epoch),
+                "LC_ALL": "C.UTF-8",
+                **emulation.environment(settings.arch),
+            },
         )
     except CommandError as error:
         if error.returncode == 127:

@@ -266,6 +266,7 @@ def node_python(root: Path, settings: Settings, arguments: list[str], progress: 
     loader = libraries / Path(settings.arch.loader).name
     command = [str(loader), "--library-path", str(libraries), str(root / "usr/bin/python3.13")]
     environment = {"PYTHONHOME": str(root / "usr"), "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
+    environment |= emulation.environment(settings.arch)
     run([*command, "-s", *arguments], env=environment, log=progress.log)
 
 

@@ -1,0 +1,138 @@
+"""A Debian 13 of any architecture on a disk, k3OS unpacked over it: for overlay installations.
+
+Its user space is the build's own base (mmdebstrap(1), all packages configured), so that nothing
+is installed twice; its kernel is Debian's. Made without root and loop devices by mke2fs(8) -d.
+The initrd stands for Debian's, which an emulated processor takes minutes to make: it does what
+that one does, as far as this disk needs it.
+"""
+
+import lzma
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from k3os.image import build, kernel, packages
+from k3os.image.cache import Cache, digest
+from k3os.image.progress import Progress
+from k3os.image.settings import Settings, from_environment
+from k3os.image.tree import FILE, Tree, read_tar, write_cpio, write_tar
+from k3os.system.run import run
+from k3os.vm.spec import SERIAL
+
+KERNELS = {"amd64": "linux-image-cloud-amd64", "arm64": "linux-image-cloud-arm64"}
+KERNELS["arm"] = "linux-image-armmp"
+NEEDED_MODULES = ("virtio_pci", "virtio_mmio", "virtio_blk", "ext4", "crc32c_generic")
+PROMPT = r"^root@foreign:\S*# "
+SIZE = "1500M"
+AUTOLOGIN = "[Service]\nExecStart=\nExecStart=-/sbin/agetty -a root --keep-baud 115200 %I dumb\n"
+FILES = {
+    "etc/fstab": "/dev/vda / ext4 defaults 0 1\n",
+    "etc/hostname": "foreign\n",
+    "etc/machine-id": "0123456789abcdef0123456789abcdef\n",
+}
+INIT = """\
+#!/bin/busybox sh
+b=/bin/busybox
+$b mount -t proc proc /proc
+$b mount -t sysfs sysfs /sys
+$b mount -t devtmpfs devtmpfs /dev
+for module in /modules/*; do $b insmod "$module"; done
+mode=rw
+for word in $($b cat /proc/cmdline); do [ "$word" != ro ] || mode=ro; done
+until [ -b /dev/vda ]; do $b sleep 0.1; done
+$b mount -t ext4 -o $mode /dev/vda /root
+for name in proc sys dev; do $b mount -o move /$name /root/$name; done
+exec $b switch_root /root /sbin/init
+"""
+# with the tar of the documentation; the owners of files only exist where we are root by name
+MAKE_DISK = """
+set -e
+mkdir tree
+tar --numeric-owner --exclude='./dev/*' -xf "$1/base.tar" -C tree
+tar --numeric-owner -xf "$2" -C tree
+rm -rf before && mkdir before && cp -a tree/etc tree/var before
+tar xzf "$3" --strip-components=1 -C tree
+cp config.yaml tree/k3os/system/config.yaml
+/sbin/mke2fs -q -t ext4 -d tree disk.img "$4"
+rm -rf tree
+"""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Its disk (raw, without partitions), and what boots it; before: its /etc and /var."""
+
+    disk: Path
+    kernel: Path
+    initrd: Path
+    before: Path
+
+
+def foreign(arch: str, tarball: Path, config: str, directory: Path) -> Foreign:
+    """A machine whose next boot is k3OS with this configuration."""
+    settings = from_environment({**os.environ, "ARCH": arch, "KERNEL": "cloud"})
+    with Progress(directory / "foreign.log") as progress:
+        cache = Cache(settings.cache, progress)
+        with cache.locked():
+            base = build.base_stage(settings, progress, cache)
+            wanted = (KERNELS[arch], packages.STATIC_SHELL)
+            inputs = (arch, settings.mirror, wanted, NEEDED_MODULES, INIT, FILES)
+            boot = cache.stage(
+                "foreign",
+                digest(*inputs, Path(__file__)),
+                lambda output: _make_boot(settings, progress, wanted, output),
+            )
+        (directory / "config.yaml").write_text(config)
+        as_root = [] if os.getuid() == 0 else ["unshare", "--map-auto", "--map-root-user"]
+        arguments = [str(base), str(boot / "more.tar"), str(tarball), SIZE]
+        command = ["/bin/sh", "-c", MAKE_DISK, "sh", *arguments]
+        run([*as_root, *command], cwd=str(directory), log=progress.log)
+    return Foreign(directory / "disk.img", boot / "vmlinuz", boot / "initrd", directory / "before")
+
+
+def _make_boot(
+    settings: Settings, progress: Progress, wanted: tuple[str, ...], output: Path
+) -> None:
+    """vmlinuz, initrd, and more.tar with what the disk has beside the base."""
+    archive = output / "packages.tar"
+    packages.unpack(settings, progress, wanted, archive)
+    tree = read_tar(archive)
+    version = kernel.kernel_version(tree)
+    (output / "vmlinuz").write_bytes(tree.read(f"boot/vmlinuz-{version}"))
+    more = tree.subtree([f"usr/lib/modules/{version}"])
+    root = output / "root"
+    for path, entry in more.entries.items():
+        if entry.kind == FILE:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(entry.data())
+    (root / "lib").symlink_to("usr/lib")
+    run(["depmod", "-b", str(root), version], log=progress.log)
+    more.copy_directory(root / "usr", "usr")
+    for name, text in FILES.items():
+        more.file(name, text.encode())
+    getty = f"etc/systemd/system/serial-getty@{SERIAL[settings.arch.name]}.service.d"
+    more.file(f"{getty}/autologin.conf", AUTOLOGIN.encode())
+    with open(output / "more.tar", "wb") as file:
+        write_tar(more, file, 0)
+    with open(output / "initrd", "wb") as file:
+        write_cpio(_initrd(tree, root / f"usr/lib/modules/{version}"), file, 0)
+    run(["rm", "-rf", str(root), str(archive)])
+
+
+def _initrd(packages: Tree, modules: Path) -> Tree:
+    tree = Tree()
+    for name in ("proc", "sys", "dev", "root"):
+        tree.directory(name)
+    tree.file("bin/busybox", packages.read("usr/bin/busybox"), 0o755)
+    tree.file("init", INIT.encode(), 0o755)
+    needed = kernel.parse_dependencies((modules / "modules.dep").read_text())
+    chosen: list[str] = []
+    for name in NEEDED_MODULES:
+        for path in needed:
+            if path.rpartition("/")[2].partition(".")[0].replace("-", "_") == name:
+                # the last of the list depends on nothing
+                chosen += [each for each in (*reversed(needed[path]), path) if each not in chosen]
+    for number, path in enumerate(chosen):
+        data = lzma.decompress((modules / path).read_bytes())
+        tree.file(f"modules/{number:02}.ko", data)
+    return tree
