@@ -83,7 +83,7 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status: dict[str, Any] = dict(read_status(root + STATUS))
     status["hostname"] = os.uname().nodename
     status["node_name"] = _text(root + NODE_NAME)
-    status["versions"] = versions(root + system)
+    status["versions"] = versions(root + system, _text(root + GENERATION))
     status["addresses"] = addresses()
     status["rollback"] = rollback_record(root + system)
     status["verified"] = _object(root + VERIFIED)
@@ -107,24 +107,30 @@ def _object(path: str) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def versions(system: str) -> dict[str, Any]:
-    """Of the running system, and of the generations on the disk."""
+def versions(system: str, generation: str = "") -> dict[str, Any]:
+    """Of the running system, and of the generations on the disk.
+
+    generation: the one that was booted, "generations/3".
+    """
     from k3os import __version__
 
-    found: dict[str, Any] = {"running": {"k3os": __version__, "kernel": os.uname().release}}
+    running = _parts(f"{system}/{generation}") if generation else {}
+    found: dict[str, Any] = {
+        "running": {"k3os": __version__, **running, "kernel": os.uname().release}
+    }
     for name in ("current", "previous"):
-        try:
-            with open(f"{system}/{name}/manifest.json", "rb") as file:
-                manifest = json.load(file)
-        except (OSError, ValueError):
-            continue
-        if isinstance(manifest, dict):
-            found[name] = {
-                part: version_of(manifest.get(part))
-                for part in ("k3os", "kernel", "k3s")
-                if manifest.get(part)
-            }
+        if parts := _parts(f"{system}/{name}"):
+            found[name] = parts
     return found
+
+
+def _parts(generation: str) -> dict[str, str]:
+    manifest = _object(f"{generation}/manifest.json")
+    return {
+        part: version_of(manifest.get(part))
+        for part in ("k3os", "kernel", "k3s")
+        if manifest.get(part)
+    }
 
 
 def version_of(part: object) -> str:

@@ -1,0 +1,87 @@
+"""What a node says of itself in the cluster: labels, annotations, the condition K3OSHealthy.
+
+Built from what `k3os status` collects. It sends nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from k3os.cluster import names
+from k3os.cluster.impact import fragment_hash
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+FRAGMENT = "/var/lib/rancher/k3os/config.d/80-nodepool.yaml"
+RESULT = "/var/lib/rancher/k3os/last-result.json"
+LONGEST = 1000
+
+
+def metadata(status: dict[str, Any], own_labels: dict[str, str], root: str = "") -> dict[str, Any]:
+    """A merge patch of the Node. own_labels: k3os.labels, which k3s sets only when it registers."""
+    from k3os.phases.k3s import label_value
+
+    running = status["versions"]["running"]
+    labels = {
+        **own_labels,
+        names.MODE_LABEL: label_value(str(status.get("mode", "unknown"))),
+        names.VERSION_LABEL: label_value(running["k3os"]),
+    }
+    notes = {
+        names.K3OS: running["k3os"],
+        names.KERNEL: running["kernel"],
+        names.K3S: running.get("k3s", ""),
+        names.CONFIG_HASH: fragment_hash(_json(root + FRAGMENT)),
+        names.BOOT_ID: _text(root + "/proc/sys/kernel/random/boot_id"),
+        names.TRIAL: "true" if status["on_trial"] else "false",
+    }
+    result = _json(root + RESULT)
+    if result:
+        notes[names.LAST_RESULT] = json.dumps(result)
+    return {"metadata": {"labels": labels, "annotations": notes}}
+
+
+def condition(
+    status: dict[str, Any], failures: list[str], now: str, before: dict[str, str]
+) -> dict[str, str]:
+    """K3OSHealthy. failures: lines of `k3os status`; now: RFC 3339; before: the last one sent."""
+    if failures:
+        more = f" (and {len(failures) - 3} more)" if len(failures) > 3 else ""
+        damaged = status.get("verified", {}).get("damaged")
+        reason, text = "Damaged" if damaged else "NotApplied", "; ".join(failures[:3]) + more
+    elif rollback := status.get("rollback"):
+        listed = " ".join(f"{part} {version}" for part, version in rollback["failed"].items())
+        reason, text = "RolledBack", f"{listed} did not come up: {rollback['reason']}"
+    elif status.get("clock_in_doubt"):
+        reason, text = "ClockInDoubt", "no time server has answered since the boot"
+    else:
+        reason, text = "AsConfigured", "everything was applied"
+    state = "True" if reason == "AsConfigured" else "False"
+    since = before.get("lastTransitionTime") if before.get("status") == state else None
+    return {
+        "type": names.CONDITION,
+        "status": state,
+        "reason": reason,
+        "message": text[:LONGEST],
+        "lastHeartbeatTime": now,
+        "lastTransitionTime": since or now,
+    }
+
+
+def _json(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _text(path: str) -> str:
+    if not os.path.exists(path):
+        return ""
+    with open(path) as file:
+        return file.read().strip()
