@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "image": ("k3os.cli.image", "workstation", "make a disk image with an installed k3OS"),
     "config": ("k3os.cli.config", "anywhere", "show, check or apply the configuration"),
     "status": ("k3os.cli.status", "node", "what was applied, what failed, versions, addresses"),
+    "apply": ("k3os.cli.apply", "node", "carry out what the operator asks; called by its Job"),
     "report": ("k3os.cli.report", "node", "tell the cluster how this node is"),
     "datasource": ("k3os.cli.datasource", "node", "show what each source of cloud data gives"),
     "install": ("k3os.cli.install", "node", "install the live system to a disk (also: os-config)"),

@@ -38,19 +38,23 @@ def main(argv: list[str]) -> int:
         print(USAGE, end="", file=sys.stderr)
         return 2
     from k3os.cli.status import collect, failures
-    from k3os.cluster import kubelet, report
+    from k3os.cluster import kubelet, report, result
     from k3os.config.load import load_config
 
     config, _ = load_config(cloud=True)
     status = collect()
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     sent = report.condition(status, failures(status), now, last_sent())
-    change = report.metadata(status, config.mapping("k3os.labels"))
+    known = result.read()
+    outcome = result.completed(known, status, status["boot_id"])
+    change = report.metadata(status, config.mapping("k3os.labels"), outcome)
     if argv:
         print(json.dumps({**change, "condition": sent}, indent=2))
         return 0
     if os.geteuid() != 0:
         raise UserError("only root may speak for this node", "write `sudo k3os report`")
+    if outcome != known:
+        result.write(outcome)
     api = kubelet.api()
     if api is None:
         print("k3s has not registered this node yet")

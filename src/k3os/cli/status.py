@@ -87,6 +87,7 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["addresses"] = addresses()
     status["rollback"] = rollback_record(root + system)
     status["verified"] = _object(root + VERIFIED)
+    status["boot_id"] = _text(f"{root}/proc/sys/kernel/random/boot_id")
     status["on_trial"] = os.path.exists(root + ON_TRIAL)
     status["clock_in_doubt"] = doubt(root + WRONG)
     return status

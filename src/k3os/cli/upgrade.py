@@ -38,6 +38,7 @@ Give this node other versions. SRC is an ISO, a root file system tarball or a re
   --verify-key FILE  also trust these public keys (OpenSSH)
   --insecure         take an unsigned release
   --allow-downgrade  take an older one
+  --expect VERSION   refuse a SRC with another k3OS than this
   --rollback         go back to the previous generation
   --with-data        with --rollback: also put the copy of the datastore back that was taken
                      before k3s changed (sqlite)
@@ -46,7 +47,7 @@ FLAGS = (
     *("--kernel", "--no-kernel", "--reboot", "--no-reboot", "--dry-run", "--insecure"),
     *("--allow-downgrade", "--rollback", "--with-data"),
 )
-VALUES = ("--k3os", "--k3s", "--verify-key")
+VALUES = ("--k3os", "--k3s", "--verify-key", "--expect")
 EXCLUSIVE = (("--kernel", "--no-kernel"), ("--reboot", "--no-reboot"))
 BASE = "/.base"
 SYSTEM = f"{BASE}/k3os/system"
@@ -197,12 +198,13 @@ def look() -> Installed:
 
 def gather(options: dict[str, str], arch: str, stack: ExitStack) -> dict[str, Part]:
     """Component to what replaces it, from all sources that were given."""
-    from k3os.upgrade.plan import upgradable
+    from k3os.upgrade.plan import check_expected, upgradable
 
     parts: dict[str, Part] = {}
     source = options.get("SRC") or options.get("--k3os")
     if source:
         offer = open_offer(source, arch, options, stack)
+        check_expected(offer.manifest, options.get("--expect", ""), offer.origin)
         names = ["k3os", "kernel"] if "--no-kernel" not in options else ["k3os"]
         names = ["kernel"] if "--kernel" in options else names
         if "SRC" in options and "--kernel" not in options:

@@ -6,7 +6,6 @@ Built from what `k3os status` collects. It sends nothing.
 from __future__ import annotations
 
 import json
-import os
 
 from k3os.cluster import names
 from k3os.cluster.impact import fragment_hash
@@ -16,12 +15,23 @@ if TYPE_CHECKING:
     from typing import Any
 
 FRAGMENT = "/var/lib/rancher/k3os/config.d/80-nodepool.yaml"
-RESULT = "/var/lib/rancher/k3os/last-result.json"
 LONGEST = 1000
+# of a result, what others may see
+TOLD = ("request", "state", "message", "when")
 
 
-def metadata(status: dict[str, Any], own_labels: dict[str, str], root: str = "") -> dict[str, Any]:
-    """A merge patch of the Node. own_labels: k3os.labels, which k3s sets only when it registers."""
+def fragment(root: str = "") -> dict[str, Any]:
+    """The part of the configuration that a NodePool gave this node, {} for none."""
+    return _json(root + FRAGMENT)
+
+
+def metadata(
+    status: dict[str, Any], own_labels: dict[str, str], result: dict[str, Any], root: str = ""
+) -> dict[str, Any]:
+    """A merge patch of the Node. own_labels: k3os.labels, which k3s sets only when it registers.
+
+    result: of the last request, {} for none.
+    """
     from k3os.phases.k3s import label_value
 
     running = status["versions"]["running"]
@@ -34,13 +44,13 @@ def metadata(status: dict[str, Any], own_labels: dict[str, str], root: str = "")
         names.K3OS: running["k3os"],
         names.KERNEL: running["kernel"],
         names.K3S: running.get("k3s", ""),
-        names.CONFIG_HASH: fragment_hash(_json(root + FRAGMENT)),
-        names.BOOT_ID: _text(root + "/proc/sys/kernel/random/boot_id"),
+        names.CONFIG_HASH: fragment_hash(fragment(root)),
+        names.BOOT_ID: status["boot_id"],
         names.TRIAL: "true" if status["on_trial"] else "false",
     }
-    result = _json(root + RESULT)
     if result:
-        notes[names.LAST_RESULT] = json.dumps(result)
+        told = {name: result.get(name, "") for name in TOLD}
+        notes[names.LAST_RESULT] = json.dumps(told)
     return {"metadata": {"labels": labels, "annotations": notes}}
 
 
@@ -78,10 +88,3 @@ def _json(path: str) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _text(path: str) -> str:
-    if not os.path.exists(path):
-        return ""
-    with open(path) as file:
-        return file.read().strip()

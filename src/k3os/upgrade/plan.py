@@ -336,3 +336,14 @@ def check_arch(manifest: Manifest, arch: str, where: str) -> None:
         raise UserError(
             f"is for {manifest.arch}, this machine is {arch}", "take the right one", where
         )
+
+
+def check_expected(manifest: Manifest, version: str, where: str) -> None:
+    """version: the k3OS somebody counts on, "" for any."""
+    found = manifest.versions.get("k3os", "")
+    if version and found.removeprefix("v") != version.removeprefix("v"):
+        raise UserError(
+            f"is k3OS {found or 'unknown'}, not {version}",
+            "is the address that of the right release?",
+            where,
+        )

@@ -17,6 +17,7 @@ STATUS = {
     "mode": "disk",
     "versions": {"running": {"k3os": "1.0.0", "kernel": "6.12", "k3s": "v1.33.1+k3s1"}},
     "on_trial": False,
+    "boot_id": "b1",
     "rollback": {},
 }
 FRAGMENT = {"k3os": {"labels": {"tier": "gold"}}}
@@ -26,7 +27,7 @@ def test_versions_labels_and_the_fragment_in_force_are_told(tmp_path: Path) -> N
     path = tmp_path / report.FRAGMENT.lstrip("/")
     path.parent.mkdir(parents=True)
     path.write_bytes(canonical(FRAGMENT))
-    said = report.metadata(STATUS, {"tier": "gold"}, str(tmp_path))["metadata"]
+    said = report.metadata(STATUS, {"tier": "gold"}, {}, str(tmp_path))["metadata"]
     assert said["labels"] == {
         "tier": "gold",
         names.MODE_LABEL: "disk",
