@@ -41,6 +41,7 @@ def main(argv: list[str]) -> int:
     from k3os.config.load import load_config
     from k3os.system import mounts
     from k3os.system.console import say
+    from k3os.system.run import run
     from k3os.upgrade import trial
 
     config, _ = load_config(cloud=True)
@@ -58,6 +59,8 @@ def main(argv: list[str]) -> int:
         return 1
     os.unlink(MARK)
     say("the new version is healthy: it stays")
+    # the cluster waits for that word; without one the unit does nothing
+    run(["systemctl", "--no-block", "start", "k3os-report.service"], check=False, timeout=30)
     return 0
 
 
