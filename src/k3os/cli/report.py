@@ -40,11 +40,12 @@ def main(argv: list[str]) -> int:
     from k3os.cli.status import collect, failures
     from k3os.cluster import kubelet, report, result
     from k3os.config.load import load_config
+    from k3os.system.files import atomic_write, read_object
 
     config, _ = load_config(cloud=True)
     status = collect()
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    sent = report.condition(status, failures(status), now, last_sent())
+    sent = report.condition(status, failures(status), now, read_object(SENT))
     known = result.read()
     outcome = result.completed(known, status, status["boot_id"])
     change = report.metadata(status, config.mapping("k3os.labels"), outcome)
@@ -62,21 +63,9 @@ def main(argv: list[str]) -> int:
     name = node_name(config)
     api.patch_node(name, change)
     api.patch_node(name, {"status": {"conditions": [sent]}}, status=True)
-    from k3os.system.files import atomic_write
-
     atomic_write(SENT, json.dumps(sent).encode())
     print(f"{sent['type']}={sent['status']}: {sent['reason']}: {sent['message']}")
     return 0
-
-
-def last_sent(path: str = SENT) -> dict[str, str]:
-    """The condition of the last report of this boot."""
-    try:
-        with open(path, "rb") as file:
-            found = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def node_name(config: Config, path: str = NODE_NAME) -> str:

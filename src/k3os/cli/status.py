@@ -14,6 +14,7 @@ from k3os.cli.clock import doubt
 from k3os.config.schema import PHASES
 from k3os.phases.actions import FAILED
 from k3os.phases.report import STATUS, read_status
+from k3os.system.files import read_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["versions"] = versions(root + system, _text(root + GENERATION))
     status["addresses"] = addresses()
     status["rollback"] = rollback_record(root + system)
-    status["verified"] = _object(root + VERIFIED)
+    status["verified"] = read_object(root + VERIFIED)
     status["boot_id"] = _text(f"{root}/proc/sys/kernel/random/boot_id")
     status["on_trial"] = os.path.exists(root + ON_TRIAL)
     status["clock_in_doubt"] = doubt(root + WRONG)
@@ -95,17 +96,7 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
 
 def rollback_record(system: str) -> dict[str, Any]:
     """What k3os.upgrade.trial left when a new version did not come up, or {}."""
-    return _object(f"{system}/rollback.json")
-
-
-def _object(path: str) -> dict[str, Any]:
-    """A JSON object from a file, {} when it is not there or none."""
-    try:
-        with open(path, "rb") as file:
-            record = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
+    return read_object(f"{system}/rollback.json")
 
 
 def versions(system: str, generation: str = "") -> dict[str, Any]:
@@ -126,7 +117,7 @@ def versions(system: str, generation: str = "") -> dict[str, Any]:
 
 
 def _parts(generation: str) -> dict[str, str]:
-    manifest = _object(f"{generation}/manifest.json")
+    manifest = read_object(f"{generation}/manifest.json")
     return {
         part: version_of(manifest.get(part))
         for part in ("k3os", "kernel", "k3s")

@@ -9,6 +9,7 @@ import json
 
 from k3os.cluster import names
 from k3os.cluster.impact import fragment_hash
+from k3os.system.files import read_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ TOLD = ("request", "state", "message", "when")
 
 def fragment(root: str = "") -> dict[str, Any]:
     """The part of the configuration that a NodePool gave this node, {} for none."""
-    return _json(root + FRAGMENT)
+    return read_object(root + FRAGMENT)
 
 
 def metadata(
@@ -79,12 +80,3 @@ def condition(
         "lastHeartbeatTime": now,
         "lastTransitionTime": since or now,
     }
-
-
-def _json(path: str) -> dict[str, Any]:
-    try:
-        with open(path, "rb") as file:
-            found = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

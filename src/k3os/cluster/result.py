@@ -11,7 +11,7 @@ import os
 import time
 
 from k3os.cluster import names
-from k3os.system.files import atomic_write
+from k3os.system.files import atomic_write, read_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,12 +36,7 @@ def record(
 
 def read(path: str = RESULT) -> dict[str, Any]:
     """{} when there is none."""
-    try:
-        with open(path, "rb") as file:
-            found = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_object(path)
 
 
 def write(found: dict[str, Any], path: str = RESULT) -> None:
