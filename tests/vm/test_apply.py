@@ -56,9 +56,8 @@ def node(boot, images, key, api: ApiServer, tmp_path_factory):
 
 
 def apply(vm, key: Path, **request: object) -> dict:
-    text = json.dumps(request)
-    run = "cat > request.json; sudo k3os apply request.json 2>&1 | tail -n 1"
-    return json.loads(over_ssh(vm, key, f"{run} <<'END'\n{text}\nEND\n"))
+    put = f"cat > request.json <<'END'\n{json.dumps(request)}\nEND\n"
+    return json.loads(over_ssh(vm, key, f"{put}sudo k3os apply request.json 2>&1 | tail -n 1"))
 
 
 def annotations(api: ApiServer) -> dict[str, str]:
