@@ -11,7 +11,7 @@ from pathlib import Path
 
 from k3os.system.run import run
 
-FILES = ("kubelet.kubeconfig", "server.crt", "kubelet.crt", "kubelet.key")
+FILES = ("kubelet.kubeconfig", "server-ca.crt", "kubelet.crt", "kubelet.key")
 
 
 class ApiServer:
@@ -46,12 +46,36 @@ class Handler(BaseHTTPRequestHandler):
         """Quiet: tests look at `seen`."""
 
 
+# authorities of old lack the identifiers that RFC 5280 asks for, and so do their certificates
+OLD = """[req]
+distinguished_name = name
+[name]
+[authority]
+basicConstraints = critical, CA:TRUE
+subjectKeyIdentifier = none
+authorityKeyIdentifier = none
+[leaf]
+subjectAltName = {addresses}
+subjectKeyIdentifier = none
+authorityKeyIdentifier = none
+"""
+
+
 def _certificate(directory: Path, name: str, subject: str, addresses: str) -> None:
-    """Its own authority, which is what the other side trusts."""
+    """NAME.crt and NAME.key, of an authority of its own, NAME-ca.crt."""
+    paths = {end: str(directory / f"{name}{end}") for end in (".key", ".csr", ".crt")}
+    authority = {end: str(directory / f"{name}-ca{end}") for end in (".key", ".crt")}
+    settings = directory / f"{name}.cnf"
+    settings.write_text(OLD.format(addresses=addresses))
+    request = ["openssl", "req", "-config", str(settings), "-nodes", "-newkey", "ec"]
+    request += ["-pkeyopt", "ec_paramgen_curve:P-256"]
+    own = ["-x509", "-days", "3650", "-subj", f"/CN={name}-ca", "-extensions", "authority"]
+    run([*request, *own, "-keyout", authority[".key"], "-out", authority[".crt"]])
+    run([*request, "-subj", subject, "-keyout", paths[".key"], "-out", paths[".csr"]])
     run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        + ["-nodes", "-days", "3650", "-subj", subject, "-addext", f"subjectAltName={addresses}"]
-        + ["-keyout", str(directory / f"{name}.key"), "-out", str(directory / f"{name}.crt")]
+        ["openssl", "x509", "-req", "-days", "3650", "-in", paths[".csr"], "-out", paths[".crt"]]
+        + ["-CA", authority[".crt"], "-CAkey", authority[".key"], "-set_serial", "1"]
+        + ["-extfile", str(settings), "-extensions", "leaf"]
     )
 
 
@@ -66,7 +90,7 @@ def api_server(
     _certificate(directory, "kubelet", f"/O=system:nodes/CN=system:node:{node}", "DNS:kubelet")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(directory / "server.crt", directory / "server.key")
-    context.load_verify_locations(directory / "kubelet.crt")
+    context.load_verify_locations(directory / "kubelet-ca.crt")
     context.verify_mode = ssl.CERT_REQUIRED
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
@@ -75,7 +99,7 @@ def api_server(
     place = place or str(directory)
     (directory / "kubelet.kubeconfig").write_text(
         f"apiVersion: v1\nclusters:\n- cluster:\n    server: https://{host}:{server.server_port}\n"
-        f"    certificate-authority: {place}/server.crt\n  name: local\n"
+        f"    certificate-authority: {place}/server-ca.crt\n  name: local\n"
         f"users:\n- name: user\n  user:\n    client-certificate: {place}/kubelet.crt\n"
         f"    client-key: {place}/kubelet.key\n"
     )

@@ -35,6 +35,9 @@ def request(
     parts = urlsplit(url)
     try:
         context = ssl.create_default_context(cafile=identity.authority)
+        # Python 3.13 asks for RFC 5280 to the letter, which authorities that old versions of k3s
+        # made or people brought do not follow; the signature and the name are checked as ever
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.load_cert_chain(identity.certificate, identity.key)
         connection = http.client.HTTPSConnection(
             parts.hostname or "", parts.port, timeout=timeout, context=context

@@ -1,5 +1,6 @@
 """What a node says of itself, and how: to a server that insists on the kubelet's certificate."""
 
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,6 +103,21 @@ def test_it_speaks_as_the_kubelet_and_merges(server: ApiServer) -> None:
         ("/api/v1/nodes/me/status", kubelet.STRATEGIC),
     ]
     assert server.seen[0][3]["commonName"] == "system:node:me"
+
+
+def test_an_authority_without_identifiers_is_trusted_by_a_strict_python_too(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = ssl.create_default_context
+
+    def strict(**given: str) -> ssl.SSLContext:
+        """As Python 3.13 does it."""
+        context = usual(**given)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    own_api(server).patch_node("me", {})
 
 
 def test_a_refusal_and_a_server_that_is_down_are_told(server: ApiServer, tmp_path: Path) -> None:
