@@ -15,6 +15,8 @@ from k3os.errors import UserError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from k3os.cluster.request import Request, Work
 
 USAGE = """\
@@ -23,6 +25,9 @@ usage: k3os apply FILE
 Carry out a request of the k3OS operator: other versions, a part of the configuration. The last
 line of the output is the result, as JSON. Exit code 1: it failed, 2: no request a node can obey.
 """
+# what the fragment on the disk still waits for in this boot: one of impact.ORDER. A boot applies
+# all of it, and takes this file along.
+PENDING = "/run/k3os/fragment-pending"
 PLANNED, NO_CHANGE, NEEDS_BOOT = "Planned", "NoChange", "RebootRequired"
 REBOOT_SECONDS = 5  # until then the Job has told its result
 COMMAND_SECONDS = 3600
@@ -39,8 +44,9 @@ def main(argv: list[str]) -> int:
         return 2
     if os.geteuid() != 0:
         raise UserError("only root may change this node", "the operator's Job calls it")
-    from k3os.cluster import names, result
+    from k3os.cluster import names
     from k3os.cluster.request import parse
+    from k3os.system.run import CommandError
 
     try:
         with open(argv[0], "rb") as file:
@@ -51,11 +57,21 @@ def main(argv: list[str]) -> int:
         return answer("", names.FAILED, str(error), code=error.exit_code)
     try:
         return carry_out(request)
-    except UserError as error:
-        if not request.dry_run:
-            result.write(result.record(request.id, names.FAILED, str(error), boot_id()))
-            publish()
-        return answer(request.id, names.FAILED, str(error), code=1)
+    except (UserError, CommandError, OSError) as error:
+        return failed(request, str(error))
+
+
+def failed(request: Request, message: str) -> int:
+    """The Job gets its answer also where the record cannot be written."""
+    from k3os.cluster import names, result
+
+    if not request.dry_run:
+        try:
+            result.write(result.record(request.id, names.FAILED, message, boot_id()))
+        except OSError as error:
+            print(f"k3os: the result is not kept: {error}", file=sys.stderr)
+        publish()
+    return answer(request.id, names.FAILED, message, code=1)
 
 
 def answer(request: str, state: str, message: str, *, code: int = 0, **more: object) -> int:
@@ -64,42 +80,71 @@ def answer(request: str, state: str, message: str, *, code: int = 0, **more: obj
 
 
 def carry_out(request: Request) -> int:
-    """Do what is left to do. Raises UserError when something of it fails."""
+    """Do what is left to do. Raises UserError, CommandError, OSError when something of it fails."""
+    from dataclasses import replace
+
     from k3os.cli.status import collect
-    from k3os.cluster import names, report, result
+    from k3os.cluster import names, report
     from k3os.cluster.request import remaining
 
     status = collect()
-    known = result.completed(result.read(), status, boot_id())
-    if known.get("request") == request.id and known["state"] in (names.FAILED, names.ROLLED_BACK):
-        # its Job was started again; what did not come up once is not tried on and on
-        return answer(request.id, known["state"], known["message"], code=1)
-    work = remaining(request, status["versions"]["running"], report.fragment())
+    if not request.dry_run and (known := already_answered(request, status)):
+        code = 1 if known["state"] in (names.FAILED, names.ROLLED_BACK) else 0
+        return answer(request.id, known["state"], known["message"], code=code)
+    work = remaining(request, status["versions"]["running"], report.fragment(), pending())
     told = {"rebootNeeded": work.reboot, "k3sRestart": work.k3s or work.effect == "k3s"}
     if request.dry_run:
         return answer(request.id, PLANNED, described(request, work), **told)
     if work.reboot and not request.reboot:
         return answer(request.id, NEEDS_BOOT, described(request, work), **told)
     if work.is_nothing:
-        result.write(result.record(request.id, names.SUCCEEDED, "nothing to do", boot_id()))
-        publish()
+        check_applied(status)
+        keep(request, names.SUCCEEDED, "nothing to do")
         return answer(request.id, NO_CHANGE, "it is so already", **told)
-    if work.config:
-        write_fragment(request)
+    # the versions first: when they cannot be had, the configuration stays as it was
     change_versions(request, work)
-    if not work.reboot:
-        configure(work)
-        result.write(
-            result.record(request.id, names.SUCCEEDED, described(request, work), boot_id())
-        )
-        publish()
-        return answer(request.id, names.SUCCEEDED, described(request, work), **told)
-    result.write(
-        result.record(request.id, names.REBOOTING, "", boot_id(), wanted_versions(request))
-    )
+    if work.k3s and not work.reboot and not runs_wanted_k3s(request):
+        # an earlier try was killed between the switch and the restart of k3s: a boot completes it
+        work = replace(work, effect="reboot")
+        told["rebootNeeded"] = True
+        if not request.reboot:
+            return answer(request.id, NEEDS_BOOT, described(request, work), **told)
+    if work.config:
+        write_fragment(request, work.effect)
+    if work.reboot:
+        keep(request, names.REBOOTING, "", wanted_versions(request))
+        reboot_soon()
+        return answer(request.id, names.REBOOTING, described(request, work), **told)
+    configure(work)
+    keep(request, names.SUCCEEDED, described(request, work))
+    return answer(request.id, names.SUCCEEDED, described(request, work), **told)
+
+
+def already_answered(request: Request, status: dict[str, Any]) -> dict[str, Any]:
+    """The result that stands when a Job is started again, {} when there is something to do.
+
+    What did not come up once is not tried on and on. While another request's version is on
+    trial nothing is done, and its result stays.
+    """
+    from k3os.cluster import names, result
+
+    found = result.read()
+    known = result.completed(found, status, boot_id())
+    if known.get("request") != request.id:
+        message = "another version is on trial; ask again when it is confirmed"
+        return {"state": names.FAILED, "message": message} if status["on_trial"] else {}
+    if known["state"] == names.REBOOTING and known["boot"] == boot_id():
+        reboot_soon()  # killed before it was scheduled; a second one does no harm
+    final = (names.FAILED, names.ROLLED_BACK, names.REBOOTING)
+    return known if known["state"] in final else {}
+
+
+def keep(request: Request, state: str, message: str, wanted: dict[str, str] | None = None) -> None:
+    """Record a result and tell the cluster."""
+    from k3os.cluster import result
+
+    result.write(result.record(request.id, state, message, boot_id(), wanted))
     publish()
-    reboot_soon()
-    return answer(request.id, names.REBOOTING, described(request, work), **told)
 
 
 def described(request: Request, work: Work) -> str:
@@ -123,11 +168,21 @@ def wanted_versions(request: Request) -> dict[str, str]:
     return {name: current.get(name, wanted.version) for name, wanted in pairs if wanted}
 
 
-def write_fragment(request: Request, path: str = FRAGMENT) -> None:
+def pending() -> str:
+    """What the fragment on the disk waits for, "" for nothing."""
+    try:
+        with open(PENDING) as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def write_fragment(request: Request, effect: str, path: str = FRAGMENT) -> None:
     """Raises OSError."""
     from k3os.cluster.impact import canonical
     from k3os.system.files import atomic_write, sync_directory
 
+    atomic_write(PENDING, effect.encode())
     if request.config:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         atomic_write(path, canonical(request.config), mode=0o600, sync=True)
@@ -165,19 +220,34 @@ def change_versions(request: Request, work: Work) -> None:
     print(output.decode(errors="replace"), end="", flush=True)
 
 
+def runs_wanted_k3s(request: Request) -> bool:
+    from k3os.cli.status import collect
+
+    running = collect()["versions"]["running"].get("k3s", "")
+    return request.k3s is None or request.k3s.is_met_by(running)
+
+
 def configure(work: Work) -> None:
     """Apply what can be applied now. Raises UserError when something of the fragment fails."""
-    from k3os.cli.status import collect, failures
+    from k3os.cli.status import collect
     from k3os.system.run import run
 
     if not work.config:
         return
     run(["k3os", "config"], check=False, timeout=COMMAND_SECONDS)
-    failed = [line for line in failures(collect()) if FRAGMENT in line]
-    if failed:
-        raise UserError("; ".join(failed), "`k3os status` on the node says more")
-    if work.effect == "k3s" and not work.k3s:
-        restart_k3s()
+    check_applied(collect())
+    if work.effect == "k3s":
+        restart_k3s()  # also after a new k3s, which was started with the old arguments
+    os.unlink(PENDING)
+
+
+def check_applied(status: dict[str, Any]) -> None:
+    """Raises UserError with each value of the fragment that could not be applied."""
+    from k3os.cli.status import failures
+
+    found = [line for line in failures(status) if FRAGMENT in line]
+    if found:
+        raise UserError("; ".join(found), "`k3os status` on the node says more")
 
 
 def restart_k3s() -> None:

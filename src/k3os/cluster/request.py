@@ -13,7 +13,7 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from k3os.cluster.impact import check, fragment_hash, impact
+from k3os.cluster.impact import ORDER, check, fragment_hash, impact
 from k3os.config.schema import AT_BOOT
 from k3os.errors import UserError
 
@@ -58,7 +58,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Work:
-    """What is left to do of a request. effect: what the changed configuration asks for."""
+    """What is left to do of a request. effect: what the configuration asks for, also that part
+    of it that is written but was not applied in this boot."""
 
     k3os: bool
     k3s: bool
@@ -78,12 +79,12 @@ def parse(data: bytes) -> Request:
     """Raises BadRequest, which names the field."""
     try:
         found = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequest(f"the request is no JSON: {error}", "nothing was changed") from error
     name = found.get("id") if isinstance(found, dict) else None
     if not isinstance(name, str) or not ID.fullmatch(name):
         raise BadRequest("the request has no id", "nothing was changed", "id")
-    config = found.get("config") or {}
+    config = {} if found.get("config") is None else found["config"]
     if not isinstance(config, dict):
         raise BadRequest("is no map", "nothing was changed", "config")
     errors = [str(each) for each in check(config, "config")[1] if each.is_error]
@@ -101,11 +102,16 @@ def parse(data: bytes) -> Request:
 
 def _wanted(found: Mapping[str, Any], name: str) -> Wanted | None:
     given = found.get(name)
-    if not given:
+    if given is None:
         return None
+    if not isinstance(given, dict):
+        raise BadRequest("is no map", "nothing was changed", name)
     version, url = (str(given.get(key) or "") for key in ("version", "url"))
     if not VERSION.fullmatch(version):
         raise BadRequest(f"{version!r} is no version", "nothing was changed", f"{name}.version")
+    if "@" in url:
+        # it becomes an argument of `k3os upgrade`, which everybody can see; so it is not repeated
+        raise BadRequest("holds a name or a password", "nothing was changed", f"{name}.url")
     if url and not url.startswith(("http://", "https://")):
         raise BadRequest(f"{url!r} is no http(s) address", "nothing was changed", f"{name}.url")
     if name == "k3os" and not url:
@@ -113,11 +119,15 @@ def _wanted(found: Mapping[str, Any], name: str) -> Wanted | None:
     return Wanted(version, url)
 
 
-def remaining(request: Request, running: Mapping[str, str], fragment: Mapping[str, Any]) -> Work:
-    """What differs. running: component to version; fragment: the one in force."""
+def remaining(
+    request: Request, running: Mapping[str, str], fragment: Mapping[str, Any], pending: str = ""
+) -> Work:
+    """What differs. running: component to version; fragment: the one on the disk; pending: the
+    effect that this one still waits for, "" for none."""
+    effects = [impact(request.config, fragment), *([pending] if pending else [])]
     return Work(
         k3os=request.k3os is not None and not request.k3os.is_met_by(running.get("k3os", "")),
         k3s=request.k3s is not None and not request.k3s.is_met_by(running.get("k3s", "")),
-        config=fragment_hash(request.config) != fragment_hash(fragment),
-        effect=impact(request.config, fragment),
+        config=bool(pending) or fragment_hash(request.config) != fragment_hash(fragment),
+        effect=max(effects, key=ORDER.index),
     )

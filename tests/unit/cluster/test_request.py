@@ -35,6 +35,11 @@ def request(**more: Any) -> bytes:
         (request(k3os={"version": "v1.2.0"}), "k3os.url"),
         (request(k3os={**RELEASE, "version": "../../etc"}), "k3os.version"),
         (request(k3os={**RELEASE, "url": "file:///etc"}), "k3os.url"),
+        (request(k3os={**RELEASE, "url": "https://u:hunter2@x.example"}), "k3os.url"),
+        (request(k3os={**RELEASE, "url": "ftp://u:hunter2@x.example"}), "k3os.url"),
+        (request(k3os="v1.2.0"), "k3os"),
+        (request(config=[]), "config"),
+        (b"[" * 100_000, ""),
         (request(k3s={"version": "--rollback"}), "k3s.version"),
     ],
 )
@@ -43,14 +48,15 @@ def test_what_no_node_can_obey_is_refused_with_its_field(data: bytes, where: str
         parse(data)
     assert caught.value.where == where
     assert caught.value.exit_code == 2
+    assert "hunter2" not in str(caught.value)
 
 
 @given(
     st.binary(max_size=60)
     | st.builds(
-        lambda x: json.dumps(x).encode(),
+        lambda x: request(**x),
         st.dictionaries(
-            st.sampled_from(["id", "k3os", "k3s", "config", "reboot"]),
+            st.sampled_from(["k3os", "k3s", "config", "reboot"]),
             st.none() | st.text() | st.integers() | st.dictionaries(st.text(), st.text()),
         ),
     )
@@ -81,6 +87,10 @@ def test_only_what_differs_is_left_to_do(wanted, fragment, left) -> None:
     assert work.is_nothing == (not any(left))
 
 
+class Killed(BaseException):
+    """The end of `k3os apply` in the middle."""
+
+
 class Host:
     """A node whose programs only leave a note; upgrade: what `k3os upgrade` says, or raises."""
 
@@ -97,6 +107,8 @@ class Host:
         }
         self.fragment = root / "config.d/80-nodepool.yaml"
         self.result = root / "last-result.json"
+        self.dies_at = ""
+        self.switched_before = False  # `k3os upgrade` has nothing to do, and restarts nothing
         monkeypatch.setattr("k3os.system.run.run", self.run)
         monkeypatch.setattr("k3os.cli.status.collect", lambda: self.status)
         monkeypatch.setattr("k3os.cli.status.failures", lambda _: self.failures)
@@ -105,6 +117,7 @@ class Host:
         monkeypatch.setattr(apply.write_fragment, "__defaults__", (str(self.fragment),))
         monkeypatch.setattr(result.read, "__defaults__", (str(self.result),))
         monkeypatch.setattr(result.write, "__defaults__", (str(self.result),))
+        monkeypatch.setattr(apply, "PENDING", str(root / "pending"))
         monkeypatch.setattr(apply, "boot_id", lambda: self.status["boot_id"])
         monkeypatch.setattr(apply, "restart_k3s", lambda: self.commands.append(["restart k3s"]))
         monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -112,10 +125,15 @@ class Host:
 
     def run(self, argv: list[str], **options: Any) -> bytes:
         self.commands.append(argv)
+        if self.dies_at and " ".join(argv).startswith(self.dies_at):
+            raise Killed
         if argv[:2] == ["k3os", "upgrade"]:
             self.environment = options["env"]
             if self.upgrade_fails:
                 raise CommandError(argv, 1, self.upgrade_fails.encode())
+            if "--k3s" in argv and "--no-reboot" not in argv and not self.switched_before:
+                running = {**RUNNING, "k3s": argv[argv.index("--k3s") + 1]}
+                self.status["versions"] = {"running": running}
         return b""
 
     def apply(
@@ -127,6 +145,11 @@ class Host:
         said = capsys.readouterr().out
         assert "secret" not in said
         return code, json.loads(said.splitlines()[-1])
+
+    def boot(self, name: str, **status: Any) -> None:
+        """Another boot: /run is empty."""
+        Path(apply.PENDING).unlink(missing_ok=True)
+        self.status.update(boot_id=name, **status)
 
     @property
     def programs(self) -> list[str]:
@@ -197,6 +220,16 @@ def test_k3s_alone_needs_no_boot(host, capsys) -> None:
     assert ["k3os", "upgrade", "--k3s", "v1.34.0+k3s1"] in host.commands
 
 
+def test_a_k3s_that_was_switched_to_but_never_started_asks_for_a_boot(host, capsys) -> None:
+    host.switched_before = True
+    wanted = {"k3s": {"version": "v1.34.0+k3s1"}}
+    _, told = host.apply(capsys, **wanted)
+    assert (told["state"], told["rebootNeeded"]) == ("RebootRequired", True)
+    _, told = host.apply(capsys, **wanted, reboot=True)
+    assert told["state"] == host.known["state"] == names.REBOOTING
+    assert host.programs[-1] == "systemd-run -q"
+
+
 def test_a_failure_has_the_words_of_the_upgrade(host, capsys) -> None:
     host.upgrade_fails = "kernel 6.12 stays\nk3os: error: there is not enough space: 80 MB missing"
     code, told = host.apply(capsys, k3os=RELEASE, reboot=True)
@@ -221,6 +254,80 @@ def test_what_rolled_back_is_not_tried_again_by_the_same_request(host, capsys) -
     code, told = host.apply(capsys, k3os=RELEASE, reboot=True)
     assert (code, told["state"], told["message"]) == (1, names.ROLLED_BACK, "it hung")
     assert host.programs == []
+
+
+BOOT_KEY = {"boot_cmd": ["true"]}
+ARGUMENTS = {"k3os": {"k3s_args": ["--disable=traefik"]}}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "dies_at", "state", "last"),
+    [
+        ({"config": SYSCTLS}, "k3os config", names.SUCCEEDED, "k3os config"),
+        ({"config": ARGUMENTS}, "k3os config", names.SUCCEEDED, "restart k3s"),
+        ({"config": BOOT_KEY}, "systemctl", names.REBOOTING, "systemd-run -q"),
+        ({"config": BOOT_KEY}, "systemd-run", names.REBOOTING, "systemd-run -q"),
+        ({"k3os": RELEASE}, "k3os upgrade", names.REBOOTING, "systemd-run -q"),
+        ({"k3os": RELEASE, "config": SYSCTLS}, "systemd-run", names.REBOOTING, "systemd-run -q"),
+    ],
+)
+def test_killed_at_any_moment_it_goes_on(host, capsys, wanted, dies_at, state, last) -> None:
+    host.dies_at = dies_at
+    with pytest.raises(Killed):
+        host.apply(capsys, **wanted, reboot=True)
+    host.dies_at = ""
+    _, told = host.apply(capsys, **wanted, reboot=True)
+    assert told["state"] == host.known["state"] == state
+    assert host.programs[-1] == last
+
+
+def test_a_failed_upgrade_leaves_the_configuration_as_it_was(host, capsys) -> None:
+    host.upgrade_fails = "error: no such release"
+    host.apply(capsys, k3os=RELEASE, config=SYSCTLS, reboot=True)
+    assert not host.fragment.exists()
+
+
+def test_new_arguments_count_also_beside_a_new_k3s(host, capsys) -> None:
+    host.apply(capsys, k3s={"version": "v1.34.0+k3s1"}, config=ARGUMENTS)
+    assert host.programs == ["k3os upgrade", "k3os config", "restart k3s"]
+
+
+def test_what_failed_does_not_count_as_done_for_the_next_request(host, capsys) -> None:
+    host.failures = [f"runtime: {host.fragment}:3:1: k3os.sysctls.no: no such setting"]
+    host.apply(capsys, config=SYSCTLS)
+    _, told = host.apply(capsys, id="r2", config=SYSCTLS)
+    assert told["state"] == names.FAILED
+    host.boot("b2")
+    _, told = host.apply(capsys, id="r3", config=SYSCTLS)
+    assert told["state"] == names.FAILED
+    host.failures = []
+    _, told = host.apply(capsys, id="r4", config=SYSCTLS)
+    assert told["state"] == "NoChange"
+
+
+def test_a_trial_is_no_success_yet(host, capsys) -> None:
+    host.apply(capsys, k3os=RELEASE, reboot=True)
+    host.boot("b2", on_trial=True, versions={"running": {**RUNNING, "k3os": "v1.2.0"}})
+    _, told = host.apply(capsys, k3os=RELEASE, reboot=True)
+    assert (told["state"], host.programs) == (names.REBOOTING, [])
+    code, told = host.apply(capsys, id="r2", config=SYSCTLS)
+    assert (code, told["state"], host.programs) == (1, names.FAILED, [])
+    assert host.known["request"] == "r1"
+    host.boot("b3", on_trial=False, versions={"running": RUNNING})
+    host.status["rollback"] = {"when": "9999", "reason": "it hung"}
+    _, told = host.apply(capsys, k3os=RELEASE, reboot=True)
+    assert (told["state"], told["message"]) == (names.ROLLED_BACK, "it hung")
+
+
+def test_a_full_disk_is_an_answer(host, capsys, monkeypatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("k3os.system.files.atomic_write", full)
+    monkeypatch.setattr(result, "atomic_write", full)
+    code, told = host.apply(capsys, config=SYSCTLS)
+    assert (code, told["state"]) == (1, names.FAILED)
+    assert "No space left" in told["message"]
 
 
 REBOOTING = {
