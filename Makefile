@@ -50,7 +50,15 @@ unit: setup ## unit tests; ARGS="-k name" chooses
 
 .PHONY: vm
 vm: setup ## tests that boot virtual machines (minutes); ARGS="-k name" chooses
-	@$(VENV)/pytest tests/vm -n $(VMS) --dist loadfile $(ARGS)
+	@$(VENV)/pytest tests/vm -m 'not extra' -n $(VMS) --dist loadfile $(ARGS)
+
+.PHONY: test-arm
+test-arm: setup ## ARM: k3OS over a Debian (arm64, armhf), the arm64 ISO with UEFI
+	@$(VENV)/pytest tests/vm/test_overlay.py tests/vm/test_arm.py -m 'extra or not extra' $(ARGS)
+
+.PHONY: torture
+torture: setup ## N=50 power cuts during upgrades; the tally is printed
+	@TORTURE=$(or $(N),50) $(VENV)/pytest tests/vm/test_power_cut.py -s $(ARGS)
 
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, import layers, shellcheck
@@ -87,6 +95,6 @@ clean: ## remove artifacts, caches and the virtual environment
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "variables: ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT ARGS (README.md)"

@@ -6,7 +6,6 @@ by a key of the test and served by a web server.
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,49 +13,33 @@ from pathlib import Path
 import pytest
 
 from k3os.cli.main import main
-from k3os.image.signing import sign
 from k3os.system.run import CommandError
-from k3os.upgrade.release import ARTIFACTS
 from k3os.vm.spec import Disk, VMSpec
 from tests.vm.node import BOOT, LOGIN, over_ssh, serve, stop
+from tests.vm.releases import MANIFEST, Releases, padded
 
-MANIFEST = "k3os-manifest-amd64.json"
 TRIAL_SECONDS = 45
+WHEN_READY = "until sudo kubectl get nodes 2>&-; do sleep 1; done"
+BROKEN = b"""#!/bin/sh
+[ "$1" != --version ] || exec echo k3s version v1.33.1+k3s1
+exit 1
+"""
+HANGS = b"""#!/bin/sh
+[ "$1" != --version ] || exec echo k3s version v1.33.1+k3s1
+[ "$1" = server ] || exit 1
+if [ ! -e /var/hung-once ]; then
+    touch /var/hung-once
+    sync
+    kill -s STOP -- -1  # all but PID 1 and this one: the guard, too, which feeds the watchdog
+else
+    until pkill -STOP -f 'k3os confirm'; do sleep 1; done
+fi
+kill -SEGV 1  # systemd freezes
+exec sleep infinity
+"""
 HEALTHY = "k3OS: the new version is healthy: it stays"
 BACK = r"k3OS: generations/\d+ did not come up, back to generations/\d+: "
 REBOOT = 240
-
-
-class Releases:
-    """Release directories below one that a web server shows; url: as the node sees it."""
-
-    def __init__(self, built: Path, directory: Path, url: str, key: Path) -> None:
-        self.built = built
-        self.directory = directory
-        self.url = url
-        self.key = key
-
-    def make(self, version: str, **changed: bytes) -> str:
-        """A release; changed: artifact (without the architecture) to its content. Its address."""
-        target = self.directory / version
-        target.mkdir()
-        manifest = json.loads((self.built / MANIFEST).read_text())
-        manifest["sha256"], manifest["size"] = {}, {}
-        manifest["k3os"] = version
-        for (component, name), artifact in ARTIFACTS.items():
-            artifact = artifact.format(arch="amd64")
-            path = target / artifact
-            if name.partition(".")[0] in changed:
-                path.write_bytes(changed[name.partition(".")[0]])
-            else:
-                shutil.copy(self.built / artifact, path)
-            place = f"{component}/{manifest[component]}/{name}"
-            manifest["sha256"][place] = hashlib.sha256(path.read_bytes()).hexdigest()
-            manifest["size"][place] = path.stat().st_size
-        data = json.dumps(manifest).encode()
-        (target / MANIFEST).write_bytes(data)
-        (target / f"{MANIFEST}.sig").write_bytes(sign(data, self.key))
-        return f"{self.url}/{version}"
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +50,7 @@ def releases(images, key, tmp_path_factory) -> Iterator[Releases]:
 
 
 @pytest.fixture(scope="module")
-def node(boot, images, key, tmp_path_factory) -> Iterator:
+def node(boot, images, releases, key, tmp_path_factory) -> Iterator:
     directory = tmp_path_factory.mktemp("upgrade")
     config, path = directory / "config.yaml", directory / "disk.img"
     public = key.with_suffix(".pub").read_text()
@@ -77,7 +60,10 @@ def node(boot, images, key, tmp_path_factory) -> Iterator:
     )
     command = ["image", "--iso", str(images.iso), "--config", str(config), "--size", "2G"]
     assert main([*command, "--format", "raw", "-o", str(path)]) == 0
-    with boot("upgrade", VMSpec(disks=(Disk(path),), cpus=1)) as vm:
+    extra = ("-device", "i6300esb")  # a watchdog, as servers have one
+    changed = padded(releases.built / "k3os-rootfs-amd64.squashfs")
+    disks = (Disk(path), Disk(releases.make_iso("0.2.0", rootfs=changed), readonly=True))
+    with boot("upgrade", VMSpec(disks=disks, cpus=1, extra=extra)) as vm:
         vm.expect(f"upgraded {LOGIN}", 2 * BOOT)
         over_ssh(vm, key, f"echo '{public.strip()}' > release.pub")
         over_ssh(vm, key, "echo kept | sudo tee /var/kept")
@@ -85,8 +71,25 @@ def node(boot, images, key, tmp_path_factory) -> Iterator:
         stop(vm, key)
 
 
-def upgrade(vm, key: Path, arguments: str) -> str:
-    return over_ssh(vm, key, f"sudo k3os upgrade --verify-key release.pub {arguments} 2>&1")
+def upgrade(vm, key: Path, arguments: str, *, watched: bool = False) -> str:
+    """What it says; watched: with lines of its peak memory, VmHWM of proc_pid_status(5).
+
+    The tests of k3s alone leave a newer one on the node than the releases have.
+    """
+    command = f"sudo k3os upgrade --verify-key release.pub --allow-downgrade {arguments} 2>&1"
+    if watched:
+        look = "for pid in $(pgrep -f 'python3 .*k3os upgrade'); do"
+        look += " grep -s VmHWM /proc/$pid/status; done"
+        command += f' & while [ -n "$(jobs -r)" ]; do {look}; sleep 0.3; done; wait $!'
+    return over_ssh(vm, key, command)
+
+
+def put_k3s(releases: Releases, name: str, data: bytes) -> str:
+    """A k3s for the web server: its address with its checksum."""
+    path = releases.directory / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+    return f"{releases.url}/{name}#sha256={hashlib.sha256(data).hexdigest()}"
 
 
 def reboot(vm, key: Path) -> None:
@@ -115,27 +118,50 @@ def current(vm, key: Path) -> str:
     return str(json.loads(text)["k3os"])
 
 
-def padded(path: Path) -> bytes:
-    """The same image with other bytes behind its end."""
-    return path.read_bytes() + b"another version".ljust(4096, b"\0")
-
-
-def test_a_new_version_comes_up_and_stays(node, key, releases):
-    good = releases.make("0.2.0", rootfs=padded(releases.built / "k3os-rootfs-amd64.squashfs"))
+def test_a_new_version_of_an_iso_comes_up_and_stays(node, key, releases):
     before = over_ssh(node, key, "cat /sys/block/vda/stat").split()[6]
-    said = upgrade(node, key, good)
+    started = time.monotonic()
+    said = upgrade(node, key, "/dev/vdb", watched=True)
+    seconds = time.monotonic() - started
     after = over_ssh(node, key, "cat /sys/block/vda/stat").split()[6]
     assert "k3os    0.1.0 -> 0.2.0" in said
     size = (releases.directory / "0.2.0" / "k3os-rootfs-amd64.squashfs").stat().st_size
     ratio = (int(after) - int(before)) * 512 / size
-    print(f"bytes written: {ratio:.3f} of the new files' size")
+    memory = max(int(line.split()[1]) for line in said.splitlines() if line.startswith("VmHWM:"))
+    print(f"bytes written: {ratio:.3f} of the new files' size; {seconds:.1f} s; {memory >> 10} MiB")
     assert ratio < 1.05
+    assert memory < 64 << 10
+    assert seconds < 60
     reboot(node, key)
     node.expect(HEALTHY, REBOOT)
     assert current(node, key) == "0.2.0"
     assert "0.2.0" in over_ssh(node, key, "cat /sys/block/loop*/loop/backing_file")
     assert over_ssh(node, key, "cat /var/kept") == "kept"
-    assert "nothing to do" in upgrade(node, key, good)
+    assert "nothing to do" in upgrade(node, key, f"{releases.url}/0.2.0")
+
+
+def test_k3s_alone_needs_no_reboot_and_pods_go_on(node, key, releases):
+    new = (releases.built / "k3os-k3s-amd64").read_bytes().replace(b"v1.33.1+k3s1", b"v1.34.2+k3s1")
+    source = put_k3s(releases, "k3s", new)
+    # a pod's processes are in the unit's own group, as containerd's are
+    group = "/sys/fs/cgroup/system.slice/k3s.service/cgroup.procs"
+    start = f"sudo sh -c 'echo $$ > {group}; exec setsid sleep 900' </dev/null >/dev/null 2>&1 &"
+    over_ssh(node, key, f"{start} sleep 2")
+    pod = over_ssh(node, key, "pgrep -f '^sleep 900'")
+    booted = over_ssh(node, key, "cat /proc/sys/kernel/random/boot_id")
+    said = upgrade(node, key, f"--k3s {source}")
+    assert "k3s v1.34.2+k3s1 is ready" in said
+    assert "v1.34.2+k3s1" in over_ssh(node, key, "sudo kubectl get nodes")
+    assert over_ssh(node, key, "cat /proc/sys/kernel/random/boot_id") == booted
+    assert over_ssh(node, key, "pgrep -f '^sleep 900'") == pod
+    assert "k3os_trial" not in over_ssh(node, key, "sudo cat /.base/boot/grub/grubenv")
+
+
+def test_a_k3s_that_does_not_become_ready_makes_way_for_the_one_before(node, key, releases):
+    source = put_k3s(releases, "broken/k3s", BROKEN.replace(b"v1.33.1", b"v1.34.3"))
+    said = upgrade(node, key, f"--k3s {source} || true")
+    assert "k3s v1.34.3+k3s1 did not become ready, v1.34.2+k3s1 runs again" in said
+    assert "v1.34.2+k3s1" in over_ssh(node, key, WHEN_READY)
 
 
 def test_an_unsigned_release_is_refused(node, key, releases):
@@ -152,7 +178,7 @@ def test_a_root_file_system_that_is_none_goes_back_and_says_so(node, key, releas
     node.expect(BACK, 2 * REBOOT)
     wait_until_reached(node, key)
     assert current(node, key) == "0.2.0"
-    status = over_ssh(node, key, "sudo k3os status || true")
+    status = over_ssh(node, key, "k3os status || true")
     assert "rollback" in status
     assert "0.3.0" in status
 
@@ -179,8 +205,23 @@ def test_an_initrd_that_is_missing_goes_back(node, key, releases):
     assert current(node, key) == "0.2.0"
 
 
+def test_a_version_that_hangs_is_ended_by_the_watchdog_and_by_the_guard(node, key, releases):
+    """At the first attempt nothing runs any more but the hardware; at the second the guard does,
+    which leaves word, so that there is no third one."""
+    bad = releases.make("0.7.0", k3s=HANGS)
+    upgrade(node, key, bad)
+    reboot(node, key)
+    node.expect("k3OS: starting k3s", REBOOT)
+    node.expect("early boot", REBOOT)
+    node.expect("k3OS: the boot of a new version failed: it hung", REBOOT)
+    node.expect(BACK, REBOOT)
+    wait_until_reached(node, key)
+    assert current(node, key) == "0.2.0"
+    assert "it hung" in over_ssh(node, key, "sudo k3os status | grep -A1 rollback")
+
+
 def test_a_version_that_is_not_healthy_in_time_goes_back(node, key, releases):
-    bad = releases.make("0.6.0", k3s=b'#!/bin/sh\n[ "$1" = --version ] || exit 1\n')
+    bad = releases.make("0.6.0", k3s=BROKEN)
     upgrade(node, key, bad)
     reboot(node, key)
     node.expect("this version is not healthy, the previous one comes back: k3s", REBOOT)
@@ -197,3 +238,14 @@ def test_one_goes_back_by_hand(node, key):
     node.expect("early boot", REBOOT)
     wait_until_reached(node, key)
     assert current(node, key) == "0.6.0"
+
+
+def test_damage_is_found_on_demand(node, key):
+    rotten = "/k3os/system/previous/k3os/rootfs.squashfs"
+    flip = f"printf x | sudo dd of={rotten} bs=1 seek=1000 conv=notrunc,fsync status=none"
+    assert "DAMAGED" not in over_ssh(node, key, "sudo k3os status --verify")
+    over_ssh(node, key, f"sudo mount -o remount,bind,rw /k3os/system && {flip}")
+    said = over_ssh(node, key, "sudo k3os status --verify || echo exit $?")
+    assert said.endswith("exit 1")
+    assert "DAMAGED  k3os/0.2.0/rootfs.squashfs: its SHA-256 is" in said
+    assert "damaged" in over_ssh(node, key, "sudo k3os status || true")

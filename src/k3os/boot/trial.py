@@ -5,14 +5,16 @@ is a person who looks, and no trial.
 """
 
 import os
+import signal
 import time
 
-from k3os.system import mounts
+from k3os.system import mounts, watchdog
 from k3os.system.console import say
 from k3os.upgrade import trial
 
 MARK = "/run/k3os/trial"  # while it exists this boot is on trial
 POLL_SECONDS = 5
+WRITE_SECONDS = 10
 MOUNTED_AT = ("/.base", "/sysroot/.base", "/run/k3os/medium", "/host")
 
 
@@ -28,27 +30,57 @@ def begin(text: str) -> None:
     if os.fork():
         return
     try:
-        _guard(2 * seconds + 60)
+        _guard(seconds + max(60, seconds // 2))
     finally:
         os._exit(0)
 
 
 def _guard(seconds: int) -> None:
-    """Descriptors stay valid while the root is moved: /run and sysrq are opened now."""
+    """Wait for the mark to go. Where everything hangs, the guard too, the watchdog acts.
+
+    Descriptors stay valid while the root is moved: /run and sysrq are opened now.
+    """
     directory = os.open(os.path.dirname(MARK), os.O_RDONLY | os.O_DIRECTORY)
     trigger = os.open("/proc/sysrq-trigger", os.O_WRONLY)
     os.chdir("/proc")  # not in the way of what is unmounted
+    dog = watchdog.start()
+    # a shutdown ends all processes: from then on systemd's own limits hold
+
+    def let_go(*_: object) -> None:
+        watchdog.stop(dog)
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, let_go)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
+        watchdog.feed(dog)
         time.sleep(POLL_SECONDS)
         try:
             os.stat(os.path.basename(MARK), dir_fd=directory)
         except FileNotFoundError:
+            watchdog.stop(dog)
             return
-    say(f"this version did not come up in {seconds} s: restarting")
+    os.chroot("1/root")  # where PID 1 got to; this process stayed in the initrd
+    os.chdir("/")
+    _leave_reason(f"it hung: nothing confirmed it in {seconds} s")
+    say("restarting")
     os.write(trigger, b"s")  # sync; Documentation/admin-guide/sysrq.rst
     time.sleep(POLL_SECONDS)
     os.write(trigger, b"b")
+
+
+def _leave_reason(reason: str) -> None:
+    """Spare the machine further attempts, if the disk can be written to at all."""
+    child = os.fork()
+    if not child:
+        try:
+            failed(reason)
+        finally:
+            os._exit(0)
+    for _ in range(WRITE_SECONDS):
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return
+        time.sleep(1)
 
 
 def is_on() -> bool:

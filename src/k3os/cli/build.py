@@ -15,7 +15,7 @@ from k3os.system.run import CommandError
 
 EPILOG = """\
 variables:
-  ARCH=amd64                 architecture
+  ARCH=amd64|arm64|arm       architecture; of arm (ARMv7) the root file system tarball only
   KERNEL=generic|cloud       Debian's kernel for any machine, or the small one for VMs
   K3S=auto|VERSION|URL|PATH|none
                              k3s: the pinned release, another, a download, a file, none

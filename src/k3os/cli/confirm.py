@@ -55,11 +55,24 @@ def main(argv: list[str]) -> int:
             trial.confirm(BASE)
     if missing:
         say(f"this version is not healthy, the previous one comes back: {missing}")
-        run(["systemctl", "--no-block", "reboot"])
+        restart()
         return 1
     os.unlink(MARK)
     say("the new version is healthy: it stays")
+    # the cluster waits for that word; without one the unit does nothing
+    run(["systemctl", "--no-block", "start", "k3os-report.service"], check=False, timeout=30)
     return 0
+
+
+def restart() -> None:
+    """Restart the machine, also when systemd is what hangs."""
+    from k3os.system import power
+    from k3os.system.run import CommandError, run
+
+    try:
+        run(["systemctl", "--no-block", "reboot"], timeout=30)
+    except CommandError:
+        power.reboot()
 
 
 def checks(config: Config) -> list[Callable[[], str]]:

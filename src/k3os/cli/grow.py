@@ -35,6 +35,14 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def check_installed() -> None:
+    """Raises UserError on a live system. One on top of another has no state partition of ours."""
+    from k3os.phases.report import booted_mode
+
+    if booted_mode() != "overlay":
+        state_device()
+
+
 def state_device() -> str:
     """The device of the installed system that runs. Raises UserError on a live one."""
     with open("/proc/self/mounts") as file:

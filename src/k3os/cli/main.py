@@ -16,6 +16,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "image": ("k3os.cli.image", "workstation", "make a disk image with an installed k3OS"),
     "config": ("k3os.cli.config", "anywhere", "show, check or apply the configuration"),
     "status": ("k3os.cli.status", "node", "what was applied, what failed, versions, addresses"),
+    "apply": ("k3os.cli.apply", "node", "carry out what the operator asks; called by its Job"),
+    "report": ("k3os.cli.report", "node", "tell the cluster how this node is"),
     "datasource": ("k3os.cli.datasource", "node", "show what each source of cloud data gives"),
     "install": ("k3os.cli.install", "node", "install the live system to a disk (also: os-config)"),
     "upgrade": ("k3os.cli.upgrade", "node", "other versions of k3OS, kernel and k3s; and back"),
@@ -42,6 +44,16 @@ def usage() -> str:
 
 def main(argv: list[str]) -> int:
     """Run one subcommand; returns the exit code (0 fine, 1 a user's error, 2 wrong usage)."""
+    try:
+        code = _main(argv)
+        sys.stdout.flush()  # here, where a reader that is gone is no surprise
+        return code
+    except BrokenPipeError:  # `k3os … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+
+
+def _main(argv: list[str]) -> int:
     debug = bool(os.environ.get("K3OS_DEBUG"))
     if argv and argv[0] == "--debug":
         debug, argv = True, argv[1:]
@@ -65,9 +77,6 @@ def main(argv: list[str]) -> int:
             raise
         print(f"k3os: error: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # `k3os … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
     except KeyboardInterrupt:
         print("\nk3os: interrupted", file=sys.stderr)
         return 130

@@ -41,6 +41,7 @@ def main(argv: list[str]) -> int:
         metavar="PATH",
         help="image archives that k3s imports at its start, beside those of the ISO",
     )
+    add("--sign-key", type=Path, metavar="KEY", help="sign it for `k3os upgrade` (OpenSSH)")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _terminate)
     check(options.config, options.cmdline)
@@ -53,6 +54,7 @@ def main(argv: list[str]) -> int:
         options.cmdline,
         options.k3s,
         tuple(options.airgap),
+        options.sign_key,
     )
     try:
         remaster(request, print)

@@ -29,11 +29,11 @@ def main(argv: list[str]) -> int:
     if argv not in ([], ["--yes"], ["--cancel"]):
         print(HELP, end="", file=sys.stderr)
         return 2
-    from k3os.cli.grow import state_device
+    from k3os.cli.grow import check_installed
     from k3os.system import mounts
     from k3os.system.files import atomic_write
 
-    state_device()
+    check_installed()
     if os.geteuid() != 0:
         raise UserError("only root may reset this system", "write `sudo k3os reset`")
     cancel = argv == ["--cancel"]

@@ -14,6 +14,7 @@ from k3os.cli.clock import doubt
 from k3os.config.schema import PHASES
 from k3os.phases.actions import FAILED
 from k3os.phases.report import STATUS, read_status
+from k3os.system.files import read_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,10 +84,11 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status: dict[str, Any] = dict(read_status(root + STATUS))
     status["hostname"] = os.uname().nodename
     status["node_name"] = _text(root + NODE_NAME)
-    status["versions"] = versions(root + system)
+    status["versions"] = versions(root + system, _text(root + GENERATION))
     status["addresses"] = addresses()
     status["rollback"] = rollback_record(root + system)
-    status["verified"] = _object(root + VERIFIED)
+    status["verified"] = read_object(root + VERIFIED)
+    status["boot_id"] = _text(f"{root}/proc/sys/kernel/random/boot_id")
     status["on_trial"] = os.path.exists(root + ON_TRIAL)
     status["clock_in_doubt"] = doubt(root + WRONG)
     return status
@@ -94,37 +96,33 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
 
 def rollback_record(system: str) -> dict[str, Any]:
     """What k3os.upgrade.trial left when a new version did not come up, or {}."""
-    return _object(f"{system}/rollback.json")
+    return read_object(f"{system}/rollback.json")
 
 
-def _object(path: str) -> dict[str, Any]:
-    """A JSON object from a file, {} when it is not there or none."""
-    try:
-        with open(path, "rb") as file:
-            record = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
+def versions(system: str, generation: str = "") -> dict[str, Any]:
+    """Of the running system, and of the generations on the disk.
 
-
-def versions(system: str) -> dict[str, Any]:
-    """Of the running system, and of the generations on the disk."""
+    generation: the one that was booted, "generations/3".
+    """
     from k3os import __version__
 
-    found: dict[str, Any] = {"running": {"k3os": __version__, "kernel": os.uname().release}}
+    running = _parts(f"{system}/{generation}") if generation else {}
+    found: dict[str, Any] = {
+        "running": {"k3os": __version__, **running, "kernel": os.uname().release}
+    }
     for name in ("current", "previous"):
-        try:
-            with open(f"{system}/{name}/manifest.json", "rb") as file:
-                manifest = json.load(file)
-        except (OSError, ValueError):
-            continue
-        if isinstance(manifest, dict):
-            found[name] = {
-                part: version_of(manifest.get(part))
-                for part in ("k3os", "kernel", "k3s")
-                if manifest.get(part)
-            }
+        if parts := _parts(f"{system}/{name}"):
+            found[name] = parts
     return found
+
+
+def _parts(generation: str) -> dict[str, str]:
+    manifest = read_object(f"{generation}/manifest.json")
+    return {
+        part: version_of(manifest.get(part))
+        for part in ("k3os", "kernel", "k3s")
+        if manifest.get(part)
+    }
 
 
 def version_of(part: object) -> str:

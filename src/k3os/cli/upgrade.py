@@ -38,6 +38,7 @@ Give this node other versions. SRC is an ISO, a root file system tarball or a re
   --verify-key FILE  also trust these public keys (OpenSSH)
   --insecure         take an unsigned release
   --allow-downgrade  take an older one
+  --expect VERSION   refuse a SRC with another k3OS than this
   --rollback         go back to the previous generation
   --with-data        with --rollback: also put the copy of the datastore back that was taken
                      before k3s changed (sqlite)
@@ -46,11 +47,11 @@ FLAGS = (
     *("--kernel", "--no-kernel", "--reboot", "--no-reboot", "--dry-run", "--insecure"),
     *("--allow-downgrade", "--rollback", "--with-data"),
 )
-VALUES = ("--k3os", "--k3s", "--verify-key")
+VALUES = ("--k3os", "--k3s", "--verify-key", "--expect")
 EXCLUSIVE = (("--kernel", "--no-kernel"), ("--reboot", "--no-reboot"))
 BASE = "/.base"
 SYSTEM = f"{BASE}/k3os/system"
-RUNNING = "/run/k3os/generation"
+RUNNING, ON_TRIAL = "/run/k3os/generation", "/run/k3os/trial"
 K3S_LINK, K3S_CURRENT = "/run/k3os/k3s", "/k3os/system/current/k3s/k3s"
 LOCK = "/run/k3os/upgrade.lock"
 
@@ -64,10 +65,10 @@ def main(argv: list[str]) -> int:
     if options is None:
         print(HELP, end="", file=sys.stderr)
         return 2
-    from k3os.cli.grow import state_device
+    from k3os.cli.grow import check_installed
     from k3os.system import mounts
 
-    state_device()
+    check_installed()
     if os.geteuid() != 0:
         raise UserError("only root may upgrade this system", "write `sudo k3os upgrade …`")
     lock = _alone()
@@ -131,6 +132,11 @@ def upgrade(options: dict[str, str]) -> int:
     from k3os.upgrade import perform, trial
     from k3os.upgrade.plan import DOWNLOADS, GENERATIONS, make_plan
 
+    if os.path.exists(ON_TRIAL):
+        raise UserError(
+            "this version is itself on trial still",
+            "wait until `k3os status` does not say so any more; `journalctl -u k3os-confirm`",
+        )
     installed = look()
     arch = machine_arch(os.uname().machine)
     with ExitStack() as stack:
@@ -157,12 +163,12 @@ def upgrade(options: dict[str, str]) -> int:
             snapshot(decided.before["k3s"], say)
 
         def before_switch() -> None:
-            if decided.reboot:
-                trial.begin(BASE, f"{GENERATIONS}/{decided.number}", trial_seconds(config()))
+            # k3s alone, too: it may wait for a boot, or the power goes before it is ready
+            trial.begin(BASE, f"{GENERATIONS}/{decided.number}", trial_seconds(config()))
 
         perform.perform(decided, installed, say, before_switch)
     perform.remove(SYSTEM, (DOWNLOADS,))
-    return start(decided, installed, options)
+    return start(decided, options)
 
 
 def config() -> Config:
@@ -192,16 +198,20 @@ def look() -> Installed:
 
 def gather(options: dict[str, str], arch: str, stack: ExitStack) -> dict[str, Part]:
     """Component to what replaces it, from all sources that were given."""
+    from k3os.upgrade.plan import check_expected, upgradable
+
     parts: dict[str, Part] = {}
     source = options.get("SRC") or options.get("--k3os")
     if source:
         offer = open_offer(source, arch, options, stack)
+        check_expected(offer.manifest, options.get("--expect", ""), offer.origin)
         names = ["k3os", "kernel"] if "--no-kernel" not in options else ["k3os"]
         names = ["kernel"] if "--kernel" in options else names
         if "SRC" in options and "--kernel" not in options:
             names.append("k3s")
-        if "kernel" in names and "kernel" not in offer.manifest.versions:
-            say(f"{offer.origin} has no kernel: the one of this node stays")
+        names, note = upgradable(names, look(), offer.manifest, offer.origin)
+        if note:
+            say(note)
         parts |= offered(offer, names)
     if "--k3s" in options:
         parts |= k3s_part(options["--k3s"], arch, options, stack)
@@ -268,7 +278,7 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
     from k3os.upgrade.plan import Part
     from k3os.upgrade.release import File
 
-    if is_release(source):
+    if offers.is_release(source):
         found = offered(open_offer(source, arch, options, stack), ["k3s"])
         if not found:
             raise UserError("has no k3s", "give a k3s version, URL or path", source)
@@ -300,18 +310,7 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
     return {"k3s": Part(component.version, (file,), write)}
 
 
-def is_release(source: str) -> bool:
-    """Whether a source is a k3OS release and not k3s itself."""
-    from k3os.upgrade.offer import is_iso
-
-    if source.startswith(("http://", "https://")):
-        return source.endswith((".iso", ".tar.gz", ".tgz", "/"))
-    if os.path.isdir(source):
-        return True
-    return os.path.exists(source) and (source.endswith((".tar.gz", ".tgz")) or is_iso(source))
-
-
-def start(decided: Plan, installed: Installed, options: dict[str, str]) -> int:
+def start(decided: Plan, options: dict[str, str]) -> int:
     """What makes the new versions run."""
     from k3os.system.run import run
 
@@ -326,18 +325,18 @@ def start(decided: Plan, installed: Installed, options: dict[str, str]) -> int:
         if os.readlink(K3S_LINK) != K3S_CURRENT:  # it was fetched, the image had none
             os.unlink(K3S_LINK)
             os.symlink(K3S_CURRENT, K3S_LINK)
-        restart_k3s(decided, installed)
+        restart_k3s(decided)
     return 0
 
 
-def restart_k3s(decided: Plan, installed: Installed) -> None:
+def restart_k3s(decided: Plan) -> None:
     """Run the new k3s now; one that is not ready in time is replaced by the one before.
 
     Raises UserError in that case.
     """
     from k3os.cli.confirm import k3s_is_ready, wait
     from k3os.system.run import CommandError, run
-    from k3os.upgrade import perform
+    from k3os.upgrade import perform, trial
     from k3os.upgrade.datastore import how_to_restore
     from k3os.upgrade.plan import GENERATIONS
 
@@ -350,13 +349,18 @@ def restart_k3s(decided: Plan, installed: Installed) -> None:
         missing = wait([lambda: k3s_is_ready(found)], seconds)
     except CommandError as error:
         missing = str(error)
+    generation = f"{GENERATIONS}/{decided.number}"
     if not missing:
+        with open(RUNNING, "w") as file:  # all of it runs now: the next upgrade must keep it
+            file.write(f"{generation}\n")
+        trial.confirm(BASE)
         say(f"k3s {new} is ready")
         return
-    perform.exchange(SYSTEM, installed.current, f"{GENERATIONS}/{decided.number}")
+    perform.exchange(SYSTEM, decided.previous, generation)
+    trial.confirm(BASE)
     run(["systemctl", "--no-block", "restart", "k3s.service"])
     raise UserError(
-        f"k3s {new} did not become ready, {decided.before['k3s']} runs again: {missing}",
+        f"k3s {new} did not become ready, {look().versions.get('k3s')} runs again: {missing}",
         f"`journalctl -u k3s` says why. {how_to_restore()}".strip(),
     )
 
@@ -367,19 +371,15 @@ def rollback(options: dict[str, str]) -> int:
     from k3os.upgrade import datastore, perform, trial
 
     installed = look()
-    copy = datastore.newest() if "--with-data" in options else ""
-    if "--with-data" in options and not copy:
-        raise UserError(
-            "there is no copy of the datastore to put back",
-            datastore.how_to_restore() or "nothing was changed",
-        )
-    perform.rollback(installed, say)
-    trial.confirm(BASE)
-    if copy:
+    old, new = installed.versions.get("k3s"), installed.previous_versions.get("k3s")
+    if "--with-data" in options:
+        copy = datastore.copy_for(old, new)
         run(["systemctl", "stop", "k3s.service"])
         datastore.restore(copy)
         say(f"the datastore is that of {copy}; the other one lies beside it as state.db.replaced")
-    elif hint := datastore.how_to_restore():
+    perform.rollback(installed, say)
+    trial.confirm(BASE)
+    if "--with-data" not in options and old != new and (hint := datastore.how_to_restore()):
         say(hint)
     if "--reboot" in options:
         run(["systemctl", "--no-block", "reboot"])

@@ -22,6 +22,9 @@ ADD = "add"  # a list grows; what is there already is not added again
 ADD_BY = "add by"  # a list of maps grows; the same identity: the stronger entry, in its place
 KEYS = "by key"  # a map grows; the same key: the stronger value
 
+# what a change asks of a node that runs: nothing, a new start of k3s, a boot
+NOW, RESTART, AT_BOOT = "now", "k3s", "reboot"
+
 MERGE_WORDS = {
     REPLACE: "the stronger source replaces",
     ADD: "lists add up",
@@ -32,11 +35,12 @@ MERGE_WORDS = {
 
 class Key:
     """One key. kind: see KINDS in kinds.py; fields: of the maps in it; identity: of ADD_BY;
-    limits: of a number."""
+    limits: of a number; effect: when a change counts, NOW where the runtime phase applies it."""
 
     __slots__ = (
         "aliases",
         "description",
+        "effect",
         "example",
         "fields",
         "identity",
@@ -65,6 +69,7 @@ class Key:
         required: bool = False,
         values: tuple[str, ...] = (),
         limits: tuple[int, int] = (0, 0),
+        effect: str = "",
         example: str = "",
     ) -> None:
         self.path = path
@@ -79,6 +84,7 @@ class Key:
         self.required = required
         self.values = values
         self.limits = limits
+        self.effect = effect or (AT_BOOT if phases and RUNTIME not in phases else NOW)
         self.example = example
 
     @property
@@ -247,6 +253,7 @@ TABLE = (
         "the k3s server to join; without it this node is a server",
         phases=LATE,
         example="https://server:6443",
+        effect=RESTART,
     ),
     Key(
         "k3os.token",
@@ -254,6 +261,7 @@ TABLE = (
         "the cluster's secret, or a node token (`K10…`)",
         phases=LATE,
         secret=True,
+        effect=RESTART,
     ),
     Key(
         "k3os.labels",
@@ -269,6 +277,7 @@ TABLE = (
         "arguments of k3s; `server` or `agent` may come first",
         phases=LATE,
         example='[server, "--disable=traefik"]',
+        effect=RESTART,
     ),
     Key(
         "k3os.environment",
@@ -278,6 +287,7 @@ TABLE = (
         phases=(*ALWAYS, READY),
         secret=True,
         example="{http_proxy: http://proxy:3128}",
+        effect=RESTART,
     ),
     Key(
         "k3os.taints",

@@ -19,12 +19,14 @@ from k3os.errors import UserError
 from k3os.image import menu
 from k3os.image.iso import CONFIG, LABEL, make_iso
 from k3os.image.loaders import EFI_CONFIG, ISO_CONFIG
+from k3os.image.signing import sign
 from k3os.install import source
 from k3os.install.source import AIRGAP, SYSTEM, Source
 from k3os.k3s.fetch import Component, fetch, fetch_airgap
 from k3os.k3s.source import LocalFile
 from k3os.system.blockdev import probe
 from k3os.system.run import CommandError, run
+from k3os.upgrade.release import SIGNATURE
 
 Say = Callable[[str], None]
 GRUB_CONFIG = "boot/grub/grub.cfg"
@@ -43,6 +45,7 @@ class Request:
     cmdline: str = ""
     k3s: Path | None = None
     airgap: tuple[str, ...] = ()
+    sign_key: Path | None = None
 
 
 def remaster(request: Request, say: Say) -> None:
@@ -61,6 +64,7 @@ def remaster(request: Request, say: Say) -> None:
         versions = ", ".join(f"{name} {text}" for name, text in what.versions.items())
         say(f"{request.source}: {versions}")
         _change(root, request, what, archives, say)
+        _sign(root / SYSTEM, request.sign_key, changed=request.k3s is not None, say=say)
         _settle(root, epoch)
         unfinished = root.parent / "new.iso"
         make_iso(root, unfinished, epoch)
@@ -146,6 +150,19 @@ def _change(root: Path, request: Request, what: Source, archives: list[Path], sa
         say(f"image archive: {archive.name}")
 
 
+def _sign(system: Path, key: Path | None, *, changed: bool, say: Say) -> None:
+    """A signature of the manifest as it is now; one of what it was does not stay."""
+    manifest = (system / "current").resolve() / "manifest.json"
+    signature = manifest.with_name(manifest.name + SIGNATURE)
+    if key is not None:
+        with _named("--sign-key"):
+            signature.write_bytes(sign(manifest.read_bytes(), key))
+        say(f"signed by {key}")
+    elif changed and signature.exists():
+        signature.unlink()
+        say("not signed any more: `k3os upgrade` takes it only with --insecure (see --sign-key)")
+
+
 def put_k3s(system: Path, component: Component) -> None:
     """Make a k3s part of the generation that boots, instead of the one it has."""
     generation = (system / "current").resolve()
@@ -163,7 +180,11 @@ def put_k3s(system: Path, component: Component) -> None:
     manifest = json.loads((generation / "manifest.json").read_text())
     sums = {file: sha for file, sha in manifest["sha256"].items() if not file.startswith("k3s/")}
     sums[f"{name}/k3s"] = component.sha256
-    manifest = {**manifest, "k3s": component.version, "sha256": sums}
+    sizes = {
+        file: size for file, size in manifest.get("size", {}).items() if not file.startswith("k3s/")
+    }
+    sizes[f"{name}/k3s"] = component.path.stat().st_size
+    manifest = {**manifest, "k3s": component.version, "sha256": sums, "size": sizes}
     (generation / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
 
 

@@ -24,8 +24,8 @@ PYTHON = "usr/lib/python3.13"
 PACKAGES = "usr/lib/python3/dist-packages"
 RELEASE_KEYS = "usr/share/k3os/release-keys"
 # Subpackages that only a workstation runs.
-WORKSTATION = ("image", "vm")
-WORKSTATION_COMMANDS = ("build.py", "run.py")
+WORKSTATION = ("image", "operator", "vm")
+WORKSTATION_COMMANDS = ("build.py", "operator.py", "run.py")
 
 UNUSED = (
     *("boot", "media", "mnt", "srv", "usr/games", "usr/include", "usr/src", "usr/local"),
@@ -116,7 +116,7 @@ WANTS = {
     ),
     "sockets.target": ("ssh.socket", "iscsid.socket", "k3os-issue.socket", "k3os-network.socket"),
     "network-online.target": ("k3os-network-online.service",),
-    "timers.target": ("k3os-verify.timer",),
+    "timers.target": ("k3os-report.timer", "k3os-verify.timer"),
 }
 
 

@@ -88,14 +88,9 @@ def write_status(path: str, report: Report) -> None:
 
 def read_status(path: str) -> dict[str, object]:
     """The status so far; {} when there is none or it cannot be read as one."""
-    import json
+    from k3os.system.files import read_object
 
-    try:
-        with open(path, "rb") as file:
-            status = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return status if isinstance(status, dict) else {}
+    return read_object(path)
 
 
 def booted_mode(root: str = "/") -> str:

@@ -1,9 +1,25 @@
-"""The one place that writes files so that a reader sees the old or the new content, never half.
+"""Files that a reader sees with the old or the new content, never half; and small ones of JSON.
 
 `atomic_write` follows rename(2): a temporary file in the same directory, fsync, rename.
 """
 
 import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def read_object(path: str) -> "dict[str, Any]":
+    """A JSON object from a file, {} when it is not there, cannot be read, or is no object."""
+    import json
+
+    try:
+        with open(path, "rb") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def atomic_write(

@@ -1,7 +1,8 @@
 """Copies of k3s' datastore, taken before k3s changes its version.
 
 sqlite: the online backup of https://sqlite.org/backup.html, whose copy is consistent while k3s
-writes. etcd: `k3s etcd-snapshot save` (docs.k3s.io, "Backup and Restore"). Agents have none.
+writes. etcd: `k3s etcd-snapshot`, docs.k3s.io/cli/etcd-snapshot; snapshots made on demand have no
+retention there, they are pruned by their name. Agents have none.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ DATABASES = "/var/lib/rancher/k3s/server/db"
 SNAPSHOTS = "/var/lib/rancher/k3os/snapshots"
 KEPT = 3
 SUFFIX = ".db"
+ETCD_NAME = "before-upgrade"  # etcd adds the node and the time
 ETCD_SECONDS = 300
 
 
@@ -26,9 +28,9 @@ def snapshot(version: str, say: Callable[[str], None], *, root: str = "") -> str
 
     version: of the k3s that wrote it. Raises UserError: without a copy nothing is switched.
     """
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     if os.path.isdir(f"{root}{DATABASES}/etcd"):
-        return _etcd(f"before-upgrade-{stamp}", say)
+        return _etcd(say)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     database = f"{root}{DATABASES}/state.db"
     if not os.path.exists(database):
         return ""
@@ -36,8 +38,8 @@ def snapshot(version: str, say: Callable[[str], None], *, root: str = "") -> str
     os.makedirs(directory, mode=0o700, exist_ok=True)
     path = f"{directory}/{stamp}-{version}{SUFFIX}"
     backup(database, path)
-    for name in sorted(name for name in os.listdir(directory) if name.endswith(SUFFIX))[:-KEPT]:
-        os.unlink(f"{directory}/{name}")
+    for old in copies(root=root)[:-KEPT]:
+        os.unlink(old)
     say(f"the datastore was copied to {path}")
     return path
 
@@ -74,24 +76,45 @@ def backup(database: str, path: str) -> None:
     sync_directory(os.path.dirname(path))
 
 
-def _etcd(name: str, say: Callable[[str], None]) -> str:
-    command = ["k3s", "etcd-snapshot", "save", "--name", name]
+def _etcd(say: Callable[[str], None]) -> str:
+    command = ["k3s", "etcd-snapshot"]
     try:
-        run([*command, "--snapshot-retention", str(KEPT)], timeout=ETCD_SECONDS)
+        run([*command, "save", "--name", ETCD_NAME], timeout=ETCD_SECONDS)
     except CommandError as error:
         raise UserError(
             f"etcd gave no snapshot: {error}", "nothing was switched; is k3s running?"
         ) from error
-    say(f"etcd wrote the snapshot {name}")
-    return name
+    say(f"etcd wrote the snapshot {ETCD_NAME}-…: `k3s etcd-snapshot ls`")
+    prune = [*command, "prune", "--name", ETCD_NAME, "--snapshot-retention", str(KEPT)]
+    try:
+        run(prune, timeout=ETCD_SECONDS)
+    except CommandError as error:
+        say(f"older snapshots of etcd stay: {error}")
+    return ETCD_NAME
 
 
-def newest(*, root: str = "") -> str:
-    """The path of the newest copy, "" without one."""
+def copy_for(old: str | None, new: str | None, *, root: str = "") -> str:
+    """The newest copy that k3s `new` left before it became `old`. Raises UserError without one."""
+    if old == new:
+        raise UserError(
+            f"the previous generation has the same k3s, {new}: the datastore fits it as it is",
+            "leave --with-data out; nothing was changed",
+        )
+    found = copies(root=root, version=str(new))
+    if not found:
+        raise UserError(
+            f"there is no copy of the datastore that k3s {new} left",
+            how_to_restore(root=root) or "nothing was changed",
+        )
+    return found[-1]
+
+
+def copies(*, root: str = "", version: str = "") -> list[str]:
+    """The paths of the copies, the newest last; version: only those that this k3s left."""
     directory = root + SNAPSHOTS
     names = os.listdir(directory) if os.path.isdir(directory) else []
-    found = sorted(name for name in names if name.endswith(SUFFIX))
-    return f"{directory}/{found[-1]}" if found else ""
+    end = f"-{version}{SUFFIX}" if version else SUFFIX
+    return [f"{directory}/{name}" for name in sorted(names) if name.endswith(end)]
 
 
 def restore(path: str, *, root: str = "") -> None:
@@ -112,13 +135,16 @@ def how_to_restore(*, root: str = "") -> str:
     """What a person types to go back to the newest copy, "" where there is none."""
     if os.path.isdir(f"{root}{DATABASES}/etcd"):
         return (
-            "the datastore stays as it is; etcd's snapshots: `k3s etcd-snapshot ls`, and "
-            "`k3s server --cluster-reset --cluster-reset-restore-path=PATH` restores one"
+            f"the datastore stays as it is; `k3s etcd-snapshot ls` lists etcd's snapshots, "
+            f"{ETCD_NAME}-… among them. `systemctl stop k3s`, then `k3s server --cluster-reset "
+            "--cluster-reset-restore-path=PATH` restores one"
         )
-    path = newest(root=root)
-    if not path:
+    found = copies(root=root)
+    if not found:
         return ""
+    database = f"{root}{DATABASES}/state.db"
     return (
-        f"the datastore stays as it is; its copy from before the upgrade is {path}: "
-        "`k3os upgrade --rollback --with-data` puts it back"
+        "the datastore stays as it is; this puts its copy from before the upgrade back: "
+        f"`systemctl stop k3s; rm -f {database}-wal {database}-shm; cp {found[-1]} {database}; "
+        "systemctl start k3s`"
     )

@@ -43,9 +43,16 @@ def read(root: str) -> dict[str, str]:
         return {}
 
 
-def write(root: str, changes: Mapping[str, str]) -> None:
-    """Change variables ("" removes one), the others stay. Raises OSError."""
-    variables = {**read(root), **changes}
-    data = block({name: value for name, value in variables.items() if value})
+def write(root: str, changes: Mapping[str, str]) -> bool:
+    """Change variables ("" removes one), the others stay; whether that changed the block.
+
+    GRUB sees it once the file system is settled (perform.settle). Raises OSError.
+    """
+    found = read(root)
+    variables = {name: value for name, value in {**found, **changes}.items() if value}
+    if variables == found:
+        return False  # on top of another system the file may be missing, and need not be made
+    data = block(variables)
     os.makedirs(os.path.dirname(f"{root}/{PATH}"), exist_ok=True)
     atomic_write(f"{root}/{PATH}", data, sync=True)
+    return True

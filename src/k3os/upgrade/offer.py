@@ -308,6 +308,15 @@ def _local(path: str, arch: str, scratch: str, origin: str) -> Iterator[Offer]:
         yield TarOffer(path, origin)
 
 
+def is_release(source: str) -> bool:
+    """Whether a source is a k3OS release and not k3s itself."""
+    if source.startswith(("http://", "https://")):
+        return source.endswith((".iso", ".tar.gz", ".tgz", "/"))
+    if os.path.isdir(source):
+        return True
+    return os.path.exists(source) and (source.endswith((".tar.gz", ".tgz")) or is_iso(source))
+
+
 def is_iso(path: str) -> bool:
     """Whether a file or device begins like an ISO 9660 file system (ECMA-119, 8.4)."""
     with open(path, "rb") as file:

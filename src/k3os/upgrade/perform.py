@@ -93,10 +93,9 @@ def remove(system: str, paths: tuple[str, ...]) -> None:
 
 def rollback(installed: Installed, say: Say) -> None:
     """Exchange current and previous. Raises UserError when there is no previous one."""
-    if not installed.previous or installed.previous == installed.current:
-        raise UserError("there is no previous generation", "nothing was changed")
+    found = " ".join(installed.previous_versions.values())
     exchange(installed.system, installed.previous, installed.current)
-    say(f"{installed.previous} is the current one again")
+    say(f"{installed.previous} is the current one again: {found}")
 
 
 def scratch(system: str) -> str:

@@ -52,7 +52,17 @@ class Installed:
     @property
     def versions(self) -> dict[str, str]:
         """Component to version of the current generation."""
-        manifest = self.manifests[self.current]
+        return self._versions(self.current)
+
+    @property
+    def previous_versions(self) -> dict[str, str]:
+        """Of the generation to go back to by hand. Raises UserError when there is none."""
+        if not self.previous or self.previous == self.current:
+            raise UserError("there is no previous generation", "nothing was changed")
+        return self._versions(self.previous)
+
+    def _versions(self, generation: str) -> dict[str, str]:
+        manifest = self.manifests[generation]
         return {name: str(manifest[name]) for name in COMPONENTS if manifest.get(name)}
 
     @property
@@ -73,7 +83,8 @@ class Step:
 @dataclass(frozen=True)
 class Plan:
     """steps: what is written; manifest and links: of the new generation; previous: the link's
-    new target; removals: below /k3os/system; needed, room: bytes."""
+    new target; removals: below /k3os/system; needed, room: bytes; reboot: whether what runs has
+    another k3OS or kernel."""
 
     number: int
     before: Mapping[str, str]
@@ -87,11 +98,7 @@ class Plan:
     needed: int
     room: int
     changed: tuple[str, ...]
-
-    @property
-    def reboot(self) -> bool:
-        """Whether the new versions need one to run."""
-        return any(name != "k3s" for name in self.changed)
+    reboot: bool
 
     def lines(self) -> list[str]:
         """The plan for a person."""
@@ -138,6 +145,25 @@ def _link(path: str) -> str:
         return ""
 
 
+def upgradable(
+    names: list[str], installed: Installed, offered: Manifest, origin: str
+) -> tuple[list[str], str]:
+    """What can be upgraded of the components that were asked for; why the kernel stays, or "".
+
+    On top of another system (mode overlay) it is that system's: no generation has one there.
+    Raises UserError when the kernel is all that was asked for.
+    """
+    rest = [name for name in names if name != "kernel"]
+    if rest == names or ("kernel" in installed.versions and "kernel" in offered.versions):
+        return names, ""
+    if "kernel" in installed.versions:
+        return rest, f"{origin} has no kernel: the one of this node stays"
+    whose = "the kernel of this node is that of the system below k3OS"
+    if not rest:
+        raise UserError(whose, "nothing was written; upgrade it with that system's own means")
+    return rest, f"warning: {whose}, which upgrades it: it stays"
+
+
 def make_plan(
     installed: Installed,
     parts: Mapping[str, Part],
@@ -157,7 +183,7 @@ def make_plan(
     old = installed.manifests[installed.current]
     sums = dict(_mapping(old, "sha256"))
     sizes = dict(_mapping(old, "size"))
-    links = {name: _component(installed, name) for name in before}
+    links = {name: _component(installed, name, installed.current) for name in before}
     after, steps, changed = dict(before), [], []
     for name, part in parts.items():
         directory, same = _directory(installed, name, part)
@@ -208,6 +234,11 @@ def make_plan(
         needed=needed,
         room=free,
         changed=tuple(changed),
+        reboot=any(
+            links.get(name) != _component(installed, name, installed.kept)
+            for name in ("kernel", "k3os")
+            if name in links
+        ),
     )
 
 
@@ -244,9 +275,9 @@ def _directory(installed: Installed, name: str, part: Part) -> tuple[str, bool]:
     )
 
 
-def _component(installed: Installed, name: str) -> str:
-    """The directory a component of the current generation lies in, "k3os/0.1.0"."""
-    target = _link(f"{installed.system}/{installed.current}/{name}")
+def _component(installed: Installed, name: str, generation: str) -> str:
+    """The directory a component of a generation lies in, "k3os/0.1.0"."""
+    target = _link(f"{installed.system}/{generation}/{name}")
     return target.removeprefix("../../")
 
 
@@ -304,4 +335,15 @@ def check_arch(manifest: Manifest, arch: str, where: str) -> None:
     if manifest.arch != arch:
         raise UserError(
             f"is for {manifest.arch}, this machine is {arch}", "take the right one", where
+        )
+
+
+def check_expected(manifest: Manifest, version: str, where: str) -> None:
+    """version: the k3OS somebody counts on, "" for any."""
+    found = manifest.versions.get("k3os", "")
+    if version and found.removeprefix("v") != version.removeprefix("v"):
+        raise UserError(
+            f"is k3OS {found or 'unknown'}, not {version}",
+            "is the address that of the right release?",
+            where,
         )

@@ -2,6 +2,7 @@
 
 GRUB counts the attempts in its environment block (loader.menu) and tells each boot on the
 command line that it is on trial, or that the previous generation is to be made the current one.
+On top of another system (mode overlay) the first stage does the same, with the same block.
 This module keeps the record of both; `root` is where the state partition is mounted, writable.
 """
 
@@ -13,8 +14,7 @@ import time
 
 from k3os.errors import UserError
 from k3os.system.files import atomic_write, sync_directory
-from k3os.upgrade import grubenv
-from k3os.upgrade.perform import exchange
+from k3os.upgrade import grubenv, perform
 
 GENERATION, TRIES, SECONDS = "k3os_trial", "k3os_tries", "k3os_timeout"
 DEFAULT_SECONDS = 600
@@ -47,7 +47,8 @@ def on_trial(root: str) -> str:
 
 def confirm(root: str) -> None:
     """It is healthy: it is what boots from now on."""
-    grubenv.write(root, {GENERATION: "", TRIES: "", SECONDS: ""})
+    if grubenv.write(root, {GENERATION: "", TRIES: "", SECONDS: ""}):
+        perform.settle(root)  # else GRUB may count in a block that the journal has freed
     forget_failure(root)
 
 
@@ -55,6 +56,7 @@ def fail(root: str, reason: str) -> None:
     """Let GRUB take the previous generation at the next boot, whatever attempts are left."""
     atomic_write(f"{root}/{FAILURE}", reason[:LONGEST].encode() + b"\n", sync=True)
     grubenv.write(root, {TRIES: "0"})
+    perform.settle(root)  # the machine may restart without unmounting
 
 
 def go_back(root: str) -> str:
@@ -80,7 +82,7 @@ def go_back(root: str) -> str:
         "reason": reason,
     }
     atomic_write(f"{root}/{ROLLBACK}", json.dumps(record, indent=1).encode() + b"\n", sync=True)
-    exchange(system, good, failed)
+    perform.exchange(system, good, failed)
     confirm(root)
     return f"{failed} did not come up, back to {good}: {reason}"
 
@@ -115,6 +117,7 @@ def _versions(generation: str) -> dict[str, str]:
     try:
         with open(f"{generation}/manifest.json", "rb") as file:
             manifest = json.load(file)
-        return {name: str(manifest[name]) for name in ("kernel", "k3os", "k3s") if manifest[name]}
-    except (OSError, ValueError, KeyError, TypeError):
+        names = [name for name in ("kernel", "k3os", "k3s") if manifest.get(name)]
+        return {name: str(manifest[name]) for name in names}
+    except (OSError, ValueError, AttributeError):
         return {}

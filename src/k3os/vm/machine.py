@@ -165,6 +165,11 @@ class VM:
         self._console.skip()
         self._qmp.execute("system_reset")
 
+    def cut_power(self) -> None:
+        """Kill QEMU: what it and the guest have not written out is lost."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
     def power_button(self) -> None:
         """Press the power button (ACPI)."""
         self._qmp.execute("system_powerdown")

@@ -48,13 +48,17 @@ INTERFACES = {
 
 @dataclass(frozen=True)
 class Disk:
-    """A drive: an image file, its format ("raw", "qcow2"), how the guest sees it (INTERFACES)."""
+    """A drive: an image file, its format ("raw", "qcow2"), how the guest sees it (INTERFACES).
+
+    cache: QEMU's cache mode ("none", "writethrough", "unsafe"), or its default.
+    """
 
     path: Path
     format: str = "raw"
     interface: str = "virtio"
     readonly: bool = False
     serial: str = ""
+    cache: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,7 @@ def _drives(spec: VMSpec) -> list[str]:
         serial = disk.serial or (f"k3os{number}" if disk.interface == "nvme" else "")
         extra += f",serial={serial}" if serial else ""
         drive = f"if=none,id=drive{number},format={disk.format},file={_escape(disk.path)}"
+        drive += f",cache={disk.cache}" if disk.cache else ""
         drive += ",readonly=on" if disk.readonly else ""
         # locks keep two machines from one image; media that nobody writes need none
         drive += ",file.locking=off" if disk.readonly else ""

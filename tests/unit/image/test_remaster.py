@@ -9,6 +9,7 @@ import pytest
 
 from k3os.cli.main import main
 from k3os.system.run import run
+from k3os.upgrade.signature import read_keys, verify
 from tests.unit.image.conftest import files_of, manifest_of
 
 K3S = "#!/bin/sh\necho 'k3s version v2.2.2+k3s1 (abc)'\n"
@@ -71,6 +72,9 @@ def test_all_changes_are_in_it_and_the_signed_loaders_stay(
     sums = manifest.pop("sha256")
     assert sums["k3s/v2.2.2+k3s1/k3s"] == hashlib.sha256(K3S.encode()).hexdigest()  # type: ignore[index]
     assert {*sums} - {*before.pop("sha256")} == {"k3s/v2.2.2+k3s1/k3s"}  # type: ignore[misc, call-overload]
+    sizes, _ = manifest.pop("size"), before.pop("size")
+    assert sizes["k3s/v2.2.2+k3s1/k3s"] == len(K3S)  # type: ignore[index]
+    assert {*sizes} == {*sums}  # type: ignore[misc, call-overload]
     assert manifest == {**before, "k3s": "v2.2.2+k3s1"}
     for name in ("boot.img", "core.img", "efi.img"):
         path = f"boot/grub/k3os/{name}"
@@ -85,6 +89,23 @@ def test_a_remastered_iso_can_be_remastered_again(
     assert remaster(tiny_iso, tmp_path / "one.iso", "--k3s", str(k3s), "--cmdline", "a=b") == 0
     assert remaster(tmp_path / "one.iso", tmp_path / "two.iso") == 0
     assert (tmp_path / "two.iso").read_bytes() == (tmp_path / "one.iso").read_bytes()
+
+
+def test_what_was_changed_can_be_signed_anew_and_keeps_no_old_signature(
+    tiny_iso: Path, tmp_path: Path, k3s: Path
+) -> None:
+    key = tmp_path / "key"
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)])
+    options = ["--k3s", str(k3s), "--sign-key", str(key)]
+    assert remaster(tiny_iso, tmp_path / "signed.iso", *options) == 0
+    found = files_of(tmp_path / "signed.iso", tmp_path / "signed") / "k3os/system/current"
+    manifest, signature = found / "manifest.json", found / "manifest.json.sig"
+    trusted = read_keys([f"{key}.pub"])
+    verify(manifest.read_bytes(), signature.read_bytes(), trusted, "the ISO")
+    k3s.write_text(K3S.replace("2.2.2", "2.2.3"))
+    assert remaster(tmp_path / "signed.iso", tmp_path / "unsigned.iso", "--k3s", str(k3s)) == 0
+    found = files_of(tmp_path / "unsigned.iso", tmp_path / "unsigned") / "k3os/system/current"
+    assert not (found / "manifest.json.sig").exists()
 
 
 def test_what_grub_mkrescue_added_by_hand_is_replaced(tiny_iso: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from k3os.cli.status import rollback_record
 from k3os.errors import UserError
-from k3os.upgrade import grubenv, trial
+from k3os.upgrade import grubenv, perform, trial
 from tests.unit.upgrade.conftest import lay_down
 
 NAMES = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
@@ -109,3 +109,15 @@ def test_grubs_own_program_reads_what_we_write(tmp_path):
 def test_a_block_that_is_none_has_no_variables():
     assert grubenv.parse(b"") == {}
     assert grubenv.parse(b"x" * 1024) == {}
+
+
+def test_grub_sees_the_end_of_a_trial_without_the_journal(root, monkeypatch):
+    settled = []
+    monkeypatch.setattr(
+        perform, "settle", lambda path: settled.append((path, grubenv.read(str(root))))
+    )
+    trial.fail(str(root), "it hung")
+    trial.confirm(str(root))
+    trial.confirm(str(root))
+    given_up = {"k3os_trial": "2", "k3os_tries": "0", "k3os_timeout": "90"}
+    assert settled == [(str(root), given_up), (str(root), {})]

@@ -239,3 +239,12 @@ def test_a_manifest_that_points_elsewhere_is_refused(release, change):
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(UserError, match="is no manifest"):
         DirectoryOffer(str(release), "amd64", "here")
+
+
+def test_a_new_k3s_waits_for_the_boot_that_a_new_k3os_waits_for(system, release, tmp_path):
+    """It would be started by a k3OS that is not the one beside it."""
+    upgrade(system, DirectoryOffer(str(release), "amd64", "here"))
+    (tmp_path / "newer").mkdir()
+    newer = DirectoryOffer(str(publish(tmp_path / "newer", k3s="v1.35.0+k3s1")), "amd64", "here")
+    assert plan(system, newer, "k3s", running="generations/1")[0].reboot
+    assert not plan(system, newer, "k3s", running="generations/2")[0].reboot

@@ -1,0 +1,285 @@
+"""`k3os apply FILE`: carry out what the operator asks of this node (cluster/request.py).
+
+The operator's Job calls it on the host. Killed at any moment and called again it goes on: what
+is there already is not done again. The last line of its output is the result, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from k3os.cluster.report import FRAGMENT
+from k3os.errors import UserError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from k3os.cluster.request import Request, Work
+
+USAGE = """\
+usage: k3os apply FILE
+
+Carry out a request of the k3OS operator: other versions, a part of the configuration. The last
+line of the output is the result, as JSON. Exit code 1: it failed, 2: no request a node can obey.
+"""
+# what the fragment on the disk still waits for in this boot: one of impact.ORDER. A boot applies
+# all of it, and takes this file along.
+PENDING = "/run/k3os/fragment-pending"
+PLANNED, NO_CHANGE, NEEDS_BOOT = "Planned", "NoChange", "RebootRequired"
+REBOOT_SECONDS = 5  # until then the Job has told its result
+COMMAND_SECONDS = 3600
+READY_SECONDS = 300
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0, 1, 2. Raises UserError only for wrong use of the command itself."""
+    if argv in (["-h"], ["--help"]):
+        print(USAGE, end="")
+        return 0
+    if len(argv) != 1:
+        print(USAGE, end="", file=sys.stderr)
+        return 2
+    if os.geteuid() != 0:
+        raise UserError("only root may change this node", "the operator's Job calls it")
+    from k3os.cluster import names
+    from k3os.cluster.request import parse
+    from k3os.system.run import CommandError
+
+    try:
+        with open(argv[0], "rb") as file:
+            request = parse(file.read())
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}", "name a file", argv[0]) from error
+    except UserError as error:
+        return answer("", names.FAILED, str(error), code=error.exit_code)
+    try:
+        return carry_out(request)
+    except (UserError, CommandError, OSError) as error:
+        return failed(request, str(error))
+
+
+def failed(request: Request, message: str) -> int:
+    """The Job gets its answer also where the record cannot be written."""
+    from k3os.cluster import names, result
+
+    if not request.dry_run:
+        try:
+            result.write(result.record(request.id, names.FAILED, message, boot_id()))
+        except OSError as error:
+            print(f"k3os: the result is not kept: {error}", file=sys.stderr)
+        publish()
+    return answer(request.id, names.FAILED, message, code=1)
+
+
+def answer(request: str, state: str, message: str, *, code: int = 0, **more: object) -> int:
+    print(json.dumps({"id": request, "state": state, "message": message, **more}), flush=True)
+    return code
+
+
+def carry_out(request: Request) -> int:
+    """Do what is left to do. Raises UserError, CommandError, OSError when something of it fails."""
+    from dataclasses import replace
+
+    from k3os.cli.status import collect
+    from k3os.cluster import names, report
+    from k3os.cluster.request import remaining
+
+    status = collect()
+    if not request.dry_run and (known := already_answered(request, status)):
+        code = 1 if known["state"] in (names.FAILED, names.ROLLED_BACK) else 0
+        return answer(request.id, known["state"], known["message"], code=code)
+    work = remaining(request, status["versions"]["running"], report.fragment(), pending())
+    told = {"rebootNeeded": work.reboot, "k3sRestart": work.k3s or work.effect == "k3s"}
+    if request.dry_run:
+        return answer(request.id, PLANNED, described(request, work), **told)
+    if work.reboot and not request.reboot:
+        return answer(request.id, NEEDS_BOOT, described(request, work), **told)
+    if work.is_nothing:
+        check_applied(status)
+        keep(request, names.SUCCEEDED, "nothing to do")
+        return answer(request.id, NO_CHANGE, "it is so already", **told)
+    # the versions first: when they cannot be had, the configuration stays as it was
+    change_versions(request, work)
+    if work.k3s and not work.reboot and not runs_wanted_k3s(request):
+        # an earlier try was killed between the switch and the restart of k3s: a boot completes it
+        work = replace(work, effect="reboot")
+        told["rebootNeeded"] = True
+        if not request.reboot:
+            return answer(request.id, NEEDS_BOOT, described(request, work), **told)
+    if work.config:
+        write_fragment(request, work.effect)
+    if work.reboot:
+        keep(request, names.REBOOTING, "", wanted_versions(request))
+        reboot_soon()
+        return answer(request.id, names.REBOOTING, described(request, work), **told)
+    configure(work)
+    keep(request, names.SUCCEEDED, described(request, work))
+    return answer(request.id, names.SUCCEEDED, described(request, work), **told)
+
+
+def already_answered(request: Request, status: dict[str, Any]) -> dict[str, Any]:
+    """The result that stands when a Job is started again, {} when there is something to do.
+
+    What did not come up once is not tried on and on. While another request's version is on
+    trial nothing is done, and its result stays.
+    """
+    from k3os.cluster import names, result
+
+    found = result.read()
+    known = result.completed(found, status, boot_id())
+    if known.get("request") != request.id:
+        message = "another version is on trial; ask again when it is confirmed"
+        return {"state": names.FAILED, "message": message} if status["on_trial"] else {}
+    if known["state"] == names.REBOOTING and known["boot"] == boot_id():
+        reboot_soon()  # killed before it was scheduled; a second one does no harm
+    final = (names.FAILED, names.ROLLED_BACK, names.REBOOTING)
+    return known if known["state"] in final else {}
+
+
+def keep(request: Request, state: str, message: str, wanted: dict[str, str] | None = None) -> None:
+    """Record a result and tell the cluster."""
+    from k3os.cluster import result
+
+    result.write(result.record(request.id, state, message, boot_id(), wanted))
+    publish()
+
+
+def described(request: Request, work: Work) -> str:
+    """For people; the configuration's content is nobody's business."""
+    found = []
+    if work.k3os and request.k3os:
+        found.append(f"k3OS {request.k3os.version}")
+    if work.k3s and request.k3s:
+        found.append(f"k3s {request.k3s.version}")
+    if work.config:
+        found.append("the configuration")
+    return ", ".join(found) or "nothing"
+
+
+def wanted_versions(request: Request) -> dict[str, str]:
+    """As the node's own manifest names them once they are the current ones."""
+    from k3os.cli.status import SYSTEM, versions
+
+    current = versions(SYSTEM).get("current", {})
+    pairs = (("k3os", request.k3os), ("k3s", request.k3s))
+    return {name: current.get(name, wanted.version) for name, wanted in pairs if wanted}
+
+
+def pending() -> str:
+    """What the fragment on the disk waits for, "" for nothing."""
+    try:
+        with open(PENDING) as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def write_fragment(request: Request, effect: str, path: str = FRAGMENT) -> None:
+    """Raises OSError."""
+    from k3os.cluster.impact import canonical
+    from k3os.system.files import atomic_write, sync_directory
+
+    atomic_write(PENDING, effect.encode())
+    if request.config:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        atomic_write(path, canonical(request.config), mode=0o600, sync=True)
+    elif os.path.exists(path):
+        os.unlink(path)
+        sync_directory(os.path.dirname(path))
+
+
+def upgrade_arguments(request: Request, work: Work) -> list[str]:
+    """Of `k3os upgrade`; [] when nothing is to be upgraded."""
+    arguments = []
+    if work.k3os and request.k3os:
+        version = request.k3os.version
+        arguments += ["--k3os", f"{request.k3os.url.rstrip('/')}/{version}", "--expect", version]
+    if work.k3s and request.k3s:
+        arguments += ["--k3s", request.k3s.version]
+    # k3s alone is restarted by the upgrade, and put back when it does not become ready
+    return [*arguments, "--no-reboot"] if arguments and work.reboot else arguments
+
+
+def change_versions(request: Request, work: Work) -> None:
+    """Raises UserError with the words of `k3os upgrade`."""
+    from k3os.system.run import CommandError, run
+
+    arguments = upgrade_arguments(request, work)
+    if not arguments:
+        return
+    mirror = request.k3s.url if request.k3s else ""
+    environment: dict[str, str | None] = {"K3S_RELEASES": mirror} if mirror else {}
+    try:
+        output = run(["k3os", "upgrade", *arguments], env=environment, timeout=COMMAND_SECONDS)
+    except CommandError as error:
+        text = error.output.decode(errors="replace").strip()
+        raise UserError(text.rpartition("error: ")[2] or str(error)) from error
+    print(output.decode(errors="replace"), end="", flush=True)
+
+
+def runs_wanted_k3s(request: Request) -> bool:
+    from k3os.cli.status import collect
+
+    running = collect()["versions"]["running"].get("k3s", "")
+    return request.k3s is None or request.k3s.is_met_by(running)
+
+
+def configure(work: Work) -> None:
+    """Apply what can be applied now. Raises UserError when something of the fragment fails."""
+    from k3os.cli.status import collect
+    from k3os.system.run import run
+
+    if not work.config:
+        return
+    run(["k3os", "config"], check=False, timeout=COMMAND_SECONDS)
+    check_applied(collect())
+    if work.effect == "k3s":
+        restart_k3s()  # also after a new k3s, which was started with the old arguments
+    os.unlink(PENDING)
+
+
+def check_applied(status: dict[str, Any]) -> None:
+    """Raises UserError with each value of the fragment that could not be applied."""
+    from k3os.cli.status import failures
+
+    found = [line for line in failures(status) if FRAGMENT in line]
+    if found:
+        raise UserError("; ".join(found), "`k3os status` on the node says more")
+
+
+def restart_k3s() -> None:
+    """Raises UserError when it is not ready in time. Pods go on."""
+    from k3os.cli.confirm import k3s_is_ready, wait
+    from k3os.config.load import load_config
+    from k3os.system.run import CommandError, run
+
+    config, _ = load_config(cloud=True)
+    try:
+        run(["systemctl", "restart", "k3s.service"], timeout=READY_SECONDS)
+        missing = wait([lambda: k3s_is_ready(config)], READY_SECONDS)
+    except CommandError as error:
+        missing = str(error)
+    if missing:
+        raise UserError(f"k3s did not come back with the new configuration: {missing}")
+
+
+def reboot_soon() -> None:
+    from k3os.system.run import run
+
+    command = ["systemd-run", "-q", f"--on-active={REBOOT_SECONDS}"]
+    run([*command, "systemctl", "--no-block", "reboot"], timeout=30)
+
+
+def publish() -> None:
+    """Tell the cluster now; that it cannot be told is no failure of the request."""
+    from k3os.system.run import run
+
+    run(["systemctl", "--no-block", "start", "k3os-report.service"], check=False, timeout=30)
+
+
+def boot_id(path: str = "/proc/sys/kernel/random/boot_id") -> str:
+    with open(path) as file:
+        return file.read().strip()

@@ -1,0 +1,51 @@
+"""What a changed fragment of configuration asks of a node: nothing, a new start of k3s, a boot.
+
+It decides from the schema and changes nothing. The operator asks before it sends a fragment, to
+know whether the node must be drained; the node asks when it applies one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from k3os.config.check import check_text
+from k3os.config.schema import AT_BOOT, BY_PATH, NOW, RESTART
+from k3os.config.value import Problem, Value, plain
+
+ORDER = (NOW, RESTART, AT_BOOT)
+
+
+def canonical(fragment: object) -> bytes:
+    """A fragment as text that config.d can hold and that is the same for the same content.
+
+    JSON is YAML; keys are sorted. Raises TypeError, ValueError for what JSON cannot say.
+    """
+    return json.dumps(fragment, sort_keys=True, ensure_ascii=False, indent=1).encode() + b"\n"
+
+
+def fragment_hash(fragment: object) -> str:
+    """SHA-256 (hex) of a fragment, "" for none."""
+    return hashlib.sha256(canonical(fragment)).hexdigest() if fragment else ""
+
+
+def check(fragment: object, source: str = "config") -> tuple[dict[str, Value], list[Problem]]:
+    """Values and problems of a fragment, as `k3os config check` finds them."""
+    if not fragment:
+        return {}, []
+    return check_text(canonical(fragment), source)
+
+
+def impact(new: object, old: object = None) -> str:
+    """The most that a change from one fragment to another asks for: NOW, RESTART or AT_BOOT.
+
+    What a fragment no longer has counts like what changed: only some of it can be undone at once.
+    """
+    values, before = check(new)[0], check(old)[0]
+    changed = {path for path in values.keys() | before.keys() if _differs(path, values, before)}
+    found = [BY_PATH[path].effect for path in changed]
+    return max(found, key=ORDER.index, default=NOW)
+
+
+def _differs(path: str, one: dict[str, Value], other: dict[str, Value]) -> bool:
+    return path not in one or path not in other or plain(one[path]) != plain(other[path])

@@ -1,0 +1,70 @@
+"""Speaking to the cluster as this node: with the kubelet's own identity, which k3s makes.
+
+It may change its own Node and nothing else (kubernetes.io, "Using Node Authorization"; the
+admission plugin NodeRestriction), so a node needs no other secret. Format: a kubeconfig
+(kubernetes.io, "Organizing Cluster Access Using kubeconfig Files") that names files.
+"""
+
+from __future__ import annotations
+
+import json
+
+from k3os.errors import UserError
+from k3os.system.http_mutual import Identity, request
+
+KUBECONFIG = "/var/lib/rancher/k3s/agent/kubelet.kubeconfig"
+MERGE = "application/merge-patch+json"
+# a list of maps is merged by their `type`
+STRATEGIC = "application/strategic-merge-patch+json"
+
+
+class Api:
+    """The API server, and who we are to it."""
+
+    __slots__ = ("identity", "server")
+
+    def __init__(self, server: str, identity: Identity) -> None:
+        self.server = server.rstrip("/")
+        self.identity = identity
+
+    def patch_node(self, name: str, change: object, *, status: bool = False) -> None:
+        """Change a Node. Raises UserError with the API server's own words."""
+        path = f"/api/v1/nodes/{name}/status" if status else f"/api/v1/nodes/{name}"
+        headers = {"Content-Type": STRATEGIC if status else MERGE, "Accept": "application/json"}
+        body = json.dumps(change).encode()
+        code, answer = request("PATCH", self.server + path, self.identity, body, headers)
+        if code >= 300:
+            raise UserError(
+                f"the API server refused to change the node {name}: {code} {_words(answer)}",
+                "did the node register under another name? `kubectl get nodes`",
+            )
+
+
+def _words(answer: bytes) -> str:
+    try:
+        return str(json.loads(answer)["message"])
+    except (ValueError, KeyError, TypeError):
+        return answer[:200].decode(errors="replace")
+
+
+def api(path: str = KUBECONFIG) -> Api | None:
+    """From a kubeconfig; None while k3s has not made it. Raises UserError."""
+    import yaml
+
+    try:
+        with open(path, "rb") as file:
+            found = yaml.safe_load(file)
+        cluster = found["clusters"][0]["cluster"]
+        user = found["users"][0]["user"]
+        identity = Identity(
+            cluster["certificate-authority"], user["client-certificate"], user["client-key"]
+        )
+        return Api(cluster["server"], identity)
+    except FileNotFoundError:
+        return None
+    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError) as error:
+        raise UserError(
+            f"is no kubeconfig that names its files: {type(error).__name__}: {error}",
+            "restart k3s, which writes it",
+            path,
+        ) from error

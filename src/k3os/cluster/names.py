@@ -1,0 +1,27 @@
+"""The names that nodes and the operator share: the API group, labels, annotations, conditions.
+
+It holds names only, and imports nothing. Kubernetes' rules for them: kubernetes.io, "Labels and
+Selectors" and "Annotations".
+"""
+
+GROUP, VERSION, KIND = "k3os.io", "v1alpha1", "NodePool"
+PLURAL, SHORT = "nodepools", "np"
+NAMESPACE = "k3os-system"
+
+# what `k3os report` says of its own node
+CONDITION = "K3OSHealthy"
+MODE_LABEL = f"{GROUP}/mode"
+VERSION_LABEL = f"{GROUP}/version"
+K3OS = f"{GROUP}/k3os"
+KERNEL = f"{GROUP}/kernel"
+K3S = f"{GROUP}/k3s"
+CONFIG_HASH = f"{GROUP}/config-hash"
+BOOT_ID = f"{GROUP}/boot-id"
+LAST_RESULT = f"{GROUP}/last-result"
+TRIAL = f"{GROUP}/trial"
+
+# what the operator remembers of a node while it changes it
+ROLLOUT = f"{GROUP}/rollout"
+
+# states of a request in LAST_RESULT
+SUCCEEDED, FAILED, ROLLED_BACK, REBOOTING = "Succeeded", "Failed", "RolledBack", "Rebooting"

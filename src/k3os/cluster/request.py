@@ -1,0 +1,133 @@
+"""What the operator asks of a node: a JSON object in a file, checked before anything is done.
+
+    {"id": "…", "k3os": {"version": "v1.2.0", "url": "https://…/releases"}, "k3s": {…},
+     "config": {…}, "reboot": true, "dryRun": false}
+
+k3os, k3s and config may be null or missing: that stays as it is, and no config is an empty one.
+A k3OS release is the directory <url>/<version>; k3s' url is a mirror of its releases.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+
+from k3os.cluster.impact import ORDER, check, fragment_hash, impact
+from k3os.config.schema import AT_BOOT
+from k3os.errors import UserError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,252}")
+VERSION = re.compile(r"v?[0-9][0-9A-Za-z.+~_-]{0,126}")
+BAD_REQUEST = 2  # the exit code
+
+
+class BadRequest(UserError):
+    """It cannot be carried out by any node."""
+
+    exit_code = BAD_REQUEST
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A version and where it is, url "" for the component's usual place."""
+
+    version: str
+    url: str = ""
+
+    def is_met_by(self, version: str) -> bool:
+        return version.removeprefix("v") == self.version.removeprefix("v")
+
+
+@dataclass(frozen=True)
+class Request:
+    """reboot: whether the node may (it was drained for it)."""
+
+    id: str
+    k3os: Wanted | None = None
+    k3s: Wanted | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    reboot: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is left to do of a request. effect: what the configuration asks for, also that part
+    of it that is written but was not applied in this boot."""
+
+    k3os: bool
+    k3s: bool
+    config: bool
+    effect: str
+
+    @property
+    def reboot(self) -> bool:
+        return self.k3os or self.effect == AT_BOOT
+
+    @property
+    def is_nothing(self) -> bool:
+        return not (self.k3os or self.k3s or self.config)
+
+
+def parse(data: bytes) -> Request:
+    """Raises BadRequest, which names the field."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the request is no JSON: {error}", "nothing was changed") from error
+    name = found.get("id") if isinstance(found, dict) else None
+    if not isinstance(name, str) or not ID.fullmatch(name):
+        raise BadRequest("the request has no id", "nothing was changed", "id")
+    config = {} if found.get("config") is None else found["config"]
+    if not isinstance(config, dict):
+        raise BadRequest("is no map", "nothing was changed", "config")
+    errors = [str(each) for each in check(config, "config")[1] if each.is_error]
+    if errors:
+        raise BadRequest("; ".join(errors), "nothing was changed", "config")
+    return Request(
+        id=name,
+        k3os=_wanted(found, "k3os"),
+        k3s=_wanted(found, "k3s"),
+        config=config,
+        reboot=found.get("reboot") is True,
+        dry_run=found.get("dryRun") is True,
+    )
+
+
+def _wanted(found: Mapping[str, Any], name: str) -> Wanted | None:
+    given = found.get(name)
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise BadRequest("is no map", "nothing was changed", name)
+    version, url = (str(given.get(key) or "") for key in ("version", "url"))
+    if not VERSION.fullmatch(version):
+        raise BadRequest(f"{version!r} is no version", "nothing was changed", f"{name}.version")
+    if "@" in url:
+        # it becomes an argument of `k3os upgrade`, which everybody can see; so it is not repeated
+        raise BadRequest("holds a name or a password", "nothing was changed", f"{name}.url")
+    if url and not url.startswith(("http://", "https://")):
+        raise BadRequest(f"{url!r} is no http(s) address", "nothing was changed", f"{name}.url")
+    if name == "k3os" and not url:
+        raise BadRequest("is missing: where is the release?", "nothing was changed", "k3os.url")
+    return Wanted(version, url)
+
+
+def remaining(
+    request: Request, running: Mapping[str, str], fragment: Mapping[str, Any], pending: str = ""
+) -> Work:
+    """What differs. running: component to version; fragment: the one on the disk; pending: the
+    effect that this one still waits for, "" for none."""
+    effects = [impact(request.config, fragment), *([pending] if pending else [])]
+    return Work(
+        k3os=request.k3os is not None and not request.k3os.is_met_by(running.get("k3os", "")),
+        k3s=request.k3s is not None and not request.k3s.is_met_by(running.get("k3s", "")),
+        config=bool(pending) or fragment_hash(request.config) != fragment_hash(fragment),
+        effect=max(effects, key=ORDER.index),
+    )

@@ -1,0 +1,68 @@
+"""What came of a request: kept over the reboot, and completed by what the node is after it.
+
+The record is RESULT, a JSON object; `k3os report` publishes it. wanted: component to version;
+boot: of which boot it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from k3os.cluster import names
+from k3os.system.files import atomic_write, read_object
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+RESULT = "/var/lib/rancher/k3os/last-result.json"
+LONGEST = 1000
+
+
+def record(
+    request: str, state: str, message: str, boot: str, wanted: dict[str, str] | None = None
+) -> dict[str, Any]:
+    return {
+        "request": request,
+        "state": state,
+        "message": message[:LONGEST],
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "boot": boot,
+        "wanted": wanted or {},
+    }
+
+
+def read(path: str = RESULT) -> dict[str, Any]:
+    """{} when there is none."""
+    return read_object(path)
+
+
+def write(found: dict[str, Any], path: str = RESULT) -> None:
+    """Raises OSError."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    atomic_write(path, json.dumps(found).encode() + b"\n", mode=0o600, sync=True)
+
+
+def completed(found: dict[str, Any], status: dict[str, Any], boot: str) -> dict[str, Any]:
+    """The same record, or after the reboot it announced a new one that says how that went.
+
+    status: of `k3os status`. While the new version is on trial nothing is known yet.
+    """
+    if found.get("state") != names.REBOOTING or found.get("boot") == boot or status["on_trial"]:
+        return found
+    running, wanted = status["versions"]["running"], found.get("wanted") or {}
+    missing = {name: text for name, text in wanted.items() if running.get(name) != text}
+    rollback = status.get("rollback") or {}
+    if not missing:
+        state, message = names.SUCCEEDED, "it runs after the reboot"
+    elif rollback and rollback.get("when", "") >= found.get("when", ""):
+        state, message = names.ROLLED_BACK, str(rollback.get("reason", ""))
+    else:
+        listed = ", ".join(
+            f"{name} is {running.get(name, 'unknown')}, not {text}"
+            for name, text in missing.items()
+        )
+        state, message = names.FAILED, f"after the reboot {listed}"
+    return record(found["request"], state, message, boot, wanted)

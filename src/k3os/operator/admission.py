@@ -1,0 +1,111 @@
+"""Whose turn it is: how many nodes of a pool, and which, may be changed now.
+
+The rules, all at once: no failure in the pool, not paused, the window is open; servers before
+agents and one at a time in the whole cluster; of etcd's members no more than its quorum can
+spare; and no more than maxUnavailable nodes of the pool away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from k3os.operator.nodes import FAILED, NodeView
+from k3os.operator.spec import Pool
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """nodes: all of them. conflicts: names of nodes that several pools match."""
+
+    nodes: tuple[NodeView, ...]
+    conflicts: frozenset[str] = field(default=frozenset())
+
+    def of(self, pool: Pool) -> list[NodeView]:
+        """The pool's nodes, in the order of their turn: servers first, then by name."""
+        found = [
+            node
+            for node in self.nodes
+            if pool.matches(node.labels) and node.name not in self.conflicts
+        ]
+        return sorted(found, key=lambda node: (not node.control_plane, node.name))
+
+
+def is_busy(node: NodeView) -> bool:
+    """A change of it was begun and is not over."""
+    return node.state is not None and node.state.step != FAILED
+
+
+def is_away(node: NodeView) -> bool:
+    """It does not take pods now, for whatever reason."""
+    return is_busy(node) or not node.ready or node.unschedulable
+
+
+def may_begin(
+    pool: Pool, cluster: Cluster, wanting: Sequence[NodeView], now: float
+) -> tuple[list[NodeView], str, float | None]:
+    """The nodes of wanting whose turn it is; why there is none, "" otherwise; seconds until the
+    answer changes by itself, None if it does not."""
+    if not wanting:
+        return [], "", None
+    reason, wake = _held(pool, cluster, now)
+    if reason:
+        return [], reason, wake
+    members = cluster.of(pool)
+    room = pool.strategy.limit(len(members)) - sum(is_away(node) for node in members)
+    chosen: list[NodeView] = []
+    waiting = ""
+    servers_wait = any(node.control_plane for node in [*wanting, *filter(is_busy, members)])
+    for node in wanting:
+        if servers_wait and not node.control_plane:
+            waiting = waiting or "servers come first"
+        elif not node.ready:
+            waiting = f"{node.name} is not ready"
+        elif node.unschedulable and room >= 0:
+            # cordoned by somebody else: it counts as away already
+            reason = _server_may_not(cluster, node, chosen)
+            if reason:
+                waiting = reason
+            else:
+                chosen.append(node)
+        elif room <= 0:
+            waiting = waiting or f"{pool.strategy.max_unavailable} nodes may be away at a time"
+        elif reason := _server_may_not(cluster, node, chosen):
+            waiting = reason
+        else:
+            chosen.append(node)
+            room -= 1
+    return chosen, "" if chosen else waiting, None
+
+
+def _held(pool: Pool, cluster: Cluster, now: float) -> tuple[str, float | None]:
+    """Why nothing of the pool may begin."""
+    if pool.problems:
+        return f"the configuration has errors: {pool.problems[0]}", None
+    for node in cluster.of(pool):
+        state = node.state
+        if state and state.step == FAILED and state.target == pool.target.digest:
+            return f"{node.name} failed: {state.reason}: {state.message}", None
+    if pool.strategy.paused:
+        return "it is paused", None
+    window = pool.strategy.window
+    if window is not None and not window.opened(now):
+        return "the window is closed", window.next_opening(now) - now
+    return "", None
+
+
+def _server_may_not(cluster: Cluster, node: NodeView, chosen: Sequence[NodeView]) -> str:
+    """Why a server must wait, "" if it need not (agents never)."""
+    if not node.control_plane and not node.etcd:
+        return ""
+    servers = [each for each in cluster.nodes if each.control_plane or each.etcd]
+    busy = [each for each in servers if is_busy(each)]
+    if busy or any(each.control_plane or each.etcd for each in chosen):
+        return "servers are changed one at a time"
+    members = [each for each in servers if each.etcd]
+    if not node.etcd or len(members) < 3:
+        return ""  # one or two members have nothing to spare, ever
+    there = sum(each.ready for each in members)
+    if there - 1 < len(members) // 2 + 1:
+        return f"etcd has {there} of {len(members)} members, none to spare"
+    return ""

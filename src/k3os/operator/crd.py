@@ -1,0 +1,253 @@
+"""The CustomResourceDefinition of NodePool, made from the same defaults as operator/spec.py.
+
+Formats: apiextensions.k8s.io/v1 (kubernetes.io, "Extend the Kubernetes API with
+CustomResourceDefinitions"): a structural schema. Servers before 1.25 drop the rules of CEL
+(x-kubernetes-validations); what they say is checked again by spec.parse_pool.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from k3os.cluster import names
+from k3os.operator.spec import DAYS, Drain, Strategy
+
+DURATION = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
+# what a version may be: it becomes the name of a directory and part of an address
+VERSION = r"^v?[0-9][0-9A-Za-z.+~_-]{0,126}$"
+CONDITIONS = ("Progressing", "Available", "Degraded")
+PHASES = ("Pending", "Updating", "Updated", "Paused", "Failed", "Conflict")
+
+COLUMNS = (
+    ("Nodes", "integer", ".status.nodes"),
+    ("Updated", "integer", ".status.updated"),
+    ("Ready", "integer", ".status.ready"),
+    ("K3OS", "string", ".spec.k3os.version"),
+    ("K3s", "string", ".spec.k3s.version"),
+    ("Phase", "string", ".status.phase"),
+    ("Age", "date", ".metadata.creationTimestamp"),
+)
+
+
+def definition() -> dict[str, Any]:
+    """The object to create."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{names.PLURAL}.{names.GROUP}"},
+        "spec": {
+            "group": names.GROUP,
+            "scope": "Cluster",
+            "names": {
+                "kind": names.KIND,
+                "listKind": f"{names.KIND}List",
+                "plural": names.PLURAL,
+                "singular": names.KIND.lower(),
+                "shortNames": [names.SHORT],
+            },
+            "versions": [
+                {
+                    "name": names.VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [
+                        {"name": name.upper(), "type": kind, "jsonPath": path}
+                        for name, kind, path in COLUMNS
+                    ],
+                    "schema": {"openAPIV3Schema": schema()},
+                }
+            ],
+        },
+    }
+
+
+def schema() -> dict[str, Any]:
+    """Of a NodePool."""
+    return {
+        "type": "object",
+        "description": "Nodes that are to have the same versions and configuration.",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": _spec(),
+            "status": _status(),
+        },
+    }
+
+
+def _text(description: str, **more: Any) -> dict[str, Any]:
+    return {"type": "string", "description": description, **more}
+
+
+def _map(description: str, properties: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"type": "object", "description": description, "properties": properties, **more}
+
+
+def _component(name: str, where: str) -> dict[str, Any]:
+    return _map(
+        f"The wanted {name}.",
+        {
+            "version": _text(f"its version, e.g. {where}", pattern=VERSION, maxLength=128),
+            "url": _text("where its release is", pattern=r"^https?://", maxLength=2048),
+        },
+        required=["version"],
+    )
+
+
+def _spec() -> dict[str, Any]:
+    k3os = _component("k3OS", "v1.2.0")
+    k3os["required"] = ["version", "url"]
+    return _map(
+        "What the nodes are to have, and how they come to it.",
+        {
+            "nodeSelector": _map(
+                "Which nodes, a LabelSelector.",
+                {
+                    "matchLabels": {"type": "object", "additionalProperties": {"type": "string"}},
+                    "matchExpressions": {"type": "array", "items": _expression()},
+                },
+                **{
+                    "x-kubernetes-validations": [
+                        {
+                            "rule": "has(self.matchLabels) || has(self.matchExpressions)",
+                            "message": "say which nodes: matchLabels or matchExpressions",
+                        }
+                    ]
+                },
+            ),
+            "k3os": k3os,
+            "k3s": _component("k3s", "v1.33.1+k3s1"),
+            "config": {
+                "type": "object",
+                "description": "A part of config.yaml, checked like one.",
+                "x-kubernetes-preserve-unknown-fields": True,
+            },
+            "strategy": _strategy(),
+        },
+        required=["nodeSelector"],
+    )
+
+
+def _expression() -> dict[str, Any]:
+    operators = ["In", "NotIn", "Exists", "DoesNotExist"]
+    return {
+        "type": "object",
+        "required": ["key", "operator"],
+        "properties": {
+            "key": {"type": "string"},
+            "operator": {"type": "string", "enum": operators},
+            "values": {"type": "array", "items": {"type": "string"}},
+        },
+    }
+
+
+def _duration(description: str, seconds: int) -> dict[str, Any]:
+    return _text(description, pattern=DURATION, minLength=2, default=f"{seconds // 60}m")
+
+
+def _strategy() -> dict[str, Any]:
+    plain, drain = Strategy(), Drain()
+    return _map(
+        "How many at a time, when, and how carefully.",
+        {
+            "maxUnavailable": {
+                "description": "how many nodes may be away at a time: a number or a percentage",
+                "x-kubernetes-int-or-string": True,
+                "anyOf": [{"type": "integer"}, {"type": "string"}],
+                "pattern": r"^([1-9][0-9]?|100)%$",
+                "minimum": 1,
+                "default": plain.max_unavailable,
+            },
+            "drain": _map(
+                "How pods are moved away before a node restarts.",
+                {
+                    "enabled": {"type": "boolean", "default": drain.enabled},
+                    "timeout": _duration("then the rollout stops", drain.timeout),
+                    "deleteEmptyDirData": {
+                        "type": "boolean",
+                        "description": "also pods that lose an emptyDir",
+                        "default": drain.delete_empty_dir_data,
+                    },
+                    "force": {
+                        "type": "boolean",
+                        "description": "also pods that nothing would start again",
+                        "default": drain.force,
+                    },
+                    "gracePeriod": {
+                        "type": "integer",
+                        "description": "seconds for a pod to end; -1: its own",
+                        "minimum": -1,
+                        "default": drain.grace_period,
+                    },
+                },
+                default={},
+            ),
+            "window": _map(
+                "When changes may begin; without it always.",
+                {
+                    "start": _text("time of day", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$"),
+                    "duration": _duration("how long it is open", 3 * 3600),
+                    "days": {"type": "array", "items": {"type": "string", "enum": list(DAYS)}},
+                    "timeZone": _text("e.g. Europe/Berlin", default="UTC", maxLength=64),
+                },
+                required=["start"],
+            ),
+            "progressDeadline": _duration("for each node, from cordon", plain.progress_deadline),
+            "paused": {
+                "type": "boolean",
+                "description": "begin nothing new",
+                "default": plain.paused,
+            },
+        },
+        default={},
+    )
+
+
+def _status() -> dict[str, Any]:
+    count = {"type": "integer"}
+    time = {"type": "string", "format": "date-time"}
+    condition = _map(
+        "",
+        {
+            "type": {"type": "string", "enum": list(CONDITIONS)},
+            "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
+            "reason": {"type": "string"},
+            "message": {"type": "string"},
+            "observedGeneration": {"type": "integer", "format": "int64"},
+            "lastTransitionTime": time,
+        },
+        required=["type", "status"],
+    )
+    # those that something happens to, or happened to: 1,000 nodes would be too much for one object
+    node = _map(
+        "",
+        {name: {"type": "string"} for name in ("name", "step", "reason", "message")},
+        required=["name"],
+    )
+    listed = {"x-kubernetes-list-type": "map"}
+    return _map(
+        "What was seen last.",
+        {
+            "observedGeneration": {"type": "integer", "format": "int64"},
+            "phase": {"type": "string", "enum": list(PHASES)},
+            "nodes": count,
+            "updated": count,
+            "ready": count,
+            "waiting": {"type": "string"},
+            "conditions": {
+                "type": "array",
+                "items": condition,
+                **listed,
+                "x-kubernetes-list-map-keys": ["type"],
+            },
+            "changing": {
+                "type": "array",
+                "items": node,
+                **listed,
+                "x-kubernetes-list-map-keys": ["name"],
+            },
+        },
+    )

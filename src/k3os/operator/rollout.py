@@ -1,0 +1,284 @@
+"""What the operator does next, as a pure function of what it sees: no I/O, no clock, no memory.
+
+`decide` is called whenever something changed and at the time it asks to be called again. All it
+remembers is in the API: a node's annotation (nodes.State) and the Jobs. So it may be killed at
+any moment, and two calls with the same sight decide the same.
+
+A node's way: (cordon) Draining -> Changing (a Job) -> Waiting (ready, versions, healthy) -> done,
+or Failed, which stops the pool until its target changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from k3os.cluster import names
+from k3os.cluster.impact import impact
+from k3os.config.schema import AT_BOOT
+from k3os.operator.admission import Cluster, may_begin
+from k3os.operator.nodes import (
+    CHANGING,
+    DRAINING,
+    FAILED,
+    WAITING,
+    JobView,
+    NodeView,
+    PodView,
+    State,
+)
+from k3os.operator.spec import Pool, Target
+
+RETRY = 5  # seconds until an eviction that a budget forbade is tried again
+KEEP = None  # of NodePatch.unschedulable: as it is
+NEEDS_BOOT = "RebootRequired"  # a Job's answer: not without a boot, and the node was not drained
+
+
+@dataclass(frozen=True)
+class NodePatch:
+    """One PATCH of a node: the annotation (None removes it) and the cordon together."""
+
+    node: str
+    state: State | None
+    unschedulable: bool | None = KEEP
+
+
+@dataclass(frozen=True)
+class Eviction:
+    pod: PodView
+    grace_period: int
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """The Job that changes a node; request: its identity, the same for the same try."""
+
+    node: str
+    request: str
+    reboot: bool
+
+
+@dataclass(frozen=True)
+class Said:
+    """An Event: of a node, or of the pool (node "")."""
+
+    reason: str
+    message: str
+    node: str = ""
+    warning: bool = False
+
+
+Decision = NodePatch | Eviction | NewJob | Said
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """decisions: in their order. wake: seconds from now until `decide` wants to be called again,
+    None: when something changes. waiting: why nothing begins, "" when something may."""
+
+    decisions: tuple[Decision, ...]
+    wake: float | None = None
+    waiting: str = ""
+
+
+def decide(
+    pool: Pool,
+    cluster: Cluster,
+    pods: Mapping[str, Sequence[PodView]],
+    jobs: Mapping[str, JobView],
+    now: float,
+) -> Outcome:
+    """pods: of nodes that are drained, by node. jobs: by request. now: seconds since 1970."""
+    mine = [node for node in cluster.nodes if node.state and node.state.pool == pool.name]
+    if pool.deleting:
+        return Outcome(tuple(each for node in mine for each in release(node)))
+    decisions: list[Decision] = []
+    wakes: list[float] = []
+    for node in mine:
+        made, wake = advance(pool, node, pods.get(node.name, ()), jobs, now)
+        decisions += made
+        wakes += [wake] if wake is not None else []
+    begun, waiting, wake = begin(pool, cluster, now)
+    decisions += begun
+    wakes += [wake] if wake is not None else []
+    return Outcome(tuple(decisions), min(wakes, default=None), waiting)
+
+
+def release(node: NodeView) -> list[Decision]:
+    """The pool goes: nothing more is asked of a node, and it takes pods again."""
+    assert node.state is not None
+    return [NodePatch(node.name, None, False if node.state.cordoned else KEEP)]
+
+
+def is_updated(node: NodeView, target: Target) -> bool:
+    """Whether it runs what it should, as it says itself."""
+    return not changes(node, target) and not node.trial
+
+
+def changes(node: NodeView, target: Target) -> list[str]:
+    """What differs from the target, for people: "k3OS v1.0 -> v1.1"."""
+    found = []
+    for name, wanted, has in (("k3OS", target.k3os, node.k3os), ("k3s", target.k3s, node.k3s)):
+        if wanted is not None and wanted.version.removeprefix("v") != has.removeprefix("v"):
+            found.append(f"{name} {has or 'unknown'} -> {wanted.version}")
+    if node.config_hash != target.config_hash:
+        found.append("configuration")
+    return found
+
+
+def disrupts(node: NodeView, target: Target) -> bool:
+    """Whether a change makes its pods go: another version, or a fragment that wants a boot."""
+    versions = [each for each in changes(node, target) if each != "configuration"]
+    return bool(versions) or impact(dict(target.config)) == AT_BOOT
+
+
+def begin(pool: Pool, cluster: Cluster, now: float) -> tuple[list[Decision], str, float | None]:
+    """Start with the nodes whose turn it is; why none is, and when to look again."""
+    target = pool.target
+    wanting = [
+        node for node in cluster.of(pool) if not is_updated(node, target) and _is_free(node, target)
+    ]
+    chosen, waiting, wake = may_begin(pool, cluster, wanting, now)
+    decisions: list[Decision] = []
+    for node in chosen:
+        disruptive = disrupts(node, target)
+        drain = disruptive and pool.strategy.drain.enabled
+        state = State(
+            pool=pool.name,
+            target=target.digest,
+            step=DRAINING if drain else CHANGING,
+            request=f"{target.digest}-{node.name}-{int(now)}",
+            started=int(now),
+            since=int(now),
+            cordoned=disruptive and not node.unschedulable,
+            reboot=disruptive,
+            boot_id=node.boot_id,
+        )
+        decisions.append(NodePatch(node.name, state, True if state.cordoned else KEEP))
+        decisions.append(Said("Updating", ", ".join(changes(node, target)), node.name))
+    return decisions, waiting, wake
+
+
+def _is_free(node: NodeView, target: Target) -> bool:
+    """Nothing was begun with it, or for another target, and that is cleared away."""
+    state = node.state
+    return state is None or (
+        state.step == FAILED and state.target != target.digest and not state.cordoned
+    )
+
+
+def advance(
+    pool: Pool,
+    node: NodeView,
+    pods: Iterable[PodView],
+    jobs: Mapping[str, JobView],
+    now: float,
+) -> tuple[list[Decision], float | None]:
+    """The next step of a node that was begun with."""
+    state = node.state
+    assert state is not None
+    if state.step == FAILED:
+        return _after_failure(pool, node, state), None
+    deadline = state.started + pool.strategy.progress_deadline
+    if now >= deadline:
+        limit = pool.strategy.progress_deadline
+        return fail(node, state, "ProgressDeadlineExceeded", f"not done in {limit} s", now), None
+    if state.step == DRAINING:
+        return _drain(pool, node, state, pods, now)
+    if state.step == CHANGING:
+        job = jobs.get(state.request)
+        if job is None and state.target != pool.target.digest:
+            return release(node), 0.0  # its Job would bring what nobody wants any more
+        return _change(node, state, job, now), deadline - now
+    return _wait(pool, node, state, now), deadline - now
+
+
+def _step(node: NodeView, state: State, step: str, now: float, **changed: object) -> NodePatch:
+    return NodePatch(node.name, replace(state, step=step, since=int(now), **changed))  # type: ignore[arg-type]
+
+
+def fail(node: NodeView, state: State, reason: str, message: str, now: float) -> list[Decision]:
+    """Stop. A node that is ready takes pods again: it is as it was before."""
+    failed = replace(state, step=FAILED, since=int(now), reason=reason, message=message)
+    patch = NodePatch(node.name, failed)
+    if state.cordoned and node.ready:
+        patch = NodePatch(node.name, replace(failed, cordoned=False), False)
+    return [patch, Said(reason, message, node.name, warning=True)]
+
+
+def _after_failure(pool: Pool, node: NodeView, state: State) -> list[Decision]:
+    """A failed node that came to what is wanted after all is done; one that came back is used."""
+    if state.target == pool.target.digest and is_updated(node, pool.target) and node.healthy:
+        return [*release(node), Said("Updated", "it has come up after all", node.name)]
+    if state.cordoned and node.ready:
+        return [NodePatch(node.name, replace(state, cordoned=False), False)]
+    return []
+
+
+def _drain(
+    pool: Pool, node: NodeView, state: State, pods: Iterable[PodView], now: float
+) -> tuple[list[Decision], float | None]:
+    drain = pool.strategy.drain
+    if state.target != pool.target.digest:  # changed its mind before anything was done
+        return release(node), 0.0
+    left = [pod for pod in pods if not pod.stays]
+    for pod in left:
+        if not pod.owner and not drain.force:
+            text = f"{pod} has no controller that would start it elsewhere; strategy.drain.force"
+            return fail(node, state, "DrainRefused", text, now), None
+        if pod.empty_dir and not drain.delete_empty_dir_data:
+            text = f"{pod} would lose its emptyDir; strategy.drain.deleteEmptyDirData"
+            return fail(node, state, "DrainRefused", text, now), None
+    if not left:
+        return [_step(node, state, CHANGING, now)], 0.0
+    end = state.since + drain.timeout
+    if now >= end:
+        text = f"after {drain.timeout} s these pods are still there: {_listed(left)}"
+        return fail(node, state, "DrainTimeout", text, now), None
+    evictions = [Eviction(pod, drain.grace_period) for pod in left if not pod.leaving]
+    return list(evictions), min(RETRY, end - now)
+
+
+def _listed(pods: Sequence[PodView], most: int = 5) -> str:
+    more = f" and {len(pods) - most} more" if len(pods) > most else ""
+    return ", ".join(str(pod) for pod in pods[:most]) + more
+
+
+def _change(node: NodeView, state: State, job: JobView | None, now: float) -> list[Decision]:
+    told = node.last if node.last and node.last.request == state.request else None
+    if told and told.state in (names.FAILED, names.ROLLED_BACK):
+        return fail(node, state, told.state, told.message, now)
+    if told and told.state == names.SUCCEEDED:
+        return [_step(node, state, WAITING, now)]
+    if job is None:
+        return [NewJob(node.name, state.request, state.reboot)]
+    if job.done is None:
+        return []
+    if not job.done:
+        return fail(node, state, "JobFailed", job.message or "see the log of its pod", now)
+    if job.state == NEEDS_BOOT:
+        # another request: this one's Job is over
+        again = _step(
+            *(node, state, DRAINING, now),
+            reboot=True,
+            cordoned=state.cordoned or not node.unschedulable,
+            request=f"{state.request}-boot",
+        )
+        return [replace(again, unschedulable=True)]
+    return [_step(node, state, WAITING, now)]
+
+
+def _wait(pool: Pool, node: NodeView, state: State, now: float) -> list[Decision]:
+    told = node.last if node.last and node.last.request == state.request else None
+    if told and told.state in (names.FAILED, names.ROLLED_BACK):
+        return fail(node, state, told.state, told.message, now)
+    if state.target != pool.target.digest:
+        # the spec changed meanwhile; the node is taken from where it is, once it is up
+        done = node.ready and not node.trial
+    else:
+        # without a boot its own result says how it went; it may be unwell for another reason
+        well = node.healthy is True or not state.reboot
+        done = node.ready and is_updated(node, pool.target) and well
+    if not done:
+        return []
+    return [*release(node), Said("Updated", "ready, healthy, as wanted", node.name)]

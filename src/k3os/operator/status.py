@@ -1,0 +1,140 @@
+"""The status of a NodePool, as people and `kubectl get np` read it. Pure, like the decisions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from k3os.operator.admission import Cluster, is_busy
+from k3os.operator.nodes import FAILED, NodeView
+from k3os.operator.rollout import is_updated
+from k3os.operator.spec import Pool
+
+# of the nodes that are listed by name: an object of the API is limited to about 1 MiB
+MOST_LISTED = 50
+LONGEST = 500
+
+
+def status(
+    pool: Pool, cluster: Cluster, waiting: str, now: float, before: Mapping[str, Any]
+) -> dict[str, Any]:
+    """waiting: of the Outcome. before: the status so far, whose times of transition stay."""
+    members = cluster.of(pool)
+    failed = [node for node in members if _has_failed(node, pool)]
+    busy = [node for node in members if is_busy(node)]
+    updated = [node for node in members if is_updated(node, pool.target)]
+    conflicts = sorted(
+        node.name
+        for node in cluster.nodes
+        if node.name in cluster.conflicts and pool.matches(node.labels)
+    )
+    phase = _phase(pool, len(members), len(updated), bool(failed), bool(conflicts), bool(busy))
+    return {
+        "observedGeneration": pool.generation,
+        "phase": phase,
+        "nodes": len(members),
+        "updated": len(updated),
+        "ready": sum(node.ready for node in members),
+        "waiting": waiting,
+        "changing": [_entry(node) for node in [*failed, *busy][:MOST_LISTED]],
+        "conditions": _conditions(
+            pool, _judged(pool, members, updated, failed, conflicts, waiting), now, before
+        ),
+    }
+
+
+def _has_failed(node: NodeView, pool: Pool) -> bool:
+    state = node.state
+    return state is not None and state.step == FAILED and state.target == pool.target.digest
+
+
+def _phase(pool: Pool, nodes: int, updated: int, failed: bool, conflicts: bool, busy: bool) -> str:
+    table = (
+        (failed or bool(pool.problems), "Failed"),
+        (conflicts, "Conflict"),
+        (nodes > 0 and updated == nodes, "Updated"),
+        (pool.strategy.paused, "Paused"),
+        (busy, "Updating"),
+    )
+    return next((phase for is_so, phase in table if is_so), "Pending")
+
+
+def _entry(node: NodeView) -> dict[str, str]:
+    state = node.state
+    assert state is not None
+    entry = {"name": node.name, "step": state.step}
+    entry |= {"reason": state.reason} if state.reason else {}
+    return entry | ({"message": state.message[:LONGEST]} if state.message else {})
+
+
+# type -> (status, reason, message)
+Judgements = dict[str, tuple[bool, str, str]]
+
+
+def _judged(
+    pool: Pool,
+    members: list[NodeView],
+    updated: list[NodeView],
+    failed: list[NodeView],
+    conflicts: list[str],
+    waiting: str,
+) -> Judgements:
+    away = [node.name for node in members if not node.ready]
+    share = f"{len(updated)} of {len(members)} nodes are as wanted"
+    found: Judgements = {
+        "Progressing": (len(updated) < len(members), "Updating", waiting or share),
+        "Available": (not away, "NodesReady", "all nodes are ready"),
+        "Degraded": (False, "AsExpected", ""),
+    }
+    if members and len(updated) == len(members):
+        found["Progressing"] = (False, "Updated", share)
+    elif waiting:
+        found["Progressing"] = (False, "Waiting", waiting)
+    if away:
+        found["Available"] = (False, "NodesNotReady", f"not ready: {_some(away)}")
+    if not members:
+        found["Available"] = (False, "NoNodes", "the selector matches no node")
+    unwell = [node for node in members if node.healthy is False]
+    if failed:
+        state = failed[0].state
+        assert state is not None
+        text = f"{failed[0].name}: {state.message}"
+        found["Degraded"] = (True, state.reason, text[: 2 * LONGEST])
+    elif pool.problems:
+        found["Degraded"] = (True, "BadConfig", "; ".join(pool.problems)[: 2 * LONGEST])
+    elif conflicts:
+        text = f"matched by another NodePool, too, so nobody touches them: {_some(conflicts)}"
+        found["Degraded"] = (True, "Conflict", text)
+    elif unwell:
+        text = f"{unwell[0].name}: {unwell[0].health}"
+        found["Degraded"] = (True, "NodesUnhealthy", text[: 2 * LONGEST])
+    return found
+
+
+def _some(listed: list[str], most: int = 5) -> str:
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
+def _conditions(
+    pool: Pool, judged: Judgements, now: float, before: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    known = {each["type"]: each for each in before.get("conditions") or []}
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+    found = []
+    for kind, (is_so, reason, message) in judged.items():
+        state = "True" if is_so else "False"
+        old = known.get(kind, {})
+        since = old.get("lastTransitionTime") if old.get("status") == state else None
+        found.append(
+            {
+                "type": kind,
+                "status": state,
+                "reason": reason,
+                "message": message,
+                "observedGeneration": pool.generation,
+                "lastTransitionTime": since or stamp,
+            }
+        )
+    return found

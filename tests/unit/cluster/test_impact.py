@@ -1,0 +1,58 @@
+"""When a changed fragment of a NodePool asks for a reboot, for k3s, for nothing."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from k3os.cluster.impact import canonical, check, fragment_hash, impact
+from k3os.config.schema import AT_BOOT, NOW, RESTART, TABLE
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "wanted"),
+    [
+        ({"k3os": {"sysctls": {"vm.max_map_count": "262144"}}}, None, NOW),
+        ({"k3os": {"labels": {"tier": "gold"}}}, {"k3os": {"labels": {"tier": "iron"}}}, NOW),
+        ({"k3os": {"k3sArgs": ["--disable=traefik"]}}, {}, RESTART),
+        ({"k3os": {"environment": {"https_proxy": "http://p"}}}, None, RESTART),
+        ({"bootcmd": ["true"]}, None, AT_BOOT),
+        (None, {"boot_cmd": ["true"]}, AT_BOOT),
+        ({"boot_cmd": ["true"], "k3os": {"token": "x"}}, {"bootCmd": "true"}, RESTART),
+        ({"hostname": "a"}, {"hostname": "a"}, NOW),
+        ({}, None, NOW),
+    ],
+)
+def test_the_schema_says_what_a_change_asks_for(new: object, old: object, wanted: str) -> None:
+    assert impact(new, old) == wanted
+
+
+def test_every_key_says_when_it_counts() -> None:
+    assert {key.effect for key in TABLE} == {NOW, RESTART, AT_BOOT}
+
+
+TREES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+
+
+@given(TREES)
+def test_any_fragment_has_an_impact_and_problems_but_no_traceback(fragment: object) -> None:
+    assert impact(fragment) in (NOW, RESTART, AT_BOOT)
+    assert isinstance(check(fragment)[1], list)
+
+
+@given(st.dictionaries(st.text(max_size=5), st.integers(), min_size=2))
+def test_the_same_content_in_another_order_is_the_same(fragment: dict[str, int]) -> None:
+    other = dict(reversed(fragment.items()))
+    assert fragment_hash(fragment) == fragment_hash(other)
+    assert json.loads(canonical(fragment)) == fragment
+
+
+def test_a_bad_fragment_is_named_with_its_key() -> None:
+    problems = check({"k3os": {"sysctls": ["no map"]}}, "spec.config")[1]
+    assert [str(each).split(":")[0] for each in problems] == ["spec.config"]
+    assert problems[0].key == "k3os.sysctls"

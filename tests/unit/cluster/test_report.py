@@ -1,0 +1,135 @@
+"""What a node says of itself, and how: to a server that insists on the kubelet's certificate."""
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from k3os.cli.report import node_name
+from k3os.cluster import kubelet, names, report
+from k3os.cluster.impact import canonical, fragment_hash
+from k3os.config.check import check_text
+from k3os.config.load import Config
+from k3os.errors import UserError
+from tests.api_server import ApiServer, api_server
+
+STATUS = {
+    "mode": "disk",
+    "versions": {"running": {"k3os": "1.0.0", "kernel": "6.12", "k3s": "v1.33.1+k3s1"}},
+    "on_trial": False,
+    "boot_id": "b1",
+    "rollback": {},
+}
+FRAGMENT = {"k3os": {"labels": {"tier": "gold"}}}
+
+
+def test_versions_labels_and_the_fragment_in_force_are_told(tmp_path: Path) -> None:
+    path = tmp_path / report.FRAGMENT.lstrip("/")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(canonical(FRAGMENT))
+    said = report.metadata(STATUS, {"tier": "gold"}, {}, str(tmp_path))["metadata"]
+    assert said["labels"] == {
+        "tier": "gold",
+        names.MODE_LABEL: "disk",
+        names.VERSION_LABEL: "1.0.0",
+    }
+    assert said["annotations"][names.K3S] == "v1.33.1+k3s1"
+    assert said["annotations"][names.CONFIG_HASH] == fragment_hash(FRAGMENT)
+    assert names.LAST_RESULT not in said["annotations"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "failures", "reason", "words"),
+    [
+        ({}, [], "AsConfigured", "everything"),
+        ({}, ["runtime: a.yaml:3:1: hostname: bad"] * 5, "NotApplied", "a.yaml:3:1: hostname"),
+        ({"verified": {"damaged": {"x": "y"}}}, ["verify: x: y"], "Damaged", "verify: x"),
+        (
+            {"rollback": {"failed": {"k3os": "2.0"}, "reason": "it hung"}},
+            [],
+            "RolledBack",
+            "k3os 2.0 did not come up: it hung",
+        ),
+        ({"clock_in_doubt": "1970"}, [], "ClockInDoubt", "time server"),
+    ],
+)
+def test_the_condition_says_what_is_wrong(changes, failures, reason, words) -> None:
+    said = report.condition({**STATUS, **changes}, failures, "now", {})
+    assert said["reason"] == reason
+    assert words in said["message"]
+    assert said["status"] == ("True" if reason == "AsConfigured" else "False")
+
+
+def test_the_condition_keeps_the_time_of_its_last_change() -> None:
+    one = report.condition(STATUS, [], "1", {})
+    two = report.condition(STATUS, [], "2", one)
+    assert (two["lastTransitionTime"], two["lastHeartbeatTime"]) == ("1", "2")
+    assert report.condition(STATUS, ["x"], "3", two)["lastTransitionTime"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("k3os: {k3s_args: [server, --node-name, chosen]}", "chosen"),
+        ("k3os: {k3s_args: [server, --node-name=chosen]}", "chosen"),
+        ("hostname: other", "pinned"),
+    ],
+)
+def test_the_node_is_the_one_that_k3s_registered(tmp_path: Path, text: str, wanted: str) -> None:
+    (tmp_path / "name").write_text("pinned\n")
+    config = Config(check_text(text.encode(), "config.yaml")[0])
+    assert node_name(config, str(tmp_path / "name")) == wanted
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[ApiServer]:
+    with api_server(tmp_path_factory.mktemp("api"), "me") as found:
+        yield found
+
+
+def own_api(server: ApiServer) -> kubelet.Api:
+    found = kubelet.api(str(server.directory / "kubelet.kubeconfig"))
+    assert found is not None
+    return found
+
+
+def test_it_speaks_as_the_kubelet_and_merges(server: ApiServer) -> None:
+    api = own_api(server)
+    api.patch_node("me", {"metadata": {}})
+    api.patch_node("me", {"status": {"conditions": []}}, status=True)
+    assert [each[:2] for each in server.seen] == [
+        ("/api/v1/nodes/me", kubelet.MERGE),
+        ("/api/v1/nodes/me/status", kubelet.STRATEGIC),
+    ]
+    assert server.seen[0][3]["commonName"] == "system:node:me"
+
+
+def test_an_authority_without_identifiers_is_trusted_by_a_strict_python_too(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = ssl.create_default_context
+
+    def strict(**given: str) -> ssl.SSLContext:
+        """As Python 3.13 does it."""
+        context = usual(**given)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    own_api(server).patch_node("me", {})
+
+
+def test_a_refusal_and_a_server_that_is_down_are_told(server: ApiServer, tmp_path: Path) -> None:
+    api = own_api(server)
+    with pytest.raises(UserError, match='nodes "you" is forbidden'):
+        api.patch_node("you", {})
+    with pytest.raises(UserError, match="does not answer"):
+        kubelet.Api("https://127.0.0.1:9", api.identity).patch_node("me", {})
+
+
+def test_before_k3s_registered_there_is_nobody_to_tell(tmp_path: Path) -> None:
+    assert kubelet.api(str(tmp_path / "none")) is None
+    (tmp_path / "bad").write_text("clusters: []")
+    with pytest.raises(UserError, match="is no kubeconfig"):
+        kubelet.api(str(tmp_path / "bad"))

@@ -1,0 +1,358 @@
+"""Requests of the operator: what is refused, what is left to do, what came of it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from k3os.cli import apply
+from k3os.cluster import names, result
+from k3os.cluster.impact import canonical
+from k3os.cluster.request import BadRequest, Request, Wanted, parse, remaining
+from k3os.system.run import CommandError
+
+RELEASE = {"version": "v1.2.0", "url": "https://example.com/releases"}
+SYSCTLS = {"k3os": {"sysctls": {"vm.max_map_count": "262144"}}}
+RUNNING = {"k3os": "1.1.0", "k3s": "v1.33.1+k3s1"}
+
+
+def request(**more: Any) -> bytes:
+    return json.dumps({"id": "r1", **more}).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "where"),
+    [
+        (b"{", ""),
+        (b"[]", "id"),
+        (b'{"id": "../x"}', "id"),
+        (request(config=[1]), "config"),
+        (request(config={"hostname": "a_b"}), "config"),
+        (request(k3os={"version": "v1.2.0"}), "k3os.url"),
+        (request(k3os={**RELEASE, "version": "../../etc"}), "k3os.version"),
+        (request(k3os={**RELEASE, "url": "file:///etc"}), "k3os.url"),
+        (request(k3os={**RELEASE, "url": "https://u:hunter2@x.example"}), "k3os.url"),
+        (request(k3os={**RELEASE, "url": "ftp://u:hunter2@x.example"}), "k3os.url"),
+        (request(k3os="v1.2.0"), "k3os"),
+        (request(config=[]), "config"),
+        (b"[" * 100_000, ""),
+        (request(k3s={"version": "--rollback"}), "k3s.version"),
+    ],
+)
+def test_what_no_node_can_obey_is_refused_with_its_field(data: bytes, where: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse(data)
+    assert caught.value.where == where
+    assert caught.value.exit_code == 2
+    assert "hunter2" not in str(caught.value)
+
+
+@given(
+    st.binary(max_size=60)
+    | st.builds(
+        lambda x: request(**x),
+        st.dictionaries(
+            st.sampled_from(["k3os", "k3s", "config", "reboot"]),
+            st.none() | st.text() | st.integers() | st.dictionaries(st.text(), st.text()),
+        ),
+    )
+)
+def test_any_bytes_are_a_request_or_refused(data: bytes) -> None:
+    try:
+        assert parse(data).id
+    except BadRequest as error:
+        assert error.message
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fragment", "left"),
+    [
+        ({}, {}, (False, False, False, False)),
+        ({"k3os": RELEASE}, {}, (True, False, False, True)),
+        ({"k3os": {**RELEASE, "version": "v1.1.0"}}, {}, (False, False, False, False)),
+        ({"k3s": {"version": "v1.34.0+k3s1"}}, {}, (False, True, False, False)),
+        ({"config": SYSCTLS}, {}, (False, False, True, False)),
+        ({"config": SYSCTLS}, SYSCTLS, (False, False, False, False)),
+        ({}, SYSCTLS, (False, False, True, False)),
+        ({"config": {"boot_cmd": ["true"]}}, {}, (False, False, True, True)),
+    ],
+)
+def test_only_what_differs_is_left_to_do(wanted, fragment, left) -> None:
+    work = remaining(parse(request(**wanted)), RUNNING, fragment)
+    assert (work.k3os, work.k3s, work.config, work.reboot) == left
+    assert work.is_nothing == (not any(left))
+
+
+class Killed(BaseException):
+    """The end of `k3os apply` in the middle."""
+
+
+class Host:
+    """A node whose programs only leave a note; upgrade: what `k3os upgrade` says, or raises."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.commands: list[list[str]] = []
+        self.environment: dict[str, str | None] = {}
+        self.upgrade_fails = ""
+        self.failures: list[str] = []
+        self.status = {
+            "versions": {"running": dict(RUNNING)},
+            "on_trial": False,
+            "rollback": {},
+            "boot_id": "b1",
+        }
+        self.fragment = root / "config.d/80-nodepool.yaml"
+        self.result = root / "last-result.json"
+        self.dies_at = ""
+        self.switched_before = False  # `k3os upgrade` has nothing to do, and restarts nothing
+        monkeypatch.setattr("k3os.system.run.run", self.run)
+        monkeypatch.setattr("k3os.cli.status.collect", lambda: self.status)
+        monkeypatch.setattr("k3os.cli.status.failures", lambda _: self.failures)
+        monkeypatch.setattr("k3os.cluster.report.FRAGMENT", str(self.fragment))
+        monkeypatch.setattr(apply, "FRAGMENT", str(self.fragment))
+        monkeypatch.setattr(apply.write_fragment, "__defaults__", (str(self.fragment),))
+        monkeypatch.setattr(result.read, "__defaults__", (str(self.result),))
+        monkeypatch.setattr(result.write, "__defaults__", (str(self.result),))
+        monkeypatch.setattr(apply, "PENDING", str(root / "pending"))
+        monkeypatch.setattr(apply, "boot_id", lambda: self.status["boot_id"])
+        monkeypatch.setattr(apply, "restart_k3s", lambda: self.commands.append(["restart k3s"]))
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        self.request = root / "request.json"
+
+    def run(self, argv: list[str], **options: Any) -> bytes:
+        self.commands.append(argv)
+        if self.dies_at and " ".join(argv).startswith(self.dies_at):
+            raise Killed
+        if argv[:2] == ["k3os", "upgrade"]:
+            self.environment = options["env"]
+            if self.upgrade_fails:
+                raise CommandError(argv, 1, self.upgrade_fails.encode())
+            if "--k3s" in argv and "--no-reboot" not in argv and not self.switched_before:
+                running = {**RUNNING, "k3s": argv[argv.index("--k3s") + 1]}
+                self.status["versions"] = {"running": running}
+        return b""
+
+    def apply(
+        self, capsys: pytest.CaptureFixture[str], **wanted: Any
+    ) -> tuple[int, dict[str, Any]]:
+        self.commands.clear()
+        self.request.write_bytes(request(**wanted))
+        code = apply.main([str(self.request)])
+        said = capsys.readouterr().out
+        assert "secret" not in said
+        return code, json.loads(said.splitlines()[-1])
+
+    def boot(self, name: str, **status: Any) -> None:
+        """Another boot: /run is empty."""
+        Path(apply.PENDING).unlink(missing_ok=True)
+        self.status.update(boot_id=name, **status)
+
+    @property
+    def programs(self) -> list[str]:
+        return [" ".join(argv[:2]) for argv in self.commands if argv[0] != "systemctl"]
+
+    @property
+    def known(self) -> dict[str, Any]:
+        found = json.loads(self.result.read_text())
+        assert isinstance(found, dict)
+        return found
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    return Host(tmp_path, monkeypatch)
+
+
+def test_configuration_is_written_for_root_applied_and_done_once(host, capsys) -> None:
+    code, told = host.apply(capsys, config={**SYSCTLS, "hostname": "secret-name"})
+    assert (code, told["state"], told["rebootNeeded"]) == (0, names.SUCCEEDED, False)
+    assert host.programs == ["k3os config"]
+    assert host.fragment.stat().st_mode & 0o777 == 0o600
+    assert host.known["state"] == names.SUCCEEDED
+    code, told = host.apply(capsys, config={**SYSCTLS, "hostname": "secret-name"})
+    assert (code, told["state"]) == (0, "NoChange")
+    assert host.programs == []
+    code, told = host.apply(capsys)
+    assert not host.fragment.exists()
+
+
+def test_new_arguments_of_k3s_restart_it_and_nothing_else(host, capsys) -> None:
+    _, told = host.apply(capsys, config={"k3os": {"k3s_args": ["--disable=traefik"]}})
+    assert told["k3sRestart"]
+    assert host.programs == ["k3os config", "restart k3s"]
+
+
+def test_a_boot_is_not_made_where_the_node_was_not_drained(host, capsys) -> None:
+    code, told = host.apply(capsys, k3os=RELEASE)
+    assert (code, told["state"], told["rebootNeeded"]) == (0, "RebootRequired", True)
+    assert host.programs == []
+    assert not host.result.exists()
+
+
+def test_a_dry_run_only_tells(host, capsys) -> None:
+    code, told = host.apply(capsys, k3os=RELEASE, config=SYSCTLS, reboot=True, dryRun=True)
+    assert (code, told["state"], told["rebootNeeded"]) == (0, "Planned", True)
+    assert host.commands == []
+    assert not host.fragment.exists()
+
+
+def test_versions_are_upgraded_and_the_boot_comes_after_the_answer(host, capsys) -> None:
+    k3s = {"version": "v1.34.0+k3s1", "url": "https://mirror.example"}
+    code, told = host.apply(capsys, k3os=RELEASE, k3s=k3s, reboot=True)
+    assert (code, told["state"]) == (0, names.REBOOTING)
+    upgrade = next(argv for argv in host.commands if argv[:2] == ["k3os", "upgrade"])
+    assert upgrade[2:] == [
+        *("--k3os", "https://example.com/releases/v1.2.0", "--expect", "v1.2.0"),
+        *("--k3s", "v1.34.0+k3s1", "--no-reboot"),
+    ]
+    assert host.environment == {"K3S_RELEASES": "https://mirror.example"}
+    assert host.programs[-1] == "systemd-run -q"
+    assert host.known["wanted"] == {"k3os": "v1.2.0", "k3s": "v1.34.0+k3s1"}
+
+
+def test_k3s_alone_needs_no_boot(host, capsys) -> None:
+    _, told = host.apply(capsys, k3s={"version": "v1.34.0+k3s1"})
+    assert told["state"] == names.SUCCEEDED
+    assert ["k3os", "upgrade", "--k3s", "v1.34.0+k3s1"] in host.commands
+
+
+def test_a_k3s_that_was_switched_to_but_never_started_asks_for_a_boot(host, capsys) -> None:
+    host.switched_before = True
+    wanted = {"k3s": {"version": "v1.34.0+k3s1"}}
+    _, told = host.apply(capsys, **wanted)
+    assert (told["state"], told["rebootNeeded"]) == ("RebootRequired", True)
+    _, told = host.apply(capsys, **wanted, reboot=True)
+    assert told["state"] == host.known["state"] == names.REBOOTING
+    assert host.programs[-1] == "systemd-run -q"
+
+
+def test_a_failure_has_the_words_of_the_upgrade(host, capsys) -> None:
+    host.upgrade_fails = "kernel 6.12 stays\nk3os: error: there is not enough space: 80 MB missing"
+    code, told = host.apply(capsys, k3os=RELEASE, reboot=True)
+    assert (code, told["state"]) == (1, names.FAILED)
+    assert told["message"] == "there is not enough space: 80 MB missing"
+    assert host.known["state"] == names.FAILED
+    assert "systemd-run -q" not in host.programs
+
+
+def test_a_value_that_cannot_be_applied_fails_the_request(host, capsys) -> None:
+    host.failures = [f"runtime: {host.fragment}:3:1: k3os.sysctls.no: no such setting", "other"]
+    code, told = host.apply(capsys, config=SYSCTLS)
+    assert code == 1
+    assert "no such setting" in told["message"]
+    assert "other" not in told["message"]
+
+
+def test_what_rolled_back_is_not_tried_again_by_the_same_request(host, capsys) -> None:
+    host.apply(capsys, k3os=RELEASE, reboot=True)
+    host.status["boot_id"] = "b2"
+    host.status["rollback"] = {"when": "9999", "reason": "it hung"}
+    code, told = host.apply(capsys, k3os=RELEASE, reboot=True)
+    assert (code, told["state"], told["message"]) == (1, names.ROLLED_BACK, "it hung")
+    assert host.programs == []
+
+
+BOOT_KEY = {"boot_cmd": ["true"]}
+ARGUMENTS = {"k3os": {"k3s_args": ["--disable=traefik"]}}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "dies_at", "state", "last"),
+    [
+        ({"config": SYSCTLS}, "k3os config", names.SUCCEEDED, "k3os config"),
+        ({"config": ARGUMENTS}, "k3os config", names.SUCCEEDED, "restart k3s"),
+        ({"config": BOOT_KEY}, "systemctl", names.REBOOTING, "systemd-run -q"),
+        ({"config": BOOT_KEY}, "systemd-run", names.REBOOTING, "systemd-run -q"),
+        ({"k3os": RELEASE}, "k3os upgrade", names.REBOOTING, "systemd-run -q"),
+        ({"k3os": RELEASE, "config": SYSCTLS}, "systemd-run", names.REBOOTING, "systemd-run -q"),
+    ],
+)
+def test_killed_at_any_moment_it_goes_on(host, capsys, wanted, dies_at, state, last) -> None:
+    host.dies_at = dies_at
+    with pytest.raises(Killed):
+        host.apply(capsys, **wanted, reboot=True)
+    host.dies_at = ""
+    _, told = host.apply(capsys, **wanted, reboot=True)
+    assert told["state"] == host.known["state"] == state
+    assert host.programs[-1] == last
+
+
+def test_a_failed_upgrade_leaves_the_configuration_as_it_was(host, capsys) -> None:
+    host.upgrade_fails = "error: no such release"
+    host.apply(capsys, k3os=RELEASE, config=SYSCTLS, reboot=True)
+    assert not host.fragment.exists()
+
+
+def test_new_arguments_count_also_beside_a_new_k3s(host, capsys) -> None:
+    host.apply(capsys, k3s={"version": "v1.34.0+k3s1"}, config=ARGUMENTS)
+    assert host.programs == ["k3os upgrade", "k3os config", "restart k3s"]
+
+
+def test_what_failed_does_not_count_as_done_for_the_next_request(host, capsys) -> None:
+    host.failures = [f"runtime: {host.fragment}:3:1: k3os.sysctls.no: no such setting"]
+    host.apply(capsys, config=SYSCTLS)
+    _, told = host.apply(capsys, id="r2", config=SYSCTLS)
+    assert told["state"] == names.FAILED
+    host.boot("b2")
+    _, told = host.apply(capsys, id="r3", config=SYSCTLS)
+    assert told["state"] == names.FAILED
+    host.failures = []
+    _, told = host.apply(capsys, id="r4", config=SYSCTLS)
+    assert told["state"] == "NoChange"
+
+
+def test_a_trial_is_no_success_yet(host, capsys) -> None:
+    host.apply(capsys, k3os=RELEASE, reboot=True)
+    host.boot("b2", on_trial=True, versions={"running": {**RUNNING, "k3os": "v1.2.0"}})
+    _, told = host.apply(capsys, k3os=RELEASE, reboot=True)
+    assert (told["state"], host.programs) == (names.REBOOTING, [])
+    code, told = host.apply(capsys, id="r2", config=SYSCTLS)
+    assert (code, told["state"], host.programs) == (1, names.FAILED, [])
+    assert host.known["request"] == "r1"
+    host.boot("b3", on_trial=False, versions={"running": RUNNING})
+    host.status["rollback"] = {"when": "9999", "reason": "it hung"}
+    _, told = host.apply(capsys, k3os=RELEASE, reboot=True)
+    assert (told["state"], told["message"]) == (names.ROLLED_BACK, "it hung")
+
+
+def test_a_full_disk_is_an_answer(host, capsys, monkeypatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("k3os.system.files.atomic_write", full)
+    monkeypatch.setattr(result, "atomic_write", full)
+    code, told = host.apply(capsys, config=SYSCTLS)
+    assert (code, told["state"]) == (1, names.FAILED)
+    assert "No space left" in told["message"]
+
+
+REBOOTING = {
+    **result.record("r1", names.REBOOTING, "", "b1", {"k3os": "1.2.0"}),
+    "when": "2026-01-01T00:00:00Z",
+}
+
+
+@pytest.mark.parametrize(
+    ("running", "changes", "boot", "state"),
+    [
+        ("1.2.0", {}, "b2", names.SUCCEEDED),
+        ("1.2.0", {}, "b1", names.REBOOTING),
+        ("1.2.0", {"on_trial": True}, "b2", names.REBOOTING),
+        ("1.1.0", {"rollback": {"when": "2026-01-02", "reason": "x"}}, "b2", names.ROLLED_BACK),
+        ("1.1.0", {"rollback": {"when": "2025-01-02", "reason": "old"}}, "b2", names.FAILED),
+        ("1.1.0", {}, "b2", names.FAILED),
+    ],
+)
+def test_the_boot_completes_the_result(running, changes, boot, state) -> None:
+    status = {"versions": {"running": {"k3os": running}}, "on_trial": False, **changes}
+    assert result.completed(REBOOTING, status, boot)["state"] == state
+
+
+def test_a_request_is_a_record() -> None:
+    found = parse(request(k3os=RELEASE, config=SYSCTLS, reboot=True))
+    assert found == Request("r1", Wanted(**RELEASE), None, SYSCTLS, True, False)
+    assert json.loads(canonical(found.config)) == SYSCTLS

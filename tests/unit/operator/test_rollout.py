@@ -1,0 +1,247 @@
+"""The rollout as a whole: whatever fails and whenever the operator dies, its promises hold."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from k3os.operator.admission import Cluster
+from k3os.operator.nodes import FAILED, PodView, State, parse_state
+from k3os.operator.rollout import Eviction, NewJob, NodePatch, Said, decide, is_updated
+from k3os.operator.spec import Component, Drain, Pool, Strategy, Target, Window
+from tests.unit.operator.simulator import (
+    FATES,
+    FINE,
+    JOB_FAILS,
+    NEVER_COMES,
+    ROLLED_BACK,
+    STUCK_PODS,
+    World,
+    node,
+)
+
+NEW = Target(k3os=Component("v1.1.0", "https://example.com/v1.1.0"))
+CONFIG = Target(config={"k3os": {"sysctls": {"vm.max_map_count": "262144"}}})
+
+
+def pool(target: Target = NEW, **strategy) -> Pool:
+    return Pool("all", "uid", 1, {}, target, Strategy(**strategy))
+
+
+def world(*names: str, servers: int = 0, fates: dict[str, str] | None = None) -> World:
+    nodes = {f"s{number}": node(f"s{number}", server=True) for number in range(servers)}
+    nodes |= {name: node(name) for name in names}
+    chosen = {name: (fates or {}).get(name, FINE) for name in nodes}
+    return World(nodes, chosen)
+
+
+def roll(found: World, wanted: Pool, rounds: int = 400) -> None:
+    """Until nothing happens any more."""
+    for _ in range(rounds):
+        found.reconcile(wanted)
+        if (
+            not found.busy()
+            and not decide(wanted, found.cluster(), found.pods, found.jobs, found.now).decisions
+        ):
+            return
+        found.live()
+    raise AssertionError(f"no end: {found.busy()}")
+
+
+def test_all_nodes_come_to_the_target_and_take_pods_again() -> None:
+    found = world("a", "b", "c", servers=3)
+    roll(found, pool())
+    assert all(is_updated(each, NEW) for each in found.nodes.values())
+    assert not any(each.unschedulable or each.state for each in found.nodes.values())
+
+
+def test_servers_come_first_and_one_by_one() -> None:
+    found = world("a", "b", servers=3)
+    roll(found, pool(max_unavailable=5))
+    order = [each.node for each in found.done if isinstance(each, NewJob)]
+    assert sorted(order[:3]) == ["s0", "s1", "s2"]
+    assert sorted(order[3:]) == ["a", "b"]
+
+
+def test_configuration_that_needs_no_boot_drains_and_cordons_nothing() -> None:
+    found = world("a", "b")
+    found.pods["a"] = [PodView("default", "web", "ReplicaSet")]
+    roll(found, pool(CONFIG))
+    assert all(each.config_hash == CONFIG.config_hash for each in found.nodes.values())
+    assert not any(isinstance(each, Eviction) for each in found.done)
+    assert not any(isinstance(each, NodePatch) and each.unschedulable for each in found.done)
+    assert not any(each.reboot for each in found.done if isinstance(each, NewJob))
+
+
+def test_a_node_that_finds_it_needs_a_boot_is_drained_first() -> None:
+    found = world("a", fates={"a": "asks for a boot"})
+    found.pods["a"] = [PodView("default", "web", "ReplicaSet")]
+    roll(found, pool(CONFIG))
+    kinds = [type(each).__name__ for each in found.done if not isinstance(each, Said)]
+    assert kinds.index("Eviction") > kinds.index("NewJob")
+    assert [each.reboot for each in found.done if isinstance(each, NewJob)] == [False, True]
+    assert is_updated(found.nodes["a"], CONFIG)
+    assert not found.nodes["a"].unschedulable
+
+
+@pytest.mark.parametrize(
+    ("fate", "reason"),
+    [
+        (ROLLED_BACK, "RolledBack"),
+        (JOB_FAILS, "JobFailed"),
+        (NEVER_COMES, "ProgressDeadlineExceeded"),
+        (STUCK_PODS, "DrainTimeout"),
+    ],
+)
+def test_a_failure_stops_the_pool_and_says_why(fate: str, reason: str) -> None:
+    found = world("a", "b", "c", fates={"a": fate})
+    found.pods["a"] = [PodView("default", "web", "ReplicaSet")]
+    roll(found, pool())
+    state = found.nodes["a"].state
+    assert state and (state.step, state.reason) == (FAILED, reason)
+    assert [each.node for each in found.done if isinstance(each, NewJob)] in ([], ["a"])
+    assert any(isinstance(each, Said) and each.reason == reason for each in found.events)
+    # what still runs is used; what did not come back is left alone
+    assert found.nodes["a"].unschedulable == (fate == NEVER_COMES)
+    outcome = decide(pool(), found.cluster(), {}, {}, found.now)
+    assert reason in outcome.waiting
+
+
+def test_a_mended_spec_goes_on_where_the_broken_one_stopped() -> None:
+    found = world("a", "b", fates={"a": ROLLED_BACK})
+    roll(found, pool())
+    found.fates["a"] = FINE
+    mended = Target(k3os=Component("v1.1.1"))
+    roll(found, pool(mended))
+    assert all(is_updated(each, mended) for each in found.nodes.values())
+    assert not any(each.unschedulable or each.state for each in found.nodes.values())
+
+
+def test_daemonsets_mirrors_and_finished_pods_do_not_hold_a_drain() -> None:
+    found = world("a", fates={"a": STUCK_PODS})
+    found.pods["a"] = [
+        PodView("kube-system", "proxy", "DaemonSet"),
+        PodView("kube-system", "static", "Node", mirror=True),
+        PodView("default", "over", "Job", finished=True),
+        PodView("k3os-system", "change", "Job", ours=True),
+    ]
+    found.reconcile(pool())
+    found.reconcile(pool())
+    assert found.nodes["a"].state and found.nodes["a"].state.step == "Changing"
+
+
+@pytest.mark.parametrize(
+    ("pod", "drain", "words"),
+    [
+        (PodView("default", "bare"), Drain(), "has no controller"),
+        (
+            PodView("default", "cache", "ReplicaSet", empty_dir=True),
+            Drain(delete_empty_dir_data=False),
+            "would lose its emptyDir",
+        ),
+    ],
+)
+def test_pods_that_would_be_lost_stop_a_drain_before_anything_is_evicted(
+    pod: PodView, drain: Drain, words: str
+) -> None:
+    found = world("a")
+    found.pods["a"] = [pod, PodView("default", "web", "ReplicaSet")]
+    roll(found, pool(drain=drain))
+    assert not any(isinstance(each, Eviction) for each in found.done)
+    assert words in found.nodes["a"].state.message  # type: ignore[union-attr]
+    assert not found.nodes["a"].unschedulable
+
+
+def test_a_cordon_of_somebody_else_stays() -> None:
+    found = world("a")
+    found.nodes["a"] = replace(found.nodes["a"], unschedulable=True)
+    roll(found, pool())
+    assert is_updated(found.nodes["a"], NEW)
+    assert found.nodes["a"].unschedulable
+
+
+def test_a_pool_that_goes_leaves_its_nodes_as_they_are_and_uncordoned() -> None:
+    found = world("a", "b")
+    found.reconcile(pool())
+    assert found.nodes["a"].unschedulable
+    found.reconcile(replace(pool(), deleting=True))
+    assert not any(each.unschedulable or each.state for each in found.nodes.values())
+    assert not found.jobs
+
+
+def test_nothing_begins_while_paused_or_outside_of_the_window() -> None:
+    found = world("a")
+    assert decide(pool(paused=True), found.cluster(), {}, {}, found.now).waiting == "it is paused"
+    # 1,800,000,000 is Friday 2027-01-15 08:00 UTC
+    window = Window(start=120, duration=3600, days=("Sat",))
+    outcome = decide(pool(window=window), found.cluster(), {}, {}, found.now)
+    assert outcome.decisions == ()
+    assert outcome.wake == 18 * 3600
+    assert decide(pool(window=window), found.cluster(), {}, {}, found.now + 18 * 3600).decisions
+
+
+def test_nobody_touches_a_node_that_two_pools_match() -> None:
+    found = world("a", "b")
+    cluster = Cluster(found.cluster().nodes, frozenset({"a"}))
+    outcome = decide(pool(max_unavailable=2), cluster, {}, {}, found.now)
+    assert {each.node for each in outcome.decisions} == {"b"}  # type: ignore[union-attr]
+
+
+def test_a_pool_whose_configuration_has_errors_begins_nothing() -> None:
+    broken = replace(pool(), problems=("spec.config:2:1: hostname: `a_b` is no host name",))
+    outcome = decide(broken, world("a").cluster(), {}, {}, 0.0)
+    assert outcome.decisions == ()
+    assert "a_b" in outcome.waiting
+
+
+def test_an_annotation_that_somebody_broke_is_none() -> None:
+    assert parse_state("{") is None
+    assert parse_state('{"step": "Dancing"}') is None
+    state = State("p", "t", FAILED, "r", 1, 2, reason="x")
+    assert parse_state(state.as_json()) == state
+
+
+@st.composite
+def worlds(draw) -> World:
+    servers = draw(st.sampled_from([0, 1, 3, 5]))
+    workers = [f"w{number}" for number in range(draw(st.integers(0, 6)))]
+    found = world(*workers, servers=servers)
+    for name in found.nodes:
+        found.fates[name] = draw(st.sampled_from([FINE] * 6 + list(FATES)))
+        found.pods[name] = [
+            PodView("default", f"{name}-{number}", "ReplicaSet") for number in range(2)
+        ]
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(worlds(), st.sampled_from([1, 2, "50%", "100%"]), st.sampled_from([NEW, CONFIG]), st.data())
+def test_its_promises_hold_whenever_it_is_killed(found, limit, target, data) -> None:
+    wanted = pool(target, max_unavailable=limit)
+    most = wanted.strategy.limit(len(found.nodes))
+    servers = [name for name, each in found.nodes.items() if each.etcd]
+    quiet = 0
+    for _ in range(600):
+        die_after = data.draw(st.sampled_from([None, None, None, 0, 1, 2]))
+        outcome = found.reconcile(wanted, die_after=die_after)
+        busy = found.busy()
+        assert len(found.absent()) <= most
+        assert sum(each.control_plane for each in busy) <= 1
+        if len(servers) >= 3:
+            there = [name for name in servers if found.nodes[name].ready]
+            gone = {each.name for each in busy} & set(servers)
+            assert len(set(there) - gone) >= len(servers) // 2 + 1
+        quiet = quiet + 1 if not busy and not outcome.decisions else 0
+        if quiet > 3:
+            break
+        found.live()
+    else:
+        raise AssertionError("no end")
+    failed = [each for each in found.nodes.values() if each.state and each.state.step == FAILED]
+    if not failed:
+        assert all(is_updated(each, target) for each in found.nodes.values())
+    for each in found.nodes.values():
+        assert not each.unschedulable or not each.ready
+        jobs = [job for job, owner in found.owners.items() if owner[0] == each.name]
+        assert len(jobs) <= 2

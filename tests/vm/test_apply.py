@@ -1,0 +1,103 @@
+"""What the operator's Job does on a node, run by hand: a request with a new version and a part of
+the configuration. The node upgrades, reboots, confirms, and tells its cluster."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from k3os.cli.main import main
+from k3os.cluster import names
+from k3os.cluster.impact import fragment_hash
+from k3os.vm.spec import Disk, VMSpec
+from tests.api_server import FILES, ApiServer, api_server
+from tests.vm.node import BOOT, HOST, LOGIN, over_ssh, serve, stop
+from tests.vm.releases import Releases, padded
+
+AGENT = "/var/lib/rancher/k3s/agent"
+FRAGMENT = {"k3os": {"sysctls": {"vm.max_map_count": "262144"}, "labels": {"tier": "gold"}}}
+VERSION = "0.2.0"
+REBOOT = 240
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    with api_server(tmp_path_factory.mktemp("api"), "applied", host=HOST, place=AGENT) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def releases(images, key, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("releases")
+    with serve(directory) as url:
+        found = Releases(images.iso.parent, directory, url, key)
+        found.make(VERSION, rootfs=padded(images.iso.parent / "k3os-rootfs-amd64.squashfs"))
+        yield found
+
+
+@pytest.fixture(scope="module")
+def node(boot, images, key, api: ApiServer, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("apply")
+    config, path = directory / "config.yaml", directory / "disk.img"
+    public = key.with_suffix(".pub").read_text().strip()
+    files = {f"{AGENT}/{name}": (api.directory / name).read_text() for name in FILES}
+    files["/var/lib/rancher/k3os/release-keys"] = public
+    written = [
+        {"path": name, "content": text, "permissions": "0600"} for name, text in files.items()
+    ]
+    tree = {"hostname": "applied", "ssh_authorized_keys": [public], "write_files": written}
+    config.write_text(json.dumps({**tree, "k3os": {"upgrade": {"timeout": 120}}}))
+    command = ["image", "--iso", str(images.iso), "--config", str(config), "--size", "2G"]
+    assert main([*command, "--format", "raw", "-o", str(path)]) == 0
+    with boot("apply", VMSpec(disks=(Disk(path),))) as vm:
+        vm.expect(f"applied {LOGIN}", 2 * BOOT)
+        yield vm
+        stop(vm, key)
+
+
+def apply(vm, key: Path, **request: object) -> dict:
+    put = f"cat > request.json <<'END'\n{json.dumps(request)}\nEND\n"
+    return json.loads(over_ssh(vm, key, f"{put}sudo k3os apply request.json 2>&1 | tail -n 1"))
+
+
+def annotations(api: ApiServer) -> dict[str, str]:
+    """What the node said last of itself."""
+    bodies = [body for path, _, body, _ in api.seen if path.endswith("/applied")]
+    found = bodies[-1]["metadata"]["annotations"]
+    return {**found, **bodies[-1]["metadata"]["labels"]}
+
+
+def test_a_part_of_the_configuration_counts_at_once(node, key, api):
+    told = apply(node, key, id="config", config=FRAGMENT)
+    assert (told["state"], told["rebootNeeded"]) == (names.SUCCEEDED, False)
+    assert over_ssh(node, key, "cat /proc/sys/vm/max_map_count") == "262144"
+    over_ssh(node, key, "sudo k3os report")
+    said = annotations(api)
+    assert said[names.CONFIG_HASH] == fragment_hash(FRAGMENT)
+    assert said["tier"] == "gold"
+    assert json.loads(said[names.LAST_RESULT])["state"] == names.SUCCEEDED
+
+
+def test_a_new_version_is_not_booted_where_the_node_was_not_drained(node, key, releases):
+    wanted = {"version": VERSION, "url": releases.url}
+    told = apply(node, key, id="drain", k3os=wanted, config=FRAGMENT)
+    assert (told["state"], told["rebootNeeded"]) == ("RebootRequired", True)
+
+
+def test_a_new_version_boots_is_confirmed_and_reported(node, key, api, releases):
+    wanted = {"version": VERSION, "url": releases.url}
+    told = apply(node, key, id="upgrade", k3os=wanted, config=FRAGMENT, reboot=True)
+    assert told["state"] == names.REBOOTING, told
+    node.expect("k3OS: the new version is healthy: it stays", REBOOT)
+    over_ssh(node, key, "sudo k3os report")
+    said = annotations(api)
+    assert said[names.K3OS] == VERSION
+    assert said[names.CONFIG_HASH] == fragment_hash(FRAGMENT)
+    outcome = json.loads(said[names.LAST_RESULT])
+    assert (outcome["request"], outcome["state"]) == ("upgrade", names.SUCCEEDED)
+    statuses = [
+        body["status"]["conditions"][0] for path, _, body, _ in api.seen if "/status" in path
+    ]
+    assert statuses[-1]["status"] == "True"
+    again = apply(node, key, id="again", k3os=wanted, config=FRAGMENT, reboot=True)
+    assert again["state"] == "NoChange"
