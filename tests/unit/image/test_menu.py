@@ -6,7 +6,7 @@ import pytest
 
 from k3os.config.cmdline import split
 from k3os.errors import UserError
-from k3os.image.menu import add_parameters, quoted
+from k3os.image.menu import add_parameters, for_firmware_consoles, quoted
 from tests.unit.image.conftest import MENU
 
 ISO_MENU = MENU.read_text()
@@ -83,3 +83,10 @@ def test_a_menu_without_a_kernel_and_a_line_that_is_too_long_are_refused() -> No
         add_parameters("set timeout=5\n", "a=b")
     with pytest.raises(UserError, match="would have 2"):
         add_parameters(ISO_MENU, f"a={'b' * 2000}")
+
+
+def test_where_the_firmware_knows_the_console_the_menu_names_none() -> None:
+    changed = for_firmware_consoles(ISO_MENU)
+    assert "serial" not in changed
+    assert 'set console=""\n' in changed
+    assert changed.count("menuentry") == ISO_MENU.count("menuentry") == 3
