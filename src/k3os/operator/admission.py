@@ -57,24 +57,19 @@ def may_begin(
     waiting = ""
     servers_wait = any(node.control_plane for node in [*wanting, *filter(is_busy, members)])
     for node in wanting:
+        # cordoned by somebody else: it counts as away already
+        needed = 0 if node.unschedulable else 1
         if servers_wait and not node.control_plane:
             waiting = waiting or "servers come first"
         elif not node.ready:
             waiting = f"{node.name} is not ready"
-        elif node.unschedulable and room >= 0:
-            # cordoned by somebody else: it counts as away already
-            reason = _server_may_not(cluster, node, chosen)
-            if reason:
-                waiting = reason
-            else:
-                chosen.append(node)
-        elif room <= 0:
+        elif room < needed:
             waiting = waiting or f"{pool.strategy.max_unavailable} nodes may be away at a time"
         elif reason := _server_may_not(cluster, node, chosen):
             waiting = reason
         else:
             chosen.append(node)
-            room -= 1
+            room -= needed
     return chosen, "" if chosen else waiting, None
 
 

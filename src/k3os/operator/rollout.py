@@ -119,7 +119,7 @@ def changes(node: NodeView, target: Target) -> list[str]:
     """What differs from the target, for people: "k3OS v1.0 -> v1.1"."""
     found = []
     for name, wanted, has in (("k3OS", target.k3os, node.k3os), ("k3s", target.k3s, node.k3s)):
-        if wanted is not None and wanted.version.removeprefix("v") != has.removeprefix("v"):
+        if wanted is not None and not wanted.is_met_by(has):
             found.append(f"{name} {has or 'unknown'} -> {wanted.version}")
     if node.config_hash != target.config_hash:
         found.append("configuration")

@@ -12,10 +12,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from k3os.cluster.impact import check, fragment_hash
+from k3os.cluster.request import Wanted
 from k3os.errors import UserError
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -23,26 +25,18 @@ _UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
 @dataclass(frozen=True)
-class Component:
-    """A wanted version and where its release is; url "" means the component's usual place."""
-
-    version: str
-    url: str = ""
-
-
-@dataclass(frozen=True)
 class Target:
     """What each node of the pool is to have; None: whatever it has."""
 
-    k3os: Component | None = None
-    k3s: Component | None = None
+    k3os: Wanted | None = None
+    k3s: Wanted | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def config_hash(self) -> str:
         return fragment_hash(dict(self.config))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Names this target: 16 hexadecimal digits that change when anything in it does."""
         parts = [
@@ -163,11 +157,11 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
     )
 
 
-def _component(spec: Mapping[str, Any], name: str) -> Component | None:
+def _component(spec: Mapping[str, Any], name: str) -> Wanted | None:
     given = spec.get(name)
     if not given:
         return None
-    return Component(str(given["version"]), str(given.get("url") or ""))
+    return Wanted(str(given["version"]), str(given.get("url") or ""))
 
 
 def _strategy(given: Mapping[str, Any]) -> Strategy:

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k3os.cluster.request import Wanted
 from k3os.operator.admission import Cluster
 from k3os.operator.nodes import FAILED, PodView, State, parse_state
 from k3os.operator.rollout import Eviction, NewJob, NodePatch, Said, decide, is_updated
-from k3os.operator.spec import Component, Drain, Pool, Strategy, Target, Window
+from k3os.operator.spec import Drain, Pool, Strategy, Target, Window
 from tests.unit.operator.simulator import (
     FATES,
     FINE,
@@ -21,7 +22,7 @@ from tests.unit.operator.simulator import (
     node,
 )
 
-NEW = Target(k3os=Component("v1.1.0", "https://example.com/v1.1.0"))
+NEW = Target(k3os=Wanted("v1.1.0", "https://example.com/v1.1.0"))
 CONFIG = Target(config={"k3os": {"sysctls": {"vm.max_map_count": "262144"}}})
 
 
@@ -112,7 +113,7 @@ def test_a_mended_spec_goes_on_where_the_broken_one_stopped() -> None:
     found = world("a", "b", fates={"a": ROLLED_BACK})
     roll(found, pool())
     found.fates["a"] = FINE
-    mended = Target(k3os=Component("v1.1.1"))
+    mended = Target(k3os=Wanted("v1.1.1"))
     roll(found, pool(mended))
     assert all(is_updated(each, mended) for each in found.nodes.values())
     assert not any(each.unschedulable or each.state for each in found.nodes.values())
