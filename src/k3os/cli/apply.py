@@ -63,6 +63,7 @@ def main(argv: list[str]) -> int:
 
 def failed(request: Request, message: str) -> int:
     """The Job gets its answer also where the record cannot be written."""
+    from k3os.cli.report import soon
     from k3os.cluster import names, result
 
     if not request.dry_run:
@@ -70,7 +71,7 @@ def failed(request: Request, message: str) -> int:
             result.write(result.record(request.id, names.FAILED, message, boot_id()))
         except OSError as error:
             print(f"k3os: the result is not kept: {error}", file=sys.stderr)
-        publish()
+        soon()
     return answer(request.id, names.FAILED, message, code=1)
 
 
@@ -141,10 +142,11 @@ def already_answered(request: Request, status: dict[str, Any]) -> dict[str, Any]
 
 def keep(request: Request, state: str, message: str, wanted: dict[str, str] | None = None) -> None:
     """Record a result and tell the cluster."""
+    from k3os.cli.report import soon
     from k3os.cluster import result
 
     result.write(result.record(request.id, state, message, boot_id(), wanted))
-    publish()
+    soon()
 
 
 def described(request: Request, work: Work) -> str:
@@ -252,16 +254,10 @@ def check_applied(status: dict[str, Any]) -> None:
 
 def restart_k3s() -> None:
     """Raises UserError when it is not ready in time. Pods go on."""
-    from k3os.cli.confirm import k3s_is_ready, wait
+    from k3os.cli import confirm
     from k3os.config.load import load_config
-    from k3os.system.run import CommandError, run
 
-    config, _ = load_config(cloud=True)
-    try:
-        run(["systemctl", "restart", "k3s.service"], timeout=READY_SECONDS)
-        missing = wait([lambda: k3s_is_ready(config)], READY_SECONDS)
-    except CommandError as error:
-        missing = str(error)
+    missing = confirm.restart_k3s(load_config(cloud=True)[0], READY_SECONDS)
     if missing:
         raise UserError(f"k3s did not come back with the new configuration: {missing}")
 
@@ -271,13 +267,6 @@ def reboot_soon() -> None:
 
     command = ["systemd-run", "-q", f"--on-active={REBOOT_SECONDS}"]
     run([*command, "systemctl", "--no-block", "reboot"], timeout=30)
-
-
-def publish() -> None:
-    """Tell the cluster now; that it cannot be told is no failure of the request."""
-    from k3os.system.run import run
-
-    run(["systemctl", "--no-block", "start", "k3os-report.service"], check=False, timeout=30)
 
 
 def boot_id(path: str = "/proc/sys/kernel/random/boot_id") -> str:

@@ -38,10 +38,10 @@ def main(argv: list[str]) -> int:
     if not os.path.exists(MARK):
         print("nothing is on trial")
         return 0
+    from k3os.cli.report import soon
     from k3os.config.load import load_config
     from k3os.system import mounts
     from k3os.system.console import say
-    from k3os.system.run import run
     from k3os.upgrade import trial
 
     config, _ = load_config(cloud=True)
@@ -59,8 +59,7 @@ def main(argv: list[str]) -> int:
         return 1
     os.unlink(MARK)
     say("the new version is healthy: it stays")
-    # the cluster waits for that word; without one the unit does nothing
-    run(["systemctl", "--no-block", "start", "k3os-report.service"], check=False, timeout=30)
+    soon()  # the cluster waits for that word
     return 0
 
 
@@ -131,6 +130,17 @@ def k3s_is_ready(config: Config) -> str:
     if arguments(config)[0] == "server":
         return "" if ready.server_is_ready(KUBECONFIG) else "k3s' API server is not ready"
     return "" if ready.agent_is_ready() else "k3s' kubelet is not ready"
+
+
+def restart_k3s(config: Config, seconds: float) -> str:
+    """Start k3s anew, pods go on; what is still missing after so many seconds, or ""."""
+    from k3os.system.run import CommandError, run
+
+    try:
+        run(["systemctl", "restart", "k3s.service"], timeout=seconds)
+    except CommandError as error:
+        return str(error)
+    return wait([lambda: k3s_is_ready(config)], seconds)
 
 
 def own_checks(config: Config) -> str:

@@ -68,6 +68,14 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def soon() -> None:
+    """Have it done now. Without a cluster the unit does nothing; that it cannot be told is no
+    failure of whoever has news."""
+    from k3os.system.run import run
+
+    run(["systemctl", "--no-block", "start", "k3os-report.service"], check=False, timeout=30)
+
+
 def node_name(config: Config, path: str = NODE_NAME) -> str:
     """The name this node registers under: that of its arguments, the pinned one, the host's."""
     from k3os.phases.k3s import arguments

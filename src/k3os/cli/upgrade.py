@@ -334,8 +334,8 @@ def restart_k3s(decided: Plan) -> None:
 
     Raises UserError in that case.
     """
-    from k3os.cli.confirm import k3s_is_ready, wait
-    from k3os.system.run import CommandError, run
+    from k3os.cli import confirm
+    from k3os.system.run import run
     from k3os.upgrade import perform, trial
     from k3os.upgrade.datastore import how_to_restore
     from k3os.upgrade.plan import GENERATIONS
@@ -343,12 +343,7 @@ def restart_k3s(decided: Plan) -> None:
     new = decided.after["k3s"]
     say(f"restarting k3s as {new}; pods go on")
     found = config()
-    seconds = trial_seconds(found)
-    try:
-        run(["systemctl", "restart", "k3s.service"], timeout=seconds)
-        missing = wait([lambda: k3s_is_ready(found)], seconds)
-    except CommandError as error:
-        missing = str(error)
+    missing = confirm.restart_k3s(found, trial_seconds(found))
     generation = f"{GENERATIONS}/{decided.number}"
     if not missing:
         with open(RUNNING, "w") as file:  # all of it runs now: the next upgrade must keep it
