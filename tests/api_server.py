@@ -3,13 +3,13 @@ certificate, records each PATCH, and refuses other nodes than its own."""
 
 import json
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from k3os.system.run import run
+from tests.serving import serving
 
 FILES = ("kubelet.kubeconfig", "server-ca.crt", "kubelet.crt", "kubelet.key")
 
@@ -93,7 +93,6 @@ def api_server(
     context.load_verify_locations(directory / "kubelet-ca.crt")
     context.verify_mode = ssl.CERT_REQUIRED
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
     server.api = found  # type: ignore[attr-defined]
     server.socket = context.wrap_socket(server.socket, server_side=True)
     place = place or str(directory)
@@ -103,9 +102,5 @@ def api_server(
         f"users:\n- name: user\n  user:\n    client-certificate: {place}/kubelet.crt\n"
         f"    client-key: {place}/kubelet.key\n"
     )
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    try:
+    with serving(server):
         yield found
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -20,6 +20,8 @@ from k3os.system.run import run
 from k3os.vm import accel as acceleration
 from k3os.vm.machine import VM
 from k3os.vm.spec import Disk, VMSpec
+from tests.vm.node import serve
+from tests.vm.releases import Releases
 
 ROOT = Path(__file__).parents[2]
 LOGS = ROOT / "dist" / "vm-logs"
@@ -92,6 +94,14 @@ def key(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("ssh") / "key"
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)])
     return path
+
+
+@pytest.fixture(scope="module")
+def releases(images, key, tmp_path_factory) -> Iterator[Releases]:
+    """None yet: a test makes those it needs."""
+    directory = tmp_path_factory.mktemp("releases")
+    with serve(directory) as url:
+        yield Releases(images.iso.parent, directory, url, key)
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,13 @@ asked for (RFC 9110, section 9.3.6).
 """
 
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from k3os.system.run import run
+from tests.serving import serving
 
 SITES = ("github.com", "gitlab.com")
 
@@ -70,12 +70,7 @@ def forge(directory: Path) -> Iterator[Forge]:
     """Serve until the block is left."""
     found = Forge(directory)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
     server.forge = found  # type: ignore[attr-defined]
     found.port = server.server_port
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    try:
+    with serving(server):
         yield found
-    finally:
-        server.shutdown()
-        server.server_close()

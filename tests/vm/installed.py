@@ -1,7 +1,8 @@
-"""An installed disk made without an installer and without root: for tests of the mode disk."""
+"""Installed disks made without an installer and without root."""
 
 from pathlib import Path
 
+from k3os.cli.main import main
 from k3os.system.run import run
 
 MIB = 1 << 20
@@ -23,6 +24,17 @@ def make_disk(iso: Path, disk: Path, scratch: Path, *, size: int, config: str = 
     command = ["mke2fs", "-q", "-t", "ext4", "-L", "K3OS_STATE", "-d", str(root)]
     run([*command, "-E", f"root_owner=0:0,offset={START}", str(disk), length])
     run(["rm", "-rf", str(root)])
+
+
+def make_image(
+    iso: Path, directory: Path, config: str, *, size: str = "2G", kind: str = "raw"
+) -> Path:
+    """The same by `k3os image`, with the boot loaders: a disk image in directory."""
+    path, file = directory / f"disk.{kind}", directory / "config.yaml"
+    file.write_text(config)
+    command = ["image", "--iso", str(iso), "--config", str(file), "--size", size]
+    assert main([*command, "--format", kind, "-o", str(path)]) == 0
+    return path
 
 
 def debugfs(disk: Path, *commands: str) -> None:

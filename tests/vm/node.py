@@ -2,13 +2,13 @@
 
 import functools
 import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from k3os.system.run import run
 from k3os.vm.machine import VM
+from tests.serving import serving
 
 BOOT = 120  # seconds; a boot takes 10 to 20 with TCG on an idle machine
 LOGIN = r"login: "
@@ -56,9 +56,5 @@ def serve(directory: Path) -> Iterator[str]:
     """A web server that shows a directory: its address as the guest sees it."""
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(directory))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with serving(server):
         yield f"http://{HOST}:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()

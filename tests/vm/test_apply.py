@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli.main import main
 from k3os.cluster import names
 from k3os.cluster.impact import fragment_hash
 from k3os.vm.spec import Disk, VMSpec
 from tests.api_server import FILES, ApiServer, api_server
-from tests.vm.node import BOOT, HOST, LOGIN, over_ssh, serve, stop
-from tests.vm.releases import Releases, padded
+from tests.vm.installed import make_image
+from tests.vm.node import BOOT, HOST, LOGIN, over_ssh, stop
+from tests.vm.releases import padded
 
 AGENT = "/var/lib/rancher/k3s/agent"
 FRAGMENT = {"k3os": {"sysctls": {"vm.max_map_count": "262144"}, "labels": {"tier": "gold"}}}
@@ -27,18 +27,9 @@ def api(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def releases(images, key, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("releases")
-    with serve(directory) as url:
-        found = Releases(images.iso.parent, directory, url, key)
-        found.make(VERSION, rootfs=padded(images.iso.parent / "k3os-rootfs-amd64.squashfs"))
-        yield found
-
-
-@pytest.fixture(scope="module")
-def node(boot, images, key, api: ApiServer, tmp_path_factory):
+def node(boot, images, key, api: ApiServer, releases, tmp_path_factory):
+    releases.make(VERSION, rootfs=padded(releases.built / "k3os-rootfs-amd64.squashfs"))
     directory = tmp_path_factory.mktemp("apply")
-    config, path = directory / "config.yaml", directory / "disk.img"
     public = key.with_suffix(".pub").read_text().strip()
     files = {f"{AGENT}/{name}": (api.directory / name).read_text() for name in FILES}
     files["/var/lib/rancher/k3os/release-keys"] = public
@@ -46,9 +37,8 @@ def node(boot, images, key, api: ApiServer, tmp_path_factory):
         {"path": name, "content": text, "permissions": "0600"} for name, text in files.items()
     ]
     tree = {"hostname": "applied", "ssh_authorized_keys": [public], "write_files": written}
-    config.write_text(json.dumps({**tree, "k3os": {"upgrade": {"timeout": 120}}}))
-    command = ["image", "--iso", str(images.iso), "--config", str(config), "--size", "2G"]
-    assert main([*command, "--format", "raw", "-o", str(path)]) == 0
+    config = json.dumps({**tree, "k3os": {"upgrade": {"timeout": 120}}})
+    path = make_image(images.iso, directory, config)
     with boot("apply", VMSpec(disks=(Disk(path),))) as vm:
         vm.expect(f"applied {LOGIN}", 2 * BOOT)
         yield vm

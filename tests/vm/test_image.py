@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli.main import main
 from k3os.system.run import run
 from k3os.vm.spec import Disk, VMSpec
+from tests.vm.installed import make_image
 from tests.vm.node import BOOT, IDENTITY, LOGIN, over_ssh, stop
 
 GIB = 1 << 30
@@ -24,11 +24,9 @@ LOOPS = "cat /sys/block/loop*/loop/backing_file"
 @pytest.fixture(scope="module")
 def image(images, key, tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("image")
-    config, path = directory / "config.yaml", directory / "disk.qcow2"
     public = key.with_suffix(".pub").read_text()
-    config.write_text(f"hostname: from-an-image\nssh_authorized_keys:\n- {public}")
-    command = ["image", "--iso", str(images.iso), "--config", str(config), "--size", "1G"]
-    assert main([*command, "--format", "qcow2", "-o", str(path)]) == 0
+    config = f"hostname: from-an-image\nssh_authorized_keys:\n- {public}"
+    path = make_image(images.iso, directory, config, size="1G", kind="qcow2")
     run(["qemu-img", "resize", "-q", str(path), "3G"])
     return path
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli.main import main
 from k3os.vm.console import ConsoleError
 from k3os.vm.spec import Disk, VMSpec
-from tests.vm.node import BOOT, LOGIN, over_ssh, serve
-from tests.vm.releases import Releases, padded
+from tests.vm.installed import make_image
+from tests.vm.node import BOOT, LOGIN, over_ssh
+from tests.vm.releases import padded
 
 CUTS = int(os.environ.get("TORTURE") or 4)
 SEED = int(os.environ.get("TORTURE_SEED") or time.time())
@@ -43,31 +43,19 @@ WATCHED = "/k3os/system/config.yaml " + DATA
 @pytest.fixture(scope="module")
 def disk(images, key, tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("torture")
-    config, path = directory / "config.yaml", directory / "disk.img"
     public = key.with_suffix(".pub").read_text()
-    config.write_text(
+    config = (
         f"hostname: tortured\nssh_authorized_keys:\n- {public}"
         f"write_files:\n- {{path: /var/lib/rancher/k3os/release-keys, content: '{public}'}}\n"
         "k3os: {upgrade: {timeout: 120}}\n"
     )
-    command = ["image", "--iso", str(images.iso), "--config", str(config), "--size", "2G"]
-    assert main([*command, "--format", "raw", "-o", str(path)]) == 0
-    return path
-
-
-@pytest.fixture(scope="module")
-def releases(images, key, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("releases")
-    with serve(directory) as url:
-        found = Releases(images.iso.parent, directory, url, key)
-        for version in VERSIONS:
-            found.make(
-                version, rootfs=padded(images.iso.parent / "k3os-rootfs-amd64.squashfs", version)
-            )
-        yield found
+    return make_image(images.iso, directory, config)
 
 
 def test_a_power_cut_at_any_moment_leaves_the_old_or_the_new_version(boot, disk, releases, key):
+    for version in VERSIONS:
+        squashfs = releases.built / "k3os-rootfs-amd64.squashfs"
+        releases.make(version, rootfs=padded(squashfs, version))
     chance = random.Random(SEED)
     tally: Counter[str] = Counter()
     print(f"seed {SEED}, {CUTS} cuts")

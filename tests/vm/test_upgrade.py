@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli.main import main
 from k3os.system.run import CommandError
 from k3os.vm.spec import Disk, VMSpec
-from tests.vm.node import BOOT, LOGIN, over_ssh, serve, stop
+from tests.vm.installed import make_image
+from tests.vm.node import BOOT, LOGIN, over_ssh, stop
 from tests.vm.releases import MANIFEST, Releases, padded
 
 TRIAL_SECONDS = 45
@@ -43,23 +43,14 @@ REBOOT = 240
 
 
 @pytest.fixture(scope="module")
-def releases(images, key, tmp_path_factory) -> Iterator[Releases]:
-    directory = tmp_path_factory.mktemp("releases")
-    with serve(directory) as url:
-        yield Releases(images.iso.parent, directory, url, key)
-
-
-@pytest.fixture(scope="module")
 def node(boot, images, releases, key, tmp_path_factory) -> Iterator:
     directory = tmp_path_factory.mktemp("upgrade")
-    config, path = directory / "config.yaml", directory / "disk.img"
     public = key.with_suffix(".pub").read_text()
-    config.write_text(
+    config = (
         f"hostname: upgraded\nssh_authorized_keys:\n- {public}"
         f"k3os: {{upgrade: {{timeout: {TRIAL_SECONDS}, check: [test ! -e /var/unhealthy]}}}}\n"
     )
-    command = ["image", "--iso", str(images.iso), "--config", str(config), "--size", "2G"]
-    assert main([*command, "--format", "raw", "-o", str(path)]) == 0
+    path = make_image(images.iso, directory, config)
     extra = ("-device", "i6300esb")  # a watchdog, as servers have one
     changed = padded(releases.built / "k3os-rootfs-amd64.squashfs")
     disks = (Disk(path), Disk(releases.make_iso("0.2.0", rootfs=changed), readonly=True))
