@@ -17,7 +17,12 @@ ETCD = "node-role.kubernetes.io/etcd"
 MIRROR = "kubernetes.io/config.mirror"
 
 # the steps of one node, in their order; FAILED stays until the target changes
-DRAINING, CHANGING, WAITING, FAILED = STEPS = ("Draining", "Changing", "Waiting", "Failed")
+CHECKING, DRAINING, CHANGING, WAITING, FAILED = STEPS = (
+    *("Checking", "Draining", "Changing", "Waiting", "Failed"),
+)
+# what belongs to this operator in its namespace: no drain evicts it
+OWN_APP = ("app.kubernetes.io/name", "k3os-operator")
+REQUEST_LABEL = f"{names.GROUP}/request"
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,8 @@ def parse_pod(body: Mapping[str, Any]) -> PodView:
         finished=body.get("status", {}).get("phase") in ("Succeeded", "Failed"),
         leaving=bool(meta.get("deletionTimestamp")),
         empty_dir=any("emptyDir" in each for each in body.get("spec", {}).get("volumes") or []),
-        ours=meta["namespace"] == names.NAMESPACE and f"{names.GROUP}/request" in labels,
+        ours=meta["namespace"] == names.NAMESPACE
+        and (REQUEST_LABEL in labels or labels.get(OWN_APP[0]) == OWN_APP[1]),
     )
 
 
