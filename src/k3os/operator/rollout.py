@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from k3os.cluster import names
 from k3os.cluster.impact import impact
+from k3os.cluster.target import Target, changes, is_updated
 from k3os.config.schema import AT_BOOT
 from k3os.operator.admission import Cluster, may_begin
 from k3os.operator.nodes import (
@@ -27,7 +28,7 @@ from k3os.operator.nodes import (
     PodView,
     State,
 )
-from k3os.operator.spec import Pool, Target
+from k3os.operator.spec import Pool
 
 RETRY = 5  # seconds until an eviction that a budget forbade is tried again
 KEEP = None  # of NodePatch.unschedulable: as it is
@@ -108,22 +109,6 @@ def release(node: NodeView) -> list[Decision]:
     """The pool goes: nothing more is asked of a node, and it takes pods again."""
     assert node.state is not None
     return [NodePatch(node.name, None, False if node.state.cordoned else KEEP)]
-
-
-def is_updated(node: NodeView, target: Target) -> bool:
-    """Whether it runs what it should, as it says itself."""
-    return not changes(node, target) and not node.trial
-
-
-def changes(node: NodeView, target: Target) -> list[str]:
-    """What differs from the target, for people: "k3OS v1.0 -> v1.1"."""
-    found = []
-    for name, wanted, has in (("k3OS", target.k3os, node.k3os), ("k3s", target.k3s, node.k3s)):
-        if wanted is not None and not wanted.is_met_by(has):
-            found.append(f"{name} {has or 'unknown'} -> {wanted.version}")
-    if node.config_hash != target.config_hash:
-        found.append("configuration")
-    return found
 
 
 def disrupts(node: NodeView, target: Target) -> bool:
