@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from k3os.operator.nodes import FAILED, NodeView
+from k3os.cluster.node import FAILED, NodeView
 from k3os.operator.spec import Pool
 
 

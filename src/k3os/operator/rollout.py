@@ -16,20 +16,12 @@ from dataclasses import dataclass, replace
 
 from k3os.cluster import names
 from k3os.cluster.impact import impact
+from k3os.cluster.node import CHANGING, CHECKING, DRAINING, FAILED, WAITING, NodeView, State
+from k3os.cluster.target import Target, changes, is_updated
 from k3os.config.schema import AT_BOOT
 from k3os.operator.admission import Cluster, may_begin
-from k3os.operator.nodes import (
-    CHANGING,
-    CHECKING,
-    DRAINING,
-    FAILED,
-    WAITING,
-    JobView,
-    NodeView,
-    PodView,
-    State,
-)
-from k3os.operator.spec import Pool, Target
+from k3os.operator.pods import JobView, PodView
+from k3os.operator.spec import Pool
 
 RETRY = 5  # seconds until an eviction that a budget forbade is tried again
 KEEP = None  # of NodePatch.unschedulable: as it is
@@ -134,22 +126,6 @@ def orphans(cluster: Cluster, pools: Collection[str]) -> list[Decision]:
     """What to do with nodes that were begun with for a pool that is not there any more."""
     gone = [node for node in cluster.nodes if node.state and node.state.pool not in pools]
     return [each for node in gone for each in abandon(node)]
-
-
-def is_updated(node: NodeView, target: Target) -> bool:
-    """Whether it runs what it should, as it says itself."""
-    return not changes(node, target) and not node.trial
-
-
-def changes(node: NodeView, target: Target) -> list[str]:
-    """What differs from the target, for people: "k3OS v1.0 -> v1.1"."""
-    found = []
-    for name, wanted, has in (("k3OS", target.k3os, node.k3os), ("k3s", target.k3s, node.k3s)):
-        if wanted is not None and not wanted.is_met_by(has):
-            found.append(f"{name} {has or 'unknown'} -> {wanted.version}")
-    if node.config_hash != target.config_hash:
-        found.append("configuration")
-    return found
 
 
 def disrupts(node: NodeView, target: Target) -> bool:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from k3os.cluster.node import FAILED, NodeView
+from k3os.cluster.target import is_updated
 from k3os.operator.admission import Cluster, is_busy
-from k3os.operator.nodes import FAILED, NodeView
-from k3os.operator.rollout import is_updated
 from k3os.operator.spec import Pool
 
 # of the nodes that are listed by name: an object of the API is limited to about 1 MiB

@@ -7,10 +7,12 @@ comes of a change of it.
 from dataclasses import dataclass, field, replace
 
 from k3os.cluster import names
+from k3os.cluster.node import NodeView, Result
+from k3os.cluster.target import Target
 from k3os.operator.admission import Cluster, is_busy
-from k3os.operator.nodes import JobView, NodeView, PodView, Result
+from k3os.operator.pods import JobView, PodView
 from k3os.operator.rollout import NEEDS_BOOT, Eviction, NewJob, NodePatch, NoJob, decide
-from k3os.operator.spec import Pool, Target
+from k3os.operator.spec import Pool
 
 FINE, ROLLED_BACK, JOB_FAILS, NEVER_COMES, STUCK_PODS, ASKS_FOR_BOOT, NO_SUCH = FATES = (
     *("fine", "rolls back", "job fails", "never comes back", "pods stay", "asks for a boot"),

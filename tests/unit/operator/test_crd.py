@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from k3os.cluster.node import FAILED, State, parse_node
 from k3os.operator import crd
 from k3os.operator.admission import Cluster
-from k3os.operator.nodes import FAILED, State, parse_node
 from k3os.operator.spec import parse_pool
 from k3os.operator.status import MOST_LISTED, status
 from tests.unit.operator.simulator import node

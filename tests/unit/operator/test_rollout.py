@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k3os.cluster.node import FAILED, Result, State, parse_state
 from k3os.cluster.request import Wanted
+from k3os.cluster.target import Target, is_updated
 from k3os.operator.admission import Cluster
-from k3os.operator.nodes import FAILED, JobView, PodView, Result, State, parse_state
-from k3os.operator.rollout import Eviction, NewJob, NodePatch, Said, decide, is_updated, orphans
-from k3os.operator.spec import Drain, Pool, Strategy, Target, Window
+from k3os.operator.pods import JobView, PodView
+from k3os.operator.rollout import Eviction, NewJob, NodePatch, Said, decide, orphans
+from k3os.operator.spec import Drain, Pool, Strategy, Window
 from tests.unit.operator.simulator import (
     FATES,
     FINE,
