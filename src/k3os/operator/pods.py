@@ -59,9 +59,11 @@ def parse_pod(body: Mapping[str, Any]) -> PodView:
 
 @dataclass(frozen=True)
 class JobView:
-    """done: None while it runs, else whether it succeeded. result: the node's last line."""
+    """done: None while it runs, else whether it succeeded. state, message: the node's answer;
+    told: whether there is one."""
 
     request: str
     done: bool | None = None
     message: str = ""
     state: str = ""
+    told: bool = False

@@ -119,7 +119,8 @@ def abandon(node: NodeView) -> list[Decision]:
     assert state is not None
     if state.step == WAITING and not node.ready:
         return []
-    return [*([NoJob(state.request)] if state.step in (CHECKING, CHANGING) else []), *release(node)]
+    request = {CHECKING: checking(state.request), CHANGING: state.request}.get(state.step)
+    return [*([NoJob(request)] if request else []), *release(node)]
 
 
 def orphans(cluster: Cluster, pools: Collection[str]) -> list[Decision]:

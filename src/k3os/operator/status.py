@@ -37,6 +37,8 @@ def status(
         "updated": len(updated),
         "ready": sum(node.ready for node in members),
         "waiting": waiting,
+        "k3os": pool.target.k3os.version if pool.target.k3os else "",
+        "k3s": pool.target.k3s.version if pool.target.k3s else "",
         "changing": [_entry(node) for node in [*failed, *busy][:MOST_LISTED]],
         "conditions": _conditions(
             pool, _judged(pool, members, updated, failed, conflicts, waiting), now, before

@@ -30,7 +30,9 @@ def test_the_schema_is_structural() -> None:
     schema"."""
     for each in schemas(crd.schema()):
         assert "type" in each or each.get("x-kubernetes-int-or-string")
-        assert not each.keys() & {"$ref", "oneOf", "definitions", "patternProperties"}
+        assert not each.keys() & {"$ref", "definitions", "patternProperties"}
+        # alternatives may forbid, and not describe
+        assert all(part.keys() == {"required"} for part in each.get("oneOf", []))
         # a default must fit its own schema
         if each.get("type") == "integer" and "default" in each:
             assert each["default"] >= each.get("minimum", each["default"])
