@@ -92,7 +92,7 @@ def picture(
         lines.append((UNSEEN, ""))
     if not seen.rows:
         return lines
-    # a blank line, the head, the cursor's line, and one that says what is not shown
+    # beside a blank line, the head and the cursor's line; one more says what is not shown
     room = max(1, height - len(lines) - 3)
     shown = seen.rows if len(seen.rows) <= room else seen.rows[: max(1, room - 1)]
     head, *texts = table(

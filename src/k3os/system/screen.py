@@ -57,11 +57,11 @@ class Screen:
         return max(columns, 20), max(lines, 5)
 
     def draw(self, lines: Sequence[Line]) -> None:
-        """Replace what was drawn before. Lines are cut at the width, control characters go."""
-        columns, _ = self.size()
+        """Replace what was drawn before. What is too wide or too high is cut, controls go."""
+        columns, height = self.size()
         # a terminal that became narrower has wrapped them meanwhile
         up = sum(max(1, -(-length // columns)) for length in self._drawn)
-        texts = [(printable(text)[: columns - 1], style) for text, style in lines]
+        texts = [(printable(text)[: columns - 1], style) for text, style in lines[: height - 1]]
         frame = f"\x1b[{up}A\r" if up else "\r"
         frame += "".join(f"{self._styled(text, style)}\x1b[K\n" for text, style in texts)
         self._drawn = [len(text) for text, _ in texts]
