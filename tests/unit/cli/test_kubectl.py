@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cluster.test_progress import node, pool
+from tests.unit.cluster.objects import node, pool
 
 SRC = str(Path(__file__).resolve().parents[3] / "src")
 ENTRY = [sys.executable, "-c", "from k3os.cli.kubectl import entry; entry()"]
