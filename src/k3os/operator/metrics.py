@@ -26,6 +26,8 @@ NAMES: dict[str, str] = {
     "k3os_api_requests_total": "requests to the API server, watches by kopf aside",
     "k3os_reconcile_seconds": "how long a decision over all NodePools took, with its writes",
 }
+# prometheus-client's own that the dashboard shows, too
+OF_THE_PROCESS = ("process_resident_memory_bytes",)
 
 
 def _gauge(name: str, *labels: str) -> Gauge:
