@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "install": ("k3os.cli.install", "node", "install the live system to a disk (also: os-config)"),
     "upgrade": ("k3os.cli.upgrade", "node", "other versions of k3OS, kernel and k3s; and back"),
     "confirm": ("k3os.cli.confirm", "node", "end the trial of a new version; called by the system"),
+    "operator": ("k3os.cli.operator", "cluster", "roll NodePools out to their nodes"),
     "overlay": ("k3os.cli.overlay", "node", "give the machine back to the system below"),
     "reset": ("k3os.cli.reset", "node", "factory reset at the next boot"),
     "grow": ("k3os.cli.grow", "node", "give the state partition the rest of its disk"),

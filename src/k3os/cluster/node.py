@@ -17,7 +17,9 @@ CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.
 ETCD = "node-role.kubernetes.io/etcd"
 
 # the steps of one node, in their order; FAILED stays until the target changes
-DRAINING, CHANGING, WAITING, FAILED = STEPS = ("Draining", "Changing", "Waiting", "Failed")
+CHECKING, DRAINING, CHANGING, WAITING, FAILED = STEPS = (
+    *("Checking", "Draining", "Changing", "Waiting", "Failed"),
+)
 
 
 @dataclass(frozen=True)

@@ -41,15 +41,36 @@ class Target:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def parse_target(spec: Mapping[str, Any]) -> Target:
-    return Target(_component(spec, "k3os"), _component(spec, "k3s"), spec.get("config") or {})
+COMPONENTS = ("k3os", "k3s")
 
 
-def _component(spec: Mapping[str, Any], name: str) -> Wanted | None:
-    given = spec.get(name)
-    if not given:
-        return None
-    return Wanted(str(given["version"]), str(given.get("url") or ""))
+def parse_target(spec: Mapping[str, Any], status: Mapping[str, Any] | None = None) -> Target:
+    """status: of the same NodePool; it remembers what a channel was found to mean."""
+    k3os, k3s = (_component(spec, status or {}, name) for name in COMPONENTS)
+    return Target(k3os, k3s, spec.get("config") or {})
+
+
+def _component(spec: Mapping[str, Any], status: Mapping[str, Any], name: str) -> Wanted | None:
+    given = spec.get(name) or {}
+    version = given.get("version") or resolved(spec, status, name)
+    return Wanted(str(version), str(given.get("url") or "")) if version else None
+
+
+def resolved(spec: Mapping[str, Any], status: Mapping[str, Any], name: str) -> str:
+    """The version that a component's channel was last found to mean, "" for none."""
+    known = (status.get("channels") or {}).get(name) or {}
+    same = known.get("channel") == (spec.get(name) or {}).get("channel")
+    return str(known.get("version") or "") if same else ""
+
+
+def unresolved(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, str]:
+    """Components whose channel is not known to mean any version yet: name to channel."""
+    channels = {name: str((spec.get(name) or {}).get("channel") or "") for name in COMPONENTS}
+    return {
+        name: channel
+        for name, channel in channels.items()
+        if channel and not resolved(spec, status, name)
+    }
 
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

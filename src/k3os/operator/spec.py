@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from k3os.cluster.duration import seconds
 from k3os.cluster.impact import check
-from k3os.cluster.target import Target, matches, parse_target
+from k3os.cluster.target import Target, matches, parse_target, unresolved
 from k3os.errors import UserError
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -84,7 +84,8 @@ class Strategy:
 
 @dataclass(frozen=True)
 class Pool:
-    """A NodePool. selector: a LabelSelector; problems: what is wrong with its config."""
+    """A NodePool. selector: a LabelSelector; problems: what is wrong with its spec; unresolved:
+    components whose channel has not answered yet, to their channels."""
 
     name: str
     uid: str
@@ -94,15 +95,26 @@ class Pool:
     strategy: Strategy
     deleting: bool = False
     problems: tuple[str, ...] = ()
+    unresolved: Mapping[str, str] = field(default_factory=dict)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether a node belongs to it (Kubernetes' LabelSelector); an empty one matches all."""
         return matches(self.selector, labels)
 
 
+def read_pool(body: Mapping[str, Any]) -> Pool:
+    """A NodePool of the API; what is wrong with it is in its problems, and nothing is wanted."""
+    try:
+        return parse_pool(body)
+    except UserError as error:
+        meta, selector = body["metadata"], body["spec"].get("nodeSelector") or {}
+        own = (meta["name"], meta.get("uid", ""), int(meta.get("generation", 0)))
+        return Pool(*own, selector, Target(), Strategy(), problems=(str(error),))
+
+
 def parse_pool(body: Mapping[str, Any]) -> Pool:
     """A NodePool of the API. Raises UserError, its `where` is the field's path."""
-    meta, spec = body["metadata"], body.get("spec") or {}
+    meta, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
     config = spec.get("config") or {}
     problems = [str(each) for each in check(dict(config), "spec.config")[1] if each.is_error]
     return Pool(
@@ -110,10 +122,11 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
         uid=meta.get("uid", ""),
         generation=int(meta.get("generation", 0)),
         selector=spec.get("nodeSelector") or {},
-        target=parse_target(spec),
+        target=parse_target(spec, status),
         strategy=_strategy(spec.get("strategy") or {}),
         deleting=bool(meta.get("deletionTimestamp")),
         problems=tuple(problems),
+        unresolved=unresolved(spec, status),
     )
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from k3os.operator.metrics import NAMES
+from k3os.operator import metrics
+from k3os.operator.metrics import NAMES, OF_THE_PROCESS
 
 DASHBOARD = json.loads(
     (Path(__file__).resolve().parents[3] / "docs" / "grafana-k3os.json").read_text()
@@ -28,7 +29,11 @@ def variables():
 
 
 def test_each_metric_that_is_queried_exists_and_each_that_exists_is_shown():
-    assert queried() == set(NAMES)
+    assert queried() == {*NAMES, *OF_THE_PROCESS}
+
+
+def test_each_metric_with_a_name_is_registered_and_the_other_way_round():
+    assert {each.removesuffix("_total") for each in NAMES} == metrics.registered()
 
 
 def test_every_panel_asks_the_data_source_that_was_chosen():

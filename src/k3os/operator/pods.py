@@ -1,7 +1,7 @@
-"""What the operator sees of the cluster: pods and its Jobs, as records of few fields.
+"""What the operator sees of a node's pods and of its own Jobs, as records of few fields.
 
 Parsing of API objects (kubernetes.io, "API reference"); nothing is asked and nothing decided.
-Nodes are parsed by cluster/node.py, which nodes have, too; here they are for the operator's use.
+Nodes are read by cluster/node.py.
 """
 
 from __future__ import annotations
@@ -11,36 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from k3os.cluster import names
-from k3os.cluster.node import (
-    CHANGING,
-    DRAINING,
-    FAILED,
-    STEPS,
-    WAITING,
-    NodeView,
-    Result,
-    State,
-    parse_node,
-    parse_state,
-)
-
-__all__ = [
-    "CHANGING",
-    "DRAINING",
-    "FAILED",
-    "STEPS",
-    "WAITING",
-    "JobView",
-    "NodeView",
-    "PodView",
-    "Result",
-    "State",
-    "parse_node",
-    "parse_pod",
-    "parse_state",
-]
 
 MIRROR = "kubernetes.io/config.mirror"
+# what belongs to this operator in its namespace: no drain evicts it
+OWN_APP = ("app.kubernetes.io/name", "k3os-operator")
+REQUEST_LABEL = f"{names.GROUP}/request"
 
 
 @dataclass(frozen=True)
@@ -77,15 +52,18 @@ def parse_pod(body: Mapping[str, Any]) -> PodView:
         finished=body.get("status", {}).get("phase") in ("Succeeded", "Failed"),
         leaving=bool(meta.get("deletionTimestamp")),
         empty_dir=any("emptyDir" in each for each in body.get("spec", {}).get("volumes") or []),
-        ours=meta["namespace"] == names.NAMESPACE and f"{names.GROUP}/request" in labels,
+        ours=meta["namespace"] == names.NAMESPACE
+        and (REQUEST_LABEL in labels or labels.get(OWN_APP[0]) == OWN_APP[1]),
     )
 
 
 @dataclass(frozen=True)
 class JobView:
-    """done: None while it runs, else whether it succeeded. result: the node's last line."""
+    """done: None while it runs, else whether it succeeded. state, message: the node's answer;
+    told: whether there is one."""
 
     request: str
     done: bool | None = None
     message: str = ""
     state: str = ""
+    told: bool = False
