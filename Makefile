@@ -11,6 +11,7 @@ KERNEL ?=
 K3S ?=
 K3S_RELEASES ?=
 K3S_AIRGAP ?=
+OPERATOR ?=
 SIGN_KEY ?=
 RELEASE_KEYS ?=
 CONFIG ?=
@@ -23,7 +24,7 @@ FORMAT ?=
 VMS ?= 2
 # Options for the command behind a target: make run ARGS="--uefi --memory 4096"
 ARGS ?=
-export ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE
+export ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE
 
 VENV := .venv/bin
 PYTHON_CODE := src tests scripts $(wildcard bench)
@@ -82,7 +83,7 @@ docs: setup ## write the generated tables into README.md
 	@$(VENV)/python scripts/docs.py
 
 .PHONY: lock
-lock: setup ## resolve requirements.lock anew (Python tools, with hashes)
+lock: setup ## resolve requirements*.lock anew (Python packages, with hashes)
 	scripts/lock
 
 .PHONY: setup
@@ -97,4 +98,4 @@ clean: ## remove artifacts, caches and the virtual environment
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "variables: ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT ARGS (README.md)"
+	@echo "variables: ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT ARGS (README.md)"

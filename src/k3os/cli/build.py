@@ -21,6 +21,7 @@ variables:
                              k3s: the pinned release, another, a download, a file, none
   K3S_RELEASES=URL           a mirror of the k3s releases, same layout
   K3S_AIRGAP="PATH|URL ..."  image archives that k3s imports at its start
+  OPERATOR=auto|none         the operator's image and objects in the image, or not
   SIGN_KEY=PATH              an OpenSSH key that signs the manifest and the sums
   RELEASE_KEYS="PATH ..."    public keys whose releases the nodes take (SIGN_KEY's is one)
   CONFIG=PATH                a config.yaml to put into the ISO (it is checked first)

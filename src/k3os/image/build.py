@@ -14,7 +14,18 @@ from functools import partial
 from pathlib import Path
 
 from k3os import __version__
-from k3os.image import initrd, iso, kernel, loaders, menu, netboot, packages, rootfs
+from k3os.image import (
+    initrd,
+    iso,
+    kernel,
+    loaders,
+    menu,
+    netboot,
+    operator,
+    packages,
+    rootfs,
+    wheels,
+)
 from k3os.image.cache import Cache, digest, file_digest_plain
 from k3os.image.manifest import add_generation
 from k3os.image.progress import Progress
@@ -50,12 +61,14 @@ class Pieces:
     """The finished stages' directories, and the k3s component if there is one.
 
     shell: has the static busybox. boot: None where only an overlay installation is possible.
+    operator: None where it is not wanted, or not possible.
     """
 
     base: Path
     rootfs: Path
     shell: Path
     boot: Boot | None
+    operator: operator.Built | None
     k3s: Component | None
     airgap: tuple[Path, ...]
 
@@ -155,14 +168,17 @@ def _pieces(settings: Settings, progress: Progress, cache: Cache) -> Pieces:
         lambda out: packages.unpack_kernel(settings, progress, out),
     )
     content = _content(base)
-    node_code = settings.source / "src" / "k3os"
+    code = settings.source / "src" / "k3os"
+    image = operator.stages(settings, progress, cache, base / "base.tar", content)
+    carried = image.image if image else None
     rootfs_stage = cache.stage(
         "rootfs",
         digest(
-            *(content, settings.epoch, node_code, settings.source / "overlay" / "rootfs"),
+            *(content, settings.epoch, code, settings.source / "overlay" / "rootfs"),
             *(settings.k3s == "none", trusted_keys(settings.sign_key, settings.release_keys)),
+            carried.name if carried else "",
         ),
-        lambda out: rootfs.build_rootfs(settings, progress, base / "base.tar", out),
+        lambda out: rootfs.build_rootfs(settings, progress, base / "base.tar", carried, out),
     )
     boot = None
     if settings.arch.boots:
@@ -175,7 +191,7 @@ def _pieces(settings: Settings, progress: Progress, cache: Cache) -> Pieces:
             lambda out: kernel.build_shell(kernel_packages / "kernel.tar", out),
         )
     component, airgap = _k3s(settings, progress)
-    return Pieces(base, rootfs_stage, shell, boot, component, airgap)
+    return Pieces(base, rootfs_stage, shell, boot, image, component, airgap)
 
 
 def _boot(
@@ -308,6 +324,8 @@ def publish(
     }
     if pieces.boot is not None:
         sources["install.sh"] = settings.source / "install.sh"
+    if pieces.operator is not None:
+        sources[f"k3os-operator-{arch}.tar.zst"] = pieces.operator.image / operator.IMAGE
     if pieces.k3s is not None:
         sources[f"k3os-k3s-{arch}"] = pieces.k3s.path
     published = []
@@ -320,7 +338,9 @@ def publish(
         temporary.rename(target)
         published.append(target)
     published += publish_manifest(settings, pieces)
-    document = sbom(settings, installed_packages(settings, pieces), _k3s_identity(pieces))
+    python = operator.wheels_of(pieces.operator.base) if pieces.operator else []
+    listed = installed_packages(settings, pieces)
+    document = sbom(settings, listed, _k3s_identity(pieces), python)
     path = settings.artifacts / f"k3os-{arch}.spdx.json"
     atomic_write(str(path), json.dumps(document, indent=1).encode() + b"\n")
     published.append(path)

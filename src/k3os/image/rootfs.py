@@ -17,12 +17,13 @@ from k3os.image.packages import BUILD_TIME_PACKAGES
 from k3os.image.progress import Progress
 from k3os.image.settings import Settings
 from k3os.image.signing import trusted_keys
-from k3os.image.tree import DIRECTORY, SYMLINK, Tree, read_tar, write_tar
+from k3os.image.tree import DIRECTORY, FILE, SYMLINK, Entry, Tree, read_tar, write_tar
 from k3os.system.run import run
 
 PYTHON = "usr/lib/python3.13"
 PACKAGES = "usr/lib/python3/dist-packages"
 RELEASE_KEYS = "usr/share/k3os/release-keys"
+OPERATOR = "usr/share/k3os/operator"
 # Subpackages that only a workstation runs.
 WORKSTATION = ("image", "operator", "vm")
 WORKSTATION_COMMANDS = ("build.py", "operator.py", "run.py")
@@ -120,20 +121,29 @@ WANTS = {
 }
 
 
-def build_rootfs(settings: Settings, progress: Progress, base_tar: Path, output: Path) -> None:
-    """Write <output>/rootfs.squashfs and <output>/python (the node's compiled k3os package)."""
+def build_rootfs(
+    settings: Settings, progress: Progress, base_tar: Path, operator: Path | None, output: Path
+) -> None:
+    """Write <output>/rootfs.squashfs and <output>/python (the node's compiled k3os package).
+
+    operator: the directory with its image and manifests, None for none.
+    """
     tree = read_tar(base_tar)
     remove_unused(tree)
     add_user(tree)
     choose_units(tree)
     if settings.k3s == "none":  # asked for: such a node does not fetch one either
         tree.remove("etc/systemd/system/*/k3os-k3s-fetch.service")
-    code = compile_code(settings, tree, output, progress)
+    code = output / "python"
+    compile_code(settings, tree, code, progress)
     tree.copy_directory(settings.source / "overlay" / "rootfs")
     tree.copy_directory(code, PACKAGES)
     add_release(tree, settings)
     tree.file(RELEASE_KEYS, trusted_keys(settings.sign_key, settings.release_keys).encode())
     add_skeleton(tree)
+    if operator is not None:
+        for path in sorted(operator.iterdir()):
+            tree.add(f"{OPERATOR}/{path.name}", Entry(FILE, 0o644, data=path.read_bytes))
     tree.file("usr/lib/k3os/prefetch", "\n".join(boot_files(tree)).encode() + b"\n")
     squash(tree, output / "rootfs.squashfs", settings.epoch, progress)
 
@@ -208,34 +218,48 @@ def choose_units(tree: Tree) -> None:
     )
 
 
-def compile_code(settings: Settings, tree: Tree, output: Path, progress: Progress) -> Path:
-    """Copy the node's part of the package and compile it with the node's own Python.
+def compile_code(
+    settings: Settings,
+    tree: Tree,
+    code: Path,
+    progress: Progress,
+    without: tuple[tuple[str, ...], tuple[str, ...]] = (WORKSTATION, WORKSTATION_COMMANDS),
+) -> None:
+    """Copy the package to code/k3os and compile it for the tree's Python.
 
-    The interpreter runs straight out of the tree through its dynamic loader: no chroot.
-    Returns the directory that holds `k3os/`.
+    without: the subpackages, and the commands in cli, that are left out; a node's by default.
     """
-    code = output / "python"
     source = settings.source / "src" / "k3os"
+    subpackages, commands = without
     for path in sorted(source.rglob("*")):
         relative = path.relative_to(source)
-        if "__pycache__" in relative.parts or relative.parts[0] in WORKSTATION or path.is_dir():
+        if "__pycache__" in relative.parts or relative.parts[0] in subpackages or path.is_dir():
             continue
-        if relative.parts[0] == "cli" and relative.name in WORKSTATION_COMMANDS:
+        if relative.parts[0] == "cli" and relative.name in commands:
             continue
         target = code / "k3os" / relative
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
+    compile_directory(settings, tree, code, progress)
+
+
+def compile_directory(
+    settings: Settings, tree: Tree, code: Path, progress: Progress, *options: str
+) -> None:
+    """Compile what will be in PACKAGES with the tree's own Python; options: of compileall.
+
+    The interpreter runs straight out of the tree through its dynamic loader: no chroot.
+    """
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         unpack_python(tree, root, settings)
         node_python(
             root,
             settings,
-            ["-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"]
+            ["-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash", *options]
             + ["-s", str(code), "-p", f"/{PACKAGES}", str(code)],
             progress,
         )
-    return code
 
 
 def unpack_python(tree: Tree, root: Path, settings: Settings) -> None:

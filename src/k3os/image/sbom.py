@@ -1,6 +1,6 @@
 """The list of everything inside an image, as SPDX 2.3 JSON.
 
-Format: https://spdx.github.io/spdx-spec/v2.3/ ; package URLs: purl-spec, type "deb".
+Format: https://spdx.github.io/spdx-spec/v2.3/ ; package URLs: purl-spec, types "deb", "pypi".
 """
 
 from __future__ import annotations
@@ -16,12 +16,18 @@ from k3os.image.settings import SUITE, Settings
 
 
 def sbom(
-    settings: Settings, packages: Iterable[Package], k3s: tuple[str, str] | None
+    settings: Settings,
+    packages: Iterable[Package],
+    k3s: tuple[str, str] | None,
+    python: Iterable[tuple[str, str, str]] = (),
 ) -> dict[str, object]:
-    """The SPDX document. k3s: (version, SHA-256) or None."""
+    """The SPDX document. k3s: (version, SHA-256) or None; python: (name, version, SHA-256) of
+    each wheel in the operator's image."""
     entries = [_debian(settings, package) for package in packages]
     if k3s is not None:
         entries.append(_entry("k3s", k3s[0], f"pkg:github/k3s-io/k3s@{quote(k3s[0])}", k3s[1]))
+    for name, version, sha256 in python:
+        entries.append(_entry(name, version, f"pkg:pypi/{name}@{quote(version)}", sha256))
     root = _entry("k3os", __version__, f"pkg:generic/k3os@{__version__}", None)
     identity = hashlib.sha256(repr([root, *entries]).encode()).hexdigest()
     return {

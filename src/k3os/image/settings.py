@@ -23,7 +23,8 @@ class Architecture:
 
     name: ours and Kubernetes'; debian: dpkg's; loader: the dynamic linker's path; triplet:
     Debian's multiarch directory; emulator: qemu-user's name; boots: whether there is a kernel
-    for it, and so all that boots, or only the tarball for an overlay installation.
+    for it, and so all that boots, or only the tarball for an overlay installation; wheels: its
+    name in those of Python, "" where not all of the operator's libraries have one.
     """
 
     name: str
@@ -32,14 +33,17 @@ class Architecture:
     triplet: str
     emulator: str
     boots: bool = True
+    wheels: str = ""
 
 
 ARCHITECTURES = {
     "amd64": Architecture(
-        "amd64", "amd64", "lib64/ld-linux-x86-64.so.2", "x86_64-linux-gnu", "qemu-x86_64"
+        *("amd64", "amd64", "lib64/ld-linux-x86-64.so.2", "x86_64-linux-gnu", "qemu-x86_64"),
+        wheels="x86_64",
     ),
     "arm64": Architecture(
-        "arm64", "arm64", "lib/ld-linux-aarch64.so.1", "aarch64-linux-gnu", "qemu-aarch64"
+        *("arm64", "arm64", "lib/ld-linux-aarch64.so.1", "aarch64-linux-gnu", "qemu-aarch64"),
+        wheels="aarch64",
     ),
     "arm": Architecture(
         *("arm", "armhf", "lib/ld-linux-armhf.so.3", "arm-linux-gnueabihf", "qemu-arm"),
@@ -69,6 +73,7 @@ class Settings:
     sign_key: Path | None = None
     release_keys: tuple[Path, ...] = ()
     refresh: bool = False
+    operator: bool = True
 
     @property
     def kernel_package(self) -> str:
@@ -90,7 +95,7 @@ def source_root() -> Path:
 
 
 def from_environment(environ: Mapping[str, str], *, refresh: bool = False) -> Settings:
-    """Read ARCH, KERNEL, K3S, K3S_AIRGAP, CONFIG, MIRROR, SIGN_KEY, RELEASE_KEYS,
+    """Read ARCH, KERNEL, K3S, K3S_AIRGAP, OPERATOR, CONFIG, MIRROR, SIGN_KEY, RELEASE_KEYS,
     SOURCE_DATE_EPOCH, ARTIFACTS, CACHE.
 
     An empty value counts as not set. Raises UserError with the variable's name in `where`.
@@ -104,6 +109,9 @@ def from_environment(environ: Mapping[str, str], *, refresh: bool = False) -> Se
     kernel = environ.get("KERNEL") or "generic"
     if kernel not in KERNELS:
         raise UserError(f"unknown kernel {kernel!r}", f"use one of: {', '.join(KERNELS)}", "KERNEL")
+    operator = environ.get("OPERATOR") or "auto"
+    if operator not in ("auto", "none"):
+        raise UserError(f"unknown value {operator!r}", "use one of: auto, none", "OPERATOR")
     return Settings(
         arch=ARCHITECTURES[arch],
         kernel=kernel,
@@ -118,6 +126,7 @@ def from_environment(environ: Mapping[str, str], *, refresh: bool = False) -> Se
         sign_key=_file(environ, "SIGN_KEY"),
         release_keys=_files(environ, "RELEASE_KEYS"),
         refresh=refresh,
+        operator=operator == "auto",
     )
 
 

@@ -1,0 +1,159 @@
+"""An OCI image as one archive that `ctr images import`, k3s, podman and `docker load` take.
+
+It knows nothing of what is inside. The archive is a row of zstd frames, which decoders read as
+one stream: what is compressed slowly and changes seldom, a large layer, is kept as a frame.
+
+Formats: OCI image layout and image specification 1.1 (github.com/opencontainers/image-spec);
+Docker's manifest.json (docker image save); ustar (POSIX.1-1988); zstd frames (RFC 8878, 3.1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from k3os.image.tree import Tree, write_tar
+from k3os.system.run import run
+
+MEDIA = "application/vnd.oci.image"
+# zstd's best that needs no more than 8 MiB to unpack
+LEVEL = "-19"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer, and the frame with it as a member of the archive. purpose: for its history."""
+
+    sha256: str
+    size: int
+    purpose: str
+    frame: Path
+
+
+@dataclass(frozen=True)
+class Image:
+    """name: with its tag. settings: the container's ("config" of the image specification)."""
+
+    name: str
+    arch: str
+    epoch: int
+    settings: dict[str, Any]
+
+
+def write_layer(tree: Tree, purpose: str, frame: Path, epoch: int) -> Layer:
+    """Compress a tree as one layer; every time in it is epoch."""
+    output = BytesIO()
+    write_tar(tree, output, epoch)
+    data = output.getvalue()
+    sha256 = hashlib.sha256(data).hexdigest()
+    _compress(_member(f"blobs/sha256/{sha256}", data), frame)
+    return Layer(sha256, len(data), purpose, frame)
+
+
+def write_archive(image: Image, layers: Sequence[Layer], target: Path) -> None:
+    """Write the archive of finished layers, the lowest first."""
+    head = target.with_name(f"{target.name}.head")
+    end = target.with_name(f"{target.name}.end")
+    _compress(
+        b"".join(_member(name, data) for name, data in descriptions(image, layers).items()), head
+    )
+    _compress(bytes(2 * tarfile.BLOCKSIZE), end)
+    with open(target, "wb") as output:
+        for frame in (head, *(layer.frame for layer in layers), end):
+            output.write(frame.read_bytes())
+    head.unlink()
+    end.unlink()
+
+
+def descriptions(image: Image, layers: Sequence[Layer]) -> dict[str, bytes]:
+    """Everything in the archive but the layers: name to content."""
+    config = _json(configuration(image, layers))
+    manifest = _json(
+        {
+            "schemaVersion": 2,
+            "mediaType": f"{MEDIA}.manifest.v1+json",
+            "config": _descriptor(f"{MEDIA}.config.v1+json", config),
+            "layers": [
+                {
+                    "mediaType": f"{MEDIA}.layer.v1.tar",
+                    "digest": f"sha256:{layer.sha256}",
+                    "size": layer.size,
+                }
+                for layer in layers
+            ],
+        }
+    )
+    entry = {
+        **_descriptor(f"{MEDIA}.manifest.v1+json", manifest),
+        "annotations": {
+            "io.containerd.image.name": image.name,
+            "org.opencontainers.image.ref.name": image.name.rpartition(":")[2],
+        },
+        "platform": {"architecture": image.arch, "os": "linux"},
+    }
+    index = {
+        "schemaVersion": 2,
+        "mediaType": f"{MEDIA}.index.v1+json",
+        "manifests": [entry],
+    }
+    docker = {
+        "Config": _blob(config),
+        "RepoTags": [image.name],
+        "Layers": [f"blobs/sha256/{layer.sha256}" for layer in layers],
+    }
+    return {
+        "oci-layout": _json({"imageLayoutVersion": "1.0.0"}),
+        "index.json": _json(index),
+        "manifest.json": _json([docker]),
+        _blob(config): config,
+        _blob(manifest): manifest,
+    }
+
+
+def configuration(image: Image, layers: Sequence[Layer]) -> dict[str, Any]:
+    """The image's configuration."""
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(image.epoch))
+    return {
+        "created": created,
+        "architecture": image.arch,
+        "os": "linux",
+        "config": image.settings,
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": [f"sha256:{layer.sha256}" for layer in layers],
+        },
+        "history": [{"created": created, "created_by": layer.purpose} for layer in layers],
+    }
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _blob(data: bytes) -> str:
+    return f"blobs/sha256/{hashlib.sha256(data).hexdigest()}"
+
+
+def _descriptor(media_type: str, data: bytes) -> dict[str, Any]:
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return {"mediaType": media_type, "digest": digest, "size": len(data)}
+
+
+def _member(name: str, data: bytes) -> bytes:
+    """A file in a tar, without the end of the tar."""
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    padding = bytes(-len(data) % tarfile.BLOCKSIZE)
+    return info.tobuf(tarfile.USTAR_FORMAT) + data + padding
+
+
+def _compress(data: bytes, target: Path) -> None:
+    # one thread: with more the bytes could depend on the machine
+    run(["zstd", "-q", "-f", LEVEL, "-T1", "-o", str(target)], stdin=data)

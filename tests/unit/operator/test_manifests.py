@@ -1,0 +1,188 @@
+"""The operator's objects: complete, consistent with each other, and no right too many."""
+
+import json
+import re
+from itertools import product
+from typing import Any
+
+import pytest
+import yaml
+
+from k3os.cluster import names
+from k3os.operator import crd
+from k3os.operator.manifests import NODE_ACCOUNT, PORT, as_yaml, image, manifests, tag
+
+VERSION = "v1.2.0+k3s1"
+# Kubernetes, "Object Names and IDs"; distribution specification, <reference> as a tag; a label
+DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+TAG = r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}"
+LABEL_VALUE = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+CLUSTER_WIDE = {"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
+
+# What the operator does, and so all that it may: verbs of each resource, "own" in its namespace.
+MAY = {
+    ("cluster", "k3os.io", "nodepools"): "get list watch patch",
+    ("cluster", "k3os.io", "nodepools/status"): "patch",
+    ("cluster", "", "nodes"): "get list watch patch",
+    ("cluster", "", "pods"): "list watch",
+    ("cluster", "", "pods/eviction"): "create",
+    ("cluster", "", "namespaces"): "list watch",
+    ("cluster", "", "events"): "create patch",
+    ("cluster", "events.k8s.io", "events"): "create patch",
+    ("cluster", "apiextensions.k8s.io", "customresourcedefinitions"): "get list watch",
+    ("own", "batch", "jobs"): "get list watch create delete",
+    ("own", "", "secrets"): "get create delete patch",
+    ("own", "coordination.k8s.io", "leases"): "get create update patch",
+}
+
+
+def found(kind: str, name: str = "") -> dict[str, Any]:
+    """The one object of that kind (and name)."""
+    (only,) = [
+        each
+        for each in manifests(VERSION)
+        if each["kind"] == kind and name in ("", each["metadata"]["name"])
+    ]
+    return only
+
+
+def pod() -> dict[str, Any]:
+    template: dict[str, Any] = found("Deployment")["spec"]["template"]
+    return template
+
+
+def container() -> dict[str, Any]:
+    only: dict[str, Any]
+    (only,) = pod()["spec"]["containers"]
+    return only
+
+
+def test_every_object_is_there_once_with_a_valid_name_and_namespace() -> None:
+    seen = []
+    for each in manifests(VERSION):
+        meta = each["metadata"]
+        seen.append((each["kind"], meta["name"]))
+        if each["kind"] != "CustomResourceDefinition":
+            assert re.fullmatch(DNS_LABEL, meta["name"])
+        expected = None if each["kind"] in CLUSTER_WIDE else names.NAMESPACE
+        assert meta.get("namespace") == expected, each["kind"]
+        for value in meta.get("labels", {}).values():
+            assert re.fullmatch(LABEL_VALUE, value)
+    assert len(set(seen)) == len(seen)
+    assert {kind for kind, _ in seen} == CLUSTER_WIDE | {
+        *("ServiceAccount", "Role", "RoleBinding", "Deployment", "PodDisruptionBudget"),
+        *("Service", "NetworkPolicy"),
+    }
+
+
+def test_the_namespace_comes_first_and_the_definition_is_that_of_crd() -> None:
+    first, second = manifests(VERSION)[:2]
+    assert first["metadata"]["name"] == names.NAMESPACE
+    assert second == crd.definition()
+
+
+def test_the_rights_are_those_of_the_table_and_no_others() -> None:
+    granted = {}
+    for kind, where in (("ClusterRole", "cluster"), ("Role", "own")):
+        for rule in found(kind)["rules"]:
+            for group, resource in product(rule["apiGroups"], rule["resources"]):
+                assert (where, group, resource) not in granted
+                granted[where, group, resource] = sorted(rule["verbs"])
+    assert granted == {key: sorted(verbs.split()) for key, verbs in MAY.items()}
+    assert "*" not in json.dumps([found("ClusterRole")["rules"], found("Role")["rules"]])
+
+
+@pytest.mark.parametrize("kind", ["Role", "ClusterRole"])
+def test_only_the_operator_is_given_the_rights(kind: str) -> None:
+    binding, role = found(f"{kind}Binding"), found(kind)
+    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == (
+        *(kind, role["metadata"]["name"]),
+    )
+    (subject,) = binding["subjects"]
+    assert subject["namespace"] == names.NAMESPACE
+    assert subject["name"] == pod()["spec"]["serviceAccountName"] != NODE_ACCOUNT
+    found("ServiceAccount", subject["name"])
+
+
+def test_the_account_of_the_jobs_on_nodes_has_no_token() -> None:
+    assert found("ServiceAccount", NODE_ACCOUNT)["automountServiceAccountToken"] is False
+
+
+def test_probes_service_and_policy_use_the_port_of_the_container() -> None:
+    (port,) = container()["ports"]
+    assert port["containerPort"] == PORT
+    for probe in ("livenessProbe", "readinessProbe"):
+        assert container()[probe]["httpGet"]["port"] == port["name"]
+    service = found("Service")
+    assert service["spec"]["ports"][0]["targetPort"] == port["name"]
+    assert service["metadata"]["annotations"]["prometheus.io/port"] == str(PORT)
+    (ingress,) = found("NetworkPolicy")["spec"]["ingress"]
+    assert [each["port"] for each in ingress["ports"]] == [PORT]
+
+
+def test_every_selector_finds_the_operator() -> None:
+    labels = pod()["metadata"]["labels"].items()
+    budget, policy = found("PodDisruptionBudget")["spec"], found("NetworkPolicy")["spec"]
+    for selector in (
+        found("Deployment")["spec"]["selector"]["matchLabels"],
+        found("Service")["spec"]["selector"],
+        budget["selector"]["matchLabels"],
+        policy["podSelector"]["matchLabels"],
+    ):
+        assert selector
+        assert selector.items() <= labels
+
+
+def test_the_api_server_and_dns_can_be_reached_and_nothing_else() -> None:
+    ports = {
+        (port["protocol"], port["port"])
+        for rule in found("NetworkPolicy")["spec"]["egress"]
+        for port in rule["ports"]
+    }
+    assert ports == {("TCP", 443), ("TCP", 6443), ("UDP", 53), ("TCP", 53)}
+
+
+def test_the_pod_is_restricted_as_pod_security_asks() -> None:
+    """kubernetes.io, "Pod Security Standards": the profile "restricted"."""
+    context, own = pod()["spec"]["securityContext"], container()["securityContext"]
+    assert context["runAsNonRoot"] is True
+    assert context["runAsUser"] > 0
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert own["allowPrivilegeEscalation"] is False
+    assert own["capabilities"] == {"drop": ["ALL"]}
+    assert own["readOnlyRootFilesystem"] is True
+    assert not pod()["spec"].keys() & {"hostNetwork", "hostPID", "hostIPC"}
+    assert all("emptyDir" in volume for volume in pod()["spec"]["volumes"])
+
+
+def test_it_runs_where_its_image_is_and_asks_no_registry() -> None:
+    assert container()["image"] == image(VERSION)
+    assert container()["imagePullPolicy"] == "Never"
+    affinity = pod()["spec"]["affinity"]["nodeAffinity"]
+    ((term,),) = [
+        term["matchExpressions"]
+        for term in affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    ]
+    # `k3os report` gives every node this label
+    assert (term["key"], term["values"]) == (names.VERSION_LABEL, [tag(VERSION)])
+
+
+def test_it_may_be_started_on_a_node_that_is_being_drained() -> None:
+    keys = {each["key"] for each in pod()["spec"]["tolerations"]}
+    assert {"node.kubernetes.io/unschedulable", "node-role.kubernetes.io/control-plane"} <= keys
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "v1.2.0+k3s1", "1.0.0-rc.1+build.5", "1.0~beta"])
+def test_every_version_is_a_valid_tag_and_label(version: str) -> None:
+    name, _, found_tag = image(version).rpartition(":")
+    assert name == "k3os.io/k3os-operator"
+    assert re.fullmatch(TAG, found_tag)
+    assert re.fullmatch(LABEL_VALUE, tag(version))
+
+
+def test_the_yaml_is_the_same_objects_without_anchors() -> None:
+    text = as_yaml(VERSION)
+    assert list(yaml.safe_load_all(text)) == manifests(VERSION)
+    assert not re.search(r"[&*]id\d+", text)
+    assert text.splitlines()[0].startswith(f"# The operator of k3OS {VERSION}.")
+    assert text == as_yaml(VERSION)
