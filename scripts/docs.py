@@ -43,11 +43,19 @@ def nodepool() -> str:
     return markdown()
 
 
+def metrics() -> str:
+    from k3os.operator.metrics import NAMES
+
+    rows = [f"| `{name}` | {what} |" for name, what in NAMES.items()]
+    return "\n".join(["| metric | |", "|---|---|", *rows])
+
+
 def fenced(lines: list[str]) -> str:
     return "\n".join(["```text", *lines, "```"])
 
 
 GENERATED: dict[str, Callable[[], str]] = {
+    "metrics": metrics,
     "nodepool": nodepool,
     "reference": reference,
     "targets": targets,

@@ -215,7 +215,9 @@ def _strategy() -> dict[str, Any]:
                 },
                 required=["start"],
             ),
-            "progressDeadline": _duration("for each node, from cordon", plain.progress_deadline),
+            "progressDeadline": _duration(
+                "for each node, from its first step to its last", plain.progress_deadline
+            ),
             "paused": {
                 "type": "boolean",
                 "description": "begin nothing new",
