@@ -1,4 +1,4 @@
-"""What is drawn on a terminal again and again. tests/unit/cli/test_kubectl.py looks at a real one."""
+"""What is drawn on a terminal again and again; tests/unit/cli/test_kubectl.py draws on a real one."""
 
 import io
 import re
