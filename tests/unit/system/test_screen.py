@@ -1,4 +1,4 @@
-"""What is drawn on a terminal again and again; tests/unit/cli/test_kubectl.py draws on a real one."""
+"""Text that is drawn over and over; tests/unit/cli/test_kubectl.py does it on a real terminal."""
 
 import io
 import re
