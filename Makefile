@@ -43,7 +43,7 @@ image: setup ## a disk with an installed k3OS: FORMAT=raw|qcow2|vmdk|vhd CONFIG=
 	@$(VENV)/k3os image $(if $(FORMAT),--format '$(FORMAT)') $(if $(CONFIG),--config '$(CONFIG)') $(ARGS)
 
 .PHONY: test
-test: lint unit vm ## the whole test suite: lint, unit, VM boots
+test: lint unit test-operator vm ## the whole test suite: lint, unit, operator, VM boots
 
 .PHONY: unit
 unit: setup ## unit tests; ARGS="-k name" chooses
@@ -56,6 +56,10 @@ vm: setup ## tests that boot virtual machines (minutes); ARGS="-k name" chooses
 .PHONY: test-arm
 test-arm: setup ## ARM: k3OS over a Debian (arm64, armhf), the arm64 ISO with UEFI
 	@$(VENV)/pytest tests/vm/test_overlay.py tests/vm/test_arm.py -m 'extra or not extra' $(ARGS)
+
+.PHONY: test-operator
+test-operator: setup ## the operator against a stub API server, or KUBECONFIG=… any cluster
+	@$(if $(KUBECONFIG),KUBECONFIG='$(KUBECONFIG)',KUBECONFIG=) $(VENV)/pytest tests/operator -q $(ARGS)
 
 .PHONY: torture
 torture: setup ## N=50 power cuts during upgrades; the tally is printed
@@ -78,6 +82,10 @@ fmt: setup ## format the code and mend what ruff can mend
 bench: setup ## compare with Debian + cloud-init: boot time, memory, sizes
 	@$(VENV)/python -m bench $(ARGS)
 
+.PHONY: bench-operator
+bench-operator: setup ## the operator over 1,000 simulated nodes: memory, delay, requests
+	@$(VENV)/python -m bench.operator
+
 .PHONY: docs
 docs: setup ## write the generated tables into README.md
 	@$(VENV)/python scripts/docs.py
@@ -96,6 +104,6 @@ clean: ## remove artifacts, caches and the virtual environment
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "variables: ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT ARGS (README.md)"
+	@echo "variables: ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT KUBECONFIG ARGS (README.md)"

@@ -10,6 +10,7 @@ import json
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +34,7 @@ FINE, ROLLS_BACK, NO_SUCH_VERSION, NEVER_BACK = FATES = (
     *("fine", "rolls back", "there is no such version", "never comes back"),
 )
 HEARTBEAT = 10.0
+API_SECONDS = 20.0
 LABEL = "k3os.io/simulated"
 
 
@@ -102,7 +104,18 @@ class Agent:
 
     def _patch(self, kind: Any, name: str, body: Any, **more: Any) -> None:
         more.setdefault("patch_type", PatchType.MERGE)
-        self.client.patch(kind, name, body, **more)
+        self._patiently(lambda: self.client.patch(kind, name, body, **more))
+
+    def _patiently(self, call: Callable[[], Any]) -> Any:
+        """As a kubelet does while the API server restarts."""
+        end = time.monotonic() + API_SECONDS
+        while True:
+            try:
+                return call()
+            except (httpx2.TransportError, OSError):
+                if time.monotonic() > end or self._stop.is_set():
+                    raise
+                time.sleep(0.2)
 
     def start(self) -> None:
         for work in (self._watch_pods, self._heartbeat):
@@ -143,7 +156,8 @@ class Agent:
 
     def _look(self) -> None:
         """How many of our nodes take no pods now."""
-        nodes = self.client.list(Node, labels={LABEL: self.run_label})
+        labels = {LABEL: self.run_label}
+        nodes = self._patiently(lambda: list(self.client.list(Node, labels=labels)))
         away = [
             each
             for each in nodes
@@ -170,7 +184,8 @@ class Agent:
 
     def _request(self, pod: dict[str, Any]) -> bytes:
         name = pod["spec"]["volumes"][0]["secret"]["secretName"]
-        found = self.client.get(Secret, name, namespace=pod["metadata"]["namespace"])
+        where = pod["metadata"]["namespace"]
+        found = self._patiently(lambda: self.client.get(Secret, name, namespace=where))
         return base64.b64decode(found["data"]["request.json"])
 
     def apply(self, machine: Machine, request: Any) -> dict[str, Any]:

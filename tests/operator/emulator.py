@@ -55,7 +55,7 @@ class Emulator(KubernetesScaffold):
         self.kept: dict[Key, dict[str, Any]] = {}
         self.version = 1
         self.changes: deque[tuple[int, str, str, dict[str, Any]]] = deque(maxlen=HISTORY)
-        self.moved = asyncio.Condition()
+        self.waiting: set[asyncio.Event] = set()  # of each watch
         self.closing = False  # watches end
         self.counts: Counter[tuple[str, str]] = Counter()  # of the operator: verb, resource
         self.rules: list[dict[str, Any]] | None = None  # what the operator may; None: all
@@ -85,8 +85,11 @@ class Emulator(KubernetesScaffold):
     async def __call__(self, raw_request: Any) -> aiohttp.web.StreamResponse:
         if raw_request.path == "/api/v1/namespaces":  # kmock takes it for an unfinished path
             if "watch" in raw_request.query:
-                async with self.moved:
-                    await self.moved.wait_for(lambda: self.closing)
+                stream = aiohttp.web.StreamResponse()
+                await stream.prepare(raw_request)
+                while not self.closing:
+                    await self._news(3600)
+                return stream
             items = [
                 {"metadata": {"name": name, "uid": name, "resourceVersion": "1"}}
                 for name in ("default", "k3os-system")
@@ -194,16 +197,25 @@ class Emulator(KubernetesScaffold):
                 elif uid in inside:
                     inside.discard(uid)
                     yield {"type": "DELETED", "object": body}
-            async with self.moved:
-                if self.closing:
-                    return
-                if self.version > seen:
-                    continue
-                try:
-                    left = end - clock()
-                    await asyncio.wait_for(self.moved.wait(), max(0.0, left))
-                except TimeoutError:
-                    return
+            if self.closing or clock() >= end:
+                return
+            if self.version == seen:
+                await self._news(end - clock())
+
+    async def _news(self, seconds: float) -> None:
+        """Wait for a change, or for the end, so long at most."""
+        news = asyncio.Event()
+        self.waiting.add(news)
+        try:
+            await asyncio.wait_for(news.wait(), max(0.0, seconds))
+        except TimeoutError:
+            return
+        finally:
+            self.waiting.discard(news)
+
+    def _tell(self) -> None:
+        for news in self.waiting:
+            news.set()
 
     # writing
 
@@ -222,8 +234,7 @@ class Emulator(KubernetesScaffold):
             self.kept[key] = body
         body["metadata"]["resourceVersion"] = str(self.version)
         self.changes.append((self.version, key[0], kind, body))
-        async with self.moved:
-            self.moved.notify_all()
+        self._tell()
         return body
 
     async def _create(self, request: Any) -> Any:
@@ -420,8 +431,7 @@ class Running:
 
     async def _down(self) -> None:
         self.server.closing = True
-        async with self.server.moved:
-            self.server.moved.notify_all()
+        self.server._tell()
         await self._site.__aexit__(None, None, None)
 
     @property

@@ -11,8 +11,6 @@ from tests.operator.agent import LABEL
 from tests.operator.test_rollout import NEW, all_updated
 from tests.operator.world import World
 
-MANY_WRITES = 60  # more than a rollout over two nodes has: the last kills come after its end
-
 
 @pytest.mark.emulator
 def test_killed_after_each_write_it_goes_on_and_does_nothing_twice(world: World) -> None:
@@ -20,6 +18,7 @@ def test_killed_after_each_write_it_goes_on_and_does_nothing_twice(world: World)
     write of the first process, the first of the next one, and so on."""
     assert world.emulator is not None
     world.agent.boot_seconds = 0.1
+    world.lease_seconds = 1  # each process waits for the end of the one before
     world.nodes("a", "b")
     world.pod("web", "a")
     world.pool(k3os=NEW)
@@ -34,7 +33,7 @@ def test_killed_after_each_write_it_goes_on_and_does_nothing_twice(world: World)
         os.kill(world.process.pid, signal.SIGKILL)  # type: ignore[union-attr]
 
     world.emulator.on_write = kill
-    end = time.monotonic() + 240
+    end = time.monotonic() + 180
     while world.status().get("phase") != "Updated" or not world.untouched():
         assert time.monotonic() < end, (killed, world.log[-4000:])
         process = world.start()

@@ -52,7 +52,7 @@ class World:
     api: Running | None = None
     process: subprocess.Popen[bytes] | None = None
     pools: list[str] = field(default_factory=list)
-    starts: int = 0
+    lease_seconds: int = LEASE_SECONDS
 
     # the operator
 
@@ -60,12 +60,11 @@ class World:
         """A process of it; its log is a file that the test's failure shows."""
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
         command = [sys.executable, "-m", "k3os", "operator", "run", "--port", "0"]
-        command += ["--lease-seconds", str(LEASE_SECONDS), "--log-format", "text"]
+        command += ["--lease-seconds", str(self.lease_seconds), "--log-format", "text"]
         with open(self.directory / "operator.log", "ab") as log:
             self.process = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=log, cwd=ROOT / "src"
             )
-        self.starts += 1
         return self.process
 
     def kill(self) -> None:
@@ -248,9 +247,13 @@ def _within(body: dict[str, Any]) -> dict[str, str]:
 
 
 def _end(found: World) -> None:
-    """Stop everything and remove what this test made."""
+    """Stop everything and remove what this test made; the emulator goes as a whole."""
     if found.process is not None and found.process.poll() is None:
         found.kill()
+    if found.emulator is not None:
+        found.agent.stop()
+        found.client.close()
+        return
     for name in found.pools:
         _gone(found.client, NodePool, name)
     for kind in (Pod, ConfigMap, Budget):

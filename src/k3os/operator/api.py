@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
@@ -40,6 +41,7 @@ Lease: Any = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "l
 TIMEOUT = httpx2.Timeout(10.0)
 WATCH_SECONDS = 300  # the server ends a watch; the next one goes on where it was
 RETRY_SECONDS = 1.0
+STRAY_SECONDS = 3600.0
 GONE, CONFLICT, TOO_MANY, BAD_REQUEST, NOT_FOUND = 410, 409, 429, 400, 404
 
 # what the API may answer with, or not answer at all
@@ -98,11 +100,10 @@ class Api:
     async def _evict(self, order: Eviction, version: str) -> None:
         pod, grace = order.pod, order.grace_period
         eviction = Pod.Eviction(
-            apiVersion=version,
-            kind="Eviction",
             metadata=ObjectMeta(name=pod.name, namespace=pod.namespace),
             deleteOptions=DeleteOptions(gracePeriodSeconds=grace) if grace >= 0 else None,
         )
+        eviction.apiVersion = version  # the model knows one only
         await self.client.create(eviction, name=pod.name, namespace=pod.namespace)
 
     async def create_job(
@@ -142,7 +143,8 @@ class Api:
                 raise
 
     async def drop_stray_secrets(self, jobs: Sequence[str]) -> int:
-        """Delete requests that no Job owns: left by an operator that was killed in between."""
+        """Delete old requests that no Job owns: left by an operator that was killed in between,
+        and whose rollout was given up before the next one came. Raises ApiError."""
         namespace, dropped = names.NAMESPACE, 0
         async with counted("list", "secrets"):
             found = [
@@ -153,12 +155,18 @@ class Api:
             ]
         for each in found:
             meta = each["metadata"]
-            if meta.get("ownerReferences") or meta["name"] in jobs:
+            young = _age(meta["creationTimestamp"]) < STRAY_SECONDS
+            if young or meta.get("ownerReferences") or meta["name"] in jobs:
                 continue
             async with counted("delete", "secrets"):
                 await self.client.delete(Secret, meta["name"], namespace=namespace)
             dropped += 1
         return dropped
+
+
+def _age(stamp: str) -> float:
+    """Seconds since a time of the API, RFC 3339."""
+    return (datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds()
 
 
 def _text(state: State | None) -> str | None:

@@ -98,13 +98,17 @@ class Operator:
             metrics.LEADER.set(1)
             holding = asyncio.create_task(self.leadership.hold(), name="lease")
             holding.add_done_callback(self._lost)
-            await kopf.operator(
-                registry=handlers(self),
-                settings=settings(),
-                standalone=True,
-                namespaces=[names.NAMESPACE],
-                stop_flag=self.stop,
-            )
+            try:
+                await kopf.operator(
+                    registry=handlers(self),
+                    settings=settings(),
+                    standalone=True,
+                    namespaces=[names.NAMESPACE],
+                    stop_flag=self.stop,
+                )
+            except Exception:  # of its own tasks: nothing that a new start does not mend
+                log.exception("the watches ended")
+                self.again = True
             holding.cancel()
             await asyncio.gather(holding, return_exceptions=True)
             if not self.again:

@@ -193,11 +193,14 @@ def test_a_boot_is_not_made_where_the_node_was_not_drained(host, capsys) -> None
     assert not host.result.exists()
 
 
-def test_a_dry_run_only_tells(host, capsys) -> None:
+def test_a_dry_run_only_finds_out_whether_it_would_work(host, capsys) -> None:
     code, told = host.apply(capsys, k3os=RELEASE, config=SYSCTLS, reboot=True, dryRun=True)
     assert (code, told["state"], told["rebootNeeded"]) == (0, "Planned", True)
-    assert host.commands == []
+    (upgrade,) = host.commands
+    assert upgrade[:2] == ["k3os", "upgrade"]
+    assert upgrade[-1] == "--dry-run"
     assert not host.fragment.exists()
+    assert not host.result.exists()
 
 
 def test_versions_are_upgraded_and_the_boot_comes_after_the_answer(host, capsys) -> None:
