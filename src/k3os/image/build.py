@@ -24,7 +24,6 @@ from k3os.image import (
     operator,
     packages,
     rootfs,
-    wheels,
 )
 from k3os.image.cache import Cache, digest, file_digest_plain
 from k3os.image.manifest import add_generation
