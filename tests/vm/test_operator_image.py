@@ -41,6 +41,7 @@ def version(images) -> str:
 @pytest.fixture(scope="module")
 def root(layout, tmp_path_factory):
     directory = tmp_path_factory.mktemp("operator")
+    directory.chmod(0o755)  # a container's user is not ours
     layout.unpack(directory)
     return directory
 
