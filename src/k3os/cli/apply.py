@@ -95,6 +95,7 @@ def carry_out(request: Request) -> int:
     work = remaining(request, status["versions"]["running"], report.fragment(), pending())
     told = {"rebootNeeded": work.reboot, "k3sRestart": work.k3s or work.effect == "k3s"}
     if request.dry_run:
+        change_versions(request, work)
         return answer(request.id, PLANNED, described(request, work), **told)
     if work.reboot and not request.reboot:
         return answer(request.id, NEEDS_BOOT, described(request, work), **told)
@@ -201,12 +202,14 @@ def upgrade_arguments(request: Request, work: Work) -> list[str]:
         arguments += ["--k3os", f"{request.k3os.url.rstrip('/')}/{version}", "--expect", version]
     if work.k3s and request.k3s:
         arguments += ["--k3s", request.k3s.version]
+    if arguments and request.dry_run:
+        return [*arguments, "--dry-run"]
     # k3s alone is restarted by the upgrade, and put back when it does not become ready
     return [*arguments, "--no-reboot"] if arguments and work.reboot else arguments
 
 
 def change_versions(request: Request, work: Work) -> None:
-    """Raises UserError with the words of `k3os upgrade`."""
+    """A dry run finds out whether it would work. Raises UserError with what `k3os upgrade` says."""
     from k3os.system.run import CommandError, run
 
     arguments = upgrade_arguments(request, work)

@@ -8,6 +8,10 @@ import sys
 
 from k3os.errors import UserError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # name -> (module, where it runs, one line of help). The module has main(argv) -> exit code.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "build": ("k3os.cli.build", "workstation", "build the ISO, kernel, initrd, rootfs, sums"),
@@ -22,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "install": ("k3os.cli.install", "node", "install the live system to a disk (also: os-config)"),
     "upgrade": ("k3os.cli.upgrade", "node", "other versions of k3OS, kernel and k3s; and back"),
     "confirm": ("k3os.cli.confirm", "node", "end the trial of a new version; called by the system"),
+    "operator": ("k3os.cli.operator", "cluster", "roll NodePools out to their nodes"),
     "overlay": ("k3os.cli.overlay", "node", "give the machine back to the system below"),
     "reset": ("k3os.cli.reset", "node", "factory reset at the next boot"),
     "grow": ("k3os.cli.grow", "node", "give the state partition the rest of its disk"),
@@ -44,19 +49,32 @@ def usage() -> str:
 
 def main(argv: list[str]) -> int:
     """Run one subcommand; returns the exit code (0 fine, 1 a user's error, 2 wrong usage)."""
+    return call("k3os", _main, argv)
+
+
+def call(program: str, command: "Callable[[list[str]], int]", argv: list[str]) -> int:
+    """Run a command; what a user can mend is one line, and exit code 1."""
+    debug = bool(os.environ.get("K3OS_DEBUG"))
+    if argv and argv[0] == "--debug":
+        debug, argv = True, argv[1:]
     try:
-        code = _main(argv)
+        code = command(argv)
         sys.stdout.flush()  # here, where a reader that is gone is no surprise
         return code
     except BrokenPipeError:  # `k3os … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+    except UserError as error:
+        if debug:
+            raise
+        print(f"{program}: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"\n{program}: interrupted", file=sys.stderr)
+        return 130
 
 
 def _main(argv: list[str]) -> int:
-    debug = bool(os.environ.get("K3OS_DEBUG"))
-    if argv and argv[0] == "--debug":
-        debug, argv = True, argv[1:]
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if argv else 2
@@ -68,15 +86,6 @@ def _main(argv: list[str]) -> int:
     if argv[0] not in COMMANDS:
         print(f"k3os: unknown command {argv[0]!r}\n\n{usage()}", file=sys.stderr)
         return 2
-    try:
-        module = __import__(COMMANDS[argv[0]][0], fromlist=["main"])
-        code: int = module.main(argv[1:])
-        return code
-    except UserError as error:
-        if debug:
-            raise
-        print(f"k3os: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("\nk3os: interrupted", file=sys.stderr)
-        return 130
+    module = __import__(COMMANDS[argv[0]][0], fromlist=["main"])
+    code: int = module.main(argv[1:])
+    return code

@@ -1,1 +1,1 @@
-"""What a node and the operator tell each other, and the node's side of it."""
+"""What nodes and the operator tell each other: the node's side of it, and how people see it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from k3os.operator.nodes import FAILED, NodeView
+from k3os.cluster.node import FAILED, NodeView
 from k3os.operator.spec import Pool
 
 
@@ -61,6 +61,8 @@ def may_begin(
         needed = 0 if node.unschedulable else 1
         if servers_wait and not node.control_plane:
             waiting = waiting or "servers come first"
+        elif not node.k3os:
+            waiting = waiting or f"{node.name} has not reported a version: does it run k3OS?"
         elif not node.ready:
             waiting = f"{node.name} is not ready"
         elif room < needed:
@@ -76,7 +78,12 @@ def may_begin(
 def _held(pool: Pool, cluster: Cluster, now: float) -> tuple[str, float | None]:
     """Why nothing of the pool may begin."""
     if pool.problems:
-        return f"the configuration has errors: {pool.problems[0]}", None
+        return f"the spec has errors: {pool.problems[0]}", None
+    if pool.unresolved:
+        listed = ", ".join(
+            f"{name}'s channel {channel}" for name, channel in pool.unresolved.items()
+        )
+        return f"not known yet which version is meant by {listed}", None
     for node in cluster.of(pool):
         state = node.state
         if state and state.step == FAILED and state.target == pool.target.digest:

@@ -22,8 +22,8 @@ COLUMNS = (
     ("Nodes", "integer", ".status.nodes"),
     ("Updated", "integer", ".status.updated"),
     ("Ready", "integer", ".status.ready"),
-    ("K3OS", "string", ".spec.k3os.version"),
-    ("K3s", "string", ".spec.k3s.version"),
+    ("K3OS", "string", ".status.k3os"),
+    ("K3s", "string", ".status.k3s"),
     ("Phase", "string", ".status.phase"),
     ("Age", "date", ".metadata.creationTimestamp"),
 )
@@ -91,15 +91,18 @@ def _component(name: str, where: str) -> dict[str, Any]:
         f"The wanted {name}.",
         {
             "version": _text(f"its version, e.g. {where}", pattern=VERSION, maxLength=128),
-            "url": _text("where its release is", pattern=r"^https?://", maxLength=2048),
+            "channel": _text(
+                "instead of a version: follow a channel, a name or an address", maxLength=2048
+            ),
+            "url": _text("where its releases are", pattern=r"^https?://", maxLength=2048),
         },
-        required=["version"],
+        oneOf=[{"required": ["version"]}, {"required": ["channel"]}],
     )
 
 
 def _spec() -> dict[str, Any]:
     k3os = _component("k3OS", "v1.2.0")
-    k3os["required"] = ["version", "url"]
+    k3os["required"] = ["url"]
     return _map(
         "What the nodes are to have, and how they come to it.",
         {
@@ -237,6 +240,16 @@ def _status() -> dict[str, Any]:
             "updated": count,
             "ready": count,
             "waiting": {"type": "string"},
+            "k3os": {"type": "string"},
+            "k3s": {"type": "string"},
+            # what channels were last found to mean
+            "channels": {
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "properties": {name: {"type": "string"} for name in ("channel", "version")},
+                },
+            },
             "conditions": {
                 "type": "array",
                 "items": condition,

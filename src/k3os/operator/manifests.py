@@ -51,9 +51,9 @@ RULES = (
     Rule("events.k8s.io", "events", EVENTS),
     # a node's Job and its request, which may hold secrets
     Rule("batch", "jobs", (*READ, "create", "delete"), own=True),
-    Rule("", "secrets", ("get", "create", "patch", "delete"), own=True),
+    Rule("", "secrets", ("list", "create", "patch", "delete"), own=True),
     # one of the replicas leads
-    Rule("coordination.k8s.io", "leases", ("get", "create", "update", "patch"), own=True),
+    Rule("coordination.k8s.io", "leases", ("get", "create", "update"), own=True),
 )
 
 
@@ -263,7 +263,8 @@ def network_policy() -> dict[str, Any]:
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [{"ports": to(("TCP", PORT))}],
         "egress": [
-            {"ports": to(("TCP", 443), ("TCP", 6443))},
+            # 80 and 443 also for channels
+            {"ports": to(("TCP", 80), ("TCP", 443), ("TCP", 6443))},
             {"ports": to(("UDP", 53), ("TCP", 53))},
         ],
     }

@@ -4,30 +4,24 @@
 remembers is in the API: a node's annotation (nodes.State) and the Jobs. So it may be killed at
 any moment, and two calls with the same sight decide the same.
 
-A node's way: (cordon) Draining -> Changing (a Job) -> Waiting (ready, versions, healthy) -> done,
-or Failed, which stops the pool until its target changes.
+A node's way: Checking (a Job that changes nothing: does the version exist, does it fit?) ->
+(cordon) Draining -> Changing (a Job) -> Waiting (ready, versions, healthy) -> done, or Failed,
+which stops the pool until its target changes. What disturbs no pod begins with Changing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from k3os.cluster import names
 from k3os.cluster.impact import impact
+from k3os.cluster.node import CHANGING, CHECKING, DRAINING, FAILED, WAITING, NodeView, State
+from k3os.cluster.target import Target, changes, is_updated
 from k3os.config.schema import AT_BOOT
 from k3os.operator.admission import Cluster, may_begin
-from k3os.operator.nodes import (
-    CHANGING,
-    DRAINING,
-    FAILED,
-    WAITING,
-    JobView,
-    NodeView,
-    PodView,
-    State,
-)
-from k3os.operator.spec import Pool, Target
+from k3os.operator.pods import JobView, PodView
+from k3os.operator.spec import Pool
 
 RETRY = 5  # seconds until an eviction that a budget forbade is tried again
 KEEP = None  # of NodePatch.unschedulable: as it is
@@ -56,6 +50,14 @@ class NewJob:
     node: str
     request: str
     reboot: bool
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class NoJob:
+    """The Job of a node that nothing is asked of any more."""
+
+    request: str
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Said:
     warning: bool = False
 
 
-Decision = NodePatch | Eviction | NewJob | Said
+Decision = NodePatch | Eviction | NewJob | NoJob | Said
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,15 @@ def decide(
     jobs: Mapping[str, JobView],
     now: float,
 ) -> Outcome:
-    """pods: of nodes that are drained, by node. jobs: by request. now: seconds since 1970."""
+    """pods: by node, of nodes that are drained and whose pods are known. jobs: by request.
+    now: seconds since 1970."""
     mine = [node for node in cluster.nodes if node.state and node.state.pool == pool.name]
     if pool.deleting:
-        return Outcome(tuple(each for node in mine for each in release(node)))
+        return Outcome(tuple(each for node in mine for each in abandon(node)))
     decisions: list[Decision] = []
     wakes: list[float] = []
     for node in mine:
-        made, wake = advance(pool, node, pods.get(node.name, ()), jobs, now)
+        made, wake = advance(pool, node, pods.get(node.name), jobs, now)
         decisions += made
         wakes += [wake] if wake is not None else []
     begun, waiting, wake = begin(pool, cluster, now)
@@ -105,25 +108,25 @@ def decide(
 
 
 def release(node: NodeView) -> list[Decision]:
-    """The pool goes: nothing more is asked of a node, and it takes pods again."""
+    """Nothing more is asked of a node, and it takes pods again."""
     assert node.state is not None
     return [NodePatch(node.name, None, False if node.state.cordoned else KEEP)]
 
 
-def is_updated(node: NodeView, target: Target) -> bool:
-    """Whether it runs what it should, as it says itself."""
-    return not changes(node, target) and not node.trial
+def abandon(node: NodeView) -> list[Decision]:
+    """Its pool goes. A node that is on its way to another boot is left to come back first."""
+    state = node.state
+    assert state is not None
+    if state.step == WAITING and not node.ready:
+        return []
+    request = {CHECKING: checking(state.request), CHANGING: state.request}.get(state.step)
+    return [*([NoJob(request)] if request else []), *release(node)]
 
 
-def changes(node: NodeView, target: Target) -> list[str]:
-    """What differs from the target, for people: "k3OS v1.0 -> v1.1"."""
-    found = []
-    for name, wanted, has in (("k3OS", target.k3os, node.k3os), ("k3s", target.k3s, node.k3s)):
-        if wanted is not None and not wanted.is_met_by(has):
-            found.append(f"{name} {has or 'unknown'} -> {wanted.version}")
-    if node.config_hash != target.config_hash:
-        found.append("configuration")
-    return found
+def orphans(cluster: Cluster, pools: Collection[str]) -> list[Decision]:
+    """What to do with nodes that were begun with for a pool that is not there any more."""
+    gone = [node for node in cluster.nodes if node.state and node.state.pool not in pools]
+    return [each for node in gone for each in abandon(node)]
 
 
 def disrupts(node: NodeView, target: Target) -> bool:
@@ -142,19 +145,17 @@ def begin(pool: Pool, cluster: Cluster, now: float) -> tuple[list[Decision], str
     decisions: list[Decision] = []
     for node in chosen:
         disruptive = disrupts(node, target)
-        drain = disruptive and pool.strategy.drain.enabled
         state = State(
             pool=pool.name,
             target=target.digest,
-            step=DRAINING if drain else CHANGING,
+            step=CHECKING if disruptive else CHANGING,
             request=f"{target.digest}-{node.name}-{int(now)}",
             started=int(now),
             since=int(now),
-            cordoned=disruptive and not node.unschedulable,
             reboot=disruptive,
             boot_id=node.boot_id,
         )
-        decisions.append(NodePatch(node.name, state, True if state.cordoned else KEEP))
+        decisions.append(NodePatch(node.name, state))
         decisions.append(Said("Updating", ", ".join(changes(node, target)), node.name))
     return decisions, waiting, wake
 
@@ -170,11 +171,11 @@ def _is_free(node: NodeView, target: Target) -> bool:
 def advance(
     pool: Pool,
     node: NodeView,
-    pods: Iterable[PodView],
+    pods: Iterable[PodView] | None,
     jobs: Mapping[str, JobView],
     now: float,
 ) -> tuple[list[Decision], float | None]:
-    """The next step of a node that was begun with."""
+    """The next step of a node that was begun with. pods: None while they are not known."""
     state = node.state
     assert state is not None
     if state.step == FAILED:
@@ -183,6 +184,8 @@ def advance(
     if now >= deadline:
         limit = pool.strategy.progress_deadline
         return fail(node, state, "ProgressDeadlineExceeded", f"not done in {limit} s", now), None
+    if state.step == CHECKING:
+        return _check(pool, node, state, jobs.get(checking(state.request)), now), deadline - now
     if state.step == DRAINING:
         return _drain(pool, node, state, pods, now)
     if state.step == CHANGING:
@@ -215,12 +218,35 @@ def _after_failure(pool: Pool, node: NodeView, state: State) -> list[Decision]:
     return []
 
 
+def checking(request: str) -> str:
+    """The name of the request that only checks."""
+    return f"{request}-check"
+
+
+def _check(
+    pool: Pool, node: NodeView, state: State, job: JobView | None, now: float
+) -> list[Decision]:
+    if state.target != pool.target.digest:
+        return release(node)
+    if job is None:
+        return [NewJob(node.name, checking(state.request), reboot=False, dry_run=True)]
+    if job.done is None:
+        return []
+    if not job.done:
+        return fail(node, state, "CheckFailed", job.message or "see the log of its pod", now)
+    following = DRAINING if pool.strategy.drain.enabled else CHANGING
+    patch = _step(node, state, following, now, cordoned=not node.unschedulable)
+    return [replace(patch, unschedulable=True)]
+
+
 def _drain(
-    pool: Pool, node: NodeView, state: State, pods: Iterable[PodView], now: float
+    pool: Pool, node: NodeView, state: State, pods: Iterable[PodView] | None, now: float
 ) -> tuple[list[Decision], float | None]:
     drain = pool.strategy.drain
     if state.target != pool.target.digest:  # changed its mind before anything was done
         return release(node), 0.0
+    if pods is None:
+        return [], state.since + drain.timeout + RETRY - now
     left = [pod for pod in pods if not pod.stays]
     for pod in left:
         if not pod.owner and not drain.force:
@@ -248,7 +274,8 @@ def _change(node: NodeView, state: State, job: JobView | None, now: float) -> li
     told = node.last if node.last and node.last.request == state.request else None
     if told and told.state in (names.FAILED, names.ROLLED_BACK):
         return fail(node, state, told.state, told.message, now)
-    if told and told.state == names.SUCCEEDED:
+    if told and told.state in (names.SUCCEEDED, names.REBOOTING):
+        # its word counts, not the Job's: the reboot may have killed that
         return [_step(node, state, WAITING, now)]
     if job is None:
         return [NewJob(node.name, state.request, state.reboot)]
@@ -272,6 +299,8 @@ def _wait(pool: Pool, node: NodeView, state: State, now: float) -> list[Decision
     told = node.last if node.last and node.last.request == state.request else None
     if told and told.state in (names.FAILED, names.ROLLED_BACK):
         return fail(node, state, told.state, told.message, now)
+    if told and told.state == names.REBOOTING:
+        return []  # not yet, or the new version is on trial
     if state.target != pool.target.digest:
         # the spec changed meanwhile; the node is taken from where it is, once it is up
         done = node.ready and not node.trial

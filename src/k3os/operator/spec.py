@@ -1,50 +1,24 @@
 """A NodePool's spec as typed records, with the defaults of its schema (operator/crd.py).
 
-It parses and never asks anybody. Durations are those of Go's time.ParseDuration in h, m and s;
-time zones those of zoneinfo; percentages round down, to 1 at least.
+It parses and never asks anybody. Time zones are those of zoneinfo; percentages round down, to 1
+at least. What nodes are to have is cluster/target.py.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from k3os.cluster.impact import check, fragment_hash
-from k3os.cluster.request import Wanted
+from k3os.cluster.duration import seconds
+from k3os.cluster.impact import check
+from k3os.cluster.target import Target, matches, parse_target, unresolved
 from k3os.errors import UserError
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_UNITS = {"h": 3600, "m": 60, "s": 1}
-
-
-@dataclass(frozen=True)
-class Target:
-    """What each node of the pool is to have; None: whatever it has."""
-
-    k3os: Wanted | None = None
-    k3s: Wanted | None = None
-    config: Mapping[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def config_hash(self) -> str:
-        return fragment_hash(dict(self.config))
-
-    @cached_property
-    def digest(self) -> str:
-        """Names this target: 16 hexadecimal digits that change when anything in it does."""
-        parts = [
-            [component.version, component.url] if component else None
-            for component in (self.k3os, self.k3s)
-        ]
-        text = json.dumps([*parts, self.config_hash])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -110,7 +84,8 @@ class Strategy:
 
 @dataclass(frozen=True)
 class Pool:
-    """A NodePool. selector: a LabelSelector; problems: what is wrong with its config."""
+    """A NodePool. selector: a LabelSelector; problems: what is wrong with its spec; unresolved:
+    components whose channel has not answered yet, to their channels."""
 
     name: str
     uid: str
@@ -120,29 +95,26 @@ class Pool:
     strategy: Strategy
     deleting: bool = False
     problems: tuple[str, ...] = ()
+    unresolved: Mapping[str, str] = field(default_factory=dict)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether a node belongs to it (Kubernetes' LabelSelector); an empty one matches all."""
-        wanted = self.selector.get("matchLabels") or {}
-        if any(labels.get(name) != value for name, value in wanted.items()):
-            return False
-        return all(_fits(each, labels) for each in self.selector.get("matchExpressions") or [])
+        return matches(self.selector, labels)
 
 
-def _fits(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    value = labels.get(expression["key"])
-    values = expression.get("values") or []
-    return {
-        "In": value in values and value is not None,
-        "NotIn": value not in values,
-        "Exists": value is not None,
-        "DoesNotExist": value is None,
-    }.get(expression["operator"], False)
+def read_pool(body: Mapping[str, Any]) -> Pool:
+    """A NodePool of the API; what is wrong with it is in its problems, and nothing is wanted."""
+    try:
+        return parse_pool(body)
+    except UserError as error:
+        meta, selector = body["metadata"], body["spec"].get("nodeSelector") or {}
+        own = (meta["name"], meta.get("uid", ""), int(meta.get("generation", 0)))
+        return Pool(*own, selector, Target(), Strategy(), problems=(str(error),))
 
 
 def parse_pool(body: Mapping[str, Any]) -> Pool:
     """A NodePool of the API. Raises UserError, its `where` is the field's path."""
-    meta, spec = body["metadata"], body.get("spec") or {}
+    meta, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
     config = spec.get("config") or {}
     problems = [str(each) for each in check(dict(config), "spec.config")[1] if each.is_error]
     return Pool(
@@ -150,18 +122,12 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
         uid=meta.get("uid", ""),
         generation=int(meta.get("generation", 0)),
         selector=spec.get("nodeSelector") or {},
-        target=Target(_component(spec, "k3os"), _component(spec, "k3s"), config),
+        target=parse_target(spec, status),
         strategy=_strategy(spec.get("strategy") or {}),
         deleting=bool(meta.get("deletionTimestamp")),
         problems=tuple(problems),
+        unresolved=unresolved(spec, status),
     )
-
-
-def _component(spec: Mapping[str, Any], name: str) -> Wanted | None:
-    given = spec.get(name)
-    if not given:
-        return None
-    return Wanted(str(given["version"]), str(given.get("url") or ""))
 
 
 def _strategy(given: Mapping[str, Any]) -> Strategy:
@@ -215,18 +181,3 @@ def _window(given: Mapping[str, Any]) -> Window:
         ) from error
     minutes = int(start[1]) * 60 + int(start[2])
     return Window(minutes, seconds(given.get("duration", "3h"), f"{where}.duration"), days, zone)
-
-
-def seconds(text: object, where: str) -> int:
-    """A duration as "1h30m", "90s", or a number of seconds. Raises UserError."""
-    if isinstance(text, int) and not isinstance(text, bool) and text > 0:
-        return text
-    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", str(text))
-    if parts is not None and any(parts.groups()):
-        total = sum(
-            int(number or 0) * unit
-            for number, unit in zip(parts.groups(), _UNITS.values(), strict=True)
-        )
-        if 0 < total <= 7 * 86400:
-            return total
-    raise UserError(f"{text!r} is no duration", "write `20m` or `1h30m`, a week at most", where)

@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from k3os.cluster.node import FAILED, NodeView
+from k3os.cluster.target import is_updated
 from k3os.operator.admission import Cluster, is_busy
-from k3os.operator.nodes import FAILED, NodeView
-from k3os.operator.rollout import is_updated
 from k3os.operator.spec import Pool
 
 # of the nodes that are listed by name: an object of the API is limited to about 1 MiB
@@ -37,6 +37,8 @@ def status(
         "updated": len(updated),
         "ready": sum(node.ready for node in members),
         "waiting": waiting,
+        "k3os": pool.target.k3os.version if pool.target.k3os else "",
+        "k3s": pool.target.k3s.version if pool.target.k3s else "",
         "changing": [_entry(node) for node in [*failed, *busy][:MOST_LISTED]],
         "conditions": _conditions(
             pool, _judged(pool, members, updated, failed, conflicts, waiting), now, before

@@ -61,6 +61,7 @@ def run(
     log: int | None = None,
     watch: Callable[[float], float] | None = None,
     check: bool = True,
+    errors_apart: bool = False,
 ) -> bytes:
     """Run a program to its end and return what it printed on standard output and error.
 
@@ -71,6 +72,7 @@ def run(
     watch:   with log: called again and again while the program runs, with the seconds since
              its start; returns after how many seconds it wants to be called again.
     check:   False returns the output whatever the exit code.
+    errors_apart: only standard output is returned, and of a failure only the errors are told.
 
     Raises CommandError. On KeyboardInterrupt or any other exception the program's process
     group is killed before the exception goes on: an interrupted caller leaves no child.
@@ -87,7 +89,7 @@ def run(
             argv,
             stdin=subprocess.DEVNULL if source is None else source,
             stdout=subprocess.PIPE if log is None else log,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE if errors_apart else subprocess.STDOUT,
             env=full_env,
             cwd=cwd,
             start_new_session=True,
@@ -98,7 +100,7 @@ def run(
         if watch is not None:
             _watch(process, watch, timeout)
             timeout = 0.0 if process.poll() is None else None
-        output, _ = process.communicate(feed, timeout=timeout)
+        output, errors = process.communicate(feed, timeout=timeout)
     except subprocess.TimeoutExpired:
         _kill_group(process.pid, signal.SIGKILL)
         raise CommandError(argv, 124, _reap(process), timed_out=True) from None
@@ -109,13 +111,85 @@ def run(
         except subprocess.TimeoutExpired:
             _kill_group(process.pid, signal.SIGKILL)
             process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
         raise
     output = output or b""
     if check and process.returncode != 0:
-        raise CommandError(argv, process.returncode, output)
+        raise CommandError(argv, process.returncode, errors or output)
     return output
+
+
+class Stream:
+    """A program whose lines are read while it runs; for select(2), too. `close` ends it.
+
+    over: it has closed its output, and everything of it was read.
+    Raises CommandError when the program is not there.
+    """
+
+    def __init__(self, argv: list[str]) -> None:
+        import subprocess
+        import tempfile
+
+        self.argv = argv
+        self.over = False
+        self._parts: list[bytes] = []  # of a line that has not ended yet
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
+        try:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            self._errors.close()
+            raise CommandError(argv, 127) from None
+        os.set_blocking(self.fileno(), False)
+
+    def fileno(self) -> int:
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    def read(self) -> list[bytes]:
+        """The lines that are there, without waiting; the last one also without its end."""
+        found: list[bytes] = []
+        while not self.over:
+            try:
+                data = os.read(self.fileno(), 1 << 16)
+            except BlockingIOError:
+                break
+            self.over = not data
+            if self.over and any(self._parts):
+                data = b"\n"
+            if b"\n" not in data:
+                self._parts.append(data)
+                continue
+            *lines, rest = b"".join([*self._parts, data]).split(b"\n")
+            found += lines
+            self._parts = [rest]
+        return found
+
+    def check(self) -> None:
+        """When it is over: raises CommandError if it failed, with what it said of it."""
+        returncode = self._process.wait()
+        if returncode != 0:
+            self._errors.seek(0)
+            raise CommandError(self.argv, returncode, self._errors.read())
+
+    def close(self) -> None:
+        """End it, if it still runs; may be called again."""
+        import signal
+
+        if self._process.stdout is None or self._process.stdout.closed:
+            return
+        if self._process.poll() is None:
+            _kill_group(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._process.stdout.close()
+        self._errors.close()
 
 
 def _watch(process: Popen[bytes], watch: Callable[[float], float], timeout: float | None) -> None:

@@ -7,13 +7,16 @@ comes of a change of it.
 from dataclasses import dataclass, field, replace
 
 from k3os.cluster import names
+from k3os.cluster.node import NodeView, Result
+from k3os.cluster.target import Target
 from k3os.operator.admission import Cluster, is_busy
-from k3os.operator.nodes import JobView, NodeView, PodView, Result
-from k3os.operator.rollout import NEEDS_BOOT, Eviction, NewJob, NodePatch, decide
-from k3os.operator.spec import Pool, Target
+from k3os.operator.pods import JobView, PodView
+from k3os.operator.rollout import NEEDS_BOOT, Eviction, NewJob, NodePatch, NoJob, decide
+from k3os.operator.spec import Pool
 
-FINE, ROLLED_BACK, JOB_FAILS, NEVER_COMES, STUCK_PODS, ASKS_FOR_BOOT = FATES = (
+FINE, ROLLED_BACK, JOB_FAILS, NEVER_COMES, STUCK_PODS, ASKS_FOR_BOOT, NO_SUCH = FATES = (
     *("fine", "rolls back", "job fails", "never comes back", "pods stay", "asks for a boot"),
+    "there is no such version",
 )
 STEP = 30
 
@@ -35,7 +38,7 @@ class World:
     fates: dict[str, str]
     pods: dict[str, list[PodView]] = field(default_factory=dict)
     jobs: dict[str, JobView] = field(default_factory=dict)
-    owners: dict[str, tuple[str, bool, Target]] = field(default_factory=dict)
+    owners: dict[str, tuple[NewJob, Target]] = field(default_factory=dict)
     away: dict[str, tuple[float, Target, str]] = field(default_factory=dict)
     now: float = 1_800_000_000.0
     events: list = field(default_factory=list)
@@ -46,7 +49,8 @@ class World:
 
     def reconcile(self, pool: Pool, *, die_after: int | None = None):
         """One call; die_after: the operator is killed after so many decisions."""
-        outcome = decide(pool, self.cluster(), self.pods, self.jobs, self.now)
+        pods = {name: self.pods.get(name, []) for name in self.nodes}
+        outcome = decide(pool, self.cluster(), pods, self.jobs, self.now)
         for decision in outcome.decisions[:die_after]:
             self.apply(pool, decision)
         return outcome
@@ -60,7 +64,10 @@ class World:
             self.nodes[decision.node] = changed
         elif isinstance(decision, NewJob):
             self.jobs.setdefault(decision.request, JobView(decision.request))
-            self.owners[decision.request] = (decision.node, decision.reboot, pool.target)
+            self.owners[decision.request] = (decision, pool.target)
+        elif isinstance(decision, NoJob):
+            if self.jobs.get(decision.request, JobView("", True)).done is None:
+                del self.jobs[decision.request]
         elif isinstance(decision, Eviction):
             for name, pods in self.pods.items():
                 if decision.pod in pods and self.fates[name] != STUCK_PODS:
@@ -72,11 +79,16 @@ class World:
         """Time passes; Jobs end; nodes go and come back."""
         self.now += STEP
         for request, job in list(self.jobs.items()):
-            name, reboot, target = self.owners[request]
+            order, target = self.owners[request]
+            name, reboot = order.node, order.reboot
             if job.done is not None:
                 continue
             fate = self.fates[name]
-            if fate == JOB_FAILS:
+            if order.dry_run:
+                fine = fate != NO_SUCH
+                message = "" if fine else "404 Not Found"
+                self.jobs[request] = replace(job, done=fine, message=message)
+            elif fate == JOB_FAILS:
                 self.jobs[request] = replace(job, done=False, message="no space left")
             elif fate == ASKS_FOR_BOOT and not reboot:
                 self.jobs[request] = replace(job, done=True, state=NEEDS_BOOT)

@@ -6,16 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k3os.cluster.node import FAILED, Result, State, parse_state
 from k3os.cluster.request import Wanted
+from k3os.cluster.target import Target, is_updated
 from k3os.operator.admission import Cluster
-from k3os.operator.nodes import FAILED, PodView, State, parse_state
-from k3os.operator.rollout import Eviction, NewJob, NodePatch, Said, decide, is_updated
-from k3os.operator.spec import Drain, Pool, Strategy, Target, Window
+from k3os.operator.pods import JobView, PodView
+from k3os.operator.rollout import Eviction, NewJob, NodePatch, Said, decide, orphans
+from k3os.operator.spec import Drain, Pool, Strategy, Window
 from tests.unit.operator.simulator import (
     FATES,
     FINE,
     JOB_FAILS,
     NEVER_COMES,
+    NO_SUCH,
     ROLLED_BACK,
     STUCK_PODS,
     World,
@@ -50,6 +53,16 @@ def roll(found: World, wanted: Pool, rounds: int = 400) -> None:
     raise AssertionError(f"no end: {found.busy()}")
 
 
+def roll_to(found: World, step: str, rounds: int = 20) -> None:
+    """Until the first node is there."""
+    for _ in range(rounds):
+        found.reconcile(pool())
+        if any(each.state and each.state.step == step for each in found.nodes.values()):
+            return
+        found.live()
+    raise AssertionError(f"never {step}")
+
+
 def test_all_nodes_come_to_the_target_and_take_pods_again() -> None:
     found = world("a", "b", "c", servers=3)
     roll(found, pool())
@@ -60,7 +73,7 @@ def test_all_nodes_come_to_the_target_and_take_pods_again() -> None:
 def test_servers_come_first_and_one_by_one() -> None:
     found = world("a", "b", servers=3)
     roll(found, pool(max_unavailable=5))
-    order = [each.node for each in found.done if isinstance(each, NewJob)]
+    order = [each.node for each in found.done if isinstance(each, NewJob) and not each.dry_run]
     assert sorted(order[:3]) == ["s0", "s1", "s2"]
     assert sorted(order[3:]) == ["a", "b"]
 
@@ -93,6 +106,7 @@ def test_a_node_that_finds_it_needs_a_boot_is_drained_first() -> None:
         (JOB_FAILS, "JobFailed"),
         (NEVER_COMES, "ProgressDeadlineExceeded"),
         (STUCK_PODS, "DrainTimeout"),
+        (NO_SUCH, "CheckFailed"),
     ],
 )
 def test_a_failure_stops_the_pool_and_says_why(fate: str, reason: str) -> None:
@@ -101,7 +115,7 @@ def test_a_failure_stops_the_pool_and_says_why(fate: str, reason: str) -> None:
     roll(found, pool())
     state = found.nodes["a"].state
     assert state and (state.step, state.reason) == (FAILED, reason)
-    assert [each.node for each in found.done if isinstance(each, NewJob)] in ([], ["a"])
+    assert {each.node for each in found.done if isinstance(each, NewJob)} == {"a"}
     assert any(isinstance(each, Said) and each.reason == reason for each in found.events)
     # what still runs is used; what did not come back is left alone
     assert found.nodes["a"].unschedulable == (fate == NEVER_COMES)
@@ -127,7 +141,7 @@ def test_daemonsets_mirrors_and_finished_pods_do_not_hold_a_drain() -> None:
         PodView("default", "over", "Job", finished=True),
         PodView("k3os-system", "change", "Job", ours=True),
     ]
-    found.reconcile(pool())
+    roll_to(found, "Draining")
     found.reconcile(pool())
     assert found.nodes["a"].state and found.nodes["a"].state.step == "Changing"
 
@@ -164,11 +178,58 @@ def test_a_cordon_of_somebody_else_stays() -> None:
 
 def test_a_pool_that_goes_leaves_its_nodes_as_they_are_and_uncordoned() -> None:
     found = world("a", "b")
+    roll_to(found, "Changing")
     found.reconcile(pool())
     assert found.nodes["a"].unschedulable
-    found.reconcile(replace(pool(), deleting=True))
+    begun = set(found.jobs)
+    for decision in orphans(found.cluster(), ["another"]):
+        found.apply(pool(), decision)
     assert not any(each.unschedulable or each.state for each in found.nodes.values())
-    assert not found.jobs
+    assert len(begun - set(found.jobs)) == 1, "the Job that had not done anything yet"
+
+
+def test_a_node_that_is_rebooting_when_its_pool_goes_is_uncordoned_once_it_is_back() -> None:
+    found = world("a")
+    roll_to(found, "Waiting")
+    assert not found.nodes["a"].ready
+    assert not orphans(found.cluster(), [])
+    while not found.nodes["a"].ready:
+        found.live()
+    for decision in orphans(found.cluster(), []):
+        found.apply(pool(), decision)
+    assert not found.nodes["a"].unschedulable
+    assert found.nodes["a"].state is None
+
+
+def test_nothing_is_drained_for_a_version_that_does_not_exist() -> None:
+    found = world("a", "b", fates={"a": NO_SUCH})
+    found.pods["a"] = [PodView("default", "web", "ReplicaSet")]
+    roll(found, pool())
+    assert not any(isinstance(each, Eviction) for each in found.done)
+    assert not any(isinstance(each, NodePatch) and each.unschedulable for each in found.done)
+    assert found.nodes["a"].state.message == "404 Not Found"  # type: ignore[union-attr]
+
+
+def test_a_node_whose_pods_are_not_known_yet_is_not_taken_for_drained() -> None:
+    found = world("a")
+    roll_to(found, "Draining")
+    outcome = decide(pool(), found.cluster(), {}, found.jobs, found.now)
+    assert outcome.decisions == ()
+    assert decide(pool(), found.cluster(), {"a": []}, found.jobs, found.now).decisions
+
+
+def test_a_node_that_says_it_reboots_is_waited_for_also_when_the_reboot_killed_its_job() -> None:
+    found = world("a")
+    roll_to(found, "Changing")
+    request = found.nodes["a"].state.request  # type: ignore[union-attr]
+    rebooting = Result(request, "Rebooting", "")
+    found.nodes["a"] = replace(found.nodes["a"], last=rebooting, config_hash=NEW.config_hash)
+    found.jobs[request] = JobView(request, done=False, message="killed")
+    found.reconcile(pool())
+    assert found.nodes["a"].state.step == "Waiting"  # type: ignore[union-attr]
+    found.nodes["a"] = replace(found.nodes["a"], k3os="v1.1.0")
+    found.reconcile(pool())
+    assert found.nodes["a"].unschedulable, "on trial until the node says that it succeeded"
 
 
 def test_nothing_begins_while_paused_or_outside_of_the_window() -> None:
@@ -244,5 +305,5 @@ def test_its_promises_hold_whenever_it_is_killed(found, limit, target, data) -> 
         assert all(is_updated(each, target) for each in found.nodes.values())
     for each in found.nodes.values():
         assert not each.unschedulable or not each.ready
-        jobs = [job for job, owner in found.owners.items() if owner[0] == each.name]
-        assert len(jobs) <= 2
+        jobs = [order for order, _ in found.owners.values() if order.node == each.name]
+        assert sum(not order.dry_run for order in jobs) <= 2

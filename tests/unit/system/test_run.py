@@ -1,13 +1,14 @@
 """Starting programs: what comes back, and that nothing is left behind."""
 
 import os
+import select
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from k3os.system.run import CommandError, run
+from k3os.system.run import CommandError, Stream, run
 
 
 def sh(text, **options):
@@ -146,3 +147,64 @@ def test_a_daemon_that_escaped_its_group_does_not_hold_up_the_timeout(tmp_path, 
     with pytest.raises(CommandError, match="timed out"):
         sh("echo so far; setsid sleep 8 & wait", timeout=0.3)
     assert time.monotonic() - started < 5
+
+
+def lines_of(stream: Stream, seconds: float = 10) -> list[bytes]:
+    found: list[bytes] = []
+    end = time.monotonic() + seconds
+    while not stream.over:
+        assert time.monotonic() < end
+        select.select([stream], [], [], 0.1)
+        found += stream.read()
+    return found
+
+
+def test_errors_apart_do_not_mix_with_what_a_program_says() -> None:
+    text = ["sh", "-c", "echo warning >&2; echo answer"]
+    assert run(text, errors_apart=True) == b"answer\n"
+    with pytest.raises(CommandError) as caught:
+        run(["sh", "-c", "echo half; echo why >&2; exit 3"], errors_apart=True)
+    assert (caught.value.returncode, caught.value.output) == (3, b"why\n")
+
+
+def test_a_stream_gives_lines_as_they_come() -> None:
+    stream = Stream(["sh", "-c", "echo one; printf tw; sleep 0.4; echo o; sleep 30"])
+    try:
+        time.sleep(0.2)
+        assert stream.read() == [b"one"]
+        assert stream.read() == []
+        time.sleep(0.5)
+        assert stream.read() == [b"two"]
+        assert not stream.over
+    finally:
+        stream.close()
+
+
+def test_a_stream_gives_a_long_line_in_one_piece_and_the_last_one_without_its_end() -> None:
+    stream = Stream(["sh", "-c", "head -c 5000000 /dev/zero | tr '\\0' x; echo; printf end"])
+    assert [len(line) for line in lines_of(stream)] == [5_000_000, 3]
+    stream.check()
+    stream.close()
+    stream.close()
+
+
+def test_a_stream_that_failed_says_why() -> None:
+    stream = Stream(["sh", "-c", "echo out; echo why >&2; exit 4"])
+    assert lines_of(stream) == [b"out"]
+    with pytest.raises(CommandError) as caught:
+        stream.check()
+    assert (caught.value.returncode, caught.value.output) == (4, b"why\n")
+    stream.close()
+
+
+def test_a_stream_of_a_program_that_is_not_there() -> None:
+    with pytest.raises(CommandError, match="is not installed"):
+        Stream(["k3os-no-such-program"])
+
+
+def test_a_closed_stream_leaves_no_program(tmp_path: Path) -> None:
+    stream = Stream(["sh", "-c", f"echo $$ >{tmp_path}/pid; sleep 60 & echo; wait"])
+    while not stream.read():
+        time.sleep(0.05)
+    stream.close()
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()

@@ -1,6 +1,7 @@
-"""What the operator sees of the cluster: nodes, their pods, its Jobs, as records of few fields.
+"""A Node as its reports and the operator's annotation describe it: a record of few fields.
 
 Parsing of API objects (kubernetes.io, "API reference"); nothing is asked and nothing decided.
+The operator and `kubectl k3os` read the same.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from k3os.cluster import names
 
 CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 ETCD = "node-role.kubernetes.io/etcd"
-MIRROR = "kubernetes.io/config.mirror"
 
 # the steps of one node, in their order; FAILED stays until the target changes
-DRAINING, CHANGING, WAITING, FAILED = STEPS = ("Draining", "Changing", "Waiting", "Failed")
+CHECKING, DRAINING, CHANGING, WAITING, FAILED = STEPS = (
+    *("Checking", "Draining", "Changing", "Waiting", "Failed"),
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Result:
     request: str
     state: str
     message: str = ""
+    when: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,9 @@ class NodeView:
     trial: bool = False
     healthy: bool | None = None
     health: str = ""
+    health_reason: str = ""
+    kernel: str = ""
+    mode: str = ""
     last: Result | None = None
     state: State | None = None
 
@@ -105,6 +111,9 @@ def parse_node(body: Mapping[str, Any]) -> NodeView:
         trial=notes.get(names.TRIAL) == "true",
         healthy={"True": True, "False": False}.get(health.get("status", "")),
         health=health.get("message", ""),
+        health_reason=health.get("reason", ""),
+        kernel=notes.get(names.KERNEL, ""),
+        mode=(meta.get("labels") or {}).get(names.MODE_LABEL, ""),
         last=_result(notes.get(names.LAST_RESULT)),
         state=parse_state(notes.get(names.ROLLOUT)),
     )
@@ -113,54 +122,7 @@ def parse_node(body: Mapping[str, Any]) -> NodeView:
 def _result(text: str | None) -> Result | None:
     try:
         found = json.loads(text or "")
-        return Result(str(found["request"]), str(found["state"]), str(found.get("message", "")))
+        rest = (str(found.get(name, "")) for name in ("message", "when"))
+        return Result(str(found["request"]), str(found["state"]), *rest)
     except (ValueError, TypeError, KeyError):
         return None
-
-
-@dataclass(frozen=True)
-class PodView:
-    """owner: the kind of its controller, "" for a bare pod."""
-
-    namespace: str
-    name: str
-    owner: str = ""
-    mirror: bool = False
-    finished: bool = False
-    leaving: bool = False
-    empty_dir: bool = False
-    ours: bool = False
-
-    @property
-    def stays(self) -> bool:
-        """A drain leaves it alone."""
-        return self.mirror or self.finished or self.owner == "DaemonSet" or self.ours
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
-
-
-def parse_pod(body: Mapping[str, Any]) -> PodView:
-    meta = body["metadata"]
-    owners = [each for each in meta.get("ownerReferences") or [] if each.get("controller")]
-    labels = meta.get("labels") or {}
-    return PodView(
-        namespace=meta["namespace"],
-        name=meta["name"],
-        owner=owners[0]["kind"] if owners else "",
-        mirror=MIRROR in (meta.get("annotations") or {}),
-        finished=body.get("status", {}).get("phase") in ("Succeeded", "Failed"),
-        leaving=bool(meta.get("deletionTimestamp")),
-        empty_dir=any("emptyDir" in each for each in body.get("spec", {}).get("volumes") or []),
-        ours=meta["namespace"] == names.NAMESPACE and f"{names.GROUP}/request" in labels,
-    )
-
-
-@dataclass(frozen=True)
-class JobView:
-    """done: None while it runs, else whether it succeeded. result: the node's last line."""
-
-    request: str
-    done: bool | None = None
-    message: str = ""
-    state: str = ""

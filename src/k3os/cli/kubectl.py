@@ -1,0 +1,212 @@
+"""`kubectl k3os`: a rollout as it goes on, pausing it, and all nodes in one table.
+
+A plugin of kubectl (kubernetes.io, "Extend kubectl with plugins"): an executable `kubectl-k3os` in
+PATH. It asks the API through kubectl and changes nothing but `spec.strategy.paused`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+from k3os.cli.kubectl_text import news, node_table, picture
+from k3os.cli.main import call
+from k3os.cluster import names
+from k3os.cluster.duration import seconds
+from k3os.cluster.kubectl import NODES, POOLS, Kubectl, NotThere, follow
+from k3os.cluster.node import parse_node
+from k3os.cluster.progress import Progress, ended, progress
+from k3os.errors import UserError
+from k3os.system.screen import Screen, can_redraw, printable
+
+FAILED, UNFINISHED, TIMED_OUT = 1, 3, 124
+EPILOG = """\
+exit codes: 0 fine; `rollout status`: every node is as wanted
+            1 an error; `rollout status`: the rollout failed, or nodes belong to two NodePools
+            2 wrong usage
+            3 `rollout status --watch=false`: it is not over
+          124 `rollout status --timeout`: it was not over in that time
+"""
+Body = Mapping[str, Any]
+# options of kubectl that say which cluster, and as whom
+HANDED_ON = ("--context", "--cluster", "--user", "--kubeconfig", "--namespace")
+
+
+def entry() -> None:
+    """What the executable `kubectl-k3os` of a workstation calls."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: list[str]) -> int:
+    """Exit code as EPILOG says."""
+    return call("kubectl k3os", _main, argv)
+
+
+def _main(argv: list[str]) -> int:
+    options = parse(argv)
+    given = ((name, getattr(options, name[2:], None)) for name in HANDED_ON)
+    kubectl = Kubectl(tuple(f"{name}={value}" for name, value in given if value))
+    if options.command == "nodes":
+        return show_nodes(kubectl)
+    name = options.name.rpartition("/")[2]  # nodepool/workers, too, as kubectl has it
+    if options.action == "status":
+        return show_rollout(kubectl, name, timeout=options.timeout, watch=options.watch)
+    return pause(kubectl, name, paused=options.action == "pause")
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The options; argparse itself ends the program on wrong ones (exit code 2)."""
+    shared = argparse.ArgumentParser(add_help=False)
+    group = shared.add_argument_group("handed on to kubectl")
+    for name in HANDED_ON:
+        words = ["-n", name] if name == "--namespace" else [name]
+        group.add_argument(*words, metavar=name[2:].upper())
+    parser = argparse.ArgumentParser(
+        prog="kubectl k3os",
+        description="The nodes and NodePools of k3OS.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("nodes", parents=[shared], help="a table of all nodes")
+    rollout = commands.add_parser("rollout", help="status, pause or resume of a NodePool's rollout")
+    actions = rollout.add_subparsers(dest="action", required=True, metavar="ACTION")
+    texts = {
+        "status": "follow it, node by node, until it is over",
+        "pause": "finish the nodes that were begun with, begin with no other",
+        "resume": "go on after a pause",
+    }
+    for action, text in texts.items():
+        one = actions.add_parser(
+            action,
+            parents=[shared],
+            help=text,
+            description=text,
+            epilog=EPILOG if action == "status" else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        one.add_argument("name", metavar="NAME", help="the NodePool's")
+        if action == "status":
+            one.add_argument(
+                *("--timeout", "-t"),
+                type=_duration,
+                metavar="DURATION",
+                help="then give up: 10m, 1h30m (default: never)",
+            )
+            one.add_argument(
+                "--watch",
+                type=_boolean,
+                default=True,
+                metavar="true|false",
+                help="false: show it once (default true)",
+            )
+    # as kubectl reads it, no value follows without the sign
+    return parser.parse_args(["--watch=true" if word == "--watch" else word for word in argv])
+
+
+def _duration(text: str) -> int | None:
+    if text in ("0", "0s"):  # kubectl's word for "never"
+        return None
+    try:
+        return seconds(int(text) if text.isascii() and text.isdigit() else text, "--timeout")
+    except UserError as error:
+        raise argparse.ArgumentTypeError(f"{error.message}; {error.hint}") from error
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError("is true or false")
+    return text == "true"
+
+
+def show_nodes(kubectl: Kubectl) -> int:
+    """Also where there are no NodePools: nodes report without an operator."""
+    nodes = kubectl.objects(NODES)
+    try:
+        pools = kubectl.objects(POOLS)
+    except NotThere:
+        pools = {}
+    views = [parse_node(nodes[name]) for name in sorted(nodes)]
+    for line in node_table(views, list(pools.values())):
+        print(printable(line))
+    return 0
+
+
+def pause(kubectl: Kubectl, name: str, *, paused: bool) -> int:
+    """Raises UserError with kubectl's words."""
+    change = f'{{"spec":{{"strategy":{{"paused":{str(paused).lower()}}}}}}}'
+    kind = f"{names.PLURAL}.{names.GROUP}"
+    answer = kubectl.run("patch", kind, name, "--type=merge", f"--patch={change}")
+    already = " already" if "(no change)" in answer else ""
+    if paused:
+        print(
+            f"{name} is{already} paused: nodes that were begun with are finished, no other begins"
+        )
+    else:
+        print(f"{name} is not paused{' any more' if not already else ''}")
+    return 0
+
+
+def show_rollout(kubectl: Kubectl, name: str, *, timeout: int | None, watch: bool) -> int:
+    """Follow it to its end; exit code as EPILOG says. Raises UserError."""
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, lambda number, _: sys.exit(128 + number))
+    try:
+        if not watch:
+            return _show_once(kubectl, name)
+        if can_redraw(sys.stdout):
+            with Screen() as screen:
+                return _follow(kubectl, name, timeout, screen)
+        return _follow(kubectl, name, timeout, None)
+    except NotThere as error:
+        raise UserError(
+            "this cluster knows no NodePools",
+            "is the operator installed? README.md, `The operator`",
+        ) from error
+
+
+def _show_once(kubectl: Kubectl, name: str) -> int:
+    seen = _progress(name, list(kubectl.objects(POOLS).values()), kubectl.objects(NODES).values())
+    for text, _ in picture(seen, time.time(), sys.maxsize):
+        print(printable(text))
+    return {True: 0, False: FAILED, None: UNFINISHED}[ended(seen)]
+
+
+def _progress(name: str, pools: Sequence[Body], nodes: Iterable[Body]) -> Progress:
+    """Raises UserError when there is no such NodePool (any more)."""
+    known = sorted(each["metadata"]["name"] for each in pools)
+    if name not in known:
+        hint = f"there are: {', '.join(known)}" if known else "there is none at all"
+        raise UserError(f"there is no NodePool {name!r}", hint)
+    return progress(name, pools, nodes)
+
+
+def _follow(kubectl: Kubectl, name: str, timeout: int | None, screen: Screen | None) -> int:
+    started = time.monotonic()
+    before: Progress | None = None
+    with closing(follow(kubectl, (POOLS, NODES))) as sights:
+        for sight in sights:
+            now, elapsed = time.time(), time.monotonic() - started
+            seen = _progress(
+                name, list(sight[POOLS].objects.values()), sight[NODES].objects.values()
+            )
+            trouble = next((each.trouble for each in sight.values() if each.trouble), "")
+            if screen is not None:
+                _, height = screen.size()
+                screen.draw(picture(seen, now, height, trouble, elapsed))
+            else:
+                for line in news(before, seen, now):
+                    print(printable(line), flush=True)
+            before = seen
+            over = ended(seen)
+            if over is not None:
+                return 0 if over else FAILED
+            if timeout is not None and elapsed >= timeout:
+                print(f"kubectl k3os: not over after {timeout} s", file=sys.stderr)
+                return TIMED_OUT
+    raise AssertionError("follow has no end")

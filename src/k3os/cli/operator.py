@@ -1,0 +1,53 @@
+"""`k3os operator`: run it in its container, or print the objects that bring it into a cluster."""
+
+import sys
+
+from k3os.errors import UserError
+
+HELP = """\
+usage: k3os operator run [--port N] [--lease-seconds N] [--log-format json|text]
+       k3os operator manifests
+
+The operator rolls the versions and the configuration of NodePools out to their nodes (README.md,
+"The operator"). Its image holds it; a node does not.
+
+  run        work until a signal comes; the API server is that of the container's service
+             account, else of KUBECONFIG
+    --port N           of /healthz, /readyz and /metrics; 8080; 0: none
+    --lease-seconds N  after which a silent leader is replaced; 15
+    --log-format F     json (a line is an object) or text
+  manifests  print what k3s applies: namespace, CRD, accounts and rights, Deployment
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0; 2 for wrong usage. Raises UserError."""
+    if argv in (["-h"], ["--help"], ["run", "--help"], ["manifests", "--help"]):
+        print(HELP, end="")
+        return 0
+    if argv == ["manifests"]:
+        from k3os import __version__
+        from k3os.operator.manifests import as_yaml
+
+        print(as_yaml(__version__), end="")
+        return 0
+    if argv[:1] == ["run"] and len(argv) % 2 == 1:
+        return _run(dict(zip(argv[1::2], argv[2::2], strict=True)))
+    print(HELP, end="", file=sys.stderr)
+    return 2
+
+
+def _run(given: dict[str, str]) -> int:
+    port, lease = given.pop("--port", "8080"), given.pop("--lease-seconds", "15")
+    form = given.pop("--log-format", "json")
+    if given or form not in ("json", "text") or not port.isdigit() or not lease.isdigit():
+        print(HELP, end="", file=sys.stderr)
+        return 2
+    try:
+        from k3os.operator.app import Options, run
+    except ImportError as error:
+        raise UserError(
+            f"{error.name} is not installed here", "`pip install k3os[operator]` or use its image"
+        ) from error
+    seconds = max(1, int(lease))
+    return run(Options(port=int(port), lease_seconds=seconds, json_logs=form == "json"))

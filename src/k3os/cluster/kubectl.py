@@ -1,0 +1,195 @@
+"""Asking a cluster's API through kubectl, which knows where it is and who we are.
+
+`kubectl get --raw` hands on what the API server answers: a list as one object, a watch as one
+event a line (kubernetes.io, "Kubernetes API Concepts", "Efficient detection of changes"). Nothing
+is decided here.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from k3os.cluster import names
+from k3os.errors import UserError
+from k3os.system.run import CommandError, Stream, run
+
+NODES = "/api/v1/nodes"
+POOLS = f"/apis/{names.GROUP}/{names.VERSION}/{names.PLURAL}"
+ANSWER_SECONDS = 20
+# after a watch has ended, and when the API server does not answer: it may be the node that restarts
+RETRIES = (1, 2, 5, 10)
+GATHER = 0.1  # seconds: what happens at once is shown at once
+
+Objects = dict[str, Mapping[str, Any]]
+
+
+class NotThere(UserError):
+    """The API has no such thing."""
+
+
+@dataclass(frozen=True)
+class Kubectl:
+    """options: those that say which cluster, as kubectl takes them."""
+
+    options: tuple[str, ...] = ()
+
+    def command(self, *arguments: str) -> list[str]:
+        return ["kubectl", *arguments, *self.options]
+
+    def listing(self, path: str) -> list[str]:
+        return self.command("get", "--raw", path, f"--request-timeout={ANSWER_SECONDS}s")
+
+    def watching(self, path: str, version: str) -> list[str]:
+        return self.command("get", "--raw", f"{path}?watch=true&resourceVersion={version}")
+
+    def run(self, *arguments: str) -> str:
+        """What it prints. Raises UserError with its words."""
+        try:
+            argv = self.command(*arguments, f"--request-timeout={ANSWER_SECONDS}s")
+            return run(argv, errors_apart=True, timeout=3 * ANSWER_SECONDS).decode()
+        except CommandError as error:
+            raise as_user_error(error) from error
+
+    def objects(self, path: str) -> Objects:
+        """What is at a path of the API, by name. Raises UserError, NotThere."""
+        return _by_name(_parsed(self.run("get", "--raw", path).encode()))
+
+
+def as_user_error(error: CommandError) -> UserError:
+    """kubectl's own words, and what to look at."""
+    if error.returncode == 127:
+        return UserError("there is no kubectl", "install it: kubernetes.io, `Install Tools`")
+    lines = error.output.decode(errors="replace").strip().splitlines()
+    words = lines[-1] if lines else error.how
+    if "(NotFound)" in words:
+        return NotThere(words.partition("(NotFound): ")[2] or words)
+    return UserError(f"kubectl: {words}", "does `kubectl get nodes` work?")
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UserError(
+            f"kubectl answered no JSON: {text[:80].decode(errors='replace')!r}",
+            "does `kubectl get --raw /api/v1/nodes` work?",
+        ) from error
+
+
+def _by_name(answer: Mapping[str, Any]) -> Objects:
+    return {each["metadata"]["name"]: each for each in answer.get("items") or []}
+
+
+class Collection:
+    """The objects at one path, kept up to date: a list, then a watch of what changes after it,
+    and both anew whenever the watch ends.
+
+    known: they were listed once. trouble: why they cannot be had now, "" when they can.
+    """
+
+    def __init__(self, kubectl: Kubectl, path: str) -> None:
+        self.kubectl = kubectl
+        self.path = path
+        self.objects: Objects = {}
+        self.known = False
+        self.trouble = ""
+        self.stream: Stream | None = None
+        self._lists = False
+        self._tries = 0
+        self._again = 0.0
+
+    def begin(self, now: float) -> None:
+        """Ask, if nothing is asked and it is time to. now: of a monotonic clock."""
+        if self.stream is None and now >= self._again:
+            self._lists = True
+            self._open(self.kubectl.listing(self.path))
+
+    def update(self, now: float) -> None:
+        """Take in what was answered. Raises UserError when the very first answer is an error."""
+        if self.stream is None:
+            return
+        try:
+            lines = self.stream.read()
+            if self._lists:
+                self._listed(lines)
+            elif not all(map(self._changed, lines)) or self.stream.over:
+                self._retry(now)
+        except (CommandError, UserError) as error:
+            told = as_user_error(error) if isinstance(error, CommandError) else error
+            if not self.known:
+                raise told from error
+            self.trouble = told.message
+            self._retry(now)
+
+    def close(self) -> None:
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None
+
+    def _open(self, argv: list[str]) -> None:
+        self.close()
+        try:
+            self.stream = Stream(argv)
+        except CommandError as error:
+            raise as_user_error(error) from error
+        self._text: list[bytes] = []
+
+    def _listed(self, lines: list[bytes]) -> None:
+        assert self.stream is not None
+        self._text += lines
+        if not self.stream.over:
+            return
+        self.stream.check()
+        answer = _parsed(b"\n".join(self._text))
+        self.objects = _by_name(answer)
+        self.known, self.trouble, self._tries = True, "", 0
+        self._lists = False
+        version = str((answer.get("metadata") or {}).get("resourceVersion", ""))
+        self._open(self.kubectl.watching(self.path, version))
+
+    def _changed(self, line: bytes) -> bool:
+        """False when the watch cannot go on: what it would tell was forgotten meanwhile."""
+        if not line.strip():
+            return True
+        event = _parsed(line)
+        if event["type"] == "ERROR":
+            return False
+        if event["type"] in ("ADDED", "MODIFIED"):
+            self.objects[event["object"]["metadata"]["name"]] = event["object"]
+        elif event["type"] == "DELETED":
+            self.objects.pop(event["object"]["metadata"]["name"], None)
+        return True
+
+    def _retry(self, now: float) -> None:
+        self.close()
+        self._again = now + RETRIES[min(self._tries, len(RETRIES) - 1)]
+        self._tries += 1
+
+
+def follow(
+    kubectl: Kubectl, paths: Sequence[str], tick: float = 1.0
+) -> Generator[dict[str, Collection]]:
+    """The collections at these paths, again whenever something changed, and each tick (seconds).
+
+    Raises UserError, NotThere. The programs it runs end with it: close it.
+    """
+    collections = {path: Collection(kubectl, path) for path in paths}
+    try:
+        while True:
+            for each in collections.values():
+                each.begin(time.monotonic())
+            running = [each.stream for each in collections.values() if each.stream]
+            if select.select(running, [], [], tick)[0]:
+                time.sleep(GATHER)
+            for each in collections.values():
+                each.update(time.monotonic())
+            if all(each.known for each in collections.values()):
+                yield collections
+    finally:
+        for each in collections.values():
+            each.close()

@@ -1,0 +1,160 @@
+"""A NodePool's rollout as people see it: a row for each node, what it waits for, how it ended.
+
+Pure: made from the objects of the API, by the rules that the operator uses. It draws nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from k3os.cluster.node import CHANGING, DRAINING, FAILED, WAITING, NodeView, State, parse_node
+from k3os.cluster.target import Target, changes, is_updated, matches, parse_target
+
+# a node's step, where the operator's own (cluster/node.py) do not say it
+PENDING, UPDATED, CONFLICT = "Pending", "Updated", "Conflict"
+# what is shown first
+ORDER = (FAILED, CONFLICT, WAITING, CHANGING, DRAINING, PENDING, UPDATED)
+BUSY = (DRAINING, CHANGING, WAITING)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A node. since: of its step, seconds since 1970, None where nobody noted it."""
+
+    name: str
+    step: str
+    since: int | None = None
+    versions: str = ""
+    message: str = ""
+    ready: bool = True
+
+
+@dataclass(frozen=True)
+class Progress:
+    """seen: the operator has looked at this generation, so that phase, waiting and degraded are
+    about it. rows: in the order of ORDER, then of their names."""
+
+    pool: str
+    phase: str
+    wanted: str
+    seen: bool
+    waiting: str = ""
+    degraded: str = ""
+    rows: tuple[Row, ...] = ()
+
+    def count(self, *steps: str) -> int:
+        return sum(row.step in steps for row in self.rows)
+
+    @property
+    def ready(self) -> int:
+        return sum(row.ready for row in self.rows)
+
+
+def progress(
+    name: str, pools: Iterable[Mapping[str, Any]], nodes: Iterable[Mapping[str, Any]]
+) -> Progress:
+    """Of the NodePool of that name, which is one of pools."""
+    listed = {each["metadata"]["name"]: each for each in pools}
+    body = listed[name]
+    spec, status = body.get("spec") or {}, body.get("status") or {}
+    target = parse_target(spec)
+    selectors = {other: _selector(each) for other, each in listed.items()}
+    rows = []
+    for node in map(parse_node, nodes):
+        owners = [other for other, selector in selectors.items() if matches(selector, node.labels)]
+        begun = node.state is not None and node.state.pool == name
+        if name in owners or begun:
+            rivals = [other for other in owners if other != name] if name in owners else []
+            rows.append(_row(node, target, node.state if begun else None, rivals))
+    seen = int(status.get("observedGeneration", -1)) >= int(body["metadata"].get("generation", 0))
+    return Progress(
+        pool=name,
+        phase=status.get("phase", PENDING) if seen else PENDING,
+        wanted=_wanted(target),
+        seen=seen,
+        waiting=status.get("waiting", "") if seen else "",
+        degraded=_degraded(status) if seen else "",
+        rows=tuple(sorted(rows, key=lambda row: (ORDER.index(row.step), row.name))),
+    )
+
+
+def pool_of(node: NodeView, pools: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of the NodePools that match a node: one, or a conflict, or none."""
+    return sorted(
+        each["metadata"]["name"] for each in pools if matches(_selector(each), node.labels)
+    )
+
+
+def _selector(pool: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (pool.get("spec") or {}).get("nodeSelector") or {}
+
+
+def _row(node: NodeView, target: Target, state: State | None, rivals: list[str]) -> Row:
+    differs = ", ".join(changes(node, target))
+    has = ", ".join(text for text in (_named("k3OS", node.k3os), _named("k3s", node.k3s)) if text)
+
+    def row(step: str, message: str, *, since: int | None = None) -> Row:
+        return Row(node.name, step, since, differs or has, message, node.ready)
+
+    if state is not None and state.step in BUSY:
+        return row(state.step, _about(node, state, target), since=state.since)
+    if rivals:
+        return row(CONFLICT, f"matched by {', '.join(rivals)}, too")
+    if state is not None and state.target == target.digest:
+        return row(FAILED, f"{state.reason}: {state.message}", since=state.since)
+    unwell = f"{node.health_reason}: {node.health}" if node.healthy is False else ""
+    away = "not ready" if not node.ready else "cordoned" if node.unschedulable else ""
+    message = ", ".join(text for text in (away, unwell) if text)
+    return row(UPDATED if is_updated(node, target) else PENDING, message)
+
+
+def _about(node: NodeView, state: State, target: Target) -> str:
+    """What a node in the middle of a change is at."""
+    if state.step == DRAINING:
+        return "its pods are moved away"
+    if not node.ready:
+        return "not ready: it restarts" if state.reboot else "not ready"
+    if state.step == CHANGING:
+        return "its Job is at work"
+    if node.trial:
+        return "its new version is on trial"
+    if changes(node, target):
+        return "it does not report the wanted versions yet"
+    if node.healthy is not True:
+        return f"not healthy yet: {node.health or 'it has not reported'}"
+    return ""
+
+
+def _named(name: str, version: str) -> str:
+    return f"{name} {version}" if version else ""
+
+
+def _wanted(target: Target) -> str:
+    found = [
+        f"{name} {wanted.version}"
+        for name, wanted in (("k3OS", target.k3os), ("k3s", target.k3s))
+        if wanted is not None
+    ]
+    found += ["a configuration"] if target.config else []
+    return ", ".join(found) or "nothing"
+
+
+def _degraded(status: Mapping[str, Any]) -> str:
+    for each in status.get("conditions") or []:
+        if each["type"] == "Degraded" and each["status"] == "True":
+            return f"{each.get('reason', '')}: {each.get('message', '')}"
+    return ""
+
+
+def ended(seen: Progress) -> bool | None:
+    """True: every node is as wanted. False: it failed, or what is left are conflicts, and nothing
+    goes on by itself. None: it is not over."""
+    if not seen.seen:
+        return None
+    if seen.phase == "Failed":
+        return False
+    if seen.phase == CONFLICT:
+        return None if seen.count(*BUSY, PENDING) else False
+    return True if seen.phase == UPDATED else None

@@ -1,0 +1,222 @@
+"""The operator as a program: the lease, kopf's watches, the engine, and a small web server.
+
+A replica that does not hold the lease waits and serves its probes. One that loses it starts anew
+as a fresh process image: nothing that it believed is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import kopf
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from k3os.cluster import names
+from k3os.operator import leader, metrics
+from k3os.operator.api import Api
+from k3os.operator.engine import Engine, Seen, Sight, seen
+from k3os.operator.pods import REQUEST_LABEL
+from k3os.operator.rollout import Said
+
+log = logging.getLogger("k3os.operator")
+
+STUCK_SECONDS = 120.0  # without a turn of the loop: the liveness probe fails
+LOST = 3  # the exit code of `serve` when the lease is lost
+
+
+@dataclass(frozen=True)
+class Options:
+    """address: of the web server, "" for none."""
+
+    address: str = ""
+    port: int = 8080
+    lease_seconds: float = leader.DURATION
+    json_logs: bool = True
+
+
+class Operator:
+    """One process: its parts and when they began."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.api = Api()
+        identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        self.leadership = leader.Leadership(self.api, identity, options.lease_seconds)
+        self.engine: Engine | None = None
+        self._running: asyncio.Task[None] | None = None
+        self.stop = asyncio.Event()
+
+    def begin(self, sight: Sight) -> None:
+        """The indices are complete: from now on there is something to decide on."""
+        if self.engine is None:
+            self.engine = Engine(self.api, sight, say)
+            self._running = asyncio.create_task(self.engine.run(), name="engine")
+            self._running.add_done_callback(self._ended)
+        self.engine.changed()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """The loop never ends by itself: an error in it is one of ours, so stop and start anew."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("the loop ended", exc_info=error)
+        self.stop.set()
+
+    def is_alive(self) -> bool:
+        return self.engine is None or time.monotonic() - self.engine.beat < STUCK_SECONDS
+
+    async def serve(self) -> int:
+        """Lead when it is our turn, until a signal (0) or until the lease is lost (LOST)."""
+        site = await self._web() if self.options.port else None
+        try:
+            await self.leadership.acquire()
+            metrics.LEADER.set(1)
+            holding = asyncio.create_task(self.leadership.hold(), name="lease")
+            holding.add_done_callback(lambda _: self.stop.set())
+            await kopf.operator(
+                registry=handlers(self),
+                settings=settings(),
+                standalone=True,
+                namespaces=[names.NAMESPACE],
+                stop_flag=self.stop,
+            )
+            lost = holding.done() or (self._running is not None and self._running.done())
+            holding.cancel()
+            await asyncio.gather(holding, return_exceptions=True)
+            if self.engine is not None:
+                await self.engine.close()
+            if not lost:
+                await self.leadership.release()
+            return LOST if lost else 0
+        finally:
+            metrics.LEADER.set(0)
+            await self.api.close()
+            if site is not None:
+                await site.cleanup()
+
+    async def _web(self) -> web.AppRunner:
+        application = web.Application()
+        application.add_routes(
+            [
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._healthz),
+                web.get("/metrics", _metrics),
+            ]
+        )
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, self.options.address or None, self.options.port).start()
+        return runner
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        alive = self.is_alive()
+        text = "ok\n" if alive else f"the loop has not turned for {STUCK_SECONDS:.0f} s\n"
+        return web.Response(text=text, status=200 if alive else 503)
+
+
+async def _metrics(_: web.Request) -> web.Response:
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def settings() -> kopf.OperatorSettings:
+    found = kopf.OperatorSettings()
+    found.posting.level = logging.INFO
+    # an API server that restarts, perhaps by our own doing, is waited for
+    found.networking.error_backoffs = (0.2, 1, 1, 2, 3, 5, 5, 5, 5, 10, 10, 10)
+    found.networking.connect_timeout = 5
+    found.networking.request_timeout = 30
+    found.watching.connect_timeout = 5
+    found.process.ultimate_exiting_timeout = 20
+    return found
+
+
+def handlers(operator: Operator) -> kopf.OperatorRegistry:
+    """What kopf watches, and that the engine is told."""
+    registry = kopf.OperatorRegistry()
+    ours = {REQUEST_LABEL: kopf.PRESENT}
+
+    @kopf.on.login(registry=registry)
+    def login(**more: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**more) or kopf.login_with_kubeconfig(**more)
+
+    @kopf.index("", "v1", "nodes", id="k3os_nodes", registry=registry)
+    def index_node(body: kopf.Body, name: str, **_: Any) -> dict[str, Seen]:
+        return {name: seen(body)}
+
+    @kopf.index(names.GROUP, names.VERSION, names.PLURAL, id="k3os_pools", registry=registry)
+    def index_pool(body: kopf.Body, name: str, **_: Any) -> dict[str, dict[str, Any]]:
+        return {name: dict(body)}
+
+    @kopf.index("batch", "v1", "jobs", id="k3os_jobs", labels=ours, registry=registry)
+    def index_job(body: kopf.Body, name: str, **_: Any) -> dict[str, dict[str, Any]]:
+        return {
+            name: {"metadata": dict(body["metadata"]), "status": dict(body.get("status") or {})}
+        }
+
+    @kopf.index("", "v1", "pods", id="k3os_answers", labels=ours, registry=registry)
+    def index_answer(body: kopf.Body, meta: kopf.Meta, **_: Any) -> dict[str, dict[str, Any]]:
+        return {meta["labels"][REQUEST_LABEL]: {"status": dict(body.get("status") or {})}}
+
+    def tell(
+        k3os_nodes: Mapping[str, Any],
+        k3os_pools: Mapping[str, Any],
+        k3os_jobs: Mapping[str, Any],
+        k3os_answers: Mapping[str, Any],
+        **_: Any,
+    ) -> None:
+        operator.begin(Sight(k3os_pools, k3os_nodes, k3os_jobs, k3os_answers))
+
+    async def told(**more: Any) -> None:
+        tell(**more)
+
+    for group, version, plural in (
+        ("", "v1", "nodes"),
+        (names.GROUP, names.VERSION, names.PLURAL),
+        ("batch", "v1", "jobs"),
+        ("", "v1", "pods"),
+    ):
+        kopf.on.event(group, version, plural, id=f"told-{plural}", registry=registry)(told)
+    return registry
+
+
+def say(kind: str, name: str, uid: str, said: Said) -> None:
+    """An Event; kopf posts it in the background and tries again. A Node's uid in Events is its
+    name, as the kubelet's own are."""
+    version = "v1" if kind == "Node" else f"{names.GROUP}/{names.VERSION}"
+    body: Any = {"apiVersion": version, "kind": kind, "metadata": {"name": name, "uid": uid}}
+    level = logging.WARNING if said.warning else logging.INFO
+    log.log(level, "%s %s: %s: %s", kind, name, said.reason, said.message)
+    kopf.event(
+        body,
+        type="Warning" if said.warning else "Normal",
+        reason=said.reason,
+        message=said.message,
+    )
+
+
+def run(options: Options) -> int:
+    """The whole program; returns its exit code. Starts itself anew when the lease is lost."""
+    kopf.configure(
+        log_format=kopf.LogFormat.JSON if options.json_logs else kopf.LogFormat.FULL,
+        log_prefix=False,
+    )
+    # every request and every watch that ends is no news
+    for noisy in ("httpx2", "httpcore2", "kopf.activities.authentication"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+    async def main() -> int:
+        return await Operator(options).serve()
+
+    code = asyncio.run(main())
+    if code == LOST:
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    return code

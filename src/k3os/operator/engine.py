@@ -1,0 +1,396 @@
+"""The loop around the decisions: see, decide, write; again when something changed.
+
+What was seen comes from kopf's indices, which its watches keep up to date; what we wrote
+ourselves counts at once, before the watch tells it back. All else is in the API: the engine may
+be killed between any two writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightkube import ApiError
+
+from k3os.cluster import names
+from k3os.cluster.node import DRAINING, NodeView, parse_node
+from k3os.cluster.target import COMPONENTS
+from k3os.errors import UserError
+from k3os.operator import channels, crd, metrics
+from k3os.operator.admission import Cluster
+from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, NodePods
+from k3os.operator.job import job, name_of, owner_of, parse_job, secret
+from k3os.operator.pods import JobView
+from k3os.operator.rollout import (
+    Decision,
+    Eviction,
+    NewJob,
+    NodePatch,
+    NoJob,
+    Said,
+    decide,
+    orphans,
+)
+from k3os.operator.spec import Pool, read_pool
+from k3os.operator.status import status
+
+log = logging.getLogger("k3os.operator")
+
+BURST = 0.02  # seconds: changes that come together are one
+LONGEST_SLEEP = 30.0
+FIRST_RETRY, LAST_RETRY = 1.0, 30.0
+AT_ONCE = 20  # nodes that are written to at the same time
+ANSWER_SECONDS = 10.0  # a Job that has ended gets so long to show its pod's answer
+
+# a resourceVersion as a number, and what was seen at it
+Seen = tuple[int, NodeView]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What kopf's indices hold: by name the last body or view of each object."""
+
+    pools: Mapping[str, Iterable[Mapping[str, Any]]]
+    nodes: Mapping[str, Iterable[Seen]]
+    jobs: Mapping[str, Iterable[Mapping[str, Any]]]
+    answers: Mapping[str, Iterable[Mapping[str, Any]]]
+
+
+def seen(body: Mapping[str, Any]) -> Seen:
+    """What is remembered of a Node. Versions are compared, as Kubernetes allows since 1.35 and
+    etcd's always could be."""
+    version = str(body["metadata"].get("resourceVersion") or "0")
+    return (int(version) if version.isdigit() else 0), parse_node(body)
+
+
+# posts an Event: kind of object, its name, its uid, what is said
+Say = Callable[[str, str, str, Said], None]
+
+
+@dataclass
+class Engine:
+    """beat: when the loop was last alive, time.monotonic()."""
+
+    api: Api
+    sight: Sight
+    say: Say
+    beat: float = field(default_factory=time.monotonic)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _written: dict[str, Seen] = field(default_factory=dict)
+    _statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _pods: dict[str, NodePods] = field(default_factory=dict)
+    _refused: dict[str, str] = field(default_factory=dict)
+    _channels: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
+    _lookups: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
+    _ended: dict[str, float] = field(default_factory=dict)
+    _parsed: dict[str, tuple[str, Pool]] = field(default_factory=dict)
+
+    def changed(self) -> None:
+        """Something is different: decide again."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """For ever."""
+        retry = FIRST_RETRY
+        await self._drop_strays()
+        while True:
+            self.beat = time.monotonic()
+            self._wake.clear()
+            try:
+                with metrics.RECONCILE_SECONDS.time():
+                    wait = await self.reconcile()
+                retry = FIRST_RETRY
+            except ApiFailure as error:
+                log.warning("not written, tried again in %.0f s: %s", retry, _words(error))
+                wait, retry = retry, min(2 * retry, LAST_RETRY)
+            try:
+                await asyncio.wait_for(self._wake.wait(), min(wait, LONGEST_SLEEP))
+                await asyncio.sleep(BURST)
+            except TimeoutError:
+                continue
+
+    async def close(self) -> None:
+        await asyncio.gather(*(each.close() for each in self._pods.values()))
+        for task in self._lookups.values():
+            task.cancel()
+
+    async def _drop_strays(self) -> None:
+        try:
+            names_of_jobs = [str(name) for name in self.sight.jobs]
+            if dropped := await self.api.drop_stray_secrets(names_of_jobs):
+                log.info("deleted %d requests that no Job owns", dropped)
+        except ApiFailure as error:
+            log.warning("requests that no Job owns are left: %s", _words(error))
+
+    async def reconcile(self) -> float:
+        """One round over all pools; seconds until the next is wanted. Raises ApiFailure: what
+        could be written was, the rest is decided anew."""
+        now = time.time()
+        pools = self.pools()
+        cluster = self.cluster(pools)
+        metrics.UNHEALTHY.set(sum(node.healthy is False for node in cluster.nodes))
+        jobs, wait = self.jobs(time.monotonic())
+        await self._follow_pods(cluster)
+        self._look_up_channels(pools, now)
+        pods = {
+            name: each.pods.values() for name, each in self._pods.items() if each.pods is not None
+        }
+        writes: list[Awaitable[Exception | None]] = []
+        room = asyncio.Semaphore(AT_ONCE)
+        for body, pool in pools:
+            outcome = decide(
+                pool, cluster, {name: list(each) for name, each in pods.items()}, jobs, now
+            )
+            if outcome.wake is not None:
+                wait = min(wait, outcome.wake)
+            writes += self._by_node(outcome.decisions, pool, body, room)
+            writes.append(self._show(pool, body, cluster, outcome.waiting, now))
+        left = orphans(cluster, [pool.name for _, pool in pools])
+        writes += self._by_node(left, None, None, room)
+        self._forget({pool.name for _, pool in pools})
+        failures = [each for each in await asyncio.gather(*writes) if each is not None]
+        for failure in failures[1:]:
+            log.warning("%s", _words(failure))
+        if failures:
+            raise failures[0]
+        return max(wait, 0.0)
+
+    def pools(self) -> list[tuple[Mapping[str, Any], Pool]]:
+        """By name; parsed once for each version of the object."""
+        found = []
+        for name in sorted(map(str, self.sight.pools)):
+            for body in self.sight.pools[name]:
+                version = str(body["metadata"].get("resourceVersion"))
+                known = self._parsed.get(name)
+                if known is None or known[0] != version:
+                    known = self._parsed[name] = (version, read_pool(body))
+                found.append((body, known[1]))
+        return found
+
+    def cluster(self, pools: Iterable[tuple[Mapping[str, Any], Pool]]) -> Cluster:
+        """All nodes, as the watch or our own last write shows them, whichever is newer."""
+        nodes, known = [], set()
+        for name in self.sight.nodes:
+            known.add(name)
+            for version, node in self.sight.nodes[name]:
+                own = self._written.get(name)
+                if own is not None and version >= own[0]:
+                    del self._written[name]
+                    own = None
+                nodes.append(own[1] if own else node)
+        for name in self._written.keys() - known:
+            del self._written[name]
+        owners: dict[str, int] = {}
+        for _, pool in pools:
+            for node in nodes:
+                if pool.matches(node.labels):
+                    owners[node.name] = owners.get(node.name, 0) + 1
+        several = frozenset(name for name, count in owners.items() if count > 1)
+        return Cluster(tuple(nodes), several)
+
+    def jobs(self, now: float) -> tuple[dict[str, JobView], float]:
+        """By request, and seconds until one of them is to be looked at again. now: monotonic."""
+        found: dict[str, JobView] = {}
+        wait = LONGEST_SLEEP
+        for name in self.sight.jobs:
+            for body in self.sight.jobs[name]:
+                pod = next(iter(self.sight.answers.get(name, ())), None)
+                view = parse_job(body, pod)
+                if view is None:
+                    continue
+                if view.done is not None and not view.told:
+                    # the Job's end and its pod's come by two watches: the answer may be under way
+                    patience = self._ended.setdefault(str(name), now) + ANSWER_SECONDS - now
+                    if patience > 0:
+                        view, wait = JobView(view.request), min(wait, patience)
+                found[view.request] = view
+        return found, wait
+
+    async def _follow_pods(self, cluster: Cluster) -> None:
+        """Watch the pods of exactly those nodes that are drained."""
+        wanted = {node.name for node in cluster.nodes if node.state and node.state.step == DRAINING}
+        for name in wanted - self._pods.keys():
+            self._pods[name] = NodePods(self.api, name, self.changed)
+        for name in self._pods.keys() - wanted:
+            await self._pods.pop(name).close()
+            self._refused = {pod: why for pod, why in self._refused.items() if pod in wanted}
+
+    def _look_up_channels(
+        self, pools: Iterable[tuple[Mapping[str, Any], Pool]], now: float
+    ) -> None:
+        for body, pool in pools:
+            for name in COMPONENTS:
+                component = body.get("spec", {}).get(name) or {}
+                if not component.get("channel"):
+                    continue
+                url = channels.address(name, component)
+                key = (pool.name, name)
+                looked, known = self._channels.get(key, (0.0, ""))
+                if known == url and now - looked < channels.INTERVAL:
+                    continue
+                self._channels[key] = (now, url)
+                self._lookups[key] = asyncio.create_task(
+                    self._look_up(pool, name, str(component["channel"]), url)
+                )
+
+    async def _look_up(self, pool: Pool, name: str, channel: str, url: str) -> None:
+        try:
+            version = await channels.look_up(url)
+            known = {"channels": {name: {"channel": channel, "version": version}}}
+            await self.api.patch_status(pool.name, known)
+            log.info("%s: %s's channel %s means %s", pool.name, name, channel, version)
+        except (UserError, *ApiFailure) as error:
+            log.warning("%s: %s's channel %s: %s", pool.name, name, channel, _words(error))
+            said = Said("ChannelUnknown", f"{name}: {_words(error)}", warning=True)
+            self.say(names.KIND, pool.name, pool.uid, said)
+            # as soon as that, not in a quarter of an hour
+            self._channels[pool.name, name] = (time.time() - channels.INTERVAL + LAST_RETRY, url)
+
+    def _by_node(
+        self,
+        decisions: Iterable[Decision],
+        pool: Pool | None,
+        body: Mapping[str, Any] | None,
+        room: asyncio.Semaphore,
+    ) -> list[Awaitable[Exception | None]]:
+        """What concerns one node is written in its order, different nodes side by side."""
+        groups: dict[str, list[Decision]] = {}
+        last = ""
+        for decision in decisions:
+            if isinstance(decision, (NodePatch, NewJob, Said)):
+                last = decision.node
+            groups.setdefault(last, []).append(decision)
+        return [self._write(group, pool, room) for group in groups.values()]
+
+    async def _write(
+        self, decisions: Iterable[Decision], pool: Pool | None, room: asyncio.Semaphore
+    ) -> Exception | None:
+        async with room:
+            try:
+                for decision in decisions:
+                    await self._perform(decision, pool)
+            except ApiError as error:
+                if error.status.code not in (CONFLICT, NOT_FOUND):
+                    return error
+                await self._refresh(decision)
+            except ApiFailure as error:
+                return error
+        return None
+
+    async def _refresh(self, decision: Decision) -> None:
+        """Decided on what is not so any more: see, then decide again."""
+        log.info("changed meanwhile, decided again: %s", decision)
+        if isinstance(decision, NodePatch):
+            try:
+                self._written[decision.node] = seen(await self.api.get_node(decision.node))
+            except ApiFailure:
+                self._written.pop(decision.node, None)
+        self.changed()
+
+    async def _perform(self, decision: Decision, pool: Pool | None) -> None:
+        """Raises ApiFailure."""
+        if isinstance(decision, NodePatch):
+            version, before = self._node(decision.node)
+            body = await self.api.patch_node(decision, str(version or ""))
+            self._written[decision.node] = seen(body)
+            _count(before, decision)
+            state = decision.state
+            log.info(
+                "%s: %s",
+                decision.node,
+                state.step if state else "done",
+                extra=_fields(pool, decision),
+            )
+            self.changed()
+        elif isinstance(decision, NewJob):
+            assert pool is not None
+            node = self._node(decision.node)[1]
+            assert node is not None
+            log.info("%s: Job %s", decision.node, name_of(decision.request))
+            await self.api.create_job(secret(decision, pool), job(decision, pool, node), owner_of)
+        elif isinstance(decision, NoJob):
+            await self.api.delete_job(name_of(decision.request))
+        elif isinstance(decision, Eviction):
+            await self._evict(decision)
+        else:
+            kind, name = (
+                ("Node", decision.node)
+                if decision.node
+                else (names.KIND, pool.name if pool else "")
+            )
+            uid = decision.node or (pool.uid if pool else "")
+            self.say(kind, name, uid, decision)
+            if decision.node and pool:
+                told = Said(
+                    decision.reason, f"{decision.node}: {decision.message}", "", decision.warning
+                )
+                self.say(names.KIND, pool.name, pool.uid, told)
+
+    def _node(self, name: str) -> Seen | tuple[int, None]:
+        """As it was decided on."""
+        own = self._written.get(name)
+        return own or next(iter(self.sight.nodes.get(name, ())), (0, None))
+
+    async def _evict(self, order: Eviction) -> None:
+        pod = str(order.pod)
+        why = await self.api.evict(order)
+        metrics.EVICTIONS.labels("refused" if why else "evicted").inc()
+        if why and self._refused.get(pod) != why:
+            log.warning("%s is not evicted: %s", pod, why)
+        self._refused[pod] = why
+
+    async def _show(
+        self, pool: Pool, body: Mapping[str, Any], cluster: Cluster, waiting: str, now: float
+    ) -> Exception | None:
+        """Write the pool's status when it is another than before."""
+        before = self._statuses.get(pool.name) or dict(body.get("status") or {})
+        after = status(pool, cluster, waiting, now, before)
+        metrics.show_pool(pool.name, after, crd.PHASES)
+        if {**before, **after} == before:
+            return None
+        try:
+            written = await self.api.patch_status(pool.name, after)
+        except ApiError as error:
+            return None if error.status.code == NOT_FOUND else error
+        except ApiFailure as error:
+            return error
+        self._statuses[pool.name] = dict(written.get("status") or {})
+        return None
+
+    def _forget(self, pools: set[str]) -> None:
+        for name in self._parsed.keys() - pools:
+            del self._parsed[name]
+            self._statuses.pop(name, None)
+            metrics.forget_pool(name, crd.PHASES)
+        self._ended = {
+            name: since for name, since in self._ended.items() if name in self.sight.jobs
+        }
+        self._lookups = {key: task for key, task in self._lookups.items() if not task.done()}
+
+
+def _count(before: NodeView | None, patch: NodePatch) -> None:
+    """A change that ended, for the metrics."""
+    old = before.state if before else None
+    if old is None or old.step == "Failed" or (patch.state and patch.state.step != "Failed"):
+        return
+    result = (
+        patch.state.reason if patch.state else "Updated" if old.step == "Waiting" else "Given up"
+    )
+    metrics.CHANGES.labels(old.pool, result).inc()
+    metrics.CHANGE_SECONDS.labels(old.pool).observe(max(0.0, time.time() - old.started))
+
+
+def _fields(pool: Pool | None, patch: NodePatch) -> dict[str, str]:
+    """Of a log line, for machines."""
+    state = patch.state
+    found = {"pool": pool.name if pool else "", "node": patch.node}
+    return found | ({"step": state.step, "request": state.request} if state else {})
+
+
+def _words(error: Exception) -> str:
+    """Never empty."""
+    return str(error) or type(error).__name__

@@ -1,0 +1,157 @@
+"""The Job that carries a request to one node, and what became of it. Pure: objects in and out.
+
+Formats: batch/v1 Job, core/v1 Secret and Pod (kubernetes.io, "API reference"). The request may
+hold passwords, so it travels in a Secret that the Job owns. The node's answer is the container's
+termination message: the last line of `k3os apply`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from k3os.cluster import names
+from k3os.cluster.node import NodeView
+from k3os.cluster.request import Wanted
+from k3os.operator.manifests import NODE_ACCOUNT, image
+from k3os.operator.pods import REQUEST_LABEL, JobView
+from k3os.operator.rollout import NewJob
+from k3os.operator.spec import Pool
+
+KEEP_SECONDS = 86_400  # a finished Job and its pod's log
+FILE = "request.json"
+MOUNT = "/request"
+
+
+def name_of(request: str) -> str:
+    """The Job's, the Secret's and the label's: a request's name may be too long for one."""
+    return f"k3os-{hashlib.sha256(request.encode()).hexdigest()[:20]}"
+
+
+def request_of(order: NewJob, pool: Pool) -> dict[str, Any]:
+    """What cluster/request.py reads."""
+    target = pool.target
+    return {
+        "id": order.request,
+        "k3os": _component(target.k3os),
+        "k3s": _component(target.k3s),
+        "config": dict(target.config),
+        "reboot": order.reboot,
+        "dryRun": order.dry_run,
+    }
+
+
+def _component(wanted: Wanted | None) -> dict[str, str] | None:
+    return {"version": wanted.version, "url": wanted.url} if wanted else None
+
+
+def _meta(order: NewJob) -> dict[str, Any]:
+    name = name_of(order.request)
+    return {
+        "name": name,
+        "namespace": names.NAMESPACE,
+        "labels": {REQUEST_LABEL: name},
+        "annotations": {REQUEST_LABEL: order.request},
+    }
+
+
+def secret(order: NewJob, pool: Pool) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _meta(order),
+        "immutable": True,
+        "stringData": {FILE: json.dumps(request_of(order, pool))},
+    }
+
+
+def owner_of(job: Mapping[str, Any]) -> dict[str, Any]:
+    """A merge patch of the Secret: it goes with its Job."""
+    meta = job["metadata"]
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"]}
+    return {"metadata": {"ownerReferences": [owner]}}
+
+
+def job(order: NewJob, pool: Pool, node: NodeView) -> dict[str, Any]:
+    """It is bound to the node past the scheduler, so a cordon or a taint does not hold it; its
+    image is the node's own, which is there without any registry."""
+    meta = _meta(order)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": meta,
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": pool.strategy.progress_deadline,
+            "ttlSecondsAfterFinished": KEEP_SECONDS,
+            "template": {
+                "metadata": {"labels": meta["labels"], "annotations": meta["annotations"]},
+                "spec": _pod(meta["name"], node),
+            },
+        },
+    }
+
+
+def _pod(secret_name: str, node: NodeView) -> dict[str, Any]:
+    container = {
+        "name": "apply",
+        "image": image(node.k3os),
+        "imagePullPolicy": "Never",
+        "command": ["/usr/bin/python3", "-m", "k3os.operator.payload"],
+        "args": [f"{MOUNT}/{FILE}"],
+        # it enters the host's namespaces; nothing less lets it
+        "securityContext": {"privileged": True, "runAsUser": 0, "runAsNonRoot": False},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": "request", "mountPath": MOUNT, "readOnly": True}],
+    }
+    return {
+        "nodeName": node.name,
+        "restartPolicy": "Never",
+        "hostPID": True,
+        "hostNetwork": True,
+        "serviceAccountName": NODE_ACCOUNT,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "priorityClassName": "system-node-critical",
+        "tolerations": [{"operator": "Exists"}],
+        "containers": [container],
+        "volumes": [
+            {"name": "request", "secret": {"secretName": secret_name, "defaultMode": 0o400}}
+        ],
+    }
+
+
+def parse_job(body: Mapping[str, Any], pod: Mapping[str, Any] | None) -> JobView | None:
+    """pod: the Job's, None while there is none. None for a Job of somebody else."""
+    request = (body["metadata"].get("annotations") or {}).get(REQUEST_LABEL)
+    if not request:
+        return None
+    conditions = {
+        each["type"]: each
+        for each in body.get("status", {}).get("conditions") or []
+        if each.get("status") == "True"
+    }
+    ended = conditions.get("Complete") or conditions.get("Failed")
+    if ended is None:
+        return JobView(request)
+    told = answer(pod) if pod else {}
+    message = str(told.get("message") or ended.get("message") or "")
+    done, state = ended["type"] == "Complete", str(told.get("state") or "")
+    return JobView(request, done, message, state, bool(told))
+
+
+def answer(pod: Mapping[str, Any]) -> dict[str, Any]:
+    """What the container said last: the JSON object of `k3os apply`, or {"message": its words}."""
+    for status in pod.get("status", {}).get("containerStatuses") or []:
+        text = (status.get("state", {}).get("terminated") or {}).get("message") or ""
+        if not text:
+            continue
+        last = text.strip().rpartition("\n")[2]
+        try:
+            found = json.loads(last)
+        except ValueError:
+            return {"message": last}
+        return found if isinstance(found, dict) else {"message": last}
+    return {}

@@ -1,0 +1,128 @@
+"""One leader among the replicas: a Lease of coordination.k8s.io/v1, held and renewed.
+
+As Kubernetes' own components do it: who holds it is believed as long as the Lease changes at
+least every lease duration by OUR clock (the times in it may be of a clock that is wrong). The
+API's optimistic locking decides between two who want it at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from lightkube import ApiError
+
+from k3os.cluster import names
+from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, Lease, counted
+
+log = logging.getLogger("k3os.operator.leader")
+
+NAME = "k3os-operator"
+DURATION = 15  # seconds
+
+
+class Leadership:
+    """identity: unique among replicas. duration: seconds; renewed every third of it, and given
+    up by its holder before another one may take it."""
+
+    def __init__(self, api: Api, identity: str, duration: float = DURATION) -> None:
+        self.identity = identity
+        self._api, self._duration = api, duration
+        self._seen: tuple[Any, float] = (None, 0.0)
+        self._renewed = 0.0
+
+    async def acquire(self) -> None:
+        """Wait until it is ours."""
+        waiting_for = ""
+        while (holder := await self._try()) != self.identity:
+            if holder != waiting_for:
+                log.info("waiting: %s leads", holder or "nobody yet")
+                waiting_for = holder
+            await asyncio.sleep(self._duration / 5)
+        log.info("%s leads now", self.identity)
+
+    async def hold(self) -> None:
+        """Renew it; returns when it is lost."""
+        while time.monotonic() - self._renewed < self._duration * 2 / 3:
+            await asyncio.sleep(self._duration / 3)
+            holder = await self._try()
+            if holder not in ("", self.identity):
+                break
+        log.warning("%s does not lead any more", self.identity)
+
+    async def release(self) -> None:
+        """So that the next one need not wait."""
+        try:
+            async with counted("get", "leases"):
+                lease = dict(await self._api.client.get(Lease, NAME, namespace=names.NAMESPACE))
+            if lease["spec"].get("holderIdentity") == self.identity:
+                lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+                await self._replace(lease)
+        except ApiFailure as error:
+            log.info("the lease runs out by itself: %s", error)
+
+    async def _try(self) -> str:
+        """Take or renew it if that is possible; who holds it then, "" when nobody knows."""
+        began = time.monotonic()
+        try:
+            lease = await self._get()
+            if lease is None:
+                await self._create()
+            else:
+                spec = lease.get("spec") or {}
+                holder = spec.get("holderIdentity") or ""
+                if holder not in ("", self.identity) and not self._is_stale(lease, began):
+                    return str(holder)
+                changed = holder != self.identity
+                lease["spec"] = self._spec(int(spec.get("leaseTransitions") or 0), spec, changed)
+                await self._replace(lease)
+        except ApiError as error:
+            if error.status.code != CONFLICT:
+                log.warning("the lease cannot be written: %s", error)
+            return ""
+        except ApiFailure as error:
+            log.warning("the API server does not answer: %s", error or type(error).__name__)
+            return ""
+        self._renewed = began
+        return self.identity
+
+    def _is_stale(self, lease: dict[str, Any], now: float) -> bool:
+        version = lease["metadata"].get("resourceVersion")
+        if self._seen[0] != version:
+            self._seen = (version, now)
+        told = float(lease["spec"].get("leaseDurationSeconds") or self._duration)
+        return now - self._seen[1] >= told
+
+    def _spec(self, transitions: int, old: dict[str, Any], changed: bool) -> dict[str, Any]:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return {
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": max(1, round(self._duration)),
+            "acquireTime": now if changed else old.get("acquireTime", now),
+            "renewTime": now,
+            "leaseTransitions": transitions + changed,
+        }
+
+    async def _get(self) -> dict[str, Any] | None:
+        try:
+            async with counted("get", "leases"):
+                return dict(await self._api.client.get(Lease, NAME, namespace=names.NAMESPACE))
+        except ApiError as error:
+            if error.status.code == NOT_FOUND:
+                return None
+            raise
+
+    async def _create(self) -> None:
+        meta = {"name": NAME, "namespace": names.NAMESPACE}
+        async with counted("create", "leases"):
+            await self._api.client.create(
+                Lease({"metadata": meta, "spec": self._spec(0, {}, changed=False)}),
+                namespace=names.NAMESPACE,
+            )
+
+    async def _replace(self, lease: dict[str, Any]) -> None:
+        async with counted("update", "leases"):
+            await self._api.client.replace(Lease(lease), name=NAME, namespace=names.NAMESPACE)

@@ -1,0 +1,83 @@
+"""What the operator counts, for Prometheus (prometheus.io, "Metric and label naming").
+
+NAMES is the one list: each is registered here, shown in docs/grafana-k3os.json, and listed in
+README.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+
+NAMES: dict[str, str] = {
+    "k3os_leader": "1 where this replica is the one that acts",
+    "k3os_nodepool_nodes": "nodes that a NodePool selects",
+    "k3os_nodepool_nodes_updated": "of them, those that are as wanted",
+    "k3os_nodepool_nodes_ready": "of them, those that are ready",
+    "k3os_nodepool_nodes_changing": "of them, those that are being changed",
+    "k3os_nodepool_nodes_failed": "of them, those whose change failed",
+    "k3os_nodepool_phase": "1 for the phase a NodePool is in",
+    "k3os_nodes_unhealthy": "nodes that report K3OSHealthy=False",
+    "k3os_node_changes_total": "changes of nodes that ended, by how",
+    "k3os_node_change_seconds": "how long the change of a node took, from the check to the end",
+    "k3os_evictions_total": "evictions asked for, by answer",
+    "k3os_api_requests_total": "requests to the API server, watches by kopf aside",
+    "k3os_reconcile_seconds": "how long a decision over all NodePools took, with its writes",
+}
+# prometheus-client's own that the dashboard shows, too
+OF_THE_PROCESS = ("process_resident_memory_bytes",)
+
+
+def _gauge(name: str, *labels: str) -> Gauge:
+    return Gauge(name, NAMES[name], labels)
+
+
+def _counter(name: str, *labels: str) -> Counter:
+    return Counter(name, NAMES[name], labels)
+
+
+LEADER = _gauge("k3os_leader")
+NODES = _gauge("k3os_nodepool_nodes", "pool")
+UPDATED = _gauge("k3os_nodepool_nodes_updated", "pool")
+READY = _gauge("k3os_nodepool_nodes_ready", "pool")
+CHANGING = _gauge("k3os_nodepool_nodes_changing", "pool")
+FAILED = _gauge("k3os_nodepool_nodes_failed", "pool")
+PHASE = _gauge("k3os_nodepool_phase", "pool", "phase")
+UNHEALTHY = _gauge("k3os_nodes_unhealthy")
+CHANGES = _counter("k3os_node_changes_total", "pool", "result")
+CHANGE_SECONDS = Histogram(
+    "k3os_node_change_seconds",
+    NAMES["k3os_node_change_seconds"],
+    ["pool"],
+    buckets=(1, 5, 15, 30, 60, 120, 300, 600, 1200, 3600),
+)
+EVICTIONS = _counter("k3os_evictions_total", "result")
+API_REQUESTS = _counter("k3os_api_requests_total", "verb", "resource")
+RECONCILE_SECONDS = Histogram("k3os_reconcile_seconds", NAMES["k3os_reconcile_seconds"])
+
+_OF_A_POOL = {NODES: "nodes", UPDATED: "updated", READY: "ready"}
+
+
+def show_pool(name: str, status: Mapping[str, Any], phases: tuple[str, ...]) -> None:
+    """Set the gauges of a pool from its status."""
+    for gauge, field in _OF_A_POOL.items():
+        gauge.labels(name).set(status[field])
+    changing = [each for each in status["changing"] if each["step"] != "Failed"]
+    CHANGING.labels(name).set(len(changing))
+    FAILED.labels(name).set(len(status["changing"]) - len(changing))
+    for phase in phases:
+        PHASE.labels(name, phase).set(status["phase"] == phase)
+
+
+def forget_pool(name: str, phases: tuple[str, ...]) -> None:
+    """A deleted pool has no gauges."""
+    for gauge in (*_OF_A_POOL, CHANGING, FAILED):
+        gauge.remove_by_labels({"pool": name})
+    PHASE.remove_by_labels({"pool": name})
+
+
+def registered() -> set[str]:
+    """The names of ours that Prometheus is told."""
+    return {each.name for each in REGISTRY.collect() if each.name.startswith("k3os_")}

@@ -1,0 +1,71 @@
+"""The program in a Job's container: it hands the request to the host and runs `k3os apply` there.
+
+The container is privileged and sees the host's processes: /proc/1/root is the host's root, and
+the namespaces of process 1 are entered with setns(2). Everything that is imported must be so
+before that: afterwards the files are the host's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from k3os.system.files import atomic_write
+from k3os.system.run import CommandError, run
+
+HOST = "/proc/1/root"
+DIRECTORY = "/run/k3os"
+TERMINATION_LOG = "/dev/termination-log"
+LONGEST = 4096  # of a termination message, in bytes: the kubelet cuts there
+SECONDS = 4 * 3600  # the Job's own deadline is shorter
+NAMESPACES = ("ipc", "uts", "net", "mnt")
+
+
+def main(argv: list[str]) -> int:
+    """argv: the file with the request. Exit code: of `k3os apply`."""
+    (source,) = argv
+    with open(source, "rb") as file:
+        request = file.read()
+    run([sys.executable, "-c", ""])  # what starts a program must be imported from the image
+    log = os.open(TERMINATION_LOG, os.O_WRONLY | os.O_TRUNC | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    path = f"{DIRECTORY}/request-{os.getpid()}.json"
+    enter(path, request)
+    try:
+        code, output = 0, run(["k3os", "apply", path], timeout=SECONDS)
+    except CommandError as error:
+        code, output = max(error.returncode, 1), error.output
+    finally:
+        os.unlink(path)
+    sys.stdout.write(output.decode(errors="replace"))
+    sys.stdout.flush()
+    os.write(log, last_line(output))
+    return code
+
+
+def enter(path: str, request: bytes, host: str = HOST, process: str = "/proc/1") -> None:
+    """Write the request where the host can read it, readable for root alone, and go there."""
+    os.makedirs(host + DIRECTORY, exist_ok=True)
+    atomic_write(host + path, request, mode=0o600)
+    doors = [os.open(f"{process}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in NAMESPACES]
+    for door in doors:
+        os.setns(door)  # type: ignore[attr-defined]  # Python 3.12, which the image has
+    os.chdir("/")
+    os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def last_line(output: bytes) -> bytes:
+    """The result, never cut in the middle of its JSON."""
+    last = output.strip().rpartition(b"\n")[2]
+    if len(last) <= LONGEST:
+        return last
+    try:
+        found = json.loads(last)
+        found["message"] = str(found["message"])[: LONGEST // 8]
+        return json.dumps(found).encode()[:LONGEST]
+    except (ValueError, KeyError, TypeError):
+        return last[-LONGEST:]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

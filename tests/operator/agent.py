@@ -1,0 +1,261 @@
+"""Simulated nodes: what a kubelet and `k3os apply` would do, through the API alone.
+
+So it works on any cluster that has no machines for these nodes. It sees the Jobs' pods that are
+bound to its nodes, reads the request as the payload does, and answers as `k3os apply` answers;
+each node has a fate.
+"""
+
+import base64
+import json
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+from lightkube import ApiError, Client, KubeConfig
+from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+from lightkube.types import PatchType
+
+from k3os.cluster import names
+from k3os.cluster.impact import fragment_hash
+from k3os.cluster.request import parse, remaining
+from k3os.config.schema import AT_BOOT
+from k3os.operator.pods import REQUEST_LABEL
+
+Node: Any = create_global_resource("", "v1", "Node", "nodes")
+Pod: Any = create_namespaced_resource("", "v1", "Pod", "pods")
+Secret: Any = create_namespaced_resource("", "v1", "Secret", "secrets")
+NodeLease: Any = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")
+
+FINE, ROLLS_BACK, NO_SUCH_VERSION, NEVER_BACK = FATES = (
+    *("fine", "rolls back", "there is no such version", "never comes back"),
+)
+HEARTBEAT = 10.0
+LABEL = "k3os.io/simulated"
+
+
+@dataclass
+class Machine:
+    """A node as it is inside. boots: how often it started."""
+
+    name: str
+    server: bool = False
+    fate: str = FINE
+    versions: dict[str, str] = field(
+        default_factory=lambda: {"k3os": "v1.0.0", "k3s": "v1.33.0+k3s1"}
+    )
+    config: dict[str, Any] = field(default_factory=dict)
+    boots: int = 0
+    result: dict[str, Any] = field(default_factory=dict)
+    ready: bool = True
+
+
+class Agent:
+    """run: a label value that marks the nodes of this test. boot_seconds: how long one takes."""
+
+    def __init__(self, config: KubeConfig, run: str, boot_seconds: float = 0.3) -> None:
+        self.client = Client(config=config)
+        self.run_label, self.boot_seconds = run, boot_seconds
+        self.machines: dict[str, Machine] = {}
+        self.most_away = 0  # machines that were drained or down at the same time
+        self.errors: list[str] = []
+        self._stop = threading.Event()
+        self._done: set[str] = set()
+        self._threads: list[threading.Thread] = []
+
+    def add(self, machine: Machine) -> None:
+        """Register a node, as its kubelet would, and report what it is."""
+        self.machines[machine.name] = machine
+        labels = {LABEL: self.run_label, "kubernetes.io/hostname": machine.name}
+        if machine.server:
+            labels |= {
+                f"node-role.kubernetes.io/{role}": "true" for role in ("control-plane", "etcd")
+            }
+        taint = {"key": LABEL, "value": "true", "effect": "NoSchedule"}
+        meta = {"name": machine.name, "labels": labels}
+        self.client.create(Node({"metadata": meta, "spec": {"taints": [taint]}}))
+        self.report(machine)
+
+    def report(self, machine: Machine) -> None:
+        """As `k3os report` and the kubelet's heartbeat."""
+        notes = {
+            names.K3OS: machine.versions["k3os"],
+            names.K3S: machine.versions["k3s"],
+            names.CONFIG_HASH: fragment_hash(machine.config),
+            names.BOOT_ID: str(machine.boots),
+            names.TRIAL: "false",
+        }
+        if machine.result:
+            notes[names.LAST_RESULT] = json.dumps(machine.result)
+        self._patch(Node, machine.name, {"metadata": {"annotations": notes}})
+        conditions = [
+            _condition("Ready", machine.ready),
+            _condition(names.CONDITION, machine.result.get("state") != names.ROLLED_BACK),
+        ]
+        self._patch(
+            Node.Status,
+            machine.name,
+            {"status": {"conditions": conditions}},
+            patch_type=PatchType.STRATEGIC,
+        )
+
+    def _patch(self, kind: Any, name: str, body: Any, **more: Any) -> None:
+        more.setdefault("patch_type", PatchType.MERGE)
+        self.client.patch(kind, name, body, **more)
+
+    def start(self) -> None:
+        for work in (self._watch_pods, self._heartbeat):
+            thread = threading.Thread(target=self._keep_on, args=(work,), daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(3)
+
+    def _keep_on(self, work: Any) -> None:
+        while not self._stop.is_set():
+            try:
+                work()
+            except (httpx2.HTTPError, OSError) as error:
+                # the API server restarts in some tests; anything else is told at the end
+                if isinstance(error, ApiError) and error.status.code not in (404, 409):
+                    self.errors.append(f"{work.__name__}: {error}")
+            time.sleep(0.05)
+
+    def _watch_pods(self) -> None:
+        for event, pod in self.client.watch(Pod, namespace="*", server_timeout=5):
+            if self._stop.is_set():
+                return
+            name = (pod.get("spec") or {}).get("nodeName", "")
+            if event == "DELETED" or name not in self.machines:
+                continue
+            meta = pod["metadata"]
+            if meta.get("deletionTimestamp"):
+                self._end(meta["namespace"], meta["name"])
+            elif REQUEST_LABEL in (meta.get("labels") or {}) and meta["uid"] not in self._done:
+                self._done.add(meta["uid"])
+                self._look()
+                threading.Thread(target=self._serve, args=(dict(pod),), daemon=True).start()
+
+    def _look(self) -> None:
+        """How many of our nodes take no pods now."""
+        nodes = self.client.list(Node, labels={LABEL: self.run_label})
+        away = [
+            each
+            for each in nodes
+            if (each.get("spec") or {}).get("unschedulable")
+            or not self.machines[each["metadata"]["name"]].ready
+        ]
+        self.most_away = max(self.most_away, len(away))
+
+    def _end(self, namespace: str, name: str) -> None:
+        """A pod that was told to end has ended: no kubelet would say so here."""
+        self.client.delete(Pod, name, namespace=namespace, grace_period=0)
+
+    def _serve(self, pod: dict[str, Any]) -> None:
+        """One Job's container."""
+        try:
+            machine = self.machines[pod["spec"]["nodeName"]]
+            request = parse(self._request(pod))
+            answer = self.apply(machine, request)
+            self._finish(pod, request.id, answer)
+            if answer["state"] == names.REBOOTING:
+                self._boot(machine, request)
+        except (httpx2.HTTPError, OSError, KeyError) as error:
+            self.errors.append(f"{pod['metadata']['name']}: {type(error).__name__} {error}")
+
+    def _request(self, pod: dict[str, Any]) -> bytes:
+        name = pod["spec"]["volumes"][0]["secret"]["secretName"]
+        found = self.client.get(Secret, name, namespace=pod["metadata"]["namespace"])
+        return base64.b64decode(found["data"]["request.json"])
+
+    def apply(self, machine: Machine, request: Any) -> dict[str, Any]:
+        """The answer of `k3os apply`, and its effect."""
+        known = machine.result
+        if known.get("request") == request.id and not request.dry_run:
+            return {"state": known["state"], "message": known["message"]}
+        if machine.fate == NO_SUCH_VERSION:
+            return {"state": names.FAILED, "message": "https://…: 404 Not Found"}
+        work = remaining(request, machine.versions, machine.config)
+        if request.dry_run:
+            return {"state": "Planned", "message": ""}
+        if work.reboot and not request.reboot:
+            return {"state": "RebootRequired", "message": ""}
+        if work.reboot or work.k3s:
+            return {"state": names.REBOOTING, "message": ""}
+        machine.config = dict(request.config)
+        machine.result = _result(request.id, names.SUCCEEDED)
+        self.report(machine)
+        return {"state": names.SUCCEEDED if not work.is_nothing else "NoChange", "message": ""}
+
+    def _finish(self, pod: dict[str, Any], request: str, answer: dict[str, Any]) -> None:
+        failed = answer["state"] in (names.FAILED, names.ROLLED_BACK)
+        text = json.dumps({"id": request, **answer})
+        ended = {"exitCode": int(failed), "reason": "Completed", "message": text}
+        container = pod["spec"]["containers"][0]
+        status = {"name": container["name"], "image": container["image"], "imageID": ""}
+        status |= {"ready": False, "restartCount": 0, "state": {"terminated": ended}}
+        body = {"phase": "Failed" if failed else "Succeeded", "containerStatuses": [status]}
+        meta = pod["metadata"]
+        self._patch(Pod.Status, meta["name"], {"status": body}, namespace=meta["namespace"])
+
+    def _boot(self, machine: Machine, request: Any) -> None:
+        machine.ready = False
+        self._look()
+        self.report(machine)
+        time.sleep(self.boot_seconds)
+        if machine.fate == NEVER_BACK:
+            return
+        machine.boots += 1
+        if machine.fate == ROLLS_BACK:
+            machine.result = _result(request.id, names.ROLLED_BACK, "k3s is not ready: refused")
+        else:
+            for name, wanted in (("k3os", request.k3os), ("k3s", request.k3s)):
+                if wanted is not None:
+                    machine.versions[name] = wanted.version
+            machine.config = dict(request.config)
+            machine.result = _result(request.id, names.SUCCEEDED)
+        machine.ready = True
+        self.report(machine)
+
+    def _heartbeat(self) -> None:
+        """So that a real cluster does not take them for dead."""
+        for name in list(self.machines):
+            meta = {"name": name, "namespace": "kube-node-lease"}
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
+            spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": stamp}
+            try:
+                self._patch(NodeLease, name, {"spec": spec}, namespace=meta["namespace"])
+            except ApiError as error:
+                if error.status.code != 404:
+                    raise
+                self.client.create(
+                    NodeLease({"metadata": meta, "spec": spec}), namespace=meta["namespace"]
+                )
+        self._stop.wait(HEARTBEAT)
+
+
+def _condition(kind: str, holds: bool) -> dict[str, str]:
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    status = "True" if holds else "False"
+    return {"type": kind, "status": status, "reason": "Simulated", "message": kind} | {
+        "lastHeartbeatTime": stamp,
+        "lastTransitionTime": stamp,
+    }
+
+
+def _result(request: str, state: str, message: str = "") -> dict[str, Any]:
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {"request": request, "state": state, "message": message, "when": stamp}
+
+
+def fresh_run() -> str:
+    """A label value that no other test run has."""
+    return f"r{uuid.uuid4().hex[:8]}"
+
+
+__all__ = ["AT_BOOT", "FATES", "Agent", "Machine", "fresh_run"]

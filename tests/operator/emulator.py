@@ -1,0 +1,429 @@
+"""An API server for tests: kmock's discovery and requests, with the parts of Kubernetes' own
+behaviour that the operator relies on.
+
+Those are: resource versions and refusals of old ones, watches that go on from a version, label
+and field selectors, merge patches, the eviction of pods under a budget, Jobs that make a pod and
+end with it, deletion of what an owner leaves, and rights (RBAC). It is a stub: it validates no
+object. kubernetes.io, "Kubernetes API Concepts".
+"""
+
+import asyncio
+import copy
+import json
+import threading
+import uuid
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp.web
+import kmock
+from kmock import KubernetesError, KubernetesScaffold
+
+OPERATOR, TESTER = "operator", "tester"  # bearer tokens
+# plural: (group/version, kind, namespaced, subresources)
+RESOURCES = {
+    "nodes": ("v1", "Node", False, {"status"}),
+    "pods": ("v1", "Pod", True, {"status", "eviction"}),
+    "secrets": ("v1", "Secret", True, set()),
+    "configmaps": ("v1", "ConfigMap", True, set()),
+    "events": ("v1", "Event", True, set()),
+    "namespaces": ("v1", "Namespace", False, set()),
+    "serviceaccounts": ("v1", "ServiceAccount", True, set()),
+    "jobs": ("batch/v1", "Job", True, {"status"}),
+    "leases": ("coordination.k8s.io/v1", "Lease", True, set()),
+    "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget", True, {"status"}),
+    "nodepools": ("k3os.io/v1alpha1", "NodePool", False, {"status"}),
+    "customresourcedefinitions": (
+        *("apiextensions.k8s.io/v1", "CustomResourceDefinition", False, set()),
+    ),
+}
+VERBS = {"get", "list", "watch", "create", "update", "patch", "delete"}
+HISTORY = 20_000  # of changes that a watch can go on from
+Key = tuple[str, str, str]
+
+
+class Emulator(KubernetesScaffold):
+    """objects: (plural, namespace, name) to body. The rest is for tests to look at or to set."""
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.kept: dict[Key, dict[str, Any]] = {}
+        self.version = 1
+        self.changes: deque[tuple[int, str, str, dict[str, Any]]] = deque(maxlen=HISTORY)
+        self.moved = asyncio.Condition()
+        self.counts: Counter[tuple[str, str]] = Counter()  # of the operator: verb, resource
+        self.rules: list[dict[str, Any]] | None = None  # what the operator may; None: all
+        self.forbidden: list[str] = []
+        self.old_evictions = False  # policy/v1beta1 only, as before Kubernetes 1.22
+        # called with each of the operator's writes once it is done and before it is answered
+        self.on_write: Callable[[str, str], None] | None = None
+        for plural, (group, kind, namespaced, more) in RESOURCES.items():
+            self.resources[f"{group}/{plural}"] = {
+                "kind": kind,
+                "namespaced": namespaced,
+                "verbs": VERBS,
+                "subresources": more,
+            }
+        for action, handler in (
+            (kmock.action.LIST, self._list),
+            (kmock.action.WATCH, self._watch),
+            (kmock.action.FETCH, self._fetch),
+            (kmock.action.CREATE, self._create),
+            (kmock.action.UPDATE, self._update),
+            (kmock.action.DELETE, self._delete),
+        ):
+            self.fallback[action] << handler
+
+    # what every request goes through
+
+    async def _handle(self, request: Any) -> aiohttp.web.StreamResponse:
+        try:
+            return await super()._handle(request)
+        except KubernetesError as error:
+            return await self._render_error(error)
+
+    async def _render_error(self, exc: Exception) -> aiohttp.web.StreamResponse:
+        answer = await super()._render_error(exc)
+        # exactly this, without a charset, is what clients look for
+        answer.headers["Content-Type"] = "application/json"
+        return answer
+
+    def _allow(self, request: Any, verb: str) -> None:
+        """Raises for what the operator has no right to."""
+        if request.headers.get("Authorization") != f"Bearer {OPERATOR}":
+            return
+        wanted = request.resource.plural + (f"/{request.subresource}" if request.subresource else "")
+        self.counts[verb, wanted] += 1
+        if self.rules is None:
+            return
+        namespace = request.namespace or ""
+        for rule in self.rules:
+            if (
+                request.resource.group in rule["apiGroups"]
+                and wanted in rule["resources"]
+                and verb in rule["verbs"]
+                and rule.get("namespace", namespace) == namespace
+            ):
+                return
+        text = f"{verb} {wanted} in {namespace or 'the cluster'}"
+        self.forbidden.append(text)
+        raise KubernetesError(status=403, reason="Forbidden", message=f"no right to {text}")
+
+    def _told(self, request: Any, verb: str) -> None:
+        """After a write of the operator."""
+        if self.on_write and request.headers.get("Authorization") == f"Bearer {OPERATOR}":
+            self.on_write(verb, request.resource.plural)
+
+    def _key(self, request: Any) -> Key:
+        return request.resource.plural, request.namespace or "", request.name or ""
+
+    def _known(self, request: Any) -> dict[str, Any]:
+        found = self.kept.get(self._key(request))
+        if found is None:
+            text = f"{request.resource.plural} {request.name!r} not found"
+            raise KubernetesError(status=404, reason="NotFound", message=text)
+        return found
+
+    # reading
+
+    async def _list(self, request: Any) -> Any:
+        self._allow(request, "list")
+        items = [each for each in self._selected(request)]
+        return {
+            "apiVersion": "v1",
+            "kind": "List",
+            "metadata": {"resourceVersion": str(self.version)},
+            "items": items,
+        }
+
+    def _selected(self, request: Any) -> Iterator[dict[str, Any]]:
+        for (plural, _, _), body in list(self.kept.items()):
+            if plural == request.resource.plural and _fits(request, body):
+                yield body
+
+    async def _fetch(self, request: Any) -> Any:
+        self._allow(request, "get")
+        return self._known(request)
+
+    async def _watch(self, request: Any) -> AsyncIterator[Any]:
+        self._allow(request, "watch")
+        yield b""
+        wanted, plural = request.params.get("resourceVersion"), request.resource.plural
+        if wanted in (None, "", "0"):
+            seen = self.version
+            for body in list(self._selected(request)):
+                yield {"type": "ADDED", "object": body}
+        else:
+            seen = int(wanted)
+        end = asyncio.get_running_loop().time() + float(request.params.get("timeoutSeconds") or 3600)
+        inside: set[Any] = {body["metadata"]["uid"] for body in self._selected(request)}
+        while True:
+            news = [each for each in self.changes if each[0] > seen and each[1] == plural]
+            seen = max(seen, self.version)
+            for _, _, kind, body in news:
+                fits, uid = _fits(request, body), body["metadata"]["uid"]
+                if kind != "DELETED" and fits:
+                    inside.add(uid)
+                    yield {"type": kind, "object": body}
+                elif uid in inside:
+                    inside.discard(uid)
+                    yield {"type": "DELETED", "object": body}
+            async with self.moved:
+                if self.version > seen:
+                    continue
+                try:
+                    left = end - asyncio.get_running_loop().time()
+                    await asyncio.wait_for(self.moved.wait(), max(0.0, left))
+                except TimeoutError:
+                    return
+
+    # writing
+
+    async def keep(self, key: Key, body: dict[str, Any] | None, kind: str = "") -> dict[str, Any]:
+        """Store an object, or with None drop it, and tell the watches."""
+        self.version += 1
+        old = self.kept.get(key)
+        if body is None:
+            assert old is not None
+            body = copy.deepcopy(old)
+            kind = "DELETED"
+            del self.kept[key]
+        else:
+            kind = "ADDED" if old is None else "MODIFIED"
+            body = copy.deepcopy(body)
+            self.kept[key] = body
+        body["metadata"]["resourceVersion"] = str(self.version)
+        self.changes.append((self.version, key[0], kind, body))
+        async with self.moved:
+            self.moved.notify_all()
+        return body
+
+    async def _create(self, request: Any) -> Any:
+        self._allow(request, "create")
+        if request.subresource == "eviction":
+            answer = await self._evict(request)
+            self._told(request, "create")
+            return answer
+        body = copy.deepcopy(request.data)
+        meta = body.setdefault("metadata", {})
+        meta["name"] = meta.get("name") or meta["generateName"] + uuid.uuid4().hex[:5]
+        plural = request.resource.plural
+        group, kind, namespaced, _ = RESOURCES[plural]
+        if namespaced:
+            meta["namespace"] = request.namespace or meta.get("namespace") or "default"
+        key = (plural, meta.get("namespace", ""), meta["name"])
+        if key in self.kept:
+            text = f"{plural} {meta['name']!r} already exists"
+            raise KubernetesError(status=409, reason="AlreadyExists", message=text)
+        body |= {"apiVersion": group, "kind": kind}
+        if "stringData" in body:
+            import base64
+
+            body["data"] = {
+                name: base64.b64encode(text.encode()).decode()
+                for name, text in body.pop("stringData").items()
+            }
+        meta |= {"uid": str(uuid.uuid4()), "generation": 1, "creationTimestamp": _now()}
+        made = await self.keep(key, body)
+        if plural == "jobs":
+            await self._start_job(made)
+        self._told(request, "create")
+        return made
+
+    async def _update(self, request: Any) -> Any:
+        verb = "patch" if request.method == kmock.method.PATCH else "update"
+        self._allow(request, verb)
+        old, change = self._known(request), request.data
+        wanted = change.get("metadata", {}).get("resourceVersion")
+        if wanted and wanted != old["metadata"]["resourceVersion"]:
+            text = "the object has been modified; please apply your changes to the latest version"
+            raise KubernetesError(status=409, reason="Conflict", message=text)
+        body = merged(old, change) if verb == "patch" else {**change, "metadata": old["metadata"]}
+        if body.get("spec") != old.get("spec"):
+            body["metadata"] = {**body["metadata"]}
+            body["metadata"]["generation"] = old["metadata"].get("generation", 1) + 1
+        if {**body, "metadata": {**body["metadata"], "resourceVersion": ""}} == {
+            **old,
+            "metadata": {**old["metadata"], "resourceVersion": ""},
+        }:
+            return old  # as the real one: no change, no new version
+        made = await self.keep(self._key(request), body)
+        if request.resource.plural == "pods":
+            await self._end_job(made)
+        self._told(request, verb)
+        return made
+
+    async def _delete(self, request: Any) -> Any:
+        self._allow(request, "delete")
+        old = self._known(request)
+        grace = request.params.get("gracePeriodSeconds") or (request.data or {}).get(
+            "gracePeriodSeconds"
+        )
+        if request.resource.plural == "pods" and str(grace) != "0" and not _is_over(old):
+            await self._mark(self._key(request), old)
+        else:
+            await self._drop(self._key(request))
+        self._told(request, "delete")
+        return old
+
+    async def _mark(self, key: Key, old: dict[str, Any]) -> None:
+        """A pod with a kubelet ends in its own time: the kubelet, or the test for it, deletes it."""
+        if not old["metadata"].get("deletionTimestamp"):
+            await self.keep(key, merged(old, {"metadata": {"deletionTimestamp": _now()}}))
+
+    async def _drop(self, key: Key) -> None:
+        gone = await self.keep(key, None)
+        for other, body in list(self.kept.items()):
+            owners = body["metadata"].get("ownerReferences") or []
+            if any(each["uid"] == gone["metadata"]["uid"] for each in owners):
+                await self._drop(other)
+
+    async def _evict(self, request: Any) -> Any:
+        version = request.data["apiVersion"]
+        if version != ("policy/v1beta1" if self.old_evictions else "policy/v1"):
+            text = f'no kind "Eviction" is registered for version "{version}"'
+            raise KubernetesError(status=400, reason="BadRequest", message=text)
+        key = ("pods", request.namespace, request.name)
+        pod = self.kept.get(key)
+        if pod is None:
+            raise KubernetesError(status=404, reason="NotFound", message="no such pod")
+        labels = pod["metadata"].get("labels") or {}
+        for (plural, namespace, name), budget in self.kept.items():
+            if plural != "poddisruptionbudgets" or namespace != request.namespace:
+                continue
+            wanted = budget["spec"]["selector"]["matchLabels"]
+            if wanted.items() <= labels.items() and budget["spec"].get("maxUnavailable") == 0:
+                text = f"Cannot evict pod as it would violate the pod's disruption budget {name}."
+                raise KubernetesError(status=429, reason="TooManyRequests", message=text)
+        await self._mark(key, pod)
+        return {"kind": "Status", "apiVersion": "v1", "status": "Success", "metadata": {}}
+
+    # the Job controller
+
+    async def _start_job(self, job: dict[str, Any]) -> None:
+        meta, template = job["metadata"], copy.deepcopy(job["spec"]["template"])
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "controller": True}
+        owner |= {"name": meta["name"], "uid": meta["uid"]}
+        pod = {"apiVersion": "v1", "kind": "Pod", **template, "status": {"phase": "Pending"}}
+        pod["metadata"] |= {
+            "name": f"{meta['name']}-{uuid.uuid4().hex[:5]}",
+            "namespace": meta["namespace"],
+            "uid": str(uuid.uuid4()),
+            "ownerReferences": [owner],
+        }
+        await self.keep(("pods", meta["namespace"], pod["metadata"]["name"]), pod)
+
+    async def _end_job(self, pod: dict[str, Any]) -> None:
+        phase = pod.get("status", {}).get("phase")
+        for owner in pod["metadata"].get("ownerReferences") or []:
+            key = ("jobs", pod["metadata"].get("namespace", ""), owner["name"])
+            job = self.kept.get(key)
+            if owner["kind"] != "Job" or job is None or phase not in ("Succeeded", "Failed"):
+                continue
+            kind = "Complete" if phase == "Succeeded" else "Failed"
+            ended = {"type": kind, "status": "True", "lastTransitionTime": _now()}
+            if kind == "Failed":
+                ended |= {"reason": "BackoffLimitExceeded", "message": "it has failed"}
+            await self.keep(key, merged(job, {"status": {"conditions": [ended]}}))
+
+
+def merged(old: Any, change: Any) -> Any:
+    """A JSON merge patch, RFC 7386."""
+    if not isinstance(change, dict):
+        return change
+    found = dict(old) if isinstance(old, dict) else {}
+    for name, value in change.items():
+        if value is None:
+            found.pop(name, None)
+        else:
+            found[name] = merged(found.get(name), value)
+    return found
+
+
+def _fits(request: Any, body: dict[str, Any]) -> bool:
+    meta = body["metadata"]
+    if request.namespace and meta.get("namespace", "") != request.namespace:
+        return False
+    labels = meta.get("labels") or {}
+    for term in filter(None, (request.params.get("labelSelector") or "").split(",")):
+        name, equals, value = term.partition("=")
+        if labels.get(name) != value.lstrip("=") if equals else name not in labels:
+            return False
+    for term in filter(None, (request.params.get("fieldSelector") or "").split(",")):
+        path, _, value = term.partition("=")
+        found: Any = body
+        for part in path.split("."):
+            found = (found or {}).get(part)
+        if found != value.lstrip("="):
+            return False
+    return True
+
+
+def _is_over(pod: dict[str, Any]) -> bool:
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Running:
+    """The emulator with its own thread and port; `down` and `up` are a restart of the API."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+        self.server = self.run(_made())
+        self._site: Any = None
+        self._port = 0
+        self.up()
+
+    def run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+    def up(self) -> None:
+        self._site = kmock.Server(self.server, port=self._port or None)
+        self.run(self._site.__aenter__())
+        self._port = self._site.port
+
+    def down(self) -> None:
+        self.run(self._site.__aexit__(None, None, None))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def kubeconfig(self, path: Path, token: str) -> Path:
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "stub",
+            "clusters": [{"name": "stub", "cluster": {"server": self.url}}],
+            "users": [{"name": "stub", "user": {"token": token}}],
+            "contexts": [{"name": "stub", "context": {"cluster": "stub", "user": "stub"}}],
+        }
+        path.write_text(json.dumps(config))
+        return path
+
+    def close(self) -> None:
+        self.down()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(5)
+
+
+async def _made() -> Emulator:
+    return Emulator()
+
+
+@contextmanager
+def emulated() -> Iterator[Running]:
+    running = Running()
+    try:
+        yield running
+    finally:
+        running.close()
