@@ -96,7 +96,9 @@ class Emulator(KubernetesScaffold):
         """Raises for what the operator has no right to."""
         if request.headers.get("Authorization") != f"Bearer {OPERATOR}":
             return
-        wanted = request.resource.plural + (f"/{request.subresource}" if request.subresource else "")
+        wanted = request.resource.plural + (
+            f"/{request.subresource}" if request.subresource else ""
+        )
         self.counts[verb, wanted] += 1
         if self.rules is None:
             return
@@ -159,7 +161,9 @@ class Emulator(KubernetesScaffold):
                 yield {"type": "ADDED", "object": body}
         else:
             seen = int(wanted)
-        end = asyncio.get_running_loop().time() + float(request.params.get("timeoutSeconds") or 3600)
+        end = asyncio.get_running_loop().time() + float(
+            request.params.get("timeoutSeconds") or 3600
+        )
         inside: set[Any] = {body["metadata"]["uid"] for body in self._selected(request)}
         while True:
             news = [each for each in self.changes if each[0] > seen and each[1] == plural]

@@ -9,7 +9,7 @@ import pytest
 
 from k3os.image.operator import FILES, SETTINGS
 from k3os.image.wheels import LOCK
-from k3os.operator.manifests import UID, image
+from k3os.operator.manifests import UID, as_yaml, image
 from k3os.system.run import run
 from tests.oci_layout import Layout
 from tests.vm.conftest import ROOT
@@ -18,7 +18,7 @@ from tests.vm.conftest import ROOT
 PROGRAM = """
 import ssl, sys, zoneinfo
 import kopf, lightkube, prometheus_client, yaml
-import k3os.operator.rollout, k3os.operator.manifests, k3os.cli.main
+import k3os.operator.app, k3os.operator.payload
 import aiohttp, lightkube.models.core_v1, lightkube.resources.core_v1
 zoneinfo.ZoneInfo("Europe/Berlin")
 assert ssl.create_default_context().cert_store_stats()["x509_ca"] > 50
@@ -72,10 +72,10 @@ def test_everything_that_the_operator_imports_is_there(root, version):
     assert output == f"(3, 13) {version}\n"
 
 
-def test_the_entry_point_is_our_command(root, version):
-    python, *words = SETTINGS["Entrypoint"]
-    assert words[:2] == ["-m", "k3os"]
-    assert inside(root, python, *words[:2], "--version") == f"k3os {version}\n"
+def test_the_entry_point_is_the_operator(root, version):
+    words = SETTINGS["Entrypoint"]
+    assert "k3os operator run" in inside(root, *words, "--help")
+    assert inside(root, *words, "manifests") == as_yaml(version)
 
 
 def test_no_junk_and_no_program_to_install_more(layout):

@@ -31,8 +31,8 @@ MAY = {
     ("cluster", "events.k8s.io", "events"): "create patch",
     ("cluster", "apiextensions.k8s.io", "customresourcedefinitions"): "get list watch",
     ("own", "batch", "jobs"): "get list watch create delete",
-    ("own", "", "secrets"): "get create delete patch",
-    ("own", "coordination.k8s.io", "leases"): "get create update patch",
+    ("own", "", "secrets"): "list create delete patch",
+    ("own", "coordination.k8s.io", "leases"): "get create update",
 }
 
 
@@ -133,13 +133,13 @@ def test_every_selector_finds_the_operator() -> None:
         assert selector.items() <= labels
 
 
-def test_the_api_server_and_dns_can_be_reached_and_nothing_else() -> None:
+def test_the_api_server_channels_and_dns_can_be_reached_and_nothing_else() -> None:
     ports = {
         (port["protocol"], port["port"])
         for rule in found("NetworkPolicy")["spec"]["egress"]
         for port in rule["ports"]
     }
-    assert ports == {("TCP", 443), ("TCP", 6443), ("UDP", 53), ("TCP", 53)}
+    assert ports == {("TCP", 80), ("TCP", 443), ("TCP", 6443), ("UDP", 53), ("TCP", 53)}
 
 
 def test_the_pod_is_restricted_as_pod_security_asks() -> None:
