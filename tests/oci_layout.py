@@ -38,7 +38,8 @@ class Layout:
         manifest = json.loads(self.blob(self.entry, f"{MEDIA}.manifest.v1+json"))
         assert manifest["schemaVersion"] == 2
         self.config = json.loads(self.blob(manifest["config"], f"{MEDIA}.config.v1+json"))
-        self.layers = [self.blob(each, f"{MEDIA}.layer.v1.tar") for each in manifest["layers"]]
+        packed = [self.blob(each, f"{MEDIA}.layer.v1.tar+zstd") for each in manifest["layers"]]
+        self.layers = [run(["zstd", "-dc"], stdin=layer) for layer in packed]
         self._check_config(manifest)
         self._check_docker(manifest)
         assert self.used == set(self.files), "nothing else is in it"
@@ -62,7 +63,6 @@ class Layout:
             platform["os"],
         )
         assert self.config["rootfs"]["type"] == "layers"
-        # of the unpacked layers; these are not packed
         found = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in self.layers]
         assert self.config["rootfs"]["diff_ids"] == found
         assert len(self.config["history"]) == len(manifest["layers"])

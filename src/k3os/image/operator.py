@@ -108,7 +108,7 @@ def build_base(settings: Settings, progress: Progress, base_tar: Path, output: P
     tree = base_tree(settings, progress, read_tar(base_tar), wheels)
     purpose = "Python with the libraries of requirements-operator.lock"
     layer = oci.write_layer(tree, purpose, output / FRAME, BASE_TIME)
-    (output / LAYER).write_text(json.dumps([layer.sha256, layer.size, purpose]))
+    (output / LAYER).write_text(json.dumps([layer.sha256, layer.size, layer.unpacked, purpose]))
     listed = [(wheel.name, wheel.version, wheel.sha256) for wheel in wheels]
     (output / WHEELS).write_text(json.dumps(listed))
 
@@ -117,8 +117,8 @@ def build_image(
     settings: Settings, progress: Progress, base_tar: Path, base: Path, output: Path
 ) -> None:
     """Write IMAGE and MANIFESTS; base: the directory of build_base."""
-    sha256, size, purpose = json.loads((base / LAYER).read_text())
-    lower = oci.Layer(sha256, size, purpose, base / FRAME)
+    sha256, size, unpacked, purpose = json.loads((base / LAYER).read_text())
+    lower = oci.Layer(sha256, size, unpacked, purpose, base / FRAME)
     with tempfile.TemporaryDirectory(dir=output) as directory:
         code = Path(directory) / "code"
         compile_code(settings, read_tar(base_tar), code, progress, WITHOUT)
