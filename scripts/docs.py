@@ -1,7 +1,8 @@
 """Writes the generated parts of README.md: each lies between two marker comments.
 
 What can be generated is generated: the reference from the configuration's schema, the
-variables from `k3os build --help`, the targets from `make help`. A unit test keeps them equal.
+fields of a NodePool from its schema, the variables from `k3os build --help`, the targets from
+`make help`. A unit test keeps them equal.
 """
 
 from __future__ import annotations
@@ -36,11 +37,26 @@ def build_variables() -> str:
     return fenced([line[2:] for line in text.splitlines()])
 
 
+def nodepool() -> str:
+    from k3os.operator.reference import markdown
+
+    return markdown()
+
+
+def metrics() -> str:
+    from k3os.operator.metrics import NAMES
+
+    rows = [f"| `{name}` | {what} |" for name, what in NAMES.items()]
+    return "\n".join(["| metric | |", "|---|---|", *rows])
+
+
 def fenced(lines: list[str]) -> str:
     return "\n".join(["```text", *lines, "```"])
 
 
 GENERATED: dict[str, Callable[[], str]] = {
+    "metrics": metrics,
+    "nodepool": nodepool,
     "reference": reference,
     "targets": targets,
     "variables": build_variables,

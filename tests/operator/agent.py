@@ -63,7 +63,6 @@ class Agent:
         self.errors: list[str] = []
         self._stop = threading.Event()
         self._done: set[str] = set()
-        self._threads: list[threading.Thread] = []
 
     def add(self, machine: Machine) -> None:
         """Register a node, as its kubelet would, and report what it is."""
@@ -109,18 +108,19 @@ class Agent:
         for work in (self._watch_pods, self._heartbeat):
             thread = threading.Thread(target=self._keep_on, args=(work,), daemon=True)
             thread.start()
-            self._threads.append(thread)
 
     def stop(self) -> None:
         self._stop.set()
-        for thread in self._threads:
-            thread.join(3)
+        # a watch has no other end; its thread finds out at the next event or timeout
+        self.client.close()
 
     def _keep_on(self, work: Any) -> None:
         while not self._stop.is_set():
             try:
                 work()
-            except (httpx2.HTTPError, OSError) as error:
+            except (httpx2.HTTPError, OSError, RuntimeError) as error:
+                if self._stop.is_set():
+                    return
                 # the API server restarts in some tests; anything else is told at the end
                 if isinstance(error, ApiError) and error.status.code not in (404, 409):
                     self.errors.append(f"{work.__name__}: {error}")

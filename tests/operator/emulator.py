@@ -8,6 +8,7 @@ object. kubernetes.io, "Kubernetes API Concepts".
 """
 
 import asyncio
+import base64
 import copy
 import json
 import threading
@@ -55,6 +56,7 @@ class Emulator(KubernetesScaffold):
         self.version = 1
         self.changes: deque[tuple[int, str, str, dict[str, Any]]] = deque(maxlen=HISTORY)
         self.moved = asyncio.Condition()
+        self.closing = False  # watches end
         self.counts: Counter[tuple[str, str]] = Counter()  # of the operator: verb, resource
         self.rules: list[dict[str, Any]] | None = None  # what the operator may; None: all
         self.forbidden: list[str] = []
@@ -80,8 +82,26 @@ class Emulator(KubernetesScaffold):
 
     # what every request goes through
 
+    async def __call__(self, raw_request: Any) -> aiohttp.web.StreamResponse:
+        if raw_request.path == "/api/v1/namespaces":  # kmock takes it for an unfinished path
+            if "watch" in raw_request.query:
+                async with self.moved:
+                    await self.moved.wait_for(lambda: self.closing)
+            items = [
+                {"metadata": {"name": name, "uid": name, "resourceVersion": "1"}}
+                for name in ("default", "k3os-system")
+            ]
+            listing = {"kind": "NamespaceList", "apiVersion": "v1", "items": items}
+            return aiohttp.web.json_response({**listing, "metadata": {"resourceVersion": "1"}})
+        return await super().__call__(raw_request)
+
     async def _handle(self, request: Any) -> aiohttp.web.StreamResponse:
         try:
+            # two that kmock has no action for
+            if request.resource and request.method == kmock.method.PUT:
+                return aiohttp.web.json_response(await self._update(request))
+            if request.subresource == "eviction":
+                return aiohttp.web.json_response(await self._create(request))
             return await super()._handle(request)
         except KubernetesError as error:
             return await self._render_error(error)
@@ -96,9 +116,8 @@ class Emulator(KubernetesScaffold):
         """Raises for what the operator has no right to."""
         if request.headers.get("Authorization") != f"Bearer {OPERATOR}":
             return
-        wanted = request.resource.plural + (
-            f"/{request.subresource}" if request.subresource else ""
-        )
+        wanted = request.resource.plural
+        wanted += f"/{request.subresource}" if request.subresource else ""
         self.counts[verb, wanted] += 1
         if self.rules is None:
             return
@@ -134,7 +153,7 @@ class Emulator(KubernetesScaffold):
 
     async def _list(self, request: Any) -> Any:
         self._allow(request, "list")
-        items = [each for each in self._selected(request)]
+        items = list(self._selected(request))
         return {
             "apiVersion": "v1",
             "kind": "List",
@@ -161,9 +180,8 @@ class Emulator(KubernetesScaffold):
                 yield {"type": "ADDED", "object": body}
         else:
             seen = int(wanted)
-        end = asyncio.get_running_loop().time() + float(
-            request.params.get("timeoutSeconds") or 3600
-        )
+        clock = asyncio.get_running_loop().time
+        end = clock() + float(request.params.get("timeoutSeconds") or 3600)
         inside: set[Any] = {body["metadata"]["uid"] for body in self._selected(request)}
         while True:
             news = [each for each in self.changes if each[0] > seen and each[1] == plural]
@@ -177,10 +195,12 @@ class Emulator(KubernetesScaffold):
                     inside.discard(uid)
                     yield {"type": "DELETED", "object": body}
             async with self.moved:
+                if self.closing:
+                    return
                 if self.version > seen:
                     continue
                 try:
-                    left = end - asyncio.get_running_loop().time()
+                    left = end - clock()
                     await asyncio.wait_for(self.moved.wait(), max(0.0, left))
                 except TimeoutError:
                     return
@@ -225,8 +245,6 @@ class Emulator(KubernetesScaffold):
             raise KubernetesError(status=409, reason="AlreadyExists", message=text)
         body |= {"apiVersion": group, "kind": kind}
         if "stringData" in body:
-            import base64
-
             body["data"] = {
                 name: base64.b64encode(text.encode()).decode()
                 for name, text in body.pop("stringData").items()
@@ -275,7 +293,7 @@ class Emulator(KubernetesScaffold):
         return old
 
     async def _mark(self, key: Key, old: dict[str, Any]) -> None:
-        """A pod with a kubelet ends in its own time: the kubelet, or the test for it, deletes it."""
+        """A pod ends in its own time: the kubelet, or the test for it, deletes it."""
         if not old["metadata"].get("deletionTimestamp"):
             await self.keep(key, merged(old, {"metadata": {"deletionTimestamp": _now()}}))
 
@@ -391,12 +409,20 @@ class Running:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
     def up(self) -> None:
+        self.server.closing = False
         self._site = kmock.Server(self.server, port=self._port or None)
         self.run(self._site.__aenter__())
         self._port = self._site.port
 
     def down(self) -> None:
-        self.run(self._site.__aexit__(None, None, None))
+        """Watches end, and nobody answers any more."""
+        self.run(self._down())
+
+    async def _down(self) -> None:
+        self.server.closing = True
+        async with self.server.moved:
+            self.server.moved.notify_all()
+        await self._site.__aexit__(None, None, None)
 
     @property
     def url(self) -> str:
@@ -418,6 +444,7 @@ class Running:
         self.down()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(5)
+        self.loop.close()
 
 
 async def _made() -> Emulator:

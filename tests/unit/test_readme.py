@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from k3os.cli.main import COMMANDS
 from scripts.docs import ROOT, with_generated_parts
@@ -28,6 +29,52 @@ def test_the_sample_configuration_has_no_problem(tmp_path):
     assert "ssh_authorized_keys" in sample
     (tmp_path / "config.yaml").write_text(sample)
     assert [str(problem) for problem in check_files([str(tmp_path / "config.yaml")])] == []
+
+
+def test_the_example_of_a_nodepool_is_one():
+    from k3os.operator.crd import schema
+    from k3os.operator.spec import parse_pool
+
+    begin = "<!-- nodepool-example:begin -->\n```yaml\n"
+    body = yaml.safe_load(README.partition(begin)[2].partition("```\n")[0])
+    assert parse_pool(body).problems == ()
+    assert unknown(body, schema()) == []
+
+
+def unknown(body, schema, path=""):
+    """Fields that the schema does not have."""
+    fields = schema.get("properties")
+    if fields is None or not isinstance(body, dict):
+        return []
+    found = [f"{path}{name}" for name in body if name not in fields]
+    for name in body.keys() & fields.keys():
+        found += unknown(body[name], fields[name], f"{path}{name}.")
+    return found
+
+
+def test_every_step_and_every_reason_of_a_failure_is_explained():
+    from k3os.cluster.names import FAILED, ROLLED_BACK
+    from k3os.cluster.node import STEPS
+
+    code = (ROOT / "src/k3os/operator/rollout.py").read_text()
+    reasons = set(re.findall(r'fail\(node, state, "(\w+)"', code))
+    assert len(reasons) >= 5
+    for reason in reasons | {FAILED, ROLLED_BACK}:
+        assert f"\n| `{reason}` |" in README
+    for step in STEPS:
+        assert f"\n| {step} |" in README
+
+
+def test_the_plugins_commands_and_exit_codes_are_in_its_help(capsys):
+    from k3os.cli.kubectl import FAILED, TIMED_OUT, UNFINISHED, parse
+
+    for command in re.findall(r"`kubectl k3os ([a-z ]+)", README):
+        words = command.split()
+        with pytest.raises(SystemExit) as ended:
+            parse([*words[: 2 if words[0] == "rollout" else 1], "--help"])
+        assert ended.value.code == 0
+    text = re.sub(r"\s+", " ", README.partition("Exit codes of `rollout status`")[2][:400])
+    assert re.findall(r"[;:] (\d+) ", text) == ["0", *map(str, (FAILED, UNFINISHED, TIMED_OUT))]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

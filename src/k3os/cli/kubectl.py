@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from k3os.cli.kubectl_text import news, node_table, picture
+from k3os.cli.kubectl_text import news, news_of_trouble, node_table, picture
 from k3os.cli.main import call
 from k3os.cluster import names
 from k3os.cluster.duration import seconds
@@ -189,6 +189,7 @@ def _progress(name: str, pools: Sequence[Body], nodes: Iterable[Body]) -> Progre
 def _follow(kubectl: Kubectl, name: str, timeout: int | None, screen: Screen | None) -> int:
     started = time.monotonic()
     before: Progress | None = None
+    told = ""
     with closing(follow(kubectl, (POOLS, NODES))) as sights:
         for sight in sights:
             now, elapsed = time.time(), time.monotonic() - started
@@ -200,8 +201,9 @@ def _follow(kubectl: Kubectl, name: str, timeout: int | None, screen: Screen | N
                 _, height = screen.size()
                 screen.draw(picture(seen, now, height, trouble, elapsed))
             else:
-                for line in news(before, seen, now):
+                for line in [*news(before, seen, now), *news_of_trouble(told, trouble, now)]:
                     print(printable(line), flush=True)
+                told = trouble
             before = seen
             over = ended(seen)
             if over is not None:

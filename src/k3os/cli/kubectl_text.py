@@ -121,7 +121,6 @@ def cells(row: Row, now: float) -> tuple[str, ...]:
 def news(before: Progress | None, after: Progress, now: float) -> list[str]:
     """What changed, a line each, for a log. At first: the pool, and nodes that something
     happens to."""
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
     known = {row.name: _told(row) for row in before.rows} if before else {}
     found = []
     for row in after.rows:
@@ -132,7 +131,18 @@ def news(before: Progress | None, after: Progress, now: float) -> list[str]:
     found += [f"{name}: no longer in this NodePool" for name in sorted(gone)]
     if before is None or _of_pool(before) != _of_pool(after):
         found.append(_of_pool(after))
-    return [f"{stamp} {line}" for line in found]
+    return [f"{_stamp(now)} {line}" for line in found]
+
+
+def news_of_trouble(before: str, after: str, now: float) -> list[str]:
+    """trouble: why the API cannot be asked, "" when it can."""
+    if before == after:
+        return []
+    return [f"{_stamp(now)} {f'no answer: {after}' if after else 'the API answers again'}"]
+
+
+def _stamp(now: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
 
 
 def _told(row: Row) -> str:

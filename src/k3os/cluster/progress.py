@@ -9,14 +9,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from k3os.cluster.node import CHANGING, DRAINING, FAILED, WAITING, NodeView, State, parse_node
-from k3os.cluster.target import Target, changes, is_updated, matches, parse_target
+from k3os.cluster.node import (
+    CHANGING,
+    CHECKING,
+    DRAINING,
+    FAILED,
+    STEPS,
+    NodeView,
+    State,
+    parse_node,
+)
+from k3os.cluster.target import Target, changes, is_updated, matches, parse_target, unresolved
 
 # a node's step, where the operator's own (cluster/node.py) do not say it
 PENDING, UPDATED, CONFLICT = "Pending", "Updated", "Conflict"
 # what is shown first
-ORDER = (FAILED, CONFLICT, WAITING, CHANGING, DRAINING, PENDING, UPDATED)
-BUSY = (DRAINING, CHANGING, WAITING)
+BUSY = tuple(step for step in STEPS if step != FAILED)
+ORDER = (FAILED, CONFLICT, *reversed(BUSY), PENDING, UPDATED)
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ def progress(
     listed = {each["metadata"]["name"]: each for each in pools}
     body = listed[name]
     spec, status = body.get("spec") or {}, body.get("status") or {}
-    target = parse_target(spec)
+    target, open_channels = parse_target(spec, status), unresolved(spec, status)
     selectors = {other: _selector(each) for other, each in listed.items()}
     rows = []
     for node in map(parse_node, nodes):
@@ -69,10 +78,12 @@ def progress(
             rivals = [other for other in owners if other != name] if name in owners else []
             rows.append(_row(node, target, node.state if begun else None, rivals))
     seen = int(status.get("observedGeneration", -1)) >= int(body["metadata"].get("generation", 0))
+    channels = [f"{component}'s channel {channel}" for component, channel in open_channels.items()]
     return Progress(
         pool=name,
-        phase=status.get("phase", PENDING) if seen else PENDING,
-        wanted=_wanted(target),
+        # until a channel's version is known nothing is wanted, and every node has that
+        phase=status.get("phase", PENDING) if seen and not channels else PENDING,
+        wanted=", ".join([*_wanted(target), *channels]) or "nothing",
         seen=seen,
         waiting=status.get("waiting", "") if seen else "",
         degraded=_degraded(status) if seen else "",
@@ -112,6 +123,8 @@ def _row(node: NodeView, target: Target, state: State | None, rivals: list[str])
 
 def _about(node: NodeView, state: State, target: Target) -> str:
     """What a node in the middle of a change is at."""
+    if state.step == CHECKING:
+        return "its Job looks whether it can be changed"
     if state.step == DRAINING:
         return "its pods are moved away"
     if not node.ready:
@@ -131,14 +144,13 @@ def _named(name: str, version: str) -> str:
     return f"{name} {version}" if version else ""
 
 
-def _wanted(target: Target) -> str:
+def _wanted(target: Target) -> list[str]:
     found = [
         f"{name} {wanted.version}"
         for name, wanted in (("k3OS", target.k3os), ("k3s", target.k3s))
         if wanted is not None
     ]
-    found += ["a configuration"] if target.config else []
-    return ", ".join(found) or "nothing"
+    return found + (["a configuration"] if target.config else [])
 
 
 def _degraded(status: Mapping[str, Any]) -> str:

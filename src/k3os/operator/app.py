@@ -30,8 +30,9 @@ from k3os.operator.rollout import Said
 
 log = logging.getLogger("k3os.operator")
 
+RESTART_SECONDS = 1.0
 STUCK_SECONDS = 120.0  # without a turn of the loop: the liveness probe fails
-LOST = 3  # the exit code of `serve` when the lease is lost
+START_AGAIN = 3  # instead of an exit code: the lease is lost, or the loop broke
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Operator:
         self.engine: Engine | None = None
         self._running: asyncio.Task[None] | None = None
         self.stop = asyncio.Event()
+        self.again = False  # why it stopped: not a signal
 
     def begin(self, sight: Sight) -> None:
         """The indices are complete: from now on there is something to decide on."""
@@ -68,19 +70,34 @@ class Operator:
         """The loop never ends by itself: an error in it is one of ours, so stop and start anew."""
         if not task.cancelled() and (error := task.exception()) is not None:
             log.critical("the loop ended", exc_info=error)
+            self._start_again()
+
+    def _lost(self, holding: asyncio.Task[None]) -> None:
+        if not holding.cancelled():
+            self._start_again()
+
+    def _start_again(self) -> None:
+        self.again = True
         self.stop.set()
+
+    async def end(self) -> None:
+        """Decide nothing any more."""
+        if self._running is not None and self.engine is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+            await self.engine.close()
 
     def is_alive(self) -> bool:
         return self.engine is None or time.monotonic() - self.engine.beat < STUCK_SECONDS
 
     async def serve(self) -> int:
-        """Lead when it is our turn, until a signal (0) or until the lease is lost (LOST)."""
+        """Lead when it is our turn, until a signal (0) or something that a new start mends."""
         site = await self._web() if self.options.port else None
         try:
             await self.leadership.acquire()
             metrics.LEADER.set(1)
             holding = asyncio.create_task(self.leadership.hold(), name="lease")
-            holding.add_done_callback(lambda _: self.stop.set())
+            holding.add_done_callback(self._lost)
             await kopf.operator(
                 registry=handlers(self),
                 settings=settings(),
@@ -88,14 +105,11 @@ class Operator:
                 namespaces=[names.NAMESPACE],
                 stop_flag=self.stop,
             )
-            lost = holding.done() or (self._running is not None and self._running.done())
             holding.cancel()
             await asyncio.gather(holding, return_exceptions=True)
-            if self.engine is not None:
-                await self.engine.close()
-            if not lost:
+            if not self.again:
                 await self.leadership.release()
-            return LOST if lost else 0
+            return START_AGAIN if self.again else 0
         finally:
             metrics.LEADER.set(0)
             await self.api.close()
@@ -146,6 +160,10 @@ def handlers(operator: Operator) -> kopf.OperatorRegistry:
     @kopf.on.login(registry=registry)
     def login(**more: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**more) or kopf.login_with_kubeconfig(**more)
+
+    @kopf.on.cleanup(registry=registry)
+    async def end(**_: Any) -> None:
+        await operator.end()
 
     @kopf.index("", "v1", "nodes", id="k3os_nodes", registry=registry)
     def index_node(body: kopf.Body, name: str, **_: Any) -> dict[str, Seen]:
@@ -208,15 +226,16 @@ def run(options: Options) -> int:
         log_format=kopf.LogFormat.JSON if options.json_logs else kopf.LogFormat.FULL,
         log_prefix=False,
     )
-    # every request and every watch that ends is no news
-    for noisy in ("httpx2", "httpcore2", "kopf.activities.authentication"):
+    # every request and every object that is seen are no news
+    for noisy in ("httpx2", "httpcore2", "kopf.objects", "kopf._core.engines.activities"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
     async def main() -> int:
         return await Operator(options).serve()
 
     code = asyncio.run(main())
-    if code == LOST:
+    if code == START_AGAIN:
+        time.sleep(RESTART_SECONDS)
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return code

@@ -109,8 +109,17 @@ def _spec() -> dict[str, Any]:
             "nodeSelector": _map(
                 "Which nodes, a LabelSelector.",
                 {
-                    "matchLabels": {"type": "object", "additionalProperties": {"type": "string"}},
-                    "matchExpressions": {"type": "array", "items": _expression()},
+                    "matchLabels": {
+                        "type": "object",
+                        "description": "labels that a node must have, with these values",
+                        "additionalProperties": {"type": "string"},
+                    },
+                    "matchExpressions": {
+                        "type": "array",
+                        "description": "or and: `{key, operator, values}` with the operators "
+                        "In, NotIn, Exists, DoesNotExist",
+                        "items": _expression(),
+                    },
                 },
                 **{
                     "x-kubernetes-validations": [
@@ -167,7 +176,11 @@ def _strategy() -> dict[str, Any]:
             "drain": _map(
                 "How pods are moved away before a node restarts.",
                 {
-                    "enabled": {"type": "boolean", "default": drain.enabled},
+                    "enabled": {
+                        "type": "boolean",
+                        "description": "whether they are moved away at all",
+                        "default": drain.enabled,
+                    },
                     "timeout": _duration("then the rollout stops", drain.timeout),
                     "deleteEmptyDirData": {
                         "type": "boolean",
@@ -193,12 +206,18 @@ def _strategy() -> dict[str, Any]:
                 {
                     "start": _text("time of day", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$"),
                     "duration": _duration("how long it is open", 3 * 3600),
-                    "days": {"type": "array", "items": {"type": "string", "enum": list(DAYS)}},
+                    "days": {
+                        "type": "array",
+                        "description": "on which days it opens; without them on all",
+                        "items": {"type": "string", "enum": list(DAYS)},
+                    },
                     "timeZone": _text("e.g. Europe/Berlin", default="UTC", maxLength=64),
                 },
                 required=["start"],
             ),
-            "progressDeadline": _duration("for each node, from cordon", plain.progress_deadline),
+            "progressDeadline": _duration(
+                "for each node, from its first step to its last", plain.progress_deadline
+            ),
             "paused": {
                 "type": "boolean",
                 "description": "begin nothing new",

@@ -55,8 +55,9 @@ def _phase(pool: Pool, nodes: int, updated: int, failed: bool, conflicts: bool, 
     table = (
         (failed or bool(pool.problems), "Failed"),
         (conflicts, "Conflict"),
-        (nodes > 0 and updated == nodes, "Updated"),
-        (pool.strategy.paused, "Paused"),
+        # one that runs what it should may still have to be uncordoned
+        (nodes > 0 and updated == nodes and not busy, "Updated"),
+        (pool.strategy.paused and not busy, "Paused"),
         (busy, "Updating"),
     )
     return next((phase for is_so, phase in table if is_so), "Pending")
@@ -89,7 +90,7 @@ def _judged(
         "Available": (not away, "NodesReady", "all nodes are ready"),
         "Degraded": (False, "AsExpected", ""),
     }
-    if members and len(updated) == len(members):
+    if members and len(updated) == len(members) and not any(map(is_busy, members)):
         found["Progressing"] = (False, "Updated", share)
     elif waiting:
         found["Progressing"] = (False, "Waiting", waiting)

@@ -145,11 +145,17 @@ def test_without_watching_the_exit_code_says_how_it_is(cluster, phase, code):
 
 def test_a_watch_that_ends_while_the_server_restarts_is_begun_anew(cluster):
     script = rollout()
-    script["nodes"] = [{"list": [node("a")]}, {}, REFUSED, {"list": [node("a", "v1.1.0")]}, STAYS]
-    script["pools"] = [{"list": [pool()]}, REFUSED, REFUSED, {"list": [done()]}, STAYS]
+    again = {"list": [node("a", "v1.1.0")]}
+    script["nodes"] = [{"list": [node("a")]}, {}, REFUSED, REFUSED, again, STAYS]
+    script["pools"] = [{"list": [pool()]}, REFUSED, REFUSED, REFUSED, {"list": [done()]}, STAYS]
     result = k3os(cluster(**script), "rollout", "status", "workers")
     assert result.returncode == 0, result.stderr
     assert "a: Updated" in result.stdout
+    refused, again = (
+        result.stdout.index(text)
+        for text in ("no answer: kubectl: The connection to", "the API answers again")
+    )
+    assert refused < again
 
 
 def test_a_watch_that_is_too_old_is_begun_anew(cluster):
@@ -187,6 +193,24 @@ def test_a_cluster_without_the_operator_is_no_riddle(cluster, action):
     assert result.returncode == 1
     assert "k3os: error: " in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_it_needs_the_standard_library_alone(cluster):
+    """A node has neither the operator nor its libraries."""
+    config = {"k3os": {"sysctls": {"vm.swappiness": "1"}}}
+    directory = cluster(nodes=[{"list": [node("a")]}], pools=[{"list": [pool(config=config)]}])
+    code = f"import sys; sys.path.append({SRC!r}); from k3os.cli.kubectl import main\n"
+    code += "main(['rollout', 'status', 'workers', '--watch=false']); main(['nodes'])\n"
+    code += "print([each for each in sys.modules if each.startswith(('k3os.operator', 'yaml'))])"
+    result = subprocess.run(
+        [sys.executable, "-IS", "-c", code],
+        env=environment(directory),
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "k3OS v1.0.0 -> v1.1.0, configuration" in result.stdout
+    assert result.stdout.endswith("\n[]\n")
 
 
 def test_without_kubectl_it_says_so(tmp_path):

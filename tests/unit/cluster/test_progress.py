@@ -39,6 +39,17 @@ def test_the_operators_steps_are_shown_with_their_time(step):
     assert ("JobFailed: no space" in row.message) == (step == "Failed")
 
 
+def test_a_channel_that_is_not_known_yet_is_not_over():
+    """Nothing is wanted until then, so that every node has what is wanted."""
+    channel = {"channel": "stable", "url": "https://example.com"}
+    body = pool(k3os=channel, status={"phase": "Updated"})
+    seen = progress("workers", [body], [node("a")])
+    assert (seen.wanted, ended(seen)) == ("k3os's channel stable", None)
+    body["status"]["channels"] = {"k3os": {"channel": "stable", "version": "v1.0.0"}}
+    seen = progress("workers", [body], [node("a")])
+    assert (seen.wanted, ended(seen)) == ("k3OS v1.0.0", True)
+
+
 def test_an_old_failure_is_forgotten_with_its_target():
     assert rows(node("a", state={"step": "Failed", "target": "other"}))["a"].step == "Pending"
 

@@ -99,6 +99,19 @@ def test_a_node_that_finds_it_needs_a_boot_is_drained_first() -> None:
     assert not found.nodes["a"].unschedulable
 
 
+def test_a_failed_node_is_tried_again_when_its_annotation_is_removed() -> None:
+    """README.md says so: the same target, another request."""
+    found = world("a", "b", fates={"a": JOB_FAILS})
+    roll(found, pool())
+    node = found.nodes["a"]
+    assert node.state and node.state.step == FAILED
+    found.nodes["a"], found.fates["a"] = replace(node, state=None), "fine"
+    roll(found, pool())
+    assert all(is_updated(each, pool().target) for each in found.nodes.values())
+    jobs = [each for each in found.done if isinstance(each, NewJob) and not each.dry_run]
+    assert len({each.request for each in jobs if each.node == "a"}) == 2
+
+
 @pytest.mark.parametrize(
     ("fate", "reason"),
     [

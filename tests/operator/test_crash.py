@@ -1,0 +1,112 @@
+"""Whatever is killed and whenever: the rollout goes on where it was."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from tests.operator.agent import LABEL
+from tests.operator.test_rollout import NEW, all_updated
+from tests.operator.world import World
+
+MANY_WRITES = 60  # more than a rollout over two nodes has: the last kills come after its end
+
+
+@pytest.mark.emulator
+def test_killed_after_each_write_it_goes_on_and_does_nothing_twice(world: World) -> None:
+    """SIGKILL as soon as the API has taken a write, before the answer is there: after the first
+    write of the first process, the first of the next one, and so on."""
+    assert world.emulator is not None
+    world.agent.boot_seconds = 0.1
+    world.nodes("a", "b")
+    world.pod("web", "a")
+    world.pool(k3os=NEW)
+    killed: list[str] = []
+    over = threading.Event()
+
+    def kill(verb: str, resource: str) -> None:
+        # the lease and Events are no steps of the rollout; each process may do one step
+        if resource in ("leases", "events") or over.is_set():
+            return
+        killed.append(f"{verb} {resource}")
+        os.kill(world.process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+
+    world.emulator.on_write = kill
+    end = time.monotonic() + 240
+    while world.status().get("phase") != "Updated" or not world.untouched():
+        assert time.monotonic() < end, (killed, world.log[-4000:])
+        process = world.start()
+        while process.poll() is None and not finished(world):
+            assert time.monotonic() < end, (killed, world.log[-4000:])
+            time.sleep(0.05)
+    over.set()
+    assert len(killed) >= 15, killed
+    assert {"patch nodes", "create jobs", "create secrets", "create pods"} <= set(killed)
+    assert all_updated(world)
+    assert all(each.boots == 1 for each in world.agent.machines.values())
+    assert world.agent.most_away == 1
+    print(f"killed {len(killed)} times: {', '.join(killed)}")
+
+
+def finished(world: World) -> bool:
+    return world.status().get("phase") == "Updated" and world.untouched()
+
+
+@pytest.mark.emulator
+def test_it_waits_for_an_api_server_that_restarts(world: World) -> None:
+    """As the one does that it reaches over the node which it is upgrading."""
+    assert world.api is not None
+    world.agent.boot_seconds = 1
+    world.nodes("a", "b")
+    world.pool(k3os=NEW)
+    world.start()
+    for name in ("a", "b"):
+        world.until(lambda name=name: not world.machine(name).ready)
+        world.api.down()
+        time.sleep(1.5)
+        world.api.up()
+    world.until_phase("Updated", seconds=60)
+    assert all_updated(world)
+    assert all(each.boots == 1 for each in world.agent.machines.values())
+
+
+@pytest.mark.emulator
+def test_before_kubernetes_1_22_pods_are_evicted_as_it_was_then(world: World) -> None:
+    assert world.emulator is not None
+    world.emulator.old_evictions = True
+    world.nodes("a")
+    world.pod("web", "a")
+    world.pool(k3os=NEW)
+    world.start()
+    world.until_phase("Updated")
+    assert world.machine("a").boots == 1
+
+
+@pytest.mark.emulator
+def test_requests_do_not_grow_with_the_number_of_nodes(world: World) -> None:
+    """Of one configuration change on one node, with 3 and with 103 nodes beside it."""
+    assert world.emulator is not None
+    asked = []
+    world.nodes("a")
+    world.start()
+    for number, others in enumerate((3, 100)):
+        world.nodes(*(f"x{number}-{each}" for each in range(others)))
+        only = {"matchLabels": {LABEL: world.run, "kubernetes.io/hostname": f"{world.run}-a"}}
+        before = {**world.emulator.counts}
+        config = {"k3os": {"sysctls": {"vm.max_map_count": str(number + 1)}}}
+        if number == 0:
+            world.pool(nodeSelector=only, config=config)
+        else:
+            world.change("pool", config=config)
+        world.until(lambda config=config: world.machine("a").config == config)
+        world.until_phase("Updated")
+        after = world.emulator.counts
+        of_a_step = {key: after[key] - before.get(key, 0) for key in after if key[1] != "leases"}
+        asked.append(
+            {key: count for key, count in of_a_step.items() if count and key[1] != "events"}
+        )
+    first, second = (sum(each.values()) for each in asked)
+    assert second <= first + 2, asked
+    assert asked[1].get(("list", "nodes"), 0) == asked[1].get(("get", "nodes"), 0) == 0, asked

@@ -1,0 +1,274 @@
+"""What a test of the operator has: an API, simulated nodes, and the operator as a process."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lightkube import ApiError, Client, KubeConfig
+from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+from lightkube.types import PatchType
+
+from k3os.cluster import names
+from k3os.operator import crd, manifests
+from tests.operator.agent import LABEL, Agent, Machine, Node, Pod, fresh_run
+from tests.operator.emulator import OPERATOR, TESTER, Emulator, Running, emulated
+
+ROOT = Path(__file__).parents[2]
+NodePool: Any = create_global_resource(names.GROUP, names.VERSION, names.KIND, names.PLURAL)
+Job: Any = create_namespaced_resource("batch", "v1", "Job", "jobs")
+Event: Any = create_namespaced_resource("", "v1", "Event", "events")
+ConfigMap: Any = create_namespaced_resource("", "v1", "ConfigMap", "configmaps")
+Budget: Any = create_namespaced_resource(
+    *("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+)
+Definition: Any = create_global_resource(
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions"
+)
+Namespace: Any = create_global_resource("", "v1", "Namespace", "namespaces")
+ServiceAccount: Any = create_namespaced_resource("", "v1", "ServiceAccount", "serviceaccounts")
+
+LEASE_SECONDS = 2
+PATIENCE = 30.0
+URL = "https://releases.example.com"
+
+
+@dataclass
+class World:
+    """emulator: None on a real cluster. run: marks all that this test makes."""
+
+    client: Any
+    agent: Agent
+    kubeconfig: Path
+    directory: Path
+    run: str
+    emulator: Emulator | None = None
+    api: Running | None = None
+    process: subprocess.Popen[bytes] | None = None
+    pools: list[str] = field(default_factory=list)
+    starts: int = 0
+
+    # the operator
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """A process of it; its log is a file that the test's failure shows."""
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+        command = [sys.executable, "-m", "k3os", "operator", "run", "--port", "0"]
+        command += ["--lease-seconds", str(LEASE_SECONDS), "--log-format", "text"]
+        with open(self.directory / "operator.log", "ab") as log:
+            self.process = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=log, cwd=ROOT / "src"
+            )
+        self.starts += 1
+        return self.process
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> int:
+        """As Kubernetes ends it."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "operator.log").read_text()
+
+    # objects
+
+    def nodes(self, *names_of: str, servers: int = 0, **more: Any) -> list[str]:
+        """Machines that register; more: of Machine."""
+        machines = [Machine(f"{self.run}-s{n}", server=True, **more) for n in range(servers)]
+        machines += [Machine(f"{self.run}-{name}", **more) for name in names_of]
+        for machine in machines:
+            self.agent.add(machine)
+        return [machine.name for machine in machines]
+
+    def machine(self, name: str) -> Machine:
+        return self.agent.machines[f"{self.run}-{name}"]
+
+    def node(self, name: str) -> dict[str, Any]:
+        return dict(self.client.get(Node, f"{self.run}-{name}"))
+
+    def pool(self, name: str = "pool", **spec: Any) -> str:
+        """A NodePool over this test's nodes."""
+        full = f"{self.run}-{name}"
+        spec.setdefault("nodeSelector", {"matchLabels": {LABEL: self.run}})
+        self.client.create(NodePool({"metadata": {"name": full}, "spec": spec}))
+        self.pools.append(full)
+        return full
+
+    def change(self, name: str, **spec: Any) -> None:
+        body = {"spec": spec}
+        self.client.patch(NodePool, f"{self.run}-{name}", body, patch_type=PatchType.MERGE)
+
+    def status(self, name: str = "pool") -> dict[str, Any]:
+        return dict(self.client.get(NodePool, f"{self.run}-{name}")).get("status") or {}
+
+    def condition(self, kind: str, name: str = "pool") -> dict[str, Any]:
+        listed = self.status(name).get("conditions") or []
+        return next((each for each in listed if each["type"] == kind), {})
+
+    def pod(self, name: str, node: str, labels: dict[str, str] | None = None) -> None:
+        """Bound to a node, with a controller, so that a drain moves it."""
+        owner_name = f"{self.run}-owner"
+        try:
+            owner = self.client.get(ConfigMap, owner_name, namespace="default")
+        except ApiError:
+            owner = self.client.create(
+                ConfigMap({"metadata": {"name": owner_name}}), namespace="default"
+            )
+        reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": owner_name}
+        reference |= {"uid": owner["metadata"]["uid"], "controller": True}
+        meta = {
+            "name": f"{self.run}-{name}",
+            "labels": labels or {},
+            "ownerReferences": [reference],
+        }
+        container = {"name": "main", "image": "k3os.io/none"}
+        spec = {"nodeName": f"{self.run}-{node}", "containers": [container]}
+        spec["tolerations"] = [{"operator": "Exists"}]
+        self.client.create(Pod({"metadata": meta, "spec": spec}), namespace="default")
+
+    def budget(self, name: str, labels: dict[str, str]) -> None:
+        spec = {"selector": {"matchLabels": labels}, "maxUnavailable": 0}
+        meta = {"name": f"{self.run}-{name}"}
+        self.client.create(Budget({"metadata": meta, "spec": spec}), namespace="default")
+
+    def events(self, reason: str) -> list[str]:
+        """Messages of Events about this test's objects."""
+        listed = self.client.list(Event, namespace="*")
+        return [
+            each["message"]
+            for each in listed
+            if each.get("reason") == reason and self.run in each["involvedObject"]["name"]
+        ]
+
+    # waiting
+
+    def until(self, holds: Callable[[], object], seconds: float = PATIENCE) -> Any:
+        """What it returned when it was true for the first time; else the operator's log."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                if found := holds():
+                    return found
+            except (OSError, ApiError):
+                pass  # the API server restarts in some tests; the end of the time tells
+            time.sleep(0.05)
+        raise AssertionError(f"not within {seconds} s; the operator says:\n{self.log[-6000:]}")
+
+    def until_phase(self, phase: str, name: str = "pool", seconds: float = PATIENCE) -> None:
+        def there() -> bool:
+            found = self.status(name)
+            return bool(found.get("phase") == phase and found["observedGeneration"])
+
+        self.until(there, seconds)
+
+    def untouched(self) -> bool:
+        """No node of this test is cordoned or remembered to be changed."""
+        for name in self.agent.machines:
+            body = dict(self.client.get(Node, name))
+            notes = body["metadata"].get("annotations") or {}
+            if body.get("spec", {}).get("unschedulable") or names.ROLLOUT in notes:
+                return False
+        return True
+
+
+@contextmanager
+def emulated_world(directory: Path) -> Iterator[World]:
+    with emulated() as api:
+        api.server.rules = rights()
+        kubeconfig = api.kubeconfig(directory / "operator.kubeconfig", OPERATOR)
+        config = KubeConfig.from_file(api.kubeconfig(directory / "tester.kubeconfig", TESTER))
+        run = fresh_run()
+        agent = Agent(config, run)
+        client = Client(config=config)
+        client.create(Definition(crd.definition()))
+        found = World(client, agent, kubeconfig, directory, run, api.server, api)
+        agent.start()
+        try:
+            yield found
+            assert not api.server.forbidden
+        finally:
+            _end(found)
+
+
+def rights() -> list[dict[str, Any]]:
+    """The operator's own rules, as the emulator asks for them."""
+    found = []
+    for rule in manifests.RULES:
+        one = {"apiGroups": [rule.group], "resources": [rule.resource], "verbs": rule.verbs}
+        found.append(one | ({"namespace": names.NAMESPACE} if rule.own else {}))
+    return found
+
+
+@contextmanager
+def real_world(kubeconfig: str, directory: Path) -> Iterator[World]:
+    """What is not there is made, and removed again; what was there stays."""
+    config = KubeConfig.from_file(kubeconfig)
+    client, run = Client(config=config), fresh_run()
+    made = []
+    account = {"metadata": {"name": manifests.NODE_ACCOUNT, "namespace": names.NAMESPACE}}
+    for kind, body in (
+        (Namespace, manifests.namespace()),
+        (Definition, crd.definition()),
+        (ServiceAccount, account),
+    ):
+        try:
+            client.create(kind(body), **_within(body))
+            made.append((kind, body))
+        except ApiError as error:
+            if error.status.code != 409:
+                raise
+    client.wait(Definition, crd.definition()["metadata"]["name"], for_conditions=["Established"])
+    agent = Agent(config, run)
+    found = World(client, agent, Path(kubeconfig), directory, run)
+    agent.start()
+    try:
+        yield found
+    finally:
+        _end(found)
+        for kind, body in reversed(made):
+            client.delete(kind, body["metadata"]["name"], **_within(body))
+
+
+def _within(body: dict[str, Any]) -> dict[str, str]:
+    namespace = body["metadata"].get("namespace")
+    return {"namespace": namespace} if namespace else {}
+
+
+def _end(found: World) -> None:
+    """Stop everything and remove what this test made."""
+    if found.process is not None and found.process.poll() is None:
+        found.kill()
+    for name in found.pools:
+        _gone(found.client, NodePool, name)
+    for kind in (Pod, ConfigMap, Budget):
+        for each in found.client.list(kind, namespace="default"):
+            if each["metadata"]["name"].startswith(found.run):
+                _gone(found.client, kind, each["metadata"]["name"], namespace="default")
+    for each in list(found.client.list(Job, namespace=names.NAMESPACE)):
+        if found.run in str(each["metadata"].get("annotations")):
+            _gone(found.client, Job, each["metadata"]["name"], namespace=names.NAMESPACE)
+    for name in found.agent.machines:
+        _gone(found.client, Node, name)
+    found.agent.stop()
+    found.client.close()
+
+
+def _gone(client: Any, kind: Any, name: str, **where: str) -> None:
+    try:
+        client.delete(kind, name, **where)
+    except ApiError as error:
+        if error.status.code != 404:
+            raise
