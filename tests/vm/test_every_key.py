@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from k3os.config.schema import TABLE
+from k3os.phases.operator import COPY, LINK
 from k3os.system.run import CommandError, run
 from k3os.vm.spec import Disk
 from tests.vm.forge import forge
@@ -108,6 +109,7 @@ k3os:
   - dedicated=yes:NoSchedule
   server_url: https://10.0.2.2:6443
   token: the-cluster-secret
+  operator: false
   k3s_args:
   - server
   - --flag
@@ -133,6 +135,7 @@ write_files:
 - path: /etc/from-userdata
   content: from the cloud
 """
+OPERATOR = (LINK, COPY)
 OBSERVE = (
     'echo "$GREETING" "$(cat /run/everywhere)" "$(cat /proc/sys/vm/max_map_count)" '
     '"$(ls -d /sys/block/nbd* | wc -l)"'
@@ -329,6 +332,13 @@ def test_network_gives_an_interface_its_address(node):
     assert "192.168.77.50/24" in ask(node, "ip -4 -br address show dev eth1")
     assert ask(node, "cat /sys/class/net/eth1/mtu") == "1400"
     assert len(ask(node, "ip route show default").splitlines()) == 1
+
+
+def test_operator_switched_off_leaves_neither_image_nor_objects(node):
+    ask(node, "test -s /usr/share/k3os/operator/image.tar.zst")
+    code, output = node.command(f"sudo -n ls {' '.join(OPERATOR)}")
+    assert code != 0
+    assert output.count("No such file or directory") == len(OPERATOR)
 
 
 def test_k3s_args_arrive_word_by_word(node):

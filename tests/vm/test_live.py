@@ -1,11 +1,15 @@
 """The live system without any configuration: one boot, looked at from inside."""
 
+import hashlib
 import json
 import re
 import time
 
 import pytest
+import yaml
 
+from k3os.operator.manifests import manifests
+from k3os.phases import operator
 from k3os.system.run import run
 from tests.vm.node import BOOT, ask, wait_until_settled
 
@@ -124,6 +128,21 @@ def test_the_generation_has_the_files_its_manifest_names(node):
 def test_k3s_was_started_as_a_server(node):
     ask(node, "until systemctl is-active -q k3s; do sleep 1; done", 60)
     assert ask(node, "sudo -n cat /run/k3s-stub/argv") == "server"
+
+
+def test_k3s_finds_the_image_of_the_operator_and_its_objects(node, images):
+    file = images.iso.with_name("k3os-operator-amd64.tar.zst")
+    with open(file, "rb") as opened:
+        expected = hashlib.file_digest(opened, "sha256").hexdigest()
+    assert ask(node, f"sudo -n readlink {operator.LINK}") == operator.IMAGE
+    assert ask(node, f"sudo -n sha256sum {operator.LINK}", 60).split()[0] == expected
+    assert ask(node, f"sudo -n stat -c '%a %U' {operator.COPY}") == "600 root"
+    objects = list(yaml.safe_load_all(ask(node, f"sudo -n cat {operator.COPY}")))
+    assert objects == manifests(ask(node, "k3os --version").split()[1])
+
+
+def test_what_k3s_keeps_on_a_server_is_for_root_only(node):
+    assert ask(node, "sudo -n stat -c %a /var/lib/rancher/k3s/server") == "700"
 
 
 def test_kubectl_works_for_rancher(node):

@@ -280,6 +280,15 @@ TABLE = (
         effect=RESTART,
     ),
     Key(
+        "k3os.operator",
+        "boolean",
+        "run the operator of k3OS in the cluster (true): its image on every node, its objects from "
+        "the servers; switched off, objects that are there already stay",
+        phases=LATE,
+        example="false",
+        effect=RESTART,
+    ),
+    Key(
         "k3os.environment",
         "text map",
         "environment variables of k3s, containerd, commands and logins",

@@ -1,7 +1,8 @@
 """An OCI image as one archive that `ctr images import`, k3s, podman and `docker load` take.
 
-It knows nothing of what is inside. The archive is a row of zstd frames, which decoders read as
-one stream: what is compressed slowly and changes seldom, a large layer, is kept as a frame.
+It knows nothing of what is inside. Layers are compressed, since a node keeps them beside the
+files that it unpacks. The archive is a row of zstd frames, which decoders read as one stream: what
+takes long and changes seldom, a large layer, is kept as a frame.
 
 Formats: OCI image layout and image specification 1.1 (github.com/opencontainers/image-spec);
 Docker's manifest.json (docker image save); ustar (POSIX.1-1988); zstd frames (RFC 8878, 3.1).
@@ -23,16 +24,18 @@ from k3os.image.tree import Tree, write_tar
 from k3os.system.run import run
 
 MEDIA = "application/vnd.oci.image"
-# zstd's best that needs no more than 8 MiB to unpack
-LEVEL = "-19"
+# zstd's best that needs no more than 8 MiB to unpack; and for what is compressed already
+BEST, QUICK = "-19", "-1"
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer, and the frame with it as a member of the archive. purpose: for its history."""
+    """A layer, and the frame with it as a member of the archive. sha256, size: of its compressed
+    form; unpacked: the SHA-256 of the tar; purpose: for its history."""
 
     sha256: str
     size: int
+    unpacked: str
     purpose: str
     frame: Path
 
@@ -51,20 +54,21 @@ def write_layer(tree: Tree, purpose: str, frame: Path, epoch: int) -> Layer:
     """Compress a tree as one layer; every time in it is epoch."""
     output = BytesIO()
     write_tar(tree, output, epoch)
-    data = output.getvalue()
+    unpacked = hashlib.sha256(output.getbuffer()).hexdigest()
+    _compress(output.getvalue(), frame, BEST)
+    data = frame.read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
-    _compress(_member(f"blobs/sha256/{sha256}", data), frame)
-    return Layer(sha256, len(data), purpose, frame)
+    _compress(_member(f"blobs/sha256/{sha256}", data), frame, QUICK)
+    return Layer(sha256, len(data), unpacked, purpose, frame)
 
 
 def write_archive(image: Image, layers: Sequence[Layer], target: Path) -> None:
     """Write the archive of finished layers, the lowest first."""
     head = target.with_name(f"{target.name}.head")
     end = target.with_name(f"{target.name}.end")
-    _compress(
-        b"".join(_member(name, data) for name, data in descriptions(image, layers).items()), head
-    )
-    _compress(bytes(2 * tarfile.BLOCKSIZE), end)
+    described = descriptions(image, layers).items()
+    _compress(b"".join(_member(name, data) for name, data in described), head, BEST)
+    _compress(bytes(2 * tarfile.BLOCKSIZE), end, BEST)
     with open(target, "wb") as output:
         for frame in (head, *(layer.frame for layer in layers), end):
             output.write(frame.read_bytes())
@@ -82,7 +86,7 @@ def descriptions(image: Image, layers: Sequence[Layer]) -> dict[str, bytes]:
             "config": _descriptor(f"{MEDIA}.config.v1+json", config),
             "layers": [
                 {
-                    "mediaType": f"{MEDIA}.layer.v1.tar",
+                    "mediaType": f"{MEDIA}.layer.v1.tar+zstd",
                     "digest": f"sha256:{layer.sha256}",
                     "size": layer.size,
                 }
@@ -127,7 +131,7 @@ def configuration(image: Image, layers: Sequence[Layer]) -> dict[str, Any]:
         "config": image.settings,
         "rootfs": {
             "type": "layers",
-            "diff_ids": [f"sha256:{layer.sha256}" for layer in layers],
+            "diff_ids": [f"sha256:{layer.unpacked}" for layer in layers],
         },
         "history": [{"created": created, "created_by": layer.purpose} for layer in layers],
     }
@@ -154,6 +158,6 @@ def _member(name: str, data: bytes) -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT) + data + padding
 
 
-def _compress(data: bytes, target: Path) -> None:
+def _compress(data: bytes, target: Path, level: str) -> None:
     # one thread: with more the bytes could depend on the machine
-    run(["zstd", "-q", "-f", LEVEL, "-T1", "-o", str(target)], stdin=data)
+    run(["zstd", "-q", "-f", level, "-T1", "-o", str(target)], stdin=data)

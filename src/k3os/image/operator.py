@@ -16,7 +16,7 @@ from k3os import __version__
 from k3os.errors import UserError
 from k3os.image import oci
 from k3os.image.cache import Cache, digest
-from k3os.image.elf import needed_libraries
+from k3os.image.elf import needed_libraries, stripped
 from k3os.image.progress import Progress
 from k3os.image.rootfs import PACKAGES, PYTHON, compile_code, compile_directory, remove_unused
 from k3os.image.settings import Settings
@@ -33,11 +33,12 @@ BASE_CODE = ("elf", "oci", "operator", "rootfs", "tree", "wheels")
 BASE_TIME = 0
 # subpackages and commands of a workstation
 WITHOUT = (("image", "vm"), ("build.py", "run.py"))
-# of the standard library: what asks for terminals and databases, with their libraries
+# of the standard library: what needs libraries for terminals and databases, old encodings
 UNUSED = (
     *(f"{PYTHON}/{name}" for name in ("curses", "dbm", "sqlite3", "venv", "_pyrepl", "pydoc.py")),
     *(f"{PYTHON}/lib-dynload/{name}.*" for name in ("_curses*", "_dbm", "_gdbm", "_sqlite3")),
     *(f"{PYTHON}/lib-dynload/{name}.*" for name in ("readline", "_test*", "_tkinter", "xx*")),
+    f"{PYTHON}/lib-dynload/_codecs_*",
 )
 CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 KEPT = ("usr/share/zoneinfo", "usr/lib/ssl", "etc/ssl/openssl.cnf", CERTIFICATES)
@@ -107,7 +108,7 @@ def build_base(settings: Settings, progress: Progress, base_tar: Path, output: P
     tree = base_tree(settings, progress, read_tar(base_tar), wheels)
     purpose = "Python with the libraries of requirements-operator.lock"
     layer = oci.write_layer(tree, purpose, output / FRAME, BASE_TIME)
-    (output / LAYER).write_text(json.dumps([layer.sha256, layer.size, purpose]))
+    (output / LAYER).write_text(json.dumps([layer.sha256, layer.size, layer.unpacked, purpose]))
     listed = [(wheel.name, wheel.version, wheel.sha256) for wheel in wheels]
     (output / WHEELS).write_text(json.dumps(listed))
 
@@ -116,8 +117,8 @@ def build_image(
     settings: Settings, progress: Progress, base_tar: Path, base: Path, output: Path
 ) -> None:
     """Write IMAGE and MANIFESTS; base: the directory of build_base."""
-    sha256, size, purpose = json.loads((base / LAYER).read_text())
-    lower = oci.Layer(sha256, size, purpose, base / FRAME)
+    sha256, size, unpacked, purpose = json.loads((base / LAYER).read_text())
+    lower = oci.Layer(sha256, size, unpacked, purpose, base / FRAME)
     with tempfile.TemporaryDirectory(dir=output) as directory:
         code = Path(directory) / "code"
         compile_code(settings, read_tar(base_tar), code, progress, WITHOUT)
@@ -154,7 +155,8 @@ def base_tree(settings: Settings, progress: Progress, system: Tree, wheels: list
         for file in sorted(code.rglob("*")):
             if file.is_file() and file.suffix != ".py":
                 mode = 0o755 if ".so" in file.name else 0o644
-                tree.file(f"{PACKAGES}/{file.relative_to(code)}", file.read_bytes(), mode)
+                data = stripped(file.read_bytes())
+                tree.file(f"{PACKAGES}/{file.relative_to(code)}", data, mode)
     add_libraries(tree, system, f"usr/lib/{settings.arch.triplet}")
     _add_loader(tree, system, settings.arch.loader)
     for path, text in FILES.items():

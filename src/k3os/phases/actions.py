@@ -136,6 +136,56 @@ class MakeDirectory(Action):
         return DONE
 
 
+class Link(Action):
+    """A symbolic link; whatever file had its name is replaced."""
+
+    __slots__ = ("path", "target")
+
+    def __init__(self, key: str, place: Place, path: str, target: str) -> None:
+        super().__init__(key, place)
+        self.path = path
+        self.target = target
+
+    def describe(self) -> str:
+        return f"link {self.path} to {self.target}"
+
+    def perform(self, node: Node) -> str:
+        from k3os.errors import UserError
+
+        path = node.entry(self.path)
+        if os.path.islink(path) and os.readlink(path) == self.target:
+            return UNCHANGED
+        if os.path.isdir(path) and not os.path.islink(path):
+            raise UserError(f"{self.path} is a directory")
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        temporary = f"{path}.new"
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        os.symlink(self.target, temporary)
+        os.rename(temporary, path)
+        return DONE
+
+
+class Remove(Action):
+    """A file or link that must not be there; what a link leads to stays."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, key: str, place: Place, path: str) -> None:
+        super().__init__(key, place)
+        self.path = path
+
+    def describe(self) -> str:
+        return f"remove {self.path}"
+
+    def perform(self, node: Node) -> str:
+        try:
+            os.unlink(node.entry(self.path))
+        except FileNotFoundError:
+            return UNCHANGED
+        return DONE
+
+
 class SetKernel(Action):
     """A value in /proc/sys. A file that is missing may come with a module in a later phase."""
 

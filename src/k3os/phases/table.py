@@ -35,6 +35,7 @@ APPLIERS = {
         *("k3os.server_url", "k3os.token", "k3os.labels", "k3os.k3s_args", "k3os.taints"),
         always=True,
     ),
+    "operator": Applier("k3os.operator", always=True),
     "write_files": Applier("write_files"),
     "commands": Applier("init_cmd", "boot_cmd", "run_cmd", "ready_cmd"),
 }

@@ -50,6 +50,7 @@ CASES: dict[str, tuple[str, str, str, object]] = {
     "k3os.token": REPLACED,
     "k3os.labels": ("{a: 1, b: 1}", "{b: 2}", "{a: 3}", {"a": "3", "b": "2"}),
     "k3os.k3s_args": ("[server, a]", "[agent]", "[server, b]", ["server", "b"]),
+    "k3os.operator": ("true", "false", "no", False),
     "k3os.environment": ("{a: 1, b: 1}", "{b: 2}", "{a: 3}", {"a": "3", "b": "2"}),
     "k3os.taints": (
         "['a:NoSchedule']",

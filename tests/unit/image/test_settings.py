@@ -15,6 +15,7 @@ from k3os.image.settings import from_environment
         ("KERNEL", "tiny", "KERNEL: unknown kernel 'tiny'; use one of: generic, cloud"),
         ("SOURCE_DATE_EPOCH", "now", "SOURCE_DATE_EPOCH: 'now' is not a number"),
         ("SOURCE_DATE_EPOCH", "-5", "SOURCE_DATE_EPOCH: '-5' is not a number"),
+        ("OPERATOR", "yes", "OPERATOR: unknown value 'yes'; use one of: auto, none"),
         ("CONFIG", "/nonexistent.yaml", "CONFIG: /nonexistent.yaml is not a file"),
     ],
 )
@@ -28,6 +29,12 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     settings = from_environment({"ARCH": "", "KERNEL": "", "K3S": "", "SOURCE_DATE_EPOCH": ""})
     assert (settings.arch.name, settings.kernel, settings.k3s) == ("amd64", "generic", "auto")
     assert settings.epoch > 0
+
+
+def test_the_operator_is_in_the_image_unless_it_is_asked_for_without() -> None:
+    assert from_environment({"OPERATOR": ""}).operator
+    assert from_environment({"OPERATOR": "auto"}).operator
+    assert not from_environment({"OPERATOR": "none"}).operator
 
 
 def test_paths_are_absolute_and_lists_are_split(tmp_path: Path) -> None:

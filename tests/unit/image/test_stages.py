@@ -112,13 +112,15 @@ def test_a_generation_names_its_parts_by_links_and_checksums(tmp_path: Path) -> 
 def test_the_sbom_describes_every_package_once_and_is_reproducible() -> None:
     settings = from_environment({"SOURCE_DATE_EPOCH": "0"})
     packages = [Package("bash", "5.2~a+1", "bash"), Package("libc6", "2.41", "glibc")]
-    document = sbom(settings, packages, ("v1.33.1+k3s1", "00" * 32))
-    assert document == sbom(settings, packages, ("v1.33.1+k3s1", "00" * 32))
+    given = (settings, packages, ("v1.33.1+k3s1", "00" * 32), [("kopf", "1.45.2", "11" * 32)])
+    document = sbom(*given)
+    assert document == sbom(*given)
     entries = document["packages"]
     assert isinstance(entries, list)
     identifiers = [entry["SPDXID"] for entry in entries]
-    assert len(set(identifiers)) == len(identifiers) == 4
+    assert len(set(identifiers)) == len(identifiers) == 5
     assert document["creationInfo"]["created"] == "1970-01-01T00:00:00Z"  # type: ignore[index]
     urls = [entry["externalRefs"][0]["referenceLocator"] for entry in entries]
     assert "pkg:deb/debian/bash@5.2~a%2B1?arch=amd64&distro=trixie" in urls
+    assert "pkg:pypi/kopf@1.45.2" in urls
     json.dump(document, io.StringIO())

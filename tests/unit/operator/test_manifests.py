@@ -133,7 +133,7 @@ def test_every_selector_finds_the_operator() -> None:
         assert selector.items() <= labels
 
 
-def test_the_api_server_and_dns_can_be_reached_and_nothing_else() -> None:
+def test_the_api_server_channels_and_dns_can_be_reached_and_nothing_else() -> None:
     ports = {
         (port["protocol"], port["port"])
         for rule in found("NetworkPolicy")["spec"]["egress"]

@@ -1,0 +1,58 @@
+"""k3os.operator: the operator of this k3OS, handed to k3s where it looks for such things.
+
+k3s imports what lies in its images directory, and on a server creates the objects of its
+manifests directory (docs.k3s.io, "Air-Gap Install" and "Auto-Deploying Manifests"). Both are on
+the node already: the image is only linked, never read. An agent creates no objects.
+"""
+
+from __future__ import annotations
+
+import os
+
+from k3os.config.value import Place
+from k3os.phases.actions import Action, Link, MakeDirectory, Remove, WriteFile
+from k3os.phases.k3s import arguments
+from k3os.phases.write_files import paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+    from k3os.phases.node import Node
+
+KEY = "k3os.operator"
+# of the image; not there when it was built without an operator
+IMAGE = "/usr/share/k3os/operator/image.tar.zst"
+MANIFESTS = "/usr/share/k3os/operator/manifests.yaml"
+LINK = "/var/lib/rancher/k3s/agent/images/k3os-operator.tar.zst"
+SERVER = "/var/lib/rancher/k3s/server"
+COPY = f"{SERVER}/manifests/k3os-operator.yaml"
+
+
+def plan(config: Config, node: Node) -> list[Action]:
+    value = config.get(KEY)
+    place = value.place if value is not None else Place("default")
+    wanted = value is None or bool(value.data)
+    own = paths(config)
+    actions: list[Action] = []
+    if LINK not in own:
+        linked = wanted and node.exists(IMAGE)
+        actions += [Link(KEY, place, LINK, IMAGE)] if linked else _removal(LINK, place, node)
+    if COPY not in own:
+        deployed = wanted and arguments(config)[0] == "server" and node.exists(MANIFESTS)
+        actions += _copy(place, node) if deployed else _removal(COPY, place, node)
+    return actions
+
+
+def _copy(place: Place, node: Node) -> list[Action]:
+    """k3s keeps its secrets beside the manifests: what it has not made yet is for root only."""
+    directories = [SERVER, os.path.dirname(COPY)]
+    missing = [path for path in directories if not node.exists(path)]
+    text = node.read(MANIFESTS).encode(errors="surrogateescape")
+    return [
+        *(MakeDirectory(KEY, place, path, 0o700) for path in missing),
+        WriteFile(KEY, place, COPY, text, 0o600),
+    ]
+
+
+def _removal(path: str, place: Place, node: Node) -> list[Action]:
+    return [Remove(KEY, place, path)] if os.path.lexists(node.entry(path)) else []
