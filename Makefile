@@ -19,6 +19,7 @@ ARTIFACTS ?=
 CACHE ?=
 # Of `make image`
 FORMAT ?=
+BOARD ?=
 # How many virtual machines of `make vm` run at the same time; a test's has one processor
 VMS ?= 2
 # Options for the command behind a target: make run ARGS="--uefi --memory 4096"
@@ -38,8 +39,8 @@ run: setup ## boot k3OS in a virtual machine, building it first if needed
 	@$(VENV)/k3os run $(ARGS)
 
 .PHONY: image
-image: setup ## a disk with an installed k3OS: FORMAT=raw|qcow2|vmdk|vhd CONFIG=config.yaml
-	@$(VENV)/k3os image $(if $(FORMAT),--format '$(FORMAT)') $(if $(CONFIG),--config '$(CONFIG)') $(ARGS)
+image: setup ## a disk with an installed k3OS: FORMAT=raw|qcow2|vmdk|vhd CONFIG=config.yaml BOARD=rpi
+	@$(VENV)/k3os image $(if $(FORMAT),--format '$(FORMAT)') $(if $(BOARD),--board '$(BOARD)') $(if $(CONFIG),--config '$(CONFIG)') $(ARGS)
 
 .PHONY: test
 test: lint unit vm ## the whole test suite: lint, unit, VM boots
@@ -97,4 +98,4 @@ clean: ## remove artifacts, caches and the virtual environment
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "variables: ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT ARGS (README.md)"
+	@echo "variables: ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT BOARD ARGS (README.md)"

@@ -101,9 +101,17 @@ def unpack_kernel(settings: Settings, progress: Progress, output: Path) -> None:
     _mmdebstrap(settings, progress, kernel_options(settings), output / "kernel.tar")
 
 
-def unpack(settings: Settings, progress: Progress, packages: tuple[str, ...], target: Path) -> None:
+def unpack(
+    settings: Settings,
+    progress: Progress,
+    packages: tuple[str, ...],
+    target: Path,
+    *,
+    components: tuple[str, ...] = ("main",),
+) -> None:
     """Write a tar with the files of packages and of all they depend on, and `packages.txt`."""
     options = [
+        f"--components={','.join(components)}",
         "--variant=extract",
         f"--include={','.join(packages)}",
         f"--extract-hook={_LIST_DEBS}",
