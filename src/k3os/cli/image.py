@@ -80,7 +80,8 @@ def main(argv: list[str]) -> int:
         raise UserError(f"{output.parent} is not a directory", "make it first", "--output")
     try:
         files = _board_files(board) if board else None
-        make_disk(Request(iso, output, kind, config, options.size, board, files), print)
+        arch = os.environ.get("ARCH", "")
+        make_disk(Request(iso, output, kind, config, options.size, arch, board, files), print)
     except CommandError as error:
         raise explain(error) from error
     except OSError as error:

@@ -124,17 +124,11 @@ def table(board: Board, name: Callable[[str], str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def check(board: Board, arch: str, kernel: str, where: str) -> None:
-    """Raise UserError unless a k3OS of that architecture and kernel runs on the board."""
-    if arch != board.arch:
-        raise UserError(
-            f"is for {arch}; the board {board.name} is {board.arch}",
-            f"take an ISO for {board.arch}",
-            where,
-        )
+def check_kernel(board: Board, kernel: str, where: str) -> None:
+    """Raise UserError unless that kernel can have the board's drivers."""
     if "-cloud-" in kernel:
         raise UserError(
-            f"has the kernel {kernel}, which is for virtual machines only",
+            f"has the kernel {kernel}, which is for virtual machines, not for {board.name}",
             "use KERNEL=generic",
             where,
         )

@@ -44,8 +44,9 @@ _UNQUOTABLE = re.compile(r"[\"\n]")
 class Request:
     """source: a k3OS ISO; config: address or absolute path, "" for the ISO's own.
 
-    size: bytes of the disk; format: a name of diskformat.FORMATS. board: None for a machine with
-    a firmware of its own, else what it is, with the files that belong on its FAT partition.
+    size: bytes of the disk; format: a name of diskformat.FORMATS. arch: what the ISO must be
+    for, "" for anything. board: None for a machine with a firmware of its own, else what it is,
+    with the files that belong on its FAT partition.
     """
 
     source: Path
@@ -53,6 +54,7 @@ class Request:
     format: str
     config: str
     size: int
+    arch: str = ""
     board: Board | None = None
     board_files: Path | None = None
 
@@ -70,8 +72,14 @@ def make_disk(request: Request, say: Say) -> None:
     with extracted(request.source, request.target.parent) as iso:
         what = source.read_source(str(iso))
         source.verify(what, f"{iso}/{SYSTEM}", lambda _: None)
+        if request.arch not in ("", what.arch):
+            raise UserError(
+                f"is for {what.arch}, not for {request.arch}",
+                "take another ISO, or another ARCH",
+                str(request.source),
+            )
         if request.board is not None:
-            board.check(request.board, what.arch, what.versions["kernel"], str(request.source))
+            board.check_kernel(request.board, what.versions["kernel"], str(request.source))
         text = configuration.compose(f"{iso}/{CONFIG}", request.config, "", say)
         if request.size < plan.needed(what):
             have, want = human(request.size), human(plan.needed(what))
