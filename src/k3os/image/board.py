@@ -67,7 +67,9 @@ BOARDS = {
             "usr/share/doc/raspi-firmware/copyright": "licences/raspi-firmware.txt",
             "usr/share/doc/u-boot-rpi/copyright": "licences/u-boot.txt",
         },
-        device_trees=r"usr/lib/linux-image-[^/]+/broadcom/(bcm2(?:711|712|837)[^/]*\.dtb)",
+        # not the Pi 5's (bcm2712): this kernel has drivers for neither its SD card nor its network,
+        # and without one its firmware says by itself that the card is not for it
+        device_trees=r"usr/lib/linux-image-[^/]+/broadcom/(bcm2(?:711|837)[^/]*\.dtb)",
         texts={"config.txt": CONFIG_TXT},
         layout=(
             Partition("efi", FAT_TYPE, EFI_SIZE, EFI_LABEL),
