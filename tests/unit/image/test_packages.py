@@ -11,8 +11,8 @@ Get:2 http://mirror.example/debian trixie-updates InRelease [47.3 kB]
 Get:3 http://mirror.example/security trixie-security InRelease [43.4 kB]
 Err:5 http://mirror.example/debian trixie-updates/main armhf Packages
   File has unexpected size (720 != 1108). Mirror sync in progress? [IP: 192.0.2.1 80]
-E: Failed to fetch http://mirror.example/debian/dists/trixie-updates/main/binary-armhf/Packages.xz  \
-File has unexpected size (720 != 1108). Mirror sync in progress? [IP: 192.0.2.1 80]
+E: Failed to fetch http://mirror.example/debian/dists/trixie-updates/main/binary-armhf/Packages.xz\
+  File has unexpected size (720 != 1108). Mirror sync in progress? [IP: 192.0.2.1 80]
    Hashes of expected file:
     - Filesize:1108 [weak]
 E: Failed to fetch http://mirror.example/security/dists/trixie-security/main/binary-armhf/Packages.xz\
