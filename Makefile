@@ -54,7 +54,7 @@ vm: setup ## tests that boot virtual machines (minutes); ARGS="-k name" chooses
 	@$(VENV)/pytest tests/vm -m 'not extra' -n $(VMS) --dist loadfile $(ARGS)
 
 .PHONY: test-arm
-test-arm: setup ## ARM: k3OS over a Debian (arm64, armhf), the arm64 ISO with UEFI
+test-arm: setup ## ARM: over a Debian (arm64, armhf), the arm64 ISO, the Raspberry Pi
 	@$(VENV)/pytest tests/vm/test_overlay.py tests/vm/test_arm.py -m 'extra or not extra' $(ARGS)
 
 .PHONY: torture
