@@ -1,9 +1,10 @@
-"""arm64 with UEFI: the ISO, a takeover's boot, the SD card of the Raspberry Pi (in a Pi 3, too).
+"""arm64 with UEFI: the ISO, install.sh, a takeover's boot, the Raspberry Pi's SD card.
 
 Not part of `make vm`: `make test-arm` runs it.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ from k3os.cli.main import main
 from k3os.install import loader
 from k3os.system.run import run
 from k3os.vm.spec import Disk, VMSpec
-from tests.vm.conftest import build
+from tests.vm.conftest import ROOT, build
 from tests.vm.installed import make_image
-from tests.vm.node import LOGIN, ask, over_ssh, stop
+from tests.vm.node import LOGIN, ask, over_ssh, serve, stop
+from tests.vm.test_install import empty_disk
 
 # an emulated processor of another architecture, and a firmware that tries the network first
 BOOT = 400
@@ -52,14 +54,27 @@ def card(iso, config, tmp_path_factory) -> Path:
     return path
 
 
-def test_the_arm64_iso_boots_live_with_uefi(boot_foreign, iso):
-    with boot_foreign("arm64-iso", VMSpec(cdrom=iso, uefi=True, arch="arm64")) as vm:
+def test_the_arm64_iso_boots_live_and_install_sh_installs_it(
+    boot_foreign, iso, config, key, tmp_path
+):
+    disk = empty_disk(tmp_path / "disk")
+    (tmp_path / "config.yaml").write_text(config)
+    (tmp_path / "install.sh").symlink_to(ROOT / "install.sh")
+    spec = VMSpec(cdrom=iso, disks=(disk,), uefi=True, arch="arm64")
+    with serve(tmp_path) as url, boot_foreign("arm64-iso", spec) as vm:
         vm.expect("k3OS live", BOOT)
         vm.expect("k3OS: booting live from", BOOT)
         vm.wait_for_shell(BOOT)
         assert ask(vm, "uname -m") == "aarch64"
         assert ask(vm, "sudo k3os status | head -n 1") == "mode       live"
         assert ask(vm, "test -d /sys/firmware/efi && echo uefi") == "uefi"
+        ask(vm, f"curl -fsS --retry 20 --retry-all-errors -o i {url}/install.sh", 120)
+        ask(vm, f"sudo sh i --config {url}/config.yaml /dev/vda /dev/sr0 >log 2>&1", BOOT)
+        assert "loader for UEFI" in ask(vm, "cat log")
+    with boot_foreign("arm64-installed", replace(spec, cdrom=None)) as vm:
+        vm.expect("k3OS: booting disk from /dev/vda3", BOOT)
+        vm.expect(f"arm {LOGIN}", BOOT)
+        stop(vm, key)
 
 
 def test_the_card_boots_where_there_is_uefi_and_grows(boot_foreign, card, key):
