@@ -150,7 +150,8 @@ def _board(spec: VMSpec, accel: tuple[str, ...], ports: dict[int, int]) -> list[
     command += [*BOARD_MACHINES[spec.board], "-nodefaults", "-no-user-config"]
     command += ["-kernel", str(spec.kernel), "-dtb", str(spec.device_tree)]
     command += ["-drive", f"if=sd,format={card.format},file={_escape(card.path)}"]
-    return [*command, *_network(spec, ports, "usb-net"), "-serial", "null", *spec.extra]
+    command += ["-chardev", "null,id=first", "-serial", "chardev:first"]
+    return [*command, *_network(spec, ports, "usb-net"), *spec.extra]
 
 
 def _boot(spec: VMSpec) -> list[str]:
