@@ -13,6 +13,7 @@ from k3os.boot.takeover import MARKER, MENU, REBOOT, marker
 from k3os.cli.main import main
 from k3os.install import loader
 from k3os.system.run import run
+from k3os.upgrade import grubenv, trial
 from k3os.vm.spec import Disk, VMSpec
 from tests.vm.conftest import ROOT, build
 from tests.vm.installed import make_image
@@ -22,7 +23,7 @@ from tests.vm.test_install import empty_disk
 # an emulated processor of another architecture, and a firmware that tries the network first
 BOOT = 400
 MIB, GIB = 1 << 20, 1 << 30
-FAT = 4 * MIB
+FAT, STATE = 4 * MIB, 68 * MIB
 OLD_FILES = ("etc/passwd", "var/lib/old", "boot/vmlinuz")
 
 pytestmark = pytest.mark.extra
@@ -92,8 +93,13 @@ def test_the_card_boots_where_there_is_uefi_and_grows(boot_foreign, card, key):
     run(["mtype", "-i", f"{card}@@{FAT}", "::/config.txt"])
 
 
-def test_a_raspberry_pi_3_boots_the_card(boot_foreign, card, tmp_path):
-    """From where the Pi's own firmware hands over: QEMU has none of it."""
+def test_a_raspberry_pi_3_boots_the_card_and_counts_the_attempt(boot_foreign, card, tmp_path):
+    """From where the Pi's own firmware hands over: QEMU has none of it. GRUB writes to the card."""
+    (tmp_path / "grubenv").write_bytes(
+        grubenv.block({trial.GENERATION: "1", trial.TRIES: "3", trial.SECONDS: "600"})
+    )
+    command = f"write {tmp_path / 'grubenv'} /{grubenv.PATH}"
+    run(["debugfs", "-w", "-R", command, f"{card}?offset={STATE}"])
     files = ("u-boot.bin", "bcm2837-rpi-3-b.dtb")
     run(["mcopy", "-i", f"{card}@@{FAT}", *(f"::/{name}" for name in files), str(tmp_path)])
     kernel, tree = (tmp_path / name for name in files)
@@ -112,6 +118,9 @@ def test_a_raspberry_pi_3_boots_the_card(boot_foreign, card, tmp_path):
         vm.expect("Password:", 60)
         vm.send("rancher\n")
         vm.wait_for_shell(60)
+        assert "k3os.trial=600" in ask(vm, "cat /proc/cmdline")
+        # until it is confirmed, which removes the line
+        assert ask(vm, f"sudo grep -a k3os_tries /.base/{grubenv.PATH}") == "k3os_tries=2"
         assert "Raspberry Pi 3" in ask(vm, "tr -d '\\0' </proc/device-tree/model")
 
 
