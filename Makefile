@@ -20,6 +20,7 @@ ARTIFACTS ?=
 CACHE ?=
 # Of `make image`
 FORMAT ?=
+BOARD ?=
 # How many virtual machines of `make vm` run at the same time; a test's has one processor
 VMS ?= 2
 # Options for the command behind a target: make run ARGS="--uefi --memory 4096"
@@ -39,8 +40,8 @@ run: setup ## boot k3OS in a virtual machine, building it first if needed
 	@$(VENV)/k3os run $(ARGS)
 
 .PHONY: image
-image: setup ## a disk with an installed k3OS: FORMAT=raw|qcow2|vmdk|vhd CONFIG=config.yaml
-	@$(VENV)/k3os image $(if $(FORMAT),--format '$(FORMAT)') $(if $(CONFIG),--config '$(CONFIG)') $(ARGS)
+image: setup ## a disk with an installed k3OS: FORMAT=raw|qcow2|vmdk|vhd CONFIG=config.yaml BOARD=rpi
+	@$(VENV)/k3os image $(if $(FORMAT),--format '$(FORMAT)') $(if $(BOARD),--board '$(BOARD)') $(if $(CONFIG),--config '$(CONFIG)') $(ARGS)
 
 .PHONY: test
 test: lint unit test-operator vm ## the whole test suite: lint, unit, operator, VM boots
@@ -54,12 +55,14 @@ vm: setup ## tests that boot virtual machines (minutes); ARGS="-k name" chooses
 	@$(VENV)/pytest tests/vm -m 'not extra' -n $(VMS) --dist loadfile $(ARGS)
 
 .PHONY: test-arm
-test-arm: setup ## ARM: k3OS over a Debian (arm64, armhf), the arm64 ISO with UEFI
+test-arm: setup ## ARM: over a Debian (arm64, armhf), the arm64 ISO, the Raspberry Pi
 	@$(VENV)/pytest tests/vm/test_overlay.py tests/vm/test_arm.py -m 'extra or not extra' $(ARGS)
 
 .PHONY: test-operator
 test-operator: setup ## the operator against a stub API server, or KUBECONFIG=… any cluster
-	@$(if $(KUBECONFIG),KUBECONFIG='$(KUBECONFIG)',KUBECONFIG=) $(VENV)/pytest tests/operator -q $(ARGS)
+	@# only where it is asked for: a cluster that the environment names is left alone
+	@KUBECONFIG='$(if $(filter command,$(origin KUBECONFIG)),$(KUBECONFIG))' \
+		$(VENV)/pytest tests/operator -q $(ARGS)
 
 .PHONY: torture
 torture: setup ## N=50 power cuts during upgrades; the tally is printed
@@ -106,4 +109,4 @@ clean: ## remove artifacts, caches and the virtual environment
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "variables: ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT KUBECONFIG ARGS (README.md)"
+	@echo "variables: ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT BOARD KUBECONFIG ARGS (README.md)"

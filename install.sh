@@ -62,7 +62,8 @@ parse() {
 }
 check() {
     [ "$(id -u)" = 0 ] || die "only root may install; try sudo"
-    case $(uname -m) in x86_64 | aarch64) ;; *) die "there is no k3OS for $(uname -m)" ;; esac
+    case $(uname -m) in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; *) arch='' ;; esac
+    [ -n "$arch" ] || die "there is no k3OS for $(uname -m)"
     [ -b "$device" ] || die "$device is not a block device; \`lsblk\` lists them"
     for tool in mount umount unshare; do need $tool util-linux; done
     for tool in chroot mktemp sha256sum; do need $tool coreutils; done
@@ -124,6 +125,7 @@ if [ -b "$iso" ]; then loop=ro; else loop=loop,ro; fi
 mount -t iso9660 -o $loop "$iso" "$work/iso" || die "$iso cannot be mounted: is it an ISO?"
 image=$work/iso/k3os/system/current/k3os/rootfs.squashfs
 [ -f "$image" ] || die "$iso is no ISO of k3OS"
+grep -q "\"arch\": \"$arch\"" "${image%/*/*}/manifest.json" || die "$iso is not for $arch"
 mount -t squashfs -o loop,ro "$image" "$root" || die "the ISO's root file system is damaged"
 for name in dev sys proc; do mount --rbind "/$name" "$root/$name"; done
 for name in run tmp mnt; do mount -t tmpfs -o mode=0755 tmpfs "$root/$name"; done

@@ -1,23 +1,156 @@
-"""The arm64 ISO in a machine with UEFI. Not part of `make vm`: `make test-arm` runs it."""
+"""arm64 with UEFI: the ISO, install.sh, a takeover's boot, the Raspberry Pi's SD card.
+
+Not part of `make vm`: `make test-arm` runs it.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from k3os.vm.spec import VMSpec
-from tests.vm.conftest import build
-from tests.vm.node import ask
+from k3os.boot.takeover import MARKER, MENU, REBOOT, marker
+from k3os.cli.main import main
+from k3os.install import loader
+from k3os.system.run import run
+from k3os.upgrade import grubenv, trial
+from k3os.vm.spec import Disk, VMSpec
+from tests.vm.conftest import ROOT, build
+from tests.vm.installed import make_image
+from tests.vm.node import LOGIN, ask, over_ssh, serve, stop
+from tests.vm.test_install import empty_disk
 
 # an emulated processor of another architecture, and a firmware that tries the network first
 BOOT = 400
+MIB, GIB = 1 << 20, 1 << 30
+FAT, STATE = 4 * MIB, 68 * MIB
+OLD_FILES = ("etc/passwd", "var/lib/old", "boot/vmlinuz")
 
 pytestmark = pytest.mark.extra
 
 
-def test_the_arm64_iso_boots_live_with_uefi(boot_foreign):
-    iso = build("generic", "arm64") / "k3os-arm64.iso"
-    with boot_foreign("arm64-iso", VMSpec(cdrom=iso, uefi=True, arch="arm64")) as vm:
+@pytest.fixture(scope="module")
+def iso() -> Path:
+    return build("generic", "arm64") / "k3os-arm64.iso"
+
+
+@pytest.fixture(scope="module")
+def config(key) -> str:
+    public = key.with_suffix(".pub").read_text().strip()
+    return f"hostname: arm\nssh_authorized_keys: [{public}]\nk3os: {{password: rancher}}\n"
+
+
+@pytest.fixture(scope="module")
+def card(iso, config, tmp_path_factory) -> Path:
+    """The image, written to a card that is larger."""
+    directory = tmp_path_factory.mktemp("card")
+    path, file = directory / "card.img", directory / "config.yaml"
+    file.write_text(config)
+    command = ["image", "--board", "rpi", "--iso", str(iso), "--config", str(file), "--size", "1G"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARCH", "")  # that the command sets it ends here
+        assert main([*command, "-o", str(path)]) == 0
+    with open(path, "r+b") as disk:
+        disk.truncate(4 * GIB)
+    return path
+
+
+def test_the_arm64_iso_boots_live_and_install_sh_installs_it(
+    boot_foreign, iso, config, key, tmp_path
+):
+    disk = empty_disk(tmp_path / "disk")
+    (tmp_path / "config.yaml").write_text(config)
+    (tmp_path / "install.sh").symlink_to(ROOT / "install.sh")
+    spec = VMSpec(cdrom=iso, disks=(disk,), uefi=True, arch="arm64")
+    with serve(tmp_path) as url, boot_foreign("arm64-iso", spec) as vm:
         vm.expect("k3OS live", BOOT)
         vm.expect("k3OS: booting live from", BOOT)
         vm.wait_for_shell(BOOT)
         assert ask(vm, "uname -m") == "aarch64"
         assert ask(vm, "sudo k3os status | head -n 1") == "mode       live"
         assert ask(vm, "test -d /sys/firmware/efi && echo uefi") == "uefi"
+        ask(vm, f"curl -fsS --retry 20 --retry-all-errors -o i {url}/install.sh", 120)
+        ask(vm, f"sudo sh i --config {url}/config.yaml /dev/vda /dev/sr0 >log 2>&1", BOOT)
+        assert "loader for UEFI" in ask(vm, "cat log")
+    with boot_foreign("arm64-installed", replace(spec, cdrom=None)) as vm:
+        vm.expect("k3OS: booting disk from /dev/vda3", BOOT)
+        vm.expect(f"arm {LOGIN}", BOOT)
+        stop(vm, key)
+
+
+def test_the_card_boots_where_there_is_uefi_and_grows(boot_foreign, card, key):
+    spec = VMSpec(disks=(Disk(card),), uefi=True, arch="arm64", memory=1024)
+    with boot_foreign("rpi-uefi", spec) as vm:
+        vm.expect("k3OS: booting disk from /dev/vda2", BOOT)
+        vm.expect(f"arm {LOGIN}", BOOT)
+        over_ssh(vm, key, "systemctl is-system-running --wait >/dev/null || true")
+        size = "lsblk -bno SIZE /dev/vda2; df -B1 --output=size /var | tail -n 1"
+        assert min(map(int, over_ssh(vm, key, size).split())) > 3.7 * GIB
+        assert over_ssh(vm, key, "systemctl --failed --no-legend --plain") == ""
+        stop(vm, key)
+    table = json.loads(run(["sfdisk", "--json", str(card)]))["partitiontable"]
+    assert [part["type"] for part in table["partitions"]] == ["c", "83"]
+    run(["mtype", "-i", f"{card}@@{FAT}", "::/config.txt"])
+
+
+def test_a_raspberry_pi_3_boots_the_card_and_counts_the_attempt(boot_foreign, card, tmp_path):
+    """From where the Pi's own firmware hands over: QEMU has none of it. GRUB writes to the card."""
+    (tmp_path / "grubenv").write_bytes(
+        grubenv.block({trial.GENERATION: "1", trial.TRIES: "3", trial.SECONDS: "600"})
+    )
+    command = f"write {tmp_path / 'grubenv'} /{grubenv.PATH}"
+    run(["debugfs", "-w", "-R", command, f"{card}?offset={STATE}"])
+    files = ("u-boot.bin", "bcm2837-rpi-3-b.dtb")
+    run(["mcopy", "-i", f"{card}@@{FAT}", *(f"::/{name}" for name in files), str(tmp_path)])
+    kernel, tree = (tmp_path / name for name in files)
+    spec = VMSpec(
+        kernel=kernel,
+        device_tree=tree,
+        disks=(Disk(card),),
+        arch="arm64",
+        board="raspi3b",
+        forwards=(),
+    )
+    with boot_foreign("rpi-3", spec) as vm:
+        vm.expect("k3OS: booting disk from /dev/mmcblk0p2", BOOT)
+        vm.expect(f"arm {LOGIN}", BOOT)
+        vm.send("rancher\n")
+        vm.expect("Password:", 60)
+        vm.send("rancher\n")
+        vm.wait_for_shell(60)
+        assert "k3os.trial=600" in ask(vm, "cat /proc/cmdline")
+        # until it is confirmed, which removes the line
+        assert ask(vm, f"sudo grep -a k3os_tries /.base/{grubenv.PATH}") == "k3os_tries=2"
+        assert "Raspberry Pi 3" in ask(vm, "tr -d '\\0' </proc/device-tree/model")
+
+
+def test_the_boot_after_a_takeover_leaves_k3os_alone(boot_foreign, iso, config, key, tmp_path):
+    """What install.sh leaves: k3OS beside an old system, the marker, and the menu of one boot."""
+    disk = make_image(iso, tmp_path, config, size="1G")
+    table = json.loads(run(["sfdisk", "--json", str(disk)]))["partitiontable"]
+    state = f"{disk}?offset={table['partitions'][2]['start'] * 512}"
+    stays = run(["debugfs", "-R", f"cat /{MENU}", state]).partition(b"\n")[2]
+    uuid = run(["debugfs", "-R", "show_super_stats -h", state]).decode()
+    uuid = uuid.partition("Filesystem UUID:")[2].split()[0]
+    old = tmp_path / "old"
+    old.write_text("of the old system\n")
+    (tmp_path / "menu").write_text(loader.takeover_menu("", uuid, "x", arch="arm64"))
+    (tmp_path / "marker").write_bytes(marker(stays.decode(), REBOOT))
+    commands = ["mkdir /etc", "mkdir /var", "mkdir /var/lib"]
+    commands += [f"write {old} /{name}" for name in OLD_FILES]
+    commands += [f"write {tmp_path / 'marker'} /{MARKER}"]
+    commands += [f"rm /{MENU}", f"write {tmp_path / 'menu'} /{MENU}"]
+    for command in commands:
+        run(["debugfs", "-w", "-R", command, state])
+    run(["tune2fs", "-L", "old-root", state])
+    spec = VMSpec(disks=(Disk(disk),), uefi=True, arch="arm64", memory=1024)
+    with boot_foreign("arm64-takeover", spec) as vm:
+        vm.expect("takeover: deleting the system that was here", BOOT)
+        vm.expect("takeover: done, rebooting into k3OS", BOOT)
+        vm.expect("k3OS: booting disk from /dev/vda3", BOOT)
+        vm.expect(f"arm {LOGIN}", BOOT)
+        names = over_ssh(vm, key, "sudo ls -A /.base /.base/boot /.base/boot/grub")
+        assert names.split() == (
+            "/.base: boot k3os lost+found /.base/boot: grub /.base/boot/grub: grub.cfg".split()
+        )
+        stop(vm, key)

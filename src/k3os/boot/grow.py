@@ -1,8 +1,8 @@
 """Growing the state partition and its file system into a disk that became larger.
 
 `gain` is cheap and reads only: PID 1 asks it. `grow` does it while the file system is in use,
-with sfdisk(8), partx(8) and resize2fs(8). Formats: UEFI specification 5.3 (GPT), kernel
-Documentation/filesystems/ext4/super.rst.
+with sfdisk(8), partx(8) and resize2fs(8). Formats: UEFI specification 5.2, 5.3 (MBR, GPT),
+kernel Documentation/filesystems/ext4/super.rst.
 """
 
 import os
@@ -16,6 +16,9 @@ SECTOR = 512  # of sysfs, whatever the disk's own is
 # the second partition table at the end of the disk, and what alignment may cost
 RESERVED = 1 << 20
 GPT_MAGIC = b"EFI PART"
+MBR_MAGIC, MBR_TABLE, MBR_ENTRY, MBR_PRIMARY = b"\x55\xaa", 446, 16, 4
+MBR_LARGEST = (1 << 32) * SECTOR  # its numbers have 32 bits
+MBR_CONTAINERS = (0x05, 0x0F, 0x85, 0xEE)  # extended partitions, and a GPT's protection
 INCOMPAT_64BIT = 0x80
 
 
@@ -28,17 +31,25 @@ def gain(device: str) -> int:
 
 
 def partition_gain(device: str) -> int:
-    """Bytes behind a partition that is the last one of a GPT disk; 0 for everything else."""
+    """Bytes behind a partition that is the last one of its disk; 0 where we do not know.
+
+    We know a GPT, and an MBR that has nothing but primary partitions.
+    """
     disk, number = disk_of(device)
-    if not number or not has_gpt(f"/dev/{disk}"):
+    limit = device_size(disk) - RESERVED
+    if not number:
         return 0
+    if not has_gpt(f"/dev/{disk}"):
+        if not has_simple_mbr(f"/dev/{disk}"):
+            return 0
+        limit = min(limit, MBR_LARGEST)
     ends = {}
     for name in os.listdir(f"{SYS}/{disk}"):
         if os.path.exists(f"{SYS}/{disk}/{name}/partition"):
             start = _number(f"{SYS}/{disk}/{name}/start")
             ends[name] = (start + _number(f"{SYS}/{disk}/{name}/size")) * SECTOR
     end = ends[_name(device)]
-    return max(0, device_size(disk) - RESERVED - end) if end == max(ends.values()) else 0
+    return max(0, limit - end) if end == max(ends.values()) else 0
 
 
 def disk_of(device: str) -> tuple[str, int]:
@@ -58,6 +69,15 @@ def has_gpt(disk: str) -> bool:
     with open(disk, "rb", buffering=0) as file:
         head = file.read(8192)
     return GPT_MAGIC in (head[512:520], head[4096:4104])
+
+
+def has_simple_mbr(disk: str) -> bool:
+    """Whether there is an MBR with primary partitions only."""
+    with open(disk, "rb", buffering=0) as file:
+        head = file.read(SECTOR)
+    table = head[MBR_TABLE : MBR_TABLE + MBR_PRIMARY * MBR_ENTRY]
+    kinds = {table[offset + 4] for offset in range(0, len(table), MBR_ENTRY)}
+    return head[510:512] == MBR_MAGIC and kinds != {0} and kinds.isdisjoint(MBR_CONTAINERS)
 
 
 def file_system_size(device: str) -> int:

@@ -6,18 +6,26 @@ import argparse
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 
 from k3os.errors import UserError
 from k3os.system.run import CommandError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.image.board import Board
+
 EPILOG = """\
 The disk boots with BIOS and with UEFI, also with Secure Boot, and grows to the size of the real
 disk at each boot. The ISO is built first (`k3os build --help` lists the variables: KERNEL, K3S,
 …), unless --iso names one: then its own config.yaml is installed without --config.
+--board rpi (or the variable BOARD) makes an SD card for the Raspberry Pi 3 and 4 instead; it
+implies ARCH=arm64 and --format raw.
 
 k3os image --format qcow2 --config config.yaml
 k3os image --format raw --size 8G --iso node-1.iso -o node-1.raw
+k3os image --board rpi --config config.yaml
 """
 DEFAULT_SIZE = 2 << 30
 _UNITS = {"": 1, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -25,6 +33,7 @@ MIB = 1 << 20
 
 
 def main(argv: list[str]) -> int:
+    from k3os.image.board import BOARDS
     from k3os.image.diskformat import FORMATS
 
     parser = argparse.ArgumentParser(
@@ -34,7 +43,8 @@ def main(argv: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--format", choices=list(FORMATS), default="qcow2", help="of the file (default qcow2)")
+    add("--format", choices=list(FORMATS), help="of the file (default qcow2)")
+    add("--board", choices=list(BOARDS), help="what it is for, if that has no UEFI or BIOS")
     add("--config", default="", metavar="URL", help="the config.yaml to install: a path or URL")
     add(
         "--size",
@@ -57,8 +67,11 @@ def main(argv: list[str]) -> int:
     from k3os.image.disk import Request, make_disk
     from k3os.image.remaster import explain
 
+    board = board_of(options.board or os.environ.get("BOARD", ""))
+    kind = options.format or ("raw" if board else "qcow2")
     iso = options.iso or _built()
-    output = options.output or iso.parent / f"{iso.stem}.{options.format}"
+    stem = f"{iso.stem}-{board.name}" if board else iso.stem
+    output = options.output or iso.parent / f"{stem}.{kind}"
     if output.exists() and not output.is_file():
         raise UserError(f"{output} is not a file", "name a new file", "--output")
     if output.resolve() == iso.resolve():
@@ -66,13 +79,35 @@ def main(argv: list[str]) -> int:
     if not output.parent.is_dir():
         raise UserError(f"{output.parent} is not a directory", "make it first", "--output")
     try:
-        make_disk(Request(iso, output, options.format, config, options.size), print)
+        files = _board_files(board) if board else None
+        arch = os.environ.get("ARCH", "")
+        make_disk(Request(iso, output, kind, config, options.size, arch, board, files), print)
     except CommandError as error:
         raise explain(error) from error
     except OSError as error:
         where = str(error.filename or "")
         raise UserError(error.strerror or str(error), "no image was written", where) from error
     return 0
+
+
+def board_of(name: str) -> Board | None:
+    """The board, None for "". It decides the architecture of a build. Raises UserError."""
+    from k3os.image.board import BOARDS
+
+    if not name:
+        return None
+    if name not in BOARDS:
+        raise UserError(f"unknown board {name!r}", f"use one of: {', '.join(BOARDS)}", "BOARD")
+    board = BOARDS[name]
+    arch = os.environ.get("ARCH") or board.arch
+    if arch != board.arch:
+        raise UserError(f"the board {name} is {board.arch}", f"leave ARCH={arch} out", "ARCH")
+    if os.environ.get("KERNEL") == "cloud":
+        raise UserError(
+            "the cloud kernel is for virtual machines only", "leave it out for a board", "KERNEL"
+        )
+    os.environ["ARCH"] = arch
+    return board
 
 
 def check(config: str) -> str:
@@ -104,6 +139,20 @@ def _built() -> Path:
     build.main([])
     settings = from_environment(os.environ)
     return settings.artifacts / f"k3os-{settings.arch.name}.iso"
+
+
+def _board_files(board: Board) -> Path:
+    from k3os.image.build import board_files
+    from k3os.image.progress import Progress
+    from k3os.image.settings import from_environment
+
+    settings = from_environment(os.environ)
+    with Progress(settings.artifacts.parent / "logs" / f"{board.name}.log") as progress:
+        try:
+            return board_files(settings, progress, board)
+        except (CommandError, UserError):
+            print(progress.failure(), file=sys.stderr)
+            raise
 
 
 def _terminate(number: int, frame: object) -> None:

@@ -25,6 +25,7 @@ from k3os.image import (
     packages,
     rootfs,
 )
+from k3os.image.board import Board, build_board
 from k3os.image.cache import Cache, digest, file_digest_plain
 from k3os.image.manifest import add_generation
 from k3os.image.progress import Progress
@@ -83,7 +84,7 @@ def build(settings: Settings, progress: Progress) -> list[Path]:
     cache = Cache(settings.cache, progress)
     with cache.locked():
         if settings.refresh:
-            for name in ("base", "packages", "loaders"):
+            for name in ("base", "packages", "loaders", "board"):
                 shutil.rmtree(settings.cache / name, ignore_errors=True)
         pieces = _pieces(settings, progress, cache)
         inputs = _inputs(settings, pieces)
@@ -159,13 +160,8 @@ def base_stage(settings: Settings, progress: Progress, cache: Cache) -> Path:
 
 
 def _pieces(settings: Settings, progress: Progress, cache: Cache) -> Pieces:
-    target = [SUITE, settings.arch.name, settings.mirror]
     base = base_stage(settings, progress, cache)
-    kernel_packages = cache.stage(
-        "packages",
-        digest(*target, packages.kernel_options(settings)),
-        lambda out: packages.unpack_kernel(settings, progress, out),
-    )
+    kernel_packages = _kernel_packages(settings, progress, cache)
     content = _content(base)
     code = settings.source / "src" / "k3os"
     image = operator.stages(settings, progress, cache, base / "base.tar", content)
@@ -231,6 +227,28 @@ def _boot(
 
 def _grub_version() -> str:
     return run(["grub-mkimage", "--version"]).decode().strip()
+
+
+def board_files(settings: Settings, progress: Progress, board: Board) -> Path:
+    """The directory with what a board's FAT partition holds. Raises UserError, CommandError."""
+    cache = Cache(settings.cache, progress)
+    with cache.locked():
+        kernel_packages = _kernel_packages(settings, progress, cache)
+        target = [SUITE, settings.arch.name, settings.mirror, board.name]
+        stage = cache.stage(
+            "board",
+            digest(*target, _content(kernel_packages), *_code("board")),
+            lambda out: build_board(settings, progress, board, kernel_packages / "kernel.tar", out),
+        )
+    return stage / "fat"
+
+
+def _kernel_packages(settings: Settings, progress: Progress, cache: Cache) -> Path:
+    return cache.stage(
+        "packages",
+        digest(SUITE, settings.arch.name, settings.mirror, packages.kernel_options(settings)),
+        lambda out: packages.unpack_kernel(settings, progress, out),
+    )
 
 
 def _content(stage: Path) -> str:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from k3os.config.check import check_text
 from k3os.errors import UserError
+from k3os.image import board
+from k3os.image.board import Board
 from k3os.image.diskformat import convert
 from k3os.image.iso import CONFIG
 from k3os.image.remaster import extracted
@@ -42,7 +44,9 @@ _UNQUOTABLE = re.compile(r"[\"\n]")
 class Request:
     """source: a k3OS ISO; config: address or absolute path, "" for the ISO's own.
 
-    size: bytes of the disk; format: a name of diskformat.FORMATS.
+    size: bytes of the disk; format: a name of diskformat.FORMATS. arch: what the ISO must be
+    for, "" for anything. board: None for a machine with a firmware of its own, else what it is,
+    with the files that belong on its FAT partition.
     """
 
     source: Path
@@ -50,6 +54,9 @@ class Request:
     format: str
     config: str
     size: int
+    arch: str = ""
+    board: Board | None = None
+    board_files: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,14 @@ def make_disk(request: Request, say: Say) -> None:
     with extracted(request.source, request.target.parent) as iso:
         what = source.read_source(str(iso))
         source.verify(what, f"{iso}/{SYSTEM}", lambda _: None)
+        if request.arch not in ("", what.arch):
+            raise UserError(
+                f"is for {what.arch}, not for {request.arch}",
+                "take another ISO, or another ARCH",
+                str(request.source),
+            )
+        if request.board is not None:
+            board.check_kernel(request.board, what.versions["kernel"], str(request.source))
         text = configuration.compose(f"{iso}/{CONFIG}", request.config, "", say)
         if request.size < plan.needed(what):
             have, want = human(request.size), human(plan.needed(what))
@@ -76,7 +91,7 @@ def make_disk(request: Request, say: Say) -> None:
         perform.write_menu(str(root), menu_for(text, what.arch))
         perform.switch(what, f"{root}/{SYSTEM}")
         raw = iso.parent / "disk.raw"
-        _write(raw, request.size, what, root, iso.parent)
+        _write(raw, request, what, root, iso.parent)
         finished = convert(raw, request.format, identity(what, request.size, request.format))
         finished.chmod(0o600)  # the configuration is in it
         finished.rename(request.target)
@@ -95,26 +110,34 @@ def identity(what: Source, size: int, part: str) -> uuid.UUID:
     return uuid.uuid5(_SPACE, f"{part} {size} {what.manifest.decode()}")
 
 
-def _write(disk: Path, size: int, what: Source, root: Path, scratch: Path) -> None:
+def _write(disk: Path, request: Request, what: Source, root: Path, scratch: Path) -> None:
     """The whole disk: table, file systems, loaders."""
     with open(disk, "wb") as file:
-        file.truncate(size)
+        file.truncate(request.size)
 
     def name(part: str) -> str:
-        return str(identity(what, size, part))
+        return str(identity(what, request.size, part))
 
-    run(["sfdisk", "--quiet", str(disk)], stdin=layout.script(LAYOUT, name).encode())
+    if request.board is None:
+        parts, script = tuple(LAYOUT), layout.script(LAYOUT, name)
+    else:
+        parts, script = request.board.layout, board.table(request.board, name)
+    run(["sfdisk", "--quiet", str(disk)], stdin=script.encode())
     table = json.loads(run(["sfdisk", "--json", str(disk)]))["partitiontable"]
     unit = int(table.get("sectorsize", 512))
     spans = {
         part.name: Span(found["start"] * unit, found["size"] * unit)
-        for part, found in zip(LAYOUT, table["partitions"], strict=True)
+        for part, found in zip(parts, table["partitions"], strict=True)
     }
     epoch = int(json.loads(what.manifest)["created"])
     state = name("state")
     _write_state(disk, spans["state"], state, root, scratch, epoch)
     loaders = f"{what.root}/{LOADERS}"
-    _write_efi(disk, spans["efi"], state, Path(loaders), scratch, epoch)
+    fat = scratch / "fat"
+    fat.mkdir()
+    if request.board_files is not None:
+        run(["cp", "-r", f"{request.board_files}/.", str(fat)])
+    _write_efi(disk, spans["efi"], state, Path(loaders), fat, epoch)
     if what.has_bios:
         loader.embed(str(disk), loaders, spans["bios"].start, spans["bios"].size)
 
@@ -186,20 +209,19 @@ def _mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-def _write_efi(
-    disk: Path, span: Span, state: str, loaders: Path, scratch: Path, epoch: int
-) -> None:
+def _write_efi(disk: Path, span: Span, state: str, loaders: Path, fat: Path, epoch: int) -> None:
+    """The FAT partition: the loaders for UEFI, and what is in the directory fat already."""
     sectors = ["--invariant", f"--offset={span.start // 512}", "-h", str(span.start // 512)]
     run([*layout.MAKE_EFI, *sectors, str(disk), str(span.size // 1024)])
     environment = {"SOURCE_DATE_EPOCH": str(epoch), "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
-    run(["mcopy", "-s", "-n", "-i", str(loaders / "efi.img"), "::/EFI", str(scratch)])
-    stub = scratch / "EFI/debian/grub.cfg"
+    run(["mcopy", "-s", "-n", "-i", str(loaders / "efi.img"), "::/EFI", str(fat)])
+    stub = fat / "EFI/debian/grub.cfg"
     stub.parent.mkdir(exist_ok=True)
     stub.write_text(loader.efi_stub(state))
     place = f"{disk}@@{span.start}"
-    for path in [scratch / "EFI", *sorted((scratch / "EFI").rglob("*"))]:
+    for path in sorted(fat.rglob("*")):
         os.utime(path, (epoch, epoch))
-        name = f"::/{path.relative_to(scratch)}"
+        name = f"::/{path.relative_to(fat)}"
         command = ["mmd"] if path.is_dir() else ["mcopy", "-m", "-Q"]
         command += ["-i", place, *([] if path.is_dir() else [str(path)]), name]
         run(command, env=environment)

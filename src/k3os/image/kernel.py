@@ -33,6 +33,7 @@ DROPPED = {
     "drivers/gpu/drm/radeon": "graphics",
     "drivers/gpu/drm/i915": "graphics",
     "drivers/gpu/drm/xe": "graphics",
+    "drivers/gpu/drm/vc4": "the Raspberry Pi's; it needs sound, and text works without",
     "drivers/accel": "accelerators; their user space is not in the image either",
     "drivers/video/fbdev": "graphics",
     "drivers/input/touchscreen": "no screen, no touch",

@@ -45,6 +45,13 @@ _COMPILE = (
     'chroot "$1" python3 -m compileall -q -f --invalidation-mode unchecked-hash '
     "/usr/lib/python3.13 /usr/lib/python3/dist-packages"
 )
+# apt's words: "Get:1 <mirror> trixie InRelease", and of a list that is not the signed one
+INDEX = re.compile(r"^(?:Get|Hit):\d+ (\S+) (\S+) InRelease", re.MULTILINE)
+STALE_LIST = re.compile(
+    r"^E: Failed to fetch (\S+)/dists/([^/\s]+)/\S+\s+"
+    r"(?:File has unexpected size|Hash Sum mismatch)",
+    re.MULTILINE,
+)
 _LIST_DEBS = (
     'for deb in "$1"/var/cache/apt/archives/*.deb; do '
     "dpkg-deb --show --showformat '${Package} ${Version} ${Source}\\n' \"$deb\"; "
@@ -101,9 +108,17 @@ def unpack_kernel(settings: Settings, progress: Progress, output: Path) -> None:
     _mmdebstrap(settings, progress, kernel_options(settings), output / "kernel.tar")
 
 
-def unpack(settings: Settings, progress: Progress, packages: tuple[str, ...], target: Path) -> None:
+def unpack(
+    settings: Settings,
+    progress: Progress,
+    packages: tuple[str, ...],
+    target: Path,
+    *,
+    components: tuple[str, ...] = ("main",),
+) -> None:
     """Write a tar with the files of packages and of all they depend on, and `packages.txt`."""
     options = [
+        f"--components={','.join(components)}",
         "--variant=extract",
         f"--include={','.join(packages)}",
         f"--extract-hook={_LIST_DEBS}",
@@ -140,11 +155,37 @@ def _mmdebstrap(settings: Settings, progress: Progress, options: list[str], outp
     except CommandError as error:
         if error.returncode == 127:
             raise
-        raise UserError(
+        where = settings.mirror and f"MIRROR={settings.mirror}"
+        problem = mirror_problem(progress.stage_log(), settings.arch.debian)
+        raise problem or UserError(
             f"mmdebstrap could not make the packages of Debian {SUITE} ready",
             "the log above says why; if the mirror is at fault, try again or set MIRROR=URL",
-            settings.mirror and f"MIRROR={settings.mirror}",
+            where,
         ) from error
+
+
+def mirror_problem(log: str, architecture: str) -> UserError | None:
+    """What to say when the mirror's lists of packages are not those that it signs; else None.
+
+    log: what apt-get update wrote. A mirror is like that for minutes while it is updated, and for
+    good when it keeps an old file of an architecture that few ask for.
+    """
+    stale = dict.fromkeys(STALE_LIST.findall(log))
+    if not stale:
+        return None
+    suites = ", ".join(suite for _, suite in stale)
+    archive = next((url for url, suite in INDEX.findall(log) if suite == SUITE), "")
+    without = ""
+    if archive and SUITE not in (suite for _, suite in stale):
+        without = (
+            f"; or build with MIRROR={archive}: an address takes {SUITE} alone, so without the "
+            f"fixes of {suites}"
+        )
+    return UserError(
+        f"the mirror's lists of {architecture} packages are not those that it signs: {suites}",
+        f"try again later, it may be in the middle of an update{without}",
+        next(url for url, _ in stale),
+    )
 
 
 def parse_status(text: str) -> list[Package]:

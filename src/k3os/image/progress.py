@@ -96,11 +96,15 @@ class Progress:
         self.write_log(f"== {name}: done in {seconds:.1f} s")
         self.console.print(Text(f"  + {name:<12} {seconds:5.1f} s"))
 
-    def failure(self) -> str:
-        """The last lines of the log of the stage that failed, and where the whole log is."""
+    def stage_log(self) -> str:
+        """What the stage that runs, or ran last, wrote into the log."""
         with open(self.log_path, "rb") as log:
             log.seek(self._stage_offset)
-            lines = log.read().decode(errors="replace").splitlines()[-TAIL_LINES:]
+            return log.read().decode(errors="replace")
+
+    def failure(self) -> str:
+        """The last lines of the log of the stage that failed, and where the whole log is."""
+        lines = self.stage_log().splitlines()[-TAIL_LINES:]
         return "\n".join([*(f"  | {line}" for line in lines), f"whole log: {self.log_path}"])
 
     def artifacts(self, paths: list[Path]) -> None:

@@ -7,7 +7,6 @@ of sha256sum(1) beside the ISO.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -163,10 +162,12 @@ def _source(url: str) -> Source:
         source = read_source(MEDIUM)
     except UserError as error:
         raise UserError(error.message, "is it the address of a k3OS ISO?", _address(url)) from error
-    arch, ours = json.loads(source.manifest).get("arch"), machine_arch(os.uname().machine)
-    if arch != ours:
+    ours = machine_arch(os.uname().machine)
+    if source.arch != ours:
         raise UserError(
-            f"this ISO is for {arch}, the machine is {ours}", "choose another ISO", _address(url)
+            f"this ISO is for {source.arch}, the machine is {ours}",
+            "choose another ISO; nothing was written",
+            _address(url),
         )
     return source
 

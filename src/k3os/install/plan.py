@@ -194,8 +194,9 @@ def _in_place(request: Request, source: Source, config: bytes, menu: str) -> Pla
     below = disks.disks_below(state.name)
     on = " or ".join(f"/dev/{name}" for name in below)
     efi = tuple(each for name in below if (each := _labelled(EFI_LABEL, f"/dev/{name}")))
-    bios = tuple(place for name in below if (place := bios_place(name)))
-    if booted_with_efi() or request.force_efi:
+    places = (bios_place(name) for name in below) if source.has_bios else ()
+    bios = tuple(place for place in places if place)
+    if booted_with_efi() or request.force_efi or not source.has_bios:
         if not efi:
             raise UserError(
                 f"UEFI needs a FAT32 partition labelled {EFI_LABEL} on {on}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import tarfile
 from collections.abc import Callable, Iterator
@@ -24,9 +25,13 @@ from k3os.upgrade.release import (
     File,
     Manifest,
     artifact,
+    others,
     parse_manifest,
+    wrong_arch,
 )
 
+# what tells its architecture in its name; this one is not looked for elsewhere
+NAMED = re.compile(r"k3os-(?:rootfs-)?(amd64|arm64|arm)\.(?:iso|tar\.gz)")
 CURRENT = "k3os/system/current"
 SYSTEM = "k3os/system"
 BLOCK = 1 << 20
@@ -84,7 +89,14 @@ class DirectoryOffer(FilesOffer):
 
     def __init__(self, directory: str, arch: str, origin: str) -> None:
         self.directory = directory
-        super().__init__(f"{directory}/{MANIFEST_ARTIFACT.format(arch=arch)}", origin)
+        missing = not os.path.exists(self._manifest(arch))
+        for other in others(arch) if missing else ():
+            if os.path.exists(self._manifest(other)):
+                raise wrong_arch(other, arch, origin)
+        super().__init__(self._manifest(arch), origin)
+
+    def _manifest(self, arch: str) -> str:
+        return f"{self.directory}/{MANIFEST_ARTIFACT.format(arch=arch)}"
 
     def place(self, file: File) -> str:
         return f"{self.directory}/{artifact(file, self.manifest.arch)}"
@@ -236,21 +248,43 @@ def _web(
     verify_sums: Callable[[bytes, bytes, str], None],
 ) -> Iterator[Offer]:
     base, _, name = url.rpartition("/")
-    if not name.endswith((".iso", ".tar.gz", ".tgz")):
-        yield WebOffer(url, arch)
-        return
+    named = NAMED.fullmatch(name)
+    if named and named[1] != arch:
+        raise wrong_arch(named[1], arch, http.shown(url))
+    single = name.endswith((".iso", ".tar.gz", ".tgz"))
+    found: Offer | None = None
     try:
-        yield WebOffer(base, arch)  # its files one by one: nothing is written twice
-        return
+        # its files one by one: nothing is written twice
+        found = WebOffer(base if single else url, arch)
     except HttpError as error:
         if error.status != 404:
             raise
+        if not single:
+            raise _other_arch(url, arch) or error from None
+    if found is not None:
+        yield found
+        return
     path = fetch_verified(base, name, arch, scratch, progress, verify_sums)
     try:
         with _local(path, arch, scratch, http.shown(url)) as offer:
             yield offer
     finally:
         os.unlink(path)
+
+
+def _other_arch(url: str, arch: str) -> UserError | None:
+    """What to say where a web directory holds the release of another architecture."""
+    for other in others(arch):
+        try:
+            http.get(
+                f"{url.rstrip('/')}/{MANIFEST_ARTIFACT.format(arch=other)}",
+                limit=LARGEST_MANIFEST,
+                tries=1,
+            )
+        except UserError:
+            continue  # not there, or not to be had
+        return wrong_arch(other, arch, http.shown(url))
+    return None
 
 
 def fetch_verified(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from k3os.errors import UserError
 from k3os.install.source import COMPONENTS, file_sha256
-from k3os.upgrade.release import File, Manifest, is_older
+from k3os.upgrade.release import File, Manifest, is_older, wrong_arch
 
 MIB = 1 << 20
 # what is left for the node itself: ext4's own blocks, the journal of systemd, a little data
@@ -333,9 +333,7 @@ def _size(path: str) -> int:
 
 def check_arch(manifest: Manifest, arch: str, where: str) -> None:
     if manifest.arch != arch:
-        raise UserError(
-            f"is for {manifest.arch}, this machine is {arch}", "take the right one", where
-        )
+        raise wrong_arch(manifest.arch, arch, where)
 
 
 def check_expected(manifest: Manifest, version: str, where: str) -> None:

@@ -23,6 +23,7 @@ ARTIFACTS = {
     ("k3os", "rootfs.squashfs"): "k3os-rootfs-{arch}.squashfs",
     ("k3s", "k3s"): "k3os-k3s-{arch}",
 }
+ARCHITECTURES = ("amd64", "arm64", "arm")
 MANIFEST_ARTIFACT = "k3os-manifest-{arch}.json"
 SUMS_ARTIFACT = "sha256sum-{arch}.txt"
 # a version becomes the name of a directory
@@ -88,6 +89,15 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
             where,
         ) from error
     return Manifest(arch, created, versions, tuple(files))
+
+
+def others(arch: str) -> tuple[str, ...]:
+    """The architectures that this machine is not of."""
+    return tuple(each for each in ARCHITECTURES if each != arch)
+
+
+def wrong_arch(found: str, arch: str, where: str) -> UserError:
+    return UserError(f"is for {found}, this machine is {arch}", "take the right one", where)
 
 
 def artifact(file: File, arch: str) -> str:

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -142,6 +143,9 @@ class VM:
             raise
 
     def _check_qemu(self) -> None:
+        if self._console.closed:  # QEMU's end of it, a moment before its own
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(1)
         if self._process.poll():
             self._messages.seek(0)
             words = self._messages.read().decode(errors="replace").strip()

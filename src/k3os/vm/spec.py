@@ -19,6 +19,9 @@ MACHINES = {
     "arm64": ("qemu-system-aarch64", "virt"),
     "arm": ("qemu-system-arm", "virt,highmem=off"),
 }
+# machines of their own kind, by their QEMU names (system/arm/raspi.rst): the processors and the
+# memory they have, no PCI, an SD card; Linux's console is the second serial port
+BOARD_MACHINES = {"raspi3b": ("-smp", "4", "-m", "1024")}
 # Debian's packages ovmf and qemu-efi-aarch64: code and an empty variable store that belong together
 FIRMWARE = {
     "amd64": ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
@@ -68,6 +71,8 @@ class VMSpec:
 
     memory: MiB. forwards: guest TCP ports that get a local port each. network: False for none.
     secure_boot: UEFI that starts only what is signed. extra: further QEMU arguments.
+    board: one of BOARD_MACHINES, with one disk as its SD card, and what its firmware would start as
+    the kernel, with the device tree it would choose.
     """
 
     kernel: Path | None = None
@@ -83,6 +88,8 @@ class VMSpec:
     forwards: tuple[int, ...] = (SSH,)
     extra: tuple[str, ...] = ()
     arch: str = "amd64"
+    board: str = ""
+    device_tree: Path | None = None
 
     @property
     def firmware(self) -> tuple[str, str] | None:
@@ -115,6 +122,8 @@ def arguments(
     """
     if spec.arch not in MACHINES:
         raise UserError(f"no virtual machine for {spec.arch}", f"use one of: {', '.join(MACHINES)}")
+    if spec.board:
+        return _board(spec, accel, ports)
     program, machine = MACHINES[spec.arch]
     machine = SECURE_MACHINE if spec.secure_boot else machine
     command = [program, "-machine", machine, *accel, "-smp", str(spec.cpus)]
@@ -132,6 +141,17 @@ def arguments(
     command += _drives(spec)
     command += _network(spec, ports)
     return [*command, *spec.extra]
+
+
+def _board(spec: VMSpec, accel: tuple[str, ...], ports: dict[int, int]) -> list[str]:
+    """A board's command line; the accelerator without its -cpu, since the board has its own."""
+    (card,) = spec.disks
+    command = [MACHINES[spec.arch][0], "-machine", spec.board, *accel[:2]]
+    command += [*BOARD_MACHINES[spec.board], "-nodefaults", "-no-user-config"]
+    command += ["-kernel", str(spec.kernel), "-dtb", str(spec.device_tree)]
+    command += ["-drive", f"if=sd,format={card.format},file={_escape(card.path)}"]
+    command += ["-chardev", "null,id=first", "-serial", "chardev:first"]
+    return [*command, *_network(spec, ports, "usb-net"), *spec.extra]
 
 
 def _boot(spec: VMSpec) -> list[str]:
@@ -171,12 +191,14 @@ def _drives(spec: VMSpec) -> list[str]:
     return command
 
 
-def _network(spec: VMSpec, ports: dict[int, int]) -> list[str]:
+def _network(
+    spec: VMSpec, ports: dict[int, int], device: str = "virtio-net-pci,romfile="
+) -> list[str]:
     if not spec.network:
         return []
     forwards = "".join(f",hostfwd=tcp:127.0.0.1:{ports[guest]}-:{guest}" for guest in spec.forwards)
     # no romfile: firmware that tries the network first costs seconds
-    return ["-netdev", f"user,id=net0{forwards}", "-device", "virtio-net-pci,netdev=net0,romfile="]
+    return ["-netdev", f"user,id=net0{forwards}", "-device", f"{device},netdev=net0"]
 
 
 def _escape(path: Path) -> str:

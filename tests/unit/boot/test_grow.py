@@ -39,9 +39,43 @@ def test_only_the_last_partition_has_something_to_gain(sys: Path) -> None:
     assert grow.partition_gain("/dev/nvme0n1p3") == 0
 
 
-def test_a_disk_without_gpt_is_left_alone(sys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_whose_table_we_do_not_know_is_left_alone(
+    sys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(grow, "has_gpt", lambda disk: False)
+    monkeypatch.setattr(grow, "has_simple_mbr", lambda disk: False)
     assert grow.partition_gain("/dev/nvme0n1p2") == 0
+
+
+def test_a_partition_of_an_mbr_grows_as_far_as_an_mbr_can_count(
+    sys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grow, "has_gpt", lambda disk: False)
+    monkeypatch.setattr(grow, "has_simple_mbr", lambda disk: True)
+    assert grow.partition_gain("/dev/nvme0n1p2") == (6 << 30) - grow.RESERVED
+    assert grow.partition_gain("/dev/nvme0n1p3") == 0
+    (sys / "devices/nvme0n1/size").write_text(f"{5000 << 21}\n")
+    assert grow.partition_gain("/dev/nvme0n1p2") == (2044 << 30)
+
+
+@pytest.mark.parametrize(
+    ("script", "known"),
+    [
+        ("label: dos\nsize=1MiB, type=c\ntype=83\n", True),
+        ("label: dos\nsize=1MiB, type=c\ntype=5\n", False),
+        ("label: gpt\n,\n", False),
+        ("", False),
+    ],
+)
+def test_only_an_mbr_with_nothing_but_primary_partitions_is_known(
+    tmp_path: Path, script: str, known: bool
+) -> None:
+    image = tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(8 * MIB)
+    if script:
+        run(["sfdisk", "-q", str(image)], stdin=script.encode())
+    assert grow.has_simple_mbr(str(image)) == known
 
 
 def test_the_size_of_a_real_file_system_is_read(tmp_path: Path) -> None:

@@ -20,10 +20,18 @@ MENU = Path(__file__).parents[3] / "overlay/iso/boot/grub/grub.cfg"
 
 @pytest.fixture(scope="session")
 def tiny_iso(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny(tmp_path_factory.mktemp("tiny"), "amd64")
+
+
+@pytest.fixture(scope="session")
+def tiny_arm_iso(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny(tmp_path_factory.mktemp("tiny-arm"), "arm64")
+
+
+def tiny(directory: Path, arch: str, kernel_version: str = "6.1") -> Path:
     """Small files instead of kernel, k3OS and k3s; loaders that are none."""
     from k3os.image.iso import write_directory
 
-    directory = tmp_path_factory.mktemp("tiny")
     pieces = {}
     for name in ("vmlinuz", "initrd", "modules.squashfs", "rootfs.squashfs", "k3s"):
         pieces[name] = directory / name
@@ -33,20 +41,21 @@ def tiny_iso(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_generation(
         tree,
         number=1,
-        arch="amd64",
-        kernel=("6.1", kernel),
+        arch=arch,
+        kernel=(kernel_version, kernel),
         k3os=("0.2", pieces["rootfs.squashfs"]),
         k3s=("v1.1.1+k3s1", pieces["k3s"]),
         epoch=EPOCH,
     )
     tree.file("boot/grub/grub.cfg", MENU.read_bytes())
-    tree.file(f"{loaders.LOADERS}/boot.img", b"b" * 512)
-    tree.file(f"{loaders.LOADERS}/core.img", b"c" * 30000)
+    if loaders.LOADERS_OF[arch].bios:
+        tree.file(f"{loaders.LOADERS}/boot.img", b"b" * 512)
+        tree.file(f"{loaders.LOADERS}/core.img", b"c" * 30000)
     tree.file(loaders.EFI_CONFIG, loaders.ISO_CONFIG.encode())
     root = directory / "root"
     root.mkdir()
     write_directory(tree, root, EPOCH)
-    for name in loaders.LOADERS_OF["amd64"].efi_files.values():
+    for name in loaders.LOADERS_OF[arch].efi_files.values():
         (directory / name).write_bytes(f"signed {name}".encode() * 100)
     loaders.write_efi_image(directory, root / EFI_IMAGE, EPOCH, None)
     iso = directory / "tiny.iso"

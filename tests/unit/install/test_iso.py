@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -193,3 +195,16 @@ def test_a_bar_is_drawn_where_one_can_be() -> None:
 )
 def test_the_file_is_called_as_in_the_address(address: str, name: str) -> None:
     assert iso._name(address) == name
+
+
+def test_an_iso_of_another_architecture_is_refused(
+    medium: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(iso, "MEDIUM", str(medium))
+    monkeypatch.setattr(iso.os, "uname", lambda: SimpleNamespace(machine="x86_64"))
+    assert iso._source("https://joe:secret@x/k3os.iso").arch == "amd64"
+    manifest = medium / "k3os/system/current/manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "arch": "arm64"}))
+    with pytest.raises(UserError, match="this ISO is for arm64, the machine is amd64") as caught:
+        iso._source("https://joe:secret@x/k3os.iso")
+    assert "secret" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -249,3 +250,19 @@ def test_no_format_takes_the_labelled_partition_where_a_loader_can_be(
     assert decided.state == disks.describe("sda1")
     assert decided.bios == (place,)
     assert "UEFI needs a FAT32 partition" in refused(no_format=True, force_efi=True)
+
+
+def test_where_no_machine_has_a_bios_no_place_for_its_loader_counts(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "booted_with_efi", lambda: False)
+    monkeypatch.setattr(plan, "bios_place", lambda disk: plan.BiosPlace(f"/dev/{disk}", 512, GB))
+    machine.disk("sda", 8 * GB)
+    machine.partition("sda1", "sda", 1, 4 * GB, "K3OS_STATE")
+    with pytest.raises(UserError, match="UEFI needs a FAT32 partition"):
+        plan.make_plan(Request(no_format=True), replace(SOURCE, arch="arm64"), b"", "")
+    machine.partition("sda2", "sda", 2, GB)
+    machine.carries["/dev/sda2"] = FileSystem("/dev/sda2", "vfat", "K3OS_GRUB")
+    decided = plan.make_plan(Request(no_format=True), replace(SOURCE, arch="arm64"), b"", "")
+    assert decided.efi == (disks.describe("sda2"),)
+    assert decided.bios == ()

@@ -238,3 +238,18 @@ def test_a_full_disk_is_told_with_what_is_left(
 def test_the_mount_table_of_the_machine_counts_in_a_chroot(machine: Machine) -> None:
     machine.own_mounts.write_text("21 1 0:20 / / rw - tmpfs tmpfs rw\n")
     assert "is mounted at /" in disks.in_use(disks.describe("vda1"))
+
+
+def test_on_arm64_the_firmware_says_which_console_it_is(
+    machine: Machine, medium: Path, host: Path
+) -> None:
+    manifest = medium / "k3os/system/current/manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "arch": "arm64"}))
+    (medium / source.LOADERS / "core.img").unlink()
+    (host / "boot/grub/i386-pc").rename(host / "boot/grub/arm64-efi")
+    takeover.take_over(decide(medium, host), lambda _: None)
+    first, stays = (host / MENU).read_text(), json.loads((host / MARKER).read_text())["menu"]
+    for menu in (first, stays):
+        assert 'set console=""' in menu
+        assert "serial" not in menu
+    assert "k3os.takeover=1-2-3" in first

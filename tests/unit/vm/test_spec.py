@@ -102,3 +102,20 @@ def test_secure_boot_has_its_own_firmware_and_the_machine_that_it_insists_on():
     assert "q35,smm=on" in text
     assert "OVMF_CODE_4M.secboot.fd" in text
     assert "property=secure,value=on" in text
+
+
+def test_a_board_has_its_own_processor_and_an_sd_card():
+    spec = VMSpec(
+        kernel=Path("/u-boot.bin"),
+        device_tree=Path("/pi.dtb"),
+        disks=(Disk(Path("/card")),),
+        forwards=(),
+        arch="arm64",
+        board="raspi3b",
+    )
+    command = arguments(spec, (*TCG[:2], "-cpu", "max"), {})
+    assert values(command, "-machine") == ["raspi3b"]
+    assert values(command, "-cpu") == []
+    assert values(command, "-dtb") == ["/pi.dtb"]
+    assert values(command, "-drive") == ["if=sd,format=raw,file=/card"]
+    assert not any("pci" in word for word in command)

@@ -1,0 +1,136 @@
+"""Boards that bring no UEFI: what must lie on their disk's FAT partition so that they have one.
+
+The Raspberry Pi's firmware starts `kernel=` of config.txt
+(https://www.raspberrypi.com/documentation/computers/config_txt.html) with the device tree that is
+named after the model. Here that is U-Boot, which is a UEFI (docs.u-boot.org, "UEFI on U-Boot") and
+starts Debian's GRUB: menu, trials and the way back are those of every other machine. An upgrade
+touches none of these files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from k3os.errors import UserError
+from k3os.image.packages import unpack
+from k3os.image.progress import Progress
+from k3os.image.settings import Settings
+from k3os.image.tree import FILE, Tree, read_tar
+from k3os.install.plan import EFI_LABEL, EFI_SIZE, MIB, STATE_LABEL, Partition
+
+CONFIG_TXT = """\
+# Read by the firmware of the Raspberry Pi. It starts U-Boot, U-Boot starts GRUB (EFI/BOOT), and
+# GRUB the k3OS of the other partition. `k3os upgrade` changes nothing here.
+arm_64bit=1
+enable_uart=1
+upstream_kernel=1
+kernel=u-boot.bin
+"""
+# SD cards erase in pieces of 4 MiB
+FIRST = 4 * MIB
+# partition types of an MBR: FAT32 with LBA, Linux
+FAT_TYPE, LINUX_TYPE = "c", "83"
+
+
+@dataclass(frozen=True)
+class Board:
+    """packages, components: of Debian; files: in the packages to their names on the FAT.
+
+    device_trees: which of the kernel package's are copied (a regular expression of their path).
+    texts: what else lies on the FAT. layout: the partitions of an MBR, the FAT among them "efi".
+    """
+
+    name: str
+    arch: str
+    packages: tuple[str, ...]
+    components: tuple[str, ...]
+    files: dict[str, str]
+    device_trees: str
+    texts: dict[str, str]
+    layout: tuple[Partition, ...]
+
+
+_FIRMWARE = ("bootcode.bin", "start.elf", "fixup.dat", "start4.elf", "fixup4.dat")
+BOARDS = {
+    "rpi": Board(
+        name="rpi",
+        arch="arm64",
+        packages=("raspi-firmware", "u-boot-rpi"),
+        components=("main", "non-free-firmware"),
+        files={
+            **{f"usr/lib/raspi-firmware/{name}": name for name in _FIRMWARE},
+            "usr/lib/u-boot/rpi_arm64/u-boot.bin": "u-boot.bin",
+            # the licences of both want to go along
+            "usr/share/doc/raspi-firmware/copyright": "licences/raspi-firmware.txt",
+            "usr/share/doc/u-boot-rpi/copyright": "licences/u-boot.txt",
+        },
+        # not the Pi 5's (bcm2712): this kernel has drivers for neither its SD card nor its network,
+        # and without one its firmware says by itself that the card is not for it
+        device_trees=r"usr/lib/linux-image-[^/]+/broadcom/(bcm2(?:711|837)[^/]*\.dtb)",
+        texts={"config.txt": CONFIG_TXT},
+        layout=(
+            Partition("efi", FAT_TYPE, EFI_SIZE, EFI_LABEL),
+            Partition("state", LINUX_TYPE, 0, STATE_LABEL),
+        ),
+    )
+}
+
+
+def build_board(
+    settings: Settings, progress: Progress, board: Board, kernel_tar: Path, output: Path
+) -> None:
+    """Fill <output>/fat with what the board's firmware reads. Raises UserError."""
+    archive = output / "board.tar"
+    unpack(settings, progress, board.packages, archive, components=board.components)
+    for path, data in fat_files(board, read_tar(archive), read_tar(kernel_tar)).items():
+        target = output / "fat" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    archive.unlink()
+
+
+def fat_files(board: Board, packages: Tree, kernel: Tree) -> dict[str, bytes]:
+    """Name on the FAT to content. Raises UserError when a package is not what it was."""
+    found = {name: text.encode() for name, text in board.texts.items()}
+    for path, name in board.files.items():
+        try:
+            found[name] = packages.read(path)
+        except KeyError:
+            raise UserError(f"Debian's packages for the board {board.name} lack {path}") from None
+    trees = {
+        match[1]: entry
+        for path, entry in kernel.entries.items()
+        if entry.kind == FILE and (match := re.fullmatch(board.device_trees, path))
+    }
+    if not trees:
+        raise UserError(
+            f"the kernel package has no device trees for the board {board.name}",
+            "use KERNEL=generic",
+            "KERNEL",
+        )
+    return {**found, **{name: entry.data() for name, entry in trees.items()}}
+
+
+def table(board: Board, name: Callable[[str], str]) -> str:
+    """sfdisk's input: an MBR, for older models know no GPT. name: as in layout.script."""
+    lines, start = ["label: dos", f"label-id: 0x{name('disk')[:8]}"], FIRST
+    for part in board.layout:
+        # sfdisk would put what has no start into the gap before the first
+        size = f", size={part.size // MIB}MiB" if part.size else ""
+        flag = ", bootable" if part.kind == FAT_TYPE else ""
+        lines.append(f"start={start // MIB}MiB{size}, type={part.kind}{flag}")
+        start += part.size
+    return "\n".join(lines) + "\n"
+
+
+def check_kernel(board: Board, kernel: str, where: str) -> None:
+    """Raise UserError unless that kernel can have the board's drivers."""
+    if "-cloud-" in kernel:
+        raise UserError(
+            f"has the kernel {kernel}, which is for virtual machines, not for {board.name}",
+            "use KERNEL=generic",
+            where,
+        )

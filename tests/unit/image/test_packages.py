@@ -1,0 +1,45 @@
+"""What a mirror does wrong is said in words that help."""
+
+from __future__ import annotations
+
+from k3os.image.packages import mirror_problem
+
+# of apt 2.6; the mirror's files are not of one moment
+STALE = """\
+Get:1 http://mirror.example/debian trixie InRelease [140 kB]
+Get:2 http://mirror.example/debian trixie-updates InRelease [47.3 kB]
+Get:3 http://mirror.example/security trixie-security InRelease [43.4 kB]
+Err:5 http://mirror.example/debian trixie-updates/main armhf Packages
+  File has unexpected size (720 != 1108). Mirror sync in progress? [IP: 192.0.2.1 80]
+E: Failed to fetch http://mirror.example/debian/dists/trixie-updates/main/binary-armhf/Packages.xz\
+  File has unexpected size (720 != 1108). Mirror sync in progress? [IP: 192.0.2.1 80]
+   Hashes of expected file:
+    - Filesize:1108 [weak]
+E: Failed to fetch http://mirror.example/security/dists/trixie-security/main/binary-armhf/Packages.xz\
+  Hash Sum mismatch
+E: Some index files failed to download. They have been ignored, or old ones used instead.
+"""
+
+
+def test_lists_that_are_not_the_signed_ones_are_named_with_the_way_out_and_its_price() -> None:
+    problem = mirror_problem(STALE, "armhf")
+    assert str(problem) == (
+        "http://mirror.example/debian: the mirror's lists of armhf packages are not those that it "
+        "signs: trixie-updates, trixie-security; try again later, it may be in the middle of an "
+        "update; or build with MIRROR=http://mirror.example/debian: an address takes trixie alone, "
+        "so without the fixes of trixie-updates, trixie-security"
+    )
+
+
+def test_no_way_out_is_offered_where_the_suite_itself_is_affected() -> None:
+    problem = mirror_problem(STALE.replace("dists/trixie-updates", "dists/trixie"), "armhf")
+    assert "MIRROR=" not in str(problem)
+    assert "signs: trixie, trixie-security; try again later" in str(problem)
+
+
+def test_every_other_failure_is_left_to_the_log() -> None:
+    assert mirror_problem(STALE.replace("E: Failed", "W: Failed"), "armhf") is None
+    missing = (
+        "E: Failed to fetch http://mirror.example/debian/dists/trixie/InRelease  404 Not Found"
+    )
+    assert mirror_problem(missing, "armhf") is None
