@@ -2,14 +2,21 @@
 the configuration. The node upgrades, reboots, confirms, and tells its cluster."""
 
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from k3os.cluster import names
 from k3os.cluster.impact import fragment_hash
+from k3os.cluster.node import NodeView
+from k3os.cluster.target import Target
+from k3os.operator.job import job
+from k3os.operator.rollout import NewJob
+from k3os.operator.spec import Pool, Strategy
 from k3os.vm.spec import Disk, VMSpec
 from tests.api_server import FILES, ApiServer, api_server
+from tests.oci_layout import Layout
 from tests.vm.installed import make_image
 from tests.vm.node import BOOT, HOST, LOGIN, over_ssh, stop
 from tests.vm.releases import padded
@@ -30,6 +37,10 @@ def api(tmp_path_factory):
 def node(boot, images, key, api: ApiServer, releases, tmp_path_factory):
     releases.make(VERSION, rootfs=padded(releases.built / "k3os-rootfs-amd64.squashfs"))
     directory = tmp_path_factory.mktemp("apply")
+    (directory / "operator").mkdir()
+    Layout(images.iso.with_name("k3os-operator-amd64.tar.zst")).unpack(directory / "operator")
+    with tarfile.open(releases.directory / "operator.tar", "w") as archive:
+        archive.add(directory / "operator", ".")
     public = key.with_suffix(".pub").read_text().strip()
     files = {f"{AGENT}/{name}": (api.directory / name).read_text() for name in FILES}
     files["/var/lib/rancher/k3os/release-keys"] = public
@@ -48,6 +59,38 @@ def node(boot, images, key, api: ApiServer, releases, tmp_path_factory):
 def apply(vm, key: Path, **request: object) -> dict:
     put = f"cat > request.json <<'END'\n{json.dumps(request)}\nEND\n"
     return json.loads(over_ssh(vm, key, f"{put}sudo k3os apply request.json 2>&1 | tail -n 1"))
+
+
+# what a container program does for the Job's container, as far as the payload needs it
+CONTAINER = """
+set -e
+mkdir -p container/request
+python3 - <<'END'
+import tarfile, urllib.request
+with urllib.request.urlopen("{url}/operator.tar") as file:
+    tarfile.open(fileobj=file, mode="r|").extractall("container", filter="tar")
+END
+mv request.json container/request/
+chown -R root:root container/request
+mount -t proc proc container/proc
+mount --rbind /dev container/dev
+touch container/dev/termination-log
+chroot container {command} /request/request.json >container.log 2>&1
+umount container/proc
+"""
+
+
+def apply_in_container(vm, key: Path, url: str, **request: object) -> dict:
+    """As the Job does: the payload in the operator's image; what it says is its last message."""
+    order = NewJob("applied", str(request["id"]), reboot=True)
+    pool = Pool("pool", "", 1, {}, Target(), Strategy())
+    (container,) = job(order, pool, NodeView("applied", {}, True, False))["spec"]["template"][
+        "spec"
+    ]["containers"]
+    script = CONTAINER.format(url=url, command=" ".join(container["command"]))
+    put = f"cat > request.json <<'END'\n{json.dumps(request)}\nEND\n"
+    over_ssh(vm, key, f"{put}sudo sh <<'SCRIPT'\n{script}\nSCRIPT\n")
+    return json.loads(over_ssh(vm, key, "sudo cat container/dev/termination-log"))
 
 
 def annotations(api: ApiServer) -> dict[str, str]:
@@ -76,7 +119,12 @@ def test_a_new_version_is_not_booted_where_the_node_was_not_drained(node, key, r
 
 def test_a_new_version_boots_is_confirmed_and_reported(node, key, api, releases):
     wanted = {"version": VERSION, "url": releases.url}
-    told = apply(node, key, id="upgrade", k3os=wanted, config=FRAGMENT, reboot=True)
+    asked = {"k3os": wanted, "config": FRAGMENT, "reboot": True}
+    missing = {**wanted, "version": "v9.9.9"}
+    told = apply(node, key, id="none", k3os=missing, dryRun=True)
+    assert (told["state"], "v9.9.9" in told["message"]) == (names.FAILED, True), told
+    assert apply(node, key, id="check", **asked, dryRun=True)["state"] == "Planned"
+    told = apply_in_container(node, key, releases.url, id="upgrade", **asked)
     assert told["state"] == names.REBOOTING, told
     node.expect("k3OS: the new version is healthy: it stays", REBOOT)
     over_ssh(node, key, "sudo k3os report")

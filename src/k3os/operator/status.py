@@ -23,7 +23,9 @@ def status(
     members = cluster.of(pool)
     failed = [node for node in members if _has_failed(node, pool)]
     busy = [node for node in members if is_busy(node)]
-    updated = [node for node in members if is_updated(node, pool.target)]
+    # of a spec that is not understood, or not known yet, nothing is as wanted
+    wanted = not pool.problems and not pool.unresolved
+    updated = [node for node in members if wanted and is_updated(node, pool.target)]
     conflicts = sorted(
         node.name
         for node in cluster.nodes

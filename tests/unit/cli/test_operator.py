@@ -1,0 +1,29 @@
+"""`k3os operator`: what can be said without a cluster."""
+
+import pytest
+import yaml
+
+from k3os.cli.main import main
+
+
+def test_its_objects_are_printed_as_yaml(capsys) -> None:
+    assert main(["operator", "manifests"]) == 0
+    kinds = [each["kind"] for each in yaml.safe_load_all(capsys.readouterr().out)]
+    assert kinds[0] == "Namespace"
+    assert "Deployment" in kinds
+
+
+@pytest.mark.parametrize(
+    "argv", [[], ["dance"], ["run", "--port"], ["run", "--port", "x"], ["run", "--colour", "red"]]
+)
+def test_wrong_usage_is_told(argv: list[str], capsys) -> None:
+    assert main(["operator", *argv]) == 2
+    assert capsys.readouterr().err.startswith("usage: k3os operator run")
+
+
+def test_without_a_cluster_it_says_what_is_missing(monkeypatch, tmp_path, capsys) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    assert main(["operator", "run", "--port", "0"]) == 1
+    error = capsys.readouterr().err
+    assert "no cluster is configured" in error
+    assert "KUBECONFIG" in error
