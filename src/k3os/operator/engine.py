@@ -32,7 +32,7 @@ from k3os.operator.rollout import (
     NodePatch,
     NoJob,
     Said,
-    decide,
+    decide_all,
     orphans,
 )
 from k3os.operator.spec import Pool, read_pool
@@ -137,20 +137,20 @@ class Engine:
         await self._follow_pods(cluster)
         self._look_up_channels(pools, now)
         pods = {
-            name: each.pods.values() for name, each in self._pods.items() if each.pods is not None
+            name: list(each.pods.values())
+            for name, each in self._pods.items()
+            if each.pods is not None
         }
+        outcomes = decide_all([pool for _, pool in pools], cluster, pods, jobs, now)
         writes: list[Awaitable[Exception | None]] = []
         room = asyncio.Semaphore(AT_ONCE)
-        for body, pool in pools:
-            outcome = decide(
-                pool, cluster, {name: list(each) for name, each in pods.items()}, jobs, now
-            )
+        for (body, pool), outcome in zip(pools, outcomes, strict=True):
             if outcome.wake is not None:
                 wait = min(wait, outcome.wake)
-            writes += self._by_node(outcome.decisions, pool, body, room)
+            writes += self._by_node(outcome.decisions, pool, room)
             writes.append(self._show(pool, body, cluster, outcome.waiting, now))
         left = orphans(cluster, [pool.name for _, pool in pools])
-        writes += self._by_node(left, None, None, room)
+        writes += self._by_node(left, None, room)
         self._forget({pool.name for _, pool in pools})
         failures = [each for each in await asyncio.gather(*writes) if each is not None]
         for failure in failures[1:]:
@@ -254,7 +254,6 @@ class Engine:
         self,
         decisions: Iterable[Decision],
         pool: Pool | None,
-        body: Mapping[str, Any] | None,
         room: asyncio.Semaphore,
     ) -> list[Awaitable[Exception | None]]:
         """What concerns one node is written in its order, different nodes side by side."""

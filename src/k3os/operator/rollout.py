@@ -83,6 +83,35 @@ class Outcome:
     waiting: str = ""
 
 
+def decide_all(
+    pools: Sequence[Pool],
+    cluster: Cluster,
+    pods: Mapping[str, Sequence[PodView]],
+    jobs: Mapping[str, JobView],
+    now: float,
+) -> list[Outcome]:
+    """One Outcome for each pool; each knows what those before it have begun with: the servers of
+    all pools are changed one at a time."""
+    found = []
+    for pool in pools:
+        found.append(decide(pool, cluster, pods, jobs, now))
+        cluster = _after(cluster, found[-1].decisions)
+    return found
+
+
+def _after(cluster: Cluster, decisions: Iterable[Decision]) -> Cluster:
+    """As it is when what was begun with is written. What ended counts from the next look on."""
+    begun = {
+        each.node: each.state
+        for each in decisions
+        if isinstance(each, NodePatch) and each.state is not None
+    }
+    if not begun:
+        return cluster
+    nodes = tuple(replace(node, state=begun.get(node.name, node.state)) for node in cluster.nodes)
+    return replace(cluster, nodes=nodes)
+
+
 def decide(
     pool: Pool,
     cluster: Cluster,

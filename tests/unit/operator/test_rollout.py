@@ -11,7 +11,7 @@ from k3os.cluster.request import Wanted
 from k3os.cluster.target import Target, is_updated
 from k3os.operator.admission import Cluster
 from k3os.operator.pods import JobView, PodView
-from k3os.operator.rollout import Eviction, NewJob, NodePatch, Said, decide, orphans
+from k3os.operator.rollout import Eviction, NewJob, NodePatch, Said, decide, decide_all, orphans
 from k3os.operator.spec import Drain, Pool, Strategy, Window
 from tests.unit.operator.simulator import (
     FATES,
@@ -261,6 +261,19 @@ def test_nobody_touches_a_node_that_two_pools_match() -> None:
     cluster = Cluster(found.cluster().nodes, frozenset({"a"}))
     outcome = decide(pool(max_unavailable=2), cluster, {}, {}, found.now)
     assert {each.node for each in outcome.decisions} == {"b"}  # type: ignore[union-attr]
+
+
+def test_two_pools_do_not_begin_with_two_servers_at_once() -> None:
+    found = world(servers=3)
+    names = ({"kubernetes.io/hostname": "s0"}, {"kubernetes.io/hostname": "s1"})
+    pools = [
+        replace(pool(), name=str(number), selector={"matchLabels": labels})
+        for number, labels in enumerate(names)
+    ]
+    one, other = decide_all(pools, found.cluster(), {}, {}, found.now)
+    assert any(isinstance(each, NodePatch) for each in one.decisions)
+    assert other.decisions == ()
+    assert other.waiting == "servers are changed one at a time"
 
 
 def test_a_pool_whose_configuration_has_errors_begins_nothing() -> None:
