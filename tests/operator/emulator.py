@@ -84,6 +84,11 @@ class Emulator(KubernetesScaffold):
 
     async def __call__(self, raw_request: Any) -> aiohttp.web.StreamResponse:
         if raw_request.path == "/api/v1/namespaces":  # kmock takes it for an unfinished path
+            if raw_request.method == "POST":
+                answer = {"kind": "Status", "apiVersion": "v1", "code": 409, "message": "exists"}
+                refusal = aiohttp.web.json_response(answer, status=409)
+                refusal.headers["Content-Type"] = "application/json"
+                return refusal
             if "watch" in raw_request.query:
                 stream = aiohttp.web.StreamResponse()
                 await stream.prepare(raw_request)
@@ -261,6 +266,8 @@ class Emulator(KubernetesScaffold):
                 for name, text in body.pop("stringData").items()
             }
         meta |= {"uid": str(uuid.uuid4()), "generation": 1, "creationTimestamp": _now()}
+        if plural == "customresourcedefinitions":
+            body["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
         made = await self.keep(key, body)
         if plural == "jobs":
             await self._start_job(made)

@@ -56,11 +56,11 @@ class World:
 
     # the operator
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, port: int = 0, log_format: str = "text") -> subprocess.Popen[bytes]:
         """A process of it; its log is a file that the test's failure shows."""
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
-        command = [sys.executable, "-m", "k3os", "operator", "run", "--port", "0"]
-        command += ["--lease-seconds", str(self.lease_seconds), "--log-format", "text"]
+        command = [sys.executable, "-m", "k3os", "operator", "run", "--port", str(port)]
+        command += ["--lease-seconds", str(self.lease_seconds), "--log-format", log_format]
         with open(self.directory / "operator.log", "ab") as log:
             self.process = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=log, cwd=ROOT / "src"

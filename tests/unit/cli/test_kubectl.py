@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -275,6 +276,8 @@ class Terminal:
         self.rows, self.row, self.raw = [""], 0, ""
         self.pid, self.master = pty.fork()
         if self.pid == 0:
+            # who runs the tests in the background has it ignored, and that is inherited
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.execvpe(ENTRY[0], [*ENTRY, *arguments], environment(directory))
         size = struct.pack("HHHH", lines, columns, 0, 0)
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)

@@ -1,0 +1,44 @@
+"""What people and Prometheus see of a running operator."""
+
+import json
+import socket
+import urllib.request
+
+from k3os.operator.metrics import NAMES
+from tests.operator.test_rollout import NEW
+from tests.operator.world import World
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_its_metrics_probes_and_log_lines_can_be_read_by_machines(world: World) -> None:
+    world.nodes("a")
+    world.pod("web", "a")
+    pool = world.pool(k3os=NEW)
+    port = free_port()
+    world.start(port, "json")
+    world.until_phase("Updated")
+
+    def get(path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            assert answer.status == 200
+            return answer.read().decode()
+
+    assert get("/healthz") == get("/readyz") == "ok\n"
+    metrics = get("/metrics")
+    for name in NAMES:
+        assert f"# TYPE {name} " in metrics
+    assert "k3os_leader 1.0" in metrics
+    assert f'k3os_nodepool_nodes_updated{{pool="{pool}"}} 1.0' in metrics
+    assert f'k3os_nodepool_phase{{phase="Updated",pool="{pool}"}} 1.0' in metrics
+    assert f'k3os_node_changes_total{{pool="{pool}",result="Updated"}} 1.0' in metrics
+    assert 'k3os_evictions_total{result="evicted"} 1.0' in metrics
+    lines = [json.loads(line) for line in world.log.splitlines()]
+    own = [each for each in lines if each.get("node") == f"{world.run}-a"]
+    steps = [each["step"] for each in own if "step" in each]
+    assert steps == ["Checking", "Draining", "Changing", "Waiting"]
+    assert all(each["severity"] in ("info", "warn") for each in lines)
