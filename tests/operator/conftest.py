@@ -1,16 +1,24 @@
 """The cluster of these tests: the emulator, or with KUBECONFIG any real one."""
 
 import os
+from contextlib import nullcontext
 
 import pytest
 
-from tests.operator.world import World, emulated_world, real_world
+from tests.operator.world import World, emulated_world, real_cluster, real_world
+
+
+@pytest.fixture(scope="session")
+def kubeconfig():
+    """Of a real cluster, prepared; "" for the emulator."""
+    found = os.environ.get("KUBECONFIG", "")
+    with real_cluster(found) if found else nullcontext():
+        yield found
 
 
 @pytest.fixture
-def world(tmp_path) -> World:
+def world(kubeconfig, tmp_path) -> World:
     """A namespace, the CRD, an agent for simulated nodes, and an operator that is not started."""
-    kubeconfig = os.environ.get("KUBECONFIG")
     making = real_world(kubeconfig, tmp_path) if kubeconfig else emulated_world(tmp_path)
     with making as found:
         yield found

@@ -31,6 +31,7 @@ Budget: Any = create_namespaced_resource(
 Definition: Any = create_global_resource(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions"
 )
+Deployment: Any = create_namespaced_resource("apps", "v1", "Deployment", "deployments")
 Namespace: Any = create_global_resource("", "v1", "Namespace", "namespaces")
 ServiceAccount: Any = create_namespaced_resource("", "v1", "ServiceAccount", "serviceaccounts")
 
@@ -212,10 +213,14 @@ def rights() -> list[dict[str, Any]]:
 
 
 @contextmanager
-def real_world(kubeconfig: str, directory: Path) -> Iterator[World]:
+def real_cluster(kubeconfig: str) -> Iterator[None]:
     """What is not there is made, and removed again; what was there stays."""
-    config = KubeConfig.from_file(kubeconfig)
-    client, run = Client(config=config), fresh_run()
+    client = Client(config=KubeConfig.from_file(kubeconfig))
+    if others := _replicas(client):
+        raise RuntimeError(
+            f"{others} operators run in this cluster already; first call "
+            f"`kubectl -n {names.NAMESPACE} scale deployment {manifests.NAME} --replicas 0`"
+        )
     made = []
     account = {"metadata": {"name": manifests.NODE_ACCOUNT, "namespace": names.NAMESPACE}}
     for kind, body in (
@@ -230,15 +235,36 @@ def real_world(kubeconfig: str, directory: Path) -> Iterator[World]:
             if error.status.code != 409:
                 raise
     client.wait(Definition, crd.definition()["metadata"]["name"], for_conditions=["Established"])
-    agent = Agent(config, run)
+    try:
+        yield
+    finally:
+        for kind, body in reversed(made):
+            client.delete(kind, body["metadata"]["name"], **_within(body))
+        client.close()
+
+
+def _replicas(client: Any) -> int:
+    try:
+        found = client.get(Deployment, manifests.NAME, namespace=names.NAMESPACE)
+    except ApiError as error:
+        if error.status.code != 404:
+            raise
+        return 0
+    return int(found["spec"].get("replicas", 1))
+
+
+@contextmanager
+def real_world(kubeconfig: str, directory: Path) -> Iterator[World]:
+    """In a cluster that real_cluster has prepared."""
+    config = KubeConfig.from_file(kubeconfig)
+    run = fresh_run()
+    agent, client = Agent(config, run), Client(config=config)
     found = World(client, agent, Path(kubeconfig), directory, run)
     agent.start()
     try:
         yield found
     finally:
         _end(found)
-        for kind, body in reversed(made):
-            client.delete(kind, body["metadata"]["name"], **_within(body))
 
 
 def _within(body: dict[str, Any]) -> dict[str, str]:
