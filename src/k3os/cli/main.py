@@ -86,6 +86,13 @@ def _main(argv: list[str]) -> int:
     if argv[0] not in COMMANDS:
         print(f"k3os: unknown command {argv[0]!r}\n\n{usage()}", file=sys.stderr)
         return 2
-    module = __import__(COMMANDS[argv[0]][0], fromlist=["main"])
+    path, runs_where, _ = COMMANDS[argv[0]]
+    try:
+        module = __import__(path, fromlist=["main"])
+    except ModuleNotFoundError as error:
+        if error.name != path:
+            raise
+        hint = f"call it where it runs: {runs_where}"
+        raise UserError(f"`{argv[0]}` is not on this machine", hint) from error
     code: int = module.main(argv[1:])
     return code
