@@ -22,7 +22,6 @@ from lightkube.types import PatchType
 from k3os.cluster import names
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.request import parse, remaining
-from k3os.config.schema import AT_BOOT
 from k3os.operator.pods import REQUEST_LABEL
 
 Node: Any = create_global_resource("", "v1", "Node", "nodes")
@@ -271,6 +270,3 @@ def _result(request: str, state: str, message: str = "") -> dict[str, Any]:
 def fresh_run() -> str:
     """A label value that no other test run has."""
     return f"r{uuid.uuid4().hex[:8]}"
-
-
-__all__ = ["AT_BOOT", "FATES", "Agent", "Machine", "fresh_run"]

@@ -31,6 +31,13 @@ class Cluster:
         return sorted(found, key=lambda node: (not node.control_plane, node.name))
 
 
+def conflicts(nodes: Sequence[NodeView], pools: Sequence[Pool]) -> frozenset[str]:
+    """The names of nodes that several pools match."""
+    return frozenset(
+        node.name for node in nodes if sum(pool.matches(node.labels) for pool in pools) > 1
+    )
+
+
 def is_busy(node: NodeView) -> bool:
     """A change of it was begun and is not over."""
     return node.state is not None and node.state.step != FAILED

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,7 +41,7 @@ TIMEOUT = httpx2.Timeout(10.0)
 WATCH_SECONDS = 300  # the server ends a watch; the next one goes on where it was
 RETRY_SECONDS = 1.0
 STRAY_SECONDS = 3600.0
-GONE, CONFLICT, TOO_MANY, BAD_REQUEST, NOT_FOUND = 410, 409, 429, 400, 404
+BAD_REQUEST, NOT_FOUND, CONFLICT, TOO_MANY = 400, 404, 409, 429
 
 # what the API may answer with, or not answer at all
 ApiFailure = (ApiError, httpx2.HTTPError, OSError)
@@ -65,30 +64,30 @@ class Api:
             body["metadata"]["resourceVersion"] = version
         if patch.unschedulable is not KEEP:
             body["spec"] = {"unschedulable": True if patch.unschedulable else None}
-        async with counted("patch", "nodes"):
-            return await self._patch(Node, patch.node, body)
+        count("patch", "nodes")
+        return await self._patch(Node, patch.node, body)
 
     async def patch_status(self, pool: str, status: Mapping[str, Any]) -> dict[str, Any]:
-        async with counted("patch", "nodepools/status"):
-            return await self._patch(NodePool.Status, pool, {"status": dict(status)})
+        count("patch", "nodepools/status")
+        return await self._patch(NodePool.Status, pool, {"status": dict(status)})
 
     async def _patch(self, kind: Any, name: str, body: Any, **where: str) -> dict[str, Any]:
         found = await self.client.patch(kind, name, body, patch_type=PatchType.MERGE, **where)
         return dict(found)
 
     async def get_node(self, name: str) -> dict[str, Any]:
-        async with counted("get", "nodes"):
-            return dict(await self.client.get(Node, name))
+        count("get", "nodes")
+        return dict(await self.client.get(Node, name))
 
     async def evict(self, order: Eviction) -> str:
         """Why it is refused for now, "" when the pod goes or is gone. Raises ApiError."""
         try:
-            async with counted("create", "pods/eviction"):
-                await self._evict(order, self.eviction)
+            count("create", "pods/eviction")
+            await self._evict(order, self.eviction)
         except ApiError as error:
             if error.status.code == BAD_REQUEST and self.eviction == "policy/v1":
-                async with counted("create", "pods/eviction"):
-                    await self._evict(order, "policy/v1beta1")
+                count("create", "pods/eviction")
+                await self._evict(order, "policy/v1beta1")
                 self.eviction = "policy/v1beta1"
                 return ""
             if error.status.code == TOO_MANY:
@@ -112,15 +111,15 @@ class Api:
         """The Secret, then the Job, then who owns the Secret. What is there already is fine: an
         operator that was killed in between is called again with the same. Raises ApiError."""
         name, namespace = job["metadata"]["name"], names.NAMESPACE
-        async with counted("create", "secrets"):
-            await self._create(Secret, secret)
-        async with counted("create", "jobs"):
-            made = await self._create(Job, job)
+        count("create", "secrets")
+        await self._create(Secret, secret)
+        count("create", "jobs")
+        made = await self._create(Job, job)
         if made is None:
-            async with counted("get", "jobs"):
-                made = dict(await self.client.get(Job, name, namespace=namespace))
-        async with counted("patch", "secrets"):
-            await self._patch(Secret, name, owner(made), namespace=namespace)
+            count("get", "jobs")
+            made = dict(await self.client.get(Job, name, namespace=namespace))
+        count("patch", "secrets")
+        await self._patch(Secret, name, owner(made), namespace=namespace)
 
     async def _create(self, kind: Any, body: Mapping[str, Any]) -> dict[str, Any] | None:
         """None when it is there already."""
@@ -134,32 +133,32 @@ class Api:
     async def delete_job(self, name: str) -> None:
         """And its pods; what is gone is fine. Raises ApiError."""
         try:
-            async with counted("delete", "jobs"):
-                await self.client.delete(
-                    Job, name, namespace=names.NAMESPACE, cascade=CascadeType.BACKGROUND
-                )
+            count("delete", "jobs")
+            await self.client.delete(
+                Job, name, namespace=names.NAMESPACE, cascade=CascadeType.BACKGROUND
+            )
         except ApiError as error:
             if error.status.code != NOT_FOUND:
                 raise
 
-    async def drop_stray_secrets(self, jobs: Sequence[str]) -> int:
+    async def drop_stray_secrets(self, jobs: Collection[str]) -> int:
         """Delete old requests that no Job owns: left by an operator that was killed in between,
         and whose rollout was given up before the next one came. Raises ApiError."""
         namespace, dropped = names.NAMESPACE, 0
-        async with counted("list", "secrets"):
-            found = [
-                each
-                async for each in self.client.list(
-                    Secret, namespace=namespace, labels={REQUEST_LABEL: exists()}
-                )
-            ]
+        count("list", "secrets")
+        found = [
+            each
+            async for each in self.client.list(
+                Secret, namespace=namespace, labels={REQUEST_LABEL: exists()}
+            )
+        ]
         for each in found:
             meta = each["metadata"]
             young = _age(meta["creationTimestamp"]) < STRAY_SECONDS
             if young or meta.get("ownerReferences") or meta["name"] in jobs:
                 continue
-            async with counted("delete", "secrets"):
-                await self.client.delete(Secret, meta["name"], namespace=namespace)
+            count("delete", "secrets")
+            await self.client.delete(Secret, meta["name"], namespace=namespace)
             dropped += 1
         return dropped
 
@@ -173,10 +172,14 @@ def _text(state: State | None) -> str | None:
     return state.as_json() if state else None
 
 
-@asynccontextmanager
-async def counted(verb: str, resource: str) -> AsyncIterator[None]:
+def count(verb: str, resource: str) -> None:
+    """A request that is about to be made, for the metrics."""
     metrics.API_REQUESTS.labels(verb, resource).inc()
-    yield
+
+
+def words(error: Exception) -> str:
+    """What an error says, never nothing."""
+    return str(error) or type(error).__name__
 
 
 class NodePods:
@@ -204,7 +207,7 @@ class NodePods:
 
     async def _list_and_watch(self) -> None:
         fields = {"spec.nodeName": self._node}
-        metrics.API_REQUESTS.labels("list", "pods").inc()
+        count("list", "pods")
         listing = self._api.client.list(Pod, namespace="*", fields=fields)
         found = {}
         async for pod in listing:
@@ -212,7 +215,7 @@ class NodePods:
             found[view.namespace, view.name] = view
         self.pods = found
         self._changed()
-        metrics.API_REQUESTS.labels("watch", "pods").inc()
+        count("watch", "pods")
         watch = self._api.client.watch(
             Pod,
             namespace="*",

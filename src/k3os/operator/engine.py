@@ -11,18 +11,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lightkube import ApiError
 
 from k3os.cluster import names
-from k3os.cluster.node import DRAINING, NodeView, parse_node
+from k3os.cluster.node import DRAINING, FAILED, WAITING, NodeView, parse_node
 from k3os.cluster.target import COMPONENTS
 from k3os.errors import UserError
 from k3os.operator import channels, crd, metrics
-from k3os.operator.admission import Cluster
-from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, NodePods
+from k3os.operator.admission import Cluster, conflicts
+from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, NodePods, words
 from k3os.operator.job import job, name_of, owner_of, parse_job, secret
 from k3os.operator.pods import JobView
 from k3os.operator.rollout import (
@@ -105,7 +105,7 @@ class Engine:
                     wait = await self.reconcile()
                 retry = FIRST_RETRY
             except ApiFailure as error:
-                log.warning("not written, tried again in %.0f s: %s", retry, _words(error))
+                log.warning("not written, tried again in %.0f s: %s", retry, words(error))
                 wait, retry = retry, min(2 * retry, LAST_RETRY)
             try:
                 await asyncio.wait_for(self._wake.wait(), min(wait, LONGEST_SLEEP))
@@ -120,11 +120,12 @@ class Engine:
 
     async def _drop_strays(self) -> None:
         try:
-            names_of_jobs = [str(name) for name in self.sight.jobs]
-            if dropped := await self.api.drop_stray_secrets(names_of_jobs):
+            if dropped := await self.api.drop_stray_secrets(
+                {str(name) for name in self.sight.jobs}
+            ):
                 log.info("deleted %d requests that no Job owns", dropped)
         except ApiFailure as error:
-            log.warning("requests that no Job owns are left: %s", _words(error))
+            log.warning("requests that no Job owns are left: %s", words(error))
 
     async def reconcile(self) -> float:
         """One round over all pools; seconds until the next is wanted. Raises ApiFailure: what
@@ -154,7 +155,7 @@ class Engine:
         self._forget({pool.name for _, pool in pools})
         failures = [each for each in await asyncio.gather(*writes) if each is not None]
         for failure in failures[1:]:
-            log.warning("%s", _words(failure))
+            log.warning("%s", words(failure))
         if failures:
             raise failures[0]
         return max(wait, 0.0)
@@ -184,13 +185,7 @@ class Engine:
                 nodes.append(own[1] if own else node)
         for name in self._written.keys() - known:
             del self._written[name]
-        owners: dict[str, int] = {}
-        for _, pool in pools:
-            for node in nodes:
-                if pool.matches(node.labels):
-                    owners[node.name] = owners.get(node.name, 0) + 1
-        several = frozenset(name for name, count in owners.items() if count > 1)
-        return Cluster(tuple(nodes), several)
+        return Cluster(tuple(nodes), conflicts(nodes, [pool for _, pool in pools]))
 
     def jobs(self, now: float) -> tuple[dict[str, JobView], float]:
         """By request, and seconds until one of them is to be looked at again. now: monotonic."""
@@ -217,7 +212,7 @@ class Engine:
             self._pods[name] = NodePods(self.api, name, self.changed)
         for name in self._pods.keys() - wanted:
             await self._pods.pop(name).close()
-            self._refused = {pod: why for pod, why in self._refused.items() if pod in wanted}
+            self._refused.clear()
 
     def _look_up_channels(
         self, pools: Iterable[tuple[Mapping[str, Any], Pool]], now: float
@@ -244,8 +239,8 @@ class Engine:
             await self.api.patch_status(pool.name, known)
             log.info("%s: %s's channel %s means %s", pool.name, name, channel, version)
         except (UserError, *ApiFailure) as error:
-            log.warning("%s: %s's channel %s: %s", pool.name, name, channel, _words(error))
-            said = Said("ChannelUnknown", f"{name}: {_words(error)}", warning=True)
+            log.warning("%s: %s's channel %s: %s", pool.name, name, channel, words(error))
+            said = Said("ChannelUnknown", f"{name}: {words(error)}", warning=True)
             self.say(names.KIND, pool.name, pool.uid, said)
             # as soon as that, not in a quarter of an hour
             self._channels[pool.name, name] = (time.time() - channels.INTERVAL + LAST_RETRY, url)
@@ -316,18 +311,15 @@ class Engine:
         elif isinstance(decision, Eviction):
             await self._evict(decision)
         else:
-            kind, name = (
-                ("Node", decision.node)
-                if decision.node
-                else (names.KIND, pool.name if pool else "")
-            )
-            uid = decision.node or (pool.uid if pool else "")
-            self.say(kind, name, uid, decision)
-            if decision.node and pool:
-                told = Said(
-                    decision.reason, f"{decision.node}: {decision.message}", "", decision.warning
-                )
-                self.say(names.KIND, pool.name, pool.uid, told)
+            self._tell(decision, pool)
+
+    def _tell(self, said: Said, pool: Pool | None) -> None:
+        """What is said of a node, its pool hears, too."""
+        if said.node:
+            self.say("Node", said.node, said.node, said)
+            said = replace(said, node="", message=f"{said.node}: {said.message}")
+        if pool is not None:
+            self.say(names.KIND, pool.name, pool.uid, said)
 
     def _node(self, name: str) -> Seen | tuple[int, None]:
         """As it was decided on."""
@@ -374,11 +366,10 @@ class Engine:
 def _count(before: NodeView | None, patch: NodePatch) -> None:
     """A change that ended, for the metrics."""
     old = before.state if before else None
-    if old is None or old.step == "Failed" or (patch.state and patch.state.step != "Failed"):
+    new = patch.state
+    if old is None or old.step == FAILED or (new and new.step != FAILED):
         return
-    result = (
-        patch.state.reason if patch.state else "Updated" if old.step == "Waiting" else "Given up"
-    )
+    result = new.reason if new else "Updated" if old.step == WAITING else "Given up"
     metrics.CHANGES.labels(old.pool, result).inc()
     metrics.CHANGE_SECONDS.labels(old.pool).observe(max(0.0, time.time() - old.started))
 
@@ -388,8 +379,3 @@ def _fields(pool: Pool | None, patch: NodePatch) -> dict[str, str]:
     state = patch.state
     found = {"pool": pool.name if pool else "", "node": patch.node}
     return found | ({"step": state.step, "request": state.request} if state else {})
-
-
-def _words(error: Exception) -> str:
-    """Never empty."""
-    return str(error) or type(error).__name__

@@ -16,7 +16,7 @@ from typing import Any
 from lightkube import ApiError
 
 from k3os.cluster import names
-from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, Lease, counted
+from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, Lease, count, words
 
 log = logging.getLogger("k3os.operator.leader")
 
@@ -56,8 +56,8 @@ class Leadership:
     async def release(self) -> None:
         """So that the next one need not wait."""
         try:
-            async with counted("get", "leases"):
-                lease = dict(await self._api.client.get(Lease, NAME, namespace=names.NAMESPACE))
+            count("get", "leases")
+            lease = dict(await self._api.client.get(Lease, NAME, namespace=names.NAMESPACE))
             if lease["spec"].get("holderIdentity") == self.identity:
                 lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
                 await self._replace(lease)
@@ -84,7 +84,7 @@ class Leadership:
                 log.warning("the lease cannot be written: %s", error)
             return ""
         except ApiFailure as error:
-            log.warning("the API server does not answer: %s", error or type(error).__name__)
+            log.warning("the API server does not answer: %s", words(error))
             return ""
         self._renewed = began
         return self.identity
@@ -108,8 +108,8 @@ class Leadership:
 
     async def _get(self) -> dict[str, Any] | None:
         try:
-            async with counted("get", "leases"):
-                return dict(await self._api.client.get(Lease, NAME, namespace=names.NAMESPACE))
+            count("get", "leases")
+            return dict(await self._api.client.get(Lease, NAME, namespace=names.NAMESPACE))
         except ApiError as error:
             if error.status.code == NOT_FOUND:
                 return None
@@ -117,12 +117,12 @@ class Leadership:
 
     async def _create(self) -> None:
         meta = {"name": NAME, "namespace": names.NAMESPACE}
-        async with counted("create", "leases"):
-            await self._api.client.create(
-                Lease({"metadata": meta, "spec": self._spec(0, {}, changed=False)}),
-                namespace=names.NAMESPACE,
-            )
+        count("create", "leases")
+        await self._api.client.create(
+            Lease({"metadata": meta, "spec": self._spec(0, {}, changed=False)}),
+            namespace=names.NAMESPACE,
+        )
 
     async def _replace(self, lease: dict[str, Any]) -> None:
-        async with counted("update", "leases"):
-            await self._api.client.replace(Lease(lease), name=NAME, namespace=names.NAMESPACE)
+        count("update", "leases")
+        await self._api.client.replace(Lease(lease), name=NAME, namespace=names.NAMESPACE)

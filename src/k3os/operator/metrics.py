@@ -11,6 +11,8 @@ from typing import Any
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
+from k3os.cluster.node import FAILED as FAILED_STEP
+
 NAMES: dict[str, str] = {
     "k3os_leader": "1 where this replica is the one that acts",
     "k3os_nodepool_nodes": "nodes that a NodePool selects",
@@ -64,7 +66,7 @@ def show_pool(name: str, status: Mapping[str, Any], phases: tuple[str, ...]) -> 
     """Set the gauges of a pool from its status."""
     for gauge, field in _OF_A_POOL.items():
         gauge.labels(name).set(status[field])
-    changing = [each for each in status["changing"] if each["step"] != "Failed"]
+    changing = [each for each in status["changing"] if each["step"] != FAILED_STEP]
     CHANGING.labels(name).set(len(changing))
     FAILED.labels(name).set(len(status["changing"]) - len(changing))
     for phase in phases:
