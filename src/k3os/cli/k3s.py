@@ -65,6 +65,7 @@ def fetch_on_node(version: str, directory: str, manifest: str, *, timeout: float
     """Put a verified k3s at <directory>/k3s. Raises UserError."""
     from k3os.k3s.fetch import fetch_release
     from k3os.k3s.source import machine_arch
+    from k3os.system.files import atomic_symlink
 
     version = version or wanted_version(manifest)
     arch = machine_arch(os.uname().machine)
@@ -73,7 +74,7 @@ def fetch_on_node(version: str, directory: str, manifest: str, *, timeout: float
     component = fetch_release(
         version, arch, Path(directory), progress=console_progress(), timeout=timeout
     )
-    point_to(component.path, os.path.join(directory, "k3s"))
+    atomic_symlink(component.path.name, os.path.join(directory, "k3s"), sync=True)
     remove_older(directory, component.path)
     say(f"k3s {version} is there, verified (sha256 {component.sha256})")
 
@@ -92,16 +93,6 @@ def wanted_version(manifest: str) -> str:
     if isinstance(version, str) and VERSION.fullmatch(version):
         return version
     return pinned().version
-
-
-def point_to(target: Path, link: str) -> None:
-    """Make link name target, in one step: a reader sees the old or the new k3s."""
-    from k3os.system.files import sync_directory
-
-    temporary = f"{link}.{os.getpid()}.new"
-    os.symlink(target.name, temporary)
-    os.rename(temporary, link)
-    sync_directory(os.path.dirname(link))
 
 
 def remove_older(directory: str, kept: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import posixpath
 
 from k3os.errors import UserError
-from k3os.install.perform import point
+from k3os.system.files import atomic_symlink
 
 INIT = "/sbin/init"
 FIRST_LINE = b"#!/k3os/system/bin/busybox sh\n"
@@ -83,5 +83,5 @@ def give_back(root: str, asked: str = "") -> str:
         os.rename(f"{root}{place}/{posixpath.basename(KEPT)}", f"{root}{place}/init")
         os.sync()
     else:
-        point(f"{root}{place}/init", init)
+        atomic_symlink(init, f"{root}{place}/init", sync=True)
     return init

@@ -18,7 +18,7 @@ from k3os.install.disks import Device
 from k3os.install.plan import LAYOUT, STATE_LABEL, Plan
 from k3os.install.source import AIRGAP, LOADERS, SYSTEM, Source
 from k3os.system import mounts
-from k3os.system.files import atomic_write, sync_directory
+from k3os.system.files import atomic_symlink, atomic_write, sync_directory
 from k3os.system.run import CommandError
 
 Say = Callable[[str], None]
@@ -141,8 +141,8 @@ def switch(medium: Source, system: str) -> None:
     links = {name: f"{name}/{version}" for name, version in medium.versions.items()}
     generation = add_generation(system, number, json.loads(medium.manifest), links)
     if os.path.exists(f"{system}/current"):
-        point(f"{system}/previous", os.readlink(f"{system}/current"))
-    point(f"{system}/current", generation)
+        atomic_symlink(os.readlink(f"{system}/current"), f"{system}/previous", sync=True)
+    atomic_symlink(generation, f"{system}/current", sync=True)
 
 
 def add_generation(
@@ -161,16 +161,6 @@ def add_generation(
     sync_directory(f"{system}/generations")
     os.sync()
     return generation
-
-
-def point(link: str, target: str) -> None:
-    """Make or change a link in one step, which survives a power cut or did not happen."""
-    temporary = f"{link}.new"
-    if os.path.lexists(temporary):
-        os.unlink(temporary)
-    os.symlink(target, temporary)
-    os.rename(temporary, link)
-    sync_directory(os.path.dirname(link))
 
 
 def write_efi(medium: Source, partition: Device, uuid: str) -> None:

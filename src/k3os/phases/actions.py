@@ -151,6 +151,7 @@ class Link(Action):
 
     def perform(self, node: Node) -> str:
         from k3os.errors import UserError
+        from k3os.system.files import atomic_symlink
 
         path = node.entry(self.path)
         if os.path.islink(path) and os.readlink(path) == self.target:
@@ -158,11 +159,7 @@ class Link(Action):
         if os.path.isdir(path) and not os.path.islink(path):
             raise UserError(f"{self.path} is a directory")
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        temporary = f"{path}.new"
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
-        os.symlink(self.target, temporary)
-        os.rename(temporary, path)
+        atomic_symlink(self.target, path)
         return DONE
 
 

@@ -55,6 +55,20 @@ def atomic_write(
         sync_directory(directory or ".")
 
 
+def atomic_symlink(target: str, path: str, *, sync: bool = False) -> None:
+    """Make or change a link in one step: a reader sees the old or the new one.
+
+    sync: it survives a power cut, or did not happen. Raises OSError.
+    """
+    temporary = f"{path}.new"
+    if os.path.lexists(temporary):
+        os.unlink(temporary)
+    os.symlink(target, temporary)
+    os.rename(temporary, path)
+    if sync:
+        sync_directory(os.path.dirname(path))
+
+
 def sync_directory(path: str) -> None:
     """fsync a directory, so that a rename in it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

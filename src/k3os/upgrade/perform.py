@@ -11,9 +11,9 @@ import os
 from collections.abc import Callable
 
 from k3os.errors import UserError
-from k3os.install.perform import add_generation, point
+from k3os.install.perform import add_generation
 from k3os.install.source import forget
-from k3os.system.files import sync_directory
+from k3os.system.files import atomic_symlink, sync_directory
 from k3os.system.run import run
 from k3os.upgrade.plan import DOWNLOADS, Installed, Plan, digest_of
 
@@ -51,15 +51,15 @@ def perform(
 
 def switch(system: str, current: str, previous: str) -> None:
     """Point both links, for an upgrade. Power cut between the two: the old system is both."""
-    point(f"{system}/previous", previous)
-    point(f"{system}/current", current)
+    atomic_symlink(previous, f"{system}/previous", sync=True)
+    atomic_symlink(current, f"{system}/current", sync=True)
     settle(system)
 
 
 def exchange(system: str, current: str, previous: str) -> None:
     """Point both links, for a way back: power cut between the two: the good system is both."""
-    point(f"{system}/current", current)
-    point(f"{system}/previous", previous)
+    atomic_symlink(current, f"{system}/current", sync=True)
+    atomic_symlink(previous, f"{system}/previous", sync=True)
     settle(system)
 
 
