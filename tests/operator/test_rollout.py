@@ -1,6 +1,7 @@
 """A rollout through the API: the real operator, a stub of the API server, simulated nodes."""
 
 import json
+import time
 
 import pytest
 from lightkube.types import PatchType
@@ -205,8 +206,14 @@ def test_a_channel_is_followed(world: World, tmp_path) -> None:
         world.pool(k3os={"channel": "stable", "url": url})
         world.start()
         world.until_phase("Updated")
-    assert world.machine("a").versions["k3os"] == "v1.1.0"
-    assert world.status()["channels"]["k3os"] == {"channel": "stable", "version": "v1.1.0"}
+        assert world.machine("a").versions["k3os"] == "v1.1.0"
+        assert world.status()["channels"]["k3os"] == {"channel": "stable", "version": "v1.1.0"}
+        # a pool of the same name that comes later does not wait for the next look
+        world.client.delete(NodePool, f"{world.run}-pool")
+        (published / "stable").write_text("v1.2.0\n")
+        time.sleep(1)
+        world.pool(k3os={"channel": "stable", "url": url})
+        world.until(lambda: world.machine("a").versions["k3os"] == "v1.2.0")
 
 
 def test_the_request_is_in_a_secret_that_goes_with_its_job(world: World) -> None:

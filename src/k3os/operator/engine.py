@@ -356,6 +356,8 @@ class Engine:
         for name in self._parsed.keys() - pools:
             del self._parsed[name]
             self._statuses.pop(name, None)
+            for component in COMPONENTS:
+                self._channels.pop((name, component), None)
             metrics.forget_pool(name, crd.PHASES)
         self._ended = {
             name: since for name, since in self._ended.items() if name in self.sight.jobs

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from k3os.cluster import names
 from k3os.cluster.impact import impact
-from k3os.cluster.node import CHANGING, CHECKING, DRAINING, FAILED, WAITING, NodeView, State
+from k3os.cluster.node import CHANGING, CHECKING, DRAINING, FAILED, WAITING, NodeView, Result, State
 from k3os.cluster.target import Target, changes, is_updated
 from k3os.config.schema import AT_BOOT
 from k3os.operator.admission import Cluster, may_begin
@@ -299,8 +299,13 @@ def _listed(pods: Sequence[PodView], most: int = 5) -> str:
     return ", ".join(str(pod) for pod in pods[:most]) + more
 
 
+def _told(node: NodeView, state: State) -> Result | None:
+    """What the node says of this request, None while it says nothing."""
+    return node.last if node.last and node.last.request == state.request else None
+
+
 def _change(node: NodeView, state: State, job: JobView | None, now: float) -> list[Decision]:
-    told = node.last if node.last and node.last.request == state.request else None
+    told = _told(node, state)
     if told and told.state in (names.FAILED, names.ROLLED_BACK):
         return fail(node, state, told.state, told.message, now)
     if told and told.state in (names.SUCCEEDED, names.REBOOTING):
@@ -325,7 +330,7 @@ def _change(node: NodeView, state: State, job: JobView | None, now: float) -> li
 
 
 def _wait(pool: Pool, node: NodeView, state: State, now: float) -> list[Decision]:
-    told = node.last if node.last and node.last.request == state.request else None
+    told = _told(node, state)
     if told and told.state in (names.FAILED, names.ROLLED_BACK):
         return fail(node, state, told.state, told.message, now)
     if told and told.state == names.REBOOTING:
