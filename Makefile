@@ -8,6 +8,7 @@ MAKEFLAGS += --no-print-directory
 # Settings of the build; README.md, "Building", explains them. Empty: the default.
 ARCH ?=
 KERNEL ?=
+FIRMWARE ?=
 K3S ?=
 K3S_RELEASES ?=
 K3S_AIRGAP ?=
@@ -25,7 +26,7 @@ BOARD ?=
 VMS ?= 2
 # Options for the command behind a target: make run ARGS="--uefi --memory 4096"
 ARGS ?=
-export ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE
+export ARCH KERNEL FIRMWARE K3S K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE
 
 VENV := .venv/bin
 PYTHON_CODE := src tests scripts $(wildcard bench)
@@ -109,4 +110,4 @@ clean: ## remove artifacts, caches and the virtual environment
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "variables: ARCH KERNEL K3S K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT BOARD KUBECONFIG ARGS (README.md)"
+	@echo "variables: ARCH KERNEL FIRMWARE K3S K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT BOARD KUBECONFIG ARGS (README.md)"

@@ -66,6 +66,7 @@ def build(kernel: str, arch: str = "amd64") -> Path:
     wanted |= {
         "CONFIG": "",
         "K3S_AIRGAP": "",
+        "FIRMWARE": "",
         "OPERATOR": "",
         "SIGN_KEY": "",
         "RELEASE_KEYS": "",

@@ -98,7 +98,7 @@ def _make_boot(
     packages.unpack(settings, progress, wanted, archive)
     tree = read_tar(archive)
     version = kernel.kernel_version(tree)
-    (output / "vmlinuz").write_bytes(tree.read(f"boot/vmlinuz-{version}"))
+    (output / "vmlinuz").write_bytes(tree.read(kernel.kernel_image(tree)))
     more = tree.subtree([f"usr/lib/modules/{version}"])
     root = output / "root"
     for path, entry in more.entries.items():

@@ -16,7 +16,10 @@ from k3os.system.run import CommandError
 EPILOG = """\
 variables:
   ARCH=amd64|arm64|arm       architecture; of arm (ARMv7) the root file system tarball only
-  KERNEL=generic|cloud       Debian's kernel for any machine, or the small one for VMs
+  KERNEL=generic|backports|cloud
+                             Debian's kernel for any machine, a newer one (arm64's default), the
+                             small one for virtual machines
+  FIRMWARE="PACKAGE ..."     more of Debian's firmware, all that drivers ask for: firmware-iwlwifi
   K3S=auto|VERSION|URL|PATH|none
                              k3s: the pinned release, another, a download, a file, none
   K3S_RELEASES=URL           a mirror of the k3s releases, same layout

@@ -27,6 +27,8 @@ CONFIG_TXT = """\
 arm_64bit=1
 enable_uart=1
 upstream_kernel=1
+# the Pi 5's firmware looks into kernels, whether they are for it, and cannot into U-Boot
+os_check=0
 kernel=u-boot.bin
 """
 # SD cards erase in pieces of 4 MiB
@@ -40,6 +42,8 @@ class Board:
     """packages, components: of Debian; files: in the packages to their names on the FAT.
 
     device_trees: which of the kernel package's are copied (a regular expression of their path).
+    aliases: a device tree's other name, where the firmware has one of its own for it.
+    drivers: what a device tree needs of the kernel (a module), lest its model only seems to start.
     texts: what else lies on the FAT. layout: the partitions of an MBR, the FAT among them "efi".
     """
 
@@ -49,10 +53,14 @@ class Board:
     components: tuple[str, ...]
     files: dict[str, str]
     device_trees: str
+    aliases: dict[str, str]
+    drivers: dict[str, str]
     texts: dict[str, str]
     layout: tuple[Partition, ...]
 
 
+# of Linux before 7, and since
+_DEVICE_TREE = "usr/lib/(?:linux-image-[^/]+|modules/[^/]+/dtb)/{}"
 _FIRMWARE = ("bootcode.bin", "start.elf", "fixup.dat", "start4.elf", "fixup4.dat")
 BOARDS = {
     "rpi": Board(
@@ -67,9 +75,11 @@ BOARDS = {
             "usr/share/doc/raspi-firmware/copyright": "licences/raspi-firmware.txt",
             "usr/share/doc/u-boot-rpi/copyright": "licences/u-boot.txt",
         },
-        # not the Pi 5's (bcm2712): this kernel has drivers for neither its SD card nor its network,
-        # and without one its firmware says by itself that the card is not for it
-        device_trees=r"usr/lib/linux-image-[^/]+/broadcom/(bcm2(?:711|837)[^/]*\.dtb)",
+        device_trees=_DEVICE_TREE.format(r"broadcom/(bcm2(?:711|712|837)[^/]*\.dtb)"),
+        # the second revision of the Pi 5's chip
+        aliases={"bcm2712-d-rpi-5-b.dtb": "bcm2712d0-rpi-5-b.dtb"},
+        # its SD card; without a device tree the Pi 5's firmware says that the card is not for it
+        drivers={"bcm2712": "sdhci-brcmstb"},
         texts={"config.txt": CONFIG_TXT},
         layout=(
             Partition("efi", FAT_TYPE, EFI_SIZE, EFI_LABEL),
@@ -101,9 +111,11 @@ def fat_files(board: Board, packages: Tree, kernel: Tree) -> dict[str, bytes]:
         except KeyError:
             raise UserError(f"Debian's packages for the board {board.name} lack {path}") from None
     trees = {
-        match[1]: entry
+        match[1]: entry.data()
         for path, entry in kernel.entries.items()
-        if entry.kind == FILE and (match := re.fullmatch(board.device_trees, path))
+        if entry.kind == FILE
+        and (match := re.fullmatch(board.device_trees, path))
+        and _driven(board, match[1], kernel)
     }
     if not trees:
         raise UserError(
@@ -111,7 +123,16 @@ def fat_files(board: Board, packages: Tree, kernel: Tree) -> dict[str, bytes]:
             "use KERNEL=generic",
             "KERNEL",
         )
-    return {**found, **{name: entry.data() for name, entry in trees.items()}}
+    more = {other: trees[name] for name, other in board.aliases.items() if name in trees}
+    return {**found, **trees, **more}
+
+
+def _driven(board: Board, tree: str, kernel: Tree) -> bool:
+    needed = [module for prefix, module in board.drivers.items() if tree.startswith(prefix)]
+    return all(
+        any(re.search(rf"/{module}\.ko(\.xz)?$", path) for path in kernel.entries)
+        for module in needed
+    )
 
 
 def table(board: Board, name: Callable[[str], str]) -> str:

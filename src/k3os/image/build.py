@@ -199,7 +199,10 @@ def _boot(
 ) -> Boot:
     kernel_stage = cache.stage(
         "kernel",
-        digest(kernel_packages.name, _content(kernel_packages), *_code("kernel", "tree")),
+        digest(
+            *(kernel_packages.name, _content(kernel_packages), settings.firmware),
+            *_code("kernel", "tree"),
+        ),
         lambda out: kernel.build_kernel(settings, progress, kernel_packages / "kernel.tar", out),
     )
     python_stage = cache.stage(
@@ -391,7 +394,8 @@ def installed_packages(settings: Settings, pieces: Pieces) -> list[packages.Pack
 
     status = read_tar(pieces.base / "base.tar").read("var/lib/dpkg/status").decode()
     listing = (pieces.shell / "packages.txt").read_text()
-    wanted = ["linux-image-.*", "firmware-.*", packages.STATIC_SHELL]
+    wanted = ["linux-(image|binary|modules)-.*", "(raspi-)?firmware.*"]
+    wanted.append(packages.STATIC_SHELL)
     if pieces.boot is not None:
         listing += (pieces.boot.loaders / "packages.txt").read_text()
         wanted += loaders.LOADERS_OF[settings.arch.name].packages

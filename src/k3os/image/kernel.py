@@ -2,11 +2,13 @@
 
 Modules are unpacked from their .xz (squashfs compresses them better, and loads faster) but
 not otherwise changed: their signatures stay valid for Secure Boot. What a node without
-screen, sound and camera never loads is left out (DROPPED).
+screen, sound and camera never loads is left out (DROPPED). Of the firmware packages the image
+has what a driver of it asks for, see wanted_firmware.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import lzma
 import os
 import re
@@ -46,6 +48,7 @@ DROPPED = {
     "drivers/mtd": "raw flash",
     "drivers/firewire": "cameras",
     "drivers/pcmcia": "older than systemd",
+    "drivers/bluetooth": "nothing pairs with a node",
     "drivers/parport": "printers",
     "drivers/md/dm-vdo": "not used by the installer",
     "net/bluetooth": "nothing pairs with a node",
@@ -106,6 +109,14 @@ BOOT_MODULES = (
     *("nls_ascii", "nls_cp437", "nls_utf8", "nls_iso8859-1", "crc32c_generic", "crc32c-intel"),
     *("hid-generic", "hid-hyperv", "softdog", "efivarfs", "i6300esb"),
 )
+# Drivers whose firmware is large and only wanted by name (FIRMWARE=firmware-iwlwifi).
+WIRELESS = ("kernel/drivers/net/wireless/", "kernel/net/wireless/")
+# The Raspberry Pi's WiFi; its driver asks for the files of a hundred other boards, too.
+BOARD_FIRMWARE = r"brcm/brcmfmac434(?:30|36|36s|55|56)-sdio\.(?:bin|clm_blob|txt|raspberrypi,.*)"
+FIRMWARE = "usr/lib/firmware/"
+_LICENCE = r"usr/share/doc/((?:raspi-)?firmware[^/]*)/copyright"
+_IMAGE = re.compile(r"boot/vmlinuz-([^/]+)|usr/lib/modules/([^/]+)/vmlinuz")
+
 NOT_AT_BOOT = ("drivers/block/drbd", "drivers/block/aoe", "drivers/scsi/fcoe", "drivers/block/rbd")
 
 
@@ -118,13 +129,14 @@ def build_kernel(settings: Settings, progress: Progress, package_tar: Path, outp
     _unpack_modules(tree, version, modules)
     progress.write_log(f"kernel {version}: {sum(1 for _ in modules.rglob('*.ko'))} modules")
     (root / "firmware").mkdir()
-    _copy_firmware(tree, root / "firmware")
+    asked = asked_firmware(modules, wireless=bool(settings.firmware))
+    _copy_firmware(tree, wanted_firmware(tree, asked), root / "firmware")
     _depmod(root, version, progress)
-    epoch = int(version_epoch(package_tar, version))
+    epoch = int(image_epoch(package_tar, tree))
     _squash(root, output / "modules.squashfs", epoch, progress)
     chosen = boot_modules(_dependencies(modules), BOOT_DIRECTORIES_OF.get(settings.arch.name, ()))
     _boot_modules(modules, chosen, output / "boot-modules", version, progress)
-    (output / "vmlinuz").write_bytes(tree.read(f"boot/vmlinuz-{version}"))
+    (output / "vmlinuz").write_bytes(tree.read(kernel_image(tree)))
     (output / "version").write_text(version + "\n")
     build_shell(package_tar, output)
     run(["rm", "-rf", str(root)])
@@ -137,30 +149,40 @@ def build_shell(package_tar: Path, output: Path) -> None:
     (output / "packages.txt").write_bytes(tree.read("packages.txt"))
 
 
-def kernel_version(tree: Tree) -> str:
-    """The version of the one kernel in the tree, as `uname -r` will say it."""
-    found = [path[len("boot/vmlinuz-") :] for path in tree.entries if "boot/vmlinuz-" in path]
+def kernel_image(tree: Tree) -> str:
+    """The path of the one kernel in the tree; since Linux 7 it lies beside its modules."""
+    found = [path for path in tree.entries if _IMAGE.fullmatch(path)]
     if len(found) != 1:
         raise UserError(f"the kernel package holds {len(found)} kernels, not one: {found}")
     return found[0]
 
 
-def version_epoch(package_tar: Path, version: str) -> float:
+def kernel_version(tree: Tree) -> str:
+    """The version of that kernel, as `uname -r` will say it."""
+    match = _IMAGE.fullmatch(kernel_image(tree))
+    assert match
+    return match[1] or match[2]
+
+
+def image_epoch(package_tar: Path, tree: Tree) -> float:
     """When Debian built the kernel: the time all files of the modules image carry."""
     import tarfile
 
     with tarfile.open(package_tar) as archive:
-        return archive.getmember(f"./boot/vmlinuz-{version}").mtime
+        return archive.getmember(f"./{kernel_image(tree)}").mtime
 
 
 def _module_files(tree: Tree, version: str) -> dict[str, Entry]:
+    """Not the kernel itself, its configuration and device trees, which may lie beside them."""
     prefix = f"usr/lib/modules/{version}/"
+    kept = ("kernel/", "modules.")
     dropped = tuple(f"kernel/{directory}/" for directory in DROPPED)
     return {
         path[len(prefix) :]: entry
         for path, entry in tree.entries.items()
         if path.startswith(prefix)
         and entry.kind == FILE
+        and path[len(prefix) :].startswith(kept)
         and not path[len(prefix) :].startswith(dropped)
     }
 
@@ -184,17 +206,56 @@ def _unpack_modules(tree: Tree, version: str, target: Path) -> None:
             continue
 
 
-def _copy_firmware(tree: Tree, target: Path) -> None:
-    prefix = "usr/lib/firmware/"
-    for path, entry in tree.walk():
-        if not path.startswith(prefix) or entry.kind not in (FILE, SYMLINK):
-            continue
-        file = target / path[len(prefix) :]
+def asked_firmware(modules: Path, *, wireless: bool) -> list[str]:
+    """What the drivers say they load (modinfo(8)), in part patterns; paths below firmware/."""
+    paths = sorted(
+        str(path.relative_to(modules))
+        for path in modules.rglob("*.ko")
+        if wireless or not str(path.relative_to(modules)).startswith(WIRELESS)
+    )
+    found = run(["modinfo", "-F", "firmware", *paths], cwd=str(modules)) if paths else b""
+    builtin = (modules / "modules.builtin.modinfo").read_bytes().split(b"\0")
+    of_builtin = [text.partition(b".firmware=")[2] for text in builtin]
+    names = [*found.splitlines(), *of_builtin]
+    return sorted({name.decode() for name in names if name})
+
+
+def wanted_firmware(tree: Tree, asked: Iterable[str]) -> set[str]:
+    """The files of the firmware packages that go into the image, and where their links lead.
+
+    Paths of the tree.
+    """
+    files = {
+        path[len(FIRMWARE) :]: entry
+        for path, entry in tree.entries.items()
+        if path.startswith(FIRMWARE) and entry.kind in (FILE, SYMLINK)
+    }
+    wanted = {name for pattern in asked for name in fnmatch.filter(files, pattern)}
+    wanted |= {name for name in files if re.fullmatch(BOARD_FIRMWARE, name)}
+    links = list(wanted)
+    while links:
+        name = links.pop()
+        if files[name].kind == SYMLINK:
+            target = os.path.normpath(os.path.join(os.path.dirname(name), files[name].target))
+            if target in files and target not in wanted:
+                wanted.add(target)
+                links.append(target)
+    return {FIRMWARE + name for name in wanted}
+
+
+def _copy_firmware(tree: Tree, wanted: set[str], target: Path) -> None:
+    """With the licences of the packages, which want to go along."""
+    names = {path: path[len(FIRMWARE) :] for path in sorted(wanted)}
+    for path, entry in tree.entries.items():
+        if (match := re.fullmatch(_LICENCE, path)) and entry.kind == FILE:
+            names[path] = f"licences/{match[1]}.txt"
+    for path, name in names.items():
+        file = target / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        if entry.kind == SYMLINK:
-            file.symlink_to(entry.target)
+        if tree.entries[path].kind == SYMLINK:
+            file.symlink_to(tree.entries[path].target)
         else:
-            file.write_bytes(entry.data())
+            file.write_bytes(tree.read(path))
 
 
 def _depmod(root: Path, version: str, progress: Progress) -> None:

@@ -33,6 +33,18 @@ NODE_PACKAGES = (
 # The first stage of an overlay installation runs before anything of ours is mounted.
 STATIC_SHELL = "busybox-static"
 FIRMWARE_PACKAGES = ("firmware-linux-free", "firmware-ath9k-htc")
+# of these the image takes what network cards and disk controllers cannot work without
+# (kernel.wanted_firmware); each is named after the maker of the chips
+NONFREE_FIRMWARE_PACKAGES = tuple(
+    f"firmware-{name}"
+    for name in (
+        *("bnx2", "bnx2x", "cavium", "intel-misc", "misc-nonfree", "myricom", "netxen"),
+        *("qlogic", "realtek"),
+    )
+)
+# the Raspberry Pi's WiFi
+NONFREE_FIRMWARE_PACKAGES_OF = {"arm64": ("firmware-brcm80211", "raspi-firmware")}
+NONFREE = "non-free-firmware"
 
 # Needed while packages are being configured, of no use on a node that never installs one.
 BUILD_TIME_PACKAGES = frozenset(
@@ -45,6 +57,9 @@ _COMPILE = (
     'chroot "$1" python3 -m compileall -q -f --invalidation-mode unchecked-hash '
     "/usr/lib/python3.13 /usr/lib/python3/dist-packages"
 )
+# mmdebstrap's, where none is named
+DEFAULT_MIRROR = "http://deb.debian.org/debian"
+ADDRESS = re.compile(r"[a-z+]+://[^\s'\"]+")
 # apt's words: "Get:1 <mirror> trixie InRelease", and of a list that is not the signed one
 INDEX = re.compile(r"^(?:Get|Hit):\d+ (\S+) (\S+) InRelease", re.MULTILINE)
 STALE_LIST = re.compile(
@@ -88,9 +103,14 @@ def kernel_options(settings: Settings) -> list[str]:
     An architecture that boots nothing of ours only gets the static shell.
     """
     packages = [settings.kernel_package, STATIC_SHELL] if settings.arch.boots else [STATIC_SHELL]
-    if settings.arch.boots and settings.kernel == "generic":
-        packages += FIRMWARE_PACKAGES
+    components = ["main"]
+    if settings.arch.boots and settings.kernel.drivers:
+        nonfree = NONFREE_FIRMWARE_PACKAGES_OF.get(settings.arch.name, ())
+        firmware = [*FIRMWARE_PACKAGES, *NONFREE_FIRMWARE_PACKAGES, *nonfree, *settings.firmware]
+        packages += dict.fromkeys(firmware)
+        components.append(NONFREE)
     return [
+        f"--components={','.join(components)}",
         "--variant=extract",
         f"--include={','.join(packages)}",
         f"--extract-hook={_LIST_DEBS}",
@@ -105,7 +125,8 @@ def bootstrap_base(settings: Settings, progress: Progress, output: Path) -> None
 
 def unpack_kernel(settings: Settings, progress: Progress, output: Path) -> None:
     """Write <output>/kernel.tar."""
-    _mmdebstrap(settings, progress, kernel_options(settings), output / "kernel.tar")
+    more = settings.kernel.suite if settings.arch.boots else SUITE
+    _mmdebstrap(settings, progress, kernel_options(settings), output / "kernel.tar", more)
 
 
 def unpack(
@@ -126,7 +147,10 @@ def unpack(
     _mmdebstrap(settings, progress, options, target)
 
 
-def _mmdebstrap(settings: Settings, progress: Progress, options: list[str], output: Path) -> None:
+def _mmdebstrap(
+    settings: Settings, progress: Progress, options: list[str], output: Path, suite: str = SUITE
+) -> None:
+    """suite: another one that packages may be taken from, beside those of the release."""
     command = [
         *("mmdebstrap", "--mode=auto", "--format=tar"),
         f"--architectures={settings.arch.debian}",
@@ -137,6 +161,7 @@ def _mmdebstrap(settings: Settings, progress: Progress, options: list[str], outp
         '--aptopt=Acquire::http::Timeout "30"',
         '--aptopt=Acquire::https::Timeout "30"',
         *options,
+        *([] if suite == SUITE else [f"--setup-hook={suite_hook(settings.mirror, suite)}"]),
         SUITE,
         str(output),
     ]
@@ -162,6 +187,18 @@ def _mmdebstrap(settings: Settings, progress: Progress, options: list[str], outp
             "the log above says why; if the mirror is at fault, try again or set MIRROR=URL",
             where,
         ) from error
+
+
+def suite_hook(mirror: str, suite: str) -> str:
+    """A hook of mmdebstrap that adds a suite of the mirror (sources.list(5)). Raises UserError."""
+    if mirror and not ADDRESS.fullmatch(mirror):
+        raise UserError(
+            f"{mirror!r} is not an address, so the suite {suite} beside it is not known",
+            "give the URL of a mirror, or take KERNEL=generic",
+            "MIRROR",
+        )
+    line = f"deb {mirror or DEFAULT_MIRROR} {suite} main"
+    return f"echo '{line}' >\"$1\"/etc/apt/sources.list.d/{suite}.list"
 
 
 def mirror_problem(log: str, architecture: str) -> UserError | None:

@@ -6,6 +6,7 @@ documented in README.md, section "Building".
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ class Architecture:
     name: ours and Kubernetes'; debian: dpkg's; loader: the dynamic linker's path; triplet:
     Debian's multiarch directory; emulator: qemu-user's name; boots: whether there is a kernel
     for it, and so all that boots, or only the tarball for an overlay installation; wheels: its
-    name in those of Python, "" where not all of the operator's libraries have one.
+    name in those of Python, "" where not all of the operator's libraries have one; default: the
+    kernel it gets when none is named.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Architecture:
     emulator: str
     boots: bool = True
     wheels: str = ""
+    default: str = "generic"
 
 
 ARCHITECTURES = {
@@ -44,15 +47,30 @@ ARCHITECTURES = {
     "arm64": Architecture(
         *("arm64", "arm64", "lib/ld-linux-aarch64.so.1", "aarch64-linux-gnu", "qemu-aarch64"),
         wheels="aarch64",
+        # boards are newer than Debian's stable kernel: 6.12 knows neither the Raspberry Pi 5's SD
+        # card nor its network
+        default="backports",
     ),
     "arm": Architecture(
         *("arm", "armhf", "lib/ld-linux-armhf.so.3", "arm-linux-gnueabihf", "qemu-arm"),
         boots=False,
     ),
 }
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel to choose: Debian's package, the suite it is in, whether it drives real machines."""
+
+    package: str
+    suite: str = SUITE
+    drivers: bool = True
+
+
 KERNELS = {
-    "generic": "linux-image-{debian}",
-    "cloud": "linux-image-cloud-{debian}",
+    "generic": Kernel("linux-image-{debian}"),
+    "backports": Kernel("linux-image-{debian}", f"{SUITE}-backports"),
+    "cloud": Kernel("linux-image-cloud-{debian}", drivers=False),
 }
 
 
@@ -61,7 +79,7 @@ class Settings:
     """A validated build request. Paths are absolute; epoch is seconds since 1970 (UTC)."""
 
     arch: Architecture
-    kernel: str
+    kernel: Kernel
     k3s: str
     k3s_airgap: tuple[str, ...]
     config: Path | None
@@ -74,10 +92,13 @@ class Settings:
     release_keys: tuple[Path, ...] = ()
     refresh: bool = False
     operator: bool = True
+    firmware: tuple[str, ...] = ()
 
     @property
     def kernel_package(self) -> str:
-        return KERNELS[self.kernel].format(debian=self.arch.debian)
+        """Its name for apt, which without a suite takes that of the suite that is installed."""
+        name = self.kernel.package.format(debian=self.arch.debian)
+        return name if self.kernel.suite == SUITE else f"{name}/{self.kernel.suite}"
 
 
 def source_root() -> Path:
@@ -95,8 +116,8 @@ def source_root() -> Path:
 
 
 def from_environment(environ: Mapping[str, str], *, refresh: bool = False) -> Settings:
-    """Read ARCH, KERNEL, K3S, K3S_AIRGAP, OPERATOR, CONFIG, MIRROR, SIGN_KEY, RELEASE_KEYS,
-    SOURCE_DATE_EPOCH, ARTIFACTS, CACHE.
+    """Read ARCH, KERNEL, FIRMWARE, K3S, K3S_AIRGAP, OPERATOR, CONFIG, MIRROR, SIGN_KEY,
+    RELEASE_KEYS, SOURCE_DATE_EPOCH, ARTIFACTS, CACHE.
 
     An empty value counts as not set. Raises UserError with the variable's name in `where`.
     """
@@ -106,7 +127,7 @@ def from_environment(environ: Mapping[str, str], *, refresh: bool = False) -> Se
         raise UserError(
             f"unknown architecture {arch!r}", f"use one of: {', '.join(ARCHITECTURES)}", "ARCH"
         )
-    kernel = environ.get("KERNEL") or "generic"
+    kernel = environ.get("KERNEL") or ARCHITECTURES[arch].default
     if kernel not in KERNELS:
         raise UserError(f"unknown kernel {kernel!r}", f"use one of: {', '.join(KERNELS)}", "KERNEL")
     operator = environ.get("OPERATOR") or "auto"
@@ -114,7 +135,7 @@ def from_environment(environ: Mapping[str, str], *, refresh: bool = False) -> Se
         raise UserError(f"unknown value {operator!r}", "use one of: auto, none", "OPERATOR")
     return Settings(
         arch=ARCHITECTURES[arch],
-        kernel=kernel,
+        kernel=KERNELS[kernel],
         k3s=environ.get("K3S") or "auto",
         k3s_airgap=tuple((environ.get("K3S_AIRGAP") or "").split()),
         config=_file(environ, "CONFIG"),
@@ -127,7 +148,25 @@ def from_environment(environ: Mapping[str, str], *, refresh: bool = False) -> Se
         release_keys=_files(environ, "RELEASE_KEYS"),
         refresh=refresh,
         operator=operator == "auto",
+        firmware=_firmware(environ, KERNELS[kernel]),
     )
+
+
+def _firmware(environ: Mapping[str, str], kernel: Kernel) -> tuple[str, ...]:
+    """More of Debian's firmware packages. Raises UserError."""
+    names = (environ.get("FIRMWARE") or "").split()
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name):
+            raise UserError(
+                f"{name!r} is no name of a package", "an example: firmware-iwlwifi", "FIRMWARE"
+            )
+    if names and not kernel.drivers:
+        raise UserError(
+            "the cloud kernel has no drivers for what needs firmware",
+            "leave out FIRMWARE, or KERNEL=cloud",
+            "FIRMWARE",
+        )
+    return tuple(names)
 
 
 def _file(environ: Mapping[str, str], name: str) -> Path | None:

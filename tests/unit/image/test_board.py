@@ -101,6 +101,27 @@ def test_only_the_device_trees_of_the_board_are_taken() -> None:
     assert [name for name in found if name.endswith(".dtb")] == ["bcm2711-rpi-4-b.dtb"]
 
 
+PI_5 = ("bcm2712-d-rpi-5-b.dtb", "bcm2712-rpi-5-b.dtb", "bcm2712d0-rpi-5-b.dtb")
+
+
+@pytest.mark.parametrize(
+    ("driver", "expected"), [("sdhci-brcmstb", PI_5), ("sdhci-iproc", ())], ids=["with", "without"]
+)
+def test_the_pi_5_has_device_trees_only_where_the_kernel_drives_its_card(
+    driver: str, expected: tuple[str, ...]
+) -> None:
+    tree = kernel("broadcom/bcm2711-rpi-4-b.dtb")
+    modules = "usr/lib/modules/7.1"
+    for name in PI_5[:2]:
+        tree.file(f"{modules}/dtb/broadcom/{name}", name.encode())
+    tree.file(f"{modules}/kernel/drivers/mmc/host/{driver}.ko.xz", b"")
+    found = fat_files(RPI, packages(), tree)
+    assert tuple(sorted(name for name in found if name.startswith("bcm2712"))) == expected
+    assert "bcm2711-rpi-4-b.dtb" in found
+    if expected:
+        assert found["bcm2712d0-rpi-5-b.dtb"] == b"bcm2712-d-rpi-5-b.dtb"
+
+
 def test_packages_that_changed_are_an_error() -> None:
     with pytest.raises(UserError, match="no device trees"):
         fat_files(RPI, packages(), kernel("rockchip/rk3399.dtb"))

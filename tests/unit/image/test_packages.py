@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from k3os.image.packages import mirror_problem
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from k3os.errors import UserError
+from k3os.image.packages import kernel_options, mirror_problem, suite_hook
+from k3os.image.settings import from_environment
 
 # of apt 2.6; the mirror's files are not of one moment
 STALE = """\
@@ -43,3 +50,38 @@ def test_every_other_failure_is_left_to_the_log() -> None:
         "E: Failed to fetch http://mirror.example/debian/dists/trixie/InRelease  404 Not Found"
     )
     assert mirror_problem(missing, "armhf") is None
+
+
+def test_a_second_suite_is_taken_from_the_same_mirror(tmp_path: Path) -> None:
+    (tmp_path / "etc/apt/sources.list.d").mkdir(parents=True)
+    for mirror, place in (("", "http://deb.debian.org/debian"), ("http://m.example/d", "")):
+        hook = suite_hook(mirror, "trixie-backports")
+        subprocess.run(["sh", "-c", hook, "sh", str(tmp_path)], check=True)
+        (written,) = (tmp_path / "etc/apt/sources.list.d").iterdir()
+        assert written.read_text() == f"deb {place or mirror} trixie-backports main\n"
+
+
+@pytest.mark.parametrize(
+    "mirror", ["/etc/apt/sources.list", "deb http://m.example/d x main", "a'b"]
+)
+def test_a_mirror_that_is_no_address_is_refused_for_a_second_suite(mirror: str) -> None:
+    with pytest.raises(UserError, match="is not an address"):
+        suite_hook(mirror, "trixie-backports")
+
+
+@pytest.mark.parametrize(
+    ("variables", "there", "not_there"),
+    [
+        ({}, ["firmware-bnx2", "main,non-free-firmware"], ["firmware-brcm80211", "backports"]),
+        ({"ARCH": "arm64"}, ["firmware-brcm80211", "linux-image-arm64/trixie-backports"], []),
+        ({"FIRMWARE": "firmware-iwlwifi"}, ["firmware-iwlwifi", "firmware-bnx2"], []),
+        ({"KERNEL": "cloud"}, ["components=main "], ["firmware"]),
+        ({"ARCH": "arm"}, ["busybox-static"], ["firmware", "linux-image"]),
+    ],
+)
+def test_firmware_goes_with_drivers(
+    variables: dict[str, str], there: list[str], not_there: list[str]
+) -> None:
+    options = " ".join(kernel_options(from_environment(variables)))
+    assert all(text in options for text in there)
+    assert not any(text in options for text in not_there)
