@@ -1,4 +1,4 @@
-"""A Debian 13 of any architecture on a disk, k3OS unpacked over it: for overlay installations.
+"""A Debian 13 of any architecture on a disk: k3OS unpacked over it, or about to take its place.
 
 Its user space is the build's own base (mmdebstrap(1), all packages configured), so that nothing
 is installed twice; its kernel is Debian's. Made without root and loop devices by mke2fs(8) -d.
@@ -23,7 +23,11 @@ KERNELS = {"amd64": "linux-image-cloud-amd64", "arm64": "linux-image-cloud-arm64
 KERNELS["arm"] = "linux-image-armmp"
 NEEDED_MODULES = ("virtio_pci", "virtio_mmio", "virtio_blk", "ext4", "crc32c_generic")
 PROMPT = r"^root@foreign:\S*# "
-SIZE = "1500M"
+SIZE = 1500 << 20
+# of a machine with UEFI; the root is the second
+LAYOUT = "label: gpt\nsize=64MiB, type=uefi\ntype=linux\n"
+START = 65 << 20
+GRUB = {"arm64": ("grub2-common", "grub-efi-arm64-bin")}
 AUTOLOGIN = "[Service]\nExecStart=\nExecStart=-/sbin/agetty -a root --keep-baud 115200 %I dumb\n"
 FILES = {
     "etc/fstab": "/dev/vda / ext4 defaults 0 1\n",
@@ -38,9 +42,11 @@ $b mount -t sysfs sysfs /sys
 $b mount -t devtmpfs devtmpfs /dev
 for module in /modules/*; do $b insmod "$module"; done
 mode=rw
-for word in $($b cat /proc/cmdline); do [ "$word" != ro ] || mode=ro; done
-until [ -b /dev/vda ]; do $b sleep 0.1; done
-$b mount -t ext4 -o $mode /dev/vda /root
+for word in $($b cat /proc/cmdline); do
+    case $word in ro) mode=ro ;; root=*) root=${word#root=} ;; esac
+done
+until [ -b "$root" ]; do $b sleep 0.1; done
+$b mount -t ext4 -o $mode "$root" /root
 for name in proc sys dev; do $b mount -o move /$name /root/$name; done
 exec $b switch_root /root /sbin/init
 """
@@ -51,62 +57,81 @@ mkdir tree
 tar --numeric-owner --exclude='./dev/*' -xf "$1/base.tar" -C tree
 tar --numeric-owner -xf "$2" -C tree
 rm -rf before && mkdir before && cp -a tree/etc tree/var before
-tar xzf "$3" --strip-components=1 -C tree
-cp config.yaml tree/k3os/system/config.yaml
-/sbin/mke2fs -q -t ext4 -d tree disk.img "$4"
+[ -z "$3" ] || tar xzf "$3" --strip-components=1 -C tree
+cp -RL more/. tree
+chown -R 0:0 tree/root
+/sbin/mke2fs -q -t ext4 -E "offset=$4" -d tree disk.img "$5"
 rm -rf tree
 """
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """Its disk (raw, without partitions), and what boots it; before: its /etc and /var."""
+    """Its disk (raw), the device of its root, and what boots it; before: its /etc and /var."""
 
     disk: Path
+    root: str
     kernel: Path
     initrd: Path
     before: Path
 
 
-def foreign(arch: str, tarball: Path, config: str, directory: Path) -> Foreign:
-    """A machine whose next boot is k3OS with this configuration."""
+def foreign(
+    arch: str, directory: Path, files: dict[str, Path], *, overlay: Path | None = None
+) -> Foreign:
+    """A machine; files: what lies on its disk, too.
+
+    overlay: the tarball that is unpacked over it: its next boot is k3OS, from the whole disk.
+    Without one it has GRUB's packages, and partitions for UEFI.
+    """
     settings = from_environment({**os.environ, "ARCH": arch, "KERNEL": "cloud"})
     with Progress(directory / "foreign.log") as progress:
         cache = Cache(settings.cache, progress)
         with cache.locked():
             base = build.base_stage(settings, progress, cache)
-            wanted = (KERNELS[arch], packages.STATIC_SHELL)
-            inputs = (arch, settings.mirror, wanted, NEEDED_MODULES, INIT, FILES)
+            grub = () if overlay else GRUB[arch]
             boot = cache.stage(
                 "foreign",
-                digest(*inputs, Path(__file__)),
-                lambda output: _make_boot(settings, progress, wanted, output),
+                digest(arch, settings.mirror, grub, Path(__file__)),
+                lambda output: _make_boot(settings, progress, grub, output),
             )
-        (directory / "config.yaml").write_text(config)
+        for name, path in files.items():
+            (directory / "more" / name).parent.mkdir(parents=True, exist_ok=True)
+            (directory / "more" / name).symlink_to(path)
+        disk = directory / "disk.img"
+        with open(disk, "wb") as file:
+            file.truncate(SIZE)
+        start = 0
+        if not overlay:
+            run(["sfdisk", "-q", str(disk)], stdin=LAYOUT.encode())
+            start = START
         as_root = [] if os.getuid() == 0 else ["unshare", "--map-auto", "--map-root-user"]
-        arguments = [str(base), str(boot / "more.tar"), str(tarball), SIZE]
+        # the second table of a GPT ends the disk
+        room = f"{(SIZE - start - (1 << 20)) >> 10}k"
+        arguments = [str(base), str(boot / "more.tar"), str(overlay or ""), str(start), room]
         command = ["/bin/sh", "-c", MAKE_DISK, "sh", *arguments]
         run([*as_root, *command], cwd=str(directory), log=progress.log)
-    return Foreign(directory / "disk.img", boot / "vmlinuz", boot / "initrd", directory / "before")
+    root = "/dev/vda" if overlay else "/dev/vda2"
+    return Foreign(disk, root, boot / "vmlinuz", boot / "initrd", directory / "before")
 
 
-def _make_boot(
-    settings: Settings, progress: Progress, wanted: tuple[str, ...], output: Path
-) -> None:
+def _make_boot(settings: Settings, progress: Progress, grub: tuple[str, ...], output: Path) -> None:
     """vmlinuz, initrd, and more.tar with what the disk has beside the base."""
     archive = output / "packages.tar"
+    wanted = (KERNELS[settings.arch.name], packages.STATIC_SHELL, *grub)
     packages.unpack(settings, progress, wanted, archive)
     tree = read_tar(archive)
     version = kernel.kernel_version(tree)
     (output / "vmlinuz").write_bytes(tree.read(kernel.kernel_image(tree)))
-    more = tree.subtree([f"usr/lib/modules/{version}"])
+    modules = tree.subtree([f"usr/lib/modules/{version}"])
     root = output / "root"
-    for path, entry in more.entries.items():
+    for path, entry in modules.entries.items():
         if entry.kind == FILE:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_bytes(entry.data())
     (root / "lib").symlink_to("usr/lib")
     run(["depmod", "-b", str(root), version], log=progress.log)
+    more = tree.subtree(["usr", "etc/default", "etc/grub.d"] if grub else [])
     more.copy_directory(root / "usr", "usr")
     for name, text in FILES.items():
         more.file(name, text.encode())

@@ -1,4 +1,4 @@
-"""arm64 with UEFI: the ISO, install.sh, a takeover's boot, the Raspberry Pi's SD card.
+"""arm64 with UEFI: the ISO, install.sh, a takeover, the Raspberry Pi's SD card.
 
 Not part of `make vm`: `make test-arm` runs it.
 """
@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from k3os.boot.takeover import MARKER, MENU, REBOOT, marker
 from k3os.cli.main import main
-from k3os.install import loader
 from k3os.system.run import run
 from k3os.upgrade import grubenv, trial
-from k3os.vm.spec import Disk, VMSpec
+from k3os.vm.spec import SERIAL, Disk, VMSpec
 from tests.vm.conftest import ROOT, build
-from tests.vm.installed import make_image
+from tests.vm.foreign import PROMPT, foreign
 from tests.vm.node import LOGIN, ask, over_ssh, serve, stop
 from tests.vm.test_install import empty_disk
 
@@ -24,14 +22,18 @@ from tests.vm.test_install import empty_disk
 BOOT = 400
 MIB, GIB = 1 << 20, 1 << 30
 FAT, STATE = 4 * MIB, 68 * MIB
-OLD_FILES = ("etc/passwd", "var/lib/old", "boot/vmlinuz")
+GRUB = (
+    "mkfs.vfat -F 32 /dev/vda1 >/dev/null && mkdir -p /boot/efi && mount /dev/vda1 /boot/efi",
+    "grub-install --target=arm64-efi --efi-directory=/boot/efi --removable --no-nvram",
+    "grub-mkconfig -o /boot/grub/grub.cfg",
+)
 
 pytestmark = pytest.mark.extra
 
 
 @pytest.fixture(scope="module")
 def iso() -> Path:
-    return build("generic", "arm64") / "k3os-arm64.iso"
+    return build("backports", "arm64") / "k3os-arm64.iso"
 
 
 @pytest.fixture(scope="module")
@@ -124,33 +126,34 @@ def test_a_raspberry_pi_3_boots_the_card_and_counts_the_attempt(boot_foreign, ca
         assert "Raspberry Pi 3" in ask(vm, "tr -d '\\0' </proc/device-tree/model")
 
 
-def test_the_boot_after_a_takeover_leaves_k3os_alone(boot_foreign, iso, config, key, tmp_path):
-    """What install.sh leaves: k3OS beside an old system, the marker, and the menu of one boot."""
-    disk = make_image(iso, tmp_path, config, size="1G")
-    table = json.loads(run(["sfdisk", "--json", str(disk)]))["partitiontable"]
-    state = f"{disk}?offset={table['partitions'][2]['start'] * 512}"
-    stays = run(["debugfs", "-R", f"cat /{MENU}", state]).partition(b"\n")[2]
-    uuid = run(["debugfs", "-R", "show_super_stats -h", state]).decode()
-    uuid = uuid.partition("Filesystem UUID:")[2].split()[0]
-    old = tmp_path / "old"
-    old.write_text("of the old system\n")
-    (tmp_path / "menu").write_text(loader.takeover_menu("", uuid, "x", arch="arm64"))
-    (tmp_path / "marker").write_bytes(marker(stays.decode(), REBOOT))
-    commands = ["mkdir /etc", "mkdir /var", "mkdir /var/lib"]
-    commands += [f"write {old} /{name}" for name in OLD_FILES]
-    commands += [f"write {tmp_path / 'marker'} /{MARKER}"]
-    commands += [f"rm /{MENU}", f"write {tmp_path / 'menu'} /{MENU}"]
-    for command in commands:
-        run(["debugfs", "-w", "-R", command, state])
-    run(["tune2fs", "-L", "old-root", state])
-    spec = VMSpec(disks=(Disk(disk),), uefi=True, arch="arm64", memory=1024)
+def test_a_running_debian_is_taken_over(boot_foreign, iso, config, key, tmp_path):
+    """GRUB is put on its disk by Debian's own tools; from then on the firmware starts the disk."""
+    (tmp_path / "config.yaml").write_text(config)
+    files = {
+        "root/install.sh": ROOT / "install.sh",
+        "root/k3os.iso": iso,
+        "root/config.yaml": tmp_path / "config.yaml",
+    }
+    debian = foreign("arm64", tmp_path, files)
+    disks = (Disk(debian.disk),)
+    append = f"root={debian.root} console={SERIAL['arm64']},115200 quiet rw"
+    spec = VMSpec(disks=disks, uefi=True, arch="arm64", memory=1024)
+    own = replace(spec, kernel=debian.kernel, initrd=debian.initrd, append=append)
+    with boot_foreign("arm64-debian", own) as vm:
+        vm.expect(PROMPT, BOOT)
+        for command in GRUB:
+            ask(vm, command, BOOT)
+        options = "--config /root/config.yaml --takeover --no-format"
+        output = ask(vm, f"sh /root/install.sh {options} /dev/vda2 /root/k3os.iso", BOOT)
+        assert "the next boot deletes everything on /dev/vda2 that is not k3OS" in output
+        vm.send("poweroff\n")
+        vm.wait_for_end(90)
     with boot_foreign("arm64-takeover", spec) as vm:
         vm.expect("takeover: deleting the system that was here", BOOT)
         vm.expect("takeover: done, rebooting into k3OS", BOOT)
-        vm.expect("k3OS: booting disk from /dev/vda3", BOOT)
+        vm.expect("k3OS: booting disk from /dev/vda2", BOOT)
         vm.expect(f"arm {LOGIN}", BOOT)
-        names = over_ssh(vm, key, "sudo ls -A /.base /.base/boot /.base/boot/grub")
-        assert names.split() == (
-            "/.base: boot k3os lost+found /.base/boot: grub /.base/boot/grub: grub.cfg".split()
-        )
+        names = over_ssh(vm, key, "sudo ls -A /.base /.base/boot")
+        assert names.split() == "/.base: boot k3os lost+found /.base/boot: grub".split()
+        assert "before-k3os" not in over_ssh(vm, key, "ls /.base/boot/grub")
         stop(vm, key)

@@ -20,7 +20,7 @@ EPILOG = """\
 The disk boots with BIOS and with UEFI, also with Secure Boot, and grows to the size of the real
 disk at each boot. The ISO is built first (`k3os build --help` lists the variables: KERNEL, K3S,
 …), unless --iso names one: then its own config.yaml is installed without --config.
---board rpi (or the variable BOARD) makes an SD card for the Raspberry Pi 3 and 4 instead; it
+--board rpi (or the variable BOARD) makes an SD card for the Raspberry Pi 3, 4 and 5 instead; it
 implies ARCH=arm64 and --format raw.
 
 k3os image --format qcow2 --config config.yaml

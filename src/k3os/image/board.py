@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from k3os.errors import UserError
-from k3os.image.packages import unpack
+from k3os.image.packages import parse_listing, unpack
 from k3os.image.progress import Progress
 from k3os.image.settings import Settings
 from k3os.image.tree import FILE, Tree, read_tar
@@ -43,7 +43,8 @@ class Board:
 
     device_trees: which of the kernel package's are copied (a regular expression of their path).
     aliases: a device tree's other name, where the firmware has one of its own for it.
-    drivers: what a device tree needs of the kernel (a module), lest its model only seems to start.
+    drivers: the module without which a model, by the beginning of its device trees' names, would
+    only seem to start.
     texts: what else lies on the FAT. layout: the partitions of an MBR, the FAT among them "efi".
     """
 
@@ -95,7 +96,10 @@ def build_board(
     """Fill <output>/fat with what the board's firmware reads. Raises UserError."""
     archive = output / "board.tar"
     unpack(settings, progress, board.packages, archive, components=board.components)
-    for path, data in fat_files(board, read_tar(archive), read_tar(kernel_tar)).items():
+    packages = read_tar(archive)
+    files = fat_files(board, packages, read_tar(kernel_tar))
+    files["licences/packages.txt"] = listing(board, packages)
+    for path, data in files.items():
         target = output / "fat" / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
@@ -113,9 +117,7 @@ def fat_files(board: Board, packages: Tree, kernel: Tree) -> dict[str, bytes]:
     trees = {
         match[1]: entry.data()
         for path, entry in kernel.entries.items()
-        if entry.kind == FILE
-        and (match := re.fullmatch(board.device_trees, path))
-        and _driven(board, match[1], kernel)
+        if entry.kind == FILE and (match := re.fullmatch(board.device_trees, path))
     }
     if not trees:
         raise UserError(
@@ -127,12 +129,19 @@ def fat_files(board: Board, packages: Tree, kernel: Tree) -> dict[str, bytes]:
     return {**found, **trees, **more}
 
 
-def _driven(board: Board, tree: str, kernel: Tree) -> bool:
-    needed = [module for prefix, module in board.drivers.items() if tree.startswith(prefix)]
-    return all(
-        any(re.search(rf"/{module}\.ko(\.xz)?$", path) for path in kernel.entries)
-        for module in needed
-    )
+def listing(board: Board, packages: Tree) -> bytes:
+    """The board's packages with their versions, one in a line."""
+    found = parse_listing(packages.read("packages.txt").decode(), "|".join(board.packages))
+    return "".join(f"{each.name} {each.version}\n" for each in found).encode()
+
+
+def without_driver(board: Board, modules: str) -> dict[str, str]:
+    """Of the board's drivers those that a kernel has not. modules: its modules.dep, .builtin."""
+    return {
+        model: driver
+        for model, driver in board.drivers.items()
+        if not re.search(rf"/{driver}\.ko(?::|$)", modules, re.MULTILINE)
+    }
 
 
 def table(board: Board, name: Callable[[str], str]) -> str:

@@ -91,7 +91,7 @@ def make_disk(request: Request, say: Say) -> None:
         perform.write_menu(str(root), menu_for(text, what.arch))
         perform.switch(what, f"{root}/{SYSTEM}")
         raw = iso.parent / "disk.raw"
-        _write(raw, request, what, root, iso.parent)
+        _write(raw, request, what, root, iso.parent, say)
         finished = convert(raw, request.format, identity(what, request.size, request.format))
         finished.chmod(0o600)  # the configuration is in it
         finished.rename(request.target)
@@ -110,7 +110,15 @@ def identity(what: Source, size: int, part: str) -> uuid.UUID:
     return uuid.uuid5(_SPACE, f"{part} {size} {what.manifest.decode()}")
 
 
-def _write(disk: Path, request: Request, what: Source, root: Path, scratch: Path) -> None:
+def modules_of(what: Source) -> str:
+    """modules.dep(5) and modules.builtin of a medium's kernel."""
+    version = what.versions["kernel"]
+    image = f"{what.root}/{SYSTEM}/kernel/{version}/modules.squashfs"
+    lists = [f"modules/{version}/modules.{name}" for name in ("dep", "builtin")]
+    return run(["unsquashfs", "-no-progress", "-cat", image, *lists]).decode()
+
+
+def _write(disk: Path, request: Request, what: Source, root: Path, scratch: Path, say: Say) -> None:
     """The whole disk: table, file systems, loaders."""
     with open(disk, "wb") as file:
         file.truncate(request.size)
@@ -135,8 +143,12 @@ def _write(disk: Path, request: Request, what: Source, root: Path, scratch: Path
     loaders = f"{what.root}/{LOADERS}"
     fat = scratch / "fat"
     fat.mkdir()
-    if request.board_files is not None:
+    if request.board is not None and request.board_files is not None:
         run(["cp", "-r", f"{request.board_files}/.", str(fat)])
+        for model, driver in board.without_driver(request.board, modules_of(what)).items():
+            say(f"without device trees {model}*: the kernel has no driver {driver}")
+            for path in fat.glob(f"{model}*.dtb"):
+                path.unlink()
     _write_efi(disk, spans["efi"], state, Path(loaders), fat, epoch)
     if what.has_bios:
         loader.embed(str(disk), loaders, spans["bios"].start, spans["bios"].size)

@@ -15,6 +15,7 @@ from k3os.image.tree import Tree
 from k3os.system.run import run
 
 EPOCH = 1_700_000_000
+MODULES = ("kernel/drivers/mmc/host/sdhci-iproc.ko", "kernel/drivers/mmc/host/sdhci.ko")
 MENU = Path(__file__).parents[3] / "overlay/iso/boot/grub/grub.cfg"
 
 
@@ -29,13 +30,14 @@ def tiny_arm_iso(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tiny(directory: Path, arch: str, kernel_version: str = "6.1") -> Path:
-    """Small files instead of kernel, k3OS and k3s; loaders that are none."""
+    """Small files instead of kernel, k3OS and k3s; loaders that are none; modules by name only."""
     from k3os.image.iso import write_directory
 
     pieces = {}
-    for name in ("vmlinuz", "initrd", "modules.squashfs", "rootfs.squashfs", "k3s"):
+    for name in ("vmlinuz", "initrd", "rootfs.squashfs", "k3s"):
         pieces[name] = directory / name
         pieces[name].write_bytes(hashlib.sha256(name.encode()).digest() * 1000)
+    pieces["modules.squashfs"] = modules(directory, kernel_version)
     tree = Tree()
     kernel = {name: pieces[name] for name in ("vmlinuz", "initrd", "modules.squashfs")}
     add_generation(
@@ -61,6 +63,17 @@ def tiny(directory: Path, arch: str, kernel_version: str = "6.1") -> Path:
     iso = directory / "tiny.iso"
     make_iso(root, iso, EPOCH)
     return iso
+
+
+def modules(directory: Path, version: str) -> Path:
+    """A squashfs with the two lists of a kernel's modules."""
+    tree, image = directory / "modules-tree", directory / "modules.squashfs"
+    lists = tree / "modules" / version
+    lists.mkdir(parents=True)
+    (lists / "modules.dep").write_text("".join(f"{name}:\n" for name in MODULES))
+    (lists / "modules.builtin").write_text("kernel/fs/ext4/ext4.ko\n")
+    run(["mksquashfs", str(tree), str(image), "-noappend", "-quiet", "-no-progress"])
+    return image
 
 
 def files_of(iso: Path, target: Path) -> Path:

@@ -10,7 +10,7 @@ import pytest
 from k3os.cli import image as command
 from k3os.cli.main import main
 from k3os.errors import UserError
-from k3os.image.board import BOARDS, fat_files
+from k3os.image.board import BOARDS, fat_files, listing, without_driver
 from k3os.image.tree import Tree
 from k3os.install import loader
 from k3os.system.run import run
@@ -101,25 +101,50 @@ def test_only_the_device_trees_of_the_board_are_taken() -> None:
     assert [name for name in found if name.endswith(".dtb")] == ["bcm2711-rpi-4-b.dtb"]
 
 
-PI_5 = ("bcm2712-d-rpi-5-b.dtb", "bcm2712-rpi-5-b.dtb", "bcm2712d0-rpi-5-b.dtb")
+def test_either_layout_of_the_kernel_package_is_understood_and_the_firmware_s_names_added() -> None:
+    tree = kernel("broadcom/bcm2711-rpi-4-b.dtb")
+    names = ("bcm2712-rpi-5-b.dtb", "bcm2712-d-rpi-5-b.dtb")
+    for name in names:
+        tree.file(f"usr/lib/modules/7.1/dtb/broadcom/{name}", name.encode())
+    found = fat_files(RPI, packages(), tree)
+    trees = sorted(name for name in found if name.endswith(".dtb"))
+    assert trees == sorted(["bcm2711-rpi-4-b.dtb", *names, "bcm2712d0-rpi-5-b.dtb"])
+    assert found["bcm2712d0-rpi-5-b.dtb"] == b"bcm2712-d-rpi-5-b.dtb"
 
 
 @pytest.mark.parametrize(
-    ("driver", "expected"), [("sdhci-brcmstb", PI_5), ("sdhci-iproc", ())], ids=["with", "without"]
+    ("modules", "missing"),
+    [
+        ("kernel/drivers/mmc/host/sdhci-brcmstb.ko: kernel/drivers/mmc/host/sdhci.ko\n", {}),
+        ("kernel/fs/ext4/ext4.ko:\nkernel/drivers/mmc/host/sdhci-brcmstb.ko\n", {}),
+        ("kernel/drivers/mmc/host/sdhci-iproc.ko:\n", {"bcm2712": "sdhci-brcmstb"}),
+        ("kernel/x.ko: kernel/drivers/mmc/host/not-sdhci-brcmstb.ko\n", RPI.drivers),
+    ],
+    ids=["module", "builtin", "without", "another"],
 )
-def test_the_pi_5_has_device_trees_only_where_the_kernel_drives_its_card(
-    driver: str, expected: tuple[str, ...]
+def test_a_driver_is_a_module_or_built_in(modules: str, missing: dict[str, str]) -> None:
+    assert without_driver(RPI, modules) == missing
+
+
+def test_a_card_has_no_device_trees_for_models_that_its_kernel_does_not_drive(
+    tiny_arm_iso: Path, tmp_path: Path, files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tree = kernel("broadcom/bcm2711-rpi-4-b.dtb")
-    modules = "usr/lib/modules/7.1"
-    for name in PI_5[:2]:
-        tree.file(f"{modules}/dtb/broadcom/{name}", name.encode())
-    tree.file(f"{modules}/kernel/drivers/mmc/host/{driver}.ko.xz", b"")
-    found = fat_files(RPI, packages(), tree)
-    assert tuple(sorted(name for name in found if name.startswith("bcm2712"))) == expected
-    assert "bcm2711-rpi-4-b.dtb" in found
-    if expected:
-        assert found["bcm2712d0-rpi-5-b.dtb"] == b"bcm2712-d-rpi-5-b.dtb"
+    (files / "bcm2712-rpi-5-b.dtb").write_bytes(b"pi 5")
+    assert make(tiny_arm_iso, tmp_path / "card", "--board", "rpi") == 0
+    assert (
+        "without device trees bcm2712*: the kernel has no driver sdhci" in capsys.readouterr().out
+    )
+    listed = run(["mdir", "-b", "-i", f"{tmp_path / 'card'}@@{4 * MIB}", "::/"]).decode()
+    assert "bcm2711-rpi-4-b.dtb" in listed
+    assert "bcm2712" not in listed
+
+
+def test_the_card_lists_the_packages_on_its_fat() -> None:
+    tree = Tree()
+    tree.file(
+        "packages.txt", b"libc6 2.41 glibc\nraspi-firmware 1:1.2 \nu-boot-rpi 2025.01 u-boot\n"
+    )
+    assert listing(RPI, tree) == b"raspi-firmware 1:1.2\nu-boot-rpi 2025.01\n"
 
 
 def test_packages_that_changed_are_an_error() -> None:
