@@ -8,7 +8,7 @@ A file that write_files puts there itself stays the user's, and ours goes beside
 from __future__ import annotations
 
 from k3os.config.value import Place
-from k3os.phases.actions import Action, WriteFile
+from k3os.phases.actions import Action, Refused, WriteFile
 from k3os.phases.environment import quote
 from k3os.phases.write_files import paths
 
@@ -23,13 +23,16 @@ FILE = "/etc/rancher/k3s/config.yaml"
 BESIDE = "/etc/rancher/k3s/config.yaml.d/50-k3os.yaml"
 NODE_NAME = "/var/lib/rancher/k3os/node-name"
 COMMANDS = ("server", "agent")
+# the kernel's cgroup v2; k3s ends at once without these
+CONTROLLERS = "/sys/fs/cgroup/cgroup.controllers"
+NEEDED = ("cpu", "cpuset", "memory", "pids")
 
 
 def plan(config: Config, node: Node) -> list[Action]:
     own = paths(config)
     argv = arguments(config)
     place = _place(config)
-    actions: list[Action] = []
+    actions = _kernel_problem(node)
     name = node.read(NODE_NAME).strip()
     if not name and node.phase == "runtime" and not _named(argv):
         name = node.read("/etc/hostname").strip().lower()
@@ -45,6 +48,22 @@ def plan(config: Config, node: Node) -> list[Action]:
     line = f"K3S_ARGS={quote(' '.join(word(each) for each in argv))}\n"
     actions.append(WriteFile("k3os.k3s_args", place, ARGS, line.encode(), 0o600))
     return actions
+
+
+def _kernel_problem(node: Node) -> list[Action]:
+    """A kernel that is not ours (overlay) may lack what containers are limited with."""
+    known = node.read(CONTROLLERS).split()
+    missing = [name for name in NEEDED if name not in known]
+    if node.phase != "runtime" or not known or not missing:
+        return []
+    message = f"the kernel has no control group for: {', '.join(missing)}; k3s does not start"
+    hint = "start a kernel that has it"
+    if "memory" in missing:
+        hint = (
+            "add cgroup_enable=memory to its command line (Raspberry Pi OS: cmdline.txt on the FAT "
+            "partition, in the same line), and reboot"
+        )
+    return [Refused("k3os.k3s_args", Place("kernel"), "look at the kernel", message, hint)]
 
 
 def _place(config: Config) -> Place:

@@ -117,3 +117,21 @@ def test_a_configuration_of_k3s_by_the_user_stays_and_ours_goes_beside_it(
     assert machine.text("etc/rancher/k3s/config.yaml") == "disable: traefik"
     beside = yaml.safe_load(machine.text("etc/rancher/k3s/config.yaml.d/50-k3os.yaml"))
     assert beside == {"token": "x", "node-label": LABELS}
+
+
+@pytest.mark.parametrize(
+    ("controllers", "said"),
+    [
+        ("cpuset cpu io memory hugetlb pids rdma misc\n", ""),
+        ("", ""),
+        ("cpuset cpu io pids\n", "no control group for: memory; k3s does not start; add cgroup_en"),
+        ("cpu memory\n", "no control group for: cpuset, pids; k3s does not start; start a kernel"),
+    ],
+)
+def test_a_kernel_that_k3s_cannot_use_is_reported_with_what_to_do(
+    machine: Machine, controllers: str, said: str
+) -> None:
+    machine.put("sys/fs/cgroup/cgroup.controllers", controllers)
+    report = machine.apply("runtime", "{}")
+    assert [said in line for line in report.lines()] == [True] * bool(said)
+    assert not machine.apply("boot", "{}").failed
