@@ -60,7 +60,7 @@ class Board:
     layout: tuple[Partition, ...]
 
 
-# of Linux before 7, and since
+# in older kernel packages, and in newer ones
 _DEVICE_TREE = "usr/lib/(?:linux-image-[^/]+|modules/[^/]+/dtb)/{}"
 _FIRMWARE = ("bootcode.bin", "start.elf", "fixup.dat", "start4.elf", "fixup4.dat")
 BOARDS = {

@@ -111,8 +111,12 @@ BOOT_MODULES = (
 )
 # Drivers whose firmware is large and only wanted by name (FIRMWARE=firmware-iwlwifi).
 WIRELESS = ("kernel/drivers/net/wireless/", "kernel/net/wireless/")
-# The Raspberry Pi's WiFi; its driver asks for the files of a hundred other boards, too.
-BOARD_FIRMWARE = r"brcm/brcmfmac434(?:30|36|36s|55|56)-sdio\.(?:bin|clm_blob|txt|raspberrypi,.*)"
+# But these are small: of sticks whose firmware is free, and of the Raspberry Pi, whose driver asks
+# for the files of a hundred other boards, too.
+WIFI_FIRMWARE = (
+    r"(?:ath9k_htc/|htc_9271|htc_7010|carl9170).*"
+    r"|brcm/brcmfmac434(?:30|36|36s|55|56)-sdio\.(?:bin|clm_blob|txt|raspberrypi,.*)"
+)
 FIRMWARE = "usr/lib/firmware/"
 _LICENCE = r"usr/share/doc/((?:raspi-)?firmware[^/]*)/copyright"
 _IMAGE = re.compile(r"boot/vmlinuz-([^/]+)|usr/lib/modules/([^/]+)/vmlinuz")
@@ -150,7 +154,7 @@ def build_shell(package_tar: Path, output: Path) -> None:
 
 
 def kernel_image(tree: Tree) -> str:
-    """The path of the one kernel in the tree; since Linux 7 it lies beside its modules."""
+    """The path of the one kernel in the tree; newer packages have it beside its modules."""
     found = [path for path in tree.entries if _IMAGE.fullmatch(path)]
     if len(found) != 1:
         raise UserError(f"the kernel package holds {len(found)} kernels, not one: {found}")
@@ -231,7 +235,7 @@ def wanted_firmware(tree: Tree, asked: Iterable[str]) -> set[str]:
         if path.startswith(FIRMWARE) and entry.kind in (FILE, SYMLINK)
     }
     wanted = {name for pattern in asked for name in fnmatch.filter(files, pattern)}
-    wanted |= {name for name in files if re.fullmatch(BOARD_FIRMWARE, name)}
+    wanted |= {name for name in files if re.fullmatch(WIFI_FIRMWARE, name)}
     links = list(wanted)
     while links:
         name = links.pop()

@@ -52,13 +52,15 @@ def test_firmware_is_what_drivers_ask_for_with_all_that_links_lead_to() -> None:
     }
 
 
-def test_of_the_wifi_of_boards_only_the_raspberry_pi_s_is_taken() -> None:
+def test_of_wifi_only_what_is_small_is_taken() -> None:
     names = [
-        *("brcmfmac43455-sdio.raspberrypi,4-model-b.txt", "brcmfmac43456-sdio.bin"),
-        *("brcmfmac43455-sdio.pine64,pinebook-pro.txt", "brcmfmac4356-pcie.bin"),
+        *("brcm/brcmfmac43455-sdio.raspberrypi,4-model-b.txt", "brcm/brcmfmac43456-sdio.bin"),
+        *("ath9k_htc/htc_9271-1.4.0.fw", "carl9170-1.fw"),
+        *("brcm/brcmfmac43455-sdio.pine64,pinebook-pro.txt", "brcm/brcmfmac4356-pcie.bin"),
+        "iwlwifi-9000-pu-b0-jf-b0-46.ucode",
     ]
-    found = wanted_firmware(tree(*(f"usr/lib/firmware/brcm/{name}" for name in names)), [])
-    assert found == {f"usr/lib/firmware/brcm/{name}" for name in names[:2]}
+    found = wanted_firmware(tree(*(f"usr/lib/firmware/{name}" for name in names)), [])
+    assert found == {f"usr/lib/firmware/{name}" for name in names[:4]}
 
 
 def module(*firmware: str) -> bytes:
