@@ -111,6 +111,22 @@ def test_a_part_of_the_configuration_counts_at_once(node, key, api):
     assert json.loads(said[names.LAST_RESULT])["state"] == names.SUCCEEDED
 
 
+def test_a_configuration_with_which_no_boot_comes_to_its_end_is_taken_back(node, key, api):
+    loop = {**FRAGMENT, "boot_cmd": ["echo round and round >/dev/console; reboot -f"]}
+    told = apply(node, key, id="loop", config=loop, reboot=True)
+    assert told["state"] == names.REBOOTING, told
+    for _ in range(3):
+        node.expect("round and round", REBOOT)
+    node.expect("k3OS: the former configuration is back: no boot with it came to its end", REBOOT)
+    node.expect(f"applied {LOGIN}", REBOOT)
+    assert "taken back" in over_ssh(node, key, "sudo k3os status")
+    over_ssh(node, key, "sudo k3os report")
+    said = annotations(api)
+    assert said[names.CONFIG_HASH] == fragment_hash(FRAGMENT)
+    outcome = json.loads(said[names.LAST_RESULT])
+    assert (outcome["request"], outcome["state"]) == ("loop", names.ROLLED_BACK)
+
+
 def test_a_new_version_is_not_booted_where_the_node_was_not_drained(node, key, releases):
     wanted = {"version": VERSION, "url": releases.url}
     told = apply(node, key, id="drain", k3os=wanted, config=FRAGMENT)

@@ -17,6 +17,8 @@ INIT = "/init"  # this program, in the initrd
 SYSTEMD = "/usr/lib/systemd/systemd"
 OWN_CONFIG = "/k3os/system/config.yaml"  # of the initrd: `k3os run --config`, PXE
 RUNNING = "/run/k3os/generation"
+# k3os.cluster.former, which knows what is in it, is only imported where it is there
+FRAGMENT_TRIAL = "/var/lib/rancher/k3os/fragment-trial.json"
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -71,7 +73,8 @@ def _boot(overlay: str, words: str) -> NoReturn:
             from k3os.boot import grow, state
 
             data = state.prepare(medium, factory_reset="k3os.factory_reset" in options, say=say)
-            on_trial = on_trial_or_back(medium, options)
+            kept = f"{medium.path}/{data}" if data else ""
+            on_trial = on_trial_or_back(medium, options, kept)
     remember_generation(medium)
     own_config = OWN_CONFIG if os.path.exists(OWN_CONFIG) else ""
     system = os.path.dirname(own_config) if own_config else f"{medium.path}/k3os/system"
@@ -171,20 +174,52 @@ def take_what_the_loader_took(medium: media.Medium) -> None:
         medium.generation = other
 
 
-def on_trial_or_back(medium: media.Medium, options: dict[str, str]) -> bool:
+def on_trial_or_back(medium: media.Medium, options: dict[str, str], data: str) -> bool:
     """What GRUB says of a new version: this boot is its trial, or it failed and the previous
-    one is to be the current one again. Imported only then."""
+    one is to be the current one again. The same for a NodePool's configuration, which nobody but
+    us counts. Imported only then. data: where what persists is, "" for nowhere."""
+    changed = bool(data) and os.path.exists(data + FRAGMENT_TRIAL)
     if "k3os.rollback" in options:
         from k3os.upgrade.trial import go_back
 
-        say(go_back(medium.path))
+        reason = go_back(medium.path)
+        say(reason)
         medium.generation = "current"
-    elif "k3os.trial" in options and "rescue" not in options:
+        if changed:
+            from k3os.cluster import former
+
+            try:
+                former.restore(reason, data)
+            except OSError as error:
+                say(f"its configuration could not be taken back: {error}")
+    elif "rescue" in options:
+        return False
+    elif "k3os.trial" in options:
         from k3os.boot import trial
 
         trial.begin(options["k3os.trial"])
         return True
+    elif changed:
+        return configuration_on_trial(data)
     return False
+
+
+def configuration_on_trial(data: str) -> bool:
+    """Whether this boot is the trial of a configuration; without attempts the former is back."""
+    from k3os.boot import trial
+    from k3os.cluster import former
+
+    try:
+        before = former.is_on_trial(data)
+        seconds = former.attempt(data)
+    except OSError as error:
+        say(f"the trial of the new configuration cannot be counted, it is taken as it is: {error}")
+        return False
+    if seconds:
+        trial.begin(str(seconds))
+    elif before:
+        say(f"the former configuration is back: {former.taken_back(data)['reason']}")
+    return bool(seconds)
 
 
 def remember_generation(medium: media.Medium, path: str = RUNNING) -> None:

@@ -1,6 +1,7 @@
-"""The early boot of a generation on trial: a boot that fails or hangs ends in a reboot.
+"""The early boot of a generation or a configuration on trial: one that fails or hangs reboots.
 
-It must not decide what boots next: GRUB and k3os.upgrade.trial do. `rescue` on the command line
+It must not decide what boots next: GRUB and k3os.upgrade.trial do, and of the configuration
+k3os.cluster.former. `rescue` on the command line
 is a person who looks, and no trial.
 """
 
@@ -8,11 +9,14 @@ import os
 import signal
 import time
 
+from k3os.boot.state import DATA
+from k3os.cluster import former
 from k3os.system import mounts, watchdog
 from k3os.system.console import say
 from k3os.upgrade import trial
 
 MARK = "/run/k3os/trial"  # while it exists this boot is on trial
+PANIC = "/proc/sys/kernel/panic"  # in how many seconds the kernel restarts the machine
 POLL_SECONDS = 5
 WRITE_SECONDS = 10
 MOUNTED_AT = ("/.base", "/sysroot/.base", "/run/k3os/medium", "/host")
@@ -27,6 +31,8 @@ def begin(text: str) -> None:
     seconds = int(text) if text.isdigit() else trial.DEFAULT_SECONDS
     with open(MARK, "w") as file:
         file.write(f"{seconds}\n")
+    with open(PANIC, "w") as file:
+        file.write("10\n")  # GRUB's menu says so, too; of a configuration it knows nothing
     if os.fork():
         return
     try:
@@ -89,15 +95,17 @@ def is_on() -> bool:
 
 def failed(reason: str) -> None:
     """Leave the reason on the disk, as well as that can be done now, and be restarted."""
-    say(f"the boot of a new version failed: {reason}")
+    say(f"the boot of a new version or configuration failed: {reason}")
     for root in MOUNTED_AT:
         if not os.path.isdir(f"{root}/{trial.SYSTEM}"):
             continue
         try:
             mounts.mount("none", root, flags=mounts.MS_REMOUNT)
             mounts.make_writable(root)
-            trial.fail(root, reason)
+            former.fail(reason, f"{root}/{DATA}")
+            if trial.on_trial(root):
+                trial.fail(root, reason)
             return
         except OSError as error:
             say(f"the reason could not be written down: {error}")
-    say("the attempts are counted; the previous version boots when none is left")
+    say("the attempts are counted; what was before comes back when none is left")

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-from k3os.cluster.report import FRAGMENT
+from k3os.cluster.former import FRAGMENT
 from k3os.errors import UserError
 
 TYPE_CHECKING = False
@@ -117,7 +117,8 @@ def carry_out(request: Request) -> int:
         keep(request, names.REBOOTING, "", wanted_versions(request))
         reboot_soon()
         return answer(request.id, names.REBOOTING, described(request, work), **told)
-    configure(work)
+    if work.config:
+        configure_or_take_back(work)
     keep(request, names.SUCCEEDED, described(request, work))
     return answer(request.id, names.SUCCEEDED, described(request, work), **told)
 
@@ -181,10 +182,13 @@ def pending() -> str:
 
 
 def write_fragment(request: Request, effect: str, path: str = FRAGMENT) -> None:
-    """Raises OSError."""
+    """It is on trial from now on. Raises OSError."""
+    from k3os.cli.upgrade import config, trial_seconds
+    from k3os.cluster import former
     from k3os.cluster.impact import canonical
     from k3os.system.files import atomic_write, sync_directory
 
+    former.begin(request.id, trial_seconds(config()))
     atomic_write(PENDING, effect.encode())
     if request.config:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -232,13 +236,31 @@ def runs_wanted_k3s(request: Request) -> bool:
     return request.k3s is None or request.k3s.is_met_by(running)
 
 
+def configure_or_take_back(work: Work) -> None:
+    """Apply the fragment, or what was there before it. Raises UserError, CommandError."""
+    from k3os.cluster import former
+    from k3os.system.run import CommandError
+
+    try:
+        configure(work)
+    except (UserError, CommandError) as error:
+        former.restore(str(error))
+        try:
+            configure(work)
+        except (UserError, CommandError) as again:
+            raise UserError(f"{error}; nor does the former configuration work: {again}") from error
+        raise UserError(
+            f"{error}; the former configuration is back",
+            "what it does not name stays as it is until the next boot",
+        ) from error
+    former.confirm()
+
+
 def configure(work: Work) -> None:
     """Apply what can be applied now. Raises UserError when something of the fragment fails."""
     from k3os.cli.status import collect
     from k3os.system.run import run
 
-    if not work.config:
-        return
     run(["k3os", "config"], check=False, timeout=COMMAND_SECONDS)
     check_applied(collect())
     if work.effect == "k3s":

@@ -1,7 +1,9 @@
-"""`k3os confirm`: the end of a trial. k3os-confirm.service calls it in a boot that is one.
+"""`k3os confirm`: the end of a trial, of a version or of a NodePool's configuration.
+
+k3os-confirm.service calls it in a boot that is one.
 
 Healthy is: systemd has started everything, the network is there, k3s answers, and the commands
-of k3os.upgrade.check succeed. Otherwise the machine restarts, with the previous versions.
+of k3os.upgrade.check succeed. Otherwise the machine restarts, with what was before.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ def main(argv: list[str]) -> int:
         print("nothing is on trial")
         return 0
     from k3os.cli.report import soon
+    from k3os.cluster import former
     from k3os.config.load import load_config
     from k3os.system import mounts
     from k3os.system.console import say
@@ -48,17 +51,23 @@ def main(argv: list[str]) -> int:
     with open(MARK) as file:
         seconds = float(file.read())
     missing = wait(checks(config), seconds)
-    with mounts.writable(BASE):
-        if missing:
-            trial.fail(BASE, missing)
-        else:
-            trial.confirm(BASE)
+    # both are, when a request changed both
+    version = bool(trial.on_trial(BASE)) or not former.is_on_trial()
+    what, before = ("version", "previous") if version else ("configuration", "former")
+    if version:
+        with mounts.writable(BASE):
+            if missing:
+                trial.fail(BASE, missing)
+            else:
+                trial.confirm(BASE)
     if missing:
-        say(f"this version is not healthy, the previous one comes back: {missing}")
+        former.fail(missing)
+        say(f"this {what} is not healthy, the {before} one comes back: {missing}")
         restart()
         return 1
+    former.confirm()
     os.unlink(MARK)
-    say("the new version is healthy: it stays")
+    say(f"the new {what} is healthy: it stays")
     soon()  # the cluster waits for that word
     return 0
 

@@ -87,11 +87,19 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["versions"] = versions(root + system, _text(root + GENERATION))
     status["addresses"] = addresses()
     status["rollback"] = rollback_record(root + system)
+    status["taken_back"] = taken_back(root)
     status["verified"] = read_object(root + VERIFIED)
     status["boot_id"] = _text(f"{root}/proc/sys/kernel/random/boot_id")
     status["on_trial"] = os.path.exists(root + ON_TRIAL)
     status["clock_in_doubt"] = doubt(root + WRONG)
     return status
+
+
+def taken_back(root: str = "") -> dict[str, Any]:
+    """What k3os.cluster.former left when a NodePool's configuration did not prove itself, or {}."""
+    from k3os.cluster import former
+
+    return former.taken_back(root)
 
 
 def rollback_record(system: str) -> dict[str, Any]:
@@ -191,11 +199,14 @@ def lines(status: dict[str, Any]) -> list[str]:
         listed = "  ".join(f"{part} {version}" for part, version in parts.items())
         found.append(f"{name:<10} {listed}")
     if status["on_trial"]:
-        found.append("trial      this version is on trial: `journalctl -u k3os-confirm`")
+        found.append("trial      what is new is on trial: `journalctl -u k3os-confirm`")
     if rollback := status["rollback"]:
         parts = "  ".join(f"{part} {version}" for part, version in rollback["failed"].items())
         found.append(f"rollback   {rollback['when']}: {parts}")
         found.append(f"           {rollback['reason']}")
+    if taken := status["taken_back"]:
+        found.append(f"taken back {taken['restored']}: the NodePool's new configuration")
+        found.append(f"           {taken['reason']}")
     if verified := status["verified"]:
         bad = len(verified["damaged"])
         result = f"{bad} damaged: `k3os status --verify`" if bad else "as they should be"

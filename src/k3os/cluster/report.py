@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 
 from k3os.cluster import names
+from k3os.cluster.former import FRAGMENT
 from k3os.cluster.impact import fragment_hash
 from k3os.system.files import read_object
 
@@ -15,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-FRAGMENT = "/var/lib/rancher/k3os/config.d/80-nodepool.yaml"
 LONGEST = 1000
 # of a result, what others may see
 TOLD = ("request", "state", "message", "when")

@@ -54,8 +54,10 @@ def completed(found: dict[str, Any], status: dict[str, Any], boot: str) -> dict[
         return found
     running, wanted = status["versions"]["running"], found.get("wanted") or {}
     missing = {name: text for name, text in wanted.items() if running.get(name) != text}
-    rollback = status.get("rollback") or {}
-    if not missing:
+    rollback, taken = status.get("rollback") or {}, status.get("taken_back") or {}
+    if taken.get("request") == found["request"]:
+        state, message = names.ROLLED_BACK, str(taken.get("reason", ""))
+    elif not missing:
         state, message = names.SUCCEEDED, "it runs after the reboot"
     elif rollback and rollback.get("when", "") >= found.get("when", ""):
         state, message = names.ROLLED_BACK, str(rollback.get("reason", ""))

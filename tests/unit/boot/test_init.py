@@ -7,8 +7,9 @@ from typing import NoReturn
 
 import pytest
 
-from k3os.boot import finish, init, root
+from k3os.boot import finish, init, media, root
 from k3os.boot.rescue import explain
+from k3os.cluster import former
 from k3os.errors import UserError
 
 
@@ -59,6 +60,62 @@ def test_a_bad_timeout_is_said_and_the_default_taken(said: list[str]) -> None:
     assert init._wait_seconds({"k3os.media_timeout": "soon"}) == 30
     assert "k3os.media_timeout=soon" in said[0]
     assert init._wait_seconds({"k3os.media_timeout": "5"}) == 5
+
+
+@pytest.fixture
+def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[str]]:
+    """A node whose NodePool has just changed its configuration; the trials that began."""
+    begun: list[str] = []
+    monkeypatch.setattr("k3os.boot.trial.begin", begun.append)
+    data = str(tmp_path)
+    (tmp_path / former.FRAGMENT[1:]).parent.mkdir(parents=True)
+    (tmp_path / former.FRAGMENT[1:]).write_text("good")
+    former.begin("r1", 90, data)
+    (tmp_path / former.FRAGMENT[1:]).write_text("bad")
+    return data, begun
+
+
+def medium(path: Path) -> media.Medium:
+    found = media.FileSystem("/dev/vda3", "ext4", media.STATE_LABEL)
+    return media.Medium("disk", found, str(path))
+
+
+def test_a_changed_configuration_is_on_trial_three_times_then_the_former_one_is_back(
+    changed: tuple[str, list[str]], said: list[str], tmp_path: Path
+) -> None:
+    data, begun = changed
+    disk = medium(tmp_path)
+    assert not init.on_trial_or_back(disk, {"rescue": ""}, data)
+    assert [init.on_trial_or_back(disk, {}, data) for _ in range(5)] == [True] * 3 + [False] * 2
+    assert begun == ["90"] * 3
+    assert Path(data + former.FRAGMENT).read_text() == "good"
+    assert said == [f"the former configuration is back: {former.UNKNOWN}"]
+
+
+def test_the_configuration_goes_back_with_the_version_it_came_with(
+    changed: tuple[str, list[str]], said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, begun = changed
+    monkeypatch.setattr("k3os.upgrade.trial.go_back", lambda root: f"back in {root}")
+    assert init.on_trial_or_back(medium(tmp_path), {"k3os.trial": "60"}, data)
+    assert begun == ["60"]
+    assert not init.on_trial_or_back(medium(tmp_path), {"k3os.rollback": ""}, data)
+    assert Path(data + former.FRAGMENT).read_text() == "good"
+    assert former.taken_back(data)["reason"] == said[0] == f"back in {tmp_path}"
+
+
+def test_a_trial_that_cannot_be_counted_does_not_stop_the_boot(
+    changed: tuple[str, list[str]], said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, begun = changed
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(former, "atomic_write", full)
+    assert not init.on_trial_or_back(medium(tmp_path), {}, data)
+    assert begun == []
+    assert "No space left" in said[0]
 
 
 def test_what_went_wrong_is_explained_without_a_traceback_where_it_is_known() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from k3os.cli import confirm
+from k3os.cluster import former
 from k3os.system import power, run
 
 
@@ -31,3 +32,46 @@ def test_what_is_still_missing_at_the_end_is_told():
         sleep=lambda _: None,
     )
     assert said == "k3s' API server is not ready (after 5 s)"
+
+
+@pytest.fixture
+def trial_of_configuration(tmp_path, monkeypatch):
+    """A boot in which nothing but a NodePool's configuration is on trial."""
+    (tmp_path / "trial").write_text("30\n")
+    monkeypatch.setattr(confirm, "MARK", str(tmp_path / "trial"))
+    monkeypatch.setattr(confirm, "BASE", str(tmp_path / "base"))
+    monkeypatch.setattr(former, "RECORD", str(tmp_path / "record.json"))
+    monkeypatch.setattr(former, "FRAGMENT", str(tmp_path / "fragment.yaml"))
+    monkeypatch.setattr("k3os.config.load.load_config", lambda **_: (None, []))
+    monkeypatch.setattr(confirm, "checks", lambda _: [])
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    former.begin("r1", 30)
+    (tmp_path / "fragment.yaml").write_text("new")
+    done = []
+    monkeypatch.setattr("k3os.cli.report.soon", lambda: done.append("report"))
+    monkeypatch.setattr(confirm, "restart", lambda: done.append("restart"))
+    monkeypatch.setattr("k3os.system.console.say", done.append)
+    return done
+
+
+def test_a_healthy_configuration_stays(trial_of_configuration, tmp_path, monkeypatch):
+    monkeypatch.setattr(confirm, "wait", lambda *_: "")
+    assert confirm.main([]) == 0
+    assert trial_of_configuration == ["the new configuration is healthy: it stays", "report"]
+    assert not former.is_on_trial()
+    assert not (tmp_path / "trial").exists()
+    assert (tmp_path / "fragment.yaml").read_text() == "new"
+
+
+def test_an_unhealthy_one_is_taken_back_by_the_next_boot(
+    trial_of_configuration, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(confirm, "wait", lambda *_: "no interface has an address")
+    assert confirm.main([]) == 1
+    said = (
+        "this configuration is not healthy, the former one comes back: no interface has an address"
+    )
+    assert trial_of_configuration == [said, "restart"]
+    assert former.attempt("") == 0
+    assert not (tmp_path / "fragment.yaml").exists()
+    assert not (tmp_path / "base").exists()

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k3os.cli import apply
-from k3os.cluster import names, result
+from k3os.cluster import former, names, result
 from k3os.cluster.impact import canonical
 from k3os.cluster.request import BadRequest, Request, Wanted, parse, remaining
+from k3os.config.load import load_config
+from k3os.errors import UserError
 from k3os.system.run import CommandError
 
 RELEASE = {"version": "v1.2.0", "url": "https://example.com/releases"}
@@ -108,11 +111,16 @@ class Host:
         self.fragment = root / "config.d/80-nodepool.yaml"
         self.result = root / "last-result.json"
         self.dies_at = ""
+        self.run_now: Callable[..., bytes] | None = None
         self.switched_before = False  # `k3os upgrade` has nothing to do, and restarts nothing
         monkeypatch.setattr("k3os.system.run.run", self.run)
         monkeypatch.setattr("k3os.cli.status.collect", lambda: self.status)
         monkeypatch.setattr("k3os.cli.status.failures", lambda _: self.failures)
+        self.record = root / "fragment-trial.json"
+        monkeypatch.setattr(former, "FRAGMENT", str(self.fragment))
+        monkeypatch.setattr(former, "RECORD", str(self.record))
         monkeypatch.setattr("k3os.cluster.report.FRAGMENT", str(self.fragment))
+        monkeypatch.setattr("k3os.cli.upgrade.config", lambda: load_config(root=str(root))[0])
         monkeypatch.setattr(apply, "FRAGMENT", str(self.fragment))
         monkeypatch.setattr(apply.write_fragment, "__defaults__", (str(self.fragment),))
         monkeypatch.setattr(result.read, "__defaults__", (str(self.result),))
@@ -124,6 +132,8 @@ class Host:
         self.request = root / "request.json"
 
     def run(self, argv: list[str], **options: Any) -> bytes:
+        if self.run_now is not None:
+            return self.run_now(argv, **options)
         self.commands.append(argv)
         if self.dies_at and " ".join(argv).startswith(self.dies_at):
             raise Killed
@@ -305,7 +315,8 @@ def test_what_failed_does_not_count_as_done_for_the_next_request(host, capsys) -
     assert told["state"] == names.FAILED
     host.failures = []
     _, told = host.apply(capsys, id="r4", config=SYSCTLS)
-    assert told["state"] == "NoChange"
+    assert told["state"] == names.SUCCEEDED
+    assert json.loads(host.fragment.read_text()) == SYSCTLS
 
 
 def test_a_trial_is_no_success_yet(host, capsys) -> None:
@@ -320,6 +331,72 @@ def test_a_trial_is_no_success_yet(host, capsys) -> None:
     host.status["rollback"] = {"when": "9999", "reason": "it hung"}
     _, told = host.apply(capsys, k3os=RELEASE, reboot=True)
     assert (told["state"], told["message"]) == (names.ROLLED_BACK, "it hung")
+
+
+def test_a_configuration_that_fails_at_once_is_taken_back(host, capsys) -> None:
+    host.apply(capsys, config=SYSCTLS)
+    assert not host.record.exists()
+    before = host.fragment.read_bytes()
+    failing = {"k3os": {"sysctls": {"no.such": "1"}}}
+
+    def config_fails(argv: list[str], **options: Any) -> bytes:
+        host.commands.append(argv)
+        bad = b"no.such" in host.fragment.read_bytes()
+        host.failures = [f"runtime: {host.fragment}:3:1: no such setting"] if bad else []
+        return b""
+
+    host.run_now = config_fails
+    code, told = host.apply(capsys, id="r2", config=failing)
+    assert (code, told["state"]) == (1, names.FAILED)
+    assert "no such setting" in told["message"]
+    assert "the former configuration is back" in told["message"]
+    assert host.programs == ["k3os config", "k3os config"]
+    assert host.fragment.read_bytes() == before
+    assert former.taken_back()["request"] == "r2"
+    _, told = host.apply(capsys, id="r3", config=SYSCTLS)
+    assert told["state"] == "NoChange"
+
+
+def test_arguments_with_which_k3s_does_not_come_back_are_taken_back(
+    host, capsys, monkeypatch
+) -> None:
+    def restart() -> None:
+        host.commands.append(["restart k3s"])
+        if host.fragment.exists():
+            raise UserError("k3s did not come back with the new configuration: it is not ready")
+
+    monkeypatch.setattr(apply, "restart_k3s", restart)
+    code, told = host.apply(capsys, config=ARGUMENTS)
+    assert (code, told["state"]) == (1, names.FAILED)
+    assert host.programs == ["k3os config", "restart k3s"] * 2
+    assert not host.fragment.exists()
+
+
+def test_a_configuration_that_wants_a_boot_is_on_trial_until_it_was_healthy(host, capsys) -> None:
+    host.apply(capsys, config=BOOT_KEY, reboot=True)
+    assert former.is_on_trial()
+    assert host.record.stat().st_mode & 0o777 == 0o600
+    assert former.attempt("") == 600
+    host.boot("b2", on_trial=True)
+    _, told = host.apply(capsys, config=BOOT_KEY, reboot=True)
+    assert told["state"] == names.REBOOTING
+    former.confirm()
+    host.boot("b2", on_trial=False)
+    code, told = host.apply(capsys, config=BOOT_KEY, reboot=True)
+    assert (code, told["state"]) == (0, "NoChange")
+    assert host.known["state"] == names.SUCCEEDED
+
+
+def test_what_was_taken_back_by_a_boot_is_told_and_not_tried_again(host, capsys) -> None:
+    host.apply(capsys, config=BOOT_KEY, reboot=True)
+    former.fail("no interface has an address")
+    assert former.attempt("") == 0
+    host.boot("b2", taken_back=former.taken_back())
+    code, told = host.apply(capsys, config=BOOT_KEY, reboot=True)
+    assert (code, told["state"]) == (1, names.ROLLED_BACK)
+    assert told["message"] == "no interface has an address"
+    assert host.programs == []
+    assert not host.fragment.exists()
 
 
 def test_a_full_disk_is_an_answer(host, capsys, monkeypatch) -> None:

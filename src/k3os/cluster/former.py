@@ -1,0 +1,117 @@
+"""The part of the configuration that a NodePool's new one replaced, until that has proved itself.
+
+A new fragment is on trial as a new version is: what it changed at once must work, and the boot
+that it asks for must be healthy. Else the one before it comes back. RECORD, for root alone, is a
+JSON object; `former` is the text of that fragment, null for none:
+
+    {"request": "…", "former": "…", "attempts": 3, "seconds": 600, "reason": ""}
+    {"request": "…", "restored": "2026-01-02T03:04:05Z", "reason": "…"}
+
+root is what stands before /var: "" on the running node, <medium>/k3os/data in the early boot.
+"""
+
+import json
+import os
+import time
+
+from k3os.system.files import atomic_write, read_object, sync_directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+FRAGMENT = "/var/lib/rancher/k3os/config.d/80-nodepool.yaml"
+RECORD = "/var/lib/rancher/k3os/fragment-trial.json"
+ATTEMPTS = 3
+UNKNOWN = "no boot with it came to its end: a panic, a hang, or no power"
+LONGEST = 2000
+
+
+def begin(request: str, seconds: float, root: str = "") -> None:
+    """Before a new fragment is written. Raises OSError.
+
+    What a change that never came to its end kept stays what is gone back to.
+    """
+    found = _known(root)
+    former = found["former"] if found else _text(root + FRAGMENT)
+    _write(root, request, former=former, attempts=ATTEMPTS, seconds=int(seconds), reason="")
+
+
+def is_on_trial(root: str = "") -> bool:
+    return _known(root) is not None
+
+
+def _known(root: str) -> dict[str, "Any"] | None:
+    """The record of a trial; one that somebody changed is none: it must not stop a boot."""
+    found = read_object(root + RECORD)
+    kinds = {"request": str, "attempts": int, "seconds": int, "reason": str}
+    if not all(isinstance(found.get(name), kind) for name, kind in kinds.items()):
+        return None
+    return found if "former" in found and isinstance(found["former"], str | None) else None
+
+
+def taken_back(root: str = "") -> dict[str, "Any"]:
+    """request, restored (RFC 3339) and reason of a fragment that did not prove itself, or {}."""
+    found = read_object(root + RECORD)
+    return found if "restored" in found else {}
+
+
+def attempt(root: str) -> int:
+    """Count a boot of a fragment on trial: in how many seconds it must be healthy.
+
+    0: nothing is on trial; or no attempt was left, and the former one is back. Raises OSError.
+    """
+    found = _known(root)
+    if found is None:
+        return 0
+    if found["attempts"] <= 0:
+        restore(found["reason"] or UNKNOWN, root)
+        return 0
+    _write(root, **{**found, "attempts": found["attempts"] - 1})
+    return int(found["seconds"])
+
+
+def fail(reason: str, root: str = "") -> None:
+    """Let the next boot take the former one, whatever attempts are left. Raises OSError."""
+    found = _known(root)
+    if found is not None:
+        _write(root, **{**found, "attempts": 0, "reason": reason[:LONGEST]})
+
+
+def restore(reason: str, root: str = "") -> None:
+    """Bring the former one back, if one is kept. Raises OSError; called again it goes on."""
+    found = _known(root)
+    if found is None:
+        return
+    path = root + FRAGMENT
+    if found["former"] is not None:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        atomic_write(path, found["former"].encode(errors="replace"), mode=0o600, sync=True)
+    elif os.path.exists(path):
+        os.unlink(path)
+        sync_directory(os.path.dirname(path))
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    _write(root, found["request"], restored=when, reason=reason[:LONGEST])
+
+
+def confirm(root: str = "") -> None:
+    """It has proved itself, or is as wanted: there is nothing to remember. Raises OSError."""
+    try:
+        os.unlink(root + RECORD)
+    except FileNotFoundError:
+        return
+    sync_directory(os.path.dirname(root + RECORD))
+
+
+def _text(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def _write(root: str, request: str, **more: object) -> None:
+    data = json.dumps({"request": request, **more}).encode() + b"\n"
+    os.makedirs(os.path.dirname(root + RECORD), exist_ok=True)
+    atomic_write(root + RECORD, data, mode=0o600, sync=True)
