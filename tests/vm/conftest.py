@@ -34,6 +34,14 @@ SHOWN_LINES = 250
 # nothing of k3OS, so the boot is done again; the summary counts it. Nothing else is.
 EMULATOR_DIED = r"QEMU ended with -\d+"
 RERUNS = 2
+# Files that take minutes, the longest first, so that none of them runs alone at the end.
+LONGEST = tuple(
+    f"test_{name}.py"
+    for name in (
+        *("upgrade", "install", "power_cut", "takeover", "media", "apply", "remaster", "disk"),
+        *("network", "build", "commands", "overlay"),
+    )
+)
 
 
 class Images:
@@ -113,6 +121,8 @@ def accel(images) -> tuple[str, ...]:
 
 def pytest_collection_modifyitems(items):
     """Also the set-up of a module's machine is repeated when the emulator itself crashed."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
     for item in items:
         item.add_marker(pytest.mark.flaky(reruns=RERUNS, only_rerun=[EMULATOR_DIED]))
 
