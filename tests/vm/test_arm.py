@@ -92,7 +92,9 @@ def test_the_card_boots_where_there_is_uefi_and_grows(boot_foreign, card, key):
         stop(vm, key)
     table = json.loads(run(["sfdisk", "--json", str(card)]))["partitiontable"]
     assert [part["type"] for part in table["partitions"]] == ["c", "83"]
-    run(["mtype", "-i", f"{card}@@{FAT}", "::/config.txt"])
+    # the last one is the Pi 5's, whose SD card this kernel drives
+    for name in ("config.txt", "bcm2711-rpi-4-b.dtb", "bcm2712-rpi-5-b.dtb"):
+        run(["mtype", "-i", f"{card}@@{FAT}", f"::/{name}"])
 
 
 def test_a_raspberry_pi_3_boots_the_card_and_counts_the_attempt(boot_foreign, card, tmp_path):
