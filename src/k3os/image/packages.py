@@ -62,6 +62,7 @@ DEFAULT_MIRROR = "http://deb.debian.org/debian"
 ADDRESS = re.compile(r"[a-z+]+://[^\s'\"]+")
 # apt's words: "Get:1 <mirror> trixie InRelease", and of a list that is not the signed one
 INDEX = re.compile(r"^(?:Get|Hit):\d+ (\S+) (\S+) InRelease", re.MULTILINE)
+UNKNOWN_PACKAGE = re.compile(r"^E: Unable to locate package (\S+)$", re.MULTILINE)
 STALE_LIST = re.compile(
     r"^E: Failed to fetch (\S+)/dists/([^/\s]+)/\S+\s+"
     r"(?:File has unexpected size|Hash Sum mismatch)",
@@ -181,7 +182,8 @@ def _mmdebstrap(
         if error.returncode == 127:
             raise
         where = settings.mirror and f"MIRROR={settings.mirror}"
-        problem = mirror_problem(progress.stage_log(), settings.arch.debian)
+        log = progress.stage_log()
+        problem = mirror_problem(log, settings.arch.debian) or unknown_firmware(log, settings)
         raise problem or UserError(
             f"mmdebstrap could not make the packages of Debian {SUITE} ready",
             "the log above says why; if the mirror is at fault, try again or set MIRROR=URL",
@@ -222,6 +224,18 @@ def mirror_problem(log: str, architecture: str) -> UserError | None:
         f"the mirror's lists of {architecture} packages are not those that it signs: {suites}",
         f"try again later, it may be in the middle of an update{without}",
         next(url for url, _ in stale),
+    )
+
+
+def unknown_firmware(log: str, settings: Settings) -> UserError | None:
+    """What to say when apt does not know a package that FIRMWARE names; else None."""
+    unknown = [name for name in UNKNOWN_PACKAGE.findall(log) if name in settings.firmware]
+    if not unknown:
+        return None
+    return UserError(
+        f"Debian {SUITE} has no package {', '.join(unknown)} for {settings.arch.debian}",
+        "`apt-cache search firmware` lists them, packages.debian.org too",
+        "FIRMWARE",
     )
 
 

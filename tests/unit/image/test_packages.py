@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from k3os.errors import UserError
-from k3os.image.packages import kernel_options, mirror_problem, suite_hook
+from k3os.image.packages import kernel_options, mirror_problem, suite_hook, unknown_firmware
 from k3os.image.settings import from_environment
 
 # of apt 2.6; the mirror's files are not of one moment
@@ -85,3 +85,11 @@ def test_firmware_goes_with_drivers(
     options = " ".join(kernel_options(from_environment(variables)))
     assert all(text in options for text in there)
     assert not any(text in options for text in not_there)
+
+
+def test_a_firmware_package_that_does_not_exist_is_named() -> None:
+    settings = from_environment({"FIRMWARE": "firmware-iwlwifi firmware-no"})
+    log = "Building dependency tree...\nE: Unable to locate package {}\n"
+    problem = str(unknown_firmware(log.format("firmware-no"), settings))
+    assert problem.startswith("FIRMWARE: Debian trixie has no package firmware-no for amd64; ")
+    assert unknown_firmware(log.format("busybox-static"), settings) is None
