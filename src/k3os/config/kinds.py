@@ -95,6 +95,10 @@ def choices(check: Check, key: Key, node: Node, path: str) -> Value:
 TYPOGRAPHIC = {ord(bad): good for bad, good in zip("“”„‘’‚–—", "\"\"\"'''--", strict=True)}
 
 
+# flags of k3s with which it keeps its data where nothing of ours looks
+MOVES_DATA = ("--data-dir", "-d")
+
+
 def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
     """Texts; what looks like a slip of the pen is used as it is, with a warning."""
     value = texts(check, key, node, path)
@@ -109,6 +113,10 @@ def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
         if flag.startswith("-") and "=" not in flag and rest:
             message = "is a flag and its value in one; k3s takes it for one word"
             hint = f'write "{flag}={rest.strip()}"'
+            check.warn(item.place, f"{path}[{index}]", message, hint)
+        if flag.partition("=")[0] in MOVES_DATA:
+            message = "copies of the datastore, imported images and reports need k3s' usual place"
+            hint = "leave it out: /var/lib/rancher/k3s persists"
             check.warn(item.place, f"{path}[{index}]", message, hint)
     return value
 
