@@ -14,6 +14,8 @@ BOOT = 120  # seconds; a boot takes 10 to 20 with TCG on an idle machine
 LOGIN = r"login: "
 K3S = r"k3OS: k3s is running"
 HOST = "10.0.2.2"  # this machine's loopback interface, seen from QEMU's user network
+# GRUB's menu takes it for the arrow, of whose three bytes a busy firmware may lose some
+MENU_DOWN = "v"
 RESCUE = r"k3OS rescue # "
 IDENTITY = "cat /etc/machine-id; sudo sh -c 'cat /var/lib/rancher/k3os/ssh/*.pub'"
 

@@ -7,10 +7,9 @@ import pytest
 from k3os.system.run import run
 from k3os.vm.spec import Disk, VMSpec
 from tests.vm.installed import make_image
-from tests.vm.node import BOOT, IDENTITY, LOGIN, over_ssh, stop
+from tests.vm.node import BOOT, IDENTITY, LOGIN, MENU_DOWN, over_ssh, stop
 
 GIB = 1 << 30
-DOWN = "\x1b[B"
 # a second generation whose k3OS and k3s lie elsewhere, with the same contents
 UPGRADE = """set -e
 cd /k3os/system; mount -o remount,bind,rw .
@@ -51,7 +50,7 @@ def test_the_image_boots_grows_and_keeps_a_previous_generation(boot, image, key)
     with boot("image-uefi", VMSpec(disks=(disk,), uefi=True, cpus=1)) as vm:
         vm.expect("k3OS Previous", 120)
         vm.expect(r"Rescue \(previous\)[\s\S]*executed automatically", 30)
-        vm.send(f"{DOWN}\n")
+        vm.send(f"{MENU_DOWN}\n")
         vm.expect("k3OS: booting disk from /dev/vda3", 2 * BOOT)
         vm.expect(LOGIN, BOOT)
         assert "system/previous/kernel/vmlinuz" in over_ssh(vm, key, "cat /proc/cmdline")

@@ -3,10 +3,9 @@
 import pytest
 
 from k3os.vm.spec import Disk, VMSpec
-from tests.vm.node import BOOT, RESCUE, ask
+from tests.vm.node import BOOT, MENU_DOWN, RESCUE, ask
 
 MENU_ENTRIES = ("k3OS live", "Install k3OS to disk", "Rescue shell")
-UP, DOWN = "\x1b[A", "\x1b[B"
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +50,7 @@ def test_the_rescue_entry_of_the_menu_opens_a_shell(boot, images):
     with boot("menu-rescue", VMSpec(cdrom=images.iso, extra=("-cpu", "qemu64"))) as vm:
         vm.expect("Rescue shell", 60)
         vm.expect("executed automatically", 10)
-        vm.send(DOWN + DOWN + "\n")
+        vm.send(MENU_DOWN + MENU_DOWN + "\n")
         vm.expect("rescue is on the kernel's command line", BOOT)
         vm.expect(RESCUE, 30)
 

@@ -204,7 +204,7 @@ def test_a_version_that_hangs_is_ended_by_the_watchdog_and_by_the_guard(node, ke
     reboot(node, key)
     node.expect("k3OS: starting k3s", REBOOT)
     node.expect("early boot", REBOOT)
-    node.expect("k3OS: the boot of a new version failed: it hung", REBOOT)
+    node.expect("k3OS: the boot of a new version or configuration failed: it hung", REBOOT)
     node.expect(BACK, REBOOT)
     wait_until_reached(node, key)
     assert current(node, key) == "0.2.0"
