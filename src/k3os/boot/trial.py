@@ -1,8 +1,7 @@
 """The early boot of a generation or a configuration on trial: one that fails or hangs reboots.
 
 It must not decide what boots next: GRUB and k3os.upgrade.trial do, and of the configuration
-k3os.cluster.former. `rescue` on the command line
-is a person who looks, and no trial.
+k3os.cluster.former. `rescue` on the command line is a person who looks, and no trial.
 """
 
 import os

@@ -186,16 +186,11 @@ def write_fragment(request: Request, effect: str, path: str = FRAGMENT) -> None:
     from k3os.cli.upgrade import config, trial_seconds
     from k3os.cluster import former
     from k3os.cluster.impact import canonical
-    from k3os.system.files import atomic_write, sync_directory
+    from k3os.system.files import atomic_write
 
     former.begin(request.id, trial_seconds(config()))
     atomic_write(PENDING, effect.encode())
-    if request.config:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        atomic_write(path, canonical(request.config), mode=0o600, sync=True)
-    elif os.path.exists(path):
-        os.unlink(path)
-        sync_directory(os.path.dirname(path))
+    former.put(canonical(request.config) if request.config else None, path)
 
 
 def upgrade_arguments(request: Request, work: Work) -> list[str]:

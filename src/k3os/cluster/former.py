@@ -14,7 +14,7 @@ import json
 import os
 import time
 
-from k3os.system.files import atomic_write, read_object, sync_directory
+from k3os.system.files import atomic_write, durable_remove, read_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,24 +83,24 @@ def restore(reason: str, root: str = "") -> None:
     found = _known(root)
     if found is None:
         return
-    path = root + FRAGMENT
-    if found["former"] is not None:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        atomic_write(path, found["former"].encode(errors="replace"), mode=0o600, sync=True)
-    elif os.path.exists(path):
-        os.unlink(path)
-        sync_directory(os.path.dirname(path))
+    text = found["former"]
+    put(None if text is None else text.encode(errors="replace"), root + FRAGMENT)
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     _write(root, found["request"], restored=when, reason=reason[:LONGEST])
 
 
 def confirm(root: str = "") -> None:
     """It has proved itself, or is as wanted: there is nothing to remember. Raises OSError."""
-    try:
-        os.unlink(root + RECORD)
-    except FileNotFoundError:
+    durable_remove(root + RECORD)
+
+
+def put(data: bytes | None, path: str) -> None:
+    """Write a fragment, or remove it for None. Raises OSError."""
+    if data is None:
+        durable_remove(path)
         return
-    sync_directory(os.path.dirname(root + RECORD))
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    atomic_write(path, data, mode=0o600, sync=True)
 
 
 def _text(path: str) -> str | None:

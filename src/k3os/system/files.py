@@ -69,6 +69,15 @@ def atomic_symlink(target: str, path: str, *, sync: bool = False) -> None:
         sync_directory(os.path.dirname(path))
 
 
+def durable_remove(path: str) -> None:
+    """Remove a file, if it is there, so that a power cut does not bring it back. Raises OSError."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    sync_directory(os.path.dirname(path))
+
+
 def sync_directory(path: str) -> None:
     """fsync a directory, so that a rename in it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

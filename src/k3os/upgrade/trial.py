@@ -13,7 +13,7 @@ import os
 import time
 
 from k3os.errors import UserError
-from k3os.system.files import atomic_write, sync_directory
+from k3os.system.files import atomic_write, durable_remove
 from k3os.upgrade import grubenv, perform
 
 GENERATION, TRIES, SECONDS = "k3os_trial", "k3os_tries", "k3os_timeout"
@@ -33,7 +33,7 @@ def begin(root: str, generation: str, seconds: float) -> None:
     seconds: in which a boot of it must be healthy.
     """
     forget_failure(root)
-    _remove(root, ROLLBACK)
+    durable_remove(f"{root}/{ROLLBACK}")
     number = generation.rpartition("/")[2]
     variables = {GENERATION: number, TRIES: str(ATTEMPTS), SECONDS: f"{seconds:.0f}"}
     grubenv.write(root, variables)
@@ -88,14 +88,7 @@ def go_back(root: str) -> str:
 
 
 def forget_failure(root: str) -> None:
-    _remove(root, FAILURE)
-
-
-def _remove(root: str, name: str) -> None:
-    path = f"{root}/{name}"
-    if os.path.exists(path):
-        os.unlink(path)
-        sync_directory(os.path.dirname(path))
+    durable_remove(f"{root}/{FAILURE}")
 
 
 def _link(path: str) -> str:
