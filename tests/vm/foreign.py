@@ -88,12 +88,9 @@ def foreign(
     with Progress(directory / "foreign.log") as progress:
         cache = Cache(settings.cache, progress)
         with cache.locked():
-            base = build.base_stage(settings, progress, cache)
             grub = () if overlay else GRUB[arch]
-            boot = cache.stage(
-                "foreign",
-                digest(arch, settings.mirror, grub, Path(__file__)),
-                lambda output: _make_boot(settings, progress, grub, output),
+            base, boot = packages.without_stale_fixes(
+                settings, progress, lambda chosen: _stages(chosen, progress, cache, grub)
             )
         for name, path in files.items():
             (directory / "more" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -113,6 +110,18 @@ def foreign(
         run([*as_root, *command], cwd=str(directory), log=progress.log)
     root = "/dev/vda" if overlay else "/dev/vda2"
     return Foreign(disk, root, boot / "vmlinuz", boot / "initrd", directory / "before")
+
+
+def _stages(
+    settings: Settings, progress: Progress, cache: Cache, grub: tuple[str, ...]
+) -> tuple[Path, Path]:
+    """The directories with base.tar, and with vmlinuz, initrd, more.tar."""
+    boot = cache.stage(
+        "foreign",
+        digest(settings.arch.name, settings.mirror, grub, Path(__file__)),
+        lambda output: _make_boot(settings, progress, grub, output),
+    )
+    return build.base_stage(settings, progress, cache), boot
 
 
 def _make_boot(settings: Settings, progress: Progress, grub: tuple[str, ...], output: Path) -> None:

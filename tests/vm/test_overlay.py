@@ -3,13 +3,11 @@
 One boot of k3OS, one of the Debian. The arm64 one is part of `make vm`.
 """
 
-import re
-import warnings
 from pathlib import Path
 
 import pytest
 
-from k3os.system.run import CommandError, run
+from k3os.system.run import run
 from k3os.vm.machine import VM
 from k3os.vm.spec import SERIAL, Disk, VMSpec
 from tests.vm.conftest import build
@@ -40,22 +38,8 @@ def debian(arch, key, tmp_path_factory) -> Foreign:
     config = directory / "config.yaml"
     config.write_text(CONFIG.format(key.with_suffix(".pub").read_text().strip()))
     files = {"k3os/system/config.yaml": config}
-    with pytest.MonkeyPatch.context() as patch:
-        tarball = build_or_do_without(arch, patch) / f"k3os-rootfs-{arch}.tar.gz"
-        return foreign(arch, directory, files, overlay=tarball)
-
-
-def build_or_do_without(arch: str, patch: pytest.MonkeyPatch) -> Path:
-    """Where the mirror's lists do not match, as the build itself advises: no suites of fixes."""
-    try:
-        return build("cloud", arch)
-    except CommandError as error:
-        advice = re.search(r"build with MIRROR=(\S+): an address", error.output.decode())
-        if advice is None:
-            raise
-        warnings.warn(f"{arch}: without the suites of fixes, MIRROR={advice[1]}", stacklevel=2)
-        patch.setenv("MIRROR", advice[1])
-        return build("cloud", arch)
+    tarball = build("cloud", arch) / f"k3os-rootfs-{arch}.tar.gz"
+    return foreign(arch, directory, files, overlay=tarball)
 
 
 def spec(arch: str, debian: Foreign, words: str) -> VMSpec:

@@ -86,15 +86,21 @@ def build(settings: Settings, progress: Progress) -> list[Path]:
         if settings.refresh:
             for name in ("base", "packages", "loaders", "board"):
                 shutil.rmtree(settings.cache / name, ignore_errors=True)
-        pieces = _pieces(settings, progress, cache)
-        inputs = _inputs(settings, pieces)
-        media = _media(settings, progress, cache, pieces, inputs) if pieces.boot else {}
-        tarball = cache.stage(
-            "tarball",
-            digest(*inputs, settings.source / "overlay" / "foreign"),
-            lambda out: iso.build_tarball(settings, overlay_tree(settings, pieces), out),
+        return packages.without_stale_fixes(
+            settings, progress, lambda chosen: _build(chosen, progress, cache)
         )
-        return publish(settings, pieces, media, tarball)
+
+
+def _build(settings: Settings, progress: Progress, cache: Cache) -> list[Path]:
+    pieces = _pieces(settings, progress, cache)
+    inputs = _inputs(settings, pieces)
+    media = _media(settings, progress, cache, pieces, inputs) if pieces.boot else {}
+    tarball = cache.stage(
+        "tarball",
+        digest(*inputs, settings.source / "overlay" / "foreign"),
+        lambda out: iso.build_tarball(settings, overlay_tree(settings, pieces), out),
+    )
+    return publish(settings, pieces, media, tarball)
 
 
 def _inputs(settings: Settings, pieces: Pieces) -> list[object]:
@@ -236,13 +242,19 @@ def board_files(settings: Settings, progress: Progress, board: Board) -> Path:
     """The directory with what a board's FAT partition holds. Raises UserError, CommandError."""
     cache = Cache(settings.cache, progress)
     with cache.locked():
-        kernel_packages = _kernel_packages(settings, progress, cache)
-        target = [SUITE, settings.arch.name, settings.mirror, board.name]
-        stage = cache.stage(
-            "board",
-            digest(*target, _content(kernel_packages), *_code("board")),
-            lambda out: build_board(settings, progress, board, kernel_packages / "kernel.tar", out),
+        return packages.without_stale_fixes(
+            settings, progress, lambda chosen: _board_files(chosen, progress, cache, board)
         )
+
+
+def _board_files(settings: Settings, progress: Progress, cache: Cache, board: Board) -> Path:
+    kernel_packages = _kernel_packages(settings, progress, cache)
+    target = [SUITE, settings.arch.name, settings.mirror, board.name]
+    stage = cache.stage(
+        "board",
+        digest(*target, _content(kernel_packages), *_code("board")),
+        lambda out: build_board(settings, progress, board, kernel_packages / "kernel.tar", out),
+    )
     return stage / "fat"
 
 

@@ -8,8 +8,10 @@ namespace; it finds the default mirror by itself.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from k3os.errors import UserError
 from k3os.image import emulation
@@ -57,6 +59,8 @@ _COMPILE = (
     'chroot "$1" python3 -m compileall -q -f --invalidation-mode unchecked-hash '
     "/usr/lib/python3.13 /usr/lib/python3/dist-packages"
 )
+# the suites that mmdebstrap takes beside the release, where no mirror is named
+FIXES = frozenset((f"{SUITE}-updates", f"{SUITE}-security"))
 # mmdebstrap's, where none is named
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 ADDRESS = re.compile(r"[a-z+]+://[^\s'\"]+")
@@ -73,6 +77,32 @@ _LIST_DEBS = (
     "dpkg-deb --show --showformat '${Package} ${Version} ${Source}\\n' \"$deb\"; "
     'done > "$1/packages.txt"'
 )
+
+
+T = TypeVar("T")
+
+
+class StaleLists(UserError):
+    """The mirror's lists of packages are not those that it signs.
+
+    suites: whose. archive: the address that does without them, "" when that is no way out.
+    """
+
+    def __init__(self, architecture: str, where: str, suites: list[str], archive: str) -> None:
+        self.suites = ", ".join(suites)
+        self.archive = archive
+        without = ""
+        if archive:
+            without = (
+                f"; or build with MIRROR={archive}: an address takes {SUITE} alone, so without the "
+                f"fixes of {self.suites}"
+            )
+        super().__init__(
+            f"the mirror's lists of {architecture} packages are not those that it signs: "
+            f"{self.suites}",
+            f"try again later, it may be in the middle of an update{without}",
+            where,
+        )
 
 
 @dataclass(frozen=True)
@@ -203,7 +233,7 @@ def suite_hook(mirror: str, suite: str) -> str:
     return f"echo '{line}' >\"$1\"/etc/apt/sources.list.d/{suite}.list"
 
 
-def mirror_problem(log: str, architecture: str) -> UserError | None:
+def mirror_problem(log: str, architecture: str) -> StaleLists | None:
     """What to say when the mirror's lists of packages are not those that it signs; else None.
 
     log: what apt-get update wrote. A mirror is like that for minutes while it is updated, and for
@@ -212,19 +242,32 @@ def mirror_problem(log: str, architecture: str) -> UserError | None:
     stale = dict.fromkeys(STALE_LIST.findall(log))
     if not stale:
         return None
-    suites = ", ".join(suite for _, suite in stale)
-    archive = next((url for url, suite in INDEX.findall(log) if suite == SUITE), "")
-    without = ""
-    if archive and SUITE not in (suite for _, suite in stale):
-        without = (
-            f"; or build with MIRROR={archive}: an address takes {SUITE} alone, so without the "
-            f"fixes of {suites}"
+    suites = [suite for _, suite in stale]
+    archive = ""
+    if FIXES.issuperset(suites):
+        archive = next((url for url, suite in INDEX.findall(log) if suite == SUITE), "")
+    return StaleLists(architecture, next(url for url, _ in stale), suites, archive)
+
+
+def without_stale_fixes(settings: Settings, progress: Progress, make: Callable[[Settings], T]) -> T:
+    """make(settings); where only lists of fixes are stale, once more without those suites.
+
+    The next build asks for them again. A build that is signed is a release, and ends here instead:
+    nobody should get one without security fixes who did not ask for it. Raises StaleLists and
+    what make raises.
+    """
+    try:
+        return make(settings)
+    except StaleLists as problem:
+        if settings.mirror or settings.sign_key or not problem.archive:
+            raise
+        progress.warn(f"{problem.where}: {problem.message}")
+        made = make(replace(settings, mirror=problem.archive))
+        progress.warn(
+            f"built from {SUITE} alone, without the fixes of {problem.suites}: build again later, "
+            "when the mirror has them"
         )
-    return UserError(
-        f"the mirror's lists of {architecture} packages are not those that it signs: {suites}",
-        f"try again later, it may be in the middle of an update{without}",
-        next(url for url, _ in stale),
-    )
+        return made
 
 
 def unknown_firmware(log: str, settings: Settings) -> UserError | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from k3os import __version__
-from k3os.image.packages import Package
+from k3os.image.packages import ADDRESS, Package
 from k3os.image.settings import SUITE, Settings
 
 
@@ -39,6 +39,7 @@ def sbom(
         "creationInfo": {
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(settings.epoch)),
             "creators": [f"Tool: k3os-{__version__}"],
+            **_suites(settings),
         },
         "packages": [root, *entries],
         "relationships": [
@@ -46,6 +47,12 @@ def sbom(
             *(_relation(str(root["SPDXID"]), "CONTAINS", str(e["SPDXID"])) for e in entries),
         ],
     }
+
+
+def _suites(settings: Settings) -> dict[str, str]:
+    if not ADDRESS.fullmatch(settings.mirror):
+        return {}
+    return {"comment": f"packages of Debian {SUITE} alone, without its updates and security fixes"}
 
 
 def _debian(settings: Settings, package: Package) -> dict[str, object]:

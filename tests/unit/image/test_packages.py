@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from k3os.errors import UserError
-from k3os.image.packages import kernel_options, mirror_problem, suite_hook, unknown_firmware
-from k3os.image.settings import from_environment
+from k3os.image.packages import (
+    StaleLists,
+    kernel_options,
+    mirror_problem,
+    suite_hook,
+    unknown_firmware,
+    without_stale_fixes,
+)
+from k3os.image.progress import Progress
+from k3os.image.settings import Settings, from_environment
 
 # of apt 2.6; the mirror's files are not of one moment
 STALE = """\
@@ -42,6 +51,54 @@ def test_no_way_out_is_offered_where_the_suite_itself_is_affected() -> None:
     problem = mirror_problem(STALE.replace("dists/trixie-updates", "dists/trixie"), "armhf")
     assert "MIRROR=" not in str(problem)
     assert "signs: trixie, trixie-security; try again later" in str(problem)
+
+
+def test_no_way_out_is_offered_where_a_suite_beside_the_release_was_asked_for() -> None:
+    problem = mirror_problem(STALE.replace("/trixie-updates", "/trixie-backports"), "armhf")
+    assert "MIRROR=" not in str(problem)
+
+
+def build_from(settings: Settings) -> str:
+    """A build against a mirror whose lists of fixes are stale."""
+    if not settings.mirror:
+        problem = mirror_problem(STALE, "armhf")
+        assert problem is not None
+        raise problem
+    return settings.mirror
+
+
+def test_a_build_goes_on_without_stale_fixes_and_says_so_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress(tmp_path / "log") as progress:
+        made = without_stale_fixes(from_environment({}), progress, build_from)
+    assert made == "http://mirror.example/debian"
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == (
+        "WARNING: http://mirror.example/debian: the mirror's lists of armhf packages are not those "
+        "that it signs: trixie-updates, trixie-security"
+    )
+    assert last.startswith("WARNING: built from trixie alone, without the fixes of trixie-updates")
+
+
+def test_a_release_does_not_go_without_fixes(tmp_path: Path) -> None:
+    signed = replace(from_environment({}), sign_key=tmp_path / "key")
+    with Progress(tmp_path / "log") as progress, pytest.raises(StaleLists, match="MIRROR=http"):
+        without_stale_fixes(signed, progress, build_from)
+
+
+def test_where_the_release_itself_is_stale_there_is_no_second_try(tmp_path: Path) -> None:
+    tried = []
+
+    def build(settings: Settings) -> None:
+        tried.append(settings)
+        problem = mirror_problem(STALE.replace("dists/trixie-updates", "dists/trixie"), "armhf")
+        assert problem is not None
+        raise problem
+
+    with Progress(tmp_path / "log") as progress, pytest.raises(StaleLists):
+        without_stale_fixes(from_environment({}), progress, build)
+    assert len(tried) == 1
 
 
 def test_every_other_failure_is_left_to_the_log() -> None:

@@ -4,6 +4,8 @@ import io
 import json
 from pathlib import Path
 
+import pytest
+
 from k3os.image.kernel import boot_modules, parse_dependencies
 from k3os.image.manifest import add_generation
 from k3os.image.packages import Package, parse_listing, parse_status
@@ -124,3 +126,9 @@ def test_the_sbom_describes_every_package_once_and_is_reproducible() -> None:
     assert "pkg:deb/debian/bash@5.2~a%2B1?arch=amd64&distro=trixie" in urls
     assert "pkg:pypi/kopf@1.45.2" in urls
     json.dump(document, io.StringIO())
+
+
+@pytest.mark.parametrize("mirror", ["", "http://m.example/debian", "/etc/apt/sources.list"])
+def test_the_sbom_says_where_the_suites_of_fixes_are_missing(mirror: str) -> None:
+    document = sbom(from_environment({"MIRROR": mirror}), [], None)
+    assert ("without its" in json.dumps(document)) == mirror.startswith("http")
