@@ -111,7 +111,9 @@ class Output:
         self._when = status.st_mtime_ns
         came = size - self._position
         if self._passed < MOST_OUTPUT:
-            data = os.pread(self.file, MOST_OUTPUT - self._passed, self._position)
+            # not beyond `size`: the next look would take what came since for a file written anew
+            most = min(came, MOST_OUTPUT - self._passed)
+            data = os.pread(self.file, most, self._position)
             self._passed += len(data)
             self._position += len(data)
             lines, newline, self._half = (self._half + data).rpartition(b"\n")

@@ -12,7 +12,7 @@ from k3os.errors import UserError
 from k3os.phases import commands, run_command
 from k3os.phases.actions import DONE, LATER
 from k3os.phases.node import Node
-from k3os.phases.run_command import MOST_LINES, MOST_OUTPUT, RunCommand
+from k3os.phases.run_command import MOST_LINES, MOST_OUTPUT, Output, RunCommand
 
 DROPPED = "run_cmd[0]: the rest is dropped: it is more than 1 MiB or 10000 lines"
 HERE = Place("config.yaml", 1, 1)
@@ -73,6 +73,34 @@ def test_a_command_that_opens_its_output_anew_loses_nothing(
 ) -> None:
     journal.run("echo a; sleep 0.5; echo b >/dev/stderr; sleep 0.5; echo c")
     assert journal.lines == [f"run_cmd[0]: {each}" for each in "abc"]
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_what_is_written_while_we_look_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, anew: bool
+) -> None:
+    told: list[str] = []
+    output = Output(told.append)
+    read = os.pread
+
+    def write(text: bytes) -> None:
+        time.sleep(0.02)  # a file's time is that of the kernel's last tick
+        os.write(output.file, text)
+
+    def read_late(*arguments: int) -> bytes:
+        monkeypatch.undo()
+        write(b"late\n")
+        return read(*arguments)
+
+    write(b"soon\n")
+    if anew:
+        output.pass_on()
+        os.ftruncate(output.file, 0)
+    monkeypatch.setattr(os, "pread", read_late)
+    for _ in range(3):
+        output.pass_on()
+    output.finish()
+    assert told == ["soon", "late"]
 
 
 def test_what_is_too_much_is_dropped_and_said_to_be_and_takes_no_memory(
