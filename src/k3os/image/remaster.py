@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,9 @@ from k3os.upgrade.release import SIGNATURE
 Say = Callable[[str], None]
 GRUB_CONFIG = "boot/grub/grub.cfg"
 # what grub-mkrescue(1) adds by itself, this time again
-_GENERATED = ("boot.catalog", "efi.img", "mach_kernel", "System", ".disk", "EFI/BOOT", "EFI/boot")
+_GENERATED = ("boot.catalog", "efi.img", "mach_kernel", "System", ".disk")
+# of Debian 12, of Debian 13
+_GENERATED_LOADERS = ("EFI/BOOT", "EFI/boot", "efi/boot")
 _GRUB_KEEPS = ("grub.cfg", "k3os")
 
 
@@ -119,8 +121,10 @@ def extracted(iso: Path, directory: Path) -> Iterator[Path]:
 
 
 def _change(root: Path, request: Request, what: Source, archives: list[Path], say: Say) -> None:
-    for name in _GENERATED:
+    for name in (*_GENERATED, *_GENERATED_LOADERS):
         _remove(root / name)
+    with suppress(OSError):  # somebody's own files are in it, or it is not there
+        (root / "efi").rmdir()
     for path in (root / "boot/grub").iterdir():
         if path.name not in _GRUB_KEEPS:
             _remove(path)
