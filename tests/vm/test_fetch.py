@@ -65,3 +65,8 @@ def test_a_k3s_with_a_wrong_checksum_is_never_started(boot, without_k3s, release
         vm.expect("k3os: error: .*wrong checksum", BOOT)
         code, _ = vm.command("test -e /usr/sbin/k3s")
         assert code == 1
+        code, said = vm.command("kubectl get nodes")
+        assert (code, "kubectl: k3s is not there yet" in said) == (127, True), said
+        vm.expect("k3os: error: .*wrong checksum", BOOT)
+        code, said = vm.command("k3os status")
+        assert (code, "FAILED k3s: is not there, the node fetches it" in said) == (1, True), said

@@ -1,6 +1,6 @@
-"""`k3os status`: what was applied, when, what failed and why, versions, addresses, damage.
+"""`k3os status`: what was applied, when, what failed and why, versions, k3s, addresses, damage.
 
-It reads /run/k3os/status.json, the generations and the network; it changes nothing.
+It reads /run/k3os/status.json, the generations, the network and systemd; it changes nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import sys
 
 from k3os.boot.clock import WRONG
+from k3os.boot.finish import K3S_LINK
 from k3os.cli.clock import doubt
 from k3os.config.schema import PHASES
 from k3os.phases.actions import FAILED
@@ -24,7 +25,7 @@ USAGE = """\
 usage: k3os status [--json]
        k3os status --verify [--running]
 
-What was applied, what failed, versions, addresses. Exit code 1 when something is wrong.
+What was applied, what failed, versions, k3s, addresses. Exit code 1 when something is wrong.
 
   --json     the same for programs
   --verify   read every file of every generation from the disk and compare it with its checksum
@@ -85,6 +86,7 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["hostname"] = os.uname().nodename
     status["node_name"] = _text(root + NODE_NAME)
     status["versions"] = versions(root + system, _text(root + GENERATION))
+    status["k3s"] = k3s_unit(root + K3S_LINK)
     status["addresses"] = addresses()
     status["rollback"] = rollback_record(root + system)
     status["taken_back"] = taken_back(root)
@@ -156,6 +158,45 @@ def addresses() -> list[str]:
     ]
 
 
+def k3s_unit(link: str) -> dict[str, Any]:
+    """What systemd says of k3s' unit, or of the one that fetches it where there is none.
+
+    systemctl(1): unit, ActiveState, SubState, NRestarts; and there, a bool. {} without systemd.
+    """
+    from k3os.system.run import CommandError, run
+
+    there = os.path.exists(link)
+    unit = "k3s" if there else "k3os-k3s-fetch"
+    names = ["ActiveState", "SubState", "NRestarts"]
+    command = ["systemctl", "show", f"--property={','.join(names)}", f"{unit}.service"]
+    try:
+        output = run(command, timeout=10).decode(errors="replace")
+    except CommandError:
+        return {}
+    found = dict(line.partition("=")[::2] for line in output.splitlines())
+    return {"there": there, "unit": unit, **{name: found.get(name, "") for name in names}}
+
+
+def _about_k3s(unit: dict[str, Any]) -> str:
+    """In words; "" when there is nothing to say."""
+    if not unit:
+        return ""
+    if unit["there"] and unit["ActiveState"] == "active":
+        return "is running"
+    what = "is not running" if unit["there"] else "is not there, the node fetches it"
+    return f"{what} ({_state(unit)}): `journalctl -u {unit['unit']}`"
+
+
+def _state(unit: dict[str, Any]) -> str:
+    state = f"{unit['ActiveState']}, {unit['SubState']}"
+    return f"{state}, tried again {unit['NRestarts']} times" if _is_in_trouble(unit) else state
+
+
+def _is_in_trouble(unit: dict[str, Any]) -> bool:
+    """It ended by itself and is started again and again. While it starts, it is not."""
+    return bool(unit) and unit["ActiveState"] != "active" and unit["NRestarts"] not in ("", "0")
+
+
 def _text(path: str) -> str:
     try:
         with open(path) as file:
@@ -165,7 +206,7 @@ def _text(path: str) -> str:
 
 
 def failures(status: dict[str, Any]) -> list[str]:
-    """One line for each failed action and each error of a source, in all phases."""
+    """A line for each failed action and each error of a source in all phases; k3s; damage."""
     found = []
     for phase, report in status.get("phases", {}).items():
         for action in report["actions"]:
@@ -175,6 +216,8 @@ def failures(status: dict[str, Any]) -> list[str]:
                     f"{action['what']}: {action['reason']}"
                 )
         found += [f"{phase}: {_problem(each)}" for each in report["problems"] if _is_error(each)]
+    if _is_in_trouble(unit := status.get("k3s", {})):
+        found.append(f"k3s: {_about_k3s(unit)}")
     for path, reason in status.get("verified", {}).get("damaged", {}).items():
         found.append(f"verify: {SYSTEM}/{path}: {reason}")
     return list(dict.fromkeys(found))
@@ -198,6 +241,8 @@ def lines(status: dict[str, Any]) -> list[str]:
     for name, parts in status["versions"].items():
         listed = "  ".join(f"{part} {version}" for part, version in parts.items())
         found.append(f"{name:<10} {listed}")
+    if about := _about_k3s(status.get("k3s", {})):
+        found.append(f"k3s        {about}")
     if status["on_trial"]:
         found.append("trial      what is new is on trial: `journalctl -u k3os-confirm`")
     if rollback := status["rollback"]:

@@ -1,0 +1,68 @@
+"""What `k3os status` says of k3s, from what systemctl(1) says."""
+
+from pathlib import Path
+
+import pytest
+
+from k3os.cli.status import collect, failures, lines
+
+FETCHES = "`journalctl -u k3os-k3s-fetch`"
+
+
+def about_k3s(
+    root: Path, monkeypatch: pytest.MonkeyPatch, unit: str, state: str
+) -> tuple[list[str], list[str]]:
+    """The line about k3s and the failures. unit: the one that is asked for, as the stub tests."""
+    active, sub, restarts = state.split()
+    program = root / "bin/systemctl"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\n[ "$1 $3" = "show {unit}.service" ] || exit 1\n'
+        f"printf 'NRestarts={restarts}\\nActiveState={active}\\nSubState={sub}\\n'\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    status = collect(str(root))
+    return [line for line in lines(status) if line.startswith("k3s ")], failures(status)
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("active running 0", "is running"),
+        ("active running 7", "is running"),
+        ("activating start 0", "is not running (activating, start): `journalctl -u k3s`"),
+        ("inactive dead 0", "is not running (inactive, dead): `journalctl -u k3s`"),
+    ],
+)
+def test_k3s_that_runs_or_starts_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, said: str
+) -> None:
+    (tmp_path / "run/k3os").mkdir(parents=True)
+    (tmp_path / "run/k3os/k3s").write_text("")
+    assert about_k3s(tmp_path, monkeypatch, "k3s", state) == ([f"k3s        {said}"], [])
+
+
+def test_k3s_that_ends_again_and_again_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run/k3os").mkdir(parents=True)
+    (tmp_path / "run/k3os/k3s").write_text("")
+    found = about_k3s(tmp_path, monkeypatch, "k3s", "activating auto-restart 4")
+    said = "is not running (activating, auto-restart, tried again 4 times): `journalctl -u k3s`"
+    assert found == ([f"k3s        {said}"], [f"k3s: {said}"])
+
+
+@pytest.mark.parametrize("restarts", [0, 3])
+def test_where_there_is_no_k3s_its_download_is_what_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarts: int
+) -> None:
+    state = f"activating start {restarts}"
+    said, failed = about_k3s(tmp_path, monkeypatch, "k3os-k3s-fetch", state)
+    assert said[0].startswith("k3s        is not there, the node fetches it (activating, start")
+    assert said[0].endswith(FETCHES)
+    assert bool(failed) == bool(restarts)
+
+
+def test_without_systemd_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert about_k3s(tmp_path, monkeypatch, "of-another-name", "a b 1") == ([], [])
