@@ -111,6 +111,37 @@ def test_a_part_of_the_configuration_counts_at_once(node, key, api):
     assert json.loads(said[names.LAST_RESULT])["state"] == names.SUCCEEDED
 
 
+def with_k3s_refusing(**more: object) -> dict:
+    return {"k3os": {**FRAGMENT["k3os"], "k3s_args": ["server", "--unknown"], **more}}
+
+
+def test_arguments_that_k3s_refuses_are_taken_back_at_once(node, key):
+    told = apply(node, key, id="refused", config=with_k3s_refusing())
+    assert told["state"] == names.FAILED
+    assert "k3s.service" in told["message"]
+    assert "the former configuration is back" in told["message"]
+    assert over_ssh(node, key, "systemctl is-active k3s; kubectl get nodes").startswith("active")
+    assert "--unknown" not in over_ssh(node, key, "sudo cat /run/k3s-stub/argv")
+
+
+def test_a_configuration_with_which_a_boot_is_not_healthy_is_taken_back(node, key, api):
+    short = {"upgrade": {"timeout": 30}}
+    apply(node, key, id="short", config={"k3os": {**FRAGMENT["k3os"], **short}})
+    bad = {**with_k3s_refusing(**short), "boot_cmd": ["echo with it >/dev/console"]}
+    told = apply(node, key, id="bad", config=bad, reboot=True)
+    assert told["state"] == names.REBOOTING, told
+    node.expect("with it", REBOOT)
+    node.expect("k3OS: this configuration is not healthy, the former one comes back", REBOOT)
+    node.expect("k3OS: the former configuration is back", REBOOT)
+    node.expect(f"applied {LOGIN}", REBOOT)
+    over_ssh(node, key, "sudo k3os report")
+    outcome = json.loads(annotations(api)[names.LAST_RESULT])
+    assert (outcome["request"], outcome["state"]) == ("bad", names.ROLLED_BACK)
+    assert "--unknown" not in over_ssh(node, key, "sudo cat /run/k3s-stub/argv")
+    told = apply(node, key, id="long", config=FRAGMENT)
+    assert told["state"] == names.SUCCEEDED, told
+
+
 def test_a_configuration_with_which_no_boot_comes_to_its_end_is_taken_back(node, key, api):
     loop = {**FRAGMENT, "boot_cmd": ["echo round and round >/dev/console; reboot -f"]}
     told = apply(node, key, id="loop", config=loop, reboot=True)
