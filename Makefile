@@ -24,6 +24,8 @@ FORMAT ?=
 BOARD ?=
 # How many virtual machines of `make vm` run at the same time; a test's has one processor
 VMS ?= 2
+# Of `make test-operator`, only where it is asked for: one that the environment names is left alone
+CLUSTER := $(if $(filter command,$(origin KUBECONFIG)),$(KUBECONFIG))
 # Options for the command behind a target: make run ARGS="--uefi --memory 4096"
 ARGS ?=
 export ARCH KERNEL FIRMWARE K3S K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE
@@ -49,7 +51,7 @@ test: lint unit test-operator vm ## the whole test suite: lint, unit, operator, 
 
 .PHONY: unit
 unit: setup ## unit tests; ARGS="-k name" chooses
-	@$(VENV)/pytest tests/unit -q $(ARGS)
+	@$(VENV)/pytest tests/unit -q -n 2 --dist loadfile $(ARGS)
 
 .PHONY: vm
 vm: setup ## tests that boot virtual machines (minutes); ARGS="-k name" chooses
@@ -61,9 +63,7 @@ test-arm: setup ## ARM: over a Debian (arm64, armhf), the arm64 ISO, the Raspber
 
 .PHONY: test-operator
 test-operator: setup ## the operator against a stub API server, or KUBECONFIG=… any cluster
-	@# only where it is asked for: a cluster that the environment names is left alone
-	@KUBECONFIG='$(if $(filter command,$(origin KUBECONFIG)),$(KUBECONFIG))' \
-		$(VENV)/pytest tests/operator -q $(ARGS)
+	@KUBECONFIG='$(CLUSTER)' $(VENV)/pytest tests/operator -q $(if $(CLUSTER),,-n 2 --dist worksteal) $(ARGS)
 
 .PHONY: torture
 torture: setup ## N=50 power cuts during upgrades; the tally is printed
