@@ -189,7 +189,7 @@ def _about_k3s(unit: dict[str, Any]) -> str:
 
 def _state(unit: dict[str, Any]) -> str:
     state = f"{unit['ActiveState']}, {unit['SubState']}"
-    return f"{state}, tried again {unit['NRestarts']} times" if _is_in_trouble(unit) else state
+    return f"{state}, restarts: {unit['NRestarts']}" if _is_in_trouble(unit) else state
 
 
 def _is_in_trouble(unit: dict[str, Any]) -> bool:

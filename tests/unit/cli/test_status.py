@@ -49,7 +49,7 @@ def test_k3s_that_ends_again_and_again_is_a_failure(
     (tmp_path / "run/k3os").mkdir(parents=True)
     (tmp_path / "run/k3os/k3s").write_text("")
     found = about_k3s(tmp_path, monkeypatch, "k3s", "activating auto-restart 4")
-    said = "is not running (activating, auto-restart, tried again 4 times): `journalctl -u k3s`"
+    said = "is not running (activating, auto-restart, restarts: 4): `journalctl -u k3s`"
     assert found == ([f"k3s        {said}"], [f"k3s: {said}"])
 
 
