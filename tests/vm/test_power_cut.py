@@ -1,9 +1,9 @@
 """Power cuts at random moments of an upgrade and the reboot into it: the old or the new version
 boots, with its configuration and data, and a later upgrade succeeds.
 
-One disk lives through all of them. TORTURE=N cuts (`make torture N=50`), else a few; the seed is
-printed, and TORTURE_SEED repeats it. A cut is SIGKILL for QEMU: what the guest's kernel had not
-written is lost, and with cache=none what QEMU had not.
+One disk lives through all of them. TORTURE=N cuts (`make torture N=50`), else one for each way of
+caching; the seed is printed, and TORTURE_SEED repeats it. A cut is SIGKILL for QEMU: what the
+guest's kernel had not written is lost, and with cache=none what QEMU had not.
 """
 
 import json
@@ -21,9 +21,9 @@ from tests.vm.installed import make_image
 from tests.vm.node import BOOT, LOGIN, over_ssh
 from tests.vm.releases import padded
 
-CUTS = int(os.environ.get("TORTURE") or 4)
-SEED = int(os.environ.get("TORTURE_SEED") or time.time())
 CACHES = ("none", "writethrough", "unsafe")
+CUTS = int(os.environ.get("TORTURE") or len(CACHES))
+SEED = int(os.environ.get("TORTURE_SEED") or time.time())
 VERSIONS = ("0.2.0", "0.3.0", "0.4.0", "0.5.0")
 # an upgrade takes about 15 s, the reboot until the new version is confirmed about 30
 LONGEST = 50.0
