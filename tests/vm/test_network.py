@@ -37,10 +37,9 @@ print("listening", flush=True)
 while True:
     packet, (device, *_) = s.recvfrom(2048)
     is_there = packet[16:20] == socket.inet_aton("{DNS}")
-    if packet[9] == 17 and is_there and packet[22:24] == b"\\0\\x35":
-        if {QUESTION!r} in packet:
-            print(device, flush=True)
-            break
+    if packet[9] == 17 and is_there and packet[22:24] == b"\\0\\x35" and {QUESTION!r} in packet:
+        print(device, flush=True)
+        break
 """
 
 

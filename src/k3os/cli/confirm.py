@@ -12,6 +12,7 @@ import os
 import sys
 import time
 
+from k3os.boot.finish import K3S_LINK
 from k3os.boot.trial import MARK
 from k3os.errors import UserError
 
@@ -86,7 +87,7 @@ def restart() -> None:
 def checks(config: Config) -> list[Callable[[], str]]:
     """What must be fine, in the order of asking; each says what is missing, or ""."""
     found = [systemd_is_up, network_is_up]
-    if os.path.exists("/run/k3os/k3s"):
+    if os.path.exists(K3S_LINK):
         found.append(lambda: k3s_is_ready(config))
     return [*found, lambda: own_checks(config)]
 

@@ -184,12 +184,10 @@ def _about_k3s(unit: dict[str, Any]) -> str:
     if unit["there"] and unit["ActiveState"] == "active":
         return "is running"
     what = "is not running" if unit["there"] else "is not there, the node fetches it"
-    return f"{what} ({_state(unit)}): `journalctl -u {unit['unit']}`"
-
-
-def _state(unit: dict[str, Any]) -> str:
     state = f"{unit['ActiveState']}, {unit['SubState']}"
-    return f"{state}, restarts: {unit['NRestarts']}" if _is_in_trouble(unit) else state
+    if _is_in_trouble(unit):
+        state += f", restarts: {unit['NRestarts']}"
+    return f"{what} ({state}): `journalctl -u {unit['unit']}`"
 
 
 def _is_in_trouble(unit: dict[str, Any]) -> bool:
@@ -241,7 +239,7 @@ def lines(status: dict[str, Any]) -> list[str]:
     for name, parts in status["versions"].items():
         listed = "  ".join(f"{part} {version}" for part, version in parts.items())
         found.append(f"{name:<10} {listed}")
-    if about := _about_k3s(status.get("k3s", {})):
+    if about := _about_k3s(status["k3s"]):
         found.append(f"k3s        {about}")
     if status["on_trial"]:
         found.append("trial      what is new is on trial: `journalctl -u k3os-confirm`")

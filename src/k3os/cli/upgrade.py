@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+from k3os.boot.finish import K3S_LINK
 from k3os.errors import UserError
 
 TYPE_CHECKING = False
@@ -52,7 +53,7 @@ EXCLUSIVE = (("--kernel", "--no-kernel"), ("--reboot", "--no-reboot"))
 BASE = "/.base"
 SYSTEM = f"{BASE}/k3os/system"
 RUNNING, ON_TRIAL = "/run/k3os/generation", "/run/k3os/trial"
-K3S_LINK, K3S_CURRENT = "/run/k3os/k3s", "/k3os/system/current/k3s/k3s"
+K3S_CURRENT = "/k3os/system/current/k3s/k3s"
 LOCK = "/run/k3os/upgrade.lock"
 
 

@@ -10,9 +10,13 @@ FETCHES = "`journalctl -u k3os-k3s-fetch`"
 
 
 def about_k3s(
-    root: Path, monkeypatch: pytest.MonkeyPatch, unit: str, state: str
+    root: Path, monkeypatch: pytest.MonkeyPatch, unit: str, state: str, *, there: bool = False
 ) -> tuple[list[str], list[str]]:
-    """The line about k3s and the failures. unit: the one that is asked for, as the stub tests."""
+    """The line about k3s and the failures. unit: the one that is asked for, as the stub tests.
+    there: whether the node has k3s."""
+    if there:
+        (root / "run/k3os").mkdir(parents=True)
+        (root / "run/k3os/k3s").write_text("")
     active, sub, restarts = state.split()
     program = root / "bin/systemctl"
     program.parent.mkdir()
@@ -38,17 +42,16 @@ def about_k3s(
 def test_k3s_that_runs_or_starts_is_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, said: str
 ) -> None:
-    (tmp_path / "run/k3os").mkdir(parents=True)
-    (tmp_path / "run/k3os/k3s").write_text("")
-    assert about_k3s(tmp_path, monkeypatch, "k3s", state) == ([f"k3s        {said}"], [])
+    assert about_k3s(tmp_path, monkeypatch, "k3s", state, there=True) == (
+        [f"k3s        {said}"],
+        [],
+    )
 
 
 def test_k3s_that_ends_again_and_again_is_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "run/k3os").mkdir(parents=True)
-    (tmp_path / "run/k3os/k3s").write_text("")
-    found = about_k3s(tmp_path, monkeypatch, "k3s", "activating auto-restart 4")
+    found = about_k3s(tmp_path, monkeypatch, "k3s", "activating auto-restart 4", there=True)
     said = "is not running (activating, auto-restart, restarts: 4): `journalctl -u k3s`"
     assert found == ([f"k3s        {said}"], [f"k3s: {said}"])
 
