@@ -1,0 +1,115 @@
+"""What the stages made, and the trees of files that the media and the tarball hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from k3os import __version__
+from k3os.image import loaders, menu, operator
+from k3os.image.manifest import add_generation
+from k3os.image.settings import Settings
+from k3os.image.signing import sign
+from k3os.image.tree import FILE, Entry, Tree
+from k3os.k3s.fetch import Component
+
+AIRGAP_DIRECTORY = "k3os/system/airgap"
+MENU = "boot/grub/grub.cfg"
+
+
+@dataclass(frozen=True)
+class Boot:
+    """The directories of the stages that only a machine without another system needs."""
+
+    kernel: Path
+    initrd: Path
+    loaders: Path
+
+    @property
+    def kernel_version(self) -> str:
+        return (self.kernel / "version").read_text().strip()
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The finished stages' directories, and the k3s component if there is one.
+
+    shell: has the static busybox. boot: None where only an overlay installation is possible.
+    operator: None where it is not wanted, or not possible.
+    """
+
+    base: Path
+    rootfs: Path
+    shell: Path
+    boot: Boot | None
+    operator: operator.Built | None
+    k3s: Component | None
+    airgap: tuple[Path, ...]
+
+    @property
+    def booting(self) -> Boot:
+        """What boots, where it is known that something does."""
+        assert self.boot is not None
+        return self.boot
+
+    @property
+    def k3s_identity(self) -> tuple[str, str] | None:
+        """Version and SHA-256 of the k3s that goes along."""
+        return (self.k3s.version, self.k3s.sha256) if self.k3s else None
+
+
+def iso_tree(settings: Settings, pieces: Pieces) -> Tree:
+    """/boot and /k3os of the ISO."""
+    tree = system_tree(settings, pieces, with_kernel=True)
+    tree.copy_directory(settings.source / "overlay" / "iso")
+    if loaders.LOADERS_OF[settings.arch.name].bios:
+        for name in ("boot.img", "core.img"):
+            path = pieces.booting.loaders / name
+            tree.add(f"{loaders.LOADERS}/{name}", Entry(FILE, 0o644, data=path.read_bytes))
+    else:
+        tree.file(MENU, menu.for_firmware_consoles(tree.read(MENU).decode()).encode())
+    tree.file(loaders.EFI_CONFIG, loaders.ISO_CONFIG.encode())
+    if settings.config is not None:
+        tree.add("k3os/system/config.yaml", Entry(FILE, 0o600, data=settings.config.read_bytes))
+    return tree
+
+
+def overlay_tree(settings: Settings, pieces: Pieces) -> Tree:
+    """/k3os and /sbin/init for an installation into a foreign root (no kernel of ours)."""
+    tree = system_tree(settings, pieces, with_kernel=False)
+    tree.copy_directory(settings.source / "overlay" / "foreign")
+    tree.add("k3os/system/bin/busybox", Entry(FILE, 0o755, data=busybox(pieces).read_bytes))
+    return tree
+
+
+def busybox(pieces: Pieces) -> Path:
+    """The static shell that runs where no library of ours can be found yet."""
+    return pieces.shell / "busybox"
+
+
+def system_tree(settings: Settings, pieces: Pieces, *, with_kernel: bool) -> Tree:
+    """/k3os/system with the first generation, and the images for k3s."""
+    tree = Tree()
+    k3s = (pieces.k3s.version, pieces.k3s.path) if pieces.k3s else None
+    add_generation(
+        tree,
+        number=1,
+        arch=settings.arch.name,
+        kernel=_kernel_files(pieces.boot) if with_kernel and pieces.boot else None,
+        k3os=(__version__, pieces.rootfs / "rootfs.squashfs"),
+        k3s=k3s,
+        epoch=settings.epoch,
+        sign=partial(sign, key=settings.sign_key) if settings.sign_key else None,
+    )
+    for path in pieces.airgap:
+        tree.add(f"{AIRGAP_DIRECTORY}/{path.name}", Entry(FILE, 0o644, data=path.read_bytes))
+    return tree
+
+
+def _kernel_files(boot: Boot) -> tuple[str, dict[str, Path]]:
+    return boot.kernel_version, {
+        "vmlinuz": boot.kernel / "vmlinuz",
+        "initrd": boot.initrd / "initrd",
+        "modules.squashfs": boot.kernel / "modules.squashfs",
+    }

@@ -1,0 +1,87 @@
+"""The artifacts: each complete or not there, then their sums and signatures."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from k3os.image import loaders, operator, packages
+from k3os.image.cache import file_digest_plain
+from k3os.image.pieces import Pieces, system_tree
+from k3os.image.sbom import sbom
+from k3os.image.settings import Settings
+from k3os.image.signing import sign
+from k3os.image.tree import read_tar
+from k3os.system.files import atomic_write
+from k3os.system.run import run
+from k3os.upgrade.release import MANIFEST_ARTIFACT, SIGNATURE, SUMS_ARTIFACT
+
+
+def publish(
+    settings: Settings, pieces: Pieces, media: dict[str, Path], tarball: Path
+) -> list[Path]:
+    """Copy the results into the artifacts directory, each complete or not there; then the sums."""
+    arch = settings.arch.name
+    settings.artifacts.mkdir(parents=True, exist_ok=True)
+    sources = {
+        **media,
+        f"k3os-rootfs-{arch}.tar.gz": tarball / "rootfs.tar.gz",
+        f"k3os-rootfs-{arch}.squashfs": pieces.rootfs / "rootfs.squashfs",
+    }
+    if pieces.boot is not None:
+        sources["install.sh"] = settings.source / "install.sh"
+    if pieces.operator is not None:
+        sources[f"k3os-operator-{arch}.tar.zst"] = pieces.operator.image / operator.IMAGE
+    if pieces.k3s is not None:
+        sources[f"k3os-k3s-{arch}"] = pieces.k3s.path
+    published = []
+    for name, source in sources.items():
+        target = settings.artifacts / name
+        temporary = target.with_name(f".{name}.new")
+        # a reflink or a plain copy: a hard link would let a user's edit spoil the cache
+        run(["cp", "--reflink=auto", "--sparse=auto", str(source), str(temporary)])
+        os.chmod(temporary, 0o755 if name.endswith(".sh") else 0o644)
+        temporary.rename(target)
+        published.append(target)
+    published += publish_manifest(settings, pieces)
+    python = operator.wheels_of(pieces.operator.base) if pieces.operator else []
+    listed = installed_packages(settings, pieces)
+    document = sbom(settings, listed, pieces.k3s_identity, python)
+    path = settings.artifacts / f"k3os-{arch}.spdx.json"
+    atomic_write(str(path), json.dumps(document, indent=1).encode() + b"\n")
+    published.append(path)
+    sums = "".join(f"{file_digest_plain(file)}  {file.name}\n" for file in sorted(published))
+    path = settings.artifacts / SUMS_ARTIFACT.format(arch=arch)
+    return [*published, *write_signed(settings, path, sums.encode())]
+
+
+def publish_manifest(settings: Settings, pieces: Pieces) -> list[Path]:
+    """The manifest as a file of its own: with it the artifacts are a release directory."""
+    tree = system_tree(settings, pieces, with_kernel=True)
+    data = tree.read("k3os/system/generations/1/manifest.json")
+    name = MANIFEST_ARTIFACT.format(arch=settings.arch.name)
+    return write_signed(settings, settings.artifacts / name, data)
+
+
+def write_signed(settings: Settings, path: Path, data: bytes) -> list[Path]:
+    """A file, and its signature when there is a key; an older signature does not stay."""
+    atomic_write(str(path), data)
+    signature = path.with_name(path.name + SIGNATURE)
+    if settings.sign_key is None:
+        signature.unlink(missing_ok=True)
+        return [path]
+    atomic_write(str(signature), sign(data, settings.sign_key))
+    return [path, signature]
+
+
+def installed_packages(settings: Settings, pieces: Pieces) -> list[packages.Package]:
+    """Every Debian package with files in the image."""
+    status = read_tar(pieces.base / "base.tar").read("var/lib/dpkg/status").decode()
+    listing = (pieces.shell / "packages.txt").read_text()
+    wanted = ["linux-(image|binary|modules)-.*", "(raspi-)?firmware.*"]
+    wanted.append(packages.STATIC_SHELL)
+    if pieces.boot is not None:
+        listing += (pieces.boot.loaders / "packages.txt").read_text()
+        wanted += loaders.LOADERS_OF[settings.arch.name].packages
+    return packages.parse_status(status) + packages.parse_listing(listing, "|".join(wanted))
