@@ -19,7 +19,8 @@ variables:
   KERNEL=generic|backports|cloud
                              Debian's kernel for any machine, a newer one (arm64's default), the
                              small one for virtual machines
-  FIRMWARE="PACKAGE ..."     more of Debian's firmware, all that drivers ask for: firmware-iwlwifi
+  FIRMWARE="PACKAGE ..."     more of Debian's firmware, all that drivers ask for: firmware-iwlwifi,
+                             or microcode: intel-microcode
   K3S=auto|VERSION|URL|PATH|none
                              k3s: the pinned release, another, a download, a file, none
   K3S_RELEASES=URL           a mirror of the k3s releases, same layout

@@ -159,7 +159,7 @@ def _boot(
         "kernel",
         digest(
             *(kernel_packages.name, _content(kernel_packages), settings.firmware),
-            *_code("kernel", "tree"),
+            *_code("kernel", "microcode", "tree"),
         ),
         lambda out: kernel.build_kernel(settings, progress, kernel_packages / "kernel.tar", out),
     )
@@ -174,7 +174,8 @@ def _boot(
         "initrd",
         digest(python_stage.name, rootfs_stage.name, settings.source / "overlay" / "initrd"),
         lambda out: initrd.build_initrd(
-            settings, progress, python_stage / "base", rootfs_stage / "python", out
+            *(settings, progress, kernel_stage / "microcode"),
+            *(python_stage / "base", rootfs_stage / "python", out),
         ),
     )
     target = [SUITE, settings.arch.name, settings.mirror]

@@ -67,15 +67,21 @@ def build_base(
 
 
 def build_initrd(
-    settings: Settings, progress: Progress, base: Path, code: Path, output: Path
+    settings: Settings,
+    progress: Progress,
+    microcode: Path,
+    base: Path,
+    code: Path,
+    output: Path,
 ) -> None:
-    """Write <output>/initrd: the base and our code; the kernel unpacks one after the other."""
+    """Write <output>/initrd: microcode, base, our code; the kernel takes one after the other."""
     tree = Tree()
     for path in sorted(code.rglob("*.pyc")):
         _add_compiled(tree, f"{PACKAGES}/{path.relative_to(code).as_posix()}", path.read_bytes())
     tree.copy_directory(settings.source / "overlay" / "initrd")
     pack(tree, output / "code", settings.epoch, progress)
-    (output / "initrd").write_bytes(base.read_bytes() + (output / "code").read_bytes())
+    parts = (microcode, base, output / "code")
+    (output / "initrd").write_bytes(b"".join(path.read_bytes() for path in parts))
     (output / "code").unlink()
 
 

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from k3os.errors import UserError
+from k3os.image import microcode
 from k3os.image.progress import Progress
 from k3os.image.settings import Settings
 from k3os.image.tree import FILE, SYMLINK, Entry, Tree, read_tar
@@ -118,14 +119,21 @@ WIFI_FIRMWARE = (
     r"|brcm/brcmfmac434(?:30|36|36s|55|56)-sdio\.(?:bin|clm_blob|txt|raspberrypi,.*)"
 )
 FIRMWARE = "usr/lib/firmware/"
-_LICENCE = r"usr/share/doc/((?:raspi-)?firmware[^/]*)/copyright"
+_LICENCE = r"usr/share/doc/([^/]*(?:firmware|microcode|regdb)[^/]*)/copyright"
+# Which radio channels a country allows. Debian's kernels trust Debian's signature, too.
+REGULATORY = {
+    "regulatory.db-debian": "regulatory.db",
+    "regulatory.db.p7s-debian": "regulatory.db.p7s",
+}
 _IMAGE = re.compile(r"boot/vmlinuz-([^/]+)|usr/lib/modules/([^/]+)/vmlinuz")
 
 NOT_AT_BOOT = ("drivers/block/drbd", "drivers/block/aoe", "drivers/scsi/fcoe", "drivers/block/rbd")
 
 
 def build_kernel(settings: Settings, progress: Progress, package_tar: Path, output: Path) -> None:
-    """Fill output: vmlinuz, version, modules.squashfs, packages.txt, busybox, boot-modules/."""
+    """Fill output: vmlinuz, version, modules.squashfs, packages.txt, busybox, boot-modules/,
+    microcode (what must lie in front of the initrd; it may be empty).
+    """
     tree = read_tar(package_tar)
     version = kernel_version(tree)
     root = output / "tree"
@@ -133,13 +141,15 @@ def build_kernel(settings: Settings, progress: Progress, package_tar: Path, outp
     _unpack_modules(tree, version, modules)
     progress.write_log(f"kernel {version}: {sum(1 for _ in modules.rglob('*.ko'))} modules")
     (root / "firmware").mkdir()
-    asked = asked_firmware(modules, wireless=bool(settings.firmware))
-    _copy_firmware(tree, wanted_firmware(tree, asked), root / "firmware")
+    drivers_firmware = [name for name in settings.firmware if not name.endswith("-microcode")]
+    asked = asked_firmware(modules, wireless=bool(drivers_firmware))
+    copy_firmware(tree, wanted_firmware(tree, asked), root / "firmware")
     _depmod(root, version, progress)
     epoch = int(image_epoch(package_tar, tree))
     _squash(root, output / "modules.squashfs", epoch, progress)
     chosen = boot_modules(_dependencies(modules), BOOT_DIRECTORIES_OF.get(settings.arch.name, ()))
     _boot_modules(modules, chosen, output / "boot-modules", version, progress)
+    (output / "microcode").write_bytes(microcode.archive(tree, epoch))
     (output / "vmlinuz").write_bytes(tree.read(kernel_image(tree)))
     (output / "version").write_text(version + "\n")
     build_shell(package_tar, output)
@@ -247,9 +257,11 @@ def wanted_firmware(tree: Tree, asked: Iterable[str]) -> set[str]:
     return {FIRMWARE + name for name in wanted}
 
 
-def _copy_firmware(tree: Tree, wanted: set[str], target: Path) -> None:
-    """With the licences of the packages, which want to go along."""
+def copy_firmware(tree: Tree, wanted: set[str], target: Path) -> None:
+    """With the radio channels, and the licences of the packages, which want to go along."""
     names = {path: path[len(FIRMWARE) :] for path in sorted(wanted)}
+    renamed = {FIRMWARE + packaged: name for packaged, name in REGULATORY.items()}
+    names |= {path: name for path, name in renamed.items() if path in tree}
     for path, entry in tree.entries.items():
         if (match := re.fullmatch(_LICENCE, path)) and entry.kind == FILE:
             names[path] = f"licences/{match[1]}.txt"

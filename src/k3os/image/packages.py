@@ -34,7 +34,7 @@ NODE_PACKAGES = (
 )
 # The first stage of an overlay installation runs before anything of ours is mounted.
 STATIC_SHELL = "busybox-static"
-FIRMWARE_PACKAGES = ("firmware-linux-free", "firmware-ath9k-htc")
+FIRMWARE_PACKAGES = ("firmware-linux-free", "firmware-ath9k-htc", "wireless-regdb")
 # of these the image takes what network cards and disk controllers cannot work without
 # (kernel.wanted_firmware); each is named after the maker of the chips
 NONFREE_FIRMWARE_PACKAGES = tuple(
@@ -44,8 +44,11 @@ NONFREE_FIRMWARE_PACKAGES = tuple(
         *("qlogic", "realtek"),
     )
 )
-# the Raspberry Pi's WiFi
-NONFREE_FIRMWARE_PACKAGES_OF = {"arm64": ("firmware-brcm80211", "raspi-firmware")}
+# on arm64 the Raspberry Pi's WiFi; Intel's microcode is as large as all of the initrd
+NONFREE_FIRMWARE_PACKAGES_OF = {
+    "amd64": ("amd64-microcode",),
+    "arm64": ("firmware-brcm80211", "raspi-firmware"),
+}
 NONFREE = "non-free-firmware"
 
 # Needed while packages are being configured, of no use on a node that never installs one.

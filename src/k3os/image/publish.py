@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 from k3os.image import loaders, operator, packages
@@ -79,8 +80,8 @@ def installed_packages(settings: Settings, pieces: Pieces) -> list[packages.Pack
     """Every Debian package with files in the image."""
     status = read_tar(pieces.base / "base.tar").read("var/lib/dpkg/status").decode()
     listing = (pieces.shell / "packages.txt").read_text()
-    wanted = ["linux-(image|binary|modules)-.*", "(raspi-)?firmware.*"]
-    wanted.append(packages.STATIC_SHELL)
+    wanted = ["linux-(image|binary|modules)-.*", "(raspi-)?firmware.*", ".*-microcode"]
+    wanted += ["wireless-regdb", packages.STATIC_SHELL, *map(re.escape, settings.firmware)]
     if pieces.boot is not None:
         listing += (pieces.boot.loaders / "packages.txt").read_text()
         wanted += loaders.LOADERS_OF[settings.arch.name].packages

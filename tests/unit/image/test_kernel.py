@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from k3os.errors import UserError
-from k3os.image.kernel import asked_firmware, kernel_image, kernel_version, wanted_firmware
+from k3os.image.kernel import (
+    asked_firmware,
+    copy_firmware,
+    kernel_image,
+    kernel_version,
+    wanted_firmware,
+)
 from k3os.image.tree import Tree
 
 
@@ -61,6 +67,26 @@ def test_of_wifi_only_what_is_small_is_taken() -> None:
     ]
     found = wanted_firmware(tree(*(f"usr/lib/firmware/{name}" for name in names)), [])
     assert found == {f"usr/lib/firmware/{name}" for name in names[:4]}
+
+
+def test_the_radio_channels_get_the_name_that_the_kernel_asks_for(tmp_path: Path) -> None:
+    packages = tree(
+        *(f"usr/lib/firmware/regulatory.db{name}" for name in ("-debian", "-upstream")),
+        *(f"usr/lib/firmware/regulatory.db.p7s{name}" for name in ("-debian", "-upstream")),
+        "usr/share/doc/wireless-regdb/copyright",
+        "usr/share/doc/libc6/copyright",
+    )
+    copy_firmware(packages, set(), tmp_path)
+    found = {
+        str(path.relative_to(tmp_path)): path.read_text()
+        for path in tmp_path.rglob("*")
+        if path.is_file()
+    }
+    assert found == {
+        "regulatory.db": "usr/lib/firmware/regulatory.db-debian",
+        "regulatory.db.p7s": "usr/lib/firmware/regulatory.db.p7s-debian",
+        "licences/wireless-regdb.txt": "usr/share/doc/wireless-regdb/copyright",
+    }
 
 
 def module(*firmware: str) -> bytes:
