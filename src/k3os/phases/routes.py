@@ -28,7 +28,8 @@ DEFAULTS = ("default", "0.0.0.0/0", "::/0")
 def settle(wait: float = 0) -> tuple[list[str], list[str]]:
     """(what was done, what is missing: an interface or its address), both in words.
 
-    wait: seconds to wait for addresses to appear. Raises CommandError.
+    wait: seconds to wait for addresses to appear, and for a way out that DHCP may still bring.
+    Raises CommandError.
     """
     from k3os.system.run import CommandError, run
 
@@ -39,7 +40,7 @@ def settle(wait: float = 0) -> tuple[list[str], list[str]]:
         return [], []
     end = time.monotonic() + wait
     links, missing = _look(entries)
-    while missing and time.monotonic() < end:
+    while (missing or coming(entries, links, _routes())) and time.monotonic() < end:
         time.sleep(POLL_SECONDS)
         links, missing = _look(entries)
     if order(entries, links):
@@ -86,6 +87,25 @@ def wanted_versions(entry: Json) -> list[int]:
     """The IP versions that an interface must have an address of."""
     static: list[int] = entry["static"]
     return static or ([4] if entry["dhcp"] else [])
+
+
+def coming(entries: list[Json], links: list[Json], routes: dict[int, list[Json]]) -> list[str]:
+    """The interfaces that DHCP may still bring the way out of, while there is none.
+
+    Those that no entry describes: connman calls the node online as soon as one interface has an
+    address, and a fixed one has it at once.
+    """
+    leading = any("gateway" in route for listed in routes.values() for route in listed)
+    if leading or not entries or any(entry["gateways"] for entry in entries):
+        return []
+    described = [link_of(entry["device"], links) for entry in entries]
+    return [
+        link["ifname"]
+        for link in links
+        if link.get("link_type") == "ether"
+        and "LOWER_UP" in link.get("flags", [])
+        and not (kind(link) or "master" in link or link in described or has_address(link, 4))
+    ]
 
 
 def link_of(device: str, links: list[Json]) -> Json | None:

@@ -1,8 +1,12 @@
 """k3os.network: what connman and udev are given, and which routes are set right afterwards."""
 
 import json
+from pathlib import Path
 
-from k3os.phases.routes import decide
+import pytest
+
+from k3os.phases import routes as settling
+from k3os.phases.routes import coming, decide, settle
 
 from .conftest import Machine
 
@@ -181,3 +185,59 @@ def test_further_addresses_are_added_once() -> None:
 def test_an_interface_that_is_not_there_changes_nothing() -> None:
     entries = [entry("eth7", "10.7.0.1", more=("10.7.0.3/24",))]
     assert decide(entries, LINKS, {4: [default("eth0", "10.0.2.2")], 6: []}) == []
+
+
+def plugged(name: str, *addresses: str, kind: str = "", cable: bool = True) -> dict:
+    flags = ["BROADCAST", "UP", *(["LOWER_UP"] if cable else [])]
+    return {**link(name, *addresses, kind=kind), "link_type": "ether", "flags": flags}
+
+
+STORAGE = plugged("eth1", "10.1.0.2/24")
+NO_ROUTES: dict = {4: [default("eth1")], 6: []}
+
+
+def test_beside_a_fixed_address_without_a_gateway_dhcp_may_still_bring_one() -> None:
+    links = [plugged("eth0"), STORAGE, plugged("eth2")]
+    assert coming([entry("eth1")], links, NO_ROUTES) == ["eth0", "eth2"]
+
+
+def test_nothing_is_waited_for_where_there_is_a_way_out_or_none_can_come() -> None:
+    links = [plugged("eth0"), STORAGE]
+    assert coming([entry("eth1", "10.1.0.1")], links, NO_ROUTES) == []
+    assert coming([], links, NO_ROUTES) == []
+    assert coming([entry("eth1")], links, {4: [default("eth0", "10.0.2.2")], 6: []}) == []
+    assert coming([entry("eth1")], links, {4: [], 6: [default("eth0", "fe80::1")]}) == []
+    others = [
+        plugged("eth0", cable=False),
+        plugged("eth0", "10.0.2.15/24"),
+        plugged("veth1", kind="veth"),
+        {**plugged("eth0"), "master": "br0"},
+        {**plugged("lo"), "link_type": "loopback"},
+    ]
+    for each in others:
+        assert coming([entry("eth1")], [each, STORAGE], NO_ROUTES) == []
+    assert coming([entry("eth1"), entry("eth0", static=())], links, NO_ROUTES) == []
+
+
+@pytest.mark.parametrize(("arrives_after", "seconds"), [(3, 3), (99, 10)])
+def test_the_way_out_is_waited_for_with_an_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arrives_after: int, seconds: int
+) -> None:
+    now = [0.0]
+    plan = tmp_path / "network.json"
+    plan.write_text(json.dumps([entry("eth1")]))
+
+    def there(what: object, instead: object) -> object:
+        return what if now[0] >= arrives_after else instead
+
+    monkeypatch.setattr(settling, "PLAN", str(plan))
+    monkeypatch.setattr(settling.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(settling.time, "sleep", lambda s: now.__setitem__(0, now[0] + s))
+    addressed = plugged("eth0", "10.0.2.15/24")
+    monkeypatch.setattr(
+        settling, "_look", lambda _: ([there(addressed, plugged("eth0")), STORAGE], [])
+    )
+    route = default("eth0", "10.0.2.2")
+    monkeypatch.setattr(settling, "_routes", lambda: {4: [there(route, {"dst": "x"})], 6: []})
+    assert settle(wait=10) == ([], [])
+    assert now[0] == seconds
