@@ -13,7 +13,8 @@ DNS = "192.0.2.53"  # RFC 5737: an address for documentation, behind the gateway
 # what network plugins, container engines and tunnels make
 CONTAINERS = (
     *("veth1234", "cni0", "flannel.1", "cali12ab", "cilium_host", "docker0", "kube-bridge"),
-    *("br-4711", "vxlan.calico", "tunl0", "wg0", "nodelocaldns"),
+    *("br-4711", "vxlan.calico", "tunl0", "wg0", "nodelocaldns", "antrea-gw0", "ovn0", "weave"),
+    *("genev_sys_6081", "vx-submariner", "podman0", "vnet3", "k6t-eth0", "zt5u4uptmb"),
 )
 CONFIG = f"""\
 k3os:
