@@ -40,7 +40,7 @@ def settle(wait: float = 0) -> tuple[list[str], list[str]]:
         return [], []
     end = time.monotonic() + wait
     links, missing = _look(entries)
-    while (missing or coming(entries, links, _routes())) and time.monotonic() < end:
+    while time.monotonic() < end and (missing or coming(entries, links, _routes())):
         time.sleep(POLL_SECONDS)
         links, missing = _look(entries)
     if order(entries, links):
