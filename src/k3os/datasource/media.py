@@ -97,6 +97,10 @@ def read_file(directory: str, name: str) -> bytes | None:
         return None  # a directory of that name
     with os.fdopen(descriptor, "rb") as file:
         data = file.read(LARGEST + 1)
+        size = max(len(data), os.fstat(file.fileno()).st_size)
     if len(data) > LARGEST:
-        raise UserError(f"{name} has more than {LARGEST} bytes", "is it the right file?")
+        raise UserError(
+            f"{name} has {size} bytes, more than the {LARGEST} that are read",
+            "let it fetch what is large",
+        )
     return data

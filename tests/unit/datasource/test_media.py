@@ -40,6 +40,43 @@ def test_a_broken_meta_data_is_an_error_with_its_line(tmp_path: Path) -> None:
         nocloud.read(str(tmp_path))
 
 
+LARGE = "#" * ((1 << 20) + 100_000)
+
+
+@pytest.mark.parametrize("userdata", ["hostname: x\n", LARGE], ids=["fine", "large"])
+@pytest.mark.parametrize("metadata", ["fine", "broken", "large"])
+@pytest.mark.parametrize("kind", ["nocloud", "configdrive"])
+def test_a_part_that_cannot_be_read_does_not_hide_the_other(
+    tmp_path: Path, kind: str, metadata: str, userdata: str
+) -> None:
+    read, first, second, good = (
+        (nocloud.read, "meta-data", "user-data", "local-hostname: node1\n")
+        if kind == "nocloud"
+        else (
+            configdrive.read,
+            "openstack/latest/meta_data.json",
+            "openstack/latest/user_data",
+            '{"hostname": "node1"}',
+        )
+    )
+    put(tmp_path, first, {"fine": good, "broken": "[", "large": LARGE}[metadata])
+    put(tmp_path, second, userdata)
+    name = "meta-data" if kind == "nocloud" else "meta_data.json"
+    wrong = [name] if metadata != "fine" else []
+    wrong += [second] if userdata == LARGE else []
+    if len(wrong) == 2:
+        with pytest.raises(UserError, match=f"{name}.*{second}"):
+            read(str(tmp_path))
+        return
+    found = read(str(tmp_path))
+    assert found is not None
+    assert found.hostname == ("node1" if metadata == "fine" else "")
+    assert found.userdata.decode() == ("" if userdata == LARGE else userdata)
+    assert len(found.problems) == len(wrong)
+    for problem, part in zip(found.problems, wrong, strict=True):
+        assert part in problem
+
+
 def test_a_config_drive_gives_what_openstack_says(tmp_path: Path) -> None:
     put(
         tmp_path,
@@ -89,7 +126,7 @@ def test_a_link_on_a_medium_does_not_lead_out_of_it(tmp_path: Path) -> None:
 
 def test_a_file_that_is_too_large_is_an_error(tmp_path: Path) -> None:
     put(tmp_path, "config", "x" * ((1 << 20) + 1))
-    with pytest.raises(UserError, match="more than 1048576 bytes"):
+    with pytest.raises(UserError, match="config has 1048577 bytes, more than the 1048576"):
         cdrom.read(str(tmp_path))
 
 
