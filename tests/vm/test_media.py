@@ -1,5 +1,7 @@
 """Booting the ISO as machines do: BIOS, UEFI, CD, USB stick, little memory; and rebooting."""
 
+import re
+
 import pytest
 
 from k3os.vm.spec import Disk, VMSpec
@@ -55,11 +57,23 @@ def test_the_rescue_entry_of_the_menu_opens_a_shell(boot, images):
         vm.expect(RESCUE, 30)
 
 
-def test_uefi_boots_the_cd(boot, images):
-    with boot("uefi", VMSpec(cdrom=images.iso, uefi=True)) as vm:
+def test_uefi_boots_the_cd_and_an_installation_becomes_the_first_in_its_boot_list(
+    boot, images, tmp_path
+):
+    disk = tmp_path / "disk.img"
+    with open(disk, "wb") as file:
+        file.truncate(2 << 30)
+    with boot("uefi", VMSpec(cdrom=images.iso, disks=(Disk(disk),), uefi=True)) as vm:
         vm.wait_for_shell(2 * BOOT)
         ask(vm, "test -d /sys/firmware/efi")
         ask(vm, "until systemctl is-active -q k3s; do sleep 1; done", 60)
+        ask(vm, "echo 'k3os: {password: x}' >/tmp/config.yaml")
+        command = "sudo k3os install --silent --no-reboot --config /tmp/config.yaml"
+        said = ask(vm, f"{command} --device /dev/vda", 180)
+        assert "boot list has k3OS in the first place" in said
+        listing = ask(vm, "efibootmgr")
+        (number,) = re.findall(r"Boot([0-9A-F]{4})\* k3OS\s", listing)
+        assert f"BootOrder: {number}" in listing
 
 
 @pytest.mark.parametrize("uefi", [False, True], ids=["bios", "uefi"])

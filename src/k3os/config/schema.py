@@ -329,6 +329,11 @@ TABLE = (
         "boolean",
         "insist on a boot loader for UEFI (a formatted disk always gets both)",
     ),
+    Key(
+        "k3os.install.no_boot_entry",
+        "boolean",
+        "leave the firmware's boot list (UEFI) as it is; without it k3OS becomes the first in it",
+    ),
     Key("k3os.install.no_format", "boolean", "use the partition labelled K3OS_STATE as it is"),
     Key("k3os.install.tty", "text", "the console of the installed system, e.g. ttyS0"),
     Key("k3os.install.debug", "boolean", "install with debug messages"),

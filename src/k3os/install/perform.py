@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from k3os.errors import UserError
-from k3os.install import layout, loader, source
+from k3os.install import firmware, layout, loader, source
 from k3os.install.disks import Device
 from k3os.install.plan import LAYOUT, STATE_LABEL, Plan
 from k3os.install.source import AIRGAP, LOADERS, SYSTEM, Source
@@ -35,9 +35,10 @@ def install(plan: Plan, say: Say, progress: Progress | None = None) -> None:
     source.verify(plan.source, f"{plan.source.root}/{SYSTEM}", lambda _: None)
     target = plan.disk or plan.state
     assert target is not None
+    efi = plan.efi
     try:
         if plan.disk is not None:
-            _onto_disk(plan, plan.disk, say, progress)
+            efi = (_onto_disk(plan, plan.disk, say, progress),)
         else:
             _in_place(plan, target, say, progress)
     except (UserError, CommandError, OSError) as error:
@@ -48,10 +49,14 @@ def install(plan: Plan, say: Say, progress: Progress | None = None) -> None:
             if plan.disk is not None
             else "what was installed there before is still what boots",
         ) from error
+    if plan.boot_entry:
+        for line in firmware.add_entries(efi, plan.source.arch):
+            say(line)
     say(f"k3OS is installed on {target.path}")
 
 
-def _onto_disk(plan: Plan, disk: Device, say: Say, progress: Progress | None) -> None:
+def _onto_disk(plan: Plan, disk: Device, say: Say, progress: Progress | None) -> Device:
+    """The EFI partition that was made."""
     say(f"partitioning {disk.path}")
     parts = layout.partition(disk, LAYOUT)
     say(f"making file systems on {parts['state'].path} and {parts['efi'].path}")
@@ -69,6 +74,7 @@ def _onto_disk(plan: Plan, disk: Device, say: Say, progress: Progress | None) ->
         switch(plan.source, f"{root}/{SYSTEM}")
     layout.set_label(parts["state"], STATE_LABEL)
     os.sync()
+    return parts["efi"]
 
 
 def _in_place(plan: Plan, state: Device, say: Say, progress: Progress | None) -> None:

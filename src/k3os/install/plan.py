@@ -38,6 +38,8 @@ class Request:
     force_efi: bool = False
     tty: str = ""
     debug: bool = False
+    # the firmware's boot list stays as it is
+    no_boot_entry: bool = False
     # a disk with an installed system is refused: the mode was only a fallback
     keep_installed: bool = False
 
@@ -83,6 +85,7 @@ class Plan:
     state: Device | None = None
     efi: tuple[Device, ...] = ()
     bios: tuple[BiosPlace, ...] = ()
+    boot_entry: bool = True
 
     def lines(self) -> list[str]:
         """The summary for a person, before anything is written."""
@@ -106,7 +109,7 @@ def make_plan(request: Request, source: Source, config: bytes, menu: str) -> Pla
     problem = refusal(disk, needed(source), keep_installed=request.keep_installed)
     if problem:
         raise UserError(f"cannot install: {problem}", "nothing was written", "device")
-    return Plan(source, config, menu, disk=disk)
+    return Plan(source, config, menu, disk=disk, boot_entry=not request.no_boot_entry)
 
 
 def needed(source: Source) -> int:
@@ -208,7 +211,8 @@ def _in_place(request: Request, source: Source, config: bytes, menu: str) -> Pla
             "make a BIOS boot partition of 1 MiB (GPT), or leave 1 MiB before the first partition "
             "(msdos); nothing was written",
         )
-    return Plan(source, config, menu, state=state, efi=efi, bios=bios)
+    entry = not request.no_boot_entry
+    return Plan(source, config, menu, state=state, efi=efi, bios=bios, boot_entry=entry)
 
 
 def booted_with_efi() -> bool:
