@@ -57,13 +57,14 @@ def test_the_rescue_entry_of_the_menu_opens_a_shell(boot, images):
         vm.expect(RESCUE, 30)
 
 
-def test_uefi_boots_the_cd_and_an_installation_becomes_the_first_in_its_boot_list(
+def test_uefi_boots_the_cd_and_what_it_installs_to_a_disk_with_large_sectors(
     boot, images, tmp_path
 ):
-    disk = tmp_path / "disk.img"
-    with open(disk, "wb") as file:
+    """It becomes the first in the firmware's boot list, too."""
+    disk = Disk(tmp_path / "disk.img", sector=4096)
+    with open(disk.path, "wb") as file:
         file.truncate(2 << 30)
-    with boot("uefi", VMSpec(cdrom=images.iso, disks=(Disk(disk),), uefi=True)) as vm:
+    with boot("uefi", VMSpec(cdrom=images.iso, disks=(disk,), uefi=True)) as vm:
         vm.wait_for_shell(2 * BOOT)
         ask(vm, "test -d /sys/firmware/efi")
         ask(vm, "until systemctl is-active -q k3s; do sleep 1; done", 60)
@@ -74,6 +75,10 @@ def test_uefi_boots_the_cd_and_an_installation_becomes_the_first_in_its_boot_lis
         listing = ask(vm, "efibootmgr")
         (number,) = re.findall(r"Boot([0-9A-F]{4})\* k3OS\s", listing)
         assert f"BootOrder: {number}" in listing
+        assert "boots with UEFI only: its sectors have 4096 bytes" in said
+    with boot("uefi-4096", VMSpec(disks=(disk,), uefi=True)) as vm:
+        vm.expect("k3OS: booting disk from /dev/vda3", 2 * BOOT)
+        vm.expect("login: ", BOOT)
 
 
 @pytest.mark.parametrize("uefi", [False, True], ids=["bios", "uefi"])

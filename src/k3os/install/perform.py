@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from k3os.errors import UserError
-from k3os.install import firmware, layout, loader, source
-from k3os.install.disks import Device
-from k3os.install.plan import LAYOUT, STATE_LABEL, Plan
+from k3os.install import fat, firmware, layout, loader, source
+from k3os.install.disks import SECTOR, Device
+from k3os.install.plan import STATE_LABEL, Plan
+from k3os.install.plan import layout as layout_of
 from k3os.install.source import AIRGAP, LOADERS, SYSTEM, Source
 from k3os.system import mounts
 from k3os.system.files import atomic_symlink, atomic_write, sync_directory
@@ -58,17 +59,18 @@ def install(plan: Plan, say: Say, progress: Progress | None = None) -> None:
 def _onto_disk(plan: Plan, disk: Device, say: Say, progress: Progress | None) -> Device:
     """The EFI partition that was made."""
     say(f"partitioning {disk.path}")
-    parts = layout.partition(disk, LAYOUT)
+    parts = layout.partition(disk, layout_of(disk.sector))
     say(f"making file systems on {parts['state'].path} and {parts['efi'].path}")
     layout.make_state(parts["state"])
     layout.make_efi(parts["efi"])
     bios = parts["bios"]
     with mounted(parts["state"].path, "state", "ext4") as root:
         lay_down(plan.source, plan.config, root, say, progress)
-        both = "loaders for BIOS and UEFI" if plan.source.has_bios else "loader for UEFI"
+        has_bios = plan.source.has_bios and disk.sector == SECTOR
+        both = "loaders for BIOS and UEFI" if has_bios else "loader for UEFI"
         say(f"writing the boot {both}")
         write_menu(root, plan.menu)
-        if plan.source.has_bios:
+        if has_bios:
             loader.embed(disk.path, f"{plan.source.root}/{LOADERS}", bios.start, bios.size)
         write_efi(plan.source, parts["efi"], layout.uuid(parts["state"]))
         switch(plan.source, f"{root}/{SYSTEM}")
@@ -183,6 +185,8 @@ def write_efi(medium: Source, partition: Device, uuid: str) -> None:
         with open(f"{root}/EFI/debian/grub.cfg", "w") as file:
             file.write(loader.efi_stub(uuid))
         os.sync()
+    if wrong := fat.problem(partition.path, partition.sector):
+        raise UserError(f"no UEFI would read {partition.path}: {wrong}")
 
 
 def _copy(path: str, target: str) -> None:
