@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from k3os.system.run import run
 from k3os.vm.spec import Disk, VMSpec
 from tests.vm.node import BOOT, MENU_DOWN, RESCUE, ask
 
@@ -81,11 +82,35 @@ def test_uefi_boots_the_cd_and_what_it_installs_to_a_disk_with_large_sectors(
         vm.expect("login: ", BOOT)
 
 
-@pytest.mark.parametrize("uefi", [False, True], ids=["bios", "uefi"])
-def test_the_iso_boots_as_a_disk(boot, images, uefi):
-    with boot(f"stick-{uefi}", VMSpec(disks=(Disk(images.iso, readonly=True),), uefi=uefi)) as vm:
+def test_the_iso_boots_as_a_disk_with_uefi(boot, images):
+    disks = (Disk(images.iso, readonly=True),)
+    with boot("stick-uefi", VMSpec(disks=disks, uefi=True)) as vm:
         vm.wait_for_shell(2 * BOOT)
         assert ask(vm, "findmnt -no SOURCE /.base") == "/dev/vda"
+
+
+def test_the_iso_boots_as_a_disk_and_cloud_data_beside_it_is_read(boot, images, tmp_path):
+    """A stick with a partition for the userdata behind the ISO."""
+    stick, part = tmp_path / "stick.img", tmp_path / "cidata.img"
+    run(["cp", str(images.iso), str(stick)])
+    size = stick.stat().st_size
+    with open(stick, "r+b") as file:
+        file.truncate((size >> 20) + 8 << 20)
+    table = f"start={(size >> 20) + 2}MiB, size=4MiB, type=L\n".encode()
+    run(["sfdisk", "-q", "--append", str(stick)], stdin=table)
+    (tmp_path / "user-data").write_text("hostname: of-the-stick\n")
+    with open(part, "wb") as file:
+        file.truncate(4 << 20)
+    run(["mkfs.vfat", "-n", "CIDATA", str(part)])
+    run(["mcopy", "-i", str(part), str(tmp_path / "user-data"), "::"])
+    with open(stick, "r+b") as file:
+        file.seek((size >> 20) + 2 << 20)
+        file.write(part.read_bytes())
+    with boot("stick-bios", VMSpec(disks=(Disk(stick),))) as vm:
+        vm.wait_for_shell(2 * BOOT)
+        assert ask(vm, "findmnt -no SOURCE /.base") == "/dev/vda"
+        probed = ask(vm, "sudo k3os datasource probe nocloud")
+        assert "hostname: of-the-stick" in probed
 
 
 def test_the_iso_boots_from_a_usb_stick(boot, generic_images):

@@ -1,6 +1,7 @@
 """What is read from media; here they are directories."""
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -128,6 +129,35 @@ def test_a_file_that_is_too_large_is_an_error(tmp_path: Path) -> None:
     put(tmp_path, "config", "x" * ((1 << 20) + 1))
     with pytest.raises(UserError, match="config has 1048577 bytes, more than the 1048576"):
         cdrom.read(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("label", "module", "metadata", "userdata"),
+    [
+        ("cidata", nocloud, "meta-data", "user-data"),
+        ("config-2", configdrive, *media.KNOWN_FILES[:1:-1]),
+    ],
+)
+def test_what_the_boot_copied_from_its_own_stick_is_found_there(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    label: str,
+    module: ModuleType,
+    metadata: str,
+    userdata: str,
+) -> None:
+    stick, copy = tmp_path / "stick", tmp_path / "copy"
+    put(stick, metadata, '{"hostname": "of-the-stick"}')
+    put(stick, userdata, "#" * ((1 << 20) + 5))
+    put(stick, "large-and-unknown", "x")
+    media.copy_known(str(stick), str(copy / label))
+    monkeypatch.setattr(media, "BESIDE", str(copy))
+    monkeypatch.setattr(media, "block_devices", list)
+    assert not (copy / label / "large-and-unknown").exists()
+    assert (copy / label / userdata).stat().st_mode & 0o777 == 0o600
+    found = module.fetch(None)
+    assert found.hostname == "of-the-stick"
+    assert "has 1048581 bytes" in found.problems[0]
 
 
 def test_only_media_that_are_not_ours_and_not_in_use_are_looked_at(
