@@ -90,9 +90,7 @@ def backup(database: str, path: str) -> None:
     sync_directory(os.path.dirname(path))
 
 
-def copy_for(
-    old: str | None, new: str | None, settings: Settings, *, root: str = ""
-) -> str:
+def copy_for(old: str | None, new: str | None, settings: Settings, *, root: str = "") -> str:
     """The newest copy that k3s `new` left before it became `old`. Raises UserError without one."""
     if old == new:
         raise UserError(

@@ -1,9 +1,9 @@
 """Snapshots of k3s' embedded etcd: `k3s etcd-snapshot`, docs.k3s.io/cli/etcd-snapshot.
 
 It must not depend on the version. What the command does with the server's configuration file:
-up to v1.22.3 (v1.21.6) it ends at the first key that it has no flag for, and forgets the others,
-since a sub-command's flags are set to their defaults once more; later ones skip what they do not
-know (k3s#4449). From v1.27.13, v1.28.9, v1.29.4 and v1.30.0 on the running server takes the snapshot
+up to v1.22.3 it ends at the first key that it has no flag for, and forgets the others, since the
+flags of a sub-command are set to their defaults once more; later ones skip what they do not know
+(k3s#4449). From v1.27.13, v1.28.9, v1.29.4 and v1.30.0 on the running server takes the snapshot
 (k3s#9816); until v1.30.2 that was the one that `server` names (k3s#10513). So the command gets a
 file of its own, and as arguments what all of them take. No version needs the token: the newer
 ones read the server's own file of it.
@@ -117,7 +117,9 @@ def _told(command: str, version: str, settings: Settings) -> tuple[list[str], di
         keys[DIRECTORY] = last(settings, DIRECTORY)  # v1.22.3 has no flag for it there
     if _minor(version) >= REQUESTS_SINCE and (server := _server(settings)):
         keys |= {"etcd-server": server, "server": server}  # one is unknown, and skipped
-    found = [f"--{flag}={last(settings, key)}" for key, flag in arguments.items() if key in settings]
+    found = [
+        f"--{flag}={last(settings, key)}" for key, flag in arguments.items() if key in settings
+    ]
     return found, keys
 
 
@@ -132,7 +134,8 @@ def _server(settings: Settings) -> str:
         if port in ("", "6443"):
             return ""
         address = "127.0.0.1"
-    return f"https://[{address}]:{port or 6443}" if ":" in address else f"https://{address}:{port or 6443}"
+    host = f"[{address}]" if ":" in address else address
+    return f"https://{host}:{port or 6443}"
 
 
 def how_to_restore(settings: Settings, *, root: str = "") -> str:

@@ -8,10 +8,12 @@ import pytest
 
 from tests.unit.stubs.conftest import NEW, OLD
 
-DENIED = "level=fatal msg=\"open {}/etc/rancher/k3s/config.yaml: permission denied\""
+DENIED = 'level=fatal msg="open {}/etc/rancher/k3s/config.yaml: permission denied"'
 
 
-@pytest.mark.parametrize("words", [("kubectl", "version", "--client"), ("crictl", "ps"), ("--version",)])
+@pytest.mark.parametrize(
+    "words", [("kubectl", "version", "--client"), ("crictl", "ps"), ("--version",)]
+)
 def test_a_user_who_may_not_read_the_configuration_gets_nowhere(old, words):
     """Not even the version; K3S_DATA_DIR does not help."""
     old.config(mode=0o600, token="secret")
@@ -120,7 +122,9 @@ def test_an_agent_needs_a_token_and_a_server(old):
     assert "--server is required" in old.run("agent", "--token=x").err
 
 
-@pytest.mark.parametrize("text", ["a: {b: 1}\n", 'token: "a: b"\nnode-label: [x, y]\n', "token: 'x'\n"])
+@pytest.mark.parametrize(
+    "text", ["a: {b: 1}\n", 'token: "a: b"\nnode-label: [x, y]\n', "token: 'x'\n"]
+)
 def test_any_yaml_is_understood(new, text):
     new.write("etc/rancher/k3s/config.yaml", text)
     new.start("server")

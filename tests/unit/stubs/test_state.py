@@ -209,7 +209,9 @@ def test_it_tells_systemd_when_it_is_ready(new, tmp_path):
         service.bind(str(tmp_path / "notify"))
         service.settimeout(20)
         new.start(
-            "server", NOTIFY_SOCKET=str(tmp_path / "notify"), until="is running",
+            "server",
+            NOTIFY_SOCKET=str(tmp_path / "notify"),
+            until="is running",
             K3S_STUB_READY_AFTER="0.5",
         )
         assert service.recv(64) == b"READY=1"
