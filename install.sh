@@ -7,8 +7,8 @@ umask 022
 
 usage() {
     cat <<USAGE
-usage: install.sh [--force-efi] [--debug] [--tty TTY] [--poweroff] [--takeover] [--no-format]
-                  [--config URL|PATH] DEVICE ISO_URL
+usage: install.sh [--force-efi] [--no-boot-entry] [--debug] [--tty TTY] [--poweroff] [--takeover]
+                  [--no-format] [--config URL|PATH] DEVICE ISO_URL
 
 Installs k3OS to DEVICE, from this running Linux, as root. It asks nothing: DEVICE is formatted.
 ISO_URL: http, https, ftp, or a path. A download is verified when the address ends in
@@ -20,7 +20,7 @@ ISO_URL: http, https, ftp, or a path. A download is verified when the address en
                      changes at once; the next boot deletes everything on it that is not k3OS
   --poweroff         power off: now, or with --takeover after the deletion
   --tty TTY          the console of the installed system, e.g. ttyS0
-  --force-efi        insist on a boot loader for UEFI
+  --force-efi        insist on a boot loader for UEFI; --no-boot-entry: leave its boot list alone
   --debug            the installed system boots with debug messages
 USAGE
 }
@@ -42,7 +42,7 @@ parse() {
     while [ $# -gt 0 ]; do
         case $1 in
             -h | --help) usage && exit 0 ;;
-            --force-efi | --debug) options="$options $1" ;;
+            --force-efi | --no-boot-entry | --debug) options="$options $1" ;;
             --takeover) takeover=yes ;;
             --no-format) format='' ;;
             --poweroff) poweroff=yes ;;

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from k3os.system.blockdev import RAID_MAGIC
 from k3os.system.run import run
 from k3os.vm.spec import Disk
 from tests.vm.installed import MIB, debugfs, make_disk, state_of
@@ -21,7 +22,10 @@ def disk(images, tmp_path_factory):
     path = directory / "disk.img"
     make_disk(images.iso, path, directory, size=400 * MIB, config=CONFIG)
     with open(path, "r+b") as file:
-        file.truncate(1024 * MIB)  # a larger disk than the one that was written
+        file.truncate(1024 * MIB)  # a larger disk than the one that was written,
+        # which was part of a RAID before: its metadata is where a grown partition will end
+        file.seek(1022 * MIB)
+        file.write(RAID_MAGIC.ljust(4096, b"\0") * 512)
     return path
 
 

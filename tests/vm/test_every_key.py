@@ -120,6 +120,7 @@ k3os:
     iso_url: http://example/k3os.iso
     silent: false
     force_efi: false
+    no_boot_entry: false
     no_format: false
     tty: ttyS0
     debug: false

@@ -1,7 +1,10 @@
 """Booting the ISO as machines do: BIOS, UEFI, CD, USB stick, little memory; and rebooting."""
 
+import re
+
 import pytest
 
+from k3os.system.run import run
 from k3os.vm.spec import Disk, VMSpec
 from tests.vm.node import BOOT, MENU_DOWN, RESCUE, ask
 
@@ -55,18 +58,59 @@ def test_the_rescue_entry_of_the_menu_opens_a_shell(boot, images):
         vm.expect(RESCUE, 30)
 
 
-def test_uefi_boots_the_cd(boot, images):
-    with boot("uefi", VMSpec(cdrom=images.iso, uefi=True)) as vm:
+def test_uefi_boots_the_cd_and_what_it_installs_to_a_disk_with_large_sectors(
+    boot, images, tmp_path
+):
+    """It becomes the first in the firmware's boot list, too."""
+    disk = Disk(tmp_path / "disk.img", sector=4096)
+    with open(disk.path, "wb") as file:
+        file.truncate(2 << 30)
+    with boot("uefi", VMSpec(cdrom=images.iso, disks=(disk,), uefi=True)) as vm:
         vm.wait_for_shell(2 * BOOT)
         ask(vm, "test -d /sys/firmware/efi")
         ask(vm, "until systemctl is-active -q k3s; do sleep 1; done", 60)
+        ask(vm, "echo 'k3os: {password: x}' >/tmp/config.yaml")
+        command = "sudo k3os install --silent --no-reboot --config /tmp/config.yaml"
+        said = ask(vm, f"{command} --device /dev/vda", 180)
+        assert "boot list has k3OS in the first place" in said
+        listing = ask(vm, "efibootmgr")
+        (number,) = re.findall(r"Boot([0-9A-F]{4})\* k3OS\s", listing)
+        assert f"BootOrder: {number}" in listing
+        assert "boots with UEFI only: its sectors have 4096 bytes" in said
+    with boot("uefi-4096", VMSpec(disks=(disk,), uefi=True)) as vm:
+        vm.expect("k3OS: booting disk from /dev/vda3", 2 * BOOT)
+        vm.expect("login: ", BOOT)
 
 
-@pytest.mark.parametrize("uefi", [False, True], ids=["bios", "uefi"])
-def test_the_iso_boots_as_a_disk(boot, images, uefi):
-    with boot(f"stick-{uefi}", VMSpec(disks=(Disk(images.iso, readonly=True),), uefi=uefi)) as vm:
+def test_the_iso_boots_as_a_disk_with_uefi(boot, images):
+    disks = (Disk(images.iso, readonly=True),)
+    with boot("stick-uefi", VMSpec(disks=disks, uefi=True)) as vm:
         vm.wait_for_shell(2 * BOOT)
         assert ask(vm, "findmnt -no SOURCE /.base") == "/dev/vda"
+
+
+def test_the_iso_boots_as_a_disk_and_cloud_data_beside_it_is_read(boot, images, tmp_path):
+    """A stick with a partition for the userdata behind the ISO."""
+    stick, part = tmp_path / "stick.img", tmp_path / "cidata.img"
+    run(["cp", str(images.iso), str(stick)])
+    size = stick.stat().st_size
+    with open(stick, "r+b") as file:
+        file.truncate((size >> 20) + 8 << 20)
+    table = f"start={(size >> 20) + 2}MiB, size=4MiB, type=L\n".encode()
+    run(["sfdisk", "-q", "--append", str(stick)], stdin=table)
+    (tmp_path / "user-data").write_text("hostname: of-the-stick\n")
+    with open(part, "wb") as file:
+        file.truncate(4 << 20)
+    run(["mkfs.vfat", "-n", "CIDATA", str(part)])
+    run(["mcopy", "-i", str(part), str(tmp_path / "user-data"), "::"])
+    with open(stick, "r+b") as file:
+        file.seek((size >> 20) + 2 << 20)
+        file.write(part.read_bytes())
+    with boot("stick-bios", VMSpec(disks=(Disk(stick),))) as vm:
+        vm.wait_for_shell(2 * BOOT)
+        assert ask(vm, "findmnt -no SOURCE /.base") == "/dev/vda"
+        probed = ask(vm, "sudo k3os datasource probe nocloud")
+        assert "hostname: of-the-stick" in probed
 
 
 def test_the_iso_boots_from_a_usb_stick(boot, generic_images):

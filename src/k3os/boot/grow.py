@@ -1,13 +1,12 @@
 """Growing the state partition and its file system into a disk that became larger.
 
 `gain` is cheap and reads only: PID 1 asks it. `grow` does it while the file system is in use,
-with sfdisk(8), partx(8) and resize2fs(8). Formats: UEFI specification 5.2, 5.3 (MBR, GPT),
-kernel Documentation/filesystems/ext4/super.rst.
+with sfdisk(8), partx(8) and resize2fs(8). Formats: UEFI specification 5.2, 5.3 (MBR, GPT).
 """
 
 import os
-import struct
 
+from k3os.system import blockdev
 from k3os.system.run import run
 
 SYS = "/sys/class/block"
@@ -19,7 +18,10 @@ GPT_MAGIC = b"EFI PART"
 MBR_MAGIC, MBR_TABLE, MBR_ENTRY, MBR_PRIMARY = b"\x55\xaa", 446, 16, 4
 MBR_LARGEST = (1 << 32) * SECTOR  # its numbers have 32 bits
 MBR_CONTAINERS = (0x05, 0x0F, 0x85, 0xEE)  # extended partitions, and a GPT's protection
-INCOMPAT_64BIT = 0x80
+# bytes of the second GPT at the end of a disk, in front of its header of one sector
+GPT_ENTRIES = 16 << 10
+# at the end of a partition is what says that it is part of a RAID, or of ZFS
+TAIL = 2 << 20
 
 
 def gain(device: str) -> int:
@@ -83,20 +85,36 @@ def has_simple_mbr(disk: str) -> bool:
 def file_system_size(device: str) -> int:
     """Bytes of an ext4 file system, by its superblock."""
     with open(device, "rb", buffering=0) as file:
-        file.seek(1024)
-        block = file.read(1024)
-    low, log_size, incompat, high = (
-        struct.unpack_from("<I", block, offset)[0] for offset in (0x4, 0x18, 0x60, 0x150)
-    )
-    if block[0x38:0x3A] != b"\x53\xef":
+        head = file.read(blockdev.HEAD)
+    if blockdev.identify(head, b"")[0] != "ext4":
         raise ValueError(f"{device} is no ext4")
-    return int((low | (high << 32 if incompat & INCOMPAT_64BIT else 0)) << (10 + log_size))
+    return blockdev.ext4_size(head)
+
+
+def usable_end(disk: str, size: int, sector: int) -> int:
+    """Where the last partition of a disk of size bytes may end. sector: bytes of a logical one."""
+    return size - sector - GPT_ENTRIES if has_gpt(disk) else min(size, MBR_LARGEST)
+
+
+def wipe_tail(disk: str, begin: int, end: int) -> None:
+    """Zero the last bytes of what a partition is about to get, [begin, end) of the disk.
+
+    What was there before may say that the partition is part of a RAID; the next boot would
+    believe it. Raises OSError.
+    """
+    with open(disk, "r+b", buffering=0) as file:
+        file.seek(max(begin, end - TAIL))
+        file.write(bytes(end - file.tell()))
+        os.fsync(file.fileno())
 
 
 def grow(device: str) -> None:
     """Grow the partition, then its mounted file system. Raises CommandError, OSError."""
     disk, number = disk_of(device)
     if partition_gain(device) > 0:
+        begin = _number(f"{SYS}/{_name(device)}/start") * SECTOR + device_size(device)
+        sector = _number(f"{SYS}/{disk}/queue/logical_block_size")
+        wipe_tail(f"/dev/{disk}", begin, usable_end(f"/dev/{disk}", device_size(disk), sector))
         # the table alone: the kernel hears of it from partx, since the disk is in use
         command = ["sfdisk", "--no-reread", "--no-tell-kernel", "--quiet", "-N", str(number)]
         run([*command, f"/dev/{disk}"], stdin=b", +\n")

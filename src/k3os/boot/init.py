@@ -60,6 +60,10 @@ def _boot(overlay: str, words: str) -> NoReturn:
     with timeline.step("boot medium"):
         medium = media.foreign_root(overlay) if overlay else find_medium(options)
         choose_generation(medium, options)
+    if medium.kind == "iso":
+        from k3os.boot import beside
+
+        beside.keep(medium, say)
     mode = choose_mode(options, medium.kind)
     say(f"booting {mode} from {medium.file_system}")
     if mode == "disk":

@@ -86,6 +86,7 @@ def described(found: Found) -> list[str]:
 
     shown = [f"hostname: {found.hostname}"] if found.hostname else []
     shown += [f"ssh key: {short_key(key)}" for key in found.ssh_keys]
+    shown += [f"problem: {problem}" for problem in found.problems]
     try:
         usable, left_out = parts(found.userdata)
     except UserError as error:

@@ -33,6 +33,7 @@ Before anything is written you are shown what will happen, and asked once.
   --iso URL       install this ISO (http, https; URL#sha256=HEX) instead of what is running
   --silent        do not ask
   --no-format     use the partition labelled K3OS_STATE as it is
+  --no-boot-entry leave the firmware's boot list (UEFI) as it is; else k3OS becomes its first
   --force-efi     insist on a boot loader for UEFI (a formatted disk always gets both)
   --tty TTY       the console of the installed system, e.g. ttyS0
   --power-off     power off afterwards instead of rebooting
@@ -48,6 +49,7 @@ FLAGS = {
     "--silent": "silent",
     "--no-format": "no_format",
     "--force-efi": "force_efi",
+    "--no-boot-entry": "no_boot_entry",
     "--power-off": "power_off",
     "--debug": "debug",
 }
@@ -156,6 +158,7 @@ def request(wanted: dict[str, str], *, fallback: bool) -> Request:
         force_efi=bool(wanted["force_efi"]),
         tty=wanted["tty"],
         debug=bool(wanted["debug"]),
+        no_boot_entry=bool(wanted["no_boot_entry"]),
         keep_installed=fallback,
     )
 

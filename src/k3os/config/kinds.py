@@ -187,13 +187,15 @@ def _is_name(node: Node) -> bool:
     return True
 
 
-def one_map(check: Check, key: Key, node: Node, path: str) -> Value:
-    """A map with the key's fields."""
+def one_map(check: Check, key: Key, node: Node, path: str, *, strict: bool = False) -> Value:
+    """A map with the key's fields. strict: a key that is unknown makes the whole map wrong."""
     if node.kind != "map":
         hint = f"write `{key.fields[0].name}: …` and so on"
         raise Wrong(node.place, f"wants a map, not {KIND_WORDS[node.kind]}", hint)
-    fields = fields_by_fold(key)
-    found = resolve(check, node, {fold_: field.name for fold_, field in fields.items()}, path)
+    known = {fold_: field.name for fold_, field in fields_by_fold(key).items()}
+    if strict:
+        _refuse_unknown(node, known)
+    found = resolve(check, node, known, path)
     by_name = {field.name: field for field in key.fields}
     entries: dict[str, Value] = {}
     for name, value in found.items():
@@ -208,6 +210,18 @@ def one_map(check: Check, key: Key, node: Node, path: str) -> Value:
         if field.required and field.name not in entries:
             raise Wrong(node.place, f"has no {field.name}", f"write `{field.name}: …`")
     return Value(entries, node.place)
+
+
+def _refuse_unknown(node: Node, known: dict[str, str]) -> None:
+    from k3os.config.names import fold, nearest
+
+    for name, _ in node.pairs:
+        if name.kind == "scalar" and fold(name.text) not in known:
+            likely = nearest(name.text, list(known.values()))
+            message = f"is left out because of its unknown key {name.text}"
+            listed = ", ".join(dict.fromkeys(known.values()))
+            hint = f"did you mean {likely}?" if likely else f"it takes {listed}"
+            raise Wrong(name.place, message, hint)
 
 
 def _binary(entries: dict[str, Value], found: dict[str, Node]) -> None:
@@ -256,7 +270,7 @@ def map_named(
                 if short in entries:
                     message = "stands here twice; this one counts"
                     check.warn(name.place, entry_path, message, "remove one")
-                entries[short] = one_map(check, key, item, entry_path)
+                entries[short] = one_map(check, key, item, entry_path, strict=True)
         except Wrong as wrong:
             check.error(entry_path, wrong)
     return entries

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 DHCP, OFF = "dhcp", "off"
 LONGEST_NAME = 15  # IFNAMSIZ without the NUL
 HIGHEST_VLAN = 4094
+# devices without hardware, which somebody has to make: ip-link(8)
+MADE = ("bond", "br", "team", "dummy")
+SMALLEST_MTU = {4: 576, 6: 1280}  # what every host can take: RFC 791, RFC 8200
 
 
 class Interface:
@@ -141,6 +144,11 @@ def networks(check: Check, key: Key, node: Node, path: str) -> Value:
     right, wrong = interfaces(entries)
     for name, error in wrong:
         check.error(f"{path}.{name}", error)
+    for each in right:
+        if each.name.rstrip("0123456789") in MADE:
+            message = "k3OS does not make such a device: this waits until something else has"
+            hint = f"make it in boot_cmd: `ip link add {each.name} type …`"
+            check.warn(entries[each.name].place, f"{path}.{each.name}", message, hint)
     return Value({each.name: entries[each.name] for each in right}, node.place)
 
 
@@ -199,6 +207,10 @@ def _check_device(interface: Interface, value: Value) -> None:
 
 def _check(interface: Interface, value: Value, entry: dict[str, Value]) -> None:
     words = _texts(entry, "address")
+    for version, smallest in SMALLEST_MTU.items():
+        if interface.mtu and int(interface.mtu) < smallest and interface.of_version(version):
+            message = f"{interface.mtu} is too small for IPv{version}"
+            raise Wrong(entry["mtu"].place, message, f"write {smallest} or more")
     if OFF in words and (len(words) > 1 or interface.gateways):
         hint = "remove the other addresses and the gateway, or `off`"
         raise Wrong(value.place, "`off` means: no address at all", hint)

@@ -122,7 +122,7 @@ NETWORK_FIELDS = (
     Key("gateway", "hosts", "where the default route leads; one interface has it"),
     Key("nameservers", "hosts", "DNS servers of this interface"),
     Key("domains", "texts", "search domains"),
-    Key("mtu", "number", "largest packet in bytes, e.g. 9000", limits=(68, 65535)),
+    Key("mtu", "number", "largest packet in bytes, e.g. 9000", limits=(576, 65535)),
     Key(
         "vlan",
         "number",
@@ -328,6 +328,11 @@ TABLE = (
         "k3os.install.force_efi",
         "boolean",
         "insist on a boot loader for UEFI (a formatted disk always gets both)",
+    ),
+    Key(
+        "k3os.install.no_boot_entry",
+        "boolean",
+        "leave the firmware's boot list (UEFI) as it is; without it k3OS becomes the first in it",
     ),
     Key("k3os.install.no_format", "boolean", "use the partition labelled K3OS_STATE as it is"),
     Key("k3os.install.tty", "text", "the console of the installed system, e.g. ttyS0"),

@@ -41,7 +41,9 @@ def fetch(asking: Asking) -> Found:
             number = line.partition("=")[0]  # lines are "0=name"
             keys.append(service.text(f"/latest/meta-data/public-keys/{number}/openssh-key"))
     hostname = service.text("/latest/meta-data/local-hostname")
-    return Found("aws", hostname, keys, service.optional("/latest/user-data"))
+    problems: list[str] = []
+    userdata = service.userdata("/latest/user-data", problems)
+    return Found("aws", hostname, keys, userdata, problems)
 
 
 def new_token(service: Service) -> str:

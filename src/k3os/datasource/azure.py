@@ -9,7 +9,7 @@ The service gives user data, but never custom data. It does not report the machi
 
 from __future__ import annotations
 
-from k3os.datasource.found import Found, NotThere
+from k3os.datasource.found import Found, NotThere, attempt
 from k3os.datasource.media import first, read_file
 from k3os.datasource.service import LINK_LOCAL, Service, json_map
 from k3os.errors import UserError
@@ -31,8 +31,11 @@ def fetch(asking: Asking) -> Found:
     profile = compute.get("osProfile")
     hostname = profile.get("computerName") if isinstance(profile, dict) else ""
     keys = [each.get("keyData") for each in compute.get("publicKeys") or []]
-    userdata = decoded(str(compute.get("userData") or ""))
-    return Found("azure", hostname or compute.get("name"), keys, userdata or custom_data())
+    problems: list[str] = []
+    text = str(compute.get("userData") or "")
+    userdata = attempt(lambda: decoded(text), b"", problems)
+    userdata = userdata or attempt(custom_data, b"", problems)
+    return Found("azure", hostname or compute.get("name"), keys, userdata, problems)
 
 
 def decoded(text: str) -> bytes:

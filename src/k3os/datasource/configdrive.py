@@ -6,7 +6,8 @@ https://docs.openstack.org/nova/latest/user/metadata.html#config-drives
 from __future__ import annotations
 
 from k3os.datasource.found import Found
-from k3os.datasource.media import first, read_file
+from k3os.datasource.media import first
+from k3os.datasource.nocloud import both
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,12 +24,8 @@ def fetch(asking: Asking) -> Found:
 
 
 def read(directory: str) -> Found | None:
-    metadata = read_file(directory, f"{DIRECTORY}/meta_data.json")
-    userdata = read_file(directory, f"{DIRECTORY}/user_data")
-    if metadata is None and userdata is None:
-        return None
-    hostname, keys = described(metadata or b"{}", "configdrive")
-    return Found("configdrive", hostname, keys, userdata or b"")
+    files = (f"{DIRECTORY}/meta_data.json", f"{DIRECTORY}/user_data")
+    return both(directory, "configdrive", files, described)
 
 
 def described(metadata: bytes, name: str) -> tuple[str, list[str]]:
@@ -38,7 +35,7 @@ def described(metadata: bytes, name: str) -> tuple[str, list[str]]:
     from k3os.errors import UserError
 
     try:
-        values: Any = json.loads(metadata)
+        values: Any = json.loads(metadata or b"{}")
         keys = values.get("public_keys") or {}
         return values.get("hostname") or values.get("name") or "", list(keys.values())
     except (ValueError, AttributeError) as error:

@@ -10,7 +10,10 @@ from k3os.phases.ssh_keys import is_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 LARGEST = 1 << 20  # bytes of userdata, and of any answer
 LONGEST_HOSTNAME = 64  # Linux' HOST_NAME_MAX
@@ -21,9 +24,10 @@ class NotThere(UserError):
 
 
 class Found:
-    """source: its name in k3os.data_sources, or several; userdata: as it was given, or b""."""
+    """source: its name in k3os.data_sources, or several; userdata: as it was given, or b"";
+    problems: what the source has, but could not give."""
 
-    __slots__ = ("hostname", "source", "ssh_keys", "userdata")
+    __slots__ = ("hostname", "problems", "source", "ssh_keys", "userdata")
 
     def __init__(
         self,
@@ -31,11 +35,13 @@ class Found:
         hostname: object = "",
         ssh_keys: Iterable[object] = (),
         userdata: bytes = b"",
+        problems: Iterable[str] = (),
     ) -> None:
         self.source = source
         self.hostname = clean_hostname(hostname)
         self.ssh_keys = clean_keys(ssh_keys)
         self.userdata = userdata
+        self.problems = list(problems)
 
     def __str__(self) -> str:
         parts = [f"hostname {self.hostname}"] if self.hostname else []
@@ -43,6 +49,18 @@ class Found:
             parts.append(f"{len(self.ssh_keys)} ssh key{'s' * (len(self.ssh_keys) > 1)}")
         parts.append(f"{len(self.userdata)} bytes of userdata" if self.userdata else "no userdata")
         return ", ".join(parts)
+
+
+def attempt(get: Callable[[], T], otherwise: T, problems: list[str], what: str = "") -> T:
+    """What get gives; otherwise, and a line in problems, when it cannot: one part of an answer
+    never hides the others. what: names the part where the error does not. Raises NotThere."""
+    try:
+        return get()
+    except NotThere:
+        raise
+    except UserError as error:
+        problems.append(f"{what}: {error}" if what else str(error))
+        return otherwise
 
 
 def clean_hostname(name: object) -> str:
@@ -66,4 +84,5 @@ def combine(found: list[Found]) -> Found:
         next((each.hostname for each in found if each.hostname), ""),
         [key for each in found for key in each.ssh_keys],
         next((each.userdata for each in found if each.userdata), b""),
+        [problem for each in found for problem in each.problems],
     )

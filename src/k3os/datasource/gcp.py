@@ -30,7 +30,9 @@ def fetch(asking: Asking) -> Found:
     if blocked.lower() != "true":
         lines += service.text(f"{ROOT}/project/attributes/ssh-keys").splitlines()
     keys = [key_of(line) for line in lines if " google-ssh" not in line]
-    return Found("gcp", hostname, keys, service.optional(f"{ROOT}/instance/attributes/user-data"))
+    problems: list[str] = []
+    userdata = service.userdata(f"{ROOT}/instance/attributes/user-data", problems)
+    return Found("gcp", hostname, keys, userdata, problems)
 
 
 def key_of(line: str) -> str:

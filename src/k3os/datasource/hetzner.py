@@ -19,4 +19,6 @@ ROOT = "/hetzner/v1"
 def fetch(asking: Asking) -> Found:
     service = Service(asking)
     hostname, keys = described(service.identify(f"{ROOT}/metadata"), "hetzner")
-    return Found("hetzner", hostname, keys, service.optional(f"{ROOT}/userdata"))
+    problems: list[str] = []
+    userdata = service.userdata(f"{ROOT}/userdata", problems)
+    return Found("hetzner", hostname, keys, userdata, problems)

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 OURS = ("K3OS_STATE", "K3OS_GRUB", "K3OS")
 MOUNTED_AT = "/run/k3os/datasource"
+# what k3os.boot.beside copied from the stick that we booted from: a directory for each label
+BESIDE = "/run/k3os/beside"
+KNOWN_FILES = (
+    *("user-data", "meta-data"),
+    *("openstack/latest/user_data", "openstack/latest/meta_data.json"),
+)
 # a journal is not replayed: that would write to somebody's disk
 OPTIONS = {"ext4": "noload"}
 FLAGS = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
@@ -63,6 +69,8 @@ def shown(file_system: FileSystem) -> Iterator[str]:
 
 def first(label: str, read: Callable[[str], Found | None], kinds: tuple[str, ...] = ()) -> Found:
     """What `read` finds on the first medium that has something. Raises NotThere, UserError."""
+    if (found := _beside(label, read)) is not None:
+        return found
     seen = file_systems(label, kinds)
     trouble = []
     for file_system in seen:
@@ -85,6 +93,34 @@ def first(label: str, read: Callable[[str], Found | None], kinds: tuple[str, ...
     raise NotThere(f"no {what}" + (f"; without it: {listed}" if listed else ""))
 
 
+def _beside(label: str, read: Callable[[str], Found | None]) -> Found | None:
+    """What the stick has that we booted from."""
+    if not os.path.isdir(BESIDE):
+        return None
+    try:
+        names = sorted(os.listdir(BESIDE))
+    except PermissionError:
+        raise UserError("only root may look at media", "use sudo") from None
+    for name in names:
+        if label in ("", name) and (found := read(f"{BESIDE}/{name}")) is not None:
+            return found
+    return None
+
+
+def copy_known(directory: str, target: str) -> None:
+    """Copy what a medium of cloud data may have; of a file that is too large only its size, which
+    read_file names. Raises OSError."""
+    for name in KNOWN_FILES:
+        path = directory + resolve(directory, f"/{name}")
+        if not os.path.isfile(path):
+            continue
+        os.makedirs(os.path.dirname(f"{target}/{name}"), mode=0o700, exist_ok=True)
+        with open(path, "rb") as old, open(f"{target}/{name}", "wb") as new:
+            os.fchmod(new.fileno(), 0o600)
+            new.write(old.read(LARGEST))
+            new.truncate(os.fstat(old.fileno()).st_size)
+
+
 def read_file(directory: str, name: str) -> bytes | None:
     """A file of a medium; None when there is none. Links never lead out of it. Raises UserError."""
     path = directory + resolve(directory, f"/{name}")
@@ -97,6 +133,10 @@ def read_file(directory: str, name: str) -> bytes | None:
         return None  # a directory of that name
     with os.fdopen(descriptor, "rb") as file:
         data = file.read(LARGEST + 1)
+        size = max(len(data), os.fstat(file.fileno()).st_size)
     if len(data) > LARGEST:
-        raise UserError(f"{name} has more than {LARGEST} bytes", "is it the right file?")
+        raise UserError(
+            f"{name} has {size} bytes, more than the {LARGEST} that are read",
+            "let it fetch what is large",
+        )
     return data

@@ -5,11 +5,14 @@ https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html (file sy
 
 from __future__ import annotations
 
-from k3os.datasource.found import Found
+from k3os.datasource.found import Found, attempt
 from k3os.datasource.media import first, read_file
+from k3os.errors import UserError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from k3os.config.value import Node
     from k3os.datasource.asking import Asking
 
@@ -22,17 +25,34 @@ def fetch(asking: Asking) -> Found:
 
 def read(directory: str) -> Found | None:
     """user-data is wanted, meta-data may be missing; without both it is another medium."""
-    userdata, metadata = read_file(directory, "user-data"), read_file(directory, "meta-data")
-    if userdata is None and metadata is None:
+    return both(directory, "nocloud", ("meta-data", "user-data"), described)
+
+
+def both(
+    directory: str,
+    name: str,
+    files: tuple[str, str],
+    describe: Callable[[bytes, str], tuple[str, list[str]]],
+) -> Found | None:
+    """What a medium's files (meta-data, user-data) give, each without regard to the other.
+
+    None without either. Raises UserError when there is nothing but problems.
+    """
+    problems: list[str] = []
+    metadata = attempt(lambda: read_file(directory, files[0]), None, problems)
+    nothing: tuple[str, list[str]] = ("", [])
+    hostname, keys = attempt(lambda: describe(metadata or b"", name), nothing, problems)
+    userdata = attempt(lambda: read_file(directory, files[1]), None, problems)
+    if problems and not (hostname or keys or userdata):
+        raise UserError("; ".join(problems))
+    if metadata is None and userdata is None:
         return None
-    hostname, keys = described(metadata or b"", "nocloud")
-    return Found("nocloud", hostname, keys, userdata or b"")
+    return Found(name, hostname, keys, userdata or b"", problems)
 
 
 def described(metadata: bytes, name: str) -> tuple[str, list[str]]:
     """Hostname and keys of a meta-data file. Raises UserError."""
     from k3os.config.yamltext import read as read_yaml
-    from k3os.errors import UserError
 
     root, problems = read_yaml(metadata, "meta-data")
     if errors := [problem for problem in problems if problem.is_error]:

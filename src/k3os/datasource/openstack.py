@@ -18,4 +18,6 @@ def fetch(asking: Asking) -> Found:
     service = Service(asking)
     metadata = service.identify("/openstack/latest/meta_data.json")
     hostname, keys = described(metadata, "openstack")
-    return Found("openstack", hostname, keys, service.optional("/openstack/latest/user_data"))
+    problems: list[str] = []
+    userdata = service.userdata("/openstack/latest/user_data", problems)
+    return Found("openstack", hostname, keys, userdata, problems)

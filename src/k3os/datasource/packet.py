@@ -19,4 +19,6 @@ def fetch(asking: Asking) -> Found:
     service = Service(asking, BASE)
     metadata = json_map(service.identify("/metadata"), BASE)
     keys = texts(metadata.get("ssh_keys"))
-    return Found("packet", metadata.get("hostname"), keys, service.optional("/userdata"))
+    problems: list[str] = []
+    userdata = service.userdata("/userdata", problems)
+    return Found("packet", metadata.get("hostname"), keys, userdata, problems)

@@ -44,9 +44,11 @@ def collect(
     answers = (ask or search)(names, say)
     found = [answer.found for answer in answers if answer.found is not None]
     results = [_result(answer, place) for answer in answers]
+    earlier = None
+    if not found or any(each.problems for each in found):
+        earlier = store.kept(node, names)
     if found:
-        return results + _keep(node, combine(found), place, say)
-    earlier = store.kept(node, names)
+        return results + _keep(node, combine(found), earlier, place, say)
     if earlier is not None:
         return results + _use_again(node, earlier, place, say)
     store.publish(node, Found(""))
@@ -70,9 +72,24 @@ def _result(answer: Answer, place: Place) -> Result:
     )
 
 
-def _keep(node: Node, found: Found, place: Place, say: Callable[[str], None]) -> list[Result]:
+def _keep(
+    node: Node,
+    found: Found,
+    earlier: store.Kept | None,
+    place: Place,
+    say: Callable[[str], None],
+) -> list[Result]:
+    """earlier: what to take the userdata from when the source has some, but could not give it."""
     say(f"cloud data from {found.source}: {found}")
     results = []
+    for problem in found.problems:
+        say(f"cloud data from {found.source}: {problem}")
+        what = f"ask {found.source} for all it has"
+        results.append(Result(DATA_SOURCES, what, place, FAILED, problem))
+    if earlier is not None and earlier.found.userdata and not found.userdata:
+        found.userdata = earlier.found.userdata
+        what = f"use the userdata that {earlier.found.source} gave before"
+        results.append(Result(DATA_SOURCES, what, place, UNCHANGED, f"it is of {earlier.when}"))
     usable: list[Part] = []
     what = f"use what {found.source} gives"
     try:

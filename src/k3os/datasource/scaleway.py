@@ -21,5 +21,7 @@ def fetch(asking: Asking) -> Found:
     metadata = json_map(Service(asking, BASE).identify("/conf?format=json"), BASE)
     listed = metadata.get("ssh_public_keys")
     keys = [each.get("key") for each in listed or [] if isinstance(each, dict)]
-    userdata = Service(asking, BASE, low_port=True).optional("/user_data/cloud-init")
-    return Found("scaleway", metadata.get("hostname"), texts(keys), userdata)
+    problems: list[str] = []
+    service = Service(asking, BASE, low_port=True)
+    userdata = service.userdata("/user_data/cloud-init", problems)
+    return Found("scaleway", metadata.get("hostname"), texts(keys), userdata, problems)

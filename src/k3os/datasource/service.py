@@ -8,7 +8,7 @@ from __future__ import annotations
 from time import monotonic
 
 from k3os.datasource.asking import NOT_THERE_SECONDS, Asking
-from k3os.datasource.found import LARGEST, NotThere
+from k3os.datasource.found import LARGEST, NotThere, attempt
 from k3os.errors import UserError
 from k3os.system.http import get
 from k3os.system.http_direct import Direct
@@ -61,6 +61,10 @@ class Service:
             if error.status == 404:
                 return b""
             raise
+
+    def userdata(self, path: str, problems: list[str]) -> bytes:
+        """The userdata, if any; that it cannot be had is a problem beside the rest."""
+        return attempt(lambda: self.optional(path), b"", problems, "the userdata")
 
     def get(
         self,

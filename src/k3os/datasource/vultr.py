@@ -18,4 +18,6 @@ def fetch(asking: Asking) -> Found:
     service = Service(asking)
     metadata = json_map(service.identify("/v1.json"), LINK_LOCAL)
     keys = texts(metadata.get("public-keys"))  # a list, or one text with lines
-    return Found("vultr", metadata.get("hostname"), keys, service.optional("/latest/user-data"))
+    problems: list[str] = []
+    userdata = service.userdata("/latest/user-data", problems)
+    return Found("vultr", metadata.get("hostname"), keys, userdata, problems)

@@ -30,7 +30,7 @@ NODE_PACKAGES = (
     # what k3s, its network plugins and volumes call
     *("iptables", "nftables", "ipset", "conntrack", "socat", "open-iscsi", "nfs-common"),
     # disks
-    *("parted", "fdisk", "e2fsprogs", "dosfstools"),
+    *("parted", "fdisk", "e2fsprogs", "dosfstools", "efibootmgr"),
 )
 # The first stage of an overlay installation runs before anything of ours is mounted.
 STATIC_SHELL = "busybox-static"

@@ -29,7 +29,7 @@ class Device:
     """A disk or partition: the kernel's name ("nvme0n1p3"), bytes; disk: of which ("nvme0n1").
 
     number: of a partition, 0 for a whole disk; start: where it begins, in bytes.
-    partitions: their names, in order.
+    partitions: their names, in order. sector: bytes of a logical one, what the firmware counts in.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Device:
     model: str = ""
     serial: str = ""
     read_only: bool = False
+    sector: int = SECTOR
 
     @property
     def path(self) -> str:
@@ -99,6 +100,7 @@ def describe(name: str) -> Device:
         model=_read(f"{SYS}/{disk}/device/model"),
         serial=_read(f"{SYS}/{disk}/serial") or _read(f"{SYS}/{disk}/device/serial"),
         read_only=_read(f"{base}/ro") == "1",
+        sector=int(_read(f"{SYS}/{disk}/queue/logical_block_size") or SECTOR),
     )
 
 

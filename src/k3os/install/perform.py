@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from k3os.errors import UserError
-from k3os.install import layout, loader, source
-from k3os.install.disks import Device
-from k3os.install.plan import LAYOUT, STATE_LABEL, Plan
+from k3os.install import fat, firmware, layout, loader, source
+from k3os.install.disks import SECTOR, Device
+from k3os.install.plan import STATE_LABEL, Plan
+from k3os.install.plan import layout as layout_of
 from k3os.install.source import AIRGAP, LOADERS, SYSTEM, Source
 from k3os.system import mounts
 from k3os.system.files import atomic_symlink, atomic_write, sync_directory
@@ -35,9 +36,10 @@ def install(plan: Plan, say: Say, progress: Progress | None = None) -> None:
     source.verify(plan.source, f"{plan.source.root}/{SYSTEM}", lambda _: None)
     target = plan.disk or plan.state
     assert target is not None
+    efi = plan.efi
     try:
         if plan.disk is not None:
-            _onto_disk(plan, plan.disk, say, progress)
+            efi = (_onto_disk(plan, plan.disk, say, progress),)
         else:
             _in_place(plan, target, say, progress)
     except (UserError, CommandError, OSError) as error:
@@ -48,27 +50,33 @@ def install(plan: Plan, say: Say, progress: Progress | None = None) -> None:
             if plan.disk is not None
             else "what was installed there before is still what boots",
         ) from error
+    if plan.boot_entry:
+        for line in firmware.add_entries(efi, plan.source.arch):
+            say(line)
     say(f"k3OS is installed on {target.path}")
 
 
-def _onto_disk(plan: Plan, disk: Device, say: Say, progress: Progress | None) -> None:
+def _onto_disk(plan: Plan, disk: Device, say: Say, progress: Progress | None) -> Device:
+    """The EFI partition that was made."""
     say(f"partitioning {disk.path}")
-    parts = layout.partition(disk, LAYOUT)
+    parts = layout.partition(disk, layout_of(disk.sector))
     say(f"making file systems on {parts['state'].path} and {parts['efi'].path}")
     layout.make_state(parts["state"])
     layout.make_efi(parts["efi"])
     bios = parts["bios"]
     with mounted(parts["state"].path, "state", "ext4") as root:
         lay_down(plan.source, plan.config, root, say, progress)
-        both = "loaders for BIOS and UEFI" if plan.source.has_bios else "loader for UEFI"
+        has_bios = plan.source.has_bios and disk.sector == SECTOR
+        both = "loaders for BIOS and UEFI" if has_bios else "loader for UEFI"
         say(f"writing the boot {both}")
         write_menu(root, plan.menu)
-        if plan.source.has_bios:
+        if has_bios:
             loader.embed(disk.path, f"{plan.source.root}/{LOADERS}", bios.start, bios.size)
         write_efi(plan.source, parts["efi"], layout.uuid(parts["state"]))
         switch(plan.source, f"{root}/{SYSTEM}")
     layout.set_label(parts["state"], STATE_LABEL)
     os.sync()
+    return parts["efi"]
 
 
 def _in_place(plan: Plan, state: Device, say: Say, progress: Progress | None) -> None:
@@ -177,6 +185,8 @@ def write_efi(medium: Source, partition: Device, uuid: str) -> None:
         with open(f"{root}/EFI/debian/grub.cfg", "w") as file:
             file.write(loader.efi_stub(uuid))
         os.sync()
+    if wrong := fat.problem(partition.path, partition.sector):
+        raise UserError(f"no UEFI would read {partition.path}: {wrong}")
 
 
 def _copy(path: str, target: str) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from k3os.errors import UserError
-from k3os.install import disks
-from k3os.install.disks import Device
+from k3os.install import disks, fat
+from k3os.install.disks import SECTOR, Device
 from k3os.install.source import Source
 from k3os.system.blockdev import LVM_MEMBER, RAID_MEMBER, holders
 from k3os.system.run import CommandError, run
@@ -24,6 +24,8 @@ BIOS_TYPE = "21686148-6449-6E6F-744E-656564454649"
 EFI_TYPE = "C12A7328-F81F-11D2-BA4B-00C04F79B27A"
 LINUX_TYPE = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 EFI_SIZE = 64 * MIB
+# a FAT32 has at least 65,525 clusters, and none is smaller than a sector
+EFI_SIZE_OF_LARGE_SECTORS = 260 * MIB
 # beside two generations: ext4's own, and a little data
 SPARE = 256 * MIB
 
@@ -38,6 +40,8 @@ class Request:
     force_efi: bool = False
     tty: str = ""
     debug: bool = False
+    # the firmware's boot list stays as it is
+    no_boot_entry: bool = False
     # a disk with an installed system is refused: the mode was only a fallback
     keep_installed: bool = False
 
@@ -57,6 +61,16 @@ LAYOUT = (
     Partition("efi", EFI_TYPE, EFI_SIZE, EFI_LABEL),
     Partition("state", LINUX_TYPE, 0, STATE_LABEL),
 )
+
+
+def layout(sector: int) -> tuple[Partition, ...]:
+    """The partitions of a disk whose logical sectors have so many bytes."""
+    if sector == SECTOR:
+        return LAYOUT
+    return tuple(
+        replace(part, size=EFI_SIZE_OF_LARGE_SECTORS) if part.name == "efi" else part
+        for part in LAYOUT
+    )
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,7 @@ class Plan:
     state: Device | None = None
     efi: tuple[Device, ...] = ()
     bios: tuple[BiosPlace, ...] = ()
+    boot_entry: bool = True
 
     def lines(self) -> list[str]:
         """The summary for a person, before anything is written."""
@@ -91,6 +106,10 @@ class Plan:
         if self.disk is not None:
             found.append(f"onto {self.disk}: everything on it is lost")
             found += [f"  lost: {each}" for each in disks.file_systems(self.disk)]
+            if self.disk.sector != SECTOR:
+                found.append(
+                    f"  it boots with UEFI only: its sectors have {self.disk.sector} bytes"
+                )
         if self.state is not None:
             found.append(f"into {self.state}, as it is; what it holds is kept")
             found += [f"  boot loader for UEFI: {each.path}" for each in self.efi]
@@ -103,18 +122,18 @@ def make_plan(request: Request, source: Source, config: bytes, menu: str) -> Pla
     if request.no_format:
         return _in_place(request, source, config, menu)
     disk = disks.look_up(request.device) if request.device else the_only_disk(source, request)
-    problem = refusal(disk, needed(source), keep_installed=request.keep_installed)
+    problem = refusal(disk, source, keep_installed=request.keep_installed)
     if problem:
         raise UserError(f"cannot install: {problem}", "nothing was written", "device")
-    return Plan(source, config, menu, disk=disk)
+    return Plan(source, config, menu, disk=disk, boot_entry=not request.no_boot_entry)
 
 
-def needed(source: Source) -> int:
+def needed(source: Source, sector: int = SECTOR) -> int:
     """Bytes that a whole disk must have: room for an upgrade is part of it."""
-    return 2 * source.size + SPARE + EFI_SIZE + 4 * MIB
+    return 2 * source.size + SPARE + 3 * MIB + sum(part.size for part in layout(sector))
 
 
-def refusal(device: Device, size: int, *, keep_installed: bool = False) -> str:
+def refusal(device: Device, source: Source, *, keep_installed: bool = False) -> str:
     """Why a device is not installed to, "" when it can be."""
     if device.number:
         return (
@@ -124,6 +143,12 @@ def refusal(device: Device, size: int, *, keep_installed: bool = False) -> str:
     problem = disks.in_use(device)
     if problem:
         return problem
+    if device.sector != SECTOR and source.has_bios and not booted_with_efi():
+        return (
+            f"{device.path} has sectors of {device.sector} bytes, from which no BIOS boots; start "
+            "this machine with UEFI"
+        )
+    size = needed(source, device.sector)
     if device.size < size:
         have, want = disks.human(device.size), disks.human(size)
         return f"{device.path} is too small: it has {have}, {want} are needed"
@@ -144,20 +169,18 @@ def refusal(device: Device, size: int, *, keep_installed: bool = False) -> str:
 
 def usable(source: Source, *, keep_installed: bool = False) -> list[Device]:
     """The disks that a person may choose from."""
-    size = needed(source)
     return [
         device
         for device in disks.all_disks()
-        if not refusal(device, size, keep_installed=keep_installed)
+        if not refusal(device, source, keep_installed=keep_installed)
     ]
 
 
 def the_only_disk(source: Source, request: Request) -> Device:
     """The one disk that can be installed to. Raises UserError unless there is exactly one."""
-    size = needed(source)
     found, reasons = [], []
     for device in disks.all_disks():
-        problem = refusal(device, size, keep_installed=request.keep_installed)
+        problem = refusal(device, source, keep_installed=request.keep_installed)
         if problem:
             reasons.append(problem)
         else:
@@ -194,21 +217,31 @@ def _in_place(request: Request, source: Source, config: bytes, menu: str) -> Pla
     below = disks.disks_below(state.name)
     on = " or ".join(f"/dev/{name}" for name in below)
     efi = tuple(each for name in below if (each := _labelled(EFI_LABEL, f"/dev/{name}")))
-    places = (bios_place(name) for name in below) if source.has_bios else ()
+    with_bios = (name for name in below if disks.describe(name).sector == SECTOR)
+    places = (bios_place(name) for name in with_bios) if source.has_bios else ()
     bios = tuple(place for place in places if place)
     if booted_with_efi() or request.force_efi or not source.has_bios:
         if not efi:
             raise UserError(
                 f"UEFI needs a FAT32 partition labelled {EFI_LABEL} on {on}",
-                f"make one of 64 MiB: mkfs.vfat -F 32 -n {EFI_LABEL} /dev/…; nothing was written",
+                "make one of 64 MiB, of 260 on a disk with sectors of 4096 bytes: "
+                f"mkfs.vfat -F 32 -n {EFI_LABEL} /dev/…; nothing was written",
             )
+        for each in efi:
+            if wrong := fat.problem(each.path, each.sector):
+                raise UserError(
+                    f"no UEFI reads {each.path}: {wrong}",
+                    f"make it anew: mkfs.vfat -F 32 -n {EFI_LABEL} {each.path}; "
+                    "nothing was written",
+                )
     elif not bios:
         raise UserError(
             f"{on} has no place for a boot loader that a BIOS could start",
             "make a BIOS boot partition of 1 MiB (GPT), or leave 1 MiB before the first partition "
             "(msdos); nothing was written",
         )
-    return Plan(source, config, menu, state=state, efi=efi, bios=bios)
+    entry = not request.no_boot_entry
+    return Plan(source, config, menu, state=state, efi=efi, bios=bios, boot_entry=entry)
 
 
 def booted_with_efi() -> bool:

@@ -7,6 +7,7 @@ LVM have the names that blkid(8) gives them; system/raid.py, boot/lvm.py know th
 """
 
 import os
+import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ LVM_MEMBER, RAID_MEMBER = "LVM2_member", "linux_raid_member"
 RAID_MAGIC = b"\xfc\x4e\x2b\xa9\x01\0\0\0"  # and the version, 1
 OLD_RAID_MAGIC = RAID_MAGIC[:4]
 HEAD = 8192
+INCOMPAT_64BIT = 0x80
 # names that never carry a medium: loops of ours, RAM disks, floppies (a probe costs seconds)
 _SKIPPED = ("loop", "ram", "fd", "zram", "nbd")
 
@@ -64,7 +66,7 @@ def probe(device: str) -> FileSystem:
         file.seek(32768)
         volume = file.read(2048)
         kind, label = identify(head, volume)
-        if kind == "ext4" and _is_mirrored(file):
+        if kind == "ext4" and _is_mirrored(file, ext4_size(head)):
             kind, label = RAID_MEMBER, ""
     return FileSystem(device, kind, label, _uuid(head) if kind == "ext4" else "")
 
@@ -74,18 +76,30 @@ def at_end(size: int) -> int:
     return max(0, (size // 512 - 16) // 8 * 8 * 512)
 
 
-def _is_mirrored(file: "io.FileIO") -> bool:
+def _is_mirrored(file: "io.FileIO", used: int) -> bool:
     """Whether what looks like a file system is half of a mirror: metadata 1.0 and 0.90 are at
-    the end. It must not be written to alone."""
+    the end. It must not be written to alone.
+
+    used: bytes of the file system. A mirror's ends before the metadata; what lies inside of it is
+    a remnant of something that was there before.
+    """
     size = file.seek(0, os.SEEK_END)
     for place, magic in (
         (at_end(size), RAID_MAGIC),
         (max(0, size // 65536 * 65536 - 65536), OLD_RAID_MAGIC),
     ):
         file.seek(place)
-        if file.read(len(magic)) == magic:
+        if used <= place and file.read(len(magic)) == magic:
             return True
     return False
+
+
+def ext4_size(head: bytes) -> int:
+    """Bytes of the ext4 file system that begins with head (HEAD bytes), by its superblock."""
+    low, log_size, incompat, high = (
+        struct.unpack_from("<I", head, 1024 + offset)[0] for offset in (0x4, 0x18, 0x60, 0x150)
+    )
+    return int((low | (high << 32 if incompat & INCOMPAT_64BIT else 0)) << (10 + log_size % 32))
 
 
 def identify(head: bytes, volume: bytes) -> tuple[str, str]:

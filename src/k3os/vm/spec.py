@@ -54,6 +54,7 @@ class Disk:
     """A drive: an image file, its format ("raw", "qcow2"), how the guest sees it (INTERFACES).
 
     cache: QEMU's cache mode ("none", "writethrough", "unsafe"), or its default.
+    sector: bytes of a logical sector, 0 for the usual 512.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class Disk:
     readonly: bool = False
     serial: str = ""
     cache: str = ""
+    sector: int = 0
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,8 @@ def _drives(spec: VMSpec) -> list[str]:
         # an NVMe drive without a serial number is refused by QEMU
         serial = disk.serial or (f"k3os{number}" if disk.interface == "nvme" else "")
         extra += f",serial={serial}" if serial else ""
+        if disk.sector:
+            extra += f",logical_block_size={disk.sector},physical_block_size={disk.sector}"
         drive = f"if=none,id=drive{number},format={disk.format},file={_escape(disk.path)}"
         drive += f",cache={disk.cache}" if disk.cache else ""
         drive += ",readonly=on" if disk.readonly else ""

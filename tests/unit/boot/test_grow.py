@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from k3os.boot import grow
+from k3os.system import blockdev
 from k3os.system.run import run
 
 MIB = 1 << 20
@@ -96,3 +97,38 @@ def test_a_real_gpt_is_recognised(tmp_path: Path) -> None:
     assert not grow.has_gpt(str(image))
     run(["sfdisk", "-q", str(image)], stdin=b"label: gpt\n,\n")
     assert grow.has_gpt(str(image))
+
+
+def test_what_lies_in_the_new_tail_is_wiped_and_nothing_else(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    run(["sh", "-c", f"head -c {16 * MIB} /dev/zero | tr '\\0' x >{disk}"])
+    run(["sfdisk", "-q", str(disk)], stdin=b"label: gpt\nstart=2048, size=8MiB\n")
+    before = disk.read_bytes()
+    end = grow.usable_end(str(disk), 16 * MIB, 512)
+    assert end == 16 * MIB - 33 * 512
+    grow.wipe_tail(str(disk), 9 * MIB, end)
+    after = disk.read_bytes()
+    assert after[end:] == before[end:], "the second partition table"
+    assert after[: end - grow.TAIL] == before[: end - grow.TAIL]
+    assert set(after[end - grow.TAIL : end]) == {0}
+    grow.wipe_tail(str(disk), end - 4096, end)
+    assert disk.read_bytes() == after
+    run(["sfdisk", "--verify", str(disk)])
+
+
+def test_an_array_that_ended_where_the_partition_will_end_is_forgotten(tmp_path: Path) -> None:
+    """A mirror whose metadata is at the end of the partition, before the partition grew."""
+    disk = tmp_path / "disk"
+    with disk.open("wb") as file:
+        file.truncate(64 * MIB)
+    run(["sfdisk", "-q", str(disk)], stdin=b"label: gpt\nstart=2048, size=8MiB\n")
+    end = grow.usable_end(str(disk), 64 * MIB, 512)
+    # sfdisk ends a partition there, or at the last multiple of 1 MiB before it
+    for last in (end, end // MIB * MIB):
+        size = last - MIB
+        with disk.open("r+b") as file:
+            for place in (blockdev.at_end(size), size // 65536 * 65536 - 65536):
+                file.seek(MIB + place)
+                file.write(blockdev.RAID_MAGIC)
+    grow.wipe_tail(str(disk), 9 * MIB, end)
+    assert blockdev.RAID_MAGIC[:4] not in disk.read_bytes()

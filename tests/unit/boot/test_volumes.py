@@ -177,6 +177,20 @@ def test_a_member_of_a_raid_is_recognised_wherever_its_superblock_is(
     assert (member.minor, member.active, member.array) == (minor, 2, b"array-array-arra")
 
 
+@pytest.mark.parametrize("place", [(40 << 20) - 8192, (40 << 20) - (64 << 10)])
+def test_a_superblock_inside_of_the_file_system_is_a_remnant(tmp_path: Path, place: int) -> None:
+    """A mirror's file system ends before its metadata; this one was made, or grew, over it."""
+    path = tmp_path / "member"
+    with path.open("wb") as file:
+        file.truncate(40 << 20)
+    run(["mke2fs", "-q", "-t", "ext4", "-L", "K3OS_STATE", str(path), "40m"])
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(superblock())
+    found = blockdev.probe(str(path))
+    assert (found.kind, found.label) == ("ext4", "K3OS_STATE")
+
+
 def test_half_of_an_old_mirror_is_not_taken_for_a_file_system(tmp_path: Path) -> None:
     path = tmp_path / "member"
     with path.open("wb") as file:

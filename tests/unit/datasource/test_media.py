@@ -1,6 +1,7 @@
 """What is read from media; here they are directories."""
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -38,6 +39,43 @@ def test_a_broken_meta_data_is_an_error_with_its_line(tmp_path: Path) -> None:
     put(tmp_path, "meta-data", "local-hostname: [\n")
     with pytest.raises(UserError, match="meta-data:2:1"):
         nocloud.read(str(tmp_path))
+
+
+LARGE = "#" * ((1 << 20) + 100_000)
+
+
+@pytest.mark.parametrize("userdata", ["hostname: x\n", LARGE], ids=["fine", "large"])
+@pytest.mark.parametrize("metadata", ["fine", "broken", "large"])
+@pytest.mark.parametrize("kind", ["nocloud", "configdrive"])
+def test_a_part_that_cannot_be_read_does_not_hide_the_other(
+    tmp_path: Path, kind: str, metadata: str, userdata: str
+) -> None:
+    read, first, second, good = (
+        (nocloud.read, "meta-data", "user-data", "local-hostname: node1\n")
+        if kind == "nocloud"
+        else (
+            configdrive.read,
+            "openstack/latest/meta_data.json",
+            "openstack/latest/user_data",
+            '{"hostname": "node1"}',
+        )
+    )
+    put(tmp_path, first, {"fine": good, "broken": "[", "large": LARGE}[metadata])
+    put(tmp_path, second, userdata)
+    name = "meta-data" if kind == "nocloud" else "meta_data.json"
+    wrong = [name] if metadata != "fine" else []
+    wrong += [second] if userdata == LARGE else []
+    if len(wrong) == 2:
+        with pytest.raises(UserError, match=f"{name}.*{second}"):
+            read(str(tmp_path))
+        return
+    found = read(str(tmp_path))
+    assert found is not None
+    assert found.hostname == ("node1" if metadata == "fine" else "")
+    assert found.userdata.decode() == ("" if userdata == LARGE else userdata)
+    assert len(found.problems) == len(wrong)
+    for problem, part in zip(found.problems, wrong, strict=True):
+        assert part in problem
 
 
 def test_a_config_drive_gives_what_openstack_says(tmp_path: Path) -> None:
@@ -89,8 +127,37 @@ def test_a_link_on_a_medium_does_not_lead_out_of_it(tmp_path: Path) -> None:
 
 def test_a_file_that_is_too_large_is_an_error(tmp_path: Path) -> None:
     put(tmp_path, "config", "x" * ((1 << 20) + 1))
-    with pytest.raises(UserError, match="more than 1048576 bytes"):
+    with pytest.raises(UserError, match="config has 1048577 bytes, more than the 1048576"):
         cdrom.read(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("label", "module", "metadata", "userdata"),
+    [
+        ("cidata", nocloud, "meta-data", "user-data"),
+        ("config-2", configdrive, *media.KNOWN_FILES[:1:-1]),
+    ],
+)
+def test_what_the_boot_copied_from_its_own_stick_is_found_there(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    label: str,
+    module: ModuleType,
+    metadata: str,
+    userdata: str,
+) -> None:
+    stick, copy = tmp_path / "stick", tmp_path / "copy"
+    put(stick, metadata, '{"hostname": "of-the-stick"}')
+    put(stick, userdata, "#" * ((1 << 20) + 5))
+    put(stick, "large-and-unknown", "x")
+    media.copy_known(str(stick), str(copy / label))
+    monkeypatch.setattr(media, "BESIDE", str(copy))
+    monkeypatch.setattr(media, "block_devices", list)
+    assert not (copy / label / "large-and-unknown").exists()
+    assert (copy / label / userdata).stat().st_mode & 0o777 == 0o600
+    found = module.fetch(None)
+    assert found.hostname == "of-the-stick"
+    assert "has 1048581 bytes" in found.problems[0]
 
 
 def test_only_media_that_are_not_ours_and_not_in_use_are_looked_at(

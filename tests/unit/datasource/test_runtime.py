@@ -178,6 +178,21 @@ def test_userdata_that_is_rubbish_is_an_error_and_the_metadata_is_used(
     assert told.text("etc/hostname") == "cloudy\n"
 
 
+def test_userdata_that_cannot_be_had_is_reported_and_the_last_one_is_used(
+    told: CloudMachine,
+) -> None:
+    told.boot()
+    told.answers["nocloud"] = Found("nocloud", "renamed", [KEY], problems=["the userdata is late"])
+    report = told.boot()
+    assert [result.reason for result in report.failed] == ["the userdata is late"]
+    assert told.text("etc/hostname") == "renamed\n"
+    assert told.text("run/config/userdata").encode() == USERDATA
+    assert ("use the userdata that nocloud gave before", "unchanged") in cloud_results(report)
+    told.answers["nocloud"] = Found("nocloud", "renamed", [KEY])
+    told.boot()
+    assert not told.exists("run/config/userdata"), "nothing is wrong: it was taken away"
+
+
 def test_an_error_in_the_userdata_is_named_with_its_line(told: CloudMachine) -> None:
     told.answers["nocloud"] = Found("nocloud", userdata=b"#cloud-config\nhostname: a_b\n")
     report = told.boot()

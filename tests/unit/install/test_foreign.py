@@ -42,7 +42,17 @@ def test_wrong_usage_is_refused_with_the_usage(arguments: list[str], reason: str
 def test_the_help_names_every_option_that_the_script_knows() -> None:
     code, output = script("--help")
     assert code == 0
-    for option in ("force-efi", "debug", "tty", "poweroff", "takeover", "no-format", "config"):
+    known = (
+        "force-efi",
+        "no-boot-entry",
+        "debug",
+        "tty",
+        "poweroff",
+        "takeover",
+        "no-format",
+        "config",
+    )
+    for option in known:
         assert f"--{option}" in output
 
 

@@ -193,6 +193,20 @@ def test_the_loaders_of_an_array_go_to_each_of_its_disks(
     assert [place.disk for place in decided.bios] == ["/dev/sda", "/dev/sdb"]
 
 
+def test_a_disk_with_large_sectors_wants_uefi_and_more_room(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.disk("vda", 8 * GB)
+    (machine.block / "vda/queue").mkdir()
+    (machine.block / "vda/queue/logical_block_size").write_text("4096\n")
+    monkeypatch.setattr(plan, "booted_with_efi", lambda: False)
+    assert "has sectors of 4096 bytes, from which no BIOS boots" in refused()
+    assert plan.usable(SOURCE) == []
+    monkeypatch.setattr(plan, "booted_with_efi", lambda: True)
+    assert "  it boots with UEFI only: its sectors have 4096 bytes" in decide().lines()
+    assert plan.needed(SOURCE, 4096) - plan.needed(SOURCE) == 196 * plan.MIB
+
+
 def test_a_small_disk_is_refused_with_what_is_needed(machine: Machine) -> None:
     machine.disk("sda", 400 * 10**6)
     assert "/dev/sda is too small: it has 400 MB, 540 MB are needed" in refused(device="/dev/sda")
@@ -263,6 +277,10 @@ def test_where_no_machine_has_a_bios_no_place_for_its_loader_counts(
         plan.make_plan(Request(no_format=True), replace(SOURCE, arch="arm64"), b"", "")
     machine.partition("sda2", "sda", 2, GB)
     machine.carries["/dev/sda2"] = FileSystem("/dev/sda2", "vfat", "K3OS_GRUB")
+    monkeypatch.setattr(plan.fat, "problem", lambda path, sector: "it is odd")
+    with pytest.raises(UserError, match="no UEFI reads /dev/sda2: it is odd"):
+        plan.make_plan(Request(no_format=True), replace(SOURCE, arch="arm64"), b"", "")
+    monkeypatch.setattr(plan.fat, "problem", lambda path, sector: "")
     decided = plan.make_plan(Request(no_format=True), replace(SOURCE, arch="arm64"), b"", "")
     assert decided.efi == (disks.describe("sda2"),)
     assert decided.bios == ()

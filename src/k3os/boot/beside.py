@@ -1,0 +1,65 @@
+"""Cloud data on the stick that we boot from, in a partition beside the ISO's: copied to /run.
+
+The ISO is mounted from the whole disk, and of such a disk the kernel lends no partition to anybody
+else. So what a partition labelled as cloud data's holds is read before; the data sources find the
+copy (k3os.datasource.media).
+"""
+
+import os
+from collections.abc import Callable
+
+from k3os.boot.media import Medium
+from k3os.system import mounts
+from k3os.system.blockdev import SYS_BLOCK, FileSystem, probe
+
+LABELS = ("cidata", "config-2")
+FLAGS = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
+
+
+def keep(medium: Medium, say: Callable[[str], None]) -> None:
+    """Copy it, if there is any; the medium is not mounted meanwhile. Raises OSError when it cannot
+    be mounted again."""
+    found = partitions(medium.file_system.device)
+    if not found:
+        return
+    mounts.unmount(medium.path)
+    try:
+        for file_system in found:
+            _copy(file_system, say)
+    finally:
+        again = medium.file_system
+        mounts.mount(again.device, medium.path, again.kind, mounts.MS_RDONLY)
+
+
+def partitions(device: str, root: str = SYS_BLOCK) -> list[FileSystem]:
+    """Those of a disk that are labelled as cloud data's."""
+    disk = device.rpartition("/")[2]
+    found = []
+    for name in sorted(os.listdir(f"{root}/{disk}")):
+        if not os.path.exists(f"{root}/{disk}/{name}/partition"):
+            continue
+        try:
+            file_system = probe(f"/dev/{name}")
+        except OSError:
+            continue  # unreadable: nobody booted from it
+        if file_system.label.lower() in LABELS:
+            found.append(file_system)
+    return found
+
+
+def _copy(file_system: FileSystem, say: Callable[[str], None]) -> None:
+    from k3os.datasource.media import BESIDE, copy_known  # hardly any stick has such a partition
+
+    where = f"{BESIDE}/{file_system.label.lower()}"
+    mounted = f"{BESIDE}/mounted"
+    try:
+        os.makedirs(BESIDE, mode=0o700, exist_ok=True)
+        os.makedirs(mounted, mode=0o700, exist_ok=True)
+        mounts.mount(file_system.device, mounted, file_system.kind, FLAGS)
+        try:
+            copy_known(mounted, where)
+        finally:
+            mounts.unmount(mounted)
+            os.rmdir(mounted)
+    except OSError as error:
+        say(f"the cloud data on {file_system} cannot be read: {error.strerror}")
