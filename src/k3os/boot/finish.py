@@ -34,7 +34,8 @@ This is the live system: nothing is kept over a reboot. To install k3OS to a dis
 
 def before_phase(mode: str) -> None:
     """What the boot phase builds on: the machine's identity."""
-    os.makedirs(STATE, exist_ok=True)
+    # /etc/rancher/node leads there: k3s' password of this node, without which no cluster takes it
+    os.makedirs(f"{STATE}/node", mode=0o700, exist_ok=True)
     machine = machine_id()
     atomic_write("/etc/machine-id", machine.encode() + b"\n", mode=0o444)
     name = f"InitiatorName=iqn.2016-04.io.k3os:{machine[:12]}\n"

@@ -167,6 +167,7 @@ def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: 
     from k3os.config.cmdline import boot_options
     from k3os.config.load import load_config
     from k3os.install import config, plan, questions, source
+    from k3os.phases import environment
 
     medium = options.get("medium", MEDIUM)
     if medium == MEDIUM:
@@ -177,6 +178,7 @@ def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: 
         system = f"{medium}/k3os/system"
         cmdline, own_config = "", f"{system}/config.yaml"
         running = load_config(system_dir=system, cmdline="")[0]
+        environment.adopt(environment.read(running)[0])
     wanted = settings(running, options)
     fallback = automatic and "k3os.mode" not in boot_options(cmdline)
     what = source.read_source(medium)

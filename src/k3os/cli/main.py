@@ -37,6 +37,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "init": ("k3os.cli.init", "initrd", "PID 1 of the initrd; nobody calls it by hand"),
 }
 
+# these fetch something, with the node's k3os.environment; `config` applies it, too
+DOWNLOADING = ("upgrade", "install", "k3s", "datasource", "apply")
+
 
 def usage() -> str:
     """The text of `k3os --help`."""
@@ -94,5 +97,9 @@ def _main(argv: list[str]) -> int:
             raise
         hint = f"call it where it runs: {runs_where}"
         raise UserError(f"`{argv[0]}` is not on this machine", hint) from error
+    if argv[0] in DOWNLOADING:
+        from k3os.phases.environment import adopt_configured
+
+        adopt_configured()
     code: int = module.main(argv[1:])
     return code

@@ -1,7 +1,7 @@
-"""`k3os network settle`: called by k3os-network.service when an address of the node changed.
+"""`k3os network`: what the system calls when the kernel or connman has news.
 
-Standard input is the socket with the kernel's messages (rtnetlink(7)); they are read away,
-what they say does not matter.
+settle: standard input is the socket with the kernel's messages (rtnetlink(7)); they are read away,
+what they say does not matter. resolv: connman has written its resolv.conf.
 """
 
 from __future__ import annotations
@@ -12,22 +12,28 @@ import time
 
 USAGE = """\
 usage: k3os network settle   the default route and the addresses that k3os.network asks for
+       k3os network resolv   tell pods the name servers that the node has now
 """
 # an interface that comes up brings several messages, and connman acts on them, too
 PAUSE = 1.0
+CONTAINERD = "/run/k3s/containerd/containerd.sock"
+CRICTL_SECONDS = 60
 
 
 def main(argv: list[str]) -> int:
-    """Exit code 0, 2 for wrong usage. Raises CommandError."""
+    """Exit code 0, 2 for wrong usage. Raises CommandError, OSError."""
     if argv in (["-h"], ["--help"]):
         print(USAGE, end="")
         return 0
-    if argv != ["settle"]:
+    if argv not in (["settle"], ["resolv"]):
         print(USAGE, end="", file=sys.stderr)
         return 2
+    time.sleep(PAUSE)
+    if argv == ["resolv"]:
+        resolv()
+        return 0
     from k3os.phases.routes import settle
 
-    time.sleep(PAUSE)
     drain(0)
     done, missing = settle()
     for line in [*done, *missing]:
@@ -47,3 +53,36 @@ def drain(descriptor: int) -> None:
             continue
     except BlockingIOError:
         return
+
+
+def resolv() -> None:
+    """Until connman has written nothing since. Raises OSError."""
+    from k3os.phases.node import Node
+    from k3os.phases.resolv import FILE, is_stale, refresh
+
+    changed = refresh(Node())
+    while is_stale():
+        time.sleep(PAUSE)
+        changed = refresh(Node()) or changed
+    if not changed:
+        print("the name servers are the same")
+        return
+    print(f"{FILE} has other name servers")
+    renew_dns_pods()
+
+
+def renew_dns_pods(containerd: str = CONTAINERD) -> None:
+    """Give this node's pods of the cluster's DNS other sandboxes: they read their resolv.conf, a
+    copy, only when they start. The kubelet makes the new ones; without the API, too."""
+    from k3os.system.run import CommandError, run
+
+    if not os.path.exists(containerd):
+        return
+    wanted = ["--label", "k8s-app=kube-dns", "--state", "ready", "--quiet"]
+    try:
+        pods = run(["crictl", "pods", *wanted], timeout=CRICTL_SECONDS).decode().split()
+        for pod in pods:
+            run(["crictl", "stopp", pod], timeout=CRICTL_SECONDS)
+            print(f"the cluster's DNS starts anew: pod sandbox {pod[:13]}")
+    except CommandError as error:
+        print(f"the cluster's DNS may go on with the former name servers: {error}")

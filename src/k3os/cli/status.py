@@ -32,11 +32,16 @@ What was applied, what failed, versions, k3s, addresses. Exit code 1 when someth
   --running  with --verify: only those of the running system; k3os-verify.service does that
              some minutes after each boot, and once a week
 """
+MAKE_ROOM = (
+    "if it was this machine before a reset, type on a server: "
+    "kubectl -n kube-system delete secret {}.node-password.k3s"
+)
 SYSTEM = "/k3os/system"
 ON_TRIAL = "/run/k3os/trial"
 VERIFIED = "/run/k3os/verify.json"  # k3os.upgrade.damage writes it
 GENERATION = "/run/k3os/generation"
 NODE_NAME = "/var/lib/rancher/k3os/node-name"
+REFUSED = "/run/k3os/refused"  # k3os-join.service writes it: the name that is taken
 
 
 def main(argv: list[str]) -> int:
@@ -87,6 +92,7 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["node_name"] = _text(root + NODE_NAME)
     status["versions"] = versions(root + system, _text(root + GENERATION))
     status["k3s"] = k3s_unit(root + K3S_LINK)
+    status["refused"] = _text(root + REFUSED)
     status["addresses"] = addresses()
     status["rollback"] = rollback_record(root + system)
     status["taken_back"] = taken_back(root)
@@ -216,6 +222,8 @@ def failures(status: dict[str, Any]) -> list[str]:
         found += [f"{phase}: {_problem(each)}" for each in report["problems"] if _is_error(each)]
     if _is_in_trouble(unit := status.get("k3s", {})):
         found.append(f"k3s: {_about_k3s(unit)}")
+    if name := status.get("refused"):
+        found.append(f"k3s: the cluster knows another node {name}; {MAKE_ROOM.format(name)}")
     for path, reason in status.get("verified", {}).get("damaged", {}).items():
         found.append(f"verify: {SYSTEM}/{path}: {reason}")
     return list(dict.fromkeys(found))
@@ -241,6 +249,9 @@ def lines(status: dict[str, Any]) -> list[str]:
         found.append(f"{name:<10} {listed}")
     if about := _about_k3s(status["k3s"]):
         found.append(f"k3s        {about}")
+    if name := status["refused"]:
+        found.append(f"refused    the cluster knows another node {name}, and refuses this one")
+        found.append(f"           {MAKE_ROOM.format(name)}")
     if status["on_trial"]:
         found.append("trial      what is new is on trial: `journalctl -u k3os-confirm`")
     if rollback := status["rollback"]:

@@ -6,6 +6,7 @@ Reading the text again gives the same Config.
 
 from __future__ import annotations
 
+from k3os.config.k3s_flags import MASK
 from k3os.config.schema import BY_PATH, TABLE
 from k3os.config.value import Value
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from k3os.config.schema import Key
     from k3os.config.value import Plain
 
-MASK = "********"
 ADDRESSES = ("url", "location")  # kinds of keys that may hold user:password@
 PLAIN_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ/0123456789")
 PLAIN = PLAIN_FIRST | frozenset("-_./+=@,()~ ")
@@ -138,6 +138,12 @@ def masked(key: Key, value: Value) -> Value:
         from k3os.system.http import shown
 
         return Value(shown(str(value.data)), value.place)
+    if key.kind == "arguments" and isinstance(value.data, list):
+        from k3os.config.k3s_flags import masked as masked_words
+
+        shown_words = masked_words([str(item.data) for item in value.data])
+        places = [item.place for item in value.data]
+        return Value([Value(*pair) for pair in zip(shown_words, places, strict=True)], value.place)
     if not key.secret:
         return value
     if isinstance(value.data, dict):

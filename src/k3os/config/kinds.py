@@ -101,18 +101,22 @@ MOVES_DATA = ("--data-dir", "-d")
 
 def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
     """Texts; what looks like a slip of the pen is used as it is, with a warning."""
+    from k3os.config.k3s_flags import masked
+
     value = texts(check, key, node, path)
     assert isinstance(value.data, list)
+    words = [str(item.data) for item in value.data]
+    right = [word.translate(TYPOGRAPHIC) for word in words]
+    shown = masked(right)  # a hint is for everybody's eyes
     for index, item in enumerate(value.data):
-        word = str(item.data)
-        better = word.translate(TYPOGRAPHIC)
-        if better != word:
+        better = right[index]
+        if better != words[index]:
             message = "has typographic quotes or dashes"
-            check.warn(item.place, f"{path}[{index}]", message, f"write `{better}`")
+            check.warn(item.place, f"{path}[{index}]", message, f"write `{shown[index]}`")
         flag, _, rest = better.partition(" ")
         if flag.startswith("-") and "=" not in flag and rest:
             message = "is a flag and its value in one; k3s takes it for one word"
-            hint = f'write "{flag}={rest.strip()}"'
+            hint = f'write "{masked([f"{flag}={rest.strip()}"])[0]}"'
             check.warn(item.place, f"{path}[{index}]", message, hint)
         if flag.partition("=")[0] in MOVES_DATA:
             message = "copies of the datastore, imported images and reports need k3s' usual place"

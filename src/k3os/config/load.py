@@ -83,6 +83,10 @@ class Config:
             for item in self.items("k3os.wifi")
             if isinstance(item.data, dict) and "passphrase" in item.data
         ]
+        if "k3os.k3s_args" in self.values:
+            from k3os.config.k3s_flags import secrets_in
+
+            found += [value for *_, value in secrets_in(self.texts("k3os.k3s_args"))]
         return [text for text in found if len(text) > 3]
 
 

@@ -116,6 +116,7 @@ WANTS = {
         "k3os-local-start.service",
     ),
     "sockets.target": ("ssh.socket", "iscsid.socket", "k3os-issue.socket", "k3os-network.socket"),
+    "paths.target": ("k3os-resolv.path",),
     "network-online.target": ("k3os-network-online.service",),
     "timers.target": ("k3os-report.timer", "k3os-verify.timer"),
 }
@@ -326,11 +327,13 @@ def add_skeleton(tree: Tree) -> None:
             tree.file(f"home/rancher/{name}", tree.read(source), 0o644, 1000, 1000)
     tree.link("etc/resolv.conf", "../run/connman/resolv.conf")
     tree.link("etc/mtab", "../proc/self/mounts")
-    tree.link("usr/sbin/k3s", "/run/k3os/k3s")
     for name in ("kubectl", "crictl", "ctr"):
         tree.link(f"usr/sbin/{name}", "k3s")
     tree.link("usr/sbin/os-config", "k3os")
-    # setgid: what k3s writes there becomes readable for rancher's group
+    # what k3s knows a node by, which the cluster asks for after each boot
+    tree.link("etc/rancher/node", "/var/lib/rancher/k3os/node")
+    # setgid: what k3s writes there becomes readable for rancher's group; closed to the rest, for a
+    # registries.yaml has passwords
     tree.directory("etc/rancher/k3s", 0o2750, 0, 1000)
     tree.change("etc/sudoers.d/rancher", mode=0o440)
     tree.directory("var/lib/connman", 0o700)

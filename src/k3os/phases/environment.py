@@ -1,13 +1,16 @@
-"""k3os.environment: for the commands of every phase, for logins (/etc/environment, pam_env(8))
-and for k3s and our own downloads (an EnvironmentFile, systemd.exec(5), mode 0600)."""
+"""k3os.environment: for the commands of every phase, for logins (/etc/environment, pam_env(8)),
+for k3s (an EnvironmentFile, systemd.exec(5), mode 0600) and for our own downloads."""
 
 from __future__ import annotations
+
+import os
 
 from k3os.config.schema import BOOT, RUNTIME
 from k3os.config.value import Place
 from k3os.phases.actions import Action, MakeDirectory, Refused, WriteFile
 from k3os.phases.block import outside_block, replace_block
 from k3os.phases.node import USER
+from k3os.phases.report import STATUS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +54,27 @@ def read(config: Config) -> tuple[dict[str, str], list[Action]]:
             continue
         variables[name] = text
     return variables, actions
+
+
+# what `adopt` gave to this process; the rest of its environment is its caller's
+_adopted: dict[str, str] = {}
+
+
+def adopt(variables: dict[str, str]) -> None:
+    """Let this process download with the node's variables. Those that its caller set are stronger,
+    whichever case they are written in: https_proxy is HTTPS_PROXY."""
+    callers = {name.lower() for name, text in os.environ.items() if _adopted.get(name) != text}
+    for name, text in variables.items():
+        if name.lower() not in callers:
+            os.environ[name] = _adopted[name] = text
+
+
+def adopt_configured() -> None:
+    """The same out of the configuration of a k3OS that runs: sudo, for one, drops variables."""
+    from k3os.config.load import load_config
+
+    if os.path.exists(STATUS):  # elsewhere no kernel's command line configures us
+        adopt(read(load_config(cloud=True)[0])[0])
 
 
 def _is_name(name: str) -> bool:

@@ -3,12 +3,17 @@
 Everything but the arguments goes into a configuration file of k3s (docs.k3s.io,
 "Configuration File"); the arguments into an EnvironmentFile that the unit splits into words.
 A file that write_files puts there itself stays the user's, and ours goes beside it.
+
+kubectl, crictl and ctr read that file as well, whoever calls them: no secret is in it, nor in the
+arguments. Each is in a file of its own that the configuration names, or in the EnvironmentFile.
 """
 
 from __future__ import annotations
 
+from k3os.config.k3s_flags import FILE, OF_AGENTS, SECRETS, without_secrets
 from k3os.config.value import Place
-from k3os.phases.actions import Action, Refused, WriteFile
+from k3os.phases import resolv
+from k3os.phases.actions import Action, Refused, Remove, WriteFile
 from k3os.phases.environment import quote
 from k3os.phases.write_files import paths
 
@@ -18,9 +23,12 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 ARGS = "/run/k3os/k3s.args"
-FILE = "/etc/rancher/k3s/config.yaml"
+# the secret of a flag
+SECRET = "/run/k3os/k3s.{}"
 # k3s reads these after FILE, in name order
-BESIDE = "/etc/rancher/k3s/config.yaml.d/50-k3os.yaml"
+BESIDE = f"{FILE}.d/50-k3os.yaml"
+# the name under which a node joins others; k3os-join.service is for those
+JOINS = "/run/k3os/joins"
 NODE_NAME = "/var/lib/rancher/k3os/node-name"
 COMMANDS = ("server", "agent")
 # the kernel's cgroup v2; k3s ends at once without these
@@ -30,23 +38,44 @@ NEEDED = ("cpu", "cpuset", "memory", "pids")
 
 def plan(config: Config, node: Node) -> list[Action]:
     own = paths(config)
-    argv = arguments(config)
+    argv, secrets = without_secrets(arguments(config))
+    if config.text("k3os.token"):
+        secrets.setdefault("token", config.text("k3os.token"))
     place = _place(config)
     actions = _kernel_problem(node)
     name = node.read(NODE_NAME).strip()
-    if not name and node.phase == "runtime" and not _named(argv):
+    given = _flag(argv, "node-name")
+    if not name and node.phase == "runtime" and not given:
         name = node.read("/etc/hostname").strip().lower()
         if name:
             # pinned when k3s is about to register for the first time; a rename orphans no node
             actions.append(WriteFile("k3os.k3s_args", place, NODE_NAME, f"{name}\n".encode()))
-    settings = k3s_settings(config, argv[0], node.mode, defaults=FILE not in own)
-    if name and not _named(argv):
+    settings = k3s_settings(config, node.mode)
+    if name and not given:
         settings["node-name"] = name
-    path = BESIDE if FILE in own else FILE
+    variables = {"K3S_ARGS": " ".join(word(each) for each in argv)}
+    for flag, (variable, file_flag) in SECRETS.items():
+        path = SECRET.format(flag)
+        if flag in secrets and file_flag and (argv[0] == "server" or flag in OF_AGENTS):
+            data = f"{secrets[flag]}\n".encode(errors="surrogateescape")
+            actions.append(WriteFile("k3os.token", place, path, data, 0o600))
+            settings[file_flag] = path
+            continue
+        if flag in secrets:
+            variables[variable] = secrets[flag]
+        if node.exists(path):
+            actions.append(Remove("k3os.token", place, path))
     text = to_yaml(settings).encode(errors="surrogateescape")
-    actions.append(WriteFile("k3os.k3s_args", place, path, text, 0o600))
-    line = f"K3S_ARGS={quote(' '.join(word(each) for each in argv))}\n"
-    actions.append(WriteFile("k3os.k3s_args", place, ARGS, line.encode(), 0o600))
+    actions.append(WriteFile("k3os.k3s_args", place, BESIDE if FILE in own else FILE, text))
+    lines = "".join(f"{variable}={quote(value)}\n" for variable, value in variables.items())
+    data = lines.encode(errors="surrogateescape")
+    actions.append(WriteFile("k3os.k3s_args", place, ARGS, data, 0o600))
+    if argv[0] == "agent" or "server" in settings or _flag(argv, "server"):
+        data = f"{given or name}\n".encode(errors="surrogateescape")
+        actions.append(WriteFile("k3os.server_url", place, JOINS, data))
+    elif node.exists(JOINS):
+        actions.append(Remove("k3os.server_url", place, JOINS))
+    actions.append(resolv.Write(place))
     return actions
 
 
@@ -74,8 +103,13 @@ def _place(config: Config) -> Place:
     return Place("default")
 
 
-def _named(argv: list[str]) -> bool:
-    return any(each.split("=")[0].split(" ")[0] == "--node-name" for each in argv)
+def _flag(argv: list[str], flag: str) -> str:
+    """The value of a flag, in one word or in two; "" without it."""
+    for each, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, _, value = each.replace(" ", "=", 1).partition("=")
+        if name.startswith("-") and name.lstrip("-") == flag:
+            return value.strip() or following
+    return ""
 
 
 def arguments(config: Config) -> list[str]:
@@ -87,24 +121,18 @@ def arguments(config: Config) -> list[str]:
     return ["agent" if config.text("k3os.server_url") else "server", *args]
 
 
-def k3s_settings(
-    config: Config, command: str, mode: str, *, defaults: bool
-) -> dict[str, str | list[str]]:
-    """k3s' configuration file as a map."""
+def k3s_settings(config: Config, mode: str) -> dict[str, str | list[str]]:
+    """k3s' configuration file as a map, without what names a secret."""
     from k3os import __version__
 
     settings: dict[str, str | list[str]] = {}
     if config.text("k3os.server_url"):
         settings["server"] = config.text("k3os.server_url")
-    if config.text("k3os.token"):
-        settings["token"] = config.text("k3os.token")
     labels = {"k3os.io/mode": mode, "k3os.io/version": label_value(__version__)}
     labels.update(config.mapping("k3os.labels"))
     settings["node-label"] = [f"{name}={value}" for name, value in labels.items()]
     if config.texts("k3os.taints"):
         settings["node-taint"] = config.texts("k3os.taints")
-    if command == "server" and defaults:
-        settings["write-kubeconfig-mode"] = "0640"
     return settings
 
 

@@ -7,8 +7,6 @@ in the block until then, and when a fetch fails.
 
 from __future__ import annotations
 
-import os
-
 from k3os.config.value import Place, Value
 from k3os.phases.actions import UNCHANGED, Action, Later, MakeDirectory, Refused, WriteFile
 from k3os.phases.block import BEGIN, END, outside_block, replace_block
@@ -24,8 +22,6 @@ FORGES = {"github:": "https://github.com/{}.keys", "gitlab:": "https://gitlab.co
 TYPES = ("ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-")
 SECTION = "# from "
 LARGEST = 1 << 20
-# of k3os.environment: the way out, and whom to trust there (openssl-env(7))
-DOWNLOADS = ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "ssl_cert_file", "ssl_cert_dir")
 # DNS may come up later than the network; the unit waits 300 s in all
 TRIES, PAUSE = 5, 1.0
 
@@ -164,12 +160,11 @@ class FetchKeys(Action):
 
     def perform(self, node: Node) -> str:
         from k3os.errors import UserError
+        from k3os.phases.environment import adopt
         from k3os.system.http import get
         from k3os.system.http_failure import HttpError
 
-        for name, value in node.environment.items():
-            if name.lower() in DOWNLOADS:
-                os.environ[name] = value  # where urllib and ssl look for them
+        adopt(node.environment)  # where urllib and ssl look for it
         try:
             data = get(address(self.name), limit=LARGEST, tries=TRIES, pause=PAUSE)
         except HttpError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from k3os.config.k3s_flags import holds_secret
 from k3os.config.value import Place, Value
 from k3os.phases.actions import UNCHANGED, Action, Refused, WriteFile
 
@@ -45,6 +46,9 @@ def _one(item: Value, node: Node, written: dict[str, str]) -> Action:
     except ValueError as error:
         return Refused(KEY, item.place, f"write {path}", str(error))
     mode = int(entry.get("permissions", "0644"), 8)
+    if mode & 0o077 and holds_secret(path, data):
+        mode &= 0o700
+        note = "there is a secret in it: only its owner may read it"
     action = WriteEntry(item.place, path, data, mode, uid, gid, written)
     action.note = note
     return action

@@ -70,14 +70,17 @@ def test_secrets_are_masked_until_they_are_asked_for() -> None:
     text = (
         b"write_files: [{path: /x, content: hidden1}]\n"
         b"k3os: {password: hidden2, token: hidden3, environment: {P: hidden4},\n"
-        b"  wifi: [{ssid: open, pass: hidden5}]}\n"
+        b"  wifi: [{ssid: open, pass: hidden5}],\n"
+        b"  k3s_args: [agent, --debug, -t=hidden6, --token, hidden7, '--vpn-auth hidden8']}\n"
     )
     config = Config(check_text(text, "x")[0])
     shown = dump_yaml(config) + json.dumps(as_tree(config))
     assert "hidden" not in shown
     assert MASK in shown
     assert "open" in shown
-    assert dump_yaml(config, show_secrets=True).count("hidden") == 5
+    assert "--debug" in shown
+    assert dump_yaml(config, show_secrets=True).count("hidden") == 8
+    assert {"hidden6", "hidden7", "hidden8"} <= set(config.secrets())
 
 
 def test_no_configuration_is_an_empty_map() -> None:

@@ -9,12 +9,14 @@ from k3os import __version__
 
 from .conftest import Machine
 
+TOKEN = {"token-file": "/run/k3os/k3s.token"}
 LABELS = ["k3os.io/mode=live", f"k3os.io/version={__version__}"]
 
 
 def argv(machine: Machine) -> list[str]:
     """K3S_ARGS as systemd reads it: EnvironmentFile=, then the words of `$K3S_ARGS`."""
-    name, _, value = machine.text("run/k3os/k3s.args").rstrip("\n").partition("=")
+    first = machine.text("run/k3os/k3s.args").splitlines()[0]
+    name, _, value = first.partition("=")
     assert name == "K3S_ARGS"
     assert value[0] == value[-1] == '"'
     text, rest = "", list(value[1:-1])
@@ -40,11 +42,11 @@ def argv(machine: Machine) -> list[str]:
 @pytest.mark.parametrize(
     ("config", "args", "settings"),
     [
-        ("{}", ["server"], {"node-label": LABELS, "write-kubeconfig-mode": "0640"}),
+        ("{}", ["server"], {"node-label": LABELS}),
         (
             "{server_url: 'https://s:6443', token: K10abc::server:x}",
             ["agent"],
-            {"server": "https://s:6443", "token": "K10abc::server:x", "node-label": LABELS},
+            {"server": "https://s:6443", "node-label": LABELS, **TOKEN},
         ),
         (
             "{server_url: 'https://s:6443', k3s_args: [server, --cluster-init]}",
@@ -52,13 +54,12 @@ def argv(machine: Machine) -> list[str]:
             {
                 "server": "https://s:6443",
                 "node-label": LABELS,
-                "write-kubeconfig-mode": "0640",
             },
         ),
         (
             "{k3s_args: ['--disable=traefik', '--flag', 'a b', \"it's\", 'b\\c', '$x', '']}",
             ["server", "--disable=traefik", "--flag", "a b", "it's", "b\\c", "$x"],
-            {"node-label": LABELS, "write-kubeconfig-mode": "0640"},
+            {"node-label": LABELS},
         ),
         (
             "{labels: {a: yes, b: 1.10}, taints: [k=v:NoSchedule, 'x:NoExecute']}",
@@ -66,17 +67,12 @@ def argv(machine: Machine) -> list[str]:
             {
                 "node-label": [*LABELS, "a=yes", "b=1.10"],
                 "node-taint": ["k=v:NoSchedule", "x:NoExecute"],
-                "write-kubeconfig-mode": "0640",
             },
         ),
         (
             "{token: 'with \"quotes\" and: 0644'}",
             ["server"],
-            {
-                "token": 'with "quotes" and: 0644',
-                "node-label": LABELS,
-                "write-kubeconfig-mode": "0640",
-            },
+            {"node-label": LABELS, **TOKEN},
         ),
     ],
 )
@@ -87,7 +83,7 @@ def test_the_keys_become_exactly_these_arguments_and_settings(
     assert not report.failed, report.lines()
     assert argv(machine) == args
     assert yaml.safe_load(machine.text("etc/rancher/k3s/config.yaml")) == settings
-    assert machine.mode("etc/rancher/k3s/config.yaml") == 0o600
+    assert machine.mode("etc/rancher/k3s/config.yaml") == 0o644
     assert machine.mode("run/k3os/k3s.args") == 0o600
 
 
@@ -116,7 +112,119 @@ def test_a_configuration_of_k3s_by_the_user_stays_and_ours_goes_beside_it(
     )
     assert machine.text("etc/rancher/k3s/config.yaml") == "disable: traefik"
     beside = yaml.safe_load(machine.text("etc/rancher/k3s/config.yaml.d/50-k3os.yaml"))
-    assert beside == {"token": "x", "node-label": LABELS}
+    assert beside == {"node-label": LABELS, **TOKEN}
+    assert machine.mode("etc/rancher/k3s/config.yaml.d/50-k3os.yaml") == 0o644
+    assert machine.mode("etc/rancher/k3s/config.yaml") == 0o644
+
+
+def files(machine: Machine) -> dict[str, tuple[int, str]]:
+    """Path -> mode and content of all that is for k3s."""
+    found = [*machine.root.glob("etc/rancher/**/*"), *machine.root.glob("run/k3os/*")]
+    return {
+        str(each.relative_to(machine.root)): (each.stat().st_mode & 0o777, each.read_text())
+        for each in found
+        if each.is_file()
+    }
+
+
+SECRET = "s3cret $x \"q\""
+SECRETS = [
+    ("token", "run/k3os/k3s.token", f"{SECRET}\n"),
+    ("t", "run/k3os/k3s.token", f"{SECRET}\n"),
+    ("agent-token", "run/k3os/k3s.agent-token", f"{SECRET}\n"),
+    ("vpn-auth", "run/k3os/k3s.vpn-auth", f"{SECRET}\n"),
+    *(
+        (flag, "run/k3os/k3s.args", f'{variable}="s3cret \\$x \\"q\\""\n')
+        for flag, variable in [
+            ("datastore-endpoint", "K3S_DATASTORE_ENDPOINT"),
+            ("etcd-s3-access-key", "AWS_ACCESS_KEY_ID"),
+            ("etcd-s3-secret-key", "AWS_SECRET_ACCESS_KEY"),
+            ("etcd-s3-session-token", "AWS_SESSION_TOKEN"),
+        ]
+    ),
+]
+
+
+@pytest.mark.parametrize("form", ["--{}={}", "--{} {}", "--{}\n{}", "-{}={}"])
+@pytest.mark.parametrize(("flag", "path", "written"), SECRETS)
+def test_a_secret_among_the_arguments_is_in_no_argument_and_in_no_file_that_others_may_read(
+    machine: Machine, flag: str, path: str, written: str, form: str
+) -> None:
+    words = ["server", *form.format(flag, SECRET).split("\n"), "--disable=traefik"]
+    report = machine.apply("boot", yaml.safe_dump({"k3os": {"k3s_args": words}}))
+    assert argv(machine) == ["server", "--disable=traefik"]
+    found = files(machine)
+    assert {name for name, (_, text) in found.items() if "s3cret" in text} == {path}
+    mode, text = found[path]
+    assert (mode, written in text) == (0o600, True)
+    named = f"{flag}-file" if flag != "t" else "token-file"
+    settings = yaml.safe_load(found["etc/rancher/k3s/config.yaml"][1])
+    assert settings.get(named) == (f"/{path}" if path.endswith(named.removesuffix("-file")) else None)
+    assert "s3cret" not in str(report.as_dict())
+
+
+def test_arguments_are_stronger_than_the_token_of_the_configuration(machine: Machine) -> None:
+    machine.apply("boot", "k3os: {token: weak, k3s_args: [server, --token=strong]}\n")
+    assert machine.text("run/k3os/k3s.token") == "strong\n"
+
+
+def test_an_agent_is_not_given_a_file_with_a_servers_flag(machine: Machine) -> None:
+    """It would end: "flag provided but not defined"."""
+    machine.apply("boot", "k3os: {token: x, k3s_args: [agent, --agent-token=y]}\n")
+    settings = yaml.safe_load(machine.text("etc/rancher/k3s/config.yaml"))
+    assert settings == {"node-label": LABELS, **TOKEN}
+    assert 'K3S_AGENT_TOKEN="y"' in machine.text("run/k3os/k3s.args")
+
+
+def test_a_secret_that_left_the_configuration_leaves_the_node(machine: Machine) -> None:
+    machine.apply("boot", "k3os: {token: x}\n")
+    machine.apply("runtime", "k3os: {k3s_args: [server]}\n")
+    assert not (machine.root / "run/k3os/k3s.token").exists()
+    assert "token" not in machine.text("etc/rancher/k3s/config.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "asked", "mode"),
+    [
+        ("token: s3cret\n", "0644", 0o600),
+        ("disable: traefik\n'agent-token' : x\n", "0664", 0o600),
+        ('{"etcd-s3-secret-key": "x"}', "0640", 0o600),
+        ("token: s3cret\n", "0400", 0o400),
+        ("disable: traefik\ntoken-file: /x\n", "0644", 0o644),
+        ("disable: traefik\n", "0600", 0o600),
+    ],
+)
+@pytest.mark.parametrize("name", ["config.yaml", "config.yaml.d/mine.yaml"])
+def test_a_users_configuration_of_k3s_with_a_secret_is_closed_to_others(
+    machine: Machine, name: str, content: str, asked: str, mode: int
+) -> None:
+    path = f"/etc/rancher/k3s/{name}"
+    entry = {"path": path, "content": content, "permissions": asked}
+    machine.apply("boot", yaml.safe_dump({"write_files": [entry]}))
+    assert machine.text(path[1:]) == content
+    assert machine.mode(path[1:]) == mode
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ("{}", None),
+        ("{server_url: 'https://s:6443'}", "first"),
+        ("{server_url: 'https://s:6443', k3s_args: [server]}", "first"),
+        ("{k3s_args: [agent, '--server=https://s:6443', --node-name=other]}", "other"),
+        ("{k3s_args: [server, --server, 'https://s:6443', --node-name, other]}", "other"),
+        ("{k3s_args: [server, --cluster-init]}", None),
+    ],
+)
+def test_only_a_node_that_joins_others_is_watched_while_it_does(
+    machine: Machine, config: str, name: str | None
+) -> None:
+    machine.put("run/k3os/joins", "from before\n")
+    machine.apply("runtime", f"hostname: First\nk3os: {config}\n")
+    if name is None:
+        assert not (machine.root / "run/k3os/joins").exists()
+    else:
+        assert machine.text("run/k3os/joins") == f"{name}\n"
 
 
 @pytest.mark.parametrize(

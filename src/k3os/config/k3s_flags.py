@@ -1,0 +1,83 @@
+"""Which of k3s' flags are secrets, and where else k3s takes each from (docs.k3s.io/cli/server).
+
+Everybody may read the arguments of a process; k3s also shows its own in the cluster, as an
+annotation of the node.
+"""
+
+from __future__ import annotations
+
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# k3s' own configuration file; the directory FILE.d holds more of it, which is read after it
+FILE = "/etc/rancher/k3s/config.yaml"
+
+# flag -> (environment variable, flag that names a file with it or ""). k3s takes a file's value
+# before a variable's.
+SECRETS = {
+    "token": ("K3S_TOKEN", "token-file"),
+    "agent-token": ("K3S_AGENT_TOKEN", "agent-token-file"),
+    "vpn-auth": ("K3S_VPN_AUTH", "vpn-auth-file"),
+    "datastore-endpoint": ("K3S_DATASTORE_ENDPOINT", ""),
+    "etcd-s3-access-key": ("AWS_ACCESS_KEY_ID", ""),
+    "etcd-s3-secret-key": ("AWS_SECRET_ACCESS_KEY", ""),
+    "etcd-s3-session-token": ("AWS_SESSION_TOKEN", ""),
+    "cluster-secret": ("K3S_CLUSTER_SECRET", ""),
+}
+SHORT = {"t": "token"}
+# an agent ends when its configuration file has a server's flag
+OF_AGENTS = ("token", "vpn-auth")
+MASK = "********"
+
+_FLAG = re.compile(r"--?([a-z0-9-]+)(?:(=|\s+)(.*))?", re.DOTALL)
+_KEY = re.compile(rf"(?:^|[\s{{,\"'])(?:{'|'.join(SECRETS)})\+?[\"']?\s*:".encode())
+
+
+def secrets_in(words: list[str]) -> Iterator[tuple[int, int, str, str]]:
+    """Each secret of an argument list: position, number of words, flag, value.
+
+    `--flag=value`, `--flag value` in one word, or in two.
+    """
+    position = 0
+    while position < len(words):
+        match = _FLAG.fullmatch(words[position])
+        flag = SHORT.get(match[1], match[1]) if match else ""
+        count = 1
+        if match and flag in SECRETS:
+            if match[2]:
+                yield position, count, flag, match[3]
+            elif position + 1 < len(words):
+                count = 2
+                yield position, count, flag, words[position + 1]
+        position += count
+
+
+def without_secrets(words: list[str]) -> tuple[list[str], dict[str, str]]:
+    """The other arguments, and flag -> value of the secrets; of the same flag the last counts."""
+    kept: list[str] = []
+    found: dict[str, str] = {}
+    start = 0
+    for position, count, flag, value in secrets_in(words):
+        kept += words[start:position]
+        start = position + count
+        found[flag] = value
+    return kept + words[start:], found
+
+
+def masked(words: list[str]) -> list[str]:
+    """As many words, with MASK where a secret is."""
+    shown = list(words)
+    for position, count, flag, _ in secrets_in(words):
+        shown[position] = f"--{flag}={MASK}" if count == 1 else words[position]
+        if count == 2:
+            shown[position + 1] = MASK
+    return shown
+
+
+def holds_secret(path: str, data: bytes) -> bool:
+    """Whether a file is part of k3s' configuration and seems to have a secret in it."""
+    is_configuration = path == FILE or path.startswith(f"{FILE}.d/")
+    return is_configuration and _KEY.search(data) is not None
