@@ -29,6 +29,8 @@ NODE_PACKAGES = (
     *("connman", "wpasupplicant", "iproute2", "iputils-ping", "ethtool", "netbase"),
     # what k3s, its network plugins and volumes call
     *("iptables", "nftables", "ipset", "conntrack", "socat", "open-iscsi", "nfs-common"),
+    # containerd loads the profiles of pods with apparmor_parser; volumes may be encrypted
+    *("apparmor", "cryptsetup-bin"),
     # disks
     *("parted", "fdisk", "e2fsprogs", "dosfstools"),
 )
