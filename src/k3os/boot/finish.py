@@ -39,6 +39,7 @@ def before_phase(mode: str) -> None:
     atomic_write("/etc/machine-id", machine.encode() + b"\n", mode=0o444)
     name = f"InitiatorName=iqn.2016-04.io.k3os:{machine[:12]}\n"
     atomic_write("/etc/iscsi/initiatorname.iscsi", name.encode(), mode=0o600)
+    os.makedirs("/etc/nvme", exist_ok=True)
     for path, text in nvme_names(machine).items():
         atomic_write(path, text.encode() + b"\n")
     target = K3S_CURRENT if os.path.exists(K3S_CURRENT) else K3S_FETCHED

@@ -87,6 +87,7 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["node_name"] = _text(root + NODE_NAME)
     status["versions"] = versions(root + system, _text(root + GENERATION))
     status["k3s"] = k3s_unit(root + K3S_LINK)
+    status["k3s_given"] = k3s_given(root)
     status["addresses"] = addresses()
     status["rollback"] = rollback_record(root + system)
     status["taken_back"] = taken_back(root)
@@ -95,6 +96,13 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["on_trial"] = os.path.exists(root + ON_TRIAL)
     status["clock_in_doubt"] = doubt(root + WRONG)
     return status
+
+
+def k3s_given(root: str = "") -> dict[str, list[str]]:
+    """k3s' settings by name, values only where they are no secrets; {} where only root may look."""
+    from k3os.k3s import given
+
+    return given.shown(given.given(root))
 
 
 def taken_back(root: str = "") -> dict[str, Any]:
@@ -241,6 +249,9 @@ def lines(status: dict[str, Any]) -> list[str]:
         found.append(f"{name:<10} {listed}")
     if about := _about_k3s(status["k3s"]):
         found.append(f"k3s        {about}")
+    for name, values in status.get("k3s_given", {}).items():
+        if values:
+            found.append(f"           {name}: {', '.join(values)}")
     if status["on_trial"]:
         found.append("trial      what is new is on trial: `journalctl -u k3os-confirm`")
     if rollback := status["rollback"]:

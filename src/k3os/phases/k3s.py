@@ -7,8 +7,9 @@ A file that write_files puts there itself stays the user's, and ours goes beside
 
 from __future__ import annotations
 
+from k3os.config.for_k3s import is_settings
 from k3os.config.value import Place
-from k3os.phases.actions import Action, Refused, WriteFile
+from k3os.phases.actions import Action, Refused, Remove, WriteFile
 from k3os.phases.environment import quote
 from k3os.phases.write_files import paths
 
@@ -21,6 +22,8 @@ ARGS = "/run/k3os/k3s.args"
 FILE = "/etc/rancher/k3s/config.yaml"
 # k3s reads these after FILE, in name order
 BESIDE = "/etc/rancher/k3s/config.yaml.d/50-k3os.yaml"
+# and this one as the last
+LAST = "/etc/rancher/k3s/config.yaml.d/zz-k3os.yaml"
 NODE_NAME = "/var/lib/rancher/k3os/node-name"
 COMMANDS = ("server", "agent")
 # the kernel's cgroup v2; k3s ends at once without these
@@ -42,12 +45,26 @@ def plan(config: Config, node: Node) -> list[Action]:
     settings = k3s_settings(config, argv[0], node.mode, defaults=FILE not in own)
     if name and not _named(argv):
         settings["node-name"] = name
+    actions += _lists_last(own, node, place, settings)
     path = BESIDE if FILE in own else FILE
     text = to_yaml(settings).encode(errors="surrogateescape")
     actions.append(WriteFile("k3os.k3s_args", place, path, text, 0o600))
     line = f"K3S_ARGS={quote(' '.join(word(each) for each in argv))}\n"
     actions.append(WriteFile("k3os.k3s_args", place, ARGS, line.encode(), 0o600))
     return actions
+
+
+def _lists_last(
+    own: set[str], node: Node, place: Place, settings: dict[str, str | list[str]]
+) -> list[Action]:
+    """Beside files of the user's our lists go behind theirs, as an addition: of two files that
+    set a list, k3s takes the last one's. Those lists leave settings."""
+    if not any(is_settings(path) for path in own - {BESIDE, LAST}):
+        return [Remove("k3os.labels", place, LAST)] if node.exists(LAST) else []
+    names = [name for name, value in settings.items() if isinstance(value, list)]
+    text = to_yaml({f"{name}+": settings.pop(name) for name in names})
+    data = text.encode(errors="surrogateescape")
+    return [WriteFile("k3os.labels", place, LAST, data)]
 
 
 def _kernel_problem(node: Node) -> list[Action]:
