@@ -310,3 +310,9 @@ def test_a_volume_over_iscsi_becomes_a_disk(node):
     ask(node, f"echo secret | sudo -n cryptsetup open --key-file - {path} closed")
     ask(node, "sudo -n mkfs.ext4 -q /dev/mapper/closed && sudo -n cryptsetup close closed")
     ask(node, f"sudo -n iscsiadm -m node -T {TARGET} --logout")
+
+
+def test_sudo_knows_this_host_also_by_a_name_that_nobody_wrote_down(node):
+    name = ask(node, "uname -n")
+    ask(node, "sudo -n hostname renamed")
+    assert "unable to resolve" not in ask(node, f"sudo -n hostname {name}")

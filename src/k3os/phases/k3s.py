@@ -8,6 +8,7 @@ A file that write_files puts there itself stays the user's, and ours goes beside
 from __future__ import annotations
 
 from k3os.config.for_k3s import is_settings
+from k3os.config.hostnames import node_name
 from k3os.config.value import Place
 from k3os.phases.actions import Action, Refused, Remove, WriteFile
 from k3os.phases.environment import quote
@@ -37,8 +38,10 @@ def plan(config: Config, node: Node) -> list[Action]:
     place = _place(config)
     actions = _kernel_problem(node)
     name = node.read(NODE_NAME).strip()
+    if name != node_name(name):
+        name = ""  # of an older k3OS; no cluster has ever taken it
     if not name and node.phase == "runtime" and not _named(argv):
-        name = node.read("/etc/hostname").strip().lower()
+        name = node_name(node.read("/etc/hostname").strip())
         if name:
             # pinned when k3s is about to register for the first time; a rename orphans no node
             actions.append(WriteFile("k3os.k3s_args", place, NODE_NAME, f"{name}\n".encode()))
