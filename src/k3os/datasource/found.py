@@ -46,7 +46,7 @@ class Found:
 
 
 def clean_hostname(name: object) -> str:
-    """The first word, as a host name; of one that is too long only the part before the first dot."""
+    """The first word, as a host name; of a long one only the part before the first dot."""
     words = str(name or "").split()
     return valid_hostname(words[0]) if words else ""
 
