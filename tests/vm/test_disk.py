@@ -12,7 +12,11 @@ from tests.vm.installed import MIB, debugfs, make_disk, state_of
 from tests.vm.node import BOOT, LOGIN, RESCUE, ask, wait_until_settled
 
 CONFIG = "hostname: installed\nk3os:\n  password: secret\n"
-WRITTEN = ("/var/kept", "/home/kept", "/opt/kept", "/usr/local/kept")
+PLUGINS = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec"
+WRITTEN = (
+    *("/var/kept", "/home/kept", "/opt/kept", "/usr/local/kept", "/opt/cni/bin/kept"),
+    *("/etc/cni/net.d/kept", "/etc/origin/kept", "/etc/pwx/kept", f"{PLUGINS}/kept"),
+)
 LOST = ("/etc/lost", "/lost", "/root/lost", "/tmp/lost")
 
 

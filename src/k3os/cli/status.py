@@ -93,6 +93,7 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["versions"] = versions(root + system, _text(root + GENERATION))
     status["k3s"] = k3s_unit(root + K3S_LINK)
     status["refused"] = _text(root + REFUSED)
+    status["k3s_given"] = k3s_given(root)
     status["addresses"] = addresses()
     status["rollback"] = rollback_record(root + system)
     status["taken_back"] = taken_back(root)
@@ -101,6 +102,13 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["on_trial"] = os.path.exists(root + ON_TRIAL)
     status["clock_in_doubt"] = doubt(root + WRONG)
     return status
+
+
+def k3s_given(root: str = "") -> dict[str, list[str]]:
+    """k3s' settings by name, values only where they are no secrets; {} where only root may look."""
+    from k3os.k3s import given
+
+    return given.shown(given.given(root))
 
 
 def taken_back(root: str = "") -> dict[str, Any]:
@@ -252,6 +260,9 @@ def lines(status: dict[str, Any]) -> list[str]:
     if name := status["refused"]:
         found.append(f"refused    the cluster knows another node {name}, and refuses this one")
         found.append(f"           {MAKE_ROOM.format(name)}")
+    for name, values in status.get("k3s_given", {}).items():
+        if values:
+            found.append(f"           {name}: {', '.join(values)}")
     if status["on_trial"]:
         found.append("trial      what is new is on trial: `journalctl -u k3os-confirm`")
     if rollback := status["rollback"]:

@@ -22,6 +22,10 @@ def check_tree(root: Node | None) -> tuple[dict[str, Value], list[Problem]]:
     values: dict[str, Value] = {}
     if root is not None:
         _section(check, "", root, values)
+    if "write_files" in values:
+        from k3os.config.for_k3s import overwritten
+
+        check.problems += overwritten(values)
     return values, check.problems
 
 
@@ -70,13 +74,16 @@ def read_limited(path: str) -> tuple[bytes, Problem | None]:
 
 def check_files(paths: Iterable[str], cmdline: str | None = None) -> list[Problem]:
     """Every problem of files and, if given, a command line, in the order of the text."""
+    from k3os.config.for_k3s import contradictions
+
     problems: list[Problem] = []
     for path in paths:
         data, unreadable = read_limited(path)
         if unreadable is not None:
             problems.append(unreadable)
             continue
-        _, found = check_text(data, path)
+        values, found = check_text(data, path)
+        found += contradictions(values)
         problems += sorted(found, key=lambda problem: (problem.place.line, problem.place.column))
     if cmdline is not None:
         problems += check_cmdline(cmdline)[1]

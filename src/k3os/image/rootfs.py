@@ -14,6 +14,7 @@ from pathlib import Path
 from k3os.image import emulation
 from k3os.image.elf import needed_libraries
 from k3os.image.packages import BUILD_TIME_PACKAGES
+from k3os.image.places import add_places, choose_profiles
 from k3os.image.progress import Progress
 from k3os.image.settings import Settings
 from k3os.image.signing import trusted_keys
@@ -71,8 +72,7 @@ UNITS_REMOVED = (
     *("systemd-network-generator.service", "systemd-networkd*", "systemd-bsod.service"),
     *("systemd-battery-check.service", "systemd-ask-password-*.path", "systemd-rfkill*"),
     *("systemd-udev-load-credentials.service", "systemd-hibernate-clear.service"),
-    *("sys-kernel-debug.mount", "sys-kernel-config.mount", "sys-fs-fuse-connections.mount"),
-    *("sys-kernel-tracing.mount", "dev-mqueue.mount"),
+    *("dev-mqueue.mount", "apparmor.service"),
     *("systemd-boot-check-no-failures.service", "systemd-confext.service", "systemd-sysext.*"),
     *("systemd-pstore.service", "systemd-creds.socket", "systemd-storagetm.service"),
     *("systemd-journald-audit.socket", "systemd-mute-console.socket", "proc-fs-nfsd.mount"),
@@ -88,6 +88,13 @@ UNITS_REMOVED = (
     *("rc-local.service*", "rc.local.service"),
     # PID 1 starts a login on each console; nothing waits for the network before it
     "systemd-user-sessions.service",
+)
+
+# Kept, and not started with the boot: udev starts some when their module comes, PID 1 mounts the
+# others before systemd is there.
+UNITS_ON_DEMAND = (
+    *("sys-kernel-config.mount", "sys-fs-fuse-connections.mount"),
+    *("sys-kernel-debug.mount", "sys-kernel-tracing.mount"),
 )
 
 # Rules for devices a node does not have or does nothing with; some start a program per device.
@@ -131,6 +138,7 @@ def build_rootfs(
     """
     tree = read_tar(base_tar)
     remove_unused(tree)
+    choose_profiles(tree)
     add_user(tree)
     choose_units(tree)
     if settings.k3s == "none":  # asked for: such a node does not fetch one either
@@ -142,6 +150,7 @@ def build_rootfs(
     add_release(tree, settings)
     tree.file(RELEASE_KEYS, trusted_keys(settings.sign_key, settings.release_keys).encode())
     add_skeleton(tree)
+    add_places(tree)
     if operator is not None:
         for path in sorted(operator.iterdir()):
             tree.add(f"{OPERATOR}/{path.name}", Entry(FILE, 0o644, data=path.read_bytes))
@@ -197,6 +206,8 @@ def choose_units(tree: Tree) -> None:
     """Remove the units of UNITS_REMOVED and enable exactly those of WANTS."""
     for pattern in UNITS_REMOVED:
         tree.remove(f"usr/lib/systemd/system/{pattern}", f"usr/lib/systemd/system/*/{pattern}")
+    for unit in UNITS_ON_DEMAND:
+        tree.remove(f"usr/lib/systemd/system/*/{unit}")
     for name in UDEV_RULES_REMOVED:
         tree.remove(f"usr/lib/udev/rules.d/{name}.rules")
     # interfaces keep the kernel's names (systemd.link(5)): a rename comes when connman is at work
