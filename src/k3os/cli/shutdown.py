@@ -122,13 +122,16 @@ def end(
     from k3os.system.console import say
 
     told: set[str] = set()
+    killed: set[str] = set()
     say(f"stopping {counted(len(left))} without k3s: {listed(left)}")
     said = _now()
     while left:
         now = _now()
         ask, over = due(left, critical, now - begun, grace, last)
         for pod in over:
-            say(f"{pod.name} did not end in time")
+            if pod.uid not in killed:
+                killed.add(pod.uid)
+                say(f"{pod.name} did not end in time")
             kill(pod)
         for pod in ask:
             if pod.uid not in told:
