@@ -9,7 +9,6 @@ names. What the kubelet leaves behind is ended by `k3os shutdown`, which reads S
 from __future__ import annotations
 
 import json
-import re
 
 from k3os.config.duration import parse
 from k3os.config.value import Place
@@ -98,6 +97,10 @@ def obstacle(config: Config, version: tuple[int, int] | None) -> str:
         and "content" in file.data
         and str(file.data["path"].data).startswith("/etc/rancher/k3s/config.yaml")
     ]
+    if not words:
+        return ""
+    import re
+
     text = "\n".join(words)
     if "GracefulNodeShutdown=false" in text:
         return "GracefulNodeShutdown is switched off in the arguments of k3s"
@@ -109,9 +112,12 @@ def obstacle(config: Config, version: tuple[int, int] | None) -> str:
 
 def k3s_version(node: Node) -> tuple[int, int] | None:
     """Major and minor number of the k3s that is installed; None where only it knows."""
-    path = resolve(node.root, K3S)
-    found = re.search(r"/v(\d+)\.(\d+)\.[^/]*/k3s$", path)
-    return (int(found[1]), int(found[2])) if found else None
+    # …/v1.33.1+k3s1/k3s; a version that is not known is called after its hash
+    major, _, rest = resolve(node.root, K3S).split("/")[-2].partition(".")
+    minor = rest.partition(".")[0]
+    if major[:1] != "v" or not (major[1:].isdecimal() and minor.isdecimal()):
+        return None
+    return int(major[1:]), int(minor)
 
 
 def data_directory(argv: list[str]) -> str:

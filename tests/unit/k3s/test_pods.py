@@ -41,12 +41,13 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-SYSTEMD = f"kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{UID.replace('-', '_')}.slice"
+SLICE = f"pod{UID.replace('-', '_')}.slice"
+BURSTABLE = "kubepods.slice/kubepods-burstable.slice"
 PLACES = {
     "cgroupfs": f"kubepods/besteffort/pod{UID}/c1",
-    "systemd": f"{SYSTEMD}/cri-containerd-c1.scope",
-    "below a root of its own": f"pods.slice/pods-kubepods.slice/pods-kubepods-pod{UID.replace('-', '_')}.slice/c",
-}  # fmt: skip
+    "systemd": f"{BURSTABLE}/kubepods-burstable-{SLICE}/cri-containerd-c1.scope",
+    "below a root of its own": f"pods.slice/pods-kubepods.slice/pods-kubepods-{SLICE}/c",
+}
 
 
 @pytest.mark.parametrize("place", PLACES)

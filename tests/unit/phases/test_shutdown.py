@@ -85,6 +85,7 @@ def test_a_newer_k3s_is_not_told_any_more(machine: Machine) -> None:
     assert kubelet(machine) == ("30s", "10s")
 
 
+OFF = "'--kubelet-arg=feature-gates=GracefulNodeShutdown=false'"
 OWN_FILE = '{path: /etc/rancher/k3s/config.yaml, content: "kubelet-arg:\\n- config=/etc/mine"}'
 
 
@@ -92,11 +93,11 @@ OWN_FILE = '{path: /etc/rancher/k3s/config.yaml, content: "kubelet-arg:\\n- conf
     ("version", "config", "reason"),
     [
         ("v1.21.14+k3s1", "{}\n", "older than 1.22"),
-        ("v1.33.1+k3s1", "k3os: {k3s_args: ['--kubelet-arg=feature-gates=GracefulNodeShutdown=false']}\n", "switched off"),
+        ("v1.33.1+k3s1", f"k3os: {{k3s_args: [{OFF}]}}\n", "switched off"),
         ("v1.30.1+k3s1", "k3os: {k3s_args: ['--kubelet-arg=config=/etc/mine']}\n", "name a file"),
         ("v1.30.1+k3s1", f"write_files: [{OWN_FILE}]\n", "name a file"),
     ],
-)  # fmt: skip
+)
 def test_a_kubelet_that_would_not_start_with_it_is_left_alone(
     machine: Machine, version: str, config: str, reason: str
 ) -> None:

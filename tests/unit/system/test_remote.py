@@ -9,7 +9,7 @@ from k3os.system.remote import remote_mounts
 LINES = """\
 28 1 0:24 / / rw shared:1 - tmpfs tmpfs rw
 30 28 8:1 / /var rw shared:2 - ext4 /dev/sda1 rw
-31 28 0:50 / /var/lib/kubelet/pods/u/volumes/kubernetes.io~nfs/a\\040b rw - nfs4 10.0.0.1:/x\\040y rw
+31 28 0:50 / /var/lib/kubelet/pods/u/volumes/nfs/a\\040b rw - nfs4 10.0.0.1:/x\\040y rw
 32 28 8:16 / /var/lib/kubelet/pods/u/volumes/kubernetes.io~iscsi/v rw shared:9 - ext4 /dev/sdb rw
 33 28 253:0 / /mnt/mapped rw - xfs /dev/mapper/m rw
 34 28 43:0 / /mnt/nbd rw - ext4 /dev/nbd0 rw
@@ -45,7 +45,7 @@ def test_servers_and_disks_behind_the_network_are_found_the_innermost_first(root
         ("/mnt/nbd", "/dev/nbd0"),
         ("/mnt/mapped", "/dev/mapper/m"),  # made of an iSCSI disk
         (f"{volumes}/kubernetes.io~iscsi/v", "/dev/sdb"),
-        (f"{volumes}/kubernetes.io~nfs/a b", "10.0.0.1:/x y"),
+        (f"{volumes}/nfs/a b", "10.0.0.1:/x y"),
     ]
 
 
