@@ -16,6 +16,7 @@ FILES = ("kubelet.kubeconfig", "server-ca.crt", "kubelet.crt", "kubelet.key")
 
 class ApiServer:
     """seen: (path, content type, body, subject of the client's certificate) of each PATCH.
+    pods: what it lists of its node.
 
     directory: where FILES are, as k3s makes them below /var/lib/rancher/k3s/agent.
     """
@@ -24,6 +25,7 @@ class ApiServer:
         self.directory = directory
         self.node = node
         self.seen: list[tuple[str, str, dict, dict[str, str]]] = []
+        self.pods: list[dict] = []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -35,7 +37,15 @@ class Handler(BaseHTTPRequestHandler):
         api.seen.append((self.path, self.headers["Content-Type"], body, names))
         name = self.path.split("/")[4]
         is_own = name == api.node
-        answer = {} if is_own else {"message": f'nodes "{name}" is forbidden'}
+        self._answer({} if is_own else {"message": f'nodes "{name}" is forbidden'}, is_own)
+
+    def do_GET(self) -> None:
+        api: ApiServer = self.server.api  # type: ignore[attr-defined]
+        # as the node authorizer of Kubernetes 1.32: a node lists its own pods, not all
+        is_own = self.path == f"/api/v1/pods?fieldSelector=spec.nodeName%3D{api.node}"
+        self._answer({"items": api.pods} if is_own else {"message": "pods is forbidden"}, is_own)
+
+    def _answer(self, answer: dict, is_own: bool) -> None:
         data = json.dumps(answer).encode()
         self.send_response(200 if is_own else 403)
         self.send_header("Content-Length", str(len(data)))

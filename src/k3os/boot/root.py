@@ -18,6 +18,9 @@ from k3os.system.mounts import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY
 ROOT = "/sysroot"
 ROOTFS, KERNEL = "/run/k3os/rootfs", "/run/k3os/kernel"
 BASE = "/.base"
+# the same again, for the images that the system runs from: systemd-shutdown(8) cannot unmount
+# it to the end, and does not try to here
+HELD = "/run/initramfs/medium"
 # where a configuration that came with the initrd is laid over the medium's
 CONFIG_LAYER = "/run/k3os/config-layer"
 PERSISTENT = ("var", "home", "opt")
@@ -38,8 +41,11 @@ def build(medium: Medium, own_config: str = "", data: str = "") -> None:
     mounts.move(medium.path, ROOT + BASE)
     system = f"{ROOT}{BASE}/k3os/system"
     generation = f"{system}/{medium.generation}"
+    os.makedirs(HELD, exist_ok=True)
+    mounts.bind_read_only(ROOT + BASE, HELD)
+    held = f"{HELD}/k3os/system/{medium.generation}"
     if not os.path.ismount(ROOTFS):  # the first stage of an overlay boots from it already
-        mounts.mount_image(f"{generation}/k3os/rootfs.squashfs", ROOTFS)
+        mounts.mount_image(f"{held}/k3os/rootfs.squashfs", ROOTFS)
     prefetch.start(ROOTFS)
     with timeline.step("copy /etc and /var"):
         populate(ROOTFS, ROOT, PERSISTENT if data else ())
@@ -47,7 +53,7 @@ def build(medium: Medium, own_config: str = "", data: str = "") -> None:
     if medium.kind == "overlay":
         add_foreign_kernel(ROOT + BASE)
     elif os.path.exists(f"{generation}/kernel/modules.squashfs"):
-        add_kernel(f"{generation}/kernel/modules.squashfs")
+        add_kernel(f"{held}/kernel/modules.squashfs")
     os.makedirs(f"{ROOT}/k3os/system", exist_ok=True)
     os.makedirs(f"{ROOT}/k3os/data", exist_ok=True)
     if data:

@@ -1,8 +1,8 @@
 """Speaking to the cluster as this node: with the kubelet's own identity, which k3s makes.
 
-It may change its own Node and nothing else (kubernetes.io, "Using Node Authorization"; the
-admission plugin NodeRestriction), so a node needs no other secret. Format: a kubeconfig
-(kubernetes.io, "Organizing Cluster Access Using kubeconfig Files") that names files.
+It may change its own Node and read what runs there, nothing else (kubernetes.io, "Using Node
+Authorization"; the admission plugin NodeRestriction), so a node needs no other secret. Format: a
+kubeconfig (kubernetes.io, "Organizing Cluster Access Using kubeconfig Files") that names files.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ KUBECONFIG = "/var/lib/rancher/k3s/agent/kubelet.kubeconfig"
 MERGE = "application/merge-patch+json"
 # a list of maps is merged by their `type`
 STRATEGIC = "application/strategic-merge-patch+json"
+
+# of system-cluster-critical, the lower of the two
+CRITICAL = 2_000_000_000
 
 
 class Api:
@@ -38,6 +41,23 @@ class Api:
                 f"the API server refused to change the node {name}: {code} {_words(answer)}",
                 "did the node register under another name? `kubectl get nodes`",
             )
+
+    def critical_pods(self, name: str, timeout: float) -> set[str]:
+        """The uids of the critical pods of a node (kubernetes.io, "Pod Priority and Preemption":
+        the two classes that begin with system-). Raises UserError."""
+        url = f"{self.server}/api/v1/pods?fieldSelector=spec.nodeName%3D{name}"
+        code, answer = request("GET", url, self.identity, timeout=timeout)
+        try:
+            if code >= 300:
+                raise ValueError
+            return {
+                pod["metadata"]["uid"]
+                for pod in json.loads(answer)["items"]
+                if (pod["spec"].get("priority") or 0) >= CRITICAL
+            }
+        except (ValueError, KeyError, TypeError):
+            message = f"the API server lists no pods: {code} {_words(answer)}"
+            raise UserError(message, "see `journalctl -u k3s`") from None
 
 
 def _words(answer: bytes) -> str:

@@ -31,6 +31,10 @@ SHAPES: dict[str, dict[str, Any]] = {
     "hosts": TEXTS,
     "taints": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
     "commands": {"anyOf": [TEXT, {"type": "array", "items": COMMAND}]},
+    "duration": {
+        "type": ["integer", "string"],
+        "pattern": "^[0-9]+$|^([0-9]+h)?([0-9]+m)?([0-9]+s)?$",
+    },
     "text map": {"type": "object", "additionalProperties": TEXT},
 }
 

@@ -318,6 +318,7 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "text": scalars.text,
     "boolean": scalars.boolean,
     "number": scalars.number,
+    "duration": scalars.duration,
     "choice": scalars.choice,
     "path": scalars.path_text,
     "url": scalars.url,

@@ -57,6 +57,19 @@ def number(check: Check, key: Key, node: Node, path: str) -> Value:
     return Value(word, node.place)
 
 
+def duration(check: Check, key: Key, node: Node, path: str) -> Value:
+    from k3os.config.duration import parse
+
+    word = scalar_text(node, "a duration").strip()
+    seconds = parse(word)
+    if seconds < 0:
+        raise Wrong(node.place, f"`{word}` is no duration", f"write e.g. `{key.example}`")
+    least, most = key.limits
+    if not least <= seconds <= most:
+        raise Wrong(node.place, f"`{word}` is out of range", f"write {least}s to {most}s")
+    return Value(word, node.place)
+
+
 def choice(check: Check, key: Key, node: Node, path: str) -> Value:
     word = scalar_text(node, "a text").lower()
     if word not in key.values:

@@ -97,12 +97,13 @@ UNITS_ON_DEMAND = (
     *("sys-kernel-debug.mount", "sys-kernel-tracing.mount"),
 )
 
-# Rules for devices a node does not have or does nothing with; some start a program per device.
+# Rules that only set what the hardware database knows, which a node does not have, that care for
+# desktops, or that do what units and connman do. What gives devices lasting names stays: device
+# plugins and people mount /dev/dri/by-path, /dev/v4l/by-id and the like; without 60-input-id
+# logind sees no power button.
 UDEV_RULES_REMOVED = (
-    *("60-autosuspend", "60-drm", "60-evdev", "60-fido-id", "60-infiniband", "60-input-id"),
-    *("60-persistent-alsa", "60-persistent-input", "60-persistent-storage-mtd", "60-sensor"),
-    *("60-persistent-storage-tape", "60-persistent-v4l", "70-camera", "70-joystick", "70-mouse"),
-    *("70-iscsi-network-interface", "70-open-iscsi", "70-touchpad", "75-probe_mtd"),
+    *("60-autosuspend", "60-evdev", "60-fido-id", "60-sensor", "70-camera", "70-joystick"),
+    *("70-mouse", "70-iscsi-network-interface", "70-open-iscsi", "70-touchpad", "75-probe_mtd"),
     *("78-sound-card", "81-net-dhcp", "90-iocost", "96-e2scrub", "99-nfs"),
 )
 

@@ -36,6 +36,9 @@ APPLIERS = {
         always=True,
     ),
     "operator": Applier("k3os.operator", always=True),
+    "shutdown": Applier(
+        "k3os.shutdown.grace_period", "k3os.shutdown.critical_grace_period", always=True
+    ),
     "write_files": Applier("write_files"),
     "commands": Applier("init_cmd", "boot_cmd", "run_cmd", "ready_cmd"),
 }

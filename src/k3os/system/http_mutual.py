@@ -43,7 +43,8 @@ def request(
             parts.hostname or "", parts.port, timeout=timeout, context=context
         )
         try:
-            connection.request(method, parts.path, body or None, headers or {})
+            target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+            connection.request(method, target, body or None, headers or {})
             answer = connection.getresponse()
             return answer.status, answer.read(LARGEST)
         finally:

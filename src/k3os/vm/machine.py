@@ -178,6 +178,11 @@ class VM:
         """Press the power button (ACPI)."""
         self._qmp.execute("system_powerdown")
 
+    def hold_key(self, name: str) -> None:
+        """Press a key of the machine's keyboard (QEMU's QKeyCode) and leave it pressed."""
+        key = {"down": True, "key": {"type": "qcode", "data": name}}
+        self._qmp.execute("input-send-event", events=[{"type": "key", "data": key}])
+
     def wait_for_end(self, timeout: float) -> int:
         """Wait until the guest switched itself off; QEMU's exit code.
 

@@ -133,3 +133,14 @@ def test_before_k3s_registered_there_is_nobody_to_tell(tmp_path: Path) -> None:
     (tmp_path / "bad").write_text("clusters: []")
     with pytest.raises(UserError, match="is no kubeconfig"):
         kubelet.api(str(tmp_path / "bad"))
+
+
+def test_the_critical_pods_of_the_own_node_are_known_by_their_priority(server: ApiServer) -> None:
+    priorities = {"web": None, "batch": 1000, "dns": 2_000_000_000, "proxy": 2_000_001_000}
+    server.pods = [
+        {"metadata": {"uid": uid}, "spec": {} if value is None else {"priority": value}}
+        for uid, value in priorities.items()
+    ]
+    assert own_api(server).critical_pods("me", 5) == {"dns", "proxy"}
+    with pytest.raises(UserError, match="lists no pods: 403 pods is forbidden"):
+        own_api(server).critical_pods("another", 5)

@@ -58,6 +58,8 @@ CASES: dict[str, tuple[str, str, str, object]] = {
         "['a:NoSchedule']",
         ["a:NoSchedule", "b:NoSchedule"],
     ),
+    "k3os.shutdown.grace_period": ("10s", "1m", "20", "20"),
+    "k3os.shutdown.critical_grace_period": ("1s", "2s", "3s", "3s"),
     "k3os.install.device": ("/a", "/b", "/c", "/c"),
     "k3os.install.config_url": ("http://a", "http://b", "http://c", "http://c"),
     "k3os.install.iso_url": ("http://a", "http://b", "http://c", "http://c"),
