@@ -300,6 +300,7 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "text": scalars.text,
     "boolean": scalars.boolean,
     "number": scalars.number,
+    "swap size": scalars.swap_size,
     "choice": scalars.choice,
     "path": scalars.path_text,
     "url": scalars.url,
