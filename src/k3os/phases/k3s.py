@@ -69,8 +69,10 @@ def _kernel_problem(node: Node) -> list[Action]:
 
 def _operator_label(config: Config, node: Node) -> list[str]:
     """Both values: k3s changes a label of a node that registered before, but deletes none."""
-    from k3os.phases.operator import LABEL, runs_here
+    from k3os.phases.operator import IMAGE, LABEL, runs_here
 
+    if not node.exists(IMAGE):
+        return []
     return [f"{LABEL}={str(runs_here(config, node)).lower()}"]
 
 

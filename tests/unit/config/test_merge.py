@@ -58,6 +58,8 @@ CASES: dict[str, tuple[str, str, str, object]] = {
         "['a:NoSchedule']",
         ["a:NoSchedule", "b:NoSchedule"],
     ),
+    "k3os.swap.zram": ("auto", "50%", "off", "off"),
+    "k3os.swap.pods": ("true", "no", "yes", True),
     "k3os.install.device": ("/a", "/b", "/c", "/c"),
     "k3os.install.config_url": ("http://a", "http://b", "http://c", "http://c"),
     "k3os.install.iso_url": ("http://a", "http://b", "http://c", "http://c"),
