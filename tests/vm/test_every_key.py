@@ -124,6 +124,7 @@ k3os:
   server_url: https://10.0.2.2:6443
   token: the-cluster-secret
   operator: false
+  swap: {{zram: 64 MiB, pods: true}}
   k3s_args:
   - server
   - --flag
@@ -329,6 +330,11 @@ def test_ready_cmd_runs_when_k3s_answers(node):
 def test_boot_cmd_that_fails_is_reported_and_the_next_still_runs(node, status):
     assert "not found" in failures(status)["boot", "boot_cmd"]
     assert "this-command-does-not-exist" in ask(node, "sudo -n k3os status || true")
+
+
+def test_swap_is_as_large_as_it_is_to_be(node):
+    assert ask(node, "awk '/zram/ {print $3}' /proc/swaps") == str((64 << 10) - 4)
+    ask(node, "grep -q MemorySwapMax=infinity /run/systemd/system/kubepods.slice.d/20-swap.conf")
 
 
 def test_sysctls_are_set_from_both_sources(node):

@@ -7,7 +7,7 @@ defaults, consoles, banner, the k3s link. Everything here runs on each boot.
 import os
 import stat
 
-from k3os.boot import clock
+from k3os.boot import clock, memory
 from k3os.system.console import console_devices
 from k3os.system.files import atomic_write
 
@@ -47,6 +47,7 @@ def before_phase(mode: str) -> None:
     os.symlink(target, K3S_LINK)
     link_airgap_images()
     apply_sysctl_defaults()
+    memory.tune()
     make_static_nodes(f"/usr/lib/modules/{os.uname().release}/modules.devname")
     if mode in MEMORY_MODES:
         keep_journal_small()

@@ -325,6 +325,21 @@ TABLE = (
         effect=RESTART,
     ),
     Key(
+        "k3os.swap.zram",
+        "swap size",
+        "swap in compressed memory: `auto`, `off`, a size (`512M`, `2G`), or a percentage of the "
+        "memory (`100%`)",
+        phases=(BOOT,),
+        example="off",
+    ),
+    Key(
+        "k3os.swap.pods",
+        "boolean",
+        "whether pods may use swap, as far as the kubelet's own settings let them (false)",
+        phases=(BOOT,),
+        example="true",
+    ),
+    Key(
         "k3os.install.device",
         "path",
         "the disk to install to; all on it is lost",
@@ -372,7 +387,7 @@ TABLE = (
     ),
 )
 
-SECTIONS = ("", "k3os", "k3os.shutdown", "k3os.install", "k3os.upgrade")
+SECTIONS = ("", "k3os", "k3os.shutdown", "k3os.swap", "k3os.install", "k3os.upgrade")
 
 # On the cmdline only, read by the boot itself before there is a configuration.
 BOOT_OPTIONS = (

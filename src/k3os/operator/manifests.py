@@ -167,7 +167,9 @@ def _pod(version: str) -> dict[str, Any]:
     # the image is nowhere else, and only one version of it
     has_image = {
         "matchExpressions": [
-            {"key": names.VERSION_LABEL, "operator": "In", "values": [tag(version)]}
+            {"key": names.VERSION_LABEL, "operator": "In", "values": [tag(version)]},
+            # nor where there is no room for it (k3os.phases.operator)
+            {"key": names.OPERATOR_LABEL, "operator": "NotIn", "values": ["false"]},
         ]
     }
     elsewhere = {

@@ -57,6 +57,7 @@ def plan(config: Config, node: Node) -> list[Action]:
             # pinned when k3s is about to register for the first time; a rename orphans no node
             actions.append(WriteFile("k3os.k3s_args", place, NODE_NAME, f"{name}\n".encode()))
     settings = k3s_settings(config, node.mode)
+    settings["node-label"] = [*_operator_label(config, node), *settings["node-label"]]
     if name and not given:
         settings["node-name"] = name
     variables = {"K3S_ARGS": " ".join(word(each) for each in argv)}
@@ -113,6 +114,15 @@ def _kernel_problem(node: Node) -> list[Action]:
             "partition, in the same line), and reboot"
         )
     return [Refused("k3os.k3s_args", Place("kernel"), "look at the kernel", message, hint)]
+
+
+def _operator_label(config: Config, node: Node) -> list[str]:
+    """Both values: k3s changes a label of a node that registered before, but deletes none."""
+    from k3os.phases.operator import IMAGE, LABEL, runs_here
+
+    if not node.exists(IMAGE):
+        return []
+    return [f"{LABEL}={str(runs_here(config, node)).lower()}"]
 
 
 def _place(config: Config) -> Place:

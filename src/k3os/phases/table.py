@@ -25,6 +25,8 @@ DATA_SOURCES = "k3os.data_sources"
 APPLIERS = {
     "environment": Applier("k3os.environment", always=True),
     "modules": Applier("k3os.modules"),
+    # its settings are defaults, too: the user's come after them
+    "swap": Applier("k3os.swap.zram", "k3os.swap.pods", always=True),
     "sysctls": Applier("k3os.sysctls"),
     "hostname": Applier("hostname", always=True),
     "ssh_keys": Applier("ssh_authorized_keys", always=True),

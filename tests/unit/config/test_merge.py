@@ -60,6 +60,8 @@ CASES: dict[str, tuple[str, str, str, object]] = {
     ),
     "k3os.shutdown.grace_period": ("10s", "1m", "20", "20"),
     "k3os.shutdown.critical_grace_period": ("1s", "2s", "3s", "3s"),
+    "k3os.swap.zram": ("auto", "50%", "off", "off"),
+    "k3os.swap.pods": ("true", "no", "yes", True),
     "k3os.install.device": ("/a", "/b", "/c", "/c"),
     "k3os.install.config_url": ("http://a", "http://b", "http://c", "http://c"),
     "k3os.install.iso_url": ("http://a", "http://b", "http://c", "http://c"),

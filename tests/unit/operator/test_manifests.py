@@ -11,6 +11,7 @@ import yaml
 from k3os.cluster import names
 from k3os.operator import crd
 from k3os.operator.manifests import NODE_ACCOUNT, PORT, as_yaml, image, manifests, tag
+from k3os.phases import operator
 
 VERSION = "v1.2.0+k3s1"
 # Kubernetes, "Object Names and IDs"; distribution specification, <reference> as a tag; a label
@@ -159,12 +160,13 @@ def test_it_runs_where_its_image_is_and_asks_no_registry() -> None:
     assert container()["image"] == image(VERSION)
     assert container()["imagePullPolicy"] == "Never"
     affinity = pod()["spec"]["affinity"]["nodeAffinity"]
-    ((term,),) = [
+    ((term, room),) = [
         term["matchExpressions"]
         for term in affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     ]
     # `k3os report` gives every node this label
     assert (term["key"], term["values"]) == (names.VERSION_LABEL, [tag(VERSION)])
+    assert room == {"key": operator.LABEL, "operator": "NotIn", "values": ["false"]}
 
 
 def test_it_may_be_started_on_a_node_that_is_being_drained() -> None:
