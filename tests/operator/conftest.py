@@ -23,6 +23,8 @@ def world(kubeconfig, tmp_path) -> World:
     with making as found:
         yield found
         assert not found.agent.errors
+        # whatever happens to the API server
+        assert "Traceback" not in found.log, found.log[-6000:]
 
 
 def pytest_collection_modifyitems(items) -> None:

@@ -81,7 +81,9 @@ class World:
 
     @property
     def log(self) -> str:
-        return (self.directory / "operator.log").read_text()
+        """Of all its processes, "" before the first."""
+        path = self.directory / "operator.log"
+        return path.read_text() if path.exists() else ""
 
     # objects
 

@@ -117,6 +117,7 @@ WANTS = {
     ),
     "sockets.target": ("ssh.socket", "iscsid.socket", "k3os-issue.socket", "k3os-network.socket"),
     "network-online.target": ("k3os-network-online.service",),
+    "paths.target": ("k3os-report.path",),
     "timers.target": ("k3os-report.timer", "k3os-verify.timer"),
 }
 

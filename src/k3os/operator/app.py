@@ -22,15 +22,17 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from k3os.cluster import names
-from k3os.operator import leader, metrics
+from k3os.operator import access, leader, metrics
 from k3os.operator.api import Api
 from k3os.operator.engine import Engine, Seen, Sight, seen
+from k3os.operator.outage import TROUBLE, Pauses, Quiet, pause, words
 from k3os.operator.pods import REQUEST_LABEL
 from k3os.operator.rollout import Said
 
 log = logging.getLogger("k3os.operator")
 
-RESTART_SECONDS = 1.0
+AGAIN = "K3OS_OPERATOR_AGAIN"  # how often in a row it started anew
+FINE_SECONDS = 60.0  # it ran so long: the next new start is the first one again
 STUCK_SECONDS = 120.0  # without a turn of the loop: the liveness probe fails
 START_AGAIN = 3  # instead of an exit code: the lease is lost, or the loop broke
 
@@ -50,7 +52,8 @@ class Operator:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.api = Api()
+        self.access = access.find()
+        self.api = Api(self.access.client())
         identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self.leadership = leader.Leadership(self.api, identity, options.lease_seconds)
         self.engine: Engine | None = None
@@ -106,6 +109,9 @@ class Operator:
                     namespaces=[names.NAMESPACE],
                     stop_flag=self.stop,
                 )
+            except TROUBLE as error:
+                log.warning("the watches ended: %s", words(error))
+                self.again = True
             except Exception:  # of its own tasks: nothing that a new start does not mend
                 log.exception("the watches ended")
                 self.again = True
@@ -148,7 +154,7 @@ def settings() -> kopf.OperatorSettings:
     found = kopf.OperatorSettings()
     found.posting.level = logging.INFO
     # an API server that restarts, perhaps by our own doing, is waited for
-    found.networking.error_backoffs = (0.2, 1, 1, 2, 3, 5, 5, 5, 5, 10, 10, 10)
+    found.networking.error_backoffs = Pauses()
     found.networking.connect_timeout = 5
     found.networking.request_timeout = 30
     found.watching.connect_timeout = 5
@@ -162,8 +168,8 @@ def handlers(operator: Operator) -> kopf.OperatorRegistry:
     ours = {REQUEST_LABEL: kopf.PRESENT}
 
     @kopf.on.login(registry=registry)
-    def login(**more: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**more) or kopf.login_with_kubeconfig(**more)
+    async def login(**more: Any) -> kopf.ConnectionInfo | kopf.AiohttpSession | None:
+        return await operator.access.login(**more)
 
     @kopf.on.cleanup(registry=registry)
     async def end(**_: Any) -> None:
@@ -230,6 +236,8 @@ def run(options: Options) -> int:
         log_format=kopf.LogFormat.JSON if options.json_logs else kopf.LogFormat.FULL,
         log_prefix=False,
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Quiet())
     # every request and every object that is seen are no news
     for noisy in ("httpx2", "httpcore2", "kopf.objects", "kopf._core.engines.activities"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -237,9 +245,13 @@ def run(options: Options) -> int:
     async def main() -> int:
         return await Operator(options).serve()
 
+    began = time.monotonic()
     code = asyncio.run(main())
     if code == START_AGAIN:
-        time.sleep(RESTART_SECONDS)
+        fine = time.monotonic() - began > FINE_SECONDS
+        again = 1 if fine else int(os.environ.get(AGAIN, "0")) + 1
+        os.environ[AGAIN] = str(again)
+        time.sleep(pause(again))
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return code

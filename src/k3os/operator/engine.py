@@ -22,8 +22,9 @@ from k3os.cluster.target import COMPONENTS
 from k3os.errors import UserError
 from k3os.operator import channels, crd, metrics
 from k3os.operator.admission import Cluster, conflicts
-from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, NodePods, words
+from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, NodePods
 from k3os.operator.job import job, name_of, owner_of, parse_job, secret
+from k3os.operator.outage import words
 from k3os.operator.pods import JobView
 from k3os.operator.rollout import (
     Decision,
