@@ -11,7 +11,7 @@ import pytest
 from tests.operator.emulator import OPERATOR
 from tests.operator.front import HANGS_UP, NOT_READY, UP, Front, fronted
 from tests.operator.test_rollout import NEW, all_updated
-from tests.operator.world import LEASE_SECONDS, ROOT, World
+from tests.operator.world import ROOT, World
 
 # the service account is where a test can put it, and no name can be resolved
 PROGRAM = """
@@ -52,7 +52,6 @@ def start(world: World, front: Front, directory: Path) -> subprocess.Popen[bytes
     (directory / "program.py").write_text(PROGRAM)
     command = [sys.executable, str(directory / "program.py"), str(account(directory, front))]
     command += ["operator", "run", "--port", "0", "--log-format", "text"]
-    command += ["--lease-seconds", str(LEASE_SECONDS)]
     with open(world.directory / "operator.log", "ab") as log:
         world.process = subprocess.Popen(
             command, env=environment, stdout=log, stderr=log, cwd=ROOT / "src"

@@ -95,5 +95,5 @@ def find(account: str = "") -> Pod | Outside:
     except (ConfigError, OSError) as error:
         raise UserError(
             f"no cluster is configured: {error}",
-            "in a pod it needs its service account and KUBERNETES_SERVICE_HOST, elsewhere KUBECONFIG",
+            "a pod has a service account and KUBERNETES_SERVICE_HOST; elsewhere set KUBECONFIG",
         ) from error

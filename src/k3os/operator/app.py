@@ -31,10 +31,11 @@ from k3os.operator.rollout import Said
 
 log = logging.getLogger("k3os.operator")
 
-AGAIN = "K3OS_OPERATOR_AGAIN"  # how often in a row it started anew
+AGAIN = "K3OS_OPERATOR_AGAIN"  # how often in a row it broke
 FINE_SECONDS = 60.0  # it ran so long: the next new start is the first one again
 STUCK_SECONDS = 120.0  # without a turn of the loop: the liveness probe fails
-START_AGAIN = 3  # instead of an exit code: the lease is lost, or the loop broke
+# instead of an exit code, that a new start is wanted: the lease is lost, or something broke
+LEASE_LOST, BROKEN = 3, 4
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Operator:
         self.engine: Engine | None = None
         self._running: asyncio.Task[None] | None = None
         self.stop = asyncio.Event()
-        self.again = False  # why it stopped: not a signal
+        self.code = 0  # of the end: 0 for a signal
 
     def begin(self, sight: Sight) -> None:
         """The indices are complete: from now on there is something to decide on."""
@@ -73,14 +74,14 @@ class Operator:
         """The loop never ends by itself: an error in it is one of ours, so stop and start anew."""
         if not task.cancelled() and (error := task.exception()) is not None:
             log.critical("the loop ended", exc_info=error)
-            self._start_again()
+            self._start_again(BROKEN)
 
     def _lost(self, holding: asyncio.Task[None]) -> None:
         if not holding.cancelled():
-            self._start_again()
+            self._start_again(LEASE_LOST)
 
-    def _start_again(self) -> None:
-        self.again = True
+    def _start_again(self, code: int) -> None:
+        self.code = self.code or code
         self.stop.set()
 
     async def end(self) -> None:
@@ -111,15 +112,15 @@ class Operator:
                 )
             except TROUBLE as error:
                 log.warning("the watches ended: %s", words(error))
-                self.again = True
+                self.code = BROKEN
             except Exception:  # of its own tasks: nothing that a new start does not mend
                 log.exception("the watches ended")
-                self.again = True
+                self.code = BROKEN
             holding.cancel()
             await asyncio.gather(holding, return_exceptions=True)
-            if not self.again:
+            if not self.code:
                 await self.leadership.release()
-            return START_AGAIN if self.again else 0
+            return self.code
         finally:
             metrics.LEADER.set(0)
             await self.api.close()
@@ -247,11 +248,11 @@ def run(options: Options) -> int:
 
     began = time.monotonic()
     code = asyncio.run(main())
-    if code == START_AGAIN:
-        fine = time.monotonic() - began > FINE_SECONDS
-        again = 1 if fine else int(os.environ.get(AGAIN, "0")) + 1
-        os.environ[AGAIN] = str(again)
-        time.sleep(pause(again))
+    if code in (LEASE_LOST, BROKEN):
+        fine = code == LEASE_LOST or time.monotonic() - began > FINE_SECONDS
+        broken = 0 if fine else int(os.environ.get(AGAIN, "0")) + 1
+        os.environ[AGAIN] = str(broken)
+        time.sleep(pause(broken))
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return code

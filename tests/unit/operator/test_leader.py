@@ -8,8 +8,8 @@ from lightkube import ApiError
 from lightkube.models.meta_v1 import Status
 
 from k3os.operator import leader
-from k3os.operator.outage import Outage
 from k3os.operator.leader import Leadership
+from k3os.operator.outage import Outage
 
 
 def refusal(code: int) -> ApiError:
