@@ -32,6 +32,7 @@ NodeLease: Any = create_namespaced_resource("coordination.k8s.io", "v1", "Lease"
 FINE, ROLLS_BACK, NO_SUCH_VERSION, NEVER_BACK = FATES = (
     *("fine", "rolls back", "there is no such version", "never comes back"),
 )
+GONE = (404, 409, 410)  # the object, its version, the watch's version
 HEARTBEAT = 10.0
 API_SECONDS = 20.0
 LABEL = "k3os.io/simulated"
@@ -62,6 +63,9 @@ class Agent:
         self.machines: dict[str, Machine] = {}
         self.most_away = 0  # machines that were drained or down at the same time
         self.errors: list[str] = []
+        self.served: list[str] = []  # requests that a Job brought
+        self.free = threading.Event()  # while it is not set no Job begins with its work
+        self.free.set()
         self._stop = threading.Event()
         self._done: set[str] = set()
 
@@ -134,24 +138,33 @@ class Agent:
                 if self._stop.is_set():
                     return
                 # the API server restarts in some tests; anything else is told at the end
-                if isinstance(error, ApiError) and error.status.code not in (404, 409):
+                if isinstance(error, ApiError) and error.status.code not in GONE:
                     self.errors.append(f"{work.__name__}: {error}")
             time.sleep(0.05)
 
     def _watch_pods(self) -> None:
-        for event, pod in self.client.watch(Pod, namespace="*", server_timeout=5):
+        listing = self.client.list(Pod, namespace="*")
+        for pod in listing:
+            self._see(pod)
+        events = self.client.watch(
+            Pod, namespace="*", server_timeout=5, resource_version=listing.resourceVersion
+        )
+        for event, pod in events:
             if self._stop.is_set():
                 return
-            name = (pod.get("spec") or {}).get("nodeName", "")
-            if event == "DELETED" or name not in self.machines:
-                continue
-            meta = pod["metadata"]
-            if meta.get("deletionTimestamp"):
-                self._end(meta["namespace"], meta["name"])
-            elif REQUEST_LABEL in (meta.get("labels") or {}) and meta["uid"] not in self._done:
-                self._done.add(meta["uid"])
-                self._look()
-                threading.Thread(target=self._serve, args=(dict(pod),), daemon=True).start()
+            if event != "DELETED":
+                self._see(pod)
+
+    def _see(self, pod: dict[str, Any]) -> None:
+        meta = pod["metadata"]
+        if (pod.get("spec") or {}).get("nodeName", "") not in self.machines:
+            return
+        if meta.get("deletionTimestamp"):
+            self._end(meta["namespace"], meta["name"])
+        elif REQUEST_LABEL in (meta.get("labels") or {}) and meta["uid"] not in self._done:
+            self._done.add(meta["uid"])
+            self._look()
+            threading.Thread(target=self._serve, args=(dict(pod),), daemon=True).start()
 
     def _look(self) -> None:
         """How many of our nodes take no pods now."""
@@ -167,19 +180,28 @@ class Agent:
 
     def _end(self, namespace: str, name: str) -> None:
         """A pod that was told to end has ended: no kubelet would say so here."""
-        self.client.delete(Pod, name, namespace=namespace, grace_period=0)
+        try:
+            self.client.delete(Pod, name, namespace=namespace, grace_period=0)
+        except ApiError as error:
+            if error.status.code not in GONE:
+                raise
 
     def _serve(self, pod: dict[str, Any]) -> None:
         """One Job's container."""
         try:
             machine = self.machines[pod["spec"]["nodeName"]]
             request = parse(self._request(pod))
+            self.served.append(request.id)
+            self.free.wait(API_SECONDS)
             answer = self.apply(machine, request)
             self._finish(pod, request.id, answer)
             if answer["state"] == names.REBOOTING:
                 self._boot(machine, request)
         except (httpx2.HTTPError, OSError, KeyError) as error:
-            self.errors.append(f"{pod['metadata']['name']}: {type(error).__name__} {error}")
+            # a Job that is deleted takes its pod and its request along
+            gone = isinstance(error, ApiError) and error.status.code in GONE
+            if not gone and not self._stop.is_set():
+                self.errors.append(f"{pod['metadata']['name']}: {type(error).__name__} {error}")
 
     def _request(self, pod: dict[str, Any]) -> bytes:
         name = pod["spec"]["volumes"][0]["secret"]["secretName"]
@@ -239,7 +261,7 @@ class Agent:
     def _heartbeat(self) -> None:
         """So that a real cluster does not take them for dead."""
         for name in list(self.machines):
-            meta = {"name": name, "namespace": "kube-node-lease"}
+            meta = {"name": name, "namespace": "kube-node-lease", "labels": {LABEL: self.run_label}}
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
             spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": stamp}
             try:

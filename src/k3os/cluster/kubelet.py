@@ -10,12 +10,29 @@ from __future__ import annotations
 import json
 
 from k3os.errors import UserError
-from k3os.system.http_mutual import Identity, request
+from k3os.system.http_mutual import Identity, NoAnswer, request
 
 KUBECONFIG = "/var/lib/rancher/k3s/agent/kubelet.kubeconfig"
 MERGE = "application/merge-patch+json"
 # a list of maps is merged by their `type`
 STRATEGIC = "application/strategic-merge-patch+json"
+# while k3s starts: it does not know our certificate yet, or not our node
+UNAUTHORIZED, NOT_FOUND = 401, 404
+BUSY = frozenset((408, 409, 425, 429))
+
+
+class NotYet(UserError):
+    """The API server answers that it is not ready."""
+
+    exit_code = NoAnswer.exit_code
+
+
+class Unfinished(UserError):
+    """k3s may still be at work on it; it may also be a mistake."""
+
+
+# another try may find it ready
+LATER = (NoAnswer, NotYet, Unfinished)
 
 # of system-cluster-critical, the lower of the two
 CRITICAL = 2_000_000_000
@@ -31,13 +48,19 @@ class Api:
         self.identity = identity
 
     def patch_node(self, name: str, change: object, *, status: bool = False) -> None:
-        """Change a Node. Raises UserError with the API server's own words."""
+        """Change a Node. Raises UserError with the API server's own words, one of LATER when
+        another try is worth it."""
         path = f"/api/v1/nodes/{name}/status" if status else f"/api/v1/nodes/{name}"
         headers = {"Content-Type": STRATEGIC if status else MERGE, "Accept": "application/json"}
         body = json.dumps(change).encode()
         code, answer = request("PATCH", self.server + path, self.identity, body, headers)
+        if code in (UNAUTHORIZED, *BUSY) or code >= 500:
+            raise NotYet(
+                f"the API server is not ready: {code} {_words(answer)}".rstrip(),
+                "is k3s running? `journalctl -u k3s`",
+            )
         if code >= 300:
-            raise UserError(
+            raise (Unfinished if code == NOT_FOUND else UserError)(
                 f"the API server refused to change the node {name}: {code} {_words(answer)}",
                 "did the node register under another name? `kubectl get nodes`",
             )
@@ -68,7 +91,7 @@ def _words(answer: bytes) -> str:
 
 
 def api(path: str = KUBECONFIG) -> Api | None:
-    """From a kubeconfig; None while k3s has not made it. Raises UserError."""
+    """From a kubeconfig; None while k3s has not made it. Raises Unfinished."""
     import yaml
 
     try:
@@ -83,7 +106,7 @@ def api(path: str = KUBECONFIG) -> Api | None:
     except FileNotFoundError:
         return None
     except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError) as error:
-        raise UserError(
+        raise Unfinished(
             f"is no kubeconfig that names its files: {type(error).__name__}: {error}",
             "restart k3s, which writes it",
             path,

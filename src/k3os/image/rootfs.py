@@ -124,7 +124,7 @@ WANTS = {
         "k3os-local-start.service",
     ),
     "sockets.target": ("ssh.socket", "iscsid.socket", "k3os-issue.socket", "k3os-network.socket"),
-    "paths.target": ("k3os-resolv.path",),
+    "paths.target": ("k3os-report.path", "k3os-resolv.path"),
     "network-online.target": ("k3os-network-online.service",),
     "timers.target": ("k3os-memory.timer", "k3os-report.timer", "k3os-verify.timer"),
 }
