@@ -4,6 +4,7 @@ back where it cannot run.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from k3os.cluster import names
@@ -136,8 +137,11 @@ def test_crash(cluster: Cluster, k3s: Given) -> None:
     assert annotation(server, "agent", names.K3S) == good
     result = annotation(server, "agent", names.LAST_RESULT)
     say(f"node: {result}")
-    assert names.ROLLED_BACK in result
-    assert bad in agent.ssh("sudo k3os status || true")
+    assert json.loads(result)["state"] in (names.FAILED, names.ROLLED_BACK)
+    assert bad in json.loads(result)["message"]
+    assert bad in agent.ssh("sudo k3os status || true"), (
+        "k3os status on the node says nothing of it"
+    )
     server.kubectl(f"delete nodepool {POOL}")
 
 
