@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -53,6 +54,24 @@ def installed(lab: Lab, name: str, disk: Path, memory: int = MEMORY) -> VMSpec:
     return VMSpec(disks=(Disk(disk),), memory=memory, cpus=2, tap=lab.plan.tap(name))
 
 
+def kept(factory: pytest.TempPathFactory, name: str) -> Path:
+    """A directory for this run; KEEP=<directory> has disks and key outlive it, and a run after it
+    begins with the nodes that were installed then."""
+    directory = os.environ.get("KEEP")
+    if not directory:
+        return factory.mktemp(name)
+    path = Path(directory).absolute() / name
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def power_off(node: Node) -> None:
+    """Where the disk is kept, it is left as a machine leaves it."""
+    if os.environ.get("KEEP"):
+        node.ssh("sudo systemctl --no-block poweroff")
+        node.vm.wait_for_end(BOOT)
+
+
 @pytest.fixture(scope="session")
 def machines(lab: Lab) -> Iterator[ExitStack]:
     """What the machines of the cluster live in; closed to have their memory for others."""
@@ -69,11 +88,13 @@ def server(
     machines: ExitStack,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Node:
-    disk = tmp_path_factory.mktemp("disks") / "server.img"
+    disk = kept(tmp_path_factory, "disks") / "server.img"
     text = config.server(lab.plan, "server", key, dns=bool(k3s.airgap))
-    install(lab, images, "server", text, disk)
+    if not disk.exists():
+        install(lab, images, "server", text, disk)
     machines.enter_context(lab.machine("server", installed(lab, "server", disk)))
     node = Node(lab, "server", key)
+    machines.callback(power_off, node)
     node.wait_until_ready(node)
     return node
 
@@ -87,10 +108,12 @@ def agent(
     machines: ExitStack,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Node:
-    disk = tmp_path_factory.mktemp("disks") / "agent.img"
-    install(lab, images, "agent", config.agent(lab.plan, "agent", key, "server"), disk)
+    disk = kept(tmp_path_factory, "disks") / "agent.img"
+    if not disk.exists():
+        install(lab, images, "agent", config.agent(lab.plan, "agent", key, "server"), disk)
     machines.enter_context(lab.machine("agent", installed(lab, "agent", disk)))
     node = Node(lab, "agent", key)
+    machines.callback(power_off, node)
     node.wait_until_ready(server)
     return node
 

@@ -21,7 +21,7 @@ from k3os.image.settings import from_environment
 from k3os.system.run import CommandError, run
 from k3os.vm import accel as acceleration
 from tests.real import images as lab_images
-from tests.real.cluster import agent, cluster, machines, server  # noqa: F401 (fixtures)
+from tests.real.cluster import agent, cluster, kept, machines, server  # noqa: F401 (fixtures)
 from tests.real.given import Given, given
 from tests.real.lab import Lab, needs_root, running, say
 from tests.real.node import Node
@@ -104,8 +104,9 @@ def images(k3s: Given, tmp_path_factory: pytest.TempPathFactory) -> Images:
 @pytest.fixture(scope="session")
 def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A private key for ssh and for releases; its public half lies beside it."""
-    path = tmp_path_factory.mktemp("key") / "key"
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)])
+    path = kept(tmp_path_factory, "key") / "key"
+    if not path.exists():
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)])
     _key.append(path)
     return path
 
