@@ -46,7 +46,7 @@ class VM:
         each piece of the raw serial output, in the reader's thread."""
         self.spec = spec
         self.log = log
-        self.ports = {guest: free_port() for guest in spec.forwards}
+        self.ports = {guest: free_port() for guest in spec.forwarded}
         self._accel = tuple(accel)
         self._show = show
 
@@ -90,7 +90,7 @@ class VM:
         self._qmp = QMP(monitor)
         try:
             self._process = subprocess.Popen(
-                [*_DIE_WITH_US, *command],
+                [*_DIE_WITH_US, *self.spec.launcher, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=self._messages,
                 stderr=subprocess.STDOUT,
@@ -207,7 +207,7 @@ def attach(spec: VMSpec, accel: Sequence[str], ports: dict[int, int]) -> int:
         command = arguments(spec, tuple(accel), ports, private_variables(spec, Path(scratch)))
         command += ["-display", "none", "-serial", "mon:stdio"]
         try:
-            process = subprocess.Popen([*_DIE_WITH_US, *command])
+            process = subprocess.Popen([*_DIE_WITH_US, *spec.launcher, *command])
         except FileNotFoundError as error:
             raise UserError(f"{error.filename} is not installed", "run `make setup`") from error
         try:
