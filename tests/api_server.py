@@ -42,7 +42,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         api: ApiServer = self.server.api  # type: ignore[attr-defined]
         # as the node authorizer of Kubernetes 1.32: a node lists its own pods, not all
-        is_own = self.path == f"/api/v1/pods?fieldSelector=spec.nodeName%3D{api.node}"
+        path, _, selected = self.path.partition("?fieldSelector=")
+        own = f"spec.nodeName%3D{api.node}"
+        is_own = path == "/api/v1/pods" and selected.partition(",")[0] == own
         self._answer({"items": api.pods} if is_own else {"message": "pods is forbidden"}, is_own)
 
     def _answer(self, answer: dict, is_own: bool) -> None:
