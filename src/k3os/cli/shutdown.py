@@ -3,6 +3,8 @@
 `watch` is started when logind says that a shutdown begins, while the kubelet ends the pods; it
 says what is waited for. `finish` runs when k3s has stopped and ends what is left, so that nothing
 holds the machine: pods that nobody has told, containerd's shims, mounts whose server is gone.
+After the next boot `tidy` deletes the pods that were ended and have long been replaced, which
+Kubernetes would list until there are thousands.
 """
 
 from __future__ import annotations
@@ -18,13 +20,17 @@ if TYPE_CHECKING:
     from k3os.k3s.pods import Pod
 
 USAGE = """\
-usage: k3os shutdown watch|finish
+usage: k3os shutdown watch|finish|tidy
 
 The system calls it. `watch` says on the consoles which pods a shutdown waits for; `finish` ends
-what of them is left when k3s has stopped.
+what of them is left when k3s has stopped; `tidy`, after the boot, deletes those of Deployments,
+which have been replaced.
 """
 # when this shutdown began (CLOCK_BOOTTIME), and which pods are critical
 BEGUN = "/run/k3os/shutdown-begun.json"
+# survives the boot: the kubelet ended pods, so there is something to tidy
+ENDED = "/var/lib/rancher/k3os/pods-ended"
+TIDY_SECONDS = 300
 STEP, SAY_EVERY = 0.25, 5.0
 # longer than the kubelet and logind wait
 SPARE = 5
@@ -38,9 +44,11 @@ def main(argv: list[str]) -> int:
     if argv in (["-h"], ["--help"]):
         print(USAGE, end="")
         return 0
-    if argv not in (["watch"], ["finish"]):
+    if argv not in (["watch"], ["finish"], ["tidy"]):
         print(USAGE, end="", file=sys.stderr)
         return 2
+    if argv == ["tidy"]:
+        return tidy()
     from k3os.phases.shutdown import CRITICAL, DEFAULTS, GRACE, SETTINGS
     from k3os.system.files import read_object
 
@@ -64,6 +72,7 @@ def watch(known: dict[str, Any]) -> None:
     if not left or not grace:
         return
     say(f"stopping {counted(len(left))}, {grace} s at most")
+    atomic_write(ENDED, b"")
     critical = critical_pods()
     if critical is not None:
         facts = {"begun": begun, "critical": sorted(critical)}
@@ -160,19 +169,53 @@ def quiet_kernel(path: str = "/proc/sys/kernel/printk", cmdline: str = "/proc/cm
 
 def critical_pods() -> set[str] | None:
     """The uids of this node's critical pods; None when the API server does not say."""
-    from k3os.cli.report import node_name
-    from k3os.cluster.kubelet import api
-    from k3os.config.load import load_config
+    from k3os.cluster.kubelet import api, is_critical
     from k3os.errors import UserError
 
     try:
         server = api()
         if server is None:
             return None
-        return server.critical_pods(node_name(load_config(cloud=True)[0]), ASK_SECONDS)
+        found = server.pods(own_name(), ASK_SECONDS)
+        return {pod["metadata"]["uid"] for pod in found if is_critical(pod)}
     except UserError as error:
         print(f"which pods are critical is not known: {error}", file=sys.stderr)
         return None
+
+
+def own_name() -> str:
+    from k3os.cli.report import node_name
+    from k3os.config.load import load_config
+
+    return node_name(load_config(cloud=True)[0])
+
+
+def tidy() -> int:
+    """Exit code 1 when the API server did not answer in time: the next boot tries again."""
+    import os
+
+    from k3os.cluster.kubelet import api, is_replaced
+    from k3os.errors import UserError
+
+    end = _now() + TIDY_SECONDS
+    while True:
+        try:
+            server = api()
+            if server is not None:
+                for pod in server.pods(own_name(), ASK_SECONDS, "Failed"):
+                    if is_replaced(pod):
+                        meta = pod["metadata"]
+                        server.delete_pod(meta["namespace"], meta["name"], meta["uid"])
+                        print(f"deleted {meta['namespace']}/{meta['name']}, which was replaced")
+                os.unlink(ENDED)
+                return 0
+            why = "k3s has not registered this node yet"
+        except UserError as error:
+            why = str(error)
+        if _now() > end:
+            print(why, file=sys.stderr)
+            return 1
+        time.sleep(SAY_EVERY)
 
 
 def counted(number: int) -> str:

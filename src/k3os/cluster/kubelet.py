@@ -1,8 +1,8 @@
 """Speaking to the cluster as this node: with the kubelet's own identity, which k3s makes.
 
-It may change its own Node and read what runs there, nothing else (kubernetes.io, "Using Node
-Authorization"; the admission plugin NodeRestriction), so a node needs no other secret. Format: a
-kubeconfig (kubernetes.io, "Organizing Cluster Access Using kubeconfig Files") that names files.
+It may change its own Node, read and delete its own pods, and nothing else (kubernetes.io, "Using
+Node Authorization"; the admission plugin NodeRestriction), so a node needs no other secret. Format:
+a kubeconfig ("Organizing Cluster Access Using kubeconfig Files") that names files.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ import json
 
 from k3os.errors import UserError
 from k3os.system.http_mutual import Identity, NoAnswer, request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 KUBECONFIG = "/var/lib/rancher/k3s/agent/kubelet.kubeconfig"
 MERGE = "application/merge-patch+json"
@@ -36,6 +40,8 @@ LATER = (NoAnswer, NotYet, Unfinished)
 
 # of system-cluster-critical, the lower of the two
 CRITICAL = 2_000_000_000
+# reasons of pods that the kubelet ended at a shutdown, or did not begin with then
+SHUTDOWN = ("Terminated", "Shutdown", "NodeShutdown")
 
 
 class Api:
@@ -65,22 +71,46 @@ class Api:
                 "did the node register under another name? `kubectl get nodes`",
             )
 
-    def critical_pods(self, name: str, timeout: float) -> set[str]:
-        """The uids of the critical pods of a node (kubernetes.io, "Pod Priority and Preemption":
-        the two classes that begin with system-). Raises UserError."""
-        url = f"{self.server}/api/v1/pods?fieldSelector=spec.nodeName%3D{name}"
+    def pods(self, name: str, timeout: float, phase: str = "") -> list[dict[str, Any]]:
+        """The pods of this node, all or those of a phase. Raises UserError."""
+        selected = f"spec.nodeName%3D{name}" + (f",status.phase%3D{phase}" if phase else "")
+        url = f"{self.server}/api/v1/pods?fieldSelector={selected}"
         code, answer = request("GET", url, self.identity, timeout=timeout)
         try:
             if code >= 300:
                 raise ValueError
-            return {
-                pod["metadata"]["uid"]
-                for pod in json.loads(answer)["items"]
-                if (pod["spec"].get("priority") or 0) >= CRITICAL
-            }
+            found: list[dict[str, Any]] = json.loads(answer)["items"]
         except (ValueError, KeyError, TypeError):
             message = f"the API server lists no pods: {code} {_words(answer)}"
             raise UserError(message, "see `journalctl -u k3s`") from None
+        return found
+
+    def delete_pod(self, namespace: str, name: str, uid: str) -> None:
+        """Delete a pod of this node, if it is still the one with this uid. Raises UserError."""
+        url = f"{self.server}/api/v1/namespaces/{namespace}/pods/{name}"
+        body = json.dumps({"preconditions": {"uid": uid}}).encode()
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        code, answer = request("DELETE", url, self.identity, body, headers)
+        if code >= 300 and code not in (404, 409):
+            message = f"the API server does not delete {namespace}/{name}: {code} {_words(answer)}"
+            raise UserError(message, "see `journalctl -u k3s`")
+
+
+def is_critical(pod: dict[str, Any]) -> bool:
+    """kubernetes.io, "Pod Priority and Preemption": of one of the classes system-…"""
+    return int(pod["spec"].get("priority") or 0) >= CRITICAL
+
+
+def is_replaced(pod: dict[str, Any]) -> bool:
+    """Whether a shutdown ended it and there is another in its place already, which is so for those
+    of a Deployment; other controllers take theirs away themselves."""
+    status, meta = pod["status"], pod["metadata"]
+    owners = [each["kind"] for each in meta.get("ownerReferences") or [] if each.get("controller")]
+    return (
+        status.get("reason") in SHUTDOWN
+        and "shut" in str(status.get("message"))
+        and owners == ["ReplicaSet"]
+    )
 
 
 def _words(answer: bytes) -> str:

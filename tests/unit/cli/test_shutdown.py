@@ -7,6 +7,7 @@ import pytest
 
 from k3os.cli import shutdown
 from k3os.cli.main import main
+from k3os.errors import UserError
 from k3os.k3s import pods as node_pods
 from k3os.k3s.pods import Pod
 
@@ -47,6 +48,7 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def node(ends: dict[str, float], critical: set[str] | None = None) -> Node:
         made = Node({uid: 100 + seconds for uid, seconds in ends.items()}, critical)
         monkeypatch.setattr(shutdown, "BEGUN", str(tmp_path / "begun"))
+        monkeypatch.setattr(shutdown, "ENDED", str(tmp_path / "ended"))
         monkeypatch.setattr(shutdown, "_now", lambda: made.now)
         monkeypatch.setattr(shutdown.time, "sleep", made.sleep)
         monkeypatch.setattr(shutdown, "critical_pods", lambda: made.critical)
@@ -80,10 +82,52 @@ def test_it_ends_with_the_time_of_the_pods_whatever_they_do(make) -> None:
     assert node.said[-1] == "waiting for default/hung"
 
 
-def test_without_pods_it_says_nothing(make) -> None:
+def test_without_pods_it_says_nothing_and_leaves_nothing_to_tidy(make) -> None:
     node = make({})
     shutdown.watch(KNOWN)
     assert not node.said
+    assert not Path(shutdown.ENDED).exists()
+
+
+class Api:
+    """Of k3s, which needs a while."""
+
+    def __init__(self, pods: list[dict], answers_at: float, node: Node) -> None:
+        self.listed = pods
+        self.answers_at = answers_at
+        self.node = node
+        self.deleted: list[tuple[str, str, str]] = []
+
+    def pods(self, name: str, timeout: float, phase: str) -> list[dict]:
+        if self.node.now < self.answers_at:
+            raise UserError("127.0.0.1:6443 does not answer")
+        assert phase == "Failed"
+        return self.listed
+
+    def delete_pod(self, *pod: str) -> None:
+        self.deleted.append(pod)
+
+
+def ended(name: str, kind: str) -> dict:
+    owner = {"kind": kind, "controller": True}
+    meta = {"namespace": "a", "name": name, "uid": f"u-{name}", "ownerReferences": [owner]}
+    message = "Pod was terminated in response to imminent node shutdown."
+    return {"metadata": meta, "status": {"reason": "Terminated", "message": message}}
+
+
+@pytest.mark.parametrize(("answers_at", "code"), [(120.0, 0), (1000.0, 1)])
+def test_what_was_replaced_is_deleted_when_the_api_answers(
+    make, monkeypatch: pytest.MonkeyPatch, answers_at: float, code: int
+) -> None:
+    node = make({"web": 1})
+    shutdown.watch(KNOWN)
+    assert Path(shutdown.ENDED).exists()
+    api = Api([ended("web", "ReplicaSet"), ended("once", "Job")], answers_at, node)
+    monkeypatch.setattr("k3os.cluster.kubelet.api", lambda: api)
+    monkeypatch.setattr(shutdown, "own_name", lambda: "me")
+    assert main(["shutdown", "tidy"]) == code
+    assert api.deleted == ([("a", "web", "u-web")] if code == 0 else [])
+    assert Path(shutdown.ENDED).exists() == (code == 1)
 
 
 def test_a_kubelet_that_sleeps_before_critical_pods_is_not_waited_for(make) -> None:

@@ -143,9 +143,12 @@ def test_the_critical_pods_of_the_own_node_are_known_by_their_priority(server: A
         {"metadata": {"uid": uid}, "spec": {} if value is None else {"priority": value}}
         for uid, value in priorities.items()
     ]
-    assert own_api(server).critical_pods("me", 5) == {"dns", "proxy"}
+    found = own_api(server).pods("me", 5)
+    assert [pod["metadata"]["uid"] for pod in found if kubelet.is_critical(pod)] == [
+        *("dns", "proxy"),
+    ]
     with pytest.raises(UserError, match="lists no pods: 403 pods is forbidden"):
-        own_api(server).critical_pods("another", 5)
+        own_api(server).pods("another", 5)
 
 
 class Clock:
@@ -225,3 +228,34 @@ def test_news_leave_a_mark_and_a_place_that_cannot_be_written_is_no_failure(
     assert (tmp_path / "wanted").exists()
     command.soon(str(tmp_path / "none" / "wanted"))
     assert "the cluster hears of it later" in capsys.readouterr().err
+
+
+def ended(reason: str, message: str, owner: str) -> dict[str, object]:
+    owners = [{"kind": owner, "controller": True}] if owner else []
+    return {
+        "metadata": {"ownerReferences": owners},
+        "status": {"reason": reason, "message": message},
+    }
+
+
+IMMINENT = "Pod was terminated in response to imminent node shutdown."
+
+
+@pytest.mark.parametrize(
+    ("pod", "expected"),
+    [
+        (ended("Terminated", IMMINENT, "ReplicaSet"), True),
+        (
+            ended("NodeShutdown", "Pod was rejected as the node is shutting down.", "ReplicaSet"),
+            True,
+        ),
+        (ended("Terminated", IMMINENT, ""), False),
+        (ended("Terminated", IMMINENT, "Job"), False),
+        (ended("Evicted", "The node was low on resource: memory.", "ReplicaSet"), False),
+        ({"metadata": {}, "status": {}}, False),
+    ],
+)
+def test_only_what_a_shutdown_ended_and_a_deployment_replaced_is_deleted(
+    pod: dict[str, object], expected: bool
+) -> None:
+    assert kubelet.is_replaced(pod) == expected
