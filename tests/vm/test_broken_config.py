@@ -40,7 +40,7 @@ def test_with_a_broken_config_the_other_sources_still_apply(broken, key):
     assert ask(broken, "sudo -n head -n 1 /run/k3s-stub/argv") == "agent"
     given = yaml.load(ask(broken, "sudo -n cat /run/k3s-stub/config.yaml"), yaml.BaseLoader)
     assert given["server"] == "https://10.0.2.2:6443"
-    assert given["token"] == "agent-secret"
+    assert ask(broken, f"sudo -n cat {given['token-file']}") == "agent-secret"
     end = time.monotonic() + 30
     while True:
         try:
