@@ -159,9 +159,10 @@ def upgrade(options: dict[str, str]) -> int:
             say("nothing was written")
             return 0
         if "k3s" in decided.changed and "k3s" in decided.before:
+            from k3os.k3s.settings import of_node
             from k3os.upgrade.datastore import snapshot
 
-            snapshot(decided.before["k3s"], say)
+            snapshot(decided.before["k3s"], of_node(config()), say)
 
         def before_switch() -> None:
             # k3s alone, too: it may wait for a boot, or the power goes before it is ready
@@ -338,7 +339,7 @@ def restart_k3s(decided: Plan) -> None:
     from k3os.cli import confirm
     from k3os.system.run import run
     from k3os.upgrade import perform, trial
-    from k3os.upgrade.datastore import how_to_restore
+    from k3os.upgrade.datastore import hint
     from k3os.upgrade.plan import GENERATIONS
 
     new = decided.after["k3s"]
@@ -357,25 +358,27 @@ def restart_k3s(decided: Plan) -> None:
     run(["systemctl", "--no-block", "restart", "k3s.service"])
     raise UserError(
         f"k3s {new} did not become ready, {look().versions.get('k3s')} runs again: {missing}",
-        f"`journalctl -u k3s` says why. {how_to_restore()}".strip(),
+        f"`journalctl -u k3s` says why. {hint(found)}".strip(),
     )
 
 
 def rollback(options: dict[str, str]) -> int:
     """Exchange the generations, and the datastore when asked to."""
+    from k3os.k3s.settings import of_node
     from k3os.system.run import run
     from k3os.upgrade import datastore, perform, trial
 
     installed = look()
     old, new = installed.versions.get("k3s"), installed.previous_versions.get("k3s")
     if "--with-data" in options:
-        copy = datastore.copy_for(old, new)
+        settings = of_node(config())
+        copy = datastore.copy_for(old, new, settings)
         run(["systemctl", "stop", "k3s.service"])
-        datastore.restore(copy)
+        datastore.restore(copy, settings)
         say(f"the datastore is that of {copy}; the other one lies beside it as state.db.replaced")
     perform.rollback(installed, say)
     trial.confirm(BASE)
-    if "--with-data" not in options and old != new and (hint := datastore.how_to_restore()):
+    if "--with-data" not in options and old != new and (hint := datastore.hint(config())):
         say(hint)
     if "--reboot" in options:
         run(["systemctl", "--no-block", "reboot"])

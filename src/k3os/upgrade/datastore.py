@@ -1,8 +1,7 @@
 """Copies of k3s' datastore, taken before k3s changes its version.
 
 sqlite: the online backup of https://sqlite.org/backup.html, whose copy is consistent while k3s
-writes. etcd: `k3s etcd-snapshot`, docs.k3s.io/cli/etcd-snapshot; snapshots made on demand have no
-retention there, they are pruned by their name. Agents have none.
+writes. etcd: k3os.upgrade.etcd. Agents have none, and what `datastore-endpoint` names is not ours.
 """
 
 from __future__ import annotations
@@ -12,26 +11,41 @@ import time
 from collections.abc import Callable
 
 from k3os.errors import UserError
+from k3os.k3s.settings import Settings, data_directory, last
 from k3os.system.files import sync_directory
-from k3os.system.run import CommandError, run
+from k3os.upgrade import etcd
 
-DATABASES = "/var/lib/rancher/k3s/server/db"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+
 SNAPSHOTS = "/var/lib/rancher/k3os/snapshots"
 KEPT = 3
 SUFFIX = ".db"
-ETCD_NAME = "before-upgrade"  # etcd adds the node and the time
-ETCD_SECONDS = 300
 
 
-def snapshot(version: str, say: Callable[[str], None], *, root: str = "") -> str:
+def databases(settings: Settings) -> str:
+    """The directory of k3s' datastore."""
+    return f"{data_directory(settings)}/server/db"
+
+
+def snapshot(
+    version: str, settings: Settings, say: Callable[[str], None], *, root: str = ""
+) -> str:
     """Copy the datastore; the copy's path, or name with etcd, "" where there is no datastore.
 
-    version: of the k3s that wrote it. Raises UserError: without a copy nothing is switched.
+    version: of the k3s that wrote it; settings: its. Raises UserError: without a copy nothing is
+    switched.
     """
-    if os.path.isdir(f"{root}{DATABASES}/etcd"):
-        return _etcd(say)
+    directory = f"{root}{databases(settings)}"
+    if etcd.is_used(directory):
+        return etcd.snapshot(version, settings, say)
+    endpoint = last(settings, "datastore-endpoint")
+    if endpoint and not endpoint.startswith("sqlite"):
+        say("the datastore is not on this node: its copy is up to you")
+        return ""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    database = f"{root}{DATABASES}/state.db"
+    database = f"{directory}/state.db"
     if not os.path.exists(database):
         return ""
     directory = root + SNAPSHOTS
@@ -76,24 +90,7 @@ def backup(database: str, path: str) -> None:
     sync_directory(os.path.dirname(path))
 
 
-def _etcd(say: Callable[[str], None]) -> str:
-    command = ["k3s", "etcd-snapshot"]
-    try:
-        run([*command, "save", "--name", ETCD_NAME], timeout=ETCD_SECONDS)
-    except CommandError as error:
-        raise UserError(
-            f"etcd gave no snapshot: {error}", "nothing was switched; is k3s running?"
-        ) from error
-    say(f"etcd wrote the snapshot {ETCD_NAME}-…: `k3s etcd-snapshot ls`")
-    prune = [*command, "prune", "--name", ETCD_NAME, "--snapshot-retention", str(KEPT)]
-    try:
-        run(prune, timeout=ETCD_SECONDS)
-    except CommandError as error:
-        say(f"older snapshots of etcd stay: {error}")
-    return ETCD_NAME
-
-
-def copy_for(old: str | None, new: str | None, *, root: str = "") -> str:
+def copy_for(old: str | None, new: str | None, settings: Settings, *, root: str = "") -> str:
     """The newest copy that k3s `new` left before it became `old`. Raises UserError without one."""
     if old == new:
         raise UserError(
@@ -104,7 +101,7 @@ def copy_for(old: str | None, new: str | None, *, root: str = "") -> str:
     if not found:
         raise UserError(
             f"there is no copy of the datastore that k3s {new} left",
-            how_to_restore(root=root) or "nothing was changed",
+            how_to_restore(settings, root=root) or "nothing was changed",
         )
     return found[-1]
 
@@ -117,12 +114,12 @@ def copies(*, root: str = "", version: str = "") -> list[str]:
     return [f"{directory}/{name}" for name in sorted(names) if name.endswith(end)]
 
 
-def restore(path: str, *, root: str = "") -> None:
+def restore(path: str, settings: Settings, *, root: str = "") -> None:
     """Put a copy in the place of the datastore; k3s must not be running. Raises OSError.
 
     The one that was there is kept beside it.
     """
-    database = f"{root}{DATABASES}/state.db"
+    database = f"{root}{databases(settings)}/state.db"
     backup(path, f"{database}.restored")
     for suffix in ("", "-wal", "-shm"):
         if os.path.exists(database + suffix):
@@ -131,18 +128,25 @@ def restore(path: str, *, root: str = "") -> None:
     sync_directory(os.path.dirname(database))
 
 
-def how_to_restore(*, root: str = "") -> str:
+def hint(config: Config) -> str:
+    """how_to_restore of this node; nothing fails because of it."""
+    from k3os.k3s.settings import of_node
+
+    try:
+        return how_to_restore(of_node(config))
+    except UserError as error:
+        return f"the datastore stays as it is; where it is cannot be told: {error}"
+
+
+def how_to_restore(settings: Settings, *, root: str = "") -> str:
     """What a person types to go back to the newest copy, "" where there is none."""
-    if os.path.isdir(f"{root}{DATABASES}/etcd"):
-        return (
-            f"the datastore stays as it is; `k3s etcd-snapshot ls` lists etcd's snapshots, "
-            f"{ETCD_NAME}-… among them. `systemctl stop k3s`, then `k3s server --cluster-reset "
-            "--cluster-reset-restore-path=PATH` restores one"
-        )
+    directory = f"{root}{databases(settings)}"
+    if etcd.is_used(directory):
+        return f"the datastore stays as it is; {etcd.how_to_restore(settings, root=root)}"
     found = copies(root=root)
     if not found:
         return ""
-    database = f"{root}{DATABASES}/state.db"
+    database = f"{directory}/state.db"
     return (
         "the datastore stays as it is; this puts its copy from before the upgrade back: "
         f"`systemctl stop k3s; rm -f {database}-wal {database}-shm; cp {found[-1]} {database}; "

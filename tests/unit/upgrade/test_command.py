@@ -10,6 +10,7 @@ import pytest
 from k3os.cli import confirm
 from k3os.cli import upgrade as command
 from k3os.errors import UserError
+from k3os.k3s import settings
 from k3os.system import run
 from k3os.upgrade import datastore, grubenv
 
@@ -67,8 +68,9 @@ def node(system: Path, release: Path, tmp_path: Path, monkeypatch) -> Node:
         ("K3S_LINK", tmp_path / "k3s"),
     ):
         monkeypatch.setattr(command, name, str(path))
-    for name in ("DATABASES", "SNAPSHOTS"):
-        monkeypatch.setattr(datastore, name, f"{tmp_path}/{name}")
+    monkeypatch.setattr(datastore, "SNAPSHOTS", f"{tmp_path}/snapshots")
+    monkeypatch.setattr(settings, "DATA", f"{tmp_path}/data")
+    monkeypatch.setattr(settings, "of_node", lambda _: {})
     monkeypatch.setattr(command, "config", lambda: None)
     monkeypatch.setattr(command, "trial_seconds", lambda _: 0.0)
     monkeypatch.setattr(confirm, "k3s_is_ready", lambda _: found.ready())
@@ -107,8 +109,8 @@ def test_a_k3s_that_waits_for_a_boot_is_on_trial_there(node, when):
 
 
 def test_a_rollback_with_data_puts_back_what_the_previous_k3s_left(node):
-    database = Path(datastore.DATABASES) / "state.db"
-    database.parent.mkdir()
+    database = Path(datastore.databases({})) / "state.db"
+    database.parent.mkdir(parents=True)
     connection = sqlite3.connect(database)
     connection.execute("create table kine (name text)")
     connection.commit()

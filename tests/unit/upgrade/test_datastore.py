@@ -1,26 +1,18 @@
-"""Copies of the datastore: real sqlite databases, one of them being written to; etcd by a stub."""
+"""Copies of the datastore: real sqlite databases, one of them being written to."""
 
-import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from k3os.errors import UserError
+from k3os.k3s import settings
 from k3os.upgrade import datastore
 
-# Stands for `k3s etcd-snapshot`: it takes the flags that each of its commands has, and no other.
-ETCD_STUB = """#!/bin/sh
-cd "$SNAPSHOTS" || exit 1
-[ "$1 $2 $3" = "etcd-snapshot $2 --name" ] || exit 2
-case $2:$5 in
-    save:) date > "$4-node-$(ls | wc -l)" ;;
-    prune:--snapshot-retention) ls -t | grep "^$4-node-" | tail -n "+$(($6 + 1))" | xargs -r rm ;;
-    *) echo "flag provided but not defined: $5"; exit 1 ;;
-esac
-"""
+DATABASES = datastore.databases({}).strip("/")
 
 
 def quiet(text: str) -> None:
@@ -29,7 +21,7 @@ def quiet(text: str) -> None:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    path = tmp_path / datastore.DATABASES.strip("/") / "state.db"
+    path = tmp_path / DATABASES / "state.db"
     path.parent.mkdir(parents=True)
     connection = sqlite3.connect(path)
     connection.execute("pragma journal_mode=wal")
@@ -52,7 +44,7 @@ def test_a_copy_holds_what_was_committed_while_it_is_written_to(database, tmp_pa
     writer.execute("insert into kine values ('committed, still in the log')")
     writer.commit()
     writer.execute("insert into kine values ('not yet')")
-    path = datastore.snapshot("v1.33.1+k3s1", quiet, root=str(tmp_path))
+    path = datastore.snapshot("v1.33.1+k3s1", {}, quiet, root=str(tmp_path))
     writer.rollback()
     writer.close()
     assert rows(Path(path)) == ["before", "committed, still in the log"]
@@ -60,27 +52,27 @@ def test_a_copy_holds_what_was_committed_while_it_is_written_to(database, tmp_pa
 
 
 def test_going_back_puts_the_copy_in_place_and_keeps_the_other(database, tmp_path):
-    path = datastore.snapshot("v1.33.1+k3s1", quiet, root=str(tmp_path))
+    path = datastore.snapshot("v1.33.1+k3s1", {}, quiet, root=str(tmp_path))
     connection = sqlite3.connect(database)
     connection.execute("insert into kine values ('after')")
     connection.commit()
     connection.close()
-    assert datastore.copy_for("v1.34.0+k3s1", "v1.33.1+k3s1", root=str(tmp_path)) == path
-    datastore.restore(path, root=str(tmp_path))
+    assert datastore.copy_for("v1.34.0+k3s1", "v1.33.1+k3s1", {}, root=str(tmp_path)) == path
+    datastore.restore(path, {}, root=str(tmp_path))
     assert rows(database) == ["before"]
     assert rows(database.with_name("state.db.replaced")) == ["before", "after"]
 
 
 def test_a_copy_that_another_k3s_left_is_never_put_back(database, tmp_path):
-    datastore.snapshot("v1.32.0+k3s1", quiet, root=str(tmp_path))
+    datastore.snapshot("v1.32.0+k3s1", {}, quiet, root=str(tmp_path))
     with pytest.raises(UserError, match=r"no copy of the datastore that k3s v1\.33\.1\+k3s1 left"):
-        datastore.copy_for("v1.34.0+k3s1", "v1.33.1+k3s1", root=str(tmp_path))
+        datastore.copy_for("v1.34.0+k3s1", "v1.33.1+k3s1", {}, root=str(tmp_path))
     with pytest.raises(UserError, match=r"same k3s, v1\.32\.0\+k3s1"):
-        datastore.copy_for("v1.32.0+k3s1", "v1.32.0+k3s1", root=str(tmp_path))
+        datastore.copy_for("v1.32.0+k3s1", "v1.32.0+k3s1", {}, root=str(tmp_path))
 
 
 def test_the_way_back_by_hand_works_as_it_is_told(database, tmp_path):
-    datastore.snapshot("v1.33.1+k3s1", quiet, root=str(tmp_path))
+    datastore.snapshot("v1.33.1+k3s1", {}, quiet, root=str(tmp_path))
     killed = (
         "import os, sqlite3, sys\nconnection = sqlite3.connect(sys.argv[1])\n"
         "connection.execute(\"insert into kine values ('after')\")\n"
@@ -88,7 +80,7 @@ def test_the_way_back_by_hand_works_as_it_is_told(database, tmp_path):
     )
     subprocess.run([sys.executable, "-c", killed, str(database)], check=True)
     assert database.with_name("state.db-wal").stat().st_size > 0
-    said = datastore.how_to_restore(root=str(tmp_path))
+    said = datastore.how_to_restore({}, root=str(tmp_path))
     commands = said.partition("`")[2].rstrip("`").split("; ")
     assert (commands[0], commands[-1]) == ("systemctl stop k3s", "systemctl start k3s")
     subprocess.run(["sh", "-ec", "; ".join(commands[1:-1])], check=True)
@@ -98,7 +90,7 @@ def test_the_way_back_by_hand_works_as_it_is_told(database, tmp_path):
 def test_a_few_copies_are_kept(database, tmp_path, monkeypatch):
     for hour in range(6):
         monkeypatch.setattr(datastore.time, "strftime", lambda *_, hour=hour: f"2026T0{hour}")
-        datastore.snapshot("v1.33.1+k3s1", quiet, root=str(tmp_path))
+        datastore.snapshot("v1.33.1+k3s1", {}, quiet, root=str(tmp_path))
     directory = tmp_path / datastore.SNAPSHOTS.strip("/")
     assert sorted(path.name[:7] for path in directory.iterdir()) == [
         "2026T03",
@@ -108,64 +100,46 @@ def test_a_few_copies_are_kept(database, tmp_path, monkeypatch):
 
 
 def test_an_agent_has_no_datastore(tmp_path):
-    assert datastore.snapshot("v1.33.1+k3s1", quiet, root=str(tmp_path)) == ""
-    assert datastore.how_to_restore(root=str(tmp_path)) == ""
+    assert datastore.snapshot("v1.33.1+k3s1", {}, quiet, root=str(tmp_path)) == ""
+    assert datastore.how_to_restore({}, root=str(tmp_path)) == ""
 
 
 def test_a_datastore_that_cannot_be_copied_stops_the_upgrade(database, tmp_path):
     database.write_text("this is no database, and it is long enough to be looked at" * 20)
     with pytest.raises(UserError, match="cannot be copied"):
-        datastore.snapshot("v1.33.1+k3s1", quiet, root=str(tmp_path))
+        datastore.snapshot("v1.33.1+k3s1", {}, quiet, root=str(tmp_path))
     assert list((tmp_path / datastore.SNAPSHOTS.strip("/")).iterdir()) == []
 
 
-@pytest.fixture
-def etcd(tmp_path: Path, monkeypatch) -> Path:
-    """A server with etcd; the directory of its snapshots."""
-    (tmp_path / datastore.DATABASES.strip("/") / "etcd").mkdir(parents=True)
-    snapshots, programs = tmp_path / "snapshots", tmp_path / "bin"
-    snapshots.mkdir()
-    programs.mkdir()
-    (programs / "k3s").write_text(ETCD_STUB)
-    (programs / "k3s").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    monkeypatch.setenv("SNAPSHOTS", str(snapshots))
-    return snapshots
+def test_a_database_is_found_where_k3s_was_told_to_keep_it(tmp_path):
+    path = tmp_path / "data" / "server" / "db" / "state.db"
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("create table kine (name text)")
+    told = {"data-dir": ["/data/"]}
+    assert datastore.snapshot("v1.33.1+k3s1", told, quiet, root=str(tmp_path))
+    assert f"{tmp_path}/data/server/db/state.db" in datastore.how_to_restore(
+        told, root=str(tmp_path)
+    )
 
 
-def test_etcd_writes_a_snapshot_of_its_own(etcd, tmp_path):
+def test_a_database_elsewhere_is_not_copied_and_no_old_one_in_its_place(database, tmp_path):
     said: list[str] = []
-    assert datastore.snapshot("v1.33.1+k3s1", said.append, root=str(tmp_path)) == "before-upgrade"
-    assert [path.name for path in etcd.iterdir()] == ["before-upgrade-node-0"]
-    assert said == ["etcd wrote the snapshot before-upgrade-…: `k3s etcd-snapshot ls`"]
-    assert "k3s etcd-snapshot ls" in datastore.how_to_restore(root=str(tmp_path))
+    told = {"datastore-endpoint": ["postgres://k3s:secret@db/k3s"]}
+    assert datastore.snapshot("v1.33.1+k3s1", told, said.append, root=str(tmp_path)) == ""
+    assert said == ["the datastore is not on this node: its copy is up to you"]
 
 
-def test_a_few_snapshots_of_etcd_are_kept_and_those_of_others_are_left_alone(etcd, tmp_path):
-    (etcd / "etcd-snapshot-node-1").touch()
-    for age, name in enumerate(("e", "d", "c", "b", "a")):
-        path = etcd / f"before-upgrade-node-{name}"
-        path.touch()
-        os.utime(path, (age, age))
-    datastore.snapshot("v1.33.1+k3s1", quiet, root=str(tmp_path))
-    assert sorted(path.name for path in etcd.iterdir()) == [
-        "before-upgrade-node-6",
-        "before-upgrade-node-a",
-        "before-upgrade-node-b",
-        "etcd-snapshot-node-1",
-    ]
+def test_an_empty_directory_of_etcd_is_no_etcd(database, tmp_path):
+    """k3s makes it with sqlite, too (seen in k3s#4845): `etcd database not found`."""
+    (database.parent / "etcd").mkdir()
+    path = datastore.snapshot("v1.33.1+k3s1", {}, quiet, root=str(tmp_path))
+    assert rows(Path(path)) == ["before"]
 
 
-def test_old_snapshots_of_etcd_that_cannot_be_removed_do_not_stop_an_upgrade(etcd, tmp_path):
-    program = tmp_path / "bin" / "k3s"
-    program.write_text(ETCD_STUB.replace("prune:--snapshot-retention)", "none)"))
-    said: list[str] = []
-    assert datastore.snapshot("v1.33.1+k3s1", said.append, root=str(tmp_path))
-    assert "older snapshots of etcd stay: k3s exited with 1" in said[1]
+def test_a_configuration_that_cannot_be_read_hides_no_rollback(monkeypatch):
+    def broken(_: object) -> dict[str, list[str]]:
+        raise UserError("is no map", where="/etc/rancher/k3s/config.yaml")
 
-
-def test_without_a_snapshot_of_etcd_nothing_is_switched(etcd, tmp_path, monkeypatch):
-    monkeypatch.setenv("SNAPSHOTS", str(tmp_path / "missing"))
-    with pytest.raises(UserError, match="etcd gave no snapshot") as caught:
-        datastore.snapshot("v1.33.1+k3s1", quiet, root=str(tmp_path))
-    assert "nothing was switched" in str(caught.value)
+    monkeypatch.setattr(settings, "of_node", broken)
+    assert "/etc/rancher/k3s/config.yaml: is no map" in datastore.hint(None)

@@ -1,0 +1,116 @@
+"""What k3s on this node is told: its configuration files and its arguments, merged as it does.
+
+It only reads. The format: docs.k3s.io/installation/configuration, "Configuration File": a file
+and the ones in FILE.d in name order, the last one that has a key wins, `key+` appends; arguments
+win over files.
+"""
+
+from __future__ import annotations
+
+import os
+
+from k3os.errors import UserError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+
+FILE = "/etc/rancher/k3s/config.yaml"
+DATA = "/var/lib/rancher/k3s"
+# the short flags that k3s has, docs.k3s.io/cli/server
+SHORT = {"d": "data-dir", "t": "token", "s": "server", "i": "node-ip", "o": "write-kubeconfig"}
+SHORT |= {"c": "config", "l": "log"}
+
+# variables that the flags have, as far as something of ours asks for them
+VARIABLES = {
+    "K3S_DATASTORE_ENDPOINT": "datastore-endpoint",
+    "K3S_NODE_NAME": "node-name",
+    "AWS_ACCESS_KEY_ID": "etcd-s3-access-key",
+    "AWS_SECRET_ACCESS_KEY": "etcd-s3-secret-key",
+}
+
+Settings = dict[str, list[str]]
+
+
+def of_node(config: Config) -> Settings:
+    """Those of this node's k3s. Raises UserError."""
+    from k3os.phases.environment import read as environment
+    from k3os.phases.k3s import arguments
+
+    return read(arguments(config), environment(config)[0])
+
+
+def read(arguments: list[str], environment: dict[str, str], *, root: str = "") -> Settings:
+    """Flag (without dashes) -> its values. arguments: what follows `k3s`. Raises UserError."""
+    given = of_arguments(arguments)
+    main = environment.get("K3S_CONFIG_FILE") or last(given, "config") or FILE
+    found: Settings = {
+        key: [environment[name]] for name, key in VARIABLES.items() if name in environment
+    }
+    for path in _files(f"{root}{main}"):
+        for key, values in _of_file(path).items():
+            name = SHORT.get(key.removesuffix("+"), key.removesuffix("+"))
+            found[name] = found.get(name, []) + values if key.endswith("+") else values
+    return found | given
+
+
+def last(settings: Settings, name: str) -> str:
+    """The value that counts of a flag that takes one, "" without."""
+    values = settings.get(name)
+    return values[-1] if values else ""
+
+
+def is_true(settings: Settings, name: str) -> bool:
+    """A switch, as Go's strconv.ParseBool has it."""
+    return last(settings, name).lower() in ("1", "t", "true")
+
+
+def data_directory(settings: Settings) -> str:
+    return last(settings, "data-dir").rstrip("/") or DATA
+
+
+def of_arguments(arguments: list[str]) -> Settings:
+    """The flags of a command line; a switch is "true"."""
+    found: Settings = {}
+    words = iter(arguments[1:])
+    following = next(words, None)
+    while following is not None:
+        flag, equals, value = following.partition("=")
+        following = next(words, None)
+        if not flag.startswith("-"):
+            continue
+        if not equals:
+            value = "true"
+            if following is not None and not following.startswith("-"):
+                value, following = following, next(words, None)
+        name = flag.lstrip("-")
+        found.setdefault(SHORT.get(name, name), []).append(value)
+    return found
+
+
+def _files(main: str) -> list[str]:
+    beside = f"{main}.d"
+    names = sorted(os.listdir(beside)) if os.path.isdir(beside) else []
+    files = [f"{beside}/{name}" for name in names if name.lower().endswith((".yaml", ".yml"))]
+    return [path for path in (main, *files) if os.path.isfile(path)]
+
+
+def _of_file(path: str) -> Settings:
+    import yaml
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            # every scalar stays the text that it is
+            data = yaml.load(file, yaml.BaseLoader)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        # without the text around it, which may be a secret
+        what = getattr(error, "strerror", None) or getattr(error, "problem", None) or "no UTF-8"
+        raise UserError(f"cannot be read: {what}", "k3s cannot read it, either", path) from error
+    if data is None or data == "":
+        return {}
+    if not isinstance(data, dict):
+        raise UserError("is no map of k3s' flags", "k3s takes `flag: value`", path)
+    return {
+        str(key): [str(item) for item in value] if isinstance(value, list) else [str(value)]
+        for key, value in data.items()
+    }
