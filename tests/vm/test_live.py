@@ -173,7 +173,9 @@ def test_the_tools_work_for_everybody_however_they_are_called(node, configuratio
     """kubectl, crictl and ctr read k3s' configuration before they are what they are."""
     calls = [way.format(call) for way in WAYS for call in CALLS]
     calls.append("sudo -n -u nobody k3s --version")
-    script = "; ".join(f"{call} >/tmp/said 2>&1 || echo {call!r}: $(cat /tmp/said)" for call in calls)
+    script = "".join(
+        f"{call} >/tmp/said 2>&1 || (echo '{call}:'; cat /tmp/said); " for call in calls
+    )
     assert ask(node, script, 240) == ""
 
 

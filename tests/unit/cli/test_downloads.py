@@ -36,7 +36,9 @@ def imports(path: Path) -> set[str]:
             if isinstance(child, ast.ImportFrom):
                 names = {alias.name for alias in child.names}
                 if names != {"shown"}:
-                    found.update({child.module or "", *(f"{child.module}.{each}" for each in names)})
+                    found.update(
+                        {child.module or "", *(f"{child.module}.{each}" for each in names)}
+                    )
             look(child)
 
     look(ast.parse(path.read_text()))
@@ -113,7 +115,9 @@ def test_a_command_that_downloads_has_the_nodes_environment(
     assert (found.get("https_proxy"), found.get("K3S_RELEASES")) == expected
 
 
-@pytest.mark.parametrize(("name", "value"), [("HTTPS_PROXY", "http://mine.test"), ("https_proxy", "")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("HTTPS_PROXY", "http://mine.test"), ("https_proxy", "")]
+)
 def test_what_the_caller_has_set_wins(
     node: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:

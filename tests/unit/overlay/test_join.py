@@ -10,7 +10,7 @@ from k3os.system.run import run
 SCRIPT = Path(__file__).parents[3] / "overlay/rootfs/usr/lib/k3os/join"
 # v1.22.3; the newest says the same
 REJECTED = (
-    "time=\"2026-11-26T09:00:00Z\" level=info msg=\"Waiting to retrieve agent configuration; server "
+    'time="2026-11-26T09:00:00Z" level=info msg="Waiting to retrieve agent configuration; server '
     "is not ready: Node password rejected, duplicate hostname or contents of "
     "'/etc/rancher/node/password' may not match server node-passwd entry, try enabling a unique "
     'node name with the --with-node-id flag"'

@@ -127,7 +127,7 @@ def files(machine: Machine) -> dict[str, tuple[int, str]]:
     }
 
 
-SECRET = "s3cret $x \"q\""
+SECRET = 's3cret $x "q"'
 SECRETS = [
     ("token", "run/k3os/k3s.token", f"{SECRET}\n"),
     ("t", "run/k3os/k3s.token", f"{SECRET}\n"),
@@ -159,7 +159,9 @@ def test_a_secret_among_the_arguments_is_in_no_argument_and_in_no_file_that_othe
     assert (mode, written in text) == (0o600, True)
     named = f"{flag}-file" if flag != "t" else "token-file"
     settings = yaml.safe_load(found["etc/rancher/k3s/config.yaml"][1])
-    assert settings.get(named) == (f"/{path}" if path.endswith(named.removesuffix("-file")) else None)
+    assert settings.get(named) == (
+        f"/{path}" if path.endswith(named.removesuffix("-file")) else None
+    )
     assert "s3cret" not in str(report.as_dict())
 
 
