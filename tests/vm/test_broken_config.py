@@ -40,7 +40,7 @@ def test_with_a_broken_config_the_other_sources_still_apply(broken, key):
     assert ask(broken, "sudo -n head -n 1 /run/k3s-stub/argv") == "agent"
     given = yaml.load(ask(broken, "sudo -n cat /run/k3s-stub/config.yaml"), yaml.BaseLoader)
     assert given["server"] == "https://10.0.2.2:6443"
-    assert given["token"] == "agent-secret"
+    assert ask(broken, f"sudo -n cat {given['token-file']}") == "agent-secret"
     end = time.monotonic() + 30
     while True:
         try:
@@ -57,3 +57,21 @@ def test_an_unknown_key_on_the_cmdline_is_a_warning_with_the_nearest_name(broken
 
 def test_a_broken_config_fails_no_unit(broken):
     assert ask(broken, "systemctl --failed --no-legend --plain") == ""
+
+
+def test_a_cluster_that_refuses_the_node_is_named_at_once_with_what_helps(broken):
+    """As after a reset: the password by which the cluster knows this node is another one."""
+    ask(broken, "until systemctl is-active -q k3s; do sleep 1; done", 60)
+    (kept,) = ask(
+        broken, "sudo -n sh -c 'ls /var/lib/rancher/k3s/stub/*.node-password.k3s'"
+    ).split()
+    secret = kept.rpartition("/")[2]
+    command = f"kubectl -n kube-system delete secret {secret}"
+    assert command not in ask(broken, "k3os status || true")
+    ask(broken, "sudo -n rm /etc/rancher/node/password; sudo -n systemctl --no-block restart k3s")
+    broken.expect(command, 60)
+    code, said = broken.command("k3os status")
+    assert (code, command in said) == (1, True), said
+    ask(broken, f"sudo -n rm {kept}; until systemctl is-active -q k3s; do sleep 1; done", 60)
+    ask(broken, f"while k3os status | grep -q '{command}'; do sleep 1; done", 60)
+    ask(broken, "while systemctl is-active -q k3os-join; do sleep 1; done", 60)

@@ -131,7 +131,7 @@ def test_auto_asks_the_platform_that_the_firmware_names(node):
     ]
     assert ask(node, "uname -n") == "hetzner-node.example"
     ask(node, "until systemctl is-active -q k3s; do sleep 1; done", 60)
-    assert "the-token-of-hetzner" in ask(node, "sudo -n cat /run/k3s-stub/config.yaml")
+    assert "the-token-of-hetzner" in ask(node, "sudo -n cat /run/k3os/k3s.token")
     ask(node, "k3os status")
 
 

@@ -17,6 +17,8 @@ WRITTEN = (
     *("/var/kept", "/home/kept", "/opt/kept", "/usr/local/kept", "/opt/cni/bin/kept"),
     *("/etc/cni/net.d/kept", "/etc/origin/kept", "/etc/pwx/kept", f"{PLUGINS}/kept"),
 )
+# what k3s knows the node by, and the cluster asks for after each boot
+PASSWORD = "/etc/rancher/node/password"
 LOST = ("/etc/lost", "/lost", "/root/lost", "/tmp/lost")
 
 
@@ -114,6 +116,8 @@ def test_the_next_boot_keeps_and_forgets_as_documented(node, start, disk):
     ask(node, "sudo systemctl start k3os-ssh-keys")
     before = ask(node, IDENTITY)
     ask(node, f"sudo touch {' '.join(WRITTEN + LOST)}")
+    ask(node, f"until sudo test -e {PASSWORD}; do sleep 1; done", 60)
+    password = ask(node, f"sudo cat {PASSWORD}")
     ask(node, "sudo rm /home/rancher/.profile; echo '# mine' | sudo tee /home/rancher/.bashrc")
     node.send("sudo poweroff\n")
     node.wait_for_end(90)
@@ -123,6 +127,10 @@ def test_the_next_boot_keeps_and_forgets_as_documented(node, start, disk):
         assert ask(vm, f"ls {' '.join(WRITTEN)}").split() == sorted(WRITTEN)
         assert vm.command(f"ls {' '.join(LOST)} 2>/dev/null")[1] == ""
         assert ask(vm, IDENTITY) == before
+        assert ask(vm, f"sudo cat {PASSWORD}") == password
+        assert ask(vm, f"sudo stat -Lc '%a %U' {PASSWORD} /etc/rancher/node").split() == [
+            *("600", "root", "700", "root")
+        ]
         assert ask(vm, "cat /home/rancher/.bashrc") == "# mine"
         ask(vm, "test -s /home/rancher/.profile")
         assert len(ask(vm, "sudo ls /var/log/journal").split()) == 1
@@ -132,6 +140,8 @@ def test_the_next_boot_keeps_and_forgets_as_documented(node, start, disk):
         assert "k3OS: factory reset: done" in vm.console.text
         assert vm.command(f"ls {' '.join(WRITTEN)} 2>/dev/null")[1] == ""
         assert ask(vm, "cat /etc/machine-id") != before.split()[0]
+        ask(vm, f"until sudo test -e {PASSWORD}; do sleep 1; done", 60)
+        assert ask(vm, f"sudo cat {PASSWORD}") != password
         assert ask(vm, "hostname") == "installed"
         assert vm.command("ls /k3os/system/factory-reset")[0] != 0
         ask(vm, "sudo touch /var/disk")

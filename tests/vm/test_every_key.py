@@ -392,7 +392,8 @@ def test_k3s_args_arrive_word_by_word(node):
 def test_k3s_is_given_server_token_labels_and_taints(node):
     given = yaml.load(ask(node, "sudo -n cat /run/k3s-stub/config.yaml"), yaml.BaseLoader)
     assert given["server"] == "https://10.0.2.2:6443"
-    assert given["token"] == "the-cluster-secret"
+    assert ask(node, f"sudo -n cat {given['token-file']}") == "the-cluster-secret"
+    assert ask(node, f"sudo -n stat -c '%a %U' {given['token-file']}") == "600 root"
     labels = set(given["node-label"])
     assert {"region=north", "version=1.10", "rack=7", "k3os.io/mode=live"} <= labels
     assert given["node-taint"] == ["dedicated=yes:NoSchedule"]

@@ -63,7 +63,7 @@ def test_a_k3s_with_a_wrong_checksum_is_never_started(boot, without_k3s, release
         vm.expect(LOGIN, BOOT)
         vm.wait_for_shell(30)
         vm.expect("k3os: error: .*wrong checksum", BOOT)
-        code, _ = vm.command("test -e /usr/sbin/k3s")
+        code, _ = vm.command("test -e /run/k3os/k3s")
         assert code == 1
         code, said = vm.command("kubectl get nodes")
         assert (code, "kubectl: k3s is not there yet" in said) == (127, True), said

@@ -150,6 +150,55 @@ def test_kubectl_works_for_rancher(node):
     assert re.search(r"\bReady\b", ask(node, "kubectl get nodes"))
 
 
+WAYS = (
+    "{}",
+    "sudo -n {}",
+    "env -i /usr/sbin/{}",
+    "sudo -n systemd-run --wait -q -p User=rancher -p StandardError=journal /usr/sbin/{}",
+    "sudo -n systemd-run --wait -q /usr/sbin/{}",
+)
+CALLS = ("kubectl get nodes", "k3s kubectl get nodes", "k3s --version")
+
+
+@pytest.fixture(params=["644", "600"])
+def configuration(request, node):
+    """As we write it, and as somebody's own with a secret in it."""
+    path = "/etc/rancher/k3s/config.yaml"
+    assert ask(node, f"stat -c %a {path}") == "644"
+    ask(node, f"sudo -n chmod {request.param} {path}")
+    yield
+    ask(node, f"sudo -n chmod 644 {path}")
+
+
+def test_the_tools_work_for_everybody_however_they_are_called(node, configuration):
+    """kubectl, crictl and ctr read k3s' configuration before they are what they are."""
+    calls = [way.format(call) for way in WAYS for call in CALLS]
+    calls.append("sudo -n -u nobody k3s --version")
+    script = "".join(
+        f"{call} >/tmp/said 2>&1 || (echo '{call}:'; cat /tmp/said); " for call in calls
+    )
+    assert ask(node, script, 240) == ""
+
+
+def test_no_secret_is_among_the_arguments_and_pods_have_the_nodes_name_servers(node):
+    environment = ask(node, "sudo -n cat /run/k3s-stub/environment").splitlines()
+    assert "K3S_RESOLV_CONF=/run/k3os/resolv.conf" in environment
+    for path in ("/etc/resolv.conf", "/run/k3os/resolv.conf"):
+        lines = ask(node, f"cat {path}").splitlines()
+        servers = [line.split()[1] for line in lines if line.startswith("nameserver")]
+        assert "10.0.2.3" in servers, "QEMU's DHCP"
+        assert not [each for each in servers if each.startswith(("127.", "::1", "fe80"))]
+
+
+def test_pods_hear_of_other_name_servers(node):
+    service = ask(node, "connmanctl services").split()[-1]
+    ask(node, f"connmanctl config {service} nameservers 10.0.2.4 fe80::9 2001:db8::53")
+    ask(node, "until grep -q 2001:db8::53 /run/k3os/resolv.conf; do sleep 1; done", 60)
+    assert "fe80" not in ask(node, "cat /run/k3os/resolv.conf")
+    ask(node, f"connmanctl config {service} nameservers 10.0.2.3")
+    ask(node, "until grep -q 10.0.2.3 /run/k3os/resolv.conf; do sleep 1; done", 60)
+
+
 @pytest.mark.parametrize("name", ["kubectl", "crictl", "ctr"])
 def test_the_tools_of_k3s_stand_beside_it(node, name):
     assert ask(node, f"readlink -f /usr/sbin/{name}") == ask(node, "readlink -f /usr/sbin/k3s")

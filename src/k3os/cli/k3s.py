@@ -27,7 +27,8 @@ usage: k3os k3s fetch [VERSION]
            of its release for all architectures in src/k3os/k3s/pinned.json
   version  print the pinned version
 
-K3S_RELEASES=URL names a mirror of the k3s releases; http_proxy, https_proxy and no_proxy count.
+K3S_RELEASES=URL names a mirror of the k3s releases; http_proxy, https_proxy and no_proxy count, and
+on a node those of k3os.environment.
 """
 
 

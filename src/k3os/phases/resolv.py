@@ -1,4 +1,4 @@
-"""The name servers that pods ask: FILE, which k3s.service hands to k3s and so to the kubelet.
+"""The name servers that pods ask: FILE, which k3s.service names to k3s (resolv-conf).
 
 k3s looks at it once, when it starts, and takes 8.8.8.8 in the place of a file without servers or
 with one that pods cannot reach; the kubelet reads it for each pod. So it is always there, and

@@ -110,6 +110,14 @@ def test_a_file_without_a_name_server_is_good_for_old_ones_only(make):
         assert (chosen == str(path)) is good
 
 
+def test_the_mode_of_the_kubeconfig_is_the_flag_s_or_the_variable_s(new):
+    """pkg/cli/cmds/server.go, K3S_KUBECONFIG_MODE; a flag is stronger."""
+    for words, mode in (((), 0o640), (("--write-kubeconfig-mode=0644",), 0o644)):
+        new.start("server", *words, K3S_KUBECONFIG_MODE="0640")
+        assert (new.root / "etc/rancher/k3s/k3s.yaml").stat().st_mode & 0o777 == mode
+        new.stop()
+
+
 def test_what_it_writes_lies_where_the_real_one_has_it(new):
     new.start("server", "--write-kubeconfig-mode=0640")
     data = new.root / "var/lib/rancher/k3s"
