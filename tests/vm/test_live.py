@@ -332,7 +332,7 @@ TARGET = "iqn.2016-04.io.k3os:test"
 SERVE_ISCSI = f"""\
 set -e
 modprobe -a iscsi_target_mod target_core_mod
-until mountpoint -q /sys/kernel/config; do sleep 0.2; done
+for i in $(seq 100); do mountpoint -q /sys/kernel/config && break; sleep 0.2; done
 cd /sys/kernel/config/target
 mkdir -p core/rd_mcp_0/disk
 echo rd_pages=2048 >core/rd_mcp_0/disk/control
@@ -347,9 +347,16 @@ echo 1 >enable
 """
 
 
+@pytest.mark.parametrize("unit", ["sys-kernel-config", "sys-kernel-debug", "sys-kernel-tracing"])
+def test_systemd_finds_all_that_its_mounts_of_the_kernel_require(node, unit):
+    assert ask(node, f"systemctl show -P LoadState {unit}.mount") == "loaded"
+    required = ask(node, f"systemctl show -P Requires {unit}.mount").split()
+    assert "not-found" not in ask(node, f"systemctl show -P LoadState {' '.join(required)}")
+
+
 def test_a_volume_over_iscsi_becomes_a_disk(node):
     ask(node, f"echo '{b64encode(SERVE_ISCSI.encode()).decode()}' | base64 -d >/tmp/serve")
-    ask(node, "sudo -n sh /tmp/serve")
+    ask(node, "sudo -n sh /tmp/serve", 120)
     assert ask(node, "systemctl is-active iscsid.socket") == "active"
     ask(node, "sudo -n iscsiadm -m discovery -t sendtargets -p 127.0.0.1")
     ask(node, f"sudo -n iscsiadm -m node -T {TARGET} --login")

@@ -72,7 +72,7 @@ UNITS_REMOVED = (
     *("systemd-network-generator.service", "systemd-networkd*", "systemd-bsod.service"),
     *("systemd-battery-check.service", "systemd-ask-password-*.path", "systemd-rfkill*"),
     *("systemd-udev-load-credentials.service", "systemd-hibernate-clear.service"),
-    *("dev-mqueue.mount", "apparmor.service"),
+    *("dev-mqueue.mount", "sys-fs-fuse-connections.mount", "apparmor.service"),
     *("systemd-boot-check-no-failures.service", "systemd-confext.service", "systemd-sysext.*"),
     *("systemd-pstore.service", "systemd-creds.socket", "systemd-storagetm.service"),
     *("systemd-journald-audit.socket", "systemd-mute-console.socket", "proc-fs-nfsd.mount"),
@@ -90,11 +90,10 @@ UNITS_REMOVED = (
     "systemd-user-sessions.service",
 )
 
-# Kept, and not started with the boot: udev starts some when their module comes, PID 1 mounts the
+# Kept, and not started with the boot: udev starts the first when its module comes, PID 1 mounts the
 # others before systemd is there.
 UNITS_ON_DEMAND = (
-    *("sys-kernel-config.mount", "sys-fs-fuse-connections.mount"),
-    *("sys-kernel-debug.mount", "sys-kernel-tracing.mount"),
+    *("sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount"),
 )
 
 # Rules that only set what the hardware database knows, which a node does not have, that care for
