@@ -112,7 +112,7 @@ k3os:
   operator: false
   k3s_args:
   - server
-  - --flag
+  - --etcd-snapshot-name
   - a value
   install:
     device: /dev/vda
@@ -343,7 +343,7 @@ def test_operator_switched_off_leaves_neither_image_nor_objects(node):
 
 def test_k3s_args_arrive_word_by_word(node):
     assert ask(node, "sudo -n cat /run/k3s-stub/argv").splitlines() == [
-        *("server", "--flag", "a value")
+        *("server", "--etcd-snapshot-name", "a value")
     ]
 
 
