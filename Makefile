@@ -89,7 +89,7 @@ fmt: setup ## format the code and mend what ruff can mend
 	$(VENV)/ruff format $(PYTHON_CODE)
 
 .PHONY: bench
-bench: setup ## compare with Debian + cloud-init: boot time, memory, sizes
+bench: setup ## compare with Debian + cloud-init: boot time, memory, sizes; K3S=PATH: with that k3s
 	@$(VENV)/python -m bench $(ARGS)
 
 .PHONY: bench-operator

@@ -127,7 +127,7 @@ k3os:
   swap: {{zram: 64 MiB, pods: true}}
   k3s_args:
   - server
-  - --flag
+  - --etcd-snapshot-name
   - a value
   install:
     device: /dev/vda
@@ -385,7 +385,7 @@ def test_operator_switched_off_leaves_neither_image_nor_objects(node):
 
 def test_k3s_args_arrive_word_by_word(node):
     assert ask(node, "sudo -n cat /run/k3s-stub/argv").splitlines() == [
-        *("server", "--flag", "a value")
+        *("server", "--etcd-snapshot-name", "a value")
     ]
 
 
