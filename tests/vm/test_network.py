@@ -110,7 +110,9 @@ def test_connman_leaves_the_interfaces_of_containers_alone(node):
 
 
 def test_names_are_asked_of_the_configured_server_where_no_network_names_one(node):
-    ask(node, "sudo -n ip link set eth0 down && sleep 2")
+    ask(node, "sudo -n ip link set eth0 down")
+    ask(node, f"until grep -q '^nameserver {DNS}$' /run/k3os/resolv.conf; do sleep 1; done", 60)
+    assert ask(node, "grep -c ^nameserver /etc/resolv.conf") == "1"
     ask(node, f"cat >/tmp/sniffer.py <<'END'{SNIFFER}END")
     output = ask(
         node,

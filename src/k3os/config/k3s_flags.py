@@ -6,8 +6,6 @@ annotation of the node.
 
 from __future__ import annotations
 
-import re
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +30,8 @@ SHORT = {"t": "token"}
 OF_AGENTS = ("token", "vpn-auth")
 MASK = "********"
 
-_FLAG = re.compile(r"--?([a-z0-9-]+)(?:(=|\s+)(.*))?", re.DOTALL)
-_KEY = re.compile(rf"(?:^|[\s{{,\"'])(?:{'|'.join(SECRETS)})\+?[\"']?\s*:".encode())
+_FLAG = r"(?s)--?([a-z0-9-]+)(?:(=|\s+)(.*))?"
+_KEY = rf"(?:^|[\s{{,\"'])(?:{'|'.join(SECRETS)})\+?[\"']?\s*:"
 
 
 def secrets_in(words: list[str]) -> Iterator[tuple[int, int, str, str]]:
@@ -41,9 +39,11 @@ def secrets_in(words: list[str]) -> Iterator[tuple[int, int, str, str]]:
 
     `--flag=value`, `--flag value` in one word, or in two.
     """
+    import re  # not in every boot
+
     position = 0
     while position < len(words):
-        match = _FLAG.fullmatch(words[position])
+        match = re.fullmatch(_FLAG, words[position])
         flag = SHORT.get(match[1], match[1]) if match else ""
         count = 1
         if match and flag in SECRETS:
@@ -79,5 +79,8 @@ def masked(words: list[str]) -> list[str]:
 
 def holds_secret(path: str, data: bytes) -> bool:
     """Whether a file is part of k3s' configuration and seems to have a secret in it."""
-    is_configuration = path == FILE or path.startswith(f"{FILE}.d/")
-    return is_configuration and _KEY.search(data) is not None
+    if path != FILE and not path.startswith(f"{FILE}.d/"):
+        return False
+    import re
+
+    return re.search(_KEY.encode(), data) is not None

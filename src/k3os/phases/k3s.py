@@ -78,7 +78,8 @@ def plan(config: Config, node: Node) -> list[Action]:
     lines = "".join(f"{variable}={quote(value)}\n" for variable, value in variables.items())
     data = lines.encode(errors="surrogateescape")
     actions.append(WriteFile("k3os.k3s_args", place, ARGS, data, 0o600))
-    if argv[0] == "agent" or "server" in settings or _flag(argv, "server"):
+    joins = argv[0] == "agent" or "server" in settings or _flag(argv, "server", "s")
+    if joins or "K3S_URL" in config.entries("k3os.environment"):
         data = f"{given or name}\n".encode(errors="surrogateescape")
         actions.append(WriteFile("k3os.server_url", place, JOINS, data))
     elif node.exists(JOINS):
@@ -133,11 +134,11 @@ def _place(config: Config) -> Place:
     return Place("default")
 
 
-def _flag(argv: list[str], flag: str) -> str:
-    """The value of a flag, in one word or in two; "" without it."""
+def _flag(argv: list[str], *flags: str) -> str:
+    """The value of a flag, whichever of its names it has, in one word or in two; "" without it."""
     for each, following in zip(argv, [*argv[1:], ""], strict=True):
         name, _, value = each.replace(" ", "=", 1).partition("=")
-        if name.startswith("-") and name.lstrip("-") == flag:
+        if name.startswith("-") and name.lstrip("-") in flags:
             return value.strip() or following
     return ""
 

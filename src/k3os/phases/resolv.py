@@ -2,7 +2,10 @@
 
 k3s looks at it once, when it starts, and takes 8.8.8.8 in the place of a file without servers or
 with one that pods cannot reach; the kubelet reads it for each pod. So it is always there, and
-changes with connman's own (resolv.conf(5)), which the node itself uses.
+changes with SOURCE (resolv.conf(5)), which the node itself uses.
+
+SOURCE is connman's. Without its proxy connman has no use for FallbackNameservers (connman.conf(5)):
+where it knows no server those are added here, and go when it writes the file again.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 KEY = "k3os.dns_nameservers"
 SOURCE = "/run/connman/resolv.conf"
 FILE = "/run/k3os/resolv.conf"
+MAIN = "/etc/connman/main.conf"
+FALLBACK = "# FallbackNameservers of connman's main.conf, since no network names a server"
 # resolver(3) reads no more
 MOST = 3
 HEADER = "# The name servers of pods, written by k3os from those of the node.\n"
@@ -51,14 +56,35 @@ def first(servers: list[str]) -> list[str]:
     return [*old[: MOST - bool(new)], *new][:MOST]
 
 
+def with_fallback(source: str, main: str) -> str:
+    """A resolv.conf with the servers of main.conf, as long as it has no other ones."""
+    lines = source.partition(FALLBACK)[0].splitlines()
+    if any(line.startswith("nameserver") for line in lines):
+        return source
+    settings = [line.partition("=") for line in main.splitlines()]
+    named = [text for name, _, text in settings if name.strip() == "FallbackNameservers"]
+    servers = [each.strip() for text in named for each in text.split(",") if is_address(each)]
+    added = [FALLBACK, *(f"nameserver {each}" for each in servers[:MOST])] if servers else []
+    return "".join(f"{line}\n" for line in [*lines, *added])
+
+
+def is_address(text: str) -> bool:
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(text.strip())
+    except ValueError:
+        return False
+    return True
+
+
 def is_reachable(text: str) -> bool:
     """Whether an address means the same machine in a pod: neither this host nor this link."""
     import ipaddress
 
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
+    if not is_address(text):
         return False
+    address = ipaddress.ip_address(text)
     return not (
         address.is_loopback
         or address.is_link_local
@@ -69,23 +95,30 @@ def is_reachable(text: str) -> bool:
 
 
 def refresh(node: Node) -> bool:
-    """Write the file if it must change; whether it did. A network that is gone takes no server
-    away: another one brings others. Raises OSError."""
-    from k3os.system.files import atomic_write
-
+    """Write both files as far as they must change; whether pods' did. A network that is gone takes
+    them no server away: another one brings others. Raises OSError."""
     path, source = node.path(FILE), node.path(SOURCE)
-    before = node.read(FILE)
+    before, given = node.read(FILE), node.read(SOURCE)
+    known = with_fallback(given, node.read(MAIN))
+    if known != given:
+        _write(source, known)
     try:
         time = os.stat(source).st_mtime_ns
     except FileNotFoundError:
         time = 0
-    text = compose(node.read(SOURCE)) or before or HEADER + NONE_KNOWN
+    text = compose(known) or before or HEADER + NONE_KNOWN
     if text != before:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        atomic_write(path, text.encode(errors="surrogateescape"))
+        _write(path, text)
     if time:  # k3os-resolv.service compares these
         os.utime(path, ns=(time, time))
     return text != before
+
+
+def _write(path: str, text: str) -> None:
+    from k3os.system.files import atomic_write
+
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    atomic_write(path, text.encode(errors="surrogateescape"))
 
 
 def is_stale() -> bool:

@@ -218,6 +218,8 @@ def test_a_users_configuration_of_k3s_with_a_secret_is_closed_to_others(
         ("{server_url: 'https://s:6443', k3s_args: [server]}", "first"),
         ("{k3s_args: [agent, '--server=https://s:6443', --node-name=other]}", "other"),
         ("{k3s_args: [server, --server, 'https://s:6443', --node-name, other]}", "other"),
+        ("{k3s_args: [server, -s, 'https://s:6443', --node-name=other]}", "other"),
+        ("{environment: {K3S_URL: 'https://s:6443'}}", "first"),
         ("{k3s_args: [server, --cluster-init]}", None),
     ],
 )

@@ -66,6 +66,33 @@ def test_the_file_is_there_before_the_network_and_is_never_without_a_server(
     assert lines(machine.text("run/k3os/resolv.conf")) == ["nameserver 10.0.2.3"]
 
 
+MINE = "k3os: {dns_nameservers: [10.9.9.9, '2001:db8::9']}"
+
+
+def servers(machine: Machine, name: str) -> list[str]:
+    text = machine.text(f"run/{name}/resolv.conf")
+    return [line.split()[1] for line in text.splitlines() if line.startswith("nameserver")]
+
+
+def test_where_no_network_names_a_server_the_configured_ones_are_asked(machine: Machine) -> None:
+    """By the node and by pods, from before connman starts; without its proxy it would not."""
+    machine.apply("boot", MINE)
+    for name in ("connman", "k3os"):
+        assert servers(machine, name) == ["10.9.9.9", "2001:db8::9"]
+    machine.put("run/connman/resolv.conf", "nameserver 10.0.2.3\n")
+    machine.apply("runtime", MINE)
+    for name in ("connman", "k3os"):
+        assert servers(machine, name) == ["10.0.2.3"]
+    machine.put("run/connman/resolv.conf", "search corp.test\n")  # what connman leaves
+    machine.apply("runtime", MINE)
+    for name in ("connman", "k3os"):
+        assert servers(machine, name) == ["10.9.9.9", "2001:db8::9"]
+    assert machine.text("run/connman/resolv.conf").startswith("search corp.test\n")
+    machine.apply("runtime", "k3os: {dns_nameservers: [10.9.9.8, ns.example]}")
+    for name in ("connman", "k3os"):
+        assert servers(machine, name) == ["10.9.9.8"]
+
+
 def test_a_network_that_is_gone_takes_no_server_away(machine: Machine) -> None:
     node = Node(str(machine.root))
     machine.put("run/connman/resolv.conf", "nameserver 10.0.2.3\n")
