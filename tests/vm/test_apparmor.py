@@ -1,4 +1,4 @@
-"""AppArmor profiles of write_files: loaded before k3s starts, each by itself, again when changed."""
+"""AppArmor profiles of write_files: loaded before k3s, each by itself, again when changed."""
 
 import json
 
