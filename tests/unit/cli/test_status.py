@@ -69,3 +69,22 @@ def test_where_there_is_no_k3s_its_download_is_what_counts(
 
 def test_without_systemd_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert about_k3s(tmp_path, monkeypatch, "of-another-name", "a b 1") == ([], [])
+
+
+def test_what_k3s_got_is_shown_without_what_may_be_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "etc/rancher/k3s"
+    (directory / "config.yaml.d").mkdir(parents=True)
+    (directory / "config.yaml").write_text("token: abc\nnode-label: [a=b]\n")
+    (directory / "config.yaml.d/zz-k3os.yaml").write_text("node-label+: [c=d]\nserver: https://x\n")
+    monkeypatch.setenv("PATH", "/nowhere")
+    status = collect(str(tmp_path))
+    text = "\n".join(lines(status))
+    assert "           node-label: a=b, c=d\n           server: https://x\n" in text
+    assert "abc" not in text
+    assert status["k3s_given"] == {
+        "node-label": ["a=b", "c=d"],
+        "server": ["https://x"],
+        "token": [],
+    }
