@@ -97,3 +97,22 @@ def test_memory_that_is_short_says_why_and_what_helps(tmp_path: Path) -> None:
     assert said[1:3] == ["           SHORT: one reason", "           SHORT: another"]
     assert said[3].startswith("           what helps: more memory; an agent")
     assert len(said) == 4
+
+
+def test_what_k3s_got_is_shown_without_what_may_be_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "etc/rancher/k3s"
+    (directory / "config.yaml.d").mkdir(parents=True)
+    (directory / "config.yaml").write_text("token: abc\nnode-label: [a=b]\n")
+    (directory / "config.yaml.d/zz-k3os.yaml").write_text("node-label+: [c=d]\nserver: https://x\n")
+    monkeypatch.setenv("PATH", "/nowhere")
+    status = collect(str(tmp_path))
+    text = "\n".join(lines(status))
+    assert "           node-label: a=b, c=d\n           server: https://x\n" in text
+    assert "abc" not in text
+    assert status["k3s_given"] == {
+        "node-label": ["a=b", "c=d"],
+        "server": ["https://x"],
+        "token": [],
+    }
