@@ -98,9 +98,9 @@ def test_both_have_the_same_flags(place, command, monkeypatch):
         "agent": stub["flags"](stub["COMMON"] + stub["AGENT"]),
         **{f"etcd-snapshot {name}".strip(): table for name, table in tables.items()},
     }[command]
-    assert {
-        name: has_value for name, has_value in real.items() if name not in ("help", "h")
-    } == {name: kind != "?" for name, (_, kind) in ours.items() if name in real}
+    assert {name: has_value for name, has_value in real.items() if name not in ("help", "h")} == {
+        name: kind != "?" for name, (_, kind) in ours.items() if name in real
+    }
     assert {name for name in ours if name not in real} <= {
         *("airgap-extra-registry", "disable-selinux", "kine-tls", "disable-agent"),
         *("disable-apiserver", "disable-controller-manager", "disable-etcd"),

@@ -119,6 +119,7 @@ def test_what_it_writes_lies_where_the_real_one_has_it(new):
         *(("agent/etc/containerd/config.toml", 0o600), ("agent/client-kubelet.key", 0o600)),
     ):
         assert (data / name).stat().st_mode & 0o777 == mode, name
+    assert (data / "server/node-token").readlink() == data / "server/token"
     assert (data / "data/current").readlink().parent == data / "data"
     assert (data / "data/current/bin/containerd").exists()
     assert (new.root / "etc/rancher/k3s/k3s.yaml").stat().st_mode & 0o777 == 0o640
