@@ -4,6 +4,7 @@ The stub of k3s has no pods, so these are processes in control groups named as t
 them; where a kubelet is wanted, a script takes its inhibitor lock and ends them as it does.
 """
 
+import base64
 import time
 
 import pytest
@@ -11,7 +12,6 @@ import pytest
 from tests.nfs_server import nfs_server
 from tests.vm.node import BOOT, HOST, ask, wait_until_settled
 
-# name -> (uid, seconds it takes to end; None: it takes no notice)
 POD = """\
 mkdir -p /sys/fs/cgroup/kubepods/pod{uid}/c /var/log/pods/{place}_{uid}
 cat >/run/pod-{uid} <<'END'
@@ -23,6 +23,7 @@ setsid sh /run/pod-{uid} >/dev/null 2>&1 &
 """
 WEB, DNS = "11111111-0000-0000-0000-000000000001", "22222222-0000-0000-0000-000000000002"
 KUBELET = f"""\
+cat >/run/kubelet <<'END'
 exec systemd-inhibit --what=shutdown --mode=delay --who=kubelet sh -c '
 busctl wait /org/freedesktop/login1 org.freedesktop.login1.Manager PrepareForShutdown
 for uid in {WEB} {DNS}; do
@@ -30,6 +31,8 @@ for uid in {WEB} {DNS}; do
     kill -TERM $(head -n 1 /sys/fs/cgroup/kubepods/pod$uid/c/cgroup.procs)
     while [ -s /sys/fs/cgroup/kubepods/pod$uid/c/cgroup.procs ]; do sleep 0.2; done
 done'
+END
+setsid sh /run/kubelet >/dev/null 2>&1 &
 """
 
 
@@ -40,9 +43,8 @@ def start_pod(vm, uid, place, *, ends):
 
 
 def run_as_root(vm, text):
-    for line in text.splitlines():
-        ask(vm, f"cat >>/tmp/script <<'LINE'\n{line}\nLINE")
-    ask(vm, "sudo -n sh /tmp/script; rm /tmp/script")
+    code = base64.b64encode(text.encode()).decode()
+    ask(vm, f"echo {code} | base64 -d | sudo -n sh")
 
 
 @pytest.fixture
@@ -64,7 +66,9 @@ def test_the_power_button_gives_pods_their_time_whatever_key_is_held(node):
     assert shown == "t 25000000"
     start_pod(node, WEB, "default_web", ends=True)
     start_pod(node, DNS, "kube-system_dns", ends=True)
-    run_as_root(node, f"cat >/run/kubelet <<'END'\n{KUBELET}END\nsetsid sh /run/kubelet &")
+    run_as_root(
+        node, f"cat >/run/kubelet <<'END'\n{KUBELET}END\nsetsid sh /run/kubelet >/dev/null 2>&1 &"
+    )
     ask(node, "until systemd-inhibit --list | grep -q kubelet; do sleep 0.2; done")
     node.hold_key("a")
     node.console.skip()
@@ -80,7 +84,7 @@ def test_pods_that_nobody_tells_and_a_server_that_is_gone_cost_their_time_and_no
     start_pod(node, WEB, "default_web", ends=False)
     start_pod(node, DNS, "kube-system_dns", ends=True)
     with nfs_server() as server:
-        options = f"vers=3,tcp,nolock,port={server.port},mountport={server.port},mountproto=tcp"
+        options = f"vers=3,tcp,nolock,port={server.port},mountport={server.port},mountproto=tcp,mountvers=3"
         ask(node, f"sudo -n mount -t nfs -o {options} {HOST}:/x /mnt && ls /mnt")
         server.is_gone.set()
         ask(node, "(sudo -n ls /mnt/file >/dev/null 2>&1 &); sleep 1")

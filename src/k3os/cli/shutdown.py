@@ -104,7 +104,7 @@ def finish(known: dict[str, Any]) -> None:
     from k3os.k3s.pods import kill_runtime, running
     from k3os.system.console import say
     from k3os.system.files import read_object
-    from k3os.system.remote import let_go, remote_mounts
+    from k3os.system.remote import end_iscsi, hurry_iscsi, let_go, remote_mounts
 
     left = running()
     if left:
@@ -118,8 +118,11 @@ def finish(known: dict[str, Any]) -> None:
             last=known["critical"],
         )
     kill_runtime()
+    sessions = hurry_iscsi()
     for mount in let_go(remote_mounts()):
-        say(f"{mount.path} is given up: {mount.source} does not answer")
+        say(f"{mount.path} is given up: {mount.source} does not answer, or is in use")
+    if sessions:
+        end_iscsi()
     quiet_kernel()
 
 

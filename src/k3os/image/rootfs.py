@@ -120,7 +120,7 @@ WANTS = {
     "multi-user.target": (
         *("connman.service", "wpa_supplicant.service", "k3s.service"),
         *("k3os-clock.service", "k3os-config.service", "k3os-k3s-fetch.service"),
-        "k3os-local-start.service",
+        *("k3os-local-start.service", "k3os-pods.service"),
     ),
     "sockets.target": ("ssh.socket", "iscsid.socket", "k3os-issue.socket", "k3os-network.socket"),
     "paths.target": ("k3os-report.path", "k3os-resolv.path"),

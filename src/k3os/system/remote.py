@@ -16,6 +16,9 @@ KINDS = frozenset(
 DEVICES = re.compile(r"/session\d+/|/block/nbd\d+|/block/rbd\d+|/nvme-fabrics/")
 MOST_LEVELS = 8
 ASK_SECONDS, FORCE_SECONDS = 3, 2
+SESSIONS = "/sys/class/iscsi_session"
+# what is written to a target that is gone fails after this instead of node.session.timeo's 120 s
+RECOVERY_SECONDS, LOGOUT_SECONDS = 5, 8
 
 
 class Mount:
@@ -105,3 +108,28 @@ def _umount(options: list[str], mount: Mount, seconds: float) -> bool:
     except CommandError:
         return False
     return True
+
+
+def hurry_iscsi(root: str = "") -> int:
+    """Let what waits for an iSCSI target that is gone fail soon; how many sessions there are."""
+    try:
+        names = os.listdir(root + SESSIONS)
+    except FileNotFoundError:
+        return 0  # the module was never loaded
+    for name in names:
+        try:
+            with open(f"{root}{SESSIONS}/{name}/recovery_tmo", "w") as file:
+                file.write(str(RECOVERY_SECONDS))
+        except OSError:
+            continue  # it has failed already; `end_iscsi` ends it
+    return len(names)
+
+
+def end_iscsi() -> None:
+    """Log out of all targets, so that the kernel waits for none when it stops the disks."""
+    from k3os.system.run import CommandError, run
+
+    try:
+        run(["iscsiadm", "-m", "session", "-u"], timeout=LOGOUT_SECONDS)
+    except CommandError as error:
+        print(error)

@@ -56,6 +56,7 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         monkeypatch.setattr(shutdown, "quiet_kernel", lambda: None)
         monkeypatch.setattr("k3os.system.console.say", made.said.append)
         monkeypatch.setattr("k3os.system.remote.remote_mounts", list)
+        monkeypatch.setattr("k3os.system.remote.hurry_iscsi", lambda: 0)
         for name in ("running", "terminate", "kill"):
             monkeypatch.setattr(node_pods, name, getattr(made, name))
         monkeypatch.setattr(node_pods, "kill_runtime", lambda: 0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from k3os.system.remote import remote_mounts
+from k3os.system.remote import SESSIONS, hurry_iscsi, remote_mounts
 
 LINES = """\
 28 1 0:24 / / rw shared:1 - tmpfs tmpfs rw
@@ -51,3 +51,14 @@ def test_servers_and_disks_behind_the_network_are_found_the_innermost_first(root
 
 def test_this_machine_has_a_list_that_can_be_read() -> None:
     assert isinstance(remote_mounts(), list)
+
+
+def test_targets_that_are_gone_are_waited_for_briefly(tmp_path: Path) -> None:
+    assert hurry_iscsi(str(tmp_path)) == 0
+    sessions = tmp_path / SESSIONS[1:]
+    for name in ("session1", "session2"):
+        (sessions / name).mkdir(parents=True)
+    (sessions / "session1/recovery_tmo").write_text("120")
+    (sessions / "session2/recovery_tmo").mkdir()  # the kernel refuses
+    assert hurry_iscsi(str(tmp_path)) == 2
+    assert (sessions / "session1/recovery_tmo").read_text() == "5"
