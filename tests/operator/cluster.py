@@ -49,7 +49,8 @@ KINDS = (
 
 @contextmanager
 def real_cluster(kubeconfig: str) -> Iterator[None]:
-    """What is not there is made, and removed again; what was there stays."""
+    """What is not there is made, and removed again; what was there stays. What is left are Events,
+    which Kubernetes itself forgets after an hour: its controllers tell of nodes that went."""
     client = _client(kubeconfig)
     if others := _replicas(client):
         raise RuntimeError(
@@ -59,25 +60,31 @@ def real_cluster(kubeconfig: str) -> Iterator[None]:
     made = []
     account = {"metadata": {"name": manifests.NODE_ACCOUNT, "namespace": names.NAMESPACE}}
     wanted = ((Namespace, manifests.namespace()), (Definition, crd.definition()))
-    for kind, body in (*wanted, (ServiceAccount, account)):
-        _wait_for_room(client, kind, body)
-        try:
-            client.create(kind(body), **_within(body))
-            made.append((kind, body))
-        except ApiError as error:
-            if error.status.code != 409:
-                raise
-    client.wait(Definition, crd.definition()["metadata"]["name"], for_conditions=["Established"])
-    remove(client, LABEL)
     try:
-        yield
-    finally:
+        for kind, body in (*wanted, (ServiceAccount, account)):
+            _wait_for_room(client, kind, body)
+            try:
+                client.create(kind(body), **_within(body))
+                made.append((kind, body))
+            except ApiError as error:
+                if error.status.code != 409:
+                    raise
+        until("NodePools are served", lambda: _is_established(client))
         remove(client, LABEL)
+        yield
+        remove(client, LABEL)
+    finally:
         for kind, body in reversed(made):
             delete(client, kind, body["metadata"]["name"], **_within(body))
         for kind, body in reversed(made):
             _wait_for_end(client, kind, body)
         client.close()
+
+
+def _is_established(client: Any) -> bool:
+    found = client.get(Definition, crd.definition()["metadata"]["name"])
+    conditions = (found.get("status") or {}).get("conditions") or []
+    return any((each["type"], each["status"]) == ("Established", "True") for each in conditions)
 
 
 def _client(kubeconfig: str) -> Any:

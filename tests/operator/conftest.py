@@ -33,11 +33,6 @@ def world(kubeconfig, tmp_path) -> World:
 
 
 def pytest_collection_modifyitems(items) -> None:
-    for item in items:
-        # a watch that a thread of the simulated nodes still follows is closed by nobody
-        item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
-        unraisable = "ignore::pytest.PytestUnraisableExceptionWarning"
-        item.add_marker(pytest.mark.filterwarnings(unraisable))
     """Some look into the emulator, which a real cluster cannot offer."""
     if os.environ.get("KUBECONFIG"):
         skip = pytest.mark.skip(reason="needs the emulator: it counts or refuses requests")

@@ -7,9 +7,12 @@ import time
 
 import pytest
 
+from k3os.cluster import names
+from k3os.operator import manifests
 from tests.operator.agent import LABEL
+from tests.operator.cluster import delete
 from tests.operator.test_rollout import NEW, all_updated
-from tests.operator.world import LEASE_SECONDS, World
+from tests.operator.world import LEASE_SECONDS, Lease, World
 
 
 @pytest.mark.emulator
@@ -18,7 +21,6 @@ def test_killed_after_each_write_it_goes_on_and_does_nothing_twice(world: World)
     write of the first process, the first of the next one, and so on."""
     assert world.emulator is not None
     world.agent.boot_seconds = 0.1
-    world.lease_seconds = 1  # each process waits for the end of the one before
     world.nodes("a", "b")
     world.pod("web", "a")
     world.pool(k3os=NEW)
@@ -36,6 +38,8 @@ def test_killed_after_each_write_it_goes_on_and_does_nothing_twice(world: World)
     end = time.monotonic() + 600
     while world.status().get("phase") != "Updated" or not world.untouched():
         assert time.monotonic() < end, (killed, world.log[-4000:])
+        # as if the lease of the one before had run out
+        delete(world.client, Lease, manifests.NAME, namespace=names.NAMESPACE)
         process = world.start()
         while process.poll() is None and not finished(world):
             assert time.monotonic() < end, (killed, world.log[-4000:])

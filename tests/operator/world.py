@@ -149,6 +149,11 @@ class World:
         spec = {"nodeName": f"{self.run}-{node}", "containers": [container]}
         spec["tolerations"] = [{"operator": "Exists"}]
         self.client.create(Pod({"metadata": meta, "spec": spec}), namespace="default")
+        self.until(lambda: self._runs(meta["name"]))
+
+    def _runs(self, name: str) -> bool:
+        found = self.client.get(Pod, name, namespace="default")
+        return (found.get("status") or {}).get("phase") == "Running"
 
     def budget(self, name: str, labels: dict[str, str]) -> None:
         spec = {"selector": {"matchLabels": labels}, "maxUnavailable": 0}
