@@ -56,7 +56,7 @@ unit: setup ## unit tests; ARGS="-k name" chooses
 
 .PHONY: vm
 vm: setup ## tests that boot virtual machines (minutes); ARGS="-k name" chooses
-	@$(VENV)/pytest tests/vm -m 'not extra' -n $(VMS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(VENV)/pytest tests/vm -m 'not extra' -n $(VMS) --dist loadfile --no-loadscope-reorder --durations 25 --durations-min 20 $(ARGS)
 
 .PHONY: test-arm
 test-arm: setup ## ARM: over a Debian (arm64, armhf), the arm64 ISO, the Raspberry Pi

@@ -35,7 +35,7 @@ def begin(text: str) -> None:
     if os.fork():
         return
     try:
-        _guard(seconds + max(60, seconds // 2))
+        _guard(seconds + max(30, seconds // 2))
     finally:
         os._exit(0)
 
