@@ -10,6 +10,7 @@ ARCH ?=
 KERNEL ?=
 FIRMWARE ?=
 K3S ?=
+K3S_NEXT ?=
 K3S_RELEASES ?=
 K3S_AIRGAP ?=
 OPERATOR ?=
@@ -28,7 +29,7 @@ VMS ?= 2
 CLUSTER := $(if $(filter command,$(origin KUBECONFIG)),$(KUBECONFIG))
 # Options for the command behind a target: make run ARGS="--uefi --memory 4096"
 ARGS ?=
-export ARCH KERNEL FIRMWARE K3S K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE
+export ARCH KERNEL FIRMWARE K3S K3S_NEXT K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE
 
 VENV := .venv/bin
 PYTHON_CODE := src tests scripts $(wildcard bench)
@@ -65,6 +66,11 @@ test-arm: setup ## ARM: over a Debian (arm64, armhf), the arm64 ISO, the Raspber
 test-operator: setup ## the operator against a stub API server, or KUBECONFIG=… any cluster
 	@KUBECONFIG='$(CLUSTER)' $(VENV)/pytest tests/operator -q $(if $(CLUSTER),,-n 2 --dist worksteal) $(ARGS)
 
+.PHONY: test-real
+test-real: setup ## clusters of a real k3s: K3S=<path> K3S_NEXT=<path of a newer one> (root, hours)
+	@scripts/setup lab
+	@$(VENV)/pytest tests/real -s -q --no-header -p no:xdist $(ARGS)
+
 .PHONY: torture
 torture: setup ## N=50 power cuts during upgrades; the tally is printed
 	@TORTURE=$(or $(N),50) $(VENV)/pytest tests/vm/test_power_cut.py -s $(ARGS)
@@ -83,7 +89,7 @@ fmt: setup ## format the code and mend what ruff can mend
 	$(VENV)/ruff format $(PYTHON_CODE)
 
 .PHONY: bench
-bench: setup ## compare with Debian + cloud-init: boot time, memory, sizes
+bench: setup ## compare with Debian + cloud-init: boot time, memory, sizes; K3S=PATH: with that k3s
 	@$(VENV)/python -m bench $(ARGS)
 
 .PHONY: bench-operator
@@ -110,4 +116,4 @@ clean: ## remove artifacts, caches and the virtual environment
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "variables: ARCH KERNEL FIRMWARE K3S K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT BOARD KUBECONFIG ARGS (README.md)"
+	@echo "variables: ARCH KERNEL FIRMWARE K3S K3S_NEXT K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT BOARD KUBECONFIG ARGS (README.md)"

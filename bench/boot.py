@@ -32,7 +32,9 @@ class Boot:
 
     cpu: seconds of processor time that QEMU had used at login; the work done, which other load
     on the host changes less than the time it takes.
+    k3s: when it is executed; with a real one, when its /readyz answers.
     settled: memory in use SETTLE_SECONDS after login and k3s, when one-off work is done.
+    ready: memory in use when a real k3s' /readyz answers; 0 with the stand-in.
     offset: the guest's uptime 0 in seconds since QEMU's start.
     """
 
@@ -42,6 +44,7 @@ class Boot:
     memory: float
     settled: float
     offset: float
+    ready: float = 0.0
 
 
 def used_memory(meminfo: str) -> float:
@@ -61,22 +64,26 @@ def boot(
     accel: Sequence[str],
     log: Path,
     inspect: Callable[[VM, Boot], None] | None = None,
+    *,
+    real: bool = False,
 ) -> Boot:
     """Boot spec, measure, check that the settings arrived, hand the VM to inspect, stop it.
 
-    accel: from k3os.vm.accel.choose; log: where the serial log goes. Raises UserError when a
-    setting did not arrive (then the numbers would compare nothing), ConsoleError.
+    accel: from k3os.vm.accel.choose; log: where the serial log goes; real: k3s is no stand-in.
+    Raises UserError when a setting did not arrive (then the numbers would compare nothing),
+    ConsoleError.
     """
     with VM(spec, accel=accel, log=log) as vm:
         login = vm.expect(r"login: ", BOOT_TIMEOUT).seconds
         cpu = cpu_seconds(vm.pid)
         vm.wait_for_shell(COMMAND_TIMEOUT)
         memory = used_memory(shell(vm, "cat /proc/meminfo"))
-        k3s, uptime = _k3s_times(vm)
+        k3s, uptime = _k3s_times(vm, scenario.READY_MARKER if real else scenario.K3S_MARKER)
+        ready = used_memory(shell(vm, f"cat {scenario.READY_MEMINFO}")) if real else 0.0
         check_settings(vm)
         time.sleep(SETTLE_SECONDS)
         settled = used_memory(shell(vm, "cat /proc/meminfo"))
-        result = Boot(login, k3s, cpu, memory, settled, k3s - uptime)
+        result = Boot(login, k3s, cpu, memory, settled, k3s - uptime, ready)
         if inspect is not None:
             inspect(vm, result)
     return result
@@ -90,14 +97,14 @@ def shell(vm: VM, command: str, timeout: float = COMMAND_TIMEOUT) -> str:
     return output
 
 
-def _k3s_times(vm: VM) -> tuple[float, float]:
-    """When k3s was executed: since QEMU's start, and by the guest's clock.
+def _k3s_times(vm: VM, marker: str) -> tuple[float, float]:
+    """When k3s was executed, or ready: since QEMU's start, and by the guest's clock.
 
     Waits in the guest for the file, since reading a prompt would skip the line on the console.
     """
     shell(vm, f"until [ -s {scenario.K3S_TIME} ]; do sleep 0.5; done", BOOT_TIMEOUT)
-    seconds = vm.console.when(scenario.K3S_MARKER)
-    line = re.search(scenario.K3S_MARKER, vm.console.text)
+    seconds = vm.console.when(marker)
+    line = re.search(marker, vm.console.text)
     if seconds is None or line is None:
         raise UserError("the line of k3s on the console was damaged", f"boot again; see {vm.log}")
     return seconds, float(line[1])

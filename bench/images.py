@@ -50,25 +50,44 @@ class Image:
         return self.directory / f"k3os-rootfs-{self.arch}.tar.gz"
 
 
-def build_image(settings: Settings, progress: Progress, kernel: str) -> Image:
-    """Build our image with kernel ("cloud", "generic"); quick when nothing changed."""
-    directory = settings.cache / "bench" / f"artifacts-{kernel}"
+def build_image(
+    settings: Settings, progress: Progress, kernel: str, real: Path | None = None
+) -> Image:
+    """Build our image with kernel ("cloud", "generic"); quick when nothing changed.
+
+    real: a k3s instead of the stand-in.
+    """
+    directory = settings.cache / "bench" / f"artifacts-{kernel}{'-k3s' if real else ''}"
     directory.mkdir(parents=True, exist_ok=True)
     config = directory / "config.yaml"
-    config.write_text(scenario.CONFIG_YAML)
+    config.write_text(scenario.READY_CONFIG_YAML if real else scenario.CONFIG_YAML)
     with progress.stage(f"k3OS {kernel}"):
-        _build(settings.source, settings.cache, directory, kernel, progress.log, config)
+        _build(
+            settings.source,
+            settings.cache,
+            directory,
+            kernel,
+            progress.log,
+            config,
+            real or STUB,
+        )
     return Image(directory, settings.arch.name)
 
 
 def _build(
-    source: Path, cache: Path, artifacts: Path, kernel: str, log: int, config: Path | None = None
+    source: Path,
+    cache: Path,
+    artifacts: Path,
+    kernel: str,
+    log: int,
+    config: Path | None = None,
+    k3s: Path = STUB,
 ) -> float:
     """Run `k3os build` of the sources at source; returns the seconds it took."""
     environment = {
         "PYTHONPATH": str(source / "src"),
         "KERNEL": kernel,
-        "K3S": str(STUB),
+        "K3S": str(k3s),
         "K3S_AIRGAP": "",
         "CONFIG": str(config) if config else "",
         "CACHE": str(cache),

@@ -47,11 +47,43 @@ AUTOLOGIN = f"""\
 ExecStart=
 ExecStart=-/sbin/agetty -a {scenario.USER} --noclear --keep-baud 115200 %I $TERM
 """
+# For a real one: the rest of what that installer writes, and the program that waits for /readyz.
+REAL_K3S_UNIT = K3S_UNIT.replace(
+    "[Service]\n",
+    """\
+[Service]
+KillMode=process
+Delegate=yes
+LimitNOFILE=1048576
+LimitNPROC=infinity
+LimitCORE=infinity
+TasksMax=infinity
+TimeoutStartSec=0
+Restart=always
+RestartSec=5s
+ExecStartPre=-/sbin/modprobe br_netfilter
+ExecStartPre=-/sbin/modprobe overlay
+""",
+).replace("Stands for k3s", "k3s")
+READY_UNIT = f"""\
+[Unit]
+Description=Says when k3s answers
+[Service]
+ExecStart={scenario.READY_COMMAND}
+[Install]
+WantedBy=multi-user.target
+"""
 FILES = {
     "/etc/fstab": f"LABEL={ROOT_LABEL} / ext4 defaults 0 1\n",
     "/etc/systemd/system/k3s.service": K3S_UNIT,
     "/etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf": AUTOLOGIN,
 }
+REAL_FILES = FILES | {
+    "/etc/systemd/system/k3s.service": REAL_K3S_UNIT,
+    "/etc/systemd/system/bench-ready.service": READY_UNIT,
+    scenario.READY_PROGRAM: scenario.READY_TEXT,
+}
+REAL_DISK_SIZE = "4G"  # k3s unpacks itself
 
 # Runs as root or as the root of a user namespace, where the archive's owners are the files'.
 _MAKE_DISK = """
@@ -82,11 +114,21 @@ class Peer:
         return f"root=LABEL={ROOT_LABEL} ro {scenario.KERNEL_ARGUMENTS}"
 
 
-def build_peer(settings: Settings, progress: Progress, cache: Cache) -> Peer:
-    """Build the peer or take it from the cache. Raises CommandError."""
-    stub = Path(__file__).with_name("k3s")
-    key = digest(SUITE, settings.mirror, PACKAGES, DISK_SIZE, FILES, _MAKE_DISK, stub)
-    root = cache.stage("peer", key, lambda out: _build_root(settings, progress, stub, out))
+def build_peer(
+    settings: Settings, progress: Progress, cache: Cache, real: Path | None = None
+) -> Peer:
+    """Build the peer or take it from the cache; real: a k3s instead of the stand-in.
+
+    Raises CommandError.
+    """
+    k3s = real or Path(__file__).with_name("k3s")
+    files, size = (REAL_FILES, REAL_DISK_SIZE) if real else (FILES, DISK_SIZE)
+    key = digest(SUITE, settings.mirror, PACKAGES, size, files, _MAKE_DISK, k3s)
+    root = cache.stage(
+        "peer-k3s" if real else "peer",
+        key,
+        lambda out: _build_root(settings, progress, k3s, files, size, out),
+    )
     seed = cache.stage(
         "seed",
         digest(scenario.USER_DATA, scenario.META_DATA),
@@ -102,38 +144,49 @@ def build_peer(settings: Settings, progress: Progress, cache: Cache) -> Peer:
     )
 
 
-def mmdebstrap_command(settings: Settings, stub: Path, files: Path, output: Path) -> list[str]:
-    """The command that writes the peer's root as a tar archive; files: the extra files' tree."""
+def mmdebstrap_command(
+    settings: Settings, k3s: Path, files: Path, units: list[str], output: Path
+) -> list[str]:
+    """The command that writes the peer's root as a tar archive; files: the extra files' tree;
+    units: those of them that start at boot."""
     command = [
         *("mmdebstrap", "--mode=auto", "--format=tar", "--variant=apt"),
         '--aptopt=APT::Install-Recommends "false"',
         '--aptopt=Acquire::Retries "3"',
         f"--include={','.join(PACKAGES)}",
         f"--customize-hook=copy-in {shlex.quote(str(files / 'etc'))} /",
-        f"--customize-hook=upload {shlex.quote(str(stub))} /usr/local/sbin/k3s",
+        f"--customize-hook=upload {shlex.quote(str(k3s))} /usr/local/sbin/k3s",
         '--customize-hook=chmod 755 "$1/usr/local/sbin/k3s"',
-        '--customize-hook=chroot "$1" systemctl enable k3s.service',
+        f'--customize-hook=chroot "$1" systemctl enable {" ".join(units)}',
         SUITE,
         str(output),
     ]
     return [*command, settings.mirror] if settings.mirror else command
 
 
-def _build_root(settings: Settings, progress: Progress, stub: Path, output: Path) -> None:
+def _build_root(
+    settings: Settings,
+    progress: Progress,
+    k3s: Path,
+    texts: dict[str, str],
+    size: str,
+    output: Path,
+) -> None:
     files = output / "files"
-    for name, text in FILES.items():
+    for name, text in texts.items():
         path = files / name.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    units = [Path(name).name for name, text in texts.items() if "WantedBy=" in text]
     run(
-        mmdebstrap_command(settings, stub, files, output / "root.tar"),
+        mmdebstrap_command(settings, k3s, files, units, output / "root.tar"),
         log=progress.log,
         env={"SOURCE_DATE_EPOCH": str(settings.epoch), "LC_ALL": "C.UTF-8"},
     )
     shutil.rmtree(files)
     as_root = [] if os.getuid() == 0 else ["unshare", "--map-auto", "--map-root-user"]
     run(
-        [*as_root, "/bin/sh", "-c", _MAKE_DISK, "sh", DISK_SIZE, ROOT_LABEL],
+        [*as_root, "/bin/sh", "-c", _MAKE_DISK, "sh", size, ROOT_LABEL],
         cwd=str(output),
         log=progress.log,
     )

@@ -28,6 +28,42 @@ K3S_TIME = "/run/bench-k3s"
 # The same for both: as the menu of the ISO has it.
 KERNEL_ARGUMENTS = "console=tty0 console=ttyS0,115200 quiet"
 
+# With a real k3s instead: a program waits for /readyz, in both systems the same, and says when.
+READY_PROGRAM = "/etc/bench-ready.py"
+READY_MARKER = r"bench: k3s readyz at ([0-9.]+) s"
+READY_MEMINFO = "/run/bench-meminfo"
+READY_COMMAND = f"/usr/bin/python3 -SE {READY_PROGRAM}"
+READY_TEXT = f"""\
+import http.client, os, ssl, time
+
+TLS = "/var/lib/rancher/k3s/server/tls/client-admin"
+
+
+def is_ready():
+    if not os.path.exists(TLS + ".key"):
+        return False
+    try:
+        context = ssl._create_unverified_context()
+        context.load_cert_chain(TLS + ".crt", TLS + ".key")
+        connection = http.client.HTTPSConnection("127.0.0.1", 6443, timeout=5, context=context)
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+while not is_ready():
+    time.sleep(0.5)
+with open("/proc/uptime") as file:
+    uptime = file.read().split()[0]
+with open("/proc/meminfo") as file, open("{READY_MEMINFO}", "w") as copy:
+    copy.write(file.read())
+with open("/dev/ttyS0", "w") as console:
+    console.write(f"\\r\\nbench: k3s readyz at {{uptime}} s\\r\\n")
+with open("{K3S_TIME}", "w") as file:
+    file.write(uptime + "\\n")
+"""
+
 CONFIG_YAML = f"""\
 hostname: {HOSTNAME}
 ssh_authorized_keys:
@@ -41,6 +77,20 @@ k3os:
   sysctls:
     {SYSCTL[0]}: "{SYSCTL[1]}"
 """
+
+_READY_LINES = "".join(f"    {line}\n" if line else "\n" for line in READY_TEXT.splitlines())
+# The same, and the program that waits for a real k3s.
+READY_CONFIG_YAML = CONFIG_YAML.replace(
+    "k3os:\n",
+    f"""\
+- path: {READY_PROGRAM}
+  permissions: "0755"
+  content: |
+{_READY_LINES}run_cmd:
+- systemd-run --quiet {READY_COMMAND}
+k3os:
+""",
+)
 
 USER_DATA = f"""\
 #cloud-config

@@ -1,8 +1,10 @@
 """A stub of a cluster's API server for what a node says of itself: it insists on the kubelet's
-certificate, records each PATCH, and refuses other nodes than its own."""
+certificate, records each PATCH, and refuses other nodes than its own. While it comes up it answers
+as k3s' does then."""
 
 import json
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,19 +13,37 @@ from pathlib import Path
 from k3os.system.run import run
 from tests.serving import serving
 
+# while an API server comes up, on a slow machine for minutes; status 0: it hangs up
+COMING_UP = (
+    (0, ""),
+    (503, "apiserver not ready"),
+    (500, "an internal error"),
+    (401, "Unauthorized"),
+    (404, 'nodes "me" not found'),
+    (429, "too many requests"),
+    (0, ""),
+)
 FILES = ("kubelet.kubeconfig", "server-ca.crt", "kubelet.crt", "kubelet.key")
 
 
 class ApiServer:
     """seen: (path, content type, body, subject of the client's certificate) of each PATCH.
+    pods: what it lists of its node.
 
     directory: where FILES are, as k3s makes them below /var/lib/rancher/k3s/agent.
+    troubles: what the next requests get instead of an answer, in this order. asked: how many
+    there were. answers: none is given while it is not set.
     """
 
     def __init__(self, directory: Path, node: str) -> None:
         self.directory = directory
         self.node = node
         self.seen: list[tuple[str, str, dict, dict[str, str]]] = []
+        self.pods: list[dict] = []
+        self.troubles: list[tuple[int, str]] = []
+        self.asked = 0
+        self.answers = threading.Event()
+        self.answers.set()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -32,12 +52,38 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         subject = self.connection.getpeercert()["subject"]  # type: ignore[attr-defined]
         names = {name: value for ((name, value),) in subject}
+        api.asked += 1
+        api.answers.wait(60)
+        if api.troubles:
+            self._refuse(*api.troubles.pop(0))
+            return
         api.seen.append((self.path, self.headers["Content-Type"], body, names))
         name = self.path.split("/")[4]
         is_own = name == api.node
-        answer = {} if is_own else {"message": f'nodes "{name}" is forbidden'}
-        data = json.dumps(answer).encode()
-        self.send_response(200 if is_own else 403)
+        if is_own:
+            self._answer(200, {})
+        else:
+            self._answer(403, {"message": f'nodes "{name}" is forbidden'})
+
+    def do_GET(self) -> None:
+        api: ApiServer = self.server.api  # type: ignore[attr-defined]
+        # as the node authorizer of Kubernetes 1.32: a node lists its own pods, not all
+        path, _, selected = self.path.partition("?fieldSelector=")
+        own = f"spec.nodeName%3D{api.node}"
+        if path == "/api/v1/pods" and selected.partition(",")[0] == own:
+            self._answer(200, {"items": api.pods})
+        else:
+            self._answer(403, {"message": "pods is forbidden"})
+
+    def _refuse(self, code: int, words: str) -> None:
+        if code:
+            self._answer(code, {"message": words})
+        else:
+            self.close_connection = True
+
+    def _answer(self, code: int, body: object) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(code)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -61,7 +107,7 @@ authorityKeyIdentifier = none
 """
 
 
-def _certificate(directory: Path, name: str, subject: str, addresses: str) -> None:
+def certificate(directory: Path, name: str, subject: str, addresses: str) -> None:
     """NAME.crt and NAME.key, of an authority of its own, NAME-ca.crt."""
     paths = {end: str(directory / f"{name}{end}") for end in (".key", ".csr", ".crt")}
     authority = {end: str(directory / f"{name}-ca{end}") for end in (".key", ".crt")}
@@ -86,8 +132,8 @@ def api_server(
     """Serve until the block is left. host: our name for the client; place: where FILES will lie
     there, here by default."""
     found = ApiServer(directory, node)
-    _certificate(directory, "server", "/CN=k3s", f"IP:{host}")
-    _certificate(directory, "kubelet", f"/O=system:nodes/CN=system:node:{node}", "DNS:kubelet")
+    certificate(directory, "server", "/CN=k3s", f"IP:{host}")
+    certificate(directory, "kubelet", f"/O=system:nodes/CN=system:node:{node}", "DNS:kubelet")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(directory / "server.crt", directory / "server.key")
     context.load_verify_locations(directory / "kubelet-ca.crt")

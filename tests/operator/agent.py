@@ -32,7 +32,9 @@ NodeLease: Any = create_namespaced_resource("coordination.k8s.io", "v1", "Lease"
 FINE, ROLLS_BACK, NO_SUCH_VERSION, NEVER_BACK = FATES = (
     *("fine", "rolls back", "there is no such version", "never comes back"),
 )
+GONE = (404, 409, 410)  # the object, its version, the watch's version
 HEARTBEAT = 10.0
+LOOK = 0.1  # seconds between two looks at the pods
 API_SECONDS = 20.0
 LABEL = "k3os.io/simulated"
 
@@ -62,7 +64,11 @@ class Agent:
         self.machines: dict[str, Machine] = {}
         self.most_away = 0  # machines that were drained or down at the same time
         self.errors: list[str] = []
+        self.served: list[str] = []  # requests that a Job brought
+        self.free = threading.Event()  # while it is not set no Job begins with its work
+        self.free.set()
         self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
         self._done: set[str] = set()
 
     def add(self, machine: Machine) -> None:
@@ -114,44 +120,63 @@ class Agent:
             except (httpx2.TransportError, OSError):
                 if time.monotonic() > end or self._stop.is_set():
                     raise
-                time.sleep(0.2)
+                self._stop.wait(0.2)
 
     def start(self) -> None:
-        for work in (self._watch_pods, self._heartbeat):
-            thread = threading.Thread(target=self._keep_on, args=(work,), daemon=True)
-            thread.start()
+        for work in (self._look_for_pods, self._heartbeat):
+            self._begin(self._keep_on, work)
+
+    def _begin(self, work: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def stop(self) -> None:
+        """When no thread uses the connections any more: the number of a socket that is closed
+        under a reader is soon that of somebody else's."""
         self._stop.set()
-        # a watch has no other end; its thread finds out at the next event or timeout
+        self.free.set()
+        for thread in self._threads:
+            thread.join(API_SECONDS)
         self.client.close()
 
-    def _keep_on(self, work: Any) -> None:
-        while not self._stop.is_set():
+    def _keep_on(self, work: Callable[[], float]) -> None:
+        """Again and again, after so many seconds as it says."""
+        pause = 0.0
+        while not self._stop.wait(pause):
             try:
-                work()
-            except (httpx2.HTTPError, OSError, RuntimeError) as error:
-                if self._stop.is_set():
-                    return
+                pause = work()
+            except (httpx2.HTTPError, OSError) as error:
                 # the API server restarts in some tests; anything else is told at the end
-                if isinstance(error, ApiError) and error.status.code not in (404, 409):
+                if isinstance(error, ApiError) and error.status.code not in GONE:
                     self.errors.append(f"{work.__name__}: {error}")
-            time.sleep(0.05)
+                pause = LOOK
 
-    def _watch_pods(self) -> None:
-        for event, pod in self.client.watch(Pod, namespace="*", server_timeout=5):
-            if self._stop.is_set():
-                return
-            name = (pod.get("spec") or {}).get("nodeName", "")
-            if event == "DELETED" or name not in self.machines:
-                continue
-            meta = pod["metadata"]
-            if meta.get("deletionTimestamp"):
-                self._end(meta["namespace"], meta["name"])
-            elif REQUEST_LABEL in (meta.get("labels") or {}) and meta["uid"] not in self._done:
+    def _look_for_pods(self) -> float:
+        """A list, not a watch: nothing is missed, and no connection stays open."""
+        for pod in self.client.list(Pod, namespace="*"):
+            self._see(pod)
+        return LOOK
+
+    def _see(self, pod: dict[str, Any]) -> None:
+        meta = pod["metadata"]
+        if (pod.get("spec") or {}).get("nodeName", "") not in self.machines:
+            return
+        if meta.get("deletionTimestamp"):
+            self._end(meta["namespace"], meta["name"])
+        elif REQUEST_LABEL in (meta.get("labels") or {}):
+            if meta["uid"] not in self._done:
                 self._done.add(meta["uid"])
                 self._look()
-                threading.Thread(target=self._serve, args=(dict(pod),), daemon=True).start()
+                self._begin(self._serve, dict(pod))
+        elif (pod.get("status") or {}).get("phase", "Pending") == "Pending":
+            self._run(pod)
+
+    def _run(self, pod: dict[str, Any]) -> None:
+        """It is running and ready now: a budget protects no other."""
+        body = {"phase": "Running", "conditions": [_condition("Ready", True)]}
+        meta = pod["metadata"]
+        self._patch(Pod.Status, meta["name"], {"status": body}, namespace=meta["namespace"])
 
     def _look(self) -> None:
         """How many of our nodes take no pods now."""
@@ -167,19 +192,28 @@ class Agent:
 
     def _end(self, namespace: str, name: str) -> None:
         """A pod that was told to end has ended: no kubelet would say so here."""
-        self.client.delete(Pod, name, namespace=namespace, grace_period=0)
+        try:
+            self.client.delete(Pod, name, namespace=namespace, grace_period=0)
+        except ApiError as error:
+            if error.status.code not in GONE:
+                raise
 
     def _serve(self, pod: dict[str, Any]) -> None:
         """One Job's container."""
         try:
             machine = self.machines[pod["spec"]["nodeName"]]
             request = parse(self._request(pod))
+            self.served.append(request.id)
+            self.free.wait(API_SECONDS)
             answer = self.apply(machine, request)
             self._finish(pod, request.id, answer)
             if answer["state"] == names.REBOOTING:
                 self._boot(machine, request)
         except (httpx2.HTTPError, OSError, KeyError) as error:
-            self.errors.append(f"{pod['metadata']['name']}: {type(error).__name__} {error}")
+            # a Job that is deleted takes its pod and its request along
+            gone = isinstance(error, ApiError) and error.status.code in GONE
+            if not gone and not self._stop.is_set():
+                self.errors.append(f"{pod['metadata']['name']}: {type(error).__name__} {error}")
 
     def _request(self, pod: dict[str, Any]) -> bytes:
         name = pod["spec"]["volumes"][0]["secret"]["secretName"]
@@ -221,7 +255,7 @@ class Agent:
         machine.ready = False
         self._look()
         self.report(machine)
-        time.sleep(self.boot_seconds)
+        self._stop.wait(self.boot_seconds)
         if machine.fate == NEVER_BACK:
             return
         machine.boots += 1
@@ -236,10 +270,10 @@ class Agent:
         machine.ready = True
         self.report(machine)
 
-    def _heartbeat(self) -> None:
+    def _heartbeat(self) -> float:
         """So that a real cluster does not take them for dead."""
         for name in list(self.machines):
-            meta = {"name": name, "namespace": "kube-node-lease"}
+            meta = {"name": name, "namespace": "kube-node-lease", "labels": {LABEL: self.run_label}}
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
             spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": stamp}
             try:
@@ -250,7 +284,7 @@ class Agent:
                 self.client.create(
                     NodeLease({"metadata": meta, "spec": spec}), namespace=meta["namespace"]
                 )
-        self._stop.wait(HEARTBEAT)
+        return HEARTBEAT
 
 
 def _condition(kind: str, holds: bool) -> dict[str, str]:

@@ -1,11 +1,16 @@
-"""The cluster of these tests: the emulator, or with KUBECONFIG any real one."""
+"""The cluster of these tests: the emulator, or with KUBECONFIG any real one.
+
+Of a real one they need kube-apiserver and kube-controller-manager (with etcd or what stands for
+it), no nodes: those are simulated. `k3s server --disable-agent` is enough.
+"""
 
 import os
 from contextlib import nullcontext
 
 import pytest
 
-from tests.operator.world import World, emulated_world, real_cluster, real_world
+from tests.operator.cluster import real_cluster, real_world
+from tests.operator.world import World, emulated_world
 
 
 @pytest.fixture(scope="session")
@@ -23,14 +28,11 @@ def world(kubeconfig, tmp_path) -> World:
     with making as found:
         yield found
         assert not found.agent.errors
+        # whatever happens to the API server
+        assert "Traceback" not in found.log, found.log[-6000:]
 
 
 def pytest_collection_modifyitems(items) -> None:
-    for item in items:
-        # a watch that a thread of the simulated nodes still follows is closed by nobody
-        item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
-        unraisable = "ignore::pytest.PytestUnraisableExceptionWarning"
-        item.add_marker(pytest.mark.filterwarnings(unraisable))
     """Some look into the emulator, which a real cluster cannot offer."""
     if os.environ.get("KUBECONFIG"):
         skip = pytest.mark.skip(reason="needs the emulator: it counts or refuses requests")

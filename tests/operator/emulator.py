@@ -442,6 +442,10 @@ class Running:
         await self._site.__aexit__(None, None, None)
 
     @property
+    def port(self) -> int:
+        return self._port
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 

@@ -50,9 +50,9 @@ class Host:
             "apt-get", f'echo "apt-get $*" >>{self.calls}; echo apt says no; exit {exit_code}'
         )
 
-    def setup(self):
+    def setup(self, *arguments):
         path = {"PATH": str(self.checkout / "bin"), "TMPDIR": str(self.checkout)}
-        return run([str(self.checkout / "scripts/setup")], env=path).decode()
+        return run([str(self.checkout / "scripts/setup"), *arguments], env=path).decode()
 
     def called(self):
         return self.calls.read_text().splitlines() if self.calls.exists() else []
@@ -73,6 +73,16 @@ def test_root_gets_the_missing_packages_and_only_those(host):
         "apt-get update -q",
         "apt-get install -q -y --no-install-recommends xorriso ovmf",
     ]
+
+
+def test_what_a_lab_needs_is_installed_only_for_one(host):
+    host.has_packages()
+    host.is_user(0)
+    host.has_apt()
+    assert host.setup() == ""
+    wanted = "dnsmasq-base iproute2 busybox-static"
+    assert host.setup("lab") == f"setup: installing with apt: {wanted} \n"
+    assert host.called()[-1].endswith(f" --no-install-recommends {wanted}")
 
 
 def test_a_user_with_sudo_gets_them_through_sudo(host):

@@ -12,9 +12,13 @@ from tests.vm.installed import MIB, debugfs, make_disk, state_of
 from tests.vm.node import BOOT, LOGIN, RESCUE, ask, wait_until_settled
 
 CONFIG = "hostname: installed\nk3os:\n  password: secret\n"
+PLUGINS = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec"
+WRITTEN = (
+    *("/var/kept", "/home/kept", "/opt/kept", "/usr/local/kept", "/opt/cni/bin/kept"),
+    *("/etc/cni/net.d/kept", "/etc/origin/kept", "/etc/pwx/kept", f"{PLUGINS}/kept"),
+)
 # what k3s knows the node by, and the cluster asks for after each boot
 PASSWORD = "/etc/rancher/node/password"
-WRITTEN = ("/var/kept", "/home/kept", "/opt/kept", "/usr/local/kept")
 LOST = ("/etc/lost", "/lost", "/root/lost", "/tmp/lost")
 
 

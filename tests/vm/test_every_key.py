@@ -110,9 +110,10 @@ k3os:
   server_url: https://10.0.2.2:6443
   token: the-cluster-secret
   operator: false
+  swap: {{zram: 64 MiB, pods: true}}
   k3s_args:
   - server
-  - --flag
+  - --etcd-snapshot-name
   - a value
   install:
     device: /dev/vda
@@ -296,6 +297,11 @@ def test_boot_cmd_that_fails_is_reported_and_the_next_still_runs(node, status):
     assert "this-command-does-not-exist" in ask(node, "sudo -n k3os status || true")
 
 
+def test_swap_is_as_large_as_it_is_to_be(node):
+    assert ask(node, "awk '/zram/ {print $3}' /proc/swaps") == str((64 << 10) - 4)
+    ask(node, "grep -q MemorySwapMax=infinity /run/systemd/system/kubepods.slice.d/20-swap.conf")
+
+
 def test_sysctls_are_set_from_both_sources(node):
     assert ask(node, "cat /proc/sys/vm/max_map_count") == "1000000"
     assert ask(node, "cat /proc/sys/vm/swappiness") == "7"
@@ -344,7 +350,7 @@ def test_operator_switched_off_leaves_neither_image_nor_objects(node):
 
 def test_k3s_args_arrive_word_by_word(node):
     assert ask(node, "sudo -n cat /run/k3s-stub/argv").splitlines() == [
-        *("server", "--flag", "a value")
+        *("server", "--etcd-snapshot-name", "a value")
     ]
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import time
+from base64 import b64encode
 
 import pytest
 import yaml
@@ -255,3 +256,119 @@ def test_ssh_answers_and_lets_nobody_in_without_a_key(node):
 
 def test_nothing_of_the_package_manager_is_left(node):
     assert node.command("command -v apt || command -v dpkg")[0] != 0
+
+
+# What the documents of Longhorn and Rook ask of a node, and what other storage and network plugins
+# use of it.
+MODULES = (
+    *("iscsi_tcp", "nfs", "nfsv3", "nfsv4", "cifs", "rbd", "ceph", "nbd", "nvme_tcp", "vfio_pci"),
+    *("uio_pci_generic", "dm_crypt", "dm_snapshot", "dm_thin_pool", "dm_raid", "dm_multipath"),
+    *("target_core_mod", "target_core_user", "iscsi_target_mod", "tcm_loop", "xfs", "btrfs"),
+    *("vxlan", "geneve", "wireguard", "ipip", "openvswitch", "ipvlan", "macvlan", "tun", "dummy"),
+    *("br_netfilter", "ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_sh", "nf_conntrack", "ip_set"),
+    *("xt_set", "xt_comment", "xt_mark", "xt_multiport", "xt_statistic", "xt_physdev", "xt_NFLOG"),
+    *("xt_TPROXY", "xt_socket", "xt_CT", "cls_bpf", "sch_ingress", "fuse", "vhost_net"),
+)
+PROGRAMS = (
+    *("bash", "curl", "findmnt", "grep", "awk", "blkid", "lsblk", "nsenter", "iscsiadm", "iscsid"),
+    *("mount.nfs", "mount.nfs4", "rpc.statd", "cryptsetup", "dmsetup", "mkfs.ext4", "fsck"),
+    *("apparmor_parser", "aa-exec", "aa-status", "modprobe", "kmod", "systemctl", "blockdev"),
+)
+# where plugins write, whatever is there already; hostPath volumes are made where they are missing
+WRITABLE = (
+    *("/opt/cni/bin", "/etc/cni/net.d", "/var/lib/cni", "/var/lib/kubelet/plugins", "/etc/ceph"),
+    *("/usr/libexec/kubernetes/kubelet-plugins/volume/exec/vendor~driver", "/var/lib/rook"),
+    *("/var/lib/longhorn", "/usr/src/headers", "/usr/local/share/ca-certificates", "/etc/iscsi"),
+    *("/etc/origin/ovn", "/etc/pwx", "/var/log/calico/cni", "/etc/kubernetes", "/etc/nvme"),
+)
+
+
+def test_plugins_may_write_where_they_always_do(node):
+    for path in WRITABLE:
+        ask(node, f"sudo -n mkdir -p {path} && sudo -n touch {path}/new && sudo -n rm {path}/new")
+
+
+def test_the_modules_that_storage_and_networks_need_are_there(node):
+    missing = ask(node, f"for m in {' '.join(MODULES)}; do modprobe -nq $m || echo $m; done")
+    assert missing == ""
+
+
+def test_the_programs_that_storage_calls_on_the_node_are_there(node):
+    look = f"for p in {' '.join(PROGRAMS)}; do which $p >/dev/null || echo $p; done"
+    assert ask(node, f"sudo -n sh -c '{look}'") == ""
+    # Longhorn's volumes are not for multipath
+    assert node.command("ls /etc/multipath.conf /usr/sbin/multipathd 2>/dev/null")[1] == ""
+
+
+def test_mounts_are_shared_with_pods(node):
+    lines = ask(node, "findmnt -rno TARGET,PROPAGATION").splitlines()
+    assert [line for line in lines if not line.endswith(" shared")] == []
+
+
+def test_the_kernels_configuration_is_where_tools_look_for_it(node):
+    for path in ("/boot/config-$(uname -r)", "/lib/modules/$(uname -r)/config"):
+        assert ask(node, f"grep -c '^CONFIG_CGROUPS=y' {path}") == "1"
+    # a pod that gets /boot alone must find a file there, not a link to elsewhere
+    assert ask(node, "stat -c %F /boot/config-$(uname -r)") == "regular file"
+
+
+@pytest.mark.parametrize("path", ["debug", "tracing", "security"])
+def test_what_the_kernel_shows_to_tools_is_mounted(node, path):
+    assert ask(node, f"findmnt -no TARGET /sys/kernel/{path}") == f"/sys/kernel/{path}"
+
+
+def test_storage_finds_a_name_of_this_node_for_nvme(node):
+    machine = ask(node, "cat /etc/machine-id")
+    assert ask(node, "cat /etc/nvme/hostid").replace("-", "") == machine
+    assert ask(node, "cat /etc/nvme/hostnqn").endswith(ask(node, "cat /etc/nvme/hostid"))
+
+
+def test_locks_of_nfs_3_have_their_daemon(node):
+    ask(node, "sudo -n /usr/sbin/start-statd && systemctl is-active rpc-statd rpcbind")
+
+
+# A disk of 8 MiB in memory, served over iSCSI by the node itself
+TARGET = "iqn.2016-04.io.k3os:test"
+SERVE_ISCSI = f"""\
+set -e
+modprobe -a iscsi_target_mod target_core_mod
+for i in $(seq 100); do mountpoint -q /sys/kernel/config && break; sleep 0.2; done
+cd /sys/kernel/config/target
+mkdir -p core/rd_mcp_0/disk
+echo rd_pages=2048 >core/rd_mcp_0/disk/control
+echo 1 >core/rd_mcp_0/disk/enable
+mkdir -p iscsi/{TARGET}/tpgt_1/lun/lun_0 iscsi/{TARGET}/tpgt_1/np/127.0.0.1:3260
+cd iscsi/{TARGET}/tpgt_1
+ln -s ../../../../../../target/core/rd_mcp_0/disk lun/lun_0/disk
+for a in authentication=0 generate_node_acls=1 demo_mode_write_protect=0; do
+    echo ${{a#*=}} >attrib/${{a%=*}}
+done
+echo 1 >enable
+"""
+
+
+@pytest.mark.parametrize("unit", ["sys-kernel-config", "sys-kernel-debug", "sys-kernel-tracing"])
+def test_systemd_finds_all_that_its_mounts_of_the_kernel_require(node, unit):
+    assert ask(node, f"systemctl show -P LoadState {unit}.mount") == "loaded"
+    required = ask(node, f"systemctl show -P Requires {unit}.mount").split()
+    assert "not-found" not in ask(node, f"systemctl show -P LoadState {' '.join(required)}")
+
+
+def test_a_volume_over_iscsi_becomes_a_disk(node):
+    ask(node, f"echo '{b64encode(SERVE_ISCSI.encode()).decode()}' | base64 -d >/tmp/serve")
+    ask(node, "sudo -n sh /tmp/serve", 120)
+    assert ask(node, "systemctl is-active iscsid.socket") == "active"
+    ask(node, "sudo -n iscsiadm -m discovery -t sendtargets -p 127.0.0.1")
+    ask(node, f"sudo -n iscsiadm -m node -T {TARGET} --login")
+    path = f"/dev/disk/by-path/ip-127.0.0.1:3260-iscsi-{TARGET}-lun-0"
+    ask(node, f"for i in $(seq 50); do test -b {path} && exit; sleep 0.2; done; ls -R /dev/disk")
+    ask(node, f"echo secret | sudo -n cryptsetup luksFormat --pbkdf pbkdf2 --batch-mode {path} -")
+    ask(node, f"echo secret | sudo -n cryptsetup open --key-file - {path} closed")
+    ask(node, "sudo -n mkfs.ext4 -q /dev/mapper/closed && sudo -n cryptsetup close closed")
+    ask(node, f"sudo -n iscsiadm -m node -T {TARGET} --logout")
+
+
+def test_sudo_knows_this_host_also_by_a_name_that_nobody_wrote_down(node):
+    name = ask(node, "uname -n")
+    ask(node, "sudo -n hostname renamed")
+    assert "unable to resolve" not in ask(node, f"sudo -n hostname {name}")

@@ -1,9 +1,11 @@
-"""What a node tells its cluster of itself when k3s is ready: a key that failed, what runs."""
+"""What a node tells its cluster of itself when k3s is ready: a key that failed, what runs. The API
+server comes up later than k3s says, and news come while others are on their way."""
 
 import json
+import time
 
 from k3os.cluster import names
-from tests.api_server import FILES, api_server
+from tests.api_server import COMING_UP, FILES, api_server
 from tests.vm.node import BOOT, HOST, LOGIN, over_ssh
 
 AGENT = "/var/lib/rancher/k3s/agent"
@@ -20,9 +22,19 @@ k3os:
   environment: {{https_proxy: "http://127.0.0.1:9"}}
 """
 
+NEWS = """sudo python3 -c 'from k3os.cli.report import soon; soon()'"""
+
+
+def until(holds, seconds=120.0):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
 
 def test_the_cluster_knows_how_a_node_is(boot, images, key, tmp_path):
     with api_server(tmp_path, "reporter", host=HOST, place=AGENT) as api:
+        api.troubles = list(COMING_UP)
         files = "".join(
             f"- {{path: {AGENT}/{name}, permissions: '0600', "
             f"content: {json.dumps((tmp_path / name).read_text())}}}\n"
@@ -37,6 +49,17 @@ def test_the_cluster_knows_how_a_node_is(boot, images, key, tmp_path):
                 "while systemctl is-active -q k3os-report || ! sudo test -e /run/k3os/report.json"
             )
             over_ssh(vm, key, f"{wait}; do sleep 1; done")
+            failed = over_ssh(vm, key, "systemctl --failed --no-legend --plain")
+            # news that come while a report is under way
+            api.answers.clear()
+            before = api.asked
+            over_ssh(vm, key, NEWS)
+            until(lambda: api.asked > before)
+            over_ssh(vm, key, f"{NEWS}; {NEWS}")
+            api.answers.set()
+            until(lambda: api.asked >= before + 4)  # two reports of two requests each
+            over_ssh(vm, key, "while systemctl is-active -q k3os-report; do sleep 1; done")
+    assert "k3os-report" not in failed
     metadata = next(body for path, _, body, _ in api.seen if path.endswith("/reporter"))["metadata"]
     status = next(body for path, _, body, _ in api.seen if path.endswith("/status"))["status"]
     assert api.seen[0][3]["commonName"] == "system:node:reporter"

@@ -48,12 +48,12 @@ def partitions(device: str, root: str = SYS_BLOCK) -> list[FileSystem]:
 
 
 def _copy(file_system: FileSystem, say: Callable[[str], None]) -> None:
-    from k3os.datasource.media import BESIDE, copy_known  # hardly any stick has such a partition
+    from k3os.datasource.beside import COPIES, copy_known
 
-    where = f"{BESIDE}/{file_system.label.lower()}"
-    mounted = f"{BESIDE}/mounted"
+    where = f"{COPIES}/{file_system.label.lower()}"
+    mounted = f"{COPIES}/mounted"
     try:
-        os.makedirs(BESIDE, mode=0o700, exist_ok=True)
+        os.makedirs(COPIES, mode=0o700, exist_ok=True)
         os.makedirs(mounted, mode=0o700, exist_ok=True)
         mounts.mount(file_system.device, mounted, file_system.kind, FLAGS)
         try:

@@ -7,7 +7,7 @@ defaults, consoles, banner, the k3s link. Everything here runs on each boot.
 import os
 import stat
 
-from k3os.boot import clock
+from k3os.boot import clock, memory
 from k3os.system.console import console_devices
 from k3os.system.files import atomic_write
 
@@ -40,10 +40,14 @@ def before_phase(mode: str) -> None:
     atomic_write("/etc/machine-id", machine.encode() + b"\n", mode=0o444)
     name = f"InitiatorName=iqn.2016-04.io.k3os:{machine[:12]}\n"
     atomic_write("/etc/iscsi/initiatorname.iscsi", name.encode(), mode=0o600)
+    os.makedirs("/etc/nvme", exist_ok=True)
+    for path, text in nvme_names(machine).items():
+        atomic_write(path, text.encode() + b"\n")
     target = K3S_CURRENT if os.path.exists(K3S_CURRENT) else K3S_FETCHED
     os.symlink(target, K3S_LINK)
     link_airgap_images()
     apply_sysctl_defaults()
+    memory.tune()
     make_static_nodes(f"/usr/lib/modules/{os.uname().release}/modules.devname")
     if mode in MEMORY_MODES:
         keep_journal_small()
@@ -76,6 +80,15 @@ def machine_id() -> str:
     fresh = os.urandom(16).hex()
     atomic_write(path, fresh.encode() + b"\n", mode=0o444, sync=True)
     return fresh
+
+
+def nvme_names(machine: str) -> dict[str, str]:
+    """What storage over NVMe calls this node (nvme-connect(1)): a UUID, the same at each boot."""
+    uuid = "-".join((machine[:8], machine[8:12], machine[12:16], machine[16:20], machine[20:]))
+    return {
+        "/etc/nvme/hostid": uuid,
+        "/etc/nvme/hostnqn": f"nqn.2014-08.org.nvmexpress:uuid:{uuid}",
+    }
 
 
 # modes of nodes that users other than root open; 0600 for the rest

@@ -4,6 +4,7 @@ The result is the table in README.md: / tmpfs, /usr read-only, /etc fresh, /var 
 persistent or (live) fresh too, /k3os the medium's. switch_root(8) describes the moving.
 """
 
+import errno
 import os
 import stat
 import sys
@@ -12,11 +13,14 @@ from k3os.boot import prefetch, timeline
 from k3os.boot.media import Medium
 from k3os.system import mounts
 from k3os.system.files import atomic_write
-from k3os.system.mounts import MS_NODEV, MS_NOSUID, MS_RDONLY
+from k3os.system.mounts import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY
 
 ROOT = "/sysroot"
 ROOTFS, KERNEL = "/run/k3os/rootfs", "/run/k3os/kernel"
 BASE = "/.base"
+# the same again, for the images that the system runs from: systemd-shutdown(8) cannot unmount
+# it to the end, and does not try to here
+HELD = "/run/initramfs/medium"
 # where a configuration that came with the initrd is laid over the medium's
 CONFIG_LAYER = "/run/k3os/config-layer"
 PERSISTENT = ("var", "home", "opt")
@@ -37,8 +41,11 @@ def build(medium: Medium, own_config: str = "", data: str = "") -> None:
     mounts.move(medium.path, ROOT + BASE)
     system = f"{ROOT}{BASE}/k3os/system"
     generation = f"{system}/{medium.generation}"
+    os.makedirs(HELD, exist_ok=True)
+    mounts.bind_read_only(ROOT + BASE, HELD)
+    held = f"{HELD}/k3os/system/{medium.generation}"
     if not os.path.ismount(ROOTFS):  # the first stage of an overlay boots from it already
-        mounts.mount_image(f"{generation}/k3os/rootfs.squashfs", ROOTFS)
+        mounts.mount_image(f"{held}/k3os/rootfs.squashfs", ROOTFS)
     prefetch.start(ROOTFS)
     with timeline.step("copy /etc and /var"):
         populate(ROOTFS, ROOT, PERSISTENT if data else ())
@@ -46,7 +53,7 @@ def build(medium: Medium, own_config: str = "", data: str = "") -> None:
     if medium.kind == "overlay":
         add_foreign_kernel(ROOT + BASE)
     elif os.path.exists(f"{generation}/kernel/modules.squashfs"):
-        add_kernel(f"{generation}/kernel/modules.squashfs")
+        add_kernel(f"{held}/kernel/modules.squashfs")
     os.makedirs(f"{ROOT}/k3os/system", exist_ok=True)
     os.makedirs(f"{ROOT}/k3os/data", exist_ok=True)
     if data:
@@ -105,15 +112,22 @@ def _mount_system(source: str, target: str, own_config: str) -> None:
 
 
 def add_kernel(image: str) -> None:
-    """Show the modules and firmware of the running generation below /usr/lib."""
+    """Show the modules and firmware of the running generation below /usr/lib, and in /boot what
+    the kernel was built with: where k3s, Longhorn and others look for it."""
     mounts.mount_image(image, KERNEL)
     for name in ("modules", "firmware"):
         mounts.bind(f"{KERNEL}/{name}", f"{ROOT}/usr/lib/{name}")
+    if os.path.isdir(f"{KERNEL}/boot"):  # a kernel of an older release has none
+        os.makedirs(f"{ROOT}/boot", exist_ok=True)
+        mounts.bind(f"{KERNEL}/boot", f"{ROOT}/boot")
 
 
 def add_foreign_kernel(base: str, release: str = "") -> None:
-    """Show the modules and firmware of the system whose kernel runs, below base."""
+    """Show the modules, firmware and configuration of the kernel of the system below base."""
     release = release or os.uname().release
+    if os.path.exists(f"{base}/boot/config-{release}"):
+        os.makedirs(f"{ROOT}/boot", exist_ok=True)
+        mounts.bind_read_only(f"{base}/boot", f"{ROOT}/boot")
     for name, marker in (("modules", f"modules/{release}"), ("firmware", "firmware")):
         for place in (f"{base}/usr/lib", f"{base}/lib"):
             if os.path.isdir(f"{place}/{marker}"):
@@ -213,4 +227,16 @@ def mount_kernel_file_systems() -> None:
         if not os.path.ismount(target):
             os.makedirs(target, exist_ok=True)
             mounts.mount(source, target, kind, flags, data)
+    for source, target in (("debugfs", "/sys/kernel/debug"), ("tracefs", "/sys/kernel/tracing")):
+        mount_for_tools(source, target)
     os.makedirs("/run/k3os", exist_ok=True)
+
+
+def mount_for_tools(kind: str, target: str) -> None:
+    """A file system of the kernel that tools in pods look into, where the kernel has it."""
+    if os.path.isdir(target) and not os.path.ismount(target):
+        try:
+            mounts.mount(kind, target, kind, MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700")
+        except OSError as error:
+            if error.errno not in (errno.ENODEV, errno.EPERM):  # not built in; locked down
+                raise

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "clock": ("k3os.cli.clock", "node", "wait for a time server where the clock was wrong"),
     "k3s": ("k3os.cli.k3s", "node", "fetch the pinned k3s where the image has none"),
     "local": ("k3os.cli.local", "node", "run the scripts of /etc/rc.local and /etc/local.d"),
+    "shutdown": ("k3os.cli.shutdown", "node", "end pods at shutdown; called by the system"),
     "init": ("k3os.cli.init", "initrd", "PID 1 of the initrd; nobody calls it by hand"),
 }
 

@@ -44,17 +44,10 @@ def _run(given: dict[str, str]) -> int:
         print(HELP, end="", file=sys.stderr)
         return 2
     try:
-        from lightkube.core.exceptions import ConfigError
-
         from k3os.operator.app import Options, run
     except ImportError as error:
         raise UserError(
             f"{error.name} is not installed here", "`pip install k3os[operator]` or use its image"
         ) from error
     seconds = max(1, int(lease))
-    try:
-        return run(Options(port=int(port), lease_seconds=seconds, json_logs=form == "json"))
-    except ConfigError as error:
-        raise UserError(
-            f"no cluster is configured: {error}", "it runs in a pod; elsewhere set KUBECONFIG"
-        ) from error
+    return run(Options(port=int(port), lease_seconds=seconds, json_logs=form == "json"))

@@ -15,18 +15,27 @@ from k3os.errors import UserError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from k3os.config.load import Config
 
 USAGE = """\
 usage: k3os report [--dry-run]
 
 Tell the cluster how this node is: the condition K3OSHealthy, labels and annotations of its Node.
-The system does so when k3s is ready, and every 5 minutes.
+The system does so when k3s is ready, when there is news, and every 5 minutes. While the API
+server is not ready it waits, 5 minutes at most; exit code 75: it was not ready in that time.
 
   --dry-run  show what would be sent
 """
 SENT = "/run/k3os/report.json"
+# k3os-report.path starts the service as long as this file is there, and the service removes it
+# first of all: news that come while it runs make it run again
+WANTED = "/run/k3os/report-wanted"
 NODE_NAME = "/var/lib/rancher/k3os/node-name"
+PATIENCE = 300.0  # seconds
+LONGEST_PAUSE = 10.0
 
 
 def main(argv: list[str]) -> int:
@@ -37,30 +46,49 @@ def main(argv: list[str]) -> int:
     if argv not in ([], ["--dry-run"]):
         print(USAGE, end="", file=sys.stderr)
         return 2
-    from k3os.cli.status import collect, failures
-    from k3os.cluster import kubelet, report, result
-    from k3os.config.load import load_config
-    from k3os.system.files import atomic_write, read_object
-
-    config, _ = load_config(cloud=True)
-    status = collect()
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    sent = report.condition(status, failures(status), now, read_object(SENT))
-    known = result.read()
-    outcome = result.completed(known, status, status["boot_id"])
-    change = report.metadata(status, config.mapping("k3os.labels"), outcome)
     if argv:
+        from k3os.cluster import result
+
+        change, sent = message(result.read())
         print(json.dumps({**change, "condition": sent}, indent=2))
         return 0
     if os.geteuid() != 0:
         raise UserError("only root may speak for this node", "write `sudo k3os report`")
-    if outcome != known:
+    return patiently(tell)
+
+
+def message(known: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What is so now: a patch of the Node, and its condition. known: the last request's result."""
+    from k3os.cli.status import collect, failures
+    from k3os.cluster import report, result
+    from k3os.system.files import read_object
+
+    status = collect()
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    sent = report.condition(status, failures(status), now, read_object(SENT))
+    outcome = result.completed(known, status, status["boot_id"])
+    if outcome != known and os.geteuid() == 0:
         result.write(outcome)
+    return report.metadata(status, _config().mapping("k3os.labels"), outcome), sent
+
+
+def _config() -> Config:
+    from k3os.config.load import load_config
+
+    return load_config(cloud=True)[0]
+
+
+def tell() -> int:
+    """Once. Raises UserError, one of kubelet.LATER when the API server is not ready."""
+    from k3os.cluster import kubelet, result
+    from k3os.system.files import atomic_write
+
+    change, sent = message(result.read())
     api = kubelet.api()
     if api is None:
         print("k3s has not registered this node yet")
         return 0
-    name = node_name(config)
+    name = node_name(_config())
     api.patch_node(name, change)
     api.patch_node(name, {"status": {"conditions": [sent]}}, status=True)
     atomic_write(SENT, json.dumps(sent).encode())
@@ -68,12 +96,36 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def soon() -> None:
-    """Have it done now. Without a cluster the unit does nothing; that it cannot be told is no
-    failure of whoever has news."""
-    from k3os.system.run import run
+def patiently(
+    attempt: Callable[[], int],
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """Try until the API server takes it or PATIENCE is over. Raises UserError."""
+    from k3os.cluster import kubelet
 
-    run(["systemctl", "--no-block", "start", "k3os-report.service"], check=False, timeout=30)
+    end, pause = monotonic() + PATIENCE, 1.0
+    while True:
+        try:
+            return attempt()
+        except kubelet.LATER as error:
+            left = end - monotonic()
+            if left <= 0:
+                raise
+            if pause == 1.0:
+                print(f"waiting: {error.message}", flush=True)
+        sleep(min(pause, left))
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def soon(wanted: str = WANTED) -> None:
+    """Have it done now, or once more when it is being done. Without a cluster nothing comes of
+    it; that nobody can be told is no failure of whoever has news."""
+    try:
+        os.close(os.open(wanted, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    except OSError as error:
+        print(f"k3os: the cluster hears of it later: {error}", file=sys.stderr)
 
 
 def node_name(config: Config, path: str = NODE_NAME) -> str:

@@ -40,6 +40,11 @@ SYSTEM = "/k3os/system"
 ON_TRIAL = "/run/k3os/trial"
 VERIFIED = "/run/k3os/verify.json"  # k3os.upgrade.damage writes it
 GENERATION = "/run/k3os/generation"
+MEMORY_SHORT = "/run/k3os/memory-short"
+SHORT_HINT = (
+    "what helps: more memory; an agent instead of a server; less on it: `kubectl top pods -A`, "
+    "`--disable=traefik` and the like in k3os.k3s_args; README, What k3s needs of memory"
+)
 NODE_NAME = "/var/lib/rancher/k3os/node-name"
 REFUSED = "/run/k3os/refused"  # k3os-join.service writes it: the name that is taken
 
@@ -93,7 +98,9 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["versions"] = versions(root + system, _text(root + GENERATION))
     status["k3s"] = k3s_unit(root + K3S_LINK)
     status["refused"] = _text(root + REFUSED)
+    status["k3s_given"] = k3s_given(root)
     status["addresses"] = addresses()
+    status["memory"] = memory(root)
     status["rollback"] = rollback_record(root + system)
     status["taken_back"] = taken_back(root)
     status["verified"] = read_object(root + VERIFIED)
@@ -101,6 +108,13 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["on_trial"] = os.path.exists(root + ON_TRIAL)
     status["clock_in_doubt"] = doubt(root + WRONG)
     return status
+
+
+def k3s_given(root: str = "") -> dict[str, list[str]]:
+    """k3s' settings by name, values only where they are no secrets; {} where only root may look."""
+    from k3os.k3s import given
+
+    return given.shown(given.given(root))
 
 
 def taken_back(root: str = "") -> dict[str, Any]:
@@ -162,6 +176,27 @@ def addresses() -> list[str]:
         for address in interface.get("addr_info", [])
         if "local" in address
     ]
+
+
+def memory(root: str = "") -> dict[str, Any]:
+    """kB of memory and swap, and the reasons why it is short (/usr/lib/k3os/memory)."""
+    from k3os.system import memory
+
+    known = memory.read(f"{root}/proc/meminfo")
+    names = ("MemTotal", "MemAvailable", "SwapTotal", "SwapFree")
+    short = _text(root + MEMORY_SHORT).splitlines()
+    return {**{name: known.get(name, 0) for name in names}, "short": short}
+
+
+def _about_memory(memory: dict[str, Any]) -> list[str]:
+    if not memory["MemTotal"]:
+        return []
+    total, available = (memory[name] // 1024 for name in ("MemTotal", "MemAvailable"))
+    swap, free = (memory[name] // 1024 for name in ("SwapTotal", "SwapFree"))
+    swapped = f"; swap {swap} MiB, {swap - free} MiB used" if swap else ""
+    found = [f"memory     {total} MiB, {available} MiB available{swapped}"]
+    found += [f"           SHORT: {reason}" for reason in memory["short"]]
+    return found + ([f"           {SHORT_HINT}"] if memory["short"] else [])
 
 
 def k3s_unit(link: str) -> dict[str, Any]:
@@ -252,6 +287,10 @@ def lines(status: dict[str, Any]) -> list[str]:
     if name := status["refused"]:
         found.append(f"refused    the cluster knows another node {name}, and refuses this one")
         found.append(f"           {MAKE_ROOM.format(name)}")
+    for name, values in status.get("k3s_given", {}).items():
+        if values:
+            found.append(f"           {name}: {', '.join(values)}")
+    found += _about_memory(status["memory"])
     if status["on_trial"]:
         found.append("trial      what is new is on trial: `journalctl -u k3os-confirm`")
     if rollback := status["rollback"]:

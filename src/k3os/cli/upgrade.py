@@ -338,7 +338,7 @@ def restart_k3s(decided: Plan) -> None:
     """
     from k3os.cli import confirm
     from k3os.system.run import run
-    from k3os.upgrade import perform, trial
+    from k3os.upgrade import trial
     from k3os.upgrade.datastore import hint
     from k3os.upgrade.plan import GENERATIONS
 
@@ -353,8 +353,8 @@ def restart_k3s(decided: Plan) -> None:
         trial.confirm(BASE)
         say(f"k3s {new} is ready")
         return
-    perform.exchange(SYSTEM, decided.previous, generation)
-    trial.confirm(BASE)
+    trial.fail(BASE, f"k3s {new} did not become ready: {missing}")
+    trial.go_back(BASE)
     run(["systemctl", "--no-block", "restart", "k3s.service"])
     raise UserError(
         f"k3s {new} did not become ready, {look().versions.get('k3s')} runs again: {missing}",

@@ -1,8 +1,8 @@
 """Speaking to the cluster as this node: with the kubelet's own identity, which k3s makes.
 
-It may change its own Node and nothing else (kubernetes.io, "Using Node Authorization"; the
-admission plugin NodeRestriction), so a node needs no other secret. Format: a kubeconfig
-(kubernetes.io, "Organizing Cluster Access Using kubeconfig Files") that names files.
+It may change its own Node, read and delete its own pods, and nothing else (kubernetes.io, "Using
+Node Authorization"; the admission plugin NodeRestriction), so a node needs no other secret. Format:
+a kubeconfig ("Organizing Cluster Access Using kubeconfig Files") that names files.
 """
 
 from __future__ import annotations
@@ -10,12 +10,38 @@ from __future__ import annotations
 import json
 
 from k3os.errors import UserError
-from k3os.system.http_mutual import Identity, request
+from k3os.system.http_mutual import Identity, NoAnswer, request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 KUBECONFIG = "/var/lib/rancher/k3s/agent/kubelet.kubeconfig"
 MERGE = "application/merge-patch+json"
 # a list of maps is merged by their `type`
 STRATEGIC = "application/strategic-merge-patch+json"
+# while k3s starts: it does not know our certificate yet, or not our node
+UNAUTHORIZED, NOT_FOUND = 401, 404
+BUSY = frozenset((408, 409, 425, 429))
+
+
+class NotYet(UserError):
+    """The API server answers that it is not ready."""
+
+    exit_code = NoAnswer.exit_code
+
+
+class Unfinished(UserError):
+    """k3s may still be at work on it; it may also be a mistake."""
+
+
+# another try may find it ready
+LATER = (NoAnswer, NotYet, Unfinished)
+
+# of system-cluster-critical, the lower of the two
+CRITICAL = 2_000_000_000
+# reasons of pods that the kubelet ended at a shutdown, or did not begin with then
+SHUTDOWN = ("Terminated", "Shutdown", "NodeShutdown")
 
 
 class Api:
@@ -28,16 +54,63 @@ class Api:
         self.identity = identity
 
     def patch_node(self, name: str, change: object, *, status: bool = False) -> None:
-        """Change a Node. Raises UserError with the API server's own words."""
+        """Change a Node. Raises UserError with the API server's own words, one of LATER when
+        another try is worth it."""
         path = f"/api/v1/nodes/{name}/status" if status else f"/api/v1/nodes/{name}"
         headers = {"Content-Type": STRATEGIC if status else MERGE, "Accept": "application/json"}
         body = json.dumps(change).encode()
         code, answer = request("PATCH", self.server + path, self.identity, body, headers)
+        if code in (UNAUTHORIZED, *BUSY) or code >= 500:
+            raise NotYet(
+                f"the API server is not ready: {code} {_words(answer)}".rstrip(),
+                "is k3s running? `journalctl -u k3s`",
+            )
         if code >= 300:
-            raise UserError(
+            raise (Unfinished if code == NOT_FOUND else UserError)(
                 f"the API server refused to change the node {name}: {code} {_words(answer)}",
                 "did the node register under another name? `kubectl get nodes`",
             )
+
+    def pods(self, name: str, timeout: float, phase: str = "") -> list[dict[str, Any]]:
+        """The pods of this node, all or those of a phase. Raises UserError."""
+        selected = f"spec.nodeName%3D{name}" + (f",status.phase%3D{phase}" if phase else "")
+        url = f"{self.server}/api/v1/pods?fieldSelector={selected}"
+        code, answer = request("GET", url, self.identity, timeout=timeout)
+        try:
+            if code >= 300:
+                raise ValueError
+            found: list[dict[str, Any]] = json.loads(answer)["items"]
+        except (ValueError, KeyError, TypeError):
+            message = f"the API server lists no pods: {code} {_words(answer)}"
+            raise UserError(message, "see `journalctl -u k3s`") from None
+        return found
+
+    def delete_pod(self, namespace: str, name: str, uid: str) -> None:
+        """Delete a pod of this node, if it is still the one with this uid. Raises UserError."""
+        url = f"{self.server}/api/v1/namespaces/{namespace}/pods/{name}"
+        body = json.dumps({"preconditions": {"uid": uid}}).encode()
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        code, answer = request("DELETE", url, self.identity, body, headers)
+        if code >= 300 and code not in (404, 409):
+            message = f"the API server does not delete {namespace}/{name}: {code} {_words(answer)}"
+            raise UserError(message, "see `journalctl -u k3s`")
+
+
+def is_critical(pod: dict[str, Any]) -> bool:
+    """kubernetes.io, "Pod Priority and Preemption": of one of the classes system-…"""
+    return int(pod["spec"].get("priority") or 0) >= CRITICAL
+
+
+def is_replaced(pod: dict[str, Any]) -> bool:
+    """Whether a shutdown ended it and there is another in its place already, which is so for those
+    of a Deployment; other controllers take theirs away themselves."""
+    status, meta = pod["status"], pod["metadata"]
+    owners = [each["kind"] for each in meta.get("ownerReferences") or [] if each.get("controller")]
+    return (
+        status.get("reason") in SHUTDOWN
+        and "shut" in str(status.get("message"))
+        and owners == ["ReplicaSet"]
+    )
 
 
 def _words(answer: bytes) -> str:
@@ -48,7 +121,7 @@ def _words(answer: bytes) -> str:
 
 
 def api(path: str = KUBECONFIG) -> Api | None:
-    """From a kubeconfig; None while k3s has not made it. Raises UserError."""
+    """From a kubeconfig; None while k3s has not made it. Raises Unfinished."""
     import yaml
 
     try:
@@ -63,7 +136,7 @@ def api(path: str = KUBECONFIG) -> Api | None:
     except FileNotFoundError:
         return None
     except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError) as error:
-        raise UserError(
+        raise Unfinished(
             f"is no kubeconfig that names its files: {type(error).__name__}: {error}",
             "restart k3s, which writes it",
             path,

@@ -11,6 +11,7 @@ NAMESPACE = "k3os-system"
 # what `k3os report` says of its own node
 CONDITION = "K3OSHealthy"
 MODE_LABEL = f"{GROUP}/mode"
+OPERATOR_LABEL = f"{GROUP}/operator"
 VERSION_LABEL = f"{GROUP}/version"
 K3OS = f"{GROUP}/k3os"
 KERNEL = f"{GROUP}/kernel"

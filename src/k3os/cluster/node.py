@@ -41,6 +41,12 @@ class State:
     reason: str = ""
     message: str = ""
 
+    @property
+    def job(self) -> str:
+        """The request whose Job this step waits for, "" for none. One that only checks has a
+        name of its own."""
+        return {CHECKING: f"{self.request}-check", CHANGING: self.request}.get(self.step, "")
+
     def as_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
 

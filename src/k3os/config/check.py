@@ -22,6 +22,11 @@ def check_tree(root: Node | None) -> tuple[dict[str, Value], list[Problem]]:
     values: dict[str, Value] = {}
     if root is not None:
         _section(check, "", root, values)
+        _shutdown(check, values)
+    if "write_files" in values:
+        from k3os.config.for_k3s import overwritten
+
+        check.problems += overwritten(values)
     return values, check.problems
 
 
@@ -39,6 +44,18 @@ def _section(check: Check, section: str, node: Node, values: dict[str, Value]) -
         value = check.value(BY_PATH[path], child, path)
         if value is not None:
             values[path] = value
+
+
+def _shutdown(check: Check, values: dict[str, Value]) -> None:
+    """The time for critical pods is the last part of the time for all."""
+    whole, part = "k3os.shutdown.grace_period", "k3os.shutdown.critical_grace_period"
+    if whole in values and part in values:
+        from k3os.config.duration import parse
+
+        most = str(values[whole].data)
+        if parse(str(values[part].data)) > parse(most):
+            message = f"is more than {whole}, whose last part it is"
+            check.error(part, Wrong(values.pop(part).place, message, f"write {most} or less"))
 
 
 def check_text(data: bytes, source: str) -> tuple[dict[str, Value], list[Problem]]:
@@ -70,13 +87,16 @@ def read_limited(path: str) -> tuple[bytes, Problem | None]:
 
 def check_files(paths: Iterable[str], cmdline: str | None = None) -> list[Problem]:
     """Every problem of files and, if given, a command line, in the order of the text."""
+    from k3os.config.for_k3s import contradictions
+
     problems: list[Problem] = []
     for path in paths:
         data, unreadable = read_limited(path)
         if unreadable is not None:
             problems.append(unreadable)
             continue
-        _, found = check_text(data, path)
+        values, found = check_text(data, path)
+        found += contradictions(values)
         problems += sorted(found, key=lambda problem: (problem.place.line, problem.place.column))
     if cmdline is not None:
         problems += check_cmdline(cmdline)[1]

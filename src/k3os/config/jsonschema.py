@@ -19,6 +19,12 @@ COMMAND: dict[str, Any] = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
 SHAPES: dict[str, dict[str, Any]] = {
     "text": TEXT,
     "boolean": {"enum": [True, False, "true", "false", "yes", "no", "on", "off", 0, 1]},
+    "swap size": {
+        "anyOf": [
+            {"enum": [True, False, "true", "false", "yes", "no", "on", "off", "auto", 0]},
+            {"type": "string", "pattern": "^[0-9]+ *(%|[mMgG]([iI]?[bB])?)$"},
+        ]
+    },
     "path": {"type": "string", "pattern": "^/"},
     "location": {"type": "string", "pattern": "^(/|[^ ]+://[^ ]+$)"},
     "url": {"type": "string", "pattern": "^[^ ]+://[^ ]+$"},
@@ -31,6 +37,10 @@ SHAPES: dict[str, dict[str, Any]] = {
     "hosts": TEXTS,
     "taints": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
     "commands": {"anyOf": [TEXT, {"type": "array", "items": COMMAND}]},
+    "duration": {
+        "type": ["integer", "string"],
+        "pattern": "^[0-9]+$|^([0-9]+h)?([0-9]+m)?([0-9]+s)?$",
+    },
     "text map": {"type": "object", "additionalProperties": TEXT},
 }
 

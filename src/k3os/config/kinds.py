@@ -318,6 +318,8 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "text": scalars.text,
     "boolean": scalars.boolean,
     "number": scalars.number,
+    "duration": scalars.duration,
+    "swap size": scalars.swap_size,
     "choice": scalars.choice,
     "path": scalars.path_text,
     "url": scalars.url,

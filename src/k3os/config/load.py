@@ -105,6 +105,10 @@ def load_config(
     merged, problems = _merged(root, system_dir, cmdline, skipped=CLOUD)
     if cloud and Config(merged).items("k3os.data_sources"):
         merged, problems = _merged(root, system_dir, cmdline, skipped=())
+    if "write_files" in merged:
+        from k3os.config.for_k3s import contradictions
+
+        problems += contradictions(merged)
     return Config(merged), problems
 
 

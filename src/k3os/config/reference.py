@@ -20,6 +20,7 @@ KIND_WORDS = {
     "hosts": "list",
     "commands": "list of commands",
     "taints": "list",
+    "swap size": "size",
     "choice": "text",
     "url": "URL",
     "location": "URL or path",

@@ -57,6 +57,45 @@ def number(check: Check, key: Key, node: Node, path: str) -> Value:
     return Value(word, node.place)
 
 
+def duration(check: Check, key: Key, node: Node, path: str) -> Value:
+    from k3os.config.duration import parse
+
+    word = scalar_text(node, "a duration").strip()
+    seconds = parse(word)
+    if seconds < 0:
+        raise Wrong(node.place, f"`{word}` is no duration", f"write e.g. `{key.example}`")
+    least, most = key.limits
+    if not least <= seconds <= most:
+        raise Wrong(node.place, f"`{word}` is out of range", f"write {least}s to {most}s")
+    return Value(word, node.place)
+
+
+# of memory (%), and what there is no machine for (MiB)
+SWAP_UNITS = ("%", "m", "mb", "mib", "g", "gb", "gib")
+MOST_PERCENT, LEAST_SWAP, MOST_SWAP = 400, 16, 1 << 20
+
+
+def swap_size(check: Check, key: Key, node: Node, path: str) -> Value:
+    """`auto`, `off`, a percentage, or a size with its unit; as "auto", "off", "50%", "512M"."""
+    wanted = "auto, off, a size or a percentage"
+    word = scalar_text(node, wanted).replace(" ", "").lower()
+    if word in ("auto", *TRUE) and word != "1":
+        return Value("auto", node.place)
+    if word in FALSE:
+        return Value("off", node.place)
+    number = word.rstrip("%bgim")
+    unit = word[len(number) :]
+    if unit not in SWAP_UNITS or not (number.isascii() and number.isdigit()):
+        hint = "write `auto`, `off`, `512M`, `2G` or `50%`"
+        raise Wrong(node.place, f"wants {wanted}, not `{node.text}`", hint)
+    mib = int(number) * (1024 if unit[0] == "g" else 1)
+    if unit == "%" and not 1 <= int(number) <= MOST_PERCENT:
+        raise Wrong(node.place, f"{word} is out of range", f"write 1% to {MOST_PERCENT}%")
+    if unit != "%" and not LEAST_SWAP <= mib <= MOST_SWAP:
+        raise Wrong(node.place, f"{node.text} is out of range", f"write {LEAST_SWAP}M to 1024G")
+    return Value(f"{number}{unit[0].upper()}", node.place)
+
+
 def choice(check: Check, key: Key, node: Node, path: str) -> Value:
     word = scalar_text(node, "a text").lower()
     if word not in key.values:

@@ -307,6 +307,39 @@ TABLE = (
         example="[key1=value1:NoSchedule]",
     ),
     Key(
+        "k3os.shutdown.grace_period",
+        "duration",
+        "how long a shutdown waits for the pods to end (30s); 0: not at all",
+        phases=LATE,
+        limits=(0, 600),
+        example="45s",
+        effect=RESTART,
+    ),
+    Key(
+        "k3os.shutdown.critical_grace_period",
+        "duration",
+        "the last part of that, for critical pods, which are told when the others have ended (10s)",
+        phases=LATE,
+        limits=(0, 600),
+        example="15s",
+        effect=RESTART,
+    ),
+    Key(
+        "k3os.swap.zram",
+        "swap size",
+        "swap in compressed memory: `auto`, `off`, a size (`512M`, `2G`), or a percentage of the "
+        "memory (`100%`)",
+        phases=(BOOT,),
+        example="off",
+    ),
+    Key(
+        "k3os.swap.pods",
+        "boolean",
+        "whether pods may use swap, as far as the kubelet's own settings let them (false)",
+        phases=(BOOT,),
+        example="true",
+    ),
+    Key(
         "k3os.install.device",
         "path",
         "the disk to install to; all on it is lost",
@@ -354,7 +387,7 @@ TABLE = (
     ),
 )
 
-SECTIONS = ("", "k3os", "k3os.install", "k3os.upgrade")
+SECTIONS = ("", "k3os", "k3os.shutdown", "k3os.swap", "k3os.install", "k3os.upgrade")
 
 # On the cmdline only, read by the boot itself before there is a configuration.
 BOOT_OPTIONS = (

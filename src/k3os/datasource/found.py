@@ -5,6 +5,8 @@ It fetches nothing and writes nothing.
 
 from __future__ import annotations
 
+from k3os.config.hostnames import valid_hostname
+from k3os.datasource.beside import LARGEST as LARGEST
 from k3os.errors import UserError
 from k3os.phases.ssh_keys import is_key
 
@@ -14,9 +16,6 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     T = TypeVar("T")
-
-LARGEST = 1 << 20  # bytes of userdata, and of any answer
-LONGEST_HOSTNAME = 64  # Linux' HOST_NAME_MAX
 
 
 class NotThere(UserError):
@@ -64,11 +63,9 @@ def attempt(get: Callable[[], T], otherwise: T, problems: list[str], what: str =
 
 
 def clean_hostname(name: object) -> str:
-    """One word that a console can show; of a name that is too long for Linux only the part
-    before the first dot."""
+    """The first word, as a host name; of a long one only the part before the first dot."""
     words = str(name or "").split()
-    word = "".join(c for c in words[0] if c.isprintable()) if words else ""
-    return word if len(word) <= LONGEST_HOSTNAME else word.partition(".")[0]
+    return valid_hostname(words[0]) if words else ""
 
 
 def clean_keys(lines: Iterable[object]) -> list[str]:

@@ -9,6 +9,7 @@ import errno
 import os
 from contextlib import contextmanager
 
+from k3os.datasource import beside
 from k3os.datasource.found import LARGEST, Found, NotThere
 from k3os.errors import UserError
 from k3os.phases.node import resolve
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
 
 OURS = ("K3OS_STATE", "K3OS_GRUB", "K3OS")
 MOUNTED_AT = "/run/k3os/datasource"
-# what k3os.boot.beside copied from the stick that we booted from: a directory for each label
-BESIDE = "/run/k3os/beside"
-KNOWN_FILES = (
-    *("user-data", "meta-data"),
-    *("openstack/latest/user_data", "openstack/latest/meta_data.json"),
-)
 # a journal is not replayed: that would write to somebody's disk
 OPTIONS = {"ext4": "noload"}
 FLAGS = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
@@ -95,30 +90,16 @@ def first(label: str, read: Callable[[str], Found | None], kinds: tuple[str, ...
 
 def _beside(label: str, read: Callable[[str], Found | None]) -> Found | None:
     """What the stick has that we booted from."""
-    if not os.path.isdir(BESIDE):
+    if not os.path.isdir(beside.COPIES):
         return None
     try:
-        names = sorted(os.listdir(BESIDE))
+        names = sorted(os.listdir(beside.COPIES))
     except PermissionError:
         raise UserError("only root may look at media", "use sudo") from None
     for name in names:
-        if label in ("", name) and (found := read(f"{BESIDE}/{name}")) is not None:
+        if label in ("", name) and (found := read(f"{beside.COPIES}/{name}")) is not None:
             return found
     return None
-
-
-def copy_known(directory: str, target: str) -> None:
-    """Copy what a medium of cloud data may have; of a file that is too large only its size, which
-    read_file names. Raises OSError."""
-    for name in KNOWN_FILES:
-        path = directory + resolve(directory, f"/{name}")
-        if not os.path.isfile(path):
-            continue
-        os.makedirs(os.path.dirname(f"{target}/{name}"), mode=0o700, exist_ok=True)
-        with open(path, "rb") as old, open(f"{target}/{name}", "wb") as new:
-            os.fchmod(new.fileno(), 0o600)
-            new.write(old.read(LARGEST))
-            new.truncate(os.fstat(old.fileno()).st_size)
 
 
 def read_file(directory: str, name: str) -> bytes | None:

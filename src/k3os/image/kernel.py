@@ -140,6 +140,9 @@ def build_kernel(settings: Settings, progress: Progress, package_tar: Path, outp
     modules = root / "modules" / version
     _unpack_modules(tree, version, modules)
     progress.write_log(f"kernel {version}: {sum(1 for _ in modules.rglob('*.ko'))} modules")
+    for path in (root / "boot" / f"config-{version}", modules / "config"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(kernel_config(tree, version))  # squashfs keeps one copy of the two
     (root / "firmware").mkdir()
     drivers_firmware = [name for name in settings.firmware if not name.endswith("-microcode")]
     asked = asked_firmware(modules, wireless=bool(drivers_firmware))
@@ -176,6 +179,14 @@ def kernel_version(tree: Tree) -> str:
     match = _IMAGE.fullmatch(kernel_image(tree))
     assert match
     return match[1] or match[2]
+
+
+def kernel_config(tree: Tree, version: str) -> bytes:
+    """What the kernel was built with; newer packages have it beside its modules, too."""
+    for path in (f"boot/config-{version}", f"usr/lib/modules/{version}/config"):
+        if path in tree:
+            return tree.read(path)
+    raise UserError(f"the kernel package has no configuration of {version}")
 
 
 def image_epoch(package_tar: Path, tree: Tree) -> float:

@@ -27,8 +27,11 @@ NODE_PACKAGES = (
     *("python3", "python3-yaml", "libcrypt1", "busybox", "nano", "less", "tzdata"),
     # the network
     *("connman", "wpasupplicant", "iproute2", "iputils-ping", "ethtool", "netbase"),
+    "libnss-myhostname",  # sudo looks its host up, also while DHCP is changing the name
     # what k3s, its network plugins and volumes call
     *("iptables", "nftables", "ipset", "conntrack", "socat", "open-iscsi", "nfs-common"),
+    # containerd loads the profiles of pods with apparmor_parser; volumes may be encrypted
+    *("apparmor", "cryptsetup-bin"),
     # disks
     *("parted", "fdisk", "e2fsprogs", "dosfstools", "efibootmgr"),
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 from k3os.image import emulation
 from k3os.image.elf import needed_libraries
 from k3os.image.packages import BUILD_TIME_PACKAGES
+from k3os.image.places import add_places, choose_profiles
 from k3os.image.progress import Progress
 from k3os.image.settings import Settings
 from k3os.image.signing import trusted_keys
@@ -71,8 +72,7 @@ UNITS_REMOVED = (
     *("systemd-network-generator.service", "systemd-networkd*", "systemd-bsod.service"),
     *("systemd-battery-check.service", "systemd-ask-password-*.path", "systemd-rfkill*"),
     *("systemd-udev-load-credentials.service", "systemd-hibernate-clear.service"),
-    *("sys-kernel-debug.mount", "sys-kernel-config.mount", "sys-fs-fuse-connections.mount"),
-    *("sys-kernel-tracing.mount", "dev-mqueue.mount"),
+    *("dev-mqueue.mount", "sys-fs-fuse-connections.mount", "apparmor.service"),
     *("systemd-boot-check-no-failures.service", "systemd-confext.service", "systemd-sysext.*"),
     *("systemd-pstore.service", "systemd-creds.socket", "systemd-storagetm.service"),
     *("systemd-journald-audit.socket", "systemd-mute-console.socket", "proc-fs-nfsd.mount"),
@@ -90,12 +90,19 @@ UNITS_REMOVED = (
     "systemd-user-sessions.service",
 )
 
-# Rules for devices a node does not have or does nothing with; some start a program per device.
+# Kept, and not started with the boot: udev starts the first when its module comes, PID 1 mounts the
+# others before systemd is there.
+UNITS_ON_DEMAND = (
+    *("sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount"),
+)
+
+# Rules that only set what the hardware database knows, which a node does not have, that care for
+# desktops, or that do what units and connman do. What gives devices lasting names stays: device
+# plugins and people mount /dev/dri/by-path, /dev/v4l/by-id and the like; without 60-input-id
+# logind sees no power button.
 UDEV_RULES_REMOVED = (
-    *("60-autosuspend", "60-drm", "60-evdev", "60-fido-id", "60-infiniband", "60-input-id"),
-    *("60-persistent-alsa", "60-persistent-input", "60-persistent-storage-mtd", "60-sensor"),
-    *("60-persistent-storage-tape", "60-persistent-v4l", "70-camera", "70-joystick", "70-mouse"),
-    *("70-iscsi-network-interface", "70-open-iscsi", "70-touchpad", "75-probe_mtd"),
+    *("60-autosuspend", "60-evdev", "60-fido-id", "60-sensor", "70-camera", "70-joystick"),
+    *("70-mouse", "70-iscsi-network-interface", "70-open-iscsi", "70-touchpad", "75-probe_mtd"),
     *("78-sound-card", "81-net-dhcp", "90-iocost", "96-e2scrub", "99-nfs"),
 )
 
@@ -113,12 +120,12 @@ WANTS = {
     "multi-user.target": (
         *("connman.service", "wpa_supplicant.service", "k3s.service"),
         *("k3os-clock.service", "k3os-config.service", "k3os-k3s-fetch.service"),
-        "k3os-local-start.service",
+        *("k3os-local-start.service", "k3os-pods.service"),
     ),
     "sockets.target": ("ssh.socket", "iscsid.socket", "k3os-issue.socket", "k3os-network.socket"),
-    "paths.target": ("k3os-resolv.path",),
+    "paths.target": ("k3os-report.path", "k3os-resolv.path"),
     "network-online.target": ("k3os-network-online.service",),
-    "timers.target": ("k3os-report.timer", "k3os-verify.timer"),
+    "timers.target": ("k3os-memory.timer", "k3os-report.timer", "k3os-verify.timer"),
 }
 
 
@@ -131,6 +138,7 @@ def build_rootfs(
     """
     tree = read_tar(base_tar)
     remove_unused(tree)
+    choose_profiles(tree)
     add_user(tree)
     choose_units(tree)
     if settings.k3s == "none":  # asked for: such a node does not fetch one either
@@ -142,6 +150,7 @@ def build_rootfs(
     add_release(tree, settings)
     tree.file(RELEASE_KEYS, trusted_keys(settings.sign_key, settings.release_keys).encode())
     add_skeleton(tree)
+    add_places(tree)
     if operator is not None:
         for path in sorted(operator.iterdir()):
             tree.add(f"{OPERATOR}/{path.name}", Entry(FILE, 0o644, data=path.read_bytes))
@@ -197,6 +206,8 @@ def choose_units(tree: Tree) -> None:
     """Remove the units of UNITS_REMOVED and enable exactly those of WANTS."""
     for pattern in UNITS_REMOVED:
         tree.remove(f"usr/lib/systemd/system/{pattern}", f"usr/lib/systemd/system/*/{pattern}")
+    for unit in UNITS_ON_DEMAND:
+        tree.remove(f"usr/lib/systemd/system/*/{unit}")
     for name in UDEV_RULES_REMOVED:
         tree.remove(f"usr/lib/udev/rules.d/{name}.rules")
     # interfaces keep the kernel's names (systemd.link(5)): a rename comes when connman is at work

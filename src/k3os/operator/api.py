@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
-from lightkube import ApiError, AsyncClient, KubeConfig
+from lightkube import ApiError
+from lightkube.core.exceptions import ConfigError
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.models.meta_v1 import DeleteOptions, ObjectMeta
 from lightkube.operators import exists
@@ -25,6 +26,7 @@ from lightkube.types import CascadeType, PatchType
 from k3os.cluster import names
 from k3os.cluster.node import State
 from k3os.operator import metrics
+from k3os.operator.outage import Outage, pause, words
 from k3os.operator.pods import REQUEST_LABEL, PodView, parse_pod
 from k3os.operator.rollout import KEEP, Eviction, NodePatch
 
@@ -37,21 +39,20 @@ Job: Any = create_namespaced_resource("batch", "v1", "Job", "jobs")
 Secret: Any = create_namespaced_resource("", "v1", "Secret", "secrets")
 Lease: Any = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")
 
-TIMEOUT = httpx2.Timeout(10.0)
 WATCH_SECONDS = 300  # the server ends a watch; the next one goes on where it was
-RETRY_SECONDS = 1.0
 STRAY_SECONDS = 3600.0
 BAD_REQUEST, NOT_FOUND, CONFLICT, TOO_MANY = 400, 404, 409, 429
 
-# what the API may answer with, or not answer at all
-ApiFailure = (ApiError, httpx2.HTTPError, OSError)
+# what the API may answer with, or not answer at all; a token that is renewed may be away for once
+ApiFailure = (ApiError, httpx2.HTTPError, ConfigError, OSError)
 
 
 class Api:
-    """Who we are is found as kubectl finds it: the container's account, or KUBECONFIG."""
+    """client: of lightkube (access.py). outage: what its users tell of failures."""
 
-    def __init__(self, config: KubeConfig | None = None) -> None:
-        self.client: Any = AsyncClient(config=config or KubeConfig.from_env(), timeout=TIMEOUT)
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.outage = Outage()
         self.eviction = "policy/v1"
 
     async def close(self) -> None:
@@ -177,11 +178,6 @@ def count(verb: str, resource: str) -> None:
     metrics.API_REQUESTS.labels(verb, resource).inc()
 
 
-def words(error: Exception) -> str:
-    """What an error says, never nothing."""
-    return str(error) or type(error).__name__
-
-
 class NodePods:
     """The pods of one node while it is drained: listed once, then watched.
 
@@ -198,12 +194,16 @@ class NodePods:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _follow(self) -> None:
+        failures = 0
         while True:
             try:
                 await self._list_and_watch()
+                failures = 0
             except ApiFailure as error:
-                log.warning("the pods of %s cannot be watched: %s", self._node, error)
-            await asyncio.sleep(RETRY_SECONDS)
+                failures += 1
+                if failures == 1:
+                    log.warning("the pods of %s cannot be watched: %s", self._node, words(error))
+            await asyncio.sleep(pause(failures))
 
     async def _list_and_watch(self) -> None:
         fields = {"spec.nodeName": self._node}

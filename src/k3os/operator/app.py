@@ -22,17 +22,20 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from k3os.cluster import names
-from k3os.operator import leader, metrics
+from k3os.operator import access, leader, metrics
 from k3os.operator.api import Api
 from k3os.operator.engine import Engine, Seen, Sight, seen
+from k3os.operator.outage import TROUBLE, Pauses, Quiet, pause, words
 from k3os.operator.pods import REQUEST_LABEL
 from k3os.operator.rollout import Said
 
 log = logging.getLogger("k3os.operator")
 
-RESTART_SECONDS = 1.0
+AGAIN = "K3OS_OPERATOR_AGAIN"  # how often in a row it broke
+FINE_SECONDS = 60.0  # it ran so long: the next new start is the first one again
 STUCK_SECONDS = 120.0  # without a turn of the loop: the liveness probe fails
-START_AGAIN = 3  # instead of an exit code: the lease is lost, or the loop broke
+# instead of an exit code, that a new start is wanted: the lease is lost, or something broke
+LEASE_LOST, BROKEN = 3, 4
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,14 @@ class Operator:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.api = Api()
+        self.access = access.find()
+        self.api = Api(self.access.client())
         identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self.leadership = leader.Leadership(self.api, identity, options.lease_seconds)
         self.engine: Engine | None = None
         self._running: asyncio.Task[None] | None = None
         self.stop = asyncio.Event()
-        self.again = False  # why it stopped: not a signal
+        self.code = 0  # of the end: 0 for a signal
 
     def begin(self, sight: Sight) -> None:
         """The indices are complete: from now on there is something to decide on."""
@@ -70,14 +74,14 @@ class Operator:
         """The loop never ends by itself: an error in it is one of ours, so stop and start anew."""
         if not task.cancelled() and (error := task.exception()) is not None:
             log.critical("the loop ended", exc_info=error)
-            self._start_again()
+            self._start_again(BROKEN)
 
     def _lost(self, holding: asyncio.Task[None]) -> None:
         if not holding.cancelled():
-            self._start_again()
+            self._start_again(LEASE_LOST)
 
-    def _start_again(self) -> None:
-        self.again = True
+    def _start_again(self, code: int) -> None:
+        self.code = self.code or code
         self.stop.set()
 
     async def end(self) -> None:
@@ -106,14 +110,17 @@ class Operator:
                     namespaces=[names.NAMESPACE],
                     stop_flag=self.stop,
                 )
+            except TROUBLE as error:
+                log.warning("the watches ended: %s", words(error))
+                self.code = BROKEN
             except Exception:  # of its own tasks: nothing that a new start does not mend
                 log.exception("the watches ended")
-                self.again = True
+                self.code = BROKEN
             holding.cancel()
             await asyncio.gather(holding, return_exceptions=True)
-            if not self.again:
+            if not self.code:
                 await self.leadership.release()
-            return START_AGAIN if self.again else 0
+            return self.code
         finally:
             metrics.LEADER.set(0)
             await self.api.close()
@@ -148,7 +155,7 @@ def settings() -> kopf.OperatorSettings:
     found = kopf.OperatorSettings()
     found.posting.level = logging.INFO
     # an API server that restarts, perhaps by our own doing, is waited for
-    found.networking.error_backoffs = (0.2, 1, 1, 2, 3, 5, 5, 5, 5, 10, 10, 10)
+    found.networking.error_backoffs = Pauses()
     found.networking.connect_timeout = 5
     found.networking.request_timeout = 30
     found.watching.connect_timeout = 5
@@ -162,8 +169,8 @@ def handlers(operator: Operator) -> kopf.OperatorRegistry:
     ours = {REQUEST_LABEL: kopf.PRESENT}
 
     @kopf.on.login(registry=registry)
-    def login(**more: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**more) or kopf.login_with_kubeconfig(**more)
+    async def login(**more: Any) -> kopf.ConnectionInfo | kopf.AiohttpSession | None:
+        return await operator.access.login(**more)
 
     @kopf.on.cleanup(registry=registry)
     async def end(**_: Any) -> None:
@@ -230,6 +237,8 @@ def run(options: Options) -> int:
         log_format=kopf.LogFormat.JSON if options.json_logs else kopf.LogFormat.FULL,
         log_prefix=False,
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Quiet())
     # every request and every object that is seen are no news
     for noisy in ("httpx2", "httpcore2", "kopf.objects", "kopf._core.engines.activities"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -237,9 +246,13 @@ def run(options: Options) -> int:
     async def main() -> int:
         return await Operator(options).serve()
 
+    began = time.monotonic()
     code = asyncio.run(main())
-    if code == START_AGAIN:
-        time.sleep(RESTART_SECONDS)
+    if code in (LEASE_LOST, BROKEN):
+        fine = code == LEASE_LOST or time.monotonic() - began > FINE_SECONDS
+        broken = 0 if fine else int(os.environ.get(AGAIN, "0")) + 1
+        os.environ[AGAIN] = str(broken)
+        time.sleep(pause(broken))
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return code

@@ -22,8 +22,9 @@ from k3os.cluster.target import COMPONENTS
 from k3os.errors import UserError
 from k3os.operator import channels, crd, metrics
 from k3os.operator.admission import Cluster, conflicts
-from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, NodePods, words
+from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, NodePods
 from k3os.operator.job import job, name_of, owner_of, parse_job, secret
+from k3os.operator.outage import words
 from k3os.operator.pods import JobView
 from k3os.operator.rollout import (
     Decision,
@@ -33,6 +34,7 @@ from k3os.operator.rollout import (
     NoJob,
     Said,
     decide_all,
+    finished,
     orphans,
 )
 from k3os.operator.spec import Pool, read_pool
@@ -151,7 +153,7 @@ class Engine:
             writes += self._by_node(outcome.decisions, pool, room)
             writes.append(self._show(pool, body, cluster, outcome.waiting, now))
         left = orphans(cluster, [pool.name for _, pool in pools])
-        writes += self._by_node(left, None, room)
+        writes += self._by_node([*left, *finished(cluster, jobs)], None, room)
         self._forget({pool.name for _, pool in pools})
         failures = [each for each in await asyncio.gather(*writes) if each is not None]
         for failure in failures[1:]:
@@ -201,7 +203,7 @@ class Engine:
                     # the Job's end and its pod's come by two watches: the answer may be under way
                     patience = self._ended.setdefault(str(name), now) + ANSWER_SECONDS - now
                     if patience > 0:
-                        view, wait = JobView(view.request), min(wait, patience)
+                        view, wait = replace(view, done=None), min(wait, patience)
                 found[view.request] = view
         return found, wait
 
@@ -224,10 +226,12 @@ class Engine:
                     continue
                 url = channels.address(name, component)
                 key = (pool.name, name)
+                # a pool of the same name may have come after it
+                asked = f"{pool.uid} {url}"
                 looked, known = self._channels.get(key, (0.0, ""))
-                if known == url and now - looked < channels.INTERVAL:
+                if known == asked and now - looked < channels.INTERVAL:
                     continue
-                self._channels[key] = (now, url)
+                self._channels[key] = (now, asked)
                 self._lookups[key] = asyncio.create_task(
                     self._look_up(pool, name, str(component["channel"]), url)
                 )
@@ -243,7 +247,10 @@ class Engine:
             said = Said("ChannelUnknown", f"{name}: {words(error)}", warning=True)
             self.say(names.KIND, pool.name, pool.uid, said)
             # as soon as that, not in a quarter of an hour
-            self._channels[pool.name, name] = (time.time() - channels.INTERVAL + LAST_RETRY, url)
+            self._channels[pool.name, name] = (
+                time.time() - channels.INTERVAL + LAST_RETRY,
+                f"{pool.uid} {url}",
+            )
 
     def _by_node(
         self,

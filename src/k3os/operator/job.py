@@ -20,7 +20,9 @@ from k3os.operator.pods import REQUEST_LABEL, JobView
 from k3os.operator.rollout import NewJob
 from k3os.operator.spec import Pool
 
-KEEP_SECONDS = 86_400  # a finished Job and its pod's log
+# a finished Job is deleted as soon as its result is known (rollout.finished); this is for the
+# time in which there is no operator
+KEEP_SECONDS = 3600
 FILE = "request.json"
 MOUNT = "/request"
 
@@ -134,12 +136,13 @@ def parse_job(body: Mapping[str, Any], pod: Mapping[str, Any] | None) -> JobView
         if each.get("status") == "True"
     }
     ended = conditions.get("Complete") or conditions.get("Failed")
+    leaving = bool(body["metadata"].get("deletionTimestamp"))
     if ended is None:
-        return JobView(request)
+        return JobView(request, leaving=leaving)
     told = answer(pod) if pod else {}
     message = str(told.get("message") or ended.get("message") or "")
     done, state = ended["type"] == "Complete", str(told.get("state") or "")
-    return JobView(request, done, message, state, bool(told))
+    return JobView(request, done, message, state, bool(told), leaving)
 
 
 def answer(pod: Mapping[str, Any]) -> dict[str, Any]:

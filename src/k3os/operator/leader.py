@@ -16,7 +16,8 @@ from typing import Any
 from lightkube import ApiError
 
 from k3os.cluster import names
-from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, Lease, count, words
+from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, Lease, count
+from k3os.operator.outage import pause, words
 
 log = logging.getLogger("k3os.operator.leader")
 
@@ -41,7 +42,7 @@ class Leadership:
             if holder != waiting_for:
                 log.info("waiting: %s leads", holder or "nobody yet")
                 waiting_for = holder
-            await asyncio.sleep(self._duration / 5)
+            await asyncio.sleep(pause(self._api.outage.failures, self._duration / 5))
         log.info("%s leads now", self.identity)
 
     async def hold(self) -> None:
@@ -62,13 +63,14 @@ class Leadership:
                 lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
                 await self._replace(lease)
         except ApiFailure as error:
-            log.info("the lease runs out by itself: %s", error)
+            log.info("the lease runs out by itself: %s", words(error))
 
     async def _try(self) -> str:
         """Take or renew it if that is possible; who holds it then, "" when nobody knows."""
         began = time.monotonic()
         try:
             lease = await self._get()
+            self._api.outage.over()
             if lease is None:
                 await self._create()
             else:
@@ -81,10 +83,10 @@ class Leadership:
                 await self._replace(lease)
         except ApiError as error:
             if error.status.code != CONFLICT:
-                log.warning("the lease cannot be written: %s", error)
+                self._api.outage.failed(error)
             return ""
         except ApiFailure as error:
-            log.warning("the API server does not answer: %s", words(error))
+            self._api.outage.failed(error)
             return ""
         self._renewed = began
         return self.identity

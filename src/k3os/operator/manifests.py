@@ -167,7 +167,9 @@ def _pod(version: str) -> dict[str, Any]:
     # the image is nowhere else, and only one version of it
     has_image = {
         "matchExpressions": [
-            {"key": names.VERSION_LABEL, "operator": "In", "values": [tag(version)]}
+            {"key": names.VERSION_LABEL, "operator": "In", "values": [tag(version)]},
+            # nor where there is no room for it (k3os.phases.operator)
+            {"key": names.OPERATOR_LABEL, "operator": "NotIn", "values": ["false"]},
         ]
     }
     elsewhere = {
@@ -253,19 +255,12 @@ def service() -> dict[str, Any]:
 
 
 def network_policy() -> dict[str, Any]:
-    """In: probes and metrics. Out: the API server, also as the nodes have it, and DNS."""
-
-    def to(*ports: tuple[str, int]) -> list[dict[str, Any]]:
-        return [{"protocol": protocol, "port": port} for protocol, port in ports]
-
+    """In: probes and metrics. Out: the API server, channels, DNS. A policy sees the port of the
+    node behind the API server's address, which is k3s' `https-listen-port`: any."""
     spec = {
         "podSelector": _selector()["selector"],
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"ports": to(("TCP", PORT))}],
-        "egress": [
-            # 80 and 443 also for channels
-            {"ports": to(("TCP", 80), ("TCP", 443), ("TCP", 6443))},
-            {"ports": to(("UDP", 53), ("TCP", 53))},
-        ],
+        "ingress": [{"ports": [{"protocol": "TCP", "port": PORT}]}],
+        "egress": [{"ports": [{"protocol": "TCP"}, {"protocol": "UDP", "port": 53}]}],
     }
     return _object("networking.k8s.io/v1", "NetworkPolicy", {"spec": spec})

@@ -18,6 +18,7 @@ HOST = "/proc/1/root"
 DIRECTORY = "/run/k3os"
 TERMINATION_LOG = "/dev/termination-log"
 LONGEST = 4096  # of a termination message, in bytes: the kubelet cuts there
+JOURNAL_SECONDS = 30
 SECONDS = 4 * 3600  # the Job's own deadline is shorter
 NAMESPACES = ("ipc", "uts", "net", "mnt")
 
@@ -37,9 +38,13 @@ def main(argv: list[str]) -> int:
         code, output = max(error.returncode, 1), error.output
     finally:
         os.unlink(path)
+    os.write(log, last_line(output))
     sys.stdout.write(output.decode(errors="replace"))
     sys.stdout.flush()
-    os.write(log, last_line(output))
+    try:  # the pod goes as soon as the operator knows the result
+        run(["systemd-cat", "-t", "k3os-apply"], stdin=output, timeout=JOURNAL_SECONDS)
+    except CommandError as error:
+        print(f"the host's journal does not take this: {error}", flush=True)
     return code
 
 

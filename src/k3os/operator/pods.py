@@ -60,10 +60,11 @@ def parse_pod(body: Mapping[str, Any]) -> PodView:
 @dataclass(frozen=True)
 class JobView:
     """done: None while it runs, else whether it succeeded. state, message: the node's answer;
-    told: whether there is one."""
+    told: whether there is one. leaving: it is being deleted."""
 
     request: str
     done: bool | None = None
     message: str = ""
     state: str = ""
     told: bool = False
+    leaving: bool = False

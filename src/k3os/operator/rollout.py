@@ -25,6 +25,7 @@ from k3os.operator.spec import Pool
 
 RETRY = 5  # seconds until an eviction that a budget forbade is tried again
 KEEP = None  # of NodePatch.unschedulable: as it is
+LOG = "on the node `journalctl -t k3os-apply` says more"
 NEEDS_BOOT = "RebootRequired"  # a Job's answer: not without a boot, and the node was not drained
 
 
@@ -55,7 +56,7 @@ class NewJob:
 
 @dataclass(frozen=True)
 class NoJob:
-    """The Job of a node that nothing is asked of any more."""
+    """The Job of a node that nothing is asked of any more, or whose result is known."""
 
     request: str
 
@@ -136,6 +137,17 @@ def decide(
     return Outcome(tuple(decisions), min(wakes, default=None), waiting)
 
 
+def finished(cluster: Cluster, jobs: Mapping[str, JobView]) -> list[Decision]:
+    """Jobs whose result is written down with their node, or wanted by nobody. They go with their
+    pods: a kubelet may try to renew the volumes of those for as long as they are there."""
+    asked = {node.state.job for node in cluster.nodes if node.state}
+    return [
+        NoJob(job.request)
+        for job in jobs.values()
+        if job.done is not None and not job.leaving and job.request not in asked
+    ]
+
+
 def release(node: NodeView) -> list[Decision]:
     """Nothing more is asked of a node, and it takes pods again."""
     assert node.state is not None
@@ -148,8 +160,7 @@ def abandon(node: NodeView) -> list[Decision]:
     assert state is not None
     if state.step == WAITING and not node.ready:
         return []
-    request = {CHECKING: checking(state.request), CHANGING: state.request}.get(state.step)
-    return [*([NoJob(request)] if request else []), *release(node)]
+    return [*([NoJob(state.job)] if state.job else []), *release(node)]
 
 
 def orphans(cluster: Cluster, pools: Collection[str]) -> list[Decision]:
@@ -214,7 +225,7 @@ def advance(
         limit = pool.strategy.progress_deadline
         return fail(node, state, "ProgressDeadlineExceeded", f"not done in {limit} s", now), None
     if state.step == CHECKING:
-        return _check(pool, node, state, jobs.get(checking(state.request)), now), deadline - now
+        return _check(pool, node, state, jobs.get(state.job), now), deadline - now
     if state.step == DRAINING:
         return _drain(pool, node, state, pods, now)
     if state.step == CHANGING:
@@ -247,22 +258,17 @@ def _after_failure(pool: Pool, node: NodeView, state: State) -> list[Decision]:
     return []
 
 
-def checking(request: str) -> str:
-    """The name of the request that only checks."""
-    return f"{request}-check"
-
-
 def _check(
     pool: Pool, node: NodeView, state: State, job: JobView | None, now: float
 ) -> list[Decision]:
     if state.target != pool.target.digest:
         return release(node)
     if job is None:
-        return [NewJob(node.name, checking(state.request), reboot=False, dry_run=True)]
+        return [NewJob(node.name, state.job, reboot=False, dry_run=True)]
     if job.done is None:
         return []
     if not job.done:
-        return fail(node, state, "CheckFailed", job.message or "see the log of its pod", now)
+        return fail(node, state, "CheckFailed", job.message or LOG, now)
     following = DRAINING if pool.strategy.drain.enabled else CHANGING
     patch = _step(node, state, following, now, cordoned=not node.unschedulable)
     return [replace(patch, unschedulable=True)]
@@ -316,7 +322,7 @@ def _change(node: NodeView, state: State, job: JobView | None, now: float) -> li
     if job.done is None:
         return []
     if not job.done:
-        return fail(node, state, "JobFailed", job.message or "see the log of its pod", now)
+        return fail(node, state, "JobFailed", job.message or LOG, now)
     if job.state == NEEDS_BOOT:
         # another request: this one's Job is over
         again = _step(

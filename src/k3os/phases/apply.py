@@ -136,6 +136,7 @@ def plan_applier(name: str, config: Config, node: Node) -> tuple[list[Action], R
 def perform(action: Action, node: Node, secrets: list[str]) -> Result:
     """Perform one action; whatever goes wrong is in the result."""
     from k3os.errors import UserError
+    from k3os.phases.redact import redact
 
     try:
         result, reason = action.perform(node), action.note
@@ -148,18 +149,11 @@ def perform(action: Action, node: Node, secrets: list[str]) -> Result:
     action.result = result
     return Result(
         action.key,
-        redact(action.describe(), secrets),
+        action.describe(),
         action.place,
         result,
-        redact(reason, secrets),
+        redact(reason, secrets) if reason else "",
     )
-
-
-def redact(text: str, secrets: list[str]) -> str:
-    """text without any secret of the configuration."""
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text
 
 
 def to_journal(line: str) -> None:

@@ -1,12 +1,14 @@
 """hostname: the kernel's, /etc/hostname and /etc/hosts. Without one: a name made once, kept.
 
-In the runtime phase a name that DHCP gave since then stays, unless the configuration has one.
+In the runtime phase a name that DHCP gave since then stays, unless the configuration has one, as
+far as it is a host name.
 """
 
 from __future__ import annotations
 
 import os
 
+from k3os.config.hostnames import valid_hostname
 from k3os.config.value import Place
 from k3os.phases.actions import Action, SetKernel, WriteFile
 from k3os.phases.block import outside_block, replace_block
@@ -27,18 +29,20 @@ def plan(config: Config, node: Node) -> list[Action]:
     actions: list[Action] = []
     value = config.get(KEY)
     place = value.place if value is not None else Place("default")
-    name = config.text(KEY)
+    name, note = config.text(KEY), ""
     if not name:
         current = node.read(KERNEL).strip()
         if node.phase == "runtime" and current not in NOBODY:
-            name, place = current, Place("the running system")
-        else:
+            name, place = valid_hostname(current), Place("the running system")
+            note = f"in place of {current}, which is no host name" if name != current else ""
+        if not name:
             name = node.read(GENERATED).strip()
             if not name:
                 name = f"k3os-{os.urandom(3).hex()}"
                 data = name.encode() + b"\n"
                 actions.append(WriteFile(KEY, place, GENERATED, data))
     actions.append(SetKernel(KEY, place, "kernel.hostname", KERNEL, name))
+    actions[-1].note = note
     actions.append(WriteFile(KEY, place, "/etc/hostname", f"{name}\n".encode()))
     actions.append(WriteFile(KEY, place, "/etc/hosts", hosts(node.read("/etc/hosts"), name)))
     return actions

@@ -10,6 +10,8 @@ arguments. Each is in a file of its own that the configuration names, or in the 
 
 from __future__ import annotations
 
+from k3os.config.for_k3s import is_settings
+from k3os.config.hostnames import node_name
 from k3os.config.k3s_flags import FILE, OF_AGENTS, SECRETS, without_secrets
 from k3os.config.value import Place
 from k3os.phases import resolv
@@ -27,6 +29,8 @@ ARGS = "/run/k3os/k3s.args"
 SECRET = "/run/k3os/k3s.{}"
 # k3s reads these after FILE, in name order
 BESIDE = f"{FILE}.d/50-k3os.yaml"
+# and this one as the last
+LAST = f"{FILE}.d/zz-k3os.yaml"
 # the name under which a node joins others; k3os-join.service is for those
 JOINS = "/run/k3os/joins"
 NODE_NAME = "/var/lib/rancher/k3os/node-name"
@@ -44,13 +48,16 @@ def plan(config: Config, node: Node) -> list[Action]:
     place = _place(config)
     actions = _kernel_problem(node)
     name = node.read(NODE_NAME).strip()
+    if name != node_name(name):
+        name = ""  # of an older k3OS; no cluster has ever taken it
     given = _flag(argv, "node-name")
     if not name and node.phase == "runtime" and not given:
-        name = node.read("/etc/hostname").strip().lower()
+        name = node_name(node.read("/etc/hostname").strip())
         if name:
             # pinned when k3s is about to register for the first time; a rename orphans no node
             actions.append(WriteFile("k3os.k3s_args", place, NODE_NAME, f"{name}\n".encode()))
     settings = k3s_settings(config, node.mode)
+    settings["node-label"] = [*_operator_label(config, node), *settings["node-label"]]
     if name and not given:
         settings["node-name"] = name
     variables = {"K3S_ARGS": " ".join(word(each) for each in argv)}
@@ -65,6 +72,7 @@ def plan(config: Config, node: Node) -> list[Action]:
             variables[variable] = secrets[flag]
         if node.exists(path):
             actions.append(Remove("k3os.token", place, path))
+    actions += _lists_last(own, node, place, settings)
     text = to_yaml(settings).encode(errors="surrogateescape")
     actions.append(WriteFile("k3os.k3s_args", place, BESIDE if FILE in own else FILE, text))
     lines = "".join(f"{variable}={quote(value)}\n" for variable, value in variables.items())
@@ -78,6 +86,19 @@ def plan(config: Config, node: Node) -> list[Action]:
         actions.append(Remove("k3os.server_url", place, JOINS))
     actions.append(resolv.Write(place))
     return actions
+
+
+def _lists_last(
+    own: set[str], node: Node, place: Place, settings: dict[str, str | list[str]]
+) -> list[Action]:
+    """Beside files of the user's our lists go behind theirs, as an addition: of two files that
+    set a list, k3s takes the last one's. Those lists leave settings."""
+    if not any(is_settings(path) for path in own - {BESIDE, LAST}):
+        return [Remove("k3os.labels", place, LAST)] if node.exists(LAST) else []
+    names = [name for name, value in settings.items() if isinstance(value, list)]
+    text = to_yaml({f"{name}+": settings.pop(name) for name in names})
+    data = text.encode(errors="surrogateescape")
+    return [WriteFile("k3os.labels", place, LAST, data)]
 
 
 def _kernel_problem(node: Node) -> list[Action]:
@@ -94,6 +115,15 @@ def _kernel_problem(node: Node) -> list[Action]:
             "partition, in the same line), and reboot"
         )
     return [Refused("k3os.k3s_args", Place("kernel"), "look at the kernel", message, hint)]
+
+
+def _operator_label(config: Config, node: Node) -> list[str]:
+    """Both values: k3s changes a label of a node that registered before, but deletes none."""
+    from k3os.phases.operator import IMAGE, LABEL, runs_here
+
+    if not node.exists(IMAGE):
+        return []
+    return [f"{LABEL}={str(runs_here(config, node)).lower()}"]
 
 
 def _place(config: Config) -> Place:

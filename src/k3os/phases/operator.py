@@ -3,6 +3,10 @@
 k3s imports what lies in its images directory, and on a server creates the objects of its
 manifests directory (docs.k3s.io, "Air-Gap Install" and "Auto-Deploying Manifests"). Both are on
 the node already: the image is only linked, never read. An agent creates no objects.
+
+Unpacked the image takes room where k3s keeps images, which is memory in a live system, and
+importing it takes memory. A node without that room has no operator, unless `k3os.operator: true`
+insists; its label LABEL keeps the cluster from starting one on it.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import os
 
 from k3os.config.value import Place
-from k3os.phases.actions import Action, Link, MakeDirectory, Remove, WriteFile
+from k3os.phases.actions import UNCHANGED, Action, Link, MakeDirectory, Remove, WriteFile
 from k3os.phases.k3s import arguments
 from k3os.phases.write_files import paths
 
@@ -24,16 +28,26 @@ KEY = "k3os.operator"
 IMAGE = "/usr/share/k3os/operator/image.tar.zst"
 MANIFESTS = "/usr/share/k3os/operator/manifests.yaml"
 LINK = "/var/lib/rancher/k3s/agent/images/k3os-operator.tar.zst"
+LABEL = "k3os.io/operator"
+# modes in which /var is on a disk
+ON_DISK = ("disk", "overlay")
 SERVER = "/var/lib/rancher/k3s/server"
 COPY = f"{SERVER}/manifests/k3os-operator.yaml"
+
+
+# MiB: of MemTotal, which is some 60 less than the machine has; and what the image takes where
+# images are kept
+LIVE_MEMORY, MEMORY, ROOM = 850, 650, 200
+IMAGES = "/var/lib"
 
 
 def plan(config: Config, node: Node) -> list[Action]:
     value = config.get(KEY)
     place = value.place if value is not None else Place("default")
-    wanted = value is None or bool(value.data)
+    narrow = narrowness(node) if value is None and node.exists(IMAGE) else ""
+    wanted = not narrow if value is None else bool(value.data)
     own = paths(config)
-    actions: list[Action] = []
+    actions: list[Action] = [LeftOut(KEY, place, narrow)] if narrow else []
     if LINK not in own:
         linked = wanted and node.exists(IMAGE)
         actions += [Link(KEY, place, LINK, IMAGE)] if linked else _removal(LINK, place, node)
@@ -41,6 +55,46 @@ def plan(config: Config, node: Node) -> list[Action]:
         deployed = wanted and arguments(config)[0] == "server" and node.exists(MANIFESTS)
         actions += _copy(place, node) if deployed else _removal(COPY, place, node)
     return actions
+
+
+def narrowness(node: Node) -> str:
+    """Why there is no room for the operator, "" when there is. What is there already stays."""
+    from k3os.system import memory
+
+    total = memory.parse(node.read("/proc/meminfo")).get("MemTotal", 0) // memory.MIB
+    least = MEMORY if node.mode in ON_DISK else LIVE_MEMORY
+    if 0 < total < least:
+        return f"{total} MiB of memory are too little for it, it wants {least}"
+    if os.path.islink(node.entry(LINK)) or not os.path.isdir(node.path(IMAGES)):
+        return ""
+    room = os.statvfs(node.path(IMAGES))
+    free = room.f_bavail * room.f_frsize >> 20
+    return f"{free} MiB are free in /var, it wants {ROOM}" if free < ROOM else ""
+
+
+def runs_here(config: Config, node: Node) -> bool:
+    """Whether this node's k3s gets the image; without it no pod of the operator can run."""
+    value = config.get(KEY)
+    if not node.exists(IMAGE) or (value is not None and not value.data):
+        return False
+    return value is not None or not narrowness(node)
+
+
+class LeftOut(Action):
+    """Says why the operator is not here."""
+
+    __slots__ = ()
+
+    def __init__(self, key: str, place: Place, why: str) -> None:
+        super().__init__(key, place)
+        self.note = f"{why}; `{KEY}: true` insists"
+
+    def describe(self) -> str:
+        return "leave the operator out"
+
+    def perform(self, node: Node) -> str:
+        node.output(f"{self.describe()}: {self.note}")
+        return UNCHANGED
 
 
 def _copy(place: Place, node: Node) -> list[Action]:

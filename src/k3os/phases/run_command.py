@@ -42,8 +42,9 @@ class RunCommand(Action):
 
     def describe(self) -> str:
         text = self.command if isinstance(self.command, str) else " ".join(self.command)
-        words = text.split()
-        return f"run {self.label}: {words[0] if words else ''}{' …' if len(words) > 1 else ''}"
+        word, space, _ = text.strip().partition(" ")
+        name, equals, _ = word.partition("=")  # a variable's value may be a secret, too
+        return f"run {self.label}: {name}{equals}{' …' if space or equals else ''}"
 
     def perform(self, node: Node) -> str:
         from k3os.errors import UserError

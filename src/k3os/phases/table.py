@@ -25,6 +25,8 @@ DATA_SOURCES = "k3os.data_sources"
 APPLIERS = {
     "environment": Applier("k3os.environment", always=True),
     "modules": Applier("k3os.modules"),
+    # its settings are defaults, too: the user's come after them
+    "swap": Applier("k3os.swap.zram", "k3os.swap.pods", always=True),
     "sysctls": Applier("k3os.sysctls"),
     "hostname": Applier("hostname", always=True),
     "ssh_keys": Applier("ssh_authorized_keys", always=True),
@@ -36,6 +38,9 @@ APPLIERS = {
         always=True,
     ),
     "operator": Applier("k3os.operator", always=True),
+    "shutdown": Applier(
+        "k3os.shutdown.grace_period", "k3os.shutdown.critical_grace_period", always=True
+    ),
     "write_files": Applier("write_files"),
     "commands": Applier("init_cmd", "boot_cmd", "run_cmd", "ready_cmd"),
 }

@@ -20,13 +20,33 @@ if TYPE_CHECKING:
 
 KEY = "write_files"
 RECORD = "/run/k3os/written"
+PROFILES = "/etc/apparmor.d/"
 LARGEST = 64 << 20  # unpacked
 
 
 def plan(config: Config, node: Node) -> list[Action]:
     items = config.items(KEY)
     written = read_record(node) if items else {}
-    return [_one(item, node, written) for item in items]
+    actions = [_one(item, node, written) for item in items]
+    if node.phase == "runtime":
+        actions += _profiles(actions)
+    return actions
+
+
+def _profiles(files: list[Action]) -> list[Action]:
+    """When all files are there, of which one may include another."""
+    profiles = [each for each in files if isinstance(each, WriteEntry) and is_profile(each.path)]
+    if not profiles:
+        return []
+    from k3os.phases.apparmor import LoadProfile
+
+    return [LoadProfile(KEY, each.place, each.path) for each in profiles]
+
+
+def is_profile(path: str) -> bool:
+    """Of AppArmor. Directories there hold what profiles include; hidden files are none."""
+    name = path.removeprefix(PROFILES)
+    return name != path and "/" not in name and not name.startswith(".")
 
 
 def _one(item: Value, node: Node, written: dict[str, str]) -> Action:

@@ -8,6 +8,12 @@ from k3os.errors import UserError
 LARGEST = 4 << 20
 
 
+class NoAnswer(UserError):
+    """Nobody answered, or the connection ended before the answer: later there may be one."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits(3)
+
+
 class Identity:
     """Files in PEM form: who is trusted, and who we are."""
 
@@ -27,7 +33,7 @@ def request(
     headers: dict[str, str] | None = None,
     timeout: float = 30,
 ) -> tuple[int, bytes]:
-    """The status and the body of the answer. Raises UserError when there is none."""
+    """The status and the body of the answer. Raises UserError: NoAnswer when there is none."""
     import http.client
     import ssl
     from urllib.parse import urlsplit
@@ -43,13 +49,19 @@ def request(
             parts.hostname or "", parts.port, timeout=timeout, context=context
         )
         try:
-            connection.request(method, parts.path, body or None, headers or {})
+            target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+            connection.request(method, target, body or None, headers or {})
             answer = connection.getresponse()
             return answer.status, answer.read(LARGEST)
         finally:
             connection.close()
+    except ssl.SSLCertVerificationError as error:
+        raise UserError(
+            f"{parts.netloc} is not trusted: {error.verify_message}",
+            "check this node's clock, and that it belongs to this cluster",
+        ) from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UserError(
+        raise NoAnswer(
             f"{parts.netloc} does not answer: {reason}", "is k3s running? `journalctl -u k3s`"
         ) from error

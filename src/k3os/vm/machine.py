@@ -46,7 +46,7 @@ class VM:
         each piece of the raw serial output, in the reader's thread."""
         self.spec = spec
         self.log = log
-        self.ports = {guest: free_port() for guest in spec.forwards}
+        self.ports = {guest: free_port() for guest in spec.forwarded}
         self._accel = tuple(accel)
         self._show = show
 
@@ -90,7 +90,7 @@ class VM:
         self._qmp = QMP(monitor)
         try:
             self._process = subprocess.Popen(
-                [*_DIE_WITH_US, *command],
+                [*_DIE_WITH_US, *self.spec.launcher, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=self._messages,
                 stderr=subprocess.STDOUT,
@@ -178,6 +178,11 @@ class VM:
         """Press the power button (ACPI)."""
         self._qmp.execute("system_powerdown")
 
+    def hold_key(self, name: str) -> None:
+        """Press a key of the machine's keyboard (QEMU's QKeyCode) and leave it pressed."""
+        key = {"down": True, "key": {"type": "qcode", "data": name}}
+        self._qmp.execute("input-send-event", events=[{"type": "key", "data": key}])
+
     def wait_for_end(self, timeout: float) -> int:
         """Wait until the guest switched itself off; QEMU's exit code.
 
@@ -202,7 +207,7 @@ def attach(spec: VMSpec, accel: Sequence[str], ports: dict[int, int]) -> int:
         command = arguments(spec, tuple(accel), ports, private_variables(spec, Path(scratch)))
         command += ["-display", "none", "-serial", "mon:stdio"]
         try:
-            process = subprocess.Popen([*_DIE_WITH_US, *command])
+            process = subprocess.Popen([*_DIE_WITH_US, *spec.launcher, *command])
         except FileNotFoundError as error:
             raise UserError(f"{error.filename} is not installed", "run `make setup`") from error
         try:

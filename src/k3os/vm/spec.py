@@ -67,11 +67,24 @@ class Disk:
 
 
 @dataclass(frozen=True)
+class Tap:
+    """A network card on a tap device that is there already (ip-tuntap(8)), and its address.
+
+    namespace: the network namespace that the device is in, and QEMU then, too; "" for ours.
+    """
+
+    device: str
+    mac: str
+    namespace: str = ""
+
+
+@dataclass(frozen=True)
 class VMSpec:
     """A virtual machine. It boots `kernel` when given, else its firmware boots the drives in
     their order, the cdrom first.
 
     memory: MiB. forwards: guest TCP ports that get a local port each. network: False for none.
+    tap: instead of QEMU's own network, which knows no other machine; nothing is forwarded then.
     secure_boot: UEFI that starts only what is signed. extra: further QEMU arguments.
     board: one of BOARD_MACHINES, with one disk as its SD card, and what its firmware would start as
     the kernel, with the device tree it would choose.
@@ -88,6 +101,7 @@ class VMSpec:
     secure_boot: bool = False
     network: bool = True
     forwards: tuple[int, ...] = (SSH,)
+    tap: Tap | None = None
     extra: tuple[str, ...] = ()
     arch: str = "amd64"
     board: str = ""
@@ -99,6 +113,18 @@ class VMSpec:
         if self.secure_boot:
             return SECURE_FIRMWARE[self.arch]
         return FIRMWARE[self.arch] if self.uefi else None
+
+    @property
+    def forwarded(self) -> tuple[int, ...]:
+        """The guest's ports that have a local one."""
+        return self.forwards if self.tap is None else ()
+
+    @property
+    def launcher(self) -> tuple[str, ...]:
+        """What stands before QEMU's command line to have it run where its tap device is."""
+        if self.tap is None or not self.tap.namespace:
+            return ()
+        return ("ip", "netns", "exec", self.tap.namespace)
 
     @property
     def firmware_package(self) -> str:
@@ -200,6 +226,9 @@ def _network(
 ) -> list[str]:
     if not spec.network:
         return []
+    if spec.tap is not None:
+        backend = f"tap,id=net0,ifname={spec.tap.device},script=no,downscript=no"
+        return ["-netdev", backend, "-device", f"{device},netdev=net0,mac={spec.tap.mac}"]
     forwards = "".join(f",hostfwd=tcp:127.0.0.1:{ports[guest]}-:{guest}" for guest in spec.forwards)
     # no romfile: firmware that tries the network first costs seconds
     return ["-netdev", f"user,id=net0{forwards}", "-device", f"{device},netdev=net0"]

@@ -1,14 +1,26 @@
 """What is read from a booted machine, and from QEMU's process."""
 
+import argparse
 import os
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 
-from bench.__main__ import compare_boots
+from bench import peer
+from bench.__main__ import compare_boots, real_k3s
 from bench.boot import Boot, check_settings, cpu_seconds, used_memory
-from bench.scenario import EXPECTED
+from bench.scenario import (
+    CONFIG_YAML,
+    EXPECTED,
+    READY_COMMAND,
+    READY_CONFIG_YAML,
+    READY_PROGRAM,
+    READY_TEXT,
+)
 from k3os.errors import UserError
+from k3os.image.settings import from_environment
 
 MEMINFO = "MemTotal:        2020544 kB\nMemFree: 1 kB\nMemAvailable:    1800136 kB\n"
 
@@ -52,3 +64,43 @@ def test_the_budgets_of_the_boot_are_the_projects() -> None:
     assert rows["time to login:"].within is True
     assert rows["memory used at login"].within is False
     assert rows["time to k3s exec"].ratio == pytest.approx(2 / 3)
+
+
+def test_with_a_real_k3s_time_and_memory_count_at_its_readyz() -> None:
+    ours = Boot(4.0, k3s=65.0, cpu=5.0, memory=9.0, settled=9.0, offset=1.0, ready=96.0)
+    theirs = Boot(10.0, k3s=100.0, cpu=9.0, memory=9.0, settled=9.0, offset=1.0, ready=100.0)
+    rows = {row.name: row for row in compare_boots([ours], [theirs], real=True)}
+    assert rows["time to /readyz of k3s"].within is True
+    assert rows["memory used at /readyz of k3s"].within is False
+    assert "time to k3s exec" not in rows
+    assert "memory used at /readyz of k3s" not in {
+        row.name for row in compare_boots([ours], [theirs])
+    }
+
+
+@pytest.mark.parametrize("text", ["v1.33.1+k3s1", "https://example.org/k3s", "/nowhere/k3s"])
+def test_only_an_executable_here_is_compared(text: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        real_k3s(text, argparse.ArgumentParser())
+    assert f"K3S={text}: the bench takes the path of an executable" in capsys.readouterr().err
+    assert real_k3s("", argparse.ArgumentParser()) is None
+    assert real_k3s("bench/k3s", argparse.ArgumentParser()) == Path("bench/k3s").absolute()
+
+
+def test_the_program_that_waits_for_k3s_is_in_both_systems_the_same(tmp_path: Path) -> None:
+    config = yaml.safe_load(READY_CONFIG_YAML)
+    (file,) = (each for each in config["write_files"] if each["path"] == READY_PROGRAM)
+    assert file["content"] == READY_TEXT == peer.REAL_FILES[READY_PROGRAM]
+    compile(READY_TEXT, READY_PROGRAM, "exec")
+    assert READY_COMMAND in config["run_cmd"][0]
+    assert READY_COMMAND in peer.REAL_FILES["/etc/systemd/system/bench-ready.service"]
+    assert config["hostname"] == yaml.safe_load(CONFIG_YAML)["hostname"]
+
+
+def test_the_peer_starts_what_its_files_say(tmp_path: Path) -> None:
+    units = ["k3s.service", "bench-ready.service"]
+    settings = from_environment({})
+    command = peer.mmdebstrap_command(settings, tmp_path / "k3s", tmp_path, units, tmp_path)
+    assert any(
+        each.endswith("systemctl enable k3s.service bench-ready.service") for each in command
+    )

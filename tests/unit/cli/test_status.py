@@ -69,3 +69,50 @@ def test_where_there_is_no_k3s_its_download_is_what_counts(
 
 def test_without_systemd_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert about_k3s(tmp_path, monkeypatch, "of-another-name", "a b 1") == ([], [])
+
+
+def about_memory(root: Path, short: str = "") -> list[str]:
+    (root / "proc").mkdir()
+    (root / "proc/meminfo").write_text(
+        "MemTotal: 453632 kB\nMemAvailable: 102400 kB\nSwapTotal: 680960 kB\nSwapFree: 473088 kB\n"
+    )
+    (root / "run/k3os").mkdir(parents=True)
+    (root / "run/k3os/memory-short").write_text(short)
+    status = collect(str(root))
+    assert failures(status) == []
+    text = lines(status)
+    start = next(i for i, line in enumerate(text) if line.startswith("memory "))
+    end = next(i for i in range(start + 1, len(text)) if not text[i].startswith(" "))
+    return text[start:end]
+
+
+def test_memory_is_one_line(tmp_path: Path) -> None:
+    assert about_memory(tmp_path) == [
+        "memory     443 MiB, 100 MiB available; swap 665 MiB, 203 MiB used"
+    ]
+
+
+def test_memory_that_is_short_says_why_and_what_helps(tmp_path: Path) -> None:
+    said = about_memory(tmp_path, "one reason\nanother\n")
+    assert said[1:3] == ["           SHORT: one reason", "           SHORT: another"]
+    assert said[3].startswith("           what helps: more memory; an agent")
+    assert len(said) == 4
+
+
+def test_what_k3s_got_is_shown_without_what_may_be_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "etc/rancher/k3s"
+    (directory / "config.yaml.d").mkdir(parents=True)
+    (directory / "config.yaml").write_text("token: abc\nnode-label: [a=b]\n")
+    (directory / "config.yaml.d/zz-k3os.yaml").write_text("node-label+: [c=d]\nserver: https://x\n")
+    monkeypatch.setenv("PATH", "/nowhere")
+    status = collect(str(tmp_path))
+    text = "\n".join(lines(status))
+    assert "           node-label: a=b, c=d\n           server: https://x\n" in text
+    assert "abc" not in text
+    assert status["k3s_given"] == {
+        "node-label": ["a=b", "c=d"],
+        "server": ["https://x"],
+        "token": [],
+    }

@@ -1,18 +1,20 @@
 """What a node says of itself, and how: to a server that insists on the kubelet's certificate."""
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from k3os.cli import report as command
 from k3os.cli.report import node_name
 from k3os.cluster import kubelet, names, report
 from k3os.cluster.impact import canonical, fragment_hash
 from k3os.config.check import check_text
 from k3os.config.load import Config
 from k3os.errors import UserError
-from tests.api_server import ApiServer, api_server
+from k3os.system.http_mutual import Identity
+from tests.api_server import COMING_UP, ApiServer, api_server
 
 STATUS = {
     "mode": "disk",
@@ -133,3 +135,127 @@ def test_before_k3s_registered_there_is_nobody_to_tell(tmp_path: Path) -> None:
     (tmp_path / "bad").write_text("clusters: []")
     with pytest.raises(UserError, match="is no kubeconfig"):
         kubelet.api(str(tmp_path / "bad"))
+
+
+def test_the_critical_pods_of_the_own_node_are_known_by_their_priority(server: ApiServer) -> None:
+    priorities = {"web": None, "batch": 1000, "dns": 2_000_000_000, "proxy": 2_000_001_000}
+    server.pods = [
+        {"metadata": {"uid": uid}, "spec": {} if value is None else {"priority": value}}
+        for uid, value in priorities.items()
+    ]
+    found = own_api(server).pods("me", 5)
+    assert [pod["metadata"]["uid"] for pod in found if kubelet.is_critical(pod)] == [
+        *("dns", "proxy"),
+    ]
+    with pytest.raises(UserError, match="lists no pods: 403 pods is forbidden"):
+        own_api(server).pods("another", 5)
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def patiently(self, attempt: Callable[[], int]) -> int:
+        return command.patiently(attempt, monotonic=self.monotonic, sleep=self.sleep)
+
+
+def test_an_api_server_that_comes_up_is_waited_for_and_one_line_says_so(
+    server: ApiServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api, clock = own_api(server), Clock()
+    server.troubles = list(COMING_UP)
+    tries = 0
+
+    def tell() -> int:
+        nonlocal tries
+        tries += 1
+        api.patch_node("me", {})
+        return 0
+
+    assert clock.patiently(tell) == 0
+    assert tries == len(COMING_UP) + 1
+    told = capsys.readouterr()
+    assert told.out.startswith("waiting: ") and told.out.count("\n") == 1
+    assert told.err == ""
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code", "words"),
+    [
+        ((503, "apiserver not ready"), 75, "apiserver not ready"),
+        ((0, ""), 75, "does not answer"),
+        ((404, 'nodes "me" not found'), 1, "under another name"),
+    ],
+)
+def test_the_wait_has_an_end_and_says_what_it_waited_for(
+    server: ApiServer, trouble: tuple[int, str], code: int, words: str
+) -> None:
+    api, clock = own_api(server), Clock()
+    server.troubles = [trouble] * 1000
+    with pytest.raises(UserError, match=words) as caught:
+        clock.patiently(lambda: api.patch_node("me", {}) or 0)
+    server.troubles = []
+    assert caught.value.exit_code == code
+    assert command.PATIENCE <= clock.now < command.PATIENCE + command.LONGEST_PAUSE
+
+
+def test_what_no_patience_changes_is_told_at_once(server: ApiServer, tmp_path: Path) -> None:
+    api, clock = own_api(server), Clock()
+    with pytest.raises(UserError, match="forbidden") as caught:
+        clock.patiently(lambda: api.patch_node("you", {}) or 0)
+    assert caught.value.exit_code == 1
+    stranger = Identity(
+        str(server.directory / "kubelet-ca.crt"), api.identity.certificate, api.identity.key
+    )
+    with pytest.raises(UserError, match="is not trusted"):
+        clock.patiently(lambda: kubelet.Api(api.server, stranger).patch_node("me", {}) or 0)
+    assert clock.now == 0
+
+
+def test_news_leave_a_mark_and_a_place_that_cannot_be_written_is_no_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.soon(str(tmp_path / "wanted"))
+    command.soon(str(tmp_path / "wanted"))
+    assert (tmp_path / "wanted").exists()
+    command.soon(str(tmp_path / "none" / "wanted"))
+    assert "the cluster hears of it later" in capsys.readouterr().err
+
+
+def ended(reason: str, message: str, owner: str) -> dict[str, object]:
+    owners = [{"kind": owner, "controller": True}] if owner else []
+    return {
+        "metadata": {"ownerReferences": owners},
+        "status": {"reason": reason, "message": message},
+    }
+
+
+IMMINENT = "Pod was terminated in response to imminent node shutdown."
+
+
+@pytest.mark.parametrize(
+    ("pod", "expected"),
+    [
+        (ended("Terminated", IMMINENT, "ReplicaSet"), True),
+        (
+            ended("NodeShutdown", "Pod was rejected as the node is shutting down.", "ReplicaSet"),
+            True,
+        ),
+        (ended("Terminated", IMMINENT, ""), False),
+        (ended("Terminated", IMMINENT, "Job"), False),
+        (ended("Evicted", "The node was low on resource: memory.", "ReplicaSet"), False),
+        ({"metadata": {}, "status": {}}, False),
+    ],
+)
+def test_only_what_a_shutdown_ended_and_a_deployment_replaced_is_deleted(
+    pod: dict[str, object], expected: bool
+) -> None:
+    assert kubelet.is_replaced(pod) == expected

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from k3os.datasource import cdrom, configdrive, media, nocloud
+from k3os.datasource import beside, cdrom, configdrive, media, nocloud
 from k3os.errors import UserError
 from k3os.system.blockdev import FileSystem
 
@@ -135,7 +135,7 @@ def test_a_file_that_is_too_large_is_an_error(tmp_path: Path) -> None:
     ("label", "module", "metadata", "userdata"),
     [
         ("cidata", nocloud, "meta-data", "user-data"),
-        ("config-2", configdrive, *media.KNOWN_FILES[:1:-1]),
+        ("config-2", configdrive, *beside.KNOWN_FILES[:1:-1]),
     ],
 )
 def test_what_the_boot_copied_from_its_own_stick_is_found_there(
@@ -150,8 +150,8 @@ def test_what_the_boot_copied_from_its_own_stick_is_found_there(
     put(stick, metadata, '{"hostname": "of-the-stick"}')
     put(stick, userdata, "#" * ((1 << 20) + 5))
     put(stick, "large-and-unknown", "x")
-    media.copy_known(str(stick), str(copy / label))
-    monkeypatch.setattr(media, "BESIDE", str(copy))
+    beside.copy_known(str(stick), str(copy / label))
+    monkeypatch.setattr(beside, "COPIES", str(copy))
     monkeypatch.setattr(media, "block_devices", list)
     assert not (copy / label / "large-and-unknown").exists()
     assert (copy / label / userdata).stat().st_mode & 0o777 == 0o600

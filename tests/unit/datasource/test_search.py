@@ -124,6 +124,7 @@ def test_hostnames_and_keys_are_cleaned() -> None:
     assert clean_hostname(" node1.example\n") == "node1.example"
     assert clean_hostname("node1." + "a" * 64) == "node1"
     assert clean_hostname(None) == ""
-    assert clean_hostname("no\x1b[2Jde1\ud800") == "no[2Jde1"
+    assert clean_hostname("no\x1b[2Jde1\ud800") == "no--2Jde1"
+    assert clean_hostname("Rack_1 in the cellar") == "Rack-1"
     assert clean_keys([f"{KEY}\ud800", f"{KEY}\x1b[2J"]) == []
     assert clean_keys([f"{KEY}\n{KEY}\n# no key\n", "https://evil.example/keys"]) == [KEY]

@@ -11,6 +11,7 @@ from k3os.errors import UserError
 from k3os.image.kernel import (
     asked_firmware,
     copy_firmware,
+    kernel_config,
     kernel_image,
     kernel_version,
     wanted_firmware,
@@ -41,6 +42,20 @@ def test_the_kernel_is_found_where_either_packaging_puts_it(path: str, version: 
 def test_none_or_two_kernels_are_an_error(paths: tuple[str, ...]) -> None:
     with pytest.raises(UserError, match=f"holds {len(paths)} kernels, not one"):
         kernel_version(tree(*paths))
+
+
+@pytest.mark.parametrize("path", ["boot/config-6.12", "usr/lib/modules/6.12/config"])
+def test_the_configuration_is_found_where_either_packaging_puts_it(path: str) -> None:
+    tree = Tree()
+    tree.file(path, b"CONFIG_CGROUPS=y\n")
+    assert kernel_config(tree, "6.12") == b"CONFIG_CGROUPS=y\n"
+
+
+def test_a_kernel_without_its_configuration_is_an_error() -> None:
+    tree = Tree()
+    tree.file("boot/config-6.11", b"")
+    with pytest.raises(UserError, match=r"no configuration of 6\.12"):
+        kernel_config(tree, "6.12")
 
 
 def test_firmware_is_what_drivers_ask_for_with_all_that_links_lead_to() -> None:

@@ -11,7 +11,7 @@ from k3os.cluster.node import NodeView, Result
 from k3os.cluster.target import Target
 from k3os.operator.admission import Cluster, is_busy
 from k3os.operator.pods import JobView, PodView
-from k3os.operator.rollout import NEEDS_BOOT, Eviction, NewJob, NodePatch, NoJob, decide
+from k3os.operator.rollout import NEEDS_BOOT, Eviction, NewJob, NodePatch, NoJob, decide, finished
 from k3os.operator.spec import Pool
 
 FINE, ROLLED_BACK, JOB_FAILS, NEVER_COMES, STUCK_PODS, ASKS_FOR_BOOT, NO_SUCH = FATES = (
@@ -50,8 +50,9 @@ class World:
     def reconcile(self, pool: Pool, *, die_after: int | None = None):
         """One call; die_after: the operator is killed after so many decisions."""
         pods = {name: self.pods.get(name, []) for name in self.nodes}
-        outcome = decide(pool, self.cluster(), pods, self.jobs, self.now)
-        for decision in outcome.decisions[:die_after]:
+        cluster = self.cluster()
+        outcome = decide(pool, cluster, pods, self.jobs, self.now)
+        for decision in [*outcome.decisions, *finished(cluster, self.jobs)][:die_after]:
             self.apply(pool, decision)
         return outcome
 
@@ -66,8 +67,7 @@ class World:
             self.jobs.setdefault(decision.request, JobView(decision.request))
             self.owners[decision.request] = (decision, pool.target)
         elif isinstance(decision, NoJob):
-            if self.jobs.get(decision.request, JobView("", True)).done is None:
-                del self.jobs[decision.request]
+            self.jobs.pop(decision.request, None)
         elif isinstance(decision, Eviction):
             for name, pods in self.pods.items():
                 if decision.pod in pods and self.fates[name] != STUCK_PODS:

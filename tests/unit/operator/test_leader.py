@@ -9,6 +9,7 @@ from lightkube.models.meta_v1 import Status
 
 from k3os.operator import leader
 from k3os.operator.leader import Leadership
+from k3os.operator.outage import Outage
 
 
 def refusal(code: int) -> ApiError:
@@ -50,6 +51,7 @@ class Client:
 class Api:
     def __init__(self, client: Client) -> None:
         self.client = client
+        self.outage = Outage()
 
 
 @pytest.fixture

@@ -11,7 +11,17 @@ from k3os.cluster.request import Wanted
 from k3os.cluster.target import Target, is_updated
 from k3os.operator.admission import Cluster
 from k3os.operator.pods import JobView, PodView
-from k3os.operator.rollout import Eviction, NewJob, NodePatch, Said, decide, decide_all, orphans
+from k3os.operator.rollout import (
+    Eviction,
+    NewJob,
+    NodePatch,
+    NoJob,
+    Said,
+    decide,
+    decide_all,
+    finished,
+    orphans,
+)
 from k3os.operator.spec import Drain, Pool, Strategy, Window
 from tests.unit.operator.simulator import (
     FATES,
@@ -245,6 +255,24 @@ def test_a_node_that_says_it_reboots_is_waited_for_also_when_the_reboot_killed_i
     assert found.nodes["a"].unschedulable, "on trial until the node says that it succeeded"
 
 
+def test_a_job_goes_when_its_result_is_written_down_and_not_before() -> None:
+    found = world("a")
+    roll_to(found, "Checking")
+    found.reconcile(pool())
+    (check,) = found.jobs
+    found.live()
+    assert found.jobs[check].done
+    assert finished(found.cluster(), found.jobs) == [], "nobody has read it yet"
+    found.reconcile(pool())
+    assert finished(found.cluster(), found.jobs) == [NoJob(check)]
+    leaving = {check: replace(found.jobs[check], leaving=True)}
+    assert finished(found.cluster(), leaving) == [], "it is on its way"
+    running = {"other": JobView("other")}
+    assert finished(found.cluster(), running) == [], "it may still do something"
+    roll(found, pool())
+    assert found.jobs == {}
+
+
 def test_nothing_begins_while_paused_or_outside_of_the_window() -> None:
     found = world("a")
     assert decide(pool(paused=True), found.cluster(), {}, {}, found.now).waiting == "it is paused"
@@ -320,7 +348,8 @@ def test_its_promises_hold_whenever_it_is_killed(found, limit, target, data) -> 
             there = [name for name in servers if found.nodes[name].ready]
             gone = {each.name for each in busy} & set(servers)
             assert len(set(there) - gone) >= len(servers) // 2 + 1
-        quiet = quiet + 1 if not busy and not outcome.decisions else 0
+        left = [each for each in found.jobs.values() if each.done is not None]
+        quiet = quiet + 1 if not (busy or left or outcome.decisions) else 0
         if quiet > 3:
             break
         found.live()

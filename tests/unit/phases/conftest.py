@@ -39,12 +39,16 @@ class Machine:
         return (self.root / name).stat().st_mode & 0o7777
 
     def apply(
-        self, phase: str, config: str = "", say: Callable[[str], None] | None = None
+        self,
+        phase: str,
+        config: str = "",
+        say: Callable[[str], None] | None = None,
+        mode: str = "live",
     ) -> Report:
         """Apply a phase; an empty config means: the one that is there already."""
         if config:
             self.put("k3os/system/config.yaml", config)
-        return apply_phase(phase, mode="live", root=str(self.root), cmdline="", say=say)
+        return apply_phase(phase, mode=mode, root=str(self.root), cmdline="", say=say)
 
 
 @pytest.fixture

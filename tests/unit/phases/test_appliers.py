@@ -47,6 +47,44 @@ def test_a_name_that_dhcp_gave_stays_unless_the_configuration_has_one(machine: M
     assert machine.text("proc/sys/kernel/hostname") == "mine\n"
 
 
+@pytest.mark.parametrize(
+    ("given", "taken", "registered"),
+    [
+        ("Rack_1-Node", "Rack-1-Node", "rack-1-node"),
+        ("node 7.Example.org.", "node-7.Example.org", "node-7.example.org"),
+        ("_-a-_", "a", "a"),
+        ("x" * 64, "x" * 63, "x" * 63),
+        (f"{'y' * 40}.{'z' * 23}", "y" * 40, "y" * 40),
+        ("knöt", "kn-t", "kn-t"),
+    ],
+)
+def test_a_name_from_dhcp_becomes_one_that_kubernetes_takes(
+    machine: Machine, given: str, taken: str, registered: str
+) -> None:
+    machine.apply("boot")
+    machine.put("proc/sys/kernel/hostname", f"{given}\n")
+    report = machine.apply("runtime")
+    assert machine.text("etc/hostname") == machine.text("proc/sys/kernel/hostname") == f"{taken}\n"
+    assert machine.text("var/lib/rancher/k3os/node-name") == f"{registered}\n"
+    reasons = [each.reason for each in report.results if "kernel.hostname" in each.what]
+    assert reasons == [f"in place of {given}, which is no host name"]
+
+
+def test_a_name_from_dhcp_of_which_nothing_is_left_is_not_taken(machine: Machine) -> None:
+    machine.apply("boot")
+    own = machine.text("etc/hostname")
+    machine.put("proc/sys/kernel/hostname", "___\n")
+    machine.apply("runtime")
+    assert machine.text("proc/sys/kernel/hostname") == own
+
+
+def test_a_pinned_name_that_no_cluster_takes_is_replaced(machine: Machine) -> None:
+    machine.put("var/lib/rancher/k3os/node-name", "rack_1-node\n")
+    machine.apply("boot", "hostname: rack-1\n")
+    machine.apply("runtime")
+    assert machine.text("var/lib/rancher/k3os/node-name") == "rack-1\n"
+
+
 def test_keys_are_in_a_block_and_those_by_hand_stay(machine: Machine) -> None:
     machine.put(AUTHORIZED, f"# by hand\n{OTHER_KEY}\n")
     machine.apply("boot", f"ssh_authorized_keys: ['{KEY}', '{KEY}', '{OTHER_KEY}']\n")

@@ -6,10 +6,12 @@ import pytest
 import yaml
 
 from k3os import __version__
+from k3os.k3s.given import given, shown
 
 from .conftest import Machine
 
 TOKEN = {"token-file": "/run/k3os/k3s.token"}
+BESIDE = "etc/rancher/k3s/config.yaml.d"
 LABELS = ["k3os.io/mode=live", f"k3os.io/version={__version__}"]
 
 
@@ -111,9 +113,10 @@ def test_a_configuration_of_k3s_by_the_user_stays_and_ours_goes_beside_it(
         "k3os: {token: x}\n",
     )
     assert machine.text("etc/rancher/k3s/config.yaml") == "disable: traefik"
-    beside = yaml.safe_load(machine.text("etc/rancher/k3s/config.yaml.d/50-k3os.yaml"))
-    assert beside == {"node-label": LABELS, **TOKEN}
-    assert machine.mode("etc/rancher/k3s/config.yaml.d/50-k3os.yaml") == 0o644
+    beside = yaml.safe_load(machine.text(f"{BESIDE}/50-k3os.yaml"))
+    assert beside == TOKEN
+    assert yaml.safe_load(machine.text(f"{BESIDE}/zz-k3os.yaml")) == {"node-label+": LABELS}
+    assert machine.mode(f"{BESIDE}/50-k3os.yaml") == 0o644
     assert machine.mode("etc/rancher/k3s/config.yaml") == 0o644
 
 
@@ -229,6 +232,38 @@ def test_only_a_node_that_joins_others_is_watched_while_it_does(
         assert not (machine.root / "run/k3os/joins").exists()
     else:
         assert machine.text("run/k3os/joins") == f"{name}\n"
+
+
+@pytest.mark.parametrize(
+    "path", ["config.yaml", "config.yaml.d/10-mine.yaml", "config.yaml.d/99-mine.yml"]
+)
+def test_lists_of_the_users_and_ours_add_up(machine: Machine, path: str) -> None:
+    content = "{node-label: [a=b], node-taint: [c=d:NoSchedule]}"
+    machine.apply(
+        "boot",
+        f"write_files: [{{path: /etc/rancher/k3s/{path}, content: '{content}'}}]\n"
+        "k3os: {labels: {region: attic}, taints: [e=f:NoExecute]}\n",
+    )
+    assert given(str(machine.root)) == {
+        "node-label": ["a=b", *LABELS, "region=attic"],
+        "node-taint": ["c=d:NoSchedule", "e=f:NoExecute"],
+    }
+
+
+def test_of_what_k3s_got_nothing_is_shown_that_may_be_a_secret(machine: Machine) -> None:
+    machine.put("etc/rancher/k3s/config.yaml", "token: abc\nserver: https://x\ndisable: [a]\n")
+    settings = shown(given(str(machine.root)))
+    assert settings == {"disable": [], "server": ["https://x"], "token": []}
+
+
+def test_our_lists_go_back_when_the_users_file_has_left_the_configuration(
+    machine: Machine,
+) -> None:
+    path = "/etc/rancher/k3s/config.yaml.d/10-mine.yaml"
+    machine.apply("boot", f"write_files: [{{path: {path}, content: 'disable: [traefik]'}}]\n")
+    machine.apply("runtime", "{}")
+    assert not (machine.root / f"{BESIDE}/zz-k3os.yaml").exists()
+    assert yaml.safe_load(machine.text("etc/rancher/k3s/config.yaml"))["node-label"] == LABELS
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """k3os.operator: what of the operator lies where k3s finds it, on which nodes."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -112,3 +113,66 @@ def test_a_file_that_the_user_writes_there_stays_the_users(node: Machine) -> Non
     for value in ("true", "false"):
         assert not node.apply("boot", config % value).failed
         assert node.text(COPY[1:]) == "mine"
+
+
+def with_memory(node: Machine, mib: int) -> Machine:
+    node.put("proc/meminfo", f"MemTotal: {mib * 1024} kB\n")
+    return node
+
+
+@pytest.mark.parametrize(("mode", "mib"), [("live", 849), ("disk", 649), ("overlay", 440)])
+def test_a_node_with_too_little_memory_has_no_operator_and_says_so(
+    node: Machine, mode: str, mib: int
+) -> None:
+    report = with_memory(node, mib).apply("boot", "{}\n", mode=mode)
+    assert not report.failed, "it is no fault of anybody's"
+    (said,) = [each for each in report.results if each.key == "k3os.operator"]
+    assert (said.what, said.result) == ("leave the operator out", "unchanged")
+    assert said.reason.startswith(f"{mib} MiB of memory are too little for it")
+    assert said.reason.endswith("; `k3os.operator: true` insists")
+    assert not where(node, LINK).is_symlink()
+    assert not where(node, COPY).exists()
+    assert '"k3os.io/operator=false"' in node.text("etc/rancher/k3s/config.yaml")
+
+
+@pytest.mark.parametrize(("mode", "mib"), [("live", 900), ("disk", 700)])
+def test_with_enough_memory_it_has_one(node: Machine, mode: str, mib: int) -> None:
+    with_memory(node, mib).apply("boot", "{}\n", mode=mode)
+    assert where(node, LINK).is_symlink()
+    assert where(node, COPY).exists()
+    assert '"k3os.io/operator=true"' in node.text("etc/rancher/k3s/config.yaml")
+
+
+def test_a_person_who_insists_gets_it(node: Machine) -> None:
+    with_memory(node, 440).apply("boot", "k3os: {operator: true}\n")
+    assert where(node, LINK).is_symlink()
+    assert where(node, COPY).exists()
+    assert '"k3os.io/operator=true"' in node.text("etc/rancher/k3s/config.yaml")
+
+
+def test_a_node_that_lost_memory_loses_the_image_too(node: Machine) -> None:
+    with_memory(node, 2000).apply("boot", "{}\n")
+    with_memory(node, 440).apply("boot")
+    assert not where(node, LINK).is_symlink()
+    assert not where(node, COPY).exists()
+
+
+def test_without_room_for_the_image_it_stays_out_but_is_not_taken_away(
+    node: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = SimpleNamespace(f_bavail=199 << 8, f_frsize=4096)
+    (node.root / "var/lib").mkdir(parents=True)
+    monkeypatch.setattr("os.statvfs", lambda path: full)
+    report = node.apply("boot", "{}\n")
+    assert "199 MiB are free in /var, it wants 200" in str(report.as_dict())
+    assert not where(node, LINK).is_symlink()
+    full.f_bavail = 200 << 8
+    node.apply("boot")
+    full.f_bavail = 0  # k3s has unpacked it
+    node.apply("boot")
+    assert where(node, LINK).is_symlink()
+
+
+def test_switched_off_the_cluster_starts_none_here(node: Machine) -> None:
+    node.apply("boot", "k3os: {operator: false}\n")
+    assert '"k3os.io/operator=false"' in node.text("etc/rancher/k3s/config.yaml")

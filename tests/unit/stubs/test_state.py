@@ -127,6 +127,7 @@ def test_what_it_writes_lies_where_the_real_one_has_it(new):
         *(("agent/etc/containerd/config.toml", 0o600), ("agent/client-kubelet.key", 0o600)),
     ):
         assert (data / name).stat().st_mode & 0o777 == mode, name
+    assert (data / "server/node-token").readlink() == data / "server/token"
     assert (data / "data/current").readlink().parent == data / "data"
     assert (data / "data/current/bin/containerd").exists()
     assert (new.root / "etc/rancher/k3s/k3s.yaml").stat().st_mode & 0o777 == 0o640
@@ -166,15 +167,18 @@ def answer(url: str, context: ssl.SSLContext | None = None) -> str:
 
 def test_the_api_comes_up_in_the_order_of_the_real_one(new):
     """Closed, ends without an answer, 500 apiserver not ready, 503, ok."""
-    new.start("server", until="is running", K3S_STUB_READY_AFTER="2")
+    new.start("server", until="is running", K3S_STUB_READY_AFTER="1000")
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    seen: list[str] = []
-    end = time.monotonic() + 20
-    while (not seen or seen[-1] != "200") and time.monotonic() < end:
-        now = answer(f"https://127.0.0.1:{new.port}/readyz", context)
-        seen += [now] if now not in seen else []
-    assert seen == ["ConnectionRefusedError", "RemoteDisconnected", "500", "503", "200"]
+    url = f"https://127.0.0.1:{new.port}/readyz"
+    for phase, wanted in (
+        *(("0.1", "ConnectionRefusedError"), ("0.3", "RemoteDisconnected")),
+        *(("0.6", "500"), ("0.8", "503"), ("1", "200")),
+    ):
+        (new.root / "run/k3s-stub/phase").write_text(phase)
+        end = time.monotonic() + 20
+        while (now := answer(url, context)) != wanted:
+            assert time.monotonic() < end, (now, wanted)
     assert "is up and running" in (new.root / "log-0").read_text()
 
 
@@ -196,7 +200,7 @@ def test_the_kubelet_s_identity_may_change_its_own_node_only(new):
 def test_kubectl_says_what_the_real_one_says(new):
     refused = "The connection to the server {} was refused - did you specify the right host"
     assert refused.format("localhost:8080") in new.run("kubectl", "get", "nodes").err
-    new.start("server", "--node-name=n1", until="is running", K3S_STUB_READY_AFTER="1")
+    new.start("server", "--node-name=n1", until="is running", K3S_STUB_READY_AFTER="1000")
     assert refused.format("127.0.0.1:6443") in new.run("kubectl", "get", "nodes").err
     denied = new.run("kubectl", "get", "nodes", anyone=True).err
     assert "please start server with --write-kubeconfig-mode" in denied

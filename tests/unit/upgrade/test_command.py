@@ -1,5 +1,6 @@
 """`k3os upgrade` and `--rollback` on a state partition that is a directory; systemd is left out."""
 
+import json
 import os
 import sqlite3
 from collections.abc import Callable
@@ -99,6 +100,20 @@ def test_a_k3s_that_is_not_ready_goes_and_is_no_trial_at_the_next_boot(node):
         node.upgrade("--k3s", str(node.release))
     assert node.links == ("1", "2")
     assert node.on_trial == ""
+
+
+def test_a_k3s_that_was_taken_back_is_on_record_until_the_next_upgrade(node):
+    """What `k3os status` and the node's condition tell, as after a boot that failed."""
+    node.ready = lambda: "k3s' API server is not ready"
+    with pytest.raises(UserError):
+        node.upgrade("--k3s", str(node.release))
+    record = json.loads((Path(command.SYSTEM) / "rollback.json").read_text())
+    assert record["failed"]["k3s"] == NEW
+    assert record["back_to"]["k3s"] != NEW
+    assert record["reason"].startswith(f"k3s {NEW} did not become ready: k3s' API server is not")
+    node.ready = lambda: ""
+    node.upgrade("--k3s", str(node.release))
+    assert not (Path(command.SYSTEM) / "rollback.json").exists()
 
 
 @pytest.mark.parametrize("when", ["--no-reboot", "--reboot"])

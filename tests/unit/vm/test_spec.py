@@ -5,7 +5,7 @@ import pytest
 
 from k3os.errors import UserError
 from k3os.vm.accel import TCG
-from k3os.vm.spec import Disk, VMSpec, arguments
+from k3os.vm.spec import Disk, Tap, VMSpec, arguments
 
 
 def values(command, option):
@@ -73,6 +73,21 @@ def test_ports_are_forwarded_from_the_local_machine_only():
     (network,) = values(command, "-netdev")
     assert "hostfwd=tcp:127.0.0.1:4022-:22" in network
     assert "hostfwd=tcp:127.0.0.1:4643-:6443" in network
+
+
+def test_a_machine_on_a_tap_device_has_its_address_and_no_forwards():
+    spec = VMSpec(tap=Tap("tap1", "52:54:00:00:00:01", "lab"))
+    command = arguments(spec, TCG, {})
+    assert values(command, "-netdev") == ["tap,id=net0,ifname=tap1,script=no,downscript=no"]
+    devices = values(command, "-device")
+    assert "virtio-net-pci,romfile=,netdev=net0,mac=52:54:00:00:00:01" in devices
+    assert spec.forwarded == ()
+    assert spec.launcher == ("ip", "netns", "exec", "lab")
+
+
+def test_a_machine_without_a_namespace_starts_as_it_is():
+    assert VMSpec().launcher == ()
+    assert VMSpec(tap=Tap("tap1", "52:54:00:00:00:01")).launcher == ()
 
 
 def test_a_machine_without_a_network_has_none():

@@ -1,0 +1,235 @@
+"""`k3os shutdown`: what is done for pods when the machine goes down; the system calls it.
+
+`watch` is started when logind says that a shutdown begins, while the kubelet ends the pods; it
+says what is waited for. `finish` runs when k3s has stopped and ends what is left, so that nothing
+holds the machine: pods that nobody has told, containerd's shims, mounts whose server is gone.
+After the next boot `tidy` deletes the pods that were ended and have long been replaced, which
+Kubernetes would list until there are thousands.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from k3os.k3s.pods import Pod
+
+USAGE = """\
+usage: k3os shutdown watch|finish|tidy
+
+The system calls it. `watch` says on the consoles which pods a shutdown waits for; `finish` ends
+what of them is left when k3s has stopped; `tidy`, after the boot, deletes those of Deployments,
+which have been replaced.
+"""
+# when this shutdown began (CLOCK_BOOTTIME), and which pods are critical
+BEGUN = "/run/k3os/shutdown-begun.json"
+# survives the boot: the kubelet ended pods, so there is something to tidy
+ENDED = "/var/lib/rancher/k3os/pods-ended"
+TIDY_SECONDS = 300
+STEP, SAY_EVERY = 0.25, 5.0
+# longer than the kubelet and logind wait
+SPARE = 5
+ASK_SECONDS = 3
+MOST_NAMES = 6
+QUIET_PRINTK = "3"
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0, 2 for wrong usage."""
+    if argv in (["-h"], ["--help"]):
+        print(USAGE, end="")
+        return 0
+    if argv not in (["watch"], ["finish"], ["tidy"]):
+        print(USAGE, end="", file=sys.stderr)
+        return 2
+    if argv == ["tidy"]:
+        return tidy()
+    from k3os.phases.shutdown import CRITICAL, DEFAULTS, GRACE, SETTINGS
+    from k3os.system.files import read_object
+
+    known = {"grace": DEFAULTS[GRACE], "critical": DEFAULTS[CRITICAL], **read_object(SETTINGS)}
+    if argv == ["watch"]:
+        watch(known)
+    else:
+        finish(known)
+    return 0
+
+
+def watch(known: dict[str, Any]) -> None:
+    """Until the pods have ended or their time is up; the kubelet is the one who ends them."""
+    from k3os.k3s.pods import running
+    from k3os.system.console import say
+    from k3os.system.files import atomic_write
+
+    begun, grace = _now(), known["grace"]
+    atomic_write(BEGUN, json.dumps({"begun": begun}).encode())
+    left = running()
+    if not left or not grace:
+        return
+    say(f"stopping {counted(len(left))}, {grace} s at most")
+    atomic_write(ENDED, b"")
+    critical = critical_pods()
+    if critical is not None:
+        facts = {"begun": begun, "critical": sorted(critical)}
+        atomic_write(BEGUN, json.dumps(facts).encode())
+    said = _now()
+    while left and _now() - begun < grace + SPARE:
+        if known.get("kubelet_sleeps") and critical and all(pod.uid in critical for pod in left):
+            # it would sleep until the time of the others is over; `finish` ends these
+            stop_k3s()
+            return
+        time.sleep(STEP)
+        left = running()
+        if _now() - said >= SAY_EVERY and left:
+            said = _now()
+            say(f"waiting for {listed(left)}")
+    if not left:
+        say(f"all pods have ended, after {_now() - begun:.0f} s")
+
+
+def stop_k3s() -> None:
+    from k3os.system.run import run
+
+    # the scripts that are promised a running k3s come first
+    run(["systemctl", "stop", "k3os-local.service", "k3s.service"], check=False, timeout=120)
+
+
+def finish(known: dict[str, Any]) -> None:
+    """End the pods that are left, in their order and in what is left of the time; then the rest."""
+    from k3os.k3s.pods import kill_runtime, running
+    from k3os.system.console import say
+    from k3os.system.files import read_object
+    from k3os.system.remote import end_iscsi, hurry_iscsi, let_go, remote_mounts
+
+    left = running()
+    if left:
+        facts = read_object(BEGUN)
+        guess = [pod.uid for pod in left if pod.is_system]
+        end(
+            left,
+            frozenset(facts.get("critical", guess)),
+            begun=facts.get("begun", _now()),
+            grace=known["grace"],
+            last=known["critical"],
+        )
+    kill_runtime()
+    sessions = hurry_iscsi()
+    for mount in let_go(remote_mounts()):
+        say(f"{mount.path} is given up: {mount.source} does not answer, or is in use")
+    if sessions:
+        end_iscsi()
+    quiet_kernel()
+
+
+def end(
+    left: list[Pod], critical: frozenset[str], *, begun: float, grace: float, last: float
+) -> None:
+    """SIGTERM, wait, SIGKILL."""
+    from k3os.k3s.pods import due, kill, running, terminate
+    from k3os.system.console import say
+
+    told: set[str] = set()
+    killed: set[str] = set()
+    say(f"stopping {counted(len(left))} without k3s: {listed(left)}")
+    said = _now()
+    while left:
+        now = _now()
+        ask, over = due(left, critical, now - begun, grace, last)
+        for pod in over:
+            if pod.uid not in killed:
+                killed.add(pod.uid)
+                say(f"{pod.name} did not end in time")
+            kill(pod)
+        for pod in ask:
+            if pod.uid not in told:
+                told.add(pod.uid)
+                terminate(pod)
+        if now - begun >= grace + SPARE:
+            return  # it hangs in the kernel, where no signal reaches it
+        if now - said >= SAY_EVERY:
+            said = now
+            say(f"waiting for {listed(left)}")
+        time.sleep(STEP)
+        left = running()
+
+
+def quiet_kernel(path: str = "/proc/sys/kernel/printk", cmdline: str = "/proc/cmdline") -> None:
+    """What systemd-shutdown(8) cannot unmount is what it runs from: no news for a person.
+
+    It says so through the kernel; what is worse than an error is still shown.
+    """
+    with open(cmdline) as file:
+        words = file.read().split()
+    if "quiet" in words and "k3os.debug" not in words:
+        with open(path, "w") as file:
+            file.write(QUIET_PRINTK)
+
+
+def critical_pods() -> set[str] | None:
+    """The uids of this node's critical pods; None when the API server does not say."""
+    from k3os.cluster.kubelet import api, is_critical
+    from k3os.errors import UserError
+
+    try:
+        server = api()
+        if server is None:
+            return None
+        found = server.pods(own_name(), ASK_SECONDS)
+        return {pod["metadata"]["uid"] for pod in found if is_critical(pod)}
+    except UserError as error:
+        print(f"which pods are critical is not known: {error}", file=sys.stderr)
+        return None
+
+
+def own_name() -> str:
+    from k3os.cli.report import node_name
+    from k3os.config.load import load_config
+
+    return node_name(load_config(cloud=True)[0])
+
+
+def tidy() -> int:
+    """Exit code 1 when the API server did not answer in time: the next boot tries again."""
+    import os
+
+    from k3os.cluster.kubelet import api, is_replaced
+    from k3os.errors import UserError
+
+    end = _now() + TIDY_SECONDS
+    while True:
+        try:
+            server = api()
+            if server is not None:
+                for pod in server.pods(own_name(), ASK_SECONDS, "Failed"):
+                    if is_replaced(pod):
+                        meta = pod["metadata"]
+                        server.delete_pod(meta["namespace"], meta["name"], meta["uid"])
+                        print(f"deleted {meta['namespace']}/{meta['name']}, which was replaced")
+                os.unlink(ENDED)
+                return 0
+            why = "k3s has not registered this node yet"
+        except UserError as error:
+            why = str(error)
+        if _now() > end:
+            print(why, file=sys.stderr)
+            return 1
+        time.sleep(SAY_EVERY)
+
+
+def counted(number: int) -> str:
+    return "1 pod" if number == 1 else f"{number} pods"
+
+
+def listed(pods: list[Pod]) -> str:
+    names = ", ".join(pod.name for pod in pods[:MOST_NAMES])
+    more = len(pods) - MOST_NAMES
+    return f"{names} and {more} more" if more > 0 else names
+
+
+def _now() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,0 +1,141 @@
+"""Files of write_files that k3s reads or overwrites: what a person should know beforehand.
+
+Its manifests: docs.k3s.io, "Packaged Components"; its configuration: "Configuration File". Warnings
+only, since each of these files may be meant as it is.
+"""
+
+from __future__ import annotations
+
+from k3os.config.value import Problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from k3os.config.value import Value
+
+KEY = "write_files"
+MANIFESTS = "/var/lib/rancher/k3s/server/manifests/"
+MANIFEST_ENDINGS = (".yaml", ".yml", ".json")
+# What k3s deploys by itself: its name, as --disable takes it, or "" where it takes none.
+PACKAGED = {
+    "ccm": "",
+    "coredns": "coredns",
+    "local-storage": "local-storage",
+    "metrics-server": "metrics-server",
+    "rolebindings": "",
+    "runtimes": "runtimes",
+    "traefik": "traefik",
+}
+# and what k3OS puts there, with the key that switches it off
+OURS = {"k3os-operator": "k3os.operator: false"}
+SETTINGS = "/etc/rancher/k3s/config.yaml"
+# ours, where somebody writes SETTINGS; k3s reads this directory after it, in name order
+BESIDE = f"{SETTINGS}.d/50-k3os.yaml"
+# a setting of k3s, and the key of ours that sets it, too
+SCALARS = {"server": "k3os.server_url", "token": "k3os.token"}
+LISTS = {"node-label": "k3os.labels", "node-taint": "k3os.taints"}
+
+
+def is_settings(path: str) -> bool:
+    """Whether k3s reads a file as its configuration."""
+    beside = path.startswith(f"{SETTINGS}.d/") and path.endswith((".yaml", ".yml"))
+    return path == SETTINGS or (beside and "/" not in path.removeprefix(f"{SETTINGS}.d/"))
+
+
+def overwritten(values: dict[str, Value]) -> list[Problem]:
+    """A warning for each manifest that somebody else writes, too. values: of one source."""
+    problems = []
+    for index, (path, _) in enumerate(_entries(values)):
+        text = str(path.data)
+        if text.startswith(MANIFESTS) and text.endswith(MANIFEST_ENDINGS):
+            message, hint = _about(text.removeprefix(MANIFESTS))
+            if message:
+                key = f"{KEY}[{index}].path"
+                problems.append(Problem(path.place, key, message, hint, is_error=False))
+    return problems
+
+
+def _about(name: str) -> tuple[str, str]:
+    """What is wrong with a manifest of this name, and what to do; "" when nothing is."""
+    # k3s names what it deploys after the file or its directory, up to the first dot
+    addon = name.split("/")[0].partition(".")[0]
+    if addon in OURS:
+        return "is written by k3OS itself", f"set `{OURS[addon]}`, or take another name"
+    if addon not in PACKAGED:
+        return "", ""
+    message = f"k3s has a manifest {addon} of its own and overwrites this one at each start"
+    hint = "write a file of another name"
+    if addon == "traefik":
+        hint += ", with a HelmChartConfig, to change k3s' own"
+    if PACKAGED[addon]:
+        hint += f"; to replace k3s' own add `--disable={PACKAGED[addon]}` to k3os.k3s_args"
+    return message, hint
+
+
+def contradictions(values: dict[str, Value]) -> list[Problem]:
+    """A warning where a configuration file for k3s and a key of ours say different things.
+
+    values: of all sources.
+    """
+    problems = []
+    entries = list(_entries(values))
+    ours = BESIDE if SETTINGS in [str(path.data) for path, _ in entries] else SETTINGS
+    for index, (path, content) in enumerate(entries):
+        if content is None or not is_settings(str(path.data)):
+            continue
+        winner = "wins" if str(path.data) == SETTINGS or str(path.data) < ours else "loses"
+        for name, theirs in top_level(str(content.data)).items():
+            message = _contradiction(name, theirs, values, winner)
+            if message:
+                where = f"{KEY}[{index}].content"
+                problems.append(
+                    Problem(content.place, where, message, "say it once", is_error=False)
+                )
+    return problems
+
+
+def _contradiction(name: str, theirs: list[str], values: dict[str, Value], wins: str) -> str:
+    plain = name.removesuffix("+")
+    if plain in SCALARS and SCALARS[plain] in values:
+        ours = str(values[SCALARS[plain]].data)
+        return f"{SCALARS[plain]} sets {plain}, too, and {wins}" if theirs != [ours] else ""
+    if plain not in LISTS or LISTS[plain] not in values:
+        return ""
+    known = dict(_pair(each) for each in _texts(values[LISTS[plain]]))
+    twice = [pair for pair in map(_pair, theirs) if known.get(pair[0], pair[1]) != pair[1]]
+    listed = ", ".join(pair[0] for pair in twice)
+    return f"{LISTS[plain]} sets the {plain} {listed} to something else, and wins" if twice else ""
+
+
+def _texts(value: Value) -> list[str]:
+    if isinstance(value.data, dict):
+        return [f"{name}={item.data}" for name, item in value.data.items()]
+    return [str(item.data) for item in value.data] if isinstance(value.data, list) else []
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """name=value; of a taint the effect belongs to the name."""
+    name, _, value = text.partition("=")
+    value, colon, effect = value.partition(":")
+    return (f"{name}:{effect}" if colon else name), value
+
+
+def top_level(text: str) -> dict[str, list[str]]:
+    """The settings of a configuration file; {} when it is no YAML that we understand."""
+    from k3os.config.yamltext import read
+
+    root, _ = read(text.encode(errors="surrogateescape"), "")
+    pairs = root.pairs if root is not None else []
+    return {
+        key.text: [item.text for item in node.items] if node.kind == "list" else [node.text]
+        for key, node in pairs
+    }
+
+
+def _entries(values: dict[str, Value]) -> Iterator[tuple[Value, Value | None]]:
+    """path and, where it is written plainly, content of each entry."""
+    value = values.get(KEY)
+    for item in value.data if value is not None and isinstance(value.data, list) else []:
+        fields = item.data if isinstance(item.data, dict) else {}
+        yield fields["path"], None if "encoding" in fields else fields.get("content")

@@ -1,0 +1,24 @@
+"""Names of hosts from outside, made into names that DNS and Kubernetes take (RFC 1123).
+
+DHCP servers and metadata send whatever an administrator typed: `Rack_1-Node`, a whole sentence.
+"""
+
+from __future__ import annotations
+
+LONGEST = 63  # of a label in DNS, and of a node's whole name where Kubernetes makes it a label
+
+
+def valid_hostname(name: str) -> str:
+    """The name with `-` in place of what no host name has; "" when nothing is left of it."""
+    labels = []
+    for label in name.split("."):
+        text = "".join(c if c.isascii() and c.isalnum() else "-" for c in label).strip("-")
+        if text:
+            labels.append(text[:LONGEST].rstrip("-"))
+    whole = ".".join(labels)
+    return whole if len(whole) <= LONGEST else labels[0]
+
+
+def node_name(name: str) -> str:
+    """The same for a node of Kubernetes, which is small letters."""
+    return valid_hostname(name).lower()

@@ -1,0 +1,31 @@
+"""Cloud data that the early boot copied from the stick it booted from (k3os.boot.beside): where it
+is, and which files. PID 1 imports this, so it imports little.
+"""
+
+from __future__ import annotations
+
+import os
+
+from k3os.phases.node import resolve
+
+LARGEST = 1 << 20  # bytes of userdata, and of any answer
+# a directory for each label
+COPIES = "/run/k3os/beside"
+KNOWN_FILES = (
+    *("user-data", "meta-data"),
+    *("openstack/latest/user_data", "openstack/latest/meta_data.json"),
+)
+
+
+def copy_known(directory: str, target: str) -> None:
+    """Copy what a medium of cloud data may have; of a file that is too large only the beginning and
+    the size, which its reader names. Raises OSError."""
+    for name in KNOWN_FILES:
+        path = directory + resolve(directory, f"/{name}")
+        if not os.path.isfile(path):
+            continue
+        os.makedirs(os.path.dirname(f"{target}/{name}"), mode=0o700, exist_ok=True)
+        with open(path, "rb") as old, open(f"{target}/{name}", "wb") as new:
+            os.fchmod(new.fileno(), 0o600)
+            new.write(old.read(LARGEST))
+            new.truncate(os.fstat(old.fileno()).st_size)

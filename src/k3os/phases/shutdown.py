@@ -1,0 +1,168 @@
+"""k3os.shutdown: how long the pods of this node have to end when it shuts down.
+
+The kubelet ends them ("Graceful node shutdown", kubernetes.io): logind(8) waits for it as long as
+InhibitDelayMaxSec= says. It reads the time only from a file (KubeletConfiguration, v1beta1). k3s
+1.32 and newer give it every file of a directory, the older ones only the one that an argument
+names. What the kubelet leaves behind is ended by `k3os shutdown`, which reads SETTINGS.
+"""
+
+from __future__ import annotations
+
+import json
+
+from k3os.config.duration import parse
+from k3os.config.value import Place
+from k3os.phases.actions import DONE, UNCHANGED, Action, Later, Refused, Remove, WriteFile
+from k3os.phases.k3s import arguments
+from k3os.phases.node import resolve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+    from k3os.phases.node import Node
+
+GRACE, CRITICAL = "k3os.shutdown.grace_period", "k3os.shutdown.critical_grace_period"
+DEFAULTS = {GRACE: 30, CRITICAL: 10}
+# logind's own limit is later: the kubelet is the one who says that it is over
+SPARE = 5
+SETTINGS = "/run/k3os/shutdown.json"
+LOGIND = "/etc/systemd/logind.conf.d/50-k3os-shutdown.conf"
+DATA = "/var/lib/rancher/k3s"
+DROP_IN = "agent/etc/kubelet.conf.d/50-k3os-shutdown.conf"
+ARGUMENT = "/etc/rancher/k3s/config.yaml.d/60-k3os-shutdown.yaml"
+K3S = "/run/k3os/k3s"
+# the first k3s that can do it; the first that reads the directory
+ABLE, READS_DIRECTORY = (1, 22), (1, 32)
+# the first whose kubelet goes on to critical pods as soon as the others have ended
+GOES_ON = (1, 23)
+
+
+def plan(config: Config, node: Node) -> list[Action]:
+    place = _place(config)
+    grace, critical, actions = periods(config)
+    argv = arguments(config)
+    drop_in = f"{data_directory(argv)}/{DROP_IN}"
+    version = k3s_version(node)
+    why = obstacle(config, version) if grace else ""
+    if why:
+        actions.append(Later(GRACE, place, "have the kubelet end the pods", why))
+    sleeps = version is not None and ABLE <= version < GOES_ON
+    settings = json.dumps({"grace": grace, "critical": critical, "kubelet_sleeps": sleeps})
+    actions.append(WriteFile(GRACE, place, SETTINGS, f"{settings}\n".encode()))
+    if not grace or why:
+        return [*actions, *(Remove(GRACE, place, path) for path in (LOGIND, drop_in, ARGUMENT))]
+    limit = WriteFile(GRACE, place, LOGIND, logind(grace).encode())
+    actions += [limit, WriteFile(GRACE, place, drop_in, kubelet(grace, critical).encode())]
+    if version and version < READS_DIRECTORY:
+        actions.append(WriteFile(GRACE, place, ARGUMENT, argument(drop_in).encode()))
+    else:
+        actions.append(Remove(GRACE, place, ARGUMENT))
+    if node.phase == "runtime":
+        actions.append(ReloadLogind(GRACE, place, limit))
+    return actions
+
+
+def _place(config: Config) -> Place:
+    for path in DEFAULTS:
+        value = config.get(path)
+        if value is not None:
+            return value.place
+    return Place("default")
+
+
+def periods(config: Config) -> tuple[int, int, list[Action]]:
+    """Seconds for all pods, those of them for critical pods, and what is wrong with it."""
+    grace, critical = (
+        parse(config.text(path)) if config.text(path) else DEFAULTS[path] for path in DEFAULTS
+    )
+    value = config.get(CRITICAL)
+    if critical <= grace:
+        return grace, critical, []
+    if value is None:  # a short shutdown needs no second key
+        return grace, grace // 3, []
+    message = f"{critical}s are more than {GRACE}, whose last part they are ({grace}s)"
+    what = "set the time for critical pods"
+    refused = Refused(CRITICAL, value.place, what, message, f"write {grace}s or less")
+    return grace, grace // 3, [refused]
+
+
+def obstacle(config: Config, version: tuple[int, int] | None) -> str:
+    """Why the kubelet cannot do it, ""; the pods are ended without it then."""
+    if version and version < ABLE:
+        return "this k3s is older than 1.22, whose kubelet cannot"
+    words = config.texts("k3os.k3s_args") + [
+        str(file.data["content"].data)
+        for file in config.items("write_files")
+        if isinstance(file.data, dict)
+        and "content" in file.data
+        and str(file.data["path"].data).startswith("/etc/rancher/k3s/config.yaml")
+    ]
+    if not words:
+        return ""
+    import re
+
+    text = "\n".join(words)
+    if "GracefulNodeShutdown=false" in text:
+        return "GracefulNodeShutdown is switched off in the arguments of k3s"
+    directory_counts = version is None or version >= READS_DIRECTORY
+    if not directory_counts and re.search(r"(^|[\s=\"'])config=", text, re.MULTILINE):
+        return "the arguments of k3s name a file for the kubelet; shutdownGracePeriod belongs there"
+    return ""
+
+
+def k3s_version(node: Node) -> tuple[int, int] | None:
+    """Major and minor number of the k3s that is installed; None where only it knows."""
+    # …/v1.33.1+k3s1/k3s; a version that is not known is called after its hash
+    major, _, rest = resolve(node.root, K3S).split("/")[-2].partition(".")
+    minor = rest.partition(".")[0]
+    if major[:1] != "v" or not (major[1:].isdecimal() and minor.isdecimal()):
+        return None
+    return int(major[1:]), int(minor)
+
+
+def data_directory(argv: list[str]) -> str:
+    words = [word for each in argv for word in each.replace("=", " ").split()]
+    for option in ("--data-dir", "-d"):
+        if option in words[:-1]:
+            return words[words.index(option) + 1].rstrip("/")
+    return DATA
+
+
+def kubelet(grace: int, critical: int) -> str:
+    return (
+        "# written by k3os from k3os.shutdown\n"
+        "apiVersion: kubelet.config.k8s.io/v1beta1\n"
+        "kind: KubeletConfiguration\n"
+        f"shutdownGracePeriod: {grace}s\n"
+        f"shutdownGracePeriodCriticalPods: {critical}s\n"
+    )
+
+
+def argument(drop_in: str) -> str:
+    """A file of k3s' configuration; `+` adds to the kubelet-arg of others."""
+    return f'# written by k3os from k3os.shutdown\nkubelet-arg+:\n  - "config={drop_in}"\n'
+
+
+def logind(grace: int) -> str:
+    return f"[Login]\nInhibitDelayMaxSec={grace + SPARE}\n"
+
+
+class ReloadLogind(Action):
+    """logind takes a new limit at once; sessions stay."""
+
+    __slots__ = ("after",)
+
+    def __init__(self, key: str, place: Place, after: Action) -> None:
+        super().__init__(key, place)
+        self.after = after
+
+    def describe(self) -> str:
+        return "reload systemd-logind.service, if its settings changed"
+
+    def perform(self, node: Node) -> str:
+        from k3os.system.run import run
+
+        if not node.is_real or self.after.result != DONE:
+            return UNCHANGED
+        run(["systemctl", "reload", "systemd-logind.service"], check=False, timeout=30)
+        return DONE

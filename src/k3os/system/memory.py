@@ -1,0 +1,23 @@
+"""What the kernel says of memory: /proc/meminfo (proc_meminfo(5)). Reading only."""
+
+MIB = 1024  # kB, the unit of /proc/meminfo
+
+
+def read(path: str = "/proc/meminfo") -> dict[str, int]:
+    """Name to kB, {} where there is no such file."""
+    try:
+        with open(path) as file:
+            return parse(file.read())
+    except OSError:
+        return {}
+
+
+def parse(text: str) -> dict[str, int]:
+    """Lines of "Name:   number kB"; what is none is left out."""
+    found = {}
+    for line in text.splitlines():
+        name, _, rest = line.partition(":")
+        number = rest.split()[:1]
+        if number and number[0].isdigit():
+            found[name] = int(number[0])
+    return found

@@ -1,0 +1,210 @@
+"""A real cluster for the tests: what they need there is made, and nothing of it is left.
+
+Whatever is removed is waited for: objects of a real cluster end in their own time, Jobs and
+namespaces by controllers. No kubelet ends the pods of simulated nodes, so they end by force.
+"""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from lightkube import ApiError, Client, KubeConfig
+from lightkube.core.exceptions import ConfigError
+from lightkube.types import CascadeType
+
+from k3os.cluster import names
+from k3os.operator import crd, manifests
+from tests.operator.agent import LABEL, Agent, Node, NodeLease, Pod, Secret, fresh_run
+from tests.operator.world import (
+    PATIENCE,
+    Budget,
+    ConfigMap,
+    Definition,
+    Deployment,
+    Event,
+    Job,
+    Lease,
+    Namespace,
+    NodePool,
+    ServiceAccount,
+    World,
+    ended,
+)
+
+NEEDED = (
+    "an API server and a controller manager, no nodes: kube-apiserver and kube-controller-manager "
+    "with etcd (Debian: etcd-server), or `k3s server --disable-agent`"
+)
+# what a test makes or has made, in the order in which it can go
+KINDS = (
+    *((NodePool, ""), (Job, names.NAMESPACE), (Secret, names.NAMESPACE)),
+    *((Pod, names.NAMESPACE), (Pod, "default"), (Budget, "default"), (ConfigMap, "default")),
+    *((Node, ""), (NodeLease, "kube-node-lease"), (Event, "default"), (Event, names.NAMESPACE)),
+)
+
+
+@contextmanager
+def real_cluster(kubeconfig: str) -> Iterator[None]:
+    """What is not there is made, and removed again; what was there stays. What is left are Events,
+    which Kubernetes itself forgets after an hour: its controllers tell of nodes that went."""
+    client = _client(kubeconfig)
+    if others := _replicas(client):
+        raise RuntimeError(
+            f"{others} operators run in this cluster already; first call "
+            f"`kubectl -n {names.NAMESPACE} scale deployment {manifests.NAME} --replicas 0`"
+        )
+    made = []
+    account = {"metadata": {"name": manifests.NODE_ACCOUNT, "namespace": names.NAMESPACE}}
+    wanted = ((Namespace, manifests.namespace()), (Definition, crd.definition()))
+    try:
+        for kind, body in (*wanted, (ServiceAccount, account)):
+            _wait_for_room(client, kind, body)
+            try:
+                client.create(kind(body), **_within(body))
+                made.append((kind, body))
+            except ApiError as error:
+                if error.status.code != 409:
+                    raise
+        until("NodePools are served", lambda: _is_established(client))
+        remove(client, LABEL)
+        yield
+        remove(client, LABEL)
+    finally:
+        for kind, body in reversed(made):
+            delete(client, kind, body["metadata"]["name"], **_within(body))
+        for kind, body in reversed(made):
+            _wait_for_end(client, kind, body)
+        client.close()
+
+
+def _is_established(client: Any) -> bool:
+    found = client.get(Definition, crd.definition()["metadata"]["name"])
+    conditions = (found.get("status") or {}).get("conditions") or []
+    return any((each["type"], each["status"]) == ("Established", "True") for each in conditions)
+
+
+def _client(kubeconfig: str) -> Any:
+    """Of a cluster that has what is needed."""
+    try:
+        client = Client(config=KubeConfig.from_file(kubeconfig))
+        client.get(Namespace, "default")
+    except (ConfigError, OSError, httpx2.TransportError) as error:
+        raise RuntimeError(f"{kubeconfig}: {error}; these tests need {NEEDED}") from error
+    try:
+        # every pod names it
+        until("", lambda: _is_there(client, ServiceAccount, "default", namespace="default"), 60)
+    except TimeoutError:
+        text = f"{kubeconfig}: no controllers run; these tests need {NEEDED}"
+        raise RuntimeError(text) from None
+    return client
+
+
+def _replicas(client: Any) -> int:
+    try:
+        found = client.get(Deployment, manifests.NAME, namespace=names.NAMESPACE)
+    except ApiError as error:
+        if error.status.code != 404:
+            raise
+        return 0
+    return int(found["spec"].get("replicas", 1))
+
+
+@contextmanager
+def real_world(kubeconfig: str, directory: Path) -> Iterator[World]:
+    """In a cluster that real_cluster has prepared."""
+    config = KubeConfig.from_file(kubeconfig)
+    run = fresh_run()
+    agent, client = Agent(config, run), Client(config=config)
+    found = World(client, agent, Path(kubeconfig), directory, run)
+    agent.start()
+    try:
+        yield found
+    finally:
+        _stop(found.process)
+        agent.stop()
+        remove(client, run)
+        # its next holder need not wait for one that was killed
+        delete(client, Lease, manifests.NAME, namespace=names.NAMESPACE)
+        client.close()
+
+
+def _stop(process: subprocess.Popen[bytes] | None) -> None:
+    """As Kubernetes does it."""
+    if process is not None and process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            ended(process)
+
+
+def remove(client: Any, mark: str) -> None:
+    """All that has this mark in its metadata, until nothing of it is left."""
+
+    def gone() -> bool:
+        found = [
+            (kind, str(each["metadata"]["name"]), {"namespace": where} if where else {})
+            for kind, where in KINDS
+            for each in client.list(kind, **({"namespace": where} if where else {}))
+            if mark in str(each["metadata"]) or mark in str(each.get("involvedObject"))
+        ]
+        for kind, name, where in found:
+            delete(client, kind, name, **where)
+        return not found
+
+    until(f"nothing is left of {mark}", gone)
+
+
+def delete(client: Any, kind: Any, name: str, **more: Any) -> None:
+    """With what it owns; what is gone is fine."""
+    if kind is Pod:
+        more["grace_period"] = 0
+    try:
+        client.delete(kind, name, cascade=CascadeType.BACKGROUND, **more)
+    except ApiError as error:
+        if error.status.code not in (404, 409):
+            raise
+
+
+def until(what: str, holds: Callable[[], object], seconds: float = PATIENCE) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {seconds:.0f} s: {what}")
+        time.sleep(0.2)
+
+
+def _is_there(client: Any, kind: Any, name: str, **where: str) -> bool:
+    try:
+        client.get(kind, name, **where)
+    except ApiError as error:
+        if error.status.code != 404:
+            raise
+        return False
+    return True
+
+
+def _wait_for_room(client: Any, kind: Any, body: dict[str, Any]) -> None:
+    """Until one that an earlier run has deleted is gone."""
+    name, where = body["metadata"]["name"], _within(body)
+
+    def there_is() -> bool:
+        if not _is_there(client, kind, name, **where):
+            return True
+        return not client.get(kind, name, **where)["metadata"].get("deletionTimestamp")
+
+    until(f"{name}, which an earlier run has deleted, is gone", there_is)
+
+
+def _wait_for_end(client: Any, kind: Any, body: dict[str, Any]) -> None:
+    name, where = body["metadata"]["name"], _within(body)
+    until(f"{name} is gone", lambda: not _is_there(client, kind, name, **where))
+
+
+def _within(body: dict[str, Any]) -> dict[str, str]:
+    namespace = body["metadata"].get("namespace")
+    return {"namespace": namespace} if namespace else {}

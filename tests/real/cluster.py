@@ -1,0 +1,138 @@
+"""A server and an agent, installed to disks by the kernel's command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from k3os.vm.spec import Disk, VMSpec
+from tests.real import config
+from tests.real.given import Given
+from tests.real.lab import Lab, wait_for
+from tests.real.node import BOOT, READY, Node, condition
+from tests.vm.conftest import Images
+
+MEMORY = 2560
+DISK = 8 << 30
+INSTALL = "k3os.mode=install k3os.install.silent k3os.install.power_off"
+INSTALLED = r"k3OS: k3OS is installed on /dev/"
+INSTALL_SECONDS = 600
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    server: Node
+    agent: Node
+
+    @property
+    def nodes(self) -> tuple[Node, Node]:
+        return self.server, self.agent
+
+
+def install(lab: Lab, images: Images, name: str, text: str, disk: Path) -> None:
+    """Install to an empty disk, as the kernel's command line says, and power off."""
+    place = lab.web / "config" / f"{name}.yaml"
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(text)
+    with open(disk, "wb") as file:
+        file.truncate(DISK)
+    spec = images.direct(f"{INSTALL} k3os.install.config_url={lab.plan.web}/config/{name}.yaml")
+    spec = dataclasses.replace(
+        spec, disks=(*spec.disks, Disk(disk)), memory=1024, cpus=2, tap=lab.plan.tap(name)
+    )
+    with lab.machine(name, spec) as vm:
+        vm.expect(INSTALLED, INSTALL_SECONDS)
+        vm.wait_for_end(BOOT)
+
+
+def installed(lab: Lab, name: str, disk: Path, memory: int = MEMORY) -> VMSpec:
+    return VMSpec(disks=(Disk(disk),), memory=memory, cpus=2, tap=lab.plan.tap(name))
+
+
+def kept(factory: pytest.TempPathFactory, name: str) -> Path:
+    """A directory for this run; KEEP=<directory> has disks and key outlive it, and a run after it
+    begins with the nodes that were installed then."""
+    directory = os.environ.get("KEEP")
+    if not directory:
+        return factory.mktemp(name)
+    path = Path(directory).absolute() / name
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def power_off(node: Node) -> None:
+    """Where the disk is kept, it is left as a machine leaves it."""
+    if os.environ.get("KEEP"):
+        node.ssh("sudo systemctl --no-block poweroff")
+        node.vm.wait_for_end(BOOT)
+
+
+@pytest.fixture(scope="session")
+def machines(lab: Lab) -> Iterator[ExitStack]:
+    """What the machines of the cluster live in; closed to have their memory for others."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def server(
+    lab: Lab,
+    images: Images,
+    k3s: Given,
+    key: Path,
+    machines: ExitStack,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Node:
+    disk = kept(tmp_path_factory, "disks") / "server.img"
+    text = config.server(lab.plan, "server", key, dns=bool(k3s.airgap))
+    if not disk.exists():
+        install(lab, images, "server", text, disk)
+    machines.enter_context(lab.machine("server", installed(lab, "server", disk)))
+    node = Node(lab, "server", key)
+    machines.callback(power_off, node)
+    node.wait_until_ready(node)
+    return node
+
+
+@pytest.fixture(scope="session")
+def agent(
+    lab: Lab,
+    images: Images,
+    key: Path,
+    server: Node,
+    machines: ExitStack,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Node:
+    disk = kept(tmp_path_factory, "disks") / "agent.img"
+    if not disk.exists():
+        install(lab, images, "agent", config.agent(lab.plan, "agent", key, "server"), disk)
+    machines.enter_context(lab.machine("agent", installed(lab, "agent", disk)))
+    node = Node(lab, "agent", key)
+    machines.callback(power_off, node)
+    node.wait_until_ready(server)
+    return node
+
+
+@pytest.fixture
+def cluster(server: Node, agent: Node) -> Cluster:
+    """Both nodes, Ready: else what came before has broken them, which is said."""
+    for node in (server, agent):
+        node.wait_until_ready(server, 300)
+    return Cluster(server, agent)
+
+
+def wait_until_known_ready(server: Node, node: Node) -> None:
+    """Ready with a heartbeat of this boot: what the API said before is not enough."""
+    boot = node.boot_id()
+
+    def again() -> bool:
+        found = server.get(f"node {node.name}")
+        same = found["status"]["nodeInfo"]["bootID"] == boot
+        return same and condition(found, "Ready").get("status") == "True"
+
+    wait_for(f"{node.name} is Ready in its new boot", READY, again)

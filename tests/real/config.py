@@ -1,0 +1,47 @@
+"""The config.yaml of the lab's nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from k3os.upgrade.signature import NODE_KEYS
+from tests.real.plan import Plan
+
+TOKEN = "lab-token"
+PASSWORD = "lab"
+# what k3s would fetch images for
+PACKAGED = ("servicelb", "traefik", "local-storage", "metrics-server")
+
+
+def server(plan: Plan, name: str, key: Path, *, dns: bool, **more: Any) -> str:
+    """dns: whether there is an image of CoreDNS."""
+    off = PACKAGED if dns else ("coredns", *PACKAGED)
+    arguments = ["server", *(f"--disable={each}" for each in off), *more.pop("args", ())]
+    return _text(plan, name, key, {"k3s_args": arguments, "token": TOKEN, **more})
+
+
+def agent(plan: Plan, name: str, key: Path, server_name: str) -> str:
+    return _text(plan, name, key, {"server_url": url(plan, server_name), "token": TOKEN})
+
+
+def url(plan: Plan, name: str) -> str:
+    return f"https://{plan.host(name).address}:6443"
+
+
+def _text(plan: Plan, name: str, key: Path, settings: dict[str, Any]) -> str:
+    public = key.with_suffix(".pub").read_text()
+    return yaml.safe_dump(
+        {
+            "hostname": name,
+            "ssh_authorized_keys": [public.strip()],
+            "write_files": [{"path": NODE_KEYS, "content": public}],
+            "k3os": {
+                "password": PASSWORD,
+                "environment": {"K3S_RELEASES": f"{plan.web}/k3s"},
+                **settings,
+            },
+        }
+    )

@@ -1,0 +1,187 @@
+"""`make test-real`: clusters of a real k3s in virtual machines, one line for each step.
+
+Nothing here is collected unless this directory is asked for by name. The steps share a lab and
+depend on what those before have left; one that is chosen with -k brings up what it needs. Serial
+logs and what the services said are kept in dist/real/logs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from k3os.errors import UserError
+from k3os.image.settings import from_environment
+from k3os.system.run import CommandError, run
+from k3os.vm import accel as acceleration
+from tests.real import images as lab_images
+from tests.real.cluster import agent, cluster, kept, machines, server  # noqa: F401 (fixtures)
+from tests.real.given import Given, given
+from tests.real.lab import Lab, needs_root, running, say
+from tests.real.node import Node
+from tests.real.plan import Host, Plan, own_namespace
+from tests.vm.conftest import Images
+from tests.vm.releases import Releases
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+OUTPUT = ROOT / "dist" / "real"
+LOGS = OUTPUT / "logs"
+BUILD_SECONDS = 1800
+NAMES = ("live", "server", "agent", "etcd-1", "etcd-2", "etcd-3")
+SHOWN_LINES = 60
+
+_results: list[tuple[str, str, float]] = []
+_labs: list[Lab] = []
+_key: list[Path] = []
+
+
+def _asked(config: pytest.Config) -> bool:
+    places = [Path(each.partition("::")[0]).resolve() for each in config.args]
+    return any(place == HERE or HERE in place.parents for place in places)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return None if _asked(config) else True
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Only called when this directory was asked for: what is missing is said before anything."""
+    if not _asked(session.config) or session.config.option.collectonly:
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        session.config.stash[GIVEN] = given(os.environ)
+        needs_root()
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise KeyboardInterrupt  # the way of Ctrl-C: machines and the network are taken down
+
+
+GIVEN = pytest.StashKey[Given]()
+
+
+@pytest.fixture(scope="session")
+def k3s(request: pytest.FixtureRequest) -> Given:
+    found = request.config.stash[GIVEN]
+    newer = found.next.version if found.next else "none (K3S_NEXT): the same, relabelled"
+    say(f"k3s {found.k3s.version}; to upgrade to: {newer}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def images(k3s: Given, tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """k3OS with that k3s and the lab's container images; nothing is built twice."""
+    directory, archives = OUTPUT / "artifacts", OUTPUT / "images"
+    shutil.rmtree(archives, ignore_errors=True)
+    archives.mkdir(parents=True)
+    pauses = {each.pause for each in (k3s.k3s, k3s.next) if each is not None}
+    made = [*lab_images.make(pauses, archives), *k3s.airgap]
+    wanted = {
+        "KERNEL": os.environ.get("KERNEL") or "cloud",
+        "K3S": str(k3s.k3s.path),
+        "K3S_AIRGAP": " ".join(map(str, made)),
+        "ARTIFACTS": str(directory),
+        "ARCH": "amd64",
+        "CONFIG": "",
+        "SIGN_KEY": "",
+        "PYTHONPATH": str(ROOT / "src"),
+    }
+    say(f"building k3OS with k3s {k3s.k3s.version}")
+    run([sys.executable, "-m", "k3os", "build"], env=wanted, timeout=BUILD_SECONDS)
+    return Images(directory, tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A private key for ssh and for releases; its public half lies beside it."""
+    path = kept(tmp_path_factory, "key") / "key"
+    if not path.exists():
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)])
+    _key.append(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def lab(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The network; machines are started by those who need them."""
+    shutil.rmtree(LOGS, ignore_errors=True)
+    chosen = acceleration.choose(from_environment(os.environ).cache, images.kernel)
+    hosts = tuple(Host(name, number) for number, name in enumerate(NAMES, 1))
+    plan = Plan(own_namespace(), hosts)
+    with running(plan, tmp_path_factory.mktemp("lab"), LOGS, chosen) as found:
+        _labs.append(found)
+        yield found
+
+
+@pytest.fixture(scope="session")
+def releases(lab: Lab, images: Images, key: Path) -> Releases:
+    """None yet: a step makes those it needs."""
+    directory = lab.web / "k3os"
+    directory.mkdir()
+    return Releases(images.iso.parent, directory, f"{lab.plan.web}/k3os", key)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
+    """Each step's time with what it had to bring up; a failure shows what its machines say."""
+    report = yield
+    title = (item.function.__doc__ or item.name).strip().splitlines()[0].rstrip(".")  # type: ignore[attr-defined]
+    if "[" in item.name:
+        title += f" [{item.name.partition('[')[2]}"
+    spent = item.stash.get(SPENT, 0.0) + call.duration
+    item.stash[SPENT] = spent
+    if report.failed or report.skipped or report.when == "call":
+        word = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}[report.outcome]
+        _results.append((word, title, spent))
+        print(f"\n{word:8} {spent:7.1f} s  {title}", flush=True)
+    if report.failed:
+        for name, text in _evidence():
+            report.sections.append((name, text))
+    return report
+
+
+SPENT = pytest.StashKey[float]()
+
+
+def _evidence() -> Iterator[tuple[str, str]]:
+    """The end of every running machine's console, and of its journal where it can be asked."""
+    for lab in _labs:
+        for name, vm in lab.machines.items():
+            lines = vm.console.text.splitlines()[-SHOWN_LINES:]
+            yield f"console of {name} (all: {vm.log})", "\n".join(lines)
+            try:
+                yield f"k3s of {name}", Node(lab, name, _key[0]).journal("k3s")
+            except CommandError as error:
+                yield f"k3s of {name}", f"cannot be asked: {error}"
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """The steps' own lines say it; only the counts remain."""
+    if report.when == "call" or not report.passed:
+        return report.outcome, "", ""
+    return "", "", ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.real)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _results:
+        return
+    terminalreporter.section("steps")
+    for word, title, seconds in _results:
+        terminalreporter.write_line(f"{word:8} {seconds:7.1f} s  {title}")
+    terminalreporter.write_line(f"serial logs: {LOGS}")

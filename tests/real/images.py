@@ -1,0 +1,61 @@
+"""Container images for a lab without registries: the pause image that a k3s asks for and a
+workload, both of Debian's busybox-static. Archives as k3s imports them (k3os.image.oci).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from k3os.image import oci
+from k3os.image.tree import Tree
+from k3os.system.run import run
+
+BUSYBOX = Path("/bin/busybox")
+WORKLOAD = "k3os.io/lab/workload:1"
+EPOCH = 0
+# the first process of a container gets no signal that it does not handle
+PAUSE = """#!/bin/sh
+trap 'kill $!; exit 0' TERM INT
+while :; do
+    sleep 86400 &
+    wait $!
+done
+"""
+
+
+def normal(reference: str) -> str:
+    """An image's full name, as containerd keeps it: docker.io where no registry is named."""
+    first, slash, _ = reference.partition("/")
+    if not slash:
+        return f"docker.io/library/{reference}"
+    if "." in first or ":" in first or first == "localhost":
+        return reference
+    return f"docker.io/{reference}"
+
+
+def make(pauses: set[str], directory: Path) -> list[Path]:
+    """Write an archive for each pause image and one for the workload; their paths."""
+    applets = run([str(BUSYBOX), "--list"]).decode().split()
+    layer = oci.write_layer(tree(applets), "busybox", directory / "layer.frame", EPOCH)
+    made = []
+    for number, name in enumerate([*sorted(pauses), WORKLOAD]):
+        # no shell form: the entry point gets signals
+        command = ["/pause"] if name in pauses else ["/bin/sh"]
+        settings = {"Entrypoint": command, "Env": ["PATH=/bin"], "WorkingDir": "/"}
+        image = oci.Image(normal(name), "amd64", EPOCH, settings)
+        target = directory / f"lab-{number}.tar.zst"
+        oci.write_archive(image, [layer], target)
+        made.append(target)
+    return made
+
+
+def tree(applets: list[str]) -> Tree:
+    """busybox with a link for each applet, and the program of a pause image."""
+    files = Tree()
+    files.file("bin/busybox", BUSYBOX.read_bytes(), 0o755)
+    for name in applets:
+        if name != "busybox":
+            files.link(f"bin/{name}", "busybox")
+    files.file("pause", PAUSE.encode(), 0o755)
+    files.file("etc/passwd", b"root:x:0:0:root:/:/bin/sh\n")
+    return files

@@ -1,0 +1,144 @@
+"""Asking a node of the lab by ssh, and its cluster by the kubectl that is on it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from k3os.vm.machine import VM
+from tests.real.images import WORKLOAD
+from tests.real.lab import Lab, wait_for
+
+# seconds; an emulated machine beside others is slow
+BOOT = 300
+READY = 900
+SSH_OPTIONS = {
+    "StrictHostKeyChecking": "no",
+    "UserKnownHostsFile": "/dev/null",
+    "BatchMode": "yes",
+    "ConnectTimeout": "30",
+    "ServerAliveInterval": "10",
+    "LogLevel": "ERROR",
+}
+
+
+class Node:
+    """A machine of the lab that its key opens."""
+
+    def __init__(self, lab: Lab, name: str, key: Path) -> None:
+        self.lab = lab
+        self.name = name
+        self.host = lab.plan.host(name)
+        self._key = key
+
+    @property
+    def vm(self) -> VM:
+        return self.lab.machines[self.name]
+
+    def ssh(self, command: str, timeout: float = 90) -> str:
+        """What a command prints when rancher runs it. Raises CommandError."""
+        options = [f"-o{name}={value}" for name, value in SSH_OPTIONS.items()]
+        words = ["ssh", *options, "-i", str(self._key), f"rancher@{self.host.address}", command]
+        return self.lab.inside(*words, timeout=timeout)
+
+    def kubectl(self, arguments: str, timeout: float = 90) -> str:
+        """As root, so that only the step that is about it depends on what rancher may read."""
+        return self.ssh(f"sudo k3s kubectl {arguments}", timeout)
+
+    def get(self, arguments: str) -> dict[str, Any]:
+        found = json.loads(self.kubectl(f"get {arguments} -o json"))
+        assert isinstance(found, dict)
+        return found
+
+    def apply(self, *objects: Mapping[str, Any]) -> None:
+        """Create objects. A client that does not know a field leaves it to the server."""
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        encoded = base64.b64encode(text.encode()).decode()
+        command = f"echo {encoded} | base64 -d | sudo k3s kubectl apply --validate=false -f -"
+        wait_for("the API server takes an object", 120, lambda: self.ssh(command) or True)
+
+    def boot_id(self) -> str:
+        return self.ssh("cat /proc/sys/kernel/random/boot_id")
+
+    def journal(self, unit: str, lines: int = 40) -> str:
+        return self.ssh(f"sudo journalctl -q --no-pager -o short-iso -n {lines} -u {unit}", 60)
+
+    def reboot(self) -> None:
+        """Apart from this connection, which would hang when the network goes first."""
+        self.ssh("sudo systemd-run -q --on-active=1 systemctl --no-block reboot")
+
+    def wait_until_ready(self, server: Node, seconds: float = READY) -> None:
+        wait_for(f"{self.name} is Ready", seconds, lambda: is_ready(server, self.name))
+
+    def wait_for_reboot(self, before: str, seconds: float = BOOT) -> None:
+        wait_for(f"{self.name} has restarted", seconds, lambda: self.boot_id() != before)
+
+
+def is_ready(server: Node, name: str) -> bool:
+    found = server.get(f"node {name}")["status"].get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in found)
+
+
+def condition(found: Mapping[str, Any], kind: str) -> Mapping[str, str]:
+    """A condition of an object, empty without it."""
+    listed = found.get("status", {}).get("conditions", [])
+    return next((each for each in listed if each["type"] == kind), {})
+
+
+def pod(name: str, node: str, script: str, **settings: Any) -> dict[str, Any]:
+    """A pod on a node that runs a script of busybox' shell. settings: of its spec; `annotations`
+    and `container` are those of its metadata and of its one container."""
+    annotations = settings.pop("annotations", {})
+    container = {
+        "name": "main",
+        "image": WORKLOAD,
+        "imagePullPolicy": "Never",
+        "args": ["-c", script],
+        **settings.pop("container", {}),
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default", "annotations": annotations},
+        "spec": {
+            "nodeName": node,
+            "dnsPolicy": "Default",
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "tolerations": [{"operator": "Exists"}],
+            "containers": [container],
+            **settings,
+        },
+    }
+
+
+def run_pod(server: Node, manifest: dict[str, Any], seconds: float = 300) -> str:
+    """Run a pod to its end: what it printed. It must succeed."""
+    name = manifest["metadata"]["name"]
+    server.kubectl(f"delete pod {name} --ignore-not-found --now")
+    server.apply(manifest)
+    phases = ("Succeeded", "Failed")
+
+    def over() -> str:
+        found = server.get(f"pod {name}")
+        phase = str(found["status"].get("phase"))
+        if phase in phases:
+            return phase
+        states = found["status"].get("containerStatuses", [])
+        waiting = [each["state"].get("waiting", {}).get("message", "") for each in states]
+        raise ValueError(f"{phase} {waiting}")  # told when the time is up
+
+    phase = wait_for(f"pod {name} has ended", seconds, over)
+    said = wait_for(f"the log of pod {name}", 60, lambda: server.kubectl(f"logs {name}") or " ")
+    assert phase == "Succeeded", f"pod {name}: {phase}, it said: {said}"
+    return said
+
+
+def wait_until_running(server: Node, name: str, seconds: float = 300) -> None:
+    def running() -> bool:
+        return bool(server.get(f"pod {name}")["status"].get("phase") == "Running")
+
+    wait_for(f"pod {name} is Running", seconds, running)

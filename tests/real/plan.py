@@ -1,0 +1,134 @@
+"""The network of a lab as data: a namespace with a bridge, a tap device for each machine, DHCP,
+an internal DNS zone and a web server; and the commands that make it, ip(8) and dnsmasq(8).
+
+It does nothing. Nothing leads out of the namespace: no address outside of it has a route, no name
+outside of the zone is known.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from k3os.vm.spec import Tap
+
+ZONE = "lab.internal"
+WEB_PORT = 80
+BRIDGE = "br0"
+PREFIX = "k3os-lab-"
+# the process that owns it, and when that started: another one may have its number later
+NAMESPACE = re.compile(rf"{PREFIX}(\d+)-(\d+)")
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine of the lab."""
+
+    name: str
+    number: int
+
+    @property
+    def address(self) -> str:
+        return f"10.77.0.{10 + self.number}"
+
+    @property
+    def mac(self) -> str:
+        return f"52:54:00:77:00:{self.number:02x}"
+
+    @property
+    def device(self) -> str:
+        return f"tap{self.number}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """namespace: from `new_namespace`. hosts: at most 200, with numbers of their own."""
+
+    namespace: str
+    hosts: tuple[Host, ...]
+    network = ipaddress.IPv4Network("10.77.0.0/24")
+    gateway = "10.77.0.1"
+
+    @property
+    def web(self) -> str:
+        """The web server's address, by its name in the zone."""
+        return f"http://web.{ZONE}"
+
+    def host(self, name: str) -> Host:
+        return next(host for host in self.hosts if host.name == name)
+
+    def tap(self, name: str) -> Tap:
+        host = self.host(name)
+        return Tap(host.device, host.mac, self.namespace)
+
+    def commands(self) -> list[list[str]]:
+        """What makes the network, in this order."""
+        ip = ["ip", "-n", self.namespace]
+        address = f"{self.gateway}/{self.network.prefixlen}"
+        made = [
+            ["ip", "netns", "add", self.namespace],
+            [*ip, "link", "set", "lo", "up"],
+            [*ip, "link", "add", BRIDGE, "type", "bridge"],
+            [*ip, "address", "add", address, "dev", BRIDGE],
+            [*ip, "link", "set", BRIDGE, "up"],
+        ]
+        for host in self.hosts:
+            made.append([*ip, "tuntap", "add", "dev", host.device, "mode", "tap"])
+            made.append([*ip, "link", "set", host.device, "master", BRIDGE, "up"])
+        return made
+
+    def removal(self) -> list[str]:
+        """Everything in the namespace goes with it."""
+        return ["ip", "netns", "delete", self.namespace]
+
+    def inside(self, *command: str) -> list[str]:
+        """A command that sees the lab's network and no other."""
+        return ["ip", "netns", "exec", self.namespace, *command]
+
+    def dnsmasq(self, scratch: Path) -> list[str]:
+        """DHCP and DNS, in the foreground. What it does not know it refuses at once."""
+        first, last = self.network[200], self.network[250]
+        command = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--log-facility=-"]
+        command += ["--no-resolv", "--no-hosts", "--no-daemon", "--user=root", "--pid-file="]
+        command += [f"--interface={BRIDGE}", "--bind-interfaces", "--dhcp-authoritative"]
+        command += [f"--domain={ZONE}", f"--local=/{ZONE}/", "--expand-hosts"]
+        command += [f"--dhcp-leasefile={scratch / 'leases'}", "--log-dhcp"]
+        command += [f"--dhcp-range={first},{last},1h"]
+        command += [f"--dhcp-option=option:router,{self.gateway}"]
+        command += [f"--dhcp-option=option:dns-server,{self.gateway}"]
+        for name in ("web", "gateway"):
+            command.append(f"--host-record={name}.{ZONE},{self.gateway}")
+        for host in self.hosts:
+            command.append(f"--host-record={host.name}.{ZONE},{host.address}")
+            command.append(f"--dhcp-host={host.mac},{host.address},{host.name}")
+        return command
+
+
+def new_namespace(pid: int) -> str:
+    """A name that says which process it belongs to."""
+    return f"{PREFIX}{pid}-{started(pid)}"
+
+
+def leftovers(listed: Iterable[str]) -> list[str]:
+    """Of the lines of `ip netns list`, the labs whose process is gone."""
+    names = [line.split()[0] for line in listed if line.split()]
+    matches = [match for name in names if (match := NAMESPACE.fullmatch(name))]
+    return [each[0] for each in matches if started(int(each[1])) != int(each[2])]
+
+
+def started(pid: int) -> int:
+    """When a process started, in ticks since the machine's boot (proc_pid_stat(5)); -1: gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return -1
+    # the program's name may have spaces and parentheses in it
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def own_namespace() -> str:
+    return new_namespace(os.getpid())

@@ -1,0 +1,199 @@
+"""A server and an agent: all that happens to a node in its life but new versions.
+
+The steps go from one to the next; the fixture `cluster` first waits until both nodes are Ready, so
+that a step fails for its own sake.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from k3os.system.run import CommandError
+from tests.real import config
+from tests.real.cluster import Cluster, wait_until_known_ready
+from tests.real.given import Given
+from tests.real.lab import say, wait_for
+from tests.real.node import BOOT, Node, pod, run_pod, wait_until_running
+from tests.real.plan import ZONE
+from tests.vm.node import ask
+
+SHUTDOWN_SECONDS = 60
+GRACE_SECONDS = 8
+
+
+def test_install(server: Node) -> None:
+    """A server is installed to a disk and is Ready."""
+    assert json.loads(server.ssh("k3os status --json || true"))["mode"] == "disk"
+
+
+KUBECTL = ("kubectl get nodes", "k3s kubectl get nodes", "sudo kubectl get nodes")
+CONTAINERS = ("sudo crictl ps", "sudo ctr version", "sudo k3s crictl images")
+
+
+@pytest.mark.parametrize("command", KUBECTL)
+def test_kubectl_by_ssh(server: Node, command: str) -> None:
+    """rancher's kubectl works by ssh with a command."""
+    assert " Ready " in server.ssh(command)
+
+
+@pytest.mark.parametrize("command", CONTAINERS)
+def test_containers_by_ssh(server: Node, command: str) -> None:
+    """crictl and ctr work by ssh with a command."""
+    server.ssh(command)
+
+
+def test_kubectl_on_the_console(server: Node) -> None:
+    """rancher's kubectl works on the console."""
+    vm = server.vm
+    vm.console.skip()
+    vm.send("\n")
+    vm.expect("login: ", 60)
+    vm.send("rancher\n")
+    vm.expect("Password: ", 60)
+    vm.send(f"{config.PASSWORD}\n")
+    vm.wait_for_shell(120)
+    try:
+        for command in KUBECTL:
+            assert " Ready " in ask(vm, command)
+    finally:
+        vm.send("exit\n")
+
+
+def test_join(cluster: Cluster) -> None:
+    """An agent is installed, joins and is Ready."""
+    assert cluster.agent.host.address in cluster.server.kubectl("get node agent -o wide")
+
+
+def test_reboot(cluster: Cluster) -> None:
+    """Both nodes reboot and are Ready again."""
+    before = {node: node.boot_id() for node in cluster.nodes}
+    for node in cluster.nodes:
+        node.reboot()
+    for node, boot in before.items():
+        node.wait_for_reboot(boot)
+    for node in cluster.nodes:
+        wait_until_known_ready(cluster.server, node)
+
+
+def test_factory_reset(cluster: Cluster) -> None:
+    """After a factory reset the agent is refused, says why, and rejoins when the server is told."""
+    server, agent = cluster.nodes
+    secret = "agent.node-password.k3s"
+    before = agent.boot_id()
+    agent.ssh("sudo k3os reset --yes")
+    agent.reboot()
+    agent.wait_for_reboot(before, 2 * BOOT)
+    wait_for(
+        "k3os status says why it is refused",
+        300,
+        lambda: secret in agent.ssh("sudo k3os status || true"),
+    )
+    assert secret in agent.vm.console.text, "the console does not say it"
+    server.kubectl(f"-n kube-system delete secret {secret}")
+    wait_until_known_ready(server, agent)
+
+
+LOOK_UP = (
+    f"cat /etc/resolv.conf; nslookup web.{ZONE}; wget -q -O - http://web.{ZONE}/config/ | head -n 3"
+)
+
+
+def test_dns(cluster: Cluster) -> None:
+    """A pod resolves names of the internal zone that DHCP's name server knows."""
+    for node in cluster.nodes:
+        said = run_pod(cluster.server, pod(f"dns-{node.name}", node.name, LOOK_UP))
+        assert cluster.server.lab.plan.gateway in said
+        assert "8.8.8.8" not in said
+
+
+def test_cluster_dns(cluster: Cluster, k3s: Given) -> None:
+    """A pod resolves names of the internal zone through CoreDNS."""
+    if not k3s.airgap:
+        pytest.skip("needs CoreDNS' image: K3S_AIRGAP=<k3s-airgap-images-amd64.tar.zst>")
+    names = f"nslookup web.{ZONE} && nslookup kubernetes.default.svc.cluster.local"
+    run_pod(cluster.server, pod("cluster-dns", "agent", names, dnsPolicy="ClusterFirst"))
+
+
+def test_apparmor(cluster: Cluster, k3s: Given) -> None:
+    """RuntimeDefault confines a pod with AppArmor."""
+    settings: dict[str, object] = {}
+    if k3s.k3s.minor < 30:  # KEP-24: a field since 1.30
+        name = "container.apparmor.security.beta.kubernetes.io/main"
+        settings["annotations"] = {name: "runtime/default"}
+    else:
+        profile = {"appArmorProfile": {"type": "RuntimeDefault"}}
+        settings["container"] = {"securityContext": profile}
+    said = run_pod(
+        cluster.server, pod("apparmor", "agent", "cat /proc/self/attr/current", **settings)
+    )
+    assert said.endswith("(enforce)"), said
+
+
+STAMPS = "/var/lab"
+STAMPING = f"""
+trap 'date +%s > /stamps/heard; sleep {GRACE_SECONDS - 3}; date +%s > /stamps/ended; exit 0' TERM
+touch /stamps/started; while :; do sleep 1 & wait $!; done
+"""
+
+
+def test_shutdown(cluster: Cluster) -> None:
+    """At a reboot a pod hears SIGTERM and has its grace period, in a minute at most."""
+    server, agent = cluster.nodes
+    mount = {"name": "stamps", "hostPath": {"path": STAMPS, "type": "DirectoryOrCreate"}}
+    manifest = pod(
+        "stamping",
+        "agent",
+        STAMPING,
+        volumes=[mount],
+        terminationGracePeriodSeconds=GRACE_SECONDS,
+        container={"volumeMounts": [{"name": "stamps", "mountPath": "/stamps"}]},
+    )
+    server.apply(manifest)
+    wait_until_running(server, "stamping")
+    wait_for(
+        "the pod's trap is set", 60, lambda: agent.ssh(f"test -e {STAMPS}/started && echo yes")
+    )
+    before = agent.boot_id()
+    agent.vm.console.skip()
+    asked = int(agent.ssh("date +%s"))
+    begun = time.monotonic()
+    agent.reboot()
+    agent.vm.expect("k3OS Current", 300)  # the menu: the firmware's seconds count, too
+    spent = time.monotonic() - begun
+    agent.wait_for_reboot(before)
+    heard, ended = (
+        agent.ssh(f"cat {STAMPS}/{name} 2>/dev/null || true") for name in ("heard", "ended")
+    )
+    say(f"{spent:.0f} s from `reboot` to the boot menu")
+    assert heard, "the pod got no SIGTERM"
+    assert ended, (
+        f"the pod was killed before its grace period was over, SIGTERM after {int(heard) - asked} s"
+    )
+    say(f"SIGTERM after {int(heard) - asked} s, the pod's end {int(ended) - int(heard)} s later")
+    assert spent < SHUTDOWN_SECONDS + 15
+    server.kubectl("delete pod stamping --ignore-not-found --now")
+
+
+def test_kill(cluster: Cluster) -> None:
+    """k3s is killed with SIGKILL: pods go on, and the node is Ready again."""
+    server = cluster.server
+    server.apply(pod("going-on", "server", "exec sleep 86399"))
+    wait_until_running(server, "going-on")
+    find = "pgrep -f '^sleep 86399'"
+    process = server.ssh(find)
+    main = "systemctl show -p MainPID --value k3s"
+    before = server.ssh(main)
+    server.ssh(f"sudo kill -9 {before}")
+    wait_for("systemd has started k3s again", 120, lambda: server.ssh(main) not in ("0", before))
+    server.wait_until_ready(server)
+    wait_for("the pod is there", 120, lambda: server.get("pod going-on"))
+    assert server.ssh(find) == process
+    status = server.get("pod going-on")["status"]["containerStatuses"][0]
+    assert status["restartCount"] == 0
+    assert json.dumps(status["state"]).startswith('{"running"')
+    server.kubectl("delete pod going-on --now")
+    with pytest.raises(CommandError):
+        server.ssh(find)

@@ -1,0 +1,139 @@
+"""Embedded etcd with three servers, of which one restarts in a rollout while the others go on.
+
+The machines of the cluster before make room for them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from k3os.cluster import names
+from k3os.system.run import CommandError
+from tests.real import config
+from tests.real.cluster import installed, wait_until_known_ready
+from tests.real.given import Given
+from tests.real.lab import Lab, say, wait_for
+from tests.real.node import READY, Node, is_ready
+from tests.real.test_3_rollout import annotation, wait_for_phase, want
+from tests.vm.conftest import Images
+from tests.vm.installed import make_image
+from tests.vm.releases import Releases, padded
+
+MEMORY = 2048
+SERVERS = ("etcd-1", "etcd-2", "etcd-3")
+RESTARTED = "etcd-3"
+K3OS = "9.1.0"
+POOL = "one-server"
+# etcd elects another leader, k3s' clients find another server
+LONGEST_SILENCE = 60
+
+
+@pytest.fixture(scope="module")
+def servers(
+    lab: Lab,
+    images: Images,
+    k3s: Given,
+    key: Path,
+    machines: ExitStack,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[list[Node]]:
+    machines.close()
+    first = SERVERS[0]
+    with ExitStack() as stack:
+        nodes: list[Node] = []
+        for name in SERVERS:
+            directory = tmp_path_factory.mktemp(name)
+            more = {"server_url": config.url(lab.plan, first)} if nodes else {}
+            text = config.server(
+                lab.plan,
+                name,
+                key,
+                dns=bool(k3s.airgap),
+                args=() if nodes else ("--cluster-init",),
+                **more,
+            )
+            disk = make_image(images.iso, directory, text, size="8G")
+            stack.enter_context(lab.machine(name, installed(lab, name, disk, MEMORY)))
+            nodes.append(Node(lab, name, key))
+            nodes[-1].wait_until_ready(nodes[0], 2 * READY)
+        yield nodes
+
+
+def test_etcd_join(servers: list[Node]) -> None:
+    """Three servers with embedded etcd are Ready, each a member."""
+    for node in servers:
+        labels = servers[0].get(f"node {node.name}")["metadata"]["labels"]
+        assert labels.get("node-role.kubernetes.io/etcd") == "true"
+
+
+def test_etcd_snapshot(servers: list[Node]) -> None:
+    """A snapshot of etcd can be made by hand on a server."""
+    said = servers[0].ssh("sudo k3s etcd-snapshot save --name by-hand 2>&1 || true", 300)
+    found = servers[0].ssh("sudo ls /var/lib/rancher/k3s/server/db/snapshots 2>&1 || true")
+    say(found or said)
+    assert "by-hand" in found, said
+
+
+def test_etcd_rollout(servers: list[Node], releases: Releases) -> None:
+    """One of three servers restarts in a rollout; the others answer all the time."""
+    first, target = servers[0], servers[-1]
+    assert target.name == RESTARTED
+    before = target.boot_id()
+    releases.make(K3OS, rootfs=padded(releases.built / "k3os-rootfs-amd64.squashfs", "with etcd"))
+    selector = {"matchLabels": {"kubernetes.io/hostname": RESTARTED}}
+    with Watch(servers[1]) as silences:
+        want(first, POOL, selector, k3os={"version": K3OS, "url": releases.url})
+        wait_for_phase(first, "Updated", POOL)
+    assert target.boot_id() != before
+    assert annotation(first, RESTARTED, names.K3OS) == K3OS
+    wait_until_known_ready(first, target)
+    assert all(is_ready(first, node.name) for node in servers)
+    longest = max(silences, default=0)
+    say(f"the longest time in which another server did not answer: {longest:.0f} s")
+    assert longest < LONGEST_SILENCE
+
+
+class Watch:
+    """How long a server gave no answer, each time, in seconds; asked every few seconds."""
+
+    def __init__(self, node: Node) -> None:
+        self.silences: list[float] = []
+        self._node = node
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> list[float]:
+        self._thread.start()
+        return self.silences
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(120)
+
+    def _look(self) -> None:
+        answered = time.monotonic()
+        while not self._over.wait(3):
+            try:
+                self._node.kubectl("get --raw=/readyz", 60)
+            except CommandError:
+                continue
+            now = time.monotonic()
+            self.silences.append(now - answered)
+            answered = now
+
+
+def test_etcd_one_down(servers: list[Node]) -> None:
+    """One of three servers loses its power: the others go on, and it is Ready again."""
+    first, target = servers[0], servers[-1]
+    before = target.boot_id()
+    target.vm.reset()
+    wait_for("the others write", 120, lambda: first.kubectl("create namespace while-it-is-away"))
+    target.wait_for_reboot(before)
+    wait_until_known_ready(first, target)
+    first.kubectl("delete namespace while-it-is-away --wait=false")

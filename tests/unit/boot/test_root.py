@@ -1,0 +1,86 @@
+"""Which parts of a kernel's package and of its file systems the root shows."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from k3os.boot import finish, root
+
+Mounts = list[tuple[str, str]]
+
+
+@pytest.fixture
+def bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mounts:
+    """What would be bound where; the root and the kernel's image are directories of this test."""
+    found: Mounts = []
+
+    def bind(source: str, target: str) -> None:
+        base = f"{tmp_path}/"
+        found.append((source.removeprefix(base), target.removeprefix(base)))
+
+    monkeypatch.setattr(root, "ROOT", f"{tmp_path}/root")
+    monkeypatch.setattr(root, "KERNEL", f"{tmp_path}/kernel")
+    monkeypatch.setattr(root.mounts, "bind", bind)
+    monkeypatch.setattr(root.mounts, "bind_read_only", bind)
+    monkeypatch.setattr(root.mounts, "mount_image", lambda image, target: None)
+    return found
+
+
+MODULES = [("kernel/modules", "root/usr/lib/modules"), ("kernel/firmware", "root/usr/lib/firmware")]
+
+
+def test_the_kernels_configuration_is_shown_in_boot(bound: Mounts, tmp_path: Path) -> None:
+    (tmp_path / "kernel/boot").mkdir(parents=True)
+    root.add_kernel("image")
+    assert bound == [*MODULES, ("kernel/boot", "root/boot")]
+    assert (tmp_path / "root/boot").is_dir()
+
+
+def test_a_kernel_of_an_older_release_has_none(bound: Mounts) -> None:
+    root.add_kernel("image")
+    assert bound == MODULES
+
+
+@pytest.mark.parametrize(("release", "shown"), [("6.1-rpi", True), ("6.1-other", False)])
+def test_a_foreign_kernels_configuration_is_shown_where_the_other_system_has_it(
+    bound: Mounts, tmp_path: Path, release: str, shown: bool
+) -> None:
+    (tmp_path / "base/boot").mkdir(parents=True)
+    (tmp_path / "base/boot/config-6.1-rpi").write_text("")
+    root.add_foreign_kernel(str(tmp_path / "base"), release)
+    assert (("base/boot", "root/boot") in bound) is shown
+
+
+@pytest.mark.parametrize("number", [errno.ENODEV, errno.EPERM])
+def test_a_kernel_without_a_file_system_for_tools_boots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    asked = []
+
+    def mount(*arguments: object) -> None:
+        asked.append(arguments)
+        raise OSError(number, "x")
+
+    monkeypatch.setattr(root.mounts, "mount", mount)
+    root.mount_for_tools("debugfs", str(tmp_path))
+    assert len(asked) == 1
+    root.mount_for_tools("debugfs", f"{tmp_path}/missing")
+    assert len(asked) == 1
+
+
+def test_any_other_failure_to_mount_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mount(*_: object) -> None:
+        raise OSError(errno.EINVAL, "x")
+
+    monkeypatch.setattr(root.mounts, "mount", mount)
+    with pytest.raises(OSError, match="x"):
+        root.mount_for_tools("debugfs", str(tmp_path))
+
+
+def test_the_names_for_nvme_follow_from_the_machine_id() -> None:
+    uuid = "01234567-89ab-cdef-0123-456789abcdef"
+    assert finish.nvme_names(uuid.replace("-", "")) == {
+        "/etc/nvme/hostid": uuid,
+        "/etc/nvme/hostnqn": f"nqn.2014-08.org.nvmexpress:uuid:{uuid}",
+    }
