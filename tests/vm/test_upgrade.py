@@ -135,7 +135,7 @@ def test_k3s_alone_needs_no_reboot_and_pods_go_on(node, key, releases):
     new = (releases.built / "k3os-k3s-amd64").read_bytes().replace(b"v1.33.1+k3s1", b"v1.34.2+k3s1")
     source = put_k3s(releases, "k3s", new)
     # a pod's processes are in the unit's own group, as containerd's are
-    group = "/sys/fs/cgroup/system.slice/k3s.service/cgroup.procs"
+    group = "/sys/fs/cgroup/k3s.slice/k3s.service/cgroup.procs"
     start = f"sudo sh -c 'echo $$ > {group}; exec setsid sleep 900' </dev/null >/dev/null 2>&1 &"
     over_ssh(node, key, f"{start} sleep 2")
     pod = over_ssh(node, key, "pgrep -f '^sleep 900'")

@@ -110,6 +110,13 @@ def test_a_server_on_a_machine_for_an_agent(looked: Looked) -> None:
     assert looked.look("agent --x") == ("", "")
 
 
+def test_an_installer_needs_no_more_than_there_is(looked: Looked) -> None:
+    looked.set(mib=443)
+    (looked.root / "run/systemd/system").mkdir(parents=True)
+    (looked.root / "run/systemd/system/k3s.service").symlink_to("/dev/null")
+    assert looked.look() == ("", "")
+
+
 def test_an_agent_on_a_machine_for_nothing(looked: Looked) -> None:
     looked.set(mib=200)
     assert looked.look("agent")[0].startswith("200 MiB are less than k3s as an agent needs")
