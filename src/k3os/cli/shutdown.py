@@ -34,9 +34,10 @@ TIDY_SECONDS = 300
 STEP, SAY_EVERY = 0.25, 5.0
 # longer than the kubelet and logind wait
 SPARE = 5
+# what began that long before is another shutdown, which did not happen
+CALLED_OFF_AFTER = 60
 ASK_SECONDS = 3
 MOST_NAMES = 6
-QUIET_PRINTK = "3"
 
 
 def main(argv: list[str]) -> int:
@@ -109,6 +110,8 @@ def finish(known: dict[str, Any]) -> None:
     left = running()
     if left:
         facts = read_object(BEGUN)
+        if _now() - facts.get("begun", 0) > known["grace"] + CALLED_OFF_AFTER:
+            facts = {}
         guess = [pod.uid for pod in left if pod.is_system]
         end(
             left,
@@ -123,7 +126,6 @@ def finish(known: dict[str, Any]) -> None:
         say(f"{mount.path} is given up: {mount.source} does not answer, or is in use")
     if sessions:
         end_iscsi()
-    quiet_kernel()
 
 
 def end(
@@ -156,18 +158,6 @@ def end(
             say(f"waiting for {listed(left)}")
         time.sleep(STEP)
         left = running()
-
-
-def quiet_kernel(path: str = "/proc/sys/kernel/printk", cmdline: str = "/proc/cmdline") -> None:
-    """What systemd-shutdown(8) cannot unmount is what it runs from: no news for a person.
-
-    It says so through the kernel; what is worse than an error is still shown.
-    """
-    with open(cmdline) as file:
-        words = file.read().split()
-    if "quiet" in words and "k3os.debug" not in words:
-        with open(path, "w") as file:
-            file.write(QUIET_PRINTK)
 
 
 def critical_pods() -> set[str] | None:

@@ -10,6 +10,7 @@ from k3os.cli.main import main
 from k3os.errors import UserError
 from k3os.k3s import pods as node_pods
 from k3os.k3s.pods import Pod
+from k3os.system.run import run
 
 KNOWN = {"grace": 30, "critical": 10, "kubelet_sleeps": False}
 
@@ -53,7 +54,6 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         monkeypatch.setattr(shutdown.time, "sleep", made.sleep)
         monkeypatch.setattr(shutdown, "critical_pods", lambda: made.critical)
         monkeypatch.setattr(shutdown, "stop_k3s", made.stop_k3s)
-        monkeypatch.setattr(shutdown, "quiet_kernel", lambda: None)
         monkeypatch.setattr("k3os.system.console.say", made.said.append)
         monkeypatch.setattr("k3os.system.remote.remote_mounts", list)
         monkeypatch.setattr("k3os.system.remote.hurry_iscsi", lambda: 0)
@@ -165,6 +165,14 @@ def test_time_that_the_kubelet_has_used_is_not_given_again(make) -> None:
     assert node.killed == ["web 0"]
 
 
+def test_a_shutdown_that_was_called_off_takes_no_time_from_the_next(make) -> None:
+    node = make({"web": 2})
+    Path(shutdown.BEGUN).write_text(json.dumps({"begun": 5.0, "critical": []}))
+    shutdown.finish(KNOWN)
+    assert node.told == ["web 0"]
+    assert not node.killed
+
+
 def test_a_pod_that_hangs_in_the_kernel_does_not_hold_the_machine(make) -> None:
     node = make({"stuck": 1000})
     node_pods.kill = lambda pod: None  # type: ignore[assignment]  # make restores it
@@ -178,18 +186,27 @@ def test_many_pods_are_not_all_named() -> None:
     assert found.endswith("default/p5 and 3 more")
 
 
+QUIET = Path(__file__).parents[3] / "overlay/rootfs/usr/lib/systemd/system-shutdown/k3os-quiet"
+
+
 @pytest.mark.parametrize(
     ("cmdline", "expected"),
-    [("quiet", "3"), ("console=ttyS0", "4 4 1 7"), ("quiet k3os.debug", "4 4 1 7")],
+    [
+        ("console=ttyS0 quiet", "3"),
+        ("console=ttyS0", "5 4 1 7"),
+        ("quiet k3os.debug", "5 4 1 7"),
+        ("disquieting", "5 4 1 7"),
+    ],
 )
 def test_the_kernel_is_quiet_at_the_end_where_it_was_before(
     tmp_path: Path, cmdline: str, expected: str
 ) -> None:
-    printk, words = tmp_path / "printk", tmp_path / "cmdline"
-    printk.write_text("4 4 1 7")
-    words.write_text(f"{cmdline}\n")
-    shutdown.quiet_kernel(str(printk), str(words))
-    assert printk.read_text() == expected
+    printk = tmp_path / "sys/kernel/printk"
+    printk.parent.mkdir(parents=True)
+    printk.write_text("5 4 1 7")
+    (tmp_path / "cmdline").write_text(f"{cmdline}\n")
+    run([str(QUIET), "poweroff"], env={"K3OS_PROC": str(tmp_path)})
+    assert printk.read_text().strip() == expected
 
 
 def test_wrong_usage_is_told(capsys: pytest.CaptureFixture[str]) -> None:
