@@ -80,10 +80,6 @@ def watch(known: dict[str, Any]) -> None:
         atomic_write(BEGUN, json.dumps(facts).encode())
     said = _now()
     while left and _now() - begun < grace + SPARE:
-        if known.get("kubelet_sleeps") and critical and all(pod.uid in critical for pod in left):
-            # it would sleep until the time of the others is over; `finish` ends these
-            stop_k3s()
-            return
         time.sleep(STEP)
         left = running()
         if _now() - said >= SAY_EVERY and left:
@@ -91,13 +87,6 @@ def watch(known: dict[str, Any]) -> None:
             say(f"waiting for {listed(left)}")
     if not left:
         say(f"all pods have ended, after {_now() - begun:.0f} s")
-
-
-def stop_k3s() -> None:
-    from k3os.system.run import run
-
-    # the scripts that are promised a running k3s come first
-    run(["systemctl", "stop", "k3os-local.service", "k3s.service"], check=False, timeout=120)
 
 
 def finish(known: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from k3os.k3s import pods as node_pods
 from k3os.k3s.pods import Pod
 from k3os.system.run import run
 
-KNOWN = {"grace": 30, "critical": 10, "kubelet_sleeps": False}
+KNOWN = {"grace": 30, "critical": 10}
 
 
 class Node:
@@ -25,7 +25,6 @@ class Node:
         self.said: list[str] = []
         self.told: list[str] = []
         self.killed: list[str] = []
-        self.k3s_stopped = False
 
     def running(self) -> list[Pod]:
         return [Pod(uid, f"default/{uid}", "") for uid, end in self.ends.items() if self.now < end]
@@ -40,9 +39,6 @@ class Node:
         self.killed.append(f"{pod.uid} {self.now - 100:.0f}")
         self.ends[pod.uid] = self.now
 
-    def stop_k3s(self) -> None:
-        self.k3s_stopped = True
-
 
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -53,7 +49,6 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         monkeypatch.setattr(shutdown, "_now", lambda: made.now)
         monkeypatch.setattr(shutdown.time, "sleep", made.sleep)
         monkeypatch.setattr(shutdown, "critical_pods", lambda: made.critical)
-        monkeypatch.setattr(shutdown, "stop_k3s", made.stop_k3s)
         monkeypatch.setattr("k3os.system.console.say", made.said.append)
         monkeypatch.setattr("k3os.system.remote.remote_mounts", list)
         monkeypatch.setattr("k3os.system.remote.hurry_iscsi", lambda: 0)
@@ -131,20 +126,13 @@ def test_what_was_replaced_is_deleted_when_the_api_answers(
     assert Path(shutdown.ENDED).exists() == (code == 1)
 
 
-def test_a_kubelet_that_sleeps_before_critical_pods_is_not_waited_for(make) -> None:
-    node = make({"web": 3, "dns": 1000}, {"dns"})
-    shutdown.watch({**KNOWN, "kubelet_sleeps": True})
-    assert node.k3s_stopped
-    assert node.now - 100 < 4
+def test_which_pods_are_critical_is_known_when_k3s_has_stopped(make) -> None:
+    node = make({"web": 1000, "dns": 1000}, {"web"})
+    shutdown.watch({**KNOWN, "grace": 1})
+    assert json.loads(Path(shutdown.BEGUN).read_text()) == {"begun": 100.0, "critical": ["web"]}
+    node.now = 100.0
     shutdown.finish(KNOWN)
-    assert [each.split()[0] for each in node.told] == ["dns"]
-
-
-def test_a_newer_kubelet_is_left_to_do_it(make) -> None:
-    node = make({"web": 3, "dns": 6}, {"dns"})
-    shutdown.watch(KNOWN)
-    assert not node.k3s_stopped
-    assert node.said[-1] == "all pods have ended, after 6 s"
+    assert node.told == ["dns 0", "web 20"]
 
 
 def test_what_k3s_left_is_told_then_killed_in_order_and_in_time(make) -> None:
