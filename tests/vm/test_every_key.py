@@ -115,6 +115,9 @@ k3os:
   - server
   - --etcd-snapshot-name
   - a value
+  shutdown:
+    grace_period: 40s
+    critical_grace_period: 15s
   install:
     device: /dev/vda
     config_url: http://example/config.yaml
@@ -363,6 +366,16 @@ def test_k3s_is_given_server_token_labels_and_taints(node):
     assert {"region=north", "version=1.10", "rack=7", "k3os.io/mode=live"} <= labels
     assert given["node-taint"] == ["dedicated=yes:NoSchedule"]
     assert given["node-name"] == "from-cmdline"
+
+
+def test_shutdown_reaches_the_kubelet_and_logind(node):
+    directory = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d"
+    told = yaml.safe_load(ask(node, f"sudo -n cat {directory}/50-k3os-shutdown.conf"))
+    periods = (told["shutdownGracePeriod"], told["shutdownGracePeriodCriticalPods"])
+    assert periods == ("40s", "15s")
+    manager = "org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager"
+    limit = ask(node, f"busctl get-property {manager} InhibitDelayMaxUSec")
+    assert int(limit.split()[1]) >= 40_000_000
 
 
 def test_install_keys_are_understood(node):

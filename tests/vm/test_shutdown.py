@@ -84,8 +84,8 @@ def test_pods_that_nobody_tells_and_a_server_that_is_gone_cost_their_time_and_no
     start_pod(node, WEB, "default_web", ends=False)
     start_pod(node, DNS, "kube-system_dns", ends=True)
     with nfs_server() as server:
-        options = f"vers=3,tcp,nolock,port={server.port},mountport={server.port}"
-        options += ",mountproto=tcp,mountvers=3"
+        options = f"vers=3,tcp,nolock,port={server.port}"
+        options += f",mountvers=3,mountproto=tcp,mountport={server.port}"
         ask(node, f"sudo -n mount -t nfs -o {options} {HOST}:/x /mnt && ls /mnt")
         server.is_gone.set()
         ask(node, "(sudo -n ls /mnt/file >/dev/null 2>&1 &); sleep 1")

@@ -34,9 +34,10 @@ TIDY_SECONDS = 300
 STEP, SAY_EVERY = 0.25, 5.0
 # longer than the kubelet and logind wait
 SPARE = 5
+# what began that long before is another shutdown, which did not happen
+CALLED_OFF_AFTER = 60
 ASK_SECONDS = 3
 MOST_NAMES = 6
-QUIET_PRINTK = "3"
 
 
 def main(argv: list[str]) -> int:
@@ -79,10 +80,6 @@ def watch(known: dict[str, Any]) -> None:
         atomic_write(BEGUN, json.dumps(facts).encode())
     said = _now()
     while left and _now() - begun < grace + SPARE:
-        if known.get("kubelet_sleeps") and critical and all(pod.uid in critical for pod in left):
-            # it would sleep until the time of the others is over; `finish` ends these
-            stop_k3s()
-            return
         time.sleep(STEP)
         left = running()
         if _now() - said >= SAY_EVERY and left:
@@ -90,13 +87,6 @@ def watch(known: dict[str, Any]) -> None:
             say(f"waiting for {listed(left)}")
     if not left:
         say(f"all pods have ended, after {_now() - begun:.0f} s")
-
-
-def stop_k3s() -> None:
-    from k3os.system.run import run
-
-    # the scripts that are promised a running k3s come first
-    run(["systemctl", "stop", "k3os-local.service", "k3s.service"], check=False, timeout=120)
 
 
 def finish(known: dict[str, Any]) -> None:
@@ -109,6 +99,8 @@ def finish(known: dict[str, Any]) -> None:
     left = running()
     if left:
         facts = read_object(BEGUN)
+        if _now() - facts.get("begun", 0) > known["grace"] + CALLED_OFF_AFTER:
+            facts = {}
         guess = [pod.uid for pod in left if pod.is_system]
         end(
             left,
@@ -123,7 +115,6 @@ def finish(known: dict[str, Any]) -> None:
         say(f"{mount.path} is given up: {mount.source} does not answer, or is in use")
     if sessions:
         end_iscsi()
-    quiet_kernel()
 
 
 def end(
@@ -156,18 +147,6 @@ def end(
             say(f"waiting for {listed(left)}")
         time.sleep(STEP)
         left = running()
-
-
-def quiet_kernel(path: str = "/proc/sys/kernel/printk", cmdline: str = "/proc/cmdline") -> None:
-    """What systemd-shutdown(8) cannot unmount is what it runs from: no news for a person.
-
-    It says so through the kernel; what is worse than an error is still shown.
-    """
-    with open(cmdline) as file:
-        words = file.read().split()
-    if "quiet" in words and "k3os.debug" not in words:
-        with open(path, "w") as file:
-            file.write(QUIET_PRINTK)
 
 
 def critical_pods() -> set[str] | None:

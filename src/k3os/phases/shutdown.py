@@ -33,8 +33,6 @@ ARGUMENT = "/etc/rancher/k3s/config.yaml.d/60-k3os-shutdown.yaml"
 K3S = "/run/k3os/k3s"
 # the first k3s that can do it; the first that reads the directory
 ABLE, READS_DIRECTORY = (1, 22), (1, 32)
-# the first whose kubelet goes on to critical pods as soon as the others have ended
-GOES_ON = (1, 23)
 
 
 def plan(config: Config, node: Node) -> list[Action]:
@@ -46,8 +44,7 @@ def plan(config: Config, node: Node) -> list[Action]:
     why = obstacle(config, version) if grace else ""
     if why:
         actions.append(Later(GRACE, place, "have the kubelet end the pods", why))
-    sleeps = version is not None and ABLE <= version < GOES_ON
-    settings = json.dumps({"grace": grace, "critical": critical, "kubelet_sleeps": sleeps})
+    settings = json.dumps({"grace": grace, "critical": critical})
     actions.append(WriteFile(GRACE, place, SETTINGS, f"{settings}\n".encode()))
     if not grace or why:
         return [*actions, *(Remove(GRACE, place, path) for path in (LOGIND, drop_in, ARGUMENT))]

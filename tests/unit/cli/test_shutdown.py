@@ -10,8 +10,9 @@ from k3os.cli.main import main
 from k3os.errors import UserError
 from k3os.k3s import pods as node_pods
 from k3os.k3s.pods import Pod
+from k3os.system.run import run
 
-KNOWN = {"grace": 30, "critical": 10, "kubelet_sleeps": False}
+KNOWN = {"grace": 30, "critical": 10}
 
 
 class Node:
@@ -24,7 +25,6 @@ class Node:
         self.said: list[str] = []
         self.told: list[str] = []
         self.killed: list[str] = []
-        self.k3s_stopped = False
 
     def running(self) -> list[Pod]:
         return [Pod(uid, f"default/{uid}", "") for uid, end in self.ends.items() if self.now < end]
@@ -39,9 +39,6 @@ class Node:
         self.killed.append(f"{pod.uid} {self.now - 100:.0f}")
         self.ends[pod.uid] = self.now
 
-    def stop_k3s(self) -> None:
-        self.k3s_stopped = True
-
 
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -52,8 +49,6 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         monkeypatch.setattr(shutdown, "_now", lambda: made.now)
         monkeypatch.setattr(shutdown.time, "sleep", made.sleep)
         monkeypatch.setattr(shutdown, "critical_pods", lambda: made.critical)
-        monkeypatch.setattr(shutdown, "stop_k3s", made.stop_k3s)
-        monkeypatch.setattr(shutdown, "quiet_kernel", lambda: None)
         monkeypatch.setattr("k3os.system.console.say", made.said.append)
         monkeypatch.setattr("k3os.system.remote.remote_mounts", list)
         monkeypatch.setattr("k3os.system.remote.hurry_iscsi", lambda: 0)
@@ -131,20 +126,13 @@ def test_what_was_replaced_is_deleted_when_the_api_answers(
     assert Path(shutdown.ENDED).exists() == (code == 1)
 
 
-def test_a_kubelet_that_sleeps_before_critical_pods_is_not_waited_for(make) -> None:
-    node = make({"web": 3, "dns": 1000}, {"dns"})
-    shutdown.watch({**KNOWN, "kubelet_sleeps": True})
-    assert node.k3s_stopped
-    assert node.now - 100 < 4
+def test_which_pods_are_critical_is_known_when_k3s_has_stopped(make) -> None:
+    node = make({"web": 1000, "dns": 1000}, {"web"})
+    shutdown.watch({**KNOWN, "grace": 1})
+    assert json.loads(Path(shutdown.BEGUN).read_text()) == {"begun": 100.0, "critical": ["web"]}
+    node.now = 100.0
     shutdown.finish(KNOWN)
-    assert [each.split()[0] for each in node.told] == ["dns"]
-
-
-def test_a_newer_kubelet_is_left_to_do_it(make) -> None:
-    node = make({"web": 3, "dns": 6}, {"dns"})
-    shutdown.watch(KNOWN)
-    assert not node.k3s_stopped
-    assert node.said[-1] == "all pods have ended, after 6 s"
+    assert node.told == ["dns 0", "web 20"]
 
 
 def test_what_k3s_left_is_told_then_killed_in_order_and_in_time(make) -> None:
@@ -165,6 +153,14 @@ def test_time_that_the_kubelet_has_used_is_not_given_again(make) -> None:
     assert node.killed == ["web 0"]
 
 
+def test_a_shutdown_that_was_called_off_takes_no_time_from_the_next(make) -> None:
+    node = make({"web": 2})
+    Path(shutdown.BEGUN).write_text(json.dumps({"begun": 5.0, "critical": []}))
+    shutdown.finish(KNOWN)
+    assert node.told == ["web 0"]
+    assert not node.killed
+
+
 def test_a_pod_that_hangs_in_the_kernel_does_not_hold_the_machine(make) -> None:
     node = make({"stuck": 1000})
     node_pods.kill = lambda pod: None  # type: ignore[assignment]  # make restores it
@@ -178,18 +174,27 @@ def test_many_pods_are_not_all_named() -> None:
     assert found.endswith("default/p5 and 3 more")
 
 
+QUIET = Path(__file__).parents[3] / "overlay/rootfs/usr/lib/systemd/system-shutdown/k3os-quiet"
+
+
 @pytest.mark.parametrize(
     ("cmdline", "expected"),
-    [("quiet", "3"), ("console=ttyS0", "4 4 1 7"), ("quiet k3os.debug", "4 4 1 7")],
+    [
+        ("console=ttyS0 quiet", "3"),
+        ("console=ttyS0", "5 4 1 7"),
+        ("quiet k3os.debug", "5 4 1 7"),
+        ("disquieting", "5 4 1 7"),
+    ],
 )
 def test_the_kernel_is_quiet_at_the_end_where_it_was_before(
     tmp_path: Path, cmdline: str, expected: str
 ) -> None:
-    printk, words = tmp_path / "printk", tmp_path / "cmdline"
-    printk.write_text("4 4 1 7")
-    words.write_text(f"{cmdline}\n")
-    shutdown.quiet_kernel(str(printk), str(words))
-    assert printk.read_text() == expected
+    printk = tmp_path / "sys/kernel/printk"
+    printk.parent.mkdir(parents=True)
+    printk.write_text("5 4 1 7")
+    (tmp_path / "cmdline").write_text(f"{cmdline}\n")
+    run([str(QUIET), "poweroff"], env={"K3OS_PROC": str(tmp_path)})
+    assert printk.read_text().strip() == expected
 
 
 def test_wrong_usage_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,11 +44,7 @@ def test_pods_have_30_seconds_without_any_configuration(machine: Machine) -> Non
     assert not report.failed, report.lines()
     assert kubelet(machine) == ("30s", "10s")
     assert "InhibitDelayMaxSec=35\n" in machine.text(LOGIND[1:])
-    assert json.loads(machine.text(SETTINGS[1:])) == {
-        "grace": 30,
-        "critical": 10,
-        "kubelet_sleeps": False,
-    }
+    assert json.loads(machine.text(SETTINGS[1:])) == {"grace": 30, "critical": 10}
 
 
 def test_the_keys_set_both_times(machine: Machine) -> None:
