@@ -117,8 +117,10 @@ def test_a_failure_stops_the_rollout_and_another_spec_goes_on(
 
 def test_a_node_that_does_not_come_back_stays_cordoned_and_stops_the_rollout(world: World) -> None:
     world.nodes("a", "b", fate=NEVER_BACK)
-    world.pool(k3os=NEW, strategy={"progressDeadline": "10s"})
+    world.pool(k3os=NEW)
     world.start()
+    world.until(lambda: not world.machine("a").ready)
+    world.change("pool", strategy={"progressDeadline": "1s"})
     world.until_phase("Failed")
     assert world.condition("Degraded")["reason"] == "ProgressDeadlineExceeded"
     assert world.node("a")["spec"]["unschedulable"]

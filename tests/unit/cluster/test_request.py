@@ -99,6 +99,7 @@ class Host:
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.commands: list[list[str]] = []
+        self.told: list[str] = []  # results of which a report was asked for
         self.environment: dict[str, str | None] = {}
         self.upgrade_fails = ""
         self.failures: list[str] = []
@@ -114,6 +115,7 @@ class Host:
         self.run_now: Callable[..., bytes] | None = None
         self.switched_before = False  # `k3os upgrade` has nothing to do, and restarts nothing
         monkeypatch.setattr("k3os.system.run.run", self.run)
+        monkeypatch.setattr("k3os.cli.report.soon", self.soon)
         monkeypatch.setattr("k3os.cli.status.collect", lambda: self.status)
         monkeypatch.setattr("k3os.cli.status.failures", lambda _: self.failures)
         self.record = root / "fragment-trial.json"
@@ -131,6 +133,12 @@ class Host:
         monkeypatch.setattr("k3os.cli.report.soon", lambda: self.run(["news"]))
         monkeypatch.setattr(os, "geteuid", lambda: 0)
         self.request = root / "request.json"
+
+    def soon(self) -> None:
+        """The cluster hears of what is known now."""
+        self.told.append(self.known["state"] if self.result.exists() else "")
+        if self.dies_at == "report":
+            raise Killed
 
     def run(self, argv: list[str], **options: Any) -> bytes:
         if self.run_now is not None:
@@ -164,9 +172,13 @@ class Host:
 
     @property
     def programs(self) -> list[str]:
+<<<<<<< HEAD
         return [
             " ".join(argv[:2]) for argv in self.commands if argv[0] not in ("systemctl", "news")
         ]
+=======
+        return [" ".join(argv[:2]) for argv in self.commands]
+>>>>>>> w-operator
 
     @property
     def known(self) -> dict[str, Any]:
@@ -281,7 +293,11 @@ ARGUMENTS = {"k3os": {"k3s_args": ["--disable=traefik"]}}
     [
         ({"config": SYSCTLS}, "k3os config", names.SUCCEEDED, "k3os config"),
         ({"config": ARGUMENTS}, "k3os config", names.SUCCEEDED, "restart k3s"),
+<<<<<<< HEAD
         ({"config": BOOT_KEY}, "news", names.REBOOTING, "systemd-run -q"),
+=======
+        ({"config": BOOT_KEY}, "report", names.REBOOTING, "systemd-run -q"),
+>>>>>>> w-operator
         ({"config": BOOT_KEY}, "systemd-run", names.REBOOTING, "systemd-run -q"),
         ({"k3os": RELEASE}, "k3os upgrade", names.REBOOTING, "systemd-run -q"),
         ({"k3os": RELEASE, "config": SYSCTLS}, "systemd-run", names.REBOOTING, "systemd-run -q"),
@@ -295,6 +311,14 @@ def test_killed_at_any_moment_it_goes_on(host, capsys, wanted, dies_at, state, l
     _, told = host.apply(capsys, **wanted, reboot=True)
     assert told["state"] == host.known["state"] == state
     assert host.programs[-1] == last
+
+
+def test_the_cluster_is_told_once_a_result_is_written_down(host, capsys) -> None:
+    host.apply(capsys, config=SYSCTLS)
+    assert host.told == [names.SUCCEEDED]
+    host.failures = [f"runtime: {host.fragment}:3:1: k3os.sysctls.no: no such setting"]
+    host.apply(capsys, id="r2", config={"k3os": {"sysctls": {"no": 1}}})
+    assert host.told == [names.SUCCEEDED, names.FAILED]
 
 
 def test_a_failed_upgrade_leaves_the_configuration_as_it_was(host, capsys) -> None:
