@@ -122,7 +122,7 @@ def agent(
 def cluster(server: Node, agent: Node) -> Cluster:
     """Both nodes, Ready: else what came before has broken them, which is said."""
     for node in (server, agent):
-        node.wait_until_ready(server, 300)
+        node.wait_until_ready(server, 600)
     return Cluster(server, agent)
 
 

@@ -38,13 +38,13 @@ class Node:
     def vm(self) -> VM:
         return self.lab.machines[self.name]
 
-    def ssh(self, command: str, timeout: float = 90) -> str:
+    def ssh(self, command: str, timeout: float = 180) -> str:
         """What a command prints when rancher runs it. Raises CommandError."""
         options = [f"-o{name}={value}" for name, value in SSH_OPTIONS.items()]
         words = ["ssh", *options, "-i", str(self._key), f"rancher@{self.host.address}", command]
         return self.lab.inside(*words, timeout=timeout)
 
-    def kubectl(self, arguments: str, timeout: float = 90) -> str:
+    def kubectl(self, arguments: str, timeout: float = 180) -> str:
         """As root, so that only the step that is about it depends on what rancher may read."""
         return self.ssh(f"sudo k3s kubectl {arguments}", timeout)
 
