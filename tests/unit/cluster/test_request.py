@@ -130,7 +130,6 @@ class Host:
         monkeypatch.setattr(apply, "PENDING", str(root / "pending"))
         monkeypatch.setattr(apply, "boot_id", lambda: self.status["boot_id"])
         monkeypatch.setattr(apply, "restart_k3s", lambda: self.commands.append(["restart k3s"]))
-        monkeypatch.setattr("k3os.cli.report.soon", lambda: self.run(["news"]))
         monkeypatch.setattr(os, "geteuid", lambda: 0)
         self.request = root / "request.json"
 
@@ -172,13 +171,7 @@ class Host:
 
     @property
     def programs(self) -> list[str]:
-<<<<<<< HEAD
-        return [
-            " ".join(argv[:2]) for argv in self.commands if argv[0] not in ("systemctl", "news")
-        ]
-=======
         return [" ".join(argv[:2]) for argv in self.commands]
->>>>>>> w-operator
 
     @property
     def known(self) -> dict[str, Any]:
@@ -293,11 +286,7 @@ ARGUMENTS = {"k3os": {"k3s_args": ["--disable=traefik"]}}
     [
         ({"config": SYSCTLS}, "k3os config", names.SUCCEEDED, "k3os config"),
         ({"config": ARGUMENTS}, "k3os config", names.SUCCEEDED, "restart k3s"),
-<<<<<<< HEAD
-        ({"config": BOOT_KEY}, "news", names.REBOOTING, "systemd-run -q"),
-=======
         ({"config": BOOT_KEY}, "report", names.REBOOTING, "systemd-run -q"),
->>>>>>> w-operator
         ({"config": BOOT_KEY}, "systemd-run", names.REBOOTING, "systemd-run -q"),
         ({"k3os": RELEASE}, "k3os upgrade", names.REBOOTING, "systemd-run -q"),
         ({"k3os": RELEASE, "config": SYSCTLS}, "systemd-run", names.REBOOTING, "systemd-run -q"),
