@@ -10,7 +10,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,8 +34,9 @@ FINE, ROLLS_BACK, NO_SUCH_VERSION, NEVER_BACK = FATES = (
 )
 GONE = (404, 409, 410)  # the object, its version, the watch's version
 HEARTBEAT = 10.0
-LOOK = 0.1  # seconds between two looks at the pods
-API_SECONDS = 20.0
+LOOK, WATCH = 0.1, 2  # seconds: between two looks at the pods, and of a watch of them
+API_SECONDS = 60.0
+TIMEOUT = httpx2.Timeout(60.0)  # of a request, on a machine that has much else to do
 LABEL = "k3os.io/simulated"
 
 
@@ -59,7 +60,7 @@ class Agent:
     """run: a label value that marks the nodes of this test. boot_seconds: how long one takes."""
 
     def __init__(self, config: KubeConfig, run: str, boot_seconds: float = 0.3) -> None:
-        self.client = Client(config=config)
+        self.client = Client(config=config, timeout=TIMEOUT)
         self.run_label, self.boot_seconds = run, boot_seconds
         self.machines: dict[str, Machine] = {}
         self.most_away = 0  # machines that were drained or down at the same time
@@ -123,7 +124,7 @@ class Agent:
                 self._stop.wait(0.2)
 
     def start(self) -> None:
-        for work in (self._look_for_pods, self._heartbeat):
+        for work in (self._watch_pods, self._heartbeat):
             self._begin(self._keep_on, work)
 
     def _begin(self, work: Callable[..., None], *arguments: Any) -> None:
@@ -131,11 +132,14 @@ class Agent:
         self._threads.append(thread)
         thread.start()
 
+    def stop_soon(self) -> None:
+        self._stop.set()
+        self.free.set()
+
     def stop(self) -> None:
         """When no thread uses the connections any more: the number of a socket that is closed
         under a reader is soon that of somebody else's."""
-        self._stop.set()
-        self.free.set()
+        self.stop_soon()
         for thread in self._threads:
             thread.join(API_SECONDS)
         self.client.close()
@@ -152,11 +156,31 @@ class Agent:
                     self.errors.append(f"{work.__name__}: {error}")
                 pause = LOOK
 
-    def _look_for_pods(self) -> float:
-        """A list, not a watch: nothing is missed, and no connection stays open."""
-        for pod in self.client.list(Pod, namespace="*"):
+    def _watch_pods(self) -> float:
+        listing = self.client.list(Pod, namespace="*")
+        for pod in listing:
             self._see(pod)
-        return LOOK
+        version = str(listing.resourceVersion)
+        while not self._stop.is_set():
+            for event in self._events(version):
+                if event["type"] == "ERROR":  # it would go on from a version that is forgotten
+                    return LOOK
+                pod = event["object"]
+                version = pod["metadata"]["resourceVersion"]
+                if event["type"] in ("ADDED", "MODIFIED"):
+                    self._see(pod)
+        return 0.0
+
+    def _events(self, version: str) -> Iterator[dict[str, Any]]:
+        """A watch of all pods. It ends soon, so that whoever stops us need not break it off."""
+        http = self.client._client._client  # lightkube's own watch has no end
+        wanted = {"watch": "true", "resourceVersion": version, "timeoutSeconds": str(WATCH)}
+        with http.stream("GET", "/api/v1/pods", params=wanted) as answer:
+            answer.raise_for_status()
+            for line in answer.iter_lines():
+                yield json.loads(line)
+                if self._stop.is_set():
+                    return
 
     def _see(self, pod: dict[str, Any]) -> None:
         meta = pod["metadata"]

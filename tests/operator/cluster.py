@@ -18,7 +18,7 @@ from lightkube.types import CascadeType
 
 from k3os.cluster import names
 from k3os.operator import crd, manifests
-from tests.operator.agent import LABEL, Agent, Node, NodeLease, Pod, Secret, fresh_run
+from tests.operator.agent import LABEL, TIMEOUT, Agent, Node, NodeLease, Pod, Secret, fresh_run
 from tests.operator.world import (
     PATIENCE,
     Budget,
@@ -90,7 +90,7 @@ def _is_established(client: Any) -> bool:
 def _client(kubeconfig: str) -> Any:
     """Of a cluster that has what is needed."""
     try:
-        client = Client(config=KubeConfig.from_file(kubeconfig))
+        client = Client(config=KubeConfig.from_file(kubeconfig), timeout=TIMEOUT)
         client.get(Namespace, "default")
     except (ConfigError, OSError, httpx2.TransportError) as error:
         raise RuntimeError(f"{kubeconfig}: {error}; these tests need {NEEDED}") from error
@@ -118,7 +118,7 @@ def real_world(kubeconfig: str, directory: Path) -> Iterator[World]:
     """In a cluster that real_cluster has prepared."""
     config = KubeConfig.from_file(kubeconfig)
     run = fresh_run()
-    agent, client = Agent(config, run), Client(config=config)
+    agent, client = Agent(config, run), Client(config=config, timeout=TIMEOUT)
     found = World(client, agent, Path(kubeconfig), directory, run)
     agent.start()
     try:

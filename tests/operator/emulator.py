@@ -436,9 +436,16 @@ class Running:
         """Watches end, and nobody answers any more."""
         self.run(self._down())
 
-    async def _down(self) -> None:
+    def hang_up(self) -> None:
+        """Watches end."""
+        self.run(self._hang_up())
+
+    async def _hang_up(self) -> None:
         self.server.closing = True
         self.server._tell()
+
+    async def _down(self) -> None:
+        await self._hang_up()
         await self._site.__aexit__(None, None, None)
 
     @property

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from lightkube import ApiError, Client, KubeConfig
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.types import PatchType
@@ -19,6 +20,7 @@ from k3os.cluster import names
 from k3os.operator import crd, manifests
 from tests.operator.agent import (
     LABEL,
+    TIMEOUT,
     Agent,
     Machine,
     Node,
@@ -187,7 +189,7 @@ class World:
             try:
                 if found := holds():
                     return found
-            except (OSError, ApiError):
+            except (OSError, httpx2.TransportError, ApiError):
                 pass  # the API server restarts in some tests; the end of the time tells
             time.sleep(0.05)
         raise AssertionError(f"not within {seconds} s; the operator says:\n{self.log[-6000:]}")
@@ -217,7 +219,7 @@ def emulated_world(directory: Path) -> Iterator[World]:
         config = KubeConfig.from_file(api.kubeconfig(directory / "tester.kubeconfig", TESTER))
         run = fresh_run()
         agent = Agent(config, run)
-        client = Client(config=config)
+        client = Client(config=config, timeout=TIMEOUT)
         client.create(Definition(crd.definition()))
         found = World(client, agent, kubeconfig, directory, run, api.server, api)
         agent.start()
@@ -226,6 +228,8 @@ def emulated_world(directory: Path) -> Iterator[World]:
             assert not api.server.forbidden
         finally:
             ended(found.process)
+            agent.stop_soon()
+            api.hang_up()
             agent.stop()
             client.close()
 
