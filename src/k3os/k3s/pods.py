@@ -12,6 +12,7 @@ import re
 
 CGROUPS, LOGS, PROC = "/sys/fs/cgroup", "/var/log/pods", "/proc"
 POD = re.compile(r"(?:^|-)pod([0-9a-f][0-9a-f_-]{7,})(?:\.slice)?$")
+UNITS_WITHOUT = (".service", ".scope", ".mount", ".socket", ".swap")
 # a pod's sandbox; it holds the network and ends with the last container
 PAUSE = "pause"
 SHIM = "containerd-shim"  # as much of containerd-shim-runc-v2 as the kernel keeps
@@ -47,11 +48,14 @@ def _groups(top: str) -> dict[str, str]:
     """uid -> control group of every pod that has one, below whatever the kubelet's root is."""
     found: dict[str, str] = {}
     for directory, names, _ in os.walk(top):
-        for name in list(names):
+        for name in names:
             match = POD.search(name)
             if match and "kubepods" in f"{directory}/{name}":
                 found[match[1].replace("_", "-")] = f"{directory}/{name}"
-                names.remove(name)
+        # it is asked several times a second: no look into pods, nor where systemd has none
+        names[:] = [
+            name for name in names if not POD.search(name) and not name.endswith(UNITS_WITHOUT)
+        ]
     return found
 
 
