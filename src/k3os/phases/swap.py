@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 ZRAM, PODS = "k3os.swap.zram", "k3os.swap.pods"
-ALGORITHM = "zstd"  # packs memory to a third or less; lz4, the kernel's own choice, to a half
+ALGORITHM = "zstd"  # packs tighter than lz4, the choice of Debian's kernel
 MIB = 1 << 20
 # `auto`: more than there is of memory where there is little of it, half of it where there is more
 SMALL, LARGEST = 1536 * MIB, 4096 * MIB
