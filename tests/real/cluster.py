@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from k3os.system.run import CommandError
+from k3os.vm.console import ConsoleError
 from k3os.vm.spec import Disk, VMSpec
 from tests.real import config
 from tests.real.given import Given
-from tests.real.lab import Lab, wait_for
+from tests.real.lab import Lab, say, wait_for
 from tests.real.node import BOOT, READY, Node, condition
 from tests.vm.conftest import Images
 
@@ -67,9 +69,13 @@ def kept(factory: pytest.TempPathFactory, name: str) -> Path:
 
 def power_off(node: Node) -> None:
     """Where the disk is kept, it is left as a machine leaves it."""
-    if os.environ.get("KEEP"):
-        node.ssh("sudo systemctl --no-block poweroff")
+    if not os.environ.get("KEEP"):
+        return
+    try:
+        node.ssh("sudo systemctl --no-block poweroff", 60)
         node.vm.wait_for_end(BOOT)
+    except (CommandError, ConsoleError) as error:
+        say(f"{node.name} cannot be powered off, its disk stays as after a power cut: {error}")
 
 
 @pytest.fixture(scope="session")
