@@ -6,9 +6,10 @@ defaults, consoles, banner, the k3s link. Everything here runs on each boot.
 
 import os
 import stat
+from collections.abc import Callable, Mapping
 
 from k3os.boot import clock, memory
-from k3os.system.console import console_devices
+from k3os.system.console import console_devices, say
 from k3os.system.files import atomic_write
 
 STATE = "/var/lib/rancher/k3os"
@@ -38,21 +39,43 @@ def before_phase(mode: str) -> None:
     os.makedirs(f"{STATE}/node", mode=0o700, exist_ok=True)
     machine = machine_id()
     atomic_write("/etc/machine-id", machine.encode() + b"\n", mode=0o444)
+    target = K3S_CURRENT if os.path.exists(K3S_CURRENT) else K3S_FETCHED
+    os.symlink(target, K3S_LINK)
+    devices = f"/usr/lib/modules/{os.uname().release}/modules.devname"
+    try_each(
+        {
+            "name this node for iSCSI and NVMe": lambda: name_for_storage(machine),
+            "show the images of the medium to k3s": link_airgap_images,
+            "set the image's sysctls": apply_sysctl_defaults,
+            "tune the kernel's memory": memory.tune,
+            "make device nodes": lambda: make_static_nodes(devices),
+        }
+    )
+    if mode in MEMORY_MODES:
+        try_each({"keep the journal small": keep_journal_small, "greet": greet})
+
+
+def try_each(steps: Mapping[str, Callable[[], object]], say: Callable[[str], None] = say) -> None:
+    """Do what a node is better with and boots without: one that fails costs only itself."""
+    for what, step in steps.items():
+        try:
+            step()
+        except (OSError, ValueError) as error:
+            say(f"could not {what}: {error}; the boot goes on")
+
+
+def name_for_storage(machine: str) -> None:
+    """What this node is called by machines whose disks it uses, the same at each boot."""
     name = f"InitiatorName=iqn.2016-04.io.k3os:{machine[:12]}\n"
     atomic_write("/etc/iscsi/initiatorname.iscsi", name.encode(), mode=0o600)
     os.makedirs("/etc/nvme", exist_ok=True)
     for path, text in nvme_names(machine).items():
         atomic_write(path, text.encode() + b"\n")
-    target = K3S_CURRENT if os.path.exists(K3S_CURRENT) else K3S_FETCHED
-    os.symlink(target, K3S_LINK)
-    link_airgap_images()
-    apply_sysctl_defaults()
-    memory.tune()
-    make_static_nodes(f"/usr/lib/modules/{os.uname().release}/modules.devname")
-    if mode in MEMORY_MODES:
-        keep_journal_small()
-        with open("/etc/motd", "a") as file:
-            file.write(LIVE_GREETING)
+
+
+def greet() -> None:
+    with open("/etc/motd", "a") as file:
+        file.write(LIVE_GREETING)
 
 
 def after_phase(mode: str) -> None:

@@ -153,7 +153,7 @@ def reference() -> int:
 
 def apply(given: dict[str, str]) -> int:
     """Apply a phase, or print its actions."""
-    from k3os.config.schema import BOOT, INITRD, READY, RUNTIME
+    from k3os.config.key import BOOT, INITRD, READY, RUNTIME
     from k3os.phases.report import booted_mode
 
     chosen = [phase for phase in (INITRD, BOOT, READY) if f"--{phase}" in given]

@@ -12,7 +12,7 @@ import sys
 from k3os.boot.clock import WRONG
 from k3os.boot.finish import K3S_LINK
 from k3os.cli.clock import doubt
-from k3os.config.schema import PHASES
+from k3os.config.key import PHASES
 from k3os.phases.actions import FAILED
 from k3os.phases.report import STATUS, read_status
 from k3os.system.files import read_object

@@ -10,7 +10,8 @@ import hashlib
 import json
 
 from k3os.config.check import check_text
-from k3os.config.schema import AT_BOOT, BY_PATH, NOW, RESTART
+from k3os.config.key import AT_BOOT, NOW, RESTART
+from k3os.config.schema import BY_PATH
 from k3os.config.value import Problem, Value, plain
 
 ORDER = (NOW, RESTART, AT_BOOT)

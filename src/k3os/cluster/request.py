@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, field
 
 from k3os.cluster.impact import ORDER, check, fragment_hash, impact
-from k3os.config.schema import AT_BOOT
+from k3os.config.key import AT_BOOT
 from k3os.errors import UserError
 
 TYPE_CHECKING = False

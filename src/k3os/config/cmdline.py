@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from k3os.config.schema import Key
+    from k3os.config.key import Key
 
     _Leaf: TypeAlias = "tuple[list[str], Node]"  # the steps after the key, the value
 

@@ -12,8 +12,8 @@ from k3os.config.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from k3os.config.key import Key
     from k3os.config.load import Config
-    from k3os.config.schema import Key
     from k3os.config.value import Plain
 
 ADDRESSES = ("url", "location")  # kinds of keys that may hold user:password@

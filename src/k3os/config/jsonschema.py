@@ -6,7 +6,8 @@ than an editor should offer.
 
 from __future__ import annotations
 
-from k3os.config.schema import PHASES, SECTIONS, TABLE, Key
+from k3os.config.key import PHASES, Key
+from k3os.config.schema import SECTIONS, TABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from k3os.config.schema import Key
+    from k3os.config.key import Key
 
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from k3os.config.schema import ADD, ADD_BY, BY_PATH, KEYS
+from k3os.config.key import ADD, ADD_BY, KEYS
+from k3os.config.schema import BY_PATH
 from k3os.config.value import Value, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from k3os.config.schema import Key
+    from k3os.config.key import Key
 
 
 def merge(weaker: dict[str, Value], stronger: dict[str, Value]) -> dict[str, Value]:

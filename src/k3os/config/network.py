@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from k3os.config.schema import Key
+    from k3os.config.key import Key
 
 DHCP, OFF = "dhcp", "off"
 LONGEST_NAME = 15  # IFNAMSIZ without the NUL

@@ -5,7 +5,8 @@ README.md has them between BEGIN and END; a test compares, `k3os config referenc
 
 from __future__ import annotations
 
-from k3os.config.schema import MERGE_WORDS, PHASES, TABLE, Key
+from k3os.config.key import MERGE_WORDS, PHASES, Key
+from k3os.config.schema import TABLE
 
 BEGIN = "<!-- begin: `k3os config reference`; do not edit -->"
 END = "<!-- end: `k3os config reference` -->"

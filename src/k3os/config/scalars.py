@@ -9,8 +9,8 @@ from k3os.config.value import Node, Place, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from k3os.config.key import Key
     from k3os.config.kinds import Check
-    from k3os.config.schema import Key
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 # Linux' HOST_NAME_MAX

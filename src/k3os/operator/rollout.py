@@ -18,7 +18,7 @@ from k3os.cluster import names
 from k3os.cluster.impact import impact
 from k3os.cluster.node import CHANGING, CHECKING, DRAINING, FAILED, WAITING, NodeView, Result, State
 from k3os.cluster.target import Target, changes, is_updated
-from k3os.config.schema import AT_BOOT
+from k3os.config.key import AT_BOOT
 from k3os.operator.admission import Cluster, may_begin
 from k3os.operator.pods import JobView, PodView
 from k3os.operator.spec import Pool

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 
+from k3os.config.key import BOOT, INITRD, READY, RUNTIME
 from k3os.config.load import Config, load_config
-from k3os.config.schema import BOOT, BY_PATH, INITRD, READY, RUNTIME
+from k3os.config.schema import BY_PATH
 from k3os.config.value import Place
 from k3os.phases.actions import FAILED, Action
 from k3os.phases.node import Node

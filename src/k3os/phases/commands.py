@@ -1,13 +1,13 @@
 """init_cmd, boot_cmd, run_cmd: each in its phase, one after the other; a failing one is
-reported and the next still runs. ready_cmd: the same when k3s is ready (schema.READY). A script
+reported and the next still runs. ready_cmd: the same when k3s is ready (key.READY). A script
 out of cloud userdata runs once in a boot."""
 
 from __future__ import annotations
 
 import os
 
+from k3os.config.key import BOOT, INITRD, READY, RUNTIME
 from k3os.config.load import FOUND
-from k3os.config.schema import BOOT, INITRD, READY, RUNTIME
 from k3os.phases.actions import DONE, UNCHANGED, Action, Later, StartUnit
 from k3os.phases.run_command import RunCommand
 

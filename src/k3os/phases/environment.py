@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from k3os.config.schema import BOOT, RUNTIME
+from k3os.config.key import BOOT, RUNTIME
 from k3os.config.value import Place
 from k3os.phases.actions import Action, MakeDirectory, Refused, WriteFile
 from k3os.phases.block import outside_block, replace_block

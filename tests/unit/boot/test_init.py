@@ -254,3 +254,19 @@ def test_an_initrd_that_carries_the_system_gives_a_slow_disk_time(
     with pytest.raises(UserError, match="enough"):
         init.find_medium(options)
     assert asked == [patience]
+
+
+def test_what_a_node_boots_without_costs_only_itself() -> None:
+    done: list[str] = []
+    said: list[str] = []
+
+    def fails() -> None:
+        raise FileNotFoundError(2, "No such file or directory", "/etc/nvme/hostid")
+
+    steps = {"name it": fails, "tune it": lambda: done.append("tuned")}
+    finish.try_each(steps, said.append)
+    assert done == ["tuned"]
+    assert said == [
+        "could not name it: [Errno 2] No such file or directory: '/etc/nvme/hostid'; "
+        "the boot goes on"
+    ]

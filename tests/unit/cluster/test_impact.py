@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k3os.cluster.impact import canonical, check, fragment_hash, impact
-from k3os.config.schema import AT_BOOT, NOW, RESTART, TABLE
+from k3os.config.key import AT_BOOT, NOW, RESTART
+from k3os.config.schema import TABLE
 
 
 @pytest.mark.parametrize(

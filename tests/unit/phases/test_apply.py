@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from k3os.config.schema import BY_PATH, NEVER, TABLE
+from k3os.config.key import NEVER
+from k3os.config.schema import BY_PATH, TABLE
 from k3os.phases import hostname
 from k3os.phases.table import APPLIERS, DATA_SOURCES
 

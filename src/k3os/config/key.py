@@ -1,0 +1,89 @@
+"""What a key of config.yaml is: its kind, when it is applied, how two sources merge, what a change
+costs. The keys themselves are in schema.py.
+"""
+
+from __future__ import annotations
+
+INITRD, BOOT, RUNTIME = PHASES = ("initrd", "boot", "runtime")
+# What comes after the phases, when k3s has answered. To people it belongs to the runtime phase,
+# which sees to it that it happens; so it has no column in the reference.
+READY = "ready"
+ALWAYS = PHASES
+LATE = (BOOT, RUNTIME)
+NEVER: tuple[str, ...] = ()
+
+# merge rules, from the weakest source to the strongest
+REPLACE = "replace"  # the stronger source's value
+ADD = "add"  # a list grows; what is there already is not added again
+ADD_BY = "add by"  # a list of maps grows; the same identity: the stronger entry, in its place
+KEYS = "by key"  # a map grows; the same key: the stronger value
+
+# what a change asks of a node that runs: nothing, a new start of k3s, a boot
+NOW, RESTART, AT_BOOT = "now", "k3s", "reboot"
+
+MERGE_WORDS = {
+    REPLACE: "the stronger source replaces",
+    ADD: "lists add up",
+    ADD_BY: "lists add up; same `{}`: the stronger wins",
+    KEYS: "maps merge by key",
+}
+
+
+class Key:
+    """One key. kind: see KINDS in kinds.py; fields: of the maps in it; identity: of ADD_BY;
+    limits: of a number; effect: when a change counts, NOW where the runtime phase applies it."""
+
+    __slots__ = (
+        "aliases",
+        "description",
+        "effect",
+        "example",
+        "fields",
+        "identity",
+        "kind",
+        "limits",
+        "merge",
+        "path",
+        "phases",
+        "required",
+        "secret",
+        "values",
+    )
+
+    def __init__(
+        self,
+        path: str,
+        kind: str,
+        description: str,
+        *,
+        merge: str = REPLACE,
+        phases: tuple[str, ...] = NEVER,
+        aliases: tuple[str, ...] = (),
+        fields: tuple[Key, ...] = (),
+        identity: str = "",
+        secret: bool = False,
+        required: bool = False,
+        values: tuple[str, ...] = (),
+        limits: tuple[int, int] = (0, 0),
+        effect: str = "",
+        example: str = "",
+    ) -> None:
+        self.path = path
+        self.kind = kind
+        self.description = description
+        self.merge = merge
+        self.phases = phases
+        self.aliases = aliases
+        self.fields = fields
+        self.identity = identity
+        self.secret = secret
+        self.required = required
+        self.values = values
+        self.limits = limits
+        self.effect = effect or (AT_BOOT if phases and RUNTIME not in phases else NOW)
+        self.example = example
+
+    @property
+    def name(self) -> str:
+        """The last part of the path: the key as it stands in its map."""
+        return self.path.rpartition(".")[2]
