@@ -33,7 +33,7 @@ export ARCH KERNEL FIRMWARE K3S K3S_NEXT K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_K
 
 VENV := .venv/bin
 PYTHON_CODE := src tests scripts $(wildcard bench)
-SHELL_CODE = $(shell git ls-files -co --exclude-standard | xargs -r grep -lE '^\#!/bin/(ba)?sh' 2>/dev/null)
+SHELL_CODE = $(shell git ls-files -co --exclude-standard | xargs -r awk 'FNR == 1 && /^\#!\/bin\/(ba)?sh/ { print FILENAME }' 2>/dev/null)
 
 .PHONY: all
 all: setup ## build everything into dist/artifacts (the default)
