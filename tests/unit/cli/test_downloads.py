@@ -22,7 +22,6 @@ OTHERS = {
     **dict.fromkeys(("build", "run", "remaster", "image"), "not on a node"),
     "config": "applies k3os.environment itself: test_fetched_keys.py",
     "confirm": "asks the kubelet on this host",
-    "init": "has no network in the initrd",
 }
 
 
