@@ -339,7 +339,7 @@ echo rd_pages=2048 >core/rd_mcp_0/disk/control
 echo 1 >core/rd_mcp_0/disk/enable
 mkdir -p iscsi/{TARGET}/tpgt_1/lun/lun_0 iscsi/{TARGET}/tpgt_1/np/127.0.0.1:3260
 cd iscsi/{TARGET}/tpgt_1
-ln -s ../../../../../../target/core/rd_mcp_0/disk lun/lun_0/disk
+ln -s /sys/kernel/config/target/core/rd_mcp_0/disk lun/lun_0/disk
 for a in authentication=0 generate_node_acls=1 demo_mode_write_protect=0; do
     echo ${{a#*=}} >attrib/${{a%=*}}
 done
@@ -351,7 +351,7 @@ echo 1 >enable
 def test_systemd_finds_all_that_its_mounts_of_the_kernel_require(node, unit):
     assert ask(node, f"systemctl show -P LoadState {unit}.mount") == "loaded"
     required = ask(node, f"systemctl show -P Requires {unit}.mount").split()
-    assert "not-found" not in ask(node, f"systemctl show -P LoadState {' '.join(required)}")
+    assert "not-found" not in ask(node, f"systemctl show -P LoadState -- {' '.join(required)}")
 
 
 def test_a_volume_over_iscsi_becomes_a_disk(node):
