@@ -327,7 +327,7 @@ def test_locks_of_nfs_3_have_their_daemon(node):
     ask(node, "sudo -n /usr/sbin/start-statd && systemctl is-active rpc-statd rpcbind")
 
 
-# A disk of 8 MiB in memory, served over iSCSI by the node itself
+# A disk of 32 MiB in memory (LUKS takes 16), served over iSCSI by the node itself
 TARGET = "iqn.2016-04.io.k3os:test"
 SERVE_ISCSI = f"""\
 set -e
@@ -335,7 +335,7 @@ modprobe -a iscsi_target_mod target_core_mod
 for i in $(seq 100); do mountpoint -q /sys/kernel/config && break; sleep 0.2; done
 cd /sys/kernel/config/target
 mkdir -p core/rd_mcp_0/disk
-echo rd_pages=2048 >core/rd_mcp_0/disk/control
+echo rd_pages=8192 >core/rd_mcp_0/disk/control
 echo 1 >core/rd_mcp_0/disk/enable
 mkdir -p iscsi/{TARGET}/tpgt_1/lun/lun_0 iscsi/{TARGET}/tpgt_1/np/127.0.0.1:3260
 cd iscsi/{TARGET}/tpgt_1
