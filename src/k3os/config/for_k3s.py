@@ -6,6 +6,7 @@ only, since each of these files may be meant as it is.
 
 from __future__ import annotations
 
+from k3os.config.k3s_flags import FILE as SETTINGS
 from k3os.config.value import Problem
 
 TYPE_CHECKING = False
@@ -29,7 +30,6 @@ PACKAGED = {
 }
 # and what k3OS puts there, with the key that switches it off
 OURS = {"k3os-operator": "k3os.operator: false"}
-SETTINGS = "/etc/rancher/k3s/config.yaml"
 # ours, where somebody writes SETTINGS; k3s reads this directory after it, in name order
 BESIDE = f"{SETTINGS}.d/50-k3os.yaml"
 # a setting of k3s, and the key of ours that sets it, too

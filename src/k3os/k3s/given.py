@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 
-from k3os.config.for_k3s import SETTINGS, is_settings, top_level
+from k3os.config.for_k3s import is_settings, top_level
+from k3os.config.k3s_flags import FILE as SETTINGS
 
 # of these `k3os status` shows the values; each other name stands alone
 SHOWN = ("server", "node-name", "node-label", "node-taint")

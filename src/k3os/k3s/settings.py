@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 
+from k3os.config.k3s_flags import FILE
 from k3os.errors import UserError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.config.load import Config
 
-FILE = "/etc/rancher/k3s/config.yaml"
 DATA = "/var/lib/rancher/k3s"
 # the short flags that k3s has, docs.k3s.io/cli/server
 SHORT = {"d": "data-dir", "t": "token", "s": "server", "i": "node-ip", "o": "write-kubeconfig"}

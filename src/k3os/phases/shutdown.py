@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 
 from k3os.config.duration import parse
+from k3os.config.k3s_flags import FILE
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action, Later, Refused, Remove, WriteFile
 from k3os.phases.k3s import arguments
@@ -29,7 +30,7 @@ SETTINGS = "/run/k3os/shutdown.json"
 LOGIND = "/etc/systemd/logind.conf.d/50-k3os-shutdown.conf"
 DATA = "/var/lib/rancher/k3s"
 DROP_IN = "agent/etc/kubelet.conf.d/50-k3os-shutdown.conf"
-ARGUMENT = "/etc/rancher/k3s/config.yaml.d/60-k3os-shutdown.yaml"
+ARGUMENT = f"{FILE}.d/60-k3os-shutdown.yaml"
 K3S = "/run/k3os/k3s"
 # the first k3s that can do it; the first that reads the directory
 ABLE, READS_DIRECTORY = (1, 22), (1, 32)
@@ -92,7 +93,7 @@ def obstacle(config: Config, version: tuple[int, int] | None) -> str:
         for file in config.items("write_files")
         if isinstance(file.data, dict)
         and "content" in file.data
-        and str(file.data["path"].data).startswith("/etc/rancher/k3s/config.yaml")
+        and str(file.data["path"].data).startswith(FILE)
     ]
     if not words:
         return ""
