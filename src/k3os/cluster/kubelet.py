@@ -53,23 +53,44 @@ class Api:
         self.server = server.rstrip("/")
         self.identity = identity
 
-    def patch_node(self, name: str, change: object, *, status: bool = False) -> None:
-        """Change a Node. Raises UserError with the API server's own words, one of LATER when
-        another try is worth it."""
+    def node(self, name: str) -> dict[str, Any]:
+        """A Node as it is. Raises UserError as patch_node does."""
+        return self._node("GET", f"/api/v1/nodes/{name}", name)
+
+    def patch_node(self, name: str, change: object, *, status: bool = False) -> dict[str, Any]:
+        """Change a Node, and have what became of it. Raises UserError with the API server's own
+        words, one of LATER when another try is worth it."""
         path = f"/api/v1/nodes/{name}/status" if status else f"/api/v1/nodes/{name}"
         headers = {"Content-Type": STRATEGIC if status else MERGE, "Accept": "application/json"}
-        body = json.dumps(change).encode()
-        code, answer = request("PATCH", self.server + path, self.identity, body, headers)
+        return self._node("PATCH", path, name, json.dumps(change).encode(), headers)
+
+    def _node(
+        self,
+        method: str,
+        path: str,
+        name: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        code, answer = request(method, self.server + path, self.identity, body, headers)
         if code in (UNAUTHORIZED, *BUSY) or code >= 500:
             raise NotYet(
                 f"the API server is not ready: {code} {_words(answer)}".rstrip(),
                 "is k3s running? `journalctl -u k3s`",
             )
         if code >= 300:
+            verb = "show" if method == "GET" else "change"
             raise (Unfinished if code == NOT_FOUND else UserError)(
-                f"the API server refused to change the node {name}: {code} {_words(answer)}",
+                f"the API server refused to {verb} the node {name}: {code} {_words(answer)}",
                 "did the node register under another name? `kubectl get nodes`",
             )
+        try:
+            found = json.loads(answer)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise NotYet("the API server's answer is no Node", "see `journalctl -u k3s`")
+        return found
 
     def pods(self, name: str, timeout: float, phase: str = "") -> list[dict[str, Any]]:
         """The pods of this node, all or those of a phase. Raises UserError."""
