@@ -3,6 +3,7 @@
 import sys
 
 from k3os.errors import UserError
+from k3os.system.numbers import whole
 
 HELP = """\
 usage: k3os operator run [--port N] [--lease-seconds N] [--log-format json|text]
@@ -40,7 +41,8 @@ def main(argv: list[str]) -> int:
 def _run(given: dict[str, str]) -> int:
     port, lease = given.pop("--port", "8080"), given.pop("--lease-seconds", "15")
     form = given.pop("--log-format", "json")
-    if given or form not in ("json", "text") or not port.isdigit() or not lease.isdigit():
+    number, seconds = whole(port, most=65535), whole(lease, most=86400)
+    if given or form not in ("json", "text") or number is None or seconds is None:
         print(HELP, end="", file=sys.stderr)
         return 2
     try:
@@ -49,5 +51,4 @@ def _run(given: dict[str, str]) -> int:
         raise UserError(
             f"{error.name} is not installed here", "`pip install k3os[operator]` or use its image"
         ) from error
-    seconds = max(1, int(lease))
-    return run(Options(port=int(port), lease_seconds=seconds, json_logs=form == "json"))
+    return run(Options(port=number, lease_seconds=max(1, seconds), json_logs=form == "json"))

@@ -6,6 +6,7 @@ Texts stay what the user wrote. Lists and maps are in kinds.py.
 from __future__ import annotations
 
 from k3os.config.value import Node, Place, Value
+from k3os.system.numbers import LONGEST, are_digits, clamped, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,10 +50,10 @@ def boolean(check: Check, key: Key, node: Node, path: str) -> Value:
 
 def number(check: Check, key: Key, node: Node, path: str) -> Value:
     word = scalar_text(node, "a number")
-    if not (word.isascii() and word.isdigit()):
+    if not are_digits(word):
         raise Wrong(node.place, f"wants a number, not `{word}`")
     least, most = key.limits
-    if not least <= int(word) <= most:
+    if whole(word, least, most) is None:
         raise Wrong(node.place, f"{word} is out of range", f"write {least} to {most}")
     return Value(word, node.place)
 
@@ -85,11 +86,11 @@ def swap_size(check: Check, key: Key, node: Node, path: str) -> Value:
         return Value("off", node.place)
     number = word.rstrip("%bgim")
     unit = word[len(number) :]
-    if unit not in SWAP_UNITS or not (number.isascii() and number.isdigit()):
+    if unit not in SWAP_UNITS or not are_digits(number):
         hint = "write `auto`, `off`, `512M`, `2G` or `50%`"
         raise Wrong(node.place, f"wants {wanted}, not `{node.text}`", hint)
-    mib = int(number) * (1024 if unit[0] == "g" else 1)
-    if unit == "%" and not 1 <= int(number) <= MOST_PERCENT:
+    mib = clamped(number) * (1024 if unit[0] == "g" else 1)
+    if unit == "%" and whole(number, 1, MOST_PERCENT) is None:
         raise Wrong(node.place, f"{word} is out of range", f"write 1% to {MOST_PERCENT}%")
     if unit != "%" and not LEAST_SWAP <= mib <= MOST_SWAP:
         raise Wrong(node.place, f"{node.text} is out of range", f"write {LEAST_SWAP}M to 1024G")
@@ -144,8 +145,10 @@ def permissions(check: Check, key: Key, node: Node, path: str) -> Value:
     which turns 0644 into 420: the reading that is a sensible mode counts."""
     word = scalar_text(node, "permissions")
     digits = word[2:] if word[:2].lower() == "0o" else word
-    octal = int(digits, 8) if digits and set(digits) <= set("01234567") else -1
-    decimal = int(word) if node.plain and word.isascii() and word.isdigit() else -1
+    is_octal = 0 < len(digits) < LONGEST and set(digits) <= set("01234567")
+    octal = int(digits, 8) if is_octal else -1
+    number = whole(word) if node.plain else None
+    decimal = -1 if number is None else number
     mode = octal
     if node.plain and digits == word and not word.startswith("0"):
         mode = octal if _sensible(octal) or not _sensible(decimal) else decimal

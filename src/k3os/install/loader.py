@@ -11,6 +11,7 @@ import re
 import struct
 
 from k3os.errors import UserError
+from k3os.system.numbers import are_digits
 
 SECTOR = 512
 BOOT_CODE = 440  # what an MBR leaves to the boot code
@@ -114,10 +115,10 @@ def consoles(tty: str, arch: str = "amd64") -> tuple[str, str]:
     if not tty:
         return "", ""
     name, _, speed = tty.partition(",")
-    if name.startswith("tty") and name[3:].isdigit():
+    if name.startswith("tty") and are_digits(name[3:]):
         return f"console={name}", ""
     serial = name.removeprefix("ttyS")
-    return f"console=tty0 console={name},{speed or 115200}", serial if serial.isdigit() else ""
+    return f"console=tty0 console={name},{speed or 115200}", serial if are_digits(serial) else ""
 
 
 def menu(tty: str = "", *, debug: bool = False, uuid: str = "", arch: str = "amd64") -> str:
