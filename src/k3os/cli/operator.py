@@ -15,7 +15,7 @@ The operator rolls the versions and the configuration of NodePools out to their 
   run        work until a signal comes; the API server is that of the container's service
              account, else of KUBECONFIG
     --port N           of /healthz, /readyz and /metrics; 8080; 0: none
-    --lease-seconds N  after which a silent leader is replaced; 15
+    --lease-seconds N  after which a silent leader is replaced; 60
     --log-format F     json (a line is an object) or text
   manifests  print what k3s applies: namespace, CRD, accounts and rights, Deployment
 """
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
 
 
 def _run(given: dict[str, str]) -> int:
-    port, lease = given.pop("--port", "8080"), given.pop("--lease-seconds", "15")
+    port, lease = given.pop("--port", "8080"), given.pop("--lease-seconds", "60")
     form = given.pop("--log-format", "json")
     number, seconds = whole(port, most=65535), whole(lease, most=86400)
     if given or form not in ("json", "text") or number is None or seconds is None:
