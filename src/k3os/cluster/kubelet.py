@@ -21,7 +21,10 @@ MERGE = "application/merge-patch+json"
 # a list of maps is merged by their `type`
 STRATEGIC = "application/strategic-merge-patch+json"
 # while k3s starts: it does not know our certificate yet, or not our node
-UNAUTHORIZED, NOT_FOUND = 401, 404
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 401, 403, 404
+# k8s.io/apiserver, admission: its plugins' caches are still empty; and the authorizer's words,
+# whose rules may not be there yet either
+NOT_READY, NOT_ALLOWED = "not yet ready to handle request", '" cannot '
 BUSY = frozenset((408, 409, 425, 429))
 
 
@@ -73,15 +76,18 @@ class Api:
         headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         code, answer = request(method, self.server + path, self.identity, body, headers)
-        if code in (UNAUTHORIZED, *BUSY) or code >= 500:
+        words = _words(answer)
+        coming_up = code == FORBIDDEN and NOT_READY in words
+        if code in (UNAUTHORIZED, *BUSY) or code >= 500 or coming_up:
             raise NotYet(
-                f"the API server is not ready: {code} {_words(answer)}".rstrip(),
+                f"the API server is not ready: {code} {words}".rstrip(),
                 "is k3s running? `journalctl -u k3s`",
             )
         if code >= 300:
             verb = "show" if method == "GET" else "change"
-            raise (Unfinished if code == NOT_FOUND else UserError)(
-                f"the API server refused to {verb} the node {name}: {code} {_words(answer)}",
+            unfinished = code == NOT_FOUND or (code == FORBIDDEN and NOT_ALLOWED in words)
+            raise (Unfinished if unfinished else UserError)(
+                f"the API server refused to {verb} the node {name}: {code} {words}",
                 "did the node register under another name? `kubectl get nodes`",
             )
         try:
