@@ -22,8 +22,8 @@ from k3os.operator.outage import pause, words
 log = logging.getLogger("k3os.operator.leader")
 
 NAME = "k3os-operator"
-# seconds. Kubernetes' own components have 15; an API server on a small, busy machine may take as long
-# for one answer, nothing here is that urgent, and each renewal is a write to an SD card
+# seconds. Kubernetes' own components have 15; an API server on a small, busy machine may take that
+# long for one answer, nothing here is as urgent, and each renewal is a write to an SD card
 DURATION = 60
 
 
