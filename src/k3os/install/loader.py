@@ -10,6 +10,7 @@ import os
 import re
 import struct
 
+from k3os.config.scalars import is_console
 from k3os.errors import UserError
 from k3os.system.numbers import are_digits
 
@@ -109,8 +110,12 @@ def consoles(tty: str, arch: str = "amd64") -> tuple[str, str]:
     """The kernel's console parameters, and the number of GRUB's serial port or "".
 
     tty: "ttyS1", "ttyS1,9600", "tty1", or "" for the screen and the first serial port. Where
-    the firmware says which one that is (all but PCs), the kernel needs no parameter for it.
+    the firmware says which one that is (all but PCs), the kernel needs no parameter for it. Raises
+    UserError for what is none.
     """
+    if tty and not is_console(tty):
+        # it goes into a line that GRUB runs
+        raise UserError(f"`{tty}` is no console", "write e.g. `ttyS0` or `ttyS1,9600`", "tty")
     tty = tty.removeprefix("/dev/").removeprefix("console=") or DEFAULT_TTY.get(arch, "")
     if not tty:
         return "", ""
@@ -166,7 +171,7 @@ def takeover_menu(
 
 def _settings(tty: str, uuid: str, arch: str) -> str:
     console, serial = consoles(tty, arch)
-    speed = re.match(r"\d*", tty.partition(",")[2])[0] or "115200"  # type: ignore[index]
+    speed = re.match(r"[0-9]*", tty.partition(",")[2])[0] or "115200"  # type: ignore[index]
     text = "set default=0\nset timeout=5\n"
     if uuid:
         text += f"if [ ! -e {SYSTEM}/current/kernel/vmlinuz ]; then\n"

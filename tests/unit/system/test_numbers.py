@@ -103,7 +103,7 @@ PLACES: dict[str, Callable[[str], object]] = {
     "a manifest": lambda text: refused(
         lambda: release.parse_manifest(b'{"created": "%s"}' % text.encode(errors="replace"), "x")
     ),
-    "a console": lambda text: consoles(f"tty{text}"),
+    "a console": lambda text: refused(lambda: consoles(f"tty{text}")),
 }
 
 
