@@ -109,6 +109,38 @@ def test_connman_leaves_the_interfaces_of_containers_alone(node):
     assert len(routes(node)) == 1
 
 
+SOURCE = "/var/lib/rancher/k3os/config.d/test.yaml"
+SPOKEN = "sudo -n journalctl -b -u connman -o cat | grep -c 'state is'"
+
+
+def change(node, entries):
+    """k3os.network on the running node: these entries beside those of CONFIG, or none."""
+    text = f"k3os: {{network: {{{entries}}}}}" if entries else ""
+    ask(node, f"sudo -n mkdir -p {SOURCE.rpartition('/')[0]}; echo '{text}' | sudo -n tee {SOURCE}")
+    ask(node, "sudo -n k3os config", 60)
+    return [
+        ask(node, f"ip -br -4 address show dev {each}").split()[2:] for each in ("eth0", "eth1")
+    ]
+
+
+def test_a_change_on_a_running_node_is_made_once_and_keeps_what_did_not_change(node):
+    ask(node, "(ip monitor address route dev eth0 >/tmp/monitor & echo $! >/tmp/monitor.pid)")
+    with_server = f"{MAC}: {{address: 192.168.77.60/24, nameservers: 192.168.77.9}}"
+    assert change(node, with_server) == [["10.0.2.15/24"], ["192.168.77.60/24"]]
+    assert "nameserver 192.168.77.9" in ask(node, "cat /etc/resolv.conf")
+    assert ask(node, "kill $(cat /tmp/monitor.pid); cat /tmp/monitor") == ""
+    before = int(ask(node, SPOKEN))
+    both = f"eth0: 10.0.2.99/24, {MAC}: dhcp"
+    assert change(node, both) == [["10.0.2.99/24"], ["192.168.77.15/24"]]
+    assert "192.168.77.9" not in ask(node, "cat /etc/resolv.conf")
+    ask(node, "timeout 5 connmanctl services")
+    ask(node, "sleep 3")
+    assert int(ask(node, SPOKEN)) - before < 20, "connman takes them up and down"
+    dhcp, (first, second) = change(node, "")
+    assert (dhcp, {first, second}) == (["10.0.2.15/24"], {"192.168.77.50/24", "192.168.77.51/24"})
+    assert len(routes(node)) == 1
+
+
 def test_names_are_asked_of_the_configured_server_where_no_network_names_one(node):
     ask(node, "sudo -n ip link set eth0 down")
     ask(node, f"until grep -q '^nameserver {DNS}$' /run/k3os/resolv.conf; do sleep 1; done", 60)
