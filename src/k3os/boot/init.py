@@ -11,7 +11,7 @@ from typing import NoReturn
 from k3os.boot import finish, media, rescue, root, timeline
 from k3os.errors import UserError
 from k3os.system import kernelmodules, power
-from k3os.system.console import say
+from k3os.system.console import calm, say
 
 INIT = "/init"  # this program, in the initrd
 SYSTEMD = "/usr/lib/systemd/systemd"
@@ -49,6 +49,7 @@ def _boot(overlay: str, words: str) -> NoReturn:
 
         with open("/proc/cmdline") as file:
             cmdline = f"{file.read().strip()} {words}".rstrip()
+        finish.try_each({"keep the kernel's log off the console": lambda: calm(cmdline)})
         options = boot_options(cmdline)
         from k3os.phases.apply import apply_phase, preload
 
