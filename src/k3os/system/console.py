@@ -37,30 +37,38 @@ def say(text: str) -> None:
 def show(text: str) -> None:
     """Print lines on every console only."""
     lines = "".join(f"{PREFIX}{line}\r\n" for line in text.splitlines())
+    groups = readers()
     for device in console_devices():
-        group, program = reader(device)
-        if not group:
-            _write(device, lines.encode())
-            continue
-        host = os.uname().nodename.partition(".")[0]
-        prompt = f"{host} login: " if program == "agetty" else ""
-        _write(device, f"{ERASE_LINE}{lines}{prompt}".encode())
-        if not prompt:
+        group, prompt = groups.get(_number(device), 0), ""
+        if group and _first_line(f"/proc/{group}/comm") == "agetty":
+            prompt = f"{os.uname().nodename.partition('.')[0]} login: "
+        _write(device, f"{ERASE_LINE if group else ''}{lines}{prompt}".encode())
+        if group and not prompt:
             draw_again(group)
 
 
-def reader(device: str, proc: str = "/proc") -> tuple[int, str]:
-    """The process group that a terminal's input goes to, and its program; (0, "") for none."""
+def readers(proc: str = "/proc") -> dict[int, int]:
+    """By a terminal's number (st_rdev): the process group that its input goes to."""
+    found: dict[int, int] = {}
+    if os.getpid() == 1:
+        return found  # the early boot, which is alone and in a hurry
     try:
-        number = os.stat(device).st_rdev
-        for name in filter(str.isdigit, os.listdir(proc)):
-            # proc_pid_stat(5): behind the name, which may hold anything, tty_nr and tpgid
-            fields = _first_line(f"{proc}/{name}/stat").rpartition(")")[2].split()
-            if len(fields) > 5 and int(fields[4]) == number and int(fields[5]) > 0:
-                return int(fields[5]), _first_line(f"{proc}/{fields[5]}/comm")
+        names = [name for name in os.listdir(proc) if name.isdigit()]
     except OSError:
-        pass  # the early boot has no /proc, and nobody who reads
-    return 0, ""
+        return found
+    for name in names:
+        # proc_pid_stat(5): behind the name, which may hold anything, tty_nr and tpgid
+        fields = _first_line(f"{proc}/{name}/stat").rpartition(")")[2].split()
+        if len(fields) > 5 and int(fields[4]) and int(fields[5]) > 0:
+            found[int(fields[4])] = int(fields[5])
+    return found
+
+
+def _number(device: str) -> int:
+    try:
+        return os.stat(device).st_rdev
+    except OSError:
+        return 0
 
 
 def _first_line(path: str) -> str:
