@@ -124,7 +124,7 @@ def change(node, entries):
 
 
 def test_a_change_on_a_running_node_is_made_once_and_keeps_what_did_not_change(node):
-    ask(node, "(ip monitor address route dev eth0 >/tmp/monitor 2>&1 & echo $! >/tmp/monitor.pid)")
+    ask(node, "(ip monitor address dev eth0 >/tmp/monitor 2>&1 & echo $! >/tmp/monitor.pid)")
     with_server = f"{MAC}: {{address: 192.168.77.60/24, nameservers: 192.168.77.9}}"
     assert change(node, with_server) == [["10.0.2.15/24"], ["192.168.77.60/24"]]
     assert "nameserver 192.168.77.9" in ask(node, "cat /etc/resolv.conf")

@@ -160,7 +160,9 @@ def decide(
         present = [
             f"{each['local']}/{each['prefixlen']}" for each in (link or {}).get("addr_info", [])
         ]
-        if link:
+        # the first fixed address is connman's, and the one that the node answers from
+        first = [each for each in entry["fixed"] if each not in entry["more"]]
+        if link and all(each in present for each in first):
             fresh = [each for each in entry["more"] if each not in present]
             commands += [["ip", "address", "add", each, "dev", link["ifname"]] for each in fresh]
     for version in (4, 6):

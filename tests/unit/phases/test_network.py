@@ -145,8 +145,15 @@ def link(name: str, *addresses: str, mac: str = "", kind: str = "") -> dict:
     return {**found, "linkinfo": {"info_kind": kind}} if kind else found
 
 
-def entry(device: str, *gateways: str, static: tuple = (4,), more: tuple = ()) -> dict:
+def entry(
+    device: str,
+    *gateways: str,
+    static: tuple = (4,),
+    more: tuple = (),
+    first: tuple = ("10.1.0.2/24",),
+) -> dict:
     return {
+        "fixed": [*(first if static else ()), *more],
         "device": device,
         "gateways": list(gateways),
         "static": list(static),
@@ -211,8 +218,18 @@ def test_routes_of_network_plugins_and_router_advertisements_are_left_alone() ->
 
 
 def test_further_addresses_are_added_once() -> None:
-    entries = [entry("eth1", more=("10.1.0.3/24", "10.1.0.2/24"))]
-    assert words(decide(entries, LINKS, {4: [], 6: []})) == ["ip address add 10.1.0.3/24 dev eth1"]
+    entries = [entry("eth1", more=("10.1.0.3/24", "10.1.0.4/24"))]
+    links = [link("eth1", "10.1.0.2/24", "10.1.0.4/24")]
+    assert words(decide(entries, links, {4: [], 6: []})) == ["ip address add 10.1.0.3/24 dev eth1"]
+
+
+def test_the_address_that_connman_brings_is_the_first() -> None:
+    entries = [entry("eth1", more=("10.1.0.3/24",))]
+    assert decide(entries, [link("eth1")], {4: [], 6: []}) == []
+    beside_dhcp = [entry("eth1", static=(), more=("10.1.0.3/24",))]
+    assert words(decide(beside_dhcp, [link("eth1")], {4: [], 6: []})) == [
+        "ip address add 10.1.0.3/24 dev eth1"
+    ]
 
 
 def test_an_interface_that_is_not_there_changes_nothing() -> None:
