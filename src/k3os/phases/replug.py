@@ -10,7 +10,7 @@ other interface notices.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action
@@ -59,25 +59,25 @@ def unplugged(devices: list[str]) -> Iterator[None]:
 
     from k3os.system.run import run
 
-    links = [link_of(device, addresses()) for device in devices]
+    present = addresses()
+    links = [link_of(device, present) for device in devices]
     known = services()
     used = {link["ifname"]: service_name(link) for link in links if link}
     used = {name: service for name, service in used.items() if service in known}
     # whoever sits at the other end of one of them and is hung up on leaves the node its network
     held = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
-    try:
+    with ExitStack() as stack:
+        stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
         for name in used:
-            run(["ip", "link", "set", "dev", name, "down"], timeout=10)
+            command = ["ip", "link", "set", "dev", name]
+            stack.callback(run, [*command, "up"], timeout=10)
+            run([*command, "down"], timeout=10)
         end = time.monotonic() + FORGET_SECONDS
         while set(used.values()) & set(services()) and time.monotonic() < end:
             time.sleep(POLL_SECONDS)
         yield
         services()  # when connman answers it has seen the files, too
-    finally:
-        for name in used:
-            run(["ip", "link", "set", "dev", name, "up"], timeout=10)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def services() -> list[str]:
