@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action
-from k3os.phases.routes import addresses, link_of, service_name
+from k3os.phases.routes import addresses, link_of, service_name, services
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,14 +78,6 @@ def unplugged(devices: list[str]) -> Iterator[None]:
             time.sleep(POLL_SECONDS)
         yield
         services()  # when connman answers it has seen the files, too
-
-
-def services() -> list[str]:
-    """The names of connman's services."""
-    from k3os.system.run import run
-
-    listed = run(["connmanctl", "services"], timeout=10).decode(errors="replace").splitlines()
-    return [line.split()[-1] for line in listed if line.split()]
 
 
 class Undo(Action):

@@ -218,13 +218,20 @@ def order(entries: list[Json], links: list[Json]) -> bool:
     link = link_of(device, links)
     if link is None:
         return False
-    listed = run(["connmanctl", "services"], timeout=10).decode(errors="replace").splitlines()
-    names = [line.split()[-1] for line in listed if line.split()]
+    names = services()
     wanted = service_name(link)
     if wanted not in names or names[0] == wanted:
         return False
     run(["connmanctl", "move-before", wanted, names[0]], timeout=10)
     return True
+
+
+def services() -> list[str]:
+    """The names of connman's services, the one it prefers first."""
+    from k3os.system.run import run
+
+    listed = run(["connmanctl", "services"], timeout=10).decode(errors="replace").splitlines()
+    return [line.split()[-1] for line in listed if line.split()]
 
 
 def service_name(link: Json) -> str:
