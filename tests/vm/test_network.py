@@ -79,7 +79,8 @@ def test_there_is_one_default_route_the_one_asked_for(node):
 
 
 def test_the_node_is_fine(node):
-    ask(node, "k3os status")
+    assert "k3s        is running" in ask(node, "k3os status"), "rancher sees it, too"
+    ask(node, "k3s --version")
     assert ask(node, "systemctl --failed --no-legend --plain") == ""
 
 
