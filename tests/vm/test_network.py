@@ -126,14 +126,17 @@ def change(node, entries):
 
 def test_a_change_on_a_running_node_is_made_once_and_keeps_what_did_not_change(node):
     ask(node, "(ip monitor address dev eth0 >/tmp/monitor 2>&1 & echo $! >/tmp/monitor.pid)")
-    with_server = f"{MAC}: {{address: 192.168.77.60/24, nameservers: 192.168.77.9}}"
-    assert change(node, with_server) == [["10.0.2.15/24"], ["192.168.77.60/24"]]
+    server = f"{MAC}: {{address: 192.168.77.60/24, nameservers: 192.168.77.9}}"
+    both = f"{server}, eth1.10: 10.10.0.2/24"
+    assert change(node, both) == [["10.0.2.15/24"], ["192.168.77.60/24"]]
+    assert "10.10.0.2/24" in ask(node, "ip -br -4 address show dev eth1.10")
     assert "nameserver 192.168.77.9" in ask(node, "cat /etc/resolv.conf")
     assert ask(node, "kill $(cat /tmp/monitor.pid); cat /tmp/monitor") == ""
     before = int(ask(node, SPOKEN))
     both = f"eth0: 10.0.2.99/24, {MAC}: dhcp"
     assert change(node, both) == [["10.0.2.99/24"], ["192.168.77.15/24"]]
     assert "192.168.77.9" not in ask(node, "cat /etc/resolv.conf")
+    assert "eth1.10" not in ask(node, "ip -br link")
     ask(node, "timeout 5 connmanctl services")
     ask(node, "sleep 3")
     assert int(ask(node, SPOKEN)) - before < 20, "connman takes them up and down"
