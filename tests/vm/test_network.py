@@ -79,7 +79,8 @@ def test_there_is_one_default_route_the_one_asked_for(node):
 
 
 def test_the_node_is_fine(node):
-    ask(node, "k3os status")
+    assert "k3s        is running" in ask(node, "k3os status"), "rancher sees it, too"
+    ask(node, "k3s --version")
     assert ask(node, "systemctl --failed --no-legend --plain") == ""
 
 
@@ -106,6 +107,41 @@ def test_connman_leaves_the_interfaces_of_containers_alone(node):
     assert ask(node, "connmanctl services") == before
     for name in CONTAINERS:
         assert ask(node, f"ip -4 -br address show dev {name}").split()[2:] == []
+    assert len(routes(node)) == 1
+
+
+SOURCE = "/var/lib/rancher/k3os/config.d/test.yaml"
+SPOKEN = "sudo -n journalctl -b -u connman -o cat | grep -c 'state is'"
+
+
+def change(node, entries):
+    """k3os.network on the running node: these entries beside those of CONFIG, or none."""
+    text = f"k3os: {{network: {{{entries}}}}}" if entries else ""
+    ask(node, f"sudo -n mkdir -p {SOURCE.rpartition('/')[0]}; echo '{text}' | sudo -n tee {SOURCE}")
+    ask(node, "sudo -n k3os config", 60)
+    return [
+        ask(node, f"ip -br -4 address show dev {each}").split()[2:] for each in ("eth0", "eth1")
+    ]
+
+
+def test_a_change_on_a_running_node_is_made_once_and_keeps_what_did_not_change(node):
+    ask(node, "(ip monitor address dev eth0 >/tmp/monitor 2>&1 & echo $! >/tmp/monitor.pid)")
+    server = f"{MAC}: {{address: 192.168.77.60/24, nameservers: 192.168.77.9}}"
+    both = f"{server}, eth1.10: 10.10.0.2/24"
+    assert change(node, both) == [["10.0.2.15/24"], ["192.168.77.60/24"]]
+    assert "10.10.0.2/24" in ask(node, "ip -br -4 address show dev eth1.10")
+    assert "nameserver 192.168.77.9" in ask(node, "cat /etc/resolv.conf")
+    assert ask(node, "kill $(cat /tmp/monitor.pid); cat /tmp/monitor") == ""
+    before = int(ask(node, SPOKEN))
+    both = f"eth0: 10.0.2.99/24, {MAC}: dhcp"
+    assert change(node, both) == [["10.0.2.99/24"], ["192.168.77.15/24"]]
+    assert "192.168.77.9" not in ask(node, "cat /etc/resolv.conf")
+    assert "eth1.10" not in ask(node, "ip -br link")
+    ask(node, "timeout 5 connmanctl services")
+    ask(node, "sleep 3")
+    assert int(ask(node, SPOKEN)) - before < 20, "connman takes them up and down"
+    dhcp, (first, second) = change(node, "")
+    assert (dhcp, {first, second}) == (["10.0.2.15/24"], {"192.168.77.50/24", "192.168.77.51/24"})
     assert len(routes(node)) == 1
 
 

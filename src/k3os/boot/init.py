@@ -11,7 +11,7 @@ from typing import NoReturn
 from k3os.boot import finish, media, rescue, root, timeline
 from k3os.errors import UserError
 from k3os.system import kernelmodules, power
-from k3os.system.console import say
+from k3os.system.console import calm, say
 from k3os.system.numbers import whole
 
 INIT = "/init"  # this program, in the initrd
@@ -50,6 +50,7 @@ def _boot(overlay: str, words: str) -> NoReturn:
 
         with open("/proc/cmdline") as file:
             cmdline = f"{file.read().strip()} {words}".rstrip()
+        finish.try_each({"keep the kernel's log off the console": lambda: calm(cmdline)})
         options = boot_options(cmdline)
         from k3os.phases.apply import apply_phase, preload
 

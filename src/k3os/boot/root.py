@@ -101,7 +101,8 @@ def _mount_system(source: str, target: str, own_config: str) -> None:
     if not own_config:
         mounts.bind_read_only(source, target)
         return
-    os.makedirs(CONFIG_LAYER, mode=0o700, exist_ok=True)
+    # the merged directory has this mode, and k3s is in it for everybody
+    os.makedirs(CONFIG_LAYER, mode=0o755, exist_ok=True)
     with open(own_config, "rb") as file:
         data = file.read()
     descriptor = os.open(f"{CONFIG_LAYER}/config.yaml", os.O_WRONLY | os.O_CREAT, 0o600)

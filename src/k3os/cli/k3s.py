@@ -1,6 +1,7 @@
 """`k3os k3s`: fetch k3s on a node whose image has none; record a new pinned version.
 
-`fetch` is what k3os-k3s-fetch.service calls. It must not start k3s.
+`fetch` is what k3os-k3s-fetch.service calls, again and again until it has succeeded. It must not
+start k3s, nor fill a console where somebody may be at work: a reason is told once.
 """
 
 from __future__ import annotations
@@ -13,16 +14,24 @@ from pathlib import Path
 
 from k3os.errors import UserError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 MANIFEST = "/k3os/system/current/manifest.json"
 DIRECTORY = "/var/lib/rancher/k3os/k3s"
+# what the consoles were told last in this boot
+SAID = "/run/k3os/k3s-fetch-said"
+PROGRESS_SECONDS = 10
 
 HELP = f"""\
-usage: k3os k3s fetch [VERSION]
+usage: k3os k3s fetch [--announce] [VERSION]
        k3os k3s pin [VERSION]
        k3os k3s version
 
   fetch    download k3s (VERSION, else the one of this image's manifest, else the pinned one),
-           verify it and place it at {DIRECTORY}/k3s; does nothing when it is there
+           verify it and place it at {DIRECTORY}/k3s; does nothing when it is there.
+           --announce says it on the consoles, too, as the unit does that calls it at boot
   pin      for maintainers, in a checkout: record VERSION (else the pinned one) and the hashes
            of its release for all architectures in src/k3os/k3s/pinned.json
   version  print the pinned version
@@ -33,6 +42,9 @@ on a node those of k3os.environment.
 
 
 def main(argv: list[str]) -> int:
+    if argv[:2] == ["fetch", "--announce"] and len(argv) == 2:
+        announced(DIRECTORY, MANIFEST)
+        return 0
     actions = {
         "fetch": lambda version: fetch_on_node(version, DIRECTORY, MANIFEST),
         "pin": pin,
@@ -62,22 +74,63 @@ def print_version(version: str) -> None:
     print(version or pinned().version)
 
 
-def fetch_on_node(version: str, directory: str, manifest: str, *, timeout: float = 60.0) -> None:
-    """Put a verified k3s at <directory>/k3s. Raises UserError."""
+def announced(directory: str, manifest: str, said: str = SAID) -> None:
+    """fetch_on_node on the consoles: that it begins, how far it is, each new reason why it fails.
+
+    Raises UserError.
+    """
+    from k3os.system.console import show
+    from k3os.system.files import atomic_write
+
+    again = os.path.exists(said)
+
+    def tell(text: str) -> None:
+        say(text)
+        if not again:
+            show(text)
+
+    try:
+        done = fetch_on_node("", directory, manifest, tell=tell)
+    except UserError as error:
+        text = f"k3s cannot be fetched, the node goes on trying: {error}"
+        if not again or _read(said) != text:
+            show(text)
+            atomic_write(said, text.encode(errors="replace"))
+        raise
+    show(done)
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+def fetch_on_node(
+    version: str,
+    directory: str,
+    manifest: str,
+    *,
+    timeout: float = 60.0,
+    tell: Callable[[str], None] | None = None,
+) -> str:
+    """Put a verified k3s at <directory>/k3s, and say so. Raises UserError."""
     from k3os.k3s.fetch import fetch_release
     from k3os.k3s.source import machine_arch
     from k3os.system.files import atomic_symlink
 
+    tell = tell or say
     version = version or wanted_version(manifest)
     arch = machine_arch(os.uname().machine)
     os.makedirs(directory, mode=0o755, exist_ok=True)
-    say(f"fetching k3s {version} for {arch}, this image has none")
+    tell(f"fetching k3s {version} for {arch}, this image has none")
     component = fetch_release(
-        version, arch, Path(directory), progress=console_progress(), timeout=timeout
+        version, arch, Path(directory), progress=console_progress(tell=tell), timeout=timeout
     )
     atomic_symlink(component.path.name, os.path.join(directory, "k3s"), sync=True)
     remove_older(directory, component.path)
-    say(f"k3s {version} is there, verified (sha256 {component.sha256})")
+    done = f"k3s {version} is there, verified (sha256 {component.sha256})"
+    say(done)
+    return done
 
 
 def wanted_version(manifest: str) -> str:
@@ -104,22 +157,26 @@ def remove_older(directory: str, kept: Path) -> None:
 
 
 class _ConsoleProgress:
-    """One line at a time, every few seconds: a console is no terminal that redraws lines."""
+    """A line now and then, each time after twice as long: a console does not redraw lines."""
 
-    def __init__(self, every: float) -> None:
+    def __init__(self, every: float, tell: Callable[[str], None]) -> None:
         self.every = every
+        self.tell = tell
         self.next = time.monotonic() + every
 
     def __call__(self, done: int, total: int | None) -> None:
         if time.monotonic() < self.next:
             return
+        self.every *= 2
         self.next = time.monotonic() + self.every
         of = f" of {total >> 20} MiB ({100 * done // max(total, 1)} %)" if total else " MiB"
-        say(f"fetching k3s: {done >> 20}{of}")
+        self.tell(f"fetching k3s: {done >> 20}{of}")
 
 
-def console_progress(every: float = 5.0) -> _ConsoleProgress:
-    return _ConsoleProgress(every)
+def console_progress(
+    every: float = PROGRESS_SECONDS, tell: Callable[[str], None] | None = None
+) -> _ConsoleProgress:
+    return _ConsoleProgress(every, tell or say)
 
 
 def say(text: str) -> None:

@@ -47,6 +47,13 @@ SHORT_HINT = (
     "`--disable=traefik` and the like in k3os.k3s_args; README, What k3s needs of memory"
 )
 NODE_NAME = "/var/lib/rancher/k3os/node-name"
+# what k3s.service is ordered after and may take a while, in the order in which it comes
+BEFORE_K3S = {
+    "k3os-network-online.service": "an address on some network, 30 s at most",
+    "k3os-clock.service": "a time server, because the clock was wrong",
+    "k3os-config.service": "the configuration's runtime phase: `journalctl -u k3os-config`",
+    "k3os-k3s-fetch.service": "its download: `journalctl -u k3os-k3s-fetch`",
+}
 REFUSED = "/run/k3os/refused"  # k3os-join.service writes it: the name that is taken
 
 
@@ -204,32 +211,63 @@ def _about_memory(memory: dict[str, Any]) -> list[str]:
 def k3s_unit(link: str) -> dict[str, Any]:
     """What systemd says of k3s' unit, or of the one that fetches it where there is none.
 
-    systemctl(1): unit, ActiveState, SubState, NRestarts; and there, a bool. {} without systemd.
+    systemctl(1): unit, LoadState, ActiveState, SubState, NRestarts; and there, a bool; waits_for,
+    words, "" when it is not about to start. {} without systemd.
     """
     from k3os.system.run import CommandError, run
 
     there = os.path.exists(link)
     unit = "k3s" if there else "k3os-k3s-fetch"
-    names = ["ActiveState", "SubState", "NRestarts"]
+    names = ["LoadState", "ActiveState", "SubState", "NRestarts"]
     command = ["systemctl", "show", f"--property={','.join(names)}", f"{unit}.service"]
     try:
         output = run(command, timeout=10).decode(errors="replace")
+        found: dict[str, Any] = dict(line.partition("=")[::2] for line in output.splitlines())
+        jobs = ""
+        if found.get("ActiveState") == "inactive":
+            jobs = run(["systemctl", "list-jobs", "--plain", "--no-legend"], timeout=10).decode()
     except CommandError:
         return {}
-    found = dict(line.partition("=")[::2] for line in output.splitlines())
-    return {"there": there, "unit": unit, **{name: found.get(name, "") for name in names}}
+    waits_for = waiting(f"{unit}.service", jobs)
+    return {
+        "there": there,
+        "unit": unit,
+        **{name: found.get(name, "") for name in names},
+        "waits_for": waits_for,
+    }
+
+
+def waiting(unit: str, jobs: str) -> str:
+    """What a unit's start waits for, in words; "" when it does not. jobs: systemctl(1),
+    list-jobs: number, unit, type, state."""
+    fields = [line.split() for line in jobs.splitlines()]
+    states = {each[1]: each[3] for each in fields if len(each) == 4 and each[2] == "start"}
+    if states.get(unit) != "waiting":
+        return ""
+    running = [name for name, state in states.items() if state == "running"]
+    known = [name for name in BEFORE_K3S if name in running]
+    return BEFORE_K3S[known[0]] if known else ", ".join(running) or "the boot"
 
 
 def _about_k3s(unit: dict[str, Any]) -> str:
     """In words; "" when there is nothing to say."""
     if not unit:
         return ""
-    if unit["there"] and unit["ActiveState"] == "active":
+    active = unit["ActiveState"]
+    if unit["there"] and active == "active":
         return "is running"
-    what = "is not running" if unit["there"] else "is not there, the node fetches it"
-    state = f"{unit['ActiveState']}, {unit['SubState']}"
-    if _is_in_trouble(unit):
+    if unit["LoadState"] == "masked":
+        return "is not started here: its unit is masked, as the mode install does"
+    if unit["waits_for"]:
+        what = "has not been started yet" if unit["there"] else "is not there, and not fetched yet"
+        return f"{what}: the boot waits for {unit['waits_for']}"
+    state = f"{active}, {unit['SubState']}"
+    trouble = _is_in_trouble(unit)
+    if trouble:
         state += f", restarts: {unit['NRestarts']}"
+    what = "is not there, the node fetches it"
+    if unit["there"]:
+        what = "is starting" if active == "activating" and not trouble else "is not running"
     return f"{what} ({state}): `journalctl -u {unit['unit']}`"
 
 

@@ -1,8 +1,9 @@
 """k3os.network: addresses through connman (connman-service.config(5)), VLANs and MTUs through
 udev (udev(7)), which both act whenever an interface appears.
 
-What connman cannot do (one default route, several IPv4 addresses) is left in PLAN for
-routes.py, which runs when an address changes.
+One file for each interface, since connman takes all interfaces of a changed file down; none where
+the entry says what connman does anyway. What it cannot do (one default route, several IPv4
+addresses) is left in PLAN for routes.py, which runs when an address changes.
 """
 
 from __future__ import annotations
@@ -10,16 +11,25 @@ from __future__ import annotations
 import os
 
 from k3os.config.value import Place
-from k3os.phases.actions import DONE, LATER, UNCHANGED, Action, Refused, WriteFile
+from k3os.phases.actions import DONE, LATER, UNCHANGED, Action, Refused, Remove, WriteFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
     from k3os.config.load import Config
     from k3os.config.network import Interface
     from k3os.phases.node import Node
 
+    Json: TypeAlias = "dict[str, Any]"
+
 KEY = "k3os.network"
-CONNMAN = "/var/lib/connman/k3os-network.config"
+CONNMAN = "/var/lib/connman"
+# and the interface's name; earlier versions had one file for all, without a name
+FILE = "k3os-network"
+SUFFIX = ".config"
+# what connman does without being told
+DEFAULT = ["IPv4=dhcp", "IPv6=auto"]
 UDEV = "/etc/udev/rules.d/70-k3os-network.rules"
 PLAN = "/run/k3os/network.json"
 SOCKET = "k3os-network.socket"
@@ -27,7 +37,8 @@ SOCKET = "k3os-network.socket"
 
 def plan(config: Config, node: Node) -> list[Action]:
     value = config.get(KEY)
-    if value is None and not node.exists(CONNMAN):
+    present = files(node)
+    if value is None and not present and not node.exists(PLAN):
         return []
     from k3os.config.network import interfaces
 
@@ -39,18 +50,68 @@ def plan(config: Config, node: Node) -> list[Action]:
         for name, error in wrong
     ]
     names = device_names(node) if any(each.vlan_number for each in right) else {}
-    connman = "\n".join(services(right, names))
-    rules = "".join(line for each in right for line in udev_rules(each))
-    files = [
-        WriteFile(KEY, place, CONNMAN, connman.encode(), 0o600),
-        WriteFile(KEY, place, UDEV, rules.encode()),
-        WriteFile(KEY, place, PLAN, routing(right)),
-    ]
-    actions += files
-    if node.phase == "runtime":
-        actions.append(Retrigger(place, files[1]))
-        actions.append(Settle(place))
+    wanted = services(right, names)
+    rules = WriteFile(
+        KEY, place, UDEV, "".join(line for each in right for line in udev_rules(each)).encode()
+    )
+    former, routed = former_plan(node), routing(right)
+    actions += [rules, WriteFile(KEY, place, PLAN, dumped(routed))]
+    if node.phase != "runtime":
+        return (
+            actions
+            + [_file(place, path, text) for path, text in wanted.items()]
+            + [Remove(KEY, place, path) for path in present if path not in wanted]
+        )
+    from k3os.phases.replug import Replug, Undo
+
+    actions.append(Undo(place, former, routed))
+    changed = [path for path in {**present, **wanted} if present.get(path) != wanted.get(path)]
+    actions += [_file(place, path, wanted[path]) for path in wanted if path not in changed]
+    if changed:
+        texts = "".join(present.get(path, "") + wanted.get(path, "") for path in changed)
+        changes: list[Action] = [
+            _file(place, path, wanted[path]) if path in wanted else Remove(KEY, place, path)
+            for path in changed
+        ]
+        actions.append(Replug(place, changes, devices(texts)))
+    actions.append(Retrigger(place, rules))
+    described = {each.device for each in right}
+    left = devices("".join(text for path, text in present.items() if path not in wanted))
+    actions.append(Settle(place, [name for name in left if name not in described]))
     return actions
+
+
+def _file(place: Place, path: str, text: str) -> WriteFile:
+    return WriteFile(KEY, place, path, text.encode(), 0o600)
+
+
+def files(node: Node) -> dict[str, str]:
+    """The files of connman's that are ours, with their texts."""
+    try:
+        names = sorted(os.listdir(node.path(CONNMAN)))
+    except FileNotFoundError:
+        return {}
+    paths = [f"{CONNMAN}/{each}" for each in names if is_ours(each)]
+    return {path: node.read(path) for path in paths}
+
+
+def is_ours(name: str) -> bool:
+    return name == FILE + SUFFIX or (name.startswith(f"{FILE}-") and name.endswith(SUFFIX))
+
+
+def devices(text: str) -> list[str]:
+    """The interfaces, by name or MAC, that connman's sections are about."""
+    settings = (line.partition("=") for line in text.splitlines())
+    return list(dict.fromkeys(v for name, _, v in settings if name in ("MAC", "DeviceName")))
+
+
+def former_plan(node: Node) -> list[Json]:
+    """What PLAN says now."""
+    import json
+
+    text = node.read(PLAN)
+    found: list[Json] = json.loads(text) if text else []
+    return found
 
 
 def device_names(node: Node) -> dict[str, str]:
@@ -68,34 +129,35 @@ def device_names(node: Node) -> dict[str, str]:
     return found
 
 
-def services(right: list[Interface], names: dict[str, str]) -> list[str]:
-    """connman's sections. The bare interface below a VLAN gets no address, unless it has an
+def services(right: list[Interface], names: dict[str, str]) -> dict[str, str]:
+    """connman's files, by path. The bare interface below a VLAN gets no address, unless it has an
     entry of its own."""
-    sections = []
+    found = {}
     described = {names.get(each.device, each.device) for each in right}
     for interface in right:
-        lines = [_match(interface.device, names)]
-        lines += [f"IPv4={ipv4(interface)}", f"IPv6={ipv6(interface)}"]
+        lines = [f"IPv4={ipv4(interface)}", f"IPv6={ipv6(interface)}"]
         if interface.nameservers:
             lines.append(f"Nameservers={','.join(interface.nameservers)}")
         if interface.domains:
             lines.append(f"SearchDomains={','.join(interface.domains)}")
-        sections.append(_section(interface.device, lines))
+        if lines != DEFAULT:
+            found[_path(interface.device)] = _section(interface.device, names, lines)
         below = interface.vlan and names.get(interface.name, interface.name)
         if below and below not in described:
-            lines = [_match(below, names), "IPv4=off", "IPv6=off"]
-            sections.append(_section(interface.name, lines))
-    return sections
+            off = ["IPv4=off", "IPv6=off"]
+            found[_path(interface.name)] = _section(interface.name, names, off)
+    return found
 
 
-def _match(device: str, names: dict[str, str]) -> str:
-    device = names.get(device, device)
-    return f"MAC={device}" if ":" in device else f"DeviceName={device}"
+def _path(device: str) -> str:
+    return f"{CONNMAN}/{FILE}-{device}{SUFFIX}"
 
 
-def _section(name: str, lines: list[str]) -> str:
-    tag = "".join(c if c.isalnum() else "_" for c in name)
-    return "\n".join([f"[service_k3os_{tag}]", "Type=ethernet", *lines, ""])
+def _section(device: str, names: dict[str, str], lines: list[str]) -> str:
+    tag = "".join(c if c.isalnum() else "_" for c in device)
+    name = names.get(device, device)
+    match = f"MAC={name}" if ":" in name else f"DeviceName={name}"
+    return "\n".join([f"[service_k3os_{tag}]", "Type=ethernet", match, *lines, ""])
 
 
 def ipv4(interface: Interface) -> str:
@@ -148,23 +210,32 @@ def add_vlan(device: str, number: int) -> str:
     return f'RUN+="/usr/sbin/ip link add link $name name {device} type vlan id {number}"'
 
 
-def routing(right: list[Interface]) -> bytes:
+def routing(right: list[Interface]) -> list[Json]:
     """PLAN: a list of maps with device (name or MAC), gateways, static (IP versions with a
-    fixed address), more (addresses that connman has no room for)."""
-    import json
-
-    entries = []
+    fixed address), fixed (all fixed addresses), more (those that connman has no room for), below
+    (what a VLAN is on, "" for other devices), mtu (0: as it is)."""
+    entries: list[Json] = []
     for interface in right:
         more = interface.of_version(4)[0 if interface.dhcp else 1 :] + interface.of_version(6)[1:]
+        parent = interface.name if interface.vlan else interface.name.rpartition(".")[0]
         entries.append(
             {
                 "device": interface.device,
                 "gateways": [str(each) for each in interface.gateways],
                 "static": sorted({each.version for each in interface.addresses}),
                 "dhcp": interface.dhcp,
+                "fixed": [str(each) for each in interface.addresses],
                 "more": [str(each) for each in more],
+                "below": parent if interface.vlan_number else "",
+                "mtu": int(interface.mtu or 0),
             }
         )
+    return entries
+
+
+def dumped(entries: list[Json]) -> bytes:
+    import json
+
     return json.dumps(entries, indent=1).encode() + b"\n"
 
 
@@ -191,12 +262,16 @@ class Retrigger(Action):
 
 
 class Settle(Action):
-    """The default route that was asked for and no other, before k3s looks for one."""
+    """The default route that was asked for and no other, before k3s looks for one.
 
-    __slots__ = ()
+    back: interfaces that have no entry any more, whose addresses DHCP brings again.
+    """
 
-    def __init__(self, place: Place) -> None:
+    __slots__ = ("back",)
+
+    def __init__(self, place: Place, back: list[str]) -> None:
         super().__init__(KEY, place)
+        self.back = back
 
     def describe(self) -> str:
         return "settle addresses and the default route"
@@ -208,7 +283,7 @@ class Settle(Action):
             return LATER
         from k3os.phases.routes import settle
 
-        done, missing = settle(wait=10)
+        done, missing = settle(wait=10, back=self.back)
         run(["systemctl", "start", "--no-block", SOCKET], timeout=30)
         self.note = "; ".join([*done, *missing])
         if missing:

@@ -14,6 +14,7 @@ from k3os.phases.network import PLAN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, TypeAlias
 
     Json: TypeAlias = "dict[str, Any]"
@@ -25,11 +26,11 @@ CONNMAN_SECONDS = 1.0
 DEFAULTS = ("default", "0.0.0.0/0", "::/0")
 
 
-def settle(wait: float = 0) -> tuple[list[str], list[str]]:
+def settle(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], list[str]]:
     """(what was done, what is missing: an interface or its address), both in words.
 
     wait: seconds to wait for addresses to appear, and for a way out that DHCP may still bring.
-    Raises CommandError.
+    back: interfaces without an entry that are waited for, too. Raises CommandError.
     """
     from k3os.system.run import CommandError, run
 
@@ -39,10 +40,11 @@ def settle(wait: float = 0) -> tuple[list[str], list[str]]:
     except FileNotFoundError:
         return [], []
     end = time.monotonic() + wait
-    links, missing = _look(entries)
+    awaited = entries + [{"device": name, "static": [], "dhcp": True} for name in back]
+    links, missing = _look(awaited)
     while time.monotonic() < end and (missing or coming(entries, links, _routes())):
         time.sleep(POLL_SECONDS)
-        links, missing = _look(entries)
+        links, missing = _look(awaited)
     if order(entries, links):
         time.sleep(CONNMAN_SECONDS)
     done: list[str] = []
@@ -54,7 +56,7 @@ def settle(wait: float = 0) -> tuple[list[str], list[str]]:
                 done.append(" ".join(words[2:]))
         except CommandError as error:
             failure = error  # connman was quicker with one of them; look again
-            links, missing = _look(entries)
+            links, missing = _look(awaited)
             continue
         return done, missing
     raise failure
@@ -69,10 +71,16 @@ def _routes() -> dict[int, list[Json]]:
     }
 
 
-def _look(entries: list[Json]) -> tuple[list[Json], list[str]]:
+def addresses() -> list[Json]:
+    """All interfaces with their addresses, as ip(8) describes them."""
     from k3os.system.run import run
 
-    links = json.loads(run(["ip", "-json", "-details", "address", "show"], timeout=10))
+    found: list[Json] = json.loads(run(["ip", "-json", "-details", "address", "show"], timeout=10))
+    return found
+
+
+def _look(entries: list[Json]) -> tuple[list[Json], list[str]]:
+    links = addresses()
     missing = []
     for entry in entries:
         link = link_of(entry["device"], links)
@@ -152,7 +160,9 @@ def decide(
         present = [
             f"{each['local']}/{each['prefixlen']}" for each in (link or {}).get("addr_info", [])
         ]
-        if link:
+        # the first fixed address is connman's, and the one that the node answers from
+        first = [each for each in entry["fixed"] if each not in entry["more"]]
+        if link and all(each in present for each in first):
             fresh = [each for each in entry["more"] if each not in present]
             commands += [["ip", "address", "add", each, "dev", link["ifname"]] for each in fresh]
     for version in (4, 6):
@@ -208,13 +218,20 @@ def order(entries: list[Json], links: list[Json]) -> bool:
     link = link_of(device, links)
     if link is None:
         return False
-    listed = run(["connmanctl", "services"], timeout=10).decode(errors="replace").splitlines()
-    names = [line.split()[-1] for line in listed if line.split()]
+    names = services()
     wanted = service_name(link)
     if wanted not in names or names[0] == wanted:
         return False
     run(["connmanctl", "move-before", wanted, names[0]], timeout=10)
     return True
+
+
+def services() -> list[str]:
+    """The names of connman's services, the one it prefers first."""
+    from k3os.system.run import run
+
+    listed = run(["connmanctl", "services"], timeout=10).decode(errors="replace").splitlines()
+    return [line.split()[-1] for line in listed if line.split()]
 
 
 def service_name(link: Json) -> str:

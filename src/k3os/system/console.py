@@ -1,11 +1,17 @@
 """Speaking on every console of the machine (VGA, serial, …) and to the kernel log.
 
-/dev/console is only the last `console=` of the command line; a person may look at another.
+/dev/console is only the last `console=` of the command line; a person may look at another. Whoever
+waits for input there has the prompt below the message again; /usr/lib/k3os/say does the same.
 """
 
 import os
 
+from k3os.system.numbers import are_digits
+
 PREFIX = "k3OS: "
+PRINTK = "/proc/sys/kernel/printk"
+CRITICAL = "3"  # emergencies, alerts and what is critical, but no errors: syslog(2)
+ERASE_LINE = "\r\x1b[K"  # console_codes(4)
 
 
 def console_devices() -> list[str]:
@@ -24,11 +30,79 @@ def say(text: str) -> None:
 
     A console that cannot be written to (a serial port that is not there) is left out.
     """
+    show(text)
     for line in text.splitlines():
-        for device in console_devices():
-            _write(device, f"{PREFIX}{line}\r\n".encode(errors="backslashreplace"))
         # <7>: in the journal, but not a second time on the console
         _write("/dev/kmsg", f"<7>{PREFIX}{line}".encode(errors="backslashreplace")[:900])
+
+
+def show(text: str) -> None:
+    """Print lines on every console only."""
+    lines = "".join(f"{PREFIX}{line}\r\n" for line in text.splitlines())
+    groups = readers()
+    for device in console_devices():
+        group, prompt = groups.get(_number(device), 0), ""
+        if group and _first_line(f"/proc/{group}/comm") == "agetty":
+            prompt = f"{os.uname().nodename.partition('.')[0]} login: "
+        _write(
+            device,
+            f"{ERASE_LINE if group else ''}{lines}{prompt}".encode(errors="backslashreplace"),
+        )
+        if group and not prompt:
+            draw_again(group)
+
+
+def readers(proc: str = "/proc") -> dict[int, int]:
+    """By a terminal's number (st_rdev): the process group that its input goes to."""
+    found: dict[int, int] = {}
+    if os.getpid() == 1:
+        return found  # the early boot, which is alone and in a hurry
+    try:
+        names = [name for name in os.listdir(proc) if are_digits(name)]
+    except OSError:
+        return found
+    for name in names:
+        # proc_pid_stat(5): behind the name, which may hold anything, tty_nr and tpgid
+        fields = _first_line(f"{proc}/{name}/stat").rpartition(")")[2].split()
+        if len(fields) > 5 and int(fields[4]) and int(fields[5]) > 0:
+            found[int(fields[4])] = int(fields[5])
+    return found
+
+
+def _number(device: str) -> int:
+    try:
+        return os.stat(device).st_rdev
+    except OSError:
+        return 0
+
+
+def _first_line(path: str) -> str:
+    try:
+        with open(path, errors="replace") as file:
+            return file.readline().strip()
+    except OSError:
+        return ""  # it has ended meanwhile
+
+
+def draw_again(group: int) -> None:
+    """Editors draw their screen anew when a terminal's size changes, and our shells
+    (/etc/profile.d/k3os.sh) their prompt; others do not notice the signal."""
+    import signal
+
+    try:
+        os.killpg(group, signal.SIGWINCH)
+    except ProcessLookupError:
+        return
+
+
+def calm(cmdline: str, printk: str = PRINTK) -> None:
+    """What the kernel has to say below "critical" stays in its log (`dmesg`), where the command
+    line asks for quiet: it is drivers' talk, which scrolls away what a person must know."""
+    words = cmdline.split()
+    if "quiet" not in words or any(word.startswith("loglevel=") for word in words):
+        return
+    with open(printk, "w") as file:
+        file.write(CRITICAL)
 
 
 def _write(device: str, data: bytes) -> None:

@@ -84,3 +84,16 @@ def test_the_names_for_nvme_follow_from_the_machine_id() -> None:
         "/etc/nvme/hostid": uuid,
         "/etc/nvme/hostnqn": f"nqn.2014-08.org.nvmexpress:uuid:{uuid}",
     }
+
+
+def test_a_configuration_of_the_initrds_is_closed_and_the_system_beside_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounted = []
+    monkeypatch.setattr(root.mounts, "mount", lambda *words: mounted.append(words))
+    monkeypatch.setattr(root, "CONFIG_LAYER", f"{tmp_path}/layer")
+    (tmp_path / "config.yaml").write_text("k3os: {token: secret}\n")
+    root._mount_system("/medium/k3os/system", "/root/k3os/system", f"{tmp_path}/config.yaml")
+    assert mounted[0][-1] == f"lowerdir={tmp_path}/layer:/medium/k3os/system"
+    assert (tmp_path / "layer").stat().st_mode & 0o777 == 0o755, "the merged directory has this"
+    assert (tmp_path / "layer/config.yaml").stat().st_mode & 0o777 == 0o600

@@ -12,10 +12,17 @@ FETCHES = "`journalctl -u k3os-k3s-fetch`"
 
 
 def about_k3s(
-    root: Path, monkeypatch: pytest.MonkeyPatch, unit: str, state: str, *, there: bool = False
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    unit: str,
+    state: str,
+    *,
+    there: bool = False,
+    jobs: str = "",
+    load: str = "loaded",
 ) -> tuple[list[str], list[str]]:
     """The line about k3s and the failures. unit: the one that is asked for, as the stub tests.
-    there: whether the node has k3s."""
+    there: whether the node has k3s. jobs: systemd's, each `unit state`."""
     if there:
         (root / "run/k3os").mkdir(parents=True)
         (root / "run/k3os/k3s").write_text("")
@@ -23,8 +30,14 @@ def about_k3s(
     program = root / "bin/systemctl"
     program.parent.mkdir()
     program.write_text(
-        f'#!/bin/sh\n[ "$1 $3" = "show {unit}.service" ] || exit 1\n'
-        f"printf 'NRestarts={restarts}\\nActiveState={active}\\nSubState={sub}\\n'\n"
+        f"""#!/bin/sh
+case "$1 $3" in
+"show {unit}.service") printf 'LoadState={load}\\nActiveState={active}\\n'
+    printf 'NRestarts={restarts}\\nSubState={sub}\\n' ;;
+"list-jobs --no-legend") echo '{jobs}' | sed -n 's/ / start /; s/^..*/17 &/p' ;;
+*) exit 1 ;;
+esac
+"""
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
@@ -37,7 +50,7 @@ def about_k3s(
     [
         ("active running 0", "is running"),
         ("active running 7", "is running"),
-        ("activating start 0", "is not running (activating, start): `journalctl -u k3s`"),
+        ("activating start 0", "is starting (activating, start): `journalctl -u k3s`"),
         ("inactive dead 0", "is not running (inactive, dead): `journalctl -u k3s`"),
     ],
 )
@@ -48,6 +61,50 @@ def test_k3s_that_runs_or_starts_is_no_failure(
         [f"k3s        {said}"],
         [],
     )
+
+
+ONLINE = "k3os-network-online.service"
+
+
+@pytest.mark.parametrize(
+    ("jobs", "waits_for"),
+    [
+        ([f"{ONLINE} running", "k3os-config.service waiting"], "an address on some network"),
+        (["k3os-config.service running", "getty.target waiting"], "the configuration's runtime"),
+        (["k3os-clock.service running"], "a time server"),
+        (["k3os-k3s-fetch.service running"], "its download: `journalctl -u k3os-k3s-fetch`"),
+        (["mine.service running", "its.socket running"], "mine.service, its.socket"),
+        ([], "the boot"),
+    ],
+)
+def test_before_its_turn_comes_it_is_said_what_the_boot_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: list[str], waits_for: str
+) -> None:
+    text = "\n".join([*jobs, "k3s.service waiting", "multi-user.target waiting"])
+    (line,), failed = about_k3s(
+        tmp_path, monkeypatch, "k3s", "inactive dead 0", there=True, jobs=text
+    )
+    begin = "k3s        has not been started yet: the boot waits for "
+    assert line.startswith(begin + waits_for)
+    assert failed == []
+
+
+def test_a_download_that_has_not_begun_is_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = f"{ONLINE} running\nk3os-k3s-fetch.service waiting\nk3s.service waiting"
+    (line,), _ = about_k3s(tmp_path, monkeypatch, "k3os-k3s-fetch", "inactive dead 0", jobs=jobs)
+    begin = "is not there, and not fetched yet: the boot waits for an address"
+    assert line.startswith(f"k3s        {begin}")
+
+
+def test_where_k3s_is_masked_nothing_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = "inactive dead 0"
+    (line,), failed = about_k3s(tmp_path, monkeypatch, "k3s", state, there=True, load="masked")
+    assert line.startswith("k3s        is not started here: its unit is masked")
+    assert failed == []
 
 
 def test_k3s_that_ends_again_and_again_is_a_failure(

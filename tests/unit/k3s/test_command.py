@@ -106,3 +106,40 @@ def test_wrong_usage_is_exit_code_2(argv, capsys):
 def test_a_version_is_checked_before_anything_is_fetched(capsys):
     assert main(["k3s", "fetch", "../x"]) == 1
     assert "write it like v1.33.1+k3s1" in capsys.readouterr().err
+
+
+def test_a_reason_why_k3s_cannot_be_fetched_is_on_the_consoles_once(
+    releases, tmp_path, monkeypatch, capsys
+):
+    shown = []
+    monkeypatch.setattr("k3os.system.console.show", shown.append)
+    body, said = dict(releases.site.pages), str(tmp_path / "said")
+
+    def attempt(code):
+        releases.site.pages.clear()
+        releases.site.page("*", status(code))
+        with pytest.raises(UserError):
+            command.announced(str(tmp_path / "k3s"), "/no/manifest", said)
+
+    for code in (503, 503, 404, 404):
+        attempt(code)
+    assert [line.partition(":")[0] for line in shown] == [
+        f"fetching k3s {VERSION} for amd64, this image has none",
+        *["k3s cannot be fetched, the node goes on trying"] * 2,
+    ]
+    assert ("503" in shown[1], "404" in shown[2]) == (True, True)
+    releases.site.pages.clear()
+    releases.site.pages.update(body)
+    command.announced(str(tmp_path / "k3s"), "/no/manifest", said)
+    assert shown[3].startswith(f"k3s {VERSION} is there, verified")
+    assert len(shown) == 4
+    assert capsys.readouterr().out.count("fetching k3s") == 5, "the journal has all of it"
+
+
+def test_a_long_download_says_less_and_less(monkeypatch):
+    now, told = [0.0], []
+    monkeypatch.setattr(command.time, "monotonic", lambda: now[0])
+    progress = command.console_progress(tell=told.append)
+    for now[0] in range(1800):
+        progress(now[0] << 20, 1800 << 20)
+    assert 5 < len(told) < 10

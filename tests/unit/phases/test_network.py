@@ -6,17 +6,23 @@ from pathlib import Path
 import pytest
 
 from k3os.phases import routes as settling
+from k3os.phases.replug import undo
+from k3os.phases.report import Report
 from k3os.phases.routes import coming, decide, settle
 
 from .conftest import Machine
 
-CONNMAN = "var/lib/connman/k3os-network.config"
+CONNMAN = "var/lib/connman"
 UDEV = "etc/udev/rules.d/70-k3os-network.rules"
 PLAN = "run/k3os/network.json"
 
 
 def network(entries: str) -> str:
     return f"k3os: {{network: {{{entries}}}}}\n"
+
+
+def connman(machine: Machine) -> dict[str, str]:
+    return {path.name: path.read_text() for path in sorted((machine.root / CONNMAN).iterdir())}
 
 
 def test_a_static_address_is_provisioned_for_its_interface_only(machine: Machine) -> None:
@@ -27,25 +33,32 @@ def test_a_static_address_is_provisioned_for_its_interface_only(machine: Machine
             "nameserver: [192.168.1.1, 9.9.9.9], domain: a.example}, eth1: dhcp"
         ),
     )
-    assert machine.text(CONNMAN) == (
-        "[service_k3os_eth0]\nType=ethernet\nDeviceName=eth0\n"
-        "IPv4=192.168.1.10/24/192.168.1.1\nIPv6=fd00::10/64\n"
-        "Nameservers=192.168.1.1,9.9.9.9\nSearchDomains=a.example\n"
-        "\n[service_k3os_eth1]\nType=ethernet\nDeviceName=eth1\nIPv4=dhcp\nIPv6=auto\n"
-    )
-    assert machine.mode(CONNMAN) == 0o600
+    assert connman(machine) == {
+        "k3os-network-eth0.config": (
+            "[service_k3os_eth0]\nType=ethernet\nDeviceName=eth0\n"
+            "IPv4=192.168.1.10/24/192.168.1.1\nIPv6=fd00::10/64\n"
+            "Nameservers=192.168.1.1,9.9.9.9\nSearchDomains=a.example\n"
+        ),
+    }, "eth1 does what it does anyway"
+    assert machine.mode(f"{CONNMAN}/k3os-network-eth0.config") == 0o600
     assert machine.text(UDEV) == ""
 
 
 def test_an_interface_can_be_named_by_its_mac_in_any_notation(machine: Machine) -> None:
     machine.apply("boot", network("52-54-00-AA-bb-01: 10.0.0.2/8"))
-    assert "MAC=52:54:00:aa:bb:01\nIPv4=10.0.0.2/8\nIPv6=auto\n" in machine.text(CONNMAN)
+    assert connman(machine) == {
+        "k3os-network-52:54:00:aa:bb:01.config": (
+            "[service_k3os_52_54_00_aa_bb_01]\nType=ethernet\nMAC=52:54:00:aa:bb:01\n"
+            "IPv4=10.0.0.2/8\nIPv6=auto\n"
+        )
+    }
 
 
 def test_only_ipv6_means_no_ipv4_and_off_means_nothing(machine: Machine) -> None:
     machine.apply("boot", network("eth0: 'fd00::1/64', eth1: off"))
-    assert "DeviceName=eth0\nIPv4=off\nIPv6=fd00::1/64\n" in machine.text(CONNMAN)
-    assert "DeviceName=eth1\nIPv4=off\nIPv6=off\n" in machine.text(CONNMAN)
+    text = "".join(connman(machine).values())
+    assert "DeviceName=eth0\nIPv4=off\nIPv6=fd00::1/64\n" in text
+    assert "DeviceName=eth1\nIPv4=off\nIPv6=off\n" in text
 
 
 def test_a_vlan_is_made_when_its_interface_appears(machine: Machine) -> None:
@@ -64,7 +77,7 @@ def test_a_vlan_is_made_when_its_interface_appears(machine: Machine) -> None:
         f'{add}"eth1", {run} eth1.7 type vlan id 7"',
         f'{add}"eth2", ATTR{{mtu}}="1400"',
     ]
-    text = machine.text(CONNMAN)
+    text = "".join(connman(machine).values())
     assert "DeviceName=eth0.9\nIPv4=10.9.0.2/24" in text
     assert "DeviceName=eth0\nIPv4=off\nIPv6=off" in text
     assert "DeviceName=eth1\n" not in text
@@ -76,30 +89,50 @@ def test_with_vlans_a_mac_is_the_hardware_and_not_the_vlan_on_it(machine: Machin
     machine.put("sys/class/net/eth1.9/address", "52:54:00:00:00:02\n")
     machine.put("sys/class/net/eth1.9/uevent", "DEVTYPE=vlan\nINTERFACE=eth1.9\n")
     machine.apply("boot", network("52:54:00:00:00:02: 10.0.0.2/24, eth1.9: 10.9.0.2/24"))
-    text = machine.text(CONNMAN)
+    text = "".join(connman(machine).values())
     assert "DeviceName=eth1\nIPv4=10.0.0.2/24" in text
     assert "DeviceName=eth1.9\nIPv4=10.9.0.2/24" in text
     assert "MAC=" not in text
 
 
 def test_what_two_sources_say_together_is_checked_again(machine: Machine) -> None:
-    machine.put(
-        "var/lib/rancher/k3os/config.yaml", network("eth0: {gateway: 10.1.0.1}, eth1: dhcp")
-    )
+    machine.put("var/lib/rancher/k3os/config.yaml", network("eth0: {gateway: 10.1.0.1}, eth1: off"))
     report = machine.apply("boot", network("eth0: {address: 10.0.0.2/24}"))
     (failed,) = report.failed
     assert failed.key == "k3os.network.eth0"
     assert failed.reason.splitlines()[0].startswith("10.1.0.1 is not in the network")
     assert "10.0.0.0/24" in failed.reason
-    assert "eth0" not in machine.text(CONNMAN), "half a network is worse than none"
-    assert "eth1" in machine.text(CONNMAN)
+    names = ["k3os-network-eth1.config"]
+    assert list(connman(machine)) == names, "half a network is worse than none"
 
 
 def test_interfaces_that_leave_the_configuration_are_forgotten(machine: Machine) -> None:
+    machine.put(f"{CONNMAN}/k3os-network.config", "[service_k3os_eth7]\n")  # an earlier version's
+    machine.put(f"{CONNMAN}/mine.config", "[service_mine]\n")
     machine.apply("boot", network("eth0: 10.0.0.2/24"))
+    assert list(connman(machine)) == ["k3os-network-eth0.config", "mine.config"]
     machine.apply("boot", "hostname: a\n")
-    assert machine.text(CONNMAN) == ""
+    assert list(connman(machine)) == ["mine.config"]
     assert json.loads(machine.text(PLAN)) == []
+
+
+def replugged(report: Report) -> list[str]:
+    """The interfaces that go down for a change, in the words of the report."""
+    words = [each.what.rpartition("; take ")[2] for each in report.results]
+    return [each.removesuffix(" down for it") for each in words if each.endswith("for it")]
+
+
+def test_on_a_running_node_only_interfaces_that_change_go_down(machine: Machine) -> None:
+    fixed = "eth1: 10.0.0.2/24, eth2: 10.2.0.2/24"
+    machine.apply("boot", network(fixed))
+    assert replugged(machine.apply("runtime")) == []
+    assert replugged(machine.apply("runtime", network(f"eth0: dhcp, {fixed}"))) == []
+    more = network("eth0: dhcp, eth1: [10.0.0.2/24, 10.0.0.3/24], eth2: {nameserver: 10.2.0.1}")
+    assert replugged(machine.apply("runtime", more)) == ["eth2"]
+    assert "Nameservers=10.2.0.1\n" in machine.text(f"{CONNMAN}/k3os-network-eth2.config")
+    assert replugged(machine.apply("runtime", more)) == []
+    assert replugged(machine.apply("runtime", "hostname: a\n")) == ["eth1, eth2"]
+    assert connman(machine) == {}
 
 
 def link(name: str, *addresses: str, mac: str = "", kind: str = "") -> dict:
@@ -112,8 +145,15 @@ def link(name: str, *addresses: str, mac: str = "", kind: str = "") -> dict:
     return {**found, "linkinfo": {"info_kind": kind}} if kind else found
 
 
-def entry(device: str, *gateways: str, static: tuple = (4,), more: tuple = ()) -> dict:
+def entry(
+    device: str,
+    *gateways: str,
+    static: tuple = (4,),
+    more: tuple = (),
+    first: tuple = ("10.1.0.2/24",),
+) -> dict:
     return {
+        "fixed": [*(first if static else ()), *more],
         "device": device,
         "gateways": list(gateways),
         "static": list(static),
@@ -178,13 +218,65 @@ def test_routes_of_network_plugins_and_router_advertisements_are_left_alone() ->
 
 
 def test_further_addresses_are_added_once() -> None:
-    entries = [entry("eth1", more=("10.1.0.3/24", "10.1.0.2/24"))]
-    assert words(decide(entries, LINKS, {4: [], 6: []})) == ["ip address add 10.1.0.3/24 dev eth1"]
+    entries = [entry("eth1", more=("10.1.0.3/24", "10.1.0.4/24"))]
+    links = [link("eth1", "10.1.0.2/24", "10.1.0.4/24")]
+    assert words(decide(entries, links, {4: [], 6: []})) == ["ip address add 10.1.0.3/24 dev eth1"]
+
+
+def test_the_address_that_connman_brings_is_the_first() -> None:
+    entries = [entry("eth1", more=("10.1.0.3/24",))]
+    assert decide(entries, [link("eth1")], {4: [], 6: []}) == []
+    beside_dhcp = [entry("eth1", static=(), more=("10.1.0.3/24",))]
+    assert words(decide(beside_dhcp, [link("eth1")], {4: [], 6: []})) == [
+        "ip address add 10.1.0.3/24 dev eth1"
+    ]
 
 
 def test_an_interface_that_is_not_there_changes_nothing() -> None:
     entries = [entry("eth7", "10.7.0.1", more=("10.7.0.3/24",))]
     assert decide(entries, LINKS, {4: [default("eth0", "10.0.2.2")], 6: []}) == []
+
+
+def planned(entries: str, machine: Machine) -> list[dict]:
+    machine.apply("boot", network(entries) if entries else "hostname: a\n")
+    found: list[dict] = json.loads(machine.text(PLAN))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "commands"),
+    [
+        ("eth1: [10.1.0.2/24, 10.1.0.3/24]", "eth1: [10.1.0.2/24, 10.1.0.3/24]", []),
+        # the first one is connman's
+        ("eth1: [10.1.0.2/24, 10.1.0.3/24]", "eth1: 10.1.0.3/24", []),
+        (
+            "eth1: [10.1.0.2/24, 10.1.0.3/24]",
+            "eth1: 10.1.0.2/24",
+            ["ip address delete 10.1.0.3/24 dev eth1"],
+        ),
+        ("eth1: [10.1.0.2/24, 10.1.0.3/24]", "", ["ip address delete 10.1.0.3/24 dev eth1"]),
+        ("eth1: [10.1.0.2/24, 10.1.0.9/24]", "", []),
+        ("eth1.7: dhcp", "", ["ip link delete dev eth1.7"]),
+        ("eth1: {vlan: 7}", "eth1.7: dhcp", []),
+        ("eth1.8: dhcp", "", []),
+        ("eth1: {mtu: 1400}", "eth1: dhcp", ["ip link set dev eth1 mtu 1500"]),
+        ("eth1: {mtu: 1400}", "eth1: {mtu: 1300}", []),
+        (
+            "eth1: {vlan: 7, mtu: 1400}",
+            "eth1: {vlan: 7}",
+            ["ip link set dev eth1 mtu 1500", "ip link set dev eth1.7 mtu 1500"],
+        ),
+    ],
+)
+def test_what_nothing_asks_for_any_more_is_undone(
+    machine: Machine, before: str, after: str, commands: list[str]
+) -> None:
+    links = [
+        link("eth1", "10.1.0.2/24", "10.1.0.3/24", "192.168.7.7/32"),
+        link("eth1.7", "10.7.0.2/24", kind="vlan"),
+    ]
+    former, now = planned(before, machine), planned(after, machine)
+    assert sorted(words(undo(former, now, links))) == commands
 
 
 def plugged(name: str, *addresses: str, kind: str = "", cable: bool = True) -> dict:

@@ -7,3 +7,13 @@ esac
 if [ -z "${KUBECONFIG:-}" ] && [ -r /etc/rancher/k3s/k3s.yaml ]; then
     export KUBECONFIG=/etc/rancher/k3s/k3s.yaml
 fi
+# /usr/lib/k3os/say sends this signal after a message on a console; elsewhere windows are resized
+case $-,${BASH_VERSION:+bash} in
+*i*,bash)
+    # shellcheck disable=SC2016,SC3047 # expanded then, by bash
+    case $(tty) in
+    /dev/pts/*) ;;
+    *) trap 'printf %s "${PS1@P}"' WINCH ;;
+    esac
+    ;;
+esac

@@ -1,0 +1,132 @@
+"""Changes of k3os.network on a running node: an interface is down while its settings change.
+
+connman 1.44, told of a changed file, disconnects the services of it and connects them again: two
+of them take turns without end, a DHCP client goes on beside a fixed address, and name servers that
+left the file stay. A service that appears is set up from its file alone. So the interfaces whose
+files change are taken down, as if somebody pulled their cables, and come up with the new ones; no
+other interface notices.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, contextmanager
+
+from k3os.config.value import Place
+from k3os.phases.actions import DONE, UNCHANGED, Action
+from k3os.phases.routes import addresses, link_of, service_name, services
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from k3os.phases.network import Json
+    from k3os.phases.node import Node
+
+KEY = "k3os.network"
+POLL_SECONDS = 0.05
+FORGET_SECONDS = 5
+USUAL_MTU = 1500
+
+
+class Replug(Action):
+    """Files of connman's that change, and the interfaces (names, MACs) that they are about."""
+
+    __slots__ = ("changes", "devices")
+
+    def __init__(self, place: Place, changes: list[Action], devices: list[str]) -> None:
+        super().__init__(KEY, place)
+        self.changes = changes
+        self.devices = devices
+
+    def describe(self) -> str:
+        what = "; ".join(each.describe() for each in self.changes)
+        return f"{what}; take {', '.join(self.devices)} down for it"
+
+    def perform(self, node: Node) -> str:
+        if not node.is_real:
+            results = [each.perform(node) for each in self.changes]
+        else:
+            with unplugged(self.devices):
+                results = [each.perform(node) for each in self.changes]
+        return DONE if DONE in results else UNCHANGED
+
+
+@contextmanager
+def unplugged(devices: list[str]) -> Iterator[None]:
+    """The interfaces among them that connman uses are down meanwhile. Raises CommandError."""
+    import signal
+
+    from k3os.system.run import run
+
+    present = addresses()
+    links = [link_of(device, present) for device in devices]
+    known = services()
+    used = {link["ifname"]: service_name(link) for link in links if link}
+    used = {name: service for name, service in used.items() if service in known}
+    # whoever sits at the other end of one of them and is hung up on leaves the node its network
+    held = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    with ExitStack() as stack:
+        stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
+        for name in used:
+            command = ["ip", "link", "set", "dev", name]
+            stack.callback(run, [*command, "up"], timeout=10)
+            run([*command, "down"], timeout=10)
+        end = time.monotonic() + FORGET_SECONDS
+        while set(used.values()) & set(services()) and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)
+        yield
+        services()  # when connman answers it has seen the files, too
+
+
+class Undo(Action):
+    """What left the configuration and is not connman's: VLANs, MTUs, further addresses.
+
+    former: the entries of PLAN (k3os.phases.network) until now; entries: those from now on.
+    """
+
+    __slots__ = ("entries", "former")
+
+    def __init__(self, place: Place, former: list[Json], entries: list[Json]) -> None:
+        super().__init__(KEY, place)
+        self.former = former
+        self.entries = entries
+
+    def describe(self) -> str:
+        return "undo VLANs, MTUs and further addresses that nothing asks for any more"
+
+    def perform(self, node: Node) -> str:
+        from k3os.system.run import run
+
+        if not node.is_real or self.former == self.entries:
+            return UNCHANGED
+        commands = undo(self.former, self.entries, addresses())
+        for words in commands:
+            run(words, timeout=10)
+        self.note = "; ".join(" ".join(words[1:]) for words in commands)
+        return DONE if commands else UNCHANGED
+
+
+def undo(former: list[Json], entries: list[Json], links: list[Json]) -> list[list[str]]:
+    """Commands of ip(8) for what former made and entries do not ask for."""
+    commands = []
+    wanted = {each["device"]: each for each in entries}
+    sized = {name for each in entries if each["mtu"] for name in (each["device"], each["below"])}
+    for each in former:
+        link, now = link_of(each["device"], links), wanted.get(each["device"])
+        if each["mtu"]:
+            for name in {each["device"], each["below"]} - sized:
+                if name and (sized_link := link_of(name, links)):
+                    dev = sized_link["ifname"]
+                    commands.append(["ip", "link", "set", "dev", dev, "mtu", str(USUAL_MTU)])
+        if link is None:
+            continue
+        if each["below"] and now is None:
+            commands.append(["ip", "link", "delete", "dev", link["ifname"]])
+            continue
+        there = [f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", [])]
+        kept = now["fixed"] if now else []
+        gone = [address for address in each["more"] if address in there and address not in kept]
+        commands += [["ip", "address", "delete", a, "dev", link["ifname"]] for a in gone]
+    return commands
