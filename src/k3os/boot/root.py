@@ -11,12 +11,13 @@ import sys
 
 from k3os.boot import prefetch, timeline
 from k3os.boot.media import Medium
+from k3os.phases.node import ROOTFS
 from k3os.system import mounts
 from k3os.system.files import atomic_write
 from k3os.system.mounts import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY
 
 ROOT = "/sysroot"
-ROOTFS, KERNEL = "/run/k3os/rootfs", "/run/k3os/kernel"
+KERNEL = "/run/k3os/kernel"
 BASE = "/.base"
 # the same again, for the images that the system runs from: systemd-shutdown(8) cannot unmount
 # it to the end, and does not try to here

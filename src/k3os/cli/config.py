@@ -162,7 +162,7 @@ def apply(given: dict[str, str]) -> int:
     mode = booted_mode(root)
     if "--dry-run" in given:
         from k3os.config.load import load_config
-        from k3os.phases.apply import plan_phase
+        from k3os.phases.apply import plan_phase, sources_with_errors
         from k3os.phases.node import Node
 
         # as it would be if the data sources gave what they gave last
@@ -173,7 +173,9 @@ def apply(given: dict[str, str]) -> int:
             names = ", ".join(config.texts("k3os.data_sources"))
             place = config.values["k3os.data_sources"].place
             print(f"k3os.data_sources: ask {names}, then what they give is merged  ({place})")
-        for action in plan_phase(config, Node(root, phase, mode)):
+        node = Node(root, phase, mode)
+        node.ours.unsure = sources_with_errors(problems)
+        for action in plan_phase(config, node):
             print(f"{action.key}: {action.describe()}  ({action.place})")
         return 1 if any(problem.is_error for problem in problems) else 0
     if phase == READY and root == "/":
