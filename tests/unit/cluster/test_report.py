@@ -41,6 +41,26 @@ def test_versions_labels_and_the_fragment_in_force_are_told(tmp_path: Path) -> N
     assert names.LAST_RESULT not in said["annotations"]
 
 
+def test_a_label_that_left_the_configuration_leaves_the_node(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    assert report.labels({"tier": "gold", "a": "b"}, root=root) == {"tier": "gold", "a": "b"}
+    report.remember_labels({"tier": "gold", "a": "b"}, root)
+    patch = report.metadata(STATUS, report.labels({"a": "c"}, root=root), {}, root)
+    assert patch["metadata"]["labels"]["tier"] is None  # what a merge patch deletes
+    assert patch["metadata"]["labels"]["a"] == "c"
+    report.remember_labels(patch["metadata"]["labels"], root)
+    assert report.labels({}, root=root) == {"a": None}
+
+
+def test_a_configuration_with_an_error_takes_no_label_away(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    report.remember_labels({"tier": "gold"}, root)
+    sent = report.labels({"new": "x"}, sure=False, root=root)
+    assert sent == {"new": "x"}
+    report.remember_labels(sent, root)
+    assert report.labels({}, root=root) == {"tier": None, "new": None}
+
+
 @pytest.mark.parametrize(
     ("changes", "failures", "reason", "words"),
     [
