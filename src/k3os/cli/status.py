@@ -99,6 +99,7 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["k3s"] = k3s_unit(root + K3S_LINK)
     status["refused"] = _text(root + REFUSED)
     status["k3s_given"] = k3s_given(root)
+    status["not_in_k3s"] = not_in_k3s(root)
     status["addresses"] = addresses()
     status["memory"] = memory(root)
     status["rollback"] = rollback_record(root + system)
@@ -115,6 +116,17 @@ def k3s_given(root: str = "") -> dict[str, list[str]]:
     from k3os.k3s import given
 
     return given.shown(given.given(root))
+
+
+def not_in_k3s(root: str = "") -> list[str]:
+    """What has changed since k3s was started; [] where only root may look."""
+    from k3os.phases import changed
+    from k3os.phases.node import Node
+
+    try:
+        return changed.not_in_k3s(Node(root))
+    except PermissionError:
+        return []
 
 
 def taken_back(root: str = "") -> dict[str, Any]:
@@ -284,6 +296,9 @@ def lines(status: dict[str, Any]) -> list[str]:
         found.append(f"{name:<10} {listed}")
     if about := _about_k3s(status["k3s"]):
         found.append(f"k3s        {about}")
+    if names := status.get("not_in_k3s"):
+        found.append(f"           it runs without the new {', '.join(names)}:")
+        found.append("           `sudo k3os config --restart`; pods go on")
     if name := status["refused"]:
         found.append(f"refused    the cluster knows another node {name}, and refuses this one")
         found.append(f"           {MAKE_ROOM.format(name)}")

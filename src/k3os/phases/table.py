@@ -45,5 +45,7 @@ APPLIERS = {
     "write_files": Applier("write_files"),
     # what the keys above have left and no longer ask for
     "leftovers": Applier(always=True, phases=("runtime",)),
+    # what they say and what counts only later
+    "changed": Applier(always=True, phases=("runtime",)),
     "commands": Applier("init_cmd", "boot_cmd", "run_cmd", "ready_cmd"),
 }
