@@ -57,6 +57,8 @@ def _undo(key: str, place: Place, thing: str, entry: dict[str, Any]) -> Action:
         return RestoreFile(key, place, name, entry)
     if kind == "kernel" and isinstance(entry.get("was"), str):
         return RestoreKernel(key, place, name, entry)
+    if kind == "block":
+        return RestoreBlock(key, place, name, entry)
     if kind == "password":
         return RestorePassword(key, place, name, entry)
     return Later(key, place, f"undo: {thing}", NEXT_BOOT)
@@ -151,6 +153,21 @@ class RestoreKernel(Undo):
         with open(node.path(self.name), "w") as file:
             file.write(self.entry["was"] + "\n")
         return DONE
+
+
+class RestoreBlock(Undo):
+    """A file without our lines, which are marked as such."""
+
+    __slots__ = ()
+    kind = "block"
+
+    def is_as_left(self, node: Node) -> bool:
+        return True
+
+    def restore(self, node: Node) -> str:
+        from k3os.phases.ca_certificates import set_block
+
+        return set_block(node, self.key, self.place, self.name, [])
 
 
 class RestorePassword(Undo):

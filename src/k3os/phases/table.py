@@ -25,6 +25,8 @@ DATA_SOURCES = "k3os.data_sources"
 # bring; files before the commands that use them; commands last.
 APPLIERS = {
     "environment": Applier("k3os.environment", always=True),
+    # before anything is fetched
+    "ca_certificates": Applier("k3os.ca_certificates"),
     "modules": Applier("k3os.modules"),
     # its settings are defaults, too: the user's come after them
     "swap": Applier("k3os.swap.zram", "k3os.swap.pods", always=True),
