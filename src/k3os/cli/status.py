@@ -45,6 +45,11 @@ SHORT_HINT = (
     "what helps: more memory; an agent instead of a server; less on it: `kubectl top pods -A`, "
     "`--disable=traefik` and the like in k3os.k3s_args; README, What k3s needs of memory"
 )
+DISK_SHORT = "/run/k3os/disk-short"
+DISK_HINT = (
+    "what helps: `sudo du -xhd 3 /var | sort -h | tail`, `sudo crictl rmi --prune`, a larger disk; "
+    "README, When /var is full"
+)
 NODE_NAME = "/var/lib/rancher/k3os/node-name"
 REFUSED = "/run/k3os/refused"  # k3os-join.service writes it: the name that is taken
 
@@ -102,6 +107,7 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["not_in_k3s"] = not_in_k3s(root)
     status["addresses"] = addresses()
     status["memory"] = memory(root)
+    status["disk"] = disk(root)
     status["rollback"] = rollback_record(root + system)
     status["taken_back"] = taken_back(root)
     status["verified"] = read_object(root + VERIFIED)
@@ -211,6 +217,26 @@ def _about_memory(memory: dict[str, Any]) -> list[str]:
     return found + ([f"           {SHORT_HINT}"] if memory["short"] else [])
 
 
+def disk(root: str = "") -> dict[str, Any]:
+    """MiB of /var, and whether that is "low" or "full", with the words (/usr/lib/k3os/disk)."""
+    try:
+        known = os.statvfs(f"{root}/var")
+    except OSError:
+        return {}
+    level, _, words = _text(root + DISK_SHORT).partition("\n")
+    size, free = (each * known.f_frsize >> 20 for each in (known.f_blocks, known.f_bavail))
+    return {"size": size, "free": free, "level": level, "words": words}
+
+
+def _about_disk(disk: dict[str, Any]) -> list[str]:
+    if not disk:
+        return []
+    found = [f"/var       {disk['size']} MiB, {disk['free']} MiB free"]
+    if disk["level"]:
+        found += [f"           {disk['level'].upper()}: {disk['words']}", f"           {DISK_HINT}"]
+    return found
+
+
 def k3s_unit(link: str) -> dict[str, Any]:
     """What systemd says of k3s' unit, or of the one that fetches it where there is none.
 
@@ -271,6 +297,8 @@ def failures(status: dict[str, Any]) -> list[str]:
         found.append(f"k3s: {_about_k3s(unit)}")
     if name := status.get("refused"):
         found.append(f"k3s: the cluster knows another node {name}; {MAKE_ROOM.format(name)}")
+    if (disk := status.get("disk", {})) and disk["level"] == "full":
+        found.append(f"disk: {disk['words']}")
     for path, reason in status.get("verified", {}).get("damaged", {}).items():
         found.append(f"verify: {SYSTEM}/{path}: {reason}")
     return list(dict.fromkeys(found))
@@ -306,6 +334,7 @@ def lines(status: dict[str, Any]) -> list[str]:
         if values:
             found.append(f"           {name}: {', '.join(values)}")
     found += _about_memory(status["memory"])
+    found += _about_disk(status.get("disk", {}))
     if status["on_trial"]:
         found.append("trial      what is new is on trial: `journalctl -u k3os-confirm`")
     if rollback := status["rollback"]:

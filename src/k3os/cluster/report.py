@@ -89,7 +89,15 @@ def condition(
     status: dict[str, Any], failures: list[str], now: str, before: dict[str, str]
 ) -> dict[str, str]:
     """K3OSHealthy. failures: lines of `k3os status`; now: RFC 3339; before: the last one sent."""
-    if failures:
+    disk = status.get("disk") or {"level": "", "words": ""}
+    if disk["level"] == "full":
+        reason, text = (
+            "DiskFull",
+            "; ".join(
+                [disk["words"], *(each for each in failures[:3] if not each.startswith("disk: "))]
+            ),
+        )
+    elif failures:
         more = f" (and {len(failures) - 3} more)" if len(failures) > 3 else ""
         damaged = status.get("verified", {}).get("damaged")
         reason, text = "Damaged" if damaged else "NotApplied", "; ".join(failures[:3]) + more
@@ -100,6 +108,8 @@ def condition(
         reason, text = "ClockInDoubt", "no time server has answered since the boot"
     else:
         reason, text = "AsConfigured", "everything was applied"
+        if disk["level"]:
+            text += f", but {disk['words']}"
     state = "True" if reason == "AsConfigured" else "False"
     since = before.get("lastTransitionTime") if before.get("status") == state else None
     return {

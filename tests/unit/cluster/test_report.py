@@ -73,6 +73,14 @@ def test_a_configuration_with_an_error_takes_no_label_away(tmp_path: Path) -> No
             "RolledBack",
             "k3os 2.0 did not come up: it hung",
         ),
+        (
+            {"disk": {"level": "full", "words": "/var is full: 1 %"}},
+            ["disk: /var is full: 1 %", "runtime: a.yaml:3:1: hostname: bad"],
+            "DiskFull",
+            "/var is full: 1 %; runtime: a.yaml:3:1",
+        ),
+        ({"disk": {"level": "low", "words": "/var is low"}}, [], "AsConfigured", "/var is low"),
+        ({"disk": {"level": "", "words": ""}}, [], "AsConfigured", "everything was applied"),
         ({"clock_in_doubt": "1970"}, [], "ClockInDoubt", "time server"),
     ],
 )
