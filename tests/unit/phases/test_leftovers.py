@@ -152,6 +152,20 @@ def test_a_kernel_setting_gets_the_value_it_had(machine: Machine) -> None:
     assert not (machine.root / "etc/sysctl.d/zz-k3os.conf").exists()
 
 
+def test_a_kernel_setting_gets_back_what_another_key_had_made_of_it(machine: Machine) -> None:
+    name = "proc/sys/vm/swappiness"
+    machine.put(name, "60\n")
+    machine.put("proc/meminfo", "MemTotal: 1000000 kB\n")
+    for part in ("page-cluster", "watermark_boost_factor"):
+        machine.put(f"proc/sys/vm/{part}", "1\n")
+    text = "k3os: {sysctls: {vm.swappiness: 33}}\n"
+    for phase in ("initrd", "boot", "runtime"):
+        machine.apply(phase, text)
+        assert machine.text(name) == "33\n"
+    machine.apply("runtime", NOTHING)
+    assert machine.text(name) == "150\n"  # for the swap that k3OS makes
+
+
 def test_a_kernel_setting_that_somebody_changed_since_stays(machine: Machine) -> None:
     machine.apply("runtime", "k3os: {sysctls: {kernel.printk: 4 4 1 7}}\n")
     machine.put("proc/sys/kernel/printk", "1 1 1 1\n")
