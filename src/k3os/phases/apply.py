@@ -147,7 +147,7 @@ def plan_applier(name: str, config: Config, node: Node) -> tuple[list[Action], R
     try:
         module = __import__(f"k3os.phases.{name}", fromlist=["plan"])
         actions: list[Action] = module.plan(config, node)
-        node.ours.planned.update(action.thing for action in actions)
+        node.ours.plan(actions)
         return actions, None
     except Exception as error:  # one broken applier must not take the others with it
         node.ours.broken.add(name)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 
-from k3os.phases.actions import DONE, UNCHANGED, Action
+from k3os.phases.actions import DONE, UNCHANGED, Action, WriteFile
 from k3os.phases.node import resolve
 
 TYPE_CHECKING = False
@@ -57,6 +57,13 @@ class Ours:
         """Whether a file is one that an action left, and nobody changed it since."""
         entry = self.entries().get(FILE + path)
         return entry is not None and digest(self._node, path) in entry["is"]
+
+    def plan(self, actions: list[Action]) -> None:
+        """These are asked for. A file that k3OS writes in any case is no user's leftover."""
+        for action in actions:
+            self.planned.add(action.thing)
+            if isinstance(action, WriteFile):
+                self.planned.add(FILE + action.path)
 
     def expect(self, actions: list[Action]) -> None:
         """Before files are written where they persist: a power cut must not make them nobody's.

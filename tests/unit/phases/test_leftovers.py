@@ -197,6 +197,22 @@ def test_a_main_conf_of_somebody_else_keeps_what_they_wrote(machine: Machine) ->
     assert machine.text(main) == text
 
 
+def test_a_file_that_k3os_writes_itself_stays_its_own(machine: Machine) -> None:
+    machine.apply("runtime", config("{path: /etc/hostname, content: \"node1\\n\"}"))
+    machine.apply("runtime", NOTHING)
+    assert machine.text("etc/hostname") == "node1\n"
+
+
+def test_our_settings_of_k3s_beside_a_users_file_go_with_it(machine: Machine) -> None:
+    entry = "{path: /etc/rancher/k3s/config.yaml, content: 'debug: true'}"
+    machine.apply("runtime", config(entry))
+    beside = machine.root / "etc/rancher/k3s/config.yaml.d/50-k3os.yaml"
+    assert beside.exists()
+    machine.apply("runtime", NOTHING)
+    assert not beside.exists()
+    assert "debug" not in machine.text("etc/rancher/k3s/config.yaml")
+
+
 def test_a_password_that_leaves_leaves_none(machine: Machine) -> None:
     before = machine.text("etc/shadow")
     machine.put(f"{IMAGE}etc/shadow", before)
