@@ -46,6 +46,7 @@ SHORT_HINT = (
     "`--disable=traefik` and the like in k3os.k3s_args; README, What k3s needs of memory"
 )
 DISK_SHORT = "/run/k3os/disk-short"
+DISK_ERRORS = "/run/k3os/disk-errors"
 DISK_HINT = (
     "what helps: `sudo du -xhd 3 /var | sort -h | tail`, `sudo crictl rmi --prune`, a larger disk; "
     "README, When /var is full"
@@ -225,13 +226,16 @@ def disk(root: str = "") -> dict[str, Any]:
         return {}
     level, _, words = _text(root + DISK_SHORT).partition("\n")
     size, free = (each * known.f_frsize >> 20 for each in (known.f_blocks, known.f_bavail))
-    return {"size": size, "free": free, "level": level, "words": words}
+    found = {"size": size, "free": free, "level": level, "words": words}
+    return {**found, "errors": _text(root + DISK_ERRORS)}
 
 
 def _about_disk(disk: dict[str, Any]) -> list[str]:
     if not disk:
         return []
     found = [f"/var       {disk['size']} MiB, {disk['free']} MiB free"]
+    if disk["errors"]:
+        found.append(f"           ERRORS: {disk['errors']}; save its data, the disk may be failing")
     if disk["level"]:
         found += [f"           {disk['level'].upper()}: {disk['words']}", f"           {DISK_HINT}"]
     return found
@@ -299,6 +303,8 @@ def failures(status: dict[str, Any]) -> list[str]:
         found.append(f"k3s: the cluster knows another node {name}; {MAKE_ROOM.format(name)}")
     if (disk := status.get("disk", {})) and disk["level"] == "full":
         found.append(f"disk: {disk['words']}")
+    if disk and disk["errors"]:
+        found.append(f"disk: {disk['errors']}")
     for path, reason in status.get("verified", {}).get("damaged", {}).items():
         found.append(f"verify: {SYSTEM}/{path}: {reason}")
     return list(dict.fromkeys(found))

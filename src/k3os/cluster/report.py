@@ -89,8 +89,15 @@ def condition(
     status: dict[str, Any], failures: list[str], now: str, before: dict[str, str]
 ) -> dict[str, str]:
     """K3OSHealthy. failures: lines of `k3os status`; now: RFC 3339; before: the last one sent."""
-    disk = status.get("disk") or {"level": "", "words": ""}
-    if disk["level"] == "full":
+    disk = {"level": "", "words": "", "errors": "", **status.get("disk", {})}
+    if disk["errors"]:
+        reason, text = (
+            "DiskErrors",
+            "; ".join(
+                [disk["errors"], *(each for each in failures[:3] if not each.startswith("disk: "))]
+            ),
+        )
+    elif disk["level"] == "full":
         reason, text = (
             "DiskFull",
             "; ".join(

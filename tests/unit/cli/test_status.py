@@ -121,6 +121,15 @@ def test_a_var_that_is_full_says_so_and_what_helps(
     assert failed == (["disk: /var is so: 4 %"] if counts else [])
 
 
+def test_a_disk_with_errors_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "run/k3os").mkdir(parents=True)
+    (tmp_path / "run/k3os/disk-errors").write_text("vda1 has met errors\n")
+    (tmp_path / "var").mkdir()
+    status = collect(str(tmp_path))
+    assert failures(status) == ["disk: vda1 has met errors"]
+    assert any("ERRORS: vda1 has met errors; save its data" in line for line in lines(status))
+
+
 def test_a_var_with_room_is_one_line(tmp_path: Path) -> None:
     said, failed = about_disk(tmp_path, "")
     assert (len(said), failed) == (1, [])

@@ -79,6 +79,7 @@ def test_a_configuration_with_an_error_takes_no_label_away(tmp_path: Path) -> No
             "DiskFull",
             "/var is full: 1 %; runtime: a.yaml:3:1",
         ),
+        ({"disk": {"errors": "vda1: 3"}}, ["disk: vda1: 3"], "DiskErrors", "vda1: 3"),
         ({"disk": {"level": "low", "words": "/var is low"}}, [], "AsConfigured", "/var is low"),
         ({"disk": {"level": "", "words": ""}}, [], "AsConfigured", "everything was applied"),
         ({"clock_in_doubt": "1970"}, [], "ClockInDoubt", "time server"),

@@ -87,6 +87,22 @@ def test_a_file_system_without_a_number_of_inodes_is_no_full_one(looked: Looked)
     assert looked.look(0) == ("", "", False)
 
 
+def test_errors_of_a_file_system_are_told_once_and_counted(looked: Looked) -> None:
+    count = looked.root / "sys/fs/ext4/vda1/errors_count"
+    count.parent.mkdir(parents=True)
+    count.write_text("0\n")
+    told = looked.root / "run/k3os/disk-errors"
+    assert looked.look(50000) == ("", "", False)
+    assert not told.exists()
+    count.write_text("2\n")
+    _, console, wanted = looked.look(50000)
+    assert wanted
+    assert "k3OS: the file system on vda1 has met errors, 2 so far: `dmesg`" in console
+    count.write_text("3\n")
+    assert looked.look(50000) == ("", "", False)
+    assert told.read_text().startswith("the file system on vda1 has met errors, 3 so far")
+
+
 def test_the_words_are_for_the_file_system_of_var(tmp_path: Path) -> None:
     """With the real stat(1), whatever it says here."""
     looked = Looked(tmp_path)

@@ -198,7 +198,7 @@ def test_a_main_conf_of_somebody_else_keeps_what_they_wrote(machine: Machine) ->
 
 
 def test_a_file_that_k3os_writes_itself_stays_its_own(machine: Machine) -> None:
-    machine.apply("runtime", config("{path: /etc/hostname, content: \"node1\\n\"}"))
+    machine.apply("runtime", config('{path: /etc/hostname, content: "node1\\n"}'))
     machine.apply("runtime", NOTHING)
     assert machine.text("etc/hostname") == "node1\n"
 
