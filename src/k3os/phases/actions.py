@@ -219,13 +219,6 @@ class SetKernel(Action):
         self.value = value
         self.was: str | None = None
 
-    @property
-    def thing(self) -> str:
-        return f"kernel {self.path}"
-
-    def traces(self) -> tuple[str, str | None]:
-        return " ".join(self.value.split()), self.was
-
     def describe(self) -> str:
         return f"set {self.name} to {self.value}"
 
@@ -256,6 +249,19 @@ class SetKernel(Action):
             message = f"the kernel refuses {self.value!r} for {self.name}: {error.strerror}"
             raise UserError(message) from None
         return DONE
+
+
+class OwnSetting(SetKernel):
+    """A value that gives way to what was there before when nothing asks for it any more."""
+
+    __slots__ = ()
+
+    @property
+    def thing(self) -> str:
+        return f"kernel {self.path}"
+
+    def traces(self) -> tuple[str, str | None]:
+        return " ".join(self.value.split()), self.was
 
 
 class LoadModule(Action):

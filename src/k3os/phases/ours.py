@@ -113,9 +113,8 @@ class Ours:
         marks = [mark, *(each for each in old.get("is", []) if each != mark)][:2]
         if mark in old.get("is", [])[:1]:
             marks = old["is"]
-        # what another key set before is what is there without this one
-        same = old.get("key") == action.key and old.get("was") is not None
-        if same and was in (None, *old["is"]):
+        # another value than ours: a later phase found what is there without us
+        if old.get("was") is not None and was in (None, *old["is"]):
             was = old["was"]
         entry = {"key": action.key, "from": str(action.place), "is": marks, "was": was}
         if entry != old:

@@ -13,6 +13,8 @@ from .conftest import Machine
 NOTHING = "hostname: node1\n"
 MANIFEST = "var/lib/rancher/k3s/server/manifests/mine.yaml"
 IMAGE = "run/k3os/rootfs/"
+# what k3OS sets for the swap that it makes
+SWAP = ("vm/page-cluster", "vm/watermark_boost_factor")
 
 
 def undone(report: Report) -> dict[str, tuple[str, str]]:
@@ -156,8 +158,8 @@ def test_a_kernel_setting_gets_back_what_another_key_had_made_of_it(machine: Mac
     name = "proc/sys/vm/swappiness"
     machine.put(name, "60\n")
     machine.put("proc/meminfo", "MemTotal: 1000000 kB\n")
-    for part in ("page-cluster", "watermark_boost_factor"):
-        machine.put(f"proc/sys/vm/{part}", "1\n")
+    for part in SWAP:
+        machine.put(f"proc/sys/{part}", "1\n")
     text = "k3os: {sysctls: {vm.swappiness: 33}}\n"
     for phase in ("initrd", "boot", "runtime"):
         machine.apply(phase, text)
@@ -235,11 +237,9 @@ def test_a_password_that_rancher_changed_since_stays(machine: Machine) -> None:
 
 def test_a_module_stays_until_the_next_boot_and_that_is_said(machine: Machine) -> None:
     machine.apply("boot", "k3os: {modules: [nbd]}\n")
-    record = machine.root / ours.HERE.lstrip("/")
-    found = json.loads(record.read_text())
-    assert "module nbd" not in found  # it is not loaded here
-    found["module nbd"] = {"key": "k3os.modules", "from": "x:1:1", "is": [""], "was": None}
-    record.write_text(json.dumps(found))
+    assert not (machine.root / ours.HERE.lstrip("/")).exists()  # it is not loaded here
+    entry = {"key": "k3os.modules", "from": "x:1:1", "is": [""], "was": None}
+    machine.put(ours.HERE.lstrip("/"), json.dumps({"module nbd": entry}))
     report = machine.apply("runtime", NOTHING)
     assert undone(report)["module nbd"] == ("later", leftovers.NEXT_BOOT)
 
@@ -269,6 +269,15 @@ def test_a_record_that_somebody_broke_is_none(machine: Machine, text: str) -> No
     report = machine.apply("runtime", config("{path: /etc/y, content: a}"))
     assert not report.failed
     assert machine.text("etc/x") == "theirs"
+
+
+def test_a_node_that_leaves_nothing_to_undo_keeps_no_record(machine: Machine) -> None:
+    machine.put("proc/meminfo", "MemTotal: 1000000 kB\n")
+    for part in ("vm/swappiness", *SWAP):
+        machine.put(f"proc/sys/{part}", "1\n")
+    for phase in ("initrd", "boot", "runtime"):
+        assert not machine.apply(phase, "k3os: {labels: {a: b}}\n").failed
+    assert not list(machine.root.rglob("ours.json"))
 
 
 def test_a_record_that_cannot_be_written_costs_only_itself(machine: Machine) -> None:
