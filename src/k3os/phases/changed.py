@@ -7,6 +7,7 @@ Lines of "name mark", for root alone; a mark says nothing of the value.
 
 from __future__ import annotations
 
+from k3os.config.for_k3s import read_at_start
 from k3os.config.key import AT_BOOT, RESTART
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place, Value, plain
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 WANTS, HAS = "/run/k3os/k3s-wants", "/run/k3os/k3s-has"
 BOOTED = "/run/k3os/boot-has"
-# k3s reads what is in there when it starts
-K3S_READS = ("/etc/rancher/k3s/", "/var/lib/rancher/k3s/agent/etc/")
-FILES = "write_files"
 
 
 def plan(config: Config, node: Node) -> list[Action]:
@@ -60,10 +58,9 @@ def marks(config: Config, effect: str) -> dict[str, str]:
             found.update(
                 {f"{path}.{name}".rstrip("."): _mark(part) for name, part in parts.items()}
             )
-    for item in config.items(FILES) if effect == RESTART else ():
-        path = str(item.data["path"].data) if isinstance(item.data, dict) else ""
-        if path.startswith(K3S_READS):
-            found[path] = _mark(item)
+    if effect == RESTART:
+        files = read_at_start(config.get("write_files"))
+        found.update({path: _mark(entry) for path, entry in files.items()})
     return found
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import stat
 
+from k3os.config.for_k3s import MANIFESTS
 from k3os.config.key import RUNTIME
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 CHANGED = "it was changed since, and stays as it is"
 NEXT_BOOT = "it stays until the next boot: something may need it by now"
 # k3s creates what is in a manifest, and deletes nothing when the file goes
-MANIFESTS = "/var/lib/rancher/k3s/server/manifests/"
 LEFT = "/var/lib/rancher/k3os/left/"
 
 
