@@ -109,6 +109,34 @@ def test_the_factory_reset_can_be_taken_back_and_asks(node):
     assert "ro" in ask(node, "findmnt -no OPTIONS --target /k3os/system").split(",")
 
 
+def test_the_first_boot_makes_the_host_keys_though_nobody_logs_in(node):
+    ask(node, "until sudo test -e /var/lib/rancher/k3os/ssh/ssh_host_ed25519_key; do sleep 1; done")
+
+
+def test_a_disk_that_a_pods_root_filled_is_told_and_leaves_room_for_people(node):
+    """What a container's root may do: containerd gives it no CAP_SYS_RESOURCE."""
+    pod = "sudo setpriv --bounding-set -sys_resource --inh-caps -sys_resource"
+    code, output = node.command(f"{pod} sh -c 'head -c 2G /dev/zero >/var/filled'", 120)
+    assert code != 0
+    assert "No space left" in output
+    available, free = ask(node, "stat -f -c '%a %f' /var").split()
+    assert int(available) < 100 < 1000 < int(free), (available, free)
+    ask(node, "sudo systemctl start k3os-memory")
+    assert "k3OS: /var is full: 0 % of it is left" in node.console.text
+    code, output = node.command("sudo k3os status")
+    assert code == 1
+    assert "FULL: /var is full" in output
+    ask(
+        node,
+        "echo 'k3os: {sysctls: {kernel.panic: 9}}' | sudo tee /var/lib/rancher/k3os/config.yaml",
+    )
+    ask(node, "sudo k3os config")
+    assert ask(node, "cat /proc/sys/kernel/panic") == "9"
+    ask(node, "sudo rm /var/filled /var/lib/rancher/k3os/config.yaml; sudo k3os config")
+    assert ask(node, "cat /proc/sys/kernel/panic") != "9"
+    ask(node, "sudo systemctl start k3os-memory; sudo k3os status")
+
+
 IDENTITY = "cat /etc/machine-id; sudo sh -c 'cat /var/lib/rancher/k3os/ssh/*.pub'"
 
 

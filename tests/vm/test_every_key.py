@@ -94,7 +94,9 @@ k3os:
   environment:
     GREETING: good day
     https_proxy: http://{host}:{port}
-    SSL_CERT_FILE: /etc/forge.pem
+  ca_certificates:
+  - |
+{ca}
   ntp_servers: [time.example]
   dns_nameservers: [192.0.2.53]
   network:
@@ -154,7 +156,7 @@ CARD = ("-netdev", "user,id=net1,net=192.168.77.0/24", "-device", "virtio-net-pc
 
 def test_the_config_of_this_test_has_every_key():
     text = CONFIG.format(
-        **dict.fromkeys(("key", "zipped", "observe", "password", "host"), "x"), port=1
+        **dict.fromkeys(("key", "zipped", "observe", "password", "host"), "x"), port=1, ca="    x"
     )
     tree = yaml.load(text.replace("!!binary", ""), yaml.BaseLoader)
     for key in TABLE:
@@ -181,9 +183,8 @@ def node(boot, images, key, site, tmp_path_factory):
         password=PASSWORD,
         host=HOST,
         port=site.port,
+        ca="\n".join(f"    {line}" for line in site.ca.splitlines()),
     )
-    ca = "\n".join(f"    {line}" for line in site.ca.splitlines())
-    config = config.replace("init_cmd:", f"- path: /etc/forge.pem\n  content: |\n{ca}\ninit_cmd:")
     seed = tmp_path_factory.mktemp("seed")
     (seed / "user-data").write_text(USERDATA)
     run(["xorrisofs", "-quiet", "-V", "cidata", "-r", "-o", str(seed / "seed.iso"), str(seed)])
@@ -240,6 +241,14 @@ def test_ssh_authorized_keys_are_fetched_from_github_gitlab_and_addresses(node, 
     text = ask(node, "cat ~/.ssh/authorized_keys")
     assert [name for name, line in KEYS.items() if line in text] == ["hub", "lab", "site"]
     assert set(FETCHED) <= set(site.seen), "through the proxy of k3os.environment"
+
+
+def test_ca_certificates_are_trusted_by_whatever_fetches(node, site):
+    """The keys above were fetched with it. Here curl and OpenSSL; Go reads the same file."""
+    fetch = 'https_proxy="$https_proxy" curl -fsS https://github.com/me.keys'
+    assert KEYS["hub"] in ask(
+        node, f"sudo -n sh -c '. /etc/environment; export https_proxy; {fetch}'"
+    )
 
 
 def test_ssh_authorized_keys_of_a_name_that_does_not_exist_are_an_error_with_that_name(status):
@@ -401,6 +410,39 @@ def test_neither_dump_nor_status_nor_journal_show_secrets(node):
         text = ask(node, f"sudo -n {command} || true")
         assert "the-cluster-secret" not in text, command
         assert "the-wifi-secret" not in text, command
+
+
+MORE = """\
+write_files:
+- {path: /etc/more, content: a}
+- {path: /var/lib/rancher/k3s/server/manifests/more.yaml, content: a}
+k3os:
+  sysctls: {kernel.panic: 7}
+  dns_nameservers: [192.0.2.54]
+  environment: {MORE: secret-of-it}
+"""
+
+
+def test_what_leaves_the_configuration_is_undone_at_once(node):
+    path = "/var/lib/rancher/k3os/config.d/99-more.yaml"
+    before = ask(node, "cat /proc/sys/kernel/panic")
+    # the configuration itself has something wrong on purpose: an exit code of 1
+    node.command(f"sudo -n mkdir -p {path.rpartition('/')[0]}")
+    ask(node, f"cat <<'END' | sudo -n tee {path} >/dev/null\n{MORE}END")
+    _, output = node.command("sudo -n k3os config --restart", 120)
+    assert "k3s was restarted for k3os.environment.MORE" in output
+    assert "MORE=secret-of-it" in ask(node, "sudo -n cat /run/k3s-stub/environment")
+    assert ask(node, "cat /proc/sys/kernel/panic /etc/more") == "7\na"
+    ask(node, f"sudo -n rm {path}")
+    _, output = node.command("sudo -n k3os config", 120)
+    assert "restart k3s for k3os.environment.MORE: `sudo k3os config --restart`" in output
+    assert "secret-of-it" not in output
+    assert ask(node, "cat /proc/sys/kernel/panic") == before
+    assert node.command("ls /etc/more")[0] != 0
+    left = "sudo -n ls /var/lib/rancher/k3s/server/manifests /var/lib/rancher/k3os/left"
+    assert ask(node, left).split().count("more.yaml") == 1
+    settings = ask(node, "cat /etc/connman/main.conf").splitlines()
+    assert "FallbackNameservers=192.0.2.53" in settings
 
 
 def test_a_second_application_changes_nothing(node):

@@ -11,12 +11,14 @@ import sys
 
 from k3os.boot import prefetch, timeline
 from k3os.boot.media import Medium
+from k3os.phases.node import ROOTFS
 from k3os.system import mounts
+from k3os.system.console import say
 from k3os.system.files import atomic_write
 from k3os.system.mounts import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY
 
 ROOT = "/sysroot"
-ROOTFS, KERNEL = "/run/k3os/rootfs", "/run/k3os/kernel"
+KERNEL = "/run/k3os/kernel"
 BASE = "/.base"
 # the same again, for the images that the system runs from: systemd-shutdown(8) cannot unmount
 # it to the end, and does not try to here
@@ -75,8 +77,18 @@ def attach_data(data: str) -> None:
 def seed(source: str, target: str) -> None:
     """Add what target lacks of source: directories, files, links. What is there stays as it is.
 
-    Each file is complete or not there, also after a power cut.
+    Each file is complete or not there, also after a power cut. A disk without room for one does
+    not keep the node from booting, which is how somebody makes room.
     """
+    try:
+        _seed(source, target)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        say(f"no room for {target.removeprefix(ROOT)}, which the image brings; the boot goes on")
+
+
+def _seed(source: str, target: str) -> None:
     status = os.lstat(source)
     if stat.S_ISDIR(status.st_mode):
         if not os.path.lexists(target):

@@ -17,6 +17,9 @@ DATA = "k3os/data"
 CONFIG = "k3os/system/config.yaml"
 FACTORY_RESET, EPHEMERAL = "k3os/system/factory-reset", "k3os/system/ephemeral"
 UNREPAIRED = 4
+# Of what ext4 reserves (1 %) a pod's root, whose uid is that of its owner, would take its part.
+# Nobody is this user, so it is for those with CAP_SYS_RESOURCE: people with sudo, k3OS, k3s.
+RESERVED_FOR_PRIVILEGED = "resuid=4294967293"
 
 
 def prepare(medium: Medium, *, factory_reset: bool, say: Callable[[str], None]) -> str:
@@ -29,7 +32,7 @@ def prepare(medium: Medium, *, factory_reset: bool, say: Callable[[str], None]) 
     if medium.kind == "disk":
         mounts.unmount(medium.path)
         check(medium.file_system.device, say)
-        mounts.mount(medium.file_system.device, medium.path, "ext4")
+        mounts.mount(medium.file_system.device, medium.path, "ext4", 0, RESERVED_FOR_PRIVILEGED)
     else:
         protect(f"{medium.path}/{CONFIG}", say)
     if factory_reset and not os.path.exists(f"{medium.path}/{FACTORY_RESET}"):

@@ -31,7 +31,6 @@ PENDING = "/run/k3os/fragment-pending"
 PLANNED, NO_CHANGE, NEEDS_BOOT = "Planned", "NoChange", "RebootRequired"
 REBOOT_SECONDS = 5  # until then the Job has told its result
 COMMAND_SECONDS = 3600
-READY_SECONDS = 300
 
 
 def main(argv: list[str]) -> int:
@@ -246,20 +245,24 @@ def configure_or_take_back(work: Work) -> None:
             raise UserError(f"{error}; nor does the former configuration work: {again}") from error
         raise UserError(
             f"{error}; the former configuration is back",
-            "what it does not name stays as it is until the next boot",
+            "`k3os status` on the node says what only a boot undoes",
         ) from error
     former.confirm()
 
 
 def configure(work: Work) -> None:
     """Apply what can be applied now. Raises UserError when something of the fragment fails."""
+    from k3os.cli import confirm
     from k3os.cli.status import collect
+    from k3os.config.load import load_config
     from k3os.system.run import run
 
     run(["k3os", "config"], check=False, timeout=COMMAND_SECONDS)
     check_applied(collect())
     if work.effect == "k3s":
-        restart_k3s()  # also after a new k3s, which was started with the old arguments
+        confirm.restart_k3s_now(
+            load_config(cloud=True)[0]
+        )  # also after a new k3s, which was started with the old arguments
     os.unlink(PENDING)
 
 
@@ -270,16 +273,6 @@ def check_applied(status: dict[str, Any]) -> None:
     found = [line for line in failures(status) if FRAGMENT in line]
     if found:
         raise UserError("; ".join(found), "`k3os status` on the node says more")
-
-
-def restart_k3s() -> None:
-    """Raises UserError when it is not ready in time. Pods go on."""
-    from k3os.cli import confirm
-    from k3os.config.load import load_config
-
-    missing = confirm.restart_k3s(load_config(cloud=True)[0], READY_SECONDS)
-    if missing:
-        raise UserError(f"k3s did not come back with the new configuration: {missing}")
 
 
 def reboot_soon() -> None:

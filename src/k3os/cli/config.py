@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 USAGE = """\
 usage: k3os config [OPTION...]             apply the runtime phase
+       k3os config --restart               the same, then restart k3s if it must know; pods go on
        k3os config --initrd | --boot       apply another phase
        k3os config --ready                 wait until k3s is ready, then run ready_cmd
        k3os config --dump | --dump-json    show the merged configuration, apply nothing
@@ -33,6 +34,7 @@ options:
 """
 FLAGS = (
     *("--initrd", "--boot", "--ready", "--dump", "--dump-json", "--dry-run", "--provenance"),
+    "--restart",
     *("--show-secrets", "--help"),
 )
 VALUES = ("--root", "--system", "--cmdline", "--format")
@@ -162,7 +164,7 @@ def apply(given: dict[str, str]) -> int:
     mode = booted_mode(root)
     if "--dry-run" in given:
         from k3os.config.load import load_config
-        from k3os.phases.apply import plan_phase
+        from k3os.phases.apply import plan_phase, sources_with_errors
         from k3os.phases.node import Node
 
         # as it would be if the data sources gave what they gave last
@@ -173,7 +175,9 @@ def apply(given: dict[str, str]) -> int:
             names = ", ".join(config.texts("k3os.data_sources"))
             place = config.values["k3os.data_sources"].place
             print(f"k3os.data_sources: ask {names}, then what they give is merged  ({place})")
-        for action in plan_phase(config, Node(root, phase, mode)):
+        node = Node(root, phase, mode)
+        node.ours.unsure = sources_with_errors(problems)
+        for action in plan_phase(config, node):
             print(f"{action.key}: {action.describe()}  ({action.place})")
         return 1 if any(problem.is_error for problem in problems) else 0
     if phase == READY and root == "/":
@@ -191,7 +195,25 @@ def apply(given: dict[str, str]) -> int:
     )
     changed = sum(result.result == "done" for result in report.results)
     print(f"phase {phase}: {changed} changes, {len(report.failed)} failed; see `k3os status`")
+    if phase == RUNTIME:
+        tell_k3s(given)
     return 0 if report.is_fine else 1
+
+
+def tell_k3s(given: dict[str, str]) -> None:
+    """Say what k3s runs without, or restart it for that. Raises UserError."""
+    from k3os.phases.changed import not_in_k3s
+    from k3os.phases.node import Node
+
+    names = ", ".join(not_in_k3s(Node(_sources(given)[0])))
+    if names and "--restart" not in given:
+        print(f"restart k3s for {names}: `sudo k3os config --restart`; pods go on")
+    elif names:
+        from k3os.cli import confirm
+        from k3os.config.load import load_config
+
+        confirm.restart_k3s_now(load_config(*_sources(given), cloud=True)[0])
+        print(f"k3s was restarted for {names}")
 
 
 def wait_for_k3s(given: dict[str, str]) -> None:

@@ -26,6 +26,7 @@ USAGE = "usage: k3os confirm\n\nWait until this boot is healthy; called by the s
 BASE = "/.base"
 POLL_SECONDS = 3.0
 COMMAND_SECONDS = 60
+READY_SECONDS = 300
 # what a unit's own slowness must not fail; the rest of a "degraded" system is people's business
 UP = ("running", "degraded")
 
@@ -151,6 +152,14 @@ def restart_k3s(config: Config, seconds: float) -> str:
     except CommandError as error:
         return str(error)
     return wait([lambda: k3s_is_ready(config)], seconds)
+
+
+def restart_k3s_now(config: Config) -> None:
+    """For a changed configuration, of a NodePool or of this node. Raises UserError when k3s is not
+    ready in time. Pods go on."""
+    missing = restart_k3s(config, READY_SECONDS)
+    if missing:
+        raise UserError(f"k3s did not come back with the new configuration: {missing}")
 
 
 def own_checks(config: Config) -> str:

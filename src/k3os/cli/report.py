@@ -72,7 +72,16 @@ def message(known: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     outcome = result.completed(known, status, status["boot_id"])
     if outcome != known and os.geteuid() == 0:
         result.write(outcome)
-    return report.metadata(status, _config().mapping("k3os.labels"), outcome), sent
+    own, sure = _labels()
+    return report.metadata(status, report.labels(own, sure=sure), outcome), sent
+
+
+def _labels() -> tuple[dict[str, str], bool]:
+    """k3os.labels, and whether the configuration could be read without an error."""
+    from k3os.config.load import load_config
+
+    config, problems = load_config(cloud=True)
+    return config.mapping("k3os.labels"), not any(problem.is_error for problem in problems)
 
 
 def _config() -> Config:
@@ -83,7 +92,7 @@ def _config() -> Config:
 
 def tell() -> int:
     """Once. Raises UserError, one of kubelet.LATER when the API server is not ready."""
-    from k3os.cluster import kubelet, readiness, result
+    from k3os.cluster import kubelet, readiness, report, result
     from k3os.system.files import atomic_write
     from k3os.system.run import run
 
@@ -95,6 +104,7 @@ def tell() -> int:
     name = node_name(_config())
     api.patch_node(name, change)
     node = api.patch_node(name, {"status": {"conditions": [sent]}}, status=True)
+    report.remember_labels(change["metadata"]["labels"])
     atomic_write(SENT, json.dumps(sent).encode())
     print(f"{sent['type']}={sent['status']}: {sent['reason']}: {sent['message']}")
     if not readiness.is_ready(_keep(node)):

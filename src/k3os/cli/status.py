@@ -46,6 +46,12 @@ SHORT_HINT = (
     "what helps: more memory; an agent instead of a server; less on it: `kubectl top pods -A`, "
     "`--disable=traefik` and the like in k3os.k3s_args; README, What k3s needs of memory"
 )
+DISK_SHORT = "/run/k3os/disk-short"
+DISK_ERRORS = "/run/k3os/disk-errors"
+DISK_HINT = (
+    "what helps: `sudo du -xhd 3 /var | sort -h | tail`, `sudo crictl rmi --prune`, a larger disk; "
+    "README, When /var is full"
+)
 NODE_NAME = "/var/lib/rancher/k3os/node-name"
 # what k3s.service is ordered after and may take a while, in the order in which it comes
 BEFORE_K3S = {
@@ -108,8 +114,10 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["refused"] = _text(root + REFUSED)
     status["ready"] = read_object(root + READY)
     status["k3s_given"] = k3s_given(root)
+    status["not_in_k3s"] = not_in_k3s(root)
     status["addresses"] = addresses()
     status["memory"] = memory(root)
+    status["disk"] = disk(root)
     status["rollback"] = rollback_record(root + system)
     status["taken_back"] = taken_back(root)
     status["verified"] = read_object(root + VERIFIED)
@@ -124,6 +132,17 @@ def k3s_given(root: str = "") -> dict[str, list[str]]:
     from k3os.k3s import given
 
     return given.shown(given.given(root))
+
+
+def not_in_k3s(root: str = "") -> list[str]:
+    """What has changed since k3s was started; [] where only root may look."""
+    from k3os.phases import changed
+    from k3os.phases.node import Node
+
+    try:
+        return changed.not_in_k3s(Node(root))
+    except PermissionError:
+        return []
 
 
 def taken_back(root: str = "") -> dict[str, Any]:
@@ -206,6 +225,29 @@ def _about_memory(memory: dict[str, Any]) -> list[str]:
     found = [f"memory     {total} MiB, {available} MiB available{swapped}"]
     found += [f"           SHORT: {reason}" for reason in memory["short"]]
     return found + ([f"           {SHORT_HINT}"] if memory["short"] else [])
+
+
+def disk(root: str = "") -> dict[str, Any]:
+    """MiB of /var, and whether that is "low" or "full", with the words (/usr/lib/k3os/disk)."""
+    try:
+        known = os.statvfs(f"{root}/var")
+    except OSError:
+        return {}
+    level, _, words = _text(root + DISK_SHORT).partition("\n")
+    size, free = (each * known.f_frsize >> 20 for each in (known.f_blocks, known.f_bavail))
+    found = {"size": size, "free": free, "level": level, "words": words}
+    return {**found, "errors": _text(root + DISK_ERRORS)}
+
+
+def _about_disk(disk: dict[str, Any]) -> list[str]:
+    if not disk:
+        return []
+    found = [f"/var       {disk['size']} MiB, {disk['free']} MiB free"]
+    if disk["errors"]:
+        found.append(f"           ERRORS: {disk['errors']}; save its data, the disk may be failing")
+    if disk["level"]:
+        found += [f"           {disk['level'].upper()}: {disk['words']}", f"           {DISK_HINT}"]
+    return found
 
 
 def k3s_unit(link: str) -> dict[str, Any]:
@@ -299,6 +341,10 @@ def failures(status: dict[str, Any]) -> list[str]:
         found.append(f"k3s: {_about_k3s(unit)}")
     if name := status.get("refused"):
         found.append(f"k3s: the cluster knows another node {name}; {MAKE_ROOM.format(name)}")
+    if (disk := status.get("disk", {})) and disk["level"] == "full":
+        found.append(f"disk: {disk['words']}")
+    if disk and disk["errors"]:
+        found.append(f"disk: {disk['errors']}")
     for path, reason in status.get("verified", {}).get("damaged", {}).items():
         found.append(f"verify: {SYSTEM}/{path}: {reason}")
     return list(dict.fromkeys(found))
@@ -324,6 +370,9 @@ def lines(status: dict[str, Any]) -> list[str]:
         found.append(f"{name:<10} {listed}")
     if about := _about_k3s(status["k3s"]):
         found.append(f"k3s        {about}")
+    if names := status.get("not_in_k3s"):
+        found.append(f"           it runs without the new {', '.join(names)}:")
+        found.append("           `sudo k3os config --restart`; pods go on")
     if name := status["refused"]:
         found.append(f"refused    the cluster knows another node {name}, and refuses this one")
         found.append(f"           {MAKE_ROOM.format(name)}")
@@ -334,6 +383,7 @@ def lines(status: dict[str, Any]) -> list[str]:
         if values:
             found.append(f"           {name}: {', '.join(values)}")
     found += _about_memory(status["memory"])
+    found += _about_disk(status.get("disk", {}))
     if status["on_trial"]:
         found.append("trial      what is new is on trial: `journalctl -u k3os-confirm`")
     if rollback := status["rollback"]:

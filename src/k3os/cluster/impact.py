@@ -10,6 +10,7 @@ import hashlib
 import json
 
 from k3os.config.check import check_text
+from k3os.config.for_k3s import read_at_start
 from k3os.config.key import AT_BOOT, NOW, RESTART
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Problem, Value, plain
@@ -45,6 +46,9 @@ def impact(new: object, old: object = None) -> str:
     values, before = check(new)[0], check(old)[0]
     changed = {path for path in values.keys() | before.keys() if _differs(path, values, before)}
     found = [BY_PATH[path].effect for path in changed]
+    files, former = (read_at_start(each.get("write_files")) for each in (values, before))
+    if any(_differs(path, files, former) for path in files.keys() | former.keys()):
+        found.append(RESTART)
     return max(found, key=ORDER.index, default=NOW)
 
 

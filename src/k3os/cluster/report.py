@@ -6,6 +6,7 @@ Built from what `k3os status` collects. It sends nothing.
 from __future__ import annotations
 
 import json
+import os
 
 from k3os.cluster import names
 from k3os.cluster.former import FRAGMENT
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 LONGEST = 1000
 # of a result, what others may see
 TOLD = ("request", "state", "message", "when")
+# names of k3os.labels that the Node has from us, one a line
+LABELS = "/var/lib/rancher/k3os/labels"
 
 
 def fragment(root: str = "") -> dict[str, Any]:
@@ -26,17 +29,44 @@ def fragment(root: str = "") -> dict[str, Any]:
     return read_object(root + FRAGMENT)
 
 
+def labels(own: dict[str, str], *, sure: bool = True, root: str = "") -> dict[str, str | None]:
+    """k3os.labels for a merge patch: what has left the configuration leaves the Node. k3s deletes
+    no label. sure: the configuration has no error, so what it lacks has left it."""
+    try:
+        with open(root + LABELS) as file:
+            known = file.read().split()
+    except FileNotFoundError:
+        known = []
+    gone: dict[str, str | None] = dict.fromkeys(known) if sure else {}
+    return {**gone, **own}
+
+
+def remember_labels(sent: dict[str, str | None], root: str = "") -> None:
+    """After the API server has taken a patch with these. Raises OSError."""
+    from k3os.system.files import atomic_write
+
+    before = set(labels({}, root=root))
+    own = {name for name in sent if name not in (names.MODE_LABEL, names.VERSION_LABEL)}
+    wanted = {name for name in before | own if sent.get(name, "") is not None}
+    if wanted != before:
+        os.makedirs(os.path.dirname(root + LABELS), exist_ok=True)
+        atomic_write(root + LABELS, "".join(f"{name}\n" for name in sorted(wanted)).encode())
+
+
 def metadata(
-    status: dict[str, Any], own_labels: dict[str, str], result: dict[str, Any], root: str = ""
+    status: dict[str, Any],
+    own_labels: dict[str, str | None],
+    result: dict[str, Any],
+    root: str = "",
 ) -> dict[str, Any]:
-    """A merge patch of the Node. own_labels: k3os.labels, which k3s sets only when it registers.
+    """A merge patch of the Node. own_labels: of `labels`; k3s sets them only when it registers.
 
     result: of the last request, {} for none.
     """
     from k3os.phases.k3s import label_value
 
     running = status["versions"]["running"]
-    labels = {
+    told_labels = {
         **own_labels,
         names.MODE_LABEL: label_value(str(status.get("mode", "unknown"))),
         names.VERSION_LABEL: label_value(running["k3os"]),
@@ -52,14 +82,29 @@ def metadata(
     if result:
         told = {name: result.get(name, "") for name in TOLD}
         notes[names.LAST_RESULT] = json.dumps(told)
-    return {"metadata": {"labels": labels, "annotations": notes}}
+    return {"metadata": {"labels": told_labels, "annotations": notes}}
 
 
 def condition(
     status: dict[str, Any], failures: list[str], now: str, before: dict[str, str]
 ) -> dict[str, str]:
     """K3OSHealthy. failures: lines of `k3os status`; now: RFC 3339; before: the last one sent."""
-    if failures:
+    disk = {"level": "", "words": "", "errors": "", **status.get("disk", {})}
+    if disk["errors"]:
+        reason, text = (
+            "DiskErrors",
+            "; ".join(
+                [disk["errors"], *(each for each in failures[:3] if not each.startswith("disk: "))]
+            ),
+        )
+    elif disk["level"] == "full":
+        reason, text = (
+            "DiskFull",
+            "; ".join(
+                [disk["words"], *(each for each in failures[:3] if not each.startswith("disk: "))]
+            ),
+        )
+    elif failures:
         more = f" (and {len(failures) - 3} more)" if len(failures) > 3 else ""
         damaged = status.get("verified", {}).get("damaged")
         reason, text = "Damaged" if damaged else "NotApplied", "; ".join(failures[:3]) + more
@@ -70,6 +115,8 @@ def condition(
         reason, text = "ClockInDoubt", "no time server has answered since the boot"
     else:
         reason, text = "AsConfigured", "everything was applied"
+        if disk["level"]:
+            text += f", but {disk['words']}"
     state = "True" if reason == "AsConfigured" else "False"
     since = before.get("lastTransitionTime") if before.get("status") == state else None
     return {

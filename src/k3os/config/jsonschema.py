@@ -37,6 +37,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "hostname": {"type": "string", "maxLength": 64},
     "texts": TEXTS,
     "arguments": TEXTS,
+    "certificates": {"type": "array", "items": {"type": "string", "pattern": "BEGIN CERTIFICATE"}},
     "addresses": TEXTS,
     "hosts": TEXTS,
     "taints": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},

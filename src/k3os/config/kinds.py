@@ -51,7 +51,7 @@ def items_of(node: Node) -> list[Node]:
     return [item for item in found if item.kind != "null"]
 
 
-def _each(
+def each_of(
     check: Check, node: Node, path: str, convert: Callable[[Node, str], Value | None]
 ) -> Value:
     values = []
@@ -71,7 +71,7 @@ def texts(check: Check, key: Key, node: Node, path: str) -> Value:
         word = one_line(item, "a text").strip()
         return Value(word, item.place) if word else None
 
-    return _each(check, node, path, one)
+    return each_of(check, node, path, one)
 
 
 def choices(check: Check, key: Key, node: Node, path: str) -> Value:
@@ -89,7 +89,7 @@ def choices(check: Check, key: Key, node: Node, path: str) -> Value:
             )
         return Value(word, item.place)
 
-    return _each(check, node, path, one)
+    return each_of(check, node, path, one)
 
 
 TYPOGRAPHIC = {ord(bad): good for bad, good in zip("“”„‘’‚–—", "\"\"\"'''--", strict=True)}
@@ -134,7 +134,7 @@ def taints(check: Check, key: Key, node: Node, path: str) -> Value:
             raise Wrong(item.place, f"`{word}` is no taint", hint)
         return Value(word, item.place)
 
-    return _each(check, node, path, one)
+    return each_of(check, node, path, one)
 
 
 def commands(check: Check, key: Key, node: Node, path: str) -> Value:
@@ -145,7 +145,7 @@ def commands(check: Check, key: Key, node: Node, path: str) -> Value:
         word = scalar_text(item, "a command: a text, or a list of words")
         return Value(word, item.place) if word.strip() else None
 
-    return _each(check, node, path, one)
+    return each_of(check, node, path, one)
 
 
 def text_map(check: Check, key: Key, node: Node, path: str) -> Value:
@@ -277,13 +277,12 @@ def map_named(
     return entries
 
 
-def _network(function: str) -> Callable[[Check, Key, Node, str], Value]:
-    """A kind of network.py, which is imported only when a source has such a key."""
+def _of(module: str, function: str) -> Callable[[Check, Key, Node, str], Value]:
+    """A kind of a module that is imported only when a source has such a key."""
 
     def kind(check: Check, key: Key, node: Node, path: str) -> Value:
-        from k3os.config import network
-
-        found: Value = getattr(network, function)(check, key, node, path)
+        source = __import__(f"k3os.config.{module}", fromlist=[function])
+        found: Value = getattr(source, function)(check, key, node, path)
         return found
 
     return kind
@@ -337,7 +336,8 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "commands": commands,
     "text map": text_map,
     "maps": maps,
-    "networks": _network("networks"),
-    "addresses": _network("addresses"),
-    "hosts": _network("hosts"),
+    "networks": _of("network", "networks"),
+    "addresses": _of("network", "addresses"),
+    "hosts": _of("network", "hosts"),
+    "certificates": _of("certificates", "certificates"),
 }

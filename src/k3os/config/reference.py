@@ -19,6 +19,7 @@ KIND_WORDS = {
     "networks": "map of maps",
     "addresses": "list",
     "hosts": "list",
+    "certificates": "list",
     "commands": "list of commands",
     "taints": "list",
     "swap size": "size",

@@ -227,6 +227,15 @@ TABLE = (
         effect=RESTART,
     ),
     Key(
+        "k3os.ca_certificates",
+        "certificates",
+        "certificates (PEM) of authorities that k3s, containerd, curl and the node's own downloads "
+        "trust, beside the public ones",
+        merge=ADD,
+        phases=LATE,
+        effect=RESTART,
+    ),
+    Key(
         "k3os.taints",
         "taints",
         "Kubernetes taints of this node: `key=value:Effect`",

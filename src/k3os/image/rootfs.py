@@ -125,7 +125,9 @@ WANTS = {
     "sockets.target": ("ssh.socket", "iscsid.socket", "k3os-issue.socket", "k3os-network.socket"),
     "paths.target": ("k3os-report.path", "k3os-resolv.path"),
     "network-online.target": ("k3os-network-online.service",),
-    "timers.target": ("k3os-memory.timer", "k3os-report.timer", "k3os-verify.timer"),
+    "timers.target": (
+        *("k3os-memory.timer", "k3os-report.timer", "k3os-ssh-keys.timer", "k3os-verify.timer"),
+    ),
 }
 
 

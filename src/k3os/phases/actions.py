@@ -34,6 +34,15 @@ class Action:
     def perform(self, node: Node) -> str:
         raise NotImplementedError
 
+    @property
+    def thing(self) -> str:
+        """What it leaves and what is undone when it leaves the configuration (ours.py), or ""."""
+        return ""
+
+    def traces(self) -> tuple[str, str | None]:
+        """Of a thing, after perform: a mark to know it by, and what was there before."""
+        return "", None
+
 
 class WriteFile(Action):
     """A whole file. uid, gid -1: root's. Parents are made with mode 0755 and the same owner
@@ -83,6 +92,21 @@ class WriteFile(Action):
                 raise UserError(f"{self.path} is on a read-only file system", hint) from None
             raise
         return DONE
+
+
+class OwnFile(WriteFile):
+    """A file that goes, for the image's or for none, when nothing asks for it any more."""
+
+    __slots__ = ()
+
+    @property
+    def thing(self) -> str:
+        return f"file {self.path}"
+
+    def traces(self) -> tuple[str, str | None]:
+        from k3os.phases.ours import mark_of
+
+        return mark_of(self.data), None
 
 
 def _is_written(path: str, data: bytes, mode: int, uid: int, gid: int) -> bool:
@@ -186,13 +210,14 @@ class Remove(Action):
 class SetKernel(Action):
     """A value in /proc/sys. A file that is missing may come with a module in a later phase."""
 
-    __slots__ = ("name", "path", "value")
+    __slots__ = ("name", "path", "value", "was")
 
     def __init__(self, key: str, place: Place, name: str, path: str, value: str) -> None:
         super().__init__(key, place)
         self.name = name
         self.path = path
         self.value = value
+        self.was: str | None = None
 
     def describe(self) -> str:
         return f"set {self.name} to {self.value}"
@@ -203,7 +228,8 @@ class SetKernel(Action):
         path = node.path(self.path)
         try:
             with open(path) as file:
-                if file.read().split() == self.value.split():
+                self.was = " ".join(file.read().split())
+                if self.was == " ".join(self.value.split()):
                     return UNCHANGED
         except FileNotFoundError:
             if node.phase != "runtime":
@@ -225,6 +251,19 @@ class SetKernel(Action):
         return DONE
 
 
+class OwnSetting(SetKernel):
+    """A value that gives way to what was there before when nothing asks for it any more."""
+
+    __slots__ = ()
+
+    @property
+    def thing(self) -> str:
+        return f"kernel {self.path}"
+
+    def traces(self) -> tuple[str, str | None]:
+        return " ".join(self.value.split()), self.was
+
+
 class LoadModule(Action):
     """modprobe(8) with parameters. Loaded or built in already is fine."""
 
@@ -234,6 +273,10 @@ class LoadModule(Action):
         super().__init__(key, place)
         self.name = name
         self.parameters = parameters
+
+    @property
+    def thing(self) -> str:
+        return f"module {self.name}"
 
     def describe(self) -> str:
         return " ".join(["load module", self.name, *self.parameters])
@@ -338,13 +381,20 @@ class Later(Action):
 class Refused(Action):
     """A value that turned out wrong only when the node was looked at."""
 
-    __slots__ = ("hint", "message", "what")
+    __slots__ = ("_thing", "hint", "message", "what")
 
-    def __init__(self, key: str, place: Place, what: str, message: str, hint: str = "") -> None:
+    def __init__(
+        self, key: str, place: Place, what: str, message: str, hint: str = "", thing: str = ""
+    ) -> None:
         super().__init__(key, place)
+        self._thing = thing  # what was left before, when it was right, stays
         self.what = what
         self.message = message
         self.hint = hint
+
+    @property
+    def thing(self) -> str:
+        return self._thing
 
     def describe(self) -> str:
         return self.what

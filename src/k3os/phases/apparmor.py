@@ -30,6 +30,10 @@ class LoadProfile(Action):
         super().__init__(key, place)
         self.path = path
 
+    @property
+    def thing(self) -> str:
+        return f"profile {self.path}"
+
     def describe(self) -> str:
         return f"load the AppArmor profile {self.path}"
 

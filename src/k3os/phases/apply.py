@@ -12,7 +12,7 @@ import time
 from k3os.config.key import BOOT, INITRD, READY, RUNTIME
 from k3os.config.load import Config, load_config
 from k3os.config.schema import BY_PATH
-from k3os.config.value import Place
+from k3os.config.value import Place, Problem
 from k3os.phases.actions import FAILED, Action
 from k3os.phases.node import Node
 from k3os.phases.report import STATUS, Report, Result, problems_of, write_status
@@ -52,6 +52,7 @@ def apply_phase(
         config, problems = load_config(root, system_dir, cmdline, cloud=True)
     report = Report(phase, mode, problems)
     report.results += asked
+    node.ours.unsure = sources_with_errors(problems)
     _perform_all(config, node, report)
     report.seconds = time.monotonic() - started
     lines = report.lines()
@@ -85,7 +86,7 @@ def preload() -> None:
 
     run.preload()  # for modprobe and the like
     for name, applier in APPLIERS.items():
-        if applier.always:
+        if applier.always and not applier.phases:
             __import__(f"k3os.phases.{name}")
 
 
@@ -106,8 +107,25 @@ def _perform_all(config: Config, node: Node, report: Report) -> None:
         actions, broken = plan_applier(name, config, node)
         if broken is not None:
             report.results.append(broken)
+        report.results += _remember(node, node.ours.expect, actions)
         for action in actions:
             report.results.append(perform(action, node, secrets))
+    report.results += _remember(node, node.ours.save)
+
+
+def _remember(node: Node, step: Callable[..., None], *given: object) -> list[Result]:
+    """A record that cannot be written costs only itself: a disk may be full."""
+    try:
+        step(*given)
+    except OSError as error:
+        what = "remember what the configuration has left"
+        return [Result("k3os", what, Place(node.mode), FAILED, str(error))]
+    return []
+
+
+def sources_with_errors(problems: list[Problem]) -> set[str]:
+    """Of which nobody knows what they would say."""
+    return {problem.place.source for problem in problems if problem.is_error}
 
 
 def plan_phase(config: Config, node: Node) -> list[Action]:
@@ -118,7 +136,9 @@ def plan_phase(config: Config, node: Node) -> list[Action]:
 def plan_applier(name: str, config: Config, node: Node) -> tuple[list[Action], Result | None]:
     """One applier's actions, or a failed result in their place."""
     applier = APPLIERS[name]
-    if not any(node.phase in BY_PATH[path].phases for path in applier.keys):
+    if node.phase not in applier.phases and not any(
+        node.phase in BY_PATH[path].phases for path in applier.keys
+    ):
         return [], None
     if not applier.always and not any(
         path in config.values and node.phase in BY_PATH[path].phases for path in applier.keys
@@ -127,11 +147,14 @@ def plan_applier(name: str, config: Config, node: Node) -> tuple[list[Action], R
     try:
         module = __import__(f"k3os.phases.{name}", fromlist=["plan"])
         actions: list[Action] = module.plan(config, node)
+        node.ours.plan(actions)
         return actions, None
     except Exception as error:  # one broken applier must not take the others with it
+        node.ours.broken.add(name)
         place = Place("k3os")
         reason = f"{type(error).__name__}: {error}"
-        return [], Result(applier.keys[0], f"plan {name}", place, FAILED, reason)
+        key = applier.keys[0] if applier.keys else "k3os"
+        return [], Result(key, f"plan {name}", place, FAILED, reason)
 
 
 def perform(action: Action, node: Node, secrets: list[str]) -> Result:
@@ -148,6 +171,8 @@ def perform(action: Action, node: Node, secrets: list[str]) -> Result:
     except Exception as error:  # the same for one broken action
         result, reason = FAILED, f"{type(error).__name__}: {error}"
     action.result = result
+    if action.thing:
+        node.ours.keep(action, result)
     return Result(
         action.key,
         action.describe(),

@@ -8,7 +8,8 @@ main.conf needs a restart; service files are noticed by connman itself.
 from __future__ import annotations
 
 from k3os.config.value import Place
-from k3os.phases.actions import DONE, UNCHANGED, Action, Refused, RestartUnit, WriteFile
+from k3os.phases.actions import DONE, UNCHANGED, Action, OwnFile, Refused, RestartUnit, WriteFile
+from k3os.phases.node import ROOTFS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,11 +102,13 @@ def _servers(config: Config, node: Node) -> list[Action]:
     if pinned is not None:  # otherwise the DHCP server may name the node
         settings["AllowHostnameUpdates"] = "false"
         places.append(("hostname", pinned.place))
-    if not places:
+    mine = node.ours.is_as_left(MAIN)
+    if not places and not mine:
         return actions
-    key, place = places[0]
-    text = with_settings(node.read(MAIN), settings)
-    actions.append(WriteFile(key, place, MAIN, text.encode(errors="surrogateescape")))
+    key, place = places[0] if places else (next(iter(SERVERS)), Place("default"))
+    # in the image's, so that what has left the configuration is gone; somebody else's is added to
+    text = with_settings(node.read(ROOTFS + MAIN if mine else MAIN), settings)
+    actions.append(OwnFile(key, place, MAIN, text.encode(errors="surrogateescape")))
     if node.phase == "runtime":
         actions.append(Restart(key, place, "connman.service", [actions[-1]]))
     return actions

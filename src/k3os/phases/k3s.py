@@ -15,7 +15,7 @@ from k3os.config.hostnames import node_name
 from k3os.config.k3s_flags import FILE, OF_AGENTS, SECRETS, without_secrets
 from k3os.config.value import Place
 from k3os.phases import resolv
-from k3os.phases.actions import Action, Refused, Remove, WriteFile
+from k3os.phases.actions import Action, OwnFile, Refused, Remove, WriteFile
 from k3os.phases.environment import quote
 from k3os.phases.write_files import paths
 
@@ -72,7 +72,8 @@ def plan(config: Config, node: Node) -> list[Action]:
             actions.append(Remove("k3os.token", place, path))
     actions += _lists_last(own, node, place, settings)
     text = to_yaml(settings).encode(errors="surrogateescape")
-    actions.append(WriteFile("k3os.k3s_args", place, BESIDE if FILE in own else FILE, text))
+    write, path = (OwnFile, BESIDE) if FILE in own else (WriteFile, FILE)
+    actions.append(write("k3os.k3s_args", place, path, text))
     lines = "".join(f"{variable}={quote(value)}\n" for variable, value in variables.items())
     data = lines.encode(errors="surrogateescape")
     actions.append(WriteFile("k3os.k3s_args", place, ARGS, data, 0o600))

@@ -12,7 +12,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from k3os.phases.ours import Ours
+
 USER = "rancher"
+# the image that the system runs from: what a boot fills /etc with
+ROOTFS = "/run/k3os/rootfs"
 MOST_LINKS = 40
 
 
@@ -20,7 +24,7 @@ class Node:
     """root: where the tree is; phase, mode; environment of commands; output: a line of theirs;
     say: a line for a person who waits."""
 
-    __slots__ = ("environment", "mode", "output", "phase", "root", "say")
+    __slots__ = ("_ours", "environment", "mode", "output", "phase", "root", "say")
 
     def __init__(
         self,
@@ -36,6 +40,16 @@ class Node:
         self.output = output
         self.say = say
         self.environment: dict[str, str] = {}
+        self._ours: Ours | None = None
+
+    @property
+    def ours(self) -> Ours:
+        """The record of what the configuration has left here."""
+        if self._ours is None:
+            from k3os.phases.ours import Ours
+
+            self._ours = Ours(self)
+        return self._ours
 
     @property
     def is_real(self) -> bool:

@@ -42,37 +42,59 @@ def is_crypt(text: str) -> bool:
 
 
 class SetPassword(Action):
-    """Replaces one field of one line; the rest of the file stays byte for byte."""
+    """Sets one field of one line, unless it says the same already."""
 
-    __slots__ = ("password",)
+    __slots__ = ("_left", "password")
 
     def __init__(self, place: Place, password: str) -> None:
         super().__init__(KEY, place)
         self.password = password
+        self._left = ""
+
+    @property
+    def thing(self) -> str:
+        return f"password {USER}"
+
+    def traces(self) -> tuple[str, str | None]:
+        from k3os.phases.ours import mark_of
+
+        return mark_of(self._left.encode()), None
 
     def describe(self) -> str:
         return f"set the password of {USER}"
 
     def perform(self, node: Node) -> str:
         from k3os.errors import UserError
-        from k3os.system.files import atomic_write
 
-        lines = node.read(SHADOW).splitlines()
-        found = [index for index, line in enumerate(lines) if line.startswith(f"{USER}:")]
-        if not found:
+        self._left = field(node)
+        if not self._left:
             raise UserError(f"there is no user {USER} in {SHADOW}")
-        index = found[0]
-        fields = lines[index].split(":")
-        if matches(self.password, fields[1]):
+        if matches(self.password, self._left):
             return UNCHANGED
-        fields[1] = self.password if is_crypt(self.password) else hashed(self.password)
-        lines[index] = ":".join(fields)
-        path = node.path(SHADOW)
-        status = os.stat(path)
-        data = "\n".join([*lines, ""]).encode(errors="surrogateescape")
-        uid, gid = (status.st_uid, status.st_gid) if os.geteuid() == 0 else (-1, -1)
-        atomic_write(path, data, mode=status.st_mode & 0o7777, uid=uid, gid=gid)
+        self._left = self.password if is_crypt(self.password) else hashed(self.password)
+        set_field(node, self._left)
         return DONE
+
+
+def field(node: Node, path: str = SHADOW) -> str:
+    """What stands for rancher's password, "" without such a line."""
+    lines = [line.split(":") for line in node.read(path).splitlines()]
+    return next((each[1] for each in lines if each[0] == USER and len(each) > 1), "")
+
+
+def set_field(node: Node, text: str) -> None:
+    """Replace it; the rest of the file stays byte for byte. Raises OSError."""
+    from k3os.system.files import atomic_write
+
+    lines = [line.split(":") for line in node.read(SHADOW).splitlines()]
+    for each in lines:
+        if each[0] == USER and len(each) > 1:
+            each[1] = text
+    path = node.path(SHADOW)
+    status = os.stat(path)
+    data = "\n".join([*(":".join(each) for each in lines), ""]).encode(errors="surrogateescape")
+    uid, gid = (status.st_uid, status.st_gid) if os.geteuid() == 0 else (-1, -1)
+    atomic_write(path, data, mode=status.st_mode & 0o7777, uid=uid, gid=gid)
 
 
 def matches(password: str, stored: str) -> bool:

@@ -3,7 +3,7 @@ over what systemd-sysctl sets later (sysctl.d(5), sysctl.conf(5))."""
 
 from __future__ import annotations
 
-from k3os.phases.actions import Action, Refused, SetKernel, WriteFile
+from k3os.phases.actions import Action, OwnFile, OwnSetting, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def plan(config: Config, node: Node) -> list[Action]:
             actions.append(Refused(f"{key}.{name}", value.place, what, "is no kernel setting"))
             continue
         lines.append(f"{path.removeprefix('/proc/sys/')} = {text}\n")
-        actions.append(SetKernel(f"{key}.{name}", value.place, name, path, text))
+        actions.append(OwnSetting(f"{key}.{name}", value.place, name, path, text))
     whole = config.get(key)
     if whole is not None and node.phase != "initrd":
-        actions.append(WriteFile(key, whole.place, FILE, "".join(lines).encode()))
+        actions.append(OwnFile(key, whole.place, FILE, "".join(lines).encode()))
     return actions

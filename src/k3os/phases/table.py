@@ -8,13 +8,14 @@ from __future__ import annotations
 
 
 class Applier:
-    """keys: their paths. always: runs without any of them set, too."""
+    """keys: their paths. always: runs without any of them set, too. phases: also in these."""
 
-    __slots__ = ("always", "keys")
+    __slots__ = ("always", "keys", "phases")
 
-    def __init__(self, *keys: str, always: bool = False) -> None:
+    def __init__(self, *keys: str, always: bool = False, phases: tuple[str, ...] = ()) -> None:
         self.keys = keys
         self.always = always
+        self.phases = phases
 
 
 # Has no applier: what it names is asked before the runtime phase is planned, see apply.py.
@@ -24,6 +25,8 @@ DATA_SOURCES = "k3os.data_sources"
 # bring; files before the commands that use them; commands last.
 APPLIERS = {
     "environment": Applier("k3os.environment", always=True),
+    # before anything is fetched
+    "ca_certificates": Applier("k3os.ca_certificates"),
     "modules": Applier("k3os.modules"),
     # its settings are defaults, too: the user's come after them
     "swap": Applier("k3os.swap.zram", "k3os.swap.pods", always=True),
@@ -42,5 +45,9 @@ APPLIERS = {
         "k3os.shutdown.grace_period", "k3os.shutdown.critical_grace_period", always=True
     ),
     "write_files": Applier("write_files"),
+    # what the keys above have left and no longer ask for
+    "leftovers": Applier(always=True, phases=("runtime",)),
+    # what they say and what counts only later
+    "changed": Applier(always=True, phases=("runtime",)),
     "commands": Applier("init_cmd", "boot_cmd", "run_cmd", "ready_cmd"),
 }

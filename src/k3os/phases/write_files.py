@@ -11,7 +11,7 @@ import os
 
 from k3os.config.k3s_flags import holds_secret
 from k3os.config.value import Place, Value
-from k3os.phases.actions import UNCHANGED, Action, Refused, WriteFile
+from k3os.phases.actions import UNCHANGED, Action, OwnFile, Refused
 from k3os.system.numbers import whole
 
 TYPE_CHECKING = False
@@ -61,11 +61,11 @@ def _one(item: Value, node: Node, written: dict[str, str]) -> Action:
         uid, gid = owner(node, user, group)
     except UnknownOwner as error:
         if node.phase != "initrd":
-            return Refused(KEY, item.place, f"write {path}", str(error))
+            return Refused(KEY, item.place, f"write {path}", str(error), thing=f"file {path}")
         uid = gid = 0
         note = f"{error} in the initrd: it is root's until the boot phase"
     except ValueError as error:
-        return Refused(KEY, item.place, f"write {path}", str(error))
+        return Refused(KEY, item.place, f"write {path}", str(error), thing=f"file {path}")
     mode = int(entry.get("permissions", "0644"), 8)
     if mode & 0o077 and holds_secret(path, data):
         mode &= 0o700
@@ -139,7 +139,7 @@ def owner(node: Node, user: str, group: str) -> tuple[int, int]:
     return uid, gid
 
 
-class WriteEntry(WriteFile):
+class WriteEntry(OwnFile):
     """A file of the user's, written once in a boot as long as its entry stays the same."""
 
     __slots__ = ("written",)

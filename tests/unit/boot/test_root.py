@@ -97,3 +97,42 @@ def test_a_configuration_of_the_initrds_is_closed_and_the_system_beside_it_is_no
     assert mounted[0][-1] == f"lowerdir={tmp_path}/layer:/medium/k3os/system"
     assert (tmp_path / "layer").stat().st_mode & 0o777 == 0o755, "the merged directory has this"
     assert (tmp_path / "layer/config.yaml").stat().st_mode & 0o777 == 0o600
+
+
+def image(tmp_path: Path) -> tuple[Path, Path]:
+    for name in ("var/lib/one", "var/lib/two", "var/log/three"):
+        (tmp_path / "image" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "image" / name).write_text(name)
+    return tmp_path / "image/var", tmp_path / "data"
+
+
+def test_a_full_disk_gets_what_fits_and_boots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = image(tmp_path)
+    said: list[str] = []
+
+    def write(path: str, data: bytes, **_: object) -> None:
+        if path.endswith("/one"):
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        Path(path).write_bytes(data)
+
+    monkeypatch.setattr(root, "atomic_write", write)
+    monkeypatch.setattr(root, "say", said.append)
+    root.seed(str(source), str(target))
+    assert (target / "lib/two").exists()
+    assert (target / "log/three").exists()
+    assert [line.partition(", which")[0] for line in said] == [f"no room for {target}/lib/one"]
+
+
+def test_another_error_of_the_disk_is_no_reason_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = image(tmp_path)
+
+    def write(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(root, "atomic_write", write)
+    with pytest.raises(OSError, match="Input/output"):
+        root.seed(str(source), str(target))

@@ -176,6 +176,42 @@ def test_a_node_that_is_not_ready_says_since_when_and_why(
     assert [line for line in found if line.startswith("node ")] == wanted
 
 
+def about_disk(root: Path, short: str) -> tuple[list[str], list[str]]:
+    (root / "var").mkdir()
+    (root / "run/k3os").mkdir(parents=True)
+    (root / "run/k3os/disk-short").write_text(short)
+    status = collect(str(root))
+    text = lines(status)
+    start = next(i for i, line in enumerate(text) if line.startswith("/var "))
+    end = next(i for i in range(start + 1, len(text)) if not text[i].startswith(" "))
+    return text[start:end], failures(status)
+
+
+@pytest.mark.parametrize(("level", "counts"), [("low", False), ("full", True)])
+def test_a_var_that_is_full_says_so_and_what_helps(
+    tmp_path: Path, level: str, counts: bool
+) -> None:
+    said, failed = about_disk(tmp_path, f"{level}\n/var is so: 4 %\n")
+    assert "MiB free" in said[0]
+    assert said[1] == f"           {level.upper()}: /var is so: 4 %"
+    assert "crictl rmi --prune" in said[2]
+    assert failed == (["disk: /var is so: 4 %"] if counts else [])
+
+
+def test_a_disk_with_errors_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "run/k3os").mkdir(parents=True)
+    (tmp_path / "run/k3os/disk-errors").write_text("vda1 has met errors\n")
+    (tmp_path / "var").mkdir()
+    status = collect(str(tmp_path))
+    assert failures(status) == ["disk: vda1 has met errors"]
+    assert any("ERRORS: vda1 has met errors; save its data" in line for line in lines(status))
+
+
+def test_a_var_with_room_is_one_line(tmp_path: Path) -> None:
+    said, failed = about_disk(tmp_path, "")
+    assert (len(said), failed) == (1, [])
+
+
 def test_what_k3s_got_is_shown_without_what_may_be_a_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,26 @@ def test_versions_labels_and_the_fragment_in_force_are_told(tmp_path: Path) -> N
     assert names.LAST_RESULT not in said["annotations"]
 
 
+def test_a_label_that_left_the_configuration_leaves_the_node(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    assert report.labels({"tier": "gold", "a": "b"}, root=root) == {"tier": "gold", "a": "b"}
+    report.remember_labels({"tier": "gold", "a": "b"}, root)
+    patch = report.metadata(STATUS, report.labels({"a": "c"}, root=root), {}, root)
+    assert patch["metadata"]["labels"]["tier"] is None  # what a merge patch deletes
+    assert patch["metadata"]["labels"]["a"] == "c"
+    report.remember_labels(patch["metadata"]["labels"], root)
+    assert report.labels({}, root=root) == {"a": None}
+
+
+def test_a_configuration_with_an_error_takes_no_label_away(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    report.remember_labels({"tier": "gold"}, root)
+    sent = report.labels({"new": "x"}, sure=False, root=root)
+    assert sent == {"new": "x"}
+    report.remember_labels(sent, root)
+    assert report.labels({}, root=root) == {"tier": None, "new": None}
+
+
 @pytest.mark.parametrize(
     ("changes", "failures", "reason", "words"),
     [
@@ -53,6 +73,15 @@ def test_versions_labels_and_the_fragment_in_force_are_told(tmp_path: Path) -> N
             "RolledBack",
             "k3os 2.0 did not come up: it hung",
         ),
+        (
+            {"disk": {"level": "full", "words": "/var is full: 1 %"}},
+            ["disk: /var is full: 1 %", "runtime: a.yaml:3:1: hostname: bad"],
+            "DiskFull",
+            "/var is full: 1 %; runtime: a.yaml:3:1",
+        ),
+        ({"disk": {"errors": "vda1: 3"}}, ["disk: vda1: 3"], "DiskErrors", "vda1: 3"),
+        ({"disk": {"level": "low", "words": "/var is low"}}, [], "AsConfigured", "/var is low"),
+        ({"disk": {"level": "", "words": ""}}, [], "AsConfigured", "everything was applied"),
         ({"clock_in_doubt": "1970"}, [], "ClockInDoubt", "time server"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3os.cli import apply
+from k3os.cli import apply, confirm
 from k3os.cluster import former, names, result
 from k3os.cluster.impact import canonical
 from k3os.cluster.request import BadRequest, Request, Wanted, parse, remaining
@@ -129,7 +129,9 @@ class Host:
         monkeypatch.setattr(result.write, "__defaults__", (str(self.result),))
         monkeypatch.setattr(apply, "PENDING", str(root / "pending"))
         monkeypatch.setattr(apply, "boot_id", lambda: self.status["boot_id"])
-        monkeypatch.setattr(apply, "restart_k3s", lambda: self.commands.append(["restart k3s"]))
+        monkeypatch.setattr(
+            confirm, "restart_k3s_now", lambda _: self.commands.append(["restart k3s"])
+        )
         monkeypatch.setattr(os, "geteuid", lambda: 0)
         self.request = root / "request.json"
 
@@ -376,12 +378,12 @@ def test_a_configuration_that_fails_at_once_is_taken_back(host, capsys) -> None:
 def test_arguments_with_which_k3s_does_not_come_back_are_taken_back(
     host, capsys, monkeypatch
 ) -> None:
-    def restart() -> None:
+    def restart(_: object) -> None:
         host.commands.append(["restart k3s"])
         if host.fragment.exists():
             raise UserError("k3s did not come back with the new configuration: it is not ready")
 
-    monkeypatch.setattr(apply, "restart_k3s", restart)
+    monkeypatch.setattr(confirm, "restart_k3s_now", restart)
     code, told = host.apply(capsys, config=ARGUMENTS)
     assert (code, told["state"]) == (1, names.FAILED)
     assert host.programs == ["k3os config", "restart k3s"] * 2

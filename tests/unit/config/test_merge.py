@@ -1,5 +1,7 @@
 """Merging: a table for every key, and associativity for everything."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from k3os.config.check import check_text
 from k3os.config.merge import merge
 from k3os.config.schema import TABLE
 from k3os.config.value import Value, plain
+from tests.certificate import PEM
 
 # key: (weakest, middle, strongest, result), as YAML
 REPLACED = ("a", "b", "c", "c")
@@ -52,6 +55,12 @@ CASES: dict[str, tuple[str, str, str, object]] = {
     "k3os.k3s_args": ("[server, a]", "[agent]", "[server, b]", ["server", "b"]),
     "k3os.operator": ("true", "false", "no", False),
     "k3os.environment": ("{a: 1, b: 1}", "{b: 2}", "{a: 3}", {"a": "3", "b": "2"}),
+    "k3os.ca_certificates": (
+        json.dumps([PEM]),
+        json.dumps([PEM * 2, PEM]),
+        json.dumps([PEM]),
+        [PEM, PEM * 2],
+    ),
     "k3os.taints": (
         "['a:NoSchedule']",
         "['b:NoSchedule']",

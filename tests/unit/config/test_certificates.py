@@ -1,0 +1,57 @@
+"""k3os.ca_certificates: what is one, and what is said of the rest."""
+
+import json
+
+import pytest
+
+from k3os.config.check import check_text
+from k3os.config.value import plain
+from tests.certificate import PEM
+
+LINES = PEM.splitlines()
+
+
+def checked(*items):
+    text = json.dumps({"k3os": {"ca_certificates": list(items)}})
+    values, problems = check_text(text.encode(), "config.yaml")
+    value = values.get("k3os.ca_certificates")
+    return plain(value) if value is not None else None, problems
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PEM,
+        PEM.strip(),
+        PEM.replace("\n", "\r\n"),
+        f"# Issuer: me\n\n{PEM}\n# end\n",
+        "\n".join(f"   {line}" for line in LINES),
+    ],
+)
+def test_the_text_of_a_pem_file_is_a_certificate_whatever_is_around_it(text):
+    assert checked(text) == ([PEM], [])
+
+
+def test_a_text_may_hold_several():
+    assert checked(PEM + "and\n" + PEM) == ([PEM + PEM], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/etc/ssl/my-ca.pem", "is no certificate in PEM form"),
+        (LINES[1], "is no certificate in PEM form"),
+        ("-----BEGIN EC PRIVATE KEY-----\n" + PEM, "has a private key in it"),
+        ("\n".join(LINES[:5]), "it is damaged or cut off"),
+        ("\n".join(LINES[:3] + LINES[4:]), "it is damaged or cut off"),
+        (PEM.replace("MIIB", "M?IB"), "it is damaged or cut off"),
+        (PEM + PEM.replace("MIIBkz", "MIICkz"), "certificate 2 in it is damaged or cut off"),
+    ],
+)
+def test_what_is_none_is_left_out_with_the_reason_and_the_others_count(text, words):
+    found, problems = checked(text, PEM)
+    assert found == [PEM]
+    assert [words in problem.message for problem in problems] == [True]
+    assert str(problems[0]).startswith("config.yaml:1:")
+    assert "k3os.ca_certificates[0]" in str(problems[0])
+    assert LINES[2] not in str(problems[0])
