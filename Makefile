@@ -48,8 +48,16 @@ run: setup ## boot k3OS in a virtual machine, building it first if needed
 image: setup ## a disk with an installed k3OS: FORMAT=raw|qcow2|vmdk|vhd CONFIG=config.yaml BOARD=rpi
 	@$(VENV)/k3os image $(if $(FORMAT),--format '$(FORMAT)') $(if $(BOARD),--board '$(BOARD)') $(if $(CONFIG),--config '$(CONFIG)') $(ARGS)
 
+# The operator's tests wait most of the time, and need no image: they run beside the machines.
+WITH_VMS = -m 'not extra' -n $(VMS) --dist loadfile --no-loadscope-reorder --durations 25 --durations-min 20
+
 .PHONY: test
-test: lint unit test-operator vm ## the whole test suite: lint, unit, operator, VM boots
+test: lint unit ## the whole test suite: lint, unit, operator, VM boots
+	@KUBECONFIG= $(VENV)/pytest tests/operator tests/vm $(WITH_VMS) $(ARGS)
+
+.PHONY: test-fast
+test-fast: lint ## before each commit (three minutes): lint, unit, one boot
+	@$(VENV)/pytest tests/vm/test_run.py tests/unit -q -n 2 --dist loadfile $(ARGS)
 
 .PHONY: unit
 unit: setup ## unit tests; ARGS="-k name" chooses
@@ -57,7 +65,7 @@ unit: setup ## unit tests; ARGS="-k name" chooses
 
 .PHONY: vm
 vm: setup ## tests that boot virtual machines (minutes); ARGS="-k name" chooses
-	@$(VENV)/pytest tests/vm -m 'not extra' -n $(VMS) --dist loadfile --no-loadscope-reorder --durations 25 --durations-min 20 $(ARGS)
+	@$(VENV)/pytest tests/vm $(WITH_VMS) $(ARGS)
 
 .PHONY: test-arm
 test-arm: setup ## ARM: over a Debian (arm64, armhf), the arm64 ISO, the Raspberry Pi
@@ -65,7 +73,7 @@ test-arm: setup ## ARM: over a Debian (arm64, armhf), the arm64 ISO, the Raspber
 
 .PHONY: test-operator
 test-operator: setup ## the operator against a stub API server, or KUBECONFIG=… any cluster
-	@KUBECONFIG='$(CLUSTER)' $(VENV)/pytest tests/operator -q $(if $(CLUSTER),,-n 2 --dist worksteal) $(ARGS)
+	@KUBECONFIG='$(CLUSTER)' $(VENV)/pytest tests/operator -q $(if $(CLUSTER),,-n 4 --dist worksteal) $(ARGS)
 
 .PHONY: test-real
 test-real: setup ## clusters of a real k3s: K3S=<path> K3S_NEXT=<path of a newer one> (root, hours)

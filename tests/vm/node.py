@@ -40,9 +40,7 @@ def use_data_sources(vm: VM, *names: str) -> None:
     ask(vm, f"sudo -n mkdir -p {directory} && echo '{text}' | sudo -n tee {directory}/sources.yaml")
 
 
-def over_ssh(
-    vm: VM, key: Path, command: str, timeout: float = 120, *, login: bool = False
-) -> str:
+def over_ssh(vm: VM, key: Path, command: str, timeout: float = 120, *, login: bool = False) -> str:
     """What a command prints when rancher runs it by ssh; it must succeed.
 
     A boot's calls share one connection, since a login costs an emulated machine seconds; with

@@ -58,7 +58,11 @@ class Stub:
             drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
             command = [*drop, *command]
         done = subprocess.run(
-            command, env=self.environment(environment), capture_output=True, text=True, timeout=SECONDS
+            command,
+            env=self.environment(environment),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
         )
         return Answer(done.returncode, done.stdout, done.stderr)
 
