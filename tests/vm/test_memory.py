@@ -119,13 +119,3 @@ def test_console_and_status_say_what_the_kernel_ended(small: VM) -> None:
 def test_a_node_without_room_has_no_operator(small: VM) -> None:
     assert "leave the operator out" in ask(small, "sudo k3os status")
     assert "k3os.io/operator=false" in ask(small, "sudo cat /etc/rancher/k3s/config.yaml")
-
-
-def test_without_swap_and_with_swap_for_pods(boot, images) -> None:
-    config = "k3os: {swap: {zram: off, pods: true}}\n"
-    with boot("memory-no-swap", images.direct(config=config)) as vm:
-        vm.wait_for_shell(BOOT)
-        assert ask(vm, "cat /proc/swaps").count("\n") == 0
-        assert ask(vm, "cat /proc/sys/vm/swappiness") == "60"
-        ask(vm, "sudo systemd-run -q --slice=kubepods-podx.slice --unit=pod sleep infinity")
-        assert cgroup(vm, "kubepods.slice/memory.swap.max") == "max"
