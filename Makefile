@@ -23,8 +23,9 @@ CACHE ?=
 # Of `make image`
 FORMAT ?=
 BOARD ?=
-# How many virtual machines of `make vm` run at the same time; a test's has one processor
-VMS ?= 2
+# How many virtual machines of `make vm` run at the same time; a test's has one processor. One more
+# than a small machine has: there is always one that waits for a limit or a server.
+VMS ?= 3
 # Of `make test-operator`, only where it is asked for: one that the environment names is left alone
 CLUSTER := $(if $(filter command,$(origin KUBECONFIG)),$(KUBECONFIG))
 # Options for the command behind a target: make run ARGS="--uefi --memory 4096"

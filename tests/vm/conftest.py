@@ -195,13 +195,13 @@ class Hurry:
 
     def __init__(self) -> None:
         self.vm: VM | None = None
-        self._seen = b""
+        self.seen = b""
 
     def look(self, data: bytes) -> None:
         """Each piece of what the console shows comes here."""
-        self._seen += data
-        found = list(WAITS.finditer(self._seen))
-        self._seen = self._seen[found[-1].end() if found else -LONGEST_WAIT :]
+        self.seen += data
+        found = list(WAITS.finditer(self.seen))
+        self.seen = self.seen[found[-1].end() if found else -LONGEST_WAIT :]
         if found and self.vm:
             self.vm.send("\n")
 
