@@ -74,7 +74,7 @@ test-arm: setup ## ARM: over a Debian (arm64, armhf), the arm64 ISO, the Raspber
 
 .PHONY: test-operator
 test-operator: setup ## the operator against a stub API server, or KUBECONFIG=… any cluster
-	@KUBECONFIG='$(CLUSTER)' $(VENV)/pytest tests/operator -q $(if $(CLUSTER),,-n 4 --dist worksteal) $(ARGS)
+	@KUBECONFIG='$(CLUSTER)' $(VENV)/pytest tests/operator -q $(if $(CLUSTER),,-n 2 --dist worksteal) $(ARGS)
 
 .PHONY: test-real
 test-real: setup ## clusters of a real k3s: K3S=<path> K3S_NEXT=<path of a newer one> (root, hours)
