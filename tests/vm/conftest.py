@@ -7,6 +7,7 @@ without it they are built. Serial logs are kept in dist/vm-logs.
 import dataclasses
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from k3os.cli.run import initrd_with_config
+from k3os.image.build import build as build_image
+from k3os.image.progress import Progress
 from k3os.image.settings import from_environment
 from k3os.system.run import run
 from k3os.vm import accel as acceleration
@@ -34,12 +37,16 @@ SHOWN_LINES = 250
 # nothing of k3OS, so the boot is done again; the summary counts it. Nothing else is.
 EMULATOR_DIED = r"QEMU ended with -\d+"
 RERUNS = 2
-# Files that take minutes, the longest first, so that none of them runs alone at the end.
+# GRUB's menu in the first of its seconds, and what follows its errors
+WAITS = re.compile(rb"executed automatically in 5s|Press any key to continue")
+LONGEST_WAIT = 40
+# Files that take minutes, the longest first, so that none of them runs alone at the end. ARM's
+# build holds the cache's lock for minutes: early, while nobody else builds.
 LONGEST = tuple(
     f"test_{name}.py"
     for name in (
-        *("upgrade", "install", "power_cut", "takeover", "media", "apply", "remaster", "disk"),
-        *("network", "build", "commands", "overlay"),
+        *("upgrade", "overlay", "install", "apply", "takeover", "media", "power_cut", "build"),
+        *("remaster", "disk", "datasource_services", "network", "commands", "fetch", "live"),
     )
 )
 
@@ -70,18 +77,27 @@ def build(kernel: str, arch: str = "amd64") -> Path:
     """Build our image with the stub for k3s; quick when nothing changed."""
     name = kernel if arch == "amd64" else f"{kernel}-{arch}"
     directory = from_environment(os.environ).cache / "vm-tests" / name
-    wanted = {"ARCH": arch, "KERNEL": kernel, "K3S": str(STUB), "ARTIFACTS": str(directory)}
-    wanted |= {
-        "CONFIG": "",
-        "K3S_AIRGAP": "",
-        "FIRMWARE": "",
-        "OPERATOR": "",
-        "SIGN_KEY": "",
-        "RELEASE_KEYS": "",
-        "PYTHONPATH": str(ROOT / "src"),
-    }
+    wanted = {**_wanted(directory, kernel, arch), "PYTHONPATH": str(ROOT / "src")}
     run([sys.executable, "-m", "k3os", "build"], env=wanted, timeout=BUILD_SECONDS)
     return directory
+
+
+def _wanted(artifacts: Path, kernel: str, arch: str) -> dict[str, str]:
+    """A build's variables, whatever the environment has."""
+    unset = ("CONFIG", "K3S_AIRGAP", "FIRMWARE", "OPERATOR", "SIGN_KEY", "RELEASE_KEYS")
+    wanted = {"ARCH": arch, "KERNEL": kernel, "K3S": str(STUB), "ARTIFACTS": str(artifacts)}
+    return {**wanted, **dict.fromkeys(unset, "")}
+
+
+def build_tarball(arch: str) -> Path:
+    """The tarball that is unpacked over another system; nothing that boots a machine is built."""
+    directory = from_environment(os.environ).cache / "vm-tests" / f"tarball-{arch}"
+    wanted = {**os.environ, **_wanted(directory, "cloud", arch)}
+    settings = from_environment(wanted)
+    settings = dataclasses.replace(settings, arch=dataclasses.replace(settings.arch, boots=False))
+    with Progress(directory / "build.log") as progress:
+        build_image(settings, progress)
+    return directory / f"k3os-rootfs-{arch}.tar.gz"
 
 
 @pytest.fixture(scope="session")
@@ -119,10 +135,17 @@ def accel(images) -> tuple[str, ...]:
     return acceleration.choose(from_environment(os.environ).cache, images.kernel)
 
 
+def place(path: Path) -> float:
+    """A file's place in the order: the longest first; beside the first one, which waits for the
+    image, those that need none."""
+    if path.parent.name == "operator":
+        return 0.5
+    return LONGEST.index(path.name) if path.name in LONGEST else len(LONGEST)
+
+
 def pytest_collection_modifyitems(items):
     """Also the set-up of a module's machine is repeated when the emulator itself crashed."""
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+    items.sort(key=lambda item: place(item.path))
     for item in items:
         item.add_marker(pytest.mark.flaky(reruns=RERUNS, only_rerun=[EMULATOR_DIED]))
 
@@ -132,7 +155,10 @@ _started: list[Path] = []
 
 @pytest.fixture(scope="session")
 def boot(accel) -> Callable:
-    """`with boot("name", spec) as vm`: a machine whose log is dist/vm-logs/name.log."""
+    """`with boot("name", spec) as vm`: a machine whose log is dist/vm-logs/name.log.
+
+    GRUB is not waited for, but with `patient=True`.
+    """
 
     return functools.partial(start, accel=accel)
 
@@ -149,12 +175,35 @@ def boot_foreign() -> Callable:
 
 
 @contextmanager
-def start(name: str, spec: VMSpec, *, accel: tuple[str, ...]) -> Iterator[VM]:
+def start(
+    name: str, spec: VMSpec, *, accel: tuple[str, ...], patient: bool = False
+) -> Iterator[VM]:
     _started.append(LOGS / f"{name}.log")
-    # the emulation of several processors now and then breaks a kernel, or the emulator
-    spec = dataclasses.replace(spec, cpus=1)
-    with VM(spec, accel=accel, log=_started[-1]) as vm:
+    # the emulation of several processors now and then breaks a kernel, or the emulator; what a
+    # guest has written need not survive a power cut of this machine
+    disks = [dataclasses.replace(disk, cache=disk.cache or "unsafe") for disk in spec.disks]
+    spec = dataclasses.replace(spec, cpus=1, disks=tuple(disks))
+    hurry = Hurry()
+    show = None if patient or spec.kernel else hurry.look
+    with VM(spec, accel=accel, log=_started[-1], show=show) as vm:
+        hurry.vm = vm
         yield vm
+
+
+class Hurry:
+    """Presses Enter where GRUB would wait for somebody who does, for 5 or 10 seconds."""
+
+    def __init__(self) -> None:
+        self.vm: VM | None = None
+        self.seen = b""
+
+    def look(self, data: bytes) -> None:
+        """Each piece of what the console shows comes here."""
+        self.seen += data
+        found = list(WAITS.finditer(self.seen))
+        self.seen = self.seen[found[-1].end() if found else -LONGEST_WAIT :]
+        if found and self.vm:
+            self.vm.send("\n")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -17,6 +17,7 @@ HOST = "10.0.2.2"  # this machine's loopback interface, seen from QEMU's user ne
 # GRUB's menu takes it for the arrow, of whose three bytes a busy firmware may lose some
 MENU_DOWN = "v"
 RESCUE = r"k3OS rescue # "
+BOOTING = ": early boot"
 IDENTITY = "cat /etc/machine-id; sudo sh -c 'cat /var/lib/rancher/k3os/ssh/*.pub'"
 
 
@@ -39,11 +40,20 @@ def use_data_sources(vm: VM, *names: str) -> None:
     ask(vm, f"sudo -n mkdir -p {directory} && echo '{text}' | sudo -n tee {directory}/sources.yaml")
 
 
-def over_ssh(vm: VM, key: Path, command: str, timeout: float = 120) -> str:
-    """What a command prints when rancher runs it by ssh; it must succeed."""
+def over_ssh(vm: VM, key: Path, command: str, timeout: float = 120, *, login: bool = False) -> str:
+    """What a command prints when rancher runs it by ssh; it must succeed.
+
+    A boot's calls share one connection, since a login costs an emulated machine seconds; with
+    login there is one for this call.
+    """
     options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
     options += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "-o", "LogLevel=ERROR"]
     options += ["-i", str(key), "-p", str(vm.ssh_port)]
+    if not login:
+        # one that was left from the boot before would never answer
+        boots = vm.console.text.count(BOOTING)
+        options += ["-o", "ControlMaster=auto", "-o", "ControlPersist=yes"]
+        options += ["-o", f"ControlPath={key}.{vm.pid}.{boots}"]
     command = f"until systemctl is-active -q ssh.socket; do sleep 1; done; {command}"
     return run(["ssh", *options, "rancher@127.0.0.1", command], timeout=timeout).decode().strip()
 

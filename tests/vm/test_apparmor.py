@@ -1,4 +1,7 @@
-"""AppArmor profiles of write_files: loaded before k3s, each by itself, again when changed."""
+"""AppArmor profiles of write_files: loaded before k3s, each by itself, again when changed.
+
+In the same machine: no swap, but pods may have some.
+"""
 
 import json
 
@@ -24,6 +27,7 @@ write_files:
     profile k3os-broken { nonsense }
 run_cmd:
 - cp /sys/kernel/security/apparmor/profiles /run/profiles-before-k3s
+k3os: {swap: {zram: off, pods: true}}
 """
 CHANGED = "write_files: [{path: /etc/apparmor.d/abstractions/mine, content: 'deny /etc/issue r,'}]"
 CONFINED = "sudo -n aa-exec -p k3os-test"
@@ -80,3 +84,10 @@ def test_k3os_config_loads_what_changed_and_nothing_else(node):
     assert loads(node)["/etc/apparmor.d/k3os-test"] == ("done", "")
     assert can_read(node, "/etc/motd")
     assert not can_read(node, "/etc/issue")
+
+
+def test_without_swap_and_with_swap_for_pods(node):
+    assert ask(node, "cat /proc/swaps").count("\n") == 0
+    assert ask(node, "cat /proc/sys/vm/swappiness") == "60"
+    ask(node, "sudo systemd-run -q --slice=kubepods-podx.slice --unit=pod sleep infinity")
+    assert ask(node, "cat /sys/fs/cgroup/kubepods.slice/memory.swap.max") == "max"

@@ -1,4 +1,5 @@
-"""A node whose config.yaml is broken: the other sources apply, and it can be reached."""
+"""A node whose config.yaml and command line are broken: what is right applies, and it can be
+reached."""
 
 import time
 
@@ -16,7 +17,7 @@ k3os:
 """
 AGENT = (
     "k3os.server_url=https://10.0.2.2:6443 k3os.token=agent-secret "
-    "ssh_authorized_keys='{key}' k3os.hostnam=x"
+    "ssh_authorized_keys='{key}' k3os.hostnam=x k3os.mode=dsik k3os.debug"
 )
 
 
@@ -53,6 +54,11 @@ def test_with_a_broken_config_the_other_sources_still_apply(broken, key):
 
 def test_an_unknown_key_on_the_cmdline_is_a_warning_with_the_nearest_name(broken):
     assert "hostname" in ask(broken, "k3os status | grep hostnam || true")
+
+
+def test_an_unknown_mode_is_reported_and_live_is_booted(broken):
+    assert "k3OS: k3os.mode=dsik is unknown" in broken.console.text
+    assert ask(broken, "k3os status | head -n 1") == "mode       live"
 
 
 def test_a_broken_config_fails_no_unit(broken):

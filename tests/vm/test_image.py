@@ -32,7 +32,7 @@ def image(images, key, tmp_path_factory) -> Path:
 
 def test_the_image_boots_grows_and_keeps_a_previous_generation(boot, image, key):
     disk = Disk(image, format="qcow2")
-    with boot("image-bios", VMSpec(disks=(disk,), cpus=1)) as vm:
+    with boot("image-bios", VMSpec(disks=(disk,)), patient=True) as vm:
         vm.expect("executed automatically", 120)
         assert "Rescue (current)" in vm.console.text
         assert "Factory reset" in vm.console.text
@@ -47,7 +47,7 @@ def test_the_image_boots_grows_and_keeps_a_previous_generation(boot, image, key)
         assert len(over_ssh(vm, key, IDENTITY).splitlines()[0]) == 32
         over_ssh(vm, key, f"sudo sh -c '{UPGRADE}'")
         stop(vm, key)
-    with boot("image-uefi", VMSpec(disks=(disk,), uefi=True, cpus=1)) as vm:
+    with boot("image-uefi", VMSpec(disks=(disk,), uefi=True), patient=True) as vm:
         vm.expect("k3OS Previous", 120)
         vm.expect(r"Rescue \(previous\)[\s\S]*executed automatically", 30)
         vm.send(f"{MENU_DOWN}\n")

@@ -14,7 +14,7 @@ MENU_ENTRIES = ("k3OS live", "Install k3OS to disk", "Rescue shell")
 @pytest.fixture(scope="module")
 def bios(boot, images):
     """Booted from a CD by a BIOS, with 1 GiB of memory."""
-    with boot("bios", VMSpec(cdrom=images.iso, memory=1024)) as vm:
+    with boot("bios", VMSpec(cdrom=images.iso, memory=1024), patient=True) as vm:
         vm.expect("Booting `k3OS live'", 60)
         vm.wait_for_shell(BOOT)
         yield vm
@@ -50,7 +50,8 @@ def test_changes_do_not_survive_a_reboot(bios):
 
 def test_the_rescue_entry_of_the_menu_opens_a_shell(boot, images):
     # a processor without random numbers: the kernel has none either when PID 1 starts
-    with boot("menu-rescue", VMSpec(cdrom=images.iso, extra=("-cpu", "qemu64"))) as vm:
+    spec = VMSpec(cdrom=images.iso, extra=("-cpu", "qemu64"))
+    with boot("menu-rescue", spec, patient=True) as vm:
         vm.expect("Rescue shell", 60)
         vm.expect("executed automatically", 10)
         vm.send(MENU_DOWN + MENU_DOWN + "\n")

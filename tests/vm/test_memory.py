@@ -23,8 +23,6 @@ while True:
         each[::4096] = each[1::4096]
 """
 LOGIN_SECONDS = 10
-# the program ended and logins stayed quick, but the kernel's log had no word of an OOM kill
-UNPROVED = "seen once, with another end than it looks for: what ended the program is not known yet"
 
 
 def cgroup(vm: VM, name: str) -> str:
@@ -79,12 +77,13 @@ def test_pods_get_no_swap_whatever_the_kubelet_sets(small: VM) -> None:
     ask(small, "sudo systemctl set-property --runtime kubepods.slice MemoryMax=300M CPUWeight=50")
     assert cgroup(small, "kubepods.slice/memory.swap.max") == "0"
     assert int(cgroup(small, "kubepods.slice/memory.max")) == 300 << 20
+    # the limit stays for the slice's next life, as a pod's own would
+    ask(small, "sudo systemctl set-property --runtime kubepods.slice MemoryMax=infinity")
     ask(small, "sudo systemctl stop pod kubepods.slice")
 
 
-@pytest.mark.skip(reason=UNPROVED)
 def test_a_pod_that_takes_everything_ends_and_a_login_works_meanwhile(small: VM, key) -> None:
-    over_ssh(small, key, "true")  # makes the host keys
+    over_ssh(small, key, "true", login=True)  # makes the host keys
     ask(small, f"cat >/tmp/hog.py <<'END'\n{HOG}END")
     before = set(ask(small, "pgrep -x 'sshd|systemd-journal|k3s|connmand|dbus-daemon'").split())
     ask(
@@ -92,10 +91,11 @@ def test_a_pod_that_takes_everything_ends_and_a_login_works_meanwhile(small: VM,
         "sudo systemd-run -q --slice=kubepods-besteffort-podx.slice --unit=hog "
         "-p OOMScoreAdjust=1000 python3 /tmp/hog.py",
     )
+    assert cgroup(small, "kubepods.slice/memory.max") == "max", "its own limit would end it"
     slowest = 0.0
     for _ in range(60):
         start = time.monotonic()
-        state = over_ssh(small, key, "systemctl is-active hog || true")
+        state = over_ssh(small, key, "systemctl is-active hog || true", login=True)
         slowest = max(slowest, time.monotonic() - start)
         if state not in ("active", "activating"):
             break
@@ -107,7 +107,6 @@ def test_a_pod_that_takes_everything_ends_and_a_login_works_meanwhile(small: VM,
     assert before <= after, "nothing of the system ended"
 
 
-@pytest.mark.skip(reason=UNPROVED)
 def test_console_and_status_say_what_the_kernel_ended(small: VM) -> None:
     small.send("\n")
     ask(small, "sudo systemctl start k3os-memory.service")
@@ -120,13 +119,3 @@ def test_console_and_status_say_what_the_kernel_ended(small: VM) -> None:
 def test_a_node_without_room_has_no_operator(small: VM) -> None:
     assert "leave the operator out" in ask(small, "sudo k3os status")
     assert "k3os.io/operator=false" in ask(small, "sudo cat /etc/rancher/k3s/config.yaml")
-
-
-def test_without_swap_and_with_swap_for_pods(boot, images) -> None:
-    config = "k3os: {swap: {zram: off, pods: true}}\n"
-    with boot("memory-no-swap", images.direct(config=config)) as vm:
-        vm.wait_for_shell(BOOT)
-        assert ask(vm, "cat /proc/swaps").count("\n") == 0
-        assert ask(vm, "cat /proc/sys/vm/swappiness") == "60"
-        ask(vm, "sudo systemd-run -q --slice=kubepods-podx.slice --unit=pod sleep infinity")
-        assert cgroup(vm, "kubepods.slice/memory.swap.max") == "max"

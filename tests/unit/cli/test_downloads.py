@@ -1,6 +1,7 @@
 """Whatever of ours fetches something does it with k3os.environment, however it was called."""
 
 import ast
+import functools
 import os
 import sys
 import types
@@ -25,6 +26,7 @@ OTHERS = {
 }
 
 
+@functools.cache
 def imports(path: Path) -> set[str]:
     """All of ours that a module imports when it runs; `shown` only changes a text."""
     found: set[str] = set()

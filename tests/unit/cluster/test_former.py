@@ -11,6 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from k3os.cluster import former
 
+# thousands of writes to a disk, each waited for, take half a minute
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> str:
@@ -104,7 +107,7 @@ class Life(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = tempfile.TemporaryDirectory()
+        self.directory = tempfile.TemporaryDirectory(dir=MEMORY)
         self.root = self.directory.name
         Path(self.root + former.FRAGMENT).parent.mkdir(parents=True)
         self.good: str | None = None

@@ -31,16 +31,16 @@ def test_a_broken_file_gives_exactly_the_expected_lines(
 
 
 def test_billion_laughs_are_refused_fast() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     problems = check_files([str(BROKEN / "billion-laughs.yaml")])
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
     assert [problem.is_error for problem in problems] == [True]
 
 
 def test_a_file_of_brackets_is_refused_fast() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     _, problems = check_text(b"hostname: " + b"[" * 1_000_000, "deep.yaml")
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
     assert "levels" in problems[0].message
 
 
@@ -60,9 +60,9 @@ def test_five_thousand_files_are_checked_in_time() -> None:
     entry = b"- {path: /etc/file%d, permissions: '0644', content: 'x%s'}\n"
     text = b"write_files:\n" + b"".join(entry % (n, b"y" * 120) for n in range(5000))
     assert len(text) <= LARGEST
-    started = time.monotonic()
+    started = time.process_time()
     values, problems = check_text(text, "many.yaml")
-    assert time.monotonic() - started < 6  # 3 s alone; other tests may share the machine
+    assert time.process_time() - started < 6  # of this process: others may share the machine
     assert not problems
     assert isinstance(values["write_files"].data, list)
     assert len(values["write_files"].data) == 5000

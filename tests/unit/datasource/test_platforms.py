@@ -111,7 +111,7 @@ def test_an_address_that_refuses_is_tried_within_the_limit_and_then_not_there(
     addresses = dict.fromkeys(BASES, "http://127.0.0.1:9")
     started = time.monotonic()
     (answer,) = search.search([name], print, addresses)
-    assert 0.1 < time.monotonic() - started < 2
+    assert 0.1 < time.monotonic() - started < 5
     assert (answer.found, answer.is_broken) == (None, False)
     assert "refused" in answer.reason
 
@@ -145,7 +145,7 @@ def test_an_address_where_nobody_answers_is_asked_once_in_a_search(
     names = ["aws", "gcp", "openstack", "vultr", "digitalocean", "hetzner", "azure"]
     started = time.monotonic()
     answers = search.search(names, lambda line: None, addresses)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 5
     assert not any(answer.is_broken for answer in answers)
     assert "did not answer before" in answers[-1].reason
 
@@ -196,7 +196,7 @@ def test_a_service_that_stalls_is_given_up_and_its_address_not_asked_again(
     started = time.monotonic()
     addresses = dict.fromkeys(BASES, site.url)
     slow, same_address = search.search(["hetzner", "gcp"], lambda line: None, addresses)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 5
     assert slow.is_broken
     assert "was not done in" in slow.reason
     assert "did not answer before" in same_address.reason

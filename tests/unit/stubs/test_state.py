@@ -15,7 +15,7 @@ import pytest
 from k3os.errors import UserError
 from k3os.system.http_mutual import Identity, request
 from tests.serving import serving
-from tests.unit.stubs.conftest import NEW, OLD
+from tests.unit.stubs.conftest import NEW, OLD, SECONDS
 
 JOIN = ("agent", "--server=https://192.0.2.1:6443", "--token=x", "--node-name=n1")
 REJECTED = (
@@ -154,7 +154,7 @@ def test_a_read_only_place_for_plugins_is_an_error_that_k3s_survives(new):
 
 def answer(url: str, context: ssl.SSLContext | None = None) -> str:
     try:
-        with urllib.request.urlopen(url, timeout=5, context=context) as found:
+        with urllib.request.urlopen(url, timeout=SECONDS, context=context) as found:
             return str(found.status)
     except urllib.error.HTTPError as error:
         error.close()
@@ -176,7 +176,7 @@ def test_the_api_comes_up_in_the_order_of_the_real_one(new):
         *(("0.6", "500"), ("0.8", "503"), ("1", "200")),
     ):
         (new.root / "run/k3s-stub/phase").write_text(phase)
-        end = time.monotonic() + 20
+        end = time.monotonic() + SECONDS
         while (now := answer(url, context)) != wanted:
             assert time.monotonic() < end, (now, wanted)
     assert "is up and running" in (new.root / "log-0").read_text()
@@ -219,7 +219,7 @@ def test_it_tells_systemd_when_it_is_ready(new, tmp_path):
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
         service.bind(str(tmp_path / "notify"))
-        service.settimeout(20)
+        service.settimeout(SECONDS)
         new.start(
             "server",
             NOTIFY_SOCKET=str(tmp_path / "notify"),
