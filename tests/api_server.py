@@ -19,6 +19,8 @@ COMING_UP = (
     (503, "apiserver not ready"),
     (500, "an internal error"),
     (401, "Unauthorized"),
+    (403, 'nodes "me" is forbidden: not yet ready to handle request'),
+    (403, 'nodes "me" is forbidden: User "system:node:me" cannot patch resource "nodes"'),
     (404, 'nodes "me" not found'),
     (429, "too many requests"),
     (0, ""),

@@ -12,6 +12,7 @@ from k3os.boot import finish, media, rescue, root, timeline
 from k3os.errors import UserError
 from k3os.system import kernelmodules, power
 from k3os.system.console import say
+from k3os.system.numbers import whole
 
 INIT = "/init"  # this program, in the initrd
 SYSTEMD = "/usr/lib/systemd/systemd"
@@ -117,12 +118,18 @@ def _boot(overlay: str, words: str) -> NoReturn:
     _start_systemd(["--unit=default.target"] if "rescue" in options else [])
 
 
+# seconds: nobody sits in front of a screen for longer
+LONGEST_WAIT = 3600
+
+
 def _wait_seconds(options: dict[str, str]) -> float:
     text = options.get("k3os.media_timeout", "")
-    if text.isdigit():
-        return float(text)
+    seconds = whole(text, most=LONGEST_WAIT)
+    if seconds is not None:
+        return float(seconds)
     if text:
-        say(f"k3os.media_timeout={text} is not a number of seconds; waiting {media.WAIT_SECONDS}")
+        wanted = f"a number of seconds from 0 to {LONGEST_WAIT}"
+        say(f"k3os.media_timeout={text[:40]} is not {wanted}; waiting {media.WAIT_SECONDS}")
     return media.WAIT_SECONDS
 
 

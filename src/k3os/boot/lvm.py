@@ -8,6 +8,7 @@ import re
 import struct
 
 from k3os.system.devicemapper import Target
+from k3os.system.numbers import LONGEST, whole
 
 SECTOR = 512
 LABEL = b"LABELONE"
@@ -120,12 +121,22 @@ def _section(tokens: list[tuple[int, str]]) -> dict[str, object]:
     raise ValueError("it ends in the middle")
 
 
+def _number(text: str) -> float | int:
+    """Raises ValueError for one that is too large to be meant."""
+    if "." in text and len(text) <= LONGEST:
+        return float(text)
+    found = whole(text.removeprefix("-"))
+    if found is None:
+        raise ValueError(f"no number: {text[:20]}")
+    return -found if text.startswith("-") else found
+
+
 def _value(tokens: list[tuple[int, str]]) -> object:
     if not tokens:
         raise ValueError("it ends in the middle")
     kind, text = tokens.pop()
     if kind == _NUMBER:
-        return float(text) if "." in text else int(text)
+        return _number(text)
     if (kind, text) != (_SIGN, "["):
         return text
     found: list[object] = []
@@ -142,8 +153,8 @@ def _value(tokens: list[tuple[int, str]]) -> object:
 
 def age(text: str) -> int:
     """The number of changes that led to a group's metadata."""
-    match = re.search(r"\bseqno = (\d+)", text)
-    return int(match[1]) if match else 0
+    match = re.search(r"\bseqno = ([0-9]+)", text)
+    return whole(match[1]) or 0 if match else 0
 
 
 def volumes(text: str) -> list[Volume]:

@@ -12,9 +12,12 @@ from k3os.boot.state import DATA
 from k3os.cluster import former
 from k3os.system import mounts, watchdog
 from k3os.system.console import say
+from k3os.system.numbers import whole
 from k3os.upgrade import trial
 
 MARK = "/run/k3os/trial"  # while it exists this boot is on trial
+# a day; the schema allows no more
+LONGEST_TRIAL = 86400
 PANIC = "/proc/sys/kernel/panic"  # in how many seconds the kernel restarts the machine
 POLL_SECONDS = 5
 WRITE_SECONDS = 10
@@ -27,7 +30,7 @@ def begin(text: str) -> None:
     text: the seconds in which k3os-confirm.service wants it healthy; the guard's own limit is
     for a boot that never comes to that, and longer.
     """
-    seconds = int(text) if text.isdigit() else trial.DEFAULT_SECONDS
+    seconds = whole(text, most=LONGEST_TRIAL) or trial.DEFAULT_SECONDS
     with open(MARK, "w") as file:
         file.write(f"{seconds}\n")
     with open(PANIC, "w") as file:

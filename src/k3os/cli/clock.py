@@ -12,8 +12,10 @@ from collections.abc import Callable
 from k3os.boot.clock import WRONG, shown
 from k3os.system import timeserver
 from k3os.system.console import say
+from k3os.system.numbers import whole
 
 SECONDS = 60
+LONGEST = 86400
 USAGE = f"""\
 usage: k3os clock wait [SECONDS]
 
@@ -26,11 +28,12 @@ def main(argv: list[str]) -> int:
     if argv and argv[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0
-    if argv[:1] != ["wait"] or len(argv) > 2 or not all(each.isdecimal() for each in argv[1:]):
+    seconds = whole(argv[1], most=LONGEST) if argv[1:] else SECONDS
+    if argv[:1] != ["wait"] or len(argv) > 2 or seconds is None:
         print(USAGE, end="", file=sys.stderr)
         return 2
     if os.path.exists(WRONG):
-        wait_aloud(float(argv[1]) if argv[1:] else SECONDS)
+        wait_aloud(float(seconds))
     return 0
 
 

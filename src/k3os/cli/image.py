@@ -123,7 +123,7 @@ def check(config: str) -> str:
 
 def size_of(text: str) -> int:
     """Bytes of "8G", "4096M" or a plain number; whole MiB, as clouds want them."""
-    match = re.fullmatch(r"(\d+)([MGT]?)(?:i?B)?", text)
+    match = re.fullmatch(r"([0-9]{1,15})([MGT]?)(?:i?B)?", text)
     size = int(match[1]) * _UNITS[match[2]] if match else 0
     if not size or size % MIB:
         raise argparse.ArgumentTypeError(f"{text!r} is no size in whole MiB; write 8G or 4096M")

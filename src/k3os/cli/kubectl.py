@@ -22,6 +22,7 @@ from k3os.cluster.kubectl import NODES, POOLS, Kubectl, NotThere, follow
 from k3os.cluster.node import parse_node
 from k3os.cluster.progress import Progress, ended, progress
 from k3os.errors import UserError
+from k3os.system.numbers import whole
 from k3os.system.screen import Screen, can_redraw, printable
 
 FAILED, UNFINISHED, TIMED_OUT = 1, 3, 124
@@ -113,7 +114,7 @@ def _duration(text: str) -> int | None:
     if text in ("0", "0s"):  # kubectl's word for "never"
         return None
     try:
-        return seconds(int(text) if text.isascii() and text.isdigit() else text, "--timeout")
+        return seconds(text if (number := whole(text)) is None else number, "--timeout")
     except UserError as error:
         raise argparse.ArgumentTypeError(f"{error.message}; {error.hint}") from error
 

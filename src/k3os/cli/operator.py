@@ -3,6 +3,7 @@
 import sys
 
 from k3os.errors import UserError
+from k3os.system.numbers import whole
 
 HELP = """\
 usage: k3os operator run [--port N] [--lease-seconds N] [--log-format json|text]
@@ -14,7 +15,7 @@ The operator rolls the versions and the configuration of NodePools out to their 
   run        work until a signal comes; the API server is that of the container's service
              account, else of KUBECONFIG
     --port N           of /healthz, /readyz and /metrics; 8080; 0: none
-    --lease-seconds N  after which a silent leader is replaced; 15
+    --lease-seconds N  after which a silent leader is replaced; 60
     --log-format F     json (a line is an object) or text
   manifests  print what k3s applies: namespace, CRD, accounts and rights, Deployment
 """
@@ -38,9 +39,10 @@ def main(argv: list[str]) -> int:
 
 
 def _run(given: dict[str, str]) -> int:
-    port, lease = given.pop("--port", "8080"), given.pop("--lease-seconds", "15")
+    port, lease = given.pop("--port", "8080"), given.pop("--lease-seconds", "60")
     form = given.pop("--log-format", "json")
-    if given or form not in ("json", "text") or not port.isdigit() or not lease.isdigit():
+    number, seconds = whole(port, most=65535), whole(lease, most=86400)
+    if given or form not in ("json", "text") or number is None or seconds is None:
         print(HELP, end="", file=sys.stderr)
         return 2
     try:
@@ -49,5 +51,4 @@ def _run(given: dict[str, str]) -> int:
         raise UserError(
             f"{error.name} is not installed here", "`pip install k3os[operator]` or use its image"
         ) from error
-    seconds = max(1, int(lease))
-    return run(Options(port=int(port), lease_seconds=seconds, json_logs=form == "json"))
+    return run(Options(port=number, lease_seconds=max(1, seconds), json_logs=form == "json"))

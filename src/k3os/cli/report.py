@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from k3os.config.load import Config
 
 USAGE = """\
-usage: k3os report [--dry-run]
+usage: k3os report [--dry-run | --until-ready]
 
 Tell the cluster how this node is: the condition K3OSHealthy, labels and annotations of its Node.
 The system does so when k3s is ready, when there is news, and every 5 minutes. While the API
 server is not ready it waits, 5 minutes at most; exit code 75: it was not ready in that time.
 
-  --dry-run  show what would be sent
+  --dry-run      show what would be sent
+  --until-ready  send nothing, wait until the cluster counts the node as Ready, 15 minutes at most;
+                 a kubelet that has given up is restarted with its k3s. k3os-ready.service does it
 """
 SENT = "/run/k3os/report.json"
 # k3os-report.path starts the service as long as this file is there, and the service removes it
@@ -36,6 +38,7 @@ WANTED = "/run/k3os/report-wanted"
 NODE_NAME = "/var/lib/rancher/k3os/node-name"
 PATIENCE = 300.0  # seconds
 LONGEST_PAUSE = 10.0
+READY_UNIT = "k3os-ready.service"
 
 
 def main(argv: list[str]) -> int:
@@ -43,10 +46,10 @@ def main(argv: list[str]) -> int:
     if argv in (["-h"], ["--help"]):
         print(USAGE, end="")
         return 0
-    if argv not in ([], ["--dry-run"]):
+    if argv not in ([], ["--dry-run"], ["--until-ready"]):
         print(USAGE, end="", file=sys.stderr)
         return 2
-    if argv:
+    if argv == ["--dry-run"]:
         from k3os.cluster import result
 
         change, sent = message(result.read())
@@ -54,7 +57,7 @@ def main(argv: list[str]) -> int:
         return 0
     if os.geteuid() != 0:
         raise UserError("only root may speak for this node", "write `sudo k3os report`")
-    return patiently(tell)
+    return patiently(until_ready if argv else tell)
 
 
 def message(known: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -80,8 +83,9 @@ def _config() -> Config:
 
 def tell() -> int:
     """Once. Raises UserError, one of kubelet.LATER when the API server is not ready."""
-    from k3os.cluster import kubelet, result
+    from k3os.cluster import kubelet, readiness, result
     from k3os.system.files import atomic_write
+    from k3os.system.run import run
 
     change, sent = message(result.read())
     api = kubelet.api()
@@ -90,10 +94,61 @@ def tell() -> int:
         return 0
     name = node_name(_config())
     api.patch_node(name, change)
-    api.patch_node(name, {"status": {"conditions": [sent]}}, status=True)
+    node = api.patch_node(name, {"status": {"conditions": [sent]}}, status=True)
     atomic_write(SENT, json.dumps(sent).encode())
     print(f"{sent['type']}={sent['status']}: {sent['reason']}: {sent['message']}")
+    if not readiness.is_ready(_keep(node)):
+        run(["systemctl", "start", "--no-block", READY_UNIT], check=False, timeout=30)
     return 0
+
+
+def _keep(node: dict[str, Any]) -> dict[str, str]:
+    """Its condition Ready, kept for `k3os status`."""
+    from k3os.cluster import readiness
+    from k3os.system.files import atomic_write
+
+    ready = readiness.of(node)
+    atomic_write(readiness.FILE, json.dumps(ready).encode())
+    return ready
+
+
+def until_ready() -> int:
+    """Raises UserError, one of kubelet.LATER when the API server is not ready."""
+    from k3os.cluster import kubelet, readiness
+    from k3os.system.console import say
+    from k3os.system.run import run
+
+    api = kubelet.api()
+    if api is None:
+        print("k3s has not registered this node yet")
+        return 0
+    name = node_name(_config())
+
+    def restart(words: str) -> None:
+        say(f"restarting k3s, whose kubelet has given up: {words}")
+        run(["systemctl", "restart", "--no-block", "k3s.service"], timeout=30)
+
+    ready = readiness.watch(
+        lambda: _keep(api.node(name)),
+        seconds_running,
+        restart,
+        monotonic=time.monotonic,
+        sleep=time.sleep,
+    )
+    print(f"{name} is {'Ready' if ready else 'still not Ready: `k3os status` says why'}")
+    return 0
+
+
+def seconds_running(unit: str = "k3s.service") -> float:
+    """Since systemd has started it, 0 while it does not run: org.freedesktop.systemd1(5)."""
+    from k3os.system.run import run
+
+    wanted = "--property=ExecMainStartTimestampMonotonic,ActiveState"
+    output = run(["systemctl", "show", wanted, unit], timeout=30).decode(errors="replace")
+    found = dict(line.partition("=")[::2] for line in output.splitlines())
+    if found.get("ActiveState") != "active":
+        return 0.0
+    return time.monotonic() - int(found.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
 
 
 def patiently(

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from k3os.cli import build as build_command
 from k3os.errors import UserError
+from k3os.system.numbers import whole
 from k3os.system.run import CommandError, run
 from k3os.vm import accel
 from k3os.vm.console import ConsoleError
@@ -107,7 +108,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
+    if not whole(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 

@@ -12,6 +12,7 @@ import sys
 from k3os.boot.clock import WRONG
 from k3os.boot.finish import K3S_LINK
 from k3os.cli.clock import doubt
+from k3os.cluster.readiness import FILE as READY
 from k3os.config.key import PHASES
 from k3os.phases.actions import FAILED
 from k3os.phases.report import STATUS, read_status
@@ -98,6 +99,7 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["versions"] = versions(root + system, _text(root + GENERATION))
     status["k3s"] = k3s_unit(root + K3S_LINK)
     status["refused"] = _text(root + REFUSED)
+    status["ready"] = read_object(root + READY)
     status["k3s_given"] = k3s_given(root)
     status["addresses"] = addresses()
     status["memory"] = memory(root)
@@ -287,6 +289,9 @@ def lines(status: dict[str, Any]) -> list[str]:
     if name := status["refused"]:
         found.append(f"refused    the cluster knows another node {name}, and refuses this one")
         found.append(f"           {MAKE_ROOM.format(name)}")
+    ready = status["ready"]
+    if ready and ready["status"] != "True" and status["k3s"].get("ActiveState") == "active":
+        found.append(f"node       is not Ready since {ready['since']}: {ready['message']}")
     for name, values in status.get("k3s_given", {}).items():
         if values:
             found.append(f"           {name}: {', '.join(values)}")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from k3os.config import duration
 from k3os.errors import UserError
+from k3os.system.numbers import are_digits
+
+LONGEST = 7 * 86400
 
 
 def seconds(text: object, where: str) -> int:
     """A duration as "1h30m", "90s", or a number of seconds. Raises UserError."""
-    if isinstance(text, int) and not isinstance(text, bool) and text > 0:
-        return text
-    if isinstance(text, str) and not text.isdigit():
+    total = 0
+    if isinstance(text, int) and not isinstance(text, bool):
+        total = text
+    elif isinstance(text, str) and not are_digits(text):
         total = duration.parse(text)
-        if 0 < total <= 7 * 86400:
-            return total
+    if 0 < total <= LONGEST:
+        return total
     raise UserError(f"{text!r} is no duration", "write `20m` or `1h30m`, a week at most", where)

@@ -21,7 +21,10 @@ MERGE = "application/merge-patch+json"
 # a list of maps is merged by their `type`
 STRATEGIC = "application/strategic-merge-patch+json"
 # while k3s starts: it does not know our certificate yet, or not our node
-UNAUTHORIZED, NOT_FOUND = 401, 404
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 401, 403, 404
+# k8s.io/apiserver, admission: its plugins' caches are still empty; and the authorizer's words,
+# whose rules may not be there yet either
+NOT_READY, NOT_ALLOWED = "not yet ready to handle request", '" cannot '
 BUSY = frozenset((408, 409, 425, 429))
 
 
@@ -53,23 +56,47 @@ class Api:
         self.server = server.rstrip("/")
         self.identity = identity
 
-    def patch_node(self, name: str, change: object, *, status: bool = False) -> None:
-        """Change a Node. Raises UserError with the API server's own words, one of LATER when
-        another try is worth it."""
+    def node(self, name: str) -> dict[str, Any]:
+        """A Node as it is. Raises UserError as patch_node does."""
+        return self._node("GET", f"/api/v1/nodes/{name}", name)
+
+    def patch_node(self, name: str, change: object, *, status: bool = False) -> dict[str, Any]:
+        """Change a Node, and have what became of it. Raises UserError with the API server's own
+        words, one of LATER when another try is worth it."""
         path = f"/api/v1/nodes/{name}/status" if status else f"/api/v1/nodes/{name}"
         headers = {"Content-Type": STRATEGIC if status else MERGE, "Accept": "application/json"}
-        body = json.dumps(change).encode()
-        code, answer = request("PATCH", self.server + path, self.identity, body, headers)
-        if code in (UNAUTHORIZED, *BUSY) or code >= 500:
+        return self._node("PATCH", path, name, json.dumps(change).encode(), headers)
+
+    def _node(
+        self,
+        method: str,
+        path: str,
+        name: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        code, answer = request(method, self.server + path, self.identity, body, headers)
+        words = _words(answer)
+        coming_up = code == FORBIDDEN and NOT_READY in words
+        if code in (UNAUTHORIZED, *BUSY) or code >= 500 or coming_up:
             raise NotYet(
-                f"the API server is not ready: {code} {_words(answer)}".rstrip(),
+                f"the API server is not ready: {code} {words}".rstrip(),
                 "is k3s running? `journalctl -u k3s`",
             )
         if code >= 300:
-            raise (Unfinished if code == NOT_FOUND else UserError)(
-                f"the API server refused to change the node {name}: {code} {_words(answer)}",
+            verb = "show" if method == "GET" else "change"
+            unfinished = code == NOT_FOUND or (code == FORBIDDEN and NOT_ALLOWED in words)
+            raise (Unfinished if unfinished else UserError)(
+                f"the API server refused to {verb} the node {name}: {code} {words}",
                 "did the node register under another name? `kubectl get nodes`",
             )
+        try:
+            found = json.loads(answer)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise NotYet("the API server's answer is no Node", "see `journalctl -u k3s`")
+        return found
 
     def pods(self, name: str, timeout: float, phase: str = "") -> list[dict[str, Any]]:
         """The pods of this node, all or those of a phase. Raises UserError."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from k3os.system.numbers import are_digits, clamped
+
+LARGEST = 2**31  # 68 years: no key takes as much
 _UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
 def parse(text: str) -> int:
-    """Seconds of "1h30m", "90s" or "90"; -1 when it is no duration."""
-    if text.isascii() and text.isdigit():
-        return int(text)
+    """Seconds of "1h30m", "90s" or "90", at most LARGEST; -1 when it is no duration."""
+    if are_digits(text):
+        return clamped(text, LARGEST)
     import re
 
     parts = re.fullmatch(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?", text)
     if parts is None or not any(parts.groups()):
         return -1
-    return sum(
-        int(number or 0) * unit
+    total = sum(
+        clamped(number or "0", LARGEST) * unit
         for number, unit in zip(parts.groups(), _UNITS.values(), strict=True)
     )
+    return min(total, LARGEST)

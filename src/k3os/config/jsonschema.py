@@ -7,6 +7,7 @@ than an editor should offer.
 from __future__ import annotations
 
 from k3os.config.key import PHASES, Key
+from k3os.config.scalars import CONSOLE
 from k3os.config.schema import SECTIONS, TABLE
 
 TYPE_CHECKING = False
@@ -19,6 +20,8 @@ TEXTS: dict[str, Any] = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
 COMMAND: dict[str, Any] = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
 SHAPES: dict[str, dict[str, Any]] = {
     "text": TEXT,
+    "lines": TEXT,
+    "console": {"type": "string", "pattern": f"^{CONSOLE}$"},
     "boolean": {"enum": [True, False, "true", "false", "yes", "no", "on", "off", 0, 1]},
     "swap size": {
         "anyOf": [

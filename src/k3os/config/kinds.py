@@ -7,7 +7,7 @@ A function returns a Value or raises Wrong; it may add warnings. Texts stay what
 from __future__ import annotations
 
 from k3os.config import scalars
-from k3os.config.scalars import KIND_WORDS, Wrong, scalar_text
+from k3os.config.scalars import KIND_WORDS, Wrong, one_line, scalar_text
 from k3os.config.schema import fields_by_fold
 from k3os.config.value import Node, Place, Problem, Value
 
@@ -68,7 +68,7 @@ def _each(
 
 def texts(check: Check, key: Key, node: Node, path: str) -> Value:
     def one(item: Node, _path: str) -> Value | None:
-        word = scalar_text(item, "a text").strip()
+        word = one_line(item, "a text").strip()
         return Value(word, item.place) if word else None
 
     return _each(check, node, path, one)
@@ -127,7 +127,7 @@ def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
 
 def taints(check: Check, key: Key, node: Node, path: str) -> Value:
     def one(item: Node, item_path: str) -> Value:
-        word = scalar_text(item, "a taint")
+        word = one_line(item, "a taint")
         name, _, effect = word.rpartition(":")
         if not name.partition("=")[0] or effect not in EFFECTS:
             hint = f"write `key=value:Effect`; effects: {', '.join(EFFECTS)}"
@@ -162,7 +162,7 @@ def text_map(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def _entry_text(value: Node) -> str:
-    return "" if value.kind == "null" else scalar_text(value, "a text")
+    return "" if value.kind == "null" else one_line(value, "a text")
 
 
 def _map_pairs(node: Node) -> list[tuple[Node, Node]]:
@@ -184,6 +184,7 @@ def _map_pairs(node: Node) -> list[tuple[Node, Node]]:
 def _is_name(node: Node) -> bool:
     if node.kind != "scalar" or not node.text:
         raise Wrong(node.place, f"a key must be a text, not {KIND_WORDS[node.kind]}")
+    one_line(node, "a name")
     return True
 
 
@@ -316,6 +317,8 @@ def resolve(check: Check, node: Node, known: dict[str, str], path: str) -> dict[
 
 KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "text": scalars.text,
+    "lines": scalars.lines,
+    "console": scalars.console,
     "boolean": scalars.boolean,
     "number": scalars.number,
     "duration": scalars.duration,

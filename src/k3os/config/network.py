@@ -11,6 +11,7 @@ import ipaddress
 from k3os.config.kinds import Check, items_of, map_named
 from k3os.config.scalars import Wrong, scalar_text
 from k3os.config.value import Node, Value
+from k3os.system.numbers import are_digits, clamped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Interface:
     def vlan_number(self) -> int:
         """The VLAN's id, whichever way it is written; 0 for none. ip-link(8): eth0.100."""
         parent, _, digits = self.name.rpartition(".")
-        return self.vlan or (int(digits) if parent and digits.isdigit() else 0)
+        return self.vlan or (clamped(digits) if parent and are_digits(digits) else 0)
 
     @property
     def is_mac(self) -> bool:

@@ -23,6 +23,8 @@ KIND_WORDS = {
     "taints": "list",
     "swap size": "size",
     "choice": "text",
+    "console": "text",
+    "lines": "text",
     "url": "URL",
     "location": "URL or path",
     "owner": "text",

@@ -6,6 +6,7 @@ Texts stay what the user wrote. Lists and maps are in kinds.py.
 from __future__ import annotations
 
 from k3os.config.value import Node, Place, Value
+from k3os.system.numbers import LONGEST, are_digits, clamped, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,8 +37,48 @@ def scalar_text(node: Node, wanted: str) -> str:
     return node.text
 
 
-def text(check: Check, key: Key, node: Node, path: str) -> Value:
+# what ends a line in one program or another, or steers a terminal; a tab does neither
+_CONTROL = tuple(map(chr, (*range(9), *range(10, 32), 127, 0x85, 0x2028, 0x2029)))
+
+
+def one_line(node: Node, wanted: str) -> str:
+    """A text that becomes part of a line in another program's file. The line break at its end, as
+    YAML's `|` leaves it, is not meant."""
+    word = scalar_text(node, wanted)
+    word = word[:-1] if word.endswith("\n") else word
+    found = next((each for each in word if each in _CONTROL), "")
+    if found in ("\n", "\r") and found:
+        raise Wrong(node.place, "has more than one line", "write it in one line")
+    if found:
+        raise Wrong(node.place, f"has a control character in it (U+{ord(found):04X})", "remove it")
+    return word
+
+
+def lines(check: Check, key: Key, node: Node, path: str) -> Value:
+    """A text as it is."""
     return Value(scalar_text(node, "a text"), node.place)
+
+
+def text(check: Check, key: Key, node: Node, path: str) -> Value:
+    """A text of one line."""
+    return Value(one_line(node, "a text"), node.place)
+
+
+# serial ports have other names on other machines (ttyAMA0, hvc0); kernel-parameters.txt, console=
+CONSOLE = r"(/dev/|console=)?[A-Za-z][A-Za-z0-9]{0,30}(,[0-9]{2,8}[noe]?[5-8]?r?)?"
+
+
+def is_console(word: str) -> bool:
+    import re
+
+    return re.fullmatch(CONSOLE, word) is not None
+
+
+def console(check: Check, key: Key, node: Node, path: str) -> Value:
+    word = one_line(node, "a console")
+    if word and not is_console(word):
+        raise Wrong(node.place, f"`{word}` is no console", "write e.g. `ttyS0` or `ttyS1,9600`")
+    return Value(word, node.place)
 
 
 def boolean(check: Check, key: Key, node: Node, path: str) -> Value:
@@ -49,10 +90,10 @@ def boolean(check: Check, key: Key, node: Node, path: str) -> Value:
 
 def number(check: Check, key: Key, node: Node, path: str) -> Value:
     word = scalar_text(node, "a number")
-    if not (word.isascii() and word.isdigit()):
+    if not are_digits(word):
         raise Wrong(node.place, f"wants a number, not `{word}`")
     least, most = key.limits
-    if not least <= int(word) <= most:
+    if whole(word, least, most) is None:
         raise Wrong(node.place, f"{word} is out of range", f"write {least} to {most}")
     return Value(word, node.place)
 
@@ -60,7 +101,7 @@ def number(check: Check, key: Key, node: Node, path: str) -> Value:
 def duration(check: Check, key: Key, node: Node, path: str) -> Value:
     from k3os.config.duration import parse
 
-    word = scalar_text(node, "a duration").strip()
+    word = one_line(node, "a duration").strip()
     seconds = parse(word)
     if seconds < 0:
         raise Wrong(node.place, f"`{word}` is no duration", f"write e.g. `{key.example}`")
@@ -85,11 +126,11 @@ def swap_size(check: Check, key: Key, node: Node, path: str) -> Value:
         return Value("off", node.place)
     number = word.rstrip("%bgim")
     unit = word[len(number) :]
-    if unit not in SWAP_UNITS or not (number.isascii() and number.isdigit()):
+    if unit not in SWAP_UNITS or not are_digits(number):
         hint = "write `auto`, `off`, `512M`, `2G` or `50%`"
         raise Wrong(node.place, f"wants {wanted}, not `{node.text}`", hint)
-    mib = int(number) * (1024 if unit[0] == "g" else 1)
-    if unit == "%" and not 1 <= int(number) <= MOST_PERCENT:
+    mib = clamped(number) * (1024 if unit[0] == "g" else 1)
+    if unit == "%" and whole(number, 1, MOST_PERCENT) is None:
         raise Wrong(node.place, f"{word} is out of range", f"write 1% to {MOST_PERCENT}%")
     if unit != "%" and not LEAST_SWAP <= mib <= MOST_SWAP:
         raise Wrong(node.place, f"{node.text} is out of range", f"write {LEAST_SWAP}M to 1024G")
@@ -105,7 +146,7 @@ def choice(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def path_text(check: Check, key: Key, node: Node, path: str) -> Value:
-    word = scalar_text(node, "a path")
+    word = one_line(node, "a path")
     if not word.startswith("/"):
         hint = key.example or f"/{word}"
         raise Wrong(node.place, f"`{word}` is no absolute path", f"write `{hint}`")
@@ -116,13 +157,13 @@ def path_text(check: Check, key: Key, node: Node, path: str) -> Value:
 
 def location(check: Check, key: Key, node: Node, path: str) -> Value:
     """A URL, or an absolute path."""
-    if scalar_text(node, "an address").startswith("/"):
+    if one_line(node, "an address").startswith("/"):
         return path_text(check, key, node, path)
     return url(check, key, node, path)
 
 
 def url(check: Check, key: Key, node: Node, path: str) -> Value:
-    word = scalar_text(node, "an address")
+    word = one_line(node, "an address")
     scheme, separator, rest = word.partition("://")
     if not separator or not scheme or not rest or " " in word:
         hint = f"write e.g. `{key.example or 'https://server/path'}`"
@@ -131,7 +172,7 @@ def url(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def owner(check: Check, key: Key, node: Node, path: str) -> Value:
-    word = scalar_text(node, "`user` or `user:group`")
+    word = one_line(node, "`user` or `user:group`")
     user, _, group = word.partition(":")
     if not user or any(character.isspace() or character == "/" for character in word):
         hint = "write `user`, `user:group` or numbers"
@@ -144,8 +185,10 @@ def permissions(check: Check, key: Key, node: Node, path: str) -> Value:
     which turns 0644 into 420: the reading that is a sensible mode counts."""
     word = scalar_text(node, "permissions")
     digits = word[2:] if word[:2].lower() == "0o" else word
-    octal = int(digits, 8) if digits and set(digits) <= set("01234567") else -1
-    decimal = int(word) if node.plain and word.isascii() and word.isdigit() else -1
+    is_octal = 0 < len(digits) < LONGEST and set(digits) <= set("01234567")
+    octal = int(digits, 8) if is_octal else -1
+    number = whole(word) if node.plain else None
+    decimal = -1 if number is None else number
     mode = octal
     if node.plain and digits == word and not word.startswith("0"):
         mode = octal if _sensible(octal) or not _sensible(decimal) else decimal

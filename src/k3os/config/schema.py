@@ -29,7 +29,7 @@ ENCODINGS = (
 
 FILE_FIELDS = (
     Key("path", "path", "where the file goes: an absolute path", required=True),
-    Key("content", "text", "what is in it; empty when it is left out", secret=True),
+    Key("content", "lines", "what is in it; empty when it is left out", secret=True),
     Key("encoding", "choice", "how content is written here", values=ENCODINGS),
     Key("owner", "owner", "`user`, `user:group`, or numbers; default `root:root`"),
     Key("permissions", "permissions", "octal, e.g. `'0644'` (the default)"),
@@ -296,7 +296,7 @@ TABLE = (
         "leave the firmware's boot list (UEFI) as it is; without it k3OS becomes the first in it",
     ),
     Key("k3os.install.no_format", "boolean", "use the partition labelled K3OS_STATE as it is"),
-    Key("k3os.install.tty", "text", "the console of the installed system, e.g. ttyS0"),
+    Key("k3os.install.tty", "console", "the console of the installed system, e.g. ttyS0"),
     Key("k3os.install.debug", "boolean", "install with debug messages"),
     Key("k3os.install.power_off", "boolean", "power off instead of rebooting afterwards"),
     Key(

@@ -10,7 +10,9 @@ import os
 import re
 import struct
 
+from k3os.config.scalars import is_console
 from k3os.errors import UserError
+from k3os.system.numbers import are_digits
 
 SECTOR = 512
 BOOT_CODE = 440  # what an MBR leaves to the boot code
@@ -108,16 +110,20 @@ def consoles(tty: str, arch: str = "amd64") -> tuple[str, str]:
     """The kernel's console parameters, and the number of GRUB's serial port or "".
 
     tty: "ttyS1", "ttyS1,9600", "tty1", or "" for the screen and the first serial port. Where
-    the firmware says which one that is (all but PCs), the kernel needs no parameter for it.
+    the firmware says which one that is (all but PCs), the kernel needs no parameter for it. Raises
+    UserError for what is none.
     """
+    if tty and not is_console(tty):
+        # it goes into a line that GRUB runs
+        raise UserError(f"`{tty}` is no console", "write e.g. `ttyS0` or `ttyS1,9600`", "tty")
     tty = tty.removeprefix("/dev/").removeprefix("console=") or DEFAULT_TTY.get(arch, "")
     if not tty:
         return "", ""
     name, _, speed = tty.partition(",")
-    if name.startswith("tty") and name[3:].isdigit():
+    if name.startswith("tty") and are_digits(name[3:]):
         return f"console={name}", ""
     serial = name.removeprefix("ttyS")
-    return f"console=tty0 console={name},{speed or 115200}", serial if serial.isdigit() else ""
+    return f"console=tty0 console={name},{speed or 115200}", serial if are_digits(serial) else ""
 
 
 def menu(tty: str = "", *, debug: bool = False, uuid: str = "", arch: str = "amd64") -> str:
@@ -165,7 +171,7 @@ def takeover_menu(
 
 def _settings(tty: str, uuid: str, arch: str) -> str:
     console, serial = consoles(tty, arch)
-    speed = re.match(r"\d*", tty.partition(",")[2])[0] or "115200"  # type: ignore[index]
+    speed = re.match(r"[0-9]*", tty.partition(",")[2])[0] or "115200"  # type: ignore[index]
     text = "set default=0\nset timeout=5\n"
     if uuid:
         text += f"if [ ! -e {SYSTEM}/current/kernel/vmlinuz ]; then\n"

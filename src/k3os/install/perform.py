@@ -20,6 +20,7 @@ from k3os.install.plan import layout as layout_of
 from k3os.install.source import AIRGAP, LOADERS, SYSTEM, Source
 from k3os.system import mounts
 from k3os.system.files import atomic_symlink, atomic_write, sync_directory
+from k3os.system.numbers import whole
 from k3os.system.run import CommandError
 
 Say = Callable[[str], None]
@@ -144,7 +145,7 @@ def switch(medium: Source, system: str) -> None:
     """The new generation, then the one rename that makes it the current one."""
     generations = f"{system}/generations"
     os.makedirs(generations, exist_ok=True)
-    known = [int(name) for name in os.listdir(generations) if name.isdigit()]
+    known = [found for name in os.listdir(generations) if (found := whole(name)) is not None]
     number = max(known, default=0) + 1
     links = {name: f"{name}/{version}" for name, version in medium.versions.items()}
     generation = add_generation(system, number, json.loads(medium.manifest), links)

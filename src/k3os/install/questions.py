@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from k3os.errors import UserError
 from k3os.install import disks
+from k3os.system.numbers import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Terminal:
             self.show(f"  {number}. {text}")
 
         def wrong(answer: str) -> str:
-            known = not answer or (answer.isdecimal() and 1 <= int(answer) <= len(choices))
+            known = not answer or whole(answer, 1, len(choices)) is not None
             return "" if known else f"type a number from 1 to {len(choices)}"
 
         return int(self.text("Number [1]", wrong) or 1) - 1

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import re
 
+from k3os.system.numbers import whole
+
 CGROUPS, LOGS, PROC = "/sys/fs/cgroup", "/var/log/pods", "/proc"
 POD = re.compile(r"(?:^|-)pod([0-9a-f][0-9a-f_-]{7,})(?:\.slice)?$")
 UNITS_WITHOUT = (".service", ".scope", ".mount", ".socket", ".swap")
@@ -130,7 +132,7 @@ def kill_runtime() -> int:
 
     for uid, path in _groups(CGROUPS).items():
         kill(Pod(uid, uid, path))
-    shims = [int(name) for name in os.listdir(PROC) if name.isdigit()]
+    shims = [number for name in os.listdir(PROC) if (number := whole(name)) is not None]
     shims = [pid for pid in shims if _command("", pid) == SHIM]
     for pid in shims:
         _signal(pid, signal.SIGKILL)

@@ -44,14 +44,25 @@ def read(arguments: list[str], environment: dict[str, str], *, root: str = "") -
     """Flag (without dashes) -> its values. arguments: what follows `k3s`. Raises UserError."""
     given = of_arguments(arguments)
     main = environment.get("K3S_CONFIG_FILE") or last(given, "config") or FILE
-    found: Settings = {
-        key: [environment[name]] for name, key in VARIABLES.items() if name in environment
-    }
-    for path in _files(f"{root}{main}"):
-        for key, values in _of_file(path).items():
+    variables = {key: [environment[name]] for name, key in VARIABLES.items() if name in environment}
+    return variables | of_files(f"{root}{main}") | given
+
+
+def of_files(main: str, *, lenient: bool = False) -> Settings:
+    """Those of a configuration file and of the ones beside it. lenient: a file that cannot be read
+    counts as empty. Raises UserError."""
+    found: Settings = {}
+    for path in _files(main):
+        try:
+            settings = _of_file(path)
+        except UserError:
+            if not lenient:
+                raise
+            continue
+        for key, values in settings.items():
             name = SHORT.get(key.removesuffix("+"), key.removesuffix("+"))
             found[name] = found.get(name, []) + values if key.endswith("+") else values
-    return found | given
+    return found
 
 
 def last(settings: Settings, name: str) -> str:
@@ -90,9 +101,13 @@ def of_arguments(arguments: list[str]) -> Settings:
 
 def _files(main: str) -> list[str]:
     beside = f"{main}.d"
-    names = sorted(os.listdir(beside)) if os.path.isdir(beside) else []
+    names = sorted(os.listdir(beside)) if _listable(beside) else []
     files = [f"{beside}/{name}" for name in names if name.lower().endswith((".yaml", ".yml"))]
     return [path for path in (main, *files) if os.path.isfile(path)]
+
+
+def _listable(path: str) -> bool:
+    return os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK)
 
 
 def _of_file(path: str) -> Settings:

@@ -39,6 +39,7 @@ from k3os.operator.rollout import (
 )
 from k3os.operator.spec import Pool, read_pool
 from k3os.operator.status import status
+from k3os.system.numbers import whole
 
 log = logging.getLogger("k3os.operator")
 
@@ -66,7 +67,7 @@ def seen(body: Mapping[str, Any]) -> Seen:
     """What is remembered of a Node. Versions are compared, as Kubernetes allows since 1.35 and
     etcd's always could be."""
     version = str(body["metadata"].get("resourceVersion") or "0")
-    return (int(version) if version.isdigit() else 0), parse_node(body)
+    return (whole(version, most=2**64) or 0), parse_node(body)
 
 
 # posts an Event: kind of object, its name, its uid, what is said

@@ -22,7 +22,9 @@ from k3os.operator.outage import pause, words
 log = logging.getLogger("k3os.operator.leader")
 
 NAME = "k3os-operator"
-DURATION = 15  # seconds
+# seconds. Kubernetes' own components have 15; an API server on a small, busy machine may take that
+# long for one answer, nothing here is as urgent, and each renewal is a write to an SD card
+DURATION = 60
 
 
 class Leadership:

@@ -17,6 +17,7 @@ from k3os.cluster.duration import seconds
 from k3os.cluster.impact import check
 from k3os.cluster.target import Target, matches, parse_target, unresolved
 from k3os.errors import UserError
+from k3os.system.numbers import whole
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -133,8 +134,8 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
 def _strategy(given: Mapping[str, Any]) -> Strategy:
     default, drain = Strategy(), given.get("drain") or {}
     limit = given.get("maxUnavailable", default.max_unavailable)
-    if isinstance(limit, str) and limit.isdigit():
-        limit = int(limit)
+    if isinstance(limit, str) and (number := whole(limit)) is not None:
+        limit = number
     if not (isinstance(limit, int) and limit > 0) and not re.fullmatch(
         r"([1-9][0-9]?|100)%", str(limit)
     ):

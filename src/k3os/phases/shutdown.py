@@ -16,6 +16,7 @@ from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action, Later, Refused, Remove, WriteFile
 from k3os.phases.k3s import arguments
 from k3os.phases.node import resolve
+from k3os.system.numbers import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,9 +114,9 @@ def k3s_version(node: Node) -> tuple[int, int] | None:
     # …/v1.33.1+k3s1/k3s; a version that is not known is called after its hash
     major, _, rest = resolve(node.root, K3S).split("/")[-2].partition(".")
     minor = rest.partition(".")[0]
-    if major[:1] != "v" or not (major[1:].isdecimal() and minor.isdecimal()):
-        return None
-    return int(major[1:]), int(minor)
+    found = whole(major[1:]) if major[:1] == "v" else None
+    following = whole(minor)
+    return None if found is None or following is None else (found, following)
 
 
 def data_directory(argv: list[str]) -> str:

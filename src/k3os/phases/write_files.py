@@ -12,6 +12,7 @@ import os
 from k3os.config.k3s_flags import holds_secret
 from k3os.config.value import Place, Value
 from k3os.phases.actions import UNCHANGED, Action, Refused, WriteFile
+from k3os.system.numbers import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,6 +107,10 @@ def decode(content: str, encoding: str) -> bytes:
     return data
 
 
+# chown(2): -1 leaves it as it is
+LARGEST_ID = 2**32 - 2
+
+
 class UnknownOwner(ValueError):
     """A user or group that the machine does not have."""
 
@@ -113,8 +118,8 @@ class UnknownOwner(ValueError):
 def owner(node: Node, user: str, group: str) -> tuple[int, int]:
     """uid and gid; a user alone brings its group. Raises UnknownOwner."""
     gid = 0
-    if user.isdigit():
-        uid = int(user)
+    if (number := whole(user, most=LARGEST_ID)) is not None:
+        uid = number
     elif user == "root":
         uid = 0
     else:
@@ -122,8 +127,8 @@ def owner(node: Node, user: str, group: str) -> tuple[int, int]:
         if known is None:
             raise UnknownOwner(f"there is no user {user}")
         uid, gid = known[0], known[1]
-    if group.isdigit():
-        gid = int(group)
+    if (number := whole(group, most=LARGEST_ID)) is not None:
+        gid = number
     elif group == "root":
         gid = 0
     elif group:

@@ -26,9 +26,9 @@ def say(text: str) -> None:
     """
     for line in text.splitlines():
         for device in console_devices():
-            _write(device, f"{PREFIX}{line}\r\n".encode())
+            _write(device, f"{PREFIX}{line}\r\n".encode(errors="backslashreplace"))
         # <7>: in the journal, but not a second time on the console
-        _write("/dev/kmsg", f"<7>{PREFIX}{line}".encode()[:900])
+        _write("/dev/kmsg", f"<7>{PREFIX}{line}".encode(errors="backslashreplace")[:900])
 
 
 def _write(device: str, data: bytes) -> None:

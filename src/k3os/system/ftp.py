@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from k3os.system.http import TIMEOUT, TRIES, shown
 from k3os.system.http_failure import HttpError, explain
+from k3os.system.numbers import whole
 from k3os.system.retry import retry
 
 
@@ -62,7 +63,7 @@ def _get(url: str, limit: int, timeout: float) -> bytes:
 def _explain_reply(address: str, error: Exception) -> HttpError:
     """A reply of the server (RFC 959, section 4.2): 4yz may change by itself, 5yz does not."""
     words = str(error).strip()
-    status = int(words[:3]) if words[:3].isdigit() else 0
+    status = whole(words[:3]) or 0
     hints = {
         530: ("the server refuses the login", "put user:password@ before the host name"),
         550: ("there is no such file, or no access to it", "check the path"),

@@ -16,7 +16,8 @@ from io import FileIO
 from typing import TYPE_CHECKING, Any
 
 from k3os.errors import UserError
-from k3os.system.http_failure import ChecksumError, HttpError, explain, stalled
+from k3os.system.http_failure import ChecksumError, HttpError, explain, header, stalled
+from k3os.system.numbers import whole
 from k3os.system.retry import Report, retry, silently
 
 if TYPE_CHECKING:
@@ -301,8 +302,8 @@ def _split_credentials(url: str) -> tuple[str, str]:
 
 
 def _length(response: HTTPResponse) -> int | None:
-    text = response.headers.get("Content-Length", "")
-    return int(text) if text.isascii() and text.isdigit() else None
+    text = header(response.headers, "Content-Length")
+    return whole(text)
 
 
 def _validator(response: HTTPResponse) -> str:
@@ -312,19 +313,19 @@ def _validator(response: HTTPResponse) -> str:
     """
     from email.utils import parsedate_to_datetime
 
-    etag: str = response.headers.get("ETag", "")
+    etag: str = header(response.headers, "ETag")
     if etag:
         return "" if etag.startswith("W/") else etag
-    changed: str = response.headers.get("Last-Modified", "")
+    changed: str = header(response.headers, "Last-Modified")
     try:
-        asked = parsedate_to_datetime(response.headers.get("Date", ""))
+        asked = parsedate_to_datetime(header(response.headers, "Date"))
         return changed if (asked - parsedate_to_datetime(changed)).total_seconds() >= 1 else ""
     except (TypeError, ValueError):
         return ""
 
 
 def _starts_at(response: HTTPResponse, offset: int) -> bool:
-    return response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
+    return header(response.headers, "Content-Range").startswith(f"bytes {offset}-")
 
 
 def _limited(url: str, limit: int | None, offset: int) -> Callable[[int], None]:

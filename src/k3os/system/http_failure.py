@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from k3os.errors import UserError
+from k3os.system.numbers import whole
 
 # answers that a later try may change (RFC 9110, section 15)
 TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
@@ -83,10 +84,15 @@ def explain(address: str, error: Exception, timeout: float) -> HttpError:
     return HttpError(message, hint, address, transient=True)
 
 
+def header(headers: Any, name: str) -> str:
+    """A header of an answer as text, "" without: bytes that are no ASCII make it no str."""
+    return str(headers.get(name) or "")
+
+
 def _explain_status(address: str, error: Any) -> HttpError:
     status: int = error.code
     error.close()
-    wait = error.headers.get("Retry-After", "") if error.headers else ""
+    wait = header(error.headers, "Retry-After") if error.headers else ""
     hints = {
         401: ("the server wants a login (401)", "put user:password@ before the host name"),
         403: ("the server refuses access (403)", "is the address public? does a proxy filter it?"),
@@ -104,5 +110,5 @@ def _explain_status(address: str, error: Any) -> HttpError:
         address,
         status=status,
         transient=status in TRANSIENT,
-        wait=float(wait) if wait.isascii() and wait.isdigit() else 0.0,
+        wait=float(whole(wait) or 0),
     )

@@ -1,5 +1,7 @@
 """What the kernel says of memory: /proc/meminfo (proc_meminfo(5)). Reading only."""
 
+from k3os.system.numbers import whole
+
 MIB = 1024  # kB, the unit of /proc/meminfo
 
 
@@ -18,6 +20,6 @@ def parse(text: str) -> dict[str, int]:
     for line in text.splitlines():
         name, _, rest = line.partition(":")
         number = rest.split()[:1]
-        if number and number[0].isdigit():
-            found[name] = int(number[0])
+        if number and (value := whole(number[0])) is not None:
+            found[name] = value
     return found

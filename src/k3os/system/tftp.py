@@ -11,6 +11,7 @@ import struct
 import time
 
 from k3os.system.http_failure import HttpError, explain
+from k3os.system.numbers import whole
 from k3os.system.retry import retry
 
 PORT = 69
@@ -176,11 +177,12 @@ class _Transfer:
         fields = options.split(b"\0")
         given = dict(zip(map(bytes.lower, fields[::2]), fields[1::2], strict=False))
         text = given.get(b"blksize", str(BLOCK).encode())
-        if not text.isdigit() or not 8 <= int(text) <= WANTED_BLOCK:
+        size = whole(text, 8, WANTED_BLOCK)
+        if size is None:
             self._refuse(self.server, BAD_OPTION, "blksize")
             words = text.decode(errors="replace")
             raise HttpError(f"the server wants blocks of {words} bytes", "", self.url)
-        return int(text)
+        return size
 
 
 def _request(path: str, **options: int) -> bytes:

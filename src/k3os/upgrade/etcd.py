@@ -15,6 +15,7 @@ import os
 
 from k3os.errors import UserError
 from k3os.k3s.settings import Settings, data_directory, is_true, last
+from k3os.system.numbers import are_digits, clamped
 from k3os.system.run import CommandError, run
 
 TYPE_CHECKING = False
@@ -124,7 +125,7 @@ def _told(command: str, version: str, settings: Settings) -> tuple[list[str], di
 
 
 def _minor(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.lstrip("v").split(".")[:2] if part.isdigit())
+    return tuple(clamped(part) for part in version.lstrip("v").split(".")[:2] if are_digits(part))
 
 
 def _server(settings: Settings) -> str:

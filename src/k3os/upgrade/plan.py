@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from k3os.errors import UserError
 from k3os.install.source import COMPONENTS, file_sha256
+from k3os.system.numbers import are_digits, whole
 from k3os.upgrade.release import File, Manifest, is_older, wrong_arch
 
 MIB = 1 << 20
@@ -123,7 +124,7 @@ def read_installed(system: str, running: str = "") -> Installed:
     manifests = {}
     directory = f"{system}/{GENERATIONS}"
     names = os.listdir(directory) if os.path.isdir(directory) else []
-    for name in sorted(name for name in names if name.isdigit()):
+    for name in sorted(name for name in names if are_digits(name)):
         try:
             with open(f"{directory}/{name}/manifest.json", "rb") as file:
                 manifests[f"{GENERATIONS}/{name}"] = json.load(file)
@@ -303,7 +304,7 @@ def unused(installed: Installed, kept: Iterable[str], wanted: Iterable[str]) -> 
 def _numbers(system: str) -> list[int]:
     directory = f"{system}/{GENERATIONS}"
     names = os.listdir(directory) if os.path.isdir(directory) else []
-    return [int(name) for name in names if name.isdigit()]
+    return [number for name in names if (number := whole(name)) is not None]
 
 
 def _mapping(manifest: Mapping[str, object], key: str) -> dict[str, object]:

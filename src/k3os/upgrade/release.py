@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from k3os.errors import UserError
 from k3os.install.source import COMPONENTS
+from k3os.system.numbers import clamped, whole
 
 SIGNATURE = ".sig"
 # (component, file of it) -> artifact in a release directory
@@ -77,11 +78,11 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
                 raise ValueError(f"{path} belongs to no component")
             if not re.fullmatch(r"[0-9a-f]{64}", digest):
                 raise ValueError(f"the SHA-256 of {path} is {digest!r}")
-            files.append(File(component, name, digest, int(sizes.get(path, 0))))
+            files.append(File(component, name, digest, _count(sizes.get(path, 0))))
         for version in versions.values():
             if not SAFE.fullmatch(version):
                 raise ValueError(f"{version!r} is no version")
-        arch, created = str(record["arch"]), int(record["created"])
+        arch, created = str(record["arch"]), _count(record["created"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"is no manifest of a k3OS release: {type(error).__name__}: {error}",
@@ -89,6 +90,14 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
             where,
         ) from error
     return Manifest(arch, created, versions, tuple(files))
+
+
+def _count(value: object) -> int:
+    """A size in bytes, or seconds since 1970. Raises ValueError."""
+    found = whole(str(value))
+    if found is None:
+        raise ValueError(f"{str(value)[:20]!r} is no number")
+    return found
 
 
 def others(arch: str) -> tuple[str, ...]:
@@ -110,9 +119,9 @@ def ordered(version: str) -> tuple[tuple[int, ...], bool, str]:
     text = version.removeprefix("v")
     main, _, build = text.partition("+")
     numbers, dash, rest = main.partition("-")
-    found = [int(each) for each in re.findall(r"\d+", numbers)]
+    found = [clamped(each) for each in re.findall(r"[0-9]+", numbers)]
     found += [0] * (4 - len(found))
-    found += [int(each) for each in re.findall(r"\d+", build)]
+    found += [clamped(each) for each in re.findall(r"[0-9]+", build)]
     return tuple(found), not dash, rest
 
 

@@ -1,10 +1,12 @@
 """What `k3os status` says of k3s, from what systemctl(1) says."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from k3os.cli.status import collect, failures, lines
+from k3os.cluster.readiness import FILE as READY
 
 FETCHES = "`journalctl -u k3os-k3s-fetch`"
 
@@ -97,6 +99,24 @@ def test_memory_that_is_short_says_why_and_what_helps(tmp_path: Path) -> None:
     assert said[1:3] == ["           SHORT: one reason", "           SHORT: another"]
     assert said[3].startswith("           what helps: more memory; an agent")
     assert len(said) == 4
+
+
+@pytest.mark.parametrize(
+    ("unit", "status", "wanted"),
+    [
+        ("active running 0", "False", ["node       is not Ready since 2026-11-26: no network"]),
+        ("active running 0", "True", []),
+        ("activating start 0", "False", []),  # of the k3s before it
+    ],
+)
+def test_a_node_that_is_not_ready_says_since_when_and_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str, status: str, wanted: list[str]
+) -> None:
+    about_k3s(tmp_path, monkeypatch, "k3s", unit, there=True)
+    said = {"status": status, "since": "2026-11-26", "message": "no network"}
+    (tmp_path / READY.lstrip("/")).write_text(json.dumps(said))
+    found = lines(collect(str(tmp_path)))
+    assert [line for line in found if line.startswith("node ")] == wanted
 
 
 def test_what_k3s_got_is_shown_without_what_may_be_a_secret(

@@ -7,7 +7,10 @@ import struct
 from pathlib import Path
 
 import pytest
+import yaml
 
+from k3os.config.check import check_text
+from k3os.config.value import Problem
 from k3os.errors import UserError
 from k3os.install import loader
 
@@ -59,6 +62,22 @@ def test_a_core_that_does_not_fit_is_refused_before_anything_is_written(tmp_path
 )
 def test_the_console_is_the_one_asked_for(tty: str, expected: tuple[str, str]) -> None:
     assert loader.consoles(tty) == expected
+    assert errors(tty) == []
+
+
+def errors(tty: str) -> list[Problem]:
+    text = yaml.safe_dump({"k3os": {"install": {"tty": tty}}})
+    return [each for each in check_text(text.encode(), "config.yaml")[1] if each.is_error]
+
+
+@pytest.mark.parametrize(
+    "tty",
+    ['ttyS0"', "ttyS0 init=/bin/sh", 'tty1"; echo', "ttyS0\nreboot", "$(x)", "ttyS0;reboot", "²"],
+)
+def test_what_is_no_console_never_comes_to_a_line_that_grub_runs(tty: str) -> None:
+    assert errors(tty)
+    with pytest.raises(UserError, match="is no console"):
+        loader.menu(tty)
 
 
 def test_the_menu_points_to_links_that_an_upgrade_changes() -> None:

@@ -1,0 +1,64 @@
+"""Whether the cluster counts this node as Ready, and what to do when it never will by itself.
+
+A kubelet that cannot make its CSINode in about two minutes ends (Kubernetes, pkg/volume/csi). In
+k3s up to 1.23 it is a thread: k3s goes on, `systemctl` calls it active, and the node stays NotReady
+until somebody restarts it. Seen on a machine that was busy during k3s' first start.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+FILE = "/run/k3os/node-ready.json"
+GIVEN_UP = "failed to initialize CSINode"
+# seconds; the kubelet tries for less than half of it
+GIVES_UP_AFTER = 300
+POLL = 10
+# how long a node is watched; k3os-report.timer looks again after it
+LONGEST = 900
+
+
+def of(node: dict[str, Any]) -> dict[str, str]:
+    """status, since, reason and message of a Node's condition Ready; {} where it has none."""
+    conditions = (node.get("status") or {}).get("conditions") or []
+    found: dict[str, Any] = next((each for each in conditions if each.get("type") == "Ready"), {})
+    names = {
+        "status": "status",
+        "since": "lastTransitionTime",
+        "reason": "reason",
+        "message": "message",
+    }
+    return {name: str(found.get(field) or "") for name, field in names.items()} if found else {}
+
+
+def is_ready(ready: dict[str, str]) -> bool:
+    return ready.get("status") == "True"
+
+
+def has_given_up(ready: dict[str, str], running: float) -> bool:
+    """Whether only a restart of k3s helps. running: seconds since k3s was started."""
+    gave_up = ready.get("status") == "False" and GIVEN_UP in ready.get("message", "")
+    return gave_up and running > GIVES_UP_AFTER
+
+
+def watch(
+    look: Callable[[], dict[str, str]],
+    running: Callable[[], float],
+    restart: Callable[[str], None],
+    *,
+    monotonic: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> bool:
+    """Until the node is Ready, LONGEST at most: whether it is. restart is called with the kubelet's
+    words where it has given up; that is once at each start of k3s."""
+    end = monotonic() + LONGEST
+    while not is_ready(ready := look()):
+        if has_given_up(ready, running()):
+            restart(ready["message"])
+        if monotonic() >= end:
+            return False
+        sleep(POLL)
+    return True
