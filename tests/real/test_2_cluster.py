@@ -13,11 +13,10 @@ from datetime import datetime
 import pytest
 
 from k3os.system.run import CommandError
-from tests.real import config
 from tests.real.cluster import Cluster, wait_until_known_ready
 from tests.real.given import Given
 from tests.real.lab import say, wait_for
-from tests.real.node import BOOT, READY, Node, condition, pod, run_pod, wait_until_running
+from tests.real.node import BOOT, READY, Node, condition, log_in, pod, run_pod, wait_until_running
 from tests.real.plan import ZONE
 from tests.vm.node import ask
 
@@ -49,13 +48,7 @@ def test_containers_by_ssh(server: Node, command: str) -> None:
 def test_kubectl_on_the_console(server: Node) -> None:
     """rancher's kubectl works on the console."""
     vm = server.vm
-    vm.console.skip()
-    vm.send("\n")
-    vm.expect("login: ", 60)
-    vm.send("rancher\n")
-    vm.expect("Password: ", 60)
-    vm.send(f"{config.PASSWORD}\n")
-    vm.wait_for_shell(120)
+    log_in(vm)
     try:
         for command in KUBECTL:
             assert " Ready " in ask(vm, command)
