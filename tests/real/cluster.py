@@ -37,19 +37,22 @@ class Cluster:
 
 
 def install(lab: Lab, images: Images, name: str, text: str, disk: Path) -> None:
-    """Install to an empty disk, as the kernel's command line says, and power off."""
+    """Install to an empty disk, as the kernel's command line says, and power off. The disk has its
+    name when that is done: a run that was stopped leaves none that a later one takes for it."""
     place = lab.web / "config" / f"{name}.yaml"
     place.parent.mkdir(exist_ok=True)
     place.write_text(text)
-    with open(disk, "wb") as file:
+    unfinished = disk.with_suffix(".unfinished")
+    with open(unfinished, "wb") as file:
         file.truncate(DISK)
     spec = images.direct(f"{INSTALL} k3os.install.config_url={lab.plan.web}/config/{name}.yaml")
     spec = dataclasses.replace(
-        spec, disks=(*spec.disks, Disk(disk)), memory=1024, cpus=2, tap=lab.plan.tap(name)
+        spec, disks=(*spec.disks, Disk(unfinished)), memory=1024, cpus=2, tap=lab.plan.tap(name)
     )
     with lab.machine(name, spec) as vm:
         vm.expect(INSTALLED, INSTALL_SECONDS)
         vm.wait_for_end(BOOT)
+    unfinished.rename(disk)
 
 
 def installed(lab: Lab, name: str, disk: Path, memory: int = MEMORY) -> VMSpec:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from k3os.vm.machine import VM
+from tests.real.config import PASSWORD
 from tests.real.images import WORKLOAD
 from tests.real.lab import Lab, wait_for
 
@@ -75,6 +76,17 @@ class Node:
 
     def wait_for_reboot(self, before: str, seconds: float = BOOT) -> None:
         wait_for(f"{self.name} has restarted", seconds, lambda: self.boot_id() != before)
+
+
+def log_in(vm: VM) -> None:
+    """rancher, on the console, with the password of the lab."""
+    vm.console.skip()
+    vm.send("\n")
+    vm.expect("login: ", 60)
+    vm.send("rancher\n")
+    vm.expect("Password: ", 60)
+    vm.send(f"{PASSWORD}\n")
+    vm.wait_for_shell(120)
 
 
 def is_ready(server: Node, name: str) -> bool:

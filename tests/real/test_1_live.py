@@ -11,7 +11,7 @@ from k3os.cli.main import main
 from tests.real import config
 from tests.real.given import Given
 from tests.real.lab import Lab, say, wait_for
-from tests.real.node import BOOT, READY, Node, pod, wait_until_running
+from tests.real.node import BOOT, READY, Node, log_in, pod, wait_until_running
 from tests.vm.conftest import Images
 from tests.vm.node import ask
 
@@ -49,7 +49,6 @@ def test_live(lab: Lab, live_images: Images, k3s: Given, key: Path) -> None:
     spec = dataclasses.replace(spec, memory=MEMORY, cpus=2, tap=lab.plan.tap("live"))
     with lab.machine("live", spec) as vm:
         node = Node(lab, "live", key)
-        vm.wait_for_shell(BOOT)
         wait_for("the node answers by ssh", BOOT, lambda: node.ssh("hostname"))
         node.wait_until_ready(node)
         node.apply(pod("one", "live", "sleep 3600"))
@@ -70,5 +69,6 @@ def test_live(lab: Lab, live_images: Images, k3s: Given, key: Path) -> None:
 
         wait_for("nothing is killed for lack of memory", SECONDS + 120, calm)
         node.wait_until_ready(node, 60)
+        log_in(vm)
         say(ask(vm, "free -m | head -n 3"))
         assert "Ready" in ask(vm, "kubectl get nodes"), "rancher's kubectl on the console"

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import datetime
 
 import pytest
 
 from k3os.system.run import CommandError
-from tests.real import config
 from tests.real.cluster import Cluster, wait_until_known_ready
 from tests.real.given import Given
 from tests.real.lab import say, wait_for
-from tests.real.node import BOOT, Node, pod, run_pod, wait_until_running
+from tests.real.node import BOOT, READY, Node, condition, log_in, pod, run_pod, wait_until_running
 from tests.real.plan import ZONE
 from tests.vm.node import ask
 
@@ -48,13 +48,7 @@ def test_containers_by_ssh(server: Node, command: str) -> None:
 def test_kubectl_on_the_console(server: Node) -> None:
     """rancher's kubectl works on the console."""
     vm = server.vm
-    vm.console.skip()
-    vm.send("\n")
-    vm.expect("login: ", 60)
-    vm.send("rancher\n")
-    vm.expect("Password: ", 60)
-    vm.send(f"{config.PASSWORD}\n")
-    vm.wait_for_shell(120)
+    log_in(vm)
     try:
         for command in KUBECTL:
             assert " Ready " in ask(vm, command)
@@ -161,6 +155,7 @@ def test_shutdown(cluster: Cluster) -> None:
     asked = int(agent.ssh("date +%s"))
     begun = time.monotonic()
     agent.reboot()
+    not_ready = wait_for("the server knows of the shutdown", 60, lambda: shutting_down(server))
     agent.vm.expect("k3OS Current", 300)  # the menu: the firmware's seconds count, too
     spent = time.monotonic() - begun
     agent.wait_for_reboot(before)
@@ -173,8 +168,19 @@ def test_shutdown(cluster: Cluster) -> None:
         f"the pod was killed before its grace period was over, SIGTERM after {int(heard) - asked} s"
     )
     say(f"SIGTERM after {int(heard) - asked} s, the pod's end {int(ended) - int(heard)} s later")
+    say(f"the node was NotReady {not_ready - asked} s after `reboot`")
+    assert not_ready <= int(ended), "the pod was gone before its node was NotReady"
     assert spent < SHUTDOWN_SECONDS + 15
     server.kubectl("delete pod stamping --ignore-not-found --now")
+
+
+def shutting_down(server: Node) -> int:
+    """When the kubelet of the agent said that it shuts down (seconds since 1970), 0: not yet."""
+    ready = condition(server.get("node agent"), "Ready")
+    if ready.get("status") == "True":
+        return 0
+    assert "shutting down" in ready["message"], ready
+    return int(datetime.fromisoformat(ready["lastTransitionTime"]).timestamp())
 
 
 def test_kill(cluster: Cluster) -> None:
@@ -186,14 +192,21 @@ def test_kill(cluster: Cluster) -> None:
     process = server.ssh(find)
     main = "systemctl show -p MainPID --value k3s"
     before = server.ssh(main)
+    killed = server.ssh("date -u +%FT%TZ")
     server.ssh(f"sudo kill -9 {before}")
     wait_for("systemd has started k3s again", 120, lambda: server.ssh(main) not in ("0", before))
-    server.wait_until_ready(server)
-    wait_for("the pod is there", 120, lambda: server.get("pod going-on"))
+
+    def heard_of_again() -> bool:
+        """What was known before is not enough: the API is up before the kubelet is."""
+        ready = condition(server.get("node server"), "Ready")
+        return ready["status"] == "True" and ready["lastHeartbeatTime"] > killed
+
+    wait_for("the server is Ready again", READY, heard_of_again)
+    found = wait_for("the pod is there", 120, lambda: server.get("pod going-on"))
     assert server.ssh(find) == process
-    status = server.get("pod going-on")["status"]["containerStatuses"][0]
+    status = found["status"]["containerStatuses"][0]
     assert status["restartCount"] == 0
     assert json.dumps(status["state"]).startswith('{"running"')
-    server.kubectl("delete pod going-on --now")
+    wait_for("the pod is deleted", 120, lambda: server.kubectl("delete pod going-on --now"))
     with pytest.raises(CommandError):
         server.ssh(find)
