@@ -157,17 +157,40 @@ def decide(
     commands = []
     for entry in entries:
         link = link_of(entry["device"], links)
-        present = [
-            f"{each['local']}/{each['prefixlen']}" for each in (link or {}).get("addr_info", [])
-        ]
-        # the first fixed address is connman's, and the one that the node answers from
-        first = [each for each in entry["fixed"] if each not in entry["more"]]
-        if link and all(each in present for each in first):
-            fresh = [each for each in entry["more"] if each not in present]
-            commands += [["ip", "address", "add", each, "dev", link["ifname"]] for each in fresh]
+        if link:
+            commands += _decide_addresses(entry, link)
     for version in (4, 6):
         commands += _decide_routes(entries, links, routes[version], version)
     return commands
+
+
+def _decide_addresses(entry: Json, link: Json) -> list[list[str]]:
+    """The first fixed address is connman's, and the one that the node answers from: further ones
+    come after it, and again when it has been away and come back behind them."""
+    present = {f"{each['local']}/{each['prefixlen']}": each for each in link.get("addr_info", [])}
+    first = [each for each in entry["fixed"] if each not in entry["more"]]
+    if not all(each in present for each in first):
+        return []
+    behind = [each for each in first if present[each].get("secondary")]
+    commands = []
+    for each in entry["more"]:
+        words = [each, "dev", link["ifname"]]
+        leads = each in present and any(_leads(present[each], present[other]) for other in behind)
+        if leads:
+            commands.append(["ip", "address", "delete", *words])
+        if leads or each not in present:
+            commands.append(["ip", "address", "add", *words])
+    return commands
+
+
+def _leads(one: Json, other: Json) -> bool:
+    """Whether the kernel prefers one to other, which are in one network. ip(8): "secondary"."""
+    import ipaddress
+
+    networks = [
+        ipaddress.ip_interface(f"{e['local']}/{e['prefixlen']}").network for e in (one, other)
+    ]
+    return networks[0] == networks[1] and not one.get("secondary")
 
 
 def _decide_routes(

@@ -232,6 +232,19 @@ def test_the_address_that_connman_brings_is_the_first() -> None:
     ]
 
 
+def test_an_address_that_took_the_first_ones_place_goes_behind_it_again() -> None:
+    entries = [entry("eth1", more=("10.1.0.3/24", "10.1.0.4/24", "10.2.0.3/24"))]
+    there = link("eth1", "10.1.0.3/24", "10.1.0.2/24", "10.1.0.4/24", "10.2.0.3/24")
+    for number in (1, 2):  # ip(8) marks all but the first one of a network
+        there["addr_info"][number]["secondary"] = True
+    assert words(decide(entries, [there], {4: [], 6: []})) == [
+        "ip address delete 10.1.0.3/24 dev eth1",
+        "ip address add 10.1.0.3/24 dev eth1",
+    ]
+    there["addr_info"][0]["secondary"], there["addr_info"][1]["secondary"] = True, False
+    assert decide(entries, [there], {4: [], 6: []}) == []
+
+
 def test_an_interface_that_is_not_there_changes_nothing() -> None:
     entries = [entry("eth7", "10.7.0.1", more=("10.7.0.3/24",))]
     assert decide(entries, LINKS, {4: [default("eth0", "10.0.2.2")], 6: []}) == []
