@@ -18,6 +18,7 @@ USAGE = """\
 usage: k3os config [OPTION...]             apply the runtime phase
        k3os config --restart               the same, then restart k3s if it must know; pods go on
        k3os config --initrd | --boot       apply another phase
+       k3os config --again                 the runtime phase without the commands that succeeded
        k3os config --ready                 wait until k3s is ready, then run ready_cmd
        k3os config --dump | --dump-json    show the merged configuration, apply nothing
        k3os config check FILE... [--cmdline TEXT] [--format text|json]
@@ -34,7 +35,7 @@ options:
 """
 FLAGS = (
     *("--initrd", "--boot", "--ready", "--dump", "--dump-json", "--dry-run", "--provenance"),
-    "--restart",
+    *("--restart", "--again"),
     *("--show-secrets", "--help"),
 )
 VALUES = ("--root", "--system", "--cmdline", "--format")
@@ -192,6 +193,7 @@ def apply(given: dict[str, str]) -> int:
         cmdline=cmdline,
         say=_complain,
         data_sources=_ask,
+        again="--again" in given,
     )
     changed = sum(result.result == "done" for result in report.results)
     print(f"phase {phase}: {changed} changes, {len(report.failed)} failed; see `k3os status`")

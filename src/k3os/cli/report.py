@@ -29,7 +29,7 @@ server is not ready it waits, 5 minutes at most; exit code 75: it was not ready 
 
   --dry-run      show what would be sent
   --until-ready  send nothing, wait until the cluster counts the node as Ready, 15 minutes at most;
-                 a kubelet that has given up is restarted with its k3s. k3os-ready.service does it
+                 a kubelet that has given up is restarted with its k3s
 """
 SENT = "/run/k3os/report.json"
 # k3os-report.path starts the service as long as this file is there, and the service removes it
@@ -38,7 +38,7 @@ WANTED = "/run/k3os/report-wanted"
 NODE_NAME = "/var/lib/rancher/k3os/node-name"
 PATIENCE = 300.0  # seconds
 LONGEST_PAUSE = 10.0
-READY_UNIT = "k3os-ready.service"
+READY_UNIT = "k3os-node-ready.service"
 
 
 def main(argv: list[str]) -> int:

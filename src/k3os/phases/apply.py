@@ -13,9 +13,9 @@ from k3os.config.key import BOOT, INITRD, READY, RUNTIME
 from k3os.config.load import Config, load_config
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place, Problem
-from k3os.phases.actions import FAILED, Action
+from k3os.phases.actions import DONE, FAILED, UNCHANGED, Action
 from k3os.phases.node import Node
-from k3os.phases.report import STATUS, Report, Result, problems_of, write_status
+from k3os.phases.report import STATUS, Report, Result, problems_of, read_status, write_status
 from k3os.phases.table import APPLIERS, DATA_SOURCES
 
 TYPE_CHECKING = False
@@ -35,16 +35,20 @@ def apply_phase(
     cmdline: str | None = None,
     say: Callable[[str], None] | None = None,
     data_sources: Callable[[Config, Node], list[Result]] | None = None,
+    again: bool = False,
 ) -> Report:
     """Apply a phase (or READY) below root and update /run/k3os/status.json there.
 
     cmdline None: the running kernel's. say gets one line per problem and failed action.
     data_sources: asks k3os.data_sources before the runtime phase; what they found is merged.
+    again: commands that have succeeded in this boot's phase do not run once more.
     """
     started = time.monotonic()
     config, problems = load_config(root, system_dir, cmdline)
     output = to_kernel_log if phase in (INITRD, BOOT) else to_journal
     node = Node(root, phase, mode, output, say or _to_nobody)
+    if again:
+        node.ran = succeeded(node.path(STATUS), phase)
     asked: list[Result] = []
     if phase == RUNTIME and data_sources is not None and config.items(DATA_SOURCES):
         asked = _ask(data_sources, config, node)
@@ -62,6 +66,12 @@ def apply_phase(
         lines += report.lines()[len(problems) :]
     publish(report, node, lines)
     return report
+
+
+def succeeded(path: str, phase: str) -> frozenset[str]:
+    """What the actions of a phase did, by the status file."""
+    actions = read_status(path).get("phases", {}).get(phase, {}).get("actions", [])
+    return frozenset(each["what"] for each in actions if each["result"] in (DONE, UNCHANGED))
 
 
 def publish(report: Report, node: Node, lines: list[str]) -> None:

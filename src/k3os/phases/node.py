@@ -22,9 +22,10 @@ MOST_LINKS = 40
 
 class Node:
     """root: where the tree is; phase, mode; environment of commands; output: a line of theirs;
-    say: a line for a person who waits."""
+    say: a line for a person who waits; ran: what commands have done, as reports call it, when only
+    the rest is to be tried again."""
 
-    __slots__ = ("_ours", "environment", "mode", "output", "phase", "root", "say")
+    __slots__ = ("_ours", "environment", "mode", "output", "phase", "ran", "root", "say")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Node:
         self.output = output
         self.say = say
         self.environment: dict[str, str] = {}
+        self.ran: frozenset[str] = frozenset()
         self._ours: Ours | None = None
 
     @property

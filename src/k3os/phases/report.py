@@ -11,6 +11,11 @@ STATUS = "/run/k3os/status.json"
 VERSION = 1
 
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
 class Result:
     """One action's outcome: done, unchanged, later or failed (then with a reason)."""
 
@@ -86,7 +91,7 @@ def write_status(path: str, report: Report) -> None:
     atomic_write(path, json.dumps(status, indent=1, ensure_ascii=True).encode() + b"\n")
 
 
-def read_status(path: str) -> dict[str, object]:
+def read_status(path: str) -> dict[str, Any]:
     """The status so far; {} when there is none or it cannot be read as one."""
     from k3os.system.files import read_object
 

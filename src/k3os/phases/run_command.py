@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from k3os.phases.actions import DONE, LATER, Action
+from k3os.phases.actions import DONE, LATER, UNCHANGED, Action
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class RunCommand(Action):
         from k3os.errors import UserError
         from k3os.system.run import CommandError, run
 
+        if self.describe() in node.ran:
+            return UNCHANGED
         if not node.is_real:
             self.note = "not on this machine"
             return LATER

@@ -10,8 +10,10 @@ from k3os.config.load import Config
 from k3os.config.value import Place, Value
 from k3os.errors import UserError
 from k3os.phases import commands, run_command
-from k3os.phases.actions import DONE, LATER
+from k3os.phases.actions import DONE, FAILED, LATER, UNCHANGED
+from k3os.phases.apply import succeeded
 from k3os.phases.node import Node
+from k3os.phases.report import Report, Result, write_status
 from k3os.phases.run_command import MOST_LINES, MOST_OUTPUT, Output, RunCommand
 
 DROPPED = "run_cmd[0]: the rest is dropped: it is more than 1 MiB or 10000 lines"
@@ -45,6 +47,24 @@ def journal() -> Journal:
 def test_a_string_runs_in_a_shell_with_the_configured_environment(journal: Journal) -> None:
     assert journal.run('echo "$FROM_CONFIG" | tr a-z A-Z; echo two >&2') == DONE
     assert journal.lines == ["run_cmd[0]: YES $X", "run_cmd[0]: two"]
+
+
+def test_what_has_succeeded_does_not_run_again_when_only_the_rest_is_tried(
+    journal: Journal, tmp_path: Path
+) -> None:
+    good, bad = (RunCommand("run_cmd", HERE, "run_cmd[0]", word, 60) for word in ("true", "false"))
+    report = Report("runtime", "live", [])
+    report.results = [
+        Result(each.key, each.describe(), HERE, result)
+        for each, result in ((good, DONE), (bad, FAILED))
+    ]
+    write_status(str(tmp_path / "status.json"), report)
+    node = Node("/", "runtime", "live", journal.add, journal.said.append)
+    node.ran = succeeded(str(tmp_path / "status.json"), "runtime")
+    assert good.perform(node) == UNCHANGED
+    with pytest.raises(UserError):
+        bad.perform(node)
+    assert succeeded(str(tmp_path / "none.json"), "runtime") == frozenset()
 
 
 def test_a_list_runs_as_it_is(journal: Journal) -> None:
