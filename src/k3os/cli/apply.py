@@ -164,7 +164,8 @@ def described(request: Request, work: Work) -> str:
 
 def wanted_versions(request: Request) -> dict[str, str]:
     """As the node's own manifest names them once they are the current ones."""
-    from k3os.cli.status import SYSTEM, versions
+    from k3os.cli.status import versions
+    from k3os.cli.status_text import SYSTEM
 
     current = versions(SYSTEM).get("current", {})
     pairs = (("k3os", request.k3os), ("k3s", request.k3s))
@@ -268,7 +269,7 @@ def configure(work: Work) -> None:
 
 def check_applied(status: dict[str, Any]) -> None:
     """Raises UserError with each value of the fragment that could not be applied."""
-    from k3os.cli.status import failures
+    from k3os.cli.status_text import failures
 
     found = [line for line in failures(status) if FRAGMENT in line]
     if found:

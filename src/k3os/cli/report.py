@@ -62,7 +62,8 @@ def main(argv: list[str]) -> int:
 
 def message(known: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """What is so now: a patch of the Node, and its condition. known: the last request's result."""
-    from k3os.cli.status import collect, failures
+    from k3os.cli.status import collect
+    from k3os.cli.status_text import failures
     from k3os.cluster import report, result
     from k3os.system.files import read_object
 

@@ -8,8 +8,9 @@ import os
 
 from k3os.config.key import BOOT, INITRD, READY, RUNTIME
 from k3os.config.load import FOUND
-from k3os.phases.actions import DONE, UNCHANGED, Action, Later, StartUnit
+from k3os.phases.actions import DONE, UNCHANGED, Action, Later
 from k3os.phases.run_command import RunCommand
+from k3os.phases.units import StartUnit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli.status import collect, failures, lines
+from k3os.cli.status import collect
+from k3os.cli.status_text import failures, lines
 from k3os.cluster.readiness import FILE as READY
 
 FETCHES = "`journalctl -u k3os-k3s-fetch`"
