@@ -117,7 +117,7 @@ class Host:
         monkeypatch.setattr("k3os.system.run.run", self.run)
         monkeypatch.setattr("k3os.cli.report.soon", self.soon)
         monkeypatch.setattr("k3os.cli.status.collect", lambda: self.status)
-        monkeypatch.setattr("k3os.cli.status.failures", lambda _: self.failures)
+        monkeypatch.setattr("k3os.cli.status_text.failures", lambda _: self.failures)
         self.record = root / "fragment-trial.json"
         monkeypatch.setattr(former, "FRAGMENT", str(self.fragment))
         monkeypatch.setattr(former, "RECORD", str(self.record))
