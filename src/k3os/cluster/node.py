@@ -7,8 +7,9 @@ The operator and `kubectl k3os` read the same.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from k3os.cluster import names
@@ -20,6 +21,14 @@ ETCD = "node-role.kubernetes.io/etcd"
 CHECKING, DRAINING, CHANGING, WAITING, FAILED = STEPS = (
     *("Checking", "Draining", "Changing", "Waiting", "Failed"),
 )
+
+
+# bytes of an annotation of ours, with room to spare
+LONGEST = 16384
+# seconds since 1970, a few thousand years from now: what time.localtime() takes
+LATEST = 10**11
+# becomes part of a Job's name
+REQUEST = r"[a-z0-9]([-.a-z0-9]{0,400}[a-z0-9])?"
 
 
 @dataclass(frozen=True)
@@ -51,13 +60,27 @@ class State:
         return json.dumps(asdict(self), separators=(",", ":"))
 
 
+_TYPES = {
+    each.name: {"str": str, "int": int, "bool": bool}[str(each.type)] for each in fields(State)
+}
+
+
 def parse_state(text: str | None) -> State | None:
-    """None for what is no state: somebody's edit must not stop a rollout for good."""
+    """None for what is no state: a node may write its own annotations, and nothing that stands
+    there may stop the operator."""
+    if len(text or "") > LONGEST:
+        return None
     try:
         found = State(**json.loads(text or ""))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
-    return found if found.step in STEPS else None
+    is_one = (
+        all(type(value) is _TYPES[name] for name, value in asdict(found).items())
+        and found.step in STEPS
+        and re.fullmatch(REQUEST, found.request)
+        and all(0 <= each <= LATEST for each in (found.started, found.since))
+    )
+    return found if is_one else None
 
 
 @dataclass(frozen=True)
@@ -126,9 +149,12 @@ def parse_node(body: Mapping[str, Any]) -> NodeView:
 
 
 def _result(text: str | None) -> Result | None:
+    if len(text or "") > LONGEST:
+        return None
     try:
         found = json.loads(text or "")
-        rest = (str(found.get(name, "")) for name in ("message", "when"))
-        return Result(str(found["request"]), str(found["state"]), *rest)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, RecursionError):
         return None
+    if not isinstance(found, dict) or not {"request", "state"} <= set(found):
+        return None
+    return Result(*(str(found.get(name, "")) for name in ("request", "state", "message", "when")))

@@ -7,6 +7,7 @@ update.k3s.io does), or with the version as its first line. Names are looked up 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +20,8 @@ from k3os.operator.crd import VERSION
 
 K3S_CHANNELS = "https://update.k3s.io/v1-release/channels"
 INTERVAL = 900  # seconds between two looks
-TIMEOUT = 10.0
+TIMEOUT = 10.0  # for each step
+DEADLINE = 30.0  # for all of it
 LONGEST = 4096
 
 
@@ -34,15 +36,29 @@ def address(name: str, component: Mapping[str, Any]) -> str:
 async def look_up(url: str) -> str:
     """The version. Raises UserError."""
     try:
-        async with httpx2.AsyncClient(timeout=TIMEOUT, follow_redirects=False) as client:
-            answer = await client.get(url)
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        async with asyncio.timeout(DEADLINE):
+            status, text = await _ask(url)
+    except TimeoutError as error:
+        raise UserError(f"no whole answer within {DEADLINE:.0f} s", "", url) from error
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
         raise UserError(f"no answer: {error or type(error).__name__}", "", url) from error
-    found = ""
-    if answer.is_redirect:
-        found = unquote(urlsplit(answer.headers["location"]).path.rpartition("/")[2])
-    elif answer.is_success:
-        found = answer.text[:LONGEST].strip().partition("\n")[0].strip()
-    if not re.fullmatch(VERSION, found):
-        raise UserError(f"the answer ({answer.status_code}) names no version", "", url)
-    return found
+    if not re.fullmatch(VERSION, text):
+        raise UserError(f"the answer ({status}) names no version", "", url)
+    return text
+
+
+async def _ask(url: str) -> tuple[int, str]:
+    """The status, and the text where the version should be. No more is read, nor unpacked."""
+    client = httpx2.AsyncClient(timeout=TIMEOUT, follow_redirects=False)
+    async with client, client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer:
+        if answer.is_redirect:
+            place = urlsplit(answer.headers["location"])
+            return answer.status_code, unquote(place.path.rpartition("/")[2])
+        data = b""
+        if answer.is_success:
+            async for part in answer.aiter_raw(LONGEST):
+                data += part
+                if len(data) >= LONGEST:
+                    break
+        line = data[:LONGEST].decode(errors="replace").strip().partition("\n")[0]
+        return answer.status_code, line.strip()

@@ -1,6 +1,9 @@
 """A channel is a redirect to a release, or a text with its version."""
 
 import asyncio
+import gzip
+import resource
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -67,3 +70,40 @@ def test_nobody_there_is_an_error_that_names_the_address() -> None:
 )
 def test_a_channel_is_looked_up_where_its_releases_are(name, component, wanted) -> None:
     assert channels.address(name, component) == wanted
+
+
+class Endless(BaseHTTPRequestHandler):
+    """Answers without an end: much at once, a compressed flood, or a byte now and then."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        if self.path == "/bomb":
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        part = {"/bomb": gzip.compress(bytes(100 << 20)), "/flood": bytes(1 << 16)}
+        try:
+            while True:
+                self.wfile.write(part.get(self.path, b"\n"))
+                if self.path == "/drip":
+                    time.sleep(0.05)
+        except OSError:
+            return
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: the tests look at what comes back."""
+
+
+@pytest.mark.parametrize("path", ["/bomb", "/flood", "/drip"])
+def test_an_answer_without_an_end_costs_no_memory_and_no_time(
+    monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(channels, "DEADLINE", 1.0)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
+    server.daemon_threads = True
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with serving(server):
+        address = f"http://127.0.0.1:{server.server_port}{path}"
+        with pytest.raises(UserError, match=r"names no version|no whole answer"):
+            asyncio.run(channels.look_up(address))
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 150 << 10, "kB; the server's own part is 100 MiB once"
