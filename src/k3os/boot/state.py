@@ -59,7 +59,7 @@ def protect(config: str, say: Callable[[str], None]) -> None:
 
 
 def check(device: str, say: Callable[[str], None]) -> None:
-    """Check the file system and mend what can be mended safely. Raises UserError otherwise."""
+    """Check the file system and repair what can be repaired safely. Raises UserError otherwise."""
     try:
         run(["e2fsck", "-p", device])
     except CommandError as error:

@@ -90,7 +90,7 @@ def check_config(path: str | None, where: str = "CONFIG") -> None:
     for problem in problems:
         print(problem, file=sys.stderr)
     if any(problem.is_error for problem in problems):
-        raise UserError("the config.yaml has errors", "mend the lines above", where)
+        raise UserError("the config.yaml has errors", "fix the lines above", where)
 
 
 def _explain(error: CommandError, *directories: Path) -> UserError:

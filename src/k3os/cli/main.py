@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
 
 
 def call(program: str, command: "Callable[[list[str]], int]", argv: list[str]) -> int:
-    """Run a command; what a user can mend is one line, and exit code 1."""
+    """Run a command; what a user can fix is one line, and exit code 1."""
     debug = bool(os.environ.get("K3OS_DEBUG"))
     if argv and argv[0] == "--debug":
         debug, argv = True, argv[1:]

@@ -77,7 +77,7 @@ def check(config: Path | None, cmdline: str) -> None:
     for problem in problems:
         print(problem, file=sys.stderr)
     if any(problem.is_error for problem in problems):
-        raise UserError("the kernel parameters have errors", "mend the lines above", "--cmdline")
+        raise UserError("the kernel parameters have errors", "fix the lines above", "--cmdline")
 
 
 def _terminate(number: int, frame: object) -> None:

@@ -14,6 +14,7 @@ from k3os.boot.finish import K3S_LINK
 from k3os.cli.clock import doubt
 from k3os.cli.status_text import SYSTEM, failures, lines
 from k3os.cluster.readiness import FILE as READY
+from k3os.errors import visible
 from k3os.phases.report import STATUS, read_status
 from k3os.system.files import read_object
 
@@ -63,7 +64,7 @@ def main(argv: list[str]) -> int:
     if argv:
         print(json.dumps(status, indent=2))
     else:
-        print("\n".join(lines(status)))
+        print(visible("\n".join(lines(status))))
     return 1 if failures(status) else 0
 
 

@@ -6,6 +6,8 @@ __slots__ because PID 1 pays for every import.
 
 from __future__ import annotations
 
+from k3os.errors import visible
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -77,7 +79,7 @@ class Problem:
         level = "" if self.is_error else "warning: "
         key = f"{self.key}: " if self.key else ""
         text = f"{self.place}: {level}{key}{self.message}"
-        return f"{text}; {self.hint}" if self.hint else text
+        return visible(f"{text}; {self.hint}" if self.hint else text)
 
     def as_dict(self) -> dict[str, str | int]:
         """For --format json and status.json."""

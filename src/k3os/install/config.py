@@ -114,7 +114,7 @@ def _refuse_errors(problems: list[Problem], say: Callable[[str], None]) -> None:
     if count:
         raise UserError(
             f"the configuration has {count} error{'s' if count > 1 else ''}, so nothing was done",
-            "mend it; `k3os config check FILE` shows the same",
+            "fix it; `k3os config check FILE` shows the same",
         )
 
 

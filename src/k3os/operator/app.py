@@ -95,7 +95,7 @@ class Operator:
         return self.engine is None or time.monotonic() - self.engine.beat < STUCK_SECONDS
 
     async def serve(self) -> int:
-        """Lead when it is our turn, until a signal (0) or something that a new start mends."""
+        """Lead when it is our turn, until a signal (0) or something that a new start fixes."""
         site = await self._web() if self.options.port else None
         try:
             await self.leadership.acquire()
@@ -113,7 +113,7 @@ class Operator:
             except TROUBLE as error:
                 log.warning("the watches ended: %s", words(error))
                 self.code = BROKEN
-            except Exception:  # of its own tasks: nothing that a new start does not mend
+            except Exception:  # of its own tasks: nothing that a new start does not fix
                 log.exception("the watches ended")
                 self.code = BROKEN
             holding.cancel()

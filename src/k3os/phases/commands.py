@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 KEYS = {INITRD: "init_cmd", BOOT: "boot_cmd", RUNTIME: "run_cmd", READY: "ready_cmd"}
-# seconds; a command that hangs must not keep a node from booting, nor from being mended
+# seconds; a command that hangs must not keep a node from booting, nor from being repaired
 LIMITS = {INITRD: 300, BOOT: 300, RUNTIME: 900, READY: 900}
 READY_UNIT = "k3os-ready.service"
 KUBECONFIG = "/etc/rancher/k3s/k3s.yaml"

@@ -6,6 +6,7 @@ waits for input there has the prompt below the message again; /usr/lib/k3os/say 
 
 import os
 
+from k3os.errors import visible
 from k3os.system.numbers import are_digits
 
 PREFIX = "k3OS: "
@@ -30,6 +31,7 @@ def say(text: str) -> None:
 
     A console that cannot be written to (a serial port that is not there) is left out.
     """
+    text = visible(text)
     show(text)
     for line in text.splitlines():
         # <7>: in the journal, but not a second time on the console

@@ -1,0 +1,40 @@
+"""Errors are for terminals: what somebody else wrote does not steer them."""
+
+from __future__ import annotations
+
+import pytest
+
+from k3os.config.check import check_text
+from k3os.errors import UserError, visible
+from k3os.system import console
+
+EVIL = "a\x1b[2J\x1b]0;x\x07\u202eb\udcff\x9bc"
+SHOWN = r"a\x1b[2J\x1b]0;x\x07\u202eb\udcff\x9bc"
+
+
+def test_controls_become_escapes_and_the_rest_stays() -> None:
+    assert visible(EVIL) == SHOWN
+    assert visible("Grüße: €\tx\ny") == "Grüße: €\tx\ny"
+
+
+@pytest.mark.parametrize("place", ["message", "hint", "where"])
+def test_no_part_of_an_error_steers_a_terminal(place: str) -> None:
+    text = str(UserError(**{"message": "m", place: EVIL}))
+    assert SHOWN in text
+    assert "\x1b" not in text
+
+
+def test_a_value_that_is_quoted_in_a_problem_does_not() -> None:
+    problems = check_text(b'k3os: {upgrade: {timeout: "\\e[2J"}, "x\\e": 1}\n', "config.yaml")[1]
+    assert len(problems) == 2
+    assert all(str(each).isprintable() for each in problems)
+
+
+def test_a_message_on_a_console_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+    monkeypatch.setattr(console, "_write", lambda device, data: written.append(data))
+    console.say(f"{EVIL}\nmore")
+    assert written
+    text = b"".join(written).decode().replace(console.ERASE_LINE, "")
+    assert SHOWN in text
+    assert all(each.isprintable() or each in "\r\n" for each in text)
