@@ -94,7 +94,7 @@ lint: setup ## ruff, mypy --strict, import layers, shellcheck
 	shellcheck --severity=warning $(SHELL_CODE)
 
 .PHONY: fmt
-fmt: setup ## format the code and mend what ruff can mend
+fmt: setup ## format the code and fix what ruff can fix
 	$(VENV)/ruff check --fix-only $(PYTHON_CODE)
 	$(VENV)/ruff format $(PYTHON_CODE)
 

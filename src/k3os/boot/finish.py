@@ -94,7 +94,7 @@ def machine_id() -> str:
     """The persistent machine-id(5): 32 hexadecimal digits, made at the first boot."""
     path = f"{STATE}/machine-id"
     try:
-        with open(path) as file:
+        with open(path, errors="surrogateescape") as file:
             known = file.read().strip()
         if len(known) == 32 and all(character in "0123456789abcdef" for character in known):
             return known
@@ -124,7 +124,7 @@ def make_static_nodes(listing: str, devices: str = "/dev") -> None:
     listing: modules.devname, lines of "module name type-letter-major:minor".
     """
     try:
-        with open(listing) as file:
+        with open(listing, errors="surrogateescape") as file:
             lines = [line.split() for line in file if not line.startswith("#")]
     except FileNotFoundError:
         return  # a foreign kernel's modules may have none
@@ -153,7 +153,7 @@ def apply_sysctl_defaults(directory: str = "/usr/lib/sysctl.d", root: str = "/pr
     A key that this kernel does not have is skipped: the defaults are for any kernel.
     """
     for name in sorted(os.listdir(directory)):
-        with open(f"{directory}/{name}") as file:
+        with open(f"{directory}/{name}", errors="surrogateescape") as file:
             for line in file:
                 key, equals, value = line.partition("=")
                 if not equals or line[0] in "#;":
@@ -179,7 +179,7 @@ def autologin_user(mode: str) -> str:
     """rancher on a live system without a password; "" where a login must prove itself."""
     if mode not in MEMORY_MODES:
         return ""
-    with open("/etc/shadow") as file:
+    with open("/etc/shadow", errors="surrogateescape") as file:
         for line in file:
             name, password = line.split(":")[:2]
             if name == "rancher":

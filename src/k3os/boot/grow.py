@@ -127,5 +127,5 @@ def _name(device: str) -> str:
 
 
 def _number(path: str) -> int:
-    with open(path) as file:
+    with open(path, errors="replace") as file:
         return int(file.read())

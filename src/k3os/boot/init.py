@@ -48,7 +48,7 @@ def _boot(overlay: str, words: str) -> NoReturn:
     with timeline.step("imports"):
         from k3os.config.cmdline import boot_options
 
-        with open("/proc/cmdline") as file:
+        with open("/proc/cmdline", errors="surrogateescape") as file:
             cmdline = f"{file.read().strip()} {words}".rstrip()
         finish.try_each({"keep the kernel's log off the console": lambda: calm(cmdline)})
         options = boot_options(cmdline)

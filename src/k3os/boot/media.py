@@ -195,7 +195,7 @@ def carried_medium() -> Medium:
 def foreign_root(path: str) -> Medium:
     """The root of the system whose kernel runs, mounted at path, with a /k3os in it."""
     device, kind = path, ""
-    with open("/proc/self/mounts") as file:
+    with open("/proc/self/mounts", errors="surrogateescape") as file:
         for line in file:
             source, target, found = line.split()[:3]
             if target == path:

@@ -22,7 +22,7 @@ RESERVE_BELOW = 4096 * memory.MIB
 
 def tune(root: str = "") -> None:
     """Set them, as far as this kernel has them; a kernel of another system (overlay) may not."""
-    with open(f"{root}/proc/cmdline") as file:
+    with open(f"{root}/proc/cmdline", errors="replace") as file:
         if ON_CMDLINE not in file.read():
             _write(root + HUGE_PAGES, "madvise")
     _write(root + WORKING_SET, WORKING_SET_MS)

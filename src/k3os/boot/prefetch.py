@@ -15,7 +15,7 @@ MIN_MEMORY_KIB = 900_000  # below that the cache would push out what is in use
 def start(image: str) -> int:
     """Fork a reader of the files named by LIST below image; returns its process id, 0 if none."""
     try:
-        with open(f"{image}/{LIST}") as file:
+        with open(f"{image}/{LIST}", errors="surrogateescape") as file:
             paths = file.read().split()
     except FileNotFoundError:
         return 0
@@ -44,5 +44,5 @@ def _read(path: str, buffer: bytearray) -> None:
 
 
 def _memory_kib() -> int:
-    with open("/proc/meminfo") as file:
+    with open("/proc/meminfo", errors="surrogateescape") as file:
         return int(file.readline().split()[1])

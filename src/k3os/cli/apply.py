@@ -175,7 +175,7 @@ def wanted_versions(request: Request) -> dict[str, str]:
 def pending() -> str:
     """What the fragment on the disk waits for, "" for nothing."""
     try:
-        with open(PENDING) as file:
+        with open(PENDING, errors="replace") as file:
             return file.read()
     except FileNotFoundError:
         return ""
@@ -284,5 +284,5 @@ def reboot_soon() -> None:
 
 
 def boot_id(path: str = "/proc/sys/kernel/random/boot_id") -> str:
-    with open(path) as file:
+    with open(path, errors="replace") as file:
         return file.read().strip()

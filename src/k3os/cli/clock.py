@@ -68,7 +68,7 @@ def wait(
 def doubt(path: str = WRONG) -> str:
     """What the clock said at the start when that was wrong and no time server answered, or ""."""
     try:
-        with open(path) as file:
+        with open(path, errors="replace") as file:
             said = file.read().strip()
     except FileNotFoundError:
         return ""

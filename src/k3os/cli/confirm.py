@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     from k3os.upgrade import trial
 
     config, _ = load_config(cloud=True)
-    with open(MARK) as file:
+    with open(MARK, errors="replace") as file:
         seconds = float(file.read())
     missing = wait(checks(config), seconds)
     # both are, when a request changed both

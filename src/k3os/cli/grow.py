@@ -45,7 +45,7 @@ def check_installed() -> None:
 
 def state_device() -> str:
     """The device of the installed system that runs. Raises UserError on a live one."""
-    with open("/proc/self/mounts") as file:
+    with open("/proc/self/mounts", errors="surrogateescape") as file:
         for line in file:
             device, target, kind = line.split()[:3]
             if target == STATE and kind == "ext4":

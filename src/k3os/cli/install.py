@@ -126,7 +126,7 @@ def refuse_where_it_makes_no_sense(medium: str) -> None:
         if medium != MEDIUM:
             raise UserError("no k3OS is mounted there", "mount the ISO there", medium)
         raise UserError("this is no live system of k3OS", "boot the ISO and install from there")
-    with open("/proc/self/mounts") as file:
+    with open("/proc/self/mounts", errors="surrogateescape") as file:
         installed = any(line.split()[1:3] == [MEDIUM, "ext4"] for line in file)
     if installed:
         raise UserError(
@@ -171,7 +171,7 @@ def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: 
 
     medium = options.get("medium", MEDIUM)
     if medium == MEDIUM:
-        with open(CMDLINE) as file:
+        with open(CMDLINE, errors="surrogateescape") as file:
             cmdline = file.read()
         running, own_config = load_config()[0], SYSTEM_CONFIG
     else:  # the running system is another one: neither its command line nor its files are ours
@@ -305,5 +305,5 @@ def finish(power_off: bool, say: Callable[[str], None]) -> int:
 
 def booted_from_network() -> bool:
     """Whether the medium is the initrd's memory (k3os.boot.media): there is none to remove."""
-    with open("/proc/self/mounts") as file:
+    with open("/proc/self/mounts", errors="surrogateescape") as file:
         return any(line.split()[:2] == ["rootfs", MEDIUM] for line in file)

@@ -101,7 +101,7 @@ def announced(directory: str, manifest: str, said: str = SAID) -> None:
 
 
 def _read(path: str) -> str:
-    with open(path) as file:
+    with open(path, errors="replace") as file:
         return file.read()
 
 

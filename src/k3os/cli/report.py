@@ -202,7 +202,7 @@ def node_name(config: Config, path: str = NODE_NAME) -> str:
     if "--node-name" in words[:-1]:
         return words[words.index("--node-name") + 1]
     try:
-        with open(path) as file:
+        with open(path, errors="replace") as file:
             pinned = file.read().strip()
     except FileNotFoundError:
         pinned = ""

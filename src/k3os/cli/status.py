@@ -258,7 +258,7 @@ def waiting(unit: str, jobs: str) -> str:
 
 def _text(path: str) -> str:
     try:
-        with open(path) as file:
+        with open(path, errors="replace") as file:
             return file.read().strip()
     except OSError:
         return ""

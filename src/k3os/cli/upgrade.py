@@ -191,7 +191,7 @@ def look() -> Installed:
     from k3os.upgrade.plan import read_installed
 
     try:
-        with open(RUNNING) as file:
+        with open(RUNNING, errors="replace") as file:
             running = file.read().strip()
     except FileNotFoundError:
         running = ""

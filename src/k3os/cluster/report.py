@@ -33,7 +33,7 @@ def labels(own: dict[str, str], *, sure: bool = True, root: str = "") -> dict[st
     """k3os.labels for a merge patch: what has left the configuration leaves the Node. k3s deletes
     no label. sure: the configuration has no error, so what it lacks has left it."""
     try:
-        with open(root + LABELS) as file:
+        with open(root + LABELS, errors="replace") as file:
             known = file.read().split()
     except FileNotFoundError:
         known = []

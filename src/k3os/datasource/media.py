@@ -46,7 +46,7 @@ def file_systems(label: str = "", kinds: tuple[str, ...] = ()) -> list[FileSyste
 
 
 def mounted() -> set[str]:
-    with open("/proc/self/mounts") as file:
+    with open("/proc/self/mounts", errors="surrogateescape") as file:
         return {line.split()[0] for line in file}
 
 

@@ -185,7 +185,7 @@ def claimed(device: Device) -> bool:
 def mounts(table: str = "") -> list[Mount]:
     """A mount table; table: by default that of the machine's own system."""
     found = []
-    with open(table or MOUNTS) as file:
+    with open(table or MOUNTS, errors="surrogateescape") as file:
         for line in file:
             fields, _, rest = line.partition(" - ")
             _, _, number, root, target, *_ = fields.split()
@@ -211,7 +211,7 @@ def mounted() -> dict[str, list[str]]:
 def swaps() -> set[str]:
     """Devices of proc_swaps(5), links resolved."""
     try:
-        with open(SWAPS) as file:
+        with open(SWAPS, errors="surrogateescape") as file:
             return {os.path.realpath(line.split()[0]) for line in file.readlines()[1:]}
     except FileNotFoundError:
         return set()
@@ -229,7 +229,7 @@ def number_of(name: str) -> str:
 
 def _read(path: str) -> str:
     try:
-        with open(path) as file:
+        with open(path, errors="surrogateescape") as file:
             return file.read().strip()
     except OSError:
         return ""

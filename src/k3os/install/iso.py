@@ -148,7 +148,7 @@ class Watch:
 
 def free_memory() -> int:
     """Bytes that an ISO may take: what could be freed (proc_meminfo(5)) without RESERVE."""
-    with open(MEMINFO) as file:
+    with open(MEMINFO, errors="replace") as file:
         for line in file:
             if line.startswith("MemAvailable:"):
                 return (int(line.split()[1]) << 10) - RESERVE

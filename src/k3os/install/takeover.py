@@ -155,7 +155,7 @@ def _secure_boot_problem(root: str) -> str:
 def os_id(root: str) -> str:
     """ID of os-release(5), "" when there is none."""
     try:
-        with open(f"{root}/usr/lib/os-release") as file:
+        with open(f"{root}/usr/lib/os-release", errors="surrogateescape") as file:
             lines = [line.strip().partition("=") for line in file]
     except OSError:
         return ""
@@ -200,7 +200,7 @@ def take_over(plan: Takeover, say: Say, progress: Progress | None = None) -> Non
 
 def keep_menu(root: str) -> None:
     """Keep the system's own grub.cfg under a second name."""
-    with open(f"{root}/{MENU}") as file:
+    with open(f"{root}/{MENU}", errors="surrogateescape") as file:
         if file.readline().startswith(loader.TAKEOVER_HEADER):
             return  # of an earlier takeover; what it replaced is kept already
     if os.path.lexists(f"{root}/{BACKUP}"):

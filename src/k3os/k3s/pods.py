@@ -75,7 +75,7 @@ def _processes(path: str) -> list[int]:
     found: list[int] = []
     for directory, _, _ in os.walk(path):
         try:
-            with open(f"{directory}/cgroup.procs") as file:
+            with open(f"{directory}/cgroup.procs", errors="replace") as file:
                 found += [int(line) for line in file]
         except OSError:
             continue  # it ended while we looked
@@ -84,7 +84,7 @@ def _processes(path: str) -> list[int]:
 
 def _command(root: str, pid: int) -> str:
     try:
-        with open(f"{root}{PROC}/{pid}/comm") as file:
+        with open(f"{root}{PROC}/{pid}/comm", errors="replace") as file:
             return file.read().rstrip("\n")
     except OSError:
         return PAUSE  # it is gone
@@ -92,7 +92,7 @@ def _command(root: str, pid: int) -> str:
 
 def _parent(root: str, pid: int) -> int:
     try:
-        with open(f"{root}{PROC}/{pid}/stat") as file:
+        with open(f"{root}{PROC}/{pid}/stat", errors="replace") as file:
             return int(file.read().rpartition(")")[2].split()[1])
     except OSError:
         return 0

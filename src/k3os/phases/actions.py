@@ -227,7 +227,7 @@ class SetKernel(Action):
 
         path = node.path(self.path)
         try:
-            with open(path) as file:
+            with open(path, errors="replace") as file:
                 self.was = " ".join(file.read().split())
                 if self.was == " ".join(self.value.split()):
                     return UNCHANGED

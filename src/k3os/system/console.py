@@ -18,7 +18,7 @@ ERASE_LINE = "\r\x1b[K"  # console_codes(4)
 def console_devices() -> list[str]:
     """The active consoles' devices, "/dev/tty1" for the virtual ones. Never empty."""
     try:
-        with open("/sys/class/tty/console/active") as file:
+        with open("/sys/class/tty/console/active", errors="replace") as file:
             names = file.read().split()
     except OSError:
         names = []

@@ -11,7 +11,7 @@ def device_aliases(root: str = "/sys/devices") -> set[str]:
     for directory, _, files in os.walk(root):
         if "modalias" in files:
             try:
-                with open(os.path.join(directory, "modalias")) as file:
+                with open(os.path.join(directory, "modalias"), errors="replace") as file:
                     aliases.add(file.read().strip())
             except OSError:
                 continue  # the device went away while we looked

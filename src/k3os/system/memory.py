@@ -8,7 +8,7 @@ MIB = 1024  # kB, the unit of /proc/meminfo
 def read(path: str = "/proc/meminfo") -> dict[str, int]:
     """Name to kB, {} where there is no such file."""
     try:
-        with open(path) as file:
+        with open(path, errors="replace") as file:
             return parse(file.read())
     except OSError:
         return {}

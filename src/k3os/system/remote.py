@@ -63,7 +63,7 @@ def _is_remote(root: str, number: str, level: int = 0) -> bool:
         return False
     for name in below:
         try:
-            with open(f"{place}/slaves/{name}/dev") as file:
+            with open(f"{place}/slaves/{name}/dev", errors="replace") as file:
                 inner = file.read().strip()
         except OSError:
             continue

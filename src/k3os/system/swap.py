@@ -52,7 +52,7 @@ def swap_on(device: str, size: int) -> None:
 
 
 def _read(path: str) -> str:
-    with open(path) as file:
+    with open(path, errors="replace") as file:
         return file.read().strip()
 
 

@@ -24,7 +24,7 @@ def read_keys(paths: list[str]) -> list[str]:
     keys = []
     for path in paths:
         try:
-            with open(path) as file:
+            with open(path, errors="replace") as file:
                 lines = file.read().splitlines()
         except FileNotFoundError:
             continue
