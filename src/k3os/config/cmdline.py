@@ -95,7 +95,7 @@ def parse(text: str) -> Node | None:
 
 
 NESTED = ("text map", "maps", "networks")
-LISTS = ("texts", "commands", "taints", "arguments", "addresses", "hosts")
+LISTS = ("texts", "ssh keys", "commands", "taints", "arguments", "addresses", "hosts")
 
 
 def _null(place: Place) -> Node:

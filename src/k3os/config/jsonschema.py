@@ -36,6 +36,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "permissions": {"type": ["string", "integer"], "pattern": "^(0o)?[0-7]+$"},
     "hostname": {"type": "string", "maxLength": 64},
     "texts": TEXTS,
+    "ssh keys": TEXTS,
     "arguments": TEXTS,
     "certificates": {"type": "array", "items": {"type": "string", "pattern": "BEGIN CERTIFICATE"}},
     "addresses": TEXTS,

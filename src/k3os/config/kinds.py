@@ -340,4 +340,5 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "addresses": _of("network", "addresses"),
     "hosts": _of("network", "hosts"),
     "certificates": _of("certificates", "certificates"),
+    "ssh keys": _of("ssh_keys", "keys"),
 }

@@ -12,6 +12,7 @@ BEGIN = "<!-- begin: `k3os config reference`; do not edit -->"
 END = "<!-- end: `k3os config reference` -->"
 KIND_WORDS = {
     "texts": "list",
+    "ssh keys": "list",
     "choices": "list of names",
     "arguments": "list",
     "text map": "map",

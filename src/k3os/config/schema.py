@@ -69,7 +69,7 @@ DATA_SOURCES = (
 TABLE = (
     Key(
         "ssh_authorized_keys",
-        "texts",
+        "ssh keys",
         "who may log in as `rancher`: public keys, `github:NAME`, `gitlab:NAME`, or URLs",
         merge=ADD,
         phases=LATE,

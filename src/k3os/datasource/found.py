@@ -6,9 +6,9 @@ It fetches nothing and writes nothing.
 from __future__ import annotations
 
 from k3os.config.hostnames import valid_hostname
+from k3os.config.ssh_keys import is_key
 from k3os.datasource.beside import LARGEST as LARGEST
 from k3os.errors import UserError
-from k3os.phases.ssh_keys import is_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ in the block until then, and when a fetch fails.
 
 from __future__ import annotations
 
+from k3os.config.ssh_keys import address, is_key
 from k3os.config.value import Place, Value
 from k3os.phases.actions import UNCHANGED, Action, Later, MakeDirectory, Refused, WriteFile
 from k3os.phases.block import BEGIN, END, outside_block, replace_block
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 KEY = "ssh_authorized_keys"
-FORGES = {"github:": "https://github.com/{}.keys", "gitlab:": "https://gitlab.com/{}.keys"}
-TYPES = ("ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-")
 SECTION = "# from "
 LARGEST = 1 << 20
 # DNS may come up later than the network; the unit waits 300 s in all
@@ -39,7 +38,8 @@ def plan(config: Config, node: Node) -> list[Action]:
         return []
     whole = config.get(KEY)
     place = whole.place if whole is not None else Place("default")
-    plain, remote, actions = sort_keys(items)
+    plain, remote = sort_keys(items)
+    actions: list[Action] = []
     if node.phase == "boot":
         for item in remote:
             actions.append(Later(KEY, item.place, f"fetch {item.data}", "in the runtime phase"))
@@ -58,37 +58,11 @@ def texts(items: list[Value]) -> list[str]:
     return [str(item.data) for item in items]
 
 
-def sort_keys(items: list[Value]) -> tuple[list[str], list[Value], list[Action]]:
-    """Keys, what is to be fetched, and an action that fails for what is neither."""
-    plain: list[str] = []
-    remote: list[Value] = []
-    refused: list[Action] = []
-    for item in items:
-        text = str(item.data)
-        if address(text):
-            remote.append(item)
-        elif is_key(text):
-            plain += [text] if text not in plain else []
-        else:
-            hint = "write the line of a .pub file, github:NAME, gitlab:NAME or a URL"
-            what = f"key {text[:20]!r}"
-            refused.append(Refused(KEY, item.place, what, "is no ssh public key", hint))
-    return plain, remote, refused
-
-
-def address(text: str) -> str:
-    """Where the keys are fetched from; "" for a key itself."""
-    for prefix, url in FORGES.items():
-        if text.lower().startswith(prefix):
-            return url.format(text[len(prefix) :])
-    return text if text.startswith(("https://", "http://")) else ""
-
-
-def is_key(text: str) -> bool:
-    """A type and its base64, maybe after options and before a comment; one line."""
-    words = text.split()
-    starts = (index for index, each in enumerate(words[:-1]) if each.startswith(TYPES))
-    return "\n" not in text and any(words[index + 1].startswith("AAAA") for index in starts)
+def sort_keys(items: list[Value]) -> tuple[list[str], list[Value]]:
+    """Keys, and what is to be fetched."""
+    remote = [item for item in items if address(str(item.data))]
+    plain = [text for text in texts(items) if not address(text)]
+    return list(dict.fromkeys(plain)), remote
 
 
 def sections(text: str) -> dict[str, list[str]]:

@@ -18,6 +18,8 @@ MODULES = {
     for path in (SOURCE / "k3os").rglob("*.py")
 }
 CLIENTS = ("k3os.system.http", "k3os.system.ftp")
+# imports its client by the name of the source
+BY_NAME = "datasource"
 # reach the client of HTTP, but have their reasons
 OTHERS = {
     **dict.fromkeys(("build", "run", "remaster", "image"), "not on a node"),
@@ -64,7 +66,7 @@ def test_every_command_that_can_fetch_something_is_known() -> None:
         for name, (module, _, _) in main.COMMANDS.items()
         if reached(module).intersection(CLIENTS)
     }
-    assert fetching == {*main.DOWNLOADING, *OTHERS}
+    assert {*fetching, BY_NAME} == {*main.DOWNLOADING, *OTHERS}
 
 
 PROXY = "http://proxy.test:3128"

@@ -16,7 +16,12 @@ from tests.certificate import PEM
 REPLACED = ("a", "b", "c", "c")
 LISTS = ("[a, b]", "[c, a]", "d", ["a", "b", "c", "d"])
 CASES: dict[str, tuple[str, str, str, object]] = {
-    "ssh_authorized_keys": LISTS,
+    "ssh_authorized_keys": (
+        "['github:a', 'github:b']",
+        "['github:c', 'github:a']",
+        "gh:d",
+        ["github:a", "github:b", "github:c", "gh:d"],
+    ),
     "write_files": (
         "[{path: /a, content: 1}, {path: /b}]",
         "[{path: /a, content: 2}]",

@@ -14,8 +14,8 @@ from k3os.phases.node import Node
 from k3os.phases.report import Report, Result
 from tests.unit.phases.conftest import Machine
 
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB one@example"
-OTHER_KEY = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQ two@example"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGszb3MgdGVzdCBrZXkgbnVtYmVyIG9uZSAxMjM0NTY3 one@example"
+OTHER_KEY = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAADQBrM29zazNvc2szb3M= two@example"
 CONFIG = "k3os: {data_sources: [nocloud, cdrom]}\n"
 
 

@@ -39,7 +39,7 @@ def test_everything_is_shown_but_no_secret(
     assert main(["datasource", "probe", "aws", "cdrom"]) == 0
     output = capsys.readouterr().out
     assert output.splitlines()[0].startswith("aws (0.0 s): hostname node1, 1 ssh key, ")
-    assert "  ssh key: ssh-ed25519 …E5AAAAIB one@example" in output
+    assert "  ssh key: ssh-ed25519 …MjM0NTY3 one@example" in output
     assert "    hostname: x" in output
     assert "  userdata: a script, #!/bin/sh, 26 bytes" in output
     assert "cdrom (0.0 s): not there: no medium" in output

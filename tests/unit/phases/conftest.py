@@ -8,8 +8,8 @@ import pytest
 from k3os.phases.apply import apply_phase
 from k3os.phases.report import Report
 
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB one@example"
-OTHER_KEY = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQ two@example"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGszb3MgdGVzdCBrZXkgbnVtYmVyIG9uZSAxMjM0NTY3 one@example"
+OTHER_KEY = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAADQBrM29zazNvc2szb3M= two@example"
 
 
 class Machine:
