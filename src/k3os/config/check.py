@@ -23,6 +23,11 @@ def check_tree(root: Node | None) -> tuple[dict[str, Value], list[Problem]]:
     if root is not None:
         _section(check, "", root, values)
         _shutdown(check, values)
+        users = next((users for name, users in root.pairs if name.text == "users"), None)
+        if users is not None:
+            from k3os.config.cloud_init import with_users
+
+            values = with_users(check, users, values)
     if "write_files" in values:
         from k3os.config.for_k3s import overwritten
 

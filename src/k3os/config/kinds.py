@@ -7,7 +7,7 @@ A function returns a Value or raises Wrong; it may add warnings. Texts stay what
 from __future__ import annotations
 
 from k3os.config import scalars
-from k3os.config.scalars import KIND_WORDS, Wrong, one_line, scalar_text
+from k3os.config.scalars import KIND_WORDS, Wrong, one_line, refuse_template, scalar_text
 from k3os.config.schema import fields_by_fold
 from k3os.config.value import Node, Place, Problem, Value
 
@@ -46,6 +46,7 @@ class Check:
 def items_of(node: Node) -> list[Node]:
     """A scalar where a list is expected is a list of one; nothing in a list is left out."""
     if node.kind == "map":
+        refuse_template(node)
         raise Wrong(node.place, "wants a list, not a map", "begin each item with `- `")
     found = node.items if node.kind == "list" else [node]
     return [item for item in found if item.kind != "null"]
@@ -142,10 +143,20 @@ def commands(check: Check, key: Key, node: Node, path: str) -> Value:
         if item.kind == "list":
             words = [Value(scalar_text(word, "a text"), word.place) for word in item.items]
             return Value(list(words), item.place) if words else None
+        if item.kind == "map" and len(item.pairs) == 1:
+            _refuse_colon(item)
         word = scalar_text(item, "a command: a text, or a list of words")
         return Value(word, item.place) if word.strip() else None
 
     return each_of(check, node, path, one)
+
+
+def _refuse_colon(item: Node) -> None:
+    """`- echo a: b` is a map to YAML."""
+    name, value = item.pairs[0]
+    line = f"{name.text}: {value.text}"
+    if {name.kind, value.kind} == {"scalar"} and "'" not in line and "\n" not in line:
+        raise Wrong(item.place, "is a map because of its `: `", f"put it in quotes: `'{line}'`")
 
 
 def text_map(check: Check, key: Key, node: Node, path: str) -> Value:
@@ -153,12 +164,17 @@ def text_map(check: Check, key: Key, node: Node, path: str) -> Value:
     for name, value in _map_pairs(node):
         entry_path = f"{path}.{name.text}"
         if name.text in entries:
-            check.warn(name.place, entry_path, "stands here twice; this one counts", "remove one")
+            message = f"stands here twice{_line(entries[name.text])}; this one counts"
+            check.warn(name.place, entry_path, message, "remove one")
         try:
             entries[name.text] = Value(_entry_text(value), value.place)
         except Wrong as wrong:
             check.error(entry_path, wrong)
     return Value(entries, node.place)
+
+
+def _line(first: Value) -> str:
+    return f", first in line {first.place.line}" if first.place.line else ""
 
 
 def _entry_text(value: Node) -> str:
@@ -199,13 +215,16 @@ def one_map(check: Check, key: Key, node: Node, path: str, *, strict: bool = Fal
     found = resolve(check, node, known, path)
     by_name = {field.name: field for field in key.fields}
     entries: dict[str, Value] = {}
+    wrong: list[tuple[str, Node]] = []
     for name, value in found.items():
         checked = check.value(by_name[name], value, f"{path}.{name}")
         if checked is not None:
             entries[name] = checked
         elif value.kind != "null":
-            # half a file or half a network is worse than none
-            raise Wrong(node.place, f"is left out because of its {name}")
+            wrong.append((name, value))
+    if wrong:  # half a file or half a network is worse than none
+        names = " and ".join(name for name, _ in wrong)
+        raise Wrong(wrong[-1][1].place, f"is left out because of its {names}")
     _binary(entries, found)
     for field in key.fields:
         if field.required and field.name not in entries:
@@ -250,7 +269,8 @@ def maps(check: Check, key: Key, node: Node, path: str) -> Value:
         assert isinstance(value.data, dict)
         identity = str(value.data[key.identity].data)
         if identity in by_identity:
-            message = f"{key.identity} {identity} stands here twice; this one counts"
+            first = _line(by_identity[identity])
+            message = f"{key.identity} {identity} stands here twice{first}; this one counts"
             check.warn(item.place, item_path, message, "remove one")
         by_identity[identity] = value
     return Value(list(by_identity.values()), node.place)
@@ -269,7 +289,7 @@ def map_named(
             if _is_name(name):
                 short = canonical(name)
                 if short in entries:
-                    message = "stands here twice; this one counts"
+                    message = f"stands here twice{_line(entries[short])}; this one counts"
                     check.warn(name.place, entry_path, message, "remove one")
                 entries[short] = one_map(check, key, item, entry_path, strict=True)
         except Wrong as wrong:
@@ -290,10 +310,10 @@ def _of(module: str, function: str) -> Callable[[Check, Key, Node, str], Value]:
 
 def resolve(check: Check, node: Node, known: dict[str, str], path: str) -> dict[str, Node]:
     """Canonical name -> node, for the pairs of a map. Unknown keys and second spellings warn."""
-    from k3os.config.names import fold, nearest
+    from k3os.config.names import fold
 
     found: dict[str, Node] = {}
-    spelled: dict[str, str] = {}
+    spelled: dict[str, Node] = {}
     prefix = f"{path}." if path else ""
     for key, value in node.pairs:
         if key.kind != "scalar":
@@ -301,16 +321,19 @@ def resolve(check: Check, node: Node, known: dict[str, str], path: str) -> dict[
             continue
         name = known.get(fold(key.text))
         if name is None:
-            likely = nearest(key.text, [each.rpartition(".")[2] for each in known.values()])
-            hint = f"did you mean {likely}?" if likely else "it has no effect"
-            check.warn(key.place, prefix + key.text, "is an unknown key", hint)
+            from k3os.config.unknown import explain
+
+            message, hint = explain(key, path, node, known)
+            check.warn(key.place, prefix + key.text, message, hint)
             continue
         if name in found:
-            message = f"is written twice ({spelled[name]}, {key.text}); this one counts"
+            first = spelled[name]
+            line = f" in line {first.place.line}" if first.place.line else ""
+            message = f"is written twice ({first.text}{line}, {key.text}); this one counts"
             short = name.rpartition(".")[2]
             check.warn(key.place, prefix + short, message, "remove one")
         found[name] = value
-        spelled[name] = key.text
+        spelled[name] = key
     return found
 
 

@@ -136,7 +136,12 @@ def _sources(
             names, notes = _directory(base, source)
             yield {}, notes
             for name in names:
-                yield _file(base, source + name)
+                found, problems = _file(base, source + name)
+                if source == USERDATA:
+                    from k3os.config.cloud_init import too_late
+
+                    problems = problems + too_late(found)
+                yield found, problems
         else:
             path = source.format(system=system_dir.rstrip("/"))
             # wherever the medium is mounted now: people know the file by its place on the node

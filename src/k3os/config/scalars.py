@@ -29,7 +29,15 @@ class Wrong(Exception):
         self.hint = hint
 
 
+def refuse_template(node: Node) -> None:
+    """`{{ name }}` is a map in a map to YAML."""
+    if node.kind == "map" and any(key.kind == "map" for key, _ in node.pairs):
+        hint = "fill it in before k3OS reads it, or put it in quotes"
+        raise Wrong(node.place, "is a template that nobody filled in", hint)
+
+
 def scalar_text(node: Node, wanted: str) -> str:
+    refuse_template(node)
     if node.kind != "scalar":
         raise Wrong(node.place, f"wants {wanted}, not {KIND_WORDS[node.kind]}")
     if "\0" in node.text:
@@ -148,7 +156,8 @@ def choice(check: Check, key: Key, node: Node, path: str) -> Value:
 def path_text(check: Check, key: Key, node: Node, path: str) -> Value:
     word = one_line(node, "a path")
     if not word.startswith("/"):
-        hint = key.example or f"/{word}"
+        device = key.example.startswith("/dev/") and not word.startswith("dev/")
+        hint = f"/dev/{word}" if device else f"/{word}"
         raise Wrong(node.place, f"`{word}` is no absolute path", f"write `{hint}`")
     if ".." in word.split("/"):
         raise Wrong(node.place, "`..` in a path is not allowed", "write the path it leads to")

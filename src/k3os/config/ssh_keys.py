@@ -1,6 +1,6 @@
 """ssh_authorized_keys: what is a public key, what says where to fetch some, what is neither.
 
-Format: sshd(8), AUTHORIZED_KEYS FILE FORMAT; the base64 of a key begins with its type (RFC 4253, 6.6).
+Format: sshd(8), AUTHORIZED_KEYS FILE FORMAT; what the base64 holds: RFC 4253, 6.6.
 """
 
 from __future__ import annotations

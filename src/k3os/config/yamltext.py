@@ -21,25 +21,6 @@ NULLS = ("", "~", "null", "Null", "NULL")
 TAG = "tag:yaml.org,2002:"
 HARMLESS_TAGS = tuple(TAG + name for name in ("str", "int", "float", "bool", "null", "map", "seq"))
 
-# what the parser says -> what is wrong, what to write
-EXPLAINED = (
-    (
-        "mapping values are not allowed",
-        "a second `:` in one line, or a wrong indentation",
-        "put a text that contains `: ` in quotes",
-    ),
-    (
-        "could not find expected ':'",
-        "this line is no `key: value`",
-        "write `key: value`, or indent the line if it continues a text",
-    ),
-    ("did not find expected key", "the indentation is wrong", "align it with the keys above"),
-    ("did not find expected '-'", "a list item is missing its `-`", "begin each item with `- `"),
-    ("cannot start any token", "a text cannot begin with this character", "put it in quotes"),
-    ("unexpected end of stream", "a quote that is opened is never closed", "close the quote"),
-    ("expected ',' or", "a `[` or `{` that is opened is never closed", "close the bracket"),
-)
-
 
 class _Refused(Exception):
     def __init__(self, problem: Problem) -> None:
@@ -89,7 +70,9 @@ def _compose(text: str, source: str, problems: list[Problem]) -> Node | None:
             if not builder.take(event):
                 break
     except YAMLError as error:
-        raise _Refused(_explain(error, text, source)) from None
+        from k3os.config.yaml_causes import explain
+
+        raise _Refused(explain(error, text, source, TOO_DEEP)) from None
     root = builder.root
     if root is None or root.kind == "null":
         return None
@@ -210,25 +193,3 @@ def _with_merge_keys(pairs: list[tuple[Node, Node]]) -> list[tuple[Node, Node]]:
                 names |= {pair[0].text for pair in fresh}
                 merged += fresh
     return merged + own
-
-
-def _explain(error: Exception, text: str, source: str) -> Problem:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    if mark is None:  # a character YAML does not allow; the error knows its position only
-        position = int(getattr(error, "position", 0) or 0)
-        line = text.count("\n", 0, position) + 1
-        column = position - text.rfind("\n", 0, position)
-        message = "a control character stands here"
-        hint = 'write it as an escape in double quotes, e.g. "\\x01"'
-        return Problem(Place(source, line, column), "", message, hint)
-    place = Place(source, mark.line + 1, mark.column + 1)
-    line_text = text.splitlines()[mark.line] if mark.line < len(text.splitlines()) else ""
-    if "\t" in line_text[: mark.column + 1]:
-        return Problem(place, "", "is not YAML: a tab stands where spaces must", "use spaces")
-    said = str(getattr(error, "problem", "") or getattr(error, "context", ""))
-    if "maximum nesting depth" in said:  # newer versions of libyaml have a limit of their own
-        return Problem(place, "", TOO_DEEP)
-    for part, message, hint in EXPLAINED:
-        if part in said:
-            return Problem(place, "", f"is not YAML: {message}", hint)
-    return Problem(place, "", f"is not YAML: {said}")
