@@ -39,7 +39,11 @@ def _section(check: Check, section: str, node: Node, values: dict[str, Value]) -
     if node.kind == "null":
         return
     if node.kind != "map":
-        wrong = Wrong(node.place, f"wants a map of keys, not {KIND_WORDS[node.kind]}")
+        from k3os.config.unknown import hidden_in
+
+        strange = hidden_in(node.text)
+        hint = f"there is {strange} in it: type the line again" if strange else ""
+        wrong = Wrong(node.place, f"wants a map of keys, not {KIND_WORDS[node.kind]}", hint)
         check.error(section, wrong)
         return
     for path, child in kinds.resolve(check, node, CHILDREN[section], section).items():

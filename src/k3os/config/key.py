@@ -31,7 +31,7 @@ MERGE_WORDS = {
 
 class Key:
     """One key. kind: see KINDS in kinds.py; fields: of the maps in it; identity: of ADD_BY;
-    limits: of a number; effect: when a change counts, NOW where the runtime phase applies it."""
+    limits: of a number; further: the function of further.py that checks more; effect: when a change counts, NOW where the runtime phase applies it."""
 
     __slots__ = (
         "aliases",
@@ -39,6 +39,7 @@ class Key:
         "effect",
         "example",
         "fields",
+        "further",
         "identity",
         "kind",
         "limits",
@@ -65,6 +66,7 @@ class Key:
         required: bool = False,
         values: tuple[str, ...] = (),
         limits: tuple[int, int] = (0, 0),
+        further: str = "",
         effect: str = "",
         example: str = "",
     ) -> None:
@@ -80,6 +82,7 @@ class Key:
         self.required = required
         self.values = values
         self.limits = limits
+        self.further = further
         self.effect = effect or (AT_BOOT if phases and RUNTIME not in phases else NOW)
         self.example = example
 

@@ -37,10 +37,19 @@ class Check:
         if node.kind == "null":
             return None
         try:
-            return KINDS[key.kind](self, key, node, path)
+            value = KINDS[key.kind](self, key, node, path)
+            return _further(key.further)(self, value, path) if key.further else value
         except Wrong as wrong:
             self.error(path, wrong)
             return None
+
+
+def _further(function: str) -> Callable[[Check, Value, str], Value]:
+    """What a kind does not know, because it is one program's rule."""
+    from k3os.config import further
+
+    found: Callable[[Check, Value, str], Value] = getattr(further, function)
+    return found
 
 
 def items_of(node: Node) -> list[Node]:
@@ -183,6 +192,7 @@ def _entry_text(value: Node) -> str:
 
 def _map_pairs(node: Node) -> list[tuple[Node, Node]]:
     """The pairs of a map; `a=b` texts are taken as pairs, too."""
+    refuse_template(node)
     if node.kind == "map":
         return [pair for pair in node.pairs if _is_name(pair[0])]
     pairs = []
@@ -223,7 +233,7 @@ def one_map(check: Check, key: Key, node: Node, path: str, *, strict: bool = Fal
         elif value.kind != "null":
             wrong.append((name, value))
     if wrong:  # half a file or half a network is worse than none
-        names = " and ".join(name for name, _ in wrong)
+        names = ", ".join(name for name, _ in wrong)
         raise Wrong(wrong[-1][1].place, f"is left out because of its {names}")
     _binary(entries, found)
     for field in key.fields:
@@ -237,10 +247,13 @@ def _refuse_unknown(node: Node, known: dict[str, str]) -> None:
 
     for name, _ in node.pairs:
         if name.kind == "scalar" and fold(name.text) not in known:
+            from k3os.config.unknown import FIELDS
+
             likely = nearest(name.text, list(known.values()))
             message = f"is left out because of its unknown key {name.text}"
             listed = ", ".join(dict.fromkeys(known.values()))
             hint = f"did you mean {likely}?" if likely else f"it takes {listed}"
+            hint = FIELDS.get(name.text.lower(), hint)
             raise Wrong(name.place, message, hint)
 
 

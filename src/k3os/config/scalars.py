@@ -175,9 +175,17 @@ def url(check: Check, key: Key, node: Node, path: str) -> Value:
     word = one_line(node, "an address")
     scheme, separator, rest = word.partition("://")
     if not separator or not scheme or not rest or " " in word:
-        hint = f"write e.g. `{key.example or 'https://server/path'}`"
-        raise Wrong(node.place, f"`{word}` is no URL", hint)
+        raise Wrong(node.place, f"`{word}` is no URL", f"write e.g. `{_url_of(word, key)}`")
     return Value(word, node.place)
+
+
+def _url_of(word: str, key: Key) -> str:
+    """What was meant by a word that is no URL, if it can be told."""
+    host, _, port = word.partition(":")
+    if not host.replace("-", "").replace(".", "").isalnum() or (port and not port.isdigit()):
+        return key.example or "https://server/path"
+    usual = key.example.rpartition(":")[2] if key.example else ""
+    return f"https://{host}:{port or usual}".rstrip(":")
 
 
 def owner(check: Check, key: Key, node: Node, path: str) -> Value:

@@ -140,6 +140,7 @@ TABLE = (
         "time servers",
         phases=LATE,
         example="[0.pool.ntp.org]",
+        further="time_servers",
     ),
     Key(
         "k3os.dns_nameservers",
@@ -147,6 +148,7 @@ TABLE = (
         "DNS servers for networks that name none",
         phases=LATE,
         example="[8.8.8.8]",
+        further="name_servers",
     ),
     Key(
         "k3os.network",
@@ -182,6 +184,7 @@ TABLE = (
         phases=LATE,
         example="https://server:6443",
         effect=RESTART,
+        further="server",
     ),
     Key(
         "k3os.token",
@@ -198,6 +201,7 @@ TABLE = (
         merge=KEYS,
         phases=LATE,
         example="{region: us-west-1}",
+        further="labels",
     ),
     Key(
         "k3os.k3s_args",
@@ -225,6 +229,7 @@ TABLE = (
         secret=True,
         example="{http_proxy: http://proxy:3128}",
         effect=RESTART,
+        further="variables",
     ),
     Key(
         "k3os.ca_certificates",
@@ -242,6 +247,7 @@ TABLE = (
         merge=ADD,
         phases=LATE,
         example="[key1=value1:NoSchedule]",
+        further="taints",
     ),
     Key(
         "k3os.shutdown.grace_period",

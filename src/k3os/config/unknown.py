@@ -128,7 +128,7 @@ def explain(name: Node, path: str, siblings: Node, known: dict[str, str]) -> tup
     if "[" in path or (path and path not in SECTIONS):
         hint = FIELDS.get(last.lower()) or _similar(last, known) or NO_EFFECT
         return "is an unknown key", hint
-    if full in BOOT_OPTIONS or (section == "k3os" and f"k3os.{last}" in BOOT_OPTIONS):
+    if full in BOOT_OPTIONS or (section and f"k3os.{last}" in BOOT_OPTIONS):
         return "has no effect in a file", f"write `k3os.{last}` on the kernel's command line"
     on_cmdline = name.place.source.startswith("cmdline")
     former = FORMER.get(section, {}).get(fold(last), "")

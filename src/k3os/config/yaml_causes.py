@@ -72,7 +72,11 @@ def _cause(error: Exception, mark: Any, said: str, lines: list[str], text: str) 
     for number in (mark.line, mark.line - 1):
         found = lines[number] if 0 <= number < len(lines) else ""
         if hidden := hidden_in(found):
-            return (number, _first_strange(found)), f"there is {hidden} in this line", "type it anew"
+            return (
+                (number, _first_strange(found)),
+                f"there is {hidden} in this line",
+                "type it anew",
+            )
     if any(sign in line for sign in TEMPLATES):
         return here, f"this line {TEMPLATE}", FILL_IN
     if "expected ',' or" in said and opened is not None:

@@ -78,7 +78,11 @@ def _compose(text: str, source: str, problems: list[Problem]) -> Node | None:
         return None
     if root.kind != "map":
         what = "a list" if root.kind == "list" else "a text"
+        from k3os.config.unknown import hidden_in
+
+        strange = hidden_in(root.text)
         hint = "write `key: value` lines, e.g. `hostname: node1`"
+        hint = f"there is {strange} in it: type the line again" if strange else hint
         raise _Refused(Problem(root.place, "", f"the file is {what}, not a map of keys", hint))
     return root
 

@@ -60,9 +60,15 @@ def test_no_bytes_give_a_traceback(data: bytes) -> None:
 
 
 def test_a_dump_is_for_other_yaml_readers_too() -> None:
-    values, _ = check_text(b"k3os: {labels: {a: yes, b: 1.10, c: '#x'}, modules: [a b]}", "x")
+    values, _ = check_text(
+        b"k3os: {labels: {a: yes, b: 1.10}, sysctls: {c: '#x'}, modules: [a b]}", "x"
+    )
     assert yaml.safe_load(dump_yaml(Config(values))) == {
-        "k3os": {"labels": {"a": "yes", "b": "1.10", "c": "#x"}, "modules": ["a b"]}
+        "k3os": {
+            "labels": {"a": "yes", "b": "1.10"},
+            "sysctls": {"c": "#x"},
+            "modules": ["a b"],
+        }
     }
 
 

@@ -37,7 +37,7 @@ CASES: dict[str, tuple[str, str, str, object]] = {
     "k3os.modules": LISTS,
     "k3os.sysctls": ("{a: 1, b: 1}", "{b: 2}", "{c: 3}", {"a": "1", "b": "2", "c": "3"}),
     "k3os.ntp_servers": ("[a, b]", "[b]", "[c]", ["c"]),
-    "k3os.dns_nameservers": ("[a, b]", "[b]", "[c]", ["c"]),
+    "k3os.dns_nameservers": ("[1.1.1.1, '::1']", "[8.8.8.8]", "[9.9.9.9]", ["9.9.9.9"]),
     "k3os.network": (
         "{eth0: {address: 10.0.0.2/8, mtu: 1400}, eth1: dhcp}",
         "{eth0: {gateway: 10.0.0.1, mtu: 9000}}",
@@ -54,7 +54,7 @@ CASES: dict[str, tuple[str, str, str, object]] = {
         [{"ssid": "a"}, {"ssid": "b"}, {"ssid": "c"}],
     ),
     "k3os.password": REPLACED,
-    "k3os.server_url": ("http://a", "http://b", "http://c", "http://c"),
+    "k3os.server_url": ("https://a", "https://b", "https://c", "https://c"),
     "k3os.token": REPLACED,
     "k3os.labels": ("{a: 1, b: 1}", "{b: 2}", "{a: 3}", {"a": "3", "b": "2"}),
     "k3os.k3s_args": ("[server, a]", "[agent]", "[server, b]", ["server", "b"]),

@@ -18,8 +18,8 @@ def read(text: str) -> dict[str, object]:
     "text", ["1.10", "0644", "yes", "1e3", "0x10", "1000000", "null_", "12:30"]
 )
 def test_a_scalar_keeps_the_text_the_user_wrote(text: str) -> None:
-    assert read(f"k3os: {{labels: {{a: {text}}}, token: {text}}}") == {
-        "k3os.labels": {"a": text},
+    assert read(f"k3os: {{sysctls: {{a: {text}}}, token: {text}}}") == {
+        "k3os.sysctls": {"a": text},
         "k3os.token": text,
     }
 
@@ -123,4 +123,4 @@ def test_an_error_costs_only_its_own_value() -> None:
 
 
 def test_pairs_are_taken_for_a_map() -> None:
-    assert read("k3os: {labels: [a=b, c=d=e]}") == {"k3os.labels": {"a": "b", "c": "d=e"}}
+    assert read("k3os: {sysctls: [a=b, c=d=e]}") == {"k3os.sysctls": {"a": "b", "c": "d=e"}}

@@ -254,7 +254,8 @@ def test_the_environment_reaches_logins_and_k3s(machine: Machine) -> None:
     assert machine.mode("etc/rancher/k3s") == 0o2750
     assert machine.text("etc/environment").startswith("LANG=C\n")
     assert 'N="1.10"\n' in machine.text("etc/environment")
-    assert [result.key for result in report.failed] == ["k3os.environment.bad-name"]
+    wrong = [(each.key, each.hint) for each in report.problems]
+    assert wrong == [("k3os.environment.bad-name", "write bad_name")]
 
 
 def test_the_initrd_has_no_users_and_writes_the_file_all_the_same(machine: Machine) -> None:

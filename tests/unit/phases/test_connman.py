@@ -16,7 +16,9 @@ def test_servers_go_into_main_conf_and_the_images_settings_stay(machine: Machine
         "[General]\nFallbackNameservers=8.8.8.8,1.1.1.1\nFallbackTimeservers=a.ntp\n"
         "# a comment\nAllowHostnameUpdates=false\n"
     )
-    assert ["is no server" in result.reason for result in report.failed] == [True]
+    assert [problem.hint for problem in report.problems] == [
+        "write each server as an item of a list"
+    ]
 
 
 def test_connman_is_restarted_only_at_run_time_and_only_after_a_change(machine: Machine) -> None:

@@ -1,0 +1,189 @@
+"""What programs that read our values refuse, by key: k3s and its kubelet, systemd, connman.
+
+Each function gets what the key's kind has accepted, and returns what of it can be used. Labels and
+taints: kubernetes.io/docs/concepts/overview/working-with-objects/labels; what a kubelet may set:
+kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction.
+"""
+
+from __future__ import annotations
+
+from k3os.config.scalars import Wrong
+from k3os.config.value import Problem, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k3os.config.kinds import Check
+
+LONGEST_NAME, LONGEST_PREFIX = 63, 253
+# a kubelet ends when it is told to set a label of Kubernetes' own, except these
+RESERVED = ("kubernetes.io", "k8s.io")
+ALLOWED_PREFIXES = ("kubelet.kubernetes.io", "node.kubernetes.io")
+ALLOWED = (
+    *("kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch"),
+    *("beta.kubernetes.io/os", "beta.kubernetes.io/arch", "beta.kubernetes.io/instance-type"),
+    *("topology.kubernetes.io/zone", "topology.kubernetes.io/region"),
+    *("failure-domain.beta.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/region"),
+)
+WORDS = f"letters, digits, `-`, `_` and `.`, at most {LONGEST_NAME}, between letters or digits"
+
+
+def wrong_name(text: str) -> str:
+    """Why a text is no qualified name of Kubernetes; "" when it is one."""
+    prefix, slash, name = text.rpartition("/")
+    if not name:
+        return f"has no name: write {WORDS}"
+    if not _is_word(name):
+        return f"`{name}` is no name in Kubernetes: write {WORDS}"
+    parts = prefix.split(".")
+    fine = all(_is_word(part) and "_" not in part and part == part.lower() for part in parts)
+    if slash and not (fine and len(prefix) <= LONGEST_PREFIX):
+        return f"`{prefix}` is no prefix in Kubernetes: write a DNS name in small letters"
+    return ""
+
+
+def wrong_value(text: str) -> str:
+    """Why a text is no label's value; "" when it is one."""
+    fine = not text or _is_word(text)
+    return "" if fine else f"`{text}` is no value in Kubernetes: write {WORDS}"
+
+
+def wrong_label(text: str) -> str:
+    """Why a kubelet would not set a label of this name; "" when it would."""
+    prefix = text.rpartition("/")[0]
+    if not _below(prefix, RESERVED) or _below(prefix, ALLOWED_PREFIXES) or text in ALLOWED:
+        return ""
+    return "is one of Kubernetes' own labels, and a kubelet that is to set it does not start"
+
+
+def _below(prefix: str, domains: tuple[str, ...]) -> bool:
+    return any(prefix == domain or prefix.endswith(f".{domain}") for domain in domains)
+
+
+def _is_word(text: str) -> bool:
+    plain = text.replace("-", "").replace("_", "").replace(".", "")
+    ends = text[:1].isalnum() and text[-1:].isalnum()
+    return text.isascii() and len(text) <= LONGEST_NAME and ends and plain.isalnum()
+
+
+def labels(check: Check, value: Value, path: str) -> Value:
+    def wrong(name: str, text: str) -> tuple[str, str]:
+        if why := wrong_label(name):
+            hint = f"`kubectl label node NAME {name}={text}` from a computer, or in a server's"
+            return why, f"{hint} ready_cmd"
+        message, _, hint = (wrong_name(name) or wrong_value(text)).partition(": ")
+        return message, hint
+
+    return _each_pair(check, value, path, wrong)
+
+
+def taints(check: Check, value: Value, path: str) -> Value:
+    def wrong(text: str) -> tuple[str, str]:
+        name, _, rest = text.rpartition(":")[0].partition("=")
+        message, _, hint = (wrong_name(name) or wrong_value(rest)).partition(": ")
+        return message, hint
+
+    return _each_item(check, value, path, wrong)
+
+
+def variables(check: Check, value: Value, path: str) -> Value:
+    def wrong(name: str, text: str) -> tuple[str, str]:
+        if name.isascii() and name.isidentifier():
+            return "", ""
+        meant = name.removeprefix("export ").strip().replace("-", "_").replace(".", "_")
+        hint = f"write {meant}" if meant.isidentifier() else "write letters, digits and `_`"
+        return "is no name of a variable", hint
+
+    return _each_pair(check, value, path, wrong)
+
+
+def server(check: Check, value: Value, path: str) -> Value:
+    """k3s joins by https only. The value stays: without one this node would be a server."""
+    url = str(value.data)
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() != "https":
+        message = f"k3s joins a server by https only, not by {scheme}"
+        check.problems.append(Problem(value.place, path, message, f"write https://{rest}"))
+    elif any(sign in rest for sign in ("<", ">", "$", "{")):
+        message = f"`{url}` has a place in it that nobody filled in"
+        check.problems.append(Problem(value.place, path, message, "write the server's name"))
+    return value
+
+
+def name_servers(check: Check, value: Value, path: str) -> Value:
+    def wrong(text: str) -> tuple[str, str]:
+        if _is_address(text):
+            return "", ""
+        words = text.partition("#")[0].replace(",", " ").replace(";", " ").split() or [text]
+        meant = words[0].strip("[]") if _is_address(words[0].strip("[]")) else ""
+        meant = meant or words[0].partition(":")[0]
+        known = meant if _is_address(meant) else "1.1.1.1"
+        return f"`{text}` is no IP address", _item_hint(words, known)
+
+    return _each_item(check, value, path, wrong)
+
+
+def time_servers(check: Check, value: Value, path: str) -> Value:
+    def wrong(text: str) -> tuple[str, str]:
+        plain = text.replace("-", "").replace(".", "").replace("_", "")
+        if _is_address(text) or (plain.isalnum() and plain.isascii()):
+            return "", ""
+        words = text.partition("#")[0].replace(",", " ").replace(";", " ").split()
+        words = [each for each in words if each not in ("server", "pool", "iburst")] or [text]
+        meant = words[0].partition("://")[2] or words[0]
+        meant = meant.partition(":")[0].strip("/")
+        return f"`{text}` is no time server", _item_hint(words, meant)
+
+    return _each_item(check, value, path, wrong)
+
+
+def _item_hint(words: list[str], meant: str) -> str:
+    return "write each server as an item of a list" if len(words) > 1 else f"write `{meant}`"
+
+
+def _is_address(text: str) -> bool:
+    """Near enough, without ipaddress, which costs a boot 10 ms."""
+    if ":" in text:
+        plain, _, zone = text.partition("%")
+        groups = plain.split(":")
+        fine = all(len(each) <= 4 and _is_hex(each) for each in groups[:-1])
+        last = groups[-1]
+        ends = _is_address(last) if "." in last else len(last) <= 4 and _is_hex(last)
+        return 2 < len(groups) < 10 and fine and ends and (not zone or zone.isalnum())
+    numbers = text.split(".")
+    return len(numbers) == 4 and all(
+        each.isascii() and each.isdigit() and len(each) <= 3 and int(each) < 256 for each in numbers
+    )
+
+
+def _is_hex(text: str) -> bool:
+    return set(text.lower()) <= set("0123456789abcdef")
+
+
+def _each_item(
+    check: Check, value: Value, path: str, wrong: Callable[[str], tuple[str, str]]
+) -> Value:
+    assert isinstance(value.data, list)
+    kept = []
+    for index, item in enumerate(value.data):
+        message, hint = wrong(str(item.data))
+        if message:
+            check.error(f"{path}[{index}]", Wrong(item.place, message, hint))
+        else:
+            kept.append(item)
+    return Value(kept, value.place)
+
+
+def _each_pair(
+    check: Check, value: Value, path: str, wrong: Callable[[str, str], tuple[str, str]]
+) -> Value:
+    assert isinstance(value.data, dict)
+    kept = {}
+    for name, item in value.data.items():
+        message, hint = wrong(name, str(item.data))
+        if message:
+            check.error(f"{path}.{name}", Wrong(item.place, message, hint))
+        else:
+            kept[name] = item
+    return Value(kept, value.place)
