@@ -242,7 +242,6 @@ def remember_generation(medium: media.Medium, path: str = RUNNING) -> None:
 
 
 GENERATIONS = ("current", "previous")
-MODES = ("live", "disk", "install", "shell")
 INSTALLED = ("disk", "overlay")  # kinds of media that keep data
 WRITING_MODES = ("disk", "overlay", "shell")  # those in which they are written to
 
@@ -253,6 +252,8 @@ def choose_mode(options: dict[str, str], medium: str) -> str:
     medium: "disk", "overlay", "iso" or "netboot". An unknown mode is reported and the mode
     without it is taken: a node that can be reached beats one that is right about a typing error.
     """
+    from k3os.config.schema import MODES
+
     asked = options.get("k3os.mode", "")
     if asked and asked not in MODES:
         say(f"k3os.mode={asked} is unknown (known: {', '.join(MODES)})")

@@ -11,6 +11,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.config.load import Config
+    from k3os.config.value import Problem
     from k3os.phases.node import Node
     from k3os.phases.report import Result
 
@@ -21,7 +22,7 @@ usage: k3os config [OPTION...]             apply the runtime phase
        k3os config --again                 the runtime phase without the commands that succeeded
        k3os config --ready                 wait until k3s is ready, then run ready_cmd
        k3os config --dump | --dump-json    show the merged configuration, apply nothing
-       k3os config check FILE... [--cmdline TEXT] [--format text|json]
+       k3os config check FILE... [--cmdline TEXT] [--k3s VERSION] [--strict] [--json]
        k3os config schema                  a JSON Schema (2020-12) of config.yaml for editors
        k3os config reference               the tables of the reference, in Markdown
 
@@ -32,13 +33,18 @@ options:
   --root DIR       work on the file tree in DIR instead of /
   --system DIR     where config.yaml of the medium is; default /k3os/system
   --cmdline TEXT   use TEXT instead of the kernel's command line
+  --k3s VERSION    with check: of the k3s that will read it; default the pinned one
+  --strict         with check: warnings count as errors
+  --json           with check: a list of objects with file, line, column, key, severity, message
+                   and hint, for editors and CI
 """
 FLAGS = (
     *("--initrd", "--boot", "--ready", "--dump", "--dump-json", "--dry-run", "--provenance"),
-    *("--restart", "--again"),
+    *("--restart", "--again", "--json", "--strict"),
     *("--show-secrets", "--help"),
 )
-VALUES = ("--root", "--system", "--cmdline", "--format")
+# --format=json is the older form of --json, with other names
+VALUES = ("--root", "--system", "--cmdline", "--format", "--k3s")
 
 
 class Usage(Exception):
@@ -122,20 +128,47 @@ def dump(given: dict[str, str]) -> int:
 def check(paths: list[str], given: dict[str, str]) -> int:
     from k3os.config.check import check_files
 
-    style = given.get("--format", "text")
-    if style not in ("text", "json"):
+    style = "--json" if "--json" in given else given.get("--format", "text")
+    if style not in ("text", "json", "--json"):
         raise Usage("--format is text or json")
     if not paths and "--cmdline" not in given:
         raise Usage("check wants a file")
-    problems = check_files(paths, given.get("--cmdline"))
-    if style == "json":
-        import json
-
-        print(json.dumps([problem.as_dict() for problem in problems], indent=2))
-    else:
+    problems = check_files(paths, given.get("--cmdline"), k3s_version(given))
+    if style == "text":
         for problem in problems:
             print(problem)
-    return 1 if any(problem.is_error for problem in problems) else 0
+    else:
+        import json
+
+        found = [for_editors(each) if style == "--json" else each.as_dict() for each in problems]
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    return 1 if any("--strict" in given or problem.is_error for problem in problems) else 0
+
+
+def k3s_version(given: dict[str, str]) -> str:
+    """The one that is named, else the one that an image of this k3OS gets."""
+    if "--k3s" in given:
+        from k3os.config.k3s_table import minor
+
+        if minor(given["--k3s"]) == (0, 0):
+            raise Usage("--k3s wants a version, e.g. v1.33.1+k3s1 or 1.33")
+        return given["--k3s"]
+    from k3os.k3s.source import pinned
+
+    return pinned().version
+
+
+def for_editors(problem: Problem) -> dict[str, str | int]:
+    """One object of --json. line and column count from 1; 0: the file, or the command line."""
+    return {
+        "file": problem.place.source,
+        "line": problem.place.line,
+        "column": problem.place.column,
+        "key": problem.key,
+        "severity": "error" if problem.is_error else "warning",
+        "message": problem.message,
+        "hint": problem.hint,
+    }
 
 
 def schema() -> int:

@@ -70,10 +70,10 @@ def check(config: Path | None, cmdline: str) -> None:
     """Refuse what would be wrong on the node."""
     import sys
 
-    from k3os.config.check import check_cmdline
+    from k3os.config.check import check_files
 
     check_config(str(config) if config else None, "--config")
-    problems = check_cmdline(cmdline)[1]
+    problems = check_files([], cmdline)
     for problem in problems:
         print(problem, file=sys.stderr)
     if any(problem.is_error for problem in problems):

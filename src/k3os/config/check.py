@@ -94,8 +94,11 @@ def read_limited(path: str) -> tuple[bytes, Problem | None]:
         return b"", Problem(Place(path), "", f"cannot be read: {error.strerror}")
 
 
-def check_files(paths: Iterable[str], cmdline: str | None = None) -> list[Problem]:
+def check_files(
+    paths: Iterable[str], cmdline: str | None = None, k3s_version: str = ""
+) -> list[Problem]:
     """Every problem of files and, if given, a command line, in the order of the text."""
+    from k3os.config.advice import advice, of_cmdline
     from k3os.config.for_k3s import contradictions
 
     problems: list[Problem] = []
@@ -106,7 +109,9 @@ def check_files(paths: Iterable[str], cmdline: str | None = None) -> list[Proble
             continue
         values, found = check_text(data, path)
         found += contradictions(values)
+        found += advice(values, k3s_version)
         problems += sorted(found, key=lambda problem: (problem.place.line, problem.place.column))
     if cmdline is not None:
-        problems += check_cmdline(cmdline)[1]
+        values, found = check_cmdline(cmdline)
+        problems += found + of_cmdline(cmdline) + advice(values, k3s_version)
     return problems

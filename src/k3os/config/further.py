@@ -106,7 +106,7 @@ def server(check: Check, value: Value, path: str) -> Value:
         message = f"k3s joins a server by https only, not by {scheme}"
         check.problems.append(Problem(value.place, path, message, f"write https://{rest}"))
     elif any(sign in rest for sign in ("<", ">", "$", "{")):
-        message = f"`{url}` has a place in it that nobody filled in"
+        message = "has a place in it that nobody filled in"
         check.problems.append(Problem(value.place, path, message, "write the server's name"))
     return value
 

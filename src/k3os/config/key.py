@@ -31,7 +31,8 @@ MERGE_WORDS = {
 
 class Key:
     """One key. kind: see KINDS in kinds.py; fields: of the maps in it; identity: of ADD_BY;
-    limits: of a number; further: the function of further.py that checks more; effect: when a change counts, NOW where the runtime phase applies it."""
+    limits: of a number; further: a function of further.py, for what the kind does not know;
+    effect: when a change counts, NOW where the runtime phase applies it."""
 
     __slots__ = (
         "aliases",

@@ -163,9 +163,9 @@ def commands(check: Check, key: Key, node: Node, path: str) -> Value:
 def _refuse_colon(item: Node) -> None:
     """`- echo a: b` is a map to YAML."""
     name, value = item.pairs[0]
-    line = f"{name.text}: {value.text}"
-    if {name.kind, value.kind} == {"scalar"} and "'" not in line and "\n" not in line:
-        raise Wrong(item.place, "is a map because of its `: `", f"put it in quotes: `'{line}'`")
+    if {name.kind, value.kind} == {"scalar"} and len(name.text) < 40 and "'" not in name.text:
+        hint = f"put the line in quotes: `- '{name.text}: …'`"
+        raise Wrong(item.place, "is a map because of its `: `", hint)
 
 
 def text_map(check: Check, key: Key, node: Node, path: str) -> Value:

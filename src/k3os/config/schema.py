@@ -339,6 +339,9 @@ BOOT_OPTIONS = (
     *("k3os.trial", "k3os.rollback"),
 )
 
+# of k3os.mode, for a boot that is to be something else than its medium says
+MODES = ("live", "disk", "install", "shell")
+
 BY_PATH = {key.path: key for key in TABLE}
 
 

@@ -88,8 +88,10 @@ def _cause(error: Exception, mark: Any, said: str, lines: list[str], text: str) 
 
 def _from_table(said: str, here: tuple[int, int], line: str) -> _Cause:
     item = line.strip()
-    if "mapping values" in said and item.startswith("- ") and "'" not in item:
-        return here, "a second `:` in one line", f"put it in quotes: `- '{item[2:]}'`"
+    head = item.removeprefix("- ").partition(": ")[0]
+    if "mapping values" in said and item.startswith("- ") and "'" not in head:
+        hint = f"put the line in quotes: `- '{head}: …'`"
+        return here, "a second `:` in one line", hint
     for part, message, hint in EXPLAINED:
         if part in said:
             return here, message, hint

@@ -48,6 +48,9 @@ def compose(
     values, problems = check_text(text, name) if text else ({}, [])
     given, more = check_cmdline(cmdline)
     answered, wrong = check_text(answers.encode(), "answers")
+    from k3os.config.advice import advice, of_cmdline
+
+    more = [*more, *of_cmdline(cmdline), *advice(values), *advice(given)]
     _refuse_errors([*problems, *more, *wrong], say)
     given = {path: value for path, value in given.items() if not path.startswith(SECTION)}
     merged = merge(merge(values, hashed(given)), hashed(answered))
@@ -71,7 +74,10 @@ def hashed(values: dict[str, Value]) -> dict[str, Value]:
 
 def check(text: bytes, name: str, say: Callable[[str], None]) -> None:
     """Raise UserError for a configuration with an error; say what is wrong."""
-    _refuse_errors(check_text(text, name)[1], say)
+    from k3os.config.advice import advice
+
+    values, problems = check_text(text, name)
+    _refuse_errors([*problems, *advice(values)], say)
 
 
 def fetch(url: str, *, tries: int = 8) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from k3os.config.contents import decode
 from k3os.config.k3s_flags import holds_secret
 from k3os.config.value import Place, Value
 from k3os.phases.actions import UNCHANGED, Action, OwnFile, Refused
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 KEY = "write_files"
 RECORD = "/run/k3os/written"
 PROFILES = "/etc/apparmor.d/"
-LARGEST = 64 << 20  # unpacked
 
 
 def plan(config: Config, node: Node) -> list[Action]:
@@ -79,32 +79,6 @@ def paths(config: Config) -> set[str]:
     """Every path that the configuration writes itself."""
     entries = [item.data for item in config.items(KEY)]
     return {str(entry["path"].data) for entry in entries if isinstance(entry, dict)}
-
-
-def decode(content: str, encoding: str) -> bytes:
-    """The bytes of a file. Raises ValueError with what is wrong."""
-    data = content.encode(errors="surrogateescape")
-    if "64" in encoding:
-        import binascii
-
-        try:
-            data = binascii.a2b_base64(b"".join(data.split()), strict_mode=True)
-        except ValueError as error:
-            raise ValueError(f"the content is no base64: {error}") from None
-    elif encoding.startswith("gz"):
-        # gzip is no text; it can only have come through !!binary, which is base64, too
-        return decode(content, f"{encoding}+b64")
-    if encoding.startswith("gz"):
-        import zlib
-
-        try:
-            unpacker = zlib.decompressobj(31)
-            data = unpacker.decompress(data, LARGEST)
-        except zlib.error as error:
-            raise ValueError(f"the content is no gzip: {error}") from None
-        if not unpacker.eof:
-            raise ValueError("the gzip content is cut off, or larger than 64 MiB")
-    return data
 
 
 # chown(2): -1 leaves it as it is

@@ -1,0 +1,114 @@
+"""What a person should hear before a configuration is used: of values that are right as such, and
+that a node would accept, but that k3s, a file or the system behind them would not.
+
+Imported where somebody waits for an answer: the check, the build, the installation; not at boot.
+"""
+
+from __future__ import annotations
+
+from k3os.config.value import Problem, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# what templates leave behind where nobody filled them in
+MARKS = ("{{", "{%", "%{", "<%")
+# where such a text may be meant
+FREE = ("write_files", "init_cmd", "boot_cmd", "run_cmd", "ready_cmd", "k3os.upgrade.check")
+LONGEST_PLACEHOLDER = 60
+FALLBACKS = ("live", "install", "shell")
+
+
+def advice(values: dict[str, Value], k3s_version: str = "") -> list[Problem]:
+    """Warnings and errors beyond those of the check itself. values: of one source, or of all.
+
+    k3s_version: of the k3s that will read them, "" when it is not known.
+    """
+    from k3os.config import elsewhere
+
+    found = [*contents(values), *elsewhere.files(values), *elsewhere.commands(values)]
+    found += templates(values)
+    arguments = values.get("k3os.k3s_args")
+    if arguments is not None and isinstance(arguments.data, list):
+        from k3os.config.k3s_words import check
+
+        found += check(arguments.data, k3s_version, joins="k3os.server_url" in values)
+    return found
+
+
+def contents(values: dict[str, Value]) -> Iterator[Problem]:
+    """Contents that say they are base64 or gzip and are not."""
+    from k3os.config.contents import decode
+
+    value = values.get("write_files")
+    for index, item in enumerate(value.data if value and isinstance(value.data, list) else []):
+        assert isinstance(item.data, dict)
+        encoding, content = item.data.get("encoding"), item.data.get("content")
+        if encoding is None or content is None or not encoding.data:
+            continue
+        try:
+            decode(str(content.data), str(encoding.data))
+        except ValueError as error:
+            message = str(error).removeprefix("the content ")
+            hint = "leave encoding out where the content is a text"
+            yield Problem(content.place, f"write_files[{index}].content", message, hint)
+
+
+def templates(values: dict[str, Value]) -> Iterator[Problem]:
+    """Texts that somebody was to replace: `{{ name }}`, `<name>`."""
+    for path, value in values.items():
+        if path in FREE:
+            continue
+        for name, item, text in _texts(path, value):
+            stands = text.strip()
+            is_name = stands.startswith("<") and stands.endswith(">")
+            if any(mark in text for mark in MARKS) or (
+                is_name and len(stands) < LONGEST_PLACEHOLDER
+            ):
+                message = "is a template that nobody filled in"
+                yield Problem(item.place, name, message, "write the value", is_error=False)
+            elif stands and stands[0] in "“”„‘’«" and path != "k3os.k3s_args":
+                message = "begins with a typographic quote, which is part of the text"
+                yield Problem(item.place, name, message, "type the quotes again", is_error=False)
+
+
+def _texts(path: str, value: Value) -> Iterator[tuple[str, Value, str]]:
+    """Path, value and text of each text in a value."""
+    todo = [(path, value)]
+    while todo:
+        name, item = todo.pop(0)
+        if isinstance(item.data, dict):
+            todo += [(f"{name}.{key}", each) for key, each in item.data.items()]
+        elif isinstance(item.data, list):
+            todo += [(f"{name}[{index}]", each) for index, each in enumerate(item.data)]
+        elif isinstance(item.data, str):
+            yield name, item, item.data
+
+
+def of_cmdline(text: str) -> list[Problem]:
+    """What the boot itself would not understand of a kernel command line."""
+    from k3os.config.cmdline import SOURCE, boot_options, split
+    from k3os.config.schema import MODES, SECTIONS
+    from k3os.config.value import Place
+
+    problems = []
+
+    def wrong(name: str, message: str, hint: str) -> None:
+        problems.append(Problem(Place(f"{SOURCE}: {name}"), name, message, hint))
+
+    given = boot_options(text)
+    for name, modes in (("k3os.mode", MODES), ("k3os.fallback_mode", FALLBACKS)):
+        mode = given.get(name, "")
+        if mode and mode not in modes:
+            from k3os.config.names import nearest
+
+            likely = nearest(mode, modes)
+            hint = f"did you mean {likely}?" if likely else f"known: {', '.join(modes)}"
+            wrong(name, f"`{mode}` is unknown", hint)
+    for name, value in split(text):
+        if name in SECTIONS[1:]:
+            meant = "device" if (value or "").startswith("/dev/") else "KEY"
+            hint = f"write {name}.{meant}={value or '…'}"
+            wrong(name, "is no key, but has keys below it", hint)
+    return problems

@@ -1,0 +1,31 @@
+"""The contents of write_files: base64 (RFC 4648) and gzip (RFC 1952) to bytes."""
+
+from __future__ import annotations
+
+LARGEST = 64 << 20  # unpacked
+
+
+def decode(content: str, encoding: str) -> bytes:
+    """The bytes of a file. Raises ValueError with what is wrong."""
+    data = content.encode(errors="surrogateescape")
+    if "64" in encoding:
+        import binascii
+
+        try:
+            data = binascii.a2b_base64(b"".join(data.split()), strict_mode=True)
+        except ValueError as error:
+            raise ValueError(f"the content is no base64: {error}") from None
+    elif encoding.startswith("gz"):
+        # gzip is no text; it can only have come through !!binary, which is base64, too
+        return decode(content, f"{encoding}+b64")
+    if encoding.startswith("gz"):
+        import zlib
+
+        try:
+            unpacker = zlib.decompressobj(31)
+            data = unpacker.decompress(data, LARGEST)
+        except zlib.error as error:
+            raise ValueError(f"the content is no gzip: {error}") from None
+        if not unpacker.eof:
+            raise ValueError("the gzip content is cut off, or larger than 64 MiB")
+    return data
