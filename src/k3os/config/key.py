@@ -4,6 +4,10 @@ costs. The keys themselves are in schema.py.
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.value import Value
+
 INITRD, BOOT, RUNTIME = PHASES = ("initrd", "boot", "runtime")
 # What comes after the phases, when k3s has answered. To people it belongs to the runtime phase,
 # which sees to it that it happens; so it has no column in the reference.
@@ -86,6 +90,13 @@ class Key:
         self.further = further
         self.effect = effect or (AT_BOOT if phases and RUNTIME not in phases else NOW)
         self.example = example
+
+    def identity_of(self, entry: dict[str, Value]) -> str:
+        """What two entries of ADD_BY have in common when the stronger replaces the weaker. Contents
+        that are appended replace nothing."""
+        same = str(entry[self.identity].data)
+        added = "append" in entry and entry["append"].data
+        return f"{same}\0{entry['content'].data}" if added and "content" in entry else same
 
     @property
     def name(self) -> str:

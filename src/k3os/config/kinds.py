@@ -223,6 +223,7 @@ def one_map(check: Check, key: Key, node: Node, path: str, *, strict: bool = Fal
     if strict:
         _refuse_unknown(node, known)
     found = resolve(check, node, known, path)
+    _refuse_source(node, found)
     by_name = {field.name: field for field in key.fields}
     entries: dict[str, Value] = {}
     wrong: list[tuple[str, Node]] = []
@@ -257,6 +258,15 @@ def _refuse_unknown(node: Node, known: dict[str, str]) -> None:
             raise Wrong(name.place, message, hint)
 
 
+def _refuse_source(node: Node, found: dict[str, Node]) -> None:
+    """cloud-init fetches `source`; without it the file would be empty."""
+    if "content" not in found and "path" in found:
+        source = next((name for name, _ in node.pairs if name.text == "source"), None)
+        if source is not None:
+            hint = "give its content, or fetch it in run_cmd"
+            raise Wrong(source.place, "is left out: k3OS fetches no file from a source", hint)
+
+
 def _binary(entries: dict[str, Value], found: dict[str, Node]) -> None:
     """!!binary content is base64: say so in encoding, and one decoder does it all."""
     if "content" in found and found["content"].binary and "content" in entries:
@@ -280,10 +290,11 @@ def maps(check: Check, key: Key, node: Node, path: str) -> Value:
             check.error(item_path, wrong)
             continue
         assert isinstance(value.data, dict)
-        identity = str(value.data[key.identity].data)
+        identity = key.identity_of(value.data)
         if identity in by_identity:
+            name = value.data[key.identity].data
             first = _line(by_identity[identity])
-            message = f"{key.identity} {identity} stands here twice{first}; this one counts"
+            message = f"{key.identity} {name} stands here twice{first}; this one counts"
             check.warn(item.place, item_path, message, "remove one")
         by_identity[identity] = value
     return Value(list(by_identity.values()), node.place)

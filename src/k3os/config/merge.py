@@ -46,7 +46,7 @@ def _add_by(key: Key, weak: Value, strong: Value) -> Value:
     entries: dict[str, Value] = {}
     for item in weak.data + strong.data:
         assert isinstance(item.data, dict)
-        entries[str(item.data[key.identity].data)] = item
+        entries[key.identity_of(item.data)] = item
     return Value(list(entries.values()), strong.place)
 
 

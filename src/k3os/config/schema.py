@@ -23,7 +23,7 @@ from k3os.config.names import fold
 
 BASE64, GZIP = ("b64", "base64"), ("gz", "gzip")
 ENCODINGS = (
-    *("", *BASE64, *GZIP),
+    *("", "text/plain", *BASE64, *GZIP),
     *(f"{outer}+{inner}" for outer in GZIP for inner in BASE64),
 )
 
@@ -33,6 +33,7 @@ FILE_FIELDS = (
     Key("encoding", "choice", "how content is written here", values=ENCODINGS),
     Key("owner", "owner", "`user`, `user:group`, or numbers; default `root:root`"),
     Key("permissions", "permissions", "octal, e.g. `'0644'` (the default)"),
+    Key("append", "boolean", "add content at the end of what is there already (false)"),
 )
 
 WIFI_FIELDS = (

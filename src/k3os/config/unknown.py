@@ -83,7 +83,6 @@ FORMER = {
 # fields of entries
 FIELDS = {
     "source": "k3OS fetches no file: give its content, or fetch it in run_cmd",
-    "append": "a file is written as a whole: write what is before it, too, or append in run_cmd",
     "defer": "leave it out: a file is written when its owner exists",
     "mode": "write permissions",
     "user": "write owner",

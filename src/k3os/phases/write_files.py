@@ -12,7 +12,7 @@ import os
 from k3os.config.contents import decode
 from k3os.config.k3s_flags import holds_secret
 from k3os.config.value import Place, Value
-from k3os.phases.actions import UNCHANGED, Action, OwnFile, Refused
+from k3os.phases.actions import UNCHANGED, Action, OwnFile, Refused, WriteFile
 from k3os.system.numbers import whole
 
 TYPE_CHECKING = False
@@ -70,6 +70,9 @@ def _one(item: Value, node: Node, written: dict[str, str]) -> Action:
     if mode & 0o077 and holds_secret(path, data):
         mode &= 0o700
         note = "there is a secret in it: only its owner may read it"
+    if entry.get("append") == "True":
+        given = mode if "permissions" in entry else None
+        return AppendEntry(item.place, path, data, given, (uid, gid) if "owner" in entry else None)
     action = WriteEntry(item.place, path, data, mode, uid, gid, written)
     action.note = note
     return action
@@ -141,6 +144,44 @@ class WriteEntry(OwnFile):
         self.written[self.path] = digest
         add_record(node, self.path, digest)
         return result
+
+
+class AppendEntry(Action):
+    """Content at the end of a file that is otherwise somebody else's: it is there once, and stays
+    when the entry leaves, since nobody knows what else was added since."""
+
+    __slots__ = ("data", "mode", "owner", "path")
+
+    def __init__(
+        self, place: Place, path: str, data: bytes, mode: int | None, owner: tuple[int, int] | None
+    ) -> None:
+        super().__init__(KEY, place)
+        self.path = path
+        self.data = data
+        self.mode = mode
+        self.owner = owner
+
+    def describe(self) -> str:
+        return f"append {len(self.data)} bytes to {self.path}"
+
+    def perform(self, node: Node) -> str:
+        where = node.path(self.path)
+        try:
+            with open(where, "rb") as file:
+                old = file.read()
+            found = os.stat(where)
+            mode, owner = found.st_mode & 0o7777, (found.st_uid, found.st_gid)
+        except FileNotFoundError:
+            old, mode, owner = b"", 0o644, (0, 0)
+        if self.data in old:
+            return UNCHANGED
+        between = b"\n" if old and not old.endswith(b"\n") else b""
+        mode = mode if self.mode is None else self.mode
+        if holds_secret(self.path, self.data):
+            mode &= 0o700
+        data = old + between + self.data
+        write = WriteFile(KEY, self.place, self.path, data, mode, *(self.owner or owner))
+        return write.perform(node)
 
 
 def read_record(node: Node) -> dict[str, str]:
