@@ -153,19 +153,13 @@ def commands(check: Check, key: Key, node: Node, path: str) -> Value:
             words = [Value(scalar_text(word, "a text"), word.place) for word in item.items]
             return Value(list(words), item.place) if words else None
         if item.kind == "map" and len(item.pairs) == 1:
-            _refuse_colon(item)
+            from k3os.config.unmeant import refuse_colon
+
+            refuse_colon(item)
         word = scalar_text(item, "a command: a text, or a list of words")
         return Value(word, item.place) if word.strip() else None
 
     return each_of(check, node, path, one)
-
-
-def _refuse_colon(item: Node) -> None:
-    """`- echo a: b` is a map to YAML."""
-    name, value = item.pairs[0]
-    if {name.kind, value.kind} == {"scalar"} and len(name.text) < 40 and "'" not in name.text:
-        hint = f"put the line in quotes: `- '{name.text}: …'`"
-        raise Wrong(item.place, "is a map because of its `: `", hint)
 
 
 def text_map(check: Check, key: Key, node: Node, path: str) -> Value:
@@ -223,7 +217,10 @@ def one_map(check: Check, key: Key, node: Node, path: str, *, strict: bool = Fal
     if strict:
         _refuse_unknown(node, known)
     found = resolve(check, node, known, path)
-    _refuse_source(node, found)
+    if "content" not in found and key.identity == "path":
+        from k3os.config.unmeant import refuse_source
+
+        refuse_source(node)
     by_name = {field.name: field for field in key.fields}
     entries: dict[str, Value] = {}
     wrong: list[tuple[str, Node]] = []
@@ -256,15 +253,6 @@ def _refuse_unknown(node: Node, known: dict[str, str]) -> None:
             hint = f"did you mean {likely}?" if likely else f"it takes {listed}"
             hint = FIELDS.get(name.text.lower(), hint)
             raise Wrong(name.place, message, hint)
-
-
-def _refuse_source(node: Node, found: dict[str, Node]) -> None:
-    """cloud-init fetches `source`; without it the file would be empty."""
-    if "content" not in found and "path" in found:
-        source = next((name for name, _ in node.pairs if name.text == "source"), None)
-        if source is not None:
-            hint = "give its content, or fetch it in run_cmd"
-            raise Wrong(source.place, "is left out: k3OS fetches no file from a source", hint)
 
 
 def _binary(entries: dict[str, Value], found: dict[str, Node]) -> None:
