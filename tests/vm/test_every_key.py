@@ -21,10 +21,15 @@ from tests.vm.node import BOOT, HOST, LOGIN, ask, over_ssh, wait_until_settled
 
 PASSWORD = "correct horse"
 SECRETS = ("the-cluster-secret", "the-wifi-secret", PASSWORD)
-KEYS = {
-    name: f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{name.upper()} {name}@example"
-    for name in ("hub", "lab", "site")
-}
+
+
+def public_key(name: str) -> str:
+    """Right in its form (RFC 8709); nobody has the other half."""
+    blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + name.encode().ljust(32, b".")
+    return f"ssh-ed25519 {base64.b64encode(blob).decode()} {name}@example"
+
+
+KEYS = {name: public_key(name) for name in ("hub", "lab", "site")}
 FETCHED = {"github.com/me.keys": "hub", "gitlab.com/you.keys": "lab"}
 EXPECTED_FAILURES = {
     ("initrd", "write_files"),  # /usr does not exist there as a place to write to; read-only later
@@ -58,6 +63,9 @@ write_files:
 - path: /opt/binary
   content: !!binary AAECAw==
   owner: 1000:4
+- path: /etc/services
+  content: "mine 9999/tcp"
+  append: true
 - path: /run/everywhere
   content: first
 - path: /usr/share/never
@@ -270,6 +278,8 @@ def test_hostname_of_the_cmdline_wins_over_the_file(node):
 
 def test_write_files_with_content_owner_and_mode(node):
     assert ask(node, "cat /etc/written").splitlines() == ["plain text", "appended"]
+    assert ask(node, "grep -c ^mine /etc/services") == "1"
+    assert ask(node, "grep -m 1 -o ^domain /etc/services") == "domain"
     stat = "stat -c '%a %u:%g'"
     assert ask(node, f"{stat} /etc/written") == "640 0:1000"
     assert ask(node, "hello") == "hello"

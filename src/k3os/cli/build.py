@@ -66,7 +66,7 @@ def _build(*, refresh: bool) -> int:
     from k3os.image.settings import from_environment
 
     settings = from_environment(os.environ, refresh=refresh)
-    check_config(str(settings.config) if settings.config else None)
+    check_config(str(settings.config) if settings.config else None, k3s=_version(settings.k3s))
     with Progress(settings.artifacts.parent / "logs" / "build.log") as progress:
         try:
             artifacts = build(settings, progress)
@@ -80,13 +80,20 @@ def _build(*, refresh: bool) -> int:
     return 0
 
 
-def check_config(path: str | None, where: str = "CONFIG") -> None:
-    """Refuse a config.yaml with errors before anything is built; show its warnings."""
+def _version(k3s: str) -> str:
+    """Of the k3s that K3S= names, "" when only the build will know."""
+    from k3os.k3s.source import VERSION, pinned
+
+    return pinned().version if k3s == "auto" else k3s if VERSION.fullmatch(k3s) else ""
+
+
+def check_config(path: str | None, where: str = "CONFIG", k3s: str = "") -> None:
+    """Refuse a config.yaml with errors, for this version of k3s; show its warnings."""
     if path is None:
         return
     from k3os.config.check import check_files
 
-    problems = check_files([path])
+    problems = check_files([path], k3s_version=k3s)
     for problem in problems:
         print(problem, file=sys.stderr)
     if any(problem.is_error for problem in problems):

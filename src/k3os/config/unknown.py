@@ -141,7 +141,8 @@ def explain(name: Node, path: str, siblings: Node, known: dict[str, str]) -> tup
         return "stands at the wrong level", _level(elsewhere, siblings, on_cmdline)
     if fold(last) in CLOUD_INIT and not section:
         return "is a key of cloud-init that k3OS does not have", CLOUD_INIT[fold(last)]
-    return "is an unknown key", likely or NO_EFFECT
+    paths = {each: each for each in BY_PATH}
+    return "is an unknown key", likely or _similar(last, paths) or NO_EFFECT
 
 
 def _similar(name: str, known: dict[str, str]) -> str:

@@ -7,10 +7,13 @@ import pytest
 import yaml
 
 from k3os.boot.init import choose_mode
+from k3os.cli import build
 from k3os.cli.config import main
 from k3os.config.advice import FALLBACKS, advice
 from k3os.config.check import check_files, check_text
 from k3os.config.schema import MODES
+from k3os.errors import UserError
+from k3os.k3s.source import pinned
 
 ROOT = Path(__file__).parents[3]
 REMOVED = "k3os: {k3s_args: [--no-deploy=traefik]}\n"
@@ -147,3 +150,19 @@ def test_the_hook_calls_a_command_that_exists() -> None:
     assert program == "k3os"
     assert words == ["config", "check"]
     assert main(["check", str(ROOT / "tests/unit/config/foreign/mistakes/twice.yaml")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("k3s", "version"),
+    [("v1.22.3+k3s1", "v1.22.3+k3s1"), ("none", ""), ("https://example.com/k3s", "")],
+)
+def test_a_build_checks_with_the_k3s_that_goes_into_the_image(k3s: str, version: str) -> None:
+    assert build._version(k3s) == version
+    assert build._version("auto") == pinned().version
+
+
+def test_a_build_is_refused_for_a_flag_that_its_k3s_lacks(config: Path) -> None:
+    config.write_text(REMOVED)
+    build.check_config(str(config), k3s="v1.22.3+k3s1")
+    with pytest.raises(UserError):
+        build.check_config(str(config), k3s="v1.33.1+k3s1")
