@@ -164,6 +164,7 @@ def request(wanted: dict[str, str], *, fallback: bool) -> Request:
 
 
 def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: bool) -> int:
+    from k3os.config.advice import of_cmdline
     from k3os.config.cmdline import boot_options
     from k3os.config.load import load_config
     from k3os.install import config, plan, questions, source
@@ -197,6 +198,9 @@ def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: 
                 return configure(given, say)
             wanted = {**wanted, "device": given.device, "config_url": given.config_url}
             answers = given.config()
+    if not wanted["device"]:  # it may stand there under a name that is none
+        for problem in of_cmdline(cmdline):
+            say(str(problem))
     asked = request(wanted, fallback=fallback)
     bar = progress_bar() if sys.stdout.isatty() else None
 

@@ -31,7 +31,9 @@ class _Reader:
 
     def say(self, index: int, message: str, hint: str = "", *, is_error: bool = False) -> None:
         item = self.items[index]
-        key = f"{KEY}[{index}]"
+        # as they were written: several words may have come from one item
+        before = [each.place for each in self.items[: index + 1]]
+        key = f"{KEY}[{len(dict.fromkeys(map(id, before))) - 1}]"
         self.problems.append(Problem(item.place, key, message, hint, is_error=is_error))
 
     def read(self, start: int) -> None:
