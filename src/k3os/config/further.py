@@ -29,6 +29,12 @@ ALLOWED = (
 WORDS = f"letters, digits, `-`, `_` and `.`, at most {LONGEST_NAME}, between letters or digits"
 
 
+def apply(name: str, check: Check, value: Value, path: str) -> Value:
+    """What the function of this name leaves of a value."""
+    function: Callable[[Check, Value, str], Value] = globals()[name]
+    return function(check, value, path)
+
+
 def wrong_name(text: str) -> str:
     """Why a text is no qualified name of Kubernetes; "" when it is one."""
     prefix, slash, name = text.rpartition("/")
@@ -105,7 +111,7 @@ def server(check: Check, value: Value, path: str) -> Value:
     if scheme.lower() != "https":
         message = f"k3s joins a server by https only, not by {scheme}"
         check.problems.append(Problem(value.place, path, message, f"write https://{rest}"))
-    elif any(sign in rest for sign in ("<", ">", "$", "{")):
+    elif any(sign in rest for sign in ("<", ">", "{{", "{%")):
         message = "has a place in it that nobody filled in"
         check.problems.append(Problem(value.place, path, message, "write the server's name"))
     return value

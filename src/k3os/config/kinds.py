@@ -38,18 +38,14 @@ class Check:
             return None
         try:
             value = KINDS[key.kind](self, key, node, path)
-            return _further(key.further)(self, value, path) if key.further else value
+            if key.further:
+                from k3os.config.further import apply
+
+                value = apply(key.further, self, value, path)
+            return value
         except Wrong as wrong:
             self.error(path, wrong)
             return None
-
-
-def _further(function: str) -> Callable[[Check, Value, str], Value]:
-    """What a kind does not know, because it is one program's rule."""
-    from k3os.config import further
-
-    found: Callable[[Check, Value, str], Value] = getattr(further, function)
-    return found
 
 
 def items_of(node: Node) -> list[Node]:
