@@ -26,7 +26,7 @@ flannel-ipv6-masq?@1.23 flannel-external-ip?@1.24 egress-selector-mode@1.23 serv
 write-kubeconfig,o write-kubeconfig-mode write-kubeconfig-group@1.27 write-kubeconfig-name@1.37
 agent-token agent-token-file cluster-init? cluster-reset? cluster-reset-restore-path
 kube-apiserver-arg* kube-controller-manager-arg* kube-scheduler-arg*
-kube-cloud-controller-manager-arg* etcd-arg* helm-job-image@1.26 helm-controller-arg*@1.33
+kube-cloud-controller-manager-arg* etcd-arg*@1.23 helm-job-image@1.26 helm-controller-arg*@1.33
 datastore-endpoint datastore-cafile datastore-certfile datastore-keyfile kine-tls?@1.27
 etcd-expose-metrics? etcd-disable-snapshots? etcd-snapshot-name etcd-snapshot-schedule-cron
 etcd-snapshot-retention etcd-snapshot-dir etcd-snapshot-compress?
