@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from k3os.config.scalars import Wrong
 from k3os.config.value import Problem, Value
+from k3os.system.numbers import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,9 +159,7 @@ def _is_address(text: str) -> bool:
         ends = _is_address(last) if "." in last else len(last) <= 4 and _is_hex(last)
         return 2 < len(groups) < 10 and fine and ends and (not zone or zone.isalnum())
     numbers = text.split(".")
-    return len(numbers) == 4 and all(
-        each.isascii() and each.isdigit() and len(each) <= 3 and int(each) < 256 for each in numbers
-    )
+    return len(numbers) == 4 and all(whole(each, most=255) is not None for each in numbers)
 
 
 def _is_hex(text: str) -> bool:

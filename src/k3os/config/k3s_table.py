@@ -5,6 +5,8 @@ docs.k3s.io/cli/server and /cli/agent, and the release notes. Imported by the ch
 
 from __future__ import annotations
 
+from k3os.system.numbers import whole
+
 # name[,short], then ? a switch or * a list, then @ the first version (of the oldest minor release
 # that has it) and < the first one without it
 COMMON = """
@@ -82,10 +84,9 @@ class Flag:
 
 def minor(version: str) -> tuple[int, int]:
     """(1, 33) of v1.33.1+k3s1; (0, 0) of anything else."""
-    parts = version.removeprefix("v").split(".")
-    if len(parts) < 2 or not (parts[0].isdecimal() and parts[1].isdecimal()):
-        return 0, 0
-    return int(parts[0]), int(parts[1])
+    major, _, rest = version.removeprefix("v").partition(".")
+    numbers = whole(major), whole(rest.partition(".")[0])
+    return (0, 0) if None in numbers else (numbers[0] or 0, numbers[1] or 0)
 
 
 def flags(role: str) -> dict[str, Flag]:

@@ -182,7 +182,7 @@ def url(check: Check, key: Key, node: Node, path: str) -> Value:
 def _url_of(word: str, key: Key) -> str:
     """What was meant by a word that is no URL, if it can be told."""
     host, _, port = word.partition(":")
-    if not host.replace("-", "").replace(".", "").isalnum() or (port and not port.isdigit()):
+    if not host.replace("-", "").replace(".", "").isalnum() or (port and not are_digits(port)):
         return key.example or "https://server/path"
     usual = key.example.rpartition(":")[2] if key.example else ""
     return f"https://{host}:{port or usual}".rstrip(":")
