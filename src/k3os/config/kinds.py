@@ -163,17 +163,13 @@ def text_map(check: Check, key: Key, node: Node, path: str) -> Value:
     for name, value in _map_pairs(node):
         entry_path = f"{path}.{name.text}"
         if name.text in entries:
-            message = f"stands here twice{_line(entries[name.text])}; this one counts"
+            message = f"stands here twice{entries[name.text].place.as_first()}; this one counts"
             check.warn(name.place, entry_path, message, "remove one")
         try:
             entries[name.text] = Value(_entry_text(value), value.place)
         except Wrong as wrong:
             check.error(entry_path, wrong)
     return Value(entries, node.place)
-
-
-def _line(first: Value) -> str:
-    return f", first in line {first.place.line}" if first.place.line else ""
 
 
 def _entry_text(value: Node) -> str:
@@ -277,7 +273,7 @@ def maps(check: Check, key: Key, node: Node, path: str) -> Value:
         identity = key.identity_of(value.data)
         if identity in by_identity:
             name = value.data[key.identity].data
-            first = _line(by_identity[identity])
+            first = by_identity[identity].place.as_first()
             message = f"{key.identity} {name} stands here twice{first}; this one counts"
             check.warn(item.place, item_path, message, "remove one")
         by_identity[identity] = value
@@ -297,7 +293,7 @@ def map_named(
             if _is_name(name):
                 short = canonical(name)
                 if short in entries:
-                    message = f"stands here twice{_line(entries[short])}; this one counts"
+                    message = f"stands here twice{entries[short].place.as_first()}; this one counts"
                     check.warn(name.place, entry_path, message, "remove one")
                 entries[short] = one_map(check, key, item, entry_path, strict=True)
         except Wrong as wrong:

@@ -32,6 +32,10 @@ class Place:
     def __str__(self) -> str:
         return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
 
+    def as_first(self) -> str:
+        """What a message about the second says of it."""
+        return f", first in line {self.line}" if self.line else ""
+
 
 class Node:
     """One node of a text: kind "scalar", "list", "map" or "null".
