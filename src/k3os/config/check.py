@@ -31,7 +31,7 @@ def check_tree(root: Node | None) -> tuple[dict[str, Value], list[Problem]]:
 
 
 def _section(check: Check, section: str, node: Node, values: dict[str, Value]) -> None:
-    if node.kind == "null":
+    if node.is_unset():
         return
     if node.kind != "map":
         wrong = Wrong(node.place, f"wants a map of keys, not {KIND_WORDS[node.kind]}")

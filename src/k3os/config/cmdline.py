@@ -95,7 +95,10 @@ def parse(text: str) -> Node | None:
 
 
 NESTED = ("text map", "maps", "networks")
-LISTS = ("texts", "commands", "taints", "arguments", "addresses", "hosts")
+LISTS = (
+    *("texts", "choices", "commands", "taints", "arguments", "addresses", "hosts"),
+    "certificates",
+)
 
 
 def _null(place: Place) -> Node:

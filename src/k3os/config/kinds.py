@@ -34,13 +34,21 @@ class Check:
 
     def value(self, key: Key, node: Node, path: str) -> Value | None:
         """The checked value of a key; None when it is wrong or nothing."""
-        if node.kind == "null":
+        if is_unset(key, node):
             return None
         try:
-            return KINDS[key.kind](self, key, node, path)
+            value = KINDS[key.kind](self, key, node, path)
+            if key.kind in EXPANDED:
+                expansions(self, key, value, path)
+            return value
         except Wrong as wrong:
             self.error(path, wrong)
             return None
+
+
+def is_unset(key: Key, node: Node) -> bool:
+    """Whether a node says nothing. A file may be empty."""
+    return node.kind == "null" or (key.kind != "lines" and node.is_unset())
 
 
 def items_of(node: Node) -> list[Node]:
@@ -48,7 +56,7 @@ def items_of(node: Node) -> list[Node]:
     if node.kind == "map":
         raise Wrong(node.place, "wants a list, not a map", "begin each item with `- `")
     found = node.items if node.kind == "list" else [node]
-    return [item for item in found if item.kind != "null"]
+    return [item for item in found if not item.is_unset()]
 
 
 def each_of(
@@ -103,26 +111,38 @@ def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
     """Texts; what looks like a slip of the pen is used as it is, with a warning."""
     from k3os.config.k3s_flags import masked
 
-    value = texts(check, key, node, path)
+    value = texts(check, key, _separate(check, node, path), path)
     assert isinstance(value.data, list)
     words = [str(item.data) for item in value.data]
     right = [word.translate(TYPOGRAPHIC) for word in words]
     shown = masked(right)  # a hint is for everybody's eyes
+    written = {id(item.place): index for index, item in enumerate(items_of(node))}
     for index, item in enumerate(value.data):
         better = right[index]
+        where = f"{path}[{written[id(item.place)]}]"
         if better != words[index]:
             message = "has typographic quotes or dashes"
-            check.warn(item.place, f"{path}[{index}]", message, f"write `{shown[index]}`")
-        flag, _, rest = better.partition(" ")
-        if flag.startswith("-") and "=" not in flag and rest:
-            message = "is a flag and its value in one; k3s takes it for one word"
-            hint = f'write "{masked([f"{flag}={rest.strip()}"])[0]}"'
-            check.warn(item.place, f"{path}[{index}]", message, hint)
-        if flag.partition("=")[0] in MOVES_DATA:
+            check.warn(item.place, where, message, f"write `{shown[index]}`")
+        if better.partition("=")[0] in MOVES_DATA:
             message = "copies of the datastore, imported images and reports need k3s' usual place"
             hint = "leave it out: /var/lib/rancher/k3s persists"
-            check.warn(item.place, f"{path}[{index}]", message, hint)
+            check.warn(item.place, where, message, hint)
     return value
+
+
+def _separate(check: Check, node: Node, path: str) -> Node:
+    """The arguments of which several stand in one text, each for itself."""
+    from k3os.config.k3s_flags import masked, several
+
+    separate = Node("list", node.place)
+    for index, item in enumerate(items_of(node)):
+        words = several(item.text) if item.kind == "scalar" else []
+        separate.items += [Node("scalar", item.place, word) for word in words] or [item]
+        if words:
+            message = "holds several arguments in one text; each is taken for itself"
+            listed = ", ".join(f'"{word}"' for word in masked(words))
+            check.warn(item.place, f"{path}[{index}]", message, f"write [{listed}]")
+    return separate
 
 
 def taints(check: Check, key: Key, node: Node, path: str) -> Value:
@@ -203,7 +223,7 @@ def one_map(check: Check, key: Key, node: Node, path: str, *, strict: bool = Fal
         checked = check.value(by_name[name], value, f"{path}.{name}")
         if checked is not None:
             entries[name] = checked
-        elif value.kind != "null":
+        elif not is_unset(by_name[name], value):
             # half a file or half a network is worse than none
             raise Wrong(node.place, f"is left out because of its {name}")
     _binary(entries, found)
@@ -240,7 +260,7 @@ def maps(check: Check, key: Key, node: Node, path: str) -> Value:
     listed = [node] if node.kind == "map" else items_of(node)
     for index, item in enumerate(listed):
         item_path = f"{path}[{index}]"
-        if item.kind == "null":
+        if item.is_unset():
             continue
         try:
             value = one_map(check, key, item, item_path)
@@ -275,6 +295,19 @@ def map_named(
         except Wrong as wrong:
             check.error(entry_path, wrong)
     return entries
+
+
+# kinds of keys in which somebody may expect a shell
+EXPANDED = ("arguments", "text map", "text", "texts", "taints", "url")
+
+
+def expansions(check: Check, key: Key, value: Value, path: str) -> None:
+    from k3os.config.value import texts_of
+
+    if any("$" in text or "`" in text for text, _ in texts_of(value)):
+        from k3os.config.expansions import warn
+
+        warn(check, key, value, path)
 
 
 def _of(module: str, function: str) -> Callable[[Check, Key, Node, str], Value]:
@@ -324,6 +357,7 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "swap size": scalars.swap_size,
     "choice": scalars.choice,
     "path": scalars.path_text,
+    "file path": scalars.file_path,
     "url": scalars.url,
     "location": scalars.location,
     "owner": scalars.owner,

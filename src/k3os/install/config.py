@@ -14,10 +14,10 @@ from k3os.config.dump import dump_yaml
 from k3os.config.load import Config
 from k3os.config.merge import merge
 from k3os.config.value import Problem, Value
+from k3os.config.yamltext import LARGEST
 from k3os.errors import UserError
 from k3os.system.http import shown
 
-LARGEST = 4 << 20
 # what an installation was asked for is no part of what it installs
 SECTION = "k3os.install."
 HEADER = "# Written by the installer of k3OS: {}.\n"
