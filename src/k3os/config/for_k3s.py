@@ -34,6 +34,8 @@ OURS = {"k3os-operator": "k3os.operator: false"}
 BESIDE = f"{SETTINGS}.d/50-k3os.yaml"
 # what k3s and its containerd read when they start, and only then
 READ_AT_START = ("/etc/rancher/k3s/", "/var/lib/rancher/k3s/agent/etc/")
+# whose variables k3s gets
+LOGINS = "/etc/environment"
 # a setting of k3s, and the key of ours that sets it, too
 SCALARS = {"server": "k3os.server_url", "token": "k3os.token"}
 LISTS = {"node-label": "k3os.labels", "node-taint": "k3os.taints"}
@@ -43,7 +45,11 @@ def read_at_start(files: Value | None) -> dict[str, Value]:
     """Path -> entry of the files of write_files that a running k3s does not look at."""
     entries = files.data if files is not None and isinstance(files.data, list) else []
     found = {str(e.data["path"].data): e for e in entries if isinstance(e.data, dict)}
-    return {path: entry for path, entry in found.items() if path.startswith(READ_AT_START)}
+    return {
+        path: entry
+        for path, entry in found.items()
+        if path.startswith(READ_AT_START) or path == LOGINS
+    }
 
 
 def is_settings(path: str) -> bool:

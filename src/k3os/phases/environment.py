@@ -1,10 +1,13 @@
 """k3os.environment: for the commands of every phase, for logins (/etc/environment, pam_env(8)),
-for k3s (an EnvironmentFile, systemd.exec(5), mode 0600) and for our own downloads."""
+for k3s (an EnvironmentFile, systemd.exec(5), mode 0600) and for our own downloads.
+
+What somebody else wrote into /etc/environment reaches k3s, too; ours win."""
 
 from __future__ import annotations
 
 import os
 
+from k3os.config.for_k3s import LOGINS
 from k3os.config.key import BOOT, RUNTIME
 from k3os.config.value import Place
 from k3os.phases.actions import Action, MakeDirectory, Refused, WriteFile
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 KEY = "k3os.environment"
-LOGINS = "/etc/environment"
 K3S = "/etc/rancher/k3s/k3s.env"
 DIRECTORY = "/etc/rancher/k3s"
 
@@ -33,9 +35,12 @@ def plan(config: Config, node: Node) -> list[Action]:
     # the group of the user reads k3s.yaml here, and the set-gid bit hands it down
     gid = node.group(USER) or 0
     actions.append(MakeDirectory(KEY, place, DIRECTORY, 0o2750, 0, gid))
-    lines = [f"{name}={quote(text)}\n" for name, text in variables.items()]
-    actions.append(WriteFile(KEY, place, K3S, "".join(lines).encode(), 0o600))
     old = node.read(LOGINS)
+    theirs, wrong = of_logins(config, node, old)
+    actions += wrong
+    lines = [f"{name}={quote(text)}\n" for name, text in (theirs | variables).items()]
+    data = "".join(lines).encode(errors="surrogateescape")
+    actions.append(WriteFile(KEY, place, K3S, data, 0o600))
     if variables or outside_block(old) != old.splitlines():
         new = replace_block(old, [f'{name}="{text}"' for name, text in variables.items()])
         actions.append(WriteFile(KEY, place, LOGINS, new.encode(errors="surrogateescape")))
@@ -51,6 +56,39 @@ def read(config: Config) -> tuple[dict[str, str], list[Action]]:
         if not _is_name(name) or "\n" in text:
             message = "is no name of a variable" if "\n" not in text else "has more than one line"
             actions.append(Refused(f"{KEY}.{name}", value.place, f"set {name!r}", message))
+            continue
+        variables[name] = text
+    return variables, actions
+
+
+def of_logins(config: Config, node: Node, old: str) -> tuple[dict[str, str], list[Action]]:
+    """The variables that LOGINS has from somebody else, and what is wrong with the others. The
+    entry of write_files counts, which may not be written yet, else old, the file itself."""
+    from k3os.phases.ours import FILE
+    from k3os.phases.write_files import KEY as FILES
+    from k3os.phases.write_files import content_of
+
+    place = Place(LOGINS)
+    if FILE + LOGINS in node.ours.entries():
+        old = ""  # of an entry that may have left
+    for item in config.items(FILES):
+        if isinstance(item.data, dict) and str(item.data["path"].data) == LOGINS:
+            old, place = content_of(item), item.place
+    variables: dict[str, str] = {}
+    actions: list[Action] = []
+    for line in outside_block(old):
+        name, equals, text = line.strip().removeprefix("export ").partition("=")
+        name, text = name.strip(), text.strip()
+        if not equals or not name or not _is_name(name):
+            continue  # a comment, or nothing that a login takes
+        if text[:1] in ("'", '"') and text[:1] in text[1:]:
+            quoted, text = text[0], text[1:].partition(text[0])[0]
+        else:
+            quoted, text = "", text.partition(" #")[0].rstrip()
+        if "$" in text and quoted != "'":
+            what = f"give {name} of {LOGINS} to k3s"
+            message, hint = "no shell expands the `$` in it", "write the value itself"
+            actions.append(Refused(KEY, place, what, message, hint))
             continue
         variables[name] = text
     return variables, actions
