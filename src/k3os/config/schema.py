@@ -293,6 +293,11 @@ TABLE = (
         "url",
         "an ISO to install instead of the running k3OS (http, https); `#sha256=HEX` may follow",
     ),
+    Key(
+        "k3os.install.no_cmdline",
+        "boolean",
+        "install nothing of what the kernel's command line configures",
+    ),
     Key("k3os.install.silent", "boolean", "install without questions"),
     Key(
         "k3os.install.force_efi",
