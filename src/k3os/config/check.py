@@ -23,6 +23,10 @@ def check_tree(root: Node | None) -> tuple[dict[str, Value], list[Problem]]:
     if root is not None:
         _section(check, "", root, values)
         _shutdown(check, values)
+    if "write_files" in values or "k3os.labels" in values:
+        from k3os.config.upgrades import of_old
+
+        check.problems += of_old(values)
     if "write_files" in values:
         from k3os.config.for_k3s import overwritten
 

@@ -109,9 +109,10 @@ MOVES_DATA = ("--data-dir", "-d")
 
 def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
     """Texts; what looks like a slip of the pen is used as it is, with a warning."""
+    from k3os.config.arguments import separate
     from k3os.config.k3s_flags import masked
 
-    value = texts(check, key, _separate(check, node, path), path)
+    value = texts(check, key, separate(check, node, path), path)
     assert isinstance(value.data, list)
     words = [str(item.data) for item in value.data]
     right = [word.translate(TYPOGRAPHIC) for word in words]
@@ -128,21 +129,6 @@ def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
             hint = "leave it out: /var/lib/rancher/k3s persists"
             check.warn(item.place, where, message, hint)
     return value
-
-
-def _separate(check: Check, node: Node, path: str) -> Node:
-    """The arguments of which several stand in one text, each for itself."""
-    from k3os.config.k3s_flags import masked, several
-
-    separate = Node("list", node.place)
-    for index, item in enumerate(items_of(node)):
-        words = several(item.text) if item.kind == "scalar" else []
-        separate.items += [Node("scalar", item.place, word) for word in words] or [item]
-        if words:
-            message = "holds several arguments in one text; each is taken for itself"
-            listed = ", ".join(f'"{word}"' for word in masked(words))
-            check.warn(item.place, f"{path}[{index}]", message, f"write [{listed}]")
-    return separate
 
 
 def taints(check: Check, key: Key, node: Node, path: str) -> Value:
@@ -260,7 +246,7 @@ def maps(check: Check, key: Key, node: Node, path: str) -> Value:
     listed = [node] if node.kind == "map" else items_of(node)
     for index, item in enumerate(listed):
         item_path = f"{path}[{index}]"
-        if item.is_unset():
+        if item.is_unset() or (item.pairs and all(each.is_unset() for _, each in item.pairs)):
             continue
         try:
             value = one_map(check, key, item, item_path)

@@ -1,0 +1,106 @@
+"""Files in the style of those that people have for the k3OS of old: each gives exactly the problems
+and the values that stand beside it, and nothing that its author wrote is silently lost."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from k3os.config import scalars
+from k3os.config.check import check_cmdline, check_text
+from k3os.config.dump import dump_yaml
+from k3os.config.kinds import KINDS
+from k3os.config.load import Config
+from k3os.config.schema import TABLE
+from k3os.config.value import Node, Problem, Value, texts_of
+from k3os.config.yamltext import LARGEST, read
+
+ORIGINAL = Path(__file__).parent / "original"
+FILES = sorted(path for path in ORIGINAL.iterdir() if path.suffix in (".yaml", ".cmdline"))
+YAML = [path for path in FILES if path.suffix == ".yaml"]
+
+
+def reading(path: Path) -> tuple[dict[str, Value], list[Problem]]:
+    if path.suffix == ".cmdline":
+        return check_cmdline(path.read_text())
+    return check_text(path.read_bytes(), path.name)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_file_gives_exactly_the_expected_reading(path: Path) -> None:
+    values, problems = reading(path)
+    lines = "".join(f"{problem}\n" for problem in problems)
+    found = f"{lines}---\n{dump_yaml(Config(values), show_secrets=True)}"
+    assert found == path.with_suffix(f"{path.suffix}.expected").read_text()
+
+
+def leaves(node: Node) -> Iterator[Node]:
+    for each in [*node.items, *(value for _, value in node.pairs)]:
+        yield from leaves(each)
+    if node.kind == "tag" or (node.kind == "scalar" and node.text):
+        yield node
+
+
+@pytest.mark.parametrize("path", YAML, ids=lambda path: path.name)
+def test_what_its_author_wrote_is_in_the_result_or_in_a_problem(path: Path) -> None:
+    root, _ = read(path.read_bytes(), path.name)
+    values, problems = reading(path)
+    known = {str(place) for value in values.values() for _, place in texts_of(value)}
+    known |= {str(value.place) for value in values.values()}
+    said = [str(problem.place) for problem in problems]
+    assert root is not None
+    missing = [
+        each
+        for each in leaves(root)
+        if str(each.place) not in known and str(each.place) not in said
+    ]
+    left_out = [each for each in problems if "is left out because" in each.message]
+    assert not missing or left_out, [(str(each.place), each.text) for each in missing]
+
+
+NESTED = ("text map", "maps", "networks", "certificates")
+LISTS = [
+    key.path
+    for key in TABLE
+    if KINDS[key.kind].__module__ != scalars.__name__ and key.kind not in NESTED
+]
+ITEMS = {
+    "k3os.data_sources": ("openstack", "cdrom"),
+    "k3os.taints": ("a=b:NoSchedule", "c=d:NoExecute"),
+}
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_every_list_of_the_schema_adds_up_on_the_command_line(path: str) -> None:
+    items = ITEMS.get(path, ("a", "b"))
+    values, problems = check_cmdline(" ".join(f"{path}={item}" for item in items))
+    assert not problems
+    data = values[path].data
+    assert isinstance(data, list)
+    assert tuple(str(item.data) for item in data) == items
+
+
+def test_certificates_add_up_on_the_command_line_too() -> None:
+    _, problems = check_cmdline("k3os.ca_certificates=a k3os.ca_certificates=b")
+    assert [each.key for each in problems] == [
+        "k3os.ca_certificates[0]",
+        "k3os.ca_certificates[1]",
+    ]
+
+
+@pytest.mark.parametrize("key", [key.path for key in TABLE])
+def test_an_empty_text_on_the_command_line_sets_nothing(key: str) -> None:
+    assert check_cmdline(f"{key}=") == ({}, [])
+
+
+def test_a_file_of_more_than_one_mebibyte_is_read() -> None:
+    content = "x" * (4 << 20)
+    values, problems = check_text(f"write_files: [{{path: /x, content: {content}}}]".encode(), "x")
+    assert not problems
+    assert len(values["write_files"].data) == 1  # type: ignore[arg-type]
+    assert len(content) < LARGEST
+
+
+def test_a_file_of_many_values_is_refused_before_they_fill_the_memory() -> None:
+    _, problems = check_text(b"run_cmd:\n" + b"- a\n" * 300_000, "x")
+    assert ["more than 200000 values" in problem.message for problem in problems] == [True]
