@@ -24,9 +24,9 @@ def check_tree(root: Node | None) -> tuple[dict[str, Value], list[Problem]]:
         _section(check, "", root, values)
         _shutdown(check, values)
     if "write_files" in values or "k3os.labels" in values:
-        from k3os.config.upgrades import of_old
+        from k3os.config.upgrades import leftovers
 
-        check.problems += of_old(values)
+        check.problems += leftovers(values)
     if "write_files" in values:
         from k3os.config.for_k3s import overwritten
 

@@ -1,6 +1,6 @@
 """`$(hostname)`, `${NAME}` in values that no shell reads: what gives the same.
 
-Warnings only. The service script of the k3OS of old was a shell's, which expanded them; here each
+Warnings only. The service script of the original k3OS was a shell's, which expanded them; here each
 stands for itself. Commands and contents of files are not looked at: a shell may read them.
 """
 

@@ -159,7 +159,7 @@ def path_text(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def file_path(check: Check, key: Key, node: Node, path: str) -> Value:
-    """Of a file to write. One that is relative is below /, as it was in the k3OS of old."""
+    """Of a file to write. One that is relative is below /, as it was in the original k3OS."""
     word = one_line(node, "a path")
     if word.startswith("~/"):
         hint = f"write `/home/rancher/{word[2:]}`"

@@ -1,4 +1,4 @@
-"""What the k3OS of old had for upgrades: labels that chose nodes, and Plans of its controller.
+"""What the original k3OS had for upgrades: labels that chose nodes, and Plans of its controller.
 
 Warnings only: nothing reads them here, where a NodePool does what they did.
 """
@@ -28,17 +28,19 @@ NODEPOOL = (
 HINT = f"a NodePool does this: spec: {{{', '.join(SPEC)}}}"
 
 
-def is_of_old(label: str) -> bool:
+def is_for_upgrades(label: str) -> bool:
     """Whether a label was for the upgrade controller."""
     return label == "k3os.io/upgrade" or label.startswith(PLANS)
 
 
-def of_old(values: dict[str, Value]) -> Iterator[Problem]:
+def leftovers(values: dict[str, Value]) -> Iterator[Problem]:
     """A warning for each label and each Plan."""
     labels = values[LABELS].data if LABELS in values else {}
     for name, value in labels.items() if isinstance(labels, dict) else ():
-        if is_of_old(name):
-            message = "is a label for the upgrade controller of old; nothing reads it here"
+        if is_for_upgrades(name):
+            message = (
+                "is a label for the upgrade controller of the original k3OS; nothing reads it here"
+            )
             yield Problem(value.place, f"{LABELS}.{name}", message, HINT, is_error=False)
     files = values[FILES].data if FILES in values else []
     for index, item in enumerate(files if isinstance(files, list) else []):
