@@ -44,8 +44,10 @@ def _without_hostname(check: Check, items: list[Node], path: str) -> list[Node]:
         if not re.fullmatch(HOSTNAME, name if flag == NODE_NAME else item.text if pair else ""):
             kept.append(item)
             continue
-        place = kept.pop().place if pair else item.place
-        message = "the name of the host is the node's name in any case; this argument is left out"
+        place, text = item.place, item.text
+        if pair:
+            place, text = kept.pop().place, f"{NODE_NAME} {text}"
+        message = f"`{text}` is left out: the node is named after its host in any case"
         check.warn(place, path, message, "remove it")
     return kept
 
