@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from k3os.config.k3s_flags import masked
 from k3os.config.value import texts_of
 
 TYPE_CHECKING = False
@@ -38,15 +39,17 @@ def warn(check: Check, key: Key, value: Value, path: str) -> None:
     """A warning for each text that has one in it."""
     if key.path in PASSWORDS:
         return
-    pattern = EXPANSION + (VARIABLE if key.kind in SHELLS else "")
-    before = ""
-    for text, place in texts_of(value):
+    texts = list(texts_of(value))
+    words = [text for text, _ in texts]
+    is_list = key.kind == "arguments"
+    for (text, place), mask, before in zip(texts, masked(words), ["", *words], strict=False):
+        is_secret = is_list and mask != text  # which may have a `$` in it
+        pattern = EXPANSION + (VARIABLE if key.kind in SHELLS and not is_secret else "")
         found = re.search(pattern, text)
         if found:
-            shown = "${…}" if key.secret else found[0]
-            hint = _of_flag(before, text) if key.kind == "arguments" else SELF
+            shown = "${…}" if key.secret or is_secret else found[0]
+            hint = _of_flag(before, text) if is_list else SELF
             check.warn(place, path, f"`{shown}` stands for itself: no shell reads it", hint)
-        before = text
 
 
 def _of_flag(before: str, text: str) -> str:

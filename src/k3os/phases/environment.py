@@ -36,7 +36,7 @@ def plan(config: Config, node: Node) -> list[Action]:
     gid = node.group(USER) or 0
     actions.append(MakeDirectory(KEY, place, DIRECTORY, 0o2750, 0, gid))
     old = node.read(LOGINS)
-    theirs, wrong = of_logins(config, node, old)
+    theirs, wrong = of_logins(config, node)
     actions += wrong
     lines = [f"{name}={quote(text)}\n" for name, text in (theirs | variables).items()]
     data = "".join(lines).encode(errors="surrogateescape")
@@ -61,36 +61,41 @@ def read(config: Config) -> tuple[dict[str, str], list[Action]]:
     return variables, actions
 
 
-def of_logins(config: Config, node: Node, old: str) -> tuple[dict[str, str], list[Action]]:
+def of_k3s(config: Config, node: Node) -> dict[str, str]:
+    """The variables that k3s gets."""
+    return of_logins(config, node)[0] | read(config)[0]
+
+
+def of_logins(config: Config, node: Node) -> tuple[dict[str, str], list[Action]]:
     """The variables that LOGINS has from somebody else, and what is wrong with the others. The
-    entry of write_files counts, which may not be written yet, else old, the file itself."""
+    entry of write_files counts, which may not be written yet, else the file as it is."""
     from k3os.phases.ours import FILE
     from k3os.phases.write_files import KEY as FILES
     from k3os.phases.write_files import content_of
 
-    place = Place(LOGINS)
-    if FILE + LOGINS in node.ours.entries():
-        old = ""  # of an entry that may have left
+    # of an entry that may have left
+    was_ours = FILE + LOGINS in node.ours.entries()
+    text, place = "" if was_ours else node.read(LOGINS), Place(LOGINS)
     for item in config.items(FILES):
         if isinstance(item.data, dict) and str(item.data["path"].data) == LOGINS:
-            old, place = content_of(item), item.place
+            text, place = content_of(item), item.place
     variables: dict[str, str] = {}
     actions: list[Action] = []
-    for line in outside_block(old):
-        name, equals, text = line.strip().removeprefix("export ").partition("=")
-        name, text = name.strip(), text.strip()
+    for line in outside_block(text):
+        name, equals, word = line.strip().removeprefix("export ").partition("=")
+        name, word = name.strip(), word.strip()
         if not equals or not name or not _is_name(name):
             continue  # a comment, or nothing that a login takes
-        if text[:1] in ("'", '"') and text[:1] in text[1:]:
-            quoted, text = text[0], text[1:].partition(text[0])[0]
+        if word[:1] in ("'", '"') and word[:1] in word[1:]:
+            quoted, word = word[0], word[1:].partition(word[0])[0]
         else:
-            quoted, text = "", text.partition(" #")[0].rstrip()
-        if "$" in text and quoted != "'":
+            quoted, word = "", word.partition(" #")[0].rstrip()
+        if "$" in word and quoted != "'":
             what = f"give {name} of {LOGINS} to k3s"
             message, hint = "no shell expands the `$` in it", "write the value itself"
             actions.append(Refused(KEY, place, what, message, hint))
             continue
-        variables[name] = text
+        variables[name] = word
     return variables, actions
 
 

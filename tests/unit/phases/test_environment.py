@@ -76,3 +76,10 @@ def test_a_changed_entry_is_named_as_what_k3s_runs_without(machine: Machine) -> 
     assert not_in_k3s(node) == []
     machine.apply("runtime", entry("A=2\n"))
     assert not_in_k3s(node) == ["/etc/environment"]
+
+
+def test_a_server_to_join_that_is_named_there_counts(machine: Machine) -> None:
+    machine.apply("runtime", entry("K3S_URL=https://first:6443\n"))
+    assert (machine.root / "run/k3os/joins").exists()
+    machine.apply("runtime", entry("A=1\n"))
+    assert not (machine.root / "run/k3os/joins").exists()

@@ -1,5 +1,5 @@
-"""Files in the style of those that people have for the original k3OS: each gives exactly the problems
-and the values that stand beside it, and nothing that its author wrote is silently lost."""
+"""Files in the style of those that people have for the original k3OS: each gives exactly what
+stands beside it, and nothing that its author wrote is silently lost."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_a_file_gives_exactly_the_expected_reading(path: Path) -> None:
 
 
 def lost(node: Node, used: set[str], problems: list[Problem]) -> Iterator[Node]:
-    """The leaves that are neither used nor mentioned; of an entry that is said to be left out none."""
+    """The leaves that are neither used nor mentioned, but for entries that are left out aloud."""
     said = [each for each in problems if str(each.place) == str(node.place)]
     if any("is left out" in each.message for each in said):
         return
