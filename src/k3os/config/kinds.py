@@ -156,7 +156,7 @@ def commands(check: Check, key: Key, node: Node, path: str) -> Value:
 
 def text_map(check: Check, key: Key, node: Node, path: str) -> Value:
     entries: dict[str, Value] = {}
-    for name, value in _map_pairs(node):
+    for name, value in _map_pairs(check, node, path):
         entry_path = f"{path}.{name.text}"
         if name.text in entries:
             check.warn(name.place, entry_path, "stands here twice; this one counts", "remove one")
@@ -171,20 +171,25 @@ def _entry_text(value: Node) -> str:
     return "" if value.kind == "null" else one_line(value, "a text")
 
 
-def _map_pairs(node: Node) -> list[tuple[Node, Node]]:
-    """The pairs of a map; `a=b` texts are taken as pairs, too."""
-    if node.kind == "map":
-        return [pair for pair in node.pairs if _is_name(pair[0])]
-    pairs = []
-    for item in node.items if node.kind == "list" else [node]:
-        if item.kind == "map":
-            pairs += _map_pairs(item)
-            continue
-        name, separator, rest = scalar_text(item, "a map").partition("=")
-        if not separator or not name:
-            raise Wrong(item.place, "wants a map, not a text", "write `name: value` lines")
-        pairs.append((Node("scalar", item.place, name), Node("scalar", item.place, rest)))
-    return pairs
+def _map_pairs(check: Check, node: Node, path: str) -> list[tuple[Node, Node]]:
+    """The pairs of a map; `a=b` texts are taken as pairs, too. One that is wrong costs itself."""
+    pairs: list[tuple[Node, Node]] = []
+    for index, item in enumerate(node.items):
+        try:
+            pairs += [] if item.is_unset() else _map_pairs(check, item, f"{path}[{index}]")
+        except Wrong as wrong:
+            check.error(f"{path}[{index}]", wrong)
+    for pair in node.pairs:
+        try:
+            pairs += [pair] if _is_name(pair[0]) else []
+        except Wrong as wrong:
+            check.error(path, wrong)
+    if node.kind in ("list", "map"):
+        return pairs
+    name, separator, rest = scalar_text(node, "a map").partition("=")
+    if not separator or not name:
+        raise Wrong(node.place, "wants a map, not a text", "write `name: value` lines")
+    return [(Node("scalar", node.place, name), Node("scalar", node.place, rest))]
 
 
 def _is_name(node: Node) -> bool:

@@ -1,10 +1,14 @@
 """Files in the style of those that people have for the original k3OS: each gives exactly what
 stands beside it, and nothing that its author wrote is silently lost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from k3os.config import scalars
 from k3os.config.check import check_cmdline, check_text
@@ -35,12 +39,21 @@ def test_a_file_gives_exactly_the_expected_reading(path: Path) -> None:
 
 
 def lost(node: Node, used: set[str], problems: list[Problem]) -> Iterator[Node]:
-    """The leaves that are neither used nor mentioned, but for entries that are left out aloud."""
+    """The leaves that are neither used nor mentioned. An error is about all that is below its place,
+    and one about a name is about its value, too."""
     said = [each for each in problems if str(each.place) == str(node.place)]
-    if any("is left out" in each.message for each in said):
+    left_out = {str(each.place) for each in problems if "is left out because" in each.message}
+    if any(each.is_error for each in said) or left_out & {
+        str(name.place) for name, _ in node.pairs
+    }:
         return
+    unknown = [
+        str(each.place) for each in problems if each.is_error or "unknown key" in each.message
+    ]
     for each in [*node.items, *(value for _, value in node.pairs)]:
-        yield from lost(each, used, problems)
+        names = [str(name.place) for name, value in node.pairs if value is each]
+        if not set(names) & set(unknown):
+            yield from lost(each, used, problems)
     is_leaf = node.kind == "tag" or (node.kind == "scalar" and node.text)
     mentioned = any(node.text in each.message for each in problems)
     if is_leaf and not said and str(node.place) not in used and not mentioned:
@@ -103,3 +116,59 @@ def test_a_file_of_more_than_one_mebibyte_is_read() -> None:
 def test_a_file_of_many_values_is_refused_before_they_fill_the_memory() -> None:
     _, problems = check_text(b"run_cmd:\n" + b"- a\n" * 300_000, "x")
     assert ["more than 200000 values" in problem.message for problem in problems] == [True]
+
+
+SCALARS = st.sampled_from(
+    [
+        *("", "a", "a b", "/x", "../y", "7", "0644", "y", "auto", "10.0.0.1/24", "10.0.0.1", "a=b"),
+        *(
+            "https://a:1",
+            "a=b:NoSchedule",
+            "$(x)",
+            "server --y",
+            "-z 1",
+            "~/a",
+            "é",
+            "\x00",
+            "a\nb",
+        ),
+    ]
+)
+NAMES = st.sampled_from(
+    ["", "a", "eth0", "path", "content", "name", "pass", "address", "k3os.io/x"]
+)
+TREES = st.recursive(
+    SCALARS | st.none() | st.booleans() | st.integers(0, 999),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from([key.path for key in TABLE]), TREES, max_size=3))
+def test_nothing_of_any_file_is_lost_without_a_word(wanted: dict[str, object]) -> None:
+    tree: dict[str, Any] = {}
+    for path, value in wanted.items():
+        *sections, name = path.split(".")
+        branch = tree
+        for section in sections:
+            branch = branch.setdefault(section, {})
+        branch[name] = value
+    data = yaml.safe_dump(tree, allow_unicode=True).encode()
+    root, refused = read(data, "f")
+    if root is None:
+        assert refused or not tree
+        return
+    values, problems = check_text(data, "f")
+    used = {str(place) for value in values.values() for _, place in texts_of(value)}
+    used |= {str(value.place) for value in values.values()}
+    used |= {str(value.place) for value in nested(values.values())}
+    assert [(str(each.place), each.text) for each in lost(root, used, problems)] == [], (
+        data.decode()
+    )
+
+
+def nested(values: Iterable[Value]) -> Iterator[Value]:
+    for value in values:
+        yield value
+        if not isinstance(value.data, str | bool):
+            yield from nested(value.data.values() if isinstance(value.data, dict) else value.data)
