@@ -39,13 +39,12 @@ def test_a_file_gives_exactly_the_expected_reading(path: Path) -> None:
 
 
 def lost(node: Node, used: set[str], problems: list[Problem]) -> Iterator[Node]:
-    """The leaves that are neither used nor mentioned. An error is about all that is below its place,
-    and one about a name is about its value, too."""
+    """The leaves that are neither used nor mentioned. An error is about all that is below its
+    place, and one about a name is about its value, too."""
     said = [each for each in problems if str(each.place) == str(node.place)]
     left_out = {str(each.place) for each in problems if "is left out because" in each.message}
-    if any(each.is_error for each in said) or left_out & {
-        str(name.place) for name, _ in node.pairs
-    }:
+    children = {str(child.place) for pair in node.pairs for child in pair}
+    if any(each.is_error for each in said) or left_out & children:
         return
     unknown = [
         str(each.place) for each in problems if each.is_error or "unknown key" in each.message
