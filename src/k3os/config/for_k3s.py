@@ -52,6 +52,26 @@ def read_at_start(files: Value | None) -> dict[str, Value]:
     }
 
 
+def variables(text: str) -> tuple[dict[str, str], list[str]]:
+    """The variables of a text in the form of LOGINS, pam_env(8), and the names of those that only a
+    shell could make: none reads it."""
+    found: dict[str, str] = {}
+    left_out = []
+    for line in text.splitlines():
+        name, equals, word = line.strip().removeprefix("export ").partition("=")
+        name, word = name.strip(), word.strip()
+        is_name = name.isascii() and name.replace("_", "a").isalnum() and not name[0].isdigit()
+        if not equals or not is_name:
+            continue  # a comment, or nothing that a login takes
+        quote = word[:1] if word[:1] in ("'", '"') and word[:1] in word[1:] else ""
+        word = word[1:].partition(quote)[0] if quote else word.partition(" #")[0].rstrip()
+        if "$" in word and quote != "'":
+            left_out.append(name)
+        else:
+            found[name] = word
+    return found, left_out
+
+
 def is_settings(path: str) -> bool:
     """Whether k3s reads a file as its configuration."""
     beside = path.startswith(f"{SETTINGS}.d/") and path.endswith((".yaml", ".yml"))
@@ -59,10 +79,16 @@ def is_settings(path: str) -> bool:
 
 
 def overwritten(values: dict[str, Value]) -> list[Problem]:
-    """A warning for each manifest that somebody else writes, too. values: of one source."""
+    """A warning for each manifest that somebody else writes, too, and for variables that k3s does
+    not get. values: of one source."""
     problems = []
-    for index, (path, _) in enumerate(_entries(values)):
+    for index, (path, content) in enumerate(_entries(values)):
         text = str(path.data)
+        if text == LOGINS and content is not None:
+            for name in variables(str(content.data))[1]:
+                message = f"k3s does not get {name}: no shell expands the `$` in it"
+                key, hint = f"{KEY}[{index}].content", "write the value itself"
+                problems.append(Problem(content.place, key, message, hint, is_error=False))
         if text.startswith(MANIFESTS) and text.endswith(MANIFEST_ENDINGS):
             message, hint = _about(text.removeprefix(MANIFESTS))
             if message:

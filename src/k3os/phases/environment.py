@@ -36,11 +36,12 @@ def plan(config: Config, node: Node) -> list[Action]:
     gid = node.group(USER) or 0
     actions.append(MakeDirectory(KEY, place, DIRECTORY, 0o2750, 0, gid))
     old = node.read(LOGINS)
-    theirs, wrong = of_logins(config, node)
-    actions += wrong
+    theirs, left_out = of_logins(config, node)
     lines = [f"{name}={quote(text)}\n" for name, text in (theirs | variables).items()]
     data = "".join(lines).encode(errors="surrogateescape")
     actions.append(WriteFile(KEY, place, K3S, data, 0o600))
+    if left_out:
+        actions[-1].note = f"without {', '.join(left_out)} of {LOGINS}: no shell expands the `$`"
     if variables or outside_block(old) != old.splitlines():
         new = replace_block(old, [f'{name}="{text}"' for name, text in variables.items()])
         actions.append(WriteFile(KEY, place, LOGINS, new.encode(errors="surrogateescape")))
@@ -66,37 +67,20 @@ def of_k3s(config: Config, node: Node) -> dict[str, str]:
     return of_logins(config, node)[0] | read(config)[0]
 
 
-def of_logins(config: Config, node: Node) -> tuple[dict[str, str], list[Action]]:
-    """The variables that LOGINS has from somebody else, and what is wrong with the others. The
-    entry of write_files counts, which may not be written yet, else the file as it is."""
+def of_logins(config: Config, node: Node) -> tuple[dict[str, str], list[str]]:
+    """The variables that LOGINS has from somebody else, and the names of those that k3s cannot
+    get. The entry of write_files counts, which may not be written yet, else the file as it is."""
+    from k3os.config.for_k3s import variables
     from k3os.phases.ours import FILE
     from k3os.phases.write_files import KEY as FILES
     from k3os.phases.write_files import content_of
 
-    # of an entry that may have left
-    was_ours = FILE + LOGINS in node.ours.entries()
-    text, place = "" if was_ours else node.read(LOGINS), Place(LOGINS)
     for item in config.items(FILES):
         if isinstance(item.data, dict) and str(item.data["path"].data) == LOGINS:
-            text, place = content_of(item), item.place
-    variables: dict[str, str] = {}
-    actions: list[Action] = []
-    for line in outside_block(text):
-        name, equals, word = line.strip().removeprefix("export ").partition("=")
-        name, word = name.strip(), word.strip()
-        if not equals or not name or not _is_name(name):
-            continue  # a comment, or nothing that a login takes
-        if word[:1] in ("'", '"') and word[:1] in word[1:]:
-            quoted, word = word[0], word[1:].partition(word[0])[0]
-        else:
-            quoted, word = "", word.partition(" #")[0].rstrip()
-        if "$" in word and quoted != "'":
-            what = f"give {name} of {LOGINS} to k3s"
-            message, hint = "no shell expands the `$` in it", "write the value itself"
-            actions.append(Refused(KEY, place, what, message, hint))
-            continue
-        variables[name] = word
-    return variables, actions
+            return variables(content_of(item))
+    if FILE + LOGINS in node.ours.entries():
+        return {}, []  # of an entry that may have left
+    return variables("\n".join(outside_block(node.read(LOGINS))))
 
 
 # what `adopt` gave to this process; the rest of its environment is its caller's

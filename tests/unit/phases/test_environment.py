@@ -59,13 +59,15 @@ def test_k3os_environment_wins_and_what_leaves_the_file_leaves_k3s(machine: Mach
 
 
 def test_a_value_that_only_a_shell_could_make_is_said_and_left_out(machine: Machine) -> None:
-    report = machine.apply("boot", entry("PATH=$PATH:/opt/bin\nA=1\n"))
+    report = machine.apply("boot", entry('PATH=$PATH:/opt/bin\nA=1\nB="${C}"\n'))
     assert machine.text(K3S) == 'A="1"\n'
-    assert [(each.what, each.reason) for each in report.failed] == [
-        (
-            "give PATH of /etc/environment to k3s",
-            "no shell expands the `$` in it; write the value itself",
-        )
+    assert not report.failed
+    assert [each.reason for each in report.results if "k3s.env" in each.what] == [
+        "without PATH, B of /etc/environment: no shell expands the `$`"
+    ]
+    assert [problem.message for problem in report.problems] == [
+        "k3s does not get PATH: no shell expands the `$` in it",
+        "k3s does not get B: no shell expands the `$` in it",
     ]
 
 

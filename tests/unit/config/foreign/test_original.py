@@ -38,12 +38,16 @@ def test_a_file_gives_exactly_the_expected_reading(path: Path) -> None:
     assert found == path.with_suffix(f"{path.suffix}.expected").read_text()
 
 
-def lost(node: Node, used: set[str], problems: list[Problem]) -> Iterator[Node]:
+def lost(
+    node: Node, used: set[str], problems: list[Problem], *, is_command: bool = False
+) -> Iterator[Node]:
     """The leaves that are neither used nor mentioned. An error is about all that is below its
     place, and one about a name is about its value, too."""
     said = [each for each in problems if str(each.place) == str(node.place)]
     left_out = {str(each.place) for each in problems if "is left out because" in each.message}
-    children = {str(child.place) for pair in node.pairs for child in pair}
+    if is_command:  # one wrong word of a list of words
+        left_out = {str(each.place) for each in problems if each.is_error}
+    children = {str(child.place) for pair in (*node.pairs, node.items) for child in pair}
     if any(each.is_error for each in said) or left_out & children:
         return
     unknown = [
@@ -52,7 +56,7 @@ def lost(node: Node, used: set[str], problems: list[Problem]) -> Iterator[Node]:
     for each in [*node.items, *(value for _, value in node.pairs)]:
         names = [str(name.place) for name, value in node.pairs if value is each]
         if not set(names) & set(unknown):
-            yield from lost(each, used, problems)
+            yield from lost(each, used, problems, is_command={node.kind, each.kind} == {"list"})
     is_leaf = node.kind == "tag" or (node.kind == "scalar" and node.text)
     mentioned = any(node.text in each.message for each in problems)
     if is_leaf and not said and str(node.place) not in used and not mentioned:
@@ -139,7 +143,7 @@ NAMES = st.sampled_from(
 TREES = st.recursive(
     SCALARS | st.none() | st.booleans() | st.integers(0, 999),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
-    max_leaves=6,
+    max_leaves=9,
 )
 
 
@@ -158,6 +162,8 @@ def test_nothing_of_any_file_is_lost_without_a_word(wanted: dict[str, object]) -
         assert refused or not tree
         return
     values, problems = check_text(data, "f")
+    if any(" twice" in problem.message for problem in problems):
+        return  # it is said at the later place, and the earlier one is lost
     used = {str(place) for value in values.values() for _, place in texts_of(value)}
     used |= {str(value.place) for value in values.values()}
     used |= {str(value.place) for value in nested(values.values())}
