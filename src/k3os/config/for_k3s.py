@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from k3os.config.k3s_flags import FILE as SETTINGS
 from k3os.config.value import Problem
+from k3os.system.numbers import are_digits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def variables(text: str) -> tuple[dict[str, str], list[str]]:
     for line in text.splitlines():
         name, equals, word = line.strip().removeprefix("export ").partition("=")
         name, word = name.strip(), word.strip()
-        is_name = name.isascii() and name.replace("_", "a").isalnum() and not name[0].isdigit()
+        is_name = name.isascii() and name.replace("_", "a").isalnum() and not are_digits(name[0])
         if not equals or not is_name:
             continue  # a comment, or nothing that a login takes
         quote = word[:1] if word[:1] in ("'", '"') and word[:1] in word[1:] else ""
