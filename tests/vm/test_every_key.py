@@ -136,6 +136,7 @@ k3os:
     force_efi: false
     no_boot_entry: false
     no_format: false
+    no_cmdline: false
     tty: ttyS0
     debug: false
     power_off: false

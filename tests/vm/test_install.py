@@ -58,9 +58,11 @@ def digest(path: Path) -> str:
 def installed(boot, images, site, tmp_path_factory) -> Path:
     """A disk that was installed to with 512 MiB of memory."""
     path = tmp_path_factory.mktemp("installed") / "disk.img"
-    append = f"k3os.install.config_url={site}/config.yaml k3os.token=a-secret"
+    append = f"k3os.install.config_url={site}/config.yaml k3os.token=a-secret init_cmd=true"
     spec = installer(images, append, empty_disk(path), memory=512)
     with boot("install", spec) as vm:
+        vm.expect("command line is installed, too: k3os.token", SECONDS)
+        vm.expect("command line is not installed: init_cmd", SECONDS)
         vm.expect("onto /dev/vdb .*: everything on it is lost", SECONDS)
         vm.expect(INSTALLED, SECONDS)
         vm.wait_for_end(90)

@@ -29,8 +29,10 @@ Before anything is written you are shown what will happen, and asked once.
 
   --device PATH   the disk; all on it is lost (with --no-format: the partition)
   --config URL    a config.yaml to install: http, https, ftp, tftp, or a path; without it the
-                  running medium's. What the kernel's command line configures is added.
+                  running medium's. What the kernel's command line configures is added; beside
+                  a URL not its commands and data sources, which were for that boot.
   --iso URL       install this ISO (http, https; URL#sha256=HEX) instead of what is running
+  --no-cmdline    install nothing of the kernel's command line
   --silent        do not ask
   --no-format     use the partition labelled K3OS_STATE as it is
   --no-boot-entry leave the firmware's boot list (UEFI) as it is; else k3OS becomes its first
@@ -48,6 +50,7 @@ From another Linux (install.sh calls it so, in a chroot):
 FLAGS = {
     "--silent": "silent",
     "--no-format": "no_format",
+    "--no-cmdline": "no_cmdline",
     "--force-efi": "force_efi",
     "--no-boot-entry": "no_boot_entry",
     "--power-off": "power_off",
@@ -205,7 +208,10 @@ def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: 
     bar = progress_bar() if sys.stdout.isatty() else None
 
     def compose(medium_config: str) -> bytes:
-        return config.compose(medium_config, asked.config_url, cmdline, say, answers=answers)
+        given = not wanted["no_cmdline"]
+        return config.compose(
+            medium_config, asked.config_url, cmdline, say, answers=answers, with_cmdline=given
+        )
 
     if not wanted["iso_url"]:
         return carry_out(asked, what, compose(own_config), wanted, say, bar)

@@ -19,6 +19,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "remaster": ("k3os.cli.remaster", "workstation", "make an ISO with another config or k3s"),
     "image": ("k3os.cli.image", "workstation", "make a disk image with an installed k3OS"),
     "config": ("k3os.cli.config", "anywhere", "show, check or apply the configuration"),
+    "migrate": (
+        "k3os.cli.migrate",
+        "anywhere",
+        "the new form of a config.yaml of the original k3OS",
+    ),
     "status": ("k3os.cli.status", "node", "what was applied, what failed, versions, addresses"),
     "apply": ("k3os.cli.apply", "node", "carry out what the operator asks; called by its Job"),
     "report": ("k3os.cli.report", "node", "tell the cluster how this node is"),

@@ -28,6 +28,10 @@ def check_tree(root: Node | None) -> tuple[dict[str, Value], list[Problem]]:
             from k3os.config.cloud_init import with_users
 
             values = with_users(check, users, values)
+    if "write_files" in values or "k3os.labels" in values:
+        from k3os.config.upgrades import leftovers
+
+        check.problems += leftovers(values)
     if "write_files" in values:
         from k3os.config.for_k3s import overwritten
 
@@ -36,7 +40,7 @@ def check_tree(root: Node | None) -> tuple[dict[str, Value], list[Problem]]:
 
 
 def _section(check: Check, section: str, node: Node, values: dict[str, Value]) -> None:
-    if node.kind == "null":
+    if node.is_unset():
         return
     if node.kind != "map":
         from k3os.config.unknown import hidden_in

@@ -87,6 +87,8 @@ def parse(text: str) -> Node | None:
             continue
         bare = "true" if key.kind == "boolean" else ""
         leaf = Node("scalar", place, bare if value is None else value)
+        if not leaf.text and not rest:
+            continue  # `key=` sets nothing
         given.setdefault(path, []).append((rest, leaf))
     for path, leaves in given.items():
         node = _node(BY_PATH[path], leaves)
@@ -95,7 +97,10 @@ def parse(text: str) -> Node | None:
 
 
 NESTED = ("text map", "maps", "networks")
-LISTS = ("texts", "ssh keys", "commands", "taints", "arguments", "addresses", "hosts")
+LISTS = (
+    *("texts", "ssh keys", "choices", "commands", "taints", "arguments", "addresses", "hosts"),
+    "certificates",
+)
 
 
 def _null(place: Place) -> Node:

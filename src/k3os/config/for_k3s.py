@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from k3os.config.k3s_flags import FILE as SETTINGS
 from k3os.config.value import Problem
+from k3os.system.numbers import are_digits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ OURS = {"k3os-operator": "k3os.operator: false"}
 BESIDE = f"{SETTINGS}.d/50-k3os.yaml"
 # what k3s and its containerd read when they start, and only then
 READ_AT_START = ("/etc/rancher/k3s/", "/var/lib/rancher/k3s/agent/etc/")
+# whose variables k3s gets
+LOGINS = "/etc/environment"
 # a setting of k3s, and the key of ours that sets it, too
 SCALARS = {"server": "k3os.server_url", "token": "k3os.token"}
 LISTS = {"node-label": "k3os.labels", "node-taint": "k3os.taints"}
@@ -43,7 +46,31 @@ def read_at_start(files: Value | None) -> dict[str, Value]:
     """Path -> entry of the files of write_files that a running k3s does not look at."""
     entries = files.data if files is not None and isinstance(files.data, list) else []
     found = {str(e.data["path"].data): e for e in entries if isinstance(e.data, dict)}
-    return {path: entry for path, entry in found.items() if path.startswith(READ_AT_START)}
+    return {
+        path: entry
+        for path, entry in found.items()
+        if path.startswith(READ_AT_START) or path == LOGINS
+    }
+
+
+def variables(text: str) -> tuple[dict[str, str], list[str]]:
+    """The variables of a text in the form of LOGINS, pam_env(8), and the names of those that only a
+    shell could make: none reads it."""
+    found: dict[str, str] = {}
+    left_out = []
+    for line in text.splitlines():
+        name, equals, word = line.strip().removeprefix("export ").partition("=")
+        name, word = name.strip(), word.strip()
+        is_name = name.isascii() and name.replace("_", "a").isalnum() and not are_digits(name[0])
+        if not equals or not is_name:
+            continue  # a comment, or nothing that a login takes
+        quote = word[:1] if word[:1] in ("'", '"') and word[:1] in word[1:] else ""
+        word = word[1:].partition(quote)[0] if quote else word.partition(" #")[0].rstrip()
+        if "$" in word and quote != "'":
+            left_out.append(name)
+        else:
+            found[name] = word
+    return found, left_out
 
 
 def is_settings(path: str) -> bool:
@@ -53,10 +80,16 @@ def is_settings(path: str) -> bool:
 
 
 def overwritten(values: dict[str, Value]) -> list[Problem]:
-    """A warning for each manifest that somebody else writes, too. values: of one source."""
+    """A warning for each manifest that somebody else writes, too, and for variables that k3s does
+    not get. values: of one source."""
     problems = []
-    for index, (path, _) in enumerate(_entries(values)):
+    for index, (path, content) in enumerate(_entries(values)):
         text = str(path.data)
+        if text == LOGINS and content is not None:
+            for name in variables(str(content.data))[1]:
+                message = f"k3s does not get {name}: no shell expands the `$` in it"
+                key, hint = f"{KEY}[{index}].content", "write the value itself"
+                problems.append(Problem(content.place, key, message, hint, is_error=False))
         if text.startswith(MANIFESTS) and text.endswith(MANIFEST_ENDINGS):
             message, hint = _about(text.removeprefix(MANIFESTS))
             if message:

@@ -30,6 +30,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         ]
     },
     "path": {"type": "string", "pattern": "^/"},
+    "file path": {"type": "string", "pattern": "^/"},
     "location": {"type": "string", "pattern": "^(/|[^ ]+://[^ ]+$)"},
     "url": {"type": "string", "pattern": "^[^ ]+://[^ ]+$"},
     "owner": {"type": ["string", "integer"], "pattern": "^[^:/\\s]+(:[^/\\s]*)?$"},

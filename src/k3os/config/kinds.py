@@ -34,10 +34,12 @@ class Check:
 
     def value(self, key: Key, node: Node, path: str) -> Value | None:
         """The checked value of a key; None when it is wrong or nothing."""
-        if node.kind == "null":
+        if is_unset(key, node):
             return None
         try:
             value = KINDS[key.kind](self, key, node, path)
+            if key.kind in EXPANDED:
+                expansions(self, key, value, path)
             if key.further:
                 from k3os.config.further import apply
 
@@ -48,13 +50,18 @@ class Check:
             return None
 
 
+def is_unset(key: Key, node: Node) -> bool:
+    """Whether a node says nothing. A file may be empty."""
+    return node.kind == "null" or (key.kind != "lines" and node.is_unset())
+
+
 def items_of(node: Node) -> list[Node]:
     """A scalar where a list is expected is a list of one; nothing in a list is left out."""
     if node.kind == "map":
         refuse_template(node)
         raise Wrong(node.place, "wants a list, not a map", "begin each item with `- `")
     found = node.items if node.kind == "list" else [node]
-    return [item for item in found if item.kind != "null"]
+    return [item for item in found if not item.is_unset()]
 
 
 def each_of(
@@ -107,27 +114,25 @@ MOVES_DATA = ("--data-dir", "-d")
 
 def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
     """Texts; what looks like a slip of the pen is used as it is, with a warning."""
+    from k3os.config.arguments import separate
     from k3os.config.k3s_flags import masked
 
-    value = texts(check, key, node, path)
+    value = texts(check, key, separate(check, node, path), path)
     assert isinstance(value.data, list)
     words = [str(item.data) for item in value.data]
     right = [word.translate(TYPOGRAPHIC) for word in words]
     shown = masked(right)  # a hint is for everybody's eyes
+    written = {id(item.place): index for index, item in enumerate(items_of(node))}
     for index, item in enumerate(value.data):
         better = right[index]
+        where = f"{path}[{written[id(item.place)]}]"
         if better != words[index]:
             message = "has typographic quotes or dashes"
-            check.warn(item.place, f"{path}[{index}]", message, f"write `{shown[index]}`")
-        flag, _, rest = better.partition(" ")
-        if flag.startswith("-") and "=" not in flag and rest:
-            message = "is a flag and its value in one; k3s takes it for one word"
-            hint = f'write "{masked([f"{flag}={rest.strip()}"])[0]}"'
-            check.warn(item.place, f"{path}[{index}]", message, hint)
-        if flag.partition("=")[0] in MOVES_DATA:
+            check.warn(item.place, where, message, f"write `{shown[index]}`")
+        if better.partition("=")[0] in MOVES_DATA:
             message = "copies of the datastore, imported images and reports need k3s' usual place"
             hint = "leave it out: /var/lib/rancher/k3s persists"
-            check.warn(item.place, f"{path}[{index}]", message, hint)
+            check.warn(item.place, where, message, hint)
     return value
 
 
@@ -160,7 +165,7 @@ def commands(check: Check, key: Key, node: Node, path: str) -> Value:
 
 def text_map(check: Check, key: Key, node: Node, path: str) -> Value:
     entries: dict[str, Value] = {}
-    for name, value in _map_pairs(node):
+    for name, value in _map_pairs(check, node, path):
         entry_path = f"{path}.{name.text}"
         if name.text in entries:
             message = f"stands here twice{entries[name.text].place.as_first()}; this one counts"
@@ -176,21 +181,26 @@ def _entry_text(value: Node) -> str:
     return "" if value.kind == "null" else one_line(value, "a text")
 
 
-def _map_pairs(node: Node) -> list[tuple[Node, Node]]:
-    """The pairs of a map; `a=b` texts are taken as pairs, too."""
+def _map_pairs(check: Check, node: Node, path: str) -> list[tuple[Node, Node]]:
+    """The pairs of a map; `a=b` texts are taken as pairs, too. One that is wrong costs itself."""
     refuse_template(node)
-    if node.kind == "map":
-        return [pair for pair in node.pairs if _is_name(pair[0])]
-    pairs = []
-    for item in node.items if node.kind == "list" else [node]:
-        if item.kind == "map":
-            pairs += _map_pairs(item)
-            continue
-        name, separator, rest = scalar_text(item, "a map").partition("=")
-        if not separator or not name:
-            raise Wrong(item.place, "wants a map, not a text", "write `name: value` lines")
-        pairs.append((Node("scalar", item.place, name), Node("scalar", item.place, rest)))
-    return pairs
+    pairs: list[tuple[Node, Node]] = []
+    for index, item in enumerate(node.items):
+        try:
+            pairs += [] if item.is_unset() else _map_pairs(check, item, f"{path}[{index}]")
+        except Wrong as wrong:
+            check.error(f"{path}[{index}]", wrong)
+    for pair in node.pairs:
+        try:
+            pairs += [pair] if _is_name(pair[0]) else []
+        except Wrong as wrong:
+            check.error(path, wrong)
+    if node.kind in ("list", "map"):
+        return pairs
+    name, separator, rest = scalar_text(node, "a map").partition("=")
+    if not separator or not name:
+        raise Wrong(node.place, "wants a map, not a text", "write `name: value` lines")
+    return [(Node("scalar", node.place, name), Node("scalar", node.place, rest))]
 
 
 def _is_name(node: Node) -> bool:
@@ -220,7 +230,7 @@ def one_map(check: Check, key: Key, node: Node, path: str, *, strict: bool = Fal
         checked = check.value(by_name[name], value, f"{path}.{name}")
         if checked is not None:
             entries[name] = checked
-        elif value.kind != "null":
+        elif not is_unset(by_name[name], value):
             wrong.append((name, value))
     if wrong:  # half a file or half a network is worse than none
         names = ", ".join(name for name, _ in wrong)
@@ -262,7 +272,7 @@ def maps(check: Check, key: Key, node: Node, path: str) -> Value:
     listed = [node] if node.kind == "map" else items_of(node)
     for index, item in enumerate(listed):
         item_path = f"{path}[{index}]"
-        if item.kind == "null":
+        if item.is_unset() or (item.pairs and all(each.is_unset() for _, each in item.pairs)):
             continue
         try:
             value = one_map(check, key, item, item_path)
@@ -299,6 +309,19 @@ def map_named(
         except Wrong as wrong:
             check.error(entry_path, wrong)
     return entries
+
+
+# kinds of keys in which somebody may expect a shell
+EXPANDED = ("arguments", "text map", "text", "texts", "taints", "url")
+
+
+def expansions(check: Check, key: Key, value: Value, path: str) -> None:
+    from k3os.config.value import texts_of
+
+    if any("$" in text or "`" in text for text, _ in texts_of(value)):
+        from k3os.config.expansions import warn
+
+        warn(check, key, value, path)
 
 
 def _of(module: str, function: str) -> Callable[[Check, Key, Node, str], Value]:
@@ -351,6 +374,7 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "swap size": scalars.swap_size,
     "choice": scalars.choice,
     "path": scalars.path_text,
+    "file path": scalars.file_path,
     "url": scalars.url,
     "location": scalars.location,
     "owner": scalars.owner,

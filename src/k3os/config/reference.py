@@ -27,6 +27,7 @@ KIND_WORDS = {
     "choice": "text",
     "console": "text",
     "lines": "text",
+    "file path": "path",
     "url": "URL",
     "location": "URL or path",
     "owner": "text",

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from k3os.config.key import Key
     from k3os.config.kinds import Check
 
-TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+TRUE, FALSE = ("true", "yes", "on", "1", "y"), ("false", "no", "off", "0", "n")
 # Linux' HOST_NAME_MAX
 LONGEST_HOSTNAME = 64
 KIND_WORDS = {"scalar": "a text", "list": "a list", "map": "a map", "null": "nothing"}
+KIND_WORDS["tag"] = "a value with a tag"
 
 
 class Wrong(Exception):
@@ -38,6 +39,8 @@ def refuse_template(node: Node) -> None:
 
 def scalar_text(node: Node, wanted: str) -> str:
     refuse_template(node)
+    if node.kind == "tag":
+        raise Wrong(node.place, f"the tag {node.text} is not allowed", "write the value without it")
     if node.kind != "scalar":
         raise Wrong(node.place, f"wants {wanted}, not {KIND_WORDS[node.kind]}")
     if "\0" in node.text:
@@ -162,6 +165,20 @@ def path_text(check: Check, key: Key, node: Node, path: str) -> Value:
     if ".." in word.split("/"):
         raise Wrong(node.place, "`..` in a path is not allowed", "write the path it leads to")
     return Value(word, node.place)
+
+
+def file_path(check: Check, key: Key, node: Node, path: str) -> Value:
+    """Of a file to write. One that is relative is below /, as it was in the original k3OS."""
+    word = one_line(node, "a path")
+    if word.startswith("~/"):
+        hint = f"write `/home/rancher/{word[2:]}`"
+        raise Wrong(node.place, f"`{word}` is no absolute path", hint)
+    if not word.startswith("/"):
+        absolute = f"/{word.removeprefix('./')}"
+        message = f"`{word}` is no absolute path; it is taken for `{absolute}`"
+        check.warn(node.place, path, message, f"write `{absolute}`")
+        node = Node("scalar", node.place, absolute)
+    return path_text(check, key, node, path)
 
 
 def location(check: Check, key: Key, node: Node, path: str) -> Value:

@@ -28,7 +28,7 @@ ENCODINGS = (
 )
 
 FILE_FIELDS = (
-    Key("path", "path", "where the file goes: an absolute path", required=True),
+    Key("path", "file path", "where the file goes: an absolute path", required=True),
     Key("content", "lines", "what is in it; empty when it is left out", secret=True),
     Key("encoding", "choice", "how content is written here", values=ENCODINGS),
     Key("owner", "owner", "`user`, `user:group`, or numbers; default `root:root`"),
@@ -38,7 +38,7 @@ FILE_FIELDS = (
 
 WIFI_FIELDS = (
     Key("ssid", "text", "the network's name", required=True, aliases=("name",)),
-    Key("passphrase", "text", "its passphrase", secret=True, aliases=("pass",)),
+    Key("passphrase", "text", "its passphrase", secret=True, aliases=("pass", "password", "psk")),
 )
 
 NETWORK_FIELDS = (
@@ -299,6 +299,11 @@ TABLE = (
         "k3os.install.iso_url",
         "url",
         "an ISO to install instead of the running k3OS (http, https); `#sha256=HEX` may follow",
+    ),
+    Key(
+        "k3os.install.no_cmdline",
+        "boolean",
+        "install nothing of what the kernel's command line configures",
     ),
     Key("k3os.install.silent", "boolean", "install without questions"),
     Key(

@@ -10,6 +10,7 @@ from k3os.errors import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import TypeAlias
 
     # a scalar's text, a list, or a map as (key, value) pairs in the order of the text
@@ -38,7 +39,7 @@ class Place:
 
 
 class Node:
-    """One node of a text: kind "scalar", "list", "map" or "null".
+    """One node of a text: kind "scalar", "list", "map", "null", or "tag": of a type we do not have.
 
     plain: a scalar without quotes. binary: marked !!binary, the text is base64.
     """
@@ -53,6 +54,12 @@ class Node:
         self.binary = False
         self.items: list[Node] = []
         self.pairs: list[tuple[Node, Node]] = []
+
+    def is_unset(self) -> bool:
+        """An empty text says as much as nothing, and so does a list of such: tools write it."""
+        if self.kind == "list":
+            return bool(self.items) and all(item.is_unset() for item in self.items)
+        return self.kind == "null" or (self.kind == "scalar" and not self.text)
 
 
 class Value:
@@ -96,6 +103,16 @@ class Problem:
             "message": self.message,
             "hint": self.hint,
         }
+
+
+def texts_of(value: Value) -> Iterator[tuple[str, Place]]:
+    """Every text of a value, and where it stands."""
+    data = value.data
+    if isinstance(data, str):
+        yield data, value.place
+    elif not isinstance(data, bool):
+        for item in data.values() if isinstance(data, dict) else data:
+            yield from texts_of(item)
 
 
 def plain(value: Value) -> Plain:

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-LARGEST = 1 << 20
+LARGEST = 8 << 20
 DEEPEST = 32
 TOO_DEEP = f"more than {DEEPEST} levels of lists and maps in each other"
 MOST_NODES = 200_000  # with every alias counted as often as it is used
 NULLS = ("", "~", "null", "Null", "NULL")
 TAG = "tag:yaml.org,2002:"
-HARMLESS_TAGS = tuple(TAG + name for name in ("str", "int", "float", "bool", "null", "map", "seq"))
+HARMLESS = ("str", "int", "float", "bool", "null", "map", "seq", "timestamp")
+HARMLESS_TAGS = tuple(TAG + name for name in HARMLESS)
 
 
 class _Refused(Exception):
@@ -76,6 +77,9 @@ def _compose(text: str, source: str, problems: list[Problem]) -> Node | None:
     root = builder.root
     if root is None or root.kind == "null":
         return None
+    if root.kind == "tag":
+        message = f"the tag {root.text} is not allowed"
+        raise _Refused(Problem(root.place, "", message, "write the file without it"))
     if root.kind != "map":
         what = "a list" if root.kind == "list" else "a text"
         from k3os.config.unknown import hidden_in
@@ -95,7 +99,7 @@ class _Builder:
         self.problems = problems
         self.root: Node | None = None
         self.stack: list[Node] = []
-        self.starts: list[tuple[str | None, int]] = []
+        self.starts: list[tuple[str | None, int, str]] = []
         self.anchors: dict[str, tuple[Node, int]] = {}
         self.count = 0
 
@@ -103,7 +107,7 @@ class _Builder:
         """Use one event; False when the rest of the stream is of no interest."""
         kind = type(event).__name__
         if kind == "ScalarEvent":
-            self.count += 1
+            self._count(event, 1)
             node = self._scalar(event)
             if event.anchor:
                 self.anchors[event.anchor] = (node, 1)
@@ -136,27 +140,31 @@ class _Builder:
         if tag == TAG + "binary":
             node.binary = True
             node.plain = False
-        elif tag is not None and tag != "!":
-            self._check_tag(event)
+        elif unknown := _unknown_tag(event):
+            return Node("tag", place, unknown)
         return node
 
-    def _check_tag(self, event: Any) -> None:
-        if event.tag not in HARMLESS_TAGS:
-            message = f"the tag {event.tag.replace(TAG, '!!')} is not allowed"
-            raise _Refused(Problem(self._place(event), "", message, "write the value without it"))
+    def _count(self, event: Any, nodes: int) -> None:
+        self.count += nodes
+        if self.count > MOST_NODES:
+            what, hint = "the file has", "put large contents into the image"
+            if nodes > 1:
+                what, hint = "the aliases (*name) unfold to", "write the values themselves"
+            message = f"{what} more than {MOST_NODES} values"
+            raise _Refused(Problem(self._place(event), "", message, hint))
 
     def _open(self, event: Any, kind: str) -> None:
-        self.count += 1
-        if event.tag is not None and event.tag != "!":
-            self._check_tag(event)
+        self._count(event, 1)
         if len(self.stack) >= DEEPEST:
             raise _Refused(Problem(self._place(event), "", TOO_DEEP))
         self.stack.append(Node(kind, self._place(event)))
-        self.starts.append((event.anchor, self.count))
+        self.starts.append((event.anchor, self.count, _unknown_tag(event)))
 
     def _close(self) -> None:
         node = self.stack.pop()
-        anchor, start = self.starts.pop()
+        anchor, start, unknown = self.starts.pop()
+        if unknown:
+            node = Node("tag", node.place, unknown)
         if node.kind == "map":
             flat, node.items = node.items, []
             node.pairs = _with_merge_keys(list(zip(flat[::2], flat[1::2], strict=True)))
@@ -170,10 +178,7 @@ class _Builder:
         if known is None:
             message = f"*{event.anchor} stands for nothing: there is no &{event.anchor} above"
             raise _Refused(Problem(place, "", message, "put a text that begins with * in quotes"))
-        self.count += known[1]
-        if self.count > MOST_NODES:
-            message = f"the aliases (*name) unfold to more than {MOST_NODES} values"
-            raise _Refused(Problem(place, "", message, "write the values themselves"))
+        self._count(event, known[1])
         self._add(known[0])
 
     def _add(self, node: Node) -> None:
@@ -181,6 +186,12 @@ class _Builder:
             self.stack[-1].items.append(node)
         else:
             self.root = node
+
+
+def _unknown_tag(event: Any) -> str:
+    """The tag of a value whose type we do not have; "" for any other."""
+    tag = event.tag or "!"
+    return "" if tag == "!" or tag in HARMLESS_TAGS else str(tag.replace(TAG, "!!"))
 
 
 def _with_merge_keys(pairs: list[tuple[Node, Node]]) -> list[tuple[Node, Node]]:

@@ -13,15 +13,18 @@ from k3os.config.check import check_cmdline, check_text, read_limited
 from k3os.config.dump import dump_yaml
 from k3os.config.load import Config
 from k3os.config.merge import merge
+from k3os.config.schema import BY_PATH
 from k3os.config.value import Problem, Value
+from k3os.config.yamltext import LARGEST
 from k3os.errors import UserError
 from k3os.system.http import shown
 
-LARGEST = 4 << 20
 # what an installation was asked for is no part of what it installs
 SECTION = "k3os.install."
 HEADER = "# Written by the installer of k3OS: {}.\n"
 LOGINS = ("k3os.password", "ssh_authorized_keys", "k3os.data_sources")
+# what a command line has only to bring an installation about, where it names a configuration
+FOR_THE_BOOT = ("init_cmd", "boot_cmd", "run_cmd", "ready_cmd", "k3os.data_sources")
 
 
 def compose(
@@ -32,12 +35,14 @@ def compose(
     *,
     answers: str = "",
     tries: int = 8,
+    with_cmdline: bool = True,
 ) -> bytes:
     """The bytes of the new /k3os/system/config.yaml.
 
     medium: path of the running medium's config.yaml, used when url is "" and it exists. What
-    the command line configures is stronger than either, and answers (the text of a config.yaml)
-    are stronger than that. Raises UserError.
+    the command line configures is stronger than either, as far as it is meant to last (all of it
+    without with_cmdline is not), and answers (the text of a config.yaml) are stronger than that.
+    Raises UserError.
     """
     if url:
         text, name = fetch(url, tries=tries), shown(url)
@@ -52,7 +57,7 @@ def compose(
 
     more = [*more, *of_cmdline(cmdline), *advice(values), *advice(given)]
     _refuse_errors([*problems, *more, *wrong], say)
-    given = {path: value for path, value in given.items() if not path.startswith(SECTION)}
+    given = lasting(given, say, has_url=bool(url), refused=not with_cmdline)
     merged = merge(merge(values, hashed(given)), hashed(answered))
     check_login(merged)
     if not given and not answered:
@@ -60,6 +65,26 @@ def compose(
     parts = ((name, text), ("the kernel's command line", given), ("your answers", answered))
     what = " and ".join(title for title, used in parts if used)
     return (HEADER.format(what) + dump_yaml(Config(merged), show_secrets=True)).encode()
+
+
+def lasting(
+    given: dict[str, Value], say: Callable[[str], None], *, has_url: bool, refused: bool
+) -> dict[str, Value]:
+    """What of the command line is installed, too; both parts are said, by their names."""
+    given = {
+        path: given[path] for path in BY_PATH if path in given and not path.startswith(SECTION)
+    }
+    taken = {} if refused else dict(given)
+    if has_url:
+        taken = {path: value for path, value in taken.items() if path not in FOR_THE_BOOT}
+    left_out = [path for path in given if path not in taken]
+    if taken:
+        hint = "k3os.install.no_cmdline, or --no-cmdline, leaves it out"
+        say(f"of the kernel's command line is installed, too: {', '.join(taken)} ({hint})")
+    if left_out:
+        why = "it was for this boot" if not refused else "as you asked"
+        say(f"of the kernel's command line is not installed: {', '.join(left_out)} ({why})")
+    return taken
 
 
 def hashed(values: dict[str, Value]) -> dict[str, Value]:

@@ -34,10 +34,11 @@ Settings = dict[str, list[str]]
 
 def of_node(config: Config) -> Settings:
     """Those of this node's k3s. Raises UserError."""
-    from k3os.phases.environment import read as environment
+    from k3os.phases.environment import of_k3s
     from k3os.phases.k3s import arguments
+    from k3os.phases.node import Node
 
-    return read(arguments(config), environment(config)[0])
+    return read(arguments(config), of_k3s(config, Node()))
 
 
 def read(arguments: list[str], environment: dict[str, str], *, root: str = "") -> Settings:

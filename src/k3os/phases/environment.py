@@ -1,10 +1,13 @@
 """k3os.environment: for the commands of every phase, for logins (/etc/environment, pam_env(8)),
-for k3s (an EnvironmentFile, systemd.exec(5), mode 0600) and for our own downloads."""
+for k3s (an EnvironmentFile, systemd.exec(5), mode 0600) and for our own downloads.
+
+What somebody else wrote into /etc/environment reaches k3s, too; ours win."""
 
 from __future__ import annotations
 
 import os
 
+from k3os.config.for_k3s import LOGINS
 from k3os.config.key import BOOT, RUNTIME
 from k3os.config.value import Place
 from k3os.phases.actions import Action, MakeDirectory, Refused, WriteFile
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 KEY = "k3os.environment"
-LOGINS = "/etc/environment"
 K3S = "/etc/rancher/k3s/k3s.env"
 DIRECTORY = "/etc/rancher/k3s"
 
@@ -33,9 +35,13 @@ def plan(config: Config, node: Node) -> list[Action]:
     # the group of the user reads k3s.yaml here, and the set-gid bit hands it down
     gid = node.group(USER) or 0
     actions.append(MakeDirectory(KEY, place, DIRECTORY, 0o2750, 0, gid))
-    lines = [f"{name}={quote(text)}\n" for name, text in variables.items()]
-    actions.append(WriteFile(KEY, place, K3S, "".join(lines).encode(), 0o600))
     old = node.read(LOGINS)
+    theirs, left_out = of_logins(config, node)
+    lines = [f"{name}={quote(text)}\n" for name, text in (theirs | variables).items()]
+    data = "".join(lines).encode(errors="surrogateescape")
+    actions.append(WriteFile(KEY, place, K3S, data, 0o600))
+    if left_out:
+        actions[-1].note = f"without {', '.join(left_out)} of {LOGINS}: no shell expands the `$`"
     if variables or outside_block(old) != old.splitlines():
         new = replace_block(old, [f'{name}="{text}"' for name, text in variables.items()])
         actions.append(WriteFile(KEY, place, LOGINS, new.encode(errors="surrogateescape")))
@@ -54,6 +60,27 @@ def read(config: Config) -> tuple[dict[str, str], list[Action]]:
             continue
         variables[name] = text
     return variables, actions
+
+
+def of_k3s(config: Config, node: Node) -> dict[str, str]:
+    """The variables that k3s gets."""
+    return of_logins(config, node)[0] | read(config)[0]
+
+
+def of_logins(config: Config, node: Node) -> tuple[dict[str, str], list[str]]:
+    """The variables that LOGINS has from somebody else, and the names of those that k3s cannot
+    get. The entry of write_files counts, which may not be written yet, else the file as it is."""
+    from k3os.config.for_k3s import variables
+    from k3os.phases.ours import FILE
+    from k3os.phases.write_files import KEY as FILES
+    from k3os.phases.write_files import content_of
+
+    for item in config.items(FILES):
+        if isinstance(item.data, dict) and str(item.data["path"].data) == LOGINS:
+            return variables(content_of(item))
+    if FILE + LOGINS in node.ours.entries():
+        return {}, []  # of an entry that may have left
+    return variables("\n".join(outside_block(node.read(LOGINS))))
 
 
 # what `adopt` gave to this process; the rest of its environment is its caller's

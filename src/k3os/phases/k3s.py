@@ -16,7 +16,7 @@ from k3os.config.k3s_flags import FILE, OF_AGENTS, SECRETS, without_secrets
 from k3os.config.value import Place
 from k3os.phases import resolv
 from k3os.phases.actions import Action, OwnFile, Refused, Remove, WriteFile
-from k3os.phases.environment import quote
+from k3os.phases.environment import of_k3s, quote
 from k3os.phases.write_files import paths
 
 TYPE_CHECKING = False
@@ -78,7 +78,7 @@ def plan(config: Config, node: Node) -> list[Action]:
     data = lines.encode(errors="surrogateescape")
     actions.append(WriteFile("k3os.k3s_args", place, ARGS, data, 0o600))
     joins = argv[0] == "agent" or "server" in settings or _flag(argv, "server", "s")
-    if joins or "K3S_URL" in config.entries("k3os.environment"):
+    if joins or "K3S_URL" in of_k3s(config, node):
         data = f"{given or name}\n".encode(errors="surrogateescape")
         actions.append(WriteFile("k3os.server_url", place, JOINS, data))
     elif node.exists(JOINS):

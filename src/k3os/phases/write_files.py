@@ -78,6 +78,17 @@ def _one(item: Value, node: Node, written: dict[str, str]) -> Action:
     return action
 
 
+def content_of(item: Value) -> str:
+    """The text of an entry; "" when it cannot be decoded, which is said when it is written."""
+    entry = item.data if isinstance(item.data, dict) else {}
+    fields = {name: str(value.data) for name, value in entry.items()}
+    try:
+        data = decode(fields.get("content", ""), fields.get("encoding", ""))
+    except ValueError:
+        return ""
+    return data.decode(errors="surrogateescape")
+
+
 def paths(config: Config) -> set[str]:
     """Every path that the configuration writes itself."""
     entries = [item.data for item in config.items(KEY)]

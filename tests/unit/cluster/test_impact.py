@@ -59,4 +59,4 @@ def test_the_same_content_in_another_order_is_the_same(fragment: dict[str, int])
 def test_a_bad_fragment_is_named_with_its_key() -> None:
     problems = check({"k3os": {"sysctls": ["no map"]}}, "spec.config")[1]
     assert [str(each).split(":")[0] for each in problems] == ["spec.config"]
-    assert problems[0].key == "k3os.sysctls"
+    assert problems[0].key == "k3os.sysctls[0]"

@@ -83,6 +83,7 @@ CASES: dict[str, tuple[str, str, str, object]] = {
     "k3os.install.force_efi": ("true", "true", "no", False),
     "k3os.install.no_boot_entry": ("true", "true", "no", False),
     "k3os.install.no_format": ("true", "false", "on", True),
+    "k3os.install.no_cmdline": ("true", "false", "on", True),
     "k3os.install.tty": REPLACED,
     "k3os.install.debug": ("true", "false", "1", True),
     "k3os.install.power_off": ("true", "false", "true", True),

@@ -45,6 +45,51 @@ def test_what_the_cmdline_configures_is_carried_over_and_stronger(medium: Path) 
     assert "device" not in text
 
 
+LINE = (
+    "init_cmd='cp x y' run_cmd=reboot k3os.data_sources=cdrom hostname=other k3os.token=secret "
+    "k3os.install.device=/dev/vda"
+).replace("'", '"')
+
+
+def test_beside_a_config_url_what_was_for_the_boot_of_the_installation_does_not_last(
+    medium: Path,
+) -> None:
+    said: list[str] = []
+    text = config.compose("", str(medium), LINE, said.append).decode()
+    assert set(yaml.safe_load(text)) == {"ssh_authorized_keys", "hostname", "k3os"}
+    assert yaml.safe_load(text)["k3os"] == {"token": "secret"}
+    assert said == [
+        "of the kernel's command line is installed, too: hostname, k3os.token "
+        "(k3os.install.no_cmdline, or --no-cmdline, leaves it out)",
+        "of the kernel's command line is not installed: init_cmd, run_cmd, k3os.data_sources "
+        "(it was for this boot)",
+    ]
+
+
+def test_a_command_line_alone_is_the_configuration_with_its_commands(tmp_path: Path) -> None:
+    said: list[str] = []
+    line = f'{LINE} ssh_authorized_keys="{KEY}"'
+    text = config.compose(str(tmp_path / "none"), "", line, said.append).decode()
+    assert yaml.safe_load(text)["init_cmd"] == ["cp x y"]
+    assert yaml.safe_load(text)["k3os"]["data_sources"] == ["cdrom"]
+    assert len(said) == 1
+    assert "secret" not in said[0]
+
+
+@pytest.mark.parametrize("url", [True, False])
+def test_the_command_line_can_be_refused_and_the_file_is_installed_to_the_byte(
+    medium: Path, url: bool
+) -> None:
+    said: list[str] = []
+    where = ("", str(medium)) if url else (str(medium), "")
+    text = config.compose(*where, LINE, said.append, with_cmdline=False).decode()
+    assert text == TEXT
+    assert said == [
+        "of the kernel's command line is not installed: hostname, init_cmd, run_cmd, "
+        "k3os.data_sources, k3os.token (as you asked)"
+    ]
+
+
 def test_a_configuration_that_lets_nobody_in_is_refused(medium: Path) -> None:
     medium.write_text("hostname: node\n")
     with pytest.raises(UserError, match="nobody could log in"):

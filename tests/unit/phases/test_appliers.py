@@ -249,7 +249,7 @@ def test_one_bad_sysctl_does_not_stop_the_others(machine: Machine) -> None:
 def test_the_environment_reaches_logins_and_k3s(machine: Machine) -> None:
     machine.put("etc/environment", "LANG=C\n")
     report = machine.apply("boot", "k3os: {environment: {A: 'b $c \"d', bad-name: x, N: 1.10}}\n")
-    assert machine.text("etc/rancher/k3s/k3s.env") == 'A="b \\$c \\"d"\nN="1.10"\n'
+    assert machine.text("etc/rancher/k3s/k3s.env") == ('LANG="C"\nA="b \\$c \\"d"\nN="1.10"\n')
     assert machine.mode("etc/rancher/k3s/k3s.env") == 0o600
     assert machine.mode("etc/rancher/k3s") == 0o2750
     assert machine.text("etc/environment").startswith("LANG=C\n")

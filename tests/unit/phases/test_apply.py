@@ -74,7 +74,7 @@ def test_an_applier_that_breaks_is_reported_and_the_others_still_run(
 
 def test_an_error_in_one_value_leaves_the_others_applied_and_is_said(machine: Machine) -> None:
     said: list[str] = []
-    text = "write_files:\n- {path: relative}\n- {path: /etc/good, content: x}\nhostname: a_b\n"
+    text = "write_files:\n- {path: ~/relative}\n- {path: /etc/good, content: x}\nhostname: a_b\n"
     report = machine.apply("boot", text, said.append)
     assert machine.text("etc/good") == "x"
     assert not report.is_fine

@@ -1,0 +1,67 @@
+"""`k3os migrate`: the new form of a config.yaml that was written for the original k3OS."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from k3os.errors import UserError
+
+HELP = """\
+usage: k3os migrate [--write] FILE
+
+Print the new form of a config.yaml that was written for the original k3OS: names as the reference
+has them, arguments of k3s one by one and as they are called now, absolute paths. Comments and
+everything else stay as they are. What was changed, and what `k3os config check` still finds, is
+said on the standard error.
+
+  --write   write it to FILE instead; the old one becomes FILE.old
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0, 1 when the new form has an error, 2 for wrong usage."""
+    if argv and argv[0] in ("-h", "--help"):
+        print(HELP, end="")
+        return 0
+    paths = [word for word in argv if word != "--write"]
+    if len(paths) != 1 or paths[0].startswith("-"):
+        print(HELP, end="", file=sys.stderr)
+        return 2
+    from k3os.config.check import check_text, read_limited
+    from k3os.config.migrate import migrate
+
+    path = paths[0]
+    data, unreadable = read_limited(path)
+    if unreadable is not None:
+        raise UserError(unreadable.message, "is the path right?", path)
+    text, changes = migrate(data, path)
+    new = text.encode()
+    if "--write" not in argv:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    elif new != data:
+        _write(path, data, new)
+    for line in changes:
+        print(line, file=sys.stderr)
+    _, problems = check_text(new, path if "--write" in argv else f"{path} (new)")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if not changes:
+        print(f"{path}: nothing to change", file=sys.stderr)
+    return 1 if any(problem.is_error for problem in problems) else 0
+
+
+def _write(path: str, data: bytes, new: bytes) -> None:
+    from k3os.system.files import atomic_write
+
+    old = f"{path}.old"
+    try:
+        found = os.stat(path)
+        if os.path.lexists(old):
+            raise UserError("is there already", "move it away", old)
+        uid, gid = (found.st_uid, found.st_gid) if os.geteuid() == 0 else (-1, -1)
+        for name, content in ((old, data), (os.path.realpath(path), new)):
+            atomic_write(name, content, mode=found.st_mode & 0o777, uid=uid, gid=gid)
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror}", "", path) from None

@@ -1,0 +1,88 @@
+"""Arguments of k3s of which several stand in one text: each is taken for itself, with a warning.
+
+The service script of the original k3OS was a shell's, which split them.
+"""
+
+from __future__ import annotations
+
+from k3os.config.k3s_flags import masked
+from k3os.config.kinds import Check, items_of
+from k3os.config.value import Node
+
+NODE_NAME = "--node-name"
+# how an argument, or what comes before the first, begins
+FIRST = ("-", *(word + blank for word in ("server", "agent", "k3s") for blank in " \n"))
+# as a shell would have found it out
+HOSTNAME = r"\$HOSTNAME|\$\{HOSTNAME\}|\$\(hostname( -[a-z])?\)|`hostname( -[a-z])?`"
+HOSTNAME += r"|\$\(cat /etc/hostname\)"
+
+
+def separate(check: Check, node: Node, path: str) -> Node:
+    """The arguments of which several stand in one text, each for itself."""
+    separate = Node("list", node.place)
+    for index, item in enumerate(items_of(node)):
+        words = several(item.text) if item.kind == "scalar" else []
+        found = [Node("scalar", item.place, word) for word in words] or [item]
+        if words:
+            message = "holds several arguments in one text; each is taken for itself"
+            listed = ", ".join(f'"{word}"' for word in masked(words))
+            check.warn(item.place, f"{path}[{index}]", message, f"write [{listed}]")
+        separate.items += found
+    if any("hostname" in item.text.lower() for item in separate.items):
+        separate.items = _without_hostname(check, separate.items, path)
+    return separate
+
+
+def _without_hostname(check: Check, items: list[Node], path: str) -> list[Node]:
+    """Without `--node-name=$HOSTNAME`, which no shell reads and k3s refuses: it is so anyway."""
+    import re
+
+    kept: list[Node] = []
+    for item in items:
+        flag, equals, name = item.text.partition("=")
+        pair = not equals and bool(kept) and kept[-1].text == NODE_NAME
+        if not re.fullmatch(HOSTNAME, name if flag == NODE_NAME else item.text if pair else ""):
+            kept.append(item)
+            continue
+        place, text = item.place, item.text
+        if pair:
+            place, text = kept.pop().place, f"{NODE_NAME} {text}"
+        message = f"`{text}` is left out: the node is named after its host in any case"
+        check.warn(place, path, message, "remove it")
+    return kept
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
+def several(text: str) -> list[str]:
+    """The arguments of a text that holds more than one, split as a shell does; [] when it is one.
+
+    What is in $(…) or `…` stays together: it is no argument, and the check says so.
+    """
+    text = text.replace("\\\n", " ").strip()
+    if not text.startswith(FIRST):
+        return []  # a value, perhaps a secret
+    first, _, rest = text.partition(" ")
+    if "\n" not in text and (" --" not in text or "extraArgs=" in text):
+        if first.startswith("-") and "=" not in first and rest:
+            return [first, _unquoted(rest.strip())]  # its value may have blanks
+        if first.startswith("-") or not rest:
+            return []
+    import re
+    import shlex
+
+    kept: list[str] = []
+
+    def keep(found: re.Match[str]) -> str:
+        kept.append(found[0])
+        return f"\0{len(kept) - 1}\0"
+
+    closed = re.sub(r"\$\([^()]*\)|`[^`]*`", keep, text.replace("\0", ""))
+    try:
+        words = shlex.split(closed)
+    except ValueError:  # a quote that is not closed
+        words = closed.split()
+    words = [re.sub("\0([0-9]+)\0", lambda found: kept[int(found[1])], word) for word in words]
+    return words[1:] if words[:1] == ["k3s"] else words

@@ -1,0 +1,59 @@
+"""`$(hostname)`, `${NAME}` in values that no shell reads: what gives the same.
+
+Warnings only. The service script of the original k3OS was a shell's, which expanded them; here each
+stands for itself. Commands and contents of files are not looked at: a shell may read them.
+"""
+
+from __future__ import annotations
+
+import re
+
+from k3os.config.k3s_flags import masked
+from k3os.config.value import texts_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.key import Key
+    from k3os.config.kinds import Check
+    from k3os.config.value import Value
+
+# a password may have any character in it
+PASSWORDS = ("k3os.password", "passphrase")
+EXPANSION = r"\$\([^()]*\)|\$\{[A-Za-z_][^}]*\}|`[a-z][^`]*`"
+# in a token or an address, `$NAME` may be meant as it is
+VARIABLE = r"|\$[A-Za-z_][A-Za-z0-9_]*"
+SHELLS = ("arguments", "text map")
+SELF = "write the value itself"
+INSTEAD = {
+    "node-name": "leave it out: the node is named after its host",
+    "node-ip": "leave it out: k3s takes the address of the default route",
+    "advertise-address": "leave it out: k3s takes the node's address",
+}
+BY_COMMAND = (
+    'write the value itself, or let run_cmd write a line "{}: …" into a file of '
+    "/etc/rancher/k3s/config.yaml.d"
+)
+
+
+def warn(check: Check, key: Key, value: Value, path: str) -> None:
+    """A warning for each text that has one in it."""
+    if key.path in PASSWORDS:
+        return
+    texts = list(texts_of(value))
+    words = [text for text, _ in texts]
+    is_list = key.kind == "arguments"
+    for (text, place), mask, before in zip(texts, masked(words), ["", *words], strict=False):
+        is_secret = is_list and mask != text  # which may have a `$` in it
+        pattern = EXPANSION + (VARIABLE if key.kind in SHELLS and not is_secret else "")
+        found = re.search(pattern, text)
+        if found:
+            shown = "${…}" if key.secret or is_secret else found[0]
+            hint = _of_flag(before, text) if is_list else SELF
+            check.warn(place, path, f"`{shown}` stands for itself: no shell reads it", hint)
+
+
+def _of_flag(before: str, text: str) -> str:
+    """What to do instead in an argument: `--flag=value`, or the word after `--flag`."""
+    word = text if text.startswith("-") else before
+    flag = word.lstrip("-").partition("=")[0]
+    return INSTEAD.get(flag, BY_COMMAND.format(flag or "flag"))

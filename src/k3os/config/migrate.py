@@ -1,0 +1,223 @@
+"""The new form of a config.yaml that was written for the original k3OS, as edits of its text.
+
+What is not edited stays to the byte, comments included. The new text means what the old one did;
+flags of k3s that are gone get their successors, and labels for the old upgrades become comments.
+Places are PyYAML's marks, see yaml.compose.
+"""
+
+from __future__ import annotations
+
+import yaml
+
+from k3os.config.arguments import several
+from k3os.config.check import check_text
+from k3os.config.dump import double_quoted
+from k3os.config.names import fold
+from k3os.config.scalars import FALSE, TRUE, Wrong, permissions
+from k3os.config.schema import BY_PATH, CHILDREN, SECTIONS, fields_by_fold
+from k3os.config.upgrades import LABELS, NODEPOOL, is_for_upgrades
+from k3os.config.value import Node, Place, plain
+from k3os.config.yamltext import read
+from k3os.errors import UserError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.key import Key
+    from k3os.config.value import Plain
+
+# k3s' release notes: --no-deploy is gone since 1.25, wireguard since 1.27
+FLAGS = {"no-deploy": "disable", "cluster-secret": "token"}
+WORDS = {
+    "--no-flannel": "--flannel-backend=none",
+    "--flannel-backend=wireguard": "--flannel-backend=wireguard-native",
+}
+ARGUMENTS = "k3os.k3s_args"
+SAFE = frozenset("abcdefghijklmnopqrstuvwxyz")
+
+
+def migrate(data: bytes, source: str) -> tuple[str, list[str]]:
+    """The new text, and a line for each change. Raises UserError for what is no configuration."""
+    root, problems = read(data, source)
+    if root is None:
+        said = problems[0] if problems else None
+        what = said.message if said else "there is nothing in it"
+        raise UserError(what, said.hint if said else "", str(said.place if said else source))
+    text = data.decode("utf-8-sig")
+    edits = _Edits(text, source)
+    # the loader in Python: libyaml counts bytes
+    top = next(iter(yaml.compose_all(text, Loader=yaml.SafeLoader)))
+    edits.section("", top)
+    new = edits.result()
+    if meaning(new.encode(), source) != meaning(data, source):
+        hint = "write the values themselves where it has anchors (&name)"
+        raise UserError("its new form would not say the same", hint, source)
+    return new, [line for _, line in sorted(edits.said, key=lambda each: each[0])]
+
+
+def meaning(data: bytes, source: str) -> dict[str, Plain]:
+    """What a text configures, apart from what its new form says otherwise."""
+    values = {path: plain(value) for path, value in check_text(data, source)[0].items()}
+    words, labels = values.get(ARGUMENTS), values.pop(LABELS, {})
+    if isinstance(words, list):
+        values[ARGUMENTS] = [successor(str(word)) for word in words]
+    if isinstance(labels, dict):
+        kept = {name: text for name, text in labels.items() if not is_for_upgrades(name)}
+        values.update({LABELS: kept} if kept else {})
+    return values
+
+
+def successor(word: str) -> str:
+    """An argument of k3s as it is called now."""
+    flag, equals, value = word.partition("=")
+    name = flag.lstrip("-")
+    if flag.startswith("-") and name in FLAGS:
+        word = f"--{FLAGS[name]}{equals}{value}"
+    return WORDS.get(word, word)
+
+
+class _Edits:
+    """Replacements in a text, collected while walking through it."""
+
+    def __init__(self, text: str, source: str) -> None:
+        self.text = text
+        self.source = source
+        self.edits: list[tuple[int, int, str]] = []
+        self.said: list[tuple[int, str]] = []
+        self.seen: set[int] = set()
+
+    def result(self) -> str:
+        text = self.text
+        for start, end, new in sorted(self.edits, reverse=True):
+            text = text[:start] + new + text[end:]
+        return text
+
+    def say(self, node: yaml.Node, what: str) -> None:
+        line = node.start_mark.line + 1
+        self.said.append((line, f"{self.source}:{line}: {what}"))
+
+    def replace(self, node: yaml.Node, new: str, what: str) -> None:
+        start, end = node.start_mark.index, node.end_mark.index
+        if self.text[start] in "&!":  # an anchor or a tag, which must not go
+            self.say(node, f"fix this by hand: {what}")
+            return
+        if self.text[start:end].endswith("\n"):  # a block takes its line break along
+            new += "\n"
+        self.edits.append((start, end, new))
+        self.say(node, what)
+
+    def is_new(self, node: yaml.Node) -> bool:
+        """Once for each node: an alias is the node that it stands for."""
+        known = id(node) in self.seen
+        self.seen.add(id(node))
+        return not known
+
+    def section(self, section: str, node: yaml.Node) -> None:
+        for name, value in _pairs(node):
+            path = CHILDREN[section].get(fold(name.value))
+            if path is None:
+                continue
+            self.rename(node, name, path.rpartition(".")[2])
+            if path in SECTIONS:
+                self.section(path, value)
+            elif self.is_new(value):
+                self.value(BY_PATH[path], value)
+
+    def rename(self, node: yaml.Node, name: yaml.ScalarNode, canonical: str) -> None:
+        others = [other.value for other, _ in _pairs(node)]
+        if name.value != canonical and canonical not in others and self.is_new(name):
+            self.replace(name, canonical, f"{name.value} is called {canonical}")
+
+    def value(self, key: Key, node: yaml.Node) -> None:
+        if key.path == LABELS:
+            self.labels(node)
+        elif key.kind == "maps":
+            fields = fields_by_fold(key)
+            for entry in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+                for name, value in _pairs(entry):
+                    field = fields.get(fold(name.value))
+                    if field is not None:
+                        self.rename(entry, name, field.name)
+                        self.value(field, value)
+        elif key.kind == "arguments":
+            self.arguments(node)
+        elif isinstance(node, yaml.ScalarNode) and node.value:
+            self.scalar(key, node)
+
+    def scalar(self, key: Key, node: yaml.ScalarNode) -> None:
+        text = node.value
+        if key.kind == "boolean" and text.lower() in TRUE + FALSE:
+            word = "true" if text.lower() in TRUE else "false"
+            if text.lower() != word:
+                self.replace(node, word, f"{key.name}: {text} is {word}")
+        elif key.kind == "file path" and text[0] not in "/~":
+            absolute = f"/{text.removeprefix('./')}"
+            new = double_quoted(absolute) if node.style else absolute
+            self.replace(node, new, f"{text} is {absolute}")
+        elif key.kind == "permissions" and node.style is None:
+            mode = _mode(key, text)
+            if mode and mode != text:
+                self.replace(node, f"'{mode}'", f"permissions {text} are '{mode}'")
+
+    def arguments(self, node: yaml.Node) -> None:
+        if isinstance(node, yaml.ScalarNode):
+            words = several(node.value)
+            if words:
+                listed = f"[{', '.join(_word(successor(word)) for word in words)}]"
+                self.replace(node, listed, "k3s_args is a list")
+            return
+        if not isinstance(node, yaml.SequenceNode):
+            return
+        for item in node.value:
+            if not isinstance(item, yaml.ScalarNode) or not self.is_new(item):
+                continue
+            words = several(item.value) or [item.value]
+            new = [successor(word) for word in words]
+            if len(new) > 1:
+                separator = ", " if node.flow_style else self.dash(item)
+                what = "each argument is an item of its own"
+                self.replace(item, separator.join(map(_word, new)), what)
+            elif new != words:
+                flag, now = words[0].partition("=")[0], new[0].partition("=")[0]
+                self.replace(item, _word(new[0]), f"{flag} is {now}")
+
+    def dash(self, item: yaml.Node) -> str:
+        """What stands between the items of a list with a line for each."""
+        dash = self.text.rfind("-", 0, item.start_mark.index)
+        return f"\n{' ' * (dash - self.text.rfind(chr(10), 0, dash) - 1)}- "
+
+    def labels(self, node: yaml.Node) -> None:
+        found = False
+        is_flow = isinstance(node, yaml.CollectionNode) and node.flow_style
+        for name, value in _pairs(node):
+            if not is_for_upgrades(name.value):
+                continue
+            found = True
+            start = name.start_mark.index
+            line = self.text.rfind("\n", 0, start) + 1
+            alone = not is_flow and not self.text[line:start].strip()
+            if alone and value.start_mark.line == value.end_mark.line == name.start_mark.line:
+                self.edits.append((start, start, "# "))
+                self.say(name, f"the label {name.value} is a comment: nothing reads it")
+            else:
+                self.say(name, f"remove the label {name.value}: nothing reads it")
+        if found:
+            self.say(node, "\n  ".join(("a NodePool does this now:", *NODEPOOL)))
+
+
+def _pairs(node: yaml.Node) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return [pair for pair in pairs if isinstance(pair[0], yaml.ScalarNode)]
+
+
+def _mode(key: Key, text: str) -> str:
+    from k3os.config.kinds import Check
+
+    try:
+        node = Node("scalar", Place(""), text, plain=True)
+        return str(permissions(Check(), key, node, "").data)
+    except Wrong:
+        return ""
+
+
+def _word(text: str) -> str:
+    return text if SAFE.issuperset(text) and text else double_quoted(text)

@@ -1,0 +1,54 @@
+"""What the original k3OS had for upgrades: labels that chose nodes, and Plans of its controller.
+
+Warnings only: nothing reads them here, where a NodePool does what they did.
+"""
+
+from __future__ import annotations
+
+from k3os.config.value import Problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from k3os.config.value import Value
+
+LABELS, FILES = "k3os.labels", "write_files"
+PLANS = "plan.upgrade.cattle.io/"
+# what chooses the nodes, and what they are to have
+SPEC = (
+    "nodeSelector: {matchLabels: {}}",
+    "k3os: {channel: latest, url: ADDRESS-OF-THE-RELEASES}",
+    "k3s: {channel: https://update.k3s.io/v1-release/channels/stable}",
+)
+NODEPOOL = (
+    *("apiVersion: k3os.io/v1alpha1", "kind: NodePool", "metadata: {name: all}", "spec:"),
+    *(f"  {line}" for line in SPEC),
+)
+HINT = f"a NodePool does this: spec: {{{', '.join(SPEC)}}}"
+
+
+def is_for_upgrades(label: str) -> bool:
+    """Whether a label was for the upgrade controller."""
+    return label == "k3os.io/upgrade" or label.startswith(PLANS)
+
+
+def leftovers(values: dict[str, Value]) -> Iterator[Problem]:
+    """A warning for each label and each Plan."""
+    labels = values[LABELS].data if LABELS in values else {}
+    for name, value in labels.items() if isinstance(labels, dict) else ():
+        if is_for_upgrades(name):
+            message = (
+                "is a label for the upgrade controller of the original k3OS; nothing reads it here"
+            )
+            yield Problem(value.place, f"{LABELS}.{name}", message, HINT, is_error=False)
+    files = values[FILES].data if FILES in values else []
+    for index, item in enumerate(files if isinstance(files, list) else []):
+        entry = item.data if isinstance(item.data, dict) else {}
+        text = str(entry["content"].data) if "content" in entry else ""
+        if "upgrade.cattle.io/" in text and "kind: Plan" in text:
+            message = (
+                "is a Plan of the upgrade controller, which can change no k3OS and no k3s here"
+            )
+            place = entry["content"].place
+            yield Problem(place, f"{FILES}[{index}].content", message, HINT, is_error=False)
