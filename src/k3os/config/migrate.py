@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from k3os.config.key import Key
     from k3os.config.value import Plain
 
-# k3s' release notes: --no-deploy is gone since 1.25, wireguard since 1.27
+# the same as in k3s_table, which says since when
 FLAGS = {"no-deploy": "disable", "cluster-secret": "token"}
 WORDS = {
     "--no-flannel": "--flannel-backend=none",

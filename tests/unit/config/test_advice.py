@@ -9,6 +9,7 @@ import yaml
 from k3os.boot.init import choose_mode
 from k3os.cli import build
 from k3os.cli.config import main
+from k3os.config import k3s_table, migrate
 from k3os.config.advice import FALLBACKS, advice
 from k3os.config.check import check_files, check_text
 from k3os.config.schema import MODES
@@ -166,3 +167,14 @@ def test_a_build_is_refused_for_a_flag_that_its_k3s_lacks(config: Path) -> None:
     build.check_config(str(config), k3s="v1.22.3+k3s1")
     with pytest.raises(UserError):
         build.check_config(str(config), k3s="v1.33.1+k3s1")
+
+
+def test_migrate_and_the_check_name_the_same_successors() -> None:
+    for flag, successor in migrate.FLAGS.items():
+        assert successor in k3s_table.SUCCESSORS[flag]
+    backends = {
+        f"--flannel-backend={name}": words for name, (_, words) in k3s_table.FORMER_BACKENDS.items()
+    }
+    for word, successor in migrate.WORDS.items():
+        known = backends.get(word) or k3s_table.SUCCESSORS[word.lstrip("-")]
+        assert successor in known
