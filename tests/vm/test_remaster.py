@@ -59,7 +59,7 @@ def test_a_usb_stick_installs_over_an_older_k3os_and_is_not_touched_itself(
     make_disk(images.iso, disk, tmp_path, size=2048 * MIB, config="hostname: older\n")
     before = digest(iso)
     stick = Disk(iso, interface="usb-storage")
-    with boot("stick-install", VMSpec(disks=(stick, Disk(disk)), cpus=1)) as vm:
+    with boot("stick-install", VMSpec(disks=(stick, Disk(disk)), cpus=1), patient=True) as vm:
         vm.expect("Booting `Install k3OS to disk'", 120)
         vm.expect("k3OS: booting install from /dev/sd", 2 * BOOT)
         vm.expect("onto /dev/vda .*: everything on it is lost", SECONDS)
