@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from k3os.config.check import check_text
@@ -30,10 +32,13 @@ def test_a_value_that_is_quoted_in_a_problem_does_not() -> None:
     assert all(str(each).isprintable() for each in problems)
 
 
-def test_a_message_on_a_console_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("speak", [console.say, console.show])
+def test_a_message_on_a_console_does_not(
+    monkeypatch: pytest.MonkeyPatch, speak: Callable[[str], None]
+) -> None:
     written: list[bytes] = []
     monkeypatch.setattr(console, "_write", lambda device, data: written.append(data))
-    console.say(f"{EVIL}\nmore")
+    speak(f"{EVIL}\nmore")
     assert written
     text = b"".join(written).decode().replace(console.ERASE_LINE, "")
     assert SHOWN in text

@@ -31,25 +31,21 @@ def say(text: str) -> None:
 
     A console that cannot be written to (a serial port that is not there) is left out.
     """
-    text = visible(text)
     show(text)
-    for line in text.splitlines():
+    for line in visible(text).splitlines():
         # <7>: in the journal, but not a second time on the console
-        _write("/dev/kmsg", f"<7>{PREFIX}{line}".encode(errors="backslashreplace")[:900])
+        _write("/dev/kmsg", f"<7>{PREFIX}{line}".encode()[:900])
 
 
 def show(text: str) -> None:
     """Print lines on every console only."""
-    lines = "".join(f"{PREFIX}{line}\r\n" for line in text.splitlines())
+    lines = "".join(f"{PREFIX}{line}\r\n" for line in visible(text).splitlines())
     groups = readers()
     for device in console_devices():
         group, prompt = groups.get(_number(device), 0), ""
         if group and _first_line(f"/proc/{group}/comm") == "agetty":
-            prompt = f"{os.uname().nodename.partition('.')[0]} login: "
-        _write(
-            device,
-            f"{ERASE_LINE if group else ''}{lines}{prompt}".encode(errors="backslashreplace"),
-        )
+            prompt = f"{visible(os.uname().nodename.partition('.')[0])} login: "
+        _write(device, f"{ERASE_LINE if group else ''}{lines}{prompt}".encode())
         if group and not prompt:
             draw_again(group)
 
