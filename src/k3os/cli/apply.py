@@ -261,9 +261,8 @@ def configure(work: Work) -> None:
     run(["k3os", "config"], check=False, timeout=COMMAND_SECONDS)
     check_applied(collect())
     if work.effect == "k3s":
-        confirm.restart_k3s_now(
-            load_config(cloud=True)[0]
-        )  # also after a new k3s, which was started with the old arguments
+        # also after a new k3s, which was started with the old arguments
+        confirm.restart_k3s_now(load_config(cloud=True)[0])
     os.unlink(PENDING)
 
 

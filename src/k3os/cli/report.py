@@ -152,14 +152,13 @@ def until_ready() -> int:
 
 def seconds_running(unit: str = "k3s.service") -> float:
     """Since systemd has started it, 0 while it does not run: org.freedesktop.systemd1(5)."""
-    from k3os.system.run import run
+    from k3os.system.units import properties
 
-    wanted = "--property=ExecMainStartTimestampMonotonic,ActiveState"
-    output = run(["systemctl", "show", wanted, unit], timeout=30).decode(errors="replace")
-    found = dict(line.partition("=")[::2] for line in output.splitlines())
+    started = "ExecMainStartTimestampMonotonic"
+    found = properties(unit, started, "ActiveState", timeout=30)
     if found.get("ActiveState") != "active":
         return 0.0
-    return time.monotonic() - int(found.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
+    return time.monotonic() - int(found.get(started) or 0) / 1e6
 
 
 def patiently(

@@ -222,14 +222,13 @@ def k3s_unit(link: str) -> dict[str, Any]:
     words, "" when it is not about to start. {} without systemd.
     """
     from k3os.system.run import CommandError, run
+    from k3os.system.units import properties
 
     there = os.path.exists(link)
     unit = "k3s" if there else "k3os-k3s-fetch"
     names = ["LoadState", "ActiveState", "SubState", "NRestarts"]
-    command = ["systemctl", "show", f"--property={','.join(names)}", f"{unit}.service"]
     try:
-        output = run(command, timeout=10).decode(errors="replace")
-        found: dict[str, Any] = dict(line.partition("=")[::2] for line in output.splitlines())
+        found = properties(f"{unit}.service", *names)
         jobs = ""
         if found.get("ActiveState") == "inactive":
             jobs = run(["systemctl", "list-jobs", "--plain", "--no-legend"], timeout=10).decode()

@@ -146,9 +146,9 @@ class WriteEntry(OwnFile):
         self.written = written
 
     def perform(self, node: Node) -> str:
-        import zlib
+        from k3os.phases.ours import mark_of
 
-        digest = f"{zlib.crc32(self.data):08x}.{len(self.data)}.{self.mode:o}.{self.uid}.{self.gid}"
+        digest = f"{mark_of(self.data)}.{self.mode:o}.{self.uid}.{self.gid}"
         if self.written.get(self.path) == digest and os.path.lexists(node.entry(self.path)):
             return UNCHANGED
         result = super().perform(node)
