@@ -142,7 +142,7 @@ def test_a_full_disk_is_named(images, tmp_path):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("hostname: [a\n", "config.yaml:2:1: "),
+        ("hostname: [a\n", "config.yaml:1:11: "),
         ("- hostname\n", "config.yaml:1:1: "),
         ("k3os:\n\ttoken: x\n", "config.yaml:2:1: "),
         ("k3os:\n  sysctls: 5\n", "config.yaml:2:12: k3os.sysctls: "),

@@ -25,7 +25,9 @@ WEB, DNS = "11111111-0000-0000-0000-000000000001", "22222222-0000-0000-0000-0000
 KUBELET = f"""\
 cat >/run/kubelet <<'END'
 exec systemd-inhibit --what=shutdown --mode=delay --who=kubelet sh -c '
-busctl wait /org/freedesktop/login1 org.freedesktop.login1.Manager PrepareForShutdown
+# a signal that comes before somebody listens is lost
+until busctl get-property org.freedesktop.login1 /org/freedesktop/login1 \
+    org.freedesktop.login1.Manager PreparingForShutdown | grep -q true; do sleep 0.2; done
 for uid in {WEB} {DNS}; do
     sleep 2
     kill -TERM $(head -n 1 /sys/fs/cgroup/kubepods/pod$uid/c/cgroup.procs)

@@ -37,6 +37,9 @@ SPARE = 5
 # what began that long before is another shutdown, which did not happen
 CALLED_OFF_AFTER = 60
 ASK_SECONDS = 3
+# between SIGTERM and SIGKILL for a pod whose time was over before anybody told it: a kubelet that
+# hangs takes no database's chance to write what it has
+LAST_CHANCE = 2
 MOST_NAMES = 6
 
 
@@ -124,23 +127,26 @@ def end(
     from k3os.k3s.pods import due, kill, running, terminate
     from k3os.system.console import say
 
-    told: set[str] = set()
+    told: dict[str, float] = {}
     killed: set[str] = set()
     say(f"stopping {counted(len(left))} without k3s: {listed(left)}")
     said = _now()
+    limit = max(begun + grace, said + LAST_CHANCE) + SPARE
     while left:
         now = _now()
         ask, over = due(left, critical, now - begun, grace, last)
+        for pod in (*ask, *over):
+            if pod.uid not in told:
+                told[pod.uid] = now
+                terminate(pod)
         for pod in over:
+            if grace and now - told[pod.uid] < LAST_CHANCE:
+                continue
             if pod.uid not in killed:
                 killed.add(pod.uid)
                 say(f"{pod.name} did not end in time")
             kill(pod)
-        for pod in ask:
-            if pod.uid not in told:
-                told.add(pod.uid)
-                terminate(pod)
-        if now - begun >= grace + SPARE:
+        if now >= limit:
             return  # it hangs in the kernel, where no signal reaches it
         if now - said >= SAY_EVERY:
             said = now

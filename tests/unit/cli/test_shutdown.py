@@ -149,8 +149,15 @@ def test_time_that_the_kubelet_has_used_is_not_given_again(make) -> None:
     node = make({"web": 1000})
     Path(shutdown.BEGUN).write_text(json.dumps({"begun": 65.0}))
     shutdown.finish(KNOWN)
-    assert node.now - 100 < 1
-    assert node.killed == ["web 0"]
+    assert node.now - 100 < 3
+    assert (node.told, node.killed) == (["web 0"], ["web 2"]), "nothing is killed without a word"
+
+
+def test_a_pod_that_nobody_told_in_its_time_still_ends_by_itself(make) -> None:
+    node = make({"db": 1})
+    Path(shutdown.BEGUN).write_text(json.dumps({"begun": 65.0}))
+    shutdown.finish(KNOWN)
+    assert (node.told, node.killed) == (["db 0"], [])
 
 
 def test_a_shutdown_that_was_called_off_takes_no_time_from_the_next(make) -> None:
