@@ -1,6 +1,7 @@
 """k3os.network: what connman and udev are given, and which routes are set right afterwards."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from k3os.phases import routes as settling
 from k3os.phases.replug import undo
 from k3os.phases.report import Report
-from k3os.phases.routes import coming, decide, settle
+from k3os.phases.routes import coming, decide, link_of, settle
+from k3os.system.run import run
 
 from .conftest import Machine
 
@@ -239,10 +241,37 @@ def test_an_address_that_took_the_first_ones_place_goes_behind_it_again() -> Non
         there["addr_info"][number]["secondary"] = True
     assert words(decide(entries, [there], {4: [], 6: []})) == [
         "ip address delete 10.1.0.3/24 dev eth1",
+        "ip address replace 10.1.0.2/24 brd + dev eth1",
         "ip address add 10.1.0.3/24 dev eth1",
     ]
     there["addr_info"][0]["secondary"], there["addr_info"][1]["secondary"] = True, False
     assert decide(entries, [there], {4: [], 6: []}) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a network namespace")
+@pytest.mark.parametrize("promote", [0, 1])
+def test_the_kernel_keeps_every_address_when_their_order_is_put_right(promote: int) -> None:
+    inside = ["ip", "netns", "exec", name := f"k3os-test-{os.getpid()}"]
+    run(["ip", "netns", "add", name])
+    try:
+        run([*inside, "sysctl", f"net.ipv4.conf.all.promote_secondaries={promote}"])
+        run([*inside, *"ip link add eth1 type veth peer name eth2".split()])
+        for device in ("eth2", "eth1"):
+            run([*inside, "ip", "link", "set", device, "up"])
+        for address in ("10.1.0.3/24", "10.1.0.2/24", "10.2.0.3/24"):  # connman came second
+            run([*inside, "ip", "address", "add", address, "dev", "eth1"])
+        show = [*inside, *"ip -json -4 address show".split()]
+        entries = [entry("eth1", more=("10.1.0.3/24", "10.2.0.3/24"))]
+        for command in decide(entries, json.loads(run(show)), {4: [], 6: []}):
+            run([*inside, *command])
+        links = json.loads(run(show))
+        assert decide(entries, links, {4: [], 6: []}) == []
+        run([*inside, "ip", "route", "add", "default", "via", "10.1.0.1"])
+        there = [each["local"] for each in link_of("eth1", links)["addr_info"]]
+        assert sorted(there) == ["10.1.0.2", "10.1.0.3", "10.2.0.3"]
+        assert b"src 10.1.0.2" in run([*inside, "ip", "route", "get", "192.0.2.1"])
+    finally:
+        run(["ip", "netns", "delete", name])
 
 
 def test_an_interface_that_is_not_there_changes_nothing() -> None:
