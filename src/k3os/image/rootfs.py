@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -89,6 +90,9 @@ UNITS_REMOVED = (
     # PID 1 starts a login on each console; nothing waits for the network before it
     "systemd-user-sessions.service",
 )
+
+# rancher's. The second reads the journal, as messages ask people to, without sudo.
+GROUPS = ("sudo", "systemd-journal")
 
 # Kept, and not started with the boot: udev starts the first when its module comes, PID 1 mounts the
 # others before systemd is there.
@@ -197,9 +201,7 @@ def add_user(tree: Tree) -> None:
                 ":".join([name, "!*", "19000", *rest[2:]]) + "\n" for name, *rest in fields
             )
         if path in ("etc/group", "etc/gshadow"):
-            text = text.replace("sudo:x:27:", "sudo:x:27:rancher").replace(
-                "sudo:*::", "sudo:*::rancher"
-            )
+            text = re.sub(rf"^({'|'.join(GROUPS)}):(.*):$", r"\1:\2:rancher", text, flags=re.M)
         entry = tree.entries[path]
         tree.file(path, (text + line).encode(), entry.mode, entry.uid, entry.gid)
 

@@ -61,8 +61,8 @@ def test_the_initrd_carries_boot_drivers_with_all_they_depend_on_and_no_others()
 def test_rancher_is_the_only_login_and_root_is_locked() -> None:
     tree = Tree()
     tree.file("etc/passwd", b"root:x:0:0:root:/root:/bin/bash\n")
-    tree.file("etc/group", b"root:x:0:\nsudo:x:27:\n")
-    tree.file("etc/gshadow", b"root:*::\nsudo:*::\n", 0o640, 0, 42)
+    tree.file("etc/group", b"root:x:0:\nsudo:x:27:\nsystemd-journal:x:999:\n")
+    tree.file("etc/gshadow", b"root:*::\nsudo:*::\nsystemd-journal:!*::\n", 0o640, 0, 42)
     tree.file(
         "etc/shadow", b"root::20000:0:99999:7:::\ndaemon:*:20000:0:99999:7:::\n", 0o640, 0, 42
     )
@@ -70,7 +70,13 @@ def test_rancher_is_the_only_login_and_root_is_locked() -> None:
     shadow = dict(line.split(":")[:2] for line in tree.read("etc/shadow").decode().splitlines())
     assert shadow == {"root": "!*", "daemon": "!*", "rancher": "*"}
     assert tree.entries["etc/shadow"].mode == 0o640
-    assert "sudo:x:27:rancher\n" in tree.read("etc/group").decode()
+    # members are listed in both; messages name journalctl without sudo
+    assert tree.read("etc/group").decode().splitlines() == [
+        *("root:x:0:", "sudo:x:27:rancher", "systemd-journal:x:999:rancher", "rancher:x:1000:"),
+    ]
+    assert tree.read("etc/gshadow").decode().splitlines() == [
+        *("root:*::", "sudo:*::rancher", "systemd-journal:!*::rancher", "rancher:!::"),
+    ]
     assert "rancher:x:1000:1000:" in tree.read("etc/passwd").decode()
 
 
