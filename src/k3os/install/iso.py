@@ -28,6 +28,7 @@ MEMINFO = "/proc/meminfo"
 # what the installer and the programs it starts need beside the ISO
 RESERVE = 48 << 20
 TRIES = 8
+LARGEST = 16 << 30
 NOTHING_THERE = (404, 410)
 UNKNOWN_STEP = 50 << 20  # of a progress whose end nobody knows
 
@@ -75,7 +76,13 @@ def fetch(url: str, directory: str, say: Say, progress: Progress | None = None) 
     try:
         say(f"fetching {shown(address)}")
         found = download(
-            address, path, sha256=wanted or None, tries=TRIES, progress=watch, report=watch.broke
+            address,
+            path,
+            sha256=wanted or None,
+            limit=LARGEST,
+            tries=TRIES,
+            progress=watch,
+            report=watch.broke,
         )
     except UserError:
         if os.path.exists(f"{path}.part"):
