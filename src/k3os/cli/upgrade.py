@@ -37,7 +37,7 @@ Give this node other versions. SRC is an ISO, a root file system tarball or a re
   --no-reboot        neither reboot nor restart k3s
   --dry-run          show what would be done
   --verify-key FILE  also trust these public keys (OpenSSH)
-  --insecure         take an unsigned release
+  --insecure         take an unsigned release; a k3s over plain http whose sum is not pinned
   --allow-downgrade  take an older one
   --expect VERSION   refuse a SRC with another k3OS than this
   --rollback         go back to the previous generation
@@ -276,6 +276,7 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
 
     from k3os.k3s.fetch import fetch
     from k3os.k3s.source import Download, LocalFile, Nothing, parse_source
+    from k3os.k3s.trust import Trust, of_config
     from k3os.upgrade import offer as offers
     from k3os.upgrade.plan import Part
     from k3os.upgrade.release import File
@@ -293,10 +294,14 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
             "comes without a checksum", "add #sha256=HEX to the URL, or give --insecure", source
         )
     draw = progress()
+    trust = of_config(config())
+    if "--insecure" in options:
+        trust = Trust(trust.sums, insecure_http=True)
     component = fetch(
         asked,
         arch,
         Path(workplace(options)),
+        trust=trust,
         progress=lambda done, size: draw("k3s", done, size or done),
     )
     assert component is not None
