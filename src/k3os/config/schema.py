@@ -317,6 +317,12 @@ TABLE = (
         "an ISO to install instead of the running k3OS (http, https); `#sha256=HEX` may follow",
     ),
     Key(
+        "k3os.install.insecure",
+        "boolean",
+        "install an ISO that no known key signed, or that comes by http without a sum: whoever is in "
+        "between can put his own on this machine",
+    ),
+    Key(
         "k3os.install.no_cmdline",
         "boolean",
         "install nothing of what the kernel's command line configures",

@@ -82,16 +82,13 @@ def _media(
     image = cache.stage(
         "iso",
         digest(*inputs),
-        lambda out: iso.build_iso(
-            settings, progress, iso_tree(settings, pieces), boot.loaders, out
-        ),
+        lambda out: iso.build_iso(settings, progress, iso_tree(settings, pieces), out),
     )
     carried = cache.stage(
         "netboot",
         digest(*inputs, *_code("netboot")),
         lambda out: netboot.build_netboot(
-            *(settings, progress, iso_tree(settings, pieces)),
-            *(boot.initrd / "initrd", boot.loaders, out),
+            settings, iso_tree(settings, pieces), boot.initrd / "initrd", out
         ),
     )
     arch = settings.arch.name
@@ -181,7 +178,7 @@ def _boot(
     target = [SUITE, settings.arch.name, settings.mirror]
     loaders_stage = cache.stage(
         "loaders",
-        digest(*target, _grub_version(), *_code("loaders")),
+        digest(*target, _grub_version(), settings.epoch, *_code("loaders")),
         lambda out: loaders.build_loaders(settings, progress, out),
     )
     return Boot(kernel_stage, initrd_stage, loaders_stage)

@@ -72,6 +72,7 @@ def make_disk(request: Request, say: Say) -> None:
     with extracted(request.source, request.target.parent) as iso:
         what = source.read_source(str(iso))
         source.verify(what, f"{iso}/{SYSTEM}", lambda _: None)
+        source.verify_medium(what)
         if request.arch not in ("", what.arch):
             raise UserError(
                 f"is for {what.arch}, not for {request.arch}",

@@ -6,7 +6,8 @@ The layout is the one of the disk and of the ISO alike (README.md, "What is on t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
 from pathlib import Path
 
 from k3os.image.cache import file_digest_plain
@@ -24,12 +25,14 @@ def add_generation(
     k3os: tuple[str, Path],
     k3s: tuple[str, Path] | None,
     epoch: int,
+    medium: Iterable[str] = (),
     sign: Callable[[bytes], bytes] | None = None,
 ) -> None:
     """Add /k3os/system with one generation that `current` names.
 
     kernel: (version, file name to path: vmlinuz, initrd, modules.squashfs), None for an overlay;
     k3os: (version, rootfs.squashfs); k3s: (version, executable), None where there is none.
+    medium: what else is part of the release, in the tree already: loaders, menus, image archives.
     sign: makes the manifest's signature, which lies beside it.
     """
     files: dict[str, tuple[Path, int]] = {}
@@ -54,6 +57,7 @@ def add_generation(
         **{name: components.get(name) for name in ("kernel", "k3os", "k3s")},
         "sha256": sums,
         "size": sizes,
+        "medium": {path: sha256(tree.read(path)).hexdigest() for path in sorted(medium)},
     }
     generation = f"{SYSTEM}/generations/{number}"
     text = json.dumps(manifest, indent=2).encode() + b"\n"

@@ -35,6 +35,7 @@ def install(plan: Plan, say: Say, progress: Progress | None = None) -> None:
     the disk is."""
     say("checking the files of the medium")
     source.verify(plan.source, f"{plan.source.root}/{SYSTEM}", lambda _: None)
+    source.verify_medium(plan.source)
     target = plan.disk or plan.state
     assert target is not None
     efi = plan.efi
@@ -106,10 +107,9 @@ def lay_down(
         size = os.path.getsize(medium.path(name))
         say(f"copying {name} ({size / 10**6:.1f} MB)")
         copy_file(medium.path(name), f"{system}/{name}", progress)
-    airgap = medium.path(AIRGAP)
-    for name in sorted(os.listdir(airgap)) if os.path.isdir(airgap) else ():
+    for name in medium.airgap:
         say(f"copying {AIRGAP}/{name}")
-        copy_file(f"{airgap}/{name}", f"{system}/{AIRGAP}/{name}", progress)
+        copy_file(medium.path(f"{AIRGAP}/{name}"), f"{system}/{AIRGAP}/{name}", progress)
     say("reading back what was written")
     source.verify(medium, system, lambda _: None, from_disk=True)
     os.makedirs(f"{root}/k3os/data", exist_ok=True)
@@ -148,7 +148,9 @@ def switch(medium: Source, system: str) -> None:
     known = [found for name in os.listdir(generations) if (found := whole(name)) is not None]
     number = max(known, default=0) + 1
     links = {name: f"{name}/{version}" for name, version in medium.versions.items()}
-    generation = add_generation(system, number, json.loads(medium.manifest), links)
+    manifest = json.loads(medium.manifest)
+    manifest.pop("medium", None)  # of files that are not here
+    generation = add_generation(system, number, manifest, links)
     if os.path.exists(f"{system}/current"):
         atomic_symlink(os.readlink(f"{system}/current"), f"{system}/previous", sync=True)
     atomic_symlink(generation, f"{system}/current", sync=True)

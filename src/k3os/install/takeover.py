@@ -179,6 +179,7 @@ def take_over(plan: Takeover, say: Say, progress: Progress | None = None) -> Non
     """Do it. Raises UserError; this system boots as before then."""
     say("checking the files of the medium")
     source.verify(plan.source, f"{plan.source.root}/{SYSTEM}", lambda _: None)
+    source.verify_medium(plan.source)
     try:
         lay_down(plan.source, plan.config, plan.root, say, progress)
         switch(plan.source, f"{plan.root}/{SYSTEM}")

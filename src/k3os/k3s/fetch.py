@@ -162,17 +162,21 @@ def published_sums(
 
 
 def parse_sums(data: bytes, where: str) -> dict[str, str]:
-    """Understand sha256sum(1) output; raises UserError for anything else (an error page)."""
+    """Understand sha256sum(1) output, also with --tag; raises UserError for anything else (an
+    error page)."""
     sums = {}
     for line in data.decode(errors="replace").splitlines():
         if not line.strip():
             continue
-        match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](\S+)", line.rstrip())
+        match = re.fullmatch(r"(?P<sum>[0-9a-fA-F]{64}) [ *](?P<name>\S+)", line.rstrip())
+        match = match or re.fullmatch(
+            r"SHA256 \((?P<name>\S+)\) = (?P<sum>[0-9a-fA-F]{64})", line.rstrip()
+        )
         if match is None:
             raise UserError(
                 f"is no sha256sum file: {line[:60]!r}", "does a proxy answer instead?", where
             )
-        sums[match[2].rpartition("/")[2]] = match[1].lower()
+        sums[match["name"].rpartition("/")[2]] = match["sum"].lower()
     return sums
 
 

@@ -88,6 +88,7 @@ CASES: dict[str, tuple[str, str, str, object]] = {
     "k3os.install.device": ("/a", "/b", "/c", "/c"),
     "k3os.install.config_url": ("http://a", "http://b", "http://c", "http://c"),
     "k3os.install.iso_url": ("http://a", "http://b", "http://c", "http://c"),
+    "k3os.install.insecure": ("true", "false", "yes", True),
     "k3os.install.silent": ("true", "false", "yes", True),
     "k3os.install.force_efi": ("true", "true", "no", False),
     "k3os.install.no_boot_entry": ("true", "true", "no", False),

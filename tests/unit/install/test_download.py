@@ -149,9 +149,7 @@ def test_what_is_no_sum_beside_it_stops(sites: Sites, text: str) -> None:
 
 
 @pytest.mark.parametrize("answer", [400, 401, 403, 500, 502, 503])
-def test_a_server_that_does_not_say_whether_there_is_a_sum_stops(
-    sites: Sites, answer: int
-) -> None:
+def test_a_server_that_does_not_say_whether_there_is_a_sum_stops(sites: Sites, answer: int) -> None:
     sites.beside(status(answer))
     code, said = sites.download(sites.address("https"))
     assert code == 1
@@ -161,7 +159,7 @@ def test_a_server_that_does_not_say_whether_there_is_a_sum_stops(
 
 def test_a_sum_that_does_not_end_stops(sites: Sites) -> None:
     sites.beside(content(b"x" * (1 << 20)))
-    code, said = sites.download(sites.address("https"))
+    code, _ = sites.download(sites.address("https"))
     assert code == 1
     assert "/d/k3os.iso" not in sites.asked()
 
