@@ -264,6 +264,7 @@ def offered(offer: Offer, names: list[str]) -> dict[str, Part]:
             offer.manifest.versions[name],
             offer.manifest.of(name),
             lambda file, path: offer.write(file, path, draw),
+            offer.manifest.loaders,
         )
         for name in names
         if name in offer.manifest.versions
@@ -276,7 +277,7 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
 
     from k3os.k3s.fetch import fetch
     from k3os.k3s.source import Download, LocalFile, Nothing, parse_source
-    from k3os.k3s.trust import Trust, of_config
+    from k3os.k3s.trust import of_config
     from k3os.upgrade import offer as offers
     from k3os.upgrade.plan import Part
     from k3os.upgrade.release import File
@@ -294,14 +295,11 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
             "comes without a checksum", "add #sha256=HEX to the URL, or give --insecure", source
         )
     draw = progress()
-    trust = of_config(config())
-    if "--insecure" in options:
-        trust = Trust(trust.sums, insecure_http=True)
     component = fetch(
         asked,
         arch,
         Path(workplace(options)),
-        trust=trust,
+        trust=of_config(config(), insecure="--insecure" in options),
         progress=lambda done, size: draw("k3s", done, size or done),
     )
     assert component is not None

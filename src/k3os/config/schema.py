@@ -319,8 +319,8 @@ TABLE = (
     Key(
         "k3os.install.insecure",
         "boolean",
-        "install an ISO that no known key signed, or that comes by http without a sum: whoever is in "
-        "between can put his own on this machine",
+        "install an ISO that no known key signed, or that comes by http without a sum: whoever is "
+        "in between can put his own on this machine",
     ),
     Key(
         "k3os.install.no_cmdline",

@@ -178,7 +178,7 @@ def _boot(
     target = [SUITE, settings.arch.name, settings.mirror]
     loaders_stage = cache.stage(
         "loaders",
-        digest(*target, _grub_version(), settings.epoch, *_code("loaders")),
+        digest(*target, _grub_version(), *_code("loaders")),
         lambda out: loaders.build_loaders(settings, progress, out),
     )
     return Boot(kernel_stage, initrd_stage, loaders_stage)

@@ -20,6 +20,9 @@ from k3os.image.tree import read_tar
 from k3os.system.run import run
 
 LOADERS = "boot/grub/k3os"
+# of all that is in the FAT image, the first second that it can say (1980): its bytes change with
+# the loaders and not with each release, so that a disk can be told to have others
+FAT_EPOCH = 315532800
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def build_loaders(settings: Settings, progress: Progress, output: Path) -> None:
     unpack(settings, progress, wanted.packages, archive)
     tree = read_tar(archive)
     programs = {name: tree.read(path) for path, name in wanted.efi_files.items()}
-    write_efi_image(programs, output / "efi.img", settings.epoch, progress.log)
+    write_efi_image(programs, output / "efi.img", FAT_EPOCH, progress.log)
     (output / "packages.txt").write_bytes(tree.read("packages.txt"))
     archive.unlink()
     if wanted.bios:

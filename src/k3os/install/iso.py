@@ -1,9 +1,9 @@
 """An ISO from a web address as what is installed: fetched into memory, verified, mounted.
 
 Into memory, since no disk is written to before all is checked; so it must fit there, which is
-known before the download has begun. Whose it is, one of these says: the sum behind `#sha256=` in the
-address; the signature of its manifest, where the running system knows a key; else https. A file of
-sha256sum(1) beside the ISO tells damage only.
+known before the download has begun. Whose it is, one of these says: the sum behind `#sha256=` in
+the address; the signature of its manifest, where the running system knows a key; else https. A file
+of sha256sum(1) beside the ISO tells damage only.
 """
 
 from __future__ import annotations

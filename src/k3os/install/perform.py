@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from k3os.errors import UserError
-from k3os.install import fat, firmware, layout, loader, source
+from k3os.install import fat, firmware, layout, loaded, loader, source
 from k3os.install.disks import SECTOR, Device
 from k3os.install.plan import STATE_LABEL, Plan
 from k3os.install.plan import layout as layout_of
@@ -28,6 +28,7 @@ Say = Callable[[str], None]
 Progress = Callable[[str, int, int], None]
 SCRATCH = "/run/k3os/install"
 MENU = "boot/grub/grub.cfg"
+BIOS, UEFI = ("boot.img", "core.img"), "efi.img"
 
 
 def install(plan: Plan, say: Say, progress: Progress | None = None) -> None:
@@ -75,6 +76,7 @@ def _onto_disk(plan: Plan, disk: Device, say: Say, progress: Progress | None) ->
         if has_bios:
             loader.embed(disk.path, f"{plan.source.root}/{LOADERS}", bios.start, bios.size)
         write_efi(plan.source, parts["efi"], layout.uuid(parts["state"]))
+        loaded.record(f"{root}/{SYSTEM}", plan.source, (*(BIOS if has_bios else ()), UEFI))
         switch(plan.source, f"{root}/{SYSTEM}")
     layout.set_label(parts["state"], STATE_LABEL)
     os.sync()
@@ -91,6 +93,8 @@ def _in_place(plan: Plan, state: Device, say: Say, progress: Progress | None) ->
             loader.embed(place.disk, loaders, place.start, place.size)
         for partition in plan.efi:
             write_efi(plan.source, partition, layout.uuid(state))
+        written = (*(BIOS if plan.bios else ()), *((UEFI,) if plan.efi else ()))
+        loaded.record(f"{root}/{SYSTEM}", plan.source, written)
         switch(plan.source, f"{root}/{SYSTEM}")
     os.sync()
 
@@ -149,7 +153,8 @@ def switch(medium: Source, system: str) -> None:
     number = max(known, default=0) + 1
     links = {name: f"{name}/{version}" for name, version in medium.versions.items()}
     manifest = json.loads(medium.manifest)
-    manifest.pop("medium", None)  # of files that are not here
+    if loaders := loaded.of_medium(manifest.pop("medium", None) or {}):
+        manifest[loaded.KEY] = loaders  # the rest of it is not here
     generation = add_generation(system, number, manifest, links)
     if os.path.exists(f"{system}/current"):
         atomic_symlink(os.readlink(f"{system}/current"), f"{system}/previous", sync=True)

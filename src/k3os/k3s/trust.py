@@ -49,11 +49,12 @@ class Trust:
 NOBODY = Trust()
 
 
-def of_config(config: Config) -> Trust:
-    insecure = config.get(INSECURE)
+def of_config(config: Config, *, insecure: bool = False) -> Trust:
+    """insecure: whatever the configuration says of plain http."""
+    said = config.get(INSECURE)
     return Trust(
         {name: frozenset(text.lower().split()) for name, text in config.mapping(SUMS).items()},
-        insecure is not None and insecure.data is True,
+        insecure or (said is not None and said.data is True),
     )
 
 
