@@ -185,22 +185,34 @@ def write_efi(medium: Source, partition: Device, uuid: str) -> None:
     with mounted(partition.path, "efi", "vfat") as root:
         mounts.mount_image(image, f"{SCRATCH}/loaders", "vfat")
         try:
+            # without the image's own menu: a power cut must not leave the disk with that one
             shutil.copytree(
-                f"{SCRATCH}/loaders/EFI", f"{root}/EFI", dirs_exist_ok=True, copy_function=_copy
+                f"{SCRATCH}/loaders/EFI",
+                f"{root}/EFI",
+                ignore=shutil.ignore_patterns("grub.cfg"),
+                dirs_exist_ok=True,
+                copy_function=_copy,
             )
         finally:
             mounts.unmount(f"{SCRATCH}/loaders")
-        with open(f"{root}/EFI/debian/grub.cfg", "w") as file:
+        stub = f"{root}/EFI/debian/grub.cfg"
+        with open(f"{stub}.new", "w") as file:
             file.write(loader.efi_stub(uuid))
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(f"{stub}.new", stub)
         os.sync()
     if wrong := fat.problem(partition.path, partition.sector):
         raise UserError(f"no UEFI would read {partition.path}: {wrong}")
 
 
 def _copy(path: str, target: str) -> None:
-    """Contents only: FAT has no modes."""
-    with open(path, "rb") as old, open(target, "wb") as new:
+    """Contents only: FAT has no modes. What was there is there until all of the new one is."""
+    with open(path, "rb") as old, open(f"{target}.new", "wb") as new:
         shutil.copyfileobj(old, new)
+        new.flush()
+        os.fsync(new.fileno())
+    os.rename(f"{target}.new", target)
 
 
 @contextmanager

@@ -149,3 +149,23 @@ def test_an_image_archive_is_read_back_like_everything_else(
     monkeypatch.setattr(perform, "copy_file", failing)
     with pytest.raises(UserError, match=r"images.tar is damaged"):
         lay_down(medium, tmp_path / "bad")
+
+
+def test_a_loader_that_is_there_stays_until_the_new_one_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, target = tmp_path / "new.efi", tmp_path / "BOOTX64.EFI"
+    new.write_bytes(b"new")
+    target.write_bytes(b"old")
+
+    def cut(*_: object) -> None:
+        raise OSError("the machine ends here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(perform.shutil, "copyfileobj", cut)
+        with pytest.raises(OSError, match="ends here"):
+            perform._copy(str(new), str(target))
+    assert target.read_bytes() == b"old"
+    perform._copy(str(new), str(target))
+    assert target.read_bytes() == b"new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["BOOTX64.EFI", "new.efi"]
