@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 RECORD = "loaders.json"
 KEY = "loaders"  # of a generation's manifest
-HOW = "boot its ISO and install with no_format, which keeps the data"
+HOW = "boot its ISO and install with no_format and this config.yaml; the data stays"
 
 
 def of_medium(medium: Mapping[str, object]) -> dict[str, str]:

@@ -72,7 +72,7 @@ def located_core(core: bytes, core_sector: int) -> bytes:
 
 
 def embed(disk: str, loaders: str, start: int, room: int) -> None:
-    """Write GRUB for BIOS onto a disk (or image file): the core, then the boot code that leads to it.
+    """Write GRUB for BIOS onto a disk (or image file): the core, then the code that leads to it.
 
     The core goes where the one that is started now does not lie, as long as there is room for two:
     a power cut leaves one of them. start, room: bytes, of the BIOS boot partition. Raises

@@ -65,7 +65,8 @@ def test_an_upgrade_that_brings_another_one_is_told_with_what_to_do(
     perform.switch(release(medium, "0.3", CORE, EFI), system)
     assert told(system) == (
         "boot loader is of k3OS 0.2; this system brings another one, that of\n"
-        "           0.3: boot its ISO and install with no_format, which keeps the data"
+        "           0.3: boot its ISO and install with no_format and this config.yaml; the data "
+        "stays"
     )
 
 
