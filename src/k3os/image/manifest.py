@@ -12,6 +12,7 @@ from pathlib import Path
 
 from k3os.image.cache import file_digest_plain
 from k3os.image.tree import FILE, Entry, Tree
+from k3os.install.loaded import FIRST_STAGE
 
 SYSTEM = "k3os/system"
 
@@ -26,6 +27,7 @@ def add_generation(
     k3s: tuple[str, Path] | None,
     epoch: int,
     medium: Iterable[str] = (),
+    first_stage: Mapping[str, str] | None = None,
     sign: Callable[[bytes], bytes] | None = None,
 ) -> None:
     """Add /k3os/system with one generation that `current` names.
@@ -33,6 +35,7 @@ def add_generation(
     kernel: (version, file name to path: vmlinuz, initrd, modules.squashfs), None for an overlay;
     k3os: (version, rootfs.squashfs); k3s: (version, executable), None where there is none.
     medium: what else is part of the release, in the tree already: loaders, menus, image archives.
+    first_stage: path to SHA-256 of what starts k3OS on top of another system.
     sign: makes the manifest's signature, which lies beside it.
     """
     files: dict[str, tuple[Path, int]] = {}
@@ -58,6 +61,7 @@ def add_generation(
         "sha256": sums,
         "size": sizes,
         "medium": {path: sha256(tree.read(path)).hexdigest() for path in sorted(medium)},
+        FIRST_STAGE: dict(first_stage or {}),
     }
     generation = f"{SYSTEM}/generations/{number}"
     text = json.dumps(manifest, indent=2).encode() + b"\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 from k3os import __version__
@@ -78,10 +79,17 @@ def iso_tree(settings: Settings, pieces: Pieces) -> Tree:
 
 def overlay_tree(settings: Settings, pieces: Pieces) -> Tree:
     """/k3os and /sbin/init for an installation into a foreign root (no kernel of ours)."""
+    tree = first_stage(settings, pieces)
+    add_system(tree, settings, pieces, with_kernel=False)
+    return tree
+
+
+def first_stage(settings: Settings, pieces: Pieces) -> Tree:
+    """What starts k3OS on top of another system. An upgrade does not touch it, so each manifest
+    says what it should be."""
     tree = Tree()
     tree.copy_directory(settings.source / "overlay" / "foreign")
     tree.add("k3os/system/bin/busybox", Entry(FILE, 0o755, data=busybox(pieces).read_bytes))
-    add_system(tree, settings, pieces, with_kernel=False)
     return tree
 
 
@@ -105,6 +113,8 @@ def add_system(tree: Tree, settings: Settings, pieces: Pieces, *, with_kernel: b
     for path in pieces.airgap:
         tree.add(f"{AIRGAP_DIRECTORY}/{path.name}", Entry(FILE, 0o644, data=path.read_bytes))
     medium = [path for path, entry in tree.walk() if entry.kind == FILE]
+    stage = first_stage(settings, pieces).walk()
+    sums = {path: sha256(entry.data()).hexdigest() for path, entry in stage if entry.kind == FILE}
     k3s = (pieces.k3s.version, pieces.k3s.path) if pieces.k3s else None
     add_generation(
         tree,
@@ -115,6 +125,7 @@ def add_system(tree: Tree, settings: Settings, pieces: Pieces, *, with_kernel: b
         k3s=k3s,
         epoch=settings.epoch,
         medium=medium,
+        first_stage=sums,
         sign=partial(sign, key=settings.sign_key) if settings.sign_key else None,
     )
 

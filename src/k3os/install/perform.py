@@ -153,8 +153,10 @@ def switch(medium: Source, system: str) -> None:
     number = max(known, default=0) + 1
     links = {name: f"{name}/{version}" for name, version in medium.versions.items()}
     manifest = json.loads(medium.manifest)
-    if loaders := loaded.of_medium(manifest.pop("medium", None) or {}):
-        manifest[loaded.KEY] = loaders  # the rest of it is not here
+    if loaders := loaded.of_release(manifest):
+        manifest[loaded.KEY] = loaders
+    for name in ("medium", loaded.FIRST_STAGE):  # the rest of it is not here
+        manifest.pop(name, None)
     generation = add_generation(system, number, manifest, links)
     if os.path.exists(f"{system}/current"):
         atomic_symlink(os.readlink(f"{system}/current"), f"{system}/previous", sync=True)

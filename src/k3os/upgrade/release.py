@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from k3os.errors import UserError
-from k3os.install.loaded import of_medium
+from k3os.install.loaded import of_release
 from k3os.install.source import COMPONENTS
 from k3os.system.numbers import clamped, whole
 
@@ -51,7 +51,7 @@ class Manifest:
     """A generation as its manifest describes it. created: seconds since 1970.
 
     versions: component to version, without those it does not have; files: all of them.
-    loaders: boot loaders that an installation from it writes, name to SHA-256.
+    loaders: boot loaders that an installation from it writes, name to SHA-256; first stage, too.
     """
 
     arch: str
@@ -86,7 +86,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
             if not SAFE.fullmatch(version):
                 raise ValueError(f"{version!r} is no version")
         arch, created = str(record["arch"]), _count(record["created"])
-        loaders = of_medium(record.get("medium") or {})
+        loaders = of_release(record)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"is no manifest of a k3OS release: {type(error).__name__}: {error}",

@@ -69,3 +69,14 @@ def test_the_manifest_that_is_published_is_the_isos(settings: Settings, pieces: 
     path = "k3os/system/generations/1/manifest.json"
     assert release_tree(settings, pieces).read(path) == iso_tree(settings, pieces).read(path)
     assert "boot/grub/k3os/efi.img" in described(iso_tree(settings, pieces))
+
+
+def test_every_manifest_says_what_the_first_stage_should_be(
+    settings: Settings, pieces: Pieces
+) -> None:
+    overlay = overlay_tree(settings, pieces)
+    for tree in (overlay, iso_tree(settings, pieces), release_tree(settings, pieces)):
+        manifest = json.loads(tree.read("k3os/system/current/manifest.json"))
+        assert manifest["first_stage"].keys() == {"sbin/init", "k3os/system/bin/busybox"}
+        for path, digest in manifest["first_stage"].items():
+            assert sha256(overlay.read(path)).hexdigest() == digest

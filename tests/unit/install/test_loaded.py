@@ -52,6 +52,7 @@ def test_what_was_installed_with_this_version_is_as_it_should_be(medium: Path, s
         "brought": "0.2",
         "outdated": False,
         "board": "",
+        "kind": "loaders",
     }
     assert told(system) == ""
 
@@ -128,3 +129,53 @@ def test_the_same_loaders_make_the_same_image_in_each_release(tmp_path: Path) ->
     for name in ("one", "two"):
         write_efi_image(programs, tmp_path / name, FAT_EPOCH, None)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.fixture
+def below(system: str) -> Path:
+    """The system below k3OS; its first stage is that of the generation, as a tarball leaves it."""
+    base = Path(system).parents[1]
+    sums = {}
+    for path in ("sbin/init", "k3os/system/bin/busybox"):
+        (base / path).parent.mkdir(parents=True, exist_ok=True)
+        (base / path).write_text(path)
+        sums[path] = source.file_sha256(str(base / path))
+    generation = base / "k3os/system/generations/1"
+    generation.mkdir(parents=True)
+    manifest = {"k3os": "0.2", "kernel": None, "medium": sums, loaded.FIRST_STAGE: sums}
+    (generation / "manifest.json").write_text(json.dumps(manifest))
+    return base
+
+
+def of_first_stage(base: Path) -> str:
+    system = f"{base}/k3os/system"
+    return "\n".join(loaded.lines(loaded.compare(system, "generations/1", str(base))))
+
+
+@pytest.mark.parametrize("key", [loaded.FIRST_STAGE, loaded.KEY])
+@pytest.mark.parametrize("path", ["sbin/init", "k3os/system/bin/busybox"])
+def test_a_first_stage_that_is_another_one_is_told(below: Path, path: str, key: str) -> None:
+    """After an upgrade: its manifest has other sums, under its own key."""
+    assert of_first_stage(below) == ""
+    manifest = below / "k3os/system/generations/1/manifest.json"
+    record = json.loads(manifest.read_text())
+    sums = {**record.pop(loaded.FIRST_STAGE), path: "0" * 64, "core.img": "0" * 64}
+    manifest.write_text(json.dumps({**record, key: sums}))
+    assert of_first_stage(below).startswith("first stage (/sbin/init of the system below) is not")
+
+
+def test_a_first_stage_that_was_taken_away_is_nobodys_matter(below: Path) -> None:
+    (below / "sbin/init").unlink()
+    assert of_first_stage(below) == ""
+
+
+def test_on_top_of_another_system_there_is_no_loader_of_ours(below: Path) -> None:
+    manifest = below / "k3os/system/generations/1/manifest.json"
+    manifest.write_text(json.dumps({"k3os": "0.2", "loaders": {"core.img": "0" * 64}}))
+    assert of_first_stage(below) == ""
+
+
+@pytest.mark.parametrize("value", [None, 5, "text", [], [1], {"a": 1}])
+def test_a_manifest_with_nonsense_brings_nothing(value: object) -> None:
+    assert loaded.of_release({"medium": value}) == {}
+    assert set(loaded.of_release({"first_stage": value})) <= {"a"}

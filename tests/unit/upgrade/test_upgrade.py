@@ -265,7 +265,9 @@ def test_a_generation_says_which_boot_loaders_its_k3os_brings(system, tmp_path):
     new = publish(tmp_path / "new", kernel="6.13", k3os="0.3.0", k3s="v1.34.0+k3s1")
     manifest = new / "k3os-manifest-amd64.json"
     medium = {"boot/grub/k3os/efi.img": "ab", "boot/grub/grub.cfg": "cd"}
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "medium": medium}))
-    assert upgraded(new) == {"efi.img": "ab"}
+    stage = {"sbin/init": "ef"}
+    record = {**json.loads(manifest.read_text()), "medium": medium, "first_stage": stage}
+    manifest.write_text(json.dumps(record))
+    assert upgraded(new) == {"efi.img": "ab", **stage}
     k3s = publish(tmp_path / "k3s", kernel="6.13", k3os="0.3.0", k3s="v1.35.0+k3s1")
-    assert upgraded(k3s, "k3s") == {"efi.img": "ab"}, "k3s alone brings none"
+    assert upgraded(k3s, "k3s") == {"efi.img": "ab", **stage}, "k3s alone brings none"
