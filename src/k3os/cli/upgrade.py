@@ -53,8 +53,7 @@ EXCLUSIVE = (("--kernel", "--no-kernel"), ("--reboot", "--no-reboot"))
 BASE = "/.base"
 SYSTEM = f"{BASE}/k3os/system"
 RUNNING, ON_TRIAL = "/run/k3os/generation", "/run/k3os/trial"
-K3S_CURRENT = "/k3os/system/current/k3s/k3s"
-LOCK = "/run/k3os/upgrade.lock"
+K3S_CURRENT, LOCK = "/k3os/system/current/k3s/k3s", "/run/k3os/upgrade.lock"
 
 
 def main(argv: list[str]) -> int:

@@ -224,9 +224,7 @@ TABLE = (
     Key(
         "k3os.k3s_insecure_http",
         "boolean",
-        "take k3s over plain http with the sum that the same server gives (false): whoever is in "
-        "between can be root on this node",
-        example="true",
+        "take k3s over plain http with the sum given there (false): who is in between can be root",
     ),
     Key(
         "k3os.operator",
@@ -319,8 +317,7 @@ TABLE = (
     Key(
         "k3os.install.insecure",
         "boolean",
-        "install an ISO that no known key signed, or that comes by http without a sum: whoever is "
-        "in between can put his own on this machine",
+        "install an ISO that no known key signed, or that comes by http without a sum",
     ),
     Key(
         "k3os.install.no_cmdline",

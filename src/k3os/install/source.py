@@ -76,7 +76,7 @@ def read_source(root: str) -> Source:
         files = {str(name): str(digest) for name, digest in manifest["sha256"].items()}
         versions = {name: str(manifest[name]) for name in COMPONENTS if manifest.get(name)}
         listed = manifest.get("medium")
-        medium = None if listed is None else {str(each): str(listed[each]) for each in listed}
+        medium = None if listed is None else {str(k): str(v) for k, v in listed.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{root} holds no k3OS that could be installed: {path}: {error}",

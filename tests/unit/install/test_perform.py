@@ -169,3 +169,11 @@ def test_a_loader_that_is_there_stays_until_the_new_one_is_complete(
     perform._copy(str(new), str(target))
     assert target.read_bytes() == b"new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["BOOTX64.EFI", "new.efi"]
+
+
+@pytest.mark.parametrize("value", [5, "text", [1], [["a", "b"]], {"../x": "0"}, {"/x": "0"}])
+def test_a_manifest_whose_medium_is_nonsense_is_refused(medium: Path, value: object) -> None:
+    manifest = medium / "k3os/system/current/manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "medium": value}))
+    with pytest.raises(UserError):
+        source.read_source(str(medium))
