@@ -8,29 +8,25 @@ umask 022
 usage() {
     cat <<USAGE
 usage: install.sh [--force-efi] [--no-boot-entry] [--debug] [--tty TTY] [--poweroff] [--takeover]
-                  [--no-format] [--config URL|PATH] DEVICE ISO_URL
+                  [--no-format] [--insecure] [--config URL|PATH] DEVICE ISO_URL
 
 Installs k3OS to DEVICE, from this running Linux, as root. It asks nothing: DEVICE is formatted.
-ISO_URL: http, https, ftp, or a path. A download is verified when the address ends in
-#sha256=<hex>, or when there is a file of the same name with .sha256 beside it.
+ISO_URL: a path, https, or http or ftp with #sha256=<hex> behind it, which works everywhere. By https
+a file of the same name with .sha256 beside it is compared, too.
 
   --config URL|PATH  the config.yaml to install; without it the ISO's own
   --no-format        DEVICE is a partition labelled K3OS_STATE; it is used as it is
   --takeover         with --no-format: DEVICE is the partition of this system's /. Nothing
                      changes at once; the next boot deletes everything on it that is not k3OS
   --poweroff         power off: now, or with --takeover after the deletion
-  --tty TTY          the console of the installed system, e.g. ttyS0
+  --tty TTY          the console of the installed system, e.g. ttyS0; --debug: its debug messages
   --force-efi        insist on a boot loader for UEFI; --no-boot-entry: leave its boot list alone
-  --debug            the installed system boots with debug messages
+  --insecure         take an ISO by http or ftp without #sha256=: whoever is in between may change it
 USAGE
 }
 say() { echo "install.sh: $*" >&2; }
 die() { say "error: $*" && exit 1; }
-wrong() {
-    say "$1"
-    usage >&2
-    exit 2
-}
+wrong() { say "$1" && usage >&2 && exit 2; }
 need() { command -v "$1" >/dev/null 2>&1 || die "$1 is missing; install the package $2"; }
 can_mount() {
     modprobe -q "$1" 2>/dev/null || : # built in is as good
@@ -38,19 +34,19 @@ can_mount() {
         die "this kernel cannot mount $1; install the package that has its module $1.ko"
 }
 parse() {
-    takeover='' format=yes poweroff='' config='' options=''
+    takeover='' no_format='' poweroff='' config='' options='' insecure=''
     while [ $# -gt 0 ]; do
         case $1 in
             -h | --help) usage && exit 0 ;;
             --force-efi | --no-boot-entry | --debug) options="$options $1" ;;
-            --takeover) takeover=yes ;;
-            --no-format) format='' ;;
-            --poweroff) poweroff=yes ;;
+            --takeover) takeover=$1 ;;
+            --no-format) no_format=$1 ;;
+            --poweroff) poweroff=--power-off ;;
+            --insecure) insecure=yes ;;
             --tty | --config)
                 [ $# -gt 1 ] || wrong "$1 needs a value"
                 if [ "$1" = --config ]; then config=${2#file://}; else options="$options --tty=$2"; fi
-                shift
-                ;;
+                shift ;;
             -*) wrong "unknown option $1" ;;
             *) break ;;
         esac
@@ -58,42 +54,49 @@ parse() {
     done
     [ $# -eq 2 ] || wrong "DEVICE and ISO_URL are needed, after the options"
     device=$1 iso=${2#file://}
-    [ -z "$takeover" ] || [ -z "$format" ] || wrong "--takeover needs --no-format, too"
+    [ -z "$takeover" ] || [ -n "$no_format" ] || wrong "--takeover needs --no-format, too"
 }
 check() {
     [ "$(id -u)" = 0 ] || die "only root may install; try sudo"
-    case $(uname -m) in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; *) arch='' ;; esac
-    [ -n "$arch" ] || die "there is no k3OS for $(uname -m)"
+    machine=$(uname -m)
+    case $machine in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; *) die "there is no k3OS for $machine" ;; esac
     [ -b "$device" ] || die "$device is not a block device; \`lsblk\` lists them"
     for tool in mount umount unshare; do need $tool util-linux; done
     for tool in chroot mktemp sha256sum; do need $tool coreutils; done
-    case $iso in
-        *://*) command -v curl >/dev/null 2>&1 || need wget "curl (or wget)" ;;
-        *) [ -r "$iso" ] || die "$iso cannot be read" ;;
-    esac
+    case $iso in *://*) need curl curl ;; *) [ -r "$iso" ] || die "$iso cannot be read" ;; esac
     case $config in '' | *://*) ;; *) [ -r "$config" ] || die "$config cannot be read" ;; esac
     for kind in iso9660 squashfs ext4 vfat; do can_mount $kind; done
 }
-fetch() { # fetch URL FILE: goes on where an earlier try stopped
-    if command -v curl >/dev/null 2>&1; then
-        curl --fail --location --progress-bar --connect-timeout 30 -C - -o "$2" "$1"
-    else
-        wget -c -T 30 -t 1 -O "$2" "$1"
-    fi
+fetch() { # fetch URL OPTION...: goes on where an earlier try stopped; never from https to http
+    case $1 in https:*) only='=https' ;; *) only='=http,https,ftp' ;; esac
+    curl --disable --fail --location --proto '=http,https,ftp' --proto-redir "$only" \
+        --connect-timeout 30 --speed-limit 512 --speed-time 60 -C - --max-time 21600 "$@"
+}
+published_sum() { # the sum that lies beside the ISO, one line as sha256sum(1) writes it; "" for none
+    beside=${1%%\?*}.sha256${1#"${1%%\?*}"}
+    status=$(fetch "$beside" -s -o "$work/sum" -w '%{http_code}' --max-time 60 --max-filesize 65536) || :
+    case $status in
+        200) ;;
+        404 | 410) say "there is no $beside: $1 is what its server says it is" && return ;;
+        *) die "$beside: the server answers ${status:-nothing}; try again, or write #sha256=<hex>" ;;
+    esac
+    tr -d '\r' <"$work/sum" | sed -n 's/^\([^ ]*\)\( [ *].*\)\{0,1\}$/\1/p; t
+        s/^SHA256 (.*) = //p; t; s/./?/p' | grep . || echo '?'
 }
 download() {
-    url=${iso%%#*} sum=${iso##*#sha256=} try=1
-    if [ "$sum" = "$iso" ]; then
-        fetch "$url.sha256" "$work/sum" 2>/dev/null || say "there is no $url.sha256"
-        sum=$(sed -n '1s/^\([0-9a-fA-F]\{64\}\).*/\1/p' "$work/sum" 2>/dev/null || :)
-    fi
+    url=${iso%%#*} try=1
+    case $insecure,$iso in
+        *\#*) sum=${iso#*#sha256=} where="#${iso#*#}" && [ "$url#sha256=${sum:-?}" = "$iso" ] || sum='?' ;;
+        ,https:* | yes,*) sum=$(published_sum "$url") where="what lies beside $url" ;;
+        *) die "${url%%:*} can be changed on its way: write #sha256=<hex> behind it, or use https" ;;
+    esac
+    [ -z "$sum" ] || expr "X$sum" : 'X[0-9a-fA-F]\{64\}$' >/dev/null ||
+        die "$where is no checksum; write #sha256=<64 hex digits>"
     say "fetching $url"
-    until fetch "$url" "$work/k3os.iso"; do
-        [ $? -ne 22 ] || die "$url: the server refuses it" # curl(1)
-        [ $try -lt 10 ] || die "$url cannot be fetched"
-        try=$((try + 1))
-        say "the download broke off; try $try of 10"
-        sleep 3
+    until fetch "$url" -o "$work/k3os.iso" --progress-bar; do
+        case $? in 1 | 22) die "$url: the server refuses it, or leads from https to http" ;; esac # curl(1)
+        [ $((try += 1)) -le 10 ] || die "$url cannot be fetched"
+        say "the download broke off; try $try of 10" && sleep 3
     done
     iso=$work/k3os.iso
     [ -z "$sum" ] || echo "$sum  $iso" | sha256sum -c - >/dev/null 2>&1 ||
@@ -118,8 +121,7 @@ fi
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/k3os-install.XXXXXX")
 trap leave EXIT
 trap 'exit 130' INT TERM HUP
-root=$work/root medium=/mnt/iso host=/mnt/host
-mkdir "$work/iso" "$root"
+root=$work/root medium=/mnt/iso host=/mnt/host && mkdir "$work/iso" "$root"
 case $iso in *://*) download ;; esac
 if [ -b "$iso" ]; then loop=ro; else loop=loop,ro; fi
 mount -t iso9660 -o $loop "$iso" "$work/iso" || die "$iso cannot be mounted: is it an ISO?"
@@ -136,14 +138,12 @@ mount --bind "$work/iso" "$root$medium"
 cat /etc/resolv.conf >"$root/run/connman/resolv.conf" 2>/dev/null || :
 [ -z "$takeover" ] || mount --bind / "$root$host"
 set -- --medium "$medium" --device "$device" --silent --no-reboot
-[ -n "$format" ] || set -- "$@" --no-format
-[ -z "$takeover" ] || set -- "$@" --takeover
-[ -z "$poweroff" ] || set -- "$@" --power-off
 case $config in
     '') ;;
     *://*) set -- "$@" --config "$config" ;;
     *) install -m 600 "$config" "$root/tmp/c.yaml" && set -- "$@" --config /tmp/c.yaml ;;
 esac
 # shellcheck disable=SC2086
-SYSTEMD_IGNORE_CHROOT=1 PATH=/usr/sbin:/usr/bin chroot "$root" /usr/sbin/k3os install "$@" $options
+SYSTEMD_IGNORE_CHROOT=1 PATH=/usr/sbin:/usr/bin chroot "$root" /usr/sbin/k3os install "$@" \
+    $options $no_format $takeover $poweroff
 [ -z "$poweroff" ] || [ -n "$takeover" ] || systemctl poweroff 2>/dev/null || poweroff

@@ -118,11 +118,13 @@ def test_every_variable_of_the_build_reaches_it_through_make():
 def test_keys_without_an_effect_are_named_as_such():
     from k3os.cli.install import FLAGS, VALUES
     from k3os.config.schema import TABLE
+    from k3os.k3s.trust import INSECURE, SUMS
     from k3os.phases.table import APPLIERS, DATA_SOURCES
 
     effective = {key for applier in APPLIERS.values() for key in applier.keys} | {DATA_SOURCES}
     effective |= {f"k3os.install.{name}" for name in (*FLAGS.values(), *VALUES.values())}
     effective |= {"k3os.upgrade.timeout", "k3os.upgrade.check"}  # cli/confirm.py asks for both
+    effective |= {SUMS, INSECURE}  # k3s/trust.py
     idle = {key.path for key in TABLE} - effective
     named = README.partition("have no effect yet:")[2].partition("\n\n")[0]
     assert set(re.findall(r"`([\w.]+)`", named)) == idle

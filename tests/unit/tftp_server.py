@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,13 +20,15 @@ GIVE_UP_AFTER = 20
 @dataclass
 class TftpServer:
     """files: path to bytes. lose, double: numbers of data blocks, once each; silent: requests that
-    are not answered. options: whether it knows any; refuses_options: with error 8."""
+    are not answered. options: whether it knows any; refuses_options: with error 8. pause: seconds
+    before each block."""
 
     files: dict[str, bytes]
     options: bool = True
     refuses_options: bool = False
     wrong_size: int = 0
     silent: int = 0
+    pause: float = 0.0
     lose: set[int] = field(default_factory=set)
     lose_acknowledgement: set[int] = field(default_factory=set)
     double: set[int] = field(default_factory=set)
@@ -83,6 +86,7 @@ class TftpServer:
         """Send until it is acknowledged; False when the client does not want any more."""
         for _ in range(GIVE_UP_AFTER):
             self.sent.append(number)
+            time.sleep(self.pause)
             if number in self.lose:
                 self.lose.remove(number)
             else:

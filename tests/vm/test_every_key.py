@@ -121,6 +121,8 @@ k3os:
   token: the-cluster-secret
   operator: false
   swap: {{zram: 64 MiB, pods: true}}
+  k3s_sums: {{v1.33.1+k3s1: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef}}
+  k3s_insecure_http: false
   k3s_args:
   - server
   - --etcd-snapshot-name
@@ -132,6 +134,7 @@ k3os:
     device: /dev/vda
     config_url: http://example/config.yaml
     iso_url: http://example/k3os.iso
+    insecure: false
     silent: false
     force_efi: false
     no_boot_entry: false

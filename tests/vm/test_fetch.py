@@ -14,7 +14,7 @@ from k3os.system.run import run
 from tests.vm.conftest import ROOT, STUB, Images
 from tests.vm.node import BOOT, K3S, LOGIN, ask, serve
 
-NOWHERE = "http://127.0.0.1:9"  # discard: nobody listens
+NOWHERE = "https://127.0.0.1:9"  # discard: nobody listens
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,12 @@ def releases(tmp_path) -> Iterator[tuple[str, Path]]:
 
 
 def config(url: str) -> str:
-    return f"k3os:\n  environment:\n    K3S_RELEASES: {url}\n"
+    """The mirror speaks http, so the node knows what it is to give."""
+    digest = hashlib.sha256(STUB.read_bytes()).hexdigest()
+    return (
+        f"k3os:\n  environment:\n    K3S_RELEASES: {url}\n"
+        f"  k3s_sums:\n    {pinned().version}: {digest}\n"
+    )
 
 
 def test_k3s_is_fetched_verified_and_started(boot, without_k3s, releases):

@@ -84,7 +84,8 @@ def _version(k3s: str) -> str:
     """Of the k3s that K3S= names, "" when only the build will know."""
     from k3os.k3s.source import VERSION, pinned
 
-    return pinned().version if k3s == "auto" else k3s if VERSION.fullmatch(k3s) else ""
+    version = k3s.partition("#")[0]
+    return pinned().version if k3s == "auto" else version if VERSION.fullmatch(version) else ""
 
 
 def check_config(path: str | None, where: str = "CONFIG", k3s: str = "") -> None:

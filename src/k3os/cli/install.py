@@ -31,7 +31,9 @@ Before anything is written you are shown what will happen, and asked once.
   --config URL    a config.yaml to install: http, https, ftp, tftp, or a path; without it the
                   running medium's. What the kernel's command line configures is added; beside
                   a URL not its commands and data sources, which were for that boot.
-  --iso URL       install this ISO (http, https; URL#sha256=HEX) instead of what is running
+  --iso URL       install this ISO (http, https; URL#sha256=HEX) instead of what is running; it
+                  must be signed by a key that this system knows, if it knows one
+  --insecure      take an ISO that is not, or that comes by http without a sum
   --no-cmdline    install nothing of the kernel's command line
   --silent        do not ask
   --no-format     use the partition labelled K3OS_STATE as it is
@@ -55,6 +57,7 @@ FLAGS = {
     "--no-boot-entry": "no_boot_entry",
     "--power-off": "power_off",
     "--debug": "debug",
+    "--insecure": "insecure",
 }
 VALUES = {
     "--device": "device",
@@ -219,7 +222,7 @@ def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: 
     text = compose(own_config) if asked.config_url else b""
     from k3os.install import iso
 
-    with iso.fetched(wanted["iso_url"], say, bar) as what:
+    with iso.fetched(wanted["iso_url"], say, bar, insecure=bool(wanted["insecure"])) as what:
         inside = f"{what.root}{SYSTEM_CONFIG}"
         text = text or compose(inside if os.path.exists(inside) else own_config)
         return carry_out(asked, what, text, wanted, say, bar)

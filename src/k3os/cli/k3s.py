@@ -26,18 +26,22 @@ PROGRESS_SECONDS = 10
 
 HELP = f"""\
 usage: k3os k3s fetch [--announce] [VERSION]
-       k3os k3s pin [VERSION]
+       k3os k3s sums VERSION...
+       k3os k3s pin [VERSION...]
        k3os k3s version
 
   fetch    download k3s (VERSION, else the one of this image's manifest, else the pinned one),
            verify it and place it at {DIRECTORY}/k3s; does nothing when it is there.
            --announce says it on the consoles, too, as the unit does that calls it at boot
-  pin      for maintainers, in a checkout: record VERSION (else the pinned one) and the hashes
-           of its release for all architectures in src/k3os/k3s/pinned.json
+  sums     print k3os.k3s_sums of these versions for the configuration of a fleet, which then
+           takes them from any mirror and nothing else under their names
+  pin      for maintainers, in a checkout: record the hashes of the releases of these versions
+           (else of the pinned one) for all architectures in src/k3os/k3s/pinned.json; the first
+           becomes the version that an image gets
   version  print the pinned version
 
-K3S_RELEASES=URL names a mirror of the k3s releases; http_proxy, https_proxy and no_proxy count, and
-on a node those of k3os.environment.
+K3S_RELEASES=URL names a mirror of the k3s releases, by https or, for versions that are pinned, by
+http. http_proxy, https_proxy and no_proxy count, and on a node those of k3os.environment.
 """
 
 
@@ -45,18 +49,22 @@ def main(argv: list[str]) -> int:
     if argv[:2] == ["fetch", "--announce"] and len(argv) == 2:
         announced(DIRECTORY, MANIFEST)
         return 0
-    actions = {
-        "fetch": lambda version: fetch_on_node(version, DIRECTORY, MANIFEST),
+    actions: dict[str, Callable[..., object]] = {
+        "fetch": lambda version="": fetch_on_node(version, DIRECTORY, MANIFEST),
+        "sums": print_sums,
         "pin": pin,
         "version": print_version,
     }
+    # action to the least and the most versions behind it
+    counts = {"fetch": (0, 1), "sums": (1, 100), "pin": (0, 100), "version": (0, 0)}
     if argv and argv[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0
-    if not argv or argv[0] not in actions or len(argv) > 2:
+    least, most = counts.get(argv[0], (1, 0)) if argv else (1, 0)
+    if not least <= len(argv) - 1 <= most:
         print(HELP, end="", file=sys.stderr)
         return 2
-    actions[argv[0]](_checked_version(argv[1]) if len(argv) > 1 else "")
+    actions[argv[0]](*map(_checked_version, argv[1:]))
     return 0
 
 
@@ -68,10 +76,10 @@ def _checked_version(text: str) -> str:
     return text
 
 
-def print_version(version: str) -> None:
+def print_version() -> None:
     from k3os.k3s.source import pinned
 
-    print(version or pinned().version)
+    print(pinned().version)
 
 
 def announced(directory: str, manifest: str, said: str = SAID) -> None:
@@ -115,7 +123,8 @@ def fetch_on_node(
 ) -> str:
     """Put a verified k3s at <directory>/k3s, and say so. Raises UserError."""
     from k3os.k3s.fetch import fetch_release
-    from k3os.k3s.source import machine_arch
+    from k3os.k3s.source import Release, machine_arch
+    from k3os.k3s.trust import of_node
     from k3os.system.files import atomic_symlink
 
     tell = tell or say
@@ -124,7 +133,12 @@ def fetch_on_node(
     os.makedirs(directory, mode=0o755, exist_ok=True)
     tell(f"fetching k3s {version} for {arch}, this image has none")
     component = fetch_release(
-        version, arch, Path(directory), progress=console_progress(tell=tell), timeout=timeout
+        Release(version),
+        arch,
+        Path(directory),
+        of_node(),
+        progress=console_progress(tell=tell),
+        timeout=timeout,
     )
     atomic_symlink(component.path.name, os.path.join(directory, "k3s"), sync=True)
     remove_older(directory, component.path)
@@ -183,24 +197,45 @@ def say(text: str) -> None:
     print(f"k3OS: {text}", flush=True)
 
 
-def pin(version: str) -> None:
-    """Write version and the published hashes of all architectures into pinned.json."""
+def published(version: str) -> dict[str, str]:
+    """Architecture to the hash that the release says. Raises UserError, also over plain http."""
     from k3os.k3s.fetch import published_sums
-    from k3os.k3s.source import PINNED, RELEASE_FILES, pinned
+    from k3os.k3s.source import RELEASE_FILES, release_url
+    from k3os.k3s.trust import NOBODY
+
+    hashes = {}
+    for arch, (name, sums) in RELEASE_FILES.items():
+        hint = "name an https address in K3S_RELEASES"
+        NOBODY.check_transport(release_url(version, sums), f"k3s {version}", hint)
+        found = published_sums(version, arch)
+        if name not in found:
+            raise UserError(f"the release {version} has no {name}")
+        hashes[arch] = found[name]
+    return hashes
+
+
+def print_sums(*versions: str) -> None:
+    """As a part of a config.yaml."""
+    lines = ["k3os:", "  k3s_sums:"]
+    for version in versions:
+        # one for each architecture; a fleet may have several
+        lines.append(f"    {version}: {' '.join(dict.fromkeys(published(version).values()))}")
+    print("\n".join(lines))
+
+
+def pin(*versions: str) -> None:
+    """Write the published hashes of all architectures into pinned.json; what is there stays."""
+    from k3os.k3s.source import PINNED, pinned
     from k3os.system.files import atomic_write
 
-    version = version or pinned().version
-    hashes = {}
-    for arch, (name, _) in RELEASE_FILES.items():
-        published = published_sums(version, arch)
-        if name not in published:
-            raise UserError(f"the release {version} has no {name}")
-        hashes[arch] = published[name]
-    record = json.dumps({"version": version, "sha256": hashes}, indent=2)
+    before = pinned()
+    versions = versions or (before.version,)
+    sums = {**before.sums, **{version: published(version) for version in versions}}
+    record = json.dumps({"version": versions[0], "sums": sums}, indent=2)
     try:
         atomic_write(str(PINNED), f"{record}\n".encode())
     except OSError as error:
         raise UserError(
             f"{PINNED} cannot be written: {error.strerror}", "pin in a checkout, not on a node"
         ) from error
-    print(f"pinned k3s {version} for {', '.join(hashes)}; commit {PINNED.name}")
+    print(f"pinned k3s {', '.join(versions)}; commit {PINNED.name}")

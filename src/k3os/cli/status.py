@@ -105,6 +105,7 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["addresses"] = addresses()
     status["memory"] = memory(root)
     status["disk"] = disk(root)
+    status["loaders"] = loaders(root + system, _text(root + GENERATION))
     status["rollback"] = rollback_record(root + system)
     status["taken_back"] = taken_back(root)
     status["verified"] = read_object(root + VERIFIED)
@@ -137,6 +138,13 @@ def taken_back(root: str = "") -> dict[str, Any]:
     from k3os.cluster import former
 
     return former.taken_back(root)
+
+
+def loaders(system: str, generation: str) -> dict[str, Any]:
+    """Of the disk, beside those of the k3OS that runs; {} where there is nothing to tell."""
+    from k3os.install import loaded
+
+    return loaded.compare(system, generation or "current")
 
 
 def rollback_record(system: str) -> dict[str, Any]:

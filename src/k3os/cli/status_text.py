@@ -131,6 +131,10 @@ def lines(status: dict[str, Any]) -> list[str]:
             found.append(f"           {name}: {', '.join(values)}")
     found += _about_memory(status["memory"])
     found += _about_disk(status.get("disk", {}))
+    if outdated := status.get("loaders"):
+        from k3os.install import loaded
+
+        found += loaded.lines(outdated)
     if status["on_trial"]:
         found.append("trial      what is new is on trial: `journalctl -u k3os-confirm`")
     if rollback := status["rollback"]:

@@ -37,7 +37,7 @@ Give this node other versions. SRC is an ISO, a root file system tarball or a re
   --no-reboot        neither reboot nor restart k3s
   --dry-run          show what would be done
   --verify-key FILE  also trust these public keys (OpenSSH)
-  --insecure         take an unsigned release
+  --insecure         take an unsigned release; a k3s over plain http whose sum is not pinned
   --allow-downgrade  take an older one
   --expect VERSION   refuse a SRC with another k3OS than this
   --rollback         go back to the previous generation
@@ -53,8 +53,7 @@ EXCLUSIVE = (("--kernel", "--no-kernel"), ("--reboot", "--no-reboot"))
 BASE = "/.base"
 SYSTEM = f"{BASE}/k3os/system"
 RUNNING, ON_TRIAL = "/run/k3os/generation", "/run/k3os/trial"
-K3S_CURRENT = "/k3os/system/current/k3s/k3s"
-LOCK = "/run/k3os/upgrade.lock"
+K3S_CURRENT, LOCK = "/k3os/system/current/k3s/k3s", "/run/k3os/upgrade.lock"
 
 
 def main(argv: list[str]) -> int:
@@ -264,6 +263,7 @@ def offered(offer: Offer, names: list[str]) -> dict[str, Part]:
             offer.manifest.versions[name],
             offer.manifest.of(name),
             lambda file, path: offer.write(file, path, draw),
+            offer.manifest.loaders,
         )
         for name in names
         if name in offer.manifest.versions
@@ -276,6 +276,7 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
 
     from k3os.k3s.fetch import fetch
     from k3os.k3s.source import Download, LocalFile, Nothing, parse_source
+    from k3os.k3s.trust import of_config
     from k3os.upgrade import offer as offers
     from k3os.upgrade.plan import Part
     from k3os.upgrade.release import File
@@ -297,6 +298,7 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
         asked,
         arch,
         Path(workplace(options)),
+        trust=of_config(config(), insecure="--insecure" in options),
         progress=lambda done, size: draw("k3s", done, size or done),
     )
     assert component is not None

@@ -28,7 +28,7 @@ def advice(values: dict[str, Value], k3s_version: str = "") -> list[Problem]:
     from k3os.config import elsewhere
 
     found = [*contents(values), *elsewhere.files(values), *elsewhere.commands(values)]
-    found += templates(values)
+    found += [*templates(values), *mirror(values)]
     arguments = values.get("k3os.k3s_args")
     if arguments is not None and isinstance(arguments.data, list):
         from k3os.config.k3s_words import check
@@ -53,6 +53,19 @@ def contents(values: dict[str, Value]) -> Iterator[Problem]:
             message = str(error).removeprefix("the content ")
             hint = "leave encoding out where the content is a text"
             yield Problem(content.place, f"write_files[{index}].content", message, hint)
+
+
+def mirror(values: dict[str, Value]) -> Iterator[Problem]:
+    """A mirror of k3s whose word counts for nothing, and nothing that is pinned."""
+    given = values.get("k3os.environment")
+    url = given.data.get("K3S_RELEASES") if given and isinstance(given.data, dict) else None
+    if url is None or not str(url.data).lower().startswith("http://"):
+        return
+    if "k3os.k3s_sums" in values or "k3os.k3s_insecure_http" in values:
+        return
+    message = "speaks http: a k3s from there is refused unless its sum is pinned"
+    hint = "write https://, or k3os.k3s_sums (`k3os k3s sums VERSION`)"
+    yield Problem(url.place, "k3os.environment.K3S_RELEASES", message, hint, is_error=False)
 
 
 def templates(values: dict[str, Value]) -> Iterator[Problem]:

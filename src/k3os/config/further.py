@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from k3os.config.scalars import Wrong
 from k3os.config.value import Problem, Value
-from k3os.system.numbers import whole
+from k3os.system.numbers import are_digits, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,6 +103,25 @@ def variables(check: Check, value: Value, path: str) -> Value:
         return "is no name of a variable", hint
 
     return _each_pair(check, value, path, wrong)
+
+
+def k3s_sums(check: Check, value: Value, path: str) -> Value:
+    def wrong(name: str, text: str) -> tuple[str, str]:
+        if not _is_k3s_version(name):
+            return "is no version of k3s", "write it like v1.33.1+k3s1"
+        sums = text.split()
+        if not sums or any(len(each) != 64 or not _is_hex(each) for each in sums):
+            return "is no SHA-256", "write 64 hex digits, or several with spaces in between"
+        return "", ""
+
+    return _each_pair(check, value, path, wrong)
+
+
+def _is_k3s_version(text: str) -> bool:
+    number, plus, build = text.removeprefix("v").partition("+k3s")
+    parts = number.partition("-")[0].split(".")
+    digits = all(map(are_digits, [*parts, build]))
+    return text.startswith("v") and bool(plus) and len(parts) == 3 and digits
 
 
 def server(check: Check, value: Value, path: str) -> Value:

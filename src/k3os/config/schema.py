@@ -213,6 +213,20 @@ TABLE = (
         effect=RESTART,
     ),
     Key(
+        "k3os.k3s_sums",
+        "text map",
+        "what the k3s of a version must be: its SHA-256, of several architectures with spaces in "
+        "between (`k3os k3s sums VERSION` prints it); a mirror by http has to prove nothing then",
+        merge=KEYS,
+        example="{v1.33.1+k3s1: HEX}",
+        further="k3s_sums",
+    ),
+    Key(
+        "k3os.k3s_insecure_http",
+        "boolean",
+        "take k3s over plain http with the sum given there (false): who is in between can be root",
+    ),
+    Key(
         "k3os.operator",
         "boolean",
         "run the operator of k3OS in the cluster (true): its image on every node, its objects from "
@@ -299,6 +313,11 @@ TABLE = (
         "k3os.install.iso_url",
         "url",
         "an ISO to install instead of the running k3OS (http, https); `#sha256=HEX` may follow",
+    ),
+    Key(
+        "k3os.install.insecure",
+        "boolean",
+        "install an ISO that no known key signed, or that comes by http without a sum",
     ),
     Key(
         "k3os.install.no_cmdline",

@@ -86,6 +86,7 @@ class Service:
                     limit=LARGEST,
                     headers={**self.headers, **(headers or {})},
                     timeout=timeout,
+                    deadline=3 * timeout,
                     tries=1,
                     method=method,
                     direct=self.direct,

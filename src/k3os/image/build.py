@@ -49,7 +49,7 @@ def _build(settings: Settings, progress: Progress, cache: Cache) -> list[Path]:
     media = _media(settings, progress, cache, pieces, inputs) if pieces.boot else {}
     tarball = cache.stage(
         "tarball",
-        digest(*inputs, settings.source / "overlay" / "foreign"),
+        digest(*inputs),
         lambda out: iso.build_tarball(settings, overlay_tree(settings, pieces), out),
     )
     return publish(settings, pieces, media, tarball)
@@ -67,6 +67,7 @@ def _inputs(settings: Settings, pieces: Pieces) -> list[object]:
         public_key(settings.sign_key) if settings.sign_key else "",
         airgap,
         settings.epoch,
+        settings.source / "overlay" / "foreign",
         *_code("iso", "loaders", "manifest", "signing", "tree", "build", "pieces"),
     ]
 
@@ -82,16 +83,13 @@ def _media(
     image = cache.stage(
         "iso",
         digest(*inputs),
-        lambda out: iso.build_iso(
-            settings, progress, iso_tree(settings, pieces), boot.loaders, out
-        ),
+        lambda out: iso.build_iso(settings, progress, iso_tree(settings, pieces), out),
     )
     carried = cache.stage(
         "netboot",
         digest(*inputs, *_code("netboot")),
         lambda out: netboot.build_netboot(
-            *(settings, progress, iso_tree(settings, pieces)),
-            *(boot.initrd / "initrd", boot.loaders, out),
+            settings, iso_tree(settings, pieces), boot.initrd / "initrd", out
         ),
     )
     arch = settings.arch.name

@@ -23,7 +23,7 @@ from k3os.image.diskformat import convert
 from k3os.image.iso import CONFIG
 from k3os.image.remaster import extracted
 from k3os.install import config as configuration
-from k3os.install import layout, loader, perform, plan, source
+from k3os.install import layout, loaded, loader, perform, plan, source
 from k3os.install.disks import human
 from k3os.install.plan import LAYOUT, STATE_LABEL
 from k3os.install.source import LOADERS, SYSTEM, Source
@@ -72,6 +72,7 @@ def make_disk(request: Request, say: Say) -> None:
     with extracted(request.source, request.target.parent) as iso:
         what = source.read_source(str(iso))
         source.verify(what, f"{iso}/{SYSTEM}", lambda _: None)
+        source.verify_medium(what)
         if request.arch not in ("", what.arch):
             raise UserError(
                 f"is for {what.arch}, not for {request.arch}",
@@ -89,6 +90,9 @@ def make_disk(request: Request, say: Say) -> None:
         root = iso.parent / "root"
         perform.lay_down(what, text, str(root), lambda _: None)
         perform.write_menu(str(root), menu_for(text, what.arch))
+        names = source.LOADER_FILES[what.arch]
+        board_name = request.board.name if request.board is not None else ""
+        loaded.record(f"{root}/{SYSTEM}", what, names, board_name)
         perform.switch(what, f"{root}/{SYSTEM}")
         raw = iso.parent / "disk.raw"
         _write(raw, request, what, root, iso.parent, say)

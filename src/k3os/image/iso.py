@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from k3os.errors import UserError
-from k3os.image.loaders import LOADERS, PLATFORM, write_efi_image
+from k3os.image.loaders import LOADERS, PLATFORM
 from k3os.image.progress import Progress
 from k3os.image.settings import Settings
 from k3os.image.tree import DIRECTORY, SYMLINK, Tree, write_tar
@@ -41,17 +41,11 @@ def write_directory(tree: Tree, root: Path, epoch: int) -> None:
         os.utime(root / path, (epoch, epoch), follow_symlinks=False)
 
 
-def build_iso(
-    settings: Settings, progress: Progress, tree: Tree, loaders: Path, output: Path
-) -> None:
+def build_iso(settings: Settings, progress: Progress, tree: Tree, output: Path) -> None:
     """Write <output>/k3os.iso from a tree of /boot and /k3os. BIOS, UEFI, CD and USB stick."""
     root = output / "iso"
     root.mkdir()
     write_directory(tree, root, settings.epoch)
-    efi_image = root / EFI_IMAGE
-    write_efi_image(loaders, efi_image, settings.epoch, progress.log)
-    for path in (efi_image, efi_image.parent):
-        os.utime(path, (settings.epoch, settings.epoch))
     make_iso(root, output / "k3os.iso", settings.epoch, progress.log)
     run(["rm", "-rf", str(root)])
 

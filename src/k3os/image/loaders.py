@@ -8,6 +8,7 @@ by grub-mkimage(1). The ISO carries them in LOADERS; `k3os install` copies them 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from k3os.image.tree import read_tar
 from k3os.system.run import run
 
 LOADERS = "boot/grub/k3os"
+# of all that is in the FAT image, the first second that it can say (1980): its bytes change with
+# the loaders and not with each release, so that a disk can be told to have others
+FAT_EPOCH = 315532800
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,13 @@ configfile $prefix/grub.cfg
 
 
 def build_loaders(settings: Settings, progress: Progress, output: Path) -> None:
-    """Fill output: the programs for UEFI, packages.txt and, for a BIOS, boot.img and core.img."""
+    """Fill output: efi.img, packages.txt and, for a BIOS, boot.img and core.img."""
     archive = output / "loaders.tar"
     wanted = LOADERS_OF[settings.arch.name]
     unpack(settings, progress, wanted.packages, archive)
     tree = read_tar(archive)
-    for path, name in wanted.efi_files.items():
-        (output / name).write_bytes(tree.read(path))
+    programs = {name: tree.read(path) for path, name in wanted.efi_files.items()}
+    write_efi_image(programs, output / "efi.img", FAT_EPOCH, progress.log)
     (output / "packages.txt").write_bytes(tree.read("packages.txt"))
     archive.unlink()
     if wanted.bios:
@@ -109,13 +113,15 @@ def _build_core(output: Path, progress: Progress) -> None:
     config.unlink()
 
 
-def write_efi_image(loaders: Path, target: Path, epoch: int, log: int | None) -> None:
+def write_efi_image(
+    programs: Mapping[str, bytes], target: Path, epoch: int, log: int | None
+) -> None:
     """A FAT image that UEFI boots from the ISO: shim, GRUB and where to find the menu."""
     scratch = target.with_suffix(".files")
     (scratch / "EFI" / "BOOT").mkdir(parents=True)
     (scratch / EFI_CONFIG).parent.mkdir()
-    for path in sorted(path for path in loaders.iterdir() if path.suffix.lower() == ".efi"):
-        (scratch / "EFI" / "BOOT" / path.name).write_bytes(path.read_bytes())
+    for name, program in sorted(programs.items()):
+        (scratch / "EFI" / "BOOT" / name).write_bytes(program)
     (scratch / EFI_CONFIG).write_text(ISO_CONFIG)
     for path in (*sorted(scratch.rglob("*")), scratch):
         os.utime(path, (epoch, epoch))

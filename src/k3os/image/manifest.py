@@ -6,11 +6,13 @@ The layout is the one of the disk and of the ISO alike (README.md, "What is on t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
 from pathlib import Path
 
 from k3os.image.cache import file_digest_plain
 from k3os.image.tree import FILE, Entry, Tree
+from k3os.install.loaded import FIRST_STAGE
 
 SYSTEM = "k3os/system"
 
@@ -24,12 +26,16 @@ def add_generation(
     k3os: tuple[str, Path],
     k3s: tuple[str, Path] | None,
     epoch: int,
+    medium: Iterable[str] = (),
+    first_stage: Mapping[str, str] | None = None,
     sign: Callable[[bytes], bytes] | None = None,
 ) -> None:
     """Add /k3os/system with one generation that `current` names.
 
     kernel: (version, file name to path: vmlinuz, initrd, modules.squashfs), None for an overlay;
     k3os: (version, rootfs.squashfs); k3s: (version, executable), None where there is none.
+    medium: what else is part of the release, in the tree already: loaders, menus, image archives.
+    first_stage: path to SHA-256 of what starts k3OS on top of another system.
     sign: makes the manifest's signature, which lies beside it.
     """
     files: dict[str, tuple[Path, int]] = {}
@@ -54,6 +60,8 @@ def add_generation(
         **{name: components.get(name) for name in ("kernel", "k3os", "k3s")},
         "sha256": sums,
         "size": sizes,
+        "medium": {path: sha256(tree.read(path)).hexdigest() for path in sorted(medium)},
+        FIRST_STAGE: dict(first_stage or {}),
     }
     generation = f"{SYSTEM}/generations/{number}"
     text = json.dumps(manifest, indent=2).encode() + b"\n"

@@ -11,40 +11,31 @@ from __future__ import annotations
 from pathlib import Path
 
 from k3os.boot.media import CARRIED, CARRIED_WHOLE
-from k3os.image.iso import EFI_IMAGE
-from k3os.image.loaders import write_efi_image
-from k3os.image.progress import Progress
 from k3os.image.settings import Settings
-from k3os.image.tree import FILE, Entry, Tree, write_cpio
+from k3os.image.tree import Tree, write_cpio
 
 ALIGNMENT = 4  # of a plain archive within an initrd
 # where a boot loader that makes archives itself (iPXE) may put a config.yaml: k3os.boot.init
 OWN_CONFIG_DIRECTORY = "k3os/system"
 
 
-def build_netboot(
-    settings: Settings, progress: Progress, tree: Tree, initrd: Path, loaders: Path, output: Path
-) -> None:
+def build_netboot(settings: Settings, tree: Tree, initrd: Path, output: Path) -> None:
     """Write <output>/initrd from the ISO's tree of /boot and /k3os and the normal initrd."""
-    efi_image = output / "efi.img"
-    write_efi_image(loaders, efi_image, settings.epoch, progress.log)
     with open(output / "initrd", "wb") as file:
         plain = initrd.read_bytes()
         file.write(plain + b"\0" * (-len(plain) % ALIGNMENT))
-        write_cpio(carried(tree, efi_image), file, settings.epoch)
+        write_cpio(carried(tree), file, settings.epoch)
         # an archive of its own, since members are sorted: whoever sees it has all of the other
         last = Tree()
         last.file(CARRIED_WHOLE.strip("/"), b"")
         write_cpio(last, file, settings.epoch)
-    efi_image.unlink()
 
 
-def carried(tree: Tree, efi_image: Path) -> Tree:
-    """The ISO's tree as it lies in the initrd, the file that only the ISO's maker adds included."""
+def carried(tree: Tree) -> Tree:
+    """The ISO's tree as it lies in the initrd."""
     prefix = CARRIED.strip("/")
     moved = Tree()
     moved.directory(OWN_CONFIG_DIRECTORY)
     for path, entry in tree.walk():
         moved.add(f"{prefix}/{path}", entry)
-    moved.add(f"{prefix}/{EFI_IMAGE}", Entry(FILE, 0o644, data=efi_image.read_bytes))
     return moved

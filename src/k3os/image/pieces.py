@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 from k3os import __version__
@@ -12,6 +13,7 @@ from k3os.image.manifest import add_generation
 from k3os.image.settings import Settings
 from k3os.image.signing import sign
 from k3os.image.tree import FILE, Entry, Tree
+from k3os.install.source import LOADER_FILES
 from k3os.k3s.fetch import Component
 
 AIRGAP_DIRECTORY = "k3os/system/airgap"
@@ -61,15 +63,15 @@ class Pieces:
 
 def iso_tree(settings: Settings, pieces: Pieces) -> Tree:
     """/boot and /k3os of the ISO."""
-    tree = system_tree(settings, pieces, with_kernel=True)
+    tree = Tree()
     tree.copy_directory(settings.source / "overlay" / "iso")
-    if loaders.LOADERS_OF[settings.arch.name].bios:
-        for name in ("boot.img", "core.img"):
-            path = pieces.booting.loaders / name
-            tree.add(f"{loaders.LOADERS}/{name}", Entry(FILE, 0o644, data=path.read_bytes))
-    else:
+    for name in LOADER_FILES[settings.arch.name]:
+        path = pieces.booting.loaders / name
+        tree.add(f"{loaders.LOADERS}/{name}", Entry(FILE, 0o644, data=path.read_bytes))
+    if not loaders.LOADERS_OF[settings.arch.name].bios:
         tree.file(MENU, menu.for_firmware_consoles(tree.read(MENU).decode()).encode())
     tree.file(loaders.EFI_CONFIG, loaders.ISO_CONFIG.encode())
+    add_system(tree, settings, pieces, with_kernel=True)
     if settings.config is not None:
         tree.add("k3os/system/config.yaml", Entry(FILE, 0o600, data=settings.config.read_bytes))
     return tree
@@ -77,7 +79,15 @@ def iso_tree(settings: Settings, pieces: Pieces) -> Tree:
 
 def overlay_tree(settings: Settings, pieces: Pieces) -> Tree:
     """/k3os and /sbin/init for an installation into a foreign root (no kernel of ours)."""
-    tree = system_tree(settings, pieces, with_kernel=False)
+    tree = first_stage(settings, pieces)
+    add_system(tree, settings, pieces, with_kernel=False)
+    return tree
+
+
+def first_stage(settings: Settings, pieces: Pieces) -> Tree:
+    """What starts k3OS on top of another system. An upgrade does not touch it, so each manifest
+    says what it should be."""
+    tree = Tree()
     tree.copy_directory(settings.source / "overlay" / "foreign")
     tree.add("k3os/system/bin/busybox", Entry(FILE, 0o755, data=busybox(pieces).read_bytes))
     return tree
@@ -88,9 +98,23 @@ def busybox(pieces: Pieces) -> Path:
     return pieces.shell / "busybox"
 
 
-def system_tree(settings: Settings, pieces: Pieces, *, with_kernel: bool) -> Tree:
-    """/k3os/system with the first generation, and the images for k3s."""
+def release_tree(settings: Settings, pieces: Pieces) -> Tree:
+    """What a manifest that is published by itself describes: the ISO where there is one."""
+    if pieces.boot is not None:
+        return iso_tree(settings, pieces)
     tree = Tree()
+    add_system(tree, settings, pieces, with_kernel=False)
+    return tree
+
+
+def add_system(tree: Tree, settings: Settings, pieces: Pieces, *, with_kernel: bool) -> None:
+    """Add the images for k3s, and /k3os/system with the first generation, whose manifest has the
+    sums of all files that are there by then."""
+    for path in pieces.airgap:
+        tree.add(f"{AIRGAP_DIRECTORY}/{path.name}", Entry(FILE, 0o644, data=path.read_bytes))
+    medium = [path for path, entry in tree.walk() if entry.kind == FILE]
+    stage = first_stage(settings, pieces).walk()
+    sums = {path: sha256(entry.data()).hexdigest() for path, entry in stage if entry.kind == FILE}
     k3s = (pieces.k3s.version, pieces.k3s.path) if pieces.k3s else None
     add_generation(
         tree,
@@ -100,11 +124,10 @@ def system_tree(settings: Settings, pieces: Pieces, *, with_kernel: bool) -> Tre
         k3os=(__version__, pieces.rootfs / "rootfs.squashfs"),
         k3s=k3s,
         epoch=settings.epoch,
+        medium=medium,
+        first_stage=sums,
         sign=partial(sign, key=settings.sign_key) if settings.sign_key else None,
     )
-    for path in pieces.airgap:
-        tree.add(f"{AIRGAP_DIRECTORY}/{path.name}", Entry(FILE, 0o644, data=path.read_bytes))
-    return tree
 
 
 def _kernel_files(boot: Boot) -> tuple[str, dict[str, Path]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from k3os.image import loaders, operator, packages
 from k3os.image.cache import file_digest_plain
-from k3os.image.pieces import Pieces, system_tree
+from k3os.image.pieces import Pieces, release_tree
 from k3os.image.sbom import sbom
 from k3os.image.settings import Settings
 from k3os.image.signing import sign
@@ -59,7 +59,7 @@ def publish(
 
 def publish_manifest(settings: Settings, pieces: Pieces) -> list[Path]:
     """The manifest as a file of its own: with it the artifacts are a release directory."""
-    tree = system_tree(settings, pieces, with_kernel=True)
+    tree = release_tree(settings, pieces)
     data = tree.read("k3os/system/generations/1/manifest.json")
     name = MANIFEST_ARTIFACT.format(arch=settings.arch.name)
     return write_signed(settings, settings.artifacts / name, data)

@@ -21,7 +21,7 @@ from k3os.image.iso import CONFIG, LABEL, make_iso
 from k3os.image.loaders import EFI_CONFIG, ISO_CONFIG
 from k3os.image.signing import sign
 from k3os.install import source
-from k3os.install.source import AIRGAP, SYSTEM, Source
+from k3os.install.source import AIRGAP, LOADERS, SYSTEM, Source
 from k3os.k3s.fetch import Component, fetch, fetch_airgap
 from k3os.k3s.source import LocalFile
 from k3os.system.blockdev import probe
@@ -59,6 +59,7 @@ def remaster(request: Request, say: Say) -> None:
             archives = fetch_airgap(request.airgap, root.parent)
         what = source.read_source(str(root))
         source.verify(what, f"{root}/{SYSTEM}", lambda _: None)
+        source.verify_medium(what)
         manifest = json.loads(what.manifest)
         epoch = manifest.get("created")
         if not isinstance(epoch, int):
@@ -66,7 +67,8 @@ def remaster(request: Request, say: Say) -> None:
         versions = ", ".join(f"{name} {text}" for name, text in what.versions.items())
         say(f"{request.source}: {versions}")
         _change(root, request, what, archives, say)
-        _sign(root / SYSTEM, request.sign_key, changed=request.k3s is not None, say=say)
+        _sum_up(root, what.arch)
+        _sign(root / SYSTEM, request.sign_key, before=what.manifest, say=say)
         _settle(root, epoch)
         unfinished = root.parent / "new.iso"
         make_iso(root, unfinished, epoch)
@@ -154,9 +156,23 @@ def _change(root: Path, request: Request, what: Source, archives: list[Path], sa
         say(f"image archive: {archive.name}")
 
 
-def _sign(system: Path, key: Path | None, *, changed: bool, say: Say) -> None:
+def _sum_up(root: Path, arch: str) -> None:
+    """The sums of what belongs to no component, as it is now; an older manifest has none."""
+    path = (root / SYSTEM / "current").resolve() / "manifest.json"
+    manifest = json.loads(path.read_text())
+    if "medium" not in manifest:
+        return
+    names = [*source.MENUS, *(f"{LOADERS}/{name}" for name in source.LOADER_FILES[arch])]
+    names += [str(each.relative_to(root)) for each in (root / SYSTEM / AIRGAP).glob("*")]
+    found = {name: source.file_sha256(f"{root}/{name}") for name in sorted(names)}
+    if found != manifest["medium"]:
+        path.write_text(json.dumps({**manifest, "medium": found}, indent=2) + "\n")
+
+
+def _sign(system: Path, key: Path | None, *, before: bytes, say: Say) -> None:
     """A signature of the manifest as it is now; one of what it was does not stay."""
     manifest = (system / "current").resolve() / "manifest.json"
+    changed = manifest.read_bytes() != before
     signature = manifest.with_name(manifest.name + SIGNATURE)
     if key is not None:
         with _named("--sign-key"):

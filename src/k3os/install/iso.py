@@ -1,8 +1,9 @@
 """An ISO from a web address as what is installed: fetched into memory, verified, mounted.
 
 Into memory, since no disk is written to before all is checked; so it must fit there, which is
-known before the download has begun. The sum stands behind `#sha256=` in the address or in a file
-of sha256sum(1) beside the ISO.
+known before the download has begun. Whose it is, one of these says: the sum behind `#sha256=` in
+the address; the signature of its manifest, where the running system knows a key; else https. A file
+of sha256sum(1) beside the ISO tells damage only.
 """
 
 from __future__ import annotations
@@ -28,16 +29,25 @@ MEMINFO = "/proc/meminfo"
 # what the installer and the programs it starts need beside the ISO
 RESERVE = 48 << 20
 TRIES = 8
+LARGEST = 16 << 30
 NOTHING_THERE = (404, 410)
 UNKNOWN_STEP = 50 << 20  # of a progress whose end nobody knows
 
 
 @contextmanager
-def fetched(url: str, say: Say, progress: Progress | None = None) -> Iterator[Source]:
+def fetched(
+    url: str, say: Say, progress: Progress | None = None, *, insecure: bool = False
+) -> Iterator[Source]:
     """The k3OS of the ISO at url; it is forgotten when the block ends.
 
-    progress: draws a bar; without it every tenth is said. Raises UserError.
+    progress: draws a bar; without it every tenth is said. insecure: whoever made it. Raises
+    UserError.
     """
+    from k3os.upgrade.signature import IMAGE_KEYS, NODE_KEYS, read_keys
+
+    keys = [] if insecure else read_keys([IMAGE_KEYS, NODE_KEYS])
+    if not insecure and not keys:
+        check_address(url)
     os.makedirs(MEMORY, exist_ok=True)
     # room for all; whether there is as much memory is ours to know
     mounts.mount("iso", MEMORY, "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, "mode=0700,size=100%")
@@ -50,11 +60,39 @@ def fetched(url: str, say: Say, progress: Progress | None = None) -> Iterator[So
                 f"is no ISO: {error.strerror}", "is the address right?", _address(url)
             ) from error
         try:
-            yield _source(url)
+            what = _source(url)
+            if keys and "#" not in url:
+                check_signature(what, keys, _address(url))
+                say(f"{what.root}: signed by a key that this system trusts")
+            yield what
         finally:
             mounts.unmount(MEDIUM)
     finally:
         mounts.unmount(MEMORY)
+
+
+def check_address(url: str) -> None:
+    """Raise UserError for an address that says nothing of whose the ISO is, and no way to."""
+    if "#" not in url and not url.lower().startswith("https://"):
+        raise UserError(
+            "what comes by plain http can be changed on its way, and this system knows no key that "
+            "could have signed it",
+            "write #sha256=HEX behind the address, use https, or `--insecure` "
+            "(k3os.install.insecure) if you know the way it takes",
+            _address(url),
+        )
+
+
+def check_signature(what: Source, keys: list[str], where: str) -> None:
+    """Raise UserError unless one of keys signed all that will be installed."""
+    from k3os.install.source import SYSTEM, verify_medium
+    from k3os.upgrade.offer import read
+    from k3os.upgrade.release import SIGNATURE
+    from k3os.upgrade.signature import verify
+
+    beside = f"{what.root}/{SYSTEM}/current/manifest.json{SIGNATURE}"
+    verify(what.manifest, read(beside, missing=b""), keys, where)
+    verify_medium(what, strict=True)
 
 
 def fetch(url: str, directory: str, say: Say, progress: Progress | None = None) -> str:
@@ -67,7 +105,7 @@ def fetch(url: str, directory: str, say: Say, progress: Progress | None = None) 
         wanted = published_sum(address, name)
         if not wanted:
             say(
-                f"{name} cannot be verified: its address has no #sha256=…, and there is no "
+                f"{name} has no sum: its address has no #sha256=…, and there is no "
                 f"{name}.sha256 beside it"
             )
     path = f"{directory}/{name}"
@@ -75,7 +113,13 @@ def fetch(url: str, directory: str, say: Say, progress: Progress | None = None) 
     try:
         say(f"fetching {shown(address)}")
         found = download(
-            address, path, sha256=wanted or None, tries=TRIES, progress=watch, report=watch.broke
+            address,
+            path,
+            sha256=wanted or None,
+            limit=LARGEST,
+            tries=TRIES,
+            progress=watch,
+            report=watch.broke,
         )
     except UserError:
         if os.path.exists(f"{path}.part"):

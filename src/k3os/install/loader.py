@@ -72,21 +72,29 @@ def located_core(core: bytes, core_sector: int) -> bytes:
 
 
 def embed(disk: str, loaders: str, start: int, room: int) -> None:
-    """Write GRUB for BIOS onto a disk (or image file): the core to start, then the boot code.
+    """Write GRUB for BIOS onto a disk (or image file): the core, then the code that leads to it.
 
-    start, room: bytes, of the BIOS boot partition. Raises UserError, OSError.
+    The core goes where the one that is started now does not lie, as long as there is room for two:
+    a power cut leaves one of them. start, room: bytes, of the BIOS boot partition. Raises
+    UserError, OSError.
     """
     with open(f"{loaders}/boot.img", "rb") as file:
         code = file.read()
     with open(f"{loaders}/core.img", "rb") as file:
-        core = located_core(file.read(), start // SECTOR)
-    if len(core) > room:
+        plain = file.read()
+    size = -(-len(plain) // SECTOR) * SECTOR
+    if size > room:
         raise UserError(
-            f"the boot loader needs {len(core) >> 10} KiB, but there are {room >> 10} KiB for it",
+            f"the boot loader needs {size >> 10} KiB, but there are {room >> 10} KiB for it",
             "let the installer partition the disk",
         )
     # buffered: a disk whose own sectors are larger takes no single ones
     with open(disk, "r+b") as target:
+        half = room // 2 // SECTOR * SECTOR
+        started = struct.unpack_from("<Q", target.read(SECTOR), KERNEL_SECTOR)[0]
+        if size <= half and started == start // SECTOR:
+            start += half
+        core = located_core(plain, start // SECTOR)
         target.seek(start)
         target.write(core)
         target.flush()

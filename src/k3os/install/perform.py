@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from k3os.errors import UserError
-from k3os.install import fat, firmware, layout, loader, source
+from k3os.install import fat, firmware, layout, loaded, loader, source
 from k3os.install.disks import SECTOR, Device
 from k3os.install.plan import STATE_LABEL, Plan
 from k3os.install.plan import layout as layout_of
@@ -28,6 +28,7 @@ Say = Callable[[str], None]
 Progress = Callable[[str, int, int], None]
 SCRATCH = "/run/k3os/install"
 MENU = "boot/grub/grub.cfg"
+BIOS, UEFI = ("boot.img", "core.img"), "efi.img"
 
 
 def install(plan: Plan, say: Say, progress: Progress | None = None) -> None:
@@ -35,6 +36,7 @@ def install(plan: Plan, say: Say, progress: Progress | None = None) -> None:
     the disk is."""
     say("checking the files of the medium")
     source.verify(plan.source, f"{plan.source.root}/{SYSTEM}", lambda _: None)
+    source.verify_medium(plan.source)
     target = plan.disk or plan.state
     assert target is not None
     efi = plan.efi
@@ -74,6 +76,7 @@ def _onto_disk(plan: Plan, disk: Device, say: Say, progress: Progress | None) ->
         if has_bios:
             loader.embed(disk.path, f"{plan.source.root}/{LOADERS}", bios.start, bios.size)
         write_efi(plan.source, parts["efi"], layout.uuid(parts["state"]))
+        loaded.record(f"{root}/{SYSTEM}", plan.source, (*(BIOS if has_bios else ()), UEFI))
         switch(plan.source, f"{root}/{SYSTEM}")
     layout.set_label(parts["state"], STATE_LABEL)
     os.sync()
@@ -90,6 +93,8 @@ def _in_place(plan: Plan, state: Device, say: Say, progress: Progress | None) ->
             loader.embed(place.disk, loaders, place.start, place.size)
         for partition in plan.efi:
             write_efi(plan.source, partition, layout.uuid(state))
+        written = (*(BIOS if plan.bios else ()), *((UEFI,) if plan.efi else ()))
+        loaded.record(f"{root}/{SYSTEM}", plan.source, written)
         switch(plan.source, f"{root}/{SYSTEM}")
     os.sync()
 
@@ -106,10 +111,9 @@ def lay_down(
         size = os.path.getsize(medium.path(name))
         say(f"copying {name} ({size / 10**6:.1f} MB)")
         copy_file(medium.path(name), f"{system}/{name}", progress)
-    airgap = medium.path(AIRGAP)
-    for name in sorted(os.listdir(airgap)) if os.path.isdir(airgap) else ():
+    for name in medium.airgap:
         say(f"copying {AIRGAP}/{name}")
-        copy_file(f"{airgap}/{name}", f"{system}/{AIRGAP}/{name}", progress)
+        copy_file(medium.path(f"{AIRGAP}/{name}"), f"{system}/{AIRGAP}/{name}", progress)
     say("reading back what was written")
     source.verify(medium, system, lambda _: None, from_disk=True)
     os.makedirs(f"{root}/k3os/data", exist_ok=True)
@@ -148,7 +152,12 @@ def switch(medium: Source, system: str) -> None:
     known = [found for name in os.listdir(generations) if (found := whole(name)) is not None]
     number = max(known, default=0) + 1
     links = {name: f"{name}/{version}" for name, version in medium.versions.items()}
-    generation = add_generation(system, number, json.loads(medium.manifest), links)
+    manifest = json.loads(medium.manifest)
+    if loaders := loaded.of_release(manifest):
+        manifest[loaded.KEY] = loaders
+    for name in ("medium", loaded.FIRST_STAGE):  # the rest of it is not here
+        manifest.pop(name, None)
+    generation = add_generation(system, number, manifest, links)
     if os.path.exists(f"{system}/current"):
         atomic_symlink(os.readlink(f"{system}/current"), f"{system}/previous", sync=True)
     atomic_symlink(generation, f"{system}/current", sync=True)
@@ -178,22 +187,34 @@ def write_efi(medium: Source, partition: Device, uuid: str) -> None:
     with mounted(partition.path, "efi", "vfat") as root:
         mounts.mount_image(image, f"{SCRATCH}/loaders", "vfat")
         try:
+            # without the image's own menu: a power cut must not leave the disk with that one
             shutil.copytree(
-                f"{SCRATCH}/loaders/EFI", f"{root}/EFI", dirs_exist_ok=True, copy_function=_copy
+                f"{SCRATCH}/loaders/EFI",
+                f"{root}/EFI",
+                ignore=shutil.ignore_patterns("grub.cfg"),
+                dirs_exist_ok=True,
+                copy_function=_copy,
             )
         finally:
             mounts.unmount(f"{SCRATCH}/loaders")
-        with open(f"{root}/EFI/debian/grub.cfg", "w") as file:
+        stub = f"{root}/EFI/debian/grub.cfg"
+        with open(f"{stub}.new", "w") as file:
             file.write(loader.efi_stub(uuid))
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(f"{stub}.new", stub)
         os.sync()
     if wrong := fat.problem(partition.path, partition.sector):
         raise UserError(f"no UEFI would read {partition.path}: {wrong}")
 
 
 def _copy(path: str, target: str) -> None:
-    """Contents only: FAT has no modes."""
-    with open(path, "rb") as old, open(target, "wb") as new:
+    """Contents only: FAT has no modes. What was there is there until all of the new one is."""
+    with open(path, "rb") as old, open(f"{target}.new", "wb") as new:
         shutil.copyfileobj(old, new)
+        new.flush()
+        os.fsync(new.fileno())
+    os.rename(f"{target}.new", target)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from k3os.errors import UserError
 
@@ -18,6 +18,9 @@ AIRGAP = "airgap"
 LOADERS = "boot/grub/k3os"
 # architecture to what is in LOADERS; only PCs have a BIOS
 LOADER_FILES = {"amd64": ("boot.img", "core.img", "efi.img"), "arm64": ("efi.img",)}
+# of the ISO itself; nothing of it is installed
+MENUS = ("boot/grub/grub.cfg", "EFI/debian/grub.cfg")
+DAMAGED_HINT = "write the ISO anew, or download it"
 BLOCK = 1 << 20
 COMPONENTS = ("kernel", "k3os", "k3s")
 
@@ -27,6 +30,8 @@ class Source:
     """root: where the medium is mounted. files: path below /k3os/system to its SHA-256.
 
     versions: component to version. manifest: the bytes of manifest.json. arch: our name of it.
+    medium: path below root to the SHA-256 of what belongs to no component: loaders, menus, image
+    archives; None where the manifest is older than these sums.
     """
 
     root: str
@@ -35,11 +40,27 @@ class Source:
     versions: Mapping[str, str]
     size: int
     arch: str = "amd64"
+    medium: Mapping[str, str] | None = None
 
     @property
     def has_bios(self) -> bool:
         """Whether there are machines of its architecture that boot with a BIOS."""
         return "core.img" in LOADER_FILES[self.arch]
+
+    @property
+    def airgap(self) -> list[str]:
+        """The image archives that are there, by name."""
+        directory = self.path(AIRGAP)
+        return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+
+    def sums(self) -> dict[str, str]:
+        """Of all that is copied, by path below /k3os/system, as far as they are known."""
+        archives = {f"{AIRGAP}/{name}": f"{SYSTEM}/{AIRGAP}/{name}" for name in self.airgap}
+        known = self.medium or {}
+        return {
+            **self.files,
+            **{name: known[path] for name, path in archives.items() if path in known},
+        }
 
     def path(self, name: str) -> str:
         return f"{self.root}/{SYSTEM}/{name}"
@@ -54,7 +75,9 @@ def read_source(root: str) -> Source:
         manifest = json.loads(data)
         files = {str(name): str(digest) for name, digest in manifest["sha256"].items()}
         versions = {name: str(manifest[name]) for name in COMPONENTS if manifest.get(name)}
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+        listed = manifest.get("medium")
+        medium = None if listed is None else {str(k): str(v) for k, v in listed.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{root} holds no k3OS that could be installed: {path}: {error}",
             "boot the ISO to install from it",
@@ -62,12 +85,12 @@ def read_source(root: str) -> Source:
     arch = str(manifest.get("arch", "amd64"))
     if "kernel" not in versions or arch not in LOADER_FILES:
         raise UserError(f"the k3OS of {root} has no kernel", "install from the ISO")
-    for name in files:
+    for name in [*files, *(medium or ())]:
         if name.startswith("/") or ".." in name.split("/"):
             raise UserError(f"{path} names a file outside of it: {name}")
-    airgap = f"{root}/{SYSTEM}/{AIRGAP}"
-    paths = [f"{root}/{SYSTEM}/{name}" for name in files]
-    paths += [f"{airgap}/{name}" for name in (os.listdir(airgap) if os.path.isdir(airgap) else ())]
+    source = Source(root, data, files, versions, 0, arch, medium)
+    paths = [source.path(name) for name in files]
+    paths += [source.path(f"{AIRGAP}/{name}") for name in source.airgap]
     missing = [path for path in paths if not os.path.isfile(path)]
     missing += [
         f"{root}/{LOADERS}/{name}"
@@ -80,7 +103,7 @@ def read_source(root: str) -> Source:
             "a remastered ISO needs all of /boot and /k3os of the original",
         )
     size = sum(os.path.getsize(path) for path in paths)
-    return Source(root, data, files, versions, size, arch)
+    return replace(source, size=size)
 
 
 def verify(
@@ -90,16 +113,41 @@ def verify(
 
     from_disk: forget what the kernel has in memory of them first: the disk itself is read.
     """
-    for name, wanted in source.files.items():
+    for name, wanted in source.sums().items():
         if from_disk:
             forget(f"{system}/{name}")
-        found = file_sha256(f"{system}/{name}")
-        if found != wanted:
-            raise UserError(
-                f"{system}/{name} is damaged: its SHA-256 is {found}, not {wanted}",
-                "the disk may be failing" if from_disk else "write the ISO anew, or download it",
-            )
+        hint = "the disk may be failing" if from_disk else DAMAGED_HINT
+        _compare(f"{system}/{name}", wanted, hint)
         say(f"verified {name}")
+
+
+def verify_medium(source: Source, *, strict: bool = False) -> None:
+    """Compare what of a medium belongs to no component with the manifest's sums. Raises UserError.
+
+    strict: for a manifest whose signature is all that speaks for the medium: nothing that is
+    installed may be missing in it. Otherwise a menu of one's own and more archives are welcome.
+    """
+    known = source.medium or {}
+    for path, wanted in known.items():
+        if strict or (path not in MENUS and os.path.exists(f"{source.root}/{path}")):
+            _compare(f"{source.root}/{path}", wanted, DAMAGED_HINT)
+    installed = [f"{LOADERS}/{name}" for name in LOADER_FILES[source.arch]]
+    installed += [f"{SYSTEM}/{AIRGAP}/{name}" for name in source.airgap]
+    for path in installed if strict else ():
+        if path not in known:
+            raise UserError(
+                f"{path} is not in the manifest, which is what was signed",
+                "take a newer release, or give the SHA-256 of all of it: #sha256=HEX",
+            )
+
+
+def _compare(path: str, wanted: str, hint: str) -> None:
+    try:
+        found = file_sha256(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}", hint) from error
+    if found != wanted:
+        raise UserError(f"{path} is damaged: its SHA-256 is {found}, not {wanted}", hint)
 
 
 def file_sha256(path: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from k3os.boot.takeover import BACKUP, MARKER, MENU, POWER_OFF, REBOOT, marker
 from k3os.errors import UserError
-from k3os.install import disks, layout, loader, source
+from k3os.install import disks, layout, loaded, loader, source
 from k3os.install.disks import Device, Mount
 from k3os.install.perform import lay_down, switch
 from k3os.install.plan import MIB, SPARE, Request
@@ -179,8 +179,10 @@ def take_over(plan: Takeover, say: Say, progress: Progress | None = None) -> Non
     """Do it. Raises UserError; this system boots as before then."""
     say("checking the files of the medium")
     source.verify(plan.source, f"{plan.source.root}/{SYSTEM}", lambda _: None)
+    source.verify_medium(plan.source)
     try:
         lay_down(plan.source, plan.config, plan.root, say, progress)
+        loaded.record(f"{plan.root}/{SYSTEM}", plan.source, ())
         switch(plan.source, f"{plan.root}/{SYSTEM}")
         atomic_write(f"{plan.root}/{MARKER}", marker(plan.menu, plan.then), mode=0o600, sync=True)
         os.sync()

@@ -28,12 +28,15 @@ from k3os.k3s.source import (
     release_url,
     split_checksum,
 )
+from k3os.k3s.trust import NOBODY, Trust
 from k3os.system.files import atomic_write
 from k3os.system.http import Progress, download, get, shown
 from k3os.system.http_failure import ChecksumError, HttpError
 
 LARGEST_K3S = 1 << 30
 LARGEST_ARCHIVE = 8 << 30
+PIN = "name an https address in K3S_RELEASES, or pin it: k3os.k3s_sums (`k3os k3s sums VERSION`)"
+SUM = "write https://, or #sha256=HEX behind the address"
 # what k3s imports from its images directory at start (k3s documentation, "Air-Gap Install")
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.bz2", ".tbz", ".tar.lz4")
 
@@ -56,13 +59,14 @@ def fetch(
     arch: str,
     destination: Path,
     *,
+    trust: Trust = NOBODY,
     warn: Callable[[str], None] = warn_on_stderr,
     progress: Progress | None = None,
     timeout: float = 30.0,
 ) -> Component | None:
     """Return the k3s that source names; None for Nothing, and for Auto out of reach.
 
-    destination: a directory that exists; a LocalFile is used where it lies.
+    destination: a directory that exists; a LocalFile is used where it lies. trust: what is known.
     Raises UserError; ChecksumError whatever the source is.
     """
     release_files(arch)
@@ -74,15 +78,23 @@ def fetch(
             digest = file_sha256(path)
             return Component(ask_version(path, digest), path, digest)
         case Download():
-            return _fetch_url(source, arch, destination, progress, timeout)
-        case Release(version):
-            return fetch_release(version, arch, destination, progress=progress, timeout=timeout)
+            return _fetch_url(source, arch, destination, trust, progress, timeout)
+        case Release():
+            return fetch_release(
+                source, arch, destination, trust, progress=progress, timeout=timeout
+            )
         case Auto():
             version = pinned().version
             try:
                 # two tries: a build without network shall not wait long to find out
                 return fetch_release(
-                    version, arch, destination, progress=progress, timeout=timeout, tries=2
+                    Release(version),
+                    arch,
+                    destination,
+                    trust,
+                    progress=progress,
+                    timeout=timeout,
+                    tries=2,
                 )
             except HttpError as error:
                 warn(
@@ -93,9 +105,10 @@ def fetch(
 
 
 def fetch_release(
-    version: str,
+    release: Release,
     arch: str,
     destination: Path,
+    trust: Trust = NOBODY,
     *,
     progress: Progress | None = None,
     timeout: float = 30.0,
@@ -103,24 +116,27 @@ def fetch_release(
 ) -> Component:
     """Fetch one version of the releases. Raises HttpError, ChecksumError, UserError.
 
-    The file must match the release's sum file and, if it is the pinned version and its hash
-    has been recorded, that hash, too.
+    The file must match the release's sum file, and that what is pinned, or come over https.
     """
+    version = release.version
     name, _ = release_files(arch)
     path = destination / f"k3s-{version}-{arch}"
-    recorded = _recorded(version, arch)
+    pins = trust.pins(release, arch)
     known = _verified_before(path)
-    if known and recorded in ("", known):
+    if known and (known in pins or not pins):
         return Component(version, path, known)
+    sums_url = _sums_url(version, arch)
+    if not pins:
+        trust.check_transport(sums_url, f"k3s {version}", PIN)
     published = published_sums(version, arch, timeout=timeout, tries=tries).get(name, "")
     if not published:
-        raise UserError(f"the sum file has no entry for {name}", where=_sums_url(version, arch))
-    if recorded and published != recorded:
+        raise UserError(f"the sum file has no entry for {name}", where=sums_url)
+    if pins and published not in pins:
         raise ChecksumError(
             f"k3s {version} for {arch}: the release says sha256 {published}, "
-            f"our lock (pinned.json) says {recorded}",
+            f"what is pinned is {' or '.join(sorted(pins))}",
             "the release was changed; do not use it before somebody knows why",
-            _sums_url(version, arch),
+            sums_url,
         )
     download(
         release_url(version, name),
@@ -146,27 +162,26 @@ def published_sums(
 
 
 def parse_sums(data: bytes, where: str) -> dict[str, str]:
-    """Understand sha256sum(1) output; raises UserError for anything else (an error page)."""
+    """Understand sha256sum(1) output, also with --tag; raises UserError for anything else (an
+    error page)."""
     sums = {}
     for line in data.decode(errors="replace").splitlines():
         if not line.strip():
             continue
-        match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](\S+)", line.rstrip())
+        match = re.fullmatch(r"(?P<sum>[0-9a-fA-F]{64}) [ *](?P<name>\S+)", line.rstrip())
+        match = match or re.fullmatch(
+            r"SHA256 \((?P<name>\S+)\) = (?P<sum>[0-9a-fA-F]{64})", line.rstrip()
+        )
         if match is None:
             raise UserError(
                 f"is no sha256sum file: {line[:60]!r}", "does a proxy answer instead?", where
             )
-        sums[match[2].rpartition("/")[2]] = match[1].lower()
+        sums[match["name"].rpartition("/")[2]] = match["sum"].lower()
     return sums
 
 
 def _sums_url(version: str, arch: str) -> str:
     return release_url(version, release_files(arch)[1])
-
-
-def _recorded(version: str, arch: str) -> str:
-    lock = pinned()
-    return lock.sha256.get(arch, "").lower() if lock.version == version else ""
 
 
 def _verified_before(path: Path) -> str:
@@ -183,11 +198,18 @@ def _record(path: Path, digest: str) -> None:
 
 
 def _fetch_url(
-    source: Download, arch: str, destination: Path, progress: Progress | None, timeout: float
+    source: Download,
+    arch: str,
+    destination: Path,
+    trust: Trust,
+    progress: Progress | None,
+    timeout: float,
 ) -> Component:
     """An address without a checksum is asked each time: what it serves may have changed."""
     from hashlib import sha256
 
+    if not source.sha256:
+        trust.check_transport(shown(source.url), "this k3s", SUM)
     path = destination / f"k3s-url-{sha256(source.url.encode()).hexdigest()[:12]}-{arch}"
     digest = _verified_before(path) if source.sha256 else ""
     if not digest or digest != source.sha256:
@@ -216,7 +238,7 @@ def fetch_airgap(
 ) -> list[Path]:
     """Return the image archives that K3S_AIRGAP names (paths and URLs). Raises UserError.
 
-    Beside an address of the k3s release layout there is a sum file, which the archive must
+    Beside an https address of the k3s release layout there is a sum file, which the archive must
     match; `#sha256=` behind any address does the same.
     """
     paths: dict[str, Path] = {}
@@ -253,6 +275,7 @@ def _fetch_archive(
     timeout: float,
 ) -> Path:
     if not digest:
+        NOBODY.check_transport(shown(url), "this archive", SUM)
         digest = _published_archive_sum(url, path.name, timeout)
     if not digest:
         warn(f"{shown(url)} comes without a checksum; add #sha256=… to have it verified")

@@ -36,9 +36,10 @@ class Auto:
 
 @dataclass(frozen=True)
 class Release:
-    """One version of the k3s releases."""
+    """One version of the k3s releases; sha256 stands behind `#sha256=`, "" without."""
 
     version: str
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,12 @@ Source = Auto | Release | Download | LocalFile | Nothing
 class Pinned:
     """The k3s version this k3OS was made for.
 
-    sha256: architecture -> hash of the executable as the maintainers saw it. `k3os k3s pin`
-    writes it; an architecture without an entry is checked against the release's sum file only.
+    sums: version -> architecture -> hash of the executable as the maintainers saw it, of other
+    versions, too. `k3os k3s pin` writes it; what has no entry must come over https.
     """
 
     version: str
-    sha256: Mapping[str, str] = field(default_factory=dict)
+    sums: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def parse_source(text: str) -> Source:
@@ -82,8 +83,8 @@ def parse_source(text: str) -> Source:
         return Auto()
     if text == "none":
         return Nothing()
-    if VERSION.fullmatch(text):
-        return Release(text)
+    if VERSION.fullmatch(text.partition("#")[0]):
+        return Release(*split_checksum(text, "K3S"))
     if text.startswith(("http://", "https://")):
         url, sha256 = split_checksum(text, "K3S")
         return Download(url, sha256)
@@ -97,9 +98,9 @@ def parse_source(text: str) -> Source:
 
 
 def split_checksum(text: str, where: str) -> tuple[str, str]:
-    """Split "URL#sha256=HEX" into the URL and the hash ("" without one)."""
-    url, _, fragment = text.partition("#")
-    if not fragment:
+    """Split "URL#sha256=HEX" into the URL and the hash ("" without a `#`)."""
+    url, given, fragment = text.partition("#")
+    if not given:
         return url, ""
     match = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
     if match is None:
@@ -112,7 +113,7 @@ def split_checksum(text: str, where: str) -> tuple[str, str]:
 def pinned() -> Pinned:
     """The version and hashes of pinned.json."""
     record = json.loads(PINNED.read_text())
-    return Pinned(record["version"], record["sha256"])
+    return Pinned(record["version"], record["sums"])
 
 
 def release_files(arch: str) -> tuple[str, str]:

@@ -23,6 +23,7 @@ SECTION = "# from "
 LARGEST = 1 << 20
 # DNS may come up later than the network; the unit waits 300 s in all
 TRIES, PAUSE = 5, 1.0
+DEADLINE = 120.0
 
 
 def plan(config: Config, node: Node) -> list[Action]:
@@ -140,7 +141,9 @@ class FetchKeys(Action):
 
         adopt(node.environment)  # where urllib and ssl look for it
         try:
-            data = get(address(self.name), limit=LARGEST, tries=TRIES, pause=PAUSE)
+            data = get(
+                address(self.name), limit=LARGEST, tries=TRIES, pause=PAUSE, deadline=DEADLINE
+            )
         except HttpError as error:
             if error.status == 404:
                 raise UserError(f"{self.name} does not exist there", "check the name") from None

@@ -1,15 +1,36 @@
-"""Reading one small file by FTP: `get`.
+"""Reading one small file by FTP: `get`, which is curl(1) with what every request of ours has: an
+end in time and bytes, errors in words, tries.
 
-ftplib with what every request of ours has: a size limit, a time limit, errors in words, tries.
-Passive mode only. Addresses: RFC 1738, section 3.2.
+curl knows what FTP servers do, and its proxies (ftp_proxy); a process of its own takes what a
+server's greeting without an end would take of memory. The address, which may hold a password, goes
+to its standard input. Exit codes: curl(1), EXIT CODES; addresses: RFC 1738, section 3.2.
 """
 
 from __future__ import annotations
 
-from k3os.system.http import TIMEOUT, TRIES, shown
-from k3os.system.http_failure import HttpError, explain
+import os
+
+from k3os.system.deadline import Deadline
+from k3os.system.http import DEADLINE, SLOWEST, TIMEOUT, TRIES, shown
+from k3os.system.http_failure import HttpError
 from k3os.system.numbers import whole
 from k3os.system.retry import retry
+from k3os.system.run import CommandError, run
+
+# curl's exit code: what it means, what to do, whether another try may help
+MEANINGS = {
+    3: ("is no valid address", "", False),
+    5: ("the proxy's name cannot be resolved", "check ftp_proxy", True),
+    6: ("the name cannot be resolved", "check network and DNS", True),
+    7: ("cannot be reached", "is the server running?", True),
+    28: ("the server stalls", "try again, or another server", True),
+    52: ("the server broke the connection off", "try again", True),
+    56: ("the server broke the connection off", "try again", True),
+    67: ("the server refuses the login", "put user:password@ before the host name", False),
+    78: ("there is no such file, or no access to it", "check the path", False),
+}
+OTHER = ("the server does not give the file", "check the address", False)
+TOO_LARGE = 63
 
 
 def get(
@@ -19,56 +40,78 @@ def get(
     timeout: float = TIMEOUT,
     tries: int = TRIES,
     pause: float = 1.0,
+    deadline: float = DEADLINE,
 ) -> bytes:
     """The file at ftp://[user[:password]@]host[:port]/path, at most limit bytes or an error.
 
     Without a user it is anonymous. The path is relative to the login's directory. Raises
-    HttpError, whose status is FTP's reply code.
+    HttpError, whose status is FTP's reply code. timeout: seconds (almost) without a byte;
+    deadline: seconds for all of it, the tries included.
     """
-    return retry(lambda: _get(url, limit, timeout), tries, pause)
+    end = Deadline(deadline)
+    return retry(lambda: _get(url, limit, timeout, end), tries, pause, until=end.until)
 
 
-def _get(url: str, limit: int, timeout: float) -> bytes:
-    import ftplib
-    from urllib.parse import unquote, urlsplit
+def _get(url: str, limit: int, timeout: float, end: Deadline) -> bytes:
+    from urllib.parse import urlsplit
 
     address = shown(url)
-    body = bytearray()
-
-    def arrived(block: bytes) -> None:
-        body.extend(block)
-        if len(body) > limit:
-            raise HttpError(f"is larger than {limit} bytes", "is the address right?", address)
-
+    end.check(address)
     try:
         parts = urlsplit(url)
-        path = unquote(parts.path.partition(";")[0]).removeprefix("/")
-        if not parts.hostname or not path:
-            raise HttpError("names no file on a server", "write ftp://host/path", address)
-        with ftplib.FTP(timeout=timeout) as session:
-            session.connect(parts.hostname, parts.port or ftplib.FTP_PORT)
-            session.login(unquote(parts.username or "anonymous"), unquote(parts.password or ""))
-            session.retrbinary(f"RETR {path}", arrived)
-    except ftplib.Error as error:
-        raise _explain_reply(address, error) from error
-    except EOFError as error:
-        raise HttpError(
-            "the server broke the connection off", "try again", address, transient=True
-        ) from error
-    except (OSError, ValueError) as error:
-        raise explain(address, error, timeout) from error
-    return bytes(body)
+        named = parts.hostname and parts.path.strip("/") and parts.port != 0
+    except ValueError as error:
+        raise HttpError(f"is no valid address: {error}", where=address) from None
+    if not named or any(not letter.isprintable() for letter in url):
+        raise HttpError("names no file on a server", "write ftp://host/path", address)
+    left = end.left()
+    options = [
+        *("--silent", "--show-error", "--globoff", "--proto", "=ftp", "--ftp-method", "nocwd"),
+        *("--connect-timeout", f"{timeout:.3f}", "--max-time", f"{left:.3f}"),
+        *("--speed-limit", str(SLOWEST), "--speed-time", f"{max(timeout, 1):.0f}"),
+        *("--max-filesize", str(limit)),
+    ]
+    quoted = url.replace("\\", "\\\\").replace('"', '\\"')
+    body = os.memfd_create("ftp")
+    try:
+        # the kernel's limit, too: curl before 8.4 compares nothing but the announced size
+        run(
+            ["prlimit", f"--fsize={limit + 1}", "curl", "--disable", *options, "--config", "-"],
+            stdin=f'url = "{quoted}"\n'.encode(),
+            log=body,
+            errors_apart=True,
+            timeout=left + 5,
+        )
+        if os.fstat(body).st_size > limit:
+            raise _too_large(address, limit)
+        return os.pread(body, limit, 0)
+    except CommandError as error:
+        end.check(address)
+        if error.returncode == TOO_LARGE or os.fstat(body).st_size > limit:
+            raise _too_large(address, limit) from None
+        raise _explain(address, error) from error
+    finally:
+        os.close(body)
 
 
-def _explain_reply(address: str, error: Exception) -> HttpError:
-    """A reply of the server (RFC 959, section 4.2): 4yz may change by itself, 5yz does not."""
-    words = str(error).strip()
-    status = whole(words[:3]) or 0
-    hints = {
-        530: ("the server refuses the login", "put user:password@ before the host name"),
-        550: ("there is no such file, or no access to it", "check the path"),
-    }
-    message, hint = hints.get(status, ("the server does not give the file", "check the address"))
+def _too_large(address: str, limit: int) -> HttpError:
+    return HttpError(f"is larger than {limit} bytes", "is the address right?", address)
+
+
+def _explain(address: str, error: CommandError) -> HttpError:
+    """curl ends its message with the server's reply code (RFC 959, 4.2): 4yz may change by
+    itself, 5yz does not."""
+    if error.returncode == 127:
+        return HttpError("curl is not installed", "it is what reads FTP", address)
+    words = error.output.decode(errors="replace").strip().partition(") ")[2][:200]
+    numbers = [whole(word) or 0 for word in words.replace(":", " ").split() if len(word) == 3]
+    status = next((number for number in numbers if 400 <= number < 600), 0)
+    message, hint, transient = MEANINGS.get(error.returncode, OTHER)
+    said = words or error.how
     return HttpError(
-        f"{message} ({words})", hint, address, status=status, transient=400 <= status < 500
+        f"{message} ({said})",
+        hint,
+        address,
+        status=status,
+        transient=transient or 400 <= status < 500,
     )

@@ -1,11 +1,16 @@
 """The one HTTP client: `get` for small bodies, `download` for files.
 
-Built on urllib, so http_proxy, https_proxy and no_proxy of the environment are honoured
-(urllib.request(3)). It must not decide what to do about a failure: every one is an `HttpError`
-that names the address and a remedy, or a `ChecksumError`, which is never a matter of the
-network. Ranges and validators follow RFC 9110, sections 13 and 14.
+Each request has an end in time (k3os.system.deadline), in bytes (`limit`) and in memory: headers
+have the limits of http.client, 100 lines of 64 KiB; a file's body goes to the disk in blocks.
+It must not decide what to do about a failure: every one is an `HttpError` that names the address
+and a remedy, or a `ChecksumError`, which is never a matter of the network. Ranges and validators
+follow RFC 9110, sections 13 and 14.
 
-urllib costs 40 ms of import time and is imported only when something is fetched.
+Built on urllib, which honours http_proxy, https_proxy and no_proxy (urllib.request(3)), costs 40 ms
+of import time, and is imported only when something is fetched. Not on curl(1), which the node has
+and which does FTP (k3os.system.ftp): it cannot prove that a file is still the one of which a piece
+is there (If-Range), nor ask a metadata service as those want to be asked (k3os.system.http_direct),
+and the reason of a failure would have to be guessed from its words.
 """
 
 from __future__ import annotations
@@ -13,9 +18,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from io import FileIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from k3os.errors import UserError
+from k3os.system.deadline import Deadline
 from k3os.system.http_failure import ChecksumError, HttpError, explain, header, stalled
 from k3os.system.numbers import whole
 from k3os.system.retry import Report, retry, silently
@@ -31,6 +37,9 @@ TIMEOUT = 30.0
 TRIES = 4
 SLOWEST = 512  # bytes a second; below it for TIMEOUT seconds is a stall, too
 BLOCK = 1 << 18
+# seconds for all of it, the tries included: of a small body, of a file
+DEADLINE = 300.0
+DOWNLOAD_DEADLINE = 6 * 3600.0
 
 
 def get(
@@ -41,35 +50,39 @@ def get(
     timeout: float = TIMEOUT,
     tries: int = TRIES,
     pause: float = 1.0,
+    deadline: float = DEADLINE,
     method: str = "GET",
     direct: Direct | None = None,
 ) -> bytes:
     """Return the body at url, at most limit bytes of it or an error. Raises HttpError.
 
+    timeout: seconds without a byte; deadline: seconds for all of it, the tries included.
     direct: how to ask without a proxy and without following anybody elsewhere.
     """
 
     def attempt() -> bytes:
         body: list[bytes] = []
-        with _open(url, headers or {}, timeout, method, direct) as response:
+        with _open(url, headers or {}, timeout, end, method, direct) as response:
             total = _length(response)
             _check_limit(url, total or 0, limit)
-            _copy(url, response, body.append, timeout, _limited(url, limit, 0))
+            _copy(url, response, body.append, timeout, end, _limited(url, limit, 0))
         data = b"".join(body)
         _check_complete(url, len(data), total)
         return data
 
-    return retry(attempt, tries, pause)
+    with Deadline(deadline) as end:
+        return retry(attempt, tries, pause, until=end.until)
 
 
 def download(
     url: str,
     path: str,
     *,
+    limit: int,
     sha256: str | None = None,
-    limit: int | None = None,
     mode: int = 0o644,
     timeout: float = TIMEOUT,
+    deadline: float = DOWNLOAD_DEADLINE,
     tries: int = TRIES,
     pause: float = 1.0,
     progress: Progress | None = None,
@@ -79,19 +92,24 @@ def download(
 
     What arrived is kept in <path>.part: the next try asks for the rest only. With sha256 even
     the partial file of an earlier process is used, since the sum would tell a wrong one.
-    timeout: seconds without a byte (or with a trickle) that count as a stall.
+    timeout: seconds without a byte (or with a trickle) that count as a stall; deadline: seconds
+    for all of it, the tries included. limit: bytes that it may have.
     tries:   attempts in a row without progress; pause: seconds before the second one.
     report:  called with each failure that is followed by another try.
     Raises HttpError (the partial file stays), ChecksumError (it is removed), UserError.
     """
     partial = f"{path}.part"
-    with _open_partial(url, partial) as file:
+    with _open_partial(url, partial) as file, Deadline(deadline) as end:
         inherited = file.seek(0, os.SEEK_END) if sha256 else file.truncate(0)
         transfer = _Transfer(
-            url, partial, file, limit, timeout, progress, trusted=sha256 is not None
+            url, partial, file, limit, timeout, end, progress, trusted=sha256 is not None
         )
+
+        def receive() -> None:
+            retry(transfer.attempt, tries, pause, transfer.position, report, end.until)
+
         try:
-            retry(transfer.attempt, tries, pause, transfer.position, report)
+            receive()
         except HttpError:
             if transfer.position() == 0:
                 os.unlink(partial)
@@ -100,7 +118,7 @@ def download(
         if sha256 and found != sha256.lower() and inherited:
             # perhaps only the piece from last time was wrong
             file.truncate(0)
-            retry(transfer.attempt, tries, pause, transfer.position, report)
+            receive()
             found = _file_sha256(file)
         if sha256 and found != sha256.lower():
             os.unlink(partial)
@@ -128,8 +146,9 @@ class _Transfer:
         url: str,
         path: str,
         file: FileIO,
-        limit: int | None,
+        limit: int,
         timeout: float,
+        end: Deadline,
         progress: Progress | None,
         *,
         trusted: bool,
@@ -139,6 +158,7 @@ class _Transfer:
         self.file = file
         self.limit = limit
         self.timeout = timeout
+        self.end = end
         self.progress = progress
         self.trusted = trusted
         self.validator = ""
@@ -154,7 +174,7 @@ class _Transfer:
         if offset and self.validator:
             headers["If-Range"] = self.validator
         try:
-            response = _open(self.url, headers, self.timeout)
+            response = _open(self.url, headers, self.timeout, self.end)
         except HttpError as error:
             if error.status == 416 and offset:
                 # nothing after what we have: a finished or a foreign file; the rest decides
@@ -194,7 +214,7 @@ class _Transfer:
             if self.progress is not None:
                 self.progress(offset + count, total)
 
-        _copy(self.url, response, self._write, self.timeout, arrived)
+        _copy(self.url, response, self._write, self.timeout, self.end, arrived)
 
     def _write(self, block: bytes) -> None:
         try:
@@ -244,11 +264,14 @@ def _open(
     url: str,
     headers: dict[str, str],
     timeout: float,
+    end: Deadline,
     method: str = "GET",
     direct: Direct | None = None,
 ) -> HTTPResponse:
     import http.client
     import urllib.request
+
+    from k3os.system.http_opener import opener
 
     address, credentials = _split_credentials(url)
     if not address.lower().startswith(("http://", "https://")):
@@ -261,30 +284,12 @@ def _open(
             request.add_header(name, value)
         if credentials:  # not sent on to where a redirect leads
             request.add_unredirected_header("Authorization", credentials)
-        opener = _opener() if direct is None else direct.opener()
-        response: HTTPResponse = opener.open(request, timeout=timeout)
+        chosen = opener(end.connect) if direct is None else direct.opener(end)
+        response: HTTPResponse = chosen.open(request, timeout=timeout)
     except (OSError, http.client.HTTPException, ValueError) as error:
+        end.check(address)
         raise explain(address, error, timeout) from error
     return response
-
-
-def _opener() -> Any:
-    import urllib.request
-
-    class Redirects(urllib.request.HTTPRedirectHandler):
-        def redirect_request(
-            self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
-        ) -> Any:
-            if req.full_url.startswith("https:") and not newurl.startswith("https:"):
-                raise HttpError(
-                    f"redirects from https to {newurl}",
-                    "name an address that stays encrypted",
-                    req.full_url,
-                    status=code,
-                )
-            return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-    return urllib.request.build_opener(Redirects())
 
 
 def _split_credentials(url: str) -> tuple[str, str]:
@@ -328,12 +333,12 @@ def _starts_at(response: HTTPResponse, offset: int) -> bool:
     return header(response.headers, "Content-Range").startswith(f"bytes {offset}-")
 
 
-def _limited(url: str, limit: int | None, offset: int) -> Callable[[int], None]:
+def _limited(url: str, limit: int, offset: int) -> Callable[[int], None]:
     return lambda count: _check_limit(url, offset + count, limit)
 
 
-def _check_limit(url: str, size: int, limit: int | None) -> None:
-    if limit is not None and size > limit:
+def _check_limit(url: str, size: int, limit: int) -> None:
+    if size > limit:
         raise HttpError(f"is larger than {limit} bytes", "is the address right?", shown(url))
 
 
@@ -352,6 +357,7 @@ def _copy(
     response: HTTPResponse,
     write: Callable[[bytes], object],
     timeout: float,
+    end: Deadline,
     arrived: Callable[[int], None],
 ) -> None:
     """Read response to its end; a trickle below SLOWEST counts as a stall."""
@@ -364,8 +370,10 @@ def _copy(
         try:
             block = response.read1(BLOCK)
         except (OSError, http.client.HTTPException) as error:
+            end.check(shown(url))
             raise explain(shown(url), error, timeout) from error
         if not block:
+            end.check(shown(url))  # its end may be ours
             return
         count += len(block)
         window += len(block)

@@ -10,10 +10,13 @@ import socket
 from typing import Any
 
 from k3os.system.http_failure import HttpError
+from k3os.system.http_opener import connections
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from k3os.system.deadline import Deadline
 
 LOW_PORTS = range(1023, 599, -1)
 
@@ -34,30 +37,11 @@ class Direct:
         self.connected = connected
         self.headers: Any = {}
 
-    def opener(self) -> Any:
-        """urllib's, with our connections."""
-        import http.client
+    def opener(self, deadline: Deadline) -> Any:
+        """urllib's, with our connections, which end with the deadline."""
         import urllib.request
 
         owner = self
-
-        class Plain(http.client.HTTPConnection):
-            def __init__(self, *arguments: Any, **options: Any) -> None:
-                super().__init__(*arguments, **options)
-                self._create_connection = owner.connect
-
-        class Encrypted(http.client.HTTPSConnection):
-            def __init__(self, *arguments: Any, **options: Any) -> None:
-                super().__init__(*arguments, **options)
-                self._create_connection = owner.connect
-
-        class Http(urllib.request.HTTPHandler):
-            def http_open(self, req: Any) -> Any:
-                return self.do_open(Plain, req)
-
-        class Https(urllib.request.HTTPSHandler):
-            def https_open(self, req: Any) -> Any:
-                return self.do_open(Encrypted, req)
 
         class NoRedirects(urllib.request.HTTPRedirectHandler):
             def redirect_request(
@@ -75,7 +59,8 @@ class Direct:
             https_response = http_response
 
         no_proxy = urllib.request.ProxyHandler({})
-        return urllib.request.build_opener(no_proxy, NoRedirects(), Http(), Https(), Headers())
+        ours = connections(deadline.watched(self.connect))
+        return urllib.request.build_opener(no_proxy, NoRedirects(), Headers(), *ours)
 
     def connect(
         self, address: tuple[str, int], timeout: float | None = None, *_: object

@@ -13,6 +13,7 @@ from k3os.system.numbers import whole
 
 # answers that a later try may change (RFC 9110, section 15)
 TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
+LONGEST_REASON = 100
 
 
 class HttpError(UserError):
@@ -103,7 +104,8 @@ def _explain_status(address: str, error: Any) -> HttpError:
     if 300 <= status < 400:
         message, hint = "redirects without end", "check the address"
     else:
-        message, hint = hints.get(status, (f"the server answers {status} {error.reason}", ""))
+        reason = str(error.reason)[:LONGEST_REASON]
+        message, hint = hints.get(status, (f"the server answers {status} {reason}", ""))
     return HttpError(
         message,
         hint or ("try again later" if status in TRANSIENT else "check the address"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 from k3os.errors import UserError
 
 LARGEST = 4 << 20
+DEADLINE = 120.0
 
 
 class NoAnswer(UserError):
@@ -32,13 +33,20 @@ def request(
     body: bytes = b"",
     headers: dict[str, str] | None = None,
     timeout: float = 30,
+    deadline: float = DEADLINE,
 ) -> tuple[int, bytes]:
-    """The status and the body of the answer. Raises UserError: NoAnswer when there is none."""
+    """The status and the body of the answer. Raises UserError: NoAnswer when there is none.
+
+    timeout: seconds without a byte; deadline: seconds for all of it.
+    """
     import http.client
     import ssl
     from urllib.parse import urlsplit
 
+    from k3os.system.deadline import Deadline
+
     parts = urlsplit(url)
+    end = Deadline(deadline)
     try:
         context = ssl.create_default_context(cafile=identity.authority)
         # Python 3.13 asks for RFC 5280 to the letter, which authorities that old versions of k3s
@@ -49,10 +57,15 @@ def request(
             parts.hostname or "", parts.port, timeout=timeout, context=context
         )
         try:
+            connection._create_connection = end.connect  # type: ignore[attr-defined]
             target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-            connection.request(method, target, body or None, headers or {})
-            answer = connection.getresponse()
-            return answer.status, answer.read(LARGEST)
+            with end:
+                connection.request(method, target, body or None, headers or {})
+                answer = connection.getresponse()
+                found = answer.read(LARGEST)
+            if not end.left():
+                raise TimeoutError(f"not over after {deadline:g} s")
+            return answer.status, found
         finally:
             connection.close()
     except ssl.SSLCertVerificationError as error:

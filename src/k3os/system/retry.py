@@ -26,11 +26,13 @@ def retry(
     pause: float,
     position: Callable[[], int] = lambda: 0,
     report: Report = silently,
+    until: float = float("inf"),
 ) -> Result:
     """Call attempt until it works; a try that brought a good piece does not count.
 
     tries: attempts without progress; pause: seconds before the second one. position: bytes that
-    have arrived. report: called with each failure that is followed by another try.
+    have arrived. report: called with each failure that is followed by another try. until: on the
+    clock of monotonic(3), when no other try begins any more.
     """
     import time
 
@@ -43,6 +45,8 @@ def retry(
             failures = 1 if position() - before >= 1 << 20 else failures + 1
             if not error.transient or failures >= tries:
                 raise
+            wait = min(max(error.wait, pause * 2 ** min(failures - 1, 9)), LONGEST_PAUSE)
+            if time.monotonic() + wait >= until:
+                raise
             report(error)
-            wait = max(error.wait, pause * 2 ** (failures - 1))
-            time.sleep(min(wait, LONGEST_PAUSE))
+            time.sleep(wait)

@@ -2,6 +2,10 @@
 
 A client of RFC 1350 in octet mode that asks for larger blocks (RFC 2347, 2348) and takes what the
 server gives. Addresses: RFC 3617. It only reads, and believes only the server that it asked.
+
+Not curl(1), which reads FTP for us: 7.88 takes a block that another port of the server's machine
+sends for the file's and ends well with a wrong file, and it does not ask again without options
+where a server refuses them.
 """
 
 from __future__ import annotations
@@ -10,12 +14,14 @@ import socket
 import struct
 import time
 
+from k3os.system.deadline import Deadline
 from k3os.system.http_failure import HttpError, explain
 from k3os.system.numbers import whole
 from k3os.system.retry import retry
 
 PORT = 69
 READ, DATA, ACKNOWLEDGE, ERROR, OPTIONS = 1, 3, 4, 5, 6
+DEADLINE = 300.0
 BLOCK = 512
 WANTED_BLOCK = 1428  # fits into an Ethernet frame with IPv6
 UNKNOWN_TRANSFER, BAD_OPTION = 5, 8
@@ -40,16 +46,19 @@ def get(
     tries: int = 4,
     pause: float = 1.0,
     waits: tuple[float, ...] = WAITS,
+    deadline: float = DEADLINE,
 ) -> bytes:
     """The file at tftp://host[:port]/path, at most limit bytes or an error. Raises HttpError.
 
     waits: seconds of silence after which a packet is sent again, one after the other; then the
     server is given up. tries: how often all that is done, for a network that is not there yet.
+    deadline: seconds for all of it.
     """
-    return retry(lambda: _get(url, limit, waits), tries, pause)
+    end = Deadline(deadline)
+    return retry(lambda: _get(url, limit, waits, end), tries, pause, until=end.until)
 
 
-def _get(url: str, limit: int, waits: tuple[float, ...]) -> bytes:
+def _get(url: str, limit: int, waits: tuple[float, ...], end: Deadline) -> bytes:
     from urllib.parse import unquote, urlsplit
 
     try:
@@ -60,7 +69,7 @@ def _get(url: str, limit: int, waits: tuple[float, ...]) -> bytes:
         found = socket.getaddrinfo(parts.hostname, parts.port or PORT, type=socket.SOCK_DGRAM)
         family, kind, protocol, _, server = found[0]
         with socket.socket(family, kind, protocol) as connection:
-            return _Transfer(connection, server, url, limit, waits).receive(path)
+            return _Transfer(connection, server, url, limit, waits, end).receive(path)
     except (OSError, ValueError) as error:
         raise explain(url, error, sum(waits)) from error
 
@@ -75,6 +84,7 @@ class _Transfer:
         url: str,
         limit: int,
         waits: tuple[float, ...],
+        end: Deadline,
     ) -> None:
         self.connection = connection
         self.asked = self.server = server
@@ -82,6 +92,7 @@ class _Transfer:
         self.url = url
         self.limit = limit
         self.waits = waits
+        self.end = end
         self.sent = b""
 
     def receive(self, path: str) -> bytes:
@@ -104,6 +115,7 @@ class _Transfer:
                 raise HttpError(
                     f"is larger than {self.limit} bytes", "is the address right?", self.url
                 )
+            self.end.check(self.url)
             self._send(struct.pack("!HH", ACKNOWLEDGE, number))
             if len(block) < size:
                 return bytes(body)
@@ -124,7 +136,7 @@ class _Transfer:
             if turn:
                 self.connection.sendto(self.sent, self.server)
             end = time.monotonic() + wait
-            while (left := end - time.monotonic()) > 0:
+            while (left := min(end, self.end.until) - time.monotonic()) > 0:
                 packet = self._packet(left)
                 if packet is None:
                     break
@@ -140,6 +152,7 @@ class _Transfer:
                     return OPTIONS, packet[2:]
                 # a packet that came twice: the wait for the right one goes on. To answer it would
                 # double everything from here on (RFC 1123, 4.2.3.1)
+            self.end.check(self.url)
         raise HttpError(
             f"the server does not answer (for {sum(self.waits):g} s)",
             "is it there, and does a firewall let UDP through?",

@@ -36,6 +36,8 @@ CURRENT = "k3os/system/current"
 SYSTEM = "k3os/system"
 BLOCK = 1 << 20
 LARGEST_MANIFEST = 1 << 20
+# an ISO with airgap archives
+LARGEST_FILE = 16 << 30
 # name of a file, bytes written, bytes in all
 Progress = Callable[[str, int, int], None]
 
@@ -163,7 +165,7 @@ class WebOffer(Offer):
             f"{self.url}/{name}",
             path,
             sha256=file.sha256,
-            limit=file.size or None,
+            limit=file.size or LARGEST_FILE,
             mode=file.mode,
             timeout=self.timeout,
             progress=lambda done, size: progress(name, done, size or file.size),
@@ -311,6 +313,7 @@ def fetch_verified(
         f"{base}/{name}",
         path,
         sha256=wanted,
+        limit=LARGEST_FILE,
         progress=lambda done, size: progress(name, done, size or done),
     )
     return path

@@ -10,9 +10,10 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from k3os.errors import UserError
+from k3os.install.loaded import KEY
 from k3os.install.source import COMPONENTS, file_sha256
 from k3os.system.numbers import are_digits, whole
 from k3os.upgrade.release import File, Manifest, is_older, wrong_arch
@@ -29,12 +30,13 @@ LINKS = ("current", "previous")
 class Part:
     """A component from somewhere: its version, its files, who writes them.
 
-    write: called with a file and the path it goes to; raises UserError.
+    write: called with a file and the path it goes to; raises UserError. loaders: of its release.
     """
 
     version: str
     files: tuple[File, ...]
     write: Callable[[File, str], None]
+    loaders: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,8 @@ def make_plan(
     manifest: dict[str, object] = {"arch": arch, "created": created}
     manifest |= {name: after.get(name) for name in COMPONENTS}
     manifest |= {"sha256": sums, "size": sizes}
+    loaders = parts["k3os"].loaders if "k3os" in parts else _mapping(old, KEY)
+    manifest |= {KEY: dict(loaders)} if loaders else {}
     wanted = {*links.values(), *(step.path for step in steps)}
     kept = {installed.current, installed.previous, installed.running} & set(installed.manifests)
     early = unused(installed, kept, wanted)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from k3os.errors import UserError
+from k3os.install.loaded import of_release
 from k3os.install.source import COMPONENTS
 from k3os.system.numbers import clamped, whole
 
@@ -50,12 +51,14 @@ class Manifest:
     """A generation as its manifest describes it. created: seconds since 1970.
 
     versions: component to version, without those it does not have; files: all of them.
+    loaders: boot loaders that an installation from it writes, name to SHA-256; first stage, too.
     """
 
     arch: str
     created: int
     versions: Mapping[str, str]
     files: tuple[File, ...]
+    loaders: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, component: str) -> tuple[File, ...]:
         return tuple(file for file in self.files if file.component == component)
@@ -83,13 +86,14 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
             if not SAFE.fullmatch(version):
                 raise ValueError(f"{version!r} is no version")
         arch, created = str(record["arch"]), _count(record["created"])
+        loaders = of_release(record)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"is no manifest of a k3OS release: {type(error).__name__}: {error}",
             "is this really a k3OS ISO, root file system or release directory?",
             where,
         ) from error
-    return Manifest(arch, created, versions, tuple(files))
+    return Manifest(arch, created, versions, tuple(files), loaders)
 
 
 def _count(value: object) -> int:

@@ -92,7 +92,7 @@ class Installation:
         return b"config"
 
     @contextmanager
-    def fetched(self, url: str, *_: object) -> Iterator[Source]:
+    def fetched(self, url: str, *_: object, insecure: bool) -> Iterator[Source]:
         self.calls.append(f"iso {url}")
         yield self.source(str(self.iso))
         self.calls.append("iso forgotten")

@@ -178,3 +178,18 @@ def test_migrate_and_the_check_name_the_same_successors() -> None:
     for word, successor in migrate.WORDS.items():
         known = backends.get(word) or k3s_table.SUCCESSORS[word.lstrip("-")]
         assert successor in known
+
+
+@pytest.mark.parametrize(
+    ("url", "more", "told"),
+    [
+        ("http://mirror/k3s", "", True),
+        ("HTTP://mirror/k3s", "", True),
+        ("https://mirror/k3s", "", False),
+        ("http://mirror/k3s", f"k3s_sums: {{v1.33.1+k3s1: {'a' * 64}}}", False),
+        ("http://mirror/k3s", "k3s_insecure_http: true", False),
+    ],
+)
+def test_a_mirror_by_http_without_a_pin_is_told(url: str, more: str, told: bool) -> None:
+    found = said(f"k3os:\n  environment: {{K3S_RELEASES: '{url}'}}\n  {more}\n")
+    assert [each.count("speaks http") for each in found] == [1] * told

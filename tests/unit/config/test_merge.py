@@ -15,6 +15,8 @@ from tests.certificate import PEM
 # key: (weakest, middle, strongest, result), as YAML
 REPLACED = ("a", "b", "c", "c")
 LISTS = ("[a, b]", "[c, a]", "d", ["a", "b", "c", "d"])
+HEX = "0123456789abcdef" * 4
+
 CASES: dict[str, tuple[str, str, str, object]] = {
     "ssh_authorized_keys": (
         "['github:a', 'github:b']",
@@ -58,6 +60,13 @@ CASES: dict[str, tuple[str, str, str, object]] = {
     "k3os.token": REPLACED,
     "k3os.labels": ("{a: 1, b: 1}", "{b: 2}", "{a: 3}", {"a": "3", "b": "2"}),
     "k3os.k3s_args": ("[server, a]", "[agent]", "[server, b]", ["server", "b"]),
+    "k3os.k3s_sums": (
+        f"{{v1.1.1+k3s1: {HEX}, v1.1.2+k3s1: {HEX}}}",
+        f"{{v1.1.1+k3s1: '{HEX[::-1]} {HEX}'}}",
+        f"{{v1.1.2+k3s1: {HEX[::-1]}}}",
+        {"v1.1.1+k3s1": f"{HEX[::-1]} {HEX}", "v1.1.2+k3s1": HEX[::-1]},
+    ),
+    "k3os.k3s_insecure_http": ("true", "false", "no", False),
     "k3os.operator": ("true", "false", "no", False),
     "k3os.environment": ("{a: 1, b: 1}", "{b: 2}", "{a: 3}", {"a": "3", "b": "2"}),
     "k3os.ca_certificates": (
@@ -79,6 +88,7 @@ CASES: dict[str, tuple[str, str, str, object]] = {
     "k3os.install.device": ("/a", "/b", "/c", "/c"),
     "k3os.install.config_url": ("http://a", "http://b", "http://c", "http://c"),
     "k3os.install.iso_url": ("http://a", "http://b", "http://c", "http://c"),
+    "k3os.install.insecure": ("true", "false", "yes", True),
     "k3os.install.silent": ("true", "false", "yes", True),
     "k3os.install.force_efi": ("true", "true", "no", False),
     "k3os.install.no_boot_entry": ("true", "true", "no", False),

@@ -11,7 +11,7 @@ import pytest
 from k3os.image import loaders
 from k3os.image.iso import EFI_IMAGE, make_iso
 from k3os.image.manifest import add_generation
-from k3os.image.tree import Tree
+from k3os.image.tree import FILE, Tree
 from k3os.system.run import run
 
 EPOCH = 1_700_000_000
@@ -39,6 +39,16 @@ def tiny(directory: Path, arch: str, kernel_version: str = "6.1") -> Path:
         pieces[name].write_bytes(hashlib.sha256(name.encode()).digest() * 1000)
     pieces["modules.squashfs"] = modules(directory, kernel_version)
     tree = Tree()
+    tree.file("boot/grub/grub.cfg", MENU.read_bytes())
+    if loaders.LOADERS_OF[arch].bios:
+        tree.file(f"{loaders.LOADERS}/boot.img", b"b" * 512)
+        tree.file(f"{loaders.LOADERS}/core.img", b"c" * 30000)
+    tree.file(loaders.EFI_CONFIG, loaders.ISO_CONFIG.encode())
+    names = loaders.LOADERS_OF[arch].efi_files.values()
+    programs = {name: f"signed {name}".encode() * 100 for name in names}
+    loaders.write_efi_image(programs, directory / "efi.img", EPOCH, None)
+    tree.file(EFI_IMAGE, (directory / "efi.img").read_bytes())
+    medium = [path for path, entry in tree.walk() if entry.kind == FILE]
     kernel = {name: pieces[name] for name in ("vmlinuz", "initrd", "modules.squashfs")}
     add_generation(
         tree,
@@ -48,18 +58,11 @@ def tiny(directory: Path, arch: str, kernel_version: str = "6.1") -> Path:
         k3os=("0.2", pieces["rootfs.squashfs"]),
         k3s=("v1.1.1+k3s1", pieces["k3s"]),
         epoch=EPOCH,
+        medium=medium,
     )
-    tree.file("boot/grub/grub.cfg", MENU.read_bytes())
-    if loaders.LOADERS_OF[arch].bios:
-        tree.file(f"{loaders.LOADERS}/boot.img", b"b" * 512)
-        tree.file(f"{loaders.LOADERS}/core.img", b"c" * 30000)
-    tree.file(loaders.EFI_CONFIG, loaders.ISO_CONFIG.encode())
     root = directory / "root"
     root.mkdir()
     write_directory(tree, root, EPOCH)
-    for name in loaders.LOADERS_OF[arch].efi_files.values():
-        (directory / name).write_bytes(f"signed {name}".encode() * 100)
-    loaders.write_efi_image(directory, root / EFI_IMAGE, EPOCH, None)
     iso = directory / "tiny.iso"
     make_iso(root, iso, EPOCH)
     return iso

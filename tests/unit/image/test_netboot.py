@@ -6,22 +6,20 @@ from pathlib import Path
 import pytest
 
 from k3os.image import netboot
-from k3os.image.progress import Progress
 from k3os.image.settings import from_environment
 from k3os.image.tree import Tree
 
 
 @pytest.fixture
-def initrd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    monkeypatch.setattr(netboot, "write_efi_image", lambda _, target, *__: target.write_text("fat"))
+def initrd(tmp_path: Path) -> bytes:
     tree = Tree()
     tree.file("k3os/system/config.yaml", b"hostname: a\n", 0o600)
     tree.link("k3os/system/current", "generations/1")
+    tree.file("boot/grub/k3os/efi.img", b"fat")
     normal = tmp_path / "normal"
     normal.write_bytes(b"compressed")
-    with Progress(tmp_path / "log") as progress:
-        settings = from_environment({"SOURCE_DATE_EPOCH": "0"})
-        netboot.build_netboot(settings, progress, tree, normal, tmp_path, tmp_path)
+    settings = from_environment({"SOURCE_DATE_EPOCH": "0"})
+    netboot.build_netboot(settings, tree, normal, tmp_path)
     return (tmp_path / "initrd").read_bytes()
 
 

@@ -75,6 +75,10 @@ def test_all_changes_are_in_it_and_the_signed_loaders_stay(
     sizes, _ = manifest.pop("size"), before.pop("size")
     assert sizes["k3s/v2.2.2+k3s1/k3s"] == len(K3S)  # type: ignore[index]
     assert {*sizes} == {*sums}  # type: ignore[misc, call-overload]
+    medium, old_medium = manifest.pop("medium"), before.pop("medium")
+    assert {*medium} - {*old_medium} == {"k3os/system/airgap/images.tar.zst"}  # type: ignore[misc, call-overload]
+    for path, digest in medium.items():  # type: ignore[attr-defined]
+        assert hashlib.sha256((new / path).read_bytes()).hexdigest() == digest
     assert manifest == {**before, "k3s": "v2.2.2+k3s1"}
     for name in ("boot.img", "core.img", "efi.img"):
         path = f"boot/grub/k3os/{name}"
@@ -106,6 +110,22 @@ def test_what_was_changed_can_be_signed_anew_and_keeps_no_old_signature(
     assert remaster(tmp_path / "signed.iso", tmp_path / "unsigned.iso", "--k3s", str(k3s)) == 0
     found = files_of(tmp_path / "unsigned.iso", tmp_path / "unsigned") / "k3os/system/current"
     assert not (found / "manifest.json.sig").exists()
+
+
+def test_a_signature_stays_as_long_as_nothing_that_was_signed_changes(
+    tiny_iso: Path, tmp_path: Path
+) -> None:
+    key, config, archive = (tmp_path / name for name in ("key", "my.yaml", "images.tar"))
+    config.write_text("hostname: x\n")
+    archive.write_bytes(b"images")
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)])
+    assert remaster(tiny_iso, tmp_path / "signed.iso", "--sign-key", str(key)) == 0
+    kept = {"--config": str(config), "--cmdline": "a=b", "--airgap": str(archive)}
+    for option, value in kept.items():
+        iso = tmp_path / f"{option}.iso"
+        assert remaster(tmp_path / "signed.iso", iso, option, value) == 0
+        found = files_of(iso, tmp_path / option) / "k3os/system/current"
+        assert (found / "manifest.json.sig").exists() == (option == "--config")
 
 
 def test_what_grub_mkrescue_added_by_hand_is_replaced(tiny_iso: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The pure parts of the stages: package lists, module choice, user, units, manifest, SBOM."""
 
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -99,6 +100,7 @@ def test_a_generation_names_its_parts_by_links_and_checksums(tmp_path: Path) -> 
     for name in ("rootfs.squashfs", "k3s"):
         (tmp_path / name).write_text(name)
     tree = Tree()
+    tree.file("boot/menu", b"menu")
     add_generation(
         tree,
         number=1,
@@ -107,6 +109,7 @@ def test_a_generation_names_its_parts_by_links_and_checksums(tmp_path: Path) -> 
         k3os=("0.1.0", tmp_path / "rootfs.squashfs"),
         k3s=("v1+k3s1", tmp_path / "k3s"),
         epoch=5,
+        medium=["boot/menu"],
     )
     system = "k3os/system"
     manifest = json.loads(tree.read(f"{system}/current/manifest.json"))
@@ -114,6 +117,7 @@ def test_a_generation_names_its_parts_by_links_and_checksums(tmp_path: Path) -> 
     assert (manifest["k3os"], manifest["k3s"]) == ("0.1.0", "v1+k3s1")
     assert tree.read(f"{system}/current/k3s/k3s") == b"k3s"
     assert tree.entries[f"{system}/k3s/v1+k3s1/k3s"].mode == 0o755
+    assert manifest["medium"] == {"boot/menu": hashlib.sha256(b"menu").hexdigest()}
     assert set(manifest["sha256"]) == {"k3os/0.1.0/rootfs.squashfs", "k3s/v1+k3s1/k3s"}
 
 

@@ -50,6 +50,7 @@ def test_the_help_names_every_option_that_the_script_knows() -> None:
         "poweroff",
         "takeover",
         "no-format",
+        "insecure",
         "config",
     )
     for option in known:

@@ -13,17 +13,21 @@ import pytest
 from k3os.errors import UserError
 from k3os.install import iso
 from k3os.system.http_failure import ChecksumError, HttpError
+from k3os.system.run import run
+from k3os.upgrade import signature
 from tests.unit.local_server import Site, content, cut_off, local_site, sha256, status
+from tests.unit.tls import certificate, server_context
 
 ISO = bytes(range(256)) * 500
 
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    for name in ("http_proxy", "HTTP_PROXY"):
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    with local_site() as site:
+    monkeypatch.setenv("SSL_CERT_FILE", certificate()[0])
+    with local_site(server_context()) as site:
         yield site
 
 
@@ -62,7 +66,10 @@ def test_a_sum_behind_the_address_is_compared_and_nothing_beside_it_is_asked_for
 
 @pytest.mark.parametrize(
     "text",
-    ["{}", "{}\n", "{}  k3os.iso\n", "{} *./k3os.iso\n", f"{'0' * 64}  other\n{{}}  k3os.iso\n"],
+    [
+        *("{}", "{}\n", "{}  k3os.iso\n", "{} *./k3os.iso\n", "SHA256 (k3os.iso) = {}\n"),
+        f"{'0' * 64}  other\n{{}}  k3os.iso\n",
+    ],
 )
 def test_a_sum_beside_the_iso_is_compared(site: Site, target: Path, text: str) -> None:
     url = site.page("/d/k3os.iso", content(ISO))
@@ -83,11 +90,17 @@ def test_the_sum_beside_it_is_asked_for_with_the_same_query_and_password(
 
 def test_without_any_sum_it_is_said_that_nothing_was_verified(site: Site, target: Path) -> None:
     said = fetch(site.page("/k3os.iso", content(ISO)), target)
-    assert said[0].startswith("k3os.iso cannot be verified")
+    assert said[0].startswith("k3os.iso has no sum")
     assert not any("as it should be" in line for line in said)
 
 
-@pytest.mark.parametrize("page", [content(b"<html>not here</html>"), status(403)])
+@pytest.mark.parametrize(
+    "page",
+    [
+        *(content(b"<html>not here</html>"), content(b""), content(b"SHA256 (k3os.iso) = 12")),
+        *(content(f"SHA512 (k3os.iso) = {'0' * 128}".encode()), status(403), status(500)),
+    ],
+)
 def test_a_sum_that_cannot_be_understood_or_read_stops_it(
     site: Site, target: Path, page: object
 ) -> None:
@@ -208,3 +221,94 @@ def test_an_iso_of_another_architecture_is_refused(
     with pytest.raises(UserError, match="this ISO is for arm64, the machine is amd64") as caught:
         iso._source("https://joe:secret@x/k3os.iso")
     assert "secret" not in str(caught.value)
+
+
+@pytest.fixture
+def signed(medium: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A mounted ISO whose manifest has all sums, signed by a key that this system knows."""
+    monkeypatch.setattr(iso, "MEDIUM", str(medium))
+    monkeypatch.setattr(iso.os, "uname", lambda: SimpleNamespace(machine="x86_64"))
+    monkeypatch.setattr(iso, "MEMORY", str(tmp_path / "memory"))
+    monkeypatch.setattr(iso, "fetch", lambda *_: "fetched")
+    for name in ("mount", "mount_image", "unmount"):
+        monkeypatch.setattr(iso.mounts, name, lambda *_: None)
+    key = tmp_path / "key"
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)])
+    monkeypatch.setattr(signature, "IMAGE_KEYS", f"{key}.pub")
+    monkeypatch.setattr(signature, "NODE_KEYS", str(tmp_path / "none"))
+    archive = medium / "k3os/system/airgap/images.tar"
+    archive.parent.mkdir()
+    archive.write_bytes(b"images")
+    paths = [f"boot/grub/k3os/{name}" for name in ("boot.img", "core.img", "efi.img")]
+    sign(medium, key, [*paths, "k3os/system/airgap/images.tar"])
+    return medium
+
+
+def sign(medium: Path, key: Path, listed: list[str]) -> None:
+    manifest = medium / "k3os/system/current/manifest.json"
+    sums = {path: sha256((medium / path).read_bytes()) for path in listed}
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "medium": sums}))
+    command = ["ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", "k3os"]
+    manifest.with_name("manifest.json.sig").write_bytes(run(command, stdin=manifest.read_bytes()))
+
+
+HTTP = "http://192.0.2.1/k3os.iso"
+
+
+def take(url: str = HTTP, *, insecure: bool = False) -> None:
+    with iso.fetched(url, print, insecure=insecure) as what:
+        assert what.versions["k3os"] == "0.2"
+
+
+def test_an_iso_that_a_known_key_signed_is_taken_by_http(signed: Path) -> None:
+    take()
+
+
+def test_an_iso_that_nobody_signed_is_refused_where_a_key_is_known(signed: Path) -> None:
+    (signed / "k3os/system/current/manifest.json.sig").unlink()
+    for url in (HTTP, "https://x/k3os.iso"):
+        with pytest.raises(UserError, match="is not signed"):
+            take(url)
+        take(f"{url}#sha256={'0' * 64}")
+        take(url, insecure=True)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "k3os/system/current/manifest.json",
+        "boot/grub/k3os/efi.img",
+        "boot/grub/k3os/core.img",
+        "k3os/system/airgap/images.tar",
+    ],
+)
+def test_what_is_not_what_was_signed_is_refused(signed: Path, path: str) -> None:
+    (signed / path).write_bytes((signed / path).read_bytes() + b" ")
+    with pytest.raises(UserError, match=r"is wrongly signed|is damaged"):
+        take()
+
+
+def test_an_archive_that_was_not_signed_is_refused(signed: Path) -> None:
+    (signed / "k3os/system/airgap/more.tar").write_bytes(b"more")
+    with pytest.raises(UserError, match=r"airgap/more.tar is not in the manifest"):
+        take()
+
+
+def test_a_signed_manifest_that_says_nothing_of_the_loaders_is_not_enough(
+    signed: Path, tmp_path: Path
+) -> None:
+    sign(signed, tmp_path / "key", ["k3os/system/airgap/images.tar"])
+    with pytest.raises(UserError, match=r"boot.img is not in the manifest"):
+        take()
+
+
+def test_without_a_key_an_iso_needs_a_sum_or_https(
+    signed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(signature, "IMAGE_KEYS", str(tmp_path / "none"))
+    with pytest.raises(UserError, match="can be changed on its way") as caught:
+        take("http://joe:secret@192.0.2.1/k3os.iso")
+    assert "secret" not in str(caught.value)
+    take("https://x/k3os.iso")
+    take(f"{HTTP}#sha256={'0' * 64}")
+    take(insecure=True)

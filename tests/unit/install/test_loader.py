@@ -111,3 +111,52 @@ def test_an_entry_boots_kernel_and_system_of_one_generation_the_rescue_shell_too
         generation = "previous" if " k3os.generation=previous" in words else "current"
         assert kernel == f"/k3os/system/{generation}/kernel"
         assert initrd == f"{kernel}/initrd"
+
+
+class PowerCutError(Exception):
+    """The machine ends here."""
+
+
+def embedded(disk: Path, core: bytes) -> None:
+    (disk.parent / "boot.img").write_bytes(b"b" * 512)
+    (disk.parent / "core.img").write_bytes(core)
+    loader.embed(str(disk), str(disk.parent), 1 << 20, 1 << 20)
+
+
+def booted(disk: Path, size: int) -> bytes:
+    """What a BIOS would start, without the list of blocks at the end of its first sector."""
+    data = disk.read_bytes()
+    place = 512 * struct.unpack_from("<Q", data, loader.KERNEL_SECTOR)[0]
+    assert struct.unpack_from("<Q", data, place + 500)[0] == place // 512 + 1
+    assert 1 << 20 <= place <= (2 << 20) - size
+    return data[place : place + 500] + data[place + 512 : place + size]
+
+
+def test_a_power_cut_leaves_the_old_boot_loader_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(4 << 20))
+    cores = {letter: letter.encode() * 200_000 for letter in "abcd"}
+    embedded(disk, cores["a"])
+
+    def cut(*_: object) -> bytes:
+        raise PowerCutError
+
+    for old, new in ("ab", "bc", "cd"):
+        with monkeypatch.context() as patch:
+            # all of the core is on the disk, and nothing leads to it yet
+            patch.setattr(loader, "boot_sector", cut)
+            with pytest.raises(PowerCutError):
+                embedded(disk, cores[new])
+        assert set(booted(disk, 200_000)) == {ord(old)}
+        embedded(disk, cores[new])
+        assert set(booted(disk, 200_000)) == {ord(new)}
+
+
+def test_a_core_of_more_than_half_the_room_takes_all_of_it(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(4 << 20))
+    for letter in (b"a", b"b"):
+        embedded(disk, letter * 600_000)
+        assert set(booted(disk, 600_000)) == set(letter)

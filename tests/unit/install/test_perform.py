@@ -99,3 +99,81 @@ def test_the_table_has_the_three_partitions_in_their_order() -> None:
         '"k3os-state"',
     ]
     assert "size" not in lines[3]  # the rest of the disk
+
+
+def listing(medium: Path, *paths: str) -> source.Source:
+    """The medium, with the sums of these files in its manifest."""
+    manifest = medium / "k3os/system/current/manifest.json"
+    sums = {path: source.file_sha256(str(medium / path)) for path in paths}
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "medium": sums}))
+    return source.read_source(str(medium))
+
+
+LOADER, MENU = f"{source.LOADERS}/core.img", "boot/grub/grub.cfg"
+
+
+def test_a_boot_loader_that_is_not_the_manifests_is_found(medium: Path) -> None:
+    what = listing(medium, LOADER)
+    source.verify_medium(what)
+    (medium / LOADER).write_bytes(b"another")
+    with pytest.raises(UserError, match=r"core.img is damaged"):
+        source.verify_medium(what)
+
+
+def test_a_menu_of_ones_own_on_ones_own_medium_is_welcome(medium: Path) -> None:
+    (medium / MENU).write_text("menu")
+    what = listing(medium, MENU, LOADER)
+    (medium / MENU).write_text("my menu")
+    (medium / "k3os/system/airgap").mkdir()
+    (medium / "k3os/system/airgap/mine.tar").write_bytes(b"mine")
+    source.verify_medium(source.read_source(str(medium)))
+    with pytest.raises(UserError, match=r"grub.cfg is damaged"):
+        source.verify_medium(what, strict=True)
+
+
+def test_an_image_archive_is_read_back_like_everything_else(
+    medium: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = "k3os/system/airgap/images.tar"
+    (medium / archive).parent.mkdir()
+    (medium / archive).write_bytes(b"images")
+    listing(medium, archive)
+    lay_down(medium, tmp_path / "good")
+    copy = perform.copy_file
+
+    def failing(path: str, target: str, progress: object = None) -> None:
+        copy(path, target)
+        if target.endswith(".tar"):
+            Path(target).write_bytes(b"rotten")
+
+    monkeypatch.setattr(perform, "copy_file", failing)
+    with pytest.raises(UserError, match=r"images.tar is damaged"):
+        lay_down(medium, tmp_path / "bad")
+
+
+def test_a_loader_that_is_there_stays_until_the_new_one_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, target = tmp_path / "new.efi", tmp_path / "BOOTX64.EFI"
+    new.write_bytes(b"new")
+    target.write_bytes(b"old")
+
+    def cut(*_: object) -> None:
+        raise OSError("the machine ends here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(perform.shutil, "copyfileobj", cut)
+        with pytest.raises(OSError, match="ends here"):
+            perform._copy(str(new), str(target))
+    assert target.read_bytes() == b"old"
+    perform._copy(str(new), str(target))
+    assert target.read_bytes() == b"new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["BOOTX64.EFI", "new.efi"]
+
+
+@pytest.mark.parametrize("value", [5, "text", [1], [["a", "b"]], {"../x": "0"}, {"/x": "0"}])
+def test_a_manifest_whose_medium_is_nonsense_is_refused(medium: Path, value: object) -> None:
+    manifest = medium / "k3os/system/current/manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "medium": value}))
+    with pytest.raises(UserError):
+        source.read_source(str(medium))

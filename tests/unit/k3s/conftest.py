@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.unit.local_server import content, local_site, sha256
+from tests.unit.tls import certificate, server_context
 
 VERSION = "v9.8.7+k3s1"
 K3S = f"#!/bin/sh\necho 'k3s version {VERSION} (abcdef)'\n".encode() + b"#" * 20000
@@ -35,24 +36,35 @@ class Releases:
 
 
 @pytest.fixture
-def site(monkeypatch):
+def quick(monkeypatch):
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
+
+
+@pytest.fixture
+def site(quick, monkeypatch):
+    """By https, with a certificate that we trust."""
+    monkeypatch.setenv("SSL_CERT_FILE", certificate()[0])
+    with local_site(server_context()) as site:
+        yield site
+
+
+@pytest.fixture
+def plain_site(quick):
     with local_site() as site:
         yield site
 
 
 @pytest.fixture
 def lock(tmp_path_factory, monkeypatch):
-    """Our own pinned.json: lock(sha256) records a hash for amd64."""
+    """Our own pinned.json: lock(sha256, version) records a hash for amd64."""
     path = tmp_path_factory.mktemp("lock") / "pinned.json"
     monkeypatch.setattr("k3os.k3s.source.PINNED", path)
 
-    def write(sha256=None):
-        path.write_text(
-            json.dumps({"version": VERSION, "sha256": {"amd64": sha256} if sha256 else {}})
-        )
+    def write(sha256=None, version=VERSION):
+        sums = {version: {"amd64": sha256}} if sha256 else {}
+        path.write_text(json.dumps({"version": VERSION, "sums": sums}))
         return path
 
     write()
@@ -63,5 +75,14 @@ def lock(tmp_path_factory, monkeypatch):
 def releases(site, lock, monkeypatch):
     monkeypatch.setenv("K3S_RELEASES", site.url)
     releases = Releases(site)
+    releases.publish()
+    return releases
+
+
+@pytest.fixture
+def mirror(plain_site, lock, monkeypatch):
+    """The same by http, where whoever is in between can change both file and sum."""
+    monkeypatch.setenv("K3S_RELEASES", plain_site.url)
+    releases = Releases(plain_site)
     releases.publish()
     return releases

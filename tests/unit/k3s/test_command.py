@@ -7,6 +7,8 @@ import pytest
 
 from k3os.cli import k3s as command
 from k3os.cli.main import main
+from k3os.config.check import check_text
+from k3os.config.load import Config
 from k3os.errors import UserError
 from tests.unit.local_server import content, sha256, status
 
@@ -86,7 +88,23 @@ def test_pin_records_version_and_hashes_of_all_architectures(releases, lock, cap
     assert main(["k3s", "pin", VERSION]) == 0
     record = json.loads(path.read_text())
     assert record["version"] == VERSION
-    assert record["sha256"] == dict.fromkeys(("amd64", "arm64", "arm"), sha256(releases.body))
+    assert record["sums"][VERSION] == dict.fromkeys(
+        ("amd64", "arm64", "arm"), sha256(releases.body)
+    )
+
+
+def test_pin_takes_a_list_of_which_the_first_is_the_version_of_the_image(releases, lock):
+    path = lock("c" * 64, "v1.1.1+k3s1")
+    other = "v9.9.9+k3s2"
+    for arch in ("amd64", "arm64", "arm"):
+        source = releases.path(f"sha256sum-{arch}.txt")
+        releases.site.pages[source.replace("9.8.7%2Bk3s1", "9.9.9%2Bk3s2")] = releases.site.pages[
+            source
+        ]
+    assert main(["k3s", "pin", other, VERSION]) == 0
+    record = json.loads(path.read_text())
+    assert record["version"] == other
+    assert record["sums"].keys() == {"v1.1.1+k3s1", VERSION, other}, "earlier ones stay known"
 
 
 def test_pin_writes_nothing_when_a_file_is_missing(releases, lock):
@@ -97,7 +115,25 @@ def test_pin_writes_nothing_when_a_file_is_missing(releases, lock):
     assert path.read_text() == before
 
 
-@pytest.mark.parametrize("argv", [[], ["explode"], ["fetch", "a", "b"]])
+@pytest.mark.parametrize("action", ["pin", "sums"])
+def test_a_sum_over_plain_http_is_never_recorded(mirror, lock, action, capsys):
+    path = lock()
+    before = path.read_text()
+    assert main(["k3s", action, VERSION]) == 1
+    assert "https" in capsys.readouterr().err
+    assert (path.read_text(), mirror.site.requests) == (before, [])
+
+
+def test_sums_prints_what_a_configuration_takes(releases, capsys):
+    assert main(["k3s", "sums", VERSION]) == 0
+    text = capsys.readouterr().out
+    values, problems = check_text(text.encode(), "config.yaml")
+    assert problems == []
+    entries = Config(values).mapping("k3os.k3s_sums")
+    assert entries == {VERSION: sha256(releases.body)}, "one sum for all, since all are the same"
+
+
+@pytest.mark.parametrize("argv", [[], ["explode"], ["fetch", "a", "b"], ["sums"]])
 def test_wrong_usage_is_exit_code_2(argv, capsys):
     assert main(["k3s", *argv]) == 2
     assert "usage: k3os k3s fetch" in capsys.readouterr().err

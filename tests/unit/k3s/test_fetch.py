@@ -60,7 +60,7 @@ def test_a_release_that_does_not_match_our_lock_is_always_an_error(
     releases, tmp_path, lock, source
 ):
     lock("b" * 64)
-    with pytest.raises(ChecksumError, match=r"our lock \(pinned.json\) says b+"):
+    with pytest.raises(ChecksumError, match=r"what is pinned is b+"):
         fetch(source, "amd64", tmp_path)
     assert releases.fetched() == ["sha256sum-amd64.txt"]
 
@@ -244,3 +244,85 @@ def test_airgap_mistakes_are_named(tmp_path, items, message):
     ]
     with pytest.raises(UserError, match=message):
         fetch_airgap(items, tmp_path)
+
+
+PINNED_BY = ("lock", "configuration", "address")
+
+
+def trust_of(text):
+    from k3os.config.check import check_text
+    from k3os.config.load import Config
+    from k3os.k3s.trust import of_config
+
+    values, problems = check_text(text.encode(), "config.yaml")
+    assert problems == []
+    return of_config(Config(values))
+
+
+@pytest.mark.parametrize("source", [RELEASE, Auto()])
+def test_a_release_over_plain_http_is_refused_before_anything_is_asked(mirror, tmp_path, source):
+    with pytest.raises(UserError, match="proves nothing") as caught:
+        fetch(source, "amd64", tmp_path)
+    assert "k3os.k3s_sums" in caught.value.hint
+    assert mirror.site.requests == []
+
+
+@pytest.mark.parametrize("by", PINNED_BY)
+def test_a_pinned_release_over_plain_http_is_taken(mirror, tmp_path, lock, by):
+    digest = sha256(mirror.body)
+    trust = trust_of("{}")
+    source = RELEASE
+    if by == "lock":
+        lock(digest)
+    elif by == "address":
+        source = Release(VERSION, digest)
+    else:
+        trust = trust_of(f"k3os: {{k3s_sums: {{{VERSION}: '{'b' * 64} {digest.upper()}'}}}}")
+    assert fetch(source, "amd64", tmp_path, trust=trust).sha256 == digest
+
+
+@pytest.mark.parametrize("by", PINNED_BY)
+def test_a_release_that_is_not_the_pinned_one_is_never_taken(releases, tmp_path, lock, by):
+    trust = trust_of("k3os: {k3s_insecure_http: true}")
+    source = RELEASE
+    if by == "lock":
+        lock("b" * 64)
+    elif by == "address":
+        source = Release(VERSION, "b" * 64)
+    else:
+        trust = trust_of(f"k3os: {{k3s_sums: {{{VERSION}: {'b' * 64}}}}}")
+    with pytest.raises(ChecksumError, match=r"what is pinned is b+"):
+        fetch(source, "amd64", tmp_path, trust=trust)
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_pin_of_another_version_is_none_of_this_one(mirror, tmp_path, lock):
+    lock(sha256(mirror.body), "v9.9.9+k3s1")
+    with pytest.raises(UserError, match="proves nothing"):
+        fetch(RELEASE, "amd64", tmp_path)
+
+
+def test_an_option_whose_name_says_so_takes_a_release_over_plain_http(mirror, tmp_path):
+    trust = trust_of("k3os: {k3s_insecure_http: true}")
+    assert fetch(RELEASE, "amd64", tmp_path, trust=trust).sha256 == sha256(mirror.body)
+
+
+def test_an_executable_over_plain_http_needs_a_checksum(plain_site, tmp_path):
+    body = b"#!/bin/sh\necho k3s version v1.2.3+k3s4\n"
+    url = plain_site.page("/k3s", content(body))
+    with pytest.raises(UserError, match="proves nothing"):
+        fetch(Download(url), "amd64", tmp_path)
+    assert plain_site.requests == []
+    assert fetch(Download(url, sha256(body)), "amd64", tmp_path).sha256 == sha256(body)
+
+
+def test_an_airgap_archive_over_plain_http_needs_a_checksum(plain_site, tmp_path):
+    name = "k3s-airgap-images-amd64.tar"
+    url = plain_site.page(f"/r/{name}", content(b"images"))
+    plain_site.page("/r/sha256sum-amd64.txt", content(f"{sha256(b'images')}  {name}\n".encode()))
+    other = plain_site.page("/more.tar", content(b"images"))
+    for each in (url, other):
+        with pytest.raises(UserError, match="proves nothing"):
+            fetch_airgap([each], tmp_path)
+    assert plain_site.requests == []
+    assert fetch_airgap([f"{url}#sha256={sha256(b'images')}"], tmp_path)[0].exists()

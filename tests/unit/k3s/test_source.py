@@ -28,6 +28,7 @@ from k3os.k3s.source import (
         ("none", Nothing()),
         ("v1.33.1+k3s1", Release("v1.33.1+k3s1")),
         ("v1.34.0-rc1+k3s12", Release("v1.34.0-rc1+k3s12")),
+        (f"v1.33.1+k3s1#sha256={'A' * 64}", Release("v1.33.1+k3s1", "a" * 64)),
         ("https://x.example/k3s", Download("https://x.example/k3s")),
         (f"http://x/k3s#sha256={'A' * 64}", Download("http://x/k3s", "a" * 64)),
         ("/usr/bin/k3s", LocalFile(Path("/usr/bin/k3s"))),
@@ -48,6 +49,11 @@ def test_each_form_is_understood(text, source):
         ("1.33", "write it like v1.33.1+k3s1"),
         ("v1.33.1-k3s1", "write it like v1.33.1+k3s1"),
         ("http://x/k3s#sha256=12", "write #sha256=<64 hex digits>"),
+        ("http://x/k3s#sha256=", "write #sha256=<64 hex digits>"),
+        ("http://x/k3s#", "write #sha256=<64 hex digits>"),
+        (f"http://x/k3s#SHA256={'a' * 64}", "write #sha256=<64 hex digits>"),
+        (f"http://x/k3s#sha512={'a' * 128}", "write #sha256=<64 hex digits>"),
+        ("v1.33.1+k3s1#sha256=", "write #sha256=<64 hex digits>"),
     ],
 )
 def test_anything_else_is_an_error_with_a_remedy(text, hint):
@@ -84,4 +90,7 @@ def test_the_kernel_names_of_machines_are_translated():
 
 def test_the_pinned_version_is_a_version_and_its_hashes_are_hashes():
     assert VERSION.fullmatch(pinned().version)
-    assert all(len(digest) == 64 for digest in pinned().sha256.values())
+    for version, sums in pinned().sums.items():
+        assert VERSION.fullmatch(version)
+        assert sums.keys() <= {"amd64", "arm64", "arm"}
+        assert all(len(digest) == 64 for digest in sums.values())

@@ -90,6 +90,7 @@ def test_a_published_k3s_is_a_release_that_k3os_fetches(tmp_path, monkeypatch):
 
     from k3os.k3s.fetch import fetch
     from k3os.k3s.source import Release
+    from k3os.k3s.trust import Trust
     from tests.serving import serving
 
     version = "v1.22.9+k3s1"
@@ -106,6 +107,8 @@ def test_a_published_k3s_is_a_release_that_k3os_fetches(tmp_path, monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     with serving(server):
         monkeypatch.setenv("K3S_RELEASES", f"http://127.0.0.1:{server.server_port}/k3s")
-        found = fetch(Release(version), "amd64", tmp_path / "target")
+        found = fetch(
+            Release(version), "amd64", tmp_path / "target", trust=Trust(insecure_http=True)
+        )
     assert found.version == version
     assert found.path.read_bytes() == crashing(version)

@@ -39,7 +39,7 @@ def site():
 
 
 def fetch(url, path, **options):
-    return download(url, str(path), **{"pause": 0.001, "timeout": 5.0, **options})
+    return download(url, str(path), **{"pause": 0.001, "timeout": 5.0, "limit": 1 << 30, **options})
 
 
 def test_get_returns_the_body(site):

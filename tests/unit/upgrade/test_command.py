@@ -10,10 +10,13 @@ import pytest
 
 from k3os.cli import confirm
 from k3os.cli import upgrade as command
+from k3os.config.check import check_text
+from k3os.config.load import Config
 from k3os.errors import UserError
 from k3os.k3s import settings
 from k3os.system import run
 from k3os.upgrade import datastore, grubenv
+from tests.unit.local_server import content, local_site, sha256
 
 NEW = "v1.34.0+k3s1"
 
@@ -153,3 +156,34 @@ def test_a_rollback_without_a_previous_generation_stops_nothing(node):
     with pytest.raises(UserError, match="no previous generation"):
         node.rollback("--with-data")
     assert node.said == []
+
+
+def test_a_mirror_by_http_is_taken_for_what_the_nodes_configuration_pins(
+    node, monkeypatch, tmp_path
+):
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setattr("k3os.k3s.source.machine_arch", lambda machine: "amd64")
+    body = f"#!/bin/sh\necho k3s version {NEW}\n".encode()
+    monkeypatch.setattr(command, "config", lambda: pinning("0" * 64))
+    with local_site() as site:
+        monkeypatch.setenv("K3S_RELEASES", site.url)
+        version = NEW.replace("+", "%2B")
+        site.page(f"/{version}/k3s", content(body))
+        site.page(f"/{version}/sha256sum-amd64.txt", content(f"{sha256(body)}  k3s\n".encode()))
+        arguments = command.parse(["--k3s", NEW, "--dry-run"])
+        assert arguments is not None
+        monkeypatch.setattr(command, "workplace", lambda _: str(tmp_path))
+        with pytest.raises(UserError, match=r"what is pinned is 0+"):
+            command.upgrade(arguments)
+        monkeypatch.setattr(command, "config", Config)
+        with pytest.raises(UserError, match="proves nothing"):
+            command.upgrade(arguments)
+        monkeypatch.setattr(command, "config", lambda: pinning(sha256(body)))
+        assert command.upgrade(arguments) == 0
+
+
+def pinning(digest):
+    text = f"k3os: {{k3s_sums: {{{NEW}: {digest}}}}}"
+    return Config(check_text(text.encode(), "config.yaml")[0])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from k3os.cli.upgrade import offered
 from k3os.errors import UserError
 from k3os.upgrade import perform
 from k3os.upgrade.offer import DirectoryOffer, TarOffer, TreeOffer, opened
@@ -248,3 +249,25 @@ def test_a_new_k3s_waits_for_the_boot_that_a_new_k3os_waits_for(system, release,
     newer = DirectoryOffer(str(publish(tmp_path / "newer", k3s="v1.35.0+k3s1")), "amd64", "here")
     assert plan(system, newer, "k3s", running="generations/1")[0].reboot
     assert not plan(system, newer, "k3s", running="generations/2")[0].reboot
+
+
+def test_a_generation_says_which_boot_loaders_its_k3os_brings(system, tmp_path):
+    def upgraded(release, *names: str) -> object:
+        offer = DirectoryOffer(str(release), "amd64", "here")
+        installed = read_installed(str(system), "generations/1")
+        parts = offered(offer, names or ["kernel", "k3os", "k3s"])
+        decided = make_plan(installed, parts, arch="amd64", created=5, room=PLENTY)
+        perform.perform(decided, installed, quiet)
+        return json.loads((system / "current/manifest.json").read_text()).get("loaders")
+
+    old = publish(tmp_path / "old", kernel="6.13", k3os="0.2.9", k3s="v1.34.0+k3s1")
+    assert upgraded(old) is None
+    new = publish(tmp_path / "new", kernel="6.13", k3os="0.3.0", k3s="v1.34.0+k3s1")
+    manifest = new / "k3os-manifest-amd64.json"
+    medium = {"boot/grub/k3os/efi.img": "ab", "boot/grub/grub.cfg": "cd"}
+    stage = {"sbin/init": "ef"}
+    record = {**json.loads(manifest.read_text()), "medium": medium, "first_stage": stage}
+    manifest.write_text(json.dumps(record))
+    assert upgraded(new) == {"efi.img": "ab", **stage}
+    k3s = publish(tmp_path / "k3s", kernel="6.13", k3os="0.3.0", k3s="v1.35.0+k3s1")
+    assert upgraded(k3s, "k3s") == {"efi.img": "ab", **stage}, "k3s alone brings none"

@@ -1,0 +1,120 @@
+"""Which boot loaders a disk has, and whether the running k3OS brings others.
+
+An upgrade does not touch them: they are outside of what it can take back. So whoever writes them
+leaves a record beside the generations, and each generation's manifest says what its release has.
+
+    {"k3os": "0.2.0", "sha256": {"core.img": "…", "efi.img": "…"}, "board": ""}
+
+On top of another system there is no loader of ours but a first stage, whose files are looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from k3os.system.files import atomic_write, read_object
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from k3os.install.source import Source
+
+RECORD = "loaders.json"
+# of a generation's manifest; of a release's
+KEY, FIRST_STAGE = "loaders", "first_stage"
+BASE = "/.base"  # where the other system is seen
+HOW = "boot its ISO and install with no_format and this config.yaml; the data stays"
+
+
+def of_release(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """What a release brings: a loader's name, or the path of a file of the first stage, to its
+    SHA-256."""
+    from k3os.install.source import LOADERS
+
+    found = {
+        path.rpartition("/")[2]: str(digest)
+        for path, digest in _map(manifest.get("medium")).items()
+        if path.rpartition("/")[0] == LOADERS
+    }
+    stage = _map(manifest.get(FIRST_STAGE))
+    return found | {path: str(digest) for path, digest in stage.items()}
+
+
+def _map(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def record(system: str, source: Source, names: Iterable[str], board: str = "") -> None:
+    """Note that these loaders of a medium were written; none: another system's are in use."""
+    from k3os.install.source import LOADERS, file_sha256
+
+    sums = {name: file_sha256(f"{source.root}/{LOADERS}/{name}") for name in sorted(names)}
+    found = {"k3os": source.versions.get("k3os", ""), "sha256": sums, "board": board}
+    atomic_write(f"{system}/{RECORD}", json.dumps(found).encode() + b"\n", sync=True)
+
+
+def compare(system: str, generation: str, base: str = BASE) -> dict[str, Any]:
+    """installed, brought: versions of k3OS; outdated: whether the loaders differ; board: of the
+    firmware beside them; kind: KEY or FIRST_STAGE. {} where there is nothing to tell."""
+    from k3os.upgrade.release import is_older
+
+    manifest = read_object(f"{system}/{generation}/manifest.json")
+    if not manifest.get("kernel"):
+        return _first_stage(manifest, base)
+    known = read_object(f"{system}/{RECORD}")
+    brought, written = manifest.get(KEY), known.get("sha256")
+    if not isinstance(brought, dict) or not brought:
+        return {}
+    if known and not written:
+        return {}  # the loader of the system that was there before, which keeps it up to date
+    here = written if isinstance(written, dict) else {}
+    installed, version = str(known.get("k3os", "")), str(manifest.get("k3os", ""))
+    others = not known or any(brought.get(name) != each for name, each in here.items())
+    return {
+        "installed": installed,
+        "brought": version,
+        # after a way back the newer ones stay, which boot an older k3OS as well
+        "outdated": others and not is_older(version, installed),
+        "board": str(known.get("board", "")),
+        "kind": KEY,
+    }
+
+
+def _first_stage(manifest: Mapping[str, Any], base: str) -> dict[str, Any]:
+    from k3os.install.source import file_sha256
+
+    # of a generation as the tarball brought it, as an upgrade made it
+    brought = manifest.get(FIRST_STAGE) or manifest.get(KEY)
+    if not isinstance(brought, dict):
+        return {}
+    files = {path: str(each) for path, each in brought.items() if "/" in path}
+    outdated = any(
+        file_sha256(f"{base}/{path}") != each
+        for path, each in files.items()
+        if os.path.isfile(f"{base}/{path}")
+    )
+    version = str(manifest.get("k3os", ""))
+    found = {"installed": "", "brought": version, "outdated": outdated, "board": ""}
+    return {**found, "kind": FIRST_STAGE} if files else {}
+
+
+def lines(found: Mapping[str, Any]) -> list[str]:
+    """For `k3os status`; nothing while all is as it should be."""
+    told = []
+    if found.get("outdated") and found["kind"] == FIRST_STAGE:
+        told.append("first stage (/sbin/init of the system below) is not the one of k3OS")
+        told.append(f"           {found['brought']}: unpack /sbin/init and /k3os/system/bin of its")
+        told.append("           tarball over it")
+    elif found.get("outdated"):
+        whose = f"of k3OS {found['installed']}" if found["installed"] else "older than this record"
+        told.append(f"boot loader is {whose}; this system brings another one, that of")
+        told.append(f"           {found['brought']}: {HOW}")
+    if found.get("board") and found["installed"] != found["brought"]:
+        told.append(
+            f"firmware   and device trees on the card are those of k3OS {found['installed']}:"
+        )
+        told.append(f"           `k3os image` of {found['brought']} makes a card with its own")
+    return told

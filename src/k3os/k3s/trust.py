@@ -1,0 +1,65 @@
+"""Whose word counts for what a k3s is: a sum that is pinned, or TLS.
+
+A sum that the same server gives proves that a file came whole, not whose it is; over plain http
+whoever is in between gives both. Pinned are: what stands behind `#sha256=`, `k3os.k3s_sums` of the
+node's configuration, and pinned.json of this k3OS, which lies in the signed image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from k3os.errors import UserError
+from k3os.k3s.source import Release, pinned
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+
+SUMS, INSECURE = "k3os.k3s_sums", "k3os.k3s_insecure_http"
+
+
+@dataclass(frozen=True)
+class Trust:
+    """sums: version to the SHA-256 of its executables, of any architecture; insecure_http: whether
+    an unpinned one may come over plain http."""
+
+    sums: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    insecure_http: bool = False
+
+    def pins(self, release: Release, arch: str) -> frozenset[str]:
+        """What the executable's sum may be; empty: nothing is known of it."""
+        if release.sha256:
+            return frozenset((release.sha256,))
+        ours = pinned().sums.get(release.version, {}).get(arch, "").lower()
+        theirs = self.sums.get(release.version, frozenset())
+        return theirs | {ours} if ours else theirs
+
+    def check_transport(self, url: str, what: str, hint: str) -> None:
+        """Raise UserError unless an unpinned thing may come from there."""
+        if not url.lower().startswith("https://") and not self.insecure_http:
+            raise UserError(
+                f"{what} has no pinned sum, and what plain http says of it proves nothing",
+                hint,
+                url,
+            )
+
+
+NOBODY = Trust()
+
+
+def of_config(config: Config, *, insecure: bool = False) -> Trust:
+    """insecure: whatever the configuration says of plain http."""
+    said = config.get(INSECURE)
+    return Trust(
+        {name: frozenset(text.lower().split()) for name, text in config.mapping(SUMS).items()},
+        insecure or (said is not None and said.data is True),
+    )
+
+
+def of_node() -> Trust:
+    """As this node is configured."""
+    from k3os.config.load import load_config
+
+    return of_config(load_config(cloud=True)[0])

@@ -1,0 +1,106 @@
+"""One end for all that a request does: connecting, TLS, headers, redirects, body, further tries.
+
+A socket's timeout counts from byte to byte: a server that sends one now and then is never late. So
+a thread shuts the connections down when the time is over. A name lookup is not cut short: the C
+library gives it up after `timeout` and `attempts` of resolv.conf(5).
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from k3os.system.http_failure import HttpError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from threading import Timer
+
+    Connect = Callable[..., socket.socket]
+
+
+class Deadline:
+    """A context; seconds: for all of it, from now on. `until` is on the clock of monotonic(3)."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.until = time.monotonic() + seconds
+        self._connections: list[socket.socket] = []
+        self._timer: Timer | None = None
+
+    def __enter__(self) -> Deadline:
+        import threading
+
+        self._timer = threading.Timer(self.left(), self._end)
+        self._timer.daemon = True
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
+        self._forget()
+
+    def left(self) -> float:
+        """Seconds; 0 when it is over."""
+        return max(0.0, self.until - time.monotonic())
+
+    def check(self, address: str) -> None:
+        """Raise HttpError when it is over."""
+        if not self.left():
+            raise HttpError(
+                f"the server is too slow: not over after {self.seconds:g} s",
+                "try again, or another server",
+                address,
+            )
+
+    def connect(
+        self, address: tuple[str, int], timeout: float | None = None, *more: object
+    ) -> socket.socket:
+        """As socket.create_connection does it, all addresses together within the time.
+
+        more: the source address, which nobody gives.
+        """
+        failure: OSError = TimeoutError("timed out")
+        host, port = address
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, place in found:
+            left = self.left()
+            if not left:
+                break
+            connection = socket.socket(family, kind, protocol)
+            try:
+                connection.settimeout(left if timeout is None else min(timeout, left))
+                connection.connect(place)
+            except OSError as error:
+                connection.close()
+                failure = error
+                continue
+            connection.settimeout(timeout)
+            return self.watch(connection)
+        raise failure
+
+    def watched(self, connect: Connect) -> Connect:
+        """A function that connects, whose connections end with the time."""
+        return lambda *arguments, **options: self.watch(connect(*arguments, **options))
+
+    def watch(self, connection: socket.socket) -> socket.socket:
+        self._forget()  # a redirect's: one connection at a time is in use
+        # of our own: TLS takes the descriptor away from the object
+        self._connections.append(connection.dup())
+        if not self.left():
+            self._end()
+        return connection
+
+    def _end(self) -> None:
+        for each in list(self._connections):
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # the server was faster
+
+    def _forget(self) -> None:
+        while self._connections:
+            self._connections.pop().close()

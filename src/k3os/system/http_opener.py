@@ -1,0 +1,63 @@
+"""urllib's opener with what it lacks: connections of ours, and redirects that are believed no
+more than they have to be.
+
+A redirect from https to http is refused (RFC 9110, section 15.4 leaves that to the client), and
+the body of a redirect, which urllib reads to its end into memory, is not read at all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from k3os.system.http_failure import HttpError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.system.deadline import Connect
+
+
+def opener(connect: Connect) -> Any:
+    """With the environment's proxies. connect: makes the connections."""
+    import urllib.request
+
+    class Redirects(urllib.request.HTTPRedirectHandler):
+        def redirect_request(
+            self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+        ) -> Any:
+            fp.close()
+            if req.full_url.startswith("https:") and not newurl.startswith("https:"):
+                raise HttpError(
+                    f"redirects from https to {newurl}",
+                    "name an address that stays encrypted",
+                    req.full_url,
+                    status=code,
+                )
+            return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+    return urllib.request.build_opener(Redirects(), *connections(connect))
+
+
+def connections(connect: Connect) -> list[Any]:
+    """The handlers of urllib for http and https; connect: makes their connections."""
+    import http.client
+    import urllib.request
+
+    class Plain(http.client.HTTPConnection):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self._create_connection = connect
+
+    class Encrypted(http.client.HTTPSConnection):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self._create_connection = connect
+
+    class Http(urllib.request.HTTPHandler):
+        def http_open(self, req: Any) -> Any:
+            return self.do_open(Plain, req)
+
+    class Https(urllib.request.HTTPSHandler):
+        def https_open(self, req: Any) -> Any:
+            return self.do_open(Encrypted, req)
+
+    return [Http(), Https()]

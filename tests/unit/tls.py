@@ -1,0 +1,33 @@
+"""A certificate of our own for servers on the loopback interface, for as long as a test process."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import shutil
+import ssl
+import tempfile
+
+from k3os.system.run import run
+
+
+@functools.cache
+def certificate() -> tuple[str, str]:
+    """The paths of a certificate, which is its own authority, and of its key."""
+    directory = tempfile.mkdtemp(prefix="k3os-tls.")
+    atexit.register(shutil.rmtree, directory)
+    path, key = f"{directory}/certificate.pem", f"{directory}/key.pem"
+    run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", key, "-out", path),
+            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        ]
+    )
+    return path, key
+
+
+def server_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate())
+    return context
