@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 
-from k3os.config.check import check_cmdline, check_text, read_limited
+from k3os.config.check import bug, check_cmdline, check_text, read_limited
 from k3os.config.merge import merge
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place, Problem, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SYSTEM = "/k3os/system"
 LOCAL = "/var/lib/rancher/k3os"
@@ -108,7 +108,10 @@ def load_config(
     if "write_files" in merged:
         from k3os.config.for_k3s import contradictions
 
-        problems += contradictions(merged)
+        try:
+            problems += contradictions(merged)
+        except Exception as error:  # it is advice
+            problems.append(bug(error, "write_files"))
     return Config(merged), problems
 
 
@@ -117,35 +120,46 @@ def _merged(
 ) -> tuple[dict[str, Value], list[Problem]]:
     merged: dict[str, Value] = {}
     problems: list[Problem] = []
-    for values, found in _sources(root, system_dir, cmdline, skipped):
-        merged = merge(merged, values) if merged else values
-        problems += found
-    return merged, problems
-
-
-def _sources(
-    root: str, system_dir: str, cmdline: str | None, skipped: tuple[str, ...]
-) -> Iterator[tuple[dict[str, Value], list[Problem]]]:
-    base = root.rstrip("/")
     for source in SOURCES:
         if source in skipped:
             continue
-        if source == "cmdline":
-            yield check_cmdline(_kernel_cmdline() if cmdline is None else cmdline)
-        elif source.endswith("/"):
-            names, notes = _directory(base, source)
-            yield {}, notes
-            for name in names:
-                found, problems = _file(base, source + name)
-                if source == USERDATA:
-                    from k3os.config.cloud_init import too_late
+        for name, read in _readers(source, root.rstrip("/"), system_dir, cmdline):
+            try:
+                values, found = read()
+                problems += found
+                merged = merge(merged, values) if merged else values
+            except Exception as error:  # a bug in one source must not take the others with it
+                problems.append(bug(error, name))
+    return merged, problems
 
-                    problems = problems + too_late(found)
-                yield found, problems
-        else:
-            path = source.format(system=system_dir.rstrip("/"))
-            # wherever the medium is mounted now: people know the file by its place on the node
-            yield _file(base, path, source.format(system=SYSTEM))
+
+def _readers(
+    source: str, base: str, system_dir: str, cmdline: str | None
+) -> Iterator[tuple[str, Callable[[], tuple[dict[str, Value], list[Problem]]]]]:
+    """One of SOURCES: a name and how it is read; of a directory those of its files."""
+    if source == "cmdline":
+        yield source, lambda: check_cmdline(_kernel_cmdline() if cmdline is None else cmdline)
+    elif source.endswith("/"):
+        names, notes = _directory(base, source)
+        yield source, lambda: ({}, notes)
+        for name in names:
+            yield source + name, lambda name=name: _of_directory(base, source, name)
+    else:
+        path = source.format(system=system_dir.rstrip("/"))
+        # wherever the medium is mounted now: people know the file by its place on the node
+        known = source.format(system=SYSTEM)
+        yield known, lambda: _file(base, path, known)
+
+
+def _of_directory(
+    base: str, directory: str, name: str
+) -> tuple[dict[str, Value], list[Problem]]:
+    found, problems = _file(base, directory + name)
+    if directory == USERDATA:
+        from k3os.config.cloud_init import too_late
+
+        return found, problems + too_late(found)
+    return found, problems
 
 
 def _file(base: str, path: str, name: str = "") -> tuple[dict[str, Value], list[Problem]]:
