@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
-from k3os import __file__ as _OURS
+import k3os
 
 PATIENCE = 300  # calls without a new line
 
@@ -22,7 +22,7 @@ class Reached:
     def __init__(self) -> None:
         self.lines: set[tuple[CodeType, int]] = set()
         self._idle: dict[CodeType, int] = {}
-        self._root = _OURS.rpartition("/")[0]
+        self._root = str(k3os.__file__).rpartition("/")[0]
 
     def of(self, call: Callable[[], object]) -> bool:
         before = len(self.lines)

@@ -15,12 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.fuzz.mutation import LONGEST
-from tests.fuzz.session import Session, save
+from tests.fuzz.session import CORPUS, Session, save
 from tests.fuzz.target import Target
 
 # of the clock; the processor's time is limited to a part of it
 HANGS_SECONDS = 20.0
 POLL_SECONDS = 0.2
+# exit codes of a worker: how many kinds of faults, and that it broke itself
+MOST_TOLD, BROKEN = 100, 101
 _HEAD = struct.Struct("=QHI")
 
 
@@ -33,9 +35,9 @@ class Worker:
         self.since = time.monotonic()
         self.pid = os.fork()
         if not self.pid:
-            code = 3
+            code = BROKEN
             try:
-                code = 1 if run(self._note) else 0
+                code = min(run(self._note), MOST_TOLD)
             except BaseException:
                 import traceback
 
@@ -57,11 +59,11 @@ class Worker:
         return count, whole[:name].decode(), whole[name:]
 
     def state(self, hangs: float) -> str:
-        """ "" while it works, "ended", "found", or what is wrong with it."""
+        """ "" while it works, a number of kinds of faults, or what is wrong with it."""
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         if pid:
             code = os.waitstatus_to_exitcode(status)
-            return {0: "ended", 1: "found"}.get(code, f"the process died ({code})")
+            return str(code) if 0 <= code <= MOST_TOLD else f"the process died ({code})"
         count = self.tried()[0]
         if count != self.count:
             self.count, self.since = count, time.monotonic()
@@ -80,6 +82,7 @@ def fuzz(
     jobs: int = 1,
     say: Callable[[str], None] = print,
     hangs: float = HANGS_SECONDS,
+    corpus: Path = CORPUS,
 ) -> tuple[int, int]:
     """How many inputs were tried, and how many kinds of faults were found (at least)."""
     end = time.monotonic() + seconds
@@ -89,7 +92,7 @@ def fuzz(
     def start(share: list[Target], round_: int) -> Worker:
         left = end - time.monotonic()
         number = seed + round_  # the same inputs would hang again
-        return Worker(lambda now: Session(share, number, found, say, now).run(left))
+        return Worker(lambda now: Session(share, number, found, say, now, corpus).run(left))
 
     running = [(start(share, 0), share, 0) for share in shares]
     while running:
@@ -102,8 +105,8 @@ def fuzz(
             running.remove(entry)
             count, name, data = worker.tried()
             tried += count
-            if state in ("ended", "found"):
-                faults += state == "found"
+            if state.isdigit():
+                faults += int(state)
                 continue
             faults += 1
             path = save(found, name, data)

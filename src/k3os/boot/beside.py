@@ -7,6 +7,7 @@ copy (k3os.datasource.media).
 
 import os
 from collections.abc import Callable
+from functools import partial
 
 from k3os.boot.finish import try_each
 from k3os.boot.media import Medium
@@ -28,7 +29,7 @@ def keep(medium: Medium, say: Callable[[str], None]) -> None:
     mounts.unmount(medium.path)
     try:
         for each in found:
-            try_each({f"read the cloud data on {each}": lambda each=each: _copy(each)}, say)
+            try_each({f"read the cloud data on {each}": partial(_copy, each)}, say)
     finally:
         again = medium.file_system
         mounts.mount(again.device, medium.path, again.kind, mounts.MS_RDONLY)

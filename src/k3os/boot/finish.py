@@ -7,6 +7,7 @@ defaults, consoles, banner, the k3s link. Everything here runs on each boot.
 import os
 import stat
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from k3os.boot import clock, memory
 from k3os.system.console import console_devices, say
@@ -70,7 +71,7 @@ def try_each(steps: Mapping[str, Callable[[], object]], say: Callable[[str], Non
         except Exception as error:
             from k3os.system.bug import report
 
-            say(f"could not {what}: {report(error, str(error))}; the boot goes on")
+            say(f"could not {what}: {report(error)}; the boot goes on")
 
 
 def name_for_storage(machine: str) -> None:
@@ -97,15 +98,16 @@ def after_phase(mode: str) -> None:
         nonlocal login
         login = autologin_user(mode)
 
-    # the boot phase's modules and commands may have found a better clock
-    steps: dict[str, Callable[[], object]] = {
-        "look at the clock": lambda: clock.check(_first_line("/etc/machine-id")),
-        "see who may log in": find_login,
-    }
-    for device in console_devices():
-        name = device.rpartition("/")[2]
-        steps[f"offer a login on {name}"] = lambda name=name: add_console(name, login)
-    try_each({**steps, "write the banner": write_banner})
+    try_each(
+        {
+            # the boot phase's modules and commands may have found a better clock
+            "look at the clock": lambda: clock.check(_first_line("/etc/machine-id")),
+            "see who may log in": find_login,
+            "write the banner": write_banner,
+        }
+    )
+    names = [device.rpartition("/")[2] for device in console_devices()]
+    try_each({f"offer a login on {name}": partial(add_console, name, login) for name in names})
 
 
 def _first_line(path: str) -> str:

@@ -78,7 +78,6 @@ class Search:
         self.uuid = uuid
         self._say = say
         self.seen: dict[str, str] = {}
-        self.broken: dict[str, str] = {}
         self._loaded: set[str] = set()
         self._volumes: Volumes | None = None
 
@@ -144,14 +143,6 @@ class Search:
             file_system = probe(f"/dev/{name}")
         except OSError as error:
             self.seen[name] = f"/dev/{name} ({error.strerror})"
-            return None
-        except Exception as error:  # the other disks are looked at all the same
-            if name not in self.broken:
-                from k3os.system.bug import report
-
-                self.broken[name] = f"/dev/{name} ({report(error)})"
-                self._say(self.broken[name])
-            self.seen[name] = self.broken[name]
             return None
         self.seen[name] = str(file_system)
         return file_system

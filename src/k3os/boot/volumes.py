@@ -65,10 +65,6 @@ class Volumes:
             yield
         except (OSError, ValueError, KeyError, TypeError) as error:
             self.problems[name] = f"{name}: {error}"
-        except Exception as error:
-            from k3os.system.bug import report
-
-            self.problems[name] = f"{name}: {report(error)}"
 
     def _start_array(
         self, members: list[raid.Member], wanted: Callable[[FileSystem], bool]

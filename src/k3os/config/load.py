@@ -16,6 +16,9 @@ from k3os.config.value import Place, Problem, Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any, TypeAlias
+
+    Reader: TypeAlias = "Callable[[Any, Any], tuple[dict[str, Value], list[Problem]]]"
 
 SYSTEM = "/k3os/system"
 LOCAL = "/var/lib/rancher/k3os"
@@ -123,9 +126,9 @@ def _merged(
     for source in SOURCES:
         if source in skipped:
             continue
-        for name, read in _readers(source, root.rstrip("/"), system_dir, cmdline):
+        for name, read, *given in _readers(source, root.rstrip("/"), system_dir, cmdline):
             try:
-                values, found = read()
+                values, found = read(*given)
                 problems += found
                 merged = merge(merged, values) if merged else values
             except Exception as error:  # a bug in one source must not take the others with it
@@ -135,31 +138,31 @@ def _merged(
 
 def _readers(
     source: str, base: str, system_dir: str, cmdline: str | None
-) -> Iterator[tuple[str, Callable[[], tuple[dict[str, Value], list[Problem]]]]]:
-    """One of SOURCES: a name and how it is read; of a directory those of its files."""
+) -> Iterator[tuple[str, Reader, Any, Any]]:
+    """One of SOURCES: a name, how it is read, and what that is given; of a directory those of its
+    files."""
     if source == "cmdline":
-        yield source, lambda: check_cmdline(_kernel_cmdline() if cmdline is None else cmdline)
+        yield source, _cmdline, cmdline, None
     elif source.endswith("/"):
         names, notes = _directory(base, source)
-        yield source, lambda: ({}, notes)
+        yield source, lambda *_: ({}, notes), None, None
         for name in names:
-            yield source + name, lambda name=name: _of_directory(base, source, name)
+            yield source + name, _userdata if source == USERDATA else _file, base, source + name
     else:
-        path = source.format(system=system_dir.rstrip("/"))
         # wherever the medium is mounted now: people know the file by its place on the node
-        known = source.format(system=SYSTEM)
-        yield known, lambda: _file(base, path, known)
+        path, known = (source.format(system=each) for each in (system_dir.rstrip("/"), SYSTEM))
+        yield known, lambda base, path: _file(base, path, known), base, path
 
 
-def _of_directory(
-    base: str, directory: str, name: str
-) -> tuple[dict[str, Value], list[Problem]]:
-    found, problems = _file(base, directory + name)
-    if directory == USERDATA:
-        from k3os.config.cloud_init import too_late
+def _cmdline(given: str | None, _: None) -> tuple[dict[str, Value], list[Problem]]:
+    return check_cmdline(_kernel_cmdline() if given is None else given)
 
-        return found, problems + too_late(found)
-    return found, problems
+
+def _userdata(base: str, path: str) -> tuple[dict[str, Value], list[Problem]]:
+    from k3os.config.cloud_init import too_late
+
+    found, problems = _file(base, path)
+    return found, problems + too_late(found)
 
 
 def _file(base: str, path: str, name: str = "") -> tuple[dict[str, Value], list[Problem]]:

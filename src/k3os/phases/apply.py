@@ -70,8 +70,13 @@ def apply_phase(
 
 def succeeded(path: str, phase: str) -> frozenset[str]:
     """What the actions of a phase did, by the status file."""
-    actions = read_status(path).get("phases", {}).get(phase, {}).get("actions", [])
-    return frozenset(each["what"] for each in actions if each["result"] in (DONE, UNCHANGED))
+    from k3os.system.json_text import WRONG_SHAPE
+
+    try:
+        actions = read_status(path)["phases"][phase]["actions"]
+        return frozenset(each["what"] for each in actions if each["result"] in (DONE, UNCHANGED))
+    except WRONG_SHAPE:
+        return frozenset()
 
 
 def publish(report: Report, node: Node, lines: list[str]) -> None:
@@ -194,9 +199,7 @@ def perform(action: Action, node: Node, secrets: list[str]) -> Result:
     except Exception as error:  # one broken action must not take the others with it
         action.result = FAILED
         return _unexpected(error, action.key, type(action).__name__, action.place, secrets)
-    return Result(
-        action.key, what, action.place, result, redact(reason, secrets) if reason else ""
-    )
+    return Result(action.key, what, action.place, result, redact(reason, secrets) if reason else "")
 
 
 def _performed(action: Action, node: Node) -> tuple[str, str]:

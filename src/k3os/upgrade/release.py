@@ -6,13 +6,13 @@ directory is what `make` leaves in dist/artifacts.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from k3os.errors import UserError
 from k3os.install.source import COMPONENTS
+from k3os.system.json_text import WRONG_SHAPE, an_object
 from k3os.system.numbers import clamped, whole
 
 SIGNATURE = ".sig"
@@ -68,7 +68,7 @@ class Manifest:
 def parse_manifest(data: bytes, where: str) -> Manifest:
     """Understand manifest.json. Raises UserError for anything that is none."""
     try:
-        record = json.loads(data)
+        record = an_object(data)
         versions = {name: str(record[name]) for name in COMPONENTS if record.get(name)}
         sizes = record.get("size", {})
         files = []
@@ -83,7 +83,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
             if not SAFE.fullmatch(version):
                 raise ValueError(f"{version!r} is no version")
         arch, created = str(record["arch"]), _count(record["created"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except WRONG_SHAPE as error:
         raise UserError(
             f"is no manifest of a k3OS release: {type(error).__name__}: {error}",
             "is this really a k3OS ISO, root file system or release directory?",

@@ -18,8 +18,8 @@ FORMS = "#!/bin/sh #cloud-config #include Content-Type: MIME-Version: multipart/
 def userdata(data: bytes) -> object:
     """Parts, each as it is then kept and read."""
     from k3os.cli.datasource import part_lines
-    from k3os.config.cloud_init import too_late
     from k3os.config.check import check_text
+    from k3os.config.cloud_init import too_late
     from k3os.datasource.found import Found
     from k3os.datasource.store import files
     from k3os.datasource.userdata import parts
@@ -53,7 +53,9 @@ def metadata(data: bytes) -> object:
     return [str(each) for each in found]
 
 
-@target("services", words='"hostname": "public_keys": "ssh_keys": "compute": "osProfile": "publicKeys"')
+@target(
+    "services", words='"hostname": "public_keys": "ssh_keys": "compute": "osProfile": "publicKeys"'
+)
 def services(data: bytes) -> object:
     """What the services of all platforms may answer, each path with the same bytes."""
     from k3os.datasource.asking import Asking

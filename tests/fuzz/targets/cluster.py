@@ -1,4 +1,4 @@
-"""The cluster: nodes that write their own annotations, NodePools, requests, what Kubernetes says."""
+"""The cluster: what nodes write about themselves, NodePools, requests, what Kubernetes says."""
 
 from __future__ import annotations
 
@@ -60,9 +60,10 @@ def node(data: bytes) -> object:
     view = parse_node(body)
     pools = [read_pool(_pool({"nodeSelector": {"matchLabels": {"pool": "a"}}}))]
     cluster = Cluster((view,), conflicts([view], pools))
-    found = rollout.decide(pools[0], cluster, [], {}, {}, NOW) if hasattr(rollout, "x") else None
+    (outcome,) = rollout.decide_all(pools, cluster, {}, {}, NOW)
+    assert not getattr(outcome, "faults", None), outcome
     shown = progress("p", [_pool({})], [body])
-    return found, shown, status.status(pools[0], cluster, "", NOW, {})
+    return outcome, shown, status.status(pools[0], cluster, outcome.waiting, NOW, {})
 
 
 def _pool(spec: object, status: object = None) -> dict[str, Any]:
@@ -70,7 +71,9 @@ def _pool(spec: object, status: object = None) -> dict[str, Any]:
     return {"metadata": meta, "spec": spec, "status": status or {}}
 
 
-@target("node-pool", words='"nodeSelector" "matchExpressions" "strategy" "window" "channel" "config"')
+@target(
+    "node-pool", words='"nodeSelector" "matchExpressions" "strategy" "window" "channel" "config"'
+)
 def node_pool(data: bytes) -> object:
     """Whatever may stand in the spec and status of one."""
     from k3os.cluster.node import NodeView

@@ -37,7 +37,7 @@ def config(data: bytes) -> object:
     return shown, merge(values, again), Config(values).secrets()
 
 
-@target("command-line", words="k3os. k3os.labels. hostname= [0] -- = \" k3os.media_timeout= rescue")
+@target("command-line", words='k3os. k3os.labels. hostname= [0] -- = " k3os.media_timeout= rescue')
 def command_line(data: bytes) -> object:
     from k3os.boot.init import _wait_seconds, choose_mode
     from k3os.config.advice import of_cmdline
@@ -88,7 +88,7 @@ NODE = {
 }
 
 
-@target("environment-file", words='A= export " \' \\ $A # PATH=')
+@target("environment-file", words="A= export \" ' \\ $A # PATH=")
 def environment_file(data: bytes) -> object:
     """/etc/environment, which somebody else may have written."""
     from k3os.config.for_k3s import variables

@@ -70,7 +70,7 @@ def lvm(data: bytes) -> object:
     return _volumes(scratch.file(data.ljust(16384, b"\0"), "lvm"), LVM_MEMBER)
 
 
-@target("lvm-text", raises=(ValueError, KeyError, TypeError), words="{ } [ ] = , \" # pv0 stripes")
+@target("lvm-text", raises=(ValueError, KeyError, TypeError), words='{ } [ ] = , " # pv0 stripes')
 def lvm_text(data: bytes) -> object:
     """The text of a volume group alone, which the changes get farther into."""
     from k3os.boot import lvm
@@ -86,7 +86,9 @@ def raid(data: bytes) -> object:
     return _volumes(_disk(data), RAID_MEMBER)
 
 
-@target("partition-table", words='"partitiontable" "partitions" "start" "size" "type" "label" "gpt"')
+@target(
+    "partition-table", words='"partitiontable" "partitions" "start" "size" "type" "label" "gpt"'
+)
 def partition_table(data: bytes) -> object:
     """What sfdisk(8) says of a disk."""
     from k3os.install import plan
@@ -116,15 +118,21 @@ def takeover_marker(data: bytes) -> object:
 def records(data: bytes) -> object:
     """What k3OS itself left on a disk, after a power cut, a bad block or a person."""
     from k3os.cluster import former, result
-    from k3os.phases.node import Node
-    from k3os.phases.report import STATUS, booted_mode, problems_of
     from k3os.phases.apply import succeeded
+    from k3os.phases.network import PLAN, former_plan
+    from k3os.phases.node import Node
+    from k3os.phases.ours import HERE
+    from k3os.phases.report import STATUS, booted_mode, problems_of
 
     root = scratch.directory() / "records"
-    for name in (former.RECORD, result.RESULT, STATUS, "/run/k3os/ours.json", "/run/k3os/network.json"):
+    for name in (
+        former.RECORD,
+        result.RESULT,
+        STATUS,
+        HERE,
+        PLAN,
+    ):
         scratch.file(data, f"records{name}")
-    from k3os.phases.network import former_plan
-
     status = {"on_trial": False, "versions": {"running": {"k3s": "v1"}}}
     return json.dumps(
         [

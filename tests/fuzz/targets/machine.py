@@ -79,7 +79,9 @@ def connman_services(data: bytes) -> object:
         return routes.services()
 
 
-@target("connman-file", words="[General] [service_x] MAC= DeviceName= IPv4=dhcp FallbackNameservers=")
+@target(
+    "connman-file", words="[General] [service_x] MAC= DeviceName= IPv4=dhcp FallbackNameservers="
+)
 def connman_file(data: bytes) -> object:
     from k3os.phases.connman import with_settings
     from k3os.phases.network import devices
@@ -100,8 +102,12 @@ def users(data: bytes) -> object:
         scratch.file(data, f"users/etc/{name}")
     node = Node(str(scratch.directory() / "users"))
     text = scratch.text(data)
-    return node.user("rancher"), node.group("rancher"), field(node), sections(text), replace_block(
-        text, ["x"]
+    return (
+        node.user("rancher"),
+        node.group("rancher"),
+        field(node),
+        sections(text),
+        replace_block(text, ["x"]),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 from unittest.mock import patch
 
@@ -41,7 +42,9 @@ def tarball(data: bytes) -> object:
     return TarOffer(scratch.file(data, "rootfs.tar.gz"), "x").manifest
 
 
-@target("keys", words="ssh-ed25519 AAAA namespaces=\"k3os\" cert-authority # sk-ssh-ed25519@openssh.com")
+@target(
+    "keys", words='ssh-ed25519 AAAA namespaces="k3os" cert-authority # sk-ssh-ed25519@openssh.com'
+)
 def keys(data: bytes) -> object:
     """Release keys, and those that let people log in."""
     from k3os.config.ssh_keys import is_key, what_is_wrong
@@ -70,13 +73,16 @@ def channel(data: bytes) -> object:
     line = data.split(b"\n")[0][:2000].decode("latin-1")
     real = httpx2.AsyncClient
 
+    async def page() -> AsyncIterator[bytes]:
+        yield data
+
     def ask(answer: httpx2.Response) -> str:
         transport = httpx2.MockTransport(lambda _: answer)
 
         def client(**options: Any) -> httpx2.AsyncClient:
             return real(**{**options, "transport": transport})
 
-        with patch.object(channels.httpx2, "AsyncClient", client):
+        with patch("httpx2.AsyncClient", client):
             return asyncio.run(channels.look_up("https://example.com/channels/stable"))
 
     try:
@@ -87,7 +93,7 @@ def channel(data: bytes) -> object:
         ask(location)
     except UserError:
         pass  # the page is asked in any case
-    return ask(httpx2.Response(200, content=data))
+    return ask(httpx2.Response(200, content=page()))
 
 
 @target("boot-environment", words="# GRUB Environment Block k3os_tries= k3os_trial=1 ####")
