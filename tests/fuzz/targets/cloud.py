@@ -21,17 +21,17 @@ def userdata(data: bytes) -> object:
     from k3os.config.check import check_text
     from k3os.config.cloud_init import too_late
     from k3os.datasource.found import Found
-    from k3os.datasource.store import files
+    from k3os.datasource.store import keep
     from k3os.datasource.userdata import parts
+    from k3os.phases.node import Node
 
     usable, left_out = parts(data)
     for part in usable:
         part_lines(part)
-    kept = files(Found("nocloud", userdata=data), usable)
-    for path, (text, _) in kept.items():
-        if path.startswith("userdata/"):
-            too_late(check_text(text, path)[0])
-    return left_out
+        if not part.is_script:
+            too_late(check_text(part.data, "userdata")[0])
+    node = Node(str(scratch.directory() / "cloud"))
+    return left_out, keep(node, Found("nocloud", userdata=data), usable)
 
 
 @target("metadata", raises=(UserError,), words="local-hostname: public-keys: openssh-key: - ")
@@ -45,7 +45,7 @@ def metadata(data: bytes) -> object:
     found = []
     for module in (nocloud, configdrive):
         try:
-            hostname, keys = module.described(data, "x")
+            hostname, keys, *_ = module.described(data, "x")
         except UserError:
             continue
         found.append(Found("x", hostname, keys))
@@ -80,7 +80,7 @@ def _answering(data: bytes) -> Iterator[None]:
 
     with (
         patch("k3os.datasource.service.Service.get", get),
-        patch("k3os.datasource.azure.custom_data", lambda: b""),
+        patch("k3os.datasource.azure.custom_data", lambda **_: b""),
     ):
         yield
 
