@@ -101,7 +101,7 @@ def is_ours(name: str) -> bool:
 
 def devices(text: str) -> list[str]:
     """The interfaces, by name or MAC, that connman's sections are about."""
-    settings = (line.partition("=") for line in text.splitlines())
+    settings = (line.partition("=") for line in text.split("\n"))
     return list(dict.fromkeys(v for name, _, v in settings if name in ("MAC", "DeviceName")))
 
 

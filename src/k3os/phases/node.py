@@ -101,7 +101,7 @@ class Node:
 
     def _entries(self, path: str, name: str) -> list[list[str]]:
         """The fields of the lines about a user or group."""
-        lines = [line.split(":") for line in self.read(path).splitlines()]
+        lines = [line.split(":") for line in self.read(path).split("\n")]
         return [fields for fields in lines if fields[0] == name and len(fields) > 3]
 
 

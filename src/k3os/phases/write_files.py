@@ -195,7 +195,7 @@ class AppendEntry(Action):
 def read_record(node: Node) -> dict[str, str]:
     """path -> digest of what this boot wrote and may still be there."""
     written: dict[str, str] = {}
-    for line in node.read(RECORD).splitlines():
+    for line in node.read(RECORD).split("\n"):
         phase, _, rest = line.partition(" ")
         digest, _, path = rest.partition(" ")
         survives = phase != "initrd" or node.phase == "initrd" or path.startswith("/run/")
