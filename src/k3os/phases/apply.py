@@ -131,7 +131,7 @@ def _unexpected(
 
 
 def _perform_all(config: Config, node: Node, report: Report) -> None:
-    secrets = config.secrets()
+    secrets = secrets_of(config)
     for name in APPLIERS:
         actions, broken = plan_applier(name, config, node)
         if broken is not None:
@@ -140,6 +140,18 @@ def _perform_all(config: Config, node: Node, report: Report) -> None:
         for action in actions:
             report.results.append(perform(action, node, secrets))
     report.results += _remember(node, node.ours.save)
+
+
+def secrets_of(config: Config) -> list[str]:
+    """What no report may show; every text where that cannot be told."""
+    try:
+        return config.secrets()
+    except Exception as error:
+        from k3os.config.value import texts_of
+        from k3os.system.bug import report
+
+        report(error)
+        return [text for value in config.values.values() for text, _ in texts_of(value)]
 
 
 def _remember(node: Node, step: Callable[..., None], *given: object) -> list[Result]:
@@ -183,7 +195,7 @@ def plan_applier(name: str, config: Config, node: Node) -> tuple[list[Action], R
     except Exception as error:  # one broken applier must not take the others with it
         node.ours.broken.add(name)
         key = applier.keys[0] if applier.keys else "k3os"
-        return [], _unexpected(error, key, f"plan {name}", Place("k3os"), config.secrets())
+        return [], _unexpected(error, key, f"plan {name}", Place("k3os"), secrets_of(config))
 
 
 def perform(action: Action, node: Node, secrets: list[str]) -> Result:

@@ -30,7 +30,7 @@ def run_scripts(verb: str, *, mode: str, say: Callable[[str], None], root: str =
     """Run the scripts of "start" or "stop" with k3os.environment; reported as LOCAL."""
     from k3os.config.load import load_config
     from k3os.phases import environment
-    from k3os.phases.apply import perform, publish, to_journal
+    from k3os.phases.apply import perform, publish, secrets_of, to_journal
     from k3os.phases.node import Node
     from k3os.phases.report import Report
 
@@ -39,7 +39,7 @@ def run_scripts(verb: str, *, mode: str, say: Callable[[str], None], root: str =
     node = Node(root, LOCAL, mode, to_journal, say)
     node.environment = environment.read(config)[0]
     report = Report(LOCAL, mode, [])
-    secrets = config.secrets()
+    secrets = secrets_of(config)
     report.results = [perform(action, node, secrets) for action in plan(verb, node)]
     report.seconds = time.monotonic() - started
     publish(report, node, report.lines())
@@ -74,7 +74,11 @@ def _script(path: str, verb: str, node: Node) -> Action:
         hint = "write it with permissions: '0755'"
         return Refused(LOCAL, place, f"run {name}", "is not executable", hint)
     words = [path, verb] if path == RC_LOCAL else [path]
-    with open(where, "rb") as file:
-        if not file.read(4).startswith((b"#!", b"\x7fELF")):
-            words = ["/bin/sh", *words]  # as OpenRC's local.d, where the users' scripts come from
+    try:
+        with open(where, "rb") as file:
+            head = file.read(4)
+    except OSError as error:
+        return Refused(LOCAL, place, f"run {name}", f"cannot be read: {error.strerror}")
+    if not head.startswith((b"#!", b"\x7fELF")):
+        words = ["/bin/sh", *words]  # as OpenRC's local.d, where the users' scripts come from
     return RunCommand(LOCAL, place, name, words, LIMITS[verb])

@@ -202,7 +202,7 @@ def phase(root: Path, say: Callable[[str], None]) -> Report:
 
 @each_error
 @pytest.mark.parametrize(
-    "where", ["plan", "perform", "describe", "traces", "expect", "save", "status"]
+    "where", ["plan", "perform", "describe", "traces", "expect", "save", "status", "secrets"]
 )
 def test_an_applier_or_an_action_that_meets_a_bug_costs_itself(
     tmp_path: Path,
@@ -213,6 +213,9 @@ def test_an_applier_or_an_action_that_meets_a_bug_costs_itself(
 ) -> None:
     monkeypatch.setattr(modules, "plan", lambda *_: [Breaks(where, error)])
     if where == "plan":
+        monkeypatch.setattr(modules, "plan", throws(error))
+    elif where == "secrets":
+        monkeypatch.setattr(load.Config, "secrets", throws(error))
         monkeypatch.setattr(modules, "plan", throws(error))
     elif where in ("expect", "save"):
         monkeypatch.setattr(Ours, where, throws(error))
