@@ -26,6 +26,8 @@ BOARD ?=
 # How many virtual machines of `make vm` run at the same time; a test's has one processor. One more
 # than a small machine has: there is always one that waits for a limit or a server.
 VMS ?= 3
+# How long `make fuzz` looks for inputs that something breaks on
+SECONDS ?= 60
 # Of `make test-operator`, only where it is asked for: one that the environment names is left alone
 CLUSTER := $(if $(filter command,$(origin KUBECONFIG)),$(KUBECONFIG))
 # Options for the command behind a target: make run ARGS="--uefi --memory 4096"
@@ -35,7 +37,7 @@ export ARCH KERNEL FIRMWARE K3S K3S_NEXT K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_K
 VENV := .venv/bin
 PYTHON_CODE := src tests scripts $(wildcard bench)
 # of the files with such a line those that begin with it
-SHELL_CODE = $(shell git ls-files -co --exclude-standard | xargs -r grep -lE '^\#!/bin/(ba)?sh' 2>/dev/null | xargs -r awk 'FNR == 1 && /^\#!/ && !/python/ { print FILENAME }')
+SHELL_CODE = $(shell git ls-files -co --exclude-standard -- ':!tests/fuzz/corpus' | xargs -r grep -lE '^\#!/bin/(ba)?sh' 2>/dev/null | xargs -r awk 'FNR == 1 && /^\#!/ && !/python/ { print FILENAME }')
 
 .PHONY: all
 all: setup ## build everything into dist/artifacts (the default)
@@ -53,8 +55,8 @@ image: setup ## a disk with an installed k3OS: FORMAT=raw|qcow2|vmdk|vhd CONFIG=
 WITH_VMS = -m 'not extra' -n $(VMS) --dist loadfile --no-loadscope-reorder --durations 25 --durations-min 20
 
 .PHONY: test
-test: lint unit ## the whole test suite: lint, unit, operator, VM boots
-	@KUBECONFIG= $(VENV)/pytest tests/operator tests/vm $(WITH_VMS) $(ARGS)
+test: lint unit ## the whole test suite: lint, unit, operator, a minute of fuzzing, VM boots
+	@KUBECONFIG= $(VENV)/pytest tests/operator tests/fuzz tests/vm $(WITH_VMS) $(ARGS)
 
 .PHONY: test-fast
 test-fast: lint ## before each commit (three minutes): lint, unit, one boot
@@ -67,6 +69,10 @@ unit: setup ## unit tests; ARGS="-k name" chooses
 .PHONY: vm
 vm: setup ## tests that boot virtual machines (minutes); ARGS="-k name" chooses
 	@$(VENV)/pytest tests/vm $(WITH_VMS) $(ARGS)
+
+.PHONY: fuzz
+fuzz: setup ## odd inputs for every parser: SECONDS=600; ARGS=<file that was found> tries it again
+	@nice $(VENV)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 .PHONY: test-arm
 test-arm: setup ## ARM: over a Debian (arm64, armhf), the arm64 ISO, the Raspberry Pi
@@ -126,4 +132,4 @@ clean: ## remove artifacts, caches and the virtual environment
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "variables: ARCH KERNEL FIRMWARE K3S K3S_NEXT K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT BOARD KUBECONFIG ARGS (README.md)"
+	@echo "variables: ARCH KERNEL FIRMWARE K3S K3S_NEXT K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT BOARD KUBECONFIG SECONDS ARGS (README.md)"

@@ -7,7 +7,9 @@ copy (k3os.datasource.media).
 
 import os
 from collections.abc import Callable
+from functools import partial
 
+from k3os.boot.finish import try_each
 from k3os.boot.media import Medium
 from k3os.system import mounts
 from k3os.system.blockdev import SYS_BLOCK, FileSystem, probe
@@ -19,13 +21,15 @@ FLAGS = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 def keep(medium: Medium, say: Callable[[str], None]) -> None:
     """Copy it, if there is any; the medium is not mounted meanwhile. Raises OSError when it cannot
     be mounted again."""
-    found = partitions(medium.file_system.device)
+    found: list[FileSystem] = []
+    look = f"look for cloud data beside {medium.file_system}"
+    try_each({look: lambda: found.extend(partitions(medium.file_system.device))}, say)
     if not found:
         return
     mounts.unmount(medium.path)
     try:
-        for file_system in found:
-            _copy(file_system, say)
+        for each in found:
+            try_each({f"read the cloud data on {each}": partial(_copy, each)}, say)
     finally:
         again = medium.file_system
         mounts.mount(again.device, medium.path, again.kind, mounts.MS_RDONLY)
@@ -47,19 +51,16 @@ def partitions(device: str, root: str = SYS_BLOCK) -> list[FileSystem]:
     return found
 
 
-def _copy(file_system: FileSystem, say: Callable[[str], None]) -> None:
+def _copy(file_system: FileSystem) -> None:
     from k3os.datasource.beside import COPIES, copy_known
 
     where = f"{COPIES}/{file_system.label.lower()}"
     mounted = f"{COPIES}/mounted"
+    os.makedirs(COPIES, mode=0o700, exist_ok=True)
+    os.makedirs(mounted, mode=0o700, exist_ok=True)
+    mounts.mount(file_system.device, mounted, file_system.kind, FLAGS)
     try:
-        os.makedirs(COPIES, mode=0o700, exist_ok=True)
-        os.makedirs(mounted, mode=0o700, exist_ok=True)
-        mounts.mount(file_system.device, mounted, file_system.kind, FLAGS)
-        try:
-            copy_known(mounted, where)
-        finally:
-            mounts.unmount(mounted)
-            os.rmdir(mounted)
-    except OSError as error:
-        say(f"the cloud data on {file_system} cannot be read: {error.strerror}")
+        copy_known(mounted, where)
+    finally:
+        mounts.unmount(mounted)
+        os.rmdir(mounted)

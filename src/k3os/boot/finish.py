@@ -7,6 +7,7 @@ defaults, consoles, banner, the k3s link. Everything here runs on each boot.
 import os
 import stat
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from k3os.boot import clock, memory
 from k3os.system.console import console_devices, say
@@ -35,15 +36,20 @@ This is the live system: nothing is kept over a reboot. To install k3OS to a dis
 
 def before_phase(mode: str) -> None:
     """What the boot phase builds on: the machine's identity."""
-    # /etc/rancher/node leads there: k3s' password of this node, without which no cluster takes it
-    os.makedirs(f"{STATE}/node", mode=0o700, exist_ok=True)
     machine = machine_id()
-    atomic_write("/etc/machine-id", machine.encode() + b"\n", mode=0o444)
     target = K3S_CURRENT if os.path.exists(K3S_CURRENT) else K3S_FETCHED
-    os.symlink(target, K3S_LINK)
     devices = f"/usr/lib/modules/{os.uname().release}/modules.devname"
     try_each(
         {
+            # /etc/rancher/node leads there: k3s' password of this node, without which no cluster
+            # takes it
+            "make room for k3s' password of this node": lambda: os.makedirs(
+                f"{STATE}/node", mode=0o700, exist_ok=True
+            ),
+            "write /etc/machine-id": lambda: atomic_write(
+                "/etc/machine-id", machine.encode() + b"\n", mode=0o444
+            ),
+            "link k3s": lambda: os.symlink(target, K3S_LINK),
             "name this node for iSCSI and NVMe": lambda: name_for_storage(machine),
             "show the images of the medium to k3s": link_airgap_images,
             "set the image's sysctls": apply_sysctl_defaults,
@@ -60,8 +66,12 @@ def try_each(steps: Mapping[str, Callable[[], object]], say: Callable[[str], Non
     for what, step in steps.items():
         try:
             step()
-        except (OSError, ValueError) as error:
+        except OSError as error:
             say(f"could not {what}: {error}; the boot goes on")
+        except Exception as error:
+            from k3os.system.bug import report
+
+            say(f"could not {what}: {report(error)}; the boot goes on")
 
 
 def name_for_storage(machine: str) -> None:
@@ -80,28 +90,49 @@ def greet() -> None:
 
 def after_phase(mode: str) -> None:
     """What depends on the boot phase's result: the clock, who may log in where, the banner."""
-    # its modules and commands may have found a better clock
-    clock.check(machine_id())
     if mode == "install":
         install_now()
-    login = autologin_user(mode)
-    for device in console_devices():
-        add_console(device.rpartition("/")[2], login)
-    write_banner()
+    login = ""
+
+    def find_login() -> None:
+        nonlocal login
+        login = autologin_user(mode)
+
+    try_each(
+        {
+            # the boot phase's modules and commands may have found a better clock
+            "look at the clock": lambda: clock.check(_first_line("/etc/machine-id")),
+            "see who may log in": find_login,
+            "write the banner": write_banner,
+        }
+    )
+    names = [device.rpartition("/")[2] for device in console_devices()]
+    try_each({f"offer a login on {name}": partial(add_console, name, login) for name in names})
+
+
+def _first_line(path: str) -> str:
+    with open(path, errors="replace") as file:
+        return file.readline().strip()
 
 
 def machine_id() -> str:
-    """The persistent machine-id(5): 32 hexadecimal digits, made at the first boot."""
+    """The persistent machine-id(5): 32 hexadecimal digits, made at the first boot. Where it cannot
+    be kept it is of this boot alone."""
     path = f"{STATE}/machine-id"
     try:
         with open(path, errors="surrogateescape") as file:
             known = file.read().strip()
         if len(known) == 32 and all(character in "0123456789abcdef" for character in known):
             return known
-    except FileNotFoundError:
-        known = ""
+    except OSError:
+        known = ""  # it is made anew
     fresh = os.urandom(16).hex()
-    atomic_write(path, fresh.encode() + b"\n", mode=0o444, sync=True)
+
+    def keep() -> None:
+        os.makedirs(STATE, exist_ok=True)
+        atomic_write(path, fresh.encode() + b"\n", mode=0o444, sync=True)
+
+    try_each({"keep this machine's id": keep})
     return fresh
 
 
@@ -128,7 +159,7 @@ def make_static_nodes(listing: str, devices: str = "/dev") -> None:
             lines = [line.split() for line in file if not line.startswith("#")]
     except FileNotFoundError:
         return  # a foreign kernel's modules may have none
-    for _, name, number in lines:
+    for _, name, number in (line for line in lines if len(line) == 3):
         path = f"{devices}/{name}"
         if os.path.exists(path):
             continue
@@ -181,8 +212,9 @@ def autologin_user(mode: str) -> str:
         return ""
     with open("/etc/shadow", errors="surrogateescape") as file:
         for line in file:
-            name, password = line.split(":")[:2]
+            name, _, rest = line.rstrip("\n").partition(":")
             if name == "rancher":
+                password = rest.partition(":")[0]
                 return name if password in ("*", "!", "!*", "") else ""
     return ""
 

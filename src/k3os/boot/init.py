@@ -6,6 +6,7 @@ rescue shell that says what failed; this module never returns and never raises.
 
 import os
 import sys
+from functools import partial
 from typing import NoReturn
 
 from k3os.boot import finish, media, rescue, root, timeline
@@ -54,7 +55,7 @@ def _boot(overlay: str, words: str) -> NoReturn:
         options = boot_options(cmdline)
         from k3os.phases.apply import apply_phase, preload
 
-        preload()
+        finish.try_each({"import the phases early": preload})
     debug = options.get("k3os.debug", "") not in ("", "false", "0")
     if "rescue" in options:
         kernelmodules.load(media.ALWAYS + sorted(kernelmodules.device_aliases()))
@@ -76,7 +77,7 @@ def _boot(overlay: str, words: str) -> NoReturn:
     data, on_trial = "", False
     if medium.kind in INSTALLED and mode in WRITING_MODES:
         with timeline.step("state"):
-            from k3os.boot import grow, state
+            from k3os.boot import state
 
             data = state.prepare(medium, factory_reset="k3os.factory_reset" in options, say=say)
             kept = f"{medium.path}/{data}" if data else ""
@@ -85,7 +86,8 @@ def _boot(overlay: str, words: str) -> NoReturn:
     own_config = OWN_CONFIG if os.path.exists(OWN_CONFIG) else ""
     system = os.path.dirname(own_config) if own_config else f"{medium.path}/k3os/system"
     with timeline.step("phase initrd"):
-        apply_phase("initrd", mode=mode, system_dir=system, cmdline=cmdline, say=say)
+        apply = partial(apply_phase, mode=mode, cmdline=cmdline, say=say)
+        finish.try_each({"apply the initrd phase": lambda: apply("initrd", system_dir=system)})
     with timeline.step("root"):
         root.build(medium, own_config, data)
     with timeline.step("enter root"):
@@ -93,20 +95,17 @@ def _boot(overlay: str, words: str) -> NoReturn:
     with timeline.step("prepare"):
         finish.before_phase(mode)
     with timeline.step("phase boot"):
-        apply_phase("boot", mode=mode, cmdline=cmdline, say=say)
+        finish.try_each({"apply the boot phase": lambda: apply("boot")})
     with timeline.step("finish"):
         finish.after_phase(mode)
         if data:
-            finish.keep_var_mounted()
-        if on_trial:
+            finish.try_each({"keep /var mounted to the end": finish.keep_var_mounted})
+        if on_trial:  # without it nobody confirms: then it is a boot that failed
             finish.start_unit("k3os-confirm.service")
         # a foreign root's partition is not ours to grow
-        if (
-            data
-            and medium.kind == "disk"
-            and grow.gain(medium.file_system.device) >= grow.WORTHWHILE
-        ):
-            finish.start_unit("k3os-grow.service")
+        if data and medium.kind == "disk":
+            device = medium.file_system.device
+            finish.try_each({"look for more room on the disk": lambda: grow_if_worthwhile(device)})
     if debug:
         say(timeline.dump().decode())
     if mode == "shell":
@@ -117,6 +116,13 @@ def _boot(overlay: str, words: str) -> NoReturn:
         )
     # systemd knows the word too, as a target of its own: one rescue shell is enough
     _start_systemd(["--unit=default.target"] if "rescue" in options else [])
+
+
+def grow_if_worthwhile(device: str) -> None:
+    from k3os.boot import grow
+
+    if grow.gain(device) >= grow.WORTHWHILE:
+        finish.start_unit("k3os-grow.service")
 
 
 # seconds: nobody sits in front of a screen for longer
@@ -200,10 +206,9 @@ def on_trial_or_back(medium: media.Medium, options: dict[str, str], data: str) -
         if changed:
             from k3os.cluster import former
 
-            try:
-                former.restore(reason, data)
-            except OSError as error:
-                say(f"its configuration could not be taken back: {error}")
+            finish.try_each(
+                {"take its configuration back": lambda: former.restore(reason, data)}, say
+            )
     elif "rescue" in options:
         return False
     elif "k3os.trial" in options:
@@ -221,16 +226,18 @@ def configuration_on_trial(data: str) -> bool:
     from k3os.boot import trial
     from k3os.cluster import former
 
-    try:
+    seconds = 0
+
+    def count() -> None:
+        nonlocal seconds
         before = former.is_on_trial(data)
         seconds = former.attempt(data)
-    except OSError as error:
-        say(f"the trial of the new configuration cannot be counted, it is taken as it is: {error}")
-        return False
+        if before and not seconds:
+            say(f"the former configuration is back: {former.taken_back(data)['reason']}")
+
+    finish.try_each({"count the new configuration's trial, which is taken as it is": count}, say)
     if seconds:
         trial.begin(str(seconds))
-    elif before:
-        say(f"the former configuration is back: {former.taken_back(data)['reason']}")
     return bool(seconds)
 
 
@@ -270,7 +277,7 @@ def choose_mode(options: dict[str, str], medium: str) -> str:
 
 
 def _start_systemd(arguments: list[str]) -> NoReturn:
-    timeline.write()
+    finish.try_each({"write down the timeline": timeline.write})
     if not os.access(SYSTEMD, os.X_OK):
         raise UserError(f"{SYSTEMD} is missing in the image", "boot another version or medium")
     environment = {"PATH": PATH, "TERM": os.environ.get("TERM", "linux")}

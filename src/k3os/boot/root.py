@@ -10,6 +10,7 @@ import stat
 import sys
 
 from k3os.boot import prefetch, timeline
+from k3os.boot.finish import try_each
 from k3os.boot.media import Medium
 from k3os.phases.node import ROOTFS
 from k3os.system import mounts
@@ -48,7 +49,7 @@ def build(medium: Medium, own_config: str = "", data: str = "") -> None:
     held = f"{HELD}/k3os/system/{medium.generation}"
     if not os.path.ismount(ROOTFS):  # the first stage of an overlay boots from it already
         mounts.mount_image(f"{held}/k3os/rootfs.squashfs", ROOTFS)
-    prefetch.start(ROOTFS)
+    try_each({"read files ahead": lambda: prefetch.start(ROOTFS)})
     with timeline.step("copy /etc and /var"):
         populate(ROOTFS, ROOT, PERSISTENT if data else ())
     mounts.bind(f"{ROOTFS}/usr", f"{ROOT}/usr")
@@ -252,4 +253,4 @@ def mount_for_tools(kind: str, target: str) -> None:
             mounts.mount(kind, target, kind, MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700")
         except OSError as error:
             if error.errno not in (errno.ENODEV, errno.EPERM):  # not built in; locked down
-                raise
+                say(f"could not mount {target}: {error}; the boot goes on")

@@ -18,6 +18,7 @@ from k3os.boot.media import STATE_LABEL, Medium
 from k3os.errors import UserError
 from k3os.system import mounts, power
 from k3os.system.files import atomic_write, sync_directory
+from k3os.system.json_text import an_object
 
 MARKER = "k3os/system/takeover"
 MENU = "boot/grub/grub.cfg"
@@ -66,9 +67,9 @@ def carry_out(root: str, say: Callable[[str], None]) -> str:
     path = f"{root}/{MARKER}"
     try:
         with open(path, "rb") as file:
-            wanted = json.load(file)
-        then, menu = str(wanted["then"]), str(wanted["menu"])
-    except (ValueError, KeyError, TypeError) as error:
+            wanted = an_object(file.read())
+        then, menu = str(wanted["then"]), str(wanted["menu"]).encode()
+    except (ValueError, KeyError) as error:
         raise UserError(
             f"{MARKER} cannot be read, so nothing is deleted: {error!r}",
             "in the boot menu choose the system that was here, and take it over again",
@@ -81,7 +82,7 @@ def carry_out(root: str, say: Callable[[str], None]) -> str:
     count = delete_others(root)
     os.sync()
     set_label(root, STATE_LABEL)
-    atomic_write(f"{root}/{MENU}", menu.encode(), sync=True)
+    atomic_write(f"{root}/{MENU}", menu, sync=True)
     os.sync()
     os.unlink(path)
     sync_directory(os.path.dirname(path))

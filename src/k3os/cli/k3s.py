@@ -150,10 +150,11 @@ def fetch_on_node(
 def wanted_version(manifest: str) -> str:
     """The version this generation was built for, else the one this k3OS is pinned to."""
     from k3os.k3s.source import VERSION, pinned
+    from k3os.system.json_text import an_object
 
     try:
         with open(manifest, "rb") as file:
-            version = json.load(file).get("k3s")
+            version = an_object(file.read()).get("k3s")
     except (OSError, ValueError) as error:
         if not isinstance(error, FileNotFoundError):
             say(f"{manifest} cannot be read ({error}); taking the pinned version")

@@ -185,19 +185,19 @@ def version_of(part: object) -> str:
 
 def addresses() -> list[str]:
     """Global addresses of interfaces that are not a network plugin's, by ip(8)."""
+    from k3os.phases.routes import links_in
     from k3os.system.run import CommandError, run
 
     try:
         output = run(["ip", "-json", "address", "show", "scope", "global", "up"], timeout=10)
-        interfaces = json.loads(output)
-    except (CommandError, ValueError):
+        interfaces = links_in(output)
+    except CommandError:
         return []
     return [
-        f"{interface['ifname']} {address['local']}/{address.get('prefixlen', '')}"
+        f"{interface['ifname']} {address['local']}/{address['prefixlen']}"
         for interface in interfaces
-        if not str(interface.get("ifname", "veth")).startswith(("veth", "cni", "flannel", "cali"))
-        for address in interface.get("addr_info", [])
-        if "local" in address
+        if not interface["ifname"].startswith(("veth", "cni", "flannel", "cali"))
+        for address in interface["addr_info"]
     ]
 
 

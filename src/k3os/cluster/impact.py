@@ -13,7 +13,7 @@ from k3os.config.check import check_text
 from k3os.config.for_k3s import read_at_start
 from k3os.config.key import AT_BOOT, NOW, RESTART
 from k3os.config.schema import BY_PATH
-from k3os.config.value import Problem, Value, plain
+from k3os.config.value import Place, Problem, Value, plain
 
 ORDER = (NOW, RESTART, AT_BOOT)
 
@@ -35,7 +35,11 @@ def check(fragment: object, source: str = "config") -> tuple[dict[str, Value], l
     """Values and problems of a fragment, as `k3os config check` finds them."""
     if not fragment:
         return {}, []
-    return check_text(canonical(fragment), source)
+    try:
+        data = canonical(fragment)
+    except (ValueError, RecursionError):
+        return {}, [Problem(Place(source), "", "is nested too deeply, or no text that could be")]
+    return check_text(data, source)
 
 
 def impact(new: object, old: object = None) -> str:

@@ -7,7 +7,6 @@ is decided here.
 
 from __future__ import annotations
 
-import json
 import select
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 from k3os.cluster import names
 from k3os.errors import UserError
+from k3os.system.json_text import an_object
 from k3os.system.run import CommandError, Stream, run
 
 NODES = "/api/v1/nodes"
@@ -71,9 +71,9 @@ def as_user_error(error: CommandError) -> UserError:
     return UserError(f"kubectl: {words}", "does `kubectl get nodes` work?")
 
 
-def _parsed(text: bytes) -> Any:
+def _parsed(text: bytes) -> dict[str, Any]:
     try:
-        return json.loads(text)
+        return an_object(text)
     except ValueError as error:
         raise UserError(
             f"kubectl answered no JSON: {text[:80].decode(errors='replace')!r}",
@@ -82,7 +82,16 @@ def _parsed(text: bytes) -> Any:
 
 
 def _by_name(answer: Mapping[str, Any]) -> Objects:
-    return {each["metadata"]["name"]: each for each in answer.get("items") or []}
+    """The objects of a list; what has no name is none."""
+    items = answer.get("items")
+    listed = items if isinstance(items, list) else []
+    return {name: each for each in listed if (name := _name(each))}
+
+
+def _name(found: object) -> str:
+    meta = found.get("metadata") if isinstance(found, dict) else None
+    name = meta.get("name") if isinstance(meta, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 class Collection:
@@ -149,7 +158,8 @@ class Collection:
         self.objects = _by_name(answer)
         self.known, self.trouble, self._tries = True, "", 0
         self._lists = False
-        version = str((answer.get("metadata") or {}).get("resourceVersion", ""))
+        meta = answer.get("metadata")
+        version = str(meta.get("resourceVersion", "")) if isinstance(meta, dict) else ""
         self._open(self.kubectl.watching(self.path, version))
 
     def _changed(self, line: bytes) -> bool:
@@ -157,12 +167,13 @@ class Collection:
         if not line.strip():
             return True
         event = _parsed(line)
-        if event["type"] == "ERROR":
+        kind, found = event.get("type"), event.get("object")
+        if kind == "ERROR":
             return False
-        if event["type"] in ("ADDED", "MODIFIED"):
-            self.objects[event["object"]["metadata"]["name"]] = event["object"]
-        elif event["type"] == "DELETED":
-            self.objects.pop(event["object"]["metadata"]["name"], None)
+        if kind in ("ADDED", "MODIFIED") and isinstance(found, dict) and (name := _name(found)):
+            self.objects[name] = found
+        elif kind == "DELETED":
+            self.objects.pop(_name(found), None)
         return True
 
     def _retry(self, now: float) -> None:

@@ -11,10 +11,11 @@ import json
 
 from k3os.errors import UserError
 from k3os.system.http_mutual import Identity, NoAnswer, request
+from k3os.system.json_text import WRONG_SHAPE, an_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeGuard
 
 KUBECONFIG = "/var/lib/rancher/k3s/agent/kubelet.kubeconfig"
 MERGE = "application/merge-patch+json"
@@ -91,12 +92,10 @@ class Api:
                 "did the node register under another name? `kubectl get nodes`",
             )
         try:
-            found = json.loads(answer)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise NotYet("the API server's answer is no Node", "see `journalctl -u k3s`")
-        return found
+            return an_object(answer)
+        except ValueError as error:
+            message = f"the API server's answer is no Node: {error}"
+            raise NotYet(message, "see `journalctl -u k3s`") from None
 
     def pods(self, name: str, timeout: float, phase: str = "") -> list[dict[str, Any]]:
         """The pods of this node, all or those of a phase. Raises UserError."""
@@ -106,8 +105,8 @@ class Api:
         try:
             if code >= 300:
                 raise ValueError
-            found: list[dict[str, Any]] = json.loads(answer)["items"]
-        except (ValueError, KeyError, TypeError):
+            found = [each for each in an_object(answer)["items"] if is_pod(each)]
+        except WRONG_SHAPE:
             message = f"the API server lists no pods: {code} {_words(answer)}"
             raise UserError(message, "see `journalctl -u k3s`") from None
         return found
@@ -123,18 +122,33 @@ class Api:
             raise UserError(message, "see `journalctl -u k3s`")
 
 
+def is_pod(found: object) -> bool:
+    """Whether it has what a pod has: a name, a uid, and maps where we look into them."""
+    if not _is_map(found) or not all(_is_map(found.get(name)) for name in ("spec", "status")):
+        return False
+    meta = found.get("metadata")
+    return _is_map(meta) and all(isinstance(meta.get(n), str) for n in ("namespace", "name", "uid"))
+
+
+def _is_map(found: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(found, dict)
+
+
 def is_critical(pod: dict[str, Any]) -> bool:
     """kubernetes.io, "Pod Priority and Preemption": of one of the classes system-…"""
-    return int(pod["spec"].get("priority") or 0) >= CRITICAL
+    priority = pod["spec"].get("priority")
+    return isinstance(priority, int) and priority >= CRITICAL
 
 
 def is_replaced(pod: dict[str, Any]) -> bool:
     """Whether a shutdown ended it and there is another in its place already, which is so for those
     of a Deployment; other controllers take theirs away themselves."""
     status, meta = pod["status"], pod["metadata"]
-    owners = [each["kind"] for each in meta.get("ownerReferences") or [] if each.get("controller")]
+    listed = meta.get("ownerReferences")
+    maps = filter(_is_map, listed if isinstance(listed, list) else [])
+    owners = [each.get("kind") for each in maps if each.get("controller")]
     return (
-        status.get("reason") in SHUTDOWN
+        str(status.get("reason")) in SHUTDOWN
         and "shut" in str(status.get("message"))
         and owners == ["ReplicaSet"]
     )
@@ -142,8 +156,8 @@ def is_replaced(pod: dict[str, Any]) -> bool:
 
 def _words(answer: bytes) -> str:
     try:
-        return str(json.loads(answer)["message"])
-    except (ValueError, KeyError, TypeError):
+        return str(an_object(answer)["message"])
+    except (ValueError, KeyError):
         return answer[:200].decode(errors="replace")
 
 
@@ -162,7 +176,7 @@ def api(path: str = KUBECONFIG) -> Api | None:
         return Api(cluster["server"], identity)
     except FileNotFoundError:
         return None
-    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError) as error:
+    except (OSError, yaml.YAMLError, *WRONG_SHAPE) as error:
         raise Unfinished(
             f"is no kubeconfig that names its files: {type(error).__name__}: {error}",
             "restart k3s, which writes it",

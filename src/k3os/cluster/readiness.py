@@ -23,8 +23,11 @@ LONGEST = 900
 
 def of(node: dict[str, Any]) -> dict[str, str]:
     """status, since, reason and message of a Node's condition Ready; {} where it has none."""
-    conditions = (node.get("status") or {}).get("conditions") or []
-    found: dict[str, Any] = next((each for each in conditions if each.get("type") == "Ready"), {})
+    status = node.get("status")
+    conditions = status.get("conditions") if isinstance(status, dict) else None
+    listed = conditions if isinstance(conditions, list) else []
+    maps = [each for each in listed if isinstance(each, dict)]
+    found: dict[str, Any] = next((each for each in maps if each.get("type") == "Ready"), {})
     names = {
         "status": "status",
         "since": "lastTransitionTime",

@@ -9,13 +9,13 @@ A k3OS release is the directory <url>/<version>; k3s' url is a mirror of its rel
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 
 from k3os.cluster.impact import ORDER, check, fragment_hash, impact
 from k3os.config.key import AT_BOOT
 from k3os.errors import UserError
+from k3os.system.json_text import parsed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ class Work:
 def parse(data: bytes) -> Request:
     """Raises BadRequest, which names the field."""
     try:
-        found = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        found = parsed(data)
+    except ValueError as error:
         raise BadRequest(f"the request is no JSON: {error}", "nothing was changed") from error
     name = found.get("id") if isinstance(found, dict) else None
     if not isinstance(name, str) or not ID.fullmatch(name):

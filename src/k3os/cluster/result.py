@@ -35,8 +35,14 @@ def record(
 
 
 def read(path: str = RESULT) -> dict[str, Any]:
-    """{} when there is none."""
-    return read_object(path)
+    """{} when there is none, or one that somebody changed."""
+    found = read_object(path)
+    wanted = found.get("wanted")
+    return found if isinstance(wanted, dict) and _are_texts(found) and _are_texts(wanted) else {}
+
+
+def _are_texts(found: dict[str, Any]) -> bool:
+    return all(isinstance(text, str) for name, text in found.items() if name != "wanted")
 
 
 def write(found: dict[str, Any], path: str = RESULT) -> None:
@@ -50,7 +56,8 @@ def completed(found: dict[str, Any], status: dict[str, Any], boot: str) -> dict[
 
     status: of `k3os status`. While the new version is on trial nothing is known yet.
     """
-    if found.get("state") != names.REBOOTING or found.get("boot") == boot or status["on_trial"]:
+    known = found.get("state") == names.REBOOTING and "request" in found
+    if not known or found.get("boot") == boot or status["on_trial"]:
         return found
     running, wanted = status["versions"]["running"], found.get("wanted") or {}
     missing = {name: text for name, text in wanted.items() if running.get(name) != text}
@@ -59,7 +66,7 @@ def completed(found: dict[str, Any], status: dict[str, Any], boot: str) -> dict[
         state, message = names.ROLLED_BACK, str(taken.get("reason", ""))
     elif not missing:
         state, message = names.SUCCEEDED, "it runs after the reboot"
-    elif rollback and rollback.get("when", "") >= found.get("when", ""):
+    elif rollback and str(rollback.get("when", "")) >= found.get("when", ""):
         state, message = names.ROLLED_BACK, str(rollback.get("reason", ""))
     else:
         listed = ", ".join(

@@ -75,16 +75,29 @@ def check_text(data: bytes, source: str) -> tuple[dict[str, Value], list[Problem
     """Values and problems of one YAML text. Never raises."""
     from k3os.config import yamltext
 
-    root, problems = yamltext.read(data, source)
-    values, more = check_tree(root)
+    try:
+        root, problems = yamltext.read(data, source)
+        values, more = check_tree(root)
+    except Exception as error:  # a bug that one source meets must not take the others with it
+        return {}, [bug(error, source)]
     return values, problems + more
 
 
 def check_cmdline(text: str) -> tuple[dict[str, Value], list[Problem]]:
     """Values and problems of a kernel command line. Never raises."""
-    from k3os.config.cmdline import parse
+    from k3os.config.cmdline import SOURCE, parse
 
-    return check_tree(parse(text))
+    try:
+        return check_tree(parse(text))
+    except Exception as error:
+        return {}, [bug(error, SOURCE)]
+
+
+def bug(error: Exception, source: str) -> Problem:
+    """What is said of a source that a bug keeps from being read."""
+    from k3os.system.bug import report
+
+    return Problem(Place(source), "", f"cannot be looked at: {report(error)}")
 
 
 def read_limited(path: str) -> tuple[bytes, Problem | None]:

@@ -58,7 +58,7 @@ def variables(text: str) -> tuple[dict[str, str], list[str]]:
     shell could make: none reads it."""
     found: dict[str, str] = {}
     left_out = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         name, equals, word = line.strip().removeprefix("export ").partition("=")
         name, word = name.strip(), word.strip()
         is_name = name.isascii() and name.replace("_", "a").isalnum() and not are_digits(name[0])

@@ -150,6 +150,17 @@ def name_servers(check: Check, value: Value, path: str) -> Value:
     return _each_item(check, value, path, wrong)
 
 
+def domains(check: Check, value: Value, path: str) -> Value:
+    def wrong(text: str) -> tuple[str, str]:
+        plain = text.strip(".").replace("-", "").replace("_", "").replace(".", "")
+        if plain.isascii() and plain.isalnum():
+            return "", ""
+        words = text.replace(",", " ").replace(";", " ").split() or [text]
+        return f"`{text}` is no domain", _item_hint(words, "example.com")
+
+    return _each_item(check, value, path, wrong)
+
+
 def time_servers(check: Check, value: Value, path: str) -> Value:
     def wrong(text: str) -> tuple[str, str]:
         plain = text.replace("-", "").replace(".", "").replace("_", "")

@@ -48,6 +48,11 @@ class Check:
         except Wrong as wrong:
             self.error(path, wrong)
             return None
+        except Exception as error:  # a bug in one key must not take the others with it
+            from k3os.system.bug import report
+
+            self.error(path, Wrong(node.place, f"cannot be looked at: {report(error)}"))
+            return None
 
 
 def is_unset(key: Key, node: Node) -> bool:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 
-from k3os.config.check import check_cmdline, check_text, read_limited
+from k3os.config.check import bug, check_cmdline, check_text, read_limited
 from k3os.config.merge import merge
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place, Problem, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypeAlias
+
+    Reader: TypeAlias = "Callable[[Any, Any], tuple[dict[str, Value], list[Problem]]]"
 
 SYSTEM = "/k3os/system"
 LOCAL = "/var/lib/rancher/k3os"
@@ -108,7 +111,10 @@ def load_config(
     if "write_files" in merged:
         from k3os.config.for_k3s import contradictions
 
-        problems += contradictions(merged)
+        try:
+            problems += contradictions(merged)
+        except Exception as error:  # it is advice
+            problems.append(bug(error, "write_files"))
     return Config(merged), problems
 
 
@@ -117,35 +123,46 @@ def _merged(
 ) -> tuple[dict[str, Value], list[Problem]]:
     merged: dict[str, Value] = {}
     problems: list[Problem] = []
-    for values, found in _sources(root, system_dir, cmdline, skipped):
-        merged = merge(merged, values) if merged else values
-        problems += found
-    return merged, problems
-
-
-def _sources(
-    root: str, system_dir: str, cmdline: str | None, skipped: tuple[str, ...]
-) -> Iterator[tuple[dict[str, Value], list[Problem]]]:
-    base = root.rstrip("/")
     for source in SOURCES:
         if source in skipped:
             continue
-        if source == "cmdline":
-            yield check_cmdline(_kernel_cmdline() if cmdline is None else cmdline)
-        elif source.endswith("/"):
-            names, notes = _directory(base, source)
-            yield {}, notes
-            for name in names:
-                found, problems = _file(base, source + name)
-                if source == USERDATA:
-                    from k3os.config.cloud_init import too_late
+        for name, read, *given in _readers(source, root.rstrip("/"), system_dir, cmdline):
+            try:
+                values, found = read(*given)
+                problems += found
+                merged = merge(merged, values) if merged else values
+            except Exception as error:  # a bug in one source must not take the others with it
+                problems.append(bug(error, name))
+    return merged, problems
 
-                    problems = problems + too_late(found)
-                yield found, problems
-        else:
-            path = source.format(system=system_dir.rstrip("/"))
-            # wherever the medium is mounted now: people know the file by its place on the node
-            yield _file(base, path, source.format(system=SYSTEM))
+
+def _readers(
+    source: str, base: str, system_dir: str, cmdline: str | None
+) -> Iterator[tuple[str, Reader, Any, Any]]:
+    """One of SOURCES: a name, how it is read, and what that is given; of a directory those of its
+    files."""
+    if source == "cmdline":
+        yield source, _cmdline, cmdline, None
+    elif source.endswith("/"):
+        names, notes = _directory(base, source)
+        yield source, lambda *_: ({}, notes), None, None
+        for name in names:
+            yield source + name, _userdata if source == USERDATA else _file, base, source + name
+    else:
+        # wherever the medium is mounted now: people know the file by its place on the node
+        path, known = (source.format(system=each) for each in (system_dir.rstrip("/"), SYSTEM))
+        yield known, lambda base, path: _file(base, path, known), base, path
+
+
+def _cmdline(given: str | None, _: None) -> tuple[dict[str, Value], list[Problem]]:
+    return check_cmdline(_kernel_cmdline() if given is None else given)
+
+
+def _userdata(base: str, path: str) -> tuple[dict[str, Value], list[Problem]]:
+    from k3os.config.cloud_init import too_late
+
+    found, problems = _file(base, path)
+    return found, problems + too_late(found)
 
 
 def _file(base: str, path: str, name: str = "") -> tuple[dict[str, Value], list[Problem]]:

@@ -45,7 +45,13 @@ def migrate(data: bytes, source: str) -> tuple[str, list[str]]:
     text = data.decode("utf-8-sig")
     edits = _Edits(text, source)
     # the loader in Python: libyaml counts bytes
-    top = next(iter(yaml.compose_all(text, Loader=yaml.SafeLoader)))
+    try:
+        top = next(iter(yaml.compose_all(text, Loader=yaml.SafeLoader)))
+    except (yaml.YAMLError, RecursionError) as error:  # libyaml lets some tabs pass
+        mark = getattr(error, "problem_mark", None)
+        where = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
+        what = getattr(error, "problem", None) or "it is nested too deeply"
+        raise UserError(f"cannot be rewritten: {what}", "write it in another way", where) from None
     edits.section("", top)
     new = edits.result()
     if meaning(new.encode(), source) != meaning(data, source):

@@ -52,9 +52,10 @@ def scalar_text(node: Node, wanted: str) -> str:
 _CONTROL = tuple(map(chr, (*range(9), *range(10, 32), 127, 0x85, 0x2028, 0x2029)))
 
 
-def one_line(node: Node, wanted: str) -> str:
+def one_line(node: Node, wanted: str, *, any_byte: bool = False) -> str:
     """A text that becomes part of a line in another program's file. The line break at its end, as
-    YAML's `|` leaves it, is not meant."""
+    YAML's `|` leaves it, is not meant. any_byte: also one that is no UTF-8, which a kernel's
+    command line may have, and for which systemd and k3s refuse a whole file."""
     word = scalar_text(node, wanted)
     word = word[:-1] if word.endswith("\n") else word
     found = next((each for each in word if each in _CONTROL), "")
@@ -62,6 +63,8 @@ def one_line(node: Node, wanted: str) -> str:
         raise Wrong(node.place, "has more than one line", "write it in one line")
     if found:
         raise Wrong(node.place, f"has a control character in it (U+{ord(found):04X})", "remove it")
+    if not any_byte and any("\ud800" <= each <= "\udfff" for each in word):
+        raise Wrong(node.place, "has a byte in it that is no UTF-8 text", "type it again")
     return word
 
 
@@ -70,9 +73,13 @@ def lines(check: Check, key: Key, node: Node, path: str) -> Value:
     return Value(scalar_text(node, "a text"), node.place)
 
 
+# what is hashed, or written in hexadecimal digits
+ANY_BYTE = ("password", "ssid")
+
+
 def text(check: Check, key: Key, node: Node, path: str) -> Value:
     """A text of one line."""
-    return Value(one_line(node, "a text"), node.place)
+    return Value(one_line(node, "a text", any_byte=key.name in ANY_BYTE), node.place)
 
 
 # serial ports have other names on other machines (ttyAMA0, hvc0); kernel-parameters.txt, console=

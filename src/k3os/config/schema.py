@@ -50,7 +50,7 @@ NETWORK_FIELDS = (
     ),
     Key("gateway", "hosts", "where the default route leads; one interface has it"),
     Key("nameservers", "hosts", "DNS servers of this interface"),
-    Key("domains", "texts", "search domains"),
+    Key("domains", "texts", "search domains", further="domains"),
     Key("mtu", "number", "largest packet in bytes, e.g. 9000", limits=(576, 65535)),
     Key(
         "vlan",

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 TOKEN = "X-aws-ec2-metadata-token"
 TTL_SECONDS = 300
 TOKEN_WAIT = 4.0
+# each is a request of its own
+MOST_KEYS = 100
 
 
 def fetch(asking: Asking) -> Found:
@@ -37,7 +39,7 @@ def fetch(asking: Asking) -> Found:
         raise
     keys = []
     if "public-keys/" in listing.decode(errors="replace").split():
-        for line in service.text("/latest/meta-data/public-keys/").splitlines():
+        for line in service.text("/latest/meta-data/public-keys/").splitlines()[:MOST_KEYS]:
             number = line.partition("=")[0]  # lines are "0=name"
             keys.append(service.text(f"/latest/meta-data/public-keys/{number}/openssh-key"))
     hostname = service.text("/latest/meta-data/local-hostname")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from k3os.datasource.found import Found, NotThere, attempt
 from k3os.datasource.media import first, read_file
-from k3os.datasource.service import LINK_LOCAL, Service, json_map
+from k3os.datasource.service import LINK_LOCAL, Service, json_map, maps
 from k3os.errors import UserError
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ def fetch(asking: Asking) -> Found:
         raise UserError("has no `compute` in its answer", where=LINK_LOCAL)
     profile = compute.get("osProfile")
     hostname = profile.get("computerName") if isinstance(profile, dict) else ""
-    keys = [each.get("keyData") for each in compute.get("publicKeys") or []]
+    keys = [each.get("keyData") for each in maps(compute.get("publicKeys"))]
     problems: list[str] = []
     text = str(compute.get("userData") or "")
     userdata = attempt(lambda: decoded(text), b"", problems)

@@ -11,8 +11,6 @@ from k3os.datasource.nocloud import both
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from k3os.datasource.asking import Asking
 
 LABEL = "config-2"
@@ -30,13 +28,12 @@ def read(directory: str) -> Found | None:
 
 def described(metadata: bytes, name: str) -> tuple[str, list[str]]:
     """Hostname and keys of a meta_data.json. Raises UserError."""
-    import json
-
     from k3os.errors import UserError
+    from k3os.system.json_text import WRONG_SHAPE, an_object
 
     try:
-        values: Any = json.loads(metadata or b"{}")
+        values = an_object(metadata or b"{}")
         keys = values.get("public_keys") or {}
         return values.get("hostname") or values.get("name") or "", list(keys.values())
-    except (ValueError, AttributeError) as error:
+    except WRONG_SHAPE as error:
         raise UserError(f"meta_data.json is not what it should be: {error}", where=name) from None

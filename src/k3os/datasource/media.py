@@ -36,6 +36,11 @@ def file_systems(label: str = "", kinds: tuple[str, ...] = ()) -> list[FileSyste
             file_system = probe(f"/dev/{name}")
         except OSError:
             continue  # a drive without a medium
+        except Exception as error:  # the other disks are looked at all the same
+            from k3os.system.bug import report
+
+            report(error)
+            continue
         is_wanted = not label or file_system.label.lower() == label
         if kinds and file_system.kind not in kinds:
             continue
@@ -78,6 +83,14 @@ def first(label: str, read: Callable[[str], Found | None], kinds: tuple[str, ...
             if error.errno == errno.EBUSY:
                 continue  # part of a disk that is in use, as the boot medium is
             trouble.append(f"{file_system}: {error.strerror}")
+            continue
+        except UserError as error:
+            trouble.append(f"{file_system}: {error}")
+            continue
+        except Exception as error:  # another medium may have what this one has not
+            from k3os.system.bug import report
+
+            trouble.append(f"{file_system}: {report(error)}")
             continue
         if found is not None:
             return found

@@ -105,6 +105,10 @@ def _keep(
     except OSError as error:
         reason = f"{error.filename or FOUND}: {error.strerror}"
         return [*results, Result(DATA_SOURCES, what, place, FAILED, reason)]
+    except Exception as error:  # what the sources said is in the report all the same
+        from k3os.system.bug import report
+
+        return [*results, Result(DATA_SOURCES, what, place, FAILED, report(error), is_bug=True)]
     return [*results, Result(DATA_SOURCES, what, place, DONE if changed else UNCHANGED)]
 
 

@@ -8,7 +8,7 @@ https://www.scaleway.com/en/docs/instances/how-to/use-cloud-init/ (the key `clou
 from __future__ import annotations
 
 from k3os.datasource.found import Found
-from k3os.datasource.service import Service, json_map, texts
+from k3os.datasource.service import Service, json_map, maps, texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ BASE = "http://169.254.42.42"
 
 def fetch(asking: Asking) -> Found:
     metadata = json_map(Service(asking, BASE).identify("/conf?format=json"), BASE)
-    listed = metadata.get("ssh_public_keys")
-    keys = [each.get("key") for each in listed or [] if isinstance(each, dict)]
+    keys = [each.get("key") for each in maps(metadata.get("ssh_public_keys"))]
     problems: list[str] = []
     service = Service(asking, BASE, low_port=True)
     userdata = service.userdata("/user_data/cloud-init", problems)

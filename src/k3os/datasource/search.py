@@ -62,4 +62,6 @@ def _answer(name: str, asking: Asking, say: Callable[[str], None]) -> Answer:
     except (UserError, OSError) as error:
         return Answer(name, None, str(error), is_broken=True)
     except Exception as error:  # an answer nobody thought of must not hide the other sources
-        return Answer(name, None, f"{type(error).__name__}: {error}", is_broken=True)
+        from k3os.system.bug import report
+
+        return Answer(name, None, report(error), is_broken=True)

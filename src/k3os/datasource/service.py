@@ -117,15 +117,12 @@ class Service:
 
 def json_map(data: bytes, where: str) -> dict[str, Any]:
     """A JSON object. Raises UserError."""
-    import json
+    from k3os.system.json_text import an_object
 
     try:
-        found = json.loads(data)
+        return an_object(data)
     except ValueError as error:
-        raise UserError(f"is not JSON: {error}", where=where) from None
-    if not isinstance(found, dict):
-        raise UserError("is JSON, but no map", where=where)
-    return found
+        raise UserError(f"is not the JSON it should be: {error}", where=where) from None
 
 
 def texts(value: object) -> list[object]:
@@ -133,3 +130,8 @@ def texts(value: object) -> list[object]:
     if isinstance(value, str):
         return [value]
     return list(value) if isinstance(value, list) else []
+
+
+def maps(value: object) -> list[dict[str, Any]]:
+    """The maps of a list; anything else has none."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

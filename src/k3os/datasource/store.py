@@ -123,12 +123,12 @@ def forget(node: Node) -> None:
 
 def kept(node: Node, names: list[str]) -> Kept | None:
     """The last result, if it is of this machine and of these sources; it is removed if not."""
-    import json
+    from k3os.system.json_text import an_object
 
     directory = node.path(FOUND)
     try:
         with open(f"{directory}/{ABOUT}", "rb") as file:
-            about = json.load(file)
+            about = an_object(file.read())
         with open(f"{directory}/{RAW}", "rb") as file:
             userdata = file.read()
         sources = str(about["source"]).split(", ")
@@ -141,10 +141,11 @@ def kept(node: Node, names: list[str]) -> Kept | None:
         return None
     from k3os.config.check import check_text
 
-    values, _ = check_text(node.read(f"{FOUND}/metadata.yaml").encode(), "metadata.yaml")
+    text = node.read(f"{FOUND}/metadata.yaml").encode(errors="surrogateescape")
+    values, _ = check_text(text, "metadata.yaml")
     hostname, keys = values.get("hostname"), values.get("ssh_authorized_keys")
     texts = [each.data for each in keys.data] if keys and isinstance(keys.data, list) else []
-    found = Found(about["source"], hostname.data if hostname else "", texts, userdata)
+    found = Found(", ".join(sources), hostname.data if hostname else "", texts, userdata)
     return Kept(when, found)
 
 

@@ -34,7 +34,14 @@ class Part:
 
 def parts(data: bytes) -> tuple[list[Part], list[str]]:
     """The parts in their order, and what was left out of several. Raises UserError."""
-    return _parts(data, 0)
+    try:
+        return _parts(data, 0)
+    except UserError:
+        raise
+    except Exception as error:  # hostname and keys of the same source count all the same
+        from k3os.system.bug import report
+
+        raise UserError(f"cannot be read: {report(error)}") from error
 
 
 def _parts(data: bytes, depth: int) -> tuple[list[Part], list[str]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from k3os.errors import UserError
 from k3os.system.blockdev import FileSystem, holders, probe
+from k3os.system.numbers import whole
 
 SYS = "/sys/class/block"
 # in a chroot of install.sh our own table does not show what the machine's system has mounted
@@ -88,19 +89,19 @@ def look_up(path: str) -> Device:
 def describe(name: str) -> Device:
     """What sysfs says of a device."""
     base = f"{SYS}/{name}"
-    number = int(_read(f"{base}/partition") or 0)
+    number = _number(f"{base}/partition")
     disk = os.path.basename(os.path.dirname(os.path.realpath(base))) if number else name
     return Device(
         name=name,
-        size=int(_read(f"{base}/size") or 0) * SECTOR,
+        size=_number(f"{base}/size") * SECTOR,
         disk=disk,
         number=number,
-        start=int(_read(f"{base}/start") or 0) * SECTOR,
+        start=_number(f"{base}/start") * SECTOR,
         partitions=() if number else partitions(name),
         model=_read(f"{SYS}/{disk}/device/model"),
         serial=_read(f"{SYS}/{disk}/serial") or _read(f"{SYS}/{disk}/device/serial"),
         read_only=_read(f"{base}/ro") == "1",
-        sector=int(_read(f"{SYS}/{disk}/queue/logical_block_size") or SECTOR),
+        sector=_number(f"{SYS}/{disk}/queue/logical_block_size") or SECTOR,
     )
 
 
@@ -109,9 +110,9 @@ def partitions(disk: str) -> tuple[str, ...]:
     numbers = {}
     for name in os.listdir(os.path.realpath(f"{SYS}/{disk}")):
         # it may go at any time: udev has a table that was written read again
-        number = _read(f"{SYS}/{disk}/{name}/partition")
+        number = _number(f"{SYS}/{disk}/{name}/partition")
         if number:
-            numbers[name] = int(number)
+            numbers[name] = number
     return tuple(sorted(numbers, key=lambda name: numbers[name]))
 
 
@@ -187,10 +188,10 @@ def mounts(table: str = "") -> list[Mount]:
     found = []
     with open(table or MOUNTS, errors="surrogateescape") as file:
         for line in file:
-            fields, _, rest = line.partition(" - ")
-            _, _, number, root, target, *_ = fields.split()
-            kind, source = rest.split()[:2]
-            found.append(Mount(number, root, target, kind, source))
+            head, _, tail = line.partition(" - ")
+            fields, rest = head.split(), tail.split()
+            if len(fields) >= 5 and len(rest) >= 2:
+                found.append(Mount(*fields[2:5], *rest[:2]))
     return found
 
 
@@ -233,6 +234,10 @@ def _read(path: str) -> str:
             return file.read().strip()
     except OSError:
         return ""
+
+
+def _number(path: str) -> int:
+    return whole(_read(path)) or 0
 
 
 def _list(path: str) -> list[str]:

@@ -6,7 +6,6 @@ machine and changes nothing.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, replace
 
@@ -15,7 +14,12 @@ from k3os.install import disks, fat
 from k3os.install.disks import SECTOR, Device
 from k3os.install.source import Source
 from k3os.system.blockdev import LVM_MEMBER, RAID_MEMBER, holders
+from k3os.system.json_text import WRONG_SHAPE, an_object
 from k3os.system.run import CommandError, run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MIB = 1 << 20
 STATE_LABEL, EFI_LABEL = "K3OS_STATE", "K3OS_GRUB"
@@ -251,9 +255,13 @@ def booted_with_efi() -> bool:
 def bios_place(disk: str) -> BiosPlace | None:
     """The BIOS boot partition of a GPT disk, the gap before an msdos disk's first partition."""
     try:
-        table = json.loads(run(["sfdisk", "--json", f"/dev/{disk}"]))["partitiontable"]
-    except (CommandError, ValueError, KeyError):
+        table = an_object(run(["sfdisk", "--json", f"/dev/{disk}"]))["partitiontable"]
+        return _bios_place(disk, table)
+    except (CommandError, *WRONG_SHAPE):
         return None  # no partition table: a file system on the whole device
+
+
+def _bios_place(disk: str, table: dict[str, Any]) -> BiosPlace | None:
     unit = int(table.get("sectorsize", 512))
     parts = table.get("partitions", [])
     if table.get("label") == "gpt":

@@ -6,12 +6,12 @@ It only reads. The layout is that of README.md, "The file system".
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from k3os.errors import UserError
+from k3os.system.json_text import WRONG_SHAPE, an_object
 
 SYSTEM = "k3os/system"
 AIRGAP = "airgap"
@@ -72,12 +72,12 @@ def read_source(root: str) -> Source:
     try:
         with open(path, "rb") as file:
             data = file.read()
-        manifest = json.loads(data)
+        manifest = an_object(data)
         files = {str(name): str(digest) for name, digest in manifest["sha256"].items()}
         versions = {name: str(manifest[name]) for name in COMPONENTS if manifest.get(name)}
         listed = manifest.get("medium")
         medium = None if listed is None else {str(k): str(v) for k, v in listed.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, *WRONG_SHAPE) as error:
         raise UserError(
             f"{root} holds no k3OS that could be installed: {path}: {error}",
             "boot the ISO to install from it",

@@ -112,21 +112,18 @@ def _listable(path: str) -> bool:
 
 
 def _of_file(path: str) -> Settings:
-    import yaml
+    from k3os.config.check import read_limited
+    from k3os.config.yamltext import read as read_yaml
 
-    try:
-        with open(path, encoding="utf-8") as file:
-            # every scalar stays the text that it is
-            data = yaml.load(file, yaml.BaseLoader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        # without the text around it, which may be a secret
-        what = getattr(error, "strerror", None) or getattr(error, "problem", None) or "no UTF-8"
-        raise UserError(f"cannot be read: {what}", "k3s cannot read it, either", path) from error
-    if data is None or data == "":
-        return {}
-    if not isinstance(data, dict):
-        raise UserError("is no map of k3s' flags", "k3s takes `flag: value`", path)
+    data, unreadable = read_limited(path)
+    root, problems = (None, [unreadable]) if unreadable else read_yaml(data, path)
+    if wrong := next((each for each in problems if each.is_error), None):
+        # without the words of the text, which may be a secret
+        line = (
+            f"there is a mistake in line {wrong.place.line}" if wrong.place.line else wrong.message
+        )
+        raise UserError(f"cannot be read: {line}", "k3s cannot read it, either", path)
     return {
-        str(key): [str(item) for item in value] if isinstance(value, list) else [str(value)]
-        for key, value in data.items()
+        key.text: [item.text for item in value.items] if value.kind == "list" else [value.text]
+        for key, value in (root.pairs if root is not None else [])
     }

@@ -12,6 +12,7 @@ import os
 import sys
 
 from k3os.system.files import atomic_write
+from k3os.system.json_text import WRONG_SHAPE, an_object
 from k3os.system.run import CommandError, run
 
 HOST = "/proc/1/root"
@@ -65,10 +66,10 @@ def last_line(output: bytes) -> bytes:
     if len(last) <= LONGEST:
         return last
     try:
-        found = json.loads(last)
+        found = an_object(last)
         found["message"] = str(found["message"])[: LONGEST // 8]
         return json.dumps(found).encode()[:LONGEST]
-    except (ValueError, KeyError, TypeError):
+    except WRONG_SHAPE:
         return last[-LONGEST:]
 
 

@@ -70,8 +70,13 @@ def apply_phase(
 
 def succeeded(path: str, phase: str) -> frozenset[str]:
     """What the actions of a phase did, by the status file."""
-    actions = read_status(path).get("phases", {}).get(phase, {}).get("actions", [])
-    return frozenset(each["what"] for each in actions if each["result"] in (DONE, UNCHANGED))
+    from k3os.system.json_text import WRONG_SHAPE
+
+    try:
+        actions = read_status(path)["phases"][phase]["actions"]
+        return frozenset(each["what"] for each in actions if each["result"] in (DONE, UNCHANGED))
+    except WRONG_SHAPE:
+        return frozenset()
 
 
 def publish(report: Report, node: Node, lines: list[str]) -> None:
@@ -80,6 +85,10 @@ def publish(report: Report, node: Node, lines: list[str]) -> None:
         write_status(node.path(STATUS), report)
     except OSError as error:
         lines = [*lines, f"{STATUS}: cannot be written: {error.strerror}"]
+    except Exception as error:  # people are told in any case
+        from k3os.system.bug import report as bug
+
+        lines = [*lines, f"{STATUS}: cannot be written: {bug(error)}"]
     for line in lines:
         node.say(line)
 
@@ -106,13 +115,23 @@ def _ask(
     try:
         return data_sources(config, node)
     except Exception as error:  # a bug there must not take the phase with it
-        reason = f"{type(error).__name__}: {error}"
         place = config.values[DATA_SOURCES].place
-        return [Result(DATA_SOURCES, "ask the data sources", place, FAILED, reason)]
+        return [_unexpected(error, DATA_SOURCES, "ask the data sources", place)]
+
+
+def _unexpected(
+    error: Exception, key: str, what: str, place: Place, secrets: list[str] | None = None
+) -> Result:
+    """A failed result, whose place goes to the log."""
+    from k3os.phases.redact import redact
+    from k3os.system.bug import report
+
+    words = redact(str(error), secrets) if secrets is not None else ""
+    return Result(key, what, place, FAILED, report(error, words), is_bug=True)
 
 
 def _perform_all(config: Config, node: Node, report: Report) -> None:
-    secrets = config.secrets()
+    secrets = secrets_of(config)
     for name in APPLIERS:
         actions, broken = plan_applier(name, config, node)
         if broken is not None:
@@ -123,13 +142,27 @@ def _perform_all(config: Config, node: Node, report: Report) -> None:
     report.results += _remember(node, node.ours.save)
 
 
+def secrets_of(config: Config) -> list[str]:
+    """What no report may show; every text where that cannot be told."""
+    try:
+        return config.secrets()
+    except Exception as error:
+        from k3os.config.value import texts_of
+        from k3os.system.bug import report
+
+        report(error)
+        return [text for value in config.values.values() for text, _ in texts_of(value)]
+
+
 def _remember(node: Node, step: Callable[..., None], *given: object) -> list[Result]:
     """A record that cannot be written costs only itself: a disk may be full."""
+    what = "remember what the configuration has left"
     try:
         step(*given)
     except OSError as error:
-        what = "remember what the configuration has left"
         return [Result("k3os", what, Place(node.mode), FAILED, str(error))]
+    except Exception as error:
+        return [_unexpected(error, "k3os", what, Place(node.mode))]
     return []
 
 
@@ -161,35 +194,36 @@ def plan_applier(name: str, config: Config, node: Node) -> tuple[list[Action], R
         return actions, None
     except Exception as error:  # one broken applier must not take the others with it
         node.ours.broken.add(name)
-        place = Place("k3os")
-        reason = f"{type(error).__name__}: {error}"
         key = applier.keys[0] if applier.keys else "k3os"
-        return [], Result(key, f"plan {name}", place, FAILED, reason)
+        return [], _unexpected(error, key, f"plan {name}", Place("k3os"), secrets_of(config))
 
 
 def perform(action: Action, node: Node, secrets: list[str]) -> Result:
     """Perform one action; whatever goes wrong is in the result."""
-    from k3os.errors import UserError
     from k3os.phases.redact import redact
 
     try:
-        result, reason = action.perform(node), action.note
+        result, reason = _performed(action, node)
+        action.result = result
+        if action.thing:
+            node.ours.keep(action, result)
+        what = action.describe()
+    except Exception as error:  # one broken action must not take the others with it
+        action.result = FAILED
+        return _unexpected(error, action.key, type(action).__name__, action.place, secrets)
+    return Result(action.key, what, action.place, result, redact(reason, secrets) if reason else "")
+
+
+def _performed(action: Action, node: Node) -> tuple[str, str]:
+    """What came of it, and why; what a machine or a person can cause is no bug."""
+    from k3os.errors import UserError
+
+    try:
+        return action.perform(node), action.note
     except UserError as error:
-        result, reason = FAILED, str(error)
+        return FAILED, str(error)
     except OSError as error:
-        result, reason = FAILED, f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
-    except Exception as error:  # the same for one broken action
-        result, reason = FAILED, f"{type(error).__name__}: {error}"
-    action.result = result
-    if action.thing:
-        node.ours.keep(action, result)
-    return Result(
-        action.key,
-        action.describe(),
-        action.place,
-        result,
-        redact(reason, secrets) if reason else "",
-    )
+        return FAILED, f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
 
 
 def to_journal(line: str) -> None:

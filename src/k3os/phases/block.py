@@ -1,4 +1,8 @@
-"""A block of lines of ours in a file that others write to, too. Pure functions on text."""
+"""A block of lines of ours in a file that others write to, too. Pure functions on text.
+
+Lines end where programs think so: str.splitlines() ends them at eight more characters, and lines of
+others that have one would come back as two.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ def replace_block(text: str, lines: list[str]) -> str:
     """text with our block set to lines; without lines the block goes. The rest stays as it is."""
     kept: list[str] = []
     inside = False
-    for line in text.splitlines():
+    for line in lines_of(text):
         if line == BEGIN:
             inside = True
         elif line == END and inside:
@@ -24,4 +28,9 @@ def replace_block(text: str, lines: list[str]) -> str:
 
 def outside_block(text: str) -> list[str]:
     """The lines that are not ours."""
-    return replace_block(text, []).splitlines()
+    return lines_of(replace_block(text, []))
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text file, without their line feeds."""
+    return text.removesuffix("\n").split("\n") if text else []

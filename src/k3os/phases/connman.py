@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action, OwnFile, Refused, WriteFile
+from k3os.phases.block import lines_of
 from k3os.phases.node import ROOTFS
 from k3os.phases.units import RestartUnit
 
@@ -136,7 +137,7 @@ class Restart(RestartUnit):
 
 def with_settings(text: str, settings: dict[str, str], section: str = GENERAL) -> str:
     """A key file with these keys of one section set; the other lines stay."""
-    lines = text.splitlines()
+    lines = lines_of(text)
     if section not in lines:
         lines += ["", section] if lines else [section]
     start = lines.index(section) + 1

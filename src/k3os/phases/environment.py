@@ -11,7 +11,7 @@ from k3os.config.for_k3s import LOGINS
 from k3os.config.key import BOOT, RUNTIME
 from k3os.config.value import Place
 from k3os.phases.actions import Action, MakeDirectory, Refused, WriteFile
-from k3os.phases.block import outside_block, replace_block
+from k3os.phases.block import lines_of, outside_block, replace_block
 from k3os.phases.node import USER
 from k3os.phases.report import STATUS
 
@@ -37,14 +37,23 @@ def plan(config: Config, node: Node) -> list[Action]:
     actions.append(MakeDirectory(KEY, place, DIRECTORY, 0o2750, 0, gid))
     old = node.read(LOGINS)
     theirs, left_out = of_logins(config, node)
+    bad = [name for name, text in theirs.items() if not is_plain(text)]
+    theirs = {name: text for name, text in theirs.items() if name not in bad}
     lines = [f"{name}={quote(text)}\n" for name, text in (theirs | variables).items()]
     data = "".join(lines).encode(errors="surrogateescape")
     actions.append(WriteFile(KEY, place, K3S, data, 0o600))
-    if left_out:
-        actions[-1].note = f"without {', '.join(left_out)} of {LOGINS}: no shell expands the `$`"
-    if variables or outside_block(old) != old.splitlines():
-        new = replace_block(old, [f'{name}="{text}"' for name, text in variables.items()])
+    said = [(left_out, "no shell expands the `$`"), (bad, "systemd takes UTF-8 text only")]
+    notes = [f"without {', '.join(names)} of {LOGINS}: {why}" for names, why in said if names]
+    actions[-1].note = "; ".join(notes)
+    if variables or outside_block(old) != lines_of(old):
+        # pam_env(8) ends a value at a `#`, in quotes too, and knows no way to write one
+        lines = [f'{name}="{text}"' for name, text in variables.items() if "#" not in text]
+        new = replace_block(old, lines)
         actions.append(WriteFile(KEY, place, LOGINS, new.encode(errors="surrogateescape")))
+        cut = [name for name, text in variables.items() if "#" in text]
+        if cut:
+            why = "there a `#` ends a value"
+            actions[-1].note = f"without {', '.join(cut)}, which k3s gets: {why}"
     return actions
 
 
@@ -106,6 +115,12 @@ def adopt_configured() -> None:
 
 def _is_name(name: str) -> bool:
     return name.isascii() and name.replace("_", "a").isalnum() and not name[0].isdigit()
+
+
+def is_plain(text: str) -> bool:
+    """Whether systemd takes a text in an EnvironmentFile: it refuses the whole file for a byte that
+    is no UTF-8, and for a NUL."""
+    return "\0" not in text and not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 def quote(text: str) -> str:

@@ -74,7 +74,11 @@ def _script(path: str, verb: str, node: Node) -> Action:
         hint = "write it with permissions: '0755'"
         return Refused(LOCAL, place, f"run {name}", "is not executable", hint)
     words = [path, verb] if path == RC_LOCAL else [path]
-    with open(where, "rb") as file:
-        if not file.read(4).startswith((b"#!", b"\x7fELF")):
-            words = ["/bin/sh", *words]  # as OpenRC's local.d, where the users' scripts come from
+    try:
+        with open(where, "rb") as file:
+            head = file.read(4)
+    except OSError as error:
+        return Refused(LOCAL, place, f"run {name}", f"cannot be read: {error.strerror}")
+    if not head.startswith((b"#!", b"\x7fELF")):
+        words = ["/bin/sh", *words]  # as OpenRC's local.d, where the users' scripts come from
     return RunCommand(LOCAL, place, name, words, LIMITS[verb])

@@ -101,17 +101,36 @@ def is_ours(name: str) -> bool:
 
 def devices(text: str) -> list[str]:
     """The interfaces, by name or MAC, that connman's sections are about."""
-    settings = (line.partition("=") for line in text.splitlines())
+    settings = (line.partition("=") for line in text.split("\n"))
     return list(dict.fromkeys(v for name, _, v in settings if name in ("MAC", "DeviceName")))
 
 
 def former_plan(node: Node) -> list[Json]:
     """What PLAN says now."""
-    import json
+    return entries_in(node.read(PLAN).encode(errors="surrogateescape"))
 
-    text = node.read(PLAN)
-    found: list[Json] = json.loads(text) if text else []
-    return found
+
+def entries_in(data: bytes) -> list[Json]:
+    """The entries of PLAN; what somebody made of it is none."""
+    from k3os.system.json_text import objects
+
+    try:
+        found = [{**ENTRY, **each} for each in objects(data)]
+    except ValueError:
+        return []
+    return [
+        each
+        for each in found
+        if all(isinstance(each[name], str) for name in ("device", "below"))
+        and type(each["mtu"]) is int
+        and all(_are_texts(each[name]) for name in ("gateways", "fixed", "more"))
+        and isinstance(each["static"], list)
+        and set(map(str, each["static"])) <= {"4", "6"}
+    ]
+
+
+def _are_texts(found: object) -> bool:
+    return isinstance(found, list) and all(isinstance(each, str) for each in found)
 
 
 def device_names(node: Node) -> dict[str, str]:
@@ -231,6 +250,11 @@ def routing(right: list[Interface]) -> list[Json]:
             }
         )
     return entries
+
+
+# an entry of PLAN that says nothing
+ENTRY: Json = {"gateways": [], "static": [], "dhcp": False, "fixed": [], "more": [], "below": ""}
+ENTRY |= {"device": None, "mtu": 0}
 
 
 def dumped(entries: list[Json]) -> bytes:

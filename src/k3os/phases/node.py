@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from k3os.system.numbers import whole
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +20,8 @@ USER = "rancher"
 # the image that the system runs from: what a boot fills /etc with
 ROOTFS = "/run/k3os/rootfs"
 MOST_LINKS = 40
+# of a user or group; chown(2): -1 leaves it as it is
+LARGEST_ID = 2**32 - 2
 
 
 class Node:
@@ -82,19 +86,23 @@ class Node:
 
     def user(self, name: str) -> tuple[int, int, str] | None:
         """uid, gid and home of a user (passwd(5))."""
-        for line in self.read("/etc/passwd").splitlines():
-            fields = line.split(":")
-            if len(fields) >= 6 and fields[0] == name:
-                return int(fields[2]), int(fields[3]), fields[5]
+        for fields in self._entries("/etc/passwd", name):
+            uid, gid = (whole(number, most=LARGEST_ID) for number in fields[2:4])
+            if uid is not None and gid is not None and len(fields) > 5:
+                return uid, gid, fields[5]
         return None
 
     def group(self, name: str) -> int | None:
         """The gid of a group (group(5))."""
-        for line in self.read("/etc/group").splitlines():
-            fields = line.split(":")
-            if len(fields) >= 3 and fields[0] == name:
-                return int(fields[2])
+        for fields in self._entries("/etc/group", name):
+            if (gid := whole(fields[2], most=LARGEST_ID)) is not None:
+                return gid
         return None
+
+    def _entries(self, path: str, name: str) -> list[list[str]]:
+        """The fields of the lines about a user or group."""
+        lines = [line.split(":") for line in self.read(path).split("\n")]
+        return [fields for fields in lines if fields[0] == name and len(fields) > 3]
 
 
 def resolve(root: str, name: str) -> str:

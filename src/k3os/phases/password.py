@@ -9,6 +9,7 @@ import os
 
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action, Later
+from k3os.phases.block import lines_of
 from k3os.phases.node import USER
 
 TYPE_CHECKING = False
@@ -20,6 +21,8 @@ KEY = "k3os.password"
 SHADOW = "/etc/shadow"
 LIBRARY = "libcrypt.so.1"
 METHODS = ("1", "2a", "2b", "2y", "5", "6", "7", "y", "gy", "md5", "sha1")
+# in any part of it, crypt(5); a colon would begin another field of SHADOW
+FORBIDDEN = frozenset(" :;*!\\")
 ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -35,6 +38,8 @@ def plan(config: Config, node: Node) -> list[Action]:
 
 def is_crypt(text: str) -> bool:
     """Whether a text has a valid crypt form; everything else is a clear password."""
+    if not text.isascii() or not text.isprintable() or set(text) & FORBIDDEN:
+        return False
     parts = text.split("$")
     if len(parts) < 4 or parts[0] or parts[1] not in METHODS or not parts[-1]:
         return False
@@ -78,7 +83,7 @@ class SetPassword(Action):
 
 def field(node: Node, path: str = SHADOW) -> str:
     """What stands for rancher's password, "" without such a line."""
-    lines = [line.split(":") for line in node.read(path).splitlines()]
+    lines = [line.split(":") for line in lines_of(node.read(path))]
     return next((each[1] for each in lines if each[0] == USER and len(each) > 1), "")
 
 
@@ -86,7 +91,7 @@ def set_field(node: Node, text: str) -> None:
     """Replace it; the rest of the file stays byte for byte. Raises OSError."""
     from k3os.system.files import atomic_write
 
-    lines = [line.split(":") for line in node.read(SHADOW).splitlines()]
+    lines = [line.split(":") for line in lines_of(node.read(SHADOW))]
     for each in lines:
         if each[0] == USER and len(each) > 1:
             each[1] = text

@@ -17,11 +17,22 @@ if TYPE_CHECKING:
 
 
 class Result:
-    """One action's outcome: done, unchanged, later or failed (then with a reason)."""
+    """One action's outcome: done, unchanged, later or failed (then with a reason). is_bug: it
+    failed with an exception that nobody thought of."""
 
-    __slots__ = ("key", "place", "reason", "result", "what")
+    __slots__ = ("is_bug", "key", "place", "reason", "result", "what")
 
-    def __init__(self, key: str, what: str, place: Place, result: str, reason: str = "") -> None:
+    def __init__(
+        self,
+        key: str,
+        what: str,
+        place: Place,
+        result: str,
+        reason: str = "",
+        *,
+        is_bug: bool = False,
+    ) -> None:
+        self.is_bug = is_bug
         self.key = key
         self.what = what
         self.place = place

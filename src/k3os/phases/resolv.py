@@ -14,6 +14,7 @@ import os
 
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action
+from k3os.phases.block import lines_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,12 +38,12 @@ nameserver 192.0.2.1
 def compose(source: str) -> str:
     """The file's text for a resolv.conf; "" when nobody in it can be asked from a pod."""
     servers, search = [], ""
-    for line in source.splitlines():
-        word, _, rest = line.strip().partition(" ")
-        if word == "nameserver" and rest.strip() not in servers and is_reachable(rest.strip()):
-            servers.append(rest.strip())
-        elif word in ("search", "domain") and rest.strip():
-            search = f"search {rest.strip()}\n"
+    for line in source.split("\n"):
+        word, *rest = line.split() or [""]
+        if word == "nameserver" and rest and rest[0] not in servers and is_reachable(rest[0]):
+            servers.append(rest[0])
+        elif word in ("search", "domain") and (names := list(filter(is_domain, rest))):
+            search = f"search {' '.join(names)}\n"
     if not servers:
         return ""
     return HEADER + search + "".join(f"nameserver {each}\n" for each in first(servers))
@@ -58,14 +59,22 @@ def first(servers: list[str]) -> list[str]:
 
 def with_fallback(source: str, main: str) -> str:
     """A resolv.conf with the servers of main.conf, as long as it has no other ones."""
-    lines = source.partition(FALLBACK)[0].splitlines()
+    lines = lines_of(source.partition(FALLBACK)[0])
     if any(line.startswith("nameserver") for line in lines):
         return source
-    settings = [line.partition("=") for line in main.splitlines()]
+    settings = [line.partition("=") for line in main.split("\n")]
     named = [text for name, _, text in settings if name.strip() == "FallbackNameservers"]
     servers = [each.strip() for text in named for each in text.split(",") if is_address(each)]
     added = [FALLBACK, *(f"nameserver {each}" for each in servers[:MOST])] if servers else []
     return "".join(f"{line}\n" for line in [*lines, *added])
+
+
+def is_domain(text: str) -> bool:
+    """Whether it can be one: a DHCP server gives what somebody typed."""
+    return (
+        text.isascii()
+        and text.strip(".").replace("-", "").replace("_", "").replace(".", "").isalnum()
+    )
 
 
 def is_address(text: str) -> bool:
@@ -82,7 +91,7 @@ def is_reachable(text: str) -> bool:
     """Whether an address means the same machine in a pod: neither this host nor this link."""
     import ipaddress
 
-    if not is_address(text):
+    if not is_address(text) or "%" in text:  # with the name of an interface, which pods have not
         return False
     address = ipaddress.ip_address(text)
     return not (

@@ -7,10 +7,9 @@ service a default route (of low priority, even without a gateway); it is not tol
 
 from __future__ import annotations
 
-import json
 import time
 
-from k3os.phases.network import PLAN
+from k3os.phases.network import PLAN, entries_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def settle(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], list[s
 
     try:
         with open(PLAN, "rb") as file:
-            entries: list[Json] = json.load(file)
+            entries = entries_in(file.read())
     except FileNotFoundError:
         return [], []
     end = time.monotonic() + wait
@@ -67,17 +66,71 @@ def _routes() -> dict[int, list[Json]]:
     from k3os.system.run import run
 
     return {
-        version: json.loads(run(["ip", "-json", f"-{version}", "route", "show"], timeout=10))
+        version: routes_in(run(["ip", "-json", f"-{version}", "route", "show"], timeout=10))
         for version in (4, 6)
     }
+
+
+def routes_in(output: bytes) -> list[Json]:
+    """The routes of ip(8) that say where they lead; all that is in them is text."""
+    return [
+        {name: str(value) for name, value in each.items()}
+        for each in _objects(output)
+        if isinstance(each.get("dst"), str) and isinstance(each.get("dev"), str)
+    ]
+
+
+def links_in(output: bytes) -> list[Json]:
+    """The interfaces of ip(8), each with a name and the addresses that are complete."""
+    found = []
+    for each in _objects(output):
+        if not isinstance(each.get("ifname"), str):
+            continue
+        flags, info = each.get("flags"), each.get("linkinfo")
+        data = info.get("info_data") if isinstance(info, dict) else None
+        number = data.get("id") if isinstance(data, dict) else None
+        listed = each.get("addr_info")
+        found.append(
+            {
+                **each,
+                "flags": flags if isinstance(flags, list) else [],
+                "linkinfo": {
+                    "info_kind": str(info.get("info_kind", "")) if isinstance(info, dict) else "",
+                    "info_data": {"id": number if type(number) is int else 0},
+                },
+                "addr_info": list(filter(_is_address, listed if isinstance(listed, list) else [])),
+            }
+        )
+    return found
+
+
+def _is_address(found: object) -> bool:
+    from k3os.phases.resolv import is_address
+
+    return (
+        isinstance(found, dict)
+        and isinstance(found.get("local"), str)
+        and is_address(found["local"])
+        and type(found.get("prefixlen")) is int
+        and 0 <= found["prefixlen"] <= (128 if ":" in found["local"] else 32)
+    )
+
+
+def _objects(output: bytes) -> list[Json]:
+    """ip(8) says nothing where there is nothing."""
+    from k3os.system.json_text import objects
+
+    try:
+        return objects(output)
+    except ValueError:
+        return []
 
 
 def addresses() -> list[Json]:
     """All interfaces with their addresses, as ip(8) describes them."""
     from k3os.system.run import run
 
-    found: list[Json] = json.loads(run(["ip", "-json", "-details", "address", "show"], timeout=10))
-    return found
+    return links_in(run(["ip", "-json", "-details", "address", "show"], timeout=10))
 
 
 def _look(entries: list[Json]) -> tuple[list[Json], list[str]]:

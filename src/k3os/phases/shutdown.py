@@ -139,7 +139,10 @@ def kubelet(grace: int, critical: int) -> str:
 
 def argument(drop_in: str) -> str:
     """A file of k3s' configuration; `+` adds to the kubelet-arg of others."""
-    return f'# written by k3os from k3os.shutdown\nkubelet-arg+:\n  - "config={drop_in}"\n'
+    from k3os.config.dump import double_quoted
+
+    item = double_quoted(f"config={drop_in}")
+    return f"# written by k3os from k3os.shutdown\nkubelet-arg+:\n  - {item}\n"
 
 
 def logind(grace: int) -> str:

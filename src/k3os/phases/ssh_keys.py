@@ -10,7 +10,7 @@ from __future__ import annotations
 from k3os.config.ssh_keys import address, is_key
 from k3os.config.value import Place, Value
 from k3os.phases.actions import UNCHANGED, Action, Later, MakeDirectory, Refused, WriteFile
-from k3os.phases.block import BEGIN, END, outside_block, replace_block
+from k3os.phases.block import BEGIN, END, lines_of, outside_block, replace_block
 from k3os.phases.node import USER
 
 TYPE_CHECKING = False
@@ -70,7 +70,7 @@ def sections(text: str) -> dict[str, list[str]]:
     """Source -> keys, for what earlier fetches put into our block."""
     found: dict[str, list[str]] = {}
     inside, current = False, ""
-    for line in text.splitlines():
+    for line in lines_of(text):
         if line in (BEGIN, END):
             inside, current = line == BEGIN, ""
         elif inside and line.startswith(SECTION):

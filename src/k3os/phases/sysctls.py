@@ -21,6 +21,12 @@ def path_of(name: str) -> str:
     return f"/proc/sys/{name}"
 
 
+def _is_name(name: str) -> bool:
+    """What ends a name in a file of settings, or makes a pattern or a comment of it, is in none."""
+    first, rest = name[:1], set(name)
+    return name.isprintable() and first not in "-#;./" and not rest & set(" =*?[]\"'\\")
+
+
 def plan(config: Config, node: Node) -> list[Action]:
     key = "k3os.sysctls"
     actions: list[Action] = []
@@ -28,7 +34,7 @@ def plan(config: Config, node: Node) -> list[Action]:
     for name, value in config.entries(key).items():
         text = str(value.data)
         path = path_of(name)
-        if "\n" in name + text or "/../" in path + "/":
+        if "\n" in name + text or "/../" in path + "/" or not _is_name(name):
             what = f"set {name!r}"
             actions.append(Refused(f"{key}.{name}", value.place, what, "is no kernel setting"))
             continue

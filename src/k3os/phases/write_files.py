@@ -13,6 +13,7 @@ from k3os.config.contents import decode
 from k3os.config.k3s_flags import holds_secret
 from k3os.config.value import Place, Value
 from k3os.phases.actions import UNCHANGED, Action, OwnFile, Refused, WriteFile
+from k3os.phases.node import LARGEST_ID
 from k3os.system.numbers import whole
 
 TYPE_CHECKING = False
@@ -93,10 +94,6 @@ def paths(config: Config) -> set[str]:
     """Every path that the configuration writes itself."""
     entries = [item.data for item in config.items(KEY)]
     return {str(entry["path"].data) for entry in entries if isinstance(entry, dict)}
-
-
-# chown(2): -1 leaves it as it is
-LARGEST_ID = 2**32 - 2
 
 
 class UnknownOwner(ValueError):
@@ -198,7 +195,7 @@ class AppendEntry(Action):
 def read_record(node: Node) -> dict[str, str]:
     """path -> digest of what this boot wrote and may still be there."""
     written: dict[str, str] = {}
-    for line in node.read(RECORD).splitlines():
+    for line in node.read(RECORD).split("\n"):
         phase, _, rest = line.partition(" ")
         digest, _, path = rest.partition(" ")
         survives = phase != "initrd" or node.phase == "initrd" or path.startswith("/run/")

@@ -12,14 +12,13 @@ if TYPE_CHECKING:
 
 def read_object(path: str) -> "dict[str, Any]":
     """A JSON object from a file, {} when it is not there, cannot be read, or is no object."""
-    import json
+    from k3os.system.json_text import an_object
 
     try:
         with open(path, "rb") as file:
-            found = json.load(file)
+            return an_object(file.read())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def atomic_write(

@@ -14,6 +14,7 @@ KINDS = frozenset(
 )
 # of a block device's place in /sys: iSCSI, the network block device, Ceph's
 DEVICES = re.compile(r"/session\d+/|/block/nbd\d+|/block/rbd\d+|/nvme-fabrics/")
+NUMBER = re.compile(r"[0-9]+:[0-9]+")
 MOST_LEVELS = 8
 ASK_SECONDS, FORCE_SECONDS = 3, 2
 SESSIONS = "/sys/class/iscsi_session"
@@ -39,7 +40,10 @@ def remote_mounts(root: str = "") -> list[Mount]:
     found = []
     for line in lines:
         head, _, tail = line.partition(" - ")
-        fields, (kind, source, *_) = head.split(), tail.split()
+        fields, rest = head.split(), tail.split()
+        if len(fields) < 5 or len(rest) < 2:
+            continue
+        kind, source = rest[:2]
         if kind in KINDS or _is_remote(root, fields[2]):
             found.append(Mount(_plain(fields[4]), _plain(source), kind))
     return found[::-1]
@@ -52,7 +56,7 @@ def _plain(text: str) -> str:
 
 def _is_remote(root: str, number: str, level: int = 0) -> bool:
     """Whether a block device, or one that it is made of, is behind the network."""
-    if number.startswith("0:") or level > MOST_LEVELS:
+    if number.startswith("0:") or level > MOST_LEVELS or not NUMBER.fullmatch(number):
         return False
     place = os.path.realpath(f"{root}/sys/dev/block/{number}")
     if DEVICES.search(place):

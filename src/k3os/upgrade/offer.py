@@ -7,10 +7,12 @@ told, each verified. It must not decide what is wanted, nor touch anything but i
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import stat
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -38,6 +40,7 @@ BLOCK = 1 << 20
 LARGEST_MANIFEST = 1 << 20
 # an ISO with airgap archives
 LARGEST_FILE = 16 << 30
+LARGEST_PIECE = 4 << 20
 # name of a file, bytes written, bytes in all
 Progress = Callable[[str, int, int], None]
 
@@ -128,9 +131,10 @@ class TarOffer(Offer):
     def _members(self) -> Iterator[Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]]:
         """All members, their names without the leading directory."""
         try:
-            with tarfile.open(self.path, "r:*") as archive:
+            # gzip or nothing: a header of others asks for 4 GiB of memory, or is a bomb in a bomb
+            with open_tar(self.path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
                 yield ((each.name.partition("/")[2], each, archive) for each in archive)
-        except (tarfile.TarError, EOFError, OSError) as error:
+        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             raise UserError(
                 f"is no tarball that could be read: {error}", "download it again", self.path
             ) from error
@@ -146,6 +150,24 @@ class TarOffer(Offer):
                     copy(blocks, file, member.size, path, progress)
                     return
         raise UserError(f"{wanted} is missing", "the tarball is not complete", self.path)
+
+
+class Pieces(io.BufferedReader):
+    """A file of which nobody reads much at once: tarfile takes a header's word for its length."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= LARGEST_PIECE:
+            raise tarfile.ReadError(f"a header says that it has {size} bytes")
+        return super().read(size)
+
+
+def open_tar(path: str) -> Pieces:
+    """Raises OSError."""
+    import gzip
+
+    with open(path, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return Pieces(gzip.GzipFile(path) if packed else io.FileIO(path))
 
 
 class WebOffer(Offer):

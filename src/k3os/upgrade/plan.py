@@ -7,7 +7,6 @@ returns a record that perform.py carries out. It changes nothing.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from k3os.errors import UserError
 from k3os.install.loaded import KEY
 from k3os.install.source import COMPONENTS, file_sha256
+from k3os.system.json_text import an_object
 from k3os.system.numbers import are_digits, whole
 from k3os.upgrade.release import File, Manifest, is_older, wrong_arch
 
@@ -129,7 +129,7 @@ def read_installed(system: str, running: str = "") -> Installed:
     for name in sorted(name for name in names if are_digits(name)):
         try:
             with open(f"{directory}/{name}/manifest.json", "rb") as file:
-                manifests[f"{GENERATIONS}/{name}"] = json.load(file)
+                manifests[f"{GENERATIONS}/{name}"] = an_object(file.read())
         except (OSError, ValueError):
             continue  # interrupted before it was complete: it is removed
     current, previous = (_link(f"{system}/{name}") for name in LINKS)

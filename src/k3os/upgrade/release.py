@@ -6,7 +6,6 @@ directory is what `make` leaves in dist/artifacts.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from k3os.errors import UserError
 from k3os.install.loaded import of_release
 from k3os.install.source import COMPONENTS
+from k3os.system.json_text import WRONG_SHAPE, an_object
 from k3os.system.numbers import clamped, whole
 
 SIGNATURE = ".sig"
@@ -71,7 +71,7 @@ class Manifest:
 def parse_manifest(data: bytes, where: str) -> Manifest:
     """Understand manifest.json. Raises UserError for anything that is none."""
     try:
-        record = json.loads(data)
+        record = an_object(data)
         versions = {name: str(record[name]) for name in COMPONENTS if record.get(name)}
         sizes = record.get("size", {})
         files = []
@@ -87,7 +87,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
                 raise ValueError(f"{version!r} is no version")
         arch, created = str(record["arch"]), _count(record["created"])
         loaders = of_release(record)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except WRONG_SHAPE as error:
         raise UserError(
             f"is no manifest of a k3OS release: {type(error).__name__}: {error}",
             "is this really a k3OS ISO, root file system or release directory?",

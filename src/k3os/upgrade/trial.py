@@ -14,6 +14,7 @@ import time
 
 from k3os.errors import UserError
 from k3os.system.files import atomic_write, durable_remove
+from k3os.system.json_text import an_object
 from k3os.upgrade import grubenv, perform
 
 GENERATION, TRIES, SECONDS = "k3os_trial", "k3os_tries", "k3os_timeout"
@@ -109,8 +110,7 @@ def _read(path: str) -> str:
 def _versions(generation: str) -> dict[str, str]:
     try:
         with open(f"{generation}/manifest.json", "rb") as file:
-            manifest = json.load(file)
-        names = [name for name in ("kernel", "k3os", "k3s") if manifest.get(name)]
-        return {name: str(manifest[name]) for name in names}
-    except (OSError, ValueError, AttributeError):
+            manifest = an_object(file.read())
+    except (OSError, ValueError):
         return {}
+    return {name: str(manifest[name]) for name in ("kernel", "k3os", "k3s") if manifest.get(name)}

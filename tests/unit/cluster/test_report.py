@@ -169,7 +169,11 @@ def test_before_k3s_registered_there_is_nobody_to_tell(tmp_path: Path) -> None:
 def test_the_critical_pods_of_the_own_node_are_known_by_their_priority(server: ApiServer) -> None:
     priorities = {"web": None, "batch": 1000, "dns": 2_000_000_000, "proxy": 2_000_001_000}
     server.pods = [
-        {"metadata": {"uid": uid}, "spec": {} if value is None else {"priority": value}}
+        {
+            "metadata": {"namespace": "a", "name": uid, "uid": uid},
+            "spec": {} if value is None else {"priority": value},
+            "status": {},
+        }
         for uid, value in priorities.items()
     ]
     found = own_api(server).pods("me", 5)

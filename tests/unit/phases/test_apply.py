@@ -66,9 +66,9 @@ def test_an_applier_that_breaks_is_reported_and_the_others_still_run(
 
     monkeypatch.setattr(hostname, "plan", broken)
     report = machine.apply("boot", EVERYTHING)
-    assert [(result.what, result.reason) for result in report.failed] == [
-        ("plan hostname", "RuntimeError: a bug")
-    ]
+    (failed,) = report.failed
+    assert (failed.what, failed.is_bug) == ("plan hostname", True)
+    assert failed.reason.startswith("RuntimeError: a bug in k3os/phases/apply.py:")
     assert machine.text("etc/x") == "hello"
 
 

@@ -1,0 +1,43 @@
+"""JSON that somebody else wrote, or that was ours before a power cut: what is wrong with it is a
+ValueError, whatever it is. Python's own reader also raises RecursionError, and gives halves of
+characters ("\\ud800") that no file takes.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# what a value of another type or shape than expected raises where it is used
+WRONG_SHAPE = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
+
+
+def parsed(data: bytes | str) -> Any:
+    """Raises ValueError."""
+    import json
+
+    try:
+        found = json.loads(data)
+        text = data if isinstance(data, bytes) else data.encode(errors="replace")
+        if b"\\ud" in text.lower():
+            json.dumps(found, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return found
+
+
+def an_object(data: bytes | str) -> dict[str, Any]:
+    """Raises ValueError, also for what is no object."""
+    found = parsed(data)
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
+    return found
+
+
+def objects(data: bytes | str) -> list[dict[str, Any]]:
+    """The objects of a list; what else is in it is left out. Raises ValueError."""
+    found = parsed(data)
+    if not isinstance(found, list):
+        raise ValueError("it is no list")
+    return [each for each in found if isinstance(each, dict)]

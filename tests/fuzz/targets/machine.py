@@ -1,0 +1,129 @@
+"""The machine and its network: names that DHCP gives, what ip(8), connman and the kernel say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from unittest.mock import patch
+
+from tests.fuzz.target import target
+from tests.fuzz.targets import scratch
+
+
+@target("host-name", words=". - _ localhost k3os-1 xn--")
+def host_name(data: bytes) -> object:
+    """Of a DHCP server or of metadata: what comes of it is one, or nothing."""
+    from k3os.config.hostnames import LONGEST, node_name, valid_hostname
+    from k3os.phases.hostname import hosts
+
+    text = scratch.text(data)
+    name = valid_hostname(text)
+    assert len(name) <= LONGEST and name.replace("-", "").replace(".", "").isalnum() == bool(name)
+    assert not name or all(label.strip("-") == label != "" for label in name.split("."))
+    return node_name(text), hosts(text, name or "x")
+
+
+@target("resolv-conf", words="nameserver search domain options 10.0.0.1 fe80::1%eth0 127.0.0.53")
+def resolv_conf(data: bytes) -> object:
+    from k3os.phases.resolv import compose, with_fallback
+
+    text = scratch.text(data)
+    return compose(text), with_fallback(text, text)
+
+
+ENTRIES = [
+    {
+        "device": device,
+        "gateways": ["10.0.0.1", "fd00::1"],
+        "static": [4, 6],
+        "dhcp": device == "eth1",
+        "fixed": ["10.0.0.2/24", "10.0.0.3/24", "fd00::2/64"],
+        "more": ["10.0.0.3/24"],
+        "below": "eth0" if device == "eth0.5" else "",
+        "mtu": 9000,
+    }
+    for device in ("eth0", "eth1", "eth0.5", "52:54:00:12:34:56")
+]
+
+
+@target("ip-json", words='"ifname" "addr_info" "local" "dst" "default" "dev" "gateway" "linkinfo"')
+def ip_json(data: bytes) -> object:
+    """Links and routes as ip(8) describes them, and connman's list of services."""
+    from k3os.cli.status import addresses
+    from k3os.phases import replug, routes
+    from k3os.system import run as running
+
+    def run(argv: list[str], **_: Any) -> bytes:
+        return data
+
+    with patch.object(running, "run", run):
+        links, listed = routes.addresses(), routes._routes()
+        missing = routes._look(ENTRIES)
+        found: list[object] = [
+            *(missing, routes.decide(ENTRIES, links, listed), routes.services()),
+            routes.coming([], links, listed),
+            routes.coming([{**each, "gateways": []} for each in ENTRIES], links, listed),
+            replug.undo(ENTRIES, [], links),
+            [routes.service_name(link) for link in links],
+            addresses(),
+        ]
+    return json.dumps(found)
+
+
+@target("connman-services", words="*AO Wired ethernet_525400123456_cable wifi_ hidden")
+def connman_services(data: bytes) -> object:
+    from k3os.phases import routes
+    from k3os.system import run as running
+
+    with patch.object(running, "run", lambda *_, **__: data):
+        return routes.services()
+
+
+@target(
+    "connman-file", words="[General] [service_x] MAC= DeviceName= IPv4=dhcp FallbackNameservers="
+)
+def connman_file(data: bytes) -> object:
+    from k3os.phases.connman import with_settings
+    from k3os.phases.network import devices
+
+    text = scratch.text(data)
+    return devices(text), with_settings(text, {"A": "b"})
+
+
+@target("users", words="rancher: root:x:0:0:: :1000:1000: $6$ab$cd !")
+def users(data: bytes) -> object:
+    """passwd, group, shadow and authorized_keys of a node that somebody edited."""
+    from k3os.phases.block import replace_block
+    from k3os.phases.node import Node
+    from k3os.phases.password import field
+    from k3os.phases.ssh_keys import sections
+
+    for name in ("passwd", "group", "shadow"):
+        scratch.file(data, f"users/etc/{name}")
+    node = Node(str(scratch.directory() / "users"))
+    text = scratch.text(data)
+    return (
+        node.user("rancher"),
+        node.group("rancher"),
+        field(node),
+        sections(text),
+        replace_block(text, ["x"]),
+    )
+
+
+@target("mount-table", words="- 8:1 /dev/sda1 ext4 nfs4 server:/x \\040 shared:1 rw")
+def mount_table(data: bytes) -> object:
+    from k3os.install.disks import mounts
+    from k3os.system.remote import remote_mounts
+
+    path = scratch.file(data, "mounts/proc/self/mountinfo")
+    return mounts(path), remote_mounts(str(scratch.directory() / "mounts"))
+
+
+@target("memory", words="MemTotal: kB MemAvailable: SwapTotal:")
+def memory(data: bytes) -> object:
+    from k3os.phases.swap import size, total_memory
+    from k3os.system.memory import parse
+
+    text = scratch.text(data)
+    return parse(text), [size(each, total_memory(text)) for each in ("auto", "50%", "512M")]
