@@ -145,10 +145,24 @@ def masked(key: Key, value: Value) -> Value:
         places = [item.place for item in value.data]
         return Value([Value(*pair) for pair in zip(shown_words, places, strict=True)], value.place)
     if not key.secret:
-        return value
+        return _discreet(value)
     if isinstance(value.data, dict):
         return Value({name: Value(MASK, v.place) for name, v in value.data.items()}, value.place)
     return Value(MASK, value.place)
+
+
+def _discreet(value: Value) -> Value:
+    """The value without the logins of addresses in it."""
+    from k3os.errors import discreet
+
+    data = value.data
+    if isinstance(data, str):
+        return Value(discreet(data, whole="\n" not in data), value.place)
+    if isinstance(data, list):
+        return Value([_discreet(item) for item in data], value.place)
+    if isinstance(data, dict):
+        return Value({name: _discreet(item) for name, item in data.items()}, value.place)
+    return value
 
 
 def _masked_fields(key: Key, value: Value) -> Value:

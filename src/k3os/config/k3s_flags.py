@@ -68,8 +68,15 @@ def without_secrets(words: list[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def masked(words: list[str]) -> list[str]:
-    """As many words, with MASK where a secret is."""
-    shown = list(words)
+    """As many words, with MASK where a secret is, also behind a flag that is misspelt."""
+    from k3os.config.names import nearest
+    from k3os.errors import discreet
+
+    shown = [discreet(word, whole=True) for word in words]
+    for position, word in enumerate(words):
+        name, equals, _ = word.partition("=")
+        if equals and name.startswith("-") and nearest(name.lstrip("-"), list(SECRETS)):
+            shown[position] = f"{name}={MASK}"
     for position, count, flag, _ in secrets_in(words):
         shown[position] = f"--{flag}={MASK}" if count == 1 else words[position]
         if count == 2:

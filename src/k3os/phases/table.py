@@ -25,6 +25,8 @@ DATA_SOURCES = "k3os.data_sources"
 # bring; files before the commands that use them; commands last.
 APPLIERS = {
     "environment": Applier("k3os.environment", always=True),
+    # its own files, before anybody but root is there
+    "sources": Applier(always=True, phases=("boot", "runtime")),
     # before anything is fetched
     "ca_certificates": Applier("k3os.ca_certificates"),
     "modules": Applier("k3os.modules"),
