@@ -13,6 +13,7 @@ from k3os.errors import UserError
 
 GZIP = b"\x1f\x8b"
 MIME = (b"content-type:", b"mime-version:")
+MOST = 100  # parts; each is a source of the configuration
 DEEPEST = 5  # gzip in base64 in a part of a multipart text, and one more
 CONTROL = frozenset(range(32)) - frozenset(b"\t\n\r\f") | {127}
 # forms of cloud-init that look like comments: they must not be dropped silently
@@ -126,6 +127,8 @@ def multipart(data: bytes, depth: int) -> tuple[list[Part], list[str]]:
             continue
         found += inner
         left_out += more
+        if len(found) + len(left_out) > MOST:
+            raise UserError(f"has more than {MOST} parts", "put what belongs together into one")
     if message.is_multipart() or found or left_out:
         return found, left_out
     raise UserError("is a MIME text without parts")

@@ -80,9 +80,7 @@ PLACES: dict[str, Callable[[str], str]] = {
     "command with an address": lambda s: f"run_cmd: [{q(f'curl http://u:{s}@h.example/x')}]",
     "command, a list": lambda s: f"run_cmd: [[/bin/false, {q(s)}]]",
     "command, quoted": lambda s: f"""init_cmd: [{q(f"TOKEN='{s} a' curl")}]""",
-    "file": lambda s: (
-        f"write_files: [{{path: /root/f, permissions: '0600', content: {q(s)}}}]"
-    ),
+    "file": lambda s: f"write_files: [{{path: /root/f, permissions: '0600', content: {q(s)}}}]",
     "file with wrong encoding": lambda s: (
         f"write_files: [{{path: /root/f, permissions: '0600', encoding: b64, content: {q(s)}}}]"
     ),
