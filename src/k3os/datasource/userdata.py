@@ -117,6 +117,8 @@ def multipart(data: bytes, depth: int) -> tuple[list[Part], list[str]]:
     found: list[Part] = []
     left_out: list[str] = []
     leaves = [leaf for leaf in message.walk() if not leaf.is_multipart()]
+    if len(leaves) > MOST:
+        raise UserError(f"has more than {MOST} parts", "put what belongs together into one")
     for number, leaf in enumerate(leaves, 1):
         payload = leaf.get_payload(decode=True)
         name = f"part {number} ({leaf.get_filename() or leaf.get_content_type()})"
@@ -127,8 +129,6 @@ def multipart(data: bytes, depth: int) -> tuple[list[Part], list[str]]:
             continue
         found += inner
         left_out += more
-        if len(found) + len(left_out) > MOST:
-            raise UserError(f"has more than {MOST} parts", "put what belongs together into one")
     if message.is_multipart() or found or left_out:
         return found, left_out
     raise UserError("is a MIME text without parts")
