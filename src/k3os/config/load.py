@@ -109,6 +109,10 @@ def load_config(
         from k3os.config.for_k3s import contradictions
 
         problems += contradictions(merged)
+    if "k3os.hardening" in merged:
+        from k3os.config import hardening
+
+        problems += hardening.contradictions(merged)
     return Config(merged), problems
 
 

@@ -251,6 +251,15 @@ TABLE = (
         further="taints",
     ),
     Key(
+        "k3os.hardening",
+        "choice",
+        "`cis`: what the hardening guide of k3s asks of the host and of k3s",
+        phases=LATE,
+        values=("cis",),
+        example="cis",
+        effect=RESTART,
+    ),
+    Key(
         "k3os.shutdown.grace_period",
         "duration",
         "how long a shutdown waits for the pods to end (30s); 0: not at all",

@@ -46,6 +46,7 @@ APPLIERS = {
     "shutdown": Applier(
         "k3os.shutdown.grace_period", "k3os.shutdown.critical_grace_period", always=True
     ),
+    "hardening": Applier("k3os.hardening", always=True),
     "write_files": Applier("write_files"),
     # what the keys above have left and no longer ask for
     "leftovers": Applier(always=True, phases=("runtime",)),

@@ -72,6 +72,7 @@ CASES: dict[str, tuple[str, str, str, object]] = {
         "['a:NoSchedule']",
         ["a:NoSchedule", "b:NoSchedule"],
     ),
+    "k3os.hardening": ("cis", "cis", "cis", "cis"),
     "k3os.shutdown.grace_period": ("10s", "1m", "20", "20"),
     "k3os.shutdown.critical_grace_period": ("1s", "2s", "3s", "3s"),
     "k3os.swap.zram": ("auto", "50%", "off", "off"),
