@@ -121,6 +121,8 @@ k3os:
   token: the-cluster-secret
   operator: false
   hardening: cis
+  lockdown: integrity
+  lock_modules: true
   swap: {{zram: 64 MiB, pods: true}}
   k3s_args:
   - server
@@ -410,6 +412,12 @@ def test_hardening_reaches_k3s_and_the_files_it_names_are_for_root(node):
     wanted = {"vm.overcommit_memory": "1", "vm.panic_on_oom": "0", "kernel.panic": "10"}
     lines = ask(node, f"sudo -n sysctl {' '.join(wanted)}").splitlines()
     assert dict(line.split(" = ") for line in lines) == wanted
+
+
+def test_the_kernel_is_locked_down_and_loads_no_more_modules(node):
+    assert "[integrity]" in ask(node, "sudo -n cat /sys/kernel/security/lockdown")
+    ask(node, 'until [ "$(cat /proc/sys/kernel/modules_disabled)" = 1 ]; do sleep 1; done')
+    assert node.command("sudo -n modprobe pcspkr")[0] != 0
 
 
 def test_only_root_reads_the_variables_of_logins_and_logins_have_them(node):

@@ -53,4 +53,6 @@ APPLIERS = {
     # what they say and what counts only later
     "changed": Applier(always=True, phases=("runtime",)),
     "commands": Applier("init_cmd", "boot_cmd", "run_cmd", "ready_cmd"),
+    # commands may load modules still
+    "lockdown": Applier("k3os.lockdown", "k3os.lock_modules"),
 }

@@ -72,6 +72,8 @@ CASES: dict[str, tuple[str, str, str, object]] = {
         "['a:NoSchedule']",
         ["a:NoSchedule", "b:NoSchedule"],
     ),
+    "k3os.lockdown": ("integrity", "confidentiality", "integrity", "integrity"),
+    "k3os.lock_modules": ("true", "no", "yes", True),
     "k3os.hardening": ("cis", "cis", "cis", "cis"),
     "k3os.shutdown.grace_period": ("10s", "1m", "20", "20"),
     "k3os.shutdown.critical_grace_period": ("1s", "2s", "3s", "3s"),
