@@ -135,9 +135,10 @@ def masked(key: Key, value: Value) -> Value:
     if key.fields:
         return _masked_fields(key, value)
     if key.kind in ADDRESSES and "@" in str(value.data):
+        from k3os.errors import discreet
         from k3os.system.http import shown
 
-        return Value(shown(str(value.data)), value.place)
+        return Value(discreet(shown(str(value.data)), whole=True), value.place)
     if key.kind == "arguments" and isinstance(value.data, list):
         from k3os.config.k3s_flags import masked as masked_words
 

@@ -81,6 +81,11 @@ def masked(words: list[str]) -> list[str]:
         shown[position] = f"--{flag}={MASK}" if count == 1 else words[position]
         if count == 2:
             shown[position + 1] = MASK
+        # k3s has no words without a flag: what follows is the rest of a secret with a space in it
+        for rest in range(position + count, len(words)):
+            if words[rest].startswith("-"):
+                break
+            shown[rest] = MASK
     return shown
 
 

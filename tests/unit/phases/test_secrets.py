@@ -17,6 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from k3os.cli.main import main
+from k3os.cli.status import collect
+from k3os.cli.status_text import failures, lines
+from k3os.cluster.report import condition
 from k3os.config.dump import dump_yaml
 from k3os.config.load import load_config
 from k3os.phases.report import Report
@@ -167,7 +170,10 @@ def test_a_secret_is_seen_nowhere_but_where_it_must(place: str, secret: str) -> 
             main(["config", "check", "--format", "json", str(root / "k3os/system/config.yaml")])
             if "command" not in place:  # people who may read them want to see commands
                 print(dump_yaml(load_config(str(root), cmdline="")[0]))
-        config, problems = load_config(str(root), cmdline="")
+            status = collect(str(root), system="/k3os/system")
+            print("\n".join(lines(status)), json.dumps(status))
+            print(condition(status, failures(status), "now", {}))
+        _, problems = load_config(str(root), cmdline="")
         shown = [*told(reports), *said, *output.getvalue().splitlines()]
         shown += [f"{problem} {json.dumps(problem.as_dict())}" for problem in problems]
         assert not [line for line in shown if leaks(line, secret)]
