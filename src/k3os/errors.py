@@ -38,7 +38,7 @@ def _without_login(address: str, ends: str) -> str:
     port = word[:host].rpartition(":")[2]
     if "@" in word[:host]:
         login = word[:host].rpartition("@")[0]
-    elif ":" in word[:host] and not port.isdigit():
+    elif ":" in word[:host] and port.strip("0123456789"):
         login = word.rpartition("@")[0]  # a password with a slash in it
     else:
         return address

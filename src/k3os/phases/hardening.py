@@ -15,7 +15,8 @@ from k3os.config.hardening import KEY, other_sysctls
 from k3os.config.k3s_flags import FILE
 from k3os.config.value import Place
 from k3os.phases.actions import Action, Later, MakeDirectory, Remove, WriteFile
-from k3os.phases.k3s import arguments, to_yaml
+from k3os.phases.k3s import arguments as arguments_of
+from k3os.phases.k3s import to_yaml
 from k3os.phases.shutdown import data_directory, k3s_version
 
 TYPE_CHECKING = False
@@ -79,12 +80,13 @@ PODS = """\
 
 
 def plan(config: Config, node: Node) -> list[Action]:
-    argv = arguments(config)
+    argv = arguments_of(config)
     data, server = data_directory(argv), argv[0] == "server"
     value = config.get(KEY)
     if value is None:
         return _without(node, data, server)
-    place, actions = value.place, []
+    place = value.place
+    actions: list[Action] = []
     settings: dict[str, str | list[str]] = {}
     if others := other_sysctls(config.values):
         why = f"{', '.join(others)} of k3os.sysctls is not what it needs"
@@ -108,13 +110,14 @@ def _server(
 ) -> list[Action]:
     """Adds a server's settings, and makes the files that they name."""
     version = k3s_version(node)
-    admission, actions = RATES, []
+    admission = RATES
+    actions: list[Action] = []
     if version is None or version >= ADMITS:
         admission += PODS
     else:
         why = "this k3s is older than 1.23: see PodSecurityPolicy in its hardening guide"
         actions.append(Later(KEY, place, "restrict pods", why))
-    settings["kube-apiserver-arg+"] = [
+    arguments = [
         "enable-admission-plugins=NodeRestriction,EventRateLimit",
         f"admission-control-config-file={data}/{ADMISSION}",
         f"audit-policy-file={data}/{AUDIT}",
@@ -124,7 +127,8 @@ def _server(
         "audit-log-maxsize=100",
     ]
     if version is None or version >= ENDS_TOKENS:
-        settings["kube-apiserver-arg+"].append("service-account-extend-token-expiration=false")
+        arguments.append("service-account-extend-token-expiration=false")
+    settings["kube-apiserver-arg+"] = arguments
     settings["kube-controller-manager-arg+"] = ["terminated-pod-gc-threshold=10"]
     if node.exists(f"{data}/{ENCRYPTED}") or not node.exists(f"{data}/{BEGAN}"):
         settings["secrets-encryption"] = "true"
