@@ -17,6 +17,7 @@ from k3os.cluster import names
 from tests.operator.agent import LABEL, Machine
 from tests.operator.world import URL, World, emulated_world
 
+IMAGE = f"sha256:{'0' * 64}"
 FEW, MANY = 10, 1000
 MEMORY_MIB, SECONDS = 200.0, 2.0
 GROWTH = 1.2  # requests for a node's change, of many nodes against few
@@ -107,6 +108,7 @@ def add_nodes(world: World, count: int) -> None:
         name = f"{world.run}-{number:04}"
         world.agent.machines[name] = Machine(name)
         notes = {names.K3OS: "v1.0.0", names.K3S: "v1.33.0+k3s1", names.BOOT_ID: "0"}
+        notes |= {names.CONFIG_HASH: "", names.TRIAL: "false", names.IMAGE: IMAGE}
         conditions = [
             {"type": kind, "status": "True", "reason": "Simulated", "message": "x" * 40}
             for kind in ("Ready", names.CONDITION, "MemoryPressureNot", "DiskPressureNot")
@@ -118,7 +120,7 @@ def add_nodes(world: World, count: int) -> None:
                 "name": name,
                 "uid": name,
                 "labels": {LABEL: world.run, "kubernetes.io/hostname": name},
-                "annotations": {**notes, names.CONFIG_HASH: "", names.TRIAL: "false"},
+                "annotations": notes,
             },
             "spec": {},
             "status": {"conditions": conditions, "images": images},

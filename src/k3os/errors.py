@@ -15,21 +15,53 @@ def visible(text: str) -> str:
     return "".join(shown)
 
 
+HIDDEN = "***"
+# what our own hints show as an example
+EXAMPLE = "user:password"
+
+
+def discreet(text: str, *, whole: bool = False) -> str:
+    """Text without what stands before the host in its addresses: a name, a password, a token.
+    whole: the text is one address, which has no business with the spaces that are in it."""
+    if "://" not in text or "@" not in text:
+        return text
+    ends = "\n" if whole else " \t\n"
+    head, *rest = text.split("://")
+    return "://".join([head, *(_without_login(each, ends) for each in rest)])
+
+
+def _without_login(address: str, ends: str) -> str:
+    """address: behind the `://`, and whatever follows it in the text."""
+    end = min((at for at in map(address.find, ends) if at >= 0), default=len(address))
+    word = address[:end]
+    host = min((at for at in map(word.find, "/?#") if at >= 0), default=len(word))
+    port = word[:host].rpartition(":")[2]
+    if "@" in word[:host]:
+        login = word[:host].rpartition("@")[0]
+    elif ":" in word[:host] and port.strip("0123456789"):
+        login = word.rpartition("@")[0]  # a password with a slash in it
+    else:
+        return address
+    return address if login in ("", EXAMPLE) else HIDDEN + address[len(login) :]
+
+
 class UserError(Exception):
     """Something the user can fix.
 
     message: what is wrong, one line, no trailing period needed.
     hint:    what to do instead, or "".
     where:   "file:line:column: key", the cmdline token, or the URL; "" when there is none.
+
+    A login in an address is left out of all three.
     """
 
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "", where: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.where = where
+        self.message = discreet(message)
+        self.hint = discreet(hint)
+        self.where = discreet(where)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message

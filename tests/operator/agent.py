@@ -93,6 +93,7 @@ class Agent:
             names.CONFIG_HASH: fragment_hash(machine.config),
             names.BOOT_ID: str(machine.boots),
             names.TRIAL: "false",
+            names.IMAGE: f"sha256:{'0' * 64}",
         }
         if machine.result:
             notes[names.LAST_RESULT] = json.dumps(machine.result)

@@ -35,6 +35,7 @@ RESOURCES = {
     "namespaces": ("v1", "Namespace", False, set()),
     "serviceaccounts": ("v1", "ServiceAccount", True, set()),
     "jobs": ("batch/v1", "Job", True, {"status"}),
+    "deployments": ("apps/v1", "Deployment", True, {"status", "scale"}),
     "leases": ("coordination.k8s.io/v1", "Lease", True, set()),
     "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget", True, {"status"}),
     "nodepools": ("k3os.io/v1alpha1", "NodePool", False, {"status"}),

@@ -4,9 +4,13 @@ import json
 import socket
 import urllib.request
 
+import pytest
+
+from k3os.cluster import names
+from k3os.operator import manifests
 from k3os.operator.metrics import NAMES
 from tests.operator.test_rollout import NEW
-from tests.operator.world import World
+from tests.operator.world import Deployment, World
 
 
 def free_port() -> int:
@@ -42,3 +46,20 @@ def test_its_metrics_probes_and_log_lines_can_be_read_by_machines(world: World) 
     steps = [each["step"] for each in own if "step" in each]
     assert steps == ["Checking", "Draining", "Changing", "Waiting"]
     assert all(each["severity"] in ("info", "warn") for each in lines)
+
+
+@pytest.mark.emulator
+def test_there_are_two_replicas_as_soon_as_there_are_two_nodes(world: World) -> None:
+    meta = {"name": manifests.NAME, "namespace": names.NAMESPACE}
+    world.client.create(Deployment({"metadata": meta, "spec": {}}), namespace=names.NAMESPACE)
+
+    def replicas() -> int:
+        found = world.client.get(Deployment, manifests.NAME, namespace=names.NAMESPACE)
+        return int(found["spec"].get("replicas", 0))
+
+    (home,) = world.nodes("a")
+    world.start(home=home)
+    world.until(lambda: replicas() == 1)
+    world.nodes("b")
+    world.until(lambda: replicas() == 2)
+    assert world.end() == 0

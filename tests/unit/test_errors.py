@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from k3os.config.check import check_text
-from k3os.errors import UserError, visible
+from k3os.errors import UserError, discreet, visible
 from k3os.system import console
 
 EVIL = "a\x1b[2J\x1b]0;x\x07\u202eb\udcff\x9bc"
@@ -43,3 +43,29 @@ def test_a_message_on_a_console_does_not(
     text = b"".join(written).decode().replace(console.ERASE_LINE, "")
     assert SHOWN in text
     assert all(each.isprintable() or each in "\r\n" for each in text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://u:p@h/x", "http://***@h/x"),
+        ("at https://token@h:1/x, again", "at https://***@h:1/x, again"),
+        ("'http://u:p@ss@h' is none", "'http://***@h' is none"),
+        ("mysql://u:p@tcp(h:3306)/db", "mysql://***@tcp(h:3306)/db"),
+        ("http://u:a/b?c#d@h/x", "http://***@h/x"),
+        ("http://a, ftp://u:p@h", "http://a, ftp://***@h"),
+        ("http://h/pkg@1.2 and me@h", "http://h/pkg@1.2 and me@h"),
+        ("http://h:80/pkg@1.2", "http://h:80/pkg@1.2"),
+        ("write http://user:password@host:port", "write http://user:password@host:port"),
+        ("no address", "no address"),
+    ],
+)
+def test_an_address_is_shown_without_its_login(text: str, shown: str) -> None:
+    assert discreet(text) == shown
+    error = UserError(text, text, text)
+    assert [error.message, error.hint, error.where] == [shown] * 3
+    assert str(error) == f"{shown}: {shown}; {shown}"
+
+
+def test_a_whole_address_may_have_a_space_in_its_password() -> None:
+    assert discreet("--x=http://u:a b@h", whole=True) == "--x=http://***@h"

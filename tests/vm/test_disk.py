@@ -88,6 +88,19 @@ def test_persistent_directories_are_on_the_disk(node, path):
     assert ask(node, f"findmnt -no FSTYPE,OPTIONS --target {path}").startswith("ext4 rw")
 
 
+@pytest.mark.parametrize(
+    ("path", "restricted"),
+    [
+        *(("/", True), ("/home", True), ("/k3os/data", True), ("/k3os/system", True)),
+        *(("/.base", True), ("/run/initramfs/medium", True), ("/var", False), ("/opt", False)),
+    ],
+)
+def test_no_suid_and_no_devices_where_nothing_needs_them(node, path, restricted):
+    options = set(ask(node, f"findmnt -no OPTIONS {path}").split(","))
+    assert (options >= {"nosuid", "nodev"}) is restricted
+    assert ask(node, "sudo -n id -u") == "0"
+
+
 def test_system_is_read_only_also_by_its_other_name(node):
     for path in ("/k3os/system", "/.base/k3os/system"):
         code, output = node.command(f"sudo touch {path}/new")

@@ -120,6 +120,9 @@ k3os:
   server_url: https://10.0.2.2:6443
   token: the-cluster-secret
   operator: false
+  hardening: cis
+  lockdown: integrity
+  lock_modules: true
   swap: {{zram: 64 MiB, pods: true}}
   k3s_sums: {{v1.33.1+k3s1: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef}}
   k3s_insecure_http: false
@@ -399,6 +402,29 @@ def test_shutdown_reaches_the_kubelet_and_logind(node):
     manager = "org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager"
     limit = ask(node, f"busctl get-property {manager} InhibitDelayMaxUSec")
     assert int(limit.split()[1]) >= 40_000_000
+
+
+def test_hardening_reaches_k3s_and_the_files_it_names_are_for_root(node):
+    directory = "/etc/rancher/k3s/config.yaml.d"
+    told = yaml.load(ask(node, f"cat {directory}/40-k3os-cis.yaml"), yaml.BaseLoader)
+    assert (told["protect-kernel-defaults"], told["secrets-encryption"]) == ("true", "true")
+    arguments = dict(each.split("=", 1) for each in told["kube-apiserver-arg+"])
+    for name in ("admission-control-config-file", "audit-policy-file"):
+        assert ask(node, f"sudo -n stat -c '%a %U' {arguments[name]}") == "600 root"
+    assert ask(node, "sudo -n stat -c %a /var/lib/rancher/k3s/server/logs") == "700"
+    wanted = {"vm.overcommit_memory": "1", "vm.panic_on_oom": "0", "kernel.panic": "10"}
+    lines = ask(node, f"sudo -n sysctl {' '.join(wanted)}").splitlines()
+    assert dict(line.split(" = ") for line in lines) == wanted
+
+
+def test_the_kernel_is_locked_down_and_loads_no_more_modules(node):
+    assert "[integrity]" in ask(node, "sudo -n cat /sys/kernel/security/lockdown")
+    ask(node, 'until [ "$(cat /proc/sys/kernel/modules_disabled)" = 1 ]; do sleep 1; done')
+    assert node.command("sudo -n modprobe pcspkr")[0] != 0
+
+
+def test_only_root_reads_the_variables_of_logins_and_logins_have_them(node):
+    assert ask(node, "stat -c '%a %U' /etc/environment") == "600 root"
 
 
 def test_install_keys_are_understood(node):

@@ -36,6 +36,21 @@ def test_sudo_asks_for_no_password(node):
     assert ask(node, "sudo -n id -u") == "0"
 
 
+def test_what_a_program_may_see_of_the_kernel_and_of_others_is_little(node):
+    wanted = {
+        "kernel.kptr_restrict": "1",
+        "kernel.yama.ptrace_scope": "1",
+        "fs.protected_hardlinks": "1",
+        "fs.protected_symlinks": "1",
+        "fs.protected_fifos": "1",
+        "fs.protected_regular": "2",
+    }
+    lines = ask(node, f"sudo -n sysctl {' '.join(wanted)}").splitlines()
+    assert dict(line.split(" = ") for line in lines) == wanted
+    assert "nosuid" in mount_options(node, "/etc")
+    assert "nodev" not in mount_options(node, "/var"), "storage keeps device files there"
+
+
 def test_a_user_can_ping(node):
     ask(node, "ping -c 1 -W 5 127.0.0.1")
 

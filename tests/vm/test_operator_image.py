@@ -9,7 +9,7 @@ import pytest
 
 from k3os.image.operator import FILES, SETTINGS
 from k3os.image.wheels import LOCK
-from k3os.operator.manifests import UID, as_yaml, image
+from k3os.operator.manifests import UID, Build, as_yaml, image_name
 from k3os.system.run import run
 from tests.oci_layout import Layout
 from tests.vm.conftest import ROOT
@@ -57,7 +57,7 @@ def inside(root, *command: str) -> str:
 
 
 def test_the_archive_is_a_valid_image_with_the_name_that_the_deployment_asks_for(layout, version):
-    assert layout.name == image(version)
+    assert layout.name == image_name(version)
     assert layout.config["config"] == json.loads(json.dumps(SETTINGS))
     assert layout.config["config"]["User"] == f"{UID}:{UID}"
 
@@ -75,7 +75,10 @@ def test_everything_that_the_operator_imports_is_there(root, version):
 def test_the_entry_point_is_the_operator(root, version):
     words = SETTINGS["Entrypoint"]
     assert "k3os operator run" in inside(root, *words, "--help")
-    assert inside(root, *words, "manifests") == as_yaml(version)
+    image = f"sha256:{'5' * 64}"
+    assert inside(root, *words, "manifests", image, "amd64") == as_yaml(
+        Build(version, image, "amd64")
+    )
 
 
 def test_no_junk_and_no_program_to_install_more(layout):

@@ -27,6 +27,12 @@ HELD = "/run/initramfs/medium"
 # where a configuration that came with the initrd is laid over the medium's
 CONFIG_LAYER = "/run/k3os/config-layer"
 PERSISTENT = ("var", "home", "opt")
+# No program there gets another one's rights, and no file there is a device. The file systems of
+# containers are mounts of their own (overlayfs), which what is below them does not restrict.
+SAFE = MS_NOSUID | MS_NODEV
+# Volumes of pods are binds of /var: storage has device files in them, and k3s with the native
+# snapshotter whole images. /opt and, in /var/local, /usr/local have programs of the node's owner.
+OPTIONS = {"home": SAFE, "var": 0, "opt": 0}
 COPIED = ("etc", "var", "home", "root", "opt")
 KERNEL_FILE_SYSTEMS = ("proc", "sys", "dev", "run")
 
@@ -39,9 +45,11 @@ def build(medium: Medium, own_config: str = "", data: str = "") -> None:
     Raises OSError.
     """
     os.makedirs(ROOT, exist_ok=True)
-    mounts.mount("tmpfs", ROOT, "tmpfs", 0, "mode=0755,size=75%")
+    # in a live system /var is here, too
+    mounts.mount("tmpfs", ROOT, "tmpfs", SAFE if data else MS_NOSUID, "mode=0755,size=75%")
     os.mkdir(ROOT + BASE)
     mounts.move(medium.path, ROOT + BASE)
+    mounts.restrict(ROOT + BASE, SAFE)  # and what is bound from here
     system = f"{ROOT}{BASE}/k3os/system"
     generation = f"{system}/{medium.generation}"
     os.makedirs(HELD, exist_ok=True)
@@ -72,6 +80,7 @@ def attach_data(data: str) -> None:
     for name in PERSISTENT:
         seed(f"{ROOTFS}/{name}", f"{data}/{name}")
         mounts.bind(f"{data}/{name}", f"{ROOT}/{name}")
+        mounts.restrict(f"{ROOT}/{name}", OPTIONS[name])
     mounts.bind(data, f"{ROOT}/k3os/data")
 
 
@@ -122,7 +131,7 @@ def _mount_system(source: str, target: str, own_config: str) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
     # two lower layers and no upper one: read-only (Documentation/filesystems/overlayfs.rst)
-    mounts.mount("config", target, "overlay", MS_RDONLY, f"lowerdir={CONFIG_LAYER}:{source}")
+    mounts.mount("config", target, "overlay", MS_RDONLY | SAFE, f"lowerdir={CONFIG_LAYER}:{source}")
 
 
 def add_kernel(image: str) -> None:

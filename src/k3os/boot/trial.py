@@ -102,7 +102,8 @@ def failed(reason: str) -> None:
         if not os.path.isdir(f"{root}/{trial.SYSTEM}"):
             continue
         try:
-            mounts.mount("none", root, flags=mounts.MS_REMOUNT)
+            safety = mounts.options(root) & mounts.SAFETY
+            mounts.mount("none", root, flags=mounts.MS_REMOUNT | safety)
             mounts.make_writable(root)
             former.fail(reason, f"{root}/{DATA}")
             if trial.on_trial(root):

@@ -7,7 +7,7 @@ from k3os.system.numbers import whole
 
 HELP = """\
 usage: k3os operator run [--port N] [--lease-seconds N] [--log-format json|text]
-       k3os operator manifests
+       k3os operator manifests IMAGE ARCHITECTURE
 
 The operator rolls the versions and the configuration of NodePools out to their nodes (README.md,
 "The operator"). Its image holds it; a node does not.
@@ -17,7 +17,8 @@ The operator rolls the versions and the configuration of NodePools out to their 
     --port N           of /healthz, /readyz and /metrics; 8080; 0: none
     --lease-seconds N  after which a silent leader is replaced; 60
     --log-format F     json (a line is an object) or text
-  manifests  print what k3s applies: namespace, CRD, accounts and rights, Deployment
+  manifests  print what k3s applies: namespace, CRD, accounts and rights, Deployment; IMAGE is
+             sha256:… as in a node's /usr/share/k3os/operator/image-id, ARCHITECTURE amd64 or arm64
 """
 
 
@@ -26,11 +27,11 @@ def main(argv: list[str]) -> int:
     if argv in (["-h"], ["--help"], ["run", "--help"], ["manifests", "--help"]):
         print(HELP, end="")
         return 0
-    if argv == ["manifests"]:
+    if argv[:1] == ["manifests"] and len(argv) == 3:
         from k3os import __version__
-        from k3os.operator.manifests import as_yaml
+        from k3os.operator.manifests import Build, as_yaml
 
-        print(as_yaml(__version__), end="")
+        print(as_yaml(Build(__version__, *argv[1:])), end="")
         return 0
     if argv[:1] == ["run"] and len(argv) % 2 == 1:
         return _run(dict(zip(argv[1::2], argv[2::2], strict=True)))

@@ -20,6 +20,8 @@ CONFIG_HASH = f"{GROUP}/config-hash"
 BOOT_ID = f"{GROUP}/boot-id"
 LAST_RESULT = f"{GROUP}/last-result"
 TRIAL = f"{GROUP}/trial"
+# the operator's image as the node's k3s has it
+IMAGE = f"{GROUP}/image"
 
 # what the operator remembers of a node while it changes it
 ROLLOUT = f"{GROUP}/rollout"

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from k3os.cluster import names
+from k3os.cluster.objects import LONGEST, conditions, inside, text, texts
 
 CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 ETCD = "node-role.kubernetes.io/etcd"
@@ -22,11 +23,11 @@ CHECKING, DRAINING, CHANGING, WAITING, FAILED = STEPS = (
     *("Checking", "Draining", "Changing", "Waiting", "Failed"),
 )
 
-
-# bytes of an annotation of ours, with room to spare
-LONGEST = 16384
 # seconds since 1970, a few thousand years from now: what time.localtime() takes
 LATEST = 10**11
+LONGEST_VERSION = 256
+# an image by what is in it: nothing else can come under that name
+IMAGE = r"sha256:[0-9a-f]{64}"
 # becomes part of a Job's name
 REQUEST = r"[a-z0-9]([-.a-z0-9]{0,400}[a-z0-9])?"
 
@@ -65,13 +66,13 @@ _TYPES = {
 }
 
 
-def parse_state(text: str | None) -> State | None:
+def parse_state(annotation: str | None) -> State | None:
     """None for what is no state: a node may write its own annotations, and nothing that stands
     there may stop the operator."""
-    if len(text or "") > LONGEST:
+    if len(annotation or "") > LONGEST:
         return None
     try:
-        found = State(**json.loads(text or ""))
+        found = State(**json.loads(annotation or ""))
     except (ValueError, TypeError, RecursionError):
         return None
     is_one = (
@@ -95,7 +96,8 @@ class Result:
 
 @dataclass(frozen=True)
 class NodeView:
-    """healthy: K3OSHealthy, None while unknown. trial: its version is not confirmed yet."""
+    """healthy: K3OSHealthy, None while unknown. trial: its version is not confirmed yet. image:
+    the operator's image there, "" where it has none. unreadable: why nothing is begun with it."""
 
     name: str
     labels: Mapping[str, str]
@@ -113,6 +115,8 @@ class NodeView:
     mode: str = ""
     last: Result | None = None
     state: State | None = None
+    image: str = ""
+    unreadable: str = ""
 
     @property
     def control_plane(self) -> bool:
@@ -124,35 +128,53 @@ class NodeView:
 
 
 def parse_node(body: Mapping[str, Any]) -> NodeView:
-    meta = body["metadata"]
-    notes = meta.get("annotations") or {}
-    conditions = {each["type"]: each for each in body.get("status", {}).get("conditions", [])}
-    health = conditions.get(names.CONDITION, {})
+    """Never raises: what is not as it should be counts as not there, or makes the node
+    unreadable."""
+    name, labels = text(inside(body, "metadata", "name")), texts(inside(body, "metadata", "labels"))
+    notes = texts(inside(body, "metadata", "annotations"))
+    known = conditions(body)
+    health = known.get(names.CONDITION, {})
+    state, unreadable = _state(name, notes.get(names.ROLLOUT, ""))
     return NodeView(
-        name=meta["name"],
-        labels=meta.get("labels") or {},
-        ready=conditions.get("Ready", {}).get("status") == "True",
-        unschedulable=bool(body.get("spec", {}).get("unschedulable")),
-        k3os=notes.get(names.K3OS, ""),
-        k3s=notes.get(names.K3S, ""),
-        config_hash=notes.get(names.CONFIG_HASH, ""),
-        boot_id=notes.get(names.BOOT_ID, ""),
+        name=name,
+        labels=labels,
+        ready=known.get("Ready", {}).get("status") == "True",
+        unschedulable=inside(body, "spec", "unschedulable") is True,
+        k3os=text(notes.get(names.K3OS), LONGEST_VERSION),
+        k3s=text(notes.get(names.K3S), LONGEST_VERSION),
+        config_hash=text(notes.get(names.CONFIG_HASH), LONGEST_VERSION),
+        boot_id=text(notes.get(names.BOOT_ID), LONGEST_VERSION),
         trial=notes.get(names.TRIAL) == "true",
-        healthy={"True": True, "False": False}.get(health.get("status", "")),
-        health=health.get("message", ""),
-        health_reason=health.get("reason", ""),
-        kernel=notes.get(names.KERNEL, ""),
-        mode=(meta.get("labels") or {}).get(names.MODE_LABEL, ""),
+        healthy={"True": True, "False": False}.get(text(health.get("status"))),
+        health=text(health.get("message")),
+        health_reason=text(health.get("reason")),
+        kernel=text(notes.get(names.KERNEL), LONGEST_VERSION),
+        mode=labels.get(names.MODE_LABEL, ""),
         last=_result(notes.get(names.LAST_RESULT)),
-        state=parse_state(notes.get(names.ROLLOUT)),
+        state=state,
+        image=_image(notes.get(names.IMAGE, "")),
+        unreadable=unreadable,
     )
 
 
-def _result(text: str | None) -> Result | None:
-    if len(text or "") > LONGEST:
+def _state(name: str, annotation: str) -> tuple[State | None, str]:
+    """A node's state, and what is wrong with it. Its request has its own name in it: with the
+    request of another node it could end that one's Job."""
+    found = parse_state(annotation)
+    if found is not None and f"-{name}-" in found.request:
+        return found, ""
+    return None, f"its annotation {names.ROLLOUT} is none of ours: remove it" if annotation else ""
+
+
+def _image(annotation: str) -> str:
+    return annotation if re.fullmatch(IMAGE, annotation) else ""
+
+
+def _result(annotation: str | None) -> Result | None:
+    if len(annotation or "") > LONGEST:
         return None
     try:
-        found = json.loads(text or "")
+        found = json.loads(annotation or "")
     except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or not {"request", "state"} <= set(found):

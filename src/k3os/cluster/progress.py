@@ -19,7 +19,16 @@ from k3os.cluster.node import (
     State,
     parse_node,
 )
-from k3os.cluster.target import Target, changes, is_updated, matches, parse_target, unresolved
+from k3os.cluster.objects import inside, mapping, maps, number, text
+from k3os.cluster.target import (
+    Target,
+    changes,
+    is_updated,
+    matches,
+    parse_target,
+    selector_of,
+    unresolved,
+)
 
 # a node's step, where the operator's own (cluster/node.py) do not say it
 PENDING, UPDATED, CONFLICT = "Pending", "Updated", "Conflict"
@@ -67,8 +76,8 @@ def progress(
     """Of the NodePool of that name, which is one of pools."""
     listed = {each["metadata"]["name"]: each for each in pools}
     body = listed[name]
-    spec, status = body.get("spec") or {}, body.get("status") or {}
-    target, open_channels = parse_target(spec, status), unresolved(spec, status)
+    spec, status = mapping(body.get("spec")), mapping(body.get("status"))
+    target, open_channels = _target(spec, status), unresolved(spec, status)
     selectors = {other: _selector(each) for other, each in listed.items()}
     rows = []
     for node in map(parse_node, nodes):
@@ -77,15 +86,16 @@ def progress(
         if name in owners or begun:
             rivals = [other for other in owners if other != name] if name in owners else []
             rows.append(_row(node, target, node.state if begun else None, rivals))
-    seen = int(status.get("observedGeneration", -1)) >= int(body["metadata"].get("generation", 0))
+    generation = number(inside(body, "metadata", "generation"))
+    seen = "observedGeneration" in status and number(status["observedGeneration"]) >= generation
     channels = [f"{component}'s channel {channel}" for component, channel in open_channels.items()]
     return Progress(
         pool=name,
         # until a channel's version is known nothing is wanted, and every node has that
-        phase=status.get("phase", PENDING) if seen and not channels else PENDING,
+        phase=text(status.get("phase")) or PENDING if seen and not channels else PENDING,
         wanted=", ".join([*_wanted(target), *channels]) or "nothing",
         seen=seen,
-        waiting=status.get("waiting", "") if seen else "",
+        waiting=text(status.get("waiting")) if seen else "",
         degraded=_degraded(status) if seen else "",
         rows=tuple(sorted(rows, key=lambda row: (ORDER.index(row.step), row.name))),
     )
@@ -98,8 +108,18 @@ def pool_of(node: NodeView, pools: Iterable[Mapping[str, Any]]) -> list[str]:
     )
 
 
+def _target(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Target:
+    """What the operator cannot understand either wants nothing; `degraded` says so."""
+    try:
+        found = parse_target(spec, status)
+        found.digest  # noqa: B018 - whatever cannot be written down as JSON
+    except (TypeError, ValueError):
+        return Target()
+    return found
+
+
 def _selector(pool: Mapping[str, Any]) -> Mapping[str, Any]:
-    return (pool.get("spec") or {}).get("nodeSelector") or {}
+    return selector_of(mapping(pool.get("spec")))
 
 
 def _row(node: NodeView, target: Target, state: State | None, rivals: list[str]) -> Row:
@@ -115,6 +135,8 @@ def _row(node: NodeView, target: Target, state: State | None, rivals: list[str])
         return row(CONFLICT, f"matched by {', '.join(rivals)}, too")
     if state is not None and state.target == target.digest:
         return row(FAILED, f"{state.reason}: {state.message}", since=state.since)
+    if node.unreadable:
+        return row(PENDING, node.unreadable)
     unwell = f"{node.health_reason}: {node.health}" if node.healthy is False else ""
     away = "not ready" if not node.ready else "cordoned" if node.unschedulable else ""
     message = ", ".join(text for text in (away, unwell) if text)
@@ -154,8 +176,8 @@ def _wanted(target: Target) -> list[str]:
 
 
 def _degraded(status: Mapping[str, Any]) -> str:
-    for each in status.get("conditions") or []:
-        if each["type"] == "Degraded" and each["status"] == "True":
+    for each in maps(status.get("conditions")):
+        if each.get("type") == "Degraded" and each.get("status") == "True":
             return f"{each.get('reason', '')}: {each.get('message', '')}"
     return ""
 

@@ -53,6 +53,18 @@ def remember_labels(sent: dict[str, str | None], root: str = "") -> None:
         atomic_write(root + LABELS, "".join(f"{name}\n" for name in sorted(wanted)).encode())
 
 
+def image(root: str = "") -> str | None:
+    """The operator's image as this node's k3s imports it, None for none."""
+    from k3os.phases.operator import IMAGE_ID, LINK
+
+    try:
+        with open(root + IMAGE_ID, errors="replace") as file:
+            known = file.read().strip()
+    except FileNotFoundError:
+        return None
+    return known if os.path.islink(root + LINK) else None
+
+
 def metadata(
     status: dict[str, Any],
     own_labels: dict[str, str | None],
@@ -78,6 +90,7 @@ def metadata(
         names.CONFIG_HASH: fragment_hash(fragment(root)),
         names.BOOT_ID: status["boot_id"],
         names.TRIAL: "true" if status["on_trial"] else "false",
+        names.IMAGE: image(root),
     }
     if result:
         told = {name: result.get(name, "") for name in TOLD}

@@ -15,6 +15,7 @@ from typing import Any
 
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.node import NodeView
+from k3os.cluster.objects import inside, mapping, text
 from k3os.cluster.request import Wanted
 
 
@@ -42,35 +43,48 @@ class Target:
 
 
 COMPONENTS = ("k3os", "k3s")
+OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+NOTHING = {"matchExpressions": [{"key": "k3os.io/none", "operator": "In", "values": []}]}
 
 
 def parse_target(spec: Mapping[str, Any], status: Mapping[str, Any] | None = None) -> Target:
     """status: of the same NodePool; it remembers what a channel was found to mean."""
     k3os, k3s = (_component(spec, status or {}, name) for name in COMPONENTS)
-    return Target(k3os, k3s, spec.get("config") or {})
+    return Target(k3os, k3s, mapping(spec.get("config")))
 
 
 def _component(spec: Mapping[str, Any], status: Mapping[str, Any], name: str) -> Wanted | None:
-    given = spec.get(name) or {}
-    version = given.get("version") or resolved(spec, status, name)
-    return Wanted(str(version), str(given.get("url") or "")) if version else None
+    given = mapping(spec.get(name))
+    version = text(given.get("version")) or resolved(spec, status, name)
+    return Wanted(version, text(given.get("url"))) if version else None
+
+
+def channel(spec: Mapping[str, Any], name: str) -> str:
+    """The channel that a component follows, "" for none."""
+    return text(inside(spec, name, "channel"))
 
 
 def resolved(spec: Mapping[str, Any], status: Mapping[str, Any], name: str) -> str:
     """The version that a component's channel was last found to mean, "" for none."""
-    known = (status.get("channels") or {}).get(name) or {}
-    same = known.get("channel") == (spec.get(name) or {}).get("channel")
-    return str(known.get("version") or "") if same else ""
+    known = mapping(inside(status, "channels", name))
+    same = text(known.get("channel")) == channel(spec, name)
+    return text(known.get("version")) if same else ""
 
 
 def unresolved(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, str]:
     """Components whose channel is not known to mean any version yet: name to channel."""
-    channels = {name: str((spec.get(name) or {}).get("channel") or "") for name in COMPONENTS}
+    channels = {name: channel(spec, name) for name in COMPONENTS}
     return {
         name: channel
         for name, channel in channels.items()
         if channel and not resolved(spec, status, name)
     }
+
+
+def selector_of(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A NodePool's selector; what cannot be understood selects nothing."""
+    found = spec.get("nodeSelector")
+    return mapping(found) if found is None or is_selector(found) else NOTHING
 
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
@@ -81,6 +95,30 @@ def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return all(_fits(each, labels) for each in selector.get("matchExpressions") or [])
 
 
+def is_selector(selector: object) -> bool:
+    """Whether it is a LabelSelector."""
+    if not isinstance(selector, Mapping) or selector.keys() - {"matchLabels", "matchExpressions"}:
+        return False
+    wanted, expressions = selector.get("matchLabels"), selector.get("matchExpressions")
+    return (wanted is None or _are_texts(wanted)) and (
+        expressions is None
+        or (isinstance(expressions, list) and all(map(_is_expression, expressions)))
+    )
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(each, str) for each in value.values())
+
+
+def _is_expression(value: object) -> bool:
+    if not isinstance(value, Mapping) or not isinstance(value.get("key"), str):
+        return False
+    values = value.get("values") or []
+    return value.get("operator") in OPERATORS and (
+        isinstance(values, list) and all(isinstance(each, str) for each in values)
+    )
+
+
 def _fits(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     value = labels.get(expression["key"])
     values = expression.get("values") or []
@@ -89,7 +127,7 @@ def _fits(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
         "NotIn": value not in values,
         "Exists": value is not None,
         "DoesNotExist": value is None,
-    }.get(expression["operator"], False)
+    }[expression["operator"]]
 
 
 def is_updated(node: NodeView, target: Target) -> bool:

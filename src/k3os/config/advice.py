@@ -34,7 +34,23 @@ def advice(values: dict[str, Value], k3s_version: str = "") -> list[Problem]:
         from k3os.config.k3s_words import check
 
         found += check(arguments.data, k3s_version, joins="k3os.server_url" in values)
+        found += logins(arguments.data)
     return found
+
+
+def logins(arguments: list[Value]) -> Iterator[Problem]:
+    """Passwords in addresses among the arguments of k3s, where no file can hold them instead."""
+    from k3os.config.k3s_flags import secrets_in
+    from k3os.errors import discreet
+
+    words = [str(item.data) for item in arguments]
+    closed = {at for start, count, *_ in secrets_in(words) for at in range(start, start + count)}
+    for at, (item, text) in enumerate(zip(arguments, words, strict=True)):
+        if at not in closed and discreet(text, whole=True) != text:
+            name = text.partition("=")[0] if text.startswith("-") and "=" in text else "an argument"
+            message = f"{name} has a password in it, which everybody on the node can read"
+            hint = "for snapshots keep it in a Secret: etcd-s3-config-secret"
+            yield Problem(item.place, "k3os.k3s_args", message, hint, is_error=False)
 
 
 def contents(values: dict[str, Value]) -> Iterator[Problem]:

@@ -115,6 +115,7 @@ def check_files(
     paths: Iterable[str], cmdline: str | None = None, k3s_version: str = ""
 ) -> list[Problem]:
     """Every problem of files and, if given, a command line, in the order of the text."""
+    from k3os.config import hardening
     from k3os.config.advice import advice, of_cmdline
     from k3os.config.for_k3s import contradictions
 
@@ -125,7 +126,7 @@ def check_files(
             problems.append(unreadable)
             continue
         values, found = check_text(data, path)
-        found += contradictions(values)
+        found += contradictions(values) + hardening.contradictions(values)
         found += advice(values, k3s_version)
         problems += sorted(found, key=lambda problem: (problem.place.line, problem.place.column))
     if cmdline is not None:

@@ -135,9 +135,10 @@ def masked(key: Key, value: Value) -> Value:
     if key.fields:
         return _masked_fields(key, value)
     if key.kind in ADDRESSES and "@" in str(value.data):
+        from k3os.errors import discreet
         from k3os.system.http import shown
 
-        return Value(shown(str(value.data)), value.place)
+        return Value(discreet(shown(str(value.data)), whole=True), value.place)
     if key.kind == "arguments" and isinstance(value.data, list):
         from k3os.config.k3s_flags import masked as masked_words
 
@@ -145,10 +146,24 @@ def masked(key: Key, value: Value) -> Value:
         places = [item.place for item in value.data]
         return Value([Value(*pair) for pair in zip(shown_words, places, strict=True)], value.place)
     if not key.secret:
-        return value
+        return _discreet(value)
     if isinstance(value.data, dict):
         return Value({name: Value(MASK, v.place) for name, v in value.data.items()}, value.place)
     return Value(MASK, value.place)
+
+
+def _discreet(value: Value) -> Value:
+    """The value without the logins of addresses in it."""
+    from k3os.errors import discreet
+
+    data = value.data
+    if isinstance(data, str):
+        return Value(discreet(data, whole="\n" not in data), value.place)
+    if isinstance(data, list):
+        return Value([_discreet(item) for item in data], value.place)
+    if isinstance(data, dict):
+        return Value({name: _discreet(item) for name, item in data.items()}, value.place)
+    return value
 
 
 def _masked_fields(key: Key, value: Value) -> Value:

@@ -10,6 +10,7 @@ import re
 
 from k3os.config.k3s_flags import masked
 from k3os.config.value import texts_of
+from k3os.errors import discreet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def warn(check: Check, key: Key, value: Value, path: str) -> None:
         pattern = EXPANSION + (VARIABLE if key.kind in SHELLS and not is_secret else "")
         found = re.search(pattern, text)
         if found:
-            shown = "${…}" if key.secret or is_secret else found[0]
+            has_login = discreet(text, whole=True) != text
+            shown = "${…}" if key.secret or is_secret or has_login else found[0]
             hint = _of_flag(before, text) if is_list else SELF
             check.warn(place, path, f"`{shown}` stands for itself: no shell reads it", hint)
 

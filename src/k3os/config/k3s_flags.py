@@ -68,12 +68,24 @@ def without_secrets(words: list[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def masked(words: list[str]) -> list[str]:
-    """As many words, with MASK where a secret is."""
-    shown = list(words)
+    """As many words, with MASK where a secret is, also behind a flag that is misspelt."""
+    from k3os.config.names import nearest
+    from k3os.errors import discreet
+
+    shown = [discreet(word, whole=True) for word in words]
+    for position, word in enumerate(words):
+        name, equals, _ = word.partition("=")
+        if equals and name.startswith("-") and nearest(name.lstrip("-"), list(SECRETS)):
+            shown[position] = f"{name}={MASK}"
     for position, count, flag, _ in secrets_in(words):
         shown[position] = f"--{flag}={MASK}" if count == 1 else words[position]
         if count == 2:
             shown[position + 1] = MASK
+        # k3s has no words without a flag: what follows is the rest of a secret with a space in it
+        for rest in range(position + count, len(words)):
+            if words[rest].startswith("-"):
+                break
+            shown[rest] = MASK
     return shown
 
 

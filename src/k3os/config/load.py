@@ -115,6 +115,13 @@ def load_config(
             problems += contradictions(merged)
         except Exception as error:  # it is advice
             problems.append(bug(error, "write_files"))
+    if "k3os.hardening" in merged:
+        from k3os.config import hardening
+
+        try:
+            problems += hardening.contradictions(merged)
+        except Exception as error:  # advice, too
+            problems.append(bug(error, "k3os.hardening"))
     return Config(merged), problems
 
 

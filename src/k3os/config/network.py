@@ -15,7 +15,7 @@ from k3os.system.numbers import are_digits, clamped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from k3os.config.key import Key
 
@@ -181,16 +181,18 @@ def interfaces(
     """The entries that can be used, and (name, what is wrong) for the others."""
     right: list[Interface] = []
     wrong: list[tuple[str, Wrong]] = []
+    taken = _Taken()
     for name, value in entries.items():
         assert isinstance(value.data, dict)
         try:
             interface = Interface(name, value.data)
             _check_device(interface, value)
             _check(interface, value, value.data)
-            _check_others(interface, value.data, right)
+            taken.check(interface, value.data)
         except Wrong as error:
             wrong.append((name, error))
         else:
+            taken.add(interface)
             right.append(interface)
     return right, wrong
 
@@ -235,20 +237,33 @@ def _check(interface: Interface, value: Value, entry: dict[str, Value]) -> None:
             raise Wrong(entry["gateway"].place, f"{gateway} cannot be reached", hint)
 
 
-def _check_others(
-    interface: Interface, entry: dict[str, Value], others: Iterable[Interface]
-) -> None:
-    for other in others:
-        shared = {each.version for each in interface.gateways} & {
-            each.version for each in other.gateways
-        }
-        if shared:
-            message = f"{other.name} has the gateway already: there is one default route"
-            raise Wrong(entry["gateway"].place, message, "keep the gateway of one interface")
+class _Taken:
+    """What the entries before have, and which of them: looked up, not looked for, since there may
+    be thousands."""
+
+    __slots__ = ("addresses", "devices", "gateways")
+
+    def __init__(self) -> None:
+        self.gateways: dict[int, str] = {}
+        self.addresses: dict[object, str] = {}
+        self.devices: dict[str, str] = {}
+
+    def add(self, interface: Interface) -> None:
+        for gateway in interface.gateways:
+            self.gateways.setdefault(gateway.version, interface.name)
         for address in interface.addresses:
-            if any(address.ip == each.ip for each in other.addresses):
+            self.addresses.setdefault(address.ip, interface.name)
+        self.devices.setdefault(interface.device, interface.name)
+
+    def check(self, interface: Interface, entry: dict[str, Value]) -> None:
+        for gateway in interface.gateways:
+            if other := self.gateways.get(gateway.version):
+                message = f"{other} has the gateway already: there is one default route"
+                raise Wrong(entry["gateway"].place, message, "keep the gateway of one interface")
+        for address in interface.addresses:
+            if other := self.addresses.get(address.ip):
                 hint = "give each interface its own"
-                raise Wrong(entry["address"].place, f"{other.name} has {address.ip}, too", hint)
-        if interface.device == other.device:
-            message = f"{other.name} describes {other.device} already"
+                raise Wrong(entry["address"].place, f"{other} has {address.ip}, too", hint)
+        if other := self.devices.get(interface.device):
+            message = f"{other} describes {interface.device} already"
             raise Wrong(next(iter(entry.values())).place, message, "keep one of the two")

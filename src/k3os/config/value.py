@@ -6,7 +6,7 @@ __slots__ because PID 1 pays for every import.
 
 from __future__ import annotations
 
-from k3os.errors import visible
+from k3os.errors import discreet, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class Problem:
     ) -> None:
         self.place = place
         self.key = key
-        self.message = message
-        self.hint = hint
+        self.message = discreet(message)
+        self.hint = discreet(hint)
         self.is_error = is_error
 
     def __str__(self) -> str:

@@ -107,7 +107,8 @@ def _replace(directory: str, wanted: dict[str, tuple[bytes, int]]) -> None:
     os.mkdir(fresh, 0o700)
     for name, (data, mode) in wanted.items():
         os.makedirs(os.path.dirname(f"{fresh}/{name}"), mode=0o700, exist_ok=True)
-        atomic_write(f"{fresh}/{name}", data, mode=mode, sync=True)
+        atomic_write(f"{fresh}/{name}", data, mode=mode)
+    os.sync()  # all at once: one after another they take seconds on a slow disk
     if os.path.isdir(directory):
         os.rename(directory, old)
     os.rename(fresh, directory)

@@ -13,6 +13,7 @@ from k3os.errors import UserError
 
 GZIP = b"\x1f\x8b"
 MIME = (b"content-type:", b"mime-version:")
+MOST = 100  # parts; each is a source of the configuration
 DEEPEST = 5  # gzip in base64 in a part of a multipart text, and one more
 CONTROL = frozenset(range(32)) - frozenset(b"\t\n\r\f") | {127}
 # forms of cloud-init that look like comments: they must not be dropped silently
@@ -123,6 +124,8 @@ def multipart(data: bytes, depth: int) -> tuple[list[Part], list[str]]:
     found: list[Part] = []
     left_out: list[str] = []
     leaves = [leaf for leaf in message.walk() if not leaf.is_multipart()]
+    if len(leaves) > MOST:
+        raise UserError(f"has more than {MOST} parts", "put what belongs together into one")
     for number, leaf in enumerate(leaves, 1):
         payload = leaf.get_payload(decode=True)
         name = f"part {number} ({leaf.get_filename() or leaf.get_content_type()})"

@@ -76,6 +76,11 @@ def write_archive(image: Image, layers: Sequence[Layer], target: Path) -> None:
     end.unlink()
 
 
+def image_id(image: Image, layers: Sequence[Layer]) -> str:
+    """The digest of the image's configuration: what containerd and the kubelet call its ID."""
+    return f"sha256:{hashlib.sha256(_json(configuration(image, layers))).hexdigest()}"
+
+
 def descriptions(image: Image, layers: Sequence[Layer]) -> dict[str, bytes]:
     """Everything in the archive but the layers: name to content."""
     config = _json(configuration(image, layers))

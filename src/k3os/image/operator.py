@@ -22,9 +22,9 @@ from k3os.image.rootfs import PACKAGES, PYTHON, compile_code, compile_directory,
 from k3os.image.settings import Settings
 from k3os.image.tree import FILE, SYMLINK, Entry, Tree, read_tar
 from k3os.image.wheels import LOCK, Wheel, download, unpack
-from k3os.operator.manifests import UID, as_yaml, image
+from k3os.operator.manifests import UID, Build, as_yaml, image_name
 
-IMAGE, MANIFESTS = "image.tar.zst", "manifests.yaml"
+IMAGE, IMAGE_ID, MANIFESTS = "image.tar.zst", "image-id", "manifests.yaml"
 # of the base: a frame, what is in it, and the wheels for the SBOM
 FRAME, LAYER, WHEELS = "layer.zst", "layer.json", "wheels.json"
 # modules of the build that decide what is in the base
@@ -116,7 +116,7 @@ def build_base(settings: Settings, progress: Progress, base_tar: Path, output: P
 def build_image(
     settings: Settings, progress: Progress, base_tar: Path, base: Path, output: Path
 ) -> None:
-    """Write IMAGE and MANIFESTS; base: the directory of build_base."""
+    """Write IMAGE, IMAGE_ID and MANIFESTS; base: the directory of build_base."""
     sha256, size, unpacked, purpose = json.loads((base / LAYER).read_text())
     lower = oci.Layer(sha256, size, unpacked, purpose, base / FRAME)
     with tempfile.TemporaryDirectory(dir=output) as directory:
@@ -126,9 +126,12 @@ def build_image(
         tree.copy_directory(code, PACKAGES)
         frame = Path(directory) / FRAME
         upper = oci.write_layer(tree, f"k3OS {__version__}", frame, settings.epoch)
-        described = oci.Image(image(__version__), settings.arch.name, settings.epoch, SETTINGS)
+        described = oci.Image(image_name(__version__), settings.arch.name, settings.epoch, SETTINGS)
         oci.write_archive(described, [lower, upper], output / IMAGE)
-    (output / MANIFESTS).write_text(as_yaml(__version__))
+        known = oci.image_id(described, [lower, upper])
+    (output / IMAGE_ID).write_text(f"{known}\n")
+    build = Build(__version__, known, settings.arch.name)
+    (output / MANIFESTS).write_text(as_yaml(build))
 
 
 def wheels_of(base: Path) -> list[tuple[str, str, str]]:

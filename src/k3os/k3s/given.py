@@ -16,4 +16,9 @@ def given(root: str = "") -> Settings:
 
 def shown(settings: Settings) -> Settings:
     """The same without values that nobody but root should see."""
-    return {name: values if name in SHOWN else [] for name, values in sorted(settings.items())}
+    from k3os.errors import discreet
+
+    return {
+        name: [discreet(each, whole=True) for each in values] if name in SHOWN else []
+        for name, values in sorted(settings.items())
+    }

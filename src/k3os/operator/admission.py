@@ -62,14 +62,20 @@ def may_begin(
     room = pool.strategy.limit(len(members)) - sum(is_away(node) for node in members)
     chosen: list[NodeView] = []
     waiting = ""
-    servers_wait = any(node.control_plane for node in [*wanting, *filter(is_busy, members)])
+    servers_wait = any(
+        node.control_plane and not node.unreadable for node in [*wanting, *filter(is_busy, members)]
+    )
     for node in wanting:
         # cordoned by somebody else: it counts as away already
         needed = 0 if node.unschedulable else 1
         if servers_wait and not node.control_plane:
             waiting = waiting or "servers come first"
+        elif node.unreadable:
+            waiting = waiting or f"{node.name}: {node.unreadable}"
         elif not node.k3os:
             waiting = waiting or f"{node.name} has not reported a version: does it run k3OS?"
+        elif not node.image:
+            waiting = waiting or f"{node.name} has no image of the operator: k3os.operator is off?"
         elif not node.ready:
             waiting = f"{node.name} is not ready"
         elif room < needed:

@@ -26,6 +26,7 @@ from lightkube.types import CascadeType, PatchType
 from k3os.cluster import names
 from k3os.cluster.node import State
 from k3os.operator import metrics
+from k3os.operator.manifests import NAME
 from k3os.operator.outage import Outage, pause, words
 from k3os.operator.pods import REQUEST_LABEL, PodView, parse_pod
 from k3os.operator.rollout import KEEP, Eviction, NodePatch
@@ -37,6 +38,7 @@ Node: Any = create_global_resource("", "v1", "Node", "nodes")
 NodePool: Any = create_global_resource(names.GROUP, names.VERSION, names.KIND, names.PLURAL)
 Job: Any = create_namespaced_resource("batch", "v1", "Job", "jobs")
 Secret: Any = create_namespaced_resource("", "v1", "Secret", "secrets")
+Deployment: Any = create_namespaced_resource("apps", "v1", "Deployment", "deployments")
 Lease: Any = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")
 
 WATCH_SECONDS = 300  # the server ends a watch; the next one goes on where it was
@@ -75,6 +77,14 @@ class Api:
     async def _patch(self, kind: Any, name: str, body: Any, **where: str) -> dict[str, Any]:
         found = await self.client.patch(kind, name, body, patch_type=PatchType.MERGE, **where)
         return dict(found)
+
+    async def scale(self, replicas: int) -> None:
+        """The operator's own Deployment. Raises ApiError."""
+        count("patch", "deployments/scale")
+        body = {"spec": {"replicas": replicas}}
+        await self.client.patch(
+            Deployment.Scale, NAME, body, patch_type=PatchType.MERGE, namespace=names.NAMESPACE
+        )
 
     async def get_node(self, name: str) -> dict[str, Any]:
         count("get", "nodes")
@@ -203,6 +213,9 @@ class NodePods:
                 failures += 1
                 if failures == 1:
                     log.warning("the pods of %s cannot be watched: %s", self._node, words(error))
+            except Exception:  # one of ours: this node's drain waits, others go on
+                failures += 1
+                log.exception("the pods of %s cannot be read", self._node)
             await asyncio.sleep(pause(failures))
 
     async def _list_and_watch(self) -> None:

@@ -65,7 +65,7 @@ class Operator:
     def begin(self, sight: Sight) -> None:
         """The indices are complete: from now on there is something to decide on."""
         if self.engine is None:
-            self.engine = Engine(self.api, sight, say)
+            self.engine = Engine(self.api, sight, say, os.environ.get("NODE_NAME", ""))
             self._running = asyncio.create_task(self.engine.run(), name="engine")
             self._running.add_done_callback(self._ended)
         self.engine.changed()

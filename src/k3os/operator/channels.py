@@ -52,7 +52,7 @@ async def _ask(url: str) -> tuple[int, str]:
     client = httpx2.AsyncClient(timeout=TIMEOUT, follow_redirects=False)
     async with client, client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer:
         if answer.is_redirect:
-            place = urlsplit(answer.headers["location"])
+            place = urlsplit(answer.headers.get("location", ""))
             return answer.status_code, unquote(place.path.rpartition("/")[2])
         data = b""
         if answer.is_success:

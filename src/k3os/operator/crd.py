@@ -11,10 +11,10 @@ from typing import Any
 
 from k3os.cluster import names
 from k3os.operator.spec import DAYS, Drain, Strategy
+from k3os.operator.spec import VERSION as VERSION_TEXT
 
 DURATION = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
-# what a version may be: it becomes the name of a directory and part of an address
-VERSION = r"^v?[0-9][0-9A-Za-z.+~_-]{0,126}$"
+VERSION = f"^{VERSION_TEXT}$"
 CONDITIONS = ("Progressing", "Available", "Degraded")
 PHASES = ("Pending", "Updating", "Updated", "Paused", "Failed", "Conflict")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,20 +18,22 @@ from lightkube import ApiError
 
 from k3os.cluster import names
 from k3os.cluster.node import DRAINING, FAILED, WAITING, NodeView, parse_node
-from k3os.cluster.target import COMPONENTS
-from k3os.errors import UserError
-from k3os.operator import channels, crd, metrics
+from k3os.cluster.objects import inside, mapping, text
+from k3os.operator import crd, metrics
 from k3os.operator.admission import Cluster, conflicts
 from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, NodePods
+from k3os.operator.following import Followed, Say
 from k3os.operator.job import job, name_of, owner_of, parse_job, secret
 from k3os.operator.outage import words
 from k3os.operator.pods import JobView
+from k3os.operator.replicas import replicas
 from k3os.operator.rollout import (
     Decision,
     Eviction,
     NewJob,
     NodePatch,
     NoJob,
+    Outcome,
     Said,
     decide_all,
     finished,
@@ -47,6 +49,7 @@ BURST = 0.02  # seconds: changes that come together are one
 LONGEST_SLEEP = 30.0
 FIRST_RETRY, LAST_RETRY = 1.0, 30.0
 AT_ONCE = 20  # nodes that are written to at the same time
+SCALE_SECONDS = 600.0
 ANSWER_SECONDS = 10.0  # a Job that has ended gets so long to show its pod's answer
 
 # a resourceVersion as a number, and what was seen at it
@@ -66,31 +69,31 @@ class Sight:
 def seen(body: Mapping[str, Any]) -> Seen:
     """What is remembered of a Node. Versions are compared, as Kubernetes allows since 1.35 and
     etcd's always could be."""
-    version = str(body["metadata"].get("resourceVersion") or "0")
+    version = text(inside(body, "metadata", "resourceVersion"))
     return (whole(version, most=2**64) or 0), parse_node(body)
-
-
-# posts an Event: kind of object, its name, its uid, what is said
-Say = Callable[[str, str, str, Said], None]
 
 
 @dataclass
 class Engine:
-    """beat: when the loop was last alive, time.monotonic()."""
+    """home: the node it runs on, "" outside of the cluster. beat: when the loop was last alive,
+    time.monotonic()."""
 
     api: Api
     sight: Sight
     say: Say
+    home: str = ""
     beat: float = field(default_factory=time.monotonic)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _written: dict[str, Seen] = field(default_factory=dict)
     _statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
     _pods: dict[str, NodePods] = field(default_factory=dict)
     _refused: dict[str, str] = field(default_factory=dict)
-    _channels: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
-    _lookups: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
+    _scaled: tuple[int, float] = (0, 0.0)
     _ended: dict[str, float] = field(default_factory=dict)
     _parsed: dict[str, tuple[str, Pool]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.channels = Followed(self.api, self.say)
 
     def changed(self) -> None:
         """Something is different: decide again."""
@@ -110,6 +113,9 @@ class Engine:
             except ApiFailure as error:
                 log.warning("not written, tried again in %.0f s: %s", retry, words(error))
                 wait, retry = retry, min(2 * retry, LAST_RETRY)
+            except Exception:  # one of ours: what can be decided without it goes on
+                log.exception("a round broke, the next one comes in %.0f s", retry)
+                wait, retry = retry, min(2 * retry, LAST_RETRY)
             try:
                 await asyncio.wait_for(self._wake.wait(), min(wait, LONGEST_SLEEP))
                 await asyncio.sleep(BURST)
@@ -118,8 +124,7 @@ class Engine:
 
     async def close(self) -> None:
         await asyncio.gather(*(each.close() for each in self._pods.values()))
-        for task in self._lookups.values():
-            task.cancel()
+        self.channels.close()
 
     async def _drop_strays(self) -> None:
         try:
@@ -139,7 +144,7 @@ class Engine:
         metrics.UNHEALTHY.set(sum(node.healthy is False for node in cluster.nodes))
         jobs, wait = self.jobs(time.monotonic())
         await self._follow_pods(cluster)
-        self._look_up_channels(pools, now)
+        self.channels.look_up(pools, now)
         pods = {
             name: list(each.pods.values())
             for name, each in self._pods.items()
@@ -152,9 +157,12 @@ class Engine:
             if outcome.wake is not None:
                 wait = min(wait, outcome.wake)
             writes += self._by_node(outcome.decisions, pool, room)
-            writes.append(self._show(pool, body, cluster, outcome.waiting, now))
+            for name, fault in outcome.faults.items():
+                log.error("%s: %s", pool.name, name or "all of it", exc_info=fault)
+            writes.append(self._show(pool, body, cluster, outcome, now))
         left = orphans(cluster, [pool.name for _, pool in pools])
         writes += self._by_node([*left, *finished(cluster, jobs)], None, room)
+        writes.append(self._scale(cluster, time.monotonic()))
         self._forget({pool.name for _, pool in pools})
         failures = [each for each in await asyncio.gather(*writes) if each is not None]
         for failure in failures[1:]:
@@ -168,7 +176,7 @@ class Engine:
         found = []
         for name in sorted(map(str, self.sight.pools)):
             for body in self.sight.pools[name]:
-                version = str(body["metadata"].get("resourceVersion"))
+                version = str(inside(body, "metadata", "resourceVersion"))
                 known = self._parsed.get(name)
                 if known is None or known[0] != version:
                     known = self._parsed[name] = (version, read_pool(body))
@@ -217,42 +225,6 @@ class Engine:
             await self._pods.pop(name).close()
             self._refused.clear()
 
-    def _look_up_channels(
-        self, pools: Iterable[tuple[Mapping[str, Any], Pool]], now: float
-    ) -> None:
-        for body, pool in pools:
-            for name in COMPONENTS:
-                component = body.get("spec", {}).get(name) or {}
-                if not component.get("channel"):
-                    continue
-                url = channels.address(name, component)
-                key = (pool.name, name)
-                # a pool of the same name may have come after it
-                asked = f"{pool.uid} {url}"
-                looked, known = self._channels.get(key, (0.0, ""))
-                if known == asked and now - looked < channels.INTERVAL:
-                    continue
-                self._channels[key] = (now, asked)
-                self._lookups[key] = asyncio.create_task(
-                    self._look_up(pool, name, str(component["channel"]), url)
-                )
-
-    async def _look_up(self, pool: Pool, name: str, channel: str, url: str) -> None:
-        try:
-            version = await channels.look_up(url)
-            known = {"channels": {name: {"channel": channel, "version": version}}}
-            await self.api.patch_status(pool.name, known)
-            log.info("%s: %s's channel %s means %s", pool.name, name, channel, version)
-        except (UserError, *ApiFailure) as error:
-            log.warning("%s: %s's channel %s: %s", pool.name, name, channel, words(error))
-            said = Said("ChannelUnknown", f"{name}: {words(error)}", warning=True)
-            self.say(names.KIND, pool.name, pool.uid, said)
-            # as soon as that, not in a quarter of an hour
-            self._channels[pool.name, name] = (
-                time.time() - channels.INTERVAL + LAST_RETRY,
-                f"{pool.uid} {url}",
-            )
-
     def _by_node(
         self,
         decisions: Iterable[Decision],
@@ -279,7 +251,9 @@ class Engine:
                 if error.status.code not in (CONFLICT, NOT_FOUND):
                     return error
                 await self._refresh(decision)
-            except ApiFailure as error:
+            except Exception as error:  # ours or not: other nodes are written to
+                if not isinstance(error, ApiFailure):
+                    log.exception("not done: %s", type(decision).__name__)
                 return error
         return None
 
@@ -343,11 +317,11 @@ class Engine:
         self._refused[pod] = why
 
     async def _show(
-        self, pool: Pool, body: Mapping[str, Any], cluster: Cluster, waiting: str, now: float
+        self, pool: Pool, body: Mapping[str, Any], cluster: Cluster, outcome: Outcome, now: float
     ) -> Exception | None:
         """Write the pool's status when it is another than before."""
-        before = self._statuses.get(pool.name) or dict(body.get("status") or {})
-        after = status(pool, cluster, waiting, now, before)
+        before = self._statuses.get(pool.name) or dict(mapping(body.get("status")))
+        after = status(pool, cluster, outcome.waiting, now, before, outcome.faults)
         metrics.show_pool(pool.name, after, crd.PHASES)
         if {**before, **after} == before:
             return None
@@ -357,20 +331,34 @@ class Engine:
             return None if error.status.code == NOT_FOUND else error
         except ApiFailure as error:
             return error
-        self._statuses[pool.name] = dict(written.get("status") or {})
+        self._statuses[pool.name] = dict(mapping(written.get("status")))
+        return None
+
+    async def _scale(self, cluster: Cluster, now: float) -> Exception | None:
+        """As many replicas as there are nodes for them; said again now and then, since somebody
+        may have said otherwise. now: monotonic."""
+        wanted = replicas(cluster.nodes, self.home)
+        if not wanted or (self._scaled[0] == wanted and now - self._scaled[1] < SCALE_SECONDS):
+            return None
+        try:
+            await self.api.scale(wanted)
+        except ApiError as error:
+            if error.status.code != NOT_FOUND:  # started by hand, without its Deployment
+                return error
+        except ApiFailure as error:
+            return error
+        self._scaled = (wanted, now)
         return None
 
     def _forget(self, pools: set[str]) -> None:
         for name in self._parsed.keys() - pools:
             del self._parsed[name]
             self._statuses.pop(name, None)
-            for component in COMPONENTS:
-                self._channels.pop((name, component), None)
+            self.channels.forget(name)
             metrics.forget_pool(name, crd.PHASES)
         self._ended = {
             name: since for name, since in self._ended.items() if name in self.sight.jobs
         }
-        self._lookups = {key: task for key, task in self._lookups.items() if not task.done()}
 
 
 def _count(before: NodeView | None, patch: NodePatch) -> None:

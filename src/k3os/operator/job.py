@@ -14,8 +14,9 @@ from typing import Any
 
 from k3os.cluster import names
 from k3os.cluster.node import NodeView
+from k3os.cluster.objects import conditions, inside, maps, text
 from k3os.cluster.request import Wanted
-from k3os.operator.manifests import NODE_ACCOUNT, image
+from k3os.operator.manifests import NODE_ACCOUNT
 from k3os.operator.pods import REQUEST_LABEL, JobView
 from k3os.operator.rollout import NewJob
 from k3os.operator.spec import Pool
@@ -78,7 +79,8 @@ def owner_of(job: Mapping[str, Any]) -> dict[str, Any]:
 
 def job(order: NewJob, pool: Pool, node: NodeView) -> dict[str, Any]:
     """It is bound to the node past the scheduler, so a cordon or a taint does not hold it; its
-    image is the node's own, which is there without any registry."""
+    image is the one that the node says it has, by its digest: no registry is asked, and nobody
+    can have brought another."""
     meta = _meta(order)
     return {
         "apiVersion": "batch/v1",
@@ -99,7 +101,7 @@ def job(order: NewJob, pool: Pool, node: NodeView) -> dict[str, Any]:
 def _pod(secret_name: str, node: NodeView) -> dict[str, Any]:
     container = {
         "name": "apply",
-        "image": image(node.k3os),
+        "image": node.image,
         "imagePullPolicy": "Never",
         "command": ["/usr/bin/python3", "-m", "k3os.operator.payload"],
         "args": [f"{MOUNT}/{FILE}"],
@@ -127,16 +129,12 @@ def _pod(secret_name: str, node: NodeView) -> dict[str, Any]:
 
 def parse_job(body: Mapping[str, Any], pod: Mapping[str, Any] | None) -> JobView | None:
     """pod: the Job's, None while there is none. None for a Job of somebody else."""
-    request = (body["metadata"].get("annotations") or {}).get(REQUEST_LABEL)
+    request = text(inside(body, "metadata", "annotations", REQUEST_LABEL))
     if not request:
         return None
-    conditions = {
-        each["type"]: each
-        for each in body.get("status", {}).get("conditions") or []
-        if each.get("status") == "True"
-    }
-    ended = conditions.get("Complete") or conditions.get("Failed")
-    leaving = bool(body["metadata"].get("deletionTimestamp"))
+    true = {kind: each for kind, each in conditions(body).items() if each.get("status") == "True"}
+    ended = true.get("Complete") or true.get("Failed")
+    leaving = bool(inside(body, "metadata", "deletionTimestamp"))
     if ended is None:
         return JobView(request, leaving=leaving)
     told = answer(pod) if pod else {}
@@ -146,15 +144,16 @@ def parse_job(body: Mapping[str, Any], pod: Mapping[str, Any] | None) -> JobView
 
 
 def answer(pod: Mapping[str, Any]) -> dict[str, Any]:
-    """What the container said last: the JSON object of `k3os apply`, or {"message": its words}."""
-    for status in pod.get("status", {}).get("containerStatuses") or []:
-        text = (status.get("state", {}).get("terminated") or {}).get("message") or ""
-        if not text:
+    """What the container said last: the JSON object of `k3os apply`, or {"message": its words}.
+    The node's kubelet writes it."""
+    for status in maps(inside(pod, "status", "containerStatuses")):
+        said = text(inside(status, "state", "terminated", "message"))
+        if not said:
             continue
-        last = text.strip().rpartition("\n")[2]
+        last = said.strip().rpartition("\n")[2]
         try:
             found = json.loads(last)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {"message": last}
         return found if isinstance(found, dict) else {"message": last}
     return {}

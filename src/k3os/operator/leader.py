@@ -16,6 +16,7 @@ from typing import Any
 from lightkube import ApiError
 
 from k3os.cluster import names
+from k3os.cluster.objects import inside, mapping, number, text
 from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, Lease, count
 from k3os.operator.outage import pause, words
 
@@ -25,6 +26,7 @@ NAME = "k3os-operator"
 # seconds. Kubernetes' own components have 15; an API server on a small, busy machine may take that
 # long for one answer, nothing here is as urgent, and each renewal is a write to an SD card
 DURATION = 60
+LONGEST = 3600.0  # whatever a Lease says, its holder is not believed for longer
 
 
 class Leadership:
@@ -61,7 +63,7 @@ class Leadership:
         try:
             count("get", "leases")
             lease = dict(await self._api.client.get(Lease, NAME, namespace=names.NAMESPACE))
-            if lease["spec"].get("holderIdentity") == self.identity:
+            if inside(lease, "spec", "holderIdentity") == self.identity:
                 lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
                 await self._replace(lease)
         except ApiFailure as error:
@@ -76,12 +78,12 @@ class Leadership:
             if lease is None:
                 await self._create()
             else:
-                spec = lease.get("spec") or {}
-                holder = spec.get("holderIdentity") or ""
+                spec = dict(mapping(lease.get("spec")))
+                holder = text(spec.get("holderIdentity"))
                 if holder not in ("", self.identity) and not self._is_stale(lease, began):
                     return str(holder)
                 changed = holder != self.identity
-                lease["spec"] = self._spec(int(spec.get("leaseTransitions") or 0), spec, changed)
+                lease["spec"] = self._spec(number(spec.get("leaseTransitions")), spec, changed)
                 await self._replace(lease)
         except ApiError as error:
             if error.status.code != CONFLICT:
@@ -94,10 +96,11 @@ class Leadership:
         return self.identity
 
     def _is_stale(self, lease: dict[str, Any], now: float) -> bool:
-        version = lease["metadata"].get("resourceVersion")
+        version = inside(lease, "metadata", "resourceVersion")
         if self._seen[0] != version:
             self._seen = (version, now)
-        told = float(lease["spec"].get("leaseDurationSeconds") or self._duration)
+        told = number(inside(lease, "spec", "leaseDurationSeconds")) or self._duration
+        told = min(told, LONGEST)
         return now - self._seen[1] >= told
 
     def _spec(self, transitions: int, old: dict[str, Any], changed: bool) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """The operator's own objects in the cluster, and the name of its image.
 
-Pure: a version in, plain objects out; the image carries them as YAML and k3s creates them.
+Pure: a build in, plain objects out; the image carries them as YAML and k3s creates them. Pods
+name the operator's image by what is in it, its configuration's digest, as containerd and the
+kubelet take it: under a name and a tag any pod could bring another one, where a mirror or a
+registry answers to that name.
 Formats: kubernetes.io, "Kubernetes API Reference"; names: "Object Names and IDs" there; tags:
 OCI distribution specification, "Pulling manifests".
 """
@@ -14,15 +17,29 @@ from k3os.cluster import names
 from k3os.operator import crd
 
 NAME, NODE_ACCOUNT = "k3os-operator", "k3os-node"
-REPOSITORY = f"{names.GROUP}/{NAME}"
+# for people who import the archive; reserved, so that no registry can have it (RFC 2606)
+REPOSITORY = f"k3os.invalid/{NAME}"
 # of the image's own user, see image/oci.py
 UID = 65532
 PORT = 8080
-REPLICAS = 2
+# the operator itself wants a second replica where there is a second node for it
+MOST_REPLICAS = 2
+ARCH_LABEL = "kubernetes.io/arch"
+# of a namespace whose pods may read the metrics
+MAY_SCRAPE = {f"{names.GROUP}/metrics": "allowed"}
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "k3os"}
 
 READ = ("get", "list", "watch")
 EVENTS = ("create", "patch")
+
+
+@dataclass(frozen=True)
+class Build:
+    """What the image is: its version, its digest as `sha256:…`, its nodes' architecture."""
+
+    version: str
+    image: str
+    arch: str
 
 
 @dataclass(frozen=True)
@@ -52,6 +69,8 @@ RULES = (
     # a node's Job and its request, which may hold secrets
     Rule("batch", "jobs", (*READ, "create", "delete"), own=True),
     Rule("", "secrets", ("list", "create", "patch", "delete"), own=True),
+    # a second replica where there is room for one
+    Rule("apps", "deployments/scale", ("patch",), own=True),
     # one of the replicas leads
     Rule("coordination.k8s.io", "leases", ("get", "create", "update"), own=True),
 )
@@ -64,12 +83,12 @@ def tag(version: str) -> str:
     return label_value(version)
 
 
-def image(version: str) -> str:
-    """The image of one k3OS. It is on every node of that version, and in no registry."""
+def image_name(version: str) -> str:
+    """What the image is called in its archive. Pods do not use it."""
     return f"{REPOSITORY}:{tag(version)}"
 
 
-def as_yaml(version: str) -> str:
+def as_yaml(build: Build) -> str:
     """All objects as one YAML text."""
     import yaml
 
@@ -79,11 +98,11 @@ def as_yaml(version: str) -> str:
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
-    head = f"# The operator of k3OS {version}. Written by k3os; switched off with k3os.operator.\n"
-    return head + str(yaml.dump_all(manifests(version), Dumper=Plain, sort_keys=False, width=100))
+    head = f"# The operator of k3OS {build.version}. Written by k3os; off: k3os.operator: false\n"
+    return head + str(yaml.dump_all(manifests(build), Dumper=Plain, sort_keys=False, width=100))
 
 
-def manifests(version: str) -> list[dict[str, Any]]:
+def manifests(build: Build) -> list[dict[str, Any]]:
     """The objects in the order in which they have to be created."""
     return [
         namespace(),
@@ -93,7 +112,7 @@ def manifests(version: str) -> list[dict[str, Any]]:
         _account(NODE_ACCOUNT, mounts_token=False),
         *_role("ClusterRole", [rule for rule in RULES if not rule.own]),
         *_role("Role", [rule for rule in RULES if rule.own]),
-        deployment(version),
+        deployment(build),
         _object("policy/v1", "PodDisruptionBudget", {"spec": {"maxUnavailable": 1, **_selector()}}),
         service(),
         network_policy(),
@@ -138,17 +157,18 @@ def _role(kind: str, rules: list[Rule]) -> list[dict[str, Any]]:
     return [role, binding]
 
 
-def deployment(version: str) -> dict[str, Any]:
-    """One replica leads, the other takes over; each on a node that has the image."""
+def deployment(build: Build) -> dict[str, Any]:
+    """One replica leads, another takes over; each on a node that has the image. How many is not
+    said here: one to begin with, then as the leader scales it, and k3s, which applies this again
+    at each start, leaves alone what it does not say."""
     spec = {
-        "replicas": REPLICAS,
         "revisionHistoryLimit": 2,
         **_selector(),
         "strategy": {
             "type": "RollingUpdate",
             "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 1},
         },
-        "template": {"metadata": {"labels": dict(LABELS)}, "spec": _pod(version)},
+        "template": {"metadata": {"labels": dict(LABELS)}, "spec": _pod(build)},
     }
     return _object("apps/v1", "Deployment", {"spec": spec})
 
@@ -163,11 +183,11 @@ TOLERATIONS = (
 )
 
 
-def _pod(version: str) -> dict[str, Any]:
+def _pod(build: Build) -> dict[str, Any]:
     # the image is nowhere else, and only one version of it
     has_image = {
         "matchExpressions": [
-            {"key": names.VERSION_LABEL, "operator": "In", "values": [tag(version)]},
+            {"key": names.VERSION_LABEL, "operator": "In", "values": [tag(build.version)]},
             # nor where there is no room for it (k3os.phases.operator)
             {"key": names.OPERATOR_LABEL, "operator": "NotIn", "values": ["false"]},
         ]
@@ -185,7 +205,7 @@ def _pod(version: str) -> dict[str, Any]:
         "serviceAccountName": NAME,
         # allowed outside of kube-system since Kubernetes 1.17
         "priorityClassName": "system-cluster-critical",
-        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "nodeSelector": {"kubernetes.io/os": "linux", ARCH_LABEL: build.arch},
         "affinity": {
             "nodeAffinity": {required: {"nodeSelectorTerms": [has_image]}},
             "podAntiAffinity": {preferred: [elsewhere]},
@@ -197,12 +217,12 @@ def _pod(version: str) -> dict[str, Any]:
             "runAsGroup": UID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(version)],
+        "containers": [_container(build)],
         "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}}],
     }
 
 
-def _container(version: str) -> dict[str, Any]:
+def _container(build: Build) -> dict[str, Any]:
     facts = {
         "POD_NAME": "metadata.name",
         "POD_NAMESPACE": "metadata.namespace",
@@ -210,7 +230,7 @@ def _container(version: str) -> dict[str, Any]:
     }
     return {
         "name": "operator",
-        "image": image(version),
+        "image": build.image,
         "imagePullPolicy": "Never",
         "args": ["run"],
         "env": [
@@ -255,12 +275,19 @@ def service() -> dict[str, Any]:
 
 
 def network_policy() -> dict[str, Any]:
-    """In: probes and metrics. Out: the API server, channels, DNS. A policy sees the port of the
-    node behind the API server's address, which is k3s' `https-listen-port`: any."""
+    """In: metrics, for the pods of namespaces with a label (the kubelet's probes are let in by
+    every network plugin). No token is asked for: that would need rights to review tokens, and
+    TLS, for numbers and names of NodePools. Out: the API server, channels, DNS. A policy sees
+    the port of the node behind the API server's address, k3s' `https-listen-port`: any."""
     spec = {
         "podSelector": _selector()["selector"],
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"ports": [{"protocol": "TCP", "port": PORT}]}],
+        "ingress": [
+            {
+                "from": [{"namespaceSelector": {"matchLabels": dict(MAY_SCRAPE)}}],
+                "ports": [{"protocol": "TCP", "port": PORT}],
+            }
+        ],
         "egress": [{"ports": [{"protocol": "TCP"}, {"protocol": "UDP", "port": 53}]}],
     }
     return _object("networking.k8s.io/v1", "NetworkPolicy", {"spec": spec})

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from k3os.cluster import names
+from k3os.cluster.objects import inside, mapping, maps, text, texts
 
 MIRROR = "kubernetes.io/config.mirror"
 # what belongs to this operator in its namespace: no drain evicts it
@@ -41,18 +42,19 @@ class PodView:
 
 
 def parse_pod(body: Mapping[str, Any]) -> PodView:
-    meta = body["metadata"]
-    owners = [each for each in meta.get("ownerReferences") or [] if each.get("controller")]
-    labels = meta.get("labels") or {}
+    meta = mapping(body.get("metadata"))
+    owners = [each for each in maps(meta.get("ownerReferences")) if each.get("controller") is True]
+    labels = texts(meta.get("labels"))
+    namespace = text(meta.get("namespace"))
     return PodView(
-        namespace=meta["namespace"],
-        name=meta["name"],
-        owner=owners[0]["kind"] if owners else "",
-        mirror=MIRROR in (meta.get("annotations") or {}),
-        finished=body.get("status", {}).get("phase") in ("Succeeded", "Failed"),
+        namespace=namespace,
+        name=text(meta.get("name")),
+        owner=text(owners[0].get("kind")) if owners else "",
+        mirror=MIRROR in mapping(meta.get("annotations")),
+        finished=inside(body, "status", "phase") in ("Succeeded", "Failed"),
         leaving=bool(meta.get("deletionTimestamp")),
-        empty_dir=any("emptyDir" in each for each in body.get("spec", {}).get("volumes") or []),
-        ours=meta["namespace"] == names.NAMESPACE
+        empty_dir=any("emptyDir" in each for each in maps(inside(body, "spec", "volumes"))),
+        ours=namespace == names.NAMESPACE
         and (REQUEST_LABEL in labels or labels.get(OWN_APP[0]) == OWN_APP[1]),
     )
 

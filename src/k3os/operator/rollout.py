@@ -12,7 +12,7 @@ which stops the pool until its target changes. What disturbs no pod begins with 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from k3os.cluster import names
 from k3os.cluster.impact import impact
@@ -77,11 +77,13 @@ Decision = NodePatch | Eviction | NewJob | NoJob | Said
 @dataclass(frozen=True)
 class Outcome:
     """decisions: in their order. wake: seconds from now until `decide` wants to be called again,
-    None: when something changes. waiting: why nothing begins, "" when something may."""
+    None: when something changes. waiting: why nothing begins, "" when something may. faults: of
+    ours, by the node that they cost its turn ("": the whole pool)."""
 
     decisions: tuple[Decision, ...]
     wake: float | None = None
     waiting: str = ""
+    faults: Mapping[str, Exception] = field(default_factory=dict)
 
 
 def decide_all(
@@ -93,9 +95,12 @@ def decide_all(
 ) -> list[Outcome]:
     """One Outcome for each pool; each knows what those before it have begun with: the servers of
     all pools are changed one at a time."""
-    found = []
+    found: list[Outcome] = []
     for pool in pools:
-        found.append(decide(pool, cluster, pods, jobs, now))
+        try:
+            found.append(decide(pool, cluster, pods, jobs, now))
+        except Exception as error:  # the others go on
+            found.append(Outcome((), None, f"a fault of the operator: {error!r}", {"": error}))
         cluster = _after(cluster, found[-1].decisions)
     return found
 
@@ -127,14 +132,19 @@ def decide(
         return Outcome(tuple(each for node in mine for each in abandon(node)))
     decisions: list[Decision] = []
     wakes: list[float] = []
+    faults: dict[str, Exception] = {}
     for node in mine:
-        made, wake = advance(pool, node, pods.get(node.name), jobs, now)
+        try:
+            made, wake = advance(pool, node, pods.get(node.name), jobs, now)
+        except Exception as error:  # it costs this node alone
+            faults[node.name] = error
+            continue
         decisions += made
         wakes += [wake] if wake is not None else []
     begun, waiting, wake = begin(pool, cluster, now)
     decisions += begun
     wakes += [wake] if wake is not None else []
-    return Outcome(tuple(decisions), min(wakes, default=None), waiting)
+    return Outcome(tuple(decisions), min(wakes, default=None), waiting, faults)
 
 
 def finished(cluster: Cluster, jobs: Mapping[str, JobView]) -> list[Decision]:

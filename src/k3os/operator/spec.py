@@ -6,6 +6,7 @@ at least. What nodes are to have is cluster/target.py.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,12 +14,25 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from k3os.cluster.duration import seconds
+from k3os.cluster.duration import LONGEST, seconds
 from k3os.cluster.impact import check
-from k3os.cluster.target import Target, matches, parse_target, unresolved
+from k3os.cluster.objects import inside, mapping, number, text
+from k3os.cluster.target import (
+    COMPONENTS,
+    Target,
+    is_selector,
+    matches,
+    parse_target,
+    selector_of,
+    unresolved,
+)
 from k3os.errors import UserError
 from k3os.system.numbers import whole
 
+log = logging.getLogger("k3os.operator")
+
+# what a version may be: it becomes the name of a directory and part of an address
+VERSION = r"v?[0-9][0-9A-Za-z.+~_-]{0,126}"
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -104,76 +118,150 @@ class Pool:
 
 
 def read_pool(body: Mapping[str, Any]) -> Pool:
-    """A NodePool of the API; what is wrong with it is in its problems, and nothing is wanted."""
+    """A NodePool of the API. Never raises: what is wrong with it is in its problems, and then
+    nothing is wanted."""
     try:
-        return parse_pool(body)
+        pool = parse_pool(body)
+        pool.target.digest  # noqa: B018 - whatever cannot be written down as JSON
+        return pool
     except UserError as error:
-        meta, selector = body["metadata"], body["spec"].get("nodeSelector") or {}
-        own = (meta["name"], meta.get("uid", ""), int(meta.get("generation", 0)))
-        return Pool(*own, selector, Target(), Strategy(), problems=(str(error),))
+        problem = str(error)
+    except Exception as error:  # one of ours; it costs this NodePool alone
+        log.exception("a NodePool cannot be read")
+        problem = f"it cannot be read: {type(error).__name__}"
+    selector = selector_of(mapping(body.get("spec")))
+    return Pool(
+        *_identity(body),
+        selector,
+        Target(),
+        Strategy(),
+        deleting=_is_deleted(body),
+        problems=(problem,),
+    )
+
+
+def _identity(body: Mapping[str, Any]) -> tuple[str, str, int]:
+    meta = mapping(body.get("metadata"))
+    return text(meta.get("name")), text(meta.get("uid")), number(meta.get("generation"))
+
+
+def _is_deleted(body: Mapping[str, Any]) -> bool:
+    return bool(inside(body, "metadata", "deletionTimestamp"))
 
 
 def parse_pool(body: Mapping[str, Any]) -> Pool:
     """A NodePool of the API. Raises UserError, its `where` is the field's path."""
-    meta, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
-    config = spec.get("config") or {}
+    spec, status = _map(body, "spec", ""), mapping(body.get("status"))
+    if not is_selector(_map(spec, "nodeSelector", "spec")):
+        raise UserError("is no LabelSelector", "", "spec.nodeSelector")
+    for name in COMPONENTS:
+        _check_component(spec, name)
+    config = _map(spec, "config", "spec")
     problems = [str(each) for each in check(dict(config), "spec.config")[1] if each.is_error]
+    name, uid, generation = _identity(body)
     return Pool(
-        name=meta["name"],
-        uid=meta.get("uid", ""),
-        generation=int(meta.get("generation", 0)),
-        selector=spec.get("nodeSelector") or {},
+        name=name,
+        uid=uid,
+        generation=generation,
+        selector=selector_of(spec),
         target=parse_target(spec, status),
-        strategy=_strategy(spec.get("strategy") or {}),
-        deleting=bool(meta.get("deletionTimestamp")),
+        strategy=_strategy(_map(spec, "strategy", "spec")),
+        deleting=_is_deleted(body),
         problems=tuple(problems),
         unresolved=unresolved(spec, status),
     )
 
 
+def _map(body: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+    """A map; one that is missing is empty."""
+    found = body.get(name)
+    if found is not None and not isinstance(found, Mapping):
+        raise UserError("is no map", "", f"{where}.{name}".lstrip("."))
+    return found or {}
+
+
+def _bool(given: Mapping[str, Any], name: str, default: bool, where: str) -> bool:
+    found = given.get(name)
+    if found is not None and not isinstance(found, bool):
+        raise UserError("is neither true nor false", "", f"{where}.{name}")
+    return default if found is None else found
+
+
+def _check_component(spec: Mapping[str, Any], name: str) -> None:
+    """Raises UserError."""
+    given, where = _map(spec, name, "spec"), f"spec.{name}"
+    for field_name in ("version", "channel", "url"):
+        value = given.get(field_name)
+        if value is not None and (not isinstance(value, str) or len(value) > 2048):
+            raise UserError("is no text of a usual length", "", f"{where}.{field_name}")
+    version = given.get("version")
+    if version and not re.fullmatch(VERSION, version):
+        raise UserError(f"{version!r} is no version", "", f"{where}.version")
+
+
 def _strategy(given: Mapping[str, Any]) -> Strategy:
-    default, drain = Strategy(), given.get("drain") or {}
-    limit = given.get("maxUnavailable", default.max_unavailable)
-    if isinstance(limit, str) and (number := whole(limit)) is not None:
-        limit = number
-    if not (isinstance(limit, int) and limit > 0) and not re.fullmatch(
-        r"([1-9][0-9]?|100)%", str(limit)
-    ):
-        raise UserError(
-            f"{limit!r} is neither a number above 0 nor a percentage",
-            "write `1` or `25%`",
-            "spec.strategy.maxUnavailable",
-        )
     where = "spec.strategy"
+    drain = _map(given, "drain", where)
+    window = _map(given, "window", where)
     return Strategy(
-        max_unavailable=limit,
+        max_unavailable=_max_unavailable(given),
         drain=Drain(
-            enabled=bool(drain.get("enabled", True)),
+            enabled=_bool(drain, "enabled", Drain.enabled, f"{where}.drain"),
             timeout=seconds(drain.get("timeout", "5m"), f"{where}.drain.timeout"),
-            delete_empty_dir_data=bool(drain.get("deleteEmptyDirData", True)),
-            force=bool(drain.get("force", False)),
-            grace_period=int(drain.get("gracePeriod", -1)),
+            delete_empty_dir_data=_bool(
+                drain, "deleteEmptyDirData", Drain.delete_empty_dir_data, f"{where}.drain"
+            ),
+            force=_bool(drain, "force", Drain.force, f"{where}.drain"),
+            grace_period=_grace_period(drain),
         ),
-        window=_window(given["window"]) if given.get("window") else None,
+        window=_window(window) if window else None,
         progress_deadline=seconds(
             given.get("progressDeadline", "20m"), f"{where}.progressDeadline"
         ),
-        paused=bool(given.get("paused", False)),
+        paused=_bool(given, "paused", Strategy.paused, where),
+    )
+
+
+def _grace_period(drain: Mapping[str, Any]) -> int:
+    found = drain.get("gracePeriod", Drain.grace_period)
+    if type(found) is int and -1 <= found <= LONGEST:
+        return found
+    raise UserError(
+        f"{found!r} is no number of seconds",
+        "write -1 for the pod's own, or up to a week",
+        "spec.strategy.drain.gracePeriod",
+    )
+
+
+def _max_unavailable(given: Mapping[str, Any]) -> int | str:
+    limit = given.get("maxUnavailable", Strategy.max_unavailable)
+    if isinstance(limit, str) and (wanted := whole(limit)) is not None:
+        limit = wanted
+    if type(limit) is int and limit > 0:
+        return limit
+    if isinstance(limit, str) and re.fullmatch(r"([1-9][0-9]?|100)%", limit):
+        return limit
+    raise UserError(
+        f"{limit!r} is neither a number above 0 nor a percentage",
+        "write `1` or `25%`",
+        "spec.strategy.maxUnavailable",
     )
 
 
 def _window(given: Mapping[str, Any]) -> Window:
     where = "spec.strategy.window"
-    start = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])", str(given.get("start", "")))
+    start = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])", text(given.get("start")))
     if start is None:
         raise UserError("is no time of day", "write `02:00`", f"{where}.start")
-    days = tuple(given.get("days") or DAYS)
+    days = DAYS if given.get("days") in (None, []) else given["days"]
+    if not isinstance(days, (list, tuple)):
+        raise UserError("is no list", f"write some of {', '.join(DAYS)}", f"{where}.days")
     unknown = [day for day in days if day not in DAYS]
     if unknown:
         raise UserError(
             f"{unknown[0]} is no day", f"write some of {', '.join(DAYS)}", f"{where}.days"
         )
-    zone = str(given.get("timeZone") or "UTC")
+    zone = "UTC" if given.get("timeZone") in (None, "") else text(given["timeZone"], 64)
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
@@ -181,4 +269,5 @@ def _window(given: Mapping[str, Any]) -> Window:
             f"{zone} is no time zone", "write one as Europe/Berlin", f"{where}.timeZone"
         ) from error
     minutes = int(start[1]) * 60 + int(start[2])
-    return Window(minutes, seconds(given.get("duration", "3h"), f"{where}.duration"), days, zone)
+    duration = seconds(given.get("duration", "3h"), f"{where}.duration")
+    return Window(minutes, duration, tuple(days), zone)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from k3os.cluster.node import FAILED, NodeView
+from k3os.cluster.objects import maps, text
 from k3os.cluster.target import is_updated
 from k3os.operator.admission import Cluster, is_busy
 from k3os.operator.spec import Pool
@@ -17,9 +18,14 @@ LONGEST = 500
 
 
 def status(
-    pool: Pool, cluster: Cluster, waiting: str, now: float, before: Mapping[str, Any]
+    pool: Pool,
+    cluster: Cluster,
+    waiting: str,
+    now: float,
+    before: Mapping[str, Any],
+    faults: Mapping[str, Exception] | None = None,
 ) -> dict[str, Any]:
-    """waiting: of the Outcome. before: the status so far, whose times of transition stay."""
+    """waiting, faults: of the Outcome. before: the status so far; its times of transition stay."""
     members = cluster.of(pool)
     failed = [node for node in members if _has_failed(node, pool)]
     busy = [node for node in members if is_busy(node)]
@@ -43,7 +49,10 @@ def status(
         "k3s": pool.target.k3s.version if pool.target.k3s else "",
         "changing": [_entry(node) for node in [*failed, *busy][:MOST_LISTED]],
         "conditions": _conditions(
-            pool, _judged(pool, members, updated, failed, conflicts, waiting), now, before
+            pool,
+            _judged(pool, members, updated, failed, conflicts, waiting, faults or {}),
+            now,
+            before,
         ),
     }
 
@@ -84,6 +93,7 @@ def _judged(
     failed: list[NodeView],
     conflicts: list[str],
     waiting: str,
+    faults: Mapping[str, Exception],
 ) -> Judgements:
     away = [node.name for node in members if not node.ready]
     share = f"{len(updated)} of {len(members)} nodes are as wanted"
@@ -101,19 +111,27 @@ def _judged(
     if not members:
         found["Available"] = (False, "NoNodes", "the selector matches no node")
     unwell = [node for node in members if node.healthy is False]
+    unreadable = [node for node in members if node.unreadable]
     if failed:
         state = failed[0].state
         assert state is not None
-        text = f"{failed[0].name}: {state.message}"
-        found["Degraded"] = (True, state.reason, text[: 2 * LONGEST])
+        words = f"{failed[0].name}: {state.message}"
+        found["Degraded"] = (True, state.reason, words[: 2 * LONGEST])
     elif pool.problems:
         found["Degraded"] = (True, "BadConfig", "; ".join(pool.problems)[: 2 * LONGEST])
+    elif faults:
+        name, error = next(iter(faults.items()))
+        words = f"{name or 'the NodePool'}: {error!r}; the operator's log says where"
+        found["Degraded"] = (True, "InternalError", words[: 2 * LONGEST])
     elif conflicts:
-        text = f"matched by another NodePool, too, so nobody touches them: {_some(conflicts)}"
-        found["Degraded"] = (True, "Conflict", text)
+        words = f"matched by another NodePool, too, so nobody touches them: {_some(conflicts)}"
+        found["Degraded"] = (True, "Conflict", words)
+    elif unreadable:
+        words = f"{unreadable[0].name}: {unreadable[0].unreadable}"
+        found["Degraded"] = (True, "NodeUnreadable", words[: 2 * LONGEST])
     elif unwell:
-        text = f"{unwell[0].name}: {unwell[0].health}"
-        found["Degraded"] = (True, "NodesUnhealthy", text[: 2 * LONGEST])
+        words = f"{unwell[0].name}: {unwell[0].health}"
+        found["Degraded"] = (True, "NodesUnhealthy", words[: 2 * LONGEST])
     return found
 
 
@@ -125,7 +143,7 @@ def _some(listed: list[str], most: int = 5) -> str:
 def _conditions(
     pool: Pool, judged: Judgements, now: float, before: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    known = {each["type"]: each for each in before.get("conditions") or []}
+    known = {text(each.get("type")): each for each in maps(before.get("conditions"))}
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
     found = []
     for kind, (is_so, reason, message) in judged.items():

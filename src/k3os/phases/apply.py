@@ -47,6 +47,7 @@ def apply_phase(
     config, problems = load_config(root, system_dir, cmdline)
     output = to_kernel_log if phase in (INITRD, BOOT) else to_journal
     node = Node(root, phase, mode, output, say or _to_nobody)
+    node.output = discreetly(output, config.secrets())
     if again:
         node.ran = succeeded(node.path(STATUS), phase)
     asked: list[Result] = []
@@ -56,6 +57,7 @@ def apply_phase(
         config, problems = load_config(root, system_dir, cmdline, cloud=True)
     report = Report(phase, mode, problems)
     report.results += asked
+    node.output = discreetly(output, config.secrets())
     node.ours.unsure = sources_with_errors(problems)
     _perform_all(config, node, report)
     report.seconds = time.monotonic() - started
@@ -224,6 +226,14 @@ def _performed(action: Action, node: Node) -> tuple[str, str]:
         return FAILED, str(error)
     except OSError as error:
         return FAILED, f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
+
+
+def discreetly(output: Callable[[str], None], secrets: list[str]) -> Callable[[str], None]:
+    """For the output of commands, which repeat what they were given."""
+    from k3os.errors import discreet
+    from k3os.phases.redact import redact
+
+    return lambda line: output(discreet(redact(line, secrets)))
 
 
 def to_journal(line: str) -> None:

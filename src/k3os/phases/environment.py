@@ -1,5 +1,6 @@
 """k3os.environment: for the commands of every phase, for logins (/etc/environment, pam_env(8)),
-for k3s (an EnvironmentFile, systemd.exec(5), mode 0600) and for our own downloads.
+for k3s (an EnvironmentFile, systemd.exec(5)) and for our own downloads. Both files are for root
+only: a proxy's password may be in them. Logins and sudo read theirs as root, and hand it on.
 
 What somebody else wrote into /etc/environment reaches k3s, too; ours win."""
 
@@ -49,7 +50,8 @@ def plan(config: Config, node: Node) -> list[Action]:
         # pam_env(8) ends a value at a `#`, in quotes too, and knows no way to write one
         lines = [f'{name}="{text}"' for name, text in variables.items() if "#" not in text]
         new = replace_block(old, lines)
-        actions.append(WriteFile(KEY, place, LOGINS, new.encode(errors="surrogateescape")))
+        mode = 0o600 if variables else 0o644
+        actions.append(WriteFile(KEY, place, LOGINS, new.encode(errors="surrogateescape"), mode))
         cut = [name for name, text in variables.items() if "#" in text]
         if cut:
             why = "there a `#` ends a value"

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 KEY = "k3os.operator"
 # of the image; not there when it was built without an operator
 IMAGE = "/usr/share/k3os/operator/image.tar.zst"
+# a line: what containerd calls it
+IMAGE_ID = "/usr/share/k3os/operator/image-id"
 MANIFESTS = "/usr/share/k3os/operator/manifests.yaml"
 LINK = "/var/lib/rancher/k3s/agent/images/k3os-operator.tar.zst"
 LABEL = "k3os.io/operator"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from k3os.config.value import Place, Problem
+from k3os.errors import discreet
 from k3os.phases.actions import FAILED
 
 STATUS = "/run/k3os/status.json"
@@ -34,10 +35,10 @@ class Result:
     ) -> None:
         self.is_bug = is_bug
         self.key = key
-        self.what = what
+        self.what = discreet(what)
         self.place = place
         self.result = result
-        self.reason = reason
+        self.reason = discreet(reason)
 
     def as_dict(self) -> dict[str, str]:
         return {

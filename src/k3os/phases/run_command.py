@@ -27,6 +27,16 @@ FLOOD = 1 << 16
 KEEP_SIZE, PUNCH_HOLE = 1, 2  # linux/falloc.h
 
 
+def shown(command: str | list[str]) -> str:
+    """Its program, or the variable that it sets first; nothing that a secret may be part of."""
+    words = command.split() if isinstance(command, str) else command
+    word, more = (words[0] if words else ""), "" if len(words) < 2 else " …"
+    name, equals, _ = word.partition("=")
+    if equals:
+        return f"{name}= …" if name.isidentifier() else "…"
+    return f"{word}{more}" if all(each.isalnum() or each in "-_./+" for each in word) else "…"
+
+
 class RunCommand(Action):
     """A string in /bin/sh, a list as it is. limit: seconds, then its process group is killed."""
 
@@ -41,10 +51,7 @@ class RunCommand(Action):
         self.limit = limit
 
     def describe(self) -> str:
-        text = self.command if isinstance(self.command, str) else " ".join(self.command)
-        word, space, _ = text.strip().partition(" ")
-        name, equals, _ = word.partition("=")  # a variable's value may be a secret, too
-        return f"run {self.label}: {name}{equals}{' …' if space or equals else ''}"
+        return f"run {self.label}: {shown(self.command)}"
 
     def perform(self, node: Node) -> str:
         from k3os.errors import UserError

@@ -25,6 +25,8 @@ DATA_SOURCES = "k3os.data_sources"
 # bring; files before the commands that use them; commands last.
 APPLIERS = {
     "environment": Applier("k3os.environment", always=True),
+    # its own files, before anybody but root is there
+    "sources": Applier(always=True, phases=("boot", "runtime")),
     # before anything is fetched
     "ca_certificates": Applier("k3os.ca_certificates"),
     "modules": Applier("k3os.modules"),
@@ -44,10 +46,13 @@ APPLIERS = {
     "shutdown": Applier(
         "k3os.shutdown.grace_period", "k3os.shutdown.critical_grace_period", always=True
     ),
+    "hardening": Applier("k3os.hardening", always=True),
     "write_files": Applier("write_files"),
     # what the keys above have left and no longer ask for
     "leftovers": Applier(always=True, phases=("runtime",)),
     # what they say and what counts only later
     "changed": Applier(always=True, phases=("runtime",)),
     "commands": Applier("init_cmd", "boot_cmd", "run_cmd", "ready_cmd"),
+    # commands may load modules still
+    "lockdown": Applier("k3os.lockdown", "k3os.lock_modules"),
 }

@@ -6,7 +6,7 @@ waits for input there has the prompt below the message again; /usr/lib/k3os/say 
 
 import os
 
-from k3os.errors import visible
+from k3os.errors import discreet, visible
 from k3os.system.numbers import are_digits
 
 PREFIX = "k3OS: "
@@ -32,14 +32,14 @@ def say(text: str) -> None:
     A console that cannot be written to (a serial port that is not there) is left out.
     """
     show(text)
-    for line in visible(text).splitlines():
+    for line in visible(discreet(text)).splitlines():
         # <7>: in the journal, but not a second time on the console
         _write("/dev/kmsg", f"<7>{PREFIX}{line}".encode()[:900])
 
 
 def show(text: str) -> None:
     """Print lines on every console only."""
-    lines = "".join(f"{PREFIX}{line}\r\n" for line in visible(text).splitlines())
+    lines = "".join(f"{PREFIX}{line}\r\n" for line in visible(discreet(text)).splitlines())
     groups = readers()
     for device in console_devices():
         group, prompt = groups.get(_number(device), 0), ""

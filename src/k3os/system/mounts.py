@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+SAFETY = MS_NOSUID | MS_NODEV | MS_NOEXEC
 MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE, MS_SLAVE = (
     *(32, 4096, 8192, 16384, 1 << 18, 1 << 19),
 )
@@ -58,7 +59,18 @@ def bind_read_only(source: str, target: str) -> None:
 
 def make_read_only(target: str) -> None:
     """Make one mount read-only; others of the same file system stay as they are."""
-    mount("none", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
+    mount("none", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY | (options(target) & SAFETY))
+
+
+def options(target: str) -> int:
+    """The options of the mount that a path is on, as far as they are MS_RDONLY or of SAFETY:
+    statvfs(3) has the same numbers for them. A remount of the mount sets all of them anew."""
+    return os.statvfs(target).f_flag & (MS_RDONLY | SAFETY)
+
+
+def restrict(target: str, flags: int) -> None:
+    """Of SAFETY let one mount have exactly these; whether it can be written to stays as it is."""
+    mount("none", target, flags=MS_BIND | MS_REMOUNT | flags | (options(target) & ~SAFETY))
 
 
 @contextmanager
@@ -73,7 +85,7 @@ def writable(target: str) -> Iterator[None]:
 
 def make_writable(target: str) -> None:
     """Undo make_read_only for one mount."""
-    mount("none", target, flags=MS_BIND | MS_REMOUNT)
+    mount("none", target, flags=MS_BIND | MS_REMOUNT | (options(target) & SAFETY))
 
 
 def private_namespace() -> None:

@@ -7,14 +7,22 @@ from k3os.cli.main import main
 
 
 def test_its_objects_are_printed_as_yaml(capsys) -> None:
-    assert main(["operator", "manifests"]) == 0
+    assert main(["operator", "manifests", f"sha256:{'0' * 64}", "amd64"]) == 0
     kinds = [each["kind"] for each in yaml.safe_load_all(capsys.readouterr().out)]
     assert kinds[0] == "Namespace"
     assert "Deployment" in kinds
 
 
 @pytest.mark.parametrize(
-    "argv", [[], ["dance"], ["run", "--port"], ["run", "--port", "x"], ["run", "--colour", "red"]]
+    "argv",
+    [
+        [],
+        ["dance"],
+        ["manifests"],
+        ["run", "--port"],
+        ["run", "--port", "x"],
+        ["run", "--colour", "red"],
+    ],
 )
 def test_wrong_usage_is_told(argv: list[str], capsys) -> None:
     assert main(["operator", *argv]) == 2

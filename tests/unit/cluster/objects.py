@@ -16,8 +16,11 @@ def pool(name="workers", *, selector=None, generation=1, status=None, **spec):
 
 def node(name, k3os="v1.0.0", *, ready=True, healthy="True", state=None, notes=None, **labels):
     annotations = {names.K3OS: k3os, names.K3S: "v1.33.0+k3s1", names.TRIAL: "false"}
+    annotations[names.IMAGE] = f"sha256:{'0' * 64}"
     if state:
-        whole = {"pool": "workers", "target": digest(), "request": "r", "started": 0, "since": 100}
+        request = f"r-{name}-0"
+        whole = {"pool": "workers", "target": digest(), "request": request}
+        whole |= {"started": 0, "since": 100}
         annotations[names.ROLLOUT] = json.dumps(whole | state)
     conditions = [
         {"type": "Ready", "status": "True" if ready else "False"},

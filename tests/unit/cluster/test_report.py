@@ -13,6 +13,7 @@ from k3os.cluster.impact import canonical, fragment_hash
 from k3os.config.check import check_text
 from k3os.config.load import Config
 from k3os.errors import UserError
+from k3os.phases import operator
 from k3os.system.http_mutual import Identity
 from tests.api_server import COMING_UP, ApiServer, api_server
 
@@ -39,6 +40,22 @@ def test_versions_labels_and_the_fragment_in_force_are_told(tmp_path: Path) -> N
     assert said["annotations"][names.K3S] == "v1.33.1+k3s1"
     assert said["annotations"][names.CONFIG_HASH] == fragment_hash(FRAGMENT)
     assert names.LAST_RESULT not in said["annotations"]
+
+
+def test_the_operators_image_is_told_where_k3s_imports_it(tmp_path: Path) -> None:
+    def told() -> object:
+        return report.metadata(STATUS, {}, {}, str(tmp_path))["metadata"]["annotations"][
+            names.IMAGE
+        ]
+
+    assert told() is None, "what a merge patch deletes"
+    known, link = (tmp_path / path.lstrip("/") for path in (operator.IMAGE_ID, operator.LINK))
+    for each in (known, link):
+        each.parent.mkdir(parents=True)
+    known.write_text("sha256:5\n")
+    assert told() is None, "k3os.operator is off"
+    link.symlink_to("elsewhere")
+    assert told() == "sha256:5"
 
 
 def test_a_label_that_left_the_configuration_leaves_the_node(tmp_path: Path) -> None:

@@ -193,3 +193,22 @@ def test_migrate_and_the_check_name_the_same_successors() -> None:
 def test_a_mirror_by_http_without_a_pin_is_told(url: str, more: str, told: bool) -> None:
     found = said(f"k3os:\n  environment: {{K3S_RELEASES: '{url}'}}\n  {more}\n")
     assert [each.count("speaks http") for each in found] == [1] * told
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["server", "--etcd-s3-proxy=http://u:secret@proxy"], "--etcd-s3-proxy has a password"),
+        (["server", "--etcd-s3-proxy", "http://u:secret@proxy"], "an argument has a password"),
+        (["server", "--datastore-endpoint=mysql://u:secret@tcp(db:3306)/k3s"], ""),
+        (["server", "--datastore-endpoint", "postgres://u:secret@db/k3s"], ""),
+        (["server", "--etcd-s3-proxy=http://proxy:3128"], ""),
+    ],
+)
+def test_a_password_that_everybody_could_read_is_told_and_not_shown(
+    words: list[str], told: str
+) -> None:
+    values, _ = check_text(f"k3os: {{k3s_args: {json.dumps(words)}}}".encode(), "f")
+    found = [str(each) for each in advice(values) if "has a password" in str(each)]
+    assert bool(found) is bool(told)
+    assert all(told in each and "secret@" not in each for each in found)

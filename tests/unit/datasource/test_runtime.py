@@ -1,13 +1,16 @@
 """The runtime phase with data sources: what is asked, kept, merged and reported."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from k3os.cli import config as config_command
-from k3os.datasource import runtime
+from k3os.datasource import runtime, store
 from k3os.datasource.found import Found
+from k3os.datasource.userdata import Part
 from k3os.phases.apply import apply_phase
+from k3os.phases.node import Node
 
 from .conftest import KEY, OTHER_KEY, CloudMachine, cloud_results
 
@@ -241,3 +244,15 @@ def test_a_directory_asks_nobody(cloud: CloudMachine, capsys: pytest.CaptureFixt
     config_command.main(["--root", str(cloud.root), "--system", "/k3os/system", "--cmdline", ""])
     actions = json.loads(cloud.text("run/k3os/status.json"))["phases"]["runtime"]["actions"]
     assert (actions[0]["result"], actions[0]["reason"]) == ("later", "not on this machine")
+
+
+def test_what_many_parts_give_reaches_the_disk_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call for each file took a minute for 20,000 of them."""
+    done: list[str] = []
+    monkeypatch.setattr("os.fsync", lambda _: done.append("fsync"))
+    monkeypatch.setattr("os.sync", lambda: done.append("sync"))
+    parts = [Part(f"hostname: a{number}\n".encode()) for number in range(50)]
+    assert store.keep(Node(str(tmp_path)), Found("test", userdata=b"x"), parts)
+    assert done == ["sync"]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k3os.datasource import userdata
 from k3os.datasource.userdata import parts
 from k3os.errors import UserError
 
@@ -103,3 +104,11 @@ def test_no_bytes_are_anything_but_parts_or_an_error(data: bytes) -> None:
             parts(wrapped)
         except UserError as error:
             assert error.message
+
+
+def test_so_many_parts_are_no_userdata() -> None:
+    few = multipart(*[("text/plain", b"hostname: a\n")] * userdata.MOST)
+    assert len(parts(few)[0]) == userdata.MOST
+    for body in (b"hostname: a\n", b"#include\n"):
+        with pytest.raises(UserError, match="more than 100 parts"):
+            parts(multipart(*[("text/plain", body)] * (userdata.MOST + 1)))

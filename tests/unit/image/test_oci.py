@@ -1,9 +1,10 @@
 """The archive of an OCI image: what it says of itself is so, and always in the same bytes."""
 
 import dataclasses
+import json
 from pathlib import Path
 
-from k3os.image.oci import Image, write_archive, write_layer
+from k3os.image.oci import Image, image_id, write_archive, write_layer
 from k3os.image.tree import Tree
 from k3os.system.run import run
 from tests.oci_layout import Layout
@@ -41,6 +42,24 @@ def test_the_archive_is_a_valid_layout_with_what_was_put_in(tmp_path: Path) -> N
     root.mkdir()
     layout.unpack(root)
     assert (root / "etc/one").read_bytes() == b"upper"
+
+
+def test_an_image_is_called_by_the_digest_of_its_configuration(tmp_path: Path) -> None:
+    archive = layers(tmp_path / "a")
+    layout = Layout(archive)
+    tree = Tree()
+    tree.file("etc/one", b"upper")
+    one = write_layer(tree, "upper", tmp_path / "one.zst", 5)
+    assert image_id(IMAGE, [one]) != image_id(IMAGE, [one, one])
+    (only,) = json.loads(layout.files["manifest.json"])
+    lower_and_upper = [
+        dataclasses.replace(one, unpacked=each.removeprefix("sha256:"), purpose=purpose)
+        for each, purpose in zip(
+            layout.config["rootfs"]["diff_ids"], ("lower", "upper"), strict=True
+        )
+    ]
+    known = image_id(IMAGE, lower_and_upper)
+    assert only["Config"] == f"blobs/{known.replace(':', '/')}"
 
 
 def test_the_same_trees_give_the_same_bytes_and_no_file_is_left_over(tmp_path: Path) -> None:

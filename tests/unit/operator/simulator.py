@@ -19,6 +19,7 @@ FINE, ROLLED_BACK, JOB_FAILS, NEVER_COMES, STUCK_PODS, ASKS_FOR_BOOT, NO_SUCH = 
     "there is no such version",
 )
 STEP = 30
+IMAGE = f"sha256:{'0' * 64}"
 
 
 def node(name: str, *, server: bool = False, ready: bool = True, **more) -> NodeView:
@@ -28,7 +29,8 @@ def node(name: str, *, server: bool = False, ready: bool = True, **more) -> Node
             "node-role.kubernetes.io/control-plane": "true",
             "node-role.kubernetes.io/etcd": "true",
         }
-    values = {"k3os": "v1.0.0", "k3s": "v1.33.0+k3s1", "boot_id": "0", "healthy": True} | more
+    values = {"k3os": "v1.0.0", "k3s": "v1.33.0+k3s1", "boot_id": "0", "healthy": True}
+    values |= {"image": IMAGE, **more}
     return NodeView(name, labels, ready, False, **values)
 
 

@@ -107,3 +107,18 @@ def test_an_answer_without_an_end_costs_no_memory_and_no_time(
             asyncio.run(channels.look_up(address))
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 150 << 10, "kB; the server's own part is 100 MiB once"
+
+
+def test_a_redirect_to_nowhere_is_an_answer_without_a_version() -> None:
+    class Nowhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing: the test looks at what comes back."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Nowhere)
+    with serving(server), pytest.raises(UserError, match="names no version"):
+        asyncio.run(channels.look_up(f"http://127.0.0.1:{server.server_port}/"))

@@ -10,10 +10,21 @@ import yaml
 
 from k3os.cluster import names
 from k3os.operator import crd
-from k3os.operator.manifests import NODE_ACCOUNT, PORT, as_yaml, image, manifests, tag
+from k3os.operator.manifests import (
+    ARCH_LABEL,
+    MAY_SCRAPE,
+    NODE_ACCOUNT,
+    PORT,
+    Build,
+    as_yaml,
+    image_name,
+    manifests,
+    tag,
+)
 from k3os.phases import operator
 
 VERSION = "v1.2.0+k3s1"
+BUILD = Build(VERSION, f"sha256:{'5' * 64}", "arm64")
 # Kubernetes, "Object Names and IDs"; distribution specification, <reference> as a tag; a label
 DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 TAG = r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}"
@@ -33,6 +44,7 @@ MAY = {
     ("cluster", "apiextensions.k8s.io", "customresourcedefinitions"): "get list watch",
     ("own", "batch", "jobs"): "get list watch create delete",
     ("own", "", "secrets"): "list create delete patch",
+    ("own", "apps", "deployments/scale"): "patch",
     ("own", "coordination.k8s.io", "leases"): "get create update",
 }
 
@@ -41,7 +53,7 @@ def found(kind: str, name: str = "") -> dict[str, Any]:
     """The one object of that kind (and name)."""
     (only,) = [
         each
-        for each in manifests(VERSION)
+        for each in manifests(BUILD)
         if each["kind"] == kind and name in ("", each["metadata"]["name"])
     ]
     return only
@@ -60,7 +72,7 @@ def container() -> dict[str, Any]:
 
 def test_every_object_is_there_once_with_a_valid_name_and_namespace() -> None:
     seen = []
-    for each in manifests(VERSION):
+    for each in manifests(BUILD):
         meta = each["metadata"]
         seen.append((each["kind"], meta["name"]))
         if each["kind"] != "CustomResourceDefinition":
@@ -77,7 +89,7 @@ def test_every_object_is_there_once_with_a_valid_name_and_namespace() -> None:
 
 
 def test_the_namespace_comes_first_and_the_definition_is_that_of_crd() -> None:
-    first, second = manifests(VERSION)[:2]
+    first, second = manifests(BUILD)[:2]
     assert first["metadata"]["name"] == names.NAMESPACE
     assert second == crd.definition()
 
@@ -121,6 +133,16 @@ def test_probes_service_and_policy_use_the_port_of_the_container() -> None:
     assert [each["port"] for each in ingress["ports"]] == [PORT]
 
 
+def test_only_pods_of_namespaces_that_somebody_has_labelled_may_read_the_metrics() -> None:
+    (ingress,) = found("NetworkPolicy")["spec"]["ingress"]
+    assert ingress["from"] == [{"namespaceSelector": {"matchLabels": MAY_SCRAPE}}]
+    assert not found("Namespace")["metadata"]["labels"].items() & MAY_SCRAPE.items()
+
+
+def test_how_many_replicas_there_are_is_not_said_so_that_k3s_undoes_no_scaling() -> None:
+    assert "replicas" not in found("Deployment")["spec"]
+
+
 def test_every_selector_finds_the_operator() -> None:
     labels = pod()["metadata"]["labels"].items()
     budget, policy = found("PodDisruptionBudget")["spec"], found("NetworkPolicy")["spec"]
@@ -153,7 +175,8 @@ def test_the_pod_is_restricted_as_pod_security_asks() -> None:
 
 
 def test_it_runs_where_its_image_is_and_asks_no_registry() -> None:
-    assert container()["image"] == image(VERSION)
+    assert container()["image"] == BUILD.image
+    assert pod()["spec"]["nodeSelector"][ARCH_LABEL] == BUILD.arch
     assert container()["imagePullPolicy"] == "Never"
     affinity = pod()["spec"]["affinity"]["nodeAffinity"]
     ((term, room),) = [
@@ -172,15 +195,15 @@ def test_it_may_be_started_on_a_node_that_is_being_drained() -> None:
 
 @pytest.mark.parametrize("version", ["0.1.0", "v1.2.0+k3s1", "1.0.0-rc.1+build.5", "1.0~beta"])
 def test_every_version_is_a_valid_tag_and_label(version: str) -> None:
-    name, _, found_tag = image(version).rpartition(":")
-    assert name == "k3os.io/k3os-operator"
+    name, _, found_tag = image_name(version).rpartition(":")
+    assert name == "k3os.invalid/k3os-operator"
     assert re.fullmatch(TAG, found_tag)
     assert re.fullmatch(LABEL_VALUE, tag(version))
 
 
 def test_the_yaml_is_the_same_objects_without_anchors() -> None:
-    text = as_yaml(VERSION)
-    assert list(yaml.safe_load_all(text)) == manifests(VERSION)
+    text = as_yaml(BUILD)
+    assert list(yaml.safe_load_all(text)) == manifests(BUILD)
     assert not re.search(r"[&*]id\d+", text)
     assert text.splitlines()[0].startswith(f"# The operator of k3OS {VERSION}.")
-    assert text == as_yaml(VERSION)
+    assert text == as_yaml(BUILD)

@@ -48,6 +48,7 @@ class Machine:
         """Apply a phase; an empty config means: the one that is there already."""
         if config:
             self.put("k3os/system/config.yaml", config)
+            (self.root / "k3os/system/config.yaml").chmod(0o600)
         return apply_phase(phase, mode=mode, root=str(self.root), cmdline="", say=say)
 
 

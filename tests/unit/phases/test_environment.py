@@ -85,3 +85,14 @@ def test_a_server_to_join_that_is_named_there_counts(machine: Machine) -> None:
     assert (machine.root / "run/k3os/joins").exists()
     machine.apply("runtime", entry("A=1\n"))
     assert not (machine.root / "run/k3os/joins").exists()
+
+
+def test_only_root_reads_what_may_hold_a_password_and_logins_get_it_from_root(
+    machine: Machine,
+) -> None:
+    machine.put("etc/environment", "LANG=C\n")
+    machine.apply("boot", "k3os: {environment: {https_proxy: 'http://u:secret@proxy:1'}}")
+    assert machine.mode("etc/environment") == machine.mode("etc/rancher/k3s/k3s.env") == 0o600
+    machine.apply("boot", "hostname: a")
+    assert machine.text("etc/environment") == "LANG=C\n"
+    assert machine.mode("etc/environment") == 0o644

@@ -214,10 +214,26 @@ def test_a_slow_command_that_holds_up_the_boot_is_announced_once_by_its_key(
     assert journal.said == ["run_cmd[0] is still running, at most 60 s"] * times
 
 
-def test_a_description_shows_no_argument() -> None:
-    text = "curl -H 'Authorization: x' http://y"
-    action = RunCommand("run_cmd", HERE, "run_cmd[0]", text, 1)
-    assert action.describe() == "run run_cmd[0]: curl …"
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("curl -H 'Authorization: x' http://y", "curl …"),
+        ("sync", "sync"),
+        ("K3S_TOKEN=secret curl -s https://y", "K3S_TOKEN= …"),
+        ("K3S_TOKEN='se cret' curl", "K3S_TOKEN= …"),
+        ("A=$(echo secret)", "A= …"),
+        ("pw;K3S_TOKEN=secret curl", "…"),
+        ("echo${IFS}secret", "…"),
+        ("sh<<<secret", "…"),
+        ("http://u:secret@h", "…"),
+        (["/usr/bin/env", "K3S_TOKEN=secret"], "/usr/bin/env …"),
+        (["a b secret"], "…"),
+        ("", ""),
+    ],
+)
+def test_a_description_shows_no_argument(command: str | list[str], shown: str) -> None:
+    action = RunCommand("run_cmd", HERE, "run_cmd[0]", command, 1)
+    assert action.describe() == f"run run_cmd[0]: {shown}"
 
 
 def test_commands_are_left_alone_in_a_directory(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""NodePools that follow channels: when each is looked up, and what was found is written down.
+
+It decides nothing: what a channel means is in the NodePool's status, from where target.py reads
+it. A failure costs the one channel, and an Event says it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from k3os.cluster import names
+from k3os.cluster.objects import inside, mapping
+from k3os.cluster.target import COMPONENTS, channel
+from k3os.errors import UserError
+from k3os.operator import channels
+from k3os.operator.api import Api, ApiFailure
+from k3os.operator.outage import words
+from k3os.operator.rollout import Said
+from k3os.operator.spec import Pool
+
+log = logging.getLogger("k3os.operator")
+
+RETRY = 30.0  # seconds after a failure, instead of channels.INTERVAL
+# posts an Event: kind of object, its name, its uid, what is said
+Say = Callable[[str, str, str, Said], None]
+
+
+class Followed:
+    """By NodePool and component: when it was looked up, and for which address."""
+
+    def __init__(self, api: Api, say: Say) -> None:
+        self._api, self._say = api, say
+        self._asked: dict[tuple[str, str], tuple[float, str]] = {}
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    def look_up(self, pools: Iterable[tuple[Mapping[str, Any], Pool]], now: float) -> None:
+        """Those whose time has come, in the background. now: seconds since 1970."""
+        self._tasks = {key: task for key, task in self._tasks.items() if not task.done()}
+        for body, pool in pools:
+            spec = mapping(body.get("spec"))
+            for name in COMPONENTS:
+                wanted = channel(spec, name)
+                if pool.problems or not wanted:
+                    continue
+                url = channels.address(name, mapping(inside(spec, name)))
+                key = (pool.name, name)
+                # a pool of the same name may have come after it
+                asked = f"{pool.uid} {url}"
+                looked, known = self._asked.get(key, (0.0, ""))
+                if known == asked and now - looked < channels.INTERVAL:
+                    continue
+                self._asked[key] = (now, asked)
+                self._tasks[key] = asyncio.create_task(self._look_up(pool, name, wanted, url))
+
+    def forget(self, pool: str) -> None:
+        for name in COMPONENTS:
+            self._asked.pop((pool, name), None)
+
+    def close(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+
+    async def _look_up(self, pool: Pool, name: str, wanted: str, url: str) -> None:
+        try:
+            version = await channels.look_up(url)
+            known = {"channels": {name: {"channel": wanted, "version": version}}}
+            await self._api.patch_status(pool.name, known)
+            log.info("%s: %s's channel %s means %s", pool.name, name, wanted, version)
+        except Exception as error:
+            if not isinstance(error, (UserError, *ApiFailure)):
+                log.exception("%s: %s's channel %s", pool.name, name, wanted)
+            log.warning("%s: %s's channel %s: %s", pool.name, name, wanted, words(error))
+            said = Said("ChannelUnknown", f"{name}: {words(error)}", warning=True)
+            self._say(names.KIND, pool.name, pool.uid, said)
+            # as soon as that, not in a quarter of an hour
+            self._asked[pool.name, name] = (
+                time.time() - channels.INTERVAL + RETRY,
+                f"{pool.uid} {url}",
+            )

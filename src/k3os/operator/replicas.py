@@ -1,0 +1,31 @@
+"""How many replicas of the operator a cluster has nodes for. Pure.
+
+A second one on the same node would cost memory and protect from nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from k3os.cluster import names
+from k3os.cluster.node import NodeView
+from k3os.operator.manifests import ARCH_LABEL, MOST_REPLICAS
+
+
+def replicas(nodes: Iterable[NodeView], home: str) -> int:
+    """home: the node of the replica that asks, 0 when that is not known. Nodes that are away
+    count: what comes back soon is no reason to start or end a pod."""
+    known = {node.name: node for node in nodes}
+    own = known.get(home)
+    if own is None:
+        return 0
+    alike = [
+        node
+        for node in known.values()
+        if node.labels.get(names.OPERATOR_LABEL) != "false"
+        and all(
+            node.labels.get(label) == own.labels.get(label)
+            for label in (names.VERSION_LABEL, ARCH_LABEL)
+        )
+    ]
+    return min(max(1, len(alike)), MOST_REPLICAS)

@@ -1,0 +1,88 @@
+"""The configuration's own files: one with a secret in it is for its owner alone.
+
+Somebody who copies or edits one easily leaves it with mode 0644. It changes modes and nothing
+else; a medium that cannot be written to, or has no modes, is left as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from k3os.config.load import LOCAL, SYSTEM, Config
+from k3os.config.value import Place
+from k3os.phases.actions import DONE, UNCHANGED, Action
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.phases.node import Node
+
+KEY = "k3os"
+FILES = (f"{SYSTEM}/config.yaml", f"{LOCAL}/config.yaml")
+DIRECTORY = f"{LOCAL}/config.d"
+READ_ONLY = 30  # errno(3)
+
+
+def plan(config: Config, node: Node) -> list[Action]:
+    directory = node.path(DIRECTORY)
+    names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+    paths = [*FILES, *(f"{DIRECTORY}/{name}" for name in names)]
+    return [Close(KEY, Place(path), path) for path in paths if _is_open(node, path)]
+
+
+def _is_open(node: Node, path: str) -> bool:
+    try:
+        status = os.lstat(node.entry(path))
+    except OSError:
+        return False
+    if not stat.S_ISREG(status.st_mode) or not status.st_mode & 0o077:
+        return False
+    return has_secret(node, path)
+
+
+def has_secret(node: Node, path: str) -> bool:
+    """Whether there is one in a file; what cannot be read as configuration may hold one."""
+    from k3os.config.check import check_text, read_limited
+
+    data, unreadable = read_limited(node.path(path))
+    if unreadable is not None:
+        return True
+    values, problems = check_text(data, path)
+    whole = Config(values)
+    if any(problem.is_error for problem in problems) or whole.secrets():
+        return True
+    from k3os.config.value import texts_of
+    from k3os.errors import discreet
+
+    texts = [text for value in values.values() for text, _ in texts_of(value)]
+    commands = any(key in values for key in ("init_cmd", "boot_cmd", "run_cmd", "ready_cmd"))
+    return commands or "write_files" in values or any(discreet(text) != text for text in texts)
+
+
+class Close(Action):
+    """Take a file's mode away from everybody but its owner."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, key: str, place: Place, path: str) -> None:
+        super().__init__(key, place)
+        self.path = path
+
+    def describe(self) -> str:
+        return f"let only root read {self.path}"
+
+    def perform(self, node: Node) -> str:
+        path = node.entry(self.path)
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+        try:
+            os.chmod(path, mode & 0o700)
+        except OSError as error:
+            if error.errno != READ_ONLY:
+                raise
+            self.note = "its file system is read-only"
+            return UNCHANGED
+        if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
+            self.note = "its file system has no modes"
+            return UNCHANGED
+        node.say(f"{self.path} could be read by others (mode {mode:04o}): it is for root only now")
+        return DONE

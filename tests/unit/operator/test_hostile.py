@@ -1,0 +1,306 @@
+"""Whatever stands in a Node or a NodePool, a round of the operator ends, and the others go on."""
+
+import asyncio
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from k3os.cluster import names
+from k3os.cluster.node import STEPS, parse_node
+from k3os.cluster.progress import progress
+from k3os.cluster.target import matches, selector_of
+from k3os.operator.engine import Engine, Sight, seen
+from k3os.operator.job import answer, parse_job
+from k3os.operator.pods import REQUEST_LABEL, parse_pod
+from k3os.operator.spec import read_pool
+from tests.unit.cluster import objects
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=20)
+    | st.sampled_from(["\ud800", "1" * 5000, 10**400, "9" * 30, "../..", "\n"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=8,
+)
+STATE = {"step": "Draining", "request": "r-bad-0", "pool": "bad"}
+NODE = objects.node("bad", state=STATE, role="bad")
+NODE["spec"] = {"unschedulable": True}
+POOL = objects.pool(
+    "bad",
+    selector={
+        "matchLabels": {"role": "bad"},
+        "matchExpressions": [{"key": "x", "operator": "NotIn", "values": ["y"]}],
+    },
+    k3s={"channel": "stable"},
+    config={"k3os": {"sysctls": {"vm.swappiness": "1"}}},
+    strategy={
+        "maxUnavailable": "25%",
+        "drain": {"enabled": True, "timeout": "1m", "gracePeriod": 5},
+        "window": {"start": "02:00", "days": ["Mon"], "timeZone": "UTC", "duration": "1h"},
+        "progressDeadline": "20m",
+        "paused": False,
+    },
+    status={"channels": {"k3s": {"channel": "stable", "version": "v1.33.1+k3s1"}}},
+)
+POOL["status"]["conditions"] = [{"type": "Degraded", "status": "False"}]
+POOL["metadata"]["uid"] = "1"
+
+
+def paths(value: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Of everything inside, the name apart: under that the API has it."""
+    if here and here != ("metadata", "name"):
+        yield here
+    if isinstance(value, (dict, list)):
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, each in inner:
+            yield from paths(each, (*here, key))
+
+
+def changed(body: Any, changes: list[tuple[tuple[Any, ...], Any]]) -> Any:
+    found = copy.deepcopy(body)
+    for path, value in changes:
+        place = found
+        try:
+            for key in path[:-1]:
+                place = place[key]
+            place[path[-1]] = value
+        except (LookupError, TypeError):
+            continue  # another change took the place away
+    found["metadata"] = found["metadata"] if isinstance(found["metadata"], dict) else {}
+    found["metadata"]["name"] = body["metadata"]["name"]
+    return found
+
+
+def hostile(body: Any) -> st.SearchStrategy[Any]:
+    place = st.tuples(st.sampled_from(list(paths(body))), JSON)
+    return st.lists(place, min_size=1, max_size=3).map(lambda changes: changed(body, changes))
+
+
+def annotated(text: str) -> dict[str, Any]:
+    body = copy.deepcopy(NODE)
+    body["metadata"]["annotations"][names.ROLLOUT] = text
+    return body
+
+
+class StubApi:
+    """Takes all that is written, and knows nothing."""
+
+    def __init__(self) -> None:
+        self.nodes: list[str] = []
+        self.statuses: dict[str, Any] = {}
+        self.deleted: list[str] = []
+
+    async def patch_node(self, patch: Any, _version: str) -> dict[str, Any]:
+        self.nodes.append(patch.node)
+        return {"metadata": {"name": patch.node}}
+
+    async def patch_status(self, pool: str, status: Any) -> dict[str, Any]:
+        json.dumps(status)
+        self.statuses[pool] = status
+        return {"status": status}
+
+    async def delete_job(self, name: str) -> None:
+        self.deleted.append(name)
+
+    async def create_job(self, *objects: Any) -> None:
+        json.dumps(objects[:2])
+
+
+class NoPods:
+    """Of nodes that are drained; their watch is another test's."""
+
+    pods = None
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+def round_of(nodes: list[Any], pools: list[Any]) -> StubApi:
+    """One round over these and a good node of a good pool. Raises what the loop would raise."""
+    nodes = [*nodes, objects.node("good", role="good")]
+    pools = [*pools, objects.pool("good", selector={"matchLabels": {"role": "good"}})]
+    api = StubApi()
+
+    async def once() -> None:
+        sight = Sight(
+            {each["metadata"]["name"]: [each] for each in pools},
+            {each["metadata"]["name"]: [seen(each)] for each in nodes},
+            {},
+            {},
+        )
+        engine = Engine(api, sight, lambda *_: None)  # type: ignore[arg-type]
+        await engine.reconcile()
+        await engine.close()
+
+    asyncio.run(once())
+    return api
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nobody(_: str) -> str:
+        return "v1.33.1+k3s1"
+
+    monkeypatch.setattr("k3os.operator.channels.look_up", nobody)
+    monkeypatch.setattr("k3os.operator.engine.NodePods", NoPods)
+
+
+PROPERTY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+@PROPERTY
+@given(hostile(NODE) | JSON.map(json.dumps).map(annotated) | st.text().map(annotated))
+def test_no_node_keeps_another_ones_rollout_from_going_on(node: Any) -> None:
+    api = round_of([node], [POOL])
+    assert "good" in api.nodes
+    assert {"good", "bad"} <= api.statuses.keys()
+    progress("bad", [POOL], [node])
+
+
+@PROPERTY
+@given(hostile(POOL))
+def test_no_nodepool_keeps_another_one_from_going_on_and_it_is_told_what_is_wrong(
+    pool: Any,
+) -> None:
+    good = objects.node("good", role="good")["metadata"]["labels"]
+    spec = pool.get("spec")
+    assume(not matches(selector_of(spec if isinstance(spec, dict) else {}), good))
+    api = round_of([NODE], [pool])
+    assert "good" in api.nodes
+    progress("bad", [pool], [NODE])
+    if read_pool(pool).problems:
+        told = {each["type"]: each for each in api.statuses["bad"]["conditions"]}
+        assert told["Degraded"]["status"] == "True"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"nodeSelector": "all"},
+        {"nodeSelector": {"matchExpressions": [{"operator": "In"}]}},
+        {"nodeSelector": {"matchLabels": {"a": ["b"]}}},
+        {"nodeSelector": {"matchlabels": {"a": "b"}}},
+        {"nodeSelector": {}, "strategy": {"drain": {"gracePeriod": 10**400}}},
+        {"nodeSelector": {}, "strategy": {"drain": "yes"}},
+        {"nodeSelector": {}, "strategy": {"window": {"start": "02:00", "days": 7}}},
+        {"nodeSelector": {}, "k3os": {"version": ["v1"], "url": "https://example.com"}},
+        {"nodeSelector": {}, "k3s": {"version": "../../etc"}},
+        {"nodeSelector": {}, "config": "\ud800"},
+        {"nodeSelector": {}, "config": {"hostname": "\ud800"}},
+    ],
+)
+def test_a_spec_that_cannot_be_understood_is_a_problem_with_its_place(spec: Any) -> None:
+    pool = read_pool({"metadata": {"name": "bad", "generation": 2}, "spec": spec})
+    assert (pool.name, pool.generation) == ("bad", 2)
+    assert pool.problems
+    assert not pool.target.config
+    selector = spec["nodeSelector"]
+    assert pool.matches({"a": "b"}) is (selector == {}), "what it does not understand it leaves"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"started":"x"}',
+        "[" * 100_000,
+        json.dumps({**json.loads(NODE["metadata"]["annotations"][names.ROLLOUT]), "step": "Go"}),
+        json.dumps(
+            {
+                **json.loads(NODE["metadata"]["annotations"][names.ROLLOUT]),
+                "request": "r-good-0",
+                "step": STEPS[0],
+            }
+        ),
+    ],
+)
+def test_a_node_with_a_state_that_is_not_ours_is_left_alone_and_its_pool_says_so(text: str) -> None:
+    api = round_of([annotated(text)], [objects.pool("bad", selector=POOL["spec"]["nodeSelector"])])
+    assert api.nodes == ["good"]
+    assert not api.deleted, "least of all another node's Job"
+    told = {each["type"]: each for each in api.statuses["bad"]["conditions"]}
+    assert (told["Degraded"]["status"], told["Degraded"]["reason"]) == ("True", "NodeUnreadable")
+    assert names.ROLLOUT in told["Degraded"]["message"]
+
+
+def test_a_fault_of_ours_costs_one_node_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from k3os.operator import rollout
+
+    advance = rollout.advance
+
+    def broken(pool: Any, node: Any, *more: Any) -> Any:
+        if node.name == "bad":
+            raise ZeroDivisionError("by nothing")
+        return advance(pool, node, *more)
+
+    monkeypatch.setattr(rollout, "advance", broken)
+    api = round_of([NODE], [objects.pool("bad", selector={"matchLabels": {"role": "bad"}})])
+    assert "good" in api.nodes
+    told = {each["type"]: each for each in api.statuses["bad"]["conditions"]}
+    assert told["Degraded"]["reason"] == "InternalError"
+    assert "by nothing" in told["Degraded"]["message"]
+
+
+def test_a_round_that_breaks_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    async def run() -> None:
+        engine = Engine(StubApi(), Sight({}, {}, {}, {}), lambda *_: None)  # type: ignore[arg-type]
+
+        async def none() -> None:
+            return None
+
+        async def breaks() -> float:
+            tried.append(1)
+            if len(tried) == 1:
+                raise KeyError("metadata")
+            await asyncio.Event().wait()
+            return 0.0
+
+        monkeypatch.setattr(engine, "reconcile", breaks)
+        monkeypatch.setattr(engine, "_drop_strays", none)
+        task = asyncio.create_task(engine.run())
+        async with asyncio.timeout(10):
+            while len(tried) < 2:
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    monkeypatch.setattr("k3os.operator.engine.FIRST_RETRY", 0.01)
+    asyncio.run(run())
+
+
+@given(JSON, JSON, JSON)
+def test_no_pod_and_no_answer_of_a_kubelet_makes_trouble(one: Any, two: Any, three: Any) -> None:
+    pod = {
+        "metadata": {"name": one, "namespace": two, "labels": three, "ownerReferences": one},
+        "spec": {"volumes": two},
+        "status": {"phase": one, "containerStatuses": [{"state": {"terminated": three}}, two]},
+    }
+    str(parse_pod(pod))
+    said = {"status": {"containerStatuses": [{"state": {"terminated": {"message": one}}}]}}
+    answer(said)
+    parse_job(
+        {"metadata": {"annotations": {REQUEST_LABEL: "r"}}, "status": {"conditions": one}}, said
+    )
+    parse_job({"metadata": one, "status": two}, pod)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"message":' * 100_000, "9" * 10_000])
+def test_the_last_words_of_a_job_may_be_deep_and_long(text: str) -> None:
+    answer({"status": {"containerStatuses": [{"state": {"terminated": {"message": text}}}]}})
+
+
+def test_a_node_is_read_whatever_it_is() -> None:
+    for body in ({}, {"metadata": None}, {"metadata": {"labels": ["a"]}, "status": [], "spec": 1}):
+        assert parse_node(body).ready is False
