@@ -45,8 +45,10 @@ def migrate(data: bytes, source: str) -> tuple[str, list[str]]:
     text = data.decode("utf-8-sig")
     edits = _Edits(text, source)
     # the loader in Python: libyaml counts bytes
-    top = next(iter(yaml.compose_all(text, Loader=yaml.SafeLoader)))
-    edits.section("", top)
+    for top in yaml.compose_all(text, Loader=yaml.SafeLoader):
+        if isinstance(top, yaml.MappingNode):  # an empty document may stand before it
+            edits.section("", top)
+            break
     new = edits.result()
     if meaning(new.encode(), source) != meaning(data, source):
         hint = "write the values themselves where it has anchors (&name)"

@@ -118,7 +118,7 @@ class _Builder:
             self._close()
         elif kind == "AliasEvent":
             self._alias(event)
-        elif kind == "DocumentStartEvent" and self.root is not None:
+        elif kind == "DocumentStartEvent" and self.root is not None and self.root.kind != "null":
             message = "a second document begins here and is not read"
             hint = "put everything above the first `---`"
             place = self._place(event)
@@ -167,7 +167,7 @@ class _Builder:
             node = Node("tag", node.place, unknown)
         if node.kind == "map":
             flat, node.items = node.items, []
-            node.pairs = _with_merge_keys(list(zip(flat[::2], flat[1::2], strict=True)))
+            node.pairs = self._merged(list(zip(flat[::2], flat[1::2], strict=True)))
         if anchor:
             self.anchors[anchor] = (node, self.count - start + 1)
         self._add(node)
@@ -187,24 +187,26 @@ class _Builder:
         else:
             self.root = node
 
+    def _merged(self, pairs: list[tuple[Node, Node]]) -> list[tuple[Node, Node]]:
+        """Resolve `<<: *other` (https://yaml.org/type/merge.html); own keys win."""
+        if not any(key.text == "<<" and key.plain for key, _ in pairs):
+            return pairs
+        own = [(key, value) for key, value in pairs if not (key.text == "<<" and key.plain)]
+        names = {key.text for key, _ in own}
+        merged = []
+        for key, value in pairs:
+            if key.text == "<<" and key.plain:
+                for other in value.items if value.kind == "list" else [value]:
+                    if other.kind not in ("map", "null"):
+                        message, hint = "`<<` takes a map's keys, and this is none", "write *NAME"
+                        self.problems.append(Problem(other.place, "<<", message, hint))
+                    fresh = [pair for pair in other.pairs if pair[0].text not in names]
+                    names |= {pair[0].text for pair in fresh}
+                    merged += fresh
+        return merged + own
+
 
 def _unknown_tag(event: Any) -> str:
     """The tag of a value whose type we do not have; "" for any other."""
     tag = event.tag or "!"
     return "" if tag == "!" or tag in HARMLESS_TAGS else str(tag.replace(TAG, "!!"))
-
-
-def _with_merge_keys(pairs: list[tuple[Node, Node]]) -> list[tuple[Node, Node]]:
-    """Resolve `<<: *other` (https://yaml.org/type/merge.html); own keys win."""
-    if not any(key.text == "<<" and key.plain for key, _ in pairs):
-        return pairs
-    own = [(key, value) for key, value in pairs if not (key.text == "<<" and key.plain)]
-    names = {key.text for key, _ in own}
-    merged = []
-    for key, value in pairs:
-        if key.text == "<<" and key.plain:
-            for other in value.items if value.kind == "list" else [value]:
-                fresh = [pair for pair in other.pairs if pair[0].text not in names]
-                names |= {pair[0].text for pair in fresh}
-                merged += fresh
-    return merged + own

@@ -237,3 +237,7 @@ def test_what_is_no_configuration_is_refused_with_its_place(tmp_path: Path) -> N
         main([str(path)])
     assert main([]) == 2
     assert main(["--unknown"]) == 2
+
+
+def test_an_empty_document_before_the_configuration_stays() -> None:
+    assert migrate(b"---\n---\nhost-name: a\n", "c")[0] == "---\n---\nhostname: a\n"
