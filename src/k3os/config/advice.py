@@ -6,14 +6,13 @@ Imported where somebody waits for an answer: the check, the build, the installat
 
 from __future__ import annotations
 
+from k3os.config.unmeant import MARKS
 from k3os.config.value import Problem, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# what templates leave behind where nobody filled them in
-MARKS = ("{{", "{%", "%{", "<%")
 # where such a text may be meant
 FREE = ("write_files", "init_cmd", "boot_cmd", "run_cmd", "ready_cmd", "k3os.upgrade.check")
 LONGEST_PLACEHOLDER = 60
@@ -63,7 +62,7 @@ def templates(values: dict[str, Value]) -> Iterator[Problem]:
         for name, item, text in _texts(path, value):
             stands = text.strip()
             is_name = stands.startswith("<") and stands.endswith(">")
-            if any(mark in text for mark in MARKS) or (
+            if any(mark in text for mark in MARKS[1:]) or (
                 is_name and len(stands) < LONGEST_PLACEHOLDER
             ):
                 message = "is a template that nobody filled in"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from k3os.config.k3s_flags import masked
+from k3os.config.unmeant import FILL_IN, TEMPLATE
 from k3os.config.value import texts_of
 
 TYPE_CHECKING = False
@@ -23,6 +24,9 @@ EXPANSION = r"\$\([^()]*\)|\$\{[A-Za-z_][^}]*\}|`[a-z][^`]*`"
 # in a token or an address, `$NAME` may be meant as it is
 VARIABLE = r"|\$[A-Za-z_][A-Za-z0-9_]*"
 SHELLS = ("arguments", "text map")
+# of a variable in a shell, and what may stand behind it; those of templates are in small letters
+NAME = r"[A-Z_][A-Z0-9_]*(:?[-=+?].*)?"
+WHOLE = r"\s*\$\{[^}]*\}\s*"
 SELF = "write the value itself"
 INSTEAD = {
     "node-name": "leave it out: the node is named after its host",
@@ -37,19 +41,27 @@ BY_COMMAND = (
 
 def warn(check: Check, key: Key, value: Value, path: str) -> None:
     """A warning for each text that has one in it."""
-    if key.path in PASSWORDS:
-        return
     texts = list(texts_of(value))
     words = [text for text, _ in texts]
     is_list = key.kind == "arguments"
     for (text, place), mask, before in zip(texts, masked(words), ["", *words], strict=False):
         is_secret = is_list and mask != text  # which may have a `$` in it
+        if key.path in PASSWORDS or is_template(text):
+            if re.fullmatch(WHOLE, text) or key.path not in PASSWORDS:
+                check.warn(place, path, TEMPLATE, FILL_IN)
+            continue
         pattern = EXPANSION + (VARIABLE if key.kind in SHELLS and not is_secret else "")
         found = re.search(pattern, text)
         if found:
             shown = "${…}" if key.secret or is_secret else found[0]
             hint = _of_flag(before, text) if is_list else SELF
             check.warn(place, path, f"`{shown}` stands for itself: no shell reads it", hint)
+
+
+def is_template(text: str) -> bool:
+    """Whether a program was to replace a `${…}`, rather than a shell."""
+    found = re.search(r"\$\{([^}]*)\}", text)
+    return found is not None and not re.fullmatch(NAME, found[1])
 
 
 def _of_flag(before: str, text: str) -> str:

@@ -8,7 +8,7 @@ kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestr
 from __future__ import annotations
 
 from k3os.config.scalars import Wrong
-from k3os.config.value import Problem, Value
+from k3os.config.value import Node, Problem, Value
 from k3os.system.numbers import whole
 
 TYPE_CHECKING = False
@@ -174,7 +174,8 @@ def _each_item(
     for index, item in enumerate(value.data):
         message, hint = wrong(str(item.data))
         if message:
-            check.error(f"{path}[{index}]", Wrong(item.place, message, hint))
+            node = Node("scalar", item.place, str(item.data))
+            check.error(f"{path}[{index}]", Wrong(item.place, message, hint), node)
         else:
             kept.append(item)
     return Value(kept, value.place)
@@ -188,7 +189,8 @@ def _each_pair(
     for name, item in value.data.items():
         message, hint = wrong(name, str(item.data))
         if message:
-            check.error(f"{path}.{name}", Wrong(item.place, message, hint))
+            node = Node("scalar", item.place, str(item.data))
+            check.error(f"{path}.{name}", Wrong(item.place, message, hint), node)
         else:
             kept[name] = item
     return Value(kept, value.place)

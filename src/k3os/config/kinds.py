@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from k3os.config.key import Key
 
-EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-
 
 class Check:
     """Where warnings and errors of one source go."""
@@ -29,7 +27,12 @@ class Check:
     def warn(self, place: Place, path: str, message: str, hint: str = "") -> None:
         self.problems.append(Problem(place, path, message, hint, is_error=False))
 
-    def error(self, path: str, wrong: Wrong) -> None:
+    def error(self, path: str, wrong: Wrong, node: Node | None = None) -> None:
+        """node: what is wrong, where the cause may be in its text."""
+        if node is not None:
+            from k3os.config.unmeant import cause
+
+            wrong = cause(wrong, node)
         self.problems.append(Problem(wrong.place, path, wrong.message, wrong.hint))
 
     def value(self, key: Key, node: Node, path: str) -> Value | None:
@@ -38,15 +41,15 @@ class Check:
             return None
         try:
             value = KINDS[key.kind](self, key, node, path)
-            if key.kind in EXPANDED:
-                expansions(self, key, value, path)
             if key.further:
                 from k3os.config.further import apply
 
                 value = apply(key.further, self, value, path)
+            if key.kind in EXPANDED:
+                expansions(self, key, value, path)
             return value
         except Wrong as wrong:
-            self.error(path, wrong)
+            self.error(path, wrong, node)
             return None
 
 
@@ -72,7 +75,7 @@ def each_of(
         try:
             value = convert(item, f"{path}[{index}]")
         except Wrong as wrong:
-            check.error(f"{path}[{index}]", wrong)
+            check.error(f"{path}[{index}]", wrong, item)
             continue
         if value is not None:
             values.append(value)
@@ -136,18 +139,6 @@ def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
     return value
 
 
-def taints(check: Check, key: Key, node: Node, path: str) -> Value:
-    def one(item: Node, item_path: str) -> Value:
-        word = one_line(item, "a taint")
-        name, _, effect = word.rpartition(":")
-        if not name.partition("=")[0] or effect not in EFFECTS:
-            hint = f"write `key=value:Effect`; effects: {', '.join(EFFECTS)}"
-            raise Wrong(item.place, f"`{word}` is no taint", hint)
-        return Value(word, item.place)
-
-    return each_of(check, node, path, one)
-
-
 def commands(check: Check, key: Key, node: Node, path: str) -> Value:
     def one(item: Node, item_path: str) -> Value | None:
         if item.kind == "list":
@@ -173,7 +164,7 @@ def text_map(check: Check, key: Key, node: Node, path: str) -> Value:
         try:
             entries[name.text] = Value(_entry_text(value), value.place)
         except Wrong as wrong:
-            check.error(entry_path, wrong)
+            check.error(entry_path, wrong, value)
     return Value(entries, node.place)
 
 
@@ -312,7 +303,8 @@ def map_named(
 
 
 # kinds of keys in which somebody may expect a shell
-EXPANDED = ("arguments", "text map", "text", "texts", "taints", "url")
+EXPANDED = ("arguments", "text map", "text", "texts", "taints", "url", "location", "path")
+EXPANDED += ("file path", "owner")
 
 
 def expansions(check: Check, key: Key, value: Value, path: str) -> None:
@@ -382,7 +374,7 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "hostname": scalars.hostname,
     "texts": texts,
     "choices": choices,
-    "taints": taints,
+    "taints": _of("taints", "taints"),
     "arguments": arguments,
     "commands": commands,
     "text map": text_map,

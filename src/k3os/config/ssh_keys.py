@@ -42,7 +42,7 @@ def keys(check: Check, key: Key, node: Node, path: str) -> Value:
         try:
             found += [Value(line, item.place) for line in _lines(item)]
         except Wrong as wrong:
-            check.error(f"{path}[{index}]", wrong)
+            check.error(f"{path}[{index}]", wrong, item)
     return Value(found, node.place)
 
 

@@ -6,7 +6,30 @@ from k3os.config.scalars import Wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from k3os.config.value import Node
+
+# what templates leave behind where nobody filled them in: Terraform, Jinja and Helm, Packer, ERB
+MARKS = ("${", "{{", "{%", "%{", "<%")
+TEMPLATE, FILL_IN = "is a template that nobody filled in", "fill it in before k3OS reads it"
+
+
+def cause(wrong: Wrong, node: Node) -> Wrong:
+    """The same, or the reason why something that looks like it cannot be used."""
+    for each in _scalars(node):
+        if each.place is wrong.place and any(mark in each.text for mark in MARKS):
+            return Wrong(wrong.place, TEMPLATE, FILL_IN)
+    return wrong
+
+
+def _scalars(node: Node) -> Iterator[Node]:
+    todo = [node]
+    while todo:
+        node = todo.pop()
+        todo += [*node.items, *(value for _, value in node.pairs)]
+        if node.kind == "scalar":
+            yield node
 
 
 def refuse_colon(item: Node) -> None:

@@ -31,3 +31,62 @@ ARGUMENTS = {
 @pytest.mark.parametrize("words,hint", ARGUMENTS.values(), ids=ARGUMENTS)
 def test_a_word_without_a_flag_is_given_the_one_that_was_meant(words: str, hint: str) -> None:
     assert [line.rpartition("; ")[2] for line in said(f"k3os: {{k3s_args: {words}}}")] == [hint]
+
+
+TEMPLATES = {
+    "a name": "hostname: ${hostname}",
+    "in a name": "hostname: k8s-${name}",
+    "of Jinja, quoted": 'hostname: "{{ name }}"',
+    "a password": "k3os: {password: '${password}'}",
+    "a token": "k3os: {token: '${token}'}",
+    "an address": "k3os: {server_url: 'https://${server}:6443'}",
+    "keys": "ssh_authorized_keys: ${jsonencode(keys)}",
+    "one key": "ssh_authorized_keys: ['${key}']",
+    "an account": "ssh_authorized_keys: ['github:${user}']",
+    "labels": "k3os: {labels: '${labels}'}",
+    "a label": "k3os: {labels: {a: '${region}'}}",
+    "taints": "k3os: {taints: ['${taint}']}",
+    "modules": "k3os: {modules: '${modules}'}",
+    "name servers": "k3os: {dns_nameservers: ['${dns}']}",
+    "time servers": "k3os: {ntp_servers: ['${ntp}']}",
+    "a disk": "k3os: {install: {device: '${disk}'}}",
+    "a truth": "k3os: {install: {silent: '${silent}'}}",
+    "a place": "k3os: {install: {config_url: '${url}'}}",
+    "a source": "k3os: {data_sources: ['${source}']}",
+    "a wireless network": "k3os: {wifi: [{name: '${ssid}', passphrase: '${psk}'}]}",
+    "an interface": "k3os: {network: {eth0: {address: '${ip}'}}}",
+    "a mode": "write_files: [{path: /a, permissions: '${mode}'}]",
+    "an owner": "write_files: [{path: /a, owner: '${owner}'}]",
+    "a variable": "k3os: {environment: {A: '${a.b}'}}",
+}
+
+
+@pytest.mark.parametrize("text", TEMPLATES.values(), ids=TEMPLATES)
+def test_a_template_is_said_to_be_one_whatever_it_stands_for(text: str) -> None:
+    lines = said(text)
+    assert any("is a template that nobody filled in" in line for line in lines)
+    others = [line for line in lines if "template" not in line and "left out" not in line]
+    assert others == []
+
+
+TAINTS = {
+    "effect in small letters": ("a=b:noschedule", "write `a=b:NoSchedule`"),
+    "without an effect": ("a=b", "write `key=value:Effect`"),
+    "several in one": ("'a=b:NoSchedule,c=d:NoExecute'", "write each as an item of the list"),
+    "as in a Node": (
+        "{key: dedicated, value: db, effect: NoSchedule}",
+        "write `dedicated=db:NoSchedule`",
+    ),
+    "as in a Node, without a value": (
+        "{key: a/b, effect: NoExecute, timeAdded: x}",
+        "write `a/b:NoExecute`",
+    ),
+    "as in a toleration": ("{key: a, operator: Exists}", "write `key=value:Effect`"),
+}
+
+
+@pytest.mark.parametrize("taint,hint", TAINTS.values(), ids=TAINTS)
+def test_a_taint_in_another_form_is_shown_in_ours(taint: str, hint: str) -> None:
+    (line,) = said(f"k3os: {{taints: [{taint}]}}")
+    assert line.startswith("c:1:17: k3os.taints[0]: ")
+    assert hint in line
