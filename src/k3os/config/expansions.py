@@ -44,7 +44,10 @@ def warn(check: Check, key: Key, value: Value, path: str) -> None:
     texts = list(texts_of(value))
     words = [text for text, _ in texts]
     is_list = key.kind == "arguments"
-    for (text, place), mask, before in zip(texts, masked(words), ["", *words], strict=False):
+    names = [f"{path}.{name}" for name in value.data] if isinstance(value.data, dict) else []
+    names = names if len(names) == len(texts) else [path] * len(texts)
+    each = zip(texts, masked(words), ["", *words], names, strict=False)
+    for (text, place), mask, before, path in each:
         is_secret = is_list and mask != text  # which may have a `$` in it
         if key.path in PASSWORDS or is_template(text):
             if re.fullmatch(WHOLE, text) or key.path not in PASSWORDS:

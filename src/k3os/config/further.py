@@ -27,6 +27,7 @@ ALLOWED = (
     *("topology.kubernetes.io/zone", "topology.kubernetes.io/region"),
     *("failure-domain.beta.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/region"),
 )
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 WORDS = f"letters, digits, `-`, `_` and `.`, at most {LONGEST_NAME}, between letters or digits"
 
 
@@ -102,7 +103,25 @@ def variables(check: Check, value: Value, path: str) -> Value:
         hint = f"write {meant}" if meant.isidentifier() else "write letters, digits and `_`"
         return "is no name of a variable", hint
 
+    assert isinstance(value.data, dict)
+    if "$" in str(value.data["PATH"].data if "PATH" in value.data else ""):
+        value = _with_search_path(check, value, path)
     return _each_pair(check, value, path, wrong)
+
+
+def _with_search_path(check: Check, value: Value, path: str) -> Value:
+    """With the usual directories for `$PATH`, since nothing finds a program without them."""
+    assert isinstance(value.data, dict)
+    item = value.data["PATH"]
+    text = str(item.data).replace("${PATH}", "$PATH").replace("$PATH", SEARCH_PATH)
+    others = {name: each for name, each in value.data.items() if name != "PATH"}
+    if "$" in text:
+        wrong = Wrong(item.place, "has a `$` in it, and no shell reads it", "write it in full")
+        check.error(f"{path}.PATH", wrong)
+        return Value(others, value.place)
+    message, hint = f"`$PATH` is taken for {SEARCH_PATH}", "write that"
+    check.warn(item.place, f"{path}.PATH", message, hint)
+    return Value({**others, "PATH": Value(text, item.place)}, value.place)
 
 
 def server(check: Check, value: Value, path: str) -> Value:

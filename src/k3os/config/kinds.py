@@ -303,8 +303,10 @@ def map_named(
 
 
 # kinds of keys in which somebody may expect a shell
-EXPANDED = ("arguments", "text map", "text", "texts", "taints", "url", "location", "path")
-EXPANDED += ("file path", "owner")
+EXPANDED = (
+    *("arguments", "text map", "text", "texts", "taints", "url", "location", "path", "file path"),
+    "owner",
+)
 
 
 def expansions(check: Check, key: Key, value: Value, path: str) -> None:

@@ -20,6 +20,8 @@ def cause(wrong: Wrong, node: Node) -> Wrong:
     for each in _scalars(node):
         if each.place is wrong.place and any(mark in each.text for mark in MARKS):
             return Wrong(wrong.place, TEMPLATE, FILL_IN)
+        if each.place is wrong.place and "$(" in each.text:
+            return Wrong(wrong.place, wrong.message, "no shell reads it: write the value itself")
     return wrong
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from k3os.config.advice import advice
 from k3os.config.check import check_text
+from k3os.config.value import plain
 
 KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIESqSmllcg5QoT7KRLnwkEjK+b6OXXcVEGqm+GR8EOwX"
 
@@ -90,3 +91,27 @@ def test_a_taint_in_another_form_is_shown_in_ours(taint: str, hint: str) -> None
     (line,) = said(f"k3os: {{taints: [{taint}]}}")
     assert line.startswith("c:1:17: k3os.taints[0]: ")
     assert hint in line
+
+
+USUAL = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@pytest.mark.parametrize(
+    "text,path",
+    [
+        ("$PATH:/opt/bin", f"{USUAL}:/opt/bin"),
+        ("/opt/bin:${PATH}", f"/opt/bin:{USUAL}"),
+        ("/opt/bin", "/opt/bin"),
+    ],
+)
+def test_a_search_path_is_extended_as_a_shell_would(text: str, path: str) -> None:
+    values, problems = check_text(f"k3os: {{environment: {{PATH: '{text}'}}}}".encode(), "c")
+    assert plain(values["k3os.environment"]) == {"PATH": path}
+    assert [each.key for each in problems] == ["k3os.environment.PATH"] * ("$" in text)
+
+
+@pytest.mark.parametrize("text", ["$HOME/bin:$PATH", "$(cat /x)", "${PATH:-/x}"])
+def test_a_search_path_that_would_find_no_program_is_left_out(text: str) -> None:
+    values, problems = check_text(f"k3os: {{environment: {{PATH: '{text}', A: b}}}}".encode(), "c")
+    assert plain(values["k3os.environment"]) == {"A": "b"}
+    assert [(each.key, each.is_error) for each in problems] == [("k3os.environment.PATH", True)]
