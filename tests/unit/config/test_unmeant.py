@@ -115,3 +115,57 @@ def test_a_search_path_that_would_find_no_program_is_left_out(text: str) -> None
     values, problems = check_text(f"k3os: {{environment: {{PATH: '{text}', A: b}}}}".encode(), "c")
     assert plain(values["k3os.environment"]) == {"A": "b"}
     assert [(each.key, each.is_error) for each in problems] == [("k3os.environment.PATH", True)]
+
+
+COMMANDS = {
+    "kubectl before k3s": ("run_cmd: [kubectl apply -f /x]", "k3s is not started yet"),
+    "waiting for it": (
+        "run_cmd: ['until kubectl get nodes; do sleep 1; done']",
+        "write it into ready_cmd",
+    ),
+    "k3s' own": ("boot_cmd: [[k3s, kubectl, get, nodes]]", "write it into ready_cmd"),
+    "crictl": ("run_cmd: ['crictl images']", "write it into ready_cmd"),
+    "helm": ("run_cmd: [helm install a b]", "HelmChart"),
+    "k3s installed again": ("run_cmd: ['curl -sfL https://get.k3s.io | sh -']", "k3OS starts k3s"),
+    "k3s started again": ("run_cmd: [nohup k3s server &]", "k3OS starts k3s"),
+    "an init script": ("run_cmd: [/etc/init.d/k3s-service restart]", "with OpenRC"),
+    "in a chain": ("run_cmd: ['sed -i s/a/b/ /x && /etc/init.d/a start']", "with OpenRC"),
+    "Alpine's set-up": ("run_cmd: [setup-timezone -z UTC]", "this is no Alpine"),
+}
+
+
+@pytest.mark.parametrize("text,what", COMMANDS.values(), ids=COMMANDS)
+def test_a_command_that_does_nothing_here_is_said_with_what_does(text: str, what: str) -> None:
+    (line,) = said(text)
+    assert "warning: " in line
+    assert what in line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ready_cmd: [kubectl apply -f /x, k3s kubectl get nodes, crictl images]",
+        "run_cmd: [k3s --version, modprobe nbd, mount /dev/sdb /data, echo kubectl]",
+        "run_cmd: ['mkdir -p /var/lib/x && cp /a /b', k3s check-config, hostname]",
+    ],
+)
+def test_a_command_that_works_is_left_alone(text: str) -> None:
+    assert said(text) == []
+
+
+FILES = {
+    "/bin/x": "/usr is read-only",
+    "/sbin/x": "/usr is read-only",
+    "/lib/modules/x": "/usr is read-only",
+    "/k3os/system/config.yaml": "is read-only",
+    "/etc/passwd": "nobody could log in",
+    "/etc/shadow": "nobody could log in",
+    "/etc/udhcpc/udhcpc.conf": "connman",
+}
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_a_file_that_nothing_reads_here_is_said(path: str) -> None:
+    (line,) = said(f"write_files: [{{path: {path}, content: x}}]")
+    assert "warning: write_files[0].path: " in line
+    assert FILES[path] in line
