@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from k3os.config.k3s_flags import masked
-from k3os.config.unmeant import FILL_IN, TEMPLATE
+from k3os.config.unmeant import FILL_IN, TEMPLATE, is_template
 from k3os.config.value import texts_of
 
 TYPE_CHECKING = False
@@ -24,8 +24,6 @@ EXPANSION = r"\$\([^()]*\)|\$\{[A-Za-z_][^}]*\}|`[a-z][^`]*`"
 # in a token or an address, `$NAME` may be meant as it is
 VARIABLE = r"|\$[A-Za-z_][A-Za-z0-9_]*"
 SHELLS = ("arguments", "text map")
-# of a variable in a shell, and what may stand behind it; those of templates are in small letters
-NAME = r"[A-Z_][A-Z0-9_]*(:?[-=+?].*)?"
 WHOLE = r"\s*\$\{[^}]*\}\s*"
 SELF = "write the value itself"
 INSTEAD = {
@@ -59,12 +57,6 @@ def warn(check: Check, key: Key, value: Value, path: str) -> None:
             shown = "${…}" if key.secret or is_secret else found[0]
             hint = _of_flag(before, text) if is_list else SELF
             check.warn(place, path, f"`{shown}` stands for itself: no shell reads it", hint)
-
-
-def is_template(text: str) -> bool:
-    """Whether a program was to replace a `${…}`, rather than a shell."""
-    found = re.search(r"\$\{([^}]*)\}", text)
-    return found is not None and not re.fullmatch(NAME, found[1])
 
 
 def _of_flag(before: str, text: str) -> str:

@@ -144,8 +144,9 @@ def name_servers(check: Check, value: Value, path: str) -> Value:
         words = text.partition("#")[0].replace(",", " ").replace(";", " ").split() or [text]
         meant = words[0].strip("[]") if _is_address(words[0].strip("[]")) else ""
         meant = meant or words[0].partition(":")[0]
-        known = meant if _is_address(meant) else "1.1.1.1"
-        return f"`{text}` is no IP address", _item_hint(words, known)
+        if not _is_address(meant) and len(words) == 1:
+            return f"`{text}` is no IP address", "write an address, e.g. `1.1.1.1`"
+        return f"`{text}` is no IP address", _item_hint(words, meant)
 
     return _each_item(check, value, path, wrong)
 
@@ -158,7 +159,8 @@ def time_servers(check: Check, value: Value, path: str) -> Value:
         words = text.partition("#")[0].replace(",", " ").replace(";", " ").split()
         words = [each for each in words if each not in ("server", "pool", "iburst")] or [text]
         meant = words[0].partition("://")[2] or words[0]
-        meant = meant.partition(":")[0].strip("/")
+        inner = meant[1:].partition("]")[0] if meant.startswith("[") else ""
+        meant = inner if _is_address(inner) else meant.partition(":")[0].strip("/")
         return f"`{text}` is no time server", _item_hint(words, meant)
 
     return _each_item(check, value, path, wrong)
@@ -190,9 +192,10 @@ def _each_item(
 ) -> Value:
     assert isinstance(value.data, list)
     kept = []
-    for index, item in enumerate(value.data):
+    for item in value.data:
         message, hint = wrong(str(item.data))
         if message:
+            index = check.written[id(item.place)]
             node = Node("scalar", item.place, str(item.data))
             check.error(f"{path}[{index}]", Wrong(item.place, message, hint), node)
         else:

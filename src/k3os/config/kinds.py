@@ -7,7 +7,7 @@ A function returns a Value or raises Wrong; it may add warnings. Texts stay what
 from __future__ import annotations
 
 from k3os.config import scalars
-from k3os.config.scalars import KIND_WORDS, Wrong, one_line, refuse_template, scalar_text
+from k3os.config.scalars import KIND_WORDS, Wrong, one_line, refuse_form, scalar_text
 from k3os.config.schema import fields_by_fold
 from k3os.config.value import Node, Place, Problem, Value
 
@@ -23,6 +23,7 @@ class Check:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
+        self.written: dict[int, int] = {}  # a place's id -> which item of its list it is
 
     def warn(self, place: Place, path: str, message: str, hint: str = "") -> None:
         self.problems.append(Problem(place, path, message, hint, is_error=False))
@@ -60,19 +61,26 @@ def is_unset(key: Key, node: Node) -> bool:
 
 def items_of(node: Node) -> list[Node]:
     """A scalar where a list is expected is a list of one; nothing in a list is left out."""
+    return [item for _, item in numbered(node)]
+
+
+def numbered(node: Node) -> list[tuple[int, Node]]:
+    """The same, each with its number in what was written."""
     if node.kind == "map":
-        refuse_template(node)
+        scalars.refuse_template(node)
         raise Wrong(node.place, "wants a list, not a map", "begin each item with `- `")
     found = node.items if node.kind == "list" else [node]
-    return [item for item in found if not item.is_unset()]
+    return [(index, item) for index, item in enumerate(found) if not item.is_unset()]
 
 
 def each_of(
     check: Check, node: Node, path: str, convert: Callable[[Node, str], Value | None]
 ) -> Value:
     values = []
-    for index, item in enumerate(items_of(node)):
+    for index, item in numbered(node):
+        check.written[id(item.place)] = index
         try:
+            refuse_form(item)
             value = convert(item, f"{path}[{index}]")
         except Wrong as wrong:
             check.error(f"{path}[{index}]", wrong, item)
@@ -100,6 +108,8 @@ def choices(check: Check, key: Key, node: Node, path: str) -> Value:
         if word not in key.values:
             likely = nearest(word, key.values)
             known = f"known: {', '.join(key.values)}"
+            likely = "" if set(word) & set(", ;") else likely
+            known = known if likely or word.isalnum() else "write each as an item of the list"
             raise Wrong(
                 item.place, f"`{word}` is unknown", f"did you mean {likely}?" if likely else known
             )
@@ -125,7 +135,7 @@ def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
     words = [str(item.data) for item in value.data]
     right = [word.translate(TYPOGRAPHIC) for word in words]
     shown = masked(right)  # a hint is for everybody's eyes
-    written = {id(item.place): index for index, item in enumerate(items_of(node))}
+    written = {id(item.place): index for index, item in numbered(node)}
     for index, item in enumerate(value.data):
         better = right[index]
         where = f"{path}[{written[id(item.place)]}]"
@@ -144,10 +154,6 @@ def commands(check: Check, key: Key, node: Node, path: str) -> Value:
         if item.kind == "list":
             words = [Value(scalar_text(word, "a text"), word.place) for word in item.items]
             return Value(list(words), item.place) if words else None
-        if item.kind == "map" and len(item.pairs) == 1:
-            from k3os.config.unmeant import refuse_colon
-
-            refuse_colon(item)
         word = scalar_text(item, "a command: a text, or a list of words")
         return Value(word, item.place) if word.strip() else None
 
@@ -174,7 +180,7 @@ def _entry_text(value: Node) -> str:
 
 def _map_pairs(check: Check, node: Node, path: str) -> list[tuple[Node, Node]]:
     """The pairs of a map; `a=b` texts are taken as pairs, too. One that is wrong costs itself."""
-    refuse_template(node)
+    scalars.refuse_template(node)
     pairs: list[tuple[Node, Node]] = []
     for index, item in enumerate(node.items):
         try:
@@ -196,7 +202,8 @@ def _map_pairs(check: Check, node: Node, path: str) -> list[tuple[Node, Node]]:
 
 def _is_name(node: Node) -> bool:
     if node.kind != "scalar" or not node.text:
-        raise Wrong(node.place, f"a key must be a text, not {KIND_WORDS[node.kind]}")
+        what = KIND_WORDS[node.kind] if node.kind != "scalar" else "an empty one"
+        raise Wrong(node.place, f"a key must be a text, not {what}")
     one_line(node, "a name")
     return True
 
@@ -260,8 +267,7 @@ def _binary(entries: dict[str, Value], found: dict[str, Node]) -> None:
 def maps(check: Check, key: Key, node: Node, path: str) -> Value:
     """A list of maps. The same identity twice: the later entry counts."""
     by_identity: dict[str, Value] = {}
-    listed = [node] if node.kind == "map" else items_of(node)
-    for index, item in enumerate(listed):
+    for index, item in [(0, node)] if node.kind == "map" else numbered(node):
         item_path = f"{path}[{index}]"
         if item.is_unset() or (item.pairs and all(each.is_unset() for _, each in item.pairs)):
             continue

@@ -5,8 +5,8 @@ Format: sshd(8), AUTHORIZED_KEYS FILE FORMAT; what the base64 holds: RFC 4253, 6
 
 from __future__ import annotations
 
-from k3os.config.kinds import Check, items_of
-from k3os.config.scalars import Wrong, one_line, scalar_text
+from k3os.config.kinds import Check, numbered
+from k3os.config.scalars import Wrong, one_line, refuse_form, scalar_text
 from k3os.config.value import Node, Value
 
 TYPE_CHECKING = False
@@ -38,8 +38,9 @@ def is_key(text: str) -> bool:
 def keys(check: Check, key: Key, node: Node, path: str) -> Value:
     """A text of several lines is as many keys; what cannot be one is left out."""
     found: list[Value] = []
-    for index, item in enumerate(items_of(node)):
+    for index, item in numbered(node):
         try:
+            refuse_form(item)
             found += [Value(line, item.place) for line in _lines(item)]
         except Wrong as wrong:
             check.error(f"{path}[{index}]", wrong, item)

@@ -59,7 +59,7 @@ class Node:
         """An empty text says as much as nothing, and so does a list of such: tools write it."""
         if self.kind == "list":
             return bool(self.items) and all(item.is_unset() for item in self.items)
-        return self.kind == "null" or (self.kind == "scalar" and not self.text)
+        return self.kind == "null" or (self.kind == "scalar" and not self.text.strip())
 
 
 class Value:

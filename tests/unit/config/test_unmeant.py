@@ -169,3 +169,78 @@ def test_a_file_that_nothing_reads_here_is_said(path: str) -> None:
     (line,) = said(f"write_files: [{{path: {path}, content: x}}]")
     assert "warning: write_files[0].path: " in line
     assert FILES[path] in line
+
+
+VALUES = {
+    "modules in one text": ("k3os: {modules: 'kvm, nbd'}", "`kvm,` is no module"),
+    "a module's file": ("k3os: {modules: [br_netfilter.ko]}", "write `br_netfilter`"),
+    "a module's path": ("k3os: {modules: [/lib/modules/x/nbd.ko.xz]}", "write `nbd`"),
+    "a module's command": ("k3os: {modules: [modprobe kvm]}", "write `kvm`"),
+    "a sysctl with its value": ("k3os: {sysctl: {'kernel.panic = 10': ''}}", "no kernel setting"),
+    "a sysctl of sysctl.d": ("k3os: {sysctl: {-net.ipv4.ip_forward: 1}}", "no kernel setting"),
+    "a sysctl with a comment": ("k3os: {sysctl: {a.b: '1 # on'}}", "has a comment in it"),
+    "an ISO by ftp": ("k3os: {install: {iso_url: ftp://a/b.iso}}", "http or https"),
+    "an ISO without an address": ("k3os: {install: {iso_url: k3os.iso}}", "https://server/path"),
+    "a configuration by nfs": ("k3os: {install: {config_url: nfs://a/b}}", "https, ftp"),
+    "a short passphrase": ("k3os: {wifi: [{name: a, passphrase: short}]}", "8 to 63"),
+    "a directory": ("write_files: [{path: /etc/, content: x}]", "is a directory"),
+    "a directory of all": ("write_files: [{path: /, content: x}]", "is a directory"),
+    "above the root": ("write_files: [{path: ../etc/x, content: x}]", "`..` in a path"),
+    "somebody's home": ("write_files: [{path: ~rancher/x}]", "write `/home/rancher/x`"),
+    "a variable's home": ("write_files: [{path: $HOME/x}]", "write `/home/rancher/x`"),
+    "a shell's home": ("write_files: [{path: '${HOME}/x'}]", "write `/home/rancher/x`"),
+    "Windows": ("write_files: [{path: 'C:\\x', content: x}]", "is no path"),
+    "a user who is not there": ("write_files: [{path: /x, owner: 'pi:pi'}]", "no user `pi`"),
+    "a name for an address": ("k3os: {dns_nameservers: [dns.google]}", "e.g. `1.1.1.1`"),
+    "a time server in brackets": ("k3os: {ntp_servers: ['[::1]']}", "write `::1`"),
+    "a time server with a port": ("k3os: {ntp_servers: ['[2001:db8::1]:123']}", "`2001:db8::1`"),
+    "sources in one text": ("k3os: {data_sources: 'aws,cdrom'}", "as an item of the list"),
+    "sources on one line": ("k3os: {data_sources: aws cdrom}", "as an item of the list"),
+    "a list in quotes": ('k3os: {k3s_args: \'["server", "-v"]\'}', "without the quotes"),
+    "a true word with a blank": ("k3os: {install: {silent: 'true '}}", ""),
+}
+
+
+@pytest.mark.parametrize("text,what", VALUES.values(), ids=VALUES)
+def test_a_value_that_nothing_here_could_use_is_said(text: str, what: str) -> None:
+    lines = said(text)
+    assert [what for line in lines if what in line] == [what] * bool(what)
+    assert len([line for line in lines if "left out" not in line]) == bool(what)
+
+
+FORMS = {
+    "a flag with a colon": (
+        "k3os: {k3s_args: [server, {--disable: traefik}]}",
+        "k3os.k3s_args[1]: is a map because of its `: `; write `--disable=…`",
+    ),
+    "a forge with a blank": (
+        "ssh_authorized_keys: ['', {github: me}]",
+        "ssh_authorized_keys[1]: is a map because of its `: `; write `github:me`, without a blank",
+    ),
+    "a forge alone": ("ssh_authorized_keys: [github: ]", "write `github:NAME`, without a blank"),
+    "a key's comment": (f"ssh_authorized_keys: [ssh-ed25519 {KEY} a: b]", "put the line in quotes"),
+    "a module": ("k3os: {modules: [nbd: 8]}", "put the line in quotes: `- 'nbd: …'`"),
+    "a name of nothing": ("k3os: {labels: {'': x}}", "a key must be a text, not an empty one"),
+}
+
+
+@pytest.mark.parametrize("text,what", FORMS.values(), ids=FORMS)
+def test_what_yaml_takes_for_a_map_is_said_with_what_was_meant(text: str, what: str) -> None:
+    (line,) = said(text)
+    assert what in line
+
+
+@pytest.mark.parametrize(
+    "text,key",
+    [
+        ("k3os: {taints: ['', 'a', 'a=b c:NoSchedule', 'x:NoSchedule']}", "k3os.taints[2]"),
+        ("k3os: {dns_nameservers: [1.1.1.1, '', [], x]}", "k3os.dns_nameservers[3]"),
+        ("k3os: {ntp_servers: ['', 'a b']}", "k3os.ntp_servers[1]"),
+        ("write_files: ['', null, {content: x}]", "write_files[2]"),
+        ("ssh_authorized_keys: [null, octocat]", "ssh_authorized_keys[1]"),
+        ("k3os: {data_sources: [aws, '', x]}", "k3os.data_sources[2]"),
+    ],
+)
+def test_an_item_is_counted_as_it_was_written(text: str, key: str) -> None:
+    _, problems = check_text(text.encode(), "c")
+    assert key in [each.key for each in problems]
