@@ -81,9 +81,9 @@ class Problem:
         self, place: Place, key: str, message: str, hint: str = "", *, is_error: bool = True
     ) -> None:
         self.place = place
-        self.key = key
-        self.message = message
-        self.hint = hint
+        self.key = shortened(key)
+        self.message = shortened(message)
+        self.hint = shortened(hint)
         self.is_error = is_error
 
     def __str__(self) -> str:
@@ -103,6 +103,17 @@ class Problem:
             "message": self.message,
             "hint": self.hint,
         }
+
+
+# what quotes a value may be as long as the value
+LONGEST_SAID = 800
+
+
+def shortened(text: str) -> str:
+    """The same without its middle when nobody would read it to its end."""
+    if len(text) <= LONGEST_SAID:
+        return text
+    return f"{text[: LONGEST_SAID // 2]} … {text[-LONGEST_SAID // 4 :]}"
 
 
 def texts_of(value: Value) -> Iterator[tuple[str, Place]]:

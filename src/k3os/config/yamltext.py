@@ -17,6 +17,8 @@ LARGEST = 8 << 20
 DEEPEST = 32
 TOO_DEEP = f"more than {DEEPEST} levels of lists and maps in each other"
 MOST_NODES = 200_000  # with every alias counted as often as it is used
+# how files of other kinds begin, perhaps: pages, scripts, UTF-16, gzip, an error's text, manifests
+OTHERS = (b"<", b"#!/", b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b", b"4", b"apiVersion:")
 NULLS = ("", "~", "null", "Null", "NULL")
 TAG = "tag:yaml.org,2002:"
 HARMLESS = ("str", "int", "float", "bool", "null", "map", "seq", "timestamp")
@@ -33,12 +35,24 @@ def read(data: bytes, source: str) -> tuple[Node | None, list[Problem]]:
     """The top map of a text; None when it is empty or cannot be used. Never raises."""
     problems: list[Problem] = []
     try:
+        _refuse(data, source)
         text = _decode(data, source)
         if not text.strip():
             return None, problems
         return _compose(text, source, problems), problems
     except _Refused as refused:
         return None, [*problems, refused.problem]
+
+
+def _refuse(data: bytes, source: str) -> None:
+    """Raise what is wrong with a file of another kind."""
+    start = data[:64].lstrip()
+    if start.startswith(OTHERS) or b"\0" in start or b"\napiVersion:" in data:
+        from k3os.config.other_files import what_it_is
+
+        what, hint = what_it_is(data)
+        if what:
+            raise _Refused(Problem(Place(source, 1, 1), "", what, hint))
 
 
 def _decode(data: bytes, source: str) -> str:
