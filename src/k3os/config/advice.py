@@ -105,9 +105,26 @@ def of_cmdline(text: str) -> list[Problem]:
             likely = nearest(mode, modes)
             hint = f"did you mean {likely}?" if likely else f"known: {', '.join(modes)}"
             wrong(name, f"`{mode}` is unknown", hint)
+    problems += _twice(split(text))
     for name, value in split(text):
         if name in SECTIONS[1:]:
             meant = "device" if (value or "").startswith("/dev/") else "KEY"
             hint = f"write {name}.{meant}={value or '…'}"
             wrong(name, "is no key, but has keys below it", hint)
     return problems
+
+
+def _twice(given: list[tuple[str, str | None]]) -> Iterator[Problem]:
+    """A warning for each key of one value that has two."""
+    from k3os.config.cmdline import LISTS, NESTED, SOURCE
+    from k3os.config.names import fold
+    from k3os.config.schema import TABLE
+    from k3os.config.value import Place
+
+    single = {fold(key.path) for key in TABLE if key.kind not in LISTS + NESTED}
+    first: dict[str, str | None] = {}
+    for name, value in given:
+        key = fold(name)
+        if key in single and first.setdefault(key, value) != value:
+            message = "is given twice; the last counts"
+            yield Problem(Place(f"{SOURCE}: {name}"), name, message, "remove one", is_error=False)

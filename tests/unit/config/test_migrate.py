@@ -199,6 +199,7 @@ def test_the_nodepool_that_it_names_is_one() -> None:
     pool = parse_pool(yaml.safe_load("\n".join(NODEPOOL)))
     assert pool.name == "all"
 
+
 # the end of what the check still finds in it
 FOUND = (
     "write_files[0].path: k3OS starts services with systemd, not with OpenRC; write a unit, "
