@@ -7,7 +7,7 @@ Imported where somebody waits for an answer: the check, the build, the installat
 from __future__ import annotations
 
 from k3os.config.unmeant import MARKS
-from k3os.config.value import Problem, Value
+from k3os.config.value import Problem, Value, numbered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def contents(values: dict[str, Value]) -> Iterator[Problem]:
     from k3os.config.contents import decode
 
     value = values.get("write_files")
-    for index, item in enumerate(value.data if value and isinstance(value.data, list) else []):
+    for index, item in numbered(value):
         assert isinstance(item.data, dict)
         encoding, content = item.data.get("encoding"), item.data.get("content")
         if encoding is None or content is None or not encoding.data:
@@ -80,7 +80,7 @@ def _texts(path: str, value: Value) -> Iterator[tuple[str, Value, str]]:
         if isinstance(item.data, dict):
             todo += [(f"{name}.{key}", each) for key, each in item.data.items()]
         elif isinstance(item.data, list):
-            todo += [(f"{name}[{index}]", each) for index, each in enumerate(item.data)]
+            todo += [(f"{name}[{number}]", each) for number, each in numbered(item)]
         elif isinstance(item.data, str):
             yield name, item, item.data
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from k3os.config.value import Problem, Value
+from k3os.config.value import Problem, Value, numbered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ COMMAND_KEYS = ("init_cmd", "boot_cmd", "run_cmd", "ready_cmd", "k3os.upgrade.ch
 def files(values: dict[str, Value]) -> Iterator[Problem]:
     """A warning for each file of write_files that nothing reads here."""
     value = values.get("write_files")
-    for index, item in enumerate(value.data if value and isinstance(value.data, list) else []):
+    for index, item in numbered(value):
         assert isinstance(item.data, dict)
         path = item.data["path"]
         what, hint = _of_path(str(path.data))
@@ -134,7 +134,7 @@ def commands(values: dict[str, Value]) -> Iterator[Problem]:
     """A warning for each command that this system does not have: once for each program."""
     for key in COMMAND_KEYS:
         value = values.get(key)
-        for index, item in enumerate(value.data if value and isinstance(value.data, list) else []):
+        for index, item in numbered(value):
             for program in dict.fromkeys(programs(item)):
                 what, hint = _BY_COMMAND.get(program, ("", ""))
                 if what and not (what == EARLY and key not in BEFORE_K3S):

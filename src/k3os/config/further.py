@@ -195,9 +195,8 @@ def _each_item(
     for item in value.data:
         message, hint = wrong(str(item.data))
         if message:
-            index = check.written[id(item.place)]
             node = Node("scalar", item.place, str(item.data))
-            check.error(f"{path}[{index}]", Wrong(item.place, message, hint), node)
+            check.error(f"{path}[{item.place.number}]", Wrong(item.place, message, hint), node)
         else:
             kept.append(item)
     return Value(kept, value.place)

@@ -27,15 +27,12 @@ class _Reader:
         self.role = role
         self.flags = k3s_table.flags(role)
         self.problems: list[Problem] = []
-        # as they were written: several words may have come from one item
-        places = list(dict.fromkeys(id(item.place) for item in items))
-        numbers = {place: index for index, place in enumerate(places)}
-        self.numbers = [numbers[id(item.place)] for item in items]
         self.last: k3s_table.Flag | None = None
 
     def say(self, index: int, message: str, hint: str = "", *, is_error: bool = False) -> None:
         item = self.items[index]
-        key = f"{KEY}[{self.numbers[index]}]"
+        # as it was written: several words may have come from one item
+        key = f"{KEY}[{item.place.number}]"
         self.problems.append(Problem(item.place, key, message, hint, is_error=is_error))
 
     def read(self, start: int) -> None:

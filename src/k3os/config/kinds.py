@@ -23,7 +23,6 @@ class Check:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
-        self.written: dict[int, int] = {}  # a place's id -> which item of its list it is
 
     def warn(self, place: Place, path: str, message: str, hint: str = "") -> None:
         self.problems.append(Problem(place, path, message, hint, is_error=False))
@@ -70,7 +69,7 @@ def numbered(node: Node) -> list[tuple[int, Node]]:
         scalars.refuse_template(node)
         raise Wrong(node.place, "wants a list, not a map", "begin each item with `- `")
     found = node.items if node.kind == "list" else [node]
-    return [(index, item) for index, item in enumerate(found) if not item.is_unset()]
+    return [(item.place.number, item) for item in found if not item.is_unset()]
 
 
 def each_of(
@@ -78,7 +77,6 @@ def each_of(
 ) -> Value:
     values = []
     for index, item in numbered(node):
-        check.written[id(item.place)] = index
         try:
             refuse_form(item)
             value = convert(item, f"{path}[{index}]")
@@ -135,10 +133,9 @@ def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
     words = [str(item.data) for item in value.data]
     right = [word.translate(TYPOGRAPHIC) for word in words]
     shown = masked(right)  # a hint is for everybody's eyes
-    written = {id(item.place): index for index, item in numbered(node)}
     for index, item in enumerate(value.data):
         better = right[index]
-        where = f"{path}[{written[id(item.place)]}]"
+        where = f"{path}[{item.place.number}]"
         if better != words[index]:
             message = "has typographic quotes or dashes"
             check.warn(item.place, where, message, f"write `{shown[index]}`")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from k3os.config.value import Problem, Value
+from k3os.config.value import Problem, Value, numbered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def check(values: dict[str, Value]) -> Iterator[Problem]:
     yield from _modules(values)
     yield from _sysctls(values)
     yield from _addresses(values)
-    for index, entry in enumerate(_entries(values, "k3os.wifi")):
+    for index, entry in _entries(values, "k3os.wifi"):
         value = entry.get("passphrase")
         size = len(str(value.data).encode(errors="replace")) if value is not None else SHORTEST
         if value is None or "$" in str(value.data):
@@ -47,7 +47,7 @@ def check(values: dict[str, Value]) -> Iterator[Problem]:
     commands = _commands(values)
     if "useradd" in commands or "adduser" in commands:
         return
-    for index, entry in enumerate(_entries(values, "write_files")):
+    for index, entry in _entries(values, "write_files"):
         user = str(entry["owner"].data).partition(":")[0] if "owner" in entry else "root"
         if user not in USERS and not user.isdigit() and "$" not in user:
             message, hint = f"there is no user `{user}` here", "write `rancher` or `root`"
@@ -56,7 +56,7 @@ def check(values: dict[str, Value]) -> Iterator[Problem]:
 
 
 def _modules(values: dict[str, Value]) -> Iterator[Problem]:
-    for index, item in enumerate(_items(values, "k3os.modules")):
+    for index, item in numbered(values.get("k3os.modules")):
         name, *rest = str(item.data).split()
         message = hint = ""
         if name in ("modprobe", "insmod"):
@@ -95,17 +95,13 @@ def _addresses(values: dict[str, Value]) -> Iterator[Problem]:
             yield Problem(value.place, path, message, "put it on a web server")
 
 
-def _items(values: dict[str, Value], path: str) -> list[Value]:
-    value = values.get(path)
-    return value.data if value is not None and isinstance(value.data, list) else []
-
-
-def _entries(values: dict[str, Value], path: str) -> list[dict[str, Value]]:
-    return [item.data for item in _items(values, path) if isinstance(item.data, dict)]
+def _entries(values: dict[str, Value], path: str) -> list[tuple[int, dict[str, Value]]]:
+    found = numbered(values.get(path))
+    return [(index, item.data) for index, item in found if isinstance(item.data, dict)]
 
 
 def _commands(values: dict[str, Value]) -> str:
     from k3os.config.elsewhere import COMMAND_KEYS
     from k3os.config.value import plain
 
-    return str([plain(item) for key in COMMAND_KEYS for item in _items(values, key)])
+    return str([plain(item) for key in COMMAND_KEYS for _, item in numbered(values.get(key))])

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 
 class Place:
-    """Where something was written: a source's name, line and column (from 1; 0: none)."""
+    """Where something was written: a source's name, line and column (from 1; 0: none); of an item
+    of a list its number in that, counted from 0."""
 
-    __slots__ = ("column", "line", "source")
+    __slots__ = ("column", "line", "number", "source")
 
     def __init__(self, source: str, line: int = 0, column: int = 0) -> None:
         self.source = source
         self.line = line
         self.column = column
+        self.number = 0
 
     def __str__(self) -> str:
         return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
@@ -114,6 +116,12 @@ def shortened(text: str) -> str:
     if len(text) <= LONGEST_SAID:
         return text
     return f"{text[: LONGEST_SAID // 2]} … {text[-LONGEST_SAID // 4 :]}"
+
+
+def numbered(value: Value | None) -> list[tuple[int, Value]]:
+    """The items of a list, each with its number in what was written: wrong ones are not there."""
+    data = value.data if value is not None else []
+    return [(item.place.number, item) for item in data] if isinstance(data, list) else []
 
 
 def texts_of(value: Value) -> Iterator[tuple[str, Place]]:

@@ -179,6 +179,8 @@ class _Builder:
         anchor, start, unknown = self.starts.pop()
         if unknown:
             node = Node("tag", node.place, unknown)
+        for index, item in enumerate(node.items if node.kind == "list" else []):
+            item.place.number = index
         if node.kind == "map":
             flat, node.items = node.items, []
             node.pairs = self._merged(list(zip(flat[::2], flat[1::2], strict=True)))

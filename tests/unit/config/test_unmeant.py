@@ -244,3 +244,34 @@ def test_what_yaml_takes_for_a_map_is_said_with_what_was_meant(text: str, what: 
 def test_an_item_is_counted_as_it_was_written(text: str, key: str) -> None:
     _, problems = check_text(text.encode(), "c")
     assert key in [each.key for each in problems]
+
+
+def test_what_is_said_about_an_item_counts_those_that_were_left_out() -> None:
+    text = """\
+write_files:
+- {content: x}
+- {path: /etc/inittab, content: x}
+- {path: /x, content: x, owner: pi}
+- {path: /y, content: x, encoding: b64}
+- {path: /var/lib/rancher/k3s/server/manifests/traefik.yaml, content: x}
+- {path: /z, content: "upgrade.cattle.io/ kind: Plan"}
+run_cmd: [{a: b, c: d}, apk add x]
+k3os:
+  k3s_args: ['', {a: b, c: d}, --x]
+  modules: ['', nbd.ko]
+  wifi: [null, {name: a, passphrase: b}]
+"""
+    values, problems = check_text(text.encode(), "c")
+    keys = {each.key for each in [*problems, *advice(values)] if not each.is_error}
+    keys |= {each.key for each in advice(values)}
+    assert keys == {
+        "write_files[1].path",
+        "write_files[2].owner",
+        "write_files[3].content",
+        "write_files[4].path",
+        "write_files[5].content",
+        "run_cmd[1]",
+        "k3os.k3s_args[2]",
+        "k3os.modules[1]",
+        "k3os.wifi[1].passphrase",
+    }
