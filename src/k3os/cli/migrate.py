@@ -28,8 +28,9 @@ def main(argv: list[str]) -> int:
     if len(paths) != 1 or paths[0].startswith("-"):
         print(HELP, end="", file=sys.stderr)
         return 2
-    from k3os.config.check import check_text, read_limited
+    from k3os.config.check import check_data, read_limited
     from k3os.config.migrate import migrate
+    from k3os.k3s.source import pinned
 
     path = paths[0]
     data, unreadable = read_limited(path)
@@ -44,7 +45,8 @@ def main(argv: list[str]) -> int:
         _write(path, data, new)
     for line in changes:
         print(line, file=sys.stderr)
-    _, problems = check_text(new, path if "--write" in argv else f"{path} (new)")
+    name = path if "--write" in argv else f"{path} (new)"
+    problems = check_data(new, name, pinned().version)
     for problem in problems:
         print(problem, file=sys.stderr)
     if not changes:

@@ -6,14 +6,13 @@ Imported where somebody waits for an answer: the check, the build, the installat
 
 from __future__ import annotations
 
-from k3os.config.value import Problem, Value
+from k3os.config.unmeant import MARKS
+from k3os.config.value import Problem, Value, numbered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# what templates leave behind where nobody filled them in
-MARKS = ("{{", "{%", "%{", "<%")
 # where such a text may be meant
 FREE = ("write_files", "init_cmd", "boot_cmd", "run_cmd", "ready_cmd", "k3os.upgrade.check")
 LONGEST_PLACEHOLDER = 60
@@ -25,10 +24,10 @@ def advice(values: dict[str, Value], k3s_version: str = "") -> list[Problem]:
 
     k3s_version: of the k3s that will read them, "" when it is not known.
     """
-    from k3os.config import elsewhere
+    from k3os.config import elsewhere, unusable
 
     found = [*contents(values), *elsewhere.files(values), *elsewhere.commands(values)]
-    found += [*templates(values), *mirror(values)]
+    found += [*templates(values), *mirror(values), *unusable.check(values)]
     arguments = values.get("k3os.k3s_args")
     if arguments is not None and isinstance(arguments.data, list):
         from k3os.config.k3s_words import check
@@ -58,7 +57,7 @@ def contents(values: dict[str, Value]) -> Iterator[Problem]:
     from k3os.config.contents import decode
 
     value = values.get("write_files")
-    for index, item in enumerate(value.data if value and isinstance(value.data, list) else []):
+    for index, item in numbered(value):
         assert isinstance(item.data, dict)
         encoding, content = item.data.get("encoding"), item.data.get("content")
         if encoding is None or content is None or not encoding.data:
@@ -92,7 +91,7 @@ def templates(values: dict[str, Value]) -> Iterator[Problem]:
         for name, item, text in _texts(path, value):
             stands = text.strip()
             is_name = stands.startswith("<") and stands.endswith(">")
-            if any(mark in text for mark in MARKS) or (
+            if any(mark in text for mark in MARKS[1:]) or (
                 is_name and len(stands) < LONGEST_PLACEHOLDER
             ):
                 message = "is a template that nobody filled in"
@@ -110,7 +109,7 @@ def _texts(path: str, value: Value) -> Iterator[tuple[str, Value, str]]:
         if isinstance(item.data, dict):
             todo += [(f"{name}.{key}", each) for key, each in item.data.items()]
         elif isinstance(item.data, list):
-            todo += [(f"{name}[{index}]", each) for index, each in enumerate(item.data)]
+            todo += [(f"{name}[{number}]", each) for number, each in numbered(item)]
         elif isinstance(item.data, str):
             yield name, item, item.data
 
@@ -135,9 +134,26 @@ def of_cmdline(text: str) -> list[Problem]:
             likely = nearest(mode, modes)
             hint = f"did you mean {likely}?" if likely else f"known: {', '.join(modes)}"
             wrong(name, f"`{mode}` is unknown", hint)
+    problems += _twice(split(text))
     for name, value in split(text):
         if name in SECTIONS[1:]:
             meant = "device" if (value or "").startswith("/dev/") else "KEY"
             hint = f"write {name}.{meant}={value or '…'}"
             wrong(name, "is no key, but has keys below it", hint)
     return problems
+
+
+def _twice(given: list[tuple[str, str | None]]) -> Iterator[Problem]:
+    """A warning for each key of one value that has two."""
+    from k3os.config.cmdline import LISTS, NESTED, SOURCE
+    from k3os.config.names import fold
+    from k3os.config.schema import TABLE
+    from k3os.config.value import Place
+
+    single = {fold(key.path) for key in TABLE if key.kind not in LISTS + NESTED}
+    first: dict[str, str | None] = {}
+    for name, value in given:
+        key = fold(name)
+        if key in single and first.setdefault(key, value) != value:
+            message = "is given twice; the last counts"
+            yield Problem(Place(f"{SOURCE}: {name}"), name, message, "remove one", is_error=False)

@@ -6,7 +6,7 @@ The service script of the original k3OS was a shell's, which split them.
 from __future__ import annotations
 
 from k3os.config.k3s_flags import masked
-from k3os.config.kinds import Check, items_of
+from k3os.config.kinds import Check, numbered
 from k3os.config.value import Node
 
 NODE_NAME = "--node-name"
@@ -20,7 +20,7 @@ HOSTNAME += r"|\$\(cat /etc/hostname\)"
 def separate(check: Check, node: Node, path: str) -> Node:
     """The arguments of which several stand in one text, each for itself."""
     separate = Node("list", node.place)
-    for index, item in enumerate(items_of(node)):
+    for index, item in numbered(node):
         words = several(item.text) if item.kind == "scalar" else []
         found = [Node("scalar", item.place, word) for word in words] or [item]
         if words:

@@ -111,25 +111,32 @@ def read_limited(path: str) -> tuple[bytes, Problem | None]:
         return b"", Problem(Place(path), "", f"cannot be read: {error.strerror}")
 
 
+def check_data(data: bytes, source: str, k3s_version: str = "") -> list[Problem]:
+    """Every problem of one YAML text, in the order of the text, with what only a person hears."""
+    from k3os.config import hardening
+    from k3os.config.advice import advice
+    from k3os.config.for_k3s import contradictions
+
+    values, found = check_text(data, source)
+    found += [*contradictions(values), *hardening.contradictions(values)]
+    found += advice(values, k3s_version)
+    return sorted(found, key=lambda problem: (problem.place.line, problem.place.column))
+
+
 def check_files(
     paths: Iterable[str], cmdline: str | None = None, k3s_version: str = ""
 ) -> list[Problem]:
     """Every problem of files and, if given, a command line, in the order of the text."""
-    from k3os.config import hardening
-    from k3os.config.advice import advice, of_cmdline
-    from k3os.config.for_k3s import contradictions
-
     problems: list[Problem] = []
     for path in paths:
         data, unreadable = read_limited(path)
         if unreadable is not None:
             problems.append(unreadable)
             continue
-        values, found = check_text(data, path)
-        found += contradictions(values) + hardening.contradictions(values)
-        found += advice(values, k3s_version)
-        problems += sorted(found, key=lambda problem: (problem.place.line, problem.place.column))
+        problems += check_data(data, path, k3s_version)
     if cmdline is not None:
+        from k3os.config.advice import advice, of_cmdline
+
         values, found = check_cmdline(cmdline)
         problems += found + of_cmdline(cmdline) + advice(values, k3s_version)
     return problems

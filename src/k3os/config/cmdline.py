@@ -142,13 +142,19 @@ def _node(key: Key, leaves: list[_Leaf]) -> Node:
     last = leaves[-1][1]
     if key.kind in LISTS:
         node = Node("list", last.place)
-        node.items = [leaf for _, leaf in leaves]
+        node.items = _numbered([leaf for _, leaf in leaves])
         return node
     if key.kind == "text map":
         return _text_map(leaves)
     if key.kind in NESTED:
         return _maps(key, leaves)
     return last
+
+
+def _numbered(items: list[Node]) -> list[Node]:
+    for index, item in enumerate(items):
+        item.place.number = index
+    return items
 
 
 def _text_map(leaves: list[_Leaf]) -> Node:
@@ -180,7 +186,7 @@ def _maps(key: Key, leaves: list[_Leaf]) -> Node:
         elif known is not None and known.kind in LISTS:
             _, old = same[0]
             node = old if old.kind == "list" else Node("list", old.place)
-            node.items = [*(old.items or [old]), leaf]
+            node.items = _numbered([*(old.items or [old]), leaf])
             group.pairs[group.pairs.index(same[0])] = (same[0][0], node)
         else:
             group.pairs[group.pairs.index(same[0])] = (same[0][0], leaf)
@@ -188,7 +194,7 @@ def _maps(key: Key, leaves: list[_Leaf]) -> Node:
     if key.kind == "maps":
         node = Node("list", place)
         order = sorted(groups, key=lambda name: (len(name), name))  # [2] before [10]
-        node.items = [groups[name] for name in order]
+        node.items = _numbered([groups[name] for name in order])
         return node
     node = Node("map", place)
     node.pairs = [(Node("scalar", place, name), group) for name, group in groups.items()]

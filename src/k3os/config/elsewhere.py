@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from k3os.config.value import Problem, Value
+from k3os.config.value import Problem, Value, numbered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,14 +19,18 @@ NETWORK = "connman looks after the network, and nothing reads this"
 PACKAGES = "k3OS has no package manager"
 UNIT = "write a unit, e.g. /etc/systemd/system/NAME.service, and start it in run_cmd"
 CONTAINER = "run the program in a container, or put a static one into /opt by write_files"
+USERS = "replaces the users of the system, and nobody could log in"
+ONE_USER = "the only user is rancher: write ssh_authorized_keys and k3os.password"
+K3S = "k3OS starts k3s itself"
+EARLY = "k3s is not started yet when this runs"
 READ_ONLY = "/usr is read-only, except /usr/local"
 
 # a path, or a directory (/ at the end) -> what is wrong, what does it here
 PATHS = (
     ("/etc/conf.d/k3s", "k3s is not started by OpenRC", "write k3os.k3s_args, k3os.environment"),
     ("/etc/init.d/k3s", "k3s is not started by OpenRC", "write k3os.k3s_args, k3os.environment"),
-    ("/etc/systemd/system/k3s.service", "k3OS starts k3s itself", "write k3os.k3s_args"),
-    ("/etc/systemd/system/k3s-agent.service", "k3OS starts k3s itself", "write k3os.k3s_args"),
+    ("/etc/systemd/system/k3s.service", K3S, "write k3os.k3s_args"),
+    ("/etc/systemd/system/k3s-agent.service", K3S, "write k3os.k3s_args"),
     ("/etc/conf.d/", OPENRC, UNIT),
     ("/etc/init.d/", OPENRC, UNIT),
     ("/etc/runlevels/", OPENRC, UNIT),
@@ -37,6 +41,7 @@ PATHS = (
     ("/etc/netplan/", NETWORK, "write k3os.network"),
     ("/etc/sysconfig/network", NETWORK, "write k3os.network"),
     ("/etc/NetworkManager/", NETWORK, "write k3os.network or k3os.wifi"),
+    ("/etc/udhcpc/", NETWORK, "write k3os.network"),
     ("/etc/dhcpcd.conf", NETWORK, "write k3os.network"),
     ("/etc/wpa_supplicant/", NETWORK, "write k3os.wifi"),
     ("/etc/connman/main.conf", "k3OS writes it, too", "write k3os.dns_nameservers and so on"),
@@ -58,9 +63,15 @@ PATHS = (
     ("/home/rancher/.ssh/authorized_keys", "k3OS writes this file", "write ssh_authorized_keys"),
     ("/root/.ssh/authorized_keys", "root is locked", "log in as rancher: ssh_authorized_keys"),
     ("/usr/local/", "", ""),
-    ("/usr/", READ_ONLY, "write below /usr/local or /etc"),
+    *((path, READ_ONLY, "write below /usr/local or /etc") for path in ("/usr/", "/bin/", "/sbin/")),
+    *((path, READ_ONLY, "write below /usr/local or /etc") for path in ("/lib/", "/lib64/")),
+    ("/k3os/", "is read-only on a running node", "/var/lib/rancher/k3os/config.yaml is yours"),
+    *((path, USERS, ONE_USER) for path in ("/etc/passwd", "/etc/shadow", "/etc/group")),
 )
 
+ROLES, INSTALLER, SCRIPTS = ("server", "agent"), "get.k3s.io", "/etc/init.d/"
+ALPINE = "this is no Alpine"
+SETUP = ("timezone", "hostname", "keymap", "interfaces", "dns", "ntp", "sshd", "disk", "apkrepos")
 # a command's beginning -> what is wrong, what does it here
 COMMANDS = (
     ("rc-update", OPENRC, UNIT),
@@ -72,8 +83,14 @@ COMMANDS = (
     ("initctl", OPENRC, UNIT),
     *((name, PACKAGES, CONTAINER) for name in ("apk", "apt", "apt-get", "yum", "dnf", "zypper")),
     *((name, PACKAGES, CONTAINER) for name in ("pacman", "snap", "opkg", "dpkg", "rpm")),
-    ("setup-alpine", "this is no Alpine", "its settings are keys of config.yaml"),
-    ("lbu", "this is no Alpine", "leave it out: the state partition persists"),
+    *((name, EARLY, "write it into ready_cmd") for name in ("kubectl", "crictl", "ctr")),
+    *((f"k3s {role}", K3S, "write k3os.k3s_args") for role in ROLES),
+    (INSTALLER, K3S, "leave it out; its settings are keys of config.yaml"),
+    (SCRIPTS, OPENRC, "write `systemctl restart NAME`"),
+    ("helm", "there is no helm", "write a manifest with a HelmChart by write_files"),
+    *((f"setup-{name}", ALPINE, "its settings are keys of config.yaml") for name in SETUP),
+    ("setup-alpine", ALPINE, "its settings are keys of config.yaml"),
+    ("lbu", ALPINE, "leave it out: the state partition persists"),
     ("ros", "this is no RancherOS", "its settings are keys of config.yaml"),
     ("netplan", NETWORK, "write k3os.network"),
     ("nmcli", NETWORK, "write k3os.network or k3os.wifi"),
@@ -87,14 +104,18 @@ COMMANDS = (
 )
 _BY_COMMAND = {name: (what, hint) for name, what, hint in COMMANDS}
 # words before a command that start it
-WRAPPERS = ("sudo", "exec", "command", "nohup", "time", "env", "if", "then", "do", "else", "!")
+WRAPPERS = (
+    *("sudo", "exec", "command", "nohup", "time", "env", "if", "then", "do", "else", "until"),
+    *("while", "!"),
+)
+BEFORE_K3S = ("init_cmd", "boot_cmd", "run_cmd")
 COMMAND_KEYS = ("init_cmd", "boot_cmd", "run_cmd", "ready_cmd", "k3os.upgrade.check")
 
 
 def files(values: dict[str, Value]) -> Iterator[Problem]:
     """A warning for each file of write_files that nothing reads here."""
     value = values.get("write_files")
-    for index, item in enumerate(value.data if value and isinstance(value.data, list) else []):
+    for index, item in numbered(value):
         assert isinstance(item.data, dict)
         path = item.data["path"]
         what, hint = _of_path(str(path.data))
@@ -113,10 +134,10 @@ def commands(values: dict[str, Value]) -> Iterator[Problem]:
     """A warning for each command that this system does not have: once for each program."""
     for key in COMMAND_KEYS:
         value = values.get(key)
-        for index, item in enumerate(value.data if value and isinstance(value.data, list) else []):
+        for index, item in numbered(value):
             for program in dict.fromkeys(programs(item)):
-                if program in _BY_COMMAND:
-                    what, hint = _BY_COMMAND[program]
+                what, hint = _BY_COMMAND.get(program, ("", ""))
+                if what and not (what == EARLY and key not in BEFORE_K3S):
                     message = f"`{program}`: {what}"
                     yield Problem(item.place, f"{key}[{index}]", message, hint, is_error=False)
 
@@ -132,11 +153,19 @@ def programs(item: Value) -> list[str]:
 
 
 def _started(text: str) -> list[str]:
-    found = []
+    found = [INSTALLER] if INSTALLER in text else []
     for part in re.split(r"[;&|\n(`]+|\$\(", text):
+        before = ""
         for word in part.split():
             if word in WRAPPERS or re.match(r"-|[A-Za-z_]\w*=", word):
                 continue
-            found.append(word.rpartition("/")[2])
+            if word.startswith(SCRIPTS):
+                found.append(SCRIPTS)
+                break
+            name = word.rpartition("/")[2]
+            if name == "k3s" and not before:
+                before = "k3s "  # its sub-commands, or a tool that it brings
+                continue
+            found.append(f"{before}{name}" if name in ROLES else name)
             break
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from k3os.config.k3s_flags import masked
+from k3os.config.unmeant import FILL_IN, TEMPLATE, is_template
 from k3os.config.value import texts_of
 from k3os.errors import discreet
 
@@ -24,6 +25,7 @@ EXPANSION = r"\$\([^()]*\)|\$\{[A-Za-z_][^}]*\}|`[a-z][^`]*`"
 # in a token or an address, `$NAME` may be meant as it is
 VARIABLE = r"|\$[A-Za-z_][A-Za-z0-9_]*"
 SHELLS = ("arguments", "text map")
+WHOLE = r"\s*\$\{[^}]*\}\s*"
 SELF = "write the value itself"
 INSTEAD = {
     "node-name": "leave it out: the node is named after its host",
@@ -38,13 +40,18 @@ BY_COMMAND = (
 
 def warn(check: Check, key: Key, value: Value, path: str) -> None:
     """A warning for each text that has one in it."""
-    if key.path in PASSWORDS:
-        return
     texts = list(texts_of(value))
     words = [text for text, _ in texts]
     is_list = key.kind == "arguments"
-    for (text, place), mask, before in zip(texts, masked(words), ["", *words], strict=False):
+    names = [f"{path}.{name}" for name in value.data] if isinstance(value.data, dict) else []
+    names = names if len(names) == len(texts) else [path] * len(texts)
+    each = zip(texts, masked(words), ["", *words], names, strict=False)
+    for (text, place), mask, before, path in each:
         is_secret = is_list and mask != text  # which may have a `$` in it
+        if key.path in PASSWORDS or is_template(text):
+            if re.fullmatch(WHOLE, text) or key.path not in PASSWORDS:
+                check.warn(place, path, TEMPLATE, FILL_IN)
+            continue
         pattern = EXPANSION + (VARIABLE if key.kind in SHELLS and not is_secret else "")
         found = re.search(pattern, text)
         if found:

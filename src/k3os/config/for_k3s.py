@@ -7,7 +7,7 @@ only, since each of these files may be meant as it is.
 from __future__ import annotations
 
 from k3os.config.k3s_flags import FILE as SETTINGS
-from k3os.config.value import Problem
+from k3os.config.value import Problem, numbered
 from k3os.system.numbers import are_digits
 
 TYPE_CHECKING = False
@@ -83,7 +83,7 @@ def overwritten(values: dict[str, Value]) -> list[Problem]:
     """A warning for each manifest that somebody else writes, too, and for variables that k3s does
     not get. values: of one source."""
     problems = []
-    for index, (path, content) in enumerate(_entries(values)):
+    for index, path, content in _entries(values):
         text = str(path.data)
         if text == LOGINS and content is not None:
             for name in variables(str(content.data))[1]:
@@ -122,8 +122,8 @@ def contradictions(values: dict[str, Value]) -> list[Problem]:
     """
     problems = []
     entries = list(_entries(values))
-    ours = BESIDE if SETTINGS in [str(path.data) for path, _ in entries] else SETTINGS
-    for index, (path, content) in enumerate(entries):
+    ours = BESIDE if SETTINGS in [str(path.data) for _, path, _ in entries] else SETTINGS
+    for index, path, content in entries:
         if content is None or not is_settings(str(path.data)):
             continue
         winner = "wins" if str(path.data) == SETTINGS or str(path.data) < ours else "loses"
@@ -175,9 +175,8 @@ def top_level(text: str) -> dict[str, list[str]]:
     }
 
 
-def _entries(values: dict[str, Value]) -> Iterator[tuple[Value, Value | None]]:
-    """path and, where it is written plainly, content of each entry."""
-    value = values.get(KEY)
-    for item in value.data if value is not None and isinstance(value.data, list) else []:
+def _entries(values: dict[str, Value]) -> Iterator[tuple[int, Value, Value | None]]:
+    """Number, path and, where it is written plainly, content of each entry."""
+    for index, item in numbered(values.get(KEY)):
         fields = item.data if isinstance(item.data, dict) else {}
-        yield fields["path"], None if "encoding" in fields else fields.get("content")
+        yield index, fields["path"], None if "encoding" in fields else fields.get("content")

@@ -8,7 +8,7 @@ kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestr
 from __future__ import annotations
 
 from k3os.config.scalars import Wrong
-from k3os.config.value import Problem, Value
+from k3os.config.value import Node, Problem, Value
 from k3os.system.numbers import are_digits, whole
 
 TYPE_CHECKING = False
@@ -27,6 +27,7 @@ ALLOWED = (
     *("topology.kubernetes.io/zone", "topology.kubernetes.io/region"),
     *("failure-domain.beta.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/region"),
 )
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 WORDS = f"letters, digits, `-`, `_` and `.`, at most {LONGEST_NAME}, between letters or digits"
 
 
@@ -102,6 +103,9 @@ def variables(check: Check, value: Value, path: str) -> Value:
         hint = f"write {meant}" if meant.isidentifier() else "write letters, digits and `_`"
         return "is no name of a variable", hint
 
+    assert isinstance(value.data, dict)
+    if "$" in str(value.data["PATH"].data if "PATH" in value.data else ""):
+        value = _with_search_path(check, value, path)
     return _each_pair(check, value, path, wrong)
 
 
@@ -124,6 +128,21 @@ def _is_k3s_version(text: str) -> bool:
     return text.startswith("v") and bool(plus) and len(parts) == 3 and digits
 
 
+def _with_search_path(check: Check, value: Value, path: str) -> Value:
+    """With the usual directories for `$PATH`, since nothing finds a program without them."""
+    assert isinstance(value.data, dict)
+    item = value.data["PATH"]
+    text = str(item.data).replace("${PATH}", "$PATH").replace("$PATH", SEARCH_PATH)
+    others = {name: each for name, each in value.data.items() if name != "PATH"}
+    if "$" in text:
+        wrong = Wrong(item.place, "has a `$` in it, and no shell reads it", "write it in full")
+        check.error(f"{path}.PATH", wrong)
+        return Value(others, value.place)
+    message, hint = f"`$PATH` is taken for {SEARCH_PATH}", "write that"
+    check.warn(item.place, f"{path}.PATH", message, hint)
+    return Value({**others, "PATH": Value(text, item.place)}, value.place)
+
+
 def server(check: Check, value: Value, path: str) -> Value:
     """k3s joins by https only. The value stays: without one this node would be a server."""
     url = str(value.data)
@@ -144,8 +163,9 @@ def name_servers(check: Check, value: Value, path: str) -> Value:
         words = text.partition("#")[0].replace(",", " ").replace(";", " ").split() or [text]
         meant = words[0].strip("[]") if _is_address(words[0].strip("[]")) else ""
         meant = meant or words[0].partition(":")[0]
-        known = meant if _is_address(meant) else "1.1.1.1"
-        return f"`{text}` is no IP address", _item_hint(words, known)
+        if not _is_address(meant) and len(words) == 1:
+            return f"`{text}` is no IP address", "write an address, e.g. `1.1.1.1`"
+        return f"`{text}` is no IP address", _item_hint(words, meant)
 
     return _each_item(check, value, path, wrong)
 
@@ -169,7 +189,8 @@ def time_servers(check: Check, value: Value, path: str) -> Value:
         words = text.partition("#")[0].replace(",", " ").replace(";", " ").split()
         words = [each for each in words if each not in ("server", "pool", "iburst")] or [text]
         meant = words[0].partition("://")[2] or words[0]
-        meant = meant.partition(":")[0].strip("/")
+        inner = meant[1:].partition("]")[0] if meant.startswith("[") else ""
+        meant = inner if _is_address(inner) else meant.partition(":")[0].strip("/")
         return f"`{text}` is no time server", _item_hint(words, meant)
 
     return _each_item(check, value, path, wrong)
@@ -201,10 +222,11 @@ def _each_item(
 ) -> Value:
     assert isinstance(value.data, list)
     kept = []
-    for index, item in enumerate(value.data):
+    for item in value.data:
         message, hint = wrong(str(item.data))
         if message:
-            check.error(f"{path}[{index}]", Wrong(item.place, message, hint))
+            node = Node("scalar", item.place, str(item.data))
+            check.error(f"{path}[{item.place.number}]", Wrong(item.place, message, hint), node)
         else:
             kept.append(item)
     return Value(kept, value.place)
@@ -218,7 +240,8 @@ def _each_pair(
     for name, item in value.data.items():
         message, hint = wrong(name, str(item.data))
         if message:
-            check.error(f"{path}.{name}", Wrong(item.place, message, hint))
+            node = Node("scalar", item.place, str(item.data))
+            check.error(f"{path}.{name}", Wrong(item.place, message, hint), node)
         else:
             kept[name] = item
     return Value(kept, value.place)

@@ -31,9 +31,8 @@ class _Reader:
 
     def say(self, index: int, message: str, hint: str = "", *, is_error: bool = False) -> None:
         item = self.items[index]
-        # as they were written: several words may have come from one item
-        before = [each.place for each in self.items[: index + 1]]
-        key = f"{KEY}[{len(dict.fromkeys(map(id, before))) - 1}]"
+        # as it was written: several words may have come from one item
+        key = f"{KEY}[{item.place.number}]"
         self.problems.append(Problem(item.place, key, message, hint, is_error=is_error))
 
     def read(self, start: int) -> None:
@@ -115,6 +114,11 @@ class _Reader:
             message = "k3s joins a server by https only"
             self.say(index, message, "write https://NAME:6443", is_error=True)
 
+    def is_option(self, word: str) -> bool:
+        """Whether a word is `name=value` behind those of a component, such as --kubelet-arg: many
+        of them are called like a flag of k3s."""
+        return "=" in word and self.last is not None and self.last.name.endswith("-arg")
+
     def bare(self, index: int, word: str) -> int:
         if word.startswith(("server ", "agent ")) or " --" in word:
             return 1  # several words in one are somebody else's
@@ -125,7 +129,7 @@ class _Reader:
         hint = "leave it out"
         if word in ROLES:
             hint = f"write {word} first, and only once"
-        elif known is not None:
+        elif known is not None and not self.is_option(word):
             hint = f"write --{word}"
         elif self.last is not None and self.last.kind == "*":
             hint = f"write --{self.last.name}={word}"
@@ -137,8 +141,8 @@ class _Reader:
 
 def check(items: list[Value], version: str, *, joins: bool = False) -> list[Problem]:
     """What k3s of this version ("": unknown) would not take. joins: k3os.server_url is set."""
-    words = [str(item.data) for item in items]
-    given = words[0] if words[:1] and words[0] in ROLES else ""
+    first = str(items[0].data).translate(TYPOGRAPHIC).strip("'\"") if items else ""
+    given = first if first in ROLES else ""
     reader = _Reader(items, given or ("agent" if joins else "server"), version)
     reader.read(1 if given else 0)
     return reader.problems

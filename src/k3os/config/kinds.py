@@ -7,7 +7,7 @@ A function returns a Value or raises Wrong; it may add warnings. Texts stay what
 from __future__ import annotations
 
 from k3os.config import scalars
-from k3os.config.scalars import KIND_WORDS, Wrong, one_line, refuse_template, scalar_text
+from k3os.config.scalars import KIND_WORDS, Wrong, one_line, refuse_form, scalar_text
 from k3os.config.schema import fields_by_fold
 from k3os.config.value import Node, Place, Problem, Value
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from k3os.config.key import Key
-
-EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
 class Check:
@@ -29,7 +27,12 @@ class Check:
     def warn(self, place: Place, path: str, message: str, hint: str = "") -> None:
         self.problems.append(Problem(place, path, message, hint, is_error=False))
 
-    def error(self, path: str, wrong: Wrong) -> None:
+    def error(self, path: str, wrong: Wrong, node: Node | None = None) -> None:
+        """node: what is wrong, where the cause may be in its text."""
+        if node is not None:
+            from k3os.config.unmeant import cause
+
+            wrong = cause(wrong, node)
         self.problems.append(Problem(wrong.place, path, wrong.message, wrong.hint))
 
     def value(self, key: Key, node: Node, path: str) -> Value | None:
@@ -38,15 +41,15 @@ class Check:
             return None
         try:
             value = KINDS[key.kind](self, key, node, path)
-            if key.kind in EXPANDED:
-                expansions(self, key, value, path)
             if key.further:
                 from k3os.config.further import apply
 
                 value = apply(key.further, self, value, path)
+            if key.kind in EXPANDED:
+                expansions(self, key, value, path)
             return value
         except Wrong as wrong:
-            self.error(path, wrong)
+            self.error(path, wrong, node)
             return None
         except Exception as error:  # a bug in one key must not take the others with it
             from k3os.system.bug import report
@@ -62,22 +65,28 @@ def is_unset(key: Key, node: Node) -> bool:
 
 def items_of(node: Node) -> list[Node]:
     """A scalar where a list is expected is a list of one; nothing in a list is left out."""
+    return [item for _, item in numbered(node)]
+
+
+def numbered(node: Node) -> list[tuple[int, Node]]:
+    """The same, each with its number in what was written."""
     if node.kind == "map":
-        refuse_template(node)
+        scalars.refuse_template(node)
         raise Wrong(node.place, "wants a list, not a map", "begin each item with `- `")
     found = node.items if node.kind == "list" else [node]
-    return [item for item in found if not item.is_unset()]
+    return [(item.place.number, item) for item in found if not item.is_unset()]
 
 
 def each_of(
     check: Check, node: Node, path: str, convert: Callable[[Node, str], Value | None]
 ) -> Value:
     values = []
-    for index, item in enumerate(items_of(node)):
+    for index, item in numbered(node):
         try:
+            refuse_form(item)
             value = convert(item, f"{path}[{index}]")
         except Wrong as wrong:
-            check.error(f"{path}[{index}]", wrong)
+            check.error(f"{path}[{index}]", wrong, item)
             continue
         if value is not None:
             values.append(value)
@@ -102,6 +111,8 @@ def choices(check: Check, key: Key, node: Node, path: str) -> Value:
         if word not in key.values:
             likely = nearest(word, key.values)
             known = f"known: {', '.join(key.values)}"
+            likely = "" if set(word) & set(", ;") else likely
+            known = known if likely or word.isalnum() else "write each as an item of the list"
             raise Wrong(
                 item.place, f"`{word}` is unknown", f"did you mean {likely}?" if likely else known
             )
@@ -127,10 +138,9 @@ def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
     words = [str(item.data) for item in value.data]
     right = [word.translate(TYPOGRAPHIC) for word in words]
     shown = masked(right)  # a hint is for everybody's eyes
-    written = {id(item.place): index for index, item in enumerate(items_of(node))}
     for index, item in enumerate(value.data):
         better = right[index]
-        where = f"{path}[{written[id(item.place)]}]"
+        where = f"{path}[{item.place.number}]"
         if better != words[index]:
             message = "has typographic quotes or dashes"
             check.warn(item.place, where, message, f"write `{shown[index]}`")
@@ -141,27 +151,11 @@ def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
     return value
 
 
-def taints(check: Check, key: Key, node: Node, path: str) -> Value:
-    def one(item: Node, item_path: str) -> Value:
-        word = one_line(item, "a taint")
-        name, _, effect = word.rpartition(":")
-        if not name.partition("=")[0] or effect not in EFFECTS:
-            hint = f"write `key=value:Effect`; effects: {', '.join(EFFECTS)}"
-            raise Wrong(item.place, f"`{word}` is no taint", hint)
-        return Value(word, item.place)
-
-    return each_of(check, node, path, one)
-
-
 def commands(check: Check, key: Key, node: Node, path: str) -> Value:
     def one(item: Node, item_path: str) -> Value | None:
         if item.kind == "list":
             words = [Value(scalar_text(word, "a text"), word.place) for word in item.items]
             return Value(list(words), item.place) if words else None
-        if item.kind == "map" and len(item.pairs) == 1:
-            from k3os.config.unmeant import refuse_colon
-
-            refuse_colon(item)
         word = scalar_text(item, "a command: a text, or a list of words")
         return Value(word, item.place) if word.strip() else None
 
@@ -178,7 +172,7 @@ def text_map(check: Check, key: Key, node: Node, path: str) -> Value:
         try:
             entries[name.text] = Value(_entry_text(value), value.place)
         except Wrong as wrong:
-            check.error(entry_path, wrong)
+            check.error(entry_path, wrong, value)
     return Value(entries, node.place)
 
 
@@ -188,7 +182,7 @@ def _entry_text(value: Node) -> str:
 
 def _map_pairs(check: Check, node: Node, path: str) -> list[tuple[Node, Node]]:
     """The pairs of a map; `a=b` texts are taken as pairs, too. One that is wrong costs itself."""
-    refuse_template(node)
+    scalars.refuse_template(node)
     pairs: list[tuple[Node, Node]] = []
     for index, item in enumerate(node.items):
         try:
@@ -210,7 +204,8 @@ def _map_pairs(check: Check, node: Node, path: str) -> list[tuple[Node, Node]]:
 
 def _is_name(node: Node) -> bool:
     if node.kind != "scalar" or not node.text:
-        raise Wrong(node.place, f"a key must be a text, not {KIND_WORDS[node.kind]}")
+        what = KIND_WORDS[node.kind] if node.kind != "scalar" else "an empty one"
+        raise Wrong(node.place, f"a key must be a text, not {what}")
     one_line(node, "a name")
     return True
 
@@ -274,8 +269,7 @@ def _binary(entries: dict[str, Value], found: dict[str, Node]) -> None:
 def maps(check: Check, key: Key, node: Node, path: str) -> Value:
     """A list of maps. The same identity twice: the later entry counts."""
     by_identity: dict[str, Value] = {}
-    listed = [node] if node.kind == "map" else items_of(node)
-    for index, item in enumerate(listed):
+    for index, item in [(0, node)] if node.kind == "map" else numbered(node):
         item_path = f"{path}[{index}]"
         if item.is_unset() or (item.pairs and all(each.is_unset() for _, each in item.pairs)):
             continue
@@ -317,7 +311,10 @@ def map_named(
 
 
 # kinds of keys in which somebody may expect a shell
-EXPANDED = ("arguments", "text map", "text", "texts", "taints", "url")
+EXPANDED = (
+    *("arguments", "text map", "text", "texts", "taints", "url", "location", "path", "file path"),
+    "owner",
+)
 
 
 def expansions(check: Check, key: Key, value: Value, path: str) -> None:
@@ -387,7 +384,7 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "hostname": scalars.hostname,
     "texts": texts,
     "choices": choices,
-    "taints": taints,
+    "taints": _of("taints", "taints"),
     "arguments": arguments,
     "commands": commands,
     "text map": text_map,

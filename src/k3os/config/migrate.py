@@ -46,13 +46,15 @@ def migrate(data: bytes, source: str) -> tuple[str, list[str]]:
     edits = _Edits(text, source)
     # the loader in Python: libyaml counts bytes
     try:
-        top = next(iter(yaml.compose_all(text, Loader=yaml.SafeLoader)))
+        for top in yaml.compose_all(text, Loader=yaml.SafeLoader):
+            if isinstance(top, yaml.MappingNode):  # an empty document may stand before it
+                edits.section("", top)
+                break
     except (yaml.YAMLError, RecursionError) as error:  # libyaml lets some tabs pass
         mark = getattr(error, "problem_mark", None)
         where = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
         what = getattr(error, "problem", None) or "it is nested too deeply"
         raise UserError(f"cannot be rewritten: {what}", "write it in another way", where) from None
-    edits.section("", top)
     new = edits.result()
     if meaning(new.encode(), source) != meaning(data, source):
         hint = "write the values themselves where it has anchors (&name)"
@@ -65,7 +67,7 @@ def meaning(data: bytes, source: str) -> dict[str, Plain]:
     values = {path: plain(value) for path, value in check_text(data, source)[0].items()}
     words, labels = values.get(ARGUMENTS), values.pop(LABELS, {})
     if isinstance(words, list):
-        values[ARGUMENTS] = [successor(str(word)) for word in words]
+        values[ARGUMENTS] = list(successors([str(word) for word in words]))
     if isinstance(labels, dict):
         kept = {name: text for name, text in labels.items() if not is_for_upgrades(name)}
         values.update({LABELS: kept} if kept else {})
@@ -79,6 +81,16 @@ def successor(word: str) -> str:
     if flag.startswith("-") and name in FLAGS:
         word = f"--{FLAGS[name]}{equals}{value}"
     return WORDS.get(word, word)
+
+
+def successors(words: list[str], before: str = "") -> list[str]:
+    """The same of several; of a flag and its value, too, and before is the word before them."""
+    new = []
+    for word in words:
+        pair = f"{before}={word}"
+        new.append(WORDS[pair].partition("=")[2] if pair in WORDS else successor(word))
+        before = word
+    return new
 
 
 class _Edits:
@@ -107,7 +119,7 @@ class _Edits:
             self.say(node, f"fix this by hand: {what}")
             return
         if self.text[start:end].endswith("\n"):  # a block takes its line break along
-            new += "\n"
+            new += "\r\n" if self.text[start:end].endswith("\r\n") else "\n"
         self.edits.append((start, end, new))
         self.say(node, what)
 
@@ -168,28 +180,33 @@ class _Edits:
         if isinstance(node, yaml.ScalarNode):
             words = several(node.value)
             if words:
-                listed = f"[{', '.join(_word(successor(word)) for word in words)}]"
+                listed = f"[{', '.join(map(_word, successors(words)))}]"
                 self.replace(node, listed, "k3s_args is a list")
             return
         if not isinstance(node, yaml.SequenceNode):
             return
+        before = ""
         for item in node.value:
             if not isinstance(item, yaml.ScalarNode) or not self.is_new(item):
                 continue
             words = several(item.value) or [item.value]
-            new = [successor(word) for word in words]
+            new = successors(words, before)
+            before = words[-1]
             if len(new) > 1:
                 separator = ", " if node.flow_style else self.dash(item)
                 what = "each argument is an item of its own"
                 self.replace(item, separator.join(map(_word, new)), what)
             elif new != words:
-                flag, now = words[0].partition("=")[0], new[0].partition("=")[0]
+                flag, now = words[0], new[0]
+                if flag.partition("=")[0].lstrip("-") in FLAGS:  # whose value may be a secret
+                    flag, now = flag.partition("=")[0], now.partition("=")[0]
                 self.replace(item, _word(new[0]), f"{flag} is {now}")
 
     def dash(self, item: yaml.Node) -> str:
         """What stands between the items of a list with a line for each."""
         dash = self.text.rfind("-", 0, item.start_mark.index)
-        return f"\n{' ' * (dash - self.text.rfind(chr(10), 0, dash) - 1)}- "
+        newline = "\r\n" if "\r\n" in self.text else "\n"
+        return f"{newline}{' ' * (dash - self.text.rfind(chr(10), 0, dash) - 1)}- "
 
     def labels(self, node: yaml.Node) -> None:
         found = False

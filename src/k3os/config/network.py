@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 DHCP, OFF = "dhcp", "off"
 LONGEST_NAME = 15  # IFNAMSIZ without the NUL
 HIGHEST_VLAN = 4094
+# where netplan, cloud-init and RancherOS have their interfaces, and what stands beside them
+OF_OTHERS = ("version", "renderer", "ethernets", "wifis", "vlans", "bonds", "interfaces", "config")
 # devices without hardware, which somebody has to make: ip-link(8)
 MADE = ("bond", "br", "team", "dummy")
 SMALLEST_MTU = {4: 576, 6: 1280}  # what every host can take: RFC 791, RFC 8200
@@ -165,6 +167,9 @@ def _long_form(node: Node) -> Node:
 def _name(node: Node) -> str:
     """A canonical interface name or MAC. Raises Wrong."""
     word = node.text.strip()
+    if word in OF_OTHERS:
+        hint = "write `eth0: {address: …}` for each interface"
+        raise Wrong(node.place, f"`{word}` is a word of another network configuration", hint)
     if len(digits := word.replace(":", "").replace("-", "")) == 12 and word != digits:
         if set(digits.lower()) <= set("0123456789abcdef"):
             return ":".join(digits[i : i + 2] for i in range(0, 12, 2)).lower()

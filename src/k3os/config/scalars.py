@@ -37,6 +37,14 @@ def refuse_template(node: Node) -> None:
         raise Wrong(node.place, "is a template that nobody filled in", hint)
 
 
+def refuse_form(item: Node) -> None:
+    """What YAML takes for something else than its author."""
+    if item.kind == "map" or item.text[:2] in ("['", '["'):
+        from k3os.config.unmeant import refuse
+
+        refuse(item)
+
+
 def scalar_text(node: Node, wanted: str) -> str:
     refuse_template(node)
     if node.kind == "tag":
@@ -100,14 +108,14 @@ def console(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def boolean(check: Check, key: Key, node: Node, path: str) -> Value:
-    word = scalar_text(node, "true or false").lower()
+    word = scalar_text(node, "true or false").strip().lower()
     if word not in TRUE + FALSE:
         raise Wrong(node.place, f"wants true or false, not `{node.text}`")
     return Value(word in TRUE, node.place)
 
 
 def number(check: Check, key: Key, node: Node, path: str) -> Value:
-    word = scalar_text(node, "a number")
+    word = scalar_text(node, "a number").strip()
     if not are_digits(word):
         raise Wrong(node.place, f"wants a number, not `{word}`")
     least, most = key.limits
@@ -177,15 +185,25 @@ def path_text(check: Check, key: Key, node: Node, path: str) -> Value:
 def file_path(check: Check, key: Key, node: Node, path: str) -> Value:
     """Of a file to write. One that is relative is below /, as it was in the original k3OS."""
     word = one_line(node, "a path")
-    if word.startswith("~/"):
-        hint = f"write `/home/rancher/{word[2:]}`"
-        raise Wrong(node.place, f"`{word}` is no absolute path", hint)
-    if not word.startswith("/"):
+    for home in ("$HOME/", "${HOME}/", "~/"):
+        word = word.replace(home, "~rancher/", 1) if word.startswith(home) else word
+    if word.startswith(("~", "$")):
+        user, _, rest = word[1:].partition("/")
+        hint = f"write `{'' if user == 'root' else '/home'}/{user}/{rest}`"
+        hint = hint if word[0] == "~" else "write the path itself: no shell reads it"
+        raise Wrong(node.place, f"`{node.text}` is no absolute path", hint)
+    if "\\" in word:
+        raise Wrong(node.place, f"`{word}` is no path of Linux", "write e.g. `/etc/motd`")
+    if word.endswith("/"):
+        raise Wrong(node.place, f"`{word}` is a directory", "write the path of the file")
+    if not word.startswith("/") and ".." not in word.split("/"):
         absolute = f"/{word.removeprefix('./')}"
         message = f"`{word}` is no absolute path; it is taken for `{absolute}`"
         check.warn(node.place, path, message, f"write `{absolute}`")
-        node = Node("scalar", node.place, absolute)
-    return path_text(check, key, node, path)
+        word = absolute
+    if not word.startswith("/"):
+        word = f"/{word}"  # which is what is wrong least
+    return path_text(check, key, Node("scalar", node.place, word), path)
 
 
 def location(check: Check, key: Key, node: Node, path: str) -> Value:
@@ -208,6 +226,8 @@ def _url_of(word: str, key: Key) -> str:
     host, _, port = word.partition(":")
     if not host.replace("-", "").replace(".", "").isalnum() or (port and not are_digits(port)):
         return key.example or "https://server/path"
+    if host.endswith((".iso", ".yaml", ".yml")):
+        return "https://server/path"
     usual = key.example.rpartition(":")[2] if key.example else ""
     return f"https://{host}:{port or usual}".rstrip(":")
 

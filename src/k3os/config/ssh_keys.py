@@ -5,8 +5,8 @@ Format: sshd(8), AUTHORIZED_KEYS FILE FORMAT; what the base64 holds: RFC 4253, 6
 
 from __future__ import annotations
 
-from k3os.config.kinds import Check, items_of
-from k3os.config.scalars import Wrong, one_line, scalar_text
+from k3os.config.kinds import Check, numbered
+from k3os.config.scalars import Wrong, one_line, refuse_form, scalar_text
 from k3os.config.value import Node, Value
 
 TYPE_CHECKING = False
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 GITHUB = "https://github.com/{}.keys"
 FORGES = {"github:": GITHUB, "gh:": GITHUB, "gitlab:": "https://gitlab.com/{}.keys"}
 TYPES = ("ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-")
+# how many fields the base64 of a type has, the type among them
+FIELDS = {"ssh-rsa": 3, "ssh-ed": 2, "ecdsa-": 3, "sk-ssh-": 3, "sk-ecdsa-": 4}
+PAGES = ("github.com", "gitlab.com")
 WRITE = "write the line of a .pub file, github:NAME, gitlab:NAME or a URL"
 
 
@@ -35,11 +38,12 @@ def is_key(text: str) -> bool:
 def keys(check: Check, key: Key, node: Node, path: str) -> Value:
     """A text of several lines is as many keys; what cannot be one is left out."""
     found: list[Value] = []
-    for index, item in enumerate(items_of(node)):
+    for index, item in numbered(node):
         try:
+            refuse_form(item)
             found += [Value(line, item.place) for line in _lines(item)]
         except Wrong as wrong:
-            check.error(f"{path}[{index}]", wrong)
+            check.error(f"{path}[{index}]", wrong, item)
     return Value(found, node.place)
 
 
@@ -93,6 +97,10 @@ def _of_address(text: str) -> tuple[str, str]:
     prefix, _, name = text.partition(":")
     plain = name.replace("-", "").replace("_", "").replace(".", "")
     if text.startswith(("https://", "http://")):
+        host, _, account = name.strip("/").partition("/")
+        if host in PAGES and account and not account.endswith((".keys", "/keys")):
+            hint = f"write {host.partition('.')[0]}:{account.partition('/')[0]}"
+            return "is the address of a page, not of keys", hint
         bad = " " in text or _is_placeholder(name)
         return ("is no address that can be asked", WRITE) if bad else ("", "")
     if not plain.isalnum() or not plain.isascii():
@@ -107,6 +115,8 @@ def _no_key(text: str, words: list[str]) -> tuple[str, str]:
         return f"`{text}` is the name of a file", "write the line that is in the file"
     if text.startswith("AAAA"):
         return "is no whole ssh key: its type is missing in front", "write e.g. `ssh-ed25519 AAAA…`"
+    if text.startswith("lp:"):
+        return f"`{text}` is no ssh public key", f"write https://launchpad.net/~{text[3:]}/+sshkeys"
     if len(words) == 1 and text.replace("-", "").isalnum() and text.isascii():
         return f"`{text}` is no ssh public key", f"did you mean github:{text}?"
     return f"`{text[:20]}` is no ssh public key", WRITE
@@ -129,5 +139,6 @@ def _is_whole(kind: str, blob: str) -> bool:
         position += 4 + length
         if "-cert-" in kind:
             break
-    whole = position == len(data) and len(fields) > 1
+    number = next((count for start, count in FIELDS.items() if kind.startswith(start)), 0)
+    whole = position == len(data) and len(fields) == (number or len(fields)) > 1
     return fields[:1] == [kind.encode(errors="replace")] and (whole or "-cert-" in kind)

@@ -42,7 +42,6 @@ CLOUD_INIT = {
         ("power_state", "write `k3os.install.power_off: true`, or a command in run_cmd"),
         ("final_message phone_home", "write a command in ready_cmd"),
         ("ssh_keys ssh_deletekeys ssh_genkeytypes", "the node makes its host keys itself"),
-        ("rancher", "that is RancherOS: its settings stand below `k3os:`, under other names"),
         ("output datasource datasource_list merge_how", "leave it out"),
         ("cloud_init_modules cloud_config_modules cloud_final_modules", "leave it out"),
         ("system_info ansible chef puppet salt_minion rsyslog wireguard", "use run_cmd"),
@@ -69,15 +68,29 @@ FORMER = {
         "sysctl": "k3os.sysctls",
         "sshkey": "ssh_authorized_keys",
         "datasource": "k3os.data_sources",
+        "k3": "k3os.k3s_args",
+        "role": "k3os.k3s_args",
+        "clustertoken": "k3os.token",
+        "joinurl": "k3os.server_url",
+        "kernelmodule": "k3os.modules",
+        fold("wireless"): "k3os.wifi",
     },
     "k3os.install": {
         "efi": "k3os.install.force_efi",
         "config": "k3os.install.config_url",
         "iso": "k3os.install.iso_url",
         "disk": "k3os.install.device",
+        "dev": "k3os.install.device",
+        "console": "k3os.install.tty",
+        "url": "k3os.install.config_url or k3os.install.iso_url",
         "formatted": "k3os.install.no_format",
     },
-    "": {"sshkey": "ssh_authorized_keys", "file": "write_files", "cmd": "run_cmd"},
+    "": {
+        "k3": "k3os.k3s_args",
+        "sshkey": "ssh_authorized_keys",
+        "file": "write_files",
+        "cmd": "run_cmd",
+    },
 }
 
 # fields of entries
@@ -85,6 +98,17 @@ FIELDS = {
     "source": "k3OS fetches no file: give its content, or fetch it in run_cmd",
     "defer": "leave it out: a file is written when its owner exists",
     "mode": "write permissions",
+    "perms": "write permissions",
+    "chmod": "write permissions",
+    "filename": "write path",
+    "file": "write path",
+    "dest": "write path",
+    "destination": "write path",
+    "data": "write content",
+    "text": "write content",
+    "body": "write content",
+    "key": "write passphrase",
+    "netmask": "write its length behind the address: `192.168.1.10/24`",
     "user": "write owner",
     "group": "write `owner: user:group`",
     "password": "write passphrase",
@@ -126,10 +150,15 @@ def explain(name: Node, path: str, siblings: Node, known: dict[str, str]) -> tup
         return f"is an unknown key: there is {hidden} in it", "type the line again"
     if "[" in path or (path and path not in SECTIONS):
         hint = FIELDS.get(last.lower()) or _similar(last, known) or NO_EFFECT
+        if name.text.startswith("/") and "path" in known.values():
+            hint = f"write `- path: {name.text}`"
         return "is an unknown key", hint
     if full in BOOT_OPTIONS or (section and f"k3os.{last}" in BOOT_OPTIONS):
         return "has no effect in a file", f"write `k3os.{last}` on the kernel's command line"
     on_cmdline = name.place.source.startswith("cmdline")
+    if not section and fold(last) == "rancher":
+        hint = "its settings stand below `k3os:`, under other names"
+        return "is the key of RancherOS", hint
     former = FORMER.get(section, {}).get(fold(last), "")
     if former:
         return "has another name here", f"write {former}"
@@ -141,8 +170,25 @@ def explain(name: Node, path: str, siblings: Node, known: dict[str, str]) -> tup
         return "stands at the wrong level", _level(elsewhere, siblings, on_cmdline)
     if fold(last) in CLOUD_INIT and not section:
         return "is a key of cloud-init that k3OS does not have", CLOUD_INIT[fold(last)]
+    if section == "k3os":
+        found = _of_k3s(last) or CLOUD_INIT.get(fold(last), "")
+        if found:
+            return "is no key of k3OS", found
     paths = {each: each for each in BY_PATH}
     return "is an unknown key", likely or _similar(last, paths) or NO_EFFECT
+
+
+def _of_k3s(last: str) -> str:
+    """What to write for a flag of k3s that stands as a key."""
+    from k3os.config.k3s_table import flags
+
+    if fold(last) == "registrie":
+        return "write the file /etc/rancher/k3s/registries.yaml by write_files"
+    for name, flag in flags("server").items():
+        if fold(name) == fold(last) and len(name) > 1:
+            value = "" if flag.kind == "?" else "=…"
+            return f"write `--{flag.name}{value}` in k3os.k3s_args"
+    return ""
 
 
 def _similar(name: str, known: dict[str, str]) -> str:

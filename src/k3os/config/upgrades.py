@@ -5,7 +5,7 @@ Warnings only: nothing reads them here, where a NodePool does what they did.
 
 from __future__ import annotations
 
-from k3os.config.value import Problem
+from k3os.config.value import Problem, numbered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def leftovers(values: dict[str, Value]) -> Iterator[Problem]:
                 "is a label for the upgrade controller of the original k3OS; nothing reads it here"
             )
             yield Problem(value.place, f"{LABELS}.{name}", message, HINT, is_error=False)
-    files = values[FILES].data if FILES in values else []
-    for index, item in enumerate(files if isinstance(files, list) else []):
+    for index, item in numbered(values.get(FILES)):
         entry = item.data if isinstance(item.data, dict) else {}
         text = str(entry["content"].data) if "content" in entry else ""
         if "upgrade.cattle.io/" in text and "kind: Plan" in text:

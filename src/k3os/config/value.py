@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 
 class Place:
-    """Where something was written: a source's name, line and column (from 1; 0: none)."""
+    """Where something was written: a source's name, line and column (from 1; 0: none); of an item
+    of a list its number in that, counted from 0."""
 
-    __slots__ = ("column", "line", "source")
+    __slots__ = ("column", "line", "number", "source")
 
     def __init__(self, source: str, line: int = 0, column: int = 0) -> None:
         self.source = source
         self.line = line
         self.column = column
+        self.number = 0
 
     def __str__(self) -> str:
         return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
@@ -59,7 +61,7 @@ class Node:
         """An empty text says as much as nothing, and so does a list of such: tools write it."""
         if self.kind == "list":
             return bool(self.items) and all(item.is_unset() for item in self.items)
-        return self.kind == "null" or (self.kind == "scalar" and not self.text)
+        return self.kind == "null" or (self.kind == "scalar" and not self.text.strip())
 
 
 class Value:
@@ -81,9 +83,9 @@ class Problem:
         self, place: Place, key: str, message: str, hint: str = "", *, is_error: bool = True
     ) -> None:
         self.place = place
-        self.key = key
-        self.message = discreet(message)
-        self.hint = discreet(hint)
+        self.key = shortened(key)
+        self.message = shortened(discreet(message))
+        self.hint = shortened(discreet(hint))
         self.is_error = is_error
 
     def __str__(self) -> str:
@@ -103,6 +105,23 @@ class Problem:
             "message": self.message,
             "hint": self.hint,
         }
+
+
+# what quotes a value may be as long as the value
+LONGEST_SAID = 800
+
+
+def shortened(text: str) -> str:
+    """The same without its middle when nobody would read it to its end."""
+    if len(text) <= LONGEST_SAID:
+        return text
+    return f"{text[: LONGEST_SAID // 2]} … {text[-LONGEST_SAID // 4 :]}"
+
+
+def numbered(value: Value | None) -> list[tuple[int, Value]]:
+    """The items of a list, each with its number in what was written: wrong ones are not there."""
+    data = value.data if value is not None else []
+    return [(item.place.number, item) for item in data] if isinstance(data, list) else []
 
 
 def texts_of(value: Value) -> Iterator[tuple[str, Place]]:

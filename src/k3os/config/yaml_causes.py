@@ -6,16 +6,12 @@ Imported only where a text could not be read.
 from __future__ import annotations
 
 from k3os.config.unknown import hidden_in
+from k3os.config.unmeant import FILL_IN, MARKS, TEMPLATE
 from k3os.config.value import Place, Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-# what templates look like that nobody filled in: Terraform, Jinja and Helm, Packer
-TEMPLATES = ("${", "{{", "{%", "%{")
-TEMPLATE = "is a template that nobody filled in"
-FILL_IN = "fill it in before k3OS reads it"
 
 # what the parser says -> what is wrong, what to write
 EXPLAINED = (
@@ -77,7 +73,7 @@ def _cause(error: Exception, mark: Any, said: str, lines: list[str], text: str) 
                 f"there is {hidden} in this line",
                 "type it anew",
             )
-    if any(sign in line for sign in TEMPLATES):
+    if any(sign in line for sign in MARKS):
         return here, f"this line {TEMPLATE}", FILL_IN
     if "expected ',' or" in said and opened is not None:
         bracket = line_of(lines, opened.line)[opened.column : opened.column + 1]

@@ -17,6 +17,8 @@ LARGEST = 8 << 20
 DEEPEST = 32
 TOO_DEEP = f"more than {DEEPEST} levels of lists and maps in each other"
 MOST_NODES = 200_000  # with every alias counted as often as it is used
+# how files of other kinds begin, perhaps: pages, scripts, UTF-16, gzip, an error's text, manifests
+OTHERS = (b"<", b"#!/", b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b", b"4", b"apiVersion:")
 NULLS = ("", "~", "null", "Null", "NULL")
 TAG = "tag:yaml.org,2002:"
 HARMLESS = ("str", "int", "float", "bool", "null", "map", "seq", "timestamp")
@@ -33,12 +35,24 @@ def read(data: bytes, source: str) -> tuple[Node | None, list[Problem]]:
     """The top map of a text; None when it is empty or cannot be used. Never raises."""
     problems: list[Problem] = []
     try:
+        _refuse(data, source)
         text = _decode(data, source)
         if not text.strip():
             return None, problems
         return _compose(text, source, problems), problems
     except _Refused as refused:
         return None, [*problems, refused.problem]
+
+
+def _refuse(data: bytes, source: str) -> None:
+    """Raise what is wrong with a file of another kind."""
+    start = data[:64].lstrip()
+    if start.startswith(OTHERS) or b"\0" in start or b"\napiVersion:" in data:
+        from k3os.config.other_files import what_it_is
+
+        what, hint = what_it_is(data)
+        if what:
+            raise _Refused(Problem(Place(source, 1, 1), "", what, hint))
 
 
 def _decode(data: bytes, source: str) -> str:
@@ -118,7 +132,7 @@ class _Builder:
             self._close()
         elif kind == "AliasEvent":
             self._alias(event)
-        elif kind == "DocumentStartEvent" and self.root is not None:
+        elif kind == "DocumentStartEvent" and self.root is not None and self.root.kind != "null":
             message = "a second document begins here and is not read"
             hint = "put everything above the first `---`"
             place = self._place(event)
@@ -165,9 +179,11 @@ class _Builder:
         anchor, start, unknown = self.starts.pop()
         if unknown:
             node = Node("tag", node.place, unknown)
+        for index, item in enumerate(node.items if node.kind == "list" else []):
+            item.place.number = index
         if node.kind == "map":
             flat, node.items = node.items, []
-            node.pairs = _with_merge_keys(list(zip(flat[::2], flat[1::2], strict=True)))
+            node.pairs = self._merged(list(zip(flat[::2], flat[1::2], strict=True)))
         if anchor:
             self.anchors[anchor] = (node, self.count - start + 1)
         self._add(node)
@@ -187,24 +203,26 @@ class _Builder:
         else:
             self.root = node
 
+    def _merged(self, pairs: list[tuple[Node, Node]]) -> list[tuple[Node, Node]]:
+        """Resolve `<<: *other` (https://yaml.org/type/merge.html); own keys win."""
+        if not any(key.text == "<<" and key.plain for key, _ in pairs):
+            return pairs
+        own = [(key, value) for key, value in pairs if not (key.text == "<<" and key.plain)]
+        names = {key.text for key, _ in own}
+        merged = []
+        for key, value in pairs:
+            if key.text == "<<" and key.plain:
+                for other in value.items if value.kind == "list" else [value]:
+                    if other.kind not in ("map", "null"):
+                        message, hint = "`<<` takes a map's keys, and this is none", "write *NAME"
+                        self.problems.append(Problem(other.place, "<<", message, hint))
+                    fresh = [pair for pair in other.pairs if pair[0].text not in names]
+                    names |= {pair[0].text for pair in fresh}
+                    merged += fresh
+        return merged + own
+
 
 def _unknown_tag(event: Any) -> str:
     """The tag of a value whose type we do not have; "" for any other."""
     tag = event.tag or "!"
     return "" if tag == "!" or tag in HARMLESS_TAGS else str(tag.replace(TAG, "!!"))
-
-
-def _with_merge_keys(pairs: list[tuple[Node, Node]]) -> list[tuple[Node, Node]]:
-    """Resolve `<<: *other` (https://yaml.org/type/merge.html); own keys win."""
-    if not any(key.text == "<<" and key.plain for key, _ in pairs):
-        return pairs
-    own = [(key, value) for key, value in pairs if not (key.text == "<<" and key.plain)]
-    names = {key.text for key, _ in own}
-    merged = []
-    for key, value in pairs:
-        if key.text == "<<" and key.plain:
-            for other in value.items if value.kind == "list" else [value]:
-                fresh = [pair for pair in other.pairs if pair[0].text not in names]
-                names |= {pair[0].text for pair in fresh}
-                merged += fresh
-    return merged + own

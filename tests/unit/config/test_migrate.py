@@ -200,6 +200,13 @@ def test_the_nodepool_that_it_names_is_one() -> None:
     assert pool.name == "all"
 
 
+# the end of what the check still finds in it
+FOUND = (
+    "write_files[0].path: k3OS starts services with systemd, not with OpenRC; write a unit, "
+    "e.g. /etc/systemd/system/NAME.service, and start it in run_cmd\n"
+)
+
+
 def test_the_command_prints_the_text_and_says_the_rest_elsewhere(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -208,7 +215,9 @@ def test_the_command_prints_the_text_and_says_the_rest_elsewhere(
     assert main([str(path)]) == 0
     shown = capsys.readouterr()
     assert shown.out == NEW
-    assert shown.err == SAID.replace("f:", f"{path}:")
+    assert shown.err.startswith(SAID.replace("f:", f"{path}:"))
+    (found,) = shown.err.removeprefix(SAID.replace("f:", f"{path}:")).splitlines(keepends=True)
+    assert found.endswith(FOUND)
     assert path.read_text() == OLD
 
 
@@ -237,3 +246,55 @@ def test_what_is_no_configuration_is_refused_with_its_place(tmp_path: Path) -> N
         main([str(path)])
     assert main([]) == 2
     assert main(["--unknown"]) == 2
+
+
+def test_an_empty_document_before_the_configuration_stays() -> None:
+    assert migrate(b"---\n---\nhost-name: a\n", "c")[0] == "---\n---\nhostname: a\n"
+
+
+def test_what_the_check_still_finds_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "k3os:\n  k3sArgs: [server, --flannel-backend, ipsec]\nrun_cmd: [apk add curl]\n"
+        "write_files:\n- {path: /etc/inittab, content: x}\n"
+    )
+    assert main([str(path)]) == 1
+    said = capsys.readouterr().err
+    assert "does not have the backend ipsec" in said
+    assert "`apk`: k3OS has no package manager" in said
+    assert "write_files[0].path" in said
+
+
+@pytest.mark.parametrize(
+    "old,new",
+    [
+        ("[--no-flannel]", '["--flannel-backend=none"]'),
+        ("[--flannel-backend, wireguard]", '[--flannel-backend, "wireguard-native"]'),
+        ("[--flannel-backend, vxlan]", "[--flannel-backend, vxlan]"),
+        ("[--node-name, wireguard]", "[--node-name, wireguard]"),
+        ("['--flannel-backend wireguard']", '["--flannel-backend", "wireguard-native"]'),
+        ("['--no-deploy', traefik]", '["--disable", traefik]'),
+    ],
+)
+def test_a_flag_gets_its_successor_whether_its_value_is_in_one_word_or_two(
+    old: str, new: str
+) -> None:
+    text, _ = migrate(f"k3os: {{k3s_args: {old}}}\n".encode(), "c")
+    assert text == f"k3os: {{k3s_args: {new}}}\n"
+
+
+def test_a_change_of_an_argument_shows_both_but_no_secret() -> None:
+    text = b"k3os: {k3s_args: [--no-flannel, --cluster-secret=geheim, --flannel-backend=wireguard]}"
+    _, said = migrate(text, "c")
+    assert said == [
+        "c:1: --no-flannel is --flannel-backend=none",
+        "c:1: --cluster-secret is --token",
+        "c:1: --flannel-backend=wireguard is --flannel-backend=wireguard-native",
+    ]
+
+
+def test_lines_that_are_added_end_as_the_others_do() -> None:
+    text, _ = migrate(b"k3os:\r\n  k3s_args:\r\n  - server --disable=traefik\r\n", "c")
+    assert text == 'k3os:\r\n  k3s_args:\r\n  - server\r\n  - "--disable=traefik"\r\n'

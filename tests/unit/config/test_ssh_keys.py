@@ -26,6 +26,9 @@ def read(text: str) -> tuple[object, list[str]]:
         "gh:me",
         "gitlab:me.too",
         "https://example.com/keys",
+        "https://github.com/me.keys",
+        "https://gitlab.com/me.keys",
+        "https://launchpad.net/~me/+sshkeys",
     ],
 )
 def test_what_brings_a_key_is_taken(written: str) -> None:
@@ -42,6 +45,11 @@ def test_a_text_of_several_lines_is_as_many_keys() -> None:
     [
         ("ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAA...", "not followed by one"),
         ("ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQ me", "cut off"),
+        ("ssh-rsa AAAAB3NzaC1yc2EAAAADAQAB me", "cut off"),
+        ("https://github.com/me", "; write github:me"),
+        ("https://github.com/me/", "; write github:me"),
+        ("https://gitlab.com/me/dotfiles", "; write gitlab:me"),
+        ("lp:me", "; write https://launchpad.net/~me/+sshkeys"),
         (KEY.replace("AAAAC3NzaC1lZDI1NTE5", "AAAAC3Nza C1lZDI1NTE5"), "cut off"),
         (KEY.replace("ssh-ed25519", "ssh-rsa"), "cut off or damaged"),
         ("ssh-ed25519 <your key>", "not followed by one"),

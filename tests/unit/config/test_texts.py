@@ -124,3 +124,37 @@ def test_an_error_costs_only_its_own_value() -> None:
 
 def test_pairs_are_taken_for_a_map() -> None:
     assert read("k3os: {sysctls: [a=b, c=d=e]}") == {"k3os.sysctls": {"a": "b", "c": "d=e"}}
+
+
+FILES = {
+    "UTF-16 of Windows": ("hostname: a\r\n".encode("utf-16"), "is UTF-16", "save it as UTF-8"),
+    "UTF-16 without a mark": ("hostname: a\n".encode("utf-16-le"), "is UTF-16", "UTF-8"),
+    "UTF-16, the other way": ("hostname: a\n".encode("utf-16-be"), "is UTF-16", "UTF-8"),
+    "gzip": (b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "is compressed", "unpack it"),
+    "a page": (b"<!DOCTYPE html>\n<html lang='en'>\n<p>a: b: c</p>\n", "a web page", "raw"),
+    "a page, short": (b"<html><body>404</body></html>", "a web page", "raw"),
+    "an answer in XML": (b"<?xml version='1.0'?>\n<Error>\n</Error>\n", "a web page", "raw"),
+    "a script": (b"#!/bin/sh\necho a: b\n", "is a script", "run_cmd"),
+    "a script that is YAML": (b"#!/bin/sh\nreboot\n", "is a script", "run_cmd"),
+    "an object": (b"apiVersion: v1\nkind: Pod\n", "is an object of Kubernetes", "write_files"),
+}
+
+
+@pytest.mark.parametrize("data,what,hint", FILES.values(), ids=FILES)
+def test_a_file_of_another_kind_is_said_to_be_one(data: bytes, what: str, hint: str) -> None:
+    _, problems = check_text(data, "c")
+    assert what in problems[0].message
+    assert hint in problems[0].hint
+    assert len(problems) == 1
+
+
+def test_the_page_of_an_error_that_is_yaml_is_no_configuration() -> None:
+    _, problems = check_text(b"404: Not Found", "c")
+    assert [each.is_error for each in problems] == [True]
+
+
+def test_a_message_has_a_bounded_length() -> None:
+    text = f"hostname: {'a' * 100_000}\nk3os: {{taints: [{'b' * 100_000}], {'c' * 900}: 1}}\n"
+    _, problems = check_text(text.encode(), "c")
+    assert len(problems) == 3
+    assert max(len(str(each)) for each in problems) < 1500

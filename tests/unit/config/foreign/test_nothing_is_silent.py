@@ -133,3 +133,24 @@ def of_section(section: str) -> st.SearchStrategy[dict[str, object]]:
 @given(of_section(""))
 def test_no_leaf_of_anything_like_the_schema_is_lost_in_silence(tree: dict[str, object]) -> None:
     assert silent(json.dumps(tree, indent=1).encode()) == []
+
+
+LOST = {
+    "a merge key of a number": ("k3os: {environment: {<<: 5, A: b}}\n", "1:26", "`<<`"),
+    "of a text": ("k3os: {labels: {<<: base}}\n", "1:21", "`<<`"),
+    "of a list with a text in it": ("k3os: {labels: {<<: [x, {a: b}]}}\n", "1:22", "`<<`"),
+    "of a value with a tag": ("k3os: {labels: {<<: !x {a: b}}}\n", "1:21", "`<<`"),
+}
+
+
+@pytest.mark.parametrize("text,place,what", LOST.values(), ids=LOST)
+def test_what_a_merge_key_cannot_merge_is_said(text: str, place: str, what: str) -> None:
+    _, problems = check_text(text.encode(), "c")
+    assert [(str(each.place), what in each.message) for each in problems] == [(f"c:{place}", True)]
+
+
+@pytest.mark.parametrize("text", ["---\n---\nhostname: a\n", "# x\n---\n~\n---\nhostname: a\n"])
+def test_an_empty_document_hides_no_other(text: str) -> None:
+    values, problems = check_text(text.encode(), "c")
+    assert list(values) == ["hostname"]
+    assert problems == []

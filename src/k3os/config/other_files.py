@@ -1,0 +1,35 @@
+"""Files that are no config.yaml: what came instead of it. Imported where one looks like that."""
+
+from __future__ import annotations
+
+import re
+
+ADDRESS = "give the address of the file itself; on GitHub it is the one behind `raw`"
+# what a text begins with -> what it is, what to do
+KINDS = (
+    (rb"<(!doctype|html|\?xml|head|body)\b", "is a web page, no configuration", ADDRESS),
+    (rb"4\d\d\b:? ?[A-Za-z ]*\s*$", "is a web server's answer, no configuration", ADDRESS),
+    (rb"#!/", "is a script, no configuration", "write its commands into run_cmd"),
+    (rb"\x1f\x8b", "is compressed, no text", "unpack it: `gunzip`"),
+    (
+        rb"\xff\xfe|\xfe\xff|\0[^\0]|[^\0]\0",
+        "is UTF-16 text, as Notepad and PowerShell write it",
+        "save it as UTF-8",
+    ),
+)
+OBJECT = (
+    "is an object of Kubernetes, no configuration",
+    "put it into a file of write_files, below /var/lib/rancher/k3s/server/manifests",
+)
+# a key of ours at the top
+OURS = rb"(?m)^(k3os|hostname|ssh_?authorized|write_?files|run_?cmd|boot_?cmd|init_?cmd)"
+
+
+def what_it_is(data: bytes) -> tuple[str, str]:
+    """What a file is and what to do, when it is surely none of ours; two empty texts otherwise."""
+    start = data[:4096].lstrip(b" \t\r\n\xef\xbb\xbf")
+    for beginning, what, hint in KINDS:
+        if re.match(beginning, start, re.IGNORECASE):
+            return what, hint
+    is_object = re.search(rb"(?m)^apiVersion:", data) and re.search(rb"(?m)^kind:", data)
+    return OBJECT if is_object and not re.search(OURS, data, re.IGNORECASE) else ("", "")

@@ -1,0 +1,46 @@
+"""k3os.taints: `key=value:Effect`, as k3s' --node-taint takes them.
+
+kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration
+"""
+
+from __future__ import annotations
+
+from k3os.config.kinds import Check, each_of
+from k3os.config.scalars import Wrong, one_line
+from k3os.config.value import Node, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.key import Key
+
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+FORM = f"write `key=value:Effect`; effects: {', '.join(EFFECTS)}"
+
+
+def taints(check: Check, key: Key, node: Node, path: str) -> Value:
+    def one(item: Node, item_path: str) -> Value:
+        if item.kind == "map":
+            raise Wrong(item.place, "wants a text, not a map", _of_map(item))
+        word = one_line(item, "a taint")
+        name, _, effect = word.rpartition(":")
+        if "," in word:
+            raise Wrong(item.place, f"`{word}` is no taint", "write each as an item of the list")
+        if not name.partition("=")[0] or effect not in EFFECTS:
+            raise Wrong(item.place, f"`{word}` is no taint", _meant(name, effect))
+        return Value(word, item.place)
+
+    return each_of(check, node, path, one)
+
+
+def _meant(name: str, effect: str) -> str:
+    known = next((each for each in EFFECTS if each.lower() == effect.lower()), "")
+    return f"write `{name}:{known}`" if known and name.partition("=")[0] else FORM
+
+
+def _of_map(node: Node) -> str:
+    """What a taint is called that is written as in a Node."""
+    fields = {name.text: value.text for name, value in node.pairs}
+    if not fields.get("key") or not fields.get("effect"):
+        return FORM
+    value = f"={fields['value']}" if fields.get("value") else ""
+    return _meant(f"{fields['key']}{value}", fields["effect"])

@@ -1,0 +1,107 @@
+"""Values that are right as such, and that a node could do nothing with: modprobe, /proc/sys,
+wpa_supplicant or the installer would refuse them. Part of the advice, so not imported at boot.
+"""
+
+from __future__ import annotations
+
+import re
+
+from k3os.config.value import Problem, Value, numbered
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EACH = "write each as an item of the list"
+# parameters of kernel modules have a `=`, but for a few switches
+SWITCHES = ("debug", "nopat", "noexec")
+# proc_sysctl: the directories below /proc/sys, in either notation
+SYSCTL = r"[A-Za-z0-9_]+([./][A-Za-z0-9_.:@/-]+)+"
+SHORTEST, LONGEST = 8, 63  # of a passphrase, IEEE 802.11; 64 are the key itself, in hex
+SCHEMES = {
+    "k3os.install.iso_url": ("http", "https"),
+    "k3os.install.config_url": ("http", "https", "ftp", "tftp", "file"),
+}
+# base-passwd's, and those of the packages in the image
+USERS = (
+    *("root", "rancher", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news"),
+    *("uucp", "proxy", "www-data", "backup", "list", "irc", "_apt", "nobody", "sshd", "statd"),
+    *("messagebus", "systemd-network", "systemd-timesync", "_rpc"),
+)
+
+
+def check(values: dict[str, Value]) -> Iterator[Problem]:
+    """A warning, or an error where an installation would end, for each."""
+    yield from _modules(values)
+    yield from _sysctls(values)
+    yield from _addresses(values)
+    for index, entry in _entries(values, "k3os.wifi"):
+        value = entry.get("passphrase")
+        size = len(str(value.data).encode(errors="replace")) if value is not None else SHORTEST
+        if value is None or "$" in str(value.data):
+            continue
+        if not SHORTEST <= size <= LONGEST + 1:
+            message = f"no network takes it: a passphrase has {SHORTEST} to {LONGEST} characters"
+            path = f"k3os.wifi[{index}].passphrase"
+            yield Problem(value.place, path, message, "write the whole one", is_error=False)
+    commands = _commands(values)
+    if "useradd" in commands or "adduser" in commands:
+        return
+    for index, entry in _entries(values, "write_files"):
+        user = str(entry["owner"].data).partition(":")[0] if "owner" in entry else "root"
+        if user not in USERS and not user.isdigit() and "$" not in user:
+            message, hint = f"there is no user `{user}` here", "write `rancher` or `root`"
+            path = f"write_files[{index}].owner"
+            yield Problem(entry["owner"].place, path, message, hint, is_error=False)
+
+
+def _modules(values: dict[str, Value]) -> Iterator[Problem]:
+    for index, item in numbered(values.get("k3os.modules")):
+        name, *rest = str(item.data).split()
+        message = hint = ""
+        if name in ("modprobe", "insmod"):
+            message, hint = f"`{name}` is no module", f"write `{' '.join(rest)}`"
+        elif not re.fullmatch(r"[A-Za-z0-9_-]+", name) and "$" not in name and name.isascii():
+            file = name.rpartition("/")[2].partition(".ko")[0]
+            message = f"`{name}` is no module"
+            hint = f"write `{file}`" if re.fullmatch(r"[A-Za-z0-9_-]+", file) else EACH
+        elif any("=" not in word and word not in SWITCHES for word in rest):
+            message = f"what stands behind `{name}` is no parameter `name=value`"
+            hint = f"{EACH}, if it is a module"
+        if message:
+            path = f"k3os.modules[{index}]"
+            yield Problem(item.place, path, message, hint, is_error=False)
+
+
+def _sysctls(values: dict[str, Value]) -> Iterator[Problem]:
+    value = values.get("k3os.sysctls")
+    for name, item in value.data.items() if value and isinstance(value.data, dict) else []:
+        path = f"k3os.sysctls.{name}"
+        if not re.fullmatch(SYSCTL, name):
+            hint = "write `name: value`, e.g. `vm.max_map_count: 262144`"
+            yield Problem(item.place, path, "is no kernel setting", hint, is_error=False)
+        elif "#" in str(item.data):
+            message, hint = "has a comment in it", "write the value alone, without quotes"
+            yield Problem(item.place, path, message, hint, is_error=False)
+
+
+def _addresses(values: dict[str, Value]) -> Iterator[Problem]:
+    for path, schemes in SCHEMES.items():
+        value = values.get(path)
+        scheme, separator, _ = str(value.data).partition("://") if value else ("", "", "")
+        if value and separator and scheme.lower() not in schemes:
+            names = f"{', '.join(schemes[:-1])} or {schemes[-1]}"
+            message = f"is not fetched by {scheme}, only by {names}"
+            yield Problem(value.place, path, message, "put it on a web server")
+
+
+def _entries(values: dict[str, Value], path: str) -> list[tuple[int, dict[str, Value]]]:
+    found = numbered(values.get(path))
+    return [(index, item.data) for index, item in found if isinstance(item.data, dict)]
+
+
+def _commands(values: dict[str, Value]) -> str:
+    from k3os.config.elsewhere import COMMAND_KEYS
+    from k3os.config.value import plain
+
+    return str([plain(item) for key in COMMAND_KEYS for _, item in numbered(values.get(key))])
