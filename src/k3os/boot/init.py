@@ -5,6 +5,7 @@ rescue shell that says what failed; this module never returns and never raises.
 """
 
 import os
+import re
 import sys
 from typing import NoReturn
 
@@ -139,8 +140,9 @@ def find_medium(options: dict[str, str]) -> media.Medium:
     mode = options.get("k3os.mode", "")
     kinds = media.kinds_of(mode)
     fallback = not mode and options.get("k3os.fallback_mode", "")
-    uuid = options.get("k3os.takeover", "")
-    kinds = ("disk",) if uuid else kinds
+    uuid = medium_uuid(options)
+    if uuid and media.kind_of(uuid) == "disk" and "disk" in kinds:
+        kinds = ("disk",)  # GRUB runs from a disk: no stick is what it booted
     # what the initrd carries is there before any disk
     at_once = not mode and "netboot" in kinds
     return media.find(
@@ -151,6 +153,18 @@ def find_medium(options: dict[str, str]) -> media.Medium:
         timeout=_wait_seconds(options),
         uuid=uuid,
     )
+
+
+_UUID = re.compile(r"[0-9A-Za-z-]{1,36}")
+
+
+def medium_uuid(options: dict[str, str]) -> str:
+    """Of the file system that GRUB read; "" when it did not say."""
+    uuid = options.get("k3os.takeover", "") or options.get(media.MEDIUM_UUID, "")
+    if uuid and not _UUID.fullmatch(uuid):
+        say(f"{media.MEDIUM_UUID}={uuid[:40]} is no UUID; the label decides")
+        return ""
+    return uuid
 
 
 def choose_generation(medium: media.Medium, options: dict[str, str]) -> None:

@@ -67,9 +67,9 @@ BIOS_MODULES = (
     *("loadenv", "test", "echo", "sleep", "reboot", "halt", "serial", "terminal", "terminfo"),
     *("minicmd", "ls", "cat", "gzio"),
 )
-# of two installed disks the one that the BIOS started
+# of two installed disks the one that the BIOS started, whatever its partitions
 BIOS_CONFIG = """\
-search --no-floppy --set=root --hint=$root,gpt3 --label K3OS_STATE
+search --no-floppy --set=root --hint=$root, --label K3OS_STATE
 set prefix=($root)/boot/grub
 """
 # Debian's GRUB reads it from where it was started: of a stick that is the FAT image, of a CD, to

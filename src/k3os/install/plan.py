@@ -273,7 +273,9 @@ def show_volumes() -> None:
     found = [each for disk in disks.all_disks() for each in disks.file_systems(disk)]
     members = [each for each in found if each.kind in (LVM_MEMBER, RAID_MEMBER)]
     if members:
-        Volumes(lambda _: None).show(members, lambda each: each.label == STATE_LABEL)
+        volumes = Volumes(lambda _: None)
+        volumes.show(members, lambda each: each.label == STATE_LABEL)
+        volumes.tidy()
 
 
 def _labelled(label: str, where: str) -> Device | None:
