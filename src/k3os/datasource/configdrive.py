@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from k3os.datasource.asking import Asking
+    from k3os.datasource.nocloud import Described
 
 LABEL = "config-2"
 DIRECTORY = "openstack/latest"
 
 
 def fetch(asking: Asking) -> Found:
-    return first(LABEL, read)
+    return first(LABEL, read, own=asking.own_media)
 
 
 def read(directory: str) -> Found | None:
@@ -28,8 +29,8 @@ def read(directory: str) -> Found | None:
     return both(directory, "configdrive", files, described)
 
 
-def described(metadata: bytes, name: str) -> tuple[str, list[str]]:
-    """Hostname and keys of a meta_data.json. Raises UserError."""
+def described(metadata: bytes, name: str) -> Described:
+    """Hostname, keys and the instance's UUID of a meta_data.json. Raises UserError."""
     import json
 
     from k3os.errors import UserError
@@ -37,6 +38,7 @@ def described(metadata: bytes, name: str) -> tuple[str, list[str]]:
     try:
         values: Any = json.loads(metadata or b"{}")
         keys = values.get("public_keys") or {}
-        return values.get("hostname") or values.get("name") or "", list(keys.values())
+        hostname = values.get("hostname") or values.get("name") or ""
+        return hostname, list(keys.values()), str(values.get("uuid") or "")
     except (ValueError, AttributeError) as error:
         raise UserError(f"meta_data.json is not what it should be: {error}", where=name) from None
