@@ -138,11 +138,8 @@ def _wait_seconds(options: dict[str, str]) -> float:
 def find_medium(options: dict[str, str]) -> media.Medium:
     """The medium that the mode asks for. Raises UserError when it is not there in time."""
     mode = options.get("k3os.mode", "")
-    kinds = media.kinds_of(mode)
+    kinds, uuid = wanted_media(mode, medium_uuid(options))
     fallback = not mode and options.get("k3os.fallback_mode", "")
-    uuid = medium_uuid(options)
-    if uuid and media.kind_of(uuid) == "disk" and "disk" in kinds:
-        kinds = ("disk",)  # GRUB runs from a disk: no stick is what it booted
     # what the initrd carries is there before any disk
     at_once = not mode and "netboot" in kinds
     return media.find(
@@ -153,6 +150,17 @@ def find_medium(options: dict[str, str]) -> media.Medium:
         timeout=_wait_seconds(options),
         uuid=uuid,
     )
+
+
+def wanted_media(mode: str, uuid: str) -> tuple[tuple[str, ...], str]:
+    """The kinds of media that a mode boots from, and the UUID that counts among them."""
+    kinds = media.kinds_of(mode)
+    booted = media.kind_of(uuid) if uuid else ""
+    # GRUB runs from one medium: no other is what was booted. Only from a stick without a mode it
+    # may be an installed disk (k3os.fallback_mode)
+    if booted in kinds and (booted == "disk" or kinds[0] == booted):
+        return (booted,), uuid
+    return kinds, uuid
 
 
 _UUID = re.compile(r"[0-9A-Za-z-]{1,36}")
