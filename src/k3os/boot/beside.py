@@ -19,7 +19,7 @@ FLAGS = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 def keep(medium: Medium, say: Callable[[str], None]) -> None:
     """Copy it, if there is any; the medium is not mounted meanwhile. Raises OSError when it cannot
     be mounted again."""
-    found = partitions(medium.file_system.device)
+    found = partitions(medium.file_system.device, say=say)
     if not found:
         return
     mounts.unmount(medium.path)
@@ -31,7 +31,9 @@ def keep(medium: Medium, say: Callable[[str], None]) -> None:
         mounts.mount(again.device, medium.path, again.kind, mounts.MS_RDONLY)
 
 
-def partitions(device: str, root: str = SYS_BLOCK) -> list[FileSystem]:
+def partitions(
+    device: str, root: str = SYS_BLOCK, say: Callable[[str], None] = lambda _: None
+) -> list[FileSystem]:
     """Those of a disk that are labelled as cloud data's."""
     disk = device.rpartition("/")[2]
     found = []
@@ -42,6 +44,9 @@ def partitions(device: str, root: str = SYS_BLOCK) -> list[FileSystem]:
             file_system = probe(f"/dev/{name}")
         except OSError:
             continue  # unreadable: nobody booted from it
+        except Exception as error:  # whatever a header makes us do
+            say(f"/dev/{name} is left out: {error!r}")
+            continue
         if file_system.label.lower() in LABELS:
             found.append(file_system)
     return found

@@ -22,11 +22,14 @@ UNDERSTOOD = "striped"
 # LVM2 itself makes an area of 1 MiB, for this text twice
 LARGEST = 1 << 20
 MOST_AREAS = 2
-MOST_WORDS = 150_000
+MOST_WORDS = 100_000
 DEEPEST = 8  # a segment is in a volume, in the volumes, in a group
 MOST_SECTORS = 2**54
+# what is skipped comes with the token behind it: one match for each, whatever is written
 _TOKEN = re.compile(
-    r'\s+|#[^\n]*|"((?:[^"\\]|\\.)*+)"|(-?[0-9]+(?:\.[0-9]+)?)|([\w.+-]+)|([{}\[\]=,])', re.ASCII
+    r"(?:\s++|#[^\n]*+)*+"
+    r'(?:"((?:[^"\\]|\\.)*+)"|(-?[0-9]+(?:\.[0-9]+)?)|([\w.+-]++)|([{}\[\]=,])|\Z)',
+    re.ASCII,
 )
 _IDENTITY = re.compile(r"[\w!#-]{32,38}", re.ASCII)
 
@@ -191,11 +194,10 @@ def age(text: str) -> int:
 
 def volumes(text: str) -> list[Volume]:
     """The volumes of a group that a person sees. Raises BadHeader."""
-    for group_name, group in parse(text).items():
-        if isinstance(group, dict):
-            break
-    else:
+    groups = [(name, value) for name, value in parse(text).items() if isinstance(value, dict)]
+    if not groups:
         raise BadHeader("there is no volume group in its metadata")
+    group_name, group = groups[0]
     identity = _identity(group)
     extent = _count(group, "extent_size")
     physical = {}

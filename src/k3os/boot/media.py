@@ -133,11 +133,14 @@ class Search:
             markers = (MARKER, needed) if own_kernel and kind == "disk" else (MARKER,)
             named = [each for each in found if self._is_named(kind, each)]
             if len(named) > 1:
+                from functools import partial
+
                 from k3os.boot import twins
 
                 named = twins.distinct(named)
             if len(named) > 1:
-                named = twins.right_one(named, lambda each: self._mounted(each, markers), self.uuid)
+                look = partial(self._mounted, markers=markers)
+                named = twins.right_one(named, look, self.uuid)
             for file_system in named:
                 if self._accept(file_system, markers):
                     return Medium(kind, file_system, MOUNTED_AT)

@@ -7,12 +7,13 @@ whose beginning is not on any member's (parity, a disk is missing) or that holds
 of LVM is started to be looked into, and written to by nobody; what is not wanted is taken down
 again: whoever installs to these disks must find them free.
 
-The readers are our own (boot/lvm.py, system/raid.py, system/blockdev.py: 600 lines, 14 KiB of the
-initrd) and not Debian's lvm2 and mdadm. Those would add 2.7 MiB to the initrd (lvm2's one program
-with the libraries that the initrd lacks: libdevmapper, libdevmapper-event, libaio, libudev, libblkid,
-libselinux; mdadm 0.6 MiB of it), a process for each look every 0.1 s of the wait, and udev, whose
-database both ask. And they show whatever a disk says of itself: `vgchange -ay` activates a stranger's
-volumes before anybody can look into them, which is what must not be.
+The readers are our own (boot/lvm.py, system/raid.py, system/blockdev.py), not Debian's lvm2 and
+mdadm. Those would add 2.6 MB to the initrd of 20.5 MB, 8.3 MB unpacked (lvm, mdadm and 15
+libraries, libsystemd and libgcrypt among them; packed as the initrd is), where ours are 30 kB of
+it; and a process for each of the looks that a boot takes every 0.1 s, each of which would scan
+every disk. And they show what a disk says of itself: `vgchange -ay` and `mdadm --assemble --scan`
+start a stranger's volumes before anybody has looked into them, which is what must not be. Debian's
+blkid has a prober for each of some 70 formats, in C, as root; the boot needs five of them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,15 @@ from contextlib import contextmanager
 from k3os.boot import lvm
 from k3os.errors import UserError
 from k3os.system import devicemapper, raid
-from k3os.system.blockdev import LVM_MEMBER, RAID_MEMBER, BadHeader, FileSystem, holders, peek, probe
+from k3os.system.blockdev import (
+    LVM_MEMBER,
+    RAID_MEMBER,
+    BadHeader,
+    FileSystem,
+    holders,
+    peek,
+    probe,
+)
 
 # how long a missing disk of an array is waited for before it is started without it; a disk that
 # comes later is stale, and only a person with mdadm can add it again

@@ -1,5 +1,5 @@
 """Media that `auto` reads are read once for each machine, as cloud-init does: until they have
-another instance-id (`instance-id` of NoCloud's meta-data, `uuid` of a config drive's meta_data.json).
+another instance-id (in NoCloud's meta-data; of a config drive it is the `uuid` in meta_data.json).
 
 What each gave is kept with its instance-id beside the other results (store.FOUND), for root alone.
 Without an instance-id a medium is read once.

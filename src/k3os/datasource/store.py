@@ -1,7 +1,8 @@
 """Where results are kept: /run/config for programs, load.FOUND for the merge and later boots.
 
 FOUND (0700) holds metadata.yaml, userdata/NN.yaml, scripts, once.json (datasource/once.py), and
-source.json, which says whose they are. It is replaced as a whole. Userdata carries tokens: it is readable by root only.
+source.json, which says whose they are. It is replaced as a whole. Userdata carries tokens: it is
+readable by root only.
 """
 
 from __future__ import annotations
@@ -35,9 +36,7 @@ class Kept:
         self.found = found
 
 
-def files(
-    found: Found, parts: list[Part], known: dict[str, Found]
-) -> dict[str, tuple[bytes, int]]:
+def files(found: Found, parts: list[Part], known: dict[str, Found]) -> dict[str, tuple[bytes, int]]:
     """Path below FOUND -> content and mode."""
     kept = {"metadata.yaml": (metadata(found), 0o600), RAW: (found.userdata, 0o600)}
     if known:

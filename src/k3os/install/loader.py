@@ -29,7 +29,9 @@ DEFAULT_TTY = {"amd64": "ttyS0"}
 SYSTEM = "/k3os/system"
 RESET = "k3os.factory_reset"
 # a command of an installed disk's menu that starts a kernel, with nothing else in its line
-_LINUX = re.compile(rf"[ \t]*linux[ \t]+{SYSTEM}/(?:current|previous)/kernel/vmlinuz(?:[ \t][^;{{}}#\n]*)?")
+_LINUX = re.compile(
+    rf"[ \t]*linux[ \t]+{SYSTEM}/(?:current|previous)/kernel/vmlinuz(?:[ \t][^;{{}}#\n]*)?"
+)
 _NAMED = re.compile(rf"[ \t]{MEDIUM_UUID}=\S*")
 TAKEOVER_HEADER = "# k3OS takes this system over at the next boot."
 
