@@ -24,6 +24,10 @@ KEPT = ("/var/kept", "/home/kept", "/opt/kept", "/usr/local/kept")
 LOST = ("/etc/lost", "/lost", "/root/lost")
 FROM_MEDIUM = "/etc/from-medium"
 STRANGER = "hostname: stranger\nboot_cmd: ['echo a stranger runs >/dev/console']\n"
+# what the data sources gave, once they were asked and it was applied
+CLOUD = (
+    "systemctl is-system-running --wait >/dev/null || true; k3os status | grep k3os.data_sources"
+)
 # the UUID that GRUB gave, and that of what was booted
 NAMED = (
     "grep -o 'k3os.medium_uuid=[^ ]*' /proc/cmdline; "
@@ -124,6 +128,7 @@ def test_bios_and_uefi_boot_the_disk_and_between_them_persists_what_is_documente
         assert "install" not in text.partition("\n")[2]
         over_ssh(vm, key, f"sudo touch {' '.join(KEPT + LOST)}")
         before = over_ssh(vm, key, IDENTITY)
+        over_ssh(vm, key, CLOUD)
         assert over_ssh(vm, key, f"cat {FROM_MEDIUM}") == "first"
         named, uuid = over_ssh(vm, key, NAMED).split()
         assert named == f"k3os.medium_uuid={uuid}"
@@ -133,8 +138,9 @@ def test_bios_and_uefi_boot_the_disk_and_between_them_persists_what_is_documente
     with boot("installed-uefi", VMSpec(disks=disks, uefi=True, cpus=1)) as vm:
         vm.expect("k3OS: /dev/vdc is left out: .* sections in sections", 2 * BOOT)
         vm.expect("k3OS: booting disk from /dev/vdb3", BOOT)
-        vm.expect("/dev/vdd .*: a disk that can be written to is not read with `auto`", BOOT)
         vm.expect(LOGIN, BOOT)
+        assert "not read with `auto`" in over_ssh(vm, key, CLOUD)
+        assert "/dev/vdd (vfat 'CIDATA'): a disk that can be written to" in vm.console.text
         assert "a stranger runs" not in vm.console.text
         # what the medium of the first boot gave is kept
         assert over_ssh(vm, key, f"cat {FROM_MEDIUM}") == "first"
@@ -159,6 +165,7 @@ def test_secure_boot_accepts_the_disk(boot, installed, key, tmp_path):
         mount = "sudo mount -t efivarfs efivarfs /sys/firmware/efi/efivars"
         assert over_ssh(vm, key, f"{mount}; {SECURE}") == "1"
         assert "[integrity]" in over_ssh(vm, key, "sudo cat /sys/kernel/security/lockdown")
+        over_ssh(vm, key, CLOUD)
         assert over_ssh(vm, key, f"cat {FROM_MEDIUM}") == "first"
         assert "has changed and is not read again" in vm.console.text
 
