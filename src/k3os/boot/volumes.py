@@ -95,7 +95,8 @@ class Volumes:
         except Exception as error:
             text = str(error) if isinstance(error, (OSError, BadHeader)) else repr(error)
             if name not in self.problems:
-                self._say(f"{name} is left out: {text}")
+                verb = "are" if " and " in name else "is"
+                self._say(f"{name} {verb} left out: {text}")
             self.problems[name] = f"{name}: {text}"
 
     def _start_array(self, members: list[raid.Member], wanted: Wanted) -> None:
@@ -115,7 +116,7 @@ class Volumes:
             )
 
     def _show_groups(self, physical: list[str], wanted: Wanted) -> None:
-        groups: set[str] = set()
+        groups: dict[str, list[str]] = {}
         devices: dict[str, str] = {}
         twice: set[str] = set()
         for device in physical:
@@ -125,12 +126,12 @@ class Volumes:
                     twice.add(name)
                     raise BadHeader(f"it is the same physical volume as {devices[name]}")
                 devices[name] = device
-                groups.add(text)
+                groups.setdefault(text, []).append(device)
         # which of the two is the right one is nothing to guess
         devices = {name: path for name, path in devices.items() if name not in twice}
         # a volume that was missing for a while has an old opinion
-        for text in sorted(groups - {""}, key=lvm.age, reverse=True):
-            with self._noted("LVM"):
+        for text in sorted(filter(None, groups), key=lvm.age, reverse=True):
+            with self._noted(" and ".join(groups[text])):
                 self._show_volumes(text, devices, wanted)
 
     def _show_volumes(self, text: str, devices: dict[str, str], wanted: Wanted) -> None:

@@ -427,3 +427,15 @@ def test_what_nobody_thought_of_costs_only_its_device_and_is_said_once(
     assert kernel.said == [
         "/dev/bad is left out: RecursionError('maximum recursion depth exceeded')"
     ]
+
+
+def test_two_groups_that_cannot_be_read_are_both_named(kernel: Kernel, tmp_path: Path) -> None:
+    one = physical_volume(tmp_path / "one", FIRST, "a {")
+    two = physical_volume(tmp_path / "two", SECOND, "b {")
+    same = physical_volume(tmp_path / "same", "c" * 32, "b {")
+    kernel.show(LVM_MEMBER, one, two, same)
+    kernel.show(LVM_MEMBER, one, two, same)
+    assert sorted(kernel.said) == [
+        f"{one} is left out: it ends in the middle",
+        f"{same} and {two} are left out: it ends in the middle",
+    ]
