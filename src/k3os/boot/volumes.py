@@ -173,8 +173,8 @@ def _may_hold(members: list[raid.Member], wanted: Wanted) -> bool:
     first = members[0]
     if any(each.is_reshaped for each in members):
         return True
-    # what a missing disk has is in the others' parity
-    if first.level in raid.PARITY and len(members) < first.active:
+    # what a missing disk has is in the others' parity, or somewhere on them
+    if first.level in raid.SPREAD and len(members) < first.active:
         return True
     begins = [peek(each.device, each.data) for each in members]
     return any(each.kind == LVM_MEMBER or wanted(each) for each in begins)

@@ -24,7 +24,7 @@ MOST_ROLES = 384
 SECTOR = 512
 RESHAPING = 0x4 | 0x40  # features: a reshape, or data that moves to a new offset
 LINEAR, STRIPED, MIRROR, MIRRORED_STRIPES = -1, 0, 1, 10
-PARITY = (4, 5, 6)
+SPREAD = (4, 5, 6, MIRRORED_STRIPES)
 NO_ROLE = 0xFFF0  # a spare, a failed disk or a journal has a role from here on
 
 

@@ -316,11 +316,11 @@ def test_an_array_is_started_only_for_what_is_wanted(
     assert kernel.show(RAID_MEMBER, *halves(tmp_path, level, *begins)) == done
 
 
-def test_parity_without_one_of_its_disks_is_started_to_be_looked_into(
-    kernel: Kernel, tmp_path: Path
+@pytest.mark.parametrize("level", [4, 5, 6, 10])
+def test_an_array_whose_beginning_may_be_on_a_missing_disk_is_started_to_be_looked_into(
+    kernel: Kernel, tmp_path: Path, level: int
 ) -> None:
-    """The beginning may be on the disk that is missing."""
-    one, _ = halves(tmp_path, 5, bytes(4096), bytes(4096))
+    one, _ = halves(tmp_path, level, bytes(4096), bytes(4096))
     kernel.contents = FileSystem("", "ext4", "somebody's")
     kernel.show(RAID_MEMBER, one)
     kernel.clock = 20
