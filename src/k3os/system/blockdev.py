@@ -11,6 +11,8 @@ gives them. UUIDs are written as GRUB and blkid(8) write them.
 import os
 import struct
 
+from k3os.system.numbers import are_digits
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import io
@@ -166,9 +168,9 @@ def uuid_of(kind: str, head: bytes, volume: bytes) -> str:
         text = head[1024 + 0x68 : 1024 + 0x78].hex()
         return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
     if kind == "iso9660":
-        text = volume[ISO_DATE].decode("ascii", "replace")
-        if len(text) != 16 or not (text.isascii() and text.isdigit()):
+        if len(volume[ISO_DATE]) != 16 or not are_digits(volume[ISO_DATE]):
             return ""
+        text = volume[ISO_DATE].decode()
         return "-".join((text[:4], *(text[at : at + 2] for at in range(4, 16, 2))))
     if kind == "vfat":
         place = FAT32_SERIAL if head[82:87] == b"FAT32" else FAT_SERIAL
