@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,36 @@ def test_two_that_cannot_be_told_apart_are_an_error_that_names_both(
         assert "same UUID" in caught.value.message
     else:
         assert f"k3os.medium_uuid={OURS} for /dev/sdb3" in caught.value.hint
+
+
+def test_a_disk_whose_driver_comes_with_another_device_is_seen_before_one_is_taken(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bus brings a controller, the controller a disk; the first disk was there at once."""
+    two_disks(machine)
+    late = machine.devices.pop("sda3")
+    brings = {"bus": "controller", "controller": "disk"}
+    aliases = {"bus"}
+
+    def load(names: list[str]) -> str:
+        aliases.update(brings[name] for name in names if name in brings)
+        if "disk" in aliases:
+            machine.devices["sda3"] = late
+        return ""
+
+    monkeypatch.setattr(media.kernelmodules, "device_aliases", lambda: set(aliases))
+    monkeypatch.setattr(media.kernelmodules, "load", load)
+    with pytest.raises(UserError, match=r"/dev/sd.3.*/dev/sd.3"):
+        find(machine, "")
+
+
+def test_devices_that_never_stop_appearing_do_not_stop_the_boot(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.add("sdb3", "ext4", "K3OS_STATE", uuid=OURS)
+    numbers = itertools.count()
+    monkeypatch.setattr(media.kernelmodules, "device_aliases", lambda: {f"usb:{next(numbers)}"})
+    assert find(machine, OURS) == "/dev/sdb3"
 
 
 def test_a_label_without_a_system_is_no_second_one(machine: Machine) -> None:
