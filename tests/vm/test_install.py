@@ -12,6 +12,8 @@ import pytest
 
 from k3os.system.run import run
 from k3os.vm.spec import Disk, VMSpec
+from tests.unit.boot.test_headers import LINES, lvm_disk
+from tests.vm.installed import MIB, make_disk
 from tests.vm.node import BOOT, IDENTITY, LOGIN, ask, over_ssh, serve, stop, wait_until_settled
 
 INSTALL = "k3os.mode=install k3os.install.silent k3os.install.power_off"
@@ -20,6 +22,17 @@ SECONDS = 300
 GIB = 1 << 30
 KEPT = ("/var/kept", "/home/kept", "/opt/kept", "/usr/local/kept")
 LOST = ("/etc/lost", "/lost", "/root/lost")
+FROM_MEDIUM = "/etc/from-medium"
+STRANGER = "hostname: stranger\nboot_cmd: ['echo a stranger runs >/dev/console']\n"
+# what the data sources gave, once they were asked and it was applied
+CLOUD = (
+    "systemctl is-system-running --wait >/dev/null || true; k3os status | grep k3os.data_sources"
+)
+# the UUID that GRUB gave, and that of what was booted
+NAMED = (
+    "grep -o 'k3os.medium_uuid=[^ ]*' /proc/cmdline; "
+    "sudo blkid -s UUID -o value $(findmnt -no SOURCE /.base)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +42,7 @@ def site(tmp_path_factory, key) -> Iterator[str]:
     public = key.with_suffix(".pub").read_text()
     (directory / "config.yaml").write_text(
         f"hostname: from-the-web\nssh_authorized_keys:\n- {public}k3os:\n  labels: {{a: b}}\n"
+        "  data_sources: [auto]\n"
     )
     (directory / "broken.yaml").write_text("hostname: [a\n")
     (directory / "nobody.yaml").write_text("hostname: nobody\n")
@@ -47,6 +61,32 @@ def installer(images, append: str, *disks: Disk, memory: int = 2048) -> VMSpec:
     emulation of several now and then breaks a kernel."""
     spec = images.direct(f"{INSTALL} {append}")
     return replace(spec, disks=(*spec.disks, *disks), memory=memory, cpus=1)
+
+
+def cloud_disk(directory: Path, instance: str, text: str, *, readonly: bool) -> Disk:
+    """A disk labelled cidata that writes text to a file."""
+    path = directory / f"{instance}-{text}.img"
+    (directory / "meta-data").write_text(f"instance-id: {instance}\n")
+    (directory / "user-data").write_text(
+        f"#cloud-config\nwrite_files: [{{path: {FROM_MEDIUM}, content: {text}}}]\n"
+    )
+    with open(path, "wb") as file:
+        file.truncate(4 << 20)
+    run(["mkfs.vfat", "-n", "CIDATA", str(path)])
+    names = ("meta-data", "user-data")
+    run(["mcopy", "-i", str(path), *(str(directory / name) for name in names), "::"])
+    return Disk(path, readonly=readonly)
+
+
+def strangers(images, directory: Path) -> tuple[Disk, ...]:
+    """Disks that somebody made to be taken for the machine's own, and one to stop it."""
+    make_disk(images.iso, directory / "other.img", directory, size=400 * MIB, config=STRANGER)
+    lvm_disk(directory / "broken.img", LINES["sections in sections"])
+    return (
+        Disk(directory / "other.img"),
+        Disk(directory / "broken.img"),
+        cloud_disk(directory, "i-2", "stranger", readonly=False),
+    )
 
 
 def digest(path: Path) -> str:
@@ -70,9 +110,11 @@ def installed(boot, images, site, tmp_path_factory) -> Path:
 
 
 def test_bios_and_uefi_boot_the_disk_and_between_them_persists_what_is_documented(
-    boot, installed, key
+    boot, images, installed, key, tmp_path
 ):
-    with boot("installed-bios", VMSpec(disks=(Disk(installed),), cpus=1)) as vm:
+    """Beside disks of strangers, the one that looks like ours before it."""
+    medium = cloud_disk(tmp_path, "i-1", "first", readonly=True)
+    with boot("installed-bios", VMSpec(disks=(Disk(installed), medium), cpus=1)) as vm:
         vm.expect("k3OS Current", 120)
         vm.expect("k3OS: booting disk from /dev/vda3", BOOT)
         vm.expect(LOGIN, BOOT)
@@ -86,10 +128,23 @@ def test_bios_and_uefi_boot_the_disk_and_between_them_persists_what_is_documente
         assert "install" not in text.partition("\n")[2]
         over_ssh(vm, key, f"sudo touch {' '.join(KEPT + LOST)}")
         before = over_ssh(vm, key, IDENTITY)
+        over_ssh(vm, key, CLOUD)
+        assert over_ssh(vm, key, f"cat {FROM_MEDIUM}") == "first"
+        named, uuid = over_ssh(vm, key, NAMED).split()
+        assert named == f"k3os.medium_uuid={uuid}"
         stop(vm, key)
-    with boot("installed-uefi", VMSpec(disks=(Disk(installed),), uefi=True, cpus=1)) as vm:
-        vm.expect("k3OS: booting disk from /dev/vda3", 2 * BOOT)
+    other, *rest = strangers(images, tmp_path)
+    disks = (other, Disk(installed), *rest)
+    with boot("installed-uefi", VMSpec(disks=disks, uefi=True, cpus=1)) as vm:
+        vm.expect("k3OS: /dev/vdc is left out: .* sections in sections", 2 * BOOT)
+        vm.expect("k3OS: booting disk from /dev/vdb3", BOOT)
         vm.expect(LOGIN, BOOT)
+        assert "not read with `auto`" in over_ssh(vm, key, CLOUD)
+        assert "/dev/vdd (vfat 'CIDATA'): a disk that can be written to" in vm.console.text
+        assert "a stranger runs" not in vm.console.text
+        # what the medium of the first boot gave is kept
+        assert over_ssh(vm, key, f"cat {FROM_MEDIUM}") == "first"
+        assert over_ssh(vm, key, NAMED).split() == [named, uuid]
         over_ssh(vm, key, "test -d /sys/firmware/efi")
         assert over_ssh(vm, key, f"ls {' '.join(KEPT)}").split() == sorted(KEPT)
         assert over_ssh(vm, key, f"ls {' '.join(LOST)} 2>/dev/null || true") == ""
@@ -100,14 +155,19 @@ def test_bios_and_uefi_boot_the_disk_and_between_them_persists_what_is_documente
 SECURE = r"od -An -tu1 -j4 -N1 /sys/firmware/efi/efivars/SecureBoot-*"
 
 
-def test_secure_boot_accepts_the_disk(boot, installed, key):
-    spec = VMSpec(disks=(Disk(installed),), secure_boot=True, cpus=1)
+def test_secure_boot_accepts_the_disk(boot, installed, key, tmp_path):
+    """With the medium of the first boot again, which says something else now."""
+    medium = cloud_disk(tmp_path, "i-1", "second", readonly=True)
+    spec = VMSpec(disks=(Disk(installed), medium), secure_boot=True, cpus=1)
     with boot("installed-secure", spec) as vm:
         vm.expect("k3OS: booting disk from /dev/vda3", 3 * BOOT)
         vm.expect(LOGIN, BOOT)
         mount = "sudo mount -t efivarfs efivarfs /sys/firmware/efi/efivars"
         assert over_ssh(vm, key, f"{mount}; {SECURE}") == "1"
         assert "[integrity]" in over_ssh(vm, key, "sudo cat /sys/kernel/security/lockdown")
+        over_ssh(vm, key, CLOUD)
+        assert over_ssh(vm, key, f"cat {FROM_MEDIUM}") == "first"
+        assert "has changed and is not read again" in vm.console.text
 
 
 def test_secure_boot_accepts_the_iso(boot, images):

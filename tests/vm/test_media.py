@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from k3os.system.blockdev import probe
 from k3os.system.run import run
 from k3os.vm.spec import Disk, VMSpec
 from tests.vm.node import BOOT, MENU_DOWN, RESCUE, ask
@@ -25,11 +26,18 @@ def test_the_menu_on_the_serial_port_has_live_install_and_rescue(bios):
     assert [entry for entry in MENU_ENTRIES if entry in menu] == list(MENU_ENTRIES)
 
 
-def test_a_bios_boots_the_cd_with_one_gigabyte_of_memory(bios):
+def named(vm, images) -> None:
+    """GRUB has said which medium it read."""
+    word = ask(vm, "grep -o 'k3os.medium_uuid=[^ ]*' /proc/cmdline")
+    assert word == f"k3os.medium_uuid={probe(str(images.iso)).uuid}"
+
+
+def test_a_bios_boots_the_cd_with_one_gigabyte_of_memory(bios, images):
     assert int(ask(bios, "grep MemTotal /proc/meminfo").split()[1]) < 1024 * 1024
     assert bios.command("test -d /sys/firmware/efi")[0] == 1
     ask(bios, "until systemctl is-active -q k3s; do sleep 1; done", 60)
     assert ask(bios, "sudo -n dmesg | grep -ci 'out of memory' || true") == "0"
+    named(bios, images)
 
 
 def test_changes_do_not_survive_a_reboot(bios):
@@ -69,6 +77,7 @@ def test_uefi_boots_the_cd_and_what_it_installs_to_a_disk_with_large_sectors(
     with boot("uefi", VMSpec(cdrom=images.iso, disks=(disk,), uefi=True)) as vm:
         vm.wait_for_shell(2 * BOOT)
         ask(vm, "test -d /sys/firmware/efi")
+        named(vm, images)
         ask(vm, "until systemctl is-active -q k3s; do sleep 1; done", 60)
         ask(vm, "echo 'k3os: {password: x}' >/tmp/config.yaml")
         command = "sudo k3os install --silent --no-reboot --config /tmp/config.yaml"
@@ -88,6 +97,7 @@ def test_the_iso_boots_as_a_disk_with_uefi(boot, images):
     with boot("stick-uefi", VMSpec(disks=disks, uefi=True)) as vm:
         vm.wait_for_shell(2 * BOOT)
         assert ask(vm, "findmnt -no SOURCE /.base") == "/dev/vda"
+        named(vm, images)
 
 
 def test_the_iso_boots_as_a_disk_and_cloud_data_beside_it_is_read(boot, images, tmp_path):
@@ -110,6 +120,7 @@ def test_the_iso_boots_as_a_disk_and_cloud_data_beside_it_is_read(boot, images, 
     with boot("stick-bios", VMSpec(disks=(Disk(stick),))) as vm:
         vm.wait_for_shell(2 * BOOT)
         assert ask(vm, "findmnt -no SOURCE /.base") == "/dev/vda"
+        named(vm, images)
         probed = ask(vm, "sudo k3os datasource probe nocloud")
         assert "hostname: of-the-stick" in probed
 

@@ -129,6 +129,7 @@ def test_a_takeover_is_finished_by_the_next_boot_even_after_a_power_cut(boot, di
         ]
         assert "before-k3os" not in over_ssh(vm, key, "ls /.base/boot/grub")
         assert "takeover" not in over_ssh(vm, key, "ls /.base/k3os/system; cat /proc/cmdline")
+        over_ssh(vm, key, "grep ' k3os.medium_uuid=........-' /proc/cmdline")
         stop(vm, key)
 
 
@@ -143,9 +144,10 @@ def test_install_sh_formats_a_disk(disks):
 
 @pytest.mark.parametrize(("name", "number"), [("md0", 3), ("dm-0", 4)])
 def test_raid_and_lvm_boot_what_install_sh_put_there(boot, disks, key, name, number):
-    """Half of the RAID 1 alone, after a while; LVM at once."""
+    """Half of the RAID 1 alone, after a while; LVM at once. GRUB says what is on them."""
     with boot(f"from-{name}", VMSpec(disks=(Disk(disks[number]),), cpus=1)) as vm:
         vm.expect(f"k3OS: booting disk from /dev/{name} .*K3OS_STATE", BOOT)
         vm.expect(LOGIN, BOOT)
         assert over_ssh(vm, key, "hostname") == "taken"
+        over_ssh(vm, key, "grep ' k3os.medium_uuid=........-' /proc/cmdline")
         stop(vm, key)

@@ -47,6 +47,12 @@ from k3os.upgrade import grubenv, trial
 with mounts.writable("/.base"):
     grubenv.write("/.base", {trial.TRIES: "1"})
 """
+MENU = "/.base/boot/grub/grub.cfg"
+OLDER_MENU = (
+    "sudo mount -o remount,bind,rw /.base && "
+    f"sudo sed -i 's/ k3os.medium_uuid=[^ ]*//' {MENU} && sudo sync -f {MENU} && "
+    "sudo mount -o remount,bind,ro /.base"
+)
 HEALTHY = "k3OS: the new version is healthy: it stays"
 BACK = r"k3OS: generations/\d+ did not come up, back to generations/\d+: "
 REBOOT = 240
@@ -129,12 +135,16 @@ def current(vm, key: Path) -> str:
 
 
 def test_a_new_version_of_an_iso_comes_up_and_stays(node, key, releases):
+    over_ssh(node, key, OLDER_MENU)
     before = over_ssh(node, key, "cat /sys/block/vda/stat").split()[6]
     started = time.monotonic()
     said = upgrade(node, key, "/dev/vdb", watched=True)
     seconds = time.monotonic() - started
     after = over_ssh(node, key, "cat /sys/block/vda/stat").split()[6]
     assert "k3os    0.1.0 -> 0.2.0" in said
+    assert "the boot menu names this disk's file system now" in said
+    # an older release would not have done that; its menu is the new one's to change
+    over_ssh(node, key, OLDER_MENU)
     size = (releases.directory / "0.2.0" / "k3os-rootfs-amd64.squashfs").stat().st_size
     ratio = (int(after) - int(before)) * 512 / size
     memory = max(int(line.split()[1]) for line in said.splitlines() if line.startswith("VmHWM:"))
@@ -143,8 +153,11 @@ def test_a_new_version_of_an_iso_comes_up_and_stays(node, key, releases):
     assert memory < 64 << 10
     assert seconds < 60
     reboot(node, key)
+    node.expect("k3OS: the boot menu names this disk's file system now", REBOOT)
     node.expect(HEALTHY, REBOOT)
     assert current(node, key) == "0.2.0"
+    assert over_ssh(node, key, "grep -c k3os.medium_uuid /proc/cmdline || true") == "0"
+    assert over_ssh(node, key, f"grep -c k3os.medium_uuid {MENU}") == "5"
     assert "0.2.0" in over_ssh(node, key, "cat /sys/block/loop*/loop/backing_file")
     assert over_ssh(node, key, "cat /var/kept") == "kept"
     assert "nothing to do" in upgrade(node, key, f"{releases.url}/0.2.0")

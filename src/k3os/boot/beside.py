@@ -23,7 +23,8 @@ def keep(medium: Medium, say: Callable[[str], None]) -> None:
     be mounted again."""
     found: list[FileSystem] = []
     look = f"look for cloud data beside {medium.file_system}"
-    try_each({look: lambda: found.extend(partitions(medium.file_system.device))}, say)
+    device = medium.file_system.device
+    try_each({look: lambda: found.extend(partitions(device, say=say))}, say)
     if not found:
         return
     mounts.unmount(medium.path)
@@ -35,7 +36,9 @@ def keep(medium: Medium, say: Callable[[str], None]) -> None:
         mounts.mount(again.device, medium.path, again.kind, mounts.MS_RDONLY)
 
 
-def partitions(device: str, root: str = SYS_BLOCK) -> list[FileSystem]:
+def partitions(
+    device: str, root: str = SYS_BLOCK, say: Callable[[str], None] = lambda _: None
+) -> list[FileSystem]:
     """Those of a disk that are labelled as cloud data's."""
     disk = device.rpartition("/")[2]
     found = []
@@ -46,6 +49,9 @@ def partitions(device: str, root: str = SYS_BLOCK) -> list[FileSystem]:
             file_system = probe(f"/dev/{name}")
         except OSError:
             continue  # unreadable: nobody booted from it
+        except Exception as error:  # whatever a header makes us do
+            say(f"/dev/{name} is left out: {error!r}")
+            continue
         if file_system.label.lower() in LABELS:
             found.append(file_system)
     return found

@@ -76,7 +76,7 @@ def has_gpt(disk: str) -> bool:
 def has_simple_mbr(disk: str) -> bool:
     """Whether there is an MBR with primary partitions only."""
     with open(disk, "rb", buffering=0) as file:
-        head = file.read(SECTOR)
+        head = file.read(SECTOR).ljust(SECTOR, b"\0")
     table = head[MBR_TABLE : MBR_TABLE + MBR_PRIMARY * MBR_ENTRY]
     kinds = {table[offset + 4] for offset in range(0, len(table), MBR_ENTRY)}
     return head[510:512] == MBR_MAGIC and kinds != {0} and kinds.isdisjoint(MBR_CONTAINERS)

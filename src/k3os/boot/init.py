@@ -5,6 +5,7 @@ rescue shell that says what failed; this module never returns and never raises.
 """
 
 import os
+import re
 import sys
 from functools import partial
 from typing import NoReturn
@@ -143,10 +144,8 @@ def _wait_seconds(options: dict[str, str]) -> float:
 def find_medium(options: dict[str, str]) -> media.Medium:
     """The medium that the mode asks for. Raises UserError when it is not there in time."""
     mode = options.get("k3os.mode", "")
-    kinds = media.kinds_of(mode)
+    kinds, uuid = wanted_media(mode, medium_uuid(options))
     fallback = not mode and options.get("k3os.fallback_mode", "")
-    uuid = options.get("k3os.takeover", "")
-    kinds = ("disk",) if uuid else kinds
     # what the initrd carries is there before any disk
     at_once = not mode and "netboot" in kinds
     return media.find(
@@ -157,6 +156,29 @@ def find_medium(options: dict[str, str]) -> media.Medium:
         timeout=_wait_seconds(options),
         uuid=uuid,
     )
+
+
+def wanted_media(mode: str, uuid: str) -> tuple[tuple[str, ...], str]:
+    """The kinds of media that a mode boots from, and the UUID that counts among them."""
+    kinds = media.kinds_of(mode)
+    booted = media.kind_of(uuid) if uuid else ""
+    # GRUB runs from one medium: no other is what was booted. Only from a stick without a mode it
+    # may be an installed disk (k3os.fallback_mode)
+    if booted in kinds and (booted == "disk" or kinds[0] == booted):
+        return (booted,), uuid
+    return kinds, uuid
+
+
+_UUID = re.compile(r"[0-9A-Za-z-]{1,36}")
+
+
+def medium_uuid(options: dict[str, str]) -> str:
+    """Of the file system that GRUB read; "" when it did not say."""
+    uuid = options.get("k3os.takeover", "") or options.get(media.MEDIUM_UUID, "")
+    if uuid and not _UUID.fullmatch(uuid):
+        say(f"{media.MEDIUM_UUID}={uuid[:40]} is no UUID; the label decides")
+        return ""
+    return uuid
 
 
 def choose_generation(medium: media.Medium, options: dict[str, str]) -> None:

@@ -1,13 +1,16 @@
 """Logical volumes, as LVM2's metadata describes them: linear and striped ones.
 
-It only reads. Formats: LVM2's sources, lib/format_text/layout.h (label, header, areas) and
+It only reads, within limits: whoever wrote this may mean harm. What cannot be used is a BadHeader,
+whatever is wrong. Formats: LVM2's sources, lib/format_text/layout.h (label, header, areas) and
 lvm2's own text format, one `name { key = value … }` in another.
 """
 
+import os
 import re
 import struct
 
-from k3os.system.devicemapper import Target
+from k3os.system.blockdev import BadHeader
+from k3os.system.devicemapper import LONGEST_NAME, Target
 from k3os.system.numbers import LONGEST, whole
 
 SECTOR = 512
@@ -15,9 +18,20 @@ LABEL = b"LABELONE"
 TYPE = b"LVM2 001"
 AREA_MAGIC = b" LVM2 x[5A%r0N*>"
 AREA_HEADER = 512
-LARGEST = 16 << 20
 UNDERSTOOD = "striped"
-_TOKEN = re.compile(r'\s+|#[^\n]*|"((?:[^"\\]|\\.)*)"|(-?\d+(?:\.\d+)?)|([\w.+-]+)|([{}\[\]=,])')
+# LVM2 itself makes an area of 1 MiB, for this text twice
+LARGEST = 1 << 20
+MOST_AREAS = 2
+MOST_WORDS = 60_000  # some 800 volumes
+DEEPEST = 8  # a segment is in a volume, in the volumes, in a group
+MOST_SECTORS = 2**54
+# what is skipped comes with the token behind it: one match for each, whatever is written
+_TOKEN = re.compile(
+    r"(?:\s++|#[^\n]*+)*+"
+    r'(?:"((?:[^"\\]|\\.)*+)"|(-?[0-9]+(?:\.[0-9]+)?)|([\w.+-]++)|([{}\[\]=,])|\Z)',
+    re.ASCII,
+)
+_IDENTITY = re.compile(r"[\w!#-]{32,38}", re.ASCII)
 
 
 class Volume:
@@ -43,22 +57,28 @@ class Volume:
                 found.append(Target(length, "striped", f"{len(stripes)} {chunk} {where}"))
         return found
 
+    def begin(self, devices: dict[str, str]) -> tuple[str, int]:
+        """The device and the byte where it begins. Raises KeyError."""
+        name, start = self.pieces[0][2][0]
+        return devices[name], start * SECTOR
+
 
 def read_physical(device: str) -> tuple[str, str]:
-    """The id of a physical volume and the metadata of its group. Raises OSError, ValueError."""
+    """The id of a physical volume and the metadata of its group. Raises OSError, BadHeader."""
     with open(device, "rb", buffering=0) as file:
-        head = file.read(4 * SECTOR)
+        head = os.pread(file.fileno(), 4 * SECTOR, 0)
         for place in range(0, len(head), SECTOR):
             if head[place : place + 8] == LABEL and head[place + 24 : place + 32] == TYPE:
                 break
         else:
-            raise ValueError(f"{device} has no label of LVM2")
+            raise BadHeader(f"{device} has no label of LVM2")
         (offset,) = struct.unpack_from("<I", head, place + 20)
         header = head[place + offset :]
-        name = header[:32].decode("ascii")
-        for start, size in _areas(header[40:]):
-            file.seek(start)
-            text = _area_text(file.read(min(size, LARGEST)))
+        name = header[:32].decode("ascii", "replace")
+        if not _IDENTITY.fullmatch(name):
+            raise BadHeader("the physical volume has no id")
+        for start, size in _areas(header[40:])[:MOST_AREAS]:
+            text = _area_text(file.fileno(), start, size)
             if text:
                 return name, text
     return name, ""
@@ -74,41 +94,55 @@ def _areas(data: bytes) -> list[tuple[int, int]]:
             return lists[1]
         else:
             lists.append([])
-    raise ValueError("the list of metadata areas has no end")
+    raise BadHeader("the list of metadata areas has no end")
 
 
-def _area_text(area: bytes) -> str:
-    if area[4:20] != AREA_MAGIC:
-        raise ValueError("a metadata area has no header")
-    offset, size = struct.unpack_from("<QQ", area, 40)
-    if not offset or not size:
+def _area_text(descriptor: int, start: int, size: int) -> str:
+    """The text in an area of the device, a ring behind the area's header."""
+    if start + size >= 2**63:
+        raise BadHeader(f"a metadata area is said to begin at {start}")
+    header = os.pread(descriptor, AREA_HEADER, start)
+    if len(header) < AREA_HEADER or header[4:20] != AREA_MAGIC:
+        raise BadHeader("a metadata area has no header")
+    offset, length = struct.unpack_from("<QQ", header, 40)
+    if not offset or not length:
         return ""
-    text = area[offset : offset + size]
-    # it is a ring behind the header
-    text += area[AREA_HEADER : AREA_HEADER + size - len(text)]
-    return text.rstrip(b"\0").decode()
-
-
-def parse(text: str) -> dict[str, object]:
-    """The metadata as nested dicts, lists, texts and numbers. Raises ValueError."""
-    tokens = []
-    place = 0
-    while place < len(text):
-        match = _TOKEN.match(text, place)
-        if match is None:
-            raise ValueError(f"not understood: {text[place : place + 20]!r}")
-        place = match.end()
-        if match.lastindex:
-            tokens.append((match.lastindex, match[match.lastindex]))
-    tokens.append((4, "}"))
-    tokens.reverse()
-    return _section(tokens)
+    if length > min(LARGEST, size) or not AREA_HEADER <= offset < size:
+        raise BadHeader(f"its metadata are said to be {length} bytes at {offset} of {size}")
+    text = os.pread(descriptor, min(length, size - offset), start + offset)
+    text += os.pread(descriptor, length - len(text), start + AREA_HEADER)
+    try:
+        return text.rstrip(b"\0").decode()
+    except UnicodeDecodeError:
+        raise BadHeader("its metadata are no text") from None
 
 
 _TEXT, _NUMBER, _WORD, _SIGN = 1, 2, 3, 4
 
 
-def _section(tokens: list[tuple[int, str]]) -> dict[str, object]:
+def parse(text: str) -> dict[str, object]:
+    """The metadata as nested dicts, lists, texts and numbers. Raises BadHeader."""
+    if len(text) > LARGEST:
+        raise BadHeader(f"its metadata have {len(text)} characters")
+    tokens = []
+    place = 0
+    while place < len(text):
+        match = _TOKEN.match(text, place)
+        if match is None:
+            raise BadHeader(f"not understood: {text[place : place + 20]!r}")
+        place = match.end()
+        if match.lastindex:
+            tokens.append((match.lastindex, match[match.lastindex]))
+            if len(tokens) > MOST_WORDS:
+                raise BadHeader(f"its metadata have more than {MOST_WORDS} words")
+    tokens.append((_SIGN, "}"))
+    tokens.reverse()
+    return _section(tokens, 0)
+
+
+def _section(tokens: list[tuple[int, str]], depth: int) -> dict[str, object]:
+    if depth > DEEPEST:
+        raise BadHeader("its metadata have sections in sections without an end")
     found: dict[str, object] = {}
     while tokens:
         kind, name = tokens.pop()
@@ -116,24 +150,25 @@ def _section(tokens: list[tuple[int, str]]) -> dict[str, object]:
             return found
         sign = tokens.pop()[1] if tokens else ""
         if kind == _SIGN or sign not in ("{", "="):
-            raise ValueError(f"not understood: {name} {sign}")
-        found[name] = _section(tokens) if sign == "{" else _value(tokens)
-    raise ValueError("it ends in the middle")
+            raise BadHeader(f"not understood: {name[:20]!r} {sign[:20]!r}")
+        found[name] = _section(tokens, depth + 1) if sign == "{" else _value(tokens)
+    raise BadHeader("it ends in the middle")
 
 
 def _number(text: str) -> float | int:
-    """Raises ValueError for one that is too large to be meant."""
+    """Raises BadHeader for one that is too large to be meant."""
     if "." in text and len(text) <= LONGEST:
         return float(text)
     found = whole(text.removeprefix("-"))
     if found is None:
-        raise ValueError(f"no number: {text[:20]}")
+        raise BadHeader(f"no number: {text[:20]}")
     return -found if text.startswith("-") else found
 
 
 def _value(tokens: list[tuple[int, str]]) -> object:
+    """A text, a number, or a list of both."""
     if not tokens:
-        raise ValueError("it ends in the middle")
+        raise BadHeader("it ends in the middle")
     kind, text = tokens.pop()
     if kind == _NUMBER:
         return _number(text)
@@ -141,14 +176,14 @@ def _value(tokens: list[tuple[int, str]]) -> object:
         return text
     found: list[object] = []
     while tokens:
-        if tokens[-1] == (_SIGN, "]"):
-            tokens.pop()
+        kind, text = tokens.pop()
+        if (kind, text) == (_SIGN, "]"):
             return found
-        if tokens[-1] == (_SIGN, ","):
-            tokens.pop()
-            continue
-        found.append(_value(tokens))
-    raise ValueError("a list has no end")
+        if kind == _SIGN and text != ",":
+            raise BadHeader(f"{text} in a list")
+        if kind != _SIGN:
+            found.append(_number(text) if kind == _NUMBER else text)
+    raise BadHeader("a list has no end")
 
 
 def age(text: str) -> int:
@@ -158,35 +193,88 @@ def age(text: str) -> int:
 
 
 def volumes(text: str) -> list[Volume]:
-    """The volumes of a group that a person sees. Raises ValueError, KeyError, TypeError."""
-    (group_name, group), *_ = [
-        (name, value) for name, value in parse(text).items() if isinstance(value, dict)
-    ]
-    extent = group["extent_size"]
-    physical = {
-        name: (value["id"].replace("-", ""), value["pe_start"])
-        for name, value in group["physical_volumes"].items()
-    }
+    """The volumes of a group that a person sees. Raises BadHeader."""
+    groups = [(name, value) for name, value in parse(text).items() if isinstance(value, dict)]
+    if not groups:
+        raise BadHeader("there is no volume group in its metadata")
+    group_name, group = groups[0]
+    identity = _identity(group)
+    extent = _count(group, "extent_size")
+    physical = {}
+    for name, value in _map(group, "physical_volumes").items():
+        if not isinstance(value, dict):
+            raise BadHeader(f"{name[:20]!r} is no physical volume")
+        physical[name] = (_identity(value), _count(value, "pe_start"))
     found = []
-    for name, value in group.get("logical_volumes", {}).items():
-        if "VISIBLE" not in value["status"]:
-            continue
-        uuid = f"LVM-{group['id']}{value['id']}".replace("-", "").replace("LVM", "LVM-", 1)
-        volume = Volume(f"{_doubled(group_name)}-{_doubled(name)}", uuid)
-        for number in range(1, value["segment_count"] + 1):
-            segment = value[f"segment{number}"]
-            if segment["type"] != UNDERSTOOD:
-                volume.problem = f"{segment['type']} volumes are not supported"
-                break
-            stripes = segment["stripes"]
-            places = [
-                (physical[pv][0], physical[pv][1] + first * extent)
-                for pv, first in zip(stripes[::2], stripes[1::2], strict=True)
-            ]
-            length = segment["extent_count"] * extent
-            volume.pieces.append((length, segment.get("stripe_size", 0), places))
-        found.append(volume)
+    for name, value in _map(group, "logical_volumes", {}).items():
+        if not isinstance(value, dict) or not isinstance(value.get("status"), list):
+            raise BadHeader(f"{name[:20]!r} is no logical volume")
+        if "VISIBLE" in value["status"]:
+            full = f"{_doubled(group_name)}-{_doubled(name)}"
+            if len(full) > LONGEST_NAME:
+                raise BadHeader(f"the name {full[:20]!r}… of a volume is too long")
+            volume = Volume(full, f"LVM-{identity}{_identity(value)}")
+            _add_pieces(volume, value, physical, extent)
+            found.append(volume)
     return found
+
+
+def _add_pieces(
+    volume: Volume,
+    described: dict[str, object],
+    physical: dict[str, tuple[str, int]],
+    extent: int,
+) -> None:
+    """What a volume is made of, or its problem."""
+    for number in range(1, _count(described, "segment_count") + 1):
+        segment = _map(described, f"segment{number}")
+        if (kind := segment.get("type")) != UNDERSTOOD:
+            volume.problem = f"{str(kind)[:20]} volumes are not supported"
+            return
+        stripes = segment.get("stripes")
+        if not isinstance(stripes, list) or not stripes or len(stripes) % 2:
+            raise BadHeader(f"{volume.name} has a segment without stripes")
+        places = []
+        for name, first in zip(stripes[::2], stripes[1::2], strict=True):
+            if name not in physical or not isinstance(first, int) or not 0 <= first < 2**32:
+                raise BadHeader(f"{volume.name} has a stripe that is nowhere")
+            identity, start = physical[name]
+            places.append((identity, _sectors(start + first * extent)))
+        length = _sectors(_count(segment, "extent_count") * extent)
+        if not length:
+            raise BadHeader(f"{volume.name} has a segment of no length")
+        chunk = _count(segment, "stripe_size", 0)
+        volume.pieces.append((length, chunk, places))
+    if not volume.pieces:
+        volume.problem = "it has no segments"
+
+
+def _sectors(number: int) -> int:
+    if number > MOST_SECTORS:
+        raise BadHeader(f"{number} sectors are more than any disk has")
+    return number
+
+
+def _map(section: dict[str, object], name: str, default: object = None) -> dict[str, object]:
+    found = section.get(name, default)
+    if not isinstance(found, dict):
+        raise BadHeader(f"{name} is missing in its metadata")
+    return found
+
+
+def _count(section: dict[str, object], name: str, default: object = None) -> int:
+    """A number of extents or sectors."""
+    found = section.get(name, default)
+    if not isinstance(found, int) or not 0 <= found < 2**40:
+        raise BadHeader(f"{name} is no number that can be")
+    return found
+
+
+def _identity(section: dict[str, object]) -> str:
+    found = section.get("id")
+    if not isinstance(found, str) or not _IDENTITY.fullmatch(found):
+        raise BadHeader("an id is missing in its metadata")
+    return found.replace("-", "")
 
 
 def _doubled(name: str) -> str:

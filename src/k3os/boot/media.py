@@ -1,11 +1,14 @@
 """Finding what we boot from: a disk (K3OS_STATE), a CD or stick (K3OS), or the initrd itself;
 or it is given: the root of another system (overlay installation).
 
-A label alone is not believed: the file system must carry the marker, a generation's manifest.
-Slow devices are waited for, and the wait says what for.
+GRUB says which file system it read itself (MEDIUM_UUID on the command line), and no other is
+booted. Without that word (a menu of an older release, a boot over the network) the label decides,
+and the file system must carry the marker, a generation's manifest; two that do are never a guess.
+Slow devices are waited for, and the wait says what for. What is wrong with a device costs that one.
 """
 
 import os
+import re
 import time
 from collections.abc import Callable
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from k3os.boot.volumes import Volumes
 
 STATE_LABEL, ISO_LABEL = "K3OS_STATE", "K3OS"
+MEDIUM_UUID = "k3os.medium_uuid"
 LABELS = {"disk": STATE_LABEL, "iso": ISO_LABEL}
 NAMES = {
     "disk": f"a disk labelled {STATE_LABEL}",
@@ -40,6 +44,9 @@ FALLBACK_SECONDS = 10
 FIRST_ANNOUNCEMENT = 3  # a CD drive takes that long; nobody needs to be told
 ANNOUNCE_EVERY = 5
 POLL_SECONDS = 0.1
+_UUID_OF_ISO = re.compile(r"[0-9]{4}(-[0-9]{2}){6}|[0-9A-F]{4}-[0-9A-F]{4}")
+# drivers make devices appear that need drivers: PCI, a controller on it, a disk
+MOST_ROUNDS = 5
 FROM_THE_NETWORK = (
     "\nbooted over the network (PXE)? then the initrd must be k3os-initrd-netboot-<architecture>, "
     "which carries the system"
@@ -70,28 +77,33 @@ class Medium:
 class Search:
     """What was seen so far, and the devices whose drivers were loaded.
 
-    uuid: of the one file system that counts as an installed disk, whatever its label; "": the
-    label decides.
+    uuid: of the one file system that GRUB read, whatever its label; "": the label decides.
     """
 
     def __init__(self, uuid: str = "", say: Callable[[str], None] = lambda _: None) -> None:
         self.uuid = uuid
         self._say = say
         self.seen: dict[str, str] = {}
+        # those that hold a k3OS by their label, for a person who must choose
+        self.labelled: dict[str, FileSystem] = {}
         self._loaded: set[str] = set()
+        self._left_out: set[str] = set()
         self._volumes: Volumes | None = None
 
     def load_drivers(self) -> None:
-        """Load the modules of devices that appeared since the last call."""
-        aliases = kernelmodules.device_aliases() - self._loaded
-        names = sorted(aliases) if self._loaded else [*ALWAYS, *sorted(aliases)]
-        self._loaded |= aliases
-        if names:
-            with timeline.step("load drivers"):
-                kernelmodules.load(names)
+        """Load the modules of devices that appeared since the last call, and of what they bring."""
+        for _ in range(MOST_ROUNDS):
+            aliases = kernelmodules.device_aliases() - self._loaded
+            names = sorted(aliases) if self._loaded else [*ALWAYS, *sorted(aliases)]
+            self._loaded |= aliases
+            if names:
+                with timeline.step("load drivers"):
+                    kernelmodules.load(names)
+            if not aliases:
+                break
 
     def look(self, kinds: tuple[str, ...] = KINDS, *, own_kernel: bool = False) -> Medium | None:
-        """Probe all devices; the first of kinds is preferred.
+        """Probe all devices; the first of kinds is preferred. Raises UserError when two can be it.
 
         own_kernel: an installed disk counts only if it has the running kernel: a disk that the
         ISO's kernel sees is not what was booted.
@@ -106,19 +118,32 @@ class Search:
             found = self._probe_all()
         return medium or self._choose(found, kinds, own_kernel)
 
+    def tidy(self) -> None:
+        """Give back what was started only to be looked into."""
+        if self._volumes is not None:
+            self._volumes.tidy()
+
     def _choose(
         self, found: list[FileSystem], kinds: tuple[str, ...], own_kernel: bool
     ) -> Medium | None:
         for kind in kinds:
             if kind == "netboot":
                 return carried_medium()
-            for file_system in found:
-                if not self._is_named(kind, file_system):
-                    continue
-                needed = OWN_KERNEL.format(os.uname().release)
-                markers = (MARKER, needed) if own_kernel and kind == "disk" else (MARKER,)
-                if medium := self._accept(kind, file_system, markers):
-                    return medium
+            needed = OWN_KERNEL.format(os.uname().release)
+            markers = (MARKER, needed) if own_kernel and kind == "disk" else (MARKER,)
+            named = [each for each in found if self._is_named(kind, each)]
+            if len(named) > 1:
+                from functools import partial
+
+                from k3os.boot import twins
+
+                named = twins.distinct(named)
+            if len(named) > 1:
+                look = partial(self._mounted, markers=markers)
+                named = twins.right_one(named, look, self.uuid)
+            for file_system in named:
+                if self._accept(file_system, markers):
+                    return Medium(kind, file_system, MOUNTED_AT)
         return None
 
     def _show_volumes(self, members: list[FileSystem]) -> None:
@@ -127,14 +152,19 @@ class Search:
 
             self._volumes = Volumes(self._say)
         with timeline.step("RAID and LVM"):
-            self._volumes.show(members, lambda each: self._is_named("disk", each))
+            try:
+                self._volumes.show(members, lambda each: self._is_named("disk", each))
+            except UserError:
+                raise
+            except Exception as error:
+                self._leave_out("RAID", "RAID and LVM", repr(error))
         self.seen |= self._volumes.problems
 
     def _probe_all(self) -> list[FileSystem]:
         return [fs for name in block_devices() if (fs := self._probe(name)) is not None]
 
     def _is_named(self, kind: str, file_system: FileSystem) -> bool:
-        if kind == "disk" and self.uuid:
+        if self.uuid and kind == kind_of(self.uuid):
             return file_system.uuid == self.uuid
         return file_system.label == LABELS[kind]
 
@@ -144,25 +174,45 @@ class Search:
         except OSError as error:
             self.seen[name] = f"/dev/{name} ({error.strerror})"
             return None
+        except Exception as error:  # whatever a header makes us do, it is not what we boot from
+            self._leave_out(name, f"/dev/{name}", repr(error))
+            return None
         self.seen[name] = str(file_system)
+        self.labelled.pop(name, None)
+        if file_system.label in LABELS.values():
+            self.labelled[name] = file_system
         return file_system
 
-    def _accept(
-        self, kind: str, file_system: FileSystem, markers: tuple[str, ...]
-    ) -> Medium | None:
+    def _leave_out(self, name: str, what: str, reason: str) -> None:
+        self.seen[name] = f"{what}: {reason}"
+        if name not in self._left_out:
+            self._left_out.add(name)
+            self._say(f"{what} is left out: {reason}")
+
+    def _mounted(self, file_system: FileSystem, markers: tuple[str, ...]) -> str | None:
+        """Where it is mounted for a look, None when it is no medium."""
+        return MOUNTED_AT if self._accept(file_system, markers) else None
+
+    def _accept(self, file_system: FileSystem, markers: tuple[str, ...]) -> bool:
+        """Whether it is a medium; then it is mounted."""
         os.makedirs(MOUNTED_AT, exist_ok=True)
         name = file_system.device.rpartition("/")[2]
         try:
             mounts.mount(file_system.device, MOUNTED_AT, file_system.kind, mounts.MS_RDONLY)
         except OSError as error:
             self.seen[name] = f"{file_system}: {error.strerror}"
-            return None
+            return False
         missing = [path for path in markers if not os.path.exists(f"{MOUNTED_AT}/{path}")]
         if not missing:
-            return Medium(kind, file_system, MOUNTED_AT)
+            return True
         mounts.unmount(MOUNTED_AT)
         self.seen[name] = f"{file_system} without {missing[0]}"
-        return None
+        return False
+
+
+def kind_of(uuid: str) -> str:
+    """The kind of medium that a UUID is of: an ISO's is a date, a FAT's has eight digits."""
+    return "iso" if _UUID_OF_ISO.fullmatch(uuid) else "disk"
 
 
 def kinds_of(mode: str) -> tuple[str, ...]:
@@ -215,29 +265,33 @@ def find(
     """Wait for a medium (seconds), loading drivers as devices appear.
 
     kinds: in the order in which they are preferred. patience: seconds in which only the first
-    of them is taken. uuid: of a disk that has no label yet. Raises UserError that lists every
-    device seen and what it carries.
+    of them is taken. uuid: of the one that is meant. Raises UserError that lists every device seen
+    and what it carries.
     """
     search = Search(uuid, say)
     start = monotonic()
     end, patient_until = start + timeout, start + min(patience, timeout)
     announced = start + FIRST_ANNOUNCEMENT
-    names = [f"a disk with the UUID {uuid}" if uuid else NAMES[kind] for kind in kinds]
+    names = [name_of(kind, uuid) for kind in kinds]
     own_kernel = kinds[0] == "iso" or "netboot" in kinds
     while True:
         search.load_drivers()
         now = monotonic()
         accepted = kinds[:1] if now < patient_until else kinds
         if medium := search.look(accepted, own_kernel=own_kernel):
+            search.tidy()
             return medium
         if now >= end:
+            search.tidy()
             raise UserError(
                 f"no k3OS boot medium was found in {timeout:.0f} s: "
                 + (f"neither {' nor '.join(names)}" if len(names) > 1 else f"no {names[0][2:]}"),
-                describe(search.seen) + (FROM_THE_NETWORK if "iso" in kinds else ""),
+                describe(search.seen)
+                + describe_others(search, kinds)
+                + (FROM_THE_NETWORK if "iso" in kinds and not uuid else ""),
             )
         if now >= announced:
-            wanted = NAMES[kinds[0]] if now < patient_until else " or ".join(names)
+            wanted = names[0] if now < patient_until else " or ".join(names)
             left = (patient_until if now < patient_until else end) - now
             say(
                 f"waiting {left:.0f} s more for {wanted}; "
@@ -245,6 +299,25 @@ def find(
             )
             announced = now + ANNOUNCE_EVERY
         time.sleep(POLL_SECONDS)
+
+
+def name_of(kind: str, uuid: str) -> str:
+    """What is looked for, for a person."""
+    if not uuid or kind != kind_of(uuid):
+        return NAMES[kind]
+    what = "a disk" if kind == "disk" else "a CD or USB stick"
+    return f"{what} with the UUID {uuid}"
+
+
+def describe_others(search: Search, kinds: tuple[str, ...]) -> str:
+    """The media that are there and are not the one that GRUB named."""
+    if not search.uuid or kind_of(search.uuid) not in kinds or not search.labelled:
+        return ""
+    listed = "; ".join(f"{each}, UUID {each.uuid}" for each in search.labelled.values())
+    return (
+        f"\nGRUB read the file system with the UUID {search.uuid}, and that is not there. To boot "
+        f"another k3OS press `e` in the menu and write its UUID in {MEDIUM_UUID}=: {listed}"
+    )
 
 
 def describe(seen: dict[str, str]) -> str:

@@ -31,10 +31,10 @@ def main(argv: list[str]) -> int:
         print(USAGE, end="", file=sys.stderr)
         return 2
     from k3os.datasource.search import search
-    from k3os.datasource.table import chosen
+    from k3os.datasource.table import by_auto, chosen
 
-    names = chosen(_known(argv[1:]) or _configured() or _all())
-    answers = search(names, _say, ask_all=True)
+    names = _known(argv[1:]) or _configured() or _all()
+    answers = search(chosen(names), _say, ask_all=True, by_auto=by_auto(names))
     for answer in answers:
         print("\n".join(lines(answer)))
     return 0 if any(answer.found is not None for answer in answers) else 1

@@ -129,7 +129,7 @@ def upgrade(options: dict[str, str]) -> int:
     from contextlib import ExitStack
 
     from k3os.k3s.source import machine_arch
-    from k3os.upgrade import perform, trial
+    from k3os.upgrade import menu, perform, trial
     from k3os.upgrade.plan import DOWNLOADS, GENERATIONS, make_plan
 
     if os.path.exists(ON_TRIAL):
@@ -164,6 +164,7 @@ def upgrade(options: dict[str, str]) -> int:
             snapshot(decided.before["k3s"], of_node(config()), say)
 
         def before_switch() -> None:
+            menu.name_medium(BASE, say)
             # k3s alone, too: it may wait for a boot, or the power goes before it is ready
             trial.begin(BASE, f"{GENERATIONS}/{decided.number}", trial_seconds(config()))
 

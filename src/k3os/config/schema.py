@@ -387,6 +387,7 @@ SECTIONS = ("", "k3os", "k3os.shutdown", "k3os.swap", "k3os.install", "k3os.upgr
 BOOT_OPTIONS = (
     *("k3os.mode", "k3os.fallback_mode", "k3os.debug", "k3os.media_timeout", "rescue"),
     *("k3os.generation", "k3os.factory_reset", "k3os.takeover"),
+    "k3os.medium_uuid",
     *("k3os.trial", "k3os.rollback"),
 )
 

@@ -25,13 +25,18 @@ ANNOUNCE_SECONDS = 3.0
 class Asking:
     """What a source is given: addresses: real -> the one to use (tests); silent: addresses that
     did not answer another source; address: the one that is asked now; until: when it counts as
-    not there; answered, over: events."""
+    not there; answered, over: events; own_media: read those of the machine's own only."""
 
-    __slots__ = ("address", "addresses", "answered", "over", "silent", "until")
+    __slots__ = ("address", "addresses", "answered", "over", "own_media", "silent", "until")
 
     def __init__(
-        self, silent: set[str] | None = None, addresses: dict[str, str] | None = None
+        self,
+        silent: set[str] | None = None,
+        addresses: dict[str, str] | None = None,
+        *,
+        own_media: bool = False,
     ) -> None:
+        self.own_media = own_media
         self.silent = silent if silent is not None else set()
         self.addresses = addresses or {}
         self.address = ""

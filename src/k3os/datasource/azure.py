@@ -34,7 +34,7 @@ def fetch(asking: Asking) -> Found:
     problems: list[str] = []
     text = str(compute.get("userData") or "")
     userdata = attempt(lambda: decoded(text), b"", problems)
-    userdata = userdata or attempt(custom_data, b"", problems)
+    userdata = userdata or attempt(lambda: custom_data(own=asking.own_media), b"", problems)
     return Found("azure", hostname or compute.get("name"), keys, userdata, problems)
 
 
@@ -48,10 +48,10 @@ def decoded(text: str) -> bytes:
         raise UserError(f"the user data is no base64: {error}", where=LINK_LOCAL) from None
 
 
-def custom_data() -> bytes:
+def custom_data(*, own: bool) -> bytes:
     """What the CD of the first boot carries; b"" without one."""
     try:
-        return first("", read, PROVISIONING).userdata
+        return first("", read, PROVISIONING, own=own).userdata
     except NotThere:
         return b""
 

@@ -12,13 +12,14 @@ from k3os.datasource.nocloud import both
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.datasource.asking import Asking
+    from k3os.datasource.nocloud import Described
 
 LABEL = "config-2"
 DIRECTORY = "openstack/latest"
 
 
 def fetch(asking: Asking) -> Found:
-    return first(LABEL, read)
+    return first(LABEL, read, own=asking.own_media)
 
 
 def read(directory: str) -> Found | None:
@@ -26,14 +27,15 @@ def read(directory: str) -> Found | None:
     return both(directory, "configdrive", files, described)
 
 
-def described(metadata: bytes, name: str) -> tuple[str, list[str]]:
-    """Hostname and keys of a meta_data.json. Raises UserError."""
+def described(metadata: bytes, name: str) -> Described:
+    """Hostname, keys and the instance's UUID of a meta_data.json. Raises UserError."""
     from k3os.errors import UserError
     from k3os.system.json_text import WRONG_SHAPE, an_object
 
     try:
         values = an_object(metadata or b"{}")
         keys = values.get("public_keys") or {}
-        return values.get("hostname") or values.get("name") or "", list(keys.values())
+        hostname = values.get("hostname") or values.get("name") or ""
+        return hostname, list(keys.values()), str(values.get("uuid") or "")
     except WRONG_SHAPE as error:
         raise UserError(f"meta_data.json is not what it should be: {error}", where=name) from None

@@ -22,11 +22,15 @@ class NotThere(UserError):
     """This machine has no such platform or medium: the search goes on, nothing is wrong."""
 
 
+class LeftOut(NotThere):
+    """There is a medium that only somebody who names its source wants to be read."""
+
+
 class Found:
     """source: its name in k3os.data_sources, or several; userdata: as it was given, or b"";
-    problems: what the source has, but could not give."""
+    problems: what the source has, but could not give; instance: the instance-id of a medium."""
 
-    __slots__ = ("hostname", "problems", "source", "ssh_keys", "userdata")
+    __slots__ = ("hostname", "instance", "problems", "source", "ssh_keys", "userdata")
 
     def __init__(
         self,
@@ -35,8 +39,10 @@ class Found:
         ssh_keys: Iterable[object] = (),
         userdata: bytes = b"",
         problems: Iterable[str] = (),
+        instance: object = "",
     ) -> None:
         self.source = source
+        self.instance = str(instance or "")
         self.hostname = clean_hostname(hostname)
         self.ssh_keys = clean_keys(ssh_keys)
         self.userdata = userdata

@@ -18,7 +18,7 @@ ROOT = "/hetzner/v1"
 
 def fetch(asking: Asking) -> Found:
     service = Service(asking)
-    hostname, keys = described(service.identify(f"{ROOT}/metadata"), "hetzner")
+    hostname, keys, _ = described(service.identify(f"{ROOT}/metadata"), "hetzner")
     problems: list[str] = []
     userdata = service.userdata(f"{ROOT}/userdata", problems)
     return Found("hetzner", hostname, keys, userdata, problems)

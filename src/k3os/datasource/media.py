@@ -10,11 +10,13 @@ import os
 from contextlib import contextmanager
 
 from k3os.datasource import beside
-from k3os.datasource.found import LARGEST, Found, NotThere
+from k3os.datasource.found import LARGEST, Found, LeftOut, NotThere
+from k3os.datasource.trust import is_own
 from k3os.errors import UserError
 from k3os.phases.node import resolve
 from k3os.system import mounts
 from k3os.system.blockdev import FileSystem, block_devices, probe
+from k3os.system.console import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,10 +38,10 @@ def file_systems(label: str = "", kinds: tuple[str, ...] = ()) -> list[FileSyste
             file_system = probe(f"/dev/{name}")
         except OSError:
             continue  # a drive without a medium
-        except Exception as error:  # the other disks are looked at all the same
+        except Exception as error:  # no header may cost the other media
             from k3os.system.bug import report
 
-            report(error)
+            say(f"cloud data: /dev/{name} is left out: {report(error)}")
             continue
         is_wanted = not label or file_system.label.lower() == label
         if kinds and file_system.kind not in kinds:
@@ -67,13 +69,23 @@ def shown(file_system: FileSystem) -> Iterator[str]:
         mounts.unmount(MOUNTED_AT, mounts.MNT_DETACH)
 
 
-def first(label: str, read: Callable[[str], Found | None], kinds: tuple[str, ...] = ()) -> Found:
-    """What `read` finds on the first medium that has something. Raises NotThere, UserError."""
+def first(
+    label: str,
+    read: Callable[[str], Found | None],
+    kinds: tuple[str, ...] = (),
+    *,
+    own: bool = False,
+) -> Found:
+    """What `read` finds on the first medium that has something; own: of the machine's own media.
+    Raises NotThere, UserError."""
     if (found := _beside(label, read)) is not None:
         return found
     seen = file_systems(label, kinds)
-    trouble = []
+    trouble, strange = [], []
     for file_system in seen:
+        if own and not is_own(file_system.device):
+            strange.append(file_system)
+            continue
         try:
             with shown(file_system) as directory:
                 found = read(directory)
@@ -96,6 +108,12 @@ def first(label: str, read: Callable[[str], Found | None], kinds: tuple[str, ...
             return found
     if trouble:
         raise UserError("; ".join(trouble))
+    if strange and label:
+        raise LeftOut(
+            f"{', '.join(map(str, strange))}: a disk that can be written to is not read with "
+            "`auto`",
+            "attach it as a CD or read-only, or name its source in k3os.data_sources",
+        )
     listed = ", ".join(map(str, seen))
     what = f"medium labelled {label}" if label else "medium with userdata"
     raise NotThere(f"no {what}" + (f"; without it: {listed}" if listed else ""))

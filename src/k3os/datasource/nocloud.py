@@ -12,15 +12,18 @@ from k3os.errors import UserError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
     from k3os.config.value import Node
     from k3os.datasource.asking import Asking
+
+    Described: TypeAlias = "tuple[str, list[str], str]"  # hostname, ssh keys, instance-id
 
 LABEL = "cidata"
 
 
 def fetch(asking: Asking) -> Found:
-    return first(LABEL, read)
+    return first(LABEL, read, own=asking.own_media)
 
 
 def read(directory: str) -> Found | None:
@@ -32,7 +35,7 @@ def both(
     directory: str,
     name: str,
     files: tuple[str, str],
-    describe: Callable[[bytes, str], tuple[str, list[str]]],
+    describe: Callable[[bytes, str], Described],
 ) -> Found | None:
     """What a medium's files (meta-data, user-data) give, each without regard to the other.
 
@@ -40,18 +43,18 @@ def both(
     """
     problems: list[str] = []
     metadata = attempt(lambda: read_file(directory, files[0]), None, problems)
-    nothing: tuple[str, list[str]] = ("", [])
-    hostname, keys = attempt(lambda: describe(metadata or b"", name), nothing, problems)
+    nothing: Described = ("", [], "")
+    hostname, keys, instance = attempt(lambda: describe(metadata or b"", name), nothing, problems)
     userdata = attempt(lambda: read_file(directory, files[1]), None, problems)
     if problems and not (hostname or keys or userdata):
         raise UserError("; ".join(problems))
     if metadata is None and userdata is None:
         return None
-    return Found(name, hostname, keys, userdata or b"", problems)
+    return Found(name, hostname, keys, userdata or b"", problems, instance)
 
 
-def described(metadata: bytes, name: str) -> tuple[str, list[str]]:
-    """Hostname and keys of a meta-data file. Raises UserError."""
+def described(metadata: bytes, name: str) -> Described:
+    """Hostname, keys and instance-id of a meta-data file. Raises UserError."""
     from k3os.config.yamltext import read as read_yaml
 
     root, problems = read_yaml(metadata, "meta-data")
@@ -60,7 +63,12 @@ def described(metadata: bytes, name: str) -> tuple[str, list[str]]:
     values = {key.text: value for key, value in root.pairs} if root is not None else {}
     hostname = values.get("local-hostname") or values.get("hostname")
     keys = values.get("public-keys")
-    return hostname.text if hostname is not None else "", key_texts(keys) if keys else []
+    instance = values.get("instance-id")
+    return (
+        hostname.text if hostname is not None else "",
+        key_texts(keys) if keys else [],
+        instance.text if instance is not None else "",
+    )
 
 
 def key_texts(node: Node) -> list[str]:

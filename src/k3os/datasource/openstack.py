@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def fetch(asking: Asking) -> Found:
     service = Service(asking)
     metadata = service.identify("/openstack/latest/meta_data.json")
-    hostname, keys = described(metadata, "openstack")
+    hostname, keys, _ = described(metadata, "openstack")
     problems: list[str] = []
     userdata = service.userdata("/openstack/latest/user_data", problems)
     return Found("openstack", hostname, keys, userdata, problems)

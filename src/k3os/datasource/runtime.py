@@ -7,10 +7,10 @@ and the report says so. Nothing here stops the phase.
 from __future__ import annotations
 
 from k3os.config.load import FOUND
-from k3os.datasource import store
+from k3os.datasource import once, store
 from k3os.datasource.found import Found, combine
 from k3os.datasource.search import Answer, search
-from k3os.datasource.table import chosen
+from k3os.datasource.table import by_auto, chosen
 from k3os.datasource.userdata import Part, parts
 from k3os.errors import UserError
 from k3os.phases.actions import DONE, FAILED, LATER, UNCHANGED
@@ -40,15 +40,17 @@ def collect(
     if ask is None and not node.is_real:
         reason = "not on this machine"
         return [Result(DATA_SOURCES, f"ask {', '.join(wanted)}", place, LATER, reason)]
-    names = chosen(wanted, node.path("/sys/class/dmi/id"))
-    answers = (ask or search)(names, say)
+    dmi = node.path("/sys/class/dmi/id")
+    names, unnamed = chosen(wanted, dmi), by_auto(wanted, dmi)
+    answers = ask(names, say) if ask is not None else search(names, say, by_auto=unnamed)
+    known = once.settle(answers, unnamed, store.known(node), say) if unnamed else {}
     found = [answer.found for answer in answers if answer.found is not None]
     results = [_result(answer, place) for answer in answers]
     earlier = None
     if not found or any(each.problems for each in found):
         earlier = store.kept(node, names)
     if found:
-        return results + _keep(node, combine(found), earlier, place, say)
+        return results + _keep(node, combine(found), earlier, known, place, say)
     if earlier is not None:
         return results + _use_again(node, earlier, place, say)
     store.publish(node, Found(""))
@@ -76,10 +78,12 @@ def _keep(
     node: Node,
     found: Found,
     earlier: store.Kept | None,
+    known: dict[str, Found],
     place: Place,
     say: Callable[[str], None],
 ) -> list[Result]:
-    """earlier: what to take the userdata from when the source has some, but could not give it."""
+    """earlier: what to take the userdata from when the source has some, but could not give it;
+    known: of the media that are read once."""
     say(f"cloud data from {found.source}: {found}")
     results = []
     for problem in found.problems:
@@ -101,7 +105,7 @@ def _keep(
         say(f"the userdata of {found.source} cannot be used: {error}")
     try:
         store.publish(node, found)
-        changed = store.keep(node, found, usable)
+        changed = store.keep(node, found, usable, known)
     except OSError as error:
         reason = f"{error.filename or FOUND}: {error.strerror}"
         return [*results, Result(DATA_SOURCES, what, place, FAILED, reason)]

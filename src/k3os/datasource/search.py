@@ -8,7 +8,7 @@ from __future__ import annotations
 from time import monotonic
 
 from k3os.datasource.asking import Asking, ask
-from k3os.datasource.found import Found, NotThere
+from k3os.datasource.found import Found, LeftOut, NotThere
 from k3os.errors import UserError
 
 TYPE_CHECKING = False
@@ -38,13 +38,15 @@ def search(
     addresses: dict[str, str] | None = None,
     *,
     ask_all: bool = False,
+    by_auto: frozenset[str] = frozenset(),
 ) -> list[Answer]:
-    """One answer for each source that was asked. ask_all: also those after the userdata."""
+    """One answer for each source that was asked. ask_all: also those after the userdata; by_auto:
+    those that nobody named, which read the machine's own media only."""
     answers: list[Answer] = []
     silent: set[str] = set()
     for name in names:
         started = monotonic()
-        answer = _answer(name, Asking(silent, addresses), say)
+        answer = _answer(name, Asking(silent, addresses, own_media=name in by_auto), say)
         answer.seconds = monotonic() - started
         answers.append(answer)
         if answer.found is not None and answer.found.userdata and not ask_all:
@@ -58,6 +60,8 @@ def _answer(name: str, asking: Asking, say: Callable[[str], None]) -> Answer:
         found.source = name  # one module may serve several names
         return Answer(name, found)
     except NotThere as error:
+        if isinstance(error, LeftOut):
+            say(f"cloud data: {error}")
         return Answer(name, None, str(error))
     except (UserError, OSError) as error:
         return Answer(name, None, str(error), is_broken=True)

@@ -1,7 +1,8 @@
 """Where results are kept: /run/config for programs, load.FOUND for the merge and later boots.
 
-FOUND (0700) holds metadata.yaml, userdata/NN.yaml, scripts, and source.json, which says whose
-they are. It is replaced as a whole. Userdata carries tokens: it is readable by root only.
+FOUND (0700) holds metadata.yaml, userdata/NN.yaml, scripts, once.json (datasource/once.py), and
+source.json, which says whose they are. It is replaced as a whole. Userdata carries tokens: it is
+readable by root only.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 
 from k3os.config.load import FOUND
+from k3os.datasource import once
 from k3os.datasource.found import Found
 from k3os.phases.commands import SCRIPTS
 from k3os.system.files import atomic_write
@@ -34,9 +36,11 @@ class Kept:
         self.found = found
 
 
-def files(found: Found, parts: list[Part]) -> dict[str, tuple[bytes, int]]:
+def files(found: Found, parts: list[Part], known: dict[str, Found]) -> dict[str, tuple[bytes, int]]:
     """Path below FOUND -> content and mode."""
     kept = {"metadata.yaml": (metadata(found), 0o600), RAW: (found.userdata, 0o600)}
+    if known:
+        kept[once.FILE] = (once.dumped(known), 0o600)
     for number, part in enumerate(parts, 1):
         text = part.data
         if part.is_script:
@@ -65,12 +69,15 @@ def metadata(found: Found) -> bytes:
     return "\n".join([*lines, ""]).encode(errors="replace")
 
 
-def keep(node: Node, found: Found, parts: list[Part]) -> bool:
-    """Put a result where the merge finds it; True when it is another than the last one."""
+def keep(
+    node: Node, found: Found, parts: list[Part], known: dict[str, Found] | None = None
+) -> bool:
+    """Put a result where the merge finds it; True when it is another than the last one. known: of
+    the media that are read once."""
     import json
     import time
 
-    wanted = files(found, parts)
+    wanted = files(found, parts, known or {})
     directory = node.path(FOUND)
     changed = _present(directory) != wanted
     if changed:
@@ -120,6 +127,21 @@ def forget(node: Node) -> None:
     import shutil
 
     shutil.rmtree(node.path(FOUND), ignore_errors=True)
+
+
+def known(node: Node) -> dict[str, Found]:
+    """What this machine's media gave that are read once."""
+    import json
+
+    directory = node.path(FOUND)
+    try:
+        with open(f"{directory}/{ABOUT}", "rb") as file:
+            if json.load(file)["machine"] != node.read(MACHINE).strip():
+                return {}
+        with open(f"{directory}/{once.FILE}", "rb") as file:
+            return once.loaded(file.read())
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def kept(node: Node, names: list[str]) -> Kept | None:

@@ -76,6 +76,11 @@ def chosen(names: list[str], dmi: str = DMI) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def by_auto(names: list[str], dmi: str = DMI) -> frozenset[str]:
+    """The sources that only `auto` stands for: nobody named them."""
+    return frozenset(chosen(names, dmi)).difference(names)
+
+
 def platforms(dmi: str) -> list[str]:
     """The sources whose platform the firmware names."""
     return [

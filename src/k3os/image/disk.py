@@ -34,6 +34,8 @@ Say = Callable[[str], None]
 EXT4_SHAPE = ("-b", "4096", "-I", "256", "-i", "16384", "-J", "size=64")
 ZEROED = "assume_storage_prezeroed=1,root_owner=0:0"
 TTY = "k3os.install.tty"
+# the partition, and what its file system's UUID is made of
+STATE = "state"
 _SPACE = uuid.UUID("1ad3bd5a-5e15-4a4a-9ad5-6b336f735f31")
 # what debugfs prints of a command that went well
 _FINE = re.compile(rb"debugfs: |debugfs \d|Allocated inode: \d+$|$")
@@ -89,7 +91,8 @@ def make_disk(request: Request, say: Say) -> None:
         say(f"{request.source}: {versions}")
         root = iso.parent / "root"
         perform.lay_down(what, text, str(root), lambda _: None)
-        perform.write_menu(str(root), menu_for(text, what.arch))
+        state = str(identity(what, request.size, STATE))
+        perform.write_menu(str(root), menu_for(text, what.arch), state)
         names = source.LOADER_FILES[what.arch]
         board_name = request.board.name if request.board is not None else ""
         loaded.record(f"{root}/{SYSTEM}", what, names, board_name)
@@ -142,8 +145,8 @@ def _write(disk: Path, request: Request, what: Source, root: Path, scratch: Path
         for part, found in zip(parts, table["partitions"], strict=True)
     }
     epoch = int(json.loads(what.manifest)["created"])
-    state = name("state")
-    _write_state(disk, spans["state"], state, root, scratch, epoch)
+    state = name(STATE)
+    _write_state(disk, spans[STATE], state, root, scratch, epoch)
     loaders = f"{what.root}/{LOADERS}"
     fat = scratch / "fat"
     fat.mkdir()

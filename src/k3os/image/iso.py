@@ -8,6 +8,7 @@ grub.cfg, grub-mkrescue again.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -22,8 +23,10 @@ from k3os.system.run import run
 LABEL = "K3OS"
 EFI_IMAGE = f"{LOADERS}/efi.img"
 CONFIG = "k3os/system/config.yaml"
-# xorriso's way to say a UTC time (its manual, -volume_date)
-_TIME = "%Y%m%d%H%M%S00"
+# what an ISO differs in from another of the same day, beside the sizes of its files
+_TELLING = (CONFIG, "boot/grub/grub.cfg", "k3os/system/current/manifest.json")
+# an ISO's UUID is a time, to the hundredth of a second (xorriso's manual, -volume_date)
+_DAY = 24 * 60 * 60 * 100
 
 
 def write_directory(tree: Tree, root: Path, epoch: int) -> None:
@@ -53,7 +56,6 @@ def build_iso(settings: Settings, progress: Progress, tree: Tree, output: Path) 
 def make_iso(root: Path, iso: Path, epoch: int, log: int | None = None) -> None:
     """Write the ISO of a finished directory: /boot, /k3os, the loaders in LOADERS. Raises
     UserError, CommandError."""
-    stamp = time.strftime(_TIME, time.gmtime(epoch))
     bios = (root / LOADERS / "core.img").exists()
     if bios:
         # BIOS alone: an EFI program of grub-mkrescue's own making has no signature
@@ -64,7 +66,7 @@ def make_iso(root: Path, iso: Path, epoch: int, log: int | None = None) -> None:
         command = ["xorriso", "-as", "mkisofs", "-r", "-o", str(iso), str(root)]
     command += ["-e", EFI_IMAGE, "-no-emul-boot"]
     command += ["-efi-boot-part", "--efi-boot-image"]
-    command += ["--", "-volid", LABEL, "-volume_date", "uuid", stamp]
+    command += ["--", "-volid", LABEL, "-volume_date", "uuid", volume_uuid(root, epoch)]
     command += ["-volume_date", "all_file_dates", f"={epoch}"]
     command += ["-chown_r", "0", "/", "--", "-chgrp_r", "0", "/", "--"]
     if (root / CONFIG).exists():  # grub-mkrescue lets everybody read everything
@@ -79,6 +81,26 @@ def make_iso(root: Path, iso: Path, epoch: int, log: int | None = None) -> None:
                 f"grub-mkrescue made an ISO that {platform.decode()} cannot boot",
                 "install grub-pc-bin and mtools (`make setup` does)",
             )
+
+
+def volume_uuid(root: Path, epoch: int) -> str:
+    """The ISO's UUID: the day of its system, and a time of that day which its contents make.
+
+    By it the system knows the ISO that GRUB has read, so no two that differ may have the same.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            digest.update(f"{path.relative_to(root)} {path.stat().st_size}\n".encode())
+    for name in _TELLING:
+        if (root / name).is_file():
+            digest.update((root / name).read_bytes())
+    rest = int.from_bytes(digest.digest()[:8]) % _DAY
+    found = time.strftime("%Y%m%d", time.gmtime(epoch))
+    for size in (60 * 60 * 100, 60 * 100, 100, 1):
+        found += f"{rest // size:02}"
+        rest %= size
+    return found
 
 
 def build_tarball(settings: Settings, tree: Tree, output: Path) -> None:

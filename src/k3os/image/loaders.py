@@ -71,16 +71,17 @@ BIOS_MODULES = (
     *("loadenv", "test", "echo", "sleep", "reboot", "halt", "serial", "terminal", "terminfo"),
     *("minicmd", "ls", "cat", "gzio"),
 )
-# of two installed disks the one that the BIOS started
+# of two installed disks the one that the BIOS started, whatever its partitions
 BIOS_CONFIG = """\
-search --no-floppy --set=root --hint=$root,gpt3 --label K3OS_STATE
+search --no-floppy --set=root --hint=$root, --label K3OS_STATE
 set prefix=($root)/boot/grub
 """
 # Debian's GRUB reads it from where it was started: of a stick that is the FAT image, of a CD, to
-# GRUB, the CD itself. The label names the ISO.
+# GRUB, the CD itself. The label names the ISO; of two the one on that stick or CD.
 EFI_CONFIG = "EFI/debian/grub.cfg"
 ISO_CONFIG = """\
-search --no-floppy --set=root --label K3OS
+regexp --set=1:disk "^([^,]+)" "$root"
+search --no-floppy --set=root --hint=$disk --label K3OS
 set prefix=($root)/boot/grub
 configfile $prefix/grub.cfg
 """

@@ -10,6 +10,7 @@ import os
 import re
 import struct
 
+from k3os.boot.media import MEDIUM_UUID
 from k3os.config.scalars import is_console
 from k3os.errors import UserError
 from k3os.system.numbers import are_digits
@@ -27,6 +28,11 @@ DEFAULT_TTY = {"amd64": "ttyS0"}
 
 SYSTEM = "/k3os/system"
 RESET = "k3os.factory_reset"
+# a command of an installed disk's menu that starts a kernel, with nothing else in its line
+_LINUX = re.compile(
+    rf"[ \t]*linux[ \t]+{SYSTEM}/(?:current|previous)/kernel/vmlinuz(?:[ \t][^;{{}}#\n]*)?"
+)
+_NAMED = re.compile(rf"[ \t]{MEDIUM_UUID}=\S*")
 TAKEOVER_HEADER = "# k3OS takes this system over at the next boot."
 
 # A new version has three attempts (k3os.upgrade.trial); GRUB counts because a kernel that
@@ -134,13 +140,26 @@ def consoles(tty: str, arch: str = "amd64") -> tuple[str, str]:
     return f"console=tty0 console={name},{speed or 115200}", serial if are_digits(serial) else ""
 
 
+def with_uuid(menu: str, uuid: str) -> str:
+    """A menu whose entries name the file system that it lies on; what else is in it stays.
+
+    GRUB has read the menu from there, so that is what this machine boots, and no other file
+    system that looks like it. uuid: of that file system; "": it has none, the label decides.
+    """
+    lines = menu.split("\n")
+    for number, line in enumerate(lines):
+        if uuid and _LINUX.fullmatch(line):
+            lines[number] = f"{_NAMED.sub('', line.rstrip())} {MEDIUM_UUID}={uuid}"
+    return "\n".join(lines)
+
+
 def menu(tty: str = "", *, debug: bool = False, uuid: str = "", arch: str = "amd64") -> str:
-    """/boot/grub/grub.cfg of an installed disk: only pointers, an upgrade never rewrites it.
+    """/boot/grub/grub.cfg of an installed disk: only pointers, no upgrade changes what it boots.
 
     uuid: of the file system, for a GRUB that is not ours and may have started elsewhere.
     """
     quiet = "k3os.debug" if debug else "quiet"
-    text = "# k3OS. It only points to `current` and `previous`: an upgrade never touches it.\n"
+    text = "# k3OS. It only points to `current` and `previous`: no upgrade changes what it boots.\n"
     text += _settings(tty, uuid, arch)
     text += f"set default=current\n{TRIAL}\n"
     text += _entry("k3OS Current", "current", "current", f"{quiet} $trial")
@@ -156,7 +175,8 @@ def menu(tty: str = "", *, debug: bool = False, uuid: str = "", arch: str = "amd
     )
     asked = "".join(f"    {line}\n" for line in reset.splitlines())
     text += _if_there(previous) + rescue + _if_there(older)
-    return text + f'submenu "Factory reset" --id factory-reset {{\n{asked}}}\n'
+    text += f'submenu "Factory reset" --id factory-reset {{\n{asked}}}\n'
+    return with_uuid(text, uuid)
 
 
 def takeover_menu(

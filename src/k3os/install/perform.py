@@ -72,10 +72,11 @@ def _onto_disk(plan: Plan, disk: Device, say: Say, progress: Progress | None) ->
         has_bios = plan.source.has_bios and disk.sector == SECTOR
         both = "loaders for BIOS and UEFI" if has_bios else "loader for UEFI"
         say(f"writing the boot {both}")
-        write_menu(root, plan.menu)
+        uuid = layout.uuid(parts["state"])
+        write_menu(root, plan.menu, uuid)
         if has_bios:
             loader.embed(disk.path, f"{plan.source.root}/{LOADERS}", bios.start, bios.size)
-        write_efi(plan.source, parts["efi"], layout.uuid(parts["state"]))
+        write_efi(plan.source, parts["efi"], uuid)
         loaded.record(f"{root}/{SYSTEM}", plan.source, (*(BIOS if has_bios else ()), UEFI))
         switch(plan.source, f"{root}/{SYSTEM}")
     layout.set_label(parts["state"], STATE_LABEL)
@@ -87,12 +88,13 @@ def _in_place(plan: Plan, state: Device, say: Say, progress: Progress | None) ->
     with mounted(state.path, "state", "ext4") as root:
         lay_down(plan.source, plan.config, root, say, progress)
         say("writing the boot loader")
-        write_menu(root, plan.menu)
+        uuid = layout.uuid(state)
+        write_menu(root, plan.menu, uuid)
         loaders = f"{plan.source.root}/{LOADERS}"
         for place in plan.bios:
             loader.embed(place.disk, loaders, place.start, place.size)
         for partition in plan.efi:
-            write_efi(plan.source, partition, layout.uuid(state))
+            write_efi(plan.source, partition, uuid)
         written = (*(BIOS if plan.bios else ()), *((UEFI,) if plan.efi else ()))
         loaded.record(f"{root}/{SYSTEM}", plan.source, written)
         switch(plan.source, f"{root}/{SYSTEM}")
@@ -123,9 +125,10 @@ def lay_down(
         os.unlink(f"{system}/config.yaml")
 
 
-def write_menu(root: str, menu: str) -> None:
+def write_menu(root: str, menu: str, uuid: str) -> None:
+    """uuid: of the file system that is mounted at root."""
     os.makedirs(f"{root}/boot/grub", exist_ok=True)
-    atomic_write(f"{root}/{MENU}", menu.encode(), sync=True)
+    atomic_write(f"{root}/{MENU}", loader.with_uuid(menu, uuid).encode(), sync=True)
 
 
 def copy_file(path: str, target: str, progress: Progress | None = None) -> None:

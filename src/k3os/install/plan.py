@@ -281,7 +281,9 @@ def show_volumes() -> None:
     found = [each for disk in disks.all_disks() for each in disks.file_systems(disk)]
     members = [each for each in found if each.kind in (LVM_MEMBER, RAID_MEMBER)]
     if members:
-        Volumes(lambda _: None).show(members, lambda each: each.label == STATE_LABEL)
+        volumes = Volumes(lambda _: None)
+        volumes.show(members, lambda each: each.label == STATE_LABEL)
+        volumes.tidy()
 
 
 def _labelled(label: str, where: str) -> Device | None:
@@ -291,10 +293,18 @@ def _labelled(label: str, where: str) -> Device | None:
         device = disks.look_up(where)
         names = [device.name, *device.partitions]
     kind = "vfat" if label == EFI_LABEL else "ext4"
+    found: dict[str, None] = {}
     for name in names:
         if holders(f"/dev/{name}"):
             continue  # half of a mirror looks like the whole
         for file_system in disks.file_systems(disks.describe(name)):
-            if file_system.label == label and file_system.kind == kind:
-                return disks.look_up(file_system.device)
-    return None
+            is_it = file_system.label == label and file_system.kind == kind
+            if is_it and not holders(file_system.device):
+                found[file_system.device] = None
+    if len(found) > 1 and not where:
+        raise UserError(
+            f"{' and '.join(found)} are labelled {label}, and none was chosen",
+            "give one as device; nothing was written",
+            "device",
+        )
+    return disks.look_up(next(iter(found))) if found else None

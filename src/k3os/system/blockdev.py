@@ -1,13 +1,17 @@
 """What block devices there are and what file system each one carries.
 
-It only reads. Formats: ext4 superblock (kernel Documentation/filesystems/ext4/super.rst),
-ISO 9660 primary volume descriptor (ECMA-119, 8.4), FAT boot sector (EFI FAT specification), UDF
-volume recognition sequence (ECMA-167, part 2, 9.2; its label is not read). Members of RAID and
-LVM have the names that blkid(8) gives them; system/raid.py, boot/lvm.py know their formats.
+It only reads, and little: anybody may have written these headers. What is wrong in one is a
+BadHeader, as in system/raid.py and boot/lvm.py, and costs only that device. Formats: ext4
+superblock (kernel Documentation/filesystems/ext4/super.rst), ISO 9660 primary volume descriptor
+(ECMA-119, 8.4), FAT boot sector (EFI FAT specification), UDF volume recognition sequence
+(ECMA-167, part 2, 9.2; its label is not read). Members of RAID and LVM have the names that blkid(8)
+gives them. UUIDs are written as GRUB and blkid(8) write them.
 """
 
 import os
 import struct
+
+from k3os.system.numbers import are_digits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,15 +22,26 @@ LVM_MEMBER, RAID_MEMBER = "LVM2_member", "linux_raid_member"
 RAID_MAGIC = b"\xfc\x4e\x2b\xa9\x01\0\0\0"  # and the version, 1
 OLD_RAID_MAGIC = RAID_MAGIC[:4]
 HEAD = 8192
+# the part of it that lies in one piece also where pieces of 4 KiB are spread over disks
+FIRST_PIECE = 4096
 INCOMPAT_64BIT = 0x80
+VOLUME_PLACE, VOLUME_SIZE = 32768, 2048
+# offsets of the volume's number in the two kinds of FAT boot sectors; of an ISO's change date
+FAT32_SERIAL, FAT_SERIAL = 67, 39
+ISO_DATE = slice(830, 846)
+LARGEST_DEVICE = 2**63 - 1
 # names that never carry a medium: loops of ours, RAM disks, floppies (a probe costs seconds)
 _SKIPPED = ("loop", "ram", "fd", "zram", "nbd")
+
+
+class BadHeader(ValueError):
+    """What says it is a known header and is none that can be used."""
 
 
 class FileSystem:
     """A block device's file system: device ("/dev/sda1"), kind ("ext4", …, ""), label.
 
-    uuid: of an ext4, in the usual form; "" for others.
+    uuid: of an ext4, an ISO 9660 or a FAT; "" for others.
     """
 
     __slots__ = ("device", "kind", "label", "uuid")
@@ -59,16 +74,34 @@ def holders(device: str) -> list[str]:
         return []
 
 
+def disk_of(device: str) -> str:
+    """The disk that a partition is on, by its name ("sda"); the device itself otherwise."""
+    name = device.rpartition("/")[2]
+    if not os.path.exists(f"{SYS_BLOCK}/{name}/partition"):
+        return name
+    return os.path.basename(os.path.dirname(os.path.realpath(f"{SYS_BLOCK}/{name}")))
+
+
 def probe(device: str) -> FileSystem:
     """What a device carries; kind "" when unknown. Raises OSError (no medium, I/O error)."""
     with open(device, "rb", buffering=0) as file:
-        head = file.read(HEAD)
-        file.seek(32768)
-        volume = file.read(2048)
+        head = os.pread(file.fileno(), HEAD, 0)
+        volume = os.pread(file.fileno(), VOLUME_SIZE, VOLUME_PLACE)
         kind, label = identify(head, volume)
         if kind == "ext4" and _is_mirrored(file, ext4_size(head)):
             kind, label = RAID_MEMBER, ""
-    return FileSystem(device, kind, label, _uuid(head) if kind == "ext4" else "")
+    return FileSystem(device, kind, label, uuid_of(kind, head, volume))
+
+
+def peek(device: str, offset: int) -> FileSystem:
+    """What begins at an offset of a device, as far as its first 4 KiB say: a piece of an array or
+    a logical volume. Raises OSError, BadHeader."""
+    if not 0 <= offset <= LARGEST_DEVICE - FIRST_PIECE:
+        raise BadHeader(f"{device} says that its data begins at {offset}")
+    with open(device, "rb", buffering=0) as file:
+        head = os.pread(file.fileno(), FIRST_PIECE, offset)
+    kind, label = identify(head, b"")
+    return FileSystem(device, kind, label, uuid_of(kind, head, b""))
 
 
 def at_end(size: int) -> int:
@@ -88,14 +121,14 @@ def _is_mirrored(file: "io.FileIO", used: int) -> bool:
         (at_end(size), RAID_MAGIC),
         (max(0, size // 65536 * 65536 - 65536), OLD_RAID_MAGIC),
     ):
-        file.seek(place)
-        if used <= place and file.read(len(magic)) == magic:
+        if used <= place and os.pread(file.fileno(), len(magic), place) == magic:
             return True
     return False
 
 
 def ext4_size(head: bytes) -> int:
     """Bytes of the ext4 file system that begins with head (HEAD bytes), by its superblock."""
+    head = head.ljust(HEAD, b"\0")
     low, log_size, incompat, high = (
         struct.unpack_from("<I", head, 1024 + offset)[0] for offset in (0x4, 0x18, 0x60, 0x150)
     )
@@ -128,7 +161,19 @@ def _text(data: bytes) -> str:
     return data.partition(b"\0")[0].decode("utf-8", "replace").strip()
 
 
-def _uuid(head: bytes) -> str:
-    """s_uuid of an ext4's superblock."""
-    text = head[1024 + 0x68 : 1024 + 0x78].hex()
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+def uuid_of(kind: str, head: bytes, volume: bytes) -> str:
+    """The UUID of a file system that identify() knows, "" for none. Of an ISO it is the date of
+    its last change, of a FAT the volume's number."""
+    if kind == "ext4":
+        text = head[1024 + 0x68 : 1024 + 0x78].hex()
+        return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+    if kind == "iso9660":
+        if len(volume[ISO_DATE]) != 16 or not are_digits(volume[ISO_DATE]):
+            return ""
+        text = volume[ISO_DATE].decode()
+        return "-".join((text[:4], *(text[at : at + 2] for at in range(4, 16, 2))))
+    if kind == "vfat":
+        place = FAT32_SERIAL if head[82:87] == b"FAT32" else FAT_SERIAL
+        text = head[place : place + 4][::-1].hex().upper()
+        return f"{text[:4]}-{text[4:]}"
+    return ""

@@ -17,6 +17,7 @@ TARGET = struct.Struct("=QQiI16s")
 BASE = 0xC0000000 | HEADER.size << 16 | 0xFD00
 DEV_CREATE, DEV_REMOVE, DEV_SUSPEND, TABLE_LOAD = 3, 4, 6, 9
 DEVICE_FIELD = 10
+LONGEST_NAME = 127
 
 
 class Target:
@@ -32,14 +33,14 @@ class Target:
 
 def table(targets: list[Target]) -> bytes:
     """The targets one behind the other, as TABLE_LOAD takes them."""
-    text, start = b"", 0
+    pieces, start = [], 0
     for target in targets:
         parameters = target.parameters.encode() + b"\0"
         parameters = parameters.ljust(-(-len(parameters) // 8) * 8, b"\0")
         size = TARGET.size + len(parameters)
-        text += TARGET.pack(start, target.length, 0, size, target.kind.encode()) + parameters
+        pieces += [TARGET.pack(start, target.length, 0, size, target.kind.encode()), parameters]
         start += target.length
-    return text
+    return b"".join(pieces)
 
 
 def create(name: str, uuid: str, targets: list[Target]) -> str:

@@ -1,12 +1,13 @@
 """Which device is taken as the boot medium, how long one is waited for, and what is said."""
 
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from k3os.boot import media, volumes
+from k3os.boot import media, twins, volumes
 from k3os.errors import UserError
 from k3os.system import blockdev, kernelmodules, mounts
 from k3os.system.blockdev import FileSystem, identify
@@ -71,6 +72,12 @@ class Machine:
         monkeypatch.setattr(
             mounts, "bind_read_only", lambda source, target: self.bound.append(source)
         )
+        monkeypatch.setattr(twins, "CMDLINE", str(tmp_path / "cmdline"))
+        self.cmdline = tmp_path / "cmdline"
+        self.cmdline.write_text("quiet\n")
+        self.medium = medium
+        self.mounted: list[str] = []
+        self.files: dict[str, dict[str, str]] = {}
         self.bound: list[str] = []
         self.carried = tmp_path / "carried"
         monkeypatch.setattr(media, "CARRIED", str(self.carried))
@@ -87,19 +94,37 @@ class Machine:
         return carries
 
     def mount(self, source: str, target: str, kind: str = "", flags: int = 0) -> None:
+        self.mounted.append(source)
         if source in self.damaged:
             raise OSError(117, "Structure needs cleaning", source)
-        self.marker.unlink(missing_ok=True)
+        shutil.rmtree(self.medium, ignore_errors=True)
+        self.medium.mkdir()
         if source in self.markers:
-            self.marker.parent.mkdir(parents=True, exist_ok=True)
+            self.marker.parent.mkdir(parents=True)
             self.marker.touch()
+        for name, text in self.files.get(source, {}).items():
+            path = self.medium / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if name.endswith("/kernel"):
+                path.symlink_to(text)
+            else:
+                path.write_text(text)
 
     def sleep(self, seconds: float) -> None:
         self.clock += seconds
 
-    def add(self, name: str, kind: str, label: str, *, at: float = 0, marker: bool = True) -> None:
+    def add(
+        self,
+        name: str,
+        kind: str,
+        label: str,
+        *,
+        at: float = 0,
+        marker: bool = True,
+        uuid: str = "",
+    ) -> None:
         device = f"/dev/{name}"
-        self.devices[name] = (at, FileSystem(device, kind, label))
+        self.devices[name] = (at, FileSystem(device, kind, label, uuid))
         if marker:
             self.markers.add(device)
 

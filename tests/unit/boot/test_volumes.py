@@ -9,6 +9,7 @@ import pytest
 
 from k3os.boot import lvm, volumes
 from k3os.boot.volumes import Volumes
+from k3os.errors import UserError
 from k3os.system import blockdev, devicemapper, raid
 from k3os.system.blockdev import LVM_MEMBER, RAID_MEMBER, FileSystem
 from k3os.system.devicemapper import Target
@@ -149,10 +150,33 @@ def test_the_table_is_laid_out_as_the_kernel_reads_it() -> None:
     assert devicemapper.BASE | devicemapper.TABLE_LOAD == 0xC138FD09
 
 
-def superblock(array: bytes = b"array-array-arra", roles: tuple[int, ...] = (0, 1)) -> bytes:
+OURS, THEIRS = "0a0b0c0d-0000-4000-8000-000000000001", "0a0b0c0d-0000-4000-8000-000000000002"
+# where the metadata above say that the volume `root` begins
+ROOT_PLACE = (2048 + 5 * 8192) * 512
+
+
+def ext4_head(label: str = "K3OS_STATE", uuid: str = OURS) -> bytes:
+    """The first 4 KiB of a file system, as far as somebody looks at them."""
+    head = bytearray(4096)
+    head[1080:1082] = b"\x53\xef"
+    head[1128:1144] = bytes.fromhex(uuid.replace("-", ""))
+    head[1144 : 1144 + len(label)] = label.encode()
+    return bytes(head)
+
+
+def superblock(
+    array: bytes = b"array-array-arra",
+    roles: tuple[int, ...] = (0, 1),
+    *,
+    level: int = raid.MIRROR,
+    data: int = 0,
+) -> bytes:
+    """data: in sectors."""
     block = bytearray(4096)
     block[:8] = blockdev.RAID_MAGIC
     block[16:32] = array
+    struct.pack_into("<i", block, 72, level)
+    struct.pack_into("<Q", block, 128, data)
     struct.pack_into("<I", block, 220, len(roles))
     struct.pack_into(f"<{len(roles)}H", block, 256, *roles)
     return bytes(block)
@@ -238,11 +262,25 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     return Kernel(monkeypatch)
 
 
+def halves(directory: Path, level: int = raid.MIRROR, *begins: bytes) -> tuple[str, str]:
+    """Two members of an array, with what each begins with."""
+    for name, begin in zip(("m1", "m2"), begins, strict=True):
+        block = superblock(level=level, data=16)
+        (directory / name).write_bytes(bytes(4096) + block + begin + bytes(1 << 16))
+    return str(directory / "m1"), str(directory / "m2")
+
+
 @pytest.fixture
 def mirror(tmp_path: Path) -> tuple[str, str]:
-    for name in ("m1", "m2"):
-        (tmp_path / name).write_bytes(bytes(4096) + superblock() + bytes(1 << 16))
-    return str(tmp_path / "m1"), str(tmp_path / "m2")
+    return halves(tmp_path, raid.MIRROR, ext4_head(), ext4_head())
+
+
+def put_root(path: str, head: bytes) -> str:
+    """The volume `root` of METADATA on its first physical volume."""
+    with open(path, "r+b") as file:
+        file.seek(ROOT_PLACE)
+        file.write(head)
+    return path
 
 
 def test_a_complete_array_is_started_once(kernel: Kernel, mirror: tuple[str, str]) -> None:
@@ -262,19 +300,101 @@ def test_a_missing_half_is_waited_for_and_then_done_without(
     assert "/dev/md0 runs without 1 of its 2 disks" in kernel.said[0]
 
 
-def test_what_holds_no_k3os_is_taken_down_again(
-    kernel: Kernel, mirror: tuple[str, str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("level", "begins", "done"),
+    [
+        (raid.MIRROR, (ext4_head("somebody's"), ext4_head("somebody's")), []),
+        (raid.STRIPED, (ext4_head("somebody's"), bytes(4096)), []),
+        (raid.STRIPED, (bytes(4096), ext4_head()), ["start m1 m2"]),
+        (5, (bytes(4096), ext4_head("somebody's")), []),
+        (5, (bytes(4096), ext4_head()), ["start m1 m2"]),
+    ],
+)
+def test_an_array_is_started_only_for_what_is_wanted(
+    kernel: Kernel, tmp_path: Path, level: int, begins: tuple[bytes, bytes], done: list[str]
 ) -> None:
+    assert kernel.show(RAID_MEMBER, *halves(tmp_path, level, *begins)) == done
+
+
+@pytest.mark.parametrize("level", [4, 5, 6, 10])
+def test_an_array_whose_beginning_may_be_on_a_missing_disk_is_started_to_be_looked_into(
+    kernel: Kernel, tmp_path: Path, level: int
+) -> None:
+    one, _ = halves(tmp_path, level, bytes(4096), bytes(4096))
     kernel.contents = FileSystem("", "ext4", "somebody's")
-    assert kernel.show(RAID_MEMBER, *mirror) == ["start m1 m2", "stop /dev/md0"]
-    kernel.done.clear()
+    kernel.show(RAID_MEMBER, one)
+    kernel.clock = 20
+    assert kernel.show(RAID_MEMBER, one) == ["start m1", "stop /dev/md0"]
+    assert kernel.show(RAID_MEMBER, one) == ["start m1", "stop /dev/md0"]
+
+
+def test_an_array_of_physical_volumes_without_it_is_taken_down_in_the_end(
+    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = Path(physical_volume(tmp_path / "pv", FIRST, METADATA)).read_bytes()
+    members = halves(tmp_path, raid.MIRROR, volume[:4096], volume[:4096])
+    kernel.contents = FileSystem("", LVM_MEMBER, "")
+    monkeypatch.setattr(volumes.lvm, "read_physical", lambda device: (FIRST, METADATA))
+    kernel.show(RAID_MEMBER, *members)
+    kernel.show(RAID_MEMBER, *members)
+    assert kernel.done == ["start m1 m2"]
+    kernel.volumes.tidy()
+    assert kernel.done == ["start m1 m2", "stop /dev/md0"]
+
+
+def test_a_volume_is_made_only_when_it_holds_what_is_wanted(kernel: Kernel, tmp_path: Path) -> None:
     one = physical_volume(tmp_path / "pv1", FIRST, METADATA)
     two = physical_volume(tmp_path / "pv2", SECOND, METADATA)
-    assert kernel.show(LVM_MEMBER, one, two) == ["create my--group-root", "remove my--group-root"]
+    put_root(one, ext4_head("somebody's"))
+    assert kernel.show(LVM_MEMBER, one, two) == []
+    put_root(one, ext4_head())
+    assert kernel.show(LVM_MEMBER, one, two) == ["create my--group-root"]
+    assert kernel.show(LVM_MEMBER, one, two) == ["create my--group-root"]
+
+
+@pytest.mark.parametrize("uuid", [OURS, THEIRS])
+def test_a_strangers_volume_with_our_name_does_not_take_our_place(
+    kernel: Kernel, tmp_path: Path, uuid: str
+) -> None:
+    """It is newer, and is asked first."""
+    stranger = METADATA.replace("seqno = 7", "seqno = 900").replace("root00", "rootXX")
+    stranger = stranger.replace("aaaaaa-a", "cccccc-c").replace("bbbbbb-b", "dddddd-d")
+    theirs = [
+        physical_volume(tmp_path / "x1", "cccccc" + "c" + "a" * 25, stranger),
+        physical_volume(tmp_path / "x2", "dddddd" + "d" + "b" * 25, stranger),
+    ]
+    ours = [
+        physical_volume(tmp_path / "pv1", FIRST, METADATA),
+        physical_volume(tmp_path / "pv2", SECOND, METADATA),
+    ]
+    put_root(ours[0], ext4_head())
+    put_root(theirs[0], ext4_head(uuid=uuid))
+    members = [FileSystem(path, LVM_MEMBER, "") for path in (*theirs, *ours)]
+    kernel.contents = FileSystem("", "ext4", "K3OS_STATE", OURS)
+
+    def show() -> None:
+        kernel.volumes.show(members, lambda each: each.uuid == OURS)
+
+    if uuid == THEIRS:
+        show()
+        assert kernel.done == ["create my--group-root"]
+    else:
+        with pytest.raises(UserError, match="two volumes called my--group-root"):
+            show()
+
+
+def test_two_disks_that_are_the_same_physical_volume_are_nothing_to_guess(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    one = put_root(physical_volume(tmp_path / "pv1", FIRST, METADATA), ext4_head())
+    same = put_root(physical_volume(tmp_path / "same", FIRST, METADATA), ext4_head())
+    two = physical_volume(tmp_path / "pv2", SECOND, METADATA)
+    assert kernel.show(LVM_MEMBER, one, same, two) == []
+    assert kernel.said == [f"{same} is left out: it is the same physical volume as {one}"]
 
 
 def test_a_missing_physical_volume_is_told_and_waited_for(kernel: Kernel, tmp_path: Path) -> None:
-    one = physical_volume(tmp_path / "pv1", FIRST, METADATA)
+    one = put_root(physical_volume(tmp_path / "pv1", FIRST, METADATA), ext4_head())
     two = physical_volume(tmp_path / "pv2", SECOND, "")
     assert kernel.show(LVM_MEMBER, one) == []
     assert "a physical volume of it is missing" in kernel.volumes.problems["my--group-root"]
@@ -289,3 +409,33 @@ def test_one_damaged_member_does_not_hide_the_others(
     (tmp_path / "bad").write_bytes(bytes(1 << 16))
     assert kernel.show(RAID_MEMBER, str(tmp_path / "bad"), *mirror) == ["start m1 m2"]
     assert "0.90 is not supported" in kernel.volumes.problems[str(tmp_path / "bad")]
+
+
+def test_what_nobody_thought_of_costs_only_its_device_and_is_said_once(
+    kernel: Kernel, mirror: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = raid.read_member
+
+    def fail_for_one(device: str) -> raid.Member | None:
+        if device == "/dev/bad":
+            raise RecursionError("maximum recursion depth exceeded")
+        return read(device)
+
+    monkeypatch.setattr(raid, "read_member", fail_for_one)
+    kernel.show(RAID_MEMBER, "/dev/bad", *mirror)
+    assert kernel.show(RAID_MEMBER, "/dev/bad", *mirror) == ["start m1 m2"]
+    assert kernel.said == [
+        "/dev/bad is left out: RecursionError('maximum recursion depth exceeded')"
+    ]
+
+
+def test_two_groups_that_cannot_be_read_are_both_named(kernel: Kernel, tmp_path: Path) -> None:
+    one = physical_volume(tmp_path / "one", FIRST, "a {")
+    two = physical_volume(tmp_path / "two", SECOND, "b {")
+    same = physical_volume(tmp_path / "same", "c" * 32, "b {")
+    kernel.show(LVM_MEMBER, one, two, same)
+    kernel.show(LVM_MEMBER, one, two, same)
+    assert sorted(kernel.said) == [
+        f"{one} is left out: it ends in the middle",
+        f"{same} and {two} are left out: it ends in the middle",
+    ]

@@ -1,12 +1,17 @@
 """What is read from media; here they are directories."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from k3os.datasource import beside, cdrom, configdrive, media, nocloud
+from k3os.datasource import beside, cdrom, configdrive, media, nocloud, table, trust
+from k3os.datasource.asking import Asking
+from k3os.datasource.found import LeftOut
+from k3os.datasource.search import search
 from k3os.errors import UserError
+from k3os.system import blockdev
 from k3os.system.blockdev import FileSystem
 
 from .conftest import KEY, OTHER_KEY
@@ -155,7 +160,7 @@ def test_what_the_boot_copied_from_its_own_stick_is_found_there(
     monkeypatch.setattr(media, "block_devices", list)
     assert not (copy / label / "large-and-unknown").exists()
     assert (copy / label / userdata).stat().st_mode & 0o777 == 0o600
-    found = module.fetch(None)
+    found = module.fetch(Asking())
     assert found.hostname == "of-the-stick"
     assert "has 1048581 bytes" in found.problems[0]
 
@@ -178,3 +183,130 @@ def test_only_media_that_are_not_ours_and_not_in_use_are_looked_at(
     assert [each.device for each in media.file_systems("cidata")] == ["/dev/sr0"]
     assert media.file_systems("config-2") == []
     assert media.file_systems("", ("udf", "iso9660")) == []
+
+
+class Sysfs:
+    """Block devices as sysfs shows them; everything about them is a file below a directory."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root = root
+        self.mounts = root / "mounts"
+        self.mounts.write_text("tmpfs / tmpfs rw 0 0\n")
+        (root / "block").mkdir()
+        monkeypatch.setattr(blockdev, "SYS_BLOCK", str(root / "block"))
+
+    def add(self, name: str, path: str = "pci0000:00", **attributes: str) -> None:
+        """path: where the device hangs; attributes: its files; removable and ro are 0 else."""
+        disk, _, partition = name.partition("+")
+        place = self.root / "devices" / path / disk
+        for file, text in {"removable": "0", "ro": "0", **attributes}.items():
+            put(place, file.replace("_", "/"), f"{text}\n")
+        (self.root / "block" / disk).symlink_to(place)
+        if partition:
+            put(place / partition, "partition", "1\n")
+            (self.root / "block" / partition).symlink_to(place / partition)
+
+    def is_own(self, name: str) -> bool:
+        return trust.is_own(f"/dev/{name}", str(self.mounts))
+
+
+@pytest.fixture
+def sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sysfs:
+    return Sysfs(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "attributes", "own"),
+    [
+        ("sr0", "pci0000:00/ata1/host1", {"removable": "1"}, True),
+        ("sr1", "pci0000:00/virtio3/host2", {}, True),  # also a CD drive that does not say so
+        ("vda", "pci0000:00/virtio1", {}, False),  # what a pod's volume is on most clouds
+        ("vda", "pci0000:00/virtio1", {"ro": "1"}, True),
+        ("vda+vda1", "pci0000:00/virtio1", {"ro": "1"}, True),
+        ("sda", "pci0000:00/ata1/host1/target1:0:0/1:0:0:0", {}, False),
+        ("sda+sda1", "pci0000:00/ata1/host1/target1:0:0/1:0:0:0", {}, False),
+        ("nvme1n1", "pci0000:00/nvme/nvme1", {}, False),
+        ("sdb", "pci0000:00/0000:00:14.0/usb1/1-2/host3", {"removable": "1"}, True),
+        ("sdb+sdb1", "pci0000:00/0000:00:14.0/usb1/1-2/host3", {}, True),  # a disk behind USB
+        ("mmcblk0+mmcblk0p3", "platform/mmc0", {"device_type": "SD"}, True),
+        ("mmcblk1", "platform/mmc1", {"device_type": "MMC"}, False),
+        ("dm-3", "virtual", {}, False),
+        # a LUN says of itself what its owner wants
+        ("sdc", "platform/host4/session1/target4:0:0", {"removable": "1", "ro": "1"}, False),
+        ("sdc", "pci0000:00/host5/rport-5:0-1/target5:0:1", {"removable": "1"}, False),
+        ("nvme2n1", "virtual/nvme-fabrics/ctl/nvme2", {"ro": "1"}, False),
+        ("sdd", "platform/vhci_hcd.0/usb3/3-1/host6", {"removable": "1"}, False),
+    ],
+)
+def test_a_medium_is_the_machines_own_when_no_pod_can_have_written_it(
+    sysfs: Sysfs, name: str, path: str, attributes: dict[str, str], own: bool
+) -> None:
+    sysfs.add(name, path, **attributes)
+    assert sysfs.is_own(name.rpartition("+")[2]) is own
+
+
+def test_a_partition_of_the_disk_that_the_system_runs_from_is_its_own(sysfs: Sysfs) -> None:
+    for name in ("vda+vda3", "vdb+vdb3"):
+        sysfs.add(name)
+    sysfs.mounts.write_text("tmpfs / tmpfs rw 0 0\n/dev/vda3 /.base ext4 ro 0 0\n")
+    assert sysfs.is_own("vda3")
+    assert not sysfs.is_own("vdb3")
+
+
+@pytest.fixture
+def one_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """/dev/vdb, labelled cidata, whose contents are a directory."""
+    there = FileSystem("/dev/vdb", "ext4", "cidata")
+    monkeypatch.setattr(media, "file_systems", lambda label, kinds: [there])
+    monkeypatch.setattr(media, "shown", lambda file_system: nullcontext(str(tmp_path)))
+    put(tmp_path, "user-data", "hostname: x\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_auto_reads_the_machines_own_media_and_who_names_a_source_any(
+    one_disk: Path, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    monkeypatch.setattr(media, "is_own", lambda device: own)
+    assert nocloud.fetch(Asking()).userdata == b"hostname: x\n"
+    if own:
+        assert nocloud.fetch(Asking(own_media=True)).userdata == b"hostname: x\n"
+        return
+    with pytest.raises(LeftOut, match=r"/dev/vdb .*is not read with `auto`.*name its source"):
+        nocloud.fetch(Asking(own_media=True))
+
+
+def test_who_looks_for_a_medium_hears_of_one_that_is_left_out(
+    one_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media, "is_own", lambda device: False)
+    said: list[str] = []
+    (answer,) = search(["nocloud"], said.append, by_auto=table.by_auto(["auto"], str(one_disk)))
+    assert (answer.found, answer.is_broken) == (None, False)
+    assert "/dev/vdb" in said[0]
+    (answer,) = search(["nocloud"], said.append, by_auto=table.by_auto(["auto", "nocloud"]))
+    assert answer.found is not None
+
+
+def test_a_header_that_nobody_thought_of_costs_only_its_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def probe(device: str) -> FileSystem:
+        if device == "/dev/vda":
+            raise OverflowError("Python int too large to convert to C long")
+        return FileSystem(device, "iso9660", "cidata")
+
+    said: list[str] = []
+    monkeypatch.setattr(media, "block_devices", lambda: ["vda", "vdb"])
+    monkeypatch.setattr(media, "probe", probe)
+    monkeypatch.setattr(media, "mounted", set)
+    monkeypatch.setattr(media, "say", said.append)
+    assert [each.device for each in media.file_systems("cidata")] == ["/dev/vdb"]
+    assert "/dev/vda is left out: OverflowError" in said[0]
+
+
+def test_the_instance_id_is_that_of_cloud_init(tmp_path: Path) -> None:
+    put(tmp_path / "cd", "meta-data", "instance-id: iid-7\nlocal-hostname: x\n")
+    put(tmp_path / "drive", "openstack/latest/meta_data.json", '{"uuid": "8-8", "name": "x"}')
+    found = nocloud.read(str(tmp_path / "cd")), configdrive.read(str(tmp_path / "drive"))
+    assert [each.instance for each in found if each] == ["iid-7", "8-8"]

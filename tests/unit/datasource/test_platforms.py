@@ -255,7 +255,7 @@ def test_azure_takes_custom_data_from_the_cd_where_there_is_no_user_data(
         "<ns1:CustomData>I2Nsb3VkLWNvbmZpZwo=</ns1:CustomData>"
         "</ns1:LinuxProvisioningConfigurationSet></ns0:Environment>"
     )
-    monkeypatch.setattr(azure, "first", lambda label, read, kinds: read(str(tmp_path)))
+    monkeypatch.setattr(azure, "first", lambda label, read, kinds, own: read(str(tmp_path)))
     PLATFORMS["azure"](site, Given("node1", [], b""))
     assert given(ask("azure")).userdata == b"#cloud-config\n"
     PLATFORMS["azure"](site, FULL)

@@ -23,8 +23,11 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Answer]:
     """What each source answers; the names that were asked are its keys afterwards."""
     prepared: dict[str, Answer] = {}
 
-    def play(names: list[str], say: object, *, ask_all: bool) -> list[Answer]:
+    def play(
+        names: list[str], say: object, *, ask_all: bool, by_auto: frozenset[str]
+    ) -> list[Answer]:
         assert ask_all
+        assert not by_auto
         return [prepared.setdefault(name, Answer(name, None, "no medium")) for name in names]
 
     monkeypatch.setattr(search, "search", play)

@@ -256,3 +256,90 @@ def test_what_many_parts_give_reaches_the_disk_at_once(
     parts = [Part(f"hostname: a{number}\n".encode()) for number in range(50)]
     assert store.keep(Node(str(tmp_path)), Found("test", userdata=b"x"), parts)
     assert done == ["sync"]
+
+
+AUTO = "k3os: {data_sources: auto}\n"
+MEDIA = ("nocloud", "configdrive")
+
+
+def medium(source: str, instance: str, text: str) -> Found:
+    return Found(source, "cloudy", [KEY], text.encode(), instance=instance)
+
+
+@pytest.mark.parametrize("source", MEDIA)
+@pytest.mark.parametrize("instance", ["iid-1", ""])
+def test_auto_reads_a_medium_once_for_each_machine(
+    cloud: CloudMachine, source: str, instance: str
+) -> None:
+    cloud.answers[source] = medium(source, instance, "hostname: first\n")
+    cloud.boot(AUTO)
+    assert cloud.text("etc/hostname") == "first\n"
+    cloud.answers[source] = medium(source, instance, "hostname: second\n")
+    report = cloud.boot(AUTO)
+    assert report.is_fine
+    assert cloud.text("etc/hostname") == "first\n"
+    assert cloud.text("run/config/userdata") == "hostname: first\n"
+    assert f"cloud data from {source} has changed and is not read again" in "".join(cloud.said)
+    cloud.answers[source] = medium(source, "iid-2", "hostname: second\n")
+    cloud.boot(AUTO)
+    assert cloud.text("etc/hostname") == "second\n"
+
+
+def test_a_medium_that_did_not_change_is_nothing_to_speak_of(cloud: CloudMachine) -> None:
+    cloud.answers["nocloud"] = medium("nocloud", "iid-1", "hostname: first\n")
+    cloud.boot(AUTO)
+    said = len(cloud.said)
+    assert {each.result for each in cloud.boot(AUTO).results} == {"unchanged"}
+    assert "read again" not in "".join(cloud.said[said:])
+
+
+def test_a_medium_that_comes_back_is_the_same_one(cloud: CloudMachine) -> None:
+    """Also when another source spoke meanwhile."""
+    cloud.answers["nocloud"] = medium("nocloud", "iid-1", "hostname: first\n")
+    cloud.boot(AUTO)
+    cloud.answers = {"configdrive": Found("configdrive", "drive")}
+    cloud.boot(AUTO)
+    cloud.answers = {"nocloud": medium("nocloud", "iid-1", "hostname: second\n")}
+    cloud.boot(AUTO)
+    assert cloud.text("etc/hostname") == "first\n"
+
+
+def test_another_machine_with_the_same_disk_reads_its_own_medium(cloud: CloudMachine) -> None:
+    cloud.answers["nocloud"] = medium("nocloud", "iid-1", "hostname: first\n")
+    cloud.boot(AUTO)
+    cloud.put("sys/class/dmi/id/product_uuid", "uuid-2\n")
+    cloud.answers["nocloud"] = medium("nocloud", "iid-1", "hostname: second\n")
+    cloud.boot(AUTO)
+    assert cloud.text("etc/hostname") == "second\n"
+
+
+@pytest.mark.parametrize("names", ["nocloud", "[auto, nocloud]"])
+def test_who_names_the_source_reads_its_medium_at_every_boot(
+    cloud: CloudMachine, names: str
+) -> None:
+    config = f"k3os: {{data_sources: {names}}}\n"
+    for name in ("first", "second"):
+        cloud.answers["nocloud"] = medium("nocloud", "iid-1", f"hostname: {name}\n")
+        cloud.boot(config)
+        assert cloud.text("etc/hostname") == f"{name}\n"
+
+
+def test_a_medium_that_could_not_be_read_whole_is_read_again(cloud: CloudMachine) -> None:
+    broken = medium("nocloud", "iid-1", "")
+    broken.problems = ["user-data has 2000000 bytes"]
+    cloud.answers["nocloud"] = broken
+    cloud.boot(AUTO)
+    cloud.answers["nocloud"] = medium("nocloud", "iid-1", "hostname: better\n")
+    cloud.boot(AUTO)
+    assert cloud.text("etc/hostname") == "better\n"
+
+
+def test_what_media_gave_is_for_root_alone_and_a_damaged_note_is_read_anew(
+    cloud: CloudMachine,
+) -> None:
+    cloud.answers["nocloud"] = medium("nocloud", "iid-1", "k3os: {token: a secret}\n")
+    cloud.boot(AUTO)
+    assert cloud.mode(f"{FOUND}/once.json") == 0o600
+    for damage in ("{half", "[]", '{"nocloud": 5}'):
+        cloud.put(f"{FOUND}/once.json", damage)
+        assert cloud.boot(AUTO).is_fine

@@ -73,9 +73,10 @@ def test_the_card_begins_with_what_the_firmware_reads(
     assert b"signed BOOTAA64.EFI" in run(["mtype", "-i", place, "::/EFI/BOOT/BOOTAA64.EFI"])
     label = ["blkid", "-p", "-O", str(68 * MIB), "-s", "UUID", "-o", "value", str(card)]
     stub = run(["mtype", "-i", place, "::/EFI/debian/grub.cfg"]).decode()
-    assert stub == loader.efi_stub(run(label).decode().strip())
+    uuid = run(label).decode().strip()
+    assert stub == loader.efi_stub(uuid)
     menu = run(["debugfs", "-R", "cat /boot/grub/grub.cfg", f"{card}?offset={68 * MIB}"])
-    assert loader.menu("", arch="arm64").encode() in menu
+    assert loader.with_uuid(loader.menu("", arch="arm64"), uuid).encode() in menu
 
 
 def test_the_same_inputs_give_the_same_card(

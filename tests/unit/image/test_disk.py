@@ -55,7 +55,11 @@ def test_the_disk_is_what_the_installer_makes(tiny_iso: Path, tmp_path: Path, co
     assert (system / "config.yaml").read_text() == CONFIG
     for path in (iso / "k3os/system/kernel/6.1").iterdir():
         assert (system / "current/kernel" / path.name).read_bytes() == path.read_bytes()
-    assert (root / "boot/grub/grub.cfg").read_text() == loader.menu("ttyS1")
+    place = ["-p", "-O", str(places["k3os-state"]), "-s", "UUID", "-o", "value", str(disk)]
+    uuid = run(["blkid", *place]).decode().strip()
+    menu = (root / "boot/grub/grub.cfg").read_text()
+    assert menu == loader.with_uuid(loader.menu("ttyS1"), uuid)
+    assert menu.count(f" k3os.medium_uuid={uuid}\n") == menu.count("vmlinuz $console")
     assert list((root / "k3os/data").iterdir()) == []
     for path in ("/k3os/system/config.yaml", "/k3os/system/current", "/k3os/data", "/"):
         status = run(["debugfs", "-R", f"stat {path}", state]).decode()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from k3os.cli.main import main
+from k3os.system.blockdev import probe
 from k3os.system.run import run
 from k3os.upgrade.signature import read_keys, verify
 from tests.unit.image.conftest import files_of, manifest_of
@@ -39,6 +40,17 @@ def test_without_a_change_the_bytes_are_the_same(tiny_iso: Path, tmp_path: Path)
     assert remaster(tiny_iso, tmp_path / "same.iso") == 0
     assert (tmp_path / "same.iso").read_bytes() == tiny_iso.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["same.iso"]
+
+
+def test_two_isos_that_differ_have_different_uuids(tiny_iso: Path, tmp_path: Path) -> None:
+    """By it a machine knows the ISO that it booted from."""
+    (tmp_path / "my.yaml").write_text("hostname: x\n")
+    assert remaster(tiny_iso, tmp_path / "config.iso", "--config", str(tmp_path / "my.yaml")) == 0
+    assert remaster(tiny_iso, tmp_path / "words.iso", "--cmdline", "k3os.debug") == 0
+    paths = (tiny_iso, tmp_path / "config.iso", tmp_path / "words.iso")
+    uuids = [probe(str(path)).uuid for path in paths]
+    assert len({*uuids}) == 3
+    assert all(uuid.startswith("2023-11-14-") for uuid in uuids)
 
 
 def test_all_changes_are_in_it_and_the_signed_loaders_stay(

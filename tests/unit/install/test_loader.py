@@ -12,7 +12,10 @@ import yaml
 from k3os.config.check import check_text
 from k3os.config.value import Problem
 from k3os.errors import UserError
+from k3os.image.loaders import BIOS_CONFIG
 from k3os.install import loader
+
+ISO_MENU = Path(__file__).parents[3] / "overlay/iso/boot/grub/grub.cfg"
 
 
 def test_the_boot_sector_loads_the_core_and_leaves_the_partition_table() -> None:
@@ -160,3 +163,75 @@ def test_a_core_of_more_than_half_the_room_takes_all_of_it(tmp_path: Path) -> No
     for letter in (b"a", b"b"):
         embedded(disk, letter * 600_000)
         assert set(booted(disk, 600_000)) == set(letter)
+
+
+UUID, OTHER = "0a0b0c0d-0000-4000-8000-000000000001", "0a0b0c0d-0000-4000-8000-000000000002"
+
+
+def named(menu: str, uuid: str) -> tuple[int, int]:
+    """How many entries boot a kernel of ours, and how many of them name the file system, once."""
+    lines = [line for line in menu.splitlines() if "/kernel/vmlinuz" in line and "linux " in line]
+    word = f"k3os.medium_uuid={uuid}"
+    return len(lines), sum(line.split().count(word) == 1 for line in lines)
+
+
+def test_every_entry_of_an_installed_disk_names_its_file_system() -> None:
+    menu = loader.with_uuid(loader.menu("ttyS0"), UUID)
+    assert named(menu, UUID) == (5, 5)
+    assert menu.replace(f" k3os.medium_uuid={UUID}", "") == loader.menu("ttyS0")
+    assert named(loader.menu(uuid=UUID), UUID) == (5, 5)
+
+
+def test_a_menu_is_named_once_and_anew_when_its_file_system_is_another() -> None:
+    once = loader.with_uuid(loader.menu(), UUID)
+    assert loader.with_uuid(once, UUID) == once
+    assert loader.with_uuid(once, OTHER) == loader.with_uuid(loader.menu(), OTHER)
+    assert loader.with_uuid(once, "") == once
+
+
+# what the release before this one wrote, and what somebody made of it
+OLDER = """\
+set timeout=1
+menuentry "k3OS Current" --id current {
+    linux /k3os/system/current/kernel/vmlinuz $console quiet $trial my.word="a b"
+\tinitrd /k3os/system/current/kernel/initrd
+}
+if [ -e /k3os/system/previous/kernel/vmlinuz ]; then
+    menuentry "Previous" {
+        linux  /k3os/system/previous/kernel/vmlinuz  k3os.generation=previous@
+        initrd /k3os/system/previous/kernel/initrd
+    }
+fi
+# linux /k3os/system/current/kernel/vmlinuz of a comment
+menuentry "other" { linux /k3os/system/current/kernel/vmlinuz one line; boot }
+menuentry "Debian" {
+    linux /boot/vmlinuz-6.1.0 root=/dev/sda1
+    linux /k3os/system/current/kernel/vmlinuz-copy x
+}
+""".replace("@", "  ")
+
+
+def test_of_a_menu_that_somebody_edited_only_our_own_lines_change() -> None:
+    word = f" k3os.medium_uuid={UUID}"
+    changed = loader.with_uuid(OLDER, UUID)
+    assert f'quiet $trial my.word="a b"{word}\n' in changed
+    assert f"k3os.generation=previous{word}\n" in changed
+    assert changed.count(word) == 2
+    rest = [line.rstrip() for line in changed.replace(word, "").splitlines()]
+    assert rest == [line.rstrip() for line in OLDER.splitlines()]
+
+
+def test_a_bios_looks_on_the_disk_that_it_started_first() -> None:
+    """Whatever its partitions: another disk with that label may be anybody's."""
+    first = BIOS_CONFIG.splitlines()[0].split()
+    assert first[0] == "search"
+    # a comma at the end: its partitions, too (GRUB's manual, "search")
+    assert "--hint=$root," in first
+
+
+def test_the_medium_that_the_iso_was_read_from_is_named_by_every_entry() -> None:
+    menu = ISO_MENU.read_text()
+    entries = [line.split() for line in menu.splitlines() if line.strip().startswith("linux ")]
+    assert len(entries) == 3
+    assert all("k3os.medium_uuid=$medium" in entry for entry in entries)
+    assert menu.index("probe --set=medium --fs-uuid $root\n") < menu.index("menuentry")

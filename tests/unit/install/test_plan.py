@@ -249,6 +249,15 @@ def test_no_format_needs_the_label(machine: Machine) -> None:
     assert "no_format needs a partition with an ext4" in refused(no_format=True)
 
 
+def test_of_two_labelled_partitions_none_is_guessed(machine: Machine) -> None:
+    for disk in ("sda", "sdb"):
+        machine.disk(disk, 8 * GB)
+        machine.partition(f"{disk}1", disk, 1, 7 * GB, "K3OS_STATE")
+    said = refused(no_format=True)
+    assert "/dev/sda1 and /dev/sdb1 are labelled K3OS_STATE" in said
+    assert "place for a boot loader" in refused(no_format=True, device="/dev/sdb1")
+
+
 def test_no_format_takes_the_labelled_partition_where_a_loader_can_be(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,128 @@
+"""Two file systems that both may be what this machine boots from: the right one, or an error.
+
+Imported only where there are two. Without a UUID from GRUB (the menu of an older release) the one
+whose kernel runs is the right one, then the one whose GRUB counts this boot as a trial: GRUB has
+read the kernel from it and written to it a moment ago. With two of the same UUID it is the same:
+one is a copy of the other.
+"""
+
+from __future__ import annotations
+
+import os
+
+from k3os.errors import UserError
+from k3os.system import mounts
+from k3os.system.blockdev import SYS_BLOCK, disk_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k3os.system.blockdev import FileSystem
+
+CMDLINE = "/proc/cmdline"
+ON_TRIAL = "k3os.trial="
+
+
+def distinct(found: list[FileSystem]) -> list[FileSystem]:
+    """Each of them once: an ISO on a stick is on the disk and on its first partition, and a disk
+    with two paths to it is two disks to the kernel."""
+    names = {each.device.rpartition("/")[2]: each for each in found}
+    kept: dict[str, FileSystem] = {}
+    for name, each in names.items():
+        disk = disk_of(name)
+        if disk != name and disk in names and names[disk].uuid == each.uuid:
+            continue
+        kept.setdefault(f"{_wwid(disk) or disk} {_number(name)}", each)
+    return list(kept.values())
+
+
+def _wwid(disk: str) -> str:
+    """The registered name that a disk has by itself, whatever path leads to it."""
+    for path in (f"{SYS_BLOCK}/{disk}/wwid", f"{SYS_BLOCK}/{disk}/device/wwid"):
+        try:
+            with open(path, errors="replace") as file:
+                found = file.read().strip()
+        except OSError:
+            continue
+        # cheap disks have one made of their model's name, or of zeros
+        if found.startswith(("naa.", "eui.", "uuid.")) and found[5:].strip("0"):
+            return found
+    return ""
+
+
+def _number(name: str) -> str:
+    try:
+        with open(f"{SYS_BLOCK}/{name}/partition", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def right_one(
+    found: list[FileSystem], look: Callable[[FileSystem], str | None], uuid: str
+) -> list[FileSystem]:
+    """The one of several that is the medium, in a list; none when no one is.
+
+    look: mounts one, and says where; None when it is no medium. Raises UserError.
+    """
+    media: list[tuple[FileSystem, bool, bool]] = []
+    for each in found:
+        path = look(each)
+        if path is None:
+            continue
+        try:
+            media.append((each, has_running_kernel(path), is_on_trial(path)))
+        finally:
+            mounts.unmount(path)
+    for test in (1, 2):
+        if len(media) > 1 and any(each[test] for each in media):
+            media = [each for each in media if each[test]]
+    left = [each for each, _, _ in media]
+    if len(left) > 1:
+        raise too_many(left, uuid)
+    return left
+
+
+def has_running_kernel(path: str) -> bool:
+    """Whether one of the generations below path has the kernel that runs."""
+    for generation in ("current", "previous"):
+        try:
+            target = os.readlink(f"{path}/k3os/system/{generation}/kernel")
+        except OSError:
+            continue
+        if os.path.basename(target).partition("~")[0] == os.uname().release:
+            return True
+    return False
+
+
+def is_on_trial(path: str) -> bool:
+    """Whether this boot is a trial, and the GRUB of the medium at path counts one."""
+    from k3os.upgrade import grubenv
+    from k3os.upgrade.trial import GENERATION
+
+    with open(CMDLINE, errors="surrogateescape") as file:
+        if not any(word.startswith(ON_TRIAL) for word in file.read().split()):
+            return False
+    try:
+        return GENERATION in grubenv.read(path)
+    except OSError:
+        return False
+
+
+def too_many(found: list[FileSystem], uuid: str) -> UserError:
+    devices = " and ".join(str(each) for each in found)
+    if uuid and all(each.uuid == uuid for each in found):
+        return UserError(
+            f"{devices} have the same UUID, {uuid}: one is a copy of the other, and which one "
+            "this machine booted from is nothing to guess",
+            "take one of them away; or, on another machine, give one of them a UUID of its own "
+            "(`e2fsck -f DEVICE; tune2fs -U random DEVICE`, and the new one in its "
+            "boot/grub/grub.cfg)",
+        )
+    choices = "; ".join(f"k3os.medium_uuid={each.uuid} for {each.device}" for each in found)
+    return UserError(
+        f"{devices} can both be what this machine boots from, and the boot menu does not say which",
+        "take one of them away; or press `e` in the menu and add to the line that begins with "
+        f"`linux`: {choices}",
+    )

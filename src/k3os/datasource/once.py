@@ -1,0 +1,93 @@
+"""Media that `auto` reads are read once for each machine, as cloud-init does: until they have
+another instance-id (in NoCloud's meta-data; of a config drive it is the `uuid` in meta_data.json).
+
+What each gave is kept with its instance-id beside the other results (store.FOUND), for root alone.
+Without an instance-id a medium is read once.
+"""
+
+from __future__ import annotations
+
+from k3os.datasource.found import Found
+from k3os.datasource.table import ALWAYS_TRIED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from k3os.datasource.search import Answer
+
+FILE = "once.json"
+
+
+def settle(
+    answers: Iterable[Answer],
+    by_auto: frozenset[str],
+    known: dict[str, Found],
+    say: Callable[[str], None],
+) -> dict[str, Found]:
+    """Put what was read before into the answers of media whose instance-id is known; what is known
+    from now on. by_auto: the sources that nobody named."""
+    media = by_auto & {*ALWAYS_TRIED}
+    after = {name: found for name, found in known.items() if name in media}
+    for answer in answers:
+        found = answer.found
+        if answer.name not in media or found is None:
+            continue
+        before = after.get(answer.name)
+        if before is None or before.instance != found.instance:
+            if not found.problems:
+                after[answer.name] = found
+            continue
+        if not _same(before, found):
+            what = f"the instance-id {found.instance}" if found.instance else "no instance-id"
+            say(
+                f"cloud data from {answer.name} has changed and is not read again: it has {what}, "
+                "as before; a new one has it read"
+            )
+        answer.found = before
+    return after
+
+
+def _same(one: Found, other: Found) -> bool:
+    return (one.hostname, one.ssh_keys, one.userdata) == (
+        other.hostname,
+        other.ssh_keys,
+        other.userdata,
+    )
+
+
+def dumped(known: dict[str, Found]) -> bytes:
+    import base64
+    import json
+
+    return json.dumps(
+        {
+            name: {
+                "instance": found.instance,
+                "hostname": found.hostname,
+                "ssh_keys": found.ssh_keys,
+                "userdata": base64.b64encode(found.userdata).decode(),
+            }
+            for name, found in known.items()
+        }
+    ).encode()
+
+
+def loaded(data: bytes) -> dict[str, Found]:
+    """What dumped() wrote; of what is damaged nothing, so that it is read again."""
+    import base64
+    import json
+
+    try:
+        return {
+            str(name): Found(
+                str(name),
+                each["hostname"],
+                [str(key) for key in each["ssh_keys"]],
+                base64.b64decode(each["userdata"]),
+                instance=each["instance"],
+            )
+            for name, each in json.loads(data).items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}

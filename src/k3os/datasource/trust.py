@@ -1,0 +1,52 @@
+"""Whose medium it is: what `auto` reads. Whoever may write to a disk (a pod with a raw volume, the
+owner of a LUN) may label it cidata, and userdata runs as root.
+
+The machine's own are CDs, what is removable or behind USB, what nobody here can write to, and the
+disk that this system runs from. sysfs: Documentation/ABI/stable/sysfs-block.
+"""
+
+from __future__ import annotations
+
+import os
+
+from k3os.system import blockdev
+from k3os.system.blockdev import disk_of
+
+MEDIUM = "/.base"  # where the disk is mounted that the system runs from
+# parts of a device's path in sysfs: a disk that comes over a network says of itself what it likes
+NETWORK = ("/session", "/rport-", "/nvme-fabrics/", "/vhci_hcd", "/rbd/")
+
+
+def is_own(device: str, mounts: str = "/proc/self/mounts") -> bool:
+    """Whether a device is a medium of the machine's own."""
+    name = device.rpartition("/")[2]
+    disk = disk_of(name)
+    path = os.path.realpath(f"{blockdev.SYS_BLOCK}/{disk}")
+    if any(part in path for part in NETWORK):
+        return False
+    return (
+        disk.startswith("sr")
+        or "/usb" in path
+        or _read(f"{path}/removable") == "1"
+        or _read(f"{path}/device/type") == "SD"
+        or _read(f"{path}/ro") == "1"
+        or disk == _running_from(mounts)
+    )
+
+
+def _running_from(mounts: str) -> str:
+    """The disk that the running system is on, "" for memory."""
+    with open(mounts, errors="surrogateescape") as file:
+        for line in file:
+            source, target = line.split()[:2]
+            if target == MEDIUM and source.startswith("/dev/"):
+                return disk_of(source)
+    return ""
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
