@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 
 from k3os.config.value import Problem, Value, numbered
+from k3os.system.numbers import are_digits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def check(values: dict[str, Value]) -> Iterator[Problem]:
         return
     for index, entry in _entries(values, "write_files"):
         user = str(entry["owner"].data).partition(":")[0] if "owner" in entry else "root"
-        if user not in USERS and not user.isdigit() and "$" not in user:
+        if user not in USERS and not are_digits(user) and "$" not in user:
             message, hint = f"there is no user `{user}` here", "write `rancher` or `root`"
             path = f"write_files[{index}].owner"
             yield Problem(entry["owner"].place, path, message, hint, is_error=False)
