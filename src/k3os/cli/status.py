@@ -47,6 +47,8 @@ BEFORE_K3S = {
     "k3os-config.service": "the configuration's runtime phase: `journalctl -u k3os-config`",
     "k3os-k3s-fetch.service": "its download: `journalctl -u k3os-k3s-fetch`",
 }
+# of k3s' log, read for its last words; it says more in a second than people read in a day
+LOG_LINES, LONGEST_WORDS = 400, 300
 REFUSED = "/run/k3os/refused"  # k3os-join.service writes it: the name that is taken
 
 
@@ -243,12 +245,44 @@ def k3s_unit(link: str) -> dict[str, Any]:
     except CommandError:
         return {}
     waits_for = waiting(f"{unit}.service", jobs)
+    fails = found.get("ActiveState") != "active" and found.get("NRestarts", "0") not in ("", "0")
     return {
         "there": there,
         "unit": unit,
         **{name: found.get(name, "") for name in names},
         "waits_for": waits_for,
+        "last_words": last_words(_journal(unit)) if fails else "",
     }
+
+
+def _journal(unit: str) -> str:
+    """The end of what it logged in this boot; "" for somebody who may not read it."""
+    from k3os.system.run import CommandError, run
+
+    command = ["journalctl", "-b", "-q", "-o", "cat", "--no-pager", "-n", str(LOG_LINES)]
+    try:
+        return run([*command, "-u", unit], timeout=10).decode(errors="replace")
+    except CommandError:
+        return ""
+
+
+def last_words(log: str) -> str:
+    """Why k3s ended, as its log says: in logfmt with the level fatal, or Go's panic; "" otherwise.
+
+    An address that a datastore is reached with is shown without its password.
+    """
+    import re
+
+    from k3os.errors import discreet
+
+    found = ""
+    for line in log.splitlines():
+        if fatal := re.search(r'\blevel=fatal msg=("(?:[^"\\]|\\.)*"|\S+)', line):
+            text = fatal[1]
+            found = re.sub(r"\\(.)", r"\1", text[1:-1]) if text[0] == '"' else text
+        elif line.startswith(("panic: ", "fatal error: ")):
+            found = line
+    return discreet(found[:LONGEST_WORDS])
 
 
 def waiting(unit: str, jobs: str) -> str:

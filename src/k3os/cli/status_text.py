@@ -117,6 +117,8 @@ def lines(status: dict[str, Any]) -> list[str]:
         found.append(f"{name:<10} {listed}")
     if about := _about_k3s(status["k3s"]):
         found.append(f"k3s        {about}")
+    if words := status["k3s"].get("last_words"):
+        found.append(f"           it ended with: {words}")
     if names := status.get("not_in_k3s"):
         found.append(f"           it runs without the new {', '.join(names)}:")
         found.append("           `sudo k3os config --restart`; pods go on")

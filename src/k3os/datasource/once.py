@@ -76,7 +76,8 @@ def dumped(known: dict[str, Found]) -> bytes:
 def loaded(data: bytes) -> dict[str, Found]:
     """What dumped() wrote; of what is damaged nothing, so that it is read again."""
     import base64
-    import json
+
+    from k3os.system.json_text import WRONG_SHAPE, an_object
 
     try:
         return {
@@ -87,7 +88,7 @@ def loaded(data: bytes) -> dict[str, Found]:
                 base64.b64decode(each["userdata"]),
                 instance=each["instance"],
             )
-            for name, each in json.loads(data).items()
+            for name, each in an_object(data).items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except WRONG_SHAPE:
         return {}

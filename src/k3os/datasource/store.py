@@ -131,16 +131,16 @@ def forget(node: Node) -> None:
 
 def known(node: Node) -> dict[str, Found]:
     """What this machine's media gave that are read once."""
-    import json
+    from k3os.system.json_text import WRONG_SHAPE, an_object
 
     directory = node.path(FOUND)
     try:
         with open(f"{directory}/{ABOUT}", "rb") as file:
-            if json.load(file)["machine"] != node.read(MACHINE).strip():
+            if an_object(file.read())["machine"] != node.read(MACHINE).strip():
                 return {}
         with open(f"{directory}/{once.FILE}", "rb") as file:
             return once.loaded(file.read())
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *WRONG_SHAPE):
         return {}
 
 

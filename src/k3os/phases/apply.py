@@ -47,7 +47,7 @@ def apply_phase(
     config, problems = load_config(root, system_dir, cmdline)
     output = to_kernel_log if phase in (INITRD, BOOT) else to_journal
     node = Node(root, phase, mode, output, say or _to_nobody)
-    node.output = discreetly(output, config.secrets())
+    node.output = discreetly(output, secrets_of(config))
     if again:
         node.ran = succeeded(node.path(STATUS), phase)
     asked: list[Result] = []
@@ -57,7 +57,7 @@ def apply_phase(
         config, problems = load_config(root, system_dir, cmdline, cloud=True)
     report = Report(phase, mode, problems)
     report.results += asked
-    node.output = discreetly(output, config.secrets())
+    node.output = discreetly(output, secrets_of(config))
     node.ours.unsure = sources_with_errors(problems)
     _perform_all(config, node, report)
     report.seconds = time.monotonic() - started

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli.status import collect
+from k3os.cli.status import collect, last_words
 from k3os.cli.status_text import failures, lines
 from k3os.cluster.readiness import FILE as READY
 
@@ -62,6 +62,58 @@ def test_k3s_that_runs_or_starts_is_no_failure(
         [f"k3s        {said}"],
         [],
     )
+
+
+FLANNEL = (
+    'time="2026-11-26T23:50:01Z" level=fatal msg="flannel exited: failed to acquire lease: '
+    'nodes \\"server\\" is forbidden: not yet ready to handle request"'
+)
+KINE = (
+    'time="2026-11-26T23:50:01Z" level=fatal msg="starting kubernetes: creating storage endpoint: '
+    'postgres://k3s:hunter2@db:5432/k3s: connection refused"'
+)
+BEFORE = 'time="2026-11-26T23:49:01Z" level=info msg="Starting k3s v1.22.3+k3s1 (94c1b988)"'
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        # as k3s 1.22.3 wrote it where the processor was too slow
+        (
+            [BEFORE, FLANNEL, "k3s.service: Main process exited, code=exited, status=1/FAILURE"],
+            'flannel exited: failed to acquire lease: nodes "server" is forbidden: '
+            "not yet ready to handle request",
+        ),
+        ([KINE.replace("postgres", "mysql"), FLANNEL, BEFORE], None),
+        (
+            [KINE],
+            "starting kubernetes: creating storage endpoint: postgres://***@db:5432/k3s: "
+            "connection refused",
+        ),
+        (["level=fatal msg=EOF"], "EOF"),
+        (["panic: runtime error: index out of range", "goroutine 1 [running]:"], None),
+        (['level=fatal msg="' + "x" * 5000 + '"'], "x" * 300),
+        ([BEFORE], ""),
+        ([], ""),
+    ],
+)
+def test_why_k3s_ended_is_told_in_its_own_words(log: list[str], words: str | None) -> None:
+    found = last_words("".join(f"{line}\n" for line in log))
+    if words is None:
+        assert found.startswith(("flannel exited", "panic: runtime error"))
+    else:
+        assert found == words
+
+
+def test_the_status_of_a_k3s_that_fails_again_and_again_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = tmp_path / "bin/journalctl"
+    about_k3s(tmp_path, monkeypatch, "k3s", "activating auto-restart 4", there=True)
+    journal.write_text(f"#!/bin/sh\ncat <<'END'\n{FLANNEL}\nEND\n")
+    journal.chmod(0o755)
+    shown = [line.strip() for line in lines(collect(str(tmp_path)))]
+    assert any(line.startswith("it ended with: flannel exited: ") for line in shown)
 
 
 ONLINE = "k3os-network-online.service"
