@@ -22,10 +22,19 @@ EXAMPLE = "user:password"
 
 def discreet(text: str, *, whole: bool = False) -> str:
     """Text without what stands before the host in its addresses: a name, a password, a token.
-    whole: the text is one address, which has no business with the spaces that are in it."""
+    whole: the text is one address, which has no business with the spaces that are in it; so is
+    what stands in backquotes."""
     if "://" not in text or "@" not in text:
         return text
-    ends = "\n" if whole else " \t\n"
+    if whole:
+        return _without_logins(text, "\n")
+    pieces = _without_logins(text, " \t\n").split("`")
+    pieces[1::2] = [_without_logins(each, "\n") for each in pieces[1::2]]
+    return "`".join(pieces)
+
+
+def _without_logins(text: str, ends: str) -> str:
+    """ends: the characters that end an address."""
     head, *rest = text.split("://")
     return "://".join([head, *(_without_login(each, ends) for each in rest)])
 

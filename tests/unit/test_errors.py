@@ -57,6 +57,8 @@ def test_a_message_on_a_console_does_not(
         ("http://h/pkg@1.2 and me@h", "http://h/pkg@1.2 and me@h"),
         ("http://h:80/pkg@1.2", "http://h:80/pkg@1.2"),
         ("write http://user:password@host:port", "write http://user:password@host:port"),
+        ("`https://u:a b@h/x` is none: http://h", "`https://***@h/x` is none: http://h"),
+        ("`a`, `https://u:a`b@h/x`", "`a`, `https://***@h/x`"),
         ("no address", "no address"),
     ],
 )

@@ -6,6 +6,7 @@ Texts stay what the user wrote. Lists and maps are in kinds.py.
 from __future__ import annotations
 
 from k3os.config.value import Node, Place, Value
+from k3os.errors import discreet
 from k3os.system.numbers import LONGEST, are_digits, clamped, whole
 
 TYPE_CHECKING = False
@@ -217,7 +218,8 @@ def url(check: Check, key: Key, node: Node, path: str) -> Value:
     word = one_line(node, "an address")
     scheme, separator, rest = word.partition("://")
     if not separator or not scheme or not rest or " " in word:
-        raise Wrong(node.place, f"`{word}` is no URL", f"write e.g. `{_url_of(word, key)}`")
+        shown = discreet(word, whole=True)  # the login in it may have spaces
+        raise Wrong(node.place, f"`{shown}` is no URL", f"write e.g. `{_url_of(word, key)}`")
     return Value(word, node.place)
 
 

@@ -287,8 +287,9 @@ def _open(
         chosen = opener(end.connect) if direct is None else direct.opener(end)
         response: HTTPResponse = chosen.open(request, timeout=timeout)
     except (OSError, http.client.HTTPException, ValueError) as error:
+        failure = explain(address, error, timeout)  # it closes an answer, too
         end.check(address)
-        raise explain(address, error, timeout) from error
+        raise failure from error
     return response
 
 
