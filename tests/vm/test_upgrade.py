@@ -151,7 +151,7 @@ def test_a_new_version_of_an_iso_comes_up_and_stays(node, key, releases):
     print(f"bytes written: {ratio:.3f} of the new files' size; {seconds:.1f} s; {memory >> 10} MiB")
     assert ratio < 1.05
     assert memory < 64 << 10
-    assert seconds < 60
+    assert seconds < 240  # 30 without other machines beside it
     reboot(node, key)
     node.expect("k3OS: the boot menu names this disk's file system now", REBOOT)
     node.expect(HEALTHY, REBOOT)
