@@ -44,7 +44,7 @@ ssh_authorized_keys:
 - {key}
 - github:me
 - gitlab:you
-- https://github.com/plain/address
+- https://github.com/plain/address/raw/keys
 - github:nobody-of-this-name
 write_files:
 - path: /etc/written
@@ -185,7 +185,7 @@ def test_the_config_of_this_test_has_every_key():
 def site(tmp_path_factory):
     with forge(tmp_path_factory.mktemp("forge")) as found:
         found.pages = {page: f"{KEYS[name]}\n" for page, name in FETCHED.items()}
-        found.pages["github.com/plain/address"] = f"# mine\n{KEYS['site']}\n"
+        found.pages["github.com/plain/address/raw/keys"] = f"# mine\n{KEYS['site']}\n"
         yield found
 
 

@@ -98,7 +98,9 @@ def _of_address(text: str) -> tuple[str, str]:
     plain = name.replace("-", "").replace("_", "").replace(".", "")
     if text.startswith(("https://", "http://")):
         host, _, account = name.strip("/").partition("/")
-        if host in PAGES and account and not account.endswith((".keys", "/keys")):
+        # a longer path may lead to a file in a repository
+        is_page = account.count("/") < 2 and not account.endswith(".keys")
+        if host in PAGES and account and is_page:
             hint = f"write {host.partition('.')[0]}:{account.partition('/')[0]}"
             return "is the address of a page, not of keys", hint
         bad = " " in text or _is_placeholder(name)

@@ -27,6 +27,7 @@ def read(text: str) -> tuple[object, list[str]]:
         "gitlab:me.too",
         "https://example.com/keys",
         "https://github.com/me.keys",
+        "https://github.com/me/dotfiles/raw/main/keys.txt",
         "https://gitlab.com/me.keys",
         "https://launchpad.net/~me/+sshkeys",
     ],
