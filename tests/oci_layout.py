@@ -37,6 +37,8 @@ class Layout:
         (self.entry,) = index["manifests"]
         manifest = json.loads(self.blob(self.entry, f"{MEDIA}.manifest.v1+json"))
         assert manifest["schemaVersion"] == 2
+        # what Kubernetes and containerd call an image's ID
+        self.image_id: str = manifest["config"]["digest"]
         self.config = json.loads(self.blob(manifest["config"], f"{MEDIA}.config.v1+json"))
         packed = [self.blob(each, f"{MEDIA}.layer.v1.tar+zstd") for each in manifest["layers"]]
         self.layers = [run(["zstd", "-dc"], stdin=layer) for layer in packed]

@@ -128,7 +128,8 @@ def test_scripts_that_fail_are_reported_with_the_remedy_and_the_next_still_run(n
 
 def test_the_output_of_scripts_is_in_the_journal_behind_their_names(node):
     lines = journal(node, "-u k3os-local")
-    assert "rc.local: rc.local start good day" in lines
+    # what comes from k3os.environment may be a secret
+    assert "rc.local: rc.local start ***" in lines
     assert "10-first.start: first.start" in lines
 
 

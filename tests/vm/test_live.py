@@ -9,9 +9,10 @@ from base64 import b64encode
 import pytest
 import yaml
 
-from k3os.operator.manifests import manifests
+from k3os.operator.manifests import Build, manifests
 from k3os.phases import operator
 from k3os.system.run import run
+from tests.oci_layout import Layout
 from tests.vm.node import BOOT, ask, wait_until_settled
 
 
@@ -154,7 +155,8 @@ def test_k3s_finds_the_image_of_the_operator_and_its_objects(node, images):
     assert ask(node, f"sudo -n sha256sum {operator.LINK}", 60).split()[0] == expected
     assert ask(node, f"sudo -n stat -c '%a %U' {operator.COPY}") == "600 root"
     objects = list(yaml.safe_load_all(ask(node, f"sudo -n cat {operator.COPY}")))
-    assert objects == manifests(ask(node, "k3os --version").split()[1])
+    version = ask(node, "k3os --version").split()[1]
+    assert objects == manifests(Build(version, Layout(file).image_id, "amd64"))
 
 
 def test_what_k3s_keeps_on_a_server_is_for_root_only(node):
