@@ -32,7 +32,9 @@ for uid in {WEB} {DNS}; do
     sleep 2
     kill -TERM $(head -n 1 /sys/fs/cgroup/kubepods/pod$uid/c/cgroup.procs)
     while grep -q . /sys/fs/cgroup/kubepods/pod$uid/c/cgroup.procs; do sleep 0.2; done
-done'
+done
+# it reports the pods before it lets go of the lock; what is said of them comes meanwhile
+sleep 2'
 END
 setsid sh /run/kubelet >/dev/null 2>&1 &
 """
