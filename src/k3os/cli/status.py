@@ -12,11 +12,11 @@ import sys
 from k3os.boot.clock import WRONG
 from k3os.boot.finish import K3S_LINK
 from k3os.cli.clock import doubt
-from k3os.cli.status_text import SYSTEM, failures, lines
+from k3os.cli.status_text import SYSTEM, failures, is_in_trouble, lines
 from k3os.cluster.readiness import FILE as READY
 from k3os.errors import visible
 from k3os.phases.report import STATUS, read_status
-from k3os.system.files import read_object
+from k3os.system.files import read_object, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def verify(*, running_only: bool, system: str = SYSTEM, record: str = VERIFIED) 
     from k3os.upgrade import damage
     from k3os.upgrade.plan import read_installed
 
-    installed = read_installed(system, _text(GENERATION))
+    installed = read_installed(system, text_of(GENERATION))
     generations = [installed.kept] if running_only else list(installed.manifests)
     wanted = damage.sums(installed, generations)
 
@@ -97,21 +97,21 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     """Everything that --json prints. Missing parts are empty, never an error."""
     status: dict[str, Any] = dict(read_status(root + STATUS))
     status["hostname"] = os.uname().nodename
-    status["node_name"] = _text(root + NODE_NAME)
-    status["versions"] = versions(root + system, _text(root + GENERATION))
+    status["node_name"] = text_of(root + NODE_NAME)
+    status["versions"] = versions(root + system, text_of(root + GENERATION))
     status["k3s"] = k3s_unit(root + K3S_LINK)
-    status["refused"] = _text(root + REFUSED)
+    status["refused"] = text_of(root + REFUSED)
     status["ready"] = read_object(root + READY)
     status["k3s_given"] = k3s_given(root)
     status["not_in_k3s"] = not_in_k3s(root)
     status["addresses"] = addresses()
     status["memory"] = memory(root)
     status["disk"] = disk(root)
-    status["loaders"] = loaders(root + system, _text(root + GENERATION))
+    status["loaders"] = loaders(root + system, text_of(root + GENERATION))
     status["rollback"] = rollback_record(root + system)
     status["taken_back"] = taken_back(root)
     status["verified"] = read_object(root + VERIFIED)
-    status["boot_id"] = _text(f"{root}/proc/sys/kernel/random/boot_id")
+    status["boot_id"] = text_of(f"{root}/proc/sys/kernel/random/boot_id")
     status["on_trial"] = os.path.exists(root + ON_TRIAL)
     status["clock_in_doubt"] = doubt(root + WRONG)
     return status
@@ -209,7 +209,7 @@ def memory(root: str = "") -> dict[str, Any]:
 
     known = memory.read(f"{root}/proc/meminfo")
     names = ("MemTotal", "MemAvailable", "SwapTotal", "SwapFree")
-    short = _text(root + MEMORY_SHORT).splitlines()
+    short = text_of(root + MEMORY_SHORT).splitlines()
     return {**{name: known.get(name, 0) for name in names}, "short": short}
 
 
@@ -219,10 +219,10 @@ def disk(root: str = "") -> dict[str, Any]:
         known = os.statvfs(f"{root}/var")
     except OSError:
         return {}
-    level, _, words = _text(root + DISK_SHORT).partition("\n")
+    level, _, words = text_of(root + DISK_SHORT).partition("\n")
     size, free = (each * known.f_frsize >> 20 for each in (known.f_blocks, known.f_bavail))
     found = {"size": size, "free": free, "level": level, "words": words}
-    return {**found, "errors": _text(root + DISK_ERRORS)}
+    return {**found, "errors": text_of(root + DISK_ERRORS)}
 
 
 def k3s_unit(link: str) -> dict[str, Any]:
@@ -245,13 +245,13 @@ def k3s_unit(link: str) -> dict[str, Any]:
     except CommandError:
         return {}
     waits_for = waiting(f"{unit}.service", jobs)
-    fails = found.get("ActiveState") != "active" and found.get("NRestarts", "0") not in ("", "0")
+    shown = {name: found.get(name, "") for name in names}
     return {
         "there": there,
         "unit": unit,
-        **{name: found.get(name, "") for name in names},
+        **shown,
         "waits_for": waits_for,
-        "last_words": last_words(_journal(unit)) if fails else "",
+        "last_words": last_words(_journal(unit)) if is_in_trouble(shown) else "",
     }
 
 
@@ -282,7 +282,8 @@ def last_words(log: str) -> str:
             found = re.sub(r"\\(.)", r"\1", text[1:-1]) if text[0] == '"' else text
         elif line.startswith(("panic: ", "fatal error: ")):
             found = line
-    return discreet(found[:LONGEST_WORDS])
+    # cut last: half of an address may have lost what tells its login
+    return discreet(found)[:LONGEST_WORDS]
 
 
 def waiting(unit: str, jobs: str) -> str:
@@ -295,11 +296,3 @@ def waiting(unit: str, jobs: str) -> str:
     running = [name for name, state in states.items() if state == "running"]
     known = [name for name in BEFORE_K3S if name in running]
     return BEFORE_K3S[known[0]] if known else ", ".join(running) or "the boot"
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""

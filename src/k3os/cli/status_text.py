@@ -59,7 +59,7 @@ def _about_k3s(unit: dict[str, Any]) -> str:
         what = "has not been started yet" if unit["there"] else "is not there, and not fetched yet"
         return f"{what}: the boot waits for {unit['waits_for']}"
     state = f"{active}, {unit['SubState']}"
-    trouble = _is_in_trouble(unit)
+    trouble = is_in_trouble(unit)
     if trouble:
         state += f", restarts: {unit['NRestarts']}"
     what = "is not there, the node fetches it"
@@ -68,7 +68,7 @@ def _about_k3s(unit: dict[str, Any]) -> str:
     return f"{what} ({state}): `journalctl -u {unit['unit']}`"
 
 
-def _is_in_trouble(unit: dict[str, Any]) -> bool:
+def is_in_trouble(unit: dict[str, Any]) -> bool:
     """It ended by itself and is started again and again. While it starts, it is not."""
     return bool(unit) and unit["ActiveState"] != "active" and unit["NRestarts"] not in ("", "0")
 
@@ -84,7 +84,7 @@ def failures(status: dict[str, Any]) -> list[str]:
                     f"{action['what']}: {action['reason']}"
                 )
         found += [f"{phase}: {_problem(each)}" for each in report["problems"] if _is_error(each)]
-    if _is_in_trouble(unit := status.get("k3s", {})):
+    if is_in_trouble(unit := status.get("k3s", {})):
         found.append(f"k3s: {_about_k3s(unit)}")
     if name := status.get("refused"):
         found.append(f"k3s: the cluster knows another node {name}; {MAKE_ROOM.format(name)}")

@@ -30,13 +30,13 @@ def run_scripts(verb: str, *, mode: str, say: Callable[[str], None], root: str =
     """Run the scripts of "start" or "stop" with k3os.environment; reported as LOCAL."""
     from k3os.config.load import load_config
     from k3os.phases import environment
-    from k3os.phases.apply import discreetly, perform, publish, to_journal
+    from k3os.phases.apply import discreetly, perform, publish, secrets_of, to_journal
     from k3os.phases.node import Node
     from k3os.phases.report import Report
 
     started = time.monotonic()
     config, _ = load_config(root, cloud=True)  # its problems are in the report of the runtime phase
-    secrets = config.secrets()
+    secrets = secrets_of(config)
     node = Node(root, LOCAL, mode, discreetly(to_journal, secrets), say)
     node.environment = environment.read(config)[0]
     report = Report(LOCAL, mode, [])

@@ -90,6 +90,11 @@ BEFORE = 'time="2026-11-26T23:49:01Z" level=info msg="Starting k3s v1.22.3+k3s1 
             "starting kubernetes: creating storage endpoint: postgres://***@db:5432/k3s: "
             "connection refused",
         ),
+        # a login at the end of what is shown
+        (
+            [f'level=fatal msg="{"x" * 280} https://user:hunter2@db"'],
+            f"{'x' * 280} https://***@db",
+        ),
         (["level=fatal msg=EOF"], "EOF"),
         (["panic: runtime error: index out of range", "goroutine 1 [running]:"], None),
         (['level=fatal msg="' + "x" * 5000 + '"'], "x" * 300),
