@@ -245,11 +245,9 @@ def carried_medium() -> Medium:
 def foreign_root(path: str) -> Medium:
     """The root of the system whose kernel runs, mounted at path, with a /k3os in it."""
     device, kind = path, ""
-    with open("/proc/self/mounts", errors="surrogateescape") as file:
-        for line in file:
-            source, target, found = line.split()[:3]
-            if target == path:
-                device, kind = source, found
+    for source, target, found in mounts.mounted():
+        if target == path:
+            device, kind = source, found
     return Medium("overlay", FileSystem(device, kind, ""), path)
 
 

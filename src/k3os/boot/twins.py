@@ -13,6 +13,7 @@ import os
 from k3os.errors import UserError
 from k3os.system import mounts
 from k3os.system.blockdev import SYS_BLOCK, disk_of
+from k3os.system.files import text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,30 +34,19 @@ def distinct(found: list[FileSystem]) -> list[FileSystem]:
         disk = disk_of(name)
         if disk != name and disk in names and names[disk].uuid == each.uuid:
             continue
-        kept.setdefault(f"{_wwid(disk) or disk} {_number(name)}", each)
+        number = text_of(f"{SYS_BLOCK}/{name}/partition")
+        kept.setdefault(f"{_wwid(disk) or disk} {number}", each)
     return list(kept.values())
 
 
 def _wwid(disk: str) -> str:
     """The registered name that a disk has by itself, whatever path leads to it."""
     for path in (f"{SYS_BLOCK}/{disk}/wwid", f"{SYS_BLOCK}/{disk}/device/wwid"):
-        try:
-            with open(path, errors="replace") as file:
-                found = file.read().strip()
-        except OSError:
-            continue
+        found = text_of(path)
         # cheap disks have one made of their model's name, or of zeros
         if found.startswith(("naa.", "eui.", "uuid.")) and found[5:].strip("0"):
             return found
     return ""
-
-
-def _number(name: str) -> str:
-    try:
-        with open(f"{SYS_BLOCK}/{name}/partition", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
 
 
 def right_one(

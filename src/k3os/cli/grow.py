@@ -45,9 +45,9 @@ def check_installed() -> None:
 
 def state_device() -> str:
     """The device of the installed system that runs. Raises UserError on a live one."""
-    with open("/proc/self/mounts", errors="surrogateescape") as file:
-        for line in file:
-            device, target, kind = line.split()[:3]
-            if target == STATE and kind == "ext4":
-                return device
+    from k3os.system.mounts import mounted
+
+    for device, target, kind in mounted():
+        if target == STATE and kind == "ext4":
+            return device
     raise UserError("this is no installed system", "a live system has nothing that could grow")

@@ -132,9 +132,9 @@ def refuse_where_it_makes_no_sense(medium: str) -> None:
         if medium != MEDIUM:
             raise UserError("no k3OS is mounted there", "mount the ISO there", medium)
         raise UserError("this is no live system of k3OS", "boot the ISO and install from there")
-    with open("/proc/self/mounts", errors="surrogateescape") as file:
-        installed = any(line.split()[1:3] == [MEDIUM, "ext4"] for line in file)
-    if installed:
+    from k3os.system.mounts import mounted
+
+    if any(where[1:] == (MEDIUM, "ext4") for where in mounted()):
         raise UserError(
             "this system is installed already",
             "boot the ISO to install anew; `sudo k3os reset` deletes the data only",
@@ -318,5 +318,6 @@ def finish(power_off: bool, say: Callable[[str], None]) -> int:
 
 def booted_from_network() -> bool:
     """Whether the medium is the initrd's memory (k3os.boot.media): there is none to remove."""
-    with open("/proc/self/mounts", errors="surrogateescape") as file:
-        return any(line.split()[:2] == ["rootfs", MEDIUM] for line in file)
+    from k3os.system.mounts import mounted
+
+    return any(where[:2] == ("rootfs", MEDIUM) for where in mounted())

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from k3os.cluster import names
+from k3os.cluster.objects import inside, maps, text
 from k3os.errors import UserError
 from k3os.system.json_text import an_object
 from k3os.system.run import CommandError, Stream, run
@@ -83,15 +84,11 @@ def _parsed(text: bytes) -> dict[str, Any]:
 
 def _by_name(answer: Mapping[str, Any]) -> Objects:
     """The objects of a list; what has no name is none."""
-    items = answer.get("items")
-    listed = items if isinstance(items, list) else []
-    return {name: each for each in listed if (name := _name(each))}
+    return {name: each for each in maps(answer.get("items")) if (name := _name(each))}
 
 
 def _name(found: object) -> str:
-    meta = found.get("metadata") if isinstance(found, dict) else None
-    name = meta.get("name") if isinstance(meta, dict) else None
-    return name if isinstance(name, str) else ""
+    return text(inside(found, "metadata", "name"))
 
 
 class Collection:
@@ -158,8 +155,7 @@ class Collection:
         self.objects = _by_name(answer)
         self.known, self.trouble, self._tries = True, "", 0
         self._lists = False
-        meta = answer.get("metadata")
-        version = str(meta.get("resourceVersion", "")) if isinstance(meta, dict) else ""
+        version = text(inside(answer, "metadata", "resourceVersion"))
         self._open(self.kubectl.watching(self.path, version))
 
     def _changed(self, line: bytes) -> bool:

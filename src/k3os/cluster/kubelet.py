@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 
+from k3os.cluster.objects import maps
 from k3os.errors import UserError
 from k3os.system.http_mutual import Identity, NoAnswer, request
 from k3os.system.json_text import WRONG_SHAPE, an_object
@@ -144,9 +145,8 @@ def is_replaced(pod: dict[str, Any]) -> bool:
     """Whether a shutdown ended it and there is another in its place already, which is so for those
     of a Deployment; other controllers take theirs away themselves."""
     status, meta = pod["status"], pod["metadata"]
-    listed = meta.get("ownerReferences")
-    maps = filter(_is_map, listed if isinstance(listed, list) else [])
-    owners = [each.get("kind") for each in maps if each.get("controller")]
+    listed = maps(meta.get("ownerReferences"))
+    owners = [each.get("kind") for each in listed if each.get("controller")]
     return (
         str(status.get("reason")) in SHUTDOWN
         and "shut" in str(status.get("message"))

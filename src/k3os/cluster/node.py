@@ -14,6 +14,7 @@ from typing import Any
 
 from k3os.cluster import names
 from k3os.cluster.objects import LONGEST, conditions, inside, text, texts
+from k3os.system.json_text import an_object
 
 CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 ETCD = "node-role.kubernetes.io/etcd"
@@ -72,8 +73,8 @@ def parse_state(annotation: str | None) -> State | None:
     if len(annotation or "") > LONGEST:
         return None
     try:
-        found = State(**json.loads(annotation or ""))
-    except (ValueError, TypeError, RecursionError):
+        found = State(**an_object(annotation or ""))
+    except (ValueError, TypeError):
         return None
     is_one = (
         all(type(value) is _TYPES[name] for name, value in asdict(found).items())
@@ -174,9 +175,9 @@ def _result(annotation: str | None) -> Result | None:
     if len(annotation or "") > LONGEST:
         return None
     try:
-        found = json.loads(annotation or "")
-    except (ValueError, RecursionError):
+        found = an_object(annotation or "")
+    except ValueError:
         return None
-    if not isinstance(found, dict) or not {"request", "state"} <= set(found):
+    if not {"request", "state"} <= set(found):
         return None
     return Result(*(str(found.get(name, "")) for name in ("request", "state", "message", "when")))

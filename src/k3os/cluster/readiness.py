@@ -7,6 +7,8 @@ until somebody restarts it. Seen on a machine that was busy during k3s' first st
 
 from __future__ import annotations
 
+from k3os.cluster.objects import conditions
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,11 +25,7 @@ LONGEST = 900
 
 def of(node: dict[str, Any]) -> dict[str, str]:
     """status, since, reason and message of a Node's condition Ready; {} where it has none."""
-    status = node.get("status")
-    conditions = status.get("conditions") if isinstance(status, dict) else None
-    listed = conditions if isinstance(conditions, list) else []
-    maps = [each for each in listed if isinstance(each, dict)]
-    found: dict[str, Any] = next((each for each in maps if each.get("type") == "Ready"), {})
+    found = conditions(node).get("Ready", {})
     names = {
         "status": "status",
         "since": "lastTransitionTime",

@@ -13,7 +13,7 @@ from k3os.config.value import Node, Place, Problem, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 def check_tree(root: Node | None) -> tuple[dict[str, Value], list[Problem]]:
@@ -111,14 +111,27 @@ def read_limited(path: str) -> tuple[bytes, Problem | None]:
         return b"", Problem(Place(path), "", f"cannot be read: {error.strerror}")
 
 
+# keys that may ask for something else than the rest of a configuration
+CONTRADICTING = ("write_files", "k3os.hardening")
+
+
+def contradictions(key: str) -> Callable[[dict[str, Value]], list[Problem]]:
+    """What says what one of CONTRADICTING is contradicted by; for where the key is set, since its
+    module is imported."""
+    if key == "write_files":
+        from k3os.config.for_k3s import contradictions as found
+    else:
+        from k3os.config.hardening import contradictions as found
+    return found
+
+
 def check_data(data: bytes, source: str, k3s_version: str = "") -> list[Problem]:
     """Every problem of one YAML text, in the order of the text, with what only a person hears."""
-    from k3os.config import hardening
     from k3os.config.advice import advice
-    from k3os.config.for_k3s import contradictions
 
     values, found = check_text(data, source)
-    found += [*contradictions(values), *hardening.contradictions(values)]
+    for key in filter(values.__contains__, CONTRADICTING):
+        found += contradictions(key)(values)
     found += advice(values, k3s_version)
     return sorted(found, key=lambda problem: (problem.place.line, problem.place.column))
 

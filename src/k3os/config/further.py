@@ -7,6 +7,7 @@ kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestr
 
 from __future__ import annotations
 
+from k3os.config.hostnames import is_domain
 from k3os.config.scalars import Wrong
 from k3os.config.value import Node, Problem, Value
 from k3os.system.numbers import are_digits, whole
@@ -172,8 +173,7 @@ def name_servers(check: Check, value: Value, path: str) -> Value:
 
 def domains(check: Check, value: Value, path: str) -> Value:
     def wrong(text: str) -> tuple[str, str]:
-        plain = text.strip(".").replace("-", "").replace("_", "").replace(".", "")
-        if plain.isascii() and plain.isalnum():
+        if is_domain(text):
             return "", ""
         words = text.replace(",", " ").replace(";", " ").split() or [text]
         return f"`{text}` is no domain", _item_hint(words, "example.com")

@@ -19,6 +19,12 @@ def valid_hostname(name: str) -> str:
     return whole if len(whole) <= LONGEST else labels[0]
 
 
+def is_domain(text: str) -> bool:
+    """Whether it can be a search domain: letters, digits, `-`, `_`, with dots in between."""
+    plain = text.strip(".").replace("-", "").replace("_", "").replace(".", "")
+    return plain.isascii() and plain.isalnum()
+
+
 def node_name(name: str) -> str:
     """The same for a node of Kubernetes, which is small letters."""
     return valid_hostname(name).lower()

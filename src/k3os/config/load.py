@@ -7,8 +7,16 @@ The order of the sources is that of SOURCES.
 from __future__ import annotations
 
 import os
+from functools import partial
 
-from k3os.config.check import bug, check_cmdline, check_text, read_limited
+from k3os.config.check import (
+    CONTRADICTING,
+    bug,
+    check_cmdline,
+    check_text,
+    contradictions,
+    read_limited,
+)
 from k3os.config.merge import merge
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place, Problem, Value
@@ -16,9 +24,9 @@ from k3os.config.value import Place, Problem, Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any, TypeAlias
+    from typing import TypeAlias
 
-    Reader: TypeAlias = "Callable[[Any, Any], tuple[dict[str, Value], list[Problem]]]"
+    Read: TypeAlias = "tuple[dict[str, Value], list[Problem]]"
 
 SYSTEM = "/k3os/system"
 LOCAL = "/var/lib/rancher/k3os"
@@ -108,20 +116,11 @@ def load_config(
     merged, problems = _merged(root, system_dir, cmdline, skipped=CLOUD)
     if cloud and Config(merged).items("k3os.data_sources"):
         merged, problems = _merged(root, system_dir, cmdline, skipped=())
-    if "write_files" in merged:
-        from k3os.config.for_k3s import contradictions
-
+    for key in filter(merged.__contains__, CONTRADICTING):
         try:
-            problems += contradictions(merged)
+            problems += contradictions(key)(merged)
         except Exception as error:  # it is advice
-            problems.append(bug(error, "write_files"))
-    if "k3os.hardening" in merged:
-        from k3os.config import hardening
-
-        try:
-            problems += hardening.contradictions(merged)
-        except Exception as error:  # advice, too
-            problems.append(bug(error, "k3os.hardening"))
+            problems.append(bug(error, key))
     return Config(merged), problems
 
 
@@ -133,9 +132,9 @@ def _merged(
     for source in SOURCES:
         if source in skipped:
             continue
-        for name, read, *given in _readers(source, root.rstrip("/"), system_dir, cmdline):
+        for name, read in _readers(source, root.rstrip("/"), system_dir, cmdline):
             try:
-                values, found = read(*given)
+                values, found = read()
                 problems += found
                 merged = merge(merged, values) if merged else values
             except Exception as error:  # a bug in one source must not take the others with it
@@ -145,27 +144,27 @@ def _merged(
 
 def _readers(
     source: str, base: str, system_dir: str, cmdline: str | None
-) -> Iterator[tuple[str, Reader, Any, Any]]:
-    """One of SOURCES: a name, how it is read, and what that is given; of a directory those of its
-    files."""
+) -> Iterator[tuple[str, Callable[[], Read]]]:
+    """One of SOURCES: a name, and how it is read; of a directory those of its files."""
     if source == "cmdline":
-        yield source, _cmdline, cmdline, None
+        yield source, partial(_cmdline, cmdline)
     elif source.endswith("/"):
         names, notes = _directory(base, source)
-        yield source, lambda *_: ({}, notes), None, None
+        yield source, lambda: ({}, notes)
+        read = _userdata if source == USERDATA else _file
         for name in names:
-            yield source + name, _userdata if source == USERDATA else _file, base, source + name
+            yield source + name, partial(read, base, source + name)
     else:
         # wherever the medium is mounted now: people know the file by its place on the node
         path, known = (source.format(system=each) for each in (system_dir.rstrip("/"), SYSTEM))
-        yield known, lambda base, path: _file(base, path, known), base, path
+        yield known, partial(_file, base, path, known)
 
 
-def _cmdline(given: str | None, _: None) -> tuple[dict[str, Value], list[Problem]]:
+def _cmdline(given: str | None) -> Read:
     return check_cmdline(_kernel_cmdline() if given is None else given)
 
 
-def _userdata(base: str, path: str) -> tuple[dict[str, Value], list[Problem]]:
+def _userdata(base: str, path: str) -> Read:
     from k3os.config.cloud_init import too_late
 
     found, problems = _file(base, path)

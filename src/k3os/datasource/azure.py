@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from k3os.datasource.found import Found, NotThere, attempt
 from k3os.datasource.media import first, read_file
-from k3os.datasource.service import LINK_LOCAL, Service, json_map, maps
+from k3os.datasource.service import LINK_LOCAL, Service, json_map
 from k3os.errors import UserError
+from k3os.system.json_text import maps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

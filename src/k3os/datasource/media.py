@@ -53,8 +53,7 @@ def file_systems(label: str = "", kinds: tuple[str, ...] = ()) -> list[FileSyste
 
 
 def mounted() -> set[str]:
-    with open("/proc/self/mounts", errors="surrogateescape") as file:
-        return {line.split()[0] for line in file}
+    return {source for source, _, _ in mounts.mounted()}
 
 
 @contextmanager

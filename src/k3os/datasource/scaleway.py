@@ -8,7 +8,8 @@ https://www.scaleway.com/en/docs/instances/how-to/use-cloud-init/ (the key `clou
 from __future__ import annotations
 
 from k3os.datasource.found import Found
-from k3os.datasource.service import Service, json_map, maps, texts
+from k3os.datasource.service import Service, json_map, texts
+from k3os.system.json_text import maps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -130,8 +130,3 @@ def texts(value: object) -> list[object]:
     if isinstance(value, str):
         return [value]
     return list(value) if isinstance(value, list) else []
-
-
-def maps(value: object) -> list[dict[str, Any]]:
-    """The maps of a list; anything else has none."""
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

@@ -6,6 +6,8 @@ another UserError when it is there and does not work.
 
 from __future__ import annotations
 
+from k3os.system.files import text_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,13 +88,7 @@ def platforms(dmi: str) -> list[str]:
     return [
         name
         for name, source in SOURCES.items()
-        if any(_read(f"{dmi}/{file}").lower().startswith(text.lower()) for file, text in source.dmi)
+        if any(
+            text_of(f"{dmi}/{file}").lower().startswith(text.lower()) for file, text in source.dmi
+        )
     ]
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""  # no such string, or not root's

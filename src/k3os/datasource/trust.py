@@ -11,14 +11,16 @@ import os
 
 from k3os.system import blockdev
 from k3os.system.blockdev import disk_of
+from k3os.system.files import text_of
+from k3os.system.mounts import mounted
 
 MEDIUM = "/.base"  # where the disk is mounted that the system runs from
 # parts of a device's path in sysfs: a disk that comes over a network says of itself what it likes
 NETWORK = ("/session", "/rport-", "/nvme-fabrics/", "/vhci_hcd", "/rbd/")
 
 
-def is_own(device: str, mounts: str = "/proc/self/mounts") -> bool:
-    """Whether a device is a medium of the machine's own."""
+def is_own(device: str, mounts: str = "") -> bool:
+    """Whether a device is a medium of the machine's own. mounts: the table of mounts to read."""
     name = device.rpartition("/")[2]
     disk = disk_of(name)
     path = os.path.realpath(f"{blockdev.SYS_BLOCK}/{disk}")
@@ -27,26 +29,16 @@ def is_own(device: str, mounts: str = "/proc/self/mounts") -> bool:
     return (
         disk.startswith("sr")
         or "/usb" in path
-        or _read(f"{path}/removable") == "1"
-        or _read(f"{path}/device/type") == "SD"
-        or _read(f"{path}/ro") == "1"
+        or text_of(f"{path}/removable") == "1"
+        or text_of(f"{path}/device/type") == "SD"
+        or text_of(f"{path}/ro") == "1"
         or disk == _running_from(mounts)
     )
 
 
 def _running_from(mounts: str) -> str:
     """The disk that the running system is on, "" for memory."""
-    with open(mounts, errors="surrogateescape") as file:
-        for line in file:
-            source, target = line.split()[:2]
-            if target == MEDIUM and source.startswith("/dev/"):
-                return disk_of(source)
+    for source, target, _ in mounted(mounts):
+        if target == MEDIUM and source.startswith("/dev/"):
+            return disk_of(source)
     return ""
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from k3os.errors import UserError
 from k3os.system.blockdev import FileSystem, holders, probe
+from k3os.system.files import text_of
 from k3os.system.numbers import whole
 
 SYS = "/sys/class/block"
@@ -229,11 +230,7 @@ def number_of(name: str) -> str:
 
 
 def _read(path: str) -> str:
-    try:
-        with open(path, errors="surrogateescape") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
+    return text_of(path, "surrogateescape")
 
 
 def _number(path: str) -> int:

@@ -17,7 +17,7 @@ from k3os.install import fat, firmware, layout, loaded, loader, source
 from k3os.install.disks import SECTOR, Device
 from k3os.install.plan import STATE_LABEL, Plan
 from k3os.install.plan import layout as layout_of
-from k3os.install.source import AIRGAP, LOADERS, SYSTEM, Source
+from k3os.install.source import AIRGAP, BIOS, LOADERS, SYSTEM, UEFI, Source
 from k3os.system import mounts
 from k3os.system.files import atomic_symlink, atomic_write, sync_directory
 from k3os.system.numbers import whole
@@ -28,7 +28,6 @@ Say = Callable[[str], None]
 Progress = Callable[[str, int, int], None]
 SCRATCH = "/run/k3os/install"
 MENU = "boot/grub/grub.cfg"
-BIOS, UEFI = ("boot.img", "core.img"), "efi.img"
 
 
 def install(plan: Plan, say: Say, progress: Progress | None = None) -> None:

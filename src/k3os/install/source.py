@@ -17,7 +17,8 @@ SYSTEM = "k3os/system"
 AIRGAP = "airgap"
 LOADERS = "boot/grub/k3os"
 # architecture to what is in LOADERS; only PCs have a BIOS
-LOADER_FILES = {"amd64": ("boot.img", "core.img", "efi.img"), "arm64": ("efi.img",)}
+BIOS, UEFI = ("boot.img", "core.img"), "efi.img"
+LOADER_FILES = {"amd64": (*BIOS, UEFI), "arm64": (UEFI,)}
 # of the ISO itself; nothing of it is installed
 MENUS = ("boot/grub/grub.cfg", "EFI/debian/grub.cfg")
 DAMAGED_HINT = "write the ISO anew, or download it"

@@ -20,6 +20,7 @@ from k3os.operator.manifests import NODE_ACCOUNT
 from k3os.operator.pods import REQUEST_LABEL, JobView
 from k3os.operator.rollout import NewJob
 from k3os.operator.spec import Pool
+from k3os.system.json_text import an_object
 
 # a finished Job is deleted as soon as its result is known (rollout.finished); this is for the
 # time in which there is no operator
@@ -152,8 +153,7 @@ def answer(pod: Mapping[str, Any]) -> dict[str, Any]:
             continue
         last = said.strip().rpartition("\n")[2]
         try:
-            found = json.loads(last)
-        except (ValueError, RecursionError):
+            return an_object(last)
+        except ValueError:
             return {"message": last}
-        return found if isinstance(found, dict) else {"message": last}
     return {}

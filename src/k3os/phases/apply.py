@@ -47,7 +47,8 @@ def apply_phase(
     config, problems = load_config(root, system_dir, cmdline)
     output = to_kernel_log if phase in (INITRD, BOOT) else to_journal
     node = Node(root, phase, mode, output, say or _to_nobody)
-    node.output = discreetly(output, secrets_of(config))
+    secrets = secrets_of(config)
+    node.output = discreetly(output, secrets)
     if again:
         node.ran = succeeded(node.path(STATUS), phase)
     asked: list[Result] = []
@@ -55,11 +56,12 @@ def apply_phase(
         asked = _ask(data_sources, config, node)
     if phase in AFTER_DATA_SOURCES and config.items(DATA_SOURCES):
         config, problems = load_config(root, system_dir, cmdline, cloud=True)
+        secrets = secrets_of(config)
+        node.output = discreetly(output, secrets)
     report = Report(phase, mode, problems)
     report.results += asked
-    node.output = discreetly(output, secrets_of(config))
     node.ours.unsure = sources_with_errors(problems)
-    _perform_all(config, node, report)
+    _perform_all(config, node, report, secrets)
     report.seconds = time.monotonic() - started
     lines = report.lines()
     if phase == BOOT:  # the console has seen what the initrd phase found in the same sources
@@ -132,8 +134,7 @@ def _unexpected(
     return Result(key, what, place, FAILED, report(error, words), is_bug=True)
 
 
-def _perform_all(config: Config, node: Node, report: Report) -> None:
-    secrets = secrets_of(config)
+def _perform_all(config: Config, node: Node, report: Report, secrets: list[str]) -> None:
     for name in APPLIERS:
         actions, broken = plan_applier(name, config, node)
         if broken is not None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 
+from k3os.config.hostnames import is_domain
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action
 from k3os.phases.block import lines_of
@@ -67,14 +68,6 @@ def with_fallback(source: str, main: str) -> str:
     servers = [each.strip() for text in named for each in text.split(",") if is_address(each)]
     added = [FALLBACK, *(f"nameserver {each}" for each in servers[:MOST])] if servers else []
     return "".join(f"{line}\n" for line in [*lines, *added])
-
-
-def is_domain(text: str) -> bool:
-    """Whether it can be one: a DHCP server gives what somebody typed."""
-    return (
-        text.isascii()
-        and text.strip(".").replace("-", "").replace("_", "").replace(".", "").isalnum()
-    )
 
 
 def is_address(text: str) -> bool:

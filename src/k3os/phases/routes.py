@@ -23,7 +23,6 @@ TRIES = 3
 # connman's own changes after it was told of another order
 CONNMAN_SECONDS = 1.0
 DEFAULTS = ("default", "0.0.0.0/0", "::/0")
-REPLACE = ("ip", "address", "replace")
 
 
 def settle(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], list[str]]:
@@ -234,7 +233,8 @@ def _decide_addresses(entry: Json, link: Json) -> list[list[str]]:
             commands.append(["ip", "address", "delete", *words])
             # the kernel takes an address's secondaries with it, unless promote_secondaries is set
             kept = (other for other in behind if _leads(present[each], present[other]))
-            commands += [[*REPLACE, other, "brd", "+", "dev", link["ifname"]] for other in kept]
+            replace = ["ip", "address", "replace"]
+            commands += [[*replace, other, "brd", "+", "dev", link["ifname"]] for other in kept]
         if leads or each not in present:
             commands.append(["ip", "address", "add", *words])
     return commands

@@ -6,6 +6,7 @@ else; a medium that cannot be written to, or has no modes, is left as it is.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 KEY = "k3os"
 FILES = (f"{SYSTEM}/config.yaml", f"{LOCAL}/config.yaml")
 DIRECTORY = f"{LOCAL}/config.d"
-READ_ONLY = 30  # errno(3)
 
 
 def plan(config: Config, node: Node) -> list[Action]:
@@ -77,7 +77,7 @@ class Close(Action):
         try:
             os.chmod(path, mode & 0o700)
         except OSError as error:
-            if error.errno != READ_ONLY:
+            if error.errno != errno.EROFS:
                 raise
             self.note = "its file system is read-only"
             return UNCHANGED

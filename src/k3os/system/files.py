@@ -10,6 +10,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+def text_of(path: str, errors: str = "replace") -> str:
+    """A file's text without blanks around it, "" where it cannot be read: what sysfs and we leave
+    for others is there or not. errors: what becomes of bytes that are no UTF-8."""
+    try:
+        with open(path, errors=errors) as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
 def read_object(path: str) -> "dict[str, Any]":
     """A JSON object from a file, {} when it is not there, cannot be read, or is no object."""
     from k3os.system.json_text import an_object

@@ -40,4 +40,9 @@ def objects(data: bytes | str) -> list[dict[str, Any]]:
     found = parsed(data)
     if not isinstance(found, list):
         raise ValueError("it is no list")
-    return [each for each in found if isinstance(each, dict)]
+    return maps(found)
+
+
+def maps(value: object) -> list[dict[str, Any]]:
+    """The objects of a list that was parsed; anything else has none."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

@@ -17,6 +17,7 @@ MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE, MS_SLAVE = (
     *(32, 4096, 8192, 16384, 1 << 18, 1 << 19),
 )
 MNT_DETACH = 2
+TABLE = "/proc/self/mounts"
 CLONE_NEWNS = 0x20000
 
 # include/uapi/linux/loop.h
@@ -49,6 +50,14 @@ def unmount(target: str, flags: int = 0) -> None:
 def bind(source: str, target: str) -> None:
     """Show a directory or file at a second place."""
     mount(source, target, flags=MS_BIND)
+
+
+def mounted(table: str = "") -> list[tuple[str, str, str]]:
+    """Source, target and type of each mount, in the order of their making (proc(5)). table: to read
+    instead of TABLE. Raises OSError."""
+    with open(table or TABLE, errors="surrogateescape") as file:
+        lines = [line.split() for line in file]
+    return [(fields[0], fields[1], fields[2]) for fields in lines if len(fields) > 2]
 
 
 def bind_read_only(source: str, target: str) -> None:

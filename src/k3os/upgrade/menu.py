@@ -11,13 +11,12 @@ from k3os.install.loader import with_uuid
 from k3os.install.perform import MENU
 from k3os.system.blockdev import probe
 from k3os.system.files import atomic_write
+from k3os.system.mounts import mounted
 from k3os.upgrade.perform import settle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-MOUNTS = "/proc/self/mounts"
 
 
 def name_medium(root: str, say: Callable[[str], None]) -> None:
@@ -40,9 +39,7 @@ def name_medium(root: str, say: Callable[[str], None]) -> None:
 def uuid_at(root: str) -> str:
     """The UUID of the file system mounted at root, "" for one that has none. Raises OSError."""
     device = ""
-    with open(MOUNTS, errors="surrogateescape") as file:
-        for line in file:
-            source, target = line.split()[:2]
-            if target == root:
-                device = source
+    for source, target, _ in mounted():
+        if target == root:
+            device = source
     return probe(device).uuid if device.startswith("/dev/") else ""

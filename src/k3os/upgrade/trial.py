@@ -13,7 +13,7 @@ import os
 import time
 
 from k3os.errors import UserError
-from k3os.system.files import atomic_write, durable_remove
+from k3os.system.files import atomic_write, durable_remove, text_of
 from k3os.system.json_text import an_object
 from k3os.upgrade import grubenv, perform
 
@@ -75,7 +75,7 @@ def go_back(root: str) -> str:
             f"{failed} did not come up, and there is nothing to go back to",
             "boot the ISO and install again with no_format, which keeps the data",
         )
-    reason = _read(f"{root}/{FAILURE}") or UNKNOWN
+    reason = text_of(f"{root}/{FAILURE}") or UNKNOWN
     record = {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "failed": _versions(f"{system}/{failed}"),
@@ -95,14 +95,6 @@ def forget_failure(root: str) -> None:
 def _link(path: str) -> str:
     try:
         return os.readlink(path)
-    except OSError:
-        return ""
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, errors="replace") as file:
-            return file.read().strip()
     except OSError:
         return ""
 

@@ -8,6 +8,7 @@ import pytest
 
 from k3os.install import loader
 from k3os.install.perform import MENU
+from k3os.system import mounts
 from k3os.system.blockdev import FileSystem
 from k3os.upgrade import menu
 
@@ -27,7 +28,7 @@ class Disk:
         self.said: list[str] = []
         self.settled: list[str] = []
         self.uuid = UUID
-        monkeypatch.setattr(menu, "MOUNTS", str(self.mounts))
+        monkeypatch.setattr(mounts, "TABLE", str(self.mounts))
         monkeypatch.setattr(menu, "probe", self.probe)
         monkeypatch.setattr(menu, "settle", self.settled.append)
 
