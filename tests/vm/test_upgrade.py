@@ -102,8 +102,13 @@ def put_k3s(releases: Releases, name: str, data: bytes) -> str:
 
 
 def reboot(vm, key: Path) -> None:
-    """Apart from the upgrade: its connection would hang when the network goes first."""
+    """Apart from the upgrade: its connection would hang when the network goes first.
+
+    Returns when the next boot has begun: k3s may start after the login prompt, and a test that
+    waits for its message would take the one of the boot before.
+    """
     over_ssh(vm, key, "sudo systemd-run -q --on-active=1 systemctl --no-block reboot")
+    vm.expect("GNU GRUB", REBOOT)
 
 
 def panic(vm, *, times: int) -> None:
