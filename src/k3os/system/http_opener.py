@@ -1,9 +1,9 @@
 """urllib's opener with what it lacks: connections of ours, and redirects that are believed no
 more than they have to be.
 
-A redirect from https to http is refused (RFC 9110, section 15.4 leaves that to the client), and one
-to ftp, which urllib would read without our limits. The body of a redirect, which urllib reads to its
-end into memory, is not read at all.
+A redirect from https to http is refused (RFC 9110, section 15.4 leaves that to the client), and
+one to ftp, which urllib would read without our limits. The body of a redirect, which urllib reads
+to its end into memory, is not read at all.
 """
 
 from __future__ import annotations
