@@ -180,7 +180,9 @@ def path_text(check: Check, key: Key, node: Node, path: str) -> Value:
         raise Wrong(node.place, f"`{word}` is no absolute path", f"write `{hint}`")
     if ".." in word.split("/"):
         raise Wrong(node.place, "`..` in a path is not allowed", "write the path it leads to")
-    return Value(word, node.place)
+    # one spelling, since paths are compared
+    names = [name for name in word.split("/") if name not in ("", ".")]
+    return Value(f"/{'/'.join(names)}", node.place)
 
 
 def file_path(check: Check, key: Key, node: Node, path: str) -> Value:
@@ -195,7 +197,7 @@ def file_path(check: Check, key: Key, node: Node, path: str) -> Value:
         raise Wrong(node.place, f"`{node.text}` is no absolute path", hint)
     if "\\" in word:
         raise Wrong(node.place, f"`{word}` is no path of Linux", "write e.g. `/etc/motd`")
-    if word.endswith("/"):
+    if word.endswith(("/", "/.")):
         raise Wrong(node.place, f"`{word}` is a directory", "write the path of the file")
     if not word.startswith("/") and ".." not in word.split("/"):
         absolute = f"/{word.removeprefix('./')}"
