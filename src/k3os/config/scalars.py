@@ -271,6 +271,8 @@ def _sensible(mode: int) -> bool:
 
 
 def hostname(check: Check, key: Key, node: Node, path: str) -> Value:
+    from k3os.config.hostnames import is_nobodys
+
     word = scalar_text(node, "a name")
     labels = word.split(".")
     valid = len(word) <= LONGEST_HOSTNAME and all(
@@ -280,4 +282,6 @@ def hostname(check: Check, key: Key, node: Node, path: str) -> Value:
     if not valid:
         hint = f"use letters, digits, `-` and `.`, at most {LONGEST_HOSTNAME} characters"
         raise Wrong(node.place, f"`{word}` is no host name", hint)
+    if is_nobodys(word):
+        raise Wrong(node.place, f"`{word}` is what every machine is called", "write another name")
     return Value(word, node.place)
