@@ -33,6 +33,8 @@ PACKAGED = {
 OURS = {"k3os-operator": "k3os.operator: false"}
 # ours, where somebody writes SETTINGS; k3s reads this directory after it, in name order
 BESIDE = f"{SETTINGS}.d/50-k3os.yaml"
+# our lists, beside any of the user's
+LAST = f"{SETTINGS}.d/zz-k3os.yaml"
 # what k3s and its containerd read when they start, and only then
 READ_AT_START = ("/etc/rancher/k3s/", "/var/lib/rancher/k3s/agent/etc/")
 # whose variables k3s gets
@@ -42,15 +44,15 @@ SCALARS = {"server": "k3os.server_url", "token": "k3os.token"}
 LISTS = {"node-label": "k3os.labels", "node-taint": "k3os.taints"}
 
 
-def read_at_start(files: Value | None) -> dict[str, Value]:
-    """Path -> entry of the files of write_files that a running k3s does not look at."""
+def read_at_start(files: Value | None) -> dict[str, list[Value]]:
+    """Path -> entries of the files of write_files that a running k3s does not look at."""
     entries = files.data if files is not None and isinstance(files.data, list) else []
-    found = {str(e.data["path"].data): e for e in entries if isinstance(e.data, dict)}
-    return {
-        path: entry
-        for path, entry in found.items()
-        if path.startswith(READ_AT_START) or path == LOGINS
-    }
+    found: dict[str, list[Value]] = {}
+    for entry in entries:
+        path = str(entry.data["path"].data) if isinstance(entry.data, dict) else ""
+        if path.startswith(READ_AT_START) or path == LOGINS:
+            found.setdefault(path, []).append(entry)
+    return found
 
 
 def variables(text: str) -> tuple[dict[str, str], list[str]]:
@@ -129,11 +131,13 @@ def contradictions(values: dict[str, Value]) -> list[Problem]:
         winner = "wins" if str(path.data) == SETTINGS or str(path.data) < ours else "loses"
         for name, theirs in top_level(str(content.data)).items():
             message = _contradiction(name, theirs, values, winner)
+            hint = "say it once"
+            if name in LISTS and str(path.data) > LAST:
+                message = f"k3s reads this after {LAST} and takes no other {name}"
+                hint = f"write {name}+"
             if message:
                 where = f"{KEY}[{index}].content"
-                problems.append(
-                    Problem(content.place, where, message, "say it once", is_error=False)
-                )
+                problems.append(Problem(content.place, where, message, hint, is_error=False))
     return problems
 
 

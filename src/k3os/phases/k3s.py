@@ -10,7 +10,7 @@ arguments. Each is in a file of its own that the configuration names, or in the 
 
 from __future__ import annotations
 
-from k3os.config.for_k3s import BESIDE, is_settings
+from k3os.config.for_k3s import BESIDE, LAST, is_settings
 from k3os.config.hostnames import RULES, WRONG_NODE, is_node_name, node_name
 from k3os.config.k3s_flags import FILE, OF_AGENTS, SECRETS, without_secrets
 from k3os.config.value import Place
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 ARGS = "/run/k3os/k3s.args"
 # the secret of a flag
 SECRET = "/run/k3os/k3s.{}"
-# what k3s reads as the last, after FILE and BESIDE
-LAST = f"{FILE}.d/zz-k3os.yaml"
 # the name under which a node joins others; k3os-join.service is for those
 JOINS = "/run/k3os/joins"
 NODE_NAME = "/var/lib/rancher/k3os/node-name"
