@@ -7,14 +7,12 @@ only, since each of these files may be meant as it is.
 from __future__ import annotations
 
 from k3os.config.k3s_flags import FILE as SETTINGS
-from k3os.config.value import Problem, numbered
+from k3os.config.value import Problem, Value, numbered
 from k3os.system.numbers import are_digits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from k3os.config.value import Value
 
 KEY = "write_files"
 MANIFESTS = "/var/lib/rancher/k3s/server/manifests/"
@@ -44,15 +42,15 @@ SCALARS = {"server": "k3os.server_url", "token": "k3os.token"}
 LISTS = {"node-label": "k3os.labels", "node-taint": "k3os.taints"}
 
 
-def read_at_start(files: Value | None) -> dict[str, list[Value]]:
-    """Path -> entries of the files of write_files that a running k3s does not look at."""
+def read_at_start(files: Value | None) -> dict[str, Value]:
+    """Path -> its entries of write_files, for what a running k3s does not look at."""
     entries = files.data if files is not None and isinstance(files.data, list) else []
     found: dict[str, list[Value]] = {}
     for entry in entries:
         path = str(entry.data["path"].data) if isinstance(entry.data, dict) else ""
         if path.startswith(READ_AT_START) or path == LOGINS:
             found.setdefault(path, []).append(entry)
-    return found
+    return {path: Value(several, several[0].place) for path, several in found.items()}
 
 
 def variables(text: str) -> tuple[dict[str, str], list[str]]:

@@ -60,14 +60,14 @@ def marks(config: Config, effect: str) -> dict[str, str]:
             )
     if effect == RESTART:
         files = read_at_start(config.get("write_files"))
-        found.update({path: _mark(*entries) for path, entries in files.items()})
+        found.update({path: _mark(entries) for path, entries in files.items()})
     return found
 
 
-def _mark(*values: Value) -> str:
+def _mark(value: Value) -> str:
     from k3os.phases.ours import mark_of
 
-    return mark_of(repr([plain(each) for each in values]).encode(errors="surrogateescape"))
+    return mark_of(repr(plain(value)).encode(errors="surrogateescape"))
 
 
 def _text(found: dict[str, str]) -> bytes:
