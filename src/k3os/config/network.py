@@ -226,7 +226,7 @@ def interfaces(
         assert isinstance(value.data, dict)
         try:
             interface = Interface(name, value.data)
-            _check_device(interface, value)
+            _check_device(interface, value, value.data)
             _check(interface, value, value.data)
             taken.check(interface, value.data)
         except Wrong as error:
@@ -250,11 +250,12 @@ def _too_small_below(right: list[Interface], entries: dict[str, Value]) -> dict[
     return found
 
 
-def _check_device(interface: Interface, value: Value) -> None:
+def _check_device(interface: Interface, value: Value, entry: dict[str, Value]) -> None:
     if interface.name == "lo" or interface.name.startswith(NOT_CONNMANS):
         hint = "in boot_cmd, or where it is made: `ip address add …`"
         raise Wrong(value.place, "connman does not look after this interface", hint)
-    if interface.name.startswith(WIRELESS):
+    is_dhcp = interface.dhcp and not interface.addresses and list(entry) in ([], ["address"])
+    if interface.name.startswith(WIRELESS) and not is_dhcp:
         hint = "write its network into k3os.wifi"
         raise Wrong(value.place, "is wireless, and has its address from DHCP", hint)
     number = interface.vlan_number
