@@ -36,6 +36,7 @@ def check(values: dict[str, Value]) -> Iterator[Problem]:
     yield from _modules(values)
     yield from _sysctls(values)
     yield from _addresses(values)
+    yield from _node_names(values)
     for index, entry in _entries(values, "k3os.wifi"):
         value = entry.get("passphrase")
         size = len(str(value.data).encode(errors="replace")) if value is not None else SHORTEST
@@ -94,6 +95,27 @@ def _addresses(values: dict[str, Value]) -> Iterator[Problem]:
             names = f"{', '.join(schemes[:-1])} or {schemes[-1]}"
             message = f"is not fetched by {scheme}, only by {names}"
             yield Problem(value.place, path, message, "put it on a web server")
+
+
+def _node_names(values: dict[str, Value]) -> Iterator[Problem]:
+    """Beside --node-name: in files for k3s, and in the variable that k3s has for it."""
+    from k3os.config.for_k3s import is_settings, top_level
+    from k3os.config.hostnames import RULES, WRONG_NODE, is_node_name
+
+    found: list[tuple[str, Value, str]] = []
+    for index, entry in _entries(values, "write_files"):
+        content = entry.get("content")
+        if content is not None and is_settings(str(entry["path"].data)):
+            names = top_level(str(content.data)).get("node-name", [])
+            found += [(f"write_files[{index}].content", content, name) for name in names]
+    variables = values.get("k3os.environment")
+    if variables is not None and isinstance(variables.data, dict):
+        value = variables.data.get("K3S_NODE_NAME")
+        if value is not None:
+            found.append(("k3os.environment.K3S_NODE_NAME", value, str(value.data)))
+    for path, value, name in found:
+        if not is_node_name(name):
+            yield Problem(value.place, path, f"`{name}` {WRONG_NODE}", RULES)
 
 
 def _entries(values: dict[str, Value], path: str) -> list[tuple[int, dict[str, Value]]]:

@@ -88,7 +88,7 @@ def make_disk(request: Request, say: Say) -> None:
             have, want = human(request.size), human(plan.needed(what))
             raise UserError(f"a disk of {have} is too small: {want} are needed", where="--size")
         versions = ", ".join(f"{name} {version}" for name, version in what.versions.items())
-        say(f"{request.source}: {versions}")
+        say(f"{request.source}: {versions}; for a disk with sectors of 512 bytes")
         root = iso.parent / "root"
         perform.lay_down(what, text, str(root), lambda _: None)
         state = str(identity(what, request.size, STATE))

@@ -38,9 +38,13 @@ def starts(disk: Path) -> dict[str, int]:
     return {part["name"]: part["start"] * 512 for part in table["partitions"]}
 
 
-def test_the_disk_is_what_the_installer_makes(tiny_iso: Path, tmp_path: Path, config: Path) -> None:
+def test_the_disk_is_what_the_installer_makes(
+    tiny_iso: Path, tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     disk = tmp_path / "disk.raw"
     assert make(tiny_iso, disk, "--config", str(config)) == 0
+    # on another one no firmware would find the table
+    assert "for a disk with sectors of 512 bytes" in capsys.readouterr().out
     assert disk.stat().st_size == SIZE
     assert disk.stat().st_blocks * 512 < SIZE // 10
     assert disk.stat().st_mode & 0o777 == 0o600
