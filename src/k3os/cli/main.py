@@ -43,6 +43,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "init": ("k3os.cli.init", "initrd", "PID 1 of the initrd; nobody calls it by hand"),
 }
 
+# these change the node that they run on; `config` and `k3s` do with some of their words
+CHANGING = (
+    *("apply", "report", "confirm", "overlay", "reset", "grow", "network", "local", "shutdown"),
+    "upgrade",
+)
 # these fetch something, with the node's k3os.environment; `config` applies it, too
 DOWNLOADING = ("upgrade", "install", "k3s", "datasource", "apply")
 
@@ -103,6 +108,13 @@ def _main(argv: list[str]) -> int:
             raise
         hint = f"call it where it runs: {runs_where}"
         raise UserError(f"`{argv[0]}` is not on this machine", hint) from error
+    if argv[0] in CHANGING:
+        if {"-h", "--help"} & {*argv[1:]}:
+            argv = [argv[0], "--help"]
+        else:
+            from k3os.system.os_release import check_node
+
+            check_node()
     if argv[0] in DOWNLOADING:
         from k3os.phases.environment import adopt_configured
 
