@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "grow": ("k3os.cli.grow", "node", "give the state partition the rest of its disk"),
     "network": ("k3os.cli.network", "node", "settle the default route; called by the system"),
     "clock": ("k3os.cli.clock", "node", "wait for a time server where the clock was wrong"),
-    "k3s": ("k3os.cli.k3s", "node", "fetch the pinned k3s where the image has none"),
+    "k3s": ("k3os.cli.k3s", "anywhere", "fetch k3s where the image has none; sums of releases"),
     "local": ("k3os.cli.local", "node", "run the scripts of /etc/rc.local and /etc/local.d"),
     "shutdown": ("k3os.cli.shutdown", "node", "end pods at shutdown; called by the system"),
     "init": ("k3os.cli.init", "initrd", "PID 1 of the initrd; nobody calls it by hand"),
