@@ -29,6 +29,20 @@ USERS = (
     *("uucp", "proxy", "www-data", "backup", "list", "irc", "_apt", "nobody", "sshd", "statd"),
     *("messagebus", "systemd-network", "systemd-timesync", "_rpc"),
 )
+# where a file may go, and that cannot be one; those above them follow
+_DEEPEST = """
+/bin /boot /dev /etc/apparmor.d /etc/cni/net.d /etc/iscsi /etc/local.d /etc/modprobe.d
+/etc/modules-load.d /etc/nvme /etc/profile.d /etc/rancher/k3s /etc/rancher/node /etc/ssh
+/etc/ssl/certs /etc/sysctl.d /etc/systemd/network /etc/systemd/system /etc/udev/rules.d
+/home/rancher/.ssh /k3os/data /k3os/system /lib /lib64 /media /mnt /opt/cni/bin /proc /root
+/run/k3os /sbin /srv /sys /tmp /usr/bin /usr/lib /usr/local/bin /usr/local/sbin /usr/sbin /usr/share
+/var/lib/connman /var/lib/kubelet /var/lib/rancher/k3os/config.d /var/lib/rancher/k3s/agent/etc
+/var/lib/rancher/k3s/agent/images /var/lib/rancher/k3s/server/manifests
+/var/lib/rancher/k3s/server/static /var/log /var/tmp
+"""
+DIRECTORIES = {
+    path.rsplit("/", above)[0] for path in _DEEPEST.split() for above in range(path.count("/"))
+}
 
 
 def check(values: dict[str, Value]) -> Iterator[Problem]:
@@ -46,6 +60,7 @@ def check(values: dict[str, Value]) -> Iterator[Problem]:
             message = f"no network takes it: a passphrase has {SHORTEST} to {LONGEST} characters"
             path = f"k3os.wifi[{index}].passphrase"
             yield Problem(value.place, path, message, "write the whole one", is_error=False)
+    yield from _directories(values)
     commands = _commands(values)
     if "useradd" in commands or "adduser" in commands:
         return
@@ -55,6 +70,21 @@ def check(values: dict[str, Value]) -> Iterator[Problem]:
             message, hint = f"there is no user `{user}` here", "write `rancher` or `root`"
             path = f"write_files[{index}].owner"
             yield Problem(entry["owner"].place, path, message, hint, is_error=False)
+
+
+def _directories(values: dict[str, Value]) -> Iterator[Problem]:
+    """An error for each entry of write_files whose path is a directory."""
+    from posixpath import normpath
+
+    paths = [(index, entry["path"]) for index, entry in _entries(values, "write_files")]
+    whole = [f"/{normpath(str(path.data)).strip('/')}" for _, path in paths]
+    for (index, path), name in zip(paths, whole, strict=True):
+        inside = next((each for each in whole if each.startswith(f"{name}/")), "")
+        if name not in DIRECTORIES and not inside:
+            continue
+        message = f"`{name}` is a directory" + (f": {inside} is to be in it" if inside else "")
+        hint = "write the path of the file"
+        yield Problem(path.place, f"write_files[{index}].path", message, hint)
 
 
 def _modules(values: dict[str, Value]) -> Iterator[Problem]:
