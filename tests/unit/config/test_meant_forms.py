@@ -85,7 +85,7 @@ DIRECTORIES = {
 
 @pytest.mark.parametrize("entries,key,count", DIRECTORIES.values(), ids=DIRECTORIES)
 def test_a_path_that_is_a_directory_is_an_error(entries: str, key: str, count: int) -> None:
-    lines = said(f"write_files: [{entries}]")
+    lines = [line for line in said(f"write_files: [{entries}]") if "is left out" not in line]
     assert len(lines) == count
     assert f": {key}: " in lines[-1]
     assert "warning" not in lines[-1]
