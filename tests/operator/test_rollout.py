@@ -2,6 +2,9 @@
 
 import base64
 import json
+import signal
+import subprocess
+from pathlib import Path
 
 import pytest
 from lightkube.types import PatchType
@@ -262,6 +265,35 @@ def test_one_of_two_operators_acts_and_the_other_takes_over(world: World) -> Non
     assert all(each.boots == 1 for each in world.agent.machines.values())
     second.terminate()
     assert second.wait(20) == 0
+
+
+def catches(process: subprocess.Popen[bytes], number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal; without one the kernel keeps the signal from
+    the first process of a container (pid_namespaces(7))."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+def test_one_that_waits_for_its_turn_ends_when_it_is_asked(world: World) -> None:
+    first = world.start()
+    world.until(lambda: "leads now" in world.log)
+    second = world.start()
+    world.until(lambda: "waiting: " in world.log)
+    assert catches(second, signal.SIGTERM)
+    second.terminate()
+    assert second.wait(10) == 0
+    first.terminate()
+    assert first.wait(20) == 0
+
+
+def test_one_that_has_only_begun_ends_when_it_is_asked(world: World) -> None:
+    """Its libraries take an emulated machine ten seconds."""
+    process = world.start()
+    world.until(lambda: catches(process, signal.SIGTERM))
+    process.terminate()
+    assert process.wait(10) == 0
+    assert world.log == ""
 
 
 assert set(FATES) >= {FINE, ROLLS_BACK, NO_SUCH_VERSION, NEVER_BACK}

@@ -4,6 +4,7 @@ import sys
 
 from k3os.errors import UserError
 from k3os.system.numbers import whole
+from k3os.system.signals import end_when_asked
 
 HELP = """\
 usage: k3os operator run [--port N] [--lease-seconds N] [--log-format json|text]
@@ -46,6 +47,7 @@ def _run(given: dict[str, str]) -> int:
     if given or form not in ("json", "text") or number is None or seconds is None:
         print(HELP, end="", file=sys.stderr)
         return 2
+    end_when_asked()  # before the libraries, which take a slow machine seconds
     try:
         from k3os.operator.app import Options, run
     except ImportError as error:

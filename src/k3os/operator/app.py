@@ -28,6 +28,7 @@ from k3os.operator.engine import Engine, Seen, Sight, seen
 from k3os.operator.outage import TROUBLE, Pauses, Quiet, pause, words
 from k3os.operator.pods import REQUEST_LABEL
 from k3os.operator.rollout import Said
+from k3os.system.signals import end_when_asked
 
 log = logging.getLogger("k3os.operator")
 
@@ -248,6 +249,7 @@ def run(options: Options) -> int:
 
     began = time.monotonic()
     code = asyncio.run(main())
+    end_when_asked()  # asyncio has taken its own handlers away
     if code in (LEASE_LOST, BROKEN):
         fine = code == LEASE_LOST or time.monotonic() - began > FINE_SECONDS
         broken = 0 if fine else int(os.environ.get(AGAIN, "0")) + 1
