@@ -69,7 +69,10 @@ class Node:
 
     def reboot(self) -> None:
         """Apart from this connection, which would hang when the network goes first."""
-        self.ssh("sudo systemd-run -q --on-active=1 systemctl --no-block reboot")
+        self.ssh(
+            "sudo systemd-run -q --on-active=1 --timer-property=AccuracySec=100ms "
+            "systemctl --no-block reboot"
+        )
 
     def wait_until_ready(self, server: Node, seconds: float = READY) -> None:
         wait_for(f"{self.name} is Ready", seconds, lambda: is_ready(server, self.name))

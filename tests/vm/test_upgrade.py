@@ -107,7 +107,8 @@ def reboot(vm, key: Path) -> None:
     Returns when the next boot has begun: k3s may start after the login prompt, and a test that
     waits for its message would take the one of the boot before.
     """
-    over_ssh(vm, key, "sudo systemd-run -q --on-active=1 systemctl --no-block reboot")
+    soon = "sudo systemd-run -q --on-active=1 --timer-property=AccuracySec=100ms"
+    over_ssh(vm, key, f"{soon} systemctl --no-block reboot")
     vm.expect("GNU GRUB", REBOOT)
 
 

@@ -278,7 +278,9 @@ def check_applied(status: dict[str, Any]) -> None:
 def reboot_soon() -> None:
     from k3os.system.run import run
 
+    # systemd would add up to a minute: systemd.timer(5), AccuracySec=
     command = ["systemd-run", "-q", f"--on-active={REBOOT_SECONDS}"]
+    command += ["--timer-property=AccuracySec=1s"]
     run([*command, "systemctl", "--no-block", "reboot"], timeout=30)
 
 
