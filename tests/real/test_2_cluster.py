@@ -107,6 +107,12 @@ def test_cluster_dns(cluster: Cluster, k3s: Given) -> None:
     """A pod resolves names of the internal zone through CoreDNS."""
     if not k3s.airgap:
         pytest.skip("needs CoreDNS' image: K3S_AIRGAP=<k3s-airgap-images-amd64.tar.zst>")
+
+    def is_served() -> bool:
+        found = cluster.server.get("-n kube-system endpoints kube-dns")
+        return any(each.get("addresses") for each in found.get("subsets") or ())
+
+    wait_for("CoreDNS is Ready", READY, is_served)
     names = f"nslookup web.{ZONE} && nslookup kubernetes.default.svc.cluster.local"
     run_pod(cluster.server, pod("cluster-dns", "agent", names, dnsPolicy="ClusterFirst"))
 
