@@ -6,6 +6,7 @@ Imported where somebody waits for an answer: the check, the build, the installat
 
 from __future__ import annotations
 
+from k3os.config.unknown import QUOTE, hidden_in
 from k3os.config.unmeant import MARKS
 from k3os.config.value import Problem, Value, numbered
 
@@ -84,11 +85,11 @@ def mirror(values: dict[str, Value]) -> Iterator[Problem]:
 
 
 def templates(values: dict[str, Value]) -> Iterator[Problem]:
-    """Texts that somebody was to replace: `{{ name }}`, `<name>`."""
+    """Texts that somebody was to replace: `{{ name }}`, `<name>`; and signs that nobody typed."""
     for path, value in values.items():
-        if path in FREE:
-            continue
         for name, item, text in _texts(path, value):
+            if path in FREE and not name.endswith("].path"):
+                continue
             stands = text.strip()
             is_name = stands.startswith("<") and stands.endswith(">")
             if any(mark in text for mark in MARKS[1:]) or (
@@ -96,9 +97,14 @@ def templates(values: dict[str, Value]) -> Iterator[Problem]:
             ):
                 message = "is a template that nobody filled in"
                 yield Problem(item.place, name, message, "write the value", is_error=False)
-            elif stands and stands[0] in "“”„‘’«" and path != "k3os.k3s_args":
-                message = "begins with a typographic quote, which is part of the text"
+            elif path == "k3os.k3s_args":
+                continue
+            elif hidden_in(stands[:1]) == QUOTE:
+                message = f"begins with {QUOTE}, which is part of the text"
                 yield Problem(item.place, name, message, "type the quotes again", is_error=False)
+            elif (hidden := hidden_in(text)) and hidden != QUOTE:  # a network may be called Anna’s
+                message = f"has {hidden} in it, which is part of the text"
+                yield Problem(item.place, name, message, "type it again", is_error=False)
 
 
 def _texts(path: str, value: Value) -> Iterator[tuple[str, Value, str]]:

@@ -112,7 +112,7 @@ def read_limited(path: str) -> tuple[bytes, Problem | None]:
 
 
 # keys that may ask for something else than the rest of a configuration
-CONTRADICTING = ("write_files", "k3os.hardening")
+CONTRADICTING = ("write_files", "k3os.k3s_args", "k3os.hardening")
 
 
 def contradictions(key: str) -> Callable[[dict[str, Value]], list[Problem]]:
@@ -120,6 +120,8 @@ def contradictions(key: str) -> Callable[[dict[str, Value]], list[Problem]]:
     module is imported."""
     if key == "write_files":
         from k3os.config.for_k3s import contradictions as found
+    elif key == "k3os.k3s_args":
+        from k3os.config.for_k3s import contradicting as found
     else:
         from k3os.config.hardening import contradictions as found
     return found

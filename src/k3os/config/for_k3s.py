@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KEY = "write_files"
+ARGUMENTS = "k3os.k3s_args"
 MANIFESTS = "/var/lib/rancher/k3s/server/manifests/"
 MANIFEST_ENDINGS = (".yaml", ".yml", ".json")
 # What k3s deploys by itself: its name, as --disable takes it, or "" where it takes none.
@@ -39,6 +40,7 @@ READ_AT_START = ("/etc/rancher/k3s/", "/var/lib/rancher/k3s/agent/etc/")
 LOGINS = "/etc/environment"
 # a setting of k3s, and the key of ours that sets it, too
 SCALARS = {"server": "k3os.server_url", "token": "k3os.token"}
+SHORT = {"s": "server", "t": "token"}
 LISTS = {"node-label": "k3os.labels", "node-taint": "k3os.taints"}
 
 
@@ -139,7 +141,35 @@ def contradictions(values: dict[str, Value]) -> list[Problem]:
     return problems
 
 
-def _contradiction(name: str, theirs: list[str], values: dict[str, Value], wins: str) -> str:
+def contradicting(values: dict[str, Value]) -> list[Problem]:
+    """A warning where an argument of k3s and a key of ours say different things: k3s reads its
+    arguments after its files. values: of all sources."""
+    problems = []
+    for item, flag, value in argued(values.get(ARGUMENTS)):
+        message = _contradiction(flag, [value], values, "loses", is_argument=True)
+        if message:
+            where = f"{ARGUMENTS}[{item.place.number}]"
+            problems.append(Problem(item.place, where, message, "say it once", is_error=False))
+    return problems
+
+
+def argued(arguments: Value | None) -> Iterator[tuple[Value, str, str]]:
+    """Item, flag and value of what one of our keys sets, too: `--flag=value`, or with a blank, in
+    one word or in two."""
+    items = [item for _, item in numbered(arguments)]
+    words = [str(item.data) for item in items]
+    for item, word, following in zip(items, words, [*words, ""][1:], strict=True):
+        flag, _, value = word.replace(" ", "=", 1).partition("=")
+        name = flag.lstrip("-")
+        name = SHORT.get(name, name)
+        if flag.startswith("-") and (name in SCALARS or name in LISTS):
+            yield item, name, value.strip() or following
+
+
+def _contradiction(
+    name: str, theirs: list[str], values: dict[str, Value], wins: str, *, is_argument: bool = False
+) -> str:
+    """What our key says of a setting of k3s; wins: what ours does where there is one value."""
     plain = name.removesuffix("+")
     if plain in SCALARS and SCALARS[plain] in values:
         ours = str(values[SCALARS[plain]].data)
@@ -148,14 +178,23 @@ def _contradiction(name: str, theirs: list[str], values: dict[str, Value], wins:
         return ""
     known = dict(_pair(each) for each in _texts(values[LISTS[plain]]))
     twice = [pair for pair in map(_pair, theirs) if known.get(pair[0], pair[1]) != pair[1]]
+    # our labels come last of all files; a taint can be there once, and ours is left out
+    wins = "loses" if is_argument or plain == "node-taint" else "wins"
     listed = ", ".join(pair[0] for pair in twice)
-    return f"{LISTS[plain]} sets the {plain} {listed} to something else, and wins" if twice else ""
+    return (
+        f"{LISTS[plain]} sets the {plain} {listed} to something else, and {wins}" if twice else ""
+    )
 
 
 def _texts(value: Value) -> list[str]:
     if isinstance(value.data, dict):
         return [f"{name}={item.data}" for name, item in value.data.items()]
     return [str(item.data) for item in value.data] if isinstance(value.data, list) else []
+
+
+def taint_name(text: str) -> str:
+    """Of a taint what a node can have once: key and effect."""
+    return _pair(text)[0]
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -18,6 +18,8 @@ FORM = f"write `key=value:Effect`; effects: {', '.join(EFFECTS)}"
 
 
 def taints(check: Check, key: Key, node: Node, path: str) -> Value:
+    seen: dict[tuple[str, str], Value] = {}
+
     def one(item: Node, item_path: str) -> Value:
         if item.kind == "map":
             raise Wrong(item.place, "wants a text, not a map", _of_map(item))
@@ -27,7 +29,12 @@ def taints(check: Check, key: Key, node: Node, path: str) -> Value:
             raise Wrong(item.place, f"`{word}` is no taint", "write each as an item of the list")
         if not name.partition("=")[0] or effect not in EFFECTS:
             raise Wrong(item.place, f"`{word}` is no taint", _meant(name, effect))
-        return Value(word, item.place)
+        value = Value(word, item.place)
+        first = seen.setdefault((name.partition("=")[0], effect), value)
+        if first is not value:
+            message = f"is the second of its key and effect{first.place.as_first()}"
+            check.warn(item.place, item_path, f"{message}; a node has one, this", "remove one")
+        return value
 
     return each_of(check, node, path, one)
 

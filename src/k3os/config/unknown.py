@@ -131,6 +131,7 @@ HIDDEN = {
     "\u3000": "a wide space",
 }
 TYPOGRAPHIC = "“”„‘’‚«»"
+QUOTE = "a typographic quote"
 
 
 def hidden_in(text: str) -> str:
@@ -138,7 +139,7 @@ def hidden_in(text: str) -> str:
     for sign, what in HIDDEN.items():
         if sign in text:
             return what
-    return "a typographic quote" if any(sign in text for sign in TYPOGRAPHIC) else ""
+    return QUOTE if any(sign in text for sign in TYPOGRAPHIC) else ""
 
 
 def explain(name: Node, path: str, siblings: Node, known: dict[str, str]) -> tuple[str, str]:

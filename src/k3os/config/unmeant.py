@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from k3os.config.scalars import Wrong
+from k3os.config.unknown import hidden_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def cause(wrong: Wrong, node: Node) -> Wrong:
             return Wrong(wrong.place, TEMPLATE, FILL_IN)
         if "$(" in each.text or "${" in each.text:
             return Wrong(wrong.place, wrong.message, "no shell reads it: write the value itself")
+        if hidden := hidden_in(each.text):
+            return Wrong(wrong.place, wrong.message, f"there is {hidden} in it: type it again")
     return wrong
 
 

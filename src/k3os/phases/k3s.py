@@ -10,7 +10,7 @@ arguments. Each is in a file of its own that the configuration names, or in the 
 
 from __future__ import annotations
 
-from k3os.config.for_k3s import BESIDE, LAST, is_settings
+from k3os.config.for_k3s import BESIDE, LAST, argued, is_settings, taint_name
 from k3os.config.hostnames import RULES, WRONG_NODE, is_node_name, node_name
 from k3os.config.k3s_flags import FILE, OF_AGENTS, SECRETS, without_secrets
 from k3os.config.value import Place
@@ -21,6 +21,8 @@ from k3os.phases.write_files import paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from k3os.config.load import Config
     from k3os.phases.node import Node
 
@@ -145,6 +147,12 @@ def given_name(config: Config, node: Node) -> str:
 
 
 def _name_in_files(config: Config) -> str:
+    names = [settings.get("node-name", []) for settings in _settings_files(config, "node-name")]
+    return next((each[-1] for each in reversed(names) if each), "")
+
+
+def _settings_files(config: Config, key: str) -> Iterator[dict[str, list[str]]]:
+    """Those of write_files with a key in it, in the order in which k3s reads them."""
     from k3os.phases.write_files import KEY, content_of
 
     found = {}
@@ -152,13 +160,11 @@ def _name_in_files(config: Config) -> str:
         path = str(item.data["path"].data) if isinstance(item.data, dict) else ""
         if is_settings(path) and path not in (BESIDE, LAST):
             found[path] = content_of(item)
-    name = ""
     for path in sorted(found):
-        if "node-name" in found[path]:
+        if key in found[path]:
             from k3os.config.for_k3s import top_level
 
-            name = top_level(found[path]).get("node-name", [name])[-1]
-    return name
+            yield top_level(found[path])
 
 
 def _flag(argv: list[str], *flags: str) -> str:
@@ -189,9 +195,22 @@ def k3s_settings(config: Config, mode: str) -> dict[str, str | list[str]]:
     labels = {"k3os.io/mode": mode, "k3os.io/version": label_value(__version__)}
     labels.update(config.mapping("k3os.labels"))
     settings["node-label"] = [f"{name}={value}" for name, value in labels.items()]
-    if config.texts("k3os.taints"):
-        settings["node-taint"] = config.texts("k3os.taints")
+    if taints := _taints(config):
+        settings["node-taint"] = taints
     return settings
+
+
+def _taints(config: Config) -> list[str]:
+    """Of those with one key and effect the last, and none that k3s gets otherwise: the API server
+    refuses a node with two, which would never register."""
+    ours = {taint_name(text): text for text in config.texts("k3os.taints")}
+    if not ours:
+        return []
+    given = argued(config.get("k3os.k3s_args"))
+    theirs = [value for _, flag, value in given if flag == "node-taint"]
+    for settings in _settings_files(config, "node-taint"):
+        theirs += [*settings.get("node-taint", []), *settings.get("node-taint+", [])]
+    return [text for name, text in ours.items() if name not in map(taint_name, theirs)]
 
 
 def label_value(text: str) -> str:

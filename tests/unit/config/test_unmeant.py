@@ -275,3 +275,43 @@ k3os:
         "k3os.modules[1]",
         "k3os.wifi[1].passphrase",
     }
+
+
+HIDDEN = {
+    "typographic quotes": ("“", "”", "a typographic quote"),
+    "a no-break space": ("", "\u00a0", "a no-break space"),
+    "an invisible letter": ("\u200b", "", "an invisible character"),
+}
+CHECKED = {
+    "a name": "hostname: {}node1{}",
+    "a number": "k3os: {{upgrade: {{timeout: {}600{}}}}}",
+    "a truth": "k3os: {{install: {{silent: {}true{}}}}}",
+    "a duration": "k3os: {{shutdown: {{grace_period: {}30s{}}}}}",
+    "an address": "k3os: {{server_url: {}https://a:6443{}}}",
+    "a name server": "k3os: {{dns_nameservers: [{}10.0.0.1{}]}}",
+    "a taint": "k3os: {{taints: [{}a=b:NoSchedule{}]}}",
+    "a label": "k3os: {{labels: {{a: {}b{}}}}}",
+    "an interface": "k3os: {{network: {{eth0: {{address: {}10.0.0.1/24{}}}}}}}",
+    "a mode": "write_files: [{{path: /a, content: x, permissions: {}0644{}}}]",
+}
+
+
+@pytest.mark.parametrize("before,after,what", HIDDEN.values(), ids=HIDDEN)
+@pytest.mark.parametrize("line", CHECKED.values(), ids=CHECKED)
+def test_what_a_word_processor_put_into_a_value_is_named(
+    line: str, before: str, after: str, what: str
+) -> None:
+    clean, strange = line.format("", ""), line.format(before, after)
+    assert said(clean) == []
+    # a blank at the end of a text is left out, whatever its kind
+    assert any(what in each for each in said(strange)) or values(strange) == values(clean)
+
+
+def values(text: str) -> object:
+    return {name: plain(value) for name, value in check_text(text.encode(), "c")[0].items()}
+
+
+def test_a_sign_that_nobody_sees_is_named_in_a_path_and_left_alone_in_a_text() -> None:
+    (line,) = said("write_files: [{path: /a\u200bb, content: 'x\u200by'}]")
+    assert "write_files[0].path: has an invisible character in it" in line
+    assert said("k3os: {wifi: [{name: Anna’s, passphrase: abcdefgh}]}") == []

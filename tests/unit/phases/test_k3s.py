@@ -10,6 +10,7 @@ from k3os.cli.report import node_name
 from k3os.config.check import check_data, check_text
 from k3os.config.load import load_config
 from k3os.k3s.given import given, shown
+from k3os.k3s.settings import of_arguments
 
 from .conftest import Machine
 
@@ -331,3 +332,38 @@ def test_a_name_that_kubernetes_never_takes_is_said_before_and_on_the_node(
     (problem,) = [each for each in check_data(config.encode(), "c") if "node" in each.message]
     assert problem.is_error
     assert "is no name of a node" in problem.message
+
+
+# sources of one taint -> the values that k3s may see of it, in all its files and arguments. The API
+# server refuses a node with two of a key and effect, so that it never registers.
+TAINTS = {
+    "the same twice": ("k3os: {taints: ['a=b:NoSchedule', 'a=b:NoSchedule']}", ["a=b:NoSchedule"]),
+    "two values": ("k3os: {taints: ['a=b:NoSchedule', 'a=c:NoSchedule']}", ["a=c:NoSchedule"]),
+    "two effects": (
+        "k3os: {taints: ['a=b:NoSchedule', 'a=b:NoExecute']}",
+        ["a=b:NoSchedule", "a=b:NoExecute"],
+    ),
+    "an argument": (
+        "k3os: {taints: ['a=b:NoSchedule'], k3s_args: [server, '--node-taint=a=c:NoSchedule']}",
+        ["a=c:NoSchedule"],
+    ),
+    "two words": (
+        "k3os: {taints: ['a=b:NoSchedule'], k3s_args: [server, --node-taint, 'a=b:NoSchedule']}",
+        ["a=b:NoSchedule"],
+    ),
+    "a file of k3s": (
+        "write_files: [{path: /etc/rancher/k3s/config.yaml, content: 'node-taint: "
+        '["a=c:NoSchedule", "d=e:NoSchedule"]\'}]\n'
+        "k3os: {taints: ['a=b:NoSchedule', 'f=g:NoExecute']}",
+        ["a=c:NoSchedule", "d=e:NoSchedule", "f=g:NoExecute"],
+    ),
+}
+
+
+@pytest.mark.parametrize("text,expected", TAINTS.values(), ids=TAINTS)
+def test_k3s_gets_one_taint_of_a_key_and_effect(
+    machine: Machine, text: str, expected: list[str]
+) -> None:
+    machine.apply("boot", f"{text}\n")
+    arguments = of_arguments(argv(machine)).get("node-taint", [])
+    assert given(str(machine.root)).get("node-taint", []) + arguments == expected
