@@ -43,13 +43,17 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "init": ("k3os.cli.init", "initrd", "PID 1 of the initrd; nobody calls it by hand"),
 }
 
-# these change the node that they run on; `config` and `k3s` do with some of their words
-CHANGING = (
+# these change or show the node that they run on; `config` and `k3s` do with some of their words
+OF_NODES = (
     *("apply", "report", "confirm", "overlay", "reset", "grow", "network", "local", "shutdown"),
-    "upgrade",
+    *("upgrade", "status"),
 )
 # these fetch something, with the node's k3os.environment; `config` applies it, too
 DOWNLOADING = ("upgrade", "install", "k3s", "datasource", "apply")
+
+WRONG_USAGE = 2
+# `config` says what is wrong by itself; the last line of `apply` is its answer
+OWN_WORDS = ("config", "apply")
 
 
 def usage() -> str:
@@ -91,7 +95,7 @@ def call(program: str, command: "Callable[[list[str]], int]", argv: list[str]) -
 def _main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage())
-        return 0 if argv else 2
+        return 0 if argv else WRONG_USAGE
     if argv[0] == "--version":
         from k3os import __version__
 
@@ -99,7 +103,7 @@ def _main(argv: list[str]) -> int:
         return 0
     if argv[0] not in COMMANDS:
         print(f"k3os: unknown command {argv[0]!r}\n\n{usage()}", file=sys.stderr)
-        return 2
+        return WRONG_USAGE
     path, runs_where, _ = COMMANDS[argv[0]]
     try:
         module = __import__(path, fromlist=["main"])
@@ -108,7 +112,7 @@ def _main(argv: list[str]) -> int:
             raise
         hint = f"call it where it runs: {runs_where}"
         raise UserError(f"`{argv[0]}` is not on this machine", hint) from error
-    if argv[0] in CHANGING:
+    if argv[0] in OF_NODES:
         if {"-h", "--help"} & {*argv[1:]}:
             argv = [argv[0], "--help"]
         else:
@@ -120,4 +124,17 @@ def _main(argv: list[str]) -> int:
 
         adopt_configured()
     code: int = module.main(argv[1:])
+    if code == WRONG_USAGE and argv[0] not in OWN_WORDS:
+        print(f"\nk3os {argv[0]}: {_misfit(module, argv[1:])}", file=sys.stderr)
     return code
+
+
+def _misfit(module: object, words: "list[str]") -> str:
+    """What is wrong with a command's words, as far as its help tells."""
+    text = getattr(module, "HELP", "") or getattr(module, "USAGE", "")
+    signs = "|[](),;:`.=\n"
+    known = "".join(" " if sign in signs else sign for sign in text).split()
+    for word in words:
+        if word.partition("=")[0] not in known and (word.startswith("-") or word is words[0]):
+            return f"`{word.partition('=')[0]}` is none of its words"
+    return "a word is missing, or these do not go together" if words else "it wants a word"
