@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from k3os.image.settings import from_environment
 from k3os.system.run import CommandError, run
 from k3os.vm import accel as acceleration
 from tests.real import images as lab_images
+from tests.real.builds import Builds
 from tests.real.cluster import agent, cluster, kept, machines, server  # noqa: F401 (fixtures)
 from tests.real.given import Given, given
 from tests.real.lab import Lab, needs_root, running, say
@@ -30,10 +30,8 @@ from tests.vm.conftest import Images
 from tests.vm.releases import Releases
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-OUTPUT = ROOT / "dist" / "real"
+OUTPUT = HERE.parents[1] / "dist" / "real"
 LOGS = OUTPUT / "logs"
-BUILD_SECONDS = 1800
 NAMES = ("live", "server", "agent", "etcd-1", "etcd-2", "etcd-3")
 SHOWN_LINES = 60
 
@@ -79,26 +77,19 @@ def k3s(request: pytest.FixtureRequest) -> Given:
 
 
 @pytest.fixture(scope="session")
-def images(k3s: Given, tmp_path_factory: pytest.TempPathFactory) -> Images:
-    """k3OS with that k3s and the lab's container images; nothing is built twice."""
-    directory, archives = OUTPUT / "artifacts", OUTPUT / "images"
+def builds(k3s: Given) -> Builds:
+    archives = OUTPUT / "images"
     shutil.rmtree(archives, ignore_errors=True)
     archives.mkdir(parents=True)
     pauses = {each.pause for each in (k3s.k3s, k3s.next) if each is not None}
-    made = [*lab_images.make(pauses, archives), *k3s.airgap]
-    wanted = {
-        "KERNEL": os.environ.get("KERNEL") or "cloud",
-        "K3S": str(k3s.k3s.path),
-        "K3S_AIRGAP": " ".join(map(str, made)),
-        "ARTIFACTS": str(directory),
-        "ARCH": "amd64",
-        "CONFIG": "",
-        "SIGN_KEY": "",
-        "PYTHONPATH": str(ROOT / "src"),
-    }
-    say(f"building k3OS with k3s {k3s.k3s.version}")
-    run([sys.executable, "-m", "k3os", "build"], env=wanted, timeout=BUILD_SECONDS)
-    return Images(directory, tmp_path_factory.mktemp("images"))
+    made = lab_images.make(pauses, archives)
+    return Builds(k3s, (*made, *k3s.airgap), OUTPUT)
+
+
+@pytest.fixture(scope="session")
+def images(builds: Builds, tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """k3OS with that k3s and the lab's container images; nothing is built twice."""
+    return Images(builds.current(), tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="session")
@@ -124,11 +115,17 @@ def lab(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[La
 
 
 @pytest.fixture(scope="session")
-def releases(lab: Lab, images: Images, key: Path) -> Releases:
-    """None yet: a step makes those it needs."""
+def release(lab: Lab, builds: Builds, key: Path) -> Callable[[str], str]:
+    """Version -> the address of a release of it, which is built then."""
     directory = lab.web / "k3os"
     directory.mkdir()
-    return Releases(images.iso.parent, directory, f"{lab.plan.web}/k3os", key)
+    address = f"{lab.plan.web}/k3os"
+
+    def make(version: str) -> str:
+        Releases(builds.version(version), directory, address, key).make(version)
+        return address
+
+    return make
 
 
 @pytest.hookimpl(wrapper=True)

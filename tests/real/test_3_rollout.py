@@ -5,6 +5,7 @@ back where it cannot run.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from k3os.cluster import names
@@ -12,8 +13,7 @@ from tests.real import web
 from tests.real.cluster import Cluster, wait_until_known_ready
 from tests.real.given import Given, later, relabelled
 from tests.real.lab import say, wait_for
-from tests.real.node import Node, condition
-from tests.vm.releases import Releases, padded
+from tests.real.node import READY, Node, condition
 
 POOL = "lab"
 ROLLOUT_SECONDS = 3600  # both nodes, one after the other
@@ -79,17 +79,26 @@ def test_configuration(cluster: Cluster) -> None:
         assert node.boot_id() == before[node]
 
 
-def test_k3os(cluster: Cluster, releases: Releases) -> None:
+def test_k3os(cluster: Cluster, release: Callable[[str], str]) -> None:
     """A NodePool brings a new k3OS to both nodes, with a boot each."""
     before = {node: node.boot_id() for node in cluster.nodes}
-    releases.make(K3OS, rootfs=padded(releases.built / "k3os-rootfs-amd64.squashfs"))
-    want(cluster.server, k3os={"version": K3OS, "url": releases.url})
+    want(cluster.server, k3os={"version": K3OS, "url": release(K3OS)})
     wait_for_phase(cluster.server, "Updated")
     for node in cluster.nodes:
         assert node.boot_id() != before[node]
         assert annotation(cluster.server, node.name, names.K3OS) == K3OS
         assert annotation(cluster.server, node.name, names.TRIAL) == "false"
         wait_until_known_ready(cluster.server, node)
+    wait_for("the operator of the new version is Ready", READY, lambda: operators(cluster.server))
+
+
+def operators(server: Node) -> bool:
+    """Whether all replicas are those of the newest Deployment, and Ready."""
+    found = server.get("-n k3os-system deployment k3os-operator")
+    status, wanted = found["status"], found["spec"]["replicas"]
+    assert K3OS in json.dumps(found["spec"]["template"]["spec"]["affinity"])
+    counts = {status.get(f"{name}Replicas", 0) for name in ("updated", "ready", "available")}
+    return counts == {wanted} and status["observedGeneration"] == found["metadata"]["generation"]
 
 
 def test_k3s(cluster: Cluster, k3s: Given) -> None:

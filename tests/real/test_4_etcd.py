@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from tests.real.node import READY, Node, is_ready
 from tests.real.test_3_rollout import annotation, wait_for_phase, want
 from tests.vm.conftest import Images
 from tests.vm.installed import make_image
-from tests.vm.releases import Releases, padded
 
 MEMORY = 2048
 SERVERS = ("etcd-1", "etcd-2", "etcd-3")
@@ -80,15 +79,15 @@ def test_etcd_snapshot(servers: list[Node]) -> None:
     assert "by-hand" in found, said
 
 
-def test_etcd_rollout(servers: list[Node], releases: Releases) -> None:
+def test_etcd_rollout(servers: list[Node], release: Callable[[str], str]) -> None:
     """One of three servers restarts in a rollout; the others answer all the time."""
     first, target = servers[0], servers[-1]
     assert target.name == RESTARTED
     before = target.boot_id()
-    releases.make(K3OS, rootfs=padded(releases.built / "k3os-rootfs-amd64.squashfs", "with etcd"))
+    url = release(K3OS)
     selector = {"matchLabels": {"kubernetes.io/hostname": RESTARTED}}
     with Watch(servers[1]) as silences:
-        want(first, POOL, selector, k3os={"version": K3OS, "url": releases.url})
+        want(first, POOL, selector, k3os={"version": K3OS, "url": url})
         wait_for_phase(first, "Updated", POOL)
     assert target.boot_id() != before
     assert annotation(first, RESTARTED, names.K3OS) == K3OS
