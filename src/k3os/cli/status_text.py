@@ -40,7 +40,7 @@ def _about_disk(disk: dict[str, Any]) -> list[str]:
         return []
     found = [f"/var       {disk['size']} MiB, {disk['free']} MiB free"]
     if disk["errors"]:
-        found.append(f"           ERRORS: {disk['errors']}; save its data, the disk may be failing")
+        found.append(f"           ERRORS: {disk['errors']}")
     if disk["level"]:
         found += [f"           {disk['level'].upper()}: {disk['words']}", f"           {DISK_HINT}"]
     return found

@@ -17,9 +17,11 @@ class Looked:
         (root / "run/k3os").mkdir(parents=True)
         for name, text in {
             "bin/stat": '#!/bin/sh\ncat "$K3OS_ROOT/answer"\n',
+            "proc/mounts": "/dev/sda1 /.base iso9660 ro 0 0\ntmpfs /run tmpfs rw 0 0\n",
+            "dev/sda1": "",
             "usr/lib/k3os/say": '#!/bin/sh\necho "$*" >>"$K3OS_ROOT/console"\n',
         }.items():
-            (root / name).parent.mkdir(parents=True)
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text)
             (root / name).chmod(0o755)
 
@@ -101,6 +103,22 @@ def test_errors_of_a_file_system_are_told_once_and_counted(looked: Looked) -> No
     count.write_text("3\n")
     assert looked.look(50000) == ("", "", False)
     assert told.read_text().startswith("the file system on vda1 has met errors, 3 so far")
+
+
+def test_a_medium_that_is_gone_is_told_once(looked: Looked) -> None:
+    (looked.root / "dev/sda1").unlink()
+    _, console, wanted = looked.look(50000)
+    words = "/dev/sda1, which k3OS runs from, is gone: what was not read yet cannot be started"
+    words += "; connect it again and restart the machine\n"
+    assert console == f"k3OS: {words}"
+    assert wanted
+    assert (looked.root / "run/k3os/disk-errors").read_text() == words
+    assert looked.look(50000) == ("", "", False)
+
+
+def test_a_system_in_memory_has_no_medium_that_could_be_gone(looked: Looked) -> None:
+    (looked.root / "proc/mounts").write_text("none /.base rootfs rw 0 0\n")
+    assert looked.look(50000) == ("", "", False)
 
 
 def test_the_words_are_for_the_file_system_of_var(tmp_path: Path) -> None:
