@@ -12,6 +12,7 @@ import re
 import tarfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from k3os import __version__
 from k3os.config.key import MERGE_WORDS, Key
@@ -19,12 +20,19 @@ from k3os.config.reference import kind_of
 from k3os.config.schema import TABLE
 from k3os.image.help_text import K3OS, PLUGIN, Block, Help, Item, ask, parse
 
+ARTIFACT = "k3os-manual.tar.gz"
 # what a person has no use for
 INTERNAL = ("init",)
 FILES = (
     ("/k3os/system/config.yaml", "the configuration of the boot medium or the installed system"),
     ("/var/lib/rancher/k3os/config.yaml", "the node's own; stronger than the kernel command line"),
     ("/var/lib/rancher/k3os/config.d/*", "the strongest, in the order of their names"),
+)
+# docs/reference/exit-codes.md has those of single commands; the plugin's help has its own
+EXIT_CODES = (
+    ("0", "success; also when there was nothing to do"),
+    ("1", "an error that you can fix; one line says how"),
+    ("2", "wrong usage"),
 )
 CONFIG_INTRODUCTION = (
     "One YAML file configures a node. Every key may also be on the kernel command line, written "
@@ -88,6 +96,11 @@ def pages(epoch: int) -> dict[str, str]:
     return made
 
 
+def build_manual(epoch: int, output: Path) -> None:
+    """Write <output>/manual.tar.gz. Raises CommandError."""
+    (output / "manual.tar.gz").write_bytes(archive(epoch))
+
+
 def archive(epoch: int) -> bytes:
     """The pages as a .tar.gz to unpack below /usr/local/share. The same bytes each time."""
     raw = io.BytesIO()
@@ -116,6 +129,10 @@ def page(
     for title, part in parts or []:
         lines += [f".SH {_quoted(title.upper())}", *_verbatim(part.usage)]
         lines += _body(part.blocks, "")
+    if not parts:
+        lines.append(".SH EXIT STATUS")
+        for code, text in EXIT_CODES:
+            lines += [".TP", f".B {code}", _text(text)]
     return "\n".join([*lines, *_see_also(see), ""])
 
 
@@ -145,8 +162,10 @@ def _key(key: Key) -> Iterator[str]:
         yield ".RS"
         for field in key.fields:
             required = ", required" if field.required else ""
+            values = ", ".join(f"`{value}`" for value in field.values if value)
+            listed = f": {values}" if values else ""
             yield from (".TP", f".BR {_quoted(field.name)} {_quoted(f' ({kind_of(field)})')}")
-            yield _text(f"{field.description}{required}.")
+            yield _text(f"{field.description}{listed}{required}.")
         yield ".RE"
 
 

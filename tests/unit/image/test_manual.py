@@ -63,6 +63,12 @@ def test_every_key_and_field_is_on_the_page_of_the_configuration(made):
         assert f'.BR "{key.path}" ' in page
         for field in key.fields:
             assert f'.BR "{field.name}" ' in page
+            assert [value for value in field.values if value.replace("-", "\\-") not in page] == []
+
+
+def test_the_exit_codes_are_those_of_the_reference(made):
+    assert re.findall(r"^\.B (\d)$", made["k3os-status.1"], re.MULTILINE) == ["0", "1", "2"]
+    assert "over in that time" in made["kubectl-k3os.1"]
 
 
 def test_a_page_is_one_for_man(made):
