@@ -28,9 +28,10 @@ is asked for: the disk, who may log in, server or agent; or configure the runnin
 Before anything is written you are shown what will happen, and asked once.
 
   --device PATH   the disk; all on it is lost (with --no-format: the partition)
-  --config URL    a config.yaml to install: http, https, ftp, tftp, or a path; without it the
-                  running medium's. What the kernel's command line configures is added; beside
-                  a URL not its commands and data sources, which were for that boot.
+  --config URL    a config.yaml to install: http, https, ftp, tftp (#sha256=HEX may follow), or
+                  a path; without it the running medium's. What the kernel's command line
+                  configures is added; beside a URL not its commands and data sources, which were
+                  for that boot.
   --iso URL       install this ISO (http, https; URL#sha256=HEX) instead of what is running; it
                   must be signed by a key that this system knows, if it knows one
   --insecure      take an ISO that is not, or that comes by http without a sum
@@ -171,6 +172,7 @@ def request(wanted: dict[str, str], *, fallback: bool) -> Request:
 
 def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: bool) -> int:
     from k3os.config.advice import of_cmdline
+    from k3os.config.check import check_text
     from k3os.config.cmdline import boot_options
     from k3os.config.load import load_config
     from k3os.install import config, plan, questions, source
@@ -210,21 +212,32 @@ def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: 
     asked = request(wanted, fallback=fallback)
     bar = progress_bar() if sys.stdout.isatty() else None
 
-    def compose(medium_config: str) -> bytes:
-        given = not wanted["no_cmdline"]
+    def compose(medium_config: str, k3s_version: str) -> bytes:
         return config.compose(
-            medium_config, asked.config_url, cmdline, say, answers=answers, with_cmdline=given
+            medium_config,
+            asked.config_url,
+            cmdline,
+            say,
+            answers=answers,
+            with_cmdline=not wanted["no_cmdline"],
+            k3s_version=k3s_version,
         )
 
     if not wanted["iso_url"]:
-        return carry_out(asked, what, compose(own_config), wanted, say, bar)
+        text = compose(own_config, what.k3s_version)
+        return carry_out(asked, what, text, wanted, say, bar)
     # what may be refused without the long download is refused before it
-    text = compose(own_config) if asked.config_url else b""
+    text = compose(own_config, "") if asked.config_url else b""
     from k3os.install import iso
 
     with iso.fetched(wanted["iso_url"], say, bar, insecure=bool(wanted["insecure"])) as what:
         inside = f"{what.root}{SYSTEM_CONFIG}"
-        text = text or compose(inside if os.path.exists(inside) else own_config)
+        if text:
+            values = check_text(text, "config.yaml")[0]
+            config.check_for_k3s(values, say, what.k3s_version)
+        else:
+            found = inside if os.path.exists(inside) else own_config
+            text = compose(found, what.k3s_version)
         return carry_out(asked, what, text, wanted, say, bar)
 
 
@@ -269,12 +282,15 @@ def confirmed() -> bool:
 def configure(given: Answers, say: Callable[[str], None]) -> int:
     """Give the answers to the running system: written, applied, k3s started anew."""
     from k3os.cli.config import main as apply
+    from k3os.cli.k3s import MANIFEST as K3S_MANIFEST
+    from k3os.cli.k3s import wanted_version
     from k3os.install import config
     from k3os.system.files import atomic_write
     from k3os.system.run import run
 
     text = config.fetch(given.config_url) if given.config_url else given.config().encode()
-    config.check(text, given.config_url or "answers", say)
+    version = wanted_version(K3S_MANIFEST)
+    config.check(text, given.config_url or "answers", say, k3s_version=version)
     if os.path.exists(LOCAL_CONFIG):
         os.replace(LOCAL_CONFIG, f"{LOCAL_CONFIG}.old")
     os.makedirs(os.path.dirname(LOCAL_CONFIG), exist_ok=True)

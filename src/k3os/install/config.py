@@ -36,13 +36,14 @@ def compose(
     answers: str = "",
     tries: int = 8,
     with_cmdline: bool = True,
+    k3s_version: str = "",
 ) -> bytes:
     """The bytes of the new /k3os/system/config.yaml.
 
     medium: path of the running medium's config.yaml, used when url is "" and it exists. What
     the command line configures is stronger than either, as far as it is meant to last (all of it
     without with_cmdline is not), and answers (the text of a config.yaml) are stronger than that.
-    Raises UserError.
+    k3s_version: of the k3s that is installed, "" when it is not known yet. Raises UserError.
     """
     if url:
         text, name = fetch(url, tries=tries), shown(url)
@@ -55,8 +56,8 @@ def compose(
     answered, wrong = check_text(answers.encode(), "answers")
     from k3os.config.advice import advice, of_cmdline
 
-    more = [*more, *of_cmdline(cmdline), *advice(values), *advice(given)]
-    _refuse_errors([*problems, *more, *wrong], say)
+    more += [*of_cmdline(cmdline), *advice(values, k3s_version), *advice(given, k3s_version)]
+    _refuse_errors([*problems, *more, *wrong], say, k3s_version)
     given = lasting(given, say, has_url=bool(url), refused=not with_cmdline)
     merged = merge(merge(values, hashed(given)), hashed(answered))
     check_login(merged)
@@ -97,29 +98,69 @@ def hashed(values: dict[str, Value]) -> dict[str, Value]:
     return {**values, password.KEY: Value(password.hashed(str(value.data)), value.place)}
 
 
-def check(text: bytes, name: str, say: Callable[[str], None]) -> None:
+def check(text: bytes, name: str, say: Callable[[str], None], k3s_version: str = "") -> None:
     """Raise UserError for a configuration with an error; say what is wrong."""
     from k3os.config.advice import advice
 
     values, problems = check_text(text, name)
-    _refuse_errors([*problems, *advice(values)], say)
+    _refuse_errors([*problems, *advice(values, k3s_version)], say, k3s_version)
+
+
+def check_for_k3s(values: dict[str, Value], say: Callable[[str], None], k3s_version: str) -> None:
+    """The same of what was checked before this version was known: the errors that it makes."""
+    from k3os.config.advice import advice
+
+    known = {str(problem) for problem in advice(values)}
+    found = [each for each in advice(values, k3s_version) if str(each) not in known]
+    _refuse_errors([each for each in found if each.is_error], say, k3s_version)
 
 
 def fetch(url: str, *, tries: int = 8) -> bytes:
-    """A config.yaml from http, https, ftp, tftp or a path. Raises UserError with the address."""
+    """A config.yaml from http, https, ftp, tftp or a path. Raises UserError with the address.
+
+    `#sha256=` behind an address is compared: the commands in it will be root's.
+    """
     scheme, separator, _ = url.partition("://")
-    if separator and scheme.lower() in ("http", "https"):
-        from k3os.system import http
+    if not separator or scheme.lower() not in _FROM:
+        return _local(url)
+    import hashlib
 
-        return http.get(url, limit=LARGEST, tries=tries)
-    if separator and scheme.lower() == "ftp":
-        from k3os.system import ftp
+    from k3os.k3s.source import split_checksum
 
-        return ftp.get(url, limit=LARGEST, tries=tries)
-    if separator and scheme.lower() == "tftp":
-        from k3os.system import tftp
+    address, wanted = split_checksum(url, "config_url")
+    data = _FROM[scheme.lower()](address, tries)
+    found = hashlib.sha256(data).hexdigest()
+    if wanted and found != wanted:
+        raise UserError(
+            f"is not what it should be: its SHA-256 is {found}, not {wanted}",
+            "was it changed on its way, or by somebody who did not change the sum?",
+            shown(address),
+        )
+    return data
 
-        return tftp.get(url, limit=LARGEST, tries=tries)
+
+def _by_http(url: str, tries: int) -> bytes:
+    from k3os.system import http
+
+    return http.get(url, limit=LARGEST, tries=tries)
+
+
+def _by_ftp(url: str, tries: int) -> bytes:
+    from k3os.system import ftp
+
+    return ftp.get(url, limit=LARGEST, tries=tries)
+
+
+def _by_tftp(url: str, tries: int) -> bytes:
+    from k3os.system import tftp
+
+    return tftp.get(url, limit=LARGEST, tries=tries)
+
+
+_FROM = {"http": _by_http, "https": _by_http, "ftp": _by_ftp, "tftp": _by_tftp}
+
+
+def _local(url: str) -> bytes:
     path = url.removeprefix("file://")
     if not path.startswith("/"):
         raise UserError(
@@ -138,14 +179,17 @@ def _read(path: str) -> bytes:
     return data
 
 
-def _refuse_errors(problems: list[Problem], say: Callable[[str], None]) -> None:
+def _refuse_errors(
+    problems: list[Problem], say: Callable[[str], None], k3s_version: str = ""
+) -> None:
     for problem in problems:
         say(str(problem))
     count = sum(problem.is_error for problem in problems)
     if count:
+        of_k3s = f"--k3s {k3s_version} " if k3s_version else ""
         raise UserError(
             f"the configuration has {count} error{'s' if count > 1 else ''}, so nothing was done",
-            "fix it; `k3os config check FILE` shows the same",
+            f"fix it; `k3os config check {of_k3s}FILE` shows the same",
         )
 
 

@@ -49,6 +49,13 @@ class Source:
         return "core.img" in LOADER_FILES[self.arch]
 
     @property
+    def k3s_version(self) -> str:
+        """Of the k3s that it runs: without one a node fetches the pinned one."""
+        from k3os.k3s.source import pinned
+
+        return self.versions.get("k3s") or pinned().version
+
+    @property
     def airgap(self) -> list[str]:
         """The image archives that are there, by name."""
         directory = self.path(AIRGAP)

@@ -121,6 +121,7 @@ def test_what_was_replaced_is_deleted_when_the_api_answers(
     api = Api([ended("web", "ReplicaSet"), ended("once", "Job")], answers_at, node)
     monkeypatch.setattr("k3os.cluster.kubelet.api", lambda: api)
     monkeypatch.setattr(shutdown, "own_name", lambda: "me")
+    monkeypatch.setattr("k3os.system.os_release.os_id", lambda root: "k3os")
     assert main(["shutdown", "tidy"]) == code
     assert api.deleted == ([("a", "web", "u-web")] if code == 0 else [])
     assert Path(shutdown.ENDED).exists() == (code == 1)
@@ -204,6 +205,9 @@ def test_the_kernel_is_quiet_at_the_end_where_it_was_before(
     assert printk.read_text().strip() == expected
 
 
-def test_wrong_usage_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("k3os.system.os_release.os_id", lambda root: "k3os")
     assert main(["shutdown"]) == 2
     assert "usage: k3os shutdown" in capsys.readouterr().err

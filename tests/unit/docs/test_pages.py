@@ -192,6 +192,11 @@ def test_every_data_source_is_listed():
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == {*SOURCES, "auto"}
 
 
+def test_every_command_that_people_call_is_on_the_page_of_commands():
+    named = set(re.findall(r"^## k3os (\w+)$", text_of("docs/reference/commands.md"), re.MULTILINE))
+    assert named == COMMANDS.keys() - {"init"}
+
+
 def test_every_variable_of_the_build_reaches_it_through_make():
     from k3os.cli.build import EPILOG
 

@@ -40,7 +40,8 @@ def test_a_sample_of_a_configuration_has_no_problem(sample, tmp_path):
     from k3os.config.check import check_files
 
     (tmp_path / "config.yaml").write_text(sample.text)
-    assert [str(problem) for problem in check_files([str(tmp_path / "config.yaml")])] == []
+    found = check_files([str(tmp_path / "config.yaml")], k3s_version="v1.33.1+k3s1")
+    assert [str(problem) for problem in found] == []
 
 
 def test_the_sample_configuration_is_the_complete_one():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from k3os.config.check import check_text
 from k3os.errors import UserError
 from k3os.install import config
 from tests.unit.ftp_server import ftp_server
@@ -155,6 +158,19 @@ def test_a_config_url_may_be_http_ftp_or_tftp_and_no_password_of_it_is_shown(
     ]
 
 
+def test_a_sum_behind_the_address_is_compared(medium: Path) -> None:
+    text = TEXT.encode()
+    right, wrong = hashlib.sha256(text).hexdigest(), "0" * 64
+    with tftp_server(files={"f": text}) as tftp:
+        url = tftp.url("f")
+        assert compose(medium, f"{url}#sha256={right.upper()}") == TEXT
+        with pytest.raises(UserError, match=f"its SHA-256 is {right}, not {wrong}"):
+            compose(medium, f"{url}#sha256={wrong}")
+        for fragment in ("", "sha256=", f"sha512={right}", right):
+            with pytest.raises(UserError, match="is no checksum"):
+                compose(medium, f"{url}#{fragment}")
+
+
 @pytest.mark.parametrize("url", ["gopher://host/node.yaml", "ftps://host/node.yaml", "//x"])
 def test_other_schemes_are_refused(medium: Path, url: str) -> None:
     with pytest.raises(UserError):
@@ -168,3 +184,46 @@ def test_a_configuration_over_the_limit_is_refused(
     with tftp_server(files={"f": b"#" * 1001}) as tftp:
         with pytest.raises(UserError, match="larger than 1000 bytes"):
             compose(medium, tftp.url("f"))
+
+
+GONE = "k3os: {password: x, k3s_args: [--no-deploy=traefik]}\n"
+
+
+@pytest.mark.parametrize(
+    "version,refused",
+    [("v1.33.1+k3s1", True), ("v1.26.0+k3s1", True), ("v1.22.3+k3s1", False), ("", False)],
+)
+@pytest.mark.parametrize("where", ["the medium", "the command line", "the running system"])
+def test_a_flag_that_the_installed_k3s_lacks_is_refused(
+    version: str, refused: bool, where: str, medium: Path
+) -> None:
+    said: list[str] = []
+
+    def check() -> None:
+        if where == "the running system":
+            config.check(GONE.encode(), "answers", said.append, k3s_version=version)
+            return
+        medium.write_text(GONE if where == "the medium" else TEXT)
+        line = "k3os.k3s_args=--no-deploy=traefik" if where == "the command line" else ""
+        config.compose(str(medium), "", line, said.append, k3s_version=version)
+
+    if not refused:
+        check()
+        assert "k3s from v1.26 on lacks --no-deploy" in said[0]
+        return
+    with pytest.raises(UserError, match=re.escape(f"config check --k3s {version} FILE")):
+        check()
+    assert f"k3s {version} does not have --no-deploy; write --disable=traefik" in said[0]
+
+
+def test_what_is_found_for_another_k3s_is_said_once() -> None:
+    said: list[str] = []
+    text = b"k3os: {password: x, modules: [a.ko], k3s_args: [--no-deploy=traefik]}\n"
+    values = check_text(text, "c")[0]
+    with pytest.raises(UserError, match="1 error"):
+        config.check_for_k3s(values, said.append, "v1.33.1+k3s1")
+    assert len(said) == 1
+    assert "v1.33.1+k3s1 does not have --no-deploy" in said[0]
+    said.clear()
+    config.check_for_k3s(values, said.append, "v1.22.3+k3s1")
+    assert said == []
