@@ -5,7 +5,7 @@ SHELL := /bin/sh
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 
-# Settings of the build; README.md, "Building", explains them. Empty: the default.
+# Settings of the build; docs/reference/build.md explains them. Empty: the default.
 ARCH ?=
 KERNEL ?=
 FIRMWARE ?=
@@ -113,8 +113,12 @@ bench-operator: setup ## the operator over 1,000 simulated nodes: memory, delay,
 	@$(VENV)/python -m bench.operator
 
 .PHONY: docs
-docs: setup ## write the generated tables into README.md
+docs: setup ## write the generated parts of docs/
 	@$(VENV)/python scripts/docs.py
+
+.PHONY: docs-site
+docs-site: setup ## docs/ as a site with search, in dist/site; a warning is an error
+	@scripts/docs-site $(ARGS)
 
 .PHONY: lock
 lock: setup ## resolve requirements*.lock anew (Python packages, with hashes)
@@ -132,4 +136,4 @@ clean: ## remove artifacts, caches and the virtual environment
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "variables: ARCH KERNEL FIRMWARE K3S K3S_NEXT K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT BOARD KUBECONFIG SECONDS ARGS (README.md)"
+	@echo "variables: ARCH KERNEL FIRMWARE K3S K3S_NEXT K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT BOARD KUBECONFIG SECONDS ARGS (docs/reference/build.md)"

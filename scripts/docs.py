@@ -1,8 +1,8 @@
-"""Writes the generated parts of README.md: each lies between two marker comments.
+"""Writes what is generated in docs/: parts of pages, between two marker comments, and pictures.
 
-What can be generated is generated: the reference from the configuration's schema, the
-fields of a NodePool from its schema, the variables from `k3os build --help`, the targets from
-`make help`. A unit test keeps them equal.
+What can be generated is generated: the reference from the configuration's schema, the fields of a
+NodePool from its schema, the commands from their --help, the variables from `k3os build --help`,
+the targets from `make help`. A unit test keeps them equal.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from k3os.system.files import atomic_write
 from k3os.system.run import run
@@ -37,6 +38,17 @@ def build_variables() -> str:
     return fenced([line[2:] for line in text.splitlines()])
 
 
+def commands() -> str:
+    from k3os.image.help_text import ask, render
+    from k3os.image.manual import commands as words_of
+
+    parts: list[str] = []
+    for program, words in words_of():
+        title = " ".join((program, *words))
+        parts += [f"## {title}", "", fenced([render(ask(*words, program=program))]), ""]
+    return "\n".join(parts)
+
+
 def nodepool() -> str:
     from k3os.operator.reference import markdown
 
@@ -50,17 +62,39 @@ def metrics() -> str:
     return "\n".join(["| metric | |", "|---|---|", *rows])
 
 
+def picture(recording: str) -> str:
+    """An SVG of a terminal with what was recorded; its own introduction is left out."""
+    lines = recording.partition("\n\n")[2].rstrip("\n").split("\n")
+    width, height = 16 + 8 * max(map(len, lines)), 24 + 18 * len(lines)
+    svg = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">',
+        f'<rect width="{width}" height="{height}" rx="6" fill="#15181c"/>',
+        '<g font-family="ui-monospace, Menlo, Consolas, monospace" font-size="13" fill="#d8dee4">',
+    ]
+    for number, line in enumerate(lines, 1):
+        size = f'textLength="{8 * len(line)}" lengthAdjust="spacingAndGlyphs"'
+        text = (
+            f'<text x="8" y="{10 + 18 * number}" xml:space="preserve" {size}>{escape(line)}</text>'
+        )
+        svg += [text] if line else []
+    return "\n".join([*svg, "</g>", "</svg>", ""])
+
+
 def fenced(lines: list[str]) -> str:
     return "\n".join(["```text", *lines, "```"])
 
 
-GENERATED: dict[str, Callable[[], str]] = {
-    "metrics": metrics,
-    "nodepool": nodepool,
-    "reference": reference,
-    "targets": targets,
-    "variables": build_variables,
+# page -> the generated parts in it
+GENERATED: dict[str, dict[str, Callable[[], str]]] = {
+    "docs/reference/build.md": {"targets": targets, "variables": build_variables},
+    "docs/reference/commands.md": {"commands": commands},
+    "docs/reference/configuration.md": {"reference": reference},
+    "docs/reference/metrics.md": {"metrics": metrics},
+    "docs/reference/nodepool.md": {"nodepool": nodepool},
 }
+
+# picture -> the recording in it
+PICTURES = {"docs/pictures/live.svg": "docs/recordings/live.txt"}
 
 
 def markers(name: str) -> tuple[str, str]:
@@ -72,26 +106,32 @@ def markers(name: str) -> tuple[str, str]:
     return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
 
 
-def with_generated_parts(text: str) -> str:
-    """README's text with each generated part as it should be now."""
-    for name, generate in GENERATED.items():
+def with_generated_parts(page: str, text: str) -> str:
+    """A page's text with each generated part as it should be now."""
+    for name, generate in GENERATED[page].items():
         begin, end = markers(name)
         pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
         inner = generate().strip().removeprefix(begin).removesuffix(end).strip()
         part = f"{begin}\n\n{inner}\n\n{end}"
         text, count = pattern.subn(lambda _, part=part: part, text)
         if count != 1:
-            raise SystemExit(f"README.md must have the markers of {name!r} once, not {count} times")
+            raise SystemExit(f"{page} must have the markers of {name!r} once, not {count} times")
     return text
 
 
 def main() -> None:
-    path = ROOT / "README.md"
-    old = path.read_text()
-    new = with_generated_parts(old)
-    if new != old:
-        atomic_write(str(path), new.encode())
-        print("README.md: generated parts written")
+    for page in GENERATED:
+        text = (ROOT / page).read_text()
+        write(page, with_generated_parts(page, text))
+    for name, recording in PICTURES.items():
+        write(name, picture((ROOT / recording).read_text()))
+
+
+def write(name: str, text: str) -> None:
+    path = ROOT / name
+    if not path.exists() or path.read_text() != text:
+        atomic_write(str(path), text.encode())
+        print(f"{name} is written")
 
 
 if __name__ == "__main__":

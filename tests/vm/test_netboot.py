@@ -1,4 +1,4 @@
-"""Network boot as README.md has it: iPXE, no medium, an ISO from a server that breaks off once."""
+"""Network boot as documented: iPXE, no medium, an ISO from a server that breaks off once."""
 
 import re
 from pathlib import Path
@@ -7,14 +7,14 @@ from k3os.vm.spec import Disk, VMSpec
 from tests.unit.local_server import content, cut_off, local_site, sha256
 from tests.vm.node import BOOT, HOST
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs/how-to/network-boot.md"
 SECONDS = 300
 CONFIG = b"hostname: from-the-network\nk3os: {password: secret}\n"
 
 
 def ipxe_script(base: str, more: str) -> str:
-    """The one of README.md, for another server and with more on the kernel's command line."""
-    script = re.search(r"^#!ipxe\n.*?^boot\n", README.read_text(), re.MULTILINE | re.DOTALL)[0]
+    """The documented one, for another server and with more on the kernel's command line."""
+    script = re.search(r"^#!ipxe\n.*?^boot\n", PAGE.read_text(), re.MULTILINE | re.DOTALL)[0]
     assert "set base http://192.0.2.1/k3os\n" in script
     script = script.replace("http://192.0.2.1/k3os", base)
     return re.sub(r"^(kernel .*)$", rf"\1 {more}", script, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Remastered ISOs, of the command and of README's steps: they boot and install as the original."""
+"""Remastered ISOs, by the command and by hand: they boot and install as the original."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from tests.vm.test_install import INSTALLED, SECONDS, SECURE, digest, empty_disk
 
 NOBODY = 65534
 VALUE = "a b,c;$d{e}#*|&"
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs/how-to/remaster.md").read_text()
 EDITOR = """#!/bin/sh
 for file in "$@"; do
     case $file in
@@ -74,8 +74,8 @@ def test_a_usb_stick_installs_over_an_older_k3os_and_is_not_touched_itself(
 
 @pytest.fixture(scope="module")
 def by_hand(images) -> Iterator[Path]:
-    """What README's steps make of the ISO, done by a user who is not root."""
-    steps = re.search(r"```sh\n([^`]*grub-mkrescue [^`]*)```", README)[1]
+    """What the steps of the documentation make of the ISO, done by a user who is not root."""
+    steps = re.search(r"```sh\n([^`]*grub-mkrescue [^`]*)```", PAGE)[1]
     directory = Path(tempfile.mkdtemp(prefix="k3os-by-hand."))
     try:
         shutil.copyfile(images.iso, directory / images.iso.name)

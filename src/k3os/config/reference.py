@@ -53,7 +53,7 @@ def _row(key: Key) -> str:
     phases = " | ".join("x" if phase in key.phases else " " for phase in PHASES)
     merge = MERGE_WORDS[key.merge].format(key.identity)
     example = f", e.g. `{key.example}`" if key.example else ""
-    return f"| `{key.path}` | {_kind(key)} | {phases} | {merge} | {key.description}{example} |"
+    return f"| `{key.path}` | {kind_of(key)} | {phases} | {merge} | {key.description}{example} |"
 
 
 def _field(field: Key) -> str:
@@ -62,8 +62,8 @@ def _field(field: Key) -> str:
     values = [f"`{value}`" for value in field.values if value]
     listed = f": {', '.join(values)}" if values else ""
     what = f"{field.description}{listed}{needed}"
-    return f"| `{field.name}`{also} | {_kind(field)} | {what} |"
+    return f"| `{field.name}`{also} | {kind_of(field)} | {what} |"
 
 
-def _kind(key: Key) -> str:
+def kind_of(key: Key) -> str:
     return KIND_WORDS.get(key.kind, key.kind)

@@ -14,6 +14,7 @@ from k3os.image import (
     iso,
     kernel,
     loaders,
+    manual,
     netboot,
     operator,
     packages,
@@ -52,6 +53,12 @@ def _build(settings: Settings, progress: Progress, cache: Cache) -> list[Path]:
         digest(*inputs),
         lambda out: iso.build_tarball(settings, overlay_tree(settings, pieces), out),
     )
+    pages = cache.stage(
+        "manual",
+        digest(settings.epoch, settings.source / "src" / "k3os"),
+        lambda out: manual.build_manual(settings.epoch, out),
+    )
+    media[manual.ARTIFACT] = pages / "manual.tar.gz"
     return publish(settings, pieces, media, tarball)
 
 

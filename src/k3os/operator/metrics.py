@@ -1,7 +1,6 @@
 """What the operator counts, for Prometheus (prometheus.io, "Metric and label naming").
 
-NAMES is the one list: each is registered here, shown in docs/grafana-k3os.json, and listed in
-README.md.
+NAMES is the one list: each is registered here, and docs/reference has a table and a dashboard.
 """
 
 from __future__ import annotations

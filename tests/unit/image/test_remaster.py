@@ -141,7 +141,7 @@ def test_a_signature_stays_as_long_as_nothing_that_was_signed_changes(
 
 
 def test_what_grub_mkrescue_added_by_hand_is_replaced(tiny_iso: Path, tmp_path: Path) -> None:
-    """An ISO of README's steps has other loaders beside ours; the command brings ours back."""
+    """An ISO of the steps by hand has other loaders beside ours; the command brings ours back."""
     root = files_of(tiny_iso, tmp_path / "iso")
     run(["chmod", "-R", "u+w", str(root)])
     by_hand = tmp_path / "by-hand.iso"

@@ -1,4 +1,4 @@
-"""docs/grafana-k3os.json and the operator's metrics belong together."""
+"""docs/reference/grafana-k3os.json and the operator's metrics belong together."""
 
 import itertools
 import json
@@ -11,7 +11,7 @@ from k3os.operator import metrics
 from k3os.operator.metrics import NAMES, OF_THE_PROCESS
 
 DASHBOARD = json.loads(
-    (Path(__file__).resolve().parents[3] / "docs" / "grafana-k3os.json").read_text()
+    (Path(__file__).resolve().parents[3] / "docs/reference/grafana-k3os.json").read_text()
 )
 PANELS = DASHBOARD["panels"]
 EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel.get("targets", [])]

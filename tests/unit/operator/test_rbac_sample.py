@@ -1,4 +1,4 @@
-"""docs/nodepool-rbac.yaml grants what it says and nothing else, and no role of ours grants more."""
+"""nodepool-rbac.yaml grants what it says and nothing else; no role of ours grants more."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import yaml
 from k3os.cluster import names
 from k3os.operator.manifests import Build, manifests
 
-SAMPLE = Path(__file__).parents[3] / "docs" / "nodepool-rbac.yaml"
+SAMPLE = Path(__file__).parents[3] / "docs/reference/nodepool-rbac.yaml"
 LOOKING = {"get", "list", "watch"}
 ALL = LOOKING | {"create", "update", "patch", "delete"}
 

@@ -110,7 +110,7 @@ def test_a_node_that_finds_it_needs_a_boot_is_drained_first() -> None:
 
 
 def test_a_failed_node_is_tried_again_when_its_annotation_is_removed() -> None:
-    """README.md says so: the same target, another request."""
+    """The documentation says so: the same target, another request."""
     found = world("a", "b", fates={"a": JOB_FAILS})
     roll(found, pool())
     node = found.nodes["a"]

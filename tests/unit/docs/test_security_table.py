@@ -1,10 +1,10 @@
-"""docs/security.md names tests that exist, one for each asset."""
+"""docs/explanation/security.md names tests that exist, one for each asset."""
 
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs/security.md").read_text()
+ROOT = Path(__file__).parents[3]
+TEXT = (ROOT / "docs/explanation/security.md").read_text()
 ROWS = [line for line in TEXT.splitlines() if line.startswith("| ")]
 NAMED = re.compile(r"`(tests/[a-z0-9_/]+\.py)::(test_[a-z0-9_]+)`")
 
@@ -27,4 +27,4 @@ def test_each_row_says_who_and_what() -> None:
 
 
 def test_the_readme_leads_there() -> None:
-    assert "docs/security.md" in (ROOT / "README.md").read_text()
+    assert "docs/explanation/security.md" in (ROOT / "README.md").read_text()
