@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from k3os.boot import finish, media, rescue, root, timeline
 from k3os.errors import UserError
+from k3os.generation.layout import LINKS, MEDIUM_UUID, has_kernel
 from k3os.system import kernelmodules, power
 from k3os.system.console import calm, say
 from k3os.system.numbers import whole
@@ -174,9 +175,9 @@ _UUID = re.compile(r"[0-9A-Za-z-]{1,36}")
 
 def medium_uuid(options: dict[str, str]) -> str:
     """Of the file system that GRUB read; "" when it did not say."""
-    uuid = options.get("k3os.takeover", "") or options.get(media.MEDIUM_UUID, "")
+    uuid = options.get("k3os.takeover", "") or options.get(MEDIUM_UUID, "")
     if uuid and not _UUID.fullmatch(uuid):
-        say(f"{media.MEDIUM_UUID}={uuid[:40]} is no UUID; the label decides")
+        say(f"{MEDIUM_UUID}={uuid[:40]} is no UUID; the label decides")
         return ""
     return uuid
 
@@ -184,8 +185,8 @@ def medium_uuid(options: dict[str, str]) -> str:
 def choose_generation(medium: media.Medium, options: dict[str, str]) -> None:
     """Which generation of the medium boots. Raises UserError when it is not there."""
     generation = options.get("k3os.generation", "current")
-    if generation not in GENERATIONS:
-        say(f"k3os.generation={generation} is unknown (known: {', '.join(GENERATIONS)})")
+    if generation not in LINKS:
+        say(f"k3os.generation={generation} is unknown (known: {', '.join(LINKS)})")
     elif not os.path.exists(f"{medium.path}/k3os/system/{generation}/k3os/rootfs.squashfs"):
         raise UserError(
             f"{medium.file_system} has no {generation} generation",
@@ -202,13 +203,9 @@ def take_what_the_loader_took(medium: media.Medium) -> None:
     as it was before a switch. The generation of the kernel that runs is the one that boots."""
 
     def is_of_this_kernel(generation: str) -> bool:
-        try:
-            target = os.readlink(f"{medium.path}/k3os/system/{generation}/kernel")
-        except OSError:
-            return False
-        return os.path.basename(target).partition("~")[0] == os.uname().release
+        return has_kernel(medium.path, generation, os.uname().release)
 
-    other = GENERATIONS[1 - GENERATIONS.index(medium.generation)]
+    other = LINKS[1 - LINKS.index(medium.generation)]
     if not is_of_this_kernel(medium.generation) and is_of_this_kernel(other):
         say(f"this kernel is that of the {other} generation, so it boots")
         medium.generation = other
@@ -220,7 +217,7 @@ def on_trial_or_back(medium: media.Medium, options: dict[str, str], data: str) -
     us counts. Imported only then. data: where what persists is, "" for nowhere."""
     changed = bool(data) and os.path.exists(data + FRAGMENT_TRIAL)
     if "k3os.rollback" in options:
-        from k3os.upgrade.trial import go_back
+        from k3os.generation.trial import go_back
 
         reason = go_back(medium.path)
         say(reason)
@@ -270,7 +267,6 @@ def remember_generation(medium: media.Medium, path: str = RUNNING) -> None:
         file.write(f"{target}\n")
 
 
-GENERATIONS = ("current", "previous")
 INSTALLED = ("disk", "overlay")  # kinds of media that keep data
 WRITING_MODES = ("disk", "overlay", "shell")  # those in which they are written to
 

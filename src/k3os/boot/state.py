@@ -9,13 +9,11 @@ from collections.abc import Callable
 
 from k3os.boot.media import Medium
 from k3os.errors import UserError
+from k3os.generation.layout import CONFIG, DATA, EPHEMERAL, FACTORY_RESET
 from k3os.system import mounts
 from k3os.system.files import atomic_write, sync_directory
 from k3os.system.run import CommandError, run
 
-DATA = "k3os/data"
-CONFIG = "k3os/system/config.yaml"
-FACTORY_RESET, EPHEMERAL = "k3os/system/factory-reset", "k3os/system/ephemeral"
 UNREPAIRED = 4
 # Of what ext4 reserves (1 %) a pod's root, whose uid is that of its owner, would take its part.
 # Nobody is this user, so it is for those with CAP_SYS_RESOURCE: people with sudo, k3OS, k3s.

@@ -1,6 +1,6 @@
 """The early boot of a generation or a configuration on trial: one that fails or hangs reboots.
 
-It must not decide what boots next: GRUB and k3os.upgrade.trial do, and of the configuration
+It must not decide what boots next: GRUB and k3os.generation.trial do, and of the configuration
 k3os.cluster.former. `rescue` on the command line is a person who looks, and no trial.
 """
 
@@ -8,12 +8,12 @@ import os
 import signal
 import time
 
-from k3os.boot.state import DATA
 from k3os.cluster import former
+from k3os.generation import layout, trial
+from k3os.generation.layout import DATA
 from k3os.system import mounts, watchdog
 from k3os.system.console import say
 from k3os.system.numbers import whole
-from k3os.upgrade import trial
 
 MARK = "/run/k3os/trial"  # while it exists this boot is on trial
 # a day; the schema allows no more
@@ -99,7 +99,7 @@ def failed(reason: str) -> None:
     """Leave the reason on the disk, as well as that can be done now, and be restarted."""
     say(f"the boot of a new version or configuration failed: {reason}")
     for root in MOUNTED_AT:
-        if not os.path.isdir(f"{root}/{trial.SYSTEM}"):
+        if not os.path.isdir(f"{root}/{layout.SYSTEM}"):
             continue
         try:
             safety = mounts.options(root) & mounts.SAFETY

@@ -45,9 +45,9 @@ def main(argv: list[str]) -> int:
     from k3os.cli.report import soon
     from k3os.cluster import former
     from k3os.config.load import load_config
+    from k3os.generation import grub, trial
     from k3os.system import mounts
     from k3os.system.console import say
-    from k3os.upgrade import menu, trial
 
     config, _ = load_config(cloud=True)
     with open(MARK, errors="replace") as file:
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
                 trial.fail(BASE, missing)
             else:
                 trial.confirm(BASE)
-                menu.name_medium(BASE, say)
+                grub.name_medium(BASE, say)
     if missing:
         former.fail(missing)
         say(f"this {what} is not healthy, the {before} one comes back: {missing}")

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from k3os.config.load import Config
+    from k3os.generation.source import Source
     from k3os.install.plan import Request
     from k3os.install.questions import Answers
-    from k3os.install.source import Source
 
 HELP = """\
 usage: k3os install [options]
@@ -173,7 +173,8 @@ def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: 
     from k3os.config.advice import of_cmdline
     from k3os.config.cmdline import boot_options
     from k3os.config.load import load_config
-    from k3os.install import config, plan, questions, source
+    from k3os.generation import source
+    from k3os.install import config, plan, questions
     from k3os.phases import environment
 
     medium = options.get("medium", MEDIUM)
@@ -237,7 +238,8 @@ def carry_out(
     bar: Callable[[str, int, int], None] | None,
 ) -> int:
     """Plan it, say it, ask for the last word, do it."""
-    from k3os.install import loader, plan, takeover
+    from k3os.generation import grub
+    from k3os.install import plan, takeover
     from k3os.install.perform import install
 
     power_off = bool(wanted["power_off"])
@@ -245,7 +247,7 @@ def carry_out(
     if wanted["takeover"]:
         decided = takeover.make_plan(asked, what, text, power_off=power_off)
     else:
-        menu = loader.menu(asked.tty, debug=asked.debug, arch=what.arch)
+        menu = grub.menu(asked.tty, debug=asked.debug, arch=what.arch)
         decided = plan.make_plan(asked, what, text, menu)
     for line in decided.lines():
         say(line)

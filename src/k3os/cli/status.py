@@ -34,7 +34,7 @@ What was applied, what failed, versions, k3s, addresses. Exit code 1 when someth
              some minutes after each boot, and once a week
 """
 ON_TRIAL = "/run/k3os/trial"
-VERIFIED = "/run/k3os/verify.json"  # k3os.upgrade.damage writes it
+VERIFIED = "/run/k3os/verify.json"  # k3os.generation.damage writes it
 GENERATION = "/run/k3os/generation"
 MEMORY_SHORT = "/run/k3os/memory-short"
 DISK_SHORT = "/run/k3os/disk-short"
@@ -72,9 +72,9 @@ def main(argv: list[str]) -> int:
 
 def verify(*, running_only: bool, system: str = SYSTEM, record: str = VERIFIED) -> int:
     """Look for damaged files and tell; exit code 1 when there are some. Raises UserError."""
+    from k3os.generation import damage
+    from k3os.generation.installed import read_installed
     from k3os.system.console import say
-    from k3os.upgrade import damage
-    from k3os.upgrade.plan import read_installed
 
     installed = read_installed(system, text_of(GENERATION))
     generations = [installed.kept] if running_only else list(installed.manifests)
@@ -144,13 +144,13 @@ def taken_back(root: str = "") -> dict[str, Any]:
 
 def loaders(system: str, generation: str) -> dict[str, Any]:
     """Of the disk, beside those of the k3OS that runs; {} where there is nothing to tell."""
-    from k3os.install import loaded
+    from k3os.generation import boot_loaders
 
-    return loaded.compare(system, generation or "current")
+    return boot_loaders.compare(system, generation or "current")
 
 
 def rollback_record(system: str) -> dict[str, Any]:
-    """What k3os.upgrade.trial left when a new version did not come up, or {}."""
+    """What k3os.generation.trial left when a new version did not come up, or {}."""
     return read_object(f"{system}/rollback.json")
 
 
@@ -172,17 +172,10 @@ def versions(system: str, generation: str = "") -> dict[str, Any]:
 
 
 def _parts(generation: str) -> dict[str, str]:
-    manifest = read_object(f"{generation}/manifest.json")
-    return {
-        part: version_of(manifest.get(part))
-        for part in ("k3os", "kernel", "k3s")
-        if manifest.get(part)
-    }
+    from k3os.generation.manifest import read_record, versions_of
 
-
-def version_of(part: object) -> str:
-    """A manifest names a part by its version, or by a map that has one."""
-    return str(part.get("version", "?")) if isinstance(part, dict) else str(part)
+    known = versions_of(read_record(generation))
+    return {part: known[part] for part in ("k3os", "kernel", "k3s") if part in known}
 
 
 def addresses() -> list[str]:

@@ -134,9 +134,9 @@ def lines(status: dict[str, Any]) -> list[str]:
     found += _about_memory(status["memory"])
     found += _about_disk(status.get("disk", {}))
     if outdated := status.get("loaders"):
-        from k3os.install import loaded
+        from k3os.generation import boot_loaders
 
-        found += loaded.lines(outdated)
+        found += boot_loaders.lines(outdated)
     if status["on_trial"]:
         found.append("trial      what is new is on trial: `journalctl -u k3os-confirm`")
     if rollback := status["rollback"]:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from k3os.config.load import Config
+    from k3os.generation.installed import Installed
     from k3os.upgrade.offer import Offer
-    from k3os.upgrade.plan import Installed, Part, Plan
+    from k3os.upgrade.plan import Part, Plan
 
 HELP = """\
 usage: k3os upgrade [SRC] [--k3os SRC] [--k3s SRC] [options]
@@ -128,9 +129,11 @@ def upgrade(options: dict[str, str]) -> int:
     import time
     from contextlib import ExitStack
 
+    from k3os.generation import grub, switching, trial
+    from k3os.generation.layout import DOWNLOADS, GENERATIONS
     from k3os.k3s.source import machine_arch
-    from k3os.upgrade import menu, perform, trial
-    from k3os.upgrade.plan import DOWNLOADS, GENERATIONS, make_plan
+    from k3os.upgrade import perform
+    from k3os.upgrade.plan import make_plan
 
     if os.path.exists(ON_TRIAL):
         raise UserError(
@@ -164,12 +167,12 @@ def upgrade(options: dict[str, str]) -> int:
             snapshot(decided.before["k3s"], of_node(config()), say)
 
         def before_switch() -> None:
-            menu.name_medium(BASE, say)
+            grub.name_medium(BASE, say)
             # k3s alone, too: it may wait for a boot, or the power goes before it is ready
             trial.begin(BASE, f"{GENERATIONS}/{decided.number}", trial_seconds(config()))
 
         perform.perform(decided, installed, say, before_switch)
-    perform.remove(SYSTEM, (DOWNLOADS,))
+    switching.remove(SYSTEM, (DOWNLOADS,))
     return start(decided, options)
 
 
@@ -182,13 +185,13 @@ def config() -> Config:
 
 def trial_seconds(found: Config) -> float:
     """In which a new version must be healthy."""
-    from k3os.upgrade.trial import DEFAULT_SECONDS
+    from k3os.generation.trial import DEFAULT_SECONDS
 
     return float(found.text("k3os.upgrade.timeout") or DEFAULT_SECONDS)
 
 
 def look() -> Installed:
-    from k3os.upgrade.plan import read_installed
+    from k3os.generation.installed import read_installed
 
     try:
         with open(RUNNING, errors="replace") as file:
@@ -224,9 +227,9 @@ def gather(options: dict[str, str], arch: str, stack: ExitStack) -> dict[str, Pa
 
 def open_offer(source: str, arch: str, options: dict[str, str], stack: ExitStack) -> Offer:
     """The offer of a source, its signature verified. Raises UserError."""
+    from k3os.generation.signature import IMAGE_KEYS, NODE_KEYS, read_keys, verify
     from k3os.upgrade import offer as offers
     from k3os.upgrade.plan import check_arch
-    from k3os.upgrade.signature import IMAGE_KEYS, NODE_KEYS, read_keys, verify
 
     insecure = "--insecure" in options
     given = options.get("--verify-key", "")
@@ -275,12 +278,12 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
     """k3s by itself, or the one of a k3OS release. Raises UserError."""
     from pathlib import Path
 
+    from k3os.generation.manifest import File
     from k3os.k3s.fetch import fetch
     from k3os.k3s.source import Download, LocalFile, Nothing, parse_source
     from k3os.k3s.trust import of_config
     from k3os.upgrade import offer as offers
     from k3os.upgrade.plan import Part
-    from k3os.upgrade.release import File
 
     if offers.is_release(source):
         found = offered(open_offer(source, arch, options, stack), ["k3s"])
@@ -340,10 +343,10 @@ def restart_k3s(decided: Plan) -> None:
     Raises UserError in that case.
     """
     from k3os.cli import confirm
+    from k3os.generation import trial
+    from k3os.generation.layout import GENERATIONS
     from k3os.system.run import run
-    from k3os.upgrade import trial
     from k3os.upgrade.datastore import hint
-    from k3os.upgrade.plan import GENERATIONS
 
     new = decided.after["k3s"]
     say(f"restarting k3s as {new}; pods go on")
@@ -367,9 +370,10 @@ def restart_k3s(decided: Plan) -> None:
 
 def rollback(options: dict[str, str]) -> int:
     """Exchange the generations, and the datastore when asked to."""
+    from k3os.generation import trial
     from k3os.k3s.settings import of_node
     from k3os.system.run import run
-    from k3os.upgrade import datastore, perform, trial
+    from k3os.upgrade import datastore, perform
 
     installed = look()
     old, new = installed.versions.get("k3s"), installed.previous_versions.get("k3s")

@@ -20,7 +20,7 @@ from k3os.image import (
     rootfs,
 )
 from k3os.image.board import Board, build_board
-from k3os.image.cache import Cache, digest, file_digest_plain
+from k3os.image.cache import Cache, digest
 from k3os.image.pieces import Boot, Pieces, iso_tree, overlay_tree
 from k3os.image.progress import Progress
 from k3os.image.publish import publish
@@ -28,6 +28,7 @@ from k3os.image.settings import SUITE, Settings
 from k3os.image.signing import public_key, trusted_keys
 from k3os.k3s.fetch import Component, fetch, fetch_airgap
 from k3os.k3s.source import LocalFile, parse_source
+from k3os.system.digest import file_sha256
 from k3os.system.run import run
 
 
@@ -60,7 +61,7 @@ def _inputs(settings: Settings, pieces: Pieces) -> list[object]:
     boot = pieces.boot
     parts = [pieces.base.name, boot.kernel.name if boot else pieces.shell.name]
     parts += [pieces.rootfs.name, *([boot.initrd.name] if boot else [])]
-    airgap = [file_digest_plain(path) for path in pieces.airgap]
+    airgap = [file_sha256(path) for path in pieces.airgap]
     return [
         *parts,
         pieces.k3s_identity,
@@ -222,7 +223,7 @@ def _content(stage: Path) -> str:
     record = stage / "content"
     if not record.exists():
         (archive,) = stage.glob("*.tar")
-        record.write_text(file_digest_plain(archive))
+        record.write_text(file_sha256(archive))
     return record.read_text()
 
 

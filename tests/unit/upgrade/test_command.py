@@ -13,9 +13,10 @@ from k3os.cli import upgrade as command
 from k3os.config.check import check_text
 from k3os.config.load import Config
 from k3os.errors import UserError
+from k3os.generation import grubenv
 from k3os.k3s import settings
 from k3os.system import run
-from k3os.upgrade import datastore, grubenv
+from k3os.upgrade import datastore
 from tests.unit.local_server import content, local_site, sha256
 
 NEW = "v1.34.0+k3s1"

@@ -5,25 +5,17 @@ It only reads. The layout is that of README.md, "The file system".
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from k3os.errors import UserError
+from k3os.generation import manifest
+from k3os.generation.layout import AIRGAP, LOADER_FILES, LOADERS, MENUS, SYSTEM
+from k3os.system.digest import file_sha256, forget
 from k3os.system.json_text import WRONG_SHAPE, an_object
 
-SYSTEM = "k3os/system"
-AIRGAP = "airgap"
-LOADERS = "boot/grub/k3os"
-# architecture to what is in LOADERS; only PCs have a BIOS
-BIOS, UEFI = ("boot.img", "core.img"), "efi.img"
-LOADER_FILES = {"amd64": (*BIOS, UEFI), "arm64": (UEFI,)}
-# of the ISO itself; nothing of it is installed
-MENUS = ("boot/grub/grub.cfg", "EFI/debian/grub.cfg")
 DAMAGED_HINT = "write the ISO anew, or download it"
-BLOCK = 1 << 20
-COMPONENTS = ("kernel", "k3os", "k3s")
 
 
 @dataclass(frozen=True)
@@ -69,21 +61,21 @@ class Source:
 
 def read_source(root: str) -> Source:
     """The generation that a mounted medium boots. Raises UserError when it is not complete."""
-    path = f"{root}/{SYSTEM}/current/manifest.json"
+    path = f"{root}/{SYSTEM}/current/{manifest.NAME}"
     try:
         with open(path, "rb") as file:
             data = file.read()
-        manifest = an_object(data)
-        files = {str(name): str(digest) for name, digest in manifest["sha256"].items()}
-        versions = {name: str(manifest[name]) for name in COMPONENTS if manifest.get(name)}
-        listed = manifest.get("medium")
+        record = an_object(data)
+        files = {str(name): str(digest) for name, digest in record["sha256"].items()}
+        versions = manifest.versions_of(record)
+        listed = record.get(manifest.MEDIUM)
         medium = None if listed is None else {str(k): str(v) for k, v in listed.items()}
     except (OSError, *WRONG_SHAPE) as error:
         raise UserError(
             f"{root} holds no k3OS that could be installed: {path}: {error}",
             "boot the ISO to install from it",
         ) from error
-    arch = str(manifest.get("arch", "amd64"))
+    arch = str(record.get("arch", "amd64"))
     if "kernel" not in versions or arch not in LOADER_FILES:
         raise UserError(f"the k3OS of {root} has no kernel", "install from the ISO")
     for name in [*files, *(medium or ())]:
@@ -149,18 +141,3 @@ def _compare(path: str, wanted: str, hint: str) -> None:
         raise UserError(f"{path} cannot be read: {error.strerror}", hint) from error
     if found != wanted:
         raise UserError(f"{path} is damaged: its SHA-256 is {found}, not {wanted}", hint)
-
-
-def file_sha256(path: str) -> str:
-    with open(path, "rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def forget(path: str) -> None:
-    """Drop a file's pages from memory (posix_fadvise(2)); they must have been written out."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(descriptor)
