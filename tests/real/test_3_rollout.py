@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from k3os.cluster import names
+from k3os import names
 from tests.real import web
 from tests.real.cluster import Cluster, wait_until_known_ready
 from tests.real.given import Given, later, relabelled

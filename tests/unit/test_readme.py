@@ -53,8 +53,8 @@ def unknown(body, schema, path=""):
 
 
 def test_every_step_and_every_reason_of_a_failure_is_explained():
-    from k3os.cluster.names import FAILED, ROLLED_BACK
     from k3os.cluster.node import STEPS
+    from k3os.names import FAILED, ROLLED_BACK
 
     code = (ROOT / "src/k3os/operator/rollout.py").read_text()
     reasons = set(re.findall(r'fail\(node, state, "(\w+)"', code))

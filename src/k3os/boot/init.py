@@ -12,17 +12,16 @@ from typing import NoReturn
 
 from k3os.boot import finish, media, rescue, root, timeline
 from k3os.errors import UserError
-from k3os.generation.layout import LINKS, MEDIUM_UUID, has_kernel
+from k3os.generation.layout import LINKS, MEDIUM_UUID, SYSTEM, has_kernel
+from k3os.paths import FRAGMENT_TRIAL, OWN_SYSTEM, RUNNING
 from k3os.system import kernelmodules, power
 from k3os.system.console import calm, say
 from k3os.system.numbers import whole
 
 INIT = "/init"  # this program, in the initrd
 SYSTEMD = "/usr/lib/systemd/systemd"
-OWN_CONFIG = "/k3os/system/config.yaml"  # of the initrd: `k3os run --config`, PXE
-RUNNING = "/run/k3os/generation"
+OWN_CONFIG = f"{OWN_SYSTEM}/config.yaml"  # of the initrd: `k3os run --config`, PXE
 # k3os.cluster.former, which knows what is in it, is only imported where it is there
-FRAGMENT_TRIAL = "/var/lib/rancher/k3os/fragment-trial.json"
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -86,7 +85,7 @@ def _boot(overlay: str, words: str) -> NoReturn:
             on_trial = on_trial_or_back(medium, options, kept)
     remember_generation(medium)
     own_config = OWN_CONFIG if os.path.exists(OWN_CONFIG) else ""
-    system = os.path.dirname(own_config) if own_config else f"{medium.path}/k3os/system"
+    system = os.path.dirname(own_config) if own_config else f"{medium.path}/{SYSTEM}"
     with timeline.step("phase initrd"):
         apply = partial(apply_phase, mode=mode, cmdline=cmdline, say=say)
         finish.try_each({"apply the initrd phase": lambda: apply("initrd", system_dir=system)})
@@ -187,7 +186,7 @@ def choose_generation(medium: media.Medium, options: dict[str, str]) -> None:
     generation = options.get("k3os.generation", "current")
     if generation not in LINKS:
         say(f"k3os.generation={generation} is unknown (known: {', '.join(LINKS)})")
-    elif not os.path.exists(f"{medium.path}/k3os/system/{generation}/k3os/rootfs.squashfs"):
+    elif not os.path.exists(f"{medium.path}/{SYSTEM}/{generation}/k3os/rootfs.squashfs"):
         raise UserError(
             f"{medium.file_system} has no {generation} generation",
             "start again and choose another entry of the menu",
@@ -262,7 +261,7 @@ def configuration_on_trial(data: str) -> bool:
 
 def remember_generation(medium: media.Medium, path: str = RUNNING) -> None:
     """What runs stays known when the link is pointed elsewhere: an upgrade must not remove it."""
-    target = os.readlink(f"{medium.path}/k3os/system/{medium.generation}")
+    target = os.readlink(f"{medium.path}/{SYSTEM}/{medium.generation}")
     with open(path, "w") as file:
         file.write(f"{target}\n")
 

@@ -17,6 +17,7 @@ from k3os.errors import UserError
 from k3os.generation.layout import ISO_LABEL, MEDIUM_UUID, STATE_LABEL, SYSTEM
 from k3os.system import kernelmodules, mounts
 from k3os.system.blockdev import LVM_MEMBER, RAID_MEMBER, FileSystem, block_devices, probe
+from k3os.system.console import Say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Search:
     uuid: of the one file system that GRUB read, whatever its label; "": the label decides.
     """
 
-    def __init__(self, uuid: str = "", say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, uuid: str = "", say: Say = lambda _: None) -> None:
         self.uuid = uuid
         self._say = say
         self.seen: dict[str, str] = {}
@@ -251,7 +252,7 @@ def foreign_root(path: str) -> Medium:
 
 
 def find(
-    say: Callable[[str], None],
+    say: Say,
     *,
     kinds: tuple[str, ...] = KINDS,
     patience: float = 0,

@@ -9,7 +9,6 @@ ioctls: include/uapi/linux/fs.h.
 import fcntl
 import os
 import struct
-from collections.abc import Callable
 from typing import NoReturn
 
 from k3os.boot import state
@@ -18,6 +17,7 @@ from k3os.generation import takeover_marker
 from k3os.generation.layout import MENU, STATE_LABEL
 from k3os.generation.takeover_marker import BACKUP, MARKER, POWER_OFF
 from k3os.system import mounts, power
+from k3os.system.console import Say
 from k3os.system.files import atomic_write, sync_directory
 
 # a directory to what is kept in it; None: all
@@ -38,7 +38,7 @@ def is_wanted(medium: Medium) -> bool:
     return medium.kind == "disk" and os.path.exists(f"{medium.path}/{MARKER}")
 
 
-def finish(medium: Medium, say: Callable[[str], None]) -> NoReturn:
+def finish(medium: Medium, say: Say) -> NoReturn:
     """Check the file system, delete, and restart or switch off. Raises UserError, OSError."""
     device = medium.file_system.device
     mounts.unmount(medium.path)
@@ -53,7 +53,7 @@ def finish(medium: Medium, say: Callable[[str], None]) -> NoReturn:
     power.reboot()
 
 
-def carry_out(root: str, say: Callable[[str], None]) -> str:
+def carry_out(root: str, say: Say) -> str:
     """All of it below the mounted partition; what to do then. It can be repeated at any point."""
     path = f"{root}/{MARKER}"
     then, menu = takeover_marker.read(path)

@@ -10,6 +10,8 @@ import os
 import sys
 
 from k3os.errors import UserError
+from k3os.generation import layout
+from k3os.paths import BASE, LOCAL_CONFIG, OWN_SYSTEM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from k3os.generation.source import Source
     from k3os.install.plan import Request
     from k3os.install.questions import Answers
+    from k3os.system.console import Say
 
 HELP = """\
 usage: k3os install [options]
@@ -68,9 +71,6 @@ VALUES = {
 # what no configuration may say, only whoever calls
 CALLERS_FLAGS = {"--takeover": "takeover", "--no-reboot": "no_reboot"}
 CALLERS_VALUES = {"--medium": "medium"}
-MEDIUM = "/.base"
-SYSTEM_CONFIG = "/k3os/system/config.yaml"
-LOCAL_CONFIG = "/var/lib/rancher/k3os/config.yaml"
 # with one of these a person knows what is wanted, and only confirms it
 ANSWERED = ("device", "config_url", "no_format")
 BAR = 30
@@ -87,9 +87,9 @@ def main(argv: list[str]) -> int:
     if options is None:
         print(HELP, end="", file=sys.stderr)
         return 2
-    medium = options.get("medium", MEDIUM)
+    medium = options.get("medium", BASE)
     refuse_where_it_makes_no_sense(medium)
-    say: Callable[[str], None] = print
+    say: Say = print
     if automatic:
         from k3os.system.console import say
     try:
@@ -128,13 +128,13 @@ def parse(argv: list[str]) -> dict[str, str] | None:
 def refuse_where_it_makes_no_sense(medium: str) -> None:
     if os.geteuid() != 0:
         raise UserError("only root may install", "write `sudo k3os install`")
-    if not os.path.isdir(f"{medium}/k3os/system"):
-        if medium != MEDIUM:
+    if not os.path.isdir(f"{medium}/{layout.SYSTEM}"):
+        if medium != BASE:
             raise UserError("no k3OS is mounted there", "mount the ISO there", medium)
         raise UserError("this is no live system of k3OS", "boot the ISO and install from there")
     from k3os.system.mounts import mounted
 
-    if any(where[1:] == (MEDIUM, "ext4") for where in mounted()):
+    if any(where[1:] == (BASE, "ext4") for where in mounted()):
         raise UserError(
             "this system is installed already",
             "boot the ISO to install anew; `sudo k3os reset` deletes the data only",
@@ -169,7 +169,7 @@ def request(wanted: dict[str, str], *, fallback: bool) -> Request:
     )
 
 
-def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: bool) -> int:
+def _install(options: dict[str, str], say: Say, *, automatic: bool) -> int:
     from k3os.config.advice import of_cmdline
     from k3os.config.cmdline import boot_options
     from k3os.config.load import load_config
@@ -177,13 +177,13 @@ def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: 
     from k3os.install import config, plan, questions
     from k3os.phases import environment
 
-    medium = options.get("medium", MEDIUM)
-    if medium == MEDIUM:
+    medium = options.get("medium", BASE)
+    if medium == BASE:
         with open(CMDLINE, errors="surrogateescape") as file:
             cmdline = file.read()
-        running, own_config = load_config()[0], SYSTEM_CONFIG
+        running, own_config = load_config()[0], f"{OWN_SYSTEM}/config.yaml"
     else:  # the running system is another one: neither its command line nor its files are ours
-        system = f"{medium}/k3os/system"
+        system = f"{medium}/{layout.SYSTEM}"
         cmdline, own_config = "", f"{system}/config.yaml"
         running = load_config(system_dir=system, cmdline="")[0]
         environment.adopt(environment.read(running)[0])
@@ -224,7 +224,7 @@ def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: 
     from k3os.install import iso
 
     with iso.fetched(wanted["iso_url"], say, bar, insecure=bool(wanted["insecure"])) as what:
-        inside = f"{what.root}{SYSTEM_CONFIG}"
+        inside = f"{what.root}/{layout.CONFIG}"
         text = text or compose(inside if os.path.exists(inside) else own_config)
         return carry_out(asked, what, text, wanted, say, bar)
 
@@ -234,7 +234,7 @@ def carry_out(
     what: Source,
     text: bytes,
     wanted: dict[str, str],
-    say: Callable[[str], None],
+    say: Say,
     bar: Callable[[str, int, int], None] | None,
 ) -> int:
     """Plan it, say it, ask for the last word, do it."""
@@ -268,7 +268,7 @@ def confirmed() -> bool:
     return on_this_terminal().text("Type yes to go on") == "yes"
 
 
-def configure(given: Answers, say: Callable[[str], None]) -> int:
+def configure(given: Answers, say: Say) -> int:
     """Give the answers to the running system: written, applied, k3s started anew."""
     from k3os.cli.config import main as apply
     from k3os.install import config
@@ -305,7 +305,7 @@ def progress_bar() -> Callable[[str, int, int], None]:
     return draw
 
 
-def finish(power_off: bool, say: Callable[[str], None]) -> int:
+def finish(power_off: bool, say: Say) -> int:
     from k3os.system.run import run
 
     if power_off:
@@ -322,4 +322,4 @@ def booted_from_network() -> bool:
     """Whether the medium is the initrd's memory (k3os.boot.media): there is none to remove."""
     from k3os.system.mounts import mounted
 
-    return any(where[:2] == ("rootfs", MEDIUM) for where in mounted())
+    return any(where[:2] == ("rootfs", BASE) for where in mounted())

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sys
 
-from k3os.boot.finish import K3S_LINK
 from k3os.errors import UserError
+from k3os.generation import layout
+from k3os.paths import BASE, K3S_CURRENT, K3S_LINK, ON_TRIAL, RUNNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,11 +51,8 @@ FLAGS = (
     *("--allow-downgrade", "--rollback", "--with-data"),
 )
 VALUES = ("--k3os", "--k3s", "--verify-key", "--expect")
+ON_DISK, LOCK = f"{BASE}/{layout.SYSTEM}", "/run/k3os/upgrade.lock"
 EXCLUSIVE = (("--kernel", "--no-kernel"), ("--reboot", "--no-reboot"))
-BASE = "/.base"
-SYSTEM = f"{BASE}/k3os/system"
-RUNNING, ON_TRIAL = "/run/k3os/generation", "/run/k3os/trial"
-K3S_CURRENT, LOCK = "/k3os/system/current/k3s/k3s", "/run/k3os/upgrade.lock"
 
 
 def main(argv: list[str]) -> int:
@@ -172,7 +170,7 @@ def upgrade(options: dict[str, str]) -> int:
             trial.begin(BASE, f"{GENERATIONS}/{decided.number}", trial_seconds(config()))
 
         perform.perform(decided, installed, say, before_switch)
-    switching.remove(SYSTEM, (DOWNLOADS,))
+    switching.remove(ON_DISK, (DOWNLOADS,))
     return start(decided, options)
 
 
@@ -198,7 +196,7 @@ def look() -> Installed:
             running = file.read().strip()
     except FileNotFoundError:
         running = ""
-    return read_installed(SYSTEM, running)
+    return read_installed(ON_DISK, running)
 
 
 def gather(options: dict[str, str], arch: str, stack: ExitStack) -> dict[str, Part]:
@@ -254,7 +252,7 @@ def workplace(options: dict[str, str]) -> str:
     """Where downloads lie: on the disk, in memory where nothing may be written."""
     from k3os.upgrade.perform import scratch
 
-    return scratch("/run/k3os" if "--dry-run" in options else SYSTEM)
+    return scratch("/run/k3os" if "--dry-run" in options else ON_DISK)
 
 
 def offered(offer: Offer, names: list[str]) -> dict[str, Part]:

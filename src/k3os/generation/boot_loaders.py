@@ -15,6 +15,7 @@ import os
 
 from k3os.generation.layout import LOADERS
 from k3os.generation.manifest import FIRST_STAGE, LOADER_SUMS, read_record
+from k3os.paths import BASE
 from k3os.system.files import atomic_write, read_object
 
 TYPE_CHECKING = False
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from k3os.generation.source import Source
 
 RECORD = "loaders.json"
-BASE = "/.base"  # where the other system is seen
 HOW = "boot its ISO and install with no_format and this config.yaml; the data stays"
 
 

@@ -6,12 +6,13 @@ It only reads. The layout is that of README.md, "The file system".
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from k3os.errors import UserError
 from k3os.generation import manifest
 from k3os.generation.layout import AIRGAP, LOADER_FILES, LOADERS, MENUS, SYSTEM
+from k3os.system.console import Say
 from k3os.system.digest import file_sha256, forget
 from k3os.system.json_text import WRONG_SHAPE, an_object
 
@@ -99,9 +100,7 @@ def read_source(root: str) -> Source:
     return replace(source, size=size)
 
 
-def verify(
-    source: Source, system: str, say: Callable[[str], None], *, from_disk: bool = False
-) -> None:
+def verify(source: Source, system: str, say: Say, *, from_disk: bool = False) -> None:
     """Compare the files below a /k3os/system with the manifest's sums. Raises UserError.
 
     from_disk: forget what the kernel has in memory of them first: the disk itself is read.

@@ -9,13 +9,13 @@ This module keeps the record of both; `root` is where the state partition is mou
 from __future__ import annotations
 
 import json
-import time
 
 from k3os.errors import UserError
 from k3os.generation import grubenv, switching
 from k3os.generation.layout import GENERATIONS, LINKS, SYSTEM, link
 from k3os.generation.manifest import read_record, versions_of
 from k3os.system.files import atomic_write, durable_remove, text_of
+from k3os.system.stamps import utc
 
 GENERATION, TRIES, SECONDS = "k3os_trial", "k3os_tries", "k3os_timeout"
 DEFAULT_SECONDS = 600
@@ -76,7 +76,7 @@ def go_back(root: str) -> str:
         )
     reason = text_of(f"{root}/{FAILURE}") or UNKNOWN
     record = {
-        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "when": utc(),
         "failed": versions_of(read_record(f"{system}/{failed}")),
         "back_to": versions_of(read_record(f"{system}/{good}")),
         "reason": reason,

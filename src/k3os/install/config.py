@@ -7,7 +7,6 @@ log in to is not installed either.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from k3os.config.check import check_cmdline, check_text, read_limited
 from k3os.config.dump import dump_yaml
@@ -17,6 +16,7 @@ from k3os.config.schema import BY_PATH
 from k3os.config.value import Problem, Value
 from k3os.config.yamltext import LARGEST
 from k3os.errors import UserError
+from k3os.system.console import Say
 from k3os.system.http import shown
 
 # what an installation was asked for is no part of what it installs
@@ -31,7 +31,7 @@ def compose(
     medium: str,
     url: str,
     cmdline: str,
-    say: Callable[[str], None],
+    say: Say,
     *,
     answers: str = "",
     tries: int = 8,
@@ -67,9 +67,7 @@ def compose(
     return (HEADER.format(what) + dump_yaml(Config(merged), show_secrets=True)).encode()
 
 
-def lasting(
-    given: dict[str, Value], say: Callable[[str], None], *, has_url: bool, refused: bool
-) -> dict[str, Value]:
+def lasting(given: dict[str, Value], say: Say, *, has_url: bool, refused: bool) -> dict[str, Value]:
     """What of the command line is installed, too; both parts are said, by their names."""
     given = {
         path: given[path] for path in BY_PATH if path in given and not path.startswith(SECTION)
@@ -97,7 +95,7 @@ def hashed(values: dict[str, Value]) -> dict[str, Value]:
     return {**values, password.KEY: Value(password.hashed(str(value.data)), value.place)}
 
 
-def check(text: bytes, name: str, say: Callable[[str], None]) -> None:
+def check(text: bytes, name: str, say: Say) -> None:
     """Raise UserError for a configuration with an error; say what is wrong."""
     from k3os.config.advice import advice
 
@@ -138,7 +136,7 @@ def _read(path: str) -> bytes:
     return data
 
 
-def _refuse_errors(problems: list[Problem], say: Callable[[str], None]) -> None:
+def _refuse_errors(problems: list[Problem], say: Say) -> None:
     for problem in problems:
         say(str(problem))
     count = sum(problem.is_error for problem in problems)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from k3os.cluster import names
+from k3os import names
 from k3os.operator import crd
 
 NAME, NODE_ACCOUNT = "k3os-operator", "k3os-node"

@@ -15,8 +15,8 @@ from k3os.config.for_k3s import MANIFESTS
 from k3os.config.key import RUNTIME
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place
+from k3os.paths import ROOTFS, STATE
 from k3os.phases.actions import DONE, LATER, UNCHANGED, Action, Later
-from k3os.phases.node import ROOTFS
 from k3os.phases.ours import digest
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CHANGED = "it was changed since, and stays as it is"
 NEXT_BOOT = "it stays until the next boot: something may need it by now"
 # k3s creates what is in a manifest, and deletes nothing when the file goes
-LEFT = "/var/lib/rancher/k3os/left/"
+LEFT = f"{STATE}/left/"
 
 
 def plan(config: Config, node: Node) -> list[Action]:

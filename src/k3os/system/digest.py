@@ -4,15 +4,21 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from io import FileIO
     from os import PathLike
 
 
 def file_sha256(path: "str | PathLike[str]") -> str:
     """In hex, as sha256sum(1) prints it. Raises OSError."""
+    with open(path, "rb", buffering=0) as file:
+        return sha256_of(file)
+
+
+def sha256_of(file: "FileIO") -> str:
+    """Of an open file, from where it stands to its end. Raises OSError."""
     import hashlib
 
-    with open(path, "rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of(path: str) -> str:

@@ -33,6 +33,7 @@ from k3os.system.blockdev import (
     peek,
     probe,
 )
+from k3os.system.console import Say
 
 # how long a missing disk of an array is waited for before it is started without it; a disk that
 # comes later is stale, and only a person with mdadm can add it again
@@ -44,9 +45,7 @@ Wanted = Callable[[FileSystem], bool]
 class Volumes:
     """What was shown and tried so far. problems: device or volume to why it is not shown."""
 
-    def __init__(
-        self, say: Callable[[str], None], monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, say: Say, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.problems: dict[str, str] = {}
         self._say = say
         self._monotonic = monotonic

@@ -118,6 +118,7 @@ def takeover_marker(data: bytes) -> object:
 @target("records")
 def records(data: bytes) -> object:
     """What k3OS itself left on a disk, after a power cut, a bad block or a person."""
+    from k3os import paths
     from k3os.cluster import former, result
     from k3os.phases.apply import succeeded
     from k3os.phases.network import PLAN, former_plan
@@ -127,7 +128,7 @@ def records(data: bytes) -> object:
 
     root = scratch.directory() / "records"
     for name in (
-        former.RECORD,
+        paths.FRAGMENT_TRIAL,
         result.RESULT,
         STATUS,
         HERE,

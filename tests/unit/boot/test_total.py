@@ -376,10 +376,10 @@ def test_a_step_of_the_boot_that_meets_a_bug_costs_itself(
 def test_a_trial_that_meets_a_bug_costs_itself(
     machine: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, step: str
 ) -> None:
-    from k3os.cluster import former
+    from k3os import paths
 
-    (tmp_path / former.RECORD[1:]).parent.mkdir(parents=True)
-    (tmp_path / former.RECORD[1:]).write_text("{}")
+    (tmp_path / paths.FRAGMENT_TRIAL[1:]).parent.mkdir(parents=True)
+    (tmp_path / paths.FRAGMENT_TRIAL[1:]).write_text("{}")
     monkeypatch.setattr(f"k3os.cluster.{step}", throws(error))
     monkeypatch.setattr("k3os.generation.trial.go_back", lambda root: "back")
     medium = media.Medium("disk", FileSystem("/dev/vda3", "ext4", ""), str(tmp_path))

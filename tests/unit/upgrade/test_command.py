@@ -67,7 +67,7 @@ def node(system: Path, release: Path, tmp_path: Path, monkeypatch) -> Node:
     (tmp_path / "k3s").symlink_to(command.K3S_CURRENT)
     for name, path in (
         ("BASE", found.root),
-        ("SYSTEM", system),
+        ("ON_DISK", system),
         ("RUNNING", tmp_path / "running"),
         ("ON_TRIAL", tmp_path / "trial"),
         ("K3S_LINK", tmp_path / "k3s"),
@@ -111,13 +111,13 @@ def test_a_k3s_that_was_taken_back_is_on_record_until_the_next_upgrade(node):
     node.ready = lambda: "k3s' API server is not ready"
     with pytest.raises(UserError):
         node.upgrade("--k3s", str(node.release))
-    record = json.loads((Path(command.SYSTEM) / "rollback.json").read_text())
+    record = json.loads((Path(command.ON_DISK) / "rollback.json").read_text())
     assert record["failed"]["k3s"] == NEW
     assert record["back_to"]["k3s"] != NEW
     assert record["reason"].startswith(f"k3s {NEW} did not become ready: k3s' API server is not")
     node.ready = lambda: ""
     node.upgrade("--k3s", str(node.release))
-    assert not (Path(command.SYSTEM) / "rollback.json").exists()
+    assert not (Path(command.ON_DISK) / "rollback.json").exists()
 
 
 @pytest.mark.parametrize("when", ["--no-reboot", "--reboot"])

@@ -26,7 +26,7 @@ def overlay(tmp_path: Path, monkeypatch) -> Path:
     system = root / "k3os/system"
     lay_down(system, 1, **OLD)
     (system / "current").symlink_to("generations/1")
-    monkeypatch.setattr(command, "SYSTEM", str(system))
+    monkeypatch.setattr(command, "ON_DISK", str(system))
     monkeypatch.setattr(command, "RUNNING", str(tmp_path / "generation"))
     return root
 
