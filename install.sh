@@ -69,15 +69,16 @@ check() {
 }
 fetch() { # fetch URL OPTION...: goes on where an earlier try stopped; never from https to http
     case $1 in https:*) only='=https' ;; *) only='=http,https,ftp' ;; esac
-    curl --disable --fail --location --proto '=http,https,ftp' --proto-redir "$only" \
-        --connect-timeout 30 --speed-limit 512 --speed-time 60 -C - --max-time 21600 "$@"
+    (ulimit -f 33554432 && exec curl --disable --fail --location --proto '=http,https,ftp' \
+        --proto-redir "$only" --ftp-method nocwd --connect-timeout 30 --speed-limit 512 --speed-time 60 \
+        -C - --max-time 21600 "$@") # 16 GiB; --max-filesize does without a length since curl 8.4 only
 }
 published_sum() { # the sum that lies beside the ISO, one line as sha256sum(1) writes it; "" for none
     beside=${1%%\?*}.sha256${1#"${1%%\?*}"}
     status=$(fetch "$beside" -s -o "$work/sum" -w '%{http_code}' --max-time 60 --max-filesize 65536) || :
     case $status in
-        200) ;;
-        404 | 410) say "there is no $beside: $1 is what its server says it is" && return ;;
+        200 | 226) ;; # of FTP
+        404 | 410 | 550) say "there is no $beside: $1 is what its server says it is" && return ;;
         *) die "$beside: the server answers ${status:-nothing}; try again, or write #sha256=<hex>" ;;
     esac
     tr -d '\r' <"$work/sum" | sed -n 's/^\([^ ]*\)\( [ *].*\)\{0,1\}$/\1/p; t
@@ -94,7 +95,7 @@ download() {
         die "$where is no checksum; write #sha256=<64 hex digits>"
     say "fetching $url"
     until fetch "$url" -o "$work/k3os.iso" --progress-bar; do
-        case $? in 1 | 22) die "$url: the server refuses it, or leads from https to http" ;; esac # curl(1)
+        case $? in 1 | 22) die "$url is refused, or leads from https to http" ;; 153) die "$url is too large" ;; esac
         [ $((try += 1)) -le 10 ] || die "$url cannot be fetched"
         say "the download broke off; try $try of 10" && sleep 3
     done
@@ -119,8 +120,7 @@ if [ -z "${K3OS_INSTALL_NAMESPACE:-}" ]; then
     K3OS_INSTALL_NAMESPACE=yes exec unshare --mount --propagation private /bin/sh "$0" "$@"
 fi
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/k3os-install.XXXXXX")
-trap leave EXIT
-trap 'exit 130' INT TERM HUP
+trap leave EXIT && trap 'exit 130' INT TERM HUP
 root=$work/root medium=/mnt/iso host=/mnt/host && mkdir "$work/iso" "$root"
 case $iso in *://*) download ;; esac
 if [ -b "$iso" ]; then loop=ro; else loop=loop,ro; fi

@@ -31,9 +31,10 @@ is asked for: the disk, who may log in, server or agent; or configure the runnin
 Before anything is written you are shown what will happen, and asked once.
 
   --device PATH   the disk; all on it is lost (with --no-format: the partition)
-  --config URL    a config.yaml to install: http, https, ftp, tftp, or a path; without it the
-                  running medium's. What the kernel's command line configures is added; beside
-                  a URL not its commands and data sources, which were for that boot.
+  --config URL    a config.yaml to install: http, https, ftp, tftp (#sha256=HEX may follow), or
+                  a path; without it the running medium's. What the kernel's command line
+                  configures is added; beside a URL not its commands and data sources, which were
+                  for that boot.
   --iso URL       install this ISO (http, https; URL#sha256=HEX) instead of what is running; it
                   must be signed by a key that this system knows, if it knows one
   --insecure      take an ISO that is not, or that comes by http without a sum

@@ -159,10 +159,11 @@ def parse_node(body: Mapping[str, Any]) -> NodeView:
 
 
 def _state(name: str, annotation: str) -> tuple[State | None, str]:
-    """A node's state, and what is wrong with it. Its request has its own name in it: with the
-    request of another node it could end that one's Job."""
+    """A node's state, and what is wrong with it. Its request is of its own name, whole: with the
+    request of another node, worker-1-gpu for worker-1, it could end that one's Job."""
     found = parse_state(annotation)
-    if found is not None and f"-{name}-" in found.request:
+    own = rf"[0-9a-z]+-{re.escape(name)}-[0-9]+(-boot)*"  # operator/rollout.py makes it
+    if found is not None and re.fullmatch(own, found.request):
         return found, ""
     return None, f"its annotation {names.ROLLOUT} is none of ours: remove it" if annotation else ""
 

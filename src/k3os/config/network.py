@@ -92,7 +92,7 @@ def addresses(check: Check, key: Key, node: Node, path: str) -> Value:
         if word.lower() in (DHCP, OFF):
             return word.lower()
         try:
-            address = ipaddress.ip_interface(word)
+            address = ipaddress.ip_interface(_with_a_zone_that_is_one(word))
         except ValueError:
             hint = "write e.g. `192.168.1.10/24`, or `dhcp`"
             raise Wrong(item.place, f"`{word}` is no address", hint) from None
@@ -123,12 +123,27 @@ def hosts(check: Check, key: Key, node: Node, path: str) -> Value:
     def one(item: Node) -> str:
         word = scalar_text(item, "an IP address").strip()
         try:
-            return str(ipaddress.ip_address(word))
+            return str(ipaddress.ip_address(_with_a_zone_that_is_one(word)))
         except ValueError:
             hint = "write e.g. `192.168.1.1`"
             raise Wrong(item.place, f"`{word}` is no IP address", hint) from None
 
     return _all(node, one)
+
+
+def _with_a_zone_that_is_one(word: str) -> str:
+    """ipaddress takes any text for a zone (`fe80::1%eth0`), also one of several lines. Raises
+    ValueError."""
+    _, percent, zone = word.partition("/")[0].partition("%")
+    if percent and not _is_name(zone):
+        raise ValueError(zone)
+    return word
+
+
+def _is_name(word: str) -> bool:
+    """Whether an interface may be called that."""
+    fits = 0 < len(word) <= LONGEST_NAME and word not in (".", "..") and word.isascii()
+    return fits and all(c.isalnum() or c in "-_." for c in word)
 
 
 def _all(node: Node, one: Callable[[Node], str]) -> Value:
@@ -173,8 +188,7 @@ def _name(node: Node) -> str:
     if len(digits := word.replace(":", "").replace("-", "")) == 12 and word != digits:
         if set(digits.lower()) <= set("0123456789abcdef"):
             return ":".join(digits[i : i + 2] for i in range(0, 12, 2)).lower()
-    valid = 0 < len(word) <= LONGEST_NAME and word not in (".", "..") and word.isascii()
-    if not valid or not all(c.isalnum() or c in "-_." for c in word):
+    if not _is_name(word):
         hint = "write a name such as `eth0`, or a MAC such as `52:54:00:12:34:56`"
         raise Wrong(node.place, f"`{word}` is no interface", hint)
     return word

@@ -332,8 +332,8 @@ TABLE = (
     Key(
         "k3os.install.config_url",
         "location",
-        "a config.yaml that is installed with the system: http, https, ftp, tftp, or a path; "
-        "`/.base` is the boot medium",
+        "a config.yaml that is installed with the system: http, https, ftp, tftp (`#sha256=HEX` "
+        "may follow), or a path; `/.base` is the boot medium",
     ),
     Key(
         "k3os.install.iso_url",

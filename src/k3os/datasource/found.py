@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
+MOST_LINES = 10_000
+
+
 class NotThere(UserError):
     """This machine has no such platform or medium: the search goes on, nothing is wrong."""
 
@@ -75,8 +78,11 @@ def clean_hostname(name: object) -> str:
 
 
 def clean_keys(lines: Iterable[object]) -> list[str]:
-    """The lines that are ssh public keys, each once."""
-    keys = [line.strip() for text in lines for line in str(text).splitlines()]
+    """The lines that are ssh public keys, each once; of the first MOST_LINES."""
+    from itertools import islice
+
+    every = (line.strip() for text in lines for line in str(text).splitlines())
+    keys = islice(every, MOST_LINES)
     return list(dict.fromkeys(key for key in keys if is_key(key) and key.isprintable()))
 
 

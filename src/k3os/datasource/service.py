@@ -1,6 +1,7 @@
 """A metadata service over HTTP: what all of them have in common.
 
-It asks one address and no other, without a proxy, and gives no answer longer than 1 MiB.
+It asks one address and no other, without a proxy, and takes no answer longer than 1 MiB, nor more
+than MOST bytes of all its answers: a list of keys may name any number of them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 LINK_LOCAL = "http://169.254.169.254"
 ANSWER_SECONDS = 20.0
+MOST = 4 * LARGEST
 RETRY_SECONDS = 0.5  # after "no route" or "refused"
 # a service that is about to start, or has too much to do, answers 5xx or 429
 PAUSES = (0.5, 1.0, 2.0, 4.0)
@@ -39,6 +41,7 @@ class Service:
         self.asking = asking
         self.base = base
         self.headers = headers or {}
+        self.taken = 0
         asking.address = base
         self.url = asking.addresses.get(base, base)
         self.direct = Direct(NOT_THERE_SECONDS, low_port=low_port, connected=asking.answered.set)
@@ -81,7 +84,7 @@ class Service:
         while True:
             started = monotonic()
             try:
-                return get(
+                answer = get(
                     self.url + path,
                     limit=LARGEST,
                     headers={**self.headers, **(headers or {})},
@@ -91,6 +94,10 @@ class Service:
                     method=method,
                     direct=self.direct,
                 )
+                self.taken += len(answer)
+                if self.taken > MOST:
+                    raise HttpError(f"has given more than {MOST} bytes in all", where=self.base)
+                return answer
             except HttpError as error:
                 seconds = monotonic() - started
                 if not self.asking.answered.is_set():

@@ -17,6 +17,9 @@ from k3os.system.mounts import mounted
 
 # parts of a device's path in sysfs: a disk that comes over a network says of itself what it likes
 NETWORK = ("/session", "/rport-", "/nvme-fabrics/", "/vhci_hcd", "/rbd/")
+# what the kernel makes of other devices or of a server's answers: nbd, dm, md, loop, and NVMe whose
+# paths it joins; a CD or stick is none of it
+MADE = "/devices/virtual/"
 
 
 def is_own(device: str, mounts: str = "") -> bool:
@@ -26,6 +29,8 @@ def is_own(device: str, mounts: str = "") -> bool:
     path = os.path.realpath(f"{blockdev.SYS_BLOCK}/{disk}")
     if any(part in path for part in NETWORK):
         return False
+    if MADE in path:
+        return disk == _running_from(mounts)
     return (
         disk.startswith("sr")
         or "/usb" in path

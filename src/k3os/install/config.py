@@ -104,20 +104,51 @@ def check(text: bytes, name: str, say: Say) -> None:
 
 
 def fetch(url: str, *, tries: int = 8) -> bytes:
-    """A config.yaml from http, https, ftp, tftp or a path. Raises UserError with the address."""
+    """A config.yaml from http, https, ftp, tftp or a path. Raises UserError with the address.
+
+    `#sha256=` behind an address is compared: the commands in it will be root's.
+    """
     scheme, separator, _ = url.partition("://")
-    if separator and scheme.lower() in ("http", "https"):
-        from k3os.system import http
+    if not separator or scheme.lower() not in _FROM:
+        return _local(url)
+    import hashlib
 
-        return http.get(url, limit=LARGEST, tries=tries)
-    if separator and scheme.lower() == "ftp":
-        from k3os.system import ftp
+    from k3os.k3s.source import split_checksum
 
-        return ftp.get(url, limit=LARGEST, tries=tries)
-    if separator and scheme.lower() == "tftp":
-        from k3os.system import tftp
+    address, wanted = split_checksum(url, "config_url")
+    data = _FROM[scheme.lower()](address, tries)
+    found = hashlib.sha256(data).hexdigest()
+    if wanted and found != wanted:
+        raise UserError(
+            f"is not what it should be: its SHA-256 is {found}, not {wanted}",
+            "was it changed on its way, or by somebody who did not change the sum?",
+            shown(address),
+        )
+    return data
 
-        return tftp.get(url, limit=LARGEST, tries=tries)
+
+def _by_http(url: str, tries: int) -> bytes:
+    from k3os.system import http
+
+    return http.get(url, limit=LARGEST, tries=tries)
+
+
+def _by_ftp(url: str, tries: int) -> bytes:
+    from k3os.system import ftp
+
+    return ftp.get(url, limit=LARGEST, tries=tries)
+
+
+def _by_tftp(url: str, tries: int) -> bytes:
+    from k3os.system import tftp
+
+    return tftp.get(url, limit=LARGEST, tries=tries)
+
+
+_FROM = {"http": _by_http, "https": _by_http, "ftp": _by_ftp, "tftp": _by_tftp}
+
+
+def _local(url: str) -> bytes:
     path = url.removeprefix("file://")
     if not path.startswith("/"):
         raise UserError(

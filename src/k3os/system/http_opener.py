@@ -2,7 +2,8 @@
 more than they have to be.
 
 A redirect from https to http is refused (RFC 9110, section 15.4 leaves that to the client), and
-the body of a redirect, which urllib reads to its end into memory, is not read at all.
+one to ftp, which urllib would read without our limits. The body of a redirect, which urllib reads
+to its end into memory, is not read at all.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ def opener(connect: Connect) -> Any:
             self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
         ) -> Any:
             fp.close()
-            if req.full_url.startswith("https:") and not newurl.startswith("https:"):
+            before, after = (url.partition(":")[0].lower() for url in (req.full_url, newurl))
+            if after not in (("https",) if before == "https" else ("http", "https")):
                 raise HttpError(
-                    f"redirects from https to {newurl}",
-                    "name an address that stays encrypted",
+                    f"redirects from {before} to {newurl}",
+                    f"name an address that stays {'encrypted' if before == 'https' else before}",
                     req.full_url,
                     status=code,
                 )

@@ -235,6 +235,11 @@ def sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sysfs:
         ("sdc", "platform/host4/session1/target4:0:0", {"removable": "1", "ro": "1"}, False),
         ("sdc", "pci0000:00/host5/rport-5:0-1/target5:0:1", {"removable": "1"}, False),
         ("nvme2n1", "virtual/nvme-fabrics/ctl/nvme2", {"ro": "1"}, False),
+        # and a server of what the kernel makes: NBD, several paths to a LUN or to an NVMe target
+        ("nbd0", "virtual/block", {"ro": "1"}, False),
+        ("dm-3", "virtual/block", {"ro": "1"}, False),
+        ("nvme3n1", "virtual/nvme-subsystem/nvme-subsys3", {"ro": "1"}, False),
+        ("loop7", "virtual/block", {"ro": "1"}, False),
         ("sdd", "platform/vhci_hcd.0/usb3/3-1/host6", {"removable": "1"}, False),
     ],
 )
@@ -251,6 +256,9 @@ def test_a_partition_of_the_disk_that_the_system_runs_from_is_its_own(sysfs: Sys
     sysfs.mounts.write_text("tmpfs / tmpfs rw 0 0\n/dev/vda3 /.base ext4 ro 0 0\n")
     assert sysfs.is_own("vda3")
     assert not sysfs.is_own("vdb3")
+    sysfs.add("dm-0", "virtual/block")
+    sysfs.mounts.write_text("/dev/dm-0 /.base ext4 ro 0 0\n")
+    assert sysfs.is_own("dm-0")
 
 
 @pytest.fixture

@@ -213,6 +213,26 @@ def test_aws_is_asked_with_a_token_and_without_one_where_there_is_none(
     assert given(ask("aws")).userdata == USERDATA
 
 
+def test_all_answers_of_a_service_together_have_a_limit(
+    site: Site, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play_aws(site, FULL)
+    root = "/latest/meta-data/public-keys"
+    site.pages[f"{root}/"] = content(b"".join(b"%d=a\n" % number for number in range(100)))
+    for number in range(100):
+        site.pages[f"{root}/{number}/openssh-key"] = content(b"x" * 10_000)
+    monkeypatch.setattr(service, "MOST", 200_000)
+    answer = ask("aws")
+    assert answer.found is None and "200000 bytes in all" in answer.reason
+    assert sum("openssh-key" in path for path, _ in site.requests) < 25
+
+
+def test_keys_are_looked_for_in_so_many_lines() -> None:
+    started = time.process_time()
+    found = Found("aws", ssh_keys=["a-key\n" * 300_000, KEY])
+    assert found.ssh_keys == [] and time.process_time() - started < 1
+
+
 def test_a_token_lives_longer_than_the_search(site: Site, ask: Ask) -> None:
     now = 1000.0
     play_aws(site, FULL, clock=lambda: now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,19 @@ def test_a_config_url_may_be_http_ftp_or_tftp_and_no_password_of_it_is_shown(
         ftp.url(""),
         tftp.url(""),
     ]
+
+
+def test_a_sum_behind_the_address_is_compared(medium: Path) -> None:
+    text = TEXT.encode()
+    right, wrong = hashlib.sha256(text).hexdigest(), "0" * 64
+    with tftp_server(files={"f": text}) as tftp:
+        url = tftp.url("f")
+        assert compose(medium, f"{url}#sha256={right.upper()}") == TEXT
+        with pytest.raises(UserError, match=f"its SHA-256 is {right}, not {wrong}"):
+            compose(medium, f"{url}#sha256={wrong}")
+        for fragment in ("", "sha256=", f"sha512={right}", right):
+            with pytest.raises(UserError, match="is no checksum"):
+                compose(medium, f"{url}#{fragment}")
 
 
 @pytest.mark.parametrize("url", ["gopher://host/node.yaml", "ftps://host/node.yaml", "//x"])

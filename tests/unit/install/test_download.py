@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.ftp_server import ftp_server
+from tests.unit.hostile_server import hostile
 from tests.unit.local_server import Site, content, cut_off, local_site, moved, sha256, status
 from tests.unit.tls import certificate, server_context
 
@@ -33,9 +35,10 @@ class Sites:
         for site in (self.plain, self.tls):
             site.page("/d/k3os.iso.sha256", page)  # type: ignore[arg-type]
 
-    def download(self, url: str, insecure: str = "") -> tuple[int, str]:
-        """`download` of the script, whose own last lines need a disk."""
+    def download(self, url: str, insecure: str = "", limit: str = "") -> tuple[int, str]:
+        """`download` of the script, whose own last lines need a disk. limit: instead of its own."""
         functions = SCRIPT.read_text().partition('\nparse "$@"\n')[0]
+        functions = functions.replace("ulimit -f 33554432", limit) if limit else functions
         program = f'{functions}\niso=$1 work=$2 insecure=$3\ndownload\necho "took $iso"\n'
         environment = {
             name: text for name, text in os.environ.items() if not name.lower().endswith("_proxy")
@@ -222,3 +225,27 @@ def test_a_broken_download_goes_on_where_it_ended(sites: Sites) -> None:
     sites.plain.page("/d/k3os.iso", cut_off(ISO, 70000), content(ISO))
     assert sites.download(f"{sites.address('http')}#sha256={SUM}")[0] == 0
     assert sites.plain.ranges() == [None, "bytes=70000-"]
+
+
+@pytest.mark.parametrize("beside", [None, SUM, OTHER])
+def test_by_ftp_a_sum_beside_it_is_compared_and_may_be_missing(
+    sites: Sites, beside: str | None
+) -> None:
+    files = {"d/k3os.iso": ISO}
+    if beside is not None:
+        files["d/k3os.iso.sha256"] = beside.encode()
+    with ftp_server(files=files) as ftp:
+        code, said = sites.download(ftp.url("d/k3os.iso"), "yes")
+    assert code == (1 if beside == OTHER else 0), said
+    assert ("is what its server says it is" in said) == (beside is None)
+
+
+def test_an_iso_without_an_end_does_not_fill_the_disk(sites: Sites) -> None:
+    with hostile(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536) as server:
+        script = SCRIPT.read_text()
+        assert script.count("ulimit -f 33554432") == 1  # 16 GiB
+        code, said = sites.download(
+            f"http://127.0.0.1:{server.port}/k3os.iso#sha256={SUM}", limit="ulimit -f 4096"
+        )
+        assert server.sent < 100 << 20
+    assert code == 1 and "is too large" in said

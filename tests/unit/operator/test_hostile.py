@@ -222,6 +222,13 @@ def test_a_spec_that_cannot_be_understood_is_a_problem_with_its_place(spec: Any)
                 "step": STEPS[0],
             }
         ),
+        # of a node whose name has this one's in it
+        json.dumps(
+            {
+                **json.loads(NODE["metadata"]["annotations"][names.ROLLOUT]),
+                "request": "r-good-bad-1-0",
+            }
+        ),
     ],
 )
 def test_a_node_with_a_state_that_is_not_ours_is_left_alone_and_its_pool_says_so(text: str) -> None:

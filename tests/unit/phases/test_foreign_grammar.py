@@ -32,6 +32,13 @@ def places(text: str) -> dict[str, dict[str, Any]]:
         "a sysctl's name": {"k3os": {"sysctls": {text: "1"}}},
         "an interface": {"k3os": {"network": {text: network}}},
         "its name server": {"k3os": {"network": {"eth0": {**network, "nameservers": [text]}}}},
+        "its name server's zone": {
+            "k3os": {"network": {"eth0": {**network, "nameservers": [f"fe80::1%{text}"]}}}
+        },
+        "its gateway's zone": {
+            "k3os": {"network": {"eth0": {"address": "fd00::2/64", "gateway": f"fe80::1%{text}"}}}
+        },
+        "its address' zone": {"k3os": {"network": {"eth0": {"address": f"fe80::2%{text}/64"}}}},
         "its domain": {"k3os": {"network": {"eth0": {**network, "domains": [text]}}}},
         "a label": {"k3os": {"labels": {"a": text}}},
         "a label's name": {"k3os": {"labels": {text: "a"}}},

@@ -108,6 +108,15 @@ def test_the_body_of_a_redirect_is_not_read(code):
         assert server.sent < 200 << 20
 
 
+def test_no_redirect_leads_to_ftp_which_urllib_reads_without_an_end():
+    with hostile(b"220-hello\r\n", b"220-more\r\n" * 1000, listens_first=False) as ftp:
+        place = f"FTP://127.0.0.1:{ftp.port}/f"
+        with hostile(f"HTTP/1.1 302 Moved\r\nLocation: {place}\r\n\r\n".encode(), b"") as server:
+            with pytest.raises(HttpError, match="redirects from http to ftp://"):
+                http.get(address(server), tries=1, deadline=5)
+        assert ftp.sent == 0
+
+
 @pytest.mark.parametrize("code", [401, 404, 500])
 def test_the_body_of_a_refusal_is_not_read(code):
     with hostile(f"HTTP/1.1 {code} No\r\n\r\n".encode(), BLOCK) as server:
