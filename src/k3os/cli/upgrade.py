@@ -190,13 +190,9 @@ def trial_seconds(found: Config) -> float:
 
 def look() -> Installed:
     from k3os.generation.installed import read_installed
+    from k3os.system.files import text_of
 
-    try:
-        with open(RUNNING, errors="replace") as file:
-            running = file.read().strip()
-    except FileNotFoundError:
-        running = ""
-    return read_installed(ON_DISK, running)
+    return read_installed(ON_DISK, text_of(RUNNING))
 
 
 def gather(options: dict[str, str], arch: str, stack: ExitStack) -> dict[str, Part]:

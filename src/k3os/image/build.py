@@ -26,10 +26,24 @@ from k3os.image.progress import Progress
 from k3os.image.publish import publish
 from k3os.image.settings import SUITE, Settings
 from k3os.image.signing import public_key, trusted_keys
+from k3os.image.sources import closure
 from k3os.k3s.fetch import Component, fetch, fetch_airgap
 from k3os.k3s.source import LocalFile, parse_source
 from k3os.system.digest import file_sha256
 from k3os.system.run import run
+
+# stage to what builds it. The others: base and packages follow from the options that they are made
+# with; rootfs and operator hold all of our code; the initrd is made of stages
+CODE = {
+    "kernel": ("k3os.image.kernel",),
+    "shell": ("k3os.image.kernel",),
+    "initrd-base": ("k3os.image.initrd",),
+    "loaders": ("k3os.image.loaders",),
+    "board": ("k3os.image.board",),
+    "tarball": ("k3os.image.iso", "k3os.image.pieces"),
+    "iso": ("k3os.image.iso", "k3os.image.pieces"),
+    "netboot": ("k3os.image.netboot", "k3os.image.pieces"),
+}
 
 
 def build(settings: Settings, progress: Progress) -> list[Path]:
@@ -69,7 +83,7 @@ def _inputs(settings: Settings, pieces: Pieces) -> list[object]:
         airgap,
         settings.epoch,
         settings.source / "overlay" / "foreign",
-        *_code("iso", "loaders", "manifest", "signing", "tree", "build", "pieces"),
+        *_code("tarball"),
     ]
 
 
@@ -80,7 +94,7 @@ def _media(
     boot = pieces.booting
     config = [settings.config] if settings.config else []
     inputs = [*inputs, boot.loaders.name, *config, settings.source / "overlay" / "iso"]
-    inputs += _code("menu")
+    inputs += _code("iso")
     image = cache.stage(
         "iso",
         digest(*inputs),
@@ -103,8 +117,8 @@ def _media(
     }
 
 
-def _code(*modules: str) -> list[Path]:
-    return [Path(__file__).with_name(f"{name}.py") for name in modules]
+def _code(stage: str) -> list[Path]:
+    return closure(*CODE[stage])
 
 
 def base_stage(settings: Settings, progress: Progress, cache: Cache) -> Path:
@@ -139,7 +153,7 @@ def _pieces(settings: Settings, progress: Progress, cache: Cache) -> Pieces:
     else:
         shell = cache.stage(
             "shell",
-            digest(_content(kernel_packages), *_code("kernel", "tree")),
+            digest(_content(kernel_packages), *_code("shell")),
             lambda out: kernel.build_shell(kernel_packages / "kernel.tar", out),
         )
     component, airgap = _k3s(settings, progress)
@@ -158,13 +172,13 @@ def _boot(
         "kernel",
         digest(
             *(kernel_packages.name, _content(kernel_packages), settings.firmware),
-            *_code("kernel", "microcode", "tree"),
+            *_code("kernel"),
         ),
         lambda out: kernel.build_kernel(settings, progress, kernel_packages / "kernel.tar", out),
     )
     python_stage = cache.stage(
         "initrd-base",
-        digest(_content(base), kernel_stage.name, *_code("initrd", "tree")),
+        digest(_content(base), kernel_stage.name, *_code("initrd-base")),
         lambda out: initrd.build_base(
             settings, progress, base / "base.tar", kernel_stage / "boot-modules", out
         ),
