@@ -22,13 +22,21 @@ def test_the_generated_parts_are_up_to_date():
     assert with_generated_parts(README) == README, "run `make docs`"
 
 
-def test_the_sample_configuration_has_no_problem(tmp_path):
+@pytest.mark.parametrize("name", ["sample", "server-example", "agent-example"])
+def test_the_sample_configurations_have_no_problem(name, tmp_path):
     from k3os.config.check import check_files
 
-    sample = README.partition("<!-- sample:begin -->\n```yaml\n")[2].partition("```\n")[0]
+    sample = README.partition(f"<!-- {name}:begin -->\n```yaml\n")[2].partition("```\n")[0]
     assert "ssh_authorized_keys" in sample
     (tmp_path / "config.yaml").write_text(sample)
-    assert [str(problem) for problem in check_files([str(tmp_path / "config.yaml")])] == []
+    found = check_files([str(tmp_path / "config.yaml")], k3s_version="v1.33.1+k3s1")
+    assert [str(problem) for problem in found] == []
+
+
+def test_every_command_that_people_call_is_in_the_table():
+    table = README.partition("\n## Commands\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`k3os ([a-z0-9]+)", table))
+    assert named == COMMANDS.keys() - {"init"}
 
 
 def test_the_example_of_a_nodepool_is_one():

@@ -77,7 +77,10 @@ def test_the_arm64_iso_boots_live_and_install_sh_installs_it(
     with boot_foreign("arm64-installed", replace(spec, cdrom=None)) as vm:
         vm.expect("k3OS: booting disk from /dev/vda3", BOOT)
         vm.expect(f"arm {LOGIN}", BOOT)
-        stop(vm, key)
+        over_ssh(vm, key, "systemctl is-system-running --wait >/dev/null || true", BOOT)
+        assert "power-switch" in over_ssh(vm, key, "udevadm info --export-db | grep power-switch")
+        vm.power_button()
+        vm.wait_for_end(BOOT)
 
 
 def test_the_card_boots_where_there_is_uefi_and_grows(boot_foreign, card, key):

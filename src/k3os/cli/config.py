@@ -66,6 +66,8 @@ def main(argv: list[str]) -> int:
             return schema()
         if words[:1] == ["reference"] and len(words) == 1:
             return reference()
+        if words[:1] == ["migrate"]:
+            raise Usage("that command is `k3os migrate FILE`")
         if words:
             raise Usage(f"unknown word {words[0]!r}")
         if "--dump" in given or "--dump-json" in given:
@@ -216,6 +218,10 @@ def apply(given: dict[str, str]) -> int:
         for action in plan_phase(config, node):
             print(f"{action.key}: {action.describe()}  ({action.place})")
         return 1 if any(problem.is_error for problem in problems) else 0
+    if root == "/":
+        from k3os.system.os_release import check_node
+
+        check_node()
     if phase == READY and root == "/":
         wait_for_k3s(given)
     from k3os.phases.apply import apply_phase

@@ -50,4 +50,4 @@ def state_device() -> str:
     for device, target, kind in mounted():
         if target == BASE and kind == "ext4":
             return device
-    raise UserError("this is no installed system", "a live system has nothing that could grow")
+    raise UserError("this system is not installed on a disk", "`sudo k3os install` installs it")

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 The disk boots with BIOS and with UEFI, also with Secure Boot, and grows to the size of the real
-disk at each boot. The ISO is built first (`k3os build --help` lists the variables: KERNEL, K3S,
-…), unless --iso names one: then its own config.yaml is installed without --config.
+disk at each boot. That has sectors of 512 bytes; the installer knows others, too. The ISO is built
+first (`k3os build --help` lists the variables: KERNEL, K3S, …), unless --iso names one: then its
+own config.yaml is installed without --config.
 --board rpi (or the variable BOARD) makes an SD card for the Raspberry Pi 3, 4 and 5 instead; it
 implies ARCH=arm64 and --format raw.
 

@@ -172,6 +172,7 @@ def request(wanted: dict[str, str], *, fallback: bool) -> Request:
 
 def _install(options: dict[str, str], say: Say, *, automatic: bool) -> int:
     from k3os.config.advice import of_cmdline
+    from k3os.config.check import check_text
     from k3os.config.cmdline import boot_options
     from k3os.config.load import load_config
     from k3os.generation import source
@@ -212,21 +213,32 @@ def _install(options: dict[str, str], say: Say, *, automatic: bool) -> int:
     asked = request(wanted, fallback=fallback)
     bar = progress_bar() if sys.stdout.isatty() else None
 
-    def compose(medium_config: str) -> bytes:
-        given = not wanted["no_cmdline"]
+    def compose(medium_config: str, k3s_version: str) -> bytes:
         return config.compose(
-            medium_config, asked.config_url, cmdline, say, answers=answers, with_cmdline=given
+            medium_config,
+            asked.config_url,
+            cmdline,
+            say,
+            answers=answers,
+            with_cmdline=not wanted["no_cmdline"],
+            k3s_version=k3s_version,
         )
 
     if not wanted["iso_url"]:
-        return carry_out(asked, what, compose(own_config), wanted, say, bar)
+        text = compose(own_config, config.k3s_version(what))
+        return carry_out(asked, what, text, wanted, say, bar)
     # what may be refused without the long download is refused before it
-    text = compose(own_config) if asked.config_url else b""
+    text = compose(own_config, "") if asked.config_url else b""
     from k3os.install import iso
 
     with iso.fetched(wanted["iso_url"], say, bar, insecure=bool(wanted["insecure"])) as what:
         inside = f"{what.root}/{layout.CONFIG}"
-        text = text or compose(inside if os.path.exists(inside) else own_config)
+        if text:
+            values = check_text(text, "config.yaml")[0]
+            config.check_for_k3s(values, say, config.k3s_version(what))
+        else:
+            found = inside if os.path.exists(inside) else own_config
+            text = compose(found, config.k3s_version(what))
         return carry_out(asked, what, text, wanted, say, bar)
 
 
@@ -272,12 +284,15 @@ def confirmed() -> bool:
 def configure(given: Answers, say: Say) -> int:
     """Give the answers to the running system: written, applied, k3s started anew."""
     from k3os.cli.config import main as apply
+    from k3os.cli.k3s import MANIFEST as K3S_MANIFEST
+    from k3os.cli.k3s import wanted_version
     from k3os.install import config
     from k3os.system.files import atomic_write
     from k3os.system.run import run
 
     text = config.fetch(given.config_url) if given.config_url else given.config().encode()
-    config.check(text, given.config_url or "answers", say)
+    version = wanted_version(K3S_MANIFEST)
+    config.check(text, given.config_url or "answers", say, k3s_version=version)
     if os.path.exists(LOCAL_CONFIG):
         os.replace(LOCAL_CONFIG, f"{LOCAL_CONFIG}.old")
     os.makedirs(os.path.dirname(LOCAL_CONFIG), exist_ok=True)

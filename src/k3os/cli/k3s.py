@@ -49,6 +49,13 @@ http. http_proxy, https_proxy and no_proxy count, and on a node those of k3os.en
 
 
 def main(argv: list[str]) -> int:
+    if argv[:1] == ["help"] or {"-h", "--help"} & {*argv}:
+        print(HELP, end="")
+        return 0
+    if argv[:1] == ["fetch"]:
+        from k3os.system.os_release import check_node
+
+        check_node()
     if argv[:2] == ["fetch", "--announce"] and len(argv) == 2:
         announced(DIRECTORY, MANIFEST)
         return 0
@@ -60,9 +67,6 @@ def main(argv: list[str]) -> int:
     }
     # action to the least and the most versions behind it
     counts = {"fetch": (0, 1), "sums": (1, 100), "pin": (0, 100), "version": (0, 0)}
-    if argv and argv[0] in ("-h", "--help", "help"):
-        print(HELP, end="")
-        return 0
     least, most = counts.get(argv[0], (1, 0)) if argv else (1, 0)
     if not least <= len(argv) - 1 <= most:
         print(HELP, end="", file=sys.stderr)

@@ -37,12 +37,17 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "grow": ("k3os.cli.grow", "node", "give the state partition the rest of its disk"),
     "network": ("k3os.cli.network", "node", "settle the default route; called by the system"),
     "clock": ("k3os.cli.clock", "node", "wait for a time server where the clock was wrong"),
-    "k3s": ("k3os.cli.k3s", "node", "fetch the pinned k3s where the image has none"),
+    "k3s": ("k3os.cli.k3s", "anywhere", "fetch k3s where the image has none; sums of releases"),
     "local": ("k3os.cli.local", "node", "run the scripts of /etc/rc.local and /etc/local.d"),
     "shutdown": ("k3os.cli.shutdown", "node", "end pods at shutdown; called by the system"),
     "init": ("k3os.cli.init", "initrd", "PID 1 of the initrd; nobody calls it by hand"),
 }
 
+# these change the node that they run on; `config` and `k3s` do with some of their words
+CHANGING = (
+    *("apply", "report", "confirm", "overlay", "reset", "grow", "network", "local", "shutdown"),
+    "upgrade",
+)
 # these fetch something, with the node's k3os.environment; `config` applies it, too
 DOWNLOADING = ("upgrade", "install", "k3s", "datasource", "apply")
 
@@ -103,6 +108,13 @@ def _main(argv: list[str]) -> int:
             raise
         hint = f"call it where it runs: {runs_where}"
         raise UserError(f"`{argv[0]}` is not on this machine", hint) from error
+    if argv[0] in CHANGING:
+        if {"-h", "--help"} & {*argv[1:]}:
+            argv = [argv[0], "--help"]
+        else:
+            from k3os.system.os_release import check_node
+
+            check_node()
     if argv[0] in DOWNLOADING:
         from k3os.phases.environment import adopt_configured
 

@@ -195,15 +195,13 @@ def soon(wanted: str = WANTED) -> None:
 
 
 def node_name(config: Config, path: str = NODE_NAME) -> str:
-    """The name this node registers under: that of its arguments, the pinned one, the host's."""
-    from k3os.phases.k3s import arguments
+    """The name this node registers under: that of its configuration, the pinned one, the host's."""
+    from k3os.phases.k3s import given_name
+    from k3os.phases.node import Node
 
-    words = [word for each in arguments(config) for word in each.replace("=", " ").split()]
-    if "--node-name" in words[:-1]:
-        return words[words.index("--node-name") + 1]
     try:
         with open(path, errors="replace") as file:
             pinned = file.read().strip()
     except FileNotFoundError:
         pinned = ""
-    return pinned or os.uname().nodename.lower()
+    return (given_name(config, Node()) or pinned or os.uname().nodename).lower()

@@ -24,10 +24,10 @@ def advice(values: dict[str, Value], k3s_version: str = "") -> list[Problem]:
 
     k3s_version: of the k3s that will read them, "" when it is not known.
     """
-    from k3os.config import elsewhere, unusable
+    from k3os.config import elsewhere, tokens, unusable
 
     found = [*contents(values), *elsewhere.files(values), *elsewhere.commands(values)]
-    found += [*templates(values), *mirror(values), *unusable.check(values)]
+    found += [*templates(values), *mirror(values), *unusable.check(values), *tokens.check(values)]
     arguments = values.get("k3os.k3s_args")
     if arguments is not None and isinstance(arguments.data, list):
         from k3os.config.k3s_words import check

@@ -20,8 +20,10 @@ HOSTNAME += r"|\$\(cat /etc/hostname\)"
 def separate(check: Check, node: Node, path: str) -> Node:
     """The arguments of which several stand in one text, each for itself."""
     separate = Node("list", node.place)
+    before = ""
     for index, item in numbered(node):
-        words = several(item.text) if item.kind == "scalar" else []
+        words = several(item.text, before) if item.kind == "scalar" else []
+        before = (words or [item.text])[-1]
         found = [Node("scalar", item.place, word) for word in words] or [item]
         if words:
             message = "holds several arguments in one text; each is taken for itself"
@@ -56,17 +58,35 @@ def _unquoted(text: str) -> str:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
-def several(text: str) -> list[str]:
-    """The arguments of a text that holds more than one, split as a shell does; [] when it is one.
+def _kind(flag: str) -> str | None:
+    """As in k3s_table, which is imported for a text with blanks in it only; None: unknown."""
+    from k3os.config.k3s_table import flags
+
+    known = flags("server").get(flag.lstrip("-"))
+    return known.kind if known is not None else None
+
+
+def _takes(before: str, text: str) -> bool:
+    """Whether a text is the value of the argument before it."""
+    if not before.startswith("-") or text.startswith("-"):
+        return False
+    return _kind(before) in ("", "*")
+
+
+def several(text: str, before: str = "") -> list[str]:
+    """The arguments of a text that holds more than one, split as a shell does; [] when it is one,
+    or the value of the flag before it.
 
     What is in $(…) or `…` stays together: it is no argument, and the check says so.
     """
     text = text.replace("\\\n", " ").strip()
-    if not text.startswith(FIRST):
+    if not text.startswith(FIRST) or _takes(before, text):
         return []  # a value, perhaps a secret
     first, _, rest = text.partition(" ")
     if "\n" not in text and (" --" not in text or "extraArgs=" in text):
         if first.startswith("-") and "=" not in first and rest:
+            if _kind(first) == "?":
+                return [first, *(several(rest) or rest.split())]
             return [first, _unquoted(rest.strip())]  # its value may have blanks
         if first.startswith("-") or not rest:
             return []

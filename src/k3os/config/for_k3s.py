@@ -7,14 +7,12 @@ only, since each of these files may be meant as it is.
 from __future__ import annotations
 
 from k3os.config.k3s_flags import FILE as SETTINGS
-from k3os.config.value import Problem, numbered
+from k3os.config.value import Problem, Value, numbered
 from k3os.system.numbers import are_digits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from k3os.config.value import Value
 
 KEY = "write_files"
 MANIFESTS = "/var/lib/rancher/k3s/server/manifests/"
@@ -33,6 +31,8 @@ PACKAGED = {
 OURS = {"k3os-operator": "k3os.operator: false"}
 # ours, where somebody writes SETTINGS; k3s reads this directory after it, in name order
 BESIDE = f"{SETTINGS}.d/50-k3os.yaml"
+# our lists, beside any of the user's
+LAST = f"{SETTINGS}.d/zz-k3os.yaml"
 # what k3s and its containerd read when they start, and only then
 READ_AT_START = ("/etc/rancher/k3s/", "/var/lib/rancher/k3s/agent/etc/")
 # whose variables k3s gets
@@ -43,14 +43,14 @@ LISTS = {"node-label": "k3os.labels", "node-taint": "k3os.taints"}
 
 
 def read_at_start(files: Value | None) -> dict[str, Value]:
-    """Path -> entry of the files of write_files that a running k3s does not look at."""
+    """Path -> its entries of write_files, for what a running k3s does not look at."""
     entries = files.data if files is not None and isinstance(files.data, list) else []
-    found = {str(e.data["path"].data): e for e in entries if isinstance(e.data, dict)}
-    return {
-        path: entry
-        for path, entry in found.items()
-        if path.startswith(READ_AT_START) or path == LOGINS
-    }
+    found: dict[str, list[Value]] = {}
+    for entry in entries:
+        path = str(entry.data["path"].data) if isinstance(entry.data, dict) else ""
+        if path.startswith(READ_AT_START) or path == LOGINS:
+            found.setdefault(path, []).append(entry)
+    return {path: Value(several, several[0].place) for path, several in found.items()}
 
 
 def variables(text: str) -> tuple[dict[str, str], list[str]]:
@@ -129,11 +129,13 @@ def contradictions(values: dict[str, Value]) -> list[Problem]:
         winner = "wins" if str(path.data) == SETTINGS or str(path.data) < ours else "loses"
         for name, theirs in top_level(str(content.data)).items():
             message = _contradiction(name, theirs, values, winner)
+            hint = "say it once"
+            if name in LISTS and str(path.data) > LAST:
+                message = f"k3s reads this after {LAST} and takes no other {name}"
+                hint = f"write {name}+"
             if message:
                 where = f"{KEY}[{index}].content"
-                problems.append(
-                    Problem(content.place, where, message, "say it once", is_error=False)
-                )
+                problems.append(Problem(content.place, where, message, hint, is_error=False))
     return problems
 
 

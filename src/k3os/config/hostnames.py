@@ -5,11 +5,25 @@ DHCP servers and metadata send whatever an administrator typed: `Rack_1-Node`, a
 
 from __future__ import annotations
 
+# every machine's, so of no use in a cluster
+NOBODYS = ("", "(none)", "localhost", "localhost4", "localhost6")
+WRONG_NODE = "is no name of a node"
+RULES = "use letters, digits, `-` and `.`, at most 63 characters"
 LONGEST = 63  # of a label in DNS, and of a node's whole name where Kubernetes makes it a label
 
 
 def valid_hostname(name: str) -> str:
-    """The name with `-` in place of what no host name has; "" when nothing is left of it."""
+    """The name with `-` in place of what no host name has; "" when nothing is left of it, or what
+    every machine is called."""
+    valid = _cleaned(name)
+    return "" if is_nobodys(name) or is_nobodys(valid) else valid
+
+
+def is_nobodys(name: str) -> bool:
+    return name.lower().partition(".")[0] in NOBODYS
+
+
+def _cleaned(name: str) -> str:
     labels = []
     for label in name.split("."):
         text = "".join(c if c.isascii() and c.isalnum() else "-" for c in label).strip("-")
@@ -28,3 +42,8 @@ def is_domain(text: str) -> bool:
 def node_name(name: str) -> str:
     """The same for a node of Kubernetes, which is small letters."""
     return valid_hostname(name).lower()
+
+
+def is_node_name(name: str) -> bool:
+    """Whether Kubernetes takes it; k3s makes capital letters small."""
+    return bool(name) and _cleaned(name) == name

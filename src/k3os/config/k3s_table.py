@@ -1,6 +1,7 @@
 """The flags of `k3s server` and `k3s agent`, and in which versions they are there.
 
-docs.k3s.io/cli/server and /cli/agent, and the release notes. Imported by the check only.
+docs.k3s.io/cli/server and /cli/agent, and the release notes. Imported by the check, and where
+arguments have blanks in them.
 """
 
 from __future__ import annotations

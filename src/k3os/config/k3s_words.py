@@ -6,8 +6,9 @@ reading. Imported by the check only; a node gives k3s what is written and shows 
 
 from __future__ import annotations
 
-from k3os.config import k3s_table
+from k3os.config import k3s_table, tokens
 from k3os.config.further import wrong_label, wrong_name
+from k3os.config.hostnames import RULES, WRONG_NODE, is_node_name
 from k3os.config.k3s_flags import SECRETS
 from k3os.config.kinds import TYPOGRAPHIC
 from k3os.config.value import Problem, Value
@@ -110,6 +111,10 @@ class _Reader:
             elif why := wrong_name(label):
                 message, _, hint = why.partition(": ")
                 self.say(index, message, hint, is_error=True)
+        elif flag.name == "node-name" and not is_node_name(value):
+            self.say(index, f"`{value}` {WRONG_NODE}", RULES, is_error=True)
+        elif flag.name in tokens.FLAGS and tokens.is_wrong(value):
+            self.say(index, f"the token {tokens.MESSAGE}", tokens.HINT, is_error=True)
         elif flag.name == "server" and value and not value.startswith("https://"):
             message = "k3s joins a server by https only"
             self.say(index, message, "write https://NAME:6443", is_error=True)

@@ -196,10 +196,9 @@ def _map_pairs(check: Check, node: Node, path: str) -> list[tuple[Node, Node]]:
             check.error(path, wrong)
     if node.kind in ("list", "map"):
         return pairs
-    name, separator, rest = scalar_text(node, "a map").partition("=")
-    if not separator or not name:
-        raise Wrong(node.place, "wants a map, not a text", "write `name: value` lines")
-    return [(Node("scalar", node.place, name), Node("scalar", node.place, rest))]
+    from k3os.config.pairs import of_text
+
+    return of_text(check, node, path)
 
 
 def _is_name(node: Node) -> bool:

@@ -23,7 +23,7 @@ from k3os.errors import UserError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.config.key import Key
-    from k3os.config.value import Plain
+    from k3os.config.value import Plain, Value
 
 # the same as in k3s_table, which says since when
 FLAGS = {"no-deploy": "disable", "cluster-secret": "token"}
@@ -56,10 +56,25 @@ def migrate(data: bytes, source: str) -> tuple[str, list[str]]:
         what = getattr(error, "problem", None) or "it is nested too deeply"
         raise UserError(f"cannot be rewritten: {what}", "write it in another way", where) from None
     new = edits.result()
-    if meaning(new.encode(), source) != meaning(data, source):
-        hint = "write the values themselves where it has anchors (&name)"
-        raise UserError("its new form would not say the same", hint, source)
+    before, after = meaning(data, source), meaning(new.encode(), source)
+    if after != before:
+        changed = [path for path in before if after.get(path) != before[path]]
+        key = min(changed or after.keys() - before.keys(), default="")
+        raise _another(text, key, check_text(data, source)[0].get(key), source)
     return new, [line for _, line in sorted(edits.said, key=lambda each: each[0])]
+
+
+def _another(text: str, key: str, value: Value | None, source: str) -> UserError:
+    """What to do where the new form of a key would be something else."""
+    line = value.place.line if value is not None else 0
+    hint = f"write {key} anew by hand"
+    if key == ARGUMENTS:
+        hint = "write it by hand, as a list with an item for each flag: --FLAG=VALUE"
+    events = yaml.parse(text, Loader=yaml.SafeLoader)
+    if any(isinstance(each, yaml.AliasEvent) for each in events):
+        hint = "write the values themselves where it has anchors (&name)"
+    where = f"{source}:{line}" if line else source
+    return UserError(f"the new form of {key} would not say the same", hint, where)
 
 
 def meaning(data: bytes, source: str) -> dict[str, Plain]:
@@ -189,7 +204,7 @@ class _Edits:
         for item in node.value:
             if not isinstance(item, yaml.ScalarNode) or not self.is_new(item):
                 continue
-            words = several(item.value) or [item.value]
+            words = several(item.value, before) or [item.value]
             new = successors(words, before)
             before = words[-1]
             if len(new) > 1:

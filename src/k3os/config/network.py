@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from k3os.config.key import Key
+    from k3os.config.value import Place
 
 DHCP, OFF = "dhcp", "off"
 LONGEST_NAME = 15  # IFNAMSIZ without the NUL
@@ -25,7 +26,15 @@ HIGHEST_VLAN = 4094
 # where netplan, cloud-init and RancherOS have their interfaces, and what stands beside them
 OF_OTHERS = ("version", "renderer", "ethernets", "wifis", "vlans", "bonds", "interfaces", "config")
 # devices without hardware, which somebody has to make: ip-link(8)
-MADE = ("bond", "br", "team", "dummy")
+MADE = ("bond", "br", "bridge", "team", "vlan")
+# NetworkInterfaceBlacklist in connman's main.conf: how interfaces of containers and tunnels begin
+NOT_CONNMANS = (
+    *("veth", "cni", "flannel", "cali", "cilium", "lxc", "antrea", "ovn", "ovs", "weave", "kilo"),
+    *("cbr", "docker", "podman", "nerdctl", "kube-", "br-", "virbr", "vnet", "k6t", "vmnet", "ve-"),
+    *("vb-", "vxlan", "vx-", "geneve", "genev_", "tun", "tap", "macvtap", "wg", "tailscale", "zt"),
+    *("dummy", "ifb", "nodelocaldns"),
+)
+WIRELESS = ("wlan", "wlp", "wlx", "wls", "wlo")
 SMALLEST_MTU = {4: 576, 6: 1280}  # what every host can take: RFC 791, RFC 8200
 
 
@@ -53,6 +62,11 @@ class Interface:
         """The VLAN's id, whichever way it is written; 0 for none. ip-link(8): eth0.100."""
         parent, _, digits = self.name.rpartition(".")
         return self.vlan or (clamped(digits) if parent and are_digits(digits) else 0)
+
+    @property
+    def below(self) -> str:
+        """What its VLAN is on, by name or MAC; itself without one."""
+        return self.name.rpartition(".")[0] if self.vlan_number and not self.vlan else self.name
 
     @property
     def is_mac(self) -> bool:
@@ -99,14 +113,17 @@ def addresses(check: Check, key: Key, node: Node, path: str) -> Value:
         if "/" not in word:
             hint = f"write e.g. `{word}/{24 if address.version == 4 else 64}`"
             raise Wrong(item.place, f"`{word}` has no prefix length", hint)
-        _check_host(address, item)
+        _check_host(address, item.place)
         return str(address)
 
     return _all(node, one)
 
 
-def _check_host(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface, item: Node) -> None:
+def _check_host(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface, place: Place) -> None:
     network = address.network
+    if (what := _no_host(address.ip)) or "%" in str(address):
+        what = what or "with a zone"
+        raise Wrong(place, f"{address.ip} is {what}", "write an address of this interface")
     if address.version == 4 and network.prefixlen < 31:
         for reserved, what in (
             (network.network_address, "the network itself"),
@@ -114,7 +131,16 @@ def _check_host(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface, item
         ):
             if address.ip == reserved:
                 hint = "take another address of the network"
-                raise Wrong(item.place, f"{address.ip} is {what} of {network}", hint)
+                raise Wrong(place, f"{address.ip} is {what} of {network}", hint)
+
+
+def _no_host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """What keeps an address from being one host's in a network, "" for nothing."""
+    if address.is_unspecified:
+        return "no host's"
+    if address.is_multicast:
+        return "a group's (multicast)"
+    return "this machine itself" if address.is_loopback else ""
 
 
 def hosts(check: Check, key: Key, node: Node, path: str) -> Value:
@@ -122,11 +148,18 @@ def hosts(check: Check, key: Key, node: Node, path: str) -> Value:
 
     def one(item: Node) -> str:
         word = scalar_text(item, "an IP address").strip()
+        hint = "write e.g. `192.168.1.1`"
         try:
-            return str(ipaddress.ip_address(_with_a_zone_that_is_one(word)))
+            address = ipaddress.ip_address(_with_a_zone_that_is_one(word))
         except ValueError:
-            hint = "write e.g. `192.168.1.1`"
             raise Wrong(item.place, f"`{word}` is no IP address", hint) from None
+        # a server for names may run here, and stand behind one link only
+        if (what := _no_host(address)) and not (address.is_loopback and key.name != "gateway"):
+            raise Wrong(item.place, f"{word} is {what}", hint)
+        if "%" in word and key.name == "gateway":
+            plain = word.partition("%")[0]
+            raise Wrong(item.place, f"`{word}` has a zone", f"write `{plain}`")
+        return str(address)
 
     return _all(node, one)
 
@@ -163,9 +196,11 @@ def networks(check: Check, key: Key, node: Node, path: str) -> Value:
     for name, error in wrong:
         check.error(f"{path}.{name}", error)
     for each in right:
-        if each.name.rstrip("0123456789") in MADE:
+        if each.below.rstrip("0123456789") in MADE:
             message = "k3OS does not make such a device: this waits until something else has"
-            hint = f"make it in boot_cmd: `ip link add {each.name} type …`"
+            hint = f"make it in boot_cmd: `ip link add {each.below} type …`"
+            if each.below.startswith("vlan"):
+                hint = "write e.g. `eth0: {vlan: 100, …}`"
             check.warn(entries[each.name].place, f"{path}.{each.name}", message, hint)
     return Value({each.name: entries[each.name] for each in right}, node.place)
 
@@ -205,7 +240,7 @@ def interfaces(
         assert isinstance(value.data, dict)
         try:
             interface = Interface(name, value.data)
-            _check_device(interface, value)
+            _check_device(interface, value, value.data)
             _check(interface, value, value.data)
             taken.check(interface, value.data)
         except Wrong as error:
@@ -213,10 +248,30 @@ def interfaces(
         else:
             taken.add(interface)
             right.append(interface)
-    return right, wrong
+    small = _too_small_below(right, entries)
+    return [each for each in right if each.name not in small], [*wrong, *small.items()]
 
 
-def _check_device(interface: Interface, value: Value) -> None:
+def _too_small_below(right: list[Interface], entries: dict[str, Value]) -> dict[str, Wrong]:
+    """The VLANs whose packets the interface below them is told not to take."""
+    found = {}
+    sizes = {each.name: int(each.mtu) for each in right if each.mtu}
+    for each in right:
+        size = sizes.get(each.below, 0)
+        if each.mtu and size and int(each.mtu) > size:
+            message = f"{each.mtu} is more than {size}, the mtu of {each.below} below it"
+            found[each.name] = Wrong(entries[each.name].place, message, f"write {size} or less")
+    return found
+
+
+def _check_device(interface: Interface, value: Value, entry: dict[str, Value]) -> None:
+    if interface.name == "lo" or interface.name.startswith(NOT_CONNMANS):
+        hint = "in boot_cmd, or where it is made: `ip address add …`"
+        raise Wrong(value.place, "connman does not look after this interface", hint)
+    is_dhcp = interface.dhcp and not interface.addresses and list(entry) in ([], ["address"])
+    if interface.name.startswith(WIRELESS) and not is_dhcp:
+        hint = "write its network into k3os.wifi"
+        raise Wrong(value.place, "is wireless, and has its address from DHCP", hint)
     number = interface.vlan_number
     if number > HIGHEST_VLAN or (number == 0 and interface.name.endswith(".0")):
         raise Wrong(value.place, f"{number} is no VLAN", f"VLANs go from 1 to {HIGHEST_VLAN}")
@@ -244,6 +299,10 @@ def _check(interface: Interface, value: Value, entry: dict[str, Value]) -> None:
         if not gateways:
             continue
         gateway = gateways[0]
+        for each in own:
+            if gateway in each.network:
+                router = ipaddress.ip_interface(f"{gateway}/{each.network.prefixlen}")
+                _check_host(router, entry["gateway"].place)
         if any(gateway == each.ip for each in own):
             hint = "write the router's address"
             raise Wrong(entry["gateway"].place, f"{gateway} is this node's own address", hint)

@@ -180,7 +180,9 @@ def path_text(check: Check, key: Key, node: Node, path: str) -> Value:
         raise Wrong(node.place, f"`{word}` is no absolute path", f"write `{hint}`")
     if ".." in word.split("/"):
         raise Wrong(node.place, "`..` in a path is not allowed", "write the path it leads to")
-    return Value(word, node.place)
+    # one spelling, since paths are compared
+    names = [name for name in word.split("/") if name not in ("", ".")]
+    return Value(f"/{'/'.join(names)}", node.place)
 
 
 def file_path(check: Check, key: Key, node: Node, path: str) -> Value:
@@ -195,7 +197,7 @@ def file_path(check: Check, key: Key, node: Node, path: str) -> Value:
         raise Wrong(node.place, f"`{node.text}` is no absolute path", hint)
     if "\\" in word:
         raise Wrong(node.place, f"`{word}` is no path of Linux", "write e.g. `/etc/motd`")
-    if word.endswith("/"):
+    if word.endswith(("/", "/.")):
         raise Wrong(node.place, f"`{word}` is a directory", "write the path of the file")
     if not word.startswith("/") and ".." not in word.split("/"):
         absolute = f"/{word.removeprefix('./')}"
@@ -269,6 +271,8 @@ def _sensible(mode: int) -> bool:
 
 
 def hostname(check: Check, key: Key, node: Node, path: str) -> Value:
+    from k3os.config.hostnames import is_nobodys
+
     word = scalar_text(node, "a name")
     labels = word.split(".")
     valid = len(word) <= LONGEST_HOSTNAME and all(
@@ -278,4 +282,6 @@ def hostname(check: Check, key: Key, node: Node, path: str) -> Value:
     if not valid:
         hint = f"use letters, digits, `-` and `.`, at most {LONGEST_HOSTNAME} characters"
         raise Wrong(node.place, f"`{word}` is no host name", hint)
+    if is_nobodys(word):
+        raise Wrong(node.place, f"`{word}` is what every machine is called", "write another name")
     return Value(word, node.place)

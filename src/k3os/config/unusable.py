@@ -29,6 +29,20 @@ USERS = (
     *("uucp", "proxy", "www-data", "backup", "list", "irc", "_apt", "nobody", "sshd", "statd"),
     *("messagebus", "systemd-network", "systemd-timesync", "_rpc"),
 )
+# where a file may go, and that cannot be one; those above them follow
+_DEEPEST = """
+/bin /boot /dev /etc/apparmor.d /etc/cni/net.d /etc/iscsi /etc/local.d /etc/modprobe.d
+/etc/modules-load.d /etc/nvme /etc/profile.d /etc/rancher/k3s /etc/rancher/node /etc/ssh
+/etc/ssl/certs /etc/sysctl.d /etc/systemd/network /etc/systemd/system /etc/udev/rules.d
+/home/rancher/.ssh /k3os/data /k3os/system /lib /lib64 /media /mnt /opt/cni/bin /proc /root
+/run/k3os /sbin /srv /sys /tmp /usr/bin /usr/lib /usr/local/bin /usr/local/sbin /usr/sbin /usr/share
+/var/lib/connman /var/lib/kubelet /var/lib/rancher/k3os/config.d /var/lib/rancher/k3s/agent/etc
+/var/lib/rancher/k3s/agent/images /var/lib/rancher/k3s/server/manifests
+/var/lib/rancher/k3s/server/static /var/log /var/tmp
+"""
+DIRECTORIES = {
+    path.rsplit("/", above)[0] for path in _DEEPEST.split() for above in range(path.count("/"))
+}
 
 
 def check(values: dict[str, Value]) -> Iterator[Problem]:
@@ -36,6 +50,7 @@ def check(values: dict[str, Value]) -> Iterator[Problem]:
     yield from _modules(values)
     yield from _sysctls(values)
     yield from _addresses(values)
+    yield from _node_names(values)
     for index, entry in _entries(values, "k3os.wifi"):
         value = entry.get("passphrase")
         size = len(str(value.data).encode(errors="replace")) if value is not None else SHORTEST
@@ -45,6 +60,7 @@ def check(values: dict[str, Value]) -> Iterator[Problem]:
             message = f"no network takes it: a passphrase has {SHORTEST} to {LONGEST} characters"
             path = f"k3os.wifi[{index}].passphrase"
             yield Problem(value.place, path, message, "write the whole one", is_error=False)
+    yield from _directories(values)
     commands = _commands(values)
     if "useradd" in commands or "adduser" in commands:
         return
@@ -54,6 +70,21 @@ def check(values: dict[str, Value]) -> Iterator[Problem]:
             message, hint = f"there is no user `{user}` here", "write `rancher` or `root`"
             path = f"write_files[{index}].owner"
             yield Problem(entry["owner"].place, path, message, hint, is_error=False)
+
+
+def _directories(values: dict[str, Value]) -> Iterator[Problem]:
+    """An error for each entry of write_files whose path is a directory."""
+    from posixpath import normpath
+
+    paths = [(index, entry["path"]) for index, entry in _entries(values, "write_files")]
+    whole = [f"/{normpath(str(path.data)).strip('/')}" for _, path in paths]
+    for (index, path), name in zip(paths, whole, strict=True):
+        inside = next((each for each in whole if each.startswith(f"{name}/")), "")
+        if name not in DIRECTORIES and not inside:
+            continue
+        message = f"`{name}` is a directory" + (f": {inside} is to be in it" if inside else "")
+        hint = "write the path of the file"
+        yield Problem(path.place, f"write_files[{index}].path", message, hint)
 
 
 def _modules(values: dict[str, Value]) -> Iterator[Problem]:
@@ -94,6 +125,27 @@ def _addresses(values: dict[str, Value]) -> Iterator[Problem]:
             names = f"{', '.join(schemes[:-1])} or {schemes[-1]}"
             message = f"is not fetched by {scheme}, only by {names}"
             yield Problem(value.place, path, message, "put it on a web server")
+
+
+def _node_names(values: dict[str, Value]) -> Iterator[Problem]:
+    """Beside --node-name: in files for k3s, and in the variable that k3s has for it."""
+    from k3os.config.for_k3s import is_settings, top_level
+    from k3os.config.hostnames import RULES, WRONG_NODE, is_node_name
+
+    found: list[tuple[str, Value, str]] = []
+    for index, entry in _entries(values, "write_files"):
+        content = entry.get("content")
+        if content is not None and is_settings(str(entry["path"].data)):
+            names = top_level(str(content.data)).get("node-name", [])
+            found += [(f"write_files[{index}].content", content, name) for name in names]
+    variables = values.get("k3os.environment")
+    if variables is not None and isinstance(variables.data, dict):
+        value = variables.data.get("K3S_NODE_NAME")
+        if value is not None:
+            found.append(("k3os.environment.K3S_NODE_NAME", value, str(value.data)))
+    for path, value, name in found:
+        if not is_node_name(name):
+            yield Problem(value.place, path, f"`{name}` {WRONG_NODE}", RULES)
 
 
 def _entries(values: dict[str, Value], path: str) -> list[tuple[int, dict[str, Value]]]:

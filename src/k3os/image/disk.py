@@ -84,12 +84,13 @@ def make_disk(request: Request, say: Say) -> None:
             )
         if request.board is not None:
             board.check_kernel(request.board, what.versions["kernel"], str(request.source))
-        text = configuration.compose(f"{iso}/{CONFIG}", request.config, "", say)
+        own, version = f"{iso}/{CONFIG}", configuration.k3s_version(what)
+        text = configuration.compose(own, request.config, "", say, k3s_version=version)
         if request.size < plan.needed(what):
             have, want = human(request.size), human(plan.needed(what))
             raise UserError(f"a disk of {have} is too small: {want} are needed", where="--size")
         versions = ", ".join(f"{name} {version}" for name, version in what.versions.items())
-        say(f"{request.source}: {versions}")
+        say(f"{request.source}: {versions}; for a disk with sectors of 512 bytes")
         root = iso.parent / "root"
         adding.lay_down(what, text, str(root), lambda _: None)
         state = str(identity(what, request.size, STATE))

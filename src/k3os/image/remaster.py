@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from k3os.config.check import check_cmdline, check_text
 from k3os.errors import UserError
 from k3os.generation import layout, manifest, source
 from k3os.generation.layout import AIRGAP, CONFIG, ISO_LABEL, LOADERS, MENU, SYSTEM
@@ -24,6 +25,7 @@ from k3os.image import menu
 from k3os.image.iso import make_iso
 from k3os.image.loaders import EFI_CONFIG, ISO_CONFIG
 from k3os.image.signing import sign
+from k3os.install.config import check_for_k3s, k3s_version
 from k3os.k3s.fetch import Component, fetch, fetch_airgap
 from k3os.k3s.source import LocalFile
 from k3os.system.blockdev import probe
@@ -67,6 +69,7 @@ def remaster(request: Request, say: Say) -> None:
         versions = ", ".join(f"{name} {text}" for name, text in what.versions.items())
         say(f"{request.source}: {versions}")
         _change(root, request, what, archives, say)
+        _check(root, request, say)
         _sum_up(root, what.arch)
         _sign(root / SYSTEM, request.sign_key, before=what.manifest, say=say)
         _settle(root, epoch)
@@ -154,6 +157,15 @@ def _change(root: Path, request: Request, what: Source, archives: list[Path], sa
         directory.mkdir(exist_ok=True)
         shutil.copyfile(archive, directory / archive.name)
         say(f"image archive: {archive.name}")
+
+
+def _check(root: Path, request: Request, say: Say) -> None:
+    """Refuse what the k3s that the ISO has now would not take; the rest is checked already."""
+    version = k3s_version(source.read_source(str(root)))
+    own = root / CONFIG
+    if own.exists() and (request.config or request.k3s):
+        check_for_k3s(check_text(own.read_bytes(), own.name)[0], say, version)
+    check_for_k3s(check_cmdline(request.cmdline)[0], say, version)
 
 
 def _sum_up(root: Path, arch: str) -> None:

@@ -7,6 +7,7 @@ log in to is not installed either.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from k3os.config.check import check_cmdline, check_text, read_limited
 from k3os.config.dump import dump_yaml
@@ -16,6 +17,7 @@ from k3os.config.schema import BY_PATH
 from k3os.config.value import Problem, Value
 from k3os.config.yamltext import LARGEST
 from k3os.errors import UserError
+from k3os.generation.source import Source
 from k3os.system.console import Say
 from k3os.system.http import shown
 
@@ -36,13 +38,14 @@ def compose(
     answers: str = "",
     tries: int = 8,
     with_cmdline: bool = True,
+    k3s_version: str = "",
 ) -> bytes:
     """The bytes of the new /k3os/system/config.yaml.
 
     medium: path of the running medium's config.yaml, used when url is "" and it exists. What
     the command line configures is stronger than either, as far as it is meant to last (all of it
     without with_cmdline is not), and answers (the text of a config.yaml) are stronger than that.
-    Raises UserError.
+    k3s_version: of the k3s that is installed, "" when it is not known yet. Raises UserError.
     """
     if url:
         text, name = fetch(url, tries=tries), shown(url)
@@ -55,8 +58,8 @@ def compose(
     answered, wrong = check_text(answers.encode(), "answers")
     from k3os.config.advice import advice, of_cmdline
 
-    more = [*more, *of_cmdline(cmdline), *advice(values), *advice(given)]
-    _refuse_errors([*problems, *more, *wrong], say)
+    more += [*of_cmdline(cmdline), *advice(values, k3s_version), *advice(given, k3s_version)]
+    _refuse_errors([*problems, *more, *wrong], say, k3s_version)
     given = lasting(given, say, has_url=bool(url), refused=not with_cmdline)
     merged = merge(merge(values, hashed(given)), hashed(answered))
     check_login(merged)
@@ -95,12 +98,28 @@ def hashed(values: dict[str, Value]) -> dict[str, Value]:
     return {**values, password.KEY: Value(password.hashed(str(value.data)), value.place)}
 
 
-def check(text: bytes, name: str, say: Say) -> None:
+def check(text: bytes, name: str, say: Say, k3s_version: str = "") -> None:
     """Raise UserError for a configuration with an error; say what is wrong."""
     from k3os.config.advice import advice
 
     values, problems = check_text(text, name)
-    _refuse_errors([*problems, *advice(values)], say)
+    _refuse_errors([*problems, *advice(values, k3s_version)], say, k3s_version)
+
+
+def k3s_version(what: Source) -> str:
+    """Of the k3s that a medium's system runs: without one a node fetches the pinned one."""
+    from k3os.k3s.source import pinned
+
+    return what.versions.get("k3s") or pinned().version
+
+
+def check_for_k3s(values: dict[str, Value], say: Callable[[str], None], k3s_version: str) -> None:
+    """The same of what was checked before this version was known: the errors that it makes."""
+    from k3os.config.advice import advice
+
+    known = {str(problem) for problem in advice(values)}
+    found = [each for each in advice(values, k3s_version) if str(each) not in known]
+    _refuse_errors([each for each in found if each.is_error], say, k3s_version)
 
 
 def fetch(url: str, *, tries: int = 8) -> bytes:
@@ -167,14 +186,15 @@ def _read(path: str) -> bytes:
     return data
 
 
-def _refuse_errors(problems: list[Problem], say: Say) -> None:
+def _refuse_errors(problems: list[Problem], say: Say, k3s_version: str = "") -> None:
     for problem in problems:
         say(str(problem))
     count = sum(problem.is_error for problem in problems)
     if count:
+        of_k3s = f"--k3s {k3s_version} " if k3s_version else ""
         raise UserError(
             f"the configuration has {count} error{'s' if count > 1 else ''}, so nothing was done",
-            "fix it; `k3os config check FILE` shows the same",
+            f"fix it; `k3os config check {of_k3s}FILE` shows the same",
         )
 
 

@@ -21,6 +21,7 @@ from k3os.install import disks, formatting
 from k3os.install.disks import Device, Mount
 from k3os.install.plan import MIB, SPARE, Request
 from k3os.system.files import atomic_write, sync_directory
+from k3os.system.os_release import os_id
 from k3os.system.run import CommandError
 
 TYPE_CHECKING = False
@@ -152,16 +153,6 @@ def _secure_boot_problem(root: str) -> str:
             "Debian's kernel; switch Secure Boot off, or install from the ISO"
         )
     return ""
-
-
-def os_id(root: str) -> str:
-    """ID of os-release(5), "" when there is none."""
-    try:
-        with open(f"{root}/usr/lib/os-release", errors="surrogateescape") as file:
-            lines = [line.strip().partition("=") for line in file]
-    except OSError:
-        return ""
-    return next((value.strip("\"'") for name, _, value in lines if name == "ID"), "")
 
 
 def _room_problem(device: Device, root: str, size: int) -> str:

@@ -60,7 +60,7 @@ def marks(config: Config, effect: str) -> dict[str, str]:
             )
     if effect == RESTART:
         files = read_at_start(config.get("write_files"))
-        found.update({path: _mark(entry) for path, entry in files.items()})
+        found.update({path: _mark(entries) for path, entries in files.items()})
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from k3os.config.hostnames import valid_hostname
+from k3os.config.hostnames import is_nobodys, valid_hostname
 from k3os.config.value import Place
 from k3os.paths import STATE
 from k3os.phases.actions import Action, SetKernel, WriteFile
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 KEY = "hostname"
 KERNEL = "/proc/sys/kernel/hostname"
 GENERATED = f"{STATE}/hostname"
-NOBODY = ("", "(none)", "localhost", "localhost.localdomain")
 HOSTS = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
 
 
@@ -33,7 +32,7 @@ def plan(config: Config, node: Node) -> list[Action]:
     name, note = config.text(KEY), ""
     if not name:
         current = node.read(KERNEL).strip()
-        if node.phase == "runtime" and current not in NOBODY:
+        if node.phase == "runtime" and not is_nobodys(current):
             name, place = valid_hostname(current), Place("the running system")
             note = f"in place of {current}, which is no host name" if name != current else ""
         if not name:

@@ -11,8 +11,8 @@ arguments. Each is in a file of its own that the configuration names, or in the 
 from __future__ import annotations
 
 from k3os import names
-from k3os.config.for_k3s import BESIDE, is_settings
-from k3os.config.hostnames import node_name
+from k3os.config.for_k3s import BESIDE, LAST, is_settings
+from k3os.config.hostnames import RULES, WRONG_NODE, is_node_name, node_name
 from k3os.config.k3s_flags import FILE, OF_AGENTS, SECRETS, without_secrets
 from k3os.config.value import Place
 from k3os.paths import NODE_NAME
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 ARGS = "/run/k3os/k3s.args"
 # the secret of a flag
 SECRET = "/run/k3os/k3s.{}"
-# what k3s reads as the last, after FILE and BESIDE
-LAST = f"{FILE}.d/zz-k3os.yaml"
 # the name under which a node joins others; k3os-join.service is for those
 JOINS = "/run/k3os/joins"
 COMMANDS = ("server", "agent")
@@ -47,9 +45,12 @@ def plan(config: Config, node: Node) -> list[Action]:
     place = _place(config)
     actions = _kernel_problem(node)
     name = node.read(NODE_NAME).strip()
-    if name != node_name(name):
+    if not is_node_name(name) or name != name.lower():
         name = ""  # of an older k3OS; no cluster has ever taken it
-    given = _flag(argv, "node-name")
+    given = given_name(config, node)
+    if given and not is_node_name(given):
+        what, message = "name the node", f"`{given}` {WRONG_NODE}"
+        actions.append(Refused("k3os.k3s_args", place, what, message, RULES))
     if not name and node.phase == "runtime" and not given:
         name = node_name(node.read("/etc/hostname").strip())
         if name:
@@ -80,7 +81,7 @@ def plan(config: Config, node: Node) -> list[Action]:
     actions.append(WriteFile("k3os.k3s_args", place, ARGS, data, 0o600))
     joins = argv[0] == "agent" or "server" in settings or _flag(argv, "server", "s")
     if joins or "K3S_URL" in of_k3s(config, node):
-        data = f"{given or name}\n".encode(errors="surrogateescape")
+        data = f"{given.lower() or name}\n".encode(errors="surrogateescape")
         actions.append(WriteFile("k3os.server_url", place, JOINS, data))
     elif node.exists(JOINS):
         actions.append(Remove("k3os.server_url", place, JOINS))
@@ -132,6 +133,33 @@ def _place(config: Config) -> Place:
         if value is not None:
             return value.place
     return Place("default")
+
+
+def given_name(config: Config, node: Node) -> str:
+    """The name that the user gives the node: as an argument, in a configuration file of k3s, as a
+    variable; k3s looks for it in this order. "" for none."""
+    return (
+        _flag(arguments(config), "node-name")
+        or _name_in_files(config)
+        or of_k3s(config, node).get("K3S_NODE_NAME", "")
+    )
+
+
+def _name_in_files(config: Config) -> str:
+    from k3os.phases.write_files import KEY, content_of
+
+    found = {}
+    for item in config.items(KEY):
+        path = str(item.data["path"].data) if isinstance(item.data, dict) else ""
+        if is_settings(path) and path not in (BESIDE, LAST):
+            found[path] = content_of(item)
+    name = ""
+    for path in sorted(found):
+        if "node-name" in found[path]:
+            from k3os.config.for_k3s import top_level
+
+            name = top_level(found[path]).get("node-name", [name])[-1]
+    return name
 
 
 def _flag(argv: list[str], *flags: str) -> str:

@@ -17,7 +17,7 @@ from k3os.config.schema import BY_PATH
 from k3os.config.value import Place
 from k3os.paths import ROOTFS, STATE
 from k3os.phases.actions import DONE, LATER, UNCHANGED, Action, Later
-from k3os.phases.ours import digest
+from k3os.phases.ours import PERSISTENT, digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 CHANGED = "it was changed since, and stays as it is"
+BOOT_ENDS = "it stays until the next boot: others may have written to the file, too"
+BY_HAND = "it stays until you remove it: others may have written to the file, too"
 NEXT_BOOT = "it stays until the next boot: something may need it by now"
 # k3s creates what is in a manifest, and deletes nothing when the file goes
 LEFT = f"{STATE}/left/"
@@ -61,6 +63,9 @@ def _undo(key: str, place: Place, thing: str, entry: dict[str, Any]) -> Action:
         return RestoreBlock(key, place, name, entry)
     if kind == "password":
         return RestorePassword(key, place, name, entry)
+    if kind == "text":
+        kept = name.removeprefix("in ").startswith(PERSISTENT)
+        return Later(key, place, f"undo: {thing.partition(',')[0]}", BY_HAND if kept else BOOT_ENDS)
     return Later(key, place, f"undo: {thing}", NEXT_BOOT)
 
 

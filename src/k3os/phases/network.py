@@ -32,6 +32,7 @@ SUFFIX = ".config"
 DEFAULT = ["IPv4=dhcp", "IPv6=auto"]
 UDEV = "/etc/udev/rules.d/70-k3os-network.rules"
 PLAN = "/run/k3os/network.json"
+USUAL_MTU = 1500
 SOCKET = "k3os-network.socket"
 
 
@@ -49,11 +50,18 @@ def plan(config: Config, node: Node) -> list[Action]:
         Refused(f"{KEY}.{name}", error.place, f"configure {name}", error.message, error.hint)
         for name, error in wrong
     ]
-    names = device_names(node) if any(each.vlan_number for each in right) else {}
+    known = device_names(node) if any(each.is_mac or each.vlan_number for each in right) else {}
+    named = {each.device for each in right}
+    for each in [each for each in right if known.get(each.device) in named]:
+        path, where = f"{KEY}.{each.name}", entries[each.name].place
+        message = f"is {known[each.device]}, which another entry describes"
+        what, hint = f"configure {each.name}", "keep one of the two"
+        actions.append(Refused(path, where, what, message, hint))
+        right.remove(each)
+    names = known if any(each.vlan_number for each in right) else {}
     wanted = services(right, names)
-    rules = WriteFile(
-        KEY, place, UDEV, "".join(line for each in right for line in udev_rules(each)).encode()
-    )
+    lines = [*below_vlans(right), *(line for each in right for line in udev_rules(each))]
+    rules = WriteFile(KEY, place, UDEV, "".join(lines).encode())
     former, routed = former_plan(node), routing(right)
     actions += [rules, WriteFile(KEY, place, PLAN, dumped(routed))]
     if node.phase != "runtime":
@@ -222,6 +230,19 @@ def udev_rules(interface: Interface) -> list[str]:
             device = f'{match}KERNEL=="{interface.device}"'
             rules.append(f'{device}, ATTR{{mtu}}="{interface.mtu}"\n')
     return rules
+
+
+def below_vlans(right: list[Interface]) -> list[str]:
+    """Rules for what is below VLANs and has no MTU of its own: that of the largest of them, as far
+    as it is more than usual. The kernel refuses a VLAN whose MTU is larger."""
+    given = {each.name for each in right if each.mtu}
+    sizes: dict[str, int] = {}
+    for each in right:
+        if each.mtu and each.below not in given:
+            sizes[each.below] = max(int(each.mtu), sizes.get(each.below, USUAL_MTU))
+    match = 'ACTION=="add", SUBSYSTEM=="net", KERNEL=='
+    large = {name: size for name, size in sizes.items() if size > USUAL_MTU}
+    return [f'{match}"{name}", ATTR{{mtu}}="{size}"\n' for name, size in large.items()]
 
 
 def add_vlan(device: str, number: int) -> str:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action
+from k3os.phases.network import USUAL_MTU
 from k3os.phases.routes import addresses, link_of, service_name, services
 
 TYPE_CHECKING = False
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 KEY = "k3os.network"
 POLL_SECONDS = 0.05
 FORGET_SECONDS = 5
-USUAL_MTU = 1500
 
 
 class Replug(Action):

@@ -172,6 +172,15 @@ class AppendEntry(Action):
     def describe(self) -> str:
         return f"append {len(self.data)} bytes to {self.path}"
 
+    @property
+    def thing(self) -> str:
+        return f"text in {self.path}, {self.traces()[0]}"
+
+    def traces(self) -> tuple[str, str | None]:
+        from k3os.phases.ours import mark_of
+
+        return mark_of(self.data), None
+
     def perform(self, node: Node) -> str:
         where = node.path(self.path)
         try:

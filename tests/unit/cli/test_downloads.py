@@ -87,6 +87,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def load_config(*_: object, cloud: bool) -> object:
         return real(str(tmp_path), "/k3os/system", "", cloud=cloud)
 
+    monkeypatch.setattr("k3os.system.os_release.os_id", lambda root: "k3os")
     monkeypatch.setattr(load, "load_config", load_config)
     monkeypatch.setattr(environment, "STATUS", str(tmp_path / "status.json"))
     monkeypatch.setattr(environment, "_adopted", {})

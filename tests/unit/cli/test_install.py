@@ -75,6 +75,8 @@ class Installation:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         self.calls: list[str] = []
+        self.versions: list[str] = []
+        self.text = b"config"
         self.iso = tmp_path / "iso"
         (tmp_path / "cmdline").write_text("k3os.mode=install")
         monkeypatch.setattr(install, "CMDLINE", str(tmp_path / "cmdline"))
@@ -85,11 +87,13 @@ class Installation:
         monkeypatch.setattr("k3os.install.plan.make_plan", self.make_plan)
 
     def source(self, root: str) -> Source:
-        return Source(root, b"{}", {}, {}, 0)
+        k3s = "v1.33.1+k3s1" if root == str(self.iso) else "v1.22.3+k3s1"
+        return Source(root, b"{}", {}, {"k3s": k3s}, 0)
 
-    def compose(self, medium: str, url: str, *_: object, **__: object) -> bytes:
+    def compose(self, medium: str, url: str, *_: object, k3s_version: str, **__: object) -> bytes:
         self.calls.append(f"config {url or medium}")
-        return b"config"
+        self.versions.append(k3s_version)
+        return self.text
 
     @contextmanager
     def fetched(self, url: str, *_: object, insecure: bool) -> Iterator[Source]:
@@ -136,3 +140,17 @@ def test_an_iso_without_a_configuration_gets_the_running_systems(
     installation: Installation,
 ) -> None:
     assert installation.run(iso_url="http://x/y.iso")[1] == "config /k3os/system/config.yaml"
+
+
+def test_the_configuration_is_checked_for_the_k3s_that_is_installed(
+    installation: Installation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installation.run()
+    installation.run(iso_url="http://x/y.iso")
+    installation.run(iso_url="http://x/y.iso", config_url="http://x/c")
+    assert installation.versions == ["v1.22.3+k3s1", "v1.33.1+k3s1", ""]
+    installation.text = b"k3os: {k3s_args: [--no-deploy=traefik]}"
+    with pytest.raises(UserError, match="has 1 error"):
+        options = {"silent": "true", "iso_url": "http://x/y.iso", "config_url": "http://x/c"}
+        install._install(options, print, automatic=False)
+    assert "k3s v1.33.1+k3s1 does not have --no-deploy" in capsys.readouterr().out

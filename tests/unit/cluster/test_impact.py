@@ -10,6 +10,8 @@ from k3os.cluster.impact import canonical, check, fragment_hash, impact
 from k3os.config.key import AT_BOOT, NOW, RESTART
 from k3os.config.schema import TABLE
 
+MIRROR = {"path": "/etc/rancher/k3s/registries.yaml"}
+
 
 @pytest.mark.parametrize(
     ("new", "old", "wanted"),
@@ -20,6 +22,16 @@ from k3os.config.schema import TABLE
         ({"k3os": {"environment": {"https_proxy": "http://p"}}}, None, RESTART),
         ({"write_files": [{"path": "/etc/rancher/k3s/registries.yaml"}]}, None, RESTART),
         (None, {"writeFiles": [{"path": "/etc/rancher/k3s/registries.yaml"}]}, RESTART),
+        (
+            {"write_files": [MIRROR, {**MIRROR, "content": "b", "append": True}]},
+            {
+                "write_files": [
+                    {**MIRROR, "content": "a"},
+                    {**MIRROR, "content": "b", "append": True},
+                ]
+            },
+            RESTART,
+        ),
         ({"write_files": [{"path": "/etc/motd"}]}, None, NOW),
         ({"bootcmd": ["true"]}, None, AT_BOOT),
         (None, {"boot_cmd": ["true"]}, AT_BOOT),

@@ -158,3 +158,15 @@ def test_a_message_has_a_bounded_length() -> None:
     _, problems = check_text(text.encode(), "c")
     assert len(problems) == 3
     assert max(len(str(each)) for each in problems) < 1500
+
+
+@pytest.mark.parametrize("path", ["//etc/motd", "/etc//motd", "/etc/./motd", "/./etc/.//motd"])
+def test_two_spellings_of_a_path_are_one_path(path: str) -> None:
+    """The stronger entry replaces the weaker, and what is known of a path is known of it."""
+    entry = {"path": "/etc/motd", "content": "a"}
+    assert read(f"write_files: [{{path: {path}, content: a}}]") == {"write_files": [entry]}
+    assert read("k3os: {install: {device: //dev//sda}}") == {"k3os.install.device": "/dev/sda"}
+    _, problems = check_text(
+        b"write_files: [{path: /var/lib/rancher/k3s//server/./manifests/traefik.yaml}]", "c"
+    )
+    assert "overwrites this one" in str(problems[0])

@@ -38,9 +38,13 @@ def starts(disk: Path) -> dict[str, int]:
     return {part["name"]: part["start"] * 512 for part in table["partitions"]}
 
 
-def test_the_disk_is_what_the_installer_makes(tiny_iso: Path, tmp_path: Path, config: Path) -> None:
+def test_the_disk_is_what_the_installer_makes(
+    tiny_iso: Path, tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     disk = tmp_path / "disk.raw"
     assert make(tiny_iso, disk, "--config", str(config)) == 0
+    # on another one no firmware would find the table
+    assert "for a disk with sectors of 512 bytes" in capsys.readouterr().out
     assert disk.stat().st_size == SIZE
     assert disk.stat().st_blocks * 512 < SIZE // 10
     assert disk.stat().st_mode & 0o777 == 0o600
@@ -189,3 +193,12 @@ def test_a_size_is_a_whole_number_of_mebibytes(tiny_iso: Path, tmp_path: Path, s
 def test_the_menu_is_the_installers() -> None:
     assert menu_for(b"hostname: x\n", "amd64") == grub.menu("")
     assert 'set console=""' in menu_for(b"hostname: x\n", "arm64")
+
+
+def test_a_flag_that_the_k3s_of_the_iso_lacks_is_refused(
+    tiny_iso: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its k3s is v1.1.1, older than the flag."""
+    (tmp_path / "my.yaml").write_text("k3os: {password: y, k3s_args: [--embedded-registry]}\n")
+    assert make(tiny_iso, tmp_path / "a.raw", "--config", str(tmp_path / "my.yaml")) == 1
+    assert "k3s v1.1.1+k3s1 does not have --embedded-registry" in capsys.readouterr().out

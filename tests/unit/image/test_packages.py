@@ -18,6 +18,7 @@ from k3os.image.packages import (
     without_stale_fixes,
 )
 from k3os.image.progress import Progress
+from k3os.image.rootfs import UDEV_RULES_REMOVED
 from k3os.image.settings import Settings, from_environment
 
 # of apt 2.6; the mirror's files are not of one moment
@@ -150,3 +151,15 @@ def test_a_firmware_package_that_does_not_exist_is_named() -> None:
     problem = str(unknown_firmware(log.format("firmware-no"), settings))
     assert problem.startswith("FIRMWARE: Debian trixie has no package firmware-no for amd64; ")
     assert unknown_firmware(log.format("busybox-static"), settings) is None
+
+
+# what logind (the power button, seats), storage and device plugins read of udev's database
+NEEDED_RULES = {
+    *("50-udev-default", "60-block", "60-drm", "60-input-id", "60-persistent-input"),
+    *("60-persistent-storage", "60-persistent-v4l", "60-serial", "64-btrfs", "70-power-switch"),
+    *("71-seat", "75-net-description", "80-drivers", "99-systemd"),
+}
+
+
+def test_no_rule_of_udev_is_removed_that_somebody_reads() -> None:
+    assert NEEDED_RULES.isdisjoint(UDEV_RULES_REMOVED)

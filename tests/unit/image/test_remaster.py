@@ -201,3 +201,25 @@ def test_what_is_no_iso_of_k3os_or_a_damaged_one_is_refused(
     assert remaster(tmp_path / "damaged.iso", tmp_path / "new.iso") == 1
     assert "initrd is damaged" in capsys.readouterr().err
     assert not (tmp_path / "new.iso").exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--cmdline", "k3os.k3s_args=--no-deploy=traefik")])
+def test_a_configuration_that_the_new_k3s_would_not_take_is_refused(
+    tiny_iso: Path,
+    tmp_path: Path,
+    k3s: Path,
+    options: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The one of the ISO, too, which was right for the k3s that it had."""
+    (tmp_path / "old.yaml").write_text("k3os: {k3s_args: [--no-deploy=traefik]}\n")
+    given = options or ("--config", str(tmp_path / "old.yaml"))
+    assert remaster(tiny_iso, tmp_path / "one.iso", *given) == 0
+    assert "does not have" not in capsys.readouterr().out
+    assert remaster(tmp_path / "one.iso", tmp_path / "two.iso", "--k3s", str(k3s)) == (not options)
+    if not options:
+        assert "k3s v2.2.2+k3s1 does not have --no-deploy" in capsys.readouterr().out
+    assert (tmp_path / "two.iso").exists() == bool(options)
+    target = tmp_path / "three.iso"
+    assert remaster(tiny_iso, target, *given, "--k3s", str(k3s)) == 1
+    assert not target.exists()

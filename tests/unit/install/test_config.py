@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from k3os.config.check import check_text
 from k3os.errors import UserError
 from k3os.install import config
 from tests.unit.ftp_server import ftp_server
@@ -182,3 +184,46 @@ def test_a_configuration_over_the_limit_is_refused(
     with tftp_server(files={"f": b"#" * 1001}) as tftp:
         with pytest.raises(UserError, match="larger than 1000 bytes"):
             compose(medium, tftp.url("f"))
+
+
+GONE = "k3os: {password: x, k3s_args: [--no-deploy=traefik]}\n"
+
+
+@pytest.mark.parametrize(
+    "version,refused",
+    [("v1.33.1+k3s1", True), ("v1.26.0+k3s1", True), ("v1.22.3+k3s1", False), ("", False)],
+)
+@pytest.mark.parametrize("where", ["the medium", "the command line", "the running system"])
+def test_a_flag_that_the_installed_k3s_lacks_is_refused(
+    version: str, refused: bool, where: str, medium: Path
+) -> None:
+    said: list[str] = []
+
+    def check() -> None:
+        if where == "the running system":
+            config.check(GONE.encode(), "answers", said.append, k3s_version=version)
+            return
+        medium.write_text(GONE if where == "the medium" else TEXT)
+        line = "k3os.k3s_args=--no-deploy=traefik" if where == "the command line" else ""
+        config.compose(str(medium), "", line, said.append, k3s_version=version)
+
+    if not refused:
+        check()
+        assert "k3s from v1.26 on lacks --no-deploy" in said[0]
+        return
+    with pytest.raises(UserError, match=re.escape(f"config check --k3s {version} FILE")):
+        check()
+    assert f"k3s {version} does not have --no-deploy; write --disable=traefik" in said[0]
+
+
+def test_what_is_found_for_another_k3s_is_said_once() -> None:
+    said: list[str] = []
+    text = b"k3os: {password: x, modules: [a.ko], k3s_args: [--no-deploy=traefik]}\n"
+    values = check_text(text, "c")[0]
+    with pytest.raises(UserError, match="1 error"):
+        config.check_for_k3s(values, said.append, "v1.33.1+k3s1")
+    assert len(said) == 1
+    assert "v1.33.1+k3s1 does not have --no-deploy" in said[0]
+    said.clear()
+    config.check_for_k3s(values, said.append, "v1.22.3+k3s1")
+    assert said == []

@@ -28,11 +28,21 @@ def test_a_file_that_is_not_there_begins_with_it(machine: Machine) -> None:
     assert machine.mode("etc/hosts.more") == 0o600
 
 
-def test_what_was_appended_stays_with_the_rest_when_the_entry_leaves(machine: Machine) -> None:
-    machine.put("etc/hosts.more", "10.0.0.1 a\n")
-    machine.apply("boot", ENTRY)
-    machine.apply("runtime", "hostname: node1\n")
-    assert machine.text("etc/hosts.more") == "10.0.0.1 a\n10.0.0.9 nas"
+@pytest.mark.parametrize(
+    ("path", "until"), [("etc/hosts.more", "until the next boot"), ("var/more", "until you remove")]
+)
+def test_what_was_appended_stays_with_the_rest_when_the_entry_leaves_and_that_is_said(
+    machine: Machine, path: str, until: str
+) -> None:
+    machine.put(path, "10.0.0.1 a\n")
+    machine.apply("boot", ENTRY.replace("etc/hosts.more", path))
+    report = machine.apply("runtime", "hostname: node1\n")
+    assert machine.text(path) == "10.0.0.1 a\n10.0.0.9 nas"
+    (told,) = [each for each in report.results if f"undo: text in /{path}" in each.what]
+    assert told.result == "later"
+    assert until in told.reason
+    again = machine.apply("runtime", ENTRY.replace("etc/hosts.more", path))
+    assert not [each for each in again.results if each.what.startswith("undo")]
 
 
 def test_several_entries_append_to_one_file_within_a_source_and_across_sources(

@@ -6,6 +6,7 @@ from base64 import b64encode
 
 import pytest
 
+from k3os.datasource.found import clean_hostname
 from k3os.phases.password import crypt, is_crypt
 from k3os.phases.sysctls import path_of
 
@@ -76,6 +77,21 @@ def test_a_name_from_dhcp_of_which_nothing_is_left_is_not_taken(machine: Machine
     machine.put("proc/sys/kernel/hostname", "___\n")
     machine.apply("runtime")
     assert machine.text("proc/sys/kernel/hostname") == own
+
+
+@pytest.mark.parametrize(
+    "given", ["LOCALHOST", "_localhost_", "localhost.", "localhost.home", "localhost6.localdomain6"]
+)
+def test_a_name_that_every_machine_has_is_no_name_of_this_one(machine: Machine, given: str) -> None:
+    """Two such nodes could not be in one cluster."""
+    machine.apply("boot", "{}")
+    own = machine.text("etc/hostname")
+    machine.put("proc/sys/kernel/hostname", f"{given}\n")
+    assert machine.apply("runtime").is_fine
+    assert machine.text("proc/sys/kernel/hostname") == machine.text("etc/hostname") == own
+    assert clean_hostname(given) == ""
+    assert not machine.apply("boot", f"hostname: {given}\n").is_fine
+    assert machine.text("etc/hostname") == own
 
 
 def test_a_pinned_name_that_no_cluster_takes_is_replaced(machine: Machine) -> None:

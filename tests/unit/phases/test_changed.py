@@ -53,6 +53,16 @@ def test_what_k3s_was_not_started_with_is_named(
     assert not_in_k3s(machine) == []
 
 
+@pytest.mark.parametrize("changed_one", ["a", "b"])
+def test_each_part_of_a_file_that_k3s_reads_counts(machine: Machine, changed_one: str) -> None:
+    path = "path: /etc/rancher/k3s/registries.yaml"
+    text = f"write_files: [{{{path}, content: 'a: 1'}}, {{{path}, content: 'b: 1', append: on}}]\n"
+    machine.apply("runtime", text)
+    start_k3s(machine)
+    machine.apply("runtime", text.replace(f"{changed_one}: 1", f"{changed_one}: 2"))
+    assert not_in_k3s(machine) == ["/etc/rancher/k3s/registries.yaml"]
+
+
 def test_no_value_is_in_the_record(machine: Machine) -> None:
     machine.apply("runtime", "k3os: {token: hidden-token, environment: {p: hidden-too}}\n")
     assert "hidden" not in machine.text(changed.WANTS.lstrip("/"))

@@ -6,6 +6,9 @@ import pytest
 import yaml
 
 from k3os import __version__
+from k3os.cli.report import node_name
+from k3os.config.check import check_data, check_text
+from k3os.config.load import load_config
 from k3os.k3s.given import given, shown
 
 from .conftest import Machine
@@ -282,3 +285,49 @@ def test_a_kernel_that_k3s_cannot_use_is_reported_with_what_to_do(
     report = machine.apply("runtime", "{}")
     assert [said in line for line in report.lines()] == [True] * bool(said)
     assert not machine.apply("boot", "{}").failed
+
+
+def named_by_file(name: str, path: str = "config.yaml") -> str:
+    return f"write_files: [{{path: /etc/rancher/k3s/{path}, content: 'node-name: {name}'}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ("k3os: {k3s_args: [--node-name=Worker-1]}\n", ""),
+        (named_by_file("Worker-1"), "Worker-1"),
+        (named_by_file("Worker-1", "config.yaml.d/10-mine.yaml"), "Worker-1"),
+        (named_by_file("Worker-1", "config.yaml.d/99-mine.yml"), "Worker-1"),
+        ("k3os: {environment: {K3S_NODE_NAME: Worker-1}}\n", ""),
+    ],
+)
+def test_a_name_that_the_user_gives_k3s_is_not_replaced_by_the_hosts(
+    machine: Machine, config: str, name: str
+) -> None:
+    assert machine.apply("runtime", f"hostname: host\n{config}").is_fine
+    assert given(str(machine.root)).get("node-name", [""]) == [name]
+    assert not (machine.root / "var/lib/rancher/k3os/node-name").exists()
+    loaded, _ = load_config(str(machine.root), cmdline="")
+    assert node_name(loaded) == "worker-1", "as k3s registers it"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "k3os: {k3s_args: [--node-name=Rack_1]}\n",
+        "k3os: {k3s_args: [--node-name, -rack-]}\n",
+        named_by_file("Rack_1"),
+        "k3os: {environment: {K3S_NODE_NAME: localhost_}}\n",
+    ],
+)
+def test_a_name_that_kubernetes_never_takes_is_said_before_and_on_the_node(
+    machine: Machine, config: str
+) -> None:
+    """k3s would be activating for ever."""
+    (line,) = machine.apply("runtime", f"hostname: host\n{config}").lines()
+    assert "is no name of a node; use letters, digits, `-` and `.`" in line
+    _, problems = check_text(config.encode(), "c")
+    assert not problems
+    (problem,) = [each for each in check_data(config.encode(), "c") if "node" in each.message]
+    assert problem.is_error
+    assert "is no name of a node" in problem.message

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from k3os.config.network import NOT_CONNMANS
 from k3os.phases import routes as settling
 from k3os.phases.replug import undo
 from k3os.phases.report import Report
@@ -83,6 +84,35 @@ def test_a_vlan_is_made_when_its_interface_appears(machine: Machine) -> None:
     assert "DeviceName=eth0.9\nIPv4=10.9.0.2/24" in text
     assert "DeviceName=eth0\nIPv4=off\nIPv6=off" in text
     assert "DeviceName=eth1\n" not in text
+
+
+def test_the_interface_below_takes_the_largest_frames_of_the_vlans_on_it(machine: Machine) -> None:
+    """The kernel refuses a VLAN's MTU that is larger than that of what it is on."""
+    jumbo = "eth0.5: {mtu: 9000}, eth0.6: {mtu: 4000}, eth1.5: {mtu: 1400}"
+    machine.apply("boot", network(f"{jumbo}, eth2.5: {{mtu: 3000}}, eth2: {{mtu: 9000}}"))
+    rules = [line.partition('SUBSYSTEM=="net", ')[2] for line in machine.text(UDEV).splitlines()]
+    assert [line for line in rules if "mtu" in line and ".5" not in line and ".6" not in line] == [
+        'KERNEL=="eth0", ATTR{mtu}="9000"',
+        'KERNEL=="eth2", ATTR{mtu}="9000"',
+    ]
+
+
+def test_a_mac_and_a_name_of_one_interface_are_not_both_followed(machine: Machine) -> None:
+    for name, mac in (("eth0", "52:54:00:00:00:01"), ("eth1", "52:54:00:00:00:02")):
+        machine.put(f"sys/class/net/{name}/address", f"{mac}\n")
+    report = machine.apply("boot", network("eth0: dhcp, 52:54:00:00:00:01: 10.0.0.2/24"))
+    (line,) = [each for each in report.lines() if "52:54:00:00:00:01" in each]
+    assert "is eth0, which another entry describes; keep one of the two" in line
+    assert not list(machine.root.glob(f"{CONNMAN}/*"))
+    vlan = "{vlan: 9, address: 10.9.0.2/24}"
+    report = machine.apply("boot", network(f"eth1: dhcp, 52:54:00:00:00:02: {vlan}"))
+    assert report.is_fine
+
+
+def test_what_connman_does_not_look_after_is_known() -> None:
+    main = Path(__file__).parents[3] / "overlay/rootfs/etc/connman/main.conf"
+    (line,) = [each for each in main.read_text().splitlines() if "Blacklist" in each]
+    assert line.partition("=")[2].split(",") == list(NOT_CONNMANS)
 
 
 def test_with_vlans_a_mac_is_the_hardware_and_not_the_vlan_on_it(machine: Machine) -> None:
