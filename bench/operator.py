@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from k3os.cluster import names
+from k3os import names
 from tests.operator.agent import LABEL, Machine
 from tests.operator.world import URL, World, emulated_world
 

@@ -19,7 +19,7 @@ from lightkube import ApiError, Client, KubeConfig
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.types import PatchType
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.request import parse, remaining
 from k3os.operator.pods import REQUEST_LABEL

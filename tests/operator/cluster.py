@@ -16,7 +16,7 @@ from lightkube import ApiError, Client, KubeConfig
 from lightkube.core.exceptions import ConfigError
 from lightkube.types import CascadeType
 
-from k3os.cluster import names
+from k3os import names
 from k3os.operator import crd, manifests
 from tests.operator.agent import LABEL, TIMEOUT, Agent, Node, NodeLease, Pod, Secret, fresh_run
 from tests.operator.world import (

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from k3os.cluster import names
+from k3os import names
 from k3os.operator import manifests
 from tests.operator.agent import LABEL
 from tests.operator.cluster import delete

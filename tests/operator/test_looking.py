@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 
-from k3os.cluster import names
+from k3os import names
 from k3os.operator import manifests
 from k3os.operator.metrics import NAMES
 from tests.operator.test_rollout import NEW

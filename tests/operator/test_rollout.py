@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from lightkube.types import PatchType
 
-from k3os.cluster import names
+from k3os import names
 from tests.operator.agent import FATES, FINE, NEVER_BACK, NO_SUCH_VERSION, ROLLS_BACK, Node, Secret
 from tests.operator.world import LEASE_SECONDS, URL, Job, NodePool, World
 

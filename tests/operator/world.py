@@ -16,7 +16,7 @@ from lightkube import ApiError, Client, KubeConfig
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.types import PatchType
 
-from k3os.cluster import names
+from k3os import names
 from k3os.operator import crd, manifests
 from tests.operator.agent import (
     LABEL,

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from k3os.upgrade.signature import NODE_KEYS
+from k3os.generation.signature import NODE_KEYS
 from tests.real.plan import Plan
 
 TOKEN = "lab-token"

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from k3os.errors import UserError
-from k3os.k3s.executable import ask_version, check_executable, file_sha256
+from k3os.k3s.executable import ask_version, check_executable
 from k3os.k3s.source import RELEASES, VERSION, pinned
+from k3os.system.digest import file_sha256
 from k3os.system.run import CommandError, run
 
 PAUSE = re.compile(r"--pause-image\b[^\n]*\(default: \"?([^\s\")]+)")

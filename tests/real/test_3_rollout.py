@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from k3os.cluster import names
+from k3os import names
 from tests.real import web
 from tests.real.cluster import Cluster, wait_until_known_ready
 from tests.real.given import Given, later, relabelled

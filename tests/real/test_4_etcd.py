@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cluster import names
+from k3os import names
 from k3os.system.run import CommandError
 from tests.real import config
 from tests.real.cluster import installed, wait_until_known_ready

@@ -11,6 +11,7 @@ import pytest
 from k3os.datasource.asking import Asking
 from k3os.datasource.service import Service
 from k3os.errors import UserError
+from k3os.generation.manifest import File
 from k3os.install import config, iso
 from k3os.k3s import fetch, ready
 from k3os.k3s.source import Download
@@ -18,7 +19,6 @@ from k3os.k3s.trust import Trust
 from k3os.phases.ssh_keys import FetchKeys, WriteKeys
 from k3os.system import http
 from k3os.upgrade import offer
-from k3os.upgrade.release import File
 from tests.unit.hostile_server import BLOCK, hostile
 
 SMALL = 1 << 20

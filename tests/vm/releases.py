@@ -5,9 +5,9 @@ import json
 import os
 from pathlib import Path
 
+from k3os.generation.release import ARTIFACTS
 from k3os.image.signing import sign
 from k3os.system.run import run
-from k3os.upgrade.release import ARTIFACTS
 
 MANIFEST = "k3os-manifest-amd64.json"
 

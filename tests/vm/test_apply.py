@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.node import NodeView
 from k3os.cluster.target import Target

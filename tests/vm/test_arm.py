@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from k3os.cli.main import main
+from k3os.generation import grubenv, trial
 from k3os.system.run import run
-from k3os.upgrade import grubenv, trial
 from k3os.vm.spec import SERIAL, Disk, VMSpec
 from tests.vm.conftest import ROOT, build
 from tests.vm.foreign import PROMPT, foreign

@@ -7,9 +7,11 @@ import re
 
 import pytest
 
-from k3os.image.operator import FILES, SETTINGS
+from k3os.image.operator import SETTINGS
+from k3os.image.operator_base import FILES
 from k3os.image.wheels import LOCK
-from k3os.operator.manifests import UID, Build, as_yaml, image_name
+from k3os.names import OPERATOR_UID
+from k3os.operator.manifests import Build, as_yaml, image_name
 from k3os.system.run import run
 from tests.oci_layout import Layout
 from tests.vm.conftest import ROOT
@@ -51,7 +53,7 @@ def inside(root, *command: str) -> str:
     environment = dict(pair.split("=", 1) for pair in SETTINGS["Env"])
     wanted: dict[str, str | None] = {**dict.fromkeys(os.environ), **environment}
     wanted["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
-    user = ["--userspec", f"{UID}:{UID}"] if os.getuid() == 0 else []
+    user = ["--userspec", f"{OPERATOR_UID}:{OPERATOR_UID}"] if os.getuid() == 0 else []
     prefix = [] if os.getuid() == 0 else ["unshare", "--map-root-user"]
     return run([*prefix, "chroot", *user, str(root), *command], env=wanted).decode()
 
@@ -59,7 +61,7 @@ def inside(root, *command: str) -> str:
 def test_the_archive_is_a_valid_image_with_the_name_that_the_deployment_asks_for(layout, version):
     assert layout.name == image_name(version)
     assert layout.config["config"] == json.loads(json.dumps(SETTINGS))
-    assert layout.config["config"]["User"] == f"{UID}:{UID}"
+    assert layout.config["config"]["User"] == f"{OPERATOR_UID}:{OPERATOR_UID}"
 
 
 def test_the_libraries_have_a_layer_of_their_own_and_ours_is_small(layout):
@@ -98,7 +100,7 @@ def test_nobody_in_the_container_may_change_a_file(layout):
         if not info.issym() and (info.mode & 0o022 or info.uid or info.gid)
     ]
     assert writable == ["tmp"]
-    assert f"k3os:x:{UID}:{UID}:" in FILES["etc/passwd"]
+    assert f"k3os:x:{OPERATOR_UID}:{OPERATOR_UID}:" in FILES["etc/passwd"]
 
 
 def test_the_sbom_names_the_libraries(images):

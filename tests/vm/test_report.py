@@ -4,7 +4,7 @@ server comes up later than k3s says, and news come while others are on their way
 import json
 import time
 
-from k3os.cluster import names
+from k3os import names
 from tests.api_server import COMING_UP, FILES, api_server
 from tests.vm.node import BOOT, HOST, LOGIN, over_ssh
 

@@ -44,7 +44,7 @@ SHORTER = "[ ! -e /var/shorter ] || [ ! -e /run/k3os/trial ] || echo 15 >/run/k3
 # the one before has shown that there are three, and that they are counted
 LAST_ATTEMPT = """
 from k3os.system import mounts
-from k3os.upgrade import grubenv, trial
+from k3os.generation import grubenv, trial
 with mounts.writable("/.base"):
     grubenv.write("/.base", {trial.TRIES: "1"})
 """

@@ -6,19 +6,19 @@ copy (k3os.datasource.media).
 """
 
 import os
-from collections.abc import Callable
 from functools import partial
 
 from k3os.boot.finish import try_each
 from k3os.boot.media import Medium
 from k3os.system import mounts
 from k3os.system.blockdev import SYS_BLOCK, FileSystem, probe
+from k3os.system.console import Say
 
 LABELS = ("cidata", "config-2")
 FLAGS = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 
 
-def keep(medium: Medium, say: Callable[[str], None]) -> None:
+def keep(medium: Medium, say: Say) -> None:
     """Copy it, if there is any; the medium is not mounted meanwhile. Raises OSError when it cannot
     be mounted again."""
     found: list[FileSystem] = []
@@ -36,9 +36,7 @@ def keep(medium: Medium, say: Callable[[str], None]) -> None:
         mounts.mount(again.device, medium.path, again.kind, mounts.MS_RDONLY)
 
 
-def partitions(
-    device: str, root: str = SYS_BLOCK, say: Callable[[str], None] = lambda _: None
-) -> list[FileSystem]:
+def partitions(device: str, root: str = SYS_BLOCK, say: Say = lambda _: None) -> list[FileSystem]:
     """Those of a disk that are labelled as cloud data's."""
     disk = device.rpartition("/")[2]
     found = []

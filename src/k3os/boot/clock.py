@@ -3,17 +3,17 @@
 A board without a battery starts in 1970 or 2000, when no certificate is valid yet. What is
 known without a network: when the image was built (/usr/lib/clock-epoch, systemd(1)), and when
 this node last wrote to its journal, which also a power cut leaves behind. Time servers are
-asked later, by connman; k3os-clock.service waits for their answer where WRONG is there.
+asked later, by connman; k3os-clock.service waits for their answer where CLOCK_WRONG is there.
 """
 
 import os
 import time
 
+from k3os.paths import CLOCK_WRONG
 from k3os.system.console import say
 
 BUILT = "/usr/lib/clock-epoch"
 JOURNAL = "/var/log/journal/{}/system.journal"
-WRONG = "/run/k3os/clock-was-wrong"  # what the clock said, for people
 # systemd sets a clock back that is further than this after BUILT (CLOCK_VALID_RANGE_USEC_MAX)
 RANGE = 15 * 365.25 * 86400
 # a battery-backed clock that is a little slow after a quick reboot is no reason to wait
@@ -21,7 +21,7 @@ SLACK = 600
 
 
 def check(machine: str) -> None:
-    """Correct an impossible clock, say so, and leave WRONG. machine: the machine-id."""
+    """Correct an impossible clock, say so, and leave CLOCK_WRONG. machine: the machine-id."""
     now = time.time()
     right = corrected(now, changed(BUILT), changed(JOURNAL.format(machine)))
     if right == now:
@@ -31,7 +31,7 @@ def check(machine: str) -> None:
         return
     said = shown(now)
     say(f"the clock says {said}, which cannot be right; set to {shown(right)} for now")
-    with open(WRONG, "w") as file:
+    with open(CLOCK_WRONG, "w") as file:
         file.write(f"{said}\n")
 
 

@@ -10,15 +10,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from k3os.boot import clock, memory
-from k3os.system.console import console_devices, say
+from k3os.generation import layout
+from k3os.paths import K3S_CURRENT, K3S_FETCHED, K3S_LINK, OWN_SYSTEM, STATE
+from k3os.system.console import Say, console_devices, say
 from k3os.system.files import atomic_write
 
-STATE = "/var/lib/rancher/k3os"
 UNITS = "/run/systemd/system"
-K3S_LINK = "/run/k3os/k3s"
-K3S_CURRENT = "/k3os/system/current/k3s/k3s"
-K3S_FETCHED = "/var/lib/rancher/k3os/k3s/k3s"
-AIRGAP = "/k3os/system/airgap"
+AIRGAP = f"{OWN_SYSTEM}/{layout.AIRGAP}"
 K3S_IMAGES = "/var/lib/rancher/k3s/agent/images"
 
 
@@ -61,7 +59,7 @@ def before_phase(mode: str) -> None:
         try_each({"keep the journal small": keep_journal_small, "greet": greet})
 
 
-def try_each(steps: Mapping[str, Callable[[], object]], say: Callable[[str], None] = say) -> None:
+def try_each(steps: Mapping[str, Callable[[], object]], say: Say = say) -> None:
     """Do what a node is better with and boots without: one that fails costs only itself."""
     for what, step in steps.items():
         try:

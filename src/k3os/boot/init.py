@@ -12,16 +12,16 @@ from typing import NoReturn
 
 from k3os.boot import finish, media, rescue, root, timeline
 from k3os.errors import UserError
+from k3os.generation.layout import LINKS, MEDIUM_UUID, SYSTEM, has_kernel
+from k3os.paths import FRAGMENT_TRIAL, OWN_SYSTEM, RUNNING
 from k3os.system import kernelmodules, power
 from k3os.system.console import calm, say
 from k3os.system.numbers import whole
 
 INIT = "/init"  # this program, in the initrd
 SYSTEMD = "/usr/lib/systemd/systemd"
-OWN_CONFIG = "/k3os/system/config.yaml"  # of the initrd: `k3os run --config`, PXE
-RUNNING = "/run/k3os/generation"
+OWN_CONFIG = f"{OWN_SYSTEM}/config.yaml"  # of the initrd: `k3os run --config`, PXE
 # k3os.cluster.former, which knows what is in it, is only imported where it is there
-FRAGMENT_TRIAL = "/var/lib/rancher/k3os/fragment-trial.json"
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -85,7 +85,7 @@ def _boot(overlay: str, words: str) -> NoReturn:
             on_trial = on_trial_or_back(medium, options, kept)
     remember_generation(medium)
     own_config = OWN_CONFIG if os.path.exists(OWN_CONFIG) else ""
-    system = os.path.dirname(own_config) if own_config else f"{medium.path}/k3os/system"
+    system = os.path.dirname(own_config) if own_config else f"{medium.path}/{SYSTEM}"
     with timeline.step("phase initrd"):
         apply = partial(apply_phase, mode=mode, cmdline=cmdline, say=say)
         finish.try_each({"apply the initrd phase": lambda: apply("initrd", system_dir=system)})
@@ -174,9 +174,9 @@ _UUID = re.compile(r"[0-9A-Za-z-]{1,36}")
 
 def medium_uuid(options: dict[str, str]) -> str:
     """Of the file system that GRUB read; "" when it did not say."""
-    uuid = options.get("k3os.takeover", "") or options.get(media.MEDIUM_UUID, "")
+    uuid = options.get("k3os.takeover", "") or options.get(MEDIUM_UUID, "")
     if uuid and not _UUID.fullmatch(uuid):
-        say(f"{media.MEDIUM_UUID}={uuid[:40]} is no UUID; the label decides")
+        say(f"{MEDIUM_UUID}={uuid[:40]} is no UUID; the label decides")
         return ""
     return uuid
 
@@ -184,9 +184,9 @@ def medium_uuid(options: dict[str, str]) -> str:
 def choose_generation(medium: media.Medium, options: dict[str, str]) -> None:
     """Which generation of the medium boots. Raises UserError when it is not there."""
     generation = options.get("k3os.generation", "current")
-    if generation not in GENERATIONS:
-        say(f"k3os.generation={generation} is unknown (known: {', '.join(GENERATIONS)})")
-    elif not os.path.exists(f"{medium.path}/k3os/system/{generation}/k3os/rootfs.squashfs"):
+    if generation not in LINKS:
+        say(f"k3os.generation={generation} is unknown (known: {', '.join(LINKS)})")
+    elif not os.path.exists(f"{medium.path}/{SYSTEM}/{generation}/k3os/rootfs.squashfs"):
         raise UserError(
             f"{medium.file_system} has no {generation} generation",
             "start again and choose another entry of the menu",
@@ -202,13 +202,9 @@ def take_what_the_loader_took(medium: media.Medium) -> None:
     as it was before a switch. The generation of the kernel that runs is the one that boots."""
 
     def is_of_this_kernel(generation: str) -> bool:
-        try:
-            target = os.readlink(f"{medium.path}/k3os/system/{generation}/kernel")
-        except OSError:
-            return False
-        return os.path.basename(target).partition("~")[0] == os.uname().release
+        return has_kernel(medium.path, generation, os.uname().release)
 
-    other = GENERATIONS[1 - GENERATIONS.index(medium.generation)]
+    other = LINKS[1 - LINKS.index(medium.generation)]
     if not is_of_this_kernel(medium.generation) and is_of_this_kernel(other):
         say(f"this kernel is that of the {other} generation, so it boots")
         medium.generation = other
@@ -220,7 +216,7 @@ def on_trial_or_back(medium: media.Medium, options: dict[str, str], data: str) -
     us counts. Imported only then. data: where what persists is, "" for nowhere."""
     changed = bool(data) and os.path.exists(data + FRAGMENT_TRIAL)
     if "k3os.rollback" in options:
-        from k3os.upgrade.trial import go_back
+        from k3os.generation.trial import go_back
 
         reason = go_back(medium.path)
         say(reason)
@@ -265,12 +261,11 @@ def configuration_on_trial(data: str) -> bool:
 
 def remember_generation(medium: media.Medium, path: str = RUNNING) -> None:
     """What runs stays known when the link is pointed elsewhere: an upgrade must not remove it."""
-    target = os.readlink(f"{medium.path}/k3os/system/{medium.generation}")
+    target = os.readlink(f"{medium.path}/{SYSTEM}/{medium.generation}")
     with open(path, "w") as file:
         file.write(f"{target}\n")
 
 
-GENERATIONS = ("current", "previous")
 INSTALLED = ("disk", "overlay")  # kinds of media that keep data
 WRITING_MODES = ("disk", "overlay", "shell")  # those in which they are written to
 

@@ -14,15 +14,15 @@ from collections.abc import Callable
 
 from k3os.boot import timeline
 from k3os.errors import UserError
+from k3os.generation.layout import ISO_LABEL, MEDIUM_UUID, STATE_LABEL, SYSTEM
 from k3os.system import kernelmodules, mounts
 from k3os.system.blockdev import LVM_MEMBER, RAID_MEMBER, FileSystem, block_devices, probe
+from k3os.system.console import Say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from k3os.boot.volumes import Volumes
+    from k3os.system.volumes import Volumes
 
-STATE_LABEL, ISO_LABEL = "K3OS_STATE", "K3OS"
-MEDIUM_UUID = "k3os.medium_uuid"
 LABELS = {"disk": STATE_LABEL, "iso": ISO_LABEL}
 NAMES = {
     "disk": f"a disk labelled {STATE_LABEL}",
@@ -32,11 +32,11 @@ NAMES = {
 # the order in which kinds of media are preferred; a kind that is missing is not taken at all
 KINDS = ("disk", "iso")
 KINDS_OF_MODE = {"disk": ("disk",), "live": ("iso", "disk"), "install": ("iso",)}
-MARKER = "k3os/system/current/manifest.json"
+MARKER = f"{SYSTEM}/current/manifest.json"
 # where the initrd for network boot carries what is on the ISO (k3os.image.netboot)
 CARRIED = "/medium"
 CARRIED_WHOLE = "/medium-complete"  # unpacked last
-OWN_KERNEL = "k3os/system/kernel/{}"
+OWN_KERNEL = f"{SYSTEM}/kernel/{{}}"
 MOUNTED_AT = "/run/k3os/medium"
 WAIT_SECONDS = 30
 # how long a fallback mode waits for a disk that may merely be slow
@@ -80,7 +80,7 @@ class Search:
     uuid: of the one file system that GRUB read, whatever its label; "": the label decides.
     """
 
-    def __init__(self, uuid: str = "", say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, uuid: str = "", say: Say = lambda _: None) -> None:
         self.uuid = uuid
         self._say = say
         self.seen: dict[str, str] = {}
@@ -148,7 +148,7 @@ class Search:
 
     def _show_volumes(self, members: list[FileSystem]) -> None:
         if self._volumes is None:
-            from k3os.boot.volumes import Volumes
+            from k3os.system.volumes import Volumes
 
             self._volumes = Volumes(self._say)
         with timeline.step("RAID and LVM"):
@@ -252,7 +252,7 @@ def foreign_root(path: str) -> Medium:
 
 
 def find(
-    say: Callable[[str], None],
+    say: Say,
     *,
     kinds: tuple[str, ...] = KINDS,
     patience: float = 0,

@@ -12,7 +12,8 @@ import sys
 from k3os.boot import prefetch, timeline
 from k3os.boot.finish import try_each
 from k3os.boot.media import Medium
-from k3os.phases.node import ROOTFS
+from k3os.generation.layout import DATA, SYSTEM
+from k3os.paths import BASE, OWN_SYSTEM, ROOTFS
 from k3os.system import mounts
 from k3os.system.console import say
 from k3os.system.files import atomic_write
@@ -20,7 +21,6 @@ from k3os.system.mounts import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY
 
 ROOT = "/sysroot"
 KERNEL = "/run/k3os/kernel"
-BASE = "/.base"
 # the same again, for the images that the system runs from: systemd-shutdown(8) cannot unmount
 # it to the end, and does not try to here
 HELD = "/run/initramfs/medium"
@@ -50,11 +50,11 @@ def build(medium: Medium, own_config: str = "", data: str = "") -> None:
     os.mkdir(ROOT + BASE)
     mounts.move(medium.path, ROOT + BASE)
     mounts.restrict(ROOT + BASE, SAFE)  # and what is bound from here
-    system = f"{ROOT}{BASE}/k3os/system"
+    system = f"{ROOT}{BASE}/{SYSTEM}"
     generation = f"{system}/{medium.generation}"
     os.makedirs(HELD, exist_ok=True)
     mounts.bind_read_only(ROOT + BASE, HELD)
-    held = f"{HELD}/k3os/system/{medium.generation}"
+    held = f"{HELD}/{SYSTEM}/{medium.generation}"
     if not os.path.ismount(ROOTFS):  # the first stage of an overlay boots from it already
         mounts.mount_image(f"{held}/k3os/rootfs.squashfs", ROOTFS)
     try_each({"read files ahead": lambda: prefetch.start(ROOTFS)})
@@ -65,12 +65,12 @@ def build(medium: Medium, own_config: str = "", data: str = "") -> None:
         add_foreign_kernel(ROOT + BASE)
     elif os.path.exists(f"{generation}/kernel/modules.squashfs"):
         add_kernel(f"{held}/kernel/modules.squashfs")
-    os.makedirs(f"{ROOT}/k3os/system", exist_ok=True)
-    os.makedirs(f"{ROOT}/k3os/data", exist_ok=True)
+    os.makedirs(f"{ROOT}{OWN_SYSTEM}", exist_ok=True)
+    os.makedirs(f"{ROOT}/{DATA}", exist_ok=True)
     if data:
         with timeline.step("persistent data"):
             attach_data(f"{ROOT}{BASE}/{data}")
-    _mount_system(system, f"{ROOT}/k3os/system", own_config)
+    _mount_system(system, f"{ROOT}{OWN_SYSTEM}", own_config)
     if medium.kind in ("disk", "overlay"):
         mounts.make_read_only(ROOT + BASE)
 
@@ -81,7 +81,7 @@ def attach_data(data: str) -> None:
         seed(f"{ROOTFS}/{name}", f"{data}/{name}")
         mounts.bind(f"{data}/{name}", f"{ROOT}/{name}")
         mounts.restrict(f"{ROOT}/{name}", OPTIONS[name])
-    mounts.bind(data, f"{ROOT}/k3os/data")
+    mounts.bind(data, f"{ROOT}/{DATA}")
 
 
 def seed(source: str, target: str) -> None:

@@ -5,24 +5,22 @@ markers are empty files in /k3os/system (README.md, "The file system"). Exit cod
 """
 
 import os
-from collections.abc import Callable
 
 from k3os.boot.media import Medium
 from k3os.errors import UserError
+from k3os.generation.layout import CONFIG, DATA, EPHEMERAL, FACTORY_RESET
 from k3os.system import mounts
+from k3os.system.console import Say
 from k3os.system.files import atomic_write, sync_directory
 from k3os.system.run import CommandError, run
 
-DATA = "k3os/data"
-CONFIG = "k3os/system/config.yaml"
-FACTORY_RESET, EPHEMERAL = "k3os/system/factory-reset", "k3os/system/ephemeral"
 UNREPAIRED = 4
 # Of what ext4 reserves (1 %) a pod's root, whose uid is that of its owner, would take its part.
 # Nobody is this user, so it is for those with CAP_SYS_RESOURCE: people with sudo, k3OS, k3s.
 RESERVED_FOR_PRIVILEGED = "resuid=4294967293"
 
 
-def prepare(medium: Medium, *, factory_reset: bool, say: Callable[[str], None]) -> str:
+def prepare(medium: Medium, *, factory_reset: bool, say: Say) -> str:
     """Make the mounted medium writable; returns the data's directory on it, "" for memory.
 
     A foreign root (overlay) was checked and mounted by its own system's initrd.
@@ -47,7 +45,7 @@ def prepare(medium: Medium, *, factory_reset: bool, say: Callable[[str], None]) 
     return DATA
 
 
-def protect(config: str, say: Callable[[str], None]) -> None:
+def protect(config: str, say: Say) -> None:
     """A person put it there, and it holds tokens and passwords: for root alone."""
     try:
         mode = os.stat(config).st_mode & 0o777
@@ -58,7 +56,7 @@ def protect(config: str, say: Callable[[str], None]) -> None:
         say(f"/{CONFIG} could be read by everybody: it has mode 0600 now, not {mode:04o}")
 
 
-def check(device: str, say: Callable[[str], None]) -> None:
+def check(device: str, say: Say) -> None:
     """Check the file system and repair what can be repaired safely. Raises UserError otherwise."""
     try:
         run(["e2fsck", "-p", device])
@@ -71,7 +69,7 @@ def check(device: str, say: Callable[[str], None]) -> None:
         say(f"the file system on {device} was repaired")
 
 
-def wipe(medium: str, say: Callable[[str], None]) -> None:
+def wipe(medium: str, say: Say) -> None:
     """The factory reset: the data goes, the system and its configuration stay."""
     say("factory reset: deleting everything in /var, /home and /opt")
     run(["rm", "-rf", f"{medium}/{DATA}"])

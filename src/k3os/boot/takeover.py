@@ -7,22 +7,19 @@ ioctls: include/uapi/linux/fs.h.
 """
 
 import fcntl
-import json
 import os
 import struct
-from collections.abc import Callable
 from typing import NoReturn
 
 from k3os.boot import state
-from k3os.boot.media import STATE_LABEL, Medium
-from k3os.errors import UserError
+from k3os.boot.media import Medium
+from k3os.generation import takeover_marker
+from k3os.generation.layout import MENU, STATE_LABEL
+from k3os.generation.takeover_marker import BACKUP, MARKER, POWER_OFF
 from k3os.system import mounts, power
+from k3os.system.console import Say
 from k3os.system.files import atomic_write, sync_directory
-from k3os.system.json_text import an_object
 
-MARKER = "k3os/system/takeover"
-MENU = "boot/grub/grub.cfg"
-BACKUP = f"{MENU}.before-k3os"
 # a directory to what is kept in it; None: all
 KEPT: dict[str, tuple[str, ...] | None] = {
     "": ("k3os", "boot", "lost+found"),
@@ -31,7 +28,6 @@ KEPT: dict[str, tuple[str, ...] | None] = {
     "k3os": None,
     "lost+found": (),
 }
-REBOOT, POWER_OFF = "reboot", "power off"
 FS_IOC_GETFLAGS, FS_IOC_SETFLAGS = 0x80086601, 0x40086602
 FS_IOC_SETFSLABEL = 0x41009432
 FSLABEL_MAX = 256
@@ -42,7 +38,7 @@ def is_wanted(medium: Medium) -> bool:
     return medium.kind == "disk" and os.path.exists(f"{medium.path}/{MARKER}")
 
 
-def finish(medium: Medium, say: Callable[[str], None]) -> NoReturn:
+def finish(medium: Medium, say: Say) -> NoReturn:
     """Check the file system, delete, and restart or switch off. Raises UserError, OSError."""
     device = medium.file_system.device
     mounts.unmount(medium.path)
@@ -57,23 +53,10 @@ def finish(medium: Medium, say: Callable[[str], None]) -> NoReturn:
     power.reboot()
 
 
-def marker(menu: str, then: str) -> bytes:
-    """The marker's bytes. menu: the grub.cfg that stays; then: REBOOT or POWER_OFF."""
-    return json.dumps({"then": then, "menu": menu}).encode()
-
-
-def carry_out(root: str, say: Callable[[str], None]) -> str:
+def carry_out(root: str, say: Say) -> str:
     """All of it below the mounted partition; what to do then. It can be repeated at any point."""
     path = f"{root}/{MARKER}"
-    try:
-        with open(path, "rb") as file:
-            wanted = an_object(file.read())
-        then, menu = str(wanted["then"]), str(wanted["menu"]).encode()
-    except (ValueError, KeyError) as error:
-        raise UserError(
-            f"{MARKER} cannot be read, so nothing is deleted: {error!r}",
-            "in the boot menu choose the system that was here, and take it over again",
-        ) from error
+    then, menu = takeover_marker.read(path)
     say("takeover: deleting the system that was here")
     # first of all: it offers a system that is about to be broken
     if os.path.lexists(f"{root}/{BACKUP}"):

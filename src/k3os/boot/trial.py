@@ -1,6 +1,6 @@
 """The early boot of a generation or a configuration on trial: one that fails or hangs reboots.
 
-It must not decide what boots next: GRUB and k3os.upgrade.trial do, and of the configuration
+It must not decide what boots next: GRUB and k3os.generation.trial do, and of the configuration
 k3os.cluster.former. `rescue` on the command line is a person who looks, and no trial.
 """
 
@@ -8,20 +8,20 @@ import os
 import signal
 import time
 
-from k3os.boot.state import DATA
 from k3os.cluster import former
+from k3os.generation import layout, trial
+from k3os.generation.layout import DATA
+from k3os.paths import BASE, ON_TRIAL
 from k3os.system import mounts, watchdog
 from k3os.system.console import say
 from k3os.system.numbers import whole
-from k3os.upgrade import trial
 
-MARK = "/run/k3os/trial"  # while it exists this boot is on trial
 # a day; the schema allows no more
 LONGEST_TRIAL = 86400
 PANIC = "/proc/sys/kernel/panic"  # in how many seconds the kernel restarts the machine
 POLL_SECONDS = 5
 WRITE_SECONDS = 10
-MOUNTED_AT = ("/.base", "/sysroot/.base", "/run/k3os/medium", "/host")
+MOUNTED_AT = (BASE, f"/sysroot{BASE}", "/run/k3os/medium", "/host")
 
 
 def begin(text: str) -> None:
@@ -31,7 +31,7 @@ def begin(text: str) -> None:
     for a boot that never comes to that, and longer.
     """
     seconds = whole(text, most=LONGEST_TRIAL) or trial.DEFAULT_SECONDS
-    with open(MARK, "w") as file:
+    with open(ON_TRIAL, "w") as file:
         file.write(f"{seconds}\n")
     with open(PANIC, "w") as file:
         file.write("10\n")  # GRUB's menu says so, too; of a configuration it knows nothing
@@ -48,7 +48,7 @@ def _guard(seconds: int) -> None:
 
     Descriptors stay valid while the root is moved: /run and sysrq are opened now.
     """
-    directory = os.open(os.path.dirname(MARK), os.O_RDONLY | os.O_DIRECTORY)
+    directory = os.open(os.path.dirname(ON_TRIAL), os.O_RDONLY | os.O_DIRECTORY)
     trigger = os.open("/proc/sysrq-trigger", os.O_WRONLY)
     os.chdir("/proc")  # not in the way of what is unmounted
     dog = watchdog.start()
@@ -64,7 +64,7 @@ def _guard(seconds: int) -> None:
         watchdog.feed(dog)
         time.sleep(POLL_SECONDS)
         try:
-            os.stat(os.path.basename(MARK), dir_fd=directory)
+            os.stat(os.path.basename(ON_TRIAL), dir_fd=directory)
         except FileNotFoundError:
             watchdog.stop(dog)
             return
@@ -92,14 +92,14 @@ def _leave_reason(reason: str) -> None:
 
 
 def is_on() -> bool:
-    return os.path.exists(MARK)
+    return os.path.exists(ON_TRIAL)
 
 
 def failed(reason: str) -> None:
     """Leave the reason on the disk, as well as that can be done now, and be restarted."""
     say(f"the boot of a new version or configuration failed: {reason}")
     for root in MOUNTED_AT:
-        if not os.path.isdir(f"{root}/{trial.SYSTEM}"):
+        if not os.path.isdir(f"{root}/{layout.SYSTEM}"):
             continue
         try:
             safety = mounts.options(root) & mounts.SAFETY

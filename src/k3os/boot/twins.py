@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from k3os.errors import UserError
+from k3os.generation.layout import LINKS, has_kernel
 from k3os.system import mounts
 from k3os.system.blockdev import SYS_BLOCK, disk_of
 from k3os.system.files import text_of
@@ -76,20 +77,13 @@ def right_one(
 
 def has_running_kernel(path: str) -> bool:
     """Whether one of the generations below path has the kernel that runs."""
-    for generation in ("current", "previous"):
-        try:
-            target = os.readlink(f"{path}/k3os/system/{generation}/kernel")
-        except OSError:
-            continue
-        if os.path.basename(target).partition("~")[0] == os.uname().release:
-            return True
-    return False
+    return any(has_kernel(path, generation, os.uname().release) for generation in LINKS)
 
 
 def is_on_trial(path: str) -> bool:
     """Whether this boot is a trial, and the GRUB of the medium at path counts one."""
-    from k3os.upgrade import grubenv
-    from k3os.upgrade.trial import GENERATION
+    from k3os.generation import grubenv
+    from k3os.generation.trial import GENERATION
 
     with open(CMDLINE, errors="surrogateescape") as file:
         if not any(word.startswith(ON_TRIAL) for word in file.read().split()):

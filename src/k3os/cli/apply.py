@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
         return 2
     if os.geteuid() != 0:
         raise UserError("only root may change this node", "the operator's Job calls it")
-    from k3os.cluster import names
+    from k3os import names
     from k3os.cluster.request import parse
     from k3os.system.run import CommandError
 
@@ -62,8 +62,9 @@ def main(argv: list[str]) -> int:
 
 def failed(request: Request, message: str) -> int:
     """The Job gets its answer also where the record cannot be written."""
+    from k3os import names
     from k3os.cli.report import soon
-    from k3os.cluster import names, result
+    from k3os.cluster import result
 
     if not request.dry_run:
         try:
@@ -83,8 +84,9 @@ def carry_out(request: Request) -> int:
     """Do what is left to do. Raises UserError, CommandError, OSError when something of it fails."""
     from dataclasses import replace
 
+    from k3os import names
     from k3os.cli.status import collect
-    from k3os.cluster import names, report
+    from k3os.cluster import report
     from k3os.cluster.request import remaining
 
     status = collect()
@@ -128,7 +130,8 @@ def already_answered(request: Request, status: dict[str, Any]) -> dict[str, Any]
     What did not come up once is not tried on and on. While another request's version is on
     trial nothing is done, and its result stays.
     """
-    from k3os.cluster import names, result
+    from k3os import names
+    from k3os.cluster import result
 
     found = result.read()
     known = result.completed(found, status, boot_id())
@@ -165,9 +168,9 @@ def described(request: Request, work: Work) -> str:
 def wanted_versions(request: Request) -> dict[str, str]:
     """As the node's own manifest names them once they are the current ones."""
     from k3os.cli.status import versions
-    from k3os.cli.status_text import SYSTEM
+    from k3os.paths import OWN_SYSTEM
 
-    current = versions(SYSTEM).get("current", {})
+    current = versions(OWN_SYSTEM).get("current", {})
     pairs = (("k3os", request.k3os), ("k3s", request.k3s))
     return {name: current.get(name, wanted.version) for name, wanted in pairs if wanted}
 

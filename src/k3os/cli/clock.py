@@ -9,7 +9,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from k3os.boot.clock import WRONG, shown
+from k3os.boot.clock import shown
+from k3os.paths import CLOCK_WRONG
 from k3os.system import timeserver
 from k3os.system.console import say
 from k3os.system.numbers import whole
@@ -32,7 +33,7 @@ def main(argv: list[str]) -> int:
     if argv[:1] != ["wait"] or len(argv) > 2 or seconds is None:
         print(USAGE, end="", file=sys.stderr)
         return 2
-    if os.path.exists(WRONG):
+    if os.path.exists(CLOCK_WRONG):
         wait_aloud(float(seconds))
     return 0
 
@@ -47,7 +48,7 @@ def wait_aloud(seconds: float) -> None:
                 "probably wrong, certificates may seem not valid yet; going on all the same"
             )
             return
-    os.unlink(WRONG)
+    os.unlink(CLOCK_WRONG)
     say(f"a time server answered: it is {shown(time.time())}")
 
 
@@ -65,7 +66,7 @@ def wait(
     return known
 
 
-def doubt(path: str = WRONG) -> str:
+def doubt(path: str = CLOCK_WRONG) -> str:
     """What the clock said at the start when that was wrong and no time server answered, or ""."""
     try:
         with open(path, errors="replace") as file:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 
+from k3os.paths import OWN_SYSTEM
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.config.load import Config
@@ -103,7 +105,7 @@ def parse(argv: list[str]) -> tuple[list[str], dict[str, str]]:
 
 def _sources(given: dict[str, str]) -> tuple[str, str, str | None]:
     root = given.get("--root", "/")
-    return root, given.get("--system", "/k3os/system"), given.get("--cmdline")
+    return root, given.get("--system", OWN_SYSTEM), given.get("--cmdline")
 
 
 def dump(given: dict[str, str]) -> int:

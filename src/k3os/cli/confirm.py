@@ -12,9 +12,8 @@ import os
 import sys
 import time
 
-from k3os.boot.finish import K3S_LINK
-from k3os.boot.trial import MARK
 from k3os.errors import UserError
+from k3os.paths import BASE, K3S_LINK, ON_TRIAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from k3os.config.load import Config
 
 USAGE = "usage: k3os confirm\n\nWait until this boot is healthy; called by the system.\n"
-BASE = "/.base"
 POLL_SECONDS = 3.0
 COMMAND_SECONDS = 60
 READY_SECONDS = 300
@@ -39,18 +37,18 @@ def main(argv: list[str]) -> int:
         return 0 if asked else 2
     if os.geteuid() != 0:
         raise UserError("only root may do that", "the system calls it by itself")
-    if not os.path.exists(MARK):
+    if not os.path.exists(ON_TRIAL):
         print("nothing is on trial")
         return 0
     from k3os.cli.report import soon
     from k3os.cluster import former
     from k3os.config.load import load_config
+    from k3os.generation import grub, trial
     from k3os.system import mounts
     from k3os.system.console import say
-    from k3os.upgrade import menu, trial
 
     config, _ = load_config(cloud=True)
-    with open(MARK, errors="replace") as file:
+    with open(ON_TRIAL, errors="replace") as file:
         seconds = float(file.read())
     missing = wait(checks(config), seconds)
     # both are, when a request changed both
@@ -62,14 +60,14 @@ def main(argv: list[str]) -> int:
                 trial.fail(BASE, missing)
             else:
                 trial.confirm(BASE)
-                menu.name_medium(BASE, say)
+                grub.name_medium(BASE, say)
     if missing:
         former.fail(missing)
         say(f"this {what} is not healthy, the {before} one comes back: {missing}")
         restart()
         return 1
     former.confirm()
-    os.unlink(MARK)
+    os.unlink(ON_TRIAL)
     say(f"the new {what} is healthy: it stays")
     soon()  # the cluster waits for that word
     return 0

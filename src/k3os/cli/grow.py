@@ -6,9 +6,9 @@ k3os-grow.service calls it at a boot at which there is something to gain.
 import sys
 
 from k3os.errors import UserError
+from k3os.paths import BASE
 
 USAGE = "usage: k3os grow\n\nGrow the state partition and its file system to the disk's size.\n"
-STATE = "/.base"
 
 
 def main(argv: list[str]) -> int:
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
         print(f"k3OS: {device} has the size of its disk")
         return 0
     try:
-        with mounts.writable(STATE):  # resize2fs asks there
+        with mounts.writable(BASE):  # resize2fs asks there
             grow.grow(device)
     except CommandError as error:
         raise UserError(f"{device} could not be grown: {error}", "it works on as it is") from error
@@ -48,6 +48,6 @@ def state_device() -> str:
     from k3os.system.mounts import mounted
 
     for device, target, kind in mounted():
-        if target == STATE and kind == "ext4":
+        if target == BASE and kind == "ext4":
             return device
     raise UserError("this system is not installed on a disk", "`sudo k3os install` installs it")

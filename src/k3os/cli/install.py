@@ -10,15 +10,18 @@ import os
 import sys
 
 from k3os.errors import UserError
+from k3os.generation import layout
+from k3os.paths import BASE, LOCAL_CONFIG, OWN_SYSTEM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from k3os.config.load import Config
+    from k3os.generation.source import Source
     from k3os.install.plan import Request
     from k3os.install.questions import Answers
-    from k3os.install.source import Source
+    from k3os.system.console import Say
 
 HELP = """\
 usage: k3os install [options]
@@ -69,9 +72,6 @@ VALUES = {
 # what no configuration may say, only whoever calls
 CALLERS_FLAGS = {"--takeover": "takeover", "--no-reboot": "no_reboot"}
 CALLERS_VALUES = {"--medium": "medium"}
-MEDIUM = "/.base"
-SYSTEM_CONFIG = "/k3os/system/config.yaml"
-LOCAL_CONFIG = "/var/lib/rancher/k3os/config.yaml"
 # with one of these a person knows what is wanted, and only confirms it
 ANSWERED = ("device", "config_url", "no_format")
 BAR = 30
@@ -88,9 +88,9 @@ def main(argv: list[str]) -> int:
     if options is None:
         print(HELP, end="", file=sys.stderr)
         return 2
-    medium = options.get("medium", MEDIUM)
+    medium = options.get("medium", BASE)
     refuse_where_it_makes_no_sense(medium)
-    say: Callable[[str], None] = print
+    say: Say = print
     if automatic:
         from k3os.system.console import say
     try:
@@ -129,13 +129,13 @@ def parse(argv: list[str]) -> dict[str, str] | None:
 def refuse_where_it_makes_no_sense(medium: str) -> None:
     if os.geteuid() != 0:
         raise UserError("only root may install", "write `sudo k3os install`")
-    if not os.path.isdir(f"{medium}/k3os/system"):
-        if medium != MEDIUM:
+    if not os.path.isdir(f"{medium}/{layout.SYSTEM}"):
+        if medium != BASE:
             raise UserError("no k3OS is mounted there", "mount the ISO there", medium)
         raise UserError("this is no live system of k3OS", "boot the ISO and install from there")
     from k3os.system.mounts import mounted
 
-    if any(where[1:] == (MEDIUM, "ext4") for where in mounted()):
+    if any(where[1:] == (BASE, "ext4") for where in mounted()):
         raise UserError(
             "this system is installed already",
             "boot the ISO to install anew; `sudo k3os reset` deletes the data only",
@@ -170,21 +170,22 @@ def request(wanted: dict[str, str], *, fallback: bool) -> Request:
     )
 
 
-def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: bool) -> int:
+def _install(options: dict[str, str], say: Say, *, automatic: bool) -> int:
     from k3os.config.advice import of_cmdline
     from k3os.config.check import check_text
     from k3os.config.cmdline import boot_options
     from k3os.config.load import load_config
-    from k3os.install import config, plan, questions, source
+    from k3os.generation import source
+    from k3os.install import config, plan, questions
     from k3os.phases import environment
 
-    medium = options.get("medium", MEDIUM)
-    if medium == MEDIUM:
+    medium = options.get("medium", BASE)
+    if medium == BASE:
         with open(CMDLINE, errors="surrogateescape") as file:
             cmdline = file.read()
-        running, own_config = load_config()[0], SYSTEM_CONFIG
+        running, own_config = load_config()[0], f"{OWN_SYSTEM}/config.yaml"
     else:  # the running system is another one: neither its command line nor its files are ours
-        system = f"{medium}/k3os/system"
+        system = f"{medium}/{layout.SYSTEM}"
         cmdline, own_config = "", f"{system}/config.yaml"
         running = load_config(system_dir=system, cmdline="")[0]
         environment.adopt(environment.read(running)[0])
@@ -224,20 +225,20 @@ def _install(options: dict[str, str], say: Callable[[str], None], *, automatic: 
         )
 
     if not wanted["iso_url"]:
-        text = compose(own_config, what.k3s_version)
+        text = compose(own_config, config.k3s_version(what))
         return carry_out(asked, what, text, wanted, say, bar)
     # what may be refused without the long download is refused before it
     text = compose(own_config, "") if asked.config_url else b""
     from k3os.install import iso
 
     with iso.fetched(wanted["iso_url"], say, bar, insecure=bool(wanted["insecure"])) as what:
-        inside = f"{what.root}{SYSTEM_CONFIG}"
+        inside = f"{what.root}/{layout.CONFIG}"
         if text:
             values = check_text(text, "config.yaml")[0]
-            config.check_for_k3s(values, say, what.k3s_version)
+            config.check_for_k3s(values, say, config.k3s_version(what))
         else:
             found = inside if os.path.exists(inside) else own_config
-            text = compose(found, what.k3s_version)
+            text = compose(found, config.k3s_version(what))
         return carry_out(asked, what, text, wanted, say, bar)
 
 
@@ -246,11 +247,12 @@ def carry_out(
     what: Source,
     text: bytes,
     wanted: dict[str, str],
-    say: Callable[[str], None],
+    say: Say,
     bar: Callable[[str, int, int], None] | None,
 ) -> int:
     """Plan it, say it, ask for the last word, do it."""
-    from k3os.install import loader, plan, takeover
+    from k3os.generation import grub
+    from k3os.install import plan, takeover
     from k3os.install.perform import install
 
     power_off = bool(wanted["power_off"])
@@ -258,7 +260,7 @@ def carry_out(
     if wanted["takeover"]:
         decided = takeover.make_plan(asked, what, text, power_off=power_off)
     else:
-        menu = loader.menu(asked.tty, debug=asked.debug, arch=what.arch)
+        menu = grub.menu(asked.tty, debug=asked.debug, arch=what.arch)
         decided = plan.make_plan(asked, what, text, menu)
     for line in decided.lines():
         say(line)
@@ -279,7 +281,7 @@ def confirmed() -> bool:
     return on_this_terminal().text("Type yes to go on") == "yes"
 
 
-def configure(given: Answers, say: Callable[[str], None]) -> int:
+def configure(given: Answers, say: Say) -> int:
     """Give the answers to the running system: written, applied, k3s started anew."""
     from k3os.cli.config import main as apply
     from k3os.cli.k3s import MANIFEST as K3S_MANIFEST
@@ -319,7 +321,7 @@ def progress_bar() -> Callable[[str, int, int], None]:
     return draw
 
 
-def finish(power_off: bool, say: Callable[[str], None]) -> int:
+def finish(power_off: bool, say: Say) -> int:
     from k3os.system.run import run
 
     if power_off:
@@ -336,4 +338,4 @@ def booted_from_network() -> bool:
     """Whether the medium is the initrd's memory (k3os.boot.media): there is none to remove."""
     from k3os.system.mounts import mounted
 
-    return any(where[:2] == ("rootfs", MEDIUM) for where in mounted())
+    return any(where[:2] == ("rootfs", BASE) for where in mounted())

@@ -13,13 +13,16 @@ import time
 from pathlib import Path
 
 from k3os.errors import UserError
+from k3os.paths import OWN_SYSTEM, STATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MANIFEST = "/k3os/system/current/manifest.json"
-DIRECTORY = "/var/lib/rancher/k3os/k3s"
+    from k3os.system.console import Say
+
+MANIFEST = f"{OWN_SYSTEM}/current/manifest.json"
+DIRECTORY = f"{STATE}/k3s"
 # what the consoles were told last in this boot
 SAID = "/run/k3os/k3s-fetch-said"
 PROGRESS_SECONDS = 10
@@ -123,7 +126,7 @@ def fetch_on_node(
     manifest: str,
     *,
     timeout: float = 60.0,
-    tell: Callable[[str], None] | None = None,
+    tell: Say | None = None,
 ) -> str:
     """Put a verified k3s at <directory>/k3s, and say so. Raises UserError."""
     from k3os.k3s.fetch import fetch_release
@@ -178,7 +181,7 @@ def remove_older(directory: str, kept: Path) -> None:
 class _ConsoleProgress:
     """A line now and then, each time after twice as long: a console does not redraw lines."""
 
-    def __init__(self, every: float, tell: Callable[[str], None]) -> None:
+    def __init__(self, every: float, tell: Say) -> None:
         self.every = every
         self.tell = tell
         self.next = time.monotonic() + every
@@ -192,9 +195,7 @@ class _ConsoleProgress:
         self.tell(f"fetching k3s: {done >> 20}{of}")
 
 
-def console_progress(
-    every: float = PROGRESS_SECONDS, tell: Callable[[str], None] | None = None
-) -> _ConsoleProgress:
+def console_progress(every: float = PROGRESS_SECONDS, tell: Say | None = None) -> _ConsoleProgress:
     return _ConsoleProgress(every, tell or say)
 
 

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
+from k3os import names
 from k3os.cli.kubectl_text import news, news_of_trouble, node_table, picture
 from k3os.cli.main import call
-from k3os.cluster import names
 from k3os.cluster.duration import seconds
 from k3os.cluster.kubectl import NODES, POOLS, Kubectl, NotThere, follow
 from k3os.cluster.node import parse_node

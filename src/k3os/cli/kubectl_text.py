@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from k3os.cluster import progress as steps
 from k3os.cluster.node import FAILED, NodeView, Result
 from k3os.cluster.progress import BUSY, CONFLICT, PENDING, UPDATED, Progress, Row, pool_of
+from k3os.system.stamps import utc
 
 Line = tuple[str, str]  # text, style: of k3os.system.screen
 
@@ -142,7 +142,7 @@ def news_of_trouble(before: str, after: str, now: float) -> list[str]:
 
 
 def _stamp(now: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+    return utc(now)
 
 
 def _told(row: Row) -> str:

@@ -4,6 +4,7 @@ import os
 import sys
 
 from k3os.errors import UserError
+from k3os.paths import BASE
 
 HELP = """\
 usage: k3os overlay remove [--init PATH]
@@ -14,7 +15,6 @@ system deletes it, and with it the data of k3OS.
 
   --init PATH  the program that starts that system, if it is not found
 """
-BASE = "/.base"
 
 
 def main(argv: list[str]) -> int:

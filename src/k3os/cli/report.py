@@ -12,6 +12,8 @@ import sys
 import time
 
 from k3os.errors import UserError
+from k3os.paths import NODE_NAME
+from k3os.system.stamps import utc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ SENT = "/run/k3os/report.json"
 # k3os-report.path starts the service as long as this file is there, and the service removes it
 # first of all: news that come while it runs make it run again
 WANTED = "/run/k3os/report-wanted"
-NODE_NAME = "/var/lib/rancher/k3os/node-name"
 PATIENCE = 300.0  # seconds
 LONGEST_PAUSE = 10.0
 READY_UNIT = "k3os-node-ready.service"
@@ -68,7 +69,7 @@ def message(known: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     from k3os.system.files import read_object
 
     status = collect()
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    now = utc()
     sent = report.condition(status, failures(status), now, read_object(SENT))
     outcome = result.completed(known, status, status["boot_id"])
     if outcome != known and os.geteuid() == 0:

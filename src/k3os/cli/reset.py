@@ -7,6 +7,7 @@ import os
 import sys
 
 from k3os.errors import UserError
+from k3os.paths import OWN_SYSTEM
 
 HELP = """\
 usage: k3os reset [--yes | --cancel]
@@ -17,8 +18,7 @@ At the next boot everything in /var, /home and /opt is deleted. The installed sy
   --yes     do not ask
   --cancel  take it back, before the reboot
 """
-SYSTEM = "/k3os/system"
-MARKER = f"{SYSTEM}/factory-reset"
+MARKER = f"{OWN_SYSTEM}/factory-reset"
 
 
 def main(argv: list[str]) -> int:
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
         print("nothing was changed")
         return 1
     try:
-        with mounts.writable(SYSTEM):
+        with mounts.writable(OWN_SYSTEM):
             if not cancel:
                 atomic_write(MARKER, b"", sync=True)
             elif os.path.exists(MARKER):

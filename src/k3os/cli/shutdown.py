@@ -13,6 +13,8 @@ import json
 import sys
 import time
 
+from k3os.paths import STATE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -29,7 +31,7 @@ which have been replaced.
 # when this shutdown began (CLOCK_BOOTTIME), and which pods are critical
 BEGUN = "/run/k3os/shutdown-begun.json"
 # survives the boot: the kubelet ended pods, so there is something to tidy
-ENDED = "/var/lib/rancher/k3os/pods-ended"
+ENDED = f"{STATE}/pods-ended"
 TIDY_SECONDS = 300
 STEP, SAY_EVERY = 0.25, 5.0
 # longer than the kubelet and logind wait

@@ -9,12 +9,11 @@ import json
 import os
 import sys
 
-from k3os.boot.clock import WRONG
-from k3os.boot.finish import K3S_LINK
 from k3os.cli.clock import doubt
-from k3os.cli.status_text import SYSTEM, failures, is_in_trouble, lines
+from k3os.cli.status_text import failures, is_in_trouble, lines
 from k3os.cluster.readiness import FILE as READY
 from k3os.errors import visible
+from k3os.paths import CLOCK_WRONG, K3S_LINK, NODE_NAME, ON_TRIAL, OWN_SYSTEM, RUNNING
 from k3os.phases.report import STATUS, read_status
 from k3os.system.files import read_object, text_of
 
@@ -33,13 +32,10 @@ What was applied, what failed, versions, k3s, addresses. Exit code 1 when someth
   --running  with --verify: only those of the running system; k3os-verify.service does that
              some minutes after each boot, and once a week
 """
-ON_TRIAL = "/run/k3os/trial"
-VERIFIED = "/run/k3os/verify.json"  # k3os.upgrade.damage writes it
-GENERATION = "/run/k3os/generation"
+VERIFIED = "/run/k3os/verify.json"  # k3os.generation.damage writes it
 MEMORY_SHORT = "/run/k3os/memory-short"
 DISK_SHORT = "/run/k3os/disk-short"
 DISK_ERRORS = "/run/k3os/disk-errors"
-NODE_NAME = "/var/lib/rancher/k3os/node-name"
 # what k3s.service is ordered after and may take a while, in the order in which it comes
 BEFORE_K3S = {
     "k3os-network-online.service": "an address on some network, 30 s at most",
@@ -70,13 +66,13 @@ def main(argv: list[str]) -> int:
     return 1 if failures(status) else 0
 
 
-def verify(*, running_only: bool, system: str = SYSTEM, record: str = VERIFIED) -> int:
+def verify(*, running_only: bool, system: str = OWN_SYSTEM, record: str = VERIFIED) -> int:
     """Look for damaged files and tell; exit code 1 when there are some. Raises UserError."""
+    from k3os.generation import damage
+    from k3os.generation.installed import read_installed
     from k3os.system.console import say
-    from k3os.upgrade import damage
-    from k3os.upgrade.plan import read_installed
 
-    installed = read_installed(system, text_of(GENERATION))
+    installed = read_installed(system, text_of(RUNNING))
     generations = [installed.kept] if running_only else list(installed.manifests)
     wanted = damage.sums(installed, generations)
 
@@ -93,12 +89,12 @@ def verify(*, running_only: bool, system: str = SYSTEM, record: str = VERIFIED) 
     return 1 if found else 0
 
 
-def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
+def collect(root: str = "", system: str = OWN_SYSTEM) -> dict[str, Any]:
     """Everything that --json prints. Missing parts are empty, never an error."""
     status: dict[str, Any] = dict(read_status(root + STATUS))
     status["hostname"] = os.uname().nodename
     status["node_name"] = text_of(root + NODE_NAME)
-    status["versions"] = versions(root + system, text_of(root + GENERATION))
+    status["versions"] = versions(root + system, text_of(root + RUNNING))
     status["k3s"] = k3s_unit(root + K3S_LINK)
     status["refused"] = text_of(root + REFUSED)
     status["ready"] = read_object(root + READY)
@@ -107,13 +103,13 @@ def collect(root: str = "", system: str = SYSTEM) -> dict[str, Any]:
     status["addresses"] = addresses()
     status["memory"] = memory(root)
     status["disk"] = disk(root)
-    status["loaders"] = loaders(root + system, text_of(root + GENERATION))
+    status["loaders"] = loaders(root + system, text_of(root + RUNNING))
     status["rollback"] = rollback_record(root + system)
     status["taken_back"] = taken_back(root)
     status["verified"] = read_object(root + VERIFIED)
     status["boot_id"] = text_of(f"{root}/proc/sys/kernel/random/boot_id")
     status["on_trial"] = os.path.exists(root + ON_TRIAL)
-    status["clock_in_doubt"] = doubt(root + WRONG)
+    status["clock_in_doubt"] = doubt(root + CLOCK_WRONG)
     return status
 
 
@@ -144,13 +140,13 @@ def taken_back(root: str = "") -> dict[str, Any]:
 
 def loaders(system: str, generation: str) -> dict[str, Any]:
     """Of the disk, beside those of the k3OS that runs; {} where there is nothing to tell."""
-    from k3os.install import loaded
+    from k3os.generation import boot_loaders
 
-    return loaded.compare(system, generation or "current")
+    return boot_loaders.compare(system, generation or "current")
 
 
 def rollback_record(system: str) -> dict[str, Any]:
-    """What k3os.upgrade.trial left when a new version did not come up, or {}."""
+    """What k3os.generation.trial left when a new version did not come up, or {}."""
     return read_object(f"{system}/rollback.json")
 
 
@@ -172,22 +168,16 @@ def versions(system: str, generation: str = "") -> dict[str, Any]:
 
 
 def _parts(generation: str) -> dict[str, str]:
-    manifest = read_object(f"{generation}/manifest.json")
-    return {
-        part: version_of(manifest.get(part))
-        for part in ("k3os", "kernel", "k3s")
-        if manifest.get(part)
-    }
+    from k3os.generation.manifest import read_record, versions_of
 
-
-def version_of(part: object) -> str:
-    """A manifest names a part by its version, or by a map that has one."""
-    return str(part.get("version", "?")) if isinstance(part, dict) else str(part)
+    known = versions_of(read_record(generation))
+    return {part: known[part] for part in ("k3os", "kernel", "k3s") if part in known}
 
 
 def addresses() -> list[str]:
-    """Global addresses of interfaces that are not a network plugin's, by ip(8)."""
+    """Global addresses of interfaces that are neither a network plugin's nor a tunnel, by ip(8)."""
     from k3os.phases.routes import links_in
+    from k3os.system.interfaces import NOT_OURS
     from k3os.system.run import CommandError, run
 
     try:
@@ -198,7 +188,7 @@ def addresses() -> list[str]:
     return [
         f"{interface['ifname']} {address['local']}/{address['prefixlen']}"
         for interface in interfaces
-        if not interface["ifname"].startswith(("veth", "cni", "flannel", "cali"))
+        if not interface["ifname"].startswith(NOT_OURS)
         for address in interface["addr_info"]
     ]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from k3os.config.key import PHASES
+from k3os.paths import OWN_SYSTEM
 from k3os.phases.actions import FAILED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-SYSTEM = "/k3os/system"
 MAKE_ROOM = (
     "if it was this machine before a reset, type on a server: "
     "kubectl -n kube-system delete secret {}.node-password.k3s"
@@ -93,7 +93,7 @@ def failures(status: dict[str, Any]) -> list[str]:
     if disk and disk["errors"]:
         found.append(f"disk: {disk['errors']}")
     for path, reason in status.get("verified", {}).get("damaged", {}).items():
-        found.append(f"verify: {SYSTEM}/{path}: {reason}")
+        found.append(f"verify: {OWN_SYSTEM}/{path}: {reason}")
     return list(dict.fromkeys(found))
 
 
@@ -134,9 +134,9 @@ def lines(status: dict[str, Any]) -> list[str]:
     found += _about_memory(status["memory"])
     found += _about_disk(status.get("disk", {}))
     if outdated := status.get("loaders"):
-        from k3os.install import loaded
+        from k3os.generation import boot_loaders
 
-        found += loaded.lines(outdated)
+        found += boot_loaders.lines(outdated)
     if status["on_trial"]:
         found.append("trial      what is new is on trial: `journalctl -u k3os-confirm`")
     if rollback := status["rollback"]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sys
 
-from k3os.boot.finish import K3S_LINK
 from k3os.errors import UserError
+from k3os.generation import layout
+from k3os.paths import BASE, K3S_CURRENT, K3S_LINK, ON_TRIAL, RUNNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from k3os.config.load import Config
+    from k3os.generation.installed import Installed
     from k3os.upgrade.offer import Offer
-    from k3os.upgrade.plan import Installed, Part, Plan
+    from k3os.upgrade.plan import Part, Plan
 
 HELP = """\
 usage: k3os upgrade [SRC] [--k3os SRC] [--k3s SRC] [options]
@@ -49,11 +51,8 @@ FLAGS = (
     *("--allow-downgrade", "--rollback", "--with-data"),
 )
 VALUES = ("--k3os", "--k3s", "--verify-key", "--expect")
+ON_DISK, LOCK = f"{BASE}/{layout.SYSTEM}", "/run/k3os/upgrade.lock"
 EXCLUSIVE = (("--kernel", "--no-kernel"), ("--reboot", "--no-reboot"))
-BASE = "/.base"
-SYSTEM = f"{BASE}/k3os/system"
-RUNNING, ON_TRIAL = "/run/k3os/generation", "/run/k3os/trial"
-K3S_CURRENT, LOCK = "/k3os/system/current/k3s/k3s", "/run/k3os/upgrade.lock"
 
 
 def main(argv: list[str]) -> int:
@@ -128,9 +127,11 @@ def upgrade(options: dict[str, str]) -> int:
     import time
     from contextlib import ExitStack
 
+    from k3os.generation import grub, switching, trial
+    from k3os.generation.layout import DOWNLOADS, GENERATIONS
     from k3os.k3s.source import machine_arch
-    from k3os.upgrade import menu, perform, trial
-    from k3os.upgrade.plan import DOWNLOADS, GENERATIONS, make_plan
+    from k3os.upgrade import perform
+    from k3os.upgrade.plan import make_plan
 
     if os.path.exists(ON_TRIAL):
         raise UserError(
@@ -164,12 +165,12 @@ def upgrade(options: dict[str, str]) -> int:
             snapshot(decided.before["k3s"], of_node(config()), say)
 
         def before_switch() -> None:
-            menu.name_medium(BASE, say)
+            grub.name_medium(BASE, say)
             # k3s alone, too: it may wait for a boot, or the power goes before it is ready
             trial.begin(BASE, f"{GENERATIONS}/{decided.number}", trial_seconds(config()))
 
         perform.perform(decided, installed, say, before_switch)
-    perform.remove(SYSTEM, (DOWNLOADS,))
+    switching.remove(ON_DISK, (DOWNLOADS,))
     return start(decided, options)
 
 
@@ -182,20 +183,16 @@ def config() -> Config:
 
 def trial_seconds(found: Config) -> float:
     """In which a new version must be healthy."""
-    from k3os.upgrade.trial import DEFAULT_SECONDS
+    from k3os.generation.trial import DEFAULT_SECONDS
 
     return float(found.text("k3os.upgrade.timeout") or DEFAULT_SECONDS)
 
 
 def look() -> Installed:
-    from k3os.upgrade.plan import read_installed
+    from k3os.generation.installed import read_installed
+    from k3os.system.files import text_of
 
-    try:
-        with open(RUNNING, errors="replace") as file:
-            running = file.read().strip()
-    except FileNotFoundError:
-        running = ""
-    return read_installed(SYSTEM, running)
+    return read_installed(ON_DISK, text_of(RUNNING))
 
 
 def gather(options: dict[str, str], arch: str, stack: ExitStack) -> dict[str, Part]:
@@ -224,9 +221,9 @@ def gather(options: dict[str, str], arch: str, stack: ExitStack) -> dict[str, Pa
 
 def open_offer(source: str, arch: str, options: dict[str, str], stack: ExitStack) -> Offer:
     """The offer of a source, its signature verified. Raises UserError."""
+    from k3os.generation.signature import IMAGE_KEYS, NODE_KEYS, read_keys, verify
     from k3os.upgrade import offer as offers
     from k3os.upgrade.plan import check_arch
-    from k3os.upgrade.signature import IMAGE_KEYS, NODE_KEYS, read_keys, verify
 
     insecure = "--insecure" in options
     given = options.get("--verify-key", "")
@@ -251,7 +248,7 @@ def workplace(options: dict[str, str]) -> str:
     """Where downloads lie: on the disk, in memory where nothing may be written."""
     from k3os.upgrade.perform import scratch
 
-    return scratch("/run/k3os" if "--dry-run" in options else SYSTEM)
+    return scratch("/run/k3os" if "--dry-run" in options else ON_DISK)
 
 
 def offered(offer: Offer, names: list[str]) -> dict[str, Part]:
@@ -275,12 +272,12 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
     """k3s by itself, or the one of a k3OS release. Raises UserError."""
     from pathlib import Path
 
+    from k3os.generation.manifest import File
     from k3os.k3s.fetch import fetch
     from k3os.k3s.source import Download, LocalFile, Nothing, parse_source
     from k3os.k3s.trust import of_config
     from k3os.upgrade import offer as offers
     from k3os.upgrade.plan import Part
-    from k3os.upgrade.release import File
 
     if offers.is_release(source):
         found = offered(open_offer(source, arch, options, stack), ["k3s"])
@@ -340,10 +337,10 @@ def restart_k3s(decided: Plan) -> None:
     Raises UserError in that case.
     """
     from k3os.cli import confirm
+    from k3os.generation import trial
+    from k3os.generation.layout import GENERATIONS
     from k3os.system.run import run
-    from k3os.upgrade import trial
     from k3os.upgrade.datastore import hint
-    from k3os.upgrade.plan import GENERATIONS
 
     new = decided.after["k3s"]
     say(f"restarting k3s as {new}; pods go on")
@@ -367,9 +364,10 @@ def restart_k3s(decided: Plan) -> None:
 
 def rollback(options: dict[str, str]) -> int:
     """Exchange the generations, and the datastore when asked to."""
+    from k3os.generation import trial
     from k3os.k3s.settings import of_node
     from k3os.system.run import run
-    from k3os.upgrade import datastore, perform, trial
+    from k3os.upgrade import datastore, perform
 
     installed = look()
     old, new = installed.versions.get("k3s"), installed.previous_versions.get("k3s")

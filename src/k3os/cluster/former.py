@@ -1,8 +1,8 @@
 """The part of the configuration that a NodePool's new one replaced, until that has proved itself.
 
 A new fragment is on trial as a new version is: what it changed at once must work, and the boot
-that it asks for must be healthy. Else the one before it comes back. RECORD, for root alone, is a
-JSON object; `former` is the text of that fragment, null for none:
+that it asks for must be healthy. Else the one before it comes back. FRAGMENT_TRIAL, for root alone,
+is a JSON object; `former` is the text of that fragment, null for none:
 
     {"request": "…", "former": "…", "attempts": 3, "seconds": 600, "reason": ""}
     {"request": "…", "restored": "2026-01-02T03:04:05Z", "reason": "…"}
@@ -12,16 +12,16 @@ root is what stands before /var: "" on the running node, <medium>/k3os/data in t
 
 import json
 import os
-import time
 
+from k3os.paths import FRAGMENT_TRIAL, STATE
 from k3os.system.files import atomic_write, durable_remove, read_object
+from k3os.system.stamps import utc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-FRAGMENT = "/var/lib/rancher/k3os/config.d/80-nodepool.yaml"
-RECORD = "/var/lib/rancher/k3os/fragment-trial.json"
+FRAGMENT = f"{STATE}/config.d/80-nodepool.yaml"
 ATTEMPTS = 3
 UNKNOWN = "no boot with it came to its end: a panic, a hang, or no power"
 LONGEST = 2000
@@ -43,7 +43,7 @@ def is_on_trial(root: str = "") -> bool:
 
 def _known(root: str) -> dict[str, "Any"] | None:
     """The record of a trial; one that somebody changed is none: it must not stop a boot."""
-    found = read_object(root + RECORD)
+    found = read_object(root + FRAGMENT_TRIAL)
     kinds = {"request": str, "attempts": int, "seconds": int, "reason": str}
     if not all(isinstance(found.get(name), kind) for name, kind in kinds.items()):
         return None
@@ -52,7 +52,7 @@ def _known(root: str) -> dict[str, "Any"] | None:
 
 def taken_back(root: str = "") -> dict[str, "Any"]:
     """request, restored (RFC 3339) and reason of a fragment that did not prove itself, or {}."""
-    found = read_object(root + RECORD)
+    found = read_object(root + FRAGMENT_TRIAL)
     return found if "restored" in found else {}
 
 
@@ -85,13 +85,13 @@ def restore(reason: str, root: str = "") -> None:
         return
     text = found["former"]
     put(None if text is None else text.encode(errors="replace"), root + FRAGMENT)
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    when = utc()
     _write(root, found["request"], restored=when, reason=reason[:LONGEST])
 
 
 def confirm(root: str = "") -> None:
     """It has proved itself, or is as wanted: there is nothing to remember. Raises OSError."""
-    durable_remove(root + RECORD)
+    durable_remove(root + FRAGMENT_TRIAL)
 
 
 def put(data: bytes | None, path: str) -> None:
@@ -113,5 +113,5 @@ def _text(path: str) -> str | None:
 
 def _write(root: str, request: str, **more: object) -> None:
     data = json.dumps({"request": request, **more}).encode() + b"\n"
-    os.makedirs(os.path.dirname(root + RECORD), exist_ok=True)
-    atomic_write(root + RECORD, data, mode=0o600, sync=True)
+    os.makedirs(os.path.dirname(root + FRAGMENT_TRIAL), exist_ok=True)
+    atomic_write(root + FRAGMENT_TRIAL, data, mode=0o600, sync=True)

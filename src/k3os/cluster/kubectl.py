@@ -13,7 +13,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.objects import inside, maps, text
 from k3os.errors import UserError
 from k3os.system.json_text import an_object

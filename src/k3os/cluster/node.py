@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.objects import LONGEST, conditions, inside, text, texts
 from k3os.system.json_text import an_object
 

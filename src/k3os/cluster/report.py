@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import os
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.former import FRAGMENT
 from k3os.cluster.impact import fragment_hash
+from k3os.paths import STATE
 from k3os.system.files import read_object
 
 TYPE_CHECKING = False
@@ -21,7 +22,7 @@ LONGEST = 1000
 # of a result, what others may see
 TOLD = ("request", "state", "message", "when")
 # names of k3os.labels that the Node has from us, one a line
-LABELS = "/var/lib/rancher/k3os/labels"
+LABELS = f"{STATE}/labels"
 
 
 def fragment(root: str = "") -> dict[str, Any]:

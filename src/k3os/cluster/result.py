@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-import time
 
-from k3os.cluster import names
+from k3os import names
+from k3os.paths import STATE
 from k3os.system.files import atomic_write, read_object
+from k3os.system.stamps import utc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-RESULT = "/var/lib/rancher/k3os/last-result.json"
+RESULT = f"{STATE}/last-result.json"
 LONGEST = 1000
 
 
@@ -28,7 +29,7 @@ def record(
         "request": request,
         "state": state,
         "message": message[:LONGEST],
-        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "when": utc(),
         "boot": boot,
         "wanted": wanted or {},
     }

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from k3os import names
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.node import NodeView
 from k3os.cluster.objects import inside, mapping, text
@@ -44,7 +45,7 @@ class Target:
 
 COMPONENTS = ("k3os", "k3s")
 OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
-NOTHING = {"matchExpressions": [{"key": "k3os.io/none", "operator": "In", "values": []}]}
+NOTHING = {"matchExpressions": [{"key": f"{names.GROUP}/none", "operator": "In", "values": []}]}
 
 
 def parse_target(spec: Mapping[str, Any], status: Mapping[str, Any] | None = None) -> Target:

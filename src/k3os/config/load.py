@@ -20,6 +20,7 @@ from k3os.config.check import (
 from k3os.config.merge import merge
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place, Problem, Value
+from k3os.paths import OWN_SYSTEM, STATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,19 +29,17 @@ if TYPE_CHECKING:
 
     Read: TypeAlias = "tuple[dict[str, Value], list[Problem]]"
 
-SYSTEM = "/k3os/system"
-LOCAL = "/var/lib/rancher/k3os"
 # what the data sources found, in this boot or, when they do not answer, in an earlier one
-FOUND = f"{LOCAL}/datasource"
+FOUND = f"{STATE}/datasource"
 METADATA, USERDATA = f"{FOUND}/metadata.yaml", f"{FOUND}/userdata/"
 CLOUD = (METADATA, USERDATA)
 SOURCES = (
     "{system}/config.yaml",
     "cmdline",
-    f"{LOCAL}/config.yaml",
+    f"{STATE}/config.yaml",
     METADATA,
     USERDATA,
-    f"{LOCAL}/config.d/",
+    f"{STATE}/config.d/",
 )
 BACKUPS = ("~", ".bak", ".swp", ".orig", ".old", ".tmp", ".dpkg-old", ".dpkg-new")
 
@@ -103,7 +102,7 @@ class Config:
 
 def load_config(
     root: str = "/",
-    system_dir: str = "/k3os/system",
+    system_dir: str = OWN_SYSTEM,
     cmdline: str | None = None,
     *,
     cloud: bool = False,
@@ -156,7 +155,7 @@ def _readers(
             yield source + name, partial(read, base, source + name)
     else:
         # wherever the medium is mounted now: people know the file by its place on the node
-        path, known = (source.format(system=each) for each in (system_dir.rstrip("/"), SYSTEM))
+        path, known = (source.format(system=each) for each in (system_dir.rstrip("/"), OWN_SYSTEM))
         yield known, partial(_file, base, path, known)
 
 

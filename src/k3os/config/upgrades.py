@@ -5,6 +5,7 @@ Warnings only: nothing reads them here, where a NodePool does what they did.
 
 from __future__ import annotations
 
+from k3os import names
 from k3os.config.value import Problem, numbered
 
 TYPE_CHECKING = False
@@ -22,7 +23,12 @@ SPEC = (
     "k3s: {channel: https://update.k3s.io/v1-release/channels/stable}",
 )
 NODEPOOL = (
-    *("apiVersion: k3os.io/v1alpha1", "kind: NodePool", "metadata: {name: all}", "spec:"),
+    *(
+        f"apiVersion: {names.GROUP}/{names.VERSION}",
+        f"kind: {names.KIND}",
+        "metadata: {name: all}",
+        "spec:",
+    ),
     *(f"  {line}" for line in SPEC),
 )
 HINT = f"a NodePool does this: spec: {{{', '.join(SPEC)}}}"
@@ -30,7 +36,7 @@ HINT = f"a NodePool does this: spec: {{{', '.join(SPEC)}}}"
 
 def is_for_upgrades(label: str) -> bool:
     """Whether a label was for the upgrade controller."""
-    return label == "k3os.io/upgrade" or label.startswith(PLANS)
+    return label == f"{names.GROUP}/upgrade" or label.startswith(PLANS)
 
 
 def leftovers(values: dict[str, Value]) -> Iterator[Problem]:

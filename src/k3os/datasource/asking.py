@@ -15,7 +15,7 @@ from k3os.errors import UserError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from k3os.system.console import Say
 
 NOT_THERE_SECONDS = 5.0
 SLOW_SECONDS = 60.0
@@ -45,7 +45,7 @@ class Asking:
         self.over = threading.Event()
 
 
-def ask(name: str, asking: Asking, say: Callable[[str], None]) -> Found:
+def ask(name: str, asking: Asking, say: Say) -> Found:
     """What a source gives. Raises NotThere, UserError."""
     source = SOURCES[name]
     if source.is_local:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from k3os.phases.node import resolve
+from k3os.system.links import resolve
 
 LARGEST = 1 << 20  # bytes of userdata, and of any answer
 # a directory for each label

@@ -13,10 +13,10 @@ from k3os.datasource import beside
 from k3os.datasource.found import LARGEST, Found, LeftOut, NotThere
 from k3os.datasource.trust import is_own
 from k3os.errors import UserError
-from k3os.phases.node import resolve
 from k3os.system import mounts
 from k3os.system.blockdev import FileSystem, block_devices, probe
 from k3os.system.console import say
+from k3os.system.links import resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

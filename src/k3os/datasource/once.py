@@ -12,9 +12,10 @@ from k3os.datasource.table import ALWAYS_TRIED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from k3os.datasource.search import Answer
+    from k3os.system.console import Say
 
 FILE = "once.json"
 
@@ -23,7 +24,7 @@ def settle(
     answers: Iterable[Answer],
     by_auto: frozenset[str],
     known: dict[str, Found],
-    say: Callable[[str], None],
+    say: Say,
 ) -> dict[str, Found]:
     """Put what was read before into the answers of media whose instance-id is known; what is known
     from now on. by_auto: the sources that nobody named."""

@@ -16,6 +16,7 @@ from k3os.errors import UserError
 from k3os.phases.actions import DONE, FAILED, LATER, UNCHANGED
 from k3os.phases.report import Result
 from k3os.phases.table import DATA_SOURCES
+from k3os.system.console import Say
 from k3os.system.console import say as say_on_console
 
 TYPE_CHECKING = False
@@ -31,8 +32,8 @@ def collect(
     config: Config,
     node: Node,
     *,
-    ask: Callable[[list[str], Callable[[str], None]], list[Answer]] | None = None,
-    say: Callable[[str], None] = say_on_console,
+    ask: Callable[[list[str], Say], list[Answer]] | None = None,
+    say: Say = say_on_console,
 ) -> list[Result]:
     """One result for each source that was asked, and what became of it all. ask: for tests."""
     place = config.values[DATA_SOURCES].place
@@ -80,7 +81,7 @@ def _keep(
     earlier: store.Kept | None,
     known: dict[str, Found],
     place: Place,
-    say: Callable[[str], None],
+    say: Say,
 ) -> list[Result]:
     """earlier: what to take the userdata from when the source has some, but could not give it;
     known: of the media that are read once."""
@@ -116,9 +117,7 @@ def _keep(
     return [*results, Result(DATA_SOURCES, what, place, DONE if changed else UNCHANGED)]
 
 
-def _use_again(
-    node: Node, earlier: store.Kept, place: Place, say: Callable[[str], None]
-) -> list[Result]:
+def _use_again(node: Node, earlier: store.Kept, place: Place, say: Say) -> list[Result]:
     source = earlier.found.source
     reason = f"nothing answers; this is what {source} gave on {earlier.when}: {earlier.found}"
     say(f"cloud data: {reason}")

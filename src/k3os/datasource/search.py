@@ -13,7 +13,7 @@ from k3os.errors import UserError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from k3os.system.console import Say
 
 
 class Answer:
@@ -34,7 +34,7 @@ class Answer:
 
 def search(
     names: list[str],
-    say: Callable[[str], None],
+    say: Say,
     addresses: dict[str, str] | None = None,
     *,
     ask_all: bool = False,
@@ -54,7 +54,7 @@ def search(
     return answers
 
 
-def _answer(name: str, asking: Asking, say: Callable[[str], None]) -> Answer:
+def _answer(name: str, asking: Asking, say: Say) -> Answer:
     try:
         found = ask(name, asking, say)
         found.source = name  # one module may serve several names

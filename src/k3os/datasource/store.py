@@ -14,6 +14,7 @@ from k3os.datasource import once
 from k3os.datasource.found import Found
 from k3os.phases.commands import SCRIPTS
 from k3os.system.files import atomic_write
+from k3os.system.stamps import utc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +76,6 @@ def keep(
     """Put a result where the merge finds it; True when it is another than the last one. known: of
     the media that are read once."""
     import json
-    import time
 
     wanted = files(found, parts, known or {})
     directory = node.path(FOUND)
@@ -84,7 +84,7 @@ def keep(
         _replace(directory, wanted)
     about = {
         "source": found.source,
-        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "when": utc(),
         "machine": node.read(MACHINE).strip(),
     }
     atomic_write(f"{directory}/{ABOUT}", json.dumps(about).encode() + b"\n", mode=0o600)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 
+from k3os.paths import BASE
 from k3os.system import blockdev
 from k3os.system.blockdev import disk_of
 from k3os.system.files import text_of
 from k3os.system.mounts import mounted
 
-MEDIUM = "/.base"  # where the disk is mounted that the system runs from
 # parts of a device's path in sysfs: a disk that comes over a network says of itself what it likes
 NETWORK = ("/session", "/rport-", "/nvme-fabrics/", "/vhci_hcd", "/rbd/")
 # what the kernel makes of other devices or of a server's answers: nbd, dm, md, loop, and NVMe whose
@@ -44,6 +44,6 @@ def is_own(device: str, mounts: str = "") -> bool:
 def _running_from(mounts: str) -> str:
     """The disk that the running system is on, "" for memory."""
     for source, target, _ in mounted(mounts):
-        if target == MEDIUM and source.startswith("/dev/"):
+        if target == BASE and source.startswith("/dev/"):
             return disk_of(source)
     return ""

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from k3os.errors import UserError
+from k3os.generation.layout import EFI_LABEL, STATE_LABEL
 from k3os.image.packages import parse_listing, unpack
 from k3os.image.progress import Progress
 from k3os.image.settings import Settings
 from k3os.image.tree import FILE, Tree, read_tar
-from k3os.install.plan import EFI_LABEL, EFI_SIZE, MIB, STATE_LABEL, Partition
+from k3os.install.plan import EFI_SIZE, MIB, Partition
 
 CONFIG_TXT = """\
 # Read by the firmware of the Raspberry Pi. It starts U-Boot, U-Boot starts GRUB (EFI/BOOT), and

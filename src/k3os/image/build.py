@@ -21,15 +21,30 @@ from k3os.image import (
     rootfs,
 )
 from k3os.image.board import Board, build_board
-from k3os.image.cache import Cache, digest, file_digest_plain
+from k3os.image.cache import Cache, digest
 from k3os.image.pieces import Boot, Pieces, iso_tree, overlay_tree
 from k3os.image.progress import Progress
 from k3os.image.publish import publish
 from k3os.image.settings import SUITE, Settings
 from k3os.image.signing import public_key, trusted_keys
+from k3os.image.sources import closure
 from k3os.k3s.fetch import Component, fetch, fetch_airgap
 from k3os.k3s.source import LocalFile, parse_source
+from k3os.system.digest import file_sha256
 from k3os.system.run import run
+
+# stage to what builds it. The others: base and packages follow from the options that they are made
+# with; rootfs and operator hold all of our code; the initrd is made of stages
+CODE = {
+    "kernel": ("k3os.image.kernel",),
+    "shell": ("k3os.image.kernel",),
+    "initrd-base": ("k3os.image.initrd",),
+    "loaders": ("k3os.image.loaders",),
+    "board": ("k3os.image.board",),
+    "tarball": ("k3os.image.iso", "k3os.image.pieces"),
+    "iso": ("k3os.image.iso", "k3os.image.pieces"),
+    "netboot": ("k3os.image.netboot", "k3os.image.pieces"),
+}
 
 
 def build(settings: Settings, progress: Progress) -> list[Path]:
@@ -67,7 +82,7 @@ def _inputs(settings: Settings, pieces: Pieces) -> list[object]:
     boot = pieces.boot
     parts = [pieces.base.name, boot.kernel.name if boot else pieces.shell.name]
     parts += [pieces.rootfs.name, *([boot.initrd.name] if boot else [])]
-    airgap = [file_digest_plain(path) for path in pieces.airgap]
+    airgap = [file_sha256(path) for path in pieces.airgap]
     return [
         *parts,
         pieces.k3s_identity,
@@ -75,7 +90,7 @@ def _inputs(settings: Settings, pieces: Pieces) -> list[object]:
         airgap,
         settings.epoch,
         settings.source / "overlay" / "foreign",
-        *_code("iso", "loaders", "manifest", "signing", "tree", "build", "pieces"),
+        *_code("tarball"),
     ]
 
 
@@ -86,7 +101,7 @@ def _media(
     boot = pieces.booting
     config = [settings.config] if settings.config else []
     inputs = [*inputs, boot.loaders.name, *config, settings.source / "overlay" / "iso"]
-    inputs += _code("menu")
+    inputs += _code("iso")
     image = cache.stage(
         "iso",
         digest(*inputs),
@@ -109,8 +124,8 @@ def _media(
     }
 
 
-def _code(*modules: str) -> list[Path]:
-    return [Path(__file__).with_name(f"{name}.py") for name in modules]
+def _code(stage: str) -> list[Path]:
+    return closure(*CODE[stage])
 
 
 def base_stage(settings: Settings, progress: Progress, cache: Cache) -> Path:
@@ -145,7 +160,7 @@ def _pieces(settings: Settings, progress: Progress, cache: Cache) -> Pieces:
     else:
         shell = cache.stage(
             "shell",
-            digest(_content(kernel_packages), *_code("kernel", "tree")),
+            digest(_content(kernel_packages), *_code("shell")),
             lambda out: kernel.build_shell(kernel_packages / "kernel.tar", out),
         )
     component, airgap = _k3s(settings, progress)
@@ -164,13 +179,13 @@ def _boot(
         "kernel",
         digest(
             *(kernel_packages.name, _content(kernel_packages), settings.firmware),
-            *_code("kernel", "microcode", "tree"),
+            *_code("kernel"),
         ),
         lambda out: kernel.build_kernel(settings, progress, kernel_packages / "kernel.tar", out),
     )
     python_stage = cache.stage(
         "initrd-base",
-        digest(_content(base), kernel_stage.name, *_code("initrd", "tree")),
+        digest(_content(base), kernel_stage.name, *_code("initrd-base")),
         lambda out: initrd.build_base(
             settings, progress, base / "base.tar", kernel_stage / "boot-modules", out
         ),
@@ -229,7 +244,7 @@ def _content(stage: Path) -> str:
     record = stage / "content"
     if not record.exists():
         (archive,) = stage.glob("*.tar")
-        record.write_text(file_digest_plain(archive))
+        record.write_text(file_sha256(archive))
     return record.read_text()
 
 

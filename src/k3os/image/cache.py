@@ -139,9 +139,3 @@ def remove_tree(path: Path) -> None:
             run(["unshare", "--map-auto", "--map-root-user", "rm", "-rf", str(path)])
         except CommandError as error:
             raise UserError(f"cannot remove {path}", f"remove it by hand ({error})") from error
-
-
-def file_digest_plain(path: Path) -> str:
-    """The SHA-256 of a file's bytes, as sha256sum(1) prints it."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

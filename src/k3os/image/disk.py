@@ -11,25 +11,26 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from k3os.config.check import check_text
 from k3os.errors import UserError
+from k3os.generation import adding, boot_loaders, grub, layout, source
+from k3os.generation.layout import CONFIG, LOADERS, STATE_LABEL, SYSTEM
+from k3os.generation.source import Source
 from k3os.image import board
 from k3os.image.board import Board
 from k3os.image.diskformat import convert
-from k3os.image.iso import CONFIG
 from k3os.image.remaster import extracted
+from k3os.install import bios_loader, formatting, plan
 from k3os.install import config as configuration
-from k3os.install import layout, loaded, loader, perform, plan, source
 from k3os.install.disks import human
-from k3os.install.plan import LAYOUT, STATE_LABEL
-from k3os.install.source import LOADERS, SYSTEM, Source
+from k3os.install.plan import LAYOUT
+from k3os.system.console import Say
+from k3os.system.digest import file_sha256
 from k3os.system.run import run
 
-Say = Callable[[str], None]
 # for a disk that grows: what mke2fs would choose for a large one, not for these few MiB
 EXT4_SHAPE = ("-b", "4096", "-I", "256", "-i", "16384", "-J", "size=64")
 ZEROED = "assume_storage_prezeroed=1,root_owner=0:0"
@@ -83,7 +84,7 @@ def make_disk(request: Request, say: Say) -> None:
             )
         if request.board is not None:
             board.check_kernel(request.board, what.versions["kernel"], str(request.source))
-        own, version = f"{iso}/{CONFIG}", what.k3s_version
+        own, version = f"{iso}/{CONFIG}", configuration.k3s_version(what)
         text = configuration.compose(own, request.config, "", say, k3s_version=version)
         if request.size < plan.needed(what):
             have, want = human(request.size), human(plan.needed(what))
@@ -91,13 +92,13 @@ def make_disk(request: Request, say: Say) -> None:
         versions = ", ".join(f"{name} {version}" for name, version in what.versions.items())
         say(f"{request.source}: {versions}; for a disk with sectors of 512 bytes")
         root = iso.parent / "root"
-        perform.lay_down(what, text, str(root), lambda _: None)
+        adding.lay_down(what, text, str(root), lambda _: None)
         state = str(identity(what, request.size, STATE))
-        perform.write_menu(str(root), menu_for(text, what.arch), state)
-        names = source.LOADER_FILES[what.arch]
+        grub.write_menu(str(root), menu_for(text, what.arch), state)
+        names = layout.LOADER_FILES[what.arch]
         board_name = request.board.name if request.board is not None else ""
-        loaded.record(f"{root}/{SYSTEM}", what, names, board_name)
-        perform.switch(what, f"{root}/{SYSTEM}")
+        boot_loaders.record(f"{root}/{SYSTEM}", what, names, board_name)
+        adding.from_medium(what, f"{root}/{SYSTEM}")
         raw = iso.parent / "disk.raw"
         _write(raw, request, what, root, iso.parent, say)
         finished = convert(raw, request.format, identity(what, request.size, request.format))
@@ -110,7 +111,7 @@ def make_disk(request: Request, say: Say) -> None:
 def menu_for(text: bytes, arch: str) -> str:
     """The disk's GRUB menu, with the console that the configuration asks for."""
     tty = check_text(text, "config.yaml")[0].get(TTY)
-    return loader.menu(str(tty.data) if tty else "", arch=arch)
+    return grub.menu(str(tty.data) if tty else "", arch=arch)
 
 
 def identity(what: Source, size: int, part: str) -> uuid.UUID:
@@ -135,7 +136,7 @@ def _write(disk: Path, request: Request, what: Source, root: Path, scratch: Path
         return str(identity(what, request.size, part))
 
     if request.board is None:
-        parts, script = tuple(LAYOUT), layout.script(LAYOUT, name)
+        parts, script = tuple(LAYOUT), formatting.script(LAYOUT, name)
     else:
         parts, script = request.board.layout, board.table(request.board, name)
     run(["sfdisk", "--quiet", str(disk)], stdin=script.encode())
@@ -159,12 +160,12 @@ def _write(disk: Path, request: Request, what: Source, root: Path, scratch: Path
                 path.unlink()
     _write_efi(disk, spans["efi"], state, Path(loaders), fat, epoch)
     if what.has_bios:
-        loader.embed(str(disk), loaders, spans["bios"].start, spans["bios"].size)
+        bios_loader.embed(str(disk), loaders, spans["bios"].start, spans["bios"].size)
 
 
 def _write_state(disk: Path, span: Span, name: str, root: Path, scratch: Path, epoch: int) -> None:
     environment = {"E2FSPROGS_FAKE_TIME": str(epoch), "SOURCE_DATE_EPOCH": str(epoch)}
-    command = [*layout.MAKE_STATE, *EXT4_SHAPE, "-L", STATE_LABEL, "-U", name]
+    command = [*formatting.MAKE_STATE, *EXT4_SHAPE, "-L", STATE_LABEL, "-U", name]
     command += ["-E", f"offset={span.start},hash_seed={name},{ZEROED}"]
     run([*command, str(disk), f"{span.size // 1024}k"], env=environment)
     script = scratch / "debugfs"
@@ -216,7 +217,7 @@ def _compare(place: str, root: Path, copy: Path) -> None:
             same = found.is_dir()
         else:
             same = found.is_file() and _mode(found) == _mode(path)
-            same = same and source.file_sha256(str(found)) == source.file_sha256(str(path))
+            same = same and file_sha256(str(found)) == file_sha256(str(path))
         if not same:
             raise UserError(
                 f"/{path.relative_to(root)} did not get into the disk image as it is",
@@ -232,12 +233,12 @@ def _mode(path: Path) -> int:
 def _write_efi(disk: Path, span: Span, state: str, loaders: Path, fat: Path, epoch: int) -> None:
     """The FAT partition: the loaders for UEFI, and what is in the directory fat already."""
     sectors = ["--invariant", f"--offset={span.start // 512}", "-h", str(span.start // 512)]
-    run([*layout.MAKE_EFI, *sectors, str(disk), str(span.size // 1024)])
+    run([*formatting.MAKE_EFI, *sectors, str(disk), str(span.size // 1024)])
     environment = {"SOURCE_DATE_EPOCH": str(epoch), "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
     run(["mcopy", "-s", "-n", "-i", str(loaders / "efi.img"), "::/EFI", str(fat)])
     stub = fat / "EFI/debian/grub.cfg"
     stub.parent.mkdir(exist_ok=True)
-    stub.write_text(loader.efi_stub(state))
+    stub.write_text(grub.efi_stub(state))
     place = f"{disk}@@{span.start}"
     for path in sorted(fat.rglob("*")):
         os.utime(path, (epoch, epoch))

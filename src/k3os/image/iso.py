@@ -14,17 +14,16 @@ import time
 from pathlib import Path
 
 from k3os.errors import UserError
-from k3os.image.loaders import LOADERS, PLATFORM
+from k3os.generation.layout import CONFIG, ISO_LABEL, LOADERS, MENU, SYSTEM
+from k3os.image.loaders import PLATFORM
 from k3os.image.progress import Progress
 from k3os.image.settings import Settings
 from k3os.image.tree import DIRECTORY, SYMLINK, Tree, write_tar
 from k3os.system.run import run
 
-LABEL = "K3OS"
 EFI_IMAGE = f"{LOADERS}/efi.img"
-CONFIG = "k3os/system/config.yaml"
 # what an ISO differs in from another of the same day, beside the sizes of its files
-_TELLING = (CONFIG, "boot/grub/grub.cfg", "k3os/system/current/manifest.json")
+_TELLING = (CONFIG, MENU, f"{SYSTEM}/current/manifest.json")
 # an ISO's UUID is a time, to the hundredth of a second (xorriso's manual, -volume_date)
 _DAY = 24 * 60 * 60 * 100
 
@@ -66,7 +65,7 @@ def make_iso(root: Path, iso: Path, epoch: int, log: int | None = None) -> None:
         command = ["xorriso", "-as", "mkisofs", "-r", "-o", str(iso), str(root)]
     command += ["-e", EFI_IMAGE, "-no-emul-boot"]
     command += ["-efi-boot-part", "--efi-boot-image"]
-    command += ["--", "-volid", LABEL, "-volume_date", "uuid", volume_uuid(root, epoch)]
+    command += ["--", "-volid", ISO_LABEL, "-volume_date", "uuid", volume_uuid(root, epoch)]
     command += ["-volume_date", "all_file_dates", f"={epoch}"]
     command += ["-chown_r", "0", "/", "--", "-chgrp_r", "0", "/", "--"]
     if (root / CONFIG).exists():  # grub-mkrescue lets everybody read everything

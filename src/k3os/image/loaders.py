@@ -19,7 +19,6 @@ from k3os.image.settings import Settings
 from k3os.image.tree import read_tar
 from k3os.system.run import run
 
-LOADERS = "boot/grub/k3os"
 # of all that is in the FAT image, the first second that it can say (1980): its bytes change with
 # the loaders and not with each release, so that a disk can be told to have others
 FAT_EPOCH = 315532800

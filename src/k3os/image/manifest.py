@@ -5,16 +5,15 @@ The layout is the one of the disk and of the ISO alike (README.md, "What is on t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from k3os.image.cache import file_digest_plain
+from k3os.generation import manifest
+from k3os.generation.layout import GENERATIONS, SYSTEM
+from k3os.generation.release import SIGNATURE
 from k3os.image.tree import FILE, Entry, Tree
-from k3os.install.loaded import FIRST_STAGE
-
-SYSTEM = "k3os/system"
+from k3os.system.digest import file_sha256
 
 
 def add_generation(
@@ -48,26 +47,21 @@ def add_generation(
     if k3s is not None:
         components["k3s"] = k3s[0]
         files[f"k3s/{k3s[0]}/k3s"] = (k3s[1], 0o755)
-    sums, sizes = {}, {}
+    known: dict[str, dict[str, tuple[str, int]]] = {name: {} for name in components}
     for name, (path, mode) in files.items():
-        sums[name] = file_digest_plain(path)
-        sizes[name] = path.stat().st_size
+        known[name.split("/")[0]][name] = file_sha256(path), path.stat().st_size
         tree.add(f"{SYSTEM}/{name}", Entry(FILE, mode, data=path.read_bytes))
-    manifest = {
-        "generation": number,
-        "arch": arch,
-        "created": epoch,
-        **{name: components.get(name) for name in ("kernel", "k3os", "k3s")},
-        "sha256": sums,
-        "size": sizes,
-        "medium": {path: sha256(tree.read(path)).hexdigest() for path in sorted(medium)},
-        FIRST_STAGE: dict(first_stage or {}),
-    }
-    generation = f"{SYSTEM}/generations/{number}"
-    text = json.dumps(manifest, indent=2).encode() + b"\n"
-    tree.file(f"{generation}/manifest.json", text)
+    record = {"generation": number, **manifest.new_record(arch, epoch, components)}
+    for component, version in components.items():
+        record = manifest.with_component(record, component, version, known[component])
+    sums = {path: sha256(tree.read(path)).hexdigest() for path in sorted(medium)}
+    text = manifest.as_bytes(
+        {**record, manifest.MEDIUM: sums, manifest.FIRST_STAGE: dict(first_stage or {})}
+    )
+    generation = f"{SYSTEM}/{GENERATIONS}/{number}"
+    tree.file(f"{generation}/{manifest.NAME}", text)
     if sign is not None:
-        tree.file(f"{generation}/manifest.json.sig", sign(text))
+        tree.file(f"{generation}/{manifest.NAME}{SIGNATURE}", sign(text))
     for name, version in components.items():
         tree.link(f"{generation}/{name}", f"../../{name}/{version}")
-    tree.link(f"{SYSTEM}/current", f"generations/{number}")
+    tree.link(f"{SYSTEM}/current", f"{GENERATIONS}/{number}")

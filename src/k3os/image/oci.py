@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -22,6 +21,7 @@ from typing import Any
 
 from k3os.image.tree import Tree, write_tar
 from k3os.system.run import run
+from k3os.system.stamps import utc
 
 MEDIA = "application/vnd.oci.image"
 # zstd's best that needs no more than 8 MiB to unpack; and for what is compressed already
@@ -128,7 +128,7 @@ def descriptions(image: Image, layers: Sequence[Layer]) -> dict[str, bytes]:
 
 def configuration(image: Image, layers: Sequence[Layer]) -> dict[str, Any]:
     """The image's configuration."""
-    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(image.epoch))
+    created = utc(image.epoch)
     return {
         "created": created,
         "architecture": image.arch,

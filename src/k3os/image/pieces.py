@@ -8,16 +8,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from k3os import __version__
+from k3os.generation.layout import AIRGAP, CONFIG, LOADER_FILES, LOADERS, MENU, SYSTEM
 from k3os.image import loaders, menu, operator
 from k3os.image.manifest import add_generation
 from k3os.image.settings import Settings
 from k3os.image.signing import sign
 from k3os.image.tree import FILE, Entry, Tree
-from k3os.install.source import LOADER_FILES
 from k3os.k3s.fetch import Component
-
-AIRGAP_DIRECTORY = "k3os/system/airgap"
-MENU = "boot/grub/grub.cfg"
 
 
 @dataclass(frozen=True)
@@ -67,13 +64,13 @@ def iso_tree(settings: Settings, pieces: Pieces) -> Tree:
     tree.copy_directory(settings.source / "overlay" / "iso")
     for name in LOADER_FILES[settings.arch.name]:
         path = pieces.booting.loaders / name
-        tree.add(f"{loaders.LOADERS}/{name}", Entry(FILE, 0o644, data=path.read_bytes))
+        tree.add(f"{LOADERS}/{name}", Entry(FILE, 0o644, data=path.read_bytes))
     if not loaders.LOADERS_OF[settings.arch.name].bios:
         tree.file(MENU, menu.for_firmware_consoles(tree.read(MENU).decode()).encode())
     tree.file(loaders.EFI_CONFIG, loaders.ISO_CONFIG.encode())
     add_system(tree, settings, pieces, with_kernel=True)
     if settings.config is not None:
-        tree.add("k3os/system/config.yaml", Entry(FILE, 0o600, data=settings.config.read_bytes))
+        tree.add(CONFIG, Entry(FILE, 0o600, data=settings.config.read_bytes))
     return tree
 
 
@@ -111,7 +108,7 @@ def add_system(tree: Tree, settings: Settings, pieces: Pieces, *, with_kernel: b
     """Add the images for k3s, and /k3os/system with the first generation, whose manifest has the
     sums of all files that are there by then."""
     for path in pieces.airgap:
-        tree.add(f"{AIRGAP_DIRECTORY}/{path.name}", Entry(FILE, 0o644, data=path.read_bytes))
+        tree.add(f"{SYSTEM}/{AIRGAP}/{path.name}", Entry(FILE, 0o644, data=path.read_bytes))
     medium = [path for path, entry in tree.walk() if entry.kind == FILE]
     stage = first_stage(settings, pieces).walk()
     sums = {path: sha256(entry.data()).hexdigest() for path, entry in stage if entry.kind == FILE}

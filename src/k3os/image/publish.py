@@ -7,16 +7,16 @@ import os
 import re
 from pathlib import Path
 
+from k3os.generation.release import MANIFEST_ARTIFACT, SIGNATURE, SUMS_ARTIFACT
 from k3os.image import loaders, operator, packages
-from k3os.image.cache import file_digest_plain
 from k3os.image.pieces import Pieces, release_tree
 from k3os.image.sbom import sbom
 from k3os.image.settings import Settings
 from k3os.image.signing import sign
 from k3os.image.tree import read_tar
+from k3os.system.digest import file_sha256
 from k3os.system.files import atomic_write
 from k3os.system.run import run
-from k3os.upgrade.release import MANIFEST_ARTIFACT, SIGNATURE, SUMS_ARTIFACT
 
 
 def publish(
@@ -52,7 +52,7 @@ def publish(
     path = settings.artifacts / f"k3os-{arch}.spdx.json"
     atomic_write(str(path), json.dumps(document, indent=1).encode() + b"\n")
     published.append(path)
-    sums = "".join(f"{file_digest_plain(file)}  {file.name}\n" for file in sorted(published))
+    sums = "".join(f"{file_sha256(file)}  {file.name}\n" for file in sorted(published))
     path = settings.artifacts / SUMS_ARTIFACT.format(arch=arch)
     return [*published, *write_signed(settings, path, sums.encode())]
 

@@ -10,28 +10,29 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from k3os.config.check import check_cmdline, check_text
 from k3os.errors import UserError
+from k3os.generation import layout, manifest, source
+from k3os.generation.layout import AIRGAP, CONFIG, ISO_LABEL, LOADERS, MENU, SYSTEM
+from k3os.generation.release import SIGNATURE
+from k3os.generation.source import Source
 from k3os.image import menu
-from k3os.image.iso import CONFIG, LABEL, make_iso
+from k3os.image.iso import make_iso
 from k3os.image.loaders import EFI_CONFIG, ISO_CONFIG
 from k3os.image.signing import sign
-from k3os.install import source
-from k3os.install.config import check_for_k3s
-from k3os.install.source import AIRGAP, LOADERS, SYSTEM, Source
+from k3os.install.config import check_for_k3s, k3s_version
 from k3os.k3s.fetch import Component, fetch, fetch_airgap
 from k3os.k3s.source import LocalFile
 from k3os.system.blockdev import probe
+from k3os.system.console import Say
+from k3os.system.digest import file_sha256
 from k3os.system.run import CommandError, run
-from k3os.upgrade.release import SIGNATURE
 
-Say = Callable[[str], None]
-GRUB_CONFIG = "boot/grub/grub.cfg"
 # what grub-mkrescue(1) adds by itself, this time again
 _GENERATED = ("boot.catalog", "efi.img", "mach_kernel", "System", ".disk")
 # of Debian 12, of Debian 13
@@ -62,8 +63,7 @@ def remaster(request: Request, say: Say) -> None:
         what = source.read_source(str(root))
         source.verify(what, f"{root}/{SYSTEM}", lambda _: None)
         source.verify_medium(what)
-        manifest = json.loads(what.manifest)
-        epoch = manifest.get("created")
+        epoch = json.loads(what.manifest).get("created")
         if not isinstance(epoch, int):
             raise UserError(f"{request.source} does not say when it was made", "take another ISO")
         versions = ", ".join(f"{name} {text}" for name, text in what.versions.items())
@@ -110,10 +110,10 @@ def extracted(iso: Path, directory: Path) -> Iterator[Path]:
         found = probe(str(iso))
     except OSError as error:
         raise UserError(f"{iso}: {error.strerror}", "give the path of a k3OS ISO") from None
-    if (found.kind, found.label) != ("iso9660", LABEL):
+    if (found.kind, found.label) != ("iso9660", ISO_LABEL):
         raise UserError(
             f"{iso} is no ISO of k3OS: it carries {found.kind or 'nothing known'} {found.label!r}",
-            f"give the path of one; its volume label is {LABEL}",
+            f"give the path of one; its volume label is {ISO_LABEL}",
         )
     scratch = Path(tempfile.mkdtemp(prefix=".k3os-", dir=directory))
     try:
@@ -139,7 +139,7 @@ def _change(root: Path, request: Request, what: Source, archives: list[Path], sa
         shutil.copyfile(request.config, root / CONFIG)
         say(f"config.yaml: {request.config}")
     if request.cmdline:
-        path = root / GRUB_CONFIG
+        path = root / MENU
         change = menu.add_parameters(path.read_text(), request.cmdline)
         path.write_text(change.text)
         say(f"kernel parameters: {' '.join(change.names)}")
@@ -161,7 +161,7 @@ def _change(root: Path, request: Request, what: Source, archives: list[Path], sa
 
 def _check(root: Path, request: Request, say: Say) -> None:
     """Refuse what the k3s that the ISO has now would not take; the rest is checked already."""
-    version = source.read_source(str(root)).k3s_version
+    version = k3s_version(source.read_source(str(root)))
     own = root / CONFIG
     if own.exists() and (request.config or request.k3s):
         check_for_k3s(check_text(own.read_bytes(), own.name)[0], say, version)
@@ -170,25 +170,25 @@ def _check(root: Path, request: Request, say: Say) -> None:
 
 def _sum_up(root: Path, arch: str) -> None:
     """The sums of what belongs to no component, as it is now; an older manifest has none."""
-    path = (root / SYSTEM / "current").resolve() / "manifest.json"
-    manifest = json.loads(path.read_text())
-    if "medium" not in manifest:
+    path = (root / SYSTEM / "current").resolve() / manifest.NAME
+    record = json.loads(path.read_text())
+    if manifest.MEDIUM not in record:
         return
-    names = [*source.MENUS, *(f"{LOADERS}/{name}" for name in source.LOADER_FILES[arch])]
+    names = [*layout.MENUS, *(f"{LOADERS}/{name}" for name in layout.LOADER_FILES[arch])]
     names += [str(each.relative_to(root)) for each in (root / SYSTEM / AIRGAP).glob("*")]
-    found = {name: source.file_sha256(f"{root}/{name}") for name in sorted(names)}
-    if found != manifest["medium"]:
-        path.write_text(json.dumps({**manifest, "medium": found}, indent=2) + "\n")
+    found = {name: file_sha256(f"{root}/{name}") for name in sorted(names)}
+    if found != record[manifest.MEDIUM]:
+        path.write_bytes(manifest.as_bytes({**record, manifest.MEDIUM: found}))
 
 
 def _sign(system: Path, key: Path | None, *, before: bytes, say: Say) -> None:
     """A signature of the manifest as it is now; one of what it was does not stay."""
-    manifest = (system / "current").resolve() / "manifest.json"
-    changed = manifest.read_bytes() != before
-    signature = manifest.with_name(manifest.name + SIGNATURE)
+    path = (system / "current").resolve() / manifest.NAME
+    changed = path.read_bytes() != before
+    signature = path.with_name(path.name + SIGNATURE)
     if key is not None:
         with _named("--sign-key"):
-            signature.write_bytes(sign(manifest.read_bytes(), key))
+            signature.write_bytes(sign(path.read_bytes(), key))
         say(f"signed by {key}")
     elif changed and signature.exists():
         signature.unlink()
@@ -209,15 +209,12 @@ def put_k3s(system: Path, component: Component) -> None:
     shutil.copyfile(component.path, system / name / "k3s")
     (system / name / "k3s").chmod(0o755)
     link.symlink_to(f"../../{name}")
-    manifest = json.loads((generation / "manifest.json").read_text())
-    sums = {file: sha for file, sha in manifest["sha256"].items() if not file.startswith("k3s/")}
-    sums[f"{name}/k3s"] = component.sha256
-    sizes = {
-        file: size for file, size in manifest.get("size", {}).items() if not file.startswith("k3s/")
-    }
-    sizes[f"{name}/k3s"] = component.path.stat().st_size
-    manifest = {**manifest, "k3s": component.version, "sha256": sums, "size": sizes}
-    (generation / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    path = generation / manifest.NAME
+    files = {f"{name}/k3s": (component.sha256, component.path.stat().st_size)}
+    record = json.loads(path.read_text())
+    path.write_bytes(
+        manifest.as_bytes(manifest.with_component(record, "k3s", component.version, files))
+    )
 
 
 def _settle(root: Path, epoch: int) -> None:

@@ -6,13 +6,13 @@ Format: https://spdx.github.io/spdx-spec/v2.3/ ; package URLs: purl-spec, types 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterable
 from urllib.parse import quote
 
 from k3os import __version__
 from k3os.image.packages import ADDRESS, Package
 from k3os.image.settings import SUITE, Settings
+from k3os.system.stamps import utc
 
 
 def sbom(
@@ -37,7 +37,7 @@ def sbom(
         "name": f"k3os-{__version__}-{settings.arch.name}",
         "documentNamespace": f"urn:k3os:spdx:{identity}",
         "creationInfo": {
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(settings.epoch)),
+            "created": utc(settings.epoch),
             "creators": [f"Tool: k3os-{__version__}"],
             **_suites(settings),
         },

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from k3os.errors import UserError
+from k3os.generation.signature import NAMESPACE
 from k3os.system.run import CommandError, run
-from k3os.upgrade.signature import NAMESPACE
 
 
 def sign(data: bytes, key: Path) -> bytes:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from k3os.errors import UserError
-from k3os.image.cache import digest, file_digest_plain
+from k3os.image.cache import digest
 from k3os.image.progress import Progress
 from k3os.image.settings import Settings
+from k3os.system.digest import file_sha256
 from k3os.system.run import CommandError, run
 
 LOCK = "requirements-operator.lock"
@@ -43,7 +44,7 @@ class Wheel:
 
     @property
     def sha256(self) -> str:
-        return file_digest_plain(self.path)
+        return file_sha256(self.path)
 
 
 def download(settings: Settings, progress: Progress) -> list[Wheel]:

@@ -17,6 +17,8 @@ from k3os.config.schema import BY_PATH
 from k3os.config.value import Problem, Value
 from k3os.config.yamltext import LARGEST
 from k3os.errors import UserError
+from k3os.generation.source import Source
+from k3os.system.console import Say
 from k3os.system.http import shown
 
 # what an installation was asked for is no part of what it installs
@@ -31,7 +33,7 @@ def compose(
     medium: str,
     url: str,
     cmdline: str,
-    say: Callable[[str], None],
+    say: Say,
     *,
     answers: str = "",
     tries: int = 8,
@@ -68,9 +70,7 @@ def compose(
     return (HEADER.format(what) + dump_yaml(Config(merged), show_secrets=True)).encode()
 
 
-def lasting(
-    given: dict[str, Value], say: Callable[[str], None], *, has_url: bool, refused: bool
-) -> dict[str, Value]:
+def lasting(given: dict[str, Value], say: Say, *, has_url: bool, refused: bool) -> dict[str, Value]:
     """What of the command line is installed, too; both parts are said, by their names."""
     given = {
         path: given[path] for path in BY_PATH if path in given and not path.startswith(SECTION)
@@ -98,12 +98,19 @@ def hashed(values: dict[str, Value]) -> dict[str, Value]:
     return {**values, password.KEY: Value(password.hashed(str(value.data)), value.place)}
 
 
-def check(text: bytes, name: str, say: Callable[[str], None], k3s_version: str = "") -> None:
+def check(text: bytes, name: str, say: Say, k3s_version: str = "") -> None:
     """Raise UserError for a configuration with an error; say what is wrong."""
     from k3os.config.advice import advice
 
     values, problems = check_text(text, name)
     _refuse_errors([*problems, *advice(values, k3s_version)], say, k3s_version)
+
+
+def k3s_version(what: Source) -> str:
+    """Of the k3s that a medium's system runs: without one a node fetches the pinned one."""
+    from k3os.k3s.source import pinned
+
+    return what.versions.get("k3s") or pinned().version
 
 
 def check_for_k3s(values: dict[str, Value], say: Callable[[str], None], k3s_version: str) -> None:
@@ -179,9 +186,7 @@ def _read(path: str) -> bytes:
     return data
 
 
-def _refuse_errors(
-    problems: list[Problem], say: Callable[[str], None], k3s_version: str = ""
-) -> None:
+def _refuse_errors(problems: list[Problem], say: Say, k3s_version: str = "") -> None:
     for problem in problems:
         say(str(problem))
     count = sum(problem.is_error for problem in problems)

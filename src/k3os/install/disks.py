@@ -12,6 +12,7 @@ import stat
 from dataclasses import dataclass
 
 from k3os.errors import UserError
+from k3os.paths import BASE
 from k3os.system.blockdev import FileSystem, holders, probe
 from k3os.system.files import text_of
 from k3os.system.numbers import whole
@@ -21,7 +22,6 @@ SYS = "/sys/class/block"
 MOUNTS, OWN_MOUNTS = "/proc/1/mountinfo", "/proc/self/mountinfo"
 SWAPS = "/proc/swaps"
 SECTOR = 512  # of sysfs, whatever the disk's own is
-MEDIUM = "/.base"  # where a live system has the medium it runs from
 # never offered without being named: memory, our own images, drives that cannot be written
 _SKIPPED = ("loop", "ram", "zram", "fd", "sr", "nbd", "dm-", "md")
 
@@ -157,7 +157,7 @@ def in_use(device: Device) -> str:
     used = mounted()
     for name in sorted(names | {device.disk} if device.number else names):
         targets = used.get(number_of(name), []) or used.get(f"/dev/{name}", [])
-        if MEDIUM in targets:
+        if BASE in targets:
             return f"/dev/{name} is the medium this system runs from"
         if name in names and targets:
             return f"/dev/{name} is mounted at {targets[0]}"

@@ -9,19 +9,16 @@ of sha256sum(1) beside the ISO tells damage only.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from k3os.errors import UserError
+from k3os.generation.source import Source, read_source
 from k3os.install.disks import human
-from k3os.install.source import Source, read_source
 from k3os.system import mounts
+from k3os.system.console import Progress, Say
 from k3os.system.http import download, get, shown
 from k3os.system.http_failure import HttpError
-
-Say = Callable[[str], None]
-# name of a file, bytes, bytes in all
-Progress = Callable[[str, int, int], None]
 
 KEY = "iso_url"
 MEMORY, MEDIUM = "/run/k3os/iso", "/run/k3os/iso-medium"
@@ -43,7 +40,7 @@ def fetched(
     progress: draws a bar; without it every tenth is said. insecure: whoever made it. Raises
     UserError.
     """
-    from k3os.upgrade.signature import IMAGE_KEYS, NODE_KEYS, read_keys
+    from k3os.generation.signature import IMAGE_KEYS, NODE_KEYS, read_keys
 
     keys = [] if insecure else read_keys([IMAGE_KEYS, NODE_KEYS])
     if not insecure and not keys:
@@ -85,10 +82,10 @@ def check_address(url: str) -> None:
 
 def check_signature(what: Source, keys: list[str], where: str) -> None:
     """Raise UserError unless one of keys signed all that will be installed."""
-    from k3os.install.source import SYSTEM, verify_medium
-    from k3os.upgrade.offer import read
-    from k3os.upgrade.release import SIGNATURE
-    from k3os.upgrade.signature import verify
+    from k3os.generation.layout import SYSTEM
+    from k3os.generation.release import SIGNATURE, read
+    from k3os.generation.signature import verify
+    from k3os.generation.source import verify_medium
 
     beside = f"{what.root}/{SYSTEM}/current/manifest.json{SIGNATURE}"
     verify(what.manifest, read(beside, missing=b""), keys, where)

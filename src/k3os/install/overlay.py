@@ -10,6 +10,7 @@ import os
 import posixpath
 
 from k3os.errors import UserError
+from k3os.system import links
 from k3os.system.files import atomic_symlink
 
 INIT = "/sbin/init"
@@ -31,19 +32,10 @@ def resolve(root: str, path: str) -> str:
 
     The path in that system, without links. Raises UserError for links in a circle.
     """
-    done, rest, links = "/", path.strip("/").split("/"), 0
-    while rest:
-        step = posixpath.normpath(posixpath.join(done, rest.pop(0)))
-        if os.path.islink(root + step):
-            links += 1
-            if links > 40:
-                raise UserError("its links lead in a circle", where=path)
-            target = os.readlink(root + step)
-            done = "/" if target.startswith("/") else done
-            rest = [part for part in target.split("/") if part] + rest
-        else:
-            done = step
-    return done
+    try:
+        return links.resolve(root, path)
+    except OSError as error:
+        raise UserError("its links lead in a circle", where=path) from error
 
 
 def is_ours(root: str) -> bool:

@@ -10,9 +10,9 @@ import os
 from dataclasses import dataclass, replace
 
 from k3os.errors import UserError
+from k3os.generation.source import Source
 from k3os.install import disks, fat
 from k3os.install.disks import SECTOR, Device
-from k3os.install.source import Source
 from k3os.system.blockdev import LVM_MEMBER, RAID_MEMBER, holders
 from k3os.system.json_text import WRONG_SHAPE, an_object
 from k3os.system.run import CommandError, run
@@ -276,7 +276,7 @@ def _bios_place(disk: str, table: dict[str, Any]) -> BiosPlace | None:
 
 def show_volumes() -> None:
     """Start RAID arrays and logical volumes with a K3OS_STATE that nobody has started."""
-    from k3os.boot.volumes import Volumes
+    from k3os.system.volumes import Volumes
 
     found = [each for disk in disks.all_disks() for each in disks.file_systems(disk)]
     members = [each for each in found if each.kind in (LVM_MEMBER, RAID_MEMBER)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from k3os.errors import UserError
 from k3os.install import disks
+from k3os.system.console import Say
 from k3os.system.numbers import whole
 
 TYPE_CHECKING = False
@@ -72,7 +73,7 @@ class Terminal:
         self,
         read: Callable[[str], str],
         read_hidden: Callable[[str], str],
-        show: Callable[[str], None],
+        show: Say,
     ) -> None:
         self._read = read
         self._read_hidden = read_hidden

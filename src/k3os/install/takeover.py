@@ -11,20 +11,22 @@ import os
 import stat
 from dataclasses import dataclass
 
-from k3os.boot.takeover import BACKUP, MARKER, MENU, POWER_OFF, REBOOT, marker
 from k3os.errors import UserError
-from k3os.install import disks, layout, loaded, loader, source
+from k3os.generation import boot_loaders, grub, source
+from k3os.generation.adding import from_medium, lay_down
+from k3os.generation.layout import MENU, SYSTEM
+from k3os.generation.source import Source
+from k3os.generation.takeover_marker import BACKUP, MARKER, POWER_OFF, REBOOT, marker
+from k3os.install import disks, formatting
 from k3os.install.disks import Device, Mount
-from k3os.install.perform import lay_down, switch
 from k3os.install.plan import MIB, SPARE, Request
-from k3os.install.source import SYSTEM, Source
 from k3os.system.files import atomic_write, sync_directory
 from k3os.system.os_release import os_id
 from k3os.system.run import CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from k3os.install.perform import Progress, Say
+    from k3os.system.console import Progress, Say
 
 HOST = "/mnt/host"  # where install.sh shows the root of the running system
 GRUB_PLATFORMS = ("i386-pc", "x86_64-efi", "arm64-efi")
@@ -74,7 +76,7 @@ def make_plan(
     problem = problem or _secure_boot_problem(root) or _room_problem(device, root, medium.size)
     if problem:
         raise UserError(f"cannot take over: {problem}", NOTHING_WRITTEN)
-    uuid = layout.uuid(device)
+    uuid = formatting.uuid(device)
     if not uuid:
         raise UserError(f"cannot take over: {device.path} has no UUID", NOTHING_WRITTEN)
     backup = os.path.basename(BACKUP)
@@ -83,10 +85,10 @@ def make_plan(
         config=config,
         device=device,
         root=root,
-        first_menu=loader.takeover_menu(
+        first_menu=grub.takeover_menu(
             request.tty, uuid, backup, debug=request.debug, arch=medium.arch
         ),
-        menu=loader.menu(request.tty, debug=request.debug, uuid=uuid, arch=medium.arch),
+        menu=grub.menu(request.tty, debug=request.debug, uuid=uuid, arch=medium.arch),
         then=POWER_OFF if power_off else REBOOT,
     )
 
@@ -173,8 +175,8 @@ def take_over(plan: Takeover, say: Say, progress: Progress | None = None) -> Non
     source.verify_medium(plan.source)
     try:
         lay_down(plan.source, plan.config, plan.root, say, progress)
-        loaded.record(f"{plan.root}/{SYSTEM}", plan.source, ())
-        switch(plan.source, f"{plan.root}/{SYSTEM}")
+        boot_loaders.record(f"{plan.root}/{SYSTEM}", plan.source, ())
+        from_medium(plan.source, f"{plan.root}/{SYSTEM}")
         atomic_write(f"{plan.root}/{MARKER}", marker(plan.menu, plan.then), mode=0o600, sync=True)
         os.sync()
         say(f"replacing /{MENU}")
@@ -194,7 +196,7 @@ def take_over(plan: Takeover, say: Say, progress: Progress | None = None) -> Non
 def keep_menu(root: str) -> None:
     """Keep the system's own grub.cfg under a second name."""
     with open(f"{root}/{MENU}", errors="surrogateescape") as file:
-        if file.readline().startswith(loader.TAKEOVER_HEADER):
+        if file.readline().startswith(grub.TAKEOVER_HEADER):
             return  # of an earlier takeover; what it replaced is kept already
     if os.path.lexists(f"{root}/{BACKUP}"):
         os.unlink(f"{root}/{BACKUP}")

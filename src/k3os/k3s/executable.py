@@ -5,7 +5,6 @@ It starts the file only to ask for its version. ELF header: elf(5), e_machine in
 
 from __future__ import annotations
 
-import hashlib
 import stat
 from pathlib import Path
 
@@ -49,9 +48,3 @@ def ask_version(path: Path, digest: str, name: str = "") -> str:
         if match:
             return match[0]
     return f"custom-{digest[:12]}"
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, hex."""
-    with open(path, "rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from k3os.errors import UserError
-from k3os.k3s.executable import ask_version, check_executable, file_sha256
+from k3os.k3s.executable import ask_version, check_executable
 from k3os.k3s.source import (
     Auto,
     Download,
@@ -29,6 +29,8 @@ from k3os.k3s.source import (
     split_checksum,
 )
 from k3os.k3s.trust import NOBODY, Trust
+from k3os.system.console import Say
+from k3os.system.digest import file_sha256
 from k3os.system.files import atomic_write
 from k3os.system.http import Progress, download, get, shown
 from k3os.system.http_failure import ChecksumError, HttpError
@@ -60,7 +62,7 @@ def fetch(
     destination: Path,
     *,
     trust: Trust = NOBODY,
-    warn: Callable[[str], None] = warn_on_stderr,
+    warn: Say = warn_on_stderr,
     progress: Progress | None = None,
     timeout: float = 30.0,
 ) -> Component | None:
@@ -232,7 +234,7 @@ def fetch_airgap(
     items: Iterable[str],
     destination: Path,
     *,
-    warn: Callable[[str], None] = warn_on_stderr,
+    warn: Say = warn_on_stderr,
     progress: Progress | None = None,
     timeout: float = 30.0,
 ) -> list[Path]:
@@ -270,7 +272,7 @@ def _fetch_archive(
     url: str,
     digest: str,
     path: Path,
-    warn: Callable[[str], None],
+    warn: Say,
     progress: Progress | None,
     timeout: float,
 ) -> Path:

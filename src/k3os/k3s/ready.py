@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from k3os.system.console import Say
+
 POLL_SECONDS = 2
 TELL_SECONDS = 60
 ANNOUNCE_SECONDS = 600
@@ -22,8 +24,8 @@ KUBELET = "http://127.0.0.1:10248/healthz"
 def wait_until_ready(
     is_ready: Callable[[], bool],
     *,
-    log: Callable[[str], None],
-    say: Callable[[str], None],
+    log: Say,
+    say: Say,
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:

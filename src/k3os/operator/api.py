@@ -23,7 +23,7 @@ from lightkube.operators import exists
 from lightkube.resources.core_v1 import Pod
 from lightkube.types import CascadeType, PatchType
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.node import State
 from k3os.operator import metrics
 from k3os.operator.manifests import NAME

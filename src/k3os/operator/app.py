@@ -21,7 +21,7 @@ import kopf
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from k3os.cluster import names
+from k3os import names
 from k3os.operator import access, leader, metrics
 from k3os.operator.api import Api
 from k3os.operator.engine import Engine, Seen, Sight, seen

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from k3os.cluster import names
+from k3os import names
 from k3os.operator.spec import DAYS, Drain, Strategy
 from k3os.operator.spec import VERSION as VERSION_TEXT
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from lightkube import ApiError
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.node import DRAINING, FAILED, WAITING, NodeView, parse_node
 from k3os.cluster.objects import inside, mapping, text
 from k3os.operator import crd, metrics

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.objects import inside, mapping
 from k3os.cluster.target import COMPONENTS, channel
 from k3os.errors import UserError

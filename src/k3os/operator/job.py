@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.node import NodeView
 from k3os.cluster.objects import conditions, inside, maps, text
 from k3os.cluster.request import Wanted

@@ -15,7 +15,7 @@ from typing import Any
 
 from lightkube import ApiError
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.objects import inside, mapping, number, text
 from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, Lease, count
 from k3os.operator.outage import pause, words

@@ -13,14 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from k3os.cluster import names
+from k3os import names
+from k3os.names import OPERATOR_UID
 from k3os.operator import crd
 
 NAME, NODE_ACCOUNT = "k3os-operator", "k3os-node"
 # for people who import the archive; reserved, so that no registry can have it (RFC 2606)
 REPOSITORY = f"k3os.invalid/{NAME}"
-# of the image's own user, see image/oci.py
-UID = 65532
+
 PORT = 8080
 # the operator itself wants a second replica where there is a second node for it
 MOST_REPLICAS = 2
@@ -213,8 +213,8 @@ def _pod(build: Build) -> dict[str, Any]:
         "tolerations": [dict(each) for each in TOLERATIONS],
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": UID,
-            "runAsGroup": UID,
+            "runAsUser": OPERATOR_UID,
+            "runAsGroup": OPERATOR_UID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(build)],

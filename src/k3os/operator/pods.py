@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.objects import inside, mapping, maps, text, texts
 
 MIRROR = "kubernetes.io/config.mirror"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.node import NodeView
 from k3os.operator.manifests import ARCH_LABEL, MOST_REPLICAS
 

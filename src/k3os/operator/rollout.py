@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.impact import impact
 from k3os.cluster.node import CHANGING, CHECKING, DRAINING, FAILED, WAITING, NodeView, Result, State
 from k3os.cluster.target import Target, changes, is_updated

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from k3os.cluster.objects import maps, text
 from k3os.cluster.target import is_updated
 from k3os.operator.admission import Cluster, is_busy
 from k3os.operator.spec import Pool
+from k3os.system.stamps import utc
 
 # of the nodes that are listed by name: an object of the API is limited to about 1 MiB
 MOST_LISTED = 50
@@ -144,7 +144,7 @@ def _conditions(
     pool: Pool, judged: Judgements, now: float, before: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     known = {text(each.get("type")): each for each in maps(before.get("conditions"))}
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+    stamp = utc(now)
     found = []
     for kind, (is_so, reason, message) in judged.items():
         state = "True" if is_so else "False"

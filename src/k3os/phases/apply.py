@@ -13,6 +13,7 @@ from k3os.config.key import BOOT, INITRD, READY, RUNTIME
 from k3os.config.load import Config, load_config
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place, Problem
+from k3os.paths import OWN_SYSTEM
 from k3os.phases.actions import DONE, FAILED, UNCHANGED, Action
 from k3os.phases.node import Node
 from k3os.phases.report import STATUS, Report, Result, problems_of, read_status, write_status
@@ -21,6 +22,8 @@ from k3os.phases.table import APPLIERS, DATA_SOURCES
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from k3os.system.console import Say
 
 # these see what the data sources found
 AFTER_DATA_SOURCES = (RUNTIME, READY)
@@ -31,9 +34,9 @@ def apply_phase(
     *,
     mode: str,
     root: str = "/",
-    system_dir: str = "/k3os/system",
+    system_dir: str = OWN_SYSTEM,
     cmdline: str | None = None,
-    say: Callable[[str], None] | None = None,
+    say: Say | None = None,
     data_sources: Callable[[Config, Node], list[Result]] | None = None,
     again: bool = False,
 ) -> Report:
@@ -229,7 +232,7 @@ def _performed(action: Action, node: Node) -> tuple[str, str]:
         return FAILED, f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
 
 
-def discreetly(output: Callable[[str], None], secrets: list[str]) -> Callable[[str], None]:
+def discreetly(output: Say, secrets: list[str]) -> Say:
     """For the output of commands, which repeat what they were given."""
     from k3os.errors import discreet
     from k3os.phases.redact import redact

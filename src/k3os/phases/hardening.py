@@ -14,6 +14,7 @@ from __future__ import annotations
 from k3os.config.hardening import KEY, other_sysctls
 from k3os.config.k3s_flags import FILE
 from k3os.config.value import Place
+from k3os.paths import STATE
 from k3os.phases.actions import Action, Later, MakeDirectory, Remove, WriteFile
 from k3os.phases.k3s import arguments as arguments_of
 from k3os.phases.k3s import to_yaml
@@ -30,7 +31,7 @@ ADMISSION, AUDIT = "server/k3os-admission.yaml", "server/k3os-audit.yaml"
 LOGS = "server/logs"
 ENCRYPTED, BEGAN = "server/cred/encryption-config.json", "server/tls"
 # that we have asked for it
-MARK = "/var/lib/rancher/k3os/secrets-encryption"
+MARK = f"{STATE}/secrets-encryption"
 # the first k3s whose Pod Security admission reads this form; whose tokens can be made to end
 ADMITS, ENDS_TOKENS = (1, 23), (1, 29)
 CIPHERS = (

@@ -10,6 +10,7 @@ import os
 
 from k3os.config.hostnames import is_nobodys, valid_hostname
 from k3os.config.value import Place
+from k3os.paths import STATE
 from k3os.phases.actions import Action, SetKernel, WriteFile
 from k3os.phases.block import outside_block, replace_block
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 KEY = "hostname"
 KERNEL = "/proc/sys/kernel/hostname"
-GENERATED = "/var/lib/rancher/k3os/hostname"
+GENERATED = f"{STATE}/hostname"
 HOSTS = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
 
 

@@ -10,10 +10,12 @@ arguments. Each is in a file of its own that the configuration names, or in the 
 
 from __future__ import annotations
 
+from k3os import names
 from k3os.config.for_k3s import BESIDE, LAST, argued, is_settings, taint_name
 from k3os.config.hostnames import RULES, WRONG_NODE, is_node_name, node_name
 from k3os.config.k3s_flags import FILE, OF_AGENTS, SECRETS, without_secrets
 from k3os.config.value import Place
+from k3os.paths import NODE_NAME
 from k3os.phases import resolv
 from k3os.phases.actions import Action, OwnFile, Refused, Remove, WriteFile
 from k3os.phases.environment import of_k3s, quote
@@ -31,7 +33,6 @@ ARGS = "/run/k3os/k3s.args"
 SECRET = "/run/k3os/k3s.{}"
 # the name under which a node joins others; k3os-join.service is for those
 JOINS = "/run/k3os/joins"
-NODE_NAME = "/var/lib/rancher/k3os/node-name"
 COMMANDS = ("server", "agent")
 # the kernel's cgroup v2; k3s ends at once without these
 CONTROLLERS = "/sys/fs/cgroup/cgroup.controllers"
@@ -121,11 +122,11 @@ def _kernel_problem(node: Node) -> list[Action]:
 
 def _operator_label(config: Config, node: Node) -> list[str]:
     """Both values: k3s changes a label of a node that registered before, but deletes none."""
-    from k3os.phases.operator import IMAGE, LABEL, runs_here
+    from k3os.phases.operator import IMAGE, runs_here
 
     if not node.exists(IMAGE):
         return []
-    return [f"{LABEL}={str(runs_here(config, node)).lower()}"]
+    return [f"{names.OPERATOR_LABEL}={str(runs_here(config, node)).lower()}"]
 
 
 def _place(config: Config) -> Place:
@@ -192,7 +193,7 @@ def k3s_settings(config: Config, mode: str) -> dict[str, str | list[str]]:
     settings: dict[str, str | list[str]] = {}
     if config.text("k3os.server_url"):
         settings["server"] = config.text("k3os.server_url")
-    labels = {"k3os.io/mode": mode, "k3os.io/version": label_value(__version__)}
+    labels = {names.MODE_LABEL: mode, names.VERSION_LABEL: label_value(__version__)}
     labels.update(config.mapping("k3os.labels"))
     settings["node-label"] = [f"{name}={value}" for name, value in labels.items()]
     if taints := _taints(config):

@@ -15,8 +15,8 @@ from k3os.config.for_k3s import MANIFESTS
 from k3os.config.key import RUNTIME
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place
+from k3os.paths import ROOTFS, STATE
 from k3os.phases.actions import DONE, LATER, UNCHANGED, Action, Later
-from k3os.phases.node import ROOTFS
 from k3os.phases.ours import PERSISTENT, digest
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ BOOT_ENDS = "it stays until the next boot: others may have written to the file, 
 BY_HAND = "it stays until you remove it: others may have written to the file, too"
 NEXT_BOOT = "it stays until the next boot: something may need it by now"
 # k3s creates what is in a manifest, and deletes nothing when the file goes
-LEFT = "/var/lib/rancher/k3os/left/"
+LEFT = f"{STATE}/left/"
 
 
 def plan(config: Config, node: Node) -> list[Action]:

@@ -15,10 +15,9 @@ from k3os.phases.run_command import RunCommand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from k3os.phases.node import Node
     from k3os.phases.report import Report
+    from k3os.system.console import Say
 
 LOCAL = "local"
 RC_LOCAL, DIRECTORY = "/etc/rc.local", "/etc/local.d"
@@ -26,7 +25,7 @@ RC_LOCAL, DIRECTORY = "/etc/rc.local", "/etc/local.d"
 LIMITS = {"start": 900, "stop": 30}
 
 
-def run_scripts(verb: str, *, mode: str, say: Callable[[str], None], root: str = "/") -> Report:
+def run_scripts(verb: str, *, mode: str, say: Say, root: str = "/") -> Report:
     """Run the scripts of "start" or "stop" with k3os.environment; reported as LOCAL."""
     from k3os.config.load import load_config
     from k3os.phases import environment

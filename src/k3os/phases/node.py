@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import os
 
+from k3os.system.links import resolve
 from k3os.system.numbers import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from k3os.phases.ours import Ours
+    from k3os.system.console import Say
 
 USER = "rancher"
-# the image that the system runs from: what a boot fills /etc with
-ROOTFS = "/run/k3os/rootfs"
-MOST_LINKS = 40
 # of a user or group; chown(2): -1 leaves it as it is
 LARGEST_ID = 2**32 - 2
 
@@ -36,8 +33,8 @@ class Node:
         root: str = "/",
         phase: str = "runtime",
         mode: str = "live",
-        output: Callable[[str], None] = print,
-        say: Callable[[str], None] = print,
+        output: Say = print,
+        say: Say = print,
     ) -> None:
         self.root = root.rstrip("/")
         self.phase = phase
@@ -103,28 +100,3 @@ class Node:
         """The fields of the lines about a user or group."""
         lines = [line.split(":") for line in self.read(path).split("\n")]
         return [fields for fields in lines if fields[0] == name and len(fields) > 3]
-
-
-def resolve(root: str, name: str) -> str:
-    """name with every symbolic link replaced as chroot(2) to root would; the last one, too."""
-    todo = [part for part in reversed(name.split("/")) if part not in ("", ".")]
-    done: list[str] = []
-    links = 0
-    while todo:
-        part = todo.pop()
-        if part == "..":
-            done[-1:] = []
-            continue
-        current = "/".join(["", *done, part])
-        try:
-            target = os.readlink(root + current)
-        except OSError:
-            done.append(part)
-            continue
-        links += 1
-        if links > MOST_LINKS:
-            raise OSError(40, "too many symbolic links", name)
-        if target.startswith("/"):
-            done = []
-        todo += [part for part in reversed(target.split("/")) if part not in ("", ".")]
-    return "/" + "/".join(done)

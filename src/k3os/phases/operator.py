@@ -6,7 +6,7 @@ the node already: the image is only linked, never read. An agent creates no obje
 
 Unpacked the image takes room where k3s keeps images, which is memory in a live system, and
 importing it takes memory. A node without that room has no operator, unless `k3os.operator: true`
-insists; its label LABEL keeps the cluster from starting one on it.
+insists; its label OPERATOR_LABEL keeps the cluster from starting one on it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ IMAGE = "/usr/share/k3os/operator/image.tar.zst"
 IMAGE_ID = "/usr/share/k3os/operator/image-id"
 MANIFESTS = "/usr/share/k3os/operator/manifests.yaml"
 LINK = "/var/lib/rancher/k3s/agent/images/k3os-operator.tar.zst"
-LABEL = "k3os.io/operator"
 # modes in which /var is on a disk
 ON_DISK = ("disk", "overlay")
 SERVER = "/var/lib/rancher/k3s/server"

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 
+from k3os.paths import STATE
 from k3os.phases.actions import DONE, UNCHANGED, Action, WriteFile
-from k3os.phases.node import resolve
+from k3os.system.links import resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from k3os.phases.node import Node
 
-HERE, KEPT = "/run/k3os/ours.json", "/var/lib/rancher/k3os/ours.json"
+HERE, KEPT = "/run/k3os/ours.json", f"{STATE}/ours.json"
 PERSISTENT = ("/var/", "/home/", "/opt/", "/k3os/data/")
 FILE = "file "
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 from k3os.config.value import Place, Problem
 from k3os.errors import discreet
 from k3os.phases.actions import FAILED
+from k3os.system.stamps import utc
 
 STATUS = "/run/k3os/status.json"
 VERSION = 1
@@ -60,7 +59,7 @@ class Report:
         self.mode = mode
         self.problems = problems
         self.results: list[Result] = []
-        self.when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self.when = utc()
         self.seconds = 0.0
 
     @property

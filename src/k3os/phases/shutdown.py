@@ -13,9 +13,10 @@ import json
 from k3os.config.duration import parse
 from k3os.config.k3s_flags import FILE
 from k3os.config.value import Place
+from k3os.paths import K3S_LINK
 from k3os.phases.actions import DONE, UNCHANGED, Action, Later, Refused, Remove, WriteFile
 from k3os.phases.k3s import arguments
-from k3os.phases.node import resolve
+from k3os.system.links import resolve
 from k3os.system.numbers import whole
 
 TYPE_CHECKING = False
@@ -32,7 +33,6 @@ LOGIND = "/etc/systemd/logind.conf.d/50-k3os-shutdown.conf"
 DATA = "/var/lib/rancher/k3s"
 DROP_IN = "agent/etc/kubelet.conf.d/50-k3os-shutdown.conf"
 ARGUMENT = f"{FILE}.d/60-k3os-shutdown.yaml"
-K3S = "/run/k3os/k3s"
 # the first k3s that can do it; the first that reads the directory
 ABLE, READS_DIRECTORY = (1, 22), (1, 32)
 
@@ -112,7 +112,7 @@ def obstacle(config: Config, version: tuple[int, int] | None) -> str:
 def k3s_version(node: Node) -> tuple[int, int] | None:
     """Major and minor number of the k3s that is installed; None where only it knows."""
     # …/v1.33.1+k3s1/k3s; a version that is not known is called after its hash
-    major, _, rest = resolve(node.root, K3S).split("/")[-2].partition(".")
+    major, _, rest = resolve(node.root, K3S_LINK).split("/")[-2].partition(".")
     minor = rest.partition(".")[0]
     found = whole(major[1:]) if major[:1] == "v" else None
     following = whole(minor)

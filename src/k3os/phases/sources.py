@@ -10,8 +10,9 @@ import errno
 import os
 import stat
 
-from k3os.config.load import LOCAL, SYSTEM, Config
+from k3os.config.load import Config
 from k3os.config.value import Place
+from k3os.paths import OWN_SYSTEM, STATE
 from k3os.phases.actions import DONE, UNCHANGED, Action
 
 TYPE_CHECKING = False
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 KEY = "k3os"
-FILES = (f"{SYSTEM}/config.yaml", f"{LOCAL}/config.yaml")
-DIRECTORY = f"{LOCAL}/config.d"
+FILES = (f"{OWN_SYSTEM}/config.yaml", f"{STATE}/config.yaml")
+DIRECTORY = f"{STATE}/config.d"
 
 
 def plan(config: Config, node: Node) -> list[Action]:

@@ -1,7 +1,7 @@
 """What block devices there are and what file system each one carries.
 
 It only reads, and little: anybody may have written these headers. What is wrong in one is a
-BadHeader, as in system/raid.py and boot/lvm.py, and costs only that device. Formats: ext4
+BadHeader, as in system/raid.py and system/lvm.py, and costs only that device. Formats: ext4
 superblock (kernel Documentation/filesystems/ext4/super.rst), ISO 9660 primary volume descriptor
 (ECMA-119, 8.4), FAT boot sector (EFI FAT specification), UDF volume recognition sequence
 (ECMA-167, part 2, 9.2; its label is not read). Members of RAID and LVM have the names that blkid(8)

@@ -5,9 +5,15 @@ waits for input there has the prompt below the message again; /usr/lib/k3os/say 
 """
 
 import os
+from collections.abc import Callable
 
 from k3os.errors import discreet, visible
 from k3os.system.numbers import are_digits
+
+# a line for a person
+Say = Callable[[str], None]
+# name of a file, bytes so far, bytes in all
+Progress = Callable[[str, int, int], None]
 
 PREFIX = "k3OS: "
 PRINTK = "/proc/sys/kernel/printk"

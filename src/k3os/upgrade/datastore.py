@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 
 from k3os.errors import UserError
 from k3os.k3s.settings import Settings, data_directory, last
+from k3os.paths import STATE
 from k3os.system.files import sync_directory
 from k3os.upgrade import etcd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.config.load import Config
+    from k3os.system.console import Say
 
-SNAPSHOTS = "/var/lib/rancher/k3os/snapshots"
+SNAPSHOTS = f"{STATE}/snapshots"
 KEPT = 3
 SUFFIX = ".db"
 
@@ -29,9 +30,7 @@ def databases(settings: Settings) -> str:
     return f"{data_directory(settings)}/server/db"
 
 
-def snapshot(
-    version: str, settings: Settings, say: Callable[[str], None], *, root: str = ""
-) -> str:
+def snapshot(version: str, settings: Settings, say: Say, *, root: str = "") -> str:
     """Copy the datastore; the copy's path, or name with etcd, "" where there is no datastore.
 
     version: of the k3s that wrote it; settings: its. Raises UserError: without a copy nothing is

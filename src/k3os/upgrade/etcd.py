@@ -20,7 +20,9 @@ from k3os.system.run import CommandError, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from k3os.system.console import Say
 
 NAME = "before-upgrade"  # k3s adds the node and the time
 KEPT = 3
@@ -57,7 +59,7 @@ def is_used(directory: str) -> bool:
     return os.path.isdir(f"{directory}/etcd/member/wal")
 
 
-def snapshot(version: str, settings: Settings, say: Callable[[str], None]) -> str:
+def snapshot(version: str, settings: Settings, say: Say) -> str:
     """Have k3s write one, and remove the oldest of ours. Raises UserError."""
     local = {key: value for key, value in settings.items() if not key.startswith(S3)}
     wanted = settings if is_true(settings, S3) else local

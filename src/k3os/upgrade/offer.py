@@ -18,31 +18,29 @@ from contextlib import contextmanager
 from functools import partial
 
 from k3os.errors import UserError
-from k3os.system import http, mounts
-from k3os.system.http_failure import HttpError
-from k3os.upgrade.release import (
+from k3os.generation.layout import SYSTEM
+from k3os.generation.manifest import File, Manifest, parse_manifest
+from k3os.generation.release import (
+    LARGEST_MANIFEST,
     MANIFEST_ARTIFACT,
     SIGNATURE,
     SUMS_ARTIFACT,
-    File,
-    Manifest,
     artifact,
     others,
-    parse_manifest,
+    read,
     wrong_arch,
 )
+from k3os.system import http, mounts
+from k3os.system.console import Progress
+from k3os.system.http_failure import HttpError
 
 # what tells its architecture in its name; this one is not looked for elsewhere
 NAMED = re.compile(r"k3os-(?:rootfs-)?(amd64|arm64|arm)\.(?:iso|tar\.gz)")
-CURRENT = "k3os/system/current"
-SYSTEM = "k3os/system"
+CURRENT = f"{SYSTEM}/current"
 BLOCK = 1 << 20
-LARGEST_MANIFEST = 1 << 20
 # an ISO with airgap archives
 LARGEST_FILE = 16 << 30
 LARGEST_PIECE = 4 << 20
-# name of a file, bytes written, bytes in all
-Progress = Callable[[str, int, int], None]
 
 
 class Offer:
@@ -202,19 +200,6 @@ def signature_beside(address: str, timeout: float = http.TIMEOUT) -> bytes:
         if error.status != 404:
             raise
         return b""
-
-
-def read(path: str, missing: bytes | None = None) -> bytes:
-    """A small file. Raises UserError when it is not there, unless missing stands for it."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(LARGEST_MANIFEST)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if missing is not None:
-            return missing
-        raise UserError(
-            f"{path} is missing", "is this a k3OS ISO, tarball or release directory?"
-        ) from error
 
 
 def copy(

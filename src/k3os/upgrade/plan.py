@@ -12,18 +12,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from k3os.errors import UserError
-from k3os.install.loaded import KEY
-from k3os.install.source import COMPONENTS, file_sha256
-from k3os.system.json_text import an_object
-from k3os.system.numbers import are_digits, whole
-from k3os.upgrade.release import File, Manifest, is_older, wrong_arch
+from k3os.generation import manifest
+from k3os.generation.installed import Installed
+from k3os.generation.layout import COMPONENTS, GENERATIONS, link, numbers
+from k3os.generation.manifest import File, Manifest
+from k3os.generation.release import wrong_arch
+from k3os.generation.versions import is_older
+from k3os.system.digest import digest_of
 
 MIB = 1 << 20
 # what is left for the node itself: ext4's own blocks, the journal of systemd, a little data
 SPARE = 32 * MIB
-GENERATIONS = "generations"
-DOWNLOADS = "downloads"
-LINKS = ("current", "previous")
 
 
 @dataclass(frozen=True)
@@ -37,41 +36,6 @@ class Part:
     files: tuple[File, ...]
     write: Callable[[File, str], None]
     loaders: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Installed:
-    """What lies below /k3os/system. Generations by their links' targets, "generations/3".
-
-    manifests: generation to its manifest.json as it was read. running: the booted one, or "".
-    """
-
-    system: str
-    current: str
-    previous: str
-    running: str
-    manifests: Mapping[str, Mapping[str, object]]
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Component to version of the current generation."""
-        return self._versions(self.current)
-
-    @property
-    def previous_versions(self) -> dict[str, str]:
-        """Of the generation to go back to by hand. Raises UserError when there is none."""
-        if not self.previous or self.previous == self.current:
-            raise UserError("there is no previous generation", "nothing was changed")
-        return self._versions(self.previous)
-
-    def _versions(self, generation: str) -> dict[str, str]:
-        manifest = self.manifests[generation]
-        return {name: str(manifest[name]) for name in COMPONENTS if manifest.get(name)}
-
-    @property
-    def kept(self) -> str:
-        """The generation to go back to: the one that runs, since it is known to."""
-        return self.running if self.running in self.manifests else self.current
 
 
 @dataclass(frozen=True)
@@ -121,33 +85,6 @@ class Plan:
         return found
 
 
-def read_installed(system: str, running: str = "") -> Installed:
-    """Look at a disk's /k3os/system. Raises UserError when nothing is installed there."""
-    manifests = {}
-    directory = f"{system}/{GENERATIONS}"
-    names = os.listdir(directory) if os.path.isdir(directory) else []
-    for name in sorted(name for name in names if are_digits(name)):
-        try:
-            with open(f"{directory}/{name}/manifest.json", "rb") as file:
-                manifests[f"{GENERATIONS}/{name}"] = an_object(file.read())
-        except (OSError, ValueError):
-            continue  # interrupted before it was complete: it is removed
-    current, previous = (_link(f"{system}/{name}") for name in LINKS)
-    if current not in manifests:
-        raise UserError(
-            f"{system}/current leads to no generation that could be read",
-            "boot the ISO and install again with no_format, which keeps the data",
-        )
-    return Installed(system, current, previous if previous in manifests else "", running, manifests)
-
-
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""
-
-
 def upgradable(
     names: list[str], installed: Installed, offered: Manifest, origin: str
 ) -> tuple[list[str], str]:
@@ -184,8 +121,8 @@ def make_plan(
     if not allow_downgrade:
         refuse_downgrade(before, parts)
     old = installed.manifests[installed.current]
-    sums = dict(_mapping(old, "sha256"))
-    sizes = dict(_mapping(old, "size"))
+    record = manifest.new_record(arch, created, before)
+    record |= {key: manifest.mapping(old, key) for key in ("sha256", "size")}
     links = {name: _component(installed, name, installed.current) for name in before}
     after, steps, changed = dict(before), [], []
     for name, part in parts.items():
@@ -194,19 +131,16 @@ def make_plan(
         if links.get(name) != directory:
             changed.append(name)
         links[name] = directory
-        sums = {path: each for path, each in sums.items() if not path.startswith(f"{name}/")}
-        sizes = {path: each for path, each in sizes.items() if not path.startswith(f"{name}/")}
+        known = {f"{directory}/{file.name}": (file.sha256, file.size) for file in part.files}
+        record = manifest.with_component(record, name, part.version, known)
         for file in part.files:
             path = f"{directory}/{file.name}"
-            sums[path], sizes[path] = file.sha256, file.size
             if not same and digest_of(f"{installed.system}/{path}") != file.sha256:
                 steps.append(Step(path, file, part.write))
-    number = 1 + max(_numbers(installed.system))
-    manifest: dict[str, object] = {"arch": arch, "created": created}
-    manifest |= {name: after.get(name) for name in COMPONENTS}
-    manifest |= {"sha256": sums, "size": sizes}
-    loaders = parts["k3os"].loaders if "k3os" in parts else _mapping(old, KEY)
-    manifest |= {KEY: dict(loaders)} if loaders else {}
+    number = 1 + max(numbers(installed.system))
+    key = manifest.LOADER_SUMS
+    loaders = parts["k3os"].loaders if "k3os" in parts else manifest.mapping(old, key)
+    record |= {key: dict(loaders)} if loaders else {}
     wanted = {*links.values(), *(step.path for step in steps)}
     kept = {installed.current, installed.previous, installed.running} & set(installed.manifests)
     early = unused(installed, kept, wanted)
@@ -231,7 +165,7 @@ def make_plan(
         before=before,
         after=after,
         steps=tuple(steps),
-        manifest=manifest,
+        manifest=record,
         links=links,
         previous=installed.kept,
         early_removals=tuple(early),
@@ -265,9 +199,7 @@ def _directory(installed: Installed, name: str, part: Part) -> tuple[str, bool]:
     """
     plain = f"{name}/{part.version}"
     identity = hashlib.sha256("".join(file.sha256 for file in part.files).encode()).hexdigest()
-    used = {
-        path for manifest in installed.manifests.values() for path in _mapping(manifest, "sha256")
-    }
+    used = {path for each in installed.manifests.values() for path in manifest.sums_of(each)}
     for directory in (plain, f"{plain}~{identity[:8]}"):
         paths = {f"{directory}/{file.name}": file.sha256 for file in part.files}
         if all(digest_of(f"{installed.system}/{path}") == each for path, each in paths.items()):
@@ -282,7 +214,7 @@ def _directory(installed: Installed, name: str, part: Part) -> tuple[str, bool]:
 
 def _component(installed: Installed, name: str, generation: str) -> str:
     """The directory a component of a generation lies in, "k3os/0.1.0"."""
-    target = _link(f"{installed.system}/{generation}/{name}")
+    target = link(f"{installed.system}/{generation}/{name}")
     return target.removeprefix("../../")
 
 
@@ -292,10 +224,10 @@ def unused(installed: Installed, kept: Iterable[str], wanted: Iterable[str]) -> 
     needed = set(wanted)
     for generation in kept:
         for name in COMPONENTS:
-            needed.add(_link(f"{installed.system}/{generation}/{name}").removeprefix("../../"))
+            needed.add(_component(installed, name, generation))
     found = [
         f"{GENERATIONS}/{number}"
-        for number in sorted(_numbers(installed.system))
+        for number in sorted(numbers(installed.system))
         if f"{GENERATIONS}/{number}" not in kept
     ]
     for name in COMPONENTS:
@@ -303,25 +235,6 @@ def unused(installed: Installed, kept: Iterable[str], wanted: Iterable[str]) -> 
         versions = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
         found += [f"{name}/{each}" for each in versions if f"{name}/{each}" not in needed]
     return found
-
-
-def _numbers(system: str) -> list[int]:
-    directory = f"{system}/{GENERATIONS}"
-    names = os.listdir(directory) if os.path.isdir(directory) else []
-    return [number for name in names if (number := whole(name)) is not None]
-
-
-def _mapping(manifest: Mapping[str, object], key: str) -> dict[str, object]:
-    value = manifest.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def digest_of(path: str) -> str:
-    """The SHA-256 of a file, "" when it is not there."""
-    try:
-        return file_sha256(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
 
 
 def _free(system: str) -> int:
@@ -336,14 +249,14 @@ def _size(path: str) -> int:
     return sum(_size(entry.path) for entry in os.scandir(path))
 
 
-def check_arch(manifest: Manifest, arch: str, where: str) -> None:
-    if manifest.arch != arch:
-        raise wrong_arch(manifest.arch, arch, where)
+def check_arch(offered: Manifest, arch: str, where: str) -> None:
+    if offered.arch != arch:
+        raise wrong_arch(offered.arch, arch, where)
 
 
-def check_expected(manifest: Manifest, version: str, where: str) -> None:
+def check_expected(offered: Manifest, version: str, where: str) -> None:
     """version: the k3OS somebody counts on, "" for any."""
-    found = manifest.versions.get("k3os", "")
+    found = offered.versions.get("k3os", "")
     if version and found.removeprefix("v") != version.removeprefix("v"):
         raise UserError(
             f"is k3OS {found or 'unknown'}, not {version}",

@@ -47,16 +47,16 @@ def superblock(data: bytes) -> object:
 
 def _volumes(path: str, kind: str) -> object:
     """All that the initrd does with a member, without a kernel that would obey."""
-    from k3os.boot import volumes
+    from k3os.system import volumes
     from k3os.system.blockdev import FileSystem
 
     with ExitStack() as stack:
         for name, result in (("raid.start", "/dev/md0"), ("devicemapper.create", "/dev/dm-0")):
-            stack.enter_context(patch(f"k3os.boot.volumes.{name}", lambda *_, r=result: r))
+            stack.enter_context(patch(f"k3os.system.volumes.{name}", lambda *_, r=result: r))
         for name in ("raid.stop", "devicemapper.remove"):
-            stack.enter_context(patch(f"k3os.boot.volumes.{name}", lambda *_: None))
+            stack.enter_context(patch(f"k3os.system.volumes.{name}", lambda *_: None))
         found = FileSystem("/dev/dm-0", "ext4", "K3OS_STATE")
-        stack.enter_context(patch("k3os.boot.volumes.probe", lambda _: found))
+        stack.enter_context(patch("k3os.system.volumes.probe", lambda _: found))
         tried = volumes.Volumes(lambda _: None, lambda: 0.0)
         tried.show([FileSystem(path, kind, "")], lambda _: False)
     return tried.problems
@@ -73,7 +73,7 @@ def lvm(data: bytes) -> object:
 @target("lvm-text", raises=(ValueError, KeyError, TypeError), words='{ } [ ] = , " # pv0 stripes')
 def lvm_text(data: bytes) -> object:
     """The text of a volume group alone, which the changes get farther into."""
-    from k3os.boot import lvm
+    from k3os.system import lvm
 
     text = data.decode(errors="replace")
     return lvm.age(text), lvm.volumes(text)
@@ -102,8 +102,9 @@ def takeover_marker(data: bytes) -> object:
     """It decides what is deleted: what is no marker deletes nothing."""
     from k3os.boot import takeover
     from k3os.errors import UserError
+    from k3os.generation import takeover_marker
 
-    scratch.file(data, f"takeover/{takeover.MARKER}")
+    scratch.file(data, f"takeover/{takeover_marker.MARKER}")
     with ExitStack() as stack:
         for name in ("delete_others", "set_label", "sync_directory", "atomic_write"):
             stack.enter_context(patch.object(takeover, name, lambda *_, **__: 0))
@@ -117,6 +118,7 @@ def takeover_marker(data: bytes) -> object:
 @target("records")
 def records(data: bytes) -> object:
     """What k3OS itself left on a disk, after a power cut, a bad block or a person."""
+    from k3os import paths
     from k3os.cluster import former, result
     from k3os.phases.apply import succeeded
     from k3os.phases.network import PLAN, former_plan
@@ -126,7 +128,7 @@ def records(data: bytes) -> object:
 
     root = scratch.directory() / "records"
     for name in (
-        former.RECORD,
+        paths.FRAGMENT_TRIAL,
         result.RESULT,
         STATUS,
         HERE,

@@ -15,8 +15,8 @@ from tests.fuzz.targets import scratch
 @target("manifest", raises=(UserError,), words='"sha256" "arch" "created" "size" "kernel" "k3os"')
 def manifest(data: bytes) -> object:
     """As an upgrade reads it, and as the installer does from a medium."""
-    from k3os.install.source import read_source
-    from k3os.upgrade.release import parse_manifest
+    from k3os.generation.manifest import parse_manifest
+    from k3os.generation.source import read_source
 
     try:
         scratch.file(data, "medium/k3os/system/current/manifest.json")
@@ -29,7 +29,7 @@ def manifest(data: bytes) -> object:
 
 @target("versions", words="v1.33.1+k3s1 -rc1 v + . 00")
 def versions(data: bytes) -> object:
-    from k3os.upgrade.release import is_older, ordered
+    from k3os.generation.versions import is_older, ordered
 
     one, _, other = scratch.text(data).partition("\n")
     return ordered(one), is_older(one, other), is_older(other, one)
@@ -48,7 +48,7 @@ def tarball(data: bytes) -> object:
 def keys(data: bytes) -> object:
     """Release keys, and those that let people log in."""
     from k3os.config.ssh_keys import is_key, what_is_wrong
-    from k3os.upgrade.signature import read_keys
+    from k3os.generation.signature import read_keys
 
     for line in scratch.text(data).splitlines():
         is_key(line)
@@ -98,7 +98,7 @@ def channel(data: bytes) -> object:
 
 @target("boot-environment", words="# GRUB Environment Block k3os_tries= k3os_trial=1 ####")
 def boot_environment(data: bytes) -> object:
-    from k3os.upgrade.grubenv import parse
+    from k3os.generation.grubenv import parse
 
     return parse(data), parse(data.ljust(1024, b"#")[:1024])
 

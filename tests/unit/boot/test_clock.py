@@ -56,7 +56,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[o
         path = tmp_path / name.format("id")
         path.touch()
         os.utime(path, (when, when))
-    monkeypatch.setattr(clock, "WRONG", str(tmp_path / "wrong"))
+    monkeypatch.setattr(clock, "CLOCK_WRONG", str(tmp_path / "wrong"))
     monkeypatch.setattr(clock, "say", done["said"].append)
     monkeypatch.setattr(time, "clock_settime", lambda _, seconds: done["set"].append(seconds))
     return done

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3os.boot import beside, grow, lvm
-from k3os.system import blockdev, raid
+from k3os.boot import beside, grow
+from k3os.system import blockdev, lvm, raid
 from k3os.system.blockdev import BadHeader
-from tests.unit.boot.test_volumes import (
+from tests.unit.system.test_volumes import (
     FIRST,
     METADATA,
     ROOT_PLACE,

@@ -11,6 +11,7 @@ from k3os.boot import finish, init, media, root
 from k3os.boot.rescue import explain
 from k3os.cluster import former
 from k3os.errors import UserError
+from k3os.generation import layout
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[
 
 
 def medium(path: Path) -> media.Medium:
-    found = media.FileSystem("/dev/vda3", "ext4", media.STATE_LABEL)
+    found = media.FileSystem("/dev/vda3", "ext4", layout.STATE_LABEL)
     return media.Medium("disk", found, str(path))
 
 
@@ -96,7 +97,7 @@ def test_the_configuration_goes_back_with_the_version_it_came_with(
     changed: tuple[str, list[str]], said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, begun = changed
-    monkeypatch.setattr("k3os.upgrade.trial.go_back", lambda root: f"back in {root}")
+    monkeypatch.setattr("k3os.generation.trial.go_back", lambda root: f"back in {root}")
     assert init.on_trial_or_back(medium(tmp_path), {"k3os.trial": "60"}, data)
     assert begun == ["60"]
     assert not init.on_trial_or_back(medium(tmp_path), {"k3os.rollback": ""}, data)

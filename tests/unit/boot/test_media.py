@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from k3os.boot import media, twins, volumes
+from k3os.boot import media, twins
 from k3os.errors import UserError
-from k3os.system import blockdev, kernelmodules, mounts
+from k3os.system import blockdev, kernelmodules, mounts, volumes
 from k3os.system.blockdev import FileSystem, identify
 from k3os.system.run import run
 

@@ -11,6 +11,7 @@ import pytest
 from k3os.boot import takeover
 from k3os.boot.media import Medium
 from k3os.errors import UserError
+from k3os.generation import takeover_marker
 from k3os.system.blockdev import FileSystem
 
 
@@ -46,7 +47,9 @@ def root(tmp_path: Path) -> Path:
     (root / "lost+found").mkdir()
     (root / "lost+found/#12").write_text("debian")
     (root / "bin").symlink_to("usr/bin")
-    (root / takeover.MARKER).write_bytes(takeover.marker("the menu", takeover.POWER_OFF))
+    (root / takeover_marker.MARKER).write_bytes(
+        takeover_marker.marker("the menu", takeover_marker.POWER_OFF)
+    )
     return root
 
 
@@ -94,7 +97,7 @@ def test_a_power_cut_at_any_moment_is_made_good(
             takeover.carry_out(str(root), lambda _: None)
             break
         except KeyboardInterrupt:
-            assert (root / takeover.MARKER).exists()
+            assert (root / takeover_marker.MARKER).exists()
     assert left(root) == KEPT
     assert allowed > 2
 
@@ -125,14 +128,16 @@ def test_another_file_system_is_not_entered(
 
     monkeypatch.setattr(os, "fstat", fstat)
     assert takeover.delete_others(str(root)) > 0
-    assert left(root) == sorted([*KEPT, takeover.BACKUP, takeover.MARKER, "usr/bin/sh"])
+    assert left(root) == sorted(
+        [*KEPT, takeover_marker.BACKUP, takeover_marker.MARKER, "usr/bin/sh"]
+    )
 
 
 def test_without_the_marker_nothing_is_deleted(root: Path, done: list[str]) -> None:
     medium = Medium("disk", FileSystem("/dev/vda1", "ext4", "K3OS_STATE"), str(root))
     assert takeover.is_wanted(medium)
     assert not takeover.is_wanted(Medium("iso", medium.file_system, str(root)))
-    (root / takeover.MARKER).unlink()
+    (root / takeover_marker.MARKER).unlink()
     done.clear()
     before = left(root)
     assert not takeover.is_wanted(medium)
@@ -146,7 +151,7 @@ def test_without_the_marker_nothing_is_deleted(root: Path, done: list[str]) -> N
 def test_a_marker_that_cannot_be_read_deletes_nothing(
     root: Path, done: list[str], text: str
 ) -> None:
-    (root / takeover.MARKER).write_text(text)
+    (root / takeover_marker.MARKER).write_text(text)
     before = left(root)
     with pytest.raises(UserError, match="nothing is deleted"):
         takeover.carry_out(str(root), lambda _: None)

@@ -17,6 +17,7 @@ from k3os.config import check, kinds, load, merge
 from k3os.datasource import media as cloud_media
 from k3os.datasource import runtime, search, store, userdata
 from k3os.datasource.found import Found
+from k3os.generation import layout
 from k3os.phases import apply, hostname, modules
 from k3os.phases.actions import Action
 from k3os.phases.node import Node
@@ -310,7 +311,9 @@ class Booted(BaseException):
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """PID 1 of a machine in which all goes well; what it says."""
-    medium = media.Medium("disk", FileSystem("/dev/vda3", "ext4", media.STATE_LABEL), str(tmp_path))
+    medium = media.Medium(
+        "disk", FileSystem("/dev/vda3", "ext4", layout.STATE_LABEL), str(tmp_path)
+    )
     nothing: Callable[..., None] = lambda *_, **__: None  # noqa: E731
     for name in ("mount_kernel_file_systems", "build", "enter"):
         monkeypatch.setattr(init.root, name, nothing)
@@ -373,12 +376,12 @@ def test_a_step_of_the_boot_that_meets_a_bug_costs_itself(
 def test_a_trial_that_meets_a_bug_costs_itself(
     machine: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, step: str
 ) -> None:
-    from k3os.cluster import former
+    from k3os import paths
 
-    (tmp_path / former.RECORD[1:]).parent.mkdir(parents=True)
-    (tmp_path / former.RECORD[1:]).write_text("{}")
+    (tmp_path / paths.FRAGMENT_TRIAL[1:]).parent.mkdir(parents=True)
+    (tmp_path / paths.FRAGMENT_TRIAL[1:]).write_text("{}")
     monkeypatch.setattr(f"k3os.cluster.{step}", throws(error))
-    monkeypatch.setattr("k3os.upgrade.trial.go_back", lambda root: "back")
+    monkeypatch.setattr("k3os.generation.trial.go_back", lambda root: "back")
     medium = media.Medium("disk", FileSystem("/dev/vda3", "ext4", ""), str(tmp_path))
     options = {"k3os.rollback": ""} if step == "former.restore" else {}
     assert init.on_trial_or_back(medium, options, str(tmp_path)) is False

@@ -11,6 +11,7 @@ import pytest
 
 from k3os.boot import init, media
 from k3os.errors import UserError
+from k3os.generation import layout
 from k3os.system import blockdev
 from k3os.system.blockdev import FileSystem
 from k3os.system.run import run
@@ -24,7 +25,7 @@ KERNEL = "k3os/system/current/kernel"
 
 def find(machine: Machine, uuid: str, mode: str = "", **options: Any) -> str:
     """The device that PID 1 takes when GRUB named that UUID."""
-    kinds, wanted = init.wanted_media(mode, init.medium_uuid({media.MEDIUM_UUID: uuid}))
+    kinds, wanted = init.wanted_media(mode, init.medium_uuid({layout.MEDIUM_UUID: uuid}))
     return machine.find(5, kinds=kinds, uuid=wanted, **options).file_system.device
 
 
@@ -217,10 +218,10 @@ def test_what_is_no_uuid_on_the_command_line_is_reported_and_passed_over(
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(init, "say", said.append)
-    assert init.medium_uuid({media.MEDIUM_UUID: text}) == ""
+    assert init.medium_uuid({layout.MEDIUM_UUID: text}) == ""
     assert "is no UUID; the label decides" in said[0]
-    assert init.medium_uuid({media.MEDIUM_UUID: ""}) == ""
-    assert init.medium_uuid({media.MEDIUM_UUID: OURS, "k3os.takeover": THEIRS}) == THEIRS
+    assert init.medium_uuid({layout.MEDIUM_UUID: ""}) == ""
+    assert init.medium_uuid({layout.MEDIUM_UUID: OURS, "k3os.takeover": THEIRS}) == THEIRS
 
 
 def test_uuids_are_written_as_grub_and_blkid_write_them(tmp_path: Path) -> None:

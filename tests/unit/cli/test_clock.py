@@ -29,7 +29,7 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is said on the consoles of a node whose clock was wrong."""
     lines: list[str] = []
     (tmp_path / "wrong").write_text(f"{SAID}\n")
-    monkeypatch.setattr(clock, "WRONG", str(tmp_path / "wrong"))
+    monkeypatch.setattr(clock, "CLOCK_WRONG", str(tmp_path / "wrong"))
     monkeypatch.setattr(clock, "say", lines.append)
     return lines
 
@@ -87,7 +87,7 @@ def test_nothing_is_asked_where_the_clock_was_right(
         raise AssertionError("asked")
 
     monkeypatch.setattr(timeserver, "answered", never)
-    monkeypatch.setattr(clock, "WRONG", str(tmp_path / "wrong"))
+    monkeypatch.setattr(clock, "CLOCK_WRONG", str(tmp_path / "wrong"))
     assert clock.main(["wait"]) == 0
     assert clock.doubt(str(tmp_path / "wrong")) == ""
 

@@ -38,9 +38,9 @@ def test_what_is_still_missing_at_the_end_is_told():
 def trial_of_configuration(tmp_path, monkeypatch):
     """A boot in which nothing but a NodePool's configuration is on trial."""
     (tmp_path / "trial").write_text("30\n")
-    monkeypatch.setattr(confirm, "MARK", str(tmp_path / "trial"))
+    monkeypatch.setattr(confirm, "ON_TRIAL", str(tmp_path / "trial"))
     monkeypatch.setattr(confirm, "BASE", str(tmp_path / "base"))
-    monkeypatch.setattr(former, "RECORD", str(tmp_path / "record.json"))
+    monkeypatch.setattr(former, "FRAGMENT_TRIAL", str(tmp_path / "record.json"))
     monkeypatch.setattr(former, "FRAGMENT", str(tmp_path / "fragment.yaml"))
     monkeypatch.setattr("k3os.config.load.load_config", lambda **_: (None, []))
     monkeypatch.setattr(confirm, "checks", lambda _: [])

@@ -14,7 +14,7 @@ from k3os.cli.main import main
 from k3os.config.check import check_cmdline
 from k3os.config.load import Config
 from k3os.errors import UserError
-from k3os.install.source import Source
+from k3os.generation.source import Source
 
 
 def test_options_and_flags_are_read_in_both_ways_of_writing() -> None:
@@ -81,7 +81,7 @@ class Installation:
         (tmp_path / "cmdline").write_text("k3os.mode=install")
         monkeypatch.setattr(install, "CMDLINE", str(tmp_path / "cmdline"))
         monkeypatch.setattr("k3os.config.load.load_config", lambda: (Config({}), []))
-        monkeypatch.setattr("k3os.install.source.read_source", lambda root: self.source(root))
+        monkeypatch.setattr("k3os.generation.source.read_source", lambda root: self.source(root))
         monkeypatch.setattr("k3os.install.config.compose", self.compose)
         monkeypatch.setattr("k3os.install.iso.fetched", self.fetched)
         monkeypatch.setattr("k3os.install.plan.make_plan", self.make_plan)

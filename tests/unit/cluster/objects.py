@@ -2,7 +2,7 @@
 
 import json
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.target import parse_target
 
 WANTED = {"version": "v1.1.0", "url": "https://example.com"}

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from k3os import paths
 from k3os.cluster import former
 
 # thousands of writes to a disk, each waited for, take half a minute
@@ -83,16 +84,16 @@ def test_what_is_confirmed_stays_and_is_what_the_next_one_goes_back_to(root: str
 def test_the_record_holds_secrets_and_is_for_root_alone(root: str) -> None:
     put(root, "token")
     former.begin("r1", 120, root)
-    assert Path(root + former.RECORD).stat().st_mode & 0o777 == 0o600
+    assert Path(root + paths.FRAGMENT_TRIAL).stat().st_mode & 0o777 == 0o600
     assert "former" not in former.taken_back(root)
     former.restore("x", root)
-    assert "token" not in Path(root + former.RECORD).read_text()
+    assert "token" not in Path(root + paths.FRAGMENT_TRIAL).read_text()
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists) | st.none())
 def test_a_record_that_is_none_never_stops_a_boot(tmp_path_factory, value: object) -> None:
     root = str(tmp_path_factory.mktemp("root"))
-    path = Path(root + former.RECORD)
+    path = Path(root + paths.FRAGMENT_TRIAL)
     path.parent.mkdir(parents=True)
     good = {"request": "r", "former": None, "attempts": 1, "seconds": 5, "reason": ""}
     for broken in (value, *({**good, name: value} for name in good)):

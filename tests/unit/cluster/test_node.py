@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.node import LATEST, STEPS, State, parse_node, parse_state
 
 GOOD = State("pool", "target", STEPS[0], "0a1b-node.example.com-1700000000", 1700000000, 1700000001)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.node import STEPS, parse_node
 from k3os.cluster.progress import ended, pool_of, progress

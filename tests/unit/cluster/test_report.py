@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from k3os import names
 from k3os.cli import report as command
 from k3os.cli.report import node_name
-from k3os.cluster import kubelet, names, report
+from k3os.cluster import kubelet, report
 from k3os.cluster.impact import canonical, fragment_hash
 from k3os.config.check import check_text
 from k3os.config.load import Config

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k3os import names
 from k3os.cli import apply, confirm
-from k3os.cluster import former, names, result
+from k3os.cluster import former, result
 from k3os.cluster.impact import canonical
 from k3os.cluster.request import BadRequest, Request, Wanted, parse, remaining
 from k3os.config.load import load_config
@@ -120,7 +121,7 @@ class Host:
         monkeypatch.setattr("k3os.cli.status_text.failures", lambda _: self.failures)
         self.record = root / "fragment-trial.json"
         monkeypatch.setattr(former, "FRAGMENT", str(self.fragment))
-        monkeypatch.setattr(former, "RECORD", str(self.record))
+        monkeypatch.setattr(former, "FRAGMENT_TRIAL", str(self.record))
         monkeypatch.setattr("k3os.cluster.report.FRAGMENT", str(self.fragment))
         monkeypatch.setattr("k3os.cli.upgrade.config", lambda: load_config(root=str(root))[0])
         monkeypatch.setattr(apply, "FRAGMENT", str(self.fragment))

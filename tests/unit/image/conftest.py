@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from k3os.generation.layout import LOADERS
 from k3os.image import loaders
 from k3os.image.iso import EFI_IMAGE, make_iso
 from k3os.image.manifest import add_generation
@@ -41,8 +42,8 @@ def tiny(directory: Path, arch: str, kernel_version: str = "6.1") -> Path:
     tree = Tree()
     tree.file("boot/grub/grub.cfg", MENU.read_bytes())
     if loaders.LOADERS_OF[arch].bios:
-        tree.file(f"{loaders.LOADERS}/boot.img", b"b" * 512)
-        tree.file(f"{loaders.LOADERS}/core.img", b"c" * 30000)
+        tree.file(f"{LOADERS}/boot.img", b"b" * 512)
+        tree.file(f"{LOADERS}/core.img", b"c" * 30000)
     tree.file(loaders.EFI_CONFIG, loaders.ISO_CONFIG.encode())
     names = loaders.LOADERS_OF[arch].efi_files.values()
     programs = {name: f"signed {name}".encode() * 100 for name in names}

@@ -10,9 +10,9 @@ import pytest
 from k3os.cli import image as command
 from k3os.cli.main import main
 from k3os.errors import UserError
+from k3os.generation import grub
 from k3os.image.board import BOARDS, fat_files, listing, without_driver
 from k3os.image.tree import Tree
-from k3os.install import loader
 from k3os.system.run import run
 from tests.unit.image.conftest import tiny
 
@@ -74,9 +74,9 @@ def test_the_card_begins_with_what_the_firmware_reads(
     label = ["blkid", "-p", "-O", str(68 * MIB), "-s", "UUID", "-o", "value", str(card)]
     stub = run(["mtype", "-i", place, "::/EFI/debian/grub.cfg"]).decode()
     uuid = run(label).decode().strip()
-    assert stub == loader.efi_stub(uuid)
+    assert stub == grub.efi_stub(uuid)
     menu = run(["debugfs", "-R", "cat /boot/grub/grub.cfg", f"{card}?offset={68 * MIB}"])
-    assert loader.with_uuid(loader.menu("", arch="arm64"), uuid).encode() in menu
+    assert grub.with_uuid(grub.menu("", arch="arm64"), uuid).encode() in menu
 
 
 def test_the_same_inputs_give_the_same_card(

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from k3os.cli.main import main
+from k3os.generation import grub
 from k3os.image.disk import menu_for
 from k3os.image.diskformat import FORMATS, _name_vmdk
-from k3os.install import loader
 from k3os.system.run import run
 from tests.unit.image.conftest import files_of
 
@@ -62,7 +62,7 @@ def test_the_disk_is_what_the_installer_makes(
     place = ["-p", "-O", str(places["k3os-state"]), "-s", "UUID", "-o", "value", str(disk)]
     uuid = run(["blkid", *place]).decode().strip()
     menu = (root / "boot/grub/grub.cfg").read_text()
-    assert menu == loader.with_uuid(loader.menu("ttyS1"), uuid)
+    assert menu == grub.with_uuid(grub.menu("ttyS1"), uuid)
     assert menu.count(f" k3os.medium_uuid={uuid}\n") == menu.count("vmlinuz $console")
     assert list((root / "k3os/data").iterdir()) == []
     for path in ("/k3os/system/config.yaml", "/k3os/system/current", "/k3os/data", "/"):
@@ -84,7 +84,7 @@ def test_the_disk_is_what_the_installer_makes(
 
     efi = f"{disk}@@{places['k3os-efi']}"
     stub = run(["mtype", "-i", efi, "::/EFI/debian/grub.cfg"]).decode()
-    assert stub == loader.efi_stub(uuid_of(disk, places["k3os-state"]))
+    assert stub == grub.efi_stub(uuid_of(disk, places["k3os-state"]))
     signed = run(["mtype", "-i", efi, "::/EFI/BOOT/BOOTX64.EFI"])
     assert signed == b"signed BOOTX64.EFI" * 100
     with open(disk, "rb") as file:
@@ -191,7 +191,7 @@ def test_a_size_is_a_whole_number_of_mebibytes(tiny_iso: Path, tmp_path: Path, s
 
 
 def test_the_menu_is_the_installers() -> None:
-    assert menu_for(b"hostname: x\n", "amd64") == loader.menu("")
+    assert menu_for(b"hostname: x\n", "amd64") == grub.menu("")
     assert 'set console=""' in menu_for(b"hostname: x\n", "arm64")
 
 

@@ -11,7 +11,7 @@ from k3os.errors import UserError
 from k3os.image import operator, wheels
 from k3os.image.cache import digest
 from k3os.image.elf import needed_libraries, stripped
-from k3os.image.operator import add_libraries
+from k3os.image.operator_base import add_libraries
 from k3os.image.progress import Progress
 from k3os.image.settings import ARCHITECTURES, Settings, from_environment
 from k3os.image.tree import Tree

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from k3os.generation.layout import LOADER_FILES
 from k3os.image.pieces import Boot, Pieces, iso_tree, overlay_tree, release_tree
 from k3os.image.settings import Settings, from_environment
 from k3os.image.tree import FILE, Tree
-from k3os.install.source import LOADER_FILES
 
 # made for one machine, and of no release
 OWN = "k3os/system/config.yaml"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from k3os.cli.main import main
+from k3os.generation.signature import read_keys, verify
 from k3os.system.blockdev import probe
 from k3os.system.run import run
-from k3os.upgrade.signature import read_keys, verify
 from tests.unit.image.conftest import files_of, manifest_of
 
 K3S = "#!/bin/sh\necho 'k3s version v2.2.2+k3s1 (abc)'\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from k3os.install import source
+from k3os.generation import layout
 
 FILES = {
     "kernel/6.1/vmlinuz": b"kernel",
@@ -36,7 +36,7 @@ def medium(tmp_path: Path) -> Path:
     (system / "generations/1").mkdir(parents=True)
     (system / "generations/1/manifest.json").write_text(json.dumps(manifest))
     (system / "current").symlink_to("generations/1")
-    for name in source.LOADER_FILES["amd64"]:
-        (root / source.LOADERS).mkdir(parents=True, exist_ok=True)
-        (root / source.LOADERS / name).write_bytes(b"loader")
+    for name in layout.LOADER_FILES["amd64"]:
+        (root / layout.LOADERS).mkdir(parents=True, exist_ok=True)
+        (root / layout.LOADERS / name).write_bytes(b"loader")
     return root

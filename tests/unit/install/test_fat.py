@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from k3os.install import fat
-from k3os.install.layout import MAKE_EFI
+from k3os.install.formatting import MAKE_EFI
 from k3os.install.plan import MIB, layout
 from k3os.system.run import run
 

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from k3os.errors import UserError
+from k3os.generation import signature
 from k3os.install import iso
 from k3os.system.http_failure import ChecksumError, HttpError
 from k3os.system.run import run
-from k3os.upgrade import signature
 from tests.unit.local_server import Site, content, cut_off, local_site, sha256, status
 from tests.unit.tls import certificate, server_context
 

@@ -12,14 +12,15 @@ import yaml
 from k3os.config.check import check_text
 from k3os.config.value import Problem
 from k3os.errors import UserError
+from k3os.generation import grub
 from k3os.image.loaders import BIOS_CONFIG
-from k3os.install import loader
+from k3os.install import bios_loader
 
 ISO_MENU = Path(__file__).parents[3] / "overlay/iso/boot/grub/grub.cfg"
 
 
 def test_the_boot_sector_loads_the_core_and_leaves_the_partition_table() -> None:
-    sector = loader.boot_sector(bytes(range(256)) * 2, 2048)
+    sector = bios_loader.boot_sector(bytes(range(256)) * 2, 2048)
     assert len(sector) == 440
     assert struct.unpack_from("<Q", sector, 0x5C) == (2048,)
     assert sector[0x64] == 0xFF
@@ -28,7 +29,7 @@ def test_the_boot_sector_loads_the_core_and_leaves_the_partition_table() -> None
 
 
 def test_the_core_knows_where_its_rest_lies() -> None:
-    core = loader.located_core(b"x" * 1300, 2048)
+    core = bios_loader.located_core(b"x" * 1300, 2048)
     assert len(core) == 3 * 512
     assert struct.unpack_from("<QHH", core, 500) == (2049, 2, 0x820)
 
@@ -38,7 +39,7 @@ def test_embedding_changes_nothing_but_its_places(tmp_path: Path) -> None:
     disk.write_bytes(b"\xee" * (4 << 20))
     (tmp_path / "boot.img").write_bytes(b"b" * 512)
     (tmp_path / "core.img").write_bytes(b"c" * 1000)
-    loader.embed(str(disk), str(tmp_path), 1 << 20, 1 << 20)
+    bios_loader.embed(str(disk), str(tmp_path), 1 << 20, 1 << 20)
     data = disk.read_bytes()
     assert data[440 : 1 << 20] == b"\xee" * ((1 << 20) - 440)
     assert data[1 << 20 :][:500] == b"c" * 500
@@ -49,7 +50,7 @@ def test_a_core_that_does_not_fit_is_refused_before_anything_is_written(tmp_path
     (tmp_path / "boot.img").write_bytes(b"b" * 512)
     (tmp_path / "core.img").write_bytes(b"c" * 1025)
     with pytest.raises(UserError):
-        loader.embed(str(tmp_path / "disk"), str(tmp_path), 512, 1024)
+        bios_loader.embed(str(tmp_path / "disk"), str(tmp_path), 512, 1024)
     assert not (tmp_path / "disk").exists()
 
 
@@ -64,7 +65,7 @@ def test_a_core_that_does_not_fit_is_refused_before_anything_is_written(tmp_path
     ],
 )
 def test_the_console_is_the_one_asked_for(tty: str, expected: tuple[str, str]) -> None:
-    assert loader.consoles(tty) == expected
+    assert grub.consoles(tty) == expected
     assert errors(tty) == []
 
 
@@ -80,11 +81,11 @@ def errors(tty: str) -> list[Problem]:
 def test_what_is_no_console_never_comes_to_a_line_that_grub_runs(tty: str) -> None:
     assert errors(tty)
     with pytest.raises(UserError, match="is no console"):
-        loader.menu(tty)
+        grub.menu(tty)
 
 
 def test_the_menu_points_to_links_that_an_upgrade_changes() -> None:
-    menu = loader.menu("ttyS1,9600n8")
+    menu = grub.menu("ttyS1,9600n8")
     assert "serial --unit=1 --speed=9600;" in menu
     assert "linux /k3os/system/current/kernel/vmlinuz $console quiet $trial\n" in menu
     assert "vmlinuz $console quiet k3os.generation=previous $back" in menu
@@ -94,7 +95,7 @@ def test_the_menu_points_to_links_that_an_upgrade_changes() -> None:
 
 
 def test_the_menu_has_its_entries_in_order_and_those_of_previous_only_where_there_is_one() -> None:
-    menu = loader.menu()
+    menu = grub.menu()
     titles = re.findall(r'(?:menuentry|submenu) "([^"]+)"', menu)
     assert titles == [
         *("k3OS Current", "k3OS Previous", "Rescue (current)", "Rescue (previous)"),
@@ -103,11 +104,11 @@ def test_the_menu_has_its_entries_in_order_and_those_of_previous_only_where_ther
     assert "set default=0\nset timeout=5\n" in menu
     rest, count = re.subn(r"if \[ -e /k3os/system/previous/[^\n]*\n.*?\nfi\n", "", menu, flags=re.S)
     assert count == 2
-    assert "revious" not in rest.partition("\n")[2].replace(loader.TRIAL, "")
+    assert "revious" not in rest.partition("\n")[2].replace(grub.TRIAL, "")
 
 
 def test_an_entry_boots_kernel_and_system_of_one_generation_the_rescue_shell_too() -> None:
-    menu = loader.menu()
+    menu = grub.menu()
     found = re.findall(r"linux (\S+)/vmlinuz([^\n]*)\n\s+initrd (\S+)", menu)
     assert len(found) == 5
     for kernel, words, initrd in found:
@@ -123,13 +124,13 @@ class PowerCutError(Exception):
 def embedded(disk: Path, core: bytes) -> None:
     (disk.parent / "boot.img").write_bytes(b"b" * 512)
     (disk.parent / "core.img").write_bytes(core)
-    loader.embed(str(disk), str(disk.parent), 1 << 20, 1 << 20)
+    bios_loader.embed(str(disk), str(disk.parent), 1 << 20, 1 << 20)
 
 
 def booted(disk: Path, size: int) -> bytes:
     """What a BIOS would start, without the list of blocks at the end of its first sector."""
     data = disk.read_bytes()
-    place = 512 * struct.unpack_from("<Q", data, loader.KERNEL_SECTOR)[0]
+    place = 512 * struct.unpack_from("<Q", data, bios_loader.KERNEL_SECTOR)[0]
     assert struct.unpack_from("<Q", data, place + 500)[0] == place // 512 + 1
     assert 1 << 20 <= place <= (2 << 20) - size
     return data[place : place + 500] + data[place + 512 : place + size]
@@ -149,7 +150,7 @@ def test_a_power_cut_leaves_the_old_boot_loader_or_the_new_one(
     for old, new in ("ab", "bc", "cd"):
         with monkeypatch.context() as patch:
             # all of the core is on the disk, and nothing leads to it yet
-            patch.setattr(loader, "boot_sector", cut)
+            patch.setattr(bios_loader, "boot_sector", cut)
             with pytest.raises(PowerCutError):
                 embedded(disk, cores[new])
         assert set(booted(disk, 200_000)) == {ord(old)}
@@ -176,17 +177,17 @@ def named(menu: str, uuid: str) -> tuple[int, int]:
 
 
 def test_every_entry_of_an_installed_disk_names_its_file_system() -> None:
-    menu = loader.with_uuid(loader.menu("ttyS0"), UUID)
+    menu = grub.with_uuid(grub.menu("ttyS0"), UUID)
     assert named(menu, UUID) == (5, 5)
-    assert menu.replace(f" k3os.medium_uuid={UUID}", "") == loader.menu("ttyS0")
-    assert named(loader.menu(uuid=UUID), UUID) == (5, 5)
+    assert menu.replace(f" k3os.medium_uuid={UUID}", "") == grub.menu("ttyS0")
+    assert named(grub.menu(uuid=UUID), UUID) == (5, 5)
 
 
 def test_a_menu_is_named_once_and_anew_when_its_file_system_is_another() -> None:
-    once = loader.with_uuid(loader.menu(), UUID)
-    assert loader.with_uuid(once, UUID) == once
-    assert loader.with_uuid(once, OTHER) == loader.with_uuid(loader.menu(), OTHER)
-    assert loader.with_uuid(once, "") == once
+    once = grub.with_uuid(grub.menu(), UUID)
+    assert grub.with_uuid(once, UUID) == once
+    assert grub.with_uuid(once, OTHER) == grub.with_uuid(grub.menu(), OTHER)
+    assert grub.with_uuid(once, "") == once
 
 
 # what the release before this one wrote, and what somebody made of it
@@ -213,7 +214,7 @@ menuentry "Debian" {
 
 def test_of_a_menu_that_somebody_edited_only_our_own_lines_change() -> None:
     word = f" k3os.medium_uuid={UUID}"
-    changed = loader.with_uuid(OLDER, UUID)
+    changed = grub.with_uuid(OLDER, UUID)
     assert f'quiet $trial my.word="a b"{word}\n' in changed
     assert f"k3os.generation=previous{word}\n" in changed
     assert changed.count(word) == 2

@@ -9,16 +9,18 @@ from pathlib import Path
 import pytest
 
 from k3os.errors import UserError
-from k3os.install import perform, source
-from k3os.install.layout import script
+from k3os.generation import adding, layout, source
+from k3os.install import perform
+from k3os.install.formatting import script
 from k3os.install.plan import LAYOUT
+from k3os.system import digest
 from tests.unit.install.conftest import FILES
 
 
 def lay_down(medium: Path, target: Path, config: bytes = b"hostname: x\n") -> source.Source:
     what = source.read_source(str(medium))
     target.mkdir(exist_ok=True)
-    perform.lay_down(what, config, str(target), lambda _: None)
+    adding.lay_down(what, config, str(target), lambda _: None)
     return what
 
 
@@ -29,7 +31,7 @@ def test_all_is_copied_and_nothing_boots_before_the_switch(medium: Path, tmp_pat
     assert (system / "k3s/v1/k3s").stat().st_mode & 0o777 == 0o755
     assert (system / "config.yaml").stat().st_mode & 0o777 == 0o600
     assert not os.path.lexists(system / "current")
-    perform.switch(what, str(system))
+    adding.from_medium(what, str(system))
     assert (system / "current/k3os/rootfs.squashfs").read_bytes() == FILES[
         "k3os/0.2/rootfs.squashfs"
     ]
@@ -40,7 +42,7 @@ def test_all_is_copied_and_nothing_boots_before_the_switch(medium: Path, tmp_pat
 def test_what_was_installed_becomes_the_previous_generation(medium: Path, tmp_path: Path) -> None:
     system = tmp_path / "disk/k3os/system"
     for _ in range(2):
-        perform.switch(lay_down(medium, tmp_path / "disk"), str(system))
+        adding.from_medium(lay_down(medium, tmp_path / "disk"), str(system))
     assert (system / "current").readlink() == Path("generations/2")
     assert (system / "previous").readlink() == Path("generations/1")
     assert json.loads((system / "current/manifest.json").read_text())["generation"] == 2
@@ -50,7 +52,7 @@ def test_a_power_cut_before_the_rename_leaves_the_old_generation(
     medium: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     system = tmp_path / "disk/k3os/system"
-    perform.switch(lay_down(medium, tmp_path / "disk"), str(system))
+    adding.from_medium(lay_down(medium, tmp_path / "disk"), str(system))
     renames: list[str] = []
     real = os.rename
 
@@ -62,7 +64,7 @@ def test_a_power_cut_before_the_rename_leaves_the_old_generation(
 
     monkeypatch.setattr(os, "rename", rename)
     with pytest.raises(KeyboardInterrupt):
-        perform.switch(lay_down(medium, tmp_path / "disk"), str(system))
+        adding.from_medium(lay_down(medium, tmp_path / "disk"), str(system))
     assert renames[-1] == "current"
     assert (system / "current").readlink() == Path("generations/1")
 
@@ -104,12 +106,12 @@ def test_the_table_has_the_three_partitions_in_their_order() -> None:
 def listing(medium: Path, *paths: str) -> source.Source:
     """The medium, with the sums of these files in its manifest."""
     manifest = medium / "k3os/system/current/manifest.json"
-    sums = {path: source.file_sha256(str(medium / path)) for path in paths}
+    sums = {path: digest.file_sha256(str(medium / path)) for path in paths}
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "medium": sums}))
     return source.read_source(str(medium))
 
 
-LOADER, MENU = f"{source.LOADERS}/core.img", "boot/grub/grub.cfg"
+LOADER, MENU = f"{layout.LOADERS}/core.img", "boot/grub/grub.cfg"
 
 
 def test_a_boot_loader_that_is_not_the_manifests_is_found(medium: Path) -> None:
@@ -139,14 +141,14 @@ def test_an_image_archive_is_read_back_like_everything_else(
     (medium / archive).write_bytes(b"images")
     listing(medium, archive)
     lay_down(medium, tmp_path / "good")
-    copy = perform.copy_file
+    copy = adding.copy_file
 
     def failing(path: str, target: str, progress: object = None) -> None:
         copy(path, target)
         if target.endswith(".tar"):
             Path(target).write_bytes(b"rotten")
 
-    monkeypatch.setattr(perform, "copy_file", failing)
+    monkeypatch.setattr(adding, "copy_file", failing)
     with pytest.raises(UserError, match=r"images.tar is damaged"):
         lay_down(medium, tmp_path / "bad")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from k3os.errors import UserError
+from k3os.generation.source import Source
 from k3os.install import disks, plan
 from k3os.install.plan import Request
-from k3os.install.source import Source
 from k3os.system import blockdev
 from k3os.system.blockdev import FileSystem
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from k3os.boot.takeover import BACKUP, MARKER, MENU
 from k3os.errors import UserError
-from k3os.install import disks, layout, perform, source, takeover
+from k3os.generation import adding, layout, source
+from k3os.generation.layout import MENU
+from k3os.generation.takeover_marker import BACKUP, MARKER
+from k3os.install import disks, formatting, takeover
 from k3os.install.plan import Request
 from tests.unit.install.test_plan import GB, Machine
 
@@ -37,7 +39,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made.partition("vda2", "vda", 2, 8 * GB, "other")
     made.mounts.write_text("")
     made.mount("vda1", "/")
-    monkeypatch.setattr(layout, "uuid", lambda device: "1-2-3")
+    monkeypatch.setattr(formatting, "uuid", lambda device: "1-2-3")
     monkeypatch.setattr(takeover, "ROOM", 0)
     monkeypatch.setattr(takeover, "SECURE_BOOT", str(tmp_path / "SecureBoot"))
     return made
@@ -228,7 +230,7 @@ def test_a_full_disk_is_told_with_what_is_left(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(perform, "copy_file", full)
+    monkeypatch.setattr(adding, "copy_file", full)
     with pytest.raises(UserError, match="No space left") as caught:
         takeover.take_over(decide(medium, host), lambda _: None)
     assert "this system boots as before" in str(caught.value)
@@ -245,7 +247,7 @@ def test_on_arm64_the_firmware_says_which_console_it_is(
 ) -> None:
     manifest = medium / "k3os/system/current/manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "arch": "arm64"}))
-    (medium / source.LOADERS / "core.img").unlink()
+    (medium / layout.LOADERS / "core.img").unlink()
     (host / "boot/grub/i386-pc").rename(host / "boot/grub/arm64-efi")
     takeover.take_over(decide(medium, host), lambda _: None)
     first, stays = (host / MENU).read_text(), json.loads((host / MARKER).read_text())["menu"]

@@ -6,7 +6,7 @@ comes of a change of it.
 
 from dataclasses import dataclass, field, replace
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.node import NodeView, Result
 from k3os.cluster.target import Target
 from k3os.operator.admission import Cluster, is_busy

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from k3os.cluster import names
+from k3os import names
 from k3os.cluster.node import STEPS, parse_node
 from k3os.cluster.progress import progress
 from k3os.cluster.target import matches, selector_of

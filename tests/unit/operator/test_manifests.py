@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from k3os.cluster import names
+from k3os import names
+from k3os.names import OPERATOR_LABEL
 from k3os.operator import crd
 from k3os.operator.manifests import (
     ARCH_LABEL,
@@ -21,7 +22,6 @@ from k3os.operator.manifests import (
     manifests,
     tag,
 )
-from k3os.phases import operator
 
 VERSION = "v1.2.0+k3s1"
 BUILD = Build(VERSION, f"sha256:{'5' * 64}", "arm64")
@@ -185,7 +185,7 @@ def test_it_runs_where_its_image_is_and_asks_no_registry() -> None:
     ]
     # `k3os report` gives every node this label
     assert (term["key"], term["values"]) == (names.VERSION_LABEL, [tag(VERSION)])
-    assert room == {"key": operator.LABEL, "operator": "NotIn", "values": ["false"]}
+    assert room == {"key": OPERATOR_LABEL, "operator": "NotIn", "values": ["false"]}
 
 
 def test_it_may_be_started_on_a_node_that_is_being_drained() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from k3os.cluster import names
+from k3os import names
 from k3os.operator.manifests import Build, manifests
 
 SAMPLE = Path(__file__).parents[3] / "docs/reference/nodepool-rbac.yaml"

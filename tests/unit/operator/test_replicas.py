@@ -2,7 +2,7 @@
 
 import pytest
 
-from k3os.cluster import names
+from k3os import names
 from k3os.operator.manifests import ARCH_LABEL
 from k3os.operator.replicas import replicas
 from tests.unit.operator.simulator import node

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from k3os.errors import UserError
-from k3os.install import loader
+from k3os.generation import grub
 from k3os.phases import shutdown
 from k3os.phases.apply import apply_phase
 from k3os.phases.block import replace_block
@@ -145,7 +145,7 @@ def test_what_is_no_crypt_form_is_hashed(text: str) -> None:
 def test_a_menu_of_grub_holds_no_console_that_is_more_than_a_word(tty: str) -> None:
     """GRUB's manual, "Quoting": what has a meaning in a menu stands nowhere in what is ours."""
     try:
-        text = loader.menu(tty)
+        text = grub.menu(tty)
     except UserError as error:
         assert "is no console" in str(error)
         return

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3os.boot import init, lvm, media
+from k3os.boot import init, media
 from k3os.cluster import duration as of_pools
 from k3os.config import duration
 from k3os.config.check import check_text
 from k3os.errors import UserError
-from k3os.install.loader import consoles
-from k3os.system import http_failure, memory
+from k3os.generation import manifest, versions
+from k3os.generation.grub import consoles
+from k3os.generation.installed import read_installed
+from k3os.system import http_failure, lvm, memory
 from k3os.system.numbers import LARGEST, are_digits, clamped, whole
-from k3os.upgrade import release
-from k3os.upgrade.plan import read_installed
 
 SRC = Path(__file__).parents[3] / "src" / "k3os"
 HUGE = "9" * 5000  # int() takes 4,300 digits, str.isdigit() any number
@@ -99,9 +99,9 @@ PLACES: dict[str, Callable[[str], object]] = {
     "Retry-After": lambda text: http_failure.explain("http://x", busy(text), 1),
     "/proc/meminfo": lambda text: memory.parse(f"MemTotal: {text} kB"),
     "LVM's sequence number": lambda text: lvm.age(f"seqno = {text}"),
-    "a version": lambda text: release.ordered(f"v1.{text}.3+k3s{text}"),
+    "a version": lambda text: versions.ordered(f"v1.{text}.3+k3s{text}"),
     "a manifest": lambda text: refused(
-        lambda: release.parse_manifest(b'{"created": "%s"}' % text.encode(errors="replace"), "x")
+        lambda: manifest.parse_manifest(b'{"created": "%s"}' % text.encode(errors="replace"), "x")
     ),
     "a console": lambda text: refused(lambda: consoles(f"tty{text}")),
 }

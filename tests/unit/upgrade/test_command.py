@@ -13,9 +13,10 @@ from k3os.cli import upgrade as command
 from k3os.config.check import check_text
 from k3os.config.load import Config
 from k3os.errors import UserError
+from k3os.generation import grubenv
 from k3os.k3s import settings
 from k3os.system import run
-from k3os.upgrade import datastore, grubenv
+from k3os.upgrade import datastore
 from tests.unit.local_server import content, local_site, sha256
 
 NEW = "v1.34.0+k3s1"
@@ -66,7 +67,7 @@ def node(system: Path, release: Path, tmp_path: Path, monkeypatch) -> Node:
     (tmp_path / "k3s").symlink_to(command.K3S_CURRENT)
     for name, path in (
         ("BASE", found.root),
-        ("SYSTEM", system),
+        ("ON_DISK", system),
         ("RUNNING", tmp_path / "running"),
         ("ON_TRIAL", tmp_path / "trial"),
         ("K3S_LINK", tmp_path / "k3s"),
@@ -110,13 +111,13 @@ def test_a_k3s_that_was_taken_back_is_on_record_until_the_next_upgrade(node):
     node.ready = lambda: "k3s' API server is not ready"
     with pytest.raises(UserError):
         node.upgrade("--k3s", str(node.release))
-    record = json.loads((Path(command.SYSTEM) / "rollback.json").read_text())
+    record = json.loads((Path(command.ON_DISK) / "rollback.json").read_text())
     assert record["failed"]["k3s"] == NEW
     assert record["back_to"]["k3s"] != NEW
     assert record["reason"].startswith(f"k3s {NEW} did not become ready: k3s' API server is not")
     node.ready = lambda: ""
     node.upgrade("--k3s", str(node.release))
-    assert not (Path(command.SYSTEM) / "rollback.json").exists()
+    assert not (Path(command.ON_DISK) / "rollback.json").exists()
 
 
 @pytest.mark.parametrize("when", ["--no-reboot", "--reboot"])

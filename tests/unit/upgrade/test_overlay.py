@@ -9,10 +9,11 @@ from k3os.cli import grow
 from k3os.cli import upgrade as command
 from k3os.cli.status import rollback_record
 from k3os.errors import UserError
+from k3os.generation import grubenv, trial
 from k3os.phases import report
-from k3os.upgrade import grubenv, perform, trial
+from k3os.upgrade import perform
 from k3os.upgrade.plan import Part, Plan, make_plan
-from tests.unit.upgrade.conftest import lay_down
+from tests.unit.generation.conftest import lay_down
 
 OLD = {"k3os": "0.1.0", "k3s": "v1.33.1+k3s1"}
 NEW = {"k3os": "0.2.0", "k3s": "v1.34.0+k3s1"}
@@ -25,7 +26,7 @@ def overlay(tmp_path: Path, monkeypatch) -> Path:
     system = root / "k3os/system"
     lay_down(system, 1, **OLD)
     (system / "current").symlink_to("generations/1")
-    monkeypatch.setattr(command, "SYSTEM", str(system))
+    monkeypatch.setattr(command, "ON_DISK", str(system))
     monkeypatch.setattr(command, "RUNNING", str(tmp_path / "generation"))
     return root
 

@@ -10,10 +10,11 @@ import pytest
 
 from k3os.cli.upgrade import offered
 from k3os.errors import UserError
+from k3os.generation.installed import read_installed
 from k3os.upgrade import perform
 from k3os.upgrade.offer import DirectoryOffer, TarOffer, TreeOffer, opened
-from k3os.upgrade.plan import Part, make_plan, read_installed
-from tests.unit.upgrade.conftest import lay_down, publish
+from k3os.upgrade.plan import Part, make_plan
+from tests.unit.generation.conftest import lay_down, publish
 
 PLENTY = 1 << 40
 

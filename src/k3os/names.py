@@ -7,6 +7,8 @@ Selectors" and "Annotations".
 GROUP, VERSION, KIND = "k3os.io", "v1alpha1", "NodePool"
 PLURAL, SHORT = "nodepools", "np"
 NAMESPACE = "k3os-system"
+# whom the operator's image runs as
+OPERATOR_UID = 65532
 
 # what `k3os report` says of its own node
 CONDITION = "K3OSHealthy"

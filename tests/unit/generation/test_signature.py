@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from k3os.errors import UserError
+from k3os.generation.signature import read_keys, verify
 from k3os.image.signing import public_key, sign, trusted_keys
 from k3os.system.run import run
-from k3os.upgrade.signature import read_keys, verify
 
 DATA = b"a manifest"
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from k3os.upgrade.release import is_older
+from k3os.generation.versions import is_older
 
 ASCENDING = (
     "v1.9.9+k3s1 v1.33.1-rc1+k3s1 v1.33.1+k3s1 v1.33.1+k3s2 v1.33.2+k3s1 v1.34.0+k3s1 v2.0.0"

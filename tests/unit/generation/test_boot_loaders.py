@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 
 from k3os.cli.status import loaders
+from k3os.generation import adding, boot_loaders, layout, manifest, source
 from k3os.image.loaders import LOADERS_OF, write_efi_image
-from k3os.install import loaded, perform, source
+from k3os.system import digest
 
-CORE, EFI = f"{source.LOADERS}/core.img", f"{source.LOADERS}/efi.img"
+CORE, EFI = f"{layout.LOADERS}/core.img", f"{layout.LOADERS}/efi.img"
 
 
 def release(medium: Path, version: str, *paths: str) -> source.Source:
     """The medium as that version of k3OS, with the sums of these loaders."""
     path = medium / "k3os/system/current/manifest.json"
-    sums = {each: source.file_sha256(str(medium / each)) for each in paths}
+    sums = {each: digest.file_sha256(str(medium / each)) for each in paths}
     manifest = json.loads(path.read_text())
     old = medium / f"k3os/system/k3os/{manifest['k3os']}"
     old.rename(old.with_name(version))
@@ -37,12 +38,12 @@ def system(tmp_path: Path) -> str:
 
 
 def installed(what: source.Source, system: str, *names: str, board: str = "") -> None:
-    loaded.record(system, what, names, board)
-    perform.switch(what, system)
+    boot_loaders.record(system, what, names, board)
+    adding.from_medium(what, system)
 
 
 def told(system: str) -> str:
-    return "\n".join(loaded.lines(loaders(system, "")))
+    return "\n".join(boot_loaders.lines(loaders(system, "")))
 
 
 def test_what_was_installed_with_this_version_is_as_it_should_be(medium: Path, system: str) -> None:
@@ -62,8 +63,8 @@ def test_an_upgrade_that_brings_another_one_is_told_with_what_to_do(
     medium: Path, system: str, name: str
 ) -> None:
     installed(release(medium, "0.2", CORE, EFI), system, "core.img", "efi.img")
-    (medium / source.LOADERS / name).write_bytes(b"newer")
-    perform.switch(release(medium, "0.3", CORE, EFI), system)
+    (medium / layout.LOADERS / name).write_bytes(b"newer")
+    adding.from_medium(release(medium, "0.3", CORE, EFI), system)
     assert told(system) == (
         "boot loader is of k3OS 0.2; this system brings another one, that of\n"
         "           0.3: boot its ISO and install with no_format and this config.yaml; the data "
@@ -73,28 +74,28 @@ def test_an_upgrade_that_brings_another_one_is_told_with_what_to_do(
 
 def test_an_upgrade_that_brings_the_same_one_is_not(medium: Path, system: str) -> None:
     installed(release(medium, "0.2", CORE, EFI), system, "core.img", "efi.img")
-    perform.switch(release(medium, "0.3", CORE, EFI), system)
+    adding.from_medium(release(medium, "0.3", CORE, EFI), system)
     assert told(system) == ""
 
 
 def test_only_what_was_written_counts(medium: Path, system: str) -> None:
     installed(release(medium, "0.2", CORE, EFI), system, "efi.img")
     (medium / CORE).write_bytes(b"newer")
-    perform.switch(release(medium, "0.3", CORE, EFI), system)
+    adding.from_medium(release(medium, "0.3", CORE, EFI), system)
     assert told(system) == ""
 
 
 def test_a_way_back_to_an_older_k3os_asks_for_no_older_loader(medium: Path, system: str) -> None:
     installed(release(medium, "0.3", CORE, EFI), system, "core.img", "efi.img")
     (medium / CORE).write_bytes(b"older")
-    perform.switch(release(medium, "0.2", CORE, EFI), system)
+    adding.from_medium(release(medium, "0.2", CORE, EFI), system)
     assert told(system) == ""
 
 
 def test_a_disk_that_was_installed_before_there_was_a_record_is_told(
     medium: Path, system: str
 ) -> None:
-    perform.switch(release(medium, "0.3", CORE, EFI), system)
+    adding.from_medium(release(medium, "0.3", CORE, EFI), system)
     assert told(system).startswith("boot loader is older than this record; this system brings")
 
 
@@ -105,20 +106,20 @@ def test_the_loader_of_another_system_is_that_systems_matter(medium: Path, syste
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"sha256": 5, "k3os": []}', "not json"])
 def test_a_record_that_is_none_is_no_record(medium: Path, system: str, text: str) -> None:
-    perform.switch(release(medium, "0.3", CORE, EFI), system)
-    Path(system, loaded.RECORD).write_text(text)
+    adding.from_medium(release(medium, "0.3", CORE, EFI), system)
+    Path(system, boot_loaders.RECORD).write_text(text)
     assert isinstance(told(system), str)
 
 
 def test_an_older_release_says_nothing_of_its_loaders(medium: Path, system: str) -> None:
-    perform.switch(source.read_source(str(medium)), system)
+    adding.from_medium(source.read_source(str(medium)), system)
     assert loaders(system, "") == {}
 
 
 def test_the_firmware_on_a_card_is_that_of_its_image(medium: Path, system: str) -> None:
     installed(release(medium, "0.2", EFI), system, "efi.img", board="rpi")
     assert told(system) == ""
-    perform.switch(release(medium, "0.3", EFI), system)
+    adding.from_medium(release(medium, "0.3", EFI), system)
     assert "device trees on the card are those of k3OS 0.2" in told(system)
 
 
@@ -139,28 +140,28 @@ def below(system: str) -> Path:
     for path in ("sbin/init", "k3os/system/bin/busybox"):
         (base / path).parent.mkdir(parents=True, exist_ok=True)
         (base / path).write_text(path)
-        sums[path] = source.file_sha256(str(base / path))
+        sums[path] = digest.file_sha256(str(base / path))
     generation = base / "k3os/system/generations/1"
     generation.mkdir(parents=True)
-    manifest = {"k3os": "0.2", "kernel": None, "medium": sums, loaded.FIRST_STAGE: sums}
-    (generation / "manifest.json").write_text(json.dumps(manifest))
+    record = {"k3os": "0.2", "kernel": None, "medium": sums, manifest.FIRST_STAGE: sums}
+    (generation / "manifest.json").write_text(json.dumps(record))
     return base
 
 
 def of_first_stage(base: Path) -> str:
     system = f"{base}/k3os/system"
-    return "\n".join(loaded.lines(loaded.compare(system, "generations/1", str(base))))
+    return "\n".join(boot_loaders.lines(boot_loaders.compare(system, "generations/1", str(base))))
 
 
-@pytest.mark.parametrize("key", [loaded.FIRST_STAGE, loaded.KEY])
+@pytest.mark.parametrize("key", [manifest.FIRST_STAGE, manifest.LOADER_SUMS])
 @pytest.mark.parametrize("path", ["sbin/init", "k3os/system/bin/busybox"])
 def test_a_first_stage_that_is_another_one_is_told(below: Path, path: str, key: str) -> None:
     """After an upgrade: its manifest has other sums, under its own key."""
     assert of_first_stage(below) == ""
-    manifest = below / "k3os/system/generations/1/manifest.json"
-    record = json.loads(manifest.read_text())
-    sums = {**record.pop(loaded.FIRST_STAGE), path: "0" * 64, "core.img": "0" * 64}
-    manifest.write_text(json.dumps({**record, key: sums}))
+    listed = below / "k3os/system/generations/1/manifest.json"
+    record = json.loads(listed.read_text())
+    sums = {**record.pop(manifest.FIRST_STAGE), path: "0" * 64, "core.img": "0" * 64}
+    listed.write_text(json.dumps({**record, key: sums}))
     assert of_first_stage(below).startswith("first stage (/sbin/init of the system below) is not")
 
 
@@ -177,5 +178,5 @@ def test_on_top_of_another_system_there_is_no_loader_of_ours(below: Path) -> Non
 
 @pytest.mark.parametrize("value", [None, 5, "text", [], [1], {"a": 1}])
 def test_a_manifest_with_nonsense_brings_nothing(value: object) -> None:
-    assert loaded.of_release({"medium": value}) == {}
-    assert set(loaded.of_release({"first_stage": value})) <= {"a"}
+    assert manifest.loader_sums({"medium": value}) == {}
+    assert set(manifest.loader_sums({"first_stage": value})) <= {"a"}

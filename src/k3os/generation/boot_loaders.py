@@ -13,6 +13,9 @@ from __future__ import annotations
 import json
 import os
 
+from k3os.generation.layout import LOADERS
+from k3os.generation.manifest import FIRST_STAGE, LOADER_SUMS, read_record
+from k3os.paths import BASE
 from k3os.system.files import atomic_write, read_object
 
 TYPE_CHECKING = False
@@ -20,36 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from k3os.install.source import Source
+    from k3os.generation.source import Source
 
 RECORD = "loaders.json"
-# of a generation's manifest; of a release's
-KEY, FIRST_STAGE = "loaders", "first_stage"
-BASE = "/.base"  # where the other system is seen
 HOW = "boot its ISO and install with no_format and this config.yaml; the data stays"
-
-
-def of_release(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """What a release brings: a loader's name, or the path of a file of the first stage, to its
-    SHA-256."""
-    from k3os.install.source import LOADERS
-
-    found = {
-        path.rpartition("/")[2]: str(digest)
-        for path, digest in _map(manifest.get("medium")).items()
-        if path.rpartition("/")[0] == LOADERS
-    }
-    stage = _map(manifest.get(FIRST_STAGE))
-    return found | {path: str(digest) for path, digest in stage.items()}
-
-
-def _map(value: object) -> dict[str, object]:
-    return value if isinstance(value, dict) else {}
 
 
 def record(system: str, source: Source, names: Iterable[str], board: str = "") -> None:
     """Note that these loaders of a medium were written; none: another system's are in use."""
-    from k3os.install.source import LOADERS, file_sha256
+    from k3os.system.digest import file_sha256
 
     sums = {name: file_sha256(f"{source.root}/{LOADERS}/{name}") for name in sorted(names)}
     found = {"k3os": source.versions.get("k3os", ""), "sha256": sums, "board": board}
@@ -58,14 +40,14 @@ def record(system: str, source: Source, names: Iterable[str], board: str = "") -
 
 def compare(system: str, generation: str, base: str = BASE) -> dict[str, Any]:
     """installed, brought: versions of k3OS; outdated: whether the loaders differ; board: of the
-    firmware beside them; kind: KEY or FIRST_STAGE. {} where there is nothing to tell."""
-    from k3os.upgrade.release import is_older
+    firmware beside them; kind: LOADER_SUMS or FIRST_STAGE. {} where there is nothing to tell."""
+    from k3os.generation.versions import is_older
 
-    manifest = read_object(f"{system}/{generation}/manifest.json")
+    manifest = read_record(f"{system}/{generation}")
     if not manifest.get("kernel"):
         return _first_stage(manifest, base)
     known = read_object(f"{system}/{RECORD}")
-    brought, written = manifest.get(KEY), known.get("sha256")
+    brought, written = manifest.get(LOADER_SUMS), known.get("sha256")
     if not isinstance(brought, dict) or not brought:
         return {}
     if known and not written:
@@ -79,15 +61,15 @@ def compare(system: str, generation: str, base: str = BASE) -> dict[str, Any]:
         # after a way back the newer ones stay, which boot an older k3OS as well
         "outdated": others and not is_older(version, installed),
         "board": str(known.get("board", "")),
-        "kind": KEY,
+        "kind": LOADER_SUMS,
     }
 
 
 def _first_stage(manifest: Mapping[str, Any], base: str) -> dict[str, Any]:
-    from k3os.install.source import file_sha256
+    from k3os.system.digest import file_sha256
 
     # of a generation as the tarball brought it, as an upgrade made it
-    brought = manifest.get(FIRST_STAGE) or manifest.get(KEY)
+    brought = manifest.get(FIRST_STAGE) or manifest.get(LOADER_SUMS)
     if not isinstance(brought, dict):
         return {}
     files = {path: str(each) for path, each in brought.items() if "/" in path}

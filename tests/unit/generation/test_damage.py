@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from k3os.cli import status
-from k3os.upgrade import damage
-from k3os.upgrade.plan import read_installed
+from k3os.generation import damage
+from k3os.generation.installed import read_installed
 
 
 def verify(system: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:

@@ -5,25 +5,18 @@ It only reads. The layout is that of README.md, "The file system".
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from k3os.errors import UserError
+from k3os.generation import manifest
+from k3os.generation.layout import AIRGAP, LOADER_FILES, LOADERS, MENUS, SYSTEM
+from k3os.system.console import Say
+from k3os.system.digest import file_sha256, forget
 from k3os.system.json_text import WRONG_SHAPE, an_object
 
-SYSTEM = "k3os/system"
-AIRGAP = "airgap"
-LOADERS = "boot/grub/k3os"
-# architecture to what is in LOADERS; only PCs have a BIOS
-BIOS, UEFI = ("boot.img", "core.img"), "efi.img"
-LOADER_FILES = {"amd64": (*BIOS, UEFI), "arm64": (UEFI,)}
-# of the ISO itself; nothing of it is installed
-MENUS = ("boot/grub/grub.cfg", "EFI/debian/grub.cfg")
 DAMAGED_HINT = "write the ISO anew, or download it"
-BLOCK = 1 << 20
-COMPONENTS = ("kernel", "k3os", "k3s")
 
 
 @dataclass(frozen=True)
@@ -49,13 +42,6 @@ class Source:
         return "core.img" in LOADER_FILES[self.arch]
 
     @property
-    def k3s_version(self) -> str:
-        """Of the k3s that it runs: without one a node fetches the pinned one."""
-        from k3os.k3s.source import pinned
-
-        return self.versions.get("k3s") or pinned().version
-
-    @property
     def airgap(self) -> list[str]:
         """The image archives that are there, by name."""
         directory = self.path(AIRGAP)
@@ -76,21 +62,21 @@ class Source:
 
 def read_source(root: str) -> Source:
     """The generation that a mounted medium boots. Raises UserError when it is not complete."""
-    path = f"{root}/{SYSTEM}/current/manifest.json"
+    path = f"{root}/{SYSTEM}/current/{manifest.NAME}"
     try:
         with open(path, "rb") as file:
             data = file.read()
-        manifest = an_object(data)
-        files = {str(name): str(digest) for name, digest in manifest["sha256"].items()}
-        versions = {name: str(manifest[name]) for name in COMPONENTS if manifest.get(name)}
-        listed = manifest.get("medium")
+        record = an_object(data)
+        files = {str(name): str(digest) for name, digest in record["sha256"].items()}
+        versions = manifest.versions_of(record)
+        listed = record.get(manifest.MEDIUM)
         medium = None if listed is None else {str(k): str(v) for k, v in listed.items()}
     except (OSError, *WRONG_SHAPE) as error:
         raise UserError(
             f"{root} holds no k3OS that could be installed: {path}: {error}",
             "boot the ISO to install from it",
         ) from error
-    arch = str(manifest.get("arch", "amd64"))
+    arch = str(record.get("arch", "amd64"))
     if "kernel" not in versions or arch not in LOADER_FILES:
         raise UserError(f"the k3OS of {root} has no kernel", "install from the ISO")
     for name in [*files, *(medium or ())]:
@@ -114,9 +100,7 @@ def read_source(root: str) -> Source:
     return replace(source, size=size)
 
 
-def verify(
-    source: Source, system: str, say: Callable[[str], None], *, from_disk: bool = False
-) -> None:
+def verify(source: Source, system: str, say: Say, *, from_disk: bool = False) -> None:
     """Compare the files below a /k3os/system with the manifest's sums. Raises UserError.
 
     from_disk: forget what the kernel has in memory of them first: the disk itself is read.
@@ -156,18 +140,3 @@ def _compare(path: str, wanted: str, hint: str) -> None:
         raise UserError(f"{path} cannot be read: {error.strerror}", hint) from error
     if found != wanted:
         raise UserError(f"{path} is damaged: its SHA-256 is {found}, not {wanted}", hint)
-
-
-def file_sha256(path: str) -> str:
-    with open(path, "rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def forget(path: str) -> None:
-    """Drop a file's pages from memory (posix_fadvise(2)); they must have been written out."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(descriptor)

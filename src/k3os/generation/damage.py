@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping
 
-from k3os.install.source import file_sha256, forget
+from k3os.generation.installed import Installed
+from k3os.generation.manifest import sums_of
+from k3os.system.digest import file_sha256, forget
 from k3os.system.files import atomic_write
-from k3os.upgrade.plan import Installed
+from k3os.system.stamps import utc
 
 HINT = (
     "the disk may be failing; `k3os upgrade` with the same release writes the files anew, "
@@ -25,8 +26,7 @@ def sums(installed: Installed, generations: Iterable[str]) -> dict[str, str]:
     """Path below /k3os/system to its SHA-256, of all files of these generations."""
     found: dict[str, str] = {}
     for generation in generations:
-        listed = installed.manifests[generation].get("sha256")
-        found.update(listed if isinstance(listed, dict) else {})
+        found.update(sums_of(installed.manifests[generation]))
     return found
 
 
@@ -56,7 +56,7 @@ def _wrong(path: str, wanted: str) -> str:
 def record(path: str, found: Mapping[str, str], files: int) -> None:
     """Leave the result for `k3os status` and others."""
     result = {
-        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "when": utc(),
         "files": files,
         "damaged": dict(found),
     }

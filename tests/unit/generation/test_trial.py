@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from k3os.cli.status import rollback_record
 from k3os.errors import UserError
-from k3os.upgrade import grubenv, perform, trial
-from tests.unit.upgrade.conftest import lay_down
+from k3os.generation import grubenv, switching, trial
+from tests.unit.generation.conftest import lay_down
 
 NAMES = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
 TEXTS = st.text(st.characters(codec="ascii", exclude_characters="\n\r"), max_size=20)
@@ -114,7 +114,7 @@ def test_a_block_that_is_none_has_no_variables():
 def test_grub_sees_the_end_of_a_trial_without_the_journal(root, monkeypatch):
     settled = []
     monkeypatch.setattr(
-        perform, "settle", lambda path: settled.append((path, grubenv.read(str(root))))
+        switching, "settle", lambda path: settled.append((path, grubenv.read(str(root))))
     )
     trial.fail(str(root), "it hung")
     trial.confirm(str(root))

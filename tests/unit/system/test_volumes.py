@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from k3os.boot import lvm, volumes
-from k3os.boot.volumes import Volumes
 from k3os.errors import UserError
-from k3os.system import blockdev, devicemapper, raid
+from k3os.system import blockdev, devicemapper, lvm, raid, volumes
 from k3os.system.blockdev import LVM_MEMBER, RAID_MEMBER, FileSystem
 from k3os.system.devicemapper import Target
 from k3os.system.run import run
+from k3os.system.volumes import Volumes
 
 FIRST, SECOND = "a" * 32, "b" * 32
 # as LVM2 2.03 writes it, shortened

@@ -1,6 +1,6 @@
 """A new generation is on trial until a boot of it was healthy; else the previous one comes back.
 
-GRUB counts the attempts in its environment block (loader.menu) and tells each boot on the
+GRUB counts the attempts in its environment block (grub.menu) and tells each boot on the
 command line that it is on trial, or that the previous generation is to be made the current one.
 On top of another system (mode overlay) the first stage does the same, with the same block.
 This module keeps the record of both; `root` is where the state partition is mounted, writable.
@@ -9,20 +9,19 @@ This module keeps the record of both; `root` is where the state partition is mou
 from __future__ import annotations
 
 import json
-import os
-import time
 
 from k3os.errors import UserError
+from k3os.generation import grubenv, switching
+from k3os.generation.layout import GENERATIONS, LINKS, SYSTEM, link
+from k3os.generation.manifest import read_record, versions_of
 from k3os.system.files import atomic_write, durable_remove, text_of
-from k3os.system.json_text import an_object
-from k3os.upgrade import grubenv, perform
+from k3os.system.stamps import utc
 
 GENERATION, TRIES, SECONDS = "k3os_trial", "k3os_tries", "k3os_timeout"
 DEFAULT_SECONDS = 600
 ATTEMPTS = 3
 # words of the kernel's command line, which GRUB adds
 ON_TRIAL, GO_BACK = "k3os.trial", "k3os.rollback"
-SYSTEM = "k3os/system"
 FAILURE, ROLLBACK = f"{SYSTEM}/trial-failure", f"{SYSTEM}/rollback.json"
 UNKNOWN = "it never came to its end: a panic, a hang, or no power"
 LONGEST = 2000
@@ -43,13 +42,13 @@ def begin(root: str, generation: str, seconds: float) -> None:
 def on_trial(root: str) -> str:
     """The generation on trial, "generations/2", or ""."""
     number = grubenv.read(root).get(GENERATION, "")
-    return f"generations/{number}" if number else ""
+    return f"{GENERATIONS}/{number}" if number else ""
 
 
 def confirm(root: str) -> None:
     """It is healthy: it is what boots from now on."""
     if grubenv.write(root, {GENERATION: "", TRIES: "", SECONDS: ""}):
-        perform.settle(root)  # else GRUB may count in a block that the journal has freed
+        switching.settle(root)  # else GRUB may count in a block that the journal has freed
     forget_failure(root)
 
 
@@ -57,7 +56,7 @@ def fail(root: str, reason: str) -> None:
     """Let GRUB take the previous generation at the next boot, whatever attempts are left."""
     atomic_write(f"{root}/{FAILURE}", reason[:LONGEST].encode() + b"\n", sync=True)
     grubenv.write(root, {TRIES: "0"})
-    perform.settle(root)  # the machine may restart without unmounting
+    switching.settle(root)  # the machine may restart without unmounting
 
 
 def go_back(root: str) -> str:
@@ -66,7 +65,7 @@ def go_back(root: str) -> str:
     Raises UserError when there is nothing to go back to.
     """
     system = f"{root}/{SYSTEM}"
-    current, previous = (_link(f"{system}/{name}") for name in ("current", "previous"))
+    current, previous = (link(f"{system}/{name}") for name in LINKS)
     failed = on_trial(root) or current
     # after a power cut between the two links `current` is right already
     good = previous if current == failed else current
@@ -77,32 +76,16 @@ def go_back(root: str) -> str:
         )
     reason = text_of(f"{root}/{FAILURE}") or UNKNOWN
     record = {
-        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "failed": _versions(f"{system}/{failed}"),
-        "back_to": _versions(f"{system}/{good}"),
+        "when": utc(),
+        "failed": versions_of(read_record(f"{system}/{failed}")),
+        "back_to": versions_of(read_record(f"{system}/{good}")),
         "reason": reason,
     }
     atomic_write(f"{root}/{ROLLBACK}", json.dumps(record, indent=1).encode() + b"\n", sync=True)
-    perform.exchange(system, good, failed)
+    switching.exchange(system, good, failed)
     confirm(root)
     return f"{failed} did not come up, back to {good}: {reason}"
 
 
 def forget_failure(root: str) -> None:
     durable_remove(f"{root}/{FAILURE}")
-
-
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""
-
-
-def _versions(generation: str) -> dict[str, str]:
-    try:
-        with open(f"{generation}/manifest.json", "rb") as file:
-            manifest = an_object(file.read())
-    except (OSError, ValueError):
-        return {}
-    return {name: str(manifest[name]) for name in ("kernel", "k3os", "k3s") if manifest.get(name)}

@@ -7,7 +7,7 @@ whose beginning is not on any member's (parity, a disk is missing) or that holds
 of LVM is started to be looked into, and written to by nobody; what is not wanted is taken down
 again: whoever installs to these disks must find them free.
 
-The readers are our own (boot/lvm.py, system/raid.py, system/blockdev.py), not Debian's lvm2 and
+The readers are our own (lvm.py, raid.py, blockdev.py), not Debian's lvm2 and
 mdadm. Those would add 2.6 MB to the initrd of 20.5 MB, 8.3 MB unpacked (lvm, mdadm and 15
 libraries, libsystemd and libgcrypt among them; packed as the initrd is), where ours are 30 kB of
 it; and a process for each of the looks that a boot takes every 0.1 s, each of which would scan
@@ -22,9 +22,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from k3os.boot import lvm
 from k3os.errors import UserError
-from k3os.system import devicemapper, raid
+from k3os.system import devicemapper, lvm, raid
 from k3os.system.blockdev import (
     LVM_MEMBER,
     RAID_MEMBER,
@@ -34,6 +33,7 @@ from k3os.system.blockdev import (
     peek,
     probe,
 )
+from k3os.system.console import Say
 
 # how long a missing disk of an array is waited for before it is started without it; a disk that
 # comes later is stale, and only a person with mdadm can add it again
@@ -45,9 +45,7 @@ Wanted = Callable[[FileSystem], bool]
 class Volumes:
     """What was shown and tried so far. problems: device or volume to why it is not shown."""
 
-    def __init__(
-        self, say: Callable[[str], None], monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, say: Say, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.problems: dict[str, str] = {}
         self._say = say
         self._monotonic = monotonic

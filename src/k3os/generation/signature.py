@@ -10,12 +10,13 @@ import os
 import tempfile
 
 from k3os.errors import UserError
+from k3os.paths import STATE
 from k3os.system.run import CommandError, run
 
 NAMESPACE = IDENTITY = "k3os"
 # keys of the image, then those an administrator of the node adds
 IMAGE_KEYS = "/usr/share/k3os/release-keys"
-NODE_KEYS = "/var/lib/rancher/k3os/release-keys"
+NODE_KEYS = f"{STATE}/release-keys"
 KEY_TYPES = ("ssh-", "ecdsa-", "sk-")
 
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from k3os.install import loader
-from k3os.install.perform import MENU
+from k3os.generation import grub
+from k3os.generation.layout import MENU
 from k3os.system import mounts
 from k3os.system.blockdev import FileSystem
-from k3os.upgrade import menu
 
 UUID = "0a0b0c0d-0000-4000-8000-000000000001"
 
@@ -22,22 +21,22 @@ class Disk:
         self.root = root / "base"
         self.menu = self.root / MENU
         self.menu.parent.mkdir(parents=True)
-        self.menu.write_text(loader.menu("ttyS0"))
+        self.menu.write_text(grub.menu("ttyS0"))
         self.mounts = root / "mounts"
         self.mounts.write_text(f"tmpfs / tmpfs rw 0 0\n/dev/dm-1 {self.root} ext4 rw 0 0\n")
         self.said: list[str] = []
         self.settled: list[str] = []
         self.uuid = UUID
         monkeypatch.setattr(mounts, "TABLE", str(self.mounts))
-        monkeypatch.setattr(menu, "probe", self.probe)
-        monkeypatch.setattr(menu, "settle", self.settled.append)
+        monkeypatch.setattr(grub, "probe", self.probe)
+        monkeypatch.setattr(grub, "settle", self.settled.append)
 
     def probe(self, device: str) -> FileSystem:
         assert device == "/dev/dm-1"
         return FileSystem(device, "ext4", "K3OS_STATE", self.uuid)
 
     def name_medium(self) -> str:
-        menu.name_medium(str(self.root), self.said.append)
+        grub.name_medium(str(self.root), self.said.append)
         return self.menu.read_text()
 
 
@@ -48,7 +47,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 def test_it_is_done_once_and_brought_to_where_grub_reads(disk: Disk) -> None:
     for _ in range(2):
-        assert disk.name_medium() == loader.with_uuid(loader.menu("ttyS0"), UUID)
+        assert disk.name_medium() == grub.with_uuid(grub.menu("ttyS0"), UUID)
     assert disk.settled == [str(disk.root)]
     assert len(disk.said) == 1
     assert disk.menu.stat().st_mode & 0o777 == 0o644
@@ -58,7 +57,7 @@ def test_a_power_cut_leaves_the_old_menu_or_the_new_one(disk: Disk) -> None:
     """The old one is never opened for writing."""
     with disk.menu.open() as old:
         disk.name_medium()
-        assert old.read() == loader.menu("ttyS0")
+        assert old.read() == grub.menu("ttyS0")
 
 
 def test_a_disk_that_is_full_keeps_its_menu_and_the_trial_goes_on(
@@ -67,8 +66,8 @@ def test_a_disk_that_is_full_keeps_its_menu_and_the_trial_goes_on(
     def full(*arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(menu, "atomic_write", full)
-    assert disk.name_medium() == loader.menu("ttyS0")
+    monkeypatch.setattr(grub, "atomic_write", full)
+    assert disk.name_medium() == grub.menu("ttyS0")
     assert disk.said == [
         "the boot menu still goes by the label: [Errno 28] No space left on device"
     ]
@@ -78,10 +77,10 @@ def test_where_another_system_starts_k3os_there_is_nothing_to_do(disk: Disk) -> 
     text = "menuentry 'Debian' {\n  linux /boot/vmlinuz-6.1 root=/dev/vda1 caf\udce9\n}\n"
     disk.menu.write_bytes(text.encode(errors="surrogateescape"))
     before = disk.menu.read_bytes()
-    menu.name_medium(str(disk.root), disk.said.append)
+    grub.name_medium(str(disk.root), disk.said.append)
     assert disk.menu.read_bytes() == before
     disk.menu.unlink()
-    menu.name_medium(str(disk.root), disk.said.append)
+    grub.name_medium(str(disk.root), disk.said.append)
     assert (disk.said, disk.settled) == ([], [])
 
 
@@ -90,4 +89,4 @@ def test_without_a_uuid_the_label_goes_on(disk: Disk, uuid: str) -> None:
     disk.uuid = ""
     if uuid == "none":
         disk.mounts.write_text("tmpfs / tmpfs rw 0 0\n")
-    assert disk.name_medium() == loader.menu("ttyS0")
+    assert disk.name_medium() == grub.menu("ttyS0")

@@ -46,7 +46,7 @@ def read(root: str) -> dict[str, str]:
 def write(root: str, changes: Mapping[str, str]) -> bool:
     """Change variables ("" removes one), the others stay; whether that changed the block.
 
-    GRUB sees it once the file system is settled (perform.settle). Raises OSError.
+    GRUB sees it once the file system is settled (switching.settle). Raises OSError.
     """
     found = read(root)
     variables = {name: value for name, value in {**found, **changes}.items() if value}

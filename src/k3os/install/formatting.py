@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Iterable
 
 from k3os.errors import UserError
+from k3os.generation.layout import EFI_LABEL
 from k3os.install import disks
 from k3os.install.disks import Device
-from k3os.install.plan import EFI_LABEL, MIB, Partition
+from k3os.install.plan import MIB, Partition
 from k3os.system.blockdev import probe
 from k3os.system.run import CommandError, run
 

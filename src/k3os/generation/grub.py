@@ -1,32 +1,31 @@
-"""The boot loaders on a disk: GRUB's core for BIOS, Debian's signed ones for UEFI, the menu.
+"""What GRUB reads on a disk: its menu, the stub for UEFI, and which file system they name.
 
-BIOS: grub-bios-setup's work in a few lines, so that neither it nor root is needed for an image
-file. The fields are those of GRUB's sources, include/grub/i386/pc/boot.h and diskboot.S.
+An older release's menu learns to name the file system that it lies on: without that the label alone
+says what is booted (boot/media.py). What another system's menu says stays as it is.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import struct
 
-from k3os.boot.media import MEDIUM_UUID
 from k3os.config.scalars import is_console
 from k3os.errors import UserError
+from k3os.generation import layout
+from k3os.generation.layout import MEDIUM_UUID, MENU
+from k3os.generation.switching import settle
+from k3os.system.blockdev import probe
+from k3os.system.files import atomic_write
+from k3os.system.mounts import mounted
 from k3os.system.numbers import are_digits
 
-SECTOR = 512
-BOOT_CODE = 440  # what an MBR leaves to the boot code
-KERNEL_SECTOR, BOOT_DRIVE, DRIVE_CHECK = 0x5C, 0x64, 0x66
-THE_BIOS_DRIVE = 0xFF
-NO_OPERATIONS = b"\x90\x90"
-# diskboot.img's list of blocks: one entry before the end of the core's first sector
-BLOCK_LIST = SECTOR - 12
-LOAD_SEGMENT = 0x820
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.system.console import Say
 
 DEFAULT_TTY = {"amd64": "ttyS0"}
 
-SYSTEM = "/k3os/system"
+SYSTEM = f"/{layout.SYSTEM}"
 RESET = "k3os.factory_reset"
 # a command of an installed disk's menu that starts a kernel, with nothing else in its line
 _LINUX = re.compile(
@@ -35,7 +34,7 @@ _LINUX = re.compile(
 _NAMED = re.compile(rf"[ \t]{MEDIUM_UUID}=\S*")
 TAKEOVER_HEADER = "# k3OS takes this system over at the next boot."
 
-# A new version has three attempts (k3os.upgrade.trial); GRUB counts because a kernel that
+# A new version has three attempts (k3os.generation.trial); GRUB counts because a kernel that
 # panics cannot, and it has no arithmetic. A kernel or initrd that is missing: the fallback.
 TRIAL = """\
 if [ -s /boot/grub/grubenv ]; then
@@ -57,58 +56,6 @@ if [ -n "$k3os_trial" ]; then
     save_env --file /boot/grub/grubenv k3os_tries
 fi
 """
-
-
-def boot_sector(code: bytes, core_sector: int) -> bytes:
-    """The MBR's first BOOT_CODE bytes: they load the sector at core_sector."""
-    sector = bytearray(code[:BOOT_CODE])
-    struct.pack_into("<Q", sector, KERNEL_SECTOR, core_sector)
-    sector[BOOT_DRIVE] = THE_BIOS_DRIVE
-    # a hard disk needs no check of the drive's number, and some BIOSes tell a wrong one
-    sector[DRIVE_CHECK : DRIVE_CHECK + 2] = NO_OPERATIONS
-    return bytes(sector)
-
-
-def located_core(core: bytes, core_sector: int) -> bytes:
-    """The core image, knowing where it lies: all of it in one piece from core_sector on."""
-    sectors = -(-len(core) // SECTOR)
-    image = bytearray(core.ljust(sectors * SECTOR, b"\0"))
-    struct.pack_into("<QHH", image, BLOCK_LIST, core_sector + 1, sectors - 1, LOAD_SEGMENT)
-    return bytes(image)
-
-
-def embed(disk: str, loaders: str, start: int, room: int) -> None:
-    """Write GRUB for BIOS onto a disk (or image file): the core, then the code that leads to it.
-
-    The core goes where the one that is started now does not lie, as long as there is room for two:
-    a power cut leaves one of them. start, room: bytes, of the BIOS boot partition. Raises
-    UserError, OSError.
-    """
-    with open(f"{loaders}/boot.img", "rb") as file:
-        code = file.read()
-    with open(f"{loaders}/core.img", "rb") as file:
-        plain = file.read()
-    size = -(-len(plain) // SECTOR) * SECTOR
-    if size > room:
-        raise UserError(
-            f"the boot loader needs {size >> 10} KiB, but there are {room >> 10} KiB for it",
-            "let the installer partition the disk",
-        )
-    # buffered: a disk whose own sectors are larger takes no single ones
-    with open(disk, "r+b") as target:
-        half = room // 2 // SECTOR * SECTOR
-        started = struct.unpack_from("<Q", target.read(SECTOR), KERNEL_SECTOR)[0]
-        if size <= half and started == start // SECTOR:
-            start += half
-        core = located_core(plain, start // SECTOR)
-        target.seek(start)
-        target.write(core)
-        target.flush()
-        os.fsync(target.fileno())
-        target.seek(0)
-        target.write(boot_sector(code, start // SECTOR))
-        target.flush()
-        os.fsync(target.fileno())
 
 
 def efi_stub(uuid: str) -> str:
@@ -151,6 +98,12 @@ def with_uuid(menu: str, uuid: str) -> str:
         if uuid and _LINUX.fullmatch(line):
             lines[number] = f"{_NAMED.sub('', line.rstrip())} {MEDIUM_UUID}={uuid}"
     return "\n".join(lines)
+
+
+def write_menu(root: str, menu: str, uuid: str) -> None:
+    """uuid: of the file system that is mounted at root."""
+    os.makedirs(f"{root}/boot/grub", exist_ok=True)
+    atomic_write(f"{root}/{MENU}", with_uuid(menu, uuid).encode(), sync=True)
 
 
 def menu(tty: str = "", *, debug: bool = False, uuid: str = "", arch: str = "amd64") -> str:
@@ -224,3 +177,29 @@ def _entry(title: str, name: str, generation: str, parameters: str) -> str:
 def _if_there(entry: str) -> str:
     body = "".join(f"    {line}\n" for line in entry.splitlines())
     return f"if [ -e {SYSTEM}/previous/kernel/vmlinuz ]; then\n{body}fi\n"
+
+
+def name_medium(root: str, say: Say) -> None:
+    """Do it for the state partition that is mounted, writable, at root. It never fails: a menu that
+    stays as it is boots, too."""
+    try:
+        with open(f"{root}/{MENU}", encoding="utf-8", errors="surrogateescape") as file:
+            old = file.read()
+        menu = with_uuid(old, uuid_at(root))
+        if menu != old:
+            atomic_write(f"{root}/{MENU}", menu.encode("utf-8", "surrogateescape"), sync=True)
+            settle(root)
+            say("the boot menu names this disk's file system now: no other disk is booted from")
+    except FileNotFoundError:
+        return  # another system starts k3OS
+    except OSError as error:
+        say(f"the boot menu still goes by the label: {error}")
+
+
+def uuid_at(root: str) -> str:
+    """The UUID of the file system mounted at root, "" for one that has none. Raises OSError."""
+    device = ""
+    for source, target, _ in mounted():
+        if target == root:
+            device = source
+    return probe(device).uuid if device.startswith("/dev/") else ""

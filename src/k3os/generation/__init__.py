@@ -1,0 +1,1 @@
+"""What is on a disk or medium: its layout, manifests, generations, and which of them boots."""

@@ -1,0 +1,94 @@
+"""Adding a generation to a disk: a medium's files, then the generation, then what points to it.
+
+Nothing that boots changes before the last of these, and each file is complete or not there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from k3os.generation import manifest, source
+from k3os.generation.layout import AIRGAP, CONFIG, DATA, GENERATIONS, SYSTEM, numbers
+from k3os.system.console import Progress, Say
+from k3os.system.files import atomic_symlink, atomic_write, sync_directory
+from k3os.system.json_text import an_object
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from k3os.generation.source import Source
+
+BLOCK = 1 << 20
+
+
+def lay_down(
+    medium: Source, config: bytes, root: str, say: Say, progress: Progress | None = None
+) -> None:
+    """Everything but what makes it boot; each file complete, written out, read back.
+
+    medium: what is copied; config: of the new config.yaml, b"" for none.
+    """
+    system = f"{root}/{SYSTEM}"
+    for name in medium.files:
+        size = os.path.getsize(medium.path(name))
+        say(f"copying {name} ({size / 10**6:.1f} MB)")
+        copy_file(medium.path(name), f"{system}/{name}", progress)
+    for name in medium.airgap:
+        say(f"copying {AIRGAP}/{name}")
+        copy_file(medium.path(f"{AIRGAP}/{name}"), f"{system}/{AIRGAP}/{name}", progress)
+    say("reading back what was written")
+    source.verify(medium, system, lambda _: None, from_disk=True)
+    os.makedirs(f"{root}/{DATA}", exist_ok=True)
+    if config:
+        atomic_write(f"{root}/{CONFIG}", config, mode=0o600, sync=True)
+    elif os.path.exists(f"{root}/{CONFIG}"):
+        os.unlink(f"{root}/{CONFIG}")
+
+
+def copy_file(path: str, target: str, progress: Progress | None = None) -> None:
+    """A copy that is complete and on the disk, or not there."""
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    unfinished = f"{target}.new"
+    with open(path, "rb") as old, open(unfinished, "wb") as new:
+        size = os.fstat(old.fileno()).st_size
+        while block := old.read(BLOCK):
+            new.write(block)
+            if progress is not None:
+                progress(os.path.basename(path), new.tell(), size)
+        new.flush()
+        os.fchmod(new.fileno(), 0o755 if os.fstat(old.fileno()).st_mode & 0o100 else 0o644)
+        os.fsync(new.fileno())
+    os.rename(unfinished, target)
+    sync_directory(os.path.dirname(target))
+
+
+def from_medium(medium: Source, system: str) -> None:
+    """The new generation, then the one rename that makes it the current one."""
+    number = max(numbers(system), default=0) + 1
+    links = {name: f"{name}/{version}" for name, version in medium.versions.items()}
+    record = manifest.as_installed(an_object(medium.manifest))
+    generation = add_generation(system, number, record, links)
+    if os.path.exists(f"{system}/current"):
+        atomic_symlink(os.readlink(f"{system}/current"), f"{system}/previous", sync=True)
+    atomic_symlink(generation, f"{system}/current", sync=True)
+
+
+def add_generation(
+    system: str, number: int, record: Mapping[str, Any], links: Mapping[str, str]
+) -> str:
+    """A generation that nothing leads to yet, on the disk; its name, "generations/3".
+
+    record: its manifest. links: component to its directory below system; what they lead to is
+    there already.
+    """
+    generation = f"{GENERATIONS}/{number}"
+    os.makedirs(f"{system}/{generation}")
+    for name, target in links.items():
+        os.symlink(f"../../{target}", f"{system}/{generation}/{name}")
+    text = manifest.as_bytes({**record, "generation": number})
+    atomic_write(f"{system}/{generation}/{manifest.NAME}", text, sync=True)
+    sync_directory(f"{system}/{GENERATIONS}")
+    os.sync()
+    return generation

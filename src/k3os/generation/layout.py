@@ -1,0 +1,51 @@
+"""What files, links and file systems of a disk or medium are called (README.md, "The file system").
+
+Paths are relative to where the file system is mounted. It only reads links.
+"""
+
+import os
+
+from k3os.system.numbers import whole
+
+# labels of file systems: an installed system's, its loader's for UEFI, an ISO's
+STATE_LABEL, EFI_LABEL, ISO_LABEL = "K3OS_STATE", "K3OS_GRUB", "K3OS"
+# the word of the kernel's command line with which GRUB says which file system it read
+MEDIUM_UUID = "k3os.medium_uuid"
+
+SYSTEM, DATA = "k3os/system", "k3os/data"
+CONFIG = f"{SYSTEM}/config.yaml"
+FACTORY_RESET, EPHEMERAL = f"{SYSTEM}/factory-reset", f"{SYSTEM}/ephemeral"
+# below SYSTEM
+GENERATIONS, DOWNLOADS, AIRGAP = "generations", "downloads", "airgap"
+LINKS = ("current", "previous")
+# of a generation, and directories below SYSTEM
+COMPONENTS = ("kernel", "k3os", "k3s")
+
+MENU = "boot/grub/grub.cfg"
+LOADERS = "boot/grub/k3os"
+# architecture to what is in LOADERS; only PCs have a BIOS
+BIOS, UEFI = ("boot.img", "core.img"), "efi.img"
+LOADER_FILES = {"amd64": (*BIOS, UEFI), "arm64": (UEFI,)}
+# of the ISO itself; nothing of it is installed
+MENUS = (MENU, "EFI/debian/grub.cfg")
+
+
+def link(path: str) -> str:
+    """Where a link leads, "" for what is none."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def numbers(system: str) -> list[int]:
+    """Those of the generations below a /k3os/system, in no order."""
+    directory = f"{system}/{GENERATIONS}"
+    names = os.listdir(directory) if os.path.isdir(directory) else []
+    return [number for name in names if (number := whole(name)) is not None]
+
+
+def has_kernel(root: str, generation: str, release: str) -> bool:
+    """Whether the kernel of a generation ("current") of the file system at root is that release."""
+    target = link(f"{root}/{SYSTEM}/{generation}/kernel")
+    return os.path.basename(target).partition("~")[0] == release

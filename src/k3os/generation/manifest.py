@@ -1,0 +1,173 @@
+"""manifest.json of a generation, read and written here alone (README.md, "The file system").
+
+`parse_manifest` trusts nothing, for what comes from elsewhere; `read_record` takes what is on our
+own disk as it is, with what an older or newer release put there. A medium's manifest also has the
+sums of its loaders, menus and image archives, and of the first stage of an overlay.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from k3os.errors import UserError
+from k3os.generation.layout import COMPONENTS, LOADERS
+from k3os.system.files import read_object
+from k3os.system.json_text import WRONG_SHAPE, an_object
+from k3os.system.numbers import whole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+NAME = "manifest.json"
+# keys: of an installed generation; of a release; of a medium and a release
+LOADER_SUMS, FIRST_STAGE, MEDIUM = "loaders", "first_stage", "medium"
+# what a component may have
+FILES = {
+    "kernel": ("vmlinuz", "initrd", "modules.squashfs"),
+    "k3os": ("rootfs.squashfs",),
+    "k3s": ("k3s",),
+}
+# a version becomes the name of a directory
+SAFE = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+~_-]{0,127}")
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a component. sha256: hex; size: bytes; mode: permission bits."""
+
+    component: str
+    name: str
+    sha256: str
+    size: int
+
+    @property
+    def mode(self) -> int:
+        return 0o755 if self.component == "k3s" else 0o644
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A generation as its manifest describes it. created: seconds since 1970.
+
+    versions: component to version, without those it does not have; files: all of them.
+    loaders: boot loaders that an installation from it writes, name to SHA-256; first stage, too.
+    """
+
+    arch: str
+    created: int
+    versions: Mapping[str, str]
+    files: tuple[File, ...]
+    loaders: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, component: str) -> tuple[File, ...]:
+        return tuple(file for file in self.files if file.component == component)
+
+    def path(self, file: File) -> str:
+        """Where a file lies below /k3os/system of the medium the manifest came from."""
+        return f"{file.component}/{self.versions[file.component]}/{file.name}"
+
+
+def parse_manifest(data: bytes, where: str) -> Manifest:
+    """Understand a release's manifest. Raises UserError for anything that is none."""
+    try:
+        record = an_object(data)
+        versions = versions_of(record)
+        sizes = record.get("size", {})
+        files = []
+        for path, digest in record["sha256"].items():
+            component, version, name = path.split("/")
+            if versions.get(component) != version or name not in FILES.get(component, ()):
+                raise ValueError(f"{path} belongs to no component")
+            if not re.fullmatch(r"[0-9a-f]{64}", digest):
+                raise ValueError(f"the SHA-256 of {path} is {digest!r}")
+            files.append(File(component, name, digest, _count(sizes.get(path, 0))))
+        for version in versions.values():
+            if not SAFE.fullmatch(version):
+                raise ValueError(f"{version!r} is no version")
+        arch, created = str(record["arch"]), _count(record["created"])
+        loaders = loader_sums(record)
+    except WRONG_SHAPE as error:
+        raise UserError(
+            f"is no manifest of a k3OS release: {type(error).__name__}: {error}",
+            "is this really a k3OS ISO, root file system or release directory?",
+            where,
+        ) from error
+    return Manifest(arch, created, versions, tuple(files), loaders)
+
+
+def _count(value: object) -> int:
+    """A size in bytes, or seconds since 1970. Raises ValueError."""
+    found = whole(str(value))
+    if found is None:
+        raise ValueError(f"{str(value)[:20]!r} is no number")
+    return found
+
+
+def read_record(generation: str) -> dict[str, Any]:
+    """The JSON object in a generation's directory, {} where there is none."""
+    return read_object(f"{generation}/{NAME}")
+
+
+def versions_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """Component to version, without those that it does not have."""
+    return {name: str(record[name]) for name in COMPONENTS if record.get(name)}
+
+
+def sums_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """Path below /k3os/system to SHA-256, of all files of the components."""
+    return mapping(record, "sha256")
+
+
+def loader_sums(record: Mapping[str, Any]) -> dict[str, str]:
+    """What a release brings: a loader's name, or the path of a file of the first stage, to its
+    SHA-256."""
+    found = {
+        path.rpartition("/")[2]: str(digest)
+        for path, digest in mapping(record, MEDIUM).items()
+        if path.rpartition("/")[0] == LOADERS
+    }
+    stage = mapping(record, FIRST_STAGE)
+    return found | {path: str(digest) for path, digest in stage.items()}
+
+
+def mapping(record: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """One of a record's maps, {} when it is none."""
+    value = record.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def new_record(arch: str, created: int, versions: Mapping[str, str]) -> dict[str, Any]:
+    """A generation of these versions, without files."""
+    record: dict[str, Any] = {"arch": arch, "created": created}
+    record |= {name: versions.get(name) for name in COMPONENTS}
+    return {**record, "sha256": {}, "size": {}}
+
+
+def with_component(
+    record: Mapping[str, Any], name: str, version: str, files: Mapping[str, tuple[str, int]]
+) -> dict[str, Any]:
+    """A record with another version of a component. files: path below /k3os/system to its SHA-256
+    and bytes."""
+    sums, sizes = (
+        {path: each for path, each in mapping(record, key).items() if path.split("/")[0] != name}
+        for key in ("sha256", "size")
+    )
+    sums |= {path: digest for path, (digest, _) in files.items()}
+    sizes |= {path: size for path, (_, size) in files.items()}
+    return {**record, name: version, "sha256": sums, "size": sizes}
+
+
+def as_installed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A medium's record as an installation keeps it: the rest of the medium is not there."""
+    kept = {key: value for key, value in record.items() if key not in (MEDIUM, FIRST_STAGE)}
+    loaders = loader_sums(record)
+    return {**kept, LOADER_SUMS: loaders} if loaders else kept
+
+
+def as_bytes(record: Mapping[str, Any]) -> bytes:
+    """The file's content."""
+    return json.dumps(record, indent=2).encode() + b"\n"

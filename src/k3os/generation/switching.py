@@ -1,0 +1,57 @@
+"""Which generation boots: the links `current` and `previous`, and how they reach the disk.
+
+Each link changes in one rename(2), and the order of the two makes a power cut cheap.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from k3os.system.files import atomic_symlink, sync_directory
+from k3os.system.run import run
+
+# include/uapi/linux/fs.h
+FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
+
+
+def switch(system: str, current: str, previous: str) -> None:
+    """Point both links, for an upgrade. Power cut between the two: the old system is both."""
+    atomic_symlink(previous, f"{system}/previous", sync=True)
+    atomic_symlink(current, f"{system}/current", sync=True)
+    settle(system)
+
+
+def exchange(system: str, current: str, previous: str) -> None:
+    """Point both links, for a way back: power cut between the two: the good system is both."""
+    atomic_symlink(current, f"{system}/current", sync=True)
+    atomic_symlink(previous, f"{system}/previous", sync=True)
+    settle(system)
+
+
+def settle(system: str) -> None:
+    """Bring what the journal holds to its place: GRUB reads ext4 without replaying the journal.
+
+    fsync(2) is content with the journal; freezing the file system is not (ioctl_fsfreeze(2)).
+    """
+    os.sync()
+    descriptor = os.open(system, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.ioctl(descriptor, FIFREEZE, 0)
+    except OSError:
+        return  # a file system that cannot be frozen; GRUB replays or needs nothing
+    else:
+        fcntl.ioctl(descriptor, FITHAW, 0)
+    finally:
+        os.close(descriptor)
+
+
+def remove(system: str, paths: tuple[str, ...]) -> None:
+    """Remove generations and components; a generation's manifest goes first, so that half of it
+    is none."""
+    for path in paths:
+        full = f"{system}/{path}"
+        if os.path.exists(f"{full}/manifest.json"):
+            os.unlink(f"{full}/manifest.json")
+            sync_directory(full)
+        run(["rm", "-rf", "--one-file-system", full])

@@ -1,0 +1,28 @@
+"""Which of two versions is the older one: of k3OS, of k3s, of kernels.
+
+It only compares; what a version must look like says whoever reads it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from k3os.system.numbers import clamped
+
+
+def ordered(version: str) -> tuple[tuple[int, ...], bool, str]:
+    """A key to compare versions by: v1.33.1-rc1+k3s1 < v1.33.1+k3s1 < v1.33.1+k3s2."""
+    text = version.removeprefix("v")
+    main, _, build = text.partition("+")
+    numbers, dash, rest = main.partition("-")
+    found = [clamped(each) for each in re.findall(r"[0-9]+", numbers)]
+    found += [0] * (4 - len(found))
+    found += [clamped(each) for each in re.findall(r"[0-9]+", build)]
+    return tuple(found), not dash, rest
+
+
+def is_older(version: str, than: str) -> bool:
+    """Whether a version comes before another; False where one of them is no version number."""
+    if not re.match(r"v?\d", version) or not re.match(r"v?\d", than):
+        return False
+    return ordered(version) < ordered(than)
