@@ -12,10 +12,7 @@ from k3os.paths import OWN_SYSTEM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from k3os.config.load import Config
     from k3os.config.value import Problem
-    from k3os.phases.node import Node
-    from k3os.phases.report import Result
 
 USAGE = """\
 usage: k3os config [OPTION...]             apply the runtime phase
@@ -194,94 +191,33 @@ def reference() -> int:
 def apply(given: dict[str, str]) -> int:
     """Apply a phase, or print its actions."""
     from k3os.config.key import BOOT, INITRD, READY, RUNTIME
-    from k3os.phases.report import booted_mode
 
     chosen = [phase for phase in (INITRD, BOOT, READY) if f"--{phase}" in given]
     phase = chosen[0] if chosen else RUNTIME
-    root, system, cmdline = _sources(given)
-    mode = booted_mode(root)
+    sources = _sources(given)
     if "--dry-run" in given:
         from k3os.config.load import load_config
         from k3os.phases.apply import plan_phase, sources_with_errors
         from k3os.phases.node import Node
+        from k3os.phases.report import booted_mode
 
         # as it would be if the data sources gave what they gave last
-        config, problems = load_config(root, system, cmdline, cloud=phase == "runtime")
+        config, problems = load_config(*sources, cloud=phase == "runtime")
         for problem in problems:
             print(problem, file=sys.stderr)
         if phase == "runtime" and config.texts("k3os.data_sources"):
             names = ", ".join(config.texts("k3os.data_sources"))
             place = config.values["k3os.data_sources"].place
             print(f"k3os.data_sources: ask {names}, then what they give is merged  ({place})")
-        node = Node(root, phase, mode)
+        node = Node(sources[0], phase, booted_mode(sources[0]))
         node.ours.unsure = sources_with_errors(problems)
         for action in plan_phase(config, node):
             print(f"{action.key}: {action.describe()}  ({action.place})")
         return 1 if any(problem.is_error for problem in problems) else 0
-    if root == "/":
+    if sources[0] == "/":
         from k3os.system.os_release import check_node
 
         check_node()
-    if phase == READY and root == "/":
-        wait_for_k3s(given)
-    from k3os.phases.apply import apply_phase
+    from k3os.node import configure
 
-    report = apply_phase(
-        phase,
-        mode=mode,
-        root=root,
-        system_dir=system,
-        cmdline=cmdline,
-        say=_complain,
-        data_sources=_ask,
-        again="--again" in given,
-    )
-    changed = sum(result.result == "done" for result in report.results)
-    print(f"phase {phase}: {changed} changes, {len(report.failed)} failed; see `k3os status`")
-    if phase == RUNTIME:
-        tell_k3s(given)
-    return 0 if report.is_fine else 1
-
-
-def tell_k3s(given: dict[str, str]) -> None:
-    """Say what k3s runs without, or restart it for that. Raises UserError."""
-    from k3os.phases.changed import not_in_k3s
-    from k3os.phases.node import Node
-
-    names = ", ".join(not_in_k3s(Node(_sources(given)[0])))
-    if names and "--restart" not in given:
-        print(f"restart k3s for {names}: `sudo k3os config --restart`; pods go on")
-    elif names:
-        from k3os.cli import confirm
-        from k3os.config.load import load_config
-
-        confirm.restart_k3s_now(load_config(*_sources(given), cloud=True)[0])
-        print(f"k3s was restarted for {names}")
-
-
-def wait_for_k3s(given: dict[str, str]) -> None:
-    """Return when the k3s that the configuration asks for, server or agent, is ready."""
-    from k3os.config.load import load_config
-    from k3os.k3s import ready
-    from k3os.phases.apply import to_journal
-    from k3os.phases.commands import KUBECONFIG
-    from k3os.phases.k3s import arguments
-    from k3os.system.console import say
-
-    is_server = arguments(load_config(*_sources(given), cloud=True)[0])[0] == "server"
-
-    def is_ready() -> bool:
-        return ready.server_is_ready(KUBECONFIG) if is_server else ready.agent_is_ready()
-
-    ready.wait_until_ready(is_ready, log=to_journal, say=say)
-
-
-def _ask(config: Config, node: Node) -> list[Result]:
-    """The data sources, imported only where some are named."""
-    from k3os.datasource.runtime import collect
-
-    return collect(config, node)
-
-
-def _complain(line: str) -> None:
-    print(f"k3os: {line}", file=sys.stderr)
+    return configure.apply(phase, sources, again="--again" in given, restart="--restart" in given)

@@ -18,6 +18,7 @@ def main(argv: list[str]) -> int:
         print(USAGE, end="", file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
     from k3os.boot import grow
+    from k3os.node.installed import state_device
     from k3os.system import mounts
     from k3os.system.run import CommandError
 
@@ -33,21 +34,3 @@ def main(argv: list[str]) -> int:
         raise UserError(f"{device} could not be grown: {error}", "it works on as it is") from error
     print(f"k3OS: {device} grew by {gained >> 20} MiB")
     return 0
-
-
-def check_installed() -> None:
-    """Raises UserError on a live system. One on top of another has no state partition of ours."""
-    from k3os.phases.report import booted_mode
-
-    if booted_mode() != "overlay":
-        state_device()
-
-
-def state_device() -> str:
-    """The device of the installed system that runs. Raises UserError on a live one."""
-    from k3os.system.mounts import mounted
-
-    for device, target, kind in mounted():
-        if target == BASE and kind == "ext4":
-            return device
-    raise UserError("this system is not installed on a disk", "`sudo k3os install` installs it")

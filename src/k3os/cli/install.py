@@ -74,7 +74,6 @@ CALLERS_FLAGS = {"--takeover": "takeover", "--no-reboot": "no_reboot"}
 CALLERS_VALUES = {"--medium": "medium"}
 # with one of these a person knows what is wanted, and only confirms it
 ANSWERED = ("device", "config_url", "no_format")
-BAR = 30
 CMDLINE = "/proc/cmdline"
 
 
@@ -177,6 +176,7 @@ def _install(options: dict[str, str], say: Say, *, automatic: bool) -> int:
     from k3os.config.load import load_config
     from k3os.generation import source
     from k3os.install import config, plan, questions
+    from k3os.node.progress import progress_bar
     from k3os.phases import environment
 
     medium = options.get("medium", BASE)
@@ -283,42 +283,24 @@ def confirmed() -> bool:
 
 def configure(given: Answers, say: Say) -> int:
     """Give the answers to the running system: written, applied, k3s started anew."""
-    from k3os.cli.config import main as apply
-    from k3os.cli.k3s import MANIFEST as K3S_MANIFEST
-    from k3os.cli.k3s import wanted_version
+    from k3os.config.key import RUNTIME
     from k3os.install import config
+    from k3os.node.configure import apply
+    from k3os.node.k3s_fetch import MANIFEST, wanted_version
     from k3os.system.files import atomic_write
     from k3os.system.run import run
 
     text = config.fetch(given.config_url) if given.config_url else given.config().encode()
-    version = wanted_version(K3S_MANIFEST)
+    version = wanted_version(MANIFEST)
     config.check(text, given.config_url or "answers", say, k3s_version=version)
     if os.path.exists(LOCAL_CONFIG):
         os.replace(LOCAL_CONFIG, f"{LOCAL_CONFIG}.old")
     os.makedirs(os.path.dirname(LOCAL_CONFIG), exist_ok=True)
     atomic_write(LOCAL_CONFIG, text, mode=0o600, sync=True)
-    code = apply([])
+    code = apply(RUNTIME, ("/", OWN_SYSTEM, None))
     run(["systemctl", "--no-block", "restart", "k3s.service"])
     say(f"configured by {LOCAL_CONFIG}, k3s starts anew; a live system forgets this when it ends")
     return code
-
-
-def progress_bar() -> Callable[[str, int, int], None]:
-    """A line that is drawn anew for each per cent; done, size: bytes."""
-    shown = ("", -1)
-
-    def draw(name: str, done: int, size: int) -> None:
-        nonlocal shown
-        part = 100 * done // size if size else 100
-        if (name, part) == shown:
-            return
-        shown = (name, part)
-        bar = ("#" * (part * BAR // 100)).ljust(BAR)
-        # back to the start of the line: what else is said takes its place
-        end = "\n" if done >= size else "\r"
-        print(f"  {name[-30:]:<30} [{bar}] {part:3} %", end=end, flush=True)
-
-    return draw
 
 
 def finish(power_off: bool, say: Say) -> int:

@@ -1,26 +1,13 @@
-"""`k3os report`: tell the cluster how this node is. k3os-report.service calls it.
-
-`kubectl describe node` then shows which key could not be applied, and the operator knows what
-runs. It changes this node's own Node and nothing else.
-"""
+"""`k3os report`: tell the cluster how this node is (k3os.node.report)."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-import time
 
 from k3os.errors import UserError
-from k3os.paths import NODE_NAME
-from k3os.system.stamps import utc
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    from k3os.config.load import Config
+from k3os.node import report
 
 USAGE = """\
 usage: k3os report [--dry-run | --until-ready]
@@ -33,13 +20,6 @@ server is not ready it waits, 5 minutes at most; exit code 75: it was not ready 
   --until-ready  send nothing, wait until the cluster counts the node as Ready, 15 minutes at most;
                  a kubelet that has given up is restarted with its k3s
 """
-SENT = "/run/k3os/report.json"
-# k3os-report.path starts the service as long as this file is there, and the service removes it
-# first of all: news that come while it runs make it run again
-WANTED = "/run/k3os/report-wanted"
-PATIENCE = 300.0  # seconds
-LONGEST_PAUSE = 10.0
-READY_UNIT = "k3os-node-ready.service"
 
 
 def main(argv: list[str]) -> int:
@@ -53,155 +33,9 @@ def main(argv: list[str]) -> int:
     if argv == ["--dry-run"]:
         from k3os.cluster import result
 
-        change, sent = message(result.read())
+        change, sent = report.message(result.read())
         print(json.dumps({**change, "condition": sent}, indent=2))
         return 0
     if os.geteuid() != 0:
         raise UserError("only root may speak for this node", "write `sudo k3os report`")
-    return patiently(until_ready if argv else tell)
-
-
-def message(known: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What is so now: a patch of the Node, and its condition. known: the last request's result."""
-    from k3os.cli.status import collect
-    from k3os.cli.status_text import failures
-    from k3os.cluster import report, result
-    from k3os.system.files import read_object
-
-    status = collect()
-    now = utc()
-    sent = report.condition(status, failures(status), now, read_object(SENT))
-    outcome = result.completed(known, status, status["boot_id"])
-    if outcome != known and os.geteuid() == 0:
-        result.write(outcome)
-    own, sure = _labels()
-    return report.metadata(status, report.labels(own, sure=sure), outcome), sent
-
-
-def _labels() -> tuple[dict[str, str], bool]:
-    """k3os.labels, and whether the configuration could be read without an error."""
-    from k3os.config.load import load_config
-
-    config, problems = load_config(cloud=True)
-    return config.mapping("k3os.labels"), not any(problem.is_error for problem in problems)
-
-
-def _config() -> Config:
-    from k3os.config.load import load_config
-
-    return load_config(cloud=True)[0]
-
-
-def tell() -> int:
-    """Once. Raises UserError, one of kubelet.LATER when the API server is not ready."""
-    from k3os.cluster import kubelet, readiness, report, result
-    from k3os.system.files import atomic_write
-    from k3os.system.run import run
-
-    change, sent = message(result.read())
-    api = kubelet.api()
-    if api is None:
-        print("k3s has not registered this node yet")
-        return 0
-    name = node_name(_config())
-    api.patch_node(name, change)
-    node = api.patch_node(name, {"status": {"conditions": [sent]}}, status=True)
-    report.remember_labels(change["metadata"]["labels"])
-    atomic_write(SENT, json.dumps(sent).encode())
-    print(f"{sent['type']}={sent['status']}: {sent['reason']}: {sent['message']}")
-    if not readiness.is_ready(_keep(node)):
-        run(["systemctl", "start", "--no-block", READY_UNIT], check=False, timeout=30)
-    return 0
-
-
-def _keep(node: dict[str, Any]) -> dict[str, str]:
-    """Its condition Ready, kept for `k3os status`."""
-    from k3os.cluster import readiness
-    from k3os.system.files import atomic_write
-
-    ready = readiness.of(node)
-    atomic_write(readiness.FILE, json.dumps(ready).encode())
-    return ready
-
-
-def until_ready() -> int:
-    """Raises UserError, one of kubelet.LATER when the API server is not ready."""
-    from k3os.cluster import kubelet, readiness
-    from k3os.system.console import say
-    from k3os.system.run import run
-
-    api = kubelet.api()
-    if api is None:
-        print("k3s has not registered this node yet")
-        return 0
-    name = node_name(_config())
-
-    def restart(words: str) -> None:
-        say(f"restarting k3s, whose kubelet has given up: {words}")
-        run(["systemctl", "restart", "--no-block", "k3s.service"], timeout=30)
-
-    ready = readiness.watch(
-        lambda: _keep(api.node(name)),
-        seconds_running,
-        restart,
-        monotonic=time.monotonic,
-        sleep=time.sleep,
-    )
-    print(f"{name} is {'Ready' if ready else 'still not Ready: `k3os status` says why'}")
-    return 0
-
-
-def seconds_running(unit: str = "k3s.service") -> float:
-    """Since systemd has started it, 0 while it does not run: org.freedesktop.systemd1(5)."""
-    from k3os.system.units import properties
-
-    started = "ExecMainStartTimestampMonotonic"
-    found = properties(unit, started, "ActiveState", timeout=30)
-    if found.get("ActiveState") != "active":
-        return 0.0
-    return time.monotonic() - int(found.get(started) or 0) / 1e6
-
-
-def patiently(
-    attempt: Callable[[], int],
-    *,
-    monotonic: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> int:
-    """Try until the API server takes it or PATIENCE is over. Raises UserError."""
-    from k3os.cluster import kubelet
-
-    end, pause = monotonic() + PATIENCE, 1.0
-    while True:
-        try:
-            return attempt()
-        except kubelet.LATER as error:
-            left = end - monotonic()
-            if left <= 0:
-                raise
-            if pause == 1.0:
-                print(f"waiting: {error.message}", flush=True)
-        sleep(min(pause, left))
-        pause = min(2 * pause, LONGEST_PAUSE)
-
-
-def soon(wanted: str = WANTED) -> None:
-    """Have it done now, or once more when it is being done. Without a cluster nothing comes of
-    it; that nobody can be told is no failure of whoever has news."""
-    try:
-        os.close(os.open(wanted, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
-    except OSError as error:
-        print(f"k3os: the cluster hears of it later: {error}", file=sys.stderr)
-
-
-def node_name(config: Config, path: str = NODE_NAME) -> str:
-    """The name this node registers under: that of its configuration, the pinned one, the host's."""
-    from k3os.phases.k3s import given_name
-    from k3os.phases.node import Node
-
-    try:
-        with open(path, errors="replace") as file:
-            pinned = file.read().strip()
-    except FileNotFoundError:
-        pinned = ""
-    return (given_name(config, Node()) or pinned or os.uname().nodename).lower()
+    return report.patiently(report.until_ready if argv else report.tell)

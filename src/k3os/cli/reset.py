@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     if argv not in ([], ["--yes"], ["--cancel"]):
         print(HELP, end="", file=sys.stderr)
         return 2
-    from k3os.cli.grow import check_installed
+    from k3os.node.installed import check_installed
     from k3os.system import mounts
     from k3os.system.files import atomic_write
 

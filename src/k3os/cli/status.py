@@ -1,7 +1,4 @@
-"""`k3os status`: what was applied, when, what failed and why, versions, k3s, addresses, damage.
-
-It reads /run/k3os/status.json, the generations, the network and systemd; it changes nothing.
-"""
+"""`k3os status`: how this node is (k3os.node.status), for people and for programs."""
 
 from __future__ import annotations
 
@@ -9,17 +6,11 @@ import json
 import os
 import sys
 
-from k3os.cli.clock import doubt
-from k3os.cli.status_text import failures, is_in_trouble, lines
-from k3os.cluster.readiness import FILE as READY
 from k3os.errors import visible
-from k3os.paths import CLOCK_WRONG, K3S_LINK, NODE_NAME, ON_TRIAL, OWN_SYSTEM, RUNNING
-from k3os.phases.report import STATUS, read_status
-from k3os.system.files import read_object, text_of
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from k3os.node.status import VERIFIED, collect
+from k3os.node.status_text import failures, lines
+from k3os.paths import OWN_SYSTEM, RUNNING
+from k3os.system.files import text_of
 
 USAGE = """\
 usage: k3os status [--json]
@@ -32,20 +23,6 @@ What was applied, what failed, versions, k3s, addresses. Exit code 1 when someth
   --running  with --verify: only those of the running system; k3os-verify.service does that
              some minutes after each boot, and once a week
 """
-VERIFIED = "/run/k3os/verify.json"  # k3os.generation.damage writes it
-MEMORY_SHORT = "/run/k3os/memory-short"
-DISK_SHORT = "/run/k3os/disk-short"
-DISK_ERRORS = "/run/k3os/disk-errors"
-# what k3s.service is ordered after and may take a while, in the order in which it comes
-BEFORE_K3S = {
-    "k3os-network-online.service": "an address on some network, 30 s at most",
-    "k3os-clock.service": "a time server, because the clock was wrong",
-    "k3os-config.service": "the configuration's runtime phase: `journalctl -u k3os-config`",
-    "k3os-k3s-fetch.service": "its download: `journalctl -u k3os-k3s-fetch`",
-}
-# of k3s' log, read for its last words; it says more in a second than people read in a day
-LOG_LINES, LONGEST_WORDS = 400, 300
-REFUSED = "/run/k3os/refused"  # k3os-join.service writes it: the name that is taken
 
 
 def main(argv: list[str]) -> int:
@@ -87,202 +64,3 @@ def verify(*, running_only: bool, system: str = OWN_SYSTEM, record: str = VERIFI
     if found:
         print(f"k3os: {len(found)} of {len(wanted)} files are damaged; {damage.HINT}")
     return 1 if found else 0
-
-
-def collect(root: str = "", system: str = OWN_SYSTEM) -> dict[str, Any]:
-    """Everything that --json prints. Missing parts are empty, never an error."""
-    status: dict[str, Any] = dict(read_status(root + STATUS))
-    status["hostname"] = os.uname().nodename
-    status["node_name"] = text_of(root + NODE_NAME)
-    status["versions"] = versions(root + system, text_of(root + RUNNING))
-    status["k3s"] = k3s_unit(root + K3S_LINK)
-    status["refused"] = text_of(root + REFUSED)
-    status["ready"] = read_object(root + READY)
-    status["k3s_given"] = k3s_given(root)
-    status["not_in_k3s"] = not_in_k3s(root)
-    status["addresses"] = addresses()
-    status["memory"] = memory(root)
-    status["disk"] = disk(root)
-    status["loaders"] = loaders(root + system, text_of(root + RUNNING))
-    status["rollback"] = rollback_record(root + system)
-    status["taken_back"] = taken_back(root)
-    status["verified"] = read_object(root + VERIFIED)
-    status["boot_id"] = text_of(f"{root}/proc/sys/kernel/random/boot_id")
-    status["on_trial"] = os.path.exists(root + ON_TRIAL)
-    status["clock_in_doubt"] = doubt(root + CLOCK_WRONG)
-    return status
-
-
-def k3s_given(root: str = "") -> dict[str, list[str]]:
-    """k3s' settings by name, values only where they are no secrets; {} where only root may look."""
-    from k3os.k3s import given
-
-    return given.shown(given.given(root))
-
-
-def not_in_k3s(root: str = "") -> list[str]:
-    """What has changed since k3s was started; [] where only root may look."""
-    from k3os.phases import changed
-    from k3os.phases.node import Node
-
-    try:
-        return changed.not_in_k3s(Node(root))
-    except PermissionError:
-        return []
-
-
-def taken_back(root: str = "") -> dict[str, Any]:
-    """What k3os.cluster.former left when a NodePool's configuration did not prove itself, or {}."""
-    from k3os.cluster import former
-
-    return former.taken_back(root)
-
-
-def loaders(system: str, generation: str) -> dict[str, Any]:
-    """Of the disk, beside those of the k3OS that runs; {} where there is nothing to tell."""
-    from k3os.generation import boot_loaders
-
-    return boot_loaders.compare(system, generation or "current")
-
-
-def rollback_record(system: str) -> dict[str, Any]:
-    """What k3os.generation.trial left when a new version did not come up, or {}."""
-    return read_object(f"{system}/rollback.json")
-
-
-def versions(system: str, generation: str = "") -> dict[str, Any]:
-    """Of the running system, and of the generations on the disk.
-
-    generation: the one that was booted, "generations/3".
-    """
-    from k3os import __version__
-
-    running = _parts(f"{system}/{generation}") if generation else {}
-    found: dict[str, Any] = {
-        "running": {"k3os": __version__, **running, "kernel": os.uname().release}
-    }
-    for name in ("current", "previous"):
-        if parts := _parts(f"{system}/{name}"):
-            found[name] = parts
-    return found
-
-
-def _parts(generation: str) -> dict[str, str]:
-    from k3os.generation.manifest import read_record, versions_of
-
-    known = versions_of(read_record(generation))
-    return {part: known[part] for part in ("k3os", "kernel", "k3s") if part in known}
-
-
-def addresses() -> list[str]:
-    """Global addresses of interfaces that are neither a network plugin's nor a tunnel, by ip(8)."""
-    from k3os.phases.routes import links_in
-    from k3os.system.interfaces import NOT_OURS
-    from k3os.system.run import CommandError, run
-
-    try:
-        output = run(["ip", "-json", "address", "show", "scope", "global", "up"], timeout=10)
-        interfaces = links_in(output)
-    except CommandError:
-        return []
-    return [
-        f"{interface['ifname']} {address['local']}/{address['prefixlen']}"
-        for interface in interfaces
-        if not interface["ifname"].startswith(NOT_OURS)
-        for address in interface["addr_info"]
-    ]
-
-
-def memory(root: str = "") -> dict[str, Any]:
-    """kB of memory and swap, and the reasons why it is short (/usr/lib/k3os/memory)."""
-    from k3os.system import memory
-
-    known = memory.read(f"{root}/proc/meminfo")
-    names = ("MemTotal", "MemAvailable", "SwapTotal", "SwapFree")
-    short = text_of(root + MEMORY_SHORT).splitlines()
-    return {**{name: known.get(name, 0) for name in names}, "short": short}
-
-
-def disk(root: str = "") -> dict[str, Any]:
-    """MiB of /var, and whether that is "low" or "full", with the words (/usr/lib/k3os/disk)."""
-    try:
-        known = os.statvfs(f"{root}/var")
-    except OSError:
-        return {}
-    level, _, words = text_of(root + DISK_SHORT).partition("\n")
-    size, free = (each * known.f_frsize >> 20 for each in (known.f_blocks, known.f_bavail))
-    found = {"size": size, "free": free, "level": level, "words": words}
-    return {**found, "errors": text_of(root + DISK_ERRORS)}
-
-
-def k3s_unit(link: str) -> dict[str, Any]:
-    """What systemd says of k3s' unit, or of the one that fetches it where there is none.
-
-    systemctl(1): unit, LoadState, ActiveState, SubState, NRestarts; and there, a bool; waits_for,
-    words, "" when it is not about to start. {} without systemd.
-    """
-    from k3os.system.run import CommandError, run
-    from k3os.system.units import properties
-
-    there = os.path.exists(link)
-    unit = "k3s" if there else "k3os-k3s-fetch"
-    names = ["LoadState", "ActiveState", "SubState", "NRestarts"]
-    try:
-        found = properties(f"{unit}.service", *names)
-        jobs = ""
-        if found.get("ActiveState") == "inactive":
-            jobs = run(["systemctl", "list-jobs", "--plain", "--no-legend"], timeout=10).decode()
-    except CommandError:
-        return {}
-    waits_for = waiting(f"{unit}.service", jobs)
-    shown = {name: found.get(name, "") for name in names}
-    return {
-        "there": there,
-        "unit": unit,
-        **shown,
-        "waits_for": waits_for,
-        "last_words": last_words(_journal(unit)) if is_in_trouble(shown) else "",
-    }
-
-
-def _journal(unit: str) -> str:
-    """The end of what it logged in this boot; "" for somebody who may not read it."""
-    from k3os.system.run import CommandError, run
-
-    command = ["journalctl", "-b", "-q", "-o", "cat", "--no-pager", "-n", str(LOG_LINES)]
-    try:
-        return run([*command, "-u", unit], timeout=10).decode(errors="replace")
-    except CommandError:
-        return ""
-
-
-def last_words(log: str) -> str:
-    """Why k3s ended, as its log says: in logfmt with the level fatal, or Go's panic; "" otherwise.
-
-    An address that a datastore is reached with is shown without its password.
-    """
-    import re
-
-    from k3os.errors import discreet
-
-    found = ""
-    for line in log.splitlines():
-        if fatal := re.search(r'\blevel=fatal msg=("(?:[^"\\]|\\.)*"|\S+)', line):
-            text = fatal[1]
-            found = re.sub(r"\\(.)", r"\1", text[1:-1]) if text[0] == '"' else text
-        elif line.startswith(("panic: ", "fatal error: ")):
-            found = line
-    # cut last: half of an address may have lost what tells its login
-    return discreet(found)[:LONGEST_WORDS]
-
-
-def waiting(unit: str, jobs: str) -> str:
-    """What a unit's start waits for, in words; "" when it does not. jobs: systemctl(1),
-    list-jobs: number, unit, type, state."""
-    fields = [line.split() for line in jobs.splitlines()]
-    states = {each[1]: each[3] for each in fields if len(each) == 4 and each[2] == "start"}
-    if states.get(unit) != "waiting":
-        return ""
-    running = [name for name, state in states.items() if state == "running"]
-    known = [name for name in BEFORE_K3S if name in running]
-    return BEFORE_K3S[known[0]] if known else ", ".join(running) or "the boot"

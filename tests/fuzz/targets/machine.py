@@ -49,7 +49,7 @@ ENTRIES = [
 @target("ip-json", words='"ifname" "addr_info" "local" "dst" "default" "dev" "gateway" "linkinfo"')
 def ip_json(data: bytes) -> object:
     """Links and routes as ip(8) describes them, and connman's list of services."""
-    from k3os.cli.status import addresses
+    from k3os.node.status import addresses
     from k3os.phases import replug, routes
     from k3os.system import run as running
 

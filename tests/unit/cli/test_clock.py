@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli import clock, status
+from k3os.cli import clock as command
+from k3os.node import clock, status, status_text
 from k3os.system import timeserver
 from k3os.system.run import CommandError
 
@@ -29,7 +30,8 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is said on the consoles of a node whose clock was wrong."""
     lines: list[str] = []
     (tmp_path / "wrong").write_text(f"{SAID}\n")
-    monkeypatch.setattr(clock, "CLOCK_WRONG", str(tmp_path / "wrong"))
+    for each in (clock, command):
+        monkeypatch.setattr(each, "CLOCK_WRONG", str(tmp_path / "wrong"))
     monkeypatch.setattr(clock, "say", lines.append)
     return lines
 
@@ -55,7 +57,7 @@ def test_an_answer_removes_the_doubt(
     said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer(monkeypatch, True)
-    assert clock.main(["wait"]) == 0
+    assert command.main(["wait"]) == 0
     assert [line.partition(":")[0] for line in said] == ["a time server answered"]
     assert not (tmp_path / "wrong").exists()
     assert clock.doubt(str(tmp_path / "wrong")) == ""
@@ -65,7 +67,7 @@ def test_without_an_answer_both_ends_of_the_wait_are_said_and_the_node_goes_on(
     said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer(monkeypatch, False)
-    assert clock.main(["wait", "0"]) == 0
+    assert command.main(["wait", "0"]) == 0
     assert said[0] == "waiting up to 0 s for a time server, because the clock was wrong"
     assert said[1].startswith("no time server answered in 0 s: the clock (")
     assert clock.doubt(str(tmp_path / "wrong")) == SAID
@@ -75,7 +77,7 @@ def test_a_late_answer_ends_the_doubt_as_well(
     said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer(monkeypatch, False)
-    clock.main(["wait", "0"])
+    command.main(["wait", "0"])
     answer(monkeypatch, True)
     assert clock.doubt(str(tmp_path / "wrong")) == ""
 
@@ -87,8 +89,9 @@ def test_nothing_is_asked_where_the_clock_was_right(
         raise AssertionError("asked")
 
     monkeypatch.setattr(timeserver, "answered", never)
-    monkeypatch.setattr(clock, "CLOCK_WRONG", str(tmp_path / "wrong"))
-    assert clock.main(["wait"]) == 0
+    for each in (clock, command):
+        monkeypatch.setattr(each, "CLOCK_WRONG", str(tmp_path / "wrong"))
+    assert command.main(["wait"]) == 0
     assert clock.doubt(str(tmp_path / "wrong")) == ""
 
 
@@ -96,7 +99,7 @@ def test_nothing_is_asked_where_the_clock_was_right(
 def test_wrong_usage_is_answered_with_the_right_one(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert clock.main(arguments) == 2
+    assert command.main(arguments) == 2
     assert "usage: k3os clock wait" in capsys.readouterr().err
 
 
@@ -106,7 +109,7 @@ def test_status_names_a_clock_in_doubt(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "run/k3os/clock-was-wrong").write_text(f"{SAID}\n")
     found = status.collect(str(tmp_path))
     assert found["clock_in_doubt"] == SAID
-    assert f"clock      said {SAID} at the start" in "\n".join(status.lines(found))
+    assert f"clock      said {SAID} at the start" in "\n".join(status_text.lines(found))
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_a_command_for_nodes_changes_no_other_machine(argv, system, monkeypatch,
         raise UserError("called")
 
     monkeypatch.setattr("k3os.system.os_release.os_id", lambda root: system)
-    monkeypatch.setattr("k3os.cli.config.wait_for_k3s", stub)
+    monkeypatch.setattr("k3os.node.configure.wait_for_k3s", stub)
     monkeypatch.setattr("k3os.phases.apply.apply_phase", stub)
     monkeypatch.setattr("k3os.phases.environment.adopt_configured", lambda: None)
     for name in ("fetch_on_node", "announced"):

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli import shutdown
 from k3os.cli.main import main
 from k3os.errors import UserError
 from k3os.k3s import pods as node_pods
 from k3os.k3s.pods import Pod
+from k3os.node import shutdown
 from k3os.system.run import run
 
 KNOWN = {"grace": 30, "critical": 10}

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli.status import collect, last_words
-from k3os.cli.status_text import failures, lines
 from k3os.cluster.readiness import FILE as READY
+from k3os.node.status import collect, last_words
+from k3os.node.status_text import failures, lines
 
 FETCHES = "`journalctl -u k3os-k3s-fetch`"
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from k3os import names
-from k3os.cli import report as command
-from k3os.cli.report import node_name
 from k3os.cluster import kubelet, report
 from k3os.cluster.impact import canonical, fragment_hash
 from k3os.config.check import check_text
 from k3os.config.load import Config
 from k3os.errors import UserError
+from k3os.node import report as command
+from k3os.node.report import node_name
 from k3os.phases import operator
 from k3os.system.http_mutual import Identity
 from tests.api_server import COMING_UP, ApiServer, api_server

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k3os import names
-from k3os.cli import apply, confirm
+from k3os.cli import apply as command
 from k3os.cluster import former, result
 from k3os.cluster.impact import canonical
 from k3os.cluster.request import BadRequest, Request, Wanted, parse, remaining
 from k3os.config.load import load_config
 from k3os.errors import UserError
+from k3os.node import apply, health
 from k3os.system.run import CommandError
 
 RELEASE = {"version": "v1.2.0", "url": "https://example.com/releases"}
@@ -116,14 +117,14 @@ class Host:
         self.run_now: Callable[..., bytes] | None = None
         self.switched_before = False  # `k3os upgrade` has nothing to do, and restarts nothing
         monkeypatch.setattr("k3os.system.run.run", self.run)
-        monkeypatch.setattr("k3os.cli.report.soon", self.soon)
-        monkeypatch.setattr("k3os.cli.status.collect", lambda: self.status)
-        monkeypatch.setattr("k3os.cli.status_text.failures", lambda _: self.failures)
+        monkeypatch.setattr("k3os.node.report.soon", self.soon)
+        monkeypatch.setattr("k3os.node.status.collect", lambda: self.status)
+        monkeypatch.setattr("k3os.node.status_text.failures", lambda _: self.failures)
         self.record = root / "fragment-trial.json"
         monkeypatch.setattr(former, "FRAGMENT", str(self.fragment))
         monkeypatch.setattr(former, "FRAGMENT_TRIAL", str(self.record))
         monkeypatch.setattr("k3os.cluster.report.FRAGMENT", str(self.fragment))
-        monkeypatch.setattr("k3os.cli.upgrade.config", lambda: load_config(root=str(root))[0])
+        monkeypatch.setattr("k3os.node.upgrade.config", lambda: load_config(root=str(root))[0])
         monkeypatch.setattr(apply, "FRAGMENT", str(self.fragment))
         monkeypatch.setattr(apply.write_fragment, "__defaults__", (str(self.fragment),))
         monkeypatch.setattr(result.read, "__defaults__", (str(self.result),))
@@ -131,7 +132,7 @@ class Host:
         monkeypatch.setattr(apply, "PENDING", str(root / "pending"))
         monkeypatch.setattr(apply, "boot_id", lambda: self.status["boot_id"])
         monkeypatch.setattr(
-            confirm, "restart_k3s_now", lambda _: self.commands.append(["restart k3s"])
+            health, "restart_k3s_now", lambda _: self.commands.append(["restart k3s"])
         )
         monkeypatch.setattr(os, "geteuid", lambda: 0)
         self.request = root / "request.json"
@@ -162,7 +163,7 @@ class Host:
     ) -> tuple[int, dict[str, Any]]:
         self.commands.clear()
         self.request.write_bytes(request(**wanted))
-        code = apply.main([str(self.request)])
+        code = command.main([str(self.request)])
         said = capsys.readouterr().out
         assert "secret" not in said
         return code, json.loads(said.splitlines()[-1])
@@ -384,7 +385,7 @@ def test_arguments_with_which_k3s_does_not_come_back_are_taken_back(
         if host.fragment.exists():
             raise UserError("k3s did not come back with the new configuration: it is not ready")
 
-    monkeypatch.setattr(confirm, "restart_k3s_now", restart)
+    monkeypatch.setattr(health, "restart_k3s_now", restart)
     code, told = host.apply(capsys, config=ARGUMENTS)
     assert (code, told["state"]) == (1, names.FAILED)
     assert host.programs == ["k3os config", "restart k3s"] * 2

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli.status import loaders
 from k3os.generation import adding, boot_loaders, layout, manifest, source
 from k3os.image.loaders import LOADERS_OF, write_efi_image
+from k3os.node.status import loaders
 from k3os.system import digest
 
 CORE, EFI = f"{layout.LOADERS}/core.img", f"{layout.LOADERS}/efi.img"

@@ -3,14 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli import status
+from k3os.cli import status as command
 from k3os.generation import damage
 from k3os.generation.installed import read_installed
+from k3os.node import status, status_text
 
 
 def verify(system: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     record = str(system.parent / "verify.json")
-    code = status.verify(running_only=False, system=str(system), record=record)
+    code = command.verify(running_only=False, system=str(system), record=record)
     return code, capsys.readouterr().out
 
 
@@ -40,12 +41,12 @@ def test_the_result_is_in_the_status_until_the_next_look(tmp_path: Path) -> None
     path = tmp_path / "run/k3os/verify.json"
     damage.record(str(path), {"k3os/1/rootfs.squashfs": "its SHA-256 is 0, not 1"}, 5)
     found = status.collect(str(tmp_path))
-    assert "5 read, 1 damaged" in "\n".join(status.lines(found))
-    assert status.failures(found) == [
+    assert "5 read, 1 damaged" in "\n".join(status_text.lines(found))
+    assert status_text.failures(found) == [
         "verify: /k3os/system/k3os/1/rootfs.squashfs: its SHA-256 is 0, not 1"
     ]
     damage.record(str(path), {}, 5)
-    assert status.failures(status.collect(str(tmp_path))) == []
+    assert status_text.failures(status.collect(str(tmp_path))) == []
     assert json.loads(path.read_text())["files"] == 5
 
 

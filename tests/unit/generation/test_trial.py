@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3os.cli.status import rollback_record
 from k3os.errors import UserError
 from k3os.generation import grubenv, switching, trial
+from k3os.node.status import rollback_record
 from tests.unit.generation.conftest import lay_down
 
 NAMES = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)

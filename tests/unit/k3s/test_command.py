@@ -10,6 +10,7 @@ from k3os.cli.main import main
 from k3os.config.check import check_text
 from k3os.config.load import Config
 from k3os.errors import UserError
+from k3os.node import k3s_fetch
 from tests.unit.local_server import content, sha256, status
 
 VERSION = "v9.8.7+k3s1"
@@ -21,7 +22,7 @@ def an_amd64_machine(monkeypatch):
 
 
 def test_a_node_gets_the_pinned_k3s(releases, tmp_path, capsys):
-    command.fetch_on_node("", str(tmp_path / "k3s"), "/no/manifest")
+    k3s_fetch.fetch_on_node("", str(tmp_path / "k3s"), "/no/manifest")
     k3s = tmp_path / "k3s" / "k3s"
     assert k3s.read_bytes() == releases.body
     assert os.access(k3s, os.X_OK)
@@ -32,7 +33,7 @@ def test_a_node_gets_the_pinned_k3s(releases, tmp_path, capsys):
 
 def test_a_second_fetch_needs_no_network(releases, tmp_path):
     for _ in range(2):
-        command.fetch_on_node("", str(tmp_path), "/no/manifest")
+        k3s_fetch.fetch_on_node("", str(tmp_path), "/no/manifest")
         releases.site.pages.clear()
     assert (tmp_path / "k3s").read_bytes() == releases.body
 
@@ -40,16 +41,16 @@ def test_a_second_fetch_needs_no_network(releases, tmp_path):
 def test_the_manifest_of_the_generation_says_which_version(tmp_path, lock):
     manifest = tmp_path / "manifest.json"
     manifest.write_text(json.dumps({"k3s": "v1.1.1+k3s1"}))
-    assert command.wanted_version(str(manifest)) == "v1.1.1+k3s1"
+    assert k3s_fetch.wanted_version(str(manifest)) == "v1.1.1+k3s1"
     for text in ('{"k3s": null}', '{"k3s": "../../etc"}', "not json"):
         manifest.write_text(text)
-        assert command.wanted_version(str(manifest)) == VERSION
+        assert k3s_fetch.wanted_version(str(manifest)) == VERSION
 
 
 def test_a_failed_fetch_leaves_the_k3s_that_was_there(releases, tmp_path):
-    command.fetch_on_node("", str(tmp_path), "/no/manifest")
+    k3s_fetch.fetch_on_node("", str(tmp_path), "/no/manifest")
     with pytest.raises(UserError, match="404"):
-        command.fetch_on_node("v1.1.1+k3s1", str(tmp_path), "/no/manifest")
+        k3s_fetch.fetch_on_node("v1.1.1+k3s1", str(tmp_path), "/no/manifest")
     assert (tmp_path / "k3s").read_bytes() == releases.body
 
 
@@ -57,7 +58,7 @@ def test_a_newer_k3s_takes_the_place_of_the_older(releases, tmp_path):
     (tmp_path / "k3s-v1.1.1+k3s1-amd64").write_text("old")
     (tmp_path / "k3s-v1.1.1+k3s1-amd64.sha256").write_text("old")
     (tmp_path / "k3s").symlink_to("k3s-v1.1.1+k3s1-amd64")
-    command.fetch_on_node("", str(tmp_path), "/no/manifest")
+    k3s_fetch.fetch_on_node("", str(tmp_path), "/no/manifest")
     names = sorted(os.listdir(tmp_path))
     assert names == ["k3s", f"k3s-{VERSION}-amd64", f"k3s-{VERSION}-amd64.sha256"]
 
@@ -72,14 +73,14 @@ def test_a_failure_is_one_line_and_exit_code_1(releases, tmp_path, monkeypatch, 
 
 
 def test_progress_on_a_console_is_a_line_now_and_then(capsys):
-    progress = command.console_progress(every=0)
+    progress = k3s_fetch.console_progress(every=0)
     progress(10 << 20, 40 << 20)
     progress(10 << 20, None)
     assert capsys.readouterr().out.splitlines() == [
         "k3OS: fetching k3s: 10 of 40 MiB (25 %)",
         "k3OS: fetching k3s: 10 MiB",
     ]
-    command.console_progress(every=100)(1, 2)
+    k3s_fetch.console_progress(every=100)(1, 2)
     assert capsys.readouterr().out == ""
 
 
@@ -157,7 +158,7 @@ def test_a_reason_why_k3s_cannot_be_fetched_is_on_the_consoles_once(
         releases.site.pages.clear()
         releases.site.page("*", status(code))
         with pytest.raises(UserError):
-            command.announced(str(tmp_path / "k3s"), "/no/manifest", said)
+            k3s_fetch.announced(str(tmp_path / "k3s"), "/no/manifest", said)
 
     for code in (503, 503, 404, 404):
         attempt(code)
@@ -168,7 +169,7 @@ def test_a_reason_why_k3s_cannot_be_fetched_is_on_the_consoles_once(
     assert ("503" in shown[1], "404" in shown[2]) == (True, True)
     releases.site.pages.clear()
     releases.site.pages.update(body)
-    command.announced(str(tmp_path / "k3s"), "/no/manifest", said)
+    k3s_fetch.announced(str(tmp_path / "k3s"), "/no/manifest", said)
     assert shown[3].startswith(f"k3s {VERSION} is there, verified")
     assert len(shown) == 4
     assert capsys.readouterr().out.count("fetching k3s") == 5, "the journal has all of it"
@@ -176,8 +177,8 @@ def test_a_reason_why_k3s_cannot_be_fetched_is_on_the_consoles_once(
 
 def test_a_long_download_says_less_and_less(monkeypatch):
     now, told = [0.0], []
-    monkeypatch.setattr(command.time, "monotonic", lambda: now[0])
-    progress = command.console_progress(tell=told.append)
+    monkeypatch.setattr(k3s_fetch.time, "monotonic", lambda: now[0])
+    progress = k3s_fetch.console_progress(tell=told.append)
     for now[0] in range(1800):
         progress(now[0] << 20, 1800 << 20)
     assert 5 < len(told) < 10

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli import status
+from k3os.node import status
 from k3os.system import run
 from k3os.system.interfaces import NOT_OURS
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli import status
+from k3os.node import status, status_text
 from k3os.system.run import run
 
 SCRIPT = Path(__file__).parents[3] / "overlay/rootfs/usr/lib/k3os/join"
@@ -62,8 +62,10 @@ def test_status_says_the_same_and_counts_it_as_a_failure(tmp_path: Path) -> None
     (tmp_path / "run/k3os").mkdir(parents=True)
     (tmp_path / "run/k3os/refused").write_text("node1\n")
     found = status.collect(str(tmp_path))
-    assert any(line.endswith(COMMAND) for line in status.lines(found))
-    assert any(COMMAND in line for line in status.failures(found))
+    assert any(line.endswith(COMMAND) for line in status_text.lines(found))
+    assert any(COMMAND in line for line in status_text.failures(found))
     (tmp_path / "run/k3os/refused").unlink()
     found = status.collect(str(tmp_path))
-    assert not any("refuse" in line for line in [*status.lines(found), *status.failures(found)])
+    assert not any(
+        "refuse" in line for line in [*status_text.lines(found), *status_text.failures(found)]
+    )

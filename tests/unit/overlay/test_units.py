@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli import report
+from k3os.node import report
 from k3os.phases import commands
 
 UNITS = Path(__file__).parents[3] / "overlay/rootfs/usr/lib/systemd/system"

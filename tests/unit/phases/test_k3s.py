@@ -6,11 +6,11 @@ import pytest
 import yaml
 
 from k3os import __version__
-from k3os.cli.report import node_name
 from k3os.config.check import check_data, check_text
 from k3os.config.load import load_config
 from k3os.k3s.given import given, shown
 from k3os.k3s.settings import of_arguments
+from k3os.node.report import node_name
 
 from .conftest import Machine
 

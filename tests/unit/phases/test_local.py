@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from k3os.cli import local as command
-from k3os.cli import status
+from k3os.node import status, status_text
 from k3os.phases import local
 from k3os.phases.node import Node
 from k3os.phases.run_command import RunCommand
@@ -72,7 +72,7 @@ def test_one_that_is_not_executable_is_reported_with_the_remedy(machine: Machine
 def test_status_shows_what_became_of_the_scripts(machine: Machine) -> None:
     put(machine, "etc/local.d/a.start", mode=0o644)
     local.run_scripts("start", mode="live", say=lambda line: None, root=str(machine.root))
-    lines = status.lines(status.collect(str(machine.root)))
+    lines = status_text.lines(status.collect(str(machine.root)))
     assert any(line.startswith("\nlocal, ") for line in lines)
     assert any(line.startswith("FAILED local: /etc/local.d/a.start: ") for line in lines)
 

@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from k3os.cli.main import main
-from k3os.cli.status import collect
-from k3os.cli.status_text import failures, lines
 from k3os.cluster.report import condition
 from k3os.config.dump import dump_yaml
 from k3os.config.load import load_config
+from k3os.node.status import collect
+from k3os.node.status_text import failures, lines
 from k3os.phases.report import Report
 
 from .conftest import KEY, Machine

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli import config, status
+from k3os.cli import config
+from k3os.node import status, status_text
 
 from .conftest import Machine
 
@@ -15,7 +16,7 @@ BAD = "hostname: a_b\nk3os: {sysctls: {no.such: 1}, password: secret, token: hid
 def test_what_failed_is_told_with_its_phase_place_and_reason(machine: Machine) -> None:
     machine.apply("runtime", BAD)
     found = status.collect(str(machine.root))
-    text = "\n".join(status.lines(found))
+    text = "\n".join(status_text.lines(found))
     assert "mode       live" in text
     assert "FAILED runtime: /k3os/system/config.yaml:1:11: hostname: `a_b` is no host name" in text
     assert "FAILED runtime: /k3os/system/config.yaml:2:27: k3os.sysctls.no.such: " in text
@@ -25,8 +26,8 @@ def test_what_failed_is_told_with_its_phase_place_and_reason(machine: Machine) -
 
 def test_a_node_on_which_nothing_ran_yet_says_so(tmp_path: Path) -> None:
     found = status.collect(str(tmp_path))
-    assert status.lines(found)[0] == "mode       unknown: no phase has reported"
-    assert status.failures(found) == []
+    assert status_text.lines(found)[0] == "mode       unknown: no phase has reported"
+    assert status_text.failures(found) == []
 
 
 def test_versions_come_from_the_generations(tmp_path: Path) -> None:

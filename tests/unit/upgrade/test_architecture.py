@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli import upgrade as command
 from k3os.errors import UserError
+from k3os.node import upgrade as command
 from tests.serving import serving
 
 WRONG = "is for arm64, this machine is amd64; take the right one"

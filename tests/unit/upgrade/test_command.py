@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli import confirm
-from k3os.cli import upgrade as command
+from k3os.cli.upgrade import parse
 from k3os.config.check import check_text
 from k3os.config.load import Config
 from k3os.errors import UserError
 from k3os.generation import grubenv
 from k3os.k3s import settings
+from k3os.node import health
+from k3os.node import upgrade as command
 from k3os.system import run
 from k3os.upgrade import datastore
 from tests.unit.local_server import content, local_site, sha256
@@ -33,12 +34,12 @@ class Node:
         self.ready: Callable[[], str] = lambda: ""
 
     def upgrade(self, *arguments: str) -> int:
-        options = command.parse([*arguments, "--insecure"])
+        options = parse([*arguments, "--insecure"])
         assert options is not None
         return command.upgrade(options)
 
     def rollback(self, *arguments: str) -> int:
-        options = command.parse(["--rollback", *arguments])
+        options = parse(["--rollback", *arguments])
         assert options is not None
         return command.rollback(options)
 
@@ -78,7 +79,7 @@ def node(system: Path, release: Path, tmp_path: Path, monkeypatch) -> Node:
     monkeypatch.setattr(settings, "of_node", lambda _: {})
     monkeypatch.setattr(command, "config", lambda: None)
     monkeypatch.setattr(command, "trial_seconds", lambda _: 0.0)
-    monkeypatch.setattr(confirm, "k3s_is_ready", lambda _: found.ready())
+    monkeypatch.setattr(health, "k3s_is_ready", lambda _: found.ready())
     monkeypatch.setattr(run, "run", record)
     return found
 
@@ -173,7 +174,7 @@ def test_a_mirror_by_http_is_taken_for_what_the_nodes_configuration_pins(
         version = NEW.replace("+", "%2B")
         site.page(f"/{version}/k3s", content(body))
         site.page(f"/{version}/sha256sum-amd64.txt", content(f"{sha256(body)}  k3s\n".encode()))
-        arguments = command.parse(["--k3s", NEW, "--dry-run"])
+        arguments = parse(["--k3s", NEW, "--dry-run"])
         assert arguments is not None
         monkeypatch.setattr(command, "workplace", lambda _: str(tmp_path))
         with pytest.raises(UserError, match=r"what is pinned is 0+"):

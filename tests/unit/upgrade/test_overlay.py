@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli import grow
-from k3os.cli import upgrade as command
-from k3os.cli.status import rollback_record
+from k3os.cli.upgrade import parse
 from k3os.errors import UserError
 from k3os.generation import grubenv, trial
+from k3os.node import installed
+from k3os.node import upgrade as command
+from k3os.node.status import rollback_record
 from k3os.phases import report
 from k3os.upgrade import perform
 from k3os.upgrade.plan import Part, Plan, make_plan
@@ -32,7 +33,7 @@ def overlay(tmp_path: Path, monkeypatch) -> Path:
 
 
 def gather(*options: str) -> dict[str, Part]:
-    parsed = command.parse([*options, "--insecure"])
+    parsed = parse([*options, "--insecure"])
     assert parsed is not None
     with ExitStack() as stack:
         return command.gather(parsed, "amd64", stack)
@@ -95,9 +96,9 @@ def test_it_counts_as_installed_without_a_state_partition(monkeypatch):
     def none() -> str:
         raise UserError("this is no installed system")
 
-    monkeypatch.setattr(grow, "state_device", none)
+    monkeypatch.setattr(installed, "state_device", none)
     monkeypatch.setattr(report, "booted_mode", lambda: "overlay")
-    grow.check_installed()
+    installed.check_installed()
     monkeypatch.setattr(report, "booted_mode", lambda: "live")
     with pytest.raises(UserError, match="no installed system"):
-        grow.check_installed()
+        installed.check_installed()

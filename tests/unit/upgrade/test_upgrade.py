@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from k3os.cli.upgrade import offered
 from k3os.errors import UserError
 from k3os.generation.installed import read_installed
+from k3os.node.upgrade import offered
 from k3os.upgrade import perform
 from k3os.upgrade.offer import DirectoryOffer, TarOffer, TreeOffer, opened
 from k3os.upgrade.plan import Part, make_plan

@@ -1,4 +1,4 @@
-"""What `k3os status` says of what it has collected: the lines for people, and what is wrong."""
+"""What is said of what k3os.node.status has collected: the lines for people, and what is wrong."""
 
 from __future__ import annotations
 

@@ -1,0 +1,278 @@
+"""Carry out what the operator asks of this node (cluster/request.py).
+
+The operator's Job has it done on the host. Killed at any moment and called again it goes on: what
+is there already is not done again. The last line of its output is the result, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from k3os.cluster.former import FRAGMENT
+from k3os.errors import UserError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from k3os.cluster.request import Request, Work
+
+# what the fragment on the disk still waits for in this boot: one of impact.ORDER. A boot applies
+# all of it, and takes this file along.
+PENDING = "/run/k3os/fragment-pending"
+PLANNED, NO_CHANGE, NEEDS_BOOT = "Planned", "NoChange", "RebootRequired"
+REBOOT_SECONDS = 5  # until then the Job has told its result
+COMMAND_SECONDS = 3600
+
+
+def carry_out_file(path: str) -> int:
+    """The exit code, when the answer is printed. Raises UserError when there is no such file."""
+    from k3os import names
+    from k3os.cluster.request import parse
+    from k3os.system.run import CommandError
+
+    try:
+        with open(path, "rb") as file:
+            request = parse(file.read())
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}", "name a file", path) from error
+    except UserError as error:
+        return answer("", names.FAILED, str(error), code=error.exit_code)
+    try:
+        return carry_out(request)
+    except (UserError, CommandError, OSError) as error:
+        return failed(request, str(error))
+
+
+def failed(request: Request, message: str) -> int:
+    """The Job gets its answer also where the record cannot be written."""
+    from k3os import names
+    from k3os.cluster import result
+    from k3os.node.report import soon
+
+    if not request.dry_run:
+        try:
+            result.write(result.record(request.id, names.FAILED, message, boot_id()))
+        except OSError as error:
+            print(f"k3os: the result is not kept: {error}", file=sys.stderr)
+        soon()
+    return answer(request.id, names.FAILED, message, code=1)
+
+
+def answer(request: str, state: str, message: str, *, code: int = 0, **more: object) -> int:
+    print(json.dumps({"id": request, "state": state, "message": message, **more}), flush=True)
+    return code
+
+
+def carry_out(request: Request) -> int:
+    """Do what is left to do. Raises UserError, CommandError, OSError when something of it fails."""
+    from dataclasses import replace
+
+    from k3os import names
+    from k3os.cluster import report
+    from k3os.cluster.request import remaining
+    from k3os.node.status import collect
+
+    status = collect()
+    if not request.dry_run and (known := already_answered(request, status)):
+        code = 1 if known["state"] in (names.FAILED, names.ROLLED_BACK) else 0
+        return answer(request.id, known["state"], known["message"], code=code)
+    work = remaining(request, status["versions"]["running"], report.fragment(), pending())
+    told = {"rebootNeeded": work.reboot, "k3sRestart": work.k3s or work.effect == "k3s"}
+    if request.dry_run:
+        change_versions(request, work)
+        return answer(request.id, PLANNED, described(request, work), **told)
+    if work.reboot and not request.reboot:
+        return answer(request.id, NEEDS_BOOT, described(request, work), **told)
+    if work.is_nothing:
+        check_applied(status)
+        keep(request, names.SUCCEEDED, "nothing to do")
+        return answer(request.id, NO_CHANGE, "it is so already", **told)
+    # the versions first: when they cannot be had, the configuration stays as it was
+    change_versions(request, work)
+    if work.k3s and not work.reboot and not runs_wanted_k3s(request):
+        # an earlier try was killed between the switch and the restart of k3s: a boot completes it
+        work = replace(work, effect="reboot")
+        told["rebootNeeded"] = True
+        if not request.reboot:
+            return answer(request.id, NEEDS_BOOT, described(request, work), **told)
+    if work.config:
+        write_fragment(request, work.effect)
+    if work.reboot:
+        keep(request, names.REBOOTING, "", wanted_versions(request))
+        reboot_soon()
+        return answer(request.id, names.REBOOTING, described(request, work), **told)
+    if work.config:
+        configure_or_take_back(work)
+    keep(request, names.SUCCEEDED, described(request, work))
+    return answer(request.id, names.SUCCEEDED, described(request, work), **told)
+
+
+def already_answered(request: Request, status: dict[str, Any]) -> dict[str, Any]:
+    """The result that stands when a Job is started again, {} when there is something to do.
+
+    What did not come up once is not tried on and on. While another request's version is on
+    trial nothing is done, and its result stays.
+    """
+    from k3os import names
+    from k3os.cluster import result
+
+    found = result.read()
+    known = result.completed(found, status, boot_id())
+    if known.get("request") != request.id:
+        message = "another version is on trial; ask again when it is confirmed"
+        return {"state": names.FAILED, "message": message} if status["on_trial"] else {}
+    if known["state"] == names.REBOOTING and known["boot"] == boot_id():
+        reboot_soon()  # killed before it was scheduled; a second one does no harm
+    final = (names.FAILED, names.ROLLED_BACK, names.REBOOTING)
+    return known if known["state"] in final else {}
+
+
+def keep(request: Request, state: str, message: str, wanted: dict[str, str] | None = None) -> None:
+    """Record a result and tell the cluster."""
+    from k3os.cluster import result
+    from k3os.node.report import soon
+
+    result.write(result.record(request.id, state, message, boot_id(), wanted))
+    soon()
+
+
+def described(request: Request, work: Work) -> str:
+    """For people; the configuration's content is nobody's business."""
+    found = []
+    if work.k3os and request.k3os:
+        found.append(f"k3OS {request.k3os.version}")
+    if work.k3s and request.k3s:
+        found.append(f"k3s {request.k3s.version}")
+    if work.config:
+        found.append("the configuration")
+    return ", ".join(found) or "nothing"
+
+
+def wanted_versions(request: Request) -> dict[str, str]:
+    """As the node's own manifest names them once they are the current ones."""
+    from k3os.node.status import versions
+    from k3os.paths import OWN_SYSTEM
+
+    current = versions(OWN_SYSTEM).get("current", {})
+    pairs = (("k3os", request.k3os), ("k3s", request.k3s))
+    return {name: current.get(name, wanted.version) for name, wanted in pairs if wanted}
+
+
+def pending() -> str:
+    """What the fragment on the disk waits for, "" for nothing."""
+    try:
+        with open(PENDING, errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def write_fragment(request: Request, effect: str, path: str = FRAGMENT) -> None:
+    """It is on trial from now on. Raises OSError."""
+    from k3os.cluster import former
+    from k3os.cluster.impact import canonical
+    from k3os.node.upgrade import config, trial_seconds
+    from k3os.system.files import atomic_write
+
+    former.begin(request.id, trial_seconds(config()))
+    atomic_write(PENDING, effect.encode())
+    former.put(canonical(request.config) if request.config else None, path)
+
+
+def upgrade_arguments(request: Request, work: Work) -> list[str]:
+    """Of `k3os upgrade`; [] when nothing is to be upgraded."""
+    arguments = []
+    if work.k3os and request.k3os:
+        version = request.k3os.version
+        arguments += ["--k3os", f"{request.k3os.url.rstrip('/')}/{version}", "--expect", version]
+    if work.k3s and request.k3s:
+        arguments += ["--k3s", request.k3s.version]
+    if arguments and request.dry_run:
+        return [*arguments, "--dry-run"]
+    # k3s alone is restarted by the upgrade, and put back when it does not become ready
+    return [*arguments, "--no-reboot"] if arguments and work.reboot else arguments
+
+
+def change_versions(request: Request, work: Work) -> None:
+    """A dry run finds out whether it would work. Raises UserError with what `k3os upgrade` says."""
+    from k3os.system.run import CommandError, run
+
+    arguments = upgrade_arguments(request, work)
+    if not arguments:
+        return
+    mirror = request.k3s.url if request.k3s else ""
+    environment: dict[str, str | None] = {"K3S_RELEASES": mirror} if mirror else {}
+    try:
+        output = run(["k3os", "upgrade", *arguments], env=environment, timeout=COMMAND_SECONDS)
+    except CommandError as error:
+        text = error.output.decode(errors="replace").strip()
+        raise UserError(text.rpartition("error: ")[2] or str(error)) from error
+    print(output.decode(errors="replace"), end="", flush=True)
+
+
+def runs_wanted_k3s(request: Request) -> bool:
+    from k3os.node.status import collect
+
+    running = collect()["versions"]["running"].get("k3s", "")
+    return request.k3s is None or request.k3s.is_met_by(running)
+
+
+def configure_or_take_back(work: Work) -> None:
+    """Apply the fragment, or what was there before it. Raises UserError, CommandError."""
+    from k3os.cluster import former
+    from k3os.system.run import CommandError
+
+    try:
+        configure(work)
+    except (UserError, CommandError) as error:
+        former.restore(str(error))
+        try:
+            configure(work)
+        except (UserError, CommandError) as again:
+            raise UserError(f"{error}; nor does the former configuration work: {again}") from error
+        raise UserError(
+            f"{error}; the former configuration is back",
+            "`k3os status` on the node says what only a boot undoes",
+        ) from error
+    former.confirm()
+
+
+def configure(work: Work) -> None:
+    """Apply what can be applied now. Raises UserError when something of the fragment fails."""
+    from k3os.config.load import load_config
+    from k3os.node import health
+    from k3os.node.status import collect
+    from k3os.system.run import run
+
+    run(["k3os", "config"], check=False, timeout=COMMAND_SECONDS)
+    check_applied(collect())
+    if work.effect == "k3s":
+        # also after a new k3s, which was started with the old arguments
+        health.restart_k3s_now(load_config(cloud=True)[0])
+    os.unlink(PENDING)
+
+
+def check_applied(status: dict[str, Any]) -> None:
+    """Raises UserError with each value of the fragment that could not be applied."""
+    from k3os.node.status_text import failures
+
+    found = [line for line in failures(status) if FRAGMENT in line]
+    if found:
+        raise UserError("; ".join(found), "`k3os status` on the node says more")
+
+
+def reboot_soon() -> None:
+    from k3os.system.run import run
+
+    # systemd would add up to a minute: systemd.timer(5), AccuracySec=
+    command = ["systemd-run", "-q", f"--on-active={REBOOT_SECONDS}"]
+    command += ["--timer-property=AccuracySec=1s"]
+    run([*command, "systemctl", "--no-block", "reboot"], timeout=30)
+
+
+def boot_id(path: str = "/proc/sys/kernel/random/boot_id") -> str:
+    with open(path, errors="replace") as file:
+        return file.read().strip()

@@ -1,0 +1,87 @@
+"""Apply a phase of the configuration to this node, and say what k3s must still hear of."""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+    from k3os.phases.node import Node
+    from k3os.phases.report import Result
+
+    # root, directory of /k3os/system, kernel command line or None for that of the running kernel
+    Sources = tuple[str, str, str | None]
+
+
+def apply(phase: str, sources: Sources, *, again: bool = False, restart: bool = False) -> int:
+    """The exit code, when it has been said what was done. Raises UserError.
+
+    again: without the commands that have succeeded. restart: k3s, if it must hear of a change.
+    """
+    from k3os.config.key import READY, RUNTIME
+    from k3os.phases.apply import apply_phase
+    from k3os.phases.report import booted_mode
+
+    root, system, cmdline = sources
+    if phase == READY and root == "/":
+        wait_for_k3s(sources)
+    report = apply_phase(
+        phase,
+        mode=booted_mode(root),
+        root=root,
+        system_dir=system,
+        cmdline=cmdline,
+        say=_complain,
+        data_sources=_ask,
+        again=again,
+    )
+    changed = sum(result.result == "done" for result in report.results)
+    print(f"phase {phase}: {changed} changes, {len(report.failed)} failed; see `k3os status`")
+    if phase == RUNTIME:
+        tell_k3s(sources, restart=restart)
+    return 0 if report.is_fine else 1
+
+
+def tell_k3s(sources: Sources, *, restart: bool) -> None:
+    """Say what k3s runs without, or restart it for that. Raises UserError."""
+    from k3os.phases.changed import not_in_k3s
+    from k3os.phases.node import Node
+
+    names = ", ".join(not_in_k3s(Node(sources[0])))
+    if names and not restart:
+        print(f"restart k3s for {names}: `sudo k3os config --restart`; pods go on")
+    elif names:
+        from k3os.config.load import load_config
+        from k3os.node import health
+
+        health.restart_k3s_now(load_config(*sources, cloud=True)[0])
+        print(f"k3s was restarted for {names}")
+
+
+def wait_for_k3s(sources: Sources) -> None:
+    """Return when the k3s that the configuration asks for, server or agent, is ready."""
+    from k3os.config.load import load_config
+    from k3os.k3s import ready
+    from k3os.phases.apply import to_journal
+    from k3os.phases.commands import KUBECONFIG
+    from k3os.phases.k3s import arguments
+    from k3os.system.console import say
+
+    is_server = arguments(load_config(*sources, cloud=True)[0])[0] == "server"
+
+    def is_ready() -> bool:
+        return ready.server_is_ready(KUBECONFIG) if is_server else ready.agent_is_ready()
+
+    ready.wait_until_ready(is_ready, log=to_journal, say=say)
+
+
+def _ask(config: Config, node: Node) -> list[Result]:
+    """The data sources, imported only where some are named."""
+    from k3os.datasource.runtime import collect
+
+    return collect(config, node)
+
+
+def _complain(line: str) -> None:
+    print(f"k3os: {line}", file=sys.stderr)

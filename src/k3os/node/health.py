@@ -1,0 +1,164 @@
+"""Whether this boot is healthy, and the end of a trial: of a version, or of a NodePool's
+configuration. k3os-confirm.service has it looked at in a boot that is one.
+
+Healthy is: systemd has started everything, the network is there, k3s answers, and the commands
+of k3os.upgrade.check succeed. Otherwise the machine restarts, with what was before.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from k3os.errors import UserError
+from k3os.paths import BASE, K3S_LINK, ON_TRIAL
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k3os.config.load import Config
+
+POLL_SECONDS = 3.0
+COMMAND_SECONDS = 60
+READY_SECONDS = 300
+# what a unit's own slowness must not fail; the rest of a "degraded" system is people's business
+UP = ("running", "degraded")
+
+
+def conclude() -> bool:
+    """Wait until this boot is healthy, and keep what is on trial, or take it back and restart the
+    machine: whether it stays. Only in a boot that is a trial."""
+    from k3os.cluster import former
+    from k3os.config.load import load_config
+    from k3os.generation import grub, trial
+    from k3os.node.report import soon
+    from k3os.system import mounts
+    from k3os.system.console import say
+
+    config, _ = load_config(cloud=True)
+    with open(ON_TRIAL, errors="replace") as file:
+        seconds = float(file.read())
+    missing = wait(checks(config), seconds)
+    # both are, when a request changed both
+    version = bool(trial.on_trial(BASE)) or not former.is_on_trial()
+    what, before = ("version", "previous") if version else ("configuration", "former")
+    if version:
+        with mounts.writable(BASE):
+            if missing:
+                trial.fail(BASE, missing)
+            else:
+                trial.confirm(BASE)
+                grub.name_medium(BASE, say)
+    if missing:
+        former.fail(missing)
+        say(f"this {what} is not healthy, the {before} one comes back: {missing}")
+        restart()
+        return False
+    former.confirm()
+    os.unlink(ON_TRIAL)
+    say(f"the new {what} is healthy: it stays")
+    soon()  # the cluster waits for that word
+    return True
+
+
+def restart() -> None:
+    """Restart the machine, also when systemd is what hangs."""
+    from k3os.system import power
+    from k3os.system.run import CommandError, run
+
+    try:
+        run(["systemctl", "--no-block", "reboot"], timeout=30)
+    except CommandError:
+        power.reboot()
+
+
+def checks(config: Config) -> list[Callable[[], str]]:
+    """What must be fine, in the order of asking; each says what is missing, or ""."""
+    found = [systemd_is_up, network_is_up]
+    if os.path.exists(K3S_LINK):
+        found.append(lambda: k3s_is_ready(config))
+    return [*found, lambda: own_checks(config)]
+
+
+def wait(
+    asked: list[Callable[[], str]],
+    limit: float,
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """Ask until all is fine or limit seconds have passed; what is still missing, or ""."""
+    end = monotonic() + limit
+    while True:
+        missing = next((said for check in asked if (said := check())), "")
+        if not missing or monotonic() >= end:
+            return f"{missing} (after {limit:.0f} s)" if missing else ""
+        sleep(POLL_SECONDS)
+
+
+def systemd_is_up() -> str:
+    from k3os.system.run import run
+
+    state = run(["systemctl", "is-system-running"], check=False, timeout=30).decode().strip()
+    # this very service is a job that is not finished
+    if state in UP or (state == "starting" and only_we_are_left()):
+        return ""
+    return f"systemd says {state}"
+
+
+def only_we_are_left() -> bool:
+    from k3os.system.run import run
+
+    jobs = run(["systemctl", "list-jobs", "--no-legend"], check=False, timeout=30).decode()
+    left = [line.split()[1] for line in jobs.splitlines() if len(line.split()) > 2]
+    return all(name in ("k3os-confirm.service", "multi-user.target") for name in left)
+
+
+def network_is_up() -> str:
+    from k3os.node.status import addresses
+
+    return "" if addresses() else "no interface has an address"
+
+
+def k3s_is_ready(config: Config) -> str:
+    from k3os.k3s import ready
+    from k3os.phases.commands import KUBECONFIG
+    from k3os.phases.k3s import arguments
+
+    if arguments(config)[0] == "server":
+        return "" if ready.server_is_ready(KUBECONFIG) else "k3s' API server is not ready"
+    return "" if ready.agent_is_ready() else "k3s' kubelet is not ready"
+
+
+def restart_k3s(config: Config, seconds: float) -> str:
+    """Start k3s anew, pods go on; what is still missing after so many seconds, or ""."""
+    from k3os.system.run import CommandError, run
+
+    try:
+        run(["systemctl", "restart", "k3s.service"], timeout=seconds)
+    except CommandError as error:
+        return str(error)
+    return wait([lambda: k3s_is_ready(config)], seconds)
+
+
+def restart_k3s_now(config: Config) -> None:
+    """For a changed configuration, of a NodePool or of this node. Raises UserError when k3s is not
+    ready in time. Pods go on."""
+    missing = restart_k3s(config, READY_SECONDS)
+    if missing:
+        raise UserError(f"k3s did not come back with the new configuration: {missing}")
+
+
+def own_checks(config: Config) -> str:
+    from k3os.system.run import CommandError, run
+
+    for item in config.items("k3os.upgrade.check"):
+        words = item.data
+        argv = [str(word.data) for word in words] if isinstance(words, list) else []
+        argv = argv or ["/bin/sh", "-c", str(words)]
+        try:
+            run(argv, timeout=COMMAND_SECONDS)
+        except CommandError as error:
+            return f"k3os.upgrade.check: {error}"
+    return ""
