@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 
+from k3os.cli import options
 from k3os.errors import UserError
 from k3os.node import apply
 
-USAGE = """\
+HELP = """\
 usage: k3os apply FILE
 
 Carry out a request of the k3OS operator: other versions, a part of the configuration. The last
@@ -18,12 +18,8 @@ line of the output is the result, as JSON. Exit code 1: it failed, 2: no request
 
 def main(argv: list[str]) -> int:
     """Exit code 0, 1, 2. Raises UserError only for wrong use of the command itself."""
-    if argv in (["-h"], ["--help"]):
-        print(USAGE, end="")
-        return 0
-    if len(argv) != 1:
-        print(USAGE, end="", file=sys.stderr)
-        return 2
+    words, _ = options.read(HELP, argv)
+    options.count(HELP, words, 1, 1)
     if os.geteuid() != 0:
         raise UserError("only root may change this node", "the operator's Job calls it")
-    return apply.carry_out_file(argv[0])
+    return apply.carry_out_file(words[0])

@@ -1,15 +1,15 @@
 """`k3os clock wait`: wait for a time server where the clock was wrong (k3os.node.clock)."""
 
 import os
-import sys
 
+from k3os.cli import options
 from k3os.node.clock import wait_aloud
 from k3os.paths import CLOCK_WRONG
 from k3os.system.numbers import whole
 
 SECONDS = 60
 LONGEST = 86400
-USAGE = f"""\
+HELP = f"""\
 usage: k3os clock wait [SECONDS]
 
 Wait until a time server has answered, {SECONDS} seconds at most, if the clock was found wrong at
@@ -18,13 +18,11 @@ the start. k3os-clock.service does this before k3s starts; calling it by hand do
 
 
 def main(argv: list[str]) -> int:
-    if argv and argv[0] in ("-h", "--help"):
-        print(USAGE, end="")
-        return 0
-    seconds = whole(argv[1], most=LONGEST) if argv[1:] else SECONDS
-    if argv[:1] != ["wait"] or len(argv) > 2 or seconds is None:
-        print(USAGE, end="", file=sys.stderr)
-        return 2
+    words, _ = options.read(HELP, argv)
+    options.count(HELP, words, 1, 2)
+    seconds = whole(words[1], most=LONGEST) if words[1:] else SECONDS
+    if seconds is None:
+        raise options.wrong(HELP, f"{words[1]!r} is no number of seconds up to {LONGEST}")
     if os.path.exists(CLOCK_WRONG):
         wait_aloud(float(seconds))
     return 0

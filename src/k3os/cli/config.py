@@ -1,20 +1,20 @@
 """`k3os config`: show, check or apply the configuration.
 
-The arguments are read by hand: an argument parser would cost half of the time budget of
-`k3os config --dump`.
+`k3os config --dump` has a time budget.
 """
 
 from __future__ import annotations
 
 import sys
 
+from k3os.cli import options
 from k3os.paths import OWN_SYSTEM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.config.value import Problem
 
-USAGE = """\
+HELP = """\
 usage: k3os config [OPTION...]             apply the runtime phase
        k3os config --restart               the same, then restart k3s if it must know; pods go on
        k3os config --initrd | --boot       apply another phase
@@ -37,67 +37,25 @@ options:
   --json           with check: a list of objects with file, line, column, key, severity, message
                    and hint, for editors and CI
 """
-FLAGS = (
-    *("--initrd", "--boot", "--ready", "--dump", "--dump-json", "--dry-run", "--provenance"),
-    *("--restart", "--again", "--json", "--strict"),
-    *("--show-secrets", "--help"),
-)
 # --format=json is the older form of --json, with other names
-VALUES = ("--root", "--system", "--cmdline", "--format", "--k3s")
-
-
-class Usage(Exception):
-    """Arguments that make no sense; exit code 2."""
+HIDDEN = ("--format",)
+ACTIONS = ("check", "schema", "reference")
 
 
 def main(argv: list[str]) -> int:
     """Exit code 0, 1 for errors in the configuration or in applying it, 2 for wrong usage."""
-    try:
-        words, given = parse(argv)
-        if "--help" in given:
-            print(USAGE, end="")
-            return 0
-        if words[:1] == ["check"]:
-            return check(words[1:], given)
-        if words[:1] == ["schema"] and len(words) == 1:
-            return schema()
-        if words[:1] == ["reference"] and len(words) == 1:
-            return reference()
-        if words[:1] == ["migrate"]:
-            raise Usage("that command is `k3os migrate FILE`")
-        if words:
-            raise Usage(f"unknown word {words[0]!r}")
-        if "--dump" in given or "--dump-json" in given:
-            return dump(given)
-        return apply(given)
-    except Usage as error:
-        print(f"k3os config: {error}\n\n{USAGE}", end="", file=sys.stderr)
-        return 2
-
-
-def parse(argv: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Words and options; `--name value` and `--name=value`. Raises Usage."""
-    words: list[str] = []
-    given: dict[str, str] = {}
-    rest = list(argv)
-    while rest:
-        argument = rest.pop(0)
-        name, separator, value = argument.partition("=")
-        if argument in ("-h", "--help"):
-            given["--help"] = ""
-        elif argument in FLAGS:
-            given[argument] = ""
-        elif name in VALUES:
-            if not separator:
-                if not rest:
-                    raise Usage(f"{name} wants a value")
-                value = rest.pop(0)
-            given[name] = value
-        elif argument.startswith("-"):
-            raise Usage(f"unknown option {argument}")
-        else:
-            words.append(argument)
-    return words, given
+    words, given = options.read(HELP, argv, hidden=HIDDEN)
+    if words[:1] == ["check"]:
+        return check(words[1:], given)
+    if words[:1] == ["migrate"]:
+        raise options.wrong(HELP, "that command is `k3os migrate FILE`")
+    if words:
+        options.known(HELP, words[0], ACTIONS)
+        options.count(HELP, words, 1, 1)
+        return schema() if words == ["schema"] else reference()
+    if "--dump" in given or "--dump-json" in given:
+        return dump(given)
+    return apply(given)
 
 
 def _sources(given: dict[str, str]) -> tuple[str, str, str | None]:
@@ -131,9 +89,9 @@ def check(paths: list[str], given: dict[str, str]) -> int:
 
     style = "--json" if "--json" in given else given.get("--format", "text")
     if style not in ("text", "json", "--json"):
-        raise Usage("--format is text or json")
+        raise options.wrong(HELP, "--format is text or json")
     if not paths and "--cmdline" not in given:
-        raise Usage("check wants a file")
+        raise options.wrong(HELP, "check wants a file")
     problems = check_files(paths, given.get("--cmdline"), k3s_version(given))
     if style == "text":
         for problem in problems:
@@ -152,7 +110,7 @@ def k3s_version(given: dict[str, str]) -> str:
         from k3os.config.k3s_table import minor
 
         if minor(given["--k3s"]) == (0, 0):
-            raise Usage("--k3s wants a version, e.g. v1.33.1+k3s1 or 1.33")
+            raise options.wrong(HELP, "--k3s wants a version, e.g. v1.33.1+k3s1 or 1.33")
         return given["--k3s"]
     from k3os.k3s.source import pinned
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 
+from k3os.cli import options
 from k3os.errors import UserError
 from k3os.node import health
 from k3os.paths import ON_TRIAL
 
-USAGE = "usage: k3os confirm\n\nWait until this boot is healthy; called by the system.\n"
+HELP = "usage: k3os confirm\n\nWait until this boot is healthy; called by the system.\n"
 
 
 def main(argv: list[str]) -> int:
     """Exit code 0 healthy, or nothing is on trial; 1 it was not, and the machine restarts."""
-    if argv:
-        asked = argv in (["-h"], ["--help"])
-        print(USAGE, end="", file=sys.stdout if asked else sys.stderr)
-        return 0 if asked else 2
+    options.count(HELP, options.read(HELP, argv)[0], 0, 0)
     if os.geteuid() != 0:
         raise UserError("only root may do that", "the system calls it by itself")
     if not os.path.exists(ON_TRIAL):

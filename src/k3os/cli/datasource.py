@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from k3os.cli import options
 from k3os.errors import UserError
 
 TYPE_CHECKING = False
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from k3os.datasource.search import Answer
     from k3os.datasource.userdata import Part
 
-USAGE = """\
+HELP = """\
 usage: k3os datasource probe [NAME...]   ask these data sources, or those of the configuration,
                                          or else all, and show what each would give
 """
@@ -24,16 +25,11 @@ usage: k3os datasource probe [NAME...]   ask these data sources, or those of the
 
 def main(argv: list[str]) -> int:
     """Exit code 0 when a source gives something, 1 when none does, 2 for wrong usage."""
-    if argv in (["-h"], ["--help"]):
-        print(USAGE, end="")
-        return 0
-    if argv[:1] != ["probe"] or any(word.startswith("-") for word in argv):
-        print(USAGE, end="", file=sys.stderr)
-        return 2
+    words, _ = options.read(HELP, argv)
     from k3os.datasource.search import search
     from k3os.datasource.table import by_auto, chosen
 
-    names = _known(argv[1:]) or _configured() or _all()
+    names = _known(words[1:]) or _configured() or _all()
     answers = search(chosen(names), _say, ask_all=True, by_auto=by_auto(names))
     for answer in answers:
         print("\n".join(lines(answer)))

@@ -3,20 +3,16 @@
 k3os-grow.service calls it at a boot at which there is something to gain.
 """
 
-import sys
-
+from k3os.cli import options
 from k3os.errors import UserError
 from k3os.paths import BASE
 
-USAGE = "usage: k3os grow\n\nGrow the state partition and its file system to the disk's size.\n"
+HELP = "usage: k3os grow\n\nGrow the state partition and its file system to the disk's size.\n"
 
 
 def main(argv: list[str]) -> int:
     """Exit code 0 also when there is nothing to gain. Raises UserError."""
-    if argv:
-        asked = argv in (["-h"], ["--help"])
-        print(USAGE, end="", file=sys.stdout if asked else sys.stderr)
-        return 0 if asked else 2
+    options.count(HELP, options.read(HELP, argv)[0], 0, 0)
     from k3os.boot import grow
     from k3os.node.installed import state_device
     from k3os.system import mounts

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+from k3os.cli.options import count, read
 from k3os.errors import UserError
 from k3os.generation import layout
 from k3os.paths import BASE, LOCAL_CONFIG, OWN_SYSTEM
@@ -79,14 +80,8 @@ CMDLINE = "/proc/cmdline"
 
 def main(argv: list[str]) -> int:
     """Exit code 0 installed, 1 refused or failed or not wanted, 2 wrong usage."""
-    if argv and argv[0] in ("-h", "--help"):
-        print(HELP, end="")
-        return 0
     automatic = argv == ["--automatic"]
     options = {} if automatic else parse(argv)
-    if options is None:
-        print(HELP, end="", file=sys.stderr)
-        return 2
     medium = options.get("medium", BASE)
     refuse_where_it_makes_no_sense(medium)
     say: Say = print
@@ -109,20 +104,15 @@ def main(argv: list[str]) -> int:
         raise
 
 
-def parse(argv: list[str]) -> dict[str, str] | None:
-    """Setting name to text ("true" for a flag), None for wrong usage."""
-    options: dict[str, str] = {}
+def parse(argv: list[str]) -> dict[str, str]:
+    """Setting name to text ("true" for a flag). Raises Usage."""
+    words, given = read(HELP, argv)
+    count(HELP, words, 0, 0)
     flags, values = {**FLAGS, **CALLERS_FLAGS}, {**VALUES, **CALLERS_VALUES}
-    rest = list(argv)
-    while rest:
-        name, equals, value = rest.pop(0).partition("=")
-        if name in flags and not equals:
-            options[flags[name]] = "true"
-        elif name in values and (equals or rest):
-            options[values[name]] = value if equals else rest.pop(0)
-        else:
-            return None
-    return options
+    return {
+        **{flags[name]: "true" for name in given if name in flags},
+        **{values[name]: value for name, value in given.items() if name in values},
+    }
 
 
 def refuse_where_it_makes_no_sense(medium: str) -> None:

@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import json
-import sys
 
+from k3os.cli import options
 from k3os.errors import UserError
 from k3os.node.k3s_fetch import DIRECTORY, MANIFEST, announced, fetch_on_node
 
@@ -38,14 +38,12 @@ http. http_proxy, https_proxy and no_proxy count, and on a node those of k3os.en
 
 
 def main(argv: list[str]) -> int:
-    if argv[:1] == ["help"] or {"-h", "--help"} & {*argv}:
-        print(HELP, end="")
-        return 0
-    if argv[:1] == ["fetch"]:
+    words, given = options.read(HELP, argv)
+    if words[0] == "fetch":
         from k3os.system.os_release import check_node
 
         check_node()
-    if argv[:2] == ["fetch", "--announce"] and len(argv) == 2:
+    if words == ["fetch"] and given:
         announced(DIRECTORY, MANIFEST)
         return 0
     actions: dict[str, Callable[..., object]] = {
@@ -56,11 +54,11 @@ def main(argv: list[str]) -> int:
     }
     # action to the least and the most versions behind it
     counts = {"fetch": (0, 1), "sums": (1, 100), "pin": (0, 100), "version": (0, 0)}
-    least, most = counts.get(argv[0], (1, 0)) if argv else (1, 0)
-    if not least <= len(argv) - 1 <= most:
-        print(HELP, end="", file=sys.stderr)
-        return 2
-    actions[argv[0]](*map(_checked_version, argv[1:]))
+    least, most = counts[words[0]]
+    options.count(HELP, words, 1 + least, 1 + most)
+    if given:
+        raise options.wrong(HELP, "--announce goes with fetch alone")
+    actions[words[0]](*map(_checked_version, words[1:]))
     return 0
 
 

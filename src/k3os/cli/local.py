@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
-USAGE = """\
+from k3os.cli import options
+
+HELP = """\
 usage: k3os local start      run /etc/rc.local, then /etc/local.d/*.start
        k3os local stop       run /etc/local.d/*.stop
 
@@ -14,16 +16,12 @@ The boot and the shutdown do this by themselves, when there are such files.
 
 def main(argv: list[str]) -> int:
     """Exit code 0, 1 when a script failed, 2 for wrong usage."""
-    if argv in (["-h"], ["--help"]):
-        print(USAGE, end="")
-        return 0
-    if argv not in (["start"], ["stop"]):
-        print(USAGE, end="", file=sys.stderr)
-        return 2
+    words, _ = options.read(HELP, argv)
+    options.count(HELP, words, 1, 1)
     from k3os.phases.local import run_scripts
     from k3os.phases.report import booted_mode
 
-    report = run_scripts(argv[0], mode=booted_mode(), say=_complain)
+    report = run_scripts(words[0], mode=booted_mode(), say=_complain)
     return 0 if report.is_fine else 1
 
 

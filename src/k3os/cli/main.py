@@ -51,10 +51,6 @@ OF_NODES = (
 # these fetch something, with the node's k3os.environment; `config` applies it, too
 DOWNLOADING = ("upgrade", "install", "k3s", "datasource", "apply")
 
-WRONG_USAGE = 2
-# `config` says what is wrong by itself; the last line of `apply` is its answer
-OWN_WORDS = ("config", "apply")
-
 
 def usage() -> str:
     """The text of `k3os --help`."""
@@ -95,7 +91,7 @@ def call(program: str, command: "Callable[[list[str]], int]", argv: list[str]) -
 def _main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage())
-        return 0 if argv else WRONG_USAGE
+        return 0 if argv else 2
     if argv[0] == "--version":
         from k3os import __version__
 
@@ -103,7 +99,7 @@ def _main(argv: list[str]) -> int:
         return 0
     if argv[0] not in COMMANDS:
         print(f"k3os: unknown command {argv[0]!r}\n\n{usage()}", file=sys.stderr)
-        return WRONG_USAGE
+        return 2
     path, runs_where, _ = COMMANDS[argv[0]]
     try:
         module = __import__(path, fromlist=["main"])
@@ -112,29 +108,16 @@ def _main(argv: list[str]) -> int:
             raise
         hint = f"call it where it runs: {runs_where}"
         raise UserError(f"`{argv[0]}` is not on this machine", hint) from error
+    if {"-h", "--help"} & {*argv[1:]} and hasattr(module, "HELP"):
+        print(module.HELP, end="")
+        return 0
     if argv[0] in OF_NODES:
-        if {"-h", "--help"} & {*argv[1:]}:
-            argv = [argv[0], "--help"]
-        else:
-            from k3os.system.os_release import check_node
+        from k3os.system.os_release import check_node
 
-            check_node()
+        check_node()
     if argv[0] in DOWNLOADING:
         from k3os.phases.environment import adopt_configured
 
         adopt_configured()
     code: int = module.main(argv[1:])
-    if code == WRONG_USAGE and argv[0] not in OWN_WORDS:
-        print(f"\nk3os {argv[0]}: {_misfit(module, argv[1:])}", file=sys.stderr)
     return code
-
-
-def _misfit(module: object, words: "list[str]") -> str:
-    """What is wrong with a command's words, as far as its help tells."""
-    text = getattr(module, "HELP", "") or getattr(module, "USAGE", "")
-    signs = "|[](),;:`.=\n"
-    known = "".join(" " if sign in signs else sign for sign in text).split()
-    for word in words:
-        if word.partition("=")[0] not in known and (word.startswith("-") or word is words[0]):
-            return f"`{word.partition('=')[0]}` is none of its words"
-    return "a word is missing, or these do not go together" if words else "it wants a word"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from k3os.cli import options
 from k3os.errors import UserError
 
 HELP = """\
@@ -21,13 +22,8 @@ said on the standard error.
 
 def main(argv: list[str]) -> int:
     """Exit code 0, 1 when the new form has an error, 2 for wrong usage."""
-    if argv and argv[0] in ("-h", "--help"):
-        print(HELP, end="")
-        return 0
-    paths = [word for word in argv if word != "--write"]
-    if len(paths) != 1 or paths[0].startswith("-"):
-        print(HELP, end="", file=sys.stderr)
-        return 2
+    paths, given = options.read(HELP, argv)
+    options.count(HELP, paths, 1, 1)
     from k3os.config.check import check_data, read_limited
     from k3os.config.migrate import migrate
     from k3os.k3s.source import pinned
@@ -38,14 +34,14 @@ def main(argv: list[str]) -> int:
         raise UserError(unreadable.message, "is the path right?", path)
     text, changes = migrate(data, path)
     new = text.encode()
-    if "--write" not in argv:
+    if "--write" not in given:
         sys.stdout.write(text)
         sys.stdout.flush()
     elif new != data:
         _write(path, data, new)
     for line in changes:
         print(line, file=sys.stderr)
-    name = path if "--write" in argv else f"{path} (new)"
+    name = path if "--write" in given else f"{path} (new)"
     problems = check_data(new, name, pinned().version)
     for problem in problems:
         print(problem, file=sys.stderr)

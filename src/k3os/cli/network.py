@@ -7,10 +7,11 @@ what they say does not matter. resolv: connman has written its resolv.conf.
 from __future__ import annotations
 
 import os
-import sys
 import time
 
-USAGE = """\
+from k3os.cli import options
+
+HELP = """\
 usage: k3os network settle   the default route and the addresses that k3os.network asks for
        k3os network resolv   tell pods the name servers that the node has now
 """
@@ -22,14 +23,10 @@ CRICTL_SECONDS = 60
 
 def main(argv: list[str]) -> int:
     """Exit code 0, 2 for wrong usage. Raises CommandError, OSError."""
-    if argv in (["-h"], ["--help"]):
-        print(USAGE, end="")
-        return 0
-    if argv not in (["settle"], ["resolv"]):
-        print(USAGE, end="", file=sys.stderr)
-        return 2
+    words, _ = options.read(HELP, argv)
+    options.count(HELP, words, 1, 1)
     time.sleep(PAUSE)
-    if argv == ["resolv"]:
+    if words == ["resolv"]:
         resolv()
         return 0
     from k3os.phases.routes import settle

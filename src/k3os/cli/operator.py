@@ -1,7 +1,6 @@
 """`k3os operator`: run it in its container, or print the objects that bring it into a cluster."""
 
-import sys
-
+from k3os.cli import options
 from k3os.errors import UserError
 from k3os.system.numbers import whole
 from k3os.system.signals import end_when_asked
@@ -25,28 +24,26 @@ The operator rolls the versions and the configuration of NodePools out to their 
 
 def main(argv: list[str]) -> int:
     """Exit code 0; 2 for wrong usage. Raises UserError."""
-    if argv in (["-h"], ["--help"], ["run", "--help"], ["manifests", "--help"]):
-        print(HELP, end="")
-        return 0
-    if argv[:1] == ["manifests"] and len(argv) == 3:
+    words, given = options.read(HELP, argv)
+    if words[0] == "manifests":
+        options.count(HELP, words, 3, 3)
         from k3os import __version__
         from k3os.operator.manifests import Build, as_yaml
 
-        print(as_yaml(Build(__version__, *argv[1:])), end="")
+        print(as_yaml(Build(__version__, *words[1:])), end="")
         return 0
-    if argv[:1] == ["run"] and len(argv) % 2 == 1:
-        return _run(dict(zip(argv[1::2], argv[2::2], strict=True)))
-    print(HELP, end="", file=sys.stderr)
-    return 2
+    options.count(HELP, words, 1, 1)
+    return _run(given)
 
 
 def _run(given: dict[str, str]) -> int:
-    port, lease = given.pop("--port", "8080"), given.pop("--lease-seconds", "60")
-    form = given.pop("--log-format", "json")
+    port, lease = given.get("--port", "8080"), given.get("--lease-seconds", "60")
+    form = given.get("--log-format", "json")
     number, seconds = whole(port, most=65535), whole(lease, most=86400)
-    if given or form not in ("json", "text") or number is None or seconds is None:
-        print(HELP, end="", file=sys.stderr)
-        return 2
+    if form not in ("json", "text"):
+        raise options.wrong(HELP, "--log-format is json or text")
+    if number is None or seconds is None:
+        raise options.wrong(HELP, f"{port if number is None else lease!r} is no such number")
     end_when_asked()  # before the libraries, which take a slow machine seconds
     try:
         from k3os.operator.app import Options, run

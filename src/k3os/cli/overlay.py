@@ -1,8 +1,8 @@
 """`k3os overlay remove`: give a machine back to the system that k3OS was put on top of."""
 
 import os
-import sys
 
+from k3os.cli import options
 from k3os.errors import UserError
 from k3os.paths import BASE
 
@@ -19,13 +19,8 @@ system deletes it, and with it the data of k3OS.
 
 def main(argv: list[str]) -> int:
     """Exit code 0; 2 for wrong usage. Raises UserError."""
-    if argv in (["-h"], ["--help"], ["remove", "--help"]):
-        print(HELP, end="")
-        return 0
-    init = argv[2] if len(argv) == 3 and argv[1] == "--init" else ""
-    if argv[:1] != ["remove"] or (argv != ["remove"] and not init):
-        print(HELP, end="", file=sys.stderr)
-        return 2
+    words, given = options.read(HELP, argv)
+    options.count(HELP, words, 1, 1)
     from k3os.install import overlay
     from k3os.system import mounts
 
@@ -35,7 +30,7 @@ def main(argv: list[str]) -> int:
         raise UserError("only root may do that", "write `sudo k3os overlay remove`")
     mounts.private_namespace()
     mounts.make_writable(BASE)
-    found = overlay.give_back(BASE, init)
+    found = overlay.give_back(BASE, given.get("--init", ""))
     os.sync()
     print(f"the next boot starts {found}, the system that was here; `sudo reboot` does it now")
     return 0

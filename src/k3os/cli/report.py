@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 
+from k3os.cli import options
 from k3os.errors import UserError
 from k3os.node import report
 
-USAGE = """\
+HELP = """\
 usage: k3os report [--dry-run | --until-ready]
 
 Tell the cluster how this node is: the condition K3OSHealthy, labels and annotations of its Node.
@@ -24,13 +24,10 @@ server is not ready it waits, 5 minutes at most; exit code 75: it was not ready 
 
 def main(argv: list[str]) -> int:
     """Exit code 0 also before k3s has registered the node. Raises UserError."""
-    if argv in (["-h"], ["--help"]):
-        print(USAGE, end="")
-        return 0
-    if argv not in ([], ["--dry-run"], ["--until-ready"]):
-        print(USAGE, end="", file=sys.stderr)
-        return 2
-    if argv == ["--dry-run"]:
+    words, given = options.read(HELP, argv)
+    options.count(HELP, words, 0, 0)
+    options.alone(HELP, given, ("--dry-run", "--until-ready"))
+    if "--dry-run" in given:
         from k3os.cluster import result
 
         change, sent = report.message(result.read())
@@ -38,4 +35,4 @@ def main(argv: list[str]) -> int:
         return 0
     if os.geteuid() != 0:
         raise UserError("only root may speak for this node", "write `sudo k3os report`")
-    return report.patiently(report.until_ready if argv else report.tell)
+    return report.patiently(report.until_ready if given else report.tell)

@@ -4,8 +4,8 @@ It only leaves the marker that the boot acts upon; until the reboot it can be ta
 """
 
 import os
-import sys
 
+from k3os.cli import options
 from k3os.errors import UserError
 from k3os.paths import OWN_SYSTEM
 
@@ -23,12 +23,9 @@ MARKER = f"{OWN_SYSTEM}/factory-reset"
 
 def main(argv: list[str]) -> int:
     """Exit code 0; 1 when the answer is no. Raises UserError."""
-    if argv in (["-h"], ["--help"]):
-        print(HELP, end="")
-        return 0
-    if argv not in ([], ["--yes"], ["--cancel"]):
-        print(HELP, end="", file=sys.stderr)
-        return 2
+    words, given = options.read(HELP, argv)
+    options.count(HELP, words, 0, 0)
+    options.alone(HELP, given, ("--yes", "--cancel"))
     from k3os.node.installed import check_installed
     from k3os.system import mounts
     from k3os.system.files import atomic_write
@@ -36,8 +33,8 @@ def main(argv: list[str]) -> int:
     check_installed()
     if os.geteuid() != 0:
         raise UserError("only root may reset this system", "write `sudo k3os reset`")
-    cancel = argv == ["--cancel"]
-    if not argv and not confirmed():
+    cancel = "--cancel" in given
+    if not given and not confirmed():
         print("nothing was changed")
         return 1
     try:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
+from k3os.cli import options
 from k3os.node import shutdown
 
-USAGE = """\
+HELP = """\
 usage: k3os shutdown watch|finish|tidy
 
 The system calls it. `watch` says on the consoles which pods a shutdown waits for; `finish` ends
@@ -17,19 +16,15 @@ which have been replaced.
 
 def main(argv: list[str]) -> int:
     """Exit code 0, 2 for wrong usage."""
-    if argv in (["-h"], ["--help"]):
-        print(USAGE, end="")
-        return 0
-    if argv not in (["watch"], ["finish"], ["tidy"]):
-        print(USAGE, end="", file=sys.stderr)
-        return 2
-    if argv == ["tidy"]:
+    words, _ = options.read(HELP, argv)
+    options.count(HELP, words, 1, 1)
+    if words == ["tidy"]:
         return shutdown.tidy()
     from k3os.phases.shutdown import CRITICAL, DEFAULTS, GRACE, SETTINGS
     from k3os.system.files import read_object
 
     known = {"grace": DEFAULTS[GRACE], "critical": DEFAULTS[CRITICAL], **read_object(SETTINGS)}
-    if argv == ["watch"]:
+    if words == ["watch"]:
         shutdown.watch(known)
     else:
         shutdown.finish(known)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 
+from k3os.cli import options
 from k3os.errors import visible
 from k3os.node.status import VERIFIED, collect
 from k3os.node.status_text import failures, lines
 from k3os.paths import OWN_SYSTEM, RUNNING
 from k3os.system.files import text_of
 
-USAGE = """\
+HELP = """\
 usage: k3os status [--json]
        k3os status --verify [--running]
 
@@ -27,16 +27,15 @@ What was applied, what failed, versions, k3s, addresses. Exit code 1 when someth
 
 def main(argv: list[str]) -> int:
     """Exit code 0 when everything was applied, 1 when something failed, 2 for wrong usage."""
-    if argv in (["-h"], ["--help"]):
-        print(USAGE, end="")
-        return 0
-    if argv in (["--verify"], ["--verify", "--running"]):
-        return verify(running_only="--running" in argv)
-    if argv not in ([], ["--json"]):
-        print(USAGE, end="", file=sys.stderr)
-        return 2
+    words, given = options.read(HELP, argv)
+    options.count(HELP, words, 0, 0)
+    options.alone(HELP, given, ("--verify", "--json"))
+    if "--verify" in given:
+        return verify(running_only="--running" in given)
+    if "--running" in given:
+        raise options.wrong(HELP, "--running goes with --verify")
     status = collect()
-    if argv:
+    if given:
         print(json.dumps(status, indent=2))
     else:
         print(visible("\n".join(lines(status))))

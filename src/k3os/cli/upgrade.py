@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
+from k3os.cli import options
 from k3os.node import upgrade
 
 HELP = """\
@@ -29,46 +28,30 @@ Give this node other versions. SRC is an ISO, a root file system tarball or a re
   --with-data        with --rollback: also put the copy of the datastore back that was taken
                      before k3s changed (sqlite)
 """
-FLAGS = (
-    *("--kernel", "--no-kernel", "--reboot", "--no-reboot", "--dry-run", "--insecure"),
-    *("--allow-downgrade", "--rollback", "--with-data"),
-)
-VALUES = ("--k3os", "--k3s", "--verify-key", "--expect")
 EXCLUSIVE = (("--kernel", "--no-kernel"), ("--reboot", "--no-reboot"))
 
 
 def main(argv: list[str]) -> int:
-    """Exit code 0 also when there was nothing to do; 2 for wrong usage. Raises UserError."""
-    if argv in (["-h"], ["--help"]):
-        print(HELP, end="")
-        return 0
-    options = parse(argv)
-    if options is None:
-        print(HELP, end="", file=sys.stderr)
-        return 2
-    return upgrade.run(options)
+    """Exit code 0 also when there was nothing to do. Raises UserError."""
+    return upgrade.run(parse(argv))
 
 
-def parse(argv: list[str]) -> dict[str, str] | None:
-    """Option to value ("yes" for a flag), the positional source as "SRC"; None: wrong usage."""
-    options: dict[str, str] = {}
-    rest = list(argv)
-    while rest:
-        name, equals, value = rest.pop(0).partition("=")
-        if name in FLAGS and not equals:
-            options[name] = "yes"
-        elif name in VALUES and (equals or rest):
-            options[name] = value if equals else rest.pop(0)
-        elif not name.startswith("-") and "SRC" not in options:
-            options["SRC"] = name + equals + value
-        else:
-            return None
-    if any(all(each in options for each in pair) for pair in EXCLUSIVE):
-        return None
-    sources = [name for name in ("SRC", "--k3os", "--k3s") if name in options]
-    if "--rollback" in options:
+def parse(argv: list[str]) -> dict[str, str]:
+    """Option to value ("yes" for a flag), the positional source as "SRC". Raises Usage."""
+    words, given = options.read(HELP, argv)
+    options.count(HELP, words, 0, 1)
+    options.alone(HELP, given, *EXCLUSIVE)
+    given |= dict(zip(["SRC"], words, strict=False))
+    sources = [name for name in ("SRC", "--k3os", "--k3s") if name in given]
+    if "--rollback" in given:
         allowed = {"--rollback", "--with-data", "--reboot", "--no-reboot"}
-        return options if set(options) <= allowed else None
-    if not sources or "--with-data" in options or ("SRC" in options and len(sources) > 1):
-        return None
-    return options
+        if others := [name for name in given if name not in allowed]:
+            raise options.wrong(HELP, f"--rollback and {others[0]} exclude each other")
+        return given
+    if "--with-data" in given:
+        raise options.wrong(HELP, "--with-data goes with --rollback")
+    if not sources:
+        raise options.wrong(HELP, "a word is missing: SRC, --k3os, --k3s or --rollback")
+    if "SRC" in given and len(sources) > 1:
+        raise options.wrong(HELP, f"SRC and {sources[1]} exclude each other")
+    return given

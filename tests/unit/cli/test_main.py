@@ -73,31 +73,3 @@ def test_a_node_is_told_by_its_os_release(tmp_path) -> None:
             continue
         with pytest.raises(UserError, match="does not run k3OS"):
             check_node(str(tmp_path))
-
-
-# what a person typed -> what is said of it, behind the help
-MISFITS = {
-    ("status", "--jsno"): "`--jsno` is none of its words",
-    ("status", "--json", "--verify"): "a word is missing, or these do not go together",
-    ("clock",): "it wants a word",
-    ("clock", "wait", "soon"): "a word is missing, or these do not go together",
-    ("reset", "--force=yes"): "`--force` is none of its words",
-    ("overlay", "delete"): "`delete` is none of its words",
-    ("install", "--confg", "x"): "`--confg` is none of its words",
-    ("upgrade", "--rolback"): "`--rolback` is none of its words",
-    ("k3s", "sum", "v1"): "`sum` is none of its words",
-    ("migrate", "--writ", "x"): "`--writ` is none of its words",
-    ("datasource", "proble"): "`proble` is none of its words",
-    ("network", "--settle"): "`--settle` is none of its words",
-    ("operator", "run", "--ports", "1"): "`--ports` is none of its words",
-}
-
-
-@pytest.mark.parametrize("argv,said", MISFITS.items(), ids=map(" ".join, MISFITS))
-def test_wrong_usage_names_the_word(argv, said, monkeypatch, capsys) -> None:
-    monkeypatch.setattr("k3os.system.os_release.os_id", lambda root: "k3os")
-    monkeypatch.setattr("k3os.phases.environment.adopt_configured", lambda: None)
-    assert main([*argv]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("usage: k3os ")
-    assert error.endswith(f"\nk3os {argv[0]}: {said}\n")

@@ -210,4 +210,4 @@ def test_wrong_usage_is_told(
 ) -> None:
     monkeypatch.setattr("k3os.system.os_release.os_id", lambda root: "k3os")
     assert main(["shutdown"]) == 2
-    assert "usage: k3os shutdown" in capsys.readouterr().err
+    assert "a word is missing: watch, finish, tidy" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import yaml
 from k3os.boot.init import choose_mode
 from k3os.cli import build
 from k3os.cli.config import main
+from k3os.cli.options import Usage
 from k3os.config import k3s_table, migrate
 from k3os.config.advice import FALLBACKS, advice
 from k3os.config.check import check_files, check_text
@@ -99,7 +100,8 @@ def test_the_version_can_be_named_and_must_be_one(config: Path) -> None:
     config.write_text(REMOVED)
     assert main(["check", str(config)]) == 1  # with the pinned one
     assert main(["check", "--k3s", "1.24", str(config)]) == 0
-    assert main(["check", "--k3s", "newest", str(config)]) == 2
+    with pytest.raises(Usage, match="--k3s wants a version"):
+        main(["check", "--k3s", "newest", str(config)])
 
 
 @pytest.mark.parametrize(
