@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "k3s": ("k3os.cli.k3s", "anywhere", "fetch k3s where the image has none; sums of releases"),
     "local": ("k3os.cli.local", "node", "run the scripts of /etc/rc.local and /etc/local.d"),
     "shutdown": ("k3os.cli.shutdown", "node", "end pods at shutdown; called by the system"),
+    "completion": ("k3os.cli.completion", "anywhere", "the words of `k3os` for bash, zsh, fish"),
     "init": ("k3os.cli.init", "initrd", "PID 1 of the initrd; nobody calls it by hand"),
 }
 
