@@ -28,3 +28,5 @@ CLOCK_WRONG = "/run/k3os/clock-was-wrong"
 K3S_LINK = "/run/k3os/k3s"
 K3S_CURRENT = f"{OWN_SYSTEM}/current/k3s/k3s"
 K3S_FETCHED = f"{STATE}/k3s/k3s"
+# profiles of AppArmor, apparmor.d(5)
+PROFILES = "/etc/apparmor.d/"

@@ -56,7 +56,8 @@ def remember_labels(sent: dict[str, str | None], root: str = "") -> None:
 
 def image(root: str = "") -> str | None:
     """The operator's image as this node's k3s imports it, None for none."""
-    from k3os.phases.operator import IMAGE_ID, LINK
+    from k3os.phases.operator import IMAGE_ID
+    from k3os.phases.operator_room import LINK
 
     try:
         with open(root + IMAGE_ID, errors="replace") as file:

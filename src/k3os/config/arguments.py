@@ -6,8 +6,12 @@ The service script of the original k3OS was a shell's, which split them.
 from __future__ import annotations
 
 from k3os.config.k3s_flags import masked
-from k3os.config.kinds import Check, numbered
+from k3os.config.scalars import items_in
 from k3os.config.value import Node
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.kinds import Check
 
 NODE_NAME = "--node-name"
 # how an argument, or what comes before the first, begins
@@ -21,7 +25,7 @@ def separate(check: Check, node: Node, path: str) -> Node:
     """The arguments of which several stand in one text, each for itself."""
     separate = Node("list", node.place)
     before = ""
-    for index, item in numbered(node):
+    for index, item in items_in(node):
         words = several(item.text, before) if item.kind == "scalar" else []
         before = (words or [item.text])[-1]
         found = [Node("scalar", item.place, word) for word in words] or [item]

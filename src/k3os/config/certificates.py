@@ -6,8 +6,8 @@ is valid is for those to judge who use it; here it only has to be one. No import
 
 from __future__ import annotations
 
-from k3os.config.scalars import Wrong, scalar_text
-from k3os.config.value import Value
+from k3os.config.scalars import scalar_text
+from k3os.config.value import Value, Wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

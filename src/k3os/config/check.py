@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from k3os.config import kinds
 from k3os.config.kinds import Check
-from k3os.config.scalars import KIND_WORDS, Wrong
+from k3os.config.scalars import KIND_WORDS
 from k3os.config.schema import BY_PATH, CHILDREN, SECTIONS
-from k3os.config.value import Node, Place, Problem, Value
+from k3os.config.value import Node, Place, Problem, Value, Wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ def with_users(check: Check, users: Node, values: dict[str, Value]) -> dict[str,
                 hint = f"write {KEY} at the top level for who may log in"
                 check.warn(name.place, path, f"is not used: {taken} was taken for rancher", hint)
                 continue
-            from k3os.config.scalars import Wrong
+            from k3os.config.value import Wrong
 
             try:
                 found = keys(check, BY_PATH[KEY], value, path)

@@ -8,8 +8,7 @@ kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestr
 from __future__ import annotations
 
 from k3os.config.hostnames import is_domain
-from k3os.config.scalars import Wrong
-from k3os.config.value import Node, Problem, Value
+from k3os.config.value import Node, Problem, Value, Wrong
 from k3os.system.numbers import are_digits, whole
 
 TYPE_CHECKING = False

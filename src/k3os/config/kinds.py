@@ -7,9 +7,9 @@ A function returns a Value or raises Wrong; it may add warnings. Texts stay what
 from __future__ import annotations
 
 from k3os.config import scalars
-from k3os.config.scalars import KIND_WORDS, Wrong, one_line, refuse_form, scalar_text
+from k3os.config.scalars import KIND_WORDS, items_in, one_line, refuse_form, scalar_text
 from k3os.config.schema import fields_by_fold
-from k3os.config.value import Node, Place, Problem, Value
+from k3os.config.value import Node, Place, Problem, Value, Wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,23 +65,14 @@ def is_unset(key: Key, node: Node) -> bool:
 
 def items_of(node: Node) -> list[Node]:
     """A scalar where a list is expected is a list of one; nothing in a list is left out."""
-    return [item for _, item in numbered(node)]
-
-
-def numbered(node: Node) -> list[tuple[int, Node]]:
-    """The same, each with its number in what was written."""
-    if node.kind == "map":
-        scalars.refuse_template(node)
-        raise Wrong(node.place, "wants a list, not a map", "begin each item with `- `")
-    found = node.items if node.kind == "list" else [node]
-    return [(item.place.number, item) for item in found if not item.is_unset()]
+    return [item for _, item in items_in(node)]
 
 
 def each_of(
     check: Check, node: Node, path: str, convert: Callable[[Node, str], Value | None]
 ) -> Value:
     values = []
-    for index, item in numbered(node):
+    for index, item in items_in(node):
         try:
             refuse_form(item)
             value = convert(item, f"{path}[{index}]")
@@ -268,7 +259,7 @@ def _binary(entries: dict[str, Value], found: dict[str, Node]) -> None:
 def maps(check: Check, key: Key, node: Node, path: str) -> Value:
     """A list of maps. The same identity twice: the later entry counts."""
     by_identity: dict[str, Value] = {}
-    for index, item in [(0, node)] if node.kind == "map" else numbered(node):
+    for index, item in [(0, node)] if node.kind == "map" else items_in(node):
         item_path = f"{path}[{index}]"
         if item.is_unset() or (item.pairs and all(each.is_unset() for _, each in item.pairs)):
             continue

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ipaddress
 
 from k3os.config.kinds import Check, items_of, map_named
-from k3os.config.scalars import Wrong, scalar_text
-from k3os.config.value import Node, Value
+from k3os.config.scalars import scalar_text
+from k3os.config.value import Node, Value, Wrong
 from k3os.system.numbers import are_digits, clamped
 
 TYPE_CHECKING = False

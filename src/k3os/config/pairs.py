@@ -6,9 +6,12 @@ stands between pairs may belong to a value, so such a text stays what it is, and
 
 from __future__ import annotations
 
-from k3os.config.kinds import Check
-from k3os.config.scalars import Wrong, scalar_text
-from k3os.config.value import Node
+from k3os.config.scalars import scalar_text
+from k3os.config.value import Node, Wrong
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.kinds import Check
 
 NAME = r"[A-Za-z_][A-Za-z0-9_./-]*"
 

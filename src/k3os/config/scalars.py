@@ -5,7 +5,7 @@ Texts stay what the user wrote. Lists and maps are in kinds.py.
 
 from __future__ import annotations
 
-from k3os.config.value import Node, Place, Value
+from k3os.config.value import Node, Value, Wrong
 from k3os.errors import discreet
 from k3os.system.numbers import LONGEST, are_digits, clamped, whole
 
@@ -21,21 +21,20 @@ KIND_WORDS = {"scalar": "a text", "list": "a list", "map": "a map", "null": "not
 KIND_WORDS["tag"] = "a value with a tag"
 
 
-class Wrong(Exception):
-    """This value cannot be used."""
-
-    def __init__(self, place: Place, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.place = place
-        self.message = message
-        self.hint = hint
-
-
 def refuse_template(node: Node) -> None:
     """`{{ name }}` is a map in a map to YAML."""
     if node.kind == "map" and any(key.kind == "map" for key, _ in node.pairs):
         hint = "fill it in before k3OS reads it, or put it in quotes"
         raise Wrong(node.place, "is a template that nobody filled in", hint)
+
+
+def items_in(node: Node) -> list[tuple[int, Node]]:
+    """The same, each with its number in what was written."""
+    if node.kind == "map":
+        refuse_template(node)
+        raise Wrong(node.place, "wants a list, not a map", "begin each item with `- `")
+    found = node.items if node.kind == "list" else [node]
+    return [(item.place.number, item) for item in found if not item.is_unset()]
 
 
 def refuse_form(item: Node) -> None:

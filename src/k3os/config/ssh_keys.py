@@ -5,9 +5,9 @@ Format: sshd(8), AUTHORIZED_KEYS FILE FORMAT; what the base64 holds: RFC 4253, 6
 
 from __future__ import annotations
 
-from k3os.config.kinds import Check, numbered
-from k3os.config.scalars import Wrong, one_line, refuse_form, scalar_text
-from k3os.config.value import Node, Value
+from k3os.config.kinds import Check
+from k3os.config.scalars import items_in, one_line, refuse_form, scalar_text
+from k3os.config.value import Node, Value, Wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def is_key(text: str) -> bool:
 def keys(check: Check, key: Key, node: Node, path: str) -> Value:
     """A text of several lines is as many keys; what cannot be one is left out."""
     found: list[Value] = []
-    for index, item in numbered(node):
+    for index, item in items_in(node):
         try:
             refuse_form(item)
             found += [Value(line, item.place) for line in _lines(item)]

@@ -6,8 +6,8 @@ kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration
 from __future__ import annotations
 
 from k3os.config.kinds import Check, each_of
-from k3os.config.scalars import Wrong, one_line
-from k3os.config.value import Node, Value
+from k3os.config.scalars import one_line
+from k3os.config.value import Node, Value, Wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

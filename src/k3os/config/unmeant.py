@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from k3os.config.scalars import Wrong
 from k3os.config.unknown import hidden_in
+from k3os.config.value import Wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -74,6 +74,16 @@ class Value:
         self.place = place
 
 
+class Wrong(Exception):
+    """This value cannot be used."""
+
+    def __init__(self, place: Place, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.place = place
+        self.message = message
+        self.hint = hint
+
+
 class Problem:
     """An error (this value is not used) or a warning (it is), and what to write instead."""
 

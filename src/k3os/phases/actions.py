@@ -104,7 +104,7 @@ class OwnFile(WriteFile):
         return f"file {self.path}"
 
     def traces(self) -> tuple[str, str | None]:
-        from k3os.phases.ours import mark_of
+        from k3os.system.digest import mark_of
 
         return mark_of(self.data), None
 

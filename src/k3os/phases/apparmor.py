@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
+from k3os.paths import PROFILES
 from k3os.phases.actions import DONE, LATER, UNCHANGED, Action
-from k3os.phases.write_files import PROFILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -65,7 +65,7 @@ def marks(config: Config, effect: str) -> dict[str, str]:
 
 
 def _mark(value: Value) -> str:
-    from k3os.phases.ours import mark_of
+    from k3os.system.digest import mark_of
 
     return mark_of(repr(plain(value)).encode(errors="surrogateescape"))
 

@@ -122,7 +122,7 @@ def _kernel_problem(node: Node) -> list[Action]:
 
 def _operator_label(config: Config, node: Node) -> list[str]:
     """Both values: k3s changes a label of a node that registered before, but deletes none."""
-    from k3os.phases.operator import IMAGE, runs_here
+    from k3os.phases.operator_room import IMAGE, runs_here
 
     if not node.exists(IMAGE):
         return []

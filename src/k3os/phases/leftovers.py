@@ -182,8 +182,8 @@ class RestorePassword(Undo):
     kind = "password"
 
     def is_as_left(self, node: Node) -> bool:
-        from k3os.phases.ours import mark_of
         from k3os.phases.password import field
+        from k3os.system.digest import mark_of
 
         return mark_of(field(node).encode()) in self.entry["is"]
 

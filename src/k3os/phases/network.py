@@ -12,16 +12,14 @@ import os
 
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, LATER, UNCHANGED, Action, Refused, Remove, WriteFile
+from k3os.phases.network_plan import PLAN, USUAL_MTU, dumped, former_plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypeAlias
-
     from k3os.config.load import Config
     from k3os.config.network import Interface
+    from k3os.phases.network_plan import Json
     from k3os.phases.node import Node
-
-    Json: TypeAlias = "dict[str, Any]"
 
 KEY = "k3os.network"
 CONNMAN = "/var/lib/connman"
@@ -31,8 +29,6 @@ SUFFIX = ".config"
 # what connman does without being told
 DEFAULT = ["IPv4=dhcp", "IPv6=auto"]
 UDEV = "/etc/udev/rules.d/70-k3os-network.rules"
-PLAN = "/run/k3os/network.json"
-USUAL_MTU = 1500
 SOCKET = "k3os-network.socket"
 
 
@@ -111,34 +107,6 @@ def devices(text: str) -> list[str]:
     """The interfaces, by name or MAC, that connman's sections are about."""
     settings = (line.partition("=") for line in text.split("\n"))
     return list(dict.fromkeys(v for name, _, v in settings if name in ("MAC", "DeviceName")))
-
-
-def former_plan(node: Node) -> list[Json]:
-    """What PLAN says now."""
-    return entries_in(node.read(PLAN).encode(errors="surrogateescape"))
-
-
-def entries_in(data: bytes) -> list[Json]:
-    """The entries of PLAN; what somebody made of it is none."""
-    from k3os.system.json_text import objects
-
-    try:
-        found = [{**ENTRY, **each} for each in objects(data)]
-    except ValueError:
-        return []
-    return [
-        each
-        for each in found
-        if all(isinstance(each[name], str) for name in ("device", "below"))
-        and type(each["mtu"]) is int
-        and all(_are_texts(each[name]) for name in ("gateways", "fixed", "more"))
-        and isinstance(each["static"], list)
-        and set(map(str, each["static"])) <= {"4", "6"}
-    ]
-
-
-def _are_texts(found: object) -> bool:
-    return isinstance(found, list) and all(isinstance(each, str) for each in found)
 
 
 def device_names(node: Node) -> dict[str, str]:
@@ -271,17 +239,6 @@ def routing(right: list[Interface]) -> list[Json]:
             }
         )
     return entries
-
-
-# an entry of PLAN that says nothing
-ENTRY: Json = {"gateways": [], "static": [], "dhcp": False, "fixed": [], "more": [], "below": ""}
-ENTRY |= {"device": None, "mtu": 0}
-
-
-def dumped(entries: list[Json]) -> bytes:
-    import json
-
-    return json.dumps(entries, indent=1).encode() + b"\n"
 
 
 class Retrigger(Action):

@@ -4,9 +4,8 @@ k3s imports what lies in its images directory, and on a server creates the objec
 manifests directory (docs.k3s.io, "Air-Gap Install" and "Auto-Deploying Manifests"). Both are on
 the node already: the image is only linked, never read. An agent creates no objects.
 
-Unpacked the image takes room where k3s keeps images, which is memory in a live system, and
-importing it takes memory. A node without that room has no operator, unless `k3os.operator: true`
-insists; its label OPERATOR_LABEL keeps the cluster from starting one on it.
+A node without room for it (operator_room.py) has no operator, unless `k3os.operator: true` insists;
+its label OPERATOR_LABEL keeps the cluster from starting one on it.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import os
 from k3os.config.value import Place
 from k3os.phases.actions import UNCHANGED, Action, Link, MakeDirectory, Remove, WriteFile
 from k3os.phases.k3s import arguments
+from k3os.phases.operator_room import IMAGE, KEY, LINK, narrowness
 from k3os.phases.write_files import paths
 
 TYPE_CHECKING = False
@@ -23,23 +23,11 @@ if TYPE_CHECKING:
     from k3os.config.load import Config
     from k3os.phases.node import Node
 
-KEY = "k3os.operator"
-# of the image; not there when it was built without an operator
-IMAGE = "/usr/share/k3os/operator/image.tar.zst"
 # a line: what containerd calls it
 IMAGE_ID = "/usr/share/k3os/operator/image-id"
 MANIFESTS = "/usr/share/k3os/operator/manifests.yaml"
-LINK = "/var/lib/rancher/k3s/agent/images/k3os-operator.tar.zst"
-# modes in which /var is on a disk
-ON_DISK = ("disk", "overlay")
 SERVER = "/var/lib/rancher/k3s/server"
 COPY = f"{SERVER}/manifests/k3os-operator.yaml"
-
-
-# MiB: of MemTotal, which is some 60 less than the machine has; and what the image takes where
-# images are kept
-LIVE_MEMORY, MEMORY, ROOM = 850, 650, 200
-IMAGES = "/var/lib"
 
 
 def plan(config: Config, node: Node) -> list[Action]:
@@ -56,29 +44,6 @@ def plan(config: Config, node: Node) -> list[Action]:
         deployed = wanted and arguments(config)[0] == "server" and node.exists(MANIFESTS)
         actions += _copy(place, node) if deployed else _removal(COPY, place, node)
     return actions
-
-
-def narrowness(node: Node) -> str:
-    """Why there is no room for the operator, "" when there is. What is there already stays."""
-    from k3os.system import memory
-
-    total = memory.parse(node.read("/proc/meminfo")).get("MemTotal", 0) // memory.MIB
-    least = MEMORY if node.mode in ON_DISK else LIVE_MEMORY
-    if 0 < total < least:
-        return f"{total} MiB of memory are too little for it, it wants {least}"
-    if os.path.islink(node.entry(LINK)) or not os.path.isdir(node.path(IMAGES)):
-        return ""
-    room = os.statvfs(node.path(IMAGES))
-    free = room.f_bavail * room.f_frsize >> 20
-    return f"{free} MiB are free in /var, it wants {ROOM}" if free < ROOM else ""
-
-
-def runs_here(config: Config, node: Node) -> bool:
-    """Whether this node's k3s gets the image; without it no pod of the operator can run."""
-    value = config.get(KEY)
-    if not node.exists(IMAGE) or (value is not None and not value.data):
-        return False
-    return value is not None or not narrowness(node)
 
 
 class LeftOut(Action):

@@ -14,6 +14,7 @@ import os
 
 from k3os.paths import STATE
 from k3os.phases.actions import DONE, UNCHANGED, Action, WriteFile
+from k3os.system.digest import mark_of
 from k3os.system.links import resolve
 
 TYPE_CHECKING = False
@@ -130,12 +131,6 @@ class Ours:
         if path.startswith(PERSISTENT) and self._node.phase != "initrd":
             return KEPT
         return HERE if self._node.phase != "initrd" or path.startswith("/run/") else ""
-
-
-def mark_of(data: bytes) -> str:
-    import zlib
-
-    return f"{zlib.crc32(data):08x}.{len(data)}"
 
 
 def digest(node: Node, path: str) -> str:

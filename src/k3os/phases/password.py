@@ -61,7 +61,7 @@ class SetPassword(Action):
         return f"password {USER}"
 
     def traces(self) -> tuple[str, str | None]:
-        from k3os.phases.ours import mark_of
+        from k3os.system.digest import mark_of
 
         return mark_of(self._left.encode()), None
 

@@ -14,14 +14,14 @@ from contextlib import ExitStack, contextmanager
 
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action
-from k3os.phases.network import USUAL_MTU
+from k3os.phases.network_plan import USUAL_MTU
 from k3os.phases.routes import addresses, link_of, service_name, services
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from k3os.phases.network import Json
+    from k3os.phases.network_plan import Json
     from k3os.phases.node import Node
 
 KEY = "k3os.network"
@@ -83,7 +83,7 @@ def unplugged(devices: list[str]) -> Iterator[None]:
 class Undo(Action):
     """What left the configuration and is not connman's: VLANs, MTUs, further addresses.
 
-    former: the entries of PLAN (k3os.phases.network) until now; entries: those from now on.
+    former: the entries of PLAN (k3os.phases.network_plan) until now; entries: those from now on.
     """
 
     __slots__ = ("entries", "former")

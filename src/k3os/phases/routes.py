@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from k3os.phases.network import PLAN, entries_in
+from k3os.phases.network_plan import PLAN, entries_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import os
 from k3os.config.contents import decode
 from k3os.config.k3s_flags import holds_secret
 from k3os.config.value import Place, Value
+from k3os.paths import PROFILES
 from k3os.phases.actions import UNCHANGED, Action, OwnFile, Refused, WriteFile
 from k3os.phases.node import LARGEST_ID
 from k3os.system.numbers import whole
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 KEY = "write_files"
 RECORD = "/run/k3os/written"
-PROFILES = "/etc/apparmor.d/"
 
 
 def plan(config: Config, node: Node) -> list[Action]:
@@ -143,7 +143,7 @@ class WriteEntry(OwnFile):
         self.written = written
 
     def perform(self, node: Node) -> str:
-        from k3os.phases.ours import mark_of
+        from k3os.system.digest import mark_of
 
         digest = f"{mark_of(self.data)}.{self.mode:o}.{self.uid}.{self.gid}"
         if self.written.get(self.path) == digest and os.path.lexists(node.entry(self.path)):
@@ -177,7 +177,7 @@ class AppendEntry(Action):
         return f"text in {self.path}, {self.traces()[0]}"
 
     def traces(self) -> tuple[str, str | None]:
-        from k3os.phases.ours import mark_of
+        from k3os.system.digest import mark_of
 
         return mark_of(self.data), None
 

@@ -121,7 +121,7 @@ def records(data: bytes) -> object:
     from k3os import paths
     from k3os.cluster import former, result
     from k3os.phases.apply import succeeded
-    from k3os.phases.network import PLAN, former_plan
+    from k3os.phases.network_plan import PLAN, former_plan
     from k3os.phases.node import Node
     from k3os.phases.ours import HERE
     from k3os.phases.report import STATUS, booted_mode, problems_of

@@ -1,0 +1,51 @@
+"""What k3os.network asks of routes and addresses, left for routes.py and replug.py."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    from k3os.phases.node import Node
+
+    Json: TypeAlias = "dict[str, Any]"
+
+PLAN = "/run/k3os/network.json"
+USUAL_MTU = 1500
+# an entry of PLAN that says nothing
+ENTRY: Json = {"gateways": [], "static": [], "dhcp": False, "fixed": [], "more": [], "below": ""}
+ENTRY |= {"device": None, "mtu": 0}
+
+
+def former_plan(node: Node) -> list[Json]:
+    """What PLAN says now."""
+    return entries_in(node.read(PLAN).encode(errors="surrogateescape"))
+
+
+def entries_in(data: bytes) -> list[Json]:
+    """The entries of PLAN; what somebody made of it is none."""
+    from k3os.system.json_text import objects
+
+    try:
+        found = [{**ENTRY, **each} for each in objects(data)]
+    except ValueError:
+        return []
+    return [
+        each
+        for each in found
+        if all(isinstance(each[name], str) for name in ("device", "below"))
+        and type(each["mtu"]) is int
+        and all(_are_texts(each[name]) for name in ("gateways", "fixed", "more"))
+        and isinstance(each["static"], list)
+        and set(map(str, each["static"])) <= {"4", "6"}
+    ]
+
+
+def _are_texts(found: object) -> bool:
+    return isinstance(found, list) and all(isinstance(each, str) for each in found)
+
+
+def dumped(entries: list[Json]) -> bytes:
+    import json
+
+    return json.dumps(entries, indent=1).encode() + b"\n"

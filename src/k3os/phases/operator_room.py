@@ -1,0 +1,48 @@
+"""Whether there is room for the operator on this node.
+
+Unpacked the image takes room where k3s keeps images, which is memory in a live system, and
+importing it takes memory.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+    from k3os.phases.node import Node
+
+KEY = "k3os.operator"
+# of the image; not there when it was built without an operator
+IMAGE = "/usr/share/k3os/operator/image.tar.zst"
+LINK = "/var/lib/rancher/k3s/agent/images/k3os-operator.tar.zst"
+# modes in which /var is on a disk
+ON_DISK = ("disk", "overlay")
+# MiB: of MemTotal, which is some 60 less than the machine has; and what the image takes where
+# images are kept
+LIVE_MEMORY, MEMORY, ROOM = 850, 650, 200
+IMAGES = "/var/lib"
+
+
+def narrowness(node: Node) -> str:
+    """Why there is no room for the operator, "" when there is. What is there already stays."""
+    from k3os.system import memory
+
+    total = memory.parse(node.read("/proc/meminfo")).get("MemTotal", 0) // memory.MIB
+    least = MEMORY if node.mode in ON_DISK else LIVE_MEMORY
+    if 0 < total < least:
+        return f"{total} MiB of memory are too little for it, it wants {least}"
+    if os.path.islink(node.entry(LINK)) or not os.path.isdir(node.path(IMAGES)):
+        return ""
+    room = os.statvfs(node.path(IMAGES))
+    free = room.f_bavail * room.f_frsize >> 20
+    return f"{free} MiB are free in /var, it wants {ROOM}" if free < ROOM else ""
+
+
+def runs_here(config: Config, node: Node) -> bool:
+    """Whether this node's k3s gets the image; without it no pod of the operator can run."""
+    value = config.get(KEY)
+    if not node.exists(IMAGE) or (value is not None and not value.data):
+        return False
+    return value is not None or not narrowness(node)

@@ -1,0 +1,42 @@
+"""No modules import each other in a circle, also not inside of functions."""
+
+import grimp
+
+
+def circles(edges: dict[str, set[str]]) -> list[set[str]]:
+    """Modules of which each is reached from each: Tarjan's strongly connected components."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[set[str]] = []
+
+    def visit(module: str) -> None:
+        number[module] = low[module] = len(number)
+        stack.append(module)
+        for other in sorted(edges[module]):
+            if other not in number:
+                visit(other)
+                low[module] = min(low[module], low[other])
+            elif other in stack:
+                low[module] = min(low[module], number[other])
+        if low[module] == number[module]:
+            at = stack.index(module)
+            found.append({*stack[at:]})
+            del stack[at:]
+
+    for module in sorted(edges):
+        if module not in number:
+            visit(module)
+    return [each for each in found if len(each) > 1]
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [{"b", "c"}]
+
+
+def test_there_are_none() -> None:
+    """What is imported for types only is none: nothing of it happens."""
+    graph = grimp.build_graph("k3os", exclude_type_checking_imports=True)
+    edges = {each: graph.find_modules_directly_imported_by(each) for each in graph.modules}
+    assert len(edges) > 300
+    assert circles(edges) == []
