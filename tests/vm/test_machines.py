@@ -172,7 +172,7 @@ def test_a_directory_that_cannot_be_read_is_told(boot, images, key, tmp_path):
         over_ssh(vm, key, "sudo systemctl --no-block poweroff")
         vm.wait_for_end(120)
     command = ["debugfs", "-R", f"blocks <{int(inode)}>", f"{disk}?offset={START}"]
-    block = int(run(command).split()[0])
+    block = int(run(command).decode().splitlines()[-1].split()[0])  # below debugfs' own version
     shown = run(["dumpe2fs", "-h", f"{disk}?offset={START}"]).decode()
     size = int(next(line.split()[-1] for line in shown.splitlines() if "Block size" in line))
     rules = tmp_path / "blkdebug.conf"
@@ -270,7 +270,7 @@ def test_a_host_name_that_changes_keeps_the_node_and_sudo(boot, images, key):
         said = ask(
             vm,
             "uname -n; sudo -n uname -n 2>&1; cat /var/lib/rancher/k3os/node-name; "
-            "k3os status | grep -a 'node name'; k3os config --dump | grep hostname",
+            "k3os status | grep -a 'node name'; sudo k3os config --dump | grep hostname",
         )
         say("renamed", said)
         assert said.splitlines()[:3] == ["after-2", "after-2", "before"]
