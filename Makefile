@@ -78,6 +78,10 @@ fuzz: setup ## odd inputs for every parser: SECONDS=600; ARGS=<file that was fou
 test-arm: setup ## ARM: over a Debian (arm64, armhf), the arm64 ISO, the Raspberry Pi
 	@$(VENV)/pytest tests/vm/test_overlay.py tests/vm/test_arm.py -m 'extra or not extra' $(ARGS)
 
+.PHONY: test-machines
+test-machines: setup ## power cuts, clocks, cables, failing disks, no memory left (half an hour)
+	@$(VENV)/pytest tests/vm/test_machines.py -m extra -n 2 -rA $(ARGS)
+
 .PHONY: test-operator
 test-operator: setup ## the operator against a stub API server, or KUBECONFIG=… any cluster
 	@KUBECONFIG='$(CLUSTER)' $(VENV)/pytest tests/operator -q $(if $(CLUSTER),,-n 2 --dist worksteal) $(ARGS)
