@@ -20,10 +20,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp.test_utils
 import aiohttp.web
 import kmock
 from kmock import KubernetesError, KubernetesScaffold
 
+SHUTDOWN_SECONDS = 1.0
 OPERATOR, TESTER = "operator", "tester"  # bearer tokens
 # plural: (group/version, kind, namespaced, subresources)
 RESOURCES = {
@@ -412,6 +414,19 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+class Listener(aiohttp.test_utils.RawTestServer):
+    """The end of it does not wait for requests that are half there, as aiohttp's own does for a
+    minute: the rest of such a request is never read."""
+
+    def __init__(self, handler: Any, **given: Any) -> None:
+        super().__init__(handler, **given)
+        self._answers = handler
+
+    async def _make_runner(self, **given: Any) -> aiohttp.web.ServerRunner:
+        server = aiohttp.web.Server(self._answers, **given)
+        return aiohttp.web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
+
+
 class Running:
     """The emulator with its own thread and port; `down` and `up` are a restart of the API."""
 
@@ -429,7 +444,7 @@ class Running:
 
     def up(self) -> None:
         self.server.closing = False
-        self._site = kmock.Server(self.server, port=self._port or None)
+        self._site = kmock.Server(self.server, port=self._port or None, server_cls=Listener)
         self.run(self._site.__aenter__())
         self._port = self._site.port
 

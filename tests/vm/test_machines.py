@@ -15,7 +15,7 @@ import pytest
 from k3os.system.run import run
 from k3os.vm.spec import Disk, VMSpec
 from tests.vm.installed import MIB, START, make_disk, make_image
-from tests.vm.node import BOOT, LOGIN, ask, over_ssh, wait_until_settled
+from tests.vm.node import BOOT, LOGIN, ask, over_ssh, stop, wait_until_settled
 
 pytestmark = pytest.mark.extra
 
@@ -35,6 +35,14 @@ def say(name, text):
 def patient(vm, name):
     """A boot that may take twice as long: a file system is repaired."""
     vm.expect(rf"{name} {LOGIN}", 3 * BOOT)
+
+
+def on_a_disk(images, key, tmp_path, name):
+    """A machine that boots an installed disk."""
+    disk = tmp_path / "disk.img"
+    text = config(key, f"hostname: {name}\n")
+    make_disk(images.iso, disk, tmp_path, size=700 * MIB, config=text)
+    return dataclasses.replace(images.direct(medium=False), disks=(Disk(disk),))
 
 
 # --- a power cut in the first boot ---------------------------------------------------------------
@@ -89,13 +97,10 @@ def test_a_clock_far_off_is_put_right_and_told(boot, images, key, year):
 
 def test_a_disk_that_ran_in_2100_boots_in_its_own_time(boot, images, key, tmp_path):
     """Time stamps of the file system are in the future then."""
-    disk = tmp_path / "disk.img"
-    make_disk(images.iso, disk, tmp_path, size=700 * MIB, config=config(key, "hostname: old\n"))
-    spec = dataclasses.replace(images.direct(medium=False), disks=(Disk(disk),))
+    spec = on_a_disk(images, key, tmp_path, "old")
     with boot("year-2100", dataclasses.replace(spec, extra=("-rtc", "base=2100-06-01"))) as vm:
         patient(vm, "old")
-        over_ssh(vm, key, "sudo systemctl --no-block poweroff")
-        vm.wait_for_end(120)
+        stop(vm, key)
     with boot("year-now", spec) as vm:
         patient(vm, "old")
         said = over_ssh(vm, key, f"date -u +%F; sudo k3os status >/tmp/s; echo rc=$?; {FAILED}")
@@ -159,9 +164,7 @@ def test_two_dhcp_servers_on_one_wire(boot, images, key):
 def test_a_directory_that_cannot_be_read_is_told(boot, images, key, tmp_path):
     """QEMU's blkdebug: reading one block of ext4's own gives EIO, for ever. ext4 counts it when it
     looks for a name in there, not when it only lists it."""
-    disk = tmp_path / "disk.img"
-    make_disk(images.iso, disk, tmp_path, size=700 * MIB, config=config(key, "hostname: sick\n"))
-    spec = dataclasses.replace(images.direct(medium=False), disks=(Disk(disk),))
+    spec = on_a_disk(images, key, tmp_path, "sick")
     with boot("io-healthy", spec) as vm:
         patient(vm, "sick")
         inode = over_ssh(
@@ -170,8 +173,8 @@ def test_a_directory_that_cannot_be_read_is_told(boot, images, key, tmp_path):
             "while systemctl is-active -q k3os-grow; do sleep 1; done; "
             "sudo mkdir /var/sick && sudo touch /var/sick/a && sync && stat -c %i /var/sick",
         )
-        over_ssh(vm, key, "sudo systemctl --no-block poweroff")
-        vm.wait_for_end(120)
+        stop(vm, key)
+    disk = spec.disks[0].path
     command = ["debugfs", "-R", f"blocks <{int(inode)}>", f"{disk}?offset={START}"]
     block = int(run(command).decode().splitlines()[-1].split()[0])  # below debugfs' own version
     shown = run(["dumpe2fs", "-h", f"{disk}?offset={START}"]).decode()
@@ -232,9 +235,7 @@ def test_a_stick_that_is_pulled_out_of_a_live_system(boot, images, key):
 
 
 def test_two_hundred_megabytes_of_log_stay_within_bounds(boot, images, key, tmp_path):
-    disk = tmp_path / "disk.img"
-    make_disk(images.iso, disk, tmp_path, size=700 * MIB, config=config(key, "hostname: log\n"))
-    spec = dataclasses.replace(images.direct(medium=False), disks=(Disk(disk),))
+    spec = on_a_disk(images, key, tmp_path, "log")
     with boot("journal", spec) as vm:
         patient(vm, "log")
         said = over_ssh(
@@ -291,9 +292,7 @@ def test_a_host_name_that_changes_keeps_the_node_and_sudo(boot, images, key):
 
 
 def test_a_thousand_files_of_configuration(boot, images, key, tmp_path):
-    disk = tmp_path / "disk.img"
-    make_disk(images.iso, disk, tmp_path, size=700 * MIB, config=config(key, "hostname: many\n"))
-    spec = dataclasses.replace(images.direct(medium=False), disks=(Disk(disk),))
+    spec = on_a_disk(images, key, tmp_path, "many")
     with boot("thousand", spec) as vm:
         patient(vm, "many")
         make = (

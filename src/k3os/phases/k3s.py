@@ -211,7 +211,8 @@ def _taints(config: Config) -> list[str]:
     theirs = [value for _, flag, value in given if flag == "node-taint"]
     for settings in _settings_files(config, "node-taint"):
         theirs += [*settings.get("node-taint", []), *settings.get("node-taint+", [])]
-    return [text for name, text in ours.items() if name not in map(taint_name, theirs)]
+    taken = {taint_name(text) for text in theirs}
+    return [text for name, text in ours.items() if name not in taken]
 
 
 def label_value(text: str) -> str:
