@@ -55,8 +55,7 @@ def test_k3s_is_fetched_verified_and_started(boot, without_k3s, releases):
     url, _ = releases
     with boot("fetch", without_k3s.direct(config=config(url))) as vm:
         vm.expect(LOGIN, BOOT)
-        vm.wait_for_shell(30)
-        vm.expect(K3S, BOOT)
+        vm.expect_shell_and(K3S, timeout=BOOT)
         assert "(stub)" in ask(vm, "k3s --version")
         assert ask(vm, "systemctl --failed --no-legend") == ""
 
@@ -66,8 +65,7 @@ def test_a_k3s_with_a_wrong_checksum_is_never_started(boot, without_k3s, release
     (directory / "k3s").write_bytes(STUB.read_bytes() + b"# changed on the way\n")
     with boot("fetch-wrong", without_k3s.direct(config=config(url))) as vm:
         vm.expect(LOGIN, BOOT)
-        vm.wait_for_shell(30)
-        vm.expect("k3OS: k3s cannot be fetched, .*wrong checksum", BOOT)
+        vm.expect_shell_and("k3OS: k3s cannot be fetched, .*wrong checksum", timeout=BOOT)
         code, _ = vm.command("test -e /run/k3os/k3s")
         assert code == 1
         code, said = vm.command("kubectl get nodes")

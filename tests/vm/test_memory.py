@@ -37,9 +37,8 @@ def small(boot, images, key) -> Iterator[VM]:
     config = f"ssh_authorized_keys: ['{public}']\n"
     spec = dataclasses.replace(images.direct(config=config), memory=MIB)
     with boot("memory-small", spec) as vm:
-        vm.wait_for_shell(BOOT)
-        vm.expect(r"memory is short: \d+ MiB are less than k3s as a server needs", BOOT)
-        vm.expect(K3S, BOOT)
+        short = r"memory is short: \d+ MiB are less than k3s as a server needs"
+        vm.expect_shell_and(short, K3S, timeout=2 * BOOT)
         wait_until_settled(vm)
         yield vm
 

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -143,6 +143,21 @@ class Console:
                     raise ConsoleError(self.explain(f"the machine ended before {pattern!r} came"))
                 if not self._changed.wait(end - time.monotonic()) and time.monotonic() >= end:
                     raise ConsoleError(self.explain(f"{pattern!r} did not come in {timeout:g} s"))
+
+    def expect_all(self, patterns: Sequence[str], timeout: float) -> None:
+        """Wait until each pattern came after the last match, in whatever order; the search goes on
+        behind all of them. Raises ConsoleError as `expect` does, for the first one that is missing.
+        """
+        end = time.monotonic() + timeout
+        with self._changed:
+            start = furthest = self._position
+        for pattern in patterns:
+            with self._changed:
+                self._position = start
+            self.expect(pattern, max(0.0, end - time.monotonic()))
+            furthest = max(furthest, self._position)
+        with self._changed:
+            self._position = furthest
 
     def send(self, text: str) -> None:
         """Type text; end it with a newline to have it run."""

@@ -142,6 +142,14 @@ class VM:
             self._check_qemu()
             raise
 
+    def expect_shell_and(self, *patterns: str, timeout: float) -> None:
+        """Wait for the shell's prompt and for messages that come before or after it."""
+        try:
+            self._console.expect_all((PROMPT, *patterns), timeout)
+        except Exception:
+            self._check_qemu()
+            raise
+
     def _check_qemu(self) -> None:
         if self._console.closed:  # QEMU's end of it, a moment before its own
             with suppress(subprocess.TimeoutExpired):

@@ -41,6 +41,23 @@ def test_expect_goes_on_behind_the_last_match(link):
         console.expect("one", 0.05)
 
 
+@pytest.mark.parametrize("text", [b"one two three", b"two one three", b"one two", b"two one"])
+def test_what_comes_in_any_order_is_found_and_the_search_goes_on_behind_it(link, text):
+    console, machine = link
+    machine.sendall(b"two " + text)
+    console.expect("two", 2)
+    console.expect_all(("one", "two"), 2)
+    with pytest.raises(ConsoleError):
+        console.expect("one|two", 0.05)
+
+
+def test_what_is_missing_of_several_is_named(link):
+    console, machine = link
+    machine.sendall(b"one")
+    with pytest.raises(ConsoleError, match="'two' did not come"):
+        console.expect_all(("one", "two"), 0.05)
+
+
 def test_a_timeout_says_what_was_waited_for_and_shows_the_end_of_the_log(link):
     console, machine = link
     machine.sendall(b"kernel: out of cheese\r\n")
