@@ -11,6 +11,7 @@ import ipaddress
 from k3os.config.kinds import Check, items_of, map_named
 from k3os.config.scalars import scalar_text
 from k3os.config.value import Node, Value, Wrong
+from k3os.system.interfaces import NOT_OURS
 from k3os.system.numbers import are_digits, clamped
 
 TYPE_CHECKING = False
@@ -27,13 +28,6 @@ HIGHEST_VLAN = 4094
 OF_OTHERS = ("version", "renderer", "ethernets", "wifis", "vlans", "bonds", "interfaces", "config")
 # devices without hardware, which somebody has to make: ip-link(8)
 MADE = ("bond", "br", "bridge", "team", "vlan")
-# NetworkInterfaceBlacklist in connman's main.conf: how interfaces of containers and tunnels begin
-NOT_CONNMANS = (
-    *("veth", "cni", "flannel", "cali", "cilium", "lxc", "antrea", "ovn", "ovs", "weave", "kilo"),
-    *("cbr", "docker", "podman", "nerdctl", "kube-", "br-", "virbr", "vnet", "k6t", "vmnet", "ve-"),
-    *("vb-", "vxlan", "vx-", "geneve", "genev_", "tun", "tap", "macvtap", "wg", "tailscale", "zt"),
-    *("dummy", "ifb", "nodelocaldns"),
-)
 WIRELESS = ("wlan", "wlp", "wlx", "wls", "wlo")
 SMALLEST_MTU = {4: 576, 6: 1280}  # what every host can take: RFC 791, RFC 8200
 
@@ -265,7 +259,7 @@ def _too_small_below(right: list[Interface], entries: dict[str, Value]) -> dict[
 
 
 def _check_device(interface: Interface, value: Value, entry: dict[str, Value]) -> None:
-    if interface.name == "lo" or interface.name.startswith(NOT_CONNMANS):
+    if interface.name == "lo" or interface.name.startswith(NOT_OURS):
         hint = "in boot_cmd, or where it is made: `ip address add …`"
         raise Wrong(value.place, "connman does not look after this interface", hint)
     is_dhcp = interface.dhcp and not interface.addresses and list(entry) in ([], ["address"])

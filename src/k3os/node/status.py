@@ -120,20 +120,30 @@ def _parts(generation: str) -> dict[str, str]:
 
 
 def addresses() -> list[str]:
-    """Global addresses of interfaces that are neither a network plugin's nor a tunnel, by ip(8)."""
-    from k3os.phases.routes import links_in
+    """Global addresses of the machine's own interfaces, by ip(8).
+
+    Those of network plugins and tunnels are left out, unless a default route leads there: it may
+    be a bridge that somebody called br-lan.
+    """
+    from contextlib import suppress
+
+    from k3os.phases.routes import links_in, routes_in
     from k3os.system.interfaces import NOT_OURS
     from k3os.system.run import CommandError, run
 
     try:
         output = run(["ip", "-json", "address", "show", "scope", "global", "up"], timeout=10)
-        interfaces = links_in(output)
     except CommandError:
         return []
+    carriers = set()
+    for version in ("-4", "-6"):
+        with suppress(CommandError):  # a kernel without IPv6 has no such routes
+            routes = run(["ip", "-json", version, "route", "show", "default"], timeout=10)
+            carriers |= {route["dev"] for route in routes_in(routes)}
     return [
         f"{interface['ifname']} {address['local']}/{address['prefixlen']}"
-        for interface in interfaces
-        if not interface["ifname"].startswith(NOT_OURS)
+        for interface in links_in(output)
+        if interface["ifname"] in carriers or not interface["ifname"].startswith(NOT_OURS)
         for address in interface["addr_info"]
     ]
 

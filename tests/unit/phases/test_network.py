@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from k3os.config.network import NOT_CONNMANS
 from k3os.phases import routes as settling
 from k3os.phases.replug import undo
 from k3os.phases.report import Report
@@ -107,12 +106,6 @@ def test_a_mac_and_a_name_of_one_interface_are_not_both_followed(machine: Machin
     vlan = "{vlan: 9, address: 10.9.0.2/24}"
     report = machine.apply("boot", network(f"eth1: dhcp, 52:54:00:00:00:02: {vlan}"))
     assert report.is_fine
-
-
-def test_what_connman_does_not_look_after_is_known() -> None:
-    main = Path(__file__).parents[3] / "overlay/rootfs/etc/connman/main.conf"
-    (line,) = [each for each in main.read_text().splitlines() if "Blacklist" in each]
-    assert line.partition("=")[2].split(",") == list(NOT_CONNMANS)
 
 
 def test_with_vlans_a_mac_is_the_hardware_and_not_the_vlan_on_it(machine: Machine) -> None:
