@@ -127,7 +127,7 @@ def addresses() -> list[str]:
     """
     from contextlib import suppress
 
-    from k3os.phases.routes import links_in, routes_in
+    from k3os.phases.routes import DEFAULTS, VERSIONS, links_in, routes_of
     from k3os.system.interfaces import NOT_OURS
     from k3os.system.run import CommandError, run
 
@@ -136,10 +136,9 @@ def addresses() -> list[str]:
     except CommandError:
         return []
     carriers = set()
-    for version in ("-4", "-6"):
+    for version in VERSIONS:
         with suppress(CommandError):  # a kernel without IPv6 has no such routes
-            routes = run(["ip", "-json", version, "route", "show", "default"], timeout=10)
-            carriers |= {route["dev"] for route in routes_in(routes)}
+            carriers |= {each["dev"] for each in routes_of(version) if each["dst"] in DEFAULTS}
     return [
         f"{interface['ifname']} {address['local']}/{address['prefixlen']}"
         for interface in links_in(output)

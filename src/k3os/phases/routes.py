@@ -23,6 +23,7 @@ TRIES = 3
 # connman's own changes after it was told of another order
 CONNMAN_SECONDS = 1.0
 DEFAULTS = ("default", "0.0.0.0/0", "::/0")
+VERSIONS = (4, 6)
 
 
 def settle(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], list[str]]:
@@ -62,12 +63,14 @@ def settle(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], list[s
 
 
 def _routes() -> dict[int, list[Json]]:
+    return {version: routes_of(version) for version in VERSIONS}
+
+
+def routes_of(version: int) -> list[Json]:
+    """The routes of an IP version's main table. Raises CommandError."""
     from k3os.system.run import run
 
-    return {
-        version: routes_in(run(["ip", "-json", f"-{version}", "route", "show"], timeout=10))
-        for version in (4, 6)
-    }
+    return routes_in(run(["ip", "-json", f"-{version}", "route", "show"], timeout=10))
 
 
 def routes_in(output: bytes) -> list[Json]:
@@ -212,7 +215,7 @@ def decide(
         link = link_of(entry["device"], links)
         if link:
             commands += _decide_addresses(entry, link)
-    for version in (4, 6):
+    for version in VERSIONS:
         commands += _decide_routes(entries, links, routes[version], version)
     return commands
 

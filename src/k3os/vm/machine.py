@@ -14,8 +14,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -136,16 +136,18 @@ class VM:
 
         A QEMU that ended with an error raises UserError with its own words.
         """
-        try:
+        with self._qemus_own_words():
             return self._console.expect(pattern, timeout)
-        except Exception:
-            self._check_qemu()
-            raise
 
     def expect_shell_and(self, *patterns: str, timeout: float) -> None:
         """Wait for the shell's prompt and for messages that come before or after it."""
-        try:
+        with self._qemus_own_words():
             self._console.expect_all((PROMPT, *patterns), timeout)
+
+    @contextmanager
+    def _qemus_own_words(self) -> Iterator[None]:
+        try:
+            yield
         except Exception:
             self._check_qemu()
             raise
