@@ -28,8 +28,8 @@ from k3os.cluster.node import State
 from k3os.operator import metrics
 from k3os.operator.manifests import NAME
 from k3os.operator.outage import Outage, pause, words
-from k3os.operator.pods import REQUEST_LABEL, PodView, parse_pod
 from k3os.operator.rollout import KEEP, Eviction, NodePatch
+from k3os.operator.views import REQUEST_LABEL, PodView, parse_pod
 
 log = logging.getLogger("k3os.operator.api")
 

@@ -25,7 +25,6 @@ from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, NodePods
 from k3os.operator.following import Followed, Say
 from k3os.operator.job import job, name_of, owner_of, parse_job, secret
 from k3os.operator.outage import words
-from k3os.operator.pods import JobView
 from k3os.operator.replicas import replicas
 from k3os.operator.rollout import (
     Decision,
@@ -41,6 +40,7 @@ from k3os.operator.rollout import (
 )
 from k3os.operator.spec import Pool, read_pool
 from k3os.operator.status import status
+from k3os.operator.views import JobView
 from k3os.system.numbers import whole
 
 log = logging.getLogger("k3os.operator")

@@ -20,8 +20,8 @@ from k3os.cluster.node import CHANGING, CHECKING, DRAINING, FAILED, WAITING, Nod
 from k3os.cluster.target import Target, changes, is_updated
 from k3os.config.key import AT_BOOT
 from k3os.operator.admission import Cluster, may_begin
-from k3os.operator.pods import JobView, PodView
 from k3os.operator.spec import Pool
+from k3os.operator.views import JobView, PodView
 
 RETRY = 5  # seconds until an eviction that a budget forbade is tried again
 KEEP = None  # of NodePatch.unschedulable: as it is

@@ -10,9 +10,9 @@ from k3os import names
 from k3os.cluster.node import NodeView, Result
 from k3os.cluster.target import Target
 from k3os.operator.admission import Cluster, is_busy
-from k3os.operator.pods import JobView, PodView
 from k3os.operator.rollout import NEEDS_BOOT, Eviction, NewJob, NodePatch, NoJob, decide, finished
 from k3os.operator.spec import Pool
+from k3os.operator.views import JobView, PodView
 
 FINE, ROLLED_BACK, JOB_FAILS, NEVER_COMES, STUCK_PODS, ASKS_FOR_BOOT, NO_SUCH = FATES = (
     *("fine", "rolls back", "job fails", "never comes back", "pods stay", "asks for a boot"),

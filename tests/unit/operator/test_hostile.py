@@ -16,8 +16,8 @@ from k3os.cluster.progress import progress
 from k3os.cluster.target import matches, selector_of
 from k3os.operator.engine import Engine, Sight, seen
 from k3os.operator.job import answer, parse_job
-from k3os.operator.pods import REQUEST_LABEL, parse_pod
 from k3os.operator.spec import read_pool
+from k3os.operator.views import REQUEST_LABEL, parse_pod
 from tests.unit.cluster import objects
 
 JSON = st.recursive(
