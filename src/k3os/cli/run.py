@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
     if arch not in FULL:
         raise UserError(
             f"there is nothing that boots for {arch}, only a tarball for another system",
-            "README.md, `On top of another system`; `make test-arm` boots it",
+            "docs/how-to/arm.md#on-top-of-another-system; `make test-arm` boots it",
             "ARCH",
         )
     if not options.no_build and (code := build_command.main([])):
