@@ -219,7 +219,7 @@ def introduction(chosen: tuple[str, ...], port: int) -> str:
     )
     return (
         f"k3os: the virtual machine starts{slow}\n"
-        f"  leave:  Ctrl-a c, then q and Enter\n"
+        f"  leave:  Ctrl-a, then x\n"
         f"  ssh:    ssh -p {port} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
         " rancher@127.0.0.1\n"
         "          (with a key or password of yours in --config)"
