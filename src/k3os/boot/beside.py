@@ -8,8 +8,8 @@ copy (k3os.datasource.media).
 import os
 from functools import partial
 
-from k3os.boot.finish import try_each
 from k3os.boot.media import Medium
+from k3os.boot.steps import try_each
 from k3os.system import mounts
 from k3os.system.blockdev import SYS_BLOCK, FileSystem, probe
 from k3os.system.console import Say

@@ -157,7 +157,7 @@ def apply(given: dict[str, str]) -> int:
         from k3os.config.load import load_config
         from k3os.phases.apply import plan_phase, sources_with_errors
         from k3os.phases.node import Node
-        from k3os.phases.report import booted_mode
+        from k3os.phases.phase_report import booted_mode
 
         # as it would be if the data sources gave what they gave last
         config, problems = load_config(*sources, cloud=phase == "runtime")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from k3os.cluster import progress as steps
-from k3os.cluster.node import FAILED, NodeView, Result
+from k3os.cluster.node import FAILED, NodeView, RequestResult
 from k3os.cluster.progress import BUSY, CONFLICT, PENDING, UPDATED, Progress, Row, pool_of
 from k3os.system.stamps import utc
 
@@ -189,7 +189,7 @@ def _node_cells(node: NodeView, owners: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _last(result: Result | None) -> str:
+def _last(result: RequestResult | None) -> str:
     if result is None:
         return "-"
     when = f" {result.when}" if result.when else ""

@@ -86,7 +86,7 @@ def parse_state(annotation: str | None) -> State | None:
 
 
 @dataclass(frozen=True)
-class Result:
+class RequestResult:
     """What a node says of a request."""
 
     request: str
@@ -114,7 +114,7 @@ class NodeView:
     health_reason: str = ""
     kernel: str = ""
     mode: str = ""
-    last: Result | None = None
+    last: RequestResult | None = None
     state: State | None = None
     image: str = ""
     unreadable: str = ""
@@ -172,7 +172,7 @@ def _image(annotation: str) -> str:
     return annotation if re.fullmatch(IMAGE, annotation) else ""
 
 
-def _result(annotation: str | None) -> Result | None:
+def _result(annotation: str | None) -> RequestResult | None:
     if len(annotation or "") > LONGEST:
         return None
     try:
@@ -181,4 +181,6 @@ def _result(annotation: str | None) -> Result | None:
         return None
     if not {"request", "state"} <= set(found):
         return None
-    return Result(*(str(found.get(name, "")) for name in ("request", "state", "message", "when")))
+    return RequestResult(
+        *(str(found.get(name, "")) for name in ("request", "state", "message", "when"))
+    )

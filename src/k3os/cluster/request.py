@@ -45,7 +45,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Request:
+class NodeRequest:
     """reboot: whether the node may (it was drained for it)."""
 
     id: str
@@ -75,7 +75,7 @@ class Work:
         return not (self.k3os or self.k3s or self.config)
 
 
-def parse(data: bytes) -> Request:
+def parse(data: bytes) -> NodeRequest:
     """Raises BadRequest, which names the field."""
     try:
         found = parsed(data)
@@ -90,7 +90,7 @@ def parse(data: bytes) -> Request:
     errors = [str(each) for each in check(config, "config")[1] if each.is_error]
     if errors:
         raise BadRequest("; ".join(errors), "nothing was changed", "config")
-    return Request(
+    return NodeRequest(
         id=name,
         k3os=_wanted(found, "k3os"),
         k3s=_wanted(found, "k3s"),
@@ -120,7 +120,7 @@ def _wanted(found: Mapping[str, Any], name: str) -> Wanted | None:
 
 
 def remaining(
-    request: Request, running: Mapping[str, str], fragment: Mapping[str, Any], pending: str = ""
+    request: NodeRequest, running: Mapping[str, str], fragment: Mapping[str, Any], pending: str = ""
 ) -> Work:
     """What differs. running: component to version; fragment: the one on the disk; pending: the
     effect that this one still waits for, "" for none."""

@@ -135,7 +135,7 @@ def of_cmdline(text: str) -> list[Problem]:
     for name, modes in (("k3os.mode", MODES), ("k3os.fallback_mode", FALLBACKS)):
         mode = given.get(name, "")
         if mode and mode not in modes:
-            from k3os.config.names import nearest
+            from k3os.config.spelling import nearest
 
             likely = nearest(mode, modes)
             hint = f"did you mean {likely}?" if likely else f"known: {', '.join(modes)}"
@@ -152,8 +152,8 @@ def of_cmdline(text: str) -> list[Problem]:
 def _twice(given: list[tuple[str, str | None]]) -> Iterator[Problem]:
     """A warning for each key of one value that has two."""
     from k3os.config.cmdline import LISTS, NESTED, SOURCE
-    from k3os.config.names import fold
     from k3os.config.schema import TABLE
+    from k3os.config.spelling import fold
     from k3os.config.value import Place
 
     single = {fold(key.path) for key in TABLE if key.kind not in LISTS + NESTED}

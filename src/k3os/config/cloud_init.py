@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from k3os.config.key import RUNTIME
 from k3os.config.merge import merge
-from k3os.config.names import fold
 from k3os.config.schema import BY_PATH
+from k3os.config.spelling import fold
 from k3os.config.ssh_keys import keys
 from k3os.config.value import Node, Problem, Value
 

@@ -96,7 +96,7 @@ def choices(check: Check, key: Key, node: Node, path: str) -> Value:
     """Names out of a fixed set; another name is left out with the most similar one as hint."""
 
     def one(item: Node, _path: str) -> Value:
-        from k3os.config.names import nearest
+        from k3os.config.spelling import nearest
 
         word = scalar_text(item, "a name").strip().lower()
         if word not in key.values:
@@ -233,7 +233,7 @@ def one_map(check: Check, key: Key, node: Node, path: str, *, strict: bool = Fal
 
 
 def _refuse_unknown(node: Node, known: dict[str, str]) -> None:
-    from k3os.config.names import fold, nearest
+    from k3os.config.spelling import fold, nearest
 
     for name, _ in node.pairs:
         if name.kind == "scalar" and fold(name.text) not in known:
@@ -329,7 +329,7 @@ def _of(module: str, function: str) -> Callable[[Check, Key, Node, str], Value]:
 
 def resolve(check: Check, node: Node, known: dict[str, str], path: str) -> dict[str, Node]:
     """Canonical name -> node, for the pairs of a map. Unknown keys and second spellings warn."""
-    from k3os.config.names import fold
+    from k3os.config.spelling import fold
 
     found: dict[str, Node] = {}
     spelled: dict[str, Node] = {}

@@ -20,7 +20,7 @@ from k3os.config.key import (
     RUNTIME,
     Key,
 )
-from k3os.config.names import fold
+from k3os.config.spelling import fold
 
 BASE64, GZIP = ("b64", "base64"), ("gz", "gzip")
 ENCODINGS = (

@@ -16,7 +16,7 @@ from k3os.system.http_failure import HttpError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from k3os.datasource.asking import Asking
+    from k3os.datasource.query import Query
 
 TOKEN = "X-aws-ec2-metadata-token"
 TTL_SECONDS = 300
@@ -25,8 +25,8 @@ TOKEN_WAIT = 4.0
 MOST_KEYS = 100
 
 
-def fetch(asking: Asking) -> Found:
-    service = Service(asking)
+def fetch(query: Query) -> Found:
+    service = Service(query)
     token = new_token(service)
     if token:
         service.headers = {TOKEN: token}

@@ -17,15 +17,15 @@ from k3os.system.json_text import maps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from k3os.datasource.asking import Asking
+    from k3os.datasource.query import Query
 
 INSTANCE = "/metadata/instance?api-version=2021-02-01"
 CUSTOM_DATA = "CustomData>"
 PROVISIONING = ("udf", "iso9660")  # file systems of that CD
 
 
-def fetch(asking: Asking) -> Found:
-    service = Service(asking, headers={"Metadata": "true"})
+def fetch(query: Query) -> Found:
+    service = Service(query, headers={"Metadata": "true"})
     compute = json_map(service.identify(INSTANCE), LINK_LOCAL).get("compute")
     if not isinstance(compute, dict):
         raise UserError("has no `compute` in its answer", where=LINK_LOCAL)
@@ -35,7 +35,7 @@ def fetch(asking: Asking) -> Found:
     problems: list[str] = []
     text = str(compute.get("userData") or "")
     userdata = attempt(lambda: decoded(text), b"", problems)
-    userdata = userdata or attempt(lambda: custom_data(own=asking.own_media), b"", problems)
+    userdata = userdata or attempt(lambda: custom_data(own=query.own_media), b"", problems)
     return Found("azure", hostname or compute.get("name"), keys, userdata, problems)
 
 

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from k3os.generation.source import Source
+    from k3os.generation.install_medium import InstallMedium
 
 RECORD = "loaders.json"
 HOW = "boot its ISO and install with no_format and this config.yaml; the data stays"
 
 
-def record(system: str, source: Source, names: Iterable[str], board: str = "") -> None:
+def record(system: str, source: InstallMedium, names: Iterable[str], board: str = "") -> None:
     """Note that these loaders of a medium were written; none: another system's are in use."""
     from k3os.system.digest import file_sha256
 

@@ -17,7 +17,7 @@ from k3os.config.schema import BY_PATH
 from k3os.config.value import Problem, Value
 from k3os.config.yamltext import LARGEST
 from k3os.errors import UserError
-from k3os.generation.source import Source
+from k3os.generation.install_medium import InstallMedium
 from k3os.system.console import Say
 from k3os.system.http import shown
 
@@ -106,7 +106,7 @@ def check(text: bytes, name: str, say: Say, k3s_version: str = "") -> None:
     _refuse_errors([*problems, *advice(values, k3s_version)], say, k3s_version)
 
 
-def k3s_version(what: Source) -> str:
+def k3s_version(what: InstallMedium) -> str:
     """Of the k3s that a medium's system runs: without one a node fetches the pinned one."""
     from k3os.k3s.source import pinned
 

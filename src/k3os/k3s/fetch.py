@@ -19,10 +19,10 @@ from k3os.k3s.executable import ask_version, check_executable
 from k3os.k3s.source import (
     Auto,
     Download,
+    K3sSource,
     LocalFile,
     Nothing,
     Release,
-    Source,
     pinned,
     release_files,
     release_url,
@@ -57,7 +57,7 @@ def warn_on_stderr(text: str) -> None:
 
 
 def fetch(
-    source: Source,
+    source: K3sSource,
     arch: str,
     destination: Path,
     *,

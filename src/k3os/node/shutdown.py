@@ -147,7 +147,7 @@ def critical_pods() -> set[str] | None:
 
 def own_name() -> str:
     from k3os.config.load import load_config
-    from k3os.node.report import node_name
+    from k3os.node.cluster_report import node_name
 
     return node_name(load_config(cloud=True)[0])
 

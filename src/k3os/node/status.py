@@ -11,7 +11,7 @@ from k3os.cluster.readiness import FILE as READY
 from k3os.node.clock import doubt
 from k3os.node.status_text import is_in_trouble
 from k3os.paths import CLOCK_WRONG, K3S_LINK, NODE_NAME, ON_TRIAL, OWN_SYSTEM, RUNNING
-from k3os.phases.report import STATUS, read_status
+from k3os.phases.phase_report import STATUS, read_status
 from k3os.system.files import read_object, text_of
 
 TYPE_CHECKING = False
@@ -77,10 +77,10 @@ def not_in_k3s(root: str = "") -> list[str]:
 
 
 def taken_back(root: str = "") -> dict[str, Any]:
-    """What k3os.cluster.former left when a NodePool's configuration did not prove itself, or {}."""
-    from k3os.cluster import former
+    """What is left of a NodePool's configuration that was taken back (config_trial), or {}."""
+    from k3os.cluster import config_trial
 
-    return former.taken_back(root)
+    return config_trial.taken_back(root)
 
 
 def loaders(system: str, generation: str) -> dict[str, Any]:

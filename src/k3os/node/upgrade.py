@@ -277,14 +277,14 @@ def restart_k3s(decided: Plan) -> None:
     """
     from k3os.generation import trial
     from k3os.generation.layout import GENERATIONS
-    from k3os.node import health
+    from k3os.node import k3s_restart
     from k3os.system.run import run
     from k3os.upgrade.datastore import hint
 
     new = decided.after["k3s"]
     say(f"restarting k3s as {new}; pods go on")
     found = config()
-    missing = health.restart_k3s(found, trial_seconds(found))
+    missing = k3s_restart.restart(found, trial_seconds(found))
     generation = f"{GENERATIONS}/{decided.number}"
     if not missing:
         with open(RUNNING, "w") as file:  # all of it runs now: the next upgrade must keep it

@@ -9,7 +9,7 @@ import os
 
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action, Later
-from k3os.phases.block import lines_of
+from k3os.phases.managed_block import lines_of
 from k3os.phases.node import USER
 
 TYPE_CHECKING = False

@@ -26,7 +26,7 @@ DEFAULTS = ("default", "0.0.0.0/0", "::/0")
 VERSIONS = (4, 6)
 
 
-def settle(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+def set_routes(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], list[str]]:
     """(what was done, what is missing: an interface or its address), both in words.
 
     wait: seconds to wait for addresses to appear, and for a way out that DHCP may still bring.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from k3os.config.ssh_keys import address, is_key
 from k3os.config.value import Place, Value
 from k3os.phases.actions import UNCHANGED, Action, Later, MakeDirectory, Refused, WriteFile
-from k3os.phases.block import BEGIN, END, lines_of, outside_block, replace_block
+from k3os.phases.managed_block import BEGIN, END, lines_of, outside_block, replace_block
 from k3os.phases.node import USER
 
 TYPE_CHECKING = False

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from k3os import names
 from k3os.cli import apply as command
-from k3os.cluster import former, result
+from k3os.cluster import config_trial, result
 from k3os.cluster.impact import canonical
-from k3os.cluster.request import BadRequest, Request, Wanted, parse, remaining
+from k3os.cluster.request import BadRequest, NodeRequest, Wanted, parse, remaining
 from k3os.config.load import load_config
 from k3os.errors import UserError
-from k3os.node import apply, health
+from k3os.node import apply, k3s_restart
 from k3os.system.run import CommandError
 
 RELEASE = {"version": "v1.2.0", "url": "https://example.com/releases"}
@@ -117,13 +117,13 @@ class Host:
         self.run_now: Callable[..., bytes] | None = None
         self.switched_before = False  # `k3os upgrade` has nothing to do, and restarts nothing
         monkeypatch.setattr("k3os.system.run.run", self.run)
-        monkeypatch.setattr("k3os.node.report.soon", self.soon)
+        monkeypatch.setattr("k3os.node.cluster_report.request_report", self.soon)
         monkeypatch.setattr("k3os.node.status.collect", lambda: self.status)
         monkeypatch.setattr("k3os.node.status_text.failures", lambda _: self.failures)
         self.record = root / "fragment-trial.json"
-        monkeypatch.setattr(former, "FRAGMENT", str(self.fragment))
-        monkeypatch.setattr(former, "FRAGMENT_TRIAL", str(self.record))
-        monkeypatch.setattr("k3os.cluster.report.FRAGMENT", str(self.fragment))
+        monkeypatch.setattr(config_trial, "FRAGMENT", str(self.fragment))
+        monkeypatch.setattr(config_trial, "FRAGMENT_TRIAL", str(self.record))
+        monkeypatch.setattr("k3os.cluster.own_node.FRAGMENT", str(self.fragment))
         monkeypatch.setattr("k3os.node.upgrade.config", lambda: load_config(root=str(root))[0])
         monkeypatch.setattr(apply, "FRAGMENT", str(self.fragment))
         monkeypatch.setattr(apply.write_fragment, "__defaults__", (str(self.fragment),))
@@ -132,7 +132,9 @@ class Host:
         monkeypatch.setattr(apply, "PENDING", str(root / "pending"))
         monkeypatch.setattr(apply, "boot_id", lambda: self.status["boot_id"])
         monkeypatch.setattr(
-            health, "restart_k3s_now", lambda _: self.commands.append(["restart k3s"])
+            k3s_restart,
+            "restart_for_configuration",
+            lambda _: self.commands.append(["restart k3s"]),
         )
         monkeypatch.setattr(os, "geteuid", lambda: 0)
         self.request = root / "request.json"
@@ -372,7 +374,7 @@ def test_a_configuration_that_fails_at_once_is_taken_back(host, capsys) -> None:
     assert "the former configuration is back" in told["message"]
     assert host.programs == ["k3os config", "k3os config"]
     assert host.fragment.read_bytes() == before
-    assert former.taken_back()["request"] == "r2"
+    assert config_trial.taken_back()["request"] == "r2"
     _, told = host.apply(capsys, id="r3", config=SYSCTLS)
     assert told["state"] == "NoChange"
 
@@ -385,7 +387,7 @@ def test_arguments_with_which_k3s_does_not_come_back_are_taken_back(
         if host.fragment.exists():
             raise UserError("k3s did not come back with the new configuration: it is not ready")
 
-    monkeypatch.setattr(health, "restart_k3s_now", restart)
+    monkeypatch.setattr(k3s_restart, "restart_for_configuration", restart)
     code, told = host.apply(capsys, config=ARGUMENTS)
     assert (code, told["state"]) == (1, names.FAILED)
     assert host.programs == ["k3os config", "restart k3s"] * 2
@@ -394,13 +396,13 @@ def test_arguments_with_which_k3s_does_not_come_back_are_taken_back(
 
 def test_a_configuration_that_wants_a_boot_is_on_trial_until_it_was_healthy(host, capsys) -> None:
     host.apply(capsys, config=BOOT_KEY, reboot=True)
-    assert former.is_on_trial()
+    assert config_trial.is_on_trial()
     assert host.record.stat().st_mode & 0o777 == 0o600
-    assert former.attempt("") == 600
+    assert config_trial.attempt("") == 600
     host.boot("b2", on_trial=True)
     _, told = host.apply(capsys, config=BOOT_KEY, reboot=True)
     assert told["state"] == names.REBOOTING
-    former.confirm()
+    config_trial.confirm()
     host.boot("b2", on_trial=False)
     code, told = host.apply(capsys, config=BOOT_KEY, reboot=True)
     assert (code, told["state"]) == (0, "NoChange")
@@ -409,9 +411,9 @@ def test_a_configuration_that_wants_a_boot_is_on_trial_until_it_was_healthy(host
 
 def test_what_was_taken_back_by_a_boot_is_told_and_not_tried_again(host, capsys) -> None:
     host.apply(capsys, config=BOOT_KEY, reboot=True)
-    former.fail("no interface has an address")
-    assert former.attempt("") == 0
-    host.boot("b2", taken_back=former.taken_back())
+    config_trial.fail("no interface has an address")
+    assert config_trial.attempt("") == 0
+    host.boot("b2", taken_back=config_trial.taken_back())
     code, told = host.apply(capsys, config=BOOT_KEY, reboot=True)
     assert (code, told["state"]) == (1, names.ROLLED_BACK)
     assert told["message"] == "no interface has an address"
@@ -454,5 +456,5 @@ def test_the_boot_completes_the_result(running, changes, boot, state) -> None:
 
 def test_a_request_is_a_record() -> None:
     found = parse(request(k3os=RELEASE, config=SYSCTLS, reboot=True))
-    assert found == Request("r1", Wanted(**RELEASE), None, SYSCTLS, True, False)
+    assert found == NodeRequest("r1", Wanted(**RELEASE), None, SYSCTLS, True, False)
     assert json.loads(canonical(found.config)) == SYSCTLS

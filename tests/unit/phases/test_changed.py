@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from k3os.cli import config
-from k3os.node import health, status, status_text
+from k3os.node import k3s_restart, status, status_text
 from k3os.phases import changed
 from k3os.phases.node import Node
 
@@ -74,7 +74,9 @@ def test_config_says_what_k3s_lacks_and_restarts_it_only_when_asked(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     restarts = []
-    monkeypatch.setattr(health, "restart_k3s_now", lambda config: restarts.append(config))
+    monkeypatch.setattr(
+        k3s_restart, "restart_for_configuration", lambda config: restarts.append(config)
+    )
     arguments = ["--root", str(machine.root), "--cmdline", ""]
     machine.apply("runtime", BEFORE)
     start_k3s(machine)

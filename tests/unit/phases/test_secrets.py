@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from k3os.cli.main import main
-from k3os.cluster.report import condition
+from k3os.cluster.own_node import condition
 from k3os.config.dump import dump_yaml
 from k3os.config.load import load_config
 from k3os.node.status import collect
 from k3os.node.status_text import failures, lines
-from k3os.phases.report import Report
+from k3os.phases.phase_report import PhaseReport
 
 from .conftest import KEY, Machine
 
@@ -132,7 +132,7 @@ def readable_by_all(root: Path) -> Iterator[tuple[str, str]]:
             yield str(path.relative_to(root)), path.read_text(errors="replace")
 
 
-def told(reports: list[Report]) -> list[str]:
+def told(reports: list[PhaseReport]) -> list[str]:
     found = []
     for report in reports:
         found += [*map(json.dumps, report.as_dict()["actions"]), *report.lines()]  # type: ignore[call-overload]

@@ -9,7 +9,7 @@ import json
 import os
 
 from k3os import names
-from k3os.cluster.former import FRAGMENT
+from k3os.cluster.config_trial import FRAGMENT
 from k3os.cluster.impact import fragment_hash
 from k3os.paths import STATE
 from k3os.system.files import read_object
