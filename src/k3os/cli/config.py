@@ -99,8 +99,8 @@ def check(paths: list[str], given: dict[str, str]) -> int:
     else:
         import json
 
-        found = [for_editors(each) if style == "--json" else each.as_dict() for each in problems]
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        listed = [for_editors(each) if style == "--json" else each.as_dict() for each in problems]
+        print(json.dumps(listed, indent=2, ensure_ascii=False))
     return 1 if any("--strict" in given or problem.is_error for problem in problems) else 0
 
 

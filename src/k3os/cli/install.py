@@ -227,8 +227,8 @@ def _install(options: dict[str, str], say: Say, *, automatic: bool) -> int:
             values = check_text(text, "config.yaml")[0]
             config.check_for_k3s(values, say, config.k3s_version(what))
         else:
-            found = inside if os.path.exists(inside) else own_config
-            text = compose(found, config.k3s_version(what))
+            config_path = inside if os.path.exists(inside) else own_config
+            text = compose(config_path, config.k3s_version(what))
         return carry_out(asked, what, text, wanted, say, bar)
 
 

@@ -78,13 +78,13 @@ class Work:
 def parse(data: bytes) -> NodeRequest:
     """Raises BadRequest, which names the field."""
     try:
-        found = parsed(data)
+        fields = parsed(data)
     except ValueError as error:
         raise BadRequest(f"the request is no JSON: {error}", "nothing was changed") from error
-    name = found.get("id") if isinstance(found, dict) else None
+    name = fields.get("id") if isinstance(fields, dict) else None
     if not isinstance(name, str) or not ID.fullmatch(name):
         raise BadRequest("the request has no id", "nothing was changed", "id")
-    config = {} if found.get("config") is None else found["config"]
+    config = {} if fields.get("config") is None else fields["config"]
     if not isinstance(config, dict):
         raise BadRequest("is no map", "nothing was changed", "config")
     errors = [str(each) for each in check(config, "config")[1] if each.is_error]
@@ -92,16 +92,16 @@ def parse(data: bytes) -> NodeRequest:
         raise BadRequest("; ".join(errors), "nothing was changed", "config")
     return NodeRequest(
         id=name,
-        k3os=_wanted(found, "k3os"),
-        k3s=_wanted(found, "k3s"),
+        k3os=_wanted(fields, "k3os"),
+        k3s=_wanted(fields, "k3s"),
         config=config,
-        reboot=found.get("reboot") is True,
-        dry_run=found.get("dryRun") is True,
+        reboot=fields.get("reboot") is True,
+        dry_run=fields.get("dryRun") is True,
     )
 
 
-def _wanted(found: Mapping[str, Any], name: str) -> Wanted | None:
-    given = found.get(name)
+def _wanted(value: Mapping[str, Any], name: str) -> Wanted | None:
+    given = value.get(name)
     if given is None:
         return None
     if not isinstance(given, dict):

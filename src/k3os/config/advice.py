@@ -27,15 +27,20 @@ def advice(values: dict[str, Value], k3s_version: str = "") -> list[Problem]:
     """
     from k3os.config import elsewhere, tokens, unusable
 
-    found = [*contents(values), *elsewhere.files(values), *elsewhere.commands(values)]
-    found += [*templates(values), *mirror(values), *unusable.check(values), *tokens.check(values)]
+    problems = [*contents(values), *elsewhere.files(values), *elsewhere.commands(values)]
+    problems += [
+        *templates(values),
+        *mirror(values),
+        *unusable.check(values),
+        *tokens.check(values),
+    ]
     arguments = values.get("k3os.k3s_args")
     if arguments is not None and isinstance(arguments.data, list):
         from k3os.config.k3s_words import check
 
-        found += check(arguments.data, k3s_version, joins="k3os.server_url" in values)
-        found += logins(arguments.data)
-    return found
+        problems += check(arguments.data, k3s_version, joins="k3os.server_url" in values)
+        problems += logins(arguments.data)
+    return problems
 
 
 def logins(arguments: list[Value]) -> Iterator[Problem]:

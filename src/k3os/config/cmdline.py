@@ -23,7 +23,7 @@ SOURCE = "cmdline"
 
 def split(text: str) -> list[tuple[str, str | None]]:
     """(name, value) of every parameter; the value is None without `=`."""
-    found: list[tuple[str, str | None]] = []
+    options: list[tuple[str, str | None]] = []
     for word in _words(text):
         if word == "--":
             break
@@ -37,8 +37,8 @@ def split(text: str) -> list[tuple[str, str | None]]:
                 name = name.removesuffix('"')
         elif value.startswith('"'):
             value = value[1:].removesuffix('"')
-        found.append((name, value if separator else None))
-    return found
+        options.append((name, value if separator else None))
+    return options
 
 
 def _words(text: str) -> list[str]:

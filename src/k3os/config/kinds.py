@@ -208,15 +208,15 @@ def one_map(check: Check, key: Key, node: Node, path: str, *, strict: bool = Fal
     known = {fold_: field.name for fold_, field in fields_by_fold(key).items()}
     if strict:
         _refuse_unknown(node, known)
-    found = resolve(check, node, known, path)
-    if "content" not in found and key.identity == "path":
+    nodes = resolve(check, node, known, path)
+    if "content" not in nodes and key.identity == "path":
         from k3os.config.unmeant import refuse_source
 
         refuse_source(node)
     by_name = {field.name: field for field in key.fields}
     entries: dict[str, Value] = {}
     wrong: list[tuple[str, Node]] = []
-    for name, value in found.items():
+    for name, value in nodes.items():
         checked = check.value(by_name[name], value, f"{path}.{name}")
         if checked is not None:
             entries[name] = checked
@@ -225,7 +225,7 @@ def one_map(check: Check, key: Key, node: Node, path: str, *, strict: bool = Fal
     if wrong:  # half a file or half a network is worse than none
         names = ", ".join(name for name, _ in wrong)
         raise Wrong(wrong[-1][1].place, f"is left out because of its {names}")
-    _binary(entries, found)
+    _binary(entries, nodes)
     for field in key.fields:
         if field.required and field.name not in entries:
             raise Wrong(node.place, f"has no {field.name}", f"write `{field.name}: …`")
@@ -321,8 +321,8 @@ def _of(module: str, function: str) -> Callable[[Check, Key, Node, str], Value]:
 
     def kind(check: Check, key: Key, node: Node, path: str) -> Value:
         source = __import__(f"k3os.config.{module}", fromlist=[function])
-        found: Value = getattr(source, function)(check, key, node, path)
-        return found
+        value: Value = getattr(source, function)(check, key, node, path)
+        return value
 
     return kind
 

@@ -135,8 +135,8 @@ def verify_medium(source: InstallMedium, *, strict: bool = False) -> None:
 
 def _compare(path: str, wanted: str, hint: str) -> None:
     try:
-        found = file_sha256(path)
+        digest = file_sha256(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", hint) from error
-    if found != wanted:
-        raise UserError(f"{path} is damaged: its SHA-256 is {found}, not {wanted}", hint)
+    if digest != wanted:
+        raise UserError(f"{path} is damaged: its SHA-256 is {digest}, not {wanted}", hint)

@@ -145,8 +145,8 @@ def _write(
     table = json.loads(run(["sfdisk", "--json", str(disk)]))["partitiontable"]
     unit = int(table.get("sectorsize", 512))
     spans = {
-        part.name: Span(found["start"] * unit, found["size"] * unit)
-        for part, found in zip(parts, table["partitions"], strict=True)
+        part.name: Span(entry["start"] * unit, entry["size"] * unit)
+        for part, entry in zip(parts, table["partitions"], strict=True)
     }
     epoch = int(json.loads(what.manifest)["created"])
     state = name(STATE)
@@ -212,14 +212,14 @@ def _compare(place: str, root: Path, copy: Path) -> None:
     copy.mkdir()
     run(["debugfs", "-R", f"rdump / {_quoted(str(copy))}", place])
     for path in sorted(root.rglob("*")):
-        found = copy / path.relative_to(root)
+        copied = copy / path.relative_to(root)
         if path.is_symlink():
-            same = found.is_symlink() and found.readlink() == path.readlink()
+            same = copied.is_symlink() and copied.readlink() == path.readlink()
         elif path.is_dir():
-            same = found.is_dir()
+            same = copied.is_dir()
         else:
-            same = found.is_file() and _mode(found) == _mode(path)
-            same = same and file_sha256(str(found)) == file_sha256(str(path))
+            same = copied.is_file() and _mode(copied) == _mode(path)
+            same = same and file_sha256(str(copied)) == file_sha256(str(path))
         if not same:
             raise UserError(
                 f"/{path.relative_to(root)} did not get into the disk image as it is",

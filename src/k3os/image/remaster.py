@@ -107,12 +107,13 @@ def _check_target(request: RemasterRequest) -> None:
 def extracted(iso: Path, directory: Path) -> Iterator[Path]:
     """The files of a k3OS ISO, below a temporary directory in directory that is removed."""
     try:
-        found = probe(str(iso))
+        volume = probe(str(iso))
     except OSError as error:
         raise UserError(f"{iso}: {error.strerror}", "give the path of a k3OS ISO") from None
-    if (found.kind, found.label) != ("iso9660", ISO_LABEL):
+    if (volume.kind, volume.label) != ("iso9660", ISO_LABEL):
         raise UserError(
-            f"{iso} is no ISO of k3OS: it carries {found.kind or 'nothing known'} {found.label!r}",
+            f"{iso} is no ISO of k3OS: it carries {volume.kind or 'nothing known'} "
+            f"{volume.label!r}",
             f"give the path of one; its volume label is {ISO_LABEL}",
         )
     scratch = Path(tempfile.mkdtemp(prefix=".k3os-", dir=directory))
@@ -178,9 +179,9 @@ def _sum_up(root: Path, arch: str) -> None:
         return
     names = [*layout.MENUS, *(f"{LOADERS}/{name}" for name in layout.LOADER_FILES[arch])]
     names += [str(each.relative_to(root)) for each in (root / SYSTEM / AIRGAP).glob("*")]
-    found = {name: file_sha256(f"{root}/{name}") for name in sorted(names)}
-    if found != record[manifest.MEDIUM]:
-        path.write_bytes(manifest.as_bytes({**record, manifest.MEDIUM: found}))
+    sums = {name: file_sha256(f"{root}/{name}") for name in sorted(names)}
+    if sums != record[manifest.MEDIUM]:
+        path.write_bytes(manifest.as_bytes({**record, manifest.MEDIUM: sums}))
 
 
 def _sign(system: Path, key: Path | None, *, before: bytes, say: Say) -> None:

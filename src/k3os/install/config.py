@@ -118,8 +118,8 @@ def check_for_k3s(values: dict[str, Value], say: Callable[[str], None], k3s_vers
     from k3os.config.advice import advice
 
     known = {str(problem) for problem in advice(values)}
-    found = [each for each in advice(values, k3s_version) if str(each) not in known]
-    _refuse_errors([each for each in found if each.is_error], say, k3s_version)
+    problems = [each for each in advice(values, k3s_version) if str(each) not in known]
+    _refuse_errors([each for each in problems if each.is_error], say, k3s_version)
 
 
 def fetch(url: str, *, tries: int = 8) -> bytes:
@@ -136,10 +136,10 @@ def fetch(url: str, *, tries: int = 8) -> bytes:
 
     address, wanted = split_checksum(url, "config_url")
     data = _FROM[scheme.lower()](address, tries)
-    found = hashlib.sha256(data).hexdigest()
-    if wanted and found != wanted:
+    digest = hashlib.sha256(data).hexdigest()
+    if wanted and digest != wanted:
         raise UserError(
-            f"is not what it should be: its SHA-256 is {found}, not {wanted}",
+            f"is not what it should be: its SHA-256 is {digest}, not {wanted}",
             "was it changed on its way, or by somebody who did not change the sum?",
             shown(address),
         )

@@ -109,7 +109,7 @@ def fetch(url: str, directory: str, say: Say, progress: Progress | None = None) 
     watch = Watch(name, free_memory(), say, progress, shown(address))
     try:
         say(f"fetching {shown(address)}")
-        found = download(
+        digest = download(
             address,
             path,
             sha256=wanted or None,
@@ -122,7 +122,7 @@ def fetch(url: str, directory: str, say: Say, progress: Progress | None = None) 
         if os.path.exists(f"{path}.part"):
             os.unlink(f"{path}.part")
         raise
-    say(f"{name}: sha256 {found}{', as it should be' if wanted else ''}")
+    say(f"{name}: sha256 {digest}{', as it should be' if wanted else ''}")
     return path
 
 

@@ -106,19 +106,19 @@ class Plan:
     def lines(self) -> list[str]:
         """The summary for a person, before anything is written."""
         versions = ", ".join(f"{name} {text}" for name, text in self.source.versions.items())
-        found = [f"install {versions}"]
+        lines = [f"install {versions}"]
         if self.disk is not None:
-            found.append(f"onto {self.disk}: everything on it is lost")
-            found += [f"  lost: {each}" for each in disks.file_systems(self.disk)]
+            lines.append(f"onto {self.disk}: everything on it is lost")
+            lines += [f"  lost: {each}" for each in disks.file_systems(self.disk)]
             if self.disk.sector != SECTOR:
-                found.append(
+                lines.append(
                     f"  it boots with UEFI only: its sectors have {self.disk.sector} bytes"
                 )
         if self.state is not None:
-            found.append(f"into {self.state}, as it is; what it holds is kept")
-            found += [f"  boot loader for UEFI: {each.path}" for each in self.efi]
-            found += [f"  boot loader for BIOS: {each.disk}" for each in self.bios]
-        return found
+            lines.append(f"into {self.state}, as it is; what it holds is kept")
+            lines += [f"  boot loader for UEFI: {each.path}" for each in self.efi]
+            lines += [f"  boot loader for BIOS: {each.disk}" for each in self.bios]
+        return lines
 
 
 def make_plan(request: InstallRequest, source: InstallMedium, config: bytes, menu: str) -> Plan:

@@ -283,7 +283,7 @@ def _fetch_archive(
         warn(f"{shown(url)} comes without a checksum; add #sha256=… to have it verified")
     elif _verified_before(path) == digest:
         return path
-    found = download(
+    received = download(
         url,
         str(path),
         sha256=digest or None,
@@ -291,7 +291,7 @@ def _fetch_archive(
         timeout=timeout,
         progress=progress,
     )
-    _record(path, found)
+    _record(path, received)
     return path
 
 

@@ -119,8 +119,8 @@ def already_answered(request: NodeRequest, status: dict[str, Any]) -> dict[str, 
     from k3os import names
     from k3os.cluster import result
 
-    found = result.read()
-    known = result.completed(found, status, boot_id())
+    answered = result.read()
+    known = result.completed(answered, status, boot_id())
     if known.get("request") != request.id:
         message = "another version is on trial; ask again when it is confirmed"
         return {"state": names.FAILED, "message": message} if status["on_trial"] else {}
@@ -143,14 +143,14 @@ def keep(
 
 def described(request: NodeRequest, work: Work) -> str:
     """For people; the configuration's content is nobody's business."""
-    found = []
+    parts = []
     if work.k3os and request.k3os:
-        found.append(f"k3OS {request.k3os.version}")
+        parts.append(f"k3OS {request.k3os.version}")
     if work.k3s and request.k3s:
-        found.append(f"k3s {request.k3s.version}")
+        parts.append(f"k3s {request.k3s.version}")
     if work.config:
-        found.append("the configuration")
-    return ", ".join(found) or "nothing"
+        parts.append("the configuration")
+    return ", ".join(parts) or "nothing"
 
 
 def wanted_versions(request: NodeRequest) -> dict[str, str]:
@@ -261,9 +261,9 @@ def check_applied(status: dict[str, Any]) -> None:
     """Raises UserError with each value of the fragment that could not be applied."""
     from k3os.node.status_text import failures
 
-    found = [line for line in failures(status) if FRAGMENT in line]
-    if found:
-        raise UserError("; ".join(found), "`k3os status` on the node says more")
+    failed = [line for line in failures(status) if FRAGMENT in line]
+    if failed:
+        raise UserError("; ".join(failed), "`k3os status` on the node says more")
 
 
 def reboot_soon() -> None:

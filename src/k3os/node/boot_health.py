@@ -73,10 +73,10 @@ def restart() -> None:
 
 def checks(config: Config) -> list[Callable[[], str]]:
     """What must be fine, in the order of asking; each says what is missing, or ""."""
-    found = [systemd_is_up, network_is_up]
+    asked = [systemd_is_up, network_is_up]
     if os.path.exists(K3S_LINK):
-        found.append(lambda: k3s_is_ready(config))
-    return [*found, lambda: own_checks(config)]
+        asked.append(lambda: k3s_is_ready(config))
+    return [*asked, lambda: own_checks(config)]
 
 
 def wait(

@@ -125,10 +125,10 @@ def seconds_running(unit: str = "k3s.service") -> float:
     from k3os.system.units import properties
 
     started = "ExecMainStartTimestampMonotonic"
-    found = properties(unit, started, "ActiveState", timeout=30)
-    if found.get("ActiveState") != "active":
+    state = properties(unit, started, "ActiveState", timeout=30)
+    if state.get("ActiveState") != "active":
         return 0.0
-    return time.monotonic() - int(found.get(started) or 0) / 1e6
+    return time.monotonic() - int(state.get(started) or 0) / 1e6
 
 
 def patiently(

@@ -138,8 +138,8 @@ def critical_pods() -> set[str] | None:
         server = api()
         if server is None:
             return None
-        found = server.pods(own_name(), ASK_SECONDS)
-        return {pod["metadata"]["uid"] for pod in found if is_critical(pod)}
+        pods = server.pods(own_name(), ASK_SECONDS)
+        return {pod["metadata"]["uid"] for pod in pods if is_critical(pod)}
     except UserError as error:
         print(f"which pods are critical is not known: {error}", file=sys.stderr)
         return None
