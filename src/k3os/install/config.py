@@ -20,6 +20,7 @@ from k3os.errors import UserError
 from k3os.generation.install_medium import InstallMedium
 from k3os.system.console import Say
 from k3os.system.http import shown
+from k3os.system.plural import counted
 
 # what an installation was asked for is no part of what it installs
 SECTION = "k3os.install."
@@ -193,7 +194,7 @@ def _refuse_errors(problems: list[Problem], say: Say, k3s_version: str = "") -> 
     if count:
         of_k3s = f"--k3s {k3s_version} " if k3s_version else ""
         raise UserError(
-            f"the configuration has {count} error{'s' if count > 1 else ''}, so nothing was done",
+            f"the configuration has {counted(count, 'error')}, so nothing was done",
             f"fix it; `k3os config check {of_k3s}FILE` shows the same",
         )
 

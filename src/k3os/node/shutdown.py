@@ -14,6 +14,7 @@ import sys
 import time
 
 from k3os.paths import STATE
+from k3os.system.plural import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def watch(known: dict[str, Any]) -> None:
     left = running()
     if not left or not grace:
         return
-    say(f"stopping {counted(len(left))}, {grace} s at most")
+    say(f"stopping {counted(len(left), 'pod')}, {grace} s at most")
     atomic_write(ENDED, b"")
     critical = critical_pods()
     if critical is not None:
@@ -103,7 +104,7 @@ def end(
 
     told: dict[str, float] = {}
     killed: set[str] = set()
-    say(f"stopping {counted(len(left))} without k3s: {listed(left)}")
+    say(f"stopping {counted(len(left), 'pod')} without k3s: {listed(left)}")
     said = _now()
     limit = max(begun + grace, said + LAST_CHANCE) + SPARE
     while left:
@@ -178,10 +179,6 @@ def tidy() -> int:
             print(why, file=sys.stderr)
             return 1
         time.sleep(SAY_EVERY)
-
-
-def counted(number: int) -> str:
-    return "1 pod" if number == 1 else f"{number} pods"
 
 
 def listed(pods: list[Pod]) -> str:
