@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
         raise options.wrong(HELP, "--running goes with --verify")
     status = collect()
     if given:
-        print(json.dumps(status, indent=2))
+        print(json.dumps(status.as_dict(), indent=2))
     else:
         print(visible("\n".join(lines(status))))
     return 1 if failures(status) else 0

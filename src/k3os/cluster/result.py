@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from k3os.cluster.node_status import NodeStatus
+
 RESULT = f"{STATE}/last-result.json"
 LONGEST = 1000
 
@@ -52,23 +54,23 @@ def write(record: dict[str, Any], path: str = RESULT) -> None:
     atomic_write(path, json.dumps(record).encode() + b"\n", mode=0o600, sync=True)
 
 
-def completed(before: dict[str, Any], status: dict[str, Any], boot: str) -> dict[str, Any]:
+def completed(before: dict[str, Any], status: NodeStatus, boot: str) -> dict[str, Any]:
     """The same record, or after the reboot it announced a new one that says how that went.
 
-    status: of `k3os status`. While the new version is on trial nothing is known yet.
+    While the new version is on trial nothing is known yet.
     """
     known = before.get("state") == names.REBOOTING and "request" in before
-    if not known or before.get("boot") == boot or status["on_trial"]:
+    if not known or before.get("boot") == boot or status.on_trial:
         return before
-    running, wanted = status["versions"]["running"], before.get("wanted") or {}
+    running, wanted = status.running, before.get("wanted") or {}
     missing = {name: text for name, text in wanted.items() if running.get(name) != text}
-    rollback, taken = status.get("rollback") or {}, status.get("taken_back") or {}
-    if taken.get("request") == before["request"]:
-        state, message = names.ROLLED_BACK, str(taken.get("reason", ""))
+    rollback, taken = status.rollback, status.taken_back
+    if taken and taken.request == before["request"]:
+        state, message = names.ROLLED_BACK, taken.reason
     elif not missing:
         state, message = names.SUCCEEDED, "it runs after the reboot"
-    elif rollback and str(rollback.get("when", "")) >= before.get("when", ""):
-        state, message = names.ROLLED_BACK, str(rollback.get("reason", ""))
+    elif rollback and rollback.when >= before.get("when", ""):
+        state, message = names.ROLLED_BACK, rollback.reason
     else:
         listed = ", ".join(
             f"{name} is {running.get(name, 'unknown')}, not {text}"

@@ -9,7 +9,7 @@ a few seconds only; then version 1 is tried, which an account may have forbidden
 
 from __future__ import annotations
 
-from k3os.datasource.found import Found
+from k3os.datasource.found import Found, NotThere
 from k3os.datasource.service import Service
 from k3os.errors import UserError
 from k3os.system.http_failure import HttpError
@@ -32,8 +32,8 @@ def fetch(query: Query) -> Found:
         service.headers = {TOKEN: token}
     try:
         listing = service.identify("/latest/meta-data/")
-    except UserError as error:
-        if not token and "(401)" in str(error):
+    except NotThere as error:
+        if not token and error.status == 401:
             hint = "set HttpPutResponseHopLimit to 2"
             raise UserError("wants a token, and the answer with it never came", hint) from None
         raise

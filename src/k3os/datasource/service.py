@@ -53,7 +53,7 @@ class Service:
         except HttpError as error:
             if 300 <= error.status < 500 and error.status not in TRANSIENT:
                 reason = f"answers as another platform: {error.message}"
-                raise NotThere(reason, where=self.base) from None
+                raise NotThere(reason, where=self.base, status=error.status) from None
             raise
 
     def optional(self, path: str) -> bytes:

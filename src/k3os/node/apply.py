@@ -11,12 +11,13 @@ import os
 import sys
 
 from k3os.cluster.config_trial import FRAGMENT
-from k3os.errors import UserError
+from k3os.errors import ERROR_FILE, UserError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from k3os.cluster.node_status import NodeStatus
     from k3os.cluster.request import NodeRequest, Work
 
 # what the fragment on the disk still waits for in this boot: one of impact.ORDER. A boot applies
@@ -25,6 +26,7 @@ PENDING = "/run/k3os/fragment-pending"
 PLANNED, NO_CHANGE, NEEDS_BOOT = "Planned", "NoChange", "RebootRequired"
 REBOOT_SECONDS = 5  # until then the Job has told its result
 COMMAND_SECONDS = 3600
+UPGRADE_ERROR = "/run/k3os/upgrade-error.json"
 
 
 def carry_out_file(path: str) -> int:
@@ -79,7 +81,7 @@ def carry_out(request: NodeRequest) -> int:
     if not request.dry_run and (known := already_answered(request, status)):
         code = 1 if known["state"] in (names.FAILED, names.ROLLED_BACK) else 0
         return answer(request.id, known["state"], known["message"], code=code)
-    work = remaining(request, status["versions"]["running"], own_node.fragment(), pending())
+    work = remaining(request, status.running, own_node.fragment(), pending())
     told = {"rebootNeeded": work.reboot, "k3sRestart": work.k3s or work.effect == "k3s"}
     if request.dry_run:
         change_versions(request, work)
@@ -110,7 +112,7 @@ def carry_out(request: NodeRequest) -> int:
     return answer(request.id, names.SUCCEEDED, described(request, work), **told)
 
 
-def already_answered(request: NodeRequest, status: dict[str, Any]) -> dict[str, Any]:
+def already_answered(request: NodeRequest, status: NodeStatus) -> dict[str, Any]:
     """The result that stands when a Job is started again, {} when there is something to do.
 
     What did not come up once is not tried on and on. While another request's version is on
@@ -123,7 +125,7 @@ def already_answered(request: NodeRequest, status: dict[str, Any]) -> dict[str, 
     known = result.completed(answered, status, boot_id())
     if known.get("request") != request.id:
         message = "another version is on trial; ask again when it is confirmed"
-        return {"state": names.FAILED, "message": message} if status["on_trial"] else {}
+        return {"state": names.FAILED, "message": message} if status.on_trial else {}
     if known["state"] == names.REBOOTING and known["boot"] == boot_id():
         reboot_soon()  # killed before it was scheduled; a second one does no harm
     final = (names.FAILED, names.ROLLED_BACK, names.REBOOTING)
@@ -200,6 +202,7 @@ def upgrade_arguments(request: NodeRequest, work: Work) -> list[str]:
 
 def change_versions(request: NodeRequest, work: Work) -> None:
     """A dry run finds out whether it would work. Raises UserError with what `k3os upgrade` says."""
+    from k3os.system.files import durable_remove
     from k3os.system.run import CommandError, run
 
     arguments = upgrade_arguments(request, work)
@@ -207,18 +210,28 @@ def change_versions(request: NodeRequest, work: Work) -> None:
         return
     mirror = request.k3s.url if request.k3s else ""
     environment: dict[str, str | None] = {"K3S_RELEASES": mirror} if mirror else {}
+    environment[ERROR_FILE] = UPGRADE_ERROR
+    durable_remove(UPGRADE_ERROR)  # of an earlier one
     try:
         output = run(["k3os", "upgrade", *arguments], env=environment, timeout=COMMAND_SECONDS)
     except CommandError as error:
-        text = error.output.decode(errors="replace").strip()
-        raise UserError(text.rpartition("error: ")[2] or str(error)) from error
+        raise handed_over(UPGRADE_ERROR) or UserError(str(error)) from error
     print(output.decode(errors="replace"), end="", flush=True)
+
+
+def handed_over(path: str) -> UserError | None:
+    """What cli.main.hand_over left there; None for nothing, after a bug or a kill."""
+    from k3os.system.files import read_object
+
+    error = read_object(path)
+    texts = {name: str(error.get(name, "")) for name in ("message", "hint", "where")}
+    return UserError(**texts) if texts["message"] else None
 
 
 def runs_wanted_k3s(request: NodeRequest) -> bool:
     from k3os.node.status import collect
 
-    running = collect()["versions"]["running"].get("k3s", "")
+    running = collect().running.get("k3s", "")
     return request.k3s is None or request.k3s.is_met_by(running)
 
 
@@ -257,11 +270,11 @@ def configure(work: Work) -> None:
     os.unlink(PENDING)
 
 
-def check_applied(status: dict[str, Any]) -> None:
+def check_applied(status: NodeStatus) -> None:
     """Raises UserError with each value of the fragment that could not be applied."""
     from k3os.node.status_text import failures
 
-    failed = [line for line in failures(status) if FRAGMENT in line]
+    failed = [str(each) for each in failures(status) if each.source == FRAGMENT]
     if failed:
         raise UserError("; ".join(failed), "`k3os status` on the node says more")
 

@@ -40,7 +40,7 @@ def message(known: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     status = collect()
     now = utc()
     sent = own_node.condition(status, failures(status), now, read_object(SENT))
-    outcome = result.completed(known, status, status["boot_id"])
+    outcome = result.completed(known, status, status.boot_id)
     if outcome != known and os.geteuid() == 0:
         result.write(outcome)
     own, sure = _labels()

@@ -120,6 +120,7 @@ def records(data: bytes) -> object:
     """What k3OS itself left on a disk, after a power cut, a bad block or a person."""
     from k3os import paths
     from k3os.cluster import config_trial, result
+    from k3os.cluster.node_status import NodeStatus
     from k3os.phases.apply import succeeded
     from k3os.phases.network_plan import PLAN, former_plan
     from k3os.phases.node import Node
@@ -135,7 +136,7 @@ def records(data: bytes) -> object:
         PLAN,
     ):
         scratch.file(data, f"records{name}")
-    status = {"on_trial": False, "versions": {"running": {"k3s": "v1"}}}
+    status = NodeStatus(versions={"running": {"k3s": "v1"}})
     return json.dumps(
         [
             config_trial.is_on_trial(str(root)),

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from k3os import names
 from k3os.cluster import kubelet, own_node
 from k3os.cluster.impact import canonical, fragment_hash
+from k3os.cluster.node_status import Disk, Failure, NodeStatus, Rollback, Verified
 from k3os.config.check import check_text
 from k3os.config.load import Config
 from k3os.errors import UserError
@@ -18,13 +20,12 @@ from k3os.phases import operator
 from k3os.system.http_mutual import Identity
 from tests.api_server import COMING_UP, ApiServer, api_server
 
-STATUS = {
-    "mode": "disk",
-    "versions": {"running": {"k3os": "1.0.0", "kernel": "6.12", "k3s": "v1.33.1+k3s1"}},
-    "on_trial": False,
-    "boot_id": "b1",
-    "rollback": {},
-}
+STATUS = NodeStatus(
+    phases_file={"mode": "disk"},
+    versions={"running": {"k3os": "1.0.0", "kernel": "6.12", "k3s": "v1.33.1+k3s1"}},
+    boot_id="b1",
+)
+BAD = Failure("runtime", "a.yaml:3:1: hostname: bad", "a.yaml")
 FRAGMENT = {"k3os": {"labels": {"tier": "gold"}}}
 
 
@@ -83,28 +84,33 @@ def test_a_configuration_with_an_error_takes_no_label_away(tmp_path: Path) -> No
     ("changes", "failures", "reason", "words"),
     [
         ({}, [], "AsConfigured", "everything"),
-        ({}, ["runtime: a.yaml:3:1: hostname: bad"] * 5, "NotApplied", "a.yaml:3:1: hostname"),
-        ({"verified": {"damaged": {"x": "y"}}}, ["verify: x: y"], "Damaged", "verify: x"),
+        ({}, [BAD] * 5, "NotApplied", "a.yaml:3:1: hostname"),
         (
-            {"rollback": {"failed": {"k3os": "2.0"}, "reason": "it hung"}},
+            {"verified": Verified({"damaged": {"x": "y"}})},
+            [Failure("verify", "x: y")],
+            "Damaged",
+            "verify: x",
+        ),
+        (
+            {"rollback": Rollback({"failed": {"k3os": "2.0"}, "reason": "it hung"})},
             [],
             "RolledBack",
             "k3os 2.0 did not come up: it hung",
         ),
         (
-            {"disk": {"level": "full", "words": "/var is full: 1 %"}},
-            ["disk: /var is full: 1 %", "runtime: a.yaml:3:1: hostname: bad"],
+            {"disk": Disk(level="full", words="/var is full: 1 %")},
+            [Failure("disk", "/var is full: 1 %"), BAD],
             "DiskFull",
             "/var is full: 1 %; runtime: a.yaml:3:1",
         ),
-        ({"disk": {"errors": "vda1: 3"}}, ["disk: vda1: 3"], "DiskErrors", "vda1: 3"),
-        ({"disk": {"level": "low", "words": "/var is low"}}, [], "AsConfigured", "/var is low"),
-        ({"disk": {"level": "", "words": ""}}, [], "AsConfigured", "everything was applied"),
+        ({"disk": Disk(errors="vda1: 3")}, [Failure("disk", "vda1: 3")], "DiskErrors", "vda1: 3"),
+        ({"disk": Disk(level="low", words="/var is low")}, [], "AsConfigured", "/var is low"),
+        ({"disk": Disk()}, [], "AsConfigured", "everything was applied"),
         ({"clock_in_doubt": "1970"}, [], "ClockInDoubt", "time server"),
     ],
 )
 def test_the_condition_says_what_is_wrong(changes, failures, reason, words) -> None:
-    said = own_node.condition({**STATUS, **changes}, failures, "now", {})
+    said = own_node.condition(replace(STATUS, **changes), failures, "now", {})
     assert said["reason"] == reason
     assert words in said["message"]
     assert said["status"] == ("True" if reason == "AsConfigured" else "False")
@@ -114,7 +120,7 @@ def test_the_condition_keeps_the_time_of_its_last_change() -> None:
     one = own_node.condition(STATUS, [], "1", {})
     two = own_node.condition(STATUS, [], "2", one)
     assert (two["lastTransitionTime"], two["lastHeartbeatTime"]) == ("1", "2")
-    assert own_node.condition(STATUS, ["x"], "3", two)["lastTransitionTime"] == "3"
+    assert own_node.condition(STATUS, [BAD], "3", two)["lastTransitionTime"] == "3"
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_what_k3s_was_not_started_with_is_named(
     machine.apply("runtime", after)
     assert not_in_k3s(machine) == names
     found = status.collect(str(machine.root))
-    assert found["not_in_k3s"] == names
+    assert found.not_in_k3s == names
     text = "\n".join(status_text.lines(found))
     assert ("k3os config --restart" in text) == bool(names)
     start_k3s(machine)

@@ -171,7 +171,7 @@ def test_a_secret_is_seen_nowhere_but_where_it_must(place: str, secret: str) -> 
             if "command" not in place:  # people who may read them want to see commands
                 print(dump_yaml(load_config(str(root), cmdline="")[0]))
             status = collect(str(root), system="/k3os/system")
-            print("\n".join(lines(status)), json.dumps(status))
+            print("\n".join(lines(status)), json.dumps(status.as_dict()))
             print(condition(status, failures(status), "now", {}))
         _, problems = load_config(str(root), cmdline="")
         shown = [*told(reports), *said, *output.getvalue().splitlines()]
