@@ -4,7 +4,7 @@ https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service (he
 https://learn.microsoft.com/azure/virtual-machines/user-data (base64)
 https://learn.microsoft.com/azure/virtual-machines/custom-data (ovf-env.xml)
 
-The service gives user data, but never custom data. It does not report the machine as ready.
+The service gives userdata, but never custom data. It does not report the machine as ready.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def decoded(text: str) -> bytes:
     try:
         return binascii.a2b_base64("".join(text.split()), strict_mode=True)
     except ValueError as error:
-        raise UserError(f"the user data is no base64: {error}", where=LINK_LOCAL) from None
+        raise UserError(f"the userdata is no base64: {error}", where=LINK_LOCAL) from None
 
 
 def custom_data(*, own: bool) -> bytes:

@@ -1,4 +1,4 @@
-"""Scaleway: the metadata API on an address of its own; user data only for a source port below
+"""Scaleway: the metadata API on an address of its own; userdata only for a source port below
 1024, which shows that root asks.
 
 https://www.scaleway.com/en/developers/api/instance/user-data
