@@ -6,7 +6,8 @@ kernel (lib/cmdline.c, next_arg). What stands after ` -- ` belongs to init and i
 
 from __future__ import annotations
 
-from k3os.config.schema import BOOT_OPTIONS, BY_PATH, CHILDREN, fields_by_fold
+from k3os.config.fields import fields_by_fold
+from k3os.config.schema import BOOT_OPTIONS, BY_PATH, CHILDREN
 from k3os.config.spelling import fold
 from k3os.config.value import Node, Place
 

@@ -7,8 +7,8 @@ A function returns a Value or raises Wrong; it may add warnings. Texts stay what
 from __future__ import annotations
 
 from k3os.config import scalars
+from k3os.config.fields import fields_by_fold
 from k3os.config.scalars import KIND_WORDS, items_in, one_line, refuse_form, scalar_text
-from k3os.config.schema import fields_by_fold
 from k3os.config.value import Node, Place, Problem, Value, Wrong
 
 TYPE_CHECKING = False
