@@ -54,6 +54,11 @@ def _without_login(address: str, ends: str) -> str:
     return address if login in ("", EXAMPLE) else HIDDEN + address[len(login) :]
 
 
+# an environment variable: the file in which a k3os command leaves its UserError for the k3os that
+# called it, as JSON
+ERROR_FILE = "K3OS_ERROR_FILE"
+
+
 class UserError(Exception):
     """Something the user can fix.
 
@@ -71,6 +76,10 @@ class UserError(Exception):
         self.hint = discreet(hint)
         self.where = discreet(where)
         super().__init__(self.message)
+
+    def as_dict(self) -> dict[str, str]:
+        """Its arguments, by name."""
+        return {"message": self.message, "hint": self.hint, "where": self.where}
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message

@@ -13,7 +13,7 @@ STATE = "/var/lib/rancher/k3os"
 LOCAL_CONFIG = f"{STATE}/config.yaml"
 # what this node calls itself in the cluster
 NODE_NAME = f"{STATE}/node-name"
-# the trial of a NodePool's configuration (k3os.cluster.former)
+# the trial of a NodePool's configuration (k3os.cluster.config_trial)
 FRAGMENT_TRIAL = f"{STATE}/fragment-trial.json"
 
 # the image that the system runs from: what a boot fills /etc with

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from k3os.datasource.asking import Asking
+from k3os.datasource.query import Query
 from k3os.datasource.service import Service
 from k3os.errors import UserError
 from k3os.generation.manifest import File
@@ -37,7 +37,7 @@ def keys(url: str, directory: Path) -> object:
 
 
 def metadata(url: str, _: Path) -> object:
-    return Service(Asking(), url.rpartition("/")[0]).get("/f")
+    return Service(Query(), url.rpartition("/")[0]).get("/f")
 
 
 def release(url: str, _: Path) -> object:

@@ -8,8 +8,8 @@ copy (k3os.datasource.media).
 import os
 from functools import partial
 
-from k3os.boot.finish import try_each
 from k3os.boot.media import Medium
+from k3os.boot.steps import try_each
 from k3os.system import mounts
 from k3os.system.blockdev import SYS_BLOCK, FileSystem, probe
 from k3os.system.console import Say
@@ -21,15 +21,15 @@ FLAGS = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 def keep(medium: Medium, say: Say) -> None:
     """Copy it, if there is any; the medium is not mounted meanwhile. Raises OSError when it cannot
     be mounted again."""
-    found: list[FileSystem] = []
+    file_systems: list[FileSystem] = []
     look = f"look for cloud data beside {medium.file_system}"
     device = medium.file_system.device
-    try_each({look: lambda: found.extend(partitions(device, say=say))}, say)
-    if not found:
+    try_each({look: lambda: file_systems.extend(partitions(device, say=say))}, say)
+    if not file_systems:
         return
     mounts.unmount(medium.path)
     try:
-        for each in found:
+        for each in file_systems:
             try_each({f"read the cloud data on {each}": partial(_copy, each)}, say)
     finally:
         again = medium.file_system

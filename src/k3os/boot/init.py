@@ -10,7 +10,8 @@ import sys
 from functools import partial
 from typing import NoReturn
 
-from k3os.boot import finish, media, rescue, root, timeline
+from k3os.boot import host_setup, media, rescue, root, timeline
+from k3os.boot.steps import try_each
 from k3os.errors import UserError
 from k3os.generation.layout import LINKS, MEDIUM_UUID, SYSTEM, has_kernel
 from k3os.paths import FRAGMENT_TRIAL, OWN_SYSTEM, RUNNING
@@ -21,7 +22,7 @@ from k3os.system.numbers import whole
 INIT = "/init"  # this program, in the initrd
 SYSTEMD = "/usr/lib/systemd/systemd"
 OWN_CONFIG = f"{OWN_SYSTEM}/config.yaml"  # of the initrd: `k3os run --config`, PXE
-# k3os.cluster.former, which knows what is in it, is only imported where it is there
+# k3os.cluster.config_trial, which knows what is in it, is only imported where it is there
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -52,11 +53,11 @@ def _boot(overlay: str, words: str) -> NoReturn:
 
         with open("/proc/cmdline", errors="surrogateescape") as file:
             cmdline = f"{file.read().strip()} {words}".rstrip()
-        finish.try_each({"keep the kernel's log off the console": lambda: calm(cmdline)})
+        try_each({"keep the kernel's log off the console": lambda: calm(cmdline)})
         options = boot_options(cmdline)
         from k3os.phases.apply import apply_phase, preload
 
-        finish.try_each({"import the phases early": preload})
+        try_each({"import the phases early": preload})
     debug = options.get("k3os.debug", "") not in ("", "false", "0")
     if "rescue" in options:
         kernelmodules.load(media.ALWAYS + sorted(kernelmodules.device_aliases()))
@@ -88,25 +89,25 @@ def _boot(overlay: str, words: str) -> NoReturn:
     system = os.path.dirname(own_config) if own_config else f"{medium.path}/{SYSTEM}"
     with timeline.step("phase initrd"):
         apply = partial(apply_phase, mode=mode, cmdline=cmdline, say=say)
-        finish.try_each({"apply the initrd phase": lambda: apply("initrd", system_dir=system)})
+        try_each({"apply the initrd phase": lambda: apply("initrd", system_dir=system)})
     with timeline.step("root"):
         root.build(medium, own_config, data)
     with timeline.step("enter root"):
         root.enter()
     with timeline.step("prepare"):
-        finish.before_phase(mode)
+        host_setup.before_phase(mode)
     with timeline.step("phase boot"):
-        finish.try_each({"apply the boot phase": lambda: apply("boot")})
+        try_each({"apply the boot phase": lambda: apply("boot")})
     with timeline.step("finish"):
-        finish.after_phase(mode)
+        host_setup.after_phase(mode)
         if data:
-            finish.try_each({"keep /var mounted to the end": finish.keep_var_mounted})
+            try_each({"keep /var mounted to the end": host_setup.keep_var_mounted})
         if on_trial:  # without it nobody confirms: then it is a boot that failed
-            finish.start_unit("k3os-confirm.service")
+            host_setup.start_unit("k3os-confirm.service")
         # a foreign root's partition is not ours to grow
         if data and medium.kind == "disk":
             device = medium.file_system.device
-            finish.try_each({"look for more room on the disk": lambda: grow_if_worthwhile(device)})
+            try_each({"look for more room on the disk": lambda: grow_if_worthwhile(device)})
     if debug:
         say(timeline.dump().decode())
     if mode == "shell":
@@ -123,7 +124,7 @@ def grow_if_worthwhile(device: str) -> None:
     from k3os.boot import grow
 
     if grow.gain(device) >= grow.WORTHWHILE:
-        finish.start_unit("k3os-grow.service")
+        host_setup.start_unit("k3os-grow.service")
 
 
 # seconds: nobody sits in front of a screen for longer
@@ -194,10 +195,10 @@ def choose_generation(medium: media.Medium, options: dict[str, str]) -> None:
     else:
         medium.generation = generation
     if medium.kind == "disk":
-        take_what_the_loader_took(medium)
+        boot_generation_of_this_kernel(medium)
 
 
-def take_what_the_loader_took(medium: media.Medium) -> None:
+def boot_generation_of_this_kernel(medium: media.Medium) -> None:
     """GRUB reads ext4 without its journal: right after a power cut it may still see the link
     as it was before a switch. The generation of the kernel that runs is the one that boots."""
 
@@ -222,17 +223,17 @@ def on_trial_or_back(medium: media.Medium, options: dict[str, str], data: str) -
         say(reason)
         medium.generation = "current"
         if changed:
-            from k3os.cluster import former
+            from k3os.cluster import config_trial
 
-            finish.try_each(
-                {"take its configuration back": lambda: former.restore(reason, data)}, say
+            try_each(
+                {"take its configuration back": lambda: config_trial.restore(reason, data)}, say
             )
     elif "rescue" in options:
         return False
     elif "k3os.trial" in options:
-        from k3os.boot import trial
+        from k3os.boot import guard
 
-        trial.begin(options["k3os.trial"])
+        guard.begin(options["k3os.trial"])
         return True
     elif changed:
         return configuration_on_trial(data)
@@ -241,21 +242,21 @@ def on_trial_or_back(medium: media.Medium, options: dict[str, str], data: str) -
 
 def configuration_on_trial(data: str) -> bool:
     """Whether this boot is the trial of a configuration; without attempts the former is back."""
-    from k3os.boot import trial
-    from k3os.cluster import former
+    from k3os.boot import guard
+    from k3os.cluster import config_trial
 
     seconds = 0
 
     def count() -> None:
         nonlocal seconds
-        before = former.is_on_trial(data)
-        seconds = former.attempt(data)
+        before = config_trial.is_on_trial(data)
+        seconds = config_trial.attempt(data)
         if before and not seconds:
-            say(f"the former configuration is back: {former.taken_back(data)['reason']}")
+            say(f"the former configuration is back: {config_trial.taken_back(data)['reason']}")
 
-    finish.try_each({"count the new configuration's trial, which is taken as it is": count}, say)
+    try_each({"count the new configuration's trial, which is taken as it is": count}, say)
     if seconds:
-        trial.begin(str(seconds))
+        guard.begin(str(seconds))
     return bool(seconds)
 
 
@@ -294,7 +295,7 @@ def choose_mode(options: dict[str, str], medium: str) -> str:
 
 
 def _start_systemd(arguments: list[str]) -> NoReturn:
-    finish.try_each({"write down the timeline": timeline.write})
+    try_each({"write down the timeline": timeline.write})
     if not os.access(SYSTEMD, os.X_OK):
         raise UserError(f"{SYSTEMD} is missing in the image", "boot another version or medium")
     environment = {"PATH": PATH, "TERM": os.environ.get("TERM", "linux")}
@@ -309,11 +310,11 @@ def _fail(error: BaseException) -> NoReturn:
     # root.enter() gives the initrd's memory back: there is nothing left to start again
     gone = not os.path.exists(INIT)
     after = "reboots the machine" if gone else "starts the boot again"
-    from k3os.boot import trial
+    from k3os.boot import guard
 
-    if trial.is_on():
+    if guard.is_on():
         try:
-            trial.failed(rescue.explain(error))
+            guard.failed(rescue.explain(error))
         finally:
             power.reboot()
     try:

@@ -108,15 +108,15 @@ class Search:
         own_kernel: an installed disk counts only if it has the running kernel: a disk that the
         ISO's kernel sees is not what was booted.
         """
-        found = self._probe_all()
+        candidates = self._probe_all()
         medium = None
         if "disk" not in kinds[:1]:
-            medium = self._choose(found, kinds, own_kernel)
-        members = [each for each in found if each.kind in (LVM_MEMBER, RAID_MEMBER)]
+            medium = self._choose(candidates, kinds, own_kernel)
+        members = [each for each in candidates if each.kind in (LVM_MEMBER, RAID_MEMBER)]
         if medium is None and members and "disk" in kinds:
             self._show_volumes(members)
-            found = self._probe_all()
-        return medium or self._choose(found, kinds, own_kernel)
+            candidates = self._probe_all()
+        return medium or self._choose(candidates, kinds, own_kernel)
 
     def tidy(self) -> None:
         """Give back what was started only to be looked into."""
@@ -124,14 +124,14 @@ class Search:
             self._volumes.tidy()
 
     def _choose(
-        self, found: list[FileSystem], kinds: tuple[str, ...], own_kernel: bool
+        self, candidates: list[FileSystem], kinds: tuple[str, ...], own_kernel: bool
     ) -> Medium | None:
         for kind in kinds:
             if kind == "netboot":
                 return carried_medium()
             needed = OWN_KERNEL.format(os.uname().release)
             markers = (MARKER, needed) if own_kernel and kind == "disk" else (MARKER,)
-            named = [each for each in found if self._is_named(kind, each)]
+            named = [each for each in candidates if self._is_named(kind, each)]
             if len(named) > 1:
                 from functools import partial
 

@@ -10,8 +10,8 @@ import stat
 import sys
 
 from k3os.boot import prefetch, timeline
-from k3os.boot.finish import try_each
 from k3os.boot.media import Medium
+from k3os.boot.steps import try_each
 from k3os.generation.layout import DATA, SYSTEM
 from k3os.paths import BASE, OWN_SYSTEM, ROOTFS
 from k3os.system import mounts

@@ -19,6 +19,7 @@ from k3os.generation.takeover_marker import BACKUP, MARKER, POWER_OFF
 from k3os.system import mounts, power
 from k3os.system.console import Say
 from k3os.system.files import atomic_write, sync_directory
+from k3os.system.plural import counted
 
 # a directory to what is kept in it; None: all
 KEPT: dict[str, tuple[str, ...] | None] = {
@@ -69,7 +70,7 @@ def carry_out(root: str, say: Say) -> str:
     os.sync()
     os.unlink(path)
     sync_directory(os.path.dirname(path))
-    say(f"takeover: {count} files and directories deleted")
+    say(f"takeover: {counted(count, 'file or directory', 'files and directories')} deleted")
     return then
 
 

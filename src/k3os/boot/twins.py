@@ -26,10 +26,10 @@ CMDLINE = "/proc/cmdline"
 ON_TRIAL = "k3os.trial="
 
 
-def distinct(found: list[FileSystem]) -> list[FileSystem]:
+def distinct(candidates: list[FileSystem]) -> list[FileSystem]:
     """Each of them once: an ISO on a stick is on the disk and on its first partition, and a disk
     with two paths to it is two disks to the kernel."""
-    names = {each.device.rpartition("/")[2]: each for each in found}
+    names = {each.device.rpartition("/")[2]: each for each in candidates}
     kept: dict[str, FileSystem] = {}
     for name, each in names.items():
         disk = disk_of(name)
@@ -43,22 +43,22 @@ def distinct(found: list[FileSystem]) -> list[FileSystem]:
 def _wwid(disk: str) -> str:
     """The registered name that a disk has by itself, whatever path leads to it."""
     for path in (f"{SYS_BLOCK}/{disk}/wwid", f"{SYS_BLOCK}/{disk}/device/wwid"):
-        found = text_of(path)
+        wwid = text_of(path)
         # cheap disks have one made of their model's name, or of zeros
-        if found.startswith(("naa.", "eui.", "uuid.")) and found[5:].strip("0"):
-            return found
+        if wwid.startswith(("naa.", "eui.", "uuid.")) and wwid[5:].strip("0"):
+            return wwid
     return ""
 
 
 def right_one(
-    found: list[FileSystem], look: Callable[[FileSystem], str | None], uuid: str
+    candidates: list[FileSystem], look: Callable[[FileSystem], str | None], uuid: str
 ) -> list[FileSystem]:
     """The one of several that is the medium, in a list; none when no one is.
 
     look: mounts one, and says where; None when it is no medium. Raises UserError.
     """
     media: list[tuple[FileSystem, bool, bool]] = []
-    for each in found:
+    for each in candidates:
         path = look(each)
         if path is None:
             continue
@@ -94,9 +94,9 @@ def is_on_trial(path: str) -> bool:
         return False
 
 
-def too_many(found: list[FileSystem], uuid: str) -> UserError:
-    devices = " and ".join(str(each) for each in found)
-    if uuid and all(each.uuid == uuid for each in found):
+def too_many(candidates: list[FileSystem], uuid: str) -> UserError:
+    devices = " and ".join(str(each) for each in candidates)
+    if uuid and all(each.uuid == uuid for each in candidates):
         return UserError(
             f"{devices} have the same UUID, {uuid}: one is a copy of the other, and which one "
             "this machine booted from is nothing to guess",
@@ -104,7 +104,7 @@ def too_many(found: list[FileSystem], uuid: str) -> UserError:
             "(`e2fsck -f DEVICE; tune2fs -U random DEVICE`, and the new one in its "
             "boot/grub/grub.cfg)",
         )
-    choices = "; ".join(f"k3os.medium_uuid={each.uuid} for {each.device}" for each in found)
+    choices = "; ".join(f"k3os.medium_uuid={each.uuid} for {each.device}" for each in candidates)
     return UserError(
         f"{devices} can both be what this machine boots from, and the boot menu does not say which",
         "take one of them away; or press `e` in the menu and add to the line that begins with "

@@ -99,8 +99,8 @@ def check(paths: list[str], given: dict[str, str]) -> int:
     else:
         import json
 
-        found = [for_editors(each) if style == "--json" else each.as_dict() for each in problems]
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        listed = [for_editors(each) if style == "--json" else each.as_dict() for each in problems]
+        print(json.dumps(listed, indent=2, ensure_ascii=False))
     return 1 if any("--strict" in given or problem.is_error for problem in problems) else 0
 
 
@@ -157,7 +157,7 @@ def apply(given: dict[str, str]) -> int:
         from k3os.config.load import load_config
         from k3os.phases.apply import plan_phase, sources_with_errors
         from k3os.phases.node import Node
-        from k3os.phases.report import booted_mode
+        from k3os.phases.phase_report import booted_mode
 
         # as it would be if the data sources gave what they gave last
         config, problems = load_config(*sources, cloud=phase == "runtime")

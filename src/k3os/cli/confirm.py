@@ -1,4 +1,4 @@
-"""`k3os confirm`: the end of a trial (k3os.node.health); k3os-confirm.service calls it."""
+"""`k3os confirm`: the end of a trial (k3os.node.boot_health); k3os-confirm.service calls it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from k3os.cli import options
 from k3os.errors import UserError
-from k3os.node import health
+from k3os.node import boot_health
 from k3os.paths import ON_TRIAL
 
 HELP = "usage: k3os confirm\n\nWait until this boot is healthy; called by the system.\n"
@@ -20,4 +20,4 @@ def main(argv: list[str]) -> int:
     if not os.path.exists(ON_TRIAL):
         print("nothing is on trial")
         return 0
-    return 0 if health.conclude() else 1
+    return 0 if boot_health.conclude() else 1

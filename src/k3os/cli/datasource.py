@@ -38,8 +38,8 @@ def main(argv: list[str]) -> int:
 
 def _known(names: list[str]) -> list[str]:
     """The names as they are. Raises UserError for one that is no data source."""
-    from k3os.config.names import nearest
     from k3os.config.schema import DATA_SOURCES
+    from k3os.config.spelling import nearest
 
     for name in names:
         if name not in DATA_SOURCES:

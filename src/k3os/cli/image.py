@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
             "--config",
         )
     config = check(options.config)
-    from k3os.image.disk import Request, make_disk
+    from k3os.image.disk import DiskRequest, make_disk
     from k3os.image.remaster import explain
 
     board = board_of(options.board or os.environ.get("BOARD", ""))
@@ -82,7 +82,7 @@ def main(argv: list[str]) -> int:
     try:
         files = _board_files(board) if board else None
         arch = os.environ.get("ARCH", "")
-        make_disk(Request(iso, output, kind, config, options.size, arch, board, files), print)
+        make_disk(DiskRequest(iso, output, kind, config, options.size, arch, board, files), print)
     except CommandError as error:
         raise explain(error) from error
     except OSError as error:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from k3os.config.load import Config
-    from k3os.generation.source import Source
-    from k3os.install.plan import Request
+    from k3os.generation.install_medium import InstallMedium
+    from k3os.install.plan import InstallRequest
     from k3os.install.questions import Answers
     from k3os.system.console import Say
 
@@ -144,10 +144,10 @@ def settings(config: Config, options: dict[str, str]) -> dict[str, str]:
     return {**dict.fromkeys((*names, *callers), ""), **found, **options}
 
 
-def request(wanted: dict[str, str], *, fallback: bool) -> Request:
-    from k3os.install.plan import Request
+def request(wanted: dict[str, str], *, fallback: bool) -> InstallRequest:
+    from k3os.install.plan import InstallRequest
 
-    return Request(
+    return InstallRequest(
         device=wanted["device"],
         config_url=wanted["config_url"],
         no_format=bool(wanted["no_format"]),
@@ -164,7 +164,7 @@ def _install(options: dict[str, str], say: Say, *, automatic: bool) -> int:
     from k3os.config.check import check_text
     from k3os.config.cmdline import boot_options
     from k3os.config.load import load_config
-    from k3os.generation import source
+    from k3os.generation import install_medium
     from k3os.install import config, plan, questions
     from k3os.node.progress import progress_bar
     from k3os.phases import environment
@@ -181,7 +181,7 @@ def _install(options: dict[str, str], say: Say, *, automatic: bool) -> int:
         environment.adopt(environment.read(running)[0])
     wanted = settings(running, options)
     fallback = automatic and "k3os.mode" not in boot_options(cmdline)
-    what = source.read_source(medium)
+    what = install_medium.read_medium(medium)
     answers = ""
     if not wanted["silent"] and not any(wanted[name] for name in ANSWERED):
         usable = plan.usable(what, keep_installed=fallback)
@@ -227,14 +227,14 @@ def _install(options: dict[str, str], say: Say, *, automatic: bool) -> int:
             values = check_text(text, "config.yaml")[0]
             config.check_for_k3s(values, say, config.k3s_version(what))
         else:
-            found = inside if os.path.exists(inside) else own_config
-            text = compose(found, config.k3s_version(what))
+            config_path = inside if os.path.exists(inside) else own_config
+            text = compose(config_path, config.k3s_version(what))
         return carry_out(asked, what, text, wanted, say, bar)
 
 
 def carry_out(
-    asked: Request,
-    what: Source,
+    asked: InstallRequest,
+    what: InstallMedium,
     text: bytes,
     wanted: dict[str, str],
     say: Say,

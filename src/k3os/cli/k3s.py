@@ -86,10 +86,10 @@ def published(version: str) -> dict[str, str]:
     for arch, (name, sums) in RELEASE_FILES.items():
         hint = "name an https address in K3S_RELEASES"
         NOBODY.check_transport(release_url(version, sums), f"k3s {version}", hint)
-        found = published_sums(version, arch)
-        if name not in found:
+        official = published_sums(version, arch)
+        if name not in official:
             raise UserError(f"the release {version} has no {name}")
-        hashes[arch] = found[name]
+        hashes[arch] = official[name]
     return hashes
 
 

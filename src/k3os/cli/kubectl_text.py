@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from k3os.cluster import progress as steps
-from k3os.cluster.node import FAILED, NodeView, Result
+from k3os.cluster.node import FAILED, NodeView, RequestResult
 from k3os.cluster.progress import BUSY, CONFLICT, PENDING, UPDATED, Progress, Row, pool_of
 from k3os.system.stamps import utc
 
@@ -109,8 +109,8 @@ def picture(
 
 
 def _troubles(seen: Progress, trouble: str) -> list[str]:
-    found = [f"degraded: {seen.degraded}"] if seen.degraded else []
-    return found + ([f"what follows may be old: {trouble}"] if trouble else [])
+    troubles = [f"degraded: {seen.degraded}"] if seen.degraded else []
+    return troubles + ([f"what follows may be old: {trouble}"] if trouble else [])
 
 
 def cells(row: Row, now: float) -> tuple[str, ...]:
@@ -122,16 +122,16 @@ def news(before: Progress | None, after: Progress, now: float) -> list[str]:
     """What changed, a line each, for a log. At first: the pool, and nodes that something
     happens to."""
     known = {row.name: _told(row) for row in before.rows} if before else {}
-    found = []
+    lines = []
     for row in after.rows:
         is_new = before is None and row.step not in (PENDING, UPDATED)
         if is_new or (before is not None and known.get(row.name) != _told(row)):
-            found.append(f"{row.name}: {_told(row)}")
+            lines.append(f"{row.name}: {_told(row)}")
     gone = known.keys() - {row.name for row in after.rows}
-    found += [f"{name}: no longer in this NodePool" for name in sorted(gone)]
+    lines += [f"{name}: no longer in this NodePool" for name in sorted(gone)]
     if before is None or _of_pool(before) != _of_pool(after):
-        found.append(_of_pool(after))
-    return [f"{_stamp(now)} {line}" for line in found]
+        lines.append(_of_pool(after))
+    return [f"{_stamp(now)} {line}" for line in lines]
 
 
 def news_of_trouble(before: str, after: str, now: float) -> list[str]:
@@ -189,7 +189,7 @@ def _node_cells(node: NodeView, owners: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _last(result: Result | None) -> str:
+def _last(result: RequestResult | None) -> str:
     if result is None:
         return "-"
     when = f" {result.when}" if result.when else ""

@@ -19,7 +19,7 @@ def main(argv: list[str]) -> int:
     words, _ = options.read(HELP, argv)
     options.count(HELP, words, 1, 1)
     from k3os.phases.local import run_scripts
-    from k3os.phases.report import booted_mode
+    from k3os.phases.phase_report import booted_mode
 
     report = run_scripts(words[0], mode=booted_mode(), say=_complain)
     return 0 if report.is_fine else 1

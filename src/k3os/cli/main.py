@@ -6,7 +6,7 @@ It must not import anything else at start: `k3os config --dump` has a time budge
 import os
 import sys
 
-from k3os.errors import UserError
+from k3os.errors import ERROR_FILE, UserError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,10 +83,24 @@ def call(program: str, command: "Callable[[list[str]], int]", argv: list[str]) -
         if debug:
             raise
         print(f"{program}: error: {error}", file=sys.stderr)
+        if path := os.environ.get(ERROR_FILE):
+            hand_over(error, path)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"\n{program}: interrupted", file=sys.stderr)
         return 130
+
+
+def hand_over(error: UserError, path: str) -> None:
+    """To the k3os that called this one, which reports it as its own."""
+    import json
+
+    from k3os.system.files import atomic_write
+
+    try:
+        atomic_write(path, json.dumps(error.as_dict()).encode(), mode=0o600)
+    except OSError as reason:
+        print(f"k3os: {path} cannot be written: {reason.strerror}", file=sys.stderr)
 
 
 def _main(argv: list[str]) -> int:

@@ -55,11 +55,11 @@ def _write(path: str, data: bytes, new: bytes) -> None:
 
     old = f"{path}.old"
     try:
-        found = os.stat(path)
+        attributes = os.stat(path)
         if os.path.lexists(old):
             raise UserError("is there already", "move it away", old)
-        uid, gid = (found.st_uid, found.st_gid) if os.geteuid() == 0 else (-1, -1)
+        uid, gid = (attributes.st_uid, attributes.st_gid) if os.geteuid() == 0 else (-1, -1)
         for name, content in ((old, data), (os.path.realpath(path), new)):
-            atomic_write(name, content, mode=found.st_mode & 0o777, uid=uid, gid=gid)
+            atomic_write(name, content, mode=attributes.st_mode & 0o777, uid=uid, gid=gid)
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror}", "", path) from None

@@ -29,10 +29,10 @@ def main(argv: list[str]) -> int:
     if words == ["resolv"]:
         resolv()
         return 0
-    from k3os.phases.routes import settle
+    from k3os.phases.routes import set_routes
 
     drain(0)
-    done, missing = settle()
+    done, missing = set_routes()
     for line in [*done, *missing]:
         print(line)
     return 0

@@ -111,7 +111,7 @@ def wrong(text: str, message: str) -> Usage:
 
 
 def _unknown(found: Words, message: str, word: str, likely: "Iterable[str]") -> Usage:
-    from k3os.config.names import nearest
+    from k3os.config.spelling import nearest
 
     meant = nearest(word, likely)
     explained = f"`{found.command} --help` explains it"

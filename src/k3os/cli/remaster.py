@@ -45,9 +45,9 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _terminate)
     check(options.config, options.cmdline)
-    from k3os.image.remaster import Request, explain, remaster
+    from k3os.image.remaster import RemasterRequest, explain, remaster
 
-    request = Request(
+    request = RemasterRequest(
         options.source,
         options.target,
         options.config,

@@ -1,4 +1,4 @@
-"""`k3os report`: tell the cluster how this node is (k3os.node.report)."""
+"""`k3os report`: tell the cluster how this node is (k3os.node.cluster_report)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 from k3os.cli import options
 from k3os.errors import UserError
-from k3os.node import report
+from k3os.node import cluster_report
 
 HELP = """\
 usage: k3os report [--dry-run | --until-ready]
@@ -30,9 +30,9 @@ def main(argv: list[str]) -> int:
     if "--dry-run" in given:
         from k3os.cluster import result
 
-        change, sent = report.message(result.read())
+        change, sent = cluster_report.message(result.read())
         print(json.dumps({**change, "condition": sent}, indent=2))
         return 0
     if os.geteuid() != 0:
         raise UserError("only root may speak for this node", "write `sudo k3os report`")
-    return report.patiently(report.until_ready if given else report.tell)
+    return cluster_report.patiently(cluster_report.until_ready if given else cluster_report.tell)

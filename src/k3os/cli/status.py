@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
         raise options.wrong(HELP, "--running goes with --verify")
     status = collect()
     if given:
-        print(json.dumps(status, indent=2))
+        print(json.dumps(status.as_dict(), indent=2))
     else:
         print(visible("\n".join(lines(status))))
     return 1 if failures(status) else 0
@@ -55,11 +55,11 @@ def verify(*, running_only: bool, system: str = OWN_SYSTEM, record: str = VERIFI
     def said(path: str, reason: str) -> None:
         print(f"DAMAGED  {path}: {reason}" if reason else f"fine     {path}", flush=True)
 
-    found = damage.damaged(system, wanted, said)
+    wrong = damage.damaged(system, wanted, said)
     if os.geteuid() == 0:
-        damage.record(record, found, len(wanted))
-    if found and running_only:
-        say(f"damaged: {', '.join(found)}; `sudo k3os status` says more")
-    if found:
-        print(f"k3os: {len(found)} of {len(wanted)} files are damaged; {damage.HINT}")
-    return 1 if found else 0
+        damage.record(record, wrong, len(wanted))
+    if wrong and running_only:
+        say(f"damaged: {', '.join(wrong)}; `sudo k3os status` says more")
+    if wrong:
+        print(f"k3os: {len(wrong)} of {len(wanted)} files are damaged; {damage.HINT}")
+    return 1 if wrong else 0

@@ -49,11 +49,11 @@ def impact(new: object, old: object = None) -> str:
     """
     values, before = check(new)[0], check(old)[0]
     changed = {path for path in values.keys() | before.keys() if _differs(path, values, before)}
-    found = [BY_PATH[path].effect for path in changed]
+    effects = [BY_PATH[path].effect for path in changed]
     files, former = (read_at_start(each.get("write_files")) for each in (values, before))
     if any(_differs(path, files, former) for path in files.keys() | former.keys()):
-        found.append(RESTART)
-    return max(found, key=ORDER.index, default=NOW)
+        effects.append(RESTART)
+    return max(effects, key=ORDER.index, default=NOW)
 
 
 def _differs(path: str, one: dict[str, Value], other: dict[str, Value]) -> bool:

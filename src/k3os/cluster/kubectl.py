@@ -87,8 +87,8 @@ def _by_name(answer: Mapping[str, Any]) -> Objects:
     return {name: each for each in maps(answer.get("items")) if (name := _name(each))}
 
 
-def _name(found: object) -> str:
-    return text(inside(found, "metadata", "name"))
+def _name(item: object) -> str:
+    return text(inside(item, "metadata", "name"))
 
 
 class Collection:
@@ -163,13 +163,13 @@ class Collection:
         if not line.strip():
             return True
         event = _parsed(line)
-        kind, found = event.get("type"), event.get("object")
+        kind, item = event.get("type"), event.get("object")
         if kind == "ERROR":
             return False
-        if kind in ("ADDED", "MODIFIED") and isinstance(found, dict) and (name := _name(found)):
-            self.objects[name] = found
+        if kind in ("ADDED", "MODIFIED") and isinstance(item, dict) and (name := _name(item)):
+            self.objects[name] = item
         elif kind == "DELETED":
-            self.objects.pop(_name(found), None)
+            self.objects.pop(_name(item), None)
         return True
 
     def _retry(self, now: float) -> None:

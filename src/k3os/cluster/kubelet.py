@@ -123,16 +123,16 @@ class Api:
             raise UserError(message, "see `journalctl -u k3s`")
 
 
-def is_pod(found: object) -> bool:
+def is_pod(value: object) -> bool:
     """Whether it has what a pod has: a name, a uid, and maps where we look into them."""
-    if not _is_map(found) or not all(_is_map(found.get(name)) for name in ("spec", "status")):
+    if not _is_map(value) or not all(_is_map(value.get(name)) for name in ("spec", "status")):
         return False
-    meta = found.get("metadata")
+    meta = value.get("metadata")
     return _is_map(meta) and all(isinstance(meta.get(n), str) for n in ("namespace", "name", "uid"))
 
 
-def _is_map(found: object) -> TypeGuard[dict[str, Any]]:
-    return isinstance(found, dict)
+def _is_map(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
 
 
 def is_critical(pod: dict[str, Any]) -> bool:
@@ -167,9 +167,9 @@ def api(path: str = KUBECONFIG) -> Api | None:
 
     try:
         with open(path, "rb") as file:
-            found = yaml.safe_load(file)
-        cluster = found["clusters"][0]["cluster"]
-        user = found["users"][0]["user"]
+            kubeconfig = yaml.safe_load(file)
+        cluster = kubeconfig["clusters"][0]["cluster"]
+        user = kubeconfig["users"][0]["user"]
         identity = Identity(
             cluster["certificate-authority"], user["client-certificate"], user["client-key"]
         )

@@ -73,20 +73,20 @@ def parse_state(annotation: str | None) -> State | None:
     if len(annotation or "") > LONGEST:
         return None
     try:
-        found = State(**an_object(annotation or ""))
+        state = State(**an_object(annotation or ""))
     except (ValueError, TypeError):
         return None
     is_one = (
-        all(type(value) is _TYPES[name] for name, value in asdict(found).items())
-        and found.step in STEPS
-        and re.fullmatch(REQUEST, found.request)
-        and all(0 <= each <= LATEST for each in (found.started, found.since))
+        all(type(value) is _TYPES[name] for name, value in asdict(state).items())
+        and state.step in STEPS
+        and re.fullmatch(REQUEST, state.request)
+        and all(0 <= each <= LATEST for each in (state.started, state.since))
     )
-    return found if is_one else None
+    return state if is_one else None
 
 
 @dataclass(frozen=True)
-class Result:
+class RequestResult:
     """What a node says of a request."""
 
     request: str
@@ -114,7 +114,7 @@ class NodeView:
     health_reason: str = ""
     kernel: str = ""
     mode: str = ""
-    last: Result | None = None
+    last: RequestResult | None = None
     state: State | None = None
     image: str = ""
     unreadable: str = ""
@@ -161,10 +161,10 @@ def parse_node(body: Mapping[str, Any]) -> NodeView:
 def _state(name: str, annotation: str) -> tuple[State | None, str]:
     """A node's state, and what is wrong with it. Its request is of its own name, whole: with the
     request of another node, worker-1-gpu for worker-1, it could end that one's Job."""
-    found = parse_state(annotation)
+    state = parse_state(annotation)
     own = rf"[0-9a-z]+-{re.escape(name)}-[0-9]+(-boot)*"  # operator/rollout.py makes it
-    if found is not None and re.fullmatch(own, found.request):
-        return found, ""
+    if state is not None and re.fullmatch(own, state.request):
+        return state, ""
     return None, f"its annotation {names.ROLLOUT} is none of ours: remove it" if annotation else ""
 
 
@@ -172,13 +172,15 @@ def _image(annotation: str) -> str:
     return annotation if re.fullmatch(IMAGE, annotation) else ""
 
 
-def _result(annotation: str | None) -> Result | None:
+def _result(annotation: str | None) -> RequestResult | None:
     if len(annotation or "") > LONGEST:
         return None
     try:
-        found = an_object(annotation or "")
+        fields = an_object(annotation or "")
     except ValueError:
         return None
-    if not {"request", "state"} <= set(found):
+    if not {"request", "state"} <= set(fields):
         return None
-    return Result(*(str(found.get(name, "")) for name in ("request", "state", "message", "when")))
+    return RequestResult(
+        *(str(fields.get(name, "")) for name in ("request", "state", "message", "when"))
+    )

@@ -111,11 +111,11 @@ def pool_of(node: NodeView, pools: Iterable[Mapping[str, Any]]) -> list[str]:
 def _target(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Target:
     """What the operator cannot understand either wants nothing; `degraded` says so."""
     try:
-        found = parse_target(spec, status)
-        found.digest  # noqa: B018 - whatever cannot be written down as JSON
+        target = parse_target(spec, status)
+        target.digest  # noqa: B018 - whatever cannot be written down as JSON
     except (TypeError, ValueError):
         return Target()
-    return found
+    return target
 
 
 def _selector(pool: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -167,12 +167,12 @@ def _named(name: str, version: str) -> str:
 
 
 def _wanted(target: Target) -> list[str]:
-    found = [
+    versions = [
         f"{name} {wanted.version}"
         for name, wanted in (("k3OS", target.k3os), ("k3s", target.k3s))
         if wanted is not None
     ]
-    return found + (["a configuration"] if target.config else [])
+    return versions + (["a configuration"] if target.config else [])
 
 
 def _degraded(status: Mapping[str, Any]) -> str:

@@ -25,14 +25,14 @@ LONGEST = 900
 
 def of(node: dict[str, Any]) -> dict[str, str]:
     """status, since, reason and message of a Node's condition Ready; {} where it has none."""
-    found = conditions(node).get("Ready", {})
+    ready = conditions(node).get("Ready", {})
     names = {
         "status": "status",
         "since": "lastTransitionTime",
         "reason": "reason",
         "message": "message",
     }
-    return {name: str(found.get(field) or "") for name, field in names.items()} if found else {}
+    return {name: str(ready.get(field) or "") for name, field in names.items()} if ready else {}
 
 
 def is_ready(ready: dict[str, str]) -> bool:

@@ -45,7 +45,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Request:
+class NodeRequest:
     """reboot: whether the node may (it was drained for it)."""
 
     id: str
@@ -75,33 +75,33 @@ class Work:
         return not (self.k3os or self.k3s or self.config)
 
 
-def parse(data: bytes) -> Request:
+def parse(data: bytes) -> NodeRequest:
     """Raises BadRequest, which names the field."""
     try:
-        found = parsed(data)
+        fields = parsed(data)
     except ValueError as error:
         raise BadRequest(f"the request is no JSON: {error}", "nothing was changed") from error
-    name = found.get("id") if isinstance(found, dict) else None
+    name = fields.get("id") if isinstance(fields, dict) else None
     if not isinstance(name, str) or not ID.fullmatch(name):
         raise BadRequest("the request has no id", "nothing was changed", "id")
-    config = {} if found.get("config") is None else found["config"]
+    config = {} if fields.get("config") is None else fields["config"]
     if not isinstance(config, dict):
         raise BadRequest("is no map", "nothing was changed", "config")
     errors = [str(each) for each in check(config, "config")[1] if each.is_error]
     if errors:
         raise BadRequest("; ".join(errors), "nothing was changed", "config")
-    return Request(
+    return NodeRequest(
         id=name,
-        k3os=_wanted(found, "k3os"),
-        k3s=_wanted(found, "k3s"),
+        k3os=_wanted(fields, "k3os"),
+        k3s=_wanted(fields, "k3s"),
         config=config,
-        reboot=found.get("reboot") is True,
-        dry_run=found.get("dryRun") is True,
+        reboot=fields.get("reboot") is True,
+        dry_run=fields.get("dryRun") is True,
     )
 
 
-def _wanted(found: Mapping[str, Any], name: str) -> Wanted | None:
-    given = found.get(name)
+def _wanted(value: Mapping[str, Any], name: str) -> Wanted | None:
+    given = value.get(name)
     if given is None:
         return None
     if not isinstance(given, dict):
@@ -120,7 +120,7 @@ def _wanted(found: Mapping[str, Any], name: str) -> Wanted | None:
 
 
 def remaining(
-    request: Request, running: Mapping[str, str], fragment: Mapping[str, Any], pending: str = ""
+    request: NodeRequest, running: Mapping[str, str], fragment: Mapping[str, Any], pending: str = ""
 ) -> Work:
     """What differs. running: component to version; fragment: the one on the disk; pending: the
     effect that this one still waits for, "" for none."""

@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from k3os.cluster.node_status import NodeStatus
+
 RESULT = f"{STATE}/last-result.json"
 LONGEST = 1000
 
@@ -37,42 +39,42 @@ def record(
 
 def read(path: str = RESULT) -> dict[str, Any]:
     """{} when there is none, or one that somebody changed."""
-    found = read_object(path)
-    wanted = found.get("wanted")
-    return found if isinstance(wanted, dict) and _are_texts(found) and _are_texts(wanted) else {}
+    record = read_object(path)
+    wanted = record.get("wanted")
+    return record if isinstance(wanted, dict) and _are_texts(record) and _are_texts(wanted) else {}
 
 
-def _are_texts(found: dict[str, Any]) -> bool:
-    return all(isinstance(text, str) for name, text in found.items() if name != "wanted")
+def _are_texts(record: dict[str, Any]) -> bool:
+    return all(isinstance(text, str) for name, text in record.items() if name != "wanted")
 
 
-def write(found: dict[str, Any], path: str = RESULT) -> None:
+def write(record: dict[str, Any], path: str = RESULT) -> None:
     """Raises OSError."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    atomic_write(path, json.dumps(found).encode() + b"\n", mode=0o600, sync=True)
+    atomic_write(path, json.dumps(record).encode() + b"\n", mode=0o600, sync=True)
 
 
-def completed(found: dict[str, Any], status: dict[str, Any], boot: str) -> dict[str, Any]:
+def completed(before: dict[str, Any], status: NodeStatus, boot: str) -> dict[str, Any]:
     """The same record, or after the reboot it announced a new one that says how that went.
 
-    status: of `k3os status`. While the new version is on trial nothing is known yet.
+    While the new version is on trial nothing is known yet.
     """
-    known = found.get("state") == names.REBOOTING and "request" in found
-    if not known or found.get("boot") == boot or status["on_trial"]:
-        return found
-    running, wanted = status["versions"]["running"], found.get("wanted") or {}
+    known = before.get("state") == names.REBOOTING and "request" in before
+    if not known or before.get("boot") == boot or status.on_trial:
+        return before
+    running, wanted = status.running, before.get("wanted") or {}
     missing = {name: text for name, text in wanted.items() if running.get(name) != text}
-    rollback, taken = status.get("rollback") or {}, status.get("taken_back") or {}
-    if taken.get("request") == found["request"]:
-        state, message = names.ROLLED_BACK, str(taken.get("reason", ""))
+    rollback, taken = status.rollback, status.taken_back
+    if taken and taken.request == before["request"]:
+        state, message = names.ROLLED_BACK, taken.reason
     elif not missing:
         state, message = names.SUCCEEDED, "it runs after the reboot"
-    elif rollback and str(rollback.get("when", "")) >= found.get("when", ""):
-        state, message = names.ROLLED_BACK, str(rollback.get("reason", ""))
+    elif rollback and rollback.when >= before.get("when", ""):
+        state, message = names.ROLLED_BACK, rollback.reason
     else:
         listed = ", ".join(
             f"{name} is {running.get(name, 'unknown')}, not {text}"
             for name, text in missing.items()
         )
         state, message = names.FAILED, f"after the reboot {listed}"
-    return record(found["request"], state, message, boot, wanted)
+    return record(before["request"], state, message, boot, wanted)

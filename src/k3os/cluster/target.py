@@ -84,8 +84,8 @@ def unresolved(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, 
 
 def selector_of(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     """A NodePool's selector; what cannot be understood selects nothing."""
-    found = spec.get("nodeSelector")
-    return mapping(found) if found is None or is_selector(found) else NOTHING
+    selector = spec.get("nodeSelector")
+    return mapping(selector) if selector is None or is_selector(selector) else NOTHING
 
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

@@ -1,1 +1,1 @@
-"""From text (files, kernel cmdline, user data) to one merged, typed Config with provenance."""
+"""From text (files, kernel cmdline, userdata) to one merged, typed Config with provenance."""

@@ -27,15 +27,20 @@ def advice(values: dict[str, Value], k3s_version: str = "") -> list[Problem]:
     """
     from k3os.config import elsewhere, tokens, unusable
 
-    found = [*contents(values), *elsewhere.files(values), *elsewhere.commands(values)]
-    found += [*templates(values), *mirror(values), *unusable.check(values), *tokens.check(values)]
+    problems = [*contents(values), *elsewhere.files(values), *elsewhere.commands(values)]
+    problems += [
+        *templates(values),
+        *mirror(values),
+        *unusable.check(values),
+        *tokens.check(values),
+    ]
     arguments = values.get("k3os.k3s_args")
     if arguments is not None and isinstance(arguments.data, list):
         from k3os.config.k3s_words import check
 
-        found += check(arguments.data, k3s_version, joins="k3os.server_url" in values)
-        found += logins(arguments.data)
-    return found
+        problems += check(arguments.data, k3s_version, joins="k3os.server_url" in values)
+        problems += logins(arguments.data)
+    return problems
 
 
 def logins(arguments: list[Value]) -> Iterator[Problem]:
@@ -135,7 +140,7 @@ def of_cmdline(text: str) -> list[Problem]:
     for name, modes in (("k3os.mode", MODES), ("k3os.fallback_mode", FALLBACKS)):
         mode = given.get(name, "")
         if mode and mode not in modes:
-            from k3os.config.names import nearest
+            from k3os.config.spelling import nearest
 
             likely = nearest(mode, modes)
             hint = f"did you mean {likely}?" if likely else f"known: {', '.join(modes)}"
@@ -152,8 +157,8 @@ def of_cmdline(text: str) -> list[Problem]:
 def _twice(given: list[tuple[str, str | None]]) -> Iterator[Problem]:
     """A warning for each key of one value that has two."""
     from k3os.config.cmdline import LISTS, NESTED, SOURCE
-    from k3os.config.names import fold
     from k3os.config.schema import TABLE
+    from k3os.config.spelling import fold
     from k3os.config.value import Place
 
     single = {fold(key.path) for key in TABLE if key.kind not in LISTS + NESTED}

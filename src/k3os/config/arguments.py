@@ -28,12 +28,12 @@ def separate(check: Check, node: Node, path: str) -> Node:
     for index, item in items_in(node):
         words = several(item.text, before) if item.kind == "scalar" else []
         before = (words or [item.text])[-1]
-        found = [Node("scalar", item.place, word) for word in words] or [item]
+        nodes = [Node("scalar", item.place, word) for word in words] or [item]
         if words:
             message = "holds several arguments in one text; each is taken for itself"
             listed = ", ".join(f'"{word}"' for word in masked(words))
             check.warn(item.place, f"{path}[{index}]", message, f"write [{listed}]")
-        separate.items += found
+        separate.items += nodes
     if any("hostname" in item.text.lower() for item in separate.items):
         separate.items = _without_hostname(check, separate.items, path)
     return separate

@@ -26,14 +26,14 @@ def certificates(check: Check, key: Key, node: Node, path: str) -> Value:
         text = scalar_text(item, "the text of a certificate")
         if "PRIVATE KEY-----" in text:
             raise Wrong(item.place, "has a private key in it, which nobody else may see", HINT)
-        found = in_pem(text)
-        if not found:
+        certificates = in_pem(text)
+        if not certificates:
             raise Wrong(item.place, "is no certificate in PEM form", HINT)
-        for number, lines in enumerate(found, 1):
+        for number, lines in enumerate(certificates, 1):
             if not is_der(lines[1:-1]):
-                which = f"certificate {number} in it" if len(found) > 1 else "it"
+                which = f"certificate {number} in it" if len(certificates) > 1 else "it"
                 raise Wrong(item.place, f"{which} is damaged or cut off", HINT)
-        return Value("".join(f"{line}\n" for lines in found for line in lines), item.place)
+        return Value("".join(f"{line}\n" for lines in certificates for line in lines), item.place)
 
     return each_of(check, node, path, one)
 

@@ -131,11 +131,11 @@ def check_data(data: bytes, source: str, k3s_version: str = "") -> list[Problem]
     """Every problem of one YAML text, in the order of the text, with what only a person hears."""
     from k3os.config.advice import advice
 
-    values, found = check_text(data, source)
+    values, problems = check_text(data, source)
     for key in filter(values.__contains__, CONTRADICTING):
-        found += contradictions(key)(values)
-    found += advice(values, k3s_version)
-    return sorted(found, key=lambda problem: (problem.place.line, problem.place.column))
+        problems += contradictions(key)(values)
+    problems += advice(values, k3s_version)
+    return sorted(problems, key=lambda problem: (problem.place.line, problem.place.column))
 
 
 def check_files(
@@ -152,6 +152,6 @@ def check_files(
     if cmdline is not None:
         from k3os.config.advice import advice, of_cmdline
 
-        values, found = check_cmdline(cmdline)
-        problems += found + of_cmdline(cmdline) + advice(values, k3s_version)
+        values, reported = check_cmdline(cmdline)
+        problems += reported + of_cmdline(cmdline) + advice(values, k3s_version)
     return problems

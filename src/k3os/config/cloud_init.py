@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from k3os.config.key import RUNTIME
 from k3os.config.merge import merge
-from k3os.config.names import fold
 from k3os.config.schema import BY_PATH
+from k3os.config.spelling import fold
 from k3os.config.ssh_keys import keys
 from k3os.config.value import Node, Problem, Value
 
@@ -37,14 +37,14 @@ def with_users(check: Check, users: Node, values: dict[str, Value]) -> dict[str,
             from k3os.config.value import Wrong
 
             try:
-                found = keys(check, BY_PATH[KEY], value, path)
+                ssh_keys = keys(check, BY_PATH[KEY], value, path)
             except Wrong as wrong:
                 check.error(path, wrong)
                 continue
             taken = path
             hint = f"write {KEY} at the top level"
             check.warn(name.place, path, "is taken for the user rancher", hint)
-            values = merge(values, {KEY: found})
+            values = merge(values, {KEY: ssh_keys})
     return values
 
 

@@ -6,8 +6,9 @@ kernel (lib/cmdline.c, next_arg). What stands after ` -- ` belongs to init and i
 
 from __future__ import annotations
 
-from k3os.config.names import fold
-from k3os.config.schema import BOOT_OPTIONS, BY_PATH, CHILDREN, fields_by_fold
+from k3os.config.fields import fields_by_fold
+from k3os.config.schema import BOOT_OPTIONS, BY_PATH, CHILDREN
+from k3os.config.spelling import fold
 from k3os.config.value import Node, Place
 
 TYPE_CHECKING = False
@@ -23,7 +24,7 @@ SOURCE = "cmdline"
 
 def split(text: str) -> list[tuple[str, str | None]]:
     """(name, value) of every parameter; the value is None without `=`."""
-    found: list[tuple[str, str | None]] = []
+    options: list[tuple[str, str | None]] = []
     for word in _words(text):
         if word == "--":
             break
@@ -37,8 +38,8 @@ def split(text: str) -> list[tuple[str, str | None]]:
                 name = name.removesuffix('"')
         elif value.startswith('"'):
             value = value[1:].removesuffix('"')
-        found.append((name, value if separator else None))
-    return found
+        options.append((name, value if separator else None))
+    return options
 
 
 def _words(text: str) -> list[str]:

@@ -53,10 +53,10 @@ def warn(check: Check, key: Key, value: Value, path: str) -> None:
                 check.warn(place, path, TEMPLATE, FILL_IN)
             continue
         pattern = EXPANSION + (VARIABLE if key.kind in SHELLS and not is_secret else "")
-        found = re.search(pattern, text)
-        if found:
+        match = re.search(pattern, text)
+        if match:
             has_login = discreet(text, whole=True) != text
-            shown = "${…}" if key.secret or is_secret or has_login else found[0]
+            shown = "${…}" if key.secret or is_secret or has_login else match[0]
             hint = _of_flag(before, text) if is_list else SELF
             check.warn(place, path, f"`{shown}` stands for itself: no shell reads it", hint)
 

@@ -69,7 +69,7 @@ def without_secrets(words: list[str]) -> tuple[list[str], dict[str, str]]:
 
 def masked(words: list[str]) -> list[str]:
     """As many words, with MASK where a secret is, also behind a flag that is misspelt."""
-    from k3os.config.names import nearest
+    from k3os.config.spelling import nearest
     from k3os.errors import discreet
 
     shown = [discreet(word, whole=True) for word in words]

@@ -70,7 +70,7 @@ class _Reader:
         return 2
 
     def unknown(self, index: int, name: str) -> None:
-        from k3os.config.names import nearest
+        from k3os.config.spelling import nearest
 
         likely = nearest(name, [each for each in self.flags if len(each) > 1])
         hint = f"did you mean --{likely}?" if likely else "k3s does not start with it"

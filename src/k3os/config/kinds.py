@@ -7,8 +7,8 @@ A function returns a Value or raises Wrong; it may add warnings. Texts stay what
 from __future__ import annotations
 
 from k3os.config import scalars
+from k3os.config.fields import fields_by_fold
 from k3os.config.scalars import KIND_WORDS, items_in, one_line, refuse_form, scalar_text
-from k3os.config.schema import fields_by_fold
 from k3os.config.value import Node, Place, Problem, Value, Wrong
 
 TYPE_CHECKING = False
@@ -96,7 +96,7 @@ def choices(check: Check, key: Key, node: Node, path: str) -> Value:
     """Names out of a fixed set; another name is left out with the most similar one as hint."""
 
     def one(item: Node, _path: str) -> Value:
-        from k3os.config.names import nearest
+        from k3os.config.spelling import nearest
 
         word = scalar_text(item, "a name").strip().lower()
         if word not in key.values:
@@ -208,15 +208,15 @@ def one_map(check: Check, key: Key, node: Node, path: str, *, strict: bool = Fal
     known = {fold_: field.name for fold_, field in fields_by_fold(key).items()}
     if strict:
         _refuse_unknown(node, known)
-    found = resolve(check, node, known, path)
-    if "content" not in found and key.identity == "path":
+    nodes = resolve(check, node, known, path)
+    if "content" not in nodes and key.identity == "path":
         from k3os.config.unmeant import refuse_source
 
         refuse_source(node)
     by_name = {field.name: field for field in key.fields}
     entries: dict[str, Value] = {}
     wrong: list[tuple[str, Node]] = []
-    for name, value in found.items():
+    for name, value in nodes.items():
         checked = check.value(by_name[name], value, f"{path}.{name}")
         if checked is not None:
             entries[name] = checked
@@ -225,7 +225,7 @@ def one_map(check: Check, key: Key, node: Node, path: str, *, strict: bool = Fal
     if wrong:  # half a file or half a network is worse than none
         names = ", ".join(name for name, _ in wrong)
         raise Wrong(wrong[-1][1].place, f"is left out because of its {names}")
-    _binary(entries, found)
+    _binary(entries, nodes)
     for field in key.fields:
         if field.required and field.name not in entries:
             raise Wrong(node.place, f"has no {field.name}", f"write `{field.name}: …`")
@@ -233,7 +233,7 @@ def one_map(check: Check, key: Key, node: Node, path: str, *, strict: bool = Fal
 
 
 def _refuse_unknown(node: Node, known: dict[str, str]) -> None:
-    from k3os.config.names import fold, nearest
+    from k3os.config.spelling import fold, nearest
 
     for name, _ in node.pairs:
         if name.kind == "scalar" and fold(name.text) not in known:
@@ -321,15 +321,15 @@ def _of(module: str, function: str) -> Callable[[Check, Key, Node, str], Value]:
 
     def kind(check: Check, key: Key, node: Node, path: str) -> Value:
         source = __import__(f"k3os.config.{module}", fromlist=[function])
-        found: Value = getattr(source, function)(check, key, node, path)
-        return found
+        value: Value = getattr(source, function)(check, key, node, path)
+        return value
 
     return kind
 
 
 def resolve(check: Check, node: Node, known: dict[str, str], path: str) -> dict[str, Node]:
     """Canonical name -> node, for the pairs of a map. Unknown keys and second spellings warn."""
-    from k3os.config.names import fold
+    from k3os.config.spelling import fold
 
     found: dict[str, Node] = {}
     spelled: dict[str, Node] = {}

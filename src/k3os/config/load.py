@@ -133,8 +133,8 @@ def _merged(
             continue
         for name, read in _readers(source, root.rstrip("/"), system_dir, cmdline):
             try:
-                values, found = read()
-                problems += found
+                values, reported = read()
+                problems += reported
                 merged = merge(merged, values) if merged else values
             except Exception as error:  # a bug in one source must not take the others with it
                 problems.append(bug(error, name))
@@ -166,8 +166,8 @@ def _cmdline(given: str | None) -> Read:
 def _userdata(base: str, path: str) -> Read:
     from k3os.config.cloud_init import too_late
 
-    found, problems = _file(base, path)
-    return found, problems + too_late(found)
+    values, problems = _file(base, path)
+    return values, problems + too_late(values)
 
 
 def _file(base: str, path: str, name: str = "") -> tuple[dict[str, Value], list[Problem]]:

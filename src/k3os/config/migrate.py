@@ -12,9 +12,10 @@ import yaml
 from k3os.config.arguments import several
 from k3os.config.check import check_text
 from k3os.config.dump import double_quoted
-from k3os.config.names import fold
+from k3os.config.fields import fields_by_fold
 from k3os.config.scalars import FALSE, TRUE, permissions
-from k3os.config.schema import BY_PATH, CHILDREN, SECTIONS, fields_by_fold
+from k3os.config.schema import BY_PATH, CHILDREN, SECTIONS
+from k3os.config.spelling import fold
 from k3os.config.upgrades import LABELS, NODEPOOL, is_for_upgrades
 from k3os.config.value import Node, Place, Wrong, plain
 from k3os.config.yamltext import read

@@ -33,8 +33,8 @@ def items_in(node: Node) -> list[tuple[int, Node]]:
     if node.kind == "map":
         refuse_template(node)
         raise Wrong(node.place, "wants a list, not a map", "begin each item with `- `")
-    found = node.items if node.kind == "list" else [node]
-    return [(item.place.number, item) for item in found if not item.is_unset()]
+    nodes = node.items if node.kind == "list" else [node]
+    return [(item.place.number, item) for item in nodes if not item.is_unset()]
 
 
 def refuse_form(item: Node) -> None:
@@ -66,11 +66,13 @@ def one_line(node: Node, wanted: str, *, any_byte: bool = False) -> str:
     command line may have, and for which systemd and k3s refuse a whole file."""
     word = scalar_text(node, wanted)
     word = word[:-1] if word.endswith("\n") else word
-    found = next((each for each in word if each in _CONTROL), "")
-    if found in ("\n", "\r") and found:
+    control = next((each for each in word if each in _CONTROL), "")
+    if control in ("\n", "\r") and control:
         raise Wrong(node.place, "has more than one line", "write it in one line")
-    if found:
-        raise Wrong(node.place, f"has a control character in it (U+{ord(found):04X})", "remove it")
+    if control:
+        raise Wrong(
+            node.place, f"has a control character in it (U+{ord(control):04X})", "remove it"
+        )
     if not any_byte and any("\ud800" <= each <= "\udfff" for each in word):
         raise Wrong(node.place, "has a byte in it that is no UTF-8 text", "type it again")
     return word

@@ -6,6 +6,7 @@ It holds data only. The effects are in k3os.phases, one applier per file.
 
 from __future__ import annotations
 
+from k3os.config.fields import FILE_FIELDS, NETWORK_FIELDS, WIFI_FIELDS
 from k3os.config.key import (
     ADD,
     ADD_BY,
@@ -20,47 +21,7 @@ from k3os.config.key import (
     RUNTIME,
     Key,
 )
-from k3os.config.names import fold
-
-BASE64, GZIP = ("b64", "base64"), ("gz", "gzip")
-ENCODINGS = (
-    *("", "text/plain", *BASE64, *GZIP),
-    *(f"{outer}+{inner}" for outer in GZIP for inner in BASE64),
-)
-
-FILE_FIELDS = (
-    Key("path", "file path", "where the file goes: an absolute path", required=True),
-    Key("content", "lines", "what is in it; empty when it is left out", secret=True),
-    Key("encoding", "choice", "how content is written here", values=ENCODINGS),
-    Key("owner", "owner", "`user`, `user:group`, or numbers; default `root:root`"),
-    Key("permissions", "permissions", "octal, e.g. `'0644'` (the default)"),
-    Key("append", "boolean", "add content at the end of what is there already (false)"),
-)
-
-WIFI_FIELDS = (
-    Key("ssid", "text", "the network's name", required=True, aliases=("name",)),
-    Key("passphrase", "text", "its passphrase", secret=True, aliases=("pass", "password", "psk")),
-)
-
-NETWORK_FIELDS = (
-    Key(
-        "address",
-        "addresses",
-        "`192.168.1.10/24`, `dhcp` (the default), `off`, or a list of addresses",
-        aliases=("addresses",),
-    ),
-    Key("gateway", "hosts", "where the default route leads; one interface has it"),
-    Key("nameservers", "hosts", "DNS servers of this interface"),
-    Key("domains", "texts", "search domains", further="domains"),
-    Key("mtu", "number", "largest packet in bytes, e.g. 9000", limits=(576, 65535)),
-    Key(
-        "vlan",
-        "number",
-        "the addresses are those of this VLAN on the interface; an interface `eth0.100` is VLAN "
-        "100 on `eth0`, too",
-        limits=(1, 4094),
-    ),
-)
+from k3os.config.spelling import fold
 
 # what each one is: k3os.datasource.table
 DATA_SOURCES = (
@@ -409,8 +370,3 @@ def children(section: str) -> dict[str, str]:
 
 
 CHILDREN = {section: children(section) for section in SECTIONS}
-
-
-def fields_by_fold(key: Key) -> dict[str, Key]:
-    """Folded name or alias -> field."""
-    return {fold(name): field for field in key.fields for name in (field.name, *field.aliases)}

@@ -43,8 +43,8 @@ def check(values: dict[str, Value]) -> Iterator[Problem]:
         path, content = str(item.data["path"].data), item.data.get("content")
         if content is None or "encoding" in item.data or not is_settings(path):
             continue
-        found = top_level(str(content.data))
-        if any(is_wrong(text) for flag in FLAGS for text in found.get(flag, [])):
+        keys = top_level(str(content.data))
+        if any(is_wrong(text) for flag in FLAGS for text in keys.get(flag, [])):
             key = f"write_files[{index}].content"
             yield Problem(content.place, key, f"a token in it {MESSAGE}", HINT)
 

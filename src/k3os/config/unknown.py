@@ -6,8 +6,8 @@ where a source has such a key.
 
 from __future__ import annotations
 
-from k3os.config.names import fold, nearest
 from k3os.config.schema import BOOT_OPTIONS, BY_PATH, SECTIONS
+from k3os.config.spelling import fold, nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -38,8 +38,8 @@ def is_template(text: str) -> bool:
     """Whether a program was to replace a `${…}`, rather than a shell."""
     import re
 
-    found = re.search(r"\$\{([^}]*)\}", text)
-    return found is not None and not re.fullmatch(NAME, found[1])
+    match = re.search(r"\$\{([^}]*)\}", text)
+    return match is not None and not re.fullmatch(NAME, match[1])
 
 
 def _scalars(node: Node) -> Iterator[Node]:

@@ -149,8 +149,8 @@ def _node_names(values: dict[str, Value]) -> Iterator[Problem]:
 
 
 def _entries(values: dict[str, Value], path: str) -> list[tuple[int, dict[str, Value]]]:
-    found = numbered(values.get(path))
-    return [(index, item.data) for index, item in found if isinstance(item.data, dict)]
+    entries = numbered(values.get(path))
+    return [(index, item.data) for index, item in entries if isinstance(item.data, dict)]
 
 
 def _commands(values: dict[str, Value]) -> str:

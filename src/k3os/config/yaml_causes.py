@@ -66,10 +66,10 @@ def _cause(error: Exception, mark: Any, said: str, lines: list[str], text: str) 
         message = f"a quote that is opened here ends in line {quote[1] + 1} only"
         return quote[0], message, "close the quote where its text ends"
     for number in (mark.line, mark.line - 1):
-        found = lines[number] if 0 <= number < len(lines) else ""
-        if hidden := hidden_in(found):
+        near = lines[number] if 0 <= number < len(lines) else ""
+        if hidden := hidden_in(near):
             return (
-                (number, _first_strange(found)),
+                (number, _first_strange(near)),
                 f"there is {hidden} in this line",
                 "type it anew",
             )

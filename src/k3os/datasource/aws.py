@@ -9,14 +9,14 @@ a few seconds only; then version 1 is tried, which an account may have forbidden
 
 from __future__ import annotations
 
-from k3os.datasource.found import Found
+from k3os.datasource.found import Found, NotThere
 from k3os.datasource.service import Service
 from k3os.errors import UserError
 from k3os.system.http_failure import HttpError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from k3os.datasource.asking import Asking
+    from k3os.datasource.query import Query
 
 TOKEN = "X-aws-ec2-metadata-token"
 TTL_SECONDS = 300
@@ -25,15 +25,15 @@ TOKEN_WAIT = 4.0
 MOST_KEYS = 100
 
 
-def fetch(asking: Asking) -> Found:
-    service = Service(asking)
+def fetch(query: Query) -> Found:
+    service = Service(query)
     token = new_token(service)
     if token:
         service.headers = {TOKEN: token}
     try:
         listing = service.identify("/latest/meta-data/")
-    except UserError as error:
-        if not token and "(401)" in str(error):
+    except NotThere as error:
+        if not token and error.status == 401:
             hint = "set HttpPutResponseHopLimit to 2"
             raise UserError("wants a token, and the answer with it never came", hint) from None
         raise

@@ -4,7 +4,7 @@ https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service (he
 https://learn.microsoft.com/azure/virtual-machines/user-data (base64)
 https://learn.microsoft.com/azure/virtual-machines/custom-data (ovf-env.xml)
 
-The service gives user data, but never custom data. It does not report the machine as ready.
+The service gives userdata, but never custom data. It does not report the machine as ready.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from k3os.system.json_text import maps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from k3os.datasource.asking import Asking
+    from k3os.datasource.query import Query
 
 INSTANCE = "/metadata/instance?api-version=2021-02-01"
 CUSTOM_DATA = "CustomData>"
 PROVISIONING = ("udf", "iso9660")  # file systems of that CD
 
 
-def fetch(asking: Asking) -> Found:
-    service = Service(asking, headers={"Metadata": "true"})
+def fetch(query: Query) -> Found:
+    service = Service(query, headers={"Metadata": "true"})
     compute = json_map(service.identify(INSTANCE), LINK_LOCAL).get("compute")
     if not isinstance(compute, dict):
         raise UserError("has no `compute` in its answer", where=LINK_LOCAL)
@@ -35,7 +35,7 @@ def fetch(asking: Asking) -> Found:
     problems: list[str] = []
     text = str(compute.get("userData") or "")
     userdata = attempt(lambda: decoded(text), b"", problems)
-    userdata = userdata or attempt(lambda: custom_data(own=asking.own_media), b"", problems)
+    userdata = userdata or attempt(lambda: custom_data(own=query.own_media), b"", problems)
     return Found("azure", hostname or compute.get("name"), keys, userdata, problems)
 
 
@@ -46,7 +46,7 @@ def decoded(text: str) -> bytes:
     try:
         return binascii.a2b_base64("".join(text.split()), strict_mode=True)
     except ValueError as error:
-        raise UserError(f"the user data is no base64: {error}", where=LINK_LOCAL) from None
+        raise UserError(f"the userdata is no base64: {error}", where=LINK_LOCAL) from None
 
 
 def custom_data(*, own: bool) -> bytes:

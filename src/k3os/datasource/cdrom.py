@@ -10,12 +10,12 @@ from k3os.datasource.media import first, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from k3os.datasource.asking import Asking
+    from k3os.datasource.query import Query
 
 NAMES = ("config", "config.yaml")
 
 
-def fetch(asking: Asking) -> Found:
+def fetch(query: Query) -> Found:
     for label, reader in (
         (nocloud.LABEL, nocloud.read),
         (configdrive.LABEL, configdrive.read),

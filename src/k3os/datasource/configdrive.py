@@ -11,15 +11,15 @@ from k3os.datasource.nocloud import both
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from k3os.datasource.asking import Asking
     from k3os.datasource.nocloud import Described
+    from k3os.datasource.query import Query
 
 LABEL = "config-2"
 DIRECTORY = "openstack/latest"
 
 
-def fetch(asking: Asking) -> Found:
-    return first(LABEL, read, own=asking.own_media)
+def fetch(query: Query) -> Found:
+    return first(LABEL, read, own=query.own_media)
 
 
 def read(directory: str) -> Found | None:

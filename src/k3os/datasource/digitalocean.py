@@ -10,11 +10,11 @@ from k3os.datasource.service import LINK_LOCAL, Service, json_map, texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from k3os.datasource.asking import Asking
+    from k3os.datasource.query import Query
 
 
-def fetch(asking: Asking) -> Found:
-    metadata = json_map(Service(asking).identify("/metadata/v1.json"), LINK_LOCAL)
+def fetch(query: Query) -> Found:
+    metadata = json_map(Service(query).identify("/metadata/v1.json"), LINK_LOCAL)
     userdata = str(metadata.get("user_data") or "").encode()
     keys = texts(metadata.get("public_keys"))
     return Found("digitalocean", metadata.get("hostname"), keys, userdata)

@@ -9,6 +9,7 @@ from k3os.config.hostnames import valid_hostname
 from k3os.config.ssh_keys import is_key
 from k3os.datasource.beside import LARGEST as LARGEST
 from k3os.errors import UserError
+from k3os.system.plural import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,12 @@ MOST_LINES = 10_000
 
 
 class NotThere(UserError):
-    """This machine has no such platform or medium: the search goes on, nothing is wrong."""
+    """This machine has no such platform or medium: the search goes on, nothing is wrong. status:
+    of HTTP, where a service has refused an answer, else 0."""
+
+    def __init__(self, message: str, hint: str = "", where: str = "", *, status: int = 0) -> None:
+        super().__init__(message, hint, where)
+        self.status = status
 
 
 class LeftOut(NotThere):
@@ -54,7 +60,7 @@ class Found:
     def __str__(self) -> str:
         parts = [f"hostname {self.hostname}"] if self.hostname else []
         if self.ssh_keys:
-            parts.append(f"{len(self.ssh_keys)} ssh key{'s' * (len(self.ssh_keys) > 1)}")
+            parts.append(counted(len(self.ssh_keys), "ssh key"))
         parts.append(f"{len(self.userdata)} bytes of userdata" if self.userdata else "no userdata")
         return ", ".join(parts)
 

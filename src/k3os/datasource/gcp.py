@@ -14,14 +14,14 @@ from k3os.datasource.service import Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from k3os.datasource.asking import Asking
+    from k3os.datasource.query import Query
 
 FLAVOR = "Metadata-Flavor"
 ROOT = "/computeMetadata/v1"
 
 
-def fetch(asking: Asking) -> Found:
-    service = Service(asking, headers={FLAVOR: "Google"})
+def fetch(query: Query) -> Found:
+    service = Service(query, headers={FLAVOR: "Google"})
     hostname = service.identify(f"{ROOT}/instance/hostname").decode(errors="replace")
     if service.direct.headers.get(FLAVOR) != "Google":
         raise NotThere(f"answers without {FLAVOR}: Google", where=service.base)

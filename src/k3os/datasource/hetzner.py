@@ -1,4 +1,4 @@
-"""Hetzner Cloud: the server metadata service, a YAML document and the user data.
+"""Hetzner Cloud: the server metadata service, a YAML document and the userdata.
 
 https://docs.hetzner.cloud/reference/cloud#description/server-metadata
 """
@@ -11,13 +11,13 @@ from k3os.datasource.service import Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from k3os.datasource.asking import Asking
+    from k3os.datasource.query import Query
 
 ROOT = "/hetzner/v1"
 
 
-def fetch(asking: Asking) -> Found:
-    service = Service(asking)
+def fetch(query: Query) -> Found:
+    service = Service(query)
     hostname, keys, _ = described(service.identify(f"{ROOT}/metadata"), "hetzner")
     problems: list[str] = []
     userdata = service.userdata(f"{ROOT}/userdata", problems)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from k3os.datasource import beside
 from k3os.datasource.found import LARGEST, Found, LeftOut, NotThere
-from k3os.datasource.trust import is_own
+from k3os.datasource.own_media import is_own
 from k3os.errors import UserError
 from k3os.system import mounts
 from k3os.system.blockdev import FileSystem, block_devices, probe

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from k3os.config.value import Node
-    from k3os.datasource.asking import Asking
+    from k3os.datasource.query import Query
 
     Described: TypeAlias = "tuple[str, list[str], str]"  # hostname, ssh keys, instance-id
 
 LABEL = "cidata"
 
 
-def fetch(asking: Asking) -> Found:
-    return first(LABEL, read, own=asking.own_media)
+def fetch(query: Query) -> Found:
+    return first(LABEL, read, own=query.own_media)
 
 
 def read(directory: str) -> Found | None:

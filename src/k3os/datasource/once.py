@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FILE = "once.json"
 
 
-def settle(
+def reuse_known(
     answers: Iterable[Answer],
     by_auto: frozenset[str],
     known: dict[str, Found],

@@ -11,11 +11,11 @@ from k3os.datasource.service import Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from k3os.datasource.asking import Asking
+    from k3os.datasource.query import Query
 
 
-def fetch(asking: Asking) -> Found:
-    service = Service(asking)
+def fetch(query: Query) -> Found:
+    service = Service(query)
     metadata = service.identify("/openstack/latest/meta_data.json")
     hostname, keys, _ = described(metadata, "openstack")
     problems: list[str] = []

@@ -10,13 +10,13 @@ from k3os.datasource.service import Service, json_map, texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from k3os.datasource.asking import Asking
+    from k3os.datasource.query import Query
 
 BASE = "https://metadata.platformequinix.com"
 
 
-def fetch(asking: Asking) -> Found:
-    service = Service(asking, BASE)
+def fetch(query: Query) -> Found:
+    service = Service(query, BASE)
     metadata = json_map(service.identify("/metadata"), BASE)
     keys = texts(metadata.get("ssh_keys"))
     problems: list[str] = []

@@ -14,7 +14,7 @@ from k3os.datasource.table import by_auto, chosen
 from k3os.datasource.userdata import Part, parts
 from k3os.errors import UserError
 from k3os.phases.actions import DONE, FAILED, LATER, UNCHANGED
-from k3os.phases.report import Result
+from k3os.phases.phase_report import ActionResult
 from k3os.phases.table import DATA_SOURCES
 from k3os.system.console import Say
 from k3os.system.console import say as say_on_console
@@ -34,17 +34,17 @@ def collect(
     *,
     ask: Callable[[list[str], Say], list[Answer]] | None = None,
     say: Say = say_on_console,
-) -> list[Result]:
+) -> list[ActionResult]:
     """One result for each source that was asked, and what became of it all. ask: for tests."""
     place = config.values[DATA_SOURCES].place
     wanted = config.texts(DATA_SOURCES)
     if ask is None and not node.is_real:
         reason = "not on this machine"
-        return [Result(DATA_SOURCES, f"ask {', '.join(wanted)}", place, LATER, reason)]
+        return [ActionResult(DATA_SOURCES, f"ask {', '.join(wanted)}", place, LATER, reason)]
     dmi = node.path("/sys/class/dmi/id")
     names, unnamed = chosen(wanted, dmi), by_auto(wanted, dmi)
     answers = ask(names, say) if ask is not None else search(names, say, by_auto=unnamed)
-    known = once.settle(answers, unnamed, store.known(node), say) if unnamed else {}
+    known = once.reuse_known(answers, unnamed, store.known(node), say) if unnamed else {}
     found = [answer.found for answer in answers if answer.found is not None]
     results = [_result(answer, place) for answer in answers]
     earlier = None
@@ -62,15 +62,15 @@ def collect(
     if any(answer.is_broken for answer in answers):
         reason = "no source could be used"
     say(f"no cloud data: {reason}")
-    return [*results, Result(DATA_SOURCES, what, place, outcome, reason)]
+    return [*results, ActionResult(DATA_SOURCES, what, place, outcome, reason)]
 
 
-def _result(answer: Answer, place: Place) -> Result:
+def _result(answer: Answer, place: Place) -> ActionResult:
     reason = f"gives {answer.found}" if answer.found is not None else answer.reason
     if answer.found is None and not answer.is_broken:
         reason = f"not there: {reason}"
     outcome = FAILED if answer.is_broken else UNCHANGED
-    return Result(
+    return ActionResult(
         DATA_SOURCES, f"ask {answer.name}", place, outcome, f"{reason}, {answer.seconds:.1f} s"
     )
 
@@ -82,7 +82,7 @@ def _keep(
     known: dict[str, Found],
     place: Place,
     say: Say,
-) -> list[Result]:
+) -> list[ActionResult]:
     """earlier: what to take the userdata from when the source has some, but could not give it;
     known: of the media that are read once."""
     say(f"cloud data from {found.source}: {found}")
@@ -90,36 +90,41 @@ def _keep(
     for problem in found.problems:
         say(f"cloud data from {found.source}: {problem}")
         what = f"ask {found.source} for all it has"
-        results.append(Result(DATA_SOURCES, what, place, FAILED, problem))
+        results.append(ActionResult(DATA_SOURCES, what, place, FAILED, problem))
     if earlier is not None and earlier.found.userdata and not found.userdata:
         found.userdata = earlier.found.userdata
         what = f"use the userdata that {earlier.found.source} gave before"
-        results.append(Result(DATA_SOURCES, what, place, UNCHANGED, f"it is of {earlier.when}"))
+        results.append(
+            ActionResult(DATA_SOURCES, what, place, UNCHANGED, f"it is of {earlier.when}")
+        )
     usable: list[Part] = []
     what = f"use what {found.source} gives"
     try:
         usable, warnings = parts(found.userdata)
         for warning in warnings:
-            results.append(Result(DATA_SOURCES, "read the userdata", place, FAILED, warning))
+            results.append(ActionResult(DATA_SOURCES, "read the userdata", place, FAILED, warning))
     except UserError as error:
-        results.append(Result(DATA_SOURCES, "read the userdata", place, FAILED, str(error)))
+        results.append(ActionResult(DATA_SOURCES, "read the userdata", place, FAILED, str(error)))
         say(f"the userdata of {found.source} cannot be used: {error}")
     try:
         store.publish(node, found)
         changed = store.keep(node, found, usable, known)
     except OSError as error:
         reason = f"{error.filename or FOUND}: {error.strerror}"
-        return [*results, Result(DATA_SOURCES, what, place, FAILED, reason)]
+        return [*results, ActionResult(DATA_SOURCES, what, place, FAILED, reason)]
     except Exception as error:  # what the sources said is in the report all the same
         from k3os.system.bug import report
 
-        return [*results, Result(DATA_SOURCES, what, place, FAILED, report(error), is_bug=True)]
-    return [*results, Result(DATA_SOURCES, what, place, DONE if changed else UNCHANGED)]
+        return [
+            *results,
+            ActionResult(DATA_SOURCES, what, place, FAILED, report(error), is_bug=True),
+        ]
+    return [*results, ActionResult(DATA_SOURCES, what, place, DONE if changed else UNCHANGED)]
 
 
-def _use_again(node: Node, earlier: store.Kept, place: Place, say: Say) -> list[Result]:
+def _use_again(node: Node, earlier: store.Kept, place: Place, say: Say) -> list[ActionResult]:
     source = earlier.found.source
     reason = f"nothing answers; this is what {source} gave on {earlier.when}: {earlier.found}"
     say(f"cloud data: {reason}")
     store.publish(node, earlier.found)
-    return [Result(DATA_SOURCES, f"use what {source} gave before", place, UNCHANGED, reason)]
+    return [ActionResult(DATA_SOURCES, f"use what {source} gave before", place, UNCHANGED, reason)]

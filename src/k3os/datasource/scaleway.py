@@ -1,4 +1,4 @@
-"""Scaleway: the metadata API on an address of its own; user data only for a source port below
+"""Scaleway: the metadata API on an address of its own; userdata only for a source port below
 1024, which shows that root asks.
 
 https://www.scaleway.com/en/developers/api/instance/user-data
@@ -13,15 +13,15 @@ from k3os.system.json_text import maps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from k3os.datasource.asking import Asking
+    from k3os.datasource.query import Query
 
 BASE = "http://169.254.42.42"
 
 
-def fetch(asking: Asking) -> Found:
-    metadata = json_map(Service(asking, BASE).identify("/conf?format=json"), BASE)
+def fetch(query: Query) -> Found:
+    metadata = json_map(Service(query, BASE).identify("/conf?format=json"), BASE)
     keys = [each.get("key") for each in maps(metadata.get("ssh_public_keys"))]
     problems: list[str] = []
-    service = Service(asking, BASE, low_port=True)
+    service = Service(query, BASE, low_port=True)
     userdata = service.userdata("/user_data/cloud-init", problems)
     return Found("scaleway", metadata.get("hostname"), texts(keys), userdata, problems)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from time import monotonic
 
-from k3os.datasource.asking import Asking, ask
 from k3os.datasource.found import Found, LeftOut, NotThere
+from k3os.datasource.query import Query, ask
 from k3os.errors import UserError
 
 TYPE_CHECKING = False
@@ -46,7 +46,7 @@ def search(
     silent: set[str] = set()
     for name in names:
         started = monotonic()
-        answer = _answer(name, Asking(silent, addresses, own_media=name in by_auto), say)
+        answer = _answer(name, Query(silent, addresses, own_media=name in by_auto), say)
         answer.seconds = monotonic() - started
         answers.append(answer)
         if answer.found is not None and answer.found.userdata and not ask_all:
@@ -54,9 +54,9 @@ def search(
     return answers
 
 
-def _answer(name: str, asking: Asking, say: Say) -> Answer:
+def _answer(name: str, query: Query, say: Say) -> Answer:
     try:
-        found = ask(name, asking, say)
+        found = ask(name, query, say)
         found.source = name  # one module may serve several names
         return Answer(name, found)
     except NotThere as error:

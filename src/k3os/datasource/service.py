@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from time import monotonic
 
-from k3os.datasource.asking import NOT_THERE_SECONDS, Asking
 from k3os.datasource.found import LARGEST, NotThere, attempt
+from k3os.datasource.query import NOT_THERE_SECONDS, Query
 from k3os.errors import UserError
 from k3os.system.http import get
 from k3os.system.http_direct import Direct
@@ -32,19 +32,19 @@ class Service:
 
     def __init__(
         self,
-        asking: Asking,
+        query: Query,
         base: str = LINK_LOCAL,
         headers: dict[str, str] | None = None,
         *,
         low_port: bool = False,
     ) -> None:
-        self.asking = asking
+        self.query = query
         self.base = base
         self.headers = headers or {}
         self.taken = 0
-        asking.address = base
-        self.url = asking.addresses.get(base, base)
-        self.direct = Direct(NOT_THERE_SECONDS, low_port=low_port, connected=asking.answered.set)
+        query.address = base
+        self.url = query.addresses.get(base, base)
+        self.direct = Direct(NOT_THERE_SECONDS, low_port=low_port, connected=query.answered.set)
 
     def identify(self, path: str) -> bytes:
         """The first request, which another platform's service refuses. Raises NotThere."""
@@ -53,7 +53,7 @@ class Service:
         except HttpError as error:
             if 300 <= error.status < 500 and error.status not in TRANSIENT:
                 reason = f"answers as another platform: {error.message}"
-                raise NotThere(reason, where=self.base) from None
+                raise NotThere(reason, where=self.base, status=error.status) from None
             raise
 
     def optional(self, path: str) -> bytes:
@@ -78,7 +78,7 @@ class Service:
         timeout: float = ANSWER_SECONDS,
     ) -> bytes:
         """An answer. Raises NotThere when nobody answers at the address, else HttpError."""
-        if self.base in self.asking.silent:
+        if self.base in self.query.silent:
             raise NotThere("did not answer before", where=self.base)
         pauses = list(PAUSES)
         while True:
@@ -100,16 +100,16 @@ class Service:
                 return answer
             except HttpError as error:
                 seconds = monotonic() - started
-                if not self.asking.answered.is_set():
+                if not self.query.answered.is_set():
                     # the way there, or the service itself, may be about to come up
-                    if monotonic() + RETRY_SECONDS < self.asking.until:
-                        self.asking.over.wait(RETRY_SECONDS)
+                    if monotonic() + RETRY_SECONDS < self.query.until:
+                        self.query.over.wait(RETRY_SECONDS)
                         continue
-                    self.asking.silent.add(self.base)
+                    self.query.silent.add(self.base)
                     raise self._absent(error, seconds) from None
                 if not error.transient or seconds > timeout * 0.9 or not pauses:
                     raise
-                if self.asking.over.wait(max(pauses.pop(0), error.wait)):
+                if self.query.over.wait(max(pauses.pop(0), error.wait)):
                     raise
 
     def _absent(self, error: HttpError, seconds: float) -> NotThere:

@@ -1,6 +1,6 @@
 """Every data source: its module, and how `auto` recognizes its platform by DMI strings.
 
-A module has `fetch(asking) -> Found`; it raises NotThere when the machine is another one's, and
+A module has `fetch(query) -> Found`; it raises NotThere when the machine is another one's, and
 another UserError when it is there and does not work.
 """
 
@@ -12,15 +12,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from k3os.datasource.asking import Asking
     from k3os.datasource.found import Found
+    from k3os.datasource.query import Query
 
 # the same on every virtual machine of Azure
 AZURE = "7783-7084-3265-9085-8269-3286-77"
 DMI = "/sys/class/dmi/id"
 
 
-class Source:
+class DataSource:
     """module: below k3os.datasource; what: for messages; dmi: (file in DMI, beginning) pairs,
     of which one must match; is_local: asks no network."""
 
@@ -36,9 +36,9 @@ class Source:
 
 
 SOURCES = {
-    "aws": Source("aws", "Amazon EC2", ("sys_vendor", "Amazon EC2"), ("product_uuid", "ec2")),
-    "gcp": Source("gcp", "Google Cloud", ("product_name", "Google Compute Engine")),
-    "openstack": Source(
+    "aws": DataSource("aws", "Amazon EC2", ("sys_vendor", "Amazon EC2"), ("product_uuid", "ec2")),
+    "gcp": DataSource("gcp", "Google Cloud", ("product_name", "Google Compute Engine")),
+    "openstack": DataSource(
         "openstack",
         "OpenStack",
         ("product_name", "OpenStack Nova"),
@@ -48,25 +48,25 @@ SOURCES = {
         ("chassis_asset_tag", "SAP CCloud VM"),
     ),
     # bare metal of many makers: its firmware does not say whose it is
-    "packet": Source("packet", "Equinix Metal, formerly Packet"),
-    "equinix": Source("packet", "Equinix Metal, formerly Packet"),
-    "scaleway": Source("scaleway", "Scaleway", ("sys_vendor", "Scaleway")),
-    "vultr": Source("vultr", "Vultr", ("sys_vendor", "Vultr")),
-    "digitalocean": Source("digitalocean", "DigitalOcean", ("sys_vendor", "DigitalOcean")),
-    "hetzner": Source("hetzner", "Hetzner Cloud", ("sys_vendor", "Hetzner")),
-    "azure": Source("azure", "Microsoft Azure", ("chassis_asset_tag", AZURE)),
-    "nocloud": Source("nocloud", "a medium labelled cidata", is_local=True),
-    "configdrive": Source("configdrive", "a medium labelled config-2", is_local=True),
-    "cdrom": Source("cdrom", "a CD or disk with userdata", is_local=True),
+    "packet": DataSource("packet", "Equinix Metal, formerly Packet"),
+    "equinix": DataSource("packet", "Equinix Metal, formerly Packet"),
+    "scaleway": DataSource("scaleway", "Scaleway", ("sys_vendor", "Scaleway")),
+    "vultr": DataSource("vultr", "Vultr", ("sys_vendor", "Vultr")),
+    "digitalocean": DataSource("digitalocean", "DigitalOcean", ("sys_vendor", "DigitalOcean")),
+    "hetzner": DataSource("hetzner", "Hetzner Cloud", ("sys_vendor", "Hetzner")),
+    "azure": DataSource("azure", "Microsoft Azure", ("chassis_asset_tag", AZURE)),
+    "nocloud": DataSource("nocloud", "a medium labelled cidata", is_local=True),
+    "configdrive": DataSource("configdrive", "a medium labelled config-2", is_local=True),
+    "cdrom": DataSource("cdrom", "a CD or disk with userdata", is_local=True),
 }
 # cost nothing where there is no such medium, and some platforms have nothing else
 ALWAYS_TRIED = ("nocloud", "configdrive")
 
 
-def fetch(name: str) -> Callable[[Asking], Found]:
+def fetch(name: str) -> Callable[[Query], Found]:
     """The function that asks a source; its module is imported only now."""
     module = __import__(f"k3os.datasource.{SOURCES[name].module}", fromlist=["fetch"])
-    function: Callable[[Asking], Found] = module.fetch
+    function: Callable[[Query], Found] = module.fetch
     return function
 
 

@@ -80,14 +80,14 @@ def unzip(data: bytes) -> bytes:
 
     unpacker = zlib.decompressobj(wbits=31)
     try:
-        found = unpacker.decompress(data, LARGEST + 1)
+        unpacked = unpacker.decompress(data, LARGEST + 1)
     except zlib.error as error:
         raise UserError(f"is gzip, but damaged: {error}") from None
-    if len(found) > LARGEST:
+    if len(unpacked) > LARGEST:
         raise UserError(f"has more than {LARGEST} bytes when it is unpacked")
     if not unpacker.eof:
         raise UserError("is gzip, but its end is missing", "is there a limit to its size?")
-    return found
+    return unpacked
 
 
 def base64(data: bytes) -> bytes | None:
@@ -95,10 +95,10 @@ def base64(data: bytes) -> bytes | None:
     a colon."""
     packed = b"".join(data.split())
     try:
-        found = binascii.a2b_base64(packed, strict_mode=True)
+        decoded = binascii.a2b_base64(packed, strict_mode=True)
     except ValueError:
         return None
-    return found if found.startswith(GZIP) or is_text(found) else None
+    return decoded if decoded.startswith(GZIP) or is_text(decoded) else None
 
 
 def is_text(data: bytes) -> bool:
@@ -121,7 +121,7 @@ def multipart(data: bytes, depth: int) -> tuple[list[Part], list[str]]:
     from email import message_from_bytes
 
     message = message_from_bytes(data, policy=email.policy.compat32)
-    found: list[Part] = []
+    parts: list[Part] = []
     left_out: list[str] = []
     leaves = [leaf for leaf in message.walk() if not leaf.is_multipart()]
     if len(leaves) > MOST:
@@ -134,8 +134,8 @@ def multipart(data: bytes, depth: int) -> tuple[list[Part], list[str]]:
         except UserError as error:
             left_out.append(f"{name} {error}")
             continue
-        found += inner
+        parts += inner
         left_out += more
-    if message.is_multipart() or found or left_out:
-        return found, left_out
+    if message.is_multipart() or parts or left_out:
+        return parts, left_out
     raise UserError("is a MIME text without parts")

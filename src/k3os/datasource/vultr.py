@@ -11,11 +11,11 @@ from k3os.datasource.service import LINK_LOCAL, Service, json_map, texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from k3os.datasource.asking import Asking
+    from k3os.datasource.query import Query
 
 
-def fetch(asking: Asking) -> Found:
-    service = Service(asking)
+def fetch(query: Query) -> Found:
+    service = Service(query)
     metadata = json_map(service.identify("/v1.json"), LINK_LOCAL)
     keys = texts(metadata.get("public-keys"))  # a list, or one text with lines
     problems: list[str] = []

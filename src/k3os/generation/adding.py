@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from k3os.generation import manifest, source
+from k3os.generation import install_medium, manifest
 from k3os.generation.layout import AIRGAP, CONFIG, DATA, GENERATIONS, SYSTEM, numbers
 from k3os.system.console import Progress, Say
 from k3os.system.files import atomic_symlink, atomic_write, sync_directory
@@ -18,13 +18,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from k3os.generation.source import Source
+    from k3os.generation.install_medium import InstallMedium
 
 BLOCK = 1 << 20
 
 
 def lay_down(
-    medium: Source, config: bytes, root: str, say: Say, progress: Progress | None = None
+    medium: InstallMedium, config: bytes, root: str, say: Say, progress: Progress | None = None
 ) -> None:
     """Everything but what makes it boot; each file complete, written out, read back.
 
@@ -39,7 +39,7 @@ def lay_down(
         say(f"copying {AIRGAP}/{name}")
         copy_file(medium.path(f"{AIRGAP}/{name}"), f"{system}/{AIRGAP}/{name}", progress)
     say("reading back what was written")
-    source.verify(medium, system, lambda _: None, from_disk=True)
+    install_medium.verify(medium, system, lambda _: None, from_disk=True)
     os.makedirs(f"{root}/{DATA}", exist_ok=True)
     if config:
         atomic_write(f"{root}/{CONFIG}", config, mode=0o600, sync=True)
@@ -64,7 +64,7 @@ def copy_file(path: str, target: str, progress: Progress | None = None) -> None:
     sync_directory(os.path.dirname(target))
 
 
-def from_medium(medium: Source, system: str) -> None:
+def from_medium(medium: InstallMedium, system: str) -> None:
     """The new generation, then the one rename that makes it the current one."""
     number = max(numbers(system), default=0) + 1
     links = {name: f"{name}/{version}" for name, version in medium.versions.items()}

@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from k3os.generation.source import Source
+    from k3os.generation.install_medium import InstallMedium
 
 RECORD = "loaders.json"
 HOW = "boot its ISO and install with no_format and this config.yaml; the data stays"
 
 
-def record(system: str, source: Source, names: Iterable[str], board: str = "") -> None:
+def record(system: str, source: InstallMedium, names: Iterable[str], board: str = "") -> None:
     """Note that these loaders of a medium were written; none: another system's are in use."""
     from k3os.system.digest import file_sha256
 
     sums = {name: file_sha256(f"{source.root}/{LOADERS}/{name}") for name in sorted(names)}
-    found = {"k3os": source.versions.get("k3os", ""), "sha256": sums, "board": board}
-    atomic_write(f"{system}/{RECORD}", json.dumps(found).encode() + b"\n", sync=True)
+    entry = {"k3os": source.versions.get("k3os", ""), "sha256": sums, "board": board}
+    atomic_write(f"{system}/{RECORD}", json.dumps(entry).encode() + b"\n", sync=True)
 
 
 def compare(system: str, generation: str, base: str = BASE) -> dict[str, Any]:
@@ -79,24 +79,30 @@ def _first_stage(manifest: Mapping[str, Any], base: str) -> dict[str, Any]:
         if os.path.isfile(f"{base}/{path}")
     )
     version = str(manifest.get("k3os", ""))
-    found = {"installed": "", "brought": version, "outdated": outdated, "board": ""}
-    return {**found, "kind": FIRST_STAGE} if files else {}
+    comparison = {"installed": "", "brought": version, "outdated": outdated, "board": ""}
+    return {**comparison, "kind": FIRST_STAGE} if files else {}
 
 
-def lines(found: Mapping[str, Any]) -> list[str]:
+def lines(comparison: Mapping[str, Any]) -> list[str]:
     """For `k3os status`; nothing while all is as it should be."""
     told = []
-    if found.get("outdated") and found["kind"] == FIRST_STAGE:
+    if comparison.get("outdated") and comparison["kind"] == FIRST_STAGE:
         told.append("first stage (/sbin/init of the system below) is not the one of k3OS")
-        told.append(f"           {found['brought']}: unpack /sbin/init and /k3os/system/bin of its")
-        told.append("           tarball over it")
-    elif found.get("outdated"):
-        whose = f"of k3OS {found['installed']}" if found["installed"] else "older than this record"
-        told.append(f"boot loader is {whose}; this system brings another one, that of")
-        told.append(f"           {found['brought']}: {HOW}")
-    if found.get("board") and found["installed"] != found["brought"]:
         told.append(
-            f"firmware   and device trees on the card are those of k3OS {found['installed']}:"
+            f"           {comparison['brought']}: unpack /sbin/init and /k3os/system/bin of its"
         )
-        told.append(f"           `k3os image` of {found['brought']} makes a card with its own")
+        told.append("           tarball over it")
+    elif comparison.get("outdated"):
+        whose = (
+            f"of k3OS {comparison['installed']}"
+            if comparison["installed"]
+            else "older than this record"
+        )
+        told.append(f"boot loader is {whose}; this system brings another one, that of")
+        told.append(f"           {comparison['brought']}: {HOW}")
+    if comparison.get("board") and comparison["installed"] != comparison["brought"]:
+        told.append(
+            f"firmware   and device trees on the card are those of k3OS {comparison['installed']}:"
+        )
+        told.append(f"           `k3os image` of {comparison['brought']} makes a card with its own")
     return told

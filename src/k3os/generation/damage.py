@@ -46,19 +46,19 @@ def damaged(
 def _wrong(path: str, wanted: str) -> str:
     try:
         forget(path)
-        found = file_sha256(path)
+        digest = file_sha256(path)
         forget(path)  # memory is for others
     except OSError as error:
         return error.strerror or str(error)
-    return "" if found == wanted else f"its SHA-256 is {found}, not {wanted}"
+    return "" if digest == wanted else f"its SHA-256 is {digest}, not {wanted}"
 
 
-def record(path: str, found: Mapping[str, str], files: int) -> None:
+def record(path: str, wrong: Mapping[str, str], files: int) -> None:
     """Leave the result for `k3os status` and others."""
     result = {
         "when": utc(),
         "files": files,
-        "damaged": dict(found),
+        "damaged": dict(wrong),
     }
     os.makedirs(os.path.dirname(path), exist_ok=True)
     atomic_write(path, json.dumps(result, indent=1).encode() + b"\n")

@@ -13,7 +13,7 @@ from k3os.config.scalars import is_console
 from k3os.errors import UserError
 from k3os.generation import layout
 from k3os.generation.layout import MEDIUM_UUID, MENU
-from k3os.generation.switching import settle
+from k3os.generation.switching import flush_journal
 from k3os.system.blockdev import probe
 from k3os.system.files import atomic_write
 from k3os.system.mounts import mounted
@@ -188,7 +188,7 @@ def name_medium(root: str, say: Say) -> None:
         menu = with_uuid(old, uuid_at(root))
         if menu != old:
             atomic_write(f"{root}/{MENU}", menu.encode("utf-8", "surrogateescape"), sync=True)
-            settle(root)
+            flush_journal(root)
             say("the boot menu names this disk's file system now: no other disk is booted from")
     except FileNotFoundError:
         return  # another system starts k3OS

@@ -48,9 +48,9 @@ def write(root: str, changes: Mapping[str, str]) -> bool:
 
     GRUB sees it once the file system is settled (switching.settle). Raises OSError.
     """
-    found = read(root)
-    variables = {name: value for name, value in {**found, **changes}.items() if value}
-    if variables == found:
+    before = read(root)
+    variables = {name: value for name, value in {**before, **changes}.items() if value}
+    if variables == before:
         return False  # on top of another system the file may be missing, and need not be made
     data = block(variables)
     os.makedirs(os.path.dirname(f"{root}/{PATH}"), exist_ok=True)

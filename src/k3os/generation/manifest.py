@@ -101,10 +101,10 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
 
 def _count(value: object) -> int:
     """A size in bytes, or seconds since 1970. Raises ValueError."""
-    found = whole(str(value))
-    if found is None:
+    number = whole(str(value))
+    if number is None:
         raise ValueError(f"{str(value)[:20]!r} is no number")
-    return found
+    return number
 
 
 def read_record(generation: str) -> dict[str, Any]:
@@ -125,13 +125,13 @@ def sums_of(record: Mapping[str, Any]) -> dict[str, str]:
 def loader_sums(record: Mapping[str, Any]) -> dict[str, str]:
     """What a release brings: a loader's name, or the path of a file of the first stage, to its
     SHA-256."""
-    found = {
+    sums = {
         path.rpartition("/")[2]: str(digest)
         for path, digest in mapping(record, MEDIUM).items()
         if path.rpartition("/")[0] == LOADERS
     }
     stage = mapping(record, FIRST_STAGE)
-    return found | {path: str(digest) for path, digest in stage.items()}
+    return sums | {path: str(digest) for path, digest in stage.items()}
 
 
 def mapping(record: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -19,17 +19,17 @@ def switch(system: str, current: str, previous: str) -> None:
     """Point both links, for an upgrade. Power cut between the two: the old system is both."""
     atomic_symlink(previous, f"{system}/previous", sync=True)
     atomic_symlink(current, f"{system}/current", sync=True)
-    settle(system)
+    flush_journal(system)
 
 
 def exchange(system: str, current: str, previous: str) -> None:
     """Point both links, for a way back: power cut between the two: the good system is both."""
     atomic_symlink(current, f"{system}/current", sync=True)
     atomic_symlink(previous, f"{system}/previous", sync=True)
-    settle(system)
+    flush_journal(system)
 
 
-def settle(system: str) -> None:
+def flush_journal(system: str) -> None:
     """Bring what the journal holds to its place: GRUB reads ext4 without replaying the journal.
 
     fsync(2) is content with the journal; freezing the file system is not (ioctl_fsfreeze(2)).

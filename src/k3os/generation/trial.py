@@ -48,7 +48,7 @@ def on_trial(root: str) -> str:
 def confirm(root: str) -> None:
     """It is healthy: it is what boots from now on."""
     if grubenv.write(root, {GENERATION: "", TRIES: "", SECONDS: ""}):
-        switching.settle(root)  # else GRUB may count in a block that the journal has freed
+        switching.flush_journal(root)  # else GRUB may count in a block that the journal has freed
     forget_failure(root)
 
 
@@ -56,7 +56,7 @@ def fail(root: str, reason: str) -> None:
     """Let GRUB take the previous generation at the next boot, whatever attempts are left."""
     atomic_write(f"{root}/{FAILURE}", reason[:LONGEST].encode() + b"\n", sync=True)
     grubenv.write(root, {TRIES: "0"})
-    switching.settle(root)  # the machine may restart without unmounting
+    switching.flush_journal(root)  # the machine may restart without unmounting
 
 
 def go_back(root: str) -> str:

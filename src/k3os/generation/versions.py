@@ -15,10 +15,10 @@ def ordered(version: str) -> tuple[tuple[int, ...], bool, str]:
     text = version.removeprefix("v")
     main, _, build = text.partition("+")
     numbers, dash, rest = main.partition("-")
-    found = [clamped(each) for each in re.findall(r"[0-9]+", numbers)]
-    found += [0] * (4 - len(found))
-    found += [clamped(each) for each in re.findall(r"[0-9]+", build)]
-    return tuple(found), not dash, rest
+    parts = [clamped(each) for each in re.findall(r"[0-9]+", numbers)]
+    parts += [0] * (4 - len(parts))
+    parts += [clamped(each) for each in re.findall(r"[0-9]+", build)]
+    return tuple(parts), not dash, rest
 
 
 def is_older(version: str, than: str) -> bool:

@@ -109,10 +109,10 @@ def build_board(
 
 def fat_files(board: Board, packages: Tree, kernel: Tree) -> dict[str, bytes]:
     """Name on the FAT to content. Raises UserError when a package is not what it was."""
-    found = {name: text.encode() for name, text in board.texts.items()}
+    files = {name: text.encode() for name, text in board.texts.items()}
     for path, name in board.files.items():
         try:
-            found[name] = packages.read(path)
+            files[name] = packages.read(path)
         except KeyError:
             raise UserError(f"Debian's packages for the board {board.name} lack {path}") from None
     trees = {
@@ -127,13 +127,13 @@ def fat_files(board: Board, packages: Tree, kernel: Tree) -> dict[str, bytes]:
             "KERNEL",
         )
     more = {other: trees[name] for name, other in board.aliases.items() if name in trees}
-    return {**found, **trees, **more}
+    return {**files, **trees, **more}
 
 
 def listing(board: Board, packages: Tree) -> bytes:
     """The board's packages with their versions, one in a line."""
-    found = parse_listing(packages.read("packages.txt").decode(), "|".join(board.packages))
-    return "".join(f"{each.name} {each.version}\n" for each in found).encode()
+    listed = parse_listing(packages.read("packages.txt").decode(), "|".join(board.packages))
+    return "".join(f"{each.name} {each.version}\n" for each in listed).encode()
 
 
 def without_driver(board: Board, modules: str) -> dict[str, str]:

@@ -22,12 +22,12 @@ from k3os.image import (
 )
 from k3os.image.board import Board, build_board
 from k3os.image.cache import Cache, digest
-from k3os.image.pieces import Boot, Pieces, iso_tree, overlay_tree
 from k3os.image.progress import Progress
 from k3os.image.publish import publish
 from k3os.image.settings import SUITE, Settings
 from k3os.image.signing import public_key, trusted_keys
 from k3os.image.sources import closure
+from k3os.image.stage_outputs import BootOutputs, StageOutputs, iso_tree, overlay_tree
 from k3os.k3s.fetch import Component, fetch, fetch_airgap
 from k3os.k3s.source import LocalFile, parse_source
 from k3os.system.digest import file_sha256
@@ -41,9 +41,9 @@ CODE = {
     "initrd-base": ("k3os.image.initrd",),
     "loaders": ("k3os.image.loaders",),
     "board": ("k3os.image.board",),
-    "tarball": ("k3os.image.iso", "k3os.image.pieces"),
-    "iso": ("k3os.image.iso", "k3os.image.pieces"),
-    "netboot": ("k3os.image.netboot", "k3os.image.pieces"),
+    "tarball": ("k3os.image.iso", "k3os.image.stage_outputs"),
+    "iso": ("k3os.image.iso", "k3os.image.stage_outputs"),
+    "netboot": ("k3os.image.netboot", "k3os.image.stage_outputs"),
 }
 
 
@@ -60,13 +60,13 @@ def build(settings: Settings, progress: Progress) -> list[Path]:
 
 
 def _build(settings: Settings, progress: Progress, cache: Cache) -> list[Path]:
-    pieces = _pieces(settings, progress, cache)
-    inputs = _inputs(settings, pieces)
-    media = _media(settings, progress, cache, pieces, inputs) if pieces.boot else {}
+    outputs = _stage_outputs(settings, progress, cache)
+    inputs = _inputs(settings, outputs)
+    media = _media(settings, progress, cache, outputs, inputs) if outputs.boot else {}
     tarball = cache.stage(
         "tarball",
         digest(*inputs),
-        lambda out: iso.build_tarball(settings, overlay_tree(settings, pieces), out),
+        lambda out: iso.build_tarball(settings, overlay_tree(settings, outputs), out),
     )
     pages = cache.stage(
         "manual",
@@ -74,18 +74,18 @@ def _build(settings: Settings, progress: Progress, cache: Cache) -> list[Path]:
         lambda out: manual.build_manual(settings.epoch, out),
     )
     media[manual.ARTIFACT] = pages / "manual.tar.gz"
-    return publish(settings, pieces, media, tarball)
+    return publish(settings, outputs, media, tarball)
 
 
-def _inputs(settings: Settings, pieces: Pieces) -> list[object]:
+def _inputs(settings: Settings, outputs: StageOutputs) -> list[object]:
     """What every medium's and the tarball's content follows from."""
-    boot = pieces.boot
-    parts = [pieces.base.name, boot.kernel.name if boot else pieces.shell.name]
-    parts += [pieces.rootfs.name, *([boot.initrd.name] if boot else [])]
-    airgap = [file_sha256(path) for path in pieces.airgap]
+    boot = outputs.boot
+    parts = [outputs.base.name, boot.kernel.name if boot else outputs.shell.name]
+    parts += [outputs.rootfs.name, *([boot.initrd.name] if boot else [])]
+    airgap = [file_sha256(path) for path in outputs.airgap]
     return [
         *parts,
-        pieces.k3s_identity,
+        outputs.k3s_identity,
         public_key(settings.sign_key) if settings.sign_key else "",
         airgap,
         settings.epoch,
@@ -95,23 +95,27 @@ def _inputs(settings: Settings, pieces: Pieces) -> list[object]:
 
 
 def _media(
-    settings: Settings, progress: Progress, cache: Cache, pieces: Pieces, inputs: list[object]
+    settings: Settings,
+    progress: Progress,
+    cache: Cache,
+    outputs: StageOutputs,
+    inputs: list[object],
 ) -> dict[str, Path]:
     """What boots a machine: an artifact's name to its file."""
-    boot = pieces.booting
+    boot = outputs.booting
     config = [settings.config] if settings.config else []
     inputs = [*inputs, boot.loaders.name, *config, settings.source / "overlay" / "iso"]
     inputs += _code("iso")
     image = cache.stage(
         "iso",
         digest(*inputs),
-        lambda out: iso.build_iso(settings, progress, iso_tree(settings, pieces), out),
+        lambda out: iso.build_iso(settings, progress, iso_tree(settings, outputs), out),
     )
     carried = cache.stage(
         "netboot",
         digest(*inputs, *_code("netboot")),
         lambda out: netboot.build_netboot(
-            settings, iso_tree(settings, pieces), boot.initrd / "initrd", out
+            settings, iso_tree(settings, outputs), boot.initrd / "initrd", out
         ),
     )
     arch = settings.arch.name
@@ -137,7 +141,7 @@ def base_stage(settings: Settings, progress: Progress, cache: Cache) -> Path:
     )
 
 
-def _pieces(settings: Settings, progress: Progress, cache: Cache) -> Pieces:
+def _stage_outputs(settings: Settings, progress: Progress, cache: Cache) -> StageOutputs:
     base = base_stage(settings, progress, cache)
     kernel_packages = _kernel_packages(settings, progress, cache)
     content = _content(base)
@@ -164,7 +168,7 @@ def _pieces(settings: Settings, progress: Progress, cache: Cache) -> Pieces:
             lambda out: kernel.build_shell(kernel_packages / "kernel.tar", out),
         )
     component, airgap = _k3s(settings, progress)
-    return Pieces(base, rootfs_stage, shell, boot, image, component, airgap)
+    return StageOutputs(base, rootfs_stage, shell, boot, image, component, airgap)
 
 
 def _boot(
@@ -174,7 +178,7 @@ def _boot(
     base: Path,
     kernel_packages: Path,
     rootfs_stage: Path,
-) -> Boot:
+) -> BootOutputs:
     kernel_stage = cache.stage(
         "kernel",
         digest(
@@ -204,7 +208,7 @@ def _boot(
         digest(*target, _grub_version(), *_code("loaders")),
         lambda out: loaders.build_loaders(settings, progress, out),
     )
-    return Boot(kernel_stage, initrd_stage, loaders_stage)
+    return BootOutputs(kernel_stage, initrd_stage, loaders_stage)
 
 
 def _grub_version() -> str:

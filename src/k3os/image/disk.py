@@ -16,9 +16,9 @@ from pathlib import Path
 
 from k3os.config.check import check_text
 from k3os.errors import UserError
-from k3os.generation import adding, boot_loaders, grub, layout, source
+from k3os.generation import adding, boot_loaders, grub, install_medium, layout
+from k3os.generation.install_medium import InstallMedium
 from k3os.generation.layout import CONFIG, LOADERS, STATE_LABEL, SYSTEM
-from k3os.generation.source import Source
 from k3os.image import board
 from k3os.image.board import Board
 from k3os.image.diskformat import convert
@@ -44,7 +44,7 @@ _UNQUOTABLE = re.compile(r"[\"\n]")
 
 
 @dataclass(frozen=True)
-class Request:
+class DiskRequest:
     """source: a k3OS ISO; config: address or absolute path, "" for the ISO's own.
 
     size: bytes of the disk; format: a name of diskformat.FORMATS. arch: what the ISO must be
@@ -70,12 +70,12 @@ class Span:
     size: int
 
 
-def make_disk(request: Request, say: Say) -> None:
+def make_disk(request: DiskRequest, say: Say) -> None:
     """Write request.target, complete or not at all. Raises UserError, CommandError, OSError."""
     with extracted(request.source, request.target.parent) as iso:
-        what = source.read_source(str(iso))
-        source.verify(what, f"{iso}/{SYSTEM}", lambda _: None)
-        source.verify_medium(what)
+        what = install_medium.read_medium(str(iso))
+        install_medium.verify(what, f"{iso}/{SYSTEM}", lambda _: None)
+        install_medium.verify_medium(what)
         if request.arch not in ("", what.arch):
             raise UserError(
                 f"is for {what.arch}, not for {request.arch}",
@@ -114,12 +114,12 @@ def menu_for(text: bytes, arch: str) -> str:
     return grub.menu(str(tty.data) if tty else "", arch=arch)
 
 
-def identity(what: Source, size: int, part: str) -> uuid.UUID:
+def identity(what: InstallMedium, size: int, part: str) -> uuid.UUID:
     """A UUID that is the same for the same system and size; nothing secret goes into it."""
     return uuid.uuid5(_SPACE, f"{part} {size} {what.manifest.decode()}")
 
 
-def modules_of(what: Source) -> str:
+def modules_of(what: InstallMedium) -> str:
     """modules.dep(5) and modules.builtin of a medium's kernel."""
     version = what.versions["kernel"]
     image = f"{what.root}/{SYSTEM}/kernel/{version}/modules.squashfs"
@@ -127,7 +127,9 @@ def modules_of(what: Source) -> str:
     return run(["unsquashfs", "-no-progress", "-cat", image, *lists]).decode()
 
 
-def _write(disk: Path, request: Request, what: Source, root: Path, scratch: Path, say: Say) -> None:
+def _write(
+    disk: Path, request: DiskRequest, what: InstallMedium, root: Path, scratch: Path, say: Say
+) -> None:
     """The whole disk: table, file systems, loaders."""
     with open(disk, "wb") as file:
         file.truncate(request.size)
@@ -143,8 +145,8 @@ def _write(disk: Path, request: Request, what: Source, root: Path, scratch: Path
     table = json.loads(run(["sfdisk", "--json", str(disk)]))["partitiontable"]
     unit = int(table.get("sectorsize", 512))
     spans = {
-        part.name: Span(found["start"] * unit, found["size"] * unit)
-        for part, found in zip(parts, table["partitions"], strict=True)
+        part.name: Span(entry["start"] * unit, entry["size"] * unit)
+        for part, entry in zip(parts, table["partitions"], strict=True)
     }
     epoch = int(json.loads(what.manifest)["created"])
     state = name(STATE)
@@ -210,14 +212,14 @@ def _compare(place: str, root: Path, copy: Path) -> None:
     copy.mkdir()
     run(["debugfs", "-R", f"rdump / {_quoted(str(copy))}", place])
     for path in sorted(root.rglob("*")):
-        found = copy / path.relative_to(root)
+        copied = copy / path.relative_to(root)
         if path.is_symlink():
-            same = found.is_symlink() and found.readlink() == path.readlink()
+            same = copied.is_symlink() and copied.readlink() == path.readlink()
         elif path.is_dir():
-            same = found.is_dir()
+            same = copied.is_dir()
         else:
-            same = found.is_file() and _mode(found) == _mode(path)
-            same = same and file_sha256(str(found)) == file_sha256(str(path))
+            same = copied.is_file() and _mode(copied) == _mode(path)
+            same = same and file_sha256(str(copied)) == file_sha256(str(path))
         if not same:
             raise UserError(
                 f"/{path.relative_to(root)} did not get into the disk image as it is",

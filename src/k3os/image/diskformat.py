@@ -46,13 +46,13 @@ def convert(raw: Path, kind: str, identity: uuid.UUID) -> Path:
 
 def _name_vmdk(path: Path, identity: uuid.UUID) -> None:
     with open(path, "r+b") as file:
-        found = _DESCRIPTOR.search(file.read(_VMDK_HEAD))
+        match = _DESCRIPTOR.search(file.read(_VMDK_HEAD))
         number = b"%08x" % (identity.int & 0xFFFFFFFE)
-        text, count = _CID.subn(number, found[0].rstrip(b"\0")) if found else (b"", 0)
-        if found is None or count != 1 or len(text) > len(found[0]):
+        text, count = _CID.subn(number, match[0].rstrip(b"\0")) if match else (b"", 0)
+        if match is None or count != 1 or len(text) > len(match[0]):
             raise UserError("qemu-img made a VMDK that this k3OS does not know", "try qcow2")
-        file.seek(found.start())
-        file.write(text.ljust(len(found[0]), b"\0"))
+        file.seek(match.start())
+        file.write(text.ljust(len(match[0]), b"\0"))
 
 
 def _name_vhd(path: Path, identity: uuid.UUID) -> None:

@@ -71,9 +71,9 @@ def parse(text: str) -> Help:
 
 def render(text: str) -> str:
     """The same text, in one form whatever printed it."""
-    found = parse(text)
-    lines = [f"usage: {found.usage[0]}", *(f"       {line}" for line in found.usage[1:])]
-    for block in found.blocks:
+    parsed = parse(text)
+    lines = [f"usage: {parsed.usage[0]}", *(f"       {line}" for line in parsed.usage[1:])]
+    for block in parsed.blocks:
         lines += ["", *([block.title] if block.title else []), *block.lines]
         lines += _columns(block.items)
     return "\n".join(lines)

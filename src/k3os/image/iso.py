@@ -95,11 +95,11 @@ def volume_uuid(root: Path, epoch: int) -> str:
         if (root / name).is_file():
             digest.update((root / name).read_bytes())
     rest = int.from_bytes(digest.digest()[:8]) % _DAY
-    found = time.strftime("%Y%m%d", time.gmtime(epoch))
+    digits = time.strftime("%Y%m%d", time.gmtime(epoch))
     for size in (60 * 60 * 100, 60 * 100, 100, 1):
-        found += f"{rest // size:02}"
+        digits += f"{rest // size:02}"
         rest %= size
-    return found
+    return digits
 
 
 def build_tarball(settings: Settings, tree: Tree, output: Path) -> None:

@@ -168,10 +168,10 @@ def build_shell(package_tar: Path, output: Path) -> None:
 
 def kernel_image(tree: Tree) -> str:
     """The path of the one kernel in the tree; newer packages have it beside its modules."""
-    found = [path for path in tree.entries if _IMAGE.fullmatch(path)]
-    if len(found) != 1:
-        raise UserError(f"the kernel package holds {len(found)} kernels, not one: {found}")
-    return found[0]
+    images = [path for path in tree.entries if _IMAGE.fullmatch(path)]
+    if len(images) != 1:
+        raise UserError(f"the kernel package holds {len(images)} kernels, not one: {images}")
+    return images[0]
 
 
 def kernel_version(tree: Tree) -> str:
@@ -238,10 +238,10 @@ def asked_firmware(modules: Path, *, wireless: bool) -> list[str]:
         for path in modules.rglob("*.ko")
         if wireless or not str(path.relative_to(modules)).startswith(WIRELESS)
     )
-    found = run(["modinfo", "-F", "firmware", *paths], cwd=str(modules)) if paths else b""
+    output = run(["modinfo", "-F", "firmware", *paths], cwd=str(modules)) if paths else b""
     builtin = (modules / "modules.builtin.modinfo").read_bytes().split(b"\0")
     of_builtin = [text.partition(b".firmware=")[2] for text in builtin]
-    names = [*found.splitlines(), *of_builtin]
+    names = [*output.splitlines(), *of_builtin]
     return sorted({name.decode() for name in names if name})
 
 

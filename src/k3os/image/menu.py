@@ -65,9 +65,9 @@ def quoted(cmdline: str) -> list[str]:
 def for_firmware_consoles(text: str) -> str:
     """A menu for machines whose firmware says where the console is (SPCR of ACPI, stdout-path of
     a device tree): the kernel listens to it where no `console=` is given, and GRUB uses UEFI's."""
-    text, found = _SERIAL.subn("", text)
+    text, count = _SERIAL.subn("", text)
     text, consoles = _CONSOLE.subn(r'\1""', text)
-    assert (found, consoles) == (1, 1)
+    assert (count, consoles) == (1, 1)
     return text
 
 
@@ -112,8 +112,8 @@ def _entry_of_mode(lines: list[str], mode: str) -> str:
     """The id of the entry that boots in a mode, "" when there is none."""
     entry = ""
     for line in lines:
-        if found := _ENTRY.match(line):
-            entry = found[1]
+        if match := _ENTRY.match(line):
+            entry = match[1]
         if _LINUX.match(line) and f"{MODE}={mode}" in line.split():
             return entry
     return ""

@@ -107,16 +107,16 @@ def add_libraries(tree: Tree, system: Tree, directory: str) -> None:
     while waiting:
         path = waiting.pop()
         for name in sorted(needed_libraries(tree.read(path)) - known):
-            found = f"{directory}/{name}"
-            if found not in system:
+            candidate = f"{directory}/{name}"
+            if candidate not in system:
                 raise UserError(
                     f"/{path} needs {name}, which is not in the base system",
                     "the package with it belongs to NODE_PACKAGES in image/packages.py",
                 )
-            real = system.resolve(found)
-            tree.add(found, system.entries[real])
+            real = system.resolve(candidate)
+            tree.add(candidate, system.entries[real])
             known.add(name)
-            waiting.append(found)
+            waiting.append(candidate)
 
 
 def _add_loader(tree: Tree, system: Tree, loader: str) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from k3os.generation.release import MANIFEST_ARTIFACT, SIGNATURE, SUMS_ARTIFACT
 from k3os.image import loaders, operator, packages
-from k3os.image.pieces import Pieces, release_tree
 from k3os.image.sbom import sbom
 from k3os.image.settings import Settings
 from k3os.image.signing import sign
+from k3os.image.stage_outputs import StageOutputs, release_tree
 from k3os.image.tree import read_tar
 from k3os.system.digest import file_sha256
 from k3os.system.files import atomic_write
@@ -20,7 +20,7 @@ from k3os.system.run import run
 
 
 def publish(
-    settings: Settings, pieces: Pieces, media: dict[str, Path], tarball: Path
+    settings: Settings, outputs: StageOutputs, media: dict[str, Path], tarball: Path
 ) -> list[Path]:
     """Copy the results into the artifacts directory, each complete or not there; then the sums."""
     arch = settings.arch.name
@@ -28,14 +28,14 @@ def publish(
     sources = {
         **media,
         f"k3os-rootfs-{arch}.tar.gz": tarball / "rootfs.tar.gz",
-        f"k3os-rootfs-{arch}.squashfs": pieces.rootfs / "rootfs.squashfs",
+        f"k3os-rootfs-{arch}.squashfs": outputs.rootfs / "rootfs.squashfs",
     }
-    if pieces.boot is not None:
+    if outputs.boot is not None:
         sources["install.sh"] = settings.source / "install.sh"
-    if pieces.operator is not None:
-        sources[f"k3os-operator-{arch}.tar.zst"] = pieces.operator.image / operator.IMAGE
-    if pieces.k3s is not None:
-        sources[f"k3os-k3s-{arch}"] = pieces.k3s.path
+    if outputs.operator is not None:
+        sources[f"k3os-operator-{arch}.tar.zst"] = outputs.operator.image / operator.IMAGE
+    if outputs.k3s is not None:
+        sources[f"k3os-k3s-{arch}"] = outputs.k3s.path
     published = []
     for name, source in sources.items():
         target = settings.artifacts / name
@@ -45,10 +45,10 @@ def publish(
         os.chmod(temporary, 0o755 if name.endswith(".sh") else 0o644)
         temporary.rename(target)
         published.append(target)
-    published += publish_manifest(settings, pieces)
-    python = operator.wheels_of(pieces.operator.base) if pieces.operator else []
-    listed = installed_packages(settings, pieces)
-    document = sbom(settings, listed, pieces.k3s_identity, python)
+    published += publish_manifest(settings, outputs)
+    python = operator.wheels_of(outputs.operator.base) if outputs.operator else []
+    listed = installed_packages(settings, outputs)
+    document = sbom(settings, listed, outputs.k3s_identity, python)
     path = settings.artifacts / f"k3os-{arch}.spdx.json"
     atomic_write(str(path), json.dumps(document, indent=1).encode() + b"\n")
     published.append(path)
@@ -57,9 +57,9 @@ def publish(
     return [*published, *write_signed(settings, path, sums.encode())]
 
 
-def publish_manifest(settings: Settings, pieces: Pieces) -> list[Path]:
+def publish_manifest(settings: Settings, outputs: StageOutputs) -> list[Path]:
     """The manifest as a file of its own: with it the artifacts are a release directory."""
-    tree = release_tree(settings, pieces)
+    tree = release_tree(settings, outputs)
     data = tree.read("k3os/system/generations/1/manifest.json")
     name = MANIFEST_ARTIFACT.format(arch=settings.arch.name)
     return write_signed(settings, settings.artifacts / name, data)
@@ -76,13 +76,13 @@ def write_signed(settings: Settings, path: Path, data: bytes) -> list[Path]:
     return [path, signature]
 
 
-def installed_packages(settings: Settings, pieces: Pieces) -> list[packages.Package]:
+def installed_packages(settings: Settings, outputs: StageOutputs) -> list[packages.Package]:
     """Every Debian package with files in the image."""
-    status = read_tar(pieces.base / "base.tar").read("var/lib/dpkg/status").decode()
-    listing = (pieces.shell / "packages.txt").read_text()
+    status = read_tar(outputs.base / "base.tar").read("var/lib/dpkg/status").decode()
+    listing = (outputs.shell / "packages.txt").read_text()
     wanted = ["linux-(image|binary|modules)-.*", "(raspi-)?firmware.*", ".*-microcode"]
     wanted += ["wireless-regdb", packages.STATIC_SHELL, *map(re.escape, settings.firmware)]
-    if pieces.boot is not None:
-        listing += (pieces.boot.loaders / "packages.txt").read_text()
+    if outputs.boot is not None:
+        listing += (outputs.boot.loaders / "packages.txt").read_text()
         wanted += loaders.LOADERS_OF[settings.arch.name].packages
     return packages.parse_status(status) + packages.parse_listing(listing, "|".join(wanted))

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from k3os.config.check import check_cmdline, check_text
 from k3os.errors import UserError
-from k3os.generation import layout, manifest, source
+from k3os.generation import install_medium, layout, manifest
+from k3os.generation.install_medium import InstallMedium
 from k3os.generation.layout import AIRGAP, CONFIG, ISO_LABEL, LOADERS, MENU, SYSTEM
 from k3os.generation.release import SIGNATURE
-from k3os.generation.source import Source
 from k3os.image import menu
 from k3os.image.iso import make_iso
 from k3os.image.loaders import EFI_CONFIG, ISO_CONFIG
@@ -41,7 +41,7 @@ _GRUB_KEEPS = ("grub.cfg", "k3os")
 
 
 @dataclass(frozen=True)
-class Request:
+class RemasterRequest:
     """What to change; None, "" and (): leave it as it is. The config is checked already."""
 
     source: Path
@@ -53,16 +53,16 @@ class Request:
     sign_key: Path | None = None
 
 
-def remaster(request: Request, say: Say) -> None:
+def remaster(request: RemasterRequest, say: Say) -> None:
     """Write request.target, complete or not at all. Raises UserError, CommandError, OSError."""
     menu.quoted(request.cmdline)
     _check_target(request)
     with extracted(request.source, request.target.parent) as root:
         with _named("--airgap"):
             archives = fetch_airgap(request.airgap, root.parent)
-        what = source.read_source(str(root))
-        source.verify(what, f"{root}/{SYSTEM}", lambda _: None)
-        source.verify_medium(what)
+        what = install_medium.read_medium(str(root))
+        install_medium.verify(what, f"{root}/{SYSTEM}", lambda _: None)
+        install_medium.verify_medium(what)
         epoch = json.loads(what.manifest).get("created")
         if not isinstance(epoch, int):
             raise UserError(f"{request.source} does not say when it was made", "take another ISO")
@@ -72,7 +72,7 @@ def remaster(request: Request, say: Say) -> None:
         _check(root, request, say)
         _sum_up(root, what.arch)
         _sign(root / SYSTEM, request.sign_key, before=what.manifest, say=say)
-        _settle(root, epoch)
+        _normalize(root, epoch)
         unfinished = root.parent / "new.iso"
         make_iso(root, unfinished, epoch)
         unfinished.chmod(0o600 if (root / CONFIG).exists() else 0o644)
@@ -91,7 +91,7 @@ def _named(option: str) -> Iterator[None]:
         raise UserError(error.message, error.hint, option) from error
 
 
-def _check_target(request: Request) -> None:
+def _check_target(request: RemasterRequest) -> None:
     target = request.target
     if target.exists() and not target.is_file():
         raise UserError(f"{target} is not a file", "name a new file", "OUT.iso")
@@ -107,12 +107,13 @@ def _check_target(request: Request) -> None:
 def extracted(iso: Path, directory: Path) -> Iterator[Path]:
     """The files of a k3OS ISO, below a temporary directory in directory that is removed."""
     try:
-        found = probe(str(iso))
+        volume = probe(str(iso))
     except OSError as error:
         raise UserError(f"{iso}: {error.strerror}", "give the path of a k3OS ISO") from None
-    if (found.kind, found.label) != ("iso9660", ISO_LABEL):
+    if (volume.kind, volume.label) != ("iso9660", ISO_LABEL):
         raise UserError(
-            f"{iso} is no ISO of k3OS: it carries {found.kind or 'nothing known'} {found.label!r}",
+            f"{iso} is no ISO of k3OS: it carries {volume.kind or 'nothing known'} "
+            f"{volume.label!r}",
             f"give the path of one; its volume label is {ISO_LABEL}",
         )
     scratch = Path(tempfile.mkdtemp(prefix=".k3os-", dir=directory))
@@ -125,7 +126,9 @@ def extracted(iso: Path, directory: Path) -> Iterator[Path]:
         shutil.rmtree(scratch)
 
 
-def _change(root: Path, request: Request, what: Source, archives: list[Path], say: Say) -> None:
+def _change(
+    root: Path, request: RemasterRequest, what: InstallMedium, archives: list[Path], say: Say
+) -> None:
     for name in (*_GENERATED, *_GENERATED_LOADERS):
         _remove(root / name)
     with suppress(OSError):  # somebody's own files are in it, or it is not there
@@ -159,9 +162,9 @@ def _change(root: Path, request: Request, what: Source, archives: list[Path], sa
         say(f"image archive: {archive.name}")
 
 
-def _check(root: Path, request: Request, say: Say) -> None:
+def _check(root: Path, request: RemasterRequest, say: Say) -> None:
     """Refuse what the k3s that the ISO has now would not take; the rest is checked already."""
-    version = k3s_version(source.read_source(str(root)))
+    version = k3s_version(install_medium.read_medium(str(root)))
     own = root / CONFIG
     if own.exists() and (request.config or request.k3s):
         check_for_k3s(check_text(own.read_bytes(), own.name)[0], say, version)
@@ -176,9 +179,9 @@ def _sum_up(root: Path, arch: str) -> None:
         return
     names = [*layout.MENUS, *(f"{LOADERS}/{name}" for name in layout.LOADER_FILES[arch])]
     names += [str(each.relative_to(root)) for each in (root / SYSTEM / AIRGAP).glob("*")]
-    found = {name: file_sha256(f"{root}/{name}") for name in sorted(names)}
-    if found != record[manifest.MEDIUM]:
-        path.write_bytes(manifest.as_bytes({**record, manifest.MEDIUM: found}))
+    sums = {name: file_sha256(f"{root}/{name}") for name in sorted(names)}
+    if sums != record[manifest.MEDIUM]:
+        path.write_bytes(manifest.as_bytes({**record, manifest.MEDIUM: sums}))
 
 
 def _sign(system: Path, key: Path | None, *, before: bytes, say: Say) -> None:
@@ -217,7 +220,7 @@ def put_k3s(system: Path, component: Component) -> None:
     )
 
 
-def _settle(root: Path, epoch: int) -> None:
+def _normalize(root: Path, epoch: int) -> None:
     """Modes and times that do not depend on who unpacked the files, and when."""
     for path in root.rglob("*"):
         if not path.is_symlink():

@@ -17,9 +17,10 @@ from k3os.config.schema import BY_PATH
 from k3os.config.value import Problem, Value
 from k3os.config.yamltext import LARGEST
 from k3os.errors import UserError
-from k3os.generation.source import Source
+from k3os.generation.install_medium import InstallMedium
 from k3os.system.console import Say
 from k3os.system.http import shown
+from k3os.system.plural import counted
 
 # what an installation was asked for is no part of what it installs
 SECTION = "k3os.install."
@@ -106,7 +107,7 @@ def check(text: bytes, name: str, say: Say, k3s_version: str = "") -> None:
     _refuse_errors([*problems, *advice(values, k3s_version)], say, k3s_version)
 
 
-def k3s_version(what: Source) -> str:
+def k3s_version(what: InstallMedium) -> str:
     """Of the k3s that a medium's system runs: without one a node fetches the pinned one."""
     from k3os.k3s.source import pinned
 
@@ -118,8 +119,8 @@ def check_for_k3s(values: dict[str, Value], say: Callable[[str], None], k3s_vers
     from k3os.config.advice import advice
 
     known = {str(problem) for problem in advice(values)}
-    found = [each for each in advice(values, k3s_version) if str(each) not in known]
-    _refuse_errors([each for each in found if each.is_error], say, k3s_version)
+    problems = [each for each in advice(values, k3s_version) if str(each) not in known]
+    _refuse_errors([each for each in problems if each.is_error], say, k3s_version)
 
 
 def fetch(url: str, *, tries: int = 8) -> bytes:
@@ -136,10 +137,10 @@ def fetch(url: str, *, tries: int = 8) -> bytes:
 
     address, wanted = split_checksum(url, "config_url")
     data = _FROM[scheme.lower()](address, tries)
-    found = hashlib.sha256(data).hexdigest()
-    if wanted and found != wanted:
+    digest = hashlib.sha256(data).hexdigest()
+    if wanted and digest != wanted:
         raise UserError(
-            f"is not what it should be: its SHA-256 is {found}, not {wanted}",
+            f"is not what it should be: its SHA-256 is {digest}, not {wanted}",
             "was it changed on its way, or by somebody who did not change the sum?",
             shown(address),
         )
@@ -193,7 +194,7 @@ def _refuse_errors(problems: list[Problem], say: Say, k3s_version: str = "") -> 
     if count:
         of_k3s = f"--k3s {k3s_version} " if k3s_version else ""
         raise UserError(
-            f"the configuration has {count} error{'s' if count > 1 else ''}, so nothing was done",
+            f"the configuration has {counted(count, 'error')}, so nothing was done",
             f"fix it; `k3os config check {of_k3s}FILE` shows the same",
         )
 

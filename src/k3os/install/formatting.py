@@ -46,12 +46,12 @@ def partition(disk: Device, layout: tuple[Partition, ...]) -> dict[str, Device]:
         run(["wipefs", "--all", "--quiet", f"/dev/{name}"])
     command = ["sfdisk", "--quiet", "--lock", "--wipe", "always", "--wipe-partitions", "always"]
     run([*command, disk.path], stdin=script(layout).encode())
-    _settle()
+    _wait_for_udev()
     names = _wait_for_partitions(disk, len(layout))
     return {part.name: disks.describe(name) for part, name in zip(layout, names, strict=True)}
 
 
-def _settle() -> None:
+def _wait_for_udev() -> None:
     """Until udev is done: it has the kernel read a new table again, when partitions go and come."""
     try:
         run(["udevadm", "settle", f"--timeout={APPEAR_SECONDS}"], check=False)

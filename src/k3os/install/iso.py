@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from k3os.errors import UserError
-from k3os.generation.source import Source, read_source
+from k3os.generation.install_medium import InstallMedium, read_medium
 from k3os.install.disks import human
 from k3os.system import mounts
 from k3os.system.console import Progress, Say
@@ -34,7 +34,7 @@ UNKNOWN_STEP = 50 << 20  # of a progress whose end nobody knows
 @contextmanager
 def fetched(
     url: str, say: Say, progress: Progress | None = None, *, insecure: bool = False
-) -> Iterator[Source]:
+) -> Iterator[InstallMedium]:
     """The k3OS of the ISO at url; it is forgotten when the block ends.
 
     progress: draws a bar; without it every tenth is said. insecure: whoever made it. Raises
@@ -80,12 +80,12 @@ def check_address(url: str) -> None:
         )
 
 
-def check_signature(what: Source, keys: list[str], where: str) -> None:
+def check_signature(what: InstallMedium, keys: list[str], where: str) -> None:
     """Raise UserError unless one of keys signed all that will be installed."""
+    from k3os.generation.install_medium import verify_medium
     from k3os.generation.layout import SYSTEM
     from k3os.generation.release import SIGNATURE, read
     from k3os.generation.signature import verify
-    from k3os.generation.source import verify_medium
 
     beside = f"{what.root}/{SYSTEM}/current/manifest.json{SIGNATURE}"
     verify(what.manifest, read(beside, missing=b""), keys, where)
@@ -109,7 +109,7 @@ def fetch(url: str, directory: str, say: Say, progress: Progress | None = None) 
     watch = Watch(name, free_memory(), say, progress, shown(address))
     try:
         say(f"fetching {shown(address)}")
-        found = download(
+        digest = download(
             address,
             path,
             sha256=wanted or None,
@@ -122,7 +122,7 @@ def fetch(url: str, directory: str, say: Say, progress: Progress | None = None) 
         if os.path.exists(f"{path}.part"):
             os.unlink(f"{path}.part")
         raise
-    say(f"{name}: sha256 {found}{', as it should be' if wanted else ''}")
+    say(f"{name}: sha256 {digest}{', as it should be' if wanted else ''}")
     return path
 
 
@@ -196,11 +196,11 @@ def free_memory() -> int:
     raise UserError(f"{MEMINFO} does not say how much memory is free")
 
 
-def _source(url: str) -> Source:
+def _source(url: str) -> InstallMedium:
     from k3os.k3s.source import machine_arch
 
     try:
-        source = read_source(MEDIUM)
+        source = read_medium(MEDIUM)
     except UserError as error:
         raise UserError(error.message, "is it the address of a k3OS ISO?", _address(url)) from error
     ours = machine_arch(os.uname().machine)

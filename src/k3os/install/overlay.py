@@ -50,8 +50,8 @@ def is_ours(root: str) -> bool:
 def own_init(root: str, asked: str = "") -> str:
     """The init of the other system, asked for or found. Raises UserError."""
     for path in (asked,) if asked else INITS:
-        found = root + resolve(root, path)
-        if os.path.isfile(found) and os.access(found, os.X_OK):
+        target = root + resolve(root, path)
+        if os.path.isfile(target) and os.access(target, os.X_OK):
             return path
     raise UserError(
         f"{asked} is no program of the other system" if asked else "it has no init that we know",

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from k3os.errors import UserError
-from k3os.generation import boot_loaders, grub, source
+from k3os.generation import boot_loaders, grub, install_medium
 from k3os.generation.adding import from_medium, lay_down
+from k3os.generation.install_medium import InstallMedium
 from k3os.generation.layout import BIOS, LOADERS, STATE_LABEL, SYSTEM, UEFI
-from k3os.generation.source import Source
 from k3os.install import bios_loader, fat, firmware, formatting
 from k3os.install.disks import SECTOR, Device
 from k3os.install.plan import Plan
@@ -31,8 +31,8 @@ def install(plan: Plan, say: Say, progress: Progress | None = None) -> None:
     """Do it. progress: called while files are copied. Raises UserError that says in which state
     the disk is."""
     say("checking the files of the medium")
-    source.verify(plan.source, f"{plan.source.root}/{SYSTEM}", lambda _: None)
-    source.verify_medium(plan.source)
+    install_medium.verify(plan.source, f"{plan.source.root}/{SYSTEM}", lambda _: None)
+    install_medium.verify_medium(plan.source)
     target = plan.disk or plan.state
     assert target is not None
     efi = plan.efi
@@ -97,7 +97,7 @@ def _in_place(plan: Plan, state: Device, say: Say, progress: Progress | None) ->
     os.sync()
 
 
-def write_efi(medium: Source, partition: Device, uuid: str) -> None:
+def write_efi(medium: InstallMedium, partition: Device, uuid: str) -> None:
     """The signed loaders of the medium, and where they find the menu."""
     image = f"{medium.root}/{LOADERS}/efi.img"
     with mounted(partition.path, "efi", "vfat") as root:

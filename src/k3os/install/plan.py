@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, replace
 
 from k3os.errors import UserError
-from k3os.generation.source import Source
+from k3os.generation.install_medium import InstallMedium
 from k3os.install import disks, fat
 from k3os.install.disks import SECTOR, Device
 from k3os.system.blockdev import LVM_MEMBER, RAID_MEMBER, holders
@@ -35,7 +35,7 @@ SPARE = 256 * MIB
 
 
 @dataclass(frozen=True)
-class Request:
+class InstallRequest:
     """What a person, or the command line, asks for; "" and False: not given."""
 
     device: str = ""
@@ -94,7 +94,7 @@ class Plan:
     loaders go, on each disk that state is on.
     """
 
-    source: Source
+    source: InstallMedium
     config: bytes
     menu: str
     disk: Device | None = None
@@ -106,22 +106,22 @@ class Plan:
     def lines(self) -> list[str]:
         """The summary for a person, before anything is written."""
         versions = ", ".join(f"{name} {text}" for name, text in self.source.versions.items())
-        found = [f"install {versions}"]
+        lines = [f"install {versions}"]
         if self.disk is not None:
-            found.append(f"onto {self.disk}: everything on it is lost")
-            found += [f"  lost: {each}" for each in disks.file_systems(self.disk)]
+            lines.append(f"onto {self.disk}: everything on it is lost")
+            lines += [f"  lost: {each}" for each in disks.file_systems(self.disk)]
             if self.disk.sector != SECTOR:
-                found.append(
+                lines.append(
                     f"  it boots with UEFI only: its sectors have {self.disk.sector} bytes"
                 )
         if self.state is not None:
-            found.append(f"into {self.state}, as it is; what it holds is kept")
-            found += [f"  boot loader for UEFI: {each.path}" for each in self.efi]
-            found += [f"  boot loader for BIOS: {each.disk}" for each in self.bios]
-        return found
+            lines.append(f"into {self.state}, as it is; what it holds is kept")
+            lines += [f"  boot loader for UEFI: {each.path}" for each in self.efi]
+            lines += [f"  boot loader for BIOS: {each.disk}" for each in self.bios]
+        return lines
 
 
-def make_plan(request: Request, source: Source, config: bytes, menu: str) -> Plan:
+def make_plan(request: InstallRequest, source: InstallMedium, config: bytes, menu: str) -> Plan:
     """Raises UserError with the reason when this must not be done."""
     if request.no_format:
         return _in_place(request, source, config, menu)
@@ -132,12 +132,12 @@ def make_plan(request: Request, source: Source, config: bytes, menu: str) -> Pla
     return Plan(source, config, menu, disk=disk, boot_entry=not request.no_boot_entry)
 
 
-def needed(source: Source, sector: int = SECTOR) -> int:
+def needed(source: InstallMedium, sector: int = SECTOR) -> int:
     """Bytes that a whole disk must have: room for an upgrade is part of it."""
     return 2 * source.size + SPARE + 3 * MIB + sum(part.size for part in layout(sector))
 
 
-def refusal(device: Device, source: Source, *, keep_installed: bool = False) -> str:
+def refusal(device: Device, source: InstallMedium, *, keep_installed: bool = False) -> str:
     """Why a device is not installed to, "" when it can be."""
     if device.number:
         return (
@@ -171,7 +171,7 @@ def refusal(device: Device, source: Source, *, keep_installed: bool = False) -> 
     return ""
 
 
-def usable(source: Source, *, keep_installed: bool = False) -> list[Device]:
+def usable(source: InstallMedium, *, keep_installed: bool = False) -> list[Device]:
     """The disks that a person may choose from."""
     return [
         device
@@ -180,7 +180,7 @@ def usable(source: Source, *, keep_installed: bool = False) -> list[Device]:
     ]
 
 
-def the_only_disk(source: Source, request: Request) -> Device:
+def the_only_disk(source: InstallMedium, request: InstallRequest) -> Device:
     """The one disk that can be installed to. Raises UserError unless there is exactly one."""
     found, reasons = [], []
     for device in disks.all_disks():
@@ -202,7 +202,7 @@ def the_only_disk(source: Source, request: Request) -> Device:
     return found[0]
 
 
-def _in_place(request: Request, source: Source, config: bytes, menu: str) -> Plan:
+def _in_place(request: InstallRequest, source: InstallMedium, config: bytes, menu: str) -> Plan:
     state = _labelled(STATE_LABEL, request.device)
     if state is None and not request.device:
         show_volumes()

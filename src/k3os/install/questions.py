@@ -154,8 +154,8 @@ def ask_disk(terminal: Terminal, usable: Sequence[Device]) -> str:
 
 def described(disk: Device) -> str:
     """A disk with what is on it."""
-    found = [each.label or each.kind for each in disks.file_systems(disk)]
-    return f"{disk}: {', '.join(found) if found else 'empty'}"
+    names = [each.label or each.kind for each in disks.file_systems(disk)]
+    return f"{disk}: {', '.join(names) if names else 'empty'}"
 
 
 def ask_cluster(terminal: Terminal, answers: Answers) -> None:

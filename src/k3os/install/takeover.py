@@ -12,14 +12,14 @@ import stat
 from dataclasses import dataclass
 
 from k3os.errors import UserError
-from k3os.generation import boot_loaders, grub, source
+from k3os.generation import boot_loaders, grub, install_medium
 from k3os.generation.adding import from_medium, lay_down
+from k3os.generation.install_medium import InstallMedium
 from k3os.generation.layout import MENU, SYSTEM
-from k3os.generation.source import Source
 from k3os.generation.takeover_marker import BACKUP, MARKER, POWER_OFF, REBOOT, marker
 from k3os.install import disks, formatting
 from k3os.install.disks import Device, Mount
-from k3os.install.plan import MIB, SPARE, Request
+from k3os.install.plan import MIB, SPARE, InstallRequest
 from k3os.system.files import atomic_write, sync_directory
 from k3os.system.os_release import os_id
 from k3os.system.run import CommandError
@@ -44,7 +44,7 @@ class Takeover:
     first_menu: grub.cfg of the next boot; menu: the one that stays. then: REBOOT or POWER_OFF.
     """
 
-    source: Source
+    source: InstallMedium
     config: bytes
     device: Device
     root: str
@@ -63,7 +63,12 @@ class Takeover:
 
 
 def make_plan(
-    request: Request, medium: Source, config: bytes, *, power_off: bool, root: str = HOST
+    request: InstallRequest,
+    medium: InstallMedium,
+    config: bytes,
+    *,
+    power_off: bool,
+    root: str = HOST,
 ) -> Takeover:
     """Raises UserError with the reason when this system must not be taken over."""
     if not request.no_format or not request.device:
@@ -171,8 +176,8 @@ def _room_problem(device: Device, root: str, size: int) -> str:
 def take_over(plan: Takeover, say: Say, progress: Progress | None = None) -> None:
     """Do it. Raises UserError; this system boots as before then."""
     say("checking the files of the medium")
-    source.verify(plan.source, f"{plan.source.root}/{SYSTEM}", lambda _: None)
-    source.verify_medium(plan.source)
+    install_medium.verify(plan.source, f"{plan.source.root}/{SYSTEM}", lambda _: None)
+    install_medium.verify_medium(plan.source)
     try:
         lay_down(plan.source, plan.config, plan.root, say, progress)
         boot_loaders.record(f"{plan.root}/{SYSTEM}", plan.source, ())

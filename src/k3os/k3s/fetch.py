@@ -19,10 +19,10 @@ from k3os.k3s.executable import ask_version, check_executable
 from k3os.k3s.source import (
     Auto,
     Download,
+    K3sSource,
     LocalFile,
     Nothing,
     Release,
-    Source,
     pinned,
     release_files,
     release_url,
@@ -57,7 +57,7 @@ def warn_on_stderr(text: str) -> None:
 
 
 def fetch(
-    source: Source,
+    source: K3sSource,
     arch: str,
     destination: Path,
     *,
@@ -283,7 +283,7 @@ def _fetch_archive(
         warn(f"{shown(url)} comes without a checksum; add #sha256=… to have it verified")
     elif _verified_before(path) == digest:
         return path
-    found = download(
+    received = download(
         url,
         str(path),
         sha256=digest or None,
@@ -291,7 +291,7 @@ def _fetch_archive(
         timeout=timeout,
         progress=progress,
     )
-    _record(path, found)
+    _record(path, received)
     return path
 
 

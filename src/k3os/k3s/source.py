@@ -62,7 +62,7 @@ class Nothing:
     """No k3s in the image, and none is fetched."""
 
 
-Source = Auto | Release | Download | LocalFile | Nothing
+K3sSource = Auto | Release | Download | LocalFile | Nothing
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Pinned:
     sums: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def parse_source(text: str) -> Source:
+def parse_source(text: str) -> K3sSource:
     """Understand a value of K3S; raises UserError for anything else."""
     if text in ("", "auto"):
         return Auto()

@@ -10,14 +10,15 @@ import json
 import os
 import sys
 
-from k3os.cluster.former import FRAGMENT
-from k3os.errors import UserError
+from k3os.cluster.config_trial import FRAGMENT
+from k3os.errors import ERROR_FILE, UserError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from k3os.cluster.request import Request, Work
+    from k3os.cluster.node_status import NodeStatus
+    from k3os.cluster.request import NodeRequest, Work
 
 # what the fragment on the disk still waits for in this boot: one of impact.ORDER. A boot applies
 # all of it, and takes this file along.
@@ -25,6 +26,7 @@ PENDING = "/run/k3os/fragment-pending"
 PLANNED, NO_CHANGE, NEEDS_BOOT = "Planned", "NoChange", "RebootRequired"
 REBOOT_SECONDS = 5  # until then the Job has told its result
 COMMAND_SECONDS = 3600
+UPGRADE_ERROR = "/run/k3os/upgrade-error.json"
 
 
 def carry_out_file(path: str) -> int:
@@ -46,18 +48,18 @@ def carry_out_file(path: str) -> int:
         return failed(request, str(error))
 
 
-def failed(request: Request, message: str) -> int:
+def failed(request: NodeRequest, message: str) -> int:
     """The Job gets its answer also where the record cannot be written."""
     from k3os import names
     from k3os.cluster import result
-    from k3os.node.report import soon
+    from k3os.node.cluster_report import request_report
 
     if not request.dry_run:
         try:
             result.write(result.record(request.id, names.FAILED, message, boot_id()))
         except OSError as error:
             print(f"k3os: the result is not kept: {error}", file=sys.stderr)
-        soon()
+        request_report()
     return answer(request.id, names.FAILED, message, code=1)
 
 
@@ -66,12 +68,12 @@ def answer(request: str, state: str, message: str, *, code: int = 0, **more: obj
     return code
 
 
-def carry_out(request: Request) -> int:
+def carry_out(request: NodeRequest) -> int:
     """Do what is left to do. Raises UserError, CommandError, OSError when something of it fails."""
     from dataclasses import replace
 
     from k3os import names
-    from k3os.cluster import report
+    from k3os.cluster import own_node
     from k3os.cluster.request import remaining
     from k3os.node.status import collect
 
@@ -79,7 +81,7 @@ def carry_out(request: Request) -> int:
     if not request.dry_run and (known := already_answered(request, status)):
         code = 1 if known["state"] in (names.FAILED, names.ROLLED_BACK) else 0
         return answer(request.id, known["state"], known["message"], code=code)
-    work = remaining(request, status["versions"]["running"], report.fragment(), pending())
+    work = remaining(request, status.running, own_node.fragment(), pending())
     told = {"rebootNeeded": work.reboot, "k3sRestart": work.k3s or work.effect == "k3s"}
     if request.dry_run:
         change_versions(request, work)
@@ -110,7 +112,7 @@ def carry_out(request: Request) -> int:
     return answer(request.id, names.SUCCEEDED, described(request, work), **told)
 
 
-def already_answered(request: Request, status: dict[str, Any]) -> dict[str, Any]:
+def already_answered(request: NodeRequest, status: NodeStatus) -> dict[str, Any]:
     """The result that stands when a Job is started again, {} when there is something to do.
 
     What did not come up once is not tried on and on. While another request's version is on
@@ -119,39 +121,41 @@ def already_answered(request: Request, status: dict[str, Any]) -> dict[str, Any]
     from k3os import names
     from k3os.cluster import result
 
-    found = result.read()
-    known = result.completed(found, status, boot_id())
+    answered = result.read()
+    known = result.completed(answered, status, boot_id())
     if known.get("request") != request.id:
         message = "another version is on trial; ask again when it is confirmed"
-        return {"state": names.FAILED, "message": message} if status["on_trial"] else {}
+        return {"state": names.FAILED, "message": message} if status.on_trial else {}
     if known["state"] == names.REBOOTING and known["boot"] == boot_id():
         reboot_soon()  # killed before it was scheduled; a second one does no harm
     final = (names.FAILED, names.ROLLED_BACK, names.REBOOTING)
     return known if known["state"] in final else {}
 
 
-def keep(request: Request, state: str, message: str, wanted: dict[str, str] | None = None) -> None:
+def keep(
+    request: NodeRequest, state: str, message: str, wanted: dict[str, str] | None = None
+) -> None:
     """Record a result and tell the cluster."""
     from k3os.cluster import result
-    from k3os.node.report import soon
+    from k3os.node.cluster_report import request_report
 
     result.write(result.record(request.id, state, message, boot_id(), wanted))
-    soon()
+    request_report()
 
 
-def described(request: Request, work: Work) -> str:
+def described(request: NodeRequest, work: Work) -> str:
     """For people; the configuration's content is nobody's business."""
-    found = []
+    parts = []
     if work.k3os and request.k3os:
-        found.append(f"k3OS {request.k3os.version}")
+        parts.append(f"k3OS {request.k3os.version}")
     if work.k3s and request.k3s:
-        found.append(f"k3s {request.k3s.version}")
+        parts.append(f"k3s {request.k3s.version}")
     if work.config:
-        found.append("the configuration")
-    return ", ".join(found) or "nothing"
+        parts.append("the configuration")
+    return ", ".join(parts) or "nothing"
 
 
-def wanted_versions(request: Request) -> dict[str, str]:
+def wanted_versions(request: NodeRequest) -> dict[str, str]:
     """As the node's own manifest names them once they are the current ones."""
     from k3os.node.status import versions
     from k3os.paths import OWN_SYSTEM
@@ -170,19 +174,19 @@ def pending() -> str:
         return ""
 
 
-def write_fragment(request: Request, effect: str, path: str = FRAGMENT) -> None:
+def write_fragment(request: NodeRequest, effect: str, path: str = FRAGMENT) -> None:
     """It is on trial from now on. Raises OSError."""
-    from k3os.cluster import former
+    from k3os.cluster import config_trial
     from k3os.cluster.impact import canonical
     from k3os.node.upgrade import config, trial_seconds
     from k3os.system.files import atomic_write
 
-    former.begin(request.id, trial_seconds(config()))
+    config_trial.begin(request.id, trial_seconds(config()))
     atomic_write(PENDING, effect.encode())
-    former.put(canonical(request.config) if request.config else None, path)
+    config_trial.put(canonical(request.config) if request.config else None, path)
 
 
-def upgrade_arguments(request: Request, work: Work) -> list[str]:
+def upgrade_arguments(request: NodeRequest, work: Work) -> list[str]:
     """Of `k3os upgrade`; [] when nothing is to be upgraded."""
     arguments = []
     if work.k3os and request.k3os:
@@ -196,8 +200,9 @@ def upgrade_arguments(request: Request, work: Work) -> list[str]:
     return [*arguments, "--no-reboot"] if arguments and work.reboot else arguments
 
 
-def change_versions(request: Request, work: Work) -> None:
+def change_versions(request: NodeRequest, work: Work) -> None:
     """A dry run finds out whether it would work. Raises UserError with what `k3os upgrade` says."""
+    from k3os.system.files import durable_remove
     from k3os.system.run import CommandError, run
 
     arguments = upgrade_arguments(request, work)
@@ -205,30 +210,40 @@ def change_versions(request: Request, work: Work) -> None:
         return
     mirror = request.k3s.url if request.k3s else ""
     environment: dict[str, str | None] = {"K3S_RELEASES": mirror} if mirror else {}
+    environment[ERROR_FILE] = UPGRADE_ERROR
+    durable_remove(UPGRADE_ERROR)  # of an earlier one
     try:
         output = run(["k3os", "upgrade", *arguments], env=environment, timeout=COMMAND_SECONDS)
     except CommandError as error:
-        text = error.output.decode(errors="replace").strip()
-        raise UserError(text.rpartition("error: ")[2] or str(error)) from error
+        raise handed_over(UPGRADE_ERROR) or UserError(str(error)) from error
     print(output.decode(errors="replace"), end="", flush=True)
 
 
-def runs_wanted_k3s(request: Request) -> bool:
+def handed_over(path: str) -> UserError | None:
+    """What cli.main.hand_over left there; None for nothing, after a bug or a kill."""
+    from k3os.system.files import read_object
+
+    error = read_object(path)
+    texts = {name: str(error.get(name, "")) for name in ("message", "hint", "where")}
+    return UserError(**texts) if texts["message"] else None
+
+
+def runs_wanted_k3s(request: NodeRequest) -> bool:
     from k3os.node.status import collect
 
-    running = collect()["versions"]["running"].get("k3s", "")
+    running = collect().running.get("k3s", "")
     return request.k3s is None or request.k3s.is_met_by(running)
 
 
 def configure_or_take_back(work: Work) -> None:
     """Apply the fragment, or what was there before it. Raises UserError, CommandError."""
-    from k3os.cluster import former
+    from k3os.cluster import config_trial
     from k3os.system.run import CommandError
 
     try:
         configure(work)
     except (UserError, CommandError) as error:
-        former.restore(str(error))
+        config_trial.restore(str(error))
         try:
             configure(work)
         except (UserError, CommandError) as again:
@@ -237,13 +252,13 @@ def configure_or_take_back(work: Work) -> None:
             f"{error}; the former configuration is back",
             "`k3os status` on the node says what only a boot undoes",
         ) from error
-    former.confirm()
+    config_trial.confirm()
 
 
 def configure(work: Work) -> None:
     """Apply what can be applied now. Raises UserError when something of the fragment fails."""
     from k3os.config.load import load_config
-    from k3os.node import health
+    from k3os.node import k3s_restart
     from k3os.node.status import collect
     from k3os.system.run import run
 
@@ -251,17 +266,17 @@ def configure(work: Work) -> None:
     check_applied(collect())
     if work.effect == "k3s":
         # also after a new k3s, which was started with the old arguments
-        health.restart_k3s_now(load_config(cloud=True)[0])
+        k3s_restart.restart_for_configuration(load_config(cloud=True)[0])
     os.unlink(PENDING)
 
 
-def check_applied(status: dict[str, Any]) -> None:
+def check_applied(status: NodeStatus) -> None:
     """Raises UserError with each value of the fragment that could not be applied."""
     from k3os.node.status_text import failures
 
-    found = [line for line in failures(status) if FRAGMENT in line]
-    if found:
-        raise UserError("; ".join(found), "`k3os status` on the node says more")
+    failed = [str(each) for each in failures(status) if each.source == FRAGMENT]
+    if failed:
+        raise UserError("; ".join(failed), "`k3os status` on the node says more")
 
 
 def reboot_soon() -> None:

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.config.load import Config
     from k3os.phases.node import Node
-    from k3os.phases.report import Result
+    from k3os.phases.phase_report import ActionResult
 
     # root, directory of /k3os/system, kernel command line or None for that of the running kernel
     Sources = tuple[str, str, str | None]
@@ -21,7 +21,7 @@ def apply(phase: str, sources: Sources, *, again: bool = False, restart: bool = 
     """
     from k3os.config.key import READY, RUNTIME
     from k3os.phases.apply import apply_phase
-    from k3os.phases.report import booted_mode
+    from k3os.phases.phase_report import booted_mode
 
     root, system, cmdline = sources
     if phase == READY and root == "/":
@@ -53,9 +53,9 @@ def tell_k3s(sources: Sources, *, restart: bool) -> None:
         print(f"restart k3s for {names}: `sudo k3os config --restart`; pods go on")
     elif names:
         from k3os.config.load import load_config
-        from k3os.node import health
+        from k3os.node import k3s_restart
 
-        health.restart_k3s_now(load_config(*sources, cloud=True)[0])
+        k3s_restart.restart_for_configuration(load_config(*sources, cloud=True)[0])
         print(f"k3s was restarted for {names}")
 
 
@@ -76,7 +76,7 @@ def wait_for_k3s(sources: Sources) -> None:
     ready.wait_until_ready(is_ready, log=to_journal, say=say)
 
 
-def _ask(config: Config, node: Node) -> list[Result]:
+def _ask(config: Config, node: Node) -> list[ActionResult]:
     """The data sources, imported only where some are named."""
     from k3os.datasource.runtime import collect
 

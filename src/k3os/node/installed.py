@@ -8,7 +8,7 @@ from k3os.paths import BASE
 
 def check_installed() -> None:
     """Raises UserError on a live system. One on top of another has no state partition of ours."""
-    from k3os.phases.report import booted_mode
+    from k3os.phases.phase_report import booted_mode
 
     if booted_mode() != "overlay":
         state_device()

@@ -14,6 +14,7 @@ import sys
 import time
 
 from k3os.paths import STATE
+from k3os.system.plural import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def watch(known: dict[str, Any]) -> None:
     left = running()
     if not left or not grace:
         return
-    say(f"stopping {counted(len(left))}, {grace} s at most")
+    say(f"stopping {counted(len(left), 'pod')}, {grace} s at most")
     atomic_write(ENDED, b"")
     critical = critical_pods()
     if critical is not None:
@@ -103,7 +104,7 @@ def end(
 
     told: dict[str, float] = {}
     killed: set[str] = set()
-    say(f"stopping {counted(len(left))} without k3s: {listed(left)}")
+    say(f"stopping {counted(len(left), 'pod')} without k3s: {listed(left)}")
     said = _now()
     limit = max(begun + grace, said + LAST_CHANCE) + SPARE
     while left:
@@ -138,8 +139,8 @@ def critical_pods() -> set[str] | None:
         server = api()
         if server is None:
             return None
-        found = server.pods(own_name(), ASK_SECONDS)
-        return {pod["metadata"]["uid"] for pod in found if is_critical(pod)}
+        pods = server.pods(own_name(), ASK_SECONDS)
+        return {pod["metadata"]["uid"] for pod in pods if is_critical(pod)}
     except UserError as error:
         print(f"which pods are critical is not known: {error}", file=sys.stderr)
         return None
@@ -147,7 +148,7 @@ def critical_pods() -> set[str] | None:
 
 def own_name() -> str:
     from k3os.config.load import load_config
-    from k3os.node.report import node_name
+    from k3os.node.cluster_report import node_name
 
     return node_name(load_config(cloud=True)[0])
 
@@ -178,10 +179,6 @@ def tidy() -> int:
             print(why, file=sys.stderr)
             return 1
         time.sleep(SAY_EVERY)
-
-
-def counted(number: int) -> str:
-    return "1 pod" if number == 1 else f"{number} pods"
 
 
 def listed(pods: list[Pod]) -> str:

@@ -6,12 +6,22 @@ It reads /run/k3os/status.json, the generations, the network and systemd; it cha
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
+from k3os.cluster.node_status import (
+    Disk,
+    K3sUnit,
+    Memory,
+    NodeStatus,
+    Ready,
+    Rollback,
+    TakenBack,
+    Verified,
+)
 from k3os.cluster.readiness import FILE as READY
 from k3os.node.clock import doubt
-from k3os.node.status_text import is_in_trouble
 from k3os.paths import CLOCK_WRONG, K3S_LINK, NODE_NAME, ON_TRIAL, OWN_SYSTEM, RUNNING
-from k3os.phases.report import STATUS, read_status
+from k3os.phases.phase_report import STATUS, read_status
 from k3os.system.files import read_object, text_of
 
 TYPE_CHECKING = False
@@ -34,28 +44,30 @@ LOG_LINES, LONGEST_WORDS = 400, 300
 REFUSED = "/run/k3os/refused"  # k3os-join.service writes it: the name that is taken
 
 
-def collect(root: str = "", system: str = OWN_SYSTEM) -> dict[str, Any]:
-    """Everything that --json prints. Missing parts are empty, never an error."""
-    status: dict[str, Any] = dict(read_status(root + STATUS))
-    status["hostname"] = os.uname().nodename
-    status["node_name"] = text_of(root + NODE_NAME)
-    status["versions"] = versions(root + system, text_of(root + RUNNING))
-    status["k3s"] = k3s_unit(root + K3S_LINK)
-    status["refused"] = text_of(root + REFUSED)
-    status["ready"] = read_object(root + READY)
-    status["k3s_given"] = k3s_given(root)
-    status["not_in_k3s"] = not_in_k3s(root)
-    status["addresses"] = addresses()
-    status["memory"] = memory(root)
-    status["disk"] = disk(root)
-    status["loaders"] = loaders(root + system, text_of(root + RUNNING))
-    status["rollback"] = rollback_record(root + system)
-    status["taken_back"] = taken_back(root)
-    status["verified"] = read_object(root + VERIFIED)
-    status["boot_id"] = text_of(f"{root}/proc/sys/kernel/random/boot_id")
-    status["on_trial"] = os.path.exists(root + ON_TRIAL)
-    status["clock_in_doubt"] = doubt(root + CLOCK_WRONG)
-    return status
+def collect(root: str = "", system: str = OWN_SYSTEM) -> NodeStatus:
+    """Everything that there is to say. Missing parts are empty, never an error."""
+    generation = text_of(root + RUNNING)
+    return NodeStatus(
+        phases_file=read_status(root + STATUS),
+        hostname=os.uname().nodename,
+        node_name=text_of(root + NODE_NAME),
+        versions=versions(root + system, generation),
+        k3s=k3s_unit(root + K3S_LINK),
+        refused=text_of(root + REFUSED),
+        ready=Ready(read_object(root + READY)),
+        k3s_given=k3s_given(root),
+        not_in_k3s=not_in_k3s(root),
+        addresses=addresses(),
+        memory=memory(root),
+        disk=disk(root),
+        loaders=loaders(root + system, generation),
+        rollback=rollback(root + system),
+        taken_back=taken_back(root),
+        verified=Verified(read_object(root + VERIFIED)),
+        boot_id=text_of(f"{root}/proc/sys/kernel/random/boot_id"),
+        on_trial=os.path.exists(root + ON_TRIAL),
+        clock_in_doubt=doubt(root + CLOCK_WRONG),
+    )
 
 
 def k3s_given(root: str = "") -> dict[str, list[str]]:
@@ -76,11 +88,10 @@ def not_in_k3s(root: str = "") -> list[str]:
         return []
 
 
-def taken_back(root: str = "") -> dict[str, Any]:
-    """What k3os.cluster.former left when a NodePool's configuration did not prove itself, or {}."""
-    from k3os.cluster import former
+def taken_back(root: str = "") -> TakenBack:
+    from k3os.cluster import config_trial
 
-    return former.taken_back(root)
+    return TakenBack(config_trial.taken_back(root))
 
 
 def loaders(system: str, generation: str) -> dict[str, Any]:
@@ -90,12 +101,11 @@ def loaders(system: str, generation: str) -> dict[str, Any]:
     return boot_loaders.compare(system, generation or "current")
 
 
-def rollback_record(system: str) -> dict[str, Any]:
-    """What k3os.generation.trial left when a new version did not come up, or {}."""
-    return read_object(f"{system}/rollback.json")
+def rollback(system: str) -> Rollback:
+    return Rollback(read_object(f"{system}/rollback.json"))
 
 
-def versions(system: str, generation: str = "") -> dict[str, Any]:
+def versions(system: str, generation: str = "") -> dict[str, dict[str, str]]:
     """Of the running system, and of the generations on the disk.
 
     generation: the one that was booted, "generations/3".
@@ -103,9 +113,7 @@ def versions(system: str, generation: str = "") -> dict[str, Any]:
     from k3os import __version__
 
     running = _parts(f"{system}/{generation}") if generation else {}
-    found: dict[str, Any] = {
-        "running": {"k3os": __version__, **running, "kernel": os.uname().release}
-    }
+    found = {"running": {"k3os": __version__, **running, "kernel": os.uname().release}}
     for name in ("current", "previous"):
         if parts := _parts(f"{system}/{name}"):
             found[name] = parts
@@ -147,34 +155,32 @@ def addresses() -> list[str]:
     ]
 
 
-def memory(root: str = "") -> dict[str, Any]:
-    """kB of memory and swap, and the reasons why it is short (/usr/lib/k3os/memory)."""
+def memory(root: str = "") -> Memory:
     from k3os.system import memory
 
     known = memory.read(f"{root}/proc/meminfo")
-    names = ("MemTotal", "MemAvailable", "SwapTotal", "SwapFree")
-    short = text_of(root + MEMORY_SHORT).splitlines()
-    return {**{name: known.get(name, 0) for name in names}, "short": short}
+    return Memory(
+        known.get("MemTotal", 0),
+        known.get("MemAvailable", 0),
+        known.get("SwapTotal", 0),
+        known.get("SwapFree", 0),
+        tuple(text_of(root + MEMORY_SHORT).splitlines()),
+    )
 
 
-def disk(root: str = "") -> dict[str, Any]:
-    """MiB of /var, and whether that is "low" or "full", with the words (/usr/lib/k3os/disk)."""
+def disk(root: str = "") -> Disk | None:
+    """None where there is no /var to ask about."""
     try:
         known = os.statvfs(f"{root}/var")
     except OSError:
-        return {}
+        return None
     level, _, words = text_of(root + DISK_SHORT).partition("\n")
     size, free = (each * known.f_frsize >> 20 for each in (known.f_blocks, known.f_bavail))
-    found = {"size": size, "free": free, "level": level, "words": words}
-    return {**found, "errors": text_of(root + DISK_ERRORS)}
+    return Disk(size, free, level, words, text_of(root + DISK_ERRORS))
 
 
-def k3s_unit(link: str) -> dict[str, Any]:
-    """What systemd says of k3s' unit, or of the one that fetches it where there is none.
-
-    systemctl(1): unit, LoadState, ActiveState, SubState, NRestarts; and there, a bool; waits_for,
-    words, "" when it is not about to start. {} without systemd.
-    """
+def k3s_unit(link: str) -> K3sUnit | None:
+    """Of systemctl(1); None without systemd. link: there once the node has k3s."""
     from k3os.system.run import CommandError, run
     from k3os.system.units import properties
 
@@ -182,21 +188,16 @@ def k3s_unit(link: str) -> dict[str, Any]:
     unit = "k3s" if there else "k3os-k3s-fetch"
     names = ["LoadState", "ActiveState", "SubState", "NRestarts"]
     try:
-        found = properties(f"{unit}.service", *names)
+        known = properties(f"{unit}.service", *names)
         jobs = ""
-        if found.get("ActiveState") == "inactive":
+        if known.get("ActiveState") == "inactive":
             jobs = run(["systemctl", "list-jobs", "--plain", "--no-legend"], timeout=10).decode()
     except CommandError:
-        return {}
+        return None
+    load, active, sub, restarts = (known.get(name, "") for name in names)
     waits_for = waiting(f"{unit}.service", jobs)
-    shown = {name: found.get(name, "") for name in names}
-    return {
-        "there": there,
-        "unit": unit,
-        **shown,
-        "waits_for": waits_for,
-        "last_words": last_words(_journal(unit)) if is_in_trouble(shown) else "",
-    }
+    seen = K3sUnit(there, unit, load, active, sub, restarts, waits_for)
+    return replace(seen, last_words=last_words(_journal(unit))) if seen.is_in_trouble else seen
 
 
 def _journal(unit: str) -> str:

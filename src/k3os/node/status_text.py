@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from k3os.cluster.node_status import DISK, K3S, VERIFY, Failure
 from k3os.config.key import PHASES
 from k3os.paths import OWN_SYSTEM
 from k3os.phases.actions import FAILED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from k3os.cluster.node_status import Disk, K3sUnit, Memory, NodeStatus
 
 MAKE_ROOM = (
     "if it was this machine before a reset, type on a server: "
@@ -24,150 +25,148 @@ DISK_HINT = (
 )
 
 
-def _about_memory(memory: dict[str, Any]) -> list[str]:
-    if not memory["MemTotal"]:
+def _about_memory(memory: Memory) -> list[str]:
+    if not memory.total:
         return []
-    total, available = (memory[name] // 1024 for name in ("MemTotal", "MemAvailable"))
-    swap, free = (memory[name] // 1024 for name in ("SwapTotal", "SwapFree"))
+    total, available = memory.total // 1024, memory.available // 1024
+    swap, free = memory.swap_total // 1024, memory.swap_free // 1024
     swapped = f"; swap {swap} MiB, {swap - free} MiB used" if swap else ""
-    found = [f"memory     {total} MiB, {available} MiB available{swapped}"]
-    found += [f"           SHORT: {reason}" for reason in memory["short"]]
-    return found + ([f"           {SHORT_HINT}"] if memory["short"] else [])
+    lines = [f"memory     {total} MiB, {available} MiB available{swapped}"]
+    lines += [f"           SHORT: {reason}" for reason in memory.short]
+    return lines + ([f"           {SHORT_HINT}"] if memory.short else [])
 
 
-def _about_disk(disk: dict[str, Any]) -> list[str]:
-    if not disk:
+def _about_disk(disk: Disk | None) -> list[str]:
+    if disk is None:
         return []
-    found = [f"/var       {disk['size']} MiB, {disk['free']} MiB free"]
-    if disk["errors"]:
-        found.append(f"           ERRORS: {disk['errors']}")
-    if disk["level"]:
-        found += [f"           {disk['level'].upper()}: {disk['words']}", f"           {DISK_HINT}"]
-    return found
+    lines = [f"/var       {disk.size} MiB, {disk.free} MiB free"]
+    if disk.errors:
+        lines.append(f"           ERRORS: {disk.errors}")
+    if disk.level:
+        lines += [f"           {disk.level.upper()}: {disk.words}", f"           {DISK_HINT}"]
+    return lines
 
 
-def _about_k3s(unit: dict[str, Any]) -> str:
-    """In words; "" when there is nothing to say."""
-    if not unit:
-        return ""
-    active = unit["ActiveState"]
-    if unit["there"] and active == "active":
+def _about_k3s(unit: K3sUnit) -> str:
+    if unit.there and unit.active == "active":
         return "is running"
-    if unit["LoadState"] == "masked":
+    if unit.load == "masked":
         return "is not started here: its unit is masked, as the mode install does"
-    if unit["waits_for"]:
-        what = "has not been started yet" if unit["there"] else "is not there, and not fetched yet"
-        return f"{what}: the boot waits for {unit['waits_for']}"
-    state = f"{active}, {unit['SubState']}"
-    trouble = is_in_trouble(unit)
+    if unit.waits_for:
+        what = "has not been started yet" if unit.there else "is not there, and not fetched yet"
+        return f"{what}: the boot waits for {unit.waits_for}"
+    state = f"{unit.active}, {unit.sub}"
+    trouble = unit.is_in_trouble
     if trouble:
-        state += f", restarts: {unit['NRestarts']}"
+        state += f", restarts: {unit.restarts}"
     what = "is not there, the node fetches it"
-    if unit["there"]:
-        what = "is starting" if active == "activating" and not trouble else "is not running"
-    return f"{what} ({state}): `journalctl -u {unit['unit']}`"
+    if unit.there:
+        what = "is starting" if unit.active == "activating" and not trouble else "is not running"
+    return f"{what} ({state}): `journalctl -u {unit.unit}`"
 
 
-def is_in_trouble(unit: dict[str, Any]) -> bool:
-    """It ended by itself and is started again and again. While it starts, it is not."""
-    return bool(unit) and unit["ActiveState"] != "active" and unit["NRestarts"] not in ("", "0")
+def failures(status: NodeStatus) -> list[Failure]:
+    """Each failed action and each error of a source in all phases; k3s; the disk; damage."""
+    failed = []
+    for name, phase in status.phases.items():
+        for action in phase.actions:
+            if action.result == FAILED:
+                text = f"{action.place}: {action.key}: {action.what}: {action.reason}"
+                failed.append(Failure(name, text, action.source))
+        failed += [
+            Failure(name, str(each), each.source) for each in phase.problems if each.is_error
+        ]
+    if status.k3s and status.k3s.is_in_trouble:
+        failed.append(Failure(K3S, _about_k3s(status.k3s)))
+    if name := status.refused:
+        text = f"the cluster knows another node {name}; {MAKE_ROOM.format(name)}"
+        failed.append(Failure(K3S, text))
+    if status.disk and status.disk.is_full:
+        failed.append(Failure(DISK, status.disk.words))
+    if status.disk and status.disk.errors:
+        failed.append(Failure(DISK, status.disk.errors))
+    for path, reason in status.verified.damaged.items():
+        failed.append(Failure(VERIFY, f"{OWN_SYSTEM}/{path}: {reason}"))
+    return list(dict.fromkeys(failed))
 
 
-def failures(status: dict[str, Any]) -> list[str]:
-    """A line for each failed action and each error of a source in all phases; k3s; damage."""
-    found = []
-    for phase, report in status.get("phases", {}).items():
-        for action in report["actions"]:
-            if action["result"] == FAILED:
-                found.append(
-                    f"{phase}: {action['from']}: {action['key']}: "
-                    f"{action['what']}: {action['reason']}"
-                )
-        found += [f"{phase}: {_problem(each)}" for each in report["problems"] if _is_error(each)]
-    if is_in_trouble(unit := status.get("k3s", {})):
-        found.append(f"k3s: {_about_k3s(unit)}")
-    if name := status.get("refused"):
-        found.append(f"k3s: the cluster knows another node {name}; {MAKE_ROOM.format(name)}")
-    if (disk := status.get("disk", {})) and disk["level"] == "full":
-        found.append(f"disk: {disk['words']}")
-    if disk and disk["errors"]:
-        found.append(f"disk: {disk['errors']}")
-    for path, reason in status.get("verified", {}).get("damaged", {}).items():
-        found.append(f"verify: {OWN_SYSTEM}/{path}: {reason}")
-    return list(dict.fromkeys(found))
-
-
-def _is_error(problem: dict[str, Any]) -> bool:
-    return bool(problem["level"] == "error")
-
-
-def _problem(problem: dict[str, Any]) -> str:
-    where = problem["source"]
-    if problem["line"]:
-        where += f":{problem['line']}:{problem['column']}"
-    hint = f"; {problem['hint']}" if problem["hint"] else ""
-    return f"{where}: {problem['key']}: {problem['message']}{hint}"
-
-
-def lines(status: dict[str, Any]) -> list[str]:
+def lines(status: NodeStatus) -> list[str]:
     """The text for people."""
-    found = [f"mode       {status.get('mode', 'unknown: no phase has reported')}"]
-    for name, parts in status["versions"].items():
+    said = [f"mode       {status.mode or 'unknown: no phase has reported'}"]
+    for name, parts in status.versions.items():
         listed = "  ".join(f"{part} {version}" for part, version in parts.items())
-        found.append(f"{name:<10} {listed}")
-    if about := _about_k3s(status["k3s"]):
-        found.append(f"k3s        {about}")
-    if words := status["k3s"].get("last_words"):
-        found.append(f"           it ended with: {words}")
-    if names := status.get("not_in_k3s"):
-        found.append(f"           it runs without the new {', '.join(names)}:")
-        found.append("           `sudo k3os config --restart`; pods go on")
-    if name := status["refused"]:
-        found.append(f"refused    the cluster knows another node {name}, and refuses this one")
-        found.append(f"           {MAKE_ROOM.format(name)}")
-    ready = status["ready"]
-    if ready and ready["status"] != "True" and status["k3s"].get("ActiveState") == "active":
-        found.append(f"node       is not Ready since {ready['since']}: {ready['message']}")
-    for name, values in status.get("k3s_given", {}).items():
-        if values:
-            found.append(f"           {name}: {', '.join(values)}")
-    found += _about_memory(status["memory"])
-    found += _about_disk(status.get("disk", {}))
-    if outdated := status.get("loaders"):
+        said.append(f"{name:<10} {listed}")
+    said += _about_k3s_and_cluster(status)
+    said += _about_memory(status.memory)
+    said += _about_disk(status.disk)
+    if status.loaders:
         from k3os.generation import boot_loaders
 
-        found += boot_loaders.lines(outdated)
-    if status["on_trial"]:
-        found.append("trial      what is new is on trial: `journalctl -u k3os-confirm`")
-    if rollback := status["rollback"]:
-        parts = "  ".join(f"{part} {version}" for part, version in rollback["failed"].items())
-        found.append(f"rollback   {rollback['when']}: {parts}")
-        found.append(f"           {rollback['reason']}")
-    if taken := status["taken_back"]:
-        found.append(f"taken back {taken['restored']}: the NodePool's new configuration")
-        found.append(f"           {taken['reason']}")
-    if verified := status["verified"]:
-        bad = len(verified["damaged"])
+        said += boot_loaders.lines(dict(status.loaders))
+    said += _about_trials(status)
+    if verified := status.verified:
+        bad = len(verified.damaged)
         result = f"{bad} damaged: `k3os status --verify`" if bad else "as they should be"
-        found.append(f"files      {verified['when']}: {verified['files']} read, {result}")
-    found.append(f"hostname   {status['hostname']}")
-    if status["node_name"] and status["node_name"] != status["hostname"].lower():
+        said.append(f"files      {verified.when}: {verified.files} read, {result}")
+    said.append(f"hostname   {status.hostname}")
+    if status.node_name and status.node_name != status.hostname.lower():
         note = "the name it registered with; a rename of the host does not change it"
-        found.append(f"node name  {status['node_name']} ({note})")
-    found += [f"address    {address}" for address in status["addresses"]]
-    if status["clock_in_doubt"]:
+        said.append(f"node name  {status.node_name} ({note})")
+    said += [f"address    {address}" for address in status.addresses]
+    if status.clock_in_doubt:
         note = "no time server has answered since: it is probably wrong"
-        found.append(f"clock      said {status['clock_in_doubt']} at the start; {note}")
-    for phase, report in status.get("phases", {}).items():
-        counts = [each["result"] for each in report["actions"]]
-        listed = ", ".join(f"{counts.count(each)} {each}" for each in dict.fromkeys(counts))
-        title = f"phase {phase}" if phase in PHASES else phase
-        found.append(f"\n{title}, {report['when']}, {report['seconds']} s: {listed}")
-        for action in report["actions"]:
-            note = f" ({action['reason']})" if action["reason"] else ""
-            if action["result"] != FAILED:
-                found.append(f"  {action['result']:<9} {action['key']}: {action['what']}{note}")
-        found += [f"  warning   {_problem(p)}" for p in report["problems"] if not _is_error(p)]
+        said.append(f"clock      said {status.clock_in_doubt} at the start; {note}")
+    said += _about_phases(status)
     failed = failures(status)
-    found += ["", *(f"FAILED {line}" for line in failed)] if failed else []
-    return found
+    said += ["", *(f"FAILED {each}" for each in failed)] if failed else []
+    return said
+
+
+def _about_k3s_and_cluster(status: NodeStatus) -> list[str]:
+    said = []
+    if status.k3s:
+        said.append(f"k3s        {_about_k3s(status.k3s)}")
+        if status.k3s.last_words:
+            said.append(f"           it ended with: {status.k3s.last_words}")
+    if status.not_in_k3s:
+        said.append(f"           it runs without the new {', '.join(status.not_in_k3s)}:")
+        said.append("           `sudo k3os config --restart`; pods go on")
+    if name := status.refused:
+        said.append(f"refused    the cluster knows another node {name}, and refuses this one")
+        said.append(f"           {MAKE_ROOM.format(name)}")
+    ready = status.ready
+    if ready and not ready.is_ready and status.k3s and status.k3s.active == "active":
+        said.append(f"node       is not Ready since {ready.since}: {ready.message}")
+    for name, values in status.k3s_given.items():
+        if values:
+            said.append(f"           {name}: {', '.join(values)}")
+    return said
+
+
+def _about_trials(status: NodeStatus) -> list[str]:
+    said = []
+    if status.on_trial:
+        said.append("trial      what is new is on trial: `journalctl -u k3os-confirm`")
+    if rollback := status.rollback:
+        parts = "  ".join(f"{part} {version}" for part, version in rollback.failed.items())
+        said.append(f"rollback   {rollback.when}: {parts}")
+        said.append(f"           {rollback.reason}")
+    if taken := status.taken_back:
+        said.append(f"taken back {taken.restored}: the NodePool's new configuration")
+        said.append(f"           {taken.reason}")
+    return said
+
+
+def _about_phases(status: NodeStatus) -> list[str]:
+    said = []
+    for name, phase in status.phases.items():
+        counts = [each.result for each in phase.actions]
+        listed = ", ".join(f"{counts.count(each)} {each}" for each in dict.fromkeys(counts))
+        title = f"phase {name}" if name in PHASES else name
+        said.append(f"\n{title}, {phase.when}, {phase.seconds} s: {listed}")
+        for action in phase.actions:
+            note = f" ({action.reason})" if action.reason else ""
+            if action.result != FAILED:
+                said.append(f"  {action.result:<9} {action.key}: {action.what}{note}")
+        said += [f"  warning   {each}" for each in phase.problems if not each.is_error]
+    return said

@@ -120,11 +120,11 @@ def config() -> Config:
     return load_config(cloud=True)[0]
 
 
-def trial_seconds(found: Config) -> float:
+def trial_seconds(settings: Config) -> float:
     """In which a new version must be healthy."""
     from k3os.generation.trial import DEFAULT_SECONDS
 
-    return float(found.text("k3os.upgrade.timeout") or DEFAULT_SECONDS)
+    return float(settings.text("k3os.upgrade.timeout") or DEFAULT_SECONDS)
 
 
 def look() -> Installed:
@@ -219,10 +219,10 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
     from k3os.upgrade.plan import Part
 
     if offers.is_release(source):
-        found = offered(open_offer(source, arch, options, stack), ["k3s"])
-        if not found:
+        parts = offered(open_offer(source, arch, options, stack), ["k3s"])
+        if not parts:
             raise UserError("has no k3s", "give a k3s version, URL or path", source)
-        return found
+        return parts
     asked = parse_source(source)
     if isinstance(asked, Nothing):
         raise UserError("a node cannot do without k3s", "give a version, URL or path", "--k3s")
@@ -277,14 +277,14 @@ def restart_k3s(decided: Plan) -> None:
     """
     from k3os.generation import trial
     from k3os.generation.layout import GENERATIONS
-    from k3os.node import health
+    from k3os.node import k3s_restart
     from k3os.system.run import run
     from k3os.upgrade.datastore import hint
 
     new = decided.after["k3s"]
     say(f"restarting k3s as {new}; pods go on")
-    found = config()
-    missing = health.restart_k3s(found, trial_seconds(found))
+    settings = config()
+    missing = k3s_restart.restart(settings, trial_seconds(settings))
     generation = f"{GENERATIONS}/{decided.number}"
     if not missing:
         with open(RUNNING, "w") as file:  # all of it runs now: the next upgrade must keep it
@@ -297,7 +297,7 @@ def restart_k3s(decided: Plan) -> None:
     run(["systemctl", "--no-block", "restart", "k3s.service"])
     raise UserError(
         f"k3s {new} did not become ready, {look().versions.get('k3s')} runs again: {missing}",
-        f"`journalctl -u k3s` says why. {hint(found)}".strip(),
+        f"`journalctl -u k3s` says why. {hint(settings)}".strip(),
     )
 
 

@@ -16,7 +16,16 @@ from dataclasses import dataclass, field, replace
 
 from k3os import names
 from k3os.cluster.impact import impact
-from k3os.cluster.node import CHANGING, CHECKING, DRAINING, FAILED, WAITING, NodeView, Result, State
+from k3os.cluster.node import (
+    CHANGING,
+    CHECKING,
+    DRAINING,
+    FAILED,
+    WAITING,
+    NodeView,
+    RequestResult,
+    State,
+)
 from k3os.cluster.target import Target, changes, is_updated
 from k3os.config.key import AT_BOOT
 from k3os.operator.admission import Cluster, may_begin
@@ -315,7 +324,7 @@ def _listed(pods: Sequence[PodView], most: int = 5) -> str:
     return ", ".join(str(pod) for pod in pods[:most]) + more
 
 
-def _told(node: NodeView, state: State) -> Result | None:
+def _told(node: NodeView, state: State) -> RequestResult | None:
     """What the node says of this request, None while it says nothing."""
     return node.last if node.last and node.last.request == state.request else None
 

@@ -16,7 +16,14 @@ from k3os.config.value import Place, Problem
 from k3os.paths import OWN_SYSTEM
 from k3os.phases.actions import DONE, FAILED, UNCHANGED, Action
 from k3os.phases.node import Node
-from k3os.phases.report import STATUS, Report, Result, problems_of, read_status, write_status
+from k3os.phases.phase_report import (
+    STATUS,
+    ActionResult,
+    PhaseReport,
+    problems_of,
+    read_status,
+    write_status,
+)
 from k3os.phases.table import APPLIERS, DATA_SOURCES
 
 TYPE_CHECKING = False
@@ -37,9 +44,9 @@ def apply_phase(
     system_dir: str = OWN_SYSTEM,
     cmdline: str | None = None,
     say: Say | None = None,
-    data_sources: Callable[[Config, Node], list[Result]] | None = None,
+    data_sources: Callable[[Config, Node], list[ActionResult]] | None = None,
     again: bool = False,
-) -> Report:
+) -> PhaseReport:
     """Apply a phase (or READY) below root and update /run/k3os/status.json there.
 
     cmdline None: the running kernel's. say gets one line per problem and failed action.
@@ -54,14 +61,14 @@ def apply_phase(
     node.output = discreetly(output, secrets)
     if again:
         node.ran = succeeded(node.path(STATUS), phase)
-    asked: list[Result] = []
+    asked: list[ActionResult] = []
     if phase == RUNTIME and data_sources is not None and config.items(DATA_SOURCES):
         asked = _ask(data_sources, config, node)
     if phase in AFTER_DATA_SOURCES and config.items(DATA_SOURCES):
         config, problems = load_config(root, system_dir, cmdline, cloud=True)
         secrets = secrets_of(config)
         node.output = discreetly(output, secrets)
-    report = Report(phase, mode, problems)
+    report = PhaseReport(phase, mode, problems)
     report.results += asked
     node.ours.unsure = sources_with_errors(problems)
     _perform_all(config, node, report, secrets)
@@ -86,7 +93,7 @@ def succeeded(path: str, phase: str) -> frozenset[str]:
         return frozenset()
 
 
-def publish(report: Report, node: Node, lines: list[str]) -> None:
+def publish(report: PhaseReport, node: Node, lines: list[str]) -> None:
     """Put a report into the status file, and say lines."""
     try:
         write_status(node.path(STATUS), report)
@@ -117,8 +124,8 @@ def preload() -> None:
 
 
 def _ask(
-    data_sources: Callable[[Config, Node], list[Result]], config: Config, node: Node
-) -> list[Result]:
+    data_sources: Callable[[Config, Node], list[ActionResult]], config: Config, node: Node
+) -> list[ActionResult]:
     try:
         return data_sources(config, node)
     except Exception as error:  # a bug there must not take the phase with it
@@ -128,16 +135,16 @@ def _ask(
 
 def _unexpected(
     error: Exception, key: str, what: str, place: Place, secrets: list[str] | None = None
-) -> Result:
+) -> ActionResult:
     """A failed result, whose place goes to the log."""
     from k3os.phases.redact import redact
     from k3os.system.bug import report
 
     words = redact(str(error), secrets) if secrets is not None else ""
-    return Result(key, what, place, FAILED, report(error, words), is_bug=True)
+    return ActionResult(key, what, place, FAILED, report(error, words), is_bug=True)
 
 
-def _perform_all(config: Config, node: Node, report: Report, secrets: list[str]) -> None:
+def _perform_all(config: Config, node: Node, report: PhaseReport, secrets: list[str]) -> None:
     for name in APPLIERS:
         actions, broken = plan_applier(name, config, node)
         if broken is not None:
@@ -160,13 +167,13 @@ def secrets_of(config: Config) -> list[str]:
         return [text for value in config.values.values() for text, _ in texts_of(value)]
 
 
-def _remember(node: Node, step: Callable[..., None], *given: object) -> list[Result]:
+def _remember(node: Node, step: Callable[..., None], *given: object) -> list[ActionResult]:
     """A record that cannot be written costs only itself: a disk may be full."""
     what = "remember what the configuration has left"
     try:
         step(*given)
     except OSError as error:
-        return [Result("k3os", what, Place(node.mode), FAILED, str(error))]
+        return [ActionResult("k3os", what, Place(node.mode), FAILED, str(error))]
     except Exception as error:
         return [_unexpected(error, "k3os", what, Place(node.mode))]
     return []
@@ -182,7 +189,7 @@ def plan_phase(config: Config, node: Node) -> list[Action]:
     return [action for name in APPLIERS for action in plan_applier(name, config, node)[0]]
 
 
-def plan_applier(name: str, config: Config, node: Node) -> tuple[list[Action], Result | None]:
+def plan_applier(name: str, config: Config, node: Node) -> tuple[list[Action], ActionResult | None]:
     """One applier's actions, or a failed result in their place."""
     applier = APPLIERS[name]
     if node.phase not in applier.phases and not any(
@@ -204,7 +211,7 @@ def plan_applier(name: str, config: Config, node: Node) -> tuple[list[Action], R
         return [], _unexpected(error, key, f"plan {name}", Place("k3os"), secrets_of(config))
 
 
-def perform(action: Action, node: Node, secrets: list[str]) -> Result:
+def perform(action: Action, node: Node, secrets: list[str]) -> ActionResult:
     """Perform one action; whatever goes wrong is in the result."""
     from k3os.phases.redact import redact
 
@@ -217,7 +224,9 @@ def perform(action: Action, node: Node, secrets: list[str]) -> Result:
     except Exception as error:  # one broken action must not take the others with it
         action.result = FAILED
         return _unexpected(error, action.key, type(action).__name__, action.place, secrets)
-    return Result(action.key, what, action.place, result, redact(reason, secrets) if reason else "")
+    return ActionResult(
+        action.key, what, action.place, result, redact(reason, secrets) if reason else ""
+    )
 
 
 def _performed(action: Action, node: Node) -> tuple[str, str]:

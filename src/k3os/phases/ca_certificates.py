@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from k3os.config.value import Place
 from k3os.phases.actions import Action, OwnFile, WriteFile
-from k3os.phases.block import replace_block
+from k3os.phases.managed_block import replace_block
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from k3os.config.value import Place
 from k3os.paths import ROOTFS
 from k3os.phases.actions import DONE, UNCHANGED, Action, OwnFile, Refused, WriteFile
-from k3os.phases.block import lines_of
+from k3os.phases.managed_block import lines_of
 from k3os.phases.units import RestartUnit
 
 TYPE_CHECKING = False

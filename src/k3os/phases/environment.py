@@ -12,9 +12,9 @@ from k3os.config.for_k3s import LOGINS
 from k3os.config.key import BOOT, RUNTIME
 from k3os.config.value import Place
 from k3os.phases.actions import Action, MakeDirectory, Refused, WriteFile
-from k3os.phases.block import lines_of, outside_block, replace_block
+from k3os.phases.managed_block import lines_of, outside_block, replace_block
 from k3os.phases.node import USER
-from k3os.phases.report import STATUS
+from k3os.phases.phase_report import STATUS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from k3os.config.hostnames import is_nobodys, valid_hostname
 from k3os.config.value import Place
 from k3os.paths import STATE
 from k3os.phases.actions import Action, SetKernel, WriteFile
-from k3os.phases.block import outside_block, replace_block
+from k3os.phases.managed_block import outside_block, replace_block
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

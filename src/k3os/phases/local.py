@@ -16,7 +16,7 @@ from k3os.phases.run_command import RunCommand
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.phases.node import Node
-    from k3os.phases.report import Report
+    from k3os.phases.phase_report import PhaseReport
     from k3os.system.console import Say
 
 LOCAL = "local"
@@ -25,20 +25,20 @@ RC_LOCAL, DIRECTORY = "/etc/rc.local", "/etc/local.d"
 LIMITS = {"start": 900, "stop": 30}
 
 
-def run_scripts(verb: str, *, mode: str, say: Say, root: str = "/") -> Report:
+def run_scripts(verb: str, *, mode: str, say: Say, root: str = "/") -> PhaseReport:
     """Run the scripts of "start" or "stop" with k3os.environment; reported as LOCAL."""
     from k3os.config.load import load_config
     from k3os.phases import environment
     from k3os.phases.apply import discreetly, perform, publish, secrets_of, to_journal
     from k3os.phases.node import Node
-    from k3os.phases.report import Report
+    from k3os.phases.phase_report import PhaseReport
 
     started = time.monotonic()
     config, _ = load_config(root, cloud=True)  # its problems are in the report of the runtime phase
     secrets = secrets_of(config)
     node = Node(root, LOCAL, mode, discreetly(to_journal, secrets), say)
     node.environment = environment.read(config)[0]
-    report = Report(LOCAL, mode, [])
+    report = PhaseReport(LOCAL, mode, [])
     report.results = [perform(action, node, secrets) for action in plan(verb, node)]
     report.seconds = time.monotonic() - started
     publish(report, node, report.lines())

@@ -283,9 +283,9 @@ class Settle(Action):
 
         if not node.is_real:
             return LATER
-        from k3os.phases.routes import settle
+        from k3os.phases.routes import set_routes
 
-        done, missing = settle(wait=10, back=self.back)
+        done, missing = set_routes(wait=10, back=self.back)
         run(["systemctl", "start", "--no-block", SOCKET], timeout=30)
         self.note = "; ".join([*done, *missing])
         if missing:

@@ -27,12 +27,12 @@ def entries_in(data: bytes) -> list[Json]:
     from k3os.system.json_text import objects
 
     try:
-        found = [{**ENTRY, **each} for each in objects(data)]
+        entries = [{**ENTRY, **each} for each in objects(data)]
     except ValueError:
         return []
     return [
         each
-        for each in found
+        for each in entries
         if all(isinstance(each[name], str) for name in ("device", "below"))
         and type(each["mtu"]) is int
         and all(_are_texts(each[name]) for name in ("gateways", "fixed", "more"))
@@ -41,8 +41,8 @@ def entries_in(data: bytes) -> list[Json]:
     ]
 
 
-def _are_texts(found: object) -> bool:
-    return isinstance(found, list) and all(isinstance(each, str) for each in found)
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def dumped(entries: list[Json]) -> bytes:

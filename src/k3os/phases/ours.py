@@ -48,10 +48,10 @@ class Ours:
 
     def entries(self) -> dict[str, dict[str, Any]]:
         """thing -> its entry; one that somebody changed into something else is none."""
-        found = {**self._records[HERE], **self._records[KEPT]}
+        records = {**self._records[HERE], **self._records[KEPT]}
         return {
             thing: entry
-            for thing, entry in found.items()
+            for thing, entry in records.items()
             if isinstance(entry, dict) and isinstance(entry.get("is"), list)
         }
 

@@ -9,7 +9,7 @@ import os
 
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action, Later
-from k3os.phases.block import lines_of
+from k3os.phases.managed_block import lines_of
 from k3os.phases.node import USER
 
 TYPE_CHECKING = False
@@ -115,17 +115,17 @@ def hashed(password: str) -> str:
     from k3os.system.run import CommandError, run
 
     salt = "".join(ALPHABET[byte & 63] for byte in os.urandom(16))
-    found = crypt(password, f"$6${salt}$")
-    if is_crypt(found):
-        return found
+    digest = crypt(password, f"$6${salt}$")
+    if is_crypt(digest):
+        return digest
     try:
         output = run(["openssl", "passwd", "-6", "-stdin"], stdin=password.encode() + b"\n")
-        found = output.decode().strip()
+        digest = output.decode().strip()
     except CommandError:
-        found = ""
-    if not is_crypt(found):
+        digest = ""
+    if not is_crypt(digest):
         raise UserError("neither libcrypt nor openssl can hash it", "give it in crypt form")
-    return found
+    return digest
 
 
 def crypt(password: str, setting: str) -> str:
@@ -138,5 +138,5 @@ def crypt(password: str, setting: str) -> str:
         return ""
     function.restype = ctypes.c_char_p
     function.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
-    found: bytes | None = function(password.encode(errors="surrogateescape"), setting.encode())
-    return (found or b"").decode(errors="replace")
+    digest: bytes | None = function(password.encode(errors="surrogateescape"), setting.encode())
+    return (digest or b"").decode(errors="replace")

@@ -15,7 +15,7 @@ import os
 from k3os.config.hostnames import is_domain
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action
-from k3os.phases.block import lines_of
+from k3os.phases.managed_block import lines_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ DEFAULTS = ("default", "0.0.0.0/0", "::/0")
 VERSIONS = (4, 6)
 
 
-def settle(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+def set_routes(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], list[str]]:
     """(what was done, what is missing: an interface or its address), both in words.
 
     wait: seconds to wait for addresses to appear, and for a way out that DHCP may still bring.
@@ -106,15 +106,15 @@ def links_in(output: bytes) -> list[Json]:
     return found
 
 
-def _is_address(found: object) -> bool:
+def _is_address(value: object) -> bool:
     from k3os.phases.resolv import is_address
 
     return (
-        isinstance(found, dict)
-        and isinstance(found.get("local"), str)
-        and is_address(found["local"])
-        and type(found.get("prefixlen")) is int
-        and 0 <= found["prefixlen"] <= (128 if ":" in found["local"] else 32)
+        isinstance(value, dict)
+        and isinstance(value.get("local"), str)
+        and is_address(value["local"])
+        and type(value.get("prefixlen")) is int
+        and 0 <= value["prefixlen"] <= (128 if ":" in value["local"] else 32)
     )
 
 

@@ -114,9 +114,9 @@ def k3s_version(node: Node) -> tuple[int, int] | None:
     # …/v1.33.1+k3s1/k3s; a version that is not known is called after its hash
     major, _, rest = resolve(node.root, K3S_LINK).split("/")[-2].partition(".")
     minor = rest.partition(".")[0]
-    found = whole(major[1:]) if major[:1] == "v" else None
+    number = whole(major[1:]) if major[:1] == "v" else None
     following = whole(minor)
-    return None if found is None or following is None else (found, following)
+    return None if number is None or following is None else (number, following)
 
 
 def data_directory(argv: list[str]) -> str:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from k3os.config.ssh_keys import address, is_key
 from k3os.config.value import Place, Value
 from k3os.phases.actions import UNCHANGED, Action, Later, MakeDirectory, Refused, WriteFile
-from k3os.phases.block import BEGIN, END, lines_of, outside_block, replace_block
+from k3os.phases.managed_block import BEGIN, END, lines_of, outside_block, replace_block
 from k3os.phases.node import USER
+from k3os.system.plural import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class WriteKeys(Action):
 
     def describe(self) -> str:
         count = len(self.plain) + sum(map(len, self.fetched.values()))
-        return f"write {count} keys to {self.path}"
+        return f"write {counted(count, 'key')} to {self.path}"
 
     def perform(self, node: Node) -> str:
         old = node.read(self.path)

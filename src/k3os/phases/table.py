@@ -26,7 +26,7 @@ DATA_SOURCES = "k3os.data_sources"
 APPLIERS = {
     "environment": Applier("k3os.environment", always=True),
     # its own files, before anybody but root is there
-    "sources": Applier(always=True, phases=("boot", "runtime")),
+    "config_files": Applier(always=True, phases=("boot", "runtime")),
     # before anything is fetched
     "ca_certificates": Applier("k3os.ca_certificates"),
     "modules": Applier("k3os.modules"),

@@ -117,10 +117,10 @@ def owner(node: Node, user: str, group: str) -> tuple[int, int]:
     elif group == "root":
         gid = 0
     elif group:
-        found = node.group(group)
-        if found is None:
+        known_group = node.group(group)
+        if known_group is None:
             raise UnknownOwner(f"there is no group {group}")
-        gid = found
+        gid = known_group
     return uid, gid
 
 
@@ -186,8 +186,8 @@ class AppendEntry(Action):
         try:
             with open(where, "rb") as file:
                 old = file.read()
-            found = os.stat(where)
-            mode, owner = found.st_mode & 0o7777, (found.st_uid, found.st_gid)
+            attributes = os.stat(where)
+            mode, owner = attributes.st_mode & 0o7777, (attributes.st_uid, attributes.st_gid)
         except FileNotFoundError:
             old, mode, owner = b"", 0o644, (0, 0)
         if self.data in old:

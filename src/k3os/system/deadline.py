@@ -65,8 +65,8 @@ class Deadline:
         """
         failure: OSError = TimeoutError("timed out")
         host, port = address
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        for family, kind, protocol, _, place in found:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, place in addresses:
             left = self.left()
             if not left:
                 break

@@ -114,23 +114,23 @@ def download(
             if transfer.position() == 0:
                 os.unlink(partial)
             raise
-        found = _file_sha256(file)
-        if sha256 and found != sha256.lower() and inherited:
+        digest = _file_sha256(file)
+        if sha256 and digest != sha256.lower() and inherited:
             # perhaps only the piece from last time was wrong
             file.truncate(0)
             receive()
-            found = _file_sha256(file)
-        if sha256 and found != sha256.lower():
+            digest = _file_sha256(file)
+        if sha256 and digest != sha256.lower():
             os.unlink(partial)
             raise ChecksumError(
-                f"wrong checksum: expected sha256 {sha256.lower()}, got {found}",
+                f"wrong checksum: expected sha256 {sha256.lower()}, got {digest}",
                 "the file was changed on its way or at its source; do not use it",
                 shown(url),
             )
         os.fchmod(file.fileno(), mode)
         os.fsync(file.fileno())
         os.rename(partial, path)
-    return found
+    return digest
 
 
 def shown(url: str) -> str:

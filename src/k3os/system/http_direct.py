@@ -66,33 +66,33 @@ class Direct:
         self, address: tuple[str, int], timeout: float | None = None, *_: object
     ) -> socket.socket:
         """A connected socket that then waits `timeout` for each piece. Raises OSError."""
-        found = self._low() if self.low_port else None
-        if found is None:
-            found = socket.create_connection(address, self.connect_timeout)
+        connection = self._low() if self.low_port else None
+        if connection is None:
+            connection = socket.create_connection(address, self.connect_timeout)
         else:
             try:
-                found.settimeout(self.connect_timeout)
-                found.connect(address)
+                connection.settimeout(self.connect_timeout)
+                connection.connect(address)
             except OSError:
-                found.close()
+                connection.close()
                 raise
-        found.settimeout(timeout)
+        connection.settimeout(timeout)
         self.connected()
-        return found
+        return connection
 
     def _low(self) -> socket.socket:
         """A socket of IPv4 with a free low port. Raises OSError (not root, none free)."""
         for port in LOW_PORTS:
-            found = socket.socket()
+            connection = socket.socket()
             try:
-                found.bind(("", port))
+                connection.bind(("", port))
             except OSError as error:
-                found.close()
+                connection.close()
                 if isinstance(error, PermissionError):
                     message = "only root may ask from a port below 1024"
                     raise HttpError(message, "use sudo") from None
                 if error.errno != 98:  # EADDRINUSE
                     raise
                 continue
-            return found
+            return connection
         raise OSError(98, "no source port below 1024 is free")

@@ -62,10 +62,10 @@ def request(
             with end:
                 connection.request(method, target, body or None, headers or {})
                 answer = connection.getresponse()
-                found = answer.read(LARGEST)
+                received = answer.read(LARGEST)
             if not end.left():
                 raise TimeoutError(f"not over after {deadline:g} s")
-            return answer.status, found
+            return answer.status, received
         finally:
             connection.close()
     except ssl.SSLCertVerificationError as error:

@@ -18,29 +18,29 @@ def parsed(data: bytes | str) -> Any:
     import json
 
     try:
-        found = json.loads(data)
+        value = json.loads(data)
         text = data if isinstance(data, bytes) else data.encode(errors="replace")
         if b"\\ud" in text.lower():
-            json.dumps(found, ensure_ascii=False).encode()
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    return found
+    return value
 
 
 def an_object(data: bytes | str) -> dict[str, Any]:
     """Raises ValueError, also for what is no object."""
-    found = parsed(data)
-    if not isinstance(found, dict):
+    value = parsed(data)
+    if not isinstance(value, dict):
         raise ValueError("it is no JSON object")
-    return found
+    return value
 
 
 def objects(data: bytes | str) -> list[dict[str, Any]]:
     """The objects of a list; what else is in it is left out. Raises ValueError."""
-    found = parsed(data)
-    if not isinstance(found, list):
+    value = parsed(data)
+    if not isinstance(value, list):
         raise ValueError("it is no list")
-    return maps(found)
+    return maps(value)
 
 
 def maps(value: object) -> list[dict[str, Any]]:

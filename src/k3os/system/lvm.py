@@ -143,15 +143,15 @@ def parse(text: str) -> dict[str, object]:
 def _section(tokens: list[tuple[int, str]], depth: int) -> dict[str, object]:
     if depth > DEEPEST:
         raise BadHeader("its metadata have sections in sections without an end")
-    found: dict[str, object] = {}
+    values: dict[str, object] = {}
     while tokens:
         kind, name = tokens.pop()
         if (kind, name) == (_SIGN, "}"):
-            return found
+            return values
         sign = tokens.pop()[1] if tokens else ""
         if kind == _SIGN or sign not in ("{", "="):
             raise BadHeader(f"not understood: {name[:20]!r} {sign[:20]!r}")
-        found[name] = _section(tokens, depth + 1) if sign == "{" else _value(tokens)
+        values[name] = _section(tokens, depth + 1) if sign == "{" else _value(tokens)
     raise BadHeader("it ends in the middle")
 
 
@@ -159,10 +159,10 @@ def _number(text: str) -> float | int:
     """Raises BadHeader for one that is too large to be meant."""
     if "." in text and len(text) <= LONGEST:
         return float(text)
-    found = whole(text.removeprefix("-"))
-    if found is None:
+    number = whole(text.removeprefix("-"))
+    if number is None:
         raise BadHeader(f"no number: {text[:20]}")
-    return -found if text.startswith("-") else found
+    return -number if text.startswith("-") else number
 
 
 def _value(tokens: list[tuple[int, str]]) -> object:
@@ -174,15 +174,15 @@ def _value(tokens: list[tuple[int, str]]) -> object:
         return _number(text)
     if (kind, text) != (_SIGN, "["):
         return text
-    found: list[object] = []
+    items: list[object] = []
     while tokens:
         kind, text = tokens.pop()
         if (kind, text) == (_SIGN, "]"):
-            return found
+            return items
         if kind == _SIGN and text != ",":
             raise BadHeader(f"{text} in a list")
         if kind != _SIGN:
-            found.append(_number(text) if kind == _NUMBER else text)
+            items.append(_number(text) if kind == _NUMBER else text)
     raise BadHeader("a list has no end")
 
 
@@ -256,25 +256,25 @@ def _sectors(number: int) -> int:
 
 
 def _map(section: dict[str, object], name: str, default: object = None) -> dict[str, object]:
-    found = section.get(name, default)
-    if not isinstance(found, dict):
+    value = section.get(name, default)
+    if not isinstance(value, dict):
         raise BadHeader(f"{name} is missing in its metadata")
-    return found
+    return value
 
 
 def _count(section: dict[str, object], name: str, default: object = None) -> int:
     """A number of extents or sectors."""
-    found = section.get(name, default)
-    if not isinstance(found, int) or not 0 <= found < 2**40:
+    value = section.get(name, default)
+    if not isinstance(value, int) or not 0 <= value < 2**40:
         raise BadHeader(f"{name} is no number that can be")
-    return found
+    return value
 
 
 def _identity(section: dict[str, object]) -> str:
-    found = section.get("id")
-    if not isinstance(found, str) or not _IDENTITY.fullmatch(found):
+    value = section.get("id")
+    if not isinstance(value, str) or not _IDENTITY.fullmatch(value):
         raise BadHeader("an id is missing in its metadata")
-    return found.replace("-", "")
+    return value.replace("-", "")
 
 
 def _doubled(name: str) -> str:

@@ -27,5 +27,5 @@ def whole(text: str | bytes, least: int = 0, most: int = LARGEST) -> int | None:
 
 def clamped(digits: str, most: int = LARGEST) -> int:
     """The number in a text of digits; most, where it is larger."""
-    found = whole(digits.lstrip("0") or "0", 0, most)
-    return most if found is None else found
+    number = whole(digits.lstrip("0") or "0", 0, most)
+    return most if number is None else number

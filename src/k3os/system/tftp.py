@@ -66,8 +66,8 @@ def _get(url: str, limit: int, waits: tuple[float, ...], end: Deadline) -> bytes
         path = unquote(parts.path.partition(";")[0]).removeprefix("/")
         if not parts.hostname or not path or "\0" in path:
             raise HttpError("names no file on a server", "write tftp://host/path", url)
-        found = socket.getaddrinfo(parts.hostname, parts.port or PORT, type=socket.SOCK_DGRAM)
-        family, kind, protocol, _, server = found[0]
+        addresses = socket.getaddrinfo(parts.hostname, parts.port or PORT, type=socket.SOCK_DGRAM)
+        family, kind, protocol, _, server = addresses[0]
         with socket.socket(family, kind, protocol) as connection:
             return _Transfer(connection, server, url, limit, waits, end).receive(path)
     except (OSError, ValueError) as error:

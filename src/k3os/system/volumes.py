@@ -65,14 +65,14 @@ class Volumes:
             if each.kind == RAID_MEMBER:
                 with self._noted(each.device):
                     _sort(each.device, arrays)
-        for identity, found in arrays.items():
+        for identity, array in arrays.items():
             started = self._first_seen.setdefault(identity, self._monotonic())
             degraded = self._monotonic() - started >= DEGRADED_SECONDS
-            if found[0].device in self._done or (len(found) < found[0].active and not degraded):
+            if array[0].device in self._done or (len(array) < array[0].active and not degraded):
                 continue
-            with self._noted(found[0].device):
-                if _may_hold(found, wanted):
-                    self._start_array(found, wanted)
+            with self._noted(array[0].device):
+                if _may_hold(array, wanted):
+                    self._start_array(array, wanted)
         self._show_groups(sorted({*physical, *self._on_arrays}), wanted)
 
     def tidy(self) -> None:
@@ -101,10 +101,10 @@ class Volumes:
         devices = [member.device for member in members]
         self._done |= set(devices)
         path = raid.start(members)
-        found = probe(path)
-        if found.kind == LVM_MEMBER:
+        file_system = probe(path)
+        if file_system.kind == LVM_MEMBER:
             self._on_arrays[path] = devices
-        elif not wanted(found):
+        elif not wanted(file_system):
             raid.stop(path)
             return
         if len(members) < members[0].active:

@@ -96,13 +96,13 @@ def copy_for(old: str | None, new: str | None, settings: Settings, *, root: str 
             f"the previous generation has the same k3s, {new}: the datastore fits it as it is",
             "leave --with-data out; nothing was changed",
         )
-    found = copies(root=root, version=str(new))
-    if not found:
+    kept = copies(root=root, version=str(new))
+    if not kept:
         raise UserError(
             f"there is no copy of the datastore that k3s {new} left",
             how_to_restore(settings, root=root) or "nothing was changed",
         )
-    return found[-1]
+    return kept[-1]
 
 
 def copies(*, root: str = "", version: str = "") -> list[str]:
@@ -142,12 +142,12 @@ def how_to_restore(settings: Settings, *, root: str = "") -> str:
     directory = f"{root}{databases(settings)}"
     if etcd.is_used(directory):
         return f"the datastore stays as it is; {etcd.how_to_restore(settings, root=root)}"
-    found = copies(root=root)
-    if not found:
+    kept = copies(root=root)
+    if not kept:
         return ""
     database = f"{directory}/state.db"
     return (
         "the datastore stays as it is; this puts its copy from before the upgrade back: "
-        f"`systemctl stop k3s; rm -f {database}-wal {database}-shm; cp {found[-1]} {database}; "
+        f"`systemctl stop k3s; rm -f {database}-wal {database}-shm; cp {kept[-1]} {database}; "
         "systemctl start k3s`"
     )

@@ -145,8 +145,8 @@ def how_to_restore(settings: Settings, *, root: str = "") -> str:
     """What a person types to go back to the newest of our snapshots."""
     data = data_directory(settings)
     directory = last(settings, DIRECTORY) or f"{data}/server/db/snapshots"
-    found = list(_snapshots(f"{root}{directory}"))
-    path = f"{directory}/{found[-1]}" if found else "PATH"
+    snapshots = list(_snapshots(f"{root}{directory}"))
+    path = f"{directory}/{snapshots[-1]}" if snapshots else "PATH"
     flags = ["--cluster-reset", f"--cluster-reset-restore-path={path}"]
     flags += [f"--data-dir={data}"] if "data-dir" in settings else []
     flags += [f"--{S3}=false"] if is_true(settings, S3) else []

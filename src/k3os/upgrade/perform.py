@@ -49,9 +49,9 @@ def perform(
 
 def rollback(installed: Installed, say: Say) -> None:
     """Exchange current and previous. Raises UserError when there is no previous one."""
-    found = " ".join(installed.previous_versions.values())
+    versions = " ".join(installed.previous_versions.values())
     switching.exchange(installed.system, installed.previous, installed.current)
-    say(f"{installed.previous} is the current one again: {found}")
+    say(f"{installed.previous} is the current one again: {versions}")
 
 
 def scratch(system: str) -> str:

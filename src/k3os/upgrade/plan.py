@@ -69,20 +69,20 @@ class Plan:
 
     def lines(self) -> list[str]:
         """The plan for a person."""
-        found = []
+        lines = []
         for name in COMPONENTS:
             old, new = self.before.get(name, "none"), self.after.get(name, "none")
             if name in self.changed:
                 what = f"{old} -> {new}" if old != new else f"{new}, other content"
-                found.append(f"{name:<7} {what}")
+                lines.append(f"{name:<7} {what}")
             elif new != "none":
-                found.append(f"{name:<7} {new} stays")
-        found.append(
+                lines.append(f"{name:<7} {new} stays")
+        lines.append(
             f"{len(self.steps)} files, {self.needed / 10**6:.1f} MB to write, "
             f"{self.room / 10**6:.1f} MB are free"
         )
-        found += [f"remove {path}" for path in (*self.early_removals, *self.removals)]
-        return found
+        lines += [f"remove {path}" for path in (*self.early_removals, *self.removals)]
+        return lines
 
 
 def upgradable(
@@ -256,10 +256,10 @@ def check_arch(offered: Manifest, arch: str, where: str) -> None:
 
 def check_expected(offered: Manifest, version: str, where: str) -> None:
     """version: the k3OS somebody counts on, "" for any."""
-    found = offered.versions.get("k3os", "")
-    if version and found.removeprefix("v") != version.removeprefix("v"):
+    offered_version = offered.versions.get("k3os", "")
+    if version and offered_version.removeprefix("v") != version.removeprefix("v"):
         raise UserError(
-            f"is k3OS {found or 'unknown'}, not {version}",
+            f"is k3OS {offered_version or 'unknown'}, not {version}",
             "is the address that of the right release?",
             where,
         )

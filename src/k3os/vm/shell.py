@@ -28,14 +28,14 @@ OF_NOTHING = hashlib.md5(b"", usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True)
-class Result:
+class CommandResult:
     """What a command printed (both streams, without the last newline) and how it ended."""
 
     code: int
     output: str
 
 
-def run_command(console: Console, command: str, timeout: float) -> Result:
+def run_command(console: Console, command: str, timeout: float) -> CommandResult:
     """Run command in the shell that waits on the console, its input empty.
 
     Raises ConsoleError (no answer in time), ValueError (command too long to be typed).
@@ -52,7 +52,7 @@ def run_command(console: Console, command: str, timeout: float) -> Result:
         ).match
         output = decode(mark, answer[3], answer[2])
         if output is not None:
-            return Result(int(answer[1]), output.decode(errors="replace"))
+            return CommandResult(int(answer[1]), output.decode(errors="replace"))
         console.send(f" {transmit()}\n")
     raise ConsoleError(console.explain(f"the output of {command!r} came damaged {TRIES} times"))
 

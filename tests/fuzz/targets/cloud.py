@@ -58,7 +58,7 @@ def metadata(data: bytes) -> object:
 )
 def services(data: bytes) -> object:
     """What the services of all platforms may answer, each path with the same bytes."""
-    from k3os.datasource.asking import Asking
+    from k3os.datasource.query import Query
     from k3os.datasource.table import SOURCES, fetch
 
     found: list[object] = []
@@ -67,7 +67,7 @@ def services(data: bytes) -> object:
             if source.is_local:
                 continue
             try:
-                found.append(fetch(name)(Asking()))
+                found.append(fetch(name)(Query()))
             except UserError as error:
                 found.append(str(error))
     return found

@@ -119,12 +119,13 @@ def takeover_marker(data: bytes) -> object:
 def records(data: bytes) -> object:
     """What k3OS itself left on a disk, after a power cut, a bad block or a person."""
     from k3os import paths
-    from k3os.cluster import former, result
+    from k3os.cluster import config_trial, result
+    from k3os.cluster.node_status import NodeStatus
     from k3os.phases.apply import succeeded
     from k3os.phases.network_plan import PLAN, former_plan
     from k3os.phases.node import Node
     from k3os.phases.ours import HERE
-    from k3os.phases.report import STATUS, booted_mode, problems_of
+    from k3os.phases.phase_report import STATUS, booted_mode, problems_of
 
     root = scratch.directory() / "records"
     for name in (
@@ -135,11 +136,11 @@ def records(data: bytes) -> object:
         PLAN,
     ):
         scratch.file(data, f"records{name}")
-    status = {"on_trial": False, "versions": {"running": {"k3s": "v1"}}}
+    status = NodeStatus(versions={"running": {"k3s": "v1"}})
     return json.dumps(
         [
-            former.is_on_trial(str(root)),
-            former.taken_back(str(root)),
+            config_trial.is_on_trial(str(root)),
+            config_trial.taken_back(str(root)),
             result.completed(result.read(str(root) + result.RESULT), status, "boot"),
             booted_mode(str(root)),
             problems_of(str(root) + STATUS, "boot"),

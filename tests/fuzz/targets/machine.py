@@ -93,7 +93,7 @@ def connman_file(data: bytes) -> object:
 @target("users", words="rancher: root:x:0:0:: :1000:1000: $6$ab$cd !")
 def users(data: bytes) -> object:
     """passwd, group, shadow and authorized_keys of a node that somebody edited."""
-    from k3os.phases.block import replace_block
+    from k3os.phases.managed_block import replace_block
     from k3os.phases.node import Node
     from k3os.phases.password import field
     from k3os.phases.ssh_keys import sections

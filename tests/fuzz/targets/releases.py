@@ -15,12 +15,12 @@ from tests.fuzz.targets import scratch
 @target("manifest", raises=(UserError,), words='"sha256" "arch" "created" "size" "kernel" "k3os"')
 def manifest(data: bytes) -> object:
     """As an upgrade reads it, and as the installer does from a medium."""
+    from k3os.generation.install_medium import read_medium
     from k3os.generation.manifest import parse_manifest
-    from k3os.generation.source import read_source
 
     try:
         scratch.file(data, "medium/k3os/system/current/manifest.json")
-        read_source(str(scratch.directory() / "medium"))
+        read_medium(str(scratch.directory() / "medium"))
     except UserError:
         pass  # the other reader is asked in any case
     found = parse_manifest(data, "x")

@@ -7,9 +7,10 @@ from typing import NoReturn
 
 import pytest
 
-from k3os.boot import finish, init, media, root
+from k3os.boot import host_setup, init, media, root
 from k3os.boot.rescue import explain
-from k3os.cluster import former
+from k3os.boot.steps import try_each
+from k3os.cluster import config_trial
 from k3os.errors import UserError
 from k3os.generation import layout
 
@@ -67,12 +68,12 @@ def test_a_bad_timeout_is_said_and_the_default_taken(said: list[str]) -> None:
 def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[str]]:
     """A node whose NodePool has just changed its configuration; the trials that began."""
     begun: list[str] = []
-    monkeypatch.setattr("k3os.boot.trial.begin", begun.append)
+    monkeypatch.setattr("k3os.boot.guard.begin", begun.append)
     data = str(tmp_path)
-    (tmp_path / former.FRAGMENT[1:]).parent.mkdir(parents=True)
-    (tmp_path / former.FRAGMENT[1:]).write_text("good")
-    former.begin("r1", 90, data)
-    (tmp_path / former.FRAGMENT[1:]).write_text("bad")
+    (tmp_path / config_trial.FRAGMENT[1:]).parent.mkdir(parents=True)
+    (tmp_path / config_trial.FRAGMENT[1:]).write_text("good")
+    config_trial.begin("r1", 90, data)
+    (tmp_path / config_trial.FRAGMENT[1:]).write_text("bad")
     return data, begun
 
 
@@ -89,8 +90,8 @@ def test_a_changed_configuration_is_on_trial_three_times_then_the_former_one_is_
     assert not init.on_trial_or_back(disk, {"rescue": ""}, data)
     assert [init.on_trial_or_back(disk, {}, data) for _ in range(5)] == [True] * 3 + [False] * 2
     assert begun == ["90"] * 3
-    assert Path(data + former.FRAGMENT).read_text() == "good"
-    assert said == [f"the former configuration is back: {former.UNKNOWN}"]
+    assert Path(data + config_trial.FRAGMENT).read_text() == "good"
+    assert said == [f"the former configuration is back: {config_trial.UNKNOWN}"]
 
 
 def test_the_configuration_goes_back_with_the_version_it_came_with(
@@ -101,8 +102,8 @@ def test_the_configuration_goes_back_with_the_version_it_came_with(
     assert init.on_trial_or_back(medium(tmp_path), {"k3os.trial": "60"}, data)
     assert begun == ["60"]
     assert not init.on_trial_or_back(medium(tmp_path), {"k3os.rollback": ""}, data)
-    assert Path(data + former.FRAGMENT).read_text() == "good"
-    assert former.taken_back(data)["reason"] == said[0] == f"back in {tmp_path}"
+    assert Path(data + config_trial.FRAGMENT).read_text() == "good"
+    assert config_trial.taken_back(data)["reason"] == said[0] == f"back in {tmp_path}"
 
 
 def test_a_trial_that_cannot_be_counted_does_not_stop_the_boot(
@@ -113,7 +114,7 @@ def test_a_trial_that_cannot_be_counted_does_not_stop_the_boot(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(former, "atomic_write", full)
+    monkeypatch.setattr(config_trial, "atomic_write", full)
     assert not init.on_trial_or_back(medium(tmp_path), {}, data)
     assert begun == []
     assert "No space left" in said[0]
@@ -175,12 +176,12 @@ def test_what_the_image_brings_is_added_and_what_is_there_stays(tmp_path: Path) 
 
 
 def test_the_machine_id_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finish, "STATE", str(tmp_path))
-    first = finish.machine_id()
+    monkeypatch.setattr(host_setup, "STATE", str(tmp_path))
+    first = host_setup.machine_id()
     assert len(first) == 32
-    assert finish.machine_id() == first
+    assert host_setup.machine_id() == first
     (tmp_path / "machine-id").write_text("not an id\n")
-    assert finish.machine_id() != first
+    assert host_setup.machine_id() != first
 
 
 def test_sysctl_defaults_are_set_and_unknown_ones_skipped(tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_sysctl_defaults_are_set_and_unknown_ones_skipped(tmp_path: Path) -> Non
     for path in ("vm/x", "net/a/b"):
         (tmp_path / "sys" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "sys" / path).write_text("0")
-    finish.apply_sysctl_defaults(str(tmp_path / "d"), str(tmp_path / "sys"))
+    host_setup.apply_sysctl_defaults(str(tmp_path / "d"), str(tmp_path / "sys"))
     assert (tmp_path / "sys/vm/x").read_text() == "1"
     assert (tmp_path / "sys/net/a/b").read_text() == "3 4"
     assert not os.path.exists(tmp_path / "sys/vm/none")
@@ -208,7 +209,7 @@ def test_nodes_that_load_a_module_are_made_once(
     listing = tmp_path / "modules.devname"
     listing.write_text("# c\nfuse fuse c10:229\ntun net/tun c10:200\nloop loop7 b7:7\n")
     for _ in range(2):
-        finish.make_static_nodes(str(listing), str(tmp_path / "dev"))
+        host_setup.make_static_nodes(str(listing), str(tmp_path / "dev"))
     assert [(path.removeprefix(str(tmp_path)), kind) for path, kind, _ in made] == [
         ("/dev/fuse", stat.S_IFCHR),
         ("/dev/net/tun", stat.S_IFCHR),
@@ -216,7 +217,7 @@ def test_nodes_that_load_a_module_are_made_once(
     ]
     assert made[0][2] == os.makedev(10, 229)
     assert stat.S_IMODE((tmp_path / "dev/net/tun").stat().st_mode) == 0o666
-    finish.make_static_nodes(str(tmp_path / "missing"), str(tmp_path / "dev"))
+    host_setup.make_static_nodes(str(tmp_path / "missing"), str(tmp_path / "dev"))
 
 
 def test_the_initrds_memory_is_given_back_except_for_what_is_booted_from(tmp_path: Path) -> None:
@@ -265,7 +266,7 @@ def test_what_a_node_boots_without_costs_only_itself() -> None:
         raise FileNotFoundError(2, "No such file or directory", "/etc/nvme/hostid")
 
     steps = {"name it": fails, "tune it": lambda: done.append("tuned")}
-    finish.try_each(steps, said.append)
+    try_each(steps, said.append)
     assert done == ["tuned"]
     assert said == [
         "could not name it: [Errno 2] No such file or directory: '/etc/nvme/hostid'; "

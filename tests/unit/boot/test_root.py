@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from k3os.boot import finish, root
+from k3os.boot import host_setup, root
 
 Mounts = list[tuple[str, str]]
 
@@ -84,7 +84,7 @@ def test_any_other_failure_to_mount_is_said_and_the_boot_goes_on(
 
 def test_the_names_for_nvme_follow_from_the_machine_id() -> None:
     uuid = "01234567-89ab-cdef-0123-456789abcdef"
-    assert finish.nvme_names(uuid.replace("-", "")) == {
+    assert host_setup.nvme_names(uuid.replace("-", "")) == {
         "/etc/nvme/hostid": uuid,
         "/etc/nvme/hostnqn": f"nqn.2014-08.org.nvmexpress:uuid:{uuid}",
     }

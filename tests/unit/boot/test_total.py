@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from k3os.boot import beside, finish, init, media
+from k3os.boot import beside, host_setup, init, media, steps
 from k3os.config import check, kinds, load, merge
 from k3os.datasource import media as cloud_media
 from k3os.datasource import runtime, search, store, userdata
@@ -22,7 +22,7 @@ from k3os.phases import apply, hostname, modules
 from k3os.phases.actions import Action
 from k3os.phases.node import Node
 from k3os.phases.ours import Ours
-from k3os.phases.report import Report
+from k3os.phases.phase_report import PhaseReport
 from k3os.system import bug
 from k3os.system.blockdev import FileSystem
 
@@ -193,7 +193,7 @@ class Breaks(Action):
         return "", None
 
 
-def phase(root: Path, say: Callable[[str], None]) -> Report:
+def phase(root: Path, say: Callable[[str], None]) -> PhaseReport:
     (root / "k3os/system").mkdir(parents=True, exist_ok=True)
     text = f"hostname: one\nk3os: {{modules: [a], token: {SECRET}}}\n"
     text += "write_files: [{path: /etc/x, content: y}]\n"
@@ -246,7 +246,7 @@ def test_a_data_source_that_meets_a_bug_costs_itself(
         "aws": throws(error) if place == "fetch" else lambda _: found,
         "nocloud": lambda _: found,
     }
-    monkeypatch.setattr("k3os.datasource.asking.fetch", answers.__getitem__)
+    monkeypatch.setattr("k3os.datasource.query.fetch", answers.__getitem__)
     if place in ("publish", "keep"):
         monkeypatch.setattr(store, place, throws(error))
     elif place == "parts":
@@ -320,7 +320,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     for name in ("choose_generation", "remember_generation"):
         monkeypatch.setattr(init, name, nothing)
     for name in ("before_phase", "after_phase", "keep_var_mounted"):
-        monkeypatch.setattr(finish, name, nothing)
+        monkeypatch.setattr(host_setup, name, nothing)
     monkeypatch.setattr(init, "find_medium", lambda options: medium)
     monkeypatch.setattr(init, "calm", nothing)
     monkeypatch.setattr(init.timeline, "write", nothing)
@@ -333,7 +333,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     monkeypatch.setattr(os, "execve", throws(Booted()))  # type: ignore[arg-type]
     said: list[str] = []
     monkeypatch.setattr(init, "say", said.append)
-    monkeypatch.setattr(finish.try_each, "__defaults__", (said.append,))
+    monkeypatch.setattr(steps.try_each, "__defaults__", (said.append,))
     return said
 
 
@@ -355,7 +355,7 @@ def test_where_all_goes_well_nothing_is_said_of_it(machine: list[str]) -> None:
         ("k3os.phases.apply.preload", "import the phases early"),
         ("k3os.phases.apply.apply_phase", "apply the initrd phase"),
         ("k3os.phases.apply.apply_phase", "apply the boot phase"),
-        ("k3os.boot.finish.keep_var_mounted", "keep /var mounted to the end"),
+        ("k3os.boot.host_setup.keep_var_mounted", "keep /var mounted to the end"),
         ("k3os.boot.grow.gain", "look for more room on the disk"),
         ("k3os.boot.timeline.write", "write down the timeline"),
     ],
@@ -371,7 +371,9 @@ def test_a_step_of_the_boot_that_meets_a_bug_costs_itself(
     assert told([line], error, "k3os/boot/")
 
 
-@pytest.mark.parametrize("step", ["former.restore", "former.attempt", "former.is_on_trial"])
+@pytest.mark.parametrize(
+    "step", ["config_trial.restore", "config_trial.attempt", "config_trial.is_on_trial"]
+)
 @each_error
 def test_a_trial_that_meets_a_bug_costs_itself(
     machine: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, step: str
@@ -383,7 +385,7 @@ def test_a_trial_that_meets_a_bug_costs_itself(
     monkeypatch.setattr(f"k3os.cluster.{step}", throws(error))
     monkeypatch.setattr("k3os.generation.trial.go_back", lambda root: "back")
     medium = media.Medium("disk", FileSystem("/dev/vda3", "ext4", ""), str(tmp_path))
-    options = {"k3os.rollback": ""} if step == "former.restore" else {}
+    options = {"k3os.rollback": ""} if step == "config_trial.restore" else {}
     assert init.on_trial_or_back(medium, options, str(tmp_path)) is False
     assert told(machine, error, "k3os/boot/")
 
@@ -404,25 +406,25 @@ def test_the_last_touches_are_done_each_for_itself(
 ) -> None:
     done: list[str] = []
     for name in (*STEPS_BEFORE, *STEPS_AFTER):
-        monkeypatch.setattr(finish, name, lambda *_, name=name: done.append(name) or "")
-    monkeypatch.setattr(finish, "atomic_write", lambda path, *_, **__: done.append(path))
+        monkeypatch.setattr(host_setup, name, lambda *_, name=name: done.append(name) or "")
+    monkeypatch.setattr(host_setup, "atomic_write", lambda path, *_, **__: done.append(path))
     system = SimpleNamespace(path=os.path, uname=os.uname, urandom=os.urandom)
     system.symlink = lambda *_: done.append("symlink")
     system.makedirs = lambda path, **_: done.append(path)
-    monkeypatch.setattr(finish, "os", system)
-    monkeypatch.setattr(finish, "STATE", "/nowhere")
-    monkeypatch.setattr(finish.clock, "check", lambda _: done.append("clock"))
-    monkeypatch.setattr(finish.memory, "tune", lambda: done.append("tune"))
-    monkeypatch.setattr(finish, "console_devices", lambda: ["/dev/tty1", "/dev/ttyS0"])
-    monkeypatch.setattr(f"k3os.boot.finish.{broken}", throws(error))
+    monkeypatch.setattr(host_setup, "os", system)
+    monkeypatch.setattr(host_setup, "STATE", "/nowhere")
+    monkeypatch.setattr(host_setup.clock, "check", lambda _: done.append("clock"))
+    monkeypatch.setattr(host_setup.memory, "tune", lambda: done.append("tune"))
+    monkeypatch.setattr(host_setup, "console_devices", lambda: ["/dev/tty1", "/dev/ttyS0"])
+    monkeypatch.setattr(f"k3os.boot.host_setup.{broken}", throws(error))
     said: list[str] = []
-    monkeypatch.setattr(finish.try_each, "__defaults__", (said.append,))
-    finish.before_phase("live")
-    finish.after_phase("live")
+    monkeypatch.setattr(steps.try_each, "__defaults__", (said.append,))
+    host_setup.before_phase("live")
+    host_setup.after_phase("live")
     left = {*STEPS_BEFORE, *STEPS_AFTER, "tune", "symlink", "/etc/machine-id"}
     names = {"os.symlink": "symlink", "atomic_write": "/etc/machine-id", "os.makedirs": ""}
     assert left - set(done) == {names.get(broken, broken)} - {""}
-    assert told(said, error, "k3os/boot/finish.py")
+    assert told(said, error, "k3os/boot/")
 
 
 def test_a_bug_of_pid_1_goes_to_the_kernels_log_with_its_way(

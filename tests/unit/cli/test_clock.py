@@ -109,7 +109,7 @@ def test_status_names_a_clock_in_doubt(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "run/k3os").mkdir(parents=True)
     (tmp_path / "run/k3os/clock-was-wrong").write_text(f"{SAID}\n")
     found = status.collect(str(tmp_path))
-    assert found["clock_in_doubt"] == SAID
+    assert found.clock_in_doubt == SAID
     assert f"clock      said {SAID} at the start" in "\n".join(status_text.lines(found))
 
 

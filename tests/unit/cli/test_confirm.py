@@ -3,8 +3,8 @@
 import pytest
 
 from k3os.cli import confirm
-from k3os.cluster import former
-from k3os.node import health
+from k3os.cluster import config_trial
+from k3os.node import boot_health
 from k3os.system import power, run
 
 
@@ -20,13 +20,13 @@ def test_the_machine_restarts_also_when_systemd_hangs(monkeypatch, systemd_hangs
 
     monkeypatch.setattr(run, "run", ask)
     monkeypatch.setattr(power, "reboot", lambda: done.append("reboot(2)"))
-    health.restart()
+    boot_health.restart()
     assert done == (["systemctl", "reboot(2)"] if systemd_hangs else ["systemctl"])
 
 
 def test_what_is_still_missing_at_the_end_is_told():
     clock = iter(range(100))
-    said = health.wait(
+    said = boot_health.wait(
         [lambda: "", lambda: "k3s' API server is not ready"],
         5,
         monotonic=lambda: next(clock),
@@ -39,28 +39,28 @@ def test_what_is_still_missing_at_the_end_is_told():
 def trial_of_configuration(tmp_path, monkeypatch):
     """A boot in which nothing but a NodePool's configuration is on trial."""
     (tmp_path / "trial").write_text("30\n")
-    for each in (confirm, health):
+    for each in (confirm, boot_health):
         monkeypatch.setattr(each, "ON_TRIAL", str(tmp_path / "trial"))
-    monkeypatch.setattr(health, "BASE", str(tmp_path / "base"))
-    monkeypatch.setattr(former, "FRAGMENT_TRIAL", str(tmp_path / "record.json"))
-    monkeypatch.setattr(former, "FRAGMENT", str(tmp_path / "fragment.yaml"))
+    monkeypatch.setattr(boot_health, "BASE", str(tmp_path / "base"))
+    monkeypatch.setattr(config_trial, "FRAGMENT_TRIAL", str(tmp_path / "record.json"))
+    monkeypatch.setattr(config_trial, "FRAGMENT", str(tmp_path / "fragment.yaml"))
     monkeypatch.setattr("k3os.config.load.load_config", lambda **_: (None, []))
-    monkeypatch.setattr(health, "checks", lambda _: [])
+    monkeypatch.setattr(boot_health, "checks", lambda _: [])
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    former.begin("r1", 30)
+    config_trial.begin("r1", 30)
     (tmp_path / "fragment.yaml").write_text("new")
     done = []
-    monkeypatch.setattr("k3os.node.report.soon", lambda: done.append("report"))
-    monkeypatch.setattr(health, "restart", lambda: done.append("restart"))
+    monkeypatch.setattr("k3os.node.cluster_report.request_report", lambda: done.append("report"))
+    monkeypatch.setattr(boot_health, "restart", lambda: done.append("restart"))
     monkeypatch.setattr("k3os.system.console.say", done.append)
     return done
 
 
 def test_a_healthy_configuration_stays(trial_of_configuration, tmp_path, monkeypatch):
-    monkeypatch.setattr(health, "wait", lambda *_: "")
+    monkeypatch.setattr(boot_health, "wait", lambda *_: "")
     assert confirm.main([]) == 0
     assert trial_of_configuration == ["the new configuration is healthy: it stays", "report"]
-    assert not former.is_on_trial()
+    assert not config_trial.is_on_trial()
     assert not (tmp_path / "trial").exists()
     assert (tmp_path / "fragment.yaml").read_text() == "new"
 
@@ -68,12 +68,12 @@ def test_a_healthy_configuration_stays(trial_of_configuration, tmp_path, monkeyp
 def test_an_unhealthy_one_is_taken_back_by_the_next_boot(
     trial_of_configuration, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(health, "wait", lambda *_: "no interface has an address")
+    monkeypatch.setattr(boot_health, "wait", lambda *_: "no interface has an address")
     assert confirm.main([]) == 1
     said = (
         "this configuration is not healthy, the former one comes back: no interface has an address"
     )
     assert trial_of_configuration == [said, "restart"]
-    assert former.attempt("") == 0
+    assert config_trial.attempt("") == 0
     assert not (tmp_path / "fragment.yaml").exists()
     assert not (tmp_path / "base").exists()

@@ -14,7 +14,7 @@ from k3os.cli.main import main
 from k3os.config.check import check_cmdline
 from k3os.config.load import Config
 from k3os.errors import UserError
-from k3os.generation.source import Source
+from k3os.generation.install_medium import InstallMedium
 
 
 def test_options_and_flags_are_read_in_both_ways_of_writing() -> None:
@@ -81,14 +81,16 @@ class Installation:
         (tmp_path / "cmdline").write_text("k3os.mode=install")
         monkeypatch.setattr(install, "CMDLINE", str(tmp_path / "cmdline"))
         monkeypatch.setattr("k3os.config.load.load_config", lambda: (Config({}), []))
-        monkeypatch.setattr("k3os.generation.source.read_source", lambda root: self.source(root))
+        monkeypatch.setattr(
+            "k3os.generation.install_medium.read_medium", lambda root: self.source(root)
+        )
         monkeypatch.setattr("k3os.install.config.compose", self.compose)
         monkeypatch.setattr("k3os.install.iso.fetched", self.fetched)
         monkeypatch.setattr("k3os.install.plan.make_plan", self.make_plan)
 
-    def source(self, root: str) -> Source:
+    def source(self, root: str) -> InstallMedium:
         k3s = "v1.33.1+k3s1" if root == str(self.iso) else "v1.22.3+k3s1"
-        return Source(root, b"{}", {}, {"k3s": k3s}, 0)
+        return InstallMedium(root, b"{}", {}, {"k3s": k3s}, 0)
 
     def compose(self, medium: str, url: str, *_: object, k3s_version: str, **__: object) -> bytes:
         self.calls.append(f"config {url or medium}")
@@ -96,12 +98,12 @@ class Installation:
         return self.text
 
     @contextmanager
-    def fetched(self, url: str, *_: object, insecure: bool) -> Iterator[Source]:
+    def fetched(self, url: str, *_: object, insecure: bool) -> Iterator[InstallMedium]:
         self.calls.append(f"iso {url}")
         yield self.source(str(self.iso))
         self.calls.append("iso forgotten")
 
-    def make_plan(self, _: object, source: Source, text: bytes, __: object) -> NoReturn:
+    def make_plan(self, _: object, source: InstallMedium, text: bytes, __: object) -> NoReturn:
         self.calls.append(f"disk checked, for {source.root}")
         raise UserError("enough")
 

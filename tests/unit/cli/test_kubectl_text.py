@@ -5,7 +5,7 @@ import re
 import pytest
 
 from k3os.cli.kubectl_text import UNSEEN, age, bar, news, node_table, picture, summary
-from k3os.cluster.node import NodeView, Result, State
+from k3os.cluster.node import NodeView, RequestResult, State
 from k3os.cluster.progress import Progress, Row
 
 NOW = 1_800_000_000
@@ -96,7 +96,7 @@ def test_the_table_of_nodes_says_what_is_wrong_with_one():
             healthy=False,
             health="boot: config.yaml:3: hostname",
             health_reason="NotApplied",
-            last=Result("r", "RolledBack", "no k3s", "2026-01-01T00:00:00Z"),
+            last=RequestResult("r", "RolledBack", "no k3s", "2026-01-01T00:00:00Z"),
             state=State("p", "t", "Waiting", "r", 0, 0),
         ),
     ]

@@ -43,7 +43,9 @@ esac
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     status = collect(str(root))
-    return [line for line in lines(status) if line.startswith("k3s ")], failures(status)
+    return [line for line in lines(status) if line.startswith("k3s ")], [
+        str(each) for each in failures(status)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -242,7 +244,7 @@ def about_disk(root: Path, short: str) -> tuple[list[str], list[str]]:
     text = lines(status)
     start = next(i for i, line in enumerate(text) if line.startswith("/var "))
     end = next(i for i in range(start + 1, len(text)) if not text[i].startswith(" "))
-    return text[start:end], failures(status)
+    return text[start:end], [str(each) for each in failures(status)]
 
 
 @pytest.mark.parametrize(("level", "counts"), [("low", False), ("full", True)])
@@ -261,7 +263,7 @@ def test_a_disk_with_errors_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "run/k3os/disk-errors").write_text("vda1 has met errors\n")
     (tmp_path / "var").mkdir()
     status = collect(str(tmp_path))
-    assert failures(status) == ["disk: vda1 has met errors"]
+    assert [str(each) for each in failures(status)] == ["disk: vda1 has met errors"]
     assert "           ERRORS: vda1 has met errors" in lines(status)
 
 
@@ -282,7 +284,7 @@ def test_what_k3s_got_is_shown_without_what_may_be_a_secret(
     text = "\n".join(lines(status))
     assert "           node-label: a=b, c=d\n           server: https://x\n" in text
     assert "abc" not in text
-    assert status["k3s_given"] == {
+    assert status.k3s_given == {
         "node-label": ["a=b", "c=d"],
         "server": ["https://x"],
         "token": [],

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from hypothesis import strategies as st
 
 from k3os import names
 from k3os.cli import apply as command
-from k3os.cluster import former, result
+from k3os.cli.main import call, hand_over
+from k3os.cluster import config_trial, result
 from k3os.cluster.impact import canonical
-from k3os.cluster.request import BadRequest, Request, Wanted, parse, remaining
+from k3os.cluster.node_status import ActionOutcome, Failure, NodeStatus, Rollback, TakenBack
+from k3os.cluster.request import BadRequest, NodeRequest, Wanted, parse, remaining
 from k3os.config.load import load_config
-from k3os.errors import UserError
-from k3os.node import apply, health
+from k3os.errors import ERROR_FILE, UserError
+from k3os.node import apply, k3s_restart
 from k3os.system.run import CommandError
 
 RELEASE = {"version": "v1.2.0", "url": "https://example.com/releases"}
@@ -96,6 +99,12 @@ class Killed(BaseException):
     """The end of `k3os apply` in the middle."""
 
 
+def no_such_setting(host: "Host") -> Failure:
+    """Of the fragment that the operator wrote."""
+    path = str(host.fragment)
+    return Failure("runtime", f"{path}:3:1: k3os.sysctls.no: no such setting", path)
+
+
 class Host:
     """A node whose programs only leave a note; upgrade: what `k3os upgrade` says, or raises."""
 
@@ -104,35 +113,33 @@ class Host:
         self.told: list[str] = []  # results of which a report was asked for
         self.environment: dict[str, str | None] = {}
         self.upgrade_fails = ""
-        self.failures: list[str] = []
-        self.status = {
-            "versions": {"running": dict(RUNNING)},
-            "on_trial": False,
-            "rollback": {},
-            "boot_id": "b1",
-        }
+        self.failures: list[Failure] = []
+        self.status = NodeStatus(versions={"running": dict(RUNNING)}, boot_id="b1")
         self.fragment = root / "config.d/80-nodepool.yaml"
         self.result = root / "last-result.json"
         self.dies_at = ""
         self.run_now: Callable[..., bytes] | None = None
         self.switched_before = False  # `k3os upgrade` has nothing to do, and restarts nothing
         monkeypatch.setattr("k3os.system.run.run", self.run)
-        monkeypatch.setattr("k3os.node.report.soon", self.soon)
+        monkeypatch.setattr("k3os.node.cluster_report.request_report", self.soon)
         monkeypatch.setattr("k3os.node.status.collect", lambda: self.status)
         monkeypatch.setattr("k3os.node.status_text.failures", lambda _: self.failures)
         self.record = root / "fragment-trial.json"
-        monkeypatch.setattr(former, "FRAGMENT", str(self.fragment))
-        monkeypatch.setattr(former, "FRAGMENT_TRIAL", str(self.record))
-        monkeypatch.setattr("k3os.cluster.report.FRAGMENT", str(self.fragment))
+        monkeypatch.setattr(config_trial, "FRAGMENT", str(self.fragment))
+        monkeypatch.setattr(config_trial, "FRAGMENT_TRIAL", str(self.record))
+        monkeypatch.setattr("k3os.cluster.own_node.FRAGMENT", str(self.fragment))
         monkeypatch.setattr("k3os.node.upgrade.config", lambda: load_config(root=str(root))[0])
         monkeypatch.setattr(apply, "FRAGMENT", str(self.fragment))
         monkeypatch.setattr(apply.write_fragment, "__defaults__", (str(self.fragment),))
         monkeypatch.setattr(result.read, "__defaults__", (str(self.result),))
         monkeypatch.setattr(result.write, "__defaults__", (str(self.result),))
         monkeypatch.setattr(apply, "PENDING", str(root / "pending"))
-        monkeypatch.setattr(apply, "boot_id", lambda: self.status["boot_id"])
+        monkeypatch.setattr(apply, "UPGRADE_ERROR", str(root / "upgrade-error.json"))
+        monkeypatch.setattr(apply, "boot_id", lambda: self.status.boot_id)
         monkeypatch.setattr(
-            health, "restart_k3s_now", lambda _: self.commands.append(["restart k3s"])
+            k3s_restart,
+            "restart_for_configuration",
+            lambda _: self.commands.append(["restart k3s"]),
         )
         monkeypatch.setattr(os, "geteuid", lambda: 0)
         self.request = root / "request.json"
@@ -150,12 +157,15 @@ class Host:
         if self.dies_at and " ".join(argv).startswith(self.dies_at):
             raise Killed
         if argv[:2] == ["k3os", "upgrade"]:
-            self.environment = options["env"]
+            self.environment = dict(options["env"])
+            error_file = self.environment.pop(ERROR_FILE)
             if self.upgrade_fails:
+                error = UserError(self.upgrade_fails.rpartition("error: ")[2])
+                hand_over(error, str(error_file))
                 raise CommandError(argv, 1, self.upgrade_fails.encode())
             if "--k3s" in argv and "--no-reboot" not in argv and not self.switched_before:
                 running = {**RUNNING, "k3s": argv[argv.index("--k3s") + 1]}
-                self.status["versions"] = {"running": running}
+                self.status = replace(self.status, versions={"running": running})
         return b""
 
     def apply(
@@ -171,7 +181,7 @@ class Host:
     def boot(self, name: str, **status: Any) -> None:
         """Another boot: /run is empty."""
         Path(apply.PENDING).unlink(missing_ok=True)
-        self.status.update(boot_id=name, **status)
+        self.status = replace(self.status, boot_id=name, **status)
 
     @property
     def programs(self) -> list[str]:
@@ -265,7 +275,7 @@ def test_a_failure_has_the_words_of_the_upgrade(host, capsys) -> None:
 
 
 def test_a_value_that_cannot_be_applied_fails_the_request(host, capsys) -> None:
-    host.failures = [f"runtime: {host.fragment}:3:1: k3os.sysctls.no: no such setting", "other"]
+    host.failures = [no_such_setting(host), Failure("runtime", "other")]
     code, told = host.apply(capsys, config=SYSCTLS)
     assert code == 1
     assert "no such setting" in told["message"]
@@ -274,8 +284,8 @@ def test_a_value_that_cannot_be_applied_fails_the_request(host, capsys) -> None:
 
 def test_what_rolled_back_is_not_tried_again_by_the_same_request(host, capsys) -> None:
     host.apply(capsys, k3os=RELEASE, reboot=True)
-    host.status["boot_id"] = "b2"
-    host.status["rollback"] = {"when": "9999", "reason": "it hung"}
+    host.status = replace(host.status, boot_id="b2")
+    host.status = replace(host.status, rollback=Rollback({"when": "9999", "reason": "it hung"}))
     code, told = host.apply(capsys, k3os=RELEASE, reboot=True)
     assert (code, told["state"], told["message"]) == (1, names.ROLLED_BACK, "it hung")
     assert host.programs == []
@@ -309,7 +319,7 @@ def test_killed_at_any_moment_it_goes_on(host, capsys, wanted, dies_at, state, l
 def test_the_cluster_is_told_once_a_result_is_written_down(host, capsys) -> None:
     host.apply(capsys, config=SYSCTLS)
     assert host.told == [names.SUCCEEDED]
-    host.failures = [f"runtime: {host.fragment}:3:1: k3os.sysctls.no: no such setting"]
+    host.failures = [no_such_setting(host)]
     host.apply(capsys, id="r2", config={"k3os": {"sysctls": {"no": 1}}})
     assert host.told == [names.SUCCEEDED, names.FAILED]
 
@@ -326,7 +336,7 @@ def test_new_arguments_count_also_beside_a_new_k3s(host, capsys) -> None:
 
 
 def test_what_failed_does_not_count_as_done_for_the_next_request(host, capsys) -> None:
-    host.failures = [f"runtime: {host.fragment}:3:1: k3os.sysctls.no: no such setting"]
+    host.failures = [no_such_setting(host)]
     host.apply(capsys, config=SYSCTLS)
     _, told = host.apply(capsys, id="r2", config=SYSCTLS)
     assert told["state"] == names.FAILED
@@ -348,7 +358,7 @@ def test_a_trial_is_no_success_yet(host, capsys) -> None:
     assert (code, told["state"], host.programs) == (1, names.FAILED, [])
     assert host.known["request"] == "r1"
     host.boot("b3", on_trial=False, versions={"running": RUNNING})
-    host.status["rollback"] = {"when": "9999", "reason": "it hung"}
+    host.status = replace(host.status, rollback=Rollback({"when": "9999", "reason": "it hung"}))
     _, told = host.apply(capsys, k3os=RELEASE, reboot=True)
     assert (told["state"], told["message"]) == (names.ROLLED_BACK, "it hung")
 
@@ -362,7 +372,7 @@ def test_a_configuration_that_fails_at_once_is_taken_back(host, capsys) -> None:
     def config_fails(argv: list[str], **options: Any) -> bytes:
         host.commands.append(argv)
         bad = b"no.such" in host.fragment.read_bytes()
-        host.failures = [f"runtime: {host.fragment}:3:1: no such setting"] if bad else []
+        host.failures = [no_such_setting(host)] if bad else []
         return b""
 
     host.run_now = config_fails
@@ -372,7 +382,7 @@ def test_a_configuration_that_fails_at_once_is_taken_back(host, capsys) -> None:
     assert "the former configuration is back" in told["message"]
     assert host.programs == ["k3os config", "k3os config"]
     assert host.fragment.read_bytes() == before
-    assert former.taken_back()["request"] == "r2"
+    assert config_trial.taken_back()["request"] == "r2"
     _, told = host.apply(capsys, id="r3", config=SYSCTLS)
     assert told["state"] == "NoChange"
 
@@ -385,7 +395,7 @@ def test_arguments_with_which_k3s_does_not_come_back_are_taken_back(
         if host.fragment.exists():
             raise UserError("k3s did not come back with the new configuration: it is not ready")
 
-    monkeypatch.setattr(health, "restart_k3s_now", restart)
+    monkeypatch.setattr(k3s_restart, "restart_for_configuration", restart)
     code, told = host.apply(capsys, config=ARGUMENTS)
     assert (code, told["state"]) == (1, names.FAILED)
     assert host.programs == ["k3os config", "restart k3s"] * 2
@@ -394,13 +404,13 @@ def test_arguments_with_which_k3s_does_not_come_back_are_taken_back(
 
 def test_a_configuration_that_wants_a_boot_is_on_trial_until_it_was_healthy(host, capsys) -> None:
     host.apply(capsys, config=BOOT_KEY, reboot=True)
-    assert former.is_on_trial()
+    assert config_trial.is_on_trial()
     assert host.record.stat().st_mode & 0o777 == 0o600
-    assert former.attempt("") == 600
+    assert config_trial.attempt("") == 600
     host.boot("b2", on_trial=True)
     _, told = host.apply(capsys, config=BOOT_KEY, reboot=True)
     assert told["state"] == names.REBOOTING
-    former.confirm()
+    config_trial.confirm()
     host.boot("b2", on_trial=False)
     code, told = host.apply(capsys, config=BOOT_KEY, reboot=True)
     assert (code, told["state"]) == (0, "NoChange")
@@ -409,9 +419,9 @@ def test_a_configuration_that_wants_a_boot_is_on_trial_until_it_was_healthy(host
 
 def test_what_was_taken_back_by_a_boot_is_told_and_not_tried_again(host, capsys) -> None:
     host.apply(capsys, config=BOOT_KEY, reboot=True)
-    former.fail("no interface has an address")
-    assert former.attempt("") == 0
-    host.boot("b2", taken_back=former.taken_back())
+    config_trial.fail("no interface has an address")
+    assert config_trial.attempt("") == 0
+    host.boot("b2", taken_back=TakenBack(config_trial.taken_back()))
     code, told = host.apply(capsys, config=BOOT_KEY, reboot=True)
     assert (code, told["state"]) == (1, names.ROLLED_BACK)
     assert told["message"] == "no interface has an address"
@@ -442,17 +452,81 @@ REBOOTING = {
         ("1.2.0", {}, "b2", names.SUCCEEDED),
         ("1.2.0", {}, "b1", names.REBOOTING),
         ("1.2.0", {"on_trial": True}, "b2", names.REBOOTING),
-        ("1.1.0", {"rollback": {"when": "2026-01-02", "reason": "x"}}, "b2", names.ROLLED_BACK),
-        ("1.1.0", {"rollback": {"when": "2025-01-02", "reason": "old"}}, "b2", names.FAILED),
+        (
+            "1.1.0",
+            {"rollback": Rollback({"when": "2026-01-02", "reason": "x"})},
+            "b2",
+            names.ROLLED_BACK,
+        ),
+        (
+            "1.1.0",
+            {"rollback": Rollback({"when": "2025-01-02", "reason": "old"})},
+            "b2",
+            names.FAILED,
+        ),
         ("1.1.0", {}, "b2", names.FAILED),
     ],
 )
 def test_the_boot_completes_the_result(running, changes, boot, state) -> None:
-    status = {"versions": {"running": {"k3os": running}}, "on_trial": False, **changes}
+    status = NodeStatus(versions={"running": {"k3os": running}}, **changes)
     assert result.completed(REBOOTING, status, boot)["state"] == state
 
 
 def test_a_request_is_a_record() -> None:
     found = parse(request(k3os=RELEASE, config=SYSCTLS, reboot=True))
-    assert found == Request("r1", Wanted(**RELEASE), None, SYSCTLS, True, False)
+    assert found == NodeRequest("r1", Wanted(**RELEASE), None, SYSCTLS, True, False)
     assert json.loads(canonical(found.config)) == SYSCTLS
+
+
+def test_the_error_of_the_upgrade_comes_as_a_value(host, capsys, tmp_path, monkeypatch) -> None:
+    """Whatever else it printed; one of an earlier upgrade does not count."""
+    path = tmp_path / "error.json"
+    monkeypatch.setenv(ERROR_FILE, str(path))
+
+    def fails(_: list[str]) -> int:
+        raise UserError("error: of its own", "do: this", "a: place")
+
+    assert call("k3os", fails, []) == 1
+    assert path.stat().st_mode & 0o777 == 0o600
+    error = apply.handed_over(str(path))
+    assert (error.message, error.hint, error.where) == ("error: of its own", "do: this", "a: place")
+    path.unlink()
+    assert apply.handed_over(str(path)) is None
+    Path(apply.UPGRADE_ERROR).write_text(json.dumps({"message": "of an earlier upgrade"}))
+    host.run_now = killed_by_a_signal
+    _, told = host.apply(capsys, k3os=RELEASE, reboot=True)
+    assert told["state"] == names.FAILED
+    assert "of an earlier upgrade" not in told["message"]
+
+
+def killed_by_a_signal(argv: list[str], **_: Any) -> bytes:
+    raise CommandError(argv, -9, b"error: half a li")
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("/a/config.yaml:3:1", "/a/config.yaml"),
+        ("/a:b/config.yaml:13:21", "/a:b/config.yaml"),
+        ("/a/config.yaml", "/a/config.yaml"),
+        ("cmdline", "cmdline"),
+        ("", ""),
+        ("a:b:c", "a:b:c"),
+        ("a:1", "a:1"),
+    ],
+)
+def test_the_file_of_a_failure_is_known(place: str, source: str) -> None:
+    assert ActionOutcome("k", "w", place, "failed", "r").source == source
+
+
+def test_only_what_the_fragment_asked_for_fails_the_request(monkeypatch) -> None:
+    """A message that only names its file is about something else."""
+    action = {"key": "k", "what": f"look at {apply.FRAGMENT}", "result": "failed", "reason": "no"}
+
+    def status(place: str) -> NodeStatus:
+        phase = {"when": "", "seconds": 0, "actions": [{**action, "from": place}], "problems": []}
+        return NodeStatus(phases_file={"phases": {"runtime": phase}})
+
+    apply.check_applied(status("/var/lib/rancher/k3os/config.yaml:1:1"))
+    with pytest.raises(UserError, match="k: look at"):
+        apply.check_applied(status(f"{apply.FRAGMENT}:1:1"))

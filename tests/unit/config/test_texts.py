@@ -3,8 +3,8 @@
 import pytest
 
 from k3os.config.check import check_text
-from k3os.config.names import fold, nearest
 from k3os.config.schema import TABLE
+from k3os.config.spelling import fold, nearest
 from k3os.config.value import plain
 
 

@@ -11,7 +11,7 @@ from k3os.datasource.runtime import collect
 from k3os.datasource.search import Answer
 from k3os.phases.apply import apply_phase
 from k3os.phases.node import Node
-from k3os.phases.report import Report, Result
+from k3os.phases.phase_report import ActionResult, PhaseReport
 from tests.unit.phases.conftest import Machine
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGszb3MgdGVzdCBrZXkgbnVtYmVyIG9uZSAxMjM0NTY3 one@example"
@@ -29,14 +29,14 @@ class CloudMachine(Machine):
         self.said: list[str] = []
         self.put(store.MACHINE.lstrip("/"), "uuid-1\n")
 
-    def boot(self, config: str = CONFIG) -> Report:
+    def boot(self, config: str = CONFIG) -> PhaseReport:
         """The runtime phase."""
         self.put("k3os/system/config.yaml", config)
         return apply_phase(
             "runtime", mode="live", root=str(self.root), cmdline="", data_sources=self._ask
         )
 
-    def _ask(self, config: Config, node: Node) -> list[Result]:
+    def _ask(self, config: Config, node: Node) -> list[ActionResult]:
         return collect(config, node, ask=self._search, say=self.said.append)
 
     def _search(self, names: list[str], say: object) -> list[Answer]:
@@ -56,6 +56,6 @@ def cloud(tmp_path: Path) -> CloudMachine:
     return CloudMachine(tmp_path)
 
 
-def cloud_results(report: Report) -> list[tuple[str, str]]:
+def cloud_results(report: PhaseReport) -> list[tuple[str, str]]:
     """(what, result) of what the phase did about data sources."""
     return [(each.what, each.result) for each in report.results if "data_sources" in each.key]

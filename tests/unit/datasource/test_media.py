@@ -6,9 +6,9 @@ from types import ModuleType
 
 import pytest
 
-from k3os.datasource import beside, cdrom, configdrive, media, nocloud, table, trust
-from k3os.datasource.asking import Asking
+from k3os.datasource import beside, cdrom, configdrive, media, nocloud, own_media, table
 from k3os.datasource.found import LeftOut
+from k3os.datasource.query import Query
 from k3os.datasource.search import search
 from k3os.errors import UserError
 from k3os.system import blockdev
@@ -160,7 +160,7 @@ def test_what_the_boot_copied_from_its_own_stick_is_found_there(
     monkeypatch.setattr(media, "block_devices", list)
     assert not (copy / label / "large-and-unknown").exists()
     assert (copy / label / userdata).stat().st_mode & 0o777 == 0o600
-    found = module.fetch(Asking())
+    found = module.fetch(Query())
     assert found.hostname == "of-the-stick"
     assert "has 1048581 bytes" in found.problems[0]
 
@@ -207,7 +207,7 @@ class Sysfs:
             (self.root / "block" / partition).symlink_to(place / partition)
 
     def is_own(self, name: str) -> bool:
-        return trust.is_own(f"/dev/{name}", str(self.mounts))
+        return own_media.is_own(f"/dev/{name}", str(self.mounts))
 
 
 @pytest.fixture
@@ -276,12 +276,12 @@ def test_auto_reads_the_machines_own_media_and_who_names_a_source_any(
     one_disk: Path, monkeypatch: pytest.MonkeyPatch, own: bool
 ) -> None:
     monkeypatch.setattr(media, "is_own", lambda device: own)
-    assert nocloud.fetch(Asking()).userdata == b"hostname: x\n"
+    assert nocloud.fetch(Query()).userdata == b"hostname: x\n"
     if own:
-        assert nocloud.fetch(Asking(own_media=True)).userdata == b"hostname: x\n"
+        assert nocloud.fetch(Query(own_media=True)).userdata == b"hostname: x\n"
         return
     with pytest.raises(LeftOut, match=r"/dev/vdb .*is not read with `auto`.*name its source"):
-        nocloud.fetch(Asking(own_media=True))
+        nocloud.fetch(Query(own_media=True))
 
 
 def test_who_looks_for_a_medium_hears_of_one_that_is_left_out(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from k3os.datasource import asking, aws, azure, media, packet, scaleway, search, service
+from k3os.datasource import aws, azure, media, packet, query, scaleway, search, service
 from k3os.datasource.found import Found
 from k3os.datasource.search import Answer
 from k3os.system.http_direct import Direct
@@ -106,7 +106,7 @@ def test_a_redirect_is_not_followed(name: str, site: Site, ask: Ask) -> None:
 def test_an_address_that_refuses_is_tried_within_the_limit_and_then_not_there(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "NOT_THERE_SECONDS", 0.3)
+    monkeypatch.setattr(query, "NOT_THERE_SECONDS", 0.3)
     monkeypatch.setattr(service, "RETRY_SECONDS", 0.1)
     addresses = dict.fromkeys(BASES, "http://127.0.0.1:9")
     started = time.monotonic()
@@ -137,8 +137,8 @@ def test_a_service_that_comes_up_a_moment_later_is_found(
 def test_an_address_where_nobody_answers_is_asked_once_in_a_search(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(asking, "NOT_THERE_SECONDS", 0.3)
-    monkeypatch.setattr(asking, "ANNOUNCE_SECONDS", 0.1)
+    monkeypatch.setattr(query, "NOT_THERE_SECONDS", 0.3)
+    monkeypatch.setattr(query, "ANNOUNCE_SECONDS", 0.1)
     monkeypatch.setattr(service, "NOT_THERE_SECONDS", 0.3)
     # RFC 5737: an address for documentation, which no network answers
     addresses = dict.fromkeys(BASES, "http://192.0.2.1")
@@ -190,8 +190,8 @@ def test_a_service_that_is_busy_is_asked_again(site: Site, ask: Ask) -> None:
 def test_a_service_that_stalls_is_given_up_and_its_address_not_asked_again(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "ANNOUNCE_SECONDS", 0.05)
-    monkeypatch.setattr(asking, "SLOW_SECONDS", 0.5)
+    monkeypatch.setattr(query, "ANNOUNCE_SECONDS", 0.05)
+    monkeypatch.setattr(query, "SLOW_SECONDS", 0.5)
     site.pages["*"] = stalling(b"{" * 1000, 1, trickle=0.05)
     started = time.monotonic()
     addresses = dict.fromkeys(BASES, site.url)
@@ -237,7 +237,7 @@ def test_a_token_lives_longer_than_the_search(site: Site, ask: Ask) -> None:
     now = 1000.0
     play_aws(site, FULL, clock=lambda: now)
     given(ask("aws"))
-    assert aws.TTL_SECONDS > asking.SLOW_SECONDS
+    assert aws.TTL_SECONDS > query.SLOW_SECONDS
 
 
 def test_a_token_that_is_lost_on_its_way_costs_little_and_the_hop_limit_is_named(

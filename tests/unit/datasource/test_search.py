@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from k3os.config.schema import DATA_SOURCES
-from k3os.datasource import asking, search, table
-from k3os.datasource.asking import Asking
+from k3os.datasource import query, search, table
 from k3os.datasource.found import Found, NotThere, clean_hostname, clean_keys
-from k3os.datasource.table import SOURCES, Source
+from k3os.datasource.query import Query
+from k3os.datasource.table import SOURCES, DataSource
 from k3os.errors import UserError
 
 from .conftest import KEY
@@ -19,18 +19,18 @@ from .conftest import KEY
 def sources(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """name -> what its fetch does; put in what a test needs."""
     functions: dict[str, object] = {}
-    monkeypatch.setattr(asking, "fetch", functions.__getitem__)
+    monkeypatch.setattr(query, "fetch", functions.__getitem__)
     for name in "abc":
-        monkeypatch.setitem(SOURCES, name, Source(name, f"platform {name}"))
+        monkeypatch.setitem(SOURCES, name, DataSource(name, f"platform {name}"))
     return functions
 
 
 def gives(name: str, userdata: bytes = b"") -> object:
-    return lambda asking: Found(name, userdata=userdata)
+    return lambda _: Found(name, userdata=userdata)
 
 
 def fails(error: Exception) -> object:
-    def fetch(asking: Asking) -> Found:
+    def fetch(asked: Query) -> Found:
         raise error
 
     return fetch
@@ -51,7 +51,7 @@ def test_a_source_that_fails_in_any_way_does_not_hide_the_next(sources: dict[str
     answers = search.search(["a", "b", "c"], print)
     assert [each.is_broken for each in answers] == [True, True, False]
     assert answers[0].reason == "broken"
-    assert answers[1].reason.startswith("ValueError in k3os/datasource/asking.py:")
+    assert answers[1].reason.startswith("ValueError in k3os/datasource/query.py:")
 
 
 def test_not_being_there_is_nothing_broken(sources: dict[str, object]) -> None:
@@ -60,22 +60,22 @@ def test_not_being_there_is_nothing_broken(sources: dict[str, object]) -> None:
     assert (answer.found, answer.is_broken, answer.reason) == (None, False, "refused")
 
 
-def silent(asking: Asking) -> Found:
-    asking.address = "nowhere"
-    asking.over.wait(30)
+def silent(asked: Query) -> Found:
+    asked.address = "nowhere"
+    asked.over.wait(30)
     return Found("late", userdata=b"too late")
 
 
-def slow(asking: Asking) -> Found:
-    asking.answered.set()
-    return silent(asking)
+def slow(asked: Query) -> Found:
+    asked.answered.set()
+    return silent(asked)
 
 
 def test_a_source_that_does_not_answer_is_given_up_after_the_first_limit(
     sources: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "ANNOUNCE_SECONDS", 0.05)
-    monkeypatch.setattr(asking, "NOT_THERE_SECONDS", 0.1)
+    monkeypatch.setattr(query, "ANNOUNCE_SECONDS", 0.05)
+    monkeypatch.setattr(query, "NOT_THERE_SECONDS", 0.1)
     sources.update(a=silent)
     said: list[str] = []
     started = time.monotonic()
@@ -90,9 +90,9 @@ def test_a_source_that_does_not_answer_is_given_up_after_the_first_limit(
 def test_a_source_that_is_slow_is_given_up_after_the_second_limit(
     sources: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "ANNOUNCE_SECONDS", 0.02)
-    monkeypatch.setattr(asking, "NOT_THERE_SECONDS", 0.05)
-    monkeypatch.setattr(asking, "SLOW_SECONDS", 0.3)
+    monkeypatch.setattr(query, "ANNOUNCE_SECONDS", 0.02)
+    monkeypatch.setattr(query, "NOT_THERE_SECONDS", 0.05)
+    monkeypatch.setattr(query, "SLOW_SECONDS", 0.3)
     sources.update(a=slow, b=gives("b", b"x"))
     started = time.monotonic()
     answers = search.search(["a", "b"], lambda line: None)
@@ -103,7 +103,7 @@ def test_a_source_that_is_slow_is_given_up_after_the_second_limit(
 
 
 def test_the_limits_are_the_documented_ones() -> None:
-    assert (asking.NOT_THERE_SECONDS, asking.SLOW_SECONDS) == (5, 60)
+    assert (query.NOT_THERE_SECONDS, query.SLOW_SECONDS) == (5, 60)
 
 
 def test_the_names_of_the_schema_are_the_sources() -> None:

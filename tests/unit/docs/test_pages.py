@@ -132,7 +132,7 @@ def test_every_step_and_every_reason_of_a_failure_is_explained():
 
 
 def test_every_reason_of_an_unhealthy_node_is_named():
-    code = text_of("src/k3os/cluster/report.py")
+    code = text_of("src/k3os/cluster/own_node.py")
     reasons = set(re.findall(r'"([A-Z][a-z]+(?:[A-Z][a-z]+)+|Damaged)"', code)) - {
         "K3OSHealthy",
         "AsConfigured",

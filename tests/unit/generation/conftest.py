@@ -52,7 +52,7 @@ def publish(directory: Path, **versions: str) -> Path:
 @pytest.fixture(autouse=True)
 def no_freezing(monkeypatch) -> None:
     """The file system below is that of the machine the tests run on."""
-    monkeypatch.setattr(switching, "settle", lambda system: None)
+    monkeypatch.setattr(switching, "flush_journal", lambda system: None)
 
 
 @pytest.fixture

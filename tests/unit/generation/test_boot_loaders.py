@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from k3os.generation import adding, boot_loaders, layout, manifest, source
+from k3os.generation import adding, boot_loaders, install_medium, layout, manifest
 from k3os.image.loaders import LOADERS_OF, write_efi_image
 from k3os.node.status import loaders
 from k3os.system import digest
@@ -15,7 +15,7 @@ from k3os.system import digest
 CORE, EFI = f"{layout.LOADERS}/core.img", f"{layout.LOADERS}/efi.img"
 
 
-def release(medium: Path, version: str, *paths: str) -> source.Source:
+def release(medium: Path, version: str, *paths: str) -> install_medium.InstallMedium:
     """The medium as that version of k3OS, with the sums of these loaders."""
     path = medium / "k3os/system/current/manifest.json"
     sums = {each: digest.file_sha256(str(medium / each)) for each in paths}
@@ -27,7 +27,7 @@ def release(medium: Path, version: str, *paths: str) -> source.Source:
         for name, digest in manifest["sha256"].items()
     }
     path.write_text(json.dumps({**manifest, "k3os": version, "sha256": listed, "medium": sums}))
-    return source.read_source(str(medium))
+    return install_medium.read_medium(str(medium))
 
 
 @pytest.fixture
@@ -37,7 +37,9 @@ def system(tmp_path: Path) -> str:
     return str(path)
 
 
-def installed(what: source.Source, system: str, *names: str, board: str = "") -> None:
+def installed(
+    what: install_medium.InstallMedium, system: str, *names: str, board: str = ""
+) -> None:
     boot_loaders.record(system, what, names, board)
     adding.from_medium(what, system)
 
@@ -112,7 +114,7 @@ def test_a_record_that_is_none_is_no_record(medium: Path, system: str, text: str
 
 
 def test_an_older_release_says_nothing_of_its_loaders(medium: Path, system: str) -> None:
-    adding.from_medium(source.read_source(str(medium)), system)
+    adding.from_medium(install_medium.read_medium(str(medium)), system)
     assert loaders(system, "") == {}
 
 

@@ -42,7 +42,7 @@ def test_the_result_is_in_the_status_until_the_next_look(tmp_path: Path) -> None
     damage.record(str(path), {"k3os/1/rootfs.squashfs": "its SHA-256 is 0, not 1"}, 5)
     found = status.collect(str(tmp_path))
     assert "5 read, 1 damaged" in "\n".join(status_text.lines(found))
-    assert status_text.failures(found) == [
+    assert [str(each) for each in status_text.failures(found)] == [
         "verify: /k3os/system/k3os/1/rootfs.squashfs: its SHA-256 is 0, not 1"
     ]
     damage.record(str(path), {}, 5)

@@ -15,7 +15,7 @@ UUID = "0a0b0c0d-0000-4000-8000-000000000001"
 
 
 class Disk:
-    """A state partition that is mounted at root; settled: how often it was."""
+    """A state partition that is mounted at root; flushed: how often it was."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root / "base"
@@ -25,11 +25,11 @@ class Disk:
         self.mounts = root / "mounts"
         self.mounts.write_text(f"tmpfs / tmpfs rw 0 0\n/dev/dm-1 {self.root} ext4 rw 0 0\n")
         self.said: list[str] = []
-        self.settled: list[str] = []
+        self.flushed: list[str] = []
         self.uuid = UUID
         monkeypatch.setattr(mounts, "TABLE", str(self.mounts))
         monkeypatch.setattr(grub, "probe", self.probe)
-        monkeypatch.setattr(grub, "settle", self.settled.append)
+        monkeypatch.setattr(grub, "flush_journal", self.flushed.append)
 
     def probe(self, device: str) -> FileSystem:
         assert device == "/dev/dm-1"
@@ -48,7 +48,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
 def test_it_is_done_once_and_brought_to_where_grub_reads(disk: Disk) -> None:
     for _ in range(2):
         assert disk.name_medium() == grub.with_uuid(grub.menu("ttyS0"), UUID)
-    assert disk.settled == [str(disk.root)]
+    assert disk.flushed == [str(disk.root)]
     assert len(disk.said) == 1
     assert disk.menu.stat().st_mode & 0o777 == 0o644
 
@@ -81,7 +81,7 @@ def test_where_another_system_starts_k3os_there_is_nothing_to_do(disk: Disk) -> 
     assert disk.menu.read_bytes() == before
     disk.menu.unlink()
     grub.name_medium(str(disk.root), disk.said.append)
-    assert (disk.said, disk.settled) == ([], [])
+    assert (disk.said, disk.flushed) == ([], [])
 
 
 @pytest.mark.parametrize("uuid", ["", "none"])

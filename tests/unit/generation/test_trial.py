@@ -112,12 +112,12 @@ def test_a_block_that_is_none_has_no_variables():
 
 
 def test_grub_sees_the_end_of_a_trial_without_the_journal(root, monkeypatch):
-    settled = []
+    flushed = []
     monkeypatch.setattr(
-        switching, "settle", lambda path: settled.append((path, grubenv.read(str(root))))
+        switching, "flush_journal", lambda path: flushed.append((path, grubenv.read(str(root))))
     )
     trial.fail(str(root), "it hung")
     trial.confirm(str(root))
     trial.confirm(str(root))
     given_up = {"k3os_trial": "2", "k3os_tries": "0", "k3os_timeout": "90"}
-    assert settled == [(str(root), given_up), (str(root), {})]
+    assert flushed == [(str(root), given_up), (str(root), {})]

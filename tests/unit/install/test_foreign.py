@@ -74,9 +74,9 @@ def test_neither_the_command_line_nor_the_files_of_the_running_system_count(
     monkeypatch.setattr(install.os, "geteuid", lambda: 0)
     config = medium / "k3os/system/config.yaml"
     config.write_text("hostname: ours\nk3os: {password: y, install: {debug: true}}\n")
-    seen: list[tuple[plan.Request, bytes]] = []
+    seen: list[tuple[plan.InstallRequest, bytes]] = []
 
-    def make_plan(request: plan.Request, _: object, text: bytes, menu: str) -> plan.Plan:
+    def make_plan(request: plan.InstallRequest, _: object, text: bytes, menu: str) -> plan.Plan:
         seen.append((request, text))
         raise UserError("enough")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from k3os.errors import UserError
-from k3os.generation import adding, layout, source
+from k3os.generation import adding, install_medium, layout
 from k3os.install import perform
 from k3os.install.formatting import script
 from k3os.install.plan import LAYOUT
@@ -17,8 +17,10 @@ from k3os.system import digest
 from tests.unit.install.conftest import FILES
 
 
-def lay_down(medium: Path, target: Path, config: bytes = b"hostname: x\n") -> source.Source:
-    what = source.read_source(str(medium))
+def lay_down(
+    medium: Path, target: Path, config: bytes = b"hostname: x\n"
+) -> install_medium.InstallMedium:
+    what = install_medium.read_medium(str(medium))
     target.mkdir(exist_ok=True)
     adding.lay_down(what, config, str(target), lambda _: None)
     return what
@@ -70,17 +72,17 @@ def test_a_power_cut_before_the_rename_leaves_the_old_generation(
 
 
 def test_a_file_that_is_not_the_manifests_is_found(medium: Path) -> None:
-    what = source.read_source(str(medium))
+    what = install_medium.read_medium(str(medium))
     (medium / "k3os/system/kernel/6.1/vmlinuz").write_bytes(b"kerneL")
     with pytest.raises(UserError, match="vmlinuz is damaged"):
-        source.verify(what, f"{medium}/k3os/system", lambda _: None)
+        install_medium.verify(what, f"{medium}/k3os/system", lambda _: None)
 
 
 @pytest.mark.parametrize("name", ["boot/grub/k3os/core.img", "k3os/system/k3s/v1/k3s"])
 def test_a_medium_that_lacks_something_is_refused(medium: Path, name: str) -> None:
     (medium / name).unlink()
     with pytest.raises(UserError, match=f"{name} is missing"):
-        source.read_source(str(medium))
+        install_medium.read_medium(str(medium))
 
 
 def test_a_manifest_that_leads_outside_is_refused(medium: Path) -> None:
@@ -89,7 +91,7 @@ def test_a_manifest_that_leads_outside_is_refused(medium: Path) -> None:
     manifest["sha256"]["../../etc/shadow"] = "0"
     path.write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="a file outside"):
-        source.read_source(str(medium))
+        install_medium.read_medium(str(medium))
 
 
 def test_the_table_has_the_three_partitions_in_their_order() -> None:
@@ -103,12 +105,12 @@ def test_the_table_has_the_three_partitions_in_their_order() -> None:
     assert "size" not in lines[3]  # the rest of the disk
 
 
-def listing(medium: Path, *paths: str) -> source.Source:
+def listing(medium: Path, *paths: str) -> install_medium.InstallMedium:
     """The medium, with the sums of these files in its manifest."""
     manifest = medium / "k3os/system/current/manifest.json"
     sums = {path: digest.file_sha256(str(medium / path)) for path in paths}
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "medium": sums}))
-    return source.read_source(str(medium))
+    return install_medium.read_medium(str(medium))
 
 
 LOADER, MENU = f"{layout.LOADERS}/core.img", "boot/grub/grub.cfg"
@@ -116,10 +118,10 @@ LOADER, MENU = f"{layout.LOADERS}/core.img", "boot/grub/grub.cfg"
 
 def test_a_boot_loader_that_is_not_the_manifests_is_found(medium: Path) -> None:
     what = listing(medium, LOADER)
-    source.verify_medium(what)
+    install_medium.verify_medium(what)
     (medium / LOADER).write_bytes(b"another")
     with pytest.raises(UserError, match=r"core.img is damaged"):
-        source.verify_medium(what)
+        install_medium.verify_medium(what)
 
 
 def test_a_menu_of_ones_own_on_ones_own_medium_is_welcome(medium: Path) -> None:
@@ -128,9 +130,9 @@ def test_a_menu_of_ones_own_on_ones_own_medium_is_welcome(medium: Path) -> None:
     (medium / MENU).write_text("my menu")
     (medium / "k3os/system/airgap").mkdir()
     (medium / "k3os/system/airgap/mine.tar").write_bytes(b"mine")
-    source.verify_medium(source.read_source(str(medium)))
+    install_medium.verify_medium(install_medium.read_medium(str(medium)))
     with pytest.raises(UserError, match=r"grub.cfg is damaged"):
-        source.verify_medium(what, strict=True)
+        install_medium.verify_medium(what, strict=True)
 
 
 def test_an_image_archive_is_read_back_like_everything_else(
@@ -178,4 +180,4 @@ def test_a_manifest_whose_medium_is_nonsense_is_refused(medium: Path, value: obj
     manifest = medium / "k3os/system/current/manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "medium": value}))
     with pytest.raises(UserError):
-        source.read_source(str(medium))
+        install_medium.read_medium(str(medium))

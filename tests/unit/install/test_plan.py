@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from k3os.errors import UserError
-from k3os.generation.source import Source
+from k3os.generation.install_medium import InstallMedium
 from k3os.install import disks, plan
-from k3os.install.plan import Request
+from k3os.install.plan import InstallRequest
 from k3os.system import blockdev
 from k3os.system.blockdev import FileSystem
 
 GB = 10**9
-SOURCE = Source("/.base", b"{}", {}, {"k3os": "1", "kernel": "6", "k3s": "v1"}, 100 * 10**6)
+SOURCE = InstallMedium("/.base", b"{}", {}, {"k3os": "1", "kernel": "6", "k3s": "v1"}, 100 * 10**6)
 
 
 class Machine:
@@ -73,7 +73,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def decide(**request: object) -> plan.Plan:
-    return plan.make_plan(Request(**request), SOURCE, b"", "")  # type: ignore[arg-type]
+    return plan.make_plan(InstallRequest(**request), SOURCE, b"", "")  # type: ignore[arg-type]
 
 
 def refused(**request: object) -> str:
@@ -283,13 +283,13 @@ def test_where_no_machine_has_a_bios_no_place_for_its_loader_counts(
     machine.disk("sda", 8 * GB)
     machine.partition("sda1", "sda", 1, 4 * GB, "K3OS_STATE")
     with pytest.raises(UserError, match="UEFI needs a FAT32 partition"):
-        plan.make_plan(Request(no_format=True), replace(SOURCE, arch="arm64"), b"", "")
+        plan.make_plan(InstallRequest(no_format=True), replace(SOURCE, arch="arm64"), b"", "")
     machine.partition("sda2", "sda", 2, GB)
     machine.carries["/dev/sda2"] = FileSystem("/dev/sda2", "vfat", "K3OS_GRUB")
     monkeypatch.setattr(plan.fat, "problem", lambda path, sector: "it is odd")
     with pytest.raises(UserError, match="no UEFI reads /dev/sda2: it is odd"):
-        plan.make_plan(Request(no_format=True), replace(SOURCE, arch="arm64"), b"", "")
+        plan.make_plan(InstallRequest(no_format=True), replace(SOURCE, arch="arm64"), b"", "")
     monkeypatch.setattr(plan.fat, "problem", lambda path, sector: "")
-    decided = plan.make_plan(Request(no_format=True), replace(SOURCE, arch="arm64"), b"", "")
+    decided = plan.make_plan(InstallRequest(no_format=True), replace(SOURCE, arch="arm64"), b"", "")
     assert decided.efi == (disks.describe("sda2"),)
     assert decided.bios == ()

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from k3os.errors import UserError
-from k3os.generation import adding, layout, source
+from k3os.generation import adding, install_medium, layout
 from k3os.generation.layout import MENU
 from k3os.generation.takeover_marker import BACKUP, MARKER
 from k3os.install import disks, formatting, takeover
-from k3os.install.plan import Request
+from k3os.install.plan import InstallRequest
 from tests.unit.install.test_plan import GB, Machine
 
 OLD_MENU = "# Debian's\n"
@@ -46,10 +46,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def decide(medium: Path, host: Path, **request: object) -> takeover.Takeover:
-    wanted = Request(device="/dev/vda1", no_format=True)
+    wanted = InstallRequest(device="/dev/vda1", no_format=True)
     return takeover.make_plan(
         replace(wanted, **request),  # type: ignore[arg-type]
-        source.read_source(str(medium)),
+        install_medium.read_medium(str(medium)),
         b"hostname: x\n",
         power_off=False,
         root=str(host),

@@ -7,7 +7,7 @@ comes of a change of it.
 from dataclasses import dataclass, field, replace
 
 from k3os import names
-from k3os.cluster.node import NodeView, Result
+from k3os.cluster.node import NodeView, RequestResult
 from k3os.cluster.target import Target
 from k3os.operator.admission import Cluster, is_busy
 from k3os.operator.rollout import NEEDS_BOOT, Eviction, NewJob, NodePatch, NoJob, decide, finished
@@ -108,13 +108,13 @@ class World:
     def come_back(self, name: str, target: Target, request: str) -> NodeView:
         back = replace(self.nodes[name], ready=True)
         if self.fates[name] == ROLLED_BACK:
-            return replace(back, last=Result(request, names.ROLLED_BACK, "it hung"))
+            return replace(back, last=RequestResult(request, names.ROLLED_BACK, "it hung"))
         return replace(
             back,
             k3os=target.k3os.version if target.k3os else back.k3os,
             k3s=target.k3s.version if target.k3s else back.k3s,
             config_hash=target.config_hash,
-            last=Result(request, names.SUCCEEDED),
+            last=RequestResult(request, names.SUCCEEDED),
         )
 
     def busy(self) -> list[NodeView]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k3os.cluster.node import FAILED, Result, State, parse_state
+from k3os.cluster.node import FAILED, RequestResult, State, parse_state
 from k3os.cluster.request import Wanted
 from k3os.cluster.target import Target, is_updated
 from k3os.operator.admission import Cluster
@@ -245,7 +245,7 @@ def test_a_node_that_says_it_reboots_is_waited_for_also_when_the_reboot_killed_i
     found = world("a")
     roll_to(found, "Changing")
     request = found.nodes["a"].state.request  # type: ignore[union-attr]
-    rebooting = Result(request, "Rebooting", "")
+    rebooting = RequestResult(request, "Rebooting", "")
     found.nodes["a"] = replace(found.nodes["a"], last=rebooting, config_hash=NEW.config_hash)
     found.jobs[request] = JobView(request, done=False, message="killed")
     found.reconcile(pool())

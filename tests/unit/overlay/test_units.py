@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from k3os.node import report
+from k3os.node import cluster_report
 from k3os.phases import commands
 
 UNITS = Path(__file__).parents[3] / "overlay/rootfs/usr/lib/systemd/system"
@@ -14,7 +14,7 @@ UNITS = Path(__file__).parents[3] / "overlay/rootfs/usr/lib/systemd/system"
     ("unit", "command"),
     [
         (commands.READY_UNIT, "/usr/sbin/k3os config --ready"),
-        (report.READY_UNIT, "/usr/sbin/k3os report --until-ready"),
+        (cluster_report.READY_UNIT, "/usr/sbin/k3os report --until-ready"),
         ("k3os-config-again.service", "/usr/sbin/k3os config --again"),
     ],
 )

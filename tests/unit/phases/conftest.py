@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from k3os.phases.apply import apply_phase
-from k3os.phases.report import Report
+from k3os.phases.phase_report import PhaseReport
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGszb3MgdGVzdCBrZXkgbnVtYmVyIG9uZSAxMjM0NTY3 one@example"
 OTHER_KEY = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAADQBrM29zazNvc2szb3M= two@example"
@@ -44,7 +44,7 @@ class Machine:
         config: str = "",
         say: Callable[[str], None] | None = None,
         mode: str = "live",
-    ) -> Report:
+    ) -> PhaseReport:
         """Apply a phase; an empty config means: the one that is there already."""
         if config:
             self.put("k3os/system/config.yaml", config)

@@ -2,7 +2,7 @@
 
 import ssl
 
-from k3os.phases.block import BEGIN, END
+from k3os.phases.managed_block import BEGIN, END
 from tests.certificate import PEM
 
 from .conftest import Machine

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from k3os.cli import config
-from k3os.node import health, status, status_text
+from k3os.node import k3s_restart, status, status_text
 from k3os.phases import changed
 from k3os.phases.node import Node
 
@@ -47,7 +47,7 @@ def test_what_k3s_was_not_started_with_is_named(
     machine.apply("runtime", after)
     assert not_in_k3s(machine) == names
     found = status.collect(str(machine.root))
-    assert found["not_in_k3s"] == names
+    assert found.not_in_k3s == names
     text = "\n".join(status_text.lines(found))
     assert ("k3os config --restart" in text) == bool(names)
     start_k3s(machine)
@@ -74,7 +74,9 @@ def test_config_says_what_k3s_lacks_and_restarts_it_only_when_asked(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     restarts = []
-    monkeypatch.setattr(health, "restart_k3s_now", lambda config: restarts.append(config))
+    monkeypatch.setattr(
+        k3s_restart, "restart_for_configuration", lambda config: restarts.append(config)
+    )
     arguments = ["--root", str(machine.root), "--cmdline", ""]
     machine.apply("runtime", BEFORE)
     start_k3s(machine)

@@ -11,7 +11,7 @@ import yaml
 from k3os.config.check import check_text
 from k3os.config.hardening import NEEDED, contradictions
 from k3os.phases import hardening
-from k3os.phases.report import Result
+from k3os.phases.phase_report import ActionResult
 from tests.unit.overlay.test_sysctls import DEFAULTS
 
 from .conftest import Machine
@@ -35,7 +35,7 @@ def settings(machine: Machine) -> dict[str, object]:
     return found
 
 
-def later(results: list[Result]) -> dict[str, str]:
+def later(results: list[ActionResult]) -> dict[str, str]:
     return {each.what: each.reason for each in results if each.key == hardening.KEY and each.reason}
 
 

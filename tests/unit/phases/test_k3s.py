@@ -10,7 +10,7 @@ from k3os.config.check import check_data, check_text
 from k3os.config.load import load_config
 from k3os.k3s.given import given, shown
 from k3os.k3s.settings import of_arguments
-from k3os.node.report import node_name
+from k3os.node.cluster_report import node_name
 
 from .conftest import Machine
 

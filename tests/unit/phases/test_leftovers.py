@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from k3os.phases import leftovers, ours, write_files
-from k3os.phases.report import Report
+from k3os.phases.phase_report import PhaseReport
 
 from .conftest import Machine
 
@@ -17,7 +17,7 @@ IMAGE = "run/k3os/rootfs/"
 SWAP = ("vm/page-cluster", "vm/watermark_boost_factor")
 
 
-def undone(report: Report) -> dict[str, tuple[str, str]]:
+def undone(report: PhaseReport) -> dict[str, tuple[str, str]]:
     return {
         each.what.removeprefix("undo: "): (each.result, each.reason)
         for each in report.results

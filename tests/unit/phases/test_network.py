@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from k3os.phases import routes as settling
+from k3os.phases.phase_report import PhaseReport
 from k3os.phases.replug import undo
-from k3os.phases.report import Report
-from k3os.phases.routes import coming, decide, link_of, settle
+from k3os.phases.routes import coming, decide, link_of, set_routes
 from k3os.system.run import run
 
 from .conftest import Machine
@@ -141,7 +141,7 @@ def test_interfaces_that_leave_the_configuration_are_forgotten(machine: Machine)
     assert json.loads(machine.text(PLAN)) == []
 
 
-def replugged(report: Report) -> list[str]:
+def replugged(report: PhaseReport) -> list[str]:
     """The interfaces that go down for a change, in the words of the report."""
     words = [each.what.rpartition("; take ")[2] for each in report.results]
     return [each.removesuffix(" down for it") for each in words if each.endswith("for it")]
@@ -396,5 +396,5 @@ def test_the_way_out_is_waited_for_with_an_end(
     )
     route = default("eth0", "10.0.2.2")
     monkeypatch.setattr(settling, "_routes", lambda: {4: [there(route, {"dst": "x"})], 6: []})
-    assert settle(wait=10) == ([], [])
+    assert set_routes(wait=10) == ([], [])
     assert now[0] == seconds

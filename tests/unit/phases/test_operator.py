@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from k3os.phases.operator import COPY, IMAGE, LINK, MANIFESTS
-from k3os.phases.report import Report
+from k3os.phases.phase_report import PhaseReport
 
 from .conftest import Machine
 
@@ -25,7 +25,7 @@ def where(node: Machine, path: str) -> Path:
     return node.root / path[1:]
 
 
-def of_the_operator(report: Report) -> list[tuple[str, str]]:
+def of_the_operator(report: PhaseReport) -> list[tuple[str, str]]:
     return [(each.what, each.result) for each in report.results if each.key == "k3os.operator"]
 
 

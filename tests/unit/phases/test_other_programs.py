@@ -14,9 +14,9 @@ from k3os.errors import UserError
 from k3os.generation import grub
 from k3os.phases import shutdown
 from k3os.phases.apply import apply_phase
-from k3os.phases.block import replace_block
 from k3os.phases.connman import with_settings
 from k3os.phases.environment import LOGINS
+from k3os.phases.managed_block import replace_block
 from k3os.phases.node import Node
 from k3os.phases.password import is_crypt, set_field
 from k3os.phases.resolv import compose

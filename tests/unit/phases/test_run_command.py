@@ -13,7 +13,7 @@ from k3os.phases import commands, run_command
 from k3os.phases.actions import DONE, FAILED, LATER, UNCHANGED
 from k3os.phases.apply import succeeded
 from k3os.phases.node import Node
-from k3os.phases.report import Report, Result, write_status
+from k3os.phases.phase_report import ActionResult, PhaseReport, write_status
 from k3os.phases.run_command import MOST_LINES, MOST_OUTPUT, Output, RunCommand
 
 DROPPED = "run_cmd[0]: the rest is dropped: it is more than 1 MiB or 10000 lines"
@@ -53,9 +53,9 @@ def test_what_has_succeeded_does_not_run_again_when_only_the_rest_is_tried(
     journal: Journal, tmp_path: Path
 ) -> None:
     good, bad = (RunCommand("run_cmd", HERE, "run_cmd[0]", word, 60) for word in ("true", "false"))
-    report = Report("runtime", "live", [])
+    report = PhaseReport("runtime", "live", [])
     report.results = [
-        Result(each.key, each.describe(), HERE, result)
+        ActionResult(each.key, each.describe(), HERE, result)
         for each, result in ((good, DONE), (bad, FAILED))
     ]
     write_status(str(tmp_path / "status.json"), report)

@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from k3os.cli.main import main
-from k3os.cluster.report import condition
+from k3os.cluster.own_node import condition
 from k3os.config.dump import dump_yaml
 from k3os.config.load import load_config
 from k3os.node.status import collect
 from k3os.node.status_text import failures, lines
-from k3os.phases.report import Report
+from k3os.phases.phase_report import PhaseReport
 
 from .conftest import KEY, Machine
 
@@ -132,7 +132,7 @@ def readable_by_all(root: Path) -> Iterator[tuple[str, str]]:
             yield str(path.relative_to(root)), path.read_text(errors="replace")
 
 
-def told(reports: list[Report]) -> list[str]:
+def told(reports: list[PhaseReport]) -> list[str]:
     found = []
     for report in reports:
         found += [*map(json.dumps, report.as_dict()["actions"]), *report.lines()]  # type: ignore[call-overload]
@@ -171,7 +171,7 @@ def test_a_secret_is_seen_nowhere_but_where_it_must(place: str, secret: str) -> 
             if "command" not in place:  # people who may read them want to see commands
                 print(dump_yaml(load_config(str(root), cmdline="")[0]))
             status = collect(str(root), system="/k3os/system")
-            print("\n".join(lines(status)), json.dumps(status))
+            print("\n".join(lines(status)), json.dumps(status.as_dict()))
             print(condition(status, failures(status), "now", {}))
         _, problems = load_config(str(root), cmdline="")
         shown = [*told(reports), *said, *output.getvalue().splitlines()]

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from k3os.config.check import check_text
-from k3os.phases.report import Report
+from k3os.phases.phase_report import PhaseReport
 from k3os.phases.shutdown import ARGUMENT, DATA, DROP_IN, LOGIND, SETTINGS
 
 from .conftest import Machine
@@ -31,7 +31,7 @@ def kubelet(machine: Machine) -> tuple[str, str]:
     return read["shutdownGracePeriod"], read["shutdownGracePeriodCriticalPods"]
 
 
-def told(report: Report) -> list[str]:
+def told(report: PhaseReport) -> list[str]:
     return [each.reason for each in report.results if each.key.startswith("k3os.shutdown")]
 
 

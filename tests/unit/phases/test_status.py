@@ -22,7 +22,7 @@ def test_what_failed_is_told_with_its_phase_place_and_reason(machine: Machine) -
     assert "FAILED runtime: /k3os/system/config.yaml:1:11: hostname: `a_b` is no host name" in text
     assert "FAILED runtime: /k3os/system/config.yaml:2:27: k3os.sysctls.no.such: " in text
     assert "done      k3os.password: set the password of rancher" in text
-    assert "secret" not in text + json.dumps(found)
+    assert "secret" not in text + json.dumps(found.as_dict())
 
 
 def test_a_node_on_which_nothing_ran_yet_says_so(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from k3os.config.load import Config
 from k3os.errors import UserError
 from k3os.generation import grubenv
 from k3os.k3s import settings
-from k3os.node import health
+from k3os.node import boot_health
 from k3os.node import upgrade as command
 from k3os.system import run
 from k3os.upgrade import datastore
@@ -79,7 +79,7 @@ def node(system: Path, release: Path, tmp_path: Path, monkeypatch) -> Node:
     monkeypatch.setattr(settings, "of_node", lambda _: {})
     monkeypatch.setattr(command, "config", lambda: None)
     monkeypatch.setattr(command, "trial_seconds", lambda _: 0.0)
-    monkeypatch.setattr(health, "k3s_is_ready", lambda _: found.ready())
+    monkeypatch.setattr(boot_health, "k3s_is_ready", lambda _: found.ready())
     monkeypatch.setattr(run, "run", record)
     return found
 

@@ -11,7 +11,7 @@ from k3os.generation import grubenv, trial
 from k3os.node import installed
 from k3os.node import upgrade as command
 from k3os.node.status import rollback_record
-from k3os.phases import report
+from k3os.phases import phase_report
 from k3os.upgrade import perform
 from k3os.upgrade.plan import Part, Plan, make_plan
 from tests.unit.generation.conftest import lay_down
@@ -97,8 +97,8 @@ def test_it_counts_as_installed_without_a_state_partition(monkeypatch):
         raise UserError("this is no installed system")
 
     monkeypatch.setattr(installed, "state_device", none)
-    monkeypatch.setattr(report, "booted_mode", lambda: "overlay")
+    monkeypatch.setattr(phase_report, "booted_mode", lambda: "overlay")
     installed.check_installed()
-    monkeypatch.setattr(report, "booted_mode", lambda: "live")
+    monkeypatch.setattr(phase_report, "booted_mode", lambda: "live")
     with pytest.raises(UserError, match="no installed system"):
         installed.check_installed()

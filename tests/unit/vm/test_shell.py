@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from k3os.vm.console import Console, ConsoleError
-from k3os.vm.shell import LONGEST, Result, begin, decode, run_command, transmit
+from k3os.vm.shell import LONGEST, CommandResult, begin, decode, run_command, transmit
 
 
 class Terminal:
@@ -69,8 +69,8 @@ def run_in(tmp_path):
 
 def test_output_and_exit_code_come_back(run_in, shell):
     console = run_in(shell)
-    assert run_command(console, "echo hello; exit 3", 10) == Result(3, "hello")
-    assert run_command(console, "true", 10) == Result(0, "")
+    assert run_command(console, "echo hello; exit 3", 10) == CommandResult(3, "hello")
+    assert run_command(console, "true", 10) == CommandResult(0, "")
 
 
 def test_quotes_lines_and_signs_of_the_protocol_come_back_as_they_are(run_in, shell):

@@ -1,4 +1,4 @@
-"""The last touches inside the new root, before and after the boot phase.
+"""Make the new root this machine's, before and after the boot phase.
 
 What depends on the mode or the machine and on no configuration key: identity, kernel
 defaults, consoles, banner, the k3s link. Everything here runs on each boot.
@@ -6,13 +6,13 @@ defaults, consoles, banner, the k3s link. Everything here runs on each boot.
 
 import os
 import stat
-from collections.abc import Callable, Mapping
 from functools import partial
 
 from k3os.boot import clock, memory
+from k3os.boot.steps import try_each
 from k3os.generation import layout
 from k3os.paths import K3S_CURRENT, K3S_FETCHED, K3S_LINK, OWN_SYSTEM, STATE
-from k3os.system.console import Say, console_devices, say
+from k3os.system.console import console_devices
 from k3os.system.files import atomic_write
 
 UNITS = "/run/systemd/system"
@@ -57,19 +57,6 @@ def before_phase(mode: str) -> None:
     )
     if mode in MEMORY_MODES:
         try_each({"keep the journal small": keep_journal_small, "greet": greet})
-
-
-def try_each(steps: Mapping[str, Callable[[], object]], say: Say = say) -> None:
-    """Do what a node is better with and boots without: one that fails costs only itself."""
-    for what, step in steps.items():
-        try:
-            step()
-        except OSError as error:
-            say(f"could not {what}: {error}; the boot goes on")
-        except Exception as error:
-            from k3os.system.bug import report
-
-            say(f"could not {what}: {report(error)}; the boot goes on")
 
 
 def name_for_storage(machine: str) -> None:

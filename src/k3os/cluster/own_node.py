@@ -9,14 +9,17 @@ import json
 import os
 
 from k3os import names
-from k3os.cluster.former import FRAGMENT
+from k3os.cluster.config_trial import FRAGMENT
 from k3os.cluster.impact import fragment_hash
+from k3os.cluster.node_status import DISK
 from k3os.paths import STATE
 from k3os.system.files import read_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from k3os.cluster.node_status import Failure, NodeStatus
 
 LONGEST = 1000
 # of a result, what others may see
@@ -68,7 +71,7 @@ def image(root: str = "") -> str | None:
 
 
 def metadata(
-    status: dict[str, Any],
+    status: NodeStatus,
     own_labels: dict[str, str | None],
     result: dict[str, Any],
     root: str = "",
@@ -79,10 +82,10 @@ def metadata(
     """
     from k3os.phases.k3s import label_value
 
-    running = status["versions"]["running"]
+    running = status.running
     told_labels = {
         **own_labels,
-        names.MODE_LABEL: label_value(str(status.get("mode", "unknown"))),
+        names.MODE_LABEL: label_value(status.mode or "unknown"),
         names.VERSION_LABEL: label_value(running["k3os"]),
     }
     notes = {
@@ -90,8 +93,8 @@ def metadata(
         names.KERNEL: running["kernel"],
         names.K3S: running.get("k3s", ""),
         names.CONFIG_HASH: fragment_hash(fragment(root)),
-        names.BOOT_ID: status["boot_id"],
-        names.TRIAL: "true" if status["on_trial"] else "false",
+        names.BOOT_ID: status.boot_id,
+        names.TRIAL: "true" if status.on_trial else "false",
         names.IMAGE: image(root),
     }
     if result:
@@ -101,37 +104,10 @@ def metadata(
 
 
 def condition(
-    status: dict[str, Any], failures: list[str], now: str, before: dict[str, str]
+    status: NodeStatus, failures: list[Failure], now: str, before: dict[str, str]
 ) -> dict[str, str]:
-    """K3OSHealthy. failures: lines of `k3os status`; now: RFC 3339; before: the last one sent."""
-    disk = {"level": "", "words": "", "errors": "", **status.get("disk", {})}
-    if disk["errors"]:
-        reason, text = (
-            "DiskErrors",
-            "; ".join(
-                [disk["errors"], *(each for each in failures[:3] if not each.startswith("disk: "))]
-            ),
-        )
-    elif disk["level"] == "full":
-        reason, text = (
-            "DiskFull",
-            "; ".join(
-                [disk["words"], *(each for each in failures[:3] if not each.startswith("disk: "))]
-            ),
-        )
-    elif failures:
-        more = f" (and {len(failures) - 3} more)" if len(failures) > 3 else ""
-        damaged = status.get("verified", {}).get("damaged")
-        reason, text = "Damaged" if damaged else "NotApplied", "; ".join(failures[:3]) + more
-    elif rollback := status.get("rollback"):
-        listed = " ".join(f"{part} {version}" for part, version in rollback["failed"].items())
-        reason, text = "RolledBack", f"{listed} did not come up: {rollback['reason']}"
-    elif status.get("clock_in_doubt"):
-        reason, text = "ClockInDoubt", "no time server has answered since the boot"
-    else:
-        reason, text = "AsConfigured", "everything was applied"
-        if disk["level"]:
-            text += f", but {disk['words']}"
+    """K3OSHealthy. failures: of `k3os status`; now: RFC 3339; before: the last one sent."""
+    reason, text = _reason(status, failures)
     state = "True" if reason == "AsConfigured" else "False"
     since = before.get("lastTransitionTime") if before.get("status") == state else None
     return {
@@ -142,3 +118,25 @@ def condition(
         "lastHeartbeatTime": now,
         "lastTransitionTime": since or now,
     }
+
+
+def _reason(status: NodeStatus, failures: list[Failure]) -> tuple[str, str]:
+    """A reason of the condition, and its message."""
+    first = failures[:3]
+    others = [str(each) for each in first if each.topic != DISK]
+    disk = status.disk
+    if disk and disk.errors:
+        return "DiskErrors", "; ".join([disk.errors, *others])
+    if disk and disk.is_full:
+        return "DiskFull", "; ".join([disk.words, *others])
+    if failures:
+        more = f" (and {len(failures) - 3} more)" if len(failures) > 3 else ""
+        text = "; ".join(map(str, first)) + more
+        return "Damaged" if status.verified.damaged else "NotApplied", text
+    if rollback := status.rollback:
+        listed = " ".join(f"{part} {version}" for part, version in rollback.failed.items())
+        return "RolledBack", f"{listed} did not come up: {rollback.reason}"
+    if status.clock_in_doubt:
+        return "ClockInDoubt", "no time server has answered since the boot"
+    low = f", but {disk.words}" if disk and disk.level else ""
+    return "AsConfigured", f"everything was applied{low}"

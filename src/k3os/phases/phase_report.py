@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class Result:
+class ActionResult:
     """One action's outcome: done, unchanged, later or failed (then with a reason). is_bug: it
     failed with an exception that nobody thought of."""
 
@@ -49,7 +49,7 @@ class Result:
         }
 
 
-class Report:
+class PhaseReport:
     """All of one phase, or of what comes after the phases (local.py, READY)."""
 
     __slots__ = ("mode", "phase", "problems", "results", "seconds", "when")
@@ -58,12 +58,12 @@ class Report:
         self.phase = phase
         self.mode = mode
         self.problems = problems
-        self.results: list[Result] = []
+        self.results: list[ActionResult] = []
         self.when = utc()
         self.seconds = 0.0
 
     @property
-    def failed(self) -> list[Result]:
+    def failed(self) -> list[ActionResult]:
         return [result for result in self.results if result.result == FAILED]
 
     @property
@@ -86,7 +86,7 @@ class Report:
         }
 
 
-def write_status(path: str, report: Report) -> None:
+def write_status(path: str, report: PhaseReport) -> None:
     """Put a phase into the status file; what other phases reported stays. Raises OSError."""
     import json
     import os

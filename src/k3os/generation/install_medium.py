@@ -20,7 +20,7 @@ DAMAGED_HINT = "write the ISO anew, or download it"
 
 
 @dataclass(frozen=True)
-class Source:
+class InstallMedium:
     """root: where the medium is mounted. files: path below /k3os/system to its SHA-256.
 
     versions: component to version. manifest: the bytes of manifest.json. arch: our name of it.
@@ -60,7 +60,7 @@ class Source:
         return f"{self.root}/{SYSTEM}/{name}"
 
 
-def read_source(root: str) -> Source:
+def read_medium(root: str) -> InstallMedium:
     """The generation that a mounted medium boots. Raises UserError when it is not complete."""
     path = f"{root}/{SYSTEM}/current/{manifest.NAME}"
     try:
@@ -82,7 +82,7 @@ def read_source(root: str) -> Source:
     for name in [*files, *(medium or ())]:
         if name.startswith("/") or ".." in name.split("/"):
             raise UserError(f"{path} names a file outside of it: {name}")
-    source = Source(root, data, files, versions, 0, arch, medium)
+    source = InstallMedium(root, data, files, versions, 0, arch, medium)
     paths = [source.path(name) for name in files]
     paths += [source.path(f"{AIRGAP}/{name}") for name in source.airgap]
     missing = [path for path in paths if not os.path.isfile(path)]
@@ -100,7 +100,7 @@ def read_source(root: str) -> Source:
     return replace(source, size=size)
 
 
-def verify(source: Source, system: str, say: Say, *, from_disk: bool = False) -> None:
+def verify(source: InstallMedium, system: str, say: Say, *, from_disk: bool = False) -> None:
     """Compare the files below a /k3os/system with the manifest's sums. Raises UserError.
 
     from_disk: forget what the kernel has in memory of them first: the disk itself is read.
@@ -113,7 +113,7 @@ def verify(source: Source, system: str, say: Say, *, from_disk: bool = False) ->
         say(f"verified {name}")
 
 
-def verify_medium(source: Source, *, strict: bool = False) -> None:
+def verify_medium(source: InstallMedium, *, strict: bool = False) -> None:
     """Compare what of a medium belongs to no component with the manifest's sums. Raises UserError.
 
     strict: for a manifest whose signature is all that speaks for the medium: nothing that is
@@ -135,8 +135,8 @@ def verify_medium(source: Source, *, strict: bool = False) -> None:
 
 def _compare(path: str, wanted: str, hint: str) -> None:
     try:
-        found = file_sha256(path)
+        digest = file_sha256(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", hint) from error
-    if found != wanted:
-        raise UserError(f"{path} is damaged: its SHA-256 is {found}, not {wanted}", hint)
+    if digest != wanted:
+        raise UserError(f"{path} is damaged: its SHA-256 is {digest}, not {wanted}", hint)

@@ -2,37 +2,38 @@
 
 import ssl
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from k3os import names
-from k3os.cluster import kubelet, report
+from k3os.cluster import kubelet, own_node
 from k3os.cluster.impact import canonical, fragment_hash
+from k3os.cluster.node_status import Disk, Failure, NodeStatus, Rollback, Verified
 from k3os.config.check import check_text
 from k3os.config.load import Config
 from k3os.errors import UserError
-from k3os.node import report as command
-from k3os.node.report import node_name
+from k3os.node import cluster_report as command
+from k3os.node.cluster_report import node_name
 from k3os.phases import operator
 from k3os.system.http_mutual import Identity
 from tests.api_server import COMING_UP, ApiServer, api_server
 
-STATUS = {
-    "mode": "disk",
-    "versions": {"running": {"k3os": "1.0.0", "kernel": "6.12", "k3s": "v1.33.1+k3s1"}},
-    "on_trial": False,
-    "boot_id": "b1",
-    "rollback": {},
-}
+STATUS = NodeStatus(
+    phases_file={"mode": "disk"},
+    versions={"running": {"k3os": "1.0.0", "kernel": "6.12", "k3s": "v1.33.1+k3s1"}},
+    boot_id="b1",
+)
+BAD = Failure("runtime", "a.yaml:3:1: hostname: bad", "a.yaml")
 FRAGMENT = {"k3os": {"labels": {"tier": "gold"}}}
 
 
 def test_versions_labels_and_the_fragment_in_force_are_told(tmp_path: Path) -> None:
-    path = tmp_path / report.FRAGMENT.lstrip("/")
+    path = tmp_path / own_node.FRAGMENT.lstrip("/")
     path.parent.mkdir(parents=True)
     path.write_bytes(canonical(FRAGMENT))
-    said = report.metadata(STATUS, {"tier": "gold"}, {}, str(tmp_path))["metadata"]
+    said = own_node.metadata(STATUS, {"tier": "gold"}, {}, str(tmp_path))["metadata"]
     assert said["labels"] == {
         "tier": "gold",
         names.MODE_LABEL: "disk",
@@ -45,7 +46,7 @@ def test_versions_labels_and_the_fragment_in_force_are_told(tmp_path: Path) -> N
 
 def test_the_operators_image_is_told_where_k3s_imports_it(tmp_path: Path) -> None:
     def told() -> object:
-        return report.metadata(STATUS, {}, {}, str(tmp_path))["metadata"]["annotations"][
+        return own_node.metadata(STATUS, {}, {}, str(tmp_path))["metadata"]["annotations"][
             names.IMAGE
         ]
 
@@ -61,60 +62,65 @@ def test_the_operators_image_is_told_where_k3s_imports_it(tmp_path: Path) -> Non
 
 def test_a_label_that_left_the_configuration_leaves_the_node(tmp_path: Path) -> None:
     root = str(tmp_path)
-    assert report.labels({"tier": "gold", "a": "b"}, root=root) == {"tier": "gold", "a": "b"}
-    report.remember_labels({"tier": "gold", "a": "b"}, root)
-    patch = report.metadata(STATUS, report.labels({"a": "c"}, root=root), {}, root)
+    assert own_node.labels({"tier": "gold", "a": "b"}, root=root) == {"tier": "gold", "a": "b"}
+    own_node.remember_labels({"tier": "gold", "a": "b"}, root)
+    patch = own_node.metadata(STATUS, own_node.labels({"a": "c"}, root=root), {}, root)
     assert patch["metadata"]["labels"]["tier"] is None  # what a merge patch deletes
     assert patch["metadata"]["labels"]["a"] == "c"
-    report.remember_labels(patch["metadata"]["labels"], root)
-    assert report.labels({}, root=root) == {"a": None}
+    own_node.remember_labels(patch["metadata"]["labels"], root)
+    assert own_node.labels({}, root=root) == {"a": None}
 
 
 def test_a_configuration_with_an_error_takes_no_label_away(tmp_path: Path) -> None:
     root = str(tmp_path)
-    report.remember_labels({"tier": "gold"}, root)
-    sent = report.labels({"new": "x"}, sure=False, root=root)
+    own_node.remember_labels({"tier": "gold"}, root)
+    sent = own_node.labels({"new": "x"}, sure=False, root=root)
     assert sent == {"new": "x"}
-    report.remember_labels(sent, root)
-    assert report.labels({}, root=root) == {"tier": None, "new": None}
+    own_node.remember_labels(sent, root)
+    assert own_node.labels({}, root=root) == {"tier": None, "new": None}
 
 
 @pytest.mark.parametrize(
     ("changes", "failures", "reason", "words"),
     [
         ({}, [], "AsConfigured", "everything"),
-        ({}, ["runtime: a.yaml:3:1: hostname: bad"] * 5, "NotApplied", "a.yaml:3:1: hostname"),
-        ({"verified": {"damaged": {"x": "y"}}}, ["verify: x: y"], "Damaged", "verify: x"),
+        ({}, [BAD] * 5, "NotApplied", "a.yaml:3:1: hostname"),
         (
-            {"rollback": {"failed": {"k3os": "2.0"}, "reason": "it hung"}},
+            {"verified": Verified({"damaged": {"x": "y"}})},
+            [Failure("verify", "x: y")],
+            "Damaged",
+            "verify: x",
+        ),
+        (
+            {"rollback": Rollback({"failed": {"k3os": "2.0"}, "reason": "it hung"})},
             [],
             "RolledBack",
             "k3os 2.0 did not come up: it hung",
         ),
         (
-            {"disk": {"level": "full", "words": "/var is full: 1 %"}},
-            ["disk: /var is full: 1 %", "runtime: a.yaml:3:1: hostname: bad"],
+            {"disk": Disk(level="full", words="/var is full: 1 %")},
+            [Failure("disk", "/var is full: 1 %"), BAD],
             "DiskFull",
             "/var is full: 1 %; runtime: a.yaml:3:1",
         ),
-        ({"disk": {"errors": "vda1: 3"}}, ["disk: vda1: 3"], "DiskErrors", "vda1: 3"),
-        ({"disk": {"level": "low", "words": "/var is low"}}, [], "AsConfigured", "/var is low"),
-        ({"disk": {"level": "", "words": ""}}, [], "AsConfigured", "everything was applied"),
+        ({"disk": Disk(errors="vda1: 3")}, [Failure("disk", "vda1: 3")], "DiskErrors", "vda1: 3"),
+        ({"disk": Disk(level="low", words="/var is low")}, [], "AsConfigured", "/var is low"),
+        ({"disk": Disk()}, [], "AsConfigured", "everything was applied"),
         ({"clock_in_doubt": "1970"}, [], "ClockInDoubt", "time server"),
     ],
 )
 def test_the_condition_says_what_is_wrong(changes, failures, reason, words) -> None:
-    said = report.condition({**STATUS, **changes}, failures, "now", {})
+    said = own_node.condition(replace(STATUS, **changes), failures, "now", {})
     assert said["reason"] == reason
     assert words in said["message"]
     assert said["status"] == ("True" if reason == "AsConfigured" else "False")
 
 
 def test_the_condition_keeps_the_time_of_its_last_change() -> None:
-    one = report.condition(STATUS, [], "1", {})
-    two = report.condition(STATUS, [], "2", one)
+    one = own_node.condition(STATUS, [], "1", {})
+    two = own_node.condition(STATUS, [], "2", one)
     assert (two["lastTransitionTime"], two["lastHeartbeatTime"]) == ("1", "2")
-    assert report.condition(STATUS, ["x"], "3", two)["lastTransitionTime"] == "3"
+    assert own_node.condition(STATUS, [BAD], "3", two)["lastTransitionTime"] == "3"
 
 
 @pytest.mark.parametrize(
@@ -274,10 +280,10 @@ def test_what_no_patience_changes_is_told_at_once(server: ApiServer, tmp_path: P
 def test_news_leave_a_mark_and_a_place_that_cannot_be_written_is_no_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command.soon(str(tmp_path / "wanted"))
-    command.soon(str(tmp_path / "wanted"))
+    command.request_report(str(tmp_path / "wanted"))
+    command.request_report(str(tmp_path / "wanted"))
     assert (tmp_path / "wanted").exists()
-    command.soon(str(tmp_path / "none" / "wanted"))
+    command.request_report(str(tmp_path / "none" / "wanted"))
     assert "the cluster hears of it later" in capsys.readouterr().err
 
 

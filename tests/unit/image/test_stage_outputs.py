@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from k3os.generation.layout import LOADER_FILES
-from k3os.image.pieces import Boot, Pieces, iso_tree, overlay_tree, release_tree
 from k3os.image.settings import Settings, from_environment
+from k3os.image.stage_outputs import BootOutputs, StageOutputs, iso_tree, overlay_tree, release_tree
 from k3os.image.tree import FILE, Tree
 
 # made for one machine, and of no release
@@ -18,7 +18,7 @@ OWN = "k3os/system/config.yaml"
 
 
 @pytest.fixture
-def pieces(tmp_path: Path) -> Pieces:
+def outputs(tmp_path: Path) -> StageOutputs:
     directories = {}
     for name, files in {
         "kernel": ("version", "vmlinuz", "modules.squashfs", "busybox"),
@@ -32,8 +32,8 @@ def pieces(tmp_path: Path) -> Pieces:
             (directories[name] / file).write_text(f"{name} {file}".replace(" version", ""))
     archive = tmp_path / "images.tar"
     archive.write_bytes(b"images")
-    boot = Boot(directories["kernel"], directories["initrd"], directories["loaders"])
-    return Pieces(
+    boot = BootOutputs(directories["kernel"], directories["initrd"], directories["loaders"])
+    return StageOutputs(
         tmp_path, directories["rootfs"], directories["kernel"], boot, None, None, (archive,)
     )
 
@@ -53,9 +53,9 @@ def described(tree: Tree) -> dict[str, str]:
 
 @pytest.mark.parametrize("make", [iso_tree, overlay_tree])
 def test_every_file_of_a_medium_is_in_the_manifest(
-    make: object, settings: Settings, pieces: Pieces
+    make: object, settings: Settings, outputs: StageOutputs
 ) -> None:
-    tree = make(settings, pieces)  # type: ignore[operator]
+    tree = make(settings, outputs)  # type: ignore[operator]
     files = {path for path, entry in tree.walk() if entry.kind == FILE}
     known = described(tree)
     assert files - {*known} - {OWN} == {"k3os/system/generations/1/manifest.json"}
@@ -65,17 +65,19 @@ def test_every_file_of_a_medium_is_in_the_manifest(
     assert "k3os/system/airgap/images.tar" in known
 
 
-def test_the_manifest_that_is_published_is_the_isos(settings: Settings, pieces: Pieces) -> None:
+def test_the_manifest_that_is_published_is_the_isos(
+    settings: Settings, outputs: StageOutputs
+) -> None:
     path = "k3os/system/generations/1/manifest.json"
-    assert release_tree(settings, pieces).read(path) == iso_tree(settings, pieces).read(path)
-    assert "boot/grub/k3os/efi.img" in described(iso_tree(settings, pieces))
+    assert release_tree(settings, outputs).read(path) == iso_tree(settings, outputs).read(path)
+    assert "boot/grub/k3os/efi.img" in described(iso_tree(settings, outputs))
 
 
 def test_every_manifest_says_what_the_first_stage_should_be(
-    settings: Settings, pieces: Pieces
+    settings: Settings, outputs: StageOutputs
 ) -> None:
-    overlay = overlay_tree(settings, pieces)
-    for tree in (overlay, iso_tree(settings, pieces), release_tree(settings, pieces)):
+    overlay = overlay_tree(settings, outputs)
+    for tree in (overlay, iso_tree(settings, outputs), release_tree(settings, outputs)):
         manifest = json.loads(tree.read("k3os/system/current/manifest.json"))
         assert manifest["first_stage"].keys() == {"sbin/init", "k3os/system/bin/busybox"}
         for path, digest in manifest["first_stage"].items():

@@ -18,7 +18,7 @@ from k3os.k3s.fetch import Component
 
 
 @dataclass(frozen=True)
-class Boot:
+class BootOutputs:
     """The directories of the stages that only a machine without another system needs."""
 
     kernel: Path
@@ -31,7 +31,7 @@ class Boot:
 
 
 @dataclass(frozen=True)
-class Pieces:
+class StageOutputs:
     """The finished stages' directories, and the k3s component if there is one.
 
     shell: has the static busybox. boot: None where only an overlay installation is possible.
@@ -41,13 +41,13 @@ class Pieces:
     base: Path
     rootfs: Path
     shell: Path
-    boot: Boot | None
+    boot: BootOutputs | None
     operator: operator.Built | None
     k3s: Component | None
     airgap: tuple[Path, ...]
 
     @property
-    def booting(self) -> Boot:
+    def booting(self) -> BootOutputs:
         """What boots, where it is known that something does."""
         assert self.boot is not None
         return self.boot
@@ -58,67 +58,67 @@ class Pieces:
         return (self.k3s.version, self.k3s.sha256) if self.k3s else None
 
 
-def iso_tree(settings: Settings, pieces: Pieces) -> Tree:
+def iso_tree(settings: Settings, outputs: StageOutputs) -> Tree:
     """/boot and /k3os of the ISO."""
     tree = Tree()
     tree.copy_directory(settings.source / "overlay" / "iso")
     for name in LOADER_FILES[settings.arch.name]:
-        path = pieces.booting.loaders / name
+        path = outputs.booting.loaders / name
         tree.add(f"{LOADERS}/{name}", Entry(FILE, 0o644, data=path.read_bytes))
     if not loaders.LOADERS_OF[settings.arch.name].bios:
         tree.file(MENU, menu.for_firmware_consoles(tree.read(MENU).decode()).encode())
     tree.file(loaders.EFI_CONFIG, loaders.ISO_CONFIG.encode())
-    add_system(tree, settings, pieces, with_kernel=True)
+    add_system(tree, settings, outputs, with_kernel=True)
     if settings.config is not None:
         tree.add(CONFIG, Entry(FILE, 0o600, data=settings.config.read_bytes))
     return tree
 
 
-def overlay_tree(settings: Settings, pieces: Pieces) -> Tree:
+def overlay_tree(settings: Settings, outputs: StageOutputs) -> Tree:
     """/k3os and /sbin/init for an installation into a foreign root (no kernel of ours)."""
-    tree = first_stage(settings, pieces)
-    add_system(tree, settings, pieces, with_kernel=False)
+    tree = first_stage(settings, outputs)
+    add_system(tree, settings, outputs, with_kernel=False)
     return tree
 
 
-def first_stage(settings: Settings, pieces: Pieces) -> Tree:
+def first_stage(settings: Settings, outputs: StageOutputs) -> Tree:
     """What starts k3OS on top of another system. An upgrade does not touch it, so each manifest
     says what it should be."""
     tree = Tree()
     tree.copy_directory(settings.source / "overlay" / "foreign")
-    tree.add("k3os/system/bin/busybox", Entry(FILE, 0o755, data=busybox(pieces).read_bytes))
+    tree.add("k3os/system/bin/busybox", Entry(FILE, 0o755, data=busybox(outputs).read_bytes))
     return tree
 
 
-def busybox(pieces: Pieces) -> Path:
+def busybox(outputs: StageOutputs) -> Path:
     """The static shell that runs where no library of ours can be found yet."""
-    return pieces.shell / "busybox"
+    return outputs.shell / "busybox"
 
 
-def release_tree(settings: Settings, pieces: Pieces) -> Tree:
+def release_tree(settings: Settings, outputs: StageOutputs) -> Tree:
     """What a manifest that is published by itself describes: the ISO where there is one."""
-    if pieces.boot is not None:
-        return iso_tree(settings, pieces)
+    if outputs.boot is not None:
+        return iso_tree(settings, outputs)
     tree = Tree()
-    add_system(tree, settings, pieces, with_kernel=False)
+    add_system(tree, settings, outputs, with_kernel=False)
     return tree
 
 
-def add_system(tree: Tree, settings: Settings, pieces: Pieces, *, with_kernel: bool) -> None:
+def add_system(tree: Tree, settings: Settings, outputs: StageOutputs, *, with_kernel: bool) -> None:
     """Add the images for k3s, and /k3os/system with the first generation, whose manifest has the
     sums of all files that are there by then."""
-    for path in pieces.airgap:
+    for path in outputs.airgap:
         tree.add(f"{SYSTEM}/{AIRGAP}/{path.name}", Entry(FILE, 0o644, data=path.read_bytes))
     medium = [path for path, entry in tree.walk() if entry.kind == FILE]
-    stage = first_stage(settings, pieces).walk()
+    stage = first_stage(settings, outputs).walk()
     sums = {path: sha256(entry.data()).hexdigest() for path, entry in stage if entry.kind == FILE}
-    k3s = (pieces.k3s.version, pieces.k3s.path) if pieces.k3s else None
+    k3s = (outputs.k3s.version, outputs.k3s.path) if outputs.k3s else None
     add_generation(
         tree,
         number=1,
         arch=settings.arch.name,
-        kernel=_kernel_files(pieces.boot) if with_kernel and pieces.boot else None,
-        k3os=(__version__, pieces.rootfs / "rootfs.squashfs"),
+        kernel=_kernel_files(outputs.boot) if with_kernel and outputs.boot else None,
+        k3os=(__version__, outputs.rootfs / "rootfs.squashfs"),
         k3s=k3s,
         epoch=settings.epoch,
         medium=medium,
@@ -127,7 +127,7 @@ def add_system(tree: Tree, settings: Settings, pieces: Pieces, *, with_kernel: b
     )
 
 
-def _kernel_files(boot: Boot) -> tuple[str, dict[str, Path]]:
+def _kernel_files(boot: BootOutputs) -> tuple[str, dict[str, Path]]:
     return boot.kernel_version, {
         "vmlinuz": boot.kernel / "vmlinuz",
         "initrd": boot.initrd / "initrd",

@@ -1,14 +1,14 @@
 """The early boot of a generation or a configuration on trial: one that fails or hangs reboots.
 
 It must not decide what boots next: GRUB and k3os.generation.trial do, and of the configuration
-k3os.cluster.former. `rescue` on the command line is a person who looks, and no trial.
+k3os.cluster.config_trial. `rescue` on the command line is a person who looks, and no trial.
 """
 
 import os
 import signal
 import time
 
-from k3os.cluster import former
+from k3os.cluster import config_trial
 from k3os.generation import layout, trial
 from k3os.generation.layout import DATA
 from k3os.paths import BASE, ON_TRIAL
@@ -105,7 +105,7 @@ def failed(reason: str) -> None:
             safety = mounts.options(root) & mounts.SAFETY
             mounts.mount("none", root, flags=mounts.MS_REMOUNT | safety)
             mounts.make_writable(root)
-            former.fail(reason, f"{root}/{DATA}")
+            config_trial.fail(reason, f"{root}/{DATA}")
             if trial.on_trial(root):
                 trial.fail(root, reason)
             return

@@ -32,19 +32,19 @@ READY_UNIT = "k3os-node-ready.service"
 
 def message(known: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """What is so now: a patch of the Node, and its condition. known: the last request's result."""
-    from k3os.cluster import report, result
+    from k3os.cluster import own_node, result
     from k3os.node.status import collect
     from k3os.node.status_text import failures
     from k3os.system.files import read_object
 
     status = collect()
     now = utc()
-    sent = report.condition(status, failures(status), now, read_object(SENT))
-    outcome = result.completed(known, status, status["boot_id"])
+    sent = own_node.condition(status, failures(status), now, read_object(SENT))
+    outcome = result.completed(known, status, status.boot_id)
     if outcome != known and os.geteuid() == 0:
         result.write(outcome)
     own, sure = _labels()
-    return report.metadata(status, report.labels(own, sure=sure), outcome), sent
+    return own_node.metadata(status, own_node.labels(own, sure=sure), outcome), sent
 
 
 def _labels() -> tuple[dict[str, str], bool]:
@@ -63,7 +63,7 @@ def _config() -> Config:
 
 def tell() -> int:
     """Once. Raises UserError, one of kubelet.LATER when the API server is not ready."""
-    from k3os.cluster import kubelet, readiness, report, result
+    from k3os.cluster import kubelet, own_node, readiness, result
     from k3os.system.files import atomic_write
     from k3os.system.run import run
 
@@ -75,7 +75,7 @@ def tell() -> int:
     name = node_name(_config())
     api.patch_node(name, change)
     node = api.patch_node(name, {"status": {"conditions": [sent]}}, status=True)
-    report.remember_labels(change["metadata"]["labels"])
+    own_node.remember_labels(change["metadata"]["labels"])
     atomic_write(SENT, json.dumps(sent).encode())
     print(f"{sent['type']}={sent['status']}: {sent['reason']}: {sent['message']}")
     if not readiness.is_ready(_keep(node)):
@@ -125,10 +125,10 @@ def seconds_running(unit: str = "k3s.service") -> float:
     from k3os.system.units import properties
 
     started = "ExecMainStartTimestampMonotonic"
-    found = properties(unit, started, "ActiveState", timeout=30)
-    if found.get("ActiveState") != "active":
+    state = properties(unit, started, "ActiveState", timeout=30)
+    if state.get("ActiveState") != "active":
         return 0.0
-    return time.monotonic() - int(found.get(started) or 0) / 1e6
+    return time.monotonic() - int(state.get(started) or 0) / 1e6
 
 
 def patiently(
@@ -154,7 +154,7 @@ def patiently(
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def soon(wanted: str = WANTED) -> None:
+def request_report(wanted: str = WANTED) -> None:
     """Have it done now, or once more when it is being done. Without a cluster nothing comes of
     it; that nobody can be told is no failure of whoever has news."""
     try:

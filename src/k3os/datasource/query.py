@@ -22,7 +22,7 @@ SLOW_SECONDS = 60.0
 ANNOUNCE_SECONDS = 3.0
 
 
-class Asking:
+class Query:
     """What a source is given: addresses: real -> the one to use (tests); silent: addresses that
     did not answer another source; address: the one that is asked now; until: when it counts as
     not there; answered, over: events; own_media: read those of the machine's own only."""
@@ -45,16 +45,16 @@ class Asking:
         self.over = threading.Event()
 
 
-def ask(name: str, asking: Asking, say: Say) -> Found:
+def ask(name: str, query: Query, say: Say) -> Found:
     """What a source gives. Raises NotThere, UserError."""
     source = SOURCES[name]
     if source.is_local:
-        return fetch(name)(asking)
+        return fetch(name)(query)
     outcome: list[Found | Exception] = []
 
     def work() -> None:
         try:
-            outcome.append(fetch(name)(asking))
+            outcome.append(fetch(name)(query))
         except Exception as error:  # handed to the caller, below
             outcome.append(error)
 
@@ -64,18 +64,18 @@ def ask(name: str, asking: Asking, say: Say) -> Found:
     thread.join(ANNOUNCE_SECONDS)
     if thread.is_alive():
         say(f"waiting for cloud data from {name} ({source.what}), {SLOW_SECONDS:.0f} s at most")
-        asking.answered.wait(started + NOT_THERE_SECONDS - monotonic())
-        if asking.answered.is_set():
+        query.answered.wait(started + NOT_THERE_SECONDS - monotonic())
+        if query.answered.is_set():
             thread.join(max(0.0, started + SLOW_SECONDS - monotonic()))
         else:
             thread.join(max(0.0, started + NOT_THERE_SECONDS - monotonic()))
-    asking.over.set()
+    query.over.set()
     if not outcome:
-        asking.silent.add(asking.address)  # the next source there would wait as long
-    if not outcome and not asking.answered.is_set():
-        raise NotThere(f"no answer in {NOT_THERE_SECONDS:.0f} s", where=asking.address)
+        query.silent.add(query.address)  # the next source there would wait as long
+    if not outcome and not query.answered.is_set():
+        raise NotThere(f"no answer in {NOT_THERE_SECONDS:.0f} s", where=query.address)
     if not outcome:
-        raise UserError(f"was not done in {SLOW_SECONDS:.0f} s", where=asking.address)
+        raise UserError(f"was not done in {SLOW_SECONDS:.0f} s", where=query.address)
     if isinstance(outcome[0], Exception):
         raise outcome[0]
     return outcome[0]

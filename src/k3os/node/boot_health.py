@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 
-from k3os.errors import UserError
 from k3os.paths import BASE, K3S_LINK, ON_TRIAL
 
 TYPE_CHECKING = False
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 3.0
 COMMAND_SECONDS = 60
-READY_SECONDS = 300
 # what a unit's own slowness must not fail; the rest of a "degraded" system is people's business
 UP = ("running", "degraded")
 
@@ -29,10 +27,10 @@ UP = ("running", "degraded")
 def conclude() -> bool:
     """Wait until this boot is healthy, and keep what is on trial, or take it back and restart the
     machine: whether it stays. Only in a boot that is a trial."""
-    from k3os.cluster import former
+    from k3os.cluster import config_trial
     from k3os.config.load import load_config
     from k3os.generation import grub, trial
-    from k3os.node.report import soon
+    from k3os.node.cluster_report import request_report
     from k3os.system import mounts
     from k3os.system.console import say
 
@@ -41,7 +39,7 @@ def conclude() -> bool:
         seconds = float(file.read())
     missing = wait(checks(config), seconds)
     # both are, when a request changed both
-    version = bool(trial.on_trial(BASE)) or not former.is_on_trial()
+    version = bool(trial.on_trial(BASE)) or not config_trial.is_on_trial()
     what, before = ("version", "previous") if version else ("configuration", "former")
     if version:
         with mounts.writable(BASE):
@@ -51,14 +49,14 @@ def conclude() -> bool:
                 trial.confirm(BASE)
                 grub.name_medium(BASE, say)
     if missing:
-        former.fail(missing)
+        config_trial.fail(missing)
         say(f"this {what} is not healthy, the {before} one comes back: {missing}")
         restart()
         return False
-    former.confirm()
+    config_trial.confirm()
     os.unlink(ON_TRIAL)
     say(f"the new {what} is healthy: it stays")
-    soon()  # the cluster waits for that word
+    request_report()  # the cluster waits for that word
     return True
 
 
@@ -75,10 +73,10 @@ def restart() -> None:
 
 def checks(config: Config) -> list[Callable[[], str]]:
     """What must be fine, in the order of asking; each says what is missing, or ""."""
-    found = [systemd_is_up, network_is_up]
+    asked = [systemd_is_up, network_is_up]
     if os.path.exists(K3S_LINK):
-        found.append(lambda: k3s_is_ready(config))
-    return [*found, lambda: own_checks(config)]
+        asked.append(lambda: k3s_is_ready(config))
+    return [*asked, lambda: own_checks(config)]
 
 
 def wait(
@@ -129,25 +127,6 @@ def k3s_is_ready(config: Config) -> str:
     if arguments(config)[0] == "server":
         return "" if ready.server_is_ready(KUBECONFIG) else "k3s' API server is not ready"
     return "" if ready.agent_is_ready() else "k3s' kubelet is not ready"
-
-
-def restart_k3s(config: Config, seconds: float) -> str:
-    """Start k3s anew, pods go on; what is still missing after so many seconds, or ""."""
-    from k3os.system.run import CommandError, run
-
-    try:
-        run(["systemctl", "restart", "k3s.service"], timeout=seconds)
-    except CommandError as error:
-        return str(error)
-    return wait([lambda: k3s_is_ready(config)], seconds)
-
-
-def restart_k3s_now(config: Config) -> None:
-    """For a changed configuration, of a NodePool or of this node. Raises UserError when k3s is not
-    ready in time. Pods go on."""
-    missing = restart_k3s(config, READY_SECONDS)
-    if missing:
-        raise UserError(f"k3s did not come back with the new configuration: {missing}")
 
 
 def own_checks(config: Config) -> str:

@@ -32,8 +32,8 @@ def begin(request: str, seconds: float, root: str = "") -> None:
 
     What a change that never came to its end kept stays what is gone back to.
     """
-    found = _known(root)
-    former = found["former"] if found else _text(root + FRAGMENT)
+    record = _known(root)
+    former = record["former"] if record else _text(root + FRAGMENT)
     _write(root, request, former=former, attempts=ATTEMPTS, seconds=int(seconds), reason="")
 
 
@@ -43,17 +43,17 @@ def is_on_trial(root: str = "") -> bool:
 
 def _known(root: str) -> dict[str, "Any"] | None:
     """The record of a trial; one that somebody changed is none: it must not stop a boot."""
-    found = read_object(root + FRAGMENT_TRIAL)
+    record = read_object(root + FRAGMENT_TRIAL)
     kinds = {"request": str, "attempts": int, "seconds": int, "reason": str}
-    if not all(isinstance(found.get(name), kind) for name, kind in kinds.items()):
+    if not all(isinstance(record.get(name), kind) for name, kind in kinds.items()):
         return None
-    return found if "former" in found and isinstance(found["former"], str | None) else None
+    return record if "former" in record and isinstance(record["former"], str | None) else None
 
 
 def taken_back(root: str = "") -> dict[str, "Any"]:
     """request, restored (RFC 3339) and reason of a fragment that did not prove itself, or {}."""
-    found = read_object(root + FRAGMENT_TRIAL)
-    return found if "restored" in found else {}
+    record = read_object(root + FRAGMENT_TRIAL)
+    return record if "restored" in record else {}
 
 
 def attempt(root: str) -> int:
@@ -61,32 +61,32 @@ def attempt(root: str) -> int:
 
     0: nothing is on trial; or no attempt was left, and the former one is back. Raises OSError.
     """
-    found = _known(root)
-    if found is None:
+    record = _known(root)
+    if record is None:
         return 0
-    if found["attempts"] <= 0:
-        restore(found["reason"] or UNKNOWN, root)
+    if record["attempts"] <= 0:
+        restore(record["reason"] or UNKNOWN, root)
         return 0
-    _write(root, **{**found, "attempts": found["attempts"] - 1})
-    return int(found["seconds"])
+    _write(root, **{**record, "attempts": record["attempts"] - 1})
+    return int(record["seconds"])
 
 
 def fail(reason: str, root: str = "") -> None:
     """Let the next boot take the former one, whatever attempts are left. Raises OSError."""
-    found = _known(root)
-    if found is not None:
-        _write(root, **{**found, "attempts": 0, "reason": reason[:LONGEST]})
+    record = _known(root)
+    if record is not None:
+        _write(root, **{**record, "attempts": 0, "reason": reason[:LONGEST]})
 
 
 def restore(reason: str, root: str = "") -> None:
     """Bring the former one back, if one is kept. Raises OSError; called again it goes on."""
-    found = _known(root)
-    if found is None:
+    record = _known(root)
+    if record is None:
         return
-    text = found["former"]
+    text = record["former"]
     put(None if text is None else text.encode(errors="replace"), root + FRAGMENT)
     when = utc()
-    _write(root, found["request"], restored=when, reason=reason[:LONGEST])
+    _write(root, record["request"], restored=when, reason=reason[:LONGEST])
 
 
 def confirm(root: str = "") -> None:

@@ -21,5 +21,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches
 
     by_fold = {fold(candidate): candidate for candidate in known}
-    found = get_close_matches(fold(name), by_fold, n=1, cutoff=0.7)
-    return by_fold[found[0]] if found else ""
+    matches = get_close_matches(fold(name), by_fold, n=1, cutoff=0.7)
+    return by_fold[matches[0]] if matches else ""

@@ -1,0 +1,18 @@
+"""Steps of the boot that a node is better with and boots without."""
+
+from collections.abc import Callable, Mapping
+
+from k3os.system.console import Say, say
+
+
+def try_each(steps: Mapping[str, Callable[[], object]], say: Say = say) -> None:
+    """Do what a node is better with and boots without: one that fails costs only itself."""
+    for what, step in steps.items():
+        try:
+            step()
+        except OSError as error:
+            say(f"could not {what}: {error}; the boot goes on")
+        except Exception as error:
+            from k3os.system.bug import report
+
+            say(f"could not {what}: {report(error)}; the boot goes on")
