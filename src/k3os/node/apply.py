@@ -80,10 +80,8 @@ def carry_out(request: Request) -> int:
         code = 1 if known["state"] in (names.FAILED, names.ROLLED_BACK) else 0
         return answer(request.id, known["state"], known["message"], code=code)
     work = remaining(request, status["versions"]["running"], report.fragment(), pending())
-    told: dict[str, object] = {
-        "rebootNeeded": work.reboot,
-        "k3sRestart": work.k3s or work.effect == "k3s",
-    }
+    told: dict[str, Any] = {"rebootNeeded": work.reboot}
+    told["k3sRestart"] = work.k3s or work.effect == "k3s"
     told |= about_datastore(request, work, status["versions"]["running"])
     if request.dry_run:
         change_versions(request, work)

@@ -1,4 +1,4 @@
-"""An older version that is the previous generation's: taken from there, on trial, fetching nothing."""
+"""An older version that the previous generation has: from there, on trial, nothing is fetched."""
 
 import sqlite3
 from pathlib import Path
