@@ -26,6 +26,7 @@ from k3os.operator.following import Followed, Say
 from k3os.operator.job import job, name_of, owner_of, parse_job, secret
 from k3os.operator.outage import words
 from k3os.operator.replicas import replicas
+from k3os.operator.revisions import Revisions
 from k3os.operator.rollout import (
     Decision,
     Eviction,
@@ -94,6 +95,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.channels = Followed(self.api, self.say)
+        self.revisions = Revisions(self.api)
 
     def changed(self) -> None:
         """Something is different: decide again."""
@@ -160,10 +162,12 @@ class Engine:
             for name, fault in outcome.faults.items():
                 log.error("%s: %s", pool.name, name or "all of it", exc_info=fault)
             writes.append(self._show(pool, body, cluster, outcome, now))
+            writes.append(self.revisions.keep(pool, body, now))
         left = orphans(cluster, [pool.name for _, pool in pools])
         writes += self._by_node([*left, *finished(cluster, jobs)], None, room)
         writes.append(self._scale(cluster, time.monotonic()))
         self._forget({pool.name for _, pool in pools})
+        self.revisions.forget({pool.uid for _, pool in pools})
         failures = [each for each in await asyncio.gather(*writes) if each is not None]
         for failure in failures[1:]:
             log.warning("%s", words(failure))

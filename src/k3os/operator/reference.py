@@ -36,6 +36,8 @@ def _kind(field: dict[str, Any]) -> str:
     if field["type"] == "array":
         values = field["items"].get("enum")
         return f"list of {', '.join(f'`{value}`' for value in values)}" if values else "list"
+    if field.get("enum"):
+        return " or ".join(f"`{value}`" for value in field["enum"])
     kind = str(field["type"])
     return {"object": "map", "string": "text", "integer": "number"}.get(kind, kind)
 

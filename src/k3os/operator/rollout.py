@@ -281,7 +281,8 @@ def _check(
         return fail(node, state, "CheckFailed", job.message or LOG, now)
     following = DRAINING if pool.strategy.drain.enabled else CHANGING
     patch = _step(node, state, following, now, cordoned=not node.unschedulable)
-    return [replace(patch, unschedulable=True)]
+    notes = [Said("DatastoreKept", job.note, node.name, warning=True)] if job.note else []
+    return [replace(patch, unschedulable=True), *notes]
 
 
 def _drain(

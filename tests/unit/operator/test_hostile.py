@@ -19,6 +19,7 @@ from k3os.operator.job import answer, parse_job
 from k3os.operator.spec import read_pool
 from k3os.operator.views import REQUEST_LABEL, parse_pod
 from tests.unit.cluster import objects
+from tests.unit.operator.test_revisions import StubClient
 
 JSON = st.recursive(
     st.none()
@@ -97,6 +98,7 @@ class StubApi:
         self.nodes: list[str] = []
         self.statuses: dict[str, Any] = {}
         self.deleted: list[str] = []
+        self.client = StubClient()
 
     async def patch_node(self, patch: Any, _version: str) -> dict[str, Any]:
         self.nodes.append(patch.node)
