@@ -37,6 +37,7 @@ RESOURCES = {
     "namespaces": ("v1", "Namespace", False, set()),
     "serviceaccounts": ("v1", "ServiceAccount", True, set()),
     "jobs": ("batch/v1", "Job", True, {"status"}),
+    "cronjobs": ("batch/v1", "CronJob", True, set()),
     "deployments": ("apps/v1", "Deployment", True, {"status", "scale"}),
     "controllerrevisions": ("apps/v1", "ControllerRevision", True, set()),
     "leases": ("coordination.k8s.io/v1", "Lease", True, set()),

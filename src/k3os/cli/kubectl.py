@@ -1,12 +1,13 @@
 """`kubectl k3os`: a rollout as it goes on, pausing and undoing it, and all nodes in one table.
 
 A plugin of kubectl (kubernetes.io, "Extend kubectl with plugins"): an executable `kubectl-k3os` in
-PATH. It asks the API through kubectl, and changes the NodePool's spec alone.
+PATH. It asks the API through kubectl, and writes the NodePool alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import time
@@ -25,6 +26,7 @@ from k3os.cluster.progress import Progress, ended, progress
 from k3os.errors import UserError
 from k3os.system.numbers import whole
 from k3os.system.screen import Screen, can_redraw, printable
+from k3os.system.stamps import utc
 
 FAILED, UNFINISHED, TIMED_OUT = 1, 3, 124
 EPILOG = """\
@@ -60,6 +62,8 @@ def _main(argv: list[str]) -> int:
         return show_rollout(kubectl, name, timeout=options.timeout, watch=options.watch)
     if options.action == "history":
         return show_history(kubectl, name, options.revision)
+    if options.action == "retry":
+        return retry(kubectl, name)
     if options.action == "undo":
         return undo(kubectl, name, options.to_revision, allow=options.allow_rollback)
     return pause(kubectl, name, paused=options.action == "pause")
@@ -86,6 +90,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "status": "follow it, node by node, until it is over",
         "pause": "finish the nodes that were begun with, begin with no other",
         "resume": "go on after a pause",
+        "retry": "have a canary's failed gates asked again",
         "history": "what it wanted so far, who changed it, and when",
         "undo": "want again what it wanted before",
     }
@@ -182,6 +187,15 @@ def pause(kubectl: Kubectl, name: str, *, paused: bool) -> int:
         )
     else:
         print(f"{name} is not paused{' any more' if not already else ''}")
+    return 0
+
+
+def retry(kubectl: Kubectl, name: str) -> int:
+    """Raises UserError with kubectl's words."""
+    change = {"metadata": {"annotations": {names.RETRIED: utc()}}}
+    kind = f"{names.PLURAL}.{names.GROUP}"
+    kubectl.run("patch", kind, name, "--type=merge", f"--patch={json.dumps(change)}")
+    print(f"{name}: failed gates are asked again, or after a way back the first step begins anew")
     return 0
 
 

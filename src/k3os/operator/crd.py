@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from k3os import names
+from k3os.operator import canary_crd
 from k3os.operator.spec import DAYS, HISTORY, MOST_HISTORY, ROLLBACK, Drain, Strategy
 from k3os.operator.spec import VERSION as VERSION_TEXT
 
@@ -230,6 +231,7 @@ def _strategy() -> dict[str, Any]:
                 "description": "begin nothing new",
                 "default": plain.paused,
             },
+            "canary": canary_crd.spec(DURATION),
             "rollback": _text(
                 "whether nodes go back to older versions", enum=list(ROLLBACK), default="Forbid"
             ),
@@ -279,6 +281,7 @@ def _status() -> dict[str, Any]:
                     "properties": {name: {"type": "string"} for name in ("channel", "version")},
                 },
             },
+            "canary": canary_crd.status(),
             "conditions": {
                 "type": "array",
                 "items": condition,

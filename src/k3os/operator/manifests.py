@@ -71,6 +71,8 @@ RULES = (
     Rule("", "secrets", ("list", "create", "patch", "delete"), own=True),
     # the history of each NodePool; configurations in Secrets
     Rule("apps", "controllerrevisions", ("get", "list", "create", "patch", "delete"), own=True),
+    # a gate's Job is made of it
+    Rule("batch", "cronjobs", ("get",), own=True),
     # a second replica where there is room for one
     Rule("apps", "deployments/scale", ("patch",), own=True),
     # one of the replicas leads

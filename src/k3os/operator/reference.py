@@ -24,7 +24,7 @@ def _rows(path: str, parent: dict[str, Any]) -> Rows:
         what = field.get("description", "").rstrip(".")
         what += ", required" if name in required else ""
         yield f"`{here}`", _kind(field), _default(field), what
-        if field.get("properties"):
+        if field.get("properties") and field.get("type") != "array":
             yield from _rows(f"{here}.", field)
 
 

@@ -27,6 +27,7 @@ from k3os.cluster.target import (
     unresolved,
 )
 from k3os.errors import UserError
+from k3os.operator.canary_spec import Canary, parse_canary
 from k3os.system.numbers import whole
 
 log = logging.getLogger("k3os.operator")
@@ -94,6 +95,7 @@ class Strategy:
     progress_deadline: int = 1200
     paused: bool = False
     rollback: bool = False
+    canary: Canary | None = None
 
     def limit(self, nodes: int) -> int:
         """How many of so many nodes may be unavailable at a time."""
@@ -105,7 +107,9 @@ class Strategy:
 @dataclass(frozen=True)
 class Pool:
     """A NodePool. selector: a LabelSelector; problems: what is wrong with its spec; unresolved:
-    components whose channel has not answered yet, to their channels."""
+    components whose channel has not answered yet, to their channels. Of operator/canary.py:
+    allowed: how many nodes may have the target, only: which may be begun with, None for all of
+    them; held: why."""
 
     name: str
     uid: str
@@ -117,6 +121,9 @@ class Pool:
     problems: tuple[str, ...] = ()
     unresolved: Mapping[str, str] = field(default_factory=dict)
     history_limit: int = HISTORY
+    allowed: int | None = None
+    only: frozenset[str] | None = None
+    held: str = ""
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether a node belongs to it (Kubernetes' LabelSelector); an empty one matches all."""
@@ -227,6 +234,7 @@ def _strategy(given: Mapping[str, Any]) -> Strategy:
         ),
         paused=_bool(given, "paused", Strategy.paused, where),
         rollback=_rollback(given),
+        canary=parse_canary(given.get("canary")),
     )
 
 
