@@ -46,6 +46,11 @@ POOL = objects.pool(
         "maxUnavailable": "25%",
         "drain": {"enabled": True, "timeout": "1m", "gracePeriod": 5},
         "window": {"start": "02:00", "days": ["Mon"], "timeZone": "UTC", "duration": "1h"},
+        "canary": {
+            "steps": [{"nodes": "10%", "pause": "1m"}],
+            "analysis": [{"name": "smoke", "job": {"from": "cronjob/smoke"}}],
+            "onFailure": "Rollback",
+        },
         "progressDeadline": "20m",
         "paused": False,
     },
