@@ -28,5 +28,8 @@ IMAGE = f"{GROUP}/image"
 # what the operator remembers of a node while it changes it
 ROLLOUT = f"{GROUP}/rollout"
 
+# of a NodePool: when somebody asked to have a canary's failed gates asked again
+RETRIED = f"{GROUP}/retried-at"
+
 # states of a request in LAST_RESULT
 SUCCEEDED, FAILED, ROLLED_BACK, REBOOTING = "Succeeded", "Failed", "RolledBack", "Rebooting"

@@ -22,6 +22,7 @@ from lightkube.types import PatchType
 from k3os import names
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.request import parse, remaining
+from k3os.generation.versions import is_older
 from k3os.operator.views import REQUEST_LABEL
 
 Node: Any = create_global_resource("", "v1", "Node", "nodes")
@@ -253,6 +254,13 @@ class Agent:
             return {"state": known["state"], "message": known["message"]}
         if machine.fate == NO_SUCH_VERSION:
             return {"state": names.FAILED, "message": "https://…: 404 Not Found"}
+        older = [
+            f"{name} {wanted.version} is older than {machine.versions[name]}"
+            for name, wanted in (("k3os", request.k3os), ("k3s", request.k3s))
+            if wanted and is_older(wanted.version, machine.versions[name])
+        ]
+        if older and not request.rollback:
+            return {"state": names.FAILED, "message": older[0]}
         work = remaining(request, machine.versions, machine.config)
         if request.dry_run:
             return {"state": "Planned", "message": ""}

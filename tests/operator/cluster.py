@@ -23,6 +23,7 @@ from tests.operator.world import (
     PATIENCE,
     Budget,
     ConfigMap,
+    ControllerRevision,
     Definition,
     Deployment,
     Event,
@@ -42,6 +43,7 @@ NEEDED = (
 # what a test makes or has made, in the order in which it can go
 KINDS = (
     *((NodePool, ""), (Job, names.NAMESPACE), (Secret, names.NAMESPACE)),
+    (ControllerRevision, names.NAMESPACE),
     *((Pod, names.NAMESPACE), (Pod, "default"), (Budget, "default"), (ConfigMap, "default")),
     *((Node, ""), (NodeLease, "kube-node-lease"), (Event, "default"), (Event, names.NAMESPACE)),
 )

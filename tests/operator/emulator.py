@@ -37,7 +37,9 @@ RESOURCES = {
     "namespaces": ("v1", "Namespace", False, set()),
     "serviceaccounts": ("v1", "ServiceAccount", True, set()),
     "jobs": ("batch/v1", "Job", True, {"status"}),
+    "cronjobs": ("batch/v1", "CronJob", True, set()),
     "deployments": ("apps/v1", "Deployment", True, {"status", "scale"}),
+    "controllerrevisions": ("apps/v1", "ControllerRevision", True, set()),
     "leases": ("coordination.k8s.io/v1", "Lease", True, set()),
     "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget", True, {"status"}),
     "nodepools": ("k3os.io/v1alpha1", "NodePool", False, {"status"}),
@@ -269,6 +271,8 @@ class Emulator(KubernetesScaffold):
                 for name, text in body.pop("stringData").items()
             }
         meta |= {"uid": str(uuid.uuid4()), "generation": 1, "creationTimestamp": _now()}
+        if "spec" in body:
+            meta["managedFields"] = _managed(request)
         if plural == "customresourcedefinitions":
             body["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
         made = await self.keep(key, body)
@@ -289,6 +293,7 @@ class Emulator(KubernetesScaffold):
         if body.get("spec") != old.get("spec"):
             body["metadata"] = {**body["metadata"]}
             body["metadata"]["generation"] = old["metadata"].get("generation", 1) + 1
+            body["metadata"]["managedFields"] = _managed(request)
         if {**body, "metadata": {**body["metadata"], "resourceVersion": ""}} == {
             **old,
             "metadata": {**old["metadata"], "resourceVersion": ""},
@@ -404,6 +409,14 @@ def _fits(request: Any, body: dict[str, Any]) -> bool:
         if found != value.lstrip("="):
             return False
     return True
+
+
+def _managed(request: Any) -> list[dict[str, Any]]:
+    """Who has changed the spec: without a name of its own its program's."""
+    agent = request.headers.get("User-Agent") or "unknown"
+    manager = request.params.get("fieldManager") or agent.partition("/")[0]
+    fields = {"apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {}}}
+    return [{"manager": manager, "operation": "Update", "time": _now(), **fields}]
 
 
 def _is_over(pod: dict[str, Any]) -> bool:

@@ -43,6 +43,9 @@ Definition: Any = create_global_resource(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions"
 )
 Deployment: Any = create_namespaced_resource("apps", "v1", "Deployment", "deployments")
+ControllerRevision: Any = create_namespaced_resource(
+    "apps", "v1", "ControllerRevision", "controllerrevisions"
+)
 Namespace: Any = create_global_resource("", "v1", "Namespace", "namespaces")
 Lease = NodeLease
 ServiceAccount: Any = create_namespaced_resource("", "v1", "ServiceAccount", "serviceaccounts")

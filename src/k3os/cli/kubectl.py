@@ -1,12 +1,13 @@
-"""`kubectl k3os`: a rollout as it goes on, pausing it, and all nodes in one table.
+"""`kubectl k3os`: a rollout as it goes on, pausing and undoing it, and all nodes in one table.
 
 A plugin of kubectl (kubernetes.io, "Extend kubectl with plugins"): an executable `kubectl-k3os` in
-PATH. It asks the API through kubectl and changes nothing but `spec.strategy.paused`.
+PATH. It asks the API through kubectl, and writes the NodePool alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from contextlib import closing
 from typing import Any
 
 from k3os import names
+from k3os.cli.kubectl_history import show_history, undo
 from k3os.cli.kubectl_text import news, news_of_trouble, node_table, picture
 from k3os.cli.main import call
 from k3os.cluster.duration import seconds
@@ -24,6 +26,7 @@ from k3os.cluster.progress import Progress, ended, progress
 from k3os.errors import UserError
 from k3os.system.numbers import whole
 from k3os.system.screen import Screen, can_redraw, printable
+from k3os.system.stamps import utc
 
 FAILED, UNFINISHED, TIMED_OUT = 1, 3, 124
 EPILOG = """\
@@ -57,6 +60,12 @@ def _main(argv: list[str]) -> int:
     name = options.name.rpartition("/")[2]  # nodepool/workers, too, as kubectl has it
     if options.action == "status":
         return show_rollout(kubectl, name, timeout=options.timeout, watch=options.watch)
+    if options.action == "history":
+        return show_history(kubectl, name, options.revision)
+    if options.action == "retry":
+        return retry(kubectl, name)
+    if options.action == "undo":
+        return undo(kubectl, name, options.to_revision, allow=options.allow_rollback)
     return pause(kubectl, name, paused=options.action == "pause")
 
 
@@ -75,12 +84,15 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("nodes", parents=[shared], help="a table of all nodes")
-    rollout = commands.add_parser("rollout", help="status, pause or resume of a NodePool's rollout")
+    rollout = commands.add_parser("rollout", help="a NodePool's rollout: follow, pause, undo it")
     actions = rollout.add_subparsers(dest="action", required=True, metavar="ACTION")
     texts = {
         "status": "follow it, node by node, until it is over",
         "pause": "finish the nodes that were begun with, begin with no other",
         "resume": "go on after a pause",
+        "retry": "have a canary's failed gates asked again",
+        "history": "what it wanted so far, who changed it, and when",
+        "undo": "want again what it wanted before",
     }
     for action, text in texts.items():
         one = actions.add_parser(
@@ -92,6 +104,25 @@ def parse(argv: list[str]) -> argparse.Namespace:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         one.add_argument("name", metavar="NAME", help="the NodePool's")
+        if action == "history":
+            one.add_argument(
+                *("--revision",),
+                type=_number,
+                metavar="N",
+                help="all of this revision, the configuration too",
+            )
+        if action == "undo":
+            one.add_argument(
+                *("--to-revision",),
+                type=_number,
+                metavar="N",
+                help="to this revision (default: the one before)",
+            )
+            one.add_argument(
+                *("--allow-rollback",),
+                action="store_true",
+                help="also to older versions: sets spec.strategy.rollback to Allow",
+            )
         if action == "status":
             one.add_argument(
                 *("--timeout", "-t"),
@@ -117,6 +148,12 @@ def _duration(text: str) -> int | None:
         return seconds(text if (number := whole(text)) is None else number, "--timeout")
     except UserError as error:
         raise argparse.ArgumentTypeError(f"{error.message}; {error.hint}") from error
+
+
+def _number(text: str) -> int:
+    if not (found := whole(text)):
+        raise argparse.ArgumentTypeError("is no number of a revision")
+    return found
 
 
 def _boolean(text: str) -> bool:
@@ -150,6 +187,15 @@ def pause(kubectl: Kubectl, name: str, *, paused: bool) -> int:
         )
     else:
         print(f"{name} is not paused{' any more' if not already else ''}")
+    return 0
+
+
+def retry(kubectl: Kubectl, name: str) -> int:
+    """Raises UserError with kubectl's words."""
+    change = {"metadata": {"annotations": {names.RETRIED: utc()}}}
+    kind = f"{names.PLURAL}.{names.GROUP}"
+    kubectl.run("patch", kind, name, "--type=merge", f"--patch={json.dumps(change)}")
+    print(f"{name}: failed gates are asked again, or after a way back the first step begins anew")
     return 0
 
 

@@ -22,7 +22,8 @@ Give this node other versions. SRC is an ISO, a root file system tarball or a re
   --dry-run          show what would be done
   --verify-key FILE  also trust these public keys (OpenSSH)
   --insecure         take an unsigned release; a k3s over plain http whose sum is not pinned
-  --allow-downgrade  take an older one
+  --allow-downgrade  take an older one; the previous generation where it is just that (then
+                     nothing is fetched, and --k3os needs --expect)
   --expect VERSION   refuse a SRC with another k3OS than this
   --rollback         go back to the previous generation
   --with-data        with --rollback: also put the copy of the datastore back that was taken

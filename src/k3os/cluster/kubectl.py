@@ -48,17 +48,22 @@ class Kubectl:
     def watching(self, path: str, version: str) -> list[str]:
         return self.command("get", "--raw", f"{path}?watch=true&resourceVersion={version}")
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, stdin: bytes | None = None) -> str:
         """What it prints. Raises UserError with its words."""
         try:
             argv = self.command(*arguments, f"--request-timeout={ANSWER_SECONDS}s")
-            return run(argv, errors_apart=True, timeout=3 * ANSWER_SECONDS).decode()
+            seconds = 3 * ANSWER_SECONDS
+            return run(argv, errors_apart=True, timeout=seconds, stdin=stdin).decode()
         except CommandError as error:
             raise as_user_error(error) from error
 
     def objects(self, path: str) -> Objects:
         """What is at a path of the API, by name. Raises UserError, NotThere."""
         return _by_name(_parsed(self.run("get", "--raw", path).encode()))
+
+    def object(self, path: str) -> Mapping[str, Any]:
+        """The object at a path of the API. Raises UserError, NotThere."""
+        return _parsed(self.run("get", "--raw", path).encode())
 
 
 def as_user_error(error: CommandError) -> UserError:

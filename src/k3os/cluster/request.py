@@ -1,7 +1,7 @@
 """What the operator asks of a node: a JSON object in a file, checked before anything is done.
 
     {"id": "…", "k3os": {"version": "v1.2.0", "url": "https://…/releases"}, "k3s": {…},
-     "config": {…}, "reboot": true, "dryRun": false}
+     "config": {…}, "reboot": true, "rollback": false, "dryRun": false}
 
 k3os, k3s and config may be null or missing: that stays as it is, and no config is an empty one.
 A k3OS release is the directory <url>/<version>; k3s' url is a mirror of its releases.
@@ -46,13 +46,14 @@ class Wanted:
 
 @dataclass(frozen=True)
 class NodeRequest:
-    """reboot: whether the node may (it was drained for it)."""
+    """reboot: whether the node may (it was drained for it); rollback: whether to older versions."""
 
     id: str
     k3os: Wanted | None = None
     k3s: Wanted | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     reboot: bool = False
+    rollback: bool = False
     dry_run: bool = False
 
 
@@ -96,6 +97,7 @@ def parse(data: bytes) -> NodeRequest:
         k3s=_wanted(fields, "k3s"),
         config=config,
         reboot=fields.get("reboot") is True,
+        rollback=fields.get("rollback") is True,
         dry_run=fields.get("dryRun") is True,
     )
 

@@ -15,6 +15,7 @@ from k3os.errors import ERROR_FILE, UserError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from k3os.cluster.node_status import NodeStatus
@@ -82,7 +83,9 @@ def carry_out(request: NodeRequest) -> int:
         code = 1 if known["state"] in (names.FAILED, names.ROLLED_BACK) else 0
         return answer(request.id, known["state"], known["message"], code=code)
     work = remaining(request, status.running, own_node.fragment(), pending())
-    told = {"rebootNeeded": work.reboot, "k3sRestart": work.k3s or work.effect == "k3s"}
+    told: dict[str, Any] = {"rebootNeeded": work.reboot}
+    told["k3sRestart"] = work.k3s or work.effect == "k3s"
+    told |= about_datastore(request, work, status.running)
     if request.dry_run:
         change_versions(request, work)
         return answer(request.id, PLANNED, described(request, work), **told)
@@ -155,6 +158,18 @@ def described(request: NodeRequest, work: Work) -> str:
     return ", ".join(parts) or "nothing"
 
 
+def about_datastore(request: NodeRequest, work: Work, running: Mapping[str, str]) -> dict[str, str]:
+    """What a person should know before k3s goes back, {} for nothing."""
+    from k3os.k3s.settings import of_node
+    from k3os.node.upgrade import config
+    from k3os.upgrade.datastore import going_back
+
+    if not work.k3s or request.k3s is None or not request.rollback:
+        return {}
+    words = going_back(running.get("k3s", ""), request.k3s.version, of_node(config()))
+    return {"datastore": words} if words else {}
+
+
 def wanted_versions(request: NodeRequest) -> dict[str, str]:
     """As the node's own manifest names them once they are the current ones."""
     from k3os.node.status import versions
@@ -194,6 +209,8 @@ def upgrade_arguments(request: NodeRequest, work: Work) -> list[str]:
         arguments += ["--k3os", f"{request.k3os.url.rstrip('/')}/{version}", "--expect", version]
     if work.k3s and request.k3s:
         arguments += ["--k3s", request.k3s.version]
+    if arguments and request.rollback:
+        arguments.append("--allow-downgrade")
     if arguments and request.dry_run:
         return [*arguments, "--dry-run"]
     # k3s alone is restarted by the upgrade, and put back when it does not become ready

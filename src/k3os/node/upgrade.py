@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from k3os.config.load import Config
     from k3os.generation.installed import Installed
     from k3os.upgrade.offer import Offer
-    from k3os.upgrade.plan import Part, Plan
+    from k3os.upgrade.plan import Part
 
 ON_DISK, LOCK = f"{BASE}/{layout.SYSTEM}", "/run/k3os/upgrade.lock"
 
@@ -66,7 +66,7 @@ def upgrade(options: dict[str, str]) -> int:
     import time
     from contextlib import ExitStack
 
-    from k3os.generation import grub, switching, trial
+    from k3os.generation import switching
     from k3os.generation.layout import DOWNLOADS, GENERATIONS
     from k3os.k3s.source import machine_arch
     from k3os.upgrade import perform
@@ -78,6 +78,8 @@ def upgrade(options: dict[str, str]) -> int:
             "wait until `k3os status` does not say so any more; `journalctl -u k3os-confirm`",
         )
     installed = look()
+    if "--allow-downgrade" in options and (code := back(installed, options)) is not None:
+        return code
     arch = machine_arch(os.uname().machine)
     with ExitStack() as stack:
         parts = gather(options, arch, stack)
@@ -98,19 +100,60 @@ def upgrade(options: dict[str, str]) -> int:
             say("nothing was written")
             return 0
         if "k3s" in decided.changed and "k3s" in decided.before:
-            from k3os.k3s.settings import of_node
-            from k3os.upgrade.datastore import snapshot
-
-            snapshot(decided.before["k3s"], of_node(config()), say)
-
-        def before_switch() -> None:
-            grub.name_medium(BASE, say)
-            # k3s alone, too: it may wait for a boot, or the power goes before it is ready
-            trial.begin(BASE, f"{GENERATIONS}/{decided.number}", trial_seconds(config()))
-
-        perform.perform(decided, installed, say, before_switch)
+            copy_datastore(decided.before["k3s"], decided.after["k3s"])
+        generation = f"{GENERATIONS}/{decided.number}"
+        perform.perform(decided, installed, say, lambda: begin_trial(generation))
     switching.remove(ON_DISK, (DOWNLOADS,))
-    return start(decided, options)
+    start(generation, decided.after.get("k3s", ""), options, reboot=decided.reboot)
+    return 0
+
+
+def copy_datastore(old: str, new: str) -> None:
+    """As this k3s has it, before another one writes to it. Raises UserError."""
+    from k3os.k3s.settings import of_node
+    from k3os.upgrade import datastore
+
+    settings = of_node(config())
+    told = datastore.going_back(old, new, settings)  # of the copies that were there before
+    datastore.snapshot(old, settings, say)
+    if told:
+        say(told)
+
+
+def begin_trial(generation: str) -> None:
+    """Of k3s alone, too: it may wait for a boot, or the power goes before it is ready."""
+    from k3os.generation import grub, trial
+
+    grub.name_medium(BASE, say)
+    trial.begin(BASE, generation, trial_seconds(config()))
+
+
+def back(installed: Installed, options: dict[str, str]) -> int | None:
+    """The previous generation, on trial, where it is just what was asked for; None where it is
+    not. Nothing is fetched for it, and the datastore stays as it is."""
+    from k3os.generation import layout, switching
+    from k3os.upgrade import previous
+
+    wanted = previous.asked(options)
+    if previous.waits_for_a_boot(installed, wanted):
+        say("nothing to do, these are installed and wait for a boot")
+        return 0
+    if not previous.is_way_back(installed, wanted):
+        return None
+    before, after = installed.versions, installed.previous_versions
+    found = " ".join(f"{name} {version}" for name, version in after.items())
+    say(f"back to {installed.previous}, the previous generation: {found}")
+    if "--dry-run" in options:
+        say("nothing was written")
+        return 0
+    if before.get("k3s") != after.get("k3s"):
+        copy_datastore(before.get("k3s", ""), after.get("k3s", ""))
+    begin_trial(installed.previous)
+    switching.switch(installed.system, installed.previous, installed.kept)
+    places = [f"{installed.system}/{each}" for each in (installed.previous, installed.kept)]
+    links = [[layout.link(f"{place}/{name}") for name in ("kernel", "k3os")] for place in places]
+    start(installed.previous, after.get("k3s", ""), options, reboot=links[0] != links[1])
+    return 0
 
 
 def config() -> Config:
@@ -251,8 +294,8 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
     return {"k3s": Part(component.version, (file,), write)}
 
 
-def start(decided: Plan, options: dict[str, str]) -> int:
-    """What makes the new versions run."""
+def start(generation: str, k3s: str, options: dict[str, str], *, reboot: bool) -> None:
+    """What makes the new versions run. reboot: whether they need one. Raises UserError."""
     from k3os.system.run import run
 
     if "--no-reboot" in options:
@@ -260,32 +303,28 @@ def start(decided: Plan, options: dict[str, str]) -> int:
     elif "--reboot" in options:
         say("rebooting")
         run(["systemctl", "--no-block", "reboot"])
-    elif decided.reboot:
+    elif reboot:
         say("the new versions run after the next boot: `sudo reboot`")
     else:
         if os.readlink(K3S_LINK) != K3S_CURRENT:  # it was fetched, the image had none
             os.unlink(K3S_LINK)
             os.symlink(K3S_CURRENT, K3S_LINK)
-        restart_k3s(decided)
-    return 0
+        restart_k3s(generation, k3s)
 
 
-def restart_k3s(decided: Plan) -> None:
+def restart_k3s(generation: str, new: str) -> None:
     """Run the new k3s now; one that is not ready in time is replaced by the one before.
 
     Raises UserError in that case.
     """
     from k3os.generation import trial
-    from k3os.generation.layout import GENERATIONS
     from k3os.node import k3s_restart
     from k3os.system.run import run
     from k3os.upgrade.datastore import hint
 
-    new = decided.after["k3s"]
     say(f"restarting k3s as {new}; pods go on")
     settings = config()
     missing = k3s_restart.restart(settings, trial_seconds(settings))
-    generation = f"{GENERATIONS}/{decided.number}"
     if not missing:
         with open(RUNNING, "w") as file:  # all of it runs now: the next upgrade must keep it
             file.write(f"{generation}\n")

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from k3os import names
-from k3os.operator.spec import DAYS, Drain, Strategy
+from k3os.operator import canary_crd
+from k3os.operator.spec import DAYS, HISTORY, MOST_HISTORY, ROLLBACK, Drain, Strategy
 from k3os.operator.spec import VERSION as VERSION_TEXT
 
 DURATION = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
@@ -137,6 +138,13 @@ def _spec() -> dict[str, Any]:
                 "description": "A part of config.yaml, checked like one.",
                 "x-kubernetes-preserve-unknown-fields": True,
             },
+            "revisionHistoryLimit": {
+                "type": "integer",
+                "description": "how many revisions to keep for `kubectl k3os rollout undo`",
+                "minimum": 0,
+                "maximum": MOST_HISTORY,
+                "default": HISTORY,
+            },
             "strategy": _strategy(),
         },
         required=["nodeSelector"],
@@ -223,6 +231,10 @@ def _strategy() -> dict[str, Any]:
                 "description": "begin nothing new",
                 "default": plain.paused,
             },
+            "canary": canary_crd.spec(DURATION),
+            "rollback": _text(
+                "whether nodes go back to older versions", enum=list(ROLLBACK), default="Forbid"
+            ),
         },
         default={},
     )
@@ -269,6 +281,7 @@ def _status() -> dict[str, Any]:
                     "properties": {name: {"type": "string"} for name in ("channel", "version")},
                 },
             },
+            "canary": canary_crd.status(),
             "conditions": {
                 "type": "array",
                 "items": condition,

@@ -22,10 +22,12 @@ from k3os.cluster.objects import inside, mapping, text
 from k3os.operator import crd, metrics
 from k3os.operator.admission import Cluster, conflicts
 from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, NodePods
+from k3os.operator.careful import Careful, Look
 from k3os.operator.following import Followed, Say
 from k3os.operator.job import job, name_of, owner_of, parse_job, secret
 from k3os.operator.outage import words
 from k3os.operator.replicas import replicas
+from k3os.operator.revisions import Revisions
 from k3os.operator.rollout import (
     Decision,
     Eviction,
@@ -94,6 +96,8 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.channels = Followed(self.api, self.say)
+        self.revisions = Revisions(self.api)
+        self.careful = Careful(self.api, self.revisions, self.changed)
 
     def changed(self) -> None:
         """Something is different: decide again."""
@@ -125,6 +129,7 @@ class Engine:
     async def close(self) -> None:
         await asyncio.gather(*(each.close() for each in self._pods.values()))
         self.channels.close()
+        self.careful.close()
 
     async def _drop_strays(self) -> None:
         try:
@@ -150,20 +155,25 @@ class Engine:
             for name, each in self._pods.items()
             if each.pods is not None
         }
-        outcomes = decide_all([pool for _, pool in pools], cluster, pods, jobs, now)
+        looks = await self.careful.look(pools, self._statuses, cluster, now)
+        outcomes = decide_all([look.pool for look in looks], cluster, pods, jobs, now)
         writes: list[Awaitable[Exception | None]] = []
         room = asyncio.Semaphore(AT_ONCE)
-        for (body, pool), outcome in zip(pools, outcomes, strict=True):
-            if outcome.wake is not None:
-                wait = min(wait, outcome.wake)
-            writes += self._by_node(outcome.decisions, pool, room)
+        for (body, pool), look, outcome in zip(pools, looks, outcomes, strict=True):
+            wait = min(
+                wait, *(each for each in (outcome.wake, look.wake, wait) if each is not None)
+            )
+            writes += self._by_node(outcome.decisions, look.pool, room)
             for name, fault in outcome.faults.items():
                 log.error("%s: %s", pool.name, name or "all of it", exc_info=fault)
-            writes.append(self._show(pool, body, cluster, outcome, now))
+            writes.append(self._show(pool, body, cluster, outcome, now, look))
+            stable = look.state.stable if look.state else ""
+            writes.append(self.revisions.keep(pool, body, now, stable))
         left = orphans(cluster, [pool.name for _, pool in pools])
         writes += self._by_node([*left, *finished(cluster, jobs)], None, room)
         writes.append(self._scale(cluster, time.monotonic()))
         self._forget({pool.name for _, pool in pools})
+        self.revisions.forget({pool.uid for _, pool in pools})
         failures = [each for each in await asyncio.gather(*writes) if each is not None]
         for failure in failures[1:]:
             log.warning("%s", words(failure))
@@ -317,11 +327,17 @@ class Engine:
         self._refused[pod] = why
 
     async def _show(
-        self, pool: Pool, body: Mapping[str, Any], cluster: Cluster, outcome: Outcome, now: float
+        self,
+        pool: Pool,
+        body: Mapping[str, Any],
+        cluster: Cluster,
+        outcome: Outcome,
+        now: float,
+        look: Look,
     ) -> Exception | None:
         """Write the pool's status when it is another than before."""
         before = self._statuses.get(pool.name) or dict(mapping(body.get("status")))
-        after = status(pool, cluster, outcome.waiting, now, before, outcome.faults)
+        after = status(pool, cluster, outcome.waiting, now, before, outcome.faults, look.shown)
         metrics.show_pool(pool.name, after, crd.PHASES)
         if {**before, **after} == before:
             return None
@@ -332,6 +348,9 @@ class Engine:
         except ApiFailure as error:
             return error
         self._statuses[pool.name] = dict(mapping(written.get("status")))
+        if look.said is not None:
+            self._tell(look.said, pool)
+            self.changed()
         return None
 
     async def _scale(self, cluster: Cluster, now: float) -> Exception | None:

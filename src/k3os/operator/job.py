@@ -26,6 +26,7 @@ from k3os.system.json_text import an_object
 # time in which there is no operator
 KEEP_SECONDS = 3600
 FILE = "request.json"
+MOST_NOTE = 1000  # characters; an Event's message has 1024
 MOUNT = "/request"
 
 
@@ -43,6 +44,7 @@ def request_of(order: NewJob, pool: Pool) -> dict[str, Any]:
         "k3s": _component(target.k3s),
         "config": dict(target.config),
         "reboot": order.reboot,
+        "rollback": pool.strategy.rollback,
         "dryRun": order.dry_run,
     }
 
@@ -141,7 +143,8 @@ def parse_job(body: Mapping[str, Any], pod: Mapping[str, Any] | None) -> JobView
     told = answer(pod) if pod else {}
     message = str(told.get("message") or ended.get("message") or "")
     done, state = ended["type"] == "Complete", str(told.get("state") or "")
-    return JobView(request, done, message, state, bool(told), leaving)
+    note = str(told.get("datastore") or "")[:MOST_NOTE]
+    return JobView(request, done, message, state, bool(told), leaving, note)
 
 
 def answer(pod: Mapping[str, Any]) -> dict[str, Any]:

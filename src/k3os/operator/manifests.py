@@ -69,6 +69,10 @@ RULES = (
     # a node's Job and its request, which may hold secrets
     Rule("batch", "jobs", (*READ, "create", "delete"), own=True),
     Rule("", "secrets", ("list", "create", "patch", "delete"), own=True),
+    # the history of each NodePool; configurations in Secrets
+    Rule("apps", "controllerrevisions", ("get", "list", "create", "patch", "delete"), own=True),
+    # a gate's Job is made of it
+    Rule("batch", "cronjobs", ("get",), own=True),
     # a second replica where there is room for one
     Rule("apps", "deployments/scale", ("patch",), own=True),
     # one of the replicas leads

@@ -24,7 +24,7 @@ def _rows(path: str, parent: dict[str, Any]) -> Rows:
         what = field.get("description", "").rstrip(".")
         what += ", required" if name in required else ""
         yield f"`{here}`", _kind(field), _default(field), what
-        if field.get("properties"):
+        if field.get("properties") and field.get("type") != "array":
             yield from _rows(f"{here}.", field)
 
 
@@ -36,6 +36,8 @@ def _kind(field: dict[str, Any]) -> str:
     if field["type"] == "array":
         values = field["items"].get("enum")
         return f"list of {', '.join(f'`{value}`' for value in values)}" if values else "list"
+    if field.get("enum"):
+        return " or ".join(f"`{value}`" for value in field["enum"])
     kind = str(field["type"])
     return {"object": "map", "string": "text", "integer": "number"}.get(kind, kind)
 

@@ -200,7 +200,11 @@ def begin(pool: Pool, cluster: Cluster, now: float) -> tuple[list[Decision], str
     wanting = [
         node for node in cluster.of(pool) if not is_updated(node, target) and _is_free(node, target)
     ]
+    wanting, held = _within_canary(pool, cluster, wanting)
     chosen, waiting, wake = may_begin(pool, cluster, wanting, now)
+    if pool.allowed is not None:
+        chosen = chosen[: max(0, pool.allowed - _given(pool, cluster))]
+    waiting = waiting or ("" if chosen else held)
     decisions: list[Decision] = []
     for node in chosen:
         disruptive = disrupts(node, target)
@@ -217,6 +221,24 @@ def begin(pool: Pool, cluster: Cluster, now: float) -> tuple[list[Decision], str
         decisions.append(NodePatch(node.name, state))
         decisions.append(Said("Updating", ", ".join(changes(node, target)), node.name))
     return decisions, waiting, wake
+
+
+def _given(pool: Pool, cluster: Cluster) -> int:
+    """How many nodes have the target, are on their way to it, or failed there."""
+    digest = pool.target.digest
+    return sum(
+        is_updated(node, pool.target) or (node.state is not None and node.state.target == digest)
+        for node in cluster.of(pool)
+    )
+
+
+def _within_canary(
+    pool: Pool, cluster: Cluster, wanting: Sequence[NodeView]
+) -> tuple[list[NodeView], str]:
+    """Those that the canary's step leaves room for, and why the others wait."""
+    found = [node for node in wanting if pool.only is None or node.name in pool.only]
+    full = pool.allowed is not None and _given(pool, cluster) >= pool.allowed
+    return ([], pool.held) if full else (found, pool.held)
 
 
 def _is_free(node: NodeView, target: Target) -> bool:
@@ -290,7 +312,8 @@ def _check(
         return fail(node, state, "CheckFailed", job.message or LOG, now)
     following = DRAINING if pool.strategy.drain.enabled else CHANGING
     patch = _step(node, state, following, now, cordoned=not node.unschedulable)
-    return [replace(patch, unschedulable=True)]
+    notes = [Said("DatastoreKept", job.note, node.name, warning=True)] if job.note else []
+    return [replace(patch, unschedulable=True), *notes]
 
 
 def _drain(

@@ -27,12 +27,16 @@ from k3os.cluster.target import (
     unresolved,
 )
 from k3os.errors import UserError
+from k3os.operator.canary_spec import Canary, parse_canary
 from k3os.system.numbers import whole
 
 log = logging.getLogger("k3os.operator")
 
 # what a version may be: it becomes the name of a directory and part of an address
 VERSION = r"v?[0-9][0-9A-Za-z.+~_-]{0,126}"
+HISTORY = 10  # revisions that are kept beside the current one, as of a Deployment
+MOST_HISTORY = 100
+ROLLBACK = {"Forbid": False, "Allow": True}
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -82,13 +86,16 @@ class Window:
 
 @dataclass(frozen=True)
 class Strategy:
-    """max_unavailable: a number, or a text with a percent sign; progress_deadline: seconds."""
+    """max_unavailable: a number, or a text with a percent sign; progress_deadline: seconds;
+    rollback: whether nodes go back to older versions."""
 
     max_unavailable: int | str = 1
     drain: Drain = Drain()
     window: Window | None = None
     progress_deadline: int = 1200
     paused: bool = False
+    rollback: bool = False
+    canary: Canary | None = None
 
     def limit(self, nodes: int) -> int:
         """How many of so many nodes may be unavailable at a time."""
@@ -100,7 +107,9 @@ class Strategy:
 @dataclass(frozen=True)
 class Pool:
     """A NodePool. selector: a LabelSelector; problems: what is wrong with its spec; unresolved:
-    components whose channel has not answered yet, to their channels."""
+    components whose channel has not answered yet, to their channels. Of operator/canary.py:
+    allowed: how many nodes may have the target, only: which may be begun with, None for all of
+    them; held: why."""
 
     name: str
     uid: str
@@ -111,6 +120,10 @@ class Pool:
     deleting: bool = False
     problems: tuple[str, ...] = ()
     unresolved: Mapping[str, str] = field(default_factory=dict)
+    history_limit: int = HISTORY
+    allowed: int | None = None
+    only: frozenset[str] | None = None
+    held: str = ""
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether a node belongs to it (Kubernetes' LabelSelector); an empty one matches all."""
@@ -169,6 +182,7 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
         deleting=_is_deleted(body),
         problems=tuple(problems),
         unresolved=unresolved(spec, status),
+        history_limit=_history_limit(spec),
     )
 
 
@@ -219,7 +233,25 @@ def _strategy(given: Mapping[str, Any]) -> Strategy:
             given.get("progressDeadline", "20m"), f"{where}.progressDeadline"
         ),
         paused=_bool(given, "paused", Strategy.paused, where),
+        rollback=_rollback(given),
+        canary=parse_canary(given.get("canary")),
     )
+
+
+def _rollback(given: Mapping[str, Any]) -> bool:
+    found = given.get("rollback", "Forbid")
+    if isinstance(found, str) and found in ROLLBACK:
+        return ROLLBACK[found]
+    hint = f"write {' or '.join(ROLLBACK)}"
+    raise UserError(f"{found!r} is unknown", hint, "spec.strategy.rollback")
+
+
+def _history_limit(spec: Mapping[str, Any]) -> int:
+    found = spec.get("revisionHistoryLimit", HISTORY)
+    if type(found) is int and 0 <= found <= MOST_HISTORY:
+        return found
+    hint = f"write a number up to {MOST_HISTORY}"
+    raise UserError(f"{found!r} is no number of revisions", hint, "spec.revisionHistoryLimit")
 
 
 def _grace_period(drain: Mapping[str, Any]) -> int:

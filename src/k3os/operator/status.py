@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from k3os.cluster.node import FAILED, NodeView
@@ -17,6 +18,19 @@ MOST_LISTED = 50
 LONGEST = 500
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What a canary (operator/canary.py) has to say in a status. target: the digest of what its
+    nodes go back to. phase: of the NodePool, in the place of those of instead_of. judged:
+    conditions in the place of the usual ones."""
+
+    status: Mapping[str, Any] | None = None
+    target: str = ""
+    phase: str = ""
+    instead_of: tuple[str, ...] = ()
+    judged: Mapping[str, tuple[bool, str, str]] = field(default_factory=dict)
+
+
 def status(
     pool: Pool,
     cluster: Cluster,
@@ -24,10 +38,13 @@ def status(
     now: float,
     before: Mapping[str, Any],
     faults: Mapping[str, Exception] | None = None,
+    canary: Shown | None = None,
 ) -> dict[str, Any]:
     """waiting, faults: of the Outcome. before: the status so far; its times of transition stay."""
     members = cluster.of(pool)
-    failed = [node for node in members if _has_failed(node, pool)]
+    canary = canary or Shown()
+    wants = (pool.target.digest, canary.target)
+    failed = [node for node in members if _has_failed(node, wants)]
     busy = [node for node in members if is_busy(node)]
     # of a spec that is not understood, or not known yet, nothing is as wanted
     wanted = not pool.problems and not pool.unresolved
@@ -38,9 +55,10 @@ def status(
         if node.name in cluster.conflicts and pool.matches(node.labels)
     )
     phase = _phase(pool, len(members), len(updated), bool(failed), bool(conflicts), bool(busy))
-    return {
+    told = {"canary": canary.status} if canary.status or "canary" in before else {}
+    return told | {
         "observedGeneration": pool.generation,
-        "phase": phase,
+        "phase": canary.phase if canary.phase and phase in canary.instead_of else phase,
         "nodes": len(members),
         "updated": len(updated),
         "ready": sum(node.ready for node in members),
@@ -50,16 +68,17 @@ def status(
         "changing": [_entry(node) for node in [*failed, *busy][:MOST_LISTED]],
         "conditions": _conditions(
             pool,
-            _judged(pool, members, updated, failed, conflicts, waiting, faults or {}),
+            _judged(pool, members, updated, failed, conflicts, waiting, faults or {})
+            | dict(canary.judged),
             now,
             before,
         ),
     }
 
 
-def _has_failed(node: NodeView, pool: Pool) -> bool:
+def _has_failed(node: NodeView, wants: Collection[str]) -> bool:
     state = node.state
-    return state is not None and state.step == FAILED and state.target == pool.target.digest
+    return state is not None and state.step == FAILED and state.target in wants
 
 
 def _phase(pool: Pool, nodes: int, updated: int, failed: bool, conflicts: bool, busy: bool) -> str:

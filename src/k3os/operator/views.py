@@ -62,7 +62,7 @@ def parse_pod(body: Mapping[str, Any]) -> PodView:
 @dataclass(frozen=True)
 class JobView:
     """done: None while it runs, else whether it succeeded. state, message: the node's answer;
-    told: whether there is one. leaving: it is being deleted."""
+    told: whether there is one. leaving: it is being deleted. note: what a person should know."""
 
     request: str
     done: bool | None = None
@@ -70,3 +70,4 @@ class JobView:
     state: str = ""
     told: bool = False
     leaving: bool = False
+    note: str = ""

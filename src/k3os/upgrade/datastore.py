@@ -10,6 +10,7 @@ import os
 import time
 
 from k3os.errors import UserError
+from k3os.generation.versions import is_minor_back
 from k3os.k3s.settings import Settings, data_directory, last
 from k3os.paths import STATE
 from k3os.system.files import sync_directory
@@ -137,12 +138,25 @@ def hint(config: Config) -> str:
         return f"the datastore stays as it is; where it is cannot be told: {error}"
 
 
-def how_to_restore(settings: Settings, *, root: str = "") -> str:
-    """What a person types to go back to the newest copy, "" where there is none."""
+def going_back(old: str, new: str, settings: Settings, *, root: str = "") -> str:
+    """What to tell before k3s goes back, "" where the datastore fits or is not on this node.
+    Nothing is ever put back by itself."""
+    if not is_minor_back(old, new) or not os.path.isdir(f"{root}{databases(settings)}"):
+        return ""
+    told = how_to_restore(settings, root=root, version=new)
+    return (
+        f"k3s goes back over a minor version, {old} -> {new}, and may not read what the newer one "
+        f"wrote: {told or f'no copy that k3s {new} left is on this node'}"
+    )
+
+
+def how_to_restore(settings: Settings, *, root: str = "", version: str = "") -> str:
+    """What a person types to go back to the newest copy, "" where there is none. version: only
+    those that this k3s left, as far as their names say it."""
     directory = f"{root}{databases(settings)}"
     if etcd.is_used(directory):
         return f"the datastore stays as it is; {etcd.how_to_restore(settings, root=root)}"
-    kept = copies(root=root)
+    kept = copies(root=root, version=version)
     if not kept:
         return ""
     database = f"{directory}/state.db"

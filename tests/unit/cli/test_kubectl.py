@@ -249,6 +249,15 @@ def test_pausing_changes_that_one_field(cluster, action, word):
     assert json.loads(patch) == {"spec": {"strategy": {"paused": word == "true"}}}
 
 
+def test_gates_are_asked_again_when_somebody_says_so(cluster):
+    directory = cluster(patch=[{"text": "nodepool.k3os.io/workers patched\n"}])
+    assert k3os(directory, "rollout", "retry", "workers").returncode == 0
+    (asked,) = calls(directory)
+    patch = next(each.partition("=")[2] for each in asked if each.startswith("--patch="))
+    (stamp,) = json.loads(patch)["metadata"]["annotations"].values()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", stamp)
+
+
 def test_pausing_twice_is_said(cluster):
     directory = cluster(patch=[{"text": "nodepool.k3os.io/workers patched (no change)\n"}])
     assert "already paused" in k3os(directory, "rollout", "pause", "workers").stdout

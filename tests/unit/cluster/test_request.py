@@ -249,6 +249,19 @@ def test_versions_are_upgraded_and_the_boot_comes_after_the_answer(host, capsys)
     assert host.known["wanted"] == {"k3os": "v1.2.0", "k3s": "v1.34.0+k3s1"}
 
 
+@pytest.mark.parametrize("rollback", [True, False])
+def test_an_older_version_is_taken_where_it_is_allowed(
+    host, capsys, tmp_path, monkeypatch, rollback
+) -> None:
+    monkeypatch.setattr("k3os.k3s.settings.of_node", lambda _: {"data-dir": [str(tmp_path)]})
+    (tmp_path / "server/db").mkdir(parents=True)
+    older = {"version": "v1.32.0+k3s1"}
+    _, told = host.apply(capsys, k3s=older, rollback=rollback, dryRun=True)
+    (upgrade,) = host.commands
+    assert ("--allow-downgrade" in upgrade) is rollback
+    assert ("v1.33.1+k3s1 -> v1.32.0+k3s1" in told.get("datastore", "")) is rollback
+
+
 def test_k3s_alone_needs_no_boot(host, capsys) -> None:
     _, told = host.apply(capsys, k3s={"version": "v1.34.0+k3s1"})
     assert told["state"] == names.SUCCEEDED

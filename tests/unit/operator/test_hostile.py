@@ -19,6 +19,7 @@ from k3os.operator.job import answer, parse_job
 from k3os.operator.spec import read_pool
 from k3os.operator.views import REQUEST_LABEL, parse_pod
 from tests.unit.cluster import objects
+from tests.unit.operator.test_revisions import StubClient
 
 JSON = st.recursive(
     st.none()
@@ -45,6 +46,11 @@ POOL = objects.pool(
         "maxUnavailable": "25%",
         "drain": {"enabled": True, "timeout": "1m", "gracePeriod": 5},
         "window": {"start": "02:00", "days": ["Mon"], "timeZone": "UTC", "duration": "1h"},
+        "canary": {
+            "steps": [{"nodes": "10%", "pause": "1m"}],
+            "analysis": [{"name": "smoke", "job": {"from": "cronjob/smoke"}}],
+            "onFailure": "Rollback",
+        },
         "progressDeadline": "20m",
         "paused": False,
     },
@@ -97,6 +103,7 @@ class StubApi:
         self.nodes: list[str] = []
         self.statuses: dict[str, Any] = {}
         self.deleted: list[str] = []
+        self.client = StubClient()
 
     async def patch_node(self, patch: Any, _version: str) -> dict[str, Any]:
         self.nodes.append(patch.node)

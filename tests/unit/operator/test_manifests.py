@@ -43,7 +43,9 @@ MAY = {
     ("cluster", "events.k8s.io", "events"): "create patch",
     ("cluster", "apiextensions.k8s.io", "customresourcedefinitions"): "get list watch",
     ("own", "batch", "jobs"): "get list watch create delete",
+    ("own", "batch", "cronjobs"): "get",
     ("own", "", "secrets"): "list create delete patch",
+    ("own", "apps", "controllerrevisions"): "get list create patch delete",
     ("own", "apps", "deployments/scale"): "patch",
     ("own", "coordination.k8s.io", "leases"): "get create update",
 }

@@ -1,0 +1,198 @@
+"""`kubectl k3os rollout history` and `rollout undo`: what a NodePool wanted before, and wanting it
+again.
+
+It writes one object, the NodePool, whole and through `kubectl replace`: what it was decided on
+must still be so, and a configuration, which may hold passwords, is in no argument. Nothing is
+decided about nodes; that does the operator.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from k3os import names
+from k3os.cli.kubectl_text import table
+from k3os.cluster.kubectl import NODES, POOLS, Kubectl, NotThere
+from k3os.cluster.node import NodeView, parse_node
+from k3os.cluster.objects import inside, mapping, text
+from k3os.cluster.revision import CAUSE, LABEL, Revision, before, config_of, parse_all
+from k3os.cluster.target import COMPONENTS, channel, matches, parse_target, selector_of
+from k3os.errors import UserError
+from k3os.generation.versions import is_minor_back, is_older
+from k3os.system.screen import printable
+
+REVISIONS = f"/apis/apps/v1/namespaces/{names.NAMESPACE}/controllerrevisions"
+SECRETS = f"/api/v1/namespaces/{names.NAMESPACE}/secrets"
+COLUMNS = ("REVISION", "SINCE", "BY", "K3OS", "K3S", "CONFIG", "CHANGE-CAUSE")
+Body = Mapping[str, Any]
+
+
+def show_history(kubectl: Kubectl, name: str, number: int | None) -> int:
+    """Raises UserError."""
+    pool = _pool(kubectl, name)
+    revisions = _revisions(kubectl, pool)
+    if number is None:
+        print(*map(printable, history_lines(revisions)), sep="\n")
+        return 0
+    chosen = choose(revisions, number, "")
+    for line in details(chosen):
+        print(printable(line))
+    if chosen.config_hash:
+        config = _config(kubectl, chosen)
+        print(printable(f"config:  {json.dumps(config, indent=2, sort_keys=True)}"))
+    return 0
+
+
+def history_lines(revisions: Sequence[Revision]) -> list[str]:
+    rows = [
+        (
+            str(each.number),
+            each.at or "-",
+            each.by or "-",
+            each.k3os.version if each.k3os else "-",
+            each.k3s.version if each.k3s else "-",
+            each.config_hash[:8] or "-",
+            each.cause or "-",
+        )
+        for each in revisions
+    ]
+    return table(COLUMNS, rows)
+
+
+def details(revision: Revision) -> list[str]:
+    found = [f"revision {revision.number}, since {revision.at or 'unknown'}"]
+    found += [f"by:      {revision.by}"] if revision.by else []
+    found += [f"cause:   {revision.cause}"] if revision.cause else []
+    for name, wanted in (("k3os", revision.k3os), ("k3s", revision.k3s)):
+        if wanted:
+            found.append(f"{name + ':':<8} {wanted.version} {wanted.url}".rstrip())
+    return found
+
+
+def choose(revisions: Sequence[Revision], number: int | None, digest: str) -> Revision:
+    """The one with that number, None: the one before what is wanted now. Raises UserError."""
+    listed = ", ".join(str(each.number) for each in revisions)
+    hint = f"there are: {listed}" if listed else "the operator writes one down for each change"
+    if number is None:
+        found = before(revisions, digest)
+        what = "there is no revision before this one"
+    else:
+        found = next((each for each in revisions if each.number == number), None)
+        what = f"there is no revision {number}"
+    if found is None:
+        raise UserError(what, hint)
+    return found
+
+
+def undo(kubectl: Kubectl, name: str, number: int | None, *, allow: bool) -> int:
+    """Have a NodePool want again what it wanted. Raises UserError."""
+    pool = _pool(kubectl, name)
+    spec, status = mapping(pool.get("spec")), mapping(pool.get("status"))
+    digest = parse_target(spec, status).digest
+    chosen = choose(_revisions(kubectl, pool), number, digest)
+    if chosen.digest == digest:
+        print(f"{name} wants what revision {chosen.number} wanted already")
+        return 0
+    nodes = [parse_node(each) for each in kubectl.objects(NODES).values()]
+    mine = [node for node in nodes if matches(selector_of(spec), node.labels)]
+    allowed = allow or inside(spec, "strategy", "rollback") == "Allow"
+    if not allowed and (older := going_back(chosen, mine)):
+        raise UserError(
+            f"revision {chosen.number} has older versions than nodes run ({older[0]}), which "
+            "spec.strategy.rollback forbids",
+            "add --allow-rollback",
+        )
+    config = _config(kubectl, chosen) if chosen.config_hash else {}
+    body = undone(pool, chosen, config, allow=allow)
+    kubectl.run("replace", "-f", "-", stdin=json.dumps(body).encode())
+    print(f"{name} wants what revision {chosen.number} wanted")
+    for line in remarks(name, spec, chosen, mine):
+        print(printable(line))
+    return 0
+
+
+def undone(pool: Body, chosen: Revision, config: Body, *, allow: bool) -> dict[str, Any]:
+    """The NodePool as it is to be: all that is not rolled out stays."""
+    body = json.loads(json.dumps({key: pool[key] for key in pool if key != "status"}))
+    body |= {"apiVersion": f"{names.GROUP}/{names.VERSION}", "kind": names.KIND}
+    spec, meta = body["spec"], body["metadata"]
+    for name, wanted in (("k3os", chosen.k3os), ("k3s", chosen.k3s)):
+        spec.pop(name, None)
+        if wanted:
+            spec[name] = {"version": wanted.version} | ({"url": wanted.url} if wanted.url else {})
+    spec.pop("config", None)
+    if config:
+        spec["config"] = dict(config)
+    if allow:
+        spec["strategy"] = {**mapping(spec.get("strategy")), "rollback": "Allow"}
+    meta.pop("managedFields", None)
+    cause = f"kubectl k3os rollout undo --to-revision={chosen.number}"
+    meta["annotations"] = {**mapping(meta.get("annotations")), CAUSE: cause}
+    return dict(body)
+
+
+def going_back(chosen: Revision, nodes: Iterable[NodeView]) -> list[str]:
+    """Which versions would become older, "k3s v1.34.0+k3s1 -> v1.33.1+k3s1"."""
+    found = []
+    for node in nodes:
+        for name, wanted, has in (
+            ("k3OS", chosen.k3os, node.k3os),
+            ("k3s", chosen.k3s, node.k3s),
+        ):
+            if wanted is not None and is_older(wanted.version, has):
+                found.append(f"{name} {has} -> {wanted.version}")
+    return list(dict.fromkeys(found))
+
+
+def remarks(name: str, spec: Body, chosen: Revision, nodes: Iterable[NodeView]) -> list[str]:
+    """What people should know who have just gone back. spec: as it was before."""
+    found = []
+    left = [f"{each} {channel(spec, each)}" for each in COMPONENTS if channel(spec, each)]
+    if left:
+        found.append(f"it does not follow channels any more: {', '.join(left)}")
+    if inside(spec, "strategy", "paused") is True:
+        found.append(f"it is paused: `kubectl k3os rollout resume {name}`")
+    servers = [node for node in nodes if node.control_plane or node.etcd]
+    version = chosen.k3s.version if chosen.k3s else ""
+    if back := [node for node in servers if is_minor_back(node.k3s, version)]:
+        found.append(
+            f"{', '.join(node.name for node in back)}: k3s goes back over a minor version, "
+            f"{back[0].k3s} -> {version}. The datastore stays as it is; each server copied it "
+            "before the upgrade, and its Event DatastoreKept names the copy and the commands that "
+            "restore it"
+        )
+    return found
+
+
+def _pool(kubectl: Kubectl, name: str) -> Body:
+    """Raises UserError."""
+    try:
+        pools = kubectl.objects(POOLS)
+    except NotThere as error:
+        raise UserError("this cluster knows no NodePools", "is the operator installed?") from error
+    if name not in pools:
+        hint = f"there are: {', '.join(sorted(pools))}" if pools else "there is none at all"
+        raise UserError(f"there is no NodePool {name!r}", hint)
+    return pools[name]
+
+
+def _revisions(kubectl: Kubectl, pool: Body) -> list[Revision]:
+    uid = text(inside(pool, "metadata", "uid"))
+    path = f"{REVISIONS}?labelSelector={quote(f'{LABEL}={uid}', safe='')}"
+    return parse_all(kubectl.objects(path).values(), uid)
+
+
+def _config(kubectl: Kubectl, revision: Revision) -> Body:
+    """Raises UserError."""
+    secret = kubectl.object(f"{SECRETS}/{quote(revision.name)}")
+    found = config_of(secret, revision)
+    if found is None:
+        raise UserError(
+            f"the Secret {revision.name} does not hold the configuration of revision "
+            f"{revision.number}",
+            "write it into the NodePool by hand",
+        )
+    return found

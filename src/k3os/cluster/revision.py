@@ -1,0 +1,117 @@
+"""The history of a NodePool: a ControllerRevision for each thing that it wanted of its nodes.
+
+Format: apps/v1 ControllerRevision (kubernetes.io, "API reference"), in the operator's namespace
+and owned by the NodePool. Its data has versions and the configuration's hash; the configuration
+itself, which may hold passwords, is in a Secret of the same name: many may read revisions. Who
+and when: the NodePool's managedFields. Nothing is asked here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from k3os import names
+from k3os.cluster.impact import fragment_hash
+from k3os.cluster.objects import inside, mapping, maps, number, text, texts
+from k3os.cluster.request import Wanted
+from k3os.cluster.target import Target
+from k3os.system.json_text import an_object
+
+# of a revision and its Secret: whose they are
+LABEL = f"{names.GROUP}/nodepool-uid"
+BY, AT = f"{names.GROUP}/changed-by", f"{names.GROUP}/changed-at"
+CAUSE = "kubernetes.io/change-cause"  # as of Deployments
+FILE = "config.json"  # in the Secret
+LONGEST = 2**21  # characters of it; an object of the API is limited to about 1 MiB
+DIGEST = r"[0-9a-f]{16}"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """at, by, cause: when it became what is wanted, through which program, and why."""
+
+    name: str
+    number: int
+    digest: str
+    k3os: Wanted | None = None
+    k3s: Wanted | None = None
+    config_hash: str = ""
+    at: str = ""
+    by: str = ""
+    cause: str = ""
+
+
+def parse_revision(body: Mapping[str, Any]) -> Revision | None:
+    """None for what is none of ours."""
+    data, notes = mapping(body.get("data")), texts(inside(body, "metadata", "annotations"))
+    digest = text(data.get("target"))
+    if not re.fullmatch(DIGEST, digest):
+        return None
+    return Revision(
+        name=text(inside(body, "metadata", "name")),
+        number=number(body.get("revision")),
+        digest=digest,
+        k3os=_wanted(data, "k3os"),
+        k3s=_wanted(data, "k3s"),
+        config_hash=text(data.get("configHash")),
+        at=notes.get(AT, ""),
+        by=notes.get(BY, ""),
+        cause=notes.get(CAUSE, ""),
+    )
+
+
+def _wanted(data: Mapping[str, Any], name: str) -> Wanted | None:
+    version = text(inside(data, name, "version"))
+    return Wanted(version, text(inside(data, name, "url"))) if version else None
+
+
+def parse_all(bodies: Iterable[Mapping[str, Any]], uid: str) -> list[Revision]:
+    """Those of the NodePool with that uid, the newest last."""
+    own = [each for each in bodies if texts(inside(each, "metadata", "labels")).get(LABEL) == uid]
+    found = [each for each in map(parse_revision, own) if each is not None]
+    return sorted(found, key=lambda each: each.number)
+
+
+def data_of(target: Target) -> dict[str, Any]:
+    """What a revision's `data` says of a target."""
+    pairs = (("k3os", target.k3os), ("k3s", target.k3s))
+    found: dict[str, Any] = {
+        name: {"version": wanted.version, "url": wanted.url} for name, wanted in pairs if wanted
+    }
+    return found | {"configHash": target.config_hash, "target": target.digest}
+
+
+def config_of(secret: Mapping[str, Any], revision: Revision) -> Mapping[str, Any] | None:
+    """What the revision's Secret holds, None when that is not its configuration."""
+    try:
+        data = text(inside(secret, "data", FILE), LONGEST)
+        found = an_object(base64.b64decode(data, validate=True))
+    except (ValueError, binascii.Error):
+        return None
+    return found if fragment_hash(found) == revision.config_hash else None
+
+
+def target_of(revision: Revision, config: Mapping[str, Any]) -> Target:
+    return Target(revision.k3os, revision.k3s, config)
+
+
+def changed_by(body: Mapping[str, Any]) -> tuple[str, str]:
+    """Which program changed a NodePool's spec last, and when, as far as the API server noted it
+    (kubernetes.io, "Server-Side Apply", "Field management")."""
+    found = [
+        each
+        for each in maps(inside(body, "metadata", "managedFields"))
+        if not each.get("subresource") and "f:spec" in mapping(each.get("fieldsV1"))
+    ]
+    last = max(found, key=lambda each: text(each.get("time")), default={})
+    return text(last.get("manager"), 256), text(last.get("time"), 64)
+
+
+def before(revisions: Iterable[Revision], digest: str) -> Revision | None:
+    """The newest that is not this target."""
+    return next((each for each in reversed(list(revisions)) if each.digest != digest), None)

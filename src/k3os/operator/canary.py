@@ -1,0 +1,286 @@
+"""A careful rollout as steps with gates between them: pure, no I/O, no clock, no memory.
+
+`proceed` says how it goes on from what is written in the NodePool's status, `allowed` what may be
+done on that: what is begun with is decided on what is written, never on what will be. So an
+operator that is killed at any moment has begun no more than the written step allows.
+
+The way of a target: Progressing (as many nodes as the step says get it) -> Pausing (its soak
+time) -> Analyzing (the gates) -> the next step, or Completed. A gate or a node that fails: Failed,
+which begins nothing more, or RollingBack (who has it goes back) -> RolledBack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from k3os.cluster.node import FAILED as NODE_FAILED
+from k3os.cluster.node import NodeView
+from k3os.cluster.objects import mapping, number, text
+from k3os.cluster.target import Target, changes, is_updated
+from k3os.operator.admission import Cluster, is_busy
+from k3os.operator.spec import Pool
+
+PROGRESSING, PAUSING, ANALYZING, COMPLETED, FAILED, ROLLING_BACK, ROLLED_BACK = PHASES = (
+    *("Progressing", "Pausing", "Analyzing", "Completed", "Failed", "RollingBack", "RolledBack"),
+)
+BACK = (ROLLING_BACK, ROLLED_BACK)
+MOST_WORDS = 500
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of one gate. passed: None while it is not known."""
+
+    gate: str
+    passed: bool | None
+    message: str = ""
+    final: bool = False  # it will not become another by waiting
+    asked: bool = True  # by this process, which knows nothing of what another one was told
+
+
+@dataclass(frozen=True)
+class State:
+    """status.canary. target, stable: digests; stable: what is gone back to, "" for nothing.
+    since: of the phase, seconds since 1970. attempt: of the gates of this step."""
+
+    target: str
+    step: int = 0
+    phase: str = PROGRESSING
+    since: int = 0
+    stable: str = ""
+    attempt: int = 0
+    gate: str = ""
+    message: str = ""
+    retried: str = ""  # the annotation that was heeded last
+
+
+def parse(status: Mapping[str, Any]) -> State | None:
+    """What is written in a NodePool's status, None for nothing of ours."""
+    found = mapping(status.get("canary"))
+    phase, target = text(found.get("phase")), text(found.get("target"))
+    if phase not in PHASES or not target:
+        return None
+    return State(
+        target=target,
+        step=number(found.get("step")),
+        phase=phase,
+        since=number(found.get("since")),
+        stable=text(found.get("stable")),
+        attempt=number(found.get("attempt")),
+        gate=text(found.get("gate")),
+        message=text(found.get("message")),
+        retried=text(found.get("retried")),
+    )
+
+
+def as_status(state: State) -> dict[str, Any]:
+    return {
+        "target": state.target,
+        "step": state.step,
+        "phase": state.phase,
+        "since": state.since,
+        "stable": state.stable,
+        "attempt": state.attempt,
+        "gate": state.gate,
+        "message": state.message[:MOST_WORDS],
+        "retried": state.retried,
+    }
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What `proceed` looks at, beside the NodePool and its nodes. verdicts: of this attempt of the
+    gates of this step. stable: what is gone back to, None while nobody knows; before: the digest
+    of the revision before this one, "" for none. retried: the annotation names.RETRIED."""
+
+    verdicts: Sequence[Verdict] = ()
+    stable: Target | None = None
+    before: str = ""
+    retried: str = ""
+
+
+def has(node: NodeView, target: Target) -> bool:
+    """Whether a node was given this target: it has it, is on its way, or failed there."""
+    begun = node.state is not None and node.state.target == target.digest
+    return begun or is_updated(node, target)
+
+
+def left(pool: Pool, cluster: Cluster, stable: Target | None) -> list[NodeView]:
+    """The nodes that are still to go back, or on their way."""
+    found = []
+    for node in cluster.of(pool):
+        returns = stable is not None and is_busy(node) and has(node, stable)
+        differs = stable is None or is_busy(node) or bool(changes(node, stable))
+        if returns or (has(node, pool.target) and differs):
+            found.append(node)
+    return found
+
+
+def proceed(
+    pool: Pool, cluster: Cluster, state: State | None, sight: Sight, now: float
+) -> State | None:
+    """What is to be written next; the same as before where nothing goes on."""
+    canary = pool.strategy.canary
+    if canary is None:
+        return None
+    if pool.problems or pool.unresolved or pool.deleting:
+        return state
+    target, members = pool.target, cluster.of(pool)
+    if state is None or state.target != target.digest:
+        done = bool(members) and all(is_updated(node, target) for node in members)
+        # back to what was completed last: no gate that is closed now may hold that
+        done = done or (state is not None and state.stable == target.digest)
+        return State(
+            target=target.digest,
+            phase=COMPLETED if done else PROGRESSING,
+            since=int(now),
+            stable=_stable(state, target, sight),
+            retried=sight.retried,
+        )
+    state = replace(state, step=min(state.step, len(canary.steps) - 1))
+    if sight.retried != state.retried and state.phase in (FAILED, *BACK):
+        return _again(state, sight.retried, now)
+    if state.phase in BACK:
+        gone = not left(pool, cluster, sight.stable) if sight.stable else False
+        return _enter(state, ROLLED_BACK if gone else ROLLING_BACK, now)
+    if state.phase in (COMPLETED, FAILED):
+        return state
+    if canary.on_failure == "Rollback" and (node := _failed(members, target)):
+        assert node.state is not None
+        words = f"{node.name}: {node.state.reason}: {node.state.message}"
+        return fail(pool, state, "", words, now)
+    step = canary.steps[state.step]
+    if state.phase == PROGRESSING:
+        updated = [node for node in members if is_updated(node, target) and not is_busy(node)]
+        if members and len(updated) >= min(step.count(len(members)), len(members)):
+            return _enter(state, PAUSING, now)
+        return state
+    if state.phase == PAUSING:
+        return _enter(state, ANALYZING, now) if now >= state.since + step.pause else state
+    return _judge(pool, state, sight.verdicts, now)
+
+
+def _stable(state: State | None, target: Target, sight: Sight) -> str:
+    """What was completed last; what was only tried is nothing to go back to."""
+    if state is None:
+        return sight.before
+    found = state.target if state.phase == COMPLETED else state.stable
+    return found if found != target.digest else sight.before
+
+
+def _enter(state: State, phase: str, now: float) -> State:
+    return state if state.phase == phase else replace(state, phase=phase, since=int(now))
+
+
+def _again(state: State, retried: str, now: float) -> State:
+    """Somebody says that it may go on: the gates are asked anew, or all of it begins anew."""
+    again = replace(state, since=int(now), attempt=state.attempt + 1, gate="", message="")
+    if state.phase == FAILED:
+        return replace(again, phase=ANALYZING, retried=retried)
+    return replace(again, phase=PROGRESSING, step=0, retried=retried)
+
+
+def _failed(members: Sequence[NodeView], target: Target) -> NodeView | None:
+    for node in members:
+        if node.state and node.state.step == NODE_FAILED and node.state.target == target.digest:
+            return node
+    return None
+
+
+def _judge(pool: Pool, state: State, verdicts: Sequence[Verdict], now: float) -> State:
+    canary = pool.strategy.canary
+    assert canary is not None
+    known = {each.gate: each for each in verdicts}
+    unknown = Verdict("", None, asked=False)
+    found = [known.get(gate.name, unknown) for gate in canary.gates]
+    closed = [each for each in found if not each.passed]
+    if not closed:
+        if state.step + 1 == len(canary.steps):
+            return replace(_enter(state, COMPLETED, now), gate="", message="")
+        return State(
+            *(state.target, state.step + 1, PROGRESSING, int(now), state.stable),
+            retried=state.retried,
+        )
+    final = next((each for each in closed if each.final and each.passed is False), None)
+    young = now < state.since + canary.timeout or not all(each.asked for each in closed)
+    if final is None and young:
+        return state
+    worst = final or closed[0]
+    return fail(pool, state, worst.gate, worst.message or "no answer", now)
+
+
+def fail(pool: Pool, state: State, gate: str, message: str, now: float) -> State:
+    """gate: "" where it was a node that failed."""
+    canary = pool.strategy.canary
+    assert canary is not None
+    back = canary.on_failure == "Rollback"
+    if back and not state.stable:
+        message = f"{message}; there is no revision before this one to go back to"
+    phase = ROLLING_BACK if back and state.stable else FAILED
+    return replace(state, phase=phase, since=int(now), gate=gate, message=message[:MOST_WORDS])
+
+
+def allowed(pool: Pool, cluster: Cluster, state: State | None, stable: Target | None) -> Pool:
+    """The NodePool as far as what is written allows it. stable: None while it is not known."""
+    canary = pool.strategy.canary
+    if canary is None or pool.problems or pool.unresolved or pool.deleting:
+        return pool
+    if state is None or state.target != pool.target.digest:
+        return replace(pool, allowed=0, held="the canary's first step begins")
+    if state.phase == COMPLETED:
+        return pool
+    words = described(pool, state)
+    if state.phase in BACK:
+        if stable is None:
+            return replace(pool, allowed=0, held=f"{words}; that revision is not read yet")
+        only = frozenset(node.name for node in left(pool, cluster, stable))
+        strategy = replace(pool.strategy, rollback=True)
+        return replace(pool, target=stable, strategy=strategy, only=only, held=words)
+    if state.phase == FAILED:
+        return replace(pool, allowed=0, held=words)
+    step = canary.steps[min(state.step, len(canary.steps) - 1)]
+    return replace(pool, allowed=step.count(len(cluster.of(pool))), held=words)
+
+
+def described(pool: Pool, state: State) -> str:
+    """For people: at what step it is, and what for."""
+    canary = pool.strategy.canary
+    assert canary is not None
+    index = min(state.step, len(canary.steps) - 1)
+    step = canary.steps[index]
+    where = f"canary step {index + 1} of {len(canary.steps)} ({step.nodes} nodes)"
+    what = {
+        PROGRESSING: "nodes are updated",
+        PAUSING: f"{step.pause} s pause",
+        ANALYZING: f"gates are asked: {', '.join(each.name for each in canary.gates)}",
+        FAILED: f"failed: {_why(state)}",
+        ROLLING_BACK: f"failed: {_why(state)}; nodes go back",
+        ROLLED_BACK: f"failed: {_why(state)}; the nodes are back",
+    }
+    return f"{where}: {what[state.phase]}" if state.phase in what else "all canary steps passed"
+
+
+def _why(state: State) -> str:
+    return f"gate {state.gate}: {state.message}" if state.gate else state.message
+
+
+def remedy(pool: Pool, state: State) -> str:
+    again = f"`kubectl k3os rollout retry {pool.name}`"
+    if state.phase == FAILED:
+        undo = f"`kubectl k3os rollout undo {pool.name}` goes back"
+        return f"{again} has the gates asked again; {undo}; or change the NodePool"
+    return f"change the NodePool, or {again} begins with the first step again"
+
+
+def wake(pool: Pool, state: State | None, now: float) -> float | None:
+    """Seconds until time alone lets it go on."""
+    canary = pool.strategy.canary
+    if canary is None or state is None:
+        return None
+    if state.phase == PAUSING:
+        return max(
+            0.0, state.since + canary.steps[min(state.step, len(canary.steps) - 1)].pause - now
+        )
+    return max(0.0, state.since + canary.timeout - now) if state.phase == ANALYZING else None

@@ -1,0 +1,148 @@
+"""What the engine does for canaries: reads what is written, has gates asked, tells how it goes.
+
+The decisions are those of operator/canary.py. What is gone back to is read once and remembered;
+all else is in the NodePool's status.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from k3os import names
+from k3os.cluster.objects import inside, mapping, text
+from k3os.cluster.revision import before
+from k3os.cluster.target import Target
+from k3os.operator import canary
+from k3os.operator.admission import Cluster
+from k3os.operator.api import Api, ApiFailure
+from k3os.operator.gates import Gates
+from k3os.operator.outage import words
+from k3os.operator.revisions import Revisions
+from k3os.operator.rollout import Said
+from k3os.operator.spec import Pool
+from k3os.operator.status import Shown
+
+log = logging.getLogger("k3os.operator")
+
+RETRY = 1.0  # seconds until what could not be read is looked at again
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Look:
+    """At one NodePool. pool: as far as its canary allows it. said: when shown is written."""
+
+    pool: Pool
+    state: canary.State | None = None
+    shown: Shown = Shown()  # noqa: RUF009 - it cannot be changed
+    said: Said | None = None
+    wake: float | None = None
+
+
+class Careful:
+    def __init__(self, api: Api, revisions: Revisions, changed: Callable[[], None]) -> None:
+        self._revisions = revisions
+        self._gates = Gates(api, changed)
+        self._targets: dict[tuple[str, str], Target] = {}
+
+    def close(self) -> None:
+        self._gates.close()
+
+    async def look(
+        self,
+        pools: Iterable[tuple[Body, Pool]],
+        written: Mapping[str, Body],
+        cluster: Cluster,
+        now: float,
+    ) -> list[Look]:
+        """One for each. written: by name, statuses that are newer than the watch's."""
+        found = []
+        for body, pool in pools:
+            status = written.get(pool.name) or body.get("status") or {}
+            state = canary.parse(mapping(status))
+            try:
+                found.append(await self._look(body, pool, state, cluster, now))
+            except Exception as error:  # it costs this NodePool alone
+                if isinstance(error, ApiFailure):
+                    log.warning("%s: its canary: %s", pool.name, words(error))
+                else:
+                    log.exception("%s: its canary", pool.name)
+                held = f"its canary cannot go on: {words(error)}"
+                found.append(Look(replace(pool, allowed=0, held=held), state, wake=RETRY))
+        self._gates.rest({look.pool.uid for look in found if not _asks(look.state)})
+        return found
+
+    async def _look(
+        self, body: Body, pool: Pool, state: canary.State | None, cluster: Cluster, now: float
+    ) -> Look:
+        if pool.strategy.canary is None or pool.uid not in self._revisions.known:
+            # without its history nobody knows what to go back to
+            held = replace(pool, allowed=0, held="its revisions are not read yet")
+            return Look(held, state, wake=RETRY) if pool.strategy.canary else Look(pool)
+        stable = None
+        if state is not None and state.target == pool.target.digest and state.phase in canary.BACK:
+            stable = await self._target(pool, state.stable)
+        older = before(self._revisions.known[pool.uid], pool.target.digest)
+        sight = canary.Sight(
+            verdicts=self._gates.ask(pool, state) if state is not None and _asks(state) else (),
+            stable=stable,
+            before=older.digest if older else "",
+            retried=text(inside(body, "metadata", "annotations", names.RETRIED)),
+        )
+        after = canary.proceed(pool, cluster, state, sight, now)
+        goes_on = after is not None and after != state
+        return Look(
+            pool=canary.allowed(pool, cluster, state, stable),
+            state=state,
+            shown=shown(pool, after, stable) if after else Shown(),
+            said=said(pool, after) if goes_on and after else None,
+            wake=0.0 if goes_on else canary.wake(pool, after, now),
+        )
+
+    async def _target(self, pool: Pool, digest: str) -> Target | None:
+        key = (pool.uid, digest)
+        if key not in self._targets:
+            known = self._revisions.known[pool.uid]
+            wanted = next((each for each in known if each.digest == digest), None)
+            found = await self._revisions.target(pool.uid, wanted) if wanted else None
+            if found is None:
+                return None
+            self._targets[key] = found
+        return self._targets[key]
+
+
+def _asks(state: canary.State | None) -> bool:
+    return state is not None and state.phase == canary.ANALYZING
+
+
+def shown(pool: Pool, state: canary.State, stable: Target | None) -> Shown:
+    found = Shown(
+        canary.as_status(state),
+        target=stable.digest if stable else "",
+        phase="Updating",
+        instead_of=("Pending",),
+    )
+    if state.phase == canary.COMPLETED:
+        return replace(found, phase="")
+    told = canary.described(pool, state)
+    if state.phase not in (canary.FAILED, *canary.BACK):
+        return found
+    over = state.phase != canary.ROLLING_BACK
+    return replace(
+        found,
+        phase="Failed" if over else "Updating",
+        instead_of=("Pending", "Updating", "Updated", "Paused", *(() if over else ("Failed",))),
+        judged={"Degraded": (True, "CanaryFailed", f"{told}; {canary.remedy(pool, state)}")},
+    )
+
+
+def said(pool: Pool, state: canary.State) -> Said:
+    """The Event of a phase that begins."""
+    failed = state.phase in (canary.FAILED, *canary.BACK)
+    told = canary.described(pool, state)
+    if failed:
+        told = f"{told}; {canary.remedy(pool, state)}"
+    return Said(f"Canary{state.phase}", told, warning=failed)

@@ -1,0 +1,72 @@
+"""Whether the previous generation is just what was asked for, so that going back fetches nothing.
+
+It only decides. What is asked for: component to version, as `k3os upgrade --expect` and `--k3s`
+name them.
+"""
+
+from __future__ import annotations
+
+import re
+
+from k3os.generation.layout import COMPONENTS, link
+from k3os.generation.versions import is_older
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from k3os.generation.installed import Installed
+
+VERSION = re.compile(r"v?[0-9][0-9A-Za-z.+~_-]*")
+# the kernel is k3OS' own: it goes where that goes
+WITH = {"k3os": ("k3os", "kernel"), "k3s": ("k3s",)}
+
+
+def asked(options: Mapping[str, str]) -> dict[str, str]:
+    """What options of `k3os upgrade` name by its version; {} when they name anything otherwise."""
+    found = {}
+    if "--k3os" in options:
+        found["k3os"] = options.get("--expect", "")
+    if "--k3s" in options:
+        found["k3s"] = options["--k3s"]
+    partly = {"SRC", "--kernel", "--no-kernel"} & set(options)
+    return {} if partly or not all(map(VERSION.fullmatch, found.values())) else found
+
+
+def is_way_back(installed: Installed, wanted: Mapping[str, str]) -> bool:
+    """Whether the previous generation has these versions, nothing of it is newer, and all that
+    was not asked for is the same in both."""
+    current, previous = installed.current, installed.previous
+    if not wanted or previous in ("", current, installed.running):
+        return False
+    now, before = installed.versions, installed.previous_versions
+    older = [name for name in wanted if is_older(before.get(name, ""), now.get(name, ""))]
+    same = [name for name in wanted if before.get(name) == now.get(name)]
+    moves = {part for name in wanted for part in WITH[name]}
+    return (
+        bool(older)
+        and len(older) + len(same) == len(wanted)
+        and has(before, wanted)
+        and all(
+            link(f"{installed.system}/{current}/{name}")
+            == link(f"{installed.system}/{previous}/{name}")
+            for name in COMPONENTS
+            if name not in moves
+        )
+    )
+
+
+def waits_for_a_boot(installed: Installed, wanted: Mapping[str, str]) -> bool:
+    """Whether an earlier call has switched to these versions, and nothing has started them yet."""
+    return (
+        bool(wanted)
+        and installed.running not in ("", installed.current)
+        and has(installed.versions, wanted)
+    )
+
+
+def has(versions: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    return all(
+        versions.get(name, "").removeprefix("v") == version.removeprefix("v")
+        for name, version in wanted.items()
+    )
