@@ -27,6 +27,8 @@ IMAGE = f"{GROUP}/image"
 
 # what the operator remembers of a node while it changes it
 ROLLOUT = f"{GROUP}/rollout"
+# what a pod says of itself to a drain
+DRAIN = f"{GROUP}/drain"
 
 # states of a request in LAST_RESULT
 SUCCEEDED, FAILED, ROLLED_BACK, REBOOTING = "Succeeded", "Failed", "RolledBack", "Rebooting"

@@ -20,7 +20,7 @@ def free_port() -> int:
 
 
 def test_its_metrics_probes_and_log_lines_can_be_read_by_machines(world: World) -> None:
-    world.nodes("a")
+    world.nodes("a", "b")
     world.pod("web", "a")
     pool = world.pool(k3os=NEW)
     port = free_port()
@@ -37,9 +37,9 @@ def test_its_metrics_probes_and_log_lines_can_be_read_by_machines(world: World) 
     for name in NAMES:
         assert f"# TYPE {name} " in metrics
     assert "k3os_leader 1.0" in metrics
-    assert f'k3os_nodepool_nodes_updated{{pool="{pool}"}} 1.0' in metrics
+    assert f'k3os_nodepool_nodes_updated{{pool="{pool}"}} 2.0' in metrics
     assert f'k3os_nodepool_phase{{phase="Updated",pool="{pool}"}} 1.0' in metrics
-    assert f'k3os_node_changes_total{{pool="{pool}",result="Updated"}} 1.0' in metrics
+    assert f'k3os_node_changes_total{{pool="{pool}",result="Updated"}} 2.0' in metrics
     assert 'k3os_evictions_total{result="evicted"} 1.0' in metrics
     lines = [json.loads(line) for line in world.log.splitlines()]
     own = [each for each in lines if each.get("node") == f"{world.run}-a"]

@@ -59,7 +59,7 @@ def test_a_configuration_that_needs_no_boot_drains_and_reboots_nothing(world: Wo
 
 def test_a_budget_holds_a_drain_and_its_end_lets_it_go_on(world: World) -> None:
     labels = {"app": "precious"}
-    world.nodes("a")
+    world.nodes("a", "b")
     world.pod("web", "a", labels)
     world.budget("keep", labels)
     world.pool(k3os=NEW)

@@ -106,30 +106,15 @@ def _spec() -> dict[str, Any]:
     return _map(
         "What the nodes are to have, and how they come to it.",
         {
-            "nodeSelector": _map(
-                "Which nodes, a LabelSelector.",
-                {
-                    "matchLabels": {
-                        "type": "object",
-                        "description": "labels that a node must have, with these values",
-                        "additionalProperties": {"type": "string"},
-                    },
-                    "matchExpressions": {
-                        "type": "array",
-                        "description": "or and: `{key, operator, values}` with the operators "
-                        "In, NotIn, Exists, DoesNotExist",
-                        "items": _expression(),
-                    },
-                },
-                **{
-                    "x-kubernetes-validations": [
-                        {
-                            "rule": "has(self.matchLabels) || has(self.matchExpressions)",
-                            "message": "say which nodes: matchLabels or matchExpressions",
-                        }
-                    ]
-                },
-            ),
+            "nodeSelector": _selector("Which nodes, a LabelSelector.", "a node")
+            | {
+                "x-kubernetes-validations": [
+                    {
+                        "rule": "has(self.matchLabels) || has(self.matchExpressions)",
+                        "message": "say which nodes: matchLabels or matchExpressions",
+                    }
+                ]
+            },
             "k3os": k3os,
             "k3s": _component("k3s", "v1.33.1+k3s1"),
             "config": {
@@ -140,6 +125,25 @@ def _spec() -> dict[str, Any]:
             "strategy": _strategy(),
         },
         required=["nodeSelector"],
+    )
+
+
+def _selector(description: str, whose: str) -> dict[str, Any]:
+    return _map(
+        description,
+        {
+            "matchLabels": {
+                "type": "object",
+                "description": f"labels that {whose} must have, with these values",
+                "additionalProperties": {"type": "string"},
+            },
+            "matchExpressions": {
+                "type": "array",
+                "description": "or and: `{key, operator, values}` with the operators "
+                "In, NotIn, Exists, DoesNotExist",
+                "items": _expression(),
+            },
+        },
     )
 
 
@@ -198,6 +202,26 @@ def _strategy() -> dict[str, Any]:
                         "minimum": -1,
                         "default": drain.grace_period,
                     },
+                    "ignoreDaemonSets": {
+                        "type": "boolean",
+                        "description": "leave pods of DaemonSets alone; false: one of them, "
+                        "without the annotation `k3os.io/drain: evict`, stops the rollout",
+                        "default": drain.ignore_daemon_sets,
+                    },
+                    "podSelector": _selector(
+                        "Which pods are moved away, a LabelSelector; without it all.", "a pod"
+                    ),
+                    "skipWaitForDeleteTimeout": _text(
+                        "a pod that should have ended so long ago is not waited for; without it "
+                        "each is",
+                        pattern=DURATION,
+                        minLength=2,
+                    ),
+                    "detachTimeout": _duration(
+                        "how long the node's volumes may take to be detached when its pods are "
+                        "gone; then it restarts all the same",
+                        drain.detach_timeout,
+                    ),
                 },
                 default={},
             ),

@@ -61,6 +61,10 @@ RULES = (
     # drain
     Rule("", "pods", ("list", "watch")),
     Rule("", "pods/eviction", ("create",)),
+    # why a drain stands still, and whether the node's volumes are detached
+    Rule("policy", "poddisruptionbudgets", ("list", "watch")),
+    Rule("storage.k8s.io", "volumeattachments", ("list", "watch")),
+    Rule("", "persistentvolumes", ("get",)),
     # kopf looks for what is served, and where
     Rule("apiextensions.k8s.io", "customresourcedefinitions", READ),
     Rule("", "namespaces", ("list", "watch")),

@@ -38,13 +38,19 @@ DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 @dataclass(frozen=True)
 class Drain:
-    """timeout, grace_period: seconds; grace_period -1: the pod's own."""
+    """timeout, grace_period, detach_timeout, skip_wait: seconds; grace_period -1: the pod's own.
+    skip_wait: a pod whose grace period is over for longer is not waited for, 0: each is.
+    pod_selector: a LabelSelector, None: all pods."""
 
     enabled: bool = True
     timeout: int = 300
     delete_empty_dir_data: bool = True
     force: bool = False
     grace_period: int = -1
+    ignore_daemon_sets: bool = True
+    skip_wait: int = 0
+    pod_selector: Mapping[str, Any] | None = None
+    detach_timeout: int = 120
 
 
 @dataclass(frozen=True)
@@ -201,24 +207,37 @@ def _check_component(spec: Mapping[str, Any], name: str) -> None:
 
 def _strategy(given: Mapping[str, Any]) -> Strategy:
     where = "spec.strategy"
-    drain = _map(given, "drain", where)
     window = _map(given, "window", where)
     return Strategy(
         max_unavailable=_max_unavailable(given),
-        drain=Drain(
-            enabled=_bool(drain, "enabled", Drain.enabled, f"{where}.drain"),
-            timeout=seconds(drain.get("timeout", "5m"), f"{where}.drain.timeout"),
-            delete_empty_dir_data=_bool(
-                drain, "deleteEmptyDirData", Drain.delete_empty_dir_data, f"{where}.drain"
-            ),
-            force=_bool(drain, "force", Drain.force, f"{where}.drain"),
-            grace_period=_grace_period(drain),
-        ),
+        drain=_drain(_map(given, "drain", where)),
         window=_window(window) if window else None,
         progress_deadline=seconds(
             given.get("progressDeadline", "20m"), f"{where}.progressDeadline"
         ),
         paused=_bool(given, "paused", Strategy.paused, where),
+    )
+
+
+def _drain(given: Mapping[str, Any]) -> Drain:
+    where = "spec.strategy.drain"
+    selector, skip_wait = given.get("podSelector"), given.get("skipWaitForDeleteTimeout")
+    if selector is not None and not is_selector(selector):
+        raise UserError("is no LabelSelector", "", f"{where}.podSelector")
+    return Drain(
+        enabled=_bool(given, "enabled", Drain.enabled, where),
+        timeout=seconds(given.get("timeout", "5m"), f"{where}.timeout"),
+        delete_empty_dir_data=_bool(
+            given, "deleteEmptyDirData", Drain.delete_empty_dir_data, where
+        ),
+        force=_bool(given, "force", Drain.force, where),
+        grace_period=_grace_period(given),
+        ignore_daemon_sets=_bool(given, "ignoreDaemonSets", Drain.ignore_daemon_sets, where),
+        skip_wait=0
+        if skip_wait is None
+        else seconds(skip_wait, f"{where}.skipWaitForDeleteTimeout"),
+        pod_selector=selector,
+        detach_timeout=seconds(given.get("detachTimeout", "2m"), f"{where}.detachTimeout"),
     )
 
 
