@@ -44,6 +44,12 @@ RESOURCES = {
     "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget", True, {"status"}),
     "volumeattachments": ("storage.k8s.io/v1", "VolumeAttachment", False, {"status"}),
     "persistentvolumes": ("v1", "PersistentVolume", False, set()),
+    "validatingadmissionpolicies": (
+        *("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", False, {"status"}),
+    ),
+    "validatingadmissionpolicybindings": (
+        *("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding", False, set()),
+    ),
     "nodepools": ("k3os.io/v1alpha1", "NodePool", False, {"status"}),
     "customresourcedefinitions": (
         *("apiextensions.k8s.io/v1", "CustomResourceDefinition", False, set()),
@@ -69,6 +75,7 @@ class Emulator(KubernetesScaffold):
         self.rules: list[dict[str, Any]] | None = None  # what the operator may; None: all
         self.forbidden: list[str] = []
         self.old_evictions = False  # policy/v1beta1 only, as before Kubernetes 1.22
+        self.has_policies = True  # as since Kubernetes 1.30
         # called with each of the operator's writes once it is done and before it is answered
         self.on_write: Callable[[str, str], None] | None = None
         for plural, (group, kind, namespaced, more) in RESOURCES.items():
@@ -133,6 +140,8 @@ class Emulator(KubernetesScaffold):
         if request.headers.get("Authorization") != f"Bearer {OPERATOR}":
             return
         wanted = request.resource.plural
+        if wanted.startswith("validatingadmission") and not self.has_policies:
+            raise KubernetesError(status=404, reason="NotFound", message="404 page not found")
         wanted += f"/{request.subresource}" if request.subresource else ""
         self.counts[verb, wanted] += 1
         if self.rules is None:

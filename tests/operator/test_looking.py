@@ -63,3 +63,20 @@ def test_there_are_two_replicas_as_soon_as_there_are_two_nodes(world: World) -> 
     world.nodes("b")
     world.until(lambda: replicas() == 2)
     assert world.end() == 0
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("served", [True, False])
+def test_the_api_server_is_given_the_policy_where_it_knows_such_things(
+    world: World, served: bool
+) -> None:
+    assert world.emulator is not None
+    world.emulator.has_policies = served
+    world.nodes("a")
+    world.pool(k3os=NEW)
+    world.start()
+    world.until_phase("Updated")
+    world.until(lambda: served or "has no ValidatingAdmissionPolicies" in world.log)
+    kinds = {plural for plural, _, _ in world.emulator.kept}
+    assert ("validatingadmissionpolicybindings" in kinds) == served
+    assert ("validatingadmissionpolicies" in kinds) == served

@@ -26,6 +26,7 @@ from k3os.operator.following import Followed, Say
 from k3os.operator.job import job, name_of, owner_of, parse_job, secret
 from k3os.operator.loads import Loads
 from k3os.operator.outage import words
+from k3os.operator.policies import Policies
 from k3os.operator.replicas import replicas
 from k3os.operator.rollout import (
     Decision,
@@ -94,6 +95,7 @@ class Engine:
     def __post_init__(self) -> None:
         self.channels = Followed(self.api, self.say)
         self.loads = Loads(self.api, self.changed)
+        self.policies = Policies(self.api)
 
     def changed(self) -> None:
         """Something is different: decide again."""
@@ -158,6 +160,7 @@ class Engine:
         left = orphans(cluster, [pool.name for _, pool in pools])
         writes += self._by_node([*left, *finished(cluster, jobs)], None, room)
         writes.append(self._scale(cluster, time.monotonic()))
+        writes.append(self.policies.keep(time.monotonic()))
         self._forget({pool.name for _, pool in pools})
         failures = [each for each in await asyncio.gather(*writes) if each is not None]
         for failure in failures[1:]:

@@ -26,7 +26,8 @@ from k3os.cluster.target import (
     selector_of,
     unresolved,
 )
-from k3os.errors import UserError
+from k3os.config.value import Problem
+from k3os.errors import UserError, visible
 from k3os.system.numbers import whole
 
 log = logging.getLogger("k3os.operator")
@@ -163,7 +164,7 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
     for name in COMPONENTS:
         _check_component(spec, name)
     config = _map(spec, "config", "spec")
-    problems = [str(each) for each in check(dict(config), "spec.config")[1] if each.is_error]
+    problems = [_told(each) for each in check(dict(config), "spec.config")[1] if each.is_error]
     name, uid, generation = _identity(body)
     return Pool(
         name=name,
@@ -176,6 +177,14 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
         problems=tuple(problems),
         unresolved=unresolved(spec, status),
     )
+
+
+def _told(problem: Problem) -> str:
+    """Without a line of the text that the configuration was written into for the check; as the
+    API server says it, too (policy.py)."""
+    where = problem.key or "spec.config"
+    hint = f"; {problem.hint}" if problem.hint else ""
+    return visible(f"{where}: {problem.message}{hint}")
 
 
 def _map(body: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:

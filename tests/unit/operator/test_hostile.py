@@ -111,6 +111,10 @@ class StubApi:
     async def delete_job(self, name: str) -> None:
         self.deleted.append(name)
 
+    @property
+    def client(self) -> Any:
+        raise ConnectionError("no policy is applied here")
+
     async def create_job(self, *objects: Any) -> None:
         json.dumps(objects[:2])
 
