@@ -27,6 +27,8 @@ IMAGE = f"{GROUP}/image"
 
 # what the operator remembers of a node while it changes it
 ROLLOUT = f"{GROUP}/rollout"
+# what a pod says of itself to a drain
+DRAIN = f"{GROUP}/drain"
 
 # of a NodePool: when somebody asked to have a canary's failed gates asked again
 RETRIED = f"{GROUP}/retried-at"

@@ -67,6 +67,8 @@ class Agent:
         self.most_away = 0  # machines that were drained or down at the same time
         self.errors: list[str] = []
         self.served: list[str] = []  # requests that a Job brought
+        self.told_to_end: list[tuple[float, str]] = []  # pods, and when
+        self.end_seconds = 0.0  # how long a pod takes to end
         self.free = threading.Event()  # while it is not set no Job begins with its work
         self.free.set()
         self._stop = threading.Event()
@@ -218,11 +220,21 @@ class Agent:
 
     def _end(self, namespace: str, name: str) -> None:
         """A pod that was told to end has ended: no kubelet would say so here."""
+        if name in (known for _, known in self.told_to_end):
+            return
+        self.told_to_end.append((time.monotonic(), name))
+        self._begin(self._ended, namespace, name)
+
+    def _ended(self, namespace: str, name: str) -> None:
+        self._stop.wait(self.end_seconds)
         try:
-            self.client.delete(Pod, name, namespace=namespace, grace_period=0)
-        except ApiError as error:
-            if error.status.code not in GONE:
-                raise
+            self._patiently(
+                lambda: self.client.delete(Pod, name, namespace=namespace, grace_period=0)
+            )
+        except (httpx2.HTTPError, OSError) as error:
+            gone = isinstance(error, ApiError) and error.status.code in GONE
+            if not gone and not self._stop.is_set():
+                self.errors.append(f"the end of {name}: {error}")
 
     def _serve(self, pod: dict[str, Any]) -> None:
         """One Job's container."""

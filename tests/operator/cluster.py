@@ -14,10 +14,11 @@ from typing import Any
 import httpx2
 from lightkube import ApiError, Client, KubeConfig
 from lightkube.core.exceptions import ConfigError
+from lightkube.generic_resource import create_global_resource
 from lightkube.types import CascadeType
 
 from k3os import names
-from k3os.operator import crd, manifests
+from k3os.operator import crd, manifests, policy
 from tests.operator.agent import LABEL, TIMEOUT, Agent, Node, NodeLease, Pod, Secret, fresh_run
 from tests.operator.world import (
     PATIENCE,
@@ -36,6 +37,14 @@ from tests.operator.world import (
     ended,
 )
 
+# what the operator applies to the cluster by itself
+POLICIES: tuple[Any, ...] = tuple(
+    create_global_resource(policy.GROUP, "v1", kind, plural)
+    for kind, plural in (
+        ("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"),
+        ("ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
+    )
+)
 NEEDED = (
     "an API server and a controller manager, no nodes: kube-apiserver and kube-controller-manager "
     "with etcd (Debian: etcd-server), or `k3s server --disable-agent`"
@@ -76,6 +85,12 @@ def real_cluster(kubeconfig: str) -> Iterator[None]:
         yield
         remove(client, LABEL)
     finally:
+        for kind in POLICIES:
+            try:
+                client.delete(kind, policy.NAME)
+            except httpx2.HTTPStatusError as error:  # an old cluster does not know the kind
+                if error.response.status_code != 404:
+                    raise
         for kind, body in reversed(made):
             delete(client, kind, body["metadata"]["name"], **_within(body))
         for kind, body in reversed(made):

@@ -25,6 +25,8 @@ import aiohttp.web
 import kmock
 from kmock import KubernetesError, KubernetesScaffold
 
+from tests.operator import disruption
+
 SHUTDOWN_SECONDS = 1.0
 OPERATOR, TESTER = "operator", "tester"  # bearer tokens
 # plural: (group/version, kind, namespaced, subresources)
@@ -42,11 +44,20 @@ RESOURCES = {
     "controllerrevisions": ("apps/v1", "ControllerRevision", True, set()),
     "leases": ("coordination.k8s.io/v1", "Lease", True, set()),
     "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget", True, {"status"}),
+    "volumeattachments": ("storage.k8s.io/v1", "VolumeAttachment", False, {"status"}),
+    "persistentvolumes": ("v1", "PersistentVolume", False, set()),
+    "validatingadmissionpolicies": (
+        *("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", False, {"status"}),
+    ),
+    "validatingadmissionpolicybindings": (
+        *("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding", False, set()),
+    ),
     "nodepools": ("k3os.io/v1alpha1", "NodePool", False, {"status"}),
     "customresourcedefinitions": (
         *("apiextensions.k8s.io/v1", "CustomResourceDefinition", False, set()),
     ),
 }
+PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 VERBS = {"get", "list", "watch", "create", "update", "patch", "delete"}
 HISTORY = 20_000  # of changes that a watch can go on from
 Key = tuple[str, str, str]
@@ -66,6 +77,7 @@ class Emulator(KubernetesScaffold):
         self.rules: list[dict[str, Any]] | None = None  # what the operator may; None: all
         self.forbidden: list[str] = []
         self.old_evictions = False  # policy/v1beta1 only, as before Kubernetes 1.22
+        self.has_policies = True  # as since Kubernetes 1.30
         # called with each of the operator's writes once it is done and before it is answered
         self.on_write: Callable[[str, str], None] | None = None
         for plural, (group, kind, namespaced, more) in RESOURCES.items():
@@ -130,6 +142,8 @@ class Emulator(KubernetesScaffold):
         if request.headers.get("Authorization") != f"Bearer {OPERATOR}":
             return
         wanted = request.resource.plural
+        if wanted.startswith("validatingadmission") and not self.has_policies:
+            raise KubernetesError(status=404, reason="NotFound", message="404 page not found")
         wanted += f"/{request.subresource}" if request.subresource else ""
         self.counts[verb, wanted] += 1
         if self.rules is None:
@@ -245,7 +259,20 @@ class Emulator(KubernetesScaffold):
         body["metadata"]["resourceVersion"] = str(self.version)
         self.changes.append((self.version, key[0], kind, body))
         self._tell()
+        if key[0] in ("pods", "poddisruptionbudgets"):
+            await self._count_disruptions(key[1])
         return body
+
+    async def _count_disruptions(self, namespace: str) -> None:
+        """The disruption controller."""
+        for key, budget in list(self.kept.items()):
+            if key[:2] == ("poddisruptionbudgets", namespace):
+                status = disruption.status(budget, self.pods_in(namespace))
+                if status != budget.get("status"):
+                    await self.keep(key, {**budget, "status": status})
+
+    def pods_in(self, namespace: str) -> list[dict[str, Any]]:
+        return [body for key, body in self.kept.items() if key[:2] == ("pods", namespace)]
 
     async def _create(self, request: Any) -> Any:
         self._allow(request, "create")
@@ -273,6 +300,8 @@ class Emulator(KubernetesScaffold):
         meta |= {"uid": str(uuid.uuid4()), "generation": 1, "creationTimestamp": _now()}
         if "spec" in body:
             meta["managedFields"] = _managed(request)
+        if plural == "pods":  # as the admission plugin Priority
+            body["spec"]["priority"] = PRIORITIES.get(body["spec"].get("priorityClassName", ""), 0)
         if plural == "customresourcedefinitions":
             body["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
         made = await self.keep(key, body)
@@ -339,14 +368,13 @@ class Emulator(KubernetesScaffold):
         pod = self.kept.get(key)
         if pod is None:
             raise KubernetesError(status=404, reason="NotFound", message="no such pod")
-        labels = pod["metadata"].get("labels") or {}
         for (plural, namespace, name), budget in self.kept.items():
-            if plural != "poddisruptionbudgets" or namespace != request.namespace:
-                continue
-            wanted = budget["spec"]["selector"]["matchLabels"]
-            if wanted.items() <= labels.items() and budget["spec"].get("maxUnavailable") == 0:
-                text = f"Cannot evict pod as it would violate the pod's disruption budget {name}."
-                raise KubernetesError(status=429, reason="TooManyRequests", message=text)
+            if plural == "poddisruptionbudgets" and namespace == request.namespace:
+                if disruption.forbids(budget, pod):
+                    text = (
+                        f"Cannot evict pod as it would violate the pod's disruption budget {name}."
+                    )
+                    raise KubernetesError(status=429, reason="TooManyRequests", message=text)
         await self._mark(key, pod)
         return {"kind": "Status", "apiVersion": "v1", "status": "Success", "metadata": {}}
 

@@ -80,7 +80,7 @@ def test_it_waits_for_an_api_server_that_restarts(world: World) -> None:
 def test_before_kubernetes_1_22_pods_are_evicted_as_it_was_then(world: World) -> None:
     assert world.emulator is not None
     world.emulator.old_evictions = True
-    world.nodes("a")
+    world.nodes("a", "b")
     world.pod("web", "a")
     world.pool(k3os=NEW)
     world.start()

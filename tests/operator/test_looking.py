@@ -20,7 +20,7 @@ def free_port() -> int:
 
 
 def test_its_metrics_probes_and_log_lines_can_be_read_by_machines(world: World) -> None:
-    world.nodes("a")
+    world.nodes("a", "b")
     world.pod("web", "a")
     pool = world.pool(k3os=NEW)
     port = free_port()
@@ -37,9 +37,9 @@ def test_its_metrics_probes_and_log_lines_can_be_read_by_machines(world: World) 
     for name in NAMES:
         assert f"# TYPE {name} " in metrics
     assert "k3os_leader 1.0" in metrics
-    assert f'k3os_nodepool_nodes_updated{{pool="{pool}"}} 1.0' in metrics
+    assert f'k3os_nodepool_nodes_updated{{pool="{pool}"}} 2.0' in metrics
     assert f'k3os_nodepool_phase{{phase="Updated",pool="{pool}"}} 1.0' in metrics
-    assert f'k3os_node_changes_total{{pool="{pool}",result="Updated"}} 1.0' in metrics
+    assert f'k3os_node_changes_total{{pool="{pool}",result="Updated"}} 2.0' in metrics
     assert 'k3os_evictions_total{result="evicted"} 1.0' in metrics
     lines = [json.loads(line) for line in world.log.splitlines()]
     own = [each for each in lines if each.get("node") == f"{world.run}-a"]
@@ -63,3 +63,20 @@ def test_there_are_two_replicas_as_soon_as_there_are_two_nodes(world: World) -> 
     world.nodes("b")
     world.until(lambda: replicas() == 2)
     assert world.end() == 0
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("served", [True, False])
+def test_the_api_server_is_given_the_policy_where_it_knows_such_things(
+    world: World, served: bool
+) -> None:
+    assert world.emulator is not None
+    world.emulator.has_policies = served
+    world.nodes("a")
+    world.pool(k3os=NEW)
+    world.start()
+    world.until_phase("Updated")
+    world.until(lambda: served or "has no ValidatingAdmissionPolicies" in world.log)
+    kinds = {plural for plural, _, _ in world.emulator.kept}
+    assert ("validatingadmissionpolicybindings" in kinds) == served
+    assert ("validatingadmissionpolicies" in kinds) == served

@@ -59,7 +59,7 @@ def test_a_configuration_that_needs_no_boot_drains_and_reboots_nothing(world: Wo
 
 def test_a_budget_holds_a_drain_and_its_end_lets_it_go_on(world: World) -> None:
     labels = {"app": "precious"}
-    world.nodes("a")
+    world.nodes("a", "b")
     world.pod("web", "a", labels)
     world.budget("keep", labels)
     world.pool(k3os=NEW)
@@ -164,7 +164,8 @@ def test_a_paused_pool_begins_nothing_until_it_is_resumed(world: World) -> None:
 
 def test_a_configuration_with_errors_is_a_condition_and_touches_nothing(world: World) -> None:
     world.nodes("a")
-    world.pool(config={"hostname": "a_b"})
+    # in a spelling that only the operator's own check knows: the API server would refuse the other
+    world.pool(config={"host-name": "a_b"})
     world.start()
     world.until_phase("Failed")
     degraded = world.condition("Degraded")

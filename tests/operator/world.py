@@ -39,6 +39,9 @@ ConfigMap: Any = create_namespaced_resource("", "v1", "ConfigMap", "configmaps")
 Budget: Any = create_namespaced_resource(
     *("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
 )
+Attachment: Any = create_global_resource(
+    *("storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments"),
+)
 Definition: Any = create_global_resource(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions"
 )
@@ -141,8 +144,18 @@ class World:
         listed = self.status(name).get("conditions") or []
         return next((each for each in listed if each["type"] == kind), {})
 
-    def pod(self, name: str, node: str, labels: dict[str, str] | None = None) -> None:
-        """Bound to a node, with a controller, so that a drain moves it."""
+    def pod(
+        self,
+        name: str,
+        node: str,
+        labels: dict[str, str] | None = None,
+        *,
+        priority: str = "",
+        drain: str = "",
+        controller: str = "ConfigMap",
+    ) -> None:
+        """Bound to a node, with a controller, so that a drain moves it. priority: a class; drain:
+        its annotation."""
         owner_name = f"{self.run}-owner"
         try:
             owner = self.client.get(ConfigMap, owner_name, namespace="default")
@@ -150,12 +163,14 @@ class World:
             owner = self.client.create(
                 ConfigMap({"metadata": self._meta(owner_name)}), namespace="default"
             )
-        reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": owner_name}
+        reference = {"apiVersion": "v1", "kind": controller, "name": owner_name}
         reference |= {"uid": owner["metadata"]["uid"], "controller": True}
         meta = self._meta(f"{self.run}-{name}", labels) | {"ownerReferences": [reference]}
+        meta |= {"annotations": {names.DRAIN: drain}} if drain else {}
         container = {"name": "main", "image": "k3os.io/none"}
         spec = {"nodeName": f"{self.run}-{node}", "containers": [container]}
         spec["tolerations"] = [{"operator": "Exists"}]
+        spec |= {"priorityClassName": priority} if priority else {}
         self.client.create(Pod({"metadata": meta, "spec": spec}), namespace="default")
         self.until(lambda: self._runs(meta["name"]))
 
@@ -163,8 +178,23 @@ class World:
         found = self.client.get(Pod, name, namespace="default")
         return (found.get("status") or {}).get("phase") == "Running"
 
-    def budget(self, name: str, labels: dict[str, str]) -> None:
-        spec = {"selector": {"matchLabels": labels}, "maxUnavailable": 0}
+    def pods(self) -> set[str]:
+        """The names of those that are there."""
+        listed = self.client.list(Pod, namespace="default", labels={LABEL: self.run})
+        return {str(each["metadata"]["name"]).removeprefix(f"{self.run}-") for each in listed}
+
+    def attach(self, name: str, node: str) -> None:
+        """A volume, as its driver would."""
+        source = {"persistentVolumeName": name}
+        spec = {"nodeName": f"{self.run}-{node}", "attacher": "driver.longhorn.io"}
+        meta = self._meta(f"{self.run}-{name}")
+        self.client.create(Attachment({"metadata": meta, "spec": {**spec, "source": source}}))
+
+    def detach(self, name: str) -> None:
+        self.client.delete(Attachment, f"{self.run}-{name}")
+
+    def budget(self, name: str, labels: dict[str, str], **more: Any) -> None:
+        spec = {"selector": {"matchLabels": labels}} | (more or {"maxUnavailable": 0})
         meta = self._meta(f"{self.run}-{name}")
         self.client.create(Budget({"metadata": meta, "spec": spec}), namespace="default")
 

@@ -148,7 +148,7 @@ def _about(node: NodeView, state: State, target: Target) -> str:
     if state.step == CHECKING:
         return "its Job looks whether it can be changed"
     if state.step == DRAINING:
-        return "its pods are moved away"
+        return state.message or "its pods are moved away"
     if not node.ready:
         return "not ready: it restarts" if state.reboot else "not ready"
     if state.step == CHANGING:

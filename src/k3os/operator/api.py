@@ -1,4 +1,4 @@
-"""What the operator writes to the API, and the watch of one node's pods. kopf reads the rest.
+"""What the operator writes to the API, and asks it for once. kopf and watched.py read the rest.
 
 It decides nothing. Patches are JSON merge patches (RFC 7386); a resourceVersion in one makes the
 API refuse it with 409 when the object has changed meanwhile, so that an operator that lost its
@@ -8,8 +8,6 @@ policy/v1beta1 before Kubernetes 1.22.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -25,13 +23,12 @@ from lightkube.types import CascadeType, PatchType
 
 from k3os import names
 from k3os.cluster.node import State
+from k3os.cluster.objects import inside, mapping, text
 from k3os.operator import metrics
 from k3os.operator.manifests import NAME
-from k3os.operator.outage import Outage, pause, words
+from k3os.operator.outage import Outage
 from k3os.operator.rollout import KEEP, Eviction, NodePatch
-from k3os.operator.views import REQUEST_LABEL, PodView, parse_pod
-
-log = logging.getLogger("k3os.operator.api")
+from k3os.operator.views import REQUEST_LABEL
 
 # plain dictionaries: their models would cost memory and give nothing
 Node: Any = create_global_resource("", "v1", "Node", "nodes")
@@ -40,10 +37,10 @@ Job: Any = create_namespaced_resource("batch", "v1", "Job", "jobs")
 Secret: Any = create_namespaced_resource("", "v1", "Secret", "secrets")
 Deployment: Any = create_namespaced_resource("apps", "v1", "Deployment", "deployments")
 Lease: Any = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")
+Volume: Any = create_global_resource("", "v1", "PersistentVolume", "persistentvolumes")
 
-WATCH_SECONDS = 300  # the server ends a watch; the next one goes on where it was
 STRAY_SECONDS = 3600.0
-BAD_REQUEST, NOT_FOUND, CONFLICT, TOO_MANY = 400, 404, 409, 429
+BAD_REQUEST, NOT_FOUND, CONFLICT, TOO_MANY, BROKEN = 400, 404, 409, 429, 500
 
 # what the API may answer with, or not answer at all; a token that is renewed may be away for once
 ApiFailure = (ApiError, httpx2.HTTPError, ConfigError, OSError)
@@ -90,18 +87,33 @@ class Api:
         count("get", "nodes")
         return dict(await self.client.get(Node, name))
 
+    async def claim_of(self, volume: str) -> str:
+        """The PersistentVolumeClaim that a volume is bound to, as namespace/name, "" for none.
+        Raises ApiError."""
+        count("get", "persistentvolumes")
+        try:
+            found = mapping(inside(await self.client.get(Volume, volume), "spec", "claimRef"))
+        except ApiError as error:
+            if error.status.code != NOT_FOUND:
+                raise
+            return ""
+        return f"{text(found.get('namespace'))}/{text(found.get('name'))}" if found else ""
+
     async def evict(self, order: Eviction) -> str:
         """Why it is refused for now, "" when the pod goes or is gone. Raises ApiError."""
+        count("create", "pods/eviction")
         try:
-            count("create", "pods/eviction")
             await self._evict(order, self.eviction)
         except ApiError as error:
             if error.status.code == BAD_REQUEST and self.eviction == "policy/v1":
-                count("create", "pods/eviction")
-                await self._evict(order, "policy/v1beta1")
                 self.eviction = "policy/v1beta1"
-                return ""
-            if error.status.code == TOO_MANY:
+                try:
+                    return await self.evict(order)
+                except ApiError:
+                    self.eviction = "policy/v1"
+                    raise
+            # with 500 it says, too, that two budgets select one pod
+            if error.status.code in (TOO_MANY, BROKEN):
                 return error.status.message or "a PodDisruptionBudget forbids it"
             if error.status.code != NOT_FOUND:
                 raise
@@ -186,60 +198,3 @@ def _text(state: State | None) -> str | None:
 def count(verb: str, resource: str) -> None:
     """A request that is about to be made, for the metrics."""
     metrics.API_REQUESTS.labels(verb, resource).inc()
-
-
-class NodePods:
-    """The pods of one node while it is drained: listed once, then watched.
-
-    pods is None until the first list is there. changed is called after each change.
-    """
-
-    def __init__(self, api: Api, node: str, changed: Callable[[], None]) -> None:
-        self.pods: dict[tuple[str, str], PodView] | None = None
-        self._api, self._node, self._changed = api, node, changed
-        self._task = asyncio.create_task(self._follow(), name=f"pods of {node}")
-
-    async def close(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _follow(self) -> None:
-        failures = 0
-        while True:
-            try:
-                await self._list_and_watch()
-                failures = 0
-            except ApiFailure as error:
-                failures += 1
-                if failures == 1:
-                    log.warning("the pods of %s cannot be watched: %s", self._node, words(error))
-            except Exception:  # one of ours: this node's drain waits, others go on
-                failures += 1
-                log.exception("the pods of %s cannot be read", self._node)
-            await asyncio.sleep(pause(failures))
-
-    async def _list_and_watch(self) -> None:
-        fields = {"spec.nodeName": self._node}
-        count("list", "pods")
-        listing = self._api.client.list(Pod, namespace="*", fields=fields)
-        found = {}
-        async for pod in listing:
-            view = parse_pod(pod.to_dict())
-            found[view.namespace, view.name] = view
-        self.pods = found
-        self._changed()
-        count("watch", "pods")
-        watch = self._api.client.watch(
-            Pod,
-            namespace="*",
-            fields=fields,
-            server_timeout=WATCH_SECONDS,
-            resource_version=listing.resourceVersion,
-        )
-        async for event, pod in watch:
-            view = parse_pod(pod.to_dict())
-            if event == "DELETED":
-                found.pop((view.namespace, view.name), None)
-            else:
-                found[view.namespace, view.name] = view
-            self._changed()

@@ -10,10 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 from k3os import names
+from k3os.cluster.duration import LONGEST
 from k3os.operator import canary_crd
 from k3os.operator.spec import DAYS, HISTORY, MOST_HISTORY, ROLLBACK, Drain, Strategy
 from k3os.operator.spec import VERSION as VERSION_TEXT
 
+RULES = "x-kubernetes-validations"
+# as cluster/duration.py says it
+NO_DURATION = "is no duration; write `20m` or `1h30m`, a week at most"
 DURATION = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
 VERSION = f"^{VERSION_TEXT}$"
 CONDITIONS = ("Progressing", "Available", "Degraded")
@@ -98,6 +102,7 @@ def _component(name: str, where: str) -> dict[str, Any]:
             "url": _text("where its releases are", pattern=r"^https?://", maxLength=2048),
         },
         oneOf=[{"required": ["version"]}, {"required": ["channel"]}],
+        **_rule("has(self.version) != has(self.channel)", "give either version or channel"),
     )
 
 
@@ -107,29 +112,10 @@ def _spec() -> dict[str, Any]:
     return _map(
         "What the nodes are to have, and how they come to it.",
         {
-            "nodeSelector": _map(
-                "Which nodes, a LabelSelector.",
-                {
-                    "matchLabels": {
-                        "type": "object",
-                        "description": "labels that a node must have, with these values",
-                        "additionalProperties": {"type": "string"},
-                    },
-                    "matchExpressions": {
-                        "type": "array",
-                        "description": "or and: `{key, operator, values}` with the operators "
-                        "In, NotIn, Exists, DoesNotExist",
-                        "items": _expression(),
-                    },
-                },
-                **{
-                    "x-kubernetes-validations": [
-                        {
-                            "rule": "has(self.matchLabels) || has(self.matchExpressions)",
-                            "message": "say which nodes: matchLabels or matchExpressions",
-                        }
-                    ]
-                },
+            "nodeSelector": _selector("Which nodes, a LabelSelector.", "a node")
+            | _rule(
+                "has(self.matchLabels) || has(self.matchExpressions)",
+                "say which nodes: matchLabels or matchExpressions",
             ),
             "k3os": k3os,
             "k3s": _component("k3s", "v1.33.1+k3s1"),
@@ -151,21 +137,60 @@ def _spec() -> dict[str, Any]:
     )
 
 
+def _selector(description: str, whose: str) -> dict[str, Any]:
+    return _map(
+        description,
+        {
+            "matchLabels": {
+                "type": "object",
+                "description": f"labels that {whose} must have, with these values",
+                "additionalProperties": {"type": "string"},
+            },
+            "matchExpressions": {
+                "type": "array",
+                "description": "or and: `{key, operator, values}` with the operators "
+                "In, NotIn, Exists, DoesNotExist",
+                "items": _expression(),
+                "maxItems": 64,
+            },
+        },
+    )
+
+
 def _expression() -> dict[str, Any]:
     operators = ["In", "NotIn", "Exists", "DoesNotExist"]
     return {
         "type": "object",
         "required": ["key", "operator"],
         "properties": {
-            "key": {"type": "string"},
+            "key": {"type": "string", "maxLength": 317},
             "operator": {"type": "string", "enum": operators},
-            "values": {"type": "array", "items": {"type": "string"}},
+            "values": {
+                "type": "array",
+                "items": {"type": "string", "maxLength": 63},
+                "maxItems": 256,
+            },
         },
+        **_rule(
+            "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+            "In and NotIn want values, Exists and DoesNotExist have none",
+        ),
     }
 
 
-def _duration(description: str, seconds: int) -> dict[str, Any]:
-    return _text(description, pattern=DURATION, minLength=2, default=f"{seconds // 60}m")
+def _rule(rule: str, message: str, expression: str = "") -> dict[str, Any]:
+    """Of CEL. expression: of the message, where that has more to say (Kubernetes 1.29)."""
+    found = {"rule": rule, "message": message}
+    return {RULES: [found | ({"messageExpression": expression} if expression else {})]}
+
+
+def _duration(description: str, seconds: int = 0) -> dict[str, Any]:
+    """seconds: the default, 0 for none."""
+    least, most = "duration(self) > duration('0s')", f"duration(self) <= duration('{LONGEST}s')"
+    more = {"default": f"{seconds // 60}m"} if seconds else {}
+    # the length bounds what a rule may cost
+    more |= _rule(f"{least} && {most}", NO_DURATION, f'"\'" + self + "\' {NO_DURATION}"')
+    return _text(description, pattern=DURATION, minLength=2, maxLength=32, **more)
 
 
 def _strategy() -> dict[str, Any]:
@@ -204,8 +229,27 @@ def _strategy() -> dict[str, Any]:
                         "type": "integer",
                         "description": "seconds for a pod to end; -1: its own",
                         "minimum": -1,
+                        "maximum": LONGEST,
                         "default": drain.grace_period,
                     },
+                    "ignoreDaemonSets": {
+                        "type": "boolean",
+                        "description": "leave pods of DaemonSets alone; false: one of them, "
+                        "without the annotation `k3os.io/drain: evict`, stops the rollout",
+                        "default": drain.ignore_daemon_sets,
+                    },
+                    "podSelector": _selector(
+                        "Which pods are moved away, a LabelSelector; without it all.", "a pod"
+                    ),
+                    "skipWaitForDeleteTimeout": _duration(
+                        "a pod that should have ended so long ago is not waited for; without it "
+                        "each is"
+                    ),
+                    "detachTimeout": _duration(
+                        "how long the node's volumes may take to be detached when its pods are "
+                        "gone; then it restarts all the same",
+                        drain.detach_timeout,
+                    ),
                 },
                 default={},
             ),
@@ -218,6 +262,7 @@ def _strategy() -> dict[str, Any]:
                         "type": "array",
                         "description": "on which days it opens; without them on all",
                         "items": {"type": "string", "enum": list(DAYS)},
+                        "maxItems": len(DAYS),
                     },
                     "timeZone": _text("e.g. Europe/Berlin", default="UTC", maxLength=64),
                 },

@@ -17,15 +17,17 @@ from typing import Any
 from lightkube import ApiError
 
 from k3os import names
-from k3os.cluster.node import DRAINING, FAILED, WAITING, NodeView, parse_node
+from k3os.cluster.node import FAILED, WAITING, NodeView, parse_node
 from k3os.cluster.objects import inside, mapping, text
 from k3os.operator import crd, metrics
 from k3os.operator.admission import Cluster, conflicts
-from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, NodePods
+from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure
 from k3os.operator.careful import Careful, Look
 from k3os.operator.following import Followed, Say
 from k3os.operator.job import job, name_of, owner_of, parse_job, secret
+from k3os.operator.loads import Loads
 from k3os.operator.outage import words
+from k3os.operator.policies import Policies
 from k3os.operator.replicas import replicas
 from k3os.operator.revisions import Revisions
 from k3os.operator.rollout import (
@@ -88,8 +90,6 @@ class Engine:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _written: dict[str, Seen] = field(default_factory=dict)
     _statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _pods: dict[str, NodePods] = field(default_factory=dict)
-    _refused: dict[str, str] = field(default_factory=dict)
     _scaled: tuple[int, float] = (0, 0.0)
     _ended: dict[str, float] = field(default_factory=dict)
     _parsed: dict[str, tuple[str, Pool]] = field(default_factory=dict)
@@ -98,6 +98,8 @@ class Engine:
         self.channels = Followed(self.api, self.say)
         self.revisions = Revisions(self.api)
         self.careful = Careful(self.api, self.revisions, self.changed)
+        self.loads = Loads(self.api, self.changed)
+        self.policies = Policies(self.api)
 
     def changed(self) -> None:
         """Something is different: decide again."""
@@ -127,7 +129,7 @@ class Engine:
                 continue
 
     async def close(self) -> None:
-        await asyncio.gather(*(each.close() for each in self._pods.values()))
+        await self.loads.close()
         self.channels.close()
         self.careful.close()
 
@@ -148,15 +150,10 @@ class Engine:
         cluster = self.cluster(pools)
         metrics.UNHEALTHY.set(sum(node.healthy is False for node in cluster.nodes))
         jobs, wait = self.jobs(time.monotonic())
-        await self._follow_pods(cluster)
+        loads = await self.loads.follow(cluster)
         self.channels.look_up(pools, now)
-        pods = {
-            name: list(each.pods.values())
-            for name, each in self._pods.items()
-            if each.pods is not None
-        }
         looks = await self.careful.look(pools, self._statuses, cluster, now)
-        outcomes = decide_all([look.pool for look in looks], cluster, pods, jobs, now)
+        outcomes = decide_all([look.pool for look in looks], cluster, loads, jobs, now)
         writes: list[Awaitable[Exception | None]] = []
         room = asyncio.Semaphore(AT_ONCE)
         for (body, pool), look, outcome in zip(pools, looks, outcomes, strict=True):
@@ -172,6 +169,7 @@ class Engine:
         left = orphans(cluster, [pool.name for _, pool in pools])
         writes += self._by_node([*left, *finished(cluster, jobs)], None, room)
         writes.append(self._scale(cluster, time.monotonic()))
+        writes.append(self.policies.keep(time.monotonic()))
         self._forget({pool.name for _, pool in pools})
         self.revisions.forget({pool.uid for _, pool in pools})
         failures = [each for each in await asyncio.gather(*writes) if each is not None]
@@ -225,15 +223,6 @@ class Engine:
                         view, wait = replace(view, done=None), min(wait, patience)
                 found[view.request] = view
         return found, wait
-
-    async def _follow_pods(self, cluster: Cluster) -> None:
-        """Watch the pods of exactly those nodes that are drained."""
-        wanted = {node.name for node in cluster.nodes if node.state and node.state.step == DRAINING}
-        for name in wanted - self._pods.keys():
-            self._pods[name] = NodePods(self.api, name, self.changed)
-        for name in self._pods.keys() - wanted:
-            await self._pods.pop(name).close()
-            self._refused.clear()
 
     def _by_node(
         self,
@@ -319,12 +308,9 @@ class Engine:
         return own or next(iter(self.sight.nodes.get(name, ())), (0, None))
 
     async def _evict(self, order: Eviction) -> None:
-        pod = str(order.pod)
         why = await self.api.evict(order)
         metrics.EVICTIONS.labels("refused" if why else "evicted").inc()
-        if why and self._refused.get(pod) != why:
-            log.warning("%s is not evicted: %s", pod, why)
-        self._refused[pod] = why
+        self.loads.said(order.pod, why)
 
     async def _show(
         self,

@@ -15,7 +15,7 @@ from typing import Any
 
 from k3os import names
 from k3os.names import OPERATOR_UID
-from k3os.operator import crd
+from k3os.operator import crd, policy
 
 NAME, NODE_ACCOUNT = "k3os-operator", "k3os-node"
 # for people who import the archive; reserved, so that no registry can have it (RFC 2606)
@@ -61,6 +61,13 @@ RULES = (
     # drain
     Rule("", "pods", ("list", "watch")),
     Rule("", "pods/eviction", ("create",)),
+    # why a drain stands still, and whether the node's volumes are detached
+    Rule("policy", "poddisruptionbudgets", ("list", "watch")),
+    Rule("storage.k8s.io", "volumeattachments", ("list", "watch")),
+    Rule("", "persistentvolumes", ("get",)),
+    # what lets the API server refuse a wrong NodePool
+    Rule(policy.GROUP, "validatingadmissionpolicies", ("get", "create", "patch")),
+    Rule(policy.GROUP, "validatingadmissionpolicybindings", ("get", "create", "patch")),
     # kopf looks for what is served, and where
     Rule("apiextensions.k8s.io", "customresourcedefinitions", READ),
     Rule("", "namespaces", ("list", "watch")),

@@ -28,11 +28,11 @@ from k3os.cluster.node import (
 )
 from k3os.cluster.target import Target, changes, is_updated
 from k3os.config.key import AT_BOOT
+from k3os.operator import drain
 from k3os.operator.admission import Cluster, may_begin
 from k3os.operator.spec import Pool
 from k3os.operator.views import JobView, PodView
 
-RETRY = 5  # seconds until an eviction that a budget forbade is tried again
 KEEP = None  # of NodePatch.unschedulable: as it is
 LOG = "on the node `journalctl -t k3os-apply` says more"
 NEEDS_BOOT = "RebootRequired"  # a Job's answer: not without a boot, and the node was not drained
@@ -98,7 +98,7 @@ class Outcome:
 def decide_all(
     pools: Sequence[Pool],
     cluster: Cluster,
-    pods: Mapping[str, Sequence[PodView]],
+    loads: Mapping[str, drain.Load],
     jobs: Mapping[str, JobView],
     now: float,
 ) -> list[Outcome]:
@@ -107,7 +107,7 @@ def decide_all(
     found: list[Outcome] = []
     for pool in pools:
         try:
-            found.append(decide(pool, cluster, pods, jobs, now))
+            found.append(decide(pool, cluster, loads, jobs, now))
         except Exception as error:  # the others go on
             found.append(Outcome((), None, f"a fault of the operator: {error!r}", {"": error}))
         cluster = _after(cluster, found[-1].decisions)
@@ -130,11 +130,11 @@ def _after(cluster: Cluster, decisions: Iterable[Decision]) -> Cluster:
 def decide(
     pool: Pool,
     cluster: Cluster,
-    pods: Mapping[str, Sequence[PodView]],
+    loads: Mapping[str, drain.Load],
     jobs: Mapping[str, JobView],
     now: float,
 ) -> Outcome:
-    """pods: by node, of nodes that are drained and whose pods are known. jobs: by request.
+    """loads: by node, of nodes that are drained. jobs: by request.
     now: seconds since 1970."""
     mine = [node for node in cluster.nodes if node.state and node.state.pool == pool.name]
     if pool.deleting:
@@ -144,7 +144,7 @@ def decide(
     faults: dict[str, Exception] = {}
     for node in mine:
         try:
-            made, wake = advance(pool, node, pods.get(node.name), jobs, now)
+            made, wake = advance(pool, node, loads.get(node.name, drain.Load()), jobs, now)
         except Exception as error:  # it costs this node alone
             faults[node.name] = error
             continue
@@ -252,11 +252,11 @@ def _is_free(node: NodeView, target: Target) -> bool:
 def advance(
     pool: Pool,
     node: NodeView,
-    pods: Iterable[PodView] | None,
+    load: drain.Load,
     jobs: Mapping[str, JobView],
     now: float,
 ) -> tuple[list[Decision], float | None]:
-    """The next step of a node that was begun with. pods: None while they are not known."""
+    """The next step of a node that was begun with."""
     state = node.state
     assert state is not None
     if state.step == FAILED:
@@ -268,7 +268,7 @@ def advance(
     if state.step == CHECKING:
         return _check(pool, node, state, jobs.get(state.job), now), deadline - now
     if state.step == DRAINING:
-        return _drain(pool, node, state, pods, now)
+        return _drain(pool, node, state, load, now)
     if state.step == CHANGING:
         job = jobs.get(state.request)
         if job is None and state.target != pool.target.digest:
@@ -317,34 +317,27 @@ def _check(
 
 
 def _drain(
-    pool: Pool, node: NodeView, state: State, pods: Iterable[PodView] | None, now: float
+    pool: Pool, node: NodeView, state: State, load: drain.Load, now: float
 ) -> tuple[list[Decision], float | None]:
-    drain = pool.strategy.drain
+    options = pool.strategy.drain
     if state.target != pool.target.digest:  # changed its mind before anything was done
         return release(node), 0.0
-    if pods is None:
-        return [], state.since + drain.timeout + RETRY - now
-    left = [pod for pod in pods if not pod.stays]
-    for pod in left:
-        if not pod.owner and not drain.force:
-            text = f"{pod} has no controller that would start it elsewhere; strategy.drain.force"
-            return fail(node, state, "DrainRefused", text, now), None
-        if pod.empty_dir and not drain.delete_empty_dir_data:
-            text = f"{pod} would lose its emptyDir; strategy.drain.deleteEmptyDirData"
-            return fail(node, state, "DrainRefused", text, now), None
-    if not left:
-        return [_step(node, state, CHANGING, now)], 0.0
-    end = state.since + drain.timeout
-    if now >= end:
-        text = f"after {drain.timeout} s these pods are still there: {_listed(left)}"
-        return fail(node, state, "DrainTimeout", text, now), None
-    evictions = [Eviction(pod, drain.grace_period) for pod in left if not pod.leaving]
-    return list(evictions), min(RETRY, end - now)
-
-
-def _listed(pods: Sequence[PodView], most: int = 5) -> str:
-    more = f" and {len(pods) - most} more" if len(pods) > most else ""
-    return ", ".join(str(pod) for pod in pods[:most]) + more
+    turn = drain.turn(state, options, load, now)
+    if turn.failed:
+        return fail(node, state, turn.failed, turn.message, now), None
+    if turn.done:
+        going = _step(node, state, CHANGING, now, reason="", message="")
+        news = [Said(turn.reason, turn.message, node.name)] if turn.reason else []
+        return [going, *news], 0.0
+    found: list[Decision] = []
+    if (turn.reason, turn.message) != (state.reason, state.message):
+        since = int(now) if turn.anew else state.since
+        told = replace(state, since=since, reason=turn.reason, message=turn.message)
+        found.append(NodePatch(node.name, told))
+    if turn.reason == drain.BLOCKED != state.reason:
+        found.append(Said(turn.reason, turn.message, node.name, warning=True))
+    found += [Eviction(pod, options.grace_period) for pod in turn.evict]
+    return found, turn.wake
 
 
 def _told(node: NodeView, state: State) -> RequestResult | None:

@@ -26,7 +26,8 @@ from k3os.cluster.target import (
     selector_of,
     unresolved,
 )
-from k3os.errors import UserError
+from k3os.config.value import Problem
+from k3os.errors import UserError, visible
 from k3os.operator.canary_spec import Canary, parse_canary
 from k3os.system.numbers import whole
 
@@ -42,13 +43,19 @@ DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 @dataclass(frozen=True)
 class Drain:
-    """timeout, grace_period: seconds; grace_period -1: the pod's own."""
+    """timeout, grace_period, detach_timeout, skip_wait: seconds; grace_period -1: the pod's own.
+    skip_wait: a pod whose grace period is over for longer is not waited for, 0: each is.
+    pod_selector: a LabelSelector, None: all pods."""
 
     enabled: bool = True
     timeout: int = 300
     delete_empty_dir_data: bool = True
     force: bool = False
     grace_period: int = -1
+    ignore_daemon_sets: bool = True
+    skip_wait: int = 0
+    pod_selector: Mapping[str, Any] | None = None
+    detach_timeout: int = 120
 
 
 @dataclass(frozen=True)
@@ -170,7 +177,7 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
     for name in COMPONENTS:
         _check_component(spec, name)
     config = _map(spec, "config", "spec")
-    problems = [str(each) for each in check(dict(config), "spec.config")[1] if each.is_error]
+    problems = [_told(each) for each in check(dict(config), "spec.config")[1] if each.is_error]
     name, uid, generation = _identity(body)
     return Pool(
         name=name,
@@ -184,6 +191,14 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
         unresolved=unresolved(spec, status),
         history_limit=_history_limit(spec),
     )
+
+
+def _told(problem: Problem) -> str:
+    """Without a line of the text that the configuration was written into for the check; as the
+    API server says it, too (policy.py)."""
+    where = problem.key or "spec.config"
+    hint = f"; {problem.hint}" if problem.hint else ""
+    return visible(f"{where}: {problem.message}{hint}")
 
 
 def _map(body: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
@@ -215,19 +230,10 @@ def _check_component(spec: Mapping[str, Any], name: str) -> None:
 
 def _strategy(given: Mapping[str, Any]) -> Strategy:
     where = "spec.strategy"
-    drain = _map(given, "drain", where)
     window = _map(given, "window", where)
     return Strategy(
         max_unavailable=_max_unavailable(given),
-        drain=Drain(
-            enabled=_bool(drain, "enabled", Drain.enabled, f"{where}.drain"),
-            timeout=seconds(drain.get("timeout", "5m"), f"{where}.drain.timeout"),
-            delete_empty_dir_data=_bool(
-                drain, "deleteEmptyDirData", Drain.delete_empty_dir_data, f"{where}.drain"
-            ),
-            force=_bool(drain, "force", Drain.force, f"{where}.drain"),
-            grace_period=_grace_period(drain),
-        ),
+        drain=_drain(_map(given, "drain", where)),
         window=_window(window) if window else None,
         progress_deadline=seconds(
             given.get("progressDeadline", "20m"), f"{where}.progressDeadline"
@@ -252,6 +258,28 @@ def _history_limit(spec: Mapping[str, Any]) -> int:
         return found
     hint = f"write a number up to {MOST_HISTORY}"
     raise UserError(f"{found!r} is no number of revisions", hint, "spec.revisionHistoryLimit")
+
+
+def _drain(given: Mapping[str, Any]) -> Drain:
+    where = "spec.strategy.drain"
+    selector, skip_wait = given.get("podSelector"), given.get("skipWaitForDeleteTimeout")
+    if selector is not None and not is_selector(selector):
+        raise UserError("is no LabelSelector", "", f"{where}.podSelector")
+    return Drain(
+        enabled=_bool(given, "enabled", Drain.enabled, where),
+        timeout=seconds(given.get("timeout", "5m"), f"{where}.timeout"),
+        delete_empty_dir_data=_bool(
+            given, "deleteEmptyDirData", Drain.delete_empty_dir_data, where
+        ),
+        force=_bool(given, "force", Drain.force, where),
+        grace_period=_grace_period(given),
+        ignore_daemon_sets=_bool(given, "ignoreDaemonSets", Drain.ignore_daemon_sets, where),
+        skip_wait=0
+        if skip_wait is None
+        else seconds(skip_wait, f"{where}.skipWaitForDeleteTimeout"),
+        pod_selector=selector,
+        detach_timeout=seconds(given.get("detachTimeout", "2m"), f"{where}.detachTimeout"),
+    )
 
 
 def _grace_period(drain: Mapping[str, Any]) -> int:

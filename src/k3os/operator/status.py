@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from k3os.cluster.node import FAILED, NodeView
+from k3os.cluster.node import DRAINING, FAILED, NodeView
 from k3os.cluster.objects import maps, text
 from k3os.cluster.target import is_updated
 from k3os.operator.admission import Cluster, is_busy
+from k3os.operator.drain import BLOCKED
 from k3os.operator.spec import Pool
 from k3os.system.stamps import utc
 
@@ -123,6 +124,8 @@ def _judged(
     }
     if members and len(updated) == len(members) and not any(map(is_busy, members)):
         found["Progressing"] = (False, "Updated", share)
+    elif blocked := _blocked(members):
+        found["Progressing"] = (False, BLOCKED, blocked[: 2 * LONGEST])
     elif waiting:
         found["Progressing"] = (False, "Waiting", waiting)
     if away:
@@ -152,6 +155,15 @@ def _judged(
         words = f"{unwell[0].name}: {unwell[0].health}"
         found["Degraded"] = (True, "NodesUnhealthy", words[: 2 * LONGEST])
     return found
+
+
+def _blocked(members: list[NodeView]) -> str:
+    """What holds the drain of the first node that cannot go on."""
+    for node in members:
+        state = node.state
+        if state is not None and (state.step, state.reason) == (DRAINING, BLOCKED):
+            return f"{node.name}: {state.message}"
+    return ""
 
 
 def _some(listed: list[str], most: int = 5) -> str:

@@ -1,4 +1,4 @@
-"""What the operator sees of a node's pods and of its own Jobs, as records of few fields.
+"""What the operator sees of a node's pods and volumes, and of its Jobs, as records of few fields.
 
 Parsing of API objects (kubernetes.io, "API reference"); nothing is asked and nothing decided.
 Nodes are read by cluster/node.py.
@@ -6,14 +6,18 @@ Nodes are read by cluster/node.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from k3os import names
-from k3os.cluster.objects import inside, mapping, maps, text, texts
+from k3os.cluster.objects import conditions, inside, mapping, maps, text, texts
 
 MIRROR = "kubernetes.io/config.mirror"
+DAEMON_SET = "DaemonSet"
+# what a pod's annotation names.DRAIN may say
+SKIP, EVICT = "skip", "evict"
 # what belongs to this operator in its namespace: no drain evicts it
 OWN_APP = ("app.kubernetes.io/name", "k3os-operator")
 REQUEST_LABEL = f"{names.GROUP}/request"
@@ -21,7 +25,9 @@ REQUEST_LABEL = f"{names.GROUP}/request"
 
 @dataclass(frozen=True)
 class PodView:
-    """owner: the kind of its controller, "" for a bare pod."""
+    """owner: the kind of its controller, "" for a bare pod. drain: SKIP or EVICT. created, ends:
+    seconds since 1970; ends: of its grace period, when it is leaving. claims: its volumes' PVCs,
+    as namespace/name."""
 
     namespace: str
     name: str
@@ -31,11 +37,19 @@ class PodView:
     leaving: bool = False
     empty_dir: bool = False
     ours: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    priority: int = 0
+    drain: str = ""
+    created: float = 0.0
+    ends: float = 0.0
+    pending: bool = False
+    ready: bool = True
+    claims: tuple[str, ...] = ()
 
     @property
     def stays(self) -> bool:
-        """A drain leaves it alone."""
-        return self.mirror or self.finished or self.owner == "DaemonSet" or self.ours
+        """A drain leaves it alone, whatever its options."""
+        return self.mirror or self.finished or self.ours or self.drain == SKIP
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -44,18 +58,73 @@ class PodView:
 def parse_pod(body: Mapping[str, Any]) -> PodView:
     meta = mapping(body.get("metadata"))
     owners = [each for each in maps(meta.get("ownerReferences")) if each.get("controller") is True]
-    labels = texts(meta.get("labels"))
-    namespace = text(meta.get("namespace"))
+    labels, notes = texts(meta.get("labels")), texts(meta.get("annotations"))
+    namespace, name = text(meta.get("namespace")), text(meta.get("name"))
+    phase = inside(body, "status", "phase")
+    priority = inside(body, "spec", "priority")
     return PodView(
         namespace=namespace,
-        name=text(meta.get("name")),
+        name=name,
         owner=text(owners[0].get("kind")) if owners else "",
-        mirror=MIRROR in mapping(meta.get("annotations")),
-        finished=inside(body, "status", "phase") in ("Succeeded", "Failed"),
+        mirror=MIRROR in notes,
+        finished=phase in ("Succeeded", "Failed"),
         leaving=bool(meta.get("deletionTimestamp")),
         empty_dir=any("emptyDir" in each for each in maps(inside(body, "spec", "volumes"))),
         ours=namespace == names.NAMESPACE
         and (REQUEST_LABEL in labels or labels.get(OWN_APP[0]) == OWN_APP[1]),
+        labels=labels,
+        priority=priority if type(priority) is int else 0,
+        drain=notes.get(names.DRAIN, ""),
+        created=_seconds(meta.get("creationTimestamp")),
+        ends=_seconds(meta.get("deletionTimestamp")),
+        pending=phase == "Pending",
+        ready=conditions(body).get("Ready", {}).get("status") == "True",
+        claims=tuple(_claims(body, namespace, name)),
+    )
+
+
+def _seconds(stamp: object) -> float:
+    """A time of the API (RFC 3339) in seconds since 1970, 0 for anything else."""
+    try:
+        return datetime.fromisoformat(text(stamp)).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _claims(body: Mapping[str, Any], namespace: str, pod: str) -> Iterator[str]:
+    """kubernetes.io, "Ephemeral Volumes": the name of a generic one's claim is made of the pod's
+    and the volume's."""
+    for each in maps(inside(body, "spec", "volumes")):
+        if claim := text(inside(each, "persistentVolumeClaim", "claimName")):
+            yield f"{namespace}/{claim}"
+        elif "ephemeral" in each:
+            yield f"{namespace}/{pod}-{text(each.get('name'))}"
+
+
+@dataclass(frozen=True)
+class AttachmentView:
+    """A VolumeAttachment (storage.k8s.io/v1). volume: a PersistentVolume, "" for an inline one.
+    claim: of that volume, as namespace/name, None while it is not known."""
+
+    name: str
+    node: str
+    volume: str = ""
+    driver: str = ""
+    claim: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.volume or self.name} ({self.driver})"
+
+
+def parse_attachment(body: Mapping[str, Any]) -> AttachmentView:
+    spec = mapping(body.get("spec"))
+    volume = text(inside(spec, "source", "persistentVolumeName"))
+    return AttachmentView(
+        name=text(inside(body, "metadata", "name")),
+        node=text(spec.get("nodeName")),
+        volume=volume,
+        driver=text(spec.get("attacher")),
+        claim=None if volume else "",
     )
 
 

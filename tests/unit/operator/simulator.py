@@ -10,6 +10,7 @@ from k3os import names
 from k3os.cluster.node import NodeView, RequestResult
 from k3os.cluster.target import Target
 from k3os.operator.admission import Cluster, is_busy
+from k3os.operator.drain import Load
 from k3os.operator.rollout import NEEDS_BOOT, Eviction, NewJob, NodePatch, NoJob, decide, finished
 from k3os.operator.spec import Pool
 from k3os.operator.views import JobView, PodView
@@ -49,11 +50,14 @@ class World:
     def cluster(self) -> Cluster:
         return Cluster(tuple(self.nodes.values()))
 
+    def loads(self) -> dict[str, Load]:
+        alone = len(self.nodes) == 1
+        return {name: Load(list(self.pods.get(name, [])), alone=alone) for name in self.nodes}
+
     def reconcile(self, pool: Pool, *, die_after: int | None = None):
         """One call; die_after: the operator is killed after so many decisions."""
-        pods = {name: self.pods.get(name, []) for name in self.nodes}
         cluster = self.cluster()
-        outcome = decide(pool, cluster, pods, self.jobs, self.now)
+        outcome = decide(pool, cluster, self.loads(), self.jobs, self.now)
         for decision in [*outcome.decisions, *finished(cluster, self.jobs)][:die_after]:
             self.apply(pool, decision)
         return outcome

@@ -1,11 +1,16 @@
 """The CustomResourceDefinition follows the rules of the API server."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import cel
+import pytest
+
 from k3os.cluster.node import FAILED, State, parse_node
+from k3os.errors import UserError
 from k3os.operator import crd
 from k3os.operator.admission import Cluster
 from k3os.operator.spec import parse_pool
@@ -37,6 +42,80 @@ def test_the_schema_is_structural() -> None:
         if each.get("type") == "integer" and "default" in each:
             assert each["default"] >= each.get("minimum", each["default"])
     json.dumps(crd.definition())
+
+
+def refusals(schema: dict[str, Any], value: Any) -> list[str]:
+    """What the rules of CEL say of an object, as the API server evaluates them."""
+    found = []
+    for rule in schema.get(crd.RULES, []):
+        if not cel.evaluate(rule["rule"], {"self": value}):
+            expression = rule.get("messageExpression")
+            told = cel.evaluate(expression, {"self": value}) if expression else rule["message"]
+            found.append(told)
+    for name, inner in schema.get("properties", {}).items():
+        if isinstance(value, dict) and name in value:
+            found += refusals(inner, value[name])
+    for item in value if isinstance(value, list) else []:
+        found += refusals(schema["items"], item)
+    return found
+
+
+@pytest.mark.parametrize("where", ["timeout", "detachTimeout", "skipWaitForDeleteTimeout"])
+@pytest.mark.parametrize("text", ["0s", "0h0m", "169h", "7h200h", "168h1s", "20m", "168h", "1s"])
+def test_a_duration_is_refused_by_the_api_server_as_by_the_operator(where: str, text: str) -> None:
+    if not re.fullmatch(crd.DURATION, text):
+        return  # the pattern refuses it
+    spec = {"nodeSelector": {"matchLabels": {}}, "strategy": {"drain": {where: text}}}
+    found = refusals(crd.schema()["properties"]["spec"], spec)
+    try:
+        parse_pool({"metadata": {"name": "p"}, "spec": spec})
+    except UserError as error:
+        assert found == [str(error).removeprefix(f"{error.where}: ")]
+    else:
+        assert found == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"nodeSelector": {}}, "say which nodes"),
+        ({"k3s": {"version": "v1", "channel": "stable"}}, "give either version or channel"),
+        ({"k3s": {"url": "https://x"}}, "give either version or channel"),
+        (
+            {"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}},
+            "In and NotIn want values",
+        ),
+        (
+            {
+                "nodeSelector": {
+                    "matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]
+                }
+            },
+            "Exists and DoesNotExist have none",
+        ),
+    ],
+)
+def test_rules_say_what_is_wrong_with_a_spec(spec: dict[str, Any], words: str) -> None:
+    whole = {"nodeSelector": {"matchLabels": {}}, **spec}
+    (found,) = refusals(crd.schema()["properties"]["spec"], whole)
+    assert words in found
+
+
+def test_an_example_breaks_no_rule() -> None:
+    assert refusals(crd.schema()["properties"]["spec"], EXAMPLE["spec"]) == []
+
+
+def test_every_text_and_list_that_a_rule_reads_is_bounded() -> None:
+    """Else the API server takes it for endless, and refuses the rule for what it might cost."""
+    for each in schemas(crd.schema()["properties"]["spec"]):
+        if crd.RULES not in each:
+            continue
+        if each["type"] == "string":
+            assert each["maxLength"] <= 64
+        for inner in each.get("properties", {}).values():
+            assert inner["type"] != "array" or "maxItems" in inner
+    for each in schemas(crd.schema()["properties"]["spec"]):
+        assert each.get("type") != "array" or "maxItems" in each
 
 
 def test_columns_lead_to_fields_of_the_schema() -> None:

@@ -14,10 +14,11 @@ from k3os import names
 from k3os.cluster.node import STEPS, parse_node
 from k3os.cluster.progress import progress
 from k3os.cluster.target import matches, selector_of
+from k3os.operator.budgets import hindrance, parse_budget
 from k3os.operator.engine import Engine, Sight, seen
 from k3os.operator.job import answer, parse_job
 from k3os.operator.spec import read_pool
-from k3os.operator.views import REQUEST_LABEL, parse_pod
+from k3os.operator.views import REQUEST_LABEL, parse_attachment, parse_pod
 from tests.unit.cluster import objects
 from tests.unit.operator.test_revisions import StubClient
 
@@ -117,16 +118,20 @@ class StubApi:
     async def delete_job(self, name: str) -> None:
         self.deleted.append(name)
 
+    @property
+    def client(self) -> Any:
+        raise ConnectionError("no policy is applied here")
+
     async def create_job(self, *objects: Any) -> None:
         json.dumps(objects[:2])
 
 
-class NoPods:
-    """Of nodes that are drained; their watch is another test's."""
+class NothingWatched:
+    """Of nodes that are drained; their watches are another test's."""
 
-    pods = None
+    found = None
 
-    def __init__(self, *_: Any) -> None:
+    def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
     async def close(self) -> None:
@@ -160,7 +165,7 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
         return "v1.33.1+k3s1"
 
     monkeypatch.setattr("k3os.operator.channels.look_up", nobody)
-    monkeypatch.setattr("k3os.operator.engine.NodePods", NoPods)
+    monkeypatch.setattr("k3os.operator.watched.Watched", NothingWatched)
 
 
 PROPERTY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -296,12 +301,20 @@ def test_a_round_that_breaks_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> 
 
 @given(JSON, JSON, JSON)
 def test_no_pod_and_no_answer_of_a_kubelet_makes_trouble(one: Any, two: Any, three: Any) -> None:
+    views = {
+        "metadata": {"name": one, "generation": two, "creationTimestamp": three},
+        "spec": {"selector": one, "minAvailable": two, "priority": three, "source": one},
+        "status": {"currentHealthy": one, "conditions": two},
+    }
     pod = {
         "metadata": {"name": one, "namespace": two, "labels": three, "ownerReferences": one},
         "spec": {"volumes": two},
         "status": {"phase": one, "containerStatuses": [{"state": {"terminated": three}}, two]},
     }
     str(parse_pod(pod))
+    str(parse_attachment(views))
+    hindrance(parse_pod(views), [parse_budget(views)] * 2)
+    hindrance(parse_pod(views), [parse_budget(views)])
     said = {"status": {"containerStatuses": [{"state": {"terminated": {"message": one}}}]}}
     answer(said)
     parse_job(

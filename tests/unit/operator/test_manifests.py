@@ -38,6 +38,13 @@ MAY = {
     ("cluster", "", "nodes"): "get list watch patch",
     ("cluster", "", "pods"): "list watch",
     ("cluster", "", "pods/eviction"): "create",
+    ("cluster", "policy", "poddisruptionbudgets"): "list watch",
+    ("cluster", "storage.k8s.io", "volumeattachments"): "list watch",
+    ("cluster", "", "persistentvolumes"): "get",
+    ("cluster", "admissionregistration.k8s.io", "validatingadmissionpolicies"): "get create patch",
+    ("cluster", "admissionregistration.k8s.io", "validatingadmissionpolicybindings"): (
+        "get create patch"
+    ),
     ("cluster", "", "namespaces"): "list watch",
     ("cluster", "", "events"): "create patch",
     ("cluster", "events.k8s.io", "events"): "create patch",

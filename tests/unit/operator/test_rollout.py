@@ -10,6 +10,7 @@ from k3os.cluster.node import FAILED, RequestResult, State, parse_state
 from k3os.cluster.request import Wanted
 from k3os.cluster.target import Target, is_updated
 from k3os.operator.admission import Cluster
+from k3os.operator.drain import Load
 from k3os.operator.rollout import (
     Eviction,
     NewJob,
@@ -56,7 +57,7 @@ def roll(found: World, wanted: Pool, rounds: int = 400) -> None:
         found.reconcile(wanted)
         if (
             not found.busy()
-            and not decide(wanted, found.cluster(), found.pods, found.jobs, found.now).decisions
+            and not decide(wanted, found.cluster(), found.loads(), found.jobs, found.now).decisions
         ):
             return
         found.live()
@@ -99,12 +100,13 @@ def test_configuration_that_needs_no_boot_drains_and_cordons_nothing() -> None:
 
 
 def test_a_node_that_finds_it_needs_a_boot_is_drained_first() -> None:
-    found = world("a", fates={"a": "asks for a boot"})
+    found = world("a", "b", fates={"a": "asks for a boot"})
     found.pods["a"] = [PodView("default", "web", "ReplicaSet")]
     roll(found, pool(CONFIG))
     kinds = [type(each).__name__ for each in found.done if not isinstance(each, Said)]
     assert kinds.index("Eviction") > kinds.index("NewJob")
-    assert [each.reboot for each in found.done if isinstance(each, NewJob)] == [False, True]
+    jobs = [each for each in found.done if isinstance(each, NewJob) and each.node == "a"]
+    assert [each.reboot for each in jobs] == [False, True]
     assert is_updated(found.nodes["a"], CONFIG)
     assert not found.nodes["a"].unschedulable
 
@@ -238,7 +240,7 @@ def test_a_node_whose_pods_are_not_known_yet_is_not_taken_for_drained() -> None:
     roll_to(found, "Draining")
     outcome = decide(pool(), found.cluster(), {}, found.jobs, found.now)
     assert outcome.decisions == ()
-    assert decide(pool(), found.cluster(), {"a": []}, found.jobs, found.now).decisions
+    assert decide(pool(), found.cluster(), {"a": Load([])}, found.jobs, found.now).decisions
 
 
 def test_a_node_that_says_it_reboots_is_waited_for_also_when_the_reboot_killed_its_job() -> None:

@@ -52,7 +52,8 @@ def test_without_a_strategy_the_defaults_are_those_of_the_schema() -> None:
         return {
             name: defaults(field["properties"]) if "properties" in field else field["default"]
             for name, field in of.items()
-            if name not in ("window", "canary")
+            if name not in ("window", "canary", "podSelector")
+            and ("properties" in field or "default" in field)
         }
 
     assert parse_pool(with_strategy()).strategy == Strategy()
@@ -67,6 +68,8 @@ def test_without_a_strategy_the_defaults_are_those_of_the_schema() -> None:
         ({"maxUnavailable": "many"}, "maxUnavailable"),
         ({"progressDeadline": "soon"}, "progressDeadline"),
         ({"drain": {"timeout": "0s"}}, "drain.timeout"),
+        ({"drain": {"detachTimeout": "soon"}}, "drain.detachTimeout"),
+        ({"drain": {"skipWaitForDeleteTimeout": 0}}, "drain.skipWaitForDeleteTimeout"),
         ({"window": {"start": "25:00"}}, "window.start"),
         ({"window": {"start": "02:00", "days": ["Funday"]}}, "window.days"),
         ({"window": {"start": "02:00", "timeZone": "Mars/Base"}}, "window.timeZone"),

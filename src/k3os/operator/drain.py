@@ -1,0 +1,157 @@
+"""Which pods leave a node next, what holds them, and when it may restart. Pure.
+
+Like `kubectl drain`, with waves: the pods of the lowest priority first, the next ones when those
+are gone, DaemonSets' that opted in after the others of their priority. Then the node's volumes
+are given time to be detached. A pod's annotation names.DRAIN says `skip` (it stays) or `evict`
+(of a DaemonSet: it goes once, what comes in its place stays).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from k3os.cluster.node import State
+from k3os.cluster.target import matches
+from k3os.operator.budgets import Budget, hindrance
+from k3os.operator.spec import Drain
+from k3os.operator.views import DAEMON_SET, EVICT, AttachmentView, PodView
+
+# reasons of a node that is drained, in its state
+BLOCKED, DETACHING = "DrainBlocked", "VolumesAttached"
+# why a drain failed, or what an Event says of one
+REFUSED, TIMEOUT, LEFT_ALONE, STILL_ATTACHED = (
+    *("DrainRefused", "DrainTimeout", "NotDrained", "VolumesStillAttached"),
+)
+RETRY = 5  # seconds until an eviction that a budget forbade is tried again
+PATIENCE = 10  # seconds: a budget that lets one pod go after another is no news
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is known of a node that is drained. pods, attached: None while that is unknown.
+    refused: what the API said to an eviction, by pod. alone: the cluster has no other node."""
+
+    pods: Sequence[PodView] | None = None
+    budgets: Collection[Budget] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    attached: Sequence[AttachmentView] | None = ()
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What comes next. evict: these pods. done: the node may be changed. failed: a reason, or
+    what an Event tells of one that is done; message: why, or what it waits for. reason: of the
+    waiting. anew: a limit of its own begins with it. wake: seconds from now."""
+
+    evict: tuple[PodView, ...] = ()
+    done: bool = False
+    failed: str = ""
+    reason: str = ""
+    message: str = ""
+    anew: bool = False
+    wake: float = 0.0
+
+
+def turn(state: State, options: Drain, load: Load, now: float) -> Turn:
+    """state: of a node whose step is Draining."""
+    if not options.enabled:
+        return Turn(done=True)
+    end = state.since + options.timeout
+    if load.pods is None:
+        return Turn(reason=state.reason, message=state.message, wake=end + RETRY - now)
+    left = [pod for pod in load.pods if _leaves(pod, options, state.started, now)]
+    for pod in left:
+        if why := _refusal(pod, options):
+            return Turn(failed=REFUSED, message=f"{pod} {why}")
+    if load.alone:
+        text = "there is no other node for its pods: they end with it" if left else ""
+        return Turn(done=True, reason=LEFT_ALONE if text else "", message=text)
+    if not left:
+        return _detach(state, options, load, now)
+    first = min(map(_turn_of, left))
+    wave = [pod for pod in left if _turn_of(pod) == first and not pod.leaving]
+    held = _held(wave, load)
+    if now >= end:
+        more = f"; {held}" if held else ""
+        text = f"after {options.timeout} s these pods are still there: {_listed(left)}{more}"
+        return Turn(failed=TIMEOUT, message=text)
+    waits = bool(held) and now >= state.since + PATIENCE
+    return Turn(
+        evict=tuple(wave),
+        reason=BLOCKED if waits else "",
+        message=held if waits else "",
+        wake=min(RETRY, end - now),
+    )
+
+
+def _leaves(pod: PodView, options: Drain, began: int, now: float) -> bool:
+    """Whether it must be gone before the node is. began: the node's change, in seconds."""
+    if pod.stays:
+        return False
+    if pod.owner == DAEMON_SET:
+        if pod.drain != EVICT and options.ignore_daemon_sets:
+            return False
+        if pod.drain == EVICT and pod.created >= began:
+            return False  # it came in the place of one that went
+    if options.pod_selector is not None and not matches(options.pod_selector, pod.labels):
+        return False
+    late = now - pod.ends if pod.leaving else 0
+    return not options.skip_wait or late <= options.skip_wait
+
+
+def _refusal(pod: PodView, options: Drain) -> str:
+    """Why nothing is evicted at all, "" where nothing would be lost."""
+    if pod.owner == DAEMON_SET:
+        text = "is of a DaemonSet, which would start it here again; strategy.drain.ignoreDaemonSets"
+        return "" if pod.drain == EVICT else text
+    if not pod.owner and not options.force:
+        return "has no controller that would start it elsewhere; strategy.drain.force"
+    if pod.empty_dir and not options.delete_empty_dir_data:
+        return "would lose its emptyDir; strategy.drain.deleteEmptyDirData"
+    return ""
+
+
+def _turn_of(pod: PodView) -> tuple[int, bool]:
+    return pod.priority, pod.owner == DAEMON_SET
+
+
+def _held(wave: Sequence[PodView], load: Load) -> str:
+    """Which pods cannot go now; of the first of them, why."""
+    found = [
+        (pod, why)
+        for pod in sorted(wave, key=str)
+        if (why := hindrance(pod, load.budgets) or load.refused.get(str(pod), ""))
+    ]
+    if not found:
+        return ""
+    pod, why = found[0]
+    others = len(found) - 1
+    more = f" (and {others} more {'pod is' if others == 1 else 'pods are'} held)" if others else ""
+    return f"{pod}: {why}{more}"
+
+
+def _detach(state: State, options: Drain, load: Load, now: float) -> Turn:
+    """No pod that must go is left."""
+    if load.attached is None:
+        if now < state.since + RETRY and state.reason != DETACHING:
+            return Turn(wake=state.since + RETRY - now)
+        text = "it is not known whether volumes are attached to it"
+    else:
+        kept = {claim for pod in load.pods or () for claim in pod.claims if not pod.finished}
+        left = sorted(str(each) for each in load.attached if not kept & {each.claim})
+        if not left:
+            return Turn(done=True)
+        text = f"volumes are still attached to it: {_listed(left)}"
+    if state.reason != DETACHING:
+        return Turn(reason=DETACHING, message=text, anew=True, wake=options.detach_timeout)
+    end = state.since + options.detach_timeout
+    if now >= end:
+        return Turn(done=True, reason=STILL_ATTACHED, message=text)
+    return Turn(reason=DETACHING, message=text, wake=end - now)
+
+
+def _listed(found: Sequence[object], most: int = 5) -> str:
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(str(each) for each in found[:most]) + more

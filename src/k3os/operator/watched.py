@@ -1,0 +1,114 @@
+"""Objects that are looked at for a while only: listed once, then watched. kopf has the others.
+
+It keeps what a parser makes of each, and tells when something changed. What cannot be read is
+unknown, never empty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+
+from k3os.operator.api import Api, ApiFailure, count
+from k3os.operator.budgets import Budget, parse_budget
+from k3os.operator.outage import pause, words
+from k3os.operator.views import AttachmentView, PodView, parse_attachment, parse_pod
+
+log = logging.getLogger("k3os.operator.api")
+
+WATCH_SECONDS = 300  # the server ends a watch; the next one goes on where it was
+
+# plain dictionaries, as in api.py
+Pods: Any = create_namespaced_resource("", "v1", "Pod", "pods")
+Budgets: Any = create_namespaced_resource(
+    *("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
+)
+Attachments: Any = create_global_resource(
+    *("storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments")
+)
+
+View = TypeVar("View")
+
+
+class Watched(Generic[View]):
+    """found: by namespace and name, None until the first list is there. changed is called after
+    each change. where: of lightkube: a namespace, selectors."""
+
+    def __init__(
+        self,
+        api: Api,
+        kind: Any,
+        parse: Callable[[Mapping[str, Any]], View],
+        changed: Callable[[], None],
+        what: str,
+        **where: Any,
+    ) -> None:
+        self.found: dict[tuple[str, str], View] | None = None
+        self._api, self._kind, self._parse, self._changed = api, kind, parse, changed
+        self._what, self._where = what, where
+        self._plural = kind._api_info.plural
+        self._task = asyncio.create_task(self._follow(), name=what)
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._list_and_watch()
+                failures = 0
+            except ApiFailure as error:
+                failures += 1
+                if failures == 1:
+                    log.warning("%s cannot be watched: %s", self._what, words(error))
+            except Exception:  # one of ours: whoever needs it waits, others go on
+                failures += 1
+                log.exception("%s cannot be read", self._what)
+            await asyncio.sleep(pause(failures))
+
+    async def _list_and_watch(self) -> None:
+        count("list", self._plural)
+        listing = self._api.client.list(self._kind, **self._where)
+        found = {}
+        async for body in listing:
+            found[_key(body)] = self._parse(body)
+        self.found = found
+        self._changed()
+        count("watch", self._plural)
+        watch = self._api.client.watch(
+            self._kind,
+            **self._where,
+            server_timeout=WATCH_SECONDS,
+            resource_version=listing.resourceVersion,
+        )
+        async for event, body in watch:
+            if event == "DELETED":
+                found.pop(_key(body), None)
+            else:
+                found[_key(body)] = self._parse(body)
+            self._changed()
+
+
+def _key(body: Mapping[str, Any]) -> tuple[str, str]:
+    meta = body["metadata"]
+    return str(meta.get("namespace") or ""), str(meta["name"])
+
+
+def pods_of(api: Api, node: str, changed: Callable[[], None]) -> Watched[PodView]:
+    where = {"namespace": "*", "fields": {"spec.nodeName": node}}
+    return Watched(api, Pods, parse_pod, changed, f"the pods of {node}", **where)
+
+
+def all_budgets(api: Api, changed: Callable[[], None]) -> Watched[Budget]:
+    what = "PodDisruptionBudgets"
+    return Watched(api, Budgets, parse_budget, changed, what, namespace="*")
+
+
+def all_attachments(api: Api, changed: Callable[[], None]) -> Watched[AttachmentView]:
+    return Watched(api, Attachments, parse_attachment, changed, "VolumeAttachments")
