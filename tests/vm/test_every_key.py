@@ -20,7 +20,7 @@ from tests.vm.forge import forge
 from tests.vm.node import BOOT, HOST, LOGIN, ask, over_ssh, wait_until_settled
 
 PASSWORD = "correct horse"
-SECRETS = ("the-cluster-secret", "the-wifi-secret", PASSWORD)
+SECRETS = ("the-cluster-secret", "the-wifi-secret", "the-registry-secret", PASSWORD)
 
 
 def public_key(name: str) -> str:
@@ -105,6 +105,15 @@ k3os:
   ca_certificates:
   - |
 {ca}
+  registries:
+    mirrors:
+      docker.io:
+        endpoint: ["https://registry.example:5000"]
+        rewrite: {{"^library/(.*)": "mirror/$1"}}
+    configs:
+      registry.example:5000:
+        auth: {{username: puller, password: the-registry-secret}}
+        tls: {{insecure_skip_verify: true}}
   ntp_servers: [time.example]
   dns_nameservers: [192.0.2.53]
   network:
@@ -394,6 +403,18 @@ def test_k3s_is_given_server_token_labels_and_taints(node):
     assert given["node-name"] == "from-cmdline"
 
 
+def test_registries_are_what_k3s_read(node):
+    told = json.loads(ask(node, "sudo -n cat /run/k3s-stub/registries"))
+    assert told["mirrors"]["docker.io"] == {
+        "endpoint": ["https://registry.example:5000"],
+        "rewrite": {"^library/(.*)": "mirror/$1"},
+    }
+    assert told["configs"]["registry.example:5000"] == {
+        "auth": {"username": "puller", "password": "the-registry-secret"},
+        "tls": {"insecure_skip_verify": True},
+    }
+
+
 def test_shutdown_reaches_the_kubelet_and_logind(node):
     directory = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d"
     told = yaml.safe_load(ask(node, f"sudo -n cat {directory}/50-k3os-shutdown.conf"))
@@ -450,6 +471,7 @@ def test_neither_dump_nor_status_nor_journal_show_secrets(node):
         text = ask(node, f"sudo -n {command} || true")
         assert "the-cluster-secret" not in text, command
         assert "the-wifi-secret" not in text, command
+        assert "the-registry-secret" not in text, command
 
 
 MORE = """\

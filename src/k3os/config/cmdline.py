@@ -6,8 +6,9 @@ kernel (lib/cmdline.c, next_arg). What stands after ` -- ` belongs to init and i
 
 from __future__ import annotations
 
+from k3os.config.key import BY_NAME
 from k3os.config.names import fold
-from k3os.config.schema import BOOT_OPTIONS, BY_PATH, CHILDREN, fields_by_fold
+from k3os.config.schema import BOOT_OPTIONS, BY_PATH, CHILDREN, SECTIONS, fields_by_fold
 from k3os.config.value import Node, Place
 
 TYPE_CHECKING = False
@@ -96,10 +97,12 @@ def parse(text: str) -> Node | None:
     return _joined(root) if root.pairs else None
 
 
-NESTED = ("text map", "maps", "networks")
+# maps with names of the user's in them
+MAPS = ("text map", "rewrites", "map")
+NESTED = (*MAPS, "maps", *BY_NAME)
 LISTS = (
     *("texts", "ssh keys", "choices", "commands", "taints", "arguments", "addresses", "hosts"),
-    "certificates",
+    *("certificates", "endpoints"),
 )
 
 
@@ -176,10 +179,14 @@ def _maps(key: Key, leaves: list[_Leaf]) -> Node:
     fields = fields_by_fold(key)
     groups: dict[str, Node] = {}
     for rest, leaf in leaves:
-        steps = rest if len(rest) > 1 or key.kind == "networks" else ["0", *rest]
+        steps = rest if len(rest) > 1 or key.kind in BY_NAME else ["0", *rest]
         group = groups.setdefault(steps[0] if steps else "", Node("map", leaf.place))
         field = ".".join(steps[1:])
         known = fields.get(fold(field))
+        inner = fields.get(fold(steps[1])) if len(steps) > 2 else None
+        if inner is not None and inner.kind in MAPS:
+            _inner(group, steps[1], ".".join(steps[2:]), leaf)
+            continue
         same = [pair for pair in group.pairs if known and fields.get(fold(pair[0].text)) is known]
         if not same:
             group.pairs.append((Node("scalar", leaf.place, field), leaf))
@@ -201,6 +208,16 @@ def _maps(key: Key, leaves: list[_Leaf]) -> Node:
     return node
 
 
+def _inner(group: Node, name: str, field: str, leaf: Node) -> None:
+    """A value of the map under a field: `configs[host].auth.username=…`."""
+    found = next((value for key, value in group.pairs if fold(key.text) == fold(name)), None)
+    if found is None or found.kind != "map":
+        found = Node("map", leaf.place)
+        group.pairs.append((Node("scalar", leaf.place, name), found))
+    found.pairs = [pair for pair in found.pairs if pair[0].text != field]
+    found.pairs.append((Node("scalar", leaf.place, field), leaf))
+
+
 def _wrap(path: list[str], node: Node) -> tuple[Node, Node]:
     for step in reversed(path[1:]):
         outer = Node("map", node.place)
@@ -209,12 +226,15 @@ def _wrap(path: list[str], node: Node) -> tuple[Node, Node]:
     return Node("scalar", node.place, path[0]), node
 
 
+BRANCHES = tuple(section.rpartition(".")[2] for section in SECTIONS if section)
+
+
 def _joined(node: Node) -> Node:
     """Pairs of the same name become one, as if they stood in one map of a file."""
     by_name: dict[str, tuple[Node, Node]] = {}
     pairs: list[tuple[Node, Node]] = []
     for name, value in node.pairs:
-        if name.text in ("k3os", "install") and name.text in by_name:
+        if name.text in BRANCHES and name.text in by_name:
             by_name[name.text][1].pairs += value.pairs
         else:
             by_name[name.text] = (name, value)

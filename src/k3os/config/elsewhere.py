@@ -54,7 +54,7 @@ PATHS = (
     ("/etc/apk/", PACKAGES, CONTAINER),
     ("/etc/apt/", PACKAGES, CONTAINER),
     ("/etc/yum.repos.d/", PACKAGES, CONTAINER),
-    ("/etc/docker/", "there is no Docker", "write /etc/rancher/k3s/registries.yaml"),
+    ("/etc/docker/", "there is no Docker", "write k3os.registries"),
     ("/etc/periodic/", "there is no cron", "write a timer of systemd, or a CronJob"),
     ("/etc/crontab", "there is no cron", "write a timer of systemd, or a CronJob"),
     ("/etc/cron.", "there is no cron", "write a timer of systemd, or a CronJob"),

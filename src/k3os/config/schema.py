@@ -6,6 +6,7 @@ It holds data only. The effects are in k3os.phases, one applier per file.
 
 from __future__ import annotations
 
+from k3os.config.k3s_keys import REGISTRIES
 from k3os.config.key import (
     ADD,
     ADD_BY,
@@ -256,6 +257,7 @@ TABLE = (
         phases=LATE,
         effect=RESTART,
     ),
+    *REGISTRIES,
     Key(
         "k3os.taints",
         "taints",
@@ -381,7 +383,10 @@ TABLE = (
     ),
 )
 
-SECTIONS = ("", "k3os", "k3os.shutdown", "k3os.swap", "k3os.install", "k3os.upgrade")
+SECTIONS = (
+    *("", "k3os", "k3os.registries", "k3os.shutdown", "k3os.swap", "k3os.install"),
+    "k3os.upgrade",
+)
 
 # On the cmdline only, read by the boot itself before there is a configuration.
 BOOT_OPTIONS = (

@@ -75,6 +75,18 @@ CASES: dict[str, tuple[str, str, str, object]] = {
         json.dumps([PEM]),
         [PEM, PEM * 2],
     ),
+    "k3os.registries.mirrors": (
+        "{a: {endpoint: ['https://a'], rewrite: {x: y}}, b: {}}",
+        "{a: {endpoint: ['https://b']}}",
+        "{a: {rewrite: {z: y}}, c: {}}",
+        {"a": {"endpoint": ["https://b"], "rewrite": {"x": "y", "z": "y"}}, "b": {}, "c": {}},
+    ),
+    "k3os.registries.configs": (
+        "{a: {auth: {username: u, password: p}}}",
+        "{a: {tls: {ca_file: /a}}}",
+        "{a: {auth: {username: v, password: q}}}",
+        {"a": {"auth": {"username": "v", "password": "q"}, "tls": {"ca_file": "/a"}}},
+    ),
     "k3os.taints": (
         "['a:NoSchedule']",
         "['b:NoSchedule']",

@@ -1,0 +1,62 @@
+"""Files of k3s that keys of ours become, and what else of a configuration decides about them.
+
+Warnings only: what write_files writes there itself stays the user's.
+"""
+
+from __future__ import annotations
+
+from k3os.config.k3s_flags import FILE as SETTINGS
+from k3os.config.value import Problem, Value, numbered
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REGISTRIES = ("k3os.registries.mirrors", "k3os.registries.configs")
+# where k3s reads about registries, unless this flag names another file
+REGISTRIES_FILE = "/etc/rancher/k3s/registries.yaml"
+FLAG = "private-registry"
+
+
+def contradictions(key: str, values: dict[str, Value]) -> list[Problem]:
+    """A warning where something else decides what k3s reads. values: of all sources."""
+    if key in REGISTRIES:
+        first = next(each for each in REGISTRIES if each in values)
+        return [*_registries(values)] if key == first else []
+    return []
+
+
+def _registries(values: dict[str, Value]) -> Iterator[Problem]:
+    yield from written(values, {REGISTRIES_FILE: "k3os.registries"})
+    message = f"k3s reads the file of {FLAG}, and k3os.registries has no effect"
+    for index, item in numbered(values.get("k3os.k3s_args")):
+        name, _, value = str(item.data).replace(" ", "=", 1).partition("=")
+        if name == f"--{FLAG}" and value.strip() != REGISTRIES_FILE:
+            where = f"k3os.k3s_args[{index}]"
+            yield Problem(item.place, where, message, "leave it out", is_error=False)
+    for index, path, content in _plain_files(values):
+        if path == SETTINGS or path.startswith(f"{SETTINGS}.d/"):
+            from k3os.config.for_k3s import top_level
+
+            if top_level(str(content.data)).get(FLAG, [REGISTRIES_FILE]) != [REGISTRIES_FILE]:
+                where = f"write_files[{index}].content"
+                yield Problem(content.place, where, message, "leave it out", is_error=False)
+
+
+def written(values: dict[str, Value], ours: dict[str, str]) -> Iterator[Problem]:
+    """A warning for each file of write_files that a key of ours would be. ours: path -> key."""
+    for index, item in numbered(values.get("write_files")):
+        path = item.data.get("path") if isinstance(item.data, dict) else None
+        key = ours.get(str(path.data)) if path is not None else None
+        if path is not None and key is not None:
+            message = f"is written instead of what {key} says, which has no effect"
+            where = f"write_files[{index}].path"
+            yield Problem(path.place, where, message, "say it once", is_error=False)
+
+
+def _plain_files(values: dict[str, Value]) -> Iterator[tuple[int, str, Value]]:
+    """Number, path and content of the files that are written as they stand here."""
+    for index, item in numbered(values.get("write_files")):
+        fields = item.data if isinstance(item.data, dict) else {}
+        if "path" in fields and "content" in fields and "encoding" not in fields:
+            yield index, str(fields["path"].data), fields["content"]

@@ -1,0 +1,62 @@
+"""The keys for files that k3s itself reads: schema.TABLE has them among the others."""
+
+from __future__ import annotations
+
+from k3os.config.key import KEYS, LATE, RESTART, Key
+
+MIRROR_FIELDS = (
+    Key(
+        "endpoint",
+        "endpoints",
+        "where to ask instead, in this order: URLs, perhaps with a path; the registry itself comes "
+        "last. Without any, only nodes of the cluster are asked (`k3os.embedded_registry`)",
+        aliases=("endpoints",),
+    ),
+    Key(
+        "rewrite",
+        "rewrites",
+        "regular expression for an image's name → its name there",
+        aliases=("rewrites",),
+    ),
+)
+
+AUTH_FIELDS = (
+    Key("username", "text", "who logs in", aliases=("user",)),
+    Key("password", "text", "with what", secret=True, aliases=("pass",)),
+    Key("auth", "text", "both in one, base64 of `username:password`", secret=True),
+)
+
+TLS_FIELDS = (
+    Key("ca_file", "path", "a file with the authority's certificate (PEM)", aliases=("ca",)),
+    Key("cert_file", "path", "a file with this node's certificate for it", aliases=("cert",)),
+    Key("key_file", "path", "a file with the key to that", aliases=("key",)),
+    Key("insecure_skip_verify", "boolean", "take any certificate (false)", aliases=("insecure",)),
+)
+
+REGISTRY_FIELDS = (
+    Key("auth", "map", "how to log in", fields=AUTH_FIELDS),
+    Key("tls", "map", "how to know it, and to be known", fields=TLS_FIELDS),
+)
+
+REGISTRIES = (
+    Key(
+        "k3os.registries.mirrors",
+        "mirrors",
+        "where to look for the images of a registry, by its name; `*` is every other",
+        merge=KEYS,
+        phases=LATE,
+        fields=MIRROR_FIELDS,
+        example="{docker.io: {endpoint: [https://registry.example:5000]}}",
+        effect=RESTART,
+    ),
+    Key(
+        "k3os.registries.configs",
+        "registry configs",
+        "how to speak to a registry or mirror, by its name as `host` or `host:port`",
+        merge=KEYS,
+        phases=LATE,
+        fields=REGISTRY_FIELDS,
+        example="{'registry.example:5000': {auth: {username: me, password: secret}}}",
+        effect=RESTART,
+    ),
+)
