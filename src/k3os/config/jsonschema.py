@@ -39,7 +39,10 @@ SHAPES: dict[str, dict[str, Any]] = {
     "texts": TEXTS,
     "ssh keys": TEXTS,
     "arguments": TEXTS,
-    "certificates": {"type": "array", "items": {"type": "string", "pattern": "BEGIN CERTIFICATE"}},
+    "certificates": {
+        "type": "array",
+        "items": {"type": "string", "pattern": "BEGIN CERTIFICATE|^/|://"},
+    },
     "addresses": TEXTS,
     "hosts": TEXTS,
     "endpoints": TEXTS,

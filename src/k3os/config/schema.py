@@ -251,8 +251,8 @@ TABLE = (
     Key(
         "k3os.ca_certificates",
         "certificates",
-        "certificates (PEM) of authorities that k3s, containerd, curl and the node's own downloads "
-        "trust, beside the public ones",
+        "certificates of authorities that k3s, containerd, curl and the node's own downloads trust, "
+        "beside the public ones: PEM texts, URLs or paths (`#sha256=HEX` may follow)",
         merge=ADD,
         phases=LATE,
         effect=RESTART,
