@@ -114,6 +114,11 @@ k3os:
       registry.example:5000:
         auth: {{username: puller, password: the-registry-secret}}
         tls: {{insecure_skip_verify: true}}
+  manifests:
+    typed: |
+      apiVersion: v1
+      kind: Namespace
+      metadata: {{name: typed}}
   ntp_servers: [time.example]
   dns_nameservers: [192.0.2.53]
   network:
@@ -415,6 +420,13 @@ def test_registries_are_what_k3s_read(node):
     }
 
 
+def test_manifests_are_what_k3s_creates(node):
+    deployed = ask(node, "until sudo -n grep typed /run/k3s-stub/addons; do sleep 1; done", 30)
+    assert deployed == "typed Namespace/typed"
+    manifest = "/var/lib/rancher/k3s/server/manifests/typed.yaml"
+    assert ask(node, f"sudo -n stat -c '%a %U' {manifest}") == "600 root"
+
+
 def test_shutdown_reaches_the_kubelet_and_logind(node):
     directory = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d"
     told = yaml.safe_load(ask(node, f"sudo -n cat {directory}/50-k3os-shutdown.conf"))
@@ -479,6 +491,7 @@ write_files:
 - {path: /etc/more, content: a}
 - {path: /var/lib/rancher/k3s/server/manifests/more.yaml, content: a}
 k3os:
+  manifests: {more-typed: '{apiVersion: v1, kind: Namespace, metadata: {name: more}}'}
   sysctls: {kernel.panic: 7}
   dns_nameservers: [192.0.2.54]
   environment: {MORE: secret-of-it}
@@ -503,6 +516,7 @@ def test_what_leaves_the_configuration_is_undone_at_once(node):
     assert node.command("ls /etc/more")[0] != 0
     left = "sudo -n ls /var/lib/rancher/k3s/server/manifests /var/lib/rancher/k3os/left"
     assert ask(node, left).split().count("more.yaml") == 1
+    assert ask(node, left).split().count("more-typed.yaml") == 1
     settings = ask(node, "cat /etc/connman/main.conf").splitlines()
     assert "FallbackNameservers=192.0.2.53" in settings
 

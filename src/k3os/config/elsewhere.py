@@ -87,7 +87,7 @@ COMMANDS = (
     *((f"k3s {role}", K3S, "write k3os.k3s_args") for role in ROLES),
     (INSTALLER, K3S, "leave it out; its settings are keys of config.yaml"),
     (SCRIPTS, OPENRC, "write `systemctl restart NAME`"),
-    ("helm", "there is no helm", "write a manifest with a HelmChart by write_files"),
+    ("helm", "there is no helm", "write a HelmChart into k3os.manifests"),
     *((f"setup-{name}", ALPINE, "its settings are keys of config.yaml") for name in SETUP),
     ("setup-alpine", ALPINE, "its settings are keys of config.yaml"),
     ("lbu", ALPINE, "leave it out: the state partition persists"),

@@ -5,6 +5,7 @@ Warnings only: what write_files writes there itself stays the user's.
 
 from __future__ import annotations
 
+from k3os.config.for_k3s import MANIFESTS
 from k3os.config.k3s_flags import FILE as SETTINGS
 from k3os.config.value import Problem, Value, numbered
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 REGISTRIES = ("k3os.registries.mirrors", "k3os.registries.configs")
 # where k3s reads about registries, unless this flag names another file
 REGISTRIES_FILE = "/etc/rancher/k3s/registries.yaml"
+MANIFESTS_KEY = "k3os.manifests"
 FLAG = "private-registry"
 
 
@@ -23,6 +25,10 @@ def contradictions(key: str, values: dict[str, Value]) -> list[Problem]:
     if key in REGISTRIES:
         first = next(each for each in REGISTRIES if each in values)
         return [*_registries(values)] if key == first else []
+    if key == MANIFESTS_KEY:
+        names = values[key].data
+        assert isinstance(names, dict)
+        return [*written(values, {f"{MANIFESTS}{name}.yaml": f"{key}.{name}" for name in names})]
     return []
 
 

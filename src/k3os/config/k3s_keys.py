@@ -38,7 +38,7 @@ REGISTRY_FIELDS = (
     Key("tls", "map", "how to know it, and to be known", fields=TLS_FIELDS),
 )
 
-REGISTRIES = (
+FILES_OF_K3S = (
     Key(
         "k3os.registries.mirrors",
         "mirrors",
@@ -58,5 +58,16 @@ REGISTRIES = (
         fields=REGISTRY_FIELDS,
         example="{'registry.example:5000': {auth: {username: me, password: secret}}}",
         effect=RESTART,
+    ),
+    Key(
+        "k3os.manifests",
+        "manifests",
+        "objects that servers create in the cluster: a name, and the text of a manifest (YAML), "
+        "its URL or its path (`#sha256=HEX` may follow). What has left is not created again, and "
+        "stays in the cluster",
+        merge=KEYS,
+        phases=LATE,
+        secret=True,
+        example="{nginx: 'https://server/nginx.yaml'}",
     ),
 )

@@ -389,6 +389,7 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "registry configs": _of("registries", "configs"),
     "endpoints": _of("registries", "endpoints"),
     "rewrites": _of("registries", "rewrites"),
+    "manifests": _of("manifests", "manifests"),
     "networks": _of("network", "networks"),
     "addresses": _of("network", "addresses"),
     "hosts": _of("network", "hosts"),

@@ -47,6 +47,10 @@ SOURCES = (
 BACKUPS = ("~", ".bak", ".swp", ".orig", ".old", ".tmp", ".dpkg-old", ".dpkg-new")
 
 
+# kinds of values that are whole files
+WHOLE_FILES = ("lines", "manifests")
+
+
 class Config:
     """The merged configuration: canonical path -> Value."""
 
@@ -98,7 +102,7 @@ class Config:
 def secret_texts(key: Key, value: Value) -> list[str]:
     """The texts of a value that are secrets; whole files are not looked for in what others say."""
     if key.secret:
-        return [text for text, _ in texts_of(value)] if key.kind != "lines" else []
+        return [text for text, _ in texts_of(value)] if key.kind not in WHOLE_FILES else []
     data = value.data
     if not key.fields or isinstance(data, (str, bool)):
         return []

@@ -22,6 +22,7 @@ KIND_WORDS = {
     "registry configs": "map of maps",
     "endpoints": "list",
     "rewrites": "map",
+    "manifests": "map",
     "addresses": "list",
     "hosts": "list",
     "certificates": "list",

@@ -6,7 +6,7 @@ It holds data only. The effects are in k3os.phases, one applier per file.
 
 from __future__ import annotations
 
-from k3os.config.k3s_keys import REGISTRIES
+from k3os.config.k3s_keys import FILES_OF_K3S
 from k3os.config.key import (
     ADD,
     ADD_BY,
@@ -251,13 +251,13 @@ TABLE = (
     Key(
         "k3os.ca_certificates",
         "certificates",
-        "certificates of authorities that k3s, containerd, curl and the node's own downloads trust, "
-        "beside the public ones: PEM texts, URLs or paths (`#sha256=HEX` may follow)",
+        "certificates of authorities that k3s, containerd, curl and the node's own downloads "
+        "trust, beside the public ones: PEM texts, URLs or paths (`#sha256=HEX` may follow)",
         merge=ADD,
         phases=LATE,
         effect=RESTART,
     ),
-    *REGISTRIES,
+    *FILES_OF_K3S,
     Key(
         "k3os.taints",
         "taints",

@@ -43,6 +43,7 @@ APPLIERS = {
         always=True,
     ),
     "registries": Applier("k3os.registries.mirrors", "k3os.registries.configs"),
+    "manifests": Applier("k3os.manifests"),
     "operator": Applier("k3os.operator", always=True),
     "shutdown": Applier(
         "k3os.shutdown.grace_period", "k3os.shutdown.critical_grace_period", always=True

@@ -87,6 +87,12 @@ CASES: dict[str, tuple[str, str, str, object]] = {
         "{a: {auth: {username: v, password: q}}}",
         {"a": {"auth": {"username": "v", "password": "q"}, "tls": {"ca_file": "/a"}}},
     ),
+    "k3os.manifests": (
+        "{a: 'https://a/1', b: /b}",
+        "{a: 'https://a/2'}",
+        "{c: /c}",
+        {"a": "https://a/2", "b": "/b", "c": "/c"},
+    ),
     "k3os.taints": (
         "['a:NoSchedule']",
         "['b:NoSchedule']",
