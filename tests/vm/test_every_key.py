@@ -114,6 +114,7 @@ k3os:
       registry.example:5000:
         auth: {{username: puller, password: the-registry-secret}}
         tls: {{insecure_skip_verify: true}}
+  embedded_registry: true
   manifests:
     typed: |
       apiVersion: v1
@@ -418,6 +419,11 @@ def test_registries_are_what_k3s_read(node):
         "auth": {"username": "puller", "password": "the-registry-secret"},
         "tls": {"insecure_skip_verify": True},
     }
+
+
+def test_embedded_registry_is_asked_of_a_server(node):
+    given = ask(node, "sudo -n cat /run/k3s-stub/given").splitlines()
+    assert "embedded-registry=true" in given
 
 
 def test_manifests_are_what_k3s_creates(node):

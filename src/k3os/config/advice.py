@@ -25,10 +25,11 @@ def advice(values: dict[str, Value], k3s_version: str = "") -> list[Problem]:
 
     k3s_version: of the k3s that will read them, "" when it is not known.
     """
-    from k3os.config import elsewhere, tokens, unusable
+    from k3os.config import by_version, elsewhere, tokens, unusable
 
     found = [*contents(values), *elsewhere.files(values), *elsewhere.commands(values)]
     found += [*templates(values), *mirror(values), *unusable.check(values), *tokens.check(values)]
+    found += by_version.check(values, k3s_version)
     arguments = values.get("k3os.k3s_args")
     if arguments is not None and isinstance(arguments.data, list):
         from k3os.config.k3s_words import check

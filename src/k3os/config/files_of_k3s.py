@@ -17,6 +17,7 @@ REGISTRIES = ("k3os.registries.mirrors", "k3os.registries.configs")
 # where k3s reads about registries, unless this flag names another file
 REGISTRIES_FILE = "/etc/rancher/k3s/registries.yaml"
 MANIFESTS_KEY = "k3os.manifests"
+EMBEDDED = "k3os.embedded_registry"
 FLAG = "private-registry"
 
 
@@ -25,6 +26,8 @@ def contradictions(key: str, values: dict[str, Value]) -> list[Problem]:
     if key in REGISTRIES:
         first = next(each for each in REGISTRIES if each in values)
         return [*_registries(values)] if key == first else []
+    if key == EMBEDDED:
+        return [*_nothing_shared(values)]
     if key == MANIFESTS_KEY:
         names = values[key].data
         assert isinstance(names, dict)
@@ -47,6 +50,19 @@ def _registries(values: dict[str, Value]) -> Iterator[Problem]:
             if top_level(str(content.data)).get(FLAG, [REGISTRIES_FILE]) != [REGISTRIES_FILE]:
                 where = f"write_files[{index}].content"
                 yield Problem(content.place, where, message, "leave it out", is_error=False)
+
+
+def _nothing_shared(values: dict[str, Value]) -> Iterator[Problem]:
+    """k3s shares the images of registries that its file lists, and of no others."""
+    own = [
+        item.data["path"].data
+        for _, item in numbered(values.get("write_files"))
+        if isinstance(item.data, dict)
+    ]
+    if values[EMBEDDED].data and REGISTRIES[0] not in values and REGISTRIES_FILE not in own:
+        message = "shares nothing: k3os.registries.mirrors lists no registry"
+        hint = 'write `"*": {}` there for all of them'
+        yield Problem(values[EMBEDDED].place, EMBEDDED, message, hint, is_error=False)
 
 
 def written(values: dict[str, Value], ours: dict[str, str]) -> Iterator[Problem]:

@@ -60,6 +60,14 @@ FILES_OF_K3S = (
         effect=RESTART,
     ),
     Key(
+        "k3os.embedded_registry",
+        "boolean",
+        "nodes take the images of `k3os.registries.mirrors` from each other (false); for servers",
+        phases=LATE,
+        example="true",
+        effect=RESTART,
+    ),
+    Key(
         "k3os.manifests",
         "manifests",
         "objects that servers create in the cluster: a name, and the text of a manifest (YAML), "

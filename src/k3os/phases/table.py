@@ -43,6 +43,7 @@ APPLIERS = {
         always=True,
     ),
     "registries": Applier("k3os.registries.mirrors", "k3os.registries.configs"),
+    "embedded_registry": Applier("k3os.embedded_registry"),
     "manifests": Applier("k3os.manifests"),
     "operator": Applier("k3os.operator", always=True),
     "shutdown": Applier(
