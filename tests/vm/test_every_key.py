@@ -115,6 +115,7 @@ k3os:
         auth: {{username: puller, password: the-registry-secret}}
         tls: {{insecure_skip_verify: true}}
   embedded_registry: true
+  images: [/usr/share/k3os/operator/image.tar.zst]
   manifests:
     typed: |
       apiVersion: v1
@@ -424,6 +425,11 @@ def test_registries_are_what_k3s_read(node):
 def test_embedded_registry_is_asked_of_a_server(node):
     given = ask(node, "sudo -n cat /run/k3s-stub/given").splitlines()
     assert "embedded-registry=true" in given
+
+
+def test_images_are_there_when_k3s_starts(node):
+    found = ask(node, "sudo -n cat /run/k3s-stub/images").splitlines()
+    assert [name for name in found if name.endswith("-image.tar.zst")], found
 
 
 def test_manifests_are_what_k3s_creates(node):

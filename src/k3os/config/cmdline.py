@@ -102,7 +102,7 @@ MAPS = ("text map", "rewrites", "manifests", "map")
 NESTED = (*MAPS, "maps", *BY_NAME)
 LISTS = (
     *("texts", "ssh keys", "choices", "commands", "taints", "arguments", "addresses", "hosts"),
-    *("certificates", "endpoints"),
+    *("certificates", "endpoints", "images"),
 )
 
 

@@ -46,6 +46,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "addresses": TEXTS,
     "hosts": TEXTS,
     "endpoints": TEXTS,
+    "images": TEXTS,
     "taints": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
     "commands": {"anyOf": [TEXT, {"type": "array", "items": COMMAND}]},
     "duration": {

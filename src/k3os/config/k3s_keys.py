@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from k3os.config.key import KEYS, LATE, RESTART, Key
+from k3os.config.key import ADD, KEYS, LATE, RESTART, RUNTIME, Key
 
 MIRROR_FIELDS = (
     Key(
@@ -77,5 +77,15 @@ FILES_OF_K3S = (
         phases=LATE,
         secret=True,
         example="{nginx: 'https://server/nginx.yaml'}",
+    ),
+    Key(
+        "k3os.images",
+        "images",
+        "archives with container images that k3s imports when it starts: URLs or paths "
+        "(`#sha256=HEX` may follow); k3s starts without one that cannot be had",
+        merge=ADD,
+        phases=(RUNTIME,),
+        example="['https://server/images.tar.zst']",
+        effect=RESTART,
     ),
 )

@@ -390,6 +390,7 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "endpoints": _of("registries", "endpoints"),
     "rewrites": _of("registries", "rewrites"),
     "manifests": _of("manifests", "manifests"),
+    "images": _of("images", "images"),
     "networks": _of("network", "networks"),
     "addresses": _of("network", "addresses"),
     "hosts": _of("network", "hosts"),

@@ -112,7 +112,7 @@ def _check_object(root: Any) -> None:
     kind = str(fields["kind"].value)
     if kind.endswith("List") and "items" in fields:
         return
-    metadata = fields.get("metadata")
+    metadata: Any = fields.get("metadata")
     is_map = getattr(metadata, "id", "") == "mapping"
     if "name" not in [key.value for key, _ in (metadata.value if is_map else [])]:
         message = f"the {kind} that begins in line {line} of it has no name"

@@ -21,6 +21,7 @@ KIND_WORDS = {
     "mirrors": "map of maps",
     "registry configs": "map of maps",
     "endpoints": "list",
+    "images": "list",
     "rewrites": "map",
     "manifests": "map",
     "addresses": "list",

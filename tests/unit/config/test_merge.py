@@ -87,6 +87,7 @@ CASES: dict[str, tuple[str, str, str, object]] = {
         "{a: {auth: {username: v, password: q}}}",
         {"a": {"auth": {"username": "v", "password": "q"}, "tls": {"ca_file": "/a"}}},
     ),
+    "k3os.images": ("[/a.tar, /b.tgz]", "[/c.tar]", "[/b.tgz]", ["/a.tar", "/b.tgz", "/c.tar"]),
     "k3os.embedded_registry": ("true", "no", "yes", True),
     "k3os.manifests": (
         "{a: 'https://a/1', b: /b}",

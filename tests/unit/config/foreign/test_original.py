@@ -84,6 +84,7 @@ ITEMS = {
     "ssh_authorized_keys": ("github:a", "gh:b"),
     "k3os.dns_nameservers": ("1.1.1.1", "8.8.8.8"),
     "k3os.data_sources": ("openstack", "cdrom"),
+    "k3os.images": ("/a.tar", "/b.tar.zst"),
     "k3os.taints": ("a=b:NoSchedule", "c=d:NoExecute"),
 }
 
