@@ -114,6 +114,7 @@ k3os:
       registry.example:5000:
         auth: {{username: puller, password: the-registry-secret}}
         tls: {{insecure_skip_verify: true}}
+  kubelet: {{maxPods: 90, evictionHard: {{memory.available: 64Mi}}}}
   embedded_registry: true
   images: [/usr/share/k3os/operator/image.tar.zst]
   manifests:
@@ -430,6 +431,13 @@ def test_embedded_registry_is_asked_of_a_server(node):
 def test_images_are_there_when_k3s_starts(node):
     found = ask(node, "sudo -n cat /run/k3s-stub/images").splitlines()
     assert [name for name in found if name.endswith("-image.tar.zst")], found
+
+
+def test_kubelet_has_its_fields_with_their_types(node):
+    directory = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d"
+    told = yaml.safe_load(ask(node, f"sudo -n cat {directory}/60-k3os.conf"))
+    assert (told["kind"], told["maxPods"]) == ("KubeletConfiguration", 90)
+    assert told["evictionHard"] == {"memory.available": "64Mi"}
 
 
 def test_manifests_are_what_k3s_creates(node):

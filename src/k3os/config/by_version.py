@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # key -> the flag of servers that it becomes
 FLAGS = {"k3os.embedded_registry": "embedded-registry"}
+# key -> the first k3s that reads what it becomes, and what that is
+FILES = {"k3os.kubelet": ((1, 32), "reads no directory of kubelet settings")}
 
 
 def check(values: dict[str, Value], k3s_version: str) -> Iterator[Problem]:
@@ -20,7 +22,7 @@ def check(values: dict[str, Value], k3s_version: str) -> Iterator[Problem]:
     of all."""
     from k3os.config.k3s_table import minor
 
-    for key in FLAGS:
+    for key in (*FLAGS, *FILES):
         value = values.get(key)
         if value is None or value.data is False:
             continue
@@ -32,8 +34,10 @@ def obstacle(key: str, version: tuple[int, int] | None) -> str:
     """Why a k3s of this version (None, (0, 0): unknown) cannot follow a key; "" when it can."""
     from k3os.config.k3s_table import flags
 
-    since = flags("server")[FLAGS[key]].since
+    since, without = FILES.get(key, ((0, 0), ""))
+    if key in FLAGS:
+        since, without = flags("server")[FLAGS[key]].since, f"has no --{FLAGS[key]}"
     if not version or version == (0, 0) or version >= since:
         return ""
     came = f"it came with v{since[0]}.{since[1]}"
-    return f"k3s v{version[0]}.{version[1]} has no --{FLAGS[key]}: {came}"
+    return f"k3s v{version[0]}.{version[1]} {without}: {came}"

@@ -98,7 +98,7 @@ def parse(text: str) -> Node | None:
 
 
 # maps with names of the user's in them
-MAPS = ("text map", "rewrites", "manifests", "map")
+MAPS = ("text map", "rewrites", "manifests", "kubelet", "map")
 NESTED = (*MAPS, "maps", *BY_NAME)
 LISTS = (
     *("texts", "ssh keys", "choices", "commands", "taints", "arguments", "addresses", "hosts"),
@@ -147,7 +147,7 @@ def _node(key: Key, leaves: list[_Leaf]) -> Node:
         node = Node("list", last.place)
         node.items = _numbered([leaf for _, leaf in leaves])
         return node
-    if key.kind in ("text map", "manifests"):
+    if key.kind in ("text map", "manifests", "kubelet"):
         return _text_map(leaves)
     if key.kind in NESTED:
         return _maps(key, leaves)

@@ -17,6 +17,7 @@ REGISTRIES = ("k3os.registries.mirrors", "k3os.registries.configs")
 # where k3s reads about registries, unless this flag names another file
 REGISTRIES_FILE = "/etc/rancher/k3s/registries.yaml"
 MANIFESTS_KEY = "k3os.manifests"
+KUBELET = "k3os.kubelet"
 EMBEDDED = "k3os.embedded_registry"
 FLAG = "private-registry"
 
@@ -28,6 +29,8 @@ def contradictions(key: str, values: dict[str, Value]) -> list[Problem]:
         return [*_registries(values)] if key == first else []
     if key == EMBEDDED:
         return [*_nothing_shared(values)]
+    if key == KUBELET:
+        return [*_arguments(values)]
     if key == MANIFESTS_KEY:
         names = values[key].data
         assert isinstance(names, dict)
@@ -38,9 +41,8 @@ def contradictions(key: str, values: dict[str, Value]) -> list[Problem]:
 def _registries(values: dict[str, Value]) -> Iterator[Problem]:
     yield from written(values, {REGISTRIES_FILE: "k3os.registries"})
     message = f"k3s reads the file of {FLAG}, and k3os.registries has no effect"
-    for index, item in numbered(values.get("k3os.k3s_args")):
-        name, _, value = str(item.data).replace(" ", "=", 1).partition("=")
-        if name == f"--{FLAG}" and value.strip() != REGISTRIES_FILE:
+    for index, item, value in _given(values, FLAG):
+        if value != REGISTRIES_FILE:
             where = f"k3os.k3s_args[{index}]"
             yield Problem(item.place, where, message, "leave it out", is_error=False)
     for index, path, content in _plain_files(values):
@@ -63,6 +65,31 @@ def _nothing_shared(values: dict[str, Value]) -> Iterator[Problem]:
         message = "shares nothing: k3os.registries.mirrors lists no registry"
         hint = 'write `"*": {}` there for all of them'
         yield Problem(values[EMBEDDED].place, EMBEDDED, message, hint, is_error=False)
+
+
+def _arguments(values: dict[str, Value]) -> Iterator[Problem]:
+    """Arguments of the kubelet are called like its fields, and win over them."""
+    from k3os.config.names import fold
+
+    fields = values[KUBELET].data
+    assert isinstance(fields, dict)
+    folded = {fold(name): name for name in fields}
+    for index, item, argument in _given(values, "kubelet-arg"):
+        name = folded.get(fold(argument.partition("=")[0]))
+        if name is not None:
+            message = f"is what the kubelet takes, and not {KUBELET}.{name}"
+            where = f"k3os.k3s_args[{index}]"
+            yield Problem(item.place, where, message, "say it once", is_error=False)
+
+
+def _given(values: dict[str, Value], flag: str) -> Iterator[tuple[int, Value, str]]:
+    """Number, item and value of each argument of k3s with this flag, in one word or in two."""
+    items = numbered(values.get("k3os.k3s_args"))
+    words = [str(item.data) for _, item in items]
+    for (index, item), word, following in zip(items, words, [*words, ""][1:], strict=True):
+        name, _, value = word.replace(" ", "=", 1).partition("=")
+        if name == f"--{flag}":
+            yield index, item, value.strip() or following
 
 
 def written(values: dict[str, Value], ours: dict[str, str]) -> Iterator[Problem]:

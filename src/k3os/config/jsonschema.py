@@ -53,6 +53,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "type": ["integer", "string"],
         "pattern": "^[0-9]+$|^([0-9]+h)?([0-9]+m)?([0-9]+s)?$",
     },
+    "kubelet": {"type": "object"},
     "manifests": {"type": "object", "additionalProperties": {"type": "string"}},
     "rewrites": {"type": "object", "additionalProperties": TEXT},
     "text map": {"type": "object", "additionalProperties": TEXT},

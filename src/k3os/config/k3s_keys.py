@@ -88,4 +88,13 @@ FILES_OF_K3S = (
         example="['https://server/images.tar.zst']",
         effect=RESTART,
     ),
+    Key(
+        "k3os.kubelet",
+        "kubelet",
+        "fields of the kubelet's configuration (KubeletConfiguration), for k3s 1.32 and newer",
+        merge=KEYS,
+        phases=LATE,
+        example="{maxPods: 200, evictionHard: {memory.available: 300Mi}}",
+        effect=RESTART,
+    ),
 )

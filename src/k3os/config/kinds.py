@@ -391,6 +391,7 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "rewrites": _of("registries", "rewrites"),
     "manifests": _of("manifests", "manifests"),
     "images": _of("images", "images"),
+    "kubelet": _of("kubelet", "kubelet"),
     "networks": _of("network", "networks"),
     "addresses": _of("network", "addresses"),
     "hosts": _of("network", "hosts"),

@@ -24,6 +24,7 @@ KIND_WORDS = {
     "images": "list",
     "rewrites": "map",
     "manifests": "map",
+    "kubelet": "map",
     "addresses": "list",
     "hosts": "list",
     "certificates": "list",

@@ -45,6 +45,7 @@ APPLIERS = {
     "registries": Applier("k3os.registries.mirrors", "k3os.registries.configs"),
     "embedded_registry": Applier("k3os.embedded_registry"),
     "images": Applier("k3os.images", always=True),
+    "kubelet": Applier("k3os.kubelet"),
     "manifests": Applier("k3os.manifests"),
     "operator": Applier("k3os.operator", always=True),
     "shutdown": Applier(

@@ -87,6 +87,12 @@ CASES: dict[str, tuple[str, str, str, object]] = {
         "{a: {auth: {username: v, password: q}}}",
         {"a": {"auth": {"username": "v", "password": "q"}, "tls": {"ca_file": "/a"}}},
     ),
+    "k3os.kubelet": (
+        "{maxPods: 3, evictionHard: {a: 1Mi, b: 2Mi}}",
+        "{maxPods: 4}",
+        "{evictionHard: {b: 3Mi}}",
+        {"maxPods": "4", "evictionHard": {"a": "1Mi", "b": "3Mi"}},
+    ),
     "k3os.images": ("[/a.tar, /b.tgz]", "[/c.tar]", "[/b.tgz]", ["/a.tar", "/b.tgz", "/c.tar"]),
     "k3os.embedded_registry": ("true", "no", "yes", True),
     "k3os.manifests": (

@@ -140,3 +140,9 @@ def test_what_decides_instead_is_a_warning_once(text, place, words):
     found = [str(each) for each in check_data(text.encode(), "config.yaml") if words in str(each)]
     assert len(found) == 1
     assert found[0].startswith(f"config.yaml:{place}: warning:")
+
+
+def test_the_file_that_k3s_reads_anyway_is_no_other():
+    text = "k3os:\n  registries: {mirrors: {a: {}}}\n  k3s_args: ['--private-registry', '%s']\n"
+    text %= "/etc/rancher/k3s/registries.yaml"
+    assert not [each for each in check_data(text.encode(), "c") if "no effect" in str(each)]
