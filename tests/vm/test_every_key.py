@@ -114,6 +114,9 @@ k3os:
       registry.example:5000:
         auth: {{username: puller, password: the-registry-secret}}
         tls: {{insecure_skip_verify: true}}
+  containerd: |
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.kata]
+    runtime_type = "io.containerd.kata.v2"
   kubelet: {{maxPods: 90, evictionHard: {{memory.available: 64Mi}}}}
   embedded_registry: true
   images: [/usr/share/k3os/operator/image.tar.zst]
@@ -438,6 +441,13 @@ def test_kubelet_has_its_fields_with_their_types(node):
     told = yaml.safe_load(ask(node, f"sudo -n cat {directory}/60-k3os.conf"))
     assert (told["kind"], told["maxPods"]) == ("KubeletConfiguration", 90)
     assert told["evictionHard"] == {"memory.available": "64Mi"}
+
+
+def test_containerd_is_given_what_its_version_reads(node):
+    template = "/var/lib/rancher/k3s/agent/etc/containerd/config-v3.toml.tmpl"
+    lines = ask(node, f"sudo -n cat {template}").splitlines()
+    assert lines[0] == '{{ template "base" . }}'
+    assert lines[-1] == 'runtime_type = "io.containerd.kata.v2"'
 
 
 def test_manifests_are_what_k3s_creates(node):

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # where such a text may be meant
-FREE = ("write_files", "init_cmd", "boot_cmd", "run_cmd", "ready_cmd", "k3os.upgrade.check")
+FREE = (
+    "k3os.manifests",
+    "write_files",
+    "init_cmd",
+    "boot_cmd",
+    "run_cmd",
+    "ready_cmd",
+    "k3os.upgrade.check",
+)
 LONGEST_PLACEHOLDER = 60
 FALLBACKS = ("live", "install", "shell")
 

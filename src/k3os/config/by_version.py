@@ -22,6 +22,10 @@ def check(values: dict[str, Value], k3s_version: str) -> Iterator[Problem]:
     of all."""
     from k3os.config.k3s_table import minor
 
+    if "k3os.containerd" in values or "write_files" in values:
+        from k3os.config import containerd
+
+        yield from containerd.problems(values, k3s_version)
     for key in (*FLAGS, *FILES):
         value = values.get(key)
         if value is None or value.data is False:

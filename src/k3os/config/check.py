@@ -114,7 +114,7 @@ def read_limited(path: str) -> tuple[bytes, Problem | None]:
 # keys that become files of k3s; one of them speaks for all
 FILES_OF_K3S = (
     *("k3os.registries.mirrors", "k3os.registries.configs", "k3os.embedded_registry"),
-    *("k3os.manifests", "k3os.kubelet"),
+    *("k3os.manifests", "k3os.kubelet", "k3os.containerd"),
 )
 # keys that may ask for something else than the rest of a configuration
 CONTRADICTING = ("write_files", "k3os.k3s_args", "k3os.hardening", *FILES_OF_K3S)

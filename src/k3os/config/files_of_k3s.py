@@ -18,6 +18,8 @@ REGISTRIES = ("k3os.registries.mirrors", "k3os.registries.configs")
 REGISTRIES_FILE = "/etc/rancher/k3s/registries.yaml"
 MANIFESTS_KEY = "k3os.manifests"
 KUBELET = "k3os.kubelet"
+CONTAINERD = "k3os.containerd"
+CONTAINERD_FILES = "/var/lib/rancher/k3s/agent/etc/containerd/"
 EMBEDDED = "k3os.embedded_registry"
 FLAG = "private-registry"
 
@@ -31,6 +33,11 @@ def contradictions(key: str, values: dict[str, Value]) -> list[Problem]:
         return [*_nothing_shared(values)]
     if key == KUBELET:
         return [*_arguments(values)]
+    if key == CONTAINERD:
+        files = [
+            f"{CONTAINERD_FILES}{name}" for name in ("config.toml.tmpl", "config-v3.toml.tmpl")
+        ]
+        return [*written(values, dict.fromkeys(files, key))]
     if key == MANIFESTS_KEY:
         names = values[key].data
         assert isinstance(names, dict)

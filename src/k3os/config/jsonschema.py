@@ -21,6 +21,7 @@ COMMAND: dict[str, Any] = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
 SHAPES: dict[str, dict[str, Any]] = {
     "text": TEXT,
     "lines": TEXT,
+    "toml": {"type": "string"},
     "console": {"type": "string", "pattern": f"^{CONSOLE}$"},
     "boolean": {"enum": [True, False, "true", "false", "yes", "no", "on", "off", 0, 1]},
     "swap size": {

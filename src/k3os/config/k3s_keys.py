@@ -97,4 +97,13 @@ FILES_OF_K3S = (
         example="{maxPods: 200, evictionHard: {memory.available: 300Mi}}",
         effect=RESTART,
     ),
+    Key(
+        "k3os.containerd",
+        "toml",
+        "tables (TOML) that are added to the configuration of k3s' containerd, with the plugin "
+        "names of containerd 1 or 2",
+        phases=LATE,
+        secret=True,
+        effect=RESTART,
+    ),
 )

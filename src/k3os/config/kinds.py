@@ -392,6 +392,7 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "manifests": _of("manifests", "manifests"),
     "images": _of("images", "images"),
     "kubelet": _of("kubelet", "kubelet"),
+    "toml": _of("containerd", "toml"),
     "networks": _of("network", "networks"),
     "addresses": _of("network", "addresses"),
     "hosts": _of("network", "hosts"),

@@ -34,6 +34,7 @@ KIND_WORDS = {
     "choice": "text",
     "console": "text",
     "lines": "text",
+    "toml": "text",
     "file path": "path",
     "url": "URL",
     "location": "URL or path",

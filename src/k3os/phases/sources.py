@@ -23,7 +23,7 @@ KEY = "k3os"
 # keys with whole files, or words of other programs, in them
 MAY_HOLD_ONE = (
     *("init_cmd", "boot_cmd", "run_cmd", "ready_cmd"),
-    *("write_files", "k3os.manifests"),
+    *("write_files", "k3os.manifests", "k3os.containerd"),
 )
 FILES = (f"{OWN_SYSTEM}/config.yaml", f"{STATE}/config.yaml")
 DIRECTORY = f"{STATE}/config.d"

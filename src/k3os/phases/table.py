@@ -46,6 +46,7 @@ APPLIERS = {
     "embedded_registry": Applier("k3os.embedded_registry"),
     "images": Applier("k3os.images", always=True),
     "kubelet": Applier("k3os.kubelet"),
+    "containerd": Applier("k3os.containerd"),
     "manifests": Applier("k3os.manifests"),
     "operator": Applier("k3os.operator", always=True),
     "shutdown": Applier(

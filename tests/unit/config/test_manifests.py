@@ -86,3 +86,9 @@ def test_the_same_file_by_write_files_is_a_warning():
     )
     found = [str(each) for each in check_data(text.encode(), "config.yaml")]
     assert any("is written instead of what k3os.manifests.nginx says" in each for each in found)
+
+
+def test_a_template_in_an_object_is_the_objects_own():
+    text = f"{ONE}data: {{a: '{{{{ .Values.b }}}} <name>'}}\n"
+    found = check_data(json.dumps({"k3os": {"manifests": {"n": text}}}).encode(), "c.yaml")
+    assert [str(each) for each in found] == []

@@ -93,6 +93,12 @@ CASES: dict[str, tuple[str, str, str, object]] = {
         "{evictionHard: {b: 3Mi}}",
         {"maxPods": "4", "evictionHard": {"a": "1Mi", "b": "3Mi"}},
     ),
+    "k3os.containerd": (
+        '"[debug]\\nlevel=\\"a\\""',
+        '"[debug]\\nlevel=\\"b\\""',
+        '"[debug]\\nlevel=\\"c\\""',
+        '[debug]\nlevel="c"',
+    ),
     "k3os.images": ("[/a.tar, /b.tgz]", "[/c.tar]", "[/b.tgz]", ["/a.tar", "/b.tgz", "/c.tar"]),
     "k3os.embedded_registry": ("true", "no", "yes", True),
     "k3os.manifests": (

@@ -74,7 +74,7 @@ def test_what_its_author_wrote_is_in_the_result_or_in_a_problem(path: Path) -> N
     assert [(str(each.place), each.text) for each in lost(root, used, problems)] == []
 
 
-NESTED = ("text map", "maps", *BY_NAME, "certificates", "manifests", "kubelet")
+NESTED = ("text map", "maps", *BY_NAME, "certificates", "manifests", "kubelet", "toml")
 LISTS = [
     key.path
     for key in TABLE
