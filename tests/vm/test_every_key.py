@@ -20,7 +20,7 @@ from tests.vm.forge import forge
 from tests.vm.node import BOOT, HOST, LOGIN, ask, over_ssh, wait_until_settled
 
 PASSWORD = "correct horse"
-SECRETS = ("the-cluster-secret", "the-wifi-secret", PASSWORD)
+SECRETS = ("the-cluster-secret", "the-wifi-secret", "the-registry-secret", PASSWORD)
 
 
 def public_key(name: str) -> str:
@@ -105,6 +105,26 @@ k3os:
   ca_certificates:
   - |
 {ca}
+  registries:
+    mirrors:
+      docker.io:
+        endpoint: ["https://registry.example:5000"]
+        rewrite: {{"^library/(.*)": "mirror/$1"}}
+    configs:
+      registry.example:5000:
+        auth: {{username: puller, password: the-registry-secret}}
+        tls: {{insecure_skip_verify: true}}
+  containerd: |
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.kata]
+    runtime_type = "io.containerd.kata.v2"
+  kubelet: {{maxPods: 90, evictionHard: {{memory.available: 64Mi}}}}
+  embedded_registry: true
+  images: [/usr/share/k3os/operator/image.tar.zst]
+  manifests:
+    typed: |
+      apiVersion: v1
+      kind: Namespace
+      metadata: {{name: typed}}
   ntp_servers: [time.example]
   dns_nameservers: [192.0.2.53]
   network:
@@ -394,6 +414,49 @@ def test_k3s_is_given_server_token_labels_and_taints(node):
     assert given["node-name"] == "from-cmdline"
 
 
+def test_registries_are_what_k3s_read(node):
+    told = json.loads(ask(node, "sudo -n cat /run/k3s-stub/registries"))
+    assert told["mirrors"]["docker.io"] == {
+        "endpoint": ["https://registry.example:5000"],
+        "rewrite": {"^library/(.*)": "mirror/$1"},
+    }
+    assert told["configs"]["registry.example:5000"] == {
+        "auth": {"username": "puller", "password": "the-registry-secret"},
+        "tls": {"insecure_skip_verify": True},
+    }
+
+
+def test_embedded_registry_is_asked_of_a_server(node):
+    given = ask(node, "sudo -n cat /run/k3s-stub/given").splitlines()
+    assert "embedded-registry=true" in given
+
+
+def test_images_are_there_when_k3s_starts(node):
+    found = ask(node, "sudo -n cat /run/k3s-stub/images").splitlines()
+    assert [name for name in found if name.endswith("-image.tar.zst")], found
+
+
+def test_kubelet_has_its_fields_with_their_types(node):
+    directory = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d"
+    told = yaml.safe_load(ask(node, f"sudo -n cat {directory}/60-k3os.conf"))
+    assert (told["kind"], told["maxPods"]) == ("KubeletConfiguration", 90)
+    assert told["evictionHard"] == {"memory.available": "64Mi"}
+
+
+def test_containerd_is_given_what_its_version_reads(node):
+    template = "/var/lib/rancher/k3s/agent/etc/containerd/config-v3.toml.tmpl"
+    lines = ask(node, f"sudo -n cat {template}").splitlines()
+    assert lines[0] == '{{ template "base" . }}'
+    assert lines[-1] == 'runtime_type = "io.containerd.kata.v2"'
+
+
+def test_manifests_are_what_k3s_creates(node):
+    deployed = ask(node, "until sudo -n grep typed /run/k3s-stub/addons; do sleep 1; done", 30)
+    assert deployed == "typed Namespace/typed"
+    manifest = "/var/lib/rancher/k3s/server/manifests/typed.yaml"
+    assert ask(node, f"sudo -n stat -c '%a %U' {manifest}") == "600 root"
+
+
 def test_shutdown_reaches_the_kubelet_and_logind(node):
     directory = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d"
     told = yaml.safe_load(ask(node, f"sudo -n cat {directory}/50-k3os-shutdown.conf"))
@@ -450,6 +513,7 @@ def test_neither_dump_nor_status_nor_journal_show_secrets(node):
         text = ask(node, f"sudo -n {command} || true")
         assert "the-cluster-secret" not in text, command
         assert "the-wifi-secret" not in text, command
+        assert "the-registry-secret" not in text, command
 
 
 MORE = """\
@@ -457,6 +521,7 @@ write_files:
 - {path: /etc/more, content: a}
 - {path: /var/lib/rancher/k3s/server/manifests/more.yaml, content: a}
 k3os:
+  manifests: {more-typed: '{apiVersion: v1, kind: Namespace, metadata: {name: more}}'}
   sysctls: {kernel.panic: 7}
   dns_nameservers: [192.0.2.54]
   environment: {MORE: secret-of-it}
@@ -481,6 +546,7 @@ def test_what_leaves_the_configuration_is_undone_at_once(node):
     assert node.command("ls /etc/more")[0] != 0
     left = "sudo -n ls /var/lib/rancher/k3s/server/manifests /var/lib/rancher/k3os/left"
     assert ask(node, left).split().count("more.yaml") == 1
+    assert ask(node, left).split().count("more-typed.yaml") == 1
     settings = ask(node, "cat /etc/connman/main.conf").splitlines()
     assert "FallbackNameservers=192.0.2.53" in settings
 

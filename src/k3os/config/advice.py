@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # where such a text may be meant
-FREE = ("write_files", "init_cmd", "boot_cmd", "run_cmd", "ready_cmd", "k3os.upgrade.check")
+FREE = (
+    "k3os.manifests",
+    "write_files",
+    "init_cmd",
+    "boot_cmd",
+    "run_cmd",
+    "ready_cmd",
+    "k3os.upgrade.check",
+)
 LONGEST_PLACEHOLDER = 60
 FALLBACKS = ("live", "install", "shell")
 
@@ -25,7 +33,7 @@ def advice(values: dict[str, Value], k3s_version: str = "") -> list[Problem]:
 
     k3s_version: of the k3s that will read them, "" when it is not known.
     """
-    from k3os.config import elsewhere, tokens, unusable
+    from k3os.config import by_version, elsewhere, tokens, unusable
 
     problems = [*contents(values), *elsewhere.files(values), *elsewhere.commands(values)]
     problems += [
@@ -33,6 +41,7 @@ def advice(values: dict[str, Value], k3s_version: str = "") -> list[Problem]:
         *mirror(values),
         *unusable.check(values),
         *tokens.check(values),
+        *by_version.check(values, k3s_version),
     ]
     arguments = values.get("k3os.k3s_args")
     if arguments is not None and isinstance(arguments.data, list):

@@ -1,4 +1,5 @@
-"""k3os.ca_certificates: texts of certificates in PEM form (RFC 7468), each one or several.
+"""k3os.ca_certificates: texts of certificates in PEM form (RFC 7468), each one or several; or where
+such a text is.
 
 What lies around them (comments, as in a .pem file of a browser) is dropped. Whether a certificate
 is valid is for those to judge who use it; here it only has to be one. No import but Python's own.
@@ -6,6 +7,7 @@ is valid is for those to judge who use it; here it only has to be one. No import
 
 from __future__ import annotations
 
+from k3os.config import fetched
 from k3os.config.scalars import scalar_text
 from k3os.config.value import Value, Wrong
 
@@ -26,16 +28,26 @@ def certificates(check: Check, key: Key, node: Node, path: str) -> Value:
         text = scalar_text(item, "the text of a certificate")
         if "PRIVATE KEY-----" in text:
             raise Wrong(item.place, "has a private key in it, which nobody else may see", HINT)
-        certificates = in_pem(text)
-        if not certificates:
-            raise Wrong(item.place, "is no certificate in PEM form", HINT)
-        for number, lines in enumerate(certificates, 1):
-            if not is_der(lines[1:-1]):
-                which = f"certificate {number} in it" if len(certificates) > 1 else "it"
-                raise Wrong(item.place, f"{which} is damaged or cut off", HINT)
-        return Value("".join(f"{line}\n" for lines in certificates for line in lines), item.place)
+        if fetched.is_elsewhere(text):
+            return Value(fetched.check(item, text), item.place)
+        try:
+            return Value(only_certificates(text), item.place)
+        except ValueError as error:
+            raise Wrong(item.place, str(error), HINT) from None
 
     return each_of(check, node, path, one)
+
+
+def only_certificates(text: str) -> str:
+    """The certificates of a text and nothing else. Raises ValueError with what is wrong."""
+    found = in_pem(text)
+    if not found:
+        raise ValueError("is no certificate in PEM form")
+    for number, lines in enumerate(found, 1):
+        if not is_der(lines[1:-1]):
+            which = f"certificate {number} in it" if len(found) > 1 else "it"
+            raise ValueError(f"{which} is damaged or cut off")
+    return "".join(f"{line}\n" for lines in found for line in lines)
 
 
 def in_pem(text: str) -> list[list[str]]:

@@ -111,8 +111,13 @@ def read_limited(path: str) -> tuple[bytes, Problem | None]:
         return b"", Problem(Place(path), "", f"cannot be read: {error.strerror}")
 
 
+# keys that become files of k3s; one of them speaks for all
+FILES_OF_K3S = (
+    *("k3os.registries.mirrors", "k3os.registries.configs", "k3os.embedded_registry"),
+    *("k3os.manifests", "k3os.kubelet", "k3os.containerd"),
+)
 # keys that may ask for something else than the rest of a configuration
-CONTRADICTING = ("write_files", "k3os.k3s_args", "k3os.hardening")
+CONTRADICTING = ("write_files", "k3os.k3s_args", "k3os.hardening", *FILES_OF_K3S)
 
 
 def contradictions(key: str) -> Callable[[dict[str, Value]], list[Problem]]:
@@ -122,8 +127,14 @@ def contradictions(key: str) -> Callable[[dict[str, Value]], list[Problem]]:
         from k3os.config.for_k3s import contradictions as found
     elif key == "k3os.k3s_args":
         from k3os.config.for_k3s import contradicting as found
-    else:
+    elif key == "k3os.hardening":
         from k3os.config.hardening import contradictions as found
+    else:
+        from k3os.config.files_of_k3s import contradictions as of_key
+
+        def found(values: dict[str, Value]) -> list[Problem]:
+            return of_key(key, values)
+
     return found
 
 

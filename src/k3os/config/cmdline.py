@@ -7,7 +7,8 @@ kernel (lib/cmdline.c, next_arg). What stands after ` -- ` belongs to init and i
 from __future__ import annotations
 
 from k3os.config.fields import fields_by_fold
-from k3os.config.schema import BOOT_OPTIONS, BY_PATH, CHILDREN
+from k3os.config.key import BY_NAME
+from k3os.config.schema import BOOT_OPTIONS, BY_PATH, CHILDREN, SECTIONS
 from k3os.config.spelling import fold
 from k3os.config.value import Node, Place
 
@@ -97,10 +98,12 @@ def parse(text: str) -> Node | None:
     return _joined(root) if root.pairs else None
 
 
-NESTED = ("text map", "maps", "networks")
+# maps with names of the user's in them
+MAPS = ("text map", "rewrites", "manifests", "kubelet", "map")
+NESTED = (*MAPS, "maps", *BY_NAME)
 LISTS = (
     *("texts", "ssh keys", "choices", "commands", "taints", "arguments", "addresses", "hosts"),
-    "certificates",
+    *("certificates", "endpoints", "images"),
 )
 
 
@@ -145,7 +148,7 @@ def _node(key: Key, leaves: list[_Leaf]) -> Node:
         node = Node("list", last.place)
         node.items = _numbered([leaf for _, leaf in leaves])
         return node
-    if key.kind == "text map":
+    if key.kind in ("text map", "manifests", "kubelet"):
         return _text_map(leaves)
     if key.kind in NESTED:
         return _maps(key, leaves)
@@ -177,10 +180,14 @@ def _maps(key: Key, leaves: list[_Leaf]) -> Node:
     fields = fields_by_fold(key)
     groups: dict[str, Node] = {}
     for rest, leaf in leaves:
-        steps = rest if len(rest) > 1 or key.kind == "networks" else ["0", *rest]
+        steps = rest if len(rest) > 1 or key.kind in BY_NAME else ["0", *rest]
         group = groups.setdefault(steps[0] if steps else "", Node("map", leaf.place))
         field = ".".join(steps[1:])
         known = fields.get(fold(field))
+        inner = fields.get(fold(steps[1])) if len(steps) > 2 else None
+        if inner is not None and inner.kind in MAPS:
+            _inner(group, steps[1], ".".join(steps[2:]), leaf)
+            continue
         same = [pair for pair in group.pairs if known and fields.get(fold(pair[0].text)) is known]
         if not same:
             group.pairs.append((Node("scalar", leaf.place, field), leaf))
@@ -202,6 +209,16 @@ def _maps(key: Key, leaves: list[_Leaf]) -> Node:
     return node
 
 
+def _inner(group: Node, name: str, field: str, leaf: Node) -> None:
+    """A value of the map under a field: `configs[host].auth.username=…`."""
+    found = next((value for key, value in group.pairs if fold(key.text) == fold(name)), None)
+    if found is None or found.kind != "map":
+        found = Node("map", leaf.place)
+        group.pairs.append((Node("scalar", leaf.place, name), found))
+    found.pairs = [pair for pair in found.pairs if pair[0].text != field]
+    found.pairs.append((Node("scalar", leaf.place, field), leaf))
+
+
 def _wrap(path: list[str], node: Node) -> tuple[Node, Node]:
     for step in reversed(path[1:]):
         outer = Node("map", node.place)
@@ -210,12 +227,15 @@ def _wrap(path: list[str], node: Node) -> tuple[Node, Node]:
     return Node("scalar", node.place, path[0]), node
 
 
+BRANCHES = tuple(section.rpartition(".")[2] for section in SECTIONS if section)
+
+
 def _joined(node: Node) -> Node:
     """Pairs of the same name become one, as if they stood in one map of a file."""
     by_name: dict[str, tuple[Node, Node]] = {}
     pairs: list[tuple[Node, Node]] = []
     for name, value in node.pairs:
-        if name.text in ("k3os", "install") and name.text in by_name:
+        if name.text in BRANCHES and name.text in by_name:
             by_name[name.text][1].pairs += value.pairs
         else:
             by_name[name.text] = (name, value)

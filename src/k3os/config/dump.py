@@ -7,6 +7,7 @@ Reading the text again gives the same Config.
 from __future__ import annotations
 
 from k3os.config.k3s_flags import MASK
+from k3os.config.key import BY_NAME
 from k3os.config.schema import BY_PATH, TABLE
 from k3os.config.value import Value
 
@@ -170,13 +171,17 @@ def _masked_fields(key: Key, value: Value) -> Value:
     if isinstance(value.data, list):
         return Value([_masked_fields(key, item) for item in value.data], value.place)
     assert isinstance(value.data, dict)
+    entries = value.data.items()
+    if key.kind in BY_NAME:
+        return Value({name: _masked_entry(key, entry) for name, entry in entries}, value.place)
+    return _masked_entry(key, value)
+
+
+def _masked_entry(key: Key, entry: Value) -> Value:
+    assert isinstance(entry.data, dict)
     fields = {field.name: field for field in key.fields}
     return Value(
-        {
-            name: masked(fields[name], item) if name in fields else _masked_fields(key, item)
-            for name, item in value.data.items()
-        },
-        value.place,
+        {name: masked(fields[name], item) for name, item in entry.data.items()}, entry.place
     )
 
 

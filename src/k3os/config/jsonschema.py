@@ -6,7 +6,7 @@ than an editor should offer.
 
 from __future__ import annotations
 
-from k3os.config.key import PHASES, Key
+from k3os.config.key import BY_NAME, PHASES, Key
 from k3os.config.scalars import CONSOLE
 from k3os.config.schema import SECTIONS, TABLE
 
@@ -21,6 +21,7 @@ COMMAND: dict[str, Any] = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
 SHAPES: dict[str, dict[str, Any]] = {
     "text": TEXT,
     "lines": TEXT,
+    "toml": {"type": "string"},
     "console": {"type": "string", "pattern": f"^{CONSOLE}$"},
     "boolean": {"enum": [True, False, "true", "false", "yes", "no", "on", "off", 0, 1]},
     "swap size": {
@@ -39,15 +40,23 @@ SHAPES: dict[str, dict[str, Any]] = {
     "texts": TEXTS,
     "ssh keys": TEXTS,
     "arguments": TEXTS,
-    "certificates": {"type": "array", "items": {"type": "string", "pattern": "BEGIN CERTIFICATE"}},
+    "certificates": {
+        "type": "array",
+        "items": {"type": "string", "pattern": "BEGIN CERTIFICATE|^/|://"},
+    },
     "addresses": TEXTS,
     "hosts": TEXTS,
+    "endpoints": TEXTS,
+    "images": TEXTS,
     "taints": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
     "commands": {"anyOf": [TEXT, {"type": "array", "items": COMMAND}]},
     "duration": {
         "type": ["integer", "string"],
         "pattern": "^[0-9]+$|^([0-9]+h)?([0-9]+m)?([0-9]+s)?$",
     },
+    "kubelet": {"type": "object"},
+    "manifests": {"type": "object", "additionalProperties": {"type": "string"}},
+    "rewrites": {"type": "object", "additionalProperties": TEXT},
     "text map": {"type": "object", "additionalProperties": TEXT},
 }
 
@@ -90,7 +99,9 @@ def _shape(key: Key) -> dict[str, Any]:
         return {"anyOf": [names, {"type": "array", "items": names}]}
     if key.kind == "maps":
         return {"type": "array", "items": _fields(key)}
-    if key.kind == "networks":
+    if key.kind == "map":
+        return _fields(key)
+    if key.kind in BY_NAME:
         return {"type": "object", "additionalProperties": _fields(key)}
     return SHAPES[key.kind]
 

@@ -22,6 +22,9 @@ ADD = "add"  # a list grows; what is there already is not added again
 ADD_BY = "add by"  # a list of maps grows; the same identity: the stronger entry, in its place
 KEYS = "by key"  # a map grows; the same key: the stronger value
 
+# kinds of keys that are maps with the user's names, and a map with the key's fields under each
+BY_NAME = ("networks", "mirrors", "registry configs")
+
 # what a change asks of a node that runs: nothing, a new start of k3s, a boot
 NOW, RESTART, AT_BOOT = "now", "k3s", "reboot"
 

@@ -300,6 +300,11 @@ def map_named(
     return entries
 
 
+def map_of_fields(check: Check, key: Key, node: Node, path: str) -> Value:
+    """A map with the key's fields and no others."""
+    return one_map(check, key, node, path, strict=True)
+
+
 # kinds of keys in which somebody may expect a shell
 EXPANDED = (
     *("arguments", "text map", "text", "texts", "taints", "url", "location", "path", "file path"),
@@ -379,6 +384,11 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "commands": commands,
     "text map": text_map,
     "maps": maps,
+    "map": map_of_fields,
+    "registry configs": _of("registries", "configs"),
+    **{kind: _of("registries", kind) for kind in ("mirrors", "endpoints", "rewrites")},
+    **{kind: _of(kind, kind) for kind in ("manifests", "images", "kubelet")},
+    "toml": _of("containerd", "toml"),
     "networks": _of("network", "networks"),
     "addresses": _of("network", "addresses"),
     "hosts": _of("network", "hosts"),

@@ -17,15 +17,18 @@ from k3os.config.check import (
     contradictions,
     read_limited,
 )
+from k3os.config.key import BY_NAME
 from k3os.config.merge import merge
 from k3os.config.schema import BY_PATH
-from k3os.config.value import Place, Problem, Value
+from k3os.config.value import Place, Problem, Value, texts_of
 from k3os.paths import OWN_SYSTEM, STATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeAlias
+
+    from k3os.config.key import Key
 
     Read: TypeAlias = "tuple[dict[str, Value], list[Problem]]"
 
@@ -42,6 +45,10 @@ SOURCES = (
     f"{STATE}/config.d/",
 )
 BACKUPS = ("~", ".bak", ".swp", ".orig", ".old", ".tmp", ".dpkg-old", ".dpkg-new")
+
+
+# kinds of values that are whole files
+WHOLE_FILES = ("lines", "manifests", "toml")
 
 
 class Config:
@@ -84,20 +91,33 @@ class Config:
         """Every text that no report may show."""
         found: list[str] = []
         for path, value in self.values.items():
-            if path == "k3os.environment":
-                found += self.mapping(path).values()
-            elif BY_PATH[path].secret:
-                found.append(str(value.data))
-        found += [
-            str(item.data["passphrase"].data)
-            for item in self.items("k3os.wifi")
-            if isinstance(item.data, dict) and "passphrase" in item.data
-        ]
+            found += secret_texts(BY_PATH[path], value)
         if "k3os.k3s_args" in self.values:
             from k3os.config.k3s_flags import secrets_in
 
             found += [value for *_, value in secrets_in(self.texts("k3os.k3s_args"))]
         return [text for text in found if len(text) > 3]
+
+
+def secret_texts(key: Key, value: Value) -> list[str]:
+    """The texts of a value that are secrets; whole files are not looked for in what others say."""
+    if key.secret:
+        return [text for text, _ in texts_of(value)] if key.kind not in WHOLE_FILES else []
+    data = value.data
+    if not key.fields or isinstance(data, (str, bool)):
+        return []
+    if isinstance(data, list):
+        return [text for item in data for text in secret_texts(key, item)]
+    entries = list(data.values()) if key.kind in BY_NAME else [value]
+    fields = {field.name: field for field in key.fields}
+    return [
+        text
+        for entry in entries
+        if isinstance(entry.data, dict)
+        for name, item in entry.data.items()
+        if name in fields
+        for text in secret_texts(fields[name], item)
+    ]
 
 
 def load_config(

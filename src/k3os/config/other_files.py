@@ -19,7 +19,7 @@ KINDS = (
 )
 OBJECT = (
     "is an object of Kubernetes, no configuration",
-    "put it into a file of write_files, below /var/lib/rancher/k3s/server/manifests",
+    "put it into k3os.manifests, under a name",
 )
 # a key of ours at the top
 OURS = rb"(?m)^(k3os|hostname|ssh_?authorized|write_?files|run_?cmd|boot_?cmd|init_?cmd)"

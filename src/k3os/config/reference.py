@@ -18,6 +18,13 @@ KIND_WORDS = {
     "text map": "map",
     "maps": "list of maps",
     "networks": "map of maps",
+    "mirrors": "map of maps",
+    "registry configs": "map of maps",
+    "endpoints": "list",
+    "images": "list",
+    "rewrites": "map",
+    "manifests": "map",
+    "kubelet": "map",
     "addresses": "list",
     "hosts": "list",
     "certificates": "list",
@@ -27,6 +34,7 @@ KIND_WORDS = {
     "choice": "text",
     "console": "text",
     "lines": "text",
+    "toml": "text",
     "file path": "path",
     "url": "URL",
     "location": "URL or path",
@@ -43,10 +51,15 @@ def markdown() -> str:
     lines += [_row(key) for key in TABLE]
     for key in TABLE:
         if key.fields:
-            lines += ["", f"Each entry of `{key.path}`:", ""]
-            lines += ["| key | type | what |", "|---|---|---|"]
-            lines += [_field(field) for field in key.fields]
+            lines += _fields(f"Each entry of `{key.path}`:", key)
+            for field in key.fields:
+                lines += _fields(f"Its `{field.name}`:", field) if field.fields else []
     return "\n".join([*lines, "", END, ""])
+
+
+def _fields(title: str, key: Key) -> list[str]:
+    head = ["", title, "", "| key | type | what |", "|---|---|---|"]
+    return [*head, *(_field(field) for field in key.fields)]
 
 
 def _row(key: Key) -> str:

@@ -7,6 +7,7 @@ It holds data only. The effects are in k3os.phases, one applier per file.
 from __future__ import annotations
 
 from k3os.config.fields import FILE_FIELDS, NETWORK_FIELDS, WIFI_FIELDS
+from k3os.config.k3s_keys import FILES_OF_K3S
 from k3os.config.key import (
     ADD,
     ADD_BY,
@@ -211,12 +212,13 @@ TABLE = (
     Key(
         "k3os.ca_certificates",
         "certificates",
-        "certificates (PEM) of authorities that k3s, containerd, curl and the node's own downloads "
-        "trust, beside the public ones",
+        "certificates of authorities that k3s, containerd, curl and the node's own downloads "
+        "trust, beside the public ones: PEM texts, URLs or paths (`#sha256=HEX` may follow)",
         merge=ADD,
         phases=LATE,
         effect=RESTART,
     ),
+    *FILES_OF_K3S,
     Key(
         "k3os.taints",
         "taints",
@@ -342,7 +344,10 @@ TABLE = (
     ),
 )
 
-SECTIONS = ("", "k3os", "k3os.shutdown", "k3os.swap", "k3os.install", "k3os.upgrade")
+SECTIONS = (
+    *("", "k3os", "k3os.registries", "k3os.shutdown", "k3os.swap", "k3os.install"),
+    "k3os.upgrade",
+)
 
 # On the cmdline only, read by the boot itself before there is a configuration.
 BOOT_OPTIONS = (

@@ -75,6 +75,7 @@ FORMER = {
         "kernelmodule": "k3os.modules",
         fold("wireless"): "k3os.wifi",
     },
+    "k3os.registries": {"auth": "k3os.registries.configs"},
     "k3os.install": {
         "efi": "k3os.install.force_efi",
         "config": "k3os.install.config_url",
@@ -183,8 +184,6 @@ def _of_k3s(last: str) -> str:
     """What to write for a flag of k3s that stands as a key."""
     from k3os.config.k3s_table import flags
 
-    if fold(last) == "registrie":
-        return "write the file /etc/rancher/k3s/registries.yaml by write_files"
     for name, flag in flags("server").items():
         if fold(name) == fold(last) and len(name) > 1:
             value = "" if flag.kind == "?" else "=…"

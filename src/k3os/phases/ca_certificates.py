@@ -4,12 +4,17 @@ They go into a block of BUNDLE, which curl, Python (OpenSSL's cert.pem) and Go p
 containerd) read, before anything is fetched; and into DIRECTORY, out of which
 update-ca-certificates(8) makes BUNDLE again. That program is not run: it takes a second, and the
 result is the same. Who started before goes on with what it read.
+
+What a URL gives is kept in KEPT, so that from the next boot on it counts before the network is
+there, and when nothing answers.
 """
 
 from __future__ import annotations
 
-from k3os.config.value import Place
-from k3os.phases.actions import Action, OwnFile, WriteFile
+from k3os.config.fetched import is_elsewhere, split
+from k3os.config.value import Place, Value
+from k3os.paths import STATE
+from k3os.phases.actions import LATER, Action, Later, OwnFile, Refused, WriteFile
 from k3os.phases.managed_block import replace_block
 
 TYPE_CHECKING = False
@@ -20,37 +25,114 @@ if TYPE_CHECKING:
 KEY = "k3os.ca_certificates"
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 DIRECTORY = "/usr/local/share/ca-certificates"
+KEPT = f"{STATE}/ca-certificates"
 
 
 def plan(config: Config, node: Node) -> list[Action]:
-    from k3os.config.certificates import in_pem
-
     whole = config.get(KEY)
     if whole is None:
         return []
-    actions: list[Action] = []
-    lines: list[str] = []
+    fetches: list[Action] = []
+    files: list[CertificateFile] = []
     for number, item in enumerate(config.items(KEY), 1):
-        text = str(item.data)
-        path = f"{DIRECTORY}/k3os-{number}.crt"
-        actions.append(OwnFile(KEY, item.place, path, text.encode()))
-        lines += [line for each in in_pem(text) for line in each]
-    return [*actions, AddBlock(KEY, whole.place, BUNDLE, lines)]
+        text, file = str(item.data), CertificateFile(item, f"{DIRECTORY}/k3os-{number}.crt")
+        if not is_elsewhere(text):
+            file.data = text.encode()
+        elif text.startswith("/"):
+            refused = _from_path(text, file, node)
+            if refused is not None:
+                fetches.append(refused)
+                continue
+        else:
+            fetches.append(_from_url(text, file, node))
+        files.append(file)
+    return [*fetches, *files, AddBlock(KEY, whole.place, BUNDLE, files)]
+
+
+def _from_path(text: str, file: CertificateFile, node: Node) -> Action | None:
+    from k3os.config.certificates import only_certificates
+
+    path, wanted = split(text)
+    try:
+        with open(node.path(path), "rb") as source:
+            data = source.read(LARGEST)
+        check_sum(data, wanted)
+        file.data = only_certificates(data.decode(errors="replace")).encode()
+    except OSError as error:
+        why = f"{path}: {error.strerror}"
+    except ValueError as error:
+        why = f"{path}: {error}"
+    else:
+        return None
+    what, hint = f"trust {path}", "write the text of the certificate, or where it is"
+    return Refused(KEY, file.place, what, why, hint, thing=file.thing)
+
+
+def _from_url(text: str, file: CertificateFile, node: Node) -> Action:
+    from k3os.phases.fetch_certificate import FetchCertificate, kept_as
+
+    file.data = node.read(kept_as(text)).encode(errors="surrogateescape")
+    if node.phase == "runtime":
+        return FetchCertificate(file, text)
+    found = "what it gave before counts" if file.data else "it is fetched in the runtime phase"
+    return Later(KEY, file.place, f"fetch {shown(text)}", found)
+
+
+def shown(text: str) -> str:
+    """A place without its sum, and without a login."""
+    from k3os.errors import discreet
+
+    return discreet(split(text)[0], whole=True)
+
+
+# of one file with certificates
+LARGEST = 1 << 20
+
+
+def check_sum(data: bytes, wanted: str) -> None:
+    """Raises ValueError unless data has this SHA-256; "" is any."""
+    if not wanted:
+        return
+    from hashlib import sha256
+
+    found = sha256(data).hexdigest()
+    if found != wanted:
+        raise ValueError(f"wrong checksum: expected sha256 {wanted}, got {found}")
+
+
+class CertificateFile(OwnFile):
+    """One item's certificates; none as long as nothing was fetched."""
+
+    __slots__ = ()
+
+    def __init__(self, item: Value, path: str) -> None:
+        super().__init__(KEY, item.place, path, b"")
+
+    def perform(self, node: Node) -> str:
+        if not self.data:
+            self.note = "it was not fetched yet"
+            return LATER
+        return super().perform(node)
 
 
 class AddBlock(Action):
-    """Lines of ours at the end of a file; its other lines stay."""
+    """The certificates at the end of a file; its other lines stay."""
 
-    __slots__ = ("lines", "path")
+    __slots__ = ("files", "path")
 
-    def __init__(self, key: str, place: Place, path: str, lines: list[str]) -> None:
+    def __init__(self, key: str, place: Place, path: str, files: list[CertificateFile]) -> None:
         super().__init__(key, place)
         self.path = path
-        self.lines = lines
+        self.files = files
 
     @property
     def thing(self) -> str:
         return f"block {self.path}"
+
+    @property
+    def lines(self) -> list[str]:
+        """As they are when the files have what was fetched for them."""
+        return [line for file in self.files for line in file.data.decode().splitlines()]
 
     def describe(self) -> str:
         return f"write {len(self.lines)} lines of ours to {self.path}"

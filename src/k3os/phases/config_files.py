@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 KEY = "k3os"
+# keys with whole files, or words of other programs, in them
+MAY_HOLD_ONE = (
+    *("init_cmd", "boot_cmd", "run_cmd", "ready_cmd"),
+    *("write_files", "k3os.manifests", "k3os.containerd"),
+)
 FILES = (f"{OWN_SYSTEM}/config.yaml", f"{STATE}/config.yaml")
 DIRECTORY = f"{STATE}/config.d"
 
@@ -56,8 +61,8 @@ def has_secret(node: Node, path: str) -> bool:
     from k3os.errors import discreet
 
     texts = [text for value in values.values() for text, _ in texts_of(value)]
-    commands = any(key in values for key in ("init_cmd", "boot_cmd", "run_cmd", "ready_cmd"))
-    return commands or "write_files" in values or any(discreet(text) != text for text in texts)
+    may_hold_one = any(key in values for key in MAY_HOLD_ONE)
+    return may_hold_one or any(discreet(text) != text for text in texts)
 
 
 class Close(Action):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import stat
 
-from k3os.config.for_k3s import MANIFESTS
 from k3os.config.key import RUNTIME
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place
@@ -31,6 +30,7 @@ BOOT_ENDS = "it stays until the next boot: others may have written to the file, 
 BY_HAND = "it stays until you remove it: others may have written to the file, too"
 NEXT_BOOT = "it stays until the next boot: something may need it by now"
 # k3s creates what is in a manifest, and deletes nothing when the file goes
+IN_MANIFESTS = "/server/manifests/"
 LEFT = f"{STATE}/left/"
 
 
@@ -127,7 +127,7 @@ class RestoreFile(Undo):
             return DONE
         if not os.path.lexists(path):
             return UNCHANGED
-        if self.name.startswith(MANIFESTS):
+        if IN_MANIFESTS in self.name:  # wherever k3s keeps its data
             self._keep_copy(node)
         os.unlink(path)
         return DONE

@@ -42,6 +42,12 @@ APPLIERS = {
         *("k3os.server_url", "k3os.token", "k3os.labels", "k3os.k3s_args", "k3os.taints"),
         always=True,
     ),
+    "registries": Applier("k3os.registries.mirrors", "k3os.registries.configs"),
+    "embedded_registry": Applier("k3os.embedded_registry"),
+    "images": Applier("k3os.images", always=True),
+    "kubelet": Applier("k3os.kubelet"),
+    "containerd": Applier("k3os.containerd"),
+    "manifests": Applier("k3os.manifests"),
     "operator": Applier("k3os.operator", always=True),
     "shutdown": Applier(
         "k3os.shutdown.grace_period", "k3os.shutdown.critical_grace_period", always=True

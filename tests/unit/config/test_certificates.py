@@ -39,7 +39,7 @@ def test_a_text_may_hold_several():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("/etc/ssl/my-ca.pem", "is no certificate in PEM form"),
+        ("my-ca.pem", "is no certificate in PEM form"),
         (LINES[1], "is no certificate in PEM form"),
         ("-----BEGIN EC PRIVATE KEY-----\n" + PEM, "has a private key in it"),
         ("\n".join(LINES[:5]), "it is damaged or cut off"),
@@ -55,3 +55,37 @@ def test_what_is_none_is_left_out_with_the_reason_and_the_others_count(text, wor
     assert str(problems[0]).startswith("config.yaml:1:")
     assert "k3os.ca_certificates[0]" in str(problems[0])
     assert LINES[2] not in str(problems[0])
+
+
+HEX = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/var/lib/mine/ca.pem",
+        f"/var/lib/mine/ca.pem#sha256={HEX}",
+        "https://pki.example/root.crt",
+        f"http://pki.example/root.crt#sha256={HEX}",
+    ],
+)
+def test_the_place_of_a_text_will_do(text):
+    assert checked(text, PEM) == ([text, PEM], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("http://pki.example/root.crt", "comes over plain http without a SHA-256"),
+        ("https://pki.example/root.crt#sha256=abc", "has no SHA-256 behind its `#`"),
+        (f"https://pki.example/root.crt#md5={HEX}", "has no SHA-256 behind its `#`"),
+        ("ftp://pki.example/root.crt", "nothing is fetched by ftp"),
+        ("/etc/../ca.pem", "is no path of a file"),
+        ("/etc/ssl/mine/", "is no path of a file"),
+    ],
+)
+def test_a_place_that_proves_nothing_or_is_none_is_left_out(text, words):
+    found, problems = checked(text, PEM)
+    assert found == [PEM]
+    assert [words in problem.message for problem in problems] == [True]
+    assert str(problems[0]).startswith("config.yaml:1:")

@@ -75,6 +75,38 @@ CASES: dict[str, tuple[str, str, str, object]] = {
         json.dumps([PEM]),
         [PEM, PEM * 2],
     ),
+    "k3os.registries.mirrors": (
+        "{a: {endpoint: ['https://a'], rewrite: {x: y}}, b: {}}",
+        "{a: {endpoint: ['https://b']}}",
+        "{a: {rewrite: {z: y}}, c: {}}",
+        {"a": {"endpoint": ["https://b"], "rewrite": {"x": "y", "z": "y"}}, "b": {}, "c": {}},
+    ),
+    "k3os.registries.configs": (
+        "{a: {auth: {username: u, password: p}}}",
+        "{a: {tls: {ca_file: /a}}}",
+        "{a: {auth: {username: v, password: q}}}",
+        {"a": {"auth": {"username": "v", "password": "q"}, "tls": {"ca_file": "/a"}}},
+    ),
+    "k3os.kubelet": (
+        "{maxPods: 3, evictionHard: {a: 1Mi, b: 2Mi}}",
+        "{maxPods: 4}",
+        "{evictionHard: {b: 3Mi}}",
+        {"maxPods": "4", "evictionHard": {"a": "1Mi", "b": "3Mi"}},
+    ),
+    "k3os.containerd": (
+        '"[debug]\\nlevel=\\"a\\""',
+        '"[debug]\\nlevel=\\"b\\""',
+        '"[debug]\\nlevel=\\"c\\""',
+        '[debug]\nlevel="c"',
+    ),
+    "k3os.images": ("[/a.tar, /b.tgz]", "[/c.tar]", "[/b.tgz]", ["/a.tar", "/b.tgz", "/c.tar"]),
+    "k3os.embedded_registry": ("true", "no", "yes", True),
+    "k3os.manifests": (
+        "{a: 'https://a/1', b: /b}",
+        "{a: 'https://a/2'}",
+        "{c: /c}",
+        {"a": "https://a/2", "b": "/b", "c": "/c"},
+    ),
     "k3os.taints": (
         "['a:NoSchedule']",
         "['b:NoSchedule']",

@@ -136,7 +136,7 @@ FILES = {
     "an answer in XML": (b"<?xml version='1.0'?>\n<Error>\n</Error>\n", "a web page", "raw"),
     "a script": (b"#!/bin/sh\necho a: b\n", "is a script", "run_cmd"),
     "a script that is YAML": (b"#!/bin/sh\nreboot\n", "is a script", "run_cmd"),
-    "an object": (b"apiVersion: v1\nkind: Pod\n", "is an object of Kubernetes", "write_files"),
+    "an object": (b"apiVersion: v1\nkind: Pod\n", "is an object of Kubernetes", "k3os.manifests"),
 }
 
 

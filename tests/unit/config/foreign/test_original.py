@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from k3os.config import scalars
 from k3os.config.check import check_cmdline, check_text
 from k3os.config.dump import dump_yaml
+from k3os.config.key import BY_NAME
 from k3os.config.kinds import KINDS
 from k3os.config.load import Config
 from k3os.config.schema import TABLE
@@ -73,7 +74,7 @@ def test_what_its_author_wrote_is_in_the_result_or_in_a_problem(path: Path) -> N
     assert [(str(each.place), each.text) for each in lost(root, used, problems)] == []
 
 
-NESTED = ("text map", "maps", "networks", "certificates")
+NESTED = ("text map", "maps", *BY_NAME, "certificates", "manifests", "kubelet", "toml")
 LISTS = [
     key.path
     for key in TABLE
@@ -83,6 +84,7 @@ ITEMS = {
     "ssh_authorized_keys": ("github:a", "gh:b"),
     "k3os.dns_nameservers": ("1.1.1.1", "8.8.8.8"),
     "k3os.data_sources": ("openstack", "cdrom"),
+    "k3os.images": ("/a.tar", "/b.tar.zst"),
     "k3os.taints": ("a=b:NoSchedule", "c=d:NoExecute"),
 }
 

@@ -1,0 +1,171 @@
+"""k3os.containerd: tables that are added to what k3s writes for its containerd (docs.k3s.io,
+"Configuring containerd"; toml.io). k3s makes that file of a template, in which `base` is its own.
+
+containerd 1 and 2 name their plugins differently (containerd's docs/cri/config.md), and none of
+them starts with a table that is there twice; so both are looked at here.
+"""
+
+from __future__ import annotations
+
+import re
+
+from k3os.config.scalars import scalar_text
+from k3os.config.value import Place, Problem, Value, Wrong, numbered
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from k3os.config.key import Key
+    from k3os.config.kinds import Check
+    from k3os.config.value import Node
+
+    Version = tuple[int, int, int]
+
+KEY = "k3os.containerd"
+DIRECTORY = "agent/etc/containerd"
+# k3s takes the second only where the first is not there; before containerd 2 it knew no first
+TEMPLATES = {3: "config-v3.toml.tmpl", 2: "config.toml.tmpl"}
+BASE = '{{ template "base" . }}'
+CRI_2, CRI_3 = "io.containerd.grpc.v1.cri", "io.containerd.cri.v1"
+RUNTIME_3, IMAGES_3 = f"{CRI_3}.runtime", f"{CRI_3}.images"
+# plugins with tables of k3s' own, and which those are below them
+PLUGINS = (CRI_2, RUNTIME_3, IMAGES_3, "io.containerd.internal.v1.opt")
+OF_K3S = (
+    *((), ("cni",), ("containerd",), ("containerd", "runtimes", "runc"), ("registry",)),
+    ("containerd", "runtimes", "runc", "options"),
+)
+# the first k3s of each minor release with containerd 2, and with the template `base`
+SECOND = ((1, 31, 6), (1, 32, 2), (1, 33, 0))
+HAS_BASE = ((1, 24, 17), (1, 25, 13), (1, 26, 8), (1, 27, 5), (1, 28, 1))
+
+
+def toml(check: Check, key: Key, node: Node, path: str) -> Value:
+    text = scalar_text(node, "tables in TOML")
+    if "{{" in text:
+        hint = "write the tables that are to be added: k3OS writes the template"
+        # of its own, so that nobody takes it for a template that was to be filled in
+        place = Place(node.place.source, node.place.line, node.place.column)
+        raise Wrong(place, "is a template", hint)
+    try:
+        found = parsed(text)
+    except ValueError as error:
+        message, _, hint = str(error).partition("; ")
+        raise Wrong(node.place, message, hint) from None
+    if not found:
+        raise Wrong(node.place, "has no table in it", "leave it out")
+    return Value(text, node.place)
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """Raises ValueError with what containerd would not take."""
+    import tomllib
+
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"is no TOML: {error}") from None
+    for name, value in found.items():
+        if not isinstance(value, dict):
+            hint = "leave it out: k3s writes it" if name == "version" else "write it into a table"
+            raise ValueError(f"`{name}` stands outside of a table; {hint}")
+    forms = _forms(found)
+    if len(forms) > 1:
+        message = f"has the names of containerd 1 ({CRI_2}) and of containerd 2 ({CRI_3}) in it"
+        raise ValueError(f"{message}; write one of them")
+    for header in re.findall(r"(?m)^\s*\[([^\[\]\n]+)\]\s*(?:#.*)?$", text):
+        if _is_of_k3s(header):
+            raise ValueError(f"k3s has a table [{header}] of its own; add to tables below it")
+    return found
+
+
+def _forms(found: dict[str, Any]) -> set[int]:
+    plugins = found.get("plugins", {})
+    forms = {2} if CRI_2 in plugins else set()
+    return forms | ({3} if {RUNTIME_3, IMAGES_3} & set(plugins) else set())
+
+
+def form(text: str) -> int:
+    """2 or 3, as containerd counts the forms of its file; 0: either."""
+    return next(iter(_forms(parsed(text))), 0)
+
+
+def _is_of_k3s(header: str) -> bool:
+    import tomllib
+
+    path: list[str] = []
+    inner = tomllib.loads(f"[{header}]")
+    while inner:
+        name, inner = next(iter(inner.items()))
+        path.append(name)
+    is_cri = path[:1] == ["plugins"] and path[1:2] != [] and path[1] in PLUGINS
+    return is_cri and tuple(path[2:]) in OF_K3S
+
+
+def version(text: str) -> Version | None:
+    """(1, 33, 1) of v1.33.1+k3s1; None of anything else."""
+    match = re.fullmatch(r"v([0-9]{1,4})\.([0-9]{1,4})\.([0-9]{1,4})([+-].*)?", text)
+    return (int(match[1]), int(match[2]), int(match[3])) if match else None
+
+
+def is_since(known: Version, firsts: tuple[Version, ...]) -> bool:
+    """Whether a version has what came with these patch releases."""
+    for first in firsts:
+        if first[:2] == known[:2]:
+            return known >= first
+    return known >= firsts[-1]
+
+
+def template(text: str, known: Version | None) -> int:
+    """Which of TEMPLATES it goes to. Raises ValueError when this k3s (None: unknown) has none."""
+    wanted = form(text)
+    if known is None:
+        return wanted or 2
+    name = "k3s v{}.{}.{}".format(*known)
+    if not is_since(known, HAS_BASE):
+        message = f"{name} has no template that can be added to"
+        raise ValueError(f"{message}; take a newer k3s, or write config.toml.tmpl by write_files")
+    second = is_since(known, SECOND)
+    if wanted == 3 and not second:
+        message = f"{name} brings containerd 1, which does not know {CRI_3}"
+        raise ValueError(f'{message}; write plugins."{CRI_2}"')
+    return wanted or (3 if second else 2)
+
+
+def problems(values: dict[str, Value], k3s_version: str) -> Iterator[Problem]:
+    """What this k3s ("": unknown) would not take of a key or file. values: of a source, or all."""
+    value = values.get(KEY)
+    if value is not None:
+        try:
+            template(str(value.data), version(k3s_version))
+        except ValueError as error:
+            message, _, hint = str(error).partition("; ")
+            yield Problem(value.place, KEY, message, hint)
+    yield from _templates(values, k3s_version)
+
+
+def _templates(values: dict[str, Value], k3s_version: str) -> Iterator[Problem]:
+    """What is wrong with whole templates of write_files for this k3s ("": unknown)."""
+    known = version(k3s_version)
+    second = known is None or is_since(known, SECOND)
+    for index, item in numbered(values.get("write_files")):
+        fields = item.data if isinstance(item.data, dict) else {}
+        content = fields.get("content")
+        path = str(fields["path"].data) if "path" in fields else ""
+        if content is None or "encoding" in fields or f"/{DIRECTORY}/" not in path:
+            continue
+        text, where = str(content.data), f"write_files[{index}].content"
+        if path.endswith(TEMPLATES[3]) and not second:
+            message = f"k3s {k3s_version} reads {TEMPLATES[2]} only"
+            yield Problem(content.place, where, message, "write that", is_error=False)
+        if not path.endswith(TEMPLATES[2]) or not second or 'template "base"' in text:
+            continue
+        if not re.search(r"(?m)^\s*version\s*=\s*[23]\s*$", text):
+            message = "is in the first form of containerd's file, which containerd 2 does not read"
+            hint = f"begin with `{BASE}`, or write {KEY}"
+            yield Problem(content.place, where, message, hint, is_error=known is not None)
+        elif known is not None:
+            message = "is all of a configuration as containerd 1 had it, and nothing of k3s' own"
+            hint = f"begin with `{BASE}`, or write {KEY}"
+            yield Problem(content.place, where, message, hint, is_error=False)

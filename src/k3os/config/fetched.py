@@ -1,0 +1,49 @@
+"""What a key may name instead of having it in itself: a URL or a path, with its SHA-256 behind it.
+
+`https://server/file#sha256=HEX`. What comes over plain http is whatever somebody in between likes
+to send, so there the sum is not optional.
+"""
+
+from __future__ import annotations
+
+from k3os.config.value import Wrong
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.value import Node
+
+MARK, DIGITS = "#sha256=", 64
+
+
+def is_elsewhere(text: str) -> bool:
+    """Whether a text is the place of something, and not the thing itself."""
+    word = text.strip()
+    return "\n" not in word and (word.startswith("/") or "://" in word.partition(" ")[0])
+
+
+def split(text: str) -> tuple[str, str]:
+    """Place and SHA-256, "" without one."""
+    where, _, digest = text.strip().partition(MARK)
+    return where, digest.lower()
+
+
+def check(node: Node, text: str) -> str:
+    """The same text when it can be fetched. Raises Wrong."""
+    word = text.strip()
+    where, digest = split(word)
+    if "#" in word and (len(digest) != DIGITS or set(digest) - set("0123456789abcdef")):
+        hint = f"write {MARK}HEX with the 64 digits that `sha256sum` prints"
+        raise Wrong(node.place, "has no SHA-256 behind its `#`", hint)
+    if " " in where:
+        raise Wrong(node.place, f"`{where}` has a blank in it", "write %20 in a URL")
+    if where.startswith("/"):
+        if ".." in where.split("/") or where.endswith("/"):
+            raise Wrong(node.place, f"`{where}` is no path of a file", "write where it is")
+        return word
+    scheme = where.partition("://")[0].lower()
+    if scheme not in ("http", "https"):
+        raise Wrong(node.place, f"nothing is fetched by {scheme}", "write https://, or a path")
+    if scheme == "http" and not digest:
+        hint = f"write https://, or {MARK}HEX behind the address"
+        raise Wrong(node.place, "comes over plain http without a SHA-256", hint)
+    return word

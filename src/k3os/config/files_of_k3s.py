@@ -1,0 +1,118 @@
+"""Files of k3s that keys of ours become, and what else of a configuration decides about them.
+
+Warnings only: what write_files writes there itself stays the user's.
+"""
+
+from __future__ import annotations
+
+from k3os.config.for_k3s import MANIFESTS
+from k3os.config.k3s_flags import FILE as SETTINGS
+from k3os.config.value import Problem, Value, numbered
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REGISTRIES = ("k3os.registries.mirrors", "k3os.registries.configs")
+# where k3s reads about registries, unless this flag names another file
+REGISTRIES_FILE = "/etc/rancher/k3s/registries.yaml"
+MANIFESTS_KEY = "k3os.manifests"
+KUBELET = "k3os.kubelet"
+CONTAINERD = "k3os.containerd"
+CONTAINERD_FILES = "/var/lib/rancher/k3s/agent/etc/containerd/"
+EMBEDDED = "k3os.embedded_registry"
+FLAG = "private-registry"
+
+
+def contradictions(key: str, values: dict[str, Value]) -> list[Problem]:
+    """A warning where something else decides what k3s reads. values: of all sources."""
+    if key in REGISTRIES:
+        first = next(each for each in REGISTRIES if each in values)
+        return [*_registries(values)] if key == first else []
+    if key == EMBEDDED:
+        return [*_nothing_shared(values)]
+    if key == KUBELET:
+        return [*_arguments(values)]
+    if key == CONTAINERD:
+        files = [
+            f"{CONTAINERD_FILES}{name}" for name in ("config.toml.tmpl", "config-v3.toml.tmpl")
+        ]
+        return [*written(values, dict.fromkeys(files, key))]
+    if key == MANIFESTS_KEY:
+        names = values[key].data
+        assert isinstance(names, dict)
+        return [*written(values, {f"{MANIFESTS}{name}.yaml": f"{key}.{name}" for name in names})]
+    return []
+
+
+def _registries(values: dict[str, Value]) -> Iterator[Problem]:
+    yield from written(values, {REGISTRIES_FILE: "k3os.registries"})
+    message = f"k3s reads the file of {FLAG}, and k3os.registries has no effect"
+    for index, item, value in _given(values, FLAG):
+        if value != REGISTRIES_FILE:
+            where = f"k3os.k3s_args[{index}]"
+            yield Problem(item.place, where, message, "leave it out", is_error=False)
+    for index, path, content in _plain_files(values):
+        if path == SETTINGS or path.startswith(f"{SETTINGS}.d/"):
+            from k3os.config.for_k3s import top_level
+
+            if top_level(str(content.data)).get(FLAG, [REGISTRIES_FILE]) != [REGISTRIES_FILE]:
+                where = f"write_files[{index}].content"
+                yield Problem(content.place, where, message, "leave it out", is_error=False)
+
+
+def _nothing_shared(values: dict[str, Value]) -> Iterator[Problem]:
+    """k3s shares the images of registries that its file lists, and of no others."""
+    own = [
+        item.data["path"].data
+        for _, item in numbered(values.get("write_files"))
+        if isinstance(item.data, dict)
+    ]
+    if values[EMBEDDED].data and REGISTRIES[0] not in values and REGISTRIES_FILE not in own:
+        message = "shares nothing: k3os.registries.mirrors lists no registry"
+        hint = 'write `"*": {}` there for all of them'
+        yield Problem(values[EMBEDDED].place, EMBEDDED, message, hint, is_error=False)
+
+
+def _arguments(values: dict[str, Value]) -> Iterator[Problem]:
+    """Arguments of the kubelet are called like its fields, and win over them."""
+    from k3os.config.spelling import fold
+
+    fields = values[KUBELET].data
+    assert isinstance(fields, dict)
+    folded = {fold(name): name for name in fields}
+    for index, item, argument in _given(values, "kubelet-arg"):
+        name = folded.get(fold(argument.partition("=")[0]))
+        if name is not None:
+            message = f"is what the kubelet takes, and not {KUBELET}.{name}"
+            where = f"k3os.k3s_args[{index}]"
+            yield Problem(item.place, where, message, "say it once", is_error=False)
+
+
+def _given(values: dict[str, Value], flag: str) -> Iterator[tuple[int, Value, str]]:
+    """Number, item and value of each argument of k3s with this flag, in one word or in two."""
+    items = numbered(values.get("k3os.k3s_args"))
+    words = [str(item.data) for _, item in items]
+    for (index, item), word, following in zip(items, words, [*words, ""][1:], strict=True):
+        name, _, value = word.replace(" ", "=", 1).partition("=")
+        if name == f"--{flag}":
+            yield index, item, value.strip() or following
+
+
+def written(values: dict[str, Value], ours: dict[str, str]) -> Iterator[Problem]:
+    """A warning for each file of write_files that a key of ours would be. ours: path -> key."""
+    for index, item in numbered(values.get("write_files")):
+        path = item.data.get("path") if isinstance(item.data, dict) else None
+        key = ours.get(str(path.data)) if path is not None else None
+        if path is not None and key is not None:
+            message = f"is written instead of what {key} says, which has no effect"
+            where = f"write_files[{index}].path"
+            yield Problem(path.place, where, message, "say it once", is_error=False)
+
+
+def _plain_files(values: dict[str, Value]) -> Iterator[tuple[int, str, Value]]:
+    """Number, path and content of the files that are written as they stand here."""
+    for index, item in numbered(values.get("write_files")):
+        fields = item.data if isinstance(item.data, dict) else {}
+        if "path" in fields and "content" in fields and "encoding" not in fields:
+            yield index, str(fields["path"].data), fields["content"]

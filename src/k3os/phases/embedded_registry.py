@@ -1,0 +1,31 @@
+"""k3os.embedded_registry: nodes take images from each other (docs.k3s.io, "Embedded Registry
+Mirror"). Servers are told; agents learn it from them, and end at a flag that is none of theirs.
+
+Which registries' images are shared is said by k3os.registries.mirrors, on every node.
+"""
+
+from __future__ import annotations
+
+from k3os.config.by_version import obstacle
+from k3os.config.k3s_flags import FILE
+from k3os.phases.actions import Action, OwnFile, Refused
+from k3os.phases.k3s import arguments, to_yaml
+from k3os.phases.shutdown import k3s_version
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+    from k3os.phases.node import Node
+
+KEY = "k3os.embedded_registry"
+SETTINGS = f"{FILE}.d/45-k3os-registry.yaml"
+
+
+def plan(config: Config, node: Node) -> list[Action]:
+    value = config.get(KEY)
+    if value is None or not value.data or arguments(config)[0] != "server":
+        return []
+    if why := obstacle(KEY, k3s_version(node)):
+        what = "share images between nodes"
+        return [Refused(KEY, value.place, what, why, "take a newer k3s: `k3os upgrade --k3s`")]
+    return [OwnFile(KEY, value.place, SETTINGS, to_yaml({"embedded-registry": "true"}).encode())]

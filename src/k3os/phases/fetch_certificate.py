@@ -1,0 +1,70 @@
+"""Fetches what a URL of k3os.ca_certificates gives. Imported where there is one."""
+
+from __future__ import annotations
+
+from k3os.config.fetched import split
+from k3os.phases.actions import UNCHANGED, Action, WriteFile
+from k3os.phases.ca_certificates import KEPT, KEY, LARGEST, CertificateFile, check_sum, shown
+from k3os.system.digest import mark_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.phases.node import Node
+
+# DNS may come up later than the network; nothing else is fetched before
+TRIES, PAUSE, DEADLINE = 5, 1.0, 60.0
+
+
+def kept_as(text: str) -> str:
+    """Where what this address, with this sum, gives is kept."""
+    return f"{KEPT}/{mark_of(text.encode(errors='surrogateescape'))}.pem"
+
+
+class FetchCertificate(Action):
+    """Gives `file` its certificates. What an earlier boot fetched goes on to count when nothing
+    answers; with a sum it is not asked for again."""
+
+    __slots__ = ("data", "file", "path", "text")
+
+    def __init__(self, file: CertificateFile, text: str) -> None:
+        super().__init__(KEY, file.place)
+        self.file = file
+        self.text = text
+        self.path = kept_as(text)
+        self.data = file.data
+
+    @property
+    def thing(self) -> str:
+        return f"file {self.path}"
+
+    def traces(self) -> tuple[str, str | None]:
+        return mark_of(self.data), None
+
+    def describe(self) -> str:
+        return f"fetch {shown(self.text)}"
+
+    def perform(self, node: Node) -> str:
+        from k3os.config.certificates import only_certificates
+        from k3os.errors import UserError
+        from k3os.phases.environment import adopt
+        from k3os.system.http import get
+        from k3os.system.http_failure import HttpError
+
+        url, wanted = split(self.text)
+        if wanted and self.data:
+            return UNCHANGED
+        adopt(node.environment)
+        try:
+            data = get(url, limit=LARGEST, tries=TRIES, pause=PAUSE, deadline=DEADLINE)
+            check_sum(data, wanted)
+            self.data = only_certificates(data.decode(errors="replace")).encode()
+        except HttpError as error:
+            if not self.data:
+                raise
+            self.note = f"{error}; what it gave before counts"
+            return UNCHANGED
+        except ValueError as error:
+            hint = "is the address that of a certificate in PEM form?"
+            raise UserError(f"{shown(self.text)}: {error}", hint) from None
+        self.file.data = self.data
+        return WriteFile(KEY, self.place, self.path, self.data).perform(node)

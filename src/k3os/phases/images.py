@@ -1,0 +1,162 @@
+"""k3os.images: archives that k3s imports when it starts (docs.k3s.io, "Import Images"), in its
+images directory before it does. k3s starts without those that cannot be had.
+
+Each is called after its place and sum, so one that is there is never fetched again, and one of
+ours that nothing asks for is known. Nothing else in that directory is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+from k3os.config.fetched import split
+from k3os.config.images import file_name
+from k3os.config.value import Place
+from k3os.phases.actions import DONE, UNCHANGED, Action, Link, Remove
+from k3os.phases.k3s import arguments
+from k3os.phases.shutdown import data_directory
+from k3os.system.digest import mark_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+    from k3os.phases.node import Node
+
+KEY = "k3os.images"
+OURS = re.compile(r"k3os-[0-9a-f]{8}-")
+LARGEST = 32 << 30
+# bytes that images leave free: of what k3s keeps them in, pods and logs live, too
+RESERVE = 512 << 20
+# seconds for all of them: k3s waits for this
+DEADLINE = 1800.0
+TRIES, PAUSE = 5, 1.0
+
+
+def plan(config: Config, node: Node) -> list[Action]:
+    directory = f"{data_directory(arguments(config))}/agent/images"
+    budget = Budget()
+    actions: list[Action] = []
+    wanted: set[str] = set()
+    for item in config.items(KEY):
+        text = str(item.data)
+        mark = mark_of(text.encode(errors="surrogateescape")).partition(".")[0]
+        name = f"k3os-{mark}-{file_name(text)}"
+        wanted |= {name, f"{name}.part"}
+        path = f"{directory}/{name}"
+        if text.startswith("/"):
+            actions.append(LinkImage(item.place, path, text))
+        else:
+            actions.append(FetchImage(item.place, path, text, budget))
+    if not node.ours.unsure:  # of a source with an error nobody knows what it would ask for
+        actions += _removals(node, directory, wanted)
+    return actions
+
+
+def _removals(node: Node, directory: str, wanted: set[str]) -> list[Action]:
+    where = node.path(directory)
+    names = sorted(os.listdir(where)) if os.path.isdir(where) else []
+    left = [name for name in names if OURS.match(name) and name not in wanted]
+    return [Remove(KEY, Place("the configuration"), f"{directory}/{name}") for name in left]
+
+
+class Budget:
+    """The time that is left for all images; it begins with the first one."""
+
+    __slots__ = ("until",)
+
+    def __init__(self) -> None:
+        self.until = 0.0
+
+    def seconds(self) -> float:
+        now = time.monotonic()
+        self.until = self.until or now + DEADLINE
+        return self.until - now
+
+
+class LinkImage(Link):
+    """An archive that is on the node already. Its sum is compared when the link is made."""
+
+    __slots__ = ("wanted",)
+
+    def __init__(self, place: Place, path: str, text: str) -> None:
+        target, self.wanted = split(text)
+        super().__init__(KEY, place, path, target)
+
+    def perform(self, node: Node) -> str:
+        from k3os.errors import UserError
+        from k3os.system.digest import file_sha256
+
+        if not node.exists(self.target):
+            raise UserError(f"{self.target} is not there; k3s starts without it", "check the path")
+        if self.wanted and not os.path.islink(node.entry(self.path)):
+            found = file_sha256(node.path(self.target))
+            if found != self.wanted:
+                message = f"wrong checksum: expected sha256 {self.wanted}, got {found}"
+                raise UserError(f"{self.target}: {message}", "do not use it")
+        return super().perform(node)
+
+
+class FetchImage(Action):
+    """An archive of a web server. With a sum, the next boot goes on where this one ended."""
+
+    __slots__ = ("budget", "path", "text")
+
+    def __init__(self, place: Place, path: str, text: str, budget: Budget) -> None:
+        super().__init__(KEY, place)
+        self.path = path
+        self.text = text
+        self.budget = budget
+
+    def describe(self) -> str:
+        from k3os.phases.ca_certificates import shown
+
+        return f"fetch {shown(self.text)} to {self.path}"
+
+    def perform(self, node: Node) -> str:
+        from k3os.errors import UserError
+        from k3os.phases.environment import adopt
+        from k3os.system.http import download
+        from k3os.system.http_failure import HttpError
+
+        path = node.entry(self.path)
+        if os.path.isfile(path) and not os.path.islink(path):
+            return UNCHANGED
+        seconds = self.budget.seconds()
+        if seconds < 1:
+            message = "there is no time left for it: k3s starts without it"
+            raise UserError(message, "the next boot, or `sudo k3os config`, goes on")
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        room = self._room(path)
+        limit = min(LARGEST, room)
+        if limit <= 0:
+            message = f"{(room + RESERVE) >> 20} MiB are free where k3s keeps images"
+            raise UserError(f"{message}: k3s starts without it", "make room")
+        url, wanted = split(self.text)
+        adopt(node.environment)
+        node.output(self.describe())
+        try:
+            download(
+                url,
+                path,
+                limit=limit,
+                sha256=wanted or None,
+                deadline=seconds,
+                tries=TRIES,
+                pause=PAUSE,
+                report=lambda error: node.output(str(error)),
+            )
+        except HttpError as error:
+            hint = "k3s starts without it; the next boot, or `sudo k3os config`, tries again"
+            if limit < LARGEST:
+                hint += f" ({limit >> 20} MiB are there for it)"
+            raise UserError(str(error), hint) from None
+        return DONE
+
+    def _room(self, path: str) -> int:
+        """What is free for it, with what of it is there."""
+        found = os.statvfs(os.path.dirname(path))
+        partial = f"{path}.part"
+        there = os.path.getsize(partial) if os.path.isfile(partial) else 0
+        return found.f_bavail * found.f_frsize + there - RESERVE

@@ -1,0 +1,158 @@
+"""k3os.manifests: files in the directory whose objects k3s creates on a server (docs.k3s.io,
+"Auto-Deploying Manifests"); it looks there every 15 seconds.
+
+A file leaves with its name. What k3s made of it stays in the cluster: k3s deletes nothing when a
+file goes (leftovers.py keeps a copy for `kubectl delete -f`). An agent creates no objects. What
+write_files writes there itself stays the user's.
+"""
+
+from __future__ import annotations
+
+import os
+
+from k3os.config.fetched import is_elsewhere, split
+from k3os.config.value import Place
+from k3os.phases.actions import (
+    UNCHANGED,
+    Action,
+    Later,
+    MakeDirectory,
+    OwnFile,
+    Refused,
+    WriteFile,
+)
+from k3os.phases.k3s import arguments
+from k3os.phases.shutdown import data_directory
+from k3os.phases.write_files import paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+    from k3os.phases.node import Node
+
+KEY = "k3os.manifests"
+LARGEST = 8 << 20
+TRIES, PAUSE, DEADLINE = 5, 1.0, 120.0
+# there may be secrets in it
+MODE = 0o600
+
+
+def plan(config: Config, node: Node) -> list[Action]:
+    argv = arguments(config)
+    server = f"{data_directory(argv)}/server"
+    entries = config.entries(KEY)
+    if argv[0] != "server":
+        what, why = "create objects", "this node is an agent: servers create them"
+        return [Later(KEY, value.place, what, why) for value in list(entries.values())[:1]]
+    own = paths(config)
+    actions: list[Action] = []
+    for name, value in entries.items():
+        path = f"{server}/manifests/{name}.yaml"
+        if path not in own:
+            actions.append(_one(f"{KEY}.{name}", value.place, path, str(value.data), node))
+    if not actions:
+        return []
+    # k3s keeps its secrets beside the manifests: what it has not made yet is for root only
+    missing = [each for each in (server, f"{server}/manifests") if not node.exists(each)]
+    return [*(MakeDirectory(KEY, actions[0].place, each, 0o700) for each in missing), *actions]
+
+
+def _one(key: str, place: Place, path: str, text: str, node: Node) -> Action:
+    if not is_elsewhere(text):
+        return OwnFile(key, place, path, _whole(text), MODE)
+    where, wanted = split(text)
+    if not where.startswith("/"):
+        if node.phase == "runtime":
+            return FetchManifest(key, place, path, text)
+        return Later(key, place, f"fetch {path}", "in the runtime phase")
+    try:
+        with open(node.path(where), "rb") as file:
+            data = file.read(LARGEST + 1)
+        _check(data, wanted)
+    except OSError as error:
+        why = f"{where}: {error.strerror}"
+    except ValueError as error:
+        why = f"{where}: {error}"
+    else:
+        return OwnFile(key, place, path, data, MODE)
+    return Refused(key, place, f"write {path}", why, thing=f"file {path}")
+
+
+def _whole(text: str) -> bytes:
+    return (text if text.endswith("\n") else f"{text}\n").encode(errors="surrogateescape")
+
+
+def _check(data: bytes, wanted: str) -> None:
+    """Raises ValueError when it is not the one that was meant, or k3s would not take it."""
+    from k3os.config.manifests import check_objects
+    from k3os.phases.ca_certificates import check_sum
+
+    check_sum(data, wanted)
+    if len(data) > LARGEST:
+        raise ValueError(f"is larger than {LARGEST} bytes")
+    check_objects(data.decode("utf-8"))
+
+
+class FetchManifest(Action):
+    """What an earlier boot fetched stays when nothing answers; with a sum it is not asked for
+    again."""
+
+    __slots__ = ("data", "path", "text")
+
+    def __init__(self, key: str, place: Place, path: str, text: str) -> None:
+        super().__init__(key, place)
+        self.path = path
+        self.text = text
+        self.data = b""
+
+    @property
+    def thing(self) -> str:
+        return f"file {self.path}"
+
+    def traces(self) -> tuple[str, str | None]:
+        from k3os.system.digest import mark_of
+
+        return mark_of(self.data), None
+
+    def describe(self) -> str:
+        from k3os.phases.ca_certificates import shown
+
+        return f"fetch {shown(self.text)} to {self.path}"
+
+    def perform(self, node: Node) -> str:
+        from k3os.errors import UserError
+        from k3os.phases.ca_certificates import check_sum, shown
+        from k3os.phases.environment import adopt
+        from k3os.system.http import get
+        from k3os.system.http_failure import HttpError
+
+        url, wanted = split(self.text)
+        old = self._old(node)
+        if old and wanted:
+            try:
+                check_sum(old, wanted)
+                self.data = old
+                return UNCHANGED
+            except ValueError:
+                old = b""  # of another sum: it is not what is asked for now
+        adopt(node.environment)
+        try:
+            self.data = get(url, limit=LARGEST, tries=TRIES, pause=PAUSE, deadline=DEADLINE)
+            _check(self.data, wanted)
+        except HttpError as error:
+            if not old:
+                raise
+            self.data = old
+            self.note = f"{error}; what it gave before stays"
+            return UNCHANGED
+        except ValueError as error:
+            message, _, hint = f"{shown(self.text)}: {error}".partition("; ")
+            raise UserError(message, hint) from None
+        return WriteFile(self.key, self.place, self.path, self.data, MODE).perform(node)
+
+    def _old(self, node: Node) -> bytes:
+        path = node.entry(self.path)
+        if not os.path.isfile(path):
+            return b""
+        with open(path, "rb") as file:
+            return file.read(LARGEST)

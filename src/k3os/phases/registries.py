@@ -1,0 +1,33 @@
+"""k3os.registries: the file in which k3s looks for them when it starts (docs.k3s.io, "Private
+Registry Configuration"). There are passwords in it.
+
+A file that write_files puts there itself stays the user's. JSON is YAML.
+"""
+
+from __future__ import annotations
+
+import json
+
+from k3os.config.files_of_k3s import REGISTRIES, REGISTRIES_FILE
+from k3os.config.value import plain
+from k3os.phases.actions import Action, OwnFile
+from k3os.phases.write_files import paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.config.load import Config
+    from k3os.phases.node import Node
+
+HEAD = "# written by k3os from k3os.registries\n"
+
+
+def plan(config: Config, node: Node) -> list[Action]:
+    given = {key: value for key in REGISTRIES if (value := config.get(key)) is not None}
+    if not given or REGISTRIES_FILE in paths(config):
+        return []
+    text = json.dumps(
+        {key.rpartition(".")[2]: plain(each) for key, each in given.items()}, indent=1
+    )
+    key, value = next(iter(given.items()))
+    data = f"{HEAD}{text}\n".encode(errors="surrogateescape")
+    return [OwnFile(key, value.place, REGISTRIES_FILE, data, 0o600)]
