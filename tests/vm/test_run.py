@@ -1,6 +1,7 @@
 """`k3os run`, as scripts call it."""
 
 import os
+import subprocess
 import sys
 import time
 
@@ -30,6 +31,30 @@ def test_it_shows_the_whole_boot_with_a_config_and_ends_when_k3s_runs(k3os_run, 
     assert "from-my-config login:" in output
     assert "k3os: reached k3s after" in output
     assert (tmp_path / "dist" / "vm-logs" / "run.log").exists()
+
+
+def test_the_keys_that_it_names_leave_the_machine(images, tmp_path):
+    command = [sys.executable, "-m", "k3os", "run", "--no-build"]
+    environment = {**os.environ, "ARTIFACTS": str(images.iso.parent)}
+    environment["PYTHONPATH"] = os.path.abspath("src")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, env=environment, cwd=tmp_path, stdin=pipe, stdout=pipe, text=True
+    ) as process:
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            for line in process.stdout:
+                if "leave:" in line:
+                    assert "Ctrl-a, then x" in line
+                if "GRUB" in line or "k3OS:" in line or "Booting" in line:
+                    break
+            process.stdin.write("\x01x")
+            process.stdin.flush()
+            process.stdout.read()
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
 
 
 def test_a_point_not_reached_in_time_is_a_failure_with_the_end_of_the_log(k3os_run):

@@ -235,7 +235,7 @@ def carried_medium() -> Medium:
         raise UserError(
             "the initrd was not unpacked to its end: the machine has too little memory for it, or "
             "the download of it was cut off",
-            '`dmesg` says more; README.md, "Network boot", how much memory is needed',
+            "`dmesg` says more; docs/how-to/network-boot.md#memory",
         )
     os.makedirs(MOUNTED_AT, exist_ok=True)
     mounts.bind_read_only(CARRIED, MOUNTED_AT)

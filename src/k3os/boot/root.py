@@ -1,7 +1,7 @@
 """Building the root of the running system and moving into it.
 
-The result is the table in README.md: / tmpfs, /usr read-only, /etc fresh, /var /home /opt
-persistent or (live) fresh too, /k3os the medium's. switch_root(8) describes the moving.
+The result is the table in docs/reference/files.md: / tmpfs, /usr read-only, /etc fresh, /var /home
+/opt persistent or (live) fresh too, /k3os the medium's. switch_root(8) describes the moving.
 """
 
 import errno

@@ -1,7 +1,7 @@
 """The state partition of an installed system: checked, mounted writable, reset when asked for.
 
 It decides where this boot's persistent data is; root.py shows it at /var, /home and /opt. The
-markers are empty files in /k3os/system (README.md, "The file system"). Exit codes: e2fsck(8).
+markers are empty files in /k3os/system (docs/reference/files.md). Exit codes: e2fsck(8).
 """
 
 import os

@@ -167,7 +167,7 @@ def show_rollout(kubectl: Kubectl, name: str, *, timeout: int | None, watch: boo
     except NotThere as error:
         raise UserError(
             "this cluster knows no NodePools",
-            "is the operator installed? README.md, `The operator`",
+            "is the operator installed? docs/explanation/operator.md#where-it-runs",
         ) from error
 
 

@@ -9,8 +9,8 @@ HELP = """\
 usage: k3os operator run [--port N] [--lease-seconds N] [--log-format json|text]
        k3os operator manifests IMAGE ARCHITECTURE
 
-The operator rolls the versions and the configuration of NodePools out to their nodes (README.md,
-"The operator"). Its image holds it; a node does not.
+The operator rolls the versions and the configuration of NodePools out to their nodes
+(docs/explanation/operator.md). Its image holds it; a node does not.
 
   run        work until a signal comes; the API server is that of the container's service
              account, else of KUBECONFIG

@@ -9,9 +9,9 @@ from k3os.paths import BASE
 HELP = """\
 usage: k3os overlay remove [--init PATH]
 
-k3OS was unpacked over another system (README.md, "On top of another system"): from the next boot
-on that system starts again, with its files as they are. /k3os stays: `rm -rf /k3os` in that
-system deletes it, and with it the data of k3OS.
+k3OS was unpacked over another system (docs/how-to/arm.md): from the next boot on that
+system starts again, with its files as they are. /k3os stays: `rm -rf /k3os` in that system
+deletes it, and with it the data of k3OS.
 
   --init PATH  the program that starts that system, if it is not found
 """

@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
     if arch not in FULL:
         raise UserError(
             f"there is nothing that boots for {arch}, only a tarball for another system",
-            "README.md, `On top of another system`; `make test-arm` boots it",
+            "docs/how-to/arm.md#on-top-of-another-system; `make test-arm` boots it",
             "ARCH",
         )
     if not options.no_build and (code := build_command.main([])):
@@ -219,7 +219,7 @@ def introduction(chosen: tuple[str, ...], port: int) -> str:
     )
     return (
         f"k3os: the virtual machine starts{slow}\n"
-        f"  leave:  Ctrl-a c, then q and Enter\n"
+        f"  leave:  Ctrl-a, then x\n"
         f"  ssh:    ssh -p {port} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
         " rancher@127.0.0.1\n"
         "          (with a key or password of yours in --config)"

@@ -1,6 +1,6 @@
-"""The reference tables of README.md, in Markdown, from schema.TABLE.
+"""The tables of docs/reference/configuration.md, in Markdown, from schema.TABLE.
 
-README.md has them between BEGIN and END; a test compares, `k3os config reference` prints.
+That page has them between BEGIN and END; a test compares, `k3os config reference` prints.
 """
 
 from __future__ import annotations

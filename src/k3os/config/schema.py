@@ -1,5 +1,5 @@
 """Every key of config.yaml in one table. Checking, merging, phases, the JSON schema and the
-reference in README.md are all read from it, so that they cannot disagree.
+docs/reference/configuration.md are all read from it, so that they cannot disagree.
 
 It holds data only. The effects are in k3os.phases, one applier per file.
 """

@@ -1,7 +1,7 @@
 """Whether the files of the generations are still what their manifests say: bit rot, a dying disk.
 
 It reads the disk itself, not what the kernel remembers of it, and changes nothing but its own
-record. The manifest is the JSON of README.md, "The file system".
+record. The manifest is the JSON of docs/reference/files.md.
 """
 
 from __future__ import annotations

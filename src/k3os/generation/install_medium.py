@@ -1,6 +1,6 @@
 """What is installed: the current generation of a mounted medium, with the sums of its manifest.
 
-It only reads. The layout is that of README.md, "The file system".
+It only reads. The layout is in docs/reference/files.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What files, links and file systems of a disk or medium are called (README.md, "The file system").
+"""What files, links and file systems of a disk or medium are called (docs/reference/files.md).
 
 Paths are relative to where the file system is mounted. It only reads links.
 """

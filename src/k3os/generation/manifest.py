@@ -1,4 +1,4 @@
-"""manifest.json of a generation, read and written here alone (README.md, "The file system").
+"""manifest.json of a generation, read and written here alone (docs/reference/files.md).
 
 `parse_manifest` trusts nothing, for what comes from elsewhere; `read_record` takes what is on our
 own disk as it is, with what an older or newer release put there. A medium's manifest also has the

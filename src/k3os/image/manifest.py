@@ -1,6 +1,6 @@
 """A generation: one set of kernel, k3OS and k3s versions, its manifest and its links.
 
-The layout is the one of the disk and of the ISO alike (README.md, "What is on the disk").
+The layout is the one of the disk and of the ISO alike (docs/reference/files.md).
 """
 
 from __future__ import annotations

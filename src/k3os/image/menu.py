@@ -98,7 +98,7 @@ def add_parameters(menu: str, cmdline: str) -> Change:
     if words and not count:
         raise UserError(
             "the menu of this ISO has no line `linux …/vmlinuz …`",
-            "edit boot/grub/grub.cfg by hand, as README.md says",
+            "edit boot/grub/grub.cfg by hand, see docs/how-to/remaster.md#by-hand",
             "--cmdline",
         )
     return Change("".join(lines), names, count, default)
@@ -124,7 +124,7 @@ def _extended(line: str, words: list[str], number: int) -> str:
     if _NOT_ALONE.search(_QUOTED.sub("", body.partition("vmlinuz")[2])):
         raise UserError(
             f"line {number} of the ISO's grub.cfg has more than one `linux` command in it",
-            "edit boot/grub/grub.cfg by hand, as README.md says",
+            "edit boot/grub/grub.cfg by hand, see docs/how-to/remaster.md#by-hand",
             "--cmdline",
         )
     extended = " ".join([body, *words])

@@ -2,7 +2,7 @@
 
 Network plugins, CSI drivers and storage systems bring their own paths. Each leads to a place that
 exists, is writable where they write, and survives a reboot where they rely on it: by links in the
-image, which cost a boot nothing. The table in README.md, "The file system", names them.
+image, which cost a boot nothing. The table in docs/reference/files.md names them.
 """
 
 from __future__ import annotations

@@ -324,7 +324,7 @@ def add_release(tree: Tree, settings: Settings) -> None:
 
 
 def add_skeleton(tree: Tree) -> None:
-    """Mount points, links and directories of the running system (the table in README.md)."""
+    """Mount points, links and directories of the running system (docs/reference/files.md)."""
     for path in ("dev", "proc", "sys", "run", "k3os", "mnt", "usr/lib/modules", "usr/lib/firmware"):
         tree.remove(path)
         tree.directory(path)

@@ -1,7 +1,7 @@
 """What a build is asked for: environment variables (make variables) in, one frozen record out.
 
 It only validates and resolves; it neither reads the network nor writes. The variables are
-documented in README.md, section "Building".
+documented in docs/reference/build.md.
 """
 
 from __future__ import annotations

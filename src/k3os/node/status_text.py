@@ -17,11 +17,11 @@ MAKE_ROOM = (
 )
 SHORT_HINT = (
     "what helps: more memory; an agent instead of a server; less on it: `kubectl top pods -A`, "
-    "`--disable=traefik` and the like in k3os.k3s_args; README, What k3s needs of memory"
+    "`--disable=traefik` and the like in k3os.k3s_args; docs/explanation/resources.md#memory"
 )
 DISK_HINT = (
     "what helps: `sudo du -xhd 3 /var | sort -h | tail`, `sudo crictl rmi --prune`, a larger disk; "
-    "README, When /var is full"
+    "docs/how-to/troubleshooting.md#var-is-full"
 )
 
 

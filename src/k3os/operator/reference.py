@@ -1,4 +1,4 @@
-"""The table of a NodePool's fields in README.md, in Markdown, from crd.schema()."""
+"""The table of fields in docs/reference/nodepool.md, in Markdown, from crd.schema()."""
 
 from __future__ import annotations
 

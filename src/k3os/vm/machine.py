@@ -209,7 +209,8 @@ class VM:
 
 
 def attach(spec: VMSpec, accel: Sequence[str], ports: dict[int, int]) -> int:
-    """Run a machine with the terminal as its serial console (Ctrl-a leads to the monitor).
+    """Run a machine with the terminal as its serial console. Ctrl-a x ends it, Ctrl-a c leads to
+    the monitor (qemu(1), "Keys in the character backend multiplexer").
 
     Returns QEMU's exit code when it ends.
     """

@@ -106,7 +106,7 @@ def test_a_disk_that_cannot_be_created_is_an_error_that_names_the_option(tmp_pat
 
 def test_it_is_said_beforehand_how_to_leave_and_how_to_reach_ssh():
     text = introduction(TCG, 4022)
-    assert "Ctrl-a c, then q" in text
+    assert "Ctrl-a, then x" in text
     assert "ssh -p 4022" in text
     assert "rancher@127.0.0.1" in text
     assert "slower" in text

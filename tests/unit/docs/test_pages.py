@@ -73,6 +73,32 @@ def test_every_page_begins_with_its_title_and_is_found_from_the_start(page):
         assert page.removeprefix("docs/") in links("docs/index.md")
 
 
+# what messages, help and comments say of the documents
+POINTER = re.compile(r"docs/[a-z-]+/[a-z0-9-]+\.md(?:#[\w-]+)?")
+# a part of the README that has a name: it is one page, its chapters are in docs/
+CHAPTER = re.compile(r"README(?:\.md)?, +\S+ ?\S+|as README(?:\.md)? says")
+
+
+def sources():
+    for directory in ("src", "overlay", "scripts"):
+        for path in (ROOT / directory).rglob("*"):
+            if path.is_file() and path.suffix != ".pyc":
+                yield path
+    yield ROOT / "install.sh"
+
+
+def test_what_the_programs_say_of_the_documents_is_there():
+    wrong = []
+    for path in sources():
+        text = path.read_text(errors="replace")
+        for pointer in POINTER.findall(text):
+            page, _, name = pointer.partition("#")
+            known = page in SITE and (not name or name in map(anchor, headings(page)))
+            wrong += [] if known else [(path.name, pointer)]
+        wrong += [(path.name, words) for words in CHAPTER.findall(text)]
+    assert wrong == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_path_of_the_sources_exists(document):
     paths = re.findall(r"`((?:src|scripts|tests|overlay|bench|\.ci)/?[\w./-]*)`", text_of(document))

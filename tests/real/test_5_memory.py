@@ -1,0 +1,159 @@
+"""What 512 MiB are enough for: an agent, and a server by itself. The figures are printed; those of
+docs/explanation/resources.md were taken from here.
+
+The machines of the clusters before make room for them.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from k3os.system.run import CommandError
+from tests.real import config
+from tests.real.cluster import MEMORY, installed
+from tests.real.given import Given
+from tests.real.lab import Lab, say, wait_for
+from tests.real.node import BOOT, READY, Node, is_ready, pod, wait_until_running
+from tests.real.test_1_live import OUT_OF_MEMORY
+from tests.vm.conftest import Images
+from tests.vm.installed import make_image
+
+SMALL = 512
+# how long nothing may be killed on an agent that is Ready, and how long a server is watched
+SECONDS = 300
+WATCHED = 900
+# of a login at any moment, from ssh's first packet to the command's answer
+LOGIN_SECONDS = 10
+FIGURES = (
+    "free -m; cat /proc/pressure/memory; uptime; "
+    "cd /sys/fs/cgroup; grep . k3s.slice/memory.peak k3s.slice/memory.current "
+    "k3s.slice/memory.swap.current; sudo k3os status | grep -A 4 ^memory || true"
+)
+
+
+class Logins:
+    """How long logins take, in seconds, one after the other all the time. A login that fails, or
+    has no answer after a minute, counts as the time it took."""
+
+    def __init__(self, node: Node) -> None:
+        self.seconds: list[float] = []
+        self._node = node
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Logins:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(120)
+
+    def _look(self) -> None:
+        while not self._over.wait(2):
+            started = time.monotonic()
+            try:
+                self._node.ssh("true", 60)
+            except CommandError as error:
+                say(f"a login failed: {error}")
+            self.seconds.append(time.monotonic() - started)
+
+    def __str__(self) -> str:
+        times = sorted(self.seconds)
+        return (
+            f"{len(times)} logins: median {times[len(times) // 2]:.1f} s, longest {times[-1]:.1f} s"
+        )
+
+
+@pytest.fixture(scope="module")
+def free(machines: ExitStack) -> None:
+    """The memory of the cluster's machines is free."""
+    machines.close()
+
+
+@pytest.fixture
+def small_agent(
+    free: None, lab: Lab, images: Images, k3s: Given, key: Path, tmp_path: Path
+) -> Iterator[tuple[Node, Node]]:
+    """A server with room, and an agent with little of it."""
+    with ExitStack() as stack:
+        made = []
+        for name, memory in (("server", MEMORY), ("agent", SMALL)):
+            directory = tmp_path / name
+            directory.mkdir()
+            text = (
+                config.agent(lab.plan, name, key, "server")
+                if made
+                else config.server(lab.plan, name, key, dns=bool(k3s.airgap))
+            )
+            disk = make_image(images.iso, directory, text, size="8G")
+            stack.enter_context(lab.machine(name, installed(lab, name, disk, memory)))
+            made.append(Node(lab, name, key))
+            if len(made) == 1:
+                made[0].wait_until_ready(made[0])
+        yield made[0], made[1]
+
+
+def test_small_agent(small_agent: tuple[Node, Node]) -> None:
+    """An agent of 512 MiB is Ready and runs a pod, and nothing is killed."""
+    server, agent = small_agent
+    wait_for("the agent answers by ssh", BOOT, lambda: agent.ssh("hostname"))
+    with Logins(agent) as logins:
+        agent.wait_until_ready(server)
+        server.apply(pod("small", "agent", "sleep 3600"))
+        wait_until_running(server, "small")
+        started = time.monotonic()
+
+        def calm() -> bool:
+            killed = agent.ssh(OUT_OF_MEMORY)
+            assert killed == "0", f"the kernel ended {killed} programs for lack of memory"
+            return time.monotonic() > started + SECONDS
+
+        wait_for("nothing is killed for lack of memory", SECONDS + 120, calm)
+        assert is_ready(server, "agent")
+    say(agent.ssh(FIGURES))
+    say(str(logins))
+    assert max(logins.seconds) < LOGIN_SECONDS, logins.seconds
+
+
+@pytest.fixture
+def small_server(
+    free: None, lab: Lab, images: Images, k3s: Given, key: Path, tmp_path: Path
+) -> Iterator[Node]:
+    text = config.server(lab.plan, "live", key, dns=bool(k3s.airgap))
+    disk = make_image(images.iso, tmp_path, text, size="8G")
+    with lab.machine("live", installed(lab, "live", disk, SMALL)):
+        yield Node(lab, "live", key)
+
+
+def test_small_server(small_server: Node) -> None:
+    """A server of 512 MiB is Ready or says that memory is short, and logins work all the time."""
+    node = small_server
+    wait_for("the node answers by ssh", BOOT, lambda: node.ssh("hostname"))
+    started = time.monotonic()
+    ready, answer = 0.0, ""
+    with Logins(node) as logins:
+        while time.monotonic() < started + WATCHED:
+            try:
+                if not ready and is_ready(node, node.name):
+                    ready = time.monotonic() - started
+            except (CommandError, ValueError) as error:
+                answer = str(error)  # its API is not up, or has no time
+            time.sleep(15)
+    late = f"not Ready in {WATCHED} s: {answer}"
+    say(f"Ready {ready:.0f} s after the first login" if ready else late)
+    say(node.ssh(FIGURES, READY))
+    say(f"{node.ssh(OUT_OF_MEMORY)} programs were ended for lack of memory")
+    say(str(logins))
+    status = node.ssh("sudo k3os status || true")
+    short = r"(\d+ MiB are less than k3s as a server needs)"
+    assert re.search(rf"SHORT: {short}", status)
+    assert re.search(rf"memory is short: {short}", node.vm.console.text)
+    assert max(logins.seconds) < LOGIN_SECONDS, logins.seconds
