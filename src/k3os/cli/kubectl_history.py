@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 from urllib.parse import quote
 
@@ -116,7 +117,7 @@ def undo(kubectl: Kubectl, name: str, number: int | None, *, allow: bool) -> int
 
 def undone(pool: Body, chosen: Revision, config: Body, *, allow: bool) -> dict[str, Any]:
     """The NodePool as it is to be: all that is not rolled out stays."""
-    body = json.loads(json.dumps({key: pool[key] for key in pool if key != "status"}))
+    body = deepcopy({key: pool[key] for key in pool if key != "status"})
     body |= {"apiVersion": f"{names.GROUP}/{names.VERSION}", "kind": names.KIND}
     spec, meta = body["spec"], body["metadata"]
     for name, wanted in (("k3os", chosen.k3os), ("k3s", chosen.k3s)):

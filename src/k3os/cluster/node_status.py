@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from k3os.system.numbers import are_digits
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -210,7 +212,7 @@ class ActionOutcome:
     def source(self) -> str:
         """The file of its place, without line and column."""
         words = self.place.rsplit(":", 2)
-        is_exact = len(words) == 3 and words[1].isdigit() and words[2].isdigit()
+        is_exact = len(words) == 3 and all(map(are_digits, words[1:]))
         return words[0] if is_exact else self.place
 
 

@@ -1,8 +1,8 @@
 """k3os.containerd: tables that are added to what k3s writes for its containerd (docs.k3s.io,
 "Configuring containerd"; toml.io). k3s makes that file of a template, in which `base` is its own.
 
-containerd 1 and 2 name their plugins differently (containerd's docs/cri/config.md), and none of
-them starts with a table that is there twice; so both are looked at here.
+containerd 1 and 2 name their plugins differently (containerd's guide to the configuration of CRI),
+and none of them starts with a table that is there twice; so both are looked at here.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from k3os.cluster.objects import inside, mapping, number, text
 from k3os.cluster.target import is_selector, matches
 from k3os.operator.views import PodView
 from k3os.system.numbers import whole
+from k3os.system.plural import counted
 
 ALWAYS = "AlwaysAllow"
 # nobody starts so many pods to move one
@@ -126,7 +127,7 @@ def hindrance(pod: PodView, budgets: Iterable[Budget]) -> str:
 def _remedy(pod: PodView, budget: Budget) -> str:
     found = []
     if more := budget.missing():
-        found.append(f"{more} more ready pod{'s' if more > 1 else ''} {_selected(budget)}")
+        found.append(f"{counted(more, 'more ready pod')} {_selected(budget)}")
     if budget.max_unavailable:
         found.append(f"a larger maxUnavailable than {budget.max_unavailable}")
     elif budget.min_available:

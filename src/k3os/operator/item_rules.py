@@ -153,6 +153,8 @@ def pem(key: Key) -> str:
     hint = certificates.HINT
     return choose(
         ('t.contains("PRIVATE KEY-----")', _private(hint)),
+        # a URL or a path (config/fetched.py): the check judges it
+        (r't.trim().matches("^(/.*|[^ ]*://.*)$")', '""'),
         (f"!t.contains({literal(certificates.BEGIN)})", _no_pem(hint)),
     )
 

@@ -12,9 +12,9 @@ there, and when nothing answers.
 from __future__ import annotations
 
 from k3os.config.fetched import is_elsewhere, split
-from k3os.config.value import Place, Value
-from k3os.paths import STATE
-from k3os.phases.actions import LATER, Action, Later, OwnFile, Refused, WriteFile
+from k3os.config.value import Place
+from k3os.phases.actions import Action, Later, Refused, WriteFile
+from k3os.phases.certificate_files import KEY, LARGEST, CertificateFile, check_sum, kept_as, shown
 from k3os.phases.managed_block import replace_block
 
 TYPE_CHECKING = False
@@ -22,10 +22,8 @@ if TYPE_CHECKING:
     from k3os.config.load import Config
     from k3os.phases.node import Node
 
-KEY = "k3os.ca_certificates"
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 DIRECTORY = "/usr/local/share/ca-certificates"
-KEPT = f"{STATE}/ca-certificates"
 
 
 def plan(config: Config, node: Node) -> list[Action]:
@@ -69,50 +67,13 @@ def _from_path(text: str, file: CertificateFile, node: Node) -> Action | None:
 
 
 def _from_url(text: str, file: CertificateFile, node: Node) -> Action:
-    from k3os.phases.fetch_certificate import FetchCertificate, kept_as
+    from k3os.phases.fetch_certificate import FetchCertificate
 
     file.data = node.read(kept_as(text)).encode(errors="surrogateescape")
     if node.phase == "runtime":
         return FetchCertificate(file, text)
     found = "what it gave before counts" if file.data else "it is fetched in the runtime phase"
     return Later(KEY, file.place, f"fetch {shown(text)}", found)
-
-
-def shown(text: str) -> str:
-    """A place without its sum, and without a login."""
-    from k3os.errors import discreet
-
-    return discreet(split(text)[0], whole=True)
-
-
-# of one file with certificates
-LARGEST = 1 << 20
-
-
-def check_sum(data: bytes, wanted: str) -> None:
-    """Raises ValueError unless data has this SHA-256; "" is any."""
-    if not wanted:
-        return
-    from hashlib import sha256
-
-    found = sha256(data).hexdigest()
-    if found != wanted:
-        raise ValueError(f"wrong checksum: expected sha256 {wanted}, got {found}")
-
-
-class CertificateFile(OwnFile):
-    """One item's certificates; none as long as nothing was fetched."""
-
-    __slots__ = ()
-
-    def __init__(self, item: Value, path: str) -> None:
-        super().__init__(KEY, item.place, path, b"")
-
-    def perform(self, node: Node) -> str:
-        if not self.data:
-            self.note = "it was not fetched yet"
-            return LATER
-        return super().perform(node)
 
 
 class AddBlock(Action):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from k3os.config.fetched import split
 from k3os.phases.actions import UNCHANGED, Action, WriteFile
-from k3os.phases.ca_certificates import KEPT, KEY, LARGEST, CertificateFile, check_sum, shown
+from k3os.phases.certificate_files import KEY, LARGEST, CertificateFile, check_sum, kept_as, shown
 from k3os.system.digest import mark_of
 
 TYPE_CHECKING = False
@@ -13,11 +13,6 @@ if TYPE_CHECKING:
 
 # DNS may come up later than the network; nothing else is fetched before
 TRIES, PAUSE, DEADLINE = 5, 1.0, 60.0
-
-
-def kept_as(text: str) -> str:
-    """Where what this address, with this sum, gives is kept."""
-    return f"{KEPT}/{mark_of(text.encode(errors='surrogateescape'))}.pem"
 
 
 class FetchCertificate(Action):

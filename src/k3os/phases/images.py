@@ -110,7 +110,7 @@ class FetchImage(Action):
         self.budget = budget
 
     def describe(self) -> str:
-        from k3os.phases.ca_certificates import shown
+        from k3os.phases.certificate_files import shown
 
         return f"fetch {shown(self.text)} to {self.path}"
 

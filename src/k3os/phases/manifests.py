@@ -85,7 +85,7 @@ def _whole(text: str) -> bytes:
 def _check(data: bytes, wanted: str) -> None:
     """Raises ValueError when it is not the one that was meant, or k3s would not take it."""
     from k3os.config.manifests import check_objects
-    from k3os.phases.ca_certificates import check_sum
+    from k3os.phases.certificate_files import check_sum
 
     check_sum(data, wanted)
     if len(data) > LARGEST:
@@ -115,13 +115,13 @@ class FetchManifest(Action):
         return mark_of(self.data), None
 
     def describe(self) -> str:
-        from k3os.phases.ca_certificates import shown
+        from k3os.phases.certificate_files import shown
 
         return f"fetch {shown(self.text)} to {self.path}"
 
     def perform(self, node: Node) -> str:
         from k3os.errors import UserError
-        from k3os.phases.ca_certificates import check_sum, shown
+        from k3os.phases.certificate_files import check_sum, shown
         from k3os.phases.environment import adopt
         from k3os.system.http import get
         from k3os.system.http_failure import HttpError

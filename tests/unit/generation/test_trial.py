@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from k3os.errors import UserError
 from k3os.generation import grubenv, switching, trial
-from k3os.node.status import rollback_record
+from k3os.node.status import rollback
 from tests.unit.generation.conftest import lay_down
 
 NAMES = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
@@ -56,7 +56,7 @@ def test_an_unhealthy_version_goes_and_the_record_says_why(root):
     assert "k3s' API server is not ready" in trial.go_back(str(root))
     assert links(root) == ("generations/1", "generations/2")
     assert grubenv.read(str(root)) == {}
-    record = rollback_record(str(root / "k3os/system"))
+    record = rollback(str(root / "k3os/system")).as_dict()
     assert record["reason"] == "k3s' API server is not ready"
     assert record["failed"]["k3os"] == "0.2.0"
     assert record["back_to"]["k3os"] == "0.1.0"
@@ -64,7 +64,7 @@ def test_an_unhealthy_version_goes_and_the_record_says_why(root):
 
 def test_a_version_that_left_no_word_is_said_to_have_ended_badly(root):
     trial.go_back(str(root))
-    assert "panic" in rollback_record(str(root / "k3os/system"))["reason"]
+    assert "panic" in rollback(str(root / "k3os/system")).as_dict()["reason"]
 
 
 def test_a_power_cut_between_the_two_links_of_the_way_back_loses_nothing(root):
@@ -85,7 +85,7 @@ def test_the_next_trial_forgets_the_last_ones_failure(root):
     trial.fail(str(root), "old news")
     trial.begin(str(root), "generations/2", 60)
     trial.go_back(str(root))
-    assert "old news" not in json.dumps(rollback_record(str(root / "k3os/system")))
+    assert "old news" not in json.dumps(rollback(str(root / "k3os/system")).as_dict())
 
 
 @given(st.dictionaries(NAMES, TEXTS, max_size=8))

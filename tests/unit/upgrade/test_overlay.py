@@ -10,7 +10,7 @@ from k3os.errors import UserError
 from k3os.generation import grubenv, trial
 from k3os.node import installed
 from k3os.node import upgrade as command
-from k3os.node.status import rollback_record
+from k3os.node.status import rollback
 from k3os.phases import phase_report
 from k3os.upgrade import perform
 from k3os.upgrade.plan import Part, Plan, make_plan
@@ -82,7 +82,7 @@ def test_a_version_that_fails_goes_and_what_grub_keeps_of_the_other_system_stays
     trial.fail(str(overlay), "k3s' API server is not ready")
     trial.go_back(str(overlay))
     assert grubenv.read(str(overlay)) == {"saved_entry": "debian"}
-    record = rollback_record(str(overlay / "k3os/system"))
+    record = rollback(str(overlay / "k3os/system")).as_dict()
     assert (record["failed"], record["back_to"]) == (NEW, OLD)
     assert (overlay / "k3os/system/current/k3s/k3s").read_text().split()[1] == OLD["k3s"]
 
