@@ -118,7 +118,7 @@ bench-operator: setup ## the operator over 1,000 simulated nodes: memory, delay,
 
 .PHONY: docs
 docs: setup ## write the generated parts of docs/
-	@$(VENV)/python scripts/docs.py
+	@$(VENV)/python -m scripts.docs
 
 .PHONY: docs-site
 docs-site: setup ## docs/ as a site with search, in dist/site; a warning is an error

@@ -84,9 +84,16 @@ def fenced(lines: list[str]) -> str:
     return "\n".join(["```text", *lines, "```"])
 
 
+def code() -> str:
+    from scripts.code_map import markdown
+
+    return markdown()
+
+
 # page -> the generated parts in it
 GENERATED: dict[str, dict[str, Callable[[], str]]] = {
     "docs/reference/build.md": {"targets": targets, "variables": build_variables},
+    "docs/reference/code.md": {"code": code},
     "docs/reference/commands.md": {"commands": commands},
     "docs/reference/configuration.md": {"reference": reference},
     "docs/reference/metrics.md": {"metrics": metrics},

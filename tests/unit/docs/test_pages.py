@@ -101,7 +101,8 @@ def test_what_the_programs_say_of_the_documents_is_there():
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_path_of_the_sources_exists(document):
-    paths = re.findall(r"`((?:src|scripts|tests|overlay|bench|\.ci)/?[\w./-]*)`", text_of(document))
+    pattern = r"`((?:src|scripts|tests|overlay|bench|\.ci)(?:/[\w./-]*)?)`"
+    paths = re.findall(pattern, text_of(document))
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
