@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from k3os.config.kinds import Check
 
 ALL = "*"
+LOGIN = "write the login into k3os.registries.configs"
 # its registry is known under this name, whatever its address
 HUB, HUBS = "docker.io", ("hub.docker.com", "index.docker.io", "registry-1.docker.io")
 
@@ -40,7 +41,10 @@ def _named(check: Check, key: Key, node: Node, path: str) -> Value:
     """A registry of which nothing is said counts, too: `docker.io:` alone."""
     if node.kind == "map":
         pairs = [(name, _empty(item) if item.is_unset() else item) for name, item in node.pairs]
-        node = _like(node, pairs)
+        for name, _ in pairs:
+            if "@" in name.text:  # which would be repeated as part of the key
+                check.error(path, Wrong(name.place, "has a login in a name", LOGIN))
+        node = _like(node, [pair for pair in pairs if "@" not in pair[0].text])
     return Value(dict(map_named(check, key, node, path, _registry)), node.place)
 
 
@@ -91,9 +95,8 @@ def endpoints(check: Check, key: Key, node: Node, path: str) -> Value:
         host = rest.partition("/")[0]
         if not separator and _is_host(word.partition("/")[0]):
             raise Wrong(item.place, f"`{word}` is no URL", f"write `https://{word}`")
-        if "@" in host:
-            hint = "write the login into k3os.registries.configs"
-            raise Wrong(item.place, "has a login in it, which k3s does not use", hint)
+        if "@" in (host or word):
+            raise Wrong(item.place, "has a login in it, which k3s does not use", LOGIN)
         if scheme.lower() not in ("http", "https") or not _is_host(host) or " " in word:
             hint = "write e.g. `https://registry.example:5000`"
             raise Wrong(item.place, f"`{word}` is no http or https address", hint)

@@ -146,3 +146,24 @@ def test_the_file_that_k3s_reads_anyway_is_no_other():
     text = "k3os:\n  registries: {mirrors: {a: {}}}\n  k3s_args: ['--private-registry', '%s']\n"
     text %= "/etc/rancher/k3s/registries.yaml"
     assert not [each for each in check_data(text.encode(), "c") if "no effect" in str(each)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "registries: {mirrors: {a: {endpoint: ['puller:the-secret@b.example']}}}",
+        "registries: {mirrors: {a: {endpoint: ['puller:the-secret@b.example/v2']}}}",
+        "registries: {mirrors: {'puller:the-secret@b.example': {}}}",
+        "registries: {mirrors: {'https://puller:the-secret@b.example/v2': {}}}",
+        "registries: {configs: {'puller:the-secret@b.example:5000': {}}}",
+        "images: ['puller:the-secret@b.example/images.tar']",
+        "images: ['https://puller:the-secret@b.example/images.zip']",
+        "images: ['https://puller:the-secret@b.example/a b.tar']",
+    ],
+)
+def test_a_login_at_a_wrong_place_is_never_repeated(text):
+    values, problems = check_text(f"k3os: {{{text}}}".encode(), "config.yaml")
+    assert problems
+    for problem in problems:
+        assert "the-secret" not in str(problem.as_dict())
+    assert not any(plain(value) for value in values.values())
