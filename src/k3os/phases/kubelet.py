@@ -6,9 +6,8 @@ Files there are read in the order of their names; arguments (--kubelet-arg) win 
 
 from __future__ import annotations
 
-import json
-
 from k3os.config.by_version import obstacle
+from k3os.config.dump import json_for_yaml
 from k3os.config.kubelet import DIRECTORY, KEY, as_object
 from k3os.phases.actions import Action, OwnFile, Refused
 from k3os.phases.k3s import arguments
@@ -37,5 +36,5 @@ def plan(config: Config, node: Node) -> list[Action]:
         "kind": "KubeletConfiguration",
         **as_object(fields),
     }
-    data = f"{HEAD}{json.dumps(whole, indent=1)}\n".encode(errors="surrogateescape")
+    data = HEAD.encode() + json_for_yaml(whole)
     return [OwnFile(KEY, value.place, path, data)]
