@@ -76,10 +76,14 @@ def _nothing_shared(values: dict[str, Value]) -> Iterator[Problem]:
 
 def _arguments(values: dict[str, Value]) -> Iterator[Problem]:
     """Arguments of the kubelet are called like its fields, and win over them."""
+    from k3os.config.kubelet_values import fitting
     from k3os.config.spelling import fold
 
     fields = values[KUBELET].data
     assert isinstance(fields, dict)
+    for name, why, hint in fitting(fields)[1]:
+        message = f"is left out: {why}"
+        yield Problem(fields[name].place, f"{KUBELET}.{name}", message, hint, is_error=False)
     folded = {fold(name): name for name in fields}
     for index, item, argument in _given(values, "kubelet-arg"):
         name = folded.get(fold(argument.partition("=")[0]))
