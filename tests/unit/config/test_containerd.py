@@ -38,6 +38,20 @@ def test_tables_are_taken_as_they_are(text):
         ("[plugins.'io.containerd.cri.v1.runtime'.containerd]\nx = 1", "k3s has a table"),
         ("[plugins.'io.containerd.internal.v1.opt']\nx = 1", "k3s has a table"),
         (
+            "[plugins]\n'io.containerd.cri.v1.runtime'.enable_selinux = true",
+            "repeats what k3s writes itself",
+        ),
+        ("[grpc]\naddress = '/x'", "repeats what k3s writes itself"),
+        (
+            "[plugins.'io.containerd.cri.v1.images'.pinned_images]\nsandbox = 'x'",
+            "repeats what k3s writes itself",
+        ),
+        (
+            "[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes]\nrunc = {runtime_type = ''}",
+            "repeats what k3s writes itself",
+        ),
+        ("[[plugins.'io.containerd.grpc.v1.cri'.cni]]\nx = 1", "repeats what k3s writes itself"),
+        (
             "[ plugins . 'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options ]\nx = 1",
             "k3s has a table",
         ),
@@ -66,6 +80,9 @@ def test_what_containerd_would_end_at_is_left_out(text, words):
         (V3, "v1.32.2+k3s1", ""),
         (EITHER, "v1.27.4+k3s1", "has no template that can be added to"),
         (EITHER, "v1.27.5+k3s1", ""),
+        (V3, "1.30", "k3s v1.30 brings containerd 1"),
+        (V3, "1.33", ""),
+        (EITHER, "v1.22", "has no template that can be added to"),
         (V2, "v1.22.3+k3s1", "has no template that can be added to"),
     ],
 )
