@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Version = tuple[int, int, int]
 
 KEY = "k3os.containerd"
+# Python's parser takes minutes for a key of many parts
+LARGEST, LONGEST_LINE = 1 << 16, 2000
 DIRECTORY = "agent/etc/containerd"
 # k3s takes the second only where the first is not there; before containerd 2 it knew no first
 TEMPLATES = {3: "config-v3.toml.tmpl", 2: "config.toml.tmpl"}
@@ -84,8 +86,14 @@ def parsed(text: str) -> dict[str, Any]:
     """Raises ValueError with what containerd would not take."""
     import tomllib
 
+    if len(text) > LARGEST:
+        raise ValueError(f"is larger than {LARGEST} characters; leave comments out")
+    if max(map(len, text.split("\n"))) > LONGEST_LINE:
+        raise ValueError(f"has a line that is longer than {LONGEST_LINE} characters; break it")
     try:
         found = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"is no TOML: {error}") from None
     for name, value in found.items():

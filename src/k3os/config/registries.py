@@ -129,7 +129,7 @@ def rewrites(check: Check, key: Key, node: Node, path: str) -> Value:
             raise Wrong(item.place, message, hint)
         try:
             re.compile(name.replace("\\\\", "\\"))
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             message = f"`{name}` is no regular expression: {error}"
             raise Wrong(item.place, message, "write e.g. `^library/(.*)`") from None
     return value

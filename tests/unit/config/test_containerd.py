@@ -34,6 +34,10 @@ def test_tables_are_taken_as_they_are(text):
         (V2 + V3, "has the names of containerd 1"),
         ('{{ template "base" . }}\n' + V3, "is a template; write the tables"),
         ("# nothing", "has no table in it"),
+        # what a parser takes minutes for, or no end: it is looked at in each phase of a boot
+        (f"a{'.c' * 20000} = 1", "has a line that is longer than"),
+        ("[a]\n" + "x = 1 # why\n" * 10000, "is larger than"),
+        ("[a]\nb = [" + "[\n" * 5000, "is nested too deeply"),
         ('[plugins."io.containerd.grpc.v1.cri"]\nx = 1', "k3s has a table"),
         ("[plugins.'io.containerd.cri.v1.runtime'.containerd]\nx = 1", "k3s has a table"),
         ("[plugins.'io.containerd.internal.v1.opt']\nx = 1", "k3s has a table"),

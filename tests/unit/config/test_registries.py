@@ -56,6 +56,7 @@ def test_what_k3s_reads_is_what_was_written():
         ("mirrors: {a: {endpoint: 'https://me:pw@b'}}", "'https://me", "write the login into"),
         ("mirrors: {a: {endpiont: 'https://b'}}", "endpiont", "did you mean endpoint?"),
         ("mirrors: {a: {rewrite: {'^(x': y}}}", "y}}", "is no regular expression"),
+        ("mirrors: {a: {rewrite: {'a{1,99999999999}': y}}}", "y}}", "is no regular expression"),
         ("mirrors: {a: {rewrite: {'^a\\.b': y}}}", "y}}", "write `[.]`, or two"),
         ("mirrors: {a: {rewrite: {'^a\"b': y}}}", "y}}", "containerd reads no"),
         ("mirrors: {a: {rewrite: {'^a': 'b\"'}}}", "'b\"", "containerd reads no"),
