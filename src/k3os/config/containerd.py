@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Version = tuple[int, int, int]
 
 KEY = "k3os.containerd"
+# Python's parser takes minutes for a key of many parts
+LARGEST, LONGEST_LINE = 1 << 16, 2000
 DIRECTORY = "agent/etc/containerd"
 # k3s takes the second only where the first is not there; before containerd 2 it knew no first
 TEMPLATES = {3: "config-v3.toml.tmpl", 2: "config.toml.tmpl"}
@@ -36,8 +38,30 @@ OF_K3S = (
     *((), ("cni",), ("containerd",), ("containerd", "runtimes", "runc"), ("registry",)),
     ("containerd", "runtimes", "runc", "options"),
 )
+# what k3s' own templates say in any case (its pkg/agent/templates), as far as it can be repeated
+_BASE = f"""
+[grpc]
+[plugins."io.containerd.internal.v1.opt"]
+[plugins."{CRI_2}"]
+"""
+_BASES = {
+    2: f"""{_BASE}
+[plugins."{CRI_2}".cni]
+[plugins."{CRI_2}".containerd.runtimes.runc.options]
+[plugins."{CRI_2}".registry]
+""",
+    3: f"""{_BASE}
+[plugins."{RUNTIME_3}".cni]
+[plugins."{RUNTIME_3}"]
+[plugins."{RUNTIME_3}".containerd.runtimes.runc.options]
+[plugins."{IMAGES_3}"]
+[plugins."{IMAGES_3}".pinned_images]
+[plugins."{IMAGES_3}".registry]
+""",
+}
 # the first k3s of each minor release with containerd 2, and with the template `base`
 SECOND = ((1, 31, 6), (1, 32, 2), (1, 33, 0))
+LAST = 9999
 HAS_BASE = ((1, 24, 17), (1, 25, 13), (1, 26, 8), (1, 27, 5), (1, 28, 1))
 
 
@@ -62,8 +86,14 @@ def parsed(text: str) -> dict[str, Any]:
     """Raises ValueError with what containerd would not take."""
     import tomllib
 
+    if len(text) > LARGEST:
+        raise ValueError(f"is larger than {LARGEST} characters; leave comments out")
+    if max(map(len, text.split("\n"))) > LONGEST_LINE:
+        raise ValueError(f"has a line that is longer than {LONGEST_LINE} characters; break it")
     try:
         found = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"is no TOML: {error}") from None
     for name, value in found.items():
@@ -77,6 +107,12 @@ def parsed(text: str) -> dict[str, Any]:
     for header in re.findall(r"(?m)^\s*\[([^\[\]\n]+)\]\s*(?:#.*)?$", text):
         if _is_of_k3s(header):
             raise ValueError(f"k3s has a table [{header}] of its own; add to tables below it")
+    for each in forms or _BASES:
+        try:
+            tomllib.loads(f"{_BASES[each]}{text}")
+        except tomllib.TOMLDecodeError:
+            message = "repeats what k3s writes itself, and containerd starts with nothing twice"
+            raise ValueError(f"{message}; add to tables below k3s' own") from None
     return found
 
 
@@ -104,9 +140,10 @@ def _is_of_k3s(header: str) -> bool:
 
 
 def version(text: str) -> Version | None:
-    """(1, 33, 1) of v1.33.1+k3s1; None of anything else."""
-    match = re.fullmatch(r"v([0-9]{1,4})\.([0-9]{1,4})\.([0-9]{1,4})([+-].*)?", text)
-    return (int(match[1]), int(match[2]), int(match[3])) if match else None
+    """(1, 33, 1) of v1.33.1+k3s1; of 1.33 the last one of its patch releases; None of anything
+    else."""
+    match = re.fullmatch(r"v?([0-9]{1,4})\.([0-9]{1,4})(\.([0-9]{1,4})([+-].*)?)?", text)
+    return (int(match[1]), int(match[2]), int(match[4] or LAST)) if match else None
 
 
 def is_since(known: Version, firsts: tuple[Version, ...]) -> bool:
@@ -122,7 +159,7 @@ def template(text: str, known: Version | None) -> int:
     wanted = form(text)
     if known is None:
         return wanted or 2
-    name = "k3s v{}.{}.{}".format(*known)
+    name = "k3s v{}.{}.{}".format(*known).removesuffix(f".{LAST}")
     if not is_since(known, HAS_BASE):
         message = f"{name} has no template that can be added to"
         raise ValueError(f"{message}; take a newer k3s, or write config.toml.tmpl by write_files")

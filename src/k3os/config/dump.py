@@ -110,6 +110,17 @@ def double_quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
+def json_for_yaml(tree: object) -> bytes:
+    """JSON that a YAML reader takes, too: to some (Go's) half a character, as JSON escapes one that
+    is beyond 16 bits, is none, and one that cannot be seen is an error."""
+    import json
+
+    text = json.dumps(tree, indent=1, ensure_ascii=False)
+    if not text.replace("\n", "").isprintable():
+        text = "".join(c if c.isprintable() or c == "\n" else _escape(ord(c)) for c in text)
+    return f"{text}\n".encode()
+
+
 NAMED = {9: "\\t", 10: "\\n", 13: "\\r"}
 
 

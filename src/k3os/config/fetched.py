@@ -36,13 +36,18 @@ def check(node: Node, text: str) -> str:
         raise Wrong(node.place, "has no SHA-256 behind its `#`", hint)
     if " " in where:
         raise Wrong(node.place, f"`{where}` has a blank in it", "write %20 in a URL")
+    if not where.isprintable():
+        raise Wrong(node.place, "has a control character in it", "type it again")
     if where.startswith("/"):
         if ".." in where.split("/") or where.endswith("/"):
             raise Wrong(node.place, f"`{where}` is no path of a file", "write where it is")
         return word
-    scheme = where.partition("://")[0].lower()
+    scheme, _, rest = where.partition("://")
+    scheme = scheme.lower()
     if scheme not in ("http", "https"):
         raise Wrong(node.place, f"nothing is fetched by {scheme}", "write https://, or a path")
+    if not rest.partition("/")[0].rpartition("@")[2].partition(":")[0]:
+        raise Wrong(node.place, "names no server", "write e.g. `https://server/file`")
     if scheme == "http" and not digest:
         hint = f"write https://, or {MARK}HEX behind the address"
         raise Wrong(node.place, "comes over plain http without a SHA-256", hint)

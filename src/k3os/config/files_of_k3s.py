@@ -5,13 +5,13 @@ Warnings only: what write_files writes there itself stays the user's.
 
 from __future__ import annotations
 
-from k3os.config.for_k3s import MANIFESTS
+from k3os.config.for_k3s import MANIFEST_ENDINGS, MANIFESTS
 from k3os.config.k3s_flags import FILE as SETTINGS
 from k3os.config.value import Problem, Value, numbered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
 REGISTRIES = ("k3os.registries.mirrors", "k3os.registries.configs")
 # where k3s reads about registries, unless this flag names another file
@@ -41,7 +41,9 @@ def contradictions(key: str, values: dict[str, Value]) -> list[Problem]:
     if key == MANIFESTS_KEY:
         names = values[key].data
         assert isinstance(names, dict)
-        return [*written(values, {f"{MANIFESTS}{name}.yaml": f"{key}.{name}" for name in names})]
+        files = [f"{MANIFESTS}{name}.yaml" for name in names]
+        same = dict(zip(files, (f"{key}.{name}" for name in names), strict=True))
+        return [*written(values, same), *_same_addon(values, names, files)]
     return []
 
 
@@ -76,10 +78,14 @@ def _nothing_shared(values: dict[str, Value]) -> Iterator[Problem]:
 
 def _arguments(values: dict[str, Value]) -> Iterator[Problem]:
     """Arguments of the kubelet are called like its fields, and win over them."""
+    from k3os.config.kubelet_values import fitting
     from k3os.config.spelling import fold
 
     fields = values[KUBELET].data
     assert isinstance(fields, dict)
+    for name, why, hint in fitting(fields)[1]:
+        message = f"is left out: {why}"
+        yield Problem(fields[name].place, f"{KUBELET}.{name}", message, hint, is_error=False)
     folded = {fold(name): name for name in fields}
     for index, item, argument in _given(values, "kubelet-arg"):
         name = folded.get(fold(argument.partition("=")[0]))
@@ -108,6 +114,21 @@ def written(values: dict[str, Value], ours: dict[str, str]) -> Iterator[Problem]
             message = f"is written instead of what {key} says, which has no effect"
             where = f"write_files[{index}].path"
             yield Problem(path.place, where, message, "say it once", is_error=False)
+
+
+def _same_addon(
+    values: dict[str, Value], names: Container[str], ours: list[str]
+) -> Iterator[Problem]:
+    """k3s calls what it deploys after the file or its directory, up to the first dot."""
+    for index, item in numbered(values.get("write_files")):
+        path = item.data.get("path") if isinstance(item.data, dict) else None
+        file = str(path.data) if path is not None else ""
+        name = file.removeprefix(MANIFESTS).partition("/")[0].partition(".")[0]
+        is_manifest = file.startswith(MANIFESTS) and file.endswith(MANIFEST_ENDINGS)
+        if path is not None and is_manifest and name in names and file not in ours:
+            message = f"is the same AddOn to k3s as {MANIFESTS_KEY}.{name}"
+            hint, where = "take another name", f"write_files[{index}].path"
+            yield Problem(path.place, where, message, hint, is_error=False)
 
 
 def _plain_files(values: dict[str, Value]) -> Iterator[tuple[int, str, Value]]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # what k3s unpacks; a file that is called otherwise it does not look at
 ENDINGS = (*(".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.bz2", ".tbz", ".tar.lz4"),)
+# with what we put around it, a file system takes it
+LONGEST_NAME = 200
 
 
 def images(check: Check, key: Key, node: Node, path: str) -> Value:
@@ -23,12 +25,16 @@ def images(check: Check, key: Key, node: Node, path: str) -> Value:
         text = one_line(item, "a URL or a path").strip()
         if not fetched.is_elsewhere(text):
             hint = "write the URL or the path of an archive; pods pull images of registries"
-            raise Wrong(item.place, f"`{text}` is neither a URL nor a path", hint)
+            quoted = "" if "@" in text else f"`{text}` "  # a login may be in it
+            raise Wrong(item.place, f"{quoted}is neither a URL nor a path", hint)
         text = fetched.check(item, text)
         name = file_name(text)
         if not name.endswith(ENDINGS) or name in ENDINGS:
             hint = f"k3s imports files that end in {', '.join(ENDINGS)}"
             raise Wrong(item.place, f"`{name}` is no archive of images", hint)
+        if len(name.encode()) > LONGEST_NAME:
+            message = f"the name of its file is longer than {LONGEST_NAME} bytes"
+            raise Wrong(item.place, message, "give it a shorter one")
         return Value(text, item.place)
 
     return each_of(check, node, path, one)
@@ -37,5 +43,6 @@ def images(check: Check, key: Key, node: Node, path: str) -> Value:
 def file_name(text: str) -> str:
     """The last part of a place, without what a URL has behind it."""
     where = fetched.split(text)[0]
-    where = where if where.startswith("/") else where.partition("?")[0]
+    if not where.startswith("/"):
+        where = where.partition("?")[0].partition("://")[2].partition("/")[2]
     return where.rpartition("/")[2]

@@ -8,8 +8,8 @@ MIRROR_FIELDS = (
     Key(
         "endpoint",
         "endpoints",
-        "where to ask instead, in this order: URLs, perhaps with a path; the registry itself comes "
-        "last. Without any, only nodes of the cluster are asked (`k3os.embedded_registry`)",
+        "where to ask first, in this order: URLs, perhaps with a path; the registry itself comes "
+        "last. With `k3os.embedded_registry`, other nodes are asked before all of them",
         aliases=("endpoints",),
     ),
     Key(

@@ -6,7 +6,7 @@ both are looked at here. What is newer than this table can be written by write_f
 
 from __future__ import annotations
 
-from k3os.config import scalars
+from k3os.config import kubelet_values, scalars
 from k3os.config.kinds import text_map, texts
 from k3os.config.scalars import KIND_WORDS, one_line
 from k3os.config.spelling import nearest
@@ -89,7 +89,6 @@ DECIDED = {
     )
     for name in names.split()
 }
-UNITS = ("ns", "us", "ms", "s", "m", "h")
 
 
 def kubelet(check: Check, key: Key, node: Node, path: str) -> Value:
@@ -139,42 +138,37 @@ def _value(check: Check, key: Key, name: str, node: Node, path: str) -> Value:
     kind = TYPES[name]
     if kind == BOOLEAN:
         return scalars.boolean(check, key, node, path)
-    if kind == LIST:
-        return texts(check, key, node, path)
-    if kind in (MAP, SWITCHES):
-        return _map(check, key, kind, node, path)
+    if kind in (LIST, MAP, SWITCHES):
+        read = texts if kind == LIST else text_map
+        value = read(check, key, node, path)
+        if kind == SWITCHES:
+            _check_switches(value)
+        kubelet_values.check(name, value)
+        return value
     word = one_line(node, f"a {kind}").strip()
     if kind == NUMBER and not are_digits(word.removeprefix("-")):
         raise Wrong(node.place, f"wants a number, not `{word}`")
     if kind == FRACTION and not _is_fraction(word):
         raise Wrong(node.place, f"wants a number between 0 and 1, not `{word}`")
-    if kind == DURATION and not _is_duration(word):
+    if kind == DURATION and kubelet_values.seconds(word) is None:
         raise Wrong(node.place, f"wants a duration, not `{word}`", "write e.g. `90s` or `1h30m`")
-    return Value(word, node.place)
-
-
-def _map(check: Check, key: Key, kind: str, node: Node, path: str) -> Value:
-    value = text_map(check, key, node, path)
-    assert isinstance(value.data, dict)
-    if kind == SWITCHES:
-        for name, item in value.data.items():
-            if str(item.data).lower() not in ("true", "false"):
-                message = f"{name} wants true or false, not `{item.data}`"
-                raise Wrong(item.place, message)
+    value = Value(word, node.place)
+    if kind == NUMBER:
+        kubelet_values.check_number(name, word, value)
+    kubelet_values.check(name, value)
     return value
+
+
+def _check_switches(value: Value) -> None:
+    assert isinstance(value.data, dict)
+    for name, item in value.data.items():
+        if str(item.data).lower() not in ("true", "false"):
+            raise Wrong(item.place, f"{name} wants true or false, not `{item.data}`")
 
 
 def _is_fraction(word: str) -> bool:
     whole, _, part = word.partition(".")
-    return are_digits(whole) and (not part or are_digits(part)) and float(word) <= 1
-
-
-def _is_duration(word: str) -> bool:
-    """As Go's time.ParseDuration takes it; 0 needs no unit."""
-    import re
-
-    number = rf"[0-9]+(\.[0-9]+)?({'|'.join(UNITS)})"
-    return word == "0" or re.fullmatch(f"({number})+", word) is not None
+    return are_digits(whole) and (not part or are_digits(part)) and 0 < float(word) <= 1
 
 
 def as_object(fields: dict[str, Value]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from k3os.config.kinds import Check
 
 ALL = "*"
+LOGIN = "write the login into k3os.registries.configs"
 # its registry is known under this name, whatever its address
 HUB, HUBS = "docker.io", ("hub.docker.com", "index.docker.io", "registry-1.docker.io")
 
@@ -40,7 +41,10 @@ def _named(check: Check, key: Key, node: Node, path: str) -> Value:
     """A registry of which nothing is said counts, too: `docker.io:` alone."""
     if node.kind == "map":
         pairs = [(name, _empty(item) if item.is_unset() else item) for name, item in node.pairs]
-        node = _like(node, pairs)
+        for name, _ in pairs:
+            if "@" in name.text:  # which would be repeated as part of the key
+                check.error(path, Wrong(name.place, "has a login in a name", LOGIN))
+        node = _like(node, [pair for pair in pairs if "@" not in pair[0].text])
     return Value(dict(map_named(check, key, node, path, _registry)), node.place)
 
 
@@ -91,10 +95,10 @@ def endpoints(check: Check, key: Key, node: Node, path: str) -> Value:
         host = rest.partition("/")[0]
         if not separator and _is_host(word.partition("/")[0]):
             raise Wrong(item.place, f"`{word}` is no URL", f"write `https://{word}`")
-        if "@" in host:
-            hint = "write the login into k3os.registries.configs"
-            raise Wrong(item.place, "has a login in it, which k3s does not use", hint)
-        if scheme.lower() not in ("http", "https") or not _is_host(host) or " " in word:
+        if "@" in (host or word):
+            raise Wrong(item.place, "has a login in it, which k3s does not use", LOGIN)
+        odd = " " in word or not _is_plain(word)
+        if scheme.lower() not in ("http", "https") or not _is_host(host) or odd:
             hint = "write e.g. `https://registry.example:5000`"
             raise Wrong(item.place, f"`{word}` is no http or https address", hint)
         return Value(word, item.place)
@@ -108,18 +112,32 @@ def endpoints(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def rewrites(check: Check, key: Key, node: Node, path: str) -> Value:
-    """Regular expressions and what they make of a name; `$1` is the first group, no variable."""
+    """Regular expressions (re2, syntax) and what they make of a name; `$1` is the first group, no
+    variable. k3s puts both between quotes into a file of containerd's, as they are."""
     import re
 
     value = text_map(check, key, node, path)
     assert isinstance(value.data, dict)
     for name, item in value.data.items():
+        for word in (name, str(item.data)):
+            if not _is_plain(word.replace("\\\\", "")):
+                message = f"containerd reads no file with `{word}` in it"
+                raise Wrong(item.place, message, "write `[.]`, or two backslashes; and no quotes")
+        if re.search(r"\(\?(<?[=!]|P=|>)", name):
+            message = f"`{name}` looks ahead or behind"
+            hint = "containerd's regular expressions look neither ahead nor behind"
+            raise Wrong(item.place, message, hint)
         try:
-            re.compile(name)
-        except re.error as error:
+            re.compile(name.replace("\\\\", "\\"))
+        except (re.error, OverflowError, RecursionError) as error:
             message = f"`{name}` is no regular expression: {error}"
             raise Wrong(item.place, message, "write e.g. `^library/(.*)`") from None
     return value
+
+
+def _is_plain(word: str) -> bool:
+    """Whether it means itself between the quotes of TOML."""
+    return word.isprintable() and '"' not in word and "\\" not in word
 
 
 def _field(entry: Value, section: str) -> dict[str, Value]:
@@ -154,4 +172,8 @@ def _wrong_certificate(entry: Value) -> Wrong | None:
         if name in tls and other not in tls:
             message = f"tls has a {name} and no {other}"
             return Wrong(tls[name].place, message, f"write `{other}: …`, too")
+    for name in ("ca_file", "cert_file", "key_file"):
+        if name in tls and not _is_plain(str(tls[name].data)):
+            message = f"tls.{name} has a quote or a backslash in it"
+            return Wrong(tls[name].place, message, "containerd reads no such path; rename it")
     return None

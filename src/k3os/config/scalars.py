@@ -84,12 +84,12 @@ def lines(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 # what is hashed, or written in hexadecimal digits
-ANY_BYTE = ("password", "ssid")
+ANY_BYTE = ("k3os.password", "ssid")
 
 
 def text(check: Check, key: Key, node: Node, path: str) -> Value:
     """A text of one line."""
-    return Value(one_line(node, "a text", any_byte=key.name in ANY_BYTE), node.place)
+    return Value(one_line(node, "a text", any_byte=key.path in ANY_BYTE), node.place)
 
 
 # serial ports have other names on other machines (ttyAMA0, hvc0); kernel-parameters.txt, console=

@@ -37,7 +37,7 @@ UNUSED_PYTHON = frozenset(
     "tarfile.py pdb.py imaplib.py ftplib.py smtplib.py poplib.py statistics.py optparse.py "
     "_pydecimal.py _pydatetime.py decimal.py fractions.py nntplib.py cProfile.py profile.py "
     "pstats.py webbrowser.py zipapp.py plistlib.py cgi.py antigravity.py this.py _aix_support.py "
-    "_osx_support.py sysconfig __phello__ zoneinfo tomllib graphlib.py ssl.py".split()
+    "_osx_support.py sysconfig __phello__ zoneinfo graphlib.py ssl.py".split()
 )
 # what is needed to build extension modules, for one architecture
 BUILD_CONFIG = "config-3.13-"

@@ -14,6 +14,7 @@ from __future__ import annotations
 from k3os.config.fetched import is_elsewhere, split
 from k3os.config.value import Place
 from k3os.phases.actions import Action, Later, Refused, WriteFile
+from k3os.phases.budget import Budget
 from k3os.phases.certificate_files import KEY, LARGEST, CertificateFile, check_sum, kept_as, shown
 from k3os.phases.managed_block import replace_block
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 DIRECTORY = "/usr/local/share/ca-certificates"
+# seconds for all that is fetched: everything else waits for this
+ALTOGETHER = 120.0
 
 
 def plan(config: Config, node: Node) -> list[Action]:
@@ -32,6 +35,7 @@ def plan(config: Config, node: Node) -> list[Action]:
         return []
     fetches: list[Action] = []
     files: list[CertificateFile] = []
+    budget = Budget(ALTOGETHER)
     for number, item in enumerate(config.items(KEY), 1):
         text, file = str(item.data), CertificateFile(item, f"{DIRECTORY}/k3os-{number}.crt")
         if not is_elsewhere(text):
@@ -42,18 +46,18 @@ def plan(config: Config, node: Node) -> list[Action]:
                 fetches.append(refused)
                 continue
         else:
-            fetches.append(_from_url(text, file, node))
+            fetches.append(_from_url(text, file, node, budget))
         files.append(file)
     return [*fetches, *files, AddBlock(KEY, whole.place, BUNDLE, files)]
 
 
 def _from_path(text: str, file: CertificateFile, node: Node) -> Action | None:
     from k3os.config.certificates import only_certificates
+    from k3os.system.files import read_regular
 
     path, wanted = split(text)
     try:
-        with open(node.path(path), "rb") as source:
-            data = source.read(LARGEST)
+        data = read_regular(node.path(path), LARGEST)
         check_sum(data, wanted)
         file.data = only_certificates(data.decode(errors="replace")).encode()
     except OSError as error:
@@ -66,12 +70,12 @@ def _from_path(text: str, file: CertificateFile, node: Node) -> Action | None:
     return Refused(KEY, file.place, what, why, hint, thing=file.thing)
 
 
-def _from_url(text: str, file: CertificateFile, node: Node) -> Action:
-    from k3os.phases.fetch_certificate import FetchCertificate
-
+def _from_url(text: str, file: CertificateFile, node: Node, budget: Budget) -> Action:
     file.data = node.read(kept_as(text)).encode(errors="surrogateescape")
     if node.phase == "runtime":
-        return FetchCertificate(file, text)
+        from k3os.phases.fetch_certificate import FetchCertificate
+
+        return FetchCertificate(file, text, budget)
     found = "what it gave before counts" if file.data else "it is fetched in the runtime phase"
     return Later(KEY, file.place, f"fetch {shown(text)}", found)
 

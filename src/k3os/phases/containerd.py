@@ -37,4 +37,4 @@ def plan(config: Config, node: Node) -> list[Action]:
         return [Refused(KEY, value.place, what, message, hint)]
     whole = f"{BASE}\n\n# written by k3os from {KEY}\n{text.rstrip()}\n"
     data = whole.encode(errors="surrogateescape")
-    return [OwnFile(KEY, value.place, f"{directory}/{TEMPLATES[which]}", data)]
+    return [OwnFile(KEY, value.place, f"{directory}/{TEMPLATES[which]}", data, 0o600)]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 KEY = "k3os.embedded_registry"
+OTHERS = ("--docker", "--container-runtime-endpoint")
 SETTINGS = f"{FILE}.d/45-k3os-registry.yaml"
 
 
@@ -28,4 +29,16 @@ def plan(config: Config, node: Node) -> list[Action]:
     if why := obstacle(KEY, k3s_version(node)):
         what = "share images between nodes"
         return [Refused(KEY, value.place, what, why, "take a newer k3s: `k3os upgrade --k3s`")]
+    if flag := other_runtime(arguments(config)):
+        why = f"k3s shares images of its own containerd, not with {flag}: it would not start"
+        return [Refused(KEY, value.place, "share images between nodes", why, "leave one out")]
     return [OwnFile(KEY, value.place, SETTINGS, to_yaml({"embedded-registry": "true"}).encode())]
+
+
+def other_runtime(argv: list[str]) -> str:
+    """The argument that takes containerd's place, "" for none."""
+    for each in argv:
+        flag, _, value = each.replace(" ", "=", 1).partition("=")
+        if flag in OTHERS and value.strip().lower() not in ("false", "0", "f"):
+            return flag
+    return ""

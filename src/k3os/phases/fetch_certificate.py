@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from k3os.config.fetched import split
 from k3os.phases.actions import UNCHANGED, Action, WriteFile
+from k3os.phases.budget import Budget
 from k3os.phases.certificate_files import KEY, LARGEST, CertificateFile, check_sum, kept_as, shown
 from k3os.system.digest import mark_of
 
@@ -19,10 +20,11 @@ class FetchCertificate(Action):
     """Gives `file` its certificates. What an earlier boot fetched goes on to count when nothing
     answers; with a sum it is not asked for again."""
 
-    __slots__ = ("data", "file", "path", "text")
+    __slots__ = ("budget", "data", "file", "path", "text")
 
-    def __init__(self, file: CertificateFile, text: str) -> None:
+    def __init__(self, file: CertificateFile, text: str, budget: Budget) -> None:
         super().__init__(KEY, file.place)
+        self.budget = budget
         self.file = file
         self.text = text
         self.path = kept_as(text)
@@ -49,8 +51,11 @@ class FetchCertificate(Action):
         if wanted and self.data:
             return UNCHANGED
         adopt(node.environment)
+        seconds = self.budget.seconds(DEADLINE)
         try:
-            data = get(url, limit=LARGEST, tries=TRIES, pause=PAUSE, deadline=DEADLINE)
+            if seconds < 1:
+                raise HttpError("there is no time left for it", "the next boot tries again")
+            data = get(url, limit=LARGEST, tries=TRIES, pause=PAUSE, deadline=seconds)
             check_sum(data, wanted)
             self.data = only_certificates(data.decode(errors="replace")).encode()
         except HttpError as error:

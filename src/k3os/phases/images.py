@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-import time
 
 from k3os.config.fetched import split
 from k3os.config.images import file_name
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action, Link, Remove
+from k3os.phases.budget import Budget
 from k3os.phases.k3s import arguments
 from k3os.phases.shutdown import data_directory
 from k3os.system.digest import mark_of
@@ -36,7 +36,7 @@ TRIES, PAUSE = 5, 1.0
 
 def plan(config: Config, node: Node) -> list[Action]:
     directory = f"{data_directory(arguments(config))}/agent/images"
-    budget = Budget()
+    budget = Budget(DEADLINE)
     actions: list[Action] = []
     wanted: set[str] = set()
     for item in config.items(KEY):
@@ -59,20 +59,6 @@ def _removals(node: Node, directory: str, wanted: set[str]) -> list[Action]:
     names = sorted(os.listdir(where)) if os.path.isdir(where) else []
     left = [name for name in names if OURS.match(name) and name not in wanted]
     return [Remove(KEY, Place("the configuration"), f"{directory}/{name}") for name in left]
-
-
-class Budget:
-    """The time that is left for all images; it begins with the first one."""
-
-    __slots__ = ("until",)
-
-    def __init__(self) -> None:
-        self.until = 0.0
-
-    def seconds(self) -> float:
-        now = time.monotonic()
-        self.until = self.until or now + DEADLINE
-        return self.until - now
 
 
 class LinkImage(Link):

@@ -6,10 +6,10 @@ Files there are read in the order of their names; arguments (--kubelet-arg) win 
 
 from __future__ import annotations
 
-import json
-
 from k3os.config.by_version import obstacle
+from k3os.config.dump import json_for_yaml
 from k3os.config.kubelet import DIRECTORY, KEY, as_object
+from k3os.config.kubelet_values import fitting
 from k3os.phases.actions import Action, OwnFile, Refused
 from k3os.phases.k3s import arguments
 from k3os.phases.shutdown import data_directory, k3s_version
@@ -28,6 +28,7 @@ def plan(config: Config, node: Node) -> list[Action]:
     fields = config.entries(KEY)
     if value is None or not fields:
         return []
+    fields, refused = fitting(fields)
     path = f"{data_directory(arguments(config))}/{DIRECTORY}/{NAME}"
     if why := obstacle(KEY, k3s_version(node)):
         hint = "write `--kubelet-arg=NAME=VALUE` in k3os.k3s_args"
@@ -37,5 +38,9 @@ def plan(config: Config, node: Node) -> list[Action]:
         "kind": "KubeletConfiguration",
         **as_object(fields),
     }
-    data = f"{HEAD}{json.dumps(whole, indent=1)}\n".encode(errors="surrogateescape")
-    return [OwnFile(KEY, value.place, path, data)]
+    data = HEAD.encode() + json_for_yaml(whole)
+    actions: list[Action] = [
+        Refused(f"{KEY}.{name}", value.place, f"set {name}", why, hint)
+        for name, why, hint in refused
+    ]
+    return [*actions, OwnFile(KEY, value.place, path, data)]

@@ -21,6 +21,7 @@ from k3os.phases.actions import (
     Refused,
     WriteFile,
 )
+from k3os.phases.budget import Budget
 from k3os.phases.k3s import arguments
 from k3os.phases.shutdown import data_directory
 from k3os.phases.write_files import paths
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 KEY = "k3os.manifests"
 LARGEST = 8 << 20
 TRIES, PAUSE, DEADLINE = 5, 1.0, 120.0
+# seconds for all of them: k3s waits for this
+ALTOGETHER = 300.0
 # there may be secrets in it
 MODE = 0o600
 
@@ -44,12 +47,12 @@ def plan(config: Config, node: Node) -> list[Action]:
     if argv[0] != "server":
         what, why = "create objects", "this node is an agent: servers create them"
         return [Later(KEY, value.place, what, why) for value in list(entries.values())[:1]]
-    own = paths(config)
+    own, budget = paths(config), Budget(ALTOGETHER)
     actions: list[Action] = []
     for name, value in entries.items():
         path = f"{server}/manifests/{name}.yaml"
         if path not in own:
-            actions.append(_one(f"{KEY}.{name}", value.place, path, str(value.data), node))
+            actions.append(_one(f"{KEY}.{name}", value.place, path, str(value.data), node, budget))
     if not actions:
         return []
     # k3s keeps its secrets beside the manifests: what it has not made yet is for root only
@@ -57,17 +60,18 @@ def plan(config: Config, node: Node) -> list[Action]:
     return [*(MakeDirectory(KEY, actions[0].place, each, 0o700) for each in missing), *actions]
 
 
-def _one(key: str, place: Place, path: str, text: str, node: Node) -> Action:
+def _one(key: str, place: Place, path: str, text: str, node: Node, budget: Budget) -> Action:
+    from k3os.system.files import read_regular
+
     if not is_elsewhere(text):
         return OwnFile(key, place, path, _whole(text), MODE)
     where, wanted = split(text)
     if not where.startswith("/"):
         if node.phase == "runtime":
-            return FetchManifest(key, place, path, text)
+            return FetchManifest(key, place, path, text, budget)
         return Later(key, place, f"fetch {path}", "in the runtime phase")
     try:
-        with open(node.path(where), "rb") as file:
-            data = file.read(LARGEST + 1)
+        data = read_regular(node.path(where), LARGEST + 1)
         _check(data, wanted)
     except OSError as error:
         why = f"{where}: {error.strerror}"
@@ -97,10 +101,11 @@ class FetchManifest(Action):
     """What an earlier boot fetched stays when nothing answers; with a sum it is not asked for
     again."""
 
-    __slots__ = ("data", "path", "text")
+    __slots__ = ("budget", "data", "path", "text")
 
-    def __init__(self, key: str, place: Place, path: str, text: str) -> None:
+    def __init__(self, key: str, place: Place, path: str, text: str, budget: Budget) -> None:
         super().__init__(key, place)
+        self.budget = budget
         self.path = path
         self.text = text
         self.data = b""
@@ -136,8 +141,11 @@ class FetchManifest(Action):
             except ValueError:
                 old = b""  # of another sum: it is not what is asked for now
         adopt(node.environment)
+        seconds = self.budget.seconds(DEADLINE)
         try:
-            self.data = get(url, limit=LARGEST, tries=TRIES, pause=PAUSE, deadline=DEADLINE)
+            if seconds < 1:
+                raise HttpError("there is no time left for it", "the next boot tries again")
+            self.data = get(url, limit=LARGEST, tries=TRIES, pause=PAUSE, deadline=seconds)
             _check(self.data, wanted)
         except HttpError as error:
             if not old:

@@ -6,8 +6,7 @@ A file that write_files puts there itself stays the user's. JSON is YAML.
 
 from __future__ import annotations
 
-import json
-
+from k3os.config.dump import json_for_yaml
 from k3os.config.files_of_k3s import REGISTRIES, REGISTRIES_FILE
 from k3os.config.value import plain
 from k3os.phases.actions import Action, OwnFile
@@ -25,9 +24,7 @@ def plan(config: Config, node: Node) -> list[Action]:
     given = {key: value for key in REGISTRIES if (value := config.get(key)) is not None}
     if not given or REGISTRIES_FILE in paths(config):
         return []
-    text = json.dumps(
-        {key.rpartition(".")[2]: plain(each) for key, each in given.items()}, indent=1
-    )
+    tree = {key.rpartition(".")[2]: plain(each) for key, each in given.items()}
     key, value = next(iter(given.items()))
-    data = f"{HEAD}{text}\n".encode(errors="surrogateescape")
+    data = HEAD.encode() + json_for_yaml(tree)
     return [OwnFile(key, value.place, REGISTRIES_FILE, data, 0o600)]

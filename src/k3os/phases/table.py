@@ -44,7 +44,7 @@ APPLIERS = {
     ),
     "registries": Applier("k3os.registries.mirrors", "k3os.registries.configs"),
     "embedded_registry": Applier("k3os.embedded_registry"),
-    "images": Applier("k3os.images", always=True),
+    "images": Applier("k3os.images", always=True, phases=("runtime",)),
     "kubelet": Applier("k3os.kubelet"),
     "containerd": Applier("k3os.containerd"),
     "manifests": Applier("k3os.manifests"),

@@ -31,6 +31,21 @@ def read_object(path: str) -> "dict[str, Any]":
         return {}
 
 
+def read_regular(path: str, limit: int) -> bytes:
+    """At most limit bytes of a file. A pipe or a device, which may never end, is none. Raises
+    OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if os.fstat(descriptor).st_mode & 0o170000 != 0o100000:
+            raise OSError(22, "is no file", path)
+        data = bytearray()
+        while len(data) < limit and (block := os.read(descriptor, limit - len(data))):
+            data += block
+        return bytes(data)
+    finally:
+        os.close(descriptor)
+
+
 def atomic_write(
     path: str, data: bytes, *, mode: int = 0o644, uid: int = -1, gid: int = -1, sync: bool = False
 ) -> None:

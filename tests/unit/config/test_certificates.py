@@ -82,6 +82,12 @@ def test_the_place_of_a_text_will_do(text):
         ("ftp://pki.example/root.crt", "nothing is fetched by ftp"),
         ("/etc/../ca.pem", "is no path of a file"),
         ("/etc/ssl/mine/", "is no path of a file"),
+        ("/etc/ssl/a\tb.pem", "has a control character in it"),
+        ("https://pki.example/a\x1bb.pem", "has a control character in it"),
+        ("https://", "names no server"),
+        ("https:///root.crt", "names no server"),
+        ("https://me:pw@/root.crt", "names no server"),
+        ("https://:443/root.crt", "names no server"),
     ],
 )
 def test_a_place_that_proves_nothing_or_is_none_is_left_out(text, words):

@@ -34,9 +34,27 @@ def test_tables_are_taken_as_they_are(text):
         (V2 + V3, "has the names of containerd 1"),
         ('{{ template "base" . }}\n' + V3, "is a template; write the tables"),
         ("# nothing", "has no table in it"),
+        # what a parser takes minutes for, or no end: it is looked at in each phase of a boot
+        (f"a{'.c' * 20000} = 1", "has a line that is longer than"),
+        ("[a]\n" + "x = 1 # why\n" * 10000, "is larger than"),
+        ("[a]\nb = [" + "[\n" * 5000, "is nested too deeply"),
         ('[plugins."io.containerd.grpc.v1.cri"]\nx = 1', "k3s has a table"),
         ("[plugins.'io.containerd.cri.v1.runtime'.containerd]\nx = 1", "k3s has a table"),
         ("[plugins.'io.containerd.internal.v1.opt']\nx = 1", "k3s has a table"),
+        (
+            "[plugins]\n'io.containerd.cri.v1.runtime'.enable_selinux = true",
+            "repeats what k3s writes itself",
+        ),
+        ("[grpc]\naddress = '/x'", "repeats what k3s writes itself"),
+        (
+            "[plugins.'io.containerd.cri.v1.images'.pinned_images]\nsandbox = 'x'",
+            "repeats what k3s writes itself",
+        ),
+        (
+            "[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes]\nrunc = {runtime_type = ''}",
+            "repeats what k3s writes itself",
+        ),
+        ("[[plugins.'io.containerd.grpc.v1.cri'.cni]]\nx = 1", "repeats what k3s writes itself"),
         (
             "[ plugins . 'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options ]\nx = 1",
             "k3s has a table",
@@ -66,6 +84,9 @@ def test_what_containerd_would_end_at_is_left_out(text, words):
         (V3, "v1.32.2+k3s1", ""),
         (EITHER, "v1.27.4+k3s1", "has no template that can be added to"),
         (EITHER, "v1.27.5+k3s1", ""),
+        (V3, "1.30", "k3s v1.30 brings containerd 1"),
+        (V3, "1.33", ""),
+        (EITHER, "v1.22", "has no template that can be added to"),
         (V2, "v1.22.3+k3s1", "has no template that can be added to"),
     ],
 )

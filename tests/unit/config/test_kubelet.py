@@ -6,6 +6,7 @@ import pytest
 
 from k3os.config.check import check_data, check_text
 from k3os.config.kubelet import as_object
+from k3os.config.kubelet_values import fitting
 
 KEY = "k3os.kubelet"
 
@@ -51,8 +52,30 @@ def test_each_type_arrives_as_a_kubelet_reads_it():
         ("imageMaximumGCAge: 90", "wants a duration, not `90`"),
         ("imageMaximumGCAge: 1 day", "wants a duration"),
         ("memoryThrottlingFactor: 80%", "wants a number between 0 and 1"),
+        ("memoryThrottlingFactor: 0.0", "wants a number between 0 and 1"),
+        ("enforceNodeAllocatable: [pods, all]", "`all` is unknown; known: none, pods"),
         ("featureGates: {A: 1}", "A wants true or false"),
         ("evictionHard: 5", "pairs"),
+        ("maxPods: 99999999999", "99999999999 is out of range; write 0 to 2147483647"),
+        ("maxPods: -1", "-1 is out of range"),
+        ("maxPods: 9" + "9" * 5000, "is out of range"),
+        ("oomScoreAdj: -1001", "write -1000 to 1000"),
+        ("imageGCHighThresholdPercent: 101", "write 0 to 100"),
+        ("readOnlyPort: 70000", "write 0 to 65535"),
+        ("nodeLeaseDurationSeconds: 0", "write 1 to"),
+        ("containerLogMaxFiles: 1", "write 2 to"),
+        ("topologyManagerPolicy: stict", "`stict` is unknown; known: none, best-effort"),
+        ("memorySwap: {swapBehavior: limited}", "known: LimitedSwap, NoSwap"),
+        ("tlsMinVersion: '1.2'", "known: VersionTLS10"),
+        ("evictionHard: {memory.avail: 5%}", "memory.avail is no signal; did you mean"),
+        ("evictionHard: {memory.available: 5 %}", "wants a quantity or a percentage, not `5 %`"),
+        ("evictionHard: {memory.available: 101%}", "wants a quantity or a percentage"),
+        ("evictionSoft: {nodefs.available: lots}", "wants a quantity or a percentage"),
+        ("evictionSoftGracePeriod: {nodefs.available: 90}", "wants a duration, not `90`"),
+        ("evictionMinimumReclaim: {nodefs.free: 1Gi}", "nodefs.free is no signal"),
+        ("kubeReserved: {disk: 1Gi}", "disk is no resource; known: cpu, memory"),
+        ("systemReserved: {memory: 100MB}", "wants a quantity, not `100MB`"),
+        ("systemReserved: {memory: -1Gi}", "wants a quantity, not `-1Gi`"),
         ("shutdownGracePeriod: 30s", "write k3os.shutdown"),
         ("registerWithTaints: []", "write k3os.taints"),
         ("clusterDNS: [1.1.1.1]", "write `--cluster-dns=…`"),
@@ -87,3 +110,59 @@ def test_an_argument_that_wins_is_a_warning(argument):
     assert [
         each for each in found if "is what the kubelet takes, and not k3os.kubelet.maxPods" in each
     ]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "kubeReserved: {cpu: 200m, memory: 1.5Gi, ephemeral-storage: 1e9, pid: '1000'}",
+        "evictionHard: {memory.available: 0, pid.available: 12.5%, containerfs.inodesFree: 5%}",
+        "evictionSoftGracePeriod: {memory.available: 1m30s}",
+        "podPidsLimit: 9223372036854775807",
+        "nodeStatusMaxImages: -1",
+        "hairpinMode: none",
+    ],
+)
+def test_what_a_kubelet_takes_is_taken(field):
+    found, problems = checked(f"{{{field}}}")
+    assert problems == []
+    assert list(found) == [field.partition(":")[0]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "left", "words"),
+    [
+        (
+            "evictionSoft: {memory.available: 1Gi}",
+            [],
+            "evictionSoftGracePeriod has no memory.avail",
+        ),
+        (
+            "evictionSoft: {nodefs.available: 1Gi}, "
+            "evictionSoftGracePeriod: {nodefs.available: 1m}",
+            ["evictionSoft", "evictionSoftGracePeriod"],
+            "",
+        ),
+        ("imageGCHighThresholdPercent: 70", [], "imageGCLowThresholdPercent (80) must be less"),
+        (
+            "imageGCHighThresholdPercent: 70, imageGCLowThresholdPercent: 60",
+            ["imageGCHighThresholdPercent", "imageGCLowThresholdPercent"],
+            "",
+        ),
+        ("imageGCLowThresholdPercent: 85", [], "must be less than imageGCHighThresholdPercent"),
+        ("imageMaximumGCAge: 90s", [], "must be more than imageMinimumGCAge (2m)"),
+        ("imageMaximumGCAge: 0s", ["imageMaximumGCAge"], ""),
+        ("imageMaximumGCAge: 1h, imageMinimumGCAge: 3600s", ["imageMinimumGCAge"], "must be more"),
+    ],
+)
+def test_what_does_not_fit_together_is_left_out_of_the_merged_configuration(fields, left, words):
+    """One half may come from another source, so a source alone proves nothing."""
+    text = f"k3os: {{kubelet: {{{fields}}}}}".encode()
+    values, problems = check_text(text, "c.yaml")
+    assert problems == []
+    kept, refused = fitting(values[KEY].data)
+    assert list(kept) == left
+    assert all(words in why for _, why, _ in refused)
+    assert bool(refused) == bool(words)
+    said = [str(each) for each in check_data(text, "c.yaml")]
+    assert [words in each for each in said if words] == [True] * len(refused)

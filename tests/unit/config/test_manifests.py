@@ -88,6 +88,16 @@ def test_the_same_file_by_write_files_is_a_warning():
     assert any("is written instead of what k3os.manifests.nginx says" in each for each in found)
 
 
+@pytest.mark.parametrize("name", ["nginx.yml", "nginx.json", "nginx.mine.yaml", "nginx/x.yaml"])
+def test_another_file_of_the_same_addon_is_a_warning(name):
+    """k3s deletes with one what the other has made."""
+    files = [{"path": f"/var/lib/rancher/k3s/server/manifests/{name}", "content": ONE}]
+    text = json.dumps({"write_files": files, "k3os": {"manifests": {"nginx": ONE}}})
+    found = [str(each) for each in check_data(text.encode(), "config.yaml")]
+    words = "is the same AddOn to k3s as k3os.manifests.nginx"
+    assert [words in each for each in found if "AddOn" in each] == [True]
+
+
 def test_a_template_in_an_object_is_the_objects_own():
     text = f"{ONE}data: {{a: '{{{{ .Values.b }}}} <name>'}}\n"
     found = check_data(json.dumps({"k3os": {"manifests": {"n": text}}}).encode(), "c.yaml")

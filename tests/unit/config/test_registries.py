@@ -56,6 +56,13 @@ def test_what_k3s_reads_is_what_was_written():
         ("mirrors: {a: {endpoint: 'https://me:pw@b'}}", "'https://me", "write the login into"),
         ("mirrors: {a: {endpiont: 'https://b'}}", "endpiont", "did you mean endpoint?"),
         ("mirrors: {a: {rewrite: {'^(x': y}}}", "y}}", "is no regular expression"),
+        ("mirrors: {a: {rewrite: {'a{1,99999999999}': y}}}", "y}}", "is no regular expression"),
+        ("mirrors: {a: {rewrite: {'^a\\.b': y}}}", "y}}", "write `[.]`, or two"),
+        ("mirrors: {a: {rewrite: {'^a\"b': y}}}", "y}}", "containerd reads no"),
+        ("mirrors: {a: {rewrite: {'^a': 'b\"'}}}", "'b\"", "containerd reads no"),
+        ("mirrors: {a: {rewrite: {'^(?!a)': b}}}", "b}}", "look neither ahead"),
+        ("mirrors: {a: {endpoint: 'https://b/\"'}}", "'https", "is no http or https"),
+        ("configs: {a: {tls: {ca_file: '/a\"b'}}}", "'/a", "has a quote or a backslash"),
         ("configs: {a: {auth: {username: me}}}", "me}}", "write `password: …`, too"),
         ("configs: {a: {auth: {password: me}}}", "me}}", "write `username: …`, too"),
         ("configs: {a: {auth: {auth: me}}}", "me}}", "is no base64 of `username:password`"),
@@ -146,3 +153,39 @@ def test_the_file_that_k3s_reads_anyway_is_no_other():
     text = "k3os:\n  registries: {mirrors: {a: {}}}\n  k3s_args: ['--private-registry', '%s']\n"
     text %= "/etc/rancher/k3s/registries.yaml"
     assert not [each for each in check_data(text.encode(), "c") if "no effect" in str(each)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "registries: {mirrors: {a: {endpoint: ['puller:the-secret@b.example']}}}",
+        "registries: {mirrors: {a: {endpoint: ['puller:the-secret@b.example/v2']}}}",
+        "registries: {mirrors: {'puller:the-secret@b.example': {}}}",
+        "registries: {mirrors: {'https://puller:the-secret@b.example/v2': {}}}",
+        "registries: {configs: {'puller:the-secret@b.example:5000': {}}}",
+        "images: ['puller:the-secret@b.example/images.tar']",
+        "images: ['https://puller:the-secret@b.example/images.zip']",
+        "images: ['https://puller:the-secret@b.example/a b.tar']",
+    ],
+)
+def test_a_login_at_a_wrong_place_is_never_repeated(text):
+    values, problems = check_text(f"k3os: {{{text}}}".encode(), "config.yaml")
+    assert problems
+    for problem in problems:
+        assert "the-secret" not in str(problem.as_dict())
+    assert not any(plain(value) for value in values.values())
+
+
+def test_a_pattern_may_have_the_two_backslashes_that_k3s_wants():
+    text = r"k3os: {registries: {mirrors: {a: {rewrite: {'^a\\.b\\((x)\\)': '$1'}}}}}"
+    values, problems = check_text(text.encode(), "config.yaml")
+    assert problems == []
+    assert plain(values[MIRRORS]) == {"a": {"rewrite": {r"^a\\.b\\((x)\\)": "$1"}}}
+
+
+def test_a_password_is_text_that_k3s_reads():
+    """A kernel's command line may have bytes that are none; k3s would not start with them."""
+    text = "k3os.registries.configs.a.auth.username=me k3os.registries.configs.a.auth.password="
+    values, problems = check_cmdline(f"{text}a\udcffb")
+    assert ["no UTF-8" in str(problem) for problem in problems][:1] == [True]
+    assert not values.get(CONFIGS) or plain(values[CONFIGS]) == {}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from k3os.config.key import NEVER
+from k3os.config.key import BOOT, INITRD, NEVER
 from k3os.config.schema import BY_PATH, TABLE
 from k3os.phases import hostname
 from k3os.phases.table import APPLIERS, DATA_SOURCES
@@ -121,3 +121,12 @@ def test_the_console_hears_of_a_problem_once_in_a_boot(machine: Machine) -> None
     assert len(said) == 2
     machine.apply("runtime", say=said.append)  # by hand, or into the journal
     assert len(said) == 4
+
+
+def test_the_initrd_imports_no_applier_that_only_the_runtime_phase_needs() -> None:
+    """`preload` takes those that always run and name no phases; each import costs boot time."""
+    early = {BOOT, INITRD}
+    for name, applier in APPLIERS.items():
+        if applier.always and not applier.phases:
+            phases = {phase for path in applier.keys for phase in BY_PATH[path].phases}
+            assert phases & early, name

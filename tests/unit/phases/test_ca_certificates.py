@@ -1,13 +1,14 @@
 """Private authorities in the bundle that every program reads."""
 
 import json
+import os
 import ssl
 from collections.abc import Iterator
 from hashlib import sha256
 
 import pytest
 
-from k3os.phases import fetch_certificate
+from k3os.phases import ca_certificates, fetch_certificate
 from k3os.phases.managed_block import BEGIN, END
 from tests.certificate import PEM
 from tests.unit.local_server import Site, content, local_site, status
@@ -147,3 +148,22 @@ def test_a_path_is_read_in_each_phase_and_one_that_is_not_there_is_named(machine
         "/var/other.pem: No such file or directory; write the text of the certificate, or where "
         "it is"
     ]
+
+
+def test_a_path_that_never_ends_is_no_file(machine: Machine) -> None:
+    machine.put(BUNDLE, DEBIANS)
+    os.mkfifo(machine.root / "pipe")
+    report = machine.apply("boot", located("/pipe", PEM))
+    assert ["/pipe: is no file" in each.reason for each in report.failed] == [True]
+    assert machine.text(BUNDLE) == f"{DEBIANS}{BEGIN}\n{PEM}{END}\n"
+
+
+def test_all_of_them_have_one_end_in_time(
+    machine: Machine, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.put(BUNDLE, DEBIANS)
+    url = site.page("/root.pem", content(PEM.encode())) + f"#sha256={HEX}"
+    monkeypatch.setattr(ca_certificates, "ALTOGETHER", 0.5)
+    report = machine.apply("runtime", located(url, PEM))
+    assert ["there is no time left for it" in each.reason for each in report.failed] == [True]
+    assert machine.text(BUNDLE) == f"{DEBIANS}{BEGIN}\n{PEM}{END}\n"

@@ -43,6 +43,7 @@ def test_k3s_adds_it_to_its_own(machine: Machine, version: str, text: str, name:
     has_k3s(machine, version)
     assert machine.apply("boot", config(text)).is_fine
     assert names(machine) == [name]
+    assert machine.mode(f"{DIRECTORY}/{name}") == 0o600, "a runtime's or snapshotter's secrets"
     whole = machine.text(f"{DIRECTORY}/{name}")
     assert whole.startswith('{{ template "base" . }}\n')
     assert whole.endswith(text)

@@ -36,6 +36,30 @@ def test_a_k3s_without_it_is_not_told_and_the_report_says_why(machine: Machine) 
     assert [each.reason.startswith(why) for each in report.failed] == [True]
 
 
+@pytest.mark.parametrize(
+    ("argument", "is_told"),
+    [
+        ("--docker", False),
+        ("--docker=true", False),
+        ("--docker=false", True),
+        ("--container-runtime-endpoint=/run/crio.sock", False),
+        ("--container-runtime-endpoint /run/crio.sock", False),
+        ("--disable=traefik", True),
+    ],
+)
+def test_k3s_would_end_at_it_without_its_own_containerd(
+    machine: Machine, argument: str, is_told: bool
+) -> None:
+    has_k3s(machine, "v1.33.1+k3s1")
+    report = machine.apply("boot", f'{ON[:-2]}, "k3s_args": ["{argument}"]}}}}')
+    assert (machine.root / FILE).exists() == is_told
+    said = [each.reason.partition(":")[0] for each in report.failed]
+    flag = argument.replace("=", " ").split()[0]
+    assert said == (
+        [] if is_told else [f"k3s shares images of its own containerd, not with {flag}"]
+    )
+
+
 def test_an_agent_would_end_at_it(machine: Machine) -> None:
     machine.apply("boot", f'{ON[:-2]}, "server_url": "https://a:6443", "token": "x"}}}}')
     assert not (machine.root / FILE).exists()

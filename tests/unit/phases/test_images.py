@@ -122,6 +122,9 @@ def test_an_archive_of_the_node_is_linked_when_its_sum_is_right(machine: Machine
         ("/a/.tar", "`.tar` is no archive of images"),
         ("http://a/images.tar", "comes over plain http without a SHA-256"),
         ("https://a/images.tar#sha256=12", "has no SHA-256 behind its `#`"),
+        ("https://images.tar", "`` is no archive of images"),
+        (f"https://a/{'i' * 300}.tar", "is longer than 200 bytes"),
+        (f"/var/{'ä' * 99}.tar", "is longer than 200 bytes"),
     ],
 )
 def test_what_k3s_would_not_import_is_left_out(text: str, words: str) -> None:

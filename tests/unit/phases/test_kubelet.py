@@ -35,3 +35,12 @@ def test_an_older_k3s_is_told_nothing_and_the_report_says_why(machine: Machine) 
     assert not (machine.root / FILE).exists()
     why = "k3s v1.31 reads no directory of kubelet settings: it came with v1.32"
     assert [each.reason.startswith(why) for each in report.failed] == [True]
+
+
+def test_what_a_kubelet_would_end_at_is_left_out_and_the_rest_is_there(machine: Machine) -> None:
+    has_k3s(machine, "v1.33.1+k3s1")
+    text = "k3os: {kubelet: {maxPods: 200, evictionSoft: {memory.available: 1Gi}}}\n"
+    report = machine.apply("boot", text)
+    assert [each.key for each in report.failed] == ["k3os.kubelet.evictionSoft"]
+    assert "evictionSoft" not in yaml.safe_load(machine.text(FILE))
+    assert yaml.safe_load(machine.text(FILE))["maxPods"] == 200

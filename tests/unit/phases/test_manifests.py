@@ -1,6 +1,7 @@
 """k3os.manifests: files where k3s looks for objects, on servers, as long as they are asked for."""
 
 import json
+import os
 from collections.abc import Iterator
 from hashlib import sha256
 
@@ -108,3 +109,33 @@ def test_what_comes_without_a_sum_is_looked_at_before_k3s_sees_it(
     assert machine.text(f"{DIRECTORY}/one.yaml") == ONE
     machine.apply("runtime", "hostname: a\n")
     assert not (machine.root / DIRECTORY / "one.yaml").exists()
+
+
+def test_a_path_that_never_ends_is_no_file(machine: Machine) -> None:
+    """It is read in the boot phase, too, which nobody may hold up."""
+    os.mkfifo(machine.root / "pipe")
+    (machine.root / "null").symlink_to("/pipe")
+    places = {"one": "/pipe", "two": "/null", "three": "/proc"}
+    report = machine.apply("boot", config({**places, "four": ONE}))
+    assert [each.reason.partition(";")[0] for each in report.failed] == [
+        "/pipe: is no file",
+        "/null: is no file",
+        "/proc: is no file",
+    ]
+    assert machine.text(f"{DIRECTORY}/four.yaml") == ONE
+
+
+def test_all_of_them_have_one_end_in_time_and_what_is_there_stays(
+    machine: Machine, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """k3s waits for them, and each that nobody answers for takes its time."""
+    monkeypatch.setattr("k3os.config.fetched.check", lambda node, text: text)  # the site has no TLS
+    url = site.page("/one.yaml", content(ONE.encode()))
+    assert machine.apply("runtime", config({"one": url})).is_fine
+    monkeypatch.setattr(manifests, "ALTOGETHER", 0.5)
+    report = machine.apply("runtime", config({"one": url, "two": url}))
+    assert [(each.key, each.reason[:25]) for each in report.failed] == [
+        ("k3os.manifests.two", "there is no time left for")
+    ]
+    assert "what it gave before stays" in str([each.reason for each in report.results])
+    assert machine.text(f"{DIRECTORY}/one.yaml") == ONE

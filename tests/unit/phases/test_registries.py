@@ -1,8 +1,12 @@
 """k3os.registries: the file that k3s reads."""
 
+import re
+
+import pytest
 import yaml
 
 from k3os.cluster.impact import impact
+from k3os.config.dump import json_for_yaml
 
 from .conftest import Machine
 
@@ -24,6 +28,20 @@ def test_k3s_finds_it_where_it_looks_and_only_root_reads_it(machine: Machine) ->
         "configs": {"r.example:5000": {"auth": {"username": "me", "password": "a-long-secret"}}},
     }
     assert "a-long-secret" not in machine.text("run/k3os/status.json")
+
+
+@pytest.mark.parametrize(
+    "word", ["secret-😀", "secret-\x80", "secret-\ufeff", "secret-\U000e0001", "é"]
+)
+def test_a_password_of_any_letters_is_yaml_that_k3s_reads(machine: Machine, word: str) -> None:
+    entry = {"r.example": {"auth": {"username": "me", "password": word}}}
+    config = {"k3os": {"registries": {"configs": entry}}}
+    machine.apply("boot", json_for_yaml(config).decode())
+    text = machine.text(FILE)
+    assert yaml.safe_load(text) == {"configs": entry}
+    # a YAML reader of Go ends at half a character, and at one that cannot be seen
+    assert not re.search(r"\\u[dD][89a-fA-F]", text)
+    assert text.replace("\n", "").isprintable()
 
 
 def test_it_goes_with_its_keys_and_stays_with_one_of_them(machine: Machine) -> None:
