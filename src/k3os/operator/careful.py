@@ -66,22 +66,25 @@ class Careful:
             try:
                 found.append(await self._look(body, pool, state, cluster, now))
             except Exception as error:  # it costs this NodePool alone
-                if isinstance(error, ApiFailure):
+                unknown = isinstance(error, ApiFailure)
+                if unknown:
                     log.warning("%s: its canary: %s", pool.name, words(error))
                 else:
                     log.exception("%s: its canary", pool.name)
                 held = f"its canary cannot go on: {words(error)}"
-                found.append(Look(replace(pool, allowed=0, held=held), state, wake=RETRY))
+                found.append(_held(pool, state, held, unknown=unknown))
         self._gates.rest({look.pool.uid for look in found if not _asks(look.state)})
         return found
 
     async def _look(
         self, body: Body, pool: Pool, state: canary.State | None, cluster: Cluster, now: float
     ) -> Look:
-        if pool.strategy.canary is None or pool.uid not in self._revisions.known:
+        if pool.strategy.canary is None:
+            # what a spec that cannot be read says of a canary is not known
+            return Look(pool, state, Shown() if pool.problems else Shown(status={}))
+        if pool.uid not in self._revisions.known:
             # without its history nobody knows what to go back to
-            held = replace(pool, allowed=0, held="its revisions are not read yet")
-            return Look(held, state, wake=RETRY) if pool.strategy.canary else Look(pool)
+            return _held(pool, state, "its revisions are not read yet", unknown=True)
         stable = None
         if state is not None and state.target == pool.target.digest and state.phase in canary.BACK:
             stable = await self._target(pool, state.stable)
@@ -112,6 +115,17 @@ class Careful:
                 return None
             self._targets[key] = found
         return self._targets[key]
+
+
+def _held(pool: Pool, state: canary.State | None, why: str, *, unknown: bool) -> Look:
+    """Nothing begins, and what is written stays. unknown: what nodes go back to is not read."""
+    same = state is not None and state.target == pool.target.digest
+    back = same and state is not None and state.phase in canary.BACK
+    told = Shown()
+    if state is not None and same and pool.strategy.canary is not None:
+        told = shown(pool, state, None)
+    held = replace(pool, allowed=0, held=why, frozen=back and unknown)
+    return Look(held, state, told, wake=RETRY)
 
 
 def _asks(state: canary.State | None) -> bool:

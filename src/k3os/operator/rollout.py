@@ -139,6 +139,8 @@ def decide(
     mine = [node for node in cluster.nodes if node.state and node.state.pool == pool.name]
     if pool.deleting:
         return Outcome(tuple(each for node in mine for each in abandon(node)))
+    if pool.frozen:
+        return Outcome((), None, pool.held)
     decisions: list[Decision] = []
     wakes: list[float] = []
     faults: dict[str, Exception] = {}

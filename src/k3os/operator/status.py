@@ -21,9 +21,10 @@ LONGEST = 500
 
 @dataclass(frozen=True)
 class Shown:
-    """What a canary (operator/canary.py) has to say in a status. target: the digest of what its
-    nodes go back to. phase: of the NodePool, in the place of those of instead_of. judged:
-    conditions in the place of the usual ones."""
+    """What a canary (operator/canary.py) has to say in a status. status: its part of it, {} to
+    remove that, None to leave what is written. target: the digest of what its nodes go back to.
+    phase: of the NodePool, in the place of those of instead_of. judged: conditions in the place
+    of the usual ones."""
 
     status: Mapping[str, Any] | None = None
     target: str = ""
@@ -56,8 +57,11 @@ def status(
         if node.name in cluster.conflicts and pool.matches(node.labels)
     )
     phase = _phase(pool, len(members), len(updated), bool(failed), bool(conflicts), bool(busy))
-    told = {"canary": canary.status} if canary.status or "canary" in before else {}
-    return told | {
+    told: dict[str, Any] = {}
+    if canary.status is not None and (canary.status or "canary" in before):
+        told["canary"] = canary.status or None
+    return {
+        **told,
         "observedGeneration": pool.generation,
         "phase": canary.phase if canary.phase and phase in canary.instead_of else phase,
         "nodes": len(members),
