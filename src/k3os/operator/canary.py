@@ -131,12 +131,13 @@ def proceed(
     if state is None or state.target != target.digest:
         done = bool(members) and all(is_updated(node, target) for node in members)
         # back to what was completed last: no gate that is closed now may hold that
-        done = done or (state is not None and state.stable == target.digest)
+        back = state is not None and state.stable == target.digest
         return State(
             target=target.digest,
-            phase=COMPLETED if done else PROGRESSING,
+            phase=COMPLETED if done or back else PROGRESSING,
             since=int(now),
-            stable=_stable(state, target, sight),
+            # what is given up by it needs its steps when it is wanted again
+            stable="" if back else _stable(state, sight),
             retried=sight.retried,
         )
     state = replace(state, step=min(state.step, len(canary.steps) - 1))
@@ -162,12 +163,11 @@ def proceed(
     return _judge(pool, state, sight.verdicts, now)
 
 
-def _stable(state: State | None, target: Target, sight: Sight) -> str:
+def _stable(state: State | None, sight: Sight) -> str:
     """What was completed last; what was only tried is nothing to go back to."""
     if state is None:
         return sight.before
-    found = state.target if state.phase == COMPLETED else state.stable
-    return found if found != target.digest else sight.before
+    return state.target if state.phase == COMPLETED else state.stable
 
 
 def _enter(state: State, phase: str, now: float) -> State:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from k3os.cluster.request import Wanted
+from k3os.cluster.target import Target
 from k3os.operator import canary
 from k3os.operator.careful import Careful, Look
 from k3os.operator.revisions import Revisions
@@ -50,6 +52,10 @@ class Operators:
     @property
     def pool(self) -> Pool:
         return read_pool(self.body)
+
+    def target(self, version: str) -> str:
+        """The digest of that version with no configuration."""
+        return Target(Wanted(version, URL)).digest
 
     @property
     def state(self) -> canary.State | None:
@@ -163,3 +169,33 @@ def test_a_node_on_its_way_back_is_not_let_go_by_an_operator_that_starts_anew() 
     assert [each.state for each in found.world.busy()] == [on_its_way.state]
     found.until(canary.ROLLED_BACK)
     assert set(found.versions) == {"v1.0.0"}
+
+
+def test_what_failed_gets_its_steps_again_when_it_is_wanted_again_after_an_undo() -> None:
+    """`rollout undo`, then the next `kubectl apply` from a repository that still wants it."""
+    found = Operators().settled()
+    found.want("v1.1.0")
+    found.rounds(2)
+    found.body["status"]["canary"] |= {"phase": canary.FAILED}
+    found.want("v1.0.0")
+    found.until(canary.COMPLETED)
+    assert found.versions == ["v1.0.0"] * 3
+    found.want("v1.1.0", steps=[{"nodes": 1, "pause": "1h"}])
+    found.until(canary.PAUSING)
+    found.rounds(20)
+    assert sorted(found.versions) == ["v1.0.0", "v1.0.0", "v1.1.0"]
+    assert found.state and found.state.stable == found.target("v1.0.0")
+
+
+def test_what_was_completed_and_undone_gets_its_steps_again_too() -> None:
+    found = Operators().settled()
+    found.want("v1.1.0")
+    found.until(canary.COMPLETED)
+    found.rounds(30)
+    found.want("v1.0.0")
+    found.until(canary.COMPLETED)
+    found.rounds(30)
+    assert found.versions == ["v1.0.0"] * 3
+    found.want("v1.1.0", steps=[{"nodes": 1, "pause": "1h"}])
+    found.rounds(20)
+    assert found.phase == canary.PAUSING
