@@ -33,13 +33,15 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Look:
-    """At one NodePool. pool: as far as its canary allows it. said: when shown is written."""
+    """At one NodePool. pool: as far as its canary allows it. said: when shown is written. kept:
+    digests of targets that its history keeps whatever their age."""
 
     pool: Pool
     state: canary.State | None = None
     shown: Shown = Shown()  # noqa: RUF009 - it cannot be changed
     said: Said | None = None
     wake: float | None = None
+    kept: tuple[str, ...] = ()
 
 
 class Careful:
@@ -100,9 +102,12 @@ class Careful:
         return Look(
             pool=canary.allowed(pool, cluster, state, stable),
             state=state,
-            shown=shown(pool, after, stable) if after else Shown(),
-            said=said(pool, after) if goes_on and after else None,
+            shown=shown(pool, after, stable, canary.stuck(pool, cluster, after, stable))
+            if after
+            else Shown(),
+            said=said(pool, after) if after and _is_news(state, after) else None,
             wake=0.0 if goes_on else canary.wake(pool, after, now),
+            kept=_kept(state, after),
         )
 
     async def _target(self, pool: Pool, digest: str) -> Target | None:
@@ -123,33 +128,49 @@ def _held(pool: Pool, state: canary.State | None, why: str, *, unknown: bool) ->
     back = same and state is not None and state.phase in canary.BACK
     told = Shown()
     if state is not None and same and pool.strategy.canary is not None:
-        told = shown(pool, state, None)
+        told = shown(pool, state, None, "")
     held = replace(pool, allowed=0, held=why, frozen=back and unknown)
-    return Look(held, state, told, wake=RETRY)
+    return Look(held, state, told, wake=RETRY, kept=_kept(state))
+
+
+def _kept(*states: canary.State | None) -> tuple[str, ...]:
+    return tuple(sorted({each.stable for each in states if each and each.stable}))
+
+
+def _is_news(before: canary.State | None, after: canary.State) -> bool:
+    """Whether a phase begins, of this target, this step, or another time."""
+
+    def what(state: canary.State) -> tuple[object, ...]:
+        return state.target, state.step, state.phase, state.attempt
+
+    return before is None or what(before) != what(after)
 
 
 def _asks(state: canary.State | None) -> bool:
     return state is not None and state.phase == canary.ANALYZING
 
 
-def shown(pool: Pool, state: canary.State, stable: Target | None) -> Shown:
+def shown(pool: Pool, state: canary.State, stable: Target | None, stuck: str) -> Shown:
+    """stuck: why a way back does not go on by itself."""
     found = Shown(
         canary.as_status(state),
         target=stable.digest if stable else "",
         phase="Updating",
-        instead_of=("Pending",),
+        instead_of=("Pending", "Updated"),  # gates may be asked when all nodes have it
     )
     if state.phase == canary.COMPLETED:
         return replace(found, phase="")
     told = canary.described(pool, state)
     if state.phase not in (canary.FAILED, *canary.BACK):
         return found
-    over = state.phase != canary.ROLLING_BACK
+    over = state.phase != canary.ROLLING_BACK or bool(stuck)
     return replace(
         found,
         phase="Failed" if over else "Updating",
         instead_of=("Pending", "Updating", "Updated", "Paused", *(() if over else ("Failed",))),
-        judged={"Degraded": (True, "CanaryFailed", f"{told}; {canary.remedy(pool, state)}")},
+        judged={
+            "Degraded": (True, "CanaryFailed", f"{told}; {stuck or canary.remedy(pool, state)}")
+        },
     )
 
 

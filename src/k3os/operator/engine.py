@@ -164,8 +164,7 @@ class Engine:
             for name, fault in outcome.faults.items():
                 log.error("%s: %s", pool.name, name or "all of it", exc_info=fault)
             writes.append(self._show(pool, body, cluster, outcome, now, look))
-            stable = look.state.stable if look.state else ""
-            writes.append(self.revisions.keep(pool, body, now, stable))
+            writes.append(self.revisions.keep(pool, body, now, *look.kept))
         left = orphans(cluster, [pool.name for _, pool in pools])
         writes += self._by_node([*left, *finished(cluster, jobs)], None, room)
         writes.append(self._scale(cluster, time.monotonic()))

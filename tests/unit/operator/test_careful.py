@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from k3os import names
 from k3os.cluster.request import Wanted
 from k3os.cluster.target import Target
 from k3os.operator import canary
@@ -13,6 +14,7 @@ from k3os.operator.revisions import Revisions
 from k3os.operator.spec import Pool, read_pool
 from k3os.operator.status import status
 from tests.unit.operator.simulator import FINE, World, node
+from tests.unit.operator.simulator import ROLLED_BACK as NODE_ROLLS_BACK
 from tests.unit.operator.test_revisions import StubApi
 
 URL = "https://example.com"
@@ -76,9 +78,7 @@ class Operators:
         after = status(
             *(self.pool, cluster, outcome.waiting, self.world.now, before, {}, look.shown)
         )
-        await self.revisions.keep(
-            self.pool, self.body, self.world.now, look.state.stable if look.state else ""
-        )
+        await self.revisions.keep(self.pool, self.body, self.world.now, *look.kept)
         self.body["status"] = {
             name: value for name, value in {**before, **after}.items() if value is not None
         }
@@ -199,3 +199,147 @@ def test_what_was_completed_and_undone_gets_its_steps_again_too() -> None:
     found.want("v1.1.0", steps=[{"nodes": 1, "pause": "1h"}])
     found.rounds(20)
     assert found.phase == canary.PAUSING
+
+
+@pytest.mark.parametrize("phase", [canary.PAUSING, canary.ANALYZING])
+def test_it_does_not_turn_in_a_circle_while_time_alone_lets_nothing_go_on(phase: str) -> None:
+    """An error in the spec, a channel that is not known, a gate that has not answered yet."""
+    found = Operators().settled()
+    found.want("v1.1.0", analysis=[GATE])
+    late = canary.State(found.pool.target.digest, 0, phase, 0, found.target("v1.0.0"))
+    found.body["status"]["canary"] = canary.as_status(late)
+    found.rounds()
+    if phase == canary.ANALYZING:
+        look = found.rounds()
+        assert found.state == late, "nobody was asked yet"
+        assert look.wake is not None and look.wake >= 1
+    found.body["status"]["canary"] = canary.as_status(late)
+    for change in ({"config": {"hostname": "a b"}}, {"k3s": {"channel": "stable"}}):
+        found.body["spec"] |= change
+        look = found.rounds()
+        assert look.pool.problems or look.pool.unresolved
+        assert look.wake is None or look.wake >= 1
+        found.body["spec"] |= {"config": {}}
+
+
+def retried(found: Operators, stamp: str) -> None:
+    found.body["metadata"]["annotations"][names.RETRIED] = stamp
+
+
+def test_a_retry_is_heeded_once_and_never_before_there_is_something_to_retry() -> None:
+    found = Operators().settled()
+    found.want("v1.1.0", onFailure="Pause", steps=[{"nodes": 1, "pause": "1h"}])
+    retried(found, "2031-01-01T00:00:00Z")
+    found.until(canary.PAUSING)
+    retried(found, "2031-01-02T00:00:00Z")
+    look = found.rounds()
+    assert look.said is None, "an Event tells each phase once"
+    found.body["status"]["canary"] |= {"phase": canary.FAILED, "gate": "errors"}
+    found.rounds(5)
+    assert found.phase == canary.FAILED
+    del found.body["metadata"]["annotations"][names.RETRIED]  # by `kubectl replace`
+    found.rounds(5)
+    assert found.phase == canary.FAILED
+    retried(found, "2031-01-03T00:00:00Z")
+    found.rounds()
+    assert found.phase == canary.ANALYZING
+
+
+def test_after_a_node_that_failed_a_retry_goes_through_the_step_again() -> None:
+    found = Operators().settled()
+    found.want("v1.1.0", steps=[{"nodes": 1, "pause": "1h"}])
+    failed = canary.State(found.pool.target.digest, 0, canary.FAILED, 0, "", message="w0: x")
+    found.body["status"]["canary"] = canary.as_status(failed)
+    retried(found, "2031-01-01T00:00:00Z")
+    found.rounds()
+    assert found.phase == canary.PROGRESSING
+
+
+def test_after_a_way_back_from_a_node_that_failed_a_retry_begins_anew() -> None:
+    found = Operators().settled()
+    found.world.fates["w0"] = NODE_ROLLS_BACK
+    found.want("v1.1.0")
+    found.until(canary.ROLLED_BACK)
+    assert found.versions == ["v1.0.0"] * 3
+    found.rounds(3)
+    assert not any(each.state for each in found.world.nodes.values()), "nothing is left behind"
+    found.world.fates["w0"] = FINE
+    retried(found, "2031-01-01T00:00:00Z")
+    found.until(canary.COMPLETED)
+    found.rounds(30)
+    assert found.versions == ["v1.1.0"] * 3
+
+
+def back_with(found: Operators, config: dict[str, Any] | None = None) -> None:
+    """From v1.1.0, which all nodes have, to v1.0.0 with that configuration."""
+    found.want("v1.0.0", config)
+    found.until(canary.COMPLETED)
+    found.rounds(30)
+    found.want("v1.1.0")
+    found.until(canary.COMPLETED)
+    found.rounds(30)
+    found.body["status"]["canary"] |= {"phase": canary.ROLLING_BACK, "gate": "errors"}
+
+
+CONFIG = {"k3os": {"sysctls": {"vm.max_map_count": "262144"}}}
+
+
+def test_a_way_back_that_a_node_stops_says_so() -> None:
+    found = Operators().settled()
+    back_with(found)
+    found.world.fates["w0"] = NODE_ROLLS_BACK
+    found.rounds(30)
+    assert found.phase == canary.ROLLING_BACK
+    assert found.shown["phase"] == "Failed"
+    assert "w0 failed: RolledBack" in found.shown["waiting"]
+    degraded = found.shown["conditions"][2]
+    assert "w0: RolledBack: it hung" in degraded["message"]
+    assert f"kubectl annotate node w0 {names.ROLLOUT}-" in degraded["message"]
+
+
+def test_a_way_back_to_what_is_not_kept_any_more_says_so_and_stays_where_it_is() -> None:
+    found = Operators().settled()
+    back_with(found, CONFIG)
+    for kind, name in list(found.api.client.kept):
+        if kind == "Secret":
+            del found.api.client.kept[kind, name]
+    found.start()
+    found.rounds(10)
+    assert found.phase == canary.ROLLING_BACK
+    assert found.shown["phase"] == "Failed"
+    assert "is gone" in found.shown["waiting"]
+    found.body["status"]["canary"] |= {"phase": canary.ROLLED_BACK}
+    found.rounds(3)
+    assert found.phase == canary.ROLLED_BACK
+
+
+def test_a_history_without_length_keeps_what_a_canary_goes_back_to() -> None:
+    found = Operators()
+    found.body["spec"]["revisionHistoryLimit"] = 0
+    found.settled()
+    for version in ("v1.1.0", "v1.2.0"):
+        found.want(version)
+        found.until(canary.COMPLETED)
+        found.rounds(30)
+    found.want("v1.3.0")
+    found.rounds(3)
+    found.body["status"]["canary"] |= {"phase": canary.ROLLING_BACK}
+    found.until(canary.ROLLED_BACK)
+    assert found.versions == ["v1.2.0"] * 3
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_it_is_not_over_before_its_last_gate_is_open(count: int) -> None:
+    """`kubectl wait --for=jsonpath='{.status.phase}'=Updated` and `rollout status` look at it."""
+    found = Operators(count).settled()
+    found.want("v1.1.0", steps=[{"nodes": "100%", "pause": "2m"}])
+    seen = {canary.PROGRESSING: "Updating", canary.PAUSING: "Updating"}
+    for _ in range(100):
+        found.rounds()
+        if found.phase == canary.COMPLETED:
+            break
+        assert found.shown["phase"] == seen.get(found.phase, "Updating")
+        progressing = found.shown["conditions"][0]
+        assert (progressing["status"], progressing["reason"]) != ("False", "Updated")
+    found.rounds()
+    assert found.shown["phase"] == "Updated"
