@@ -75,7 +75,7 @@ class Careful:
                     log.exception("%s: its canary", pool.name)
                 held = f"its canary cannot go on: {words(error)}"
                 found.append(_held(pool, state, held, unknown=unknown))
-        self._gates.rest({look.pool.uid for look in found if not _asks(look.state)})
+        self._gates.only({look.pool.uid for look in found if _asks(look.state)})
         return found
 
     async def _look(
