@@ -14,7 +14,7 @@ from typing import Any
 from k3os import names
 from k3os.cluster.objects import inside, mapping, text
 from k3os.cluster.revision import before
-from k3os.cluster.target import Target
+from k3os.cluster.target import COMPONENTS, Target
 from k3os.operator import canary
 from k3os.operator.admission import Cluster
 from k3os.operator.api import Api, ApiFailure
@@ -56,14 +56,14 @@ class Careful:
     async def look(
         self,
         pools: Iterable[tuple[Body, Pool]],
-        written: Mapping[str, Body],
+        written: Mapping[tuple[str, str], Body],
         cluster: Cluster,
         now: float,
     ) -> list[Look]:
-        """One for each. written: by name, statuses that are newer than the watch's."""
+        """One for each. written: by name and uid, statuses that are newer than the watch's."""
         found = []
         for body, pool in pools:
-            status = written.get(pool.name) or body.get("status") or {}
+            status = written.get((pool.name, pool.uid)) or body.get("status") or {}
             state = canary.parse(mapping(status))
             try:
                 found.append(await self._look(body, pool, state, cluster, now))
@@ -160,9 +160,9 @@ def shown(pool: Pool, state: canary.State, stable: Target | None, stuck: str) ->
     )
     if state.phase == canary.COMPLETED:
         return replace(found, phase="")
-    told = canary.described(pool, state)
     if state.phase not in (canary.FAILED, *canary.BACK):
         return found
+    told = f"{canary.described(pool, state)}{_open(pool.target, stable)}"
     over = state.phase != canary.ROLLING_BACK or bool(stuck)
     return replace(
         found,
@@ -172,6 +172,13 @@ def shown(pool: Pool, state: canary.State, stable: Target | None, stuck: str) ->
             "Degraded": (True, "CanaryFailed", f"{told}; {stuck or canary.remedy(pool, state)}")
         },
     )
+
+
+def _open(target: Target, stable: Target | None) -> str:
+    """What does not go back, since nobody said which version it had."""
+    pairs = ((name, getattr(target, name), getattr(stable, name, None)) for name in COMPONENTS)
+    found = [name for name, wanted, before in pairs if stable and wanted and not before]
+    return f"; what they go back to names no version of {' and '.join(found)}" if found else ""
 
 
 def said(pool: Pool, state: canary.State) -> Said:

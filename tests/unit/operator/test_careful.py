@@ -1,20 +1,25 @@
 """A canary as the engine goes through it: what is written in a status outlives the operator."""
 
 import asyncio
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from k3os import names
+from k3os.cluster.progress import GIVEN_UP, progress
 from k3os.cluster.request import Wanted
 from k3os.cluster.target import Target
 from k3os.operator import canary
 from k3os.operator.careful import Careful, Look
+from k3os.operator.engine import Engine, Sight
 from k3os.operator.revisions import Revisions
 from k3os.operator.spec import Pool, read_pool
 from k3os.operator.status import status
+from tests.unit.cluster import objects
 from tests.unit.operator.simulator import FINE, World, node
 from tests.unit.operator.simulator import ROLLED_BACK as NODE_ROLLS_BACK
+from tests.unit.operator.test_hostile import StubApi as HostileApi
 from tests.unit.operator.test_revisions import StubApi
 
 URL = "https://example.com"
@@ -343,3 +348,52 @@ def test_it_is_not_over_before_its_last_gate_is_open(count: int) -> None:
         assert (progressing["status"], progressing["reason"]) != ("False", "Updated")
     found.rounds()
     assert found.shown["phase"] == "Updated"
+
+
+def test_the_words_of_a_retry_are_the_canarys() -> None:
+    assert set(GIVEN_UP) == {canary.FAILED, *canary.BACK}
+
+
+def test_a_node_that_fails_on_its_way_back_is_listed_as_failed() -> None:
+    found = Operators().settled()
+    back_with(found)
+    found.world.fates["w0"] = NODE_ROLLS_BACK
+    found.rounds(30)
+    failed = found.world.nodes["w0"].state
+    assert failed is not None
+    body = objects.node("w0", "v1.1.0", state=asdict(failed))
+    (row,) = progress("all", [found.body], [body]).rows
+    assert (row.step, row.message) == ("Failed", "RolledBack: it hung")
+
+
+def test_what_does_not_go_back_since_no_revision_names_it_is_said() -> None:
+    found = Operators().settled()
+    found.body["spec"]["k3s"] = {"version": "v1.34.0+k3s1"}
+    found.rounds(2)
+    found.body["status"]["canary"] |= {"phase": canary.ROLLING_BACK, "gate": "errors"}
+    found.rounds(5)
+    assert "names no version of k3s" in found.shown["conditions"][2]["message"]
+
+
+def test_a_nodepool_of_the_same_name_begins_with_nothing_of_the_one_before() -> None:
+    """`kubectl replace --force`: between two looks one is gone and the other is there."""
+    found = Operators()
+    found.rounds()
+    failed = canary.State(found.pool.target.digest, 0, canary.FAILED, 7, message="why")
+    old = found.body | {"status": {"canary": canary.as_status(failed)}}
+    meta = found.body["metadata"] | {"uid": "u2", "resourceVersion": "2"}
+    new = {"metadata": meta, "spec": found.body["spec"]}
+    pools, api = {"all": [old]}, HostileApi()
+
+    async def looks() -> None:
+        engine = Engine(api, Sight(pools, {}, {}, {}), lambda *_: None)  # type: ignore[arg-type]
+        await engine.reconcile()
+        await engine.reconcile()
+        assert api.statuses["all"]["phase"] == "Failed"
+        pools["all"] = [new]
+        for _ in range(3):
+            await engine.reconcile()
+        await engine.close()
+
+    asyncio.run(looks())
+    assert api.statuses["all"]["canary"]["phase"] == canary.PROGRESSING
