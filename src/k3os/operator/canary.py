@@ -22,6 +22,7 @@ from k3os.cluster.objects import mapping, number, text
 from k3os.cluster.target import Target, changes, is_updated
 from k3os.operator.admission import Cluster, is_busy
 from k3os.operator.spec import Pool
+from k3os.system.plural import counted
 
 PROGRESSING, PAUSING, ANALYZING, COMPLETED, FAILED, ROLLING_BACK, ROLLED_BACK = PHASES = (
     *("Progressing", "Pausing", "Analyzing", "Completed", "Failed", "RollingBack", "RolledBack"),
@@ -258,7 +259,8 @@ def described(pool: Pool, state: State) -> str:
     assert canary is not None
     index = min(state.step, len(canary.steps) - 1)
     step = canary.steps[index]
-    where = f"canary step {index + 1} of {len(canary.steps)} ({step.nodes} nodes)"
+    share = counted(step.nodes, "node") if isinstance(step.nodes, int) else f"{step.nodes} of them"
+    where = f"canary step {index + 1} of {len(canary.steps)} ({share})"
     what = {
         PROGRESSING: "nodes are updated",
         PAUSING: f"{step.pause} s pause",
