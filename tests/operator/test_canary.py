@@ -42,7 +42,7 @@ def test_a_gate_that_fails_takes_the_canary_back_and_one_that_opens_lets_it_go_o
         assert after == [boots[0] + 2, *boots[1:]], "one node, there and back"
         degraded = world.condition("Degraded")
         assert degraded["reason"] == "CanaryFailed"
-        assert "step 1 of 1 (1 nodes): failed: gate errors: 0.3 is above 0.1" in degraded["message"]
+        assert "step 1 of 1 (1 node): failed: gate errors: 0.3 is above 0.1" in degraded["message"]
         assert "rollout retry" in degraded["message"]
         world.until(lambda: world.events("CanaryRolledBack"))
         assert world.untouched()

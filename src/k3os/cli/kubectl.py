@@ -7,7 +7,6 @@ PATH. It asks the API through kubectl, and writes the NodePool alone.
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import time
@@ -16,7 +15,7 @@ from contextlib import closing
 from typing import Any
 
 from k3os import names
-from k3os.cli.kubectl_history import show_history, undo
+from k3os.cli.kubectl_history import retry, show_history, undo
 from k3os.cli.kubectl_text import news, news_of_trouble, node_table, picture
 from k3os.cli.main import call
 from k3os.cluster.duration import seconds
@@ -26,7 +25,6 @@ from k3os.cluster.progress import Progress, ended, progress
 from k3os.errors import UserError
 from k3os.system.numbers import whole
 from k3os.system.screen import Screen, can_redraw, printable
-from k3os.system.stamps import utc
 
 FAILED, UNFINISHED, TIMED_OUT = 1, 3, 124
 EPILOG = """\
@@ -187,15 +185,6 @@ def pause(kubectl: Kubectl, name: str, *, paused: bool) -> int:
         )
     else:
         print(f"{name} is not paused{' any more' if not already else ''}")
-    return 0
-
-
-def retry(kubectl: Kubectl, name: str) -> int:
-    """Raises UserError with kubectl's words."""
-    change = {"metadata": {"annotations": {names.RETRIED: utc()}}}
-    kind = f"{names.PLURAL}.{names.GROUP}"
-    kubectl.run("patch", kind, name, "--type=merge", f"--patch={json.dumps(change)}")
-    print(f"{name}: failed gates are asked again, or after a way back the first step begins anew")
     return 0
 
 

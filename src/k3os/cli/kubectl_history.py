@@ -1,5 +1,5 @@
-"""`kubectl k3os rollout history` and `rollout undo`: what a NodePool wanted before, and wanting it
-again.
+"""`kubectl k3os rollout history`, `rollout undo`, `rollout retry`: what a NodePool wanted before,
+wanting it again, and trying again what a canary gave up.
 
 It writes one object, the NodePool, whole and through `kubectl replace`: what it was decided on
 must still be so, and a configuration, which may hold passwords, is in no argument. Nothing is
@@ -19,11 +19,13 @@ from k3os.cli.kubectl_text import table
 from k3os.cluster.kubectl import NODES, POOLS, Kubectl, NotThere
 from k3os.cluster.node import NodeView, parse_node
 from k3os.cluster.objects import inside, mapping, text
+from k3os.cluster.progress import GIVEN_UP
 from k3os.cluster.revision import CAUSE, LABEL, Revision, before, config_of, parse_all
 from k3os.cluster.target import COMPONENTS, channel, matches, parse_target, selector_of
 from k3os.errors import UserError
 from k3os.generation.versions import is_minor_back, is_older
 from k3os.system.screen import printable
+from k3os.system.stamps import utc
 
 REVISIONS = f"/apis/apps/v1/namespaces/{names.NAMESPACE}/controllerrevisions"
 SECRETS = f"/api/v1/namespaces/{names.NAMESPACE}/secrets"
@@ -33,7 +35,7 @@ Body = Mapping[str, Any]
 
 def show_history(kubectl: Kubectl, name: str, number: int | None) -> int:
     """Raises UserError."""
-    pool = _pool(kubectl, name)
+    pool = nodepool(kubectl, name)
     revisions = _revisions(kubectl, pool)
     if number is None:
         print(*map(printable, history_lines(revisions)), sep="\n")
@@ -73,12 +75,16 @@ def details(revision: Revision) -> list[str]:
     return found
 
 
-def choose(revisions: Sequence[Revision], number: int | None, digest: str) -> Revision:
-    """The one with that number, None: the one before what is wanted now. Raises UserError."""
+def choose(
+    revisions: Sequence[Revision], number: int | None, digest: str, completed: str = ""
+) -> Revision:
+    """The one with that number, None: the one before what is wanted now, or completed, a digest:
+    what a canary has only tried is nothing to go back to. Raises UserError."""
     listed = ", ".join(str(each.number) for each in revisions)
     hint = f"there are: {listed}" if listed else "the operator writes one down for each change"
     if number is None:
-        found = before(revisions, digest)
+        found = next((each for each in revisions if each.digest == completed), None)
+        found = found or before(revisions, digest)
         what = "there is no revision before this one"
     else:
         found = next((each for each in revisions if each.number == number), None)
@@ -90,10 +96,10 @@ def choose(revisions: Sequence[Revision], number: int | None, digest: str) -> Re
 
 def undo(kubectl: Kubectl, name: str, number: int | None, *, allow: bool) -> int:
     """Have a NodePool want again what it wanted. Raises UserError."""
-    pool = _pool(kubectl, name)
+    pool = nodepool(kubectl, name)
     spec, status = mapping(pool.get("spec")), mapping(pool.get("status"))
     digest = parse_target(spec, status).digest
-    chosen = choose(_revisions(kubectl, pool), number, digest)
+    chosen = choose(_revisions(kubectl, pool), number, digest, _completed(status, digest))
     if chosen.digest == digest:
         print(f"{name} wants what revision {chosen.number} wanted already")
         return 0
@@ -113,6 +119,13 @@ def undo(kubectl: Kubectl, name: str, number: int | None, *, allow: bool) -> int
     for line in remarks(name, spec, chosen, mine):
         print(printable(line))
     return 0
+
+
+def _completed(status: Body, digest: str) -> str:
+    """What was completed last, where a canary of this target is not."""
+    canary = mapping(status.get("canary"))
+    tried = canary.get("target") == digest and canary.get("phase") != "Completed"
+    return text(canary.get("stable")) if tried else ""
 
 
 def undone(pool: Body, chosen: Revision, config: Body, *, allow: bool) -> dict[str, Any]:
@@ -154,6 +167,11 @@ def remarks(name: str, spec: Body, chosen: Revision, nodes: Iterable[NodeView]) 
     left = [f"{each} {channel(spec, each)}" for each in COMPONENTS if channel(spec, each)]
     if left:
         found.append(f"it does not follow channels any more: {', '.join(left)}")
+    pairs = (("k3os", chosen.k3os), ("k3s", chosen.k3s))
+    if kept := [each for each, wanted in pairs if wanted is None and mapping(spec.get(each))]:
+        found.append(
+            f"revision {chosen.number} names no version of {' and '.join(kept)}: nodes keep theirs"
+        )
     if inside(spec, "strategy", "paused") is True:
         found.append(f"it is paused: `kubectl k3os rollout resume {name}`")
     servers = [node for node in nodes if node.control_plane or node.etcd]
@@ -168,7 +186,23 @@ def remarks(name: str, spec: Body, chosen: Revision, nodes: Iterable[NodeView]) 
     return found
 
 
-def _pool(kubectl: Kubectl, name: str) -> Body:
+def retry(kubectl: Kubectl, name: str) -> int:
+    """Raises UserError, also where there is nothing to retry: nobody is to wait for it."""
+    phase = text(inside(nodepool(kubectl, name), "status", "canary", "phase"))
+    if phase not in GIVEN_UP:
+        raise UserError(
+            f"no canary of {name} has failed: {f'it is {phase}' if phase else 'it has none'}",
+            "a node that failed is tried again after "
+            f"`kubectl annotate node NODE {names.ROLLOUT}-`",
+        )
+    change = {"metadata": {"annotations": {names.RETRIED: utc()}}}
+    kind = f"{names.PLURAL}.{names.GROUP}"
+    kubectl.run("patch", kind, name, "--type=merge", f"--patch={json.dumps(change)}")
+    print(f"{name}: failed gates are asked again, or after a way back the first step begins anew")
+    return 0
+
+
+def nodepool(kubectl: Kubectl, name: str) -> Body:
     """Raises UserError."""
     try:
         pools = kubectl.objects(POOLS)
@@ -188,12 +222,15 @@ def _revisions(kubectl: Kubectl, pool: Body) -> list[Revision]:
 
 def _config(kubectl: Kubectl, revision: Revision) -> Body:
     """Raises UserError."""
-    secret = kubectl.object(f"{SECRETS}/{quote(revision.name)}")
+    what, hint = (
+        f"configuration of revision {revision.number}",
+        "write it into the NodePool by hand",
+    )
+    try:
+        secret = kubectl.object(f"{SECRETS}/{quote(revision.name)}")
+    except NotThere as error:
+        raise UserError(f"the Secret {revision.name}, with the {what}, is gone", hint) from error
     found = config_of(secret, revision)
     if found is None:
-        raise UserError(
-            f"the Secret {revision.name} does not hold the configuration of revision "
-            f"{revision.number}",
-            "write it into the NodePool by hand",
-        )
+        raise UserError(f"the Secret {revision.name} does not hold the {what}", hint)
     return found

@@ -34,6 +34,9 @@ from k3os.cluster.target import (
 PENDING, UPDATED, CONFLICT = "Pending", "Updated", "Conflict"
 # what is shown first
 BUSY = tuple(step for step in STEPS if step != FAILED)
+# phases of a canary (operator/canary.py) that a retry leads out of
+GOING_BACK = "RollingBack"
+GIVEN_UP = ("Failed", GOING_BACK, "RolledBack")
 ORDER = (FAILED, CONFLICT, *reversed(BUSY), PENDING, UPDATED)
 
 
@@ -78,6 +81,8 @@ def progress(
     body = listed[name]
     spec, status = mapping(body.get("spec")), mapping(body.get("status"))
     target, open_channels = _target(spec, status), unresolved(spec, status)
+    canary = mapping(status.get("canary"))
+    back = text(canary.get("stable")) if canary.get("phase") == GOING_BACK else ""
     selectors = {other: _selector(each) for other, each in listed.items()}
     rows = []
     for node in map(parse_node, nodes):
@@ -85,7 +90,7 @@ def progress(
         begun = node.state is not None and node.state.pool == name
         if name in owners or begun:
             rivals = [other for other in owners if other != name] if name in owners else []
-            rows.append(_row(node, target, node.state if begun else None, rivals))
+            rows.append(_row(node, target, node.state if begun else None, rivals, back))
     generation = number(inside(body, "metadata", "generation"))
     seen = "observedGeneration" in status and number(status["observedGeneration"]) >= generation
     channels = [f"{component}'s channel {channel}" for component, channel in open_channels.items()]
@@ -122,7 +127,8 @@ def _selector(pool: Mapping[str, Any]) -> Mapping[str, Any]:
     return selector_of(mapping(pool.get("spec")))
 
 
-def _row(node: NodeView, target: Target, state: State | None, rivals: list[str]) -> Row:
+def _row(node: NodeView, target: Target, state: State | None, rivals: list[str], back: str) -> Row:
+    """back: the digest of what nodes go back to, "" where none does."""
     differs = ", ".join(changes(node, target))
     has = ", ".join(text for text in (_named("k3OS", node.k3os), _named("k3s", node.k3s)) if text)
 
@@ -133,7 +139,7 @@ def _row(node: NodeView, target: Target, state: State | None, rivals: list[str])
         return row(state.step, _about(node, state, target), since=state.since)
     if rivals:
         return row(CONFLICT, f"matched by {', '.join(rivals)}, too")
-    if state is not None and state.target == target.digest:
+    if state is not None and state.target in (target.digest, back):
         return row(FAILED, f"{state.reason}: {state.message}", since=state.since)
     if node.unreadable:
         return row(PENDING, node.unreadable)

@@ -15,18 +15,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from k3os import names
 from k3os.cluster.node import FAILED as NODE_FAILED
 from k3os.cluster.node import NodeView
 from k3os.cluster.objects import mapping, number, text
 from k3os.cluster.target import Target, changes, is_updated
 from k3os.operator.admission import Cluster, is_busy
 from k3os.operator.spec import Pool
+from k3os.system.plural import counted
 
 PROGRESSING, PAUSING, ANALYZING, COMPLETED, FAILED, ROLLING_BACK, ROLLED_BACK = PHASES = (
     *("Progressing", "Pausing", "Analyzing", "Completed", "Failed", "RollingBack", "RolledBack"),
 )
 BACK = (ROLLING_BACK, ROLLED_BACK)
 MOST_WORDS = 500
+LEAST_WAIT = 1.0  # seconds: until a gate answers for the first time, nothing is decided
+GONE = "the revision that they go back to is gone, or its Secret"
 
 
 @dataclass(frozen=True)
@@ -131,19 +135,24 @@ def proceed(
     if state is None or state.target != target.digest:
         done = bool(members) and all(is_updated(node, target) for node in members)
         # back to what was completed last: no gate that is closed now may hold that
-        done = done or (state is not None and state.stable == target.digest)
+        back = state is not None and state.stable == target.digest
         return State(
             target=target.digest,
-            phase=COMPLETED if done else PROGRESSING,
+            phase=COMPLETED if done or back else PROGRESSING,
             since=int(now),
-            stable=_stable(state, target, sight),
+            # what is given up by it needs its steps when it is wanted again
+            stable="" if back else _stable(state, sight),
             retried=sight.retried,
         )
     state = replace(state, step=min(state.step, len(canary.steps) - 1))
-    if sight.retried != state.retried and state.phase in (FAILED, *BACK):
-        return _again(state, sight.retried, now)
+    if sight.retried and sight.retried != state.retried:
+        if state.phase in (FAILED, *BACK):
+            return _again(state, sight.retried, now)
+        state = replace(state, retried=sight.retried)  # heeded: nothing had failed
     if state.phase in BACK:
-        gone = not left(pool, cluster, sight.stable) if sight.stable else False
+        if sight.stable is None:
+            return state
+        gone = not left(pool, cluster, sight.stable)
         return _enter(state, ROLLED_BACK if gone else ROLLING_BACK, now)
     if state.phase in (COMPLETED, FAILED):
         return state
@@ -162,12 +171,11 @@ def proceed(
     return _judge(pool, state, sight.verdicts, now)
 
 
-def _stable(state: State | None, target: Target, sight: Sight) -> str:
+def _stable(state: State | None, sight: Sight) -> str:
     """What was completed last; what was only tried is nothing to go back to."""
     if state is None:
         return sight.before
-    found = state.target if state.phase == COMPLETED else state.stable
-    return found if found != target.digest else sight.before
+    return state.target if state.phase == COMPLETED else state.stable
 
 
 def _enter(state: State, phase: str, now: float) -> State:
@@ -175,10 +183,11 @@ def _enter(state: State, phase: str, now: float) -> State:
 
 
 def _again(state: State, retried: str, now: float) -> State:
-    """Somebody says that it may go on: the gates are asked anew, or all of it begins anew."""
+    """Somebody says that it may go on: the gates are asked anew, or after a node that failed the
+    step goes on, or after a way back all of it begins anew."""
     again = replace(state, since=int(now), attempt=state.attempt + 1, gate="", message="")
     if state.phase == FAILED:
-        return replace(again, phase=ANALYZING, retried=retried)
+        return replace(again, phase=ANALYZING if state.gate else PROGRESSING, retried=retried)
     return replace(again, phase=PROGRESSING, step=0, retried=retried)
 
 
@@ -234,7 +243,7 @@ def allowed(pool: Pool, cluster: Cluster, state: State | None, stable: Target | 
     words = described(pool, state)
     if state.phase in BACK:
         if stable is None:
-            return replace(pool, allowed=0, held=f"{words}; that revision is not read yet")
+            return replace(pool, allowed=0, held=f"{words}; {GONE}")
         only = frozenset(node.name for node in left(pool, cluster, stable))
         strategy = replace(pool.strategy, rollback=True)
         return replace(pool, target=stable, strategy=strategy, only=only, held=words)
@@ -250,7 +259,8 @@ def described(pool: Pool, state: State) -> str:
     assert canary is not None
     index = min(state.step, len(canary.steps) - 1)
     step = canary.steps[index]
-    where = f"canary step {index + 1} of {len(canary.steps)} ({step.nodes} nodes)"
+    share = counted(step.nodes, "node") if isinstance(step.nodes, int) else f"{step.nodes} of them"
+    where = f"canary step {index + 1} of {len(canary.steps)} ({share})"
     what = {
         PROGRESSING: "nodes are updated",
         PAUSING: f"{step.pause} s pause",
@@ -260,6 +270,19 @@ def described(pool: Pool, state: State) -> str:
         ROLLED_BACK: f"failed: {_why(state)}; the nodes are back",
     }
     return f"{where}: {what[state.phase]}" if state.phase in what else "all canary steps passed"
+
+
+def stuck(pool: Pool, cluster: Cluster, state: State, stable: Target | None) -> str:
+    """Why a way back cannot go on by itself, "" where it can."""
+    if state.phase != ROLLING_BACK:
+        return ""
+    if stable is None:
+        return f"{GONE}: change the NodePool"
+    if node := _failed(cluster.of(pool), stable):
+        assert node.state is not None
+        again = f"`kubectl annotate node {node.name} {names.ROLLOUT}-` has it tried again"
+        return f"{node.name}: {node.state.reason}: {node.state.message[:MOST_WORDS]}; {again}"
+    return ""
 
 
 def _why(state: State) -> str:
@@ -277,10 +300,10 @@ def remedy(pool: Pool, state: State) -> str:
 def wake(pool: Pool, state: State | None, now: float) -> float | None:
     """Seconds until time alone lets it go on."""
     canary = pool.strategy.canary
-    if canary is None or state is None:
+    if canary is None or state is None or pool.problems or pool.unresolved or pool.deleting:
         return None
-    if state.phase == PAUSING:
-        return max(
-            0.0, state.since + canary.steps[min(state.step, len(canary.steps) - 1)].pause - now
-        )
-    return max(0.0, state.since + canary.timeout - now) if state.phase == ANALYZING else None
+    step = canary.steps[min(state.step, len(canary.steps) - 1)]
+    limits = {PAUSING: step.pause, ANALYZING: canary.timeout}
+    if state.phase not in limits:
+        return None
+    return max(LEAST_WAIT, state.since + limits[state.phase] - now)

@@ -14,7 +14,7 @@ from typing import Any
 from k3os import names
 from k3os.cluster.objects import inside, mapping, text
 from k3os.cluster.revision import before
-from k3os.cluster.target import Target
+from k3os.cluster.target import COMPONENTS, Target
 from k3os.operator import canary
 from k3os.operator.admission import Cluster
 from k3os.operator.api import Api, ApiFailure
@@ -33,13 +33,15 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Look:
-    """At one NodePool. pool: as far as its canary allows it. said: when shown is written."""
+    """At one NodePool. pool: as far as its canary allows it. said: when shown is written. kept:
+    digests of targets that its history keeps whatever their age."""
 
     pool: Pool
     state: canary.State | None = None
     shown: Shown = Shown()  # noqa: RUF009 - it cannot be changed
     said: Said | None = None
     wake: float | None = None
+    kept: tuple[str, ...] = ()
 
 
 class Careful:
@@ -54,34 +56,37 @@ class Careful:
     async def look(
         self,
         pools: Iterable[tuple[Body, Pool]],
-        written: Mapping[str, Body],
+        written: Mapping[tuple[str, str], Body],
         cluster: Cluster,
         now: float,
     ) -> list[Look]:
-        """One for each. written: by name, statuses that are newer than the watch's."""
+        """One for each. written: by name and uid, statuses that are newer than the watch's."""
         found = []
         for body, pool in pools:
-            status = written.get(pool.name) or body.get("status") or {}
+            status = written.get((pool.name, pool.uid)) or body.get("status") or {}
             state = canary.parse(mapping(status))
             try:
                 found.append(await self._look(body, pool, state, cluster, now))
             except Exception as error:  # it costs this NodePool alone
-                if isinstance(error, ApiFailure):
+                unknown = isinstance(error, ApiFailure)
+                if unknown:
                     log.warning("%s: its canary: %s", pool.name, words(error))
                 else:
                     log.exception("%s: its canary", pool.name)
                 held = f"its canary cannot go on: {words(error)}"
-                found.append(Look(replace(pool, allowed=0, held=held), state, wake=RETRY))
-        self._gates.rest({look.pool.uid for look in found if not _asks(look.state)})
+                found.append(_held(pool, state, held, unknown=unknown))
+        self._gates.only({look.pool.uid for look in found if _asks(look.state)})
         return found
 
     async def _look(
         self, body: Body, pool: Pool, state: canary.State | None, cluster: Cluster, now: float
     ) -> Look:
-        if pool.strategy.canary is None or pool.uid not in self._revisions.known:
+        if pool.strategy.canary is None:
+            # what a spec that cannot be read says of a canary is not known
+            return Look(pool, state, Shown() if pool.problems else Shown(status={}))
+        if pool.uid not in self._revisions.known:
             # without its history nobody knows what to go back to
-            held = replace(pool, allowed=0, held="its revisions are not read yet")
-            return Look(held, state, wake=RETRY) if pool.strategy.canary else Look(pool)
+            return _held(pool, state, "its revisions are not read yet", unknown=True)
         stable = None
         if state is not None and state.target == pool.target.digest and state.phase in canary.BACK:
             stable = await self._target(pool, state.stable)
@@ -97,9 +102,12 @@ class Careful:
         return Look(
             pool=canary.allowed(pool, cluster, state, stable),
             state=state,
-            shown=shown(pool, after, stable) if after else Shown(),
-            said=said(pool, after) if goes_on and after else None,
+            shown=shown(pool, after, stable, canary.stuck(pool, cluster, after, stable))
+            if after
+            else Shown(),
+            said=said(pool, after) if after and _is_news(state, after) else None,
             wake=0.0 if goes_on else canary.wake(pool, after, now),
+            kept=_kept(state, after),
         )
 
     async def _target(self, pool: Pool, digest: str) -> Target | None:
@@ -114,29 +122,63 @@ class Careful:
         return self._targets[key]
 
 
+def _held(pool: Pool, state: canary.State | None, why: str, *, unknown: bool) -> Look:
+    """Nothing begins, and what is written stays. unknown: what nodes go back to is not read."""
+    same = state is not None and state.target == pool.target.digest
+    back = same and state is not None and state.phase in canary.BACK
+    told = Shown()
+    if state is not None and same and pool.strategy.canary is not None:
+        told = shown(pool, state, None, "")
+    held = replace(pool, allowed=0, held=why, frozen=back and unknown)
+    return Look(held, state, told, wake=RETRY, kept=_kept(state))
+
+
+def _kept(*states: canary.State | None) -> tuple[str, ...]:
+    return tuple(sorted({each.stable for each in states if each and each.stable}))
+
+
+def _is_news(before: canary.State | None, after: canary.State) -> bool:
+    """Whether a phase begins, of this target, this step, or another time."""
+
+    def what(state: canary.State) -> tuple[object, ...]:
+        return state.target, state.step, state.phase, state.attempt
+
+    return before is None or what(before) != what(after)
+
+
 def _asks(state: canary.State | None) -> bool:
     return state is not None and state.phase == canary.ANALYZING
 
 
-def shown(pool: Pool, state: canary.State, stable: Target | None) -> Shown:
+def shown(pool: Pool, state: canary.State, stable: Target | None, stuck: str) -> Shown:
+    """stuck: why a way back does not go on by itself."""
     found = Shown(
         canary.as_status(state),
         target=stable.digest if stable else "",
         phase="Updating",
-        instead_of=("Pending",),
+        instead_of=("Pending", "Updated"),  # gates may be asked when all nodes have it
     )
     if state.phase == canary.COMPLETED:
         return replace(found, phase="")
-    told = canary.described(pool, state)
     if state.phase not in (canary.FAILED, *canary.BACK):
         return found
-    over = state.phase != canary.ROLLING_BACK
+    told = f"{canary.described(pool, state)}{_open(pool.target, stable)}"
+    over = state.phase != canary.ROLLING_BACK or bool(stuck)
     return replace(
         found,
         phase="Failed" if over else "Updating",
         instead_of=("Pending", "Updating", "Updated", "Paused", *(() if over else ("Failed",))),
-        judged={"Degraded": (True, "CanaryFailed", f"{told}; {canary.remedy(pool, state)}")},
+        judged={
+            "Degraded": (True, "CanaryFailed", f"{told}; {stuck or canary.remedy(pool, state)}")
+        },
     )
+
+
+def _open(target: Target, stable: Target | None) -> str:
+    """What does not go back, since nobody said which version it had."""
+    pairs = ((name, getattr(target, name), getattr(stable, name, None)) for name in COMPONENTS)
+    found = [name for name, wanted, before in pairs if stable and wanted and not before]
+    return f"; what they go back to names no version of {' and '.join(found)}" if found else ""
 
 
 def said(pool: Pool, state: canary.State) -> Said:

@@ -60,7 +60,7 @@ def turn(state: State, options: Drain, load: Load, now: float) -> Turn:
         return Turn(done=True)
     end = state.since + options.timeout
     if load.pods is None:
-        return Turn(reason=state.reason, message=state.message, wake=end + RETRY - now)
+        return Turn(reason=state.reason, message=state.message, wake=max(RETRY, end + RETRY - now))
     left = [pod for pod in load.pods if _leaves(pod, options, state.started, now)]
     for pod in left:
         if why := _refusal(pod, options):

@@ -89,7 +89,7 @@ class Engine:
     beat: float = field(default_factory=time.monotonic)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _written: dict[str, Seen] = field(default_factory=dict)
-    _statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _statuses: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     _scaled: tuple[int, float] = (0, 0.0)
     _ended: dict[str, float] = field(default_factory=dict)
     _parsed: dict[str, tuple[str, Pool]] = field(default_factory=dict)
@@ -164,13 +164,12 @@ class Engine:
             for name, fault in outcome.faults.items():
                 log.error("%s: %s", pool.name, name or "all of it", exc_info=fault)
             writes.append(self._show(pool, body, cluster, outcome, now, look))
-            stable = look.state.stable if look.state else ""
-            writes.append(self.revisions.keep(pool, body, now, stable))
+            writes.append(self.revisions.keep(pool, body, now, *look.kept))
         left = orphans(cluster, [pool.name for _, pool in pools])
         writes += self._by_node([*left, *finished(cluster, jobs)], None, room)
         writes.append(self._scale(cluster, time.monotonic()))
         writes.append(self.policies.keep(time.monotonic()))
-        self._forget({pool.name for _, pool in pools})
+        self._forget({(pool.name, pool.uid) for _, pool in pools})
         self.revisions.forget({pool.uid for _, pool in pools})
         failures = [each for each in await asyncio.gather(*writes) if each is not None]
         for failure in failures[1:]:
@@ -322,7 +321,7 @@ class Engine:
         look: Look,
     ) -> Exception | None:
         """Write the pool's status when it is another than before."""
-        before = self._statuses.get(pool.name) or dict(mapping(body.get("status")))
+        before = self._statuses.get((pool.name, pool.uid)) or dict(mapping(body.get("status")))
         after = status(pool, cluster, outcome.waiting, now, before, outcome.faults, look.shown)
         metrics.show_pool(pool.name, after, crd.PHASES)
         if {**before, **after} == before:
@@ -333,7 +332,7 @@ class Engine:
             return None if error.status.code == NOT_FOUND else error
         except ApiFailure as error:
             return error
-        self._statuses[pool.name] = dict(mapping(written.get("status")))
+        self._statuses[pool.name, pool.uid] = dict(mapping(written.get("status")))
         if look.said is not None:
             self._tell(look.said, pool)
             self.changed()
@@ -355,10 +354,12 @@ class Engine:
         self._scaled = (wanted, now)
         return None
 
-    def _forget(self, pools: set[str]) -> None:
-        for name in self._parsed.keys() - pools:
+    def _forget(self, pools: set[tuple[str, str]]) -> None:
+        """All but these, by name and uid: one of the same name may have come after another."""
+        for key in self._statuses.keys() - pools:
+            del self._statuses[key]
+        for name in self._parsed.keys() - {name for name, _ in pools}:
             del self._parsed[name]
-            self._statuses.pop(name, None)
             self.channels.forget(name)
             metrics.forget_pool(name, crd.PHASES)
         self._ended = {

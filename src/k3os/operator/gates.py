@@ -2,9 +2,10 @@
 
 It asks and decides nothing: canary.proceed judges by the verdicts. They are asked in the
 background, again and again while the canary waits for them, and are remembered nowhere: an
-operator that starts anew asks anew. A Job has a name of its own for each attempt, so that it is
-made once. The rights are those of operator/manifests.py; for a condition of an object that the
-operator may not read, somebody grants them.
+operator that starts anew asks anew. A Job has a name of its own for each time that the gates of a
+step are asked, so that it is made once, and no older one is taken for it. The rights are those of
+operator/manifests.py; for a condition of an object that the operator may not read, somebody
+grants them.
 Formats: prometheus.io, "HTTP API", instant queries; batch/v1 CronJob and Job.
 """
 
@@ -25,12 +26,13 @@ from lightkube.generic_resource import create_global_resource, create_namespaced
 from lightkube.resources.core_v1 import Pod
 
 from k3os import names
-from k3os.cluster.objects import conditions, inside, mapping, text
+from k3os.cluster.objects import conditions, inside, mapping, maps, text
 from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, Job, count
 from k3os.operator.canary import State, Verdict
 from k3os.operator.canary_spec import CONDITION, JOB, PODS, PROMETHEUS, Gate
 from k3os.operator.outage import words
 from k3os.operator.spec import Pool
+from k3os.system.json_text import parsed
 
 log = logging.getLogger("k3os.operator")
 
@@ -41,7 +43,8 @@ KEEP_SECONDS = 86400  # a finished Job is there so long, for its logs
 FORBIDDEN = 403
 LABEL = f"{names.GROUP}/gate"
 CronJob: Any = create_namespaced_resource("batch", "v1", "CronJob", "cronjobs")
-Key = tuple[str, str, int, int, str]
+# NodePool, target, step, attempt, since when it is asked, gate, what it asks
+Key = tuple[str, str, int, int, int, str, str]
 
 
 class Gates:
@@ -55,22 +58,20 @@ class Gates:
     def ask(self, pool: Pool, state: State) -> list[Verdict]:
         """What is known of the gates of this step, which are asked from now on."""
         assert pool.strategy.canary is not None
-        keys = {
-            (pool.uid, state.target, state.step, state.attempt, gate.name): gate
-            for gate in pool.strategy.canary.gates
-        }
+        keys = {key_of(pool, state, gate): gate for gate in pool.strategy.canary.gates}
         self._end(lambda key: key[0] == pool.uid and key not in keys)
         for key, gate in keys.items():
             if key not in self._tasks:
-                self._tasks[key] = asyncio.create_task(self._follow(key, gate, pool))
+                following = self._follow(key, gate, pool)
+                self._tasks[key] = asyncio.create_task(following, name=f"gate {gate.name}")
         return [
             self._verdicts.get(key, Verdict(gate.name, None, asked=False))
             for key, gate in keys.items()
         ]
 
-    def rest(self, pools: set[str]) -> None:
-        """Nothing more is to be asked for these NodePools, by uid."""
-        self._end(lambda key: key[0] in pools)
+    def only(self, pools: set[str]) -> None:
+        """Nothing more is to be asked for other NodePools than these, by uid."""
+        self._end(lambda key: key[0] not in pools)
 
     def close(self) -> None:
         self._end(lambda _: True)
@@ -107,6 +108,9 @@ class Gates:
             return Verdict(gate.name, None, f"{words(error)}{hint}")
         except ApiFailure as error:
             return Verdict(gate.name, None, words(error))
+        except Exception as error:  # one of ours; without a verdict its time would never be over
+            log.exception("%s: gate %s", pool.name, gate.name)
+            return Verdict(gate.name, None, f"a fault of the operator: {error!r}")
 
     async def _verdict(self, key: Key, gate: Gate, pool: Pool) -> Verdict:
         if gate.kind == CONDITION:
@@ -149,6 +153,12 @@ class Gates:
             if error.status.code != CONFLICT:
                 raise
             return {}
+
+
+def key_of(pool: Pool, state: State, gate: Gate) -> Key:
+    """Another time, or written anew, it is another."""
+    asked = (pool.uid, state.target, state.step, state.attempt, state.since)
+    return (*asked, gate.name, json.dumps([gate.kind, dict(gate.given)], sort_keys=True))
 
 
 def resource(version: str, kind: str, namespaced: bool) -> Any:
@@ -218,7 +228,8 @@ def job(name: str, cronjob: Mapping[str, Any], pool: Pool) -> dict[str, Any]:
             "annotations": dict(mapping(meta.get("annotations"))),
             "ownerReferences": [owner],
         },
-        "spec": {"ttlSecondsAfterFinished": KEEP_SECONDS, **mapping(template.get("spec"))},
+        # whatever the template says: its result and its logs are looked at
+        "spec": {**mapping(template.get("spec")), "ttlSecondsAfterFinished": KEEP_SECONDS},
     }
 
 
@@ -249,15 +260,14 @@ async def query(address: str, expression: str) -> Mapping[str, Any]:
                 raise ValueError(f"it is longer than {LONGEST} bytes: aggregate the query")
         if not answer.is_success:
             raise ValueError(f"status {answer.status_code}: {data[:200].decode(errors='replace')}")
-    found = json.loads(data)
-    return mapping(found)
+    return mapping(parsed(data))
 
 
 def prometheus_of(gate: Gate, answer: Mapping[str, Any]) -> Verdict:
     """Each value of the answer, a scalar or a vector, must be within the range."""
     result, kind = inside(answer, "data", "result"), inside(answer, "data", "resultType")
-    rows = [result] if kind == "scalar" else [mapping(each).get("value") for each in result or []]
-    values = [float(row[1]) for row in rows if isinstance(row, list) and len(row) == 2]
+    rows = [result] if kind == "scalar" else [each.get("value") for each in maps(result)]
+    values = [float(text(row[1])) for row in rows if isinstance(row, list) and len(row) == 2]
     if not values:
         return Verdict(gate.name, False, "the query has no result")
     low, high = gate.given.get("min"), gate.given.get("max")

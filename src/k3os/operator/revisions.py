@@ -54,13 +54,13 @@ class Plan:
     drop: tuple[str, ...] = ()
 
 
-def plan(revisions: Sequence[Revision], pool: Pool, kept: str = "") -> Plan:
-    """kept: a target that stays whatever its age."""
+def plan(revisions: Sequence[Revision], pool: Pool, *kept: str) -> Plan:
+    """kept: targets that stay whatever their age."""
     digest = pool.target.digest
     newest = max((each.number for each in revisions), default=0)
     current = next((each for each in revisions if each.digest == digest), None)
     is_newest = current is not None and current.number == newest
-    old = [each.name for each in revisions if each.digest not in (digest, kept)]
+    old = [each.name for each in revisions if each.digest not in (digest, *kept)]
     most = pool.history_limit
     return Plan(0 if is_newest else newest + 1, tuple(old[: max(0, len(old) - most)]))
 
@@ -120,20 +120,20 @@ class Revisions:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._kept: dict[str, tuple[str, str, int]] = {}
+        self._kept: dict[str, tuple[str, tuple[str, ...], int]] = {}
         self.known: dict[str, list[Revision]] = {}
 
     async def keep(
-        self, pool: Pool, body: Mapping[str, Any], now: float, stable: str = ""
+        self, pool: Pool, body: Mapping[str, Any], now: float, *stable: str
     ) -> Exception | None:
-        """Write down what is wanted now, if that is not done yet. stable: a target to keep."""
+        """Write down what is wanted now, if that is not done yet. stable: targets to keep."""
         if pool.problems or pool.unresolved or pool.deleting or not pool.uid:
             return None
         key = (pool.target.digest, stable, pool.history_limit)
         if self._kept.get(pool.uid) == key:
             return None
         try:
-            await self._keep(pool, body, now, stable)
+            await self._keep(pool, body, now, *stable)
         except ApiFailure as error:
             return error
         except Exception as error:  # one of ours: it costs this NodePool its history
@@ -147,10 +147,10 @@ class Revisions:
         self._kept = {uid: key for uid, key in self._kept.items() if uid in uids}
         self.known = {uid: found for uid, found in self.known.items() if uid in uids}
 
-    async def _keep(self, pool: Pool, body: Mapping[str, Any], now: float, stable: str) -> None:
+    async def _keep(self, pool: Pool, body: Mapping[str, Any], now: float, *stable: str) -> None:
         client, where = self._api.client, names.NAMESPACE
         found = parse_all(await self._list(ControllerRevision, pool.uid), pool.uid)
-        planned = plan(found, pool, stable)
+        planned = plan(found, pool, *stable)
         wanted = revision(pool, body, planned.number, now)
         name = wanted["metadata"]["name"]
         count("create" if planned.number else "get", "controllerrevisions")

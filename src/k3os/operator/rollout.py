@@ -139,6 +139,8 @@ def decide(
     mine = [node for node in cluster.nodes if node.state and node.state.pool == pool.name]
     if pool.deleting:
         return Outcome(tuple(each for node in mine for each in abandon(node)))
+    if pool.frozen:
+        return Outcome((), None, pool.held)
     decisions: list[Decision] = []
     wakes: list[float] = []
     faults: dict[str, Exception] = {}
@@ -294,6 +296,10 @@ def _after_failure(pool: Pool, node: NodeView, state: State) -> list[Decision]:
     """A failed node that came to what is wanted after all is done; one that came back is used."""
     if state.target == pool.target.digest and is_updated(node, pool.target) and node.healthy:
         return [*release(node), Said("Updated", "it has come up after all", node.name)]
+    known = not pool.problems and not pool.unresolved
+    if known and state.target != pool.target.digest and node.ready:
+        if is_updated(node, pool.target):
+            return release(node)  # what it failed with is not wanted any more
     if state.cordoned and node.ready:
         return [NodePatch(node.name, replace(state, cordoned=False), False)]
     return []

@@ -116,7 +116,7 @@ class Pool:
     """A NodePool. selector: a LabelSelector; problems: what is wrong with its spec; unresolved:
     components whose channel has not answered yet, to their channels. Of operator/canary.py:
     allowed: how many nodes may have the target, only: which may be begun with, None for all of
-    them; held: why."""
+    them; held: why; frozen: those that were begun with wait, too."""
 
     name: str
     uid: str
@@ -131,6 +131,7 @@ class Pool:
     allowed: int | None = None
     only: frozenset[str] | None = None
     held: str = ""
+    frozen: bool = False
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether a node belongs to it (Kubernetes' LabelSelector); an empty one matches all."""

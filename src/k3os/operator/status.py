@@ -21,9 +21,10 @@ LONGEST = 500
 
 @dataclass(frozen=True)
 class Shown:
-    """What a canary (operator/canary.py) has to say in a status. target: the digest of what its
-    nodes go back to. phase: of the NodePool, in the place of those of instead_of. judged:
-    conditions in the place of the usual ones."""
+    """What a canary (operator/canary.py) has to say in a status. status: its part of it, {} to
+    remove that, None to leave what is written. target: the digest of what its nodes go back to.
+    phase: of the NodePool, in the place of those of instead_of. judged: conditions in the place
+    of the usual ones."""
 
     status: Mapping[str, Any] | None = None
     target: str = ""
@@ -56,10 +57,19 @@ def status(
         if node.name in cluster.conflicts and pool.matches(node.labels)
     )
     phase = _phase(pool, len(members), len(updated), bool(failed), bool(conflicts), bool(busy))
-    told = {"canary": canary.status} if canary.status or "canary" in before else {}
-    return told | {
+    judged = _judged(pool, members, updated, failed, conflicts, waiting, faults or {})
+    if canary.phase and phase in canary.instead_of:
+        if judged["Progressing"][1] == "Updated":  # of the nodes; its gates are still to be asked
+            going = canary.phase == "Updating"
+            judged["Progressing"] = (going, "Updating" if going else "Waiting", waiting)
+        phase = canary.phase
+    told: dict[str, Any] = {}
+    if canary.status is not None and (canary.status or "canary" in before):
+        told["canary"] = canary.status or None
+    return {
+        **told,
         "observedGeneration": pool.generation,
-        "phase": canary.phase if canary.phase and phase in canary.instead_of else phase,
+        "phase": phase,
         "nodes": len(members),
         "updated": len(updated),
         "ready": sum(node.ready for node in members),
@@ -67,13 +77,7 @@ def status(
         "k3os": pool.target.k3os.version if pool.target.k3os else "",
         "k3s": pool.target.k3s.version if pool.target.k3s else "",
         "changing": [_entry(node) for node in [*failed, *busy][:MOST_LISTED]],
-        "conditions": _conditions(
-            pool,
-            _judged(pool, members, updated, failed, conflicts, waiting, faults or {})
-            | dict(canary.judged),
-            now,
-            before,
-        ),
+        "conditions": _conditions(pool, judged | dict(canary.judged), now, before),
     }
 
 

@@ -250,12 +250,26 @@ def test_pausing_changes_that_one_field(cluster, action, word):
 
 
 def test_gates_are_asked_again_when_somebody_says_so(cluster):
-    directory = cluster(patch=[{"text": "nodepool.k3os.io/workers patched\n"}])
+    failed = pool(status={"canary": {"phase": "RolledBack"}})
+    directory = cluster(
+        pools=[{"list": [failed]}], patch=[{"text": "nodepool.k3os.io/workers patched\n"}]
+    )
     assert k3os(directory, "rollout", "retry", "workers").returncode == 0
-    (asked,) = calls(directory)
+    asked = calls(directory)[-1]
     patch = next(each.partition("=")[2] for each in asked if each.startswith("--patch="))
     (stamp,) = json.loads(patch)["metadata"]["annotations"].values()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", stamp)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [({}, "it has none"), ({"canary": {"phase": "Pausing"}}, "it is Pausing")],
+)
+def test_where_no_canary_has_failed_nobody_waits_for_a_retry(cluster, status, words):
+    result = k3os(cluster(pools=[{"list": [pool(status=status)]}]), "rollout", "retry", "workers")
+    assert result.returncode == 1
+    assert words in result.stderr
+    assert "kubectl annotate node NODE k3os.io/rollout-" in result.stderr
 
 
 def test_pausing_twice_is_said(cluster):

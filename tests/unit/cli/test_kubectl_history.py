@@ -191,3 +191,28 @@ def test_a_revision_is_a_number(number, capsys) -> None:
         plugin.parse(["rollout", "undo", "np", f"--to-revision={number}"])
     assert ended.value.code == 2
     assert "is no number of a revision" in capsys.readouterr().err
+
+
+def test_in_the_middle_of_a_canary_undo_wants_what_was_completed_last() -> None:
+    """Not what was tried before it, and failed too."""
+    for phase, wanted in (("Failed", "v1.0.0"), ("Pausing", "v1.0.0"), ("Completed", "v1.1.0")):
+        cluster = Cluster(rollback="Allow")
+        digest, stable = (parse_target(spec).digest for spec in (SPECS[2], SPECS[0]))
+        canary = {"target": digest, "phase": phase, "stable": stable}
+        cluster.pools["workers"]["status"]["canary"] = canary
+        undo(cluster, "workers", None, allow=False)  # type: ignore[arg-type]
+        assert cluster.replaced[0]["spec"]["k3os"]["version"] == wanted, phase
+
+
+def test_what_a_revision_does_not_name_is_told_to_stay(capsys) -> None:
+    undo(Cluster(), "workers", 2, allow=True)  # type: ignore[arg-type]
+    assert "revision 2 names no version of k3s: nodes keep theirs" in capsys.readouterr().out
+
+
+def test_a_configuration_that_is_gone_is_said() -> None:
+    class Gone(Cluster):
+        def object(self, path: str) -> dict[str, Any]:
+            raise NotThere("secrets not found")
+
+    with pytest.raises(UserError, match="the Secret r2, with the configuration of revision 2, is"):
+        undo(Gone(), "workers", 2, allow=True)  # type: ignore[arg-type]

@@ -113,9 +113,7 @@ def test_a_gate_that_fails_stops_and_says_where_and_why() -> None:
         outcome = found.round()
     assert found.new == ["w0"]
     assert outcome.decisions == ()
-    assert outcome.waiting == (
-        "canary step 1 of 2 (1 nodes): failed: gate errors: 0.3 is above 0.1"
-    )
+    assert outcome.waiting == ("canary step 1 of 2 (1 node): failed: gate errors: 0.3 is above 0.1")
     assert found.state and "rollout retry all" in canary.remedy(found.wanted, found.state)
 
 

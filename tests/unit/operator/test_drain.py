@@ -257,3 +257,8 @@ def test_a_pod_of_the_api_becomes_a_record() -> None:
     attachment = parse_attachment({"metadata": {"name": "csi-1"}, "spec": spec})
     assert (attachment.node, attachment.claim) == ("a", None)
     assert str(attachment) == "pvc-1 (driver.longhorn.io)"
+
+
+def test_pods_that_cannot_be_listed_for_long_are_waited_for_without_a_circle() -> None:
+    for late in (0, 10_000):
+        assert after(Load(pods=None), NOW + late).wake >= RETRY

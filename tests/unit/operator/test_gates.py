@@ -25,7 +25,7 @@ CONDITION = Gate(
     {"apiVersion": "v1", "kind": "Node", "name": "a", "namespace": "", "type": "Ready"}
     | {"status": "True"},
 )
-KEY = ("uid", "digest", 0, 0, "smoke")
+KEY = ("uid", "digest", 0, 0, 0, "smoke", "")
 
 
 def pool(*asked: Gate) -> Pool:
@@ -82,7 +82,7 @@ def test_a_job_is_made_of_its_cronjob_and_has_the_last_word() -> None:
     made = job(job_name(KEY), cronjob, pool(JOB))
     assert made["spec"]["backoffLimit"] == 2
     assert made["metadata"]["ownerReferences"][0]["uid"] == "uid"
-    assert job_name(KEY) != job_name((*KEY[:3], 1, KEY[4])), "another attempt is another Job"
+    assert job_name(KEY) != job_name((*KEY[:3], 1, *KEY[4:])), "another attempt is another Job"
     assert job_of(JOB, made).passed is None
     for kind, passed in (("Complete", True), ("Failed", False)):
         ended = made | {"status": {"conditions": [{"type": kind, "status": "True"}]}}
@@ -158,3 +158,84 @@ def test_gates_of_another_step_are_not_asked_any_more() -> None:
         asked.close()
 
     asyncio.run(steps())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"data": {"result": 5, "resultType": "vector"}},
+        {"data": {"result": [{"value": [0, None]}]}},
+        {"data": {"result": [{"value": [0, {}]}]}},
+        {"data": {"result": [0, "1"], "resultType": "string"}},
+    ],
+)
+def test_an_answer_of_another_shape_is_a_verdict_too(answer: Any) -> None:
+    """Without one it would wait for ever: time is over for gates that were asked."""
+    found = verdict_of(answer)
+    assert found.asked and not found.passed and found.message
+
+
+def test_an_answer_that_is_nested_without_an_end_is_none_that_can_be_read() -> None:
+    with local_site() as site:
+        site.page("/api/v1/query?query=x", content(b"[" * 60000))
+        assert "no answer that can be read" in verdict(of(site.url)).message
+
+
+def test_a_mistake_of_ours_is_a_verdict_too(monkeypatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise AttributeError("ours")
+
+    monkeypatch.setattr(gates, "prometheus_of", broken)
+    found = verdict_of({})
+    assert (found.passed, found.asked) == (None, True)
+    assert "AttributeError" in found.message
+
+
+def asking(*steps: tuple[Pool, State] | None) -> list[set[Any]]:
+    """The tasks that are there after each step; None: nothing is asked."""
+
+    async def go() -> list[set[Any]]:
+        asked, found = Gates(None, lambda: None), []  # type: ignore[arg-type]
+        for step in steps:
+            if step is not None:
+                asked.ask(*step)
+            asked.only({step[0].uid} if step else set())
+            await asyncio.sleep(0)
+            tasks = asyncio.all_tasks()
+            gates_asked = {each for each in tasks if each.get_name().startswith("gate ")}
+            found.append({each for each in gates_asked if not each.cancelling()})
+        asked.close()
+        return found
+
+    return asyncio.run(go())
+
+
+def test_gates_of_a_nodepool_that_is_gone_are_not_asked_any_more() -> None:
+    """A Job would be made again and again, and collected as its owner's."""
+    one, none = asking((pool(of("http://127.0.0.1:1")), State("t")), None)
+    assert len(one) == 1 and not none
+
+
+def test_a_gate_that_is_written_anew_is_asked_anew() -> None:
+    state = State("t", 0)
+    before, after = asking(
+        (pool(of("http://127.0.0.1:1")), state), (pool(of("http://127.0.0.1:2")), state)
+    )
+    assert len(before) == len(after) == 1 and before != after
+
+
+def test_each_time_that_gates_are_asked_has_a_job_of_its_own() -> None:
+    """One of before a way back, or of the same target a day ago, says nothing of now."""
+    wanted = pool(JOB)
+    states = [
+        *(State("t", 0, since=1), State("t", 1, since=1), State("t", 0, since=2)),
+        *(State("t", 0, since=1, attempt=1), State("u", 0, since=1)),
+    ]
+    keys = [gates.key_of(wanted, each, JOB) for each in states]
+    assert len({job_name(key) for key in keys}) == len(keys)
+    assert job_name(keys[0]) == job_name(gates.key_of(wanted, states[0], JOB))
+
+
+def test_a_job_stays_until_it_was_looked_at() -> None:
+    cronjob = {"spec": {"jobTemplate": {"spec": {"ttlSecondsAfterFinished": 0}}}}
+    assert job("x", cronjob, pool(JOB))["spec"]["ttlSecondsAfterFinished"] == gates.KEEP_SECONDS
