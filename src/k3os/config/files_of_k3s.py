@@ -83,9 +83,9 @@ def _arguments(values: dict[str, Value]) -> Iterator[Problem]:
 
     fields = values[KUBELET].data
     assert isinstance(fields, dict)
-    for name, why, hint in fitting(fields)[1]:
+    for field, why, hint in fitting(fields)[1]:
         message = f"is left out: {why}"
-        yield Problem(fields[name].place, f"{KUBELET}.{name}", message, hint, is_error=False)
+        yield Problem(fields[field].place, f"{KUBELET}.{field}", message, hint, is_error=False)
     folded = {fold(name): name for name in fields}
     for index, item, argument in _given(values, "kubelet-arg"):
         name = folded.get(fold(argument.partition("=")[0]))
