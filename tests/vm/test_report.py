@@ -22,7 +22,7 @@ k3os:
   environment: {{https_proxy: "http://127.0.0.1:9"}}
 """
 
-NEWS = """sudo python3 -c 'from k3os.node.cluster_report import soon; soon()'"""
+NEWS = """sudo python3 -c 'from k3os.node.cluster_report import request_report; request_report()'"""
 
 
 def until(holds, seconds=120.0):
