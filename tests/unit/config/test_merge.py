@@ -88,10 +88,10 @@ CASES: dict[str, tuple[str, str, str, object]] = {
         {"a": {"auth": {"username": "v", "password": "q"}, "tls": {"ca_file": "/a"}}},
     ),
     "k3os.kubelet": (
-        "{maxPods: 3, evictionHard: {a: 1Mi, b: 2Mi}}",
+        "{maxPods: 3, evictionHard: {memory.available: 1Mi, nodefs.available: 2Mi}}",
         "{maxPods: 4}",
-        "{evictionHard: {b: 3Mi}}",
-        {"maxPods": "4", "evictionHard": {"a": "1Mi", "b": "3Mi"}},
+        "{evictionHard: {nodefs.available: 3Mi}}",
+        {"maxPods": "4", "evictionHard": {"memory.available": "1Mi", "nodefs.available": "3Mi"}},
     ),
     "k3os.containerd": (
         '"[debug]\\nlevel=\\"a\\""',
