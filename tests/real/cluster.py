@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from tests.real.given import Given
 from tests.real.lab import Lab, say, wait_for
 from tests.real.node import BOOT, READY, Node, condition
 from tests.vm.conftest import Images
+from tests.vm.installed import make_image
 
 MEMORY = 2560
 DISK = 8 << 30
@@ -57,6 +58,16 @@ def install(lab: Lab, images: Images, name: str, text: str, disk: Path) -> None:
 
 def installed(lab: Lab, name: str, disk: Path, memory: int = MEMORY) -> VMSpec:
     return VMSpec(disks=(Disk(disk),), memory=memory, cpus=2, tap=lab.plan.tap(name))
+
+
+@contextmanager
+def from_image(
+    lab: Lab, images: Images, key: Path, name: str, text: str, directory: Path, memory: int = MEMORY
+) -> Iterator[Node]:
+    """A machine with a disk of `k3os image`, which needs no installation."""
+    disk = make_image(images.iso, directory, text, size="8G")
+    with lab.machine(name, installed(lab, name, disk, memory)):
+        yield Node(lab, name, key)
 
 
 def kept(factory: pytest.TempPathFactory, name: str) -> Path:

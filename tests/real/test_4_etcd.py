@@ -16,13 +16,12 @@ import pytest
 from k3os import names
 from k3os.system.run import CommandError
 from tests.real import config
-from tests.real.cluster import installed, wait_until_known_ready
+from tests.real.cluster import from_image, wait_until_known_ready
 from tests.real.given import Given
 from tests.real.lab import Lab, say, wait_for
 from tests.real.node import READY, Node, is_ready
 from tests.real.test_3_rollout import annotation, wait_for_phase, want
 from tests.vm.conftest import Images
-from tests.vm.installed import make_image
 
 MEMORY = 2048
 SERVERS = ("etcd-1", "etcd-2", "etcd-3")
@@ -57,9 +56,8 @@ def servers(
                 args=() if nodes else ("--cluster-init",),
                 **more,
             )
-            disk = make_image(images.iso, directory, text, size="8G")
-            stack.enter_context(lab.machine(name, installed(lab, name, disk, MEMORY)))
-            nodes.append(Node(lab, name, key))
+            booted = from_image(lab, images, key, name, text, directory, MEMORY)
+            nodes.append(stack.enter_context(booted))
             nodes[-1].wait_until_ready(nodes[0], 2 * READY)
         yield nodes
 

@@ -17,13 +17,12 @@ import pytest
 
 from k3os.system.run import CommandError
 from tests.real import config
-from tests.real.cluster import MEMORY, installed
+from tests.real.cluster import MEMORY, from_image
 from tests.real.given import Given
 from tests.real.lab import Lab, say, wait_for
 from tests.real.node import BOOT, READY, Node, is_ready, pod, wait_until_running
 from tests.real.test_1_live import OUT_OF_MEMORY
 from tests.vm.conftest import Images
-from tests.vm.installed import make_image
 
 SMALL = 512
 # how long nothing may be killed on an agent that is Ready, and how long a server is watched
@@ -93,9 +92,8 @@ def small_agent(
                 if made
                 else config.server(lab.plan, name, key, dns=bool(k3s.airgap))
             )
-            disk = make_image(images.iso, directory, text, size="8G")
-            stack.enter_context(lab.machine(name, installed(lab, name, disk, memory)))
-            made.append(Node(lab, name, key))
+            booted = from_image(lab, images, key, name, text, directory, memory)
+            made.append(stack.enter_context(booted))
             if len(made) == 1:
                 made[0].wait_until_ready(made[0])
         yield made[0], made[1]
@@ -128,9 +126,8 @@ def small_server(
     free: None, lab: Lab, images: Images, k3s: Given, key: Path, tmp_path: Path
 ) -> Iterator[Node]:
     text = config.server(lab.plan, "live", key, dns=bool(k3s.airgap))
-    disk = make_image(images.iso, tmp_path, text, size="8G")
-    with lab.machine("live", installed(lab, "live", disk, SMALL)):
-        yield Node(lab, "live", key)
+    with from_image(lab, images, key, "live", text, tmp_path, SMALL) as node:
+        yield node
 
 
 def test_small_server(small_server: Node) -> None:

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.real import config
-from tests.real.cluster import MEMORY, installed
+from tests.real.cluster import from_image
 from tests.real.given import Given
 from tests.real.lab import Lab, say, wait_for
 from tests.real.node import BOOT, Node, pod, wait_until_running
 from tests.vm.conftest import Images
-from tests.vm.installed import make_image
 
 # what the Pod Security Standard `restricted` asks of a container
 RESTRICTED = {
@@ -47,9 +46,8 @@ def hardened(
         lockdown="integrity",
         lock_modules=True,
     )
-    disk = make_image(images.iso, tmp_path_factory.mktemp("hardened"), text, size="8G")
-    with lab.machine("server", installed(lab, "server", disk, MEMORY)):
-        node = Node(lab, "server", key)
+    directory = tmp_path_factory.mktemp("hardened")
+    with from_image(lab, images, key, "server", text, directory) as node:
         wait_for("the node answers by ssh", BOOT, lambda: node.ssh("hostname"))
         node.wait_until_ready(node)
         yield node

@@ -104,20 +104,20 @@ def parse(argv: list[str]) -> argparse.Namespace:
         one.add_argument("name", metavar="NAME", help="the NodePool's")
         if action == "history":
             one.add_argument(
-                *("--revision",),
+                "--revision",
                 type=_number,
                 metavar="N",
                 help="all of this revision, the configuration too",
             )
         if action == "undo":
             one.add_argument(
-                *("--to-revision",),
+                "--to-revision",
                 type=_number,
                 metavar="N",
                 help="to this revision (default: the one before)",
             )
             one.add_argument(
-                *("--allow-rollback",),
+                "--allow-rollback",
                 action="store_true",
                 help="also to older versions: sets spec.strategy.rollback to Allow",
             )

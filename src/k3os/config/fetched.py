@@ -27,6 +27,24 @@ def split(text: str) -> tuple[str, str]:
     return where, digest.lower()
 
 
+def shown(text: str) -> str:
+    """A place without its sum, and without a login."""
+    from k3os.errors import discreet
+
+    return discreet(split(text)[0], whole=True)
+
+
+def check_sum(data: bytes, wanted: str) -> None:
+    """Raises ValueError unless data has this SHA-256; "" is any."""
+    if not wanted:
+        return
+    from hashlib import sha256
+
+    found = sha256(data).hexdigest()
+    if found != wanted:
+        raise ValueError(f"wrong checksum: expected sha256 {wanted}, got {found}")
+
+
 def check(node: Node, text: str) -> str:
     """The same text when it can be fetched. Raises Wrong."""
     word = text.strip()

@@ -145,12 +145,19 @@ def _field(entry: Value, section: str) -> dict[str, Value]:
     return inner.data if inner is not None and isinstance(inner.data, dict) else {}
 
 
+def _half(fields: dict[str, Value], section: str, one: str, two: str) -> Wrong | None:
+    """Where only one of the two is there."""
+    for name, other in ((one, two), (two, one)):
+        if name in fields and other not in fields:
+            message = f"{section} has a {name} and no {other}"
+            return Wrong(fields[name].place, message, f"write `{other}: …`, too")
+    return None
+
+
 def _wrong_login(entry: Value) -> Wrong | None:
     login = _field(entry, "auth")
-    for name, other in (("username", "password"), ("password", "username")):
-        if name in login and other not in login:
-            message = f"auth has a {name} and no {other}"
-            return Wrong(login[name].place, message, f"write `{other}: …`, too")
+    if half := _half(login, "auth", "username", "password"):
+        return half
     if "auth" in login:
         from k3os.config.contents import decode
 
@@ -168,10 +175,8 @@ def _wrong_login(entry: Value) -> Wrong | None:
 
 def _wrong_certificate(entry: Value) -> Wrong | None:
     tls = _field(entry, "tls")
-    for name, other in (("cert_file", "key_file"), ("key_file", "cert_file")):
-        if name in tls and other not in tls:
-            message = f"tls has a {name} and no {other}"
-            return Wrong(tls[name].place, message, f"write `{other}: …`, too")
+    if half := _half(tls, "tls", "cert_file", "key_file"):
+        return half
     for name in ("ca_file", "cert_file", "key_file"):
         if name in tls and not _is_plain(str(tls[name].data)):
             message = f"tls.{name} has a quote or a backslash in it"

@@ -11,11 +11,11 @@ there, and when nothing answers.
 
 from __future__ import annotations
 
-from k3os.config.fetched import is_elsewhere, split
+from k3os.config.fetched import check_sum, is_elsewhere, shown, split
 from k3os.config.value import Place
 from k3os.phases.actions import Action, Later, Refused, WriteFile
 from k3os.phases.budget import Budget
-from k3os.phases.certificate_files import KEY, LARGEST, CertificateFile, check_sum, kept_as, shown
+from k3os.phases.certificate_files import KEY, LARGEST, CertificateFile, kept_as
 from k3os.phases.managed_block import replace_block
 
 TYPE_CHECKING = False

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from k3os.config.fetched import split
+from k3os.config.fetched import check_sum, shown, split
 from k3os.phases.actions import UNCHANGED, Action, WriteFile
 from k3os.phases.budget import Budget
-from k3os.phases.certificate_files import KEY, LARGEST, CertificateFile, check_sum, kept_as, shown
+from k3os.phases.certificate_files import KEY, LARGEST, CertificateFile, kept_as
 from k3os.system.digest import mark_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.phases.node import Node
 
-# DNS may come up later than the network; nothing else is fetched before
-TRIES, PAUSE, DEADLINE = 5, 1.0, 60.0
+DEADLINE = 60.0
 
 
 class FetchCertificate(Action):
@@ -43,19 +42,14 @@ class FetchCertificate(Action):
     def perform(self, node: Node) -> str:
         from k3os.config.certificates import only_certificates
         from k3os.errors import UserError
-        from k3os.phases.environment import adopt
-        from k3os.system.http import get
+        from k3os.phases.fetch import get_within
         from k3os.system.http_failure import HttpError
 
         url, wanted = split(self.text)
         if wanted and self.data:
             return UNCHANGED
-        adopt(node.environment)
-        seconds = self.budget.seconds(DEADLINE)
         try:
-            if seconds < 1:
-                raise HttpError("there is no time left for it", "the next boot tries again")
-            data = get(url, limit=LARGEST, tries=TRIES, pause=PAUSE, deadline=seconds)
+            data = get_within(self.budget, node, url, limit=LARGEST, most=DEADLINE)
             check_sum(data, wanted)
             self.data = only_certificates(data.decode(errors="replace")).encode()
         except HttpError as error:

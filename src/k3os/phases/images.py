@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 
-from k3os.config.fetched import split
+from k3os.config.fetched import shown, split
 from k3os.config.images import file_name
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action, Link, Remove
@@ -96,8 +96,6 @@ class FetchImage(Action):
         self.budget = budget
 
     def describe(self) -> str:
-        from k3os.phases.certificate_files import shown
-
         return f"fetch {shown(self.text)} to {self.path}"
 
     def perform(self, node: Node) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from k3os.config.fetched import is_elsewhere, split
+from k3os.config.fetched import check_sum, is_elsewhere, shown, split
 from k3os.config.value import Place
 from k3os.phases.actions import (
     UNCHANGED,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 KEY = "k3os.manifests"
 LARGEST = 8 << 20
-TRIES, PAUSE, DEADLINE = 5, 1.0, 120.0
+DEADLINE = 120.0
 # seconds for all of them: k3s waits for this
 ALTOGETHER = 300.0
 # there may be secrets in it
@@ -89,7 +89,6 @@ def _whole(text: str) -> bytes:
 def _check(data: bytes, wanted: str) -> None:
     """Raises ValueError when it is not the one that was meant, or k3s would not take it."""
     from k3os.config.manifests import check_objects
-    from k3os.phases.certificate_files import check_sum
 
     check_sum(data, wanted)
     if len(data) > LARGEST:
@@ -120,15 +119,11 @@ class FetchManifest(Action):
         return mark_of(self.data), None
 
     def describe(self) -> str:
-        from k3os.phases.certificate_files import shown
-
         return f"fetch {shown(self.text)} to {self.path}"
 
     def perform(self, node: Node) -> str:
         from k3os.errors import UserError
-        from k3os.phases.certificate_files import check_sum, shown
-        from k3os.phases.environment import adopt
-        from k3os.system.http import get
+        from k3os.phases.fetch import get_within
         from k3os.system.http_failure import HttpError
 
         url, wanted = split(self.text)
@@ -140,12 +135,8 @@ class FetchManifest(Action):
                 return UNCHANGED
             except ValueError:
                 old = b""  # of another sum: it is not what is asked for now
-        adopt(node.environment)
-        seconds = self.budget.seconds(DEADLINE)
         try:
-            if seconds < 1:
-                raise HttpError("there is no time left for it", "the next boot tries again")
-            self.data = get(url, limit=LARGEST, tries=TRIES, pause=PAUSE, deadline=seconds)
+            self.data = get_within(self.budget, node, url, limit=LARGEST, most=DEADLINE)
             _check(self.data, wanted)
         except HttpError as error:
             if not old:

@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import pytest
 
-from k3os.phases import ca_certificates, fetch_certificate
+from k3os.phases import ca_certificates, fetch
 from k3os.phases.managed_block import BEGIN, END
 from tests.certificate import PEM
 from tests.unit.local_server import Site, content, local_site, status
@@ -69,7 +69,7 @@ def located(*places: str) -> str:
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     with local_site() as found:
-        monkeypatch.setattr(fetch_certificate, "PAUSE", 0.01)
+        monkeypatch.setattr(fetch, "PAUSE", 0.01)
         yield found
 
 
@@ -130,7 +130,7 @@ def test_without_a_sum_a_newer_one_counts_and_the_old_one_when_nobody_answers(
     machine: Machine, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("k3os.config.fetched.check", lambda node, text: text)  # the site has no TLS
-    monkeypatch.setattr(fetch_certificate, "TRIES", 1)
+    monkeypatch.setattr(fetch, "TRIES", 1)
     url = site.page("/root.pem", content(PEM.encode()), content((PEM * 2).encode()), status(503))
     for count in (1, 2, 2):
         report = machine.apply("runtime", located(url))

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import pytest
 
-from k3os.phases import manifests
+from k3os.phases import fetch, manifests
 from tests.unit.local_server import Site, content, local_site, status
 
 from .conftest import Machine
@@ -24,7 +24,7 @@ def config(entries: dict[str, str], **others: object) -> str:
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     with local_site() as found:
-        monkeypatch.setattr(manifests, "PAUSE", 0.01)
+        monkeypatch.setattr(fetch, "PAUSE", 0.01)
         yield found
 
 
@@ -78,7 +78,7 @@ def test_a_path_is_read_and_one_that_is_wrong_leaves_what_was_there(machine: Mac
 def test_a_url_is_fetched_once_with_a_sum_and_kept_when_nobody_answers(
     machine: Machine, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manifests, "TRIES", 1)
+    monkeypatch.setattr(fetch, "TRIES", 1)
     newer = ONE.replace("a}", "b}")
     url = site.page("/one.yaml", content(ONE.encode()), content(newer.encode()), status(503))
     first, second = (f"{url}#sha256={sha256(each.encode()).hexdigest()}" for each in (ONE, newer))
@@ -98,7 +98,7 @@ def test_what_comes_without_a_sum_is_looked_at_before_k3s_sees_it(
     machine: Machine, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("k3os.config.fetched.check", lambda node, text: text)  # the site has no TLS
-    monkeypatch.setattr(manifests, "TRIES", 1)
+    monkeypatch.setattr(fetch, "TRIES", 1)
     url = site.page("/one.yaml", content(ONE.encode()), content(b"<html>"), status(503))
     assert machine.apply("runtime", config({"one": url})).is_fine
     report = machine.apply("runtime")
