@@ -146,7 +146,7 @@ def test_a_disk_that_a_pods_root_filled_is_told_and_leaves_room_for_people(node)
     ask(node, "sudo k3os config")
     assert ask(node, "cat /proc/sys/kernel/panic") == "9"
     ask(node, "sudo rm /var/filled /var/lib/rancher/k3os/config.yaml; sudo k3os config")
-    assert ask(node, "cat /proc/sys/kernel/panic") != "9"
+    assert ask(node, "cat /proc/sys/kernel/panic") == "10"  # of the kernel's command line
     ask(node, "sudo systemctl start k3os-memory; sudo k3os status")
 
 

@@ -1,9 +1,9 @@
 """Power cuts at random moments of an upgrade and the reboot into it: the old or the new version
 boots, with its configuration and data, and a later upgrade succeeds.
 
-One disk lives through all of them. TORTURE=N cuts (`make torture N=50`), else one for each way of
-caching; the seed is printed, and TORTURE_SEED repeats it. A cut is SIGKILL for QEMU: what the
-guest's kernel had not written is lost, and with cache=none what QEMU had not.
+One disk lives through all of them. TORTURE=N cuts (`make torture N=50`), else one; the seed is
+printed, and TORTURE_SEED repeats it. The ways of caching take turns. A cut is SIGKILL for QEMU:
+what the guest's kernel had not written is lost, and with cache=none what QEMU had not.
 """
 
 import json
@@ -22,7 +22,7 @@ from tests.vm.node import BOOT, LOGIN, over_ssh
 from tests.vm.releases import padded
 
 CACHES = ("none", "writethrough", "unsafe")
-CUTS = int(os.environ.get("TORTURE") or len(CACHES))
+CUTS = int(os.environ.get("TORTURE") or 1)
 SEED = int(os.environ.get("TORTURE_SEED") or time.time())
 VERSIONS = ("0.2.0", "0.3.0", "0.4.0", "0.5.0")
 # an upgrade takes about 15 s, the reboot until the new version is confirmed about 30
@@ -61,7 +61,7 @@ def test_a_power_cut_at_any_moment_leaves_the_old_or_the_new_version(boot, disk,
     print(f"seed {SEED}, {CUTS} cuts")
     known, moment, allowed, step = "", "", {"0.1.0"}, 0
     for number in range(CUTS + 1):
-        cache = CACHES[number % len(CACHES)]
+        cache = CACHES[(SEED + number) % len(CACHES)]
         with boot("torture", VMSpec(disks=(Disk(disk, cache=cache),))) as vm:
             vm.expect(f"tortured {LOGIN}", 2 * BOOT)
             found = running(vm, key)

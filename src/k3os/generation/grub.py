@@ -32,6 +32,8 @@ _LINUX = re.compile(
     rf"[ \t]*linux[ \t]+{SYSTEM}/(?:current|previous)/kernel/vmlinuz(?:[ \t][^;{{}}#\n]*)?"
 )
 _NAMED = re.compile(rf"[ \t]{MEDIUM_UUID}=\S*")
+# A kernel that panics restarts the machine, from its first moment on: sysctl comes too late.
+RESTARTS = "panic=10"
 TAKEOVER_HEADER = "# k3OS takes this system over at the next boot."
 
 # A new version has three attempts (k3os.generation.trial); GRUB counts because a kernel that
@@ -43,7 +45,7 @@ fi
 if [ -n "$k3os_trial" ]; then
     set fallback=previous
     set back="k3os.rollback"
-    set trial="k3os.trial=$k3os_timeout panic=10 softlockup_panic=1"
+    set trial="k3os.trial=$k3os_timeout softlockup_panic=1"
     if [ "$k3os_tries" = 3 ]; then
         set k3os_tries=2
     elif [ "$k3os_tries" = 2 ]; then
@@ -111,7 +113,7 @@ def menu(tty: str = "", *, debug: bool = False, uuid: str = "", arch: str = "amd
 
     uuid: of the file system, for a GRUB that is not ours and may have started elsewhere.
     """
-    quiet = "k3os.debug" if debug else "quiet"
+    quiet = f"{'k3os.debug' if debug else 'quiet'} {RESTARTS}"
     text = "# k3OS. It only points to `current` and `previous`: no upgrade changes what it boots.\n"
     text += _settings(tty, uuid, arch)
     text += f"set default=current\n{TRIAL}\n"
@@ -140,7 +142,7 @@ def takeover_menu(
     backup: the name of the menu that was there, beside this one; it is there as long as nothing
     was deleted.
     """
-    quiet = "k3os.debug" if debug else "quiet"
+    quiet = f"{'k3os.debug' if debug else 'quiet'} {RESTARTS}"
     text = f"{TAKEOVER_HEADER} The menu that was here before: {backup}.\n"
     text += _settings(tty, uuid, arch)
     title = "k3OS: delete the system that was here, and start"

@@ -87,11 +87,17 @@ def test_what_is_no_console_never_comes_to_a_line_that_grub_runs(tty: str) -> No
 def test_the_menu_points_to_links_that_an_upgrade_changes() -> None:
     menu = grub.menu("ttyS1,9600n8")
     assert "serial --unit=1 --speed=9600;" in menu
-    assert "linux /k3os/system/current/kernel/vmlinuz $console quiet $trial\n" in menu
-    assert "vmlinuz $console quiet k3os.generation=previous $back" in menu
+    assert "linux /k3os/system/current/kernel/vmlinuz $console quiet panic=10 $trial\n" in menu
+    assert "vmlinuz $console quiet panic=10 k3os.generation=previous $back" in menu
     assert menu.index("k3OS Current") < menu.index("k3OS Previous") < menu.index("Rescue (current)")
     # one key press in the menu must not delete everything
     assert menu.index("submenu") < menu.index("k3os.factory_reset")
+
+
+def test_a_kernel_that_panics_restarts_the_machine_but_where_a_person_looks() -> None:
+    for text in (grub.menu(), grub.menu(debug=True), grub.takeover_menu("", UUID, "grub.before")):
+        for line in re.findall(r"linux /k3os/system/[^\n]*", text):
+            assert (" panic=10" in line) is (" rescue" not in line), line
 
 
 def test_the_menu_has_its_entries_in_order_and_those_of_previous_only_where_there_is_one() -> None:
