@@ -1,4 +1,4 @@
-"""`kubectl k3os status`, `logs`, `config`, `shell`: work on a node through the API server.
+"""`kubectl k3os status`, `logs`, `config`, `support`, `shell`: work on a node through the API.
 
 Each runs a command of the node there (k3os.cluster.on_node); nothing is decided here, and no
 argument is ever a secret: `k3os config --dump` on the node masks them.
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from k3os.cli.kubectl_support import support
 from k3os.cluster.kubectl import Kubectl
 from k3os.cluster.on_node import find, on_node
 from k3os.system.numbers import whole
@@ -22,6 +23,7 @@ TEXTS = {
     "status": "what was applied on a node, what failed, versions, k3s, addresses",
     "logs": "the journal of a node",
     "config": "a node's merged configuration, with where each value comes from; secrets are masked",
+    "support": "one archive for whoever helps: status, configuration, journals; without secrets",
     "shell": "a root shell on a node; in a pipe it reads commands from standard input",
 }
 ON_NODES = tuple(TEXTS)
@@ -43,7 +45,16 @@ def add_parsers(commands: Any, shared: argparse.ArgumentParser) -> None:
             description=f"{text}.\n{ABOUT}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        one.add_argument("node", metavar="NODE", help="its name, as `kubectl get nodes` has it")
+        several = {"nargs": "+"} if name == "support" else {}
+        text = "its name, as `kubectl get nodes` has it"
+        one.add_argument("node", metavar="NODE", help=text, **several)
+        if name == "support":
+            one.add_argument(
+                *("-o", "--output"),
+                default="",
+                metavar="FILE",
+                help="where to write it (default: k3os-support-TIME.tar.gz)",
+            )
         if name == "logs":
             _journal_options(one)
 
@@ -95,6 +106,8 @@ def _number(text: str) -> int:
 def on_nodes(kubectl: Kubectl, options: argparse.Namespace) -> int:
     """Exit code: of the command on the node. Raises UserError."""
     end_in_order()
+    if options.command == "support":
+        return support(kubectl, options.node, options.output)
     node = find(kubectl, options.node)
     if options.command == "shell":
         with on_node(kubectl, node, LONG_SECONDS) as there:

@@ -3,11 +3,13 @@
 The stub keeps the Job that it is given, answers as the script says, and is the program in the pod.
 """
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 
 import pytest
@@ -383,6 +385,73 @@ def test_a_shell_in_a_pipe_has_no_terminal(cluster):
     (asked,) = (each for each in calls(directory) if each[0] == "exec")
     assert "--stdin" in asked
     assert "--tty" not in asked
+
+
+def tarred(*entries):
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w:gz") as tar:
+        for name, data, kind in entries:
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.type = len(data), kind
+            tar.addfile(entry, io.BytesIO(data))
+    return raw.getvalue()
+
+
+def test_one_archive_has_the_files_of_all_nodes_and_nothing_odd(cluster):
+    directory = cluster(exec=[{"text": ""}])
+    (directory / "archive").write_bytes(
+        tarred(
+            ("node-1/status.txt", b"fine", tarfile.REGTYPE),
+            ("../../etc/passwd", b"evil", tarfile.REGTYPE),
+            ("node-1/link", b"", tarfile.SYMTYPE),
+            ("node-1/.hidden", b"x", tarfile.REGTYPE),
+        )
+    )
+    path = directory / "found.tar.gz"
+    result = k3os(directory, "support", "node-1", "node-2", "-o", str(path))
+    assert (result.returncode, result.stdout) == (0, f"{path}\n"), result.stderr
+    assert started(directory) == 2 * [["k3os", "support", "--output=-"]]
+    assert path.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(path) as tar:
+        found = {each.name: tar.extractfile(each).read() for each in tar}
+    assert found == {
+        f"k3os-support/{node}/{name}": text
+        for node in ("node-1", "node-2")
+        for name, text in (("status.txt", b"fine"), ("passwd", b"evil"))
+    }
+
+
+@pytest.mark.parametrize(
+    ("sent", "script", "words"),
+    [
+        (b"\x1f\x8bno", {}, "what it sent is no archive"),
+        (
+            b"",
+            {"exec": [{"error": "k3os: error: x\ncommand terminated with exit code 1\n"}]},
+            "it failed: k3os: error: x",
+        ),
+    ],
+)
+def test_a_node_that_gives_nothing_is_named_in_the_archive(cluster, sent, script, words):
+    directory = cluster(**{"exec": [{"text": ""}], **script})
+    (directory / "archive").write_bytes(sent)
+    path = directory / "found.tar.gz"
+    result = k3os(directory, "support", "node-1", "nod-2", "-o", str(path))
+    assert result.returncode == 1
+    assert words in result.stderr
+    assert "nod-2: there is no node 'nod-2'; did you mean node-2?" in result.stderr
+    with tarfile.open(path) as tar:
+        found = {each.name: tar.extractfile(each).read().decode() for each in tar}
+    assert found.keys() == {f"k3os-support/{each}/failed.txt" for each in ("node-1", "nod-2")}
+    assert words in found["k3os-support/node-1/failed.txt"]
+
+
+def test_an_archive_that_cannot_be_written_starts_nothing(cluster):
+    directory = cluster()
+    result = k3os(directory, "support", "node-1", "-o", "/no/such/place/x.tar.gz")
+    assert result.returncode == 1
+    assert "/no/such/place: cannot be written to" in result.stderr
+    assert not (directory / "calls").exists()
 
 
 @pytest.mark.parametrize(
