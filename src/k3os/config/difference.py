@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from k3os.config.value import Plain
 
 OWN = f"{STATE}/config.yaml"
-# the files that a person may write on a node (k3os.config.load.SOURCES)
+# the files that a person may write on a node (k3os.config.load.SOURCES), the medium's apart
+TRIABLE = re.compile(rf"{OWN}|{STATE}/config\.d/(?!80-nodepool\.yaml$)[^/.#][^/]*")
 PLACES = re.compile(rf"{OWN_SYSTEM}/config\.yaml|{OWN}|{STATE}/config\.d/[^/.#][^/]*")
 WHEN = {
     NOW: "at once",
