@@ -18,6 +18,7 @@ from lightkube.generic_resource import create_global_resource
 from lightkube.types import CascadeType
 
 from k3os import names
+from k3os.cluster.node_pod import NODE_ACCOUNT
 from k3os.operator import admission_policy, crd, manifests
 from tests.operator.agent import LABEL, TIMEOUT, Agent, Node, NodeLease, Pod, Secret, fresh_run
 from tests.operator.world import (
@@ -69,7 +70,7 @@ def real_cluster(kubeconfig: str) -> Iterator[None]:
             f"`kubectl -n {names.NAMESPACE} scale deployment {manifests.NAME} --replicas 0`"
         )
     made = []
-    account = {"metadata": {"name": manifests.NODE_ACCOUNT, "namespace": names.NAMESPACE}}
+    account = {"metadata": {"name": NODE_ACCOUNT, "namespace": names.NAMESPACE}}
     wanted = ((Namespace, manifests.namespace()), (Definition, crd.definition()))
     try:
         for kind, body in (*wanted, (ServiceAccount, account)):

@@ -1,7 +1,8 @@
-"""`kubectl k3os`: a rollout as it goes on, pausing and undoing it, and all nodes in one table.
+"""`kubectl k3os`: a rollout as it goes on, pausing and undoing it, all nodes in one table, and
+(kubectl_node.py) commands on a node.
 
 A plugin of kubectl (kubernetes.io, "Extend kubectl with plugins"): an executable `kubectl-k3os` in
-PATH. It asks the API through kubectl, and writes the NodePool alone.
+PATH. It asks the API through kubectl, and here writes the NodePool alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from k3os import names
 from k3os.cli.kubectl_history import retry, show_history, undo
+from k3os.cli.kubectl_node import ON_NODES, add_parsers, boots_as_one_word, on_nodes
 from k3os.cli.kubectl_text import news, news_of_trouble, node_table, picture
 from k3os.cli.main import call
 from k3os.cluster.duration import seconds
@@ -29,6 +31,7 @@ from k3os.system.screen import Screen, can_redraw, printable
 FAILED, UNFINISHED, TIMED_OUT = 1, 3, 124
 EPILOG = """\
 exit codes: 0 fine; `rollout status`: every node is as wanted
+            `status`, `logs`, `config`, `shell`: what the command on the node ended with
             1 an error; `rollout status`: the rollout failed, or nodes belong to two NodePools
             2 wrong usage
             3 `rollout status --watch=false`: it is not over
@@ -55,6 +58,8 @@ def _main(argv: list[str]) -> int:
     kubectl = Kubectl(tuple(f"{name}={value}" for name, value in given if value))
     if options.command == "nodes":
         return show_nodes(kubectl)
+    if options.command in ON_NODES:
+        return on_nodes(kubectl, options)
     name = options.name.rpartition("/")[2]  # nodepool/workers, too, as kubectl has it
     if options.action == "status":
         return show_rollout(kubectl, name, timeout=options.timeout, watch=options.watch)
@@ -69,11 +74,7 @@ def _main(argv: list[str]) -> int:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The options; argparse itself ends the program on wrong ones (exit code 2)."""
-    shared = argparse.ArgumentParser(add_help=False)
-    group = shared.add_argument_group("handed on to kubectl")
-    for name in HANDED_ON:
-        words = ["-n", name] if name == "--namespace" else [name]
-        group.add_argument(*words, metavar=name[2:].upper())
+    shared = _handed_on(HANDED_ON)
     parser = argparse.ArgumentParser(
         prog="kubectl k3os",
         description="The nodes and NodePools of k3OS.",
@@ -82,6 +83,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("nodes", parents=[shared], help="a table of all nodes")
+    # their namespace is always the operator's, and journalctl has another -n
+    add_parsers(commands, _handed_on(HANDED_ON[:-1]))
     rollout = commands.add_parser("rollout", help="a NodePool's rollout: follow, pause, undo it")
     actions = rollout.add_subparsers(dest="action", required=True, metavar="ACTION")
     texts = {
@@ -136,7 +139,17 @@ def parse(argv: list[str]) -> argparse.Namespace:
                 help="false: show it once (default true)",
             )
     # as kubectl reads it, no value follows without the sign
-    return parser.parse_args(["--watch=true" if word == "--watch" else word for word in argv])
+    argv = ["--watch=true" if word == "--watch" else word for word in argv]
+    return parser.parse_args(boots_as_one_word(argv))
+
+
+def _handed_on(options: Sequence[str]) -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    group = shared.add_argument_group("handed on to kubectl")
+    for name in options:
+        words = ["-n", name] if name == "--namespace" else [name]
+        group.add_argument(*words, metavar=name[2:].upper())
+    return shared
 
 
 def _duration(text: str) -> int | None:

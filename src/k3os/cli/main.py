@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "status": ("k3os.cli.status", "node", "what was applied, what failed, versions, addresses"),
     "apply": ("k3os.cli.apply", "node", "carry out what the operator asks; called by its Job"),
     "report": ("k3os.cli.report", "node", "tell the cluster how this node is"),
+    "support": ("k3os.cli.support", "node", "one archive about this node, without secrets"),
     "datasource": ("k3os.cli.datasource", "node", "show what each source of cloud data gives"),
     "install": ("k3os.cli.install", "node", "install the live system to a disk (also: os-config)"),
     "upgrade": ("k3os.cli.upgrade", "node", "other versions of k3OS, kernel and k3s; and back"),
@@ -47,7 +48,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 # these change or show the node that they run on; `config` and `k3s` do with some of their words
 OF_NODES = (
     *("apply", "report", "confirm", "overlay", "reset", "grow", "network", "local", "shutdown"),
-    *("upgrade", "status"),
+    *("upgrade", "status", "support"),
 )
 # these fetch something, with the node's k3os.environment; `config` applies it, too
 DOWNLOADING = ("upgrade", "install", "k3s", "datasource", "apply")

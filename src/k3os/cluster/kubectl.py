@@ -24,6 +24,7 @@ POOLS = f"/apis/{names.GROUP}/{names.VERSION}/{names.PLURAL}"
 ANSWER_SECONDS = 20
 # after a watch has ended, and when the API server does not answer: it may be the node that restarts
 RETRIES = (1, 2, 5, 10)
+RIGHTS = "the rights that each command needs: docs/how-to/fleet.md#rights"
 GATHER = 0.1  # seconds: what happens at once is shown at once
 
 Objects = dict[str, Mapping[str, Any]]
@@ -31,6 +32,10 @@ Objects = dict[str, Mapping[str, Any]]
 
 class NotThere(UserError):
     """The API has no such thing."""
+
+
+class Forbidden(UserError):
+    """The user lacks a right; kubectl's words say which verb on what."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,11 @@ class Kubectl:
 
     def watching(self, path: str, version: str) -> list[str]:
         return self.command("get", "--raw", f"{path}?watch=true&resourceVersion={version}")
+
+    def inside(self, pod: str, container: str, program: Sequence[str], *flags: str) -> list[str]:
+        """The command that runs a program in a container of our namespace."""
+        where = (f"--namespace={names.NAMESPACE}", f"--container={container}")
+        return self.command("exec", *flags, pod, *where) + ["--", *program]
 
     def run(self, *arguments: str, stdin: bytes | None = None) -> str:
         """What it prints. Raises UserError with its words."""
@@ -72,6 +82,9 @@ def as_user_error(error: CommandError) -> UserError:
         return UserError("there is no kubectl", "install it: kubernetes.io, `Install Tools`")
     lines = error.output.decode(errors="replace").strip().splitlines()
     words = lines[-1] if lines else error.how
+    if "(Forbidden): " in words:
+        refused = words.partition("(Forbidden): ")[2]
+        return Forbidden(f"the API server refuses it: {refused}", RIGHTS)
     if "(NotFound)" in words:
         return NotThere(words.partition("(NotFound): ")[2] or words)
     return UserError(f"kubectl: {words}", "does `kubectl get nodes` work?")

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from k3os import names
+from k3os.cluster import node_pod
 from k3os.cluster.node import NodeView
 from k3os.cluster.objects import conditions, inside, maps, text
 from k3os.cluster.request import Wanted
-from k3os.operator.manifests import NODE_ACCOUNT
 from k3os.operator.rollout import NewJob
 from k3os.operator.spec import Pool
 from k3os.operator.views import REQUEST_LABEL, JobView
@@ -81,9 +81,6 @@ def owner_of(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def job(order: NewJob, pool: Pool, node: NodeView) -> dict[str, Any]:
-    """It is bound to the node past the scheduler, so a cordon or a taint does not hold it; its
-    image is the one that the node says it has, by its digest: no registry is asked, and nobody
-    can have brought another."""
     meta = _meta(order)
     return {
         "apiVersion": "batch/v1",
@@ -104,30 +101,12 @@ def job(order: NewJob, pool: Pool, node: NodeView) -> dict[str, Any]:
 def _pod(secret_name: str, node: NodeView) -> dict[str, Any]:
     container = {
         "name": "apply",
-        "image": node.image,
-        "imagePullPolicy": "Never",
         "command": ["/usr/bin/python3", "-m", "k3os.operator.payload"],
         "args": [f"{MOUNT}/{FILE}"],
-        # it enters the host's namespaces; nothing less lets it
-        "securityContext": {"privileged": True, "runAsUser": 0, "runAsNonRoot": False},
-        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": "request", "mountPath": MOUNT, "readOnly": True}],
     }
-    return {
-        "nodeName": node.name,
-        "restartPolicy": "Never",
-        "hostPID": True,
-        "hostNetwork": True,
-        "serviceAccountName": NODE_ACCOUNT,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "priorityClassName": "system-node-critical",
-        "tolerations": [{"operator": "Exists"}],
-        "containers": [container],
-        "volumes": [
-            {"name": "request", "secret": {"secretName": secret_name, "defaultMode": 0o400}}
-        ],
-    }
+    request = {"name": "request", "secret": {"secretName": secret_name, "defaultMode": 0o400}}
+    return node_pod.spec(node, container, [request])
 
 
 def parse_job(body: Mapping[str, Any], pod: Mapping[str, Any] | None) -> JobView | None:

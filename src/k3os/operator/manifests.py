@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from k3os import names
+from k3os.cluster.node_pod import NODE_ACCOUNT
 from k3os.names import OPERATOR_UID
 from k3os.operator import admission_policy, crd
 
-NAME, NODE_ACCOUNT = "k3os-operator", "k3os-node"
+NAME = "k3os-operator"
 # for people who import the archive; reserved, so that no registry can have it (RFC 2606)
 REPOSITORY = f"k3os.invalid/{NAME}"
 

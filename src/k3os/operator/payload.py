@@ -1,8 +1,8 @@
 """The program in a Job's container: it hands the request to the host and runs `k3os apply` there.
 
 The container is privileged and sees the host's processes: /proc/1/root is the host's root, and
-the namespaces of process 1 are entered with setns(2). Everything that is imported must be so
-before that: afterwards the files are the host's.
+host.py enters the namespaces of process 1. Everything that is imported must be so before that:
+afterwards the files are the host's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import sys
 
+from k3os.operator.host import enter as enter_host
 from k3os.system.files import atomic_write
 from k3os.system.json_text import WRONG_SHAPE, an_object
 from k3os.system.run import CommandError, run
@@ -21,7 +22,6 @@ TERMINATION_LOG = "/dev/termination-log"
 LONGEST = 4096  # of a termination message, in bytes: the kubelet cuts there
 JOURNAL_SECONDS = 30
 SECONDS = 4 * 3600  # the Job's own deadline is shorter
-NAMESPACES = ("ipc", "uts", "net", "mnt")
 
 
 def main(argv: list[str]) -> int:
@@ -53,11 +53,7 @@ def enter(path: str, request: bytes, host: str = HOST, process: str = "/proc/1")
     """Write the request where the host can read it, readable for root alone, and go there."""
     os.makedirs(host + DIRECTORY, exist_ok=True)
     atomic_write(host + path, request, mode=0o600)
-    doors = [os.open(f"{process}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in NAMESPACES]
-    for door in doors:
-        os.setns(door)  # type: ignore[attr-defined]  # Python 3.12, which the image has
-    os.chdir("/")
-    os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
+    enter_host(process)
 
 
 def last_line(output: bytes) -> bytes:

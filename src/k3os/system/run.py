@@ -121,6 +121,31 @@ def run(
     return output
 
 
+def attached(argv: list[str]) -> int:
+    """Run a program that has our terminal, to its end; exit code, 128 and the signal as a shell's.
+
+    Raises CommandError when it is not there. On KeyboardInterrupt or any other exception it is
+    ended before the exception goes on.
+    """
+    import subprocess
+
+    try:
+        process = subprocess.Popen(argv)
+    except FileNotFoundError:
+        raise CommandError(argv, 127) from None
+    try:
+        code = process.wait()
+    except BaseException:
+        process.terminate()
+        try:
+            process.wait(REAP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
+    return code if code >= 0 else 128 - code
+
+
 class Stream:
     """A program whose lines are read while it runs; for select(2), too. `close` ends it.
 
@@ -174,10 +199,15 @@ class Stream:
 
     def check(self) -> None:
         """When it is over: raises CommandError if it failed, with what it said of it."""
-        returncode = self._process.wait()
+        returncode, errors = self.end()
         if returncode != 0:
-            self._errors.seek(0)
-            raise CommandError(self.argv, returncode, self._errors.read())
+            raise CommandError(self.argv, returncode, errors)
+
+    def end(self) -> tuple[int, bytes]:
+        """When it is over: its exit code, and what it printed on standard error."""
+        returncode = self._process.wait()
+        self._errors.seek(0)
+        return returncode, self._errors.read()
 
     def close(self) -> None:
         """End it, if it still runs; may be called again."""

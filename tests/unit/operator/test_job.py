@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from k3os.cluster.request import Wanted, parse
 from k3os.cluster.target import Target
-from k3os.operator import payload
+from k3os.operator import host, payload
 from k3os.operator.job import answer, job, name_of, parse_job, request_of, secret
 from k3os.operator.rollout import NewJob
 from k3os.operator.spec import Pool, Strategy
@@ -91,6 +91,6 @@ def test_the_request_is_written_for_root_alone(tmp_path, monkeypatch) -> None:
     written = tmp_path / "run/k3os/request-1.json"
     assert written.read_bytes() == b"{}"
     assert written.stat().st_mode & 0o777 == 0o600
-    assert len(entered) == len(payload.NAMESPACES)
+    assert len(entered) == len(host.NAMESPACES)
     for door in entered:
         os.close(door)

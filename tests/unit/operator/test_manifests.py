@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from k3os import names
+from k3os.cluster.node_pod import NODE_ACCOUNT
 from k3os.names import OPERATOR_LABEL
 from k3os.operator import crd
 from k3os.operator.manifests import (
     ARCH_LABEL,
     MAY_SCRAPE,
-    NODE_ACCOUNT,
     PORT,
     Build,
     as_yaml,

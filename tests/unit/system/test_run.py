@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from k3os.system.run import CommandError, Stream, run
+from k3os.system.run import CommandError, Stream, attached, run
 
 
 def sh(text, **options):
@@ -208,3 +208,28 @@ def test_a_closed_stream_leaves_no_program(tmp_path: Path) -> None:
         time.sleep(0.05)
     stream.close()
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+
+
+def test_a_stream_tells_how_it_ended_and_keeps_the_errors_apart() -> None:
+    stream = Stream(["sh", "-c", "echo a; echo b >&2; exit 3"])
+    lines = []
+    while not stream.over:
+        select.select([stream], [], [], 5)
+        lines += stream.read()
+    assert lines == [b"a"]
+    assert stream.end() == (3, b"b\n")
+    stream.close()
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 3", 3), ("kill -9 $$", 137)])
+def test_an_attached_program_has_our_terminal_and_hands_on_how_it_ended(
+    script: str, code: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert attached(["sh", "-c", f"echo to you; echo too >&2; {script}"]) == code
+    assert capfd.readouterr() == ("to you\n", "too\n")
+
+
+def test_an_attached_program_that_is_not_there() -> None:
+    with pytest.raises(CommandError) as error:
+        attached(["/no/such/program"])
+    assert error.value.returncode == 127
