@@ -65,7 +65,7 @@ UNUSED = (
 
 # Units that would cost time or memory and do nothing on a node, with what does it instead.
 UNITS_REMOVED = (
-    *("e2scrub*", "dpkg-db-backup.*", "fstrim.timer", "apt-*", "systemd-pcr*", "systemd-tpm2-*"),
+    *("e2scrub*", "dpkg-db-backup.*", "apt-*", "systemd-pcr*", "systemd-tpm2-*"),
     *("systemd-firstboot.service", "systemd-hwdb-update.service", "systemd-update-done.service"),
     *("systemd-sysusers.service", "systemd-machine-id-commit.service", "ldconfig.service"),
     *("systemd-journal-catalog-update.service", "systemd-remount-fs.service", "hwclock.service"),
@@ -130,7 +130,8 @@ WANTS = {
     "paths.target": ("k3os-report.path", "k3os-resolv.path"),
     "network-online.target": ("k3os-network-online.service",),
     "timers.target": (
-        *("k3os-memory.timer", "k3os-report.timer", "k3os-ssh-keys.timer", "k3os-verify.timer"),
+        *("fstrim.timer", "k3os-memory.timer", "k3os-report.timer", "k3os-ssh-keys.timer"),
+        "k3os-verify.timer",
     ),
 }
 
