@@ -156,6 +156,13 @@ def test_the_hypervisor_is_told_the_addresses(agent):
     assert agent.call("guest-get-osinfo")["id"] == "k3os"
 
 
+def test_the_agents_have_the_libraries_that_they_need(node):
+    found = "/usr/bin/vmtoolsd /usr/sbin/qemu-ga /usr/bin/vmware-toolbox-cmd"
+    found += " /usr/sbin/hv_*_daemon /usr/lib/*-linux-gnu/open-vm-tools/plugins/*/*.so"
+    assert len(ask(node, f"ls {found}").splitlines()) == 9
+    assert ask(node, f"ldd {found} | grep 'not found' || true", 120) == ""
+
+
 def test_a_frozen_disk_holds_who_writes_and_nobody_else(node, agent):
     """What the hypervisor does for a backup. The disk is mounted in six places."""
     assert agent.call("guest-fsfreeze-freeze") >= 1
@@ -207,6 +214,16 @@ def test_a_disk_that_a_pods_root_filled_is_told_and_leaves_room_for_people(node)
     ask(node, "sudo systemctl start k3os-memory; sudo k3os status")
 
 
+def check_that_nothing_is_said_of_what_is_not_there(vm):
+    """No hypervisor's channel, no watchdog, a disk without discard."""
+    agents = "qemu-guest-agent open-vm-tools hv-kvp-daemon hv-vss-daemon"
+    states = ask(vm, f"systemctl show -P LoadState -P ActiveState {agents}").split()
+    assert states == 4 * ["loaded", "inactive"]
+    assert ask(vm, "sudo journalctl -b -q _PID=1 | grep -i watchdog || true") == ""
+    ask(vm, "sudo systemctl start fstrim.service")
+    assert "trimmed" not in ask(vm, "sudo journalctl -b -u fstrim")
+
+
 IDENTITY = "cat /etc/machine-id; sudo sh -c 'cat /var/lib/rancher/k3os/ssh/*.pub'"
 
 
@@ -233,8 +250,7 @@ def test_the_next_boot_keeps_and_forgets_as_documented(node, agent, start, disk)
         ask(vm, "test -s /home/rancher/.profile")
         assert len(ask(vm, "sudo ls /var/log/journal").split()) == 1
         assert ask(vm, "systemctl show -P ActiveState k3os-grow") == "inactive"
-        ask(vm, "sudo systemctl start fstrim.service")
-        assert "trimmed" not in ask(vm, "sudo journalctl -b -u fstrim"), "there is no discard"
+        check_that_nothing_is_said_of_what_is_not_there(vm)
         ask(vm, "sudo k3os reset --yes")
     with start("reset") as vm:
         assert "k3OS: factory reset: done" in vm.console.text
@@ -252,6 +268,7 @@ def test_ephemeral_data_is_fresh_and_what_was_there_comes_back(start):
     with start("ephemeral") as vm:
         assert ask(vm, "findmnt -no FSTYPE --target /var") == "tmpfs"
         assert vm.command("ls /var/disk")[0] != 0
+        ask(vm, "sudo systemctl start fstrim.service")  # of memory
         ask(vm, "sudo mount -o remount,rw /k3os/system && sudo rm /k3os/system/ephemeral")
 
 

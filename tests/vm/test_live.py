@@ -71,26 +71,6 @@ def test_nothing_failed(node):
     assert ask(node, "systemctl is-system-running") == "running"
 
 
-AGENTS = ("qemu-guest-agent", "open-vm-tools", "hv-kvp-daemon", "hv-vss-daemon")
-
-
-def test_what_a_machine_does_not_have_is_not_mentioned(node):
-    """No hypervisor's channel, no watchdog, no disk that could be trimmed."""
-    for unit in AGENTS:
-        states = ask(node, f"systemctl show -P LoadState -P ActiveState {unit}")
-        assert states.split() == ["loaded", "inactive"]
-    assert node.command("pgrep 'qemu-ga|vmtoolsd|hv_'")[1] == ""
-    assert ask(node, "sudo -n journalctl -b -q _PID=1 | grep -i watchdog || true") == ""
-    ask(node, "sudo -n systemctl start fstrim.service")
-
-
-def test_the_agents_have_the_libraries_that_they_need(node):
-    found = "/usr/bin/vmtoolsd /usr/sbin/qemu-ga /usr/bin/vmware-toolbox-cmd"
-    found += " /usr/sbin/hv_*_daemon /usr/lib/*-linux-gnu/open-vm-tools/plugins/*/*.so"
-    assert len(ask(node, f"ls {found}").splitlines()) == 9
-    assert ask(node, f"ldd {found} | grep 'not found' || true", 120) == ""
-
-
 def test_no_job_is_left_waiting(node):
     assert ask(node, "systemctl list-jobs --no-legend") in ("", "No jobs running.")
 
