@@ -15,6 +15,8 @@ LOCAL_CONFIG = f"{STATE}/config.yaml"
 NODE_NAME = f"{STATE}/node-name"
 # the trial of a NodePool's configuration (k3os.cluster.config_trial)
 FRAGMENT_TRIAL = f"{STATE}/fragment-trial.json"
+# a configuration that somebody tries (k3os.config.tried)
+TRIED = f"{STATE}/config-tried.json"
 
 # the image that the system runs from: what a boot fills /etc with
 ROOTFS = "/run/k3os/rootfs"

@@ -18,7 +18,7 @@ from lightkube.generic_resource import create_global_resource
 from lightkube.types import CascadeType
 
 from k3os import names
-from k3os.operator import crd, manifests, policy
+from k3os.operator import admission_policy, crd, manifests
 from tests.operator.agent import LABEL, TIMEOUT, Agent, Node, NodeLease, Pod, Secret, fresh_run
 from tests.operator.world import (
     PATIENCE,
@@ -39,7 +39,7 @@ from tests.operator.world import (
 
 # what the operator applies to the cluster by itself
 POLICIES: tuple[Any, ...] = tuple(
-    create_global_resource(policy.GROUP, "v1", kind, plural)
+    create_global_resource(admission_policy.GROUP, "v1", kind, plural)
     for kind, plural in (
         ("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"),
         ("ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
@@ -87,7 +87,7 @@ def real_cluster(kubeconfig: str) -> Iterator[None]:
     finally:
         for kind in POLICIES:
             try:
-                client.delete(kind, policy.NAME)
+                client.delete(kind, admission_policy.NAME)
             except httpx2.HTTPStatusError as error:  # an old cluster does not know the kind
                 if error.response.status_code != 404:
                     raise

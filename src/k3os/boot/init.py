@@ -14,7 +14,7 @@ from k3os.boot import host_setup, media, rescue, root, timeline
 from k3os.boot.steps import try_each
 from k3os.errors import UserError
 from k3os.generation.layout import LINKS, MEDIUM_UUID, SYSTEM, has_kernel
-from k3os.paths import FRAGMENT_TRIAL, OWN_SYSTEM, RUNNING
+from k3os.paths import FRAGMENT_TRIAL, OWN_SYSTEM, RUNNING, TRIED
 from k3os.system import kernelmodules, power
 from k3os.system.console import calm, say
 from k3os.system.numbers import whole
@@ -83,6 +83,7 @@ def _boot(overlay: str, words: str) -> NoReturn:
 
             data = state.prepare(medium, factory_reset="k3os.factory_reset" in options, say=say)
             kept = f"{medium.path}/{data}" if data else ""
+            take_back_what_was_tried(kept)
             on_trial = on_trial_or_back(medium, options, kept)
     remember_generation(medium)
     own_config = OWN_CONFIG if os.path.exists(OWN_CONFIG) else ""
@@ -209,6 +210,19 @@ def boot_generation_of_this_kernel(medium: media.Medium) -> None:
     if not is_of_this_kernel(medium.generation) and is_of_this_kernel(other):
         say(f"this kernel is that of the {other} generation, so it boots")
         medium.generation = other
+
+
+def take_back_what_was_tried(data: str) -> None:
+    """`k3os config try`: nobody kept it before the machine restarted. data: as below."""
+    if not data or not os.path.exists(data + TRIED):
+        return
+    from k3os.config import tried
+
+    def take_back() -> None:
+        if place := tried.restore(data):
+            say(f"nobody kept what was tried as {place}: what was there before is back")
+
+    try_each({"take back a configuration that was tried": take_back}, say)
 
 
 def on_trial_or_back(medium: media.Medium, options: dict[str, str], data: str) -> bool:

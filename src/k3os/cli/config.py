@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 import sys
 
 from k3os.cli import options
+from k3os.errors import UserError
 from k3os.paths import OWN_SYSTEM
 
 TYPE_CHECKING = False
@@ -21,6 +24,10 @@ usage: k3os config [OPTION...]             apply the runtime phase
        k3os config --again                 the runtime phase without the commands that succeeded
        k3os config --ready                 wait until k3s is ready, then run ready_cmd
        k3os config --dump | --dump-json    show the merged configuration, apply nothing
+       k3os config diff FILE [--as PLACE]  what FILE would change on this node, and when it counts
+       k3os config try FILE [--for TIME] [--as PLACE] [--restart]
+                                           apply FILE, and take it back unless it is kept in time
+       k3os config keep | back             keep what is tried; take it back now
        k3os config check FILE... [--cmdline TEXT] [--k3s VERSION] [--strict] [--json]
        k3os config schema                  a JSON Schema (2020-12) of config.yaml for editors
        k3os config reference               the tables of the reference, in Markdown
@@ -32,14 +39,18 @@ options:
   --root DIR       work on the file tree in DIR instead of /
   --system DIR     where config.yaml of the medium is; default /k3os/system
   --cmdline TEXT   use TEXT instead of the kernel's command line
+  --for TIME       with try: e.g. 90s, 10m, 1h; default 5m
+  --as PLACE       with diff and try: the file of the node that FILE is to replace, or a new one in
+                   /var/lib/rancher/k3os/config.d; default /var/lib/rancher/k3os/config.yaml
   --k3s VERSION    with check: of the k3s that will read it; default the pinned one
   --strict         with check: warnings count as errors
   --json           with check: a list of objects with file, line, column, key, severity, message
                    and hint, for editors and CI
 """
 # --format=json is the older form of --json, with other names
-HIDDEN = ("--format",)
-ACTIONS = ("check", "schema", "reference")
+# --expired=yes: the timer that takes back what was tried
+HIDDEN = ("--format", "--expired")
+ACTIONS = ("check", "diff", "try", "keep", "back", "schema", "reference")
 
 
 def main(argv: list[str]) -> int:
@@ -47,6 +58,15 @@ def main(argv: list[str]) -> int:
     words, given = options.read(HELP, argv, hidden=HIDDEN)
     if words[:1] == ["check"]:
         return check(words[1:], given)
+    if words[:1] == ["diff"]:
+        options.count(HELP, words, 2, 2)
+        return diff(words[1], given)
+    if words[:1] == ["try"]:
+        options.count(HELP, words, 2, 2)
+        return try_it(words[1], given)
+    if words[:1] in (["keep"], ["back"]):
+        options.count(HELP, words, 1, 1)
+        return keep_or_back(words[0], given)
     if words[:1] == ["migrate"]:
         raise options.wrong(HELP, "that command is `k3os migrate FILE`")
     if words:
@@ -82,6 +102,59 @@ def dump(given: dict[str, str]) -> int:
         text = dump_yaml(config, show_secrets=show, provenance="--provenance" in given)
         sys.stdout.write(text)
     return 1 if any(problem.is_error for problem in problems) else 0
+
+
+def diff(path: str, given: dict[str, str]) -> int:
+    """Exit code 1 when a file, this one or another of the node, has errors. Raises UserError."""
+    from k3os.config.difference import OWN, PLACES, lines
+    from k3os.config.load import load_config
+
+    place = given.get("--as", OWN)
+    if PLACES.fullmatch(place) is None:
+        hint = f"--as wants {OWN}, or a file in {posixpath.dirname(OWN)}/config.d"
+        raise UserError("no node reads its configuration from there", hint, place)
+    if not os.path.isfile(path):
+        raise UserError("there is no such file", "name the new config.yaml", path)
+    sources = _sources(given)
+    before, old_problems = load_config(*sources, cloud=True)
+    after, problems = load_config(*sources, cloud=True, instead=(place, path))
+    known = {str(problem) for problem in old_problems if not problem.is_error}
+    for problem in problems:
+        if str(problem) not in known:
+            print(problem, file=sys.stderr)
+    for line in [*lines(before, after)] or ["nothing changes"]:
+        print(line)
+    return 1 if any(problem.is_error for problem in problems) else 0
+
+
+def try_it(path: str, given: dict[str, str]) -> int:
+    """Raises UserError."""
+    from k3os.config.difference import OWN, TRIABLE
+    from k3os.config.duration import parse
+    from k3os.node import config_try
+    from k3os.system.os_release import check_node
+
+    place, text = given.get("--as", OWN), given.get("--for", "5m")
+    seconds = parse(text)
+    if not config_try.SHORTEST <= seconds <= config_try.LONGEST:
+        raise options.wrong(HELP, f"--for wants a time from 10s to 24h, not {text!r}")
+    if TRIABLE.fullmatch(place) is None:
+        hint = f"--as wants {OWN}, or a file in {posixpath.dirname(OWN)}/config.d"
+        raise UserError("nothing can be tried there", hint, place)
+    check_node()
+    return config_try.begin(path, place, seconds, _sources(given), restart="--restart" in given)
+
+
+def keep_or_back(word: str, given: dict[str, str]) -> int:
+    from k3os.node import config_try
+    from k3os.system.os_release import check_node
+
+    check_node()
+    if word == "keep":
+        return config_try.keep()
+    return config_try.back(
+        _sources(given), "nobody kept it in time" if "--expired" in given else ""
+    )
 
 
 def check(paths: list[str], given: dict[str, str]) -> int:

@@ -13,11 +13,12 @@ from k3os.paths import OWN_SYSTEM, RUNNING
 from k3os.system.files import text_of
 
 HELP = """\
-usage: k3os status [--json]
+usage: k3os status [--all | --json]
        k3os status --verify [--running]
 
 What was applied, what failed, versions, k3s, addresses. Exit code 1 when something is wrong.
 
+  --all      list what was right already, too
   --json     the same for programs
   --verify   read every file of every generation from the disk and compare it with its checksum
   --running  with --verify: only those of the running system; k3os-verify.service does that
@@ -29,16 +30,16 @@ def main(argv: list[str]) -> int:
     """Exit code 0 when everything was applied, 1 when something failed, 2 for wrong usage."""
     words, given = options.read(HELP, argv)
     options.count(HELP, words, 0, 0)
-    options.alone(HELP, given, ("--verify", "--json"))
+    options.alone(HELP, given, ("--verify", "--json", "--all"))
     if "--verify" in given:
         return verify(running_only="--running" in given)
     if "--running" in given:
         raise options.wrong(HELP, "--running goes with --verify")
     status = collect()
-    if given:
+    if "--json" in given:
         print(json.dumps(status.as_dict(), indent=2))
     else:
-        print(visible("\n".join(lines(status))))
+        print(visible("\n".join(lines(status, every="--all" in given))))
     return 1 if failures(status) else 0
 
 

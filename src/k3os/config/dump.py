@@ -44,6 +44,14 @@ def dump_yaml(config: Config, *, show_secrets: bool = False, provenance: bool = 
     return "\n".join(lines) + "\n" if lines else "{}\n"
 
 
+def value_lines(key: Key, value: Value) -> list[str]:
+    """One value, masked, without its name."""
+    lines: list[str] = []
+    _pair(lines, "", key.name, masked(key, value), provenance=False)
+    head = lines[0].removeprefix(f"{scalar(key.name)}:").lstrip()
+    return [head, *lines[1:]] if head else lines[1:]
+
+
 def _pair(lines: list[str], indent: str, name: str, value: Value, provenance: bool) -> None:
     data = value.data
     head = f"{indent}{scalar(name)}:"

@@ -126,15 +126,17 @@ def load_config(
     cmdline: str | None = None,
     *,
     cloud: bool = False,
+    instead: tuple[str, str] = ("", ""),
 ) -> tuple[Config, list[Problem]]:
     """The merged configuration of a node and everything that is wrong with its sources.
 
     root: where the node's file tree is; cmdline None: the running kernel's. Never raises.
     cloud: with what the data sources found, if the other sources name any; the runtime phase's.
+    instead: a file of the node, there or not, and the path of the one that is read in its place.
     """
-    merged, problems = _merged(root, system_dir, cmdline, skipped=CLOUD)
+    merged, problems = _merged(root, system_dir, cmdline, CLOUD, instead)
     if cloud and Config(merged).items("k3os.data_sources"):
-        merged, problems = _merged(root, system_dir, cmdline, skipped=())
+        merged, problems = _merged(root, system_dir, cmdline, (), instead)
     for key in filter(merged.__contains__, CONTRADICTING):
         try:
             problems += contradictions(key)(merged)
@@ -144,14 +146,18 @@ def load_config(
 
 
 def _merged(
-    root: str, system_dir: str, cmdline: str | None, skipped: tuple[str, ...]
+    root: str,
+    system_dir: str,
+    cmdline: str | None,
+    skipped: tuple[str, ...],
+    instead: tuple[str, str],
 ) -> tuple[dict[str, Value], list[Problem]]:
     merged: dict[str, Value] = {}
     problems: list[Problem] = []
     for source in SOURCES:
         if source in skipped:
             continue
-        for name, read in _readers(source, root.rstrip("/"), system_dir, cmdline):
+        for name, read in _readers(source, root.rstrip("/"), system_dir, cmdline, instead):
             try:
                 values, reported = read()
                 problems += reported
@@ -162,21 +168,26 @@ def _merged(
 
 
 def _readers(
-    source: str, base: str, system_dir: str, cmdline: str | None
+    source: str, base: str, system_dir: str, cmdline: str | None, instead: tuple[str, str]
 ) -> Iterator[tuple[str, Callable[[], Read]]]:
     """One of SOURCES: a name, and how it is read; of a directory those of its files."""
+    place = instead[0]
+    other = partial(_file, "", instead[1])
     if source == "cmdline":
         yield source, partial(_cmdline, cmdline)
     elif source.endswith("/"):
         names, notes = _directory(base, source)
+        if place.startswith(source):
+            names = sorted({*names, place.removeprefix(source)})
         yield source, lambda: ({}, notes)
         read = _userdata if source == USERDATA else _file
         for name in names:
-            yield source + name, partial(read, base, source + name)
+            own = partial(read, base, source + name)
+            yield source + name, other if source + name == place else own
     else:
         # wherever the medium is mounted now: people know the file by its place on the node
         path, known = (source.format(system=each) for each in (system_dir.rstrip("/"), OWN_SYSTEM))
-        yield known, partial(_file, base, path, known)
+        yield known, other if known == place else partial(_file, base, path, known)
 
 
 def _cmdline(given: str | None) -> Read:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from k3os.cluster.node_status import DISK, K3S, VERIFY, Failure
 from k3os.config.key import PHASES
 from k3os.paths import OWN_SYSTEM
-from k3os.phases.actions import FAILED
+from k3os.phases.actions import FAILED, UNCHANGED
+from k3os.phases.table import DATA_SOURCES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ def failures(status: NodeStatus) -> list[Failure]:
     return list(dict.fromkeys(failed))
 
 
-def lines(status: NodeStatus) -> list[str]:
-    """The text for people."""
+def lines(status: NodeStatus, *, every: bool = False) -> list[str]:
+    """The text for people. every: with the actions that had nothing to do."""
     said = [f"mode       {status.mode or 'unknown: no phase has reported'}"]
     for name, parts in status.versions.items():
         listed = "  ".join(f"{part} {version}" for part, version in parts.items())
@@ -116,7 +117,7 @@ def lines(status: NodeStatus) -> list[str]:
     if status.clock_in_doubt:
         note = "no time server has answered since: it is probably wrong"
         said.append(f"clock      said {status.clock_in_doubt} at the start; {note}")
-    said += _about_phases(status)
+    said += _about_phases(status, every)
     failed = failures(status)
     said += ["", *(f"FAILED {each}" for each in failed)] if failed else []
     return said
@@ -157,16 +158,18 @@ def _about_trials(status: NodeStatus) -> list[str]:
     return said
 
 
-def _about_phases(status: NodeStatus) -> list[str]:
+def _about_phases(status: NodeStatus, every: bool) -> list[str]:
     said = []
     for name, phase in status.phases.items():
         counts = [each.result for each in phase.actions]
         listed = ", ".join(f"{counts.count(each)} {each}" for each in dict.fromkeys(counts))
         title = f"phase {name}" if name in PHASES else name
-        said.append(f"\n{title}, {phase.when}, {phase.seconds} s: {listed}")
+        said.append(f"\n{title}, {phase.when}, {phase.seconds} s: {listed or 'nothing to do'}")
         for action in phase.actions:
             note = f" ({action.reason})" if action.reason else ""
-            if action.result != FAILED:
+            # what a data source gave is no action that had nothing to do
+            told = every or note or action.result != UNCHANGED or action.key == DATA_SOURCES
+            if told and action.result != FAILED:
                 said.append(f"  {action.result:<9} {action.key}: {action.what}{note}")
         said += [f"  warning   {each}" for each in phase.problems if not each.is_error]
     return said

@@ -20,14 +20,13 @@ from k3os import names
 from k3os.cluster.node import FAILED, WAITING, NodeView, parse_node
 from k3os.cluster.objects import inside, mapping, text
 from k3os.operator import crd, metrics
-from k3os.operator.admission import Cluster, conflicts
+from k3os.operator.admission_sync import AdmissionSync
 from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure
-from k3os.operator.careful import Careful, Look
-from k3os.operator.following import Followed, Say
+from k3os.operator.canary_engine import CanaryEngine, Look
+from k3os.operator.followed_channels import Followed, Say
 from k3os.operator.job import job, name_of, owner_of, parse_job, secret
 from k3os.operator.loads import Loads
 from k3os.operator.outage import words
-from k3os.operator.policies import Policies
 from k3os.operator.replicas import replicas
 from k3os.operator.revisions import Revisions
 from k3os.operator.rollout import (
@@ -44,6 +43,7 @@ from k3os.operator.rollout import (
 )
 from k3os.operator.spec import Pool, read_pool
 from k3os.operator.status import status
+from k3os.operator.turns import Cluster, conflicts
 from k3os.operator.views import JobView
 from k3os.system.numbers import whole
 
@@ -97,9 +97,9 @@ class Engine:
     def __post_init__(self) -> None:
         self.channels = Followed(self.api, self.say)
         self.revisions = Revisions(self.api)
-        self.careful = Careful(self.api, self.revisions, self.changed)
+        self.canaries = CanaryEngine(self.api, self.revisions, self.changed)
         self.loads = Loads(self.api, self.changed)
-        self.policies = Policies(self.api)
+        self.admission = AdmissionSync(self.api)
 
     def changed(self) -> None:
         """Something is different: decide again."""
@@ -131,7 +131,7 @@ class Engine:
     async def close(self) -> None:
         await self.loads.close()
         self.channels.close()
-        self.careful.close()
+        self.canaries.close()
 
     async def _drop_strays(self) -> None:
         try:
@@ -152,7 +152,7 @@ class Engine:
         jobs, wait = self.jobs(time.monotonic())
         loads = await self.loads.follow(cluster)
         self.channels.look_up(pools, now)
-        looks = await self.careful.look(pools, self._statuses, cluster, now)
+        looks = await self.canaries.look(pools, self._statuses, cluster, now)
         outcomes = decide_all([look.pool for look in looks], cluster, loads, jobs, now)
         writes: list[Awaitable[Exception | None]] = []
         room = asyncio.Semaphore(AT_ONCE)
@@ -168,7 +168,7 @@ class Engine:
         left = orphans(cluster, [pool.name for _, pool in pools])
         writes += self._by_node([*left, *finished(cluster, jobs)], None, room)
         writes.append(self._scale(cluster, time.monotonic()))
-        writes.append(self.policies.keep(time.monotonic()))
+        writes.append(self.admission.keep(time.monotonic()))
         self._forget({(pool.name, pool.uid) for _, pool in pools})
         self.revisions.forget({pool.uid for _, pool in pools})
         failures = [each for each in await asyncio.gather(*writes) if each is not None]

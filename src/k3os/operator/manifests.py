@@ -15,7 +15,7 @@ from typing import Any
 
 from k3os import names
 from k3os.names import OPERATOR_UID
-from k3os.operator import crd, policy
+from k3os.operator import admission_policy, crd
 
 NAME, NODE_ACCOUNT = "k3os-operator", "k3os-node"
 # for people who import the archive; reserved, so that no registry can have it (RFC 2606)
@@ -66,8 +66,8 @@ RULES = (
     Rule("storage.k8s.io", "volumeattachments", ("list", "watch")),
     Rule("", "persistentvolumes", ("get",)),
     # what lets the API server refuse a wrong NodePool
-    Rule(policy.GROUP, "validatingadmissionpolicies", ("get", "create", "patch")),
-    Rule(policy.GROUP, "validatingadmissionpolicybindings", ("get", "create", "patch")),
+    Rule(admission_policy.GROUP, "validatingadmissionpolicies", ("get", "create", "patch")),
+    Rule(admission_policy.GROUP, "validatingadmissionpolicybindings", ("get", "create", "patch")),
     # kopf looks for what is served, and where
     Rule("apiextensions.k8s.io", "customresourcedefinitions", READ),
     Rule("", "namespaces", ("list", "watch")),

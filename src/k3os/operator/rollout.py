@@ -29,8 +29,8 @@ from k3os.cluster.node import (
 from k3os.cluster.target import Target, changes, is_updated
 from k3os.config.key import AT_BOOT
 from k3os.operator import drain
-from k3os.operator.admission import Cluster, may_begin
 from k3os.operator.spec import Pool
+from k3os.operator.turns import Cluster, may_begin
 from k3os.operator.views import JobView, PodView
 
 KEEP = None  # of NodePatch.unschedulable: as it is

@@ -196,7 +196,7 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
 
 def _told(problem: Problem) -> str:
     """Without a line of the text that the configuration was written into for the check; as the
-    API server says it, too (policy.py)."""
+    API server says it, too (admission_policy.py)."""
     where = problem.key or "spec.config"
     hint = f"; {problem.hint}" if problem.hint else ""
     return visible(f"{where}: {problem.message}{hint}")

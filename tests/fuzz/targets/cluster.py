@@ -38,8 +38,8 @@ def node(data: bytes) -> object:
     from k3os.cluster.node import parse_node
     from k3os.cluster.progress import progress
     from k3os.operator import rollout, status
-    from k3os.operator.admission import Cluster, conflicts
     from k3os.operator.spec import read_pool
+    from k3os.operator.turns import Cluster, conflicts
 
     given = _object(data)
     conditions = given.get("conditions")
@@ -79,8 +79,8 @@ def node_pool(data: bytes) -> object:
     from k3os.cluster.node import NodeView
     from k3os.cluster.target import changes
     from k3os.operator import status
-    from k3os.operator.admission import Cluster, conflicts, may_begin
     from k3os.operator.spec import read_pool
+    from k3os.operator.turns import Cluster, conflicts, may_begin
 
     given = _object(data)
     pool = read_pool(_pool(given.get("spec", {}), given.get("status", {})))

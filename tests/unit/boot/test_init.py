@@ -1,5 +1,6 @@
 """The decisions of PID 1, and the files it leaves; the effects are tested in VMs."""
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -13,6 +14,7 @@ from k3os.boot.steps import try_each
 from k3os.cluster import config_trial
 from k3os.errors import UserError
 from k3os.generation import layout
+from k3os.paths import TRIED
 
 
 @pytest.fixture
@@ -118,6 +120,31 @@ def test_a_trial_that_cannot_be_counted_does_not_stop_the_boot(
     assert not init.on_trial_or_back(medium(tmp_path), {}, data)
     assert begun == []
     assert "No space left" in said[0]
+
+
+def test_what_somebody_tried_is_taken_back_by_a_boot(
+    said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, data = "/var/lib/rancher/k3os/config.yaml", str(tmp_path)
+    own = tmp_path / place[1:]
+    own.parent.mkdir(parents=True)
+    own.write_text("tried")
+    record = {"place": place, "former": "before", "restart": False}
+    (tmp_path / TRIED[1:]).write_text(json.dumps(record))
+    with monkeypatch.context() as context:
+        context.setattr("k3os.config.tried.atomic_write", raising)
+        init.take_back_what_was_tried(data)  # and the boot goes on
+    assert own.read_text() == "tried"
+    for _ in range(2):
+        init.take_back_what_was_tried(data)
+        assert own.read_text() == "before"
+    init.take_back_what_was_tried("")
+    assert ["disk is full" in line for line in said] == [True, False]
+    assert said[1] == f"nobody kept what was tried as {place}: what was there before is back"
+
+
+def raising(*_: object, **__: object) -> None:
+    raise OSError(28, "the disk is full")
 
 
 def test_what_went_wrong_is_explained_without_a_traceback_where_it_is_known() -> None:

@@ -1,6 +1,7 @@
 """What `k3os status` says of k3s, from what systemctl(1) says."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -289,3 +290,30 @@ def test_what_k3s_got_is_shown_without_what_may_be_a_secret(
         "server": ["https://x"],
         "token": [],
     }
+
+
+def test_what_was_right_already_is_counted_and_listed_only_when_asked(tmp_path: Path) -> None:
+    """It is most of what a second boot has to say, and pushes the rest off a console."""
+    what = {"key": "k", "from": "/a.yaml:1:1"}
+    results = {
+        "written": ("done", ""),
+        "same": ("unchanged", ""),
+        "same, but": ("unchanged", "why"),
+        "not yet": ("later", ""),
+    }
+    actions = [{**what, "what": w, "result": r, "reason": n} for w, (r, n) in results.items()]
+    given = {**what, "key": "k3os.data_sources", "what": "a gives b", "result": "unchanged"}
+    actions.append({**given, "reason": ""})
+    phase = {"when": "2026", "seconds": 1.0, "problems": []}
+    phases = {"boot": {**phase, "actions": actions}, "initrd": {**phase, "actions": []}}
+    (tmp_path / "run/k3os").mkdir(parents=True)
+    recorded = {"version": 1, "mode": "disk", "phases": phases}
+    (tmp_path / "run/k3os/status.json").write_text(json.dumps(recorded))
+    status = collect(str(tmp_path))
+    text = "\n".join(lines(status))
+    assert "phase boot, 2026, 1.0 s: 1 done, 3 unchanged, 1 later" in text
+    assert "phase initrd, 2026, 1.0 s: nothing to do" in text
+    listed = re.findall(r"^  (\w+) +k: (.*)$", text, re.M)
+    assert listed == [("done", "written"), ("unchanged", "same, but (why)"), ("later", "not yet")]
+    assert "  unchanged k3os.data_sources: a gives b" in text
+    assert "  unchanged k: same" in lines(status, every=True)

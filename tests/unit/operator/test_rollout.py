@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from k3os.cluster.node import FAILED, RequestResult, State, parse_state
 from k3os.cluster.request import Wanted
 from k3os.cluster.target import Target, is_updated
-from k3os.operator.admission import Cluster
 from k3os.operator.drain import Load
 from k3os.operator.rollout import (
     Eviction,
@@ -23,6 +22,7 @@ from k3os.operator.rollout import (
     orphans,
 )
 from k3os.operator.spec import Drain, Pool, Strategy, Window
+from k3os.operator.turns import Cluster
 from k3os.operator.views import JobView, PodView
 from tests.unit.operator.simulator import (
     FATES,

@@ -8,7 +8,7 @@ import pytest
 
 from k3os.errors import UserError
 from k3os.operator import channels
-from k3os.operator.following import RETRY, Followed
+from k3os.operator.followed_channels import RETRY, Followed
 from k3os.operator.spec import parse_pool
 
 BODY = {

@@ -1,4 +1,5 @@
-"""Keeps the policy that lets the API server refuse a wrong NodePool (policy.py) in the cluster.
+"""Keeps in the cluster the policy by which the API server refuses a wrong NodePool
+(admission_policy.py).
 
 Kubernetes has the API since 1.30; before that there is nothing to do, and a look now and then
 shows whether the cluster was upgraded. What is there in another form is made as it should be.
@@ -19,9 +20,9 @@ from lightkube.types import PatchType
 
 from k3os import names
 from k3os.cluster.objects import inside
+from k3os.operator.admission_policy import GROUP, binding, policy
 from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, count
 from k3os.operator.outage import words
-from k3os.operator.policy import GROUP, binding, policy
 
 log = logging.getLogger("k3os.operator")
 
@@ -35,7 +36,7 @@ Binding: Any = create_global_resource(
 )
 
 
-class Policies:
+class AdmissionSync:
     """served: None until it is known whether the cluster has the API."""
 
     def __init__(self, api: Api) -> None:

@@ -11,7 +11,7 @@ from k3os.cluster.progress import GIVEN_UP, progress
 from k3os.cluster.request import Wanted
 from k3os.cluster.target import Target
 from k3os.operator import canary
-from k3os.operator.careful import Careful, Look
+from k3os.operator.canary_engine import CanaryEngine, Look
 from k3os.operator.engine import Engine, Sight
 from k3os.operator.revisions import Revisions
 from k3os.operator.spec import Pool, read_pool
@@ -54,7 +54,7 @@ class Operators:
     def start(self) -> None:
         """A new process, which knows nothing."""
         self.revisions = Revisions(self.api)  # type: ignore[arg-type]
-        self.careful = Careful(self.api, self.revisions, lambda: None)  # type: ignore[arg-type]
+        self.canaries = CanaryEngine(self.api, self.revisions, lambda: None)  # type: ignore[arg-type]
 
     @property
     def pool(self) -> Pool:
@@ -78,7 +78,7 @@ class Operators:
 
     async def _round(self) -> Look:
         before, cluster = self.body.get("status") or {}, self.world.cluster()
-        (look,) = await self.careful.look([(self.body, self.pool)], {}, cluster, self.world.now)
+        (look,) = await self.canaries.look([(self.body, self.pool)], {}, cluster, self.world.now)
         outcome = self.world.reconcile(look.pool)
         after = status(
             *(self.pool, cluster, outcome.waiting, self.world.now, before, {}, look.shown)
@@ -88,7 +88,7 @@ class Operators:
             name: value for name, value in {**before, **after}.items() if value is not None
         }
         self.world.live()
-        self.careful.close()
+        self.canaries.close()
         return look
 
     def rounds(self, count: int = 1) -> Look:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from k3os.config.schema import TABLE
-from k3os.operator.policy import API, NAME, binding, policy
+from k3os.operator.admission_policy import API, NAME, binding, policy
 from k3os.operator.spec import parse_pool
 from tests.unit.operator.cel_runner import Runner
 

@@ -16,7 +16,6 @@ from k3os.cluster.objects import inside, mapping, text
 from k3os.cluster.revision import before
 from k3os.cluster.target import COMPONENTS, Target
 from k3os.operator import canary
-from k3os.operator.admission import Cluster
 from k3os.operator.api import Api, ApiFailure
 from k3os.operator.gates import Gates
 from k3os.operator.outage import words
@@ -24,6 +23,7 @@ from k3os.operator.revisions import Revisions
 from k3os.operator.rollout import Said
 from k3os.operator.spec import Pool
 from k3os.operator.status import Shown
+from k3os.operator.turns import Cluster
 
 log = logging.getLogger("k3os.operator")
 
@@ -44,7 +44,7 @@ class Look:
     kept: tuple[str, ...] = ()
 
 
-class Careful:
+class CanaryEngine:
     def __init__(self, api: Api, revisions: Revisions, changed: Callable[[], None]) -> None:
         self._revisions = revisions
         self._gates = Gates(api, changed)

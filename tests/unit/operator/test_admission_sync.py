@@ -7,8 +7,16 @@ import httpx2
 import pytest
 from lightkube import ApiError
 
-from k3os.operator.policies import HASH, RETRY, SECONDS, Binding, Policies, Policy, marked
-from k3os.operator.policy import NAME, binding, policy
+from k3os.operator.admission_policy import NAME, binding, policy
+from k3os.operator.admission_sync import (
+    HASH,
+    RETRY,
+    SECONDS,
+    AdmissionSync,
+    Binding,
+    Policy,
+    marked,
+)
 
 
 def failure(code: int, *, plain: bool = False) -> Exception:
@@ -58,8 +66,8 @@ class Api:
         self.client = client
 
 
-def keep(client: Client, *times: float) -> Policies:
-    found = Policies(Api(client))  # type: ignore[arg-type]
+def keep(client: Client, *times: float) -> AdmissionSync:
+    found = AdmissionSync(Api(client))  # type: ignore[arg-type]
 
     async def run() -> None:
         for now in times:
