@@ -1,4 +1,8 @@
-"""The mode disk: what persists and what does not, growing, factory reset, repair."""
+"""The mode disk: what persists and what does not, growing, factory reset, repair.
+
+The first boot is on a machine as hypervisors and servers have it: with a channel to the guest
+agent, and a watchdog.
+"""
 
 import re
 from contextlib import contextmanager
@@ -9,6 +13,7 @@ import pytest
 from k3os.system.blockdev import RAID_MAGIC
 from k3os.system.run import run
 from k3os.vm.spec import Disk
+from tests.vm.guest_agent import GuestAgent, channel
 from tests.vm.installed import MIB, debugfs, make_disk, state_of
 from tests.vm.node import BOOT, LOGIN, RESCUE, ask, wait_until_settled
 
@@ -36,9 +41,13 @@ def disk(images, tmp_path_factory):
     return path
 
 
-def installed(images, disk):
+# a disk that cannot be told which of its blocks are free
+NO_DISCARD = ("-global", "virtio-blk-device.discard=off")
+
+
+def installed(images, disk, extra=NO_DISCARD):
     # one processor: the emulation of several now and then breaks a kernel that reboots
-    return replace(images.direct(medium=False), disks=(Disk(disk),), cpus=1)
+    return replace(images.direct(medium=False), disks=(Disk(disk),), cpus=1, extra=extra)
 
 
 def login(vm, timeout=BOOT):
@@ -68,13 +77,27 @@ def start(boot, images, disk):
 
 
 @pytest.fixture(scope="module")
-def node(boot, images, disk):
+def socket(tmp_path_factory):
+    return tmp_path_factory.mktemp("agent") / "socket"
+
+
+@pytest.fixture(scope="module")
+def node(boot, images, disk, socket):
     """The first boot."""
-    with boot("disk", installed(images, disk)) as vm:
+    spec = installed(images, disk, (*channel(socket), "-device", "i6300esb"))
+    with boot("disk", spec) as vm:
         vm.expect("k3OS: booting disk from /dev/vda1", BOOT)
         login(vm)
         wait_until_settled(vm)
         yield vm
+
+
+@pytest.fixture(scope="module")
+def agent(node, socket):
+    ask(node, "until systemctl is-active -q qemu-guest-agent; do sleep 1; done")
+    connected = GuestAgent(socket)
+    yield connected
+    connected.close()
 
 
 def test_the_state_partition_grew_with_the_disk(node):
@@ -127,6 +150,47 @@ def test_the_first_boot_makes_the_host_keys_though_nobody_logs_in(node):
     ask(node, "until sudo test -e /var/lib/rancher/k3os/ssh/ssh_host_ed25519_key; do sleep 1; done")
 
 
+def test_the_hypervisor_is_told_the_addresses(agent):
+    interfaces = {each["name"]: each for each in agent.call("guest-network-get-interfaces")}
+    addresses = [each["ip-address"] for each in interfaces["eth0"]["ip-addresses"]]
+    assert "10.0.2.15" in addresses
+    assert agent.call("guest-get-osinfo")["id"] == "k3os"
+
+
+def test_the_agents_have_the_libraries_that_they_need(node):
+    found = "/usr/bin/vmtoolsd /usr/sbin/qemu-ga /usr/bin/vmware-toolbox-cmd"
+    found += " /usr/sbin/hv_*_daemon /usr/lib/*-linux-gnu/open-vm-tools/plugins/*/*.so"
+    assert len(ask(node, f"ls {found}").splitlines()) == 9
+    assert ask(node, f"ldd {found} | grep 'not found' || true", 120) == ""
+
+
+def test_a_frozen_disk_holds_who_writes_and_nobody_else(node, agent):
+    """What the hypervisor does for a backup. The disk is mounted in six places."""
+    assert agent.call("guest-fsfreeze-freeze") >= 1
+    try:
+        assert agent.call("guest-fsfreeze-status") == "frozen"
+        node.send("(echo thawed >/home/rancher/frozen) &\n")
+        # programs start, and the disk can be read
+        ask(node, "systemctl is-active connman && cat /home/rancher/.bashrc >/dev/null && sleep 1")
+        assert node.command("ls /home/rancher/frozen")[0] != 0
+    finally:
+        assert agent.call("guest-fsfreeze-thaw") >= 1
+    ask(node, "until grep -q thawed /home/rancher/frozen; do sleep 1; done; rm ~/frozen")
+    assert ask(node, "systemctl --failed --no-legend --plain") == ""
+
+
+def test_free_blocks_are_told_to_the_disk(node):
+    assert ask(node, "systemctl is-active fstrim.timer") == "active"
+    ask(node, "sudo systemctl start fstrim.service")
+    ask(node, "sudo journalctl -b -u fstrim | grep '/var: .* trimmed'")
+
+
+def test_pid_1_has_the_watchdog(node):
+    attributes = "/sys/class/watchdog/watchdog0"
+    assert ask(node, f"cat {attributes}/state {attributes}/timeout").split() == ["active", "120"]
+    ask(node, 'sudo journalctl -b _PID=1 | grep "Using hardware watchdog \'i6300ESB"')
+
+
 def test_a_disk_that_a_pods_root_filled_is_told_and_leaves_room_for_people(node):
     """What a container's root may do: containerd gives it no CAP_SYS_RESOURCE."""
     pod = "sudo setpriv --bounding-set -sys_resource --inh-caps -sys_resource"
@@ -149,6 +213,16 @@ def test_a_disk_that_a_pods_root_filled_is_told_and_leaves_room_for_people(node)
     ask(node, "sudo rm /var/filled /var/lib/rancher/k3os/config.yaml; sudo k3os config")
     assert ask(node, "cat /proc/sys/kernel/panic") != "9"
     ask(node, "sudo systemctl start k3os-memory; sudo k3os status")
+
+
+def check_that_nothing_is_said_of_what_is_not_there(vm):
+    """No hypervisor's channel, no watchdog, a disk without discard."""
+    agents = "qemu-guest-agent open-vm-tools hv-kvp-daemon hv-vss-daemon"
+    states = ask(vm, f"systemctl show -P LoadState -P ActiveState {agents}").split()
+    assert states == 4 * ["loaded", "inactive"]
+    assert ask(vm, "sudo journalctl -b -q _PID=1 | grep -i watchdog || true") == ""
+    ask(vm, "sudo systemctl start fstrim.service")
+    assert "trimmed" not in ask(vm, "sudo journalctl -b -u fstrim")
 
 
 IDENTITY = "cat /etc/machine-id; sudo sh -c 'cat /var/lib/rancher/k3os/ssh/*.pub'"
@@ -182,14 +256,14 @@ def test_a_configuration_that_is_tried_goes_again_unless_it_is_kept(node):
     assert pressure() == "44"
 
 
-def test_the_next_boot_keeps_and_forgets_as_documented(node, start, disk):
+def test_the_next_boot_keeps_and_forgets_as_documented(node, agent, start, disk):
     ask(node, "sudo systemctl start k3os-ssh-keys")
     before = ask(node, IDENTITY)
     ask(node, f"sudo touch {' '.join(WRITTEN + LOST)}")
     ask(node, f"until sudo test -e {PASSWORD}; do sleep 1; done", 60)
     password = ask(node, f"sudo cat {PASSWORD}")
     ask(node, "sudo rm /home/rancher/.profile; echo '# mine' | sudo tee /home/rancher/.bashrc")
-    node.send("sudo poweroff\n")
+    agent.send("guest-shutdown")
     node.wait_for_end(90)
     assert "FAILED" not in node.console.text
     assert state_of(disk) == "clean"
@@ -207,6 +281,7 @@ def test_the_next_boot_keeps_and_forgets_as_documented(node, start, disk):
         ask(vm, "test -s /home/rancher/.profile")
         assert len(ask(vm, "sudo ls /var/log/journal").split()) == 1
         assert ask(vm, "systemctl show -P ActiveState k3os-grow") == "inactive"
+        check_that_nothing_is_said_of_what_is_not_there(vm)
         ask(vm, "sudo k3os reset --yes")
     with start("reset") as vm:
         assert "k3OS: factory reset: done" in vm.console.text
@@ -224,6 +299,7 @@ def test_ephemeral_data_is_fresh_and_what_was_there_comes_back(start):
     with start("ephemeral") as vm:
         assert ask(vm, "findmnt -no FSTYPE --target /var") == "tmpfs"
         assert vm.command("ls /var/disk")[0] != 0
+        ask(vm, "sudo systemctl start fstrim.service")  # of memory
         ask(vm, "sudo mount -o remount,rw /k3os/system && sudo rm /k3os/system/ephemeral")
 
 

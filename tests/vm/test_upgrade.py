@@ -188,6 +188,15 @@ def test_k3s_alone_needs_no_reboot_and_pods_go_on(node, key, releases):
     assert "k3os_trial" not in over_ssh(node, key, "sudo cat /.base/boot/grub/grubenv")
 
 
+def test_after_the_trial_pid_1_has_the_watchdog(node, key):
+    """The guard had it; PID 1 asks once a minute."""
+    over_ssh(
+        node, key, "until sudo journalctl -b _PID=1 | grep 'hardware watchdog'; do sleep 1; done"
+    )
+    state = "cat /sys/class/watchdog/watchdog0/state /sys/class/watchdog/watchdog0/timeout"
+    assert over_ssh(node, key, state).split() == ["active", "120"]
+
+
 def test_a_k3s_that_does_not_become_ready_makes_way_for_the_one_before(node, key, releases):
     source = put_k3s(releases, "broken/k3s", BROKEN.replace(b"v1.33.1", b"v1.34.3"))
     said = upgrade(node, key, f"--k3s {source} || true")

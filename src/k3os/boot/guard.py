@@ -51,30 +51,37 @@ def _guard(seconds: int) -> None:
     directory = os.open(os.path.dirname(ON_TRIAL), os.O_RDONLY | os.O_DIRECTORY)
     trigger = os.open("/proc/sysrq-trigger", os.O_WRONLY)
     os.chdir("/proc")  # not in the way of what is unmounted
-    dog = watchdog.start()
+    dog = watchdog.Watchdog()
     # a shutdown ends all processes: from then on systemd's own limits hold
 
     def let_go(*_: object) -> None:
-        watchdog.stop(dog)
+        dog.stop()
         os._exit(0)
 
     signal.signal(signal.SIGTERM, let_go)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        watchdog.feed(dog)
+        dog.feed()
         time.sleep(POLL_SECONDS)
         try:
             os.stat(os.path.basename(ON_TRIAL), dir_fd=directory)
         except FileNotFoundError:
-            watchdog.stop(dog)
+            dog.stop()
+            _follow_pid_1()
+            dog.forget()
             return
-    os.chroot("1/root")  # where PID 1 got to; this process stayed in the initrd
-    os.chdir("/")
+    _follow_pid_1()
     _leave_reason(f"it hung: nothing confirmed it in {seconds} s")
     say("restarting")
     os.write(trigger, b"s")  # sync; Documentation/admin-guide/sysrq.rst
     time.sleep(POLL_SECONDS)
     os.write(trigger, b"b")
+
+
+def _follow_pid_1() -> None:
+    """Into the root that it has now; this process stayed in the initrd, in /proc."""
+    os.chroot("1/root")
+    os.chdir("/")
 
 
 def _leave_reason(reason: str) -> None:

@@ -136,7 +136,7 @@ def base_stage(settings: Settings, progress: Progress, cache: Cache) -> Path:
     """The directory with base.tar, a Debian with configured packages."""
     return cache.stage(
         "base",
-        digest(SUITE, settings.arch.name, settings.mirror, packages.base_options()),
+        digest(SUITE, settings.arch.name, settings.mirror, packages.base_options(settings)),
         lambda out: packages.bootstrap_base(settings, progress, out),
     )
 

@@ -35,6 +35,11 @@ NODE_PACKAGES = (
     # disks
     *("parted", "fdisk", "e2fsprogs", "dosfstools", "efibootmgr"),
 )
+# What a hypervisor asks for addresses, a shutdown and a backup's quiet moment; udev starts them.
+# Neither Hyper-V nor VMware runs armhf.
+GUEST_AGENTS = ("qemu-guest-agent",)
+_OTHER_AGENTS = ("hyperv-daemons", "open-vm-tools")
+GUEST_AGENTS_OF = {"amd64": _OTHER_AGENTS, "arm64": _OTHER_AGENTS}
 # The first stage of an overlay installation runs before anything of ours is mounted.
 STATIC_SHELL = "busybox-static"
 FIRMWARE_PACKAGES = ("firmware-linux-free", "firmware-ath9k-htc", "wireless-regdb")
@@ -58,6 +63,10 @@ NONFREE = "non-free-firmware"
 BUILD_TIME_PACKAGES = frozenset(
     "adduser debconf dpkg init-system-helpers perl-base ucf libpam-runtime "
     "debian-archive-keyring sysvinit-utils".split()
+) | frozenset(
+    # of open-vm-tools, for what k3os.image.agents leaves out
+    "libdrm2 libdrm-common libfuse3-4 libgcrypt20 libgpg-error0 libmspack0t64 libpci3 libxml2 "
+    "libxmlsec1t64 libxmlsec1t64-openssl libxslt1.1 lsb-release pci.ids pciutils".split()
 )
 
 # Only a Python of the node's version can compile for it; unchecked: times in images are changed
@@ -120,11 +129,12 @@ class Package:
     source: str
 
 
-def base_options() -> list[str]:
+def base_options(settings: Settings) -> list[str]:
     """mmdebstrap's options for the node's user space, packages configured."""
+    agents = (*GUEST_AGENTS, *GUEST_AGENTS_OF.get(settings.arch.name, ()))
     return [
         "--variant=essential",
-        f"--include={','.join(NODE_PACKAGES)}",
+        f"--include={','.join((*NODE_PACKAGES, *agents))}",
         *(
             f"--dpkgopt=path-exclude=/usr/share/{directory}/*"
             for directory in ("doc", "man", "locale", "info", "lintian", "bug", "i18n/locales")
@@ -157,7 +167,7 @@ def kernel_options(settings: Settings) -> list[str]:
 def bootstrap_base(settings: Settings, progress: Progress, output: Path) -> None:
     """Write <output>/base.tar."""
     emulation.ensure(settings.arch)
-    _mmdebstrap(settings, progress, base_options(), output / "base.tar")
+    _mmdebstrap(settings, progress, base_options(settings), output / "base.tar")
 
 
 def unpack_kernel(settings: Settings, progress: Progress, output: Path) -> None:

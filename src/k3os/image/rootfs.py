@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from k3os.image import emulation
+from k3os.image.agents import choose_agents
 from k3os.image.elf import needed_libraries
 from k3os.image.packages import BUILD_TIME_PACKAGES
 from k3os.image.places import add_places, choose_profiles
@@ -40,13 +41,9 @@ UNUSED = (
     "usr/lib/*-linux-gnu*/perl-base",
     "usr/lib/*-linux-gnu*/gconv/*",  # only the node's own UTF-8 is used
     "usr/lib/*-linux-gnu*/systemd/libsystemd-core-*.a",
-    "usr/lib/python3.13/test",
-    "usr/lib/python3.13/idlelib",
-    "usr/lib/python3.13/tkinter",
-    "usr/lib/python3.13/lib2to3",
-    "usr/lib/python3.13/ensurepip",
+    *("usr/lib/python3.13/test", "usr/lib/python3.13/idlelib", "usr/lib/python3.13/tkinter"),
+    *("usr/lib/python3.13/lib2to3", "usr/lib/python3.13/ensurepip", "usr/lib/python3.13/turtle*"),
     "usr/lib/python3.13/pydoc_data",
-    "usr/lib/python3.13/turtle*",
     *("usr/lib/init", "usr/lib/initramfs-tools", "usr/lib/dpkg", "usr/lib/apt"),
     # 10 MB of device names for people; the drivers are found through modules.alias
     *("usr/lib/udev/hwdb.bin", "usr/lib/udev/hwdb.d", "usr/lib/udev/*_id_legacy"),
@@ -65,7 +62,7 @@ UNUSED = (
 
 # Units that would cost time or memory and do nothing on a node, with what does it instead.
 UNITS_REMOVED = (
-    *("e2scrub*", "dpkg-db-backup.*", "fstrim.timer", "apt-*", "systemd-pcr*", "systemd-tpm2-*"),
+    *("e2scrub*", "dpkg-db-backup.*", "apt-*", "systemd-pcr*", "systemd-tpm2-*"),
     *("systemd-firstboot.service", "systemd-hwdb-update.service", "systemd-update-done.service"),
     *("systemd-sysusers.service", "systemd-machine-id-commit.service", "ldconfig.service"),
     *("systemd-journal-catalog-update.service", "systemd-remount-fs.service", "hwclock.service"),
@@ -130,7 +127,8 @@ WANTS = {
     "paths.target": ("k3os-report.path", "k3os-resolv.path"),
     "network-online.target": ("k3os-network-online.service",),
     "timers.target": (
-        *("k3os-memory.timer", "k3os-report.timer", "k3os-ssh-keys.timer", "k3os-verify.timer"),
+        *("fstrim.timer", "k3os-memory.timer", "k3os-report.timer", "k3os-ssh-keys.timer"),
+        "k3os-verify.timer",
     ),
 }
 
@@ -145,6 +143,7 @@ def build_rootfs(
     tree = read_tar(base_tar)
     remove_unused(tree)
     choose_profiles(tree)
+    choose_agents(tree)
     add_user(tree)
     choose_units(tree)
     if settings.k3s == "none":  # asked for: such a node does not fetch one either
@@ -167,10 +166,10 @@ def build_rootfs(
 def remove_unused(tree: Tree) -> None:
     """Remove build-time packages' files and everything in UNUSED."""
     for package in sorted(BUILD_TIME_PACKAGES):
-        listing = f"var/lib/dpkg/info/{package}.list"
-        if listing not in tree:
-            continue
-        for line in tree.read(listing).decode().splitlines():
+        info = f"var/lib/dpkg/info/{package}"
+        listings = fnmatch.filter(tree.entries, f"{info}:*.list") + [f"{info}.list"]
+        lists = [tree.read(listing).decode() for listing in listings if listing in tree]
+        for line in "".join(lists).splitlines():
             path = line.strip("/")
             for candidate in (path, f"usr/{path}"):
                 entry = tree.entries.get(candidate)

@@ -30,3 +30,11 @@ def load(names: list[str]) -> str:
         return run(["modprobe", "-a", "-b", "-q", "--", *names], check=False).decode()
     except CommandError as error:
         return str(error)
+
+
+def unload(names: list[str]) -> str:
+    """Take modules away that nobody uses (any more); returns what modprobe complained about."""
+    try:
+        return run(["modprobe", "-r", "-q", "--", *names], check=False).decode()
+    except CommandError as error:
+        return str(error)

@@ -1,5 +1,7 @@
 """A watchdog device: it restarts the machine when nobody has written to it for a while.
 
+This is for a trial, whose guard may be older than systemd. At all other times PID 1 has the device
+(RuntimeWatchdogSec= in system.conf.d/30-watchdog.conf); only one process can have it open.
 Format: the kernel's Documentation/watchdog/watchdog-api.rst and include/uapi/linux/watchdog.h.
 """
 
@@ -14,34 +16,45 @@ SECONDS = 60
 SET_TIMEOUT = 0xC0045706
 # written last: the one who closes means it, and the machine is not to restart
 MAGIC_CLOSE = b"V"
+KERNELS_OWN = ["softdog"]
 
 
-def start(device: str = DEVICE) -> int:
-    """Open the machine's watchdog, else the kernel's own; -1 where none can be had.
+class Watchdog:
+    """The machine's watchdog, else the kernel's own; without either all of this does nothing.
 
     From now on `feed` must be called more often than every SECONDS.
     """
-    if not os.path.exists(device):
-        kernelmodules.load(["softdog"])
-    try:
-        descriptor = os.open(device, os.O_WRONLY | os.O_CLOEXEC)
-    except OSError:
-        return -1  # there is none, or somebody else feeds it
-    try:
-        fcntl.ioctl(descriptor, SET_TIMEOUT, array.array("i", [SECONDS]))
-    except OSError:
-        pass  # it has a time of its own
-    return descriptor
 
+    def __init__(self, device: str = DEVICE) -> None:
+        self._loaded = not os.path.exists(device)
+        if self._loaded:
+            kernelmodules.load(KERNELS_OWN)
+        try:
+            self._descriptor = os.open(device, os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:
+            self._descriptor = -1  # there is none, or somebody else feeds it
+            return
+        try:
+            fcntl.ioctl(self._descriptor, SET_TIMEOUT, array.array("i", [SECONDS]))
+        except OSError:
+            pass  # it has a time of its own
 
-def feed(descriptor: int) -> None:
-    """All is well. Does nothing without a watchdog."""
-    if descriptor >= 0:
-        os.write(descriptor, b"\0")
+    def feed(self) -> None:
+        """All is well."""
+        if self._descriptor >= 0:
+            os.write(self._descriptor, b"\0")
 
+    def stop(self) -> None:
+        """Nobody is going to feed it any more, on purpose; PID 1 may take it."""
+        if self._descriptor >= 0:
+            os.write(self._descriptor, MAGIC_CLOSE)
+            os.close(self._descriptor)
+            self._descriptor = -1
 
-def stop(descriptor: int) -> None:
-    """Nobody is going to feed it any more, on purpose."""
-    if descriptor >= 0:
-        os.write(descriptor, MAGIC_CLOSE)
-        os.close(descriptor)
+    def forget(self) -> None:
+        """Take the kernel's own away again, after `stop`: only hardware watches all the time.
+
+        It runs modprobe(8), which must be there.
+        """
+        if self._loaded:
+            kernelmodules.unload(KERNELS_OWN)
