@@ -40,6 +40,10 @@ class Lab:
         self._accel = accel
         self._serials: dict[str, int] = {}
 
+    @property
+    def is_emulated(self) -> bool:
+        return "kvm" not in self._accel
+
     def log(self, name: str) -> Path:
         """A serial log for each start of a machine."""
         self._serials[name] = self._serials.get(name, 0) + 1

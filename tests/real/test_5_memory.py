@@ -28,8 +28,9 @@ SMALL = 512
 # how long nothing may be killed on an agent that is Ready, and how long a server is watched
 SECONDS = 300
 WATCHED = 900
-# of a login at any moment, from ssh's first packet to the command's answer
-LOGIN_SECONDS = 10
+# of a login at any moment, from ssh's first packet to the command's answer. An emulated processor
+# needs two or three for its keys and the session alone, and has k3s' start to do meanwhile.
+LOGIN_SECONDS, EMULATED_LOGIN_SECONDS = 10, 40
 FIGURES = (
     "free -m; cat /proc/pressure/memory; uptime; "
     "cd /sys/fs/cgroup; grep . k3s.slice/memory.peak k3s.slice/memory.current "
@@ -63,6 +64,10 @@ class Logins:
             except CommandError as error:
                 say(f"a login failed: {error}")
             self.seconds.append(time.monotonic() - started)
+
+    def check(self, *, emulated: bool) -> None:
+        most = EMULATED_LOGIN_SECONDS if emulated else LOGIN_SECONDS
+        assert max(self.seconds) < most, self.seconds
 
     def __str__(self) -> str:
         times = sorted(self.seconds)
@@ -99,7 +104,7 @@ def small_agent(
         yield made[0], made[1]
 
 
-def test_small_agent(small_agent: tuple[Node, Node]) -> None:
+def test_small_agent(small_agent: tuple[Node, Node], lab: Lab) -> None:
     """An agent of 512 MiB is Ready and runs a pod, and nothing is killed."""
     server, agent = small_agent
     wait_for("the agent answers by ssh", BOOT, lambda: agent.ssh("hostname"))
@@ -118,7 +123,7 @@ def test_small_agent(small_agent: tuple[Node, Node]) -> None:
         assert is_ready(server, "agent")
     say(agent.ssh(FIGURES))
     say(str(logins))
-    assert max(logins.seconds) < LOGIN_SECONDS, logins.seconds
+    logins.check(emulated=lab.is_emulated)
 
 
 @pytest.fixture
@@ -130,7 +135,7 @@ def small_server(
         yield node
 
 
-def test_small_server(small_server: Node) -> None:
+def test_small_server(small_server: Node, lab: Lab) -> None:
     """A server of 512 MiB is Ready or says that memory is short, and logins work all the time."""
     node = small_server
     wait_for("the node answers by ssh", BOOT, lambda: node.ssh("hostname"))
@@ -153,4 +158,4 @@ def test_small_server(small_server: Node) -> None:
     short = r"(\d+ MiB are less than k3s as a server needs)"
     assert re.search(rf"SHORT: {short}", status)
     assert re.search(rf"memory is short: {short}", node.vm.console.text)
-    assert max(logins.seconds) < LOGIN_SECONDS, logins.seconds
+    logins.check(emulated=lab.is_emulated)
