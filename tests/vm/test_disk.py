@@ -238,7 +238,7 @@ def test_a_configuration_that_is_tried_goes_again_unless_it_is_kept(node):
     before = pressure()
     ask(node, "echo 'k3os: {sysctls: {vm.vfs_cache_pressure: 33}}' > new.yaml")
     told = ask(node, "sudo k3os config diff new.yaml")
-    assert re.search(r"k3os.sysctls: at once\s+\+ vm.vfs_cache_pressure: .?33", told), told
+    assert re.search(r"k3os.sysctls: at once\s+\+\s+vm.vfs_cache_pressure: .?33", told), told
     assert "33" not in ask(node, "sudo ls /var/lib/rancher/k3os")
     ask(node, "sudo k3os config try new.yaml --for 15s")
     assert pressure() == "33"
