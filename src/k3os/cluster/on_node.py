@@ -26,6 +26,7 @@ from k3os.cluster.node import NodeView, parse_node
 from k3os.cluster.objects import conditions, inside, text
 from k3os.config.spelling import nearest
 from k3os.errors import UserError, visible
+from k3os.system.json_text import parsed
 from k3os.system.run import CommandError, Stream, attached, run
 
 START_SECONDS = 60.0
@@ -244,7 +245,7 @@ def _json(body: Mapping[str, Any]) -> bytes:
 
 def _object(answer: str) -> Any:
     try:
-        return json.loads(answer)
+        return parsed(answer)
     except ValueError as error:
         raise UserError(
             f"kubectl answered no JSON: {answer[:80]!r}", "does `kubectl get nodes` work?"

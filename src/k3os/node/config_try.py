@@ -155,11 +155,10 @@ def session_address(proc: str = "/proc") -> str:
 
 
 def local_addresses() -> set[str]:
-    import json
-
+    from k3os.system.json_text import objects
     from k3os.system.run import run
 
-    listed = json.loads(run(["ip", "-json", "address", "show", "up"], timeout=10))
+    listed = objects(run(["ip", "-json", "address", "show", "up"], timeout=10))
     infos = [info for link in listed for info in link.get("addr_info", [])]
     found = {info["local"] for info in infos if "local" in info}
     # as sshd names one of IPv4 that came to a socket of IPv6

@@ -22,7 +22,7 @@ MOST = 8 << 20  # bytes of each part; its end is what counts
 JOURNAL = ("journalctl", "--no-pager", "--quiet", "--output=short-iso-precise")
 # file of the archive: the command that prints it
 PARTS: dict[str, tuple[str, ...]] = {
-    "status.txt": ("k3os", "status"),
+    "status.txt": ("k3os", "status", "--all"),
     "status.json": ("k3os", "status", "--json"),
     "config.yaml": ("k3os", "config", "--dump", "--provenance"),
     "report.json": ("k3os", "report", "--dry-run"),
