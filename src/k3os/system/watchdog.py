@@ -8,6 +8,7 @@ Format: the kernel's Documentation/watchdog/watchdog-api.rst and include/uapi/li
 import array
 import fcntl
 import os
+from contextlib import suppress
 
 from k3os.system import kernelmodules
 
@@ -34,6 +35,11 @@ class Watchdog:
         except OSError:
             self._descriptor = -1  # there is none, or somebody else feeds it
             return
+        if self._loaded:
+            # PID 1 would have it open before it can be unloaded
+            for name in (device, f"{device}0"):
+                with suppress(FileNotFoundError):
+                    os.unlink(name)
         try:
             fcntl.ioctl(self._descriptor, SET_TIMEOUT, array.array("i", [SECONDS]))
         except OSError:

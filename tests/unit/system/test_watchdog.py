@@ -17,6 +17,7 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
         loaded.update(names)
         if "softdog" in names:
             (tmp_path / "watchdog").touch()
+            (tmp_path / "watchdog0").touch()
         return ""
 
     def unload(names: list[str]) -> str:
@@ -45,6 +46,7 @@ def test_the_machines_own_watchdog_is_taken_and_its_driver_stays(
 def test_the_kernels_own_is_only_there_for_the_trial(tmp_path: Path, modules: set[str]) -> None:
     dog = watchdog.Watchdog(str(tmp_path / "watchdog"))
     assert modules == {"softdog"}
+    assert not list(tmp_path.glob("watchdog*")), "PID 1 would take it when the guard lets go"
     dog.feed()
     dog.stop()
     assert modules == {"softdog"}, "a shutdown during the trial is watched, too"
