@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import os
-import posixpath
 import sys
 
 from k3os.cli import options
 from k3os.errors import UserError
-from k3os.paths import OWN_SYSTEM
+from k3os.paths import LOCAL_CONFIG, OWN_SYSTEM, STATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,13 +105,10 @@ def dump(given: dict[str, str]) -> int:
 
 def diff(path: str, given: dict[str, str]) -> int:
     """Exit code 1 when a file, this one or another of the node, has errors. Raises UserError."""
-    from k3os.config.difference import OWN, PLACES, lines
+    from k3os.config.difference import lines
     from k3os.config.load import load_config
 
-    place = given.get("--as", OWN)
-    if PLACES.fullmatch(place) is None:
-        hint = f"--as wants {OWN}, or a file in {posixpath.dirname(OWN)}/config.d"
-        raise UserError("no node reads its configuration from there", hint, place)
+    place = _place(given, "no node reads its configuration from there")
     if not os.path.isfile(path):
         raise UserError("there is no such file", "name the new config.yaml", path)
     sources = _sources(given)
@@ -129,20 +125,30 @@ def diff(path: str, given: dict[str, str]) -> int:
 
 def try_it(path: str, given: dict[str, str]) -> int:
     """Raises UserError."""
-    from k3os.config.difference import OWN, TRIABLE
+    from k3os.cluster.config_trial import FRAGMENT
     from k3os.config.duration import parse
     from k3os.node import config_try
     from k3os.system.os_release import check_node
 
-    place, text = given.get("--as", OWN), given.get("--for", "5m")
+    text = given.get("--for", "5m")
     seconds = parse(text)
     if not config_try.SHORTEST <= seconds <= config_try.LONGEST:
         raise options.wrong(HELP, f"--for wants a time from 10s to 24h, not {text!r}")
-    if TRIABLE.fullmatch(place) is None:
-        hint = f"--as wants {OWN}, or a file in {posixpath.dirname(OWN)}/config.d"
-        raise UserError("nothing can be tried there", hint, place)
+    # the medium is read-only, and the fragment is the NodePool's
+    place = _place(given, "nothing can be tried there", f"{OWN_SYSTEM}/config.yaml", FRAGMENT)
     check_node()
     return config_try.begin(path, place, seconds, _sources(given), restart="--restart" in given)
+
+
+def _place(given: dict[str, str], wrong: str, *others: str) -> str:
+    """The file of the node that is meant, none of the others. Raises UserError."""
+    from k3os.config.difference import PLACES
+
+    place = given.get("--as", LOCAL_CONFIG)
+    if PLACES.fullmatch(place) is None or place in others:
+        hint = f"--as wants {LOCAL_CONFIG}, or a file in {STATE}/config.d"
+        raise UserError(wrong, hint, place)
+    return place
 
 
 def keep_or_back(word: str, given: dict[str, str]) -> int:

@@ -69,11 +69,11 @@ class Kubectl:
 
     def objects(self, path: str) -> Objects:
         """What is at a path of the API, by name. Raises UserError, NotThere."""
-        return _by_name(_parsed(self.run("get", "--raw", path).encode()))
+        return _by_name(parsed(self.run("get", "--raw", path).encode()))
 
     def object(self, path: str) -> Mapping[str, Any]:
         """The object at a path of the API. Raises UserError, NotThere."""
-        return _parsed(self.run("get", "--raw", path).encode())
+        return parsed(self.run("get", "--raw", path).encode())
 
 
 def as_user_error(error: CommandError) -> UserError:
@@ -90,7 +90,8 @@ def as_user_error(error: CommandError) -> UserError:
     return UserError(f"kubectl: {words}", "does `kubectl get nodes` work?")
 
 
-def _parsed(text: bytes) -> dict[str, Any]:
+def parsed(text: bytes) -> dict[str, Any]:
+    """An object that kubectl printed. Raises UserError."""
     try:
         return an_object(text)
     except ValueError as error:
@@ -169,7 +170,7 @@ class Collection:
         if not self.stream.over:
             return
         self.stream.check()
-        answer = _parsed(b"\n".join(self._text))
+        answer = parsed(b"\n".join(self._text))
         self.objects = _by_name(answer)
         self.known, self.trouble, self._tries = True, "", 0
         self._lists = False
@@ -180,7 +181,7 @@ class Collection:
         """False when the watch cannot go on: what it would tell was forgotten meanwhile."""
         if not line.strip():
             return True
-        event = _parsed(line)
+        event = parsed(line)
         kind, item = event.get("type"), event.get("object")
         if kind == "ERROR":
             return False

@@ -21,12 +21,19 @@ from urllib.parse import quote
 
 from k3os import names
 from k3os.cluster import node_pod
-from k3os.cluster.kubectl import NODES, RIGHTS, Forbidden, Kubectl, NotThere, as_user_error
+from k3os.cluster.kubectl import (
+    NODES,
+    RIGHTS,
+    Forbidden,
+    Kubectl,
+    NotThere,
+    as_user_error,
+    parsed,
+)
 from k3os.cluster.node import NodeView, parse_node
 from k3os.cluster.objects import conditions, inside, text
 from k3os.config.spelling import nearest
 from k3os.errors import UserError, visible
-from k3os.system.json_text import parsed
 from k3os.system.run import CommandError, Stream, attached, run
 
 START_SECONDS = 60.0
@@ -150,7 +157,7 @@ def _meant(kubectl: Kubectl, name: str) -> str:
 def on_node(kubectl: Kubectl, node: NodeView, seconds: int) -> Iterator[OnNode]:
     """A pod there, so long at most. kubectl: without a namespace. Raises UserError."""
     review = kubectl.run("create", "--filename=-", "--output=json", stdin=_json(REVIEW))
-    if inside(_object(review), "status", "allowed") is False:
+    if inside(parsed(review.encode()), "status", "allowed") is False:
         what = f"create pods/exec in the namespace {names.NAMESPACE}"
         raise Forbidden(f"you may not {what}", RIGHTS)
     name = f"k3os-command-{os.urandom(5).hex()}"
@@ -241,12 +248,3 @@ def _remove(kubectl: Kubectl, name: str, seconds: int) -> None:
 
 def _json(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body).encode()
-
-
-def _object(answer: str) -> Any:
-    try:
-        return parsed(answer)
-    except ValueError as error:
-        raise UserError(
-            f"kubectl answered no JSON: {answer[:80]!r}", "does `kubectl get nodes` work?"
-        ) from error

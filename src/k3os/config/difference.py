@@ -11,7 +11,7 @@ from k3os.config.for_k3s import read_at_start
 from k3os.config.key import AT_BOOT, NOW, RESTART
 from k3os.config.schema import TABLE
 from k3os.config.value import Value, plain
-from k3os.paths import OWN_SYSTEM, STATE
+from k3os.paths import LOCAL_CONFIG, OWN_SYSTEM, STATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from k3os.config.load import Config
     from k3os.config.value import Plain
 
-OWN = f"{STATE}/config.yaml"
-# the files that a person may write on a node (k3os.config.load.SOURCES), the medium's apart
-TRIABLE = re.compile(rf"{OWN}|{STATE}/config\.d/(?!80-nodepool\.yaml$)[^/.#][^/]*")
-PLACES = re.compile(rf"{OWN_SYSTEM}/config\.yaml|{OWN}|{STATE}/config\.d/[^/.#][^/]*")
+# the files that a person may write on a node (k3os.config.load.SOURCES)
+PLACES = re.compile(rf"{OWN_SYSTEM}/config\.yaml|{LOCAL_CONFIG}|{STATE}/config\.d/[^/.#][^/]*")
 WHEN = {
     NOW: "at once",
     RESTART: "when k3s restarts: `sudo k3os config --restart`; pods go on",

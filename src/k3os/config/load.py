@@ -21,7 +21,7 @@ from k3os.config.key import BY_NAME
 from k3os.config.merge import merge
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place, Problem, Value, texts_of
-from k3os.paths import OWN_SYSTEM, STATE
+from k3os.paths import LOCAL_CONFIG, OWN_SYSTEM, STATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ CLOUD = (METADATA, USERDATA)
 SOURCES = (
     "{system}/config.yaml",
     "cmdline",
-    f"{STATE}/config.yaml",
+    LOCAL_CONFIG,
     METADATA,
     USERDATA,
     f"{STATE}/config.d/",

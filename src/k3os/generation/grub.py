@@ -113,7 +113,7 @@ def menu(tty: str = "", *, debug: bool = False, uuid: str = "", arch: str = "amd
 
     uuid: of the file system, for a GRUB that is not ours and may have started elsewhere.
     """
-    quiet = f"{'k3os.debug' if debug else 'quiet'} {RESTARTS}"
+    quiet = _parameters(debug)
     text = "# k3OS. It only points to `current` and `previous`: no upgrade changes what it boots.\n"
     text += _settings(tty, uuid, arch)
     text += f"set default=current\n{TRIAL}\n"
@@ -142,7 +142,7 @@ def takeover_menu(
     backup: the name of the menu that was there, beside this one; it is there as long as nothing
     was deleted.
     """
-    quiet = f"{'k3os.debug' if debug else 'quiet'} {RESTARTS}"
+    quiet = _parameters(debug)
     text = f"{TAKEOVER_HEADER} The menu that was here before: {backup}.\n"
     text += _settings(tty, uuid, arch)
     title = "k3OS: delete the system that was here, and start"
@@ -150,6 +150,11 @@ def takeover_menu(
     text += f"if [ -e /boot/grub/{backup} ]; then\n"
     text += '    menuentry "The system that was here" --id before {\n'
     return text + f"        configfile /boot/grub/{backup}\n    }}\nfi\n"
+
+
+def _parameters(debug: bool) -> str:
+    """The kernel's, of each entry but those of a person who looks."""
+    return f"{'k3os.debug' if debug else 'quiet'} {RESTARTS}"
 
 
 def _settings(tty: str, uuid: str, arch: str) -> str:

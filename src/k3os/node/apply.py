@@ -289,20 +289,17 @@ def configure(work: Work) -> None:
 
 def check_applied(status: NodeStatus) -> None:
     """Raises UserError with each value of the fragment that could not be applied."""
-    from k3os.node.status_text import failures
+    from k3os.node.status_text import failures_from
 
-    failed = [str(each) for each in failures(status) if each.source == FRAGMENT]
+    failed = failures_from(status, FRAGMENT)
     if failed:
         raise UserError("; ".join(failed), "`k3os status` on the node says more")
 
 
 def reboot_soon() -> None:
-    from k3os.system.run import run
+    from k3os.system.units import run_later
 
-    # systemd would add up to a minute: systemd.timer(5), AccuracySec=
-    command = ["systemd-run", "-q", f"--on-active={REBOOT_SECONDS}"]
-    command += ["--timer-property=AccuracySec=1s"]
-    run([*command, "systemctl", "--no-block", "reboot"], timeout=30)
+    run_later(REBOOT_SECONDS, "systemctl", "--no-block", "reboot")
 
 
 def boot_id(path: str = "/proc/sys/kernel/random/boot_id") -> str:

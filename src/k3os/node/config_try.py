@@ -77,12 +77,12 @@ def back(sources: Sources, reason: str = "") -> int:
 
 def _checked(path: str) -> bytes:
     """The file, when it has no errors. Raises UserError."""
-    from k3os.config.check import check_files, read_limited
+    from k3os.config.check import check_data, read_limited
 
     data, unreadable = read_limited(path)
     if unreadable is not None:
         raise UserError(unreadable.message, unreadable.hint, path)
-    problems = check_files([path])
+    problems = check_data(data, path)
     for problem in problems:
         print(problem)
     if any(problem.is_error for problem in problems):
@@ -94,14 +94,14 @@ def _apply(sources: Sources, place: str, restart: bool) -> str:
     """What failed of the file at place, "" for nothing. What others ask for may fail as before."""
     from k3os.node import configure
     from k3os.node.status import collect
-    from k3os.node.status_text import failures
+    from k3os.node.status_text import failures_from
     from k3os.system.run import CommandError, run
 
     try:
         # in a process of its own: whatever happens there, this one goes on
         output = run(["k3os", "config"], check=False, timeout=LONGEST)
         print(output.decode(errors="replace"), end="")
-        failed = [str(each) for each in failures(collect()) if each.source == place]
+        failed = failures_from(collect(), place)
         if restart and not failed:
             configure.tell_k3s(sources, restart=True)
     except (UserError, CommandError, OSError) as error:
@@ -111,14 +111,12 @@ def _apply(sources: Sources, place: str, restart: bool) -> str:
 
 def arm(seconds: int) -> None:
     """Raises UserError: without the timer nothing is tried."""
-    from k3os.system.run import CommandError, run
+    from k3os.system.run import CommandError
+    from k3os.system.units import run_later
 
     disarm()
-    command = ["systemd-run", "-q", f"--unit={UNIT}", f"--on-active={seconds}"]
-    # systemd would add up to a minute: systemd.timer(5), AccuracySec=
-    command += ["--timer-property=AccuracySec=1s", "k3os", "config", "back", "--expired=yes"]
     try:
-        run(command, timeout=30)
+        run_later(seconds, "k3os", "config", "back", "--expired=yes", unit=UNIT)
     except CommandError as error:
         raise UserError(f"the timer that takes it back does not start: {error}") from error
 
@@ -155,12 +153,11 @@ def session_address(proc: str = "/proc") -> str:
 
 
 def local_addresses() -> set[str]:
-    from k3os.system.json_text import objects
+    from k3os.phases.routes import links_in
     from k3os.system.run import run
 
-    listed = objects(run(["ip", "-json", "address", "show", "up"], timeout=10))
-    infos = [info for link in listed for info in link.get("addr_info", [])]
-    found = {info["local"] for info in infos if "local" in info}
+    links = links_in(run(["ip", "-json", "address", "show", "up"], timeout=10))
+    found = {address["local"] for link in links for address in link["addr_info"]}
     # as sshd names one of IPv4 that came to a socket of IPv6
     return found | {f"::ffff:{address}" for address in found}
 

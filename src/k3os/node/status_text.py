@@ -91,6 +91,11 @@ def failures(status: NodeStatus) -> list[Failure]:
     return list(dict.fromkeys(failed))
 
 
+def failures_from(status: NodeStatus, source: str) -> list[str]:
+    """What failed of one file of the configuration."""
+    return [str(each) for each in failures(status) if each.source == source]
+
+
 def lines(status: NodeStatus, *, every: bool = False) -> list[str]:
     """The text for people. every: with the actions that had nothing to do."""
     said = [f"mode       {status.mode or 'unknown: no phase has reported'}"]

@@ -12,7 +12,7 @@ import stat
 
 from k3os.config.load import Config
 from k3os.config.value import Place
-from k3os.paths import OWN_SYSTEM, STATE
+from k3os.paths import LOCAL_CONFIG, OWN_SYSTEM, STATE
 from k3os.phases.actions import DONE, UNCHANGED, Action
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ MAY_HOLD_ONE = (
     *("init_cmd", "boot_cmd", "run_cmd", "ready_cmd"),
     *("write_files", "k3os.manifests", "k3os.containerd"),
 )
-FILES = (f"{OWN_SYSTEM}/config.yaml", f"{STATE}/config.yaml")
+FILES = (f"{OWN_SYSTEM}/config.yaml", LOCAL_CONFIG)
 DIRECTORY = f"{STATE}/config.d"
 
 

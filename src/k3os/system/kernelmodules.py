@@ -26,15 +26,16 @@ def load(names: list[str]) -> str:
     """
     if not names:
         return ""
-    try:
-        return run(["modprobe", "-a", "-b", "-q", "--", *names], check=False).decode()
-    except CommandError as error:
-        return str(error)
+    return _modprobe("-a", "-b", names=names)
 
 
 def unload(names: list[str]) -> str:
     """Take modules away that nobody uses (any more); returns what modprobe complained about."""
+    return _modprobe("-r", names=names)
+
+
+def _modprobe(*options: str, names: list[str]) -> str:
     try:
-        return run(["modprobe", "-r", "-q", "--", *names], check=False).decode()
+        return run(["modprobe", *options, "-q", "--", *names], check=False).decode()
     except CommandError as error:
         return str(error)

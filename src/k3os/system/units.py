@@ -1,4 +1,4 @@
-"""What systemd says of a unit (systemctl(1), show)."""
+"""What systemd says of a unit (systemctl(1), show), and commands that it runs later."""
 
 from __future__ import annotations
 
@@ -10,3 +10,16 @@ def properties(unit: str, *names: str, timeout: float = 10) -> dict[str, str]:
     command = ["systemctl", "show", f"--property={','.join(names)}", unit]
     output = run(command, timeout=timeout).decode(errors="replace")
     return dict(line.partition("=")[::2] for line in output.splitlines())
+
+
+def run_later(seconds: int, *command: str, unit: str = "") -> None:
+    """Have systemd run a command once, whatever becomes of this process (systemd-run(1)).
+
+    unit: the name of its timer and service, "" for any. Raises CommandError.
+    """
+    from k3os.system.run import run
+
+    named = [f"--unit={unit}"] if unit else []
+    # systemd would add up to a minute: systemd.timer(5), AccuracySec=
+    timer = [f"--on-active={seconds}", "--timer-property=AccuracySec=1s"]
+    run(["systemd-run", "-q", *named, *timer, *command], timeout=30)

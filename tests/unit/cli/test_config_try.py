@@ -182,7 +182,10 @@ def test_the_session_is_found_above_sudo(tmp_path: Path) -> None:
 
 def test_local_addresses_are_those_of_ip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "ip"
-    listed = [{"ifname": "lo", "addr_info": [{"local": "127.0.0.1"}]}, {"ifname": "x"}]
+    listed = [
+        {"ifname": "lo", "addr_info": [{"local": "127.0.0.1", "prefixlen": 8}]},
+        {"ifname": "x"},
+    ]
     program.write_text(f"#!/bin/sh\necho '{json.dumps(listed)}'\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")

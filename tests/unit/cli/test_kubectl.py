@@ -50,18 +50,23 @@ NOT_FOUND = {"error": "Error from server (NotFound): the server could not find i
 REFUSED = {"error": "warning: x\nThe connection to the server a:6443 was refused\n"}
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    """A function: what the stub answers for nodes, pools and patches."""
-    stub = tmp_path / "kubectl"
-    stub.write_text(STUB)
+def stub_in(directory, program):
+    """A function: writes down what the stub, put in the place of kubectl, answers."""
+    stub = directory / "kubectl"
+    stub.write_text(program)
     stub.chmod(0o755)
 
     def answers(**script):
-        (tmp_path / "script.json").write_text(json.dumps(script))
-        return tmp_path
+        (directory / "script.json").write_text(json.dumps(script))
+        return directory
 
     return answers
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A function: what the stub answers for nodes, pools and patches."""
+    return stub_in(tmp_path, STUB)
 
 
 def environment(directory, **more):

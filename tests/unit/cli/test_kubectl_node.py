@@ -17,7 +17,16 @@ import pytest
 from k3os import names
 from k3os.cli.kubectl_node import boots_as_one_word
 from k3os.cluster import node_pod
-from tests.unit.cli.test_kubectl import ENTRY, REFUSED, Terminal, calls, environment, k3os, running
+from tests.unit.cli.test_kubectl import (
+    ENTRY,
+    REFUSED,
+    Terminal,
+    calls,
+    environment,
+    k3os,
+    running,
+    stub_in,
+)
 from tests.unit.cluster.objects import node
 
 STUB = f"""#!{sys.executable} -SE
@@ -81,9 +90,7 @@ def event(reason, message, stamp="2025-01-01T00:00:00Z", kind="Warning"):
 @pytest.fixture
 def cluster(tmp_path):
     """A function: what the stub answers, where it is not what all is well with."""
-    stub = tmp_path / "kubectl"
-    stub.write_text(STUB)
-    stub.chmod(0o755)
+    written = stub_in(tmp_path, STUB)
 
     def answers(**script):
         fine = {
@@ -95,8 +102,7 @@ def cluster(tmp_path):
             "exec": [{"text": "fine\n"}],
             "delete": [{"text": ""}],
         }
-        (tmp_path / "script.json").write_text(json.dumps(fine | script))
-        return tmp_path
+        return written(**(fine | script))
 
     return answers
 
