@@ -48,7 +48,7 @@ def run_command(console: Console, command: str, timeout: float) -> CommandResult
     console.send(f" {begin(mark, command)}; {transmit()}\n")
     for _ in range(TRIES):
         answer = console.expect(
-            rf"{mark} (\d+) ([0-9a-f]{{32}})$([\s\S]*?)^{mark}\.$", end - time.monotonic()
+            rf"{mark} (\d+) ([0-9a-f]{{32}})$([\s\S]*?){mark}\.$", end - time.monotonic()
         ).match
         output = decode(mark, answer[3], answer[2])
         if output is not None:

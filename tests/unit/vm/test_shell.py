@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import socket
 import subprocess
@@ -115,6 +116,22 @@ def test_a_kernel_message_in_the_middle_of_the_output_is_left_out(run_in):
     output = run_command(console, "seq 100 400", 20).output
     assert output.split() == [str(number) for number in range(100, 401)]
     assert damaged, "nothing was damaged: the test proves nothing"
+
+
+@pytest.mark.parametrize("sign", [" ", ":", "."], ids=["result", "output", "end"])
+def test_a_prompt_that_a_message_has_redrawn_hides_no_line(run_in, sign):
+    """What writes to the console shows the prompt again, before a line that then comes."""
+    redrawn = []
+
+    def redraw(data):
+        found = re.search(rb"^@[0-9a-f]{8}" + re.escape(sign.encode()), data, re.MULTILINE)
+        if not found:
+            return data
+        redrawn.append(found)
+        return data[: found.start()] + b"k3OS: k3s is running\r\nrancher@n:~$ " + data[found.start() :]
+
+    assert run_command(run_in(["sh", "-i"], redraw), "echo n", 5) == CommandResult(0, "n")
+    assert redrawn, "no line of the answer was met: the test proves nothing"
 
 
 def test_no_answer_in_time_is_an_error_that_shows_the_console(run_in):
