@@ -1,10 +1,13 @@
 """Embedded etcd with three servers, of which one restarts in a rollout while the others go on.
 
-The machines of the cluster before make room for them.
+The machines of the cluster before make room for them. Where this machine has few processors, the
+second and the third are servers for etcd alone (docs.k3s.io, "Managing Server Roles"): three API
+servers that are emulated there outlast k3s' own time limits, which end it again and again.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +28,9 @@ from tests.vm.conftest import Images
 
 MEMORY = 2048
 SERVERS = ("etcd-1", "etcd-2", "etcd-3")
+# processors of this machine for three whole servers
+ENOUGH = 6
+ETCD_ALONE = ("--disable-apiserver", "--disable-controller-manager", "--disable-scheduler")
 RESTARTED = "etcd-3"
 K3OS = "9.1.0"
 POOL = "one-server"
@@ -43,6 +49,8 @@ def servers(
 ) -> Iterator[list[Node]]:
     machines.close()
     first = SERVERS[0]
+    others = () if (os.cpu_count() or 1) >= ENOUGH else ETCD_ALONE
+    say(f"etcd-2 and etcd-3 are {'for etcd alone' if others else 'whole servers'}")
     with ExitStack() as stack:
         nodes: list[Node] = []
         for name in SERVERS:
@@ -53,12 +61,13 @@ def servers(
                 name,
                 key,
                 dns=bool(k3s.airgap),
-                args=() if nodes else ("--cluster-init",),
+                args=others if nodes else ("--cluster-init",),
                 **more,
             )
             booted = from_image(lab, images, key, name, text, directory, MEMORY)
             nodes.append(stack.enter_context(booted))
             nodes[-1].wait_until_ready(nodes[0], 2 * READY)
+            nodes[-1].ssh("sudo k3os config --ready", READY)  # waits for what this role has
         yield nodes
 
 
@@ -78,13 +87,13 @@ def test_etcd_snapshot(servers: list[Node]) -> None:
 
 
 def test_etcd_rollout(servers: list[Node], release: Callable[[str], str]) -> None:
-    """One of three servers restarts in a rollout; the others answer all the time."""
+    """One of three servers restarts in a rollout; the API answers all the time."""
     first, target = servers[0], servers[-1]
     assert target.name == RESTARTED
     before = target.boot_id()
     url = release(K3OS)
     selector = {"matchLabels": {"kubernetes.io/hostname": RESTARTED}}
-    with Watch(servers[1]) as silences:
+    with Watch(first) as silences:
         want(first, POOL, selector, k3os={"version": K3OS, "url": url})
         wait_for_phase(first, "Updated", POOL)
     assert target.boot_id() != before
@@ -92,12 +101,12 @@ def test_etcd_rollout(servers: list[Node], release: Callable[[str], str]) -> Non
     wait_until_known_ready(first, target)
     assert all(is_ready(first, node.name) for node in servers)
     longest = max(silences, default=0)
-    say(f"the longest time in which another server did not answer: {longest:.0f} s")
+    say(f"the longest time in which the API did not answer: {longest:.0f} s")
     assert longest < LONGEST_SILENCE
 
 
 class Watch:
-    """How long a server gave no answer, each time, in seconds; asked every few seconds."""
+    """How long the API gave no answer, each time, in seconds; asked every few seconds."""
 
     def __init__(self, node: Node) -> None:
         self.silences: list[float] = []

@@ -1,7 +1,9 @@
 """Waiting until the k3s of this node answers that it is ready. It starts and changes nothing.
 
 A server is asked for /readyz of its API (kubernetes.io, "Kubernetes API health endpoints"), an
-agent for the kubelet's /healthz. There is no end: a first start may load images for long.
+agent for the kubelet's /healthz. There is no end: a first start may load images for long. Which
+parts a server has is its own choice (docs.k3s.io, "Managing Server Roles"): one for etcd alone has
+no API server, one without an agent has no kubelet.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from k3os.k3s.settings import Settings
     from k3os.system.console import Say
 
 POLL_SECONDS = 2
 TELL_SECONDS = 60
 ANNOUNCE_SECONDS = 600
-KUBELET = "http://127.0.0.1:10248/healthz"
+HEALTHZ_PORT = "10248"  # of a kubelet that was told no other one
+KUBELET = "http://127.0.0.1:{}/healthz"
+UNIT = "k3s.service"
 
 
 def wait_until_ready(
@@ -44,6 +49,40 @@ def wait_until_ready(
         sleep(POLL_SECONDS)
 
 
+def missing(role: str, settings: Settings, kubeconfig: str, port: str = HEALTHZ_PORT) -> str:
+    """What of the k3s of this node is not ready, "" when all is.
+
+    role: "server" or "agent"; port: that the kubelet's configuration file says. Where no part of
+    it can be asked, systemd knows whether k3s has said that it is ready (sd_notify(3)).
+    """
+    from k3os.k3s.settings import is_true
+
+    is_server = role == "server"
+    if is_server and not is_true(settings, "disable-apiserver"):
+        return "" if server_is_ready(kubeconfig) else "k3s' API server is not ready"
+    port = healthz_port(settings) or port
+    if port != "0" and not (is_server and is_true(settings, "disable-agent")):
+        return "" if agent_is_ready(KUBELET.format(port)) else "k3s' kubelet is not ready"
+    return "" if has_said_so() else "k3s has not said that it is ready"
+
+
+def healthz_port(settings: Settings) -> str:
+    """Of the kubelet, as its arguments have it; "" where they have none, "0": it has none."""
+    values = [each.partition("=") for each in settings.get("kubelet-arg", [])]
+    return next((port for name, _, port in reversed(values) if name == "healthz-port"), "")
+
+
+def has_said_so() -> bool:
+    """Whether its unit, which waits for that, is active."""
+    from k3os.system.run import CommandError
+    from k3os.system.units import properties
+
+    try:
+        return properties(UNIT, "ActiveState", timeout=30).get("ActiveState") == "active"
+    except CommandError:
+        return False
+
+
 def server_is_ready(kubeconfig: str) -> bool:
     """Whether the API server of the kubeconfig is."""
     from k3os.system.run import CommandError, run
@@ -59,7 +98,7 @@ def server_is_ready(kubeconfig: str) -> bool:
     return answer.strip() == b"ok"
 
 
-def agent_is_ready(url: str = KUBELET) -> bool:
+def agent_is_ready(url: str) -> bool:
     """Whether the kubelet is."""
     from k3os.system import http
     from k3os.system.http_failure import HttpError

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 
+from k3os.errors import UserError
 from k3os.paths import BASE, K3S_LINK, ON_TRIAL
 
 TYPE_CHECKING = False
@@ -120,13 +121,19 @@ def network_is_up() -> str:
 
 
 def k3s_is_ready(config: Config) -> str:
+    """What of the k3s that the configuration asks for is not ready, or ""."""
+    from k3os.config.kubelet import KEY
     from k3os.k3s import ready
+    from k3os.k3s.settings import of_node
     from k3os.phases.commands import KUBECONFIG
     from k3os.phases.k3s import arguments
 
-    if arguments(config)[0] == "server":
-        return "" if ready.server_is_ready(KUBECONFIG) else "k3s' API server is not ready"
-    return "" if ready.agent_is_ready() else "k3s' kubelet is not ready"
+    try:
+        settings = of_node(config)
+    except UserError as error:
+        return str(error)
+    port = config.mapping(KEY).get("healthzPort", ready.HEALTHZ_PORT)
+    return ready.missing(arguments(config)[0], settings, KUBECONFIG, port)
 
 
 def own_checks(config: Config) -> str:

@@ -63,17 +63,12 @@ def wait_for_k3s(sources: Sources) -> None:
     """Return when the k3s that the configuration asks for, server or agent, is ready."""
     from k3os.config.load import load_config
     from k3os.k3s import ready
+    from k3os.node.boot_health import k3s_is_ready
     from k3os.phases.apply import to_journal
-    from k3os.phases.commands import KUBECONFIG
-    from k3os.phases.k3s import arguments
     from k3os.system.console import say
 
-    is_server = arguments(load_config(*sources, cloud=True)[0])[0] == "server"
-
-    def is_ready() -> bool:
-        return ready.server_is_ready(KUBECONFIG) if is_server else ready.agent_is_ready()
-
-    ready.wait_until_ready(is_ready, log=to_journal, say=say)
+    config = load_config(*sources, cloud=True)[0]
+    ready.wait_until_ready(lambda: not k3s_is_ready(config), log=to_journal, say=say)
 
 
 def _ask(config: Config, node: Node) -> list[ActionResult]:

@@ -73,3 +73,56 @@ def test_an_agent_is_ready_when_its_kubelet_answers(monkeypatch: pytest.MonkeyPa
         site.page("/healthz", content(b"ok"))
         assert ready.agent_is_ready(f"{site.url}/healthz")
     assert not ready.agent_is_ready(f"{site.url}/healthz")
+
+
+API, KUBELET, SYSTEMD = "k3s' API server", "k3s' kubelet", "k3s has not said"
+NO_API, NO_AGENT = {"disable-apiserver": ["true"]}, {"disable-agent": ["true"]}
+OTHER_PORT = {"kubelet-arg": ["max-pods=50", "healthz-port=1", "healthz-port={port}", "v=2"]}
+CLOSED = {"kubelet-arg": ["healthz-port=0"]}
+
+
+@pytest.mark.parametrize(
+    ("role", "settings", "port", "asked"),
+    [
+        ("server", {}, "1", API),
+        ("server", {"cluster-init": ["true"]}, "1", API),
+        ("server", {"disable-etcd": ["true"], "server": ["https://a:6443"]}, "1", API),
+        ("server", NO_AGENT, "1", API),
+        ("server", {"disable-apiserver": ["false"]}, "1", API),
+        ("server", NO_API, "{port}", KUBELET),
+        ("server", NO_API | OTHER_PORT, "1", KUBELET),
+        ("server", NO_API | NO_AGENT, "{port}", SYSTEMD),
+        ("server", NO_API | CLOSED, "{port}", SYSTEMD),
+        ("agent", {}, "{port}", KUBELET),
+        ("agent", OTHER_PORT, "1", KUBELET),
+        ("agent", CLOSED, "{port}", SYSTEMD),
+        ("agent", {}, "0", SYSTEMD),
+        ("agent", NO_API | NO_AGENT, "{port}", KUBELET),  # of servers
+    ],
+)
+def test_what_a_node_has_of_k3s_is_what_is_asked(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    role: str,
+    settings: dict[str, list[str]],
+    port: str,
+    asked: str,
+) -> None:
+    """Of the three only the one that this node has answers, and then none."""
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    answers = {"kubectl": (API, "ok"), "systemctl": (SYSTEMD, "ActiveState=active")}
+    for name, (part, answer) in answers.items():
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n[ ! -e {tmp_path}/off ] && printf {answer}\n")
+        program.chmod(0o755 if part == asked else 0o600)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with local_site() as site:
+        if asked == KUBELET:
+            site.page("/healthz", content(b"ok"))
+        at = {"port": site.url.rpartition(":")[2]}
+        told = {key: [each.format(**at) for each in values] for key, values in settings.items()}
+        said = ready.missing(role, told, f"{tmp_path}/kubectl", port.format(**at))
+        assert said == ""
+    (tmp_path / "off").touch()
+    assert ready.missing(role, told, f"{tmp_path}/kubectl", port.format(**at)).startswith(asked)

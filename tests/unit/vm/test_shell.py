@@ -128,7 +128,9 @@ def test_a_prompt_that_a_message_has_redrawn_hides_no_line(run_in, sign):
         if not found:
             return data
         redrawn.append(found)
-        return data[: found.start()] + b"k3OS: k3s is running\r\nrancher@n:~$ " + data[found.start() :]
+        return (
+            data[: found.start()] + b"k3OS: k3s is running\r\nrancher@n:~$ " + data[found.start() :]
+        )
 
     assert run_command(run_in(["sh", "-i"], redraw), "echo n", 5) == CommandResult(0, "n")
     assert redrawn, "no line of the answer was met: the test proves nothing"
