@@ -30,6 +30,12 @@ MEMORY = 2048
 SERVERS = ("etcd-1", "etcd-2", "etcd-3")
 # processors of this machine for three whole servers
 ENOUGH = 6
+# an emulated one does not always renew its leases within the usual ten seconds, and k3s ends then
+PATIENT = tuple(
+    f"--kube-{part}-arg=leader-elect-{limit}"
+    for part in ("controller-manager", "scheduler", "cloud-controller-manager")
+    for limit in ("lease-duration=60s", "renew-deadline=50s")
+)
 ETCD_ALONE = ("--disable-apiserver", "--disable-controller-manager", "--disable-scheduler")
 RESTARTED = "etcd-3"
 K3OS = "9.1.0"
@@ -49,8 +55,9 @@ def servers(
 ) -> Iterator[list[Node]]:
     machines.close()
     first = SERVERS[0]
-    others = () if (os.cpu_count() or 1) >= ENOUGH else ETCD_ALONE
-    say(f"etcd-2 and etcd-3 are {'for etcd alone' if others else 'whole servers'}")
+    whole = (os.cpu_count() or 1) >= ENOUGH
+    say(f"etcd-2 and etcd-3 are {'whole servers' if whole else 'for etcd alone'}")
+    others = PATIENT if whole else ETCD_ALONE
     with ExitStack() as stack:
         nodes: list[Node] = []
         for name in SERVERS:
@@ -61,7 +68,7 @@ def servers(
                 name,
                 key,
                 dns=bool(k3s.airgap),
-                args=others if nodes else ("--cluster-init",),
+                args=others if nodes else ("--cluster-init", *PATIENT),
                 **more,
             )
             booted = from_image(lab, images, key, name, text, directory, MEMORY)

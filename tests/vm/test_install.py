@@ -109,10 +109,16 @@ def installed(boot, images, site, tmp_path_factory) -> Path:
     return path
 
 
-def test_bios_and_uefi_boot_the_disk_and_between_them_persists_what_is_documented(
+SECURE = r"od -An -tu1 -j4 -N1 /sys/firmware/efi/efivars/SecureBoot-*"
+EFIVARS = "sudo mount -t efivarfs efivarfs /sys/firmware/efi/efivars"
+
+
+def test_bios_and_secure_boot_boot_the_disk_and_between_them_persists_what_is_documented(
     boot, images, installed, key, tmp_path
 ):
-    """Beside disks of strangers, the one that looks like ours before it."""
+    """Between them the live system with a fallback boots it, too, and formats nothing. With Secure
+    Boot beside disks of strangers, the one that looks like ours before it, and with the medium of
+    the first boot, which says something else now."""
     medium = cloud_disk(tmp_path, "i-1", "first", readonly=True)
     with boot("installed-bios", VMSpec(disks=(Disk(installed), medium), cpus=1)) as vm:
         vm.expect("k3OS Current", 120)
@@ -133,47 +139,35 @@ def test_bios_and_uefi_boot_the_disk_and_between_them_persists_what_is_documente
         named, uuid = over_ssh(vm, key, NAMED).split()
         assert named == f"k3os.medium_uuid={uuid}"
         stop(vm, key)
+    spec = images.direct("k3os.fallback_mode=install k3os.install.silent k3os.password=x")
+    with boot("fallback", replace(spec, disks=(*spec.disks, Disk(installed)), cpus=1)) as vm:
+        vm.expect("k3OS: booting disk from /dev/vdb3", BOOT)
     other, *rest = strangers(images, tmp_path)
-    disks = (other, Disk(installed), *rest)
-    with boot("installed-uefi", VMSpec(disks=disks, uefi=True, cpus=1)) as vm:
-        vm.expect("k3OS: /dev/vdc is left out: its metadata have", 2 * BOOT)
+    medium = cloud_disk(tmp_path, "i-1", "second", readonly=True)
+    disks = (other, Disk(installed), *rest, medium)
+    with boot("installed-secure", VMSpec(disks=disks, secure_boot=True, cpus=1)) as vm:
+        vm.expect("k3OS: /dev/vdc is left out: its metadata have", 3 * BOOT)
         vm.expect("k3OS: booting disk from /dev/vdb3", BOOT)
         vm.expect(LOGIN, BOOT)
+        assert over_ssh(vm, key, f"{EFIVARS}; {SECURE}") == "1"
+        assert "[integrity]" in over_ssh(vm, key, "sudo cat /sys/kernel/security/lockdown")
         assert "not read with `auto`" in over_ssh(vm, key, CLOUD)
         assert "/dev/vdd (vfat 'CIDATA'): a disk that can be written to" in vm.console.text
+        assert "has changed and is not read again" in vm.console.text
         assert "a stranger runs" not in vm.console.text
         # what the medium of the first boot gave is kept
         assert over_ssh(vm, key, f"cat {FROM_MEDIUM}") == "first"
         assert over_ssh(vm, key, NAMED).split() == [named, uuid]
-        over_ssh(vm, key, "test -d /sys/firmware/efi")
         assert over_ssh(vm, key, f"ls {' '.join(KEPT)}").split() == sorted(KEPT)
         assert over_ssh(vm, key, f"ls {' '.join(LOST)} 2>/dev/null || true") == ""
         assert over_ssh(vm, key, IDENTITY) == before
         stop(vm, key)
 
 
-SECURE = r"od -An -tu1 -j4 -N1 /sys/firmware/efi/efivars/SecureBoot-*"
-
-
-def test_secure_boot_accepts_the_disk(boot, installed, key, tmp_path):
-    """With the medium of the first boot again, which says something else now."""
-    medium = cloud_disk(tmp_path, "i-1", "second", readonly=True)
-    spec = VMSpec(disks=(Disk(installed), medium), secure_boot=True, cpus=1)
-    with boot("installed-secure", spec) as vm:
-        vm.expect("k3OS: booting disk from /dev/vda3", 3 * BOOT)
-        vm.expect(LOGIN, BOOT)
-        mount = "sudo mount -t efivarfs efivarfs /sys/firmware/efi/efivars"
-        assert over_ssh(vm, key, f"{mount}; {SECURE}") == "1"
-        assert "[integrity]" in over_ssh(vm, key, "sudo cat /sys/kernel/security/lockdown")
-        over_ssh(vm, key, CLOUD)
-        assert over_ssh(vm, key, f"cat {FROM_MEDIUM}") == "first"
-        assert "has changed and is not read again" in vm.console.text
-
-
 def test_secure_boot_accepts_the_iso(boot, images):
     with boot("iso-secure", VMSpec(cdrom=images.iso, secure_boot=True, cpus=1)) as vm:
         vm.wait_for_shell(5 * BOOT)
-        ask(vm, "sudo mount -t efivarfs efivarfs /sys/firmware/efi/efivars || true")
+        ask(vm, f"{EFIVARS} || true")
         assert ask(vm, SECURE).strip() == "1"
 
 
@@ -267,15 +261,6 @@ def test_a_second_installation_over_the_first_works(boot, images, installed, key
     with boot("installed-again", VMSpec(disks=(Disk(copy),), cpus=1)) as vm:
         vm.expect(LOGIN, BOOT)
         assert over_ssh(vm, key, "hostname; ls /var/kept 2>/dev/null || true") == "again"
-        stop(vm, key)
-
-
-def test_the_fallback_boots_what_is_installed_and_formats_nothing(boot, images, installed, key):
-    spec = images.direct("k3os.fallback_mode=install k3os.install.silent k3os.password=x")
-    with boot("fallback", replace(spec, disks=(*spec.disks, Disk(installed)), cpus=1)) as vm:
-        vm.expect("k3OS: booting disk from /dev/vdb3", BOOT)
-        vm.expect(LOGIN, BOOT)
-        assert over_ssh(vm, key, f"ls {' '.join(KEPT)}").split() == sorted(KEPT)
         stop(vm, key)
 
 
