@@ -24,7 +24,7 @@ from k3os.vm.spec import VMSpec
 from tests.real.plan import WEB_PORT, Plan, leftovers
 
 T = TypeVar("T")
-POLL_SECONDS = 3
+POLL_SECONDS, LONGEST_PAUSE = 3, 30
 _DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
@@ -135,11 +135,15 @@ def say(text: str) -> None:
 
 def wait_for(what: str, seconds: float, look: Callable[[], T]) -> T:
     """Until look() returns something true, which is returned; that a node cannot be asked yet is
-    no answer. Raises AssertionError that says what did not happen, and what was seen last."""
+    no answer. Raises AssertionError that says what did not happen, and what was seen last.
+
+    Twice as long as an answer took it leaves the node alone: kubectl costs an emulated machine
+    seconds, and would be most of what it does."""
     say(f"waiting, {seconds:.0f} s at most: {what}")
     started = time.monotonic()
     last: object = "nothing"
     while True:
+        asked = time.monotonic()
         try:
             found = look()
         except (CommandError, ConsoleError, ValueError) as error:
@@ -148,6 +152,9 @@ def wait_for(what: str, seconds: float, look: Callable[[], T]) -> T:
             last = found
         if found:
             return found
-        if time.monotonic() - started > seconds:
+        now = time.monotonic()
+        if now - started > seconds:
             raise AssertionError(f"not within {seconds:.0f} s: {what}; seen last: {last}")
-        time.sleep(POLL_SECONDS)
+        time.sleep(
+            max(POLL_SECONDS, min(2 * (now - asked), LONGEST_PAUSE, started + seconds - now))
+        )

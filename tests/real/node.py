@@ -12,6 +12,7 @@ from k3os.vm.machine import VM
 from tests.real.config import PASSWORD
 from tests.real.images import WORKLOAD
 from tests.real.lab import Lab, wait_for
+from tests.vm.node import BOOTING
 
 # seconds; an emulated machine beside others is slow
 BOOT = 300
@@ -39,9 +40,17 @@ class Node:
     def vm(self) -> VM:
         return self.lab.machines[self.name]
 
-    def ssh(self, command: str, timeout: float = 180) -> str:
-        """What a command prints when rancher runs it. Raises CommandError."""
+    def ssh(self, command: str, timeout: float = 180, *, login: bool = False) -> str:
+        """What a command prints when rancher runs it. Raises CommandError.
+
+        A boot's calls share one connection, as those of tests.vm.node.over_ssh do; with login
+        there is one for this call.
+        """
         options = [f"-o{name}={value}" for name, value in SSH_OPTIONS.items()]
+        if not login:
+            boots = self.vm.console.text.count(BOOTING)
+            path = f"{self._key}.{self.vm.pid}.{boots}"
+            options += ["-oControlMaster=auto", "-oControlPersist=yes", f"-oControlPath={path}"]
         words = ["ssh", *options, "-i", str(self._key), f"rancher@{self.host.address}", command]
         return self.lab.inside(*words, timeout=timeout)
 

@@ -60,7 +60,7 @@ class Logins:
         while not self._over.wait(2):
             started = time.monotonic()
             try:
-                self._node.ssh("true", 60)
+                self._node.ssh("true", 60, login=True)
             except CommandError as error:
                 say(f"a login failed: {error}")
             self.seconds.append(time.monotonic() - started)
