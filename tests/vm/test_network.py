@@ -23,6 +23,11 @@ k3os:
       address: [192.168.77.50/24, 192.168.77.51/24]
       gateway: 192.168.77.2
       mtu: 1400
+      routes:
+      - {{to: 10.20.0.0/16, via: 192.168.77.3}}
+      - {{to: default, via: 192.168.77.4, table: 100}}
+      rules:
+      - {{from: 192.168.77.51, table: 100}}
     eth1.9:
       address: 10.9.0.2/24
   dns_nameservers: [{DNS}]
@@ -78,6 +83,19 @@ def test_there_is_one_default_route_the_one_asked_for(node):
     assert "192.168.77.50" in ask(node, "ip route get 192.0.2.1")
 
 
+def ways(node):
+    """Where packets go to the network of the static route, and from the second address."""
+    asked = ("10.20.3.4", "192.0.2.1", "192.0.2.1 from 192.168.77.51")
+    return [ask(node, f"ip route get {each}").split(" via ")[1].split()[0] for each in asked]
+
+
+WAYS = ["192.168.77.3", "192.168.77.2", "192.168.77.4"]
+
+
+def test_static_routes_and_rules_are_there(node):
+    assert ways(node) == WAYS
+
+
 def test_the_node_is_fine(node):
     assert "k3s        is running" in ask(node, "k3os status"), "rancher sees it, too"
     ask(node, "k3s --version")
@@ -94,6 +112,8 @@ def test_the_default_route_comes_back_after_a_pulled_cable(node):
             "do sleep 1; done",
             60,
         )
+    ask(node, "until ip route show | grep -q ^10.20; do sleep 1; done", 60)
+    assert ways(node) == WAYS
 
 
 def test_connman_leaves_the_interfaces_of_containers_alone(node):
@@ -133,6 +153,8 @@ def test_a_change_on_a_running_node_is_made_once_and_keeps_what_did_not_change(n
     both = f"{server}, eth1.10: 10.10.0.2/24"
     assert change(node, both) == [["10.0.2.15/24"], ["192.168.77.60/24"]]
     assert "10.10.0.2/24" in ask(node, "ip -br -4 address show dev eth1.10")
+    assert "192.168.77.3" not in ask(node, "ip route show table all; ip rule")
+    assert "lookup 100" not in ask(node, "ip rule")
     assert "nameserver 192.168.77.9" in ask(node, "cat /etc/resolv.conf")
     assert ask(node, "kill $(cat /tmp/monitor.pid); cat /tmp/monitor") == ""
     before = int(ask(node, SPOKEN))
@@ -146,6 +168,7 @@ def test_a_change_on_a_running_node_is_made_once_and_keeps_what_did_not_change(n
     dhcp, (first, second) = change(node, "")
     assert (dhcp, {first, second}) == (["10.0.2.15/24"], {"192.168.77.50/24", "192.168.77.51/24"})
     assert len(routes(node)) == 1
+    assert ways(node) == WAYS
 
 
 def test_names_are_asked_of_the_configured_server_where_no_network_names_one(node):

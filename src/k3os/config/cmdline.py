@@ -188,6 +188,9 @@ def _maps(key: Key, leaves: list[_Leaf]) -> Node:
         if inner is not None and inner.kind in MAPS:
             _inner(group, steps[1], ".".join(steps[2:]), leaf)
             continue
+        if inner is not None and inner.kind == "routes":
+            _inner_item(group, steps[1], steps[2:], leaf)
+            continue
         same = [pair for pair in group.pairs if known and fields.get(fold(pair[0].text)) is known]
         if not same:
             group.pairs.append((Node("scalar", leaf.place, field), leaf))
@@ -217,6 +220,24 @@ def _inner(group: Node, name: str, field: str, leaf: Node) -> None:
         group.pairs.append((Node("scalar", leaf.place, name), found))
     found.pairs = [pair for pair in found.pairs if pair[0].text != field]
     found.pairs.append((Node("scalar", leaf.place, field), leaf))
+
+
+def _inner_item(group: Node, name: str, steps: list[str], leaf: Node) -> None:
+    """A value of a map in the list under a field: `eth1.routes[0].to=…`; without an index the
+    first."""
+    index, *rest = steps if len(steps) > 1 else ["0", *steps]
+    found = next((value for key, value in group.pairs if fold(key.text) == fold(name)), None)
+    if found is None or found.kind != "list":
+        found = Node("list", leaf.place)
+        group.pairs.append((Node("scalar", leaf.place, name), found))
+    item = next((each for each in found.items if each.text == index), None)
+    if item is None:
+        item = Node("map", leaf.place, index)
+        found.items.append(item)
+        found.items = _numbered(sorted(found.items, key=lambda each: (len(each.text), each.text)))
+    field = ".".join(rest)
+    item.pairs = [pair for pair in item.pairs if fold(pair[0].text) != fold(field)]
+    item.pairs.append((Node("scalar", leaf.place, field), leaf))
 
 
 def _wrap(path: list[str], node: Node) -> tuple[Node, Node]:

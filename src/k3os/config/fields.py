@@ -28,6 +28,20 @@ WIFI_FIELDS = (
     Key("passphrase", "text", "its passphrase", secret=True, aliases=("pass", "password", "psk")),
 )
 
+_TABLE = "number of a routing table, 1 to 2147483647"
+_TABLES = (1, 2**31 - 1)
+ROUTE_FIELDS = (
+    Key("to", "network", "where it leads: a network, an address, `default`", required=True),
+    Key("via", "router", "the router's address; without one the network is on the link"),
+    Key("metric", "number", "of two routes the one with less counts", limits=(1, 2**31 - 1)),
+    Key("table", "table", f"{_TABLE}; default: the main one", limits=_TABLES),
+)
+RULE_FIELDS = (
+    Key("from", "network", "packets from that network or address"),
+    Key("to", "network", "packets to that network or address"),
+    Key("table", "table", f"{_TABLE}, which answers", limits=_TABLES, required=True),
+    Key("priority", "number", "rules with less come first; default 1000", limits=(1, 32765)),
+)
 NETWORK_FIELDS = (
     Key(
         "address",
@@ -46,6 +60,8 @@ NETWORK_FIELDS = (
         "100 on `eth0`, too",
         limits=(1, 4094),
     ),
+    Key("routes", "routes", "static routes through this interface", fields=ROUTE_FIELDS),
+    Key("rules", "routes", "whose packets another routing table answers", fields=RULE_FIELDS),
 )
 
 

@@ -46,6 +46,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "addresses": TEXTS,
     "hosts": TEXTS,
+    "network": TEXT,
+    "router": TEXT,
     "endpoints": TEXTS,
     "images": TEXTS,
     "taints": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
@@ -84,7 +86,7 @@ def _key(key: Key) -> dict[str, Any]:
 
 
 def _shape(key: Key) -> dict[str, Any]:
-    if key.kind == "number":
+    if key.kind in ("number", "table"):
         least, most = key.limits
         return {
             "type": ["integer", "string"],
@@ -97,7 +99,7 @@ def _shape(key: Key) -> dict[str, Any]:
     if key.kind == "choices":
         names = {"enum": list(key.values)}
         return {"anyOf": [names, {"type": "array", "items": names}]}
-    if key.kind == "maps":
+    if key.kind in ("maps", "routes"):
         return {"type": "array", "items": _fields(key)}
     if key.kind == "map":
         return _fields(key)

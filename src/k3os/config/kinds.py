@@ -390,8 +390,9 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     **{kind: _of(kind, kind) for kind in ("manifests", "images", "kubelet")},
     "toml": _of("containerd", "toml"),
     "networks": _of("network", "networks"),
-    "addresses": _of("network", "addresses"),
-    "hosts": _of("network", "hosts"),
+    "addresses": _of("addresses", "addresses"),
+    "hosts": _of("addresses", "hosts"),
+    **{kind: _of("routes", kind) for kind in ("routes", "network", "router", "table")},
     "certificates": _of("certificates", "certificates"),
     "ssh keys": _of("ssh_keys", "keys"),
 }

@@ -1,28 +1,23 @@
 """k3os.network: addresses of interfaces. Checks each entry, and the entries against each other.
 
-An entry that is wrong is left out whole: half a network locks people out. Notations: RFC 4632
-(`address/prefix`), RFC 4291; names of interfaces as the kernel accepts them (dev_valid_name).
+An entry that is wrong is left out whole: half a network locks people out.
 """
 
 from __future__ import annotations
 
 import ipaddress
 
-from k3os.config.kinds import Check, items_of, map_named
-from k3os.config.scalars import scalar_text
+from k3os.config.addresses import DHCP, LONGEST_NAME, OFF, check_host, is_name
+from k3os.config.kinds import Check, map_named
 from k3os.config.value import Node, Value, Wrong
 from k3os.system.interfaces import NOT_OURS
 from k3os.system.numbers import are_digits, clamped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from k3os.config.key import Key
-    from k3os.config.value import Place
+    from k3os.config.routes import Route, Rule
 
-DHCP, OFF = "dhcp", "off"
-LONGEST_NAME = 15  # IFNAMSIZ without the NUL
 HIGHEST_VLAN = 4094
 # where netplan, cloud-init and RancherOS have their interfaces, and what stands beside them
 OF_OTHERS = ("version", "renderer", "ethernets", "wifis", "vlans", "bonds", "interfaces", "config")
@@ -38,7 +33,10 @@ class Interface:
     addresses: ipaddress interfaces, in the order of the text. gateways: one for a family.
     """
 
-    __slots__ = ("addresses", "dhcp", "domains", "gateways", "mtu", "name", "nameservers", "vlan")
+    __slots__ = (
+        *("addresses", "dhcp", "domains", "gateways", "mtu", "name", "nameservers", "routes"),
+        *("rules", "vlan"),
+    )
 
     def __init__(self, name: str, entry: dict[str, Value]) -> None:
         self.name = name
@@ -50,6 +48,12 @@ class Interface:
         self.domains = _texts(entry, "domains")
         self.mtu = _text(entry, "mtu")
         self.vlan = int(_text(entry, "vlan") or 0)
+        self.routes: list[Route] = []
+        self.rules: list[Rule] = []
+        if "routes" in entry or "rules" in entry:
+            from k3os.config.routes import of_entry
+
+            self.routes, self.rules = of_entry(entry)
 
     @property
     def vlan_number(self) -> int:
@@ -92,92 +96,6 @@ def _texts(entry: dict[str, Value], name: str) -> list[str]:
     return [str(item.data) for item in data] if isinstance(data, list) else [str(data)]
 
 
-def addresses(check: Check, key: Key, node: Node, path: str) -> Value:
-    """`192.168.1.10/24`, `dhcp` or `off`; one wrong address makes the whole entry wrong."""
-
-    def one(item: Node) -> str:
-        word = scalar_text(item, "an address").strip()
-        if word.lower() in (DHCP, OFF):
-            return word.lower()
-        try:
-            address = ipaddress.ip_interface(_with_a_zone_that_is_one(word))
-        except ValueError:
-            hint = "write e.g. `192.168.1.10/24`, or `dhcp`"
-            raise Wrong(item.place, f"`{word}` is no address", hint) from None
-        if "/" not in word:
-            hint = f"write e.g. `{word}/{24 if address.version == 4 else 64}`"
-            raise Wrong(item.place, f"`{word}` has no prefix length", hint)
-        _check_host(address, item.place)
-        return str(address)
-
-    return _all(node, one)
-
-
-def _check_host(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface, place: Place) -> None:
-    network = address.network
-    if (what := _no_host(address.ip)) or "%" in str(address):
-        what = what or "with a zone"
-        raise Wrong(place, f"{address.ip} is {what}", "write an address of this interface")
-    if address.version == 4 and network.prefixlen < 31:
-        for reserved, what in (
-            (network.network_address, "the network itself"),
-            (network.broadcast_address, "the broadcast address"),
-        ):
-            if address.ip == reserved:
-                hint = "take another address of the network"
-                raise Wrong(place, f"{address.ip} is {what} of {network}", hint)
-
-
-def _no_host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    """What keeps an address from being one host's in a network, "" for nothing."""
-    if address.is_unspecified:
-        return "no host's"
-    if address.is_multicast:
-        return "a group's (multicast)"
-    return "this machine itself" if address.is_loopback else ""
-
-
-def hosts(check: Check, key: Key, node: Node, path: str) -> Value:
-    """IP addresses without a prefix length."""
-
-    def one(item: Node) -> str:
-        word = scalar_text(item, "an IP address").strip()
-        hint = "write e.g. `192.168.1.1`"
-        try:
-            address = ipaddress.ip_address(_with_a_zone_that_is_one(word))
-        except ValueError:
-            raise Wrong(item.place, f"`{word}` is no IP address", hint) from None
-        # a server for names may run here, and stand behind one link only
-        if (what := _no_host(address)) and not (address.is_loopback and key.name != "gateway"):
-            raise Wrong(item.place, f"{word} is {what}", hint)
-        if "%" in word and key.name == "gateway":
-            plain = word.partition("%")[0]
-            raise Wrong(item.place, f"`{word}` has a zone", f"write `{plain}`")
-        return str(address)
-
-    return _all(node, one)
-
-
-def _with_a_zone_that_is_one(word: str) -> str:
-    """ipaddress takes any text for a zone (`fe80::1%eth0`), also one of several lines. Raises
-    ValueError."""
-    _, percent, zone = word.partition("/")[0].partition("%")
-    if percent and not _is_name(zone):
-        raise ValueError(zone)
-    return word
-
-
-def _is_name(word: str) -> bool:
-    """Whether an interface may be called that."""
-    fits = 0 < len(word) <= LONGEST_NAME and word not in (".", "..") and word.isascii()
-    return fits and all(c.isalnum() or c in "-_." for c in word)
-
-
-def _all(node: Node, one: Callable[[Node], str]) -> Value:
-    """A list of texts; one wrong item makes the whole list wrong."""
-    return Value([Value(one(item), item.place) for item in items_of(node)], node.place)
-
-
 def networks(check: Check, key: Key, node: Node, path: str) -> Value:
     """The map of interfaces: names checked, each entry, and the entries against each other.
 
@@ -217,7 +135,7 @@ def _name(node: Node) -> str:
     if len(digits := word.replace(":", "").replace("-", "")) == 12 and word != digits:
         if set(digits.lower()) <= set("0123456789abcdef"):
             return ":".join(digits[i : i + 2] for i in range(0, 12, 2)).lower()
-    if not _is_name(word):
+    if not is_name(word):
         hint = "write a name such as `eth0`, or a MAC such as `52:54:00:12:34:56`"
         raise Wrong(node.place, f"`{word}` is no interface", hint)
     return word
@@ -296,7 +214,7 @@ def _check(interface: Interface, value: Value, entry: dict[str, Value]) -> None:
         for each in own:
             if gateway in each.network:
                 router = ipaddress.ip_interface(f"{gateway}/{each.network.prefixlen}")
-                _check_host(router, entry["gateway"].place)
+                check_host(router, entry["gateway"].place)
         if any(gateway == each.ip for each in own):
             hint = "write the router's address"
             raise Wrong(entry["gateway"].place, f"{gateway} is this node's own address", hint)
@@ -307,18 +225,24 @@ def _check(interface: Interface, value: Value, entry: dict[str, Value]) -> None:
         if not own and not interface.dhcp:
             hint = f"give it an IPv{version} address, too"
             raise Wrong(entry["gateway"].place, f"{gateway} cannot be reached", hint)
+    if interface.routes:
+        from k3os.config.routes import check_reachable
+
+        faces = {version: interface.of_version(version) for version in SMALLEST_MTU}
+        check_reachable(entry, faces, dhcp=interface.dhcp, off=OFF in words)
 
 
 class _Taken:
     """What the entries before have, and which of them: looked up, not looked for, since there may
     be thousands."""
 
-    __slots__ = ("addresses", "devices", "gateways")
+    __slots__ = ("addresses", "devices", "gateways", "routes")
 
     def __init__(self) -> None:
         self.gateways: dict[int, str] = {}
         self.addresses: dict[object, str] = {}
         self.devices: dict[str, str] = {}
+        self.routes: dict[object, str] = {}
 
     def add(self, interface: Interface) -> None:
         for gateway in interface.gateways:
@@ -326,6 +250,8 @@ class _Taken:
         for address in interface.addresses:
             self.addresses.setdefault(address.ip, interface.name)
         self.devices.setdefault(interface.device, interface.name)
+        for route in interface.routes:
+            self.routes.setdefault(route.identity, interface.name)
 
     def check(self, interface: Interface, entry: dict[str, Value]) -> None:
         for gateway in interface.gateways:
@@ -336,6 +262,14 @@ class _Taken:
             if other := self.addresses.get(address.ip):
                 hint = "give each interface its own"
                 raise Wrong(entry["address"].place, f"{other} has {address.ip}, too", hint)
+        own: set[object] = set()
+        for number, route in enumerate(interface.routes):
+            this = "this entry" if route.identity in own else ""
+            if other := self.routes.get(route.identity, this):
+                place = entry["routes"].data[number].place  # type: ignore[union-attr,index]
+                message = f"{other} has a route to {route.to} already"
+                raise Wrong(place, message, "keep one, or give it another `metric` or `table`")
+            own.add(route.identity)
         if other := self.devices.get(interface.device):
             message = f"{other} describes {interface.device} already"
             raise Wrong(next(iter(entry.values())).place, message, "keep one of the two")

@@ -27,6 +27,9 @@ KIND_WORDS = {
     "kubelet": "map",
     "addresses": "list",
     "hosts": "list",
+    "routes": "list of maps",
+    "router": "address",
+    "table": "number",
     "certificates": "list",
     "commands": "list of commands",
     "taints": "list",
@@ -53,8 +56,13 @@ def markdown() -> str:
         if key.fields:
             lines += _fields(f"Each entry of `{key.path}`:", key)
             for field in key.fields:
-                lines += _fields(f"Its `{field.name}`:", field) if field.fields else []
+                lines += _fields(_title(field), field) if field.fields else []
     return "\n".join([*lines, "", END, ""])
+
+
+def _title(field: Key) -> str:
+    name = f"`{field.name}`"
+    return f"Its {name}:" if field.kind == "map" else f"Each of its {name}:"
 
 
 def _fields(title: str, key: Key) -> list[str]:

@@ -153,7 +153,7 @@ def session_address(proc: str = "/proc") -> str:
 
 
 def local_addresses() -> set[str]:
-    from k3os.phases.routes import links_in
+    from k3os.phases.ip_output import links_in
     from k3os.system.run import run
 
     links = links_in(run(["ip", "-json", "address", "show", "up"], timeout=10))

@@ -135,7 +135,8 @@ def addresses() -> list[str]:
     """
     from contextlib import suppress
 
-    from k3os.phases.routes import DEFAULTS, VERSIONS, links_in, routes_of
+    from k3os.phases.ip_output import links_in, routes_of
+    from k3os.phases.routes import DEFAULTS, VERSIONS
     from k3os.system.interfaces import NOT_OURS
     from k3os.system.run import CommandError, run
 

@@ -221,7 +221,10 @@ def add_vlan(device: str, number: int) -> str:
 def routing(right: list[Interface]) -> list[Json]:
     """PLAN: a list of maps with device (name or MAC), gateways, static (IP versions with a
     fixed address), fixed (all fixed addresses), more (those that connman has no room for), below
-    (what a VLAN is on, "" for other devices), mtu (0: as it is)."""
+    (what a VLAN is on, "" for other devices), mtu (0: as it is), routes and rules (those of
+    `static_routes.planned`)."""
+    from k3os.phases.static_routes import planned
+
     entries: list[Json] = []
     for interface in right:
         more = interface.of_version(4)[0 if interface.dhcp else 1 :] + interface.of_version(6)[1:]
@@ -236,6 +239,7 @@ def routing(right: list[Interface]) -> list[Json]:
                 "more": [str(each) for each in more],
                 "below": parent if interface.vlan_number else "",
                 "mtu": int(interface.mtu or 0),
+                **planned(interface),
             }
         )
     return entries

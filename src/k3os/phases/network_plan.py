@@ -14,7 +14,12 @@ PLAN = "/run/k3os/network.json"
 USUAL_MTU = 1500
 # an entry of PLAN that says nothing
 ENTRY: Json = {"gateways": [], "static": [], "dhcp": False, "fixed": [], "more": [], "below": ""}
-ENTRY |= {"device": None, "mtu": 0}
+ENTRY |= {"device": None, "mtu": 0, "routes": [], "rules": []}
+# texts of each route and rule (k3os.phases.static_routes)
+STATIC = {
+    "routes": ("to", "via", "metric", "table"),
+    "rules": ("from", "to", "priority", "table"),
+}
 
 
 def former_plan(node: Node) -> list[Json]:
@@ -38,7 +43,22 @@ def entries_in(data: bytes) -> list[Json]:
         and all(_are_texts(each[name]) for name in ("gateways", "fixed", "more"))
         and isinstance(each["static"], list)
         and set(map(str, each["static"])) <= {"4", "6"}
+        and all(_are_static(each[name], fields) for name, fields in STATIC.items())
     ]
+
+
+def have_static(entries: list[Json]) -> bool:
+    """Whether any has routes or rules of its own."""
+    return any(entry[name] for entry in entries for name in STATIC)
+
+
+def _are_static(value: object, fields: tuple[str, ...]) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, dict)
+        and each.get("version") in (4, 6)
+        and all(isinstance(each.get(name), str) for name in fields)
+        for each in value
+    )
 
 
 def _are_texts(value: object) -> bool:

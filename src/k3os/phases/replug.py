@@ -14,8 +14,9 @@ from contextlib import ExitStack, contextmanager
 
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action
-from k3os.phases.network_plan import USUAL_MTU
-from k3os.phases.routes import addresses, link_of, service_name, services
+from k3os.phases.ip_output import addresses, link_of
+from k3os.phases.network_plan import USUAL_MTU, have_static
+from k3os.phases.routes import service_name, services
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,14 +95,23 @@ class Undo(Action):
         self.entries = entries
 
     def describe(self) -> str:
-        return "undo VLANs, MTUs and further addresses that nothing asks for any more"
+        return "undo VLANs, MTUs, routes and further addresses that nothing asks for any more"
 
     def perform(self, node: Node) -> str:
         from k3os.system.run import run
 
         if not node.is_real or self.former == self.entries:
             return UNCHANGED
-        commands = undo(self.former, self.entries, addresses())
+        links = addresses()
+        commands = undo(self.former, self.entries, links)
+        if have_static(self.former):
+            from k3os.phases.static_routes import Present, undo_static
+
+            # before the addresses go, and routes with them
+            commands = [
+                *undo_static(self.former, self.entries, links, Present.look(self.former)),
+                *commands,
+            ]
         for words in commands:
             run(words, timeout=10)
         self.note = "; ".join(" ".join(words[1:]) for words in commands)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 
-from k3os.phases.network_plan import PLAN, entries_in
+from k3os.phases.ip_output import addresses, has_address, kind, link_of, routes_of
+from k3os.phases.network_plan import PLAN, entries_in, have_static
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +51,12 @@ def set_routes(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], li
     done: list[str] = []
     for _ in range(TRIES):
         commands = decide(entries, links, _routes())
+        waiting: list[str] = []
+        if have_static(entries):
+            from k3os.phases.static_routes import Present, decide_static
+
+            more, waiting = decide_static(entries, links, Present.look(entries))
+            commands += more
         try:
             for words in commands:
                 run(words, timeout=10)
@@ -58,81 +65,12 @@ def set_routes(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], li
             failure = error  # connman was quicker with one of them; look again
             links, missing = _look(awaited)
             continue
-        return done, missing
+        return done, [*missing, *waiting]
     raise failure
 
 
 def _routes() -> dict[int, list[Json]]:
     return {version: routes_of(version) for version in VERSIONS}
-
-
-def routes_of(version: int) -> list[Json]:
-    """The routes of an IP version's main table. Raises CommandError."""
-    from k3os.system.run import run
-
-    return routes_in(run(["ip", "-json", f"-{version}", "route", "show"], timeout=10))
-
-
-def routes_in(output: bytes) -> list[Json]:
-    """The routes of ip(8) that say where they lead; all that is in them is text."""
-    return [
-        {name: str(value) for name, value in each.items()}
-        for each in _objects(output)
-        if isinstance(each.get("dst"), str) and isinstance(each.get("dev"), str)
-    ]
-
-
-def links_in(output: bytes) -> list[Json]:
-    """The interfaces of ip(8), each with a name and the addresses that are complete."""
-    found = []
-    for each in _objects(output):
-        if not isinstance(each.get("ifname"), str):
-            continue
-        flags, info = each.get("flags"), each.get("linkinfo")
-        data = info.get("info_data") if isinstance(info, dict) else None
-        number = data.get("id") if isinstance(data, dict) else None
-        listed = each.get("addr_info")
-        found.append(
-            {
-                **each,
-                "flags": flags if isinstance(flags, list) else [],
-                "linkinfo": {
-                    "info_kind": str(info.get("info_kind", "")) if isinstance(info, dict) else "",
-                    "info_data": {"id": number if type(number) is int else 0},
-                },
-                "addr_info": list(filter(_is_address, listed if isinstance(listed, list) else [])),
-            }
-        )
-    return found
-
-
-def _is_address(value: object) -> bool:
-    from k3os.phases.resolv import is_address
-
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("local"), str)
-        and is_address(value["local"])
-        and type(value.get("prefixlen")) is int
-        and 0 <= value["prefixlen"] <= (128 if ":" in value["local"] else 32)
-    )
-
-
-def _objects(output: bytes) -> list[Json]:
-    """ip(8) says nothing where there is nothing."""
-    from k3os.system.json_text import objects
-
-    try:
-        return objects(output)
-    except ValueError:
-        return []
-
-
-def addresses() -> list[Json]:
-    """All interfaces with their addresses, as ip(8) describes them."""
-    from k3os.system.run import run
-
-    return links_in(run(["ip", "-json", "-details", "address", "show"], timeout=10))
 
 
 def _look(entries: list[Json]) -> tuple[list[Json], list[str]]:
@@ -170,29 +108,6 @@ def coming(entries: list[Json], links: list[Json], routes: dict[int, list[Json]]
         and "LOWER_UP" in link.get("flags", [])
         and not (kind(link) or "master" in link or link in described or has_address(link, 4))
     ]
-
-
-def link_of(device: str, links: list[Json]) -> Json | None:
-    """The interface of a name or MAC; of a MAC the bare one, not a VLAN on it."""
-    for link in links:
-        if device == link["ifname"]:
-            return link
-        if ":" in device and device == link.get("address") and not kind(link):
-            return link
-    return None
-
-
-def kind(link: Json) -> str:
-    """ "vlan", "veth", "bridge" …; "" for a piece of hardware."""
-    return str(link.get("linkinfo", {}).get("info_kind", ""))
-
-
-def has_address(link: Json, version: int) -> bool:
-    family = "inet" if version == 4 else "inet6"
-    return any(
-        each.get("family") == family and each.get("scope") == "global"
-        for each in link.get("addr_info", [])
-    )
 
 
 def chosen(entries: list[Json], links: list[Json], version: int) -> tuple[str, str]:

@@ -41,6 +41,13 @@ ENTRIES = [
         "more": ["10.0.0.3/24"],
         "below": "eth0" if device == "eth0.5" else "",
         "mtu": 9000,
+        "routes": [
+            {"version": 4, "to": "default", "via": "10.0.0.1", "metric": "0", "table": "7"},
+            {"version": 6, "to": "fd01::/64", "via": "", "metric": "1024", "table": "254"},
+        ],
+        "rules": [
+            {"version": 4, "from": "10.0.0.2", "to": "all", "priority": "1000", "table": "7"}
+        ],
     }
     for device in ("eth0", "eth1", "eth0.5", "52:54:00:12:34:56")
 ]
@@ -50,20 +57,23 @@ ENTRIES = [
 def ip_json(data: bytes) -> object:
     """Links and routes as ip(8) describes them, and connman's list of services."""
     from k3os.node.status import addresses
-    from k3os.phases import replug, routes
+    from k3os.phases import ip_output, replug, routes, static_routes
     from k3os.system import run as running
 
     def run(argv: list[str], **_: Any) -> bytes:
         return data
 
     with patch.object(running, "run", run):
-        links, listed = routes.addresses(), routes._routes()
+        links, listed = ip_output.addresses(), routes._routes()
+        present = static_routes.Present.look(ENTRIES)
         missing = routes._look(ENTRIES)
         found: list[object] = [
             *(missing, routes.decide(ENTRIES, links, listed), routes.services()),
             routes.coming([], links, listed),
             routes.coming([{**each, "gateways": []} for each in ENTRIES], links, listed),
             replug.undo(ENTRIES, [], links),
+            static_routes.decide_static(ENTRIES, links, present),
+            static_routes.undo_static(ENTRIES, [], links, present),
             [routes.service_name(link) for link in links],
             addresses(),
         ]

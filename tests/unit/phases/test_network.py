@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from k3os.phases import routes as settling
+from k3os.phases.ip_output import link_of
 from k3os.phases.phase_report import PhaseReport
 from k3os.phases.replug import undo
-from k3os.phases.routes import coming, decide, link_of, set_routes
+from k3os.phases.routes import coming, decide, set_routes
 from k3os.system.run import run
 
 from .conftest import Machine

@@ -1,0 +1,177 @@
+"""Static routes and rules of k3os.network: from what ip(8) says to commands of ip(8).
+
+The kernel drops an interface's routes when it goes down or loses its address, so they are set again
+whenever the others are (routes.py). Rules belong to no interface and stay until they are undone.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from k3os.phases.ip_output import link_of, routes_in, rules_in
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    from k3os.config.network import Interface
+
+    Json: TypeAlias = "dict[str, Any]"
+
+MAIN = "254"
+# of a route that is given none: ip-route(8), "metric"
+METRIC = {4: "0", 6: "1024"}
+
+
+def planned(interface: Interface) -> dict[str, list[Json]]:
+    """`routes` and `rules` of an entry of PLAN; all values but `version` are texts."""
+    return {
+        "routes": [
+            {
+                "version": each.version,
+                "to": each.to,
+                "via": each.via,
+                "metric": str(each.metric) if each.metric else METRIC[each.version],
+                "table": str(each.table),
+            }
+            for each in interface.routes
+        ],
+        "rules": [
+            {
+                "version": each.version,
+                "from": each.source or "all",
+                "to": each.to or "all",
+                "priority": str(each.priority),
+                "table": str(each.table),
+            }
+            for each in interface.rules
+        ],
+    }
+
+
+class Present:
+    """The routes of all tables and the rules that the kernel has."""
+
+    __slots__ = ("routes", "rules")
+
+    def __init__(self, routes: dict[int, list[Json]], rules: dict[int, list[Json]]) -> None:
+        self.routes = {
+            (
+                *(version, each.get("table", MAIN), each["dst"], each.get("metric", "0")),
+                *(each["dev"], each.get("gateway", "")),
+            )
+            for version, listed in routes.items()
+            for each in listed
+        }
+        self.rules = {
+            (version, _side(each, "src"), _side(each, "dst"), each["priority"], each["table"])
+            for version, listed in rules.items()
+            for each in listed
+        }
+
+    @classmethod
+    def look(cls, *plans: list[Json]) -> Present:
+        """Of the IP versions that the plans have something of: a kernel may have one alone. Raises
+        CommandError."""
+        from k3os.system.run import run
+
+        def show(version: int, *words: str) -> bytes:
+            return run(["ip", "-json", "-N", f"-{version}", *words], timeout=10)
+
+        versions = {
+            each["version"]
+            for entries in plans
+            for entry in entries
+            for each in (*entry["routes"], *entry["rules"])
+        }
+        return cls(
+            {each: routes_in(show(each, "route", "show", "table", "all")) for each in versions},
+            {each: rules_in(show(each, "rule", "show")) for each in versions},
+        )
+
+
+def _side(rule: Json, name: str) -> str:
+    """`all`, an address, or a network, as ip-rule(8) takes it."""
+    length = rule.get(f"{name}len")
+    return f"{rule.get(name, 'all')}/{length}" if length else rule.get(name, "all")
+
+
+def decide_static(
+    entries: list[Json], links: list[Json], present: Present
+) -> tuple[list[list[str]], list[str]]:
+    """The commands that make it so, and what cannot be yet, in words."""
+    commands: list[list[str]] = []
+    missing: list[str] = []
+    rules = {_rule(each): each for entry in entries for each in entry["rules"]}
+    for key, each in rules.items():
+        if key not in present.rules:
+            commands.append(["ip", f"-{each['version']}", "rule", "add", *_words_of_rule(each)])
+    for entry in entries:
+        link = link_of(entry["device"], links)
+        if link is None:
+            continue
+        for each in entry["routes"]:
+            if _route(each, link["ifname"]) in present.routes:
+                continue
+            if why := _obstacle(each, link):
+                missing.append(f"the route to {each['to']} waits: {why}")
+                continue
+            words = ["ip", f"-{each['version']}", "route", "replace", each["to"]]
+            words += ["via", each["via"]] if each["via"] else []
+            words += ["dev", link["ifname"], "metric", each["metric"], "table", each["table"]]
+            commands.append([*words, "proto", "static"])
+    return commands, missing
+
+
+def undo_static(
+    former: list[Json], entries: list[Json], links: list[Json], present: Present
+) -> list[list[str]]:
+    """The commands that take away what former made and entries do not ask for."""
+    routes = {_route(each, entry["device"]) for entry in entries for each in entry["routes"]}
+    rules = {_rule(each) for entry in entries for each in entry["rules"]}
+    commands: list[list[str]] = []
+    for entry in former:
+        link = link_of(entry["device"], links)
+        for each in entry["routes"] if link else []:
+            name = link["ifname"] if link else ""
+            kept = _route(each, entry["device"]) in routes
+            if not kept and _route(each, name) in present.routes:
+                words = ["ip", f"-{each['version']}", "route", "delete", each["to"], "dev", name]
+                commands.append([*words, "metric", each["metric"], "table", each["table"]])
+        for each in entry["rules"]:
+            if _rule(each) in present.rules and _rule(each) not in rules:
+                rules.add(_rule(each))  # two entries may have had the same one
+                commands.append(
+                    ["ip", f"-{each['version']}", "rule", "delete", *_words_of_rule(each)]
+                )
+    return commands
+
+
+def _route(route: Json, device: str) -> tuple[object, ...]:
+    """As in Present."""
+    where = (route["version"], route["table"], route["to"], route["metric"])
+    return (*where, device, route["via"])
+
+
+def _rule(rule: Json) -> tuple[object, ...]:
+    return tuple(rule[name] for name in ("version", "from", "to", "priority", "table"))
+
+
+def _words_of_rule(rule: Json) -> list[str]:
+    words = ["from", rule["from"], "to", rule["to"]]
+    return [*words, "table", rule["table"], "priority", rule["priority"]]
+
+
+def _obstacle(route: Json, link: Json) -> str:
+    """Why the kernel would refuse a route now, "" when it would not."""
+    family = "inet" if route["version"] == 4 else "inet6"
+    networks = [
+        ipaddress.ip_network(f"{each['local']}/{each['prefixlen']}", strict=False)
+        for each in link.get("addr_info", [])
+        if each.get("family") == family
+    ]
+    if "UP" not in link.get("flags", []) or not networks:
+        return f"{link['ifname']} has no IPv{route['version']} address yet"
+    if route["via"] and not any(ipaddress.ip_address(route["via"]) in each for each in networks):
+        return f"{route['via']} is in no network of {link['ifname']}"
+    return ""
