@@ -15,7 +15,7 @@ import pytest
 from k3os.errors import UserError
 from k3os.system.http_mutual import Identity, request
 from tests.serving import serving
-from tests.unit.stubs.conftest import NEW, OLD, SECONDS
+from tests.unit.stubs.conftest import NEW, OLD, SECONDS, free_port
 
 JOIN = ("agent", "--server=https://192.0.2.1:6443", "--token=x", "--node-name=n1")
 REJECTED = (
@@ -205,6 +205,21 @@ def test_kubectl_says_what_the_real_one_says(new):
     denied = new.run("kubectl", "get", "nodes", anyone=True).err
     assert "please start server with --write-kubeconfig-mode" in denied
     assert "permission denied" in denied
+
+
+def test_a_server_for_etcd_alone_has_a_kubelet_and_no_api(new):
+    kubelet = free_port()
+    parts = ("--disable-apiserver", "--disable-controller-manager", "--disable-scheduler")
+    new.start("server", *parts, f"--kubelet-arg=healthz-port={kubelet}")
+    assert "apiserver not ready" in new.run("kubectl", "get", "--raw=/readyz").err
+    assert answer(f"http://127.0.0.1:{kubelet}/healthz") == "200"
+
+
+def test_a_server_without_an_agent_has_an_api_and_no_kubelet(new):
+    kubelet = free_port()
+    new.start("server", "--disable-agent", f"--kubelet-arg=healthz-port={kubelet}")
+    assert new.run("kubectl", "get", "--raw=/readyz").out == "ok"
+    assert answer(f"http://127.0.0.1:{kubelet}/healthz") == "ConnectionRefusedError"
 
 
 def test_a_node_is_ready_after_its_api(new):
