@@ -113,3 +113,33 @@ def test_without_k3s_it_says_where_to_look(node: Node) -> None:
     node.k3s.unlink()
     code, said = node.call("kubectl", "get", "nodes")
     assert (code, said) == (127, "kubectl: k3s is not there yet; `k3os status` says why")
+
+
+SNAPSHOT = ("k3s", "etcd-snapshot", "save", "--name", "a")
+
+
+@pytest.mark.parametrize(
+    ("version", "configuration"),
+    [
+        *[(each, "empty") for each in ("v1.19.16+k3s1", "v1.20.15+k3s1", "v1.21.6+k3s1")],
+        *[(each, "empty") for each in ("v1.22.0-rc1+k3s1", "v1.22.3+k3s1")],
+        *[(each, "own") for each in ("v1.21.7+k3s1", "v1.21.14+k3s1", "v1.22.4+k3s1")],
+        *[(each, "own") for each in ("v1.22.10+k3s1", "v1.23.0+k3s1", "v1.33.1+k3s1")],
+    ],
+)
+def test_a_version_that_ends_at_a_key_of_the_server_takes_a_snapshot_without_its_configuration(
+    node: Node, version: str, configuration: str
+) -> None:
+    answer = f'[ "$1" != --version ] || exec echo "k3s version {version} (0123abcd)"'
+    lines = node.k3s.read_text().split("\n")
+    node.k3s.write_text("\n".join([lines[0], answer, *lines[1:]]))
+    empty = str(node.root / "empty.yaml")
+    used = empty if configuration == "empty" else "own"
+    assert node.call(*SNAPSHOT) == (0, f"k3s etcd-snapshot save --name a {used}")
+    own = str(node.root / "mine.yaml")
+    (node.root / "mine.yaml").touch()
+    assert node.call(*SNAPSHOT, K3S_CONFIG_FILE=own) == (0, f"k3s {' '.join(SNAPSHOT[1:])} {own}")
+    (node.etc / "config.yaml").write_text("etcd-snapshot-dir: /elsewhere\n")
+    code, said = node.call(*SNAPSHOT)
+    assert code == 0
+    assert ("as options" in said) == (configuration == "empty")
