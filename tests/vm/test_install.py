@@ -116,8 +116,9 @@ EFIVARS = "sudo mount -t efivarfs efivarfs /sys/firmware/efi/efivars"
 def test_bios_and_secure_boot_boot_the_disk_and_between_them_persists_what_is_documented(
     boot, images, installed, key, tmp_path
 ):
-    """Between them the live system with a fallback boots it, too, and formats nothing. With Secure
-    Boot beside disks of strangers, the one that looks like ours before it."""
+    """Between them the live system with a fallback boots it, too, formats nothing, and sees the
+    medium of the first boot again, which says something else now. With Secure Boot beside disks of
+    strangers, the one that looks like ours before it."""
     medium = cloud_disk(tmp_path, "i-1", "first", readonly=True)
     with boot("installed-bios", VMSpec(disks=(Disk(installed), medium), cpus=1)) as vm:
         vm.expect("k3OS Current", 120)
@@ -139,8 +140,16 @@ def test_bios_and_secure_boot_boot_the_disk_and_between_them_persists_what_is_do
         assert named == f"k3os.medium_uuid={uuid}"
         stop(vm, key)
     spec = images.direct("k3os.fallback_mode=install k3os.install.silent k3os.password=x")
-    with boot("fallback", replace(spec, disks=(*spec.disks, Disk(installed)), cpus=1)) as vm:
+    medium = cloud_disk(tmp_path, "i-1", "second", readonly=True)
+    disks = (*spec.disks, Disk(installed), medium)
+    with boot("fallback", replace(spec, disks=disks, cpus=1)) as vm:
         vm.expect("k3OS: booting disk from /dev/vdb3", BOOT)
+        vm.expect(LOGIN, BOOT)
+        assert over_ssh(vm, key, f"ls {' '.join(KEPT)}").split() == sorted(KEPT)
+        over_ssh(vm, key, CLOUD)
+        assert over_ssh(vm, key, f"cat {FROM_MEDIUM}") == "first"
+        assert "has changed and is not read again" in vm.console.text
+        stop(vm, key)
     other, *rest = strangers(images, tmp_path)
     disks = (other, Disk(installed), *rest)
     with boot("installed-secure", VMSpec(disks=disks, secure_boot=True, cpus=1)) as vm:
@@ -155,6 +164,7 @@ def test_bios_and_secure_boot_boot_the_disk_and_between_them_persists_what_is_do
         # what the medium of the first boot gave is kept
         assert over_ssh(vm, key, f"cat {FROM_MEDIUM}") == "first"
         assert over_ssh(vm, key, NAMED).split() == [named, uuid]
+        over_ssh(vm, key, "test -d /sys/firmware/efi")
         assert over_ssh(vm, key, f"ls {' '.join(KEPT)}").split() == sorted(KEPT)
         assert over_ssh(vm, key, f"ls {' '.join(LOST)} 2>/dev/null || true") == ""
         assert over_ssh(vm, key, IDENTITY) == before

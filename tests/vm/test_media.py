@@ -89,6 +89,7 @@ def test_uefi_boots_the_cd_and_what_it_installs_to_a_disk_with_large_sectors(
         assert "boots with UEFI only: its sectors have 4096 bytes" in said
     with boot("uefi-4096", VMSpec(disks=(disk,), uefi=True)) as vm:
         vm.expect("k3OS: booting disk from /dev/vda3", 2 * BOOT)
+        vm.expect("login: ", BOOT)
 
 
 def test_the_iso_boots_as_a_disk_with_uefi(boot, images):
