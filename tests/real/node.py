@@ -12,7 +12,7 @@ from k3os.vm.machine import VM
 from tests.real.config import PASSWORD
 from tests.real.images import WORKLOAD
 from tests.real.lab import Lab, wait_for
-from tests.vm.node import BOOTING
+from tests.vm.node import one_connection
 
 # seconds; an emulated machine beside others is slow
 BOOT = 300
@@ -47,10 +47,7 @@ class Node:
         there is one for this call.
         """
         options = [f"-o{name}={value}" for name, value in SSH_OPTIONS.items()]
-        if not login:
-            boots = self.vm.console.text.count(BOOTING)
-            path = f"{self._key}.{self.vm.pid}.{boots}"
-            options += ["-oControlMaster=auto", "-oControlPersist=yes", f"-oControlPath={path}"]
+        options += [] if login else one_connection(self.vm, self._key)
         words = ["ssh", *options, "-i", str(self._key), f"rancher@{self.host.address}", command]
         return self.lab.inside(*words, timeout=timeout)
 

@@ -30,7 +30,6 @@ from tests.vm.conftest import Images
 MEMORY = 2048
 ENOUGH = 6  # processors of this machine
 SERVERS = ("etcd-1", "etcd-2", "etcd-3") if (os.cpu_count() or 1) >= ENOUGH else ("etcd-1",)
-RESTARTED = SERVERS[-1]
 # an emulated one does not always renew its leases within the usual ten seconds, and k3s ends then
 PATIENT = tuple(
     f"--kube-{part}-arg=leader-elect-{limit}"
@@ -94,12 +93,12 @@ def test_etcd_rollout(servers: list[Node], release: Callable[[str], str]) -> Non
     first, target = servers[0], servers[-1]
     before = target.boot_id()
     url = release(K3OS)
-    selector = {"matchLabels": {"kubernetes.io/hostname": RESTARTED}}
+    selector = {"matchLabels": {"kubernetes.io/hostname": target.name}}
     with Watch(first) as silences:
         want(first, POOL, selector, k3os={"version": K3OS, "url": url})
         wait_for_phase(first, "Updated", POOL)
     assert target.boot_id() != before
-    assert annotation(first, RESTARTED, names.K3OS) == K3OS
+    assert annotation(first, target.name, names.K3OS) == K3OS
     wait_until_known_ready(first, target)
     assert all(is_ready(first, node.name) for node in servers)
     longest = max(silences, default=0)

@@ -49,13 +49,17 @@ def over_ssh(vm: VM, key: Path, command: str, timeout: float = 120, *, login: bo
     options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
     options += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "-o", "LogLevel=ERROR"]
     options += ["-i", str(key), "-p", str(vm.ssh_port)]
-    if not login:
-        # one that was left from the boot before would never answer
-        boots = vm.console.text.count(BOOTING)
-        options += ["-o", "ControlMaster=auto", "-o", "ControlPersist=yes"]
-        options += ["-o", f"ControlPath={key}.{vm.pid}.{boots}"]
+    options += [] if login else one_connection(vm, key)
     command = f"until systemctl is-active -q ssh.socket; do sleep 1; done; {command}"
     return run(["ssh", *options, "rancher@127.0.0.1", command], timeout=timeout).decode().strip()
+
+
+def one_connection(vm: VM, key: Path) -> list[str]:
+    """ssh(1)'s options with which the calls of a boot share one."""
+    # one that was left from the boot before would never answer
+    boots = vm.console.text.count(BOOTING)
+    path = f"{key}.{vm.pid}.{boots}"
+    return ["-oControlMaster=auto", "-oControlPersist=yes", f"-oControlPath={path}"]
 
 
 def stop(vm: VM, key: Path) -> None:

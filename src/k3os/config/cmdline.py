@@ -214,22 +214,25 @@ def _maps(key: Key, leaves: list[_Leaf]) -> Node:
 
 def _inner(group: Node, name: str, field: str, leaf: Node) -> None:
     """A value of the map under a field: `configs[host].auth.username=…`."""
-    found = next((value for key, value in group.pairs if fold(key.text) == fold(name)), None)
-    if found is None or found.kind != "map":
-        found = Node("map", leaf.place)
-        group.pairs.append((Node("scalar", leaf.place, name), found))
+    found = _under(group, name, "map", leaf)
     found.pairs = [pair for pair in found.pairs if pair[0].text != field]
     found.pairs.append((Node("scalar", leaf.place, field), leaf))
+
+
+def _under(group: Node, name: str, kind: str, leaf: Node) -> Node:
+    """The map or list under a field, a new one where there is none yet."""
+    found = next((value for key, value in group.pairs if fold(key.text) == fold(name)), None)
+    if found is None or found.kind != kind:
+        found = Node(kind, leaf.place)
+        group.pairs.append((Node("scalar", leaf.place, name), found))
+    return found
 
 
 def _inner_item(group: Node, name: str, steps: list[str], leaf: Node) -> None:
     """A value of a map in the list under a field: `eth1.routes[0].to=…`; without an index the
     first."""
     index, *rest = steps if len(steps) > 1 else ["0", *steps]
-    found = next((value for key, value in group.pairs if fold(key.text) == fold(name)), None)
-    if found is None or found.kind != "list":
-        found = Node("list", leaf.place)
-        group.pairs.append((Node("scalar", leaf.place, name), found))
+    found = _under(group, name, "list", leaf)
     item = next((each for each in found.items if each.text == index), None)
     if item is None:
         item = Node("map", leaf.place, index)

@@ -34,12 +34,25 @@ ROUTE_FIELDS = (
     Key("to", "network", "where it leads: a network, an address, `default`", required=True),
     Key("via", "router", "the router's address; without one the network is on the link"),
     Key("metric", "number", "of two routes the one with less counts", limits=(1, 2**31 - 1)),
-    Key("table", "table", f"{_TABLE}; default: the main one", limits=_TABLES),
+    Key(
+        "table",
+        "number",
+        f"{_TABLE}; default: the main one",
+        limits=_TABLES,
+        further="routing_table",
+    ),
 )
 RULE_FIELDS = (
     Key("from", "network", "packets from that network or address"),
     Key("to", "network", "packets to that network or address"),
-    Key("table", "table", f"{_TABLE}, which answers", limits=_TABLES, required=True),
+    Key(
+        "table",
+        "number",
+        f"{_TABLE}, which answers",
+        limits=_TABLES,
+        further="routing_table",
+        required=True,
+    ),
     Key("priority", "number", "rules with less come first; default 1000", limits=(1, 32765)),
 )
 NETWORK_FIELDS = (

@@ -195,6 +195,16 @@ def time_servers(check: Check, value: Value, path: str) -> Value:
     return _each_item(check, value, path, wrong)
 
 
+LOCAL = 255
+
+
+def routing_table(check: Check, value: Value, path: str) -> Value:
+    """A rule or a route in the kernel's table `local` cuts the node off from itself."""
+    if int(str(value.data)) == LOCAL:
+        raise Wrong(value.place, f"{LOCAL} is the kernel's own table", "write e.g. `table: 100`")
+    return value
+
+
 def _item_hint(words: list[str], meant: str) -> str:
     return "write each server as an item of a list" if len(words) > 1 else f"write `{meant}`"
 

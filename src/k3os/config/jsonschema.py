@@ -86,7 +86,7 @@ def _key(key: Key) -> dict[str, Any]:
 
 
 def _shape(key: Key) -> dict[str, Any]:
-    if key.kind in ("number", "table"):
+    if key.kind == "number":
         least, most = key.limits
         return {
             "type": ["integer", "string"],

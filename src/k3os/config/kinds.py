@@ -392,7 +392,7 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "networks": _of("network", "networks"),
     "addresses": _of("addresses", "addresses"),
     "hosts": _of("addresses", "hosts"),
-    **{kind: _of("routes", kind) for kind in ("routes", "network", "router", "table")},
+    **{kind: _of("routes", kind) for kind in ("routes", "network", "router")},
     "certificates": _of("certificates", "certificates"),
     "ssh keys": _of("ssh_keys", "keys"),
 }

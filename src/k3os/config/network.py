@@ -9,7 +9,7 @@ import ipaddress
 
 from k3os.config.addresses import DHCP, LONGEST_NAME, OFF, check_host, is_name
 from k3os.config.kinds import Check, map_named
-from k3os.config.value import Node, Value, Wrong
+from k3os.config.value import Node, Value, Wrong, field_text
 from k3os.system.interfaces import NOT_OURS
 from k3os.system.numbers import are_digits, clamped
 
@@ -46,8 +46,8 @@ class Interface:
         self.gateways = [ipaddress.ip_address(word) for word in _texts(entry, "gateway")]
         self.nameservers = _texts(entry, "nameservers")
         self.domains = _texts(entry, "domains")
-        self.mtu = _text(entry, "mtu")
-        self.vlan = int(_text(entry, "vlan") or 0)
+        self.mtu = field_text(entry, "mtu")
+        self.vlan = int(field_text(entry, "vlan") or 0)
         self.routes: list[Route] = []
         self.rules: list[Rule] = []
         if "routes" in entry or "rules" in entry:
@@ -84,10 +84,6 @@ class Interface:
         if not self.vlan:
             return self.name
         return f"vlan{self.vlan}" if self.is_mac else f"{self.name}.{self.vlan}"
-
-
-def _text(entry: dict[str, Value], name: str) -> str:
-    return str(entry[name].data) if name in entry else ""
 
 
 def _texts(entry: dict[str, Value], name: str) -> list[str]:

@@ -29,7 +29,6 @@ KIND_WORDS = {
     "hosts": "list",
     "routes": "list of maps",
     "router": "address",
-    "table": "number",
     "certificates": "list",
     "commands": "list of commands",
     "taints": "list",

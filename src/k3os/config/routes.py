@@ -10,7 +10,7 @@ import ipaddress
 
 from k3os.config.kinds import Check, one_map
 from k3os.config.scalars import items_in, scalar_text
-from k3os.config.value import Node, Value, Wrong
+from k3os.config.value import Node, Value, Wrong, field_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 DEFAULT = "default"
 MAIN = 254
-# of the kernel's own table `local`: a rule or a route there cuts the node off from itself
-LOCAL = 255
 # after those of network plugins (cilium has 9 to 110), before the kernel's own (32766)
 PRIORITY = 1000
 
@@ -35,10 +33,10 @@ class Route:
     __slots__ = ("metric", "table", "to", "version", "via")
 
     def __init__(self, entry: dict[str, Value]) -> None:
-        self.to = _text(entry, "to")
-        self.via = _text(entry, "via")
-        self.metric = int(_text(entry, "metric") or 0)
-        self.table = int(_text(entry, "table") or MAIN)
+        self.to = field_text(entry, "to")
+        self.via = field_text(entry, "via")
+        self.metric = int(field_text(entry, "metric") or 0)
+        self.table = int(field_text(entry, "table") or MAIN)
         self.version = 6 if ":" in (self.via if self.to == DEFAULT else self.to) else 4
 
     @property
@@ -53,10 +51,10 @@ class Rule:
     __slots__ = ("priority", "source", "table", "to", "version")
 
     def __init__(self, entry: dict[str, Value]) -> None:
-        self.source = _text(entry, "from")
-        self.to = _text(entry, "to")
-        self.table = int(_text(entry, "table"))
-        self.priority = int(_text(entry, "priority") or PRIORITY)
+        self.source = field_text(entry, "from")
+        self.to = field_text(entry, "to")
+        self.table = int(field_text(entry, "table"))
+        self.priority = int(field_text(entry, "priority") or PRIORITY)
         self.version = 6 if ":" in self.source + self.to else 4
 
 
@@ -66,10 +64,6 @@ def of_entry(entry: dict[str, Value]) -> tuple[list[Route], list[Rule]]:
         [Route(each.data) for each in _listed(entry, "routes") if isinstance(each.data, dict)],
         [Rule(each.data) for each in _listed(entry, "rules") if isinstance(each.data, dict)],
     )
-
-
-def _text(entry: dict[str, Value], name: str) -> str:
-    return str(entry[name].data) if name in entry else ""
 
 
 def _listed(entry: dict[str, Value], name: str) -> list[Value]:
@@ -109,15 +103,6 @@ def router(check: Check, key: Key, node: Node, path: str) -> Value:
     return value.data[0]
 
 
-def table(check: Check, key: Key, node: Node, path: str) -> Value:
-    from k3os.config.scalars import number
-
-    value = number(check, key, node, path)
-    if int(str(value.data)) == LOCAL:
-        raise Wrong(node.place, f"{LOCAL} is the kernel's own table", "write e.g. `table: 100`")
-    return value
-
-
 def routes(check: Check, key: Key, node: Node, path: str) -> Value:
     """A list of maps; one that is wrong makes the whole list wrong: half a network is none."""
     values: list[Value] = []
@@ -142,7 +127,7 @@ def _one(check: Check, key: Key, item: Node, path: str) -> Value:
         if not {"from", "to"} & set(entry):
             raise Wrong(item.place, "has neither from nor to", "write `from: …`, whose packets")
         families = {":" in str(entry[name].data) for name in ("from", "to") if name in entry}
-        if DEFAULT in (_text(entry, "from"), _text(entry, "to")):
+        if DEFAULT in (field_text(entry, "from"), field_text(entry, "to")):
             raise Wrong(entry["to"].place, "`default` is everything", "leave `to` out")
         if len(families) > 1:
             raise Wrong(item.place, "has an IPv4 and an IPv6 network", "write a rule for each")

@@ -6,7 +6,7 @@ Warnings only: nothing reads them here, where a NodePool does what they did.
 from __future__ import annotations
 
 from k3os import names
-from k3os.config.value import Problem, numbered
+from k3os.config.value import Problem, field_text, numbered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def leftovers(values: dict[str, Value]) -> Iterator[Problem]:
             yield Problem(value.place, f"{LABELS}.{name}", message, HINT, is_error=False)
     for index, item in numbered(values.get(FILES)):
         entry = item.data if isinstance(item.data, dict) else {}
-        text = str(entry["content"].data) if "content" in entry else ""
+        text = field_text(entry, "content")
         if "upgrade.cattle.io/" in text and "kind: Plan" in text:
             message = (
                 "is a Plan of the upgrade controller, which can change no k3OS and no k3s here"

@@ -144,6 +144,11 @@ def texts_of(value: Value) -> Iterator[tuple[str, Place]]:
             yield from texts_of(item)
 
 
+def field_text(entry: dict[str, Value], name: str) -> str:
+    """A field of a map as text, "" where it is not given."""
+    return str(entry[name].data) if name in entry else ""
+
+
 def plain(value: Value) -> Plain:
     """The value without its places."""
     data = value.data

@@ -70,19 +70,16 @@ class Present:
         }
 
     @classmethod
-    def look(cls, *plans: list[Json]) -> Present:
-        """Of the IP versions that the plans have something of: a kernel may have one alone. Raises
-        CommandError."""
+    def look(cls, entries: list[Json]) -> Present:
+        """Of the IP versions that the entries have something of: a kernel may have one alone.
+        Raises CommandError."""
         from k3os.system.run import run
 
         def show(version: int, *words: str) -> bytes:
             return run(["ip", "-json", "-N", f"-{version}", *words], timeout=10)
 
         versions = {
-            each["version"]
-            for entries in plans
-            for entry in entries
-            for each in (*entry["routes"], *entry["rules"])
+            each["version"] for entry in entries for each in (*entry["routes"], *entry["rules"])
         }
         return cls(
             {each: routes_in(show(each, "route", "show", "table", "all")) for each in versions},
@@ -100,12 +97,12 @@ def decide_static(
     entries: list[Json], links: list[Json], present: Present
 ) -> tuple[list[list[str]], list[str]]:
     """The commands that make it so, and what cannot be yet, in words."""
-    commands: list[list[str]] = []
+    commands = [
+        ["ip", f"-{each['version']}", "rule", "add", *_words_of_rule(each)]
+        for key, each in _rules(entries).items()
+        if key not in present.rules
+    ]
     missing: list[str] = []
-    rules = {_rule(each): each for entry in entries for each in entry["rules"]}
-    for key, each in rules.items():
-        if key not in present.rules:
-            commands.append(["ip", f"-{each['version']}", "rule", "add", *_words_of_rule(each)])
     for entry in entries:
         link = link_of(entry["device"], links)
         if link is None:
@@ -128,22 +125,21 @@ def undo_static(
 ) -> list[list[str]]:
     """The commands that take away what former made and entries do not ask for."""
     routes = {_route(each, entry["device"]) for entry in entries for each in entry["routes"]}
-    rules = {_rule(each) for entry in entries for each in entry["rules"]}
-    commands: list[list[str]] = []
+    commands = [
+        ["ip", f"-{each['version']}", "rule", "delete", *_words_of_rule(each)]
+        for key, each in _rules(former).items()
+        if key in present.rules and key not in _rules(entries)
+    ]
     for entry in former:
         link = link_of(entry["device"], links)
-        for each in entry["routes"] if link else []:
-            name = link["ifname"] if link else ""
+        if link is None:
+            continue
+        for each in entry["routes"]:
             kept = _route(each, entry["device"]) in routes
-            if not kept and _route(each, name) in present.routes:
-                words = ["ip", f"-{each['version']}", "route", "delete", each["to"], "dev", name]
-                commands.append([*words, "metric", each["metric"], "table", each["table"]])
-        for each in entry["rules"]:
-            if _rule(each) in present.rules and _rule(each) not in rules:
-                rules.add(_rule(each))  # two entries may have had the same one
-                commands.append(
-                    ["ip", f"-{each['version']}", "rule", "delete", *_words_of_rule(each)]
-                )
+            if not kept and _route(each, link["ifname"]) in present.routes:
+                words = ["ip", f"-{each['version']}", "route", "delete", each["to"]]
+                words += ["dev", link["ifname"], "metric", each["metric"], "table", each["table"]]
+                commands.append(words)
     return commands
 
 
@@ -151,6 +147,11 @@ def _route(route: Json, device: str) -> tuple[object, ...]:
     """As in Present."""
     where = (route["version"], route["table"], route["to"], route["metric"])
     return (*where, device, route["via"])
+
+
+def _rules(entries: list[Json]) -> dict[tuple[object, ...], Json]:
+    """Each once: two entries may have the same one."""
+    return {_rule(each): each for entry in entries for each in entry["rules"]}
 
 
 def _rule(rule: Json) -> tuple[object, ...]:
