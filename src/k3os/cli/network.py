@@ -1,7 +1,8 @@
 """`k3os network`: what the system calls when the kernel or connman has news.
 
 settle: standard input is the socket with the kernel's messages (rtnetlink(7)); they are read away,
-what they say does not matter. resolv: connman has written its resolv.conf.
+what they say does not matter. resolv: connman has written its resolv.conf. links: connman is about
+to start, or a member of a bond or bridge has appeared.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from k3os.cli import options
 HELP = """\
 usage: k3os network settle   the default route and the addresses that k3os.network asks for
        k3os network resolv   tell pods the name servers that the node has now
+       k3os network links    make the bonds, bridges and dummies that k3os.network asks for
 """
 # an interface that comes up brings several messages, and connman acts on them, too
 PAUSE = 1.0
@@ -25,6 +27,8 @@ def main(argv: list[str]) -> int:
     """Exit code 0, 2 for wrong usage. Raises CommandError, OSError."""
     words, _ = options.read(HELP, argv)
     options.count(HELP, words, 1, 1)
+    if words == ["links"]:
+        return links()
     time.sleep(PAUSE)
     if words == ["resolv"]:
         resolv()
@@ -36,6 +40,16 @@ def main(argv: list[str]) -> int:
     for line in [*done, *missing]:
         print(line)
     return 0
+
+
+def links() -> int:
+    """1 where something is not as it should be. Raises CommandError."""
+    from k3os.phases.links import main
+
+    report = main()
+    for line in [*report.done, *report.missing, *report.failed]:
+        print(line)
+    return 1 if report.failed else 0
 
 
 def drain(descriptor: int) -> None:

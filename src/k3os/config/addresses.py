@@ -104,6 +104,37 @@ def is_name(word: str) -> bool:
     return fits and all(c.isalnum() or c in "-_." for c in word)
 
 
+def interface_name(node: Node) -> str:
+    """A canonical name or MAC. Raises Wrong."""
+    word = scalar_text(node, "an interface").strip()
+    if len(digits := word.replace(":", "").replace("-", "")) == 12 and word != digits:
+        if set(digits.lower()) <= set("0123456789abcdef"):
+            return ":".join(digits[i : i + 2] for i in range(0, 12, 2)).lower()
+    if not is_name(word):
+        hint = "write a name such as `eth0`, or a MAC such as `52:54:00:12:34:56`"
+        long = f"`{word}` is no interface"
+        if len(word) > LONGEST_NAME and is_name(word[:LONGEST_NAME]):
+            long = f"`{word}` is longer than {LONGEST_NAME} characters"
+        raise Wrong(node.place, long, hint)
+    return word
+
+
+def interface(check: Check, key: Key, node: Node, path: str) -> Value:
+    """One interface, by name or MAC."""
+    return Value(interface_name(node), node.place)
+
+
+def interfaces(check: Check, key: Key, node: Node, path: str) -> Value:
+    """Members of a bond or bridge; one that is wrong makes the whole list wrong."""
+    from k3os.config.made import check_member
+
+    value = _all(node, interface_name)
+    seen: set[str] = set()
+    for item in value.data if isinstance(value.data, list) else []:
+        check_member(str(item.data), item.place, seen)
+    return value
+
+
 def _all(node: Node, one: Callable[[Node], str]) -> Value:
     """A list of texts; one wrong item makes the whole list wrong."""
     return Value([Value(one(item), item.place) for item in items_of(node)], node.place)

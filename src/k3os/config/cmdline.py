@@ -103,7 +103,7 @@ MAPS = ("text map", "rewrites", "manifests", "kubelet", "map")
 NESTED = (*MAPS, "maps", *BY_NAME)
 LISTS = (
     *("texts", "ssh keys", "choices", "commands", "taints", "arguments", "addresses", "hosts"),
-    *("certificates", "endpoints", "images"),
+    *("certificates", "endpoints", "images", "interfaces"),
 )
 
 
@@ -186,7 +186,7 @@ def _maps(key: Key, leaves: list[_Leaf]) -> Node:
         known = fields.get(fold(field))
         inner = fields.get(fold(steps[1])) if len(steps) > 2 else None
         if inner is not None and inner.kind in MAPS:
-            _inner(group, steps[1], ".".join(steps[2:]), leaf)
+            _inner(group, inner, ".".join(steps[2:]), leaf)
             continue
         if inner is not None and inner.kind == "routes":
             _inner_item(group, steps[1], steps[2:], leaf)
@@ -212,9 +212,14 @@ def _maps(key: Key, leaves: list[_Leaf]) -> Node:
     return node
 
 
-def _inner(group: Node, name: str, field: str, leaf: Node) -> None:
+def _inner(group: Node, key: Key, field: str, leaf: Node) -> None:
     """A value of the map under a field: `configs[host].auth.username=…`."""
-    found = _under(group, name, "map", leaf)
+    found = _under(group, key.name, "map", leaf)
+    known = fields_by_fold(key).get(fold(field))
+    if known is not None and known.kind in LISTS:
+        listed = _under(found, field, "list", leaf)
+        listed.items = _numbered([*listed.items, leaf])
+        return
     found.pairs = [pair for pair in found.pairs if pair[0].text != field]
     found.pairs.append((Node("scalar", leaf.place, field), leaf))
 

@@ -55,6 +55,136 @@ RULE_FIELDS = (
     ),
     Key("priority", "number", "rules with less come first; default 1000", limits=(1, 32765)),
 )
+_MS = (1, 60000)
+# netplan's words (netplan-yaml(5)); what they do: ip-link(8), the kernel's bonding.rst
+BOND_FIELDS = (
+    Key(
+        "interfaces",
+        "interfaces",
+        "its members, by name or MAC; the first one's MAC becomes that of the bond",
+        required=True,
+    ),
+    Key(
+        "mode",
+        "choice",
+        "how it uses them",
+        values=(
+            *("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad"),
+            *("balance-tlb", "balance-alb"),
+        ),
+        required=True,
+    ),
+    Key(
+        "mii_monitor_interval",
+        "number",
+        "milliseconds between two looks at the links (100)",
+        aliases=("miimon",),
+        limits=_MS,
+    ),
+    Key(
+        "up_delay",
+        "number",
+        "milliseconds until a link that is back is used",
+        limits=(0, 600000),
+    ),
+    Key(
+        "down_delay",
+        "number",
+        "milliseconds until a link that is gone is not used any more",
+        limits=(0, 600000),
+    ),
+    Key("lacp_rate", "choice", "how often the switch is to say something", values=("slow", "fast")),
+    Key(
+        "ad_select",
+        "choice",
+        "which of several aggregates counts",
+        values=("stable", "bandwidth", "count"),
+    ),
+    Key("min_links", "number", "with fewer links it is down (0)", limits=(0, 255)),
+    Key(
+        "transmit_hash_policy",
+        "choice",
+        "what decides which member a packet leaves by",
+        aliases=("xmit_hash_policy",),
+        values=("layer2", "layer3+4", "layer2+3", "encap2+3", "encap3+4", "vlan+srcmac"),
+    ),
+    Key("primary", "interface", "the member that is used when its link is there"),
+    Key(
+        "primary_reselect_policy",
+        "choice",
+        "when the primary is used again",
+        aliases=("primary_reselect",),
+        values=("always", "better", "failure"),
+    ),
+    Key(
+        "fail_over_mac_policy",
+        "choice",
+        "whose MAC the bond has",
+        aliases=("fail_over_mac",),
+        values=("none", "active", "follow"),
+    ),
+    Key(
+        "gratuitous_arp",
+        "number",
+        "how often it says where it is after a change (1)",
+        aliases=("num_grat_arp",),
+        limits=(0, 255),
+    ),
+    Key(
+        "arp_interval",
+        "number",
+        "milliseconds between two questions to the targets, in place of a look at the links",
+        limits=_MS,
+    ),
+    Key("arp_ip_targets", "hosts", "whom it asks, up to 16 IPv4 addresses"),
+    Key(
+        "arp_validate",
+        "choice",
+        "whose answers count",
+        values=("none", "active", "backup", "all"),
+    ),
+    Key("arp_all_targets", "choice", "how many must answer", values=("any", "all")),
+    Key(
+        "all_members_active",
+        "boolean",
+        "take what comes in by the members that are not used (false)",
+        aliases=("all_slaves_active",),
+    ),
+    Key(
+        "packets_per_member",
+        "number",
+        "packets before the next member's turn (1); 0: at random",
+        aliases=("packets_per_slave",),
+        limits=(0, 65535),
+    ),
+    Key(
+        "learn_packet_interval",
+        "number",
+        "seconds between two packets from which switches learn (1)",
+        aliases=("lp_interval",),
+        limits=(1, 2**31 - 1),
+    ),
+    Key("resend_igmp", "number", "reports to groups after a change (1)", limits=(0, 255)),
+)
+BRIDGE_FIELDS = (
+    Key("interfaces", "interfaces", "its ports, by name or MAC"),
+    Key("stp", "boolean", "find loops with other bridges (false)"),
+    Key("priority", "number", "the bridge with less is the root (32768)", limits=(0, 65535)),
+    Key(
+        "forward_delay",
+        "number",
+        "seconds until a port passes something on (15)",
+        limits=(2, 30),
+    ),
+    Key("hello_time", "number", "seconds between two messages (2)", limits=(1, 10)),
+    Key("max_age", "number", "seconds after which a message is forgotten (20)", limits=(6, 40)),
+    Key(
+        "ageing_time",
+        "number",
+        "seconds after which a neighbour is forgotten (300)",
+        limits=(0, 1000000),
+    ),
+)
 NETWORK_FIELDS = (
     Key(
         "address",
@@ -73,6 +203,21 @@ NETWORK_FIELDS = (
         "100 on `eth0`, too",
         limits=(1, 4094),
     ),
+    Key(
+        "bond",
+        "map",
+        "k3OS makes this interface of several",
+        fields=BOND_FIELDS,
+        further="bond",
+    ),
+    Key(
+        "bridge",
+        "map",
+        "k3OS makes this bridge; the node's addresses are those of its own port, `to-NAME`",
+        fields=BRIDGE_FIELDS,
+        further="bridge",
+    ),
+    Key("dummy", "boolean", "k3OS makes this interface, which leads nowhere: `dummyNAME`"),
     Key("routes", "routes", "static routes through this interface", fields=ROUTE_FIELDS),
     Key("rules", "routes", "whose packets another routing table answers", fields=RULE_FIELDS),
 )

@@ -205,6 +205,20 @@ def routing_table(check: Check, value: Value, path: str) -> Value:
     return value
 
 
+def bond(check: Check, value: Value, path: str) -> Value:
+    from k3os.config.made import check_bond
+
+    check_bond(value)
+    return value
+
+
+def bridge(check: Check, value: Value, path: str) -> Value:
+    from k3os.config.made import check_bridge
+
+    check_bridge(value)
+    return value
+
+
 def _item_hint(words: list[str], meant: str) -> str:
     return "write each server as an item of a list" if len(words) > 1 else f"write `{meant}`"
 

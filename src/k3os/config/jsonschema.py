@@ -46,6 +46,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "addresses": TEXTS,
     "hosts": TEXTS,
+    "interfaces": TEXTS,
+    "interface": {"type": "string"},
     "network": TEXT,
     "router": TEXT,
     "endpoints": TEXTS,

@@ -391,7 +391,7 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "toml": _of("containerd", "toml"),
     "networks": _of("network", "networks"),
     "addresses": _of("addresses", "addresses"),
-    "hosts": _of("addresses", "hosts"),
+    **{kind: _of("addresses", kind) for kind in ("hosts", "interface", "interfaces")},
     **{kind: _of("routes", kind) for kind in ("routes", "network", "router")},
     "certificates": _of("certificates", "certificates"),
     "ssh keys": _of("ssh_keys", "keys"),

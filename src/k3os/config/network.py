@@ -7,35 +7,44 @@ from __future__ import annotations
 
 import ipaddress
 
-from k3os.config.addresses import DHCP, LONGEST_NAME, OFF, check_host, is_name
+from k3os.config.addresses import DHCP, LONGEST_NAME, OFF, check_host, interface_name
 from k3os.config.kinds import Check, map_named
 from k3os.config.value import Node, Value, Wrong, field_text
-from k3os.system.interfaces import NOT_OURS
+from k3os.system.interfaces import DUMMY, NOT_OURS, WIRELESS
 from k3os.system.numbers import are_digits, clamped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.config.key import Key
+    from k3os.config.made import Made
     from k3os.config.routes import Route, Rule
 
 HIGHEST_VLAN = 4094
 # where netplan, cloud-init and RancherOS have their interfaces, and what stands beside them
 OF_OTHERS = ("version", "renderer", "ethernets", "wifis", "vlans", "bonds", "interfaces", "config")
-# devices without hardware, which somebody has to make: ip-link(8)
-MADE = ("bond", "br", "bridge", "team", "vlan")
-WIRELESS = ("wlan", "wlp", "wlx", "wls", "wlo")
+# devices without hardware, which somebody has to make (ip-link(8)), and how
+_BRIDGE = "write `bridge: {{interfaces: […]}}` at {}"
+MADE = {
+    "bond": "write `bond: {{mode: …, interfaces: […]}}` at {}",
+    "br": _BRIDGE,
+    "bridge": _BRIDGE,
+    "vlan": "write e.g. `eth0: {{vlan: 100, …}}`",
+    "team": "write a bond, or make it in boot_cmd: `ip link add {} type …`",
+}
+USUAL_MTU = 1500
 SMALLEST_MTU = {4: 576, 6: 1280}  # what every host can take: RFC 791, RFC 8200
 
 
 class Interface:
     """One entry: name or MAC, the VLAN on top of it (0: none), its addresses and gateways.
 
-    addresses: ipaddress interfaces, in the order of the text. gateways: one for a family.
+    addresses: ipaddress interfaces, in the order of the text. gateways: one for a family. made:
+    what k3OS is to make of that name. owner: the bond or bridge that it is a member of.
     """
 
     __slots__ = (
-        *("addresses", "dhcp", "domains", "gateways", "mtu", "name", "nameservers", "routes"),
-        *("rules", "vlan"),
+        *("addresses", "dhcp", "domains", "gateways", "made", "mtu", "name", "nameservers"),
+        *("owner", "routes", "rules", "vlan"),
     )
 
     def __init__(self, name: str, entry: dict[str, Value]) -> None:
@@ -54,6 +63,12 @@ class Interface:
             from k3os.config.routes import of_entry
 
             self.routes, self.rules = of_entry(entry)
+        self.made: Made | None = None
+        self.owner: Interface | None = None
+        if not entry.keys().isdisjoint(("bond", "bridge", "dummy")):
+            from k3os.config.made import of_entry as made_of
+
+            self.made = made_of(entry)
 
     @property
     def vlan_number(self) -> int:
@@ -79,8 +94,20 @@ class Interface:
         return next((str(each) for each in self.gateways if each.version == version), "")
 
     @property
+    def port(self) -> str:
+        """The node's own port of a bridge, "" where it has none."""
+        has_addresses = self.dhcp or self.addresses
+        if self.made is None or self.made.kind != "bridge" or self.vlan or not has_addresses:
+            return ""
+        from k3os.config.made import port
+
+        return port(self.name)
+
+    @property
     def device(self) -> str:
-        """What the addresses go to: the interface's name, its VLAN's, or its MAC."""
+        """What the addresses go to: the interface's name, its VLAN's, its port, or its MAC."""
+        if self.port:
+            return self.port
         if not self.vlan:
             return self.name
         return f"vlan{self.vlan}" if self.is_mac else f"{self.name}.{self.vlan}"
@@ -103,13 +130,13 @@ def networks(check: Check, key: Key, node: Node, path: str) -> Value:
     right, wrong = interfaces(entries)
     for name, error in wrong:
         check.error(f"{path}.{name}", error)
+    made = {each.name for each in right if each.made}
     for each in right:
-        if each.below.rstrip("0123456789") in MADE:
+        hint = MADE.get(each.below.rstrip("0123456789"), "")
+        if hint and each.below not in made:
             message = "k3OS does not make such a device: this waits until something else has"
-            hint = f"make it in boot_cmd: `ip link add {each.below} type …`"
-            if each.below.startswith("vlan"):
-                hint = "write e.g. `eth0: {vlan: 100, …}`"
-            check.warn(entries[each.name].place, f"{path}.{each.name}", message, hint)
+            place = entries[each.name].place
+            check.warn(place, f"{path}.{each.name}", message, hint.format(each.below))
     return Value({each.name: entries[each.name] for each in right}, node.place)
 
 
@@ -128,13 +155,7 @@ def _name(node: Node) -> str:
     if word in OF_OTHERS:
         hint = "write `eth0: {address: …}` for each interface"
         raise Wrong(node.place, f"`{word}` is a word of another network configuration", hint)
-    if len(digits := word.replace(":", "").replace("-", "")) == 12 and word != digits:
-        if set(digits.lower()) <= set("0123456789abcdef"):
-            return ":".join(digits[i : i + 2] for i in range(0, 12, 2)).lower()
-    if not is_name(word):
-        hint = "write a name such as `eth0`, or a MAC such as `52:54:00:12:34:56`"
-        raise Wrong(node.place, f"`{word}` is no interface", hint)
-    return word
+    return interface_name(node)
 
 
 def interfaces(
@@ -148,6 +169,10 @@ def interfaces(
         assert isinstance(value.data, dict)
         try:
             interface = Interface(name, value.data)
+            if interface.made:
+                from k3os.config.made import check_entry
+
+                check_entry(interface, value, value.data)
             _check_device(interface, value, value.data)
             _check(interface, value, value.data)
             taken.check(interface, value.data)
@@ -157,13 +182,23 @@ def interfaces(
             taken.add(interface)
             right.append(interface)
     small = _too_small_below(right, entries)
-    return [each for each in right if each.name not in small], [*wrong, *small.items()]
+    right = [each for each in right if each.name not in small]
+    wrong += small.items()
+    if any(each.made for each in right):
+        from k3os.config.members import check_together
+
+        apart = check_together(right, entries)
+        right = [each for each in right if each.name not in apart]
+        wrong += apart.items()
+    return right, wrong
 
 
 def _too_small_below(right: list[Interface], entries: dict[str, Value]) -> dict[str, Wrong]:
     """The VLANs whose packets the interface below them is told not to take."""
     found = {}
-    sizes = {each.name: int(each.mtu) for each in right if each.mtu}
+    bridges = (each.name for each in right if each.made and each.made.kind == "bridge")
+    sizes = dict.fromkeys(bridges, USUAL_MTU)  # its ports take no more than it says
+    sizes |= {each.name: int(each.mtu) for each in right if each.mtu}
     for each in right:
         size = sizes.get(each.below, 0)
         if each.mtu and size and int(each.mtu) > size:
@@ -173,8 +208,9 @@ def _too_small_below(right: list[Interface], entries: dict[str, Value]) -> dict[
 
 
 def _check_device(interface: Interface, value: Value, entry: dict[str, Value]) -> None:
-    if interface.name == "lo" or interface.name.startswith(NOT_OURS):
+    if not interface.made and (interface.name == "lo" or interface.name.startswith(NOT_OURS)):
         hint = "in boot_cmd, or where it is made: `ip address add …`"
+        hint = "write `dummy: true`, too" if interface.name.startswith(DUMMY) else hint
         raise Wrong(value.place, "connman does not look after this interface", hint)
     is_dhcp = interface.dhcp and not interface.addresses and list(entry) in ([], ["address"])
     if interface.name.startswith(WIRELESS) and not is_dhcp:

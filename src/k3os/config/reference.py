@@ -27,6 +27,8 @@ KIND_WORDS = {
     "kubelet": "map",
     "addresses": "list",
     "hosts": "list",
+    "interfaces": "list",
+    "interface": "name or MAC",
     "routes": "list of maps",
     "router": "address",
     "certificates": "list",

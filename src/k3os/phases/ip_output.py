@@ -92,9 +92,14 @@ def link_of(device: str, links: list[Json]) -> Json | None:
     for link in links:
         if device == link["ifname"]:
             return link
-        if ":" in device and device == link.get("address") and not kind(link):
+        if ":" in device and device == hardware_address(link) and not kind(link):
             return link
     return None
+
+
+def hardware_address(link: Json) -> str:
+    """The MAC that is a card's own: as a member of a bond it has that of the bond."""
+    return str(link.get("permaddr") or link.get("address", ""))
 
 
 def kind(link: Json) -> str:

@@ -1,5 +1,6 @@
 """k3os.network: addresses through connman (connman-service.config(5)), VLANs and MTUs through
-udev (udev(7)), which both act whenever an interface appears.
+udev (udev(7)), which both act whenever an interface appears; bonds, bridges and dummies are made by
+links.py before connman starts.
 
 One file for each interface, since connman takes all interfaces of a changed file down; none where
 the entry says what connman does anyway. What it cannot do (one default route, several IPv4
@@ -12,7 +13,18 @@ import os
 
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, LATER, UNCHANGED, Action, Refused, Remove, WriteFile
-from k3os.phases.network_plan import PLAN, USUAL_MTU, dumped, former_plan
+from k3os.phases.network_plan import (
+    CONNMAN,
+    FILE,
+    LINKS,
+    LINKS_UNIT,
+    PLAN,
+    SUFFIX,
+    USUAL_MTU,
+    dumped,
+    file_of,
+    former_plan,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,12 +34,10 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 KEY = "k3os.network"
-CONNMAN = "/var/lib/connman"
-# and the interface's name; earlier versions had one file for all, without a name
-FILE = "k3os-network"
-SUFFIX = ".config"
 # what connman does without being told
 DEFAULT = ["IPv4=dhcp", "IPv6=auto"]
+# of devices that have the MAC of another
+VIRTUAL = ("vlan", "bond", "bridge")
 UDEV = "/etc/udev/rules.d/70-k3os-network.rules"
 SOCKET = "k3os-network.socket"
 
@@ -46,10 +56,16 @@ def plan(config: Config, node: Node) -> list[Action]:
         Refused(f"{KEY}.{name}", error.place, f"configure {name}", error.message, error.hint)
         for name, error in wrong
     ]
+    made = any(each.made for each in right)
+    if made:
+        from k3os.config.members import with_members
+
+        right = with_members(right)
     known = device_names(node) if any(each.is_mac or each.vlan_number for each in right) else {}
     named = {each.device for each in right}
     for each in [each for each in right if known.get(each.device) in named]:
-        path, where = f"{KEY}.{each.name}", entries[each.name].place
+        name = each.owner.name if each.owner and each.name not in entries else each.name
+        path, where = f"{KEY}.{name}", entries[name].place
         message = f"is {known[each.device]}, which another entry describes"
         what, hint = f"configure {each.name}", "keep one of the two"
         actions.append(Refused(path, where, what, message, hint))
@@ -60,6 +76,9 @@ def plan(config: Config, node: Node) -> list[Action]:
     rules = WriteFile(KEY, place, UDEV, "".join(lines).encode())
     former, routed = former_plan(node), routing(right)
     actions += [rules, WriteFile(KEY, place, PLAN, dumped(routed))]
+    made_before = any(each["made"] for each in former)
+    if made or made_before:
+        actions.append(WriteFile(KEY, place, LINKS, b"") if made else Remove(KEY, place, LINKS))
     if node.phase != "runtime":
         return (
             actions
@@ -69,6 +88,10 @@ def plan(config: Config, node: Node) -> list[Action]:
     from k3os.phases.replug import Replug, Undo
 
     actions.append(Undo(place, former, routed))
+    if made or made_before:
+        from k3os.phases.links import Make, Unmake, freed
+
+        actions.append(Unmake(place, former, routed))
     changed = [path for path in {**present, **wanted} if present.get(path) != wanted.get(path)]
     actions += [_file(place, path, wanted[path]) for path in wanted if path not in changed]
     if changed:
@@ -79,8 +102,11 @@ def plan(config: Config, node: Node) -> list[Action]:
         ]
         actions.append(Replug(place, changes, devices(texts)))
     actions.append(Retrigger(place, rules))
+    if made or made_before:
+        actions.append(Make(place, former, routed))
     described = {each.device for each in right}
     left = devices("".join(text for path, text in present.items() if path not in wanted))
+    left += freed(former, routed) if made_before else []
     actions.append(Settle(place, [name for name in left if name not in described]))
     return actions
 
@@ -110,8 +136,8 @@ def devices(text: str) -> list[str]:
 
 
 def device_names(node: Node) -> dict[str, str]:
-    """MAC -> name of the hardware that is there. A VLAN has the MAC of what it is on, so that
-    connman would take the one for the other."""
+    """MAC -> name of the hardware that is there. A VLAN has the MAC of what it is on, and a bond
+    that of a member, so that connman would take the one for the other."""
     directory = "/sys/class/net"
     try:
         names = sorted(os.listdir(node.path(directory)))
@@ -119,8 +145,11 @@ def device_names(node: Node) -> dict[str, str]:
         return {}
     found: dict[str, str] = {}
     for name in names:
-        if "DEVTYPE=vlan" not in node.read(f"{directory}/{name}/uevent"):
-            found.setdefault(node.read(f"{directory}/{name}/address").strip(), name)
+        kind = node.read(f"{directory}/{name}/uevent").partition("DEVTYPE=")[2].partition("\n")[0]
+        if kind not in VIRTUAL:
+            own = node.read(f"{directory}/{name}/bonding_slave/perm_hwaddr")
+            own = own or node.read(f"{directory}/{name}/address")
+            found.setdefault(own.strip(), name)
     return found
 
 
@@ -130,22 +159,30 @@ def services(right: list[Interface], names: dict[str, str]) -> dict[str, str]:
     found = {}
     described = {names.get(each.device, each.device) for each in right}
     for interface in right:
+        if not is_connmans(interface):
+            continue
         lines = [f"IPv4={ipv4(interface)}", f"IPv6={ipv6(interface)}"]
         if interface.nameservers:
             lines.append(f"Nameservers={','.join(interface.nameservers)}")
         if interface.domains:
             lines.append(f"SearchDomains={','.join(interface.domains)}")
         if lines != DEFAULT:
-            found[_path(interface.device)] = _section(interface.device, names, lines)
+            found[file_of(interface.device)] = _section(interface.device, names, lines)
         below = interface.vlan and names.get(interface.name, interface.name)
+        if interface.made and interface.made.kind == "bridge":
+            continue
         if below and below not in described:
             off = ["IPv4=off", "IPv6=off"]
-            found[_path(interface.name)] = _section(interface.name, names, off)
+            found[file_of(interface.name)] = _section(interface.name, names, off)
     return found
 
 
-def _path(device: str) -> str:
-    return f"{CONNMAN}/{FILE}-{device}{SUFFIX}"
+def is_connmans(interface: Interface) -> bool:
+    """Whether connman looks after what the addresses go to (k3os.phases.links says why)."""
+    if interface.owner and interface.owner.made and interface.owner.made.kind == "bond":
+        return False
+    kind = interface.made.kind if interface.made else ""
+    return kind != "dummy" and (kind != "bridge" or bool(interface.port or interface.vlan))
 
 
 def _section(device: str, names: dict[str, str], lines: list[str]) -> str:
@@ -177,10 +214,12 @@ def _fixed(interface: Interface, version: int) -> str:
 
 
 def udev_rules(interface: Interface) -> list[str]:
-    """Rules that give an interface its MTU and make its VLAN when it appears."""
+    """Rules that give an interface its MTU, make its VLAN, and let it join what it is a member of
+    when it appears."""
     match = 'ACTION=="add", SUBSYSTEM=="net", '
-    if interface.is_mac:  # a VLAN has the MAC of what it is on
-        bare = match + f'ATTR{{address}}=="{interface.name}", ENV{{DEVTYPE}}!="vlan"'
+    if interface.is_mac:  # others have it, too
+        others = "|".join(VIRTUAL)
+        bare = match + f'ATTR{{address}}=="{interface.name}", ENV{{DEVTYPE}}!="{others}"'
     else:
         bare = match + f'KERNEL=="{interface.name}"'
     rules = []
@@ -191,13 +230,20 @@ def udev_rules(interface: Interface) -> list[str]:
         rules.append(
             f'{match}KERNEL=="{parent}", {add_vlan(interface.name, interface.vlan_number)}\n'
         )
-    if interface.mtu:
+    if interface.owner:
+        rules.append(f'{bare}, ENV{{SYSTEMD_WANTS}}+="{LINKS_UNIT}"\n')
+    if interface.mtu and not is_made_with_mtu(interface):
         # the frames of a VLAN pass through the interface below it
         rules.append(f'{bare}, ATTR{{mtu}}="{interface.mtu}"\n')
         if interface.vlan:
             device = f'{match}KERNEL=="{interface.device}"'
             rules.append(f'{device}, ATTR{{mtu}}="{interface.mtu}"\n')
     return rules
+
+
+def is_made_with_mtu(interface: Interface) -> bool:
+    """What k3OS makes has its MTU from the start."""
+    return interface.made is not None and not interface.vlan
 
 
 def below_vlans(right: list[Interface]) -> list[str]:
@@ -222,12 +268,14 @@ def routing(right: list[Interface]) -> list[Json]:
     """PLAN: a list of maps with device (name or MAC), gateways, static (IP versions with a
     fixed address), fixed (all fixed addresses), more (those that connman has no room for), below
     (what a VLAN is on, "" for other devices), mtu (0: as it is), routes and rules (those of
-    `static_routes.planned`)."""
+    `static_routes.planned`), made (what `links` makes; {}: nothing)."""
     from k3os.phases.static_routes import planned
 
     entries: list[Json] = []
     for interface in right:
         more = interface.of_version(4)[0 if interface.dhcp else 1 :] + interface.of_version(6)[1:]
+        if interface.made and interface.made.kind == "dummy":
+            more = interface.addresses
         parent = interface.name if interface.vlan else interface.name.rpartition(".")[0]
         entries.append(
             {
@@ -238,11 +286,28 @@ def routing(right: list[Interface]) -> list[Json]:
                 "fixed": [str(each) for each in interface.addresses],
                 "more": [str(each) for each in more],
                 "below": parent if interface.vlan_number else "",
-                "mtu": int(interface.mtu or 0),
+                "mtu": 0 if is_made_with_mtu(interface) else int(interface.mtu or 0),
+                "made": planned_link(interface),
                 **planned(interface),
             }
         )
     return entries
+
+
+def planned_link(interface: Interface) -> Json:
+    """`made` of an entry of PLAN."""
+    made = interface.made
+    if made is None:
+        return {}
+    return {
+        "kind": made.kind,
+        "name": interface.name,
+        "words": made.words,
+        "mtu": int(interface.mtu or 0) if is_made_with_mtu(interface) else 0,
+        "primary": made.primary,
+        "members": made.members,
+        "port": interface.port,
+    }
 
 
 class Retrigger(Action):

@@ -11,10 +11,20 @@ if TYPE_CHECKING:
     Json: TypeAlias = "dict[str, Any]"
 
 PLAN = "/run/k3os/network.json"
+# there is something for k3os.phases.links to make: the unit's condition, which costs the other
+# nodes nothing
+LINKS, LINKS_UNIT = "/run/k3os/network-links", "k3os-links.service"
+CONNMAN = "/var/lib/connman"
+# and the interface's name; earlier versions had one file for all, without a name
+FILE = "k3os-network"
+SUFFIX = ".config"
 USUAL_MTU = 1500
 # an entry of PLAN that says nothing
 ENTRY: Json = {"gateways": [], "static": [], "dhcp": False, "fixed": [], "more": [], "below": ""}
-ENTRY |= {"device": None, "mtu": 0, "routes": [], "rules": []}
+ENTRY |= {"device": None, "mtu": 0, "routes": [], "rules": [], "made": {}}
+# what k3os.phases.links makes, where the entry asks for it: texts, lists of texts
+MADE_TEXTS = ("kind", "name", "primary", "port")
+MADE_LISTS = ("words", "members")
 # texts of each route and rule (k3os.phases.static_routes)
 STATIC = {
     "routes": ("to", "via", "metric", "table"),
@@ -44,7 +54,13 @@ def entries_in(data: bytes) -> list[Json]:
         and isinstance(each["static"], list)
         and set(map(str, each["static"])) <= {"4", "6"}
         and all(_are_static(each[name], fields) for name, fields in STATIC.items())
+        and (each["made"] == {} or _is_made(each["made"]))
     ]
+
+
+def file_of(device: str) -> str:
+    """connman's file about an interface."""
+    return f"{CONNMAN}/{FILE}-{device}{SUFFIX}"
 
 
 def have_static(entries: list[Json]) -> bool:
@@ -58,6 +74,16 @@ def _are_static(value: object, fields: tuple[str, ...]) -> bool:
         and each.get("version") in (4, 6)
         and all(isinstance(each.get(name), str) for name in fields)
         for each in value
+    )
+
+
+def _is_made(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.get("kind") in ("bond", "bridge", "dummy")
+        and type(value.get("mtu")) is int
+        and all(isinstance(value.get(name), str) for name in MADE_TEXTS)
+        and all(_are_texts(value.get(name)) for name in MADE_LISTS)
     )
 
 

@@ -56,8 +56,6 @@ class Replug(Action):
 @contextmanager
 def unplugged(devices: list[str]) -> Iterator[None]:
     """The interfaces among them that connman uses are down meanwhile. Raises CommandError."""
-    import signal
-
     from k3os.system.run import run
 
     present = addresses()
@@ -65,11 +63,8 @@ def unplugged(devices: list[str]) -> Iterator[None]:
     known = services()
     used = {link["ifname"]: service_name(link) for link in links if link}
     used = {name: service for name, service in used.items() if service in known}
-    # whoever sits at the other end of one of them and is hung up on leaves the node its network
-    held = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
     with ExitStack() as stack:
-        stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
+        stack.enter_context(uninterrupted())
         for name in used:
             command = ["ip", "link", "set", "dev", name]
             stack.callback(run, [*command, "up"], timeout=10)
@@ -79,6 +74,20 @@ def unplugged(devices: list[str]) -> Iterator[None]:
             time.sleep(POLL_SECONDS)
         yield
         services()  # when connman answers it has seen the files, too
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Whoever sits at the other end of an interface that goes down, and is hung up on, leaves the
+    node its network."""
+    import signal
+
+    held = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Undo(Action):

@@ -172,7 +172,9 @@ def _decide_routes(
     entries: list[Json], links: list[Json], routes: list[Json], version: int
 ) -> list[list[str]]:
     device, gateway = chosen(entries, links, version)
-    ours = {link["ifname"] for link in links if kind(link) in ("", "vlan")}
+    described = [link_of(each["device"], links) for each in entries]
+    ours = {link["ifname"] for link in links if kind(link) in ("", "vlan", "bond")}
+    ours |= {link["ifname"] for link in described if link}  # a port of a bridge, too
     fixed = [link_of(each["device"], links) for each in entries if version in each["static"]]
     bare = {link["ifname"] for link in fixed if link}
     commands = []

@@ -11,3 +11,8 @@ NOT_OURS = (
     *("ve-", "vb-", "vxlan", "vx-", "geneve", "genev_", "tun", "tap", "macvtap", "wg", "tailscale"),
     *("zt", "dummy", "ifb", "nodelocaldns"),
 )
+DUMMY = "dummy"
+# what the kernel calls wireless cards
+WIRELESS = ("wlan", "wlp", "wlx", "wls", "wlo")
+# the node's own ports of bridges: k3os.config.made
+TO = "to-"

@@ -21,6 +21,16 @@ TEXTS: dict[str, Callable[[int], str]] = {
         "k3os:\n  network:\n"
         + "".join(f"    eth{i}: {{address: dhcp, vlan: {i % 4000 + 1}}}\n" for i in range(n))
     ),
+    "bonds, and bridges in a row": lambda n: (
+        "k3os:\n  network:\n"
+        + "".join(
+            f"    b{i}: {{bond: {{mode: broadcast, interfaces: eth{i}}}}}\n" for i in range(n)
+        )
+        + "".join(
+            f"    br{i}: {{bridge: {{interfaces: [b{i}, br{i + 1}.5]}}, address: off}}\n"
+            for i in range(n)
+        )
+    ),
     "labels": lambda n: "k3os:\n  labels:\n" + "".join(f"    a{i}: b\n" for i in range(n)),
     "sysctls": lambda n: "k3os:\n  sysctls:\n" + "".join(f"    a.b{i}: 1\n" for i in range(n)),
     "environment": lambda n: (
