@@ -189,7 +189,10 @@ def test_names_are_asked_of_the_configured_server_where_no_network_names_one(nod
     assert output.splitlines() == ["listening", "eth1"]
 
 
-OWN = """\
+BONDED = ("52:54:00:00:00:03", "52:54:00:00:00:04")
+PORT = "52:54:00:00:00:05"
+BOND = "{mode: active-backup, interfaces: ['" + "', '".join(BONDED) + "']}"
+OWN = f"""\
 write_files:
 - path: /var/lib/connman/mine.config
   content: |
@@ -198,15 +201,100 @@ write_files:
     MAC=52:54:00:00:00:02
     IPv4=192.168.77.60/255.255.255.0/192.168.77.2
     Nameservers=192.168.77.3
+k3os:
+  network:
+    bond0: {{bond: {BOND}, address: 192.168.78.50/24, gateway: 192.168.78.2}}
+    bond0.9: 10.9.0.2/24
+    br0: {{bridge: {{interfaces: ['{PORT}']}}}}
+    dummy0: {{dummy: true, address: 192.0.2.9/32}}
 """
 
 
-def test_a_service_file_of_the_users_own_gives_a_static_address(boot, images):
-    spec = dataclasses.replace(images.direct("", OWN), extra=second_card())
+def third_to_fifth_card():
+    """Two for a bond, each on a network like the other's, and one for a bridge."""
+    words = []
+    for number, (mac, net) in enumerate(zip((*BONDED, PORT), (78, 78, 79), strict=True), 2):
+        words += ["-netdev", f"user,id=net{number},net=192.168.{net}.0/24"]
+        device = f"virtio-net-pci,netdev=net{number},id=card{number},mac={mac},romfile="
+        words += ["-device", device]
+    return tuple(words)
+
+
+@pytest.fixture(scope="module")
+def own(boot, images):
+    cards = (*second_card(), *third_to_fifth_card())
+    spec = dataclasses.replace(images.direct("", OWN), extra=cards)
     with boot("network-own", spec) as vm:
         vm.wait_for_shell(BOOT)
         wait_until_settled(vm)
-        assert "192.168.77.60/24" in ask(vm, "ip -br -4 address show dev eth1")
+        yield vm
+
+
+def addresses_of(vm, device):
+    return ask(vm, f"ip -br -4 address show dev {device}").split()[2:]
+
+
+def test_a_service_file_of_the_users_own_gives_a_static_address(own):
+    assert addresses_of(own, "eth1") == ["192.168.77.60/24"]
+
+
+def test_bonds_bridges_and_dummies_have_their_addresses_and_their_members_none(own):
+    found = {name: addresses_of(own, name) for name in ("bond0", "bond0.9", "to-br0", "dummy0")}
+    assert found == {
+        "bond0": ["192.168.78.50/24"],
+        "bond0.9": ["10.9.0.2/24"],
+        "to-br0": ["192.168.79.15/24"],
+        "dummy0": ["192.0.2.9/32"],
+    }
+    masters = {"eth2": "bond0", "eth3": "bond0", "eth4": "br0", "veth-br0": "br0"}
+    for name, master in masters.items():
+        assert ask(own, f"basename $(readlink /sys/class/net/{name}/master)") == master
+    for name in (*masters, "br0"):
+        assert ask(own, f"ip -br address show dev {name} scope global").split()[2:] == []
+    assert ask(own, "cat /sys/class/net/bond0/address") == BONDED[0]
+    assert ask(own, "systemctl --failed --no-legend --plain") == ""
+    assert "k3s        is running" in ask(own, "k3os status")
+
+
+def gateway_answers(vm):
+    ask(vm, "until sudo -n ping -q -c 1 -W 1 192.168.78.2 >/dev/null; do sleep 0.2; done", 30)
+
+
+def test_a_bond_under_the_default_route_survives_the_loss_of_each_link(own):
+    assert [line.split() for line in routes(own)] == [
+        ["default", "via", "192.168.78.2", "dev", "bond0"]
+    ]
+    active = "/sys/class/net/bond0/bonding/active_slave"
+    for lost, left in (("card2", "eth3"), ("card3", "eth2")):
+        own.set_link(lost, up=False)
+        ask(own, f"until [ $(cat {active}) = {left} ]; do sleep 0.2; done", 30)
+        gateway_answers(own)
+        assert addresses_of(own, "bond0") == ["192.168.78.50/24"]
+        own.set_link(lost, up=True)
+        both = "[ $(grep -c 'MII Status: up' /proc/net/bonding/bond0) = 3 ]"
+        ask(own, f"until {both}; do sleep 0.2; done", 30)
+    assert len(routes(own)) == 1
+
+
+def mode(vm):
+    return ask(vm, "cat /sys/class/net/bond0/bonding/mode").split()[0]
+
+
+def test_a_bond_is_made_anew_on_a_running_node_and_gives_its_members_back(own):
+    xor = f"{{mode: balance-xor, interfaces: [{BONDED[0]}]}}"
+    change(own, f"bond0: {{bond: {xor}, address: 192.168.78.51/24, gateway: 192.168.78.2}}")
+    assert (mode(own), addresses_of(own, "bond0")) == ("balance-xor", ["192.168.78.51/24"])
+    assert addresses_of(own, "eth3") == ["192.168.78.15/24"], "it uses DHCP again"
+    gateway_answers(own)
+    ask(own, "until ip -br -4 address show dev bond0.9 | grep -q 10.9.0.2; do sleep 1; done", 30)
+    before = ask(own, "cat /sys/class/net/bond0/ifindex")
+    ask(own, "sudo -n k3os config", 60)
+    assert ask(own, "cat /sys/class/net/bond0/ifindex") == before, "nothing changed"
+    change(own, "")
+    assert (mode(own), addresses_of(own, "bond0")) == ("active-backup", ["192.168.78.50/24"])
+    assert addresses_of(own, "eth3") == []
+    gateway_answers(own)
+    assert len(routes(own)) == 1
 
 
 @pytest.fixture(scope="module")

@@ -188,6 +188,10 @@ class VM:
         """Press the power button (ACPI)."""
         self._qmp.execute("system_powerdown")
 
+    def set_link(self, card: str, *, up: bool) -> None:
+        """Plug or pull the cable of a network card (the id of its device)."""
+        self._qmp.execute("set_link", name=card, up=up)
+
     def hold_key(self, name: str) -> None:
         """Press a key of the machine's keyboard (QEMU's QKeyCode) and leave it pressed."""
         key = {"down": True, "key": {"type": "qcode", "data": name}}

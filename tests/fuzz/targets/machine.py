@@ -48,6 +48,15 @@ ENTRIES = [
         "rules": [
             {"version": 4, "from": "10.0.0.2", "to": "all", "priority": "1000", "table": "7"}
         ],
+        "made": {
+            "kind": "bond" if device == "eth0" else "bridge",
+            "name": f"made-{device}",
+            "words": [],
+            "mtu": 0,
+            "primary": "eth1",
+            "members": ["eth1", "52:54:00:12:34:56"],
+            "port": "",
+        },
     }
     for device in ("eth0", "eth1", "eth0.5", "52:54:00:12:34:56")
 ]
@@ -58,6 +67,7 @@ def ip_json(data: bytes) -> object:
     """Links and routes as ip(8) describes them, and connman's list of services."""
     from k3os.node.status import addresses
     from k3os.phases import ip_output, replug, routes, static_routes
+    from k3os.phases import links as devices
     from k3os.system import run as running
 
     def run(argv: list[str], **_: Any) -> bytes:
@@ -72,6 +82,10 @@ def ip_json(data: bytes) -> object:
             routes.coming([], links, listed),
             routes.coming([{**each, "gateways": []} for each in ENTRIES], links, listed),
             replug.undo(ENTRIES, [], links),
+            [devices.creation(each, links) for each in ENTRIES],
+            [devices.attachment(each["made"], "eth1", links) for each in ENTRIES],
+            [devices.primary(each["made"], links) for each in ENTRIES],
+            devices.removal(ENTRIES, [], links),
             static_routes.decide_static(ENTRIES, links, present),
             static_routes.undo_static(ENTRIES, [], links, present),
             [routes.service_name(link) for link in links],
