@@ -31,7 +31,7 @@ def resolv_conf(data: bytes) -> object:
     return compose(text), with_fallback(text, text)
 
 
-ENTRIES = [
+ENTRIES: list[dict[str, Any]] = [
     {
         "device": device,
         "gateways": ["10.0.0.1", "fd00::1"],

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from k3os.cli import network
-from k3os.phases import resolv
+from k3os.phases import links, resolv
 
 
 @pytest.fixture
@@ -64,3 +64,17 @@ def test_nothing_starts_anew_unless_the_servers_are_others(
         source.write_text(text)
         network.resolv()
         assert len(renewed) == count, text
+
+
+def test_what_cannot_be_made_is_an_error_of_the_unit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = links.Report()
+    monkeypatch.setattr(links, "main", lambda: report)
+    monkeypatch.setattr(network.time, "sleep", lambda _: pytest.fail("connman waits for it"))
+    report.missing.append("eth1 of bond0 is not there")
+    assert network.main(["links"]) == 0
+    report.failed.append("bond0 cannot be made: no")
+    assert network.main(["links"]) == 1
+    shown = capsys.readouterr().out.splitlines()
+    assert shown == ["eth1 of bond0 is not there"] * 2 + ["bond0 cannot be made: no"]
