@@ -40,7 +40,7 @@ def addresses(check: Check, key: Key, node: Node, path: str) -> Value:
         check_host(address, item.place)
         return str(address)
 
-    return _all(node, one)
+    return all_of(node, one)
 
 
 def check_host(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface, place: Place) -> None:
@@ -86,7 +86,7 @@ def hosts(check: Check, key: Key, node: Node, path: str) -> Value:
             raise Wrong(item.place, f"`{word}` has a zone", f"write `{plain}`")
         return str(address)
 
-    return _all(node, one)
+    return all_of(node, one)
 
 
 def _with_a_zone_that_is_one(word: str) -> str:
@@ -124,17 +124,6 @@ def interface(check: Check, key: Key, node: Node, path: str) -> Value:
     return Value(interface_name(node), node.place)
 
 
-def interfaces(check: Check, key: Key, node: Node, path: str) -> Value:
-    """Members of a bond or bridge; one that is wrong makes the whole list wrong."""
-    from k3os.config.made import check_member
-
-    value = _all(node, interface_name)
-    seen: set[str] = set()
-    for item in value.data if isinstance(value.data, list) else []:
-        check_member(str(item.data), item.place, seen)
-    return value
-
-
-def _all(node: Node, one: Callable[[Node], str]) -> Value:
+def all_of(node: Node, one: Callable[[Node], str]) -> Value:
     """A list of texts; one wrong item makes the whole list wrong."""
     return Value([Value(one(item), item.place) for item in items_of(node)], node.place)

@@ -7,12 +7,14 @@ Documentation/networking/bonding.rst.
 
 from __future__ import annotations
 
-from k3os.config.addresses import LONGEST_NAME
-from k3os.config.value import Value, Wrong, field_text
+from k3os.config.addresses import LONGEST_NAME, all_of, interface_name
+from k3os.config.value import Node, Value, Wrong, field_text
 from k3os.system.interfaces import DUMMY, NOT_OURS, TO, WIRELESS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from k3os.config.key import Key
+    from k3os.config.kinds import Check
     from k3os.config.network import Interface
     from k3os.config.value import Place
 
@@ -129,6 +131,15 @@ def texts_in(fields: dict[str, Value], name: str) -> list[str]:
     if isinstance(data, bool):
         return [str(int(data))]
     return [str(item.data) for item in data] if isinstance(data, list) else [str(data)]
+
+
+def interfaces(check: Check, key: Key, node: Node, path: str) -> Value:
+    """Members of a bond or bridge; one that is wrong makes the whole list wrong."""
+    value = all_of(node, interface_name)
+    seen: set[str] = set()
+    for item in value.data if isinstance(value.data, list) else []:
+        check_member(str(item.data), item.place, seen)
+    return value
 
 
 def check_member(name: str, place: Place, seen: set[str]) -> None:

@@ -151,15 +151,13 @@ def _stands_on(name: str, by_name: dict[str, Interface]) -> list[str]:
 def with_members(right: list[Interface]) -> list[Interface]:
     """The entries, and one for each member that has none: no addresses. A bridge's ports take its
     packets, however large."""
-    from k3os.config.network import Interface
-
     described = {each.name for each in right}
     found = list(right)
     for owner in right:
         for name in owner.made.members if owner.made else ():
             if name not in described:
                 place = Place("default")
-                each = Interface(name, {"address": Value([Value(OFF, place)], place)})
+                each = type(owner)(name, {"address": Value([Value(OFF, place)], place)})
                 each.owner = owner
                 found.append(each)
     for each in found:
