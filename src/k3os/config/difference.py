@@ -6,8 +6,8 @@ import difflib
 import re
 
 from k3os.config.dump import value_lines
-from k3os.config.for_k3s import KEY as WRITE_FILES
-from k3os.config.for_k3s import read_at_start
+from k3os.config.k3s_files import KEY as WRITE_FILES
+from k3os.config.k3s_files import read_at_start
 from k3os.config.key import AT_BOOT, NOW, RESTART
 from k3os.config.schema import TABLE
 from k3os.config.value import Value, plain

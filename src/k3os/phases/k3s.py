@@ -11,8 +11,8 @@ arguments. Each is in a file of its own that the configuration names, or in the 
 from __future__ import annotations
 
 from k3os import names
-from k3os.config.for_k3s import BESIDE, LAST, argued, is_settings, taint_name
 from k3os.config.hostnames import RULES, WRONG_NODE, is_node_name, node_name
+from k3os.config.k3s_files import BESIDE, LAST, argued, is_settings, taint_name
 from k3os.config.k3s_flags import FILE, OF_AGENTS, SECRETS, without_secrets
 from k3os.config.value import Place
 from k3os.paths import NODE_NAME
@@ -163,7 +163,7 @@ def _settings_files(config: Config, key: str) -> Iterator[dict[str, list[str]]]:
             found[path] = content_of(item)
     for path in sorted(found):
         if key in found[path]:
-            from k3os.config.for_k3s import top_level
+            from k3os.config.k3s_files import top_level
 
             yield top_level(found[path])
 

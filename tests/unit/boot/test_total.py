@@ -155,7 +155,7 @@ def test_advice_that_meets_a_bug_is_left_out(
     sources: Sources, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     (sources.root / "k3os/system/config.yaml").write_text("write_files: [{path: /a}]\n")
-    monkeypatch.setattr("k3os.config.for_k3s.contradictions", throws(error))
+    monkeypatch.setattr("k3os.config.k3s_files.contradictions", throws(error))
     config, problems = sources.load()
     assert config.items("write_files")
     assert told(problems, error, "k3os/config/load.py")

@@ -213,7 +213,7 @@ def test_every_file_of_the_reference_is_in_the_code():
 
 
 def test_every_data_source_is_listed():
-    from k3os.datasource.table import SOURCES
+    from k3os.datasource.platforms import SOURCES
 
     page = text_of("docs/reference/data-sources.md")
     rows = re.findall(r"^\| (`[^|]+`) \|", page, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Files of write_files that k3s reads or overwrites: what a person should know beforehand.
+"""Files that k3s reads or overwrites, as write_files writes them: what a person should know.
 
 Its manifests: docs.k3s.io, "Packaged Components"; its configuration: "Configuration File". Warnings
 only, since each of these files may be meant as it is.
