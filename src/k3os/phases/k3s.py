@@ -138,18 +138,23 @@ def _place(config: Config) -> Place:
 
 
 def given_name(config: Config, node: Node) -> str:
-    """The name that the user gives the node: as an argument, in a configuration file of k3s, as a
-    variable; k3s looks for it in this order. "" for none."""
+    """The name that the user gives the node; "" for none."""
+    return given(config, node, "K3S_NODE_NAME", "node-name")
+
+
+def given(config: Config, node: Node, variable: str, *flags: str) -> str:
+    """What the user gives k3s for a flag, whose long name comes first: as an argument, in a
+    configuration file of k3s, as a variable; k3s looks for it in this order. "" for nothing."""
     return (
-        _flag(arguments(config), "node-name")
-        or _name_in_files(config)
-        or of_k3s(config, node).get("K3S_NODE_NAME", "")
+        _flag(arguments(config), *flags)
+        or _given_in_files(config, flags[0])
+        or of_k3s(config, node).get(variable, "")
     )
 
 
-def _name_in_files(config: Config) -> str:
-    names = [settings.get("node-name", []) for settings in _settings_files(config, "node-name")]
-    return next((each[-1] for each in reversed(names) if each), "")
+def _given_in_files(config: Config, name: str) -> str:
+    found = [settings.get(name, []) for settings in _settings_files(config, name)]
+    return next((each[-1] for each in reversed(found) if each), "")
 
 
 def _settings_files(config: Config, key: str) -> Iterator[dict[str, list[str]]]:
