@@ -22,8 +22,8 @@ from lightkube.types import PatchType
 from k3os import names
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.request import parse, remaining
+from k3os.cluster.views import REQUEST_LABEL
 from k3os.generation.versions import is_older
-from k3os.operator.views import REQUEST_LABEL
 
 Node: Any = create_global_resource("", "v1", "Node", "nodes")
 Pod: Any = create_namespaced_resource("", "v1", "Pod", "pods")

@@ -24,11 +24,11 @@ from lightkube.types import CascadeType, PatchType
 from k3os import names
 from k3os.cluster.node import State
 from k3os.cluster.objects import inside, mapping, text
+from k3os.cluster.views import REQUEST_LABEL
 from k3os.operator import metrics
 from k3os.operator.manifests import NAME
 from k3os.operator.outage import Outage
 from k3os.operator.rollout import KEEP, Eviction, NodePatch
-from k3os.operator.views import REQUEST_LABEL
 
 # plain dictionaries: their models would cost memory and give nothing
 Node: Any = create_global_resource("", "v1", "Node", "nodes")

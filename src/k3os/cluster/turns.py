@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from k3os.cluster.node import FAILED, NodeView
-from k3os.operator.spec import Pool
+from k3os.cluster.spec import Pool
+from k3os.cluster.target import Target
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,25 @@ def is_away(node: NodeView) -> bool:
     return is_busy(node) or not node.ready or node.unschedulable
 
 
+def is_free(node: NodeView, target: Target) -> bool:
+    """Nothing was begun with it, or for another target, and that is cleared away."""
+    state = node.state
+    return state is None or (
+        state.step == FAILED and state.target != target.digest and not state.cordoned
+    )
+
+
+def unfit(node: NodeView) -> str:
+    """Why nothing can be begun with a node, whoever's turn it is, "" where it can."""
+    if node.unreadable:
+        return f"{node.name}: {node.unreadable}"
+    if not node.k3os:
+        return f"{node.name} has not reported a version: does it run k3OS?"
+    if not node.image:
+        return f"{node.name} has no image of the operator: k3os.operator is off?"
+    return ""
+
+
 def may_begin(
     pool: Pool, cluster: Cluster, wanting: Sequence[NodeView], now: float
 ) -> tuple[list[NodeView], str, float | None]:
@@ -55,7 +75,7 @@ def may_begin(
     answer changes by itself, None if it does not."""
     if not wanting:
         return [], "", None
-    reason, wake = _held(pool, cluster, now)
+    reason, wake = held(pool, cluster, now)
     if reason:
         return [], reason, wake
     members = cluster.of(pool)
@@ -70,12 +90,8 @@ def may_begin(
         needed = 0 if node.unschedulable else 1
         if servers_wait and not node.control_plane:
             waiting = waiting or "servers come first"
-        elif node.unreadable:
-            waiting = waiting or f"{node.name}: {node.unreadable}"
-        elif not node.k3os:
-            waiting = waiting or f"{node.name} has not reported a version: does it run k3OS?"
-        elif not node.image:
-            waiting = waiting or f"{node.name} has no image of the operator: k3os.operator is off?"
+        elif why := unfit(node):
+            waiting = waiting or why
         elif not node.ready:
             waiting = f"{node.name} is not ready"
         elif room < needed:
@@ -88,7 +104,7 @@ def may_begin(
     return chosen, "" if chosen else waiting, None
 
 
-def _held(pool: Pool, cluster: Cluster, now: float) -> tuple[str, float | None]:
+def held(pool: Pool, cluster: Cluster, now: float) -> tuple[str, float | None]:
     """Why nothing of the pool may begin."""
     if pool.problems:
         return f"the spec has errors: {pool.problems[0]}", None
