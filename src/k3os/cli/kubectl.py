@@ -19,6 +19,8 @@ from k3os import names
 from k3os.cli.kubectl_diff import diff
 from k3os.cli.kubectl_history import retry, show_history, undo
 from k3os.cli.kubectl_node import ON_NODES, add_parsers, boots_as_one_word, on_nodes
+from k3os.cli.kubectl_restart import RESTARTS, restarts
+from k3os.cli.kubectl_restart import add_parsers as add_restarts
 from k3os.cli.kubectl_text import news, news_of_trouble, node_table, picture
 from k3os.cli.main import call
 from k3os.cluster.duration import seconds
@@ -34,7 +36,7 @@ EPILOG = """\
 exit codes: 0 fine; `rollout status`: every node is as wanted; `diff`: no difference
             `status`, `logs`, `config`, `shell`: what the command on the node ended with
             1 an error; `rollout status`: the rollout failed, or nodes belong to two NodePools;
-              `diff`: there are differences
+              `diff`: there are differences; `reboot`: the node is back, but unwell
             2 wrong usage; `diff`: an error
             3 `rollout status --watch=false`: it is not over
           124 `rollout status --timeout`: it was not over in that time
@@ -65,6 +67,8 @@ def _main(argv: list[str]) -> int:
         return show_nodes(kubectl)
     if options.command == "diff":
         return diff(kubectl, options.filename)
+    if options.command in RESTARTS:
+        return restarts(kubectl, options)
     if options.command in ON_NODES:
         return on_nodes(kubectl, options)
     name = options.name.rpartition("/")[2]  # nodepool/workers, too, as kubectl has it
@@ -93,6 +97,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     _add_diff(commands, shared)
     # their namespace is always the operator's, and journalctl has another -n
     add_parsers(commands, _handed_on(HANDED_ON[:-1]))
+    add_restarts(commands, _handed_on(HANDED_ON[:-1]), _duration)
     rollout = commands.add_parser("rollout", help="a NodePool's rollout: follow, pause, undo it")
     actions = rollout.add_subparsers(dest="action", required=True, metavar="ACTION")
     texts = {

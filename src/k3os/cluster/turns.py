@@ -44,6 +44,12 @@ def is_busy(node: NodeView) -> bool:
     return node.state is not None and node.state.step != FAILED
 
 
+def by_hand(node: NodeView, now: float) -> str:
+    """What works on it beside the operator, "" for nothing. now: seconds since 1970."""
+    found = node.by_hand
+    return f"`kubectl k3os {found.command}` works on it" if found and now < found.until else ""
+
+
 def is_away(node: NodeView) -> bool:
     """It does not take pods now, for whatever reason."""
     return is_busy(node) or not node.ready or node.unschedulable
@@ -92,11 +98,13 @@ def may_begin(
             waiting = waiting or "servers come first"
         elif why := unfit(node):
             waiting = waiting or why
+        elif why := by_hand(node, now):
+            waiting = waiting or f"{node.name}: {why}"
         elif not node.ready:
             waiting = f"{node.name} is not ready"
         elif room < needed:
             waiting = waiting or f"{pool.strategy.max_unavailable} nodes may be away at a time"
-        elif reason := _server_may_not(cluster, node, chosen):
+        elif reason := server_may_not(cluster, node, chosen, now):
             waiting = reason
         else:
             chosen.append(node)
@@ -125,18 +133,20 @@ def held(pool: Pool, cluster: Cluster, now: float) -> tuple[str, float | None]:
     return "", None
 
 
-def _server_may_not(cluster: Cluster, node: NodeView, chosen: Sequence[NodeView]) -> str:
+def server_may_not(cluster: Cluster, node: NodeView, chosen: Sequence[NodeView], now: float) -> str:
     """Why a server must wait, "" if it need not (agents never)."""
     if not node.control_plane and not node.etcd:
         return ""
     servers = [each for each in cluster.nodes if each.control_plane or each.etcd]
-    busy = [each for each in servers if is_busy(each)]
+    busy = [
+        each for each in servers if is_busy(each) or (each.name != node.name and by_hand(each, now))
+    ]
     if busy or any(each.control_plane or each.etcd for each in chosen):
         return "servers are changed one at a time"
     members = [each for each in servers if each.etcd]
     if not node.etcd or len(members) < 3:
         return ""  # one or two members have nothing to spare, ever
     there = sum(each.ready for each in members)
-    if there - 1 < len(members) // 2 + 1:
+    if there - node.ready < len(members) // 2 + 1:
         return f"etcd has {there} of {len(members)} members, none to spare"
     return ""

@@ -23,8 +23,7 @@ from lightkube.types import CascadeType, PatchType
 
 from k3os import names
 from k3os.cluster.node import State
-from k3os.cluster.objects import inside, mapping, text
-from k3os.cluster.views import REQUEST_LABEL
+from k3os.cluster.views import REQUEST_LABEL, parse_claim
 from k3os.operator import metrics
 from k3os.operator.manifests import NAME
 from k3os.operator.outage import Outage
@@ -92,12 +91,11 @@ class Api:
         Raises ApiError."""
         count("get", "persistentvolumes")
         try:
-            found = mapping(inside(await self.client.get(Volume, volume), "spec", "claimRef"))
+            return parse_claim(await self.client.get(Volume, volume))
         except ApiError as error:
             if error.status.code != NOT_FOUND:
                 raise
             return ""
-        return f"{text(found.get('namespace'))}/{text(found.get('name'))}" if found else ""
 
     async def evict(self, order: Eviction) -> str:
         """Why it is refused for now, "" when the pod goes or is gone. Raises ApiError."""
