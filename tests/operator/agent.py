@@ -315,6 +315,18 @@ class Agent:
         machine.ready = True
         self.report(machine)
 
+    def restart(self, machine: Machine) -> None:
+        """As `systemctl reboot` there."""
+        self._begin(self._restart, machine)
+
+    def _restart(self, machine: Machine) -> None:
+        machine.ready = False
+        self.report(machine)
+        self._stop.wait(self.boot_seconds)
+        machine.boots += 1
+        machine.ready = True
+        self.report(machine)
+
     def _heartbeat(self) -> float:
         """So that a real cluster does not take them for dead."""
         for name in list(self.machines):
