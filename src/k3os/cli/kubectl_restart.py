@@ -1,4 +1,5 @@
-"""`kubectl k3os reboot`: a node restarts when its pods have moved away, and takes pods again.
+"""`kubectl k3os reboot`, `rollback`: a node restarts when its pods have moved away, as it is or
+with the generation before, and takes pods again.
 
 It reads the words and prints; k3os.cluster.restart does it, by the rules of a rollout.
 """
@@ -6,21 +7,37 @@ It reads the words and prints; k3os.cluster.restart does it, by the rules of a r
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from k3os import names
+from k3os.cli.kubectl_history import undo
 from k3os.cli.kubectl_node import end_in_order
-from k3os.cluster.kubectl import Kubectl
+from k3os.cluster.by_hand import check, owner
+from k3os.cluster.kubectl import NODES, POOLS, Kubectl, NotThere, parsed
 from k3os.cluster.node import NodeView
-from k3os.cluster.on_node import find
-from k3os.cluster.restart import Order, restart
+from k3os.cluster.objects import inside, texts
+from k3os.cluster.on_node import find, on_node
+from k3os.cluster.request import Wanted
+from k3os.cluster.restart import Order, cluster_of, restart
+from k3os.cluster.spec import Pool
+from k3os.cluster.target import changes
 from k3os.errors import UserError, visible
 
 FAILED = 1
 SECONDS = 1200
 TEXTS = {
     "reboot": "restart a node: its pods move away before, and it takes pods again after it",
+    "rollback": "a node: restart it with the generation before; a NodePool: as `rollout undo`",
 }
+NAMES = {
+    "reboot": "its name, as `kubectl get nodes` has it",
+    "rollback": "of a node or a NodePool; node/NAME, nodepool/NAME where both have it",
+}
+BACK = ("k3os", "upgrade", "--rollback", "--no-reboot")
+POD_SECONDS, ASK_SECONDS = 600, 120.0
 RESTARTS = tuple(TEXTS)
 ABOUT = """\
 
@@ -43,7 +60,8 @@ def add_parsers(
             description=f"{text}.\n{ABOUT}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        one.add_argument("node", metavar="NODE", help="its name, as `kubectl get nodes` has it")
+        metavar = "NODE" if name == "reboot" else "NAME"
+        one.add_argument("node", metavar=metavar, help=NAMES[name])
         one.add_argument(
             "--timeout",
             type=duration,
@@ -54,18 +72,80 @@ def add_parsers(
         one.add_argument(
             "--force", action="store_true", help="also pods that no controller starts elsewhere"
         )
+        if name == "rollback":
+            one.add_argument(
+                "--allow-rollback",
+                action="store_true",
+                help="of a NodePool, to older versions: sets spec.strategy.rollback to Allow",
+            )
 
 
 def restarts(kubectl: Kubectl, options: argparse.Namespace) -> int:
     """Exit code: FAILED where the node is back, but unwell. Raises UserError."""
+    if options.command == "rollback" and (pool := _nodepool(kubectl, options.node)):
+        return undo(kubectl, pool, None, allow=options.allow_rollback)
     end_in_order()
     before = find(kubectl, options.node)
     order = Order(options.command, options.timeout or SECONDS, force=options.force)
+    if options.command == "rollback":
+        return _back(kubectl, before, replace(order, program=BACK))
     return restarted(kubectl, before, order)
 
 
-def restarted(kubectl: Kubectl, before: NodeView, order: Order) -> int:
-    """Do it, and say how the node is. Raises UserError, with the node's name."""
+def _nodepool(kubectl: Kubectl, name: str) -> str:
+    """The NodePool that is meant, "" where a node is. Raises UserError."""
+    kind, slash, rest = name.rpartition("/")
+    if slash:
+        return rest if kind.startswith(("nodepool", names.SHORT)) else ""
+    try:
+        is_pool = name in kubectl.objects(POOLS)
+    except NotThere:
+        return ""
+    if is_pool and name in kubectl.objects(NODES):
+        raise UserError(
+            f"there are a node and a NodePool {name!r}", f"write node/{name} or nodepool/{name}"
+        )
+    return name if is_pool else ""
+
+
+def _back(kubectl: Kubectl, before: NodeView, order: Order) -> int:
+    """Raises UserError."""
+    cluster, pools = cluster_of(kubectl)
+    check(before, cluster, time.time())
+    with on_node(kubectl, before, POD_SECONDS) as there:
+        answer = parsed(there.output(("k3os", "status", "--json"), ASK_SECONDS))
+    versions = texts(inside(answer, "versions", "previous"))
+    if not versions:
+        raise UserError("has no generation before this one", "nothing was changed", before.name)
+    check_owner(before, owner(before, pools), versions)
+    return restarted(kubectl, before, order, versions)
+
+
+def check_owner(node: NodeView, pool: Pool | None, versions: Mapping[str, str]) -> None:
+    """Raises UserError where a rollout would take it back at once. versions: that it is to have,
+    by component."""
+    if pool is None:
+        return
+    then = replace(node, k3os=versions.get("k3os", node.k3os), k3s=versions.get("k3s", node.k3s))
+    differs = [each for each in changes(then, pool.target) if each != "configuration"]
+    if not differs:
+        return
+    if pool.strategy.paused:
+        told(node.name, f"the NodePool {pool.name} is paused; without that: {', '.join(differs)}")
+        return
+    raise UserError(
+        f"the NodePool {pool.name} would bring it forward again: {', '.join(differs)}",
+        f"`kubectl k3os rollback nodepool/{pool.name}` takes all of its nodes back; or pause it "
+        f"before: `kubectl k3os rollout pause {pool.name}`",
+        node.name,
+    )
+
+
+def restarted(
+    kubectl: Kubectl, before: NodeView, order: Order, wanted: Mapping[str, str] | None = None
+) -> int:
+    """Do it, and say how the node is. wanted: the versions that it is to have then, by component.
+    Raises UserError, with the node's name."""
     try:
         after = restart(kubectl, before.name, order, lambda text: told(before.name, text))
     except UserError as error:
@@ -76,6 +156,10 @@ def restarted(kubectl: Kubectl, before: NodeView, order: Order) -> int:
     if after.healthy is False:
         told(before.name, f"is not healthy: {after.health_reason}: {after.health}")
         return FAILED
+    for name, has in (("k3os", after.k3os), ("k3s", after.k3s)):
+        if (version := (wanted or {}).get(name)) and not Wanted(version).is_met_by(has):
+            told(before.name, f"has {name} {has or 'unknown'}, not {version}")
+            return FAILED
     return 0
 
 

@@ -1,16 +1,21 @@
-"""`kubectl k3os reboot`: words, lines and exit codes; what it does has cluster/test_restart.py."""
+"""`kubectl k3os reboot`, `rollback`: words, lines, exit codes; the doing has test_restart.py."""
 
+import json
+from argparse import Namespace
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
+from k3os import names
 from k3os.cli import kubectl as plugin
 from k3os.cli import kubectl_restart as module
-from k3os.cluster.kubectl import Kubectl
+from k3os.cluster.kubectl import NODES, POOLS, Kubectl, NotThere
 from k3os.cluster.node import parse_node
 from k3os.cluster.restart import Order
 from k3os.errors import UserError
-from tests.unit.cluster.objects import node
+from tests.unit.cluster.objects import node, pool
 
 
 @pytest.fixture
@@ -54,3 +59,102 @@ def test_one_that_is_back_but_unwell_is_exit_code_1(orders: Any, capsys: Any) ->
 def test_an_error_names_the_node(orders: Any, capsys: Any) -> None:
     assert plugin.main(["reboot", "lost"]) == 1
     assert "error: lost: it is not back in time; look at its screen" in capsys.readouterr().err
+
+
+# rollback
+
+PREVIOUS = {"k3os": "v0.9.0", "k3s": "v1.32.0+k3s1"}
+
+
+class Cluster:
+    """In the place of Kubectl."""
+
+    def __init__(self, *pools: dict[str, Any], previous: dict[str, str] | None = None) -> None:
+        self.pools = {each["metadata"]["name"]: each for each in pools}
+        body = node("a", notes={names.BOOT_ID: "1"})
+        self.nodes = {"a": body, "both": node("both")}
+        self.previous = PREVIOUS if previous is None else previous
+        self.programs: list[tuple[str, ...]] = []
+
+    def objects(self, path: str) -> dict[str, Any]:
+        if path == POOLS and not self.pools:
+            raise NotThere("no such kind")
+        return {POOLS: self.pools, NODES: self.nodes}[path]
+
+    def output(self, program: tuple[str, ...], _: float) -> bytes:
+        self.programs.append(program)
+        return json.dumps({"versions": {"previous": self.previous}}).encode()
+
+
+@pytest.fixture
+def back(monkeypatch: Any) -> Callable[..., tuple[int, list[Order]]]:
+    """A function: `rollback NAME` on a cluster; the exit code, and what was ordered."""
+    orders: list[Order] = []
+
+    def restart(kubectl: Any, name: str, order: Order, _: Any) -> Any:
+        orders.append(order)
+        notes = {names.K3S: PREVIOUS["k3s"]}
+        return parse_node(node(name, kubectl.comes_up_with, notes=notes))
+
+    def ordered(
+        cluster: Any, name: str, *, comes_up_with: str = "v0.9.0", **more: Any
+    ) -> tuple[int, list[Order]]:
+        cluster.comes_up_with = comes_up_with
+        given = {"command": "rollback", "node": name, "timeout": 600, "force": False}
+        options = Namespace(**{**given, "allow_rollback": False, **more})
+        return module.restarts(cluster, options), orders
+
+    monkeypatch.setattr(module, "find", lambda kubectl, name: parse_node(kubectl.nodes[name]))
+    monkeypatch.setattr(module, "on_node", lambda kubectl, *_: nullcontext(kubectl))
+    monkeypatch.setattr(module, "restart", restart)
+    return ordered
+
+
+def test_a_node_goes_back_to_the_generation_before(back: Any) -> None:
+    cluster = Cluster()
+    code, orders = back(cluster, "a")
+    assert code == 0
+    assert cluster.programs == [("k3os", "status", "--json")]
+    program = ("k3os", "upgrade", "--rollback", "--no-reboot")
+    assert orders == [Order("rollback", 600, program=program)]
+
+
+def test_one_without_a_generation_before_is_not_touched(back: Any) -> None:
+    with pytest.raises(UserError, match="has no generation before"):
+        back(Cluster(previous={}), "a")
+
+
+def test_one_that_came_up_with_something_else_is_exit_code_1(back: Any, capsys: Any) -> None:
+    assert back(Cluster(), "a", comes_up_with="v1.0.0")[0] == 1
+    assert "has k3os v1.0.0, not v0.9.0" in capsys.readouterr().out
+
+
+def test_a_nodepool_that_would_bring_it_forward_again_is_named(back: Any, capsys: Any) -> None:
+    words = r"NodePool workers would.*k3OS v0\.9\.0 -> v1\.1\.0"
+    with pytest.raises(UserError, match=words) as caught:
+        back(Cluster(pool()), "a")
+    assert "kubectl k3os rollback nodepool/workers" in caught.value.hint
+    # a paused one leaves it, and so does one that names no version
+    assert back(Cluster(pool(strategy={"paused": True})), "a")[0] == 0
+    assert "workers is paused" in capsys.readouterr().out
+    assert back(Cluster(pool(k3os={})), "a")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["workers", "nodepool/workers", "np/workers"])
+def test_a_nodepool_wants_again_what_it_wanted(back: Any, monkeypatch: Any, name: str) -> None:
+    undone: list[Any] = []
+
+    def undo(_: Any, pool_name: str, number: int | None, *, allow: bool) -> int:
+        undone.append((pool_name, number, allow))
+        return 0
+
+    monkeypatch.setattr(module, "undo", undo)
+    code, orders = back(Cluster(pool()), name, allow_rollback=True)
+    assert (code, orders) == (0, [])
+    assert undone == [("workers", None, True)]
+
+
+def test_a_name_of_both_has_to_be_told_apart(back: Any) -> None:
+    cluster = Cluster(pool("both", selector={"matchLabels": {"x": "y"}}))
+    with pytest.raises(UserError, match="a node and a NodePool 'both'"):
+        back(cluster, "both")
