@@ -36,7 +36,8 @@ EPILOG = """\
 exit codes: 0 fine; `rollout status`: every node is as wanted; `diff`: no difference
             `status`, `logs`, `config`, `shell`: what the command on the node ended with
             1 an error; `rollout status`: the rollout failed, or nodes belong to two NodePools;
-              `diff`: there are differences; `reboot`, `rollback`: the node is back, but unwell
+              `diff`: there are differences; `reboot`, `rollback`,
+              `upgrade`: the node is back, but unwell or with other versions
             2 wrong usage; `diff`: an error
             3 `rollout status --watch=false`: it is not over
           124 `rollout status --timeout`: it was not over in that time

@@ -1,5 +1,5 @@
-"""`kubectl k3os reboot`, `rollback`: a node restarts when its pods have moved away, as it is or
-with the generation before, and takes pods again.
+"""`kubectl k3os reboot`, `rollback`, `upgrade`: a node restarts when its pods have moved away, as
+it is, with its previous generation or with other versions, and takes pods again.
 
 It reads the words and prints; k3os.cluster.restart does it, by the rules of a rollout.
 """
@@ -7,6 +7,7 @@ It reads the words and prints; k3os.cluster.restart does it, by the rules of a r
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,24 +21,26 @@ from k3os.cluster.kubectl import NODES, POOLS, Kubectl, NotThere, parsed
 from k3os.cluster.node import NodeView
 from k3os.cluster.objects import inside, texts
 from k3os.cluster.on_node import find, on_node
-from k3os.cluster.request import Wanted
+from k3os.cluster.request import NodeRequest, Wanted, Work, parse
 from k3os.cluster.restart import Order, cluster_of, restart
 from k3os.cluster.spec import Pool
 from k3os.cluster.target import changes
+from k3os.config.key import AT_BOOT
 from k3os.errors import UserError, visible
+from k3os.node.apply import upgrade_arguments
 
 FAILED = 1
 SECONDS = 1200
 TEXTS = {
     "reboot": "restart a node: its pods move away before, and it takes pods again after it",
     "rollback": "a node: restart it with the generation before; a NodePool: as `rollout undo`",
+    "upgrade": "other versions for one node, which restarts; for several, use a NodePool",
 }
-NAMES = {
-    "reboot": "its name, as `kubectl get nodes` has it",
-    "rollback": "of a node or a NodePool; node/NAME, nodepool/NAME where both have it",
-}
+NODE = ("NODE", "its name, as `kubectl get nodes` has it")
+EITHER = ("NAME", "of a node or a NodePool; node/NAME, nodepool/NAME where both have it")
 BACK = ("k3os", "upgrade", "--rollback", "--no-reboot")
 POD_SECONDS, ASK_SECONDS = 600, 120.0
+CHECK_SECONDS = 500.0  # for looking at a release, without fetching it
 RESTARTS = tuple(TEXTS)
 ABOUT = """\
 
@@ -60,8 +63,8 @@ def add_parsers(
             description=f"{text}.\n{ABOUT}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        metavar = "NODE" if name == "reboot" else "NAME"
-        one.add_argument("node", metavar=metavar, help=NAMES[name])
+        metavar, meant = EITHER if name == "rollback" else NODE
+        one.add_argument("node", metavar=metavar, help=meant)
         one.add_argument(
             "--timeout",
             type=duration,
@@ -72,6 +75,11 @@ def add_parsers(
         one.add_argument(
             "--force", action="store_true", help="also pods that no controller starts elsewhere"
         )
+        if name == "upgrade":
+            one.add_argument("--k3os", default="", metavar="VERSION", help="k3OS and its kernel")
+            one.add_argument("--k3s", default="", metavar="VERSION", help="k3s")
+            text = "where the releases of k3OS are (default: as its NodePool says)"
+            one.add_argument("--url", default="", metavar="URL", help=text)
         if name == "rollback":
             one.add_argument(
                 "--allow-rollback",
@@ -89,6 +97,8 @@ def restarts(kubectl: Kubectl, options: argparse.Namespace) -> int:
     order = Order(options.command, options.timeout or SECONDS, force=options.force)
     if options.command == "rollback":
         return _back(kubectl, before, replace(order, program=BACK))
+    if options.command == "upgrade":
+        return _forward(kubectl, before, order, options)
     return restarted(kubectl, before, order)
 
 
@@ -121,22 +131,62 @@ def _back(kubectl: Kubectl, before: NodeView, order: Order) -> int:
     return restarted(kubectl, before, order, versions)
 
 
+def _forward(kubectl: Kubectl, before: NodeView, order: Order, options: argparse.Namespace) -> int:
+    """Raises UserError."""
+    cluster, pools = cluster_of(kubectl)
+    pool = owner(before, pools)
+    request = requested(options, pool)
+    pairs = (("k3os", request.k3os, before.k3os), ("k3s", request.k3s, before.k3s))
+    new = {
+        name: wanted.version for name, wanted, has in pairs if wanted and not wanted.is_met_by(has)
+    }
+    if not new:
+        told(before.name, "has these versions already")
+        return 0
+    check(before, cluster, time.time())
+    check_owner(before, pool, new)
+    work = Work("k3os" in new, "k3s" in new, config=False, effect=AT_BOOT)
+    looks = upgrade_arguments(replace(request, dry_run=True), work)
+    with on_node(kubectl, before, POD_SECONDS) as there:
+        there.output(("k3os", "upgrade", *looks), CHECK_SECONDS)
+    program = ("k3os", "upgrade", *upgrade_arguments(request, work))
+    return restarted(kubectl, before, replace(order, program=program), new)
+
+
+def requested(options: argparse.Namespace, pool: Pool | None) -> NodeRequest:
+    """What a NodePool would ask of the node. Raises UserError."""
+    if not options.k3os and not options.k3s:
+        raise UserError("nothing is asked for", "give --k3os VERSION, --k3s VERSION, or both")
+    url = options.url
+    if options.k3os and not url:
+        url = pool.target.k3os.url if pool and pool.target.k3os else ""
+    if options.k3os and not url:
+        raise UserError("where is the release of k3OS?", "give --url: it is URL/VERSION")
+    asked = {
+        "id": options.command,
+        "k3os": {"version": options.k3os, "url": url} if options.k3os else None,
+        "k3s": {"version": options.k3s} if options.k3s else None,
+    }
+    return parse(json.dumps(asked).encode())
+
+
 def check_owner(node: NodeView, pool: Pool | None, versions: Mapping[str, str]) -> None:
-    """Raises UserError where a rollout would take it back at once. versions: that it is to have,
-    by component."""
+    """Raises UserError where a rollout would undo that at once. versions: that it is to have, by
+    component."""
     if pool is None:
         return
     then = replace(node, k3os=versions.get("k3os", node.k3os), k3s=versions.get("k3s", node.k3s))
-    differs = [each for each in changes(then, pool.target) if each != "configuration"]
+    known = changes(node, pool.target)
+    differs = [each for each in changes(then, pool.target) if each not in known]
     if not differs:
         return
     if pool.strategy.paused:
         told(node.name, f"the NodePool {pool.name} is paused; without that: {', '.join(differs)}")
         return
     raise UserError(
-        f"the NodePool {pool.name} would bring it forward again: {', '.join(differs)}",
-        f"`kubectl k3os rollback nodepool/{pool.name}` takes all of its nodes back; or pause it "
-        f"before: `kubectl k3os rollout pause {pool.name}`",
+        f"the NodePool {pool.name} would undo that: {', '.join(differs)}",
+        f"change the NodePool (`kubectl k3os rollback nodepool/{pool.name}` takes it back), or "
+        f"pause it before: `kubectl k3os rollout pause {pool.name}`",
         node.name,
     )
 

@@ -158,3 +158,60 @@ def test_a_name_of_both_has_to_be_told_apart(back: Any) -> None:
     cluster = Cluster(pool("both", selector={"matchLabels": {"x": "y"}}))
     with pytest.raises(UserError, match="a node and a NodePool 'both'"):
         back(cluster, "both")
+
+
+# upgrade
+
+URL = "https://example.com/k3os"
+FORWARD = {"command": "upgrade", "k3os": "", "k3s": "", "url": ""}
+
+
+def looked(cluster: Cluster) -> list[str]:
+    (program,) = cluster.programs
+    return list(program)
+
+
+def test_a_node_gets_other_versions_after_it_has_been_asked_whether_it_can(back: Any) -> None:
+    cluster = Cluster()
+    given = {**FORWARD, "k3os": "v0.9.0", "k3s": PREVIOUS["k3s"], "url": f"{URL}/"}
+    code, orders = back(cluster, "a", **given)
+    assert code == 0
+    words = ["k3os", "upgrade", "--k3os", f"{URL}/v0.9.0", "--expect", "v0.9.0"]
+    words += ["--k3s", PREVIOUS["k3s"]]
+    assert looked(cluster) == [*words, "--dry-run"]
+    assert orders == [Order("upgrade", 600, program=(*words, "--no-reboot"))]
+
+
+def test_what_it_has_already_is_not_done(back: Any, capsys: Any) -> None:
+    cluster = Cluster()
+    assert back(cluster, "a", **FORWARD | {"k3s": "v1.33.0+k3s1"}) == (0, [])
+    assert cluster.programs == [] and "already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "nothing is asked for"),
+        ({"k3os": "v1.1.0"}, "where is the release"),
+        ({"k3os": "../..", "url": URL}, "is no version"),
+        ({"k3os": "v1.1.0", "url": "https://u:secret@example.com"}, "holds a name or a password"),
+    ],
+)
+def test_wrong_words_reach_no_node(back: Any, given: dict[str, str], words: str) -> None:
+    cluster = Cluster()
+    with pytest.raises(UserError, match=words) as caught:
+        back(cluster, "a", **FORWARD | given)
+    assert cluster.programs == [] and "secret" not in str(caught.value)
+
+
+def test_a_nodepool_that_would_take_it_back_is_named(back: Any) -> None:
+    with pytest.raises(
+        UserError, match=r"NodePool workers would undo that: k3OS v1\.2\.0 -> v1\.1\.0"
+    ):
+        back(Cluster(pool()), "a", **FORWARD | {"k3os": "v1.2.0"})
+    # what it wants itself may come earlier, from where it says
+    cluster = Cluster(pool())
+    _, orders = back(cluster, "a", **FORWARD | {"k3os": "v1.1.0"})
+    assert "https://example.com/v1.1.0" in orders[0].program
+    # and what it names no version of
+    assert back(Cluster(pool()), "a", **FORWARD | {"k3s": PREVIOUS["k3s"]})[0] == 0
