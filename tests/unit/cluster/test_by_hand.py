@@ -2,14 +2,17 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from k3os import names
+from k3os.cluster.by_hand import check
 from k3os.cluster.node import ByHand, NodeView, parse_by_hand, parse_node
 from k3os.cluster.spec import Pool, Strategy
 from k3os.cluster.target import Target
 from k3os.cluster.turns import Cluster, may_begin
+from k3os.errors import UserError
 from tests.unit.cluster.objects import node
 
 SERVER = {"node-role.kubernetes.io/control-plane": "true", "node-role.kubernetes.io/etcd": "true"}
@@ -62,3 +65,38 @@ def test_the_mark_is_read_as_it_was_written() -> None:
 def test_what_is_none_holds_nobody_up(text: str) -> None:
     assert parse_by_hand(text) is None
     assert parse_node(node("a", notes={names.BY_HAND: text})).by_hand is None
+
+
+# what `kubectl k3os` itself may begin with
+
+
+def servers(*more: dict[str, Any]) -> list[dict[str, Any]]:
+    return [node(name, **SERVER) for name in ("s1", "s2")] + list(more)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (node("s3", ready=False, **SERVER), "etcd has 2 of 3 members, none to spare"),
+        (node("s3", state={"step": "Waiting"}, **SERVER), "one at a time"),
+        (node("s3", notes={names.BY_HAND: MARK.as_json()}, **SERVER), "one at a time"),
+        (node("s3", **SERVER), ""),
+        (node("s3", ready=False), ""),
+    ],
+)
+def test_a_server_waits_for_the_others(other: dict[str, Any], words: str) -> None:
+    bodies = servers(other)
+    for each in bodies:
+        each["metadata"]["annotations"][names.BOOT_ID] = "1"
+    views = tuple(map(parse_node, bodies))
+    if not words:
+        check(views[0], Cluster(views), 1000.0)
+        return
+    with pytest.raises(UserError, match=words):
+        check(views[0], Cluster(views), 1000.0)
+
+
+def test_a_member_that_is_down_may_be_restarted_when_the_others_are_there() -> None:
+    bodies = servers(node("s3", ready=False, notes={names.BOOT_ID: "1"}, **SERVER))
+    views = tuple(map(parse_node, bodies))
+    check(views[2], Cluster(views), 1000.0)
