@@ -138,7 +138,7 @@ def k3s_is_ready(config: Config) -> str:
 
 
 def kubelet_port(config: Config, version: tuple[int, int] | None) -> str:
-    """Of its health, as k3os.kubelet has it where this version of k3s (None: unknown) reads that."""
+    """Of its health: k3os.kubelet's, where this version of k3s (None: unknown) reads that."""
     from k3os.config.by_version import obstacle
     from k3os.config.kubelet import KEY
     from k3os.k3s import ready
