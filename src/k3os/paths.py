@@ -18,6 +18,8 @@ FRAGMENT_TRIAL = f"{STATE}/fragment-trial.json"
 # a configuration that somebody tries (k3os.config.tried)
 TRIED = f"{STATE}/config-tried.json"
 
+# units and drop-ins of this boot (systemd.unit(5))
+RUN_UNITS = "/run/systemd/system"
 # the image that the system runs from: what a boot fills /etc with
 ROOTFS = "/run/k3os/rootfs"
 # the generation that was booted, "generations/3"

@@ -22,8 +22,8 @@ from lightkube.types import PatchType
 from k3os import names
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.request import parse, remaining
+from k3os.cluster.views import REQUEST_LABEL
 from k3os.generation.versions import is_older
-from k3os.operator.views import REQUEST_LABEL
 
 Node: Any = create_global_resource("", "v1", "Node", "nodes")
 Pod: Any = create_namespaced_resource("", "v1", "Pod", "pods")
@@ -312,6 +312,18 @@ class Agent:
                     machine.versions[name] = wanted.version
             machine.config = dict(request.config)
             machine.result = _result(request.id, names.SUCCEEDED)
+        machine.ready = True
+        self.report(machine)
+
+    def restart(self, machine: Machine) -> None:
+        """As `systemctl reboot` there."""
+        self._begin(self._restart, machine)
+
+    def _restart(self, machine: Machine) -> None:
+        machine.ready = False
+        self.report(machine)
+        self._stop.wait(self.boot_seconds)
+        machine.boots += 1
         machine.ready = True
         self.report(machine)
 

@@ -1,35 +1,25 @@
 """Make the new root this machine's, before and after the boot phase.
 
 What depends on the mode or the machine and on no configuration key: identity, kernel
-defaults, consoles, banner, the k3s link. Everything here runs on each boot.
+defaults, storage, the k3s link. What a person sees is in consoles.py. Everything here runs on
+each boot.
 """
 
 import os
 import stat
 from functools import partial
 
-from k3os.boot import clock, memory
+from k3os.boot import clock, consoles, memory
 from k3os.boot.steps import try_each
 from k3os.generation import layout
-from k3os.paths import K3S_CURRENT, K3S_FETCHED, K3S_LINK, OWN_SYSTEM, STATE
+from k3os.paths import K3S_CURRENT, K3S_FETCHED, K3S_LINK, OWN_SYSTEM, RUN_UNITS, STATE
 from k3os.system.console import console_devices
 from k3os.system.files import atomic_write
 
-UNITS = "/run/systemd/system"
 AIRGAP = f"{OWN_SYSTEM}/{layout.AIRGAP}"
 K3S_IMAGES = "/var/lib/rancher/k3s/agent/images"
-
-
 # a person at the console of these is somebody who booted them on purpose
 MEMORY_MODES = ("live", "install", "shell")
-
-
-LIVE_GREETING = """\
-This is the live system: nothing is kept over a reboot. To install k3OS to a disk:
-
-  sudo k3os install
-
-"""
 
 
 def before_phase(mode: str) -> None:
@@ -56,7 +46,7 @@ def before_phase(mode: str) -> None:
         }
     )
     if mode in MEMORY_MODES:
-        try_each({"keep the journal small": keep_journal_small, "greet": greet})
+        try_each({"keep the journal small": keep_journal_small, "greet": consoles.greet})
 
 
 def name_for_storage(machine: str) -> None:
@@ -68,11 +58,6 @@ def name_for_storage(machine: str) -> None:
         atomic_write(path, text.encode() + b"\n")
 
 
-def greet() -> None:
-    with open("/etc/motd", "a") as file:
-        file.write(LIVE_GREETING)
-
-
 def after_phase(mode: str) -> None:
     """What depends on the boot phase's result: the clock, who may log in where, the banner."""
     if mode == "install":
@@ -81,18 +66,18 @@ def after_phase(mode: str) -> None:
 
     def find_login() -> None:
         nonlocal login
-        login = autologin_user(mode)
+        login = consoles.autologin_user() if mode in MEMORY_MODES else ""
 
     try_each(
         {
             # the boot phase's modules and commands may have found a better clock
             "look at the clock": lambda: clock.check(_first_line("/etc/machine-id")),
             "see who may log in": find_login,
-            "write the banner": write_banner,
+            "write the banner": consoles.write_banner,
         }
     )
     names = [device.rpartition("/")[2] for device in console_devices()]
-    try_each({f"offer a login on {name}": partial(add_console, name, login) for name in names})
+    try_each({f"offer a login on {name}": partial(consoles.add, name, login) for name in names})
 
 
 def _first_line(path: str) -> str:
@@ -191,19 +176,6 @@ def link_airgap_images() -> None:
             os.symlink(f"{AIRGAP}/{name}", link)
 
 
-def autologin_user(mode: str) -> str:
-    """rancher on a live system without a password; "" where a login must prove itself."""
-    if mode not in MEMORY_MODES:
-        return ""
-    with open("/etc/shadow", errors="surrogateescape") as file:
-        for line in file:
-            name, _, rest = line.rstrip("\n").partition(":")
-            if name == "rancher":
-                password = rest.partition(":")[0]
-                return name if password in ("*", "!", "!*", "") else ""
-    return ""
-
-
 VAR_MOUNT = """\
 [Unit]
 # journald and pods use it to the end: systemd-shutdown(8) takes care of it
@@ -219,49 +191,21 @@ Options=bind
 
 def keep_var_mounted() -> None:
     """Units that need /var load var.mount before a drop-in of its own would count."""
-    os.makedirs(UNITS, exist_ok=True)
-    with open(f"{UNITS}/var.mount", "w") as file:
+    os.makedirs(RUN_UNITS, exist_ok=True)
+    with open(f"{RUN_UNITS}/var.mount", "w") as file:
         file.write(VAR_MOUNT)
 
 
 def install_now() -> None:
     """The mode install: the installer in the place of k3s."""
-    os.makedirs(UNITS, exist_ok=True)
+    os.makedirs(RUN_UNITS, exist_ok=True)
     for name in ("k3s.service", "k3os-k3s-fetch.service"):
-        os.symlink("/dev/null", f"{UNITS}/{name}")
+        os.symlink("/dev/null", f"{RUN_UNITS}/{name}")
     start_unit("k3os-install.service")
 
 
 def start_unit(name: str) -> None:
     """Have systemd start a unit of the image in this boot."""
-    wants = f"{UNITS}/multi-user.target.wants"
+    wants = f"{RUN_UNITS}/multi-user.target.wants"
     os.makedirs(wants, exist_ok=True)
     os.symlink(f"/usr/lib/systemd/system/{name}", f"{wants}/{name}")
-
-
-def add_console(name: str, login: str) -> None:
-    """A login on one console. Ours, not systemd's getty units: those wait for udev's word."""
-    wants = f"{UNITS}/multi-user.target.wants"
-    os.makedirs(wants, exist_ok=True)
-    unit = f"k3os-console@{name}.service"
-    os.symlink("/usr/lib/systemd/system/k3os-console@.service", f"{wants}/{unit}")
-    directory = f"{UNITS}/{unit}.d"
-    os.makedirs(directory, exist_ok=True)
-    # "tty" and a number: a virtual terminal; everything else is a line with a terminal behind it
-    terminal = "linux" if name[3:].isdigit() else "vt220"
-    option = f"--autologin {login}" if login else ""
-    text = f'[Service]\nEnvironment="TERM={terminal}" "K3OS_LOGIN={option}"\n'
-    with open(f"{directory}/k3os.conf", "w") as file:
-        file.write(text)
-
-
-def write_banner() -> None:
-    """/etc/issue without addresses yet: k3os-issue.service adds them as they come."""
-    from k3os import __version__
-
-    kernel = os.uname().release
-    text = f"\nk3OS {__version__}  kernel {kernel}  \\n  \\l\n"
-    with open("/run/k3os/banner", "w") as file:
-        file.write(text)
-    with open("/etc/issue", "w") as file:
-        file.write(text + "  no network address yet\n\n")

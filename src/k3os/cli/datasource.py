@@ -26,8 +26,8 @@ usage: k3os datasource probe [NAME...]   ask these data sources, or those of the
 def main(argv: list[str]) -> int:
     """Exit code 0 when a source gives something, 1 when none does, 2 for wrong usage."""
     words, _ = options.read(HELP, argv)
+    from k3os.datasource.platforms import by_auto, chosen
     from k3os.datasource.search import search
-    from k3os.datasource.table import by_auto, chosen
 
     names = _known(words[1:]) or _configured() or _all()
     answers = search(chosen(names), _say, ask_all=True, by_auto=by_auto(names))
@@ -59,7 +59,7 @@ def _configured() -> list[str]:
 
 def _all() -> list[str]:
     """Every source once, under the first of its names."""
-    from k3os.datasource.table import SOURCES
+    from k3os.datasource.platforms import SOURCES
 
     return list({source.module: name for name, source in reversed(SOURCES.items())}.values())[::-1]
 

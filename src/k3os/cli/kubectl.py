@@ -16,8 +16,11 @@ from contextlib import closing
 from typing import Any
 
 from k3os import names
+from k3os.cli.kubectl_diff import diff
 from k3os.cli.kubectl_history import retry, show_history, undo
 from k3os.cli.kubectl_node import ON_NODES, add_parsers, boots_as_one_word, on_nodes
+from k3os.cli.kubectl_restart import RESTARTS, restarts
+from k3os.cli.kubectl_restart import add_parsers as add_restarts
 from k3os.cli.kubectl_text import news, news_of_trouble, node_table, picture
 from k3os.cli.main import call
 from k3os.cluster.duration import seconds
@@ -30,12 +33,17 @@ from k3os.system.screen import Screen, can_redraw, printable
 
 FAILED, UNFINISHED, TIMED_OUT = 1, 3, 124
 EPILOG = """\
-exit codes: 0 fine; `rollout status`: every node is as wanted
+exit codes: 0 fine; `rollout status`: every node is as wanted; `diff`: no difference
             `status`, `logs`, `config`, `shell`: what the command on the node ended with
-            1 an error; `rollout status`: the rollout failed, or nodes belong to two NodePools
-            2 wrong usage
+            1 an error; `rollout status`: the rollout failed, or nodes belong to two NodePools;
+              `diff`: there are differences; `reboot`, `rollback`,
+              `upgrade`: the node is back, but unwell or with other versions
+            2 wrong usage; `diff`: an error
             3 `rollout status --watch=false`: it is not over
           124 `rollout status --timeout`: it was not over in that time
+"""
+DIFF_EPILOG = """\
+exit codes, as those of `kubectl diff`: 0 no difference, 1 differences, 2 an error
 """
 Body = Mapping[str, Any]
 # options of kubectl that say which cluster, and as whom
@@ -58,6 +66,10 @@ def _main(argv: list[str]) -> int:
     kubectl = Kubectl(tuple(f"{name}={value}" for name, value in given if value))
     if options.command == "nodes":
         return show_nodes(kubectl)
+    if options.command == "diff":
+        return diff(kubectl, options.filename)
+    if options.command in RESTARTS:
+        return restarts(kubectl, options)
     if options.command in ON_NODES:
         return on_nodes(kubectl, options)
     name = options.name.rpartition("/")[2]  # nodepool/workers, too, as kubectl has it
@@ -83,8 +95,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("nodes", parents=[shared], help="a table of all nodes")
+    _add_diff(commands, shared)
     # their namespace is always the operator's, and journalctl has another -n
     add_parsers(commands, _handed_on(HANDED_ON[:-1]))
+    add_restarts(commands, _handed_on(HANDED_ON[:-1]), _duration)
     rollout = commands.add_parser("rollout", help="a NodePool's rollout: follow, pause, undo it")
     actions = rollout.add_subparsers(dest="action", required=True, metavar="ACTION")
     texts = {
@@ -141,6 +155,25 @@ def parse(argv: list[str]) -> argparse.Namespace:
     # as kubectl reads it, no value follows without the sign
     argv = ["--watch=true" if word == "--watch" else word for word in argv]
     return parser.parse_args(boots_as_one_word(argv))
+
+
+def _add_diff(commands: Any, shared: argparse.ArgumentParser) -> None:
+    text = "what applying NodePools would change on which node, and what that costs"
+    one = commands.add_parser(
+        "diff",
+        parents=[shared],
+        help=text,
+        description=f"{text}; nothing is changed.",
+        epilog=DIFF_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    one.add_argument(
+        *("-f", "--filename"),
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="of the NodePools, as `kubectl apply` takes it: a file, a directory, an address, -",
+    )
 
 
 def _handed_on(options: Sequence[str]) -> argparse.ArgumentParser:

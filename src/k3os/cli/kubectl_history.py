@@ -44,7 +44,7 @@ def show_history(kubectl: Kubectl, name: str, number: int | None) -> int:
     for line in details(chosen):
         print(printable(line))
     if chosen.config_hash:
-        config = _config(kubectl, chosen)
+        config = config_of_revision(kubectl, chosen)
         print(printable(f"config:  {json.dumps(config, indent=2, sort_keys=True)}"))
     return 0
 
@@ -112,7 +112,7 @@ def undo(kubectl: Kubectl, name: str, number: int | None, *, allow: bool) -> int
             "spec.strategy.rollback forbids",
             "add --allow-rollback",
         )
-    config = _config(kubectl, chosen) if chosen.config_hash else {}
+    config = config_of_revision(kubectl, chosen) if chosen.config_hash else {}
     body = undone(pool, chosen, config, allow=allow)
     kubectl.run("replace", "-f", "-", stdin=json.dumps(body).encode())
     print(f"{name} wants what revision {chosen.number} wanted")
@@ -220,7 +220,7 @@ def _revisions(kubectl: Kubectl, pool: Body) -> list[Revision]:
     return parse_all(kubectl.objects(path).values(), uid)
 
 
-def _config(kubectl: Kubectl, revision: Revision) -> Body:
+def config_of_revision(kubectl: Kubectl, revision: Revision) -> Body:
     """Raises UserError."""
     what, hint = (
         f"configuration of revision {revision.number}",

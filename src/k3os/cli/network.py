@@ -71,15 +71,18 @@ def resolv() -> None:
     from k3os.phases.node import Node
     from k3os.phases.resolv import FILE, is_stale, refresh
 
-    changed = refresh(Node())
-    while is_stale():
-        time.sleep(PAUSE)
-        changed = refresh(Node()) or changed
-    if not changed:
-        print("the name servers are the same")
-        return
-    print(f"{FILE} has other name servers")
-    renew_dns_pods()
+    while True:
+        changed = refresh(Node())
+        while is_stale():
+            time.sleep(PAUSE)
+            changed = refresh(Node()) or changed
+        if not changed:
+            print("the name servers are the same")
+            return
+        print(f"{FILE} has other name servers")
+        renew_dns_pods()
+        if not is_stale():  # that takes its time, in which k3os-resolv.path notices nothing
+            return
 
 
 def renew_dns_pods(containerd: str = CONTAINERD) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 
 from k3os.config.check import check_text
-from k3os.config.for_k3s import read_at_start
+from k3os.config.k3s_files import read_at_start
 from k3os.config.key import AT_BOOT, NOW, RESTART
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place, Problem, Value, plain

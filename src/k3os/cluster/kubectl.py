@@ -38,6 +38,14 @@ class Forbidden(UserError):
     """The user lacks a right; kubectl's words say which verb on what."""
 
 
+class Conflict(UserError):
+    """The object has changed since it was read."""
+
+
+class NotNow(UserError):
+    """The API server does not do it at the moment: an eviction that a budget forbids."""
+
+
 @dataclass(frozen=True)
 class Kubectl:
     """options: those that say which cluster, as kubectl takes them."""
@@ -71,9 +79,17 @@ class Kubectl:
         """What is at a path of the API, by name. Raises UserError, NotThere."""
         return _by_name(parsed(self.run("get", "--raw", path).encode()))
 
+    def listed(self, path: str) -> list[Mapping[str, Any]]:
+        """All that is at a path of the API, of several namespaces. Raises UserError, NotThere."""
+        return list(maps(parsed(self.run("get", "--raw", path).encode()).get("items")))
+
     def object(self, path: str) -> Mapping[str, Any]:
         """The object at a path of the API. Raises UserError, NotThere."""
         return parsed(self.run("get", "--raw", path).encode())
+
+
+# with InternalError it says, too, that two budgets select one pod
+REASONS = {"Conflict": Conflict, "TooManyRequests": NotNow, "InternalError": NotNow}
 
 
 def as_user_error(error: CommandError) -> UserError:
@@ -85,6 +101,9 @@ def as_user_error(error: CommandError) -> UserError:
     if "(Forbidden): " in words:
         refused = words.partition("(Forbidden): ")[2]
         return Forbidden(f"the API server refuses it: {refused}", RIGHTS)
+    for reason, kind in REASONS.items():
+        if f"({reason}): " in words:
+            return kind(words.partition(f"({reason}): ")[2])
     if "(NotFound)" in words:
         return NotThere(words.partition("(NotFound): ")[2] or words)
     return UserError(f"kubectl: {words}", "does `kubectl get nodes` work?")

@@ -86,6 +86,32 @@ def parse_state(annotation: str | None) -> State | None:
 
 
 @dataclass(frozen=True)
+class ByHand:
+    """The annotation names.BY_HAND: `kubectl k3os COMMAND` works on the node. until: when it has
+    given up at the latest, in seconds since 1970. token: which call of it."""
+
+    command: str
+    until: int
+    token: str
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+
+def parse_by_hand(annotation: str) -> ByHand | None:
+    """None for what is none: it holds nobody up."""
+    if len(annotation) > LONGEST:
+        return None
+    try:
+        found = ByHand(**an_object(annotation))
+    except (ValueError, TypeError):
+        return None
+    texts_only = type(found.command) is str and type(found.token) is str
+    fits = texts_only and type(found.until) is int and 0 <= found.until <= LATEST
+    return found if fits and re.fullmatch(r"[a-z]{1,20}", found.command) else None
+
+
+@dataclass(frozen=True)
 class RequestResult:
     """What a node says of a request."""
 
@@ -118,6 +144,7 @@ class NodeView:
     state: State | None = None
     image: str = ""
     unreadable: str = ""
+    by_hand: ByHand | None = None
 
     @property
     def control_plane(self) -> bool:
@@ -155,6 +182,7 @@ def parse_node(body: Mapping[str, Any]) -> NodeView:
         state=state,
         image=_image(notes.get(names.IMAGE, "")),
         unreadable=unreadable,
+        by_hand=parse_by_hand(notes.get(names.BY_HAND, "")),
     )
 
 

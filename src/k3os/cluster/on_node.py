@@ -153,13 +153,18 @@ def _meant(kubectl: Kubectl, name: str) -> str:
     return f"did you mean {meant}?" if meant else f"there are: {', '.join(known)}"
 
 
-@contextmanager
-def on_node(kubectl: Kubectl, node: NodeView, seconds: int) -> Iterator[OnNode]:
-    """A pod there, so long at most. kubectl: without a namespace. Raises UserError."""
+def check_rights(kubectl: Kubectl) -> None:
+    """Raises Forbidden for who may start nothing on nodes."""
     review = kubectl.run("create", "--filename=-", "--output=json", stdin=_json(REVIEW))
     if inside(parsed(review.encode()), "status", "allowed") is False:
         what = f"create pods/exec in the namespace {names.NAMESPACE}"
         raise Forbidden(f"you may not {what}", RIGHTS)
+
+
+@contextmanager
+def on_node(kubectl: Kubectl, node: NodeView, seconds: int) -> Iterator[OnNode]:
+    """A pod there, so long at most. kubectl: without a namespace. Raises UserError."""
+    check_rights(kubectl)
     name = f"k3os-command-{os.urandom(5).hex()}"
     there_may_be_one = True
     try:
@@ -227,20 +232,27 @@ def _event(kubectl: Kubectl, name: str) -> str:
 
 
 def _remove(kubectl: Kubectl, name: str, seconds: int) -> None:
+    with undisturbed():
+        try:
+            kubectl.run(
+                *("delete", "jobs.batch", name, f"--namespace={names.NAMESPACE}"),
+                *("--cascade=background", "--wait=false", "--ignore-not-found"),
+            )
+        except UserError as error:
+            print(
+                f"kubectl k3os: the Job {name} in {names.NAMESPACE} stays: {error.message}; it "
+                f"ends {seconds} s after its start, and is deleted then",
+                file=sys.stderr,
+            )
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
     """Nothing interrupts it: it is what Ctrl-C is waiting for."""
     ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {each: signal.signal(each, signal.SIG_IGN) for each in ignored}
     try:
-        kubectl.run(
-            *("delete", "jobs.batch", name, f"--namespace={names.NAMESPACE}"),
-            *("--cascade=background", "--wait=false", "--ignore-not-found"),
-        )
-    except UserError as error:
-        print(
-            f"kubectl k3os: the Job {name} in {names.NAMESPACE} stays: {error.message}; it ends "
-            f"{seconds} s after its start, and is deleted then",
-            file=sys.stderr,
-        )
+        yield
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

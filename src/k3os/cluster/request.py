@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 
 from k3os.cluster.impact import ORDER, check, fragment_hash, impact
-from k3os.config.key import AT_BOOT
+from k3os.config.key import AT_BOOT, RESTART
 from k3os.errors import UserError
 from k3os.system.json_text import parsed
 
@@ -70,6 +70,10 @@ class Work:
     @property
     def reboot(self) -> bool:
         return self.k3os or self.effect == AT_BOOT
+
+    @property
+    def restarts_k3s(self) -> bool:
+        return self.k3s or self.effect == RESTART
 
     @property
     def is_nothing(self) -> bool:

@@ -33,7 +33,7 @@ def check_tree(root: Node | None) -> tuple[dict[str, Value], list[Problem]]:
 
         check.problems += leftovers(values)
     if "write_files" in values:
-        from k3os.config.for_k3s import overwritten
+        from k3os.config.k3s_files import overwritten
 
         check.problems += overwritten(values)
     return values, check.problems
@@ -124,13 +124,13 @@ def contradictions(key: str) -> Callable[[dict[str, Value]], list[Problem]]:
     """What says what one of CONTRADICTING is contradicted by; for where the key is set, since its
     module is imported."""
     if key == "write_files":
-        from k3os.config.for_k3s import contradictions as found
+        from k3os.config.k3s_files import contradictions as found
     elif key == "k3os.k3s_args":
-        from k3os.config.for_k3s import contradicting as found
+        from k3os.config.k3s_files import contradicting as found
     elif key == "k3os.hardening":
         from k3os.config.hardening import contradictions as found
     else:
-        from k3os.config.files_of_k3s import contradictions as of_key
+        from k3os.config.k3s_files_of_keys import contradictions as of_key
 
         def found(values: dict[str, Value]) -> list[Problem]:
             return of_key(key, values)

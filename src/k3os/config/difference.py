@@ -6,8 +6,8 @@ import difflib
 import re
 
 from k3os.config.dump import value_lines
-from k3os.config.for_k3s import KEY as WRITE_FILES
-from k3os.config.for_k3s import read_at_start
+from k3os.config.k3s_files import KEY as WRITE_FILES
+from k3os.config.k3s_files import read_at_start
 from k3os.config.key import AT_BOOT, NOW, RESTART
 from k3os.config.schema import TABLE
 from k3os.config.value import Value, plain
@@ -15,7 +15,7 @@ from k3os.paths import LOCAL_CONFIG, OWN_SYSTEM, STATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from k3os.config.key import Key
     from k3os.config.load import Config
@@ -31,13 +31,14 @@ WHEN = {
 SECRET = "a secret: another one"
 
 
-def lines(before: Config, after: Config) -> Iterator[str]:
-    """For people: each key that changes with when it counts, then `-` and `+`; secrets masked."""
+def lines(before: Config, after: Config, when: Mapping[str, str] = WHEN) -> Iterator[str]:
+    """For people: each key that changes with when it counts, then `-` and `+`; secrets masked.
+    when: the words for each effect of k3os.config.key."""
     for key in TABLE:
         old, new = before.values.get(key.path), after.values.get(key.path)
         if _plain(old) == _plain(new):
             continue
-        yield f"{key.path}: {WHEN[_effect(key, old, new)]}"
+        yield f"{key.path}: {when[_effect(key, old, new)]}"
         texts = [value_lines(key, value) if value is not None else [] for value in (old, new)]
         changed = list(difflib.unified_diff(texts[0], texts[1], n=1, lineterm=""))[2:]
         yield from (f"  {line[0]} {line[1:]}" for line in changed if not line.startswith("@@"))

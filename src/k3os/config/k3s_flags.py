@@ -31,7 +31,9 @@ OF_AGENTS = ("token", "vpn-auth")
 MASK = "********"
 
 _FLAG = r"(?s)--?([a-z0-9-]+)(?:(=|\s+)(.*))?"
-_KEY = rf"(?:^|[\s{{,\"'])(?:{'|'.join(SECRETS)})\+?[\"']?\s*:"
+_KEY = rf"(?:^|[\s{{,\"'])(?:{'|'.join([*SECRETS, *SHORT])})\+?[\"']?\s*:"
+# a login in an address, such as a proxy's
+_LOGIN = r"://[^\s/:@]+:[^\s/@]+@"
 
 
 def secrets_in(words: list[str]) -> Iterator[tuple[int, int, str, str]]:
@@ -95,4 +97,4 @@ def holds_secret(path: str, data: bytes) -> bool:
         return False
     import re
 
-    return re.search(_KEY.encode(), data) is not None
+    return re.search(f"{_KEY}|{_LOGIN}".encode(), data) is not None

@@ -115,13 +115,10 @@ def choices(check: Check, key: Key, node: Node, path: str) -> Value:
 TYPOGRAPHIC = {ord(bad): good for bad, good in zip("“”„‘’‚–—", "\"\"\"'''--", strict=True)}
 
 
-# flags of k3s with which it keeps its data where nothing of ours looks
-MOVES_DATA = ("--data-dir", "-d")
-
-
 def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
     """Texts; what looks like a slip of the pen is used as it is, with a warning."""
     from k3os.config.arguments import separate
+    from k3os.config.k3s_files import MOVED, MOVES_DATA, USUAL
     from k3os.config.k3s_flags import masked
 
     value = texts(check, key, separate(check, node, path), path)
@@ -135,10 +132,9 @@ def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
         if better != words[index]:
             message = "has typographic quotes or dashes"
             check.warn(item.place, where, message, f"write `{shown[index]}`")
-        if better.partition("=")[0] in MOVES_DATA:
-            message = "copies of the datastore, imported images and reports need k3s' usual place"
-            hint = "leave it out: /var/lib/rancher/k3s persists"
-            check.warn(item.place, where, message, hint)
+        flag = better.partition("=")[0]
+        if flag.startswith("-") and flag.lstrip("-") in MOVES_DATA:
+            check.warn(item.place, where, MOVED, USUAL.format("it"))
     return value
 
 

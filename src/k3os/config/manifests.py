@@ -8,7 +8,7 @@ whole cluster), and says only in the cluster what is wrong with one; so it is lo
 from __future__ import annotations
 
 from k3os.config import fetched
-from k3os.config.for_k3s import MANIFEST_ENDINGS, OURS, PACKAGED
+from k3os.config.k3s_files import MANIFEST_ENDINGS, OURS, PACKAGED
 from k3os.config.scalars import KIND_WORDS, scalar_text
 from k3os.config.value import Value, Wrong
 

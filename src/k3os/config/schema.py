@@ -24,7 +24,7 @@ from k3os.config.key import (
 )
 from k3os.config.spelling import fold
 
-# what each one is: k3os.datasource.table
+# what each one is: k3os.datasource.platforms
 DATA_SOURCES = (
     *("auto", "aws", "gcp", "openstack", "packet", "equinix", "scaleway", "vultr"),
     *("digitalocean", "hetzner", "azure", "cdrom", "nocloud", "configdrive"),

@@ -36,7 +36,7 @@ def check(values: dict[str, Value]) -> Iterator[Problem]:
     for key, value in _tokens(values):
         if is_wrong(str(value.data)):
             yield Problem(value.place, key, MESSAGE, HINT)
-    from k3os.config.for_k3s import is_settings, top_level
+    from k3os.config.k3s_files import is_settings, top_level
 
     for index, item in numbered(values.get("write_files")):
         assert isinstance(item.data, dict)

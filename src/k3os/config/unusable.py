@@ -129,8 +129,8 @@ def _addresses(values: dict[str, Value]) -> Iterator[Problem]:
 
 def _node_names(values: dict[str, Value]) -> Iterator[Problem]:
     """Beside --node-name: in files for k3s, and in the variable that k3s has for it."""
-    from k3os.config.for_k3s import is_settings, top_level
     from k3os.config.hostnames import RULES, WRONG_NODE, is_node_name
+    from k3os.config.k3s_files import is_settings, top_level
 
     found: list[tuple[str, Value, str]] = []
     for index, entry in _entries(values, "write_files"):

@@ -48,7 +48,7 @@ def _refuse(data: bytes, source: str) -> None:
     """Raise what is wrong with a file of another kind."""
     start = data[:64].lstrip()
     if start.startswith(OTHERS) or b"\0" in start or b"\napiVersion:" in data:
-        from k3os.config.other_files import what_it_is
+        from k3os.config.not_a_config import what_it_is
 
         what, hint = what_it_is(data)
         if what:

@@ -8,7 +8,7 @@ Without an instance-id a medium is read once.
 from __future__ import annotations
 
 from k3os.datasource.found import Found
-from k3os.datasource.table import ALWAYS_TRIED
+from k3os.datasource.platforms import ALWAYS_TRIED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import threading
 from time import monotonic
 
 from k3os.datasource.found import Found, NotThere
-from k3os.datasource.table import SOURCES, fetch
+from k3os.datasource.platforms import SOURCES, fetch
 from k3os.errors import UserError
 
 TYPE_CHECKING = False

@@ -9,8 +9,8 @@ from __future__ import annotations
 from k3os.config.load import FOUND
 from k3os.datasource import once, store
 from k3os.datasource.found import Found, combine
+from k3os.datasource.platforms import by_auto, chosen
 from k3os.datasource.search import Answer, search
-from k3os.datasource.table import by_auto, chosen
 from k3os.datasource.userdata import Part, parts
 from k3os.errors import UserError
 from k3os.phases.actions import DONE, FAILED, LATER, UNCHANGED

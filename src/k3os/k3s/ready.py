@@ -22,7 +22,10 @@ POLL_SECONDS = 2
 TELL_SECONDS = 60
 ANNOUNCE_SECONDS = 600
 HEALTHZ_PORT = "10248"  # of a kubelet that was told no other one
-KUBELET = "http://127.0.0.1:{}/healthz"
+KUBELET = "http://{}:{}/healthz"
+# k3s has its kubelet listen on the loopback address of the node's first address (pkg/daemons/agent)
+LOOPBACK = ("127.0.0.1", "::1")
+ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 UNIT = "k3s.service"
 
 
@@ -52,24 +55,34 @@ def wait_until_ready(
 def missing(role: str, settings: Settings, kubeconfig: str, port: str = HEALTHZ_PORT) -> str:
     """What of the k3s of this node is not ready, "" when all is.
 
-    role: "server" or "agent"; port: that the kubelet's configuration file says. Where no part of
-    it can be asked, systemd knows whether k3s has said that it is ready (sd_notify(3)).
+    role: "server" or "agent"; kubeconfig: where a server writes its own unless it is told another
+    place; port: that the kubelet's configuration file says. Where no part of it can be asked,
+    systemd knows whether k3s has said that it is ready (sd_notify(3)).
     """
-    from k3os.k3s.settings import is_true
+    from k3os.k3s.settings import is_true, last
 
     is_server = role == "server"
     if is_server and not is_true(settings, "disable-apiserver"):
+        kubeconfig = last(settings, "write-kubeconfig") or kubeconfig
         return "" if server_is_ready(kubeconfig) else "k3s' API server is not ready"
-    port = healthz_port(settings) or port
+    port = of_kubelet(settings, "healthz-port") or port
     if port != "0" and not (is_server and is_true(settings, "disable-agent")):
-        return "" if agent_is_ready(KUBELET.format(port)) else "k3s' kubelet is not ready"
+        urls = [KUBELET.format(host, port) for host in _hosts(settings)]
+        return "" if any(map(agent_is_ready, urls)) else "k3s' kubelet is not ready"
     return "" if has_said_so() else "k3s has not said that it is ready"
 
 
-def healthz_port(settings: Settings) -> str:
-    """Of the kubelet, as its arguments have it; "" where they have none, "0": it has none."""
+def of_kubelet(settings: Settings, wanted: str) -> str:
+    """One of the kubelet's arguments; "" where it has none."""
     values = [each.partition("=") for each in settings.get("kubelet-arg", [])]
-    return next((port for name, _, port in reversed(values) if name == "healthz-port"), "")
+    return next((value for name, _, value in reversed(values) if name == wanted), "")
+
+
+def _hosts(settings: Settings) -> list[str]:
+    """Where the kubelet may be listening, as addresses (URLs) have it."""
+    told = of_kubelet(settings, "healthz-bind-address")
+    addresses = [ANY.get(told, told)] if told else LOOPBACK
+    return [f"[{each}]" if ":" in each else each for each in addresses]
 
 
 def has_said_so() -> bool:
@@ -99,12 +112,13 @@ def server_is_ready(kubeconfig: str) -> bool:
 
 
 def agent_is_ready(url: str) -> bool:
-    """Whether the kubelet is."""
+    """Whether the kubelet is. It is on this host: no proxy of the environment knows it."""
     from k3os.system import http
+    from k3os.system.http_direct import Direct
     from k3os.system.http_failure import HttpError
 
     try:
-        http.get(url, tries=1, timeout=10)
+        http.get(url, tries=1, timeout=10, direct=Direct(10))
     except HttpError:
         return False
     return True

@@ -2,7 +2,7 @@
 
 It only reads. The format: docs.k3s.io/installation/configuration, "Configuration File": a file
 and the ones in FILE.d in name order, the last one that has a key wins, `key+` appends; arguments
-win over files.
+win over files, and add to their lists.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ SHORT |= {"c": "config", "l": "log"}
 # variables that the flags have, as far as something of ours asks for them
 VARIABLES = {
     "K3S_DATASTORE_ENDPOINT": "datastore-endpoint",
+    "K3S_KUBECONFIG_OUTPUT": "write-kubeconfig",
     "K3S_NODE_NAME": "node-name",
     "AWS_ACCESS_KEY_ID": "etcd-s3-access-key",
     "AWS_SECRET_ACCESS_KEY": "etcd-s3-secret-key",
@@ -46,7 +47,10 @@ def read(arguments: list[str], environment: dict[str, str], *, root: str = "") -
     given = of_arguments(arguments)
     main = environment.get("K3S_CONFIG_FILE") or last(given, "config") or FILE
     variables = {key: [environment[name]] for name, key in VARIABLES.items() if name in environment}
-    return variables | of_files(f"{root}{main}") | given
+    files = of_files(f"{root}{main}")
+    # k3s takes a file's settings as arguments that stand before its own
+    both = {name: files.get(name, []) + given.get(name, []) for name in (*files, *given)}
+    return variables | both
 
 
 def of_files(main: str, *, lenient: bool = False) -> Settings:
@@ -73,8 +77,8 @@ def last(settings: Settings, name: str) -> str:
 
 
 def is_true(settings: Settings, name: str) -> bool:
-    """A switch, as Go's strconv.ParseBool has it."""
-    return last(settings, name).lower() in ("1", "t", "true")
+    """A switch, as Go's strconv.ParseBool has it, and YAML in a configuration file."""
+    return last(settings, name).lower() in ("1", "t", "true", "y", "yes", "on")
 
 
 def data_directory(settings: Settings) -> str:

@@ -84,7 +84,7 @@ def carry_out(request: NodeRequest) -> int:
         return answer(request.id, known["state"], known["message"], code=code)
     work = remaining(request, status.running, own_node.fragment(), pending())
     told: dict[str, Any] = {"rebootNeeded": work.reboot}
-    told["k3sRestart"] = work.k3s or work.effect == "k3s"
+    told["k3sRestart"] = work.restarts_k3s
     told |= about_datastore(request, work, status.running)
     if request.dry_run:
         change_versions(request, work)

@@ -122,18 +122,29 @@ def network_is_up() -> str:
 
 def k3s_is_ready(config: Config) -> str:
     """What of the k3s that the configuration asks for is not ready, or ""."""
-    from k3os.config.kubelet import KEY
     from k3os.k3s import ready
     from k3os.k3s.settings import of_node
     from k3os.phases.commands import KUBECONFIG
     from k3os.phases.k3s import arguments
+    from k3os.phases.node import Node
+    from k3os.phases.shutdown import k3s_version
 
     try:
         settings = of_node(config)
     except UserError as error:
         return str(error)
-    port = config.mapping(KEY).get("healthzPort", ready.HEALTHZ_PORT)
+    port = kubelet_port(config, k3s_version(Node()))
     return ready.missing(arguments(config)[0], settings, KUBECONFIG, port)
+
+
+def kubelet_port(config: Config, version: tuple[int, int] | None) -> str:
+    """Of its health: k3os.kubelet's, where this version of k3s (None: unknown) reads that."""
+    from k3os.config.by_version import obstacle
+    from k3os.config.kubelet import KEY
+    from k3os.k3s import ready
+
+    told = {} if obstacle(KEY, version) else config.mapping(KEY)
+    return str(told.get("healthzPort", ready.HEALTHZ_PORT))
 
 
 def own_checks(config: Config) -> str:

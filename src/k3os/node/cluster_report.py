@@ -12,6 +12,7 @@ import sys
 import time
 
 from k3os.paths import NODE_NAME
+from k3os.system.files import text_of
 from k3os.system.stamps import utc
 
 TYPE_CHECKING = False
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from k3os.config.load import Config
 
 SENT = "/run/k3os/report.json"
+# k3s makes it for --with-node-id
+NODE_ID = "/etc/rancher/node/id"
 # k3os-report.path starts the service as long as this file is there, and the service removes it
 # first of all: news that come while it runs make it run again
 WANTED = "/run/k3os/report-wanted"
@@ -163,14 +166,21 @@ def request_report(wanted: str = WANTED) -> None:
         print(f"k3os: the cluster hears of it later: {error}", file=sys.stderr)
 
 
-def node_name(config: Config, path: str = NODE_NAME) -> str:
-    """The name this node registers under: that of its configuration, the pinned one, the host's."""
+def node_name(config: Config, path: str = NODE_NAME, node_id: str = NODE_ID) -> str:
+    """The name this node registers under: that of its configuration, the pinned one, the host's;
+    behind it the id that k3s was asked for."""
     from k3os.phases.k3s import given_name
     from k3os.phases.node import Node
 
-    try:
-        with open(path, errors="replace") as file:
-            pinned = file.read().strip()
-    except FileNotFoundError:
-        pinned = ""
-    return (given_name(config, Node()) or pinned or os.uname().nodename).lower()
+    name = (given_name(config, Node()) or text_of(path) or os.uname().nodename).lower()
+    known = text_of(node_id)
+    return f"{name}-{known}" if known and _has_id(config) else name
+
+
+def _has_id(config: Config) -> bool:
+    from k3os.config.k3s_flags import FILE
+    from k3os.k3s.settings import is_true, of_arguments, of_files
+    from k3os.phases.k3s import arguments
+
+    # a file that somebody broke since is not the one that k3s has read
+    return is_true(of_files(FILE, lenient=True) | of_arguments(arguments(config)), "with-node-id")

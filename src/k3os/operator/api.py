@@ -23,12 +23,11 @@ from lightkube.types import CascadeType, PatchType
 
 from k3os import names
 from k3os.cluster.node import State
-from k3os.cluster.objects import inside, mapping, text
+from k3os.cluster.views import REQUEST_LABEL, parse_claim
 from k3os.operator import metrics
 from k3os.operator.manifests import NAME
 from k3os.operator.outage import Outage
 from k3os.operator.rollout import KEEP, Eviction, NodePatch
-from k3os.operator.views import REQUEST_LABEL
 
 # plain dictionaries: their models would cost memory and give nothing
 Node: Any = create_global_resource("", "v1", "Node", "nodes")
@@ -92,12 +91,11 @@ class Api:
         Raises ApiError."""
         count("get", "persistentvolumes")
         try:
-            found = mapping(inside(await self.client.get(Volume, volume), "spec", "claimRef"))
+            return parse_claim(await self.client.get(Volume, volume))
         except ApiError as error:
             if error.status.code != NOT_FOUND:
                 raise
             return ""
-        return f"{text(found.get('namespace'))}/{text(found.get('name'))}" if found else ""
 
     async def evict(self, order: Eviction) -> str:
         """Why it is refused for now, "" when the pod goes or is gone. Raises ApiError."""

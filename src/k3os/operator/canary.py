@@ -19,9 +19,9 @@ from k3os import names
 from k3os.cluster.node import FAILED as NODE_FAILED
 from k3os.cluster.node import NodeView
 from k3os.cluster.objects import mapping, number, text
+from k3os.cluster.spec import Pool
 from k3os.cluster.target import Target, changes, is_updated
-from k3os.operator.spec import Pool
-from k3os.operator.turns import Cluster, is_busy
+from k3os.cluster.turns import Cluster, is_busy
 from k3os.system.plural import counted
 
 PROGRESSING, PAUSING, ANALYZING, COMPLETED, FAILED, ROLLING_BACK, ROLLED_BACK = PHASES = (

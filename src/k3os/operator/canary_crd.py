@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from k3os.operator.canary_spec import (
+from k3os.cluster.canary_spec import (
     CONDITION,
     JOB,
     MOST,
@@ -14,7 +14,7 @@ from k3os.operator.canary_spec import (
     PODS,
     PROMETHEUS,
 )
-from k3os.operator.canary_spec import TIMEOUT as SECONDS
+from k3os.cluster.canary_spec import TIMEOUT as SECONDS
 
 
 def _text(description: str, **more: Any) -> dict[str, Any]:

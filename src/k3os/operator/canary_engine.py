@@ -14,16 +14,16 @@ from typing import Any
 from k3os import names
 from k3os.cluster.objects import inside, mapping, text
 from k3os.cluster.revision import before
+from k3os.cluster.spec import Pool
 from k3os.cluster.target import COMPONENTS, Target
+from k3os.cluster.turns import Cluster
 from k3os.operator import canary
 from k3os.operator.api import Api, ApiFailure
 from k3os.operator.gates import Gates
 from k3os.operator.outage import words
 from k3os.operator.revisions import Revisions
 from k3os.operator.rollout import Said
-from k3os.operator.spec import Pool
 from k3os.operator.status import Shown
-from k3os.operator.turns import Cluster
 
 log = logging.getLogger("k3os.operator")
 

@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition of NodePool, made from the same defaults as operator/spec.py.
+"""The CustomResourceDefinition of NodePool, made from the same defaults as cluster/spec.py.
 
 Formats: apiextensions.k8s.io/v1 (kubernetes.io, "Extend the Kubernetes API with
 CustomResourceDefinitions"): a structural schema. Servers before 1.25 drop the rules of CEL
@@ -11,9 +11,9 @@ from typing import Any
 
 from k3os import names
 from k3os.cluster.duration import LONGEST
+from k3os.cluster.spec import DAYS, HISTORY, MOST_HISTORY, ROLLBACK, Drain, Strategy
+from k3os.cluster.spec import VERSION as VERSION_TEXT
 from k3os.operator import canary_crd
-from k3os.operator.spec import DAYS, HISTORY, MOST_HISTORY, ROLLBACK, Drain, Strategy
-from k3os.operator.spec import VERSION as VERSION_TEXT
 
 RULES = "x-kubernetes-validations"
 # as cluster/duration.py says it

@@ -19,6 +19,9 @@ from lightkube import ApiError
 from k3os import names
 from k3os.cluster.node import FAILED, WAITING, NodeView, parse_node
 from k3os.cluster.objects import inside, mapping, text
+from k3os.cluster.spec import Pool, read_pool
+from k3os.cluster.turns import Cluster, conflicts
+from k3os.cluster.views import JobView
 from k3os.operator import crd, metrics
 from k3os.operator.admission_sync import AdmissionSync
 from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure
@@ -41,10 +44,7 @@ from k3os.operator.rollout import (
     finished,
     orphans,
 )
-from k3os.operator.spec import Pool, read_pool
 from k3os.operator.status import status
-from k3os.operator.turns import Cluster, conflicts
-from k3os.operator.views import JobView
 from k3os.system.numbers import whole
 
 log = logging.getLogger("k3os.operator")

@@ -14,13 +14,13 @@ from typing import Any
 
 from k3os import names
 from k3os.cluster.objects import inside, mapping
+from k3os.cluster.spec import Pool
 from k3os.cluster.target import COMPONENTS, channel
 from k3os.errors import UserError
 from k3os.operator import channels
 from k3os.operator.api import Api, ApiFailure
 from k3os.operator.outage import words
 from k3os.operator.rollout import Said
-from k3os.operator.spec import Pool
 
 log = logging.getLogger("k3os.operator")
 

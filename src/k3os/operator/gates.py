@@ -26,12 +26,12 @@ from lightkube.generic_resource import create_global_resource, create_namespaced
 from lightkube.resources.core_v1 import Pod
 
 from k3os import names
+from k3os.cluster.canary_spec import CONDITION, JOB, PODS, PROMETHEUS, Gate
 from k3os.cluster.objects import conditions, inside, mapping, maps, text
+from k3os.cluster.spec import Pool
 from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, Job, count
 from k3os.operator.canary import State, Verdict
-from k3os.operator.canary_spec import CONDITION, JOB, PODS, PROMETHEUS, Gate
 from k3os.operator.outage import words
-from k3os.operator.spec import Pool
 from k3os.system.json_text import parsed
 
 log = logging.getLogger("k3os.operator")

@@ -9,14 +9,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from k3os.cluster.budgets import Budget
+from k3os.cluster.drain import Load
 from k3os.cluster.node import DRAINING
+from k3os.cluster.turns import Cluster
+from k3os.cluster.views import AttachmentView, PodView
 from k3os.operator import watched
 from k3os.operator.api import Api, ApiFailure
-from k3os.operator.budgets import Budget
-from k3os.operator.drain import Load
 from k3os.operator.outage import words
-from k3os.operator.turns import Cluster
-from k3os.operator.views import AttachmentView, PodView
 from k3os.operator.watched import Watched
 
 log = logging.getLogger("k3os.operator")

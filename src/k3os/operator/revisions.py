@@ -33,9 +33,9 @@ from k3os.cluster.revision import (
     parse_all,
     target_of,
 )
+from k3os.cluster.spec import Pool
 from k3os.cluster.target import Target
 from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, Secret, count
-from k3os.operator.spec import Pool
 from k3os.system.stamps import utc
 
 log = logging.getLogger("k3os.operator")

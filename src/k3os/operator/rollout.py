@@ -15,7 +15,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from k3os import names
-from k3os.cluster.impact import impact
+from k3os.cluster import drain
+from k3os.cluster.cost import disrupts
 from k3os.cluster.node import (
     CHANGING,
     CHECKING,
@@ -26,12 +27,10 @@ from k3os.cluster.node import (
     RequestResult,
     State,
 )
-from k3os.cluster.target import Target, changes, is_updated
-from k3os.config.key import AT_BOOT
-from k3os.operator import drain
-from k3os.operator.spec import Pool
-from k3os.operator.turns import Cluster, may_begin
-from k3os.operator.views import JobView, PodView
+from k3os.cluster.spec import Pool
+from k3os.cluster.target import changes, is_updated
+from k3os.cluster.turns import Cluster, is_free, may_begin
+from k3os.cluster.views import JobView, PodView
 
 KEEP = None  # of NodePatch.unschedulable: as it is
 LOG = "on the node `journalctl -t k3os-apply` says more"
@@ -190,17 +189,11 @@ def orphans(cluster: Cluster, pools: Collection[str]) -> list[Decision]:
     return [each for node in gone for each in abandon(node)]
 
 
-def disrupts(node: NodeView, target: Target) -> bool:
-    """Whether a change makes its pods go: another version, or a fragment that wants a boot."""
-    versions = [each for each in changes(node, target) if each != "configuration"]
-    return bool(versions) or impact(dict(target.config)) == AT_BOOT
-
-
 def begin(pool: Pool, cluster: Cluster, now: float) -> tuple[list[Decision], str, float | None]:
     """Start with the nodes whose turn it is; why none is, and when to look again."""
     target = pool.target
     wanting = [
-        node for node in cluster.of(pool) if not is_updated(node, target) and _is_free(node, target)
+        node for node in cluster.of(pool) if not is_updated(node, target) and is_free(node, target)
     ]
     wanting, held = _within_canary(pool, cluster, wanting)
     chosen, waiting, wake = may_begin(pool, cluster, wanting, now)
@@ -241,14 +234,6 @@ def _within_canary(
     found = [node for node in wanting if pool.only is None or node.name in pool.only]
     full = pool.allowed is not None and _given(pool, cluster) >= pool.allowed
     return ([], pool.held) if full else (found, pool.held)
-
-
-def _is_free(node: NodeView, target: Target) -> bool:
-    """Nothing was begun with it, or for another target, and that is cleared away."""
-    state = node.state
-    return state is None or (
-        state.step == FAILED and state.target != target.digest and not state.cordoned
-    )
 
 
 def advance(

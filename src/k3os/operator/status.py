@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from k3os.cluster.drain import BLOCKED
 from k3os.cluster.node import DRAINING, FAILED, NodeView
 from k3os.cluster.objects import maps, text
+from k3os.cluster.spec import Pool
 from k3os.cluster.target import is_updated
-from k3os.operator.drain import BLOCKED
-from k3os.operator.spec import Pool
-from k3os.operator.turns import Cluster, is_busy
+from k3os.cluster.turns import Cluster, is_busy
 from k3os.system.stamps import utc
 
 # of the nodes that are listed by name: an object of the API is limited to about 1 MiB

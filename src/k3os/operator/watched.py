@@ -13,10 +13,10 @@ from typing import Any, Generic, TypeVar
 
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 
+from k3os.cluster.budgets import Budget, parse_budget
+from k3os.cluster.views import AttachmentView, PodView, parse_attachment, parse_pod
 from k3os.operator.api import Api, ApiFailure, count
-from k3os.operator.budgets import Budget, parse_budget
 from k3os.operator.outage import pause, words
-from k3os.operator.views import AttachmentView, PodView, parse_attachment, parse_pod
 
 log = logging.getLogger("k3os.operator.api")
 

@@ -7,7 +7,7 @@ Lines of "name mark", for root alone; a mark says nothing of the value.
 
 from __future__ import annotations
 
-from k3os.config.for_k3s import read_at_start
+from k3os.config.k3s_files import read_at_start
 from k3os.config.key import AT_BOOT, RESTART
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place, Value, plain

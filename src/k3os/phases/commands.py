@@ -36,10 +36,11 @@ def plan(config: Config, node: Node) -> list[Action]:
         ]
         actions.append(StartUnit(KEYS[READY], ready[0].place, READY_UNIT))
     if node.phase == READY:
-        from k3os.phases.k3s import arguments
+        from k3os.phases.k3s import arguments, given
 
         if arguments(config)[0] == "server":
-            node.environment = {"KUBECONFIG": KUBECONFIG, **node.environment}
+            path = given(config, node, "K3S_KUBECONFIG_OUTPUT", "write-kubeconfig", "o")
+            node.environment = {"KUBECONFIG": path or KUBECONFIG, **node.environment}
     return actions
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from k3os.config.containerd import BASE, DIRECTORY, KEY, TEMPLATES, template, version
 from k3os.paths import K3S_LINK
 from k3os.phases.actions import Action, OwnFile, Refused
-from k3os.phases.k3s import arguments
-from k3os.phases.shutdown import data_directory
+from k3os.phases.k3s import data_directory
 from k3os.phases.write_files import paths
 from k3os.system.links import resolve
 
@@ -24,7 +23,7 @@ def plan(config: Config, node: Node) -> list[Action]:
     value = config.get(KEY)
     if value is None:
         return []
-    directory = f"{data_directory(arguments(config))}/{DIRECTORY}"
+    directory = f"{data_directory(config)}/{DIRECTORY}"
     if paths(config) & {f"{directory}/{name}" for name in TEMPLATES.values()}:
         return []
     text = str(value.data)

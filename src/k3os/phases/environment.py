@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from k3os.config.for_k3s import LOGINS
+from k3os.config.k3s_files import LOGINS
 from k3os.config.key import BOOT, RUNTIME
 from k3os.config.value import Place
 from k3os.phases.actions import Action, MakeDirectory, Refused, WriteFile
@@ -81,7 +81,7 @@ def of_k3s(config: Config, node: Node) -> dict[str, str]:
 def of_logins(config: Config, node: Node) -> tuple[dict[str, str], list[str]]:
     """The variables that LOGINS has from somebody else, and the names of those that k3s cannot
     get. The entry of write_files counts, which may not be written yet, else the file as it is."""
-    from k3os.config.for_k3s import variables
+    from k3os.config.k3s_files import variables
     from k3os.phases.ours import FILE
     from k3os.phases.write_files import KEY as FILES
     from k3os.phases.write_files import content_of

@@ -17,8 +17,8 @@ from k3os.config.value import Place
 from k3os.paths import STATE
 from k3os.phases.actions import Action, Later, MakeDirectory, Remove, WriteFile
 from k3os.phases.k3s import arguments as arguments_of
-from k3os.phases.k3s import to_yaml
-from k3os.phases.shutdown import data_directory, k3s_version
+from k3os.phases.k3s import data_directory, to_yaml
+from k3os.phases.shutdown import k3s_version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ PODS = """\
 
 
 def plan(config: Config, node: Node) -> list[Action]:
-    argv = arguments_of(config)
-    data, server = data_directory(argv), argv[0] == "server"
+    data, server = data_directory(config), arguments_of(config)[0] == "server"
     value = config.get(KEY)
     if value is None:
         return _without(node, data, server)

@@ -15,8 +15,7 @@ from k3os.config.images import file_name
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action, Link, Remove
 from k3os.phases.budget import Budget
-from k3os.phases.k3s import arguments
-from k3os.phases.shutdown import data_directory
+from k3os.phases.k3s import data_directory
 from k3os.system.digest import mark_of
 
 TYPE_CHECKING = False
@@ -35,7 +34,7 @@ TRIES, PAUSE = 5, 1.0
 
 
 def plan(config: Config, node: Node) -> list[Action]:
-    directory = f"{data_directory(arguments(config))}/agent/images"
+    directory = f"{data_directory(config)}/agent/images"
     budget = Budget(DEADLINE)
     actions: list[Action] = []
     wanted: set[str] = set()

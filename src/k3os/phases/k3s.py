@@ -11,8 +11,8 @@ arguments. Each is in a file of its own that the configuration names, or in the 
 from __future__ import annotations
 
 from k3os import names
-from k3os.config.for_k3s import BESIDE, LAST, argued, is_settings, taint_name
 from k3os.config.hostnames import RULES, WRONG_NODE, is_node_name, node_name
+from k3os.config.k3s_files import BESIDE, LAST, argued, is_settings, taint_name
 from k3os.config.k3s_flags import FILE, OF_AGENTS, SECRETS, without_secrets
 from k3os.config.value import Place
 from k3os.paths import NODE_NAME
@@ -34,6 +34,7 @@ SECRET = "/run/k3os/k3s.{}"
 # the name under which a node joins others; k3os-join.service is for those
 JOINS = "/run/k3os/joins"
 COMMANDS = ("server", "agent")
+DATA = "/var/lib/rancher/k3s"
 # the kernel's cgroup v2; k3s ends at once without these
 CONTROLLERS = "/sys/fs/cgroup/cgroup.controllers"
 NEEDED = ("cpu", "cpuset", "memory", "pids")
@@ -138,22 +139,39 @@ def _place(config: Config) -> Place:
 
 
 def given_name(config: Config, node: Node) -> str:
-    """The name that the user gives the node: as an argument, in a configuration file of k3s, as a
-    variable; k3s looks for it in this order. "" for none."""
+    """The name that the user gives the node; "" for none."""
+    return given(config, node, "K3S_NODE_NAME", "node-name")
+
+
+def given(config: Config, node: Node, variable: str, *flags: str) -> str:
+    """What the user gives k3s for a flag, whose long name comes first: as an argument, in a
+    configuration file of k3s, as a variable; k3s looks for it in this order. "" for nothing."""
     return (
-        _flag(arguments(config), "node-name")
-        or _name_in_files(config)
-        or of_k3s(config, node).get("K3S_NODE_NAME", "")
+        _flag(arguments(config), *flags)
+        or _given_in_files(config, *flags)
+        or of_k3s(config, node).get(variable, "")
     )
 
 
-def _name_in_files(config: Config) -> str:
-    names = [settings.get("node-name", []) for settings in _settings_files(config, "node-name")]
-    return next((each[-1] for each in reversed(names) if each), "")
+def _given_in_files(config: Config, *flags: str) -> str:
+    found = [
+        settings[name]
+        for settings in _settings_files(config, *flags)
+        for name in flags
+        if settings.get(name)
+    ]
+    return found[-1][-1] if found else ""
 
 
-def _settings_files(config: Config, key: str) -> Iterator[dict[str, list[str]]]:
-    """Those of write_files with a key in it, in the order in which k3s reads them."""
+def data_directory(config: Config) -> str:
+    """Where this node's k3s keeps its data, by its arguments and the user's files for it."""
+    flags = ("data-dir", "d")
+    path = _flag(arguments(config), *flags) or _given_in_files(config, *flags)
+    return path.rstrip("/") or DATA
+
+
+def _settings_files(config: Config, *keys: str) -> Iterator[dict[str, list[str]]]:
+    """Those of write_files with one of the keys in it, in the order in which k3s reads them."""
     from k3os.phases.write_files import KEY, content_of
 
     found = {}
@@ -162,19 +180,21 @@ def _settings_files(config: Config, key: str) -> Iterator[dict[str, list[str]]]:
         if is_settings(path) and path not in (BESIDE, LAST):
             found[path] = content_of(item)
     for path in sorted(found):
-        if key in found[path]:
-            from k3os.config.for_k3s import top_level
+        if any(key in found[path] for key in keys):
+            from k3os.config.k3s_files import top_level
 
             yield top_level(found[path])
 
 
 def _flag(argv: list[str], *flags: str) -> str:
-    """The value of a flag, whichever of its names it has, in one word or in two; "" without it."""
+    """The value of a flag, whichever of its names it has, in one word or in two; "" without it. Of
+    several the last counts."""
+    found = ""
     for each, following in zip(argv, [*argv[1:], ""], strict=True):
         name, _, value = each.replace(" ", "=", 1).partition("=")
         if name.startswith("-") and name.lstrip("-") in flags:
-            return value.strip() or following
-    return ""
+            found = value.strip() or following
+    return found
 
 
 def arguments(config: Config) -> list[str]:

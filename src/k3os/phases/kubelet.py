@@ -11,8 +11,8 @@ from k3os.config.dump import json_for_yaml
 from k3os.config.kubelet import DIRECTORY, KEY, as_object
 from k3os.config.kubelet_values import fitting
 from k3os.phases.actions import Action, OwnFile, Refused
-from k3os.phases.k3s import arguments
-from k3os.phases.shutdown import data_directory, k3s_version
+from k3os.phases.k3s import data_directory
+from k3os.phases.shutdown import k3s_version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def plan(config: Config, node: Node) -> list[Action]:
     if value is None or not fields:
         return []
     fields, refused = fitting(fields)
-    path = f"{data_directory(arguments(config))}/{DIRECTORY}/{NAME}"
+    path = f"{data_directory(config)}/{DIRECTORY}/{NAME}"
     if why := obstacle(KEY, k3s_version(node)):
         hint = "write `--kubelet-arg=NAME=VALUE` in k3os.k3s_args"
         return [Refused(KEY, value.place, f"write {path}", why, hint)]

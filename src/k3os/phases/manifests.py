@@ -22,8 +22,7 @@ from k3os.phases.actions import (
     WriteFile,
 )
 from k3os.phases.budget import Budget
-from k3os.phases.k3s import arguments
-from k3os.phases.shutdown import data_directory
+from k3os.phases.k3s import arguments, data_directory
 from k3os.phases.write_files import paths
 
 TYPE_CHECKING = False
@@ -41,10 +40,9 @@ MODE = 0o600
 
 
 def plan(config: Config, node: Node) -> list[Action]:
-    argv = arguments(config)
-    server = f"{data_directory(argv)}/server"
+    server = f"{data_directory(config)}/server"
     entries = config.entries(KEY)
-    if argv[0] != "server":
+    if arguments(config)[0] != "server":
         what, why = "create objects", "this node is an agent: servers create them"
         return [Later(KEY, value.place, what, why) for value in list(entries.values())[:1]]
     own, budget = paths(config), Budget(ALTOGETHER)

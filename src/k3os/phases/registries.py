@@ -7,7 +7,7 @@ A file that write_files puts there itself stays the user's. JSON is YAML.
 from __future__ import annotations
 
 from k3os.config.dump import json_for_yaml
-from k3os.config.files_of_k3s import REGISTRIES, REGISTRIES_FILE
+from k3os.config.k3s_files_of_keys import REGISTRIES, REGISTRIES_FILE
 from k3os.config.value import plain
 from k3os.phases.actions import Action, OwnFile
 from k3os.phases.write_files import paths

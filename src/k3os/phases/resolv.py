@@ -81,15 +81,17 @@ def is_address(text: str) -> bool:
 
 
 def is_reachable(text: str) -> bool:
-    """Whether an address means the same machine in a pod: neither this host nor this link."""
+    """Whether an address means the same machine in a pod: not this host; nor one of this link by
+    IPv6. IPv4 knows no links, and the node forwards to any: clouds have servers at 169.254…."""
     import ipaddress
 
     if not is_address(text) or "%" in text:  # with the name of an interface, which pods have not
         return False
     address = ipaddress.ip_address(text)
+    address = getattr(address, "ipv4_mapped", None) or address
     return not (
         address.is_loopback
-        or address.is_link_local
+        or (address.version == 6 and address.is_link_local)
         or address.is_multicast
         or address.is_unspecified
         or text == "255.255.255.255"

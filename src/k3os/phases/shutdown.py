@@ -15,7 +15,7 @@ from k3os.config.k3s_flags import FILE
 from k3os.config.value import Place
 from k3os.paths import K3S_LINK
 from k3os.phases.actions import DONE, UNCHANGED, Action, Later, Refused, Remove, WriteFile
-from k3os.phases.k3s import arguments
+from k3os.phases.k3s import data_directory
 from k3os.system.links import resolve
 from k3os.system.numbers import whole
 
@@ -30,7 +30,6 @@ DEFAULTS = {GRACE: 30, CRITICAL: 10}
 SPARE = 5
 SETTINGS = "/run/k3os/shutdown.json"
 LOGIND = "/etc/systemd/logind.conf.d/50-k3os-shutdown.conf"
-DATA = "/var/lib/rancher/k3s"
 DROP_IN = "agent/etc/kubelet.conf.d/50-k3os-shutdown.conf"
 ARGUMENT = f"{FILE}.d/60-k3os-shutdown.yaml"
 # the first k3s that can do it; the first that reads the directory
@@ -40,8 +39,7 @@ ABLE, READS_DIRECTORY = (1, 22), (1, 32)
 def plan(config: Config, node: Node) -> list[Action]:
     place = _place(config)
     grace, critical, actions = periods(config)
-    argv = arguments(config)
-    drop_in = f"{data_directory(argv)}/{DROP_IN}"
+    drop_in = f"{data_directory(config)}/{DROP_IN}"
     version = k3s_version(node)
     why = obstacle(config, version) if grace else ""
     if why:
@@ -117,14 +115,6 @@ def k3s_version(node: Node) -> tuple[int, int] | None:
     number = whole(major[1:]) if major[:1] == "v" else None
     following = whole(minor)
     return None if number is None or following is None else (number, following)
-
-
-def data_directory(argv: list[str]) -> str:
-    words = [word for each in argv for word in each.replace("=", " ").split()]
-    for option in ("--data-dir", "-d"):
-        if option in words[:-1]:
-            return words[words.index(option) + 1].rstrip("/")
-    return DATA
 
 
 def kubelet(grace: int, critical: int) -> str:

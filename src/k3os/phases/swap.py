@@ -8,6 +8,7 @@ starts all it has. Settings: Documentation/admin-guide/sysctl/vm.rst.
 from __future__ import annotations
 
 from k3os.config.value import Place
+from k3os.paths import RUN_UNITS
 from k3os.phases.actions import DONE, LATER, UNCHANGED, Action, Refused, SetKernel, WriteFile
 
 TYPE_CHECKING = False
@@ -26,7 +27,7 @@ MOST_TIMES = 4
 # what must be read and unpacked from the medium again; one page at a time, since there is no seek
 # to save; and reclaim no more than is asked for, when memory is in pieces
 SYSCTLS = {"vm.swappiness": "150", "vm.page-cluster": "0", "vm.watermark_boost_factor": "0"}
-SLICE = "/run/systemd/system/kubepods.slice.d/20-swap.conf"
+SLICE = f"{RUN_UNITS}/kubepods.slice.d/20-swap.conf"
 ALLOWED = "# k3os.swap.pods\n[Slice]\nMemorySwapMax=infinity\n"
 
 

@@ -19,7 +19,12 @@ def run_later(seconds: int, *command: str, unit: str = "") -> None:
     """
     from k3os.system.run import run
 
+    run(later(seconds, *command, unit=unit), timeout=30)
+
+
+def later(seconds: int, *command: str, unit: str = "") -> list[str]:
+    """The command that does it."""
     named = [f"--unit={unit}"] if unit else []
     # systemd would add up to a minute: systemd.timer(5), AccuracySec=
     timer = [f"--on-active={seconds}", "--timer-property=AccuracySec=1s"]
-    run(["systemd-run", "-q", *named, *timer, *command], timeout=30)
+    return ["systemd-run", "-q", *named, *timer, *command]

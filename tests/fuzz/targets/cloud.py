@@ -58,8 +58,8 @@ def metadata(data: bytes) -> object:
 )
 def services(data: bytes) -> object:
     """What the services of all platforms may answer, each path with the same bytes."""
+    from k3os.datasource.platforms import SOURCES, fetch
     from k3os.datasource.query import Query
-    from k3os.datasource.table import SOURCES, fetch
 
     found: list[object] = []
     with _answering(data):
@@ -109,7 +109,7 @@ def kept_cloud_data(data: bytes) -> object:
 @target("firmware", words="Amazon EC2 Google Compute Engine OpenStack Nova Hetzner")
 def firmware(data: bytes) -> object:
     """DMI's strings, of which each file has one."""
-    from k3os.datasource.table import chosen
+    from k3os.datasource.platforms import chosen
 
     names = ("sys_vendor", "product_name", "product_uuid", "chassis_asset_tag")
     for number, name in enumerate(names):

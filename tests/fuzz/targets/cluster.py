@@ -37,9 +37,9 @@ def node(data: bytes) -> object:
     """Whatever a node's kubelet, or somebody with its rights, may write about it."""
     from k3os.cluster.node import parse_node
     from k3os.cluster.progress import progress
+    from k3os.cluster.spec import read_pool
+    from k3os.cluster.turns import Cluster, conflicts
     from k3os.operator import rollout, status
-    from k3os.operator.spec import read_pool
-    from k3os.operator.turns import Cluster, conflicts
 
     given = _object(data)
     conditions = given.get("conditions")
@@ -77,10 +77,10 @@ def _pool(spec: object, status: object = None) -> dict[str, Any]:
 def node_pool(data: bytes) -> object:
     """Whatever may stand in the spec and status of one."""
     from k3os.cluster.node import NodeView
+    from k3os.cluster.spec import read_pool
     from k3os.cluster.target import changes
+    from k3os.cluster.turns import Cluster, conflicts, may_begin
     from k3os.operator import status
-    from k3os.operator.spec import read_pool
-    from k3os.operator.turns import Cluster, conflicts, may_begin
 
     given = _object(data)
     pool = read_pool(_pool(given.get("spec", {}), given.get("status", {})))

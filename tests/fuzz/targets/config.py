@@ -25,7 +25,7 @@ def config(data: bytes) -> object:
     from k3os.config.advice import advice
     from k3os.config.check import check_text
     from k3os.config.dump import dump_yaml
-    from k3os.config.for_k3s import contradictions
+    from k3os.config.k3s_files import contradictions
     from k3os.config.load import Config
     from k3os.config.merge import merge
 
@@ -91,14 +91,14 @@ NODE = {
 @target("environment-file", words="A= export \" ' \\ $A # PATH=")
 def environment_file(data: bytes) -> object:
     """/etc/environment, which somebody else may have written."""
-    from k3os.config.for_k3s import variables
+    from k3os.config.k3s_files import variables
 
     return variables(scratch.text(data))
 
 
 @target("k3s-config", raises=(UserError,), words="node-label: kubelet-arg+: - token: data-dir:")
 def k3s_config(data: bytes) -> object:
-    from k3os.config.for_k3s import top_level
+    from k3os.config.k3s_files import top_level
     from k3os.k3s.settings import of_files
 
     return top_level(scratch.text(data)), of_files(scratch.file(data, "k3s.yaml"))

@@ -155,7 +155,7 @@ def test_advice_that_meets_a_bug_is_left_out(
     sources: Sources, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     (sources.root / "k3os/system/config.yaml").write_text("write_files: [{path: /a}]\n")
-    monkeypatch.setattr("k3os.config.for_k3s.contradictions", throws(error))
+    monkeypatch.setattr("k3os.config.k3s_files.contradictions", throws(error))
     config, problems = sources.load()
     assert config.items("write_files")
     assert told(problems, error, "k3os/config/load.py")
@@ -392,9 +392,9 @@ def test_a_trial_that_meets_a_bug_costs_itself(
 
 STEPS_BEFORE = (
     *("name_for_storage", "link_airgap_images", "apply_sysctl_defaults", "make_static_nodes"),
-    *("keep_journal_small", "greet"),
+    *("keep_journal_small", "consoles.greet"),
 )
-STEPS_AFTER = ("autologin_user", "write_banner", "add_console")
+STEPS_AFTER = ("consoles.autologin_user", "consoles.write_banner", "consoles.add")
 
 
 @each_error
@@ -406,7 +406,8 @@ def test_the_last_touches_are_done_each_for_itself(
 ) -> None:
     done: list[str] = []
     for name in (*STEPS_BEFORE, *STEPS_AFTER):
-        monkeypatch.setattr(host_setup, name, lambda *_, name=name: done.append(name) or "")
+        step = f"k3os.boot.host_setup.{name}"
+        monkeypatch.setattr(step, lambda *_, name=name: done.append(name) or "")
     monkeypatch.setattr(host_setup, "atomic_write", lambda path, *_, **__: done.append(path))
     system = SimpleNamespace(path=os.path, uname=os.uname, urandom=os.urandom)
     system.symlink = lambda *_: done.append("symlink")

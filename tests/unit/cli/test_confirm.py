@@ -4,6 +4,8 @@ import pytest
 
 from k3os.cli import confirm
 from k3os.cluster import config_trial
+from k3os.config.check import check_text
+from k3os.config.load import Config
 from k3os.node import boot_health
 from k3os.system import power, run
 
@@ -22,6 +24,16 @@ def test_the_machine_restarts_also_when_systemd_hangs(monkeypatch, systemd_hangs
     monkeypatch.setattr(power, "reboot", lambda: done.append("reboot(2)"))
     boot_health.restart()
     assert done == (["systemctl", "reboot(2)"] if systemd_hangs else ["systemctl"])
+
+
+@pytest.mark.parametrize(
+    ("version", "port"), [((1, 31), "10248"), ((1, 32), "10999"), (None, "10999")]
+)
+def test_the_kubelet_is_asked_where_a_k3s_of_that_version_has_it_listen(version, port):
+    """Before v1.32 it reads nothing of what k3os.kubelet becomes."""
+    text = b"k3os: {kubelet: {healthzPort: 10999}}"
+    config = Config(check_text(text, "config.yaml")[0])
+    assert boot_health.kubelet_port(config, version) == port
 
 
 def test_what_is_still_missing_at_the_end_is_told():

@@ -78,3 +78,26 @@ def test_what_cannot_be_made_is_an_error_of_the_unit(
     assert network.main(["links"]) == 1
     shown = capsys.readouterr().out.splitlines()
     assert shown == ["eth1 of bond0 is not there"] * 2 + ["bond0 cannot be made: no"]
+
+
+def test_servers_that_come_while_the_dns_starts_anew_are_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes its time, and a path unit forgets what happens while its service runs."""
+    source, ours, renewed = tmp_path / "connman", tmp_path / "ours", []
+    later = ["nameserver 10.0.0.2\n", "nameserver 10.0.0.2\n# the same\n"]
+
+    def renew() -> None:
+        renewed.append(ours.read_text())
+        if later:
+            source.write_text(later.pop(0))
+
+    monkeypatch.setattr(network, "PAUSE", 0)
+    monkeypatch.setattr(network, "renew_dns_pods", renew)
+    monkeypatch.setattr(resolv, "SOURCE", str(source))
+    monkeypatch.setattr(resolv, "FILE", str(ours))
+    source.write_text("nameserver 10.0.0.1\n")
+    network.resolv()
+    assert "10.0.0.2" in ours.read_text()
+    assert [text.split()[-1] for text in renewed] == ["10.0.0.1", "10.0.0.2"]
+    assert not resolv.is_stale()

@@ -137,6 +137,27 @@ def test_the_node_is_the_one_that_k3s_registered(tmp_path: Path, text: str, want
     assert node_name(config, str(tmp_path / "name")) == wanted
 
 
+@pytest.mark.parametrize(
+    ("args", "wanted"),
+    [
+        ("[--with-node-id]", "pinned-1a2b3c4d"),
+        ("[agent, --with-node-id=true, --node-name=Chosen]", "chosen-1a2b3c4d"),
+        ("[--with-node-id, --with-node-id=false]", "pinned"),
+        ("[]", "pinned"),
+    ],
+)
+def test_the_node_has_the_id_in_its_name_that_k3s_was_asked_for(
+    tmp_path: Path, args: str, wanted: str
+) -> None:
+    (tmp_path / "name").write_text("pinned\n")
+    config = Config(check_text(f"k3os: {{k3s_args: {args}}}".encode(), "config.yaml")[0])
+    assert (
+        node_name(config, str(tmp_path / "name"), str(tmp_path / "id")) == wanted.partition("-")[0]
+    )
+    (tmp_path / "id").write_text("1a2b3c4d")
+    assert node_name(config, str(tmp_path / "name"), str(tmp_path / "id")) == wanted
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[ApiServer]:
     with api_server(tmp_path_factory.mktemp("api"), "me") as found:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from k3os.cli.migrate import main
 from k3os.cli.options import Usage
+from k3os.cluster.spec import parse_pool
 from k3os.config.check import check_text
 from k3os.config.migrate import meaning, migrate, successor
 from k3os.errors import UserError
-from k3os.operator.spec import parse_pool
 from tests.unit.config.foreign.test_original import YAML
 
 BROKEN = sorted((Path(__file__).parent / "broken").glob("*.yaml"))

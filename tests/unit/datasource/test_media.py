@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from k3os.datasource import beside, cdrom, configdrive, media, nocloud, own_media, table
+from k3os.datasource import beside, cdrom, configdrive, media, nocloud, own_media, platforms
 from k3os.datasource.found import LeftOut
 from k3os.datasource.query import Query
 from k3os.datasource.search import search
@@ -289,10 +289,10 @@ def test_who_looks_for_a_medium_hears_of_one_that_is_left_out(
 ) -> None:
     monkeypatch.setattr(media, "is_own", lambda device: False)
     said: list[str] = []
-    (answer,) = search(["nocloud"], said.append, by_auto=table.by_auto(["auto"], str(one_disk)))
+    (answer,) = search(["nocloud"], said.append, by_auto=platforms.by_auto(["auto"], str(one_disk)))
     assert (answer.found, answer.is_broken) == (None, False)
     assert "/dev/vdb" in said[0]
-    (answer,) = search(["nocloud"], said.append, by_auto=table.by_auto(["auto", "nocloud"]))
+    (answer,) = search(["nocloud"], said.append, by_auto=platforms.by_auto(["auto", "nocloud"]))
     assert answer.found is not None
 
 

@@ -7,8 +7,8 @@ import pytest
 from k3os.cli.main import main
 from k3os.datasource import search
 from k3os.datasource.found import Found
+from k3os.datasource.platforms import SOURCES
 from k3os.datasource.search import Answer
-from k3os.datasource.table import SOURCES
 
 from .conftest import KEY
 from .test_userdata import multipart

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from k3os.config.schema import DATA_SOURCES
-from k3os.datasource import query, search, table
+from k3os.datasource import platforms, query, search
 from k3os.datasource.found import Found, NotThere, clean_hostname, clean_keys
+from k3os.datasource.platforms import SOURCES, DataSource
 from k3os.datasource.query import Query
-from k3os.datasource.table import SOURCES, DataSource
 from k3os.errors import UserError
 
 from .conftest import KEY
@@ -109,13 +109,13 @@ def test_the_limits_are_the_documented_ones() -> None:
 def test_the_names_of_the_schema_are_the_sources() -> None:
     assert set(DATA_SOURCES) == {"auto", *SOURCES}
     for name in SOURCES:
-        assert callable(table.fetch(name))
+        assert callable(platforms.fetch(name))
 
 
 def test_auto_without_a_known_platform_looks_at_media(tmp_path: Path) -> None:
     (tmp_path / "sys_vendor").write_text("QEMU\n")
-    assert table.chosen(["auto"], str(tmp_path)) == ["nocloud", "configdrive"]
-    assert table.chosen(["cdrom", "auto"], str(tmp_path)) == ["cdrom", "nocloud", "configdrive"]
+    assert platforms.chosen(["auto"], str(tmp_path)) == ["nocloud", "configdrive"]
+    assert platforms.chosen(["cdrom", "auto"], str(tmp_path)) == ["cdrom", "nocloud", "configdrive"]
 
 
 def test_hostnames_and_keys_are_cleaned() -> None:

@@ -120,9 +120,9 @@ def test_every_make_target_and_command_exists(document):
 
 
 def test_every_step_and_every_reason_of_a_failure_is_explained():
+    from k3os.cluster import drain
     from k3os.cluster.node import STEPS
     from k3os.names import FAILED, ROLLED_BACK
-    from k3os.operator import drain
 
     code = text_of("src/k3os/operator/rollout.py")
     reasons = set(re.findall(r'fail\(node, state, "(\w+)"', code)) | {drain.REFUSED, drain.TIMEOUT}
@@ -213,7 +213,7 @@ def test_every_file_of_the_reference_is_in_the_code():
 
 
 def test_every_data_source_is_listed():
-    from k3os.datasource.table import SOURCES
+    from k3os.datasource.platforms import SOURCES
 
     page = text_of("docs/reference/data-sources.md")
     rows = re.findall(r"^\| (`[^|]+`) \|", page, re.MULTILINE)

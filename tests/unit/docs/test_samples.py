@@ -52,8 +52,8 @@ def test_the_sample_configuration_is_the_complete_one():
 
 
 def test_the_example_of_a_nodepool_is_one():
+    from k3os.cluster.spec import parse_pool
     from k3os.operator.crd import schema
-    from k3os.operator.spec import parse_pool
 
     pools = [each for each in samples("yaml") if "\nkind: NodePool\n" in each.text]
     assert pools

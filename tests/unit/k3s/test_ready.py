@@ -1,5 +1,10 @@
 """Whether k3s is ready, and waiting for it."""
 
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -65,9 +70,7 @@ def test_a_server_is_ready_when_its_api_says_so(
     assert ready.server_is_ready(f"{kubectl}.yaml") == expected
 
 
-def test_an_agent_is_ready_when_its_kubelet_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "HTTP_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+def test_an_agent_is_ready_when_its_kubelet_answers() -> None:
     with local_site() as site:
         assert not ready.agent_is_ready(f"{site.url}/healthz")
         site.page("/healthz", content(b"ok"))
@@ -109,8 +112,6 @@ def test_what_a_node_has_of_k3s_is_what_is_asked(
     asked: str,
 ) -> None:
     """Of the three only the one that this node has answers, and then none."""
-    for name in ("http_proxy", "HTTP_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     answers = {"kubectl": (API, "ok"), "systemctl": (SYSTEMD, "ActiveState=active")}
     for name, (part, answer) in answers.items():
         program = tmp_path / name
@@ -126,3 +127,75 @@ def test_what_a_node_has_of_k3s_is_what_is_asked(
         assert said == ""
     (tmp_path / "off").touch()
     assert ready.missing(role, told, f"{tmp_path}/kubectl", port.format(**at)).startswith(asked)
+
+
+def test_no_proxy_stands_between_the_kubelet_and_who_asks_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`k3os upgrade` has the node's proxies in its environment; urllib(3) knows no networks in
+    no_proxy, which k3s' documentation writes there."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.0/8,10.0.0.0/8")
+    with local_site() as site:
+        site.page("/healthz", content(b"ok"))
+        port = {"kubelet-arg": [f"healthz-port={site.url.rpartition(':')[2]}"]}
+        assert ready.missing("agent", port, "") == ""
+
+
+class Healthy(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@contextmanager
+def kubelet(address: str) -> Iterator[int]:
+    """Its port on an address of this host."""
+
+    class Server(HTTPServer):
+        address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+
+    with Server((address, 0), Healthy) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        ("::1", []),  # where a node's first address is one of IPv6 (pkg/daemons/agent)
+        ("127.0.0.1", []),
+        ("127.0.0.2", ["healthz-bind-address=127.0.0.2"]),
+        ("::1", ["healthz-bind-address=::1"]),
+        ("127.0.0.1", ["healthz-bind-address=127.0.0.9", "healthz-bind-address=0.0.0.0"]),
+        ("::1", ["healthz-bind-address=::"]),
+    ],
+)
+def test_the_kubelet_is_asked_where_it_listens(at: str, told: list[str]) -> None:
+    with kubelet(at) as port:
+        settings = {"kubelet-arg": [*told, f"healthz-port={port}"]}
+        assert ready.missing("agent", settings, "") == ""
+    assert ready.missing("agent", settings, "") == "k3s' kubelet is not ready"
+
+
+def test_a_server_that_writes_its_kubeconfig_elsewhere_is_asked_with_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubectl, place = tmp_path / "kubectl", tmp_path / "mine.yaml"
+    kubectl.write_text(f'#!/bin/sh\n[ "$KUBECONFIG" = {place} ] && printf ok\n')
+    kubectl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    settings = {"write-kubeconfig": [str(place)]}
+    assert ready.missing("server", settings, f"{tmp_path}/k3s.yaml").startswith(API)
+    place.touch()
+    assert ready.missing("server", settings, f"{tmp_path}/k3s.yaml") == ""

@@ -51,6 +51,24 @@ def test_another_file_can_be_named(tmp_path):
     assert settings.data_directory(read(tmp_path)) == "/var/lib/rancher/k3s"
 
 
+def test_arguments_add_to_the_lists_of_files(tmp_path):
+    """k3s reads a file's settings as arguments before those of its command line."""
+    write(tmp_path, "config.yaml", "kubelet-arg: [healthz-port=0]\n")
+    found = read(tmp_path, "--kubelet-arg=max-pods=5", "--kubelet-arg", "v=2")
+    assert found["kubelet-arg"] == ["healthz-port=0", "max-pods=5", "v=2"]
+
+
+@pytest.mark.parametrize("text", ["yes", "On", "y", "True", "TRUE"])
+def test_a_switch_is_on_as_yaml_of_k3s_has_it(tmp_path, text):
+    write(tmp_path, "config.yaml", f"disable-agent: {text}\n")
+    assert settings.is_true(read(tmp_path), "disable-agent")
+
+
+def test_where_a_server_writes_its_kubeconfig_may_come_from_a_variable(tmp_path):
+    found = read(tmp_path, K3S_KUBECONFIG_OUTPUT="/mine")
+    assert settings.last(found, "write-kubeconfig") == "/mine"
+
+
 @pytest.mark.parametrize("text", ["true", "1", "T"])
 def test_a_switch_is_on_as_k3s_has_it(tmp_path, text):
     assert settings.is_true(read(tmp_path, f"--etcd-s3={text}"), "etcd-s3")

@@ -7,13 +7,13 @@ comes of a change of it.
 from dataclasses import dataclass, field, replace
 
 from k3os import names
+from k3os.cluster.drain import Load
 from k3os.cluster.node import NodeView, RequestResult
+from k3os.cluster.spec import Pool
 from k3os.cluster.target import Target
-from k3os.operator.drain import Load
+from k3os.cluster.turns import Cluster, is_busy
+from k3os.cluster.views import JobView, PodView
 from k3os.operator.rollout import NEEDS_BOOT, Eviction, NewJob, NodePatch, NoJob, decide, finished
-from k3os.operator.spec import Pool
-from k3os.operator.turns import Cluster, is_busy
-from k3os.operator.views import JobView, PodView
 
 FINE, ROLLED_BACK, JOB_FAILS, NEVER_COMES, STUCK_PODS, ASKS_FOR_BOOT, NO_SUCH = FATES = (
     *("fine", "rolls back", "job fails", "never comes back", "pods stay", "asks for a boot"),

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from k3os.cluster.spec import parse_pool
 from k3os.config.schema import TABLE
 from k3os.operator.admission_policy import API, NAME, binding, policy
-from k3os.operator.spec import parse_pool
 from tests.unit.operator.cel_runner import Runner
 
 RUNNER = Runner(policy())

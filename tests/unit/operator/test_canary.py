@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k3os.cluster.canary_spec import Canary, Gate, Step, parse_canary
 from k3os.cluster.node import FAILED as NODE_FAILED
 from k3os.cluster.request import Wanted
+from k3os.cluster.spec import Pool, Strategy, parse_pool
 from k3os.cluster.target import Target, is_updated
 from k3os.errors import UserError
 from k3os.operator import canary
@@ -30,8 +32,6 @@ from k3os.operator.canary import (
     parse,
     proceed,
 )
-from k3os.operator.canary_spec import Canary, Gate, Step, parse_canary
-from k3os.operator.spec import Pool, Strategy, parse_pool
 from tests.unit.operator.simulator import FATES, FINE, World, node
 from tests.unit.operator.simulator import ROLLED_BACK as NODE_ROLLS_BACK
 

@@ -9,12 +9,12 @@ import pytest
 from k3os import names
 from k3os.cluster.progress import GIVEN_UP, progress
 from k3os.cluster.request import Wanted
+from k3os.cluster.spec import Pool, read_pool
 from k3os.cluster.target import Target
 from k3os.operator import canary
 from k3os.operator.canary_engine import CanaryEngine, Look
 from k3os.operator.engine import Engine, Sight
 from k3os.operator.revisions import Revisions
-from k3os.operator.spec import Pool, read_pool
 from k3os.operator.status import status
 from tests.unit.cluster import objects
 from tests.unit.operator.simulator import FINE, World, node

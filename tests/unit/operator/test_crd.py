@@ -10,11 +10,11 @@ import cel
 import pytest
 
 from k3os.cluster.node import FAILED, State, parse_node
+from k3os.cluster.spec import parse_pool
+from k3os.cluster.turns import Cluster
 from k3os.errors import UserError
 from k3os.operator import crd
-from k3os.operator.spec import parse_pool
 from k3os.operator.status import MOST_LISTED, status
-from k3os.operator.turns import Cluster
 from tests.unit.operator.simulator import node
 from tests.unit.operator.test_spec import EXAMPLE
 

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from k3os import names
+from k3os.cluster.budgets import Budget
+from k3os.cluster.drain import BLOCKED, DETACHING, PATIENCE, RETRY, Load, Turn, turn
 from k3os.cluster.node import DRAINING, State
 from k3os.cluster.progress import progress
-from k3os.operator.budgets import Budget
-from k3os.operator.drain import BLOCKED, DETACHING, PATIENCE, RETRY, Load, Turn, turn
+from k3os.cluster.spec import Drain
+from k3os.cluster.turns import Cluster
+from k3os.cluster.views import EVICT, SKIP, AttachmentView, PodView, parse_attachment, parse_pod
 from k3os.operator.rollout import Eviction, NodePatch, Said, decide
-from k3os.operator.spec import Drain
 from k3os.operator.status import status
-from k3os.operator.turns import Cluster
-from k3os.operator.views import EVICT, SKIP, AttachmentView, PodView, parse_attachment, parse_pod
 from tests.unit.cluster import objects
 from tests.unit.operator.simulator import node
 from tests.unit.operator.test_rollout import NEW, pool

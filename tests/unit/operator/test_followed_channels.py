@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from k3os.cluster.spec import parse_pool
 from k3os.errors import UserError
 from k3os.operator import channels
 from k3os.operator.followed_channels import RETRY, Followed
-from k3os.operator.spec import parse_pool
 
 BODY = {
     "metadata": {"name": "p", "uid": "1"},

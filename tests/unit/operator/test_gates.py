@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k3os.cluster.canary_spec import Canary, Gate, Step
+from k3os.cluster.spec import Pool, Strategy
 from k3os.cluster.target import Target
 from k3os.operator import gates
 from k3os.operator.canary import State, Verdict
-from k3os.operator.canary_spec import Canary, Gate, Step
 from k3os.operator.gates import Gates, condition_of, job, job_name, job_of, pods_of, prometheus_of
-from k3os.operator.spec import Pool, Strategy
 from tests.unit.local_server import content, local_site, moved, stalling, status
 
 ERRORS = Gate("errors", "prometheus", {"address": "", "query": "x", "max": 0.1})

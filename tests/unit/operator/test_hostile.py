@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from k3os import names
+from k3os.cluster.budgets import hindrance, parse_budget
 from k3os.cluster.node import STEPS, parse_node
 from k3os.cluster.progress import progress
+from k3os.cluster.spec import read_pool
 from k3os.cluster.target import matches, selector_of
-from k3os.operator.budgets import hindrance, parse_budget
+from k3os.cluster.views import REQUEST_LABEL, parse_attachment, parse_pod
 from k3os.operator.engine import Engine, Sight, seen
 from k3os.operator.job import answer, parse_job
-from k3os.operator.spec import read_pool
-from k3os.operator.views import REQUEST_LABEL, parse_attachment, parse_pod
 from tests.unit.cluster import objects
 from tests.unit.operator.test_revisions import StubClient
 

@@ -14,9 +14,9 @@ from lightkube import ApiError
 from k3os.cluster import revision as history
 from k3os.cluster.request import Wanted
 from k3os.cluster.revision import Revision, before, changed_by, parse_all, parse_revision
+from k3os.cluster.spec import Pool, Strategy
 from k3os.cluster.target import Target
 from k3os.operator.revisions import ControllerRevision, Revisions, plan, revision
-from k3os.operator.spec import Pool, Strategy
 
 SECRET = "topsecret-passphrase"
 CONFIG = {"k3os": {"wifi": [{"name": "home", "passphrase": SECRET}]}}

@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k3os.cluster.drain import Load
 from k3os.cluster.node import FAILED, RequestResult, State, parse_state
 from k3os.cluster.request import Wanted
+from k3os.cluster.spec import Drain, Pool, Strategy, Window
 from k3os.cluster.target import Target, is_updated
-from k3os.operator.drain import Load
+from k3os.cluster.turns import Cluster
+from k3os.cluster.views import JobView, PodView
 from k3os.operator.rollout import (
     Eviction,
     NewJob,
@@ -21,9 +24,6 @@ from k3os.operator.rollout import (
     finished,
     orphans,
 )
-from k3os.operator.spec import Drain, Pool, Strategy, Window
-from k3os.operator.turns import Cluster
-from k3os.operator.views import JobView, PodView
 from tests.unit.operator.simulator import (
     FATES,
     FINE,

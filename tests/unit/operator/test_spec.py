@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k3os.cluster.duration import seconds
+from k3os.cluster.spec import DAYS, Strategy, Window, parse_pool
 from k3os.errors import UserError
 from k3os.operator import crd
-from k3os.operator.spec import DAYS, Strategy, Window, parse_pool
 
 EXAMPLE = {
     "apiVersion": "k3os.io/v1alpha1",

@@ -103,6 +103,17 @@ def test_a_configuration_that_was_named_is_the_one(node: Node) -> None:
     assert node.call("kubectl", K3S_CONFIG_FILE=mine) == (0, f"k3s kubectl {mine}")
 
 
+@pytest.mark.parametrize("command", ["kubectl", "etcd-snapshot"])
+def test_one_that_was_named_and_is_closed_is_for_those_alone_who_need_it(
+    node: Node, command: str
+) -> None:
+    """k3os.environment may name it, which each login has."""
+    node.file("mine.yaml", 0o000)
+    mine = str(node.etc / "mine.yaml")
+    wanted = mine if command == "etcd-snapshot" else f"{node.root}/empty.yaml"
+    assert node.call("k3s", command, K3S_CONFIG_FILE=mine) == (0, f"k3s {command} {wanted}")
+
+
 @pytest.mark.parametrize("command", ["server", "agent"])
 def test_k3s_itself_never_runs_with_the_empty_one(node: Node, command: str) -> None:
     node.file("config.yaml", 0o000)

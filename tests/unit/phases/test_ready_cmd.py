@@ -54,6 +54,17 @@ def test_when_k3s_is_ready_only_its_commands_run(machine: Machine) -> None:
             "  environment: {A: b, KUBECONFIG: /mine}\n",
             {"A": "b", "KUBECONFIG": "/mine"},
         ),
+        ("  k3s_args: [server, --write-kubeconfig=/w]\n", {"A": "b", "KUBECONFIG": "/w"}),
+        ("  k3s_args: [server, -o, /w]\n", {"A": "b", "KUBECONFIG": "/w"}),
+        (
+            "  environment: {A: b, K3S_KUBECONFIG_OUTPUT: /w}\n",
+            {"A": "b", "K3S_KUBECONFIG_OUTPUT": "/w", "KUBECONFIG": "/w"},
+        ),
+        (
+            "write_files: [{path: /etc/rancher/k3s/config.yaml.d/a.yaml,"
+            " content: 'write-kubeconfig: /w'}]\n",
+            {"A": "b", "KUBECONFIG": "/w"},
+        ),
     ],
 )
 def test_its_environment_is_the_configured_one_and_on_a_server_the_kubeconfig(

@@ -28,10 +28,13 @@ def lines(text: str) -> list[str]:
         ("nameserver ::1\nnameserver 127.0.0.1\nnameserver 10.1.1.1\n", ["nameserver 10.1.1.1"]),
         ("nameserver fe80::1%eth0\nnameserver fe80::2\nnameserver 9.9.9.9", ["nameserver 9.9.9.9"]),
         (
-            "nameserver 0.0.0.0\nnameserver 224.0.0.251\nnameserver 169.254.1.1\nnameserver x\n"
+            "nameserver 0.0.0.0\nnameserver 224.0.0.251\nnameserver x\n"
             "nameserver 255.255.255.255\nnameserver ::\nnameserver 2001:db8::53\n",
             ["nameserver 2001:db8::53"],
         ),
+        # of Google's and Oracle's clouds: the node routes it, as any address of IPv4
+        ("nameserver 169.254.169.254\n", ["nameserver 169.254.169.254"]),
+        ("nameserver ::ffff:127.0.0.1\nnameserver 10.1.1.1\n", ["nameserver 10.1.1.1"]),
         ("nameserver 10.1.1.1\nnameserver 10.1.1.1\n", ["nameserver 10.1.1.1"]),
         (
             "".join(f"nameserver 10.1.1.{n}\n" for n in range(1, 5)),

@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from k3os.config.check import check_text
+from k3os.phases.k3s import DATA
 from k3os.phases.phase_report import PhaseReport
-from k3os.phases.shutdown import ARGUMENT, DATA, DROP_IN, LOGIND, SETTINGS
+from k3os.phases.shutdown import ARGUMENT, DROP_IN, LOGIND, SETTINGS
 
 from .conftest import Machine
 
@@ -152,6 +153,17 @@ def test_what_is_no_duration_is_an_error(word: str) -> None:
     assert len(problems) == 1 and not values
 
 
-def test_another_data_directory_of_k3s_gets_the_file(machine: Machine) -> None:
-    machine.apply("boot", "k3os: {k3s_args: [server, --data-dir, /var/lib/k3s]}\n")
+@pytest.mark.parametrize(
+    "config",
+    [
+        "k3os: {k3s_args: [server, --data-dir, /var/lib/k3s]}\n",
+        "k3os: {k3s_args: [server, -d=/var/lib/k3s/]}\n",
+        "k3os: {k3s_args: [server, --data-dir=/other, --data-dir=/var/lib/k3s]}\n",
+        "write_files: [{path: /etc/rancher/k3s/config.yaml, content: 'data-dir: /var/lib/k3s'}]\n",
+        "write_files: [{path: /etc/rancher/k3s/config.yaml.d/a.yml, content: 'd: /var/lib/k3s'}]\n",
+    ],
+)
+def test_another_data_directory_of_k3s_gets_the_file(machine: Machine, config: str) -> None:
+    machine.apply("boot", config)
     assert is_there(machine, f"/var/lib/k3s/{DROP_IN}")
+    assert not is_there(machine, f"/{FILE}")

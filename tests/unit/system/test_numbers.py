@@ -127,7 +127,7 @@ def test_media_are_waited_for_as_long_as_ever_when_the_number_is_none() -> None:
 
 
 # where a digit is looked at that is none of a number, or the whole text is the program's own
-ELSEWHERE = {"boot/host_setup.py", "boot/rescue.py", "cli/run.py", "config/dump.py"}
+ELSEWHERE = {"boot/consoles.py", "boot/rescue.py", "cli/run.py", "config/dump.py"}
 ELSEWHERE |= {"phases/environment.py"}
 BUILDERS = {"image", "vm"}
 

@@ -1,4 +1,4 @@
-"""Files of write_files that k3s reads or overwrites: what a person should know beforehand.
+"""Files that k3s reads or overwrites, as write_files writes them: what a person should know.
 
 Its manifests: docs.k3s.io, "Packaged Components"; its configuration: "Configuration File". Warnings
 only, since each of these files may be meant as it is.
@@ -38,6 +38,10 @@ LAST = f"{SETTINGS}.d/zz-k3os.yaml"
 READ_AT_START = ("/etc/rancher/k3s/", "/var/lib/rancher/k3s/agent/etc/")
 # whose variables k3s gets
 LOGINS = "/etc/environment"
+# settings with which k3s keeps its data where nothing of ours looks, and what is said of it
+MOVES_DATA = ("data-dir", "d")
+MOVED = "copies of the datastore, imported images and reports need k3s' usual place"
+USUAL = "leave {} out: /var/lib/rancher/k3s persists"
 # a setting of k3s, and the key of ours that sets it, too
 SCALARS = {"server": "k3os.server_url", "token": "k3os.token"}
 SHORT = {"s": "server", "t": "token"}
@@ -82,11 +86,15 @@ def is_settings(path: str) -> bool:
 
 
 def overwritten(values: dict[str, Value]) -> list[Problem]:
-    """A warning for each manifest that somebody else writes, too, and for variables that k3s does
-    not get. values: of one source."""
+    """A warning for each manifest that somebody else writes, too, for variables that k3s does not
+    get, and where k3s' data moves. values: of one source."""
     problems = []
     for index, path, content in _entries(values):
         text = str(path.data)
+        if content is not None and is_settings(text):
+            for name in [each for each in MOVES_DATA if each in top_level(str(content.data))]:
+                key, hint = f"{KEY}[{index}].content", USUAL.format(name)
+                problems.append(Problem(content.place, key, MOVED, hint, is_error=False))
         if text == LOGINS and content is not None:
             for name in variables(str(content.data))[1]:
                 message = f"k3s does not get {name}: no shell expands the `$` in it"

@@ -13,7 +13,7 @@ from typing import Any
 
 from k3os.cluster.objects import inside, mapping, number, text
 from k3os.cluster.target import is_selector, matches
-from k3os.operator.views import PodView
+from k3os.cluster.views import PodView
 from k3os.system.numbers import whole
 from k3os.system.plural import counted
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from k3os.operator.budgets import Budget, hindrance, parse_budget
-from k3os.operator.views import PodView
+from k3os.cluster.budgets import Budget, hindrance, parse_budget
+from k3os.cluster.views import PodView
 
 WEB = PodView("default", "web", "ReplicaSet", labels={"app": "web"})
 SELECTOR = {"matchLabels": {"app": "web"}}

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from k3os.cluster.node import FAILED, NodeView
-from k3os.operator.spec import Pool
+from k3os.cluster.spec import Pool
+from k3os.cluster.target import Target
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,34 @@ def is_busy(node: NodeView) -> bool:
     return node.state is not None and node.state.step != FAILED
 
 
+def by_hand(node: NodeView, now: float) -> str:
+    """What works on it beside the operator, "" for nothing. now: seconds since 1970."""
+    found = node.by_hand
+    return f"`kubectl k3os {found.command}` works on it" if found and now < found.until else ""
+
+
 def is_away(node: NodeView) -> bool:
     """It does not take pods now, for whatever reason."""
     return is_busy(node) or not node.ready or node.unschedulable
+
+
+def is_free(node: NodeView, target: Target) -> bool:
+    """Nothing was begun with it, or for another target, and that is cleared away."""
+    state = node.state
+    return state is None or (
+        state.step == FAILED and state.target != target.digest and not state.cordoned
+    )
+
+
+def unfit(node: NodeView) -> str:
+    """Why nothing can be begun with a node, whoever's turn it is, "" where it can."""
+    if node.unreadable:
+        return f"{node.name}: {node.unreadable}"
+    if not node.k3os:
+        return f"{node.name} has not reported a version: does it run k3OS?"
+    if not node.image:
+        return f"{node.name} has no image of the operator: k3os.operator is off?"
+    return ""
 
 
 def may_begin(
@@ -55,7 +81,7 @@ def may_begin(
     answer changes by itself, None if it does not."""
     if not wanting:
         return [], "", None
-    reason, wake = _held(pool, cluster, now)
+    reason, wake = held(pool, cluster, now)
     if reason:
         return [], reason, wake
     members = cluster.of(pool)
@@ -70,17 +96,15 @@ def may_begin(
         needed = 0 if node.unschedulable else 1
         if servers_wait and not node.control_plane:
             waiting = waiting or "servers come first"
-        elif node.unreadable:
-            waiting = waiting or f"{node.name}: {node.unreadable}"
-        elif not node.k3os:
-            waiting = waiting or f"{node.name} has not reported a version: does it run k3OS?"
-        elif not node.image:
-            waiting = waiting or f"{node.name} has no image of the operator: k3os.operator is off?"
+        elif why := unfit(node):
+            waiting = waiting or why
+        elif why := by_hand(node, now):
+            waiting = waiting or f"{node.name}: {why}"
         elif not node.ready:
             waiting = f"{node.name} is not ready"
         elif room < needed:
             waiting = waiting or f"{pool.strategy.max_unavailable} nodes may be away at a time"
-        elif reason := _server_may_not(cluster, node, chosen):
+        elif reason := server_may_not(cluster, node, chosen, now):
             waiting = reason
         else:
             chosen.append(node)
@@ -88,7 +112,7 @@ def may_begin(
     return chosen, "" if chosen else waiting, None
 
 
-def _held(pool: Pool, cluster: Cluster, now: float) -> tuple[str, float | None]:
+def held(pool: Pool, cluster: Cluster, now: float) -> tuple[str, float | None]:
     """Why nothing of the pool may begin."""
     if pool.problems:
         return f"the spec has errors: {pool.problems[0]}", None
@@ -109,18 +133,20 @@ def _held(pool: Pool, cluster: Cluster, now: float) -> tuple[str, float | None]:
     return "", None
 
 
-def _server_may_not(cluster: Cluster, node: NodeView, chosen: Sequence[NodeView]) -> str:
+def server_may_not(cluster: Cluster, node: NodeView, chosen: Sequence[NodeView], now: float) -> str:
     """Why a server must wait, "" if it need not (agents never)."""
     if not node.control_plane and not node.etcd:
         return ""
     servers = [each for each in cluster.nodes if each.control_plane or each.etcd]
-    busy = [each for each in servers if is_busy(each)]
+    busy = [
+        each for each in servers if is_busy(each) or (each.name != node.name and by_hand(each, now))
+    ]
     if busy or any(each.control_plane or each.etcd for each in chosen):
         return "servers are changed one at a time"
     members = [each for each in servers if each.etcd]
     if not node.etcd or len(members) < 3:
         return ""  # one or two members have nothing to spare, ever
     there = sum(each.ready for each in members)
-    if there - 1 < len(members) // 2 + 1:
+    if there - node.ready < len(members) // 2 + 1:
         return f"etcd has {there} of {len(members)} members, none to spare"
     return ""

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from k3os.cluster.budgets import Budget, hindrance
 from k3os.cluster.node import State
+from k3os.cluster.spec import Drain
 from k3os.cluster.target import matches
-from k3os.operator.budgets import Budget, hindrance
-from k3os.operator.spec import Drain
-from k3os.operator.views import DAEMON_SET, EVICT, AttachmentView, PodView
+from k3os.cluster.views import DAEMON_SET, EVICT, AttachmentView, PodView
 
 # reasons of a node that is drained, in its state
 BLOCKED, DETACHING = "DrainBlocked", "VolumesAttached"

@@ -128,6 +128,13 @@ def parse_attachment(body: Mapping[str, Any]) -> AttachmentView:
     )
 
 
+def parse_claim(volume: Mapping[str, Any]) -> str:
+    """The PersistentVolumeClaim that a PersistentVolume is bound to, as namespace/name, "" for
+    none."""
+    found = mapping(inside(volume, "spec", "claimRef"))
+    return f"{text(found.get('namespace'))}/{text(found.get('name'))}" if found else ""
+
+
 @dataclass(frozen=True)
 class JobView:
     """done: None while it runs, else whether it succeeded. state, message: the node's answer;

@@ -1,11 +1,11 @@
-"""Files of k3s that keys of ours become, and what else of a configuration decides about them.
+"""Files of k3s that our keys write, and what else of a configuration decides about them.
 
 Warnings only: what write_files writes there itself stays the user's.
 """
 
 from __future__ import annotations
 
-from k3os.config.for_k3s import MANIFEST_ENDINGS, MANIFESTS
+from k3os.config.k3s_files import MANIFEST_ENDINGS, MANIFESTS
 from k3os.config.k3s_flags import FILE as SETTINGS
 from k3os.config.value import Problem, Value, numbered
 
@@ -56,7 +56,7 @@ def _registries(values: dict[str, Value]) -> Iterator[Problem]:
             yield Problem(item.place, where, message, "leave it out", is_error=False)
     for index, path, content in _plain_files(values):
         if path == SETTINGS or path.startswith(f"{SETTINGS}.d/"):
-            from k3os.config.for_k3s import top_level
+            from k3os.config.k3s_files import top_level
 
             if top_level(str(content.data)).get(FLAG, [REGISTRIES_FILE]) != [REGISTRIES_FILE]:
                 where = f"write_files[{index}].content"

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from k3os.cluster.canary_spec import Canary, parse_canary
 from k3os.cluster.duration import LONGEST, seconds
 from k3os.cluster.impact import check
 from k3os.cluster.objects import inside, mapping, number, text
@@ -28,7 +29,6 @@ from k3os.cluster.target import (
 )
 from k3os.config.value import Problem
 from k3os.errors import UserError, visible
-from k3os.operator.canary_spec import Canary, parse_canary
 from k3os.system.numbers import whole
 
 log = logging.getLogger("k3os.operator")

@@ -1,0 +1,153 @@
+"""`kubectl k3os diff -f FILE`: what applying NodePools would change, on which node, at what cost.
+
+kubectl reads the files, and the API server says what the objects would be (a dry run on the
+server, as `kubectl diff` has it), so it changes nothing. What that means for the nodes says
+k3os.cluster.pool_difference.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from k3os import names
+from k3os.cli.kubectl_history import REVISIONS, config_of_revision
+from k3os.cli.kubectl_text import table
+from k3os.cluster.impact import fragment_hash
+from k3os.cluster.kubectl import NODES, POOLS, Kubectl, parsed
+from k3os.cluster.node import parse_node
+from k3os.cluster.objects import inside, mapping, maps
+from k3os.cluster.pool_difference import (
+    NodeDifference,
+    PoolDifference,
+    Sight,
+    differences,
+    unknown_fragments,
+)
+from k3os.cluster.revision import parse_revision
+from k3os.config.key import AT_BOOT, NOW, RESTART
+from k3os.errors import UserError
+from k3os.system.plural import counted
+from k3os.system.run import CommandError
+from k3os.system.screen import printable
+
+SAME, DIFFERENT, ERROR = 0, 1, 2
+COLUMNS = ("NODE", "NODEPOOL", "CHANGES", "COST", "REMARK")
+COSTS = {NOW: "nothing restarts", RESTART: "k3s restarts", AT_BOOT: "reboot"}
+Body = Mapping[str, Any]
+
+
+def diff(kubectl: Kubectl, files: Sequence[str]) -> int:
+    """Exit code: SAME, DIFFERENT, ERROR. Raises UserError, whose exit code is ERROR."""
+    try:
+        bodies = applied(kubectl, files)
+        found = differences(bodies, sight_of(kubectl, bodies), time.time())
+    except UserError as error:
+        error.exit_code = ERROR
+        raise
+    for number, each in enumerate(found):
+        print(*([""] if number else []), *map(printable, told(each)), sep="\n")
+    if any(each.problems for each in found):
+        return ERROR
+    return DIFFERENT if any(each.differs for each in found) else SAME
+
+
+def applied(kubectl: Kubectl, files: Sequence[str]) -> list[Body]:
+    """The NodePools of the files as they would be. Raises UserError."""
+    words = [word for path in files for word in ("--filename", path)]
+    stdin = sys.stdin.buffer.read() if "-" in files else None
+    try:
+        answer = kubectl.run("apply", "--dry-run=server", "--output=json", *words, stdin=stdin)
+    except UserError as error:
+        raise _refused(error) from error
+    whole = parsed(answer.encode())
+    found = [each for each in maps(whole.get("items")) or [whole] if each.get("kind") == names.KIND]
+    if not found:
+        raise UserError(f"holds no {names.KIND}", "name the file of one", ", ".join(files))
+    return found
+
+
+def _refused(error: UserError) -> UserError:
+    """All that kubectl says: of a wrong object, each fault has a line."""
+    cause = error.__cause__
+    if not isinstance(cause, CommandError) or type(error) is not UserError:
+        return error
+    lines = cause.output.decode(errors="replace").strip().splitlines()
+    words = " ".join(line.strip() for line in lines if not line.startswith("Warning: "))
+    return UserError(f"kubectl says: {words}") if words else error
+
+
+def sight_of(kubectl: Kubectl, bodies: Sequence[Body]) -> Sight:
+    """Raises UserError."""
+    pools, nodes = kubectl.objects(POOLS), kubectl.objects(NODES).values()
+    views = [parse_node(each) for each in nodes]
+    configs = [mapping(inside(each, "spec", "config")) for each in (*pools.values(), *bodies)]
+    configs.append({})
+    fragments: dict[str, Body] = {fragment_hash(dict(each)): each for each in configs}
+    if unknown := unknown_fragments(views, fragments):
+        fragments |= _from_revisions(kubectl, unknown)
+    return Sight(pools, views, fragments)
+
+
+def _from_revisions(kubectl: Kubectl, wanted: set[str]) -> dict[str, Body]:
+    """What NodePools once wanted, as far as it is kept and may be read: without it a cost is not
+    known so well."""
+    found: dict[str, Body] = {}
+    try:
+        revisions = list(filter(None, map(parse_revision, kubectl.objects(REVISIONS).values())))
+    except UserError as error:
+        _unknown(error)
+        return found
+    for revision in revisions:
+        if revision.config_hash in wanted - found.keys():
+            try:
+                found[revision.config_hash] = config_of_revision(kubectl, revision)
+            except UserError as error:
+                _unknown(error)
+    return found
+
+
+def _unknown(error: UserError) -> None:
+    text = "what nodes have of an earlier configuration is not known"
+    print(f"kubectl k3os: {text}: {error}", file=sys.stderr)
+
+
+def told(found: PoolDifference) -> list[str]:
+    """For people."""
+    state = "is new" if found.new else "changes" if found.fields or found.config else "is the same"
+    lines = [f"NodePool {found.name} {state}"]
+    lines += [f"  error: {each}" for each in found.problems]
+    lines += [f"  {each}" for each in found.fields]
+    lines += ["  spec.config:"] if found.config else []
+    lines += [f"    {each}" for each in found.config]
+    rows = [_row(node) for node in found.nodes if node.differs or node.remark]
+    lines += ["", *table(COLUMNS, rows)] if rows else []
+    return [*lines, "", *_summary(found)]
+
+
+def _row(node: NodeDifference) -> tuple[str, ...]:
+    return node.name, node.member or "-", ", ".join(node.changes) or "-", _cost(node), node.remark
+
+
+def _cost(node: NodeDifference) -> str:
+    if node.cost is None:
+        return "-"
+    cost = COSTS[node.cost.effect] + ("" if node.cost.sure else ", or more")
+    return f"{cost}, pods move away" if node.moves else cost
+
+
+def _summary(found: PoolDifference) -> list[str]:
+    members = [node for node in found.nodes if node.member != "leaves"]
+    changed = [node for node in members if node.changes]
+    if not found.nodes:
+        return ["its selector takes in no node"]
+    lines = [f"{len(changed)} of {counted(len(members), 'node')} would be changed"]
+    if any(node.cost and not node.cost.sure for node in changed):
+        lines.append("or more: what a node has of an earlier NodePool's configuration is not known")
+    if changed and found.first:
+        lines.append(f"it begins with {', '.join(found.first)}")
+    elif changed and found.waiting:
+        lines.append(f"nothing begins: {found.waiting}")
+    return lines
