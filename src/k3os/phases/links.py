@@ -32,6 +32,7 @@ WAIT_SECONDS = 10.0
 POLL_SECONDS = 0.05
 TRIES = 3
 ORDER = ("bond", "dummy", "bridge")
+CONNMAN_UNIT = "connman.service"
 
 
 def makes(entries: list[Json]) -> list[Json]:
@@ -288,6 +289,28 @@ class Unmake(Action):
         return DONE if commands else UNCHANGED
 
 
+def joined(entries: list[Json], report: Report) -> list[str]:
+    """The names of the members of bonds that became that just now."""
+    bonds = {each["made"]["name"] for each in makes(entries) if each["made"]["kind"] == "bond"}
+    words = [line.split() for line in report.done]
+    return [each[-3] for each in words if each[-2] == "master" and each[-1] in bonds]
+
+
+def forget(members: list[str]) -> None:
+    """Have connman forget them. It leaves a member of a bond alone which is one when it sees it
+    first; one that it knew before keeps its service, which has the bond's MAC and so its name.
+    All interfaces are without addresses for a second or two. Raises CommandError."""
+    from k3os.system.run import run
+
+    try:
+        run(["systemctl", "stop", CONNMAN_UNIT], timeout=30)
+        for name in members:
+            run(["ip", "address", "flush", "dev", name], timeout=10)
+            run(["ip", "link", "set", "dev", name, "up"], timeout=10)
+    finally:
+        run(["systemctl", "start", CONNMAN_UNIT], timeout=30)
+
+
 class Make(Action):
     """Makes the devices on a running node, and gives back the members that are none any more."""
 
@@ -310,6 +333,8 @@ class Make(Action):
             return UNCHANGED
         with uninterrupted():
             report = make_links(self.entries)
+            if members := joined(self.entries, report):
+                forget(members)
             links = addresses()
             for name in [*freed(self.former, self.entries), *report.alone]:
                 link = link_of(name, links)

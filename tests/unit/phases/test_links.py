@@ -91,6 +91,9 @@ class Kernel:
     def address_add(self, *_words: str) -> None:
         return
 
+    def address_flush(self, *_words: str) -> None:
+        return
+
     def masters(self) -> dict[str, str]:
         return {name: each["master"] for name, each in self.links.items() if "master" in each}
 
@@ -219,6 +222,13 @@ def test_a_changed_bond_is_made_anew_and_another_one_is_not_touched(
     assert kernel.done == ["ip link delete dev bond0"]
     assert Make(Place("default"), before, after).perform(Node("")) == "done"
     assert kernel.masters() == {"eth0": "bond0", "eth1": "bond0", "eth3": "b"}
+    again = [each for each in kernel.done if each.startswith(("systemctl", "ip address"))]
+    assert again == [
+        "systemctl stop connman.service",
+        "ip address flush dev eth0",
+        "ip address flush dev eth1",
+        "systemctl start connman.service",
+    ], "connman knew them while they were free"
     kernel.done.clear()
     assert Unmake(Place("default"), after, after).perform(Node("")) == "unchanged"
     assert kernel.done == []
@@ -352,3 +362,33 @@ def test_the_kernel_takes_it(plan: Plan, monkeypatch: pytest.MonkeyPatch, text: 
         assert left == {"lo", *(f"{kind}{n}" for kind in ("eth", "far") for n in range(4))}
     finally:
         run(["ip", "netns", "delete", name])
+
+
+def test_connman_starts_anew_for_what_became_a_member_of_a_bond_and_for_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It keeps the service of a card that it knew, under the name that is the bond's now."""
+    entries = [
+        {"made": {"kind": "bond", "name": "bond0"}},
+        {"made": {"kind": "bridge", "name": "br0"}},
+        {"made": {}},
+    ]
+    report = made_links.Report()
+    report.done = ["ip link add name bond0 type bond mode 802.3ad", "eth4 up"]
+    report.done += ["ip link set dev eth5 master br0"]
+    assert made_links.joined(entries, report) == []
+    report.done += ["ip link set dev eth2 down", "ip link set dev eth2 master bond0"]
+    assert made_links.joined(entries, report) == ["eth2"]
+    ran: list[str] = []
+
+    def run(words: list[str], **_: object) -> bytes:
+        ran.append(" ".join(words))
+        if "flush" in words:
+            raise CommandError(words, 1)
+        return b""
+
+    monkeypatch.setattr("k3os.system.run.run", run)
+    with pytest.raises(CommandError):
+        made_links.forget(["eth2"])
+    assert ran[0] == "systemctl stop connman.service"
+    assert ran[-1] == "systemctl start connman.service", "whatever else fails"
