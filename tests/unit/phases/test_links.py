@@ -225,8 +225,8 @@ def test_a_changed_bond_is_made_anew_and_another_one_is_not_touched(
     again = [each for each in kernel.done if each.startswith(("systemctl", "ip address"))]
     assert again == [
         "systemctl stop connman.service",
-        "ip address flush dev eth0",
         "ip address flush dev eth1",
+        "ip address flush dev eth0",
         "systemctl start connman.service",
     ], "connman knew them while they were free"
     kernel.done.clear()
