@@ -19,6 +19,7 @@ POOL = "lab"
 ROLLOUT_SECONDS = 3600  # both nodes, one after the other
 TRIAL_SECONDS = 300
 K3OS = "9.0.0"
+STRATEGY = {"progressDeadline": "40m", "drain": {"force": True}}
 SYSCTL = "vm.max_map_count"
 
 
@@ -33,8 +34,8 @@ def want(
             "metadata": {"name": name},
             "spec": {
                 "nodeSelector": selector or {"matchLabels": {}},
-                "strategy": {"progressDeadline": "40m", "drain": {"force": True}},
                 **spec,
+                "strategy": {**STRATEGY, **spec.get("strategy", {})},
             },
         }
     )

@@ -11,10 +11,9 @@ from tests.real.cluster import Cluster, wait_until_known_ready
 from tests.real.given import Given, later, relabelled
 from tests.real.lab import say, wait_for
 from tests.real.node import Node, condition
-from tests.real.test_3_rollout import ROLLOUT_SECONDS, annotation, wait_for_phase, want
+from tests.real.test_3_rollout import ROLLOUT_SECONDS, SYSCTL, annotation, wait_for_phase, want
 
 POOL = "undone"
-SYSCTL = "vm.max_map_count"
 FIRST, SECOND, THIRD = "262146", "262147", "262148"
 # a node with memory to spare has the status False
 CLOSED = {"apiVersion": "v1", "kind": "Node", "name": "agent", "type": "MemoryPressure"}
@@ -58,10 +57,9 @@ def test_undo_of_a_configuration(cluster: Cluster) -> None:
 def test_gate(cluster: Cluster) -> None:
     """A canary whose gate stays closed takes its node back, and the NodePool says which gate."""
     server = cluster.server
-    strategy = {"progressDeadline": "40m", "drain": {"force": True}}
     want(server, POOL, config=configuration(FIRST))
     wait_for_phase(server, "Updated", POOL)
-    want(server, POOL, config=configuration(THIRD), strategy={**strategy, "canary": CANARY})
+    want(server, POOL, config=configuration(THIRD), strategy={"canary": CANARY})
 
     def taken_back() -> dict[str, Any]:
         found = server.get(f"nodepool {POOL}")

@@ -33,21 +33,15 @@ It starts a pod on the node, in the namespace k3os-system, with the image that t
 deletes it at the end. That needs rights which make root on every node: docs/how-to/fleet.md.
 """
 BOOT = ("-b", "--boot")
+NODE_NAME = "its name, as `kubectl get nodes` has it"
 
 
 def add_parsers(commands: Any, shared: argparse.ArgumentParser) -> None:
     """The commands of this file. commands: as add_subparsers returns them."""
     for name, text in TEXTS.items():
-        one = commands.add_parser(
-            name,
-            parents=[shared],
-            help=text,
-            description=f"{text}.\n{ABOUT}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        several = {"nargs": "+"} if name == "support" else {}
-        text = "its name, as `kubectl get nodes` has it"
-        one.add_argument("node", metavar="NODE", help=text, **several)
+        one = add_command(commands, shared, name, text, ABOUT)
+        several = "+" if name == "support" else None
+        one.add_argument("node", metavar="NODE", help=NODE_NAME, nargs=several)
         if name == "support":
             one.add_argument(
                 *("-o", "--output"),
@@ -57,6 +51,20 @@ def add_parsers(commands: Any, shared: argparse.ArgumentParser) -> None:
             )
         if name == "logs":
             _journal_options(one)
+
+
+def add_command(
+    commands: Any, shared: argparse.ArgumentParser, name: str, text: str, about: str
+) -> argparse.ArgumentParser:
+    """commands: as add_subparsers returns them. about: what its help says behind the text."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        parents=[shared],
+        help=text,
+        description=f"{text}.\n{about}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
 
 
 def _journal_options(parser: argparse.ArgumentParser) -> None:

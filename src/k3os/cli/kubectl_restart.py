@@ -15,7 +15,7 @@ from typing import Any
 
 from k3os import names
 from k3os.cli.kubectl_history import undo
-from k3os.cli.kubectl_node import end_in_order
+from k3os.cli.kubectl_node import NODE_NAME, add_command, end_in_order
 from k3os.cluster.by_hand import check, owner
 from k3os.cluster.kubectl import NODES, POOLS, Kubectl, NotThere, parsed
 from k3os.cluster.node import NodeView
@@ -36,7 +36,7 @@ TEXTS = {
     "rollback": "a node: restart it with the generation before; a NodePool: as `rollout undo`",
     "upgrade": "other versions for one node, which restarts; for several, use a NodePool",
 }
-NODE = ("NODE", "its name, as `kubectl get nodes` has it")
+NODE = ("NODE", NODE_NAME)
 EITHER = ("NAME", "of a node or a NodePool; node/NAME, nodepool/NAME where both have it")
 BACK = ("k3os", "upgrade", "--rollback", "--no-reboot")
 POD_SECONDS, ASK_SECONDS = 600, 120.0
@@ -56,13 +56,7 @@ def add_parsers(
 ) -> None:
     """commands: as add_subparsers returns them. duration: reads one."""
     for name, text in TEXTS.items():
-        one = commands.add_parser(
-            name,
-            parents=[shared],
-            help=text,
-            description=f"{text}.\n{ABOUT}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        one = add_command(commands, shared, name, text, ABOUT)
         metavar, meant = EITHER if name == "rollback" else NODE
         one.add_argument("node", metavar=metavar, help=meant)
         one.add_argument(

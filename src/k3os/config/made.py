@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from k3os.config.addresses import LONGEST_NAME, all_of, interface_name
 from k3os.config.value import Node, Value, Wrong, field_text
-from k3os.system.interfaces import DUMMY, NOT_OURS, TO, WIRELESS
+from k3os.system.interfaces import DUMMY, KINDS, NOT_OURS, TO, WIRELESS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from k3os.config.network import Interface
     from k3os.config.value import Place
 
-KINDS = ("bond", "bridge", "dummy")
 # our word for an option of a bond, and that of ip-link(8)
 BOND = {
     "mode": "mode",

@@ -5,9 +5,9 @@ made out of itself. Reads checked entries; what each asks for is made.py.
 from __future__ import annotations
 
 from k3os.config.addresses import OFF
-from k3os.config.made import KINDS, texts_in
+from k3os.config.made import texts_in
 from k3os.config.value import Place, Value, Wrong
-from k3os.system.interfaces import DUMMY
+from k3os.system.interfaces import DUMMY, KINDS
 from k3os.system.numbers import are_digits
 
 TYPE_CHECKING = False

@@ -10,7 +10,7 @@ import ipaddress
 from k3os.config.addresses import DHCP, LONGEST_NAME, OFF, check_host, interface_name
 from k3os.config.kinds import Check, map_named
 from k3os.config.value import Node, Value, Wrong, field_text
-from k3os.system.interfaces import DUMMY, NOT_OURS, WIRELESS
+from k3os.system.interfaces import DUMMY, KINDS, NOT_OURS, WIRELESS
 from k3os.system.numbers import are_digits, clamped
 
 TYPE_CHECKING = False
@@ -65,7 +65,7 @@ class Interface:
             self.routes, self.rules = of_entry(entry)
         self.made: Made | None = None
         self.owner: Interface | None = None
-        if not entry.keys().isdisjoint(("bond", "bridge", "dummy")):
+        if not entry.keys().isdisjoint(KINDS):
             from k3os.config.made import of_entry as made_of
 
             self.made = made_of(entry)

@@ -16,18 +16,16 @@ import os
 import time
 
 from k3os.config.made import peer
-from k3os.config.value import Place
-from k3os.phases.actions import DONE, UNCHANGED, Action
+from k3os.phases.actions import DONE, UNCHANGED
 from k3os.phases.ip_output import addresses, hardware_address, link_of
-from k3os.phases.network_plan import PLAN, entries_in, file_of
-from k3os.phases.replug import uninterrupted, unplugged
+from k3os.phases.network_plan import PLAN, file_of, plan_at
+from k3os.phases.replug import FromPlanToPlan, uninterrupted, unplugged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.phases.network_plan import Json
     from k3os.phases.node import Node
 
-KEY = "k3os.network"
 WAIT_SECONDS = 10.0
 POLL_SECONDS = 0.05
 TRIES = 3
@@ -241,52 +239,31 @@ def _why(error: Exception) -> str:
 def main() -> Report:
     """What k3os-links.service does. Members that are left alone get addresses from DHCP, so that
     somebody can come in and put it right. Raises CommandError."""
-    try:
-        with open(PLAN, "rb") as file:
-            entries = entries_in(file.read())
-    except FileNotFoundError:
+    from k3os.system.files import durable_remove
+
+    entries = plan_at(PLAN)
+    if entries is None:
         return Report()
     report = make_links(entries, WAIT_SECONDS)
     for name in report.alone:
-        _remove(file_of(name))
+        durable_remove(file_of(name))
     return report
 
 
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
+class Unmake(FromPlanToPlan):
+    """Takes away the devices that nothing asks for any more, or not in this way."""
 
-
-class Unmake(Action):
-    """Takes away the devices that nothing asks for any more, or not in this way.
-
-    former: the entries of PLAN until now; entries: those from now on.
-    """
-
-    __slots__ = ("entries", "former")
-
-    def __init__(self, place: Place, former: list[Json], entries: list[Json]) -> None:
-        super().__init__(KEY, place)
-        self.former = former
-        self.entries = entries
+    __slots__ = ()
 
     def describe(self) -> str:
         names = ", ".join(each["made"]["name"] for each in makes(self.former))
         return f"take away what is not wanted any more of {names}"
 
     def perform(self, node: Node) -> str:
-        from k3os.system.run import run
-
         if not node.is_real or not makes(self.former):
             return UNCHANGED
-        commands = removal(self.former, self.entries, addresses())
         with uninterrupted():
-            for words in commands:
-                run(words, timeout=10)
-        self.note = "; ".join(" ".join(words[1:]) for words in commands)
-        return DONE if commands else UNCHANGED
+            return self._run(removal(self.former, self.entries, addresses()))
 
 
 def joined(entries: list[Json], report: Report) -> list[str]:
@@ -311,15 +288,10 @@ def forget(members: list[str]) -> None:
         run(["systemctl", "start", CONNMAN_UNIT], timeout=30)
 
 
-class Make(Action):
+class Make(FromPlanToPlan):
     """Makes the devices on a running node, and gives back the members that are none any more."""
 
-    __slots__ = ("entries", "former")
-
-    def __init__(self, place: Place, former: list[Json], entries: list[Json]) -> None:
-        super().__init__(KEY, place)
-        self.former = former
-        self.entries = entries
+    __slots__ = ()
 
     def describe(self) -> str:
         names = ", ".join(each["made"]["name"] for each in makes(self.entries))
@@ -327,6 +299,7 @@ class Make(Action):
 
     def perform(self, node: Node) -> str:
         from k3os.errors import UserError
+        from k3os.system.files import durable_remove
         from k3os.system.run import run
 
         if not node.is_real:
@@ -345,7 +318,7 @@ class Make(Action):
             if files:
                 with unplugged(files):
                     for name in files:
-                        _remove(file_of(name))
+                        durable_remove(file_of(name))
         if report.failed:
             raise UserError("; ".join(report.failed), "its members use DHCP; see `ip -d link`")
         self.note = "; ".join([*report.done, *report.missing])

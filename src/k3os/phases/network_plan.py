@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from k3os.system.interfaces import KINDS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
@@ -30,6 +32,15 @@ STATIC = {
     "routes": ("to", "via", "metric", "table"),
     "rules": ("from", "to", "priority", "table"),
 }
+
+
+def plan_at(path: str) -> list[Json] | None:
+    """The entries of the file, None where there is none. Raises OSError."""
+    try:
+        with open(path, "rb") as file:
+            return entries_in(file.read())
+    except FileNotFoundError:
+        return None
 
 
 def former_plan(node: Node) -> list[Json]:
@@ -80,7 +91,7 @@ def _are_static(value: object, fields: tuple[str, ...]) -> bool:
 def _is_made(value: object) -> bool:
     return (
         isinstance(value, dict)
-        and value.get("kind") in ("bond", "bridge", "dummy")
+        and value.get("kind") in KINDS
         and type(value.get("mtu")) is int
         and all(isinstance(value.get(name), str) for name in MADE_TEXTS)
         and all(_are_texts(value.get(name)) for name in MADE_LISTS)

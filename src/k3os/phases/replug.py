@@ -90,11 +90,9 @@ def uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class Undo(Action):
-    """What left the configuration and is not connman's: VLANs, MTUs, further addresses.
-
-    former: the entries of PLAN (k3os.phases.network_plan) until now; entries: those from now on.
-    """
+class FromPlanToPlan(Action):
+    """former: the entries of PLAN (k3os.phases.network_plan) until now; entries: those from now
+    on."""
 
     __slots__ = ("entries", "former")
 
@@ -103,12 +101,25 @@ class Undo(Action):
         self.former = former
         self.entries = entries
 
+    def _run(self, commands: list[list[str]]) -> str:
+        """The result."""
+        from k3os.system.run import run
+
+        for words in commands:
+            run(words, timeout=10)
+        self.note = "; ".join(" ".join(words[1:]) for words in commands)
+        return DONE if commands else UNCHANGED
+
+
+class Undo(FromPlanToPlan):
+    """What left the configuration and is not connman's: VLANs, MTUs, further addresses."""
+
+    __slots__ = ()
+
     def describe(self) -> str:
         return "undo VLANs, MTUs, routes and further addresses that nothing asks for any more"
 
     def perform(self, node: Node) -> str:
-        from k3os.system.run import run
-
         if not node.is_real or self.former == self.entries:
             return UNCHANGED
         links = addresses()
@@ -121,10 +132,7 @@ class Undo(Action):
                 *undo_static(self.former, self.entries, links, Present.look(self.former)),
                 *commands,
             ]
-        for words in commands:
-            run(words, timeout=10)
-        self.note = "; ".join(" ".join(words[1:]) for words in commands)
-        return DONE if commands else UNCHANGED
+        return self._run(commands)
 
 
 def undo(former: list[Json], entries: list[Json], links: list[Json]) -> list[list[str]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 from k3os.phases.ip_output import addresses, has_address, kind, link_of, routes_of
-from k3os.phases.network_plan import PLAN, entries_in, have_static
+from k3os.phases.network_plan import PLAN, have_static, plan_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,10 +35,8 @@ def set_routes(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], li
     """
     from k3os.system.run import CommandError, run
 
-    try:
-        with open(PLAN, "rb") as file:
-            entries = entries_in(file.read())
-    except FileNotFoundError:
+    entries = plan_at(PLAN)
+    if entries is None:
         return [], []
     end = time.monotonic() + wait
     awaited = entries + [{"device": name, "static": [], "dhcp": True} for name in back]
@@ -175,8 +173,11 @@ def _decide_routes(
     described = [link_of(each["device"], links) for each in entries]
     ours = {link["ifname"] for link in links if kind(link) in ("", "vlan", "bond")}
     ours |= {link["ifname"] for link in described if link}  # a port of a bridge, too
-    fixed = [link_of(each["device"], links) for each in entries if version in each["static"]]
-    bare = {link["ifname"] for link in fixed if link}
+    bare = {
+        link["ifname"]
+        for each, link in zip(entries, described, strict=True)
+        if link and version in each["static"]
+    }
     commands = []
     is_there = False
     for route in routes:

@@ -12,6 +12,8 @@ NOT_OURS = (
     *("zt", "dummy", "ifb", "nodelocaldns"),
 )
 DUMMY = "dummy"
+# what k3os.network can ask for beside hardware and VLANs: k3os.config.made
+KINDS = ("bond", "bridge", DUMMY)
 # what the kernel calls wireless cards
 WIRELESS = ("wlan", "wlp", "wlx", "wls", "wlo")
 # the node's own ports of bridges: k3os.config.made
