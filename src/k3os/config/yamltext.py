@@ -10,7 +10,6 @@ from k3os.config.value import Node, Place, Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
 LARGEST = 8 << 20
@@ -69,22 +68,15 @@ def _decode(data: bytes, source: str) -> str:
         raise _Refused(Problem(Place(source, line, column), "", message, hint)) from None
 
 
-def _events(text: str) -> Iterator[Any]:
-    import yaml  # 16 ms: only where there is a text
-
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return iter(yaml.parse(text, Loader=loader))
-
-
 def _compose(text: str, source: str, problems: list[Problem]) -> Node | None:
-    from yaml import YAMLError
+    from k3os.config import libyaml  # only where there is a text
 
     builder = _Builder(source, problems)
     try:
-        for event in _events(text):
+        for event in libyaml.events(text):
             if not builder.take(event):
                 break
-    except YAMLError as error:
+    except libyaml.error_class() as error:
         from k3os.config.yaml_causes import explain
 
         raise _Refused(explain(error, text, source, TOO_DEEP)) from None
