@@ -53,10 +53,10 @@ def error_class() -> type[Exception]:
 
 def _parser() -> Callable[[str], Any]:
     if "yaml" not in sys.modules:
-        from importlib.machinery import PathFinder
-
-        spec = PathFinder.find_spec("yaml")
-        if spec is not None and spec.loader is not None:
+        # the protocol of `import`, without importlib.util and what that imports
+        found = (finder.find_spec("yaml", None) for finder in sys.meta_path)
+        spec = next(filter(None, found), None)
+        if spec is not None:
             _import_light(spec)
     import yaml
 
@@ -69,9 +69,10 @@ def _parser() -> Callable[[str], Any]:
 
 def _import_light(spec: ModuleSpec) -> None:
     """Make the package, and have the extension look into it."""
-    from importlib.util import module_from_spec
-
-    package = module_from_spec(spec)
+    package = type(sys)("yaml")
+    package.__spec__, package.__loader__, package.__file__ = spec, spec.loader, spec.origin
+    package.__path__ = list(spec.submodule_search_locations or ())
+    package.__package__ = "yaml"
     sys.modules["yaml"] = package
     try:
         for name in LIGHT:
