@@ -6,7 +6,6 @@ It reads /run/k3os/status.json, the generations, the network and systemd; it cha
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from k3os.cluster.node_status import (
     Disk,
@@ -23,6 +22,7 @@ from k3os.node.clock import doubt
 from k3os.paths import CLOCK_WRONG, K3S_LINK, NODE_NAME, ON_TRIAL, OWN_SYSTEM, RUNNING
 from k3os.phases.phase_report import STATUS, read_status
 from k3os.system.files import read_object, text_of
+from k3os.system.frozen import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
