@@ -43,6 +43,22 @@ def read(data: bytes, source: str) -> tuple[Node | None, list[Problem]]:
         return None, [*problems, refused.problem]
 
 
+def texts_in(data: bytes, source: str) -> dict[str, Any]:
+    """The top map of another program's file, such as a kubeconfig, as maps and lists of texts; {}
+    when it is empty. Raises ValueError."""
+    try:
+        root = _compose(_decode(data, source), source, [])
+    except _Refused as refused:
+        raise ValueError(str(refused.problem)) from None
+    return _texts(root) if root is not None else {}
+
+
+def _texts(node: Node) -> Any:
+    if node.kind == "map":
+        return {key.text: _texts(value) for key, value in node.pairs}
+    return [_texts(item) for item in node.items] if node.kind == "list" else node.text
+
+
 def _refuse(data: bytes, source: str) -> None:
     """Raise what is wrong with a file of another kind."""
     start = data[:64].lstrip()
