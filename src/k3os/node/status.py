@@ -133,10 +133,7 @@ def addresses() -> list[str]:
     Those of network plugins and tunnels are left out, unless a default route leads there: it may
     be a bridge that somebody called br-lan.
     """
-    from contextlib import suppress
-
-    from k3os.phases.ip_output import links_in, routes_of
-    from k3os.phases.routes import DEFAULTS, VERSIONS
+    from k3os.phases.ip_output import links_in
     from k3os.system.interfaces import NOT_OURS
     from k3os.system.run import CommandError, run
 
@@ -144,16 +141,30 @@ def addresses() -> list[str]:
         output = run(["ip", "-json", "address", "show", "scope", "global", "up"], timeout=10)
     except CommandError:
         return []
-    carriers = set()
-    for version in VERSIONS:
-        with suppress(CommandError):  # a kernel without IPv6 has no such routes
-            carriers |= {each["dev"] for each in routes_of(version) if each["dst"] in DEFAULTS}
+    links = [link for link in links_in(output) if link["addr_info"]]
+    others = {link["ifname"] for link in links if link["ifname"].startswith(NOT_OURS)}
+    others -= carriers() if others else set()
     return [
         f"{interface['ifname']} {address['local']}/{address['prefixlen']}"
-        for interface in links_in(output)
-        if interface["ifname"] in carriers or not interface["ifname"].startswith(NOT_OURS)
+        for interface in links
+        if interface["ifname"] not in others
         for address in interface["addr_info"]
     ]
+
+
+def carriers() -> set[str]:
+    """The interfaces that default routes lead to."""
+    from contextlib import suppress
+
+    from k3os.phases.ip_output import routes_of
+    from k3os.phases.routes import DEFAULTS, VERSIONS
+    from k3os.system.run import CommandError
+
+    found = set()
+    for version in VERSIONS:
+        with suppress(CommandError):  # a kernel without IPv6 has no such routes
+            found |= {each["dev"] for each in routes_of(version) if each["dst"] in DEFAULTS}
+    return found
 
 
 def memory(root: str = "") -> Memory:
