@@ -21,6 +21,7 @@ from k3os.config.merge import merge
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place, Problem, Value, texts_of
 from k3os.paths import LOCAL_CONFIG, OWN_SYSTEM, STATE
+from k3os.system.collector import uncollected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def secret_texts(key: Key, value: Value) -> list[str]:
     ]
 
 
+@uncollected
 def load_config(
     root: str = "/",
     system_dir: str = OWN_SYSTEM,
