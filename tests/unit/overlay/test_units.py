@@ -36,6 +36,7 @@ YIELDING = "k3os.slice"
 BACKGROUND = {
     *("k3os-report.service", "k3os-node-ready.service", "k3os-tidy.service"),
     *("k3os-issue.service", "k3os-verify.service", "fstrim.service.d/10-k3os.conf"),
+    "k3os-operator-image.service",
 }
 
 
