@@ -30,7 +30,7 @@ FILES = ("kubelet.kubeconfig", "server-ca.crt", "kubelet.crt", "kubelet.key")
 
 class ApiServer:
     """seen: (path, content type, body, subject of the client's certificate) of each PATCH.
-    pods: what it lists of its node.
+    pods: what it lists of its node. is_ready: the next answers about it.
 
     directory: where FILES are, as k3s makes them below /var/lib/rancher/k3s/agent.
     troubles: what the next requests get instead of an answer, in this order. asked: how many
@@ -42,6 +42,7 @@ class ApiServer:
         self.node = node
         self.seen: list[tuple[str, str, dict, dict[str, str]]] = []
         self.pods: list[dict] = []
+        self.is_ready: list[bool] = []
         self.troubles: list[tuple[int, str]] = []
         self.asked = self.connections = 0
         self.answers = threading.Event()
@@ -80,6 +81,9 @@ class Handler(BaseHTTPRequestHandler):
         own = f"spec.nodeName%3D{api.node}"
         if path == "/api/v1/pods" and selected.partition(",")[0] == own:
             self._answer(200, {"items": api.pods})
+        elif path == f"/api/v1/nodes/{api.node}":
+            ready = {"type": "Ready", "status": "True" if api.is_ready.pop(0) else "False"}
+            self._answer(200, {"status": {"conditions": [ready]}})
         else:
             self._answer(403, {"message": "pods is forbidden"})
 

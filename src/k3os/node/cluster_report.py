@@ -134,13 +134,14 @@ def until_ready() -> int:
         say(f"restarting k3s, whose kubelet has given up: {words}")
         run(["systemctl", "restart", "--no-block", "k3s.service"], timeout=30)
 
-    ready = readiness.watch(
-        lambda: _keep(api.node(name)),
-        seconds_running,
-        restart,
-        monotonic=time.monotonic,
-        sleep=time.sleep,
-    )
+    with api:
+        ready = readiness.watch(
+            lambda: _keep(api.node(name)),
+            seconds_running,
+            restart,
+            monotonic=time.monotonic,
+            sleep=time.sleep,
+        )
     print(f"{name} is {'Ready' if ready else 'still not Ready: `k3os status` says why'}")
     return 0
 

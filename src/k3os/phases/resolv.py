@@ -16,6 +16,7 @@ from k3os.config.hostnames import is_domain
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action
 from k3os.phases.managed_block import lines_of
+from k3os.system.numbers import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +71,18 @@ def with_fallback(source: str, main: str) -> str:
     return "".join(f"{line}\n" for line in [*lines, *added])
 
 
+def ipv4(text: str) -> list[int]:
+    """The four numbers of an IPv4 address, [] for anything else: ipaddress costs a boot 10 ms, and
+    most networks have no other addresses."""
+    parts = text.split(".")
+    numbers = [whole(part, most=255) for part in parts if part == "0" or part[:1] != "0"]
+    known = [number for number in numbers if number is not None]
+    return known if len(known) == len(parts) == 4 else []
+
+
 def is_address(text: str) -> bool:
+    if ipv4(text.strip()):
+        return True
     import ipaddress
 
     try:
@@ -83,6 +95,9 @@ def is_address(text: str) -> bool:
 def is_reachable(text: str) -> bool:
     """Whether an address means the same machine in a pod: not this host; nor one of this link by
     IPv6. IPv4 knows no links, and the node forwards to any: clouds have servers at 169.254…."""
+    if numbers := ipv4(text):
+        is_multicast = 224 <= numbers[0] < 240
+        return numbers[0] != 127 and not is_multicast and numbers not in ([0] * 4, [255] * 4)
     import ipaddress
 
     if not is_address(text) or "%" in text:  # with the name of an interface, which pods have not

@@ -98,11 +98,12 @@ class Connection:
 
         def ask(end: Deadline) -> tuple[int, bytes]:
             from http.client import RemoteDisconnected
+            from ssl import SSLEOFError
 
             was_open = self._is_open()
             try:
                 return self._ask(end, method, target, body, headers or {})
-            except (RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            except (RemoteDisconnected, ConnectionResetError, BrokenPipeError, SSLEOFError):
                 if not was_open or not end.left():
                     raise
             self.close()

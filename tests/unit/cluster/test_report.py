@@ -162,3 +162,14 @@ def test_without_a_context_each_request_has_a_connection_of_its_own(server: ApiS
     own.patch_node("me", {})
     own.patch_node("me", {})
     assert server.connections == 2
+
+
+def test_a_node_is_watched_over_one_connection_until_it_is_ready(
+    machine: Machine, server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr(cluster_report, "seconds_running", lambda: 0.0)
+    server.is_ready = [False, False, True]
+    assert cluster_report.until_ready() == 0
+    assert (server.is_ready, server.connections) == ([], 1)
+    assert json.loads(Path(readiness.FILE).read_text())["status"] == "True"

@@ -1,8 +1,11 @@
 """The name servers of pods: a resolv.conf of connman's → the kubelet's."""
 
+import ipaddress
 import os
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from k3os.phases import resolv
 from k3os.phases.node import Node
@@ -121,3 +124,29 @@ def test_the_file_has_the_time_of_what_it_was_made_from(
     assert resolv.is_stale()
     assert not resolv.refresh(Node()), "the servers are the same"
     assert not resolv.is_stale()
+
+
+NUMBERS = st.sampled_from(
+    ["0", "00", "01", "127", "223", "224", "239", "240", "255", "256", "²", ""]
+)
+TEXTS = st.lists(NUMBERS, min_size=3, max_size=5).map(".".join) | st.ip_addresses(v=4).map(str)
+
+
+@given(TEXTS | st.text("0123456789.: ٣", max_size=16))
+@example("0.0.0.0")
+@example("255.255.255.255")
+@example("::ffff:127.0.0.1")
+def test_an_address_of_ipv4_is_known_without_ipaddress_as_with_it(text: str) -> None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        assert resolv.ipv4(text) == []
+        assert not resolv.is_reachable(text)
+        return
+    assert resolv.is_address(text)
+    if address.version == 4:
+        assert resolv.ipv4(text) == list(address.packed)
+        nowhere = address.is_loopback or address.is_multicast or address.is_unspecified
+        assert resolv.is_reachable(text) == (not nowhere and text != "255.255.255.255")
+    else:
+        assert resolv.ipv4(text) == []
