@@ -47,29 +47,9 @@ def plan(config: Config, node: Node) -> list[Action]:
     present = files(node)
     if value is None and not present and not node.exists(PLAN):
         return []
-    from k3os.config.network import interfaces
-
     place = value.place if value is not None else Place("default")
-    entries = config.entries(KEY)
-    right, wrong = interfaces(entries)
-    actions: list[Action] = [
-        Refused(f"{KEY}.{name}", error.place, f"configure {name}", error.message, error.hint)
-        for name, error in wrong
-    ]
+    actions, right, known = asked_for(config, node)
     made = any(each.made for each in right)
-    if made:
-        from k3os.config.members import with_members
-
-        right = with_members(right)
-    known = device_names(node) if any(each.is_mac or each.vlan_number for each in right) else {}
-    named = {each.device for each in right}
-    for each in [each for each in right if known.get(each.device) in named]:
-        name = each.owner.name if each.owner and each.name not in entries else each.name
-        path, where = f"{KEY}.{name}", entries[name].place
-        message = f"is {known[each.device]}, which another entry describes"
-        what, hint = f"configure {each.name}", "keep one of the two"
-        actions.append(Refused(path, where, what, message, hint))
-        right.remove(each)
     names = known if any(each.vlan_number for each in right) else {}
     wanted = services(right, names)
     lines = [*below_vlans(right), *(line for each in right for line in udev_rules(each))]
@@ -109,6 +89,33 @@ def plan(config: Config, node: Node) -> list[Action]:
     left += freed(former, routed) if made_before else []
     actions.append(Settle(place, [name for name in left if name not in described]))
     return actions
+
+
+def asked_for(config: Config, node: Node) -> tuple[list[Action], list[Interface], dict[str, str]]:
+    """A refusal for each entry that cannot be used, the others with their members, and the names
+    of the hardware by MAC where they matter."""
+    from k3os.config.network import interfaces
+
+    entries = config.entries(KEY)
+    right, wrong = interfaces(entries)
+    refused: list[Action] = [
+        Refused(f"{KEY}.{name}", error.place, f"configure {name}", error.message, error.hint)
+        for name, error in wrong
+    ]
+    if any(each.made for each in right):
+        from k3os.config.members import with_members
+
+        right = with_members(right)
+    known = device_names(node) if any(each.is_mac or each.vlan_number for each in right) else {}
+    named = {each.device for each in right}
+    for each in [each for each in right if known.get(each.device) in named]:
+        name = each.owner.name if each.owner and each.name not in entries else each.name
+        path, where = f"{KEY}.{name}", entries[name].place
+        message = f"is {known[each.device]}, which another entry describes"
+        what, hint = f"configure {each.name}", "keep one of the two"
+        refused.append(Refused(path, where, what, message, hint))
+        right.remove(each)
+    return refused, right, known
 
 
 def _file(place: Place, path: str, text: str) -> WriteFile:
