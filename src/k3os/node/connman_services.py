@@ -62,10 +62,10 @@ class Service:
     def family(self, version: int) -> Family:
         return self.ipv4 if version == 4 else self.ipv6
 
-    @property
-    def learns(self) -> bool:
-        """Whether somebody on the network tells it anything."""
-        return bool({DHCP, AUTO} & {self.ipv4.method, self.ipv6.method})
+    def learns(self, version: int) -> bool:
+        """Whether somebody on the network tells it addresses of name servers: DHCP, an
+        advertisement, each those of its own IP version."""
+        return self.family(version).method in (DHCP, AUTO)
 
     @property
     def is_connected(self) -> bool:

@@ -70,11 +70,12 @@ def _of_service(server: str, service: Service, known: Known) -> Origin:
     """connman does not say whether a server is from its file or from the network: where there is
     no network that could tell, or root sees the file's source, it is known."""
     entry = known.by_device.get(service.device)
-    if entry is not None and (part("nameservers", server) in entry.places or not service.learns):
+    learns = service.learns(6 if ":" in server else 4)
+    if entry is not None and (part("nameservers", server) in entry.places or not learns):
         return entry.origin("nameservers", server)
     if server in service.own_servers:
         return Origin(CONNMAN, f"connmanctl, for {service.device}")
-    if not service.learns:
+    if not learns:
         return Origin(CONNMAN, f"{FROM_A_FILE.words}, for {service.device}")
     how = "DHCP" if ":" not in server else "router advertisement or DHCPv6"
     words = f"{how} on {service.device}"

@@ -91,7 +91,7 @@ def planned(data: bytes) -> Configuration:
     owners = {name: each["made"]["name"] for each in entries for name in _members(each)}
     wanted = []
     for entry in entries:
-        name = entry["made"]["name"] if entry["made"] else entry["device"]
+        name = entry["name"] or entry["device"]
         owner = owners.get(name, "")
         key = f"{KEY}.{owner or name}"
         wanted.append(Wanted(entry, key, owner=owner, is_listed=bool(owner)))

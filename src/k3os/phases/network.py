@@ -272,10 +272,10 @@ def add_vlan(device: str, number: int) -> str:
 
 
 def routing(right: list[Interface]) -> list[Json]:
-    """PLAN: a list of maps with device (name or MAC), gateways, static (IP versions with a
-    fixed address), fixed (all fixed addresses), more (those that connman has no room for), below
-    (what a VLAN is on, "" for other devices), mtu (0: as it is), routes and rules (those of
-    `static_routes.planned`), made (what `links` makes; {}: nothing)."""
+    """PLAN: a list of maps with device (name or MAC), name (of the entry), gateways, static (IP
+    versions with a fixed address), fixed (all fixed addresses), more (those that connman has no
+    room for), below (what a VLAN is on, "" for other devices), mtu (0: as it is), routes and rules
+    (those of `static_routes.planned`), made (what `links` makes; {}: nothing)."""
     from k3os.phases.static_routes import planned
 
     entries: list[Json] = []
@@ -287,6 +287,7 @@ def routing(right: list[Interface]) -> list[Json]:
         entries.append(
             {
                 "device": interface.device,
+                "name": interface.name,
                 "gateways": [str(each) for each in interface.gateways],
                 "static": sorted({each.version for each in interface.addresses}),
                 "dhcp": interface.dhcp,

@@ -474,3 +474,26 @@ def test_options_of_show_go_with_it_alone(capsys: pytest.CaptureFixture[str]) ->
         main(["settle", "--json"])
     with pytest.raises(Usage, match="--all and --json exclude each other"):
         main(["show", "--json", "--all"])
+
+
+def test_a_vlans_key_is_that_of_the_entry_whoever_asks(recorded: Recorded) -> None:
+    """`eth1: {vlan: 9}` and `eth1.9: …` ask for the same device."""
+    from k3os.config.load import load_config
+    from k3os.phases.network import asked_for, routing
+    from k3os.phases.network_plan import dumped
+    from k3os.phases.node import Node
+
+    recorded.put("k3os/system/config.yaml", "k3os: {network: {eth1: {vlan: 9, address: off}}}\n")
+    config, _ = load_config(str(recorded.root), cmdline="")
+    _, right, _ = asked_for(config, Node(str(recorded.root)))
+    recorded.put("run/k3os/network.json", dumped(routing(right)).decode())
+    for uid in (0, 1000):
+        recorded.become(uid)
+        report = recorded.show()
+        assert [(each.key, each.what) for each in report.missing] == [
+            ("k3os.network.eth1", "the VLAN eth1.9 is not there")
+        ]
+    recorded.become(0)
+    assert managed(recorded.show())["eth1"] == (
+        f"k3os.network.eth1, {CONFIG}:1:24; no addresses, the VLAN eth1.9 has them"
+    )
