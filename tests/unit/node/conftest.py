@@ -33,6 +33,14 @@ SAID = {
     ),
 }
 SECRET = "planted-passphrase"
+CONFIG = "/k3os/system/config.yaml"
+SPARE = "without an entry are: eth0 (de:83:ed:2a:c7:22)"
+MISSING = [
+    f"{CONFIG}:15:35: k3os.network.br0.interfaces: the member eth8 of br0 is not there; {SPARE}",
+    f"{CONFIG}:17:21: k3os.network.eth3.address: eth3 has no address 10.3.0.2/24: it has no "
+    "carrier; look at the cable, and at the port of the switch",
+    f"{CONFIG}:18:11: k3os.network.eth9: there is no interface eth9; {SPARE}",
+]
 
 
 class Recorded:
@@ -83,6 +91,10 @@ class Recorded:
 
     def show(self) -> Report:
         return collect(str(self.root))
+
+
+def missing(report: Report) -> list[str]:
+    return [str(each) for each in report.missing]
 
 
 @pytest.fixture
