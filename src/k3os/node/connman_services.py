@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 COMMAND = (
-    *("busctl", "--json=short", "--timeout=5", "call"),
+    *("busctl", "--json=short", "--timeout=5", "--auto-start=no", "call"),
     *("net.connman", "/", "net.connman.Manager", "GetServices"),
 )
 # FIXED: as a file in /var/lib/connman says; MANUAL: as connmanctl was told

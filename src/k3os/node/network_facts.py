@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 
-from k3os.node import connman_services, network_kernel, network_missing, network_names
+from k3os.node import connman_services, network_k3s, network_kernel, network_missing, network_names
 from k3os.node import network_origin as origin
+from k3os.node.network_k3s import NOT_ROOT, OfK3s
 from k3os.node.network_report import Device, Missing, Report
 from k3os.node.network_wanted import Configuration, configured, planned
 from k3os.phases.network_plan import PLAN
-from k3os.phases.resolv import FILE, SOURCE
+from k3os.phases.resolv import SOURCE
 from k3os.system.files import text_of
 
 TYPE_CHECKING = False
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
     Json: TypeAlias = "dict[str, Any]"
 
-# k3s' name for the file that pods get
-OPTION = "resolv-conf"
 NO_CONNMAN = Missing(
     "connman does not answer: nobody asks for addresses, or renews them",
     hint="`systemctl status connman`, `journalctl -b -u connman`",
@@ -45,28 +44,21 @@ def collect(root: str = "") -> Report:
     is_root = os.geteuid() == 0
     if is_root and services is not None:
         services = tuple(connman_services.with_given(each, root) for each in services)
-    config = _as_root(root) if is_root else planned(text_of(root + PLAN).encode())
-    file, unknown = _file_of_pods(root, is_root)
-    texts = (text_of(root + SOURCE), text_of(root + file))
-    return explain(network_kernel.look(), services, config, texts, file, unknown)
+    if is_root:
+        config, of_k3s = _as_root(root)
+    else:
+        config = planned(text_of(root + PLAN).encode())
+        of_k3s = OfK3s(unknown=NOT_ROOT)
+    texts = (text_of(root + SOURCE), text_of(root + of_k3s.file))
+    return explain(network_kernel.look(), services, config, texts, of_k3s)
 
 
-def _as_root(root: str) -> Configuration:
+def _as_root(root: str) -> tuple[Configuration, OfK3s]:
     from k3os.config.load import load_config
     from k3os.phases.node import Node
 
     config, problems = load_config(root or "/", cloud=True)
-    return configured(config, problems, Node(root or "/"))
-
-
-def _file_of_pods(root: str, is_root: bool) -> tuple[str, str]:
-    """The file whose name servers pods get, and why that is not known for sure."""
-    from k3os.k3s.given import given
-
-    if not is_root:
-        return FILE, f"only root sees whether k3s was given another file (--{OPTION})"
-    named = given(root).get(OPTION, [])
-    return (named[-1] if named else FILE), ""
+    return configured(config, problems, Node(root or "/")), network_k3s.look(config, root)
 
 
 def explain(
@@ -74,22 +66,21 @@ def explain(
     services: tuple[Service, ...] | None,
     config: Configuration,
     texts: tuple[str, str],
-    file: str = FILE,
-    unknown: str = "",
+    of_k3s: OfK3s,
 ) -> Report:
     """Pure. texts: the node's resolv.conf, and that of pods."""
-    known = origin.known(kernel, config, services)
+    known = origin.known(kernel, config, services, of_k3s.networks)
     silent = (NO_CONNMAN,) if services is None else ()
     used = network_names.servers(texts[0], known, config)
     return Report(
         (*silent, *config.problems, *network_missing.missing(config.wanted, kernel, known)),
-        config.notes,
+        (*config.notes, *network_missing.notes(kernel, known)),
         tuple(_device(each, kernel, known) for each in sorted(kernel.links, key=_is_loopback)),
         tuple(origin.route(each, known) for each in kernel.routes),
         tuple(origin.rule(each, known) for each in kernel.rules),
         used,
         network_names.search(texts[0]),
-        network_names.pods(texts[1], used, file, unknown),
+        network_names.pods(texts[1], used, of_k3s.file, of_k3s.unknown),
     )
 
 

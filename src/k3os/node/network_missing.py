@@ -6,8 +6,9 @@ Pure. What connman or the kernel has beyond that is no business of this.
 
 from __future__ import annotations
 
-from k3os.node.network_origin import identity, identity_of_rule
-from k3os.phases.ip_output import has_address, kind, link_of
+from k3os.node.connman_services import DHCP
+from k3os.node.network_origin import LOOPBACK, address_text, identity, identity_of_rule
+from k3os.phases.ip_output import kind, link_of
 from k3os.phases.network_plan import LINKS_UNIT
 from k3os.phases.routes import DEFAULTS, VERSIONS
 from k3os.phases.static_routes import MAIN, obstacle, route_identity, rule_identity
@@ -47,6 +48,25 @@ def missing(wanted: Iterable[Wanted], kernel: Kernel, known: Known) -> tuple[Mis
         found += _sizes(each, link, links)
         found += _ways(each, link, kernel, why, hint)
     return tuple(dict.fromkeys([*found, *_rules(wanted, kernel)]))
+
+
+def notes(kernel: Kernel, known: Known) -> tuple[str, ...]:
+    """What nobody asked for in words, and a person without a network wants to know: cards without
+    an entry use DHCP, each with carrier is to have an address."""
+    said = []
+    own = [each for each in kernel.links if each["ifname"] not in known.plugins | {LOOPBACK}]
+    if not any(_is_global(given, *VERSIONS) for each in own for given in each["addr_info"]):
+        said.append("no interface has an address that others could reach")
+    for link in own:
+        name, service = link["ifname"], known.service(link["ifname"])
+        if service is None or service.is_connected or name in known.by_device or "master" in link:
+            continue
+        if "LOWER_UP" in link["flags"] and service.ipv4.wanted == DHCP and not service.is_given:
+            said.append(
+                f"{name} has no entry and uses DHCP, and no server has answered: connman's state "
+                f"is {service.state}; is it the right network? `journalctl -b -u connman`"
+            )
+    return tuple(said)
 
 
 def _no_interface(each: Wanted, links: list[Json], described: set[str]) -> Missing:
@@ -115,17 +135,24 @@ def _why(each: Wanted, link: Json, known: Known) -> tuple[str, str]:
 def _addresses(each: Wanted, link: Json, why: str, hint: str) -> list[Missing]:
     name = link["ifname"]
     reason = f": {why}" if why else ""
-    present = {f"{given['local']}/{given['prefixlen']}" for given in link["addr_info"]}
+    present = {address_text(given) for given in link["addr_info"]}
     found = [
         each.missing(f"{name} has no address {text}{reason}", hint, "address", text)
         for text in each.entry["fixed"]
         if text not in present
     ]
-    if each.entry["dhcp"] and not each.owner and not has_address(link, 4):
+    learned = [given for given in link["addr_info"] if _is_global(given, 4)]
+    has_it = {*map(address_text, learned)} - {*each.entry["fixed"]}
+    if each.entry["dhcp"] and not each.owner and not has_it:
         why = why or "no DHCP server has answered"
-        what = f"{name} is to use DHCP, and has no IPv4 address: {why}"
+        what = f"{name} is to use DHCP, and has no IPv4 address from it: {why}"
         found.append(each.missing(what, hint, "address", "dhcp"))
     return found
+
+
+def _is_global(given: Json, *versions: int) -> bool:
+    families = ["inet6" if version == 6 else "inet" for version in versions]
+    return given.get("scope") == "global" and given.get("family") in families
 
 
 def _sizes(each: Wanted, link: Json, links: list[Json]) -> list[Missing]:

@@ -77,12 +77,19 @@ class Known:
     gateways: dict[tuple[object, object], Origin]
     plugins: frozenset[str]
     wifi: str = ""
+    of_pods: tuple[str, ...] = ()
 
     def service(self, device: str) -> Service | None:
         return (self.services or {}).get(device)
 
 
-def known(kernel: Kernel, config: Configuration, services: Iterable[Service] | None) -> Known:
+def known(
+    kernel: Kernel,
+    config: Configuration,
+    services: Iterable[Service] | None,
+    of_pods: tuple[str, ...] = (),
+) -> Known:
+    """of_pods: their networks."""
     links = list(kernel.links)
     by_device: dict[str, Wanted] = {}
     parts: dict[str, Origin] = dict(config.off)
@@ -116,6 +123,7 @@ def known(kernel: Kernel, config: Configuration, services: Iterable[Service] | N
             if link["ifname"].startswith(NOT_OURS) and link["ifname"] not in ours | carriers
         ),
         config.wifi,
+        of_pods,
     )
 
 
@@ -148,17 +156,22 @@ def manager(name: str, link: Json, known: Known) -> Origin:
     if service is None:
         return NOBODY
     if service.kind == "wifi" or name.startswith(WIRELESS):
-        return Origin(CONNMAN, "connman", WIFI, known.wifi)
+        return Origin(CONNMAN, "connman", WIFI if known.wifi else "", known.wifi)
     if service.is_given:
         return FROM_A_FILE
     return Origin(CONNMAN, f"connman {WANTED.get(service.ipv4.wanted, 'by itself')}")
 
 
 def address(link: Json, given: Json, known: Known) -> Address:
-    text = f"{given['local']}/{given['prefixlen']}"
+    text = address_text(given)
     notes = [word for word in ("tentative", "dadfailed", "deprecated") if given.get(word)]
     notes += ["temporary"] if given.get("temporary") else []
     return Address(text, _of_address(link, text, given, known), tuple(notes))
+
+
+def address_text(given: Json) -> str:
+    """As the configuration has it."""
+    return f"{given['local']}/{given['prefixlen']}"
 
 
 def _of_address(link: Json, text: str, given: Json, known: Known) -> Origin:
@@ -200,7 +213,7 @@ def _of_connman(
         each
         for each in link["addr_info"]
         if each.get("family") == given.get("family") and each.get("scope") == "global"
-        if not _is_advertised(each) and f"{each['local']}/{each['prefixlen']}" not in fixed
+        if not _is_advertised(each) and address_text(each) not in fixed
     ]
     if len(others) > 1 and service.given is None and learned is not BY_HAND:
         return replace(learned, words=f"{learned.words}, or by hand: only root sees which")
@@ -231,9 +244,21 @@ def _of_route(given: Route, known: Known) -> Origin:
         return BY_KERNEL
     if connmans := _connmans(given, device, gateway, known):
         return connmans
+    if any(_is_within(given.to, each) for each in known.of_pods):
+        return BY_PLUGIN
     if program := PROGRAMS.get(given.protocol, ""):
         return Origin(OTHER, program)
     return BY_HAND
+
+
+def _is_within(network: str, other: str) -> bool:
+    import ipaddress
+
+    try:
+        inner, outer = (ipaddress.ip_network(each, strict=False) for each in (network, other))
+    except ValueError:  # "default"; what somebody has written for k3s
+        return False
+    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
 
 
 def _connmans(given: Route, device: object, gateway: object, known: Known) -> Origin | None:

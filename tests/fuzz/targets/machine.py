@@ -99,10 +99,11 @@ def ip_json(data: bytes) -> object:
 def shown(kernel: Any, services: Any) -> object:
     """What `k3os network show` makes of it."""
     from k3os.node.network_facts import explain
+    from k3os.node.network_k3s import OfK3s
     from k3os.node.network_text import lines
     from k3os.node.network_wanted import planned
 
-    report = explain(kernel, services, planned(json.dumps(ENTRIES).encode()), ("", ""))
+    report = explain(kernel, services, planned(json.dumps(ENTRIES).encode()), ("", ""), OfK3s())
     return [dict(report.as_dict()), lines(report), lines(report, every=True)]
 
 

@@ -28,9 +28,8 @@ SAID = {
     "ip -json -N -6 route show table all": "routes-6.json",
     "ip -json -N -4 rule show": "rules-4.json",
     "ip -json -N -6 rule show": "rules-6.json",
-    "busctl --json=short --timeout=5 call net.connman / net.connman.Manager GetServices": (
-        "services.json"
-    ),
+    "busctl --json=short --timeout=5 --auto-start=no call net.connman / "
+    "net.connman.Manager GetServices": ("services.json"),
 }
 SECRET = "planted-passphrase"
 CONFIG = "/k3os/system/config.yaml"

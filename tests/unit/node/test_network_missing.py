@@ -150,8 +150,8 @@ LOST = {
     ),
     "an address of DHCP": (
         no_dhcp,
-        ":18:11: k3os.network.eth0.address: eth0 is to use DHCP, and has no IPv4 address: no DHCP "
-        "server has answered; ",
+        ":18:11: k3os.network.eth0.address: eth0 is to use DHCP, and has no IPv4 address from it: "
+        "no DHCP server has answered; ",
     ),
     "an entry that is wrong": (
         wrong_entry,
@@ -178,3 +178,36 @@ def test_what_is_lost_is_named_with_its_place_and_why(recorded: Recorded, change
     change(recorded)
     found = [each.removeprefix(CONFIG) for each in missing(recorded.show())]
     assert [each for each in found if each.startswith(said)], found
+
+
+def test_dhcp_beside_a_fixed_address_is_missed(recorded: Recorded) -> None:
+    text = recorded.read("k3os/system/config.yaml")
+    text = text.replace("'fd00:77::50/64'", "'fd00:77::50/64', dhcp")
+    recorded.put("k3os/system/config.yaml", text)
+    said = "k3os.network.eth1.address: eth1 is to use DHCP, and has no IPv4 address from it"
+    assert any(said in each for each in missing(recorded.show()))
+    new = {"family": "inet", "local": "10.5.0.2", "prefixlen": 24, "scope": "global"}
+    recorded.link("eth1", lambda link: link["addr_info"].append(new))
+    assert not any(said in each for each in missing(recorded.show()))
+
+
+def test_a_card_without_an_entry_that_no_dhcp_server_answers_is_noted(recorded: Recorded) -> None:
+    """Nobody asked for it in words: the exit code takes no notice."""
+
+    def waits(value: dict) -> None:
+        for _, service in value["data"][0]:
+            if service["Ethernet"]["data"]["Interface"]["data"] == "eth0":
+                service["State"]["data"] = "configuration"
+
+    assert recorded.show().notes == ()
+    before = missing(recorded.show())
+    recorded.edit("busctl", waits)
+    recorded.link("eth0", lambda link: link.update(addr_info=[]))
+    report = recorded.show()
+    assert [each.partition(":")[0] for each in report.notes] == [
+        "eth0 has no entry and uses DHCP, and no server has answered"
+    ]
+    assert missing(report) == before
+    for name in ("eth1", "to-br0"):
+        recorded.link(name, lambda link: link.update(addr_info=[]))
+    assert recorded.show().notes[0] == "no interface has an address that others could reach"

@@ -175,11 +175,51 @@ def test_a_node_without_a_name_server_says_what_to_do(recorded: Recorded) -> Non
     assert said.count("  none is known; name some in k3os.dns_nameservers") == 2
 
 
-def test_another_file_for_pods_is_the_one_that_is_shown(recorded: Recorded) -> None:
-    recorded.put("etc/rancher/k3s/config.yaml", "resolv-conf: /etc/my.conf\n")
+@pytest.mark.parametrize(
+    "path,text",
+    [
+        ("etc/rancher/k3s/config.yaml", "resolv-conf: /etc/my.conf\n"),
+        ("k3os/system/config.yaml", "k3os: {k3s_args: [server, --resolv-conf=/etc/my.conf]}\n"),
+        (
+            "k3os/system/config.yaml",
+            "k3os: {k3s_args: [--kubelet-arg=resolv-conf=/etc/my.conf]}\n",
+        ),
+        ("k3os/system/config.yaml", "k3os: {environment: {K3S_RESOLV_CONF: /etc/my.conf}}\n"),
+    ],
+    ids=["k3s' file", "an argument", "the kubelet's", "a variable"],
+)
+def test_another_file_for_pods_is_the_one_that_is_shown(
+    recorded: Recorded, path: str, text: str
+) -> None:
+    recorded.put(path, text)
     recorded.put("etc/my.conf", "nameserver 10.9.9.9\n")
     pods = recorded.show().pods
-    assert (pods.file, pods.servers) == ("/etc/my.conf", ("10.9.9.9",))
+    assert (pods.file, pods.servers, pods.unknown) == ("/etc/my.conf", ("10.9.9.9",), "")
+
+
+@pytest.mark.parametrize(
+    "network,config",
+    [
+        ("10.42.7.0/24", ""),
+        ("10.99.7.0/24", "k3os: {k3s_args: [server, '--cluster-cidr=10.99.0.0/16,fd42::/56']}\n"),
+    ],
+    ids=["k3s' own", "another one"],
+)
+def test_a_way_to_the_pods_of_another_node_is_the_network_plugins(
+    recorded: Recorded, network: str, config: str
+) -> None:
+    """flannel makes one over the card where it needs no tunnel (host-gw)."""
+
+    def add(found: list[dict]) -> None:
+        found.append({"dst": network, "gateway": "10.0.2.7", "dev": "eth0"})
+        found.append({"dst": "10.43.0.0/16", "gateway": "10.0.2.8", "dev": "eth0"})
+
+    recorded.edit("ip -json -N -4 route", add)
+    if config:
+        recorded.put("k3os/system/config.yaml", config)
+    found = routes(recorded.show(), "eth0")
+    assert found[f"{network} 10.0.2.7 254"] == "k3s or a network plugin"
+    assert found["10.43.0.0/16 10.0.2.8 254"] == "by hand, or another program"
 
 
 def test_a_connman_that_does_not_answer_comes_first(recorded: Recorded) -> None:
@@ -279,7 +319,7 @@ def test_a_bond_says_which_member_is_active_and_whose_link_is_down(recorded: Rec
     )
     assert missing(report) == [
         f"{CONFIG}:1:25: k3os.network.bond0.address: bond0 is to use DHCP, and has no IPv4 "
-        "address: connman does not know it; `journalctl -b -u k3os-config -u k3os-network "
+        "address from it: connman does not know it; `journalctl -b -u k3os-config -u k3os-network "
         "-u connman` says what happened"
     ]
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k3os.node.network_facts import explain
+from k3os.node.network_k3s import OfK3s
 from k3os.node.network_kernel import Kernel, details_in, routes_in
 from k3os.node.network_report import Report
 from k3os.node.network_text import lines
@@ -68,7 +69,7 @@ def report_of(machine: tuple[list[dict], dict[int, list[dict]]]) -> Report:
         for each in routes_in(json.dumps(listed).encode(), version)
     ]
     kernel = Kernel(tuple(links_in(said)), tuple(found), (), details_in(said))
-    return explain(kernel, (), Configuration(), ("", ""))
+    return explain(kernel, (), Configuration(), ("", ""), OfK3s())
 
 
 def blocks(said: list[str]) -> dict[str, list[str]]:
