@@ -141,6 +141,17 @@ def _addresses(each: Wanted, link: Json, why: str, hint: str) -> list[Missing]:
         for text in each.entry["fixed"]
         if text not in present
     ]
+    refused = [given for given in link["addr_info"] if given.get("dadfailed")]
+    found += [
+        each.missing(
+            f"{name} may not use {text}: another machine on its network has it",
+            "give one of the two another address",
+            "address",
+            text,
+        )
+        for text in map(address_text, refused)
+        if text in each.entry["fixed"]
+    ]
     learned = [given for given in link["addr_info"] if _is_global(given, 4)]
     has_it = {*map(address_text, learned)} - {*each.entry["fixed"]}
     if each.entry["dhcp"] and not each.owner and not has_it:

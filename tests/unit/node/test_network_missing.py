@@ -109,7 +109,23 @@ def mac(recorded: Recorded) -> None:
     recorded.put("k3os/system/config.yaml", text.replace("eth9:", "'52:54:00:00:00:09':"))
 
 
+def taken(recorded: Recorded) -> None:
+    """Duplicate address detection: RFC 4862, 5.4."""
+
+    def change(link: dict) -> None:
+        for each in link["addr_info"]:
+            if each["local"] == "fd00:77::50":
+                each.update(tentative=True, dadfailed=True)
+
+    recorded.link("eth1", change)
+
+
 LOST = {
+    "an address that another machine has": (
+        taken,
+        ":5:53: k3os.network.eth1.address: eth1 may not use fd00:77::50/64: another machine on its "
+        "network has it; give one of the two another address",
+    ),
     "an address": (
         without("eth1", "192.168.77.51"),
         ":5:35: k3os.network.eth1.address: eth1 has no address 192.168.77.51/24; `journalctl",
