@@ -1,6 +1,7 @@
 """Addresses, routes and names: two wired interfaces, of which one is static and has the gateway."""
 
 import dataclasses
+import re
 
 import pytest
 
@@ -276,9 +277,11 @@ def test_the_node_says_where_everything_comes_from_and_that_nothing_is_missing(o
         "address 10.0.2.15/24": "DHCP, by connman",
         "route default via 192.168.78.2": f"{key}bond0.gateway{place}{number}:",
         "route 192.168.78.0/24": "the kernel",
-        "192.168.77.3": "a service file in /var/lib/connman, for eth1",
     }.items():
         assert [row for row in rows if row.startswith(f"{start} {origin}")], (start, rows)
+    for server in ask(own, "sed -n 's/^nameserver //p' /run/connman/resolv.conf").split():
+        row = next(row for row in rows if row.startswith(f"{server} "))
+        assert re.search(r" on (eth0|to-br0)$|a service file .*, for eth1$", row), row
     bond = rows.index(next(row for row in rows if row.startswith("bond0 bond, active-backup,")))
     assert rows[bond + 1].startswith(f"managed {key}bond0{place}{number}:")
     assert rows[bond + 2] == "members eth2, eth3"
