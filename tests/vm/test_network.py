@@ -1,6 +1,7 @@
 """Addresses, routes and names: two wired interfaces, of which one is static and has the gateway."""
 
 import dataclasses
+import re
 
 import pytest
 
@@ -254,6 +255,41 @@ def test_bonds_bridges_and_dummies_have_their_addresses_and_their_members_none(o
     assert ask(own, "cat /sys/class/net/bond0/address") == BONDED[0]
     assert ask(own, "systemctl --failed --no-legend --plain") == ""
     assert "k3s        is running" in ask(own, "k3os status")
+
+
+def rows_of(vm, command):
+    """Its lines, with single blanks: what stands in columns is compared as words."""
+    return [" ".join(line.split()) for line in ask(vm, command).splitlines()]
+
+
+def test_the_node_says_where_everything_comes_from_and_that_nothing_is_missing(own):
+    """The exit code says so, too: ask() wants 0."""
+    rows = rows_of(own, "sudo -n k3os network show")
+    assert not [row for row in rows if row.startswith(("MISSING", "note:"))]
+    key, place = "k3os.network.", ", /k3os/system/config.yaml:"
+    number = next(n for n, line in enumerate(OWN.splitlines(), 1) if line.startswith("    bond0:"))
+    for start, origin in {
+        "address 192.168.78.50/24": f"{key}bond0.address{place}{number}:",
+        "address 10.9.0.2/24": f"{key}bond0.9.address{place}{number + 1}:",
+        "address 192.0.2.9/32": f"{key}dummy0.address{place}{number + 3}:",
+        "address 192.168.79.15/24": "DHCP, by connman",
+        "address 192.168.77.60/24": "a service file in /var/lib/connman",
+        "address 10.0.2.15/24": "DHCP, by connman",
+        "route default via 192.168.78.2": f"{key}bond0.gateway{place}{number}:",
+        "route 192.168.78.0/24": "the kernel",
+    }.items():
+        assert [row for row in rows if row.startswith(f"{start} {origin}")], (start, rows)
+    for server in ask(own, "sed -n 's/^nameserver //p' /run/connman/resolv.conf").split():
+        row = next(row for row in rows if row.startswith(f"{server} "))
+        assert re.search(r" on (eth0|to-br0)$|a service file .*, for eth1$", row), row
+    bond = rows.index(next(row for row in rows if row.startswith("bond0 bond, active-backup,")))
+    assert rows[bond + 1].startswith(f"managed {key}bond0{place}{number}:")
+    assert rows[bond + 2] == "members eth2, eth3"
+    assert any(row.endswith("; member of bond0") for row in rows)
+    everybody = rows_of(own, "k3os network show")
+    assert f"address 192.168.78.50/24 {key}bond0.address" in everybody
+    parsed = "sudo -n k3os network show --json | python3 -c 'import json; print(json.load(open(0))"
+    assert ask(own, f"""{parsed}["missing"])'""") == "[]"
 
 
 def gateway_answers(vm):

@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "overlay": ("k3os.cli.overlay", "node", "give the machine back to the system below"),
     "reset": ("k3os.cli.reset", "node", "factory reset at the next boot"),
     "grow": ("k3os.cli.grow", "node", "give the state partition the rest of its disk"),
-    "network": ("k3os.cli.network", "node", "settle the default route; called by the system"),
+    "network": ("k3os.cli.network", "node", "interfaces, addresses, routes: where each comes from"),
     "clock": ("k3os.cli.clock", "node", "wait for a time server where the clock was wrong"),
     "k3s": ("k3os.cli.k3s", "anywhere", "fetch k3s where the image has none; sums of releases"),
     "local": ("k3os.cli.local", "node", "run the scripts of /etc/rc.local and /etc/local.d"),

@@ -1,8 +1,9 @@
-"""`k3os network`: what the system calls when the kernel or connman has news.
+"""`k3os network`: how the network of this node is, and what the system calls when the kernel or
+connman has news.
 
-settle: standard input is the socket with the kernel's messages (rtnetlink(7)); they are read away,
-what they say does not matter. resolv: connman has written its resolv.conf. links: connman is about
-to start, or a member of a bond or bridge has appeared.
+show: k3os.node.network_facts. settle: standard input is the socket with the kernel's messages
+(rtnetlink(7)); they are read away, what they say does not matter. resolv: connman has written its
+resolv.conf. links: connman is about to start, or a member of a bond or bridge has appeared.
 """
 
 from __future__ import annotations
@@ -13,9 +14,17 @@ import time
 from k3os.cli import options
 
 HELP = """\
-usage: k3os network settle   the default route and the addresses that k3os.network asks for
+usage: k3os network show [--all | --json]
+       k3os network settle   the default route and the addresses that k3os.network asks for
        k3os network resolv   tell pods the name servers that the node has now
        k3os network links    make the bonds, bridges and dummies that k3os.network asks for
+
+show: interfaces, addresses, routes, rules, name servers, and where each comes from. What the
+configuration asks for and is missing comes first; exit code 1 when something is. Everybody may call
+it; root also sees in which file and line something is asked for. The system calls the others.
+
+  --all   with show: list what network plugins have made and the kernel's own routes and rules, too
+  --json  with show: all of it, for programs
 """
 # an interface that comes up brings several messages, and connman acts on them, too
 PAUSE = 1.0
@@ -24,9 +33,14 @@ CRICTL_SECONDS = 60
 
 
 def main(argv: list[str]) -> int:
-    """Exit code 0, 2 for wrong usage. Raises CommandError, OSError."""
-    words, _ = options.read(HELP, argv)
+    """Exit code 0, 1 for what is missing, 2 for wrong usage. Raises CommandError, OSError."""
+    words, given = options.read(HELP, argv)
     options.count(HELP, words, 1, 1)
+    options.alone(HELP, given, ("--all", "--json"))
+    if words == ["show"]:
+        return show(given)
+    for name in given:
+        raise options.wrong(HELP, f"{name} goes with show")
     if words == ["links"]:
         return links()
     time.sleep(PAUSE)
@@ -40,6 +54,22 @@ def main(argv: list[str]) -> int:
     for line in [*done, *missing]:
         print(line)
     return 0
+
+
+def show(given: dict[str, str]) -> int:
+    """1 where something that was asked for is missing. Raises CommandError."""
+    import json
+
+    from k3os.errors import visible
+    from k3os.node.network_facts import collect
+    from k3os.node.network_text import lines
+
+    report = collect()
+    if "--json" in given:
+        print(json.dumps(report.as_dict(), indent=2))
+    else:
+        print(visible("\n".join(lines(report, every="--all" in given))))
+    return 1 if report.missing else 0
 
 
 def links() -> int:

@@ -16,6 +16,7 @@ MAKE_ROOM = (
     "if it was this machine before a reset, type on a server: "
     "kubectl -n kube-system delete secret {}.node-password.k3s"
 )
+NO_ADDRESS = "none: `sudo k3os network show` says why"
 SHORT_HINT = (
     "what helps: more memory; an agent instead of a server; less on it: `kubectl top pods -A`, "
     "`--disable=traefik` and the like in k3os.k3s_args; docs/explanation/resources.md#memory"
@@ -118,7 +119,7 @@ def lines(status: NodeStatus, *, every: bool = False) -> list[str]:
     if status.node_name and status.node_name != status.hostname.lower():
         note = "the name it registered with; a rename of the host does not change it"
         said.append(f"node name  {status.node_name} ({note})")
-    said += [f"address    {address}" for address in status.addresses]
+    said += [f"address    {address}" for address in status.addresses or [NO_ADDRESS]]
     if status.clock_in_doubt:
         note = "no time server has answered since: it is probably wrong"
         said.append(f"clock      said {status.clock_in_doubt} at the start; {note}")

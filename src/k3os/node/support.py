@@ -32,6 +32,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "kernel.txt": (*JOURNAL, "--dmesg", "--lines=5000"),
     "units.txt": ("systemctl", "list-units", "--all", "--no-pager", "--plain"),
     "boots.txt": ("journalctl", "--no-pager", "--list-boots"),
+    "network.txt": ("k3os", "network", "show", "--all"),
+    "network.json": ("k3os", "network", "show", "--json"),
     "addresses.txt": ("ip", "address"),
     "routes.txt": ("ip", "route", "show", "table", "all"),
     "disks.txt": ("lsblk", "--output", "NAME,SIZE,TYPE,FSTYPE,LABEL,MOUNTPOINTS"),
@@ -48,16 +50,28 @@ PARTS: dict[str, tuple[str, ...]] = {
 
 def collect(secrets: Collection[str]) -> dict[str, bytes]:
     """File to what is in it."""
-    return {name: _part(list(argv), secrets) for name, argv in PARTS.items()}
+    return {name: _part(name, list(argv), secrets) for name, argv in PARTS.items()}
 
 
-def _part(argv: list[str], secrets: Collection[str]) -> bytes:
+def _part(name: str, argv: list[str], secrets: Collection[str]) -> bytes:
     try:
         output, how = run(argv, timeout=SECONDS), ""
     except CommandError as error:
         output, how = error.output, f"\n{' '.join(argv)}: {error.how}\n"
+        if name.endswith(".json") and _is_json(output):  # programs that read it want nothing else
+            how = ""
     text = redacted(output.decode(errors="replace"), secrets).encode()[-MOST:]
     return text + how.encode()
+
+
+def _is_json(output: bytes) -> bool:
+    from k3os.system.json_text import parsed
+
+    try:
+        parsed(output)
+    except ValueError:
+        return False
+    return True
 
 
 def archive(directory: str, files: Mapping[str, bytes], when: int) -> bytes:

@@ -47,29 +47,9 @@ def plan(config: Config, node: Node) -> list[Action]:
     present = files(node)
     if value is None and not present and not node.exists(PLAN):
         return []
-    from k3os.config.network import interfaces
-
     place = value.place if value is not None else Place("default")
-    entries = config.entries(KEY)
-    right, wrong = interfaces(entries)
-    actions: list[Action] = [
-        Refused(f"{KEY}.{name}", error.place, f"configure {name}", error.message, error.hint)
-        for name, error in wrong
-    ]
+    actions, right, known = asked_for(config, node)
     made = any(each.made for each in right)
-    if made:
-        from k3os.config.members import with_members
-
-        right = with_members(right)
-    known = device_names(node) if any(each.is_mac or each.vlan_number for each in right) else {}
-    named = {each.device for each in right}
-    for each in [each for each in right if known.get(each.device) in named]:
-        name = each.owner.name if each.owner and each.name not in entries else each.name
-        path, where = f"{KEY}.{name}", entries[name].place
-        message = f"is {known[each.device]}, which another entry describes"
-        what, hint = f"configure {each.name}", "keep one of the two"
-        actions.append(Refused(path, where, what, message, hint))
-        right.remove(each)
     names = known if any(each.vlan_number for each in right) else {}
     wanted = services(right, names)
     lines = [*below_vlans(right), *(line for each in right for line in udev_rules(each))]
@@ -109,6 +89,33 @@ def plan(config: Config, node: Node) -> list[Action]:
     left += freed(former, routed) if made_before else []
     actions.append(Settle(place, [name for name in left if name not in described]))
     return actions
+
+
+def asked_for(config: Config, node: Node) -> tuple[list[Action], list[Interface], dict[str, str]]:
+    """A refusal for each entry that cannot be used, the others with their members, and the names
+    of the hardware by MAC where they matter."""
+    from k3os.config.network import interfaces
+
+    entries = config.entries(KEY)
+    right, wrong = interfaces(entries)
+    refused: list[Action] = [
+        Refused(f"{KEY}.{name}", error.place, f"configure {name}", error.message, error.hint)
+        for name, error in wrong
+    ]
+    if any(each.made for each in right):
+        from k3os.config.members import with_members
+
+        right = with_members(right)
+    known = device_names(node) if any(each.is_mac or each.vlan_number for each in right) else {}
+    named = {each.device for each in right}
+    for each in [each for each in right if known.get(each.device) in named]:
+        name = each.owner.name if each.owner and each.name not in entries else each.name
+        path, where = f"{KEY}.{name}", entries[name].place
+        message = f"is {known[each.device]}, which another entry describes"
+        what, hint = f"configure {each.name}", "keep one of the two"
+        refused.append(Refused(path, where, what, message, hint))
+        right.remove(each)
+    return refused, right, known
 
 
 def _file(place: Place, path: str, text: str) -> WriteFile:
@@ -265,10 +272,10 @@ def add_vlan(device: str, number: int) -> str:
 
 
 def routing(right: list[Interface]) -> list[Json]:
-    """PLAN: a list of maps with device (name or MAC), gateways, static (IP versions with a
-    fixed address), fixed (all fixed addresses), more (those that connman has no room for), below
-    (what a VLAN is on, "" for other devices), mtu (0: as it is), routes and rules (those of
-    `static_routes.planned`), made (what `links` makes; {}: nothing)."""
+    """PLAN: a list of maps with device (name or MAC), name (of the entry), gateways, static (IP
+    versions with a fixed address), fixed (all fixed addresses), more (those that connman has no
+    room for), below (what a VLAN is on, "" for other devices), mtu (0: as it is), routes and rules
+    (those of `static_routes.planned`), made (what `links` makes; {}: nothing)."""
     from k3os.phases.static_routes import planned
 
     entries: list[Json] = []
@@ -280,6 +287,7 @@ def routing(right: list[Interface]) -> list[Json]:
         entries.append(
             {
                 "device": interface.device,
+                "name": interface.name,
                 "gateways": [str(each) for each in interface.gateways],
                 "static": sorted({each.version for each in interface.addresses}),
                 "dhcp": interface.dhcp,

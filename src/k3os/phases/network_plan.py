@@ -23,7 +23,7 @@ SUFFIX = ".config"
 USUAL_MTU = 1500
 # an entry of PLAN that says nothing
 ENTRY: Json = {"gateways": [], "static": [], "dhcp": False, "fixed": [], "more": [], "below": ""}
-ENTRY |= {"device": None, "mtu": 0, "routes": [], "rules": [], "made": {}}
+ENTRY |= {"device": None, "name": "", "mtu": 0, "routes": [], "rules": [], "made": {}}
 # what k3os.phases.links makes, where the entry asks for it: texts, lists of texts
 MADE_TEXTS = ("kind", "name", "primary", "port")
 MADE_LISTS = ("words", "members")
@@ -59,7 +59,7 @@ def entries_in(data: bytes) -> list[Json]:
     return [
         each
         for each in entries
-        if all(isinstance(each[name], str) for name in ("device", "below"))
+        if all(isinstance(each[name], str) for name in ("device", "name", "below"))
         and type(each["mtu"]) is int
         and all(_are_texts(each[name]) for name in ("gateways", "fixed", "more"))
         and isinstance(each["static"], list)

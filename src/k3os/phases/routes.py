@@ -209,13 +209,14 @@ def _delete(route: Json, version: int) -> list[str]:
 
 
 def order(entries: list[Json], links: list[Json]) -> bool:
-    """Make the chosen interface's service connman's first, whose name servers it asks.
+    """Make the chosen interface's service connman's first, whose name servers it asks; that of
+    IPv6 where IPv4 has no gateway that was asked for.
 
     Whether something was changed. Raises CommandError.
     """
     from k3os.system.run import run
 
-    device, _ = chosen(entries, links, 4)
+    device = chosen(entries, links, 4)[0] or chosen(entries, links, 6)[0]
     link = link_of(device, links)
     if link is None:
         return False

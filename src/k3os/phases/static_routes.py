@@ -108,9 +108,9 @@ def decide_static(
         if link is None:
             continue
         for each in entry["routes"]:
-            if _route(each, link["ifname"]) in present.routes:
+            if route_identity(each, link["ifname"]) in present.routes:
                 continue
-            if why := _obstacle(each, link):
+            if why := obstacle(each, link):
                 missing.append(f"the route to {each['to']} waits: {why}")
                 continue
             words = ["ip", f"-{each['version']}", "route", "replace", each["to"]]
@@ -124,7 +124,9 @@ def undo_static(
     former: list[Json], entries: list[Json], links: list[Json], present: Present
 ) -> list[list[str]]:
     """The commands that take away what former made and entries do not ask for."""
-    routes = {_route(each, entry["device"]) for entry in entries for each in entry["routes"]}
+    routes = {
+        route_identity(each, entry["device"]) for entry in entries for each in entry["routes"]
+    }
     commands = [
         ["ip", f"-{each['version']}", "rule", "delete", *_words_of_rule(each)]
         for key, each in _rules(former).items()
@@ -135,15 +137,15 @@ def undo_static(
         if link is None:
             continue
         for each in entry["routes"]:
-            kept = _route(each, entry["device"]) in routes
-            if not kept and _route(each, link["ifname"]) in present.routes:
+            kept = route_identity(each, entry["device"]) in routes
+            if not kept and route_identity(each, link["ifname"]) in present.routes:
                 words = ["ip", f"-{each['version']}", "route", "delete", each["to"]]
                 words += ["dev", link["ifname"], "metric", each["metric"], "table", each["table"]]
                 commands.append(words)
     return commands
 
 
-def _route(route: Json, device: str) -> tuple[object, ...]:
+def route_identity(route: Json, device: str) -> tuple[object, ...]:
     """As in Present."""
     where = (route["version"], route["table"], route["to"], route["metric"])
     return (*where, device, route["via"])
@@ -151,10 +153,10 @@ def _route(route: Json, device: str) -> tuple[object, ...]:
 
 def _rules(entries: list[Json]) -> dict[tuple[object, ...], Json]:
     """Each once: two entries may have the same one."""
-    return {_rule(each): each for entry in entries for each in entry["rules"]}
+    return {rule_identity(each): each for entry in entries for each in entry["rules"]}
 
 
-def _rule(rule: Json) -> tuple[object, ...]:
+def rule_identity(rule: Json) -> tuple[object, ...]:
     return tuple(rule[name] for name in ("version", "from", "to", "priority", "table"))
 
 
@@ -163,7 +165,7 @@ def _words_of_rule(rule: Json) -> list[str]:
     return [*words, "table", rule["table"], "priority", rule["priority"]]
 
 
-def _obstacle(route: Json, link: Json) -> str:
+def obstacle(route: Json, link: Json) -> str:
     """Why the kernel would refuse a route now, "" when it would not."""
     family = "inet" if route["version"] == 4 else "inet6"
     networks = [

@@ -65,6 +65,7 @@ ENTRIES: list[dict[str, Any]] = [
 @target("ip-json", words='"ifname" "addr_info" "local" "dst" "default" "dev" "gateway" "linkinfo"')
 def ip_json(data: bytes) -> object:
     """Links and routes as ip(8) describes them, and connman's list of services."""
+    from k3os.node import network_kernel
     from k3os.node.status import addresses
     from k3os.phases import ip_output, replug, routes, static_routes
     from k3os.phases import links as devices
@@ -90,8 +91,31 @@ def ip_json(data: bytes) -> object:
             static_routes.undo_static(ENTRIES, [], links, present),
             [routes.service_name(link) for link in links],
             addresses(),
+            shown(network_kernel.look(), ()),
         ]
     return json.dumps(found)
+
+
+def shown(kernel: Any, services: Any) -> object:
+    """What `k3os network show` makes of it."""
+    from k3os.node.network_facts import explain
+    from k3os.node.network_k3s import OfK3s
+    from k3os.node.network_text import lines
+    from k3os.node.network_wanted import planned
+
+    report = explain(kernel, services, planned(json.dumps(ENTRIES).encode()), ("", ""), OfK3s())
+    return [dict(report.as_dict()), lines(report), lines(report, every=True)]
+
+
+@target("connman-objects", words='"type" "data" "Ethernet" "Interface" "IPv4" "Method" "Address"')
+def connman_objects(data: bytes) -> object:
+    """connman's services as busctl(1) prints them, on a machine with an interface."""
+    from k3os.node import connman_services
+    from k3os.node.network_kernel import Kernel
+
+    address = {"family": "inet", "local": "10.0.2.36", "prefixlen": 24, "scope": "global"}
+    link = {"ifname": "eth0", "flags": [], "linkinfo": {}, "addr_info": [address]}
+    return json.dumps(shown(Kernel((link,)), connman_services.services_in(data)))
 
 
 @target("connman-services", words="*AO Wired ethernet_525400123456_cable wifi_ hidden")

@@ -317,3 +317,13 @@ def test_what_was_right_already_is_counted_and_listed_only_when_asked(tmp_path: 
     assert listed == [("done", "written"), ("unchanged", "same, but (why)"), ("later", "not yet")]
     assert "  unchanged k3os.data_sources: a gives b" in text
     assert "  unchanged k: same" in lines(status, every=True)
+
+
+def test_a_node_without_an_address_says_where_to_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "address    none: `sudo k3os network show` says why"
+    monkeypatch.setattr("k3os.node.status.addresses", list)
+    assert said in lines(collect(str(tmp_path)))
+    monkeypatch.setattr("k3os.node.status.addresses", lambda: ["eth0 10.0.2.15/24"])
+    assert said not in lines(collect(str(tmp_path)))

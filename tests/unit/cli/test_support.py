@@ -131,6 +131,16 @@ def test_a_part_that_hangs_or_fails_says_so_and_keeps_what_it_said(monkeypatch):
     assert files["b"].endswith(b"exited with 3\n")
 
 
+def test_json_of_a_node_that_is_not_well_is_still_json(monkeypatch):
+    """`k3os status` and `k3os network show` exit with 1 then."""
+    whole, half = ("sh", "-c", "echo '{}'; exit 1"), ("sh", "-c", "echo '{'; exit 1")
+    monkeypatch.setattr(support, "PARTS", {"a.json": whole, "b.json": half, "c.txt": whole})
+    files = support.collect(set())
+    assert files["a.json"] == b"{}\n"
+    assert files["b.json"].endswith(b"exited with 1\n")
+    assert files["c.txt"].endswith(b"exited with 1\n")
+
+
 def test_of_a_part_that_is_too_long_the_end_is_kept(monkeypatch):
     monkeypatch.setattr(support, "MOST", 8)
     monkeypatch.setattr(support, "PARTS", {"a": ("sh", "-c", "echo beginning; echo the end")})

@@ -1,0 +1,226 @@
+"""What k3os.network asks for and the kernel has not: interfaces, members, addresses, ways. Each
+with why, as far as it can be seen, and what to do.
+
+Pure. What connman or the kernel has beyond that is no business of this.
+"""
+
+from __future__ import annotations
+
+from k3os.node.connman_services import DHCP
+from k3os.node.network_origin import LOOPBACK, address_text, identity, identity_of_rule
+from k3os.phases.ip_output import kind, link_of
+from k3os.phases.network_plan import LINKS_UNIT
+from k3os.phases.routes import DEFAULTS, VERSIONS
+from k3os.phases.static_routes import MAIN, obstacle, route_identity, rule_identity
+from k3os.system.interfaces import DUMMY, NOT_OURS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, TypeAlias
+
+    from k3os.node.network_kernel import Kernel
+    from k3os.node.network_origin import Known
+    from k3os.node.network_report import Missing
+    from k3os.node.network_wanted import Wanted
+
+    Json: TypeAlias = "dict[str, Any]"
+
+AGAIN = "`journalctl -b -u k3os-config -u k3os-network -u connman` says what happened"
+CABLE = "look at the cable, and at the port of the switch"
+LINKS = f"`journalctl -b -u {LINKS_UNIT}` says why"
+IS_DOWN = "somebody took it down; `sudo ip link set {} up`"
+
+
+def missing(wanted: Iterable[Wanted], kernel: Kernel, known: Known) -> tuple[Missing, ...]:
+    found: list[Missing] = []
+    links = list(kernel.links)
+    described = {name for name, each in known.by_device.items()} | {*known.parts}
+    for each in wanted:
+        found += _members(each, links, described)
+        link = link_of(each.device, links)
+        if link is None:
+            # a member is said to be missing already
+            found += [] if each.owner else [_no_interface(each, links, described)]
+            continue
+        why, hint = _why(each, link, known)
+        found += _addresses(each, link, why, hint)
+        found += _sizes(each, link, links)
+        found += _ways(each, link, kernel, why, hint)
+    return tuple(dict.fromkeys([*found, *_rules(wanted, kernel)]))
+
+
+def notes(kernel: Kernel, known: Known) -> tuple[str, ...]:
+    """What nobody asked for in words, and a person without a network wants to know: cards without
+    an entry use DHCP, each with carrier is to have an address."""
+    said = []
+    own = [each for each in kernel.links if each["ifname"] not in known.plugins | {LOOPBACK}]
+    if not any(_is_global(given, *VERSIONS) for each in own for given in each["addr_info"]):
+        said.append("no interface has an address that others could reach")
+    for link in own:
+        name, service = link["ifname"], known.service(link["ifname"])
+        if service is None or service.is_connected or name in known.by_device or "master" in link:
+            continue
+        if "LOWER_UP" in link["flags"] and service.ipv4.wanted == DHCP and not service.is_given:
+            said.append(
+                f"{name} has no entry and uses DHCP, and no server has answered: connman's state "
+                f"is {service.state}; is it the right network? `journalctl -b -u connman`"
+            )
+    return tuple(said)
+
+
+def _no_interface(each: Wanted, links: list[Json], described: set[str]) -> Missing:
+    name = each.device
+    if each.made and (name == each.made or each.entry["made"]["port"] == name):
+        return each.missing(f"{name} has not been made", LINKS)
+    below = each.entry["below"]
+    if below:
+        if link_of(below, links) is None:
+            return each.missing(f"{name} is not there, for {below} below it is not")
+        return each.missing(f"the VLAN {name} is not there", AGAIN)
+    what = f"no interface has the MAC {name}" if ":" in name else f"there is no interface {name}"
+    return each.missing(what, _spare(links, described))
+
+
+def _spare(links: list[Json], described: set[str]) -> str:
+    """The cards that may be meant."""
+    spare = [
+        f"{link['ifname']} ({link.get('address', '')})"
+        for link in links
+        if link.get("link_type") == "ether"
+        and not link["ifname"].startswith(NOT_OURS)
+        and kind(link) in ("", "veth")
+        and link["ifname"] not in described
+    ]
+    return f"without an entry are: {', '.join(spare)}" if spare else "`sudo dmesg` says which are"
+
+
+def _members(each: Wanted, links: list[Json], described: set[str]) -> list[Missing]:
+    found: list[Missing] = []
+    if not each.made:
+        return found
+    is_made = link_of(each.made, links) is not None
+    for name in each.entry["made"]["members"]:
+        link = link_of(name, links)
+        if link is None:
+            what = f"the member {name} of {each.made} is not there"
+            hint = _spare(links, described)
+            found.append(each.missing(what, hint, "interfaces", name))
+        elif is_made and link.get("master") != each.made:
+            where = f", but in {link['master']}" if "master" in link else ""
+            what = f"{link['ifname']} is no member of {each.made}{where}"
+            found.append(each.missing(what, LINKS, "interfaces", name))
+    return found
+
+
+def _why(each: Wanted, link: Json, known: Known) -> tuple[str, str]:
+    """Why an interface may have no address, and what to do."""
+    name, flags = link["ifname"], link["flags"]
+    if "UP" not in flags:
+        return "it is down", IS_DOWN.format(name)
+    if "LOWER_UP" not in flags or "NO-CARRIER" in flags:
+        return "it has no carrier", CABLE
+    if each.made and each.entry["made"]["kind"] == DUMMY:
+        return "", LINKS
+    if known.services is None:
+        return "connman does not answer", "`systemctl status connman`"
+    service = known.service(name)
+    if service is None:
+        return "connman does not know it", AGAIN
+    if not service.is_connected:
+        return f"connman's state is {service.state}", AGAIN
+    return "", AGAIN
+
+
+def _addresses(each: Wanted, link: Json, why: str, hint: str) -> list[Missing]:
+    name = link["ifname"]
+    reason = f": {why}" if why else ""
+    present = {address_text(given) for given in link["addr_info"]}
+    found = [
+        each.missing(f"{name} has no address {text}{reason}", hint, "address", text)
+        for text in each.entry["fixed"]
+        if text not in present
+    ]
+    refused = [given for given in link["addr_info"] if given.get("dadfailed")]
+    found += [
+        each.missing(
+            f"{name} may not use {text}: another machine on its network has it",
+            "give one of the two another address",
+            "address",
+            text,
+        )
+        for text in map(address_text, refused)
+        if text in each.entry["fixed"]
+    ]
+    learned = [given for given in link["addr_info"] if _is_global(given, 4)]
+    has_it = {*map(address_text, learned)} - {*each.entry["fixed"]}
+    if each.entry["dhcp"] and not each.owner and not has_it:
+        why = why or "no DHCP server has answered"
+        what = f"{name} is to use DHCP, and has no IPv4 address from it: {why}"
+        found.append(each.missing(what, hint, "address", "dhcp"))
+    return found
+
+
+def _is_global(given: Json, *versions: int) -> bool:
+    families = ["inet6" if version == 6 else "inet" for version in versions]
+    return given.get("scope") == "global" and given.get("family") in families
+
+
+def _sizes(each: Wanted, link: Json, links: list[Json]) -> list[Missing]:
+    made = each.entry["made"]
+    sized = [(link, each.entry["mtu"])]
+    if made and (own := link_of(each.made, links)):
+        sized.append((own, made["mtu"]))
+    return [
+        each.missing(
+            f"{given['ifname']} has the MTU {given.get('mtu')}, not {size}",
+            "it may be more than the driver takes: `ip -d link` says maxmtu",
+            "mtu",
+        )
+        for given, size in sized
+        if size and given.get("mtu") != size
+    ]
+
+
+def _ways(each: Wanted, link: Json, kernel: Kernel, why: str, hint: str) -> list[Missing]:
+    """The gateways and routes of an entry."""
+    name = link["ifname"]
+    found = []
+    reason = f": {why}" if why else ""
+    for gateway in each.entry["gateways"]:
+        leads = any(
+            given.to in DEFAULTS
+            and given.table == MAIN
+            and any(hop.gateway == gateway and hop.device == name for hop in given.hops)
+            for given in kernel.routes
+        )
+        if not leads:
+            what = f"there is no default route via {gateway} on {name}{reason}"
+            found.append(each.missing(what, hint, "gateway", gateway))
+    present = {identity(given) for given in kernel.routes}
+    for number, asked in enumerate(each.entry["routes"]):
+        if route_identity(asked, name) in present:
+            continue
+        via = f" via {asked['via']}" if asked["via"] else ""
+        table = f" in table {asked['table']}" if asked["table"] != MAIN else ""
+        because = why or obstacle(asked, link)
+        reason = f": {because}" if because else ""
+        what = f"{name} has no route to {asked['to']}{via}{table}{reason}"
+        found.append(each.missing(what, hint, "routes", str(number)))
+    return found
+
+
+def _rules(wanted: Iterable[Wanted], kernel: Kernel) -> list[Missing]:
+    present = {identity_of_rule(given) for given in kernel.rules if not given.others}
+    found = []
+    for each in wanted:
+        for number, asked in enumerate(each.entry["rules"]):
+            if asked["version"] in VERSIONS and rule_identity(asked) not in present:
+                what = f"there is no rule {words(asked)}"
+                found.append(each.missing(what, AGAIN, "rules", str(number)))
+    return found
+
+
+def words(rule: Json) -> str:
+    sides = [f"{name} {rule[name]}" for name in ("from", "to") if rule[name] != "all"]
+    return f"{' '.join(sides)} table {rule['table']}"
