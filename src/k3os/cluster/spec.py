@@ -14,8 +14,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from k3os.cluster import node_values
 from k3os.cluster.canary_spec import Canary, parse_canary
 from k3os.cluster.duration import LONGEST, seconds
+from k3os.cluster.fragments import told
 from k3os.cluster.impact import check
 from k3os.cluster.objects import inside, mapping, number, text
 from k3os.cluster.target import (
@@ -27,8 +29,7 @@ from k3os.cluster.target import (
     selector_of,
     unresolved,
 )
-from k3os.config.value import Problem
-from k3os.errors import UserError, visible
+from k3os.errors import UserError
 from k3os.system.numbers import whole
 
 log = logging.getLogger("k3os.operator")
@@ -177,8 +178,8 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
         raise UserError("is no LabelSelector", "", "spec.nodeSelector")
     for name in COMPONENTS:
         _check_component(spec, name)
-    config = _map(spec, "config", "spec")
-    problems = [_told(each) for each in check(dict(config), "spec.config")[1] if each.is_error]
+    problems = _problems(_map(spec, "config", "spec"), "spec.config")
+    problems += _override_problems(spec)
     name, uid, generation = _identity(body)
     return Pool(
         name=name,
@@ -194,12 +195,41 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
     )
 
 
-def _told(problem: Problem) -> str:
-    """Without a line of the text that the configuration was written into for the check; as the
-    API server says it, too (admission_policy.py)."""
-    where = problem.key or "spec.config"
-    hint = f"; {problem.hint}" if problem.hint else ""
-    return visible(f"{where}: {problem.message}{hint}")
+def _problems(config: Mapping[str, Any], where: str) -> list[str]:
+    """What is wrong with a configuration whatever node it is for, as the API server says it, too
+    (admission_policy.py). Where a node's own values stand in it, each node's is checked again."""
+    errors = [each for each in check(dict(config), where)[1] if each.is_error]
+    found = [told(each) if each.key else f"{where}: {told(each)}" for each in errors]
+    try:
+        values = [f"{key}: {message}" for key, message in node_values.wrong(config)]
+        if not values and found and node_values.has_values(config):
+            rest = check(node_values.without(config), where)[1]
+            same = {told(each) for each in rest}
+            found = [each for each in found if each in same]
+    except RecursionError:  # which the check has said
+        return found
+    return [*values, *found]
+
+
+def _override_problems(spec: Mapping[str, Any]) -> list[str]:
+    """Raises UserError for one that is none."""
+    listed, found = spec.get("overrides"), []
+    if listed is None:
+        return []
+    if not isinstance(listed, (list, tuple)):
+        raise UserError("is no list", "", "spec.overrides")
+    for index, each in enumerate(listed):
+        where = f"spec.overrides[{index}]"
+        if not isinstance(each, Mapping):
+            raise UserError("is no map", "", where)
+        if not is_selector(each.get("nodeSelector")):
+            raise UserError("is no LabelSelector", "", f"{where}.nodeSelector")
+        config = f"{where}.config"
+        found += [
+            problem if problem.startswith(config) else f"{config}: {problem}"
+            for problem in _problems(_map(each, "config", where), config)
+        ]
+    return found
 
 
 def _map(body: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:

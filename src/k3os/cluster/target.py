@@ -14,33 +14,107 @@ from functools import cached_property
 from typing import Any
 
 from k3os import names
+from k3os.cluster import node_values
+from k3os.cluster.fragments import merged
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.node import NodeView
-from k3os.cluster.objects import inside, mapping, text
+from k3os.cluster.objects import inside, mapping, maps, text
 from k3os.cluster.request import Wanted
 
 
 @dataclass(frozen=True)
+class Override:
+    """More configuration for the nodes that a LabelSelector matches. where: the field's path."""
+
+    where: str
+    selector: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Target:
-    """What each node of the pool is to have; None: whatever it has."""
+    """What each node of the pool is to have; None: whatever it has. With overrides or values of
+    the node in config it is another one for each: `of`. fault: why there is none for that node."""
 
     k3os: Wanted | None = None
     k3s: Wanted | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    overrides: tuple[Override, ...] = ()
+    fault: str = ""
+    _known: dict[Any, Target] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def config_hash(self) -> str:
         return fragment_hash(dict(self.config))
 
     @cached_property
+    def overrides_hash(self) -> str:
+        return fragment_hash(written(self.overrides))
+
+    @cached_property
     def digest(self) -> str:
         """Names this target: 16 hexadecimal digits that change when anything in it does."""
-        parts = [
+        parts: list[Any] = [
             [component.version, component.url] if component else None
             for component in (self.k3os, self.k3s)
         ]
-        text = json.dumps([*parts, self.config_hash])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        parts.append(self.config_hash)
+        parts += [each for each in (self.overrides_hash, self.fault) if each]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    @cached_property
+    def _has_values(self) -> bool:
+        return any(
+            node_values.has_values(each)
+            for each in (self.config, *(override.config for override in self.overrides))
+        )
+
+    def of(self, node: NodeView) -> Target:
+        """What this node is to have; the same one for the same labels and annotations."""
+        if not self.overrides and not self._has_values:
+            return self
+        chosen = tuple(
+            number
+            for number, each in enumerate(self.overrides)
+            if matches(each.selector, node.labels)
+        )
+        values: tuple[object, ...] = ()
+        if self._has_values:
+            maps = (node.labels, node.annotations)
+            values = (node.name, *(tuple(sorted(each.items())) for each in maps))
+        key = (chosen, values)
+        if key not in self._known:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = self._made(node, [self.overrides[number] for number in chosen])
+        return self._known[key]
+
+    def _made(self, node: NodeView, chosen: list[Override]) -> Target:
+        sources = [("spec.config", self.config)]
+        sources += [(f"{each.where}.config", each.config) for each in chosen]
+        fragments = []
+        for where, config in sources:
+            try:
+                fragments.append((where, node_values.replaced(config, node)))
+            except node_values.NoValue as error:
+                fault = f"{where}: {error.where}: {error}"
+                return Target(self.k3os, self.k3s, fault=fault)
+            except RecursionError:
+                fault = f"{where}: is nested too deeply"
+                return Target(self.k3os, self.k3s, fault=fault)
+        config, problem = merged(fragments)
+        fault = f"node {node.name}: {problem}" if problem else ""
+        return Target(self.k3os, self.k3s, {} if fault else config, fault=fault)
+
+
+MOST_KNOWN = 4096  # nodes whose targets are remembered
+
+
+def written(overrides: tuple[Override, ...]) -> list[dict[str, Any]]:
+    """As they stand in a spec."""
+    return [
+        {"nodeSelector": dict(each.selector), "config": dict(each.config)} for each in overrides
+    ]
 
 
 COMPONENTS = ("k3os", "k3s")
@@ -51,7 +125,15 @@ NOTHING = {"matchExpressions": [{"key": f"{names.GROUP}/none", "operator": "In",
 def parse_target(spec: Mapping[str, Any], status: Mapping[str, Any] | None = None) -> Target:
     """status: of the same NodePool; it remembers what a channel was found to mean."""
     k3os, k3s = (_component(spec, status or {}, name) for name in COMPONENTS)
-    return Target(k3os, k3s, mapping(spec.get("config")))
+    return Target(k3os, k3s, mapping(spec.get("config")), parse_overrides(spec.get("overrides")))
+
+
+def parse_overrides(listed: object) -> tuple[Override, ...]:
+    """What cannot be understood selects nothing."""
+    return tuple(
+        Override(f"spec.overrides[{number}]", selector_of(each), mapping(each.get("config")))
+        for number, each in enumerate(maps(listed))
+    )
 
 
 def _component(spec: Mapping[str, Any], status: Mapping[str, Any], name: str) -> Wanted | None:
@@ -138,10 +220,11 @@ def is_updated(node: NodeView, target: Target) -> bool:
 
 def changes(node: NodeView, target: Target) -> list[str]:
     """What differs from the target, for people: "k3OS v1.0 -> v1.1"."""
+    target = target.of(node)
     found = []
     for name, wanted, has in (("k3OS", target.k3os, node.k3os), ("k3s", target.k3s, node.k3s)):
         if wanted is not None and not wanted.is_met_by(has):
             found.append(f"{name} {has or 'unknown'} -> {wanted.version}")
-    if node.config_hash != target.config_hash:
+    if target.fault or node.config_hash != target.config_hash:
         found.append("configuration")
     return found

@@ -21,7 +21,7 @@ from k3os.cluster.node import NodeView
 from k3os.cluster.objects import mapping, number, text
 from k3os.cluster.spec import Pool
 from k3os.cluster.target import Target, changes, is_updated
-from k3os.cluster.turns import Cluster, is_busy
+from k3os.cluster.turns import Cluster, is_begun, is_busy
 from k3os.system.plural import counted
 
 PROGRESSING, PAUSING, ANALYZING, COMPLETED, FAILED, ROLLING_BACK, ROLLED_BACK = PHASES = (
@@ -107,8 +107,7 @@ class Sight:
 
 def has(node: NodeView, target: Target) -> bool:
     """Whether a node was given this target: it has it, is on its way, or failed there."""
-    begun = node.state is not None and node.state.target == target.digest
-    return begun or is_updated(node, target)
+    return is_begun(node, target) or is_updated(node, target)
 
 
 def left(pool: Pool, cluster: Cluster, stable: Target | None) -> list[NodeView]:
@@ -193,7 +192,7 @@ def _again(state: State, retried: str, now: float) -> State:
 
 def _failed(members: Sequence[NodeView], target: Target) -> NodeView | None:
     for node in members:
-        if node.state and node.state.step == NODE_FAILED and node.state.target == target.digest:
+        if node.state and node.state.step == NODE_FAILED and is_begun(node, target):
             return node
     return None
 

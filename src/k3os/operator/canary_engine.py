@@ -154,7 +154,7 @@ def shown(pool: Pool, state: canary.State, stable: Target | None, stuck: str) ->
     """stuck: why a way back does not go on by itself."""
     found = Shown(
         canary.as_status(state),
-        target=stable.digest if stable else "",
+        target=stable,
         phase="Updating",
         instead_of=("Pending", "Updated"),  # gates may be asked when all nodes have it
     )

@@ -20,6 +20,7 @@ RULES = "x-kubernetes-validations"
 NO_DURATION = "is no duration; write `20m` or `1h30m`, a week at most"
 DURATION = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
 VERSION = f"^{VERSION_TEXT}$"
+MOST_OVERRIDES = 64
 CONDITIONS = ("Progressing", "Available", "Degraded")
 PHASES = ("Pending", "Updating", "Updated", "Paused", "Failed", "Conflict")
 
@@ -112,17 +113,20 @@ def _spec() -> dict[str, Any]:
     return _map(
         "What the nodes are to have, and how they come to it.",
         {
-            "nodeSelector": _selector("Which nodes, a LabelSelector.", "a node")
-            | _rule(
-                "has(self.matchLabels) || has(self.matchExpressions)",
-                "say which nodes: matchLabels or matchExpressions",
-            ),
+            "nodeSelector": _node_selector("Which nodes, a LabelSelector."),
             "k3os": k3os,
             "k3s": _component("k3s", "v1.33.1+k3s1"),
-            "config": {
-                "type": "object",
-                "description": "A part of config.yaml, checked like one.",
-                "x-kubernetes-preserve-unknown-fields": True,
+            "config": _config(
+                "A part of config.yaml, checked like one; texts may have values of the node in "
+                "them: `$(node.name)`."
+            ),
+            "overrides": {
+                "type": "array",
+                "description": "list of `{nodeSelector, config}`: more of a configuration for some "
+                "of the nodes; the later over the earlier, and all over `config`: see "
+                "[settings of single nodes](../how-to/node-settings.md)",
+                "maxItems": MOST_OVERRIDES,
+                "items": _override(),
             },
             "revisionHistoryLimit": {
                 "type": "integer",
@@ -134,6 +138,32 @@ def _spec() -> dict[str, Any]:
             "strategy": _strategy(),
         },
         required=["nodeSelector"],
+    )
+
+
+def _config(description: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": description,
+        "x-kubernetes-preserve-unknown-fields": True,
+    }
+
+
+def _override() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["nodeSelector", "config"],
+        "properties": {
+            "nodeSelector": _node_selector("Which of the nodes, a LabelSelector."),
+            "config": _config("A part of config.yaml."),
+        },
+    }
+
+
+def _node_selector(description: str) -> dict[str, Any]:
+    return _selector(description, "a node") | _rule(
+        "has(self.matchLabels) || has(self.matchExpressions)",
+        "say which nodes: matchLabels or matchExpressions",
     )
 
 

@@ -20,7 +20,7 @@ from k3os import names
 from k3os.cluster.node import FAILED, WAITING, NodeView, parse_node
 from k3os.cluster.objects import inside, mapping, text
 from k3os.cluster.spec import Pool, read_pool
-from k3os.cluster.turns import Cluster, conflicts
+from k3os.cluster.turns import Cluster, conflicts, is_begun
 from k3os.cluster.views import JobView
 from k3os.operator import crd, metrics
 from k3os.operator.admission_sync import AdmissionSync
@@ -284,8 +284,12 @@ class Engine:
             assert pool is not None
             node = self._node(decision.node)[1]
             assert node is not None
+            if not is_begun(node, pool.target):  # it is to have something else by now
+                self.changed()
+                return
             log.info("%s: Job %s", decision.node, name_of(decision.request))
-            await self.api.create_job(secret(decision, pool), job(decision, pool, node), owner_of)
+            request = secret(decision, pool, node)
+            await self.api.create_job(request, job(decision, pool, node), owner_of)
         elif isinstance(decision, NoJob):
             await self.api.delete_job(name_of(decision.request))
         elif isinstance(decision, Eviction):

@@ -35,9 +35,9 @@ def name_of(request: str) -> str:
     return f"k3os-{hashlib.sha256(request.encode()).hexdigest()[:20]}"
 
 
-def request_of(order: NewJob, pool: Pool) -> dict[str, Any]:
+def request_of(order: NewJob, pool: Pool, node: NodeView) -> dict[str, Any]:
     """What cluster/request.py reads."""
-    target = pool.target
+    target = pool.target.of(node)
     return {
         "id": order.request,
         "k3os": _component(target.k3os),
@@ -63,13 +63,13 @@ def _meta(order: NewJob) -> dict[str, Any]:
     }
 
 
-def secret(order: NewJob, pool: Pool) -> dict[str, Any]:
+def secret(order: NewJob, pool: Pool, node: NodeView) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": _meta(order),
         "immutable": True,
-        "stringData": {FILE: json.dumps(request_of(order, pool))},
+        "stringData": {FILE: json.dumps(request_of(order, pool, node))},
     }
 
 

@@ -8,7 +8,6 @@ both are looked at again when the operator starts: it may be killed between them
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,12 +23,14 @@ from k3os.cluster.revision import (
     AT,
     BY,
     CAUSE,
-    FILE,
     LABEL,
+    Content,
     Revision,
     changed_by,
-    config_of,
+    content_of,
     data_of,
+    files_of,
+    has_content,
     parse_all,
     target_of,
 )
@@ -111,7 +112,7 @@ def secret(pool: Pool, made: Mapping[str, Any]) -> dict[str, Any]:
             "ownerReferences": [owner],
         },
         "immutable": True,
-        "stringData": {FILE: json.dumps(dict(pool.target.config))},
+        "stringData": files_of(pool.target),
     }
 
 
@@ -165,7 +166,7 @@ class Revisions:
             )
         elif made is None:
             made = await client.get(ControllerRevision, name, namespace=where)
-        if pool.target.config:
+        if files_of(pool.target):
             count("create", "secrets")
             await self._create(Secret, secret(pool, dict(made)))
         for old in planned.drop:
@@ -199,10 +200,10 @@ class Revisions:
 
     async def target(self, uid: str, wanted: Revision) -> Target | None:
         """What a revision wanted; None when its configuration is gone. Raises ApiFailure."""
-        if not wanted.config_hash:
-            return target_of(wanted, {})
+        if not has_content(wanted):
+            return target_of(wanted, Content())
         for each in await self._list(Secret, uid):
             if mapping(each.get("metadata")).get("name") == wanted.name:
-                config = config_of(each, wanted)
-                return target_of(wanted, config) if config is not None else None
+                content = content_of(each, wanted)
+                return target_of(wanted, content) if content is not None else None
         return None

@@ -117,7 +117,7 @@ class World:
             back,
             k3os=target.k3os.version if target.k3os else back.k3os,
             k3s=target.k3s.version if target.k3s else back.k3s,
-            config_hash=target.config_hash,
+            config_hash=target.of(back).config_hash,
             last=RequestResult(request, names.SUCCEEDED),
         )
 
