@@ -92,7 +92,7 @@ def sight_of(kubectl: Kubectl, bodies: Sequence[Body]) -> Sight:
 
 
 def _of_nodes(target: Target, views: Iterable[NodeView]) -> dict[str, Body]:
-    """What a target is for each node, by its hash."""
+    """What a target is for each node, by its hash, without the seal of secrets."""
     found = (target.of(view) for view in views)
     return {each.config_hash: each.config for each in found if not each.fault}
 

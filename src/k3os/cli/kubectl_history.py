@@ -30,7 +30,7 @@ from k3os.cluster.revision import (
     has_content,
     parse_all,
 )
-from k3os.cluster.target import COMPONENTS, channel, matches, parse_target, selector_of
+from k3os.cluster.target import COMPONENTS, channel, matches, parse_target, plain, selector_of
 from k3os.errors import UserError
 from k3os.generation.versions import is_minor_back, is_older
 from k3os.system.screen import printable
@@ -54,7 +54,8 @@ def show_history(kubectl: Kubectl, name: str, number: int | None) -> int:
         print(printable(line))
     if has_content(chosen):
         content = content_of_revision(kubectl, chosen)
-        for name, found in (("config", content.config), ("overrides", content.overrides)):
+        for name in ("config", "overrides", "secrets"):
+            found = getattr(content, name)
             if found:
                 print(printable(f"{name}:  {json.dumps(found, indent=2, sort_keys=True)}"))
     return 0
@@ -115,7 +116,7 @@ def undo(kubectl: Kubectl, name: str, number: int | None, *, allow: bool) -> int
     """Have a NodePool want again what it wanted. Raises UserError."""
     pool = nodepool(kubectl, name)
     spec, status = mapping(pool.get("spec")), mapping(pool.get("status"))
-    digest = parse_target(spec, status).digest
+    digest = parse_target(spec, status).plain_digest
     chosen = choose(_revisions(kubectl, pool), number, digest, _completed(status, digest))
     if chosen.digest == digest:
         print(f"{name} wants what revision {chosen.number} wanted already")
@@ -141,8 +142,8 @@ def undo(kubectl: Kubectl, name: str, number: int | None, *, allow: bool) -> int
 def _completed(status: Body, digest: str) -> str:
     """What was completed last, where a canary of this target is not."""
     canary = mapping(status.get("canary"))
-    tried = canary.get("target") == digest and canary.get("phase") != "Completed"
-    return text(canary.get("stable")) if tried else ""
+    tried = plain(text(canary.get("target"))) == digest and canary.get("phase") != "Completed"
+    return plain(text(canary.get("stable"))) if tried else ""
 
 
 def undone(pool: Body, chosen: Revision, content: Content, *, allow: bool) -> dict[str, Any]:
@@ -154,9 +155,9 @@ def undone(pool: Body, chosen: Revision, content: Content, *, allow: bool) -> di
         spec.pop(name, None)
         if wanted:
             spec[name] = {"version": wanted.version} | ({"url": wanted.url} if wanted.url else {})
-    for name, wants in (("config", content.config), ("overrides", content.overrides)):
+    for name in ("config", "overrides", "secrets"):
         spec.pop(name, None)
-        if wants:
+        if wants := getattr(content, name):
             spec[name] = deepcopy(wants)
     if allow:
         spec["strategy"] = {**mapping(spec.get("strategy")), "rollback": "Allow"}

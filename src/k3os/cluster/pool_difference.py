@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from k3os.cluster import node_values
+from k3os.cluster import placeholders
 from k3os.cluster.cost import Cost, cost
 from k3os.cluster.impact import check
 from k3os.cluster.node import FAILED, NodeView
@@ -180,7 +180,7 @@ def _of_node(
         return NodeDifference(node.name, member, remark="it keeps what it has", news=news)
     owner = pools[owners[0]]
     done = _changes(node, owner)
-    charged = cost(node, owner.target, sight.fragments.get(node.config_hash)) if done else None
+    charged = cost(node, owner.target, sight.fragments.get(plain_hash(node))) if done else None
     moves = charged is not None and charged.drained and owner.strategy.drain.enabled
     remarks = [f"NodePool {each} has it alone then" for each in others]
     remarks += _remarks(node, owner, done)
@@ -261,7 +261,7 @@ def _by_selector(body: Body | None) -> dict[str, Mapping[str, Any]]:
 def config_lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """As `k3os config diff` shows it; values of the node as they are named."""
     old, new = (Config(check(dict(each))[0]) for each in (before, after))
-    shown, wanted = (node_values.shown(dict(each)) for each in (before, after))
+    shown, wanted = (placeholders.shown(dict(each)) for each in (before, after))
     paths = [path for path in {**shown, **wanted} if shown.get(path) != wanted.get(path)]
     return [
         *lines(old, new, WHEN),
@@ -305,4 +305,9 @@ def _below(path: str, value: object) -> Iterator[tuple[str, object]]:
 
 def unknown_fragments(nodes: Iterable[NodeView], known: Iterable[str]) -> set[str]:
     """Hashes of what nodes have that nobody has the text of yet."""
-    return {node.config_hash for node in nodes} - set(known)
+    return {plain_hash(node) for node in nodes} - set(known)
+
+
+def plain_hash(node: NodeView) -> str:
+    """Of what a node has, without the seal of its secrets."""
+    return node.config_hash.partition("-")[0]

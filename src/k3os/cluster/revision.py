@@ -21,14 +21,16 @@ from k3os import names
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.objects import inside, mapping, maps, number, text, texts
 from k3os.cluster.request import Wanted
-from k3os.cluster.target import Target, parse_overrides, written
+from k3os.cluster.secret_refs import parse_refs, written_refs
+from k3os.cluster.target import Target, parse_overrides, plain, written
 from k3os.system.json_text import parsed
 
 # of a revision and its Secret: whose they are
 LABEL = f"{names.GROUP}/nodepool-uid"
 BY, AT = f"{names.GROUP}/changed-by", f"{names.GROUP}/changed-at"
 CAUSE = "kubernetes.io/change-cause"  # as of Deployments
-FILE, OVERRIDES = "config.json", "overrides.json"  # in the Secret
+# in the Secret; secrets: which, without any value
+FILE, OVERRIDES, REFS = "config.json", "overrides.json", "secrets.json"
 LONGEST = 2**21  # characters of it; an object of the API is limited to about 1 MiB
 DIGEST = r"[0-9a-f]{16}"
 
@@ -44,6 +46,7 @@ class Revision:
     k3s: Wanted | None = None
     config_hash: str = ""
     overrides_hash: str = ""
+    refs_hash: str = ""
     at: str = ""
     by: str = ""
     cause: str = ""
@@ -63,6 +66,7 @@ def parse_revision(body: Mapping[str, Any]) -> Revision | None:
         k3s=_wanted(data, "k3s"),
         config_hash=text(data.get("configHash")),
         overrides_hash=text(data.get("overridesHash")),
+        refs_hash=text(data.get("secretsHash")),
         at=notes.get(AT, ""),
         by=notes.get(BY, ""),
         cause=notes.get(CAUSE, ""),
@@ -83,10 +87,11 @@ def parse_all(bodies: Iterable[Mapping[str, Any]], uid: str) -> list[Revision]:
 
 @dataclass(frozen=True)
 class Content:
-    """What a revision's Secret holds: `config` and `overrides` of a spec."""
+    """What a revision's Secret holds: `config`, `overrides` and `secrets` of a spec."""
 
     config: Mapping[str, Any] = field(default_factory=dict)
     overrides: Sequence[Mapping[str, Any]] = ()
+    secrets: Sequence[Mapping[str, Any]] = ()
 
 
 def data_of(target: Target) -> dict[str, Any]:
@@ -96,13 +101,16 @@ def data_of(target: Target) -> dict[str, Any]:
         name: {"version": wanted.version, "url": wanted.url} for name, wanted in pairs if wanted
     }
     found |= {"overridesHash": target.overrides_hash} if target.overrides else {}
-    return found | {"configHash": target.config_hash, "target": target.digest}
+    found |= {"secretsHash": fragment_hash(written_refs(target.refs))} if target.refs else {}
+    found["configHash"] = fragment_hash(dict(target.config))
+    return found | {"target": target.plain_digest}
 
 
 def files_of(target: Target) -> dict[str, str]:
     """What a revision's Secret has of a target, {} for none."""
     found = {FILE: json.dumps(dict(target.config))} if target.config else {}
-    return found | ({OVERRIDES: json.dumps(written(target.overrides))} if target.overrides else {})
+    found |= {OVERRIDES: json.dumps(written(target.overrides))} if target.overrides else {}
+    return found | ({REFS: json.dumps(written_refs(target.refs))} if target.refs else {})
 
 
 def content_of(secret: Mapping[str, Any], revision: Revision) -> Content | None:
@@ -110,11 +118,13 @@ def content_of(secret: Mapping[str, Any], revision: Revision) -> Content | None:
     try:
         config = _file(secret, FILE) if revision.config_hash else {}
         overrides = _file(secret, OVERRIDES) if revision.overrides_hash else []
+        refs = _file(secret, REFS) if revision.refs_hash else []
     except (ValueError, binascii.Error):
         return None
     fits = isinstance(config, dict) and fragment_hash(config) == revision.config_hash
     fits = fits and fragment_hash(overrides) == revision.overrides_hash
-    return Content(config, maps(overrides)) if fits else None
+    fits = fits and fragment_hash(refs) == revision.refs_hash
+    return Content(config, maps(overrides), maps(refs)) if fits else None
 
 
 def _file(secret: Mapping[str, Any], name: str) -> Any:
@@ -125,7 +135,8 @@ def _file(secret: Mapping[str, Any], name: str) -> Any:
 
 def target_of(revision: Revision, content: Content) -> Target:
     overrides = parse_overrides(content.overrides)
-    return Target(revision.k3os, revision.k3s, content.config, overrides)
+    refs = parse_refs(content.secrets)
+    return Target(revision.k3os, revision.k3s, content.config, overrides, refs=refs)
 
 
 def changed_by(body: Mapping[str, Any]) -> tuple[str, str]:
@@ -147,4 +158,5 @@ def has_content(revision: Revision) -> bool:
 
 def before(revisions: Iterable[Revision], digest: str) -> Revision | None:
     """The newest that is not this target."""
-    return next((each for each in reversed(list(revisions)) if each.digest != digest), None)
+    found = (each for each in reversed(list(revisions)) if each.digest != plain(digest))
+    return next(found, None)

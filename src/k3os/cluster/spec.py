@@ -9,17 +9,15 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from k3os.cluster import node_values
 from k3os.cluster.canary_spec import Canary, parse_canary
 from k3os.cluster.duration import LONGEST, seconds
-from k3os.cluster.fragments import told
-from k3os.cluster.impact import check
 from k3os.cluster.objects import inside, mapping, number, text
+from k3os.cluster.spec_config import config_problems
 from k3os.cluster.target import (
     COMPONENTS,
     Target,
@@ -117,7 +115,8 @@ class Pool:
     """A NodePool. selector: a LabelSelector; problems: what is wrong with its spec; unresolved:
     components whose channel has not answered yet, to their channels. Of operator/canary.py:
     allowed: how many nodes may have the target, only: which may be begun with, None for all of
-    them; held: why; frozen: those that were begun with wait, too."""
+    them; held: why; frozen: those that were begun with wait, too. missing: values of secrets that
+    are not there (operator/secret_reader.py)."""
 
     name: str
     uid: str
@@ -133,19 +132,27 @@ class Pool:
     only: frozenset[str] | None = None
     held: str = ""
     frozen: bool = False
+    missing: tuple[str, ...] = ()
+
+    @property
+    def is_unclear(self) -> bool:
+        """It is not known what its nodes are to have."""
+        return bool(self.problems or self.unresolved or self.missing)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether a node belongs to it (Kubernetes' LabelSelector); an empty one matches all."""
         return matches(self.selector, labels)
 
 
-def read_pool(body: Mapping[str, Any]) -> Pool:
+def read_pool(body: Mapping[str, Any], before: Pool | None = None) -> Pool:
     """A NodePool of the API. Never raises: what is wrong with it is in its problems, and then
-    nothing is wanted."""
+    nothing is wanted. before: as it was read before: a target that is the same remembers what it
+    is for each node."""
     try:
         pool = parse_pool(body)
         pool.target.digest  # noqa: B018 - whatever cannot be written down as JSON
-        return pool
+        same = before is not None and before.target == pool.target
+        return replace(pool, target=before.target) if before and same else pool
     except UserError as error:
         problem = str(error)
     except Exception as error:  # one of ours; it costs this NodePool alone
@@ -178,8 +185,7 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
         raise UserError("is no LabelSelector", "", "spec.nodeSelector")
     for name in COMPONENTS:
         _check_component(spec, name)
-    problems = _problems(_map(spec, "config", "spec"), "spec.config")
-    problems += _override_problems(spec)
+    problems = config_problems(spec, _map(spec, "config", "spec"))
     name, uid, generation = _identity(body)
     return Pool(
         name=name,
@@ -193,43 +199,6 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
         unresolved=unresolved(spec, status),
         history_limit=_history_limit(spec),
     )
-
-
-def _problems(config: Mapping[str, Any], where: str) -> list[str]:
-    """What is wrong with a configuration whatever node it is for, as the API server says it, too
-    (admission_policy.py). Where a node's own values stand in it, each node's is checked again."""
-    errors = [each for each in check(dict(config), where)[1] if each.is_error]
-    found = [told(each) if each.key else f"{where}: {told(each)}" for each in errors]
-    try:
-        values = [f"{key}: {message}" for key, message in node_values.wrong(config)]
-        if not values and found and node_values.has_values(config):
-            rest = check(node_values.without(config), where)[1]
-            same = {told(each) for each in rest}
-            found = [each for each in found if each in same]
-    except RecursionError:  # which the check has said
-        return found
-    return [*values, *found]
-
-
-def _override_problems(spec: Mapping[str, Any]) -> list[str]:
-    """Raises UserError for one that is none."""
-    listed, found = spec.get("overrides"), []
-    if listed is None:
-        return []
-    if not isinstance(listed, (list, tuple)):
-        raise UserError("is no list", "", "spec.overrides")
-    for index, each in enumerate(listed):
-        where = f"spec.overrides[{index}]"
-        if not isinstance(each, Mapping):
-            raise UserError("is no map", "", where)
-        if not is_selector(each.get("nodeSelector")):
-            raise UserError("is no LabelSelector", "", f"{where}.nodeSelector")
-        config = f"{where}.config"
-        found += [
-            problem if problem.startswith(config) else f"{config}: {problem}"
-            for problem in _problems(_map(each, "config", where), config)
-        ]
-    return found
 
 
 def _map(body: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:

@@ -14,12 +14,13 @@ from functools import cached_property
 from typing import Any
 
 from k3os import names
-from k3os.cluster import node_values
+from k3os.cluster import placeholders
 from k3os.cluster.fragments import merged
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.node import NodeView
 from k3os.cluster.objects import inside, mapping, maps, text
 from k3os.cluster.request import Wanted
+from k3os.cluster.secret_refs import SecretRef, parse_refs, sealed, written_refs
 
 
 @dataclass(frozen=True)
@@ -33,78 +34,119 @@ class Override:
 
 @dataclass(frozen=True)
 class Target:
-    """What each node of the pool is to have; None: whatever it has. With overrides or values of
-    the node in config it is another one for each: `of`. fault: why there is none for that node."""
+    """What each node of the pool is to have; None: whatever it has. With overrides or placeholders
+    in config it is another one for each: `of`. fault: why there is none for that node. refs: of
+    the secrets in it, for which marks stand in a node's config; seals: of their values by name,
+    None where nobody knows them (`kubectl k3os`)."""
 
     k3os: Wanted | None = None
     k3s: Wanted | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     overrides: tuple[Override, ...] = ()
     fault: str = ""
+    refs: tuple[SecretRef, ...] = ()
+    seals: Mapping[str, str] | None = None
     _known: dict[Any, Target] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
+    def seal(self) -> str | None:
+        """Of all values of secrets; "" without any, None where nobody knows them."""
+        if self.refs and self.seals is None:
+            return None
+        known = self.seals or {}
+        return sealed({each.name: known.get(each.name, "") for each in self.refs})
+
+    @cached_property
     def config_hash(self) -> str:
-        return fragment_hash(dict(self.config))
+        """What a node reports that has this configuration, as far as it is known."""
+        found = fragment_hash(dict(self.config))
+        return f"{found}-{self.seal}" if self.seal else found
 
     @cached_property
     def overrides_hash(self) -> str:
         return fragment_hash(written(self.overrides))
 
     @cached_property
-    def digest(self) -> str:
-        """Names this target: 16 hexadecimal digits that change when anything in it does."""
+    def plain_digest(self) -> str:
+        """Names what a spec says: 16 hexadecimal digits that change when anything in it does."""
         parts: list[Any] = [
             [component.version, component.url] if component else None
             for component in (self.k3os, self.k3s)
         ]
-        parts.append(self.config_hash)
+        parts.append(fragment_hash(dict(self.config)))
         parts += [each for each in (self.overrides_hash, self.fault) if each]
+        parts += [written_refs(self.refs)] if self.refs else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     @cached_property
-    def _has_values(self) -> bool:
-        return any(
-            node_values.has_values(each)
-            for each in (self.config, *(override.config for override in self.overrides))
-        )
+    def digest(self) -> str:
+        """Names this target, with the values of its secrets."""
+        return f"{self.plain_digest}x{self.seal}" if self.seal else self.plain_digest
+
+    def is_named(self, digest: str) -> bool:
+        """Whether a digest is this one's, as far as it is known."""
+        return digest == self.digest or (self.seal is None and plain(digest) == self.plain_digest)
+
+    def is_had_by(self, node: NodeView) -> bool:
+        """Whether the node has this configuration, as far as it is known."""
+        has = node.config_hash if self.seal is not None else node.config_hash.partition("-")[0]
+        return not self.fault and has == self.config_hash
+
+    @cached_property
+    def _differs(self) -> bool:
+        """Whether it is another one for each node."""
+        configs = (self.config, *(each.config for each in self.overrides))
+        return any(map(placeholders.has_any, configs))
+
+    def _chosen(self, node: NodeView) -> tuple[Override, ...]:
+        return tuple(each for each in self.overrides if matches(each.selector, node.labels))
 
     def of(self, node: NodeView) -> Target:
         """What this node is to have; the same one for the same labels and annotations."""
-        if not self.overrides and not self._has_values:
+        if not self.overrides and not self._differs:
             return self
-        chosen = tuple(
-            number
-            for number, each in enumerate(self.overrides)
-            if matches(each.selector, node.labels)
-        )
+        chosen = self._chosen(node)
         values: tuple[object, ...] = ()
-        if self._has_values:
+        if self._differs:
             maps = (node.labels, node.annotations)
             values = (node.name, *(tuple(sorted(each.items())) for each in maps))
-        key = (chosen, values)
+        key = (tuple(each.where for each in chosen), values)
         if key not in self._known:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
-            self._known[key] = self._made(node, [self.overrides[number] for number in chosen])
+            config, fault = self._made(node)
+            configs = (self.config, *(each.config for each in chosen))
+            used = {name for each in configs for name in placeholders.secrets_in(each)}
+            refs = () if fault else tuple(each for each in self.refs if each.name in used)
+            self._known[key] = Target(
+                self.k3os, self.k3s, config, fault=fault, refs=refs, seals=self.seals
+            )
         return self._known[key]
 
-    def _made(self, node: NodeView, chosen: list[Override]) -> Target:
+    def filled(self, node: NodeView, secrets: Mapping[str, str]) -> tuple[Mapping[str, Any], str]:
+        """A node's configuration with the values of its secrets, and what is wrong with it."""
+        return self._made(node, secrets)
+
+    def _made(
+        self, node: NodeView, secrets: Mapping[str, str] | None = None
+    ) -> tuple[Mapping[str, Any], str]:
         sources = [("spec.config", self.config)]
-        sources += [(f"{each.where}.config", each.config) for each in chosen]
+        sources += [(f"{each.where}.config", each.config) for each in self._chosen(node)]
         fragments = []
         for where, config in sources:
             try:
-                fragments.append((where, node_values.replaced(config, node)))
-            except node_values.NoValue as error:
-                fault = f"{where}: {error.where}: {error}"
-                return Target(self.k3os, self.k3s, fault=fault)
+                fragments.append((where, placeholders.replaced(config, node, secrets)))
+            except placeholders.NoValue as error:
+                return {}, f"{where}: {error.where}: {error}"
             except RecursionError:
-                fault = f"{where}: is nested too deeply"
-                return Target(self.k3os, self.k3s, fault=fault)
+                return {}, f"{where}: is nested too deeply"
         config, problem = merged(fragments)
-        fault = f"node {node.name}: {problem}" if problem else ""
-        return Target(self.k3os, self.k3s, {} if fault else config, fault=fault)
+        return ({}, f"node {node.name}: {problem}") if problem else (config, "")
+
+
+def plain(digest: str) -> str:
+    """Of a target's digest what its spec says."""
+    return digest.partition("x")[0]
 
 
 MOST_KNOWN = 4096  # nodes whose targets are remembered
@@ -125,7 +167,25 @@ NOTHING = {"matchExpressions": [{"key": f"{names.GROUP}/none", "operator": "In",
 def parse_target(spec: Mapping[str, Any], status: Mapping[str, Any] | None = None) -> Target:
     """status: of the same NodePool; it remembers what a channel was found to mean."""
     k3os, k3s = (_component(spec, status or {}, name) for name in COMPONENTS)
-    return Target(k3os, k3s, mapping(spec.get("config")), parse_overrides(spec.get("overrides")))
+    config, overrides = mapping(spec.get("config")), parse_overrides(spec.get("overrides"))
+    return Target(
+        k3os, k3s, config, overrides, refs=used_refs(spec.get("secrets"), config, overrides)
+    )
+
+
+def used_refs(
+    listed: object, config: Mapping[str, Any], overrides: tuple[Override, ...]
+) -> tuple[SecretRef, ...]:
+    """What nobody uses is never read."""
+    try:
+        used = {
+            name
+            for each in (config, *(override.config for override in overrides))
+            for name in placeholders.secrets_in(each)
+        }
+    except RecursionError:  # nothing is wanted then
+        return ()
+    return tuple(each for each in parse_refs(listed) if each.name in used)
 
 
 def parse_overrides(listed: object) -> tuple[Override, ...]:
@@ -225,6 +285,6 @@ def changes(node: NodeView, target: Target) -> list[str]:
     for name, wanted, has in (("k3OS", target.k3os, node.k3os), ("k3s", target.k3s, node.k3s)):
         if wanted is not None and not wanted.is_met_by(has):
             found.append(f"{name} {has or 'unknown'} -> {wanted.version}")
-    if target.fault or node.config_hash != target.config_hash:
+    if not target.is_had_by(node):
         found.append("configuration")
     return found

@@ -59,13 +59,13 @@ def is_free(node: NodeView, target: Target) -> bool:
     """Nothing was begun with it, or for another target, and that is cleared away."""
     state = node.state
     return state is None or (
-        state.step == FAILED and state.target != target.of(node).digest and not state.cordoned
+        state.step == FAILED and not is_begun(node, target) and not state.cordoned
     )
 
 
 def is_begun(node: NodeView, target: Target) -> bool:
     """Whether it was begun with for what this target is for it, however that went."""
-    return node.state is not None and node.state.target == target.of(node).digest
+    return node.state is not None and target.of(node).is_named(node.state.target)
 
 
 def unfit(node: NodeView, target: Target) -> str:
@@ -124,6 +124,8 @@ def held(pool: Pool, cluster: Cluster, now: float) -> tuple[str, float | None]:
     """Why nothing of the pool may begin."""
     if pool.problems:
         return f"the spec has errors: {pool.problems[0]}", None
+    if pool.missing:
+        return pool.missing[0], None
     if pool.unresolved:
         listed = ", ".join(
             f"{name}'s channel {channel}" for name, channel in pool.unresolved.items()

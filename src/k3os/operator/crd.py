@@ -13,14 +13,13 @@ from k3os import names
 from k3os.cluster.duration import LONGEST
 from k3os.cluster.spec import DAYS, HISTORY, MOST_HISTORY, ROLLBACK, Drain, Strategy
 from k3os.cluster.spec import VERSION as VERSION_TEXT
-from k3os.operator import canary_crd
+from k3os.operator import canary_crd, config_crd
 
 RULES = "x-kubernetes-validations"
 # as cluster/duration.py says it
 NO_DURATION = "is no duration; write `20m` or `1h30m`, a week at most"
 DURATION = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
 VERSION = f"^{VERSION_TEXT}$"
-MOST_OVERRIDES = 64
 CONDITIONS = ("Progressing", "Available", "Degraded")
 PHASES = ("Pending", "Updating", "Updated", "Paused", "Failed", "Conflict")
 
@@ -116,18 +115,14 @@ def _spec() -> dict[str, Any]:
             "nodeSelector": _node_selector("Which nodes, a LabelSelector."),
             "k3os": k3os,
             "k3s": _component("k3s", "v1.33.1+k3s1"),
-            "config": _config(
+            "config": config_crd.config(
                 "A part of config.yaml, checked like one; texts may have values of the node in "
                 "them: `$(node.name)`."
             ),
-            "overrides": {
-                "type": "array",
-                "description": "list of `{nodeSelector, config}`: more of a configuration for some "
-                "of the nodes; the later over the earlier, and all over `config`: see "
-                "[settings of single nodes](../how-to/node-settings.md)",
-                "maxItems": MOST_OVERRIDES,
-                "items": _override(),
-            },
+            "overrides": config_crd.overrides(
+                _node_selector("Which of the nodes, a LabelSelector.")
+            ),
+            "secrets": config_crd.secrets(),
             "revisionHistoryLimit": {
                 "type": "integer",
                 "description": "how many revisions to keep for `kubectl k3os rollout undo`",
@@ -139,25 +134,6 @@ def _spec() -> dict[str, Any]:
         },
         required=["nodeSelector"],
     )
-
-
-def _config(description: str) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "description": description,
-        "x-kubernetes-preserve-unknown-fields": True,
-    }
-
-
-def _override() -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": ["nodeSelector", "config"],
-        "properties": {
-            "nodeSelector": _node_selector("Which of the nodes, a LabelSelector."),
-            "config": _config("A part of config.yaml."),
-        },
-    }
 
 
 def _node_selector(description: str) -> dict[str, Any]:

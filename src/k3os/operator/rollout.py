@@ -279,8 +279,7 @@ def _after_failure(pool: Pool, node: NodeView, state: State) -> list[Decision]:
     """A failed node that came to what is wanted after all is done; one that came back is used."""
     if is_begun(node, pool.target) and is_updated(node, pool.target) and node.healthy:
         return [*release(node), Said("Updated", "it has come up after all", node.name)]
-    known = not pool.problems and not pool.unresolved
-    if known and not is_begun(node, pool.target) and node.ready:
+    if not pool.is_unclear and not is_begun(node, pool.target) and node.ready:
         if is_updated(node, pool.target):
             return release(node)  # what it failed with is not wanted any more
     if state.cordoned and node.ready:

@@ -49,8 +49,7 @@ def status(
     failed = [node for node in members if _has_failed(node, wants)]
     busy = [node for node in members if is_busy(node)]
     # of a spec that is not understood, or not known yet, nothing is as wanted
-    wanted = not pool.problems and not pool.unresolved
-    updated = [node for node in members if wanted and is_updated(node, pool.target)]
+    updated = [node for node in members if not pool.is_unclear and is_updated(node, pool.target)]
     conflicts = sorted(
         node.name
         for node in cluster.nodes
@@ -146,6 +145,8 @@ def _judged(
         found["Degraded"] = (True, state.reason, words[: 2 * LONGEST])
     elif pool.problems:
         found["Degraded"] = (True, "BadConfig", "; ".join(pool.problems)[: 2 * LONGEST])
+    elif pool.missing:
+        found["Degraded"] = (True, "SecretMissing", "; ".join(pool.missing)[: 2 * LONGEST])
     elif faulty and not pool.unresolved:
         more = f" (and {len(faulty) - 1} more nodes)" if len(faulty) > 1 else ""
         words = f"NodePool {pool.name}: {faulty[0]}"

@@ -29,12 +29,14 @@ def ended(kind: str) -> dict:
 
 
 def test_the_request_is_one_that_a_node_obeys() -> None:
-    found = parse(json.dumps(request_of(replace(ORDER, request="r"), POOL, NODE)).encode())
+    found = parse(
+        json.dumps(request_of(replace(ORDER, request="r"), POOL, NODE, TARGET.config)).encode()
+    )
     assert (found.k3os, found.config, found.reboot) == (TARGET.k3os, TARGET.config, True)
 
 
 def test_what_the_request_says_is_in_the_secret_only() -> None:
-    assert "hostname" in secret(ORDER, POOL, NODE)["stringData"]["request.json"]
+    assert "hostname" in secret(ORDER, POOL, NODE, TARGET.config)["stringData"]["request.json"]
     assert "hostname" not in json.dumps(job(ORDER, POOL, node("a")))
 
 

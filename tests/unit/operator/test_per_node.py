@@ -127,7 +127,9 @@ def test_a_failure_of_one_node_stops_the_others_until_its_own_configuration_chan
 def test_a_job_carries_what_the_overrides_make_of_it(rack: str) -> None:
     override = {"nodeSelector": {"matchLabels": {"rack": "1"}}, "config": {"boot_cmd": ["true"]}}
     wanted = pool({"hostname": "h"}, override)
-    found = request_of(NewJob("a", "r", reboot=True), wanted, labelled(node("a"), rack=rack))
+    view = labelled(node("a"), rack=rack)
+    config = wanted.target.of(view).config
+    found = request_of(NewJob("a", "r", reboot=True), wanted, view, config)
     assert found["config"] == {"hostname": "h"} | ({"boot_cmd": ["true"]} if rack == "1" else {})
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3os.cluster import node_values
+from k3os.cluster import placeholders
 from k3os.cluster.node import NodeView, parse_node
-from k3os.cluster.node_values import NoValue, replaced
+from k3os.cluster.placeholders import NoValue, replaced
 from tests.unit.cluster.objects import node
 
 NODE = NodeView(
@@ -75,7 +75,7 @@ def test_what_a_node_does_not_have_is_named_with_its_key(text: str, message: str
     ],
 )
 def test_what_is_no_value_is_said_with_its_key(tree: dict, where: str, what: str) -> None:
-    ((key, message),) = node_values.wrong(tree)
+    ((key, message),) = placeholders.wrong(tree)
     assert key == where and what in message
 
 
@@ -83,7 +83,7 @@ def test_what_is_no_value_is_said_with_its_key(tree: dict, where: str, what: str
     "text", ["$(node.name)", "$$(node.uid)", "$(hostname)", "$(node.labels['a.b/c'])"]
 )
 def test_what_is_one_is_not_said(text: str) -> None:
-    assert list(node_values.wrong({"a": text})) == []
+    assert list(placeholders.wrong({"a": text})) == []
 
 
 TEXTS = st.lists(
@@ -95,9 +95,9 @@ TEXTS = st.lists(
 @given(TEXTS)
 def test_any_text_is_left_alone_or_said_or_replaced(text: str) -> None:
     tree = {"a": text}
-    wrong = list(node_values.wrong(tree))
+    wrong = list(placeholders.wrong(tree))
     result = replaced(tree, NODE)["a"]
-    if not node_values.has_values(tree):
+    if not placeholders.has_any(tree):
         assert result == text and not wrong
     elif not wrong:
         # an escaped text comes out as it was meant
@@ -107,7 +107,7 @@ def test_any_text_is_left_alone_or_said_or_replaced(text: str) -> None:
 
 
 def test_nothing_of_the_text_around_a_value_is_shown() -> None:
-    found = node_values.shown({"k3os": {"a": "secret$(node.name)secret", "b": "$(node.name)"}})
+    found = placeholders.shown({"k3os": {"a": "secret$(node.name)secret", "b": "$(node.name)"}})
     assert found == {"k3os.a": "$(node.name) …", "k3os.b": "$(node.name)"}
 
 
