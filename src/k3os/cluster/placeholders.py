@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from k3os import names
@@ -35,6 +35,7 @@ FORMS = {
     "secret": "no secret; write $(secret.NAME) with a name of spec.secrets",
 }
 KINDS = {"labels": "label", "annotations": "annotation"}
+LONG = 64  # characters
 _MARK = re.compile(r"k3osSecret[0-9a-f]{10}")
 
 
@@ -138,6 +139,17 @@ def wrong(tree: Any) -> Iterator[tuple[str, str]]:
                 yield where, f"`{match[0]}` is {FORMS[match['of']]}"
             elif match["map"] == "annotations" and match["key"].startswith(f"{names.GROUP}/"):
                 yield where, f"`{match['key']}` changes by the rollout itself; take another one"
+
+
+def long_texts(trees: Iterable[Any]) -> dict[str, str]:
+    """The texts that are worth having once only."""
+    found = (text for tree in trees for _, text, is_name in _texts(tree, "") if not is_name)
+    return {text: text for text in found if len(text) >= LONG}
+
+
+def with_texts_of(tree: Any, known: Mapping[str, str]) -> Any:
+    """The same configuration; equal texts are the same objects."""
+    return _with_texts(tree, lambda text, _: known.get(text, text), "") if known else tree
 
 
 def _with_texts(tree: Any, change: Callable[[str, str], Any], where: str) -> Any:

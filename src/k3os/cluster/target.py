@@ -141,7 +141,11 @@ class Target:
             except RecursionError:
                 return {}, f"{where}: is nested too deeply"
         config, problem = merged(fragments)
-        return ({}, f"node {node.name}: {problem}") if problem else (config, "")
+        if problem:
+            return {}, f"node {node.name}: {problem}"
+        # of a thousand nodes each has its own, and the contents of files in it are long
+        known = placeholders.long_texts([config for _, config in sources])
+        return placeholders.with_texts_of(config, known), ""
 
 
 def plain(digest: str) -> str:
@@ -149,7 +153,7 @@ def plain(digest: str) -> str:
     return digest.partition("x")[0]
 
 
-MOST_KNOWN = 4096  # nodes whose targets are remembered
+MOST_KNOWN = 8192  # nodes whose targets are remembered
 
 
 def written(overrides: tuple[Override, ...]) -> list[dict[str, Any]]:

@@ -199,3 +199,13 @@ def test_what_is_wrong_with_a_spec_is_named(spec: dict, problem: str) -> None:
 def test_values_of_the_node_may_stand_where_a_check_without_them_would_refuse(config: dict) -> None:
     spec = {"config": config, "overrides": [override(config, a="b")]}
     assert read_pool({"metadata": {"name": "p"}, "spec": spec}).problems == ()
+
+
+def test_the_long_texts_of_a_thousand_nodes_are_there_once() -> None:
+    long = "x" * 100_000
+    file = {"path": "/etc/a", "content": long}
+    wanted = target({"hostname": "$(node.name)", "write_files": [file]})
+    found = [wanted.of(view(f"n{number}")).config for number in range(3)]
+    assert len({each["hostname"] for each in found}) == 3
+    assert len({id(each["write_files"][0]["content"]) for each in found}) == 1
+    assert found[0]["write_files"][0]["content"] == long

@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from k3os.cluster.node import FAILED
 from k3os.cluster.spec import Pool, parse_pool
@@ -140,3 +142,28 @@ def test_only_the_nodes_of_an_override_that_wants_a_boot_are_drained() -> None:
     there.reconcile(wanted)
     begun = {name: each.state.reboot for name, each in there.nodes.items() if each.state}
     assert begun == {"a": True, "b": False}
+
+
+CHANGES = st.tuples(st.integers(0, 6), st.sampled_from("abc"), st.sampled_from(["1", "2", ""]))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(CHANGES, max_size=6))
+def test_whatever_happens_to_labels_every_node_ends_with_its_own(changes: list) -> None:
+    override = {"nodeSelector": {"matchLabels": {"rack": "2"}}, "config": {"boot_cmd": ["true"]}}
+    wanted = pool(RACK, override)
+    there = world("a", "b", "c", a="1", b="2")
+    for rounds, name, rack in changes:
+        for _ in range(rounds):
+            there.reconcile(wanted)
+            there.live()
+            assert len(there.busy()) <= 1
+        view = there.nodes[name]
+        kept = {key: each for key, each in view.labels.items() if key != "rack"}
+        there.nodes[name] = replace(view, labels=kept | ({"rack": rack} if rack else {}))
+    until_still(there, wanted, 60)
+    assert there.busy() == []
+    for view in there.nodes.values():
+        has = "rack" in view.labels
+        assert is_updated(view, wanted.target) == has
+        assert not view.unschedulable
