@@ -73,7 +73,7 @@ def cold_rows(ours: Path, theirs: Path) -> list[Row]:
     query, schema = measure(theirs, [QUERY, SCHEMA])
     name = "k3os config --dump, cold"
     return [
-        Row(name, dump, bare, "python3 -c pass", at_most=3.0),
+        Row(name, dump, bare, "python3 -c pass", at_most=2.5),
         # the quicker of the two is the one to beat
         Row(name, dump, query, "cloud-init query", at_most=0.2),
         Row(name, dump, schema, "cloud-init schema"),

@@ -20,6 +20,7 @@ from k3os.image.settings import Settings
 from k3os.system.run import run
 
 STUB = Path(__file__).with_name("k3s")
+DISK_SIZE = "4G"  # with a real k3s, ours and the peer's: it unpacks itself
 COLD_BUILD_SECONDS = 300
 REBUILD_SECONDS = 40
 # A source that is in the rootfs and in the initrd: changing it takes the longest way.
@@ -44,6 +45,10 @@ class Image:
     @property
     def initrd(self) -> Path:
         return self.directory / f"k3os-initrd-{self.arch}"
+
+    @property
+    def disk(self) -> Path:
+        return self.directory / "k3os.raw"
 
     @property
     def rootfs(self) -> Path:
@@ -71,7 +76,23 @@ def build_image(
             config,
             real or STUB,
         )
-    return Image(directory, settings.arch.name)
+    image = Image(directory, settings.arch.name)
+    if real:
+        with progress.stage("k3OS disk"):
+            _make_disk(settings, image, progress.log)
+    return image
+
+
+def _make_disk(settings: Settings, image: Image, log: int) -> None:
+    """`k3os image` of the ISO, as large as the peer's disk."""
+    command = [sys.executable, "-m", "k3os", "image", "--format", "raw", "--size", DISK_SIZE]
+    image.disk.unlink(missing_ok=True)
+    run(
+        [*command, "--iso", str(image.iso), "-o", str(image.disk)],
+        env={"PYTHONPATH": str(settings.source / "src")},
+        cwd=str(settings.source),
+        log=log,
+    )
 
 
 def _build(

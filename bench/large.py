@@ -53,7 +53,7 @@ def large_rows() -> list[Row]:
             Samples(tuple(large), "s"),
             Samples(tuple(small), "s"),
             f"applying {QUARTER}",
-            at_most=5.0,
+            at_most=4.2,
         ),
     ]
 
@@ -74,9 +74,10 @@ def _applied(entries: int) -> float:
             path = Path(root) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
-        started = time.monotonic()
+        # the processor's time: what else the disk has to do is not ours
+        started = time.process_time()
         apply_phase("boot", mode="live", root=root, cmdline="")
-        seconds = time.monotonic() - started
+        seconds = time.process_time() - started
         written = len(list((Path(root) / "etc/many").iterdir()))
         if written != entries:
             raise RuntimeError(f"{written} of {entries} files were written")

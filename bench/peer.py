@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import scenario
+from bench import images, scenario
 from k3os.image.cache import Cache, digest
 from k3os.image.progress import Progress
 from k3os.image.settings import SUITE, Settings
@@ -26,6 +27,9 @@ PACKAGES = (
     *("netplan.io", "systemd-resolved", "systemd-timesyncd", "iproute2"),
     *("openssh-server", "sudo", "procps", "ca-certificates", "e2fsprogs", "cloud-init"),
 )
+# What k3s needs to be of use, and both systems have: Debian's cloud images bring AppArmor, a k3s as
+# it is released its own iptables, one from another source may have none.
+REAL_PACKAGES = (*PACKAGES, "iptables", "apparmor")
 DISK_SIZE = "2G"
 ROOT_LABEL = "root"
 
@@ -83,7 +87,6 @@ REAL_FILES = FILES | {
     "/etc/systemd/system/bench-ready.service": READY_UNIT,
     scenario.READY_PROGRAM: scenario.READY_TEXT,
 }
-REAL_DISK_SIZE = "4G"  # k3s unpacks itself
 
 # Runs as root or as the root of a user namespace, where the archive's owners are the files'.
 _MAKE_DISK = """
@@ -122,12 +125,13 @@ def build_peer(
     Raises CommandError.
     """
     k3s = real or Path(__file__).with_name("k3s")
-    files, size = (REAL_FILES, REAL_DISK_SIZE) if real else (FILES, DISK_SIZE)
-    key = digest(SUITE, settings.mirror, PACKAGES, size, files, _MAKE_DISK, k3s)
+    packages = REAL_PACKAGES if real else PACKAGES
+    files, size = (REAL_FILES, images.DISK_SIZE) if real else (FILES, DISK_SIZE)
+    key = digest(SUITE, settings.mirror, packages, size, files, _MAKE_DISK, k3s)
     root = cache.stage(
         "peer-k3s" if real else "peer",
         key,
-        lambda out: _build_root(settings, progress, k3s, files, size, out),
+        lambda out: _build_root(settings, progress, k3s, packages, files, size, out),
     )
     seed = cache.stage(
         "seed",
@@ -145,7 +149,12 @@ def build_peer(
 
 
 def mmdebstrap_command(
-    settings: Settings, k3s: Path, files: Path, units: list[str], output: Path
+    settings: Settings,
+    k3s: Path,
+    packages: Sequence[str],
+    files: Path,
+    units: list[str],
+    output: Path,
 ) -> list[str]:
     """The command that writes the peer's root as a tar archive; files: the extra files' tree;
     units: those of them that start at boot."""
@@ -153,7 +162,7 @@ def mmdebstrap_command(
         *("mmdebstrap", "--mode=auto", "--format=tar", "--variant=apt"),
         '--aptopt=APT::Install-Recommends "false"',
         '--aptopt=Acquire::Retries "3"',
-        f"--include={','.join(PACKAGES)}",
+        f"--include={','.join(packages)}",
         f"--customize-hook=copy-in {shlex.quote(str(files / 'etc'))} /",
         f"--customize-hook=upload {shlex.quote(str(k3s))} /usr/local/sbin/k3s",
         '--customize-hook=chmod 755 "$1/usr/local/sbin/k3s"',
@@ -168,6 +177,7 @@ def _build_root(
     settings: Settings,
     progress: Progress,
     k3s: Path,
+    packages: Sequence[str],
     texts: dict[str, str],
     size: str,
     output: Path,
@@ -179,7 +189,7 @@ def _build_root(
         path.write_text(text)
     units = [Path(name).name for name, text in texts.items() if "WantedBy=" in text]
     run(
-        mmdebstrap_command(settings, k3s, files, units, output / "root.tar"),
+        mmdebstrap_command(settings, k3s, packages, files, units, output / "root.tar"),
         log=progress.log,
         env={"SOURCE_DATE_EPOCH": str(settings.epoch), "LC_ALL": "C.UTF-8"},
     )

@@ -78,11 +78,19 @@ k3os:
     {SYSCTL[0]}: "{SYSCTL[1]}"
 """
 
+# k3OS logs nobody in by himself but in live mode; the peer has the same for its console.
+AUTOLOGIN = "/etc/systemd/system/k3os-console@ttyS0.service.d/zz-autologin.conf"
+
 _READY_LINES = "".join(f"    {line}\n" if line else "\n" for line in READY_TEXT.splitlines())
-# The same, and the program that waits for a real k3s.
+# The same, a login for the bench on an installed disk, and the program that waits for a real k3s.
 READY_CONFIG_YAML = CONFIG_YAML.replace(
     "k3os:\n",
     f"""\
+- path: {AUTOLOGIN}
+  permissions: "0644"
+  content: |
+    [Service]
+    Environment="K3OS_LOGIN=--autologin {USER}"
 - path: {READY_PROGRAM}
   permissions: "0755"
   content: |

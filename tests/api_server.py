@@ -34,7 +34,7 @@ class ApiServer:
 
     directory: where FILES are, as k3s makes them below /var/lib/rancher/k3s/agent.
     troubles: what the next requests get instead of an answer, in this order. asked: how many
-    there were. answers: none is given while it is not set.
+    there were. connections: over how many. answers: none is given while it is not set.
     """
 
     def __init__(self, directory: Path, node: str) -> None:
@@ -43,12 +43,18 @@ class ApiServer:
         self.seen: list[tuple[str, str, dict, dict[str, str]]] = []
         self.pods: list[dict] = []
         self.troubles: list[tuple[int, str]] = []
-        self.asked = 0
+        self.asked = self.connections = 0
         self.answers = threading.Event()
         self.answers.set()
 
 
 class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # the connection stays
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.api.connections += 1  # type: ignore[attr-defined]
+
     def do_PATCH(self) -> None:
         api: ApiServer = self.server.api  # type: ignore[attr-defined]
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

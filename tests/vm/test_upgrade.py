@@ -39,8 +39,8 @@ kill -SEGV 1  # systemd freezes
 exec sleep infinity
 """
 # Of a boot that is not healthy, whose limit is waited for: enough for all that starts after k3s,
-# while the guard's own limit stays out of reach of a slow machine
-SHORTER = "[ ! -e /var/shorter ] || [ ! -e /run/k3os/trial ] || echo 15 >/run/k3os/trial"
+# also on a slow machine, while the guard's own limit stays out of its reach
+SHORTER = "[ ! -e /var/shorter ] || [ ! -e /run/k3os/trial ] || echo 45 >/run/k3os/trial"
 # the one before has shown that there are three, and that they are counted
 LAST_ATTEMPT = """
 from k3os.system import mounts

@@ -8,7 +8,6 @@ import os
 import re
 import sys
 from functools import partial
-from typing import NoReturn
 
 from k3os.boot import host_setup, media, rescue, root, timeline
 from k3os.boot.steps import try_each
@@ -19,6 +18,10 @@ from k3os.system import kernelmodules, power
 from k3os.system.console import calm, say
 from k3os.system.numbers import whole
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 INIT = "/init"  # this program, in the initrd
 SYSTEMD = "/usr/lib/systemd/systemd"
 OWN_CONFIG = f"{OWN_SYSTEM}/config.yaml"  # of the initrd: `k3os run --config`, PXE
@@ -26,7 +29,7 @@ OWN_CONFIG = f"{OWN_SYSTEM}/config.yaml"  # of the initrd: `k3os run --config`, 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def main(overlay: str = "", words: str = "") -> NoReturn:
+def main(overlay: str = "", words: str = "") -> "NoReturn":
     """Boot. Ends in execve(2) of systemd.
 
     overlay: where the foreign root with its /k3os is mounted, when an overlay installation's
@@ -41,7 +44,7 @@ def main(overlay: str = "", words: str = "") -> NoReturn:
         _fail(error)
 
 
-def _boot(overlay: str, words: str) -> NoReturn:
+def _boot(overlay: str, words: str) -> "NoReturn":
     from k3os import __version__
 
     timeline.started_at_boot()
@@ -308,7 +311,7 @@ def choose_mode(options: dict[str, str], medium: str) -> str:
     return fallback or "live"
 
 
-def _start_systemd(arguments: list[str]) -> NoReturn:
+def _start_systemd(arguments: list[str]) -> "NoReturn":
     try_each({"write down the timeline": timeline.write})
     if not os.access(SYSTEMD, os.X_OK):
         raise UserError(f"{SYSTEMD} is missing in the image", "boot another version or medium")
@@ -316,7 +319,7 @@ def _start_systemd(arguments: list[str]) -> NoReturn:
     os.execve(SYSTEMD, [SYSTEMD, *arguments], environment)
 
 
-def _fail(error: BaseException) -> NoReturn:
+def _fail(error: BaseException) -> "NoReturn":
     """Explain, open a shell, and start over when a person leaves it.
 
     A version on trial gets no shell: the machine restarts, with the previous one in the end.
@@ -339,7 +342,7 @@ def _fail(error: BaseException) -> NoReturn:
         _start_again()
 
 
-def _start_again() -> NoReturn:
+def _start_again() -> "NoReturn":
     """A fresh start of this very program: also the way out of half-done mounts."""
     os.sync()
     from k3os.system import mounts

@@ -9,7 +9,6 @@ ioctls: include/uapi/linux/fs.h.
 import fcntl
 import os
 import struct
-from typing import NoReturn
 
 from k3os.boot import state
 from k3os.boot.media import Medium
@@ -20,6 +19,10 @@ from k3os.system import mounts, power
 from k3os.system.console import Say
 from k3os.system.files import atomic_write, sync_directory
 from k3os.system.plural import counted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 # a directory to what is kept in it; None: all
 KEPT: dict[str, tuple[str, ...] | None] = {
@@ -39,7 +42,7 @@ def is_wanted(medium: Medium) -> bool:
     return medium.kind == "disk" and os.path.exists(f"{medium.path}/{MARKER}")
 
 
-def finish(medium: Medium, say: Say) -> NoReturn:
+def finish(medium: Medium, say: Say) -> "NoReturn":
     """Check the file system, delete, and restart or switch off. Raises UserError, OSError."""
     device = medium.file_system.device
     mounts.unmount(medium.path)

@@ -6,7 +6,6 @@ know whether the node must be drained; the node asks when it applies one.
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 from k3os.config.check import check_text
@@ -28,7 +27,11 @@ def canonical(fragment: object) -> bytes:
 
 def fragment_hash(fragment: object) -> str:
     """SHA-256 (hex) of a fragment, "" for none."""
-    return hashlib.sha256(canonical(fragment)).hexdigest() if fragment else ""
+    if not fragment:
+        return ""
+    import hashlib  # 3 ms, and most nodes have none
+
+    return hashlib.sha256(canonical(fragment)).hexdigest()
 
 
 def check(fragment: object, source: str = "config") -> tuple[dict[str, Value], list[Problem]]:

@@ -11,7 +11,7 @@ import json
 
 from k3os.cluster.objects import maps
 from k3os.errors import UserError
-from k3os.system.http_mutual import Identity, NoAnswer, request
+from k3os.system.http_mutual import Connection, Identity, NoAnswer, request
 from k3os.system.json_text import WRONG_SHAPE, an_object
 
 TYPE_CHECKING = False
@@ -50,13 +50,27 @@ SHUTDOWN = ("Terminated", "Shutdown", "NodeShutdown")
 
 
 class Api:
-    """The API server, and who we are to it."""
+    """The API server, and who we are to it. A context, in which one connection serves all."""
 
-    __slots__ = ("identity", "server")
+    __slots__ = ("connection", "identity", "server")
 
     def __init__(self, server: str, identity: Identity) -> None:
         self.server = server.rstrip("/")
         self.identity = identity
+        self.connection: Connection | None = None
+
+    def __enter__(self) -> Api:
+        """Connected, so that nothing is collected for a server that is not there. Raises UserError,
+        one of LATER when another try is worth it."""
+        connection = Connection(self.server, self.identity)
+        connection.open()
+        self.connection = connection
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.connection is not None:
+            self.connection.close()
+        self.connection = None
 
     def node(self, name: str) -> dict[str, Any]:
         """A Node as it is. Raises UserError as patch_node does."""
@@ -77,7 +91,8 @@ class Api:
         body: bytes = b"",
         headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        code, answer = request(method, self.server + path, self.identity, body, headers)
+        url = self.server + path
+        code, answer = request(method, url, self.identity, body, headers, over=self.connection)
         words = _words(answer)
         coming_up = code == FORBIDDEN and NOT_READY in words
         if code in (UNAUTHORIZED, *BUSY) or code >= 500 or coming_up:
@@ -163,11 +178,11 @@ def _words(answer: bytes) -> str:
 
 def api(path: str = KUBECONFIG) -> Api | None:
     """From a kubeconfig; None while k3s has not made it. Raises Unfinished."""
-    import yaml
+    from k3os.config.yamltext import texts_in
 
     try:
         with open(path, "rb") as file:
-            kubeconfig = yaml.safe_load(file)
+            kubeconfig = texts_in(file.read(), "line")
         cluster = kubeconfig["clusters"][0]["cluster"]
         user = kubeconfig["users"][0]["user"]
         identity = Identity(
@@ -176,7 +191,7 @@ def api(path: str = KUBECONFIG) -> Api | None:
         return Api(cluster["server"], identity)
     except FileNotFoundError:
         return None
-    except (OSError, yaml.YAMLError, *WRONG_SHAPE) as error:
+    except (OSError, *WRONG_SHAPE) as error:
         raise Unfinished(
             f"is no kubeconfig that names its files: {type(error).__name__}: {error}",
             "restart k3s, which writes it",

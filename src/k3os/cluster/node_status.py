@@ -6,21 +6,19 @@ It reads nothing; k3os.node.status collects it. `as_dict` is the format of --jso
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
+from k3os.system.frozen import Frozen, field
 from k3os.system.numbers import are_digits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 # what a failure is about, when it is no phase's
 DISK, K3S, VERIFY = "disk", "k3s", "verify"
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(Frozen):
     """Something that is wrong. topic: a phase, or DISK, K3S, VERIFY; source: the file of the
     configuration that asked for what failed, "" where none did."""
 
@@ -32,8 +30,7 @@ class Failure:
         return f"{self.topic}: {self.text}"
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(Frozen):
     """kB, and the reasons why it is short (/usr/lib/k3os/memory)."""
 
     total: int = 0
@@ -52,8 +49,7 @@ class Memory:
         }
 
 
-@dataclass(frozen=True)
-class Disk:
+class Disk(Frozen):
     """MiB of /var; level: "low", "full" or "", with its words (/usr/lib/k3os/disk)."""
 
     size: int = 0
@@ -76,8 +72,7 @@ class Disk:
         }
 
 
-@dataclass(frozen=True)
-class K3sUnit:
+class K3sUnit(Frozen):
     """What systemd says of k3s' unit, or of the one that fetches k3s where it is not there.
 
     restarts: "" when systemd does not say. waits_for: words, "" when it is not about to start.
@@ -110,8 +105,7 @@ class K3sUnit:
         }
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(Frozen):
     """A JSON object that another part of k3OS left in a file; false where there is none. Somebody
     may have changed it: a name that is missing is empty."""
 
@@ -198,8 +192,7 @@ class Verified(Record):
         return self._map("damaged")
 
 
-@dataclass(frozen=True)
-class ActionOutcome:
+class ActionOutcome(Frozen):
     """What came of an action (phases.phase_report.ActionResult). place: `file:line:column`."""
 
     key: str
@@ -216,8 +209,7 @@ class ActionOutcome:
         return words[0] if is_exact else self.place
 
 
-@dataclass(frozen=True)
-class ReportedProblem:
+class ReportedProblem(Frozen):
     """A problem of a source (config.value.Problem.as_dict)."""
 
     source: str
@@ -234,8 +226,7 @@ class ReportedProblem:
         return f"{where}: {self.key}: {self.message}{hint}"
 
 
-@dataclass(frozen=True)
-class PhaseOutcome:
+class PhaseOutcome(Frozen):
     """What one phase did."""
 
     when: str
@@ -268,8 +259,7 @@ def phase_outcome(record: Mapping[str, Any]) -> PhaseOutcome:
     )
 
 
-@dataclass(frozen=True)
-class NodeStatus:
+class NodeStatus(Frozen):
     """phases_file: /run/k3os/status.json as the phases left it. versions: "running", "current" and
     "previous" to component to version. loaders: of k3os.generation.boot_loaders.compare."""
 

@@ -8,7 +8,10 @@ there, what is longer than expected too; nobody who reads an object has to look 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # of an annotation of ours, or a label, with room to spare
 LONGEST = 16384

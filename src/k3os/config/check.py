@@ -10,6 +10,7 @@ from k3os.config.kinds import Check
 from k3os.config.scalars import KIND_WORDS
 from k3os.config.schema import BY_PATH, CHILDREN, SECTIONS
 from k3os.config.value import Node, Place, Problem, Value, Wrong
+from k3os.system.collector import uncollected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ def check_data(data: bytes, source: str, k3s_version: str = "") -> list[Problem]
     return sorted(problems, key=lambda problem: (problem.place.line, problem.place.column))
 
 
+@uncollected
 def check_files(
     paths: Iterable[str], cmdline: str | None = None, k3s_version: str = ""
 ) -> list[Problem]:

@@ -30,7 +30,7 @@ SHORT = {"t": "token"}
 OF_AGENTS = ("token", "vpn-auth")
 MASK = "********"
 
-_FLAG = r"(?s)--?([a-z0-9-]+)(?:(=|\s+)(.*))?"
+_IN_FLAGS = "abcdefghijklmnopqrstuvwxyz0123456789-"
 _KEY = rf"(?:^|[\s{{,\"'])(?:{'|'.join([*SECRETS, *SHORT])})\+?[\"']?\s*:"
 # a login in an address, such as a proxy's
 _LOGIN = r"://[^\s/:@]+:[^\s/@]+@"
@@ -41,20 +41,33 @@ def secrets_in(words: list[str]) -> Iterator[tuple[int, int, str, str]]:
 
     `--flag=value`, `--flag value` in one word, or in two.
     """
-    import re  # not in every boot
-
     position = 0
     while position < len(words):
-        match = re.fullmatch(_FLAG, words[position])
-        flag = SHORT.get(match[1], match[1]) if match else ""
+        name, value = flag_and_value(words[position])
+        flag = SHORT.get(name, name)
         count = 1
-        if match and flag in SECRETS:
-            if match[2]:
-                yield position, count, flag, match[3]
+        if flag in SECRETS:
+            if value is not None:
+                yield position, count, flag, value
             elif position + 1 < len(words):
                 count = 2
                 yield position, count, flag, words[position + 1]
         position += count
+
+
+def flag_and_value(word: str) -> tuple[str, str | None]:
+    """The name of a flag, "" for what is none, and what follows it behind `=` or blanks in the same
+    word, None for nothing."""
+    if not word.startswith("-"):
+        return "", None
+    text = word.removeprefix("-").removeprefix("-")
+    rest = text.lstrip(_IN_FLAGS)
+    name = text[: len(text) - len(rest)]
+    if not rest:
+        return name, None
+    if rest[0] == "=":
+        return name, rest[1:]
+    return (name, rest.lstrip()) if rest[0].isspace() else ("", None)
 
 
 def without_secrets(words: list[str]) -> tuple[list[str], dict[str, str]]:

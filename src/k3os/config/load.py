@@ -7,7 +7,6 @@ The order of the sources is that of SOURCES.
 from __future__ import annotations
 
 import os
-from functools import partial
 
 from k3os.config.check import (
     CONTRADICTING,
@@ -22,6 +21,7 @@ from k3os.config.merge import merge
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place, Problem, Value, texts_of
 from k3os.paths import LOCAL_CONFIG, OWN_SYSTEM, STATE
+from k3os.system.collector import uncollected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def secret_texts(key: Key, value: Value) -> list[str]:
     ]
 
 
+@uncollected
 def load_config(
     root: str = "/",
     system_dir: str = OWN_SYSTEM,
@@ -157,9 +158,9 @@ def _merged(
     for source in SOURCES:
         if source in skipped:
             continue
-        for name, read in _readers(source, root.rstrip("/"), system_dir, cmdline, instead):
+        for name, read, given in _readers(source, root.rstrip("/"), system_dir, cmdline, instead):
             try:
-                values, reported = read()
+                values, reported = read(*given)
                 problems += reported
                 merged = merge(merged, values) if merged else values
             except Exception as error:  # a bug in one source must not take the others with it
@@ -169,25 +170,25 @@ def _merged(
 
 def _readers(
     source: str, base: str, system_dir: str, cmdline: str | None, instead: tuple[str, str]
-) -> Iterator[tuple[str, Callable[[], Read]]]:
-    """One of SOURCES: a name, and how it is read; of a directory those of its files."""
-    place = instead[0]
-    other = partial(_file, "", instead[1])
+) -> Iterator[tuple[str, Callable[..., Read], tuple[object, ...]]]:
+    """One of SOURCES: a name, what reads it, and what that is given; of a directory those of its
+    files."""
+    place, other = instead
     if source == "cmdline":
-        yield source, partial(_cmdline, cmdline)
+        yield source, _cmdline, (cmdline,)
     elif source.endswith("/"):
         names, notes = _directory(base, source)
         if place.startswith(source):
             names = sorted({*names, place.removeprefix(source)})
-        yield source, lambda: ({}, notes)
+        yield source, lambda: ({}, notes), ()
         read = _userdata if source == USERDATA else _file
         for name in names:
-            own = partial(read, base, source + name)
-            yield source + name, other if source + name == place else own
+            path = source + name
+            yield path, *((_file, ("", other)) if path == place else (read, (base, path)))
     else:
         # wherever the medium is mounted now: people know the file by its place on the node
         path, known = (source.format(system=each) for each in (system_dir.rstrip("/"), OWN_SYSTEM))
-        yield known, other if known == place else partial(_file, base, path, known)
+        yield known, _file, ("", other) if known == place else (base, path, known)
 
 
 def _cmdline(given: str | None) -> Read:

@@ -10,7 +10,6 @@ from k3os.config.value import Node, Place, Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
 LARGEST = 8 << 20
@@ -44,6 +43,22 @@ def read(data: bytes, source: str) -> tuple[Node | None, list[Problem]]:
         return None, [*problems, refused.problem]
 
 
+def texts_in(data: bytes, source: str) -> dict[str, Any]:
+    """The top map of another program's file, such as a kubeconfig, as maps and lists of texts; {}
+    when it is empty. Raises ValueError."""
+    try:
+        root = _compose(_decode(data, source), source, [])
+    except _Refused as refused:
+        raise ValueError(str(refused.problem)) from None
+    return _texts(root) if root is not None else {}
+
+
+def _texts(node: Node) -> Any:
+    if node.kind == "map":
+        return {key.text: _texts(value) for key, value in node.pairs}
+    return [_texts(item) for item in node.items] if node.kind == "list" else node.text
+
+
 def _refuse(data: bytes, source: str) -> None:
     """Raise what is wrong with a file of another kind."""
     start = data[:64].lstrip()
@@ -69,22 +84,15 @@ def _decode(data: bytes, source: str) -> str:
         raise _Refused(Problem(Place(source, line, column), "", message, hint)) from None
 
 
-def _events(text: str) -> Iterator[Any]:
-    import yaml  # 16 ms: only where there is a text
-
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return iter(yaml.parse(text, Loader=loader))
-
-
 def _compose(text: str, source: str, problems: list[Problem]) -> Node | None:
-    from yaml import YAMLError
+    from k3os.config import libyaml  # only where there is a text
 
     builder = _Builder(source, problems)
     try:
-        for event in _events(text):
+        for event in libyaml.events(text):
             if not builder.take(event):
                 break
-    except YAMLError as error:
+    except libyaml.error_class() as error:
         from k3os.config.yaml_causes import explain
 
         raise _Refused(explain(error, text, source, TOO_DEEP)) from None

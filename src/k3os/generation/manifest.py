@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from k3os.errors import UserError
 from k3os.generation.layout import COMPONENTS, LOADERS
 from k3os.system.files import read_object
+from k3os.system.frozen import Frozen, field
 from k3os.system.json_text import WRONG_SHAPE, an_object
 from k3os.system.numbers import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 NAME = "manifest.json"
@@ -35,8 +35,7 @@ FILES = {
 SAFE = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+~_-]{0,127}")
 
 
-@dataclass(frozen=True)
-class File:
+class File(Frozen):
     """One file of a component. sha256: hex; size: bytes; mode: permission bits."""
 
     component: str
@@ -49,8 +48,7 @@ class File:
         return 0o755 if self.component == "k3s" else 0o644
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(Frozen):
     """A generation as its manifest describes it. created: seconds since 1970.
 
     versions: component to version, without those it does not have; files: all of them.

@@ -27,6 +27,7 @@ from k3os.install import bios_loader, formatting, plan
 from k3os.install import config as configuration
 from k3os.install.disks import human
 from k3os.install.plan import LAYOUT
+from k3os.k3s import unpack
 from k3os.system.console import Say
 from k3os.system.digest import file_sha256
 from k3os.system.run import run
@@ -93,6 +94,7 @@ def make_disk(request: DiskRequest, say: Say) -> None:
         say(f"{request.source}: {versions}; for a disk with sectors of 512 bytes")
         root = iso.parent / "root"
         adding.lay_down(what, text, str(root), lambda _: None)
+        unpack.for_first_start(what, text, str(root), say)
         state = str(identity(what, request.size, STATE))
         grub.write_menu(str(root), menu_for(text, what.arch), state)
         names = layout.LOADER_FILES[what.arch]

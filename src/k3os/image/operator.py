@@ -20,7 +20,8 @@ from k3os.image.wheels import LOCK
 from k3os.names import OPERATOR_UID
 from k3os.operator.manifests import Build, as_yaml, image_name
 
-IMAGE, IMAGE_ID, MANIFESTS = "image.tar.zst", "image-id", "manifests.yaml"
+IMAGE, IMAGE_ID, IMAGE_NAME = "image.tar.zst", "image-id", "image-name"
+MANIFESTS = "manifests.yaml"
 # subpackages and commands of a workstation
 WITHOUT = (("image", "vm"), ("build.py", "run.py"))
 # what builds the base
@@ -81,7 +82,7 @@ def stages(
 def build_image(
     settings: Settings, progress: Progress, base_tar: Path, base: Path, output: Path
 ) -> None:
-    """Write IMAGE, IMAGE_ID and MANIFESTS; base: the directory of build_base."""
+    """Write IMAGE, IMAGE_ID, IMAGE_NAME and MANIFESTS; base: the directory of build_base."""
     sha256, size, unpacked, purpose = json.loads((base / LAYER).read_text())
     lower = oci.Layer(sha256, size, unpacked, purpose, base / FRAME)
     with tempfile.TemporaryDirectory(dir=output) as directory:
@@ -95,6 +96,7 @@ def build_image(
         oci.write_archive(described, [lower, upper], output / IMAGE)
         known = oci.image_id(described, [lower, upper])
     (output / IMAGE_ID).write_text(f"{known}\n")
+    (output / IMAGE_NAME).write_text(f"{described.name}\n")
     build = Build(__version__, known, settings.arch.name)
     (output / MANIFESTS).write_text(as_yaml(build))
 

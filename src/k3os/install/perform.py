@@ -20,6 +20,7 @@ from k3os.install import bios_loader, fat, firmware, formatting
 from k3os.install.disks import SECTOR, Device
 from k3os.install.plan import Plan
 from k3os.install.plan import layout as layout_of
+from k3os.k3s import unpack
 from k3os.system import mounts
 from k3os.system.console import Progress, Say
 from k3os.system.run import CommandError
@@ -65,6 +66,7 @@ def _onto_disk(plan: Plan, disk: Device, say: Say, progress: Progress | None) ->
     bios = parts["bios"]
     with mounted(parts["state"].path, "state", "ext4") as root:
         lay_down(plan.source, plan.config, root, say, progress)
+        unpack.for_first_start(plan.source, plan.config, root, say)
         has_bios = plan.source.has_bios and disk.sector == SECTOR
         both = "loaders for BIOS and UEFI" if has_bios else "loader for UEFI"
         say(f"writing the boot {both}")

@@ -32,8 +32,12 @@ from k3os.k3s.trust import NOBODY, Trust
 from k3os.system.console import Say
 from k3os.system.digest import file_sha256
 from k3os.system.files import atomic_write
-from k3os.system.http import Progress, download, get, shown
+from k3os.system.http import download, get, shown
 from k3os.system.http_failure import ChecksumError, HttpError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.system.http import Progress
 
 LARGEST_K3S = 1 << 30
 LARGEST_ARCHIVE = 8 << 30

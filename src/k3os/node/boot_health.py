@@ -23,6 +23,7 @@ POLL_SECONDS = 3.0
 COMMAND_SECONDS = 60
 # what a unit's own slowness must not fail; the rest of a "degraded" system is people's business
 UP = ("running", "degraded")
+OURS = ("k3os-confirm.service", "multi-user.target")
 
 
 def conclude() -> bool:
@@ -100,18 +101,22 @@ def systemd_is_up() -> str:
     from k3os.system.run import run
 
     state = run(["systemctl", "is-system-running"], check=False, timeout=30).decode().strip()
-    # this very service is a job that is not finished
-    if state in UP or (state == "starting" and only_we_are_left()):
+    if state in UP:
         return ""
-    return f"systemd says {state}"
+    if state != "starting":
+        return f"systemd says {state or 'nothing'}"
+    left = unfinished()
+    return f"systemd says starting, not done: {', '.join(left)}" if left else ""
 
 
-def only_we_are_left() -> bool:
+def unfinished() -> list[str]:
+    """The units that systemd is still starting or stopping, but for this very service and what
+    waits for it."""
     from k3os.system.run import run
 
     jobs = run(["systemctl", "list-jobs", "--no-legend"], check=False, timeout=30).decode()
     left = [line.split()[1] for line in jobs.splitlines() if len(line.split()) > 2]
-    return all(name in ("k3os-confirm.service", "multi-user.target") for name in left)
+    return [name for name in left if name not in OURS]
 
 
 def network_is_up() -> str:

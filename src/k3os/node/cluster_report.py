@@ -11,6 +11,7 @@ import os
 import sys
 import time
 
+from k3os import names
 from k3os.paths import NODE_NAME
 from k3os.system.files import text_of
 from k3os.system.stamps import utc
@@ -35,6 +36,13 @@ READY_UNIT = "k3os-node-ready.service"
 
 def message(known: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """What is so now: a patch of the Node, and its condition. known: the last request's result."""
+    return _message(known, *_configuration())
+
+
+def _message(
+    known: dict[str, Any], config: Config, sure: bool
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """sure: the configuration could be read without an error."""
     from k3os.cluster import own_node, result
     from k3os.node.status import collect
     from k3os.node.status_text import failures
@@ -46,38 +54,52 @@ def message(known: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     outcome = result.completed(known, status, status.boot_id)
     if outcome != known and os.geteuid() == 0:
         result.write(outcome)
-    own, sure = _labels()
-    return own_node.metadata(status, own_node.labels(own, sure=sure), outcome), sent
+    labels = own_node.labels(config.mapping("k3os.labels"), sure=sure)
+    return own_node.metadata(status, labels, outcome), sent
 
 
-def _labels() -> tuple[dict[str, str], bool]:
-    """k3os.labels, and whether the configuration could be read without an error."""
+def _completed_result() -> dict[str, Any]:
+    """That of the last request. After the reboot that it announced it is completed in any case,
+    also where no API server is there to hear of it."""
+    from k3os.cluster import result
+
+    known = result.read()
+    if known.get("state") == names.REBOOTING:
+        from k3os.node.status import collect
+
+        status = collect()
+        outcome = result.completed(known, status, status.boot_id)
+        if outcome != known:
+            result.write(outcome)
+        return outcome
+    return known
+
+
+def _configuration() -> tuple[Config, bool]:
+    """That of the node, and whether it could be read without an error."""
     from k3os.config.load import load_config
 
     config, problems = load_config(cloud=True)
-    return config.mapping("k3os.labels"), not any(problem.is_error for problem in problems)
-
-
-def _config() -> Config:
-    from k3os.config.load import load_config
-
-    return load_config(cloud=True)[0]
+    return config, not any(problem.is_error for problem in problems)
 
 
 def tell() -> int:
     """Once. Raises UserError, one of kubelet.LATER when the API server is not ready."""
-    from k3os.cluster import kubelet, own_node, readiness, result
+    from k3os.cluster import kubelet, own_node, readiness
     from k3os.system.files import atomic_write
     from k3os.system.run import run
 
-    change, sent = message(result.read())
+    known = _completed_result()
     api = kubelet.api()
     if api is None:
         print("k3s has not registered this node yet")
         return 0
-    name = node_name(_config())
-    api.patch_node(name, change)
-    node = api.patch_node(name, {"status": {"conditions": [sent]}}, status=True)
+    with api:
+        config, sure = _configuration()
+        change, sent = _message(known, config, sure)
+        name = node_name(config)
+        api.patch_node(name, change)
+        node = api.patch_node(name, {"status": {"conditions": [sent]}}, status=True)
     own_node.remember_labels(change["metadata"]["labels"])
     atomic_write(SENT, json.dumps(sent).encode())
     print(f"{sent['type']}={sent['status']}: {sent['reason']}: {sent['message']}")
@@ -106,7 +128,7 @@ def until_ready() -> int:
     if api is None:
         print("k3s has not registered this node yet")
         return 0
-    name = node_name(_config())
+    name = node_name(_configuration()[0])
 
     def restart(words: str) -> None:
         say(f"restarting k3s, whose kubelet has given up: {words}")

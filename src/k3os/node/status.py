@@ -6,7 +6,6 @@ It reads /run/k3os/status.json, the generations, the network and systemd; it cha
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from k3os.cluster.node_status import (
     Disk,
@@ -23,6 +22,7 @@ from k3os.node.clock import doubt
 from k3os.paths import CLOCK_WRONG, K3S_LINK, NODE_NAME, ON_TRIAL, OWN_SYSTEM, RUNNING
 from k3os.phases.phase_report import STATUS, read_status
 from k3os.system.files import read_object, text_of
+from k3os.system.frozen import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,10 +133,7 @@ def addresses() -> list[str]:
     Those of network plugins and tunnels are left out, unless a default route leads there: it may
     be a bridge that somebody called br-lan.
     """
-    from contextlib import suppress
-
-    from k3os.phases.ip_output import links_in, routes_of
-    from k3os.phases.routes import DEFAULTS, VERSIONS
+    from k3os.phases.ip_output import links_in
     from k3os.system.interfaces import NOT_OURS
     from k3os.system.run import CommandError, run
 
@@ -144,16 +141,30 @@ def addresses() -> list[str]:
         output = run(["ip", "-json", "address", "show", "scope", "global", "up"], timeout=10)
     except CommandError:
         return []
-    carriers = set()
-    for version in VERSIONS:
-        with suppress(CommandError):  # a kernel without IPv6 has no such routes
-            carriers |= {each["dev"] for each in routes_of(version) if each["dst"] in DEFAULTS}
+    links = [link for link in links_in(output) if link["addr_info"]]
+    others = {link["ifname"] for link in links if link["ifname"].startswith(NOT_OURS)}
+    others -= carriers() if others else set()
     return [
         f"{interface['ifname']} {address['local']}/{address['prefixlen']}"
-        for interface in links_in(output)
-        if interface["ifname"] in carriers or not interface["ifname"].startswith(NOT_OURS)
+        for interface in links
+        if interface["ifname"] not in others
         for address in interface["addr_info"]
     ]
+
+
+def carriers() -> set[str]:
+    """The interfaces that default routes lead to."""
+    from contextlib import suppress
+
+    from k3os.phases.ip_output import routes_of
+    from k3os.phases.routes import DEFAULTS, VERSIONS
+    from k3os.system.run import CommandError
+
+    found = set()
+    for version in VERSIONS:
+        with suppress(CommandError):  # a kernel without IPv6 has no such routes
+            found |= {each["dev"] for each in routes_of(version) if each["dst"] in DEFAULTS}
+    return found
 
 
 def memory(root: str = "") -> Memory:

@@ -25,6 +25,7 @@ from k3os.phases.phase_report import (
     write_status,
 )
 from k3os.phases.table import APPLIERS, DATA_SOURCES
+from k3os.system.collector import uncollected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 AFTER_DATA_SOURCES = (RUNTIME, READY)
 
 
+@uncollected
 def apply_phase(
     phase: str,
     *,

@@ -1,8 +1,9 @@
 """k3os.operator: the operator of this k3OS, handed to k3s where it looks for such things.
 
-k3s imports what lies in its images directory, and on a server creates the objects of its
-manifests directory (docs.k3s.io, "Air-Gap Install" and "Auto-Deploying Manifests"). Both are on
-the node already: the image is only linked, never read. An agent creates no objects.
+On a server k3s creates the objects of its manifests directory (docs.k3s.io, "Auto-Deploying
+Manifests"); an agent creates none. The image is on the node already, and is only linked, never
+read: k3os-operator-image.service imports it when k3s runs. In k3s' own images directory it would
+be imported before the kubelet starts, at each start.
 
 A node without room for it (operator_room.py) has no operator, unless `k3os.operator: true` insists;
 its label OPERATOR_LABEL keeps the cluster from starting one on it.
@@ -28,6 +29,8 @@ IMAGE_ID = "/usr/share/k3os/operator/image-id"
 MANIFESTS = "/usr/share/k3os/operator/manifests.yaml"
 SERVER = "/var/lib/rancher/k3s/server"
 COPY = f"{SERVER}/manifests/k3os-operator.yaml"
+# where builds before this one had the link
+OLD_LINK = "/var/lib/rancher/k3s/agent/images/k3os-operator.tar.zst"
 
 
 def plan(config: Config, node: Node) -> list[Action]:
@@ -40,6 +43,8 @@ def plan(config: Config, node: Node) -> list[Action]:
     if LINK not in own:
         linked = wanted and node.exists(IMAGE)
         actions += [Link(KEY, place, LINK, IMAGE)] if linked else _removal(LINK, place, node)
+    if OLD_LINK not in own and os.path.islink(node.entry(OLD_LINK)):
+        actions += _removal(OLD_LINK, place, node)
     if COPY not in own:
         deployed = wanted and arguments(config)[0] == "server" and node.exists(MANIFESTS)
         actions += _copy(place, node) if deployed else _removal(COPY, place, node)

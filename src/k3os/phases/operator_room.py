@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from k3os.paths import STATE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.config.load import Config
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 KEY = "k3os.operator"
 # of the image; not there when it was built without an operator
 IMAGE = "/usr/share/k3os/operator/image.tar.zst"
-LINK = "/var/lib/rancher/k3s/agent/images/k3os-operator.tar.zst"
+# where it is, this node has the image: /usr/lib/k3os/operator-image hands it to k3s
+LINK = f"{STATE}/operator-image.tar.zst"
 # modes in which /var is on a disk
 ON_DISK = ("disk", "overlay")
 # MiB: of MemTotal, which is some 60 less than the machine has; and what the image takes where

@@ -16,22 +16,24 @@ and the reason of a failure would have to be guessed from its words.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from io import FileIO
-from typing import TYPE_CHECKING
 
 from k3os.errors import UserError
 from k3os.system.deadline import Deadline
 from k3os.system.http_failure import ChecksumError, HttpError, explain, header, stalled
 from k3os.system.numbers import whole
-from k3os.system.retry import Report, retry, silently
+from k3os.system.retry import retry, silently
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from http.client import HTTPResponse
+    from io import FileIO
+    from typing import TypeAlias
 
     from k3os.system.http_direct import Direct
+    from k3os.system.retry import Report
 
-Progress = Callable[[int, "int | None"], None]
+    Progress: TypeAlias = Callable[[int, "int | None"], None]
 
 TIMEOUT = 30.0
 TRIES = 4

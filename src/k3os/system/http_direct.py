@@ -7,7 +7,6 @@ For services that are part of the machine's surroundings; k3os.system.http does 
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 from k3os.system.http_failure import HttpError
 from k3os.system.http_opener import connections
@@ -15,6 +14,7 @@ from k3os.system.http_opener import connections
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from k3os.system.deadline import Deadline
 

@@ -6,10 +6,12 @@ trying again may help. It must not import any of them before there is a failure.
 
 from __future__ import annotations
 
-from typing import Any
-
 from k3os.errors import UserError
 from k3os.system.numbers import whole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # answers that a later try may change (RFC 9110, section 15)
 TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))

@@ -8,12 +8,12 @@ to its end into memory, is not read at all.
 
 from __future__ import annotations
 
-from typing import Any
-
 from k3os.system.http_failure import HttpError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from k3os.system.deadline import Connect
 
 

@@ -2,22 +2,25 @@
 
 import ctypes
 import os
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 LINUX_REBOOT_CMD_RESTART, LINUX_REBOOT_CMD_POWER_OFF = 0x01234567, 0x4321FEDC
 
 
-def reboot() -> NoReturn:
+def reboot() -> "NoReturn":
     """Write out what is in memory and restart the machine at once. Raises OSError."""
     _end(LINUX_REBOOT_CMD_RESTART, "reboot")
 
 
-def power_off() -> NoReturn:
+def power_off() -> "NoReturn":
     """The same, switching it off."""
     _end(LINUX_REBOOT_CMD_POWER_OFF, "power off")
 
 
-def _end(command: int, name: str) -> NoReturn:
+def _end(command: int, name: str) -> "NoReturn":
     os.sync()
     libc = ctypes.CDLL(None, use_errno=True)
     libc.reboot(command)

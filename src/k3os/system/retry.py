@@ -5,13 +5,15 @@ Only an `HttpError` that calls itself transient is tried again; it decides nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 from k3os.system.http_failure import HttpError
 
-Result = TypeVar("Result")
-Report = Callable[[HttpError], None]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias, TypeVar
+
+    Result = TypeVar("Result")
+    Report: TypeAlias = Callable[[HttpError], None]
 
 LONGEST_PAUSE = 30.0
 

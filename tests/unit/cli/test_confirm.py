@@ -47,6 +47,32 @@ def test_what_is_still_missing_at_the_end_is_told():
     assert said == "k3s' API server is not ready (after 5 s)"
 
 
+@pytest.mark.parametrize(
+    ("state", "jobs", "said"),
+    [
+        ("running", "", ""),
+        ("degraded", "", ""),
+        (
+            "starting",
+            "3 k3os-confirm.service start running\n4 multi-user.target start waiting\n",
+            "",
+        ),
+        (
+            "starting",
+            "3 k3os-confirm.service start running\n5 k3s.service start running\n"
+            "6 connman.service start waiting\n",
+            "systemd says starting, not done: k3s.service, connman.service",
+        ),
+        ("maintenance", "", "systemd says maintenance"),
+        ("", "", "systemd says nothing"),
+    ],
+)
+def test_systemd_is_up_or_says_what_it_waits_for(monkeypatch, state, jobs, said):
+    answers = {"is-system-running": state, "list-jobs": jobs}
+    monkeypatch.setattr(run, "run", lambda argv, **_: answers[argv[1]].encode())
+    assert boot_health.systemd_is_up() == said
+
+
 @pytest.fixture
 def trial_of_configuration(tmp_path, monkeypatch):
     """A boot in which nothing but a NodePool's configuration is on trial."""

@@ -1,12 +1,19 @@
 """The `k3os` command itself."""
 
+import json
+import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from k3os.cli.main import COMMANDS, OF_NODES, main
 from k3os.errors import UserError
 from k3os.system.os_release import check_node
+
+ROOT = Path(__file__).parents[3]
+SOURCE, SCRIPT = ROOT / "src", ROOT / "overlay/rootfs/usr/sbin/k3os"
 
 
 def test_a_command_that_this_machine_does_not_have_says_where_it_runs(monkeypatch, capsys) -> None:
@@ -73,3 +80,56 @@ def test_a_node_is_told_by_its_os_release(tmp_path) -> None:
             continue
         with pytest.raises(UserError, match="does not run k3OS"):
             check_node(str(tmp_path))
+
+
+def as_script(*words: str, before: str = "", **options: Any) -> subprocess.Popen[str]:
+    """The script of the node with words, its package being ours. before: Python code that it runs
+    first."""
+    code = SCRIPT.read_text().replace("/usr/lib/python3/dist-packages", str(SOURCE))
+    return subprocess.Popen(
+        [sys.executable, "-IS", "-c", f"{before}\n{code}", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def test_the_script_of_the_node_prints_all_and_has_its_exit_code() -> None:
+    shown = as_script("config", "schema")
+    out, err = shown.communicate()
+    assert (shown.returncode, err) == (0, "")
+    assert json.loads(out)["type"] == "object"
+    assert len(out) > 1 << 14  # more than Python keeps back
+    unknown = as_script("x")
+    out, err = unknown.communicate()
+    assert (unknown.returncode, out) == (2, "")
+    assert err.startswith("k3os: unknown command 'x'\n")
+
+
+def test_what_was_printed_before_an_error_is_not_lost_at_the_end() -> None:
+    """A command that fails has not flushed what it printed into a pipe."""
+    before = "import types, sys; sys.modules['k3os.cli.build'] = module = types.ModuleType('x')\n"
+    before += "def main(_):\n    from k3os.errors import UserError\n"
+    before += "    print('printed')\n    raise UserError('failed')\n"
+    failed = as_script("build", before=before + "module.main = main")
+    assert failed.communicate() == ("printed\n", "k3os: error: failed\n")
+    assert failed.returncode == 1
+
+
+def test_a_reader_that_is_gone_is_no_traceback() -> None:
+    script = as_script("config", "schema")
+    assert script.stdout is not None
+    script.stdout.close()
+    script.stdout = None
+    assert script.communicate()[1] == ""
+    assert script.returncode == 1
+
+
+def test_a_bug_still_shows_its_traceback() -> None:
+    before = "import types, sys; sys.modules['k3os.cli.build'] = module = types.ModuleType('x')\n"
+    broken = as_script("build", before=before + "module.main = lambda _: 1 // 0")
+    assert broken.communicate()[1].endswith(
+        "ZeroDivisionError: integer division or modulo by zero\n"
+    )
+    assert broken.returncode == 1

@@ -2,7 +2,6 @@
 
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from k3os.errors import UserError
 from k3os.node import cluster_report as command
 from k3os.node.cluster_report import node_name
 from k3os.phases import operator
+from k3os.system.frozen import replace
 from k3os.system.http_mutual import Identity
 from tests.api_server import COMING_UP, ApiServer, api_server
 

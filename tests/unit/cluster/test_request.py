@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from k3os.config.check import check_text
 from k3os.config.load import load_config
 from k3os.errors import ERROR_FILE, UserError
 from k3os.node import apply, k3s_restart
+from k3os.system.frozen import replace
 from k3os.system.run import CommandError
 
 RELEASE = {"version": "v1.2.0", "url": "https://example.com/releases"}

@@ -57,6 +57,13 @@ def test_one_with_a_default_route_is_the_machines_own(monkeypatch, name):
     assert status.addresses() == [f"{name} 100.64.0.1/32", "eth0 100.64.0.1/32"]
 
 
+def test_no_route_is_asked_for_where_all_interfaces_are_the_machines_own(monkeypatch):
+    """Each question is a process of its own, beside a k3s that starts."""
+    _ip(monkeypatch, "eth1", "eth0")
+    monkeypatch.setattr("k3os.phases.ip_output.routes_of", None)
+    assert status.addresses() == ["eth1 100.64.0.1/32", "eth0 100.64.0.1/32"]
+
+
 @pytest.mark.parametrize(
     ("default", "shown"),
     [

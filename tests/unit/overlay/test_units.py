@@ -29,3 +29,42 @@ def test_connman_waits_for_bonds_where_there_is_one_to_make() -> None:
     assert "connman.service" in next(line for line in lines if line.startswith("Before="))
     connman = (UNITS / "connman.service.d/10-k3os.conf").read_text().splitlines()
     assert f"Wants={network_plan.LINKS_UNIT}" in connman
+
+
+YIELDING = "k3os.slice"
+# what nobody waits for while k3s wants the processor
+BACKGROUND = {
+    *("k3os-report.service", "k3os-node-ready.service", "k3os-tidy.service"),
+    *("k3os-issue.service", "k3os-verify.service", "fstrim.service.d/10-k3os.conf"),
+}
+
+
+def settings(path: Path) -> dict[str, str]:
+    lines = path.read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and line[0] not in "#;[")
+
+
+def test_what_nobody_waits_for_yields_to_k3s_and_nothing_else_does() -> None:
+    """k3s and the boot wait for the others, or the network or a person does."""
+    files = [*UNITS.glob("*.service"), *UNITS.glob("*.service.d/*.conf")]
+    found = {
+        str(path.relative_to(UNITS)) for path in files if settings(path).get("Slice") == YIELDING
+    }
+    assert found == BACKGROUND
+
+
+def test_no_unit_relies_on_niceness() -> None:
+    """With the cpu controller, which the kubelet wants, it says nothing to other control groups."""
+    files = [path for path in UNITS.rglob("*") if path.is_file()]
+    assert [path.name for path in files if "Nice" in settings(path)] == []
+
+
+def test_what_yields_has_less_than_k3s_and_is_never_starved() -> None:
+    """100 is what a slice has that says nothing. `idle`, or a weight near 1, is nothing on a node
+    whose pods take all processors: in kubepods.slice each processor counts 39 and more."""
+    known = settings(UNITS / YIELDING)
+    assert 10 <= int(known["CPUWeight"]) <= 25
+    assert "CPUWeight" not in settings(UNITS / "k3s.slice")
+    # slices are nested by the dashes in their names: this one is beside k3s.slice
+    assert "-" not in YIELDING
+    assert "MemoryLow" in known

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from k3os.phases.operator import COPY, IMAGE, LINK, MANIFESTS
+from k3os.phases.operator import COPY, IMAGE, LINK, MANIFESTS, OLD_LINK
 from k3os.phases.phase_report import PhaseReport
 
 from .conftest import Machine
@@ -35,6 +35,17 @@ def test_a_server_gets_a_link_to_the_image_and_a_copy_of_the_objects(node: Machi
     assert where(node, LINK).readlink() == Path(IMAGE)
     assert node.text(COPY[1:]) == "kind: Namespace\n"
     assert node.mode(COPY[1:]) == 0o600
+
+
+def test_the_link_of_an_older_build_goes_and_what_is_not_ours_stays(node: Machine) -> None:
+    old = where(node, OLD_LINK)
+    old.parent.mkdir(parents=True)
+    old.symlink_to(IMAGE)
+    node.apply("boot", "{}\n")
+    assert not old.is_symlink()
+    old.write_text("somebody's archive")
+    node.apply("boot", "{}\n")
+    assert old.read_text() == "somebody's archive"
 
 
 def test_what_k3s_keeps_beside_them_stays_for_root_only(node: Machine) -> None:

@@ -1,0 +1,129 @@
+"""What hands the operator's image to k3s, with the k3s of the tests in its place."""
+
+import io
+import json
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SCRIPT = ROOT / "overlay/rootfs/usr/lib/k3os/operator-image"
+STUB = ROOT / "tests/stubs/k3s"
+NAME, ID = "k3os.invalid/k3os-operator:0.2.0", "sha256:5af"
+IMAGES = "run/k3s-stub/containerd-images"
+
+
+def archive() -> bytes:
+    """As the image builder's oci.py writes it, as far as its names go."""
+    text = json.dumps([{"Config": "blobs/sha256/5af", "RepoTags": [NAME], "Layers": []}]).encode()
+    with io.BytesIO() as raw:
+        with tarfile.open(fileobj=raw, mode="w") as tar:
+            entry = tarfile.TarInfo("manifest.json")
+            entry.size = len(text)
+            tar.addfile(entry, io.BytesIO(text))
+        return raw.getvalue()
+
+
+class Node:
+    """A node whose k3s runs; the record of its containerd is a line "name labels" for each."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        packed = subprocess.run(["zstd", "-qc"], input=archive(), check=True, capture_output=True)
+        for name, data in {
+            "usr/share/k3os/operator/image.tar.zst": packed.stdout,
+            "usr/share/k3os/operator/image-id": f"{ID}\n".encode(),
+            "usr/share/k3os/operator/image-name": f"{NAME}\n".encode(),
+            "usr/sbin/k3s": f'#!/bin/sh\necho "$*" >>{root}/calls\nexec {STUB} "$@"\n'.encode(),
+            "run/k3s-stub/pid": f"{os.getpid()}\n".encode(),
+            "calls": b"",
+        }.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(data)
+            (root / name).chmod(0o755)
+        self.socket = root / "run/k3s/containerd/containerd.sock"
+        self.socket.parent.mkdir(parents=True)
+        os.mknod(self.socket, 0o140600)
+
+    def call(self) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "K3OS_ROOT": str(self.root), "K3S_STUB_ROOT": str(self.root)}
+        return subprocess.run([SCRIPT], env=environment, text=True, capture_output=True)
+
+    def images(self) -> dict[str, str]:
+        path = self.root / IMAGES
+        lines = path.read_text().splitlines() if path.exists() else []
+        return dict(line.split(" ", 1) for line in lines)
+
+    def calls(self) -> list[str]:
+        return (self.root / "calls").read_text().splitlines()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    if os.geteuid() != 0:
+        pytest.skip("the stub of ctr answers root only, as the real one does")
+    return Node(tmp_path)
+
+
+def test_an_image_that_is_not_there_is_imported_and_kept_from_the_garbage_collection(
+    node: Node,
+) -> None:
+    done = node.call()
+    assert (done.returncode, done.stdout) == (0, f"imported {NAME}\n"), done.stderr
+    assert node.images() == {NAME: "io.cri-containerd.pinned=pinned", ID: ""}
+
+
+def test_one_that_is_there_is_left_alone(node: Node) -> None:
+    node.call()
+    (node.root / "calls").write_text("")
+    done = node.call()
+    assert (done.returncode, done.stdout) == (0, "")
+    assert node.calls() == ["ctr -n k8s.io images ls -q"]
+
+
+def test_one_of_the_same_name_with_another_content_is_imported(node: Node) -> None:
+    (node.root / IMAGES).write_text(f"{NAME} \nsha256:old \n")
+    assert node.call().stdout == f"imported {NAME}\n"
+    assert ID in node.images()
+
+
+def test_the_images_of_other_versions_may_go(node: Node) -> None:
+    pinned = "io.cri-containerd.pinned=pinned"
+    others = "docker.io/rancher/pause:3.1 io.cri-containerd.pinned=pinned\n"
+    (node.root / IMAGES).write_text(f"k3os.invalid/k3os-operator:0.1.0 {pinned}\n{others}")
+    node.call()
+    images = node.images()
+    assert images["k3os.invalid/k3os-operator:0.1.0"] == ""
+    assert images[NAME] == images["docker.io/rancher/pause:3.1"] == pinned
+
+
+def test_a_k3s_without_containerd_is_told_of(node: Node) -> None:
+    node.socket.unlink()
+    done = node.call()
+    assert done.returncode == 0
+    assert "k3s has no containerd of its own here" in done.stdout
+    assert node.calls() == []
+
+
+def test_a_containerd_that_does_not_answer_is_a_failure_that_is_tried_again(node: Node) -> None:
+    (node.root / "run/k3s-stub/pid").write_text("none\n")
+    done = node.call()
+    assert done.returncode != 0
+    assert "failed to dial" in done.stderr
+    unit = (ROOT / "overlay/rootfs/usr/lib/systemd/system/k3os-operator-image.service").read_text()
+    assert "Restart=on-failure" in unit
+
+
+def test_a_damaged_archive_is_a_failure(node: Node) -> None:
+    (node.root / "usr/share/k3os/operator/image.tar.zst").write_bytes(b"nothing of the kind")
+    assert node.call().returncode != 0
+    assert node.images() == {}
+
+
+def test_it_is_started_whenever_k3s_is_there() -> None:
+    unit = (ROOT / "overlay/rootfs/usr/lib/systemd/system/k3s.service").read_text()
+    post = [line for line in unit.splitlines() if line.startswith("ExecStartPost=")]
+    assert any(line.endswith("--no-block start k3os-operator-image.service") for line in post)
