@@ -37,7 +37,8 @@ class Target:
     """What each node of the pool is to have; None: whatever it has. With overrides or placeholders
     in config it is another one for each: `of`. fault: why there is none for that node. refs: of
     the secrets in it, for which marks stand in a node's config; seals: of their values by name,
-    None where nobody knows them (`kubectl k3os`)."""
+    None where nobody knows them (`kubectl k3os`). is_own: it is one node's, and what looks like a
+    placeholder in it is none."""
 
     k3os: Wanted | None = None
     k3s: Wanted | None = None
@@ -46,6 +47,7 @@ class Target:
     fault: str = ""
     refs: tuple[SecretRef, ...] = ()
     seals: Mapping[str, str] | None = None
+    is_own: bool = False
     _known: dict[Any, Target] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
@@ -96,7 +98,7 @@ class Target:
     def _differs(self) -> bool:
         """Whether it is another one for each node."""
         configs = (self.config, *(each.config for each in self.overrides))
-        return any(map(placeholders.has_any, configs))
+        return not self.is_own and any(map(placeholders.has_any, configs))
 
     def _chosen(self, node: NodeView) -> tuple[Override, ...]:
         return tuple(each for each in self.overrides if matches(each.selector, node.labels))
@@ -119,7 +121,11 @@ class Target:
             used = {name for each in configs for name in placeholders.secrets_in(each)}
             refs = () if fault else tuple(each for each in self.refs if each.name in used)
             self._known[key] = Target(
-                self.k3os, self.k3s, config, fault=fault, refs=refs, seals=self.seals
+                *(self.k3os, self.k3s, config),
+                fault=fault,
+                refs=refs,
+                seals=self.seals,
+                is_own=True,
             )
         return self._known[key]
 

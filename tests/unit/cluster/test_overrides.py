@@ -1,5 +1,7 @@
 """What a NodePool wants of each of its nodes: its configuration, and overrides of that by label."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -209,3 +211,11 @@ def test_the_long_texts_of_a_thousand_nodes_are_there_once() -> None:
     assert len({each["hostname"] for each in found}) == 3
     assert len({id(each["write_files"][0]["content"]) for each in found}) == 1
     assert found[0]["write_files"][0]["content"] == long
+
+
+def test_what_looks_like_a_placeholder_in_a_value_or_after_an_escape_is_none() -> None:
+    wanted = target({"run_cmd": ["echo '$$(node.name)' $(node.annotations['x'])"]})
+    node = replace(view("a"), annotations={"x": "$(node.name)"})
+    own = wanted.of(node)
+    assert own.config == {"run_cmd": ["echo '$(node.name)' $(node.name)"]}
+    assert own.of(node) is own

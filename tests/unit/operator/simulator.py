@@ -71,7 +71,9 @@ class World:
             self.nodes[decision.node] = changed
         elif isinstance(decision, NewJob):
             self.jobs.setdefault(decision.request, JobView(decision.request))
-            self.owners[decision.request] = (decision, pool.target)
+            # what it brings is settled when it is made
+            own = pool.target.of(self.nodes[decision.node])
+            self.owners[decision.request] = (decision, own)
         elif isinstance(decision, NoJob):
             self.jobs.pop(decision.request, None)
         elif isinstance(decision, Eviction):
@@ -117,7 +119,7 @@ class World:
             back,
             k3os=target.k3os.version if target.k3os else back.k3os,
             k3s=target.k3s.version if target.k3s else back.k3s,
-            config_hash=target.of(back).config_hash,
+            config_hash=target.config_hash,
             last=RequestResult(request, names.SUCCEEDED),
         )
 
