@@ -52,6 +52,7 @@ class Machine:
         default_factory=lambda: {"k3os": "v1.0.0", "k3s": "v1.33.0+k3s1"}
     )
     config: dict[str, Any] = field(default_factory=dict)
+    config_hash: str = ""  # that it was given with it
     boots: int = 0
     result: dict[str, Any] = field(default_factory=dict)
     ready: bool = True
@@ -93,7 +94,7 @@ class Agent:
         notes = {
             names.K3OS: machine.versions["k3os"],
             names.K3S: machine.versions["k3s"],
-            names.CONFIG_HASH: fragment_hash(machine.config),
+            names.CONFIG_HASH: machine.config_hash or fragment_hash(machine.config),
             names.BOOT_ID: str(machine.boots),
             names.TRIAL: "false",
             names.IMAGE: f"sha256:{'0' * 64}",
@@ -281,6 +282,7 @@ class Agent:
         if work.reboot or work.k3s:
             return {"state": names.REBOOTING, "message": ""}
         machine.config = dict(request.config)
+        machine.config_hash = request.config_hash
         machine.result = _result(request.id, names.SUCCEEDED)
         self.report(machine)
         return {"state": names.SUCCEEDED if not work.is_nothing else "NoChange", "message": ""}
@@ -311,6 +313,7 @@ class Agent:
                 if wanted is not None:
                     machine.versions[name] = wanted.version
             machine.config = dict(request.config)
+            machine.config_hash = request.config_hash
             machine.result = _result(request.id, names.SUCCEEDED)
         machine.ready = True
         self.report(machine)

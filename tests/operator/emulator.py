@@ -78,6 +78,7 @@ class Emulator(KubernetesScaffold):
         self.forbidden: list[str] = []
         self.old_evictions = False  # policy/v1beta1 only, as before Kubernetes 1.22
         self.has_policies = True  # as since Kubernetes 1.30
+        self.written: list[tuple[str, str, str]] = []  # by the operator: plural, name, body
         # called with each of the operator's writes once it is done and before it is answered
         self.on_write: Callable[[str, str], None] | None = None
         for plural, (group, kind, namespaced, more) in RESOURCES.items():
@@ -163,7 +164,12 @@ class Emulator(KubernetesScaffold):
 
     def _told(self, request: Any, verb: str) -> None:
         """After a write of the operator."""
-        if self.on_write and request.headers.get("Authorization") == f"Bearer {OPERATOR}":
+        if request.headers.get("Authorization") != f"Bearer {OPERATOR}":
+            return
+        body = copy.deepcopy(request.data) if isinstance(request.data, dict) else {}
+        name = str(request.name or (body.get("metadata") or {}).get("name"))
+        self.written.append((request.resource.plural, name, json.dumps(body)))
+        if self.on_write:
             self.on_write(verb, request.resource.plural)
 
     def _key(self, request: Any) -> Key:

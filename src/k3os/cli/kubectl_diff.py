@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from k3os import names
-from k3os.cli.kubectl_history import REVISIONS, config_of_revision
+from k3os.cli.kubectl_history import REVISIONS, content_of_revision
 from k3os.cli.kubectl_text import table
-from k3os.cluster.impact import fragment_hash
 from k3os.cluster.kubectl import NODES, POOLS, Kubectl, parsed
-from k3os.cluster.node import parse_node
-from k3os.cluster.objects import inside, mapping, maps
+from k3os.cluster.node import NodeView, parse_node
+from k3os.cluster.objects import mapping, maps
 from k3os.cluster.pool_difference import (
     NodeDifference,
     PoolDifference,
@@ -26,7 +25,8 @@ from k3os.cluster.pool_difference import (
     differences,
     unknown_fragments,
 )
-from k3os.cluster.revision import parse_revision
+from k3os.cluster.revision import has_content, parse_revision, target_of
+from k3os.cluster.target import Target, parse_target
 from k3os.config.key import AT_BOOT, NOW, RESTART
 from k3os.errors import UserError
 from k3os.system.plural import counted
@@ -83,15 +83,23 @@ def sight_of(kubectl: Kubectl, bodies: Sequence[Body]) -> Sight:
     """Raises UserError."""
     pools, nodes = kubectl.objects(POOLS), kubectl.objects(NODES).values()
     views = [parse_node(each) for each in nodes]
-    configs = [mapping(inside(each, "spec", "config")) for each in (*pools.values(), *bodies)]
-    configs.append({})
-    fragments: dict[str, Body] = {fragment_hash(dict(each)): each for each in configs}
+    fragments: dict[str, Body] = {"": {}}
+    for each in (*pools.values(), *bodies):
+        fragments |= _of_nodes(parse_target(mapping(each.get("spec"))), views)
     if unknown := unknown_fragments(views, fragments):
-        fragments |= _from_revisions(kubectl, unknown)
+        fragments |= _from_revisions(kubectl, unknown, views)
     return Sight(pools, views, fragments)
 
 
-def _from_revisions(kubectl: Kubectl, wanted: set[str]) -> dict[str, Body]:
+def _of_nodes(target: Target, views: Iterable[NodeView]) -> dict[str, Body]:
+    """What a target is for each node, by its hash, without the seal of secrets."""
+    found = (target.of(view) for view in views)
+    return {each.config_hash: each.config for each in found if not each.fault}
+
+
+def _from_revisions(
+    kubectl: Kubectl, wanted: set[str], views: Sequence[NodeView]
+) -> dict[str, Body]:
     """What NodePools once wanted, as far as it is kept and may be read: without it a cost is not
     known so well."""
     found: dict[str, Body] = {}
@@ -101,11 +109,14 @@ def _from_revisions(kubectl: Kubectl, wanted: set[str]) -> dict[str, Body]:
         _unknown(error)
         return found
     for revision in revisions:
-        if revision.config_hash in wanted - found.keys():
+        # with overrides, or values of nodes in it, nobody knows it by its hash
+        if has_content(revision) and wanted - found.keys():
             try:
-                found[revision.config_hash] = config_of_revision(kubectl, revision)
+                content = content_of_revision(kubectl, revision)
             except UserError as error:
                 _unknown(error)
+                continue
+            found |= _of_nodes(target_of(revision, content), views)
     return found
 
 
@@ -116,12 +127,15 @@ def _unknown(error: UserError) -> None:
 
 def told(found: PoolDifference) -> list[str]:
     """For people."""
-    state = "is new" if found.new else "changes" if found.fields or found.config else "is the same"
+    changed = found.fields or found.config or found.overrides
+    state = "is new" if found.new else "changes" if changed else "is the same"
     lines = [f"NodePool {found.name} {state}"]
     lines += [f"  error: {each}" for each in found.problems]
     lines += [f"  {each}" for each in found.fields]
     lines += ["  spec.config:"] if found.config else []
     lines += [f"    {each}" for each in found.config]
+    for name, config in found.overrides:
+        lines += [f"  {name}:", *(f"    {each}" for each in config)]
     rows = [_row(node) for node in found.nodes if node.differs or node.remark]
     lines += ["", *table(COLUMNS, rows)] if rows else []
     return [*lines, "", *_summary(found)]

@@ -20,8 +20,17 @@ from k3os.cluster.kubectl import NODES, POOLS, Kubectl, NotThere
 from k3os.cluster.node import NodeView, parse_node
 from k3os.cluster.objects import inside, mapping, text
 from k3os.cluster.progress import GIVEN_UP
-from k3os.cluster.revision import CAUSE, LABEL, Revision, before, config_of, parse_all
-from k3os.cluster.target import COMPONENTS, channel, matches, parse_target, selector_of
+from k3os.cluster.revision import (
+    CAUSE,
+    LABEL,
+    Content,
+    Revision,
+    before,
+    content_of,
+    has_content,
+    parse_all,
+)
+from k3os.cluster.target import COMPONENTS, channel, matches, parse_target, plain, selector_of
 from k3os.errors import UserError
 from k3os.generation.versions import is_minor_back, is_older
 from k3os.system.screen import printable
@@ -43,9 +52,12 @@ def show_history(kubectl: Kubectl, name: str, number: int | None) -> int:
     chosen = choose(revisions, number, "")
     for line in details(chosen):
         print(printable(line))
-    if chosen.config_hash:
-        config = config_of_revision(kubectl, chosen)
-        print(printable(f"config:  {json.dumps(config, indent=2, sort_keys=True)}"))
+    if has_content(chosen):
+        content = content_of_revision(kubectl, chosen)
+        for name in ("config", "overrides", "secrets"):
+            found = getattr(content, name)
+            if found:
+                print(printable(f"{name}:  {json.dumps(found, indent=2, sort_keys=True)}"))
     return 0
 
 
@@ -57,12 +69,18 @@ def history_lines(revisions: Sequence[Revision]) -> list[str]:
             each.by or "-",
             each.k3os.version if each.k3os else "-",
             each.k3s.version if each.k3s else "-",
-            each.config_hash[:8] or "-",
+            _config(each),
             each.cause or "-",
         )
         for each in revisions
     ]
     return table(COLUMNS, rows)
+
+
+def _config(revision: Revision) -> str:
+    """Of a configuration and its overrides enough to tell it from others."""
+    hashes = (revision.config_hash, revision.overrides_hash)
+    return "+".join(each[:8] for each in hashes if each) or "-"
 
 
 def details(revision: Revision) -> list[str]:
@@ -98,7 +116,7 @@ def undo(kubectl: Kubectl, name: str, number: int | None, *, allow: bool) -> int
     """Have a NodePool want again what it wanted. Raises UserError."""
     pool = nodepool(kubectl, name)
     spec, status = mapping(pool.get("spec")), mapping(pool.get("status"))
-    digest = parse_target(spec, status).digest
+    digest = parse_target(spec, status).plain_digest
     chosen = choose(_revisions(kubectl, pool), number, digest, _completed(status, digest))
     if chosen.digest == digest:
         print(f"{name} wants what revision {chosen.number} wanted already")
@@ -112,8 +130,8 @@ def undo(kubectl: Kubectl, name: str, number: int | None, *, allow: bool) -> int
             "spec.strategy.rollback forbids",
             "add --allow-rollback",
         )
-    config = config_of_revision(kubectl, chosen) if chosen.config_hash else {}
-    body = undone(pool, chosen, config, allow=allow)
+    content = content_of_revision(kubectl, chosen) if has_content(chosen) else Content()
+    body = undone(pool, chosen, content, allow=allow)
     kubectl.run("replace", "-f", "-", stdin=json.dumps(body).encode())
     print(f"{name} wants what revision {chosen.number} wanted")
     for line in remarks(name, spec, chosen, mine):
@@ -124,11 +142,11 @@ def undo(kubectl: Kubectl, name: str, number: int | None, *, allow: bool) -> int
 def _completed(status: Body, digest: str) -> str:
     """What was completed last, where a canary of this target is not."""
     canary = mapping(status.get("canary"))
-    tried = canary.get("target") == digest and canary.get("phase") != "Completed"
-    return text(canary.get("stable")) if tried else ""
+    tried = plain(text(canary.get("target"))) == digest and canary.get("phase") != "Completed"
+    return plain(text(canary.get("stable"))) if tried else ""
 
 
-def undone(pool: Body, chosen: Revision, config: Body, *, allow: bool) -> dict[str, Any]:
+def undone(pool: Body, chosen: Revision, content: Content, *, allow: bool) -> dict[str, Any]:
     """The NodePool as it is to be: all that is not rolled out stays."""
     body = deepcopy({key: pool[key] for key in pool if key != "status"})
     body |= {"apiVersion": f"{names.GROUP}/{names.VERSION}", "kind": names.KIND}
@@ -137,9 +155,10 @@ def undone(pool: Body, chosen: Revision, config: Body, *, allow: bool) -> dict[s
         spec.pop(name, None)
         if wanted:
             spec[name] = {"version": wanted.version} | ({"url": wanted.url} if wanted.url else {})
-    spec.pop("config", None)
-    if config:
-        spec["config"] = dict(config)
+    for name in ("config", "overrides", "secrets"):
+        spec.pop(name, None)
+        if wants := getattr(content, name):
+            spec[name] = deepcopy(wants)
     if allow:
         spec["strategy"] = {**mapping(spec.get("strategy")), "rollback": "Allow"}
     meta.pop("managedFields", None)
@@ -220,7 +239,7 @@ def _revisions(kubectl: Kubectl, pool: Body) -> list[Revision]:
     return parse_all(kubectl.objects(path).values(), uid)
 
 
-def config_of_revision(kubectl: Kubectl, revision: Revision) -> Body:
+def content_of_revision(kubectl: Kubectl, revision: Revision) -> Content:
     """Raises UserError."""
     what, hint = (
         f"configuration of revision {revision.number}",
@@ -230,7 +249,7 @@ def config_of_revision(kubectl: Kubectl, revision: Revision) -> Body:
         secret = kubectl.object(f"{SECRETS}/{quote(revision.name)}")
     except NotThere as error:
         raise UserError(f"the Secret {revision.name}, with the {what}, is gone", hint) from error
-    found = config_of(secret, revision)
+    found = content_of(secret, revision)
     if found is None:
         raise UserError(f"the Secret {revision.name} does not hold the {what}", hint)
     return found

@@ -20,6 +20,7 @@ from k3os.config.key import AT_BOOT, NOW, RESTART
 
 def disrupts(node: NodeView, target: Target) -> bool:
     """Whether a change makes its pods go: another version, or a fragment that wants a boot."""
+    target = target.of(node)
     versions = [each for each in changes(node, target) if each != "configuration"]
     return bool(versions) or impact(dict(target.config)) == AT_BOOT
 
@@ -37,6 +38,7 @@ class Cost:
 def cost(node: NodeView, target: Target, fragment: Mapping[str, Any] | None) -> Cost:
     """Of bringing a node to a target that it differs from. fragment: the part of its configuration
     that a NodePool gave it, None where nobody knows more of it than its hash."""
+    target = target.of(node)
     request = NodeRequest("cost", target.k3os, target.k3s, target.config)
     work = remaining(request, {"k3os": node.k3os, "k3s": node.k3s}, fragment or {})
     drained = disrupts(node, target) or work.reboot

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from k3os import names
@@ -29,6 +29,7 @@ LATEST = 10**11
 LONGEST_VERSION = 256
 # an image by what is in it: nothing else can come under that name
 IMAGE = r"sha256:[0-9a-f]{64}"
+_OURS = f"{names.GROUP}/"
 # becomes part of a Job's name
 REQUEST = r"[a-z0-9]([-.a-z0-9]{0,400}[a-z0-9])?"
 
@@ -124,7 +125,8 @@ class RequestResult:
 @dataclass(frozen=True)
 class NodeView:
     """healthy: K3OSHealthy, None while unknown. trial: its version is not confirmed yet. image:
-    the operator's image there, "" where it has none. unreadable: why nothing is begun with it."""
+    the operator's image there, "" where it has none. unreadable: why nothing is begun with it.
+    annotations: but those that tell of the node, or of what is done to it (k3os.io/…)."""
 
     name: str
     labels: Mapping[str, str]
@@ -145,6 +147,7 @@ class NodeView:
     image: str = ""
     unreadable: str = ""
     by_hand: ByHand | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def control_plane(self) -> bool:
@@ -183,6 +186,7 @@ def parse_node(body: Mapping[str, Any]) -> NodeView:
         image=_image(notes.get(names.IMAGE, "")),
         unreadable=unreadable,
         by_hand=parse_by_hand(notes.get(names.BY_HAND, "")),
+        annotations={name: each for name, each in notes.items() if not name.startswith(_OURS)},
     )
 
 

@@ -10,10 +10,11 @@ import os
 
 from k3os import names
 from k3os.cluster.config_trial import FRAGMENT
-from k3os.cluster.impact import fragment_hash
+from k3os.cluster.impact import canonical, fragment_hash
 from k3os.cluster.node_status import DISK
 from k3os.paths import STATE
-from k3os.system.files import read_object
+from k3os.system.files import text_of
+from k3os.system.json_text import an_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from k3os.cluster.node_status import Failure, NodeStatus
 
+# the first line of a fragment that holds secrets: by which hash the cluster knows it, and its own
+HASH_COMMENT = "# config-hash: "
+EDITED = "edited"  # instead of a hash: somebody has changed the fragment
 LONGEST = 1000
 # of a result, what others may see
 TOLD = ("request", "state", "message", "when")
@@ -30,7 +34,35 @@ LABELS = f"{STATE}/labels"
 
 def fragment(root: str = "") -> dict[str, Any]:
     """The part of the configuration that a NodePool gave this node, {} for none."""
-    return read_object(root + FRAGMENT)
+    return _split(root)[1]
+
+
+def fragment_text(config: dict[str, Any], given: str) -> bytes:
+    """What the file of a fragment holds. given: the hash by which the cluster knows it, "" for its
+    own; with secrets in it that one could be guessed."""
+    head = f"{HASH_COMMENT}{given} {fragment_hash(config)}\n" if given else ""
+    return head.encode() + canonical(config)
+
+
+def hash_of_fragment(root: str = "") -> str:
+    """By which the cluster knows the fragment, "" for none."""
+    given, found = _split(root)
+    own = fragment_hash(found)
+    if not given:
+        return own
+    name, _, content = given.partition(" ")
+    return name if content == own else EDITED
+
+
+def _split(root: str) -> tuple[str, dict[str, Any]]:
+    """What stands before a fragment, "" for nothing, and the fragment."""
+    text = text_of(root + FRAGMENT)
+    first, _, rest = text.partition("\n")
+    given = first.removeprefix(HASH_COMMENT) if first.startswith(HASH_COMMENT) else ""
+    try:
+        return given, an_object(rest if given else text)
+    except ValueError:
+        return "", {}
 
 
 def labels(own: dict[str, str], *, sure: bool = True, root: str = "") -> dict[str, str | None]:
@@ -92,7 +124,7 @@ def metadata(
         names.K3OS: running["k3os"],
         names.KERNEL: running["kernel"],
         names.K3S: running.get("k3s", ""),
-        names.CONFIG_HASH: fragment_hash(fragment(root)),
+        names.CONFIG_HASH: hash_of_fragment(root),
         names.BOOT_ID: status.boot_id,
         names.TRIAL: "true" if status.on_trial else "false",
         names.IMAGE: image(root),

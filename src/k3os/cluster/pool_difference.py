@@ -11,19 +11,30 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from k3os.cluster import placeholders
 from k3os.cluster.cost import Cost, cost
 from k3os.cluster.impact import check
 from k3os.cluster.node import FAILED, NodeView
 from k3os.cluster.objects import inside, mapping
 from k3os.cluster.spec import Pool, read_pool
-from k3os.cluster.target import changes
-from k3os.cluster.turns import Cluster, conflicts, held, is_busy, is_free, may_begin, unfit
+from k3os.cluster.target import changes, parse_overrides
+from k3os.cluster.turns import (
+    Cluster,
+    conflicts,
+    held,
+    is_begun,
+    is_busy,
+    is_free,
+    may_begin,
+    unfit,
+)
 from k3os.config.difference import lines
 from k3os.config.key import AT_BOOT, NOW, RESTART
 from k3os.config.load import Config
 from k3os.errors import discreet
 from k3os.generation.versions import is_older
 
+WITH_CONFIG = ("config", "overrides")
 JOINS, LEAVES = "joins", "leaves"
 # of a NodePool's metadata, what people write
 TOLD = ("labels", "annotations")
@@ -54,8 +65,9 @@ class NodeDifference:
 @dataclass(frozen=True)
 class PoolDifference:
     """new: there is none of that name yet. fields: a line for each that differs; config: lines of
-    its configuration, secrets masked. problems: of its spec, with which nothing is done. first:
-    the nodes that it begins with; waiting: why there is none. nodes: all that it has or had."""
+    its configuration, secrets masked; overrides: each with such lines. problems: of its spec, with
+    which nothing is done. first: the nodes that it begins with; waiting: why there is none. nodes:
+    all that it has or had."""
 
     name: str
     new: bool
@@ -65,11 +77,16 @@ class PoolDifference:
     first: tuple[str, ...] = ()
     waiting: str = ""
     nodes: tuple[NodeDifference, ...] = ()
+    overrides: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def differs(self) -> bool:
         return bool(
-            self.new or self.fields or self.config or any(each.differs for each in self.nodes)
+            self.new
+            or self.fields
+            or self.config
+            or self.overrides
+            or any(each.differs for each in self.nodes)
         )
 
 
@@ -120,6 +137,7 @@ def _of_pool(
         first=tuple(first),
         waiting=waiting,
         nodes=tuple(_of_node(node, pool, pools, before, cluster, sight) for node in known),
+        overrides=tuple(_overrides(old, body)),
     )
 
 
@@ -162,7 +180,7 @@ def _of_node(
         return NodeDifference(node.name, member, remark="it keeps what it has", news=news)
     owner = pools[owners[0]]
     done = _changes(node, owner)
-    charged = cost(node, owner.target, sight.fragments.get(node.config_hash)) if done else None
+    charged = cost(node, owner.target, sight.fragments.get(plain_hash(node))) if done else None
     moves = charged is not None and charged.drained and owner.strategy.drain.enabled
     remarks = [f"NodePool {each} has it alone then" for each in others]
     remarks += _remarks(node, owner, done)
@@ -176,7 +194,8 @@ def _of_node(
 
 def _changes(node: NodeView, pool: Pool) -> list[str]:
     """Of a spec that is not understood, or not known yet, nothing is wanted."""
-    return [] if pool.problems or pool.unresolved else changes(node, pool.target)
+    known = not pool.problems and not pool.unresolved and not pool.target.of(node).fault
+    return changes(node, pool.target) if known else []
 
 
 def _remarks(node: NodeView, pool: Pool, done: Sequence[str]) -> Iterator[str]:
@@ -184,12 +203,14 @@ def _remarks(node: NodeView, pool: Pool, done: Sequence[str]) -> Iterator[str]:
     if state is not None and is_busy(node):
         yield f"NodePool {state.pool} is changing it: {state.step}"
     if not done:
+        if not pool.problems and (fault := pool.target.of(node).fault):
+            yield fault
         return
-    if state is not None and state.step == FAILED and state.target == pool.target.digest:
+    if state is not None and state.step == FAILED and is_begun(node, pool.target):
         yield f"it has failed with just this: {state.reason}: {state.message}"
     if older := going_back(pool, node):
         yield f"its check fails: {older[0]} is older, which spec.strategy.rollback forbids"
-    if why := unfit(node):
+    if why := unfit(node, pool.target):
         yield why
     elif not node.ready:
         yield f"{node.name} is not ready"
@@ -214,10 +235,38 @@ def _config(body: Body | None) -> Mapping[str, Any]:
     return mapping(inside(body, "spec", "config")) if body is not None else {}
 
 
+def _overrides(old: Body | None, new: Body) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each that differs, with lines of its configuration: they are the same by their selectors."""
+    before, after = _by_selector(old), _by_selector(new)
+    for name in [*after, *(name for name in before if name not in after)]:
+        found = config_lines(before.get(name, {}), after.get(name, {}))
+        if found:
+            yield f"spec.overrides of {name}", tuple(found)
+    both = [
+        [name for name in one if name in other] for one, other in ((before, after), (after, before))
+    ]
+    if both[0] != both[1]:
+        yield "spec.overrides", ("another order: the later ones win",)
+
+
+def _by_selector(body: Body | None) -> dict[str, Mapping[str, Any]]:
+    found: dict[str, Mapping[str, Any]] = {}
+    for each in parse_overrides(inside(body, "spec", "overrides")):
+        name = json.dumps(each.selector, sort_keys=True)
+        # the same selector again is one that comes later
+        found[f"{name} again" if name in found else name] = each.config
+    return found
+
+
 def config_lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """As `k3os config diff` shows it."""
+    """As `k3os config diff` shows it; values of the node as they are named."""
     old, new = (Config(check(dict(each))[0]) for each in (before, after))
-    return list(lines(old, new, WHEN))
+    shown, wanted = (placeholders.shown(dict(each)) for each in (before, after))
+    paths = [path for path in {**shown, **wanted} if shown.get(path) != wanted.get(path)]
+    return [
+        *lines(old, new, WHEN),
+        *(f"{path}: {shown.get(path, '(none)')} -> {wanted.get(path, '(none)')}" for path in paths),
+    ]
 
 
 def _fields(before: Body, after: Body) -> Iterator[str]:
@@ -240,7 +289,9 @@ def _leaves(body: Body) -> Iterator[tuple[str, object]]:
         yield from (
             (f"metadata.{name}.{key}", text) for key, text in found.items() if key != LAST_APPLIED
         )
-    spec = {name: value for name, value in mapping(body.get("spec")).items() if name != "config"}
+    spec = {
+        name: value for name, value in mapping(body.get("spec")).items() if name not in WITH_CONFIG
+    }
     yield from _below("spec", spec)
 
 
@@ -254,4 +305,9 @@ def _below(path: str, value: object) -> Iterator[tuple[str, object]]:
 
 def unknown_fragments(nodes: Iterable[NodeView], known: Iterable[str]) -> set[str]:
     """Hashes of what nodes have that nobody has the text of yet."""
-    return {node.config_hash for node in nodes} - set(known)
+    return {plain_hash(node) for node in nodes} - set(known)
+
+
+def plain_hash(node: NodeView) -> str:
+    """Of what a node has, without the seal of its secrets."""
+    return node.config_hash.partition("-")[0]

@@ -29,6 +29,7 @@ from k3os.cluster.target import (
     selector_of,
     unresolved,
 )
+from k3os.cluster.turns import is_begun
 
 # a node's step, where the operator's own (cluster/node.py) do not say it
 PENDING, UPDATED, CONFLICT = "Pending", "Updated", "Conflict"
@@ -128,7 +129,7 @@ def _selector(pool: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _row(node: NodeView, target: Target, state: State | None, rivals: list[str], back: str) -> Row:
-    """back: the digest of what nodes go back to, "" where none does."""
+    """back: the digest of what nodes go back to, "" where none does: what fails fails there."""
     differs = ", ".join(changes(node, target))
     has = ", ".join(text for text in (_named("k3OS", node.k3os), _named("k3s", node.k3s)) if text)
 
@@ -139,7 +140,7 @@ def _row(node: NodeView, target: Target, state: State | None, rivals: list[str],
         return row(state.step, _about(node, state, target), since=state.since)
     if rivals:
         return row(CONFLICT, f"matched by {', '.join(rivals)}, too")
-    if state is not None and state.target in (target.digest, back):
+    if state is not None and (back or is_begun(node, target)):
         return row(FAILED, f"{state.reason}: {state.message}", since=state.since)
     if node.unreadable:
         return row(PENDING, node.unreadable)
@@ -178,7 +179,7 @@ def _wanted(target: Target) -> list[str]:
         for name, wanted in (("k3OS", target.k3os), ("k3s", target.k3s))
         if wanted is not None
     ]
-    return versions + (["a configuration"] if target.config else [])
+    return versions + (["a configuration"] if target.config or target.overrides else [])
 
 
 def _degraded(status: Mapping[str, Any]) -> str:

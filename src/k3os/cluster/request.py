@@ -1,10 +1,12 @@
 """What the operator asks of a node: a JSON object in a file, checked before anything is done.
 
     {"id": "…", "k3os": {"version": "v1.2.0", "url": "https://…/releases"}, "k3s": {…},
-     "config": {…}, "reboot": true, "rollback": false, "dryRun": false}
+     "config": {…}, "configHash": "…", "reboot": true, "rollback": false, "dryRun": false}
 
 k3os, k3s and config may be null or missing: that stays as it is, and no config is an empty one.
-A k3OS release is the directory <url>/<version>; k3s' url is a mirror of its releases.
+configHash: by which the node names the config in the cluster; "" for a hash of it, which would let
+others try secrets. A k3OS release is the directory <url>/<version>; k3s' url is a mirror of its
+releases.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,252}")
 VERSION = re.compile(r"v?[0-9][0-9A-Za-z.+~_-]{0,126}")
+HASH = re.compile(r"[0-9a-f]{64}(-[0-9a-f]{1,64})?")
 BAD_REQUEST = 2  # the exit code
 
 
@@ -55,6 +58,7 @@ class NodeRequest:
     reboot: bool = False
     rollback: bool = False
     dry_run: bool = False
+    config_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,9 @@ def parse(data: bytes) -> NodeRequest:
     errors = [str(each) for each in check(config, "config")[1] if each.is_error]
     if errors:
         raise BadRequest("; ".join(errors), "nothing was changed", "config")
+    given_hash = fields.get("configHash") or ""
+    if not isinstance(given_hash, str) or not (given_hash == "" or HASH.fullmatch(given_hash)):
+        raise BadRequest("is no hash of a configuration", "nothing was changed", "configHash")
     return NodeRequest(
         id=name,
         k3os=_wanted(fields, "k3os"),
@@ -103,6 +110,7 @@ def parse(data: bytes) -> NodeRequest:
         reboot=fields.get("reboot") is True,
         rollback=fields.get("rollback") is True,
         dry_run=fields.get("dryRun") is True,
+        config_hash=given_hash if config else "",
     )
 
 

@@ -1,8 +1,9 @@
 """The history of a NodePool: a ControllerRevision for each thing that it wanted of its nodes.
 
 Format: apps/v1 ControllerRevision (kubernetes.io, "API reference"), in the operator's namespace
-and owned by the NodePool. Its data has versions and the configuration's hash; the configuration
-itself, which may hold passwords, is in a Secret of the same name: many may read revisions. Who
+and owned by the NodePool. Its data has versions and hashes of the configuration and its overrides;
+they themselves, which may hold passwords, are in a Secret of the same name: many may read
+revisions. Who
 and when: the NodePool's managedFields. Nothing is asked here.
 """
 
@@ -10,23 +11,26 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from k3os import names
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.objects import inside, mapping, maps, number, text, texts
 from k3os.cluster.request import Wanted
-from k3os.cluster.target import Target
-from k3os.system.json_text import an_object
+from k3os.cluster.secret_refs import parse_refs, written_refs
+from k3os.cluster.target import Target, parse_overrides, plain, written
+from k3os.system.json_text import parsed
 
 # of a revision and its Secret: whose they are
 LABEL = f"{names.GROUP}/nodepool-uid"
 BY, AT = f"{names.GROUP}/changed-by", f"{names.GROUP}/changed-at"
 CAUSE = "kubernetes.io/change-cause"  # as of Deployments
-FILE = "config.json"  # in the Secret
+# in the Secret; secrets: which, without any value
+FILE, OVERRIDES, REFS = "config.json", "overrides.json", "secrets.json"
 LONGEST = 2**21  # characters of it; an object of the API is limited to about 1 MiB
 DIGEST = r"[0-9a-f]{16}"
 
@@ -41,6 +45,8 @@ class Revision:
     k3os: Wanted | None = None
     k3s: Wanted | None = None
     config_hash: str = ""
+    overrides_hash: str = ""
+    refs_hash: str = ""
     at: str = ""
     by: str = ""
     cause: str = ""
@@ -59,6 +65,8 @@ def parse_revision(body: Mapping[str, Any]) -> Revision | None:
         k3os=_wanted(data, "k3os"),
         k3s=_wanted(data, "k3s"),
         config_hash=text(data.get("configHash")),
+        overrides_hash=text(data.get("overridesHash")),
+        refs_hash=text(data.get("secretsHash")),
         at=notes.get(AT, ""),
         by=notes.get(BY, ""),
         cause=notes.get(CAUSE, ""),
@@ -77,27 +85,58 @@ def parse_all(bodies: Iterable[Mapping[str, Any]], uid: str) -> list[Revision]:
     return sorted(found, key=lambda each: each.number)
 
 
+@dataclass(frozen=True)
+class Content:
+    """What a revision's Secret holds: `config`, `overrides` and `secrets` of a spec."""
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Sequence[Mapping[str, Any]] = ()
+    secrets: Sequence[Mapping[str, Any]] = ()
+
+
 def data_of(target: Target) -> dict[str, Any]:
     """What a revision's `data` says of a target."""
     pairs = (("k3os", target.k3os), ("k3s", target.k3s))
     found: dict[str, Any] = {
         name: {"version": wanted.version, "url": wanted.url} for name, wanted in pairs if wanted
     }
-    return found | {"configHash": target.config_hash, "target": target.digest}
+    found |= {"overridesHash": target.overrides_hash} if target.overrides else {}
+    found |= {"secretsHash": fragment_hash(written_refs(target.refs))} if target.refs else {}
+    found["configHash"] = fragment_hash(dict(target.config))
+    return found | {"target": target.plain_digest}
 
 
-def config_of(secret: Mapping[str, Any], revision: Revision) -> Mapping[str, Any] | None:
-    """What the revision's Secret holds, None when that is not its configuration."""
+def files_of(target: Target) -> dict[str, str]:
+    """What a revision's Secret has of a target, {} for none."""
+    found = {FILE: json.dumps(dict(target.config))} if target.config else {}
+    found |= {OVERRIDES: json.dumps(written(target.overrides))} if target.overrides else {}
+    return found | ({REFS: json.dumps(written_refs(target.refs))} if target.refs else {})
+
+
+def content_of(secret: Mapping[str, Any], revision: Revision) -> Content | None:
+    """What the revision's Secret holds, None when that is not what it wanted."""
     try:
-        data = text(inside(secret, "data", FILE), LONGEST)
-        found = an_object(base64.b64decode(data, validate=True))
+        config = _file(secret, FILE) if revision.config_hash else {}
+        overrides = _file(secret, OVERRIDES) if revision.overrides_hash else []
+        refs = _file(secret, REFS) if revision.refs_hash else []
     except (ValueError, binascii.Error):
         return None
-    return found if fragment_hash(found) == revision.config_hash else None
+    fits = isinstance(config, dict) and fragment_hash(config) == revision.config_hash
+    fits = fits and fragment_hash(overrides) == revision.overrides_hash
+    fits = fits and fragment_hash(refs) == revision.refs_hash
+    return Content(config, maps(overrides), maps(refs)) if fits else None
 
 
-def target_of(revision: Revision, config: Mapping[str, Any]) -> Target:
-    return Target(revision.k3os, revision.k3s, config)
+def _file(secret: Mapping[str, Any], name: str) -> Any:
+    """Raises ValueError, binascii.Error."""
+    data = text(inside(secret, "data", name), LONGEST)
+    return parsed(base64.b64decode(data, validate=True))
+
+
+def target_of(revision: Revision, content: Content) -> Target:
+    overrides = parse_overrides(content.overrides)
+    refs = parse_refs(content.secrets)
+    return Target(revision.k3os, revision.k3s, content.config, overrides, refs=refs)
 
 
 def changed_by(body: Mapping[str, Any]) -> tuple[str, str]:
@@ -112,6 +151,12 @@ def changed_by(body: Mapping[str, Any]) -> tuple[str, str]:
     return text(last.get("manager"), 256), text(last.get("time"), 64)
 
 
+def has_content(revision: Revision) -> bool:
+    """Whether it has a Secret."""
+    return bool(revision.config_hash or revision.overrides_hash)
+
+
 def before(revisions: Iterable[Revision], digest: str) -> Revision | None:
     """The newest that is not this target."""
-    return next((each for each in reversed(list(revisions)) if each.digest != digest), None)
+    found = (each for each in reversed(list(revisions)) if each.digest != plain(digest))
+    return next(found, None)

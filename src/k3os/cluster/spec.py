@@ -9,15 +9,15 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from k3os.cluster.canary_spec import Canary, parse_canary
 from k3os.cluster.duration import LONGEST, seconds
-from k3os.cluster.impact import check
 from k3os.cluster.objects import inside, mapping, number, text
+from k3os.cluster.spec_config import config_problems
 from k3os.cluster.target import (
     COMPONENTS,
     Target,
@@ -27,8 +27,7 @@ from k3os.cluster.target import (
     selector_of,
     unresolved,
 )
-from k3os.config.value import Problem
-from k3os.errors import UserError, visible
+from k3os.errors import UserError
 from k3os.system.numbers import whole
 
 log = logging.getLogger("k3os.operator")
@@ -116,7 +115,8 @@ class Pool:
     """A NodePool. selector: a LabelSelector; problems: what is wrong with its spec; unresolved:
     components whose channel has not answered yet, to their channels. Of operator/canary.py:
     allowed: how many nodes may have the target, only: which may be begun with, None for all of
-    them; held: why; frozen: those that were begun with wait, too."""
+    them; held: why; frozen: those that were begun with wait, too. missing: values of secrets that
+    are not there (operator/secret_reader.py)."""
 
     name: str
     uid: str
@@ -132,19 +132,27 @@ class Pool:
     only: frozenset[str] | None = None
     held: str = ""
     frozen: bool = False
+    missing: tuple[str, ...] = ()
+
+    @property
+    def is_unclear(self) -> bool:
+        """It is not known what its nodes are to have."""
+        return bool(self.problems or self.unresolved or self.missing)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether a node belongs to it (Kubernetes' LabelSelector); an empty one matches all."""
         return matches(self.selector, labels)
 
 
-def read_pool(body: Mapping[str, Any]) -> Pool:
+def read_pool(body: Mapping[str, Any], before: Pool | None = None) -> Pool:
     """A NodePool of the API. Never raises: what is wrong with it is in its problems, and then
-    nothing is wanted."""
+    nothing is wanted. before: as it was read before: a target that is the same remembers what it
+    is for each node."""
     try:
         pool = parse_pool(body)
         pool.target.digest  # noqa: B018 - whatever cannot be written down as JSON
-        return pool
+        same = before is not None and before.target == pool.target
+        return replace(pool, target=before.target) if before and same else pool
     except UserError as error:
         problem = str(error)
     except Exception as error:  # one of ours; it costs this NodePool alone
@@ -177,8 +185,7 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
         raise UserError("is no LabelSelector", "", "spec.nodeSelector")
     for name in COMPONENTS:
         _check_component(spec, name)
-    config = _map(spec, "config", "spec")
-    problems = [_told(each) for each in check(dict(config), "spec.config")[1] if each.is_error]
+    problems = config_problems(spec, _map(spec, "config", "spec"))
     name, uid, generation = _identity(body)
     return Pool(
         name=name,
@@ -192,14 +199,6 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
         unresolved=unresolved(spec, status),
         history_limit=_history_limit(spec),
     )
-
-
-def _told(problem: Problem) -> str:
-    """Without a line of the text that the configuration was written into for the check; as the
-    API server says it, too (admission_policy.py)."""
-    where = problem.key or "spec.config"
-    hint = f"; {problem.hint}" if problem.hint else ""
-    return visible(f"{where}: {problem.message}{hint}")
 
 
 def _map(body: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:

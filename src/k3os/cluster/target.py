@@ -14,33 +14,159 @@ from functools import cached_property
 from typing import Any
 
 from k3os import names
+from k3os.cluster import placeholders
+from k3os.cluster.fragments import merged
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.node import NodeView
-from k3os.cluster.objects import inside, mapping, text
+from k3os.cluster.objects import inside, mapping, maps, text
 from k3os.cluster.request import Wanted
+from k3os.cluster.secret_refs import SecretRef, parse_refs, sealed, written_refs
+
+
+@dataclass(frozen=True)
+class Override:
+    """More configuration for the nodes that a LabelSelector matches. where: the field's path."""
+
+    where: str
+    selector: Mapping[str, Any]
+    config: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Target:
-    """What each node of the pool is to have; None: whatever it has."""
+    """What each node of the pool is to have; None: whatever it has. With overrides or placeholders
+    in config it is another one for each: `of`. fault: why there is none for that node. refs: of
+    the secrets in it, for which marks stand in a node's config; seals: of their values by name,
+    None where nobody knows them (`kubectl k3os`). is_own: it is one node's, and what looks like a
+    placeholder in it is none."""
 
     k3os: Wanted | None = None
     k3s: Wanted | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    overrides: tuple[Override, ...] = ()
+    fault: str = ""
+    refs: tuple[SecretRef, ...] = ()
+    seals: Mapping[str, str] | None = None
+    is_own: bool = False
+    _known: dict[Any, Target] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def seal(self) -> str | None:
+        """Of all values of secrets; "" without any, None where nobody knows them."""
+        if self.refs and self.seals is None:
+            return None
+        known = self.seals or {}
+        return sealed({each.name: known.get(each.name, "") for each in self.refs})
 
     @cached_property
     def config_hash(self) -> str:
-        return fragment_hash(dict(self.config))
+        """What a node reports that has this configuration, as far as it is known."""
+        found = fragment_hash(dict(self.config))
+        return f"{found}-{self.seal}" if self.seal else found
 
     @cached_property
-    def digest(self) -> str:
-        """Names this target: 16 hexadecimal digits that change when anything in it does."""
-        parts = [
+    def overrides_hash(self) -> str:
+        return fragment_hash(written(self.overrides))
+
+    @cached_property
+    def plain_digest(self) -> str:
+        """Names what a spec says: 16 hexadecimal digits that change when anything in it does."""
+        parts: list[Any] = [
             [component.version, component.url] if component else None
             for component in (self.k3os, self.k3s)
         ]
-        text = json.dumps([*parts, self.config_hash])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        parts.append(fragment_hash(dict(self.config)))
+        parts += [each for each in (self.overrides_hash, self.fault) if each]
+        parts += [written_refs(self.refs)] if self.refs else []
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    @cached_property
+    def digest(self) -> str:
+        """Names this target, with the values of its secrets."""
+        return f"{self.plain_digest}x{self.seal}" if self.seal else self.plain_digest
+
+    def is_named(self, digest: str) -> bool:
+        """Whether a digest is this one's, as far as it is known."""
+        return digest == self.digest or (self.seal is None and plain(digest) == self.plain_digest)
+
+    def is_had_by(self, node: NodeView) -> bool:
+        """Whether the node has this configuration, as far as it is known."""
+        has = node.config_hash if self.seal is not None else node.config_hash.partition("-")[0]
+        return not self.fault and has == self.config_hash
+
+    @cached_property
+    def _differs(self) -> bool:
+        """Whether it is another one for each node."""
+        configs = (self.config, *(each.config for each in self.overrides))
+        return not self.is_own and any(map(placeholders.has_any, configs))
+
+    def _chosen(self, node: NodeView) -> tuple[Override, ...]:
+        return tuple(each for each in self.overrides if matches(each.selector, node.labels))
+
+    def of(self, node: NodeView) -> Target:
+        """What this node is to have; the same one for the same labels and annotations."""
+        if not self.overrides and not self._differs:
+            return self
+        chosen = self._chosen(node)
+        values: tuple[object, ...] = ()
+        if self._differs:
+            maps = (node.labels, node.annotations)
+            values = (node.name, *(tuple(sorted(each.items())) for each in maps))
+        key = (tuple(each.where for each in chosen), values)
+        if key not in self._known:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            config, fault = self._made(node)
+            configs = (self.config, *(each.config for each in chosen))
+            used = {name for each in configs for name in placeholders.secrets_in(each)}
+            refs = () if fault else tuple(each for each in self.refs if each.name in used)
+            self._known[key] = Target(
+                *(self.k3os, self.k3s, config),
+                fault=fault,
+                refs=refs,
+                seals=self.seals,
+                is_own=True,
+            )
+        return self._known[key]
+
+    def filled(self, node: NodeView, secrets: Mapping[str, str]) -> tuple[Mapping[str, Any], str]:
+        """A node's configuration with the values of its secrets, and what is wrong with it."""
+        return self._made(node, secrets)
+
+    def _made(
+        self, node: NodeView, secrets: Mapping[str, str] | None = None
+    ) -> tuple[Mapping[str, Any], str]:
+        sources = [("spec.config", self.config)]
+        sources += [(f"{each.where}.config", each.config) for each in self._chosen(node)]
+        fragments = []
+        for where, config in sources:
+            try:
+                fragments.append((where, placeholders.replaced(config, node, secrets)))
+            except placeholders.NoValue as error:
+                return {}, f"{where}: {error.where}: {error}"
+            except RecursionError:
+                return {}, f"{where}: is nested too deeply"
+        config, problem = merged(fragments)
+        if problem:
+            return {}, f"node {node.name}: {problem}"
+        # of a thousand nodes each has its own, and the contents of files in it are long
+        known = placeholders.long_texts([config for _, config in sources])
+        return placeholders.with_texts_of(config, known), ""
+
+
+def plain(digest: str) -> str:
+    """Of a target's digest what its spec says."""
+    return digest.partition("x")[0]
+
+
+MOST_KNOWN = 8192  # nodes whose targets are remembered
+
+
+def written(overrides: tuple[Override, ...]) -> list[dict[str, Any]]:
+    """As they stand in a spec."""
+    return [
+        {"nodeSelector": dict(each.selector), "config": dict(each.config)} for each in overrides
+    ]
 
 
 COMPONENTS = ("k3os", "k3s")
@@ -51,7 +177,33 @@ NOTHING = {"matchExpressions": [{"key": f"{names.GROUP}/none", "operator": "In",
 def parse_target(spec: Mapping[str, Any], status: Mapping[str, Any] | None = None) -> Target:
     """status: of the same NodePool; it remembers what a channel was found to mean."""
     k3os, k3s = (_component(spec, status or {}, name) for name in COMPONENTS)
-    return Target(k3os, k3s, mapping(spec.get("config")))
+    config, overrides = mapping(spec.get("config")), parse_overrides(spec.get("overrides"))
+    return Target(
+        k3os, k3s, config, overrides, refs=used_refs(spec.get("secrets"), config, overrides)
+    )
+
+
+def used_refs(
+    listed: object, config: Mapping[str, Any], overrides: tuple[Override, ...]
+) -> tuple[SecretRef, ...]:
+    """What nobody uses is never read."""
+    try:
+        used = {
+            name
+            for each in (config, *(override.config for override in overrides))
+            for name in placeholders.secrets_in(each)
+        }
+    except RecursionError:  # nothing is wanted then
+        return ()
+    return tuple(each for each in parse_refs(listed) if each.name in used)
+
+
+def parse_overrides(listed: object) -> tuple[Override, ...]:
+    """What cannot be understood selects nothing."""
+    return tuple(
+        Override(f"spec.overrides[{number}]", selector_of(each), mapping(each.get("config")))
+        for number, each in enumerate(maps(listed))
+    )
 
 
 def _component(spec: Mapping[str, Any], status: Mapping[str, Any], name: str) -> Wanted | None:
@@ -138,10 +290,11 @@ def is_updated(node: NodeView, target: Target) -> bool:
 
 def changes(node: NodeView, target: Target) -> list[str]:
     """What differs from the target, for people: "k3OS v1.0 -> v1.1"."""
+    target = target.of(node)
     found = []
     for name, wanted, has in (("k3OS", target.k3os, node.k3os), ("k3s", target.k3s, node.k3s)):
         if wanted is not None and not wanted.is_met_by(has):
             found.append(f"{name} {has or 'unknown'} -> {wanted.version}")
-    if node.config_hash != target.config_hash:
+    if not target.is_had_by(node):
         found.append("configuration")
     return found

@@ -59,12 +59,19 @@ def is_free(node: NodeView, target: Target) -> bool:
     """Nothing was begun with it, or for another target, and that is cleared away."""
     state = node.state
     return state is None or (
-        state.step == FAILED and state.target != target.digest and not state.cordoned
+        state.step == FAILED and not is_begun(node, target) and not state.cordoned
     )
 
 
-def unfit(node: NodeView) -> str:
+def is_begun(node: NodeView, target: Target) -> bool:
+    """Whether it was begun with for what this target is for it, however that went."""
+    return node.state is not None and target.of(node).is_named(node.state.target)
+
+
+def unfit(node: NodeView, target: Target) -> str:
     """Why nothing can be begun with a node, whoever's turn it is, "" where it can."""
+    if fault := target.of(node).fault:
+        return fault
     if node.unreadable:
         return f"{node.name}: {node.unreadable}"
     if not node.k3os:
@@ -89,14 +96,15 @@ def may_begin(
     chosen: list[NodeView] = []
     waiting = ""
     servers_wait = any(
-        node.control_plane and not node.unreadable for node in [*wanting, *filter(is_busy, members)]
+        node.control_plane and not node.unreadable and not pool.target.of(node).fault
+        for node in [*wanting, *filter(is_busy, members)]
     )
     for node in wanting:
         # cordoned by somebody else: it counts as away already
         needed = 0 if node.unschedulable else 1
         if servers_wait and not node.control_plane:
             waiting = waiting or "servers come first"
-        elif why := unfit(node):
+        elif why := unfit(node, pool.target):
             waiting = waiting or why
         elif why := by_hand(node, now):
             waiting = waiting or f"{node.name}: {why}"
@@ -116,6 +124,8 @@ def held(pool: Pool, cluster: Cluster, now: float) -> tuple[str, float | None]:
     """Why nothing of the pool may begin."""
     if pool.problems:
         return f"the spec has errors: {pool.problems[0]}", None
+    if pool.missing:
+        return pool.missing[0], None
     if pool.unresolved:
         listed = ", ".join(
             f"{name}'s channel {channel}" for name, channel in pool.unresolved.items()
@@ -123,7 +133,7 @@ def held(pool: Pool, cluster: Cluster, now: float) -> tuple[str, float | None]:
         return f"not known yet which version is meant by {listed}", None
     for node in cluster.of(pool):
         state = node.state
-        if state and state.step == FAILED and state.target == pool.target.digest:
+        if state and state.step == FAILED and is_begun(node, pool.target):
             return f"{node.name} failed: {state.reason}: {state.message}", None
     if pool.strategy.paused:
         return "it is paused", None

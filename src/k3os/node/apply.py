@@ -93,6 +93,7 @@ def carry_out(request: NodeRequest) -> int:
         return answer(request.id, NEEDS_BOOT, described(request, work), **told)
     if work.is_nothing:
         check_applied(status)
+        rename_fragment(request)
         keep(request, names.SUCCEEDED, "nothing to do")
         return answer(request.id, NO_CHANGE, "it is so already", **told)
     # the versions first: when they cannot be had, the configuration stays as it was
@@ -192,13 +193,26 @@ def pending() -> str:
 def write_fragment(request: NodeRequest, effect: str, path: str = FRAGMENT) -> None:
     """It is on trial from now on. Raises OSError."""
     from k3os.cluster import config_trial
-    from k3os.cluster.impact import canonical
     from k3os.node.upgrade import config, trial_seconds
     from k3os.system.files import atomic_write
 
     config_trial.begin(request.id, trial_seconds(config()))
     atomic_write(PENDING, effect.encode())
-    config_trial.put(canonical(request.config) if request.config else None, path)
+    config_trial.put(text_of_fragment(request), path)
+
+
+def text_of_fragment(request: NodeRequest) -> bytes | None:
+    from k3os.cluster.own_node import fragment_text
+
+    return fragment_text(dict(request.config), request.config_hash) if request.config else None
+
+
+def rename_fragment(request: NodeRequest) -> None:
+    """The same configuration may have got another name in the cluster. Raises OSError."""
+    from k3os.cluster import config_trial, own_node
+
+    if request.config_hash and own_node.hash_of_fragment() != request.config_hash:
+        config_trial.put(text_of_fragment(request), FRAGMENT)
 
 
 def upgrade_arguments(request: NodeRequest, work: Work) -> list[str]:

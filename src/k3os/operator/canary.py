@@ -20,8 +20,8 @@ from k3os.cluster.node import FAILED as NODE_FAILED
 from k3os.cluster.node import NodeView
 from k3os.cluster.objects import mapping, number, text
 from k3os.cluster.spec import Pool
-from k3os.cluster.target import Target, changes, is_updated
-from k3os.cluster.turns import Cluster, is_busy
+from k3os.cluster.target import Target, changes, is_updated, plain
+from k3os.cluster.turns import Cluster, is_begun, is_busy
 from k3os.system.plural import counted
 
 PROGRESSING, PAUSING, ANALYZING, COMPLETED, FAILED, ROLLING_BACK, ROLLED_BACK = PHASES = (
@@ -107,8 +107,7 @@ class Sight:
 
 def has(node: NodeView, target: Target) -> bool:
     """Whether a node was given this target: it has it, is on its way, or failed there."""
-    begun = node.state is not None and node.state.target == target.digest
-    return begun or is_updated(node, target)
+    return is_begun(node, target) or is_updated(node, target)
 
 
 def left(pool: Pool, cluster: Cluster, stable: Target | None) -> list[NodeView]:
@@ -129,7 +128,7 @@ def proceed(
     canary = pool.strategy.canary
     if canary is None:
         return None
-    if pool.problems or pool.unresolved or pool.deleting:
+    if pool.is_unclear or pool.deleting:
         return state
     target, members = pool.target, cluster.of(pool)
     if state is None or state.target != target.digest:
@@ -193,7 +192,7 @@ def _again(state: State, retried: str, now: float) -> State:
 
 def _failed(members: Sequence[NodeView], target: Target) -> NodeView | None:
     for node in members:
-        if node.state and node.state.step == NODE_FAILED and node.state.target == target.digest:
+        if node.state and node.state.step == NODE_FAILED and is_begun(node, target):
             return node
     return None
 
@@ -224,17 +223,20 @@ def fail(pool: Pool, state: State, gate: str, message: str, now: float) -> State
     """gate: "" where it was a node that failed."""
     canary = pool.strategy.canary
     assert canary is not None
-    back = canary.on_failure == "Rollback"
-    if back and not state.stable:
+    back, way = canary.on_failure == "Rollback", bool(state.stable)
+    if back and not way:
         message = f"{message}; there is no revision before this one to go back to"
-    phase = ROLLING_BACK if back and state.stable else FAILED
+    elif back and plain(state.stable) == plain(state.target):
+        # only a secret is another one, and of that nobody keeps a copy
+        way, message = False, f"{message}; put the former value back into the Secret"
+    phase = ROLLING_BACK if back and way else FAILED
     return replace(state, phase=phase, since=int(now), gate=gate, message=message[:MOST_WORDS])
 
 
 def allowed(pool: Pool, cluster: Cluster, state: State | None, stable: Target | None) -> Pool:
     """The NodePool as far as what is written allows it. stable: None while it is not known."""
     canary = pool.strategy.canary
-    if canary is None or pool.problems or pool.unresolved or pool.deleting:
+    if canary is None or pool.is_unclear or pool.deleting:
         return pool
     if state is None or state.target != pool.target.digest:
         return replace(pool, allowed=0, held="the canary's first step begins")
@@ -300,7 +302,7 @@ def remedy(pool: Pool, state: State) -> str:
 def wake(pool: Pool, state: State | None, now: float) -> float | None:
     """Seconds until time alone lets it go on."""
     canary = pool.strategy.canary
-    if canary is None or state is None or pool.problems or pool.unresolved or pool.deleting:
+    if canary is None or state is None or pool.is_unclear or pool.deleting:
         return None
     step = canary.steps[min(state.step, len(canary.steps) - 1)]
     limits = {PAUSING: step.pause, ANALYZING: canary.timeout}

@@ -7,7 +7,7 @@ all else is in the NodePool's status.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from k3os import names
 from k3os.cluster.objects import inside, mapping, text
 from k3os.cluster.revision import before
 from k3os.cluster.spec import Pool
-from k3os.cluster.target import COMPONENTS, Target
+from k3os.cluster.target import COMPONENTS, Target, plain
 from k3os.cluster.turns import Cluster
 from k3os.operator import canary
 from k3os.operator.api import Api, ApiFailure
@@ -23,6 +23,7 @@ from k3os.operator.gates import Gates
 from k3os.operator.outage import words
 from k3os.operator.revisions import Revisions
 from k3os.operator.rollout import Said
+from k3os.operator.secret_reader import SecretReader
 from k3os.operator.status import Shown
 
 log = logging.getLogger("k3os.operator")
@@ -45,8 +46,15 @@ class Look:
 
 
 class CanaryEngine:
-    def __init__(self, api: Api, revisions: Revisions, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        revisions: Revisions,
+        reader: SecretReader,
+        changed: Callable[[], None],
+    ) -> None:
         self._revisions = revisions
+        self._secrets = reader
         self._gates = Gates(api, changed)
         self._targets: dict[tuple[str, str], Target] = {}
 
@@ -114,12 +122,17 @@ class CanaryEngine:
         key = (pool.uid, digest)
         if key not in self._targets:
             known = self._revisions.known[pool.uid]
-            wanted = next((each for each in known if each.digest == digest), None)
+            wanted = next((each for each in known if each.digest == plain(digest)), None)
             found = await self._revisions.target(pool.uid, wanted) if wanted else None
             if found is None:
                 return None
             self._targets[key] = found
-        return self._targets[key]
+        return await self._secrets.sealed(self._targets[key])
+
+    @property
+    def targets(self) -> Collection[Target]:
+        """What is gone back to, as far as it was read."""
+        return self._targets.values()
 
 
 def _held(pool: Pool, state: canary.State | None, why: str, *, unknown: bool) -> Look:
@@ -129,7 +142,7 @@ def _held(pool: Pool, state: canary.State | None, why: str, *, unknown: bool) ->
     told = Shown()
     if state is not None and same and pool.strategy.canary is not None:
         told = shown(pool, state, None, "")
-    held = replace(pool, allowed=0, held=why, frozen=back and unknown)
+    held = replace(pool, allowed=0, held=why, frozen=pool.frozen or (back and unknown))
     return Look(held, state, told, wake=RETRY, kept=_kept(state))
 
 
@@ -154,7 +167,7 @@ def shown(pool: Pool, state: canary.State, stable: Target | None, stuck: str) ->
     """stuck: why a way back does not go on by itself."""
     found = Shown(
         canary.as_status(state),
-        target=stable.digest if stable else "",
+        target=stable,
         phase="Updating",
         instead_of=("Pending", "Updated"),  # gates may be asked when all nodes have it
     )

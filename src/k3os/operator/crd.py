@@ -13,7 +13,7 @@ from k3os import names
 from k3os.cluster.duration import LONGEST
 from k3os.cluster.spec import DAYS, HISTORY, MOST_HISTORY, ROLLBACK, Drain, Strategy
 from k3os.cluster.spec import VERSION as VERSION_TEXT
-from k3os.operator import canary_crd
+from k3os.operator import canary_crd, config_crd
 
 RULES = "x-kubernetes-validations"
 # as cluster/duration.py says it
@@ -112,18 +112,17 @@ def _spec() -> dict[str, Any]:
     return _map(
         "What the nodes are to have, and how they come to it.",
         {
-            "nodeSelector": _selector("Which nodes, a LabelSelector.", "a node")
-            | _rule(
-                "has(self.matchLabels) || has(self.matchExpressions)",
-                "say which nodes: matchLabels or matchExpressions",
-            ),
+            "nodeSelector": _node_selector("Which nodes, a LabelSelector."),
             "k3os": k3os,
             "k3s": _component("k3s", "v1.33.1+k3s1"),
-            "config": {
-                "type": "object",
-                "description": "A part of config.yaml, checked like one.",
-                "x-kubernetes-preserve-unknown-fields": True,
-            },
+            "config": config_crd.config(
+                "A part of config.yaml, checked like one; texts may have values of the node in "
+                "them: `$(node.name)`."
+            ),
+            "overrides": config_crd.overrides(
+                _node_selector("Which of the nodes, a LabelSelector.")
+            ),
+            "secrets": config_crd.secrets(),
             "revisionHistoryLimit": {
                 "type": "integer",
                 "description": "how many revisions to keep for `kubectl k3os rollout undo`",
@@ -134,6 +133,13 @@ def _spec() -> dict[str, Any]:
             "strategy": _strategy(),
         },
         required=["nodeSelector"],
+    )
+
+
+def _node_selector(description: str) -> dict[str, Any]:
+    return _selector(description, "a node") | _rule(
+        "has(self.matchLabels) || has(self.matchExpressions)",
+        "say which nodes: matchLabels or matchExpressions",
     )
 
 

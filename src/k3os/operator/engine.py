@@ -27,7 +27,8 @@ from k3os.operator.admission_sync import AdmissionSync
 from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure
 from k3os.operator.canary_engine import CanaryEngine, Look
 from k3os.operator.followed_channels import Followed, Say
-from k3os.operator.job import job, name_of, owner_of, parse_job, secret
+from k3os.operator.job import name_of, parse_job
+from k3os.operator.job_maker import make_job
 from k3os.operator.loads import Loads
 from k3os.operator.outage import words
 from k3os.operator.replicas import replicas
@@ -44,6 +45,7 @@ from k3os.operator.rollout import (
     finished,
     orphans,
 )
+from k3os.operator.secret_reader import Changed, SecretReader
 from k3os.operator.status import status
 from k3os.system.numbers import whole
 
@@ -97,7 +99,8 @@ class Engine:
     def __post_init__(self) -> None:
         self.channels = Followed(self.api, self.say)
         self.revisions = Revisions(self.api)
-        self.canaries = CanaryEngine(self.api, self.revisions, self.changed)
+        self.secrets = SecretReader(self.api)
+        self.canaries = CanaryEngine(self.api, self.revisions, self.secrets, self.changed)
         self.loads = Loads(self.api, self.changed)
         self.admission = AdmissionSync(self.api)
 
@@ -146,7 +149,7 @@ class Engine:
         """One round over all pools; seconds until the next is wanted. Raises ApiFailure: what
         could be written was, the rest is decided anew."""
         now = time.time()
-        pools = self.pools()
+        pools = await self.secrets.look(self.pools(), self.canaries.targets, time.monotonic())
         cluster = self.cluster(pools)
         metrics.UNHEALTHY.set(sum(node.healthy is False for node in cluster.nodes))
         jobs, wait = self.jobs(time.monotonic())
@@ -169,6 +172,7 @@ class Engine:
         writes += self._by_node([*left, *finished(cluster, jobs)], None, room)
         writes.append(self._scale(cluster, time.monotonic()))
         writes.append(self.admission.keep(time.monotonic()))
+        wait = min(wait, self.secrets.wake(time.monotonic()))
         self._forget({(pool.name, pool.uid) for _, pool in pools})
         self.revisions.forget({pool.uid for _, pool in pools})
         failures = [each for each in await asyncio.gather(*writes) if each is not None]
@@ -186,7 +190,7 @@ class Engine:
                 version = str(inside(body, "metadata", "resourceVersion"))
                 known = self._parsed.get(name)
                 if known is None or known[0] != version:
-                    known = self._parsed[name] = (version, read_pool(body))
+                    known = self._parsed[name] = (version, read_pool(body, known and known[1]))
                 found.append((body, known[1]))
         return found
 
@@ -284,8 +288,13 @@ class Engine:
             assert pool is not None
             node = self._node(decision.node)[1]
             assert node is not None
-            log.info("%s: Job %s", decision.node, name_of(decision.request))
-            await self.api.create_job(secret(decision, pool), job(decision, pool, node), owner_of)
+            try:
+                instead = await make_job(self.api, self.secrets, decision, pool, node)
+            except Changed:
+                self.changed()
+                return
+            for each in instead:
+                await self._perform(each, pool)
         elif isinstance(decision, NoJob):
             await self.api.delete_job(name_of(decision.request))
         elif isinstance(decision, Eviction):

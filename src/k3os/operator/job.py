@@ -35,14 +35,18 @@ def name_of(request: str) -> str:
     return f"k3os-{hashlib.sha256(request.encode()).hexdigest()[:20]}"
 
 
-def request_of(order: NewJob, pool: Pool) -> dict[str, Any]:
-    """What cluster/request.py reads."""
-    target = pool.target
+def request_of(
+    order: NewJob, pool: Pool, node: NodeView, config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What cluster/request.py reads. config: the node's own, with the values of its secrets."""
+    target = pool.target.of(node)
     return {
         "id": order.request,
         "k3os": _component(target.k3os),
         "k3s": _component(target.k3s),
-        "config": dict(target.config),
+        "config": dict(config),
+        # by which the node names it to others: a hash of secrets could be guessed
+        "configHash": target.config_hash if target.refs else "",
         "reboot": order.reboot,
         "rollback": pool.strategy.rollback,
         "dryRun": order.dry_run,
@@ -63,13 +67,13 @@ def _meta(order: NewJob) -> dict[str, Any]:
     }
 
 
-def secret(order: NewJob, pool: Pool) -> dict[str, Any]:
+def secret(order: NewJob, pool: Pool, node: NodeView, config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": _meta(order),
         "immutable": True,
-        "stringData": {FILE: json.dumps(request_of(order, pool))},
+        "stringData": {FILE: json.dumps(request_of(order, pool, node, config))},
     }
 
 

@@ -74,9 +74,9 @@ RULES = (
     Rule("", "namespaces", ("list", "watch")),
     Rule("", "events", EVENTS),
     Rule("events.k8s.io", "events", EVENTS),
-    # a node's Job and its request, which may hold secrets
+    # a node's Job and its request, which may hold secrets; those that NodePools name
     Rule("batch", "jobs", (*READ, "create", "delete"), own=True),
-    Rule("", "secrets", ("list", "create", "patch", "delete"), own=True),
+    Rule("", "secrets", ("get", "list", "create", "patch", "delete"), own=True),
     # the history of each NodePool; configurations in Secrets
     Rule("apps", "controllerrevisions", ("get", "list", "create", "patch", "delete"), own=True),
     # a gate's Job is made of it

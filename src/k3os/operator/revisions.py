@@ -8,7 +8,6 @@ both are looked at again when the operator starts: it may be killed between them
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,17 +23,19 @@ from k3os.cluster.revision import (
     AT,
     BY,
     CAUSE,
-    FILE,
     LABEL,
+    Content,
     Revision,
     changed_by,
-    config_of,
+    content_of,
     data_of,
+    files_of,
+    has_content,
     parse_all,
     target_of,
 )
 from k3os.cluster.spec import Pool
-from k3os.cluster.target import Target
+from k3os.cluster.target import Target, plain
 from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure, Secret, count
 from k3os.system.stamps import utc
 
@@ -56,18 +57,18 @@ class Plan:
 
 def plan(revisions: Sequence[Revision], pool: Pool, *kept: str) -> Plan:
     """kept: targets that stay whatever their age."""
-    digest = pool.target.digest
+    digest, known = pool.target.plain_digest, set(map(plain, kept))
     newest = max((each.number for each in revisions), default=0)
     current = next((each for each in revisions if each.digest == digest), None)
     is_newest = current is not None and current.number == newest
-    old = [each.name for each in revisions if each.digest not in (digest, *kept)]
+    old = [each.name for each in revisions if each.digest not in {digest, *known}]
     most = pool.history_limit
     return Plan(0 if is_newest else newest + 1, tuple(old[: max(0, len(old) - most)]))
 
 
 def name_of(pool: Pool) -> str:
     """One NodePool's after another of the same name are others."""
-    named = hashlib.sha256(f"{pool.uid} {pool.target.digest}".encode()).hexdigest()
+    named = hashlib.sha256(f"{pool.uid} {pool.target.plain_digest}".encode()).hexdigest()
     return f"{pool.name[:LONGEST_NAME]}-{named[:12]}"
 
 
@@ -111,7 +112,7 @@ def secret(pool: Pool, made: Mapping[str, Any]) -> dict[str, Any]:
             "ownerReferences": [owner],
         },
         "immutable": True,
-        "stringData": {FILE: json.dumps(dict(pool.target.config))},
+        "stringData": files_of(pool.target),
     }
 
 
@@ -129,7 +130,7 @@ class Revisions:
         """Write down what is wanted now, if that is not done yet. stable: targets to keep."""
         if pool.problems or pool.unresolved or pool.deleting or not pool.uid:
             return None
-        key = (pool.target.digest, stable, pool.history_limit)
+        key = (pool.target.plain_digest, stable, pool.history_limit)
         if self._kept.get(pool.uid) == key:
             return None
         try:
@@ -155,7 +156,7 @@ class Revisions:
         name = wanted["metadata"]["name"]
         count("create" if planned.number else "get", "controllerrevisions")
         made = None
-        if planned.number and all(each.digest != pool.target.digest for each in found):
+        if planned.number and all(each.digest != pool.target.plain_digest for each in found):
             made = await self._create(ControllerRevision, wanted)
         if made is None and planned.number:
             notes = {CAUSE: None, **wanted["metadata"]["annotations"]}
@@ -165,7 +166,7 @@ class Revisions:
             )
         elif made is None:
             made = await client.get(ControllerRevision, name, namespace=where)
-        if pool.target.config:
+        if files_of(pool.target):
             count("create", "secrets")
             await self._create(Secret, secret(pool, dict(made)))
         for old in planned.drop:
@@ -199,10 +200,10 @@ class Revisions:
 
     async def target(self, uid: str, wanted: Revision) -> Target | None:
         """What a revision wanted; None when its configuration is gone. Raises ApiFailure."""
-        if not wanted.config_hash:
-            return target_of(wanted, {})
+        if not has_content(wanted):
+            return target_of(wanted, Content())
         for each in await self._list(Secret, uid):
             if mapping(each.get("metadata")).get("name") == wanted.name:
-                config = config_of(each, wanted)
-                return target_of(wanted, config) if config is not None else None
+                content = content_of(each, wanted)
+                return target_of(wanted, content) if content is not None else None
         return None

@@ -29,7 +29,7 @@ from k3os.cluster.node import (
 )
 from k3os.cluster.spec import Pool
 from k3os.cluster.target import changes, is_updated
-from k3os.cluster.turns import Cluster, is_free, may_begin
+from k3os.cluster.turns import Cluster, is_begun, is_free, may_begin
 from k3os.cluster.views import JobView, PodView
 
 KEEP = None  # of NodePatch.unschedulable: as it is
@@ -202,12 +202,12 @@ def begin(pool: Pool, cluster: Cluster, now: float) -> tuple[list[Decision], str
     waiting = waiting or ("" if chosen else held)
     decisions: list[Decision] = []
     for node in chosen:
-        disruptive = disrupts(node, target)
+        disruptive, digest = disrupts(node, target), target.of(node).digest
         state = State(
             pool=pool.name,
-            target=target.digest,
+            target=digest,
             step=CHECKING if disruptive else CHANGING,
-            request=f"{target.digest}-{node.name}-{int(now)}",
+            request=f"{digest}-{node.name}-{int(now)}",
             started=int(now),
             since=int(now),
             reboot=disruptive,
@@ -220,10 +220,8 @@ def begin(pool: Pool, cluster: Cluster, now: float) -> tuple[list[Decision], str
 
 def _given(pool: Pool, cluster: Cluster) -> int:
     """How many nodes have the target, are on their way to it, or failed there."""
-    digest = pool.target.digest
     return sum(
-        is_updated(node, pool.target) or (node.state is not None and node.state.target == digest)
-        for node in cluster.of(pool)
+        is_updated(node, pool.target) or is_begun(node, pool.target) for node in cluster.of(pool)
     )
 
 
@@ -258,7 +256,7 @@ def advance(
         return _drain(pool, node, state, load, now)
     if state.step == CHANGING:
         job = jobs.get(state.request)
-        if job is None and state.target != pool.target.digest:
+        if job is None and not is_begun(node, pool.target):
             return release(node), 0.0  # its Job would bring what nobody wants any more
         return _change(node, state, job, now), deadline - now
     return _wait(pool, node, state, now), deadline - now
@@ -279,10 +277,9 @@ def fail(node: NodeView, state: State, reason: str, message: str, now: float) ->
 
 def _after_failure(pool: Pool, node: NodeView, state: State) -> list[Decision]:
     """A failed node that came to what is wanted after all is done; one that came back is used."""
-    if state.target == pool.target.digest and is_updated(node, pool.target) and node.healthy:
+    if is_begun(node, pool.target) and is_updated(node, pool.target) and node.healthy:
         return [*release(node), Said("Updated", "it has come up after all", node.name)]
-    known = not pool.problems and not pool.unresolved
-    if known and state.target != pool.target.digest and node.ready:
+    if not pool.is_unclear and not is_begun(node, pool.target) and node.ready:
         if is_updated(node, pool.target):
             return release(node)  # what it failed with is not wanted any more
     if state.cordoned and node.ready:
@@ -293,7 +290,7 @@ def _after_failure(pool: Pool, node: NodeView, state: State) -> list[Decision]:
 def _check(
     pool: Pool, node: NodeView, state: State, job: JobView | None, now: float
 ) -> list[Decision]:
-    if state.target != pool.target.digest:
+    if not is_begun(node, pool.target):
         return release(node)
     if job is None:
         return [NewJob(node.name, state.job, reboot=False, dry_run=True)]
@@ -311,7 +308,7 @@ def _drain(
     pool: Pool, node: NodeView, state: State, load: drain.Load, now: float
 ) -> tuple[list[Decision], float | None]:
     options = pool.strategy.drain
-    if state.target != pool.target.digest:  # changed its mind before anything was done
+    if not is_begun(node, pool.target):  # changed its mind before anything was done
         return release(node), 0.0
     turn = drain.turn(state, options, load, now)
     if turn.failed:
@@ -367,7 +364,7 @@ def _wait(pool: Pool, node: NodeView, state: State, now: float) -> list[Decision
         return fail(node, state, told.state, told.message, now)
     if told and told.state == names.REBOOTING:
         return []  # not yet, or the new version is on trial
-    if state.target != pool.target.digest:
+    if not is_begun(node, pool.target):
         # the spec changed meanwhile; the node is taken from where it is, once it is up
         done = node.ready and not node.trial
     else:

@@ -10,8 +10,8 @@ from k3os.cluster.drain import BLOCKED
 from k3os.cluster.node import DRAINING, FAILED, NodeView
 from k3os.cluster.objects import maps, text
 from k3os.cluster.spec import Pool
-from k3os.cluster.target import is_updated
-from k3os.cluster.turns import Cluster, is_busy
+from k3os.cluster.target import Target, is_updated
+from k3os.cluster.turns import Cluster, is_begun, is_busy
 from k3os.system.stamps import utc
 
 # of the nodes that are listed by name: an object of the API is limited to about 1 MiB
@@ -27,7 +27,7 @@ class Shown:
     of the usual ones."""
 
     status: Mapping[str, Any] | None = None
-    target: str = ""
+    target: Target | None = None
     phase: str = ""
     instead_of: tuple[str, ...] = ()
     judged: Mapping[str, tuple[bool, str, str]] = field(default_factory=dict)
@@ -45,12 +45,11 @@ def status(
     """waiting, faults: of the Outcome. before: the status so far; its times of transition stay."""
     members = cluster.of(pool)
     canary = canary or Shown()
-    wants = (pool.target.digest, canary.target)
+    wants = [pool.target, *([canary.target] if canary.target else [])]
     failed = [node for node in members if _has_failed(node, wants)]
     busy = [node for node in members if is_busy(node)]
     # of a spec that is not understood, or not known yet, nothing is as wanted
-    wanted = not pool.problems and not pool.unresolved
-    updated = [node for node in members if wanted and is_updated(node, pool.target)]
+    updated = [node for node in members if not pool.is_unclear and is_updated(node, pool.target)]
     conflicts = sorted(
         node.name
         for node in cluster.nodes
@@ -81,9 +80,9 @@ def status(
     }
 
 
-def _has_failed(node: NodeView, wants: Collection[str]) -> bool:
-    state = node.state
-    return state is not None and state.step == FAILED and state.target in wants
+def _has_failed(node: NodeView, wants: Collection[Target]) -> bool:
+    is_failed = node.state is not None and node.state.step == FAILED
+    return is_failed and any(is_begun(node, target) for target in wants)
 
 
 def _phase(pool: Pool, nodes: int, updated: int, failed: bool, conflicts: bool, busy: bool) -> str:
@@ -138,6 +137,7 @@ def _judged(
         found["Available"] = (False, "NoNodes", "the selector matches no node")
     unwell = [node for node in members if node.healthy is False]
     unreadable = [node for node in members if node.unreadable]
+    faulty = [fault for node in members if (fault := pool.target.of(node).fault)]
     if failed:
         state = failed[0].state
         assert state is not None
@@ -145,6 +145,12 @@ def _judged(
         found["Degraded"] = (True, state.reason, words[: 2 * LONGEST])
     elif pool.problems:
         found["Degraded"] = (True, "BadConfig", "; ".join(pool.problems)[: 2 * LONGEST])
+    elif pool.missing:
+        found["Degraded"] = (True, "SecretMissing", "; ".join(pool.missing)[: 2 * LONGEST])
+    elif faulty and not pool.unresolved:
+        more = f" (and {len(faulty) - 1} more nodes)" if len(faulty) > 1 else ""
+        words = f"NodePool {pool.name}: {faulty[0]}"
+        found["Degraded"] = (True, "NodeConfigInvalid", words[: 2 * LONGEST] + more)
     elif faults:
         name, error = next(iter(faults.items()))
         words = f"{name or 'the NodePool'}: {error!r}; the operator's log says where"

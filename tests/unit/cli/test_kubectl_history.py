@@ -7,9 +7,16 @@ from typing import Any
 import pytest
 
 from k3os.cli import kubectl as plugin
-from k3os.cli.kubectl_history import REVISIONS, SECRETS, show_history, undo
+from k3os.cli.kubectl_history import (
+    REVISIONS,
+    SECRETS,
+    history_lines,
+    show_history,
+    undo,
+    undone,
+)
 from k3os.cluster.kubectl import NODES, POOLS, NotThere
-from k3os.cluster.revision import AT, BY, CAUSE, FILE, LABEL, data_of
+from k3os.cluster.revision import AT, BY, CAUSE, FILE, LABEL, Content, data_of, parse_revision
 from k3os.cluster.target import parse_target
 from k3os.errors import UserError
 from tests.unit.cluster import objects
@@ -216,3 +223,27 @@ def test_a_configuration_that_is_gone_is_said() -> None:
 
     with pytest.raises(UserError, match="the Secret r2, with the configuration of revision 2, is"):
         undo(Gone(), "workers", 2, allow=True)  # type: ignore[arg-type]
+
+
+def test_undo_takes_overrides_and_secrets_along() -> None:
+    override = {"nodeSelector": {"matchLabels": {"room": "1"}}, "config": {"hostname": "x"}}
+    ref = {"name": "t", "valueFrom": {"secretKeyRef": {"name": "office", "key": "token"}}}
+    pool = {"metadata": {"name": "p"}, "spec": {"overrides": [{}], "secrets": [{}], "config": {}}}
+    wanted = revision(1, {"config": CONFIG})
+    chosen = parse_revision(wanted)
+    assert chosen is not None
+    body = undone(pool, chosen, Content(CONFIG, [override], [ref]), allow=False)
+    assert body["spec"] == {"config": CONFIG, "overrides": [override], "secrets": [ref]}
+    assert undone(pool, chosen, Content(), allow=False)["spec"] == {}
+
+
+def test_the_configuration_column_tells_overrides_from_none() -> None:
+    override = {"nodeSelector": {}, "config": {"hostname": "x"}}
+    specs: list[dict[str, Any]] = [
+        {},
+        {"config": CONFIG},
+        {"config": CONFIG, "overrides": [override]},
+    ]
+    revisions = [parse_revision(revision(1, spec)) for spec in specs]
+    shown = [history_lines([each])[1].split()[5] for each in revisions if each]
+    assert shown[0] == "-" and shown[2].startswith(f"{shown[1]}+") and len(set(shown)) == 3

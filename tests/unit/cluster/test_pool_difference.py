@@ -197,3 +197,39 @@ def test_what_a_node_has_of_a_nodepool_that_is_gone_may_cost_more() -> None:
     strange = node("a", "v1.1.0", notes={names.CONFIG_HASH: "f" * 64})
     found = diff(pool(), views(strange), pool())
     assert found.nodes[0].cost is not None and not found.nodes[0].cost.sure
+
+
+def test_overrides_are_shown_by_their_selectors_and_without_secrets() -> None:
+    def override(config: dict[str, Any], **labels: str) -> dict[str, Any]:
+        return {"nodeSelector": {"matchLabels": labels}, "config": config}
+
+    wifi = {"k3os": {"wifi": [{"name": "home", "passphrase": SECRET}]}}
+    before = pool(overrides=[override(CONFIG, a="1"), override({"hostname": "north"}, b="1")])
+    after = pool(overrides=[override(wifi, c="1"), override({"hostname": "south"}, b="1")])
+    found = diff(after, views(node("a", "v1.1.0")), before)
+    shown = dict(found.overrides)
+    assert [name.partition(" of ")[2] for name in shown] == [
+        '{"matchLabels": {"c": "1"}}',
+        '{"matchLabels": {"b": "1"}}',
+        '{"matchLabels": {"a": "1"}}',
+    ]
+    assert any("south" in line for line in shown['spec.overrides of {"matchLabels": {"b": "1"}}'])
+    assert SECRET not in str(found)
+    assert found.differs and not found.fields
+    turned = pool(overrides=list(reversed(before["spec"]["overrides"])))
+    assert diff(turned, views(node("a", "v1.1.0")), before).overrides == (
+        ("spec.overrides", ("another order: the later ones win",)),
+    )
+
+
+def test_values_of_the_node_are_shown_and_who_lacks_one_is_named() -> None:
+    own = {"hostname": "$(node.labels['rack'])"}
+    nodes = views(node("a", "v1.1.0", rack="1"), node("b", "v1.1.0"))
+    found = diff(pool(config=own), nodes, pool())
+    assert any("$(node.labels['rack'])" in line for line in found.config)
+    listed = by_name(found)
+    assert listed["a"].changes == ("configuration",) and found.first == ("a",)
+    assert listed["b"].changes == ()
+    assert listed["b"].remark == "spec.config: hostname: node b has no label rack"
+    secret = {"k3os": {"wifi": [{"name": "$(node.name)", "passphrase": f"{SECRET}$(node.name)"}]}}
+    assert SECRET not in str(diff(pool(config=secret), nodes, pool()))

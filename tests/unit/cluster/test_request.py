@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from k3os import names
 from k3os.cli import apply as command
 from k3os.cli.main import call, hand_over
-from k3os.cluster import config_trial, result
-from k3os.cluster.impact import canonical
+from k3os.cluster import config_trial, own_node, result
+from k3os.cluster.impact import canonical, fragment_hash
 from k3os.cluster.node_status import ActionOutcome, Failure, NodeStatus, Rollback, TakenBack
 from k3os.cluster.request import BadRequest, NodeRequest, Wanted, parse, remaining
+from k3os.config.check import check_text
 from k3os.config.load import load_config
 from k3os.errors import ERROR_FILE, UserError
 from k3os.node import apply, k3s_restart
@@ -47,6 +48,8 @@ def request(**more: Any) -> bytes:
         (request(k3os={**RELEASE, "url": "ftp://u:hunter2@x.example"}), "k3os.url"),
         (request(k3os="v1.2.0"), "k3os"),
         (request(config=[]), "config"),
+        (request(config=SYSCTLS, configHash="hunter2"), "configHash"),
+        (request(config=SYSCTLS, configHash=[1]), "configHash"),
         (b"[" * 100_000, ""),
         (request(k3s={"version": "--rollback"}), "k3s.version"),
     ],
@@ -210,6 +213,56 @@ def test_configuration_is_written_for_root_applied_and_done_once(host, capsys) -
     assert host.programs == []
     code, told = host.apply(capsys)
     assert not host.fragment.exists()
+
+
+def test_a_configuration_with_secrets_has_the_name_that_it_was_given(host, capsys) -> None:
+    wifi = {"k3os": {"wifi": [{"name": "home", "passphrase": "topsecret-passphrase"}]}}
+    one, two = f"{'a' * 64}-12345678", f"{'a' * 64}-87654321"
+    code, told = host.apply(capsys, config=wifi, configHash=one)
+    assert (code, told["state"]) == (0, names.SUCCEEDED)
+    assert own_node.hash_of_fragment() == one
+    assert own_node.fragment() == wifi
+    assert host.fragment.stat().st_mode & 0o777 == 0o600
+    # a node reads it as its configuration
+    values, problems = check_text(host.fragment.read_bytes(), "80")
+    assert problems == [] and "k3os.wifi" in values
+    # the same under another name is nothing to do, but to be called so
+    code, told = host.apply(capsys, id="r2", config=wifi, configHash=two)
+    assert (code, told["state"]) == (0, "NoChange")
+    assert not any("config" in each for each in host.commands)
+    assert own_node.hash_of_fragment() == two
+    # what somebody has changed has no name that anybody wants, nor one that can be guessed
+    host.fragment.write_bytes(host.fragment.read_bytes().replace(b"topsecret", b"other"))
+    assert own_node.hash_of_fragment() == own_node.EDITED
+    host.apply(capsys, id="r3", config=SYSCTLS)
+    assert own_node.hash_of_fragment() == fragment_hash(SYSCTLS)
+
+
+def test_a_configuration_that_is_taken_back_has_its_former_name(host, capsys) -> None:
+    host.apply(capsys, config=SYSCTLS, configHash="b" * 64)
+    host.failures = [no_such_setting(host)]
+    other = {"k3os": {"sysctls": {"no": "1"}}}
+    code, _ = host.apply(capsys, id="r2", config=other, configHash="c" * 64)
+    assert code == 1
+    assert own_node.hash_of_fragment() == "b" * 64
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"k3os": {"wifi": [{"name": "home", "passphrase": "hunter2"}]}},
+        {"k3os": {"wifi": [{"name": "home", "passphrase": "hunter2\nhunter2"}]}},
+        {"k3os": {"password": "hunter2\nx"}},
+        {"k3os": {"token": "hunter2 hunter2\n"}},
+        {"k3os": {"environment": {"A": "hunter2\nhunter2"}}},
+        {"write_files": [{"path": "/etc/a", "content": "hunter2", "encoding": "b64"}]},
+        {"write_files": [{"path": "/etc/a", "content": "hunter2", "encoding": "gz+b64"}]},
+        {"k3os": {"registries": {"configs": {"r:1": {"auth": {"password": ["hunter2"]}}}}}},
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_without_being_shown(host, capsys, config) -> None:
+    _, told = host.apply(capsys, config=config, configHash="b" * 64)
+    assert "hunter2" not in json.dumps(told) + capsys.readouterr().out
 
 
 def test_new_arguments_of_k3s_restart_it_and_nothing_else(host, capsys) -> None:

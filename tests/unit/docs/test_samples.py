@@ -65,6 +65,9 @@ def test_the_example_of_a_nodepool_is_one():
 
 def unknown(body, schema, path=""):
     """Fields that the schema does not have."""
+    if isinstance(body, list):
+        items = schema.get("items", {})
+        return [name for n, each in enumerate(body) for name in unknown(each, items, f"{path}{n}.")]
     fields = schema.get("properties")
     if fields is None or not isinstance(body, dict):
         return []

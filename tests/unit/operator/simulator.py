@@ -71,7 +71,9 @@ class World:
             self.nodes[decision.node] = changed
         elif isinstance(decision, NewJob):
             self.jobs.setdefault(decision.request, JobView(decision.request))
-            self.owners[decision.request] = (decision, pool.target)
+            # what it brings is settled when it is made
+            own = pool.target.of(self.nodes[decision.node])
+            self.owners[decision.request] = (decision, own)
         elif isinstance(decision, NoJob):
             self.jobs.pop(decision.request, None)
         elif isinstance(decision, Eviction):

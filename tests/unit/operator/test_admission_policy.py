@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from k3os.cluster.spec import parse_pool
-from k3os.config.schema import TABLE
+from k3os.config.key import BY_NAME
+from k3os.config.schema import BY_PATH, TABLE
 from k3os.operator.admission_policy import API, NAME, binding, policy
+from k3os.operator.admission_policy import LISTS as KINDS_OF_LISTS
 from tests.unit.operator.cel_runner import Runner
 
 RUNNER = Runner(policy())
@@ -231,6 +233,16 @@ def test_a_secret_is_in_no_message() -> None:
     for path in ("k3os.password", "k3os.token", "k3os.environment", "k3os.wifi", "write_files"):
         for value in (f"{secret}\nx", [secret], {"A b": secret}, [{"psk": [secret], "content": 5}]):
             assert secret not in RUNNER.refusal(pool(config_of(path, value)))
+
+
+@pytest.mark.parametrize("text", ["$(node.name)", "$(node.labels['a.b/c'])", "x$(secret.t)"])
+@pytest.mark.parametrize("path", sorted(ALIKE.values()))
+def test_what_is_known_of_each_node_only_is_left_to_its_check(path: str, text: str) -> None:
+    key = BY_PATH[path]
+    entry = {field.name: text for field in key.fields if not field.fields}
+    shapes: dict[str, Any] = {"text map": {"a": text}, "maps": [entry]}
+    shapes |= {kind: {"a": entry} for kind in BY_NAME} | {kind: [text] for kind in KINDS_OF_LISTS}
+    assert RUNNER.refusal(pool(config_of(path, shapes.get(key.kind, text)))) == ""
 
 
 def test_the_objects_are_as_the_api_wants_them() -> None:

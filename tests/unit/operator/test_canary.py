@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from k3os.cluster.canary_spec import Canary, Gate, Step, parse_canary
 from k3os.cluster.node import FAILED as NODE_FAILED
 from k3os.cluster.request import Wanted
+from k3os.cluster.secret_refs import SecretRef
 from k3os.cluster.spec import Pool, Strategy, parse_pool
 from k3os.cluster.target import Target, is_updated
 from k3os.errors import UserError
@@ -385,3 +386,44 @@ def test_what_is_wrong_is_named_by_its_key(given: Any, where: str) -> None:
     with pytest.raises(UserError) as caught:
         parse_pool({"metadata": {"name": "p"}, "spec": {"strategy": {"canary": given}}})
     assert caught.value.where == f"spec.strategy.canary{'.' if where else ''}{where}"
+
+
+def sealed(seal: str) -> Pool:
+    """Of a NodePool in which a secret has that value."""
+    config = {"k3os": {"token": "$(secret.t)"}}
+    refs = (SecretRef("t", "office", "token"),)
+    return replace(pool("Rollback"), target=Target(config=config, refs=refs, seals={"t": seal}))
+
+
+def test_another_value_of_a_secret_goes_through_the_steps() -> None:
+    found = run("Rollback")
+    found.wanted = sealed("one")
+    found.until(COMPLETED)
+    for _ in range(30):
+        found.round()
+    assert found.state is not None and found.state.target == sealed("one").target.digest
+    found.wanted = sealed("two")
+    found.until(PAUSING)
+    two = sealed("two").target
+    assert [each.name for each in found.world.nodes.values() if is_updated(each, two)] == ["w0"]
+    assert found.state.stable == sealed("one").target.digest
+
+
+def test_a_former_value_of_a_secret_is_nothing_that_can_be_gone_back_to() -> None:
+    found = run("Rollback")
+    found.wanted = sealed("one")
+    found.until(COMPLETED)
+    for _ in range(30):
+        found.round()
+    found.wanted = sealed("two")
+    found.gate = Verdict("errors", False, "0.3 is above 0.1", final=True)
+    found.until(FAILED)
+    assert found.state is not None
+    assert "put the former value back into the Secret" in found.state.message
+    # which completes it
+    found.wanted = sealed("one")
+    found.until(COMPLETED)
+    for _ in range(30):
+        found.round()
+    one = sealed("one").target
+    assert all(is_updated(each, one) for each in found.world.nodes.values())

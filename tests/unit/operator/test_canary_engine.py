@@ -15,6 +15,7 @@ from k3os.operator import canary
 from k3os.operator.canary_engine import CanaryEngine, Look
 from k3os.operator.engine import Engine, Sight
 from k3os.operator.revisions import Revisions
+from k3os.operator.secret_reader import SecretReader
 from k3os.operator.status import status
 from tests.unit.cluster import objects
 from tests.unit.operator.simulator import FINE, World, node
@@ -54,7 +55,8 @@ class Operators:
     def start(self) -> None:
         """A new process, which knows nothing."""
         self.revisions = Revisions(self.api)  # type: ignore[arg-type]
-        self.canaries = CanaryEngine(self.api, self.revisions, lambda: None)  # type: ignore[arg-type]
+        reader = SecretReader(self.api)  # type: ignore[arg-type]
+        self.canaries = CanaryEngine(self.api, self.revisions, reader, lambda: None)  # type: ignore[arg-type]
 
     @property
     def pool(self) -> Pool:

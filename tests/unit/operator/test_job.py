@@ -14,6 +14,7 @@ from tests.unit.operator.simulator import IMAGE, node
 
 TARGET = Target(k3os=Wanted("v1.1.0", "https://example.com"), config={"hostname": "a"})
 POOL = Pool("pool", "uid", 1, {}, TARGET, Strategy(progress_deadline=77))
+NODE = node("a")
 ORDER = NewJob("a", "digest-" + "a" * 250, reboot=True)
 
 
@@ -28,12 +29,14 @@ def ended(kind: str) -> dict:
 
 
 def test_the_request_is_one_that_a_node_obeys() -> None:
-    found = parse(json.dumps(request_of(replace(ORDER, request="r"), POOL)).encode())
+    found = parse(
+        json.dumps(request_of(replace(ORDER, request="r"), POOL, NODE, TARGET.config)).encode()
+    )
     assert (found.k3os, found.config, found.reboot) == (TARGET.k3os, TARGET.config, True)
 
 
 def test_what_the_request_says_is_in_the_secret_only() -> None:
-    assert "hostname" in secret(ORDER, POOL)["stringData"]["request.json"]
+    assert "hostname" in secret(ORDER, POOL, NODE, TARGET.config)["stringData"]["request.json"]
     assert "hostname" not in json.dumps(job(ORDER, POOL, node("a")))
 
 

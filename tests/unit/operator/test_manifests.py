@@ -51,7 +51,7 @@ MAY = {
     ("cluster", "apiextensions.k8s.io", "customresourcedefinitions"): "get list watch",
     ("own", "batch", "jobs"): "get list watch create delete",
     ("own", "batch", "cronjobs"): "get",
-    ("own", "", "secrets"): "list create delete patch",
+    ("own", "", "secrets"): "get list create delete patch",
     ("own", "apps", "controllerrevisions"): "get list create patch delete",
     ("own", "apps", "deployments/scale"): "patch",
     ("own", "coordination.k8s.io", "leases"): "get create update",

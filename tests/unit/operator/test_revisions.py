@@ -15,7 +15,7 @@ from k3os.cluster import revision as history
 from k3os.cluster.request import Wanted
 from k3os.cluster.revision import Revision, before, changed_by, parse_all, parse_revision
 from k3os.cluster.spec import Pool, Strategy
-from k3os.cluster.target import Target
+from k3os.cluster.target import Target, parse_target
 from k3os.operator.revisions import ControllerRevision, Revisions, plan, revision
 
 SECRET = "topsecret-passphrase"
@@ -210,3 +210,32 @@ def test_the_one_before_is_the_newest_that_wants_something_else() -> None:
 )
 def test_what_is_no_revision_of_ours_is_none(body: dict[str, Any]) -> None:
     assert parse_revision(body) is None
+
+
+def test_overrides_and_secrets_come_back_with_a_revision_and_no_value_is_in_it() -> None:
+    override = {
+        "nodeSelector": {"matchLabels": {"room": "1"}},
+        "config": {"k3os": {"token": "$(secret.t)", "password": SECRET}},
+    }
+    ref = {"name": "t", "valueFrom": {"secretKeyRef": {"name": "office", "key": "token"}}}
+    parts = ("config", "overrides", "secrets")
+    whole: dict[str, Any] = {"config": CONFIG, "overrides": [override], "secrets": [ref]}
+    for left_out in ((), ("config",), ("overrides",), ("overrides", "secrets"), parts):
+        spec = {name: each for name, each in whole.items() if name not in left_out}
+        read = parse_target(spec)
+        seals = {"t": "seal-of-the-value"}
+        target = Target(None, None, read.config, read.overrides, refs=read.refs, seals=seals)
+        data = history.data_of(target)
+        assert SECRET not in json.dumps(data) and "seal-of" not in json.dumps(data)
+        body = {"metadata": {"name": "r"}, "revision": 1, "data": data}
+        found = parse_revision(body)
+        assert found is not None and found.digest == read.plain_digest
+        files = history.files_of(target)
+        assert bool(files) == history.has_content(found) and "seal-of" not in str(files)
+        encoded = {name: base64.b64encode(text.encode()).decode() for name, text in files.items()}
+        content = history.content_of({"data": encoded}, found)
+        assert content is not None
+        assert history.target_of(found, content).plain_digest == read.plain_digest
+        for name, text in encoded.items():
+            broken = {**encoded, name: base64.b64encode(b'{"hostname": "x"}').decode()}
+            assert text and history.content_of({"data": broken}, found) is None

@@ -1,0 +1,38 @@
+"""Several fragments of configuration into one: a NodePool's `config` and its overrides for a node.
+
+They merge as the files of a node's configuration do (config/merge.py), the later over the earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from k3os.cluster.impact import check
+from k3os.config.dump import as_tree
+from k3os.config.load import Config
+from k3os.config.merge import merge
+from k3os.config.value import Problem, Value
+from k3os.errors import visible
+
+
+def merged(fragments: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[Mapping[str, Any], str]:
+    """fragments: each with its name. What is wrong comes with it, "" for nothing."""
+    values: dict[str, Value] = {}
+    wrong: list[str] = []
+    for name, fragment in fragments:
+        found, problems = check(dict(fragment), name)
+        wrong += [f"{name}: {told(each)}" for each in problems if each.is_error]
+        values = merge(values, found)
+    if wrong or len(fragments) == 1:
+        return fragments[0][1], "; ".join(wrong)
+    tree = as_tree(Config(values), show_secrets=True)
+    # what is right in each may contradict what is right in another
+    return tree, "; ".join(told(each) for each in check(tree)[1] if each.is_error)
+
+
+def told(problem: Problem) -> str:
+    """Without a line of the text that a fragment was written into for the check."""
+    key = f"{problem.key}: " if problem.key else ""
+    hint = f"; {problem.hint}" if problem.hint else ""
+    return visible(f"{key}{problem.message}{hint}")

@@ -1,0 +1,38 @@
+"""Makes the Job of a node: the last moment at which it is clear what the node is to have.
+
+The values of secrets are read now, for this node alone, and go into the Secret of its Job
+(job.py) and nowhere else.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from k3os.cluster.node import NodeView
+from k3os.cluster.spec import Pool
+from k3os.cluster.turns import is_begun
+from k3os.operator.api import Api
+from k3os.operator.job import job, name_of, owner_of, secret
+from k3os.operator.rollout import Decision, NewJob, fail
+from k3os.operator.secret_reader import Changed, SecretReader
+
+log = logging.getLogger("k3os.operator")
+
+
+async def make_job(
+    api: Api, reader: SecretReader, order: NewJob, pool: Pool, node: NodeView
+) -> Sequence[Decision]:
+    """What is to be done instead, [] when the Job is made. Raises ApiFailure; Changed when what
+    was decided on is not so any more."""
+    if not is_begun(node, pool.target):
+        raise Changed
+    config, fault = await reader.fill(pool.target, node)
+    if fault:
+        assert node.state is not None
+        return fail(node, node.state, "NodeConfigInvalid", fault, time.time())
+    log.info("%s: Job %s", order.node, name_of(order.request))
+    request = secret(order, pool, node, config)
+    await api.create_job(request, job(order, pool, node), owner_of)
+    return []

@@ -1,0 +1,112 @@
+"""Settings of single nodes, with values of Secrets: who gets them, and who never hears of them."""
+
+import base64
+import json
+from typing import Any
+
+from lightkube.types import PatchType
+
+from k3os import names
+from tests.operator.agent import Node, Secret
+from tests.operator.world import World
+
+ONE, TWO = "topsecret-passphrase", "another-passphrase"
+WIFI = {"k3os": {"wifi": [{"name": "home", "passphrase": "$(secret.wifi)"}]}}
+
+
+def with_secret(world: World, name: str = "office") -> dict[str, Any]:
+    """A NodePool whose nodes in room 1 get a Secret of this test."""
+    ref = {"name": f"{world.run}-{name}", "key": "passphrase"}
+    override = {"nodeSelector": {"matchLabels": {"room": "1"}}, "config": WIFI}
+    return {
+        "config": {"k3os": {"labels": {"rack": "$(node.labels['rack'])"}}},
+        "overrides": [override],
+        "secrets": [{"name": "wifi", "valueFrom": {"secretKeyRef": ref}}],
+    }
+
+
+def put(world: World, value: str, name: str = "office") -> None:
+    meta = world._meta(f"{world.run}-{name}")
+    data = {"passphrase": base64.b64encode(value.encode()).decode()}
+    body = Secret({"metadata": {**meta, "namespace": names.NAMESPACE}, "data": data})
+    if any(each["metadata"]["name"] == meta["name"] for each in secrets(world)):
+        world.client.replace(body, name=meta["name"], namespace=names.NAMESPACE)
+    else:
+        world.client.create(body, namespace=names.NAMESPACE)
+
+
+def secrets(world: World) -> list[dict[str, Any]]:
+    return [dict(each) for each in world.client.list(Secret, namespace=names.NAMESPACE)]
+
+
+def label(world: World, name: str, **labels: str) -> None:
+    change = {"metadata": {"labels": labels}}
+    world.client.patch(Node, f"{world.run}-{name}", change, patch_type=PatchType.MERGE)
+
+
+def passphrase(world: World, name: str) -> str:
+    wifi = world.machine(name).config.get("k3os", {}).get("wifi") or [{}]
+    return str(wifi[0].get("passphrase", ""))
+
+
+def test_a_secret_goes_to_the_nodes_that_need_it_and_nowhere_else(world: World) -> None:
+    world.nodes("a", "b", "c")
+    label(world, "a", rack="r1", room="1")
+    label(world, "b", rack="r2")
+    put(world, ONE)
+    world.pool(**with_secret(world))
+    world.start()
+    # c has no label: it is named and left alone, the others go on
+    world.until(lambda: world.status().get("updated") == 2)
+    degraded = world.until(lambda: world.condition("Degraded"))
+    assert degraded["reason"] == "NodeConfigInvalid"
+    for part in (f"{world.run}-pool", f"{world.run}-c", "k3os.labels.rack", "has no label rack"):
+        assert part in degraded["message"]
+    assert world.machine("c").config == {}
+    label(world, "c", rack="r3")
+    world.until_phase("Updated")
+    racks = {name: world.machine(name).config["k3os"]["labels"]["rack"] for name in "abc"}
+    assert racks == {"a": "r1", "b": "r2", "c": "r3"}
+    assert {name: passphrase(world, name) for name in "abc"} == {"a": ONE, "b": "", "c": ""}
+    # another value: to the same node alone
+    world.agent.served.clear()
+    put(world, TWO)
+    world.until(lambda: passphrase(world, "a") == TWO, 240)
+    world.until_phase("Updated")
+    assert {each.split(f"{world.run}-")[1][0] for each in world.agent.served} == {"a"}
+    assert_hidden(world, ONE, TWO)
+    assert world.untouched()
+
+
+def assert_hidden(world: World, *values: str) -> None:
+    """In nothing that the operator has written but in the requests to node a, and in no log."""
+    assert world.emulator is not None
+    told = False
+    for plural, name, body in world.emulator.written:
+        for value in values:
+            encoded = base64.b64encode(value.encode()).decode()
+            if value not in body and encoded not in body:
+                continue
+            request = json.loads(json.loads(body)["stringData"]["request.json"])
+            assert plural == "secrets" and f"{world.run}-a-" in request["id"], name
+            told = True
+    assert told
+    for value in values:
+        assert value not in world.log
+        assert value not in json.dumps(dict(world.node("a")))
+
+
+def test_a_missing_secret_is_named_and_rolled_out_when_it_comes(world: World) -> None:
+    world.nodes("a")
+    label(world, "a", rack="r1", room="1")
+    world.pool(**with_secret(world, "later"))
+    world.start()
+    world.until(lambda: world.condition("Degraded").get("status") == "True")
+    degraded = world.condition("Degraded")
+    assert degraded["reason"] == "SecretMissing"
+    assert f"k3os-system/{world.run}-later" in degraded["message"]
+    assert "passphrase" in degraded["message"]
+    assert world.machine("a").config == {}
+    put(world, ONE, "later")
+    world.until_phase("Updated")
+    assert passphrase(world, "a") == ONE
