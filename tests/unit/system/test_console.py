@@ -26,7 +26,28 @@ def by_python(device: str, text: str) -> None:
     console.show(text)
 
 
-def by_shell(root: Path) -> Say:
+def on_terminal(number: int) -> list[str]:
+    """The ids of the processes that a terminal controls."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            kernel = os.minor(number) & 0xFF | os.major(number) << 8
+            found += [path.parent.name] if int(fields[4]) == kernel else []
+    return found
+
+
+def in_control_group(root: Path, pids: list[str]) -> None:
+    slice_ = root / r"fs/cgroup/system.slice/system-k3os\x2dconsole.slice"
+    procs = slice_ / "k3os-console@line.service/cgroup.procs"
+    procs.parent.mkdir(parents=True)
+    procs.write_text("".join(f"{pid}\n" for pid in pids))
+
+
+def by_shell(root: Path, kind: str) -> Say:
+    """kind: "all": looks at all processes; "group": at those of the login's control group, and has
+    no others; "stale": that one has left the terminal."""
+
     def say(device: str, text: str) -> None:
         number = os.stat(device).st_rdev
         directory = root / "class/tty/line"
@@ -36,15 +57,24 @@ def by_shell(root: Path) -> Say:
         (directory / "dev").write_text(f"{os.major(number)}:{os.minor(number)}\n")
         (root / "line").symlink_to(device)
         environment = {"PATH": "/usr/bin:/bin", "K3OS_SYS": str(root), "K3OS_DEV": str(root)}
+        if kind == "group":
+            pids = on_terminal(number)
+            in_control_group(root, pids)
+            (root / "proc").mkdir()
+            for pid in pids:
+                (root / "proc" / pid).symlink_to(f"/proc/{pid}")
+            environment["K3OS_PROC"] = f"{root}/proc"
+        elif kind == "stale":
+            in_control_group(root, ["1"])
         subprocess.run([SCRIPT, "k3OS:", text], env=environment, check=True)
 
     return say
 
 
-@pytest.fixture(params=["python", "shell"])
+@pytest.fixture(params=["python", "all", "group", "stale"])
 def say(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
     monkeypatch.setattr(console, "console_devices", console.console_devices)  # put back
-    return by_python if request.param == "python" else by_shell(tmp_path)
+    return by_python if request.param == "python" else by_shell(tmp_path, request.param)
 
 
 class Terminal:
