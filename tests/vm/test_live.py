@@ -157,6 +157,7 @@ def test_k3s_finds_the_image_of_the_operator_and_its_objects(node, images):
     imported = ask(node, "sudo -n cat /run/k3s-stub/containerd-images").splitlines()
     assert Layout(file).image_id in imported[1]
     assert imported[0].endswith("k3os-operator:0.1.0 io.cri-containerd.pinned=pinned")
+    assert ask(node, "cat /run/k3os/operator-image") == Layout(file).image_id
     assert ask(node, f"sudo -n stat -c '%a %U' {operator.COPY}") == "600 root"
     objects = list(yaml.safe_load_all(ask(node, f"sudo -n cat {operator.COPY}")))
     version = ask(node, "k3os --version").split()[1]

@@ -90,16 +90,23 @@ def remember_labels(sent: dict[str, str | None], root: str = "") -> None:
 
 
 def image(root: str = "") -> str | None:
-    """The operator's image as this node's k3s imports it, None for none."""
+    """The operator's image that this node's k3s has, by its digest; None for none, "" for not yet:
+    of a former boot it may still have the one that the Node names."""
     from k3os.phases.operator import IMAGE_ID
-    from k3os.phases.operator_room import LINK
+    from k3os.phases.operator_room import IMPORTED, LINK
 
     try:
         with open(root + IMAGE_ID, errors="replace") as file:
             known = file.read().strip()
     except FileNotFoundError:
         return None
-    return known if os.path.islink(root + LINK) else None
+    if not os.path.islink(root + LINK):
+        return None
+    try:
+        with open(root + IMPORTED, errors="replace") as file:
+            return known if file.read().strip() == known else ""
+    except FileNotFoundError:
+        return ""
 
 
 def metadata(
@@ -114,7 +121,7 @@ def metadata(
     """
     from k3os.phases.k3s import label_value
 
-    running = status.running
+    running, has_image = status.running, image(root)
     told_labels = {
         **own_labels,
         names.MODE_LABEL: label_value(status.mode or "unknown"),
@@ -127,7 +134,7 @@ def metadata(
         names.CONFIG_HASH: hash_of_fragment(root),
         names.BOOT_ID: status.boot_id,
         names.TRIAL: "true" if status.on_trial else "false",
-        names.IMAGE: image(root),
+        **({names.IMAGE: has_image} if has_image != "" else {}),
     }
     if result:
         told = {name: result.get(name, "") for name in TOLD}

@@ -20,6 +20,8 @@ KEY = "k3os.operator"
 IMAGE = "/usr/share/k3os/operator/image.tar.zst"
 # where it is, this node has the image: /usr/lib/k3os/operator-image hands it to k3s
 LINK = f"{STATE}/operator-image.tar.zst"
+# the digest of the one that k3s has got in this boot
+IMPORTED = "/run/k3os/operator-image"
 # modes in which /var is on a disk
 ON_DISK = ("disk", "overlay")
 # MiB: of MemTotal, which is some 60 less than the machine has; and what the image takes where

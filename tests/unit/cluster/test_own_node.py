@@ -15,7 +15,7 @@ from k3os.config.load import Config
 from k3os.errors import UserError
 from k3os.node import cluster_report as command
 from k3os.node.cluster_report import node_name
-from k3os.phases import operator
+from k3os.phases import operator, operator_room
 from k3os.system.frozen import replace
 from k3os.system.http_mutual import Identity
 from tests.api_server import COMING_UP, ApiServer, api_server
@@ -44,19 +44,23 @@ def test_versions_labels_and_the_fragment_in_force_are_told(tmp_path: Path) -> N
     assert names.LAST_RESULT not in said["annotations"]
 
 
-def test_the_operators_image_is_told_where_k3s_imports_it(tmp_path: Path) -> None:
+def test_the_operators_image_is_told_when_k3s_has_it(tmp_path: Path) -> None:
     def told() -> object:
-        return own_node.metadata(STATUS, {}, {}, str(tmp_path))["metadata"]["annotations"][
-            names.IMAGE
-        ]
+        notes = own_node.metadata(STATUS, {}, {}, str(tmp_path))["metadata"]["annotations"]
+        return notes.get(names.IMAGE, "as it was")
 
     assert told() is None, "what a merge patch deletes"
-    known, link = (tmp_path / path.lstrip("/") for path in (operator.IMAGE_ID, operator.LINK))
-    for each in (known, link):
+    paths = (operator.IMAGE_ID, operator.LINK, operator_room.IMPORTED)
+    known, link, imported = (tmp_path / path.lstrip("/") for path in paths)
+    for each in (known, link, imported):
         each.parent.mkdir(parents=True)
     known.write_text("sha256:5\n")
     assert told() is None, "k3os.operator is off"
     link.symlink_to("elsewhere")
+    assert told() == "as it was", "k3s starts; at the first boot nothing is there"
+    imported.write_text("sha256:4\n")
+    assert told() == "as it was"
+    imported.write_text("sha256:5\n")
     assert told() == "sha256:5"
 
 

@@ -44,6 +44,9 @@ class Node:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(data)
             (root / name).chmod(0o755)
+        self.told = root / "run/k3os/operator-image"
+        self.wanted = root / "run/k3os/report-wanted"
+        self.told.parent.mkdir()
         self.socket = root / "run/k3s/containerd/containerd.sock"
         self.socket.parent.mkdir(parents=True)
         os.mknod(self.socket, 0o140600)
@@ -74,14 +77,21 @@ def test_an_image_that_is_not_there_is_imported_and_kept_from_the_garbage_collec
     done = node.call()
     assert (done.returncode, done.stdout) == (0, f"imported {NAME}\n"), done.stderr
     assert node.images() == {NAME: "io.cri-containerd.pinned=pinned", ID: ""}
+    assert (node.told.read_text(), node.wanted.exists()) == (f"{ID}\n", True)
 
 
-def test_one_that_is_there_is_left_alone(node: Node) -> None:
+def test_one_that_is_there_is_left_alone_and_told_of_once_in_a_boot(node: Node) -> None:
     node.call()
+    for before in (node.told, node.wanted):
+        before.unlink()  # a boot
+    assert (node.call().returncode, node.wanted.exists()) == (0, True)
+    assert node.told.read_text() == f"{ID}\n"
+    node.wanted.unlink()
     (node.root / "calls").write_text("")
     done = node.call()
     assert (done.returncode, done.stdout) == (0, "")
     assert node.calls() == ["ctr -n k8s.io images ls -q"]
+    assert not node.wanted.exists()
 
 
 def test_one_of_the_same_name_with_another_content_is_imported(node: Node) -> None:
@@ -113,6 +123,7 @@ def test_a_containerd_that_does_not_answer_is_a_failure_that_is_tried_again(node
     done = node.call()
     assert done.returncode != 0
     assert "failed to dial" in done.stderr
+    assert not node.told.exists()
     unit = (ROOT / "overlay/rootfs/usr/lib/systemd/system/k3os-operator-image.service").read_text()
     assert "Restart=on-failure" in unit
 
@@ -121,6 +132,7 @@ def test_a_damaged_archive_is_a_failure(node: Node) -> None:
     (node.root / "usr/share/k3os/operator/image.tar.zst").write_bytes(b"nothing of the kind")
     assert node.call().returncode != 0
     assert node.images() == {}
+    assert not node.told.exists()
 
 
 def test_it_is_started_whenever_k3s_is_there() -> None:
