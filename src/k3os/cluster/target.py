@@ -15,7 +15,7 @@ from typing import Any
 
 from k3os import names
 from k3os.cluster import placeholders
-from k3os.cluster.fragments import merged
+from k3os.cluster.fragments import merged, same_where_shown
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.node import NodeView
 from k3os.cluster.objects import inside, mapping, maps, text
@@ -130,8 +130,27 @@ class Target:
         return self._known[key]
 
     def filled(self, node: NodeView, secrets: Mapping[str, str]) -> tuple[Mapping[str, Any], str]:
-        """A node's configuration with the values of its secrets, and what is wrong with it."""
-        return self._made(node, secrets)
+        """A node's configuration with the values of its secrets, and what is wrong with it: no
+        part of a value is in that."""
+        config, fault = self._made(node, secrets)
+        marked, other = self._made(node)
+        if other or not (fault or not same_where_shown(config, marked)):
+            return config, other
+        return {}, f"node {node.name}: {self._blamed(node, secrets)}"
+
+    def _blamed(self, node: NodeView, secrets: Mapping[str, str]) -> str:
+        """Which values make a node's configuration wrong."""
+        marks = {name: placeholders.mark(name) for name in secrets}
+        marked, _ = self._made(node)
+        found = []
+        for ref in self.refs:
+            if ref.name in secrets:
+                config, fault = self._made(node, marks | {ref.name: secrets[ref.name]})
+                if fault or not same_where_shown(config, marked):
+                    ends = secrets[ref.name].endswith("\n")
+                    found.append(f"{ref}, which ends with a line break," if ends else str(ref))
+        listed = " and ".join(found) or "several secrets"
+        return f"with the value of {listed} the configuration is wrong, or would show a part of it"
 
     def _made(
         self, node: NodeView, secrets: Mapping[str, str] | None = None

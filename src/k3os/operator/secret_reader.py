@@ -157,12 +157,7 @@ class SecretReader:
         own = target.of(node)
         if not own.refs:
             return own.config, own.fault
-        values = await self._values(own)
-        config, fault = target.filled(node, values)
-        if any(each in fault for each in values.values()):
-            listed = ", ".join(map(str, own.refs))
-            fault = f"node {node.name}: a value of these makes the configuration wrong: {listed}"
-        return config, fault
+        return target.filled(node, await self._values(own))
 
     async def _values(self, target: Target) -> dict[str, str]:
         key = await self._seal_key()
