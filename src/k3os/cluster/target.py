@@ -48,7 +48,9 @@ class Target:
     refs: tuple[SecretRef, ...] = ()
     seals: Mapping[str, str] | None = None
     is_own: bool = False
-    _known: dict[Any, Target] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: dict[Any, tuple[Any, Target]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @cached_property
     def seal(self) -> str | None:
@@ -100,6 +102,12 @@ class Target:
         configs = (self.config, *(each.config for each in self.overrides))
         return not self.is_own and any(map(placeholders.has_any, configs))
 
+    @cached_property
+    def _used(self) -> tuple[tuple[str, str], ...]:
+        """What of a node stands in it: ("labels", KEY), ("name", "")."""
+        configs = (self.config, *(each.config for each in self.overrides))
+        return tuple(sorted({used for each in configs for used in placeholders.of_node(each)}))
+
     def _chosen(self, node: NodeView) -> tuple[Override, ...]:
         return tuple(each for each in self.overrides if matches(each.selector, node.labels))
 
@@ -108,26 +116,32 @@ class Target:
         if not self.overrides and not self._differs:
             return self
         chosen = self._chosen(node)
-        values: tuple[object, ...] = ()
-        if self._differs:
-            maps = (node.labels, node.annotations)
-            values = (node.name, *(tuple(sorted(each.items())) for each in maps))
-        key = (tuple(each.where for each in chosen), values)
-        if key not in self._known:
+        wheres = tuple(each.where for each in chosen)
+        values = tuple(
+            getattr(node, kind).get(name) if name else node.name for kind, name in self._used
+        )
+        key = (wheres, values)
+        # one for each node: who writes annotations on and on is to cost no memory
+        place = node.name if values else wheres
+        known = self._known.get(place)
+        if known is None or known[0] != key:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
             config, fault = self._made(node)
             configs = (self.config, *(each.config for each in chosen))
             used = {name for each in configs for name in placeholders.secrets_in(each)}
             refs = () if fault else tuple(each for each in self.refs if each.name in used)
-            self._known[key] = Target(
-                *(self.k3os, self.k3s, config),
-                fault=fault,
-                refs=refs,
-                seals=self.seals,
-                is_own=True,
+            known = self._known[place] = (
+                key,
+                Target(
+                    *(self.k3os, self.k3s, config),
+                    fault=fault,
+                    refs=refs,
+                    seals=self.seals,
+                    is_own=True,
+                ),
             )
-        return self._known[key]
+        return known[1]
 
     def filled(self, node: NodeView, secrets: Mapping[str, str]) -> tuple[Mapping[str, Any], str]:
         """A node's configuration with the values of its secrets, and what is wrong with it: no
@@ -178,7 +192,7 @@ def plain(digest: str) -> str:
     return digest.partition("x")[0]
 
 
-MOST_KNOWN = 8192  # nodes whose targets are remembered
+MOST_KNOWN = 8192  # nodes, or sets of overrides, whose targets are remembered
 
 
 def written(overrides: tuple[Override, ...]) -> list[dict[str, Any]]:
