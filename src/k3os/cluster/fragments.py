@@ -31,6 +31,14 @@ def merged(fragments: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[Mapping[
     return tree, "; ".join(told(each) for each in check(tree)[1] if each.is_error)
 
 
+def same_where_shown(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two configurations differ in nothing that commands and messages show. With a value
+    of a secret in the place of its mark they do where that is more than the one text that is
+    hidden there: an argument of k3s with a blank in it, a login with a slash."""
+    shown, wanted = (as_tree(Config(check(dict(each))[0])) for each in (one, other))
+    return shown == wanted
+
+
 def told(problem: Problem) -> str:
     """Without a line of the text that a fragment was written into for the check."""
     key = f"{problem.key}: " if problem.key else ""

@@ -14,6 +14,8 @@ from k3os.config.key import AT_BOOT, NOW, RESTART
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place, Problem, Value, plain
 
+# JSON takes them as they are; to YAML one is the end of a line, the others nothing it can read
+_ESCAPED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0xFFFE, 0xFFFF)}
 ORDER = (NOW, RESTART, AT_BOOT)
 
 
@@ -22,7 +24,8 @@ def canonical(fragment: object) -> bytes:
 
     JSON is YAML; keys are sorted. Raises TypeError, ValueError for what JSON cannot say.
     """
-    return json.dumps(fragment, sort_keys=True, ensure_ascii=False, indent=1).encode() + b"\n"
+    text = json.dumps(fragment, sort_keys=True, ensure_ascii=False, indent=1)
+    return text.translate(_ESCAPED).encode() + b"\n"
 
 
 def fragment_hash(fragment: object) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from k3os import names
 from k3os.cluster.node import NodeView
+from k3os.config.spelling import fold
 
 # of a secret in spec.secrets
 NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
@@ -36,12 +37,13 @@ FORMS = {
 }
 KINDS = {"labels": "label", "annotations": "annotation"}
 LONG = 64  # characters
+_ONE_ARGUMENT = re.compile(r"[^\s\"'\\]*")
 _MARK = re.compile(r"k3osSecret[0-9a-f]{10}")
 
 
 class NoValue(Exception):
-    """A node has no such label or annotation. The message names it, `where` the key of the
-    configuration."""
+    """A node has no such label or annotation, or it cannot stand there. The message names it,
+    `where` the key of the configuration."""
 
     def __init__(self, message: str, where: str) -> None:
         super().__init__(message)
@@ -67,11 +69,21 @@ def _of(
         if not match["map"]:
             return match[0]  # `wrong` says so; nothing is rolled out
         found = getattr(node, match["map"]).get(match["key"])
+        which = f"{KINDS[match['map']]} {match['key']}"
         if found is None:
-            raise NoValue(f"node {node.name} has no {KINDS[match['map']]} {match['key']}", where)
+            raise NoValue(f"node {node.name} has no {which}", where)
+        begins = match.string[: match.start()].rpartition(" ")[2] == ""
+        dashes = begins and found.startswith("-")
+        if _is_argument(where) and (dashes or not _ONE_ARGUMENT.fullmatch(found)):
+            raise NoValue(f"{which} of node {node.name} would be an argument of its own", where)
         return str(found)
 
     return value
+
+
+def _is_argument(where: str) -> bool:
+    """Whether it is of k3os.k3s_args, in which a text may be several arguments."""
+    return fold(where.partition("[")[0].rpartition(".")[2]) == "k3sarg"
 
 
 def mark(name: str) -> str:
@@ -103,6 +115,16 @@ def secrets_in(tree: Any) -> dict[str, str]:
             if match["secret"] and not is_name:
                 found.setdefault(match["secret"], where)
     return found
+
+
+def of_node(tree: Any) -> set[tuple[str, str]]:
+    """What of a node stands in it: ("labels", KEY), ("annotations", KEY), ("name", "")."""
+    return {
+        (match["map"] or "name", match["key"] or "")
+        for _, text, is_name in _texts(tree, "")
+        for match in _PLACE.finditer(text)
+        if (match["map"] or match["name"]) and not is_name
+    }
 
 
 def without(tree: Any) -> Any:

@@ -18,13 +18,18 @@ from k3os.cluster.objects import inside, text
 from k3os.cluster.target import is_selector
 from k3os.config.dump import as_tree
 from k3os.config.load import Config
-from k3os.config.value import Value, field_text
+from k3os.config.schema import BY_PATH
+from k3os.config.value import Value, field_text, numbered
 from k3os.errors import UserError
 
 # kubernetes.io, "Object Names and IDs"; "Secrets", "Restrictions on secret names and data"
 SECRET = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
 SECRET_KEY = r"[-._a-zA-Z0-9]{1,253}"
 OPEN = "everybody on the node could read a secret in it; write permissions such as '0600'"
+SHELL = (
+    "a shell would run what is in the annotation; write the command as a list, or the annotation "
+    "into k3os.environment and its variable in quotes here"
+)
 SHOWN = (
     "is shown by commands and in messages, so no secret may stand in it; those may: passwords, "
     "tokens, passphrases, logins of registries, variables, contents of files"
@@ -97,9 +102,20 @@ def _problems(config: Mapping[str, Any], where: str, known: set[str]) -> list[st
             # what is wrong with marks and without them is wrong with any value
             fixed = {told(each) for each in check(placeholders.without(config), where)[1]}
             found = [each for each in found if each in fixed]
-        return [*odd, *_misplaced(config, known), *found]
+        return [*odd, *_misplaced(config, known), *_in_shells(config), *found]
     except RecursionError:  # which the check has said
         return found
+
+
+def _in_shells(config: Mapping[str, Any]) -> Iterator[str]:
+    """Annotations in commands that a shell reads: no quotes there hold any text."""
+    for path, value in check(dict(config))[0].items():
+        if BY_PATH[path].kind != "commands" or not isinstance(value.data, list):
+            continue
+        for number, item in numbered(value):
+            used = placeholders.of_node(item.data) if isinstance(item.data, str) else ()
+            if any(kind == "annotations" for kind, _ in used):
+                yield f"{path}[{number}]: {SHELL}"
 
 
 def _misplaced(config: Mapping[str, Any], known: set[str]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from k3os import names
 from k3os.cluster import placeholders
-from k3os.cluster.fragments import merged
+from k3os.cluster.fragments import merged, same_where_shown
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.node import NodeView
 from k3os.cluster.objects import inside, mapping, maps, text
@@ -48,7 +48,9 @@ class Target:
     refs: tuple[SecretRef, ...] = ()
     seals: Mapping[str, str] | None = None
     is_own: bool = False
-    _known: dict[Any, Target] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: dict[Any, tuple[Any, Target]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @cached_property
     def seal(self) -> str | None:
@@ -100,6 +102,12 @@ class Target:
         configs = (self.config, *(each.config for each in self.overrides))
         return not self.is_own and any(map(placeholders.has_any, configs))
 
+    @cached_property
+    def _used(self) -> tuple[tuple[str, str], ...]:
+        """What of a node stands in it: ("labels", KEY), ("name", "")."""
+        configs = (self.config, *(each.config for each in self.overrides))
+        return tuple(sorted({used for each in configs for used in placeholders.of_node(each)}))
+
     def _chosen(self, node: NodeView) -> tuple[Override, ...]:
         return tuple(each for each in self.overrides if matches(each.selector, node.labels))
 
@@ -108,30 +116,55 @@ class Target:
         if not self.overrides and not self._differs:
             return self
         chosen = self._chosen(node)
-        values: tuple[object, ...] = ()
-        if self._differs:
-            maps = (node.labels, node.annotations)
-            values = (node.name, *(tuple(sorted(each.items())) for each in maps))
-        key = (tuple(each.where for each in chosen), values)
-        if key not in self._known:
+        wheres = tuple(each.where for each in chosen)
+        values = tuple(
+            getattr(node, kind).get(name) if name else node.name for kind, name in self._used
+        )
+        key = (wheres, values)
+        # one for each node: who writes annotations on and on is to cost no memory
+        place = node.name if values else wheres
+        known = self._known.get(place)
+        if known is None or known[0] != key:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
             config, fault = self._made(node)
             configs = (self.config, *(each.config for each in chosen))
             used = {name for each in configs for name in placeholders.secrets_in(each)}
             refs = () if fault else tuple(each for each in self.refs if each.name in used)
-            self._known[key] = Target(
-                *(self.k3os, self.k3s, config),
-                fault=fault,
-                refs=refs,
-                seals=self.seals,
-                is_own=True,
+            known = self._known[place] = (
+                key,
+                Target(
+                    *(self.k3os, self.k3s, config),
+                    fault=fault,
+                    refs=refs,
+                    seals=self.seals,
+                    is_own=True,
+                ),
             )
-        return self._known[key]
+        return known[1]
 
     def filled(self, node: NodeView, secrets: Mapping[str, str]) -> tuple[Mapping[str, Any], str]:
-        """A node's configuration with the values of its secrets, and what is wrong with it."""
-        return self._made(node, secrets)
+        """A node's configuration with the values of its secrets, and what is wrong with it: no
+        part of a value is in that."""
+        config, fault = self._made(node, secrets)
+        marked, other = self._made(node)
+        if other or not (fault or not same_where_shown(config, marked)):
+            return config, other
+        return {}, f"node {node.name}: {self._blamed(node, secrets)}"
+
+    def _blamed(self, node: NodeView, secrets: Mapping[str, str]) -> str:
+        """Which values make a node's configuration wrong."""
+        marks = {name: placeholders.mark(name) for name in secrets}
+        marked, _ = self._made(node)
+        found = []
+        for ref in self.refs:
+            if ref.name in secrets:
+                config, fault = self._made(node, marks | {ref.name: secrets[ref.name]})
+                if fault or not same_where_shown(config, marked):
+                    ends = secrets[ref.name].endswith("\n")
+                    found.append(f"{ref}, which ends with a line break," if ends else str(ref))
+        listed = " and ".join(found) or "several secrets"
+        return f"with the value of {listed} the configuration is wrong, or would show a part of it"
 
     def _made(
         self, node: NodeView, secrets: Mapping[str, str] | None = None
@@ -159,7 +192,7 @@ def plain(digest: str) -> str:
     return digest.partition("x")[0]
 
 
-MOST_KNOWN = 8192  # nodes whose targets are remembered
+MOST_KNOWN = 8192  # nodes, or sets of overrides, whose targets are remembered
 
 
 def written(overrides: tuple[Override, ...]) -> list[dict[str, Any]]:

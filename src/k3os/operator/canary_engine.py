@@ -83,6 +83,7 @@ class CanaryEngine:
                     log.exception("%s: its canary", pool.name)
                 held = f"its canary cannot go on: {words(error)}"
                 found.append(_held(pool, state, held, unknown=unknown))
+        self._only(found)
         self._gates.only({look.pool.uid for look in found if _asks(look.state)})
         return found
 
@@ -128,6 +129,15 @@ class CanaryEngine:
                 return None
             self._targets[key] = found
         return await self._secrets.sealed(self._targets[key])
+
+    def _only(self, looks: Iterable[Look]) -> None:
+        """Remember what nodes go back to now, and nothing else: its Secrets are looked at."""
+        wanted = {
+            (look.pool.uid, look.state.stable)
+            for look in looks
+            if look.state is not None and look.state.phase in canary.BACK
+        }
+        self._targets = {key: each for key, each in self._targets.items() if key in wanted}
 
     @property
     def targets(self) -> Collection[Target]:

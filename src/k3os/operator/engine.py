@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from k3os.cluster.turns import Cluster, conflicts
 from k3os.cluster.views import JobView
 from k3os.operator import crd, metrics
 from k3os.operator.admission_sync import AdmissionSync
-from k3os.operator.api import CONFLICT, NOT_FOUND, Api, ApiFailure
+from k3os.operator.api import CONFLICT, NOT_FOUND, STRAY_SECONDS, Api, ApiFailure
 from k3os.operator.canary_engine import CanaryEngine, Look
 from k3os.operator.followed_channels import Followed, Say
 from k3os.operator.job import name_of, parse_job
@@ -110,12 +111,14 @@ class Engine:
 
     async def run(self) -> None:
         """For ever."""
-        retry = FIRST_RETRY
-        await self._drop_strays()
+        retry, tidied = FIRST_RETRY, -math.inf
         while True:
             self.beat = time.monotonic()
             self._wake.clear()
             try:
+                if self.beat - tidied >= STRAY_SECONDS:
+                    tidied = self.beat
+                    await self._drop_strays()
                 with metrics.RECONCILE_SECONDS.time():
                     wait = await self.reconcile()
                 retry = FIRST_RETRY

@@ -7,6 +7,7 @@ The key of the seals is in a Secret of its own: without it nodes would be asked 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import logging
@@ -34,6 +35,7 @@ log = logging.getLogger("k3os.operator")
 
 SECONDS, RETRY = 15.0, 5.0  # between two looks at a Secret, and where something is missing
 KEY, KEY_FILE, KEY_BYTES = "k3os-seals", "key", 32  # of the seals
+TOKEN = "kubernetes.io/service-account-token"  # a type of Secret
 Pools = list[tuple[Mapping[str, Any], Pool]]
 
 
@@ -68,11 +70,16 @@ class SecretReader:
 
     async def _look_at_all(self, refs: Collection[SecretRef], now: float) -> None:
         """At those whose time it is, and at keys that have just been named."""
+        due: dict[str, list[SecretRef]] = {}
         for name in sorted({ref.secret for ref in refs}):
             own = [ref for ref in refs if ref.secret == name]
             is_new = not all(self._is_known(name, ref.key) for ref in own)
             if is_new or now >= self._next.get(name, 0.0):
-                await self._look_at(name, own, now)
+                due[name] = own
+        for name in [*due][:1]:  # it has the key made, once
+            await self._look_at(name, due.pop(name), now)
+        # side by side: where nothing answers, each waits as long as all of them
+        await asyncio.gather(*(self._look_at(name, own, now) for name, own in due.items()))
 
     def wake(self, now: float) -> float:
         """Seconds until a Secret is looked at again. now: monotonic."""
@@ -150,12 +157,7 @@ class SecretReader:
         own = target.of(node)
         if not own.refs:
             return own.config, own.fault
-        values = await self._values(own)
-        config, fault = target.filled(node, values)
-        if any(each in fault for each in values.values()):
-            listed = ", ".join(map(str, own.refs))
-            fault = f"node {node.name}: a value of these makes the configuration wrong: {listed}"
-        return config, fault
+        return target.filled(node, await self._values(own))
 
     async def _values(self, target: Target) -> dict[str, str]:
         key = await self._seal_key()
@@ -224,6 +226,7 @@ def _value(ref: SecretRef, secret: Mapping[str, Any] | None) -> str:
     if secret is None:
         raise NoSecret(f"there is no Secret {where}, of which the key {ref.key} is wanted")
     labels = texts(inside(secret, "metadata", "labels"))
-    if ref.secret == KEY or labels.keys() & {LABEL, REQUEST_LABEL}:
+    is_token = secret.get("type") == TOKEN  # of an account here, which are the operator's
+    if ref.secret == KEY or is_token or labels.keys() & {LABEL, REQUEST_LABEL}:
         raise NoSecret(f"the Secret {where} is the operator's own: take another one for {ref.key}")
     return value_of(ref, secret)

@@ -68,6 +68,15 @@ def test_the_same_content_in_another_order_is_the_same(fragment: dict[str, int])
     assert json.loads(canonical(fragment)) == fragment
 
 
+@pytest.mark.parametrize("code", [*range(0x7F, 0xA0), 0x2028, 0xFEFF, 0xFFFE, 0xFFFF, 0x1F600])
+def test_a_character_that_yaml_does_not_take_as_it_is_arrives(code: int) -> None:
+    text = f"a{chr(code)}b\n"
+    values, problems = check({"write_files": [{"path": "/etc/a", "content": text}]})
+    assert problems == []
+    (entry,) = values["write_files"].data
+    assert entry.data["content"].data == text
+
+
 def test_a_bad_fragment_is_named_with_its_key() -> None:
     problems = check({"k3os": {"sysctls": ["no map"]}}, "spec.config")[1]
     assert [str(each).split(":")[0] for each in problems] == ["spec.config"]

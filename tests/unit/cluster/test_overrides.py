@@ -1,5 +1,6 @@
 """What a NodePool wants of each of its nodes: its configuration, and overrides of that by label."""
 
+import gc
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from k3os.cluster.target import Target, changes, is_updated, parse_target
 from k3os.config.merge import merge
 from k3os.config.value import plain
 
+X = "$(node.annotations['x'])"
 BASE = {
     "hostname": "base",
     "ssh_authorized_keys": ["github:octocat"],
@@ -213,9 +215,60 @@ def test_the_long_texts_of_a_thousand_nodes_are_there_once() -> None:
     assert found[0]["write_files"][0]["content"] == long
 
 
+def test_a_node_that_writes_annotations_on_and_on_costs_no_memory() -> None:
+    wanted = target({"hostname": "$(node.labels['rack'])", "k3os": {"password": X}})
+    for number in range(100):
+        for notes in ({"x": str(number)}, {"x": "same", "other": "y" * number}):
+            own = wanted.of(replace(view("a", rack="r1"), annotations=notes))
+            assert own.config["k3os"]["password"] == notes["x"]
+    remembered = [each for each in gc.get_objects() if isinstance(each, Target) and each.is_own]
+    assert len([each for each in remembered if "password" in each.config.get("k3os", {})]) < 10
+    # what stands nowhere in it makes no other target
+    one, two = (
+        wanted.of(replace(view("a", rack="r1"), annotations={"x": "1", "other": each}))
+        for each in "ab"
+    )
+    assert one is two
+
+
+ARGUMENTS = [
+    {"k3os": {"k3s_args": ["--node-ip", X]}},
+    {"k3os": {"k3s_args": [f"--node-ip={X}"]}},
+    {"k3os": {"k3sArgs": f"server --node-ip={X}"}},
+    {"k3os": {"k3s-args": f"server --node-ip {X}"}},
+]
+
+
+@pytest.mark.parametrize("config", ARGUMENTS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1.2.3.4 --kube-apiserver-arg=authorization-mode=AlwaysAllow",
+        "--kube-apiserver-arg=authorization-mode=AlwaysAllow",
+        "1.2.3.4\n--debug",
+        "1.2.3.4\t--debug",
+        "' --debug",
+    ],
+)
+def test_who_writes_annotations_gives_k3s_no_other_arguments(config: dict, text: str) -> None:
+    def arguments(value: str) -> tuple[int, str]:
+        own = target(config).of(replace(view(), annotations={"x": value}))
+        found = check(dict(own.config))[0].get("k3os.k3s_args")
+        return len(plain(found)) if found else 0, own.fault
+
+    most, fault = arguments("1.2.3.4")
+    assert most > 0 and fault == ""
+    number, fault = arguments(text)
+    assert number <= most
+    if not number:
+        assert "annotation x of node a would be an argument of its own" in fault
+        assert "k3s" in fault
+
+
 def test_what_looks_like_a_placeholder_in_a_value_or_after_an_escape_is_none() -> None:
-    wanted = target({"run_cmd": ["echo '$$(node.name)' $(node.annotations['x'])"]})
+    words = ["echo", "$$(node.name)", "$(node.annotations['x'])"]
+    wanted = target({"run_cmd": [words]})
     node = replace(view("a"), annotations={"x": "$(node.name)"})
     own = wanted.of(node)
-    assert own.config == {"run_cmd": ["echo '$(node.name)' $(node.name)"]}
+    assert own.config == {"run_cmd": [["echo", "$(node.name)", "$(node.name)"]]}
     assert own.of(node) is own

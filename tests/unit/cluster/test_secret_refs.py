@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3os.cluster.impact import fragment_hash
+from k3os.cluster.impact import check, fragment_hash
 from k3os.cluster.node import NodeView
 from k3os.cluster.secret_refs import (
     NoSecret,
@@ -18,6 +18,8 @@ from k3os.cluster.secret_refs import (
     written_refs,
 )
 from k3os.cluster.target import Target, changes, is_updated, parse_target, plain
+from k3os.config.dump import as_tree
+from k3os.config.load import Config
 from tests.unit.cluster.test_spec_config import REF
 
 REFERENCE = SecretRef("s", "office", "a.b_C-d")
@@ -109,6 +111,62 @@ def test_the_value_comes_last_and_is_in_nothing_else() -> None:
         assert VALUE not in repr(each) + each.digest + each.config_hash
     # neither is its hash
     assert own.config_hash.partition("-")[0] != fragment_hash(config)
+
+
+S = "$(secret.s)"
+URL = "https://user:$(secret.s)@host"
+TOP, SECRET = "Zx9Qw7Lm", "Pk3Rt5Yv"
+ODD = [
+    f"{TOP} --{SECRET}",
+    f"--{TOP} --{SECRET}",
+    f"a: [{TOP}\n- {SECRET}",
+    f"{TOP}\n{SECRET}",
+    f"{TOP}\r\n{SECRET}",
+    f"{TOP}@x/{SECRET}",
+    f"{TOP}/x@{SECRET}",
+    f"http://{TOP}:8080/@{SECRET}",
+    f"{TOP}\0{SECRET}",
+    f"{TOP}{SECRET}\n",
+    " \n",
+]
+PLACES = [
+    {"k3os": {"password": S}},
+    {"k3os": {"token": S}},
+    {"k3os": {"environment": {"http_proxy": f"http://user:{S}@proxy:3128"}}},
+    {"k3os": {"wifi": [{"name": "home", "passphrase": S}]}},
+    {"k3os": {"k3s_args": ["--token", S]}},
+    {"k3os": {"k3s_args": [f"--token={S}"]}},
+    {"k3os": {"k3s_args": f"server --token {S}"}},
+    {"k3os": {"k3s_args": [f"--datastore-endpoint=postgres://u:{S}@h/db"]}},
+    {"k3os": {"server_url": f"{URL}:6443"}},
+    {"k3os": {"ca_certificates": [URL]}},
+    {"ssh_authorized_keys": [URL]},
+    {"run_cmd": [f"curl {URL}/"]},
+    {"run_cmd": [["curl", f"{URL}/"]]},
+]
+
+
+@pytest.mark.parametrize("value", ODD)
+@pytest.mark.parametrize("config", PLACES)
+def test_no_value_comes_out_of_the_place_that_hides_it(config: dict, value: str) -> None:
+    """Of one with an odd form nothing is seen, and it is one value: no other argument of k3s."""
+    wanted = target("1", config=config)
+    own = wanted.of(view())
+    assert own.refs and not own.fault
+    filled, fault = wanted.filled(view(), {"s": value})
+    assert not any(part in fault for part in (TOP, SECRET))
+    if not fault:
+        shown, marked = (as_tree(Config(check(each)[0])) for each in (filled, dict(own.config)))
+        assert shown == marked
+
+
+def test_a_value_that_breaks_the_configuration_is_named_by_its_secret() -> None:
+    second = {"name": "t", "valueFrom": {"secretKeyRef": {"name": "other", "key": "k"}}}
+    config = {"k3os": {"token": "$(secret.t)", "server_url": f"{URL}:6443"}}
+    wanted = target("1", config=config, secrets=[REF, second])
+    _, fault = wanted.filled(view(), {"s": f"{TOP}\n", "t": "the-token"})
+    assert "k3os-system/office/a.b_C-d" in fault and "other" not in fault
+    assert "ends with a line break" in fault
 
 
 PARTS = ["$(secret.s)", "$(sec", "ret.s)", "$(", "$", "secret.s", ")", "$$(secret.s)"]

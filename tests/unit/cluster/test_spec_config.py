@@ -77,6 +77,28 @@ def test_a_file_with_a_secret_is_for_nobody_else_to_read(permissions: Any) -> No
     assert not any("0600" in each for each in problems(config))
 
 
+X = "$(node.annotations['x'])"
+
+
+@pytest.mark.parametrize(
+    ("config", "where"),
+    [
+        ({"run_cmd": [f'echo "{X}"']}, "run_cmd[0]"),
+        ({"runcmd": f"echo {X}"}, "run_cmd[0]"),
+        ({"boot_cmd": ["true", f"x='{X}'"]}, "boot_cmd[1]"),
+        ({"k3os": {"upgrade": {"check": [X]}}}, "k3os.upgrade.check[0]"),
+        ({"run_cmd": [["echo", X]]}, ""),
+        ({"run_cmd": ["echo $(node.name) $(node.labels['x'])"]}, ""),
+        ({"run_cmd": ["echo $A"], "k3os": {"environment": {"A": X}}}, ""),
+    ],
+)
+def test_no_shell_reads_an_annotation(config: dict, where: str) -> None:
+    """Whoever may annotate nodes is not root on them; there are no quotes that hold any text."""
+    found = problems(config)
+    assert [each.partition(": ")[0] for each in found] == ([where] if where else [])
+    assert all("a list" in each for each in found)
+
+
 @pytest.mark.parametrize(
     ("secrets", "problem"),
     [

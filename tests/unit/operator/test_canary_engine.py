@@ -178,6 +178,18 @@ def test_a_node_on_its_way_back_is_not_let_go_by_an_operator_that_starts_anew() 
     assert set(found.versions) == {"v1.0.0"}
 
 
+def test_secrets_of_what_nobody_goes_back_to_any_more_are_not_looked_at() -> None:
+    found = Operators().settled()
+    found.want("v1.1.0")
+    found.until(canary.COMPLETED)
+    found.body["status"]["canary"] |= {"phase": canary.ROLLING_BACK}
+    found.until(canary.ROLLED_BACK)
+    assert [each.digest for each in found.canaries.targets] == [found.target("v1.0.0")]
+    found.want("v1.2.0")
+    found.rounds(2)
+    assert list(found.canaries.targets) == []
+
+
 def test_what_failed_gets_its_steps_again_when_it_is_wanted_again_after_an_undo() -> None:
     """`rollout undo`, then the next `kubectl apply` from a repository that still wants it."""
     found = Operators().settled()

@@ -302,6 +302,34 @@ def test_a_round_that_breaks_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> 
     asyncio.run(run())
 
 
+def test_requests_that_no_job_owns_are_looked_for_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that the operator was killed over is too young when it starts anew."""
+    looked: list[int] = []
+
+    async def run() -> None:
+        engine = Engine(StubApi(), Sight({}, {}, {}, {}), lambda *_: None)  # type: ignore[arg-type]
+
+        async def look() -> None:
+            looked.append(1)
+
+        async def nothing() -> float:
+            return 0.0
+
+        monkeypatch.setattr(engine, "reconcile", nothing)
+        monkeypatch.setattr(engine, "_drop_strays", look)
+        task = asyncio.create_task(engine.run())
+        async with asyncio.timeout(10):
+            while len(looked) < 3:
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    monkeypatch.setattr("k3os.operator.engine.STRAY_SECONDS", 0.01)
+    asyncio.run(run())
+
+
 @given(JSON, JSON, JSON)
 def test_no_pod_and_no_answer_of_a_kubelet_makes_trouble(one: Any, two: Any, three: Any) -> None:
     views = {

@@ -147,6 +147,34 @@ def test_the_key_of_the_seals_is_nobodys_value() -> None:
     assert "operator's own" in there.look().missing[0]
 
 
+def test_the_token_of_an_account_is_nobodys_value() -> None:
+    there = There()
+    there.client.kept["office"]["type"] = "kubernetes.io/service-account-token"
+    assert "operator's own" in there.look().missing[0]
+
+
+def test_an_api_server_that_hangs_is_waited_for_once_not_for_each_secret() -> None:
+    refs = [
+        {"name": f"s{n}", "valueFrom": {"secretKeyRef": {"name": f"o{n}", "key": "k"}}}
+        for n in range(20)
+    ]
+    variables = {f"A{n}": f"$(secret.s{n})" for n in range(20)}
+    there = There(config={"k3os": {"environment": variables}}, secrets=refs)
+    waiting = most = 0
+
+    async def hang(*_: Any, **__: Any) -> dict[str, Any]:
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        await asyncio.sleep(0.01)
+        waiting -= 1
+        raise httpx2.ReadTimeout("")
+
+    there.client.get = hang  # type: ignore[method-assign]
+    assert there.look().frozen
+    assert most == 19  # the first one was to have the key of the seals made
+
+
 def test_a_secret_that_cannot_be_read_holds_its_nodepool_until_it_can() -> None:
     there = There()
     there.client.broken = True
