@@ -20,6 +20,8 @@ KEY = "k3os.operator"
 IMAGE = "/usr/share/k3os/operator/image.tar.zst"
 # where it is, this node has the image: /usr/lib/k3os/operator-image hands it to k3s
 LINK = f"{STATE}/operator-image.tar.zst"
+# where builds before this one had the link
+OLD_LINK = "/var/lib/rancher/k3s/agent/images/k3os-operator.tar.zst"
 # modes in which /var is on a disk
 ON_DISK = ("disk", "overlay")
 # MiB: of MemTotal, which is some 60 less than the machine has; and what the image takes where
@@ -36,7 +38,8 @@ def narrowness(node: Node) -> str:
     least = MEMORY if node.mode in ON_DISK else LIVE_MEMORY
     if 0 < total < least:
         return f"{total} MiB of memory are too little for it, it wants {least}"
-    if os.path.islink(node.entry(LINK)) or not os.path.isdir(node.path(IMAGES)):
+    was_here = any(os.path.islink(node.entry(each)) for each in (LINK, OLD_LINK))
+    if was_here or not os.path.isdir(node.path(IMAGES)):
         return ""
     room = os.statvfs(node.path(IMAGES))
     free = room.f_bavail * room.f_frsize >> 20
