@@ -71,6 +71,9 @@ def main(argv: list[str]) -> int:
 
 def call(program: str, command: "Callable[[list[str]], int]", argv: list[str]) -> int:
     """Run a command; what a user can fix is one line, and exit code 1."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed: `k3os … >&-`
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - until the end
     debug = bool(os.environ.get("K3OS_DEBUG"))
     if argv and argv[0] == "--debug":
         debug, argv = True, argv[1:]

@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 SECONDS = 300  # 13 s on an emulated machine
 # no configuration of a k3s on this machine counts
 ENVIRONMENT = {"K3S_CONFIG_FILE": "/dev/null", "K3S_DATA_DIR": None}
-# $1: the directory that becomes k3s' data directory, with the executable in it
+# $1: the directory that becomes k3s' data directory, with the executable in it; it may be below
+# /var/lib, where its name leads nowhere any more
 _SCRIPT = f"""
 set -e
 cd "$1"
 mount -t tmpfs none /var/lib
 mkdir -p {DATA}
-mount --bind . {DATA}
+mount --no-canonicalize --bind . {DATA}
 exec {DATA}/k3s ctr --version
 """
 
@@ -61,21 +62,21 @@ def unpack(executable: str, root: str) -> str:
     """
     home = root + DATA
     there = os.path.isdir(f"{home}/data")
-    os.makedirs(home, exist_ok=True)
     mine = f"{home}/k3s"
-    # beside what it fills: the name is the one of its commands that it is run as
-    try:
-        os.link(executable, mine)
-    except OSError:
-        shutil.copy(executable, mine)
     as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
     command = ["unshare", "--mount", *as_root, "/bin/sh", "-c", _SCRIPT, "sh", home]
     why = ""
+    before = os.umask(0o022)  # it is the node's /var, and everybody's k3s
     try:
+        os.makedirs(home, exist_ok=True)
+        _lay_beside(executable, mine)
         run(command, env=ENVIRONMENT, timeout=SECONDS)
-    except CommandError as error:
+    except (CommandError, OSError) as error:
         why = str(error)
-    os.unlink(mine)
+    finally:
+        os.umask(before)
+    if os.path.lexists(mine):
+        os.unlink(mine)
     if not why and not any(map(os.path.exists, _servers(home))):
         why = f"{os.path.basename(executable)} left no programs in {DATA}/data"
     if why and not there:
@@ -86,6 +87,14 @@ def unpack(executable: str, root: str) -> str:
     return why
 
 
+def _lay_beside(executable: str, target: str) -> None:
+    """Beside what it fills: the name is the one of its commands that it is run as."""
+    try:
+        os.link(executable, target)
+    except OSError:
+        shutil.copy(executable, target)
+
+
 def _servers(home: str) -> list[str]:
     """Where k3s itself is looked for."""
     names = os.listdir(f"{home}/data") if os.path.isdir(f"{home}/data") else []
@@ -94,6 +103,9 @@ def _servers(home: str) -> list[str]:
 
 def _remove_empty(path: str, root: str) -> None:
     """Remove path and its parents below root, as far as nothing is in them."""
-    while path != root and not os.listdir(path):
-        os.rmdir(path)
+    while path != root:
+        if os.path.isdir(path):
+            if os.listdir(path):
+                return
+            os.rmdir(path)
         path = os.path.dirname(path)

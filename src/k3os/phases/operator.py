@@ -16,7 +16,7 @@ import os
 from k3os.config.value import Place
 from k3os.phases.actions import UNCHANGED, Action, Link, MakeDirectory, Remove, WriteFile
 from k3os.phases.k3s import arguments
-from k3os.phases.operator_room import IMAGE, KEY, LINK, narrowness
+from k3os.phases.operator_room import IMAGE, KEY, LINK, OLD_LINK, narrowness
 from k3os.phases.write_files import paths
 
 TYPE_CHECKING = False
@@ -29,8 +29,6 @@ IMAGE_ID = "/usr/share/k3os/operator/image-id"
 MANIFESTS = "/usr/share/k3os/operator/manifests.yaml"
 SERVER = "/var/lib/rancher/k3s/server"
 COPY = f"{SERVER}/manifests/k3os-operator.yaml"
-# where builds before this one had the link
-OLD_LINK = "/var/lib/rancher/k3s/agent/images/k3os-operator.tar.zst"
 
 
 def plan(config: Config, node: Node) -> list[Action]:

@@ -22,6 +22,8 @@ IMAGE = "/usr/share/k3os/operator/image.tar.zst"
 LINK = f"{STATE}/operator-image.tar.zst"
 # the digest of the one that k3s has got in this boot
 IMPORTED = "/run/k3os/operator-image"
+# where builds before this one had the link
+OLD_LINK = "/var/lib/rancher/k3s/agent/images/k3os-operator.tar.zst"
 # modes in which /var is on a disk
 ON_DISK = ("disk", "overlay")
 # MiB: of MemTotal, which is some 60 less than the machine has; and what the image takes where
@@ -38,7 +40,8 @@ def narrowness(node: Node) -> str:
     least = MEMORY if node.mode in ON_DISK else LIVE_MEMORY
     if 0 < total < least:
         return f"{total} MiB of memory are too little for it, it wants {least}"
-    if os.path.islink(node.entry(LINK)) or not os.path.isdir(node.path(IMAGES)):
+    was_here = any(os.path.islink(node.entry(each)) for each in (LINK, OLD_LINK))
+    if was_here or not os.path.isdir(node.path(IMAGES)):
         return ""
     room = os.statvfs(node.path(IMAGES))
     free = room.f_bavail * room.f_frsize >> 20

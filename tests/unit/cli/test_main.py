@@ -70,6 +70,16 @@ def test_the_help_of_a_command_for_nodes_is_there_on_any_machine(argv, capsys) -
     assert capsys.readouterr().out.startswith("usage: k3os ")
 
 
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
+def test_a_closed_output_is_no_failure(closed: str) -> None:
+    command = f'"{sys.executable}" -c "from k3os.cli.main import leave, main; '
+    command += f"leave(main(['--version']))\" {closed}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], env={"PYTHONPATH": str(SOURCE)}, capture_output=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 def test_a_node_is_told_by_its_os_release(tmp_path) -> None:
     (tmp_path / "usr/lib").mkdir(parents=True)
     path = tmp_path / "usr/lib/os-release"

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,39 @@ def test_a_medium_without_k3s_has_nothing_to_unpack(tmp_path: Path) -> None:
     said: list[str] = []
     unpack.for_first_start(Medium(), b"", str(tmp_path), said.append)  # type: ignore[arg-type]
     assert said == []
+
+
+@needs_namespaces
+@pytest.mark.skipif(not os.access("/var/lib", os.W_OK), reason="/var/lib is not ours")
+def test_a_place_below_var_lib_is_as_good_as_any() -> None:
+    """CI servers build there, and it is hidden while k3s runs."""
+    with tempfile.TemporaryDirectory(dir="/var/lib") as place:
+        lay_down(Path(place))
+        said, home = unpacked(Path(place))
+        assert said == ["unpacking k3s"]
+        assert (home / "data/current").is_symlink()
+
+
+@needs_namespaces
+def test_the_directories_are_open_whatever_the_umask_of_who_installs(tmp_path: Path) -> None:
+    """They are the node's /var, where others than root live, too."""
+    lay_down(tmp_path)
+    before = os.umask(0o077)
+    try:
+        _, home = unpacked(tmp_path)
+    finally:
+        assert os.umask(before) == 0o077
+    (data,) = [path for path in (home / "data").iterdir() if not path.is_symlink()]
+    above = [each for each in home.parents if (tmp_path / "k3os/data") in each.parents]
+    assert {oct(each.stat().st_mode & 0o777) for each in [*above, home, data]} == {"0o755"}
+
+
+def test_where_no_directory_can_be_made_the_installation_goes_on(tmp_path: Path) -> None:
+    lay_down(tmp_path)
+    (tmp_path / "k3os/data/var").write_text("in the way")
+    said, _ = unpacked(tmp_path)
+    assert "k3s will unpack itself at its first start" in said[-1]
+    assert (tmp_path / "k3os/data/var").read_text() == "in the way"
 
 
 @needs_namespaces

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,10 @@ class Node:
         self.socket.parent.mkdir(parents=True)
         os.mknod(self.socket, 0o140600)
 
-    def call(self) -> subprocess.CompletedProcess[str]:
+    def call(self, patience: int = 0) -> subprocess.CompletedProcess[str]:
+        """patience: seconds that containerd may take."""
         environment = {**os.environ, "K3OS_ROOT": str(self.root), "K3S_STUB_ROOT": str(self.root)}
+        environment["K3OS_PATIENCE"] = str(patience)
         return subprocess.run([SCRIPT], env=environment, text=True, capture_output=True)
 
     def images(self) -> dict[str, str]:
@@ -90,7 +93,8 @@ def test_one_that_is_there_is_left_alone_and_told_of_once_in_a_boot(node: Node) 
     (node.root / "calls").write_text("")
     done = node.call()
     assert (done.returncode, done.stdout) == (0, "")
-    assert node.calls() == ["ctr -n k8s.io images ls -q"]
+    (call,) = node.calls()
+    assert call.startswith("ctr -n k8s.io images ls -q ")
     assert not node.wanted.exists()
 
 
@@ -108,6 +112,35 @@ def test_the_images_of_other_versions_may_go(node: Node) -> None:
     images = node.images()
     assert images["k3os.invalid/k3os-operator:0.1.0"] == ""
     assert images[NAME] == images["docker.io/rancher/pause:3.1"] == pinned
+
+
+def test_one_that_was_imported_and_not_kept_is_kept_from_now_on(node: Node) -> None:
+    """k3s was stopped in between, or a newer version was here and this one comes back."""
+    pinned, newer = "io.cri-containerd.pinned=pinned", "k3os.invalid/k3os-operator:0.3.0"
+    (node.root / IMAGES).write_text(f"{NAME} \n{ID} \n{newer} {pinned}\n")
+    assert node.call().returncode == 0
+    images = node.images()
+    assert (images[NAME], images[newer]) == (pinned, "")
+
+
+def test_it_is_not_unpacked_for_a_snapshotter_that_k3s_may_not_have(node: Node) -> None:
+    node.call()
+    assert "ctr -n k8s.io images import --no-unpack -" in node.calls()
+
+
+def test_a_containerd_that_comes_after_k3s_api_is_waited_for(node: Node) -> None:
+    node.socket.unlink()
+    later = threading.Timer(0.5, os.mknod, (node.socket, 0o140600))
+    later.start()
+    done = node.call(patience=60)
+    later.join()
+    assert done.stdout == f"imported {NAME}\n"
+
+
+def test_neither_the_boot_nor_a_trial_waits_for_it() -> None:
+    """A job that has not ended makes systemd say `starting`, and a trial fails by that."""
+    unit = (ROOT / "overlay/rootfs/usr/lib/systemd/system/k3os-operator-image.service").read_text()
+    assert "Type=exec" in unit.splitlines()
 
 
 def test_a_k3s_without_containerd_is_told_of(node: Node) -> None:

@@ -184,6 +184,21 @@ def test_without_room_for_the_image_it_stays_out_but_is_not_taken_away(
     assert where(node, LINK).is_symlink()
 
 
+def test_a_node_of_an_older_build_keeps_it_without_room_for_it_anew(
+    node: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = where(node, OLD_LINK)
+    old.parent.mkdir(parents=True)
+    old.symlink_to(IMAGE)
+    full = SimpleNamespace(f_bavail=0, f_frsize=4096)  # the upgrade has taken the rest
+    monkeypatch.setattr("os.statvfs", lambda path: full)
+    for _ in range(2):
+        node.apply("boot", "{}\n")
+        assert where(node, LINK).is_symlink()
+        assert where(node, COPY).exists()
+        assert '"k3os.io/operator=true"' in node.text("etc/rancher/k3s/config.yaml")
+
+
 def test_switched_off_the_cluster_starts_none_here(node: Machine) -> None:
     node.apply("boot", "k3os: {operator: false}\n")
     assert '"k3os.io/operator=false"' in node.text("etc/rancher/k3s/config.yaml")
