@@ -78,7 +78,7 @@ k3os:
     {SYSCTL[0]}: "{SYSCTL[1]}"
 """
 
-# k3OS logs nobody in by himself but in live mode; the peer has the same for its console.
+# An installed k3OS logs nobody in by itself; the peer has the same for its console.
 AUTOLOGIN = "/etc/systemd/system/k3os-console@ttyS0.service.d/zz-autologin.conf"
 
 _READY_LINES = "".join(f"    {line}\n" if line else "\n" for line in READY_TEXT.splitlines())

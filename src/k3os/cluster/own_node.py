@@ -102,11 +102,7 @@ def image(root: str = "") -> str | None:
         return None
     if not os.path.islink(root + LINK):
         return None
-    try:
-        with open(root + IMPORTED, errors="replace") as file:
-            return known if file.read().strip() == known else ""
-    except FileNotFoundError:
-        return ""
+    return known if text_of(root + IMPORTED) == known else ""
 
 
 def metadata(

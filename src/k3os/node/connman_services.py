@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from k3os.phases.network_plan import CONNMAN
 from k3os.system.files import text_of
-from k3os.system.json_text import WRONG_SHAPE, an_object
+from k3os.system.json_text import WRONG_SHAPE, an_object, map_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _setting(line: str) -> tuple[str, str, str]:
 def _service(path: str, known: dict[str, Any]) -> Service:
     return Service(
         path.rpartition("/")[2],
-        _text(_map(known, "Ethernet"), "Interface"),
+        _text(map_in(known, "Ethernet"), "Interface"),
         _text(known, "Type"),
         _text(known, "State"),
         _family(known, "IPv4"),
@@ -121,9 +121,9 @@ def _service(path: str, known: dict[str, Any]) -> Service:
 
 
 def _family(known: dict[str, Any], name: str) -> Family:
-    now = _map(known, name)
+    now = map_in(known, name)
     return Family(
-        _text(_map(known, f"{name}.Configuration"), "Method"),
+        _text(map_in(known, f"{name}.Configuration"), "Method"),
         _text(now, "Method"),
         _text(now, "Address"),
         _text(now, "Gateway"),
@@ -137,11 +137,6 @@ def _plain(value: Any) -> Any:
             return _plain(value["data"])
         return {name: _plain(each) for name, each in value.items()}
     return [_plain(each) for each in value] if isinstance(value, list) else value
-
-
-def _map(value: dict[str, Any], name: str) -> dict[str, Any]:
-    inner = value.get(name)
-    return inner if isinstance(inner, dict) else {}
 
 
 def _text(value: dict[str, Any], name: str) -> str:

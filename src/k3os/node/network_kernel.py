@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from k3os.node.network_report import Hop, Route, Rule
 from k3os.phases.ip_output import links_in
-from k3os.system.json_text import maps, objects
+from k3os.system.json_text import map_in, maps, objects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,9 +124,8 @@ def details_in(output: bytes) -> dict[str, str]:
     """Of bonds, their members, and VLANs: words for people."""
     found = {}
     for each in _objects(output):
-        info = each.get("linkinfo")
-        info = info if isinstance(info, dict) else {}
-        data, of_member = (_map(info, name) for name in ("info_data", "info_slave_data"))
+        info = map_in(each, "linkinfo")
+        data, of_member = (map_in(info, name) for name in ("info_data", "info_slave_data"))
         words = []
         if info.get("info_kind") == "bond":
             active = _text(data, "active_slave")
@@ -141,11 +140,6 @@ def details_in(output: bytes) -> dict[str, str]:
         if said := ", ".join(word for word in words if word):
             found[_text(each, "ifname")] = said
     return found
-
-
-def _map(value: Json, name: str) -> Json:
-    inner = value.get(name)
-    return inner if isinstance(inner, dict) else {}
 
 
 def _listed(value: Json, name: str) -> list[object]:

@@ -6,7 +6,7 @@ that of the file.
 
 from __future__ import annotations
 
-from k3os.node.network_origin import FROM_A_FILE
+from k3os.node.network_origin import FROM_A_FILE, UNANSWERED
 from k3os.node.network_report import CONNMAN, OTHER, NameServer, Origin, Pods
 from k3os.node.network_report import DHCP as BY_DHCP
 from k3os.node.network_wanted import part
@@ -35,11 +35,7 @@ def servers(text: str, known: Known, config: Configuration) -> tuple[NameServer,
 
 def _listed(text: str) -> list[str]:
     words = [line.split() for line in text.split("\n")]
-    return list(dict.fromkeys(each[1] for each in words if len(each) > 1 and is_server(each)))
-
-
-def is_server(words: list[str]) -> bool:
-    return words[0] == "nameserver"
+    return list(dict.fromkeys(each[1] for each in words if each[:1] == ["nameserver"] and each[1:]))
 
 
 def search(text: str) -> tuple[str, ...]:
@@ -62,7 +58,7 @@ def _origin(server: str, known: Known) -> Origin:
         if plain in {each.partition("%")[0] for each in (*service.servers, *service.own_servers)}:
             return _of_service(server, service, known)
     if known.services is None:
-        return Origin(OTHER, "unknown: connman does not answer")
+        return UNANSWERED
     return UNKNOWN
 
 

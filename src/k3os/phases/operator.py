@@ -42,7 +42,7 @@ def plan(config: Config, node: Node) -> list[Action]:
         linked = wanted and node.exists(IMAGE)
         actions += [Link(KEY, place, LINK, IMAGE)] if linked else _removal(LINK, place, node)
     if OLD_LINK not in own and os.path.islink(node.entry(OLD_LINK)):
-        actions += _removal(OLD_LINK, place, node)
+        actions.append(Remove(KEY, place, OLD_LINK))
     if COPY not in own:
         deployed = wanted and arguments(config)[0] == "server" and node.exists(MANIFESTS)
         actions += _copy(place, node) if deployed else _removal(COPY, place, node)

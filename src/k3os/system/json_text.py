@@ -43,6 +43,12 @@ def objects(data: bytes | str) -> list[dict[str, Any]]:
     return maps(value)
 
 
+def map_in(value: dict[str, Any], name: str) -> dict[str, Any]:
+    """The object of that name in one that was parsed; {} for anything else."""
+    inner = value.get(name)
+    return inner if isinstance(inner, dict) else {}
+
+
 def maps(value: object) -> list[dict[str, Any]]:
     """The objects of a list that was parsed; anything else has none."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

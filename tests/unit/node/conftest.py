@@ -68,6 +68,11 @@ class Recorded:
     def read(self, name: str) -> str:
         return (self.root / name).read_text()
 
+    def configure(self, old: str, new: str) -> None:
+        """Change the configuration."""
+        text = self.read("k3os/system/config.yaml")
+        self.put("k3os/system/config.yaml", text.replace(old, new))
+
     def run(self, words: Sequence[str], **_: object) -> bytes:
         command = " ".join(words)
         if command not in self.answers:

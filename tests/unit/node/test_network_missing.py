@@ -79,34 +79,28 @@ def no_bridge(recorded: Recorded) -> None:
 
 
 def other_size(recorded: Recorded) -> None:
-    text = recorded.read("k3os/system/config.yaml")
-    recorded.put("k3os/system/config.yaml", text.replace("gateway:", "mtu: 9000\n      gateway:"))
+    recorded.configure("gateway:", "mtu: 9000\n      gateway:")
 
 
 def no_dhcp(recorded: Recorded) -> None:
-    text = recorded.read("k3os/system/config.yaml")
-    recorded.put("k3os/system/config.yaml", text.replace("    eth9:", "    eth0: dhcp\n    eth9:"))
+    recorded.configure("    eth9:", "    eth0: dhcp\n    eth9:")
     recorded.link("eth0", lambda link: link.update(addr_info=[]))
 
 
 def wrong_entry(recorded: Recorded) -> None:
-    text = recorded.read("k3os/system/config.yaml")
-    recorded.put("k3os/system/config.yaml", text.replace("10.99.0.2/24", "10.99.0.2"))
+    recorded.configure("10.99.0.2/24", "10.99.0.2")
 
 
 def vlan(recorded: Recorded) -> None:
-    text = recorded.read("k3os/system/config.yaml")
-    recorded.put("k3os/system/config.yaml", text.replace("eth9:", "eth1.9:"))
+    recorded.configure("eth9:", "eth1.9:")
 
 
 def vlan_on_nothing(recorded: Recorded) -> None:
-    text = recorded.read("k3os/system/config.yaml")
-    recorded.put("k3os/system/config.yaml", text.replace("eth9:", "eth7.9:"))
+    recorded.configure("eth9:", "eth7.9:")
 
 
 def mac(recorded: Recorded) -> None:
-    text = recorded.read("k3os/system/config.yaml")
-    recorded.put("k3os/system/config.yaml", text.replace("eth9:", "'52:54:00:00:00:09':"))
+    recorded.configure("eth9:", "'52:54:00:00:00:09':")
 
 
 def taken(recorded: Recorded) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -273,33 +273,41 @@ def test_a_fault_of_ours_costs_one_node_and_is_told(monkeypatch: pytest.MonkeyPa
     assert "by nothing" in told["Degraded"]["message"]
 
 
-def test_a_round_that_breaks_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[int] = []
+async def nothing() -> float:
+    return 0.0
+
+
+def run_until(
+    monkeypatch: pytest.MonkeyPatch, seen: list[int], times: int, **methods: Callable[[], Any]
+) -> None:
+    """An engine with other methods, until these have been seen so often."""
 
     async def run() -> None:
         engine = Engine(StubApi(), Sight({}, {}, {}, {}), lambda *_: None)  # type: ignore[arg-type]
-
-        async def none() -> None:
-            return None
-
-        async def breaks() -> float:
-            tried.append(1)
-            if len(tried) == 1:
-                raise KeyError("metadata")
-            await asyncio.Event().wait()
-            return 0.0
-
-        monkeypatch.setattr(engine, "reconcile", breaks)
-        monkeypatch.setattr(engine, "_drop_strays", none)
+        for name, method in methods.items():
+            monkeypatch.setattr(engine, name, method)
         task = asyncio.create_task(engine.run())
         async with asyncio.timeout(10):
-            while len(tried) < 2:
+            while len(seen) < times:
                 await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    monkeypatch.setattr("k3os.operator.engine.FIRST_RETRY", 0.01)
     asyncio.run(run())
+
+
+def test_a_round_that_breaks_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    async def breaks() -> float:
+        tried.append(1)
+        if len(tried) == 1:
+            raise KeyError("metadata")
+        await asyncio.Event().wait()
+        return 0.0
+
+    monkeypatch.setattr("k3os.operator.engine.FIRST_RETRY", 0.01)
+    run_until(monkeypatch, tried, 2, reconcile=breaks, _drop_strays=nothing)
 
 
 def test_requests_that_no_job_owns_are_looked_for_again_and_again(
@@ -308,26 +316,11 @@ def test_requests_that_no_job_owns_are_looked_for_again_and_again(
     """One that the operator was killed over is too young when it starts anew."""
     looked: list[int] = []
 
-    async def run() -> None:
-        engine = Engine(StubApi(), Sight({}, {}, {}, {}), lambda *_: None)  # type: ignore[arg-type]
-
-        async def look() -> None:
-            looked.append(1)
-
-        async def nothing() -> float:
-            return 0.0
-
-        monkeypatch.setattr(engine, "reconcile", nothing)
-        monkeypatch.setattr(engine, "_drop_strays", look)
-        task = asyncio.create_task(engine.run())
-        async with asyncio.timeout(10):
-            while len(looked) < 3:
-                await asyncio.sleep(0.01)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    async def look() -> None:
+        looked.append(1)
 
     monkeypatch.setattr("k3os.operator.engine.STRAY_SECONDS", 0.01)
-    asyncio.run(run())
+    run_until(monkeypatch, looked, 3, reconcile=nothing, _drop_strays=look)
 
 
 @given(JSON, JSON, JSON)
