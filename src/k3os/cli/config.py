@@ -48,7 +48,8 @@ options:
 """
 # --format=json is the older form of --json, with other names
 # --expired=yes: the timer that takes back what was tried
-HIDDEN = ("--format", "--expired")
+# --when-online=yes: k3os-config.service, which reads while the network is waited for
+HIDDEN = ("--format", "--expired", "--when-online")
 ACTIONS = ("check", "diff", "try", "keep", "back", "schema", "reference")
 
 
@@ -257,4 +258,10 @@ def apply(given: dict[str, str]) -> int:
         check_node()
     from k3os.node import configure
 
-    return configure.apply(phase, sources, again="--again" in given, restart="--restart" in given)
+    return configure.apply(
+        phase,
+        sources,
+        when_online="--when-online" in given,
+        again="--again" in given,
+        restart="--restart" in given,
+    )

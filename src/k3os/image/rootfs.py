@@ -119,7 +119,7 @@ GENERATORS_REMOVED = (
 # What is started: a target to the units it wants. All other links in /etc/systemd are removed.
 WANTS = {
     "multi-user.target": (
-        *("connman.service", "wpa_supplicant.service", "k3s.service"),
+        *("connman.service", "k3s.service"),
         *("k3os-clock.service", "k3os-config.service", "k3os-k3s-fetch.service"),
         *("k3os-local-start.service", "k3os-pods.service"),
     ),

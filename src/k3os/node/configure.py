@@ -14,9 +14,21 @@ if TYPE_CHECKING:
     Sources = tuple[str, str, str | None]
 
 
-def apply(phase: str, sources: Sources, *, again: bool = False, restart: bool = False) -> int:
+# what `k3os config` waits for at boot: certificates are checked by a clock that is right
+ONLINE = ["systemctl", "start", "network-online.target", "k3os-clock.service"]
+
+
+def apply(
+    phase: str,
+    sources: Sources,
+    *,
+    when_online: bool = False,
+    again: bool = False,
+    restart: bool = False,
+) -> int:
     """The exit code, when it has been said what was done. Raises UserError.
 
+    when_online: wait for the network, or for the end of its time, when the configuration is read.
     again: without the commands that have succeeded. restart: k3s, if it must hear of a change.
     """
     from k3os.config.key import READY, RUNTIME
@@ -33,6 +45,7 @@ def apply(phase: str, sources: Sources, *, again: bool = False, restart: bool = 
         system_dir=system,
         cmdline=cmdline,
         say=_complain,
+        wait=_wait_until_online if when_online else None,
         data_sources=_ask,
         again=again,
     )
@@ -69,6 +82,16 @@ def wait_for_k3s(sources: Sources) -> None:
 
     config = load_config(*sources, cloud=True)[0]
     ready.wait_until_ready(lambda: not k3s_is_ready(config), log=to_journal, say=say)
+
+
+def _wait_until_online() -> None:
+    """systemctl(1) waits for jobs that are queued already; both units end by themselves."""
+    from k3os.system.run import CommandError, run
+
+    try:
+        run(ONLINE)
+    except CommandError as error:  # a node without a network gets its configuration all the same
+        _complain(str(error))
 
 
 def _ask(config: Config, node: Node) -> list[ActionResult]:

@@ -24,7 +24,7 @@ from k3os.phases.phase_report import (
     read_status,
     write_status,
 )
-from k3os.phases.table import APPLIERS, DATA_SOURCES
+from k3os.phases.table import APPLIERS, DATA_SOURCES, Applier
 from k3os.system.collector import uncollected
 
 TYPE_CHECKING = False
@@ -46,17 +46,24 @@ def apply_phase(
     system_dir: str = OWN_SYSTEM,
     cmdline: str | None = None,
     say: Say | None = None,
+    wait: Callable[[], None] | None = None,
     data_sources: Callable[[Config, Node], list[ActionResult]] | None = None,
     again: bool = False,
 ) -> PhaseReport:
     """Apply a phase (or READY) below root and update /run/k3os/status.json there.
 
     cmdline None: the running kernel's. say gets one line per problem and failed action.
+    wait: returns when the phase may be applied; called when all that it needs is read.
     data_sources: asks k3os.data_sources before the runtime phase; what they found is merged.
     again: commands that have succeeded in this boot's phase do not run once more.
     """
     started = time.monotonic()
     config, problems = load_config(root, system_dir, cmdline)
+    if wait is not None:
+        import_appliers(phase, config)
+        ready = time.monotonic()
+        wait()
+        started += time.monotonic() - ready
     output = to_kernel_log if phase in (INITRD, BOOT) else to_journal
     node = Node(root, phase, mode, output, say or _to_nobody)
     secrets = secrets_of(config)
@@ -123,6 +130,29 @@ def preload() -> None:
     for name, applier in APPLIERS.items():
         if applier.always and not applier.phases:
             __import__(f"k3os.phases.{name}")
+
+
+def import_appliers(phase: str, config: Config) -> None:
+    """Import what applying a phase takes, while the caller has to wait anyway."""
+    import json  # noqa: F401  # the report's
+
+    from k3os.phases import ours, redact  # noqa: F401
+    from k3os.system import run
+
+    run.preload()
+    for name, applier in APPLIERS.items():
+        if _has_work(applier, phase, config):
+            try:
+                __import__(f"k3os.phases.{name}")
+            except Exception:  # `plan_applier` says so, in its place
+                continue
+
+
+def _has_work(applier: Applier, phase: str, config: Config) -> bool:
+    keys = [path for path in applier.keys if phase in BY_PATH[path].phases]
+    if phase not in applier.phases and not keys:
+        return False
+    return applier.always or any(path in config.values for path in keys)
 
 
 def _ask(
@@ -194,13 +224,7 @@ def plan_phase(config: Config, node: Node) -> list[Action]:
 def plan_applier(name: str, config: Config, node: Node) -> tuple[list[Action], ActionResult | None]:
     """One applier's actions, or a failed result in their place."""
     applier = APPLIERS[name]
-    if node.phase not in applier.phases and not any(
-        node.phase in BY_PATH[path].phases for path in applier.keys
-    ):
-        return [], None
-    if not applier.always and not any(
-        path in config.values and node.phase in BY_PATH[path].phases for path in applier.keys
-    ):
+    if not _has_work(applier, node.phase, config):
         return [], None  # without the import
     try:
         module = __import__(f"k3os.phases.{name}", fromlist=["plan"])

@@ -1,6 +1,8 @@
 """What a command's help says is what it takes, and a slip is named with what was meant."""
 
 import importlib
+import re
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,26 @@ HELP = {
     if hasattr(module := importlib.import_module(path), "HELP")
 }
 OPTIONS = [(name, option) for name, text in HELP.items() for option in Words(text).takes_value]
+
+UNITS = Path(__file__).parents[3] / "overlay/rootfs/usr/lib/systemd/system"
+CALL = re.compile(r"^Exec\w+=.*?/usr/sbin/k3os ([^;\n]+)", re.MULTILINE)
+# what systemd starts: the unit and the words
+CALLS = [
+    (unit.name, found.split())
+    for unit in sorted(UNITS.rglob("*.*"))
+    if unit.is_file()
+    for found in CALL.findall(unit.read_text())
+    if found != "install --automatic"  # looked at before the words are
+]
+
+
+@pytest.mark.parametrize("unit,words", CALLS, ids=lambda each: str(each))
+def test_a_unit_calls_a_command_with_options_that_it_takes(unit: str, words: list[str]) -> None:
+    module = importlib.import_module(COMMANDS[words[0]][0])
+    if hasattr(module, "HELP"):
+        read(module.HELP, words[1:], hidden=getattr(module, "HIDDEN", ()))
+    else:
+        module.parser().parse_args(words[1:])
 
 
 def first(name: str) -> list[str]:
