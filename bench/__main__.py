@@ -23,6 +23,7 @@ from bench import cold, images, large, peer, scenario, sizes, svg, table, timeli
 from bench.boot import CPUS, MEMORY_MIB, Boot, boot, shell
 from bench.table import Row, Samples
 from k3os.errors import UserError
+from k3os.generation.grub import NO_SELF_TESTS
 from k3os.image.cache import Cache, digest
 from k3os.image.progress import Progress
 from k3os.image.settings import Settings, from_environment
@@ -207,7 +208,7 @@ def _spec(image: images.Image, disk: Disk) -> VMSpec:
     return VMSpec(
         kernel=image.kernel,
         initrd=image.initrd,
-        append=scenario.KERNEL_ARGUMENTS,
+        append=f"{scenario.KERNEL_ARGUMENTS} {NO_SELF_TESTS}",
         disks=(disk,),
         memory=MEMORY_MIB,
         cpus=CPUS,

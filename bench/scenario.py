@@ -25,7 +25,7 @@ SSH_KEY = (
 # it leaves.
 K3S_MARKER = r"bench: k3s exec at ([0-9.]+) s"
 K3S_TIME = "/run/bench-k3s"
-# The same for both: as the menu of the ISO has it.
+# Of both; ours has what its menus have, too.
 KERNEL_ARGUMENTS = "console=tty0 console=ttyS0,115200 quiet"
 
 # With a real k3s instead: a program waits for /readyz, in both systems the same, and says when.

@@ -31,7 +31,7 @@ POINTS = {
 }
 RESCUE_PROMPT = "k3OS rescue # "
 RESCUE = re.escape(RESCUE_PROMPT)
-APPEND = "console=tty0 console={},115200 quiet k3os.mode=live"
+APPEND = "console=tty0 console={},115200 quiet cryptomgr.notests k3os.mode=live"
 CONFIG = "k3os/system/config.yaml"
 FULL = ("amd64", "arm64")  # what an ISO is built for
 DEFAULT_DISK_SIZE = "10G"

@@ -34,6 +34,9 @@ _LINUX = re.compile(
 _NAMED = re.compile(rf"[ \t]{MEDIUM_UUID}=\S*")
 # A kernel that panics restarts the machine, from its first moment on: sysctl comes too late.
 RESTARTS = "panic=10"
+# A seventh of all that is done up to the login: the kernel tries its own ciphers, before anything
+# else. Later kernels do so for their developers only; with fips=1 each does in any case.
+NO_SELF_TESTS = "cryptomgr.notests"
 TAKEOVER_HEADER = "# k3OS takes this system over at the next boot."
 
 # A new version has three attempts (k3os.generation.trial); GRUB counts because a kernel that
@@ -154,7 +157,7 @@ def takeover_menu(
 
 def _parameters(debug: bool) -> str:
     """The kernel's, of each entry but those of a person who looks."""
-    return f"{'k3os.debug' if debug else 'quiet'} {RESTARTS}"
+    return f"{'k3os.debug' if debug else 'quiet'} {RESTARTS} {NO_SELF_TESTS}"
 
 
 def _settings(tty: str, uuid: str, arch: str) -> str:

@@ -87,8 +87,9 @@ def test_what_is_no_console_never_comes_to_a_line_that_grub_runs(tty: str) -> No
 def test_the_menu_points_to_links_that_an_upgrade_changes() -> None:
     menu = grub.menu("ttyS1,9600n8")
     assert "serial --unit=1 --speed=9600;" in menu
-    assert "linux /k3os/system/current/kernel/vmlinuz $console quiet panic=10 $trial\n" in menu
-    assert "vmlinuz $console quiet panic=10 k3os.generation=previous $back" in menu
+    words = "$console quiet panic=10 cryptomgr.notests"
+    assert f"linux /k3os/system/current/kernel/vmlinuz {words} $trial\n" in menu
+    assert f"vmlinuz {words} k3os.generation=previous $back" in menu
     assert menu.index("k3OS Current") < menu.index("k3OS Previous") < menu.index("Rescue (current)")
     # one key press in the menu must not delete everything
     assert menu.index("submenu") < menu.index("k3os.factory_reset")
@@ -98,6 +99,15 @@ def test_a_kernel_that_panics_restarts_the_machine_but_where_a_person_looks() ->
     for text in (grub.menu(), grub.menu(debug=True), grub.takeover_menu("", UUID, "grub.before")):
         for line in re.findall(r"linux /k3os/system/[^\n]*", text):
             assert (" panic=10" in line) is (" rescue" not in line), line
+
+
+def test_no_boot_of_a_menu_waits_for_the_kernels_own_tests() -> None:
+    """crypto/testmgr.c: what Debian's kernel does before anything else is started."""
+    menus = (grub.menu(), grub.takeover_menu("", UUID, "grub.before"), ISO_MENU.read_text())
+    for text in menus:
+        lines = [line for line in re.findall(r"linux [^\n]*", text) if " rescue" not in line]
+        assert lines
+        assert all(" cryptomgr.notests" in line for line in lines), lines
 
 
 def test_the_menu_has_its_entries_in_order_and_those_of_previous_only_where_there_is_one() -> None:
