@@ -19,7 +19,8 @@ def start(image: str) -> int:
             paths = file.read().split()
     except FileNotFoundError:
         return 0
-    if _memory_kib() < MIN_MEMORY_KIB:
+    # half of what it reads is never asked for: good for a processor that is idle, and for no other
+    if len(os.sched_getaffinity(0)) < 2 or _memory_kib() < MIN_MEMORY_KIB:
         return 0
     pid = os.fork()
     if pid:

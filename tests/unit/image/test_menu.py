@@ -66,7 +66,9 @@ def test_a_mode_that_no_entry_has_goes_to_all() -> None:
 
 def test_a_fallback_mode_is_not_hidden_by_the_mode_live() -> None:
     change = add_parameters(ISO_MENU, "k3os.fallback_mode=install")
-    assert entry(change.text, "live").endswith("$console cryptomgr.notests quiet 'k3os.fallback_mode=install'")
+    assert entry(change.text, "live").endswith(
+        "$console cryptomgr.notests quiet 'k3os.fallback_mode=install'"
+    )
     assert 'menuentry "k3OS" --id live' in change.text
 
 
