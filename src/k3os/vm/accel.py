@@ -18,7 +18,7 @@ from k3os.system.files import atomic_write
 from k3os.system.run import CommandError, run
 
 # Measured with a boot to k3s: a quarter less processor time than "max", whose XSAVE, protection
-# keys and five levels of page tables an emulator pays for. x86-64-v2, which Go programs may ask for.
+# keys and five levels of page tables an emulator pays for. x86-64-v2, which Go programs may ask.
 # Without SVM: loading KVM takes a twelfth of all instructions up to the login.
 EMULATED_CPU = "qemu64,-svm,+rdrand,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16"
 TCG = ("-accel", "tcg,thread=multi", "-cpu", EMULATED_CPU)
