@@ -25,9 +25,9 @@ from k3os import names
 from k3os.cluster.node import State
 from k3os.cluster.views import REQUEST_LABEL, parse_claim
 from k3os.operator import metrics
+from k3os.operator.decisions import KEEP, Eviction, NodePatch
 from k3os.operator.manifests import NAME
 from k3os.operator.outage import Outage
-from k3os.operator.rollout import KEEP, Eviction, NodePatch
 
 # plain dictionaries: their models would cost memory and give nothing
 Node: Any = create_global_resource("", "v1", "Node", "nodes")

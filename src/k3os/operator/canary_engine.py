@@ -19,10 +19,10 @@ from k3os.cluster.target import COMPONENTS, Target, plain
 from k3os.cluster.turns import Cluster
 from k3os.operator import canary
 from k3os.operator.api import Api, ApiFailure
+from k3os.operator.decisions import Said
 from k3os.operator.gates import Gates
 from k3os.operator.outage import words
 from k3os.operator.revisions import Revisions
-from k3os.operator.rollout import Said
 from k3os.operator.secret_reader import SecretReader
 from k3os.operator.status import Shown
 

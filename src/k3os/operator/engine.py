@@ -27,6 +27,7 @@ from k3os.operator import crd, metrics
 from k3os.operator.admission_sync import AdmissionSync
 from k3os.operator.api import CONFLICT, NOT_FOUND, STRAY_SECONDS, Api, ApiFailure
 from k3os.operator.canary_engine import CanaryEngine, Look
+from k3os.operator.decisions import Decision, Eviction, NewJob, NodePatch, NoJob, Outcome, Said
 from k3os.operator.followed_channels import Followed, Say
 from k3os.operator.job import name_of, parse_job
 from k3os.operator.job_maker import make_job
@@ -34,18 +35,7 @@ from k3os.operator.loads import Loads
 from k3os.operator.outage import words
 from k3os.operator.replicas import replicas
 from k3os.operator.revisions import Revisions
-from k3os.operator.rollout import (
-    Decision,
-    Eviction,
-    NewJob,
-    NodePatch,
-    NoJob,
-    Outcome,
-    Said,
-    decide_all,
-    finished,
-    orphans,
-)
+from k3os.operator.rollout import decide_all, finished, orphans
 from k3os.operator.secret_reader import Changed, SecretReader
 from k3os.operator.status import status
 from k3os.system.numbers import whole
