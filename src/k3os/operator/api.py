@@ -58,7 +58,10 @@ class Api:
 
     async def patch_node(self, patch: NodePatch, version: str) -> dict[str, Any]:
         """version: the resourceVersion it was decided on. Raises ApiError, 409 for a new one."""
-        body: dict[str, Any] = {"metadata": {"annotations": {names.ROLLOUT: _text(patch.state)}}}
+        notes = {names.ROLLOUT: _text(patch.state)}
+        if patch.record is not KEEP:
+            notes[names.WORKLOADS] = patch.record.as_json() if patch.record.request else None
+        body: dict[str, Any] = {"metadata": {"annotations": notes}}
         if version:
             body["metadata"]["resourceVersion"] = version
         if patch.unschedulable is not KEEP:

@@ -10,17 +10,20 @@ from dataclasses import dataclass, field, replace
 
 from k3os.cluster.node import FAILED, NodeView, State
 from k3os.cluster.views import PodView
+from k3os.cluster.workloads import NOTHING, Record
 
-KEEP = None  # of NodePatch.unschedulable: as it is
+KEEP = None  # of NodePatch: as it is
 
 
 @dataclass(frozen=True)
 class NodePatch:
-    """One PATCH of a node: the annotation (None removes it) and the cordon together."""
+    """One PATCH of a node: the annotation (None removes it) and the cordon together. record: of
+    its workloads, NOTHING removes it."""
 
     node: str
     state: State | None
     unschedulable: bool | None = KEEP
+    record: Record | None = KEEP
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,13 @@ class Outcome:
 def release(node: NodeView) -> list[Decision]:
     """Nothing more is asked of a node, and it takes pods again."""
     assert node.state is not None
-    return [NodePatch(node.name, None, False if node.state.cordoned else KEEP)]
+    unschedulable = False if node.state.cordoned else KEEP
+    return [NodePatch(node.name, None, unschedulable, forgotten(node))]
+
+
+def forgotten(node: NodeView) -> Record | None:
+    """Of a NodePatch: what was remembered of its workloads is over."""
+    return NOTHING if node.workloads is not None else KEEP
 
 
 def stepped(node: NodeView, state: State, step: str, now: float, **changed: object) -> NodePatch:

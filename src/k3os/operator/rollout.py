@@ -5,8 +5,9 @@ remembers is in the API: a node's annotation (nodes.State) and the Jobs. So it m
 any moment, and two calls with the same sight decide the same.
 
 A node's way: Checking (a Job that changes nothing: does the version exist, does it fit?) ->
-(cordon) Draining -> Changing (a Job) -> Waiting (ready, versions, healthy) -> done, or Failed,
-which stops the pool until its target changes. What disturbs no pod begins with Changing.
+(cordon) Draining -> Changing (a Job) -> Waiting (ready, versions, healthy) -> (uncordon) Soaking
+(its workloads; operator/soak.py) -> done, or Failed, which stops the pool until its target
+changes. What disturbs no pod begins with Changing.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from k3os.cluster.node import (
     CHECKING,
     DRAINING,
     FAILED,
+    SOAKING,
     WAITING,
     NodeView,
     RequestResult,
@@ -29,8 +31,9 @@ from k3os.cluster.node import (
 )
 from k3os.cluster.spec import Pool
 from k3os.cluster.target import changes, is_updated
-from k3os.cluster.turns import Cluster, is_begun, is_free, may_begin
+from k3os.cluster.turns import Cluster, is_begun, is_free, is_sick, may_begin
 from k3os.cluster.views import JobView
+from k3os.operator import soak
 from k3os.operator.decisions import (
     Decision,
     Eviction,
@@ -40,6 +43,7 @@ from k3os.operator.decisions import (
     Outcome,
     Said,
     fail,
+    forgotten,
     release,
     stepped,
 )
@@ -105,6 +109,7 @@ def decide(
             continue
         decisions += made
         wakes += [wake] if wake is not None else []
+    decisions += soak.watched(pool, cluster, loads)
     begun, waiting, wake = begin(pool, cluster, now)
     decisions += begun
     wakes += [wake] if wake is not None else []
@@ -161,7 +166,7 @@ def begin(pool: Pool, cluster: Cluster, now: float) -> tuple[list[Decision], str
             reboot=disruptive,
             boot_id=node.boot_id,
         )
-        decisions.append(NodePatch(node.name, state))
+        decisions.append(NodePatch(node.name, state, record=forgotten(node)))
         decisions.append(Said("Updating", ", ".join(changes(node, target)), node.name))
     return decisions, waiting, wake
 
@@ -192,8 +197,12 @@ def advance(
     """The next step of a node that was begun with."""
     state = node.state
     assert state is not None
+    if is_sick(node):
+        return soak.recover(pool, node, state, load), None
     if state.step == FAILED:
         return _after_failure(pool, node, state), None
+    if state.step == SOAKING:
+        return soak.soak(pool, node, state, load, now)
     deadline = state.started + pool.strategy.progress_deadline
     if now >= deadline:
         limit = pool.strategy.progress_deadline
@@ -201,6 +210,9 @@ def advance(
     if state.step == CHECKING:
         return _check(pool, node, state, jobs.get(state.job), now), deadline - now
     if state.step == DRAINING:
+        before = soak.remember(pool, node, state, load) if is_begun(node, pool.target) else None
+        if before is not None:
+            return before, deadline - now
         return _drain(pool, node, state, load, now)
     if state.step == CHANGING:
         job = jobs.get(state.request)
@@ -233,7 +245,8 @@ def _check(
         return []
     if not job.done:
         return fail(node, state, "CheckFailed", job.message or LOG, now)
-    following = DRAINING if pool.strategy.drain.enabled else CHANGING
+    looks = pool.strategy.workloads is not None  # before it is drained, or restarts
+    following = DRAINING if pool.strategy.drain.enabled or looks else CHANGING
     patch = stepped(node, state, following, now, cordoned=not node.unschedulable)
     notes = [Said("DatastoreKept", job.note, node.name, warning=True)] if job.note else []
     return [replace(patch, unschedulable=True), *notes]
@@ -308,4 +321,4 @@ def _wait(pool: Pool, node: NodeView, state: State, now: float) -> list[Decision
         done = node.ready and is_updated(node, pool.target) and well
     if not done:
         return []
-    return [*release(node), Said("Updated", "ready, healthy, as wanted", node.name)]
+    return soak.updated(pool, node, state, now)
