@@ -69,6 +69,9 @@ class World:
             changed = replace(self.nodes[decision.node], state=decision.state)
             if decision.unschedulable is not None:
                 changed = replace(changed, unschedulable=decision.unschedulable)
+            if decision.record is not None:
+                record = decision.record if decision.record.request else None
+                changed = replace(changed, workloads=record)
             self.nodes[decision.node] = changed
         elif isinstance(decision, NewJob):
             self.jobs.setdefault(decision.request, JobView(decision.request))
