@@ -11,7 +11,6 @@ from lightkube.types import PatchType
 from k3os import names
 from tests.operator.agent import Pod
 from tests.operator.test_drain import message
-from tests.operator.test_rollout import all_updated
 from tests.operator.world import URL, Deployment, NodePool, World
 
 # a real cluster's controllers would have other plans with these objects
@@ -27,11 +26,12 @@ CRASHES = {"waiting": {"reason": "CrashLoopBackOff"}}
 
 @dataclass
 class Workload:
-    """Of a kind, with an owner above it; its numbers are what the test says."""
+    """Its numbers are what the test says. app: the label of its pods."""
 
     world: World
     kind: str
     name: str
+    app: str
     uid: str
 
     def patch(self, **change: Any) -> None:
@@ -49,7 +49,7 @@ class Workload:
     def pod(self, name: str, node: str, ready: bool = True) -> None:
         """One of its pods, on a node; one that is not ready crashes again and again."""
         full = f"{self.world.run}-{name}"
-        meta = self.world._meta(full, {"app": self.name}) | {"ownerReferences": [self.owner]}
+        meta = self.world._meta(full, {"app": self.app}) | {"ownerReferences": [self.owner]}
         spec = {"nodeName": f"{self.world.run}-{node}", "containers": [{"name": "app"}]}
         body = {"metadata": meta, "spec": spec, "status": status(ready)}
         self.world.client.create(Pod(body), **IN_DEFAULT)
@@ -64,13 +64,13 @@ def status(ready: bool) -> dict[str, Any]:
 
 def workload(world: World, kind: str, name: str, above: Workload | None = None, **more: Any) -> Any:
     full = f"{world.run}-{name}"
-    labels = {"app": above.name if above else full}
+    app = above.app if above else full
     meta = world._meta(full) | ({"ownerReferences": [above.owner]} if above else {})
-    spec = {"replicas": 2, "selector": {"matchLabels": labels}}
+    spec = {"replicas": 2, "selector": {"matchLabels": {"app": app}}}
     numbers = {"readyReplicas": 2, "desiredNumberScheduled": 2}
     body = {"metadata": meta, "spec": spec, "status": numbers | more}
     made = world.client.create(KINDS[kind](body), **IN_DEFAULT)
-    return Workload(world, kind, full, made["metadata"]["uid"])
+    return Workload(world, kind, full, app, made["metadata"]["uid"])
 
 
 def web(world: World) -> tuple[Workload, Workload]:
@@ -79,8 +79,6 @@ def web(world: World) -> tuple[Workload, Workload]:
     replicas = workload(world, "ReplicaSet", "web-1", deployment)
     for node in ("a", "b"):
         replicas.pod(f"web-{node}", node)
-    # the label by which its pods are found is the Deployment's
-    replicas.name = deployment.name
     return deployment, replicas
 
 
@@ -100,6 +98,11 @@ def step(world: World, node: str) -> str:
 def restarted(world: World) -> None:
     world.kill()
     world.start()
+
+
+def all_updated(world: World) -> bool:
+    machines = world.agent.machines.values()
+    return {each.versions["k3os"] for each in machines} == {NEW["version"]}
 
 
 def strategy(on_failure: str = "Pause", soak: str = "1s") -> dict[str, Any]:

@@ -23,6 +23,7 @@ def ended(code, reason=""):
     return {"terminated": {"exitCode": code, "reason": reason}}
 
 
+SLOW = pod(app={"running": {}})
 CRASHING = pod(app=waiting("CrashLoopBackOff"))
 
 
@@ -86,7 +87,7 @@ def test_pods_that_ended_or_leave_are_not_ready(found, counts) -> None:
         (
             0,
             1,
-            [pod(app={"running": {}}), CRASHING],
+            [SLOW, CRASHING],
             "0 of 1 pods, CrashLoopBackOff in container app",
         ),
         (0, 1, [], "0 of 1 pods, none in the place of the others"),
