@@ -224,7 +224,10 @@ def retry(kubectl: Kubectl, name: str) -> int:
             f"{name}: failed gates are asked again, or after a way back the first step begins anew"
         )
     else:
-        print(f"{name}: it goes on; {counted(sick, 'workload')} that did not come back let be")
+        verb = "is" if sick == 1 else "are"
+        print(
+            f"{name}: it goes on; {counted(sick, 'workload')} that did not come back {verb} let be"
+        )
     return 0
 
 
