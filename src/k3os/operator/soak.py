@@ -103,7 +103,7 @@ def watched(pool: Pool, cluster: Cluster, loads: Mapping[str, Load]) -> list[Dec
     found: list[Decision] = []
     for node in cluster.of(pool):
         record, load = node.workloads, loads.get(node.name, Load())
-        if node.state is not None or record is None or not record.sick:
+        if node.state is not None or node.unreadable or record is None or not record.sick:
             continue
         if pool.strategy.workloads is None or acknowledged(pool, node):
             found.append(NodePatch(node.name, None, record=NOTHING))

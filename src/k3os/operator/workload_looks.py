@@ -102,7 +102,12 @@ class WorkloadLooks:
         state, record = node.state, node.workloads
 
         if state is None:
-            if record and record.sick and any(map(_selects(node), pools.values())):
+            if (
+                record
+                and record.sick
+                and not node.unreadable
+                and any(map(_selects(node), pools.values()))
+            ):
                 return self._after(node, record)
             return None
         wanted = pools[state.pool].strategy.workloads if state.pool in pools else None

@@ -167,6 +167,16 @@ def test_ignored_they_are_named_until_they_are_ready_and_hold_nobody() -> None:
     assert shown["sickWorkloads"] == 0
 
 
+def test_a_node_with_an_annotation_that_is_not_ours_is_not_touched() -> None:
+    """What is written there would be removed with it."""
+    found = watched("a")
+    record = Record("r", WEB, sick=WHY)
+    found.nodes["a"] = replace(found.nodes["a"], workloads=record, unreadable="it is none of ours")
+    found.sick["a"] = {}
+    rounds(found, wanted(), 3)
+    assert found.done == []
+
+
 def test_the_message_changes_with_who_is_sick_and_not_with_why() -> None:
     found, target = watched("a", "b", a=WHY), wanted()
     rounds(found, target)
