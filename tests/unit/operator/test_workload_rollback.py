@@ -7,7 +7,16 @@ from k3os.cluster.spec import Pool, Strategy
 from k3os.cluster.turns import is_sick
 from k3os.cluster.workloads import SICK, Workloads
 from k3os.operator import canary
-from k3os.operator.canary import COMPLETED, FAILED, PROGRESSING, ROLLED_BACK, State
+from k3os.operator.canary import (
+    COMPLETED,
+    FAILED,
+    PROGRESSING,
+    ROLLED_BACK,
+    ROLLING_BACK,
+    Sight,
+    State,
+    proceed,
+)
 from k3os.operator.canary_engine import shown
 from tests.unit.operator.simulator import FINE, node
 from tests.unit.operator.test_canary import NEW, OLD, Run
@@ -64,13 +73,30 @@ def test_who_goes_on_is_not_taken_back_for_the_same_again() -> None:
     assert versions(found) == ["v1.1.0"] * 4
 
 
+def test_an_operator_killed_between_the_two_writes_of_a_retry_takes_nobody_back() -> None:
+    """The status says that it goes on; the node is still as it failed."""
+    found = run("Rollback", IMPLIED, b=WHY)
+    for _ in range(100):
+        if any(map(is_sick, found.world.nodes.values())):
+            break
+        found.round()
+    again = replace(found.wanted, retried="now")
+    state = State(NEW.digest, stable=OLD.digest, retried="now")
+    sight = Sight(stable=OLD, before=OLD.digest, retried="now")
+    cluster, now = found.world.cluster(), found.world.now
+    assert proceed(again, cluster, state, sight, now) == state
+    failed = proceed(found.wanted, cluster, state, sight, now)
+    assert failed and failed.phase == ROLLING_BACK
+
+
 def test_of_a_canary_that_takes_back_only_its_own_rule_says_what_is_sick() -> None:
     """The node did what it should: its failure is the workloads'."""
     found = run("Pause", Canary(STEPS, on_failure="Rollback"), a=WHY)
     for _ in range(60):
         found.round()
     assert is_sick(found.world.nodes["a"])
-    assert found.state and found.state.phase == PROGRESSING, "nor is its step done"
+    assert found.state and found.state.phase == PROGRESSING
+    assert found.state.step == 0, "its step is not done"
     assert found.new == ["a"]
 
 
