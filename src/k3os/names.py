@@ -27,6 +27,8 @@ IMAGE = f"{GROUP}/image"
 
 # what the operator remembers of a node while it changes it
 ROLLOUT = f"{GROUP}/rollout"
+# and of the workloads that had Ready pods on it
+WORKLOADS = f"{GROUP}/workloads"
 # a command of `kubectl k3os` that works on a node: no rollout begins with it meanwhile
 BY_HAND = f"{GROUP}/by-hand"
 # what a pod says of itself to a drain

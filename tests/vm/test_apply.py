@@ -12,8 +12,8 @@ from k3os.cluster.impact import fragment_hash
 from k3os.cluster.node import NodeView
 from k3os.cluster.spec import Pool, Strategy
 from k3os.cluster.target import Target
+from k3os.operator.decisions import NewJob
 from k3os.operator.job import job
-from k3os.operator.rollout import NewJob
 from k3os.vm.spec import Disk, VMSpec
 from tests.api_server import FILES, ApiServer, api_server
 from tests.oci_layout import Layout

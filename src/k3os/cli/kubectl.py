@@ -105,7 +105,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "status": "follow it, node by node, until it is over",
         "pause": "finish the nodes that were begun with, begin with no other",
         "resume": "go on after a pause",
-        "retry": "have a canary's failed gates asked again",
+        "retry": "have a canary's failed gates asked again, or go on with sick workloads",
         "history": "what it wanted so far, who changed it, and when",
         "undo": "want again what it wanted before",
     }

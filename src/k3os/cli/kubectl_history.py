@@ -18,7 +18,7 @@ from k3os import names
 from k3os.cli.kubectl_text import table
 from k3os.cluster.kubectl import NODES, POOLS, Kubectl, NotThere
 from k3os.cluster.node import NodeView, parse_node
-from k3os.cluster.objects import inside, mapping, text
+from k3os.cluster.objects import inside, mapping, number, text
 from k3os.cluster.progress import GIVEN_UP
 from k3os.cluster.revision import (
     CAUSE,
@@ -33,6 +33,7 @@ from k3os.cluster.revision import (
 from k3os.cluster.target import COMPONENTS, channel, matches, parse_target, plain, selector_of
 from k3os.errors import UserError
 from k3os.generation.versions import is_minor_back, is_older
+from k3os.system.plural import counted
 from k3os.system.screen import printable
 from k3os.system.stamps import utc
 
@@ -207,8 +208,9 @@ def remarks(name: str, spec: Body, chosen: Revision, nodes: Iterable[NodeView]) 
 
 def retry(kubectl: Kubectl, name: str) -> int:
     """Raises UserError, also where there is nothing to retry: nobody is to wait for it."""
-    phase = text(inside(nodepool(kubectl, name), "status", "canary", "phase"))
-    if phase not in GIVEN_UP:
+    status = mapping(nodepool(kubectl, name).get("status"))
+    phase, sick = text(inside(status, "canary", "phase")), number(status.get("sickWorkloads"))
+    if phase not in GIVEN_UP and not sick:
         raise UserError(
             f"no canary of {name} has failed: {f'it is {phase}' if phase else 'it has none'}",
             "a node that failed is tried again after "
@@ -217,7 +219,15 @@ def retry(kubectl: Kubectl, name: str) -> int:
     change = {"metadata": {"annotations": {names.RETRIED: utc()}}}
     kind = f"{names.PLURAL}.{names.GROUP}"
     kubectl.run("patch", kind, name, "--type=merge", f"--patch={json.dumps(change)}")
-    print(f"{name}: failed gates are asked again, or after a way back the first step begins anew")
+    if phase in GIVEN_UP:
+        print(
+            f"{name}: failed gates are asked again, or after a way back the first step begins anew"
+        )
+    else:
+        verb = "is" if sick == 1 else "are"
+        print(
+            f"{name}: it goes on; {counted(sick, 'workload')} that did not come back {verb} let be"
+        )
     return 0
 
 

@@ -51,12 +51,18 @@ class Gate:
 
 @dataclass(frozen=True)
 class Canary:
-    """timeout: seconds."""
+    """timeout: seconds. implied: by spec.strategy.workloads.onFailure, which alone then says what
+    takes nodes back."""
 
     steps: tuple[Step, ...]
     gates: tuple[Gate, ...] = ()
     timeout: int = TIMEOUT
     on_failure: str = PAUSE
+    implied: bool = False
+
+
+# all nodes at once
+IMPLIED = Canary((Step("100%"),), implied=True)
 
 
 def parse_canary(given: object) -> Canary | None:

@@ -16,6 +16,7 @@ from k3os.cluster.node import State
 from k3os.cluster.spec import Drain
 from k3os.cluster.target import matches
 from k3os.cluster.views import DAEMON_SET, EVICT, AttachmentView, PodView
+from k3os.cluster.workloads import Record
 
 # reasons of a node that is drained, in its state
 BLOCKED, DETACHING = "DrainBlocked", "VolumesAttached"
@@ -30,13 +31,16 @@ PATIENCE = 10  # seconds: a budget that lets one pod go after another is no news
 @dataclass(frozen=True)
 class Load:
     """What is known of a node that is drained. pods, attached: None while that is unknown.
-    refused: what the API said to an eviction, by pod. alone: the cluster has no other node."""
+    refused: what the API said to an eviction, by pod. alone: the cluster has no other node. Of its
+    workloads, None while unknown: before: what is to be remembered; sick: who is, and why."""
 
     pods: Sequence[PodView] | None = None
     budgets: Collection[Budget] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     attached: Sequence[AttachmentView] | None = ()
     alone: bool = False
+    before: Record | None = None
+    sick: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,15 @@ from typing import Any
 
 from k3os import names
 from k3os.cluster.objects import LONGEST, conditions, inside, text, texts
+from k3os.cluster.workloads import Record, parse_record
 from k3os.system.json_text import an_object
 
 CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 ETCD = "node-role.kubernetes.io/etcd"
 
 # the steps of one node, in their order; FAILED stays until the target changes
-CHECKING, DRAINING, CHANGING, WAITING, FAILED = STEPS = (
-    *("Checking", "Draining", "Changing", "Waiting", "Failed"),
+CHECKING, DRAINING, CHANGING, WAITING, SOAKING, FAILED = STEPS = (
+    *("Checking", "Draining", "Changing", "Waiting", "Soaking", "Failed"),
 )
 
 # seconds since 1970, a few thousand years from now: what time.localtime() takes
@@ -147,6 +148,7 @@ class NodeView:
     image: str = ""
     unreadable: str = ""
     by_hand: ByHand | None = None
+    workloads: Record | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -186,6 +188,7 @@ def parse_node(body: Mapping[str, Any]) -> NodeView:
         image=_image(notes.get(names.IMAGE, "")),
         unreadable=unreadable,
         by_hand=parse_by_hand(notes.get(names.BY_HAND, "")),
+        workloads=parse_record(notes.get(names.WORKLOADS, "")),
         annotations={name: each for name, each in notes.items() if not name.startswith(_OURS)},
     )
 

@@ -144,7 +144,7 @@ def _of_pool(
 def _begins(pool: Pool, cluster: Cluster, now: float) -> tuple[list[str], str]:
     """A canary's own steps and gates say more than can be known beforehand: of one only what
     holds the whole NodePool."""
-    if pool.strategy.canary is not None:
+    if pool.strategy.canary is not None and not pool.strategy.canary.implied:
         return [], held(pool, cluster, now)[0]
     wanting = [
         node

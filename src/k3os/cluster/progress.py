@@ -14,6 +14,7 @@ from k3os.cluster.node import (
     CHECKING,
     DRAINING,
     FAILED,
+    SOAKING,
     STEPS,
     NodeView,
     State,
@@ -30,6 +31,7 @@ from k3os.cluster.target import (
     unresolved,
 )
 from k3os.cluster.turns import is_begun
+from k3os.cluster.workloads import described, remembered
 
 # a node's step, where the operator's own (cluster/node.py) do not say it
 PENDING, UPDATED, CONFLICT = "Pending", "Updated", "Conflict"
@@ -146,7 +148,8 @@ def _row(node: NodeView, target: Target, state: State | None, rivals: list[str],
         return row(PENDING, node.unreadable)
     unwell = f"{node.health_reason}: {node.health}" if node.healthy is False else ""
     away = "not ready" if not node.ready else "cordoned" if node.unschedulable else ""
-    message = ", ".join(text for text in (away, unwell) if text)
+    sick = described(node.workloads) if node.workloads and node.workloads.sick else ""
+    message = ", ".join(text for text in (away, unwell, sick) if text)
     return row(UPDATED if is_updated(node, target) else PENDING, message)
 
 
@@ -156,6 +159,8 @@ def _about(node: NodeView, state: State, target: Target) -> str:
         return "its Job looks whether it can be changed"
     if state.step == DRAINING:
         return state.message or "its pods are moved away"
+    if state.step == SOAKING and node.workloads:
+        return f"{remembered(node.workloads)}: they are to be Ready again"
     if not node.ready:
         return "not ready: it restarts" if state.reboot else "not ready"
     if state.step == CHANGING:

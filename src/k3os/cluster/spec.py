@@ -14,7 +14,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from k3os.cluster.canary_spec import Canary, parse_canary
+from k3os import names
+from k3os.cluster.canary_spec import IMPLIED, Canary, parse_canary
+from k3os.cluster.canary_spec import ROLLBACK as TAKE_BACK
 from k3os.cluster.duration import LONGEST, seconds
 from k3os.cluster.objects import inside, mapping, number, text
 from k3os.cluster.spec_config import config_problems
@@ -27,6 +29,7 @@ from k3os.cluster.target import (
     selector_of,
     unresolved,
 )
+from k3os.cluster.workloads import Workloads, parse_workloads
 from k3os.errors import UserError
 from k3os.system.numbers import whole
 
@@ -93,7 +96,8 @@ class Window:
 @dataclass(frozen=True)
 class Strategy:
     """max_unavailable: a number, or a text with a percent sign; progress_deadline: seconds;
-    rollback: whether nodes go back to older versions."""
+    rollback: whether nodes go back to older versions; workloads: None where they are not looked
+    at. Who takes nodes back for them has a canary, of one step if no other is given."""
 
     max_unavailable: int | str = 1
     drain: Drain = Drain()
@@ -102,6 +106,7 @@ class Strategy:
     paused: bool = False
     rollback: bool = False
     canary: Canary | None = None
+    workloads: Workloads | None = None
 
     def limit(self, nodes: int) -> int:
         """How many of so many nodes may be unavailable at a time."""
@@ -116,7 +121,7 @@ class Pool:
     components whose channel has not answered yet, to their channels. Of operator/canary.py:
     allowed: how many nodes may have the target, only: which may be begun with, None for all of
     them; held: why; frozen: those that were begun with wait, too. missing: values of secrets that
-    are not there (operator/secret_reader.py)."""
+    are not there (operator/secret_reader.py). retried: its annotation names.RETRIED."""
 
     name: str
     uid: str
@@ -133,6 +138,7 @@ class Pool:
     held: str = ""
     frozen: bool = False
     missing: tuple[str, ...] = ()
+    retried: str = ""
 
     @property
     def is_unclear(self) -> bool:
@@ -198,6 +204,7 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
         problems=tuple(problems),
         unresolved=unresolved(spec, status),
         history_limit=_history_limit(spec),
+        retried=text(inside(body, "metadata", "annotations", names.RETRIED)),
     )
 
 
@@ -231,6 +238,9 @@ def _check_component(spec: Mapping[str, Any], name: str) -> None:
 def _strategy(given: Mapping[str, Any]) -> Strategy:
     where = "spec.strategy"
     window = _map(given, "window", where)
+    canary, workloads = parse_canary(given.get("canary")), parse_workloads(given.get("workloads"))
+    if canary is None and workloads is not None and workloads.on_failure == TAKE_BACK:
+        canary = IMPLIED
     return Strategy(
         max_unavailable=_max_unavailable(given),
         drain=_drain(_map(given, "drain", where)),
@@ -240,7 +250,8 @@ def _strategy(given: Mapping[str, Any]) -> Strategy:
         ),
         paused=_bool(given, "paused", Strategy.paused, where),
         rollback=_rollback(given),
-        canary=parse_canary(given.get("canary")),
+        canary=canary,
+        workloads=workloads,
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from k3os.cluster.node import FAILED, NodeView
 from k3os.cluster.spec import Pool
 from k3os.cluster.target import Target
+from k3os.cluster.workloads import SICK
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,18 @@ def conflicts(nodes: Sequence[NodeView], pools: Sequence[Pool]) -> frozenset[str
 def is_busy(node: NodeView) -> bool:
     """A change of it was begun and is not over."""
     return node.state is not None and node.state.step != FAILED
+
+
+def is_sick(node: NodeView) -> bool:
+    """It was changed, and its workloads did not come back."""
+    state = node.state
+    return state is not None and (state.step, state.reason) == (FAILED, SICK)
+
+
+def acknowledged(pool: Pool, node: NodeView) -> bool:
+    """Whether somebody has gone on since its workloads were found to be sick."""
+    record = node.workloads
+    return record is not None and pool.retried not in ("", record.retried)
 
 
 def by_hand(node: NodeView, now: float) -> str:

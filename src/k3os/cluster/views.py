@@ -25,9 +25,9 @@ REQUEST_LABEL = f"{names.GROUP}/request"
 
 @dataclass(frozen=True)
 class PodView:
-    """owner: the kind of its controller, "" for a bare pod. drain: SKIP or EVICT. created, ends:
-    seconds since 1970; ends: of its grace period, when it is leaving. claims: its volumes' PVCs,
-    as namespace/name."""
+    """owner: the kind of its controller, owner_name: its name, "" for a bare pod. drain: SKIP or
+    EVICT. created, ends: seconds since 1970; ends: of its grace period, when it is leaving.
+    claims: its volumes' PVCs, as namespace/name."""
 
     namespace: str
     name: str
@@ -45,6 +45,7 @@ class PodView:
     pending: bool = False
     ready: bool = True
     claims: tuple[str, ...] = ()
+    owner_name: str = ""
 
     @property
     def stays(self) -> bool:
@@ -80,6 +81,7 @@ def parse_pod(body: Mapping[str, Any]) -> PodView:
         pending=phase == "Pending",
         ready=conditions(body).get("Ready", {}).get("status") == "True",
         claims=tuple(_claims(body, namespace, name)),
+        owner_name=text(owners[0].get("name")) if owners else "",
     )
 
 

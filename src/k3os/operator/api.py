@@ -25,9 +25,9 @@ from k3os import names
 from k3os.cluster.node import State
 from k3os.cluster.views import REQUEST_LABEL, parse_claim
 from k3os.operator import metrics
+from k3os.operator.decisions import KEEP, Eviction, NodePatch
 from k3os.operator.manifests import NAME
 from k3os.operator.outage import Outage
-from k3os.operator.rollout import KEEP, Eviction, NodePatch
 
 # plain dictionaries: their models would cost memory and give nothing
 Node: Any = create_global_resource("", "v1", "Node", "nodes")
@@ -58,7 +58,10 @@ class Api:
 
     async def patch_node(self, patch: NodePatch, version: str) -> dict[str, Any]:
         """version: the resourceVersion it was decided on. Raises ApiError, 409 for a new one."""
-        body: dict[str, Any] = {"metadata": {"annotations": {names.ROLLOUT: _text(patch.state)}}}
+        notes = {names.ROLLOUT: _text(patch.state)}
+        if patch.record is not KEEP:
+            notes[names.WORKLOADS] = patch.record.as_json() if patch.record.request else None
+        body: dict[str, Any] = {"metadata": {"annotations": notes}}
         if version:
             body["metadata"]["resourceVersion"] = version
         if patch.unschedulable is not KEEP:

@@ -25,9 +25,9 @@ from k3os import names
 from k3os.cluster.views import REQUEST_LABEL
 from k3os.operator import access, leader, metrics
 from k3os.operator.api import Api
+from k3os.operator.decisions import Said
 from k3os.operator.engine import Engine, Seen, Sight, seen
 from k3os.operator.outage import TROUBLE, Pauses, Quiet, pause, words
-from k3os.operator.rollout import Said
 from k3os.system.signals import end_when_asked
 
 log = logging.getLogger("k3os.operator")

@@ -6,7 +6,9 @@ operator that is killed at any moment has begun no more than the written step al
 
 The way of a target: Progressing (as many nodes as the step says get it) -> Pausing (its soak
 time) -> Analyzing (the gates) -> the next step, or Completed. A gate or a node that fails: Failed,
-which begins nothing more, or RollingBack (who has it goes back) -> RolledBack.
+which begins nothing more, or RollingBack (who has it goes back) -> RolledBack. Nodes whose
+workloads are sick (operator/soak.py) may take it back, too; for that alone, with one step and no
+gate, a NodePool has a canary that its spec does not name (`Canary.implied`).
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from k3os import names
+from k3os.cluster.canary_spec import ROLLBACK
 from k3os.cluster.node import FAILED as NODE_FAILED
 from k3os.cluster.node import NodeView
 from k3os.cluster.objects import mapping, number, text
 from k3os.cluster.spec import Pool
 from k3os.cluster.target import Target, changes, is_updated, plain
-from k3os.cluster.turns import Cluster, is_begun, is_busy
+from k3os.cluster.turns import Cluster, acknowledged, is_begun, is_busy, is_sick
 from k3os.system.plural import counted
 
 PROGRESSING, PAUSING, ANALYZING, COMPLETED, FAILED, ROLLING_BACK, ROLLED_BACK = PHASES = (
@@ -30,6 +33,7 @@ PROGRESSING, PAUSING, ANALYZING, COMPLETED, FAILED, ROLLING_BACK, ROLLED_BACK = 
 BACK = (ROLLING_BACK, ROLLED_BACK)
 MOST_WORDS = 500
 LEAST_WAIT = 1.0  # seconds: until a gate answers for the first time, nothing is decided
+_FIRST = "the canary's first step begins"
 GONE = "the revision that they go back to is gone, or its Secret"
 
 
@@ -153,15 +157,18 @@ def proceed(
             return state
         gone = not left(pool, cluster, sight.stable)
         return _enter(state, ROLLED_BACK if gone else ROLLING_BACK, now)
+    node = _takes_back(pool, members)
+    if canary.implied and state.phase == FAILED and node is None:
+        return replace(state, phase=PROGRESSING, since=int(now), message="")  # all is Ready again
     if state.phase in (COMPLETED, FAILED):
         return state
-    if canary.on_failure == "Rollback" and (node := _failed(members, target)):
+    if node is not None:
         assert node.state is not None
         words = f"{node.name}: {node.state.reason}: {node.state.message}"
-        return fail(pool, state, "", words, now)
+        return fail(pool, state, "", words, now, back=True)
     step = canary.steps[state.step]
     if state.phase == PROGRESSING:
-        updated = [node for node in members if is_updated(node, target) and not is_busy(node)]
+        updated = [node for node in members if is_updated(node, target) and _is_over(node)]
         if members and len(updated) >= min(step.count(len(members)), len(members)):
             return _enter(state, PAUSING, now)
         return state
@@ -197,6 +204,25 @@ def _failed(members: Sequence[NodeView], target: Target) -> NodeView | None:
     return None
 
 
+def _is_over(node: NodeView) -> bool:
+    """Nothing more is asked of it, and its workloads have come back."""
+    return not is_busy(node) and not is_sick(node)
+
+
+def _takes_back(pool: Pool, members: Sequence[NodeView]) -> NodeView | None:
+    """The node that failed, where that takes back all that have what is new."""
+    canary, workloads = pool.strategy.canary, pool.strategy.workloads
+    for node in members:
+        if node.state is None or node.state.step != NODE_FAILED or not is_begun(node, pool.target):
+            continue
+        if not is_sick(node):
+            if canary is not None and canary.on_failure == ROLLBACK:
+                return node
+        elif workloads and workloads.on_failure == ROLLBACK and not acknowledged(pool, node):
+            return node
+    return None
+
+
 def _judge(pool: Pool, state: State, verdicts: Sequence[Verdict], now: float) -> State:
     canary = pool.strategy.canary
     assert canary is not None
@@ -216,14 +242,13 @@ def _judge(pool: Pool, state: State, verdicts: Sequence[Verdict], now: float) ->
     if final is None and young:
         return state
     worst = final or closed[0]
-    return fail(pool, state, worst.gate, worst.message or "no answer", now)
+    back = canary.on_failure == ROLLBACK
+    return fail(pool, state, worst.gate, worst.message or "no answer", now, back=back)
 
 
-def fail(pool: Pool, state: State, gate: str, message: str, now: float) -> State:
-    """gate: "" where it was a node that failed."""
-    canary = pool.strategy.canary
-    assert canary is not None
-    back, way = canary.on_failure == "Rollback", bool(state.stable)
+def fail(pool: Pool, state: State, gate: str, message: str, now: float, *, back: bool) -> State:
+    """gate: "" where it was a node that failed. back: whether nodes are to go back."""
+    way = bool(state.stable)
     if back and not way:
         message = f"{message}; there is no revision before this one to go back to"
     elif back and plain(state.stable) == plain(state.target):
@@ -239,7 +264,8 @@ def allowed(pool: Pool, cluster: Cluster, state: State | None, stable: Target | 
     if canary is None or pool.is_unclear or pool.deleting:
         return pool
     if state is None or state.target != pool.target.digest:
-        return replace(pool, allowed=0, held="the canary's first step begins")
+        begins = "it is noted what nodes go back to" if canary.implied else _FIRST
+        return replace(pool, allowed=0, held=begins)
     if state.phase == COMPLETED:
         return pool
     words = described(pool, state)
@@ -247,7 +273,8 @@ def allowed(pool: Pool, cluster: Cluster, state: State | None, stable: Target | 
         if stable is None:
             return replace(pool, allowed=0, held=f"{words}; {GONE}")
         only = frozenset(node.name for node in left(pool, cluster, stable))
-        strategy = replace(pool.strategy, rollback=True)
+        # what nodes had before is no upgrade to look for sick workloads after
+        strategy = replace(pool.strategy, rollback=True, workloads=None)
         return replace(pool, target=stable, strategy=strategy, only=only, held=words)
     if state.phase == FAILED:
         return replace(pool, allowed=0, held=words)
@@ -271,7 +298,9 @@ def described(pool: Pool, state: State) -> str:
         ROLLING_BACK: f"failed: {_why(state)}; nodes go back",
         ROLLED_BACK: f"failed: {_why(state)}; the nodes are back",
     }
-    return f"{where}: {what[state.phase]}" if state.phase in what else "all canary steps passed"
+    if state.phase not in what:
+        return "all canary steps passed"
+    return what[state.phase] if canary.implied else f"{where}: {what[state.phase]}"
 
 
 def stuck(pool: Pool, cluster: Cluster, state: State, stable: Target | None) -> str:
@@ -295,7 +324,8 @@ def remedy(pool: Pool, state: State) -> str:
     again = f"`kubectl k3os rollout retry {pool.name}`"
     if state.phase == FAILED:
         undo = f"`kubectl k3os rollout undo {pool.name}` goes back"
-        return f"{again} has the gates asked again; {undo}; or change the NodePool"
+        what = "has the gates asked again" if state.gate else "goes on"
+        return f"{again} {what}; {undo}; or change the NodePool"
     return f"change the NodePool, or {again} begins with the first step again"
 
 

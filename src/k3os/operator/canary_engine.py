@@ -17,12 +17,13 @@ from k3os.cluster.revision import before
 from k3os.cluster.spec import Pool
 from k3os.cluster.target import COMPONENTS, Target, plain
 from k3os.cluster.turns import Cluster
+from k3os.cluster.workloads import SICK
 from k3os.operator import canary
 from k3os.operator.api import Api, ApiFailure
+from k3os.operator.decisions import Said
 from k3os.operator.gates import Gates
 from k3os.operator.outage import words
 from k3os.operator.revisions import Revisions
-from k3os.operator.rollout import Said
 from k3os.operator.secret_reader import SecretReader
 from k3os.operator.status import Shown
 
@@ -114,7 +115,7 @@ class CanaryEngine:
             shown=shown(pool, after, stable, canary.stuck(pool, cluster, after, stable))
             if after
             else Shown(),
-            said=said(pool, after) if after and _is_news(state, after) else None,
+            said=said(pool, after) if after and _is_news(pool, state, after) else None,
             wake=0.0 if goes_on else canary.wake(pool, after, now),
             kept=_kept(state, after),
         )
@@ -160,13 +161,14 @@ def _kept(*states: canary.State | None) -> tuple[str, ...]:
     return tuple(sorted({each.stable for each in states if each and each.stable}))
 
 
-def _is_news(before: canary.State | None, after: canary.State) -> bool:
+def _is_news(pool: Pool, before: canary.State | None, after: canary.State) -> bool:
     """Whether a phase begins, of this target, this step, or another time."""
 
     def what(state: canary.State) -> tuple[object, ...]:
         return state.target, state.step, state.phase, state.attempt
 
-    return before is None or what(before) != what(after)
+    silent = is_implied(pool) and after.phase not in (canary.FAILED, *canary.BACK)
+    return not silent and (before is None or what(before) != what(after))
 
 
 def _asks(state: canary.State | None) -> bool:
@@ -187,13 +189,12 @@ def shown(pool: Pool, state: canary.State, stable: Target | None, stuck: str) ->
         return found
     told = f"{canary.described(pool, state)}{_open(pool.target, stable)}"
     over = state.phase != canary.ROLLING_BACK or bool(stuck)
+    reason = SICK if is_implied(pool) else "CanaryFailed"
     return replace(
         found,
         phase="Failed" if over else "Updating",
         instead_of=("Pending", "Updating", "Updated", "Paused", *(() if over else ("Failed",))),
-        judged={
-            "Degraded": (True, "CanaryFailed", f"{told}; {stuck or canary.remedy(pool, state)}")
-        },
+        judged={"Degraded": (True, reason, f"{told}; {stuck or canary.remedy(pool, state)}")},
     )
 
 
@@ -210,4 +211,9 @@ def said(pool: Pool, state: canary.State) -> Said:
     told = canary.described(pool, state)
     if failed:
         told = f"{told}; {canary.remedy(pool, state)}"
-    return Said(f"Canary{state.phase}", told, warning=failed)
+    return Said(f"{'Rollout' if is_implied(pool) else 'Canary'}{state.phase}", told, warning=failed)
+
+
+def is_implied(pool: Pool) -> bool:
+    """Whether the spec names no canary: of its steps nobody wants to hear."""
+    return pool.strategy.canary is not None and pool.strategy.canary.implied

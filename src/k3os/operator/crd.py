@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from k3os import names
+from k3os.cluster.canary_spec import PAUSE
 from k3os.cluster.duration import LONGEST
 from k3os.cluster.spec import DAYS, HISTORY, MOST_HISTORY, ROLLBACK, Drain, Strategy
 from k3os.cluster.spec import VERSION as VERSION_TEXT
+from k3os.cluster.workloads import ON_FAILURE, SOAK
 from k3os.operator import canary_crd, config_crd
 
 RULES = "x-kubernetes-validations"
@@ -283,6 +285,22 @@ def _strategy() -> dict[str, Any]:
                 "default": plain.paused,
             },
             "canary": canary_crd.spec(DURATION),
+            "workloads": _map(
+                "What becomes of the pods that were Ready on a node before its upgrade; without it "
+                "nobody looks.",
+                {
+                    "onFailure": _text(
+                        "when some are not Ready after it: go on, stop, or take the nodes back: "
+                        "see [Workloads](#workloads)",
+                        enum=list(ON_FAILURE),
+                        default=PAUSE,
+                    ),
+                    "soak": _duration(
+                        "how long a node that is back waits; who is not Ready at its end is sick",
+                        SOAK,
+                    ),
+                },
+            ),
             "rollback": _text(
                 "whether nodes go back to older versions", enum=list(ROLLBACK), default="Forbid"
             ),
@@ -321,6 +339,8 @@ def _status() -> dict[str, Any]:
             "nodes": count,
             "updated": count,
             "ready": count,
+            # that were Ready on nodes before their upgrade, and are not after
+            "sickWorkloads": count,
             "waiting": {"type": "string"},
             "k3os": {"type": "string"},
             "k3s": {"type": "string"},

@@ -18,7 +18,7 @@ from typing import Any
 from lightkube import ApiError
 
 from k3os import names
-from k3os.cluster.node import FAILED, WAITING, NodeView, parse_node
+from k3os.cluster.node import FAILED, SOAKING, WAITING, NodeView, parse_node
 from k3os.cluster.objects import inside, mapping, text
 from k3os.cluster.spec import Pool, read_pool
 from k3os.cluster.turns import Cluster, conflicts
@@ -27,6 +27,7 @@ from k3os.operator import crd, metrics
 from k3os.operator.admission_sync import AdmissionSync
 from k3os.operator.api import CONFLICT, NOT_FOUND, STRAY_SECONDS, Api, ApiFailure
 from k3os.operator.canary_engine import CanaryEngine, Look
+from k3os.operator.decisions import Decision, Eviction, NewJob, NodePatch, NoJob, Outcome, Said
 from k3os.operator.followed_channels import Followed, Say
 from k3os.operator.job import name_of, parse_job
 from k3os.operator.job_maker import make_job
@@ -34,20 +35,10 @@ from k3os.operator.loads import Loads
 from k3os.operator.outage import words
 from k3os.operator.replicas import replicas
 from k3os.operator.revisions import Revisions
-from k3os.operator.rollout import (
-    Decision,
-    Eviction,
-    NewJob,
-    NodePatch,
-    NoJob,
-    Outcome,
-    Said,
-    decide_all,
-    finished,
-    orphans,
-)
+from k3os.operator.rollout import decide_all, finished, orphans
 from k3os.operator.secret_reader import Changed, SecretReader
 from k3os.operator.status import status
+from k3os.operator.workload_looks import WorkloadLooks
 from k3os.system.numbers import whole
 
 log = logging.getLogger("k3os.operator")
@@ -103,6 +94,7 @@ class Engine:
         self.secrets = SecretReader(self.api)
         self.canaries = CanaryEngine(self.api, self.revisions, self.secrets, self.changed)
         self.loads = Loads(self.api, self.changed)
+        self.workloads = WorkloadLooks(self.api, self.changed)
         self.admission = AdmissionSync(self.api)
 
     def changed(self) -> None:
@@ -136,6 +128,7 @@ class Engine:
 
     async def close(self) -> None:
         await self.loads.close()
+        self.workloads.close()
         self.channels.close()
         self.canaries.close()
 
@@ -156,10 +149,12 @@ class Engine:
         cluster = self.cluster(pools)
         metrics.UNHEALTHY.set(sum(node.healthy is False for node in cluster.nodes))
         jobs, wait = self.jobs(time.monotonic())
-        loads = await self.loads.follow(cluster)
+        drained = await self.loads.follow(cluster)
         self.channels.look_up(pools, now)
         looks = await self.canaries.look(pools, self._statuses, cluster, now)
-        outcomes = decide_all([look.pool for look in looks], cluster, loads, jobs, now)
+        allowed = [look.pool for look in looks]
+        loads = self.workloads.follow(allowed, cluster, drained, now)
+        outcomes = decide_all(allowed, cluster, loads, jobs, now)
         writes: list[Awaitable[Exception | None]] = []
         room = asyncio.Semaphore(AT_ONCE)
         for (body, pool), look, outcome in zip(pools, looks, outcomes, strict=True):
@@ -385,7 +380,7 @@ def _count(before: NodeView | None, patch: NodePatch) -> None:
     new = patch.state
     if old is None or old.step == FAILED or (new and new.step != FAILED):
         return
-    result = new.reason if new else "Updated" if old.step == WAITING else "Given up"
+    result = new.reason if new else "Updated" if old.step in (WAITING, SOAKING) else "Given up"
     metrics.CHANGES.labels(old.pool, result).inc()
     metrics.CHANGE_SECONDS.labels(old.pool).observe(max(0.0, time.time() - old.started))
 

@@ -19,8 +19,8 @@ from k3os.cluster.target import COMPONENTS, channel
 from k3os.errors import UserError
 from k3os.operator import channels
 from k3os.operator.api import Api, ApiFailure
+from k3os.operator.decisions import Said
 from k3os.operator.outage import words
-from k3os.operator.rollout import Said
 
 log = logging.getLogger("k3os.operator")
 

@@ -19,7 +19,7 @@ from k3os.cluster.objects import conditions, inside, maps, text
 from k3os.cluster.request import Wanted
 from k3os.cluster.spec import Pool
 from k3os.cluster.views import REQUEST_LABEL, JobView
-from k3os.operator.rollout import NewJob
+from k3os.operator.decisions import NewJob
 from k3os.system.json_text import an_object
 
 # a finished Job is deleted as soon as its result is known (rollout.finished); this is for the

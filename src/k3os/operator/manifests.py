@@ -81,6 +81,11 @@ RULES = (
     Rule("apps", "controllerrevisions", ("get", "list", "create", "patch", "delete"), own=True),
     # a gate's Job is made of it
     Rule("batch", "cronjobs", ("get",), own=True),
+    # whether workloads have their Ready pods again after an upgrade
+    *(
+        Rule("apps", resource, ("get",))
+        for resource in ("daemonsets", "deployments", "replicasets", "statefulsets")
+    ),
     # a second replica where there is room for one
     Rule("apps", "deployments/scale", ("patch",), own=True),
     # one of the replicas leads

@@ -19,6 +19,7 @@ NAMES: dict[str, str] = {
     "k3os_nodepool_nodes_ready": "of them, those that are ready",
     "k3os_nodepool_nodes_changing": "of them, those that are being changed",
     "k3os_nodepool_nodes_failed": "of them, those whose change failed",
+    "k3os_nodepool_workloads_sick": "workloads that were Ready on its nodes before and are not now",
     "k3os_nodepool_phase": "1 for the phase a NodePool is in",
     "k3os_nodes_unhealthy": "nodes that report K3OSHealthy=False",
     "k3os_node_changes_total": "changes of nodes that ended, by how",
@@ -45,6 +46,7 @@ UPDATED = _gauge("k3os_nodepool_nodes_updated", "pool")
 READY = _gauge("k3os_nodepool_nodes_ready", "pool")
 CHANGING = _gauge("k3os_nodepool_nodes_changing", "pool")
 FAILED = _gauge("k3os_nodepool_nodes_failed", "pool")
+SICK = _gauge("k3os_nodepool_workloads_sick", "pool")
 PHASE = _gauge("k3os_nodepool_phase", "pool", "phase")
 UNHEALTHY = _gauge("k3os_nodes_unhealthy")
 CHANGES = _counter("k3os_node_changes_total", "pool", "result")
@@ -58,7 +60,7 @@ EVICTIONS = _counter("k3os_evictions_total", "result")
 API_REQUESTS = _counter("k3os_api_requests_total", "verb", "resource")
 RECONCILE_SECONDS = Histogram("k3os_reconcile_seconds", NAMES["k3os_reconcile_seconds"])
 
-_OF_A_POOL = {NODES: "nodes", UPDATED: "updated", READY: "ready"}
+_OF_A_POOL = {NODES: "nodes", UPDATED: "updated", READY: "ready", SICK: "sickWorkloads"}
 
 
 def show_pool(name: str, status: Mapping[str, Any], phases: tuple[str, ...]) -> None:

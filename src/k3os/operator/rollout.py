@@ -5,14 +5,15 @@ remembers is in the API: a node's annotation (nodes.State) and the Jobs. So it m
 any moment, and two calls with the same sight decide the same.
 
 A node's way: Checking (a Job that changes nothing: does the version exist, does it fit?) ->
-(cordon) Draining -> Changing (a Job) -> Waiting (ready, versions, healthy) -> done, or Failed,
-which stops the pool until its target changes. What disturbs no pod begins with Changing.
+(cordon) Draining -> Changing (a Job) -> Waiting (ready, versions, healthy) -> (uncordon) Soaking
+(its workloads; operator/soak.py) -> done, or Failed, which stops the pool until its target
+changes. What disturbs no pod begins with Changing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from k3os import names
 from k3os.cluster import drain
@@ -22,6 +23,7 @@ from k3os.cluster.node import (
     CHECKING,
     DRAINING,
     FAILED,
+    SOAKING,
     WAITING,
     NodeView,
     RequestResult,
@@ -29,69 +31,25 @@ from k3os.cluster.node import (
 )
 from k3os.cluster.spec import Pool
 from k3os.cluster.target import changes, is_updated
-from k3os.cluster.turns import Cluster, is_begun, is_free, may_begin
-from k3os.cluster.views import JobView, PodView
+from k3os.cluster.turns import Cluster, is_begun, is_free, is_sick, may_begin
+from k3os.cluster.views import JobView
+from k3os.operator import soak
+from k3os.operator.decisions import (
+    Decision,
+    Eviction,
+    NewJob,
+    NodePatch,
+    NoJob,
+    Outcome,
+    Said,
+    fail,
+    forgotten,
+    release,
+    stepped,
+)
 
-KEEP = None  # of NodePatch.unschedulable: as it is
 LOG = "on the node `journalctl -t k3os-apply` says more"
 NEEDS_BOOT = "RebootRequired"  # a Job's answer: not without a boot, and the node was not drained
-
-
-@dataclass(frozen=True)
-class NodePatch:
-    """One PATCH of a node: the annotation (None removes it) and the cordon together."""
-
-    node: str
-    state: State | None
-    unschedulable: bool | None = KEEP
-
-
-@dataclass(frozen=True)
-class Eviction:
-    pod: PodView
-    grace_period: int
-
-
-@dataclass(frozen=True)
-class NewJob:
-    """The Job that changes a node; request: its identity, the same for the same try."""
-
-    node: str
-    request: str
-    reboot: bool
-    dry_run: bool = False
-
-
-@dataclass(frozen=True)
-class NoJob:
-    """The Job of a node that nothing is asked of any more, or whose result is known."""
-
-    request: str
-
-
-@dataclass(frozen=True)
-class Said:
-    """An Event: of a node, or of the pool (node "")."""
-
-    reason: str
-    message: str
-    node: str = ""
-    warning: bool = False
-
-
-Decision = NodePatch | Eviction | NewJob | NoJob | Said
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """decisions: in their order. wake: seconds from now until `decide` wants to be called again,
-    None: when something changes. waiting: why nothing begins, "" when something may. faults: of
-    ours, by the node that they cost its turn ("": the whole pool)."""
-
-    decisions: tuple[Decision, ...]
-    wake: float | None = None
-    waiting: str = ""
-    faults: Mapping[str, Exception] = field(default_factory=dict)
 
 
 def decide_all(
@@ -151,6 +109,7 @@ def decide(
             continue
         decisions += made
         wakes += [wake] if wake is not None else []
+    decisions += soak.watched(pool, cluster, loads)
     begun, waiting, wake = begin(pool, cluster, now)
     decisions += begun
     wakes += [wake] if wake is not None else []
@@ -166,12 +125,6 @@ def finished(cluster: Cluster, jobs: Mapping[str, JobView]) -> list[Decision]:
         for job in jobs.values()
         if job.done is not None and not job.leaving and job.request not in asked
     ]
-
-
-def release(node: NodeView) -> list[Decision]:
-    """Nothing more is asked of a node, and it takes pods again."""
-    assert node.state is not None
-    return [NodePatch(node.name, None, False if node.state.cordoned else KEEP)]
 
 
 def abandon(node: NodeView) -> list[Decision]:
@@ -213,7 +166,7 @@ def begin(pool: Pool, cluster: Cluster, now: float) -> tuple[list[Decision], str
             reboot=disruptive,
             boot_id=node.boot_id,
         )
-        decisions.append(NodePatch(node.name, state))
+        decisions.append(NodePatch(node.name, state, record=forgotten(node)))
         decisions.append(Said("Updating", ", ".join(changes(node, target)), node.name))
     return decisions, waiting, wake
 
@@ -244,8 +197,12 @@ def advance(
     """The next step of a node that was begun with."""
     state = node.state
     assert state is not None
+    if is_sick(node):
+        return soak.recover(pool, node, state, load), None
     if state.step == FAILED:
         return _after_failure(pool, node, state), None
+    if state.step == SOAKING:
+        return soak.soak(pool, node, state, load, now)
     deadline = state.started + pool.strategy.progress_deadline
     if now >= deadline:
         limit = pool.strategy.progress_deadline
@@ -253,6 +210,9 @@ def advance(
     if state.step == CHECKING:
         return _check(pool, node, state, jobs.get(state.job), now), deadline - now
     if state.step == DRAINING:
+        before = soak.remember(pool, node, state, load) if is_begun(node, pool.target) else None
+        if before is not None:
+            return before, deadline - now
         return _drain(pool, node, state, load, now)
     if state.step == CHANGING:
         job = jobs.get(state.request)
@@ -260,19 +220,6 @@ def advance(
             return release(node), 0.0  # its Job would bring what nobody wants any more
         return _change(node, state, job, now), deadline - now
     return _wait(pool, node, state, now), deadline - now
-
-
-def _step(node: NodeView, state: State, step: str, now: float, **changed: object) -> NodePatch:
-    return NodePatch(node.name, replace(state, step=step, since=int(now), **changed))  # type: ignore[arg-type]
-
-
-def fail(node: NodeView, state: State, reason: str, message: str, now: float) -> list[Decision]:
-    """Stop. A node that is ready takes pods again: it is as it was before."""
-    failed = replace(state, step=FAILED, since=int(now), reason=reason, message=message)
-    patch = NodePatch(node.name, failed)
-    if state.cordoned and node.ready:
-        patch = NodePatch(node.name, replace(failed, cordoned=False), False)
-    return [patch, Said(reason, message, node.name, warning=True)]
 
 
 def _after_failure(pool: Pool, node: NodeView, state: State) -> list[Decision]:
@@ -298,8 +245,9 @@ def _check(
         return []
     if not job.done:
         return fail(node, state, "CheckFailed", job.message or LOG, now)
-    following = DRAINING if pool.strategy.drain.enabled else CHANGING
-    patch = _step(node, state, following, now, cordoned=not node.unschedulable)
+    looks = pool.strategy.workloads is not None  # before it is drained, or restarts
+    following = DRAINING if pool.strategy.drain.enabled or looks else CHANGING
+    patch = stepped(node, state, following, now, cordoned=not node.unschedulable)
     notes = [Said("DatastoreKept", job.note, node.name, warning=True)] if job.note else []
     return [replace(patch, unschedulable=True), *notes]
 
@@ -314,7 +262,7 @@ def _drain(
     if turn.failed:
         return fail(node, state, turn.failed, turn.message, now), None
     if turn.done:
-        going = _step(node, state, CHANGING, now, reason="", message="")
+        going = stepped(node, state, CHANGING, now, reason="", message="")
         news = [Said(turn.reason, turn.message, node.name)] if turn.reason else []
         return [going, *news], 0.0
     found: list[Decision] = []
@@ -339,7 +287,7 @@ def _change(node: NodeView, state: State, job: JobView | None, now: float) -> li
         return fail(node, state, told.state, told.message, now)
     if told and told.state in (names.SUCCEEDED, names.REBOOTING):
         # its word counts, not the Job's: the reboot may have killed that
-        return [_step(node, state, WAITING, now)]
+        return [stepped(node, state, WAITING, now)]
     if job is None:
         return [NewJob(node.name, state.request, state.reboot)]
     if job.done is None:
@@ -348,14 +296,14 @@ def _change(node: NodeView, state: State, job: JobView | None, now: float) -> li
         return fail(node, state, "JobFailed", job.message or LOG, now)
     if job.state == NEEDS_BOOT:
         # another request: this one's Job is over
-        again = _step(
+        again = stepped(
             *(node, state, DRAINING, now),
             reboot=True,
             cordoned=state.cordoned or not node.unschedulable,
             request=f"{state.request}-boot",
         )
         return [replace(again, unschedulable=True)]
-    return [_step(node, state, WAITING, now)]
+    return [stepped(node, state, WAITING, now)]
 
 
 def _wait(pool: Pool, node: NodeView, state: State, now: float) -> list[Decision]:
@@ -373,4 +321,4 @@ def _wait(pool: Pool, node: NodeView, state: State, now: float) -> list[Decision
         done = node.ready and is_updated(node, pool.target) and well
     if not done:
         return []
-    return [*release(node), Said("Updated", "ready, healthy, as wanted", node.name)]
+    return soak.updated(pool, node, state, now)

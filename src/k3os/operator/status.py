@@ -12,6 +12,7 @@ from k3os.cluster.objects import maps, text
 from k3os.cluster.spec import Pool
 from k3os.cluster.target import Target, is_updated
 from k3os.cluster.turns import Cluster, is_begun, is_busy
+from k3os.cluster.workloads import SICK, described
 from k3os.system.stamps import utc
 
 # of the nodes that are listed by name: an object of the API is limited to about 1 MiB
@@ -72,6 +73,7 @@ def status(
         "nodes": len(members),
         "updated": len(updated),
         "ready": sum(node.ready for node in members),
+        "sickWorkloads": sum(node.workloads.count for node in members if node.workloads),
         "waiting": waiting,
         "k3os": pool.target.k3os.version if pool.target.k3os else "",
         "k3s": pool.target.k3s.version if pool.target.k3s else "",
@@ -137,6 +139,7 @@ def _judged(
         found["Available"] = (False, "NoNodes", "the selector matches no node")
     unwell = [node for node in members if node.healthy is False]
     unreadable = [node for node in members if node.unreadable]
+    sick = [(node, node.workloads) for node in members if node.workloads and node.workloads.sick]
     faulty = [fault for node in members if (fault := pool.target.of(node).fault)]
     if failed:
         state = failed[0].state
@@ -164,6 +167,9 @@ def _judged(
     elif unwell:
         words = f"{unwell[0].name}: {unwell[0].health}"
         found["Degraded"] = (True, "NodesUnhealthy", words[: 2 * LONGEST])
+    elif sick:
+        words = "; ".join(f"{node.name}: {described(record)}" for node, record in sick)
+        found["Degraded"] = (True, SICK, words[: 2 * LONGEST])
     return found
 
 

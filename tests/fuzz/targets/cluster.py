@@ -32,7 +32,7 @@ def _texts(value: object) -> dict[str, str]:
     }
 
 
-@target("node", words='"annotations" "k3os.io/rollout" "started" "step" "Draining" "True"')
+@target("node", words='"annotations" "k3os.io/rollout" "started" "step" "Draining" "True" "sick"')
 def node(data: bytes) -> object:
     """Whatever a node's kubelet, or somebody with its rights, may write about it."""
     from k3os.cluster.node import parse_node

@@ -266,6 +266,16 @@ def test_gates_are_asked_again_when_somebody_says_so(cluster):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", stamp)
 
 
+def test_a_retry_lets_sick_workloads_be(cluster):
+    directory = cluster(
+        pools=[{"list": [pool(status={"sickWorkloads": 2})]}],
+        patch=[{"text": "nodepool.k3os.io/workers patched\n"}],
+    )
+    result = k3os(directory, "rollout", "retry", "workers")
+    assert result.stdout == "workers: it goes on; 2 workloads that did not come back are let be\n"
+    assert any("k3os.io/retried-at" in each for each in calls(directory)[-1])
+
+
 @pytest.mark.parametrize(
     ("status", "words"),
     [({}, "it has none"), ({"canary": {"phase": "Pausing"}}, "it is Pausing")],

@@ -6,6 +6,7 @@ from k3os import names
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.node import STEPS, parse_node
 from k3os.cluster.progress import ended, pool_of, progress
+from k3os.cluster.workloads import Record
 from tests.unit.cluster.objects import node, pool
 
 
@@ -66,6 +67,23 @@ def test_an_old_failure_is_forgotten_with_its_target():
 )
 def test_a_waiting_node_says_what_it_waits_for(more, text):
     assert rows(node("a", **({"state": {"step": "Waiting"}} | more)))["a"].message == text
+
+
+WEB = {"Deployment/default/web": 2}
+
+
+@pytest.mark.parametrize(
+    ("state", "sick", "words"),
+    [
+        ({"step": "Soaking"}, {}, "1 workload had Ready pods on it before"),
+        # whoever ignores them is told, too
+        (None, {"Deployment/default/web": "1 of 2 pods, Error in container app"}, "1 of 2 pods"),
+    ],
+)
+def test_what_becomes_of_a_nodes_workloads_is_shown(state, sick, words):
+    record = Record("r-a-0", WEB, sick=sick)
+    row = rows(node("a", state=state, notes={names.WORKLOADS: record.as_json()}))["a"]
+    assert words in row.message
 
 
 def test_a_node_outside_the_cluster_of_the_pool_is_not_shown_but_one_that_was_begun_with_is():

@@ -13,7 +13,8 @@ from k3os.cluster.spec import Pool
 from k3os.cluster.target import Target
 from k3os.cluster.turns import Cluster, is_busy
 from k3os.cluster.views import JobView, PodView
-from k3os.operator.rollout import NEEDS_BOOT, Eviction, NewJob, NodePatch, NoJob, decide, finished
+from k3os.operator.decisions import Eviction, NewJob, NodePatch, NoJob
+from k3os.operator.rollout import NEEDS_BOOT, decide, finished
 
 FINE, ROLLED_BACK, JOB_FAILS, NEVER_COMES, STUCK_PODS, ASKS_FOR_BOOT, NO_SUCH = FATES = (
     *("fine", "rolls back", "job fails", "never comes back", "pods stay", "asks for a boot"),
@@ -68,6 +69,9 @@ class World:
             changed = replace(self.nodes[decision.node], state=decision.state)
             if decision.unschedulable is not None:
                 changed = replace(changed, unschedulable=decision.unschedulable)
+            if decision.record is not None:
+                record = decision.record if decision.record.request else None
+                changed = replace(changed, workloads=record)
             self.nodes[decision.node] = changed
         elif isinstance(decision, NewJob):
             self.jobs.setdefault(decision.request, JobView(decision.request))

@@ -13,7 +13,8 @@ from k3os.cluster.progress import progress
 from k3os.cluster.spec import Drain
 from k3os.cluster.turns import Cluster
 from k3os.cluster.views import EVICT, SKIP, AttachmentView, PodView, parse_attachment, parse_pod
-from k3os.operator.rollout import Eviction, NodePatch, Said, decide
+from k3os.operator.decisions import Eviction, NodePatch, Said
+from k3os.operator.rollout import decide
 from k3os.operator.status import status
 from tests.unit.cluster import objects
 from tests.unit.operator.simulator import node

@@ -34,6 +34,9 @@ JSON = st.recursive(
 )
 STATE = {"step": "Draining", "request": "r-bad-0", "pool": "bad"}
 NODE = objects.node("bad", state=STATE, role="bad")
+NODE["metadata"]["annotations"][names.WORKLOADS] = json.dumps(
+    {"request": "r-bad-0", "ready": {"Pod/a/b": 1}, "sick": {"Pod/a/b": "0 of 1 pods"}}
+)
 NODE["spec"] = {"unschedulable": True}
 POOL = objects.pool(
     "bad",
@@ -52,6 +55,7 @@ POOL = objects.pool(
             "analysis": [{"name": "smoke", "job": {"from": "cronjob/smoke"}}],
             "onFailure": "Rollback",
         },
+        "workloads": {"onFailure": "Rollback", "soak": "2m"},
         "progressDeadline": "20m",
         "paused": False,
     },

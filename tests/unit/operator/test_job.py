@@ -8,8 +8,8 @@ from k3os.cluster.request import Wanted, parse
 from k3os.cluster.spec import Pool, Strategy
 from k3os.cluster.target import Target
 from k3os.operator import host, payload
+from k3os.operator.decisions import NewJob
 from k3os.operator.job import answer, job, name_of, parse_job, request_of, secret
-from k3os.operator.rollout import NewJob
 from tests.unit.operator.simulator import IMAGE, node
 
 TARGET = Target(k3os=Wanted("v1.1.0", "https://example.com"), config={"hostname": "a"})

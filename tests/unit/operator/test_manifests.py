@@ -49,6 +49,10 @@ MAY = {
     ("cluster", "", "events"): "create patch",
     ("cluster", "events.k8s.io", "events"): "create patch",
     ("cluster", "apiextensions.k8s.io", "customresourcedefinitions"): "get list watch",
+    **{
+        ("cluster", "apps", each): "get"
+        for each in ("daemonsets", "deployments", "replicasets", "statefulsets")
+    },
     ("own", "batch", "jobs"): "get list watch create delete",
     ("own", "batch", "cronjobs"): "get",
     ("own", "", "secrets"): "get list create delete patch",

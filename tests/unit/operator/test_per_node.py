@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from k3os.cluster.node import FAILED
 from k3os.cluster.spec import Pool, parse_pool
 from k3os.cluster.target import is_updated
+from k3os.operator.decisions import NewJob
 from k3os.operator.job import request_of
-from k3os.operator.rollout import NewJob
 from k3os.operator.status import status
 from tests.unit.operator.simulator import FINE, JOB_FAILS, World, node
 

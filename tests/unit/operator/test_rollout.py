@@ -13,17 +13,8 @@ from k3os.cluster.spec import Drain, Pool, Strategy, Window
 from k3os.cluster.target import Target, is_updated
 from k3os.cluster.turns import Cluster
 from k3os.cluster.views import JobView, PodView
-from k3os.operator.rollout import (
-    Eviction,
-    NewJob,
-    NodePatch,
-    NoJob,
-    Said,
-    decide,
-    decide_all,
-    finished,
-    orphans,
-)
+from k3os.operator.decisions import Eviction, NewJob, NodePatch, NoJob, Said
+from k3os.operator.rollout import decide, decide_all, finished, orphans
 from tests.unit.operator.simulator import (
     FATES,
     FINE,

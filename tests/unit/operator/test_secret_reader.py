@@ -17,8 +17,9 @@ from k3os.cluster.revision import LABEL, data_of, files_of
 from k3os.cluster.spec import Pool, read_pool
 from k3os.cluster.target import Target, is_updated
 from k3os.cluster.views import REQUEST_LABEL
+from k3os.operator.decisions import NewJob
 from k3os.operator.job import job, secret
-from k3os.operator.rollout import NewJob, decide
+from k3os.operator.rollout import decide
 from k3os.operator.secret_reader import KEY, SECONDS, Changed, SecretReader
 from k3os.operator.status import status
 from tests.unit.operator.simulator import FINE, World, node

@@ -52,7 +52,7 @@ def test_without_a_strategy_the_defaults_are_those_of_the_schema() -> None:
         return {
             name: defaults(field["properties"]) if "properties" in field else field["default"]
             for name, field in of.items()
-            if name not in ("window", "canary", "podSelector")
+            if name not in ("window", "canary", "podSelector", "workloads")
             and ("properties" in field or "default" in field)
         }
 
@@ -70,6 +70,8 @@ def test_without_a_strategy_the_defaults_are_those_of_the_schema() -> None:
         ({"drain": {"timeout": "0s"}}, "drain.timeout"),
         ({"drain": {"detachTimeout": "soon"}}, "drain.detachTimeout"),
         ({"drain": {"skipWaitForDeleteTimeout": 0}}, "drain.skipWaitForDeleteTimeout"),
+        ({"workloads": {"onFailure": "Retry"}}, "workloads.onFailure"),
+        ({"workloads": {"soak": "0s"}}, "workloads.soak"),
         ({"window": {"start": "25:00"}}, "window.start"),
         ({"window": {"start": "02:00", "days": ["Funday"]}}, "window.days"),
         ({"window": {"start": "02:00", "timeZone": "Mars/Base"}}, "window.timeZone"),
