@@ -161,7 +161,7 @@ def users(data: bytes) -> object:
 
 @target("mount-table", words="- 8:1 /dev/sda1 ext4 nfs4 server:/x \\040 shared:1 rw")
 def mount_table(data: bytes) -> object:
-    from k3os.install.disks import mounts
+    from k3os.system.disks import mounts
     from k3os.system.remote import remote_mounts
 
     path = scratch.file(data, "mounts/proc/self/mountinfo")

@@ -1,4 +1,4 @@
-"""Which disks there are, what is on them, and why one cannot be installed to.
+"""Which disks there are, what is on them, and why one must not be written to.
 
 It only reads: sysfs (Documentation/ABI/stable/sysfs-block), proc_pid_mountinfo(5), /proc/swaps.
 Names of partitions come from sysfs, never from guessing suffixes.
