@@ -1,4 +1,4 @@
-"""The keys for disks beside the system's own, and for swap: schema.TABLE has them among the others."""
+"""The keys for disks beside the system's own, and for swap: schema.TABLE has them, too."""
 
 from __future__ import annotations
 
