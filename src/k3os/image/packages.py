@@ -71,7 +71,7 @@ BUILD_TIME_PACKAGES = (
         "libxmlsec1t64 libxmlsec1t64-openssl libxslt1.1 lsb-release pci.ids pciutils".split()
     )
     | frozenset(
-        # of xfs_scrub, which is left out: 38 MB of characters, to tell names of files that look alike
+        # of xfs_scrub, which is left out: 38 MB, to tell characters that look alike
         "libicu76 python3-dbus".split()
     )
 )

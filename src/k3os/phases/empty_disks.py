@@ -197,7 +197,20 @@ def settle(wanted: Wanted, node: Node, patience: Patience) -> tuple[str, bool]:
     _remember(node, wanted.label, {**known, "made": False})
     make(wanted, seen.device, uuid)
     _remember(node, wanted.label, known)
+    _let_udev_look(seen.device)
     return uuid, True
+
+
+def _let_udev_look(device: str) -> None:
+    """It may have looked while the file system was being made. Raises CommandError."""
+    from k3os.system.run import CommandError, run
+
+    try:
+        command = ["udevadm", "trigger", "--action=change", "--settle", device]
+        run(command, timeout=SETTLE_SECONDS, check=False)
+    except CommandError as error:
+        if error.returncode != 127:  # a system without udev has nobody who looks
+            raise
 
 
 def make(wanted: Wanted, device: str, uuid: str) -> None:
@@ -217,9 +230,6 @@ def make(wanted: Wanted, device: str, uuid: str) -> None:
     if len(found) != 1 or not _is_it(wanted, found[0]) or found[0].uuid != uuid:
         listed = ", ".join(map(str, found)) or "nothing"
         raise UserError(f"{device} was formatted as {wanted}, and holds {listed}", "is it sound?")
-    # udev may have looked at it while it was being made
-    command = ["udevadm", "trigger", "--action=change", "--settle", device]
-    run(command, timeout=SETTLE_SECONDS, check=False)
 
 
 def read_record(node: Node) -> dict[str, dict[str, Any]]:
