@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 MOUNTINFO, SWAPS = "/proc/self/mountinfo", "/proc/swaps"
 NOT_HERE = "not on this machine"
+NO_DISK = "its disk cannot be used"
+START_K3S = "sudo systemctl start k3s"
 # a file system that is checked first may take its time
 MOUNT_SECONDS = 900
 LOG_LINES = 20
@@ -235,12 +237,13 @@ class Mounted(Action):
         if self.mount.where in mounted(node):
             return UNCHANGED
         node.awaited = [*node.awaited, self.mount.where]
-        if not self.mount.what:
-            self.note = "its disk cannot be used"
+        if not self.mount.what and not self.of_k3s:
+            self.note = NO_DISK
             return LATER
-        without = "; k3s does not start without it" if self.of_k3s else ""
-        hint = "`sudo k3os config` tries again"
-        raise UserError(f"{why_not(self.mount)}{without}", hint)
+        why, again = why_not(self.mount) if self.mount.what else NO_DISK, "sudo k3os config"
+        if self.of_k3s:
+            why, again = f"{why}; k3s does not start without it", f"{again}; {START_K3S}"
+        raise UserError(why, f"`{again}` tries again")
 
 
 def why_not(mount: Mount) -> str:

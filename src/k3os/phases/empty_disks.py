@@ -105,12 +105,12 @@ def decide(wanted: Wanted, record: dict[str, Any], seen: Seen) -> str:
         listed = " and ".join(f"{mark.device} ({mark.kind})" for mark in carriers)
         hint = "give this one another label, or write that device"
         raise UserError(f"the label {wanted.label} is that of {listed}", hint)
+    if is_made:
+        # an empty disk in its place may be somebody else's, and a full one must not look like ours
+        hint = "bring its disk back; to format another one instead, give the entry another label"
+        raise UserError(f"{wanted}, which was made before (UUID {uuid}), is on no disk", hint)
     if not seen.device:
         raise UserError(f"{wanted.device} is not there", ELSEWHERE)
-    if is_made and not seen.marks:
-        message = f"{wanted} was made before (UUID {uuid}), and is gone; {seen.device} is another"
-        hint = "if it may be formatted in its place, give the entry another label"
-        raise UserError(f"{message} disk, or was emptied", hint)
     _check_empty(wanted, seen)
     return ""
 

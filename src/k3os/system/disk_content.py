@@ -35,21 +35,28 @@ class Signature:
 
 def signatures(device: str) -> list[Signature]:
     """Every mark on a device, each kind of one label once. Raises UserError."""
-    from k3os.system.json_text import an_object
     from k3os.system.run import CommandError, run
 
     command = ["wipefs", "--json", "--output", "TYPE,LABEL,UUID", device]
     try:
-        output = run(command, timeout=PROGRAM_SECONDS, errors_apart=True)
-        listed = an_object(output).get("signatures", []) if output.strip() else []
-        found = [
-            Signature(device, *(str(each.get(name) or "") for name in ("type", "label", "uuid")))
-            for each in listed
-        ]
+        return marks_in(device, run(command, timeout=PROGRAM_SECONDS, errors_apart=True))
     except CommandError as error:
         raise UserError(f"{device} cannot be read: {error}") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"wipefs says of {device} what nobody understands") from error
+    except ValueError as error:
+        raise UserError(f"wipefs says of {device} what nobody understands: {error}") from error
+
+
+def marks_in(device: str, output: bytes) -> list[Signature]:
+    """What wipefs --json printed. Raises ValueError."""
+    from k3os.system.json_text import an_object
+
+    listed = an_object(output).get("signatures") if output.strip() else []
+    if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+        raise ValueError("there is no list of signatures")
+    found = [
+        Signature(device, *(str(each.get(name) or "") for name in ("type", "label", "uuid")))
+        for each in listed
+    ]
     return list({(each.kind, each.label, each.uuid): each for each in found}.values())
 
 
@@ -60,11 +67,15 @@ def carriers(tag: str, text: str) -> list[Signature]:
     # without the cache, which may be older than the disks
     command = ["blkid", "-c", "/dev/null", "-o", "export", "-t", f"{tag}={text}"]
     try:
-        output = run(command, timeout=PROGRAM_SECONDS)
+        return carriers_in(run(command, timeout=PROGRAM_SECONDS))
     except CommandError as error:
         if error.returncode == NOTHING_FOUND:
             return []
         raise UserError(f"the disks cannot be looked through: {error}") from error
+
+
+def carriers_in(output: bytes) -> list[Signature]:
+    """What blkid -o export printed."""
     found = []
     for block in output.decode(errors="replace").split("\n\n"):
         fields = dict(line.partition("=")[::2] for line in block.splitlines())

@@ -278,6 +278,8 @@ def test_a_mount_whose_disk_cannot_be_used_is_said_once(node: Real) -> None:
     assert action.perform(node) == "later"
     assert action.note == "its disk cannot be used"
     assert node.awaited == ["/srv/a"]
+    with pytest.raises(Exception, match="its disk cannot be used; k3s does not start"):
+        Mounted(mount(what="", where="/srv/a"), of_k3s=True).perform(node)
 
 
 @pytest.mark.parametrize(

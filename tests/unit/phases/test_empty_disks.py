@@ -124,10 +124,10 @@ REFUSALS = [
         "/dev/vdc (ext4) and /dev/vdd (ext4)",
     ),
     # another disk has the name now, or the disk was emptied: not a second time
-    (DATA, record(DATA, made=True), at(), f"was made before (UUID {OURS}), and is gone"),
-    (DATA, record(DATA, made=True), at(is_blank=False), "is gone"),
-    (DATA, record(DATA, made=True), Seen(), "/dev/vdb is not there"),
-    (DATA, record(DATA, made=True), at(mark("gpt")), "it holds gpt"),
+    *(
+        (DATA, record(DATA, made=True), seen, f"which was made before (UUID {OURS}), is on no disk")
+        for seen in (at(), at(is_blank=False), at(mark("gpt")), Seen(), at(in_use="as swap"))
+    ),
     # what looks like our half-made one and is not: another disk, somebody's data, in use
     (DATA, record(DATA, made=False, device="other 0 9"), at(is_blank=False), "no format that is"),
     (DATA, HALF, at(mark("ntfs")), "it holds ntfs"),
