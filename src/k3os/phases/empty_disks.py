@@ -19,6 +19,7 @@ import time
 from k3os.errors import UserError
 from k3os.paths import STATE
 from k3os.phases.mount_units import DEVICE_SECONDS
+from k3os.system.files import text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -192,8 +193,7 @@ def settle(wanted: Wanted, node: Node, patience: Patience) -> tuple[str, bool]:
             _remember(node, wanted.label, known)
         return uuid, False
     if not uuid:
-        with open("/proc/sys/kernel/random/uuid") as file:
-            known["uuid"] = uuid = file.read().strip()
+        known["uuid"] = uuid = text_of("/proc/sys/kernel/random/uuid")
     _remember(node, wanted.label, {**known, "made": False})
     make(wanted, seen.device, uuid)
     _remember(node, wanted.label, known)
