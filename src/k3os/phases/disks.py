@@ -25,11 +25,13 @@ from k3os.phases.empty_disks import Patience, Wanted, read_record, settle
 from k3os.phases.k3s import data_directory
 from k3os.phases.mount_units import (
     K3S_DROP_IN,
+    TRIM_DROP_IN,
     Mount,
     device_of,
     files_of,
     holds_data,
     k3s_text,
+    trim_text,
 )
 
 TYPE_CHECKING = False
@@ -56,8 +58,11 @@ def plan(config: Config, node: Node) -> list[Action]:
     data = data_directory(config)
     # what has left waits for the next boot, and so does k3s' need of it
     if mounts and not {DISKS, MOUNTS}.intersection(changed):
-        text = k3s_text(mounts, data).encode()
-        actions.append(WriteFile(mounts[0].key, mounts[0].place, K3S_DROP_IN, text))
+        key, place = mounts[0].key, mounts[0].place
+        actions.append(WriteFile(key, place, K3S_DROP_IN, k3s_text(mounts, data).encode()))
+        ours = [mount.where for mount in mounts if mount.key.startswith(DISKS)]
+        if ours:
+            actions.append(WriteFile(key, place, TRIM_DROP_IN, trim_text(ours).encode()))
     if node.phase == BOOT:
         node.awaited = [mount.where for mount in mounts]
         return actions

@@ -105,6 +105,9 @@ def text_of(mount: Mount) -> str:
         f"Description={mount.named} at {mount.where}",
         "Before=k3s.service",
     ]
+    if not mount.is_network:
+        # pods use it to the end: systemd-shutdown(8) unmounts it when they are gone
+        lines.append("DefaultDependencies=no")
     if mount.checker:
         lines += [f"Requires={mount.checker}", f"After={mount.checker}"]
     needs = ["_netdev"] if mount.is_network and "_netdev" not in mount.options else []
@@ -131,6 +134,7 @@ def files_of(mount: Mount) -> list[Action]:
 
 
 K3S_DROP_IN = f"{RUN_UNITS}/k3s.service.d/20-mounts.conf"
+TRIM_DROP_IN = f"{RUN_UNITS}/fstrim.service.d/20-mounts.conf"
 
 
 def holds_data(where: str, data: str) -> bool:
@@ -145,3 +149,10 @@ def k3s_text(mounts: list[Mount], data: str) -> str:
     lines = ["[Unit]", f"After={' '.join(mount.unit for mount in mounts)}"]
     needed = [mount.where for mount in mounts if holds_data(mount.where, data)]
     return "\n".join([*lines, *(f"AssertPathIsMountPoint={place}" for place in needed), ""])
+
+
+def trim_text(places: list[str]) -> str:
+    """The drop-in of fstrim.service, which trims /var alone. One that cannot be trimmed costs the
+    others nothing."""
+    command = "ExecStart=-/usr/sbin/fstrim --verbose --quiet-unsupported"
+    return "\n".join(["[Service]", *(f"{command} {place}" for place in places), ""])

@@ -5,7 +5,6 @@ import pytest
 from k3os.image.places import PERSISTENT_ETC, add_places, choose_profiles
 from k3os.image.tree import DIRECTORY, Tree
 
-
 XFS_KEPT = (
     *("mkfs.xfs", "fsck.xfs", "xfs_repair", "xfs_admin", "xfs_db", "xfs_growfs", "xfs_info"),
     *("xfs_io", "xfs_quota", "xfs_spaceman", "xfs_freeze", "xfs_bmap"),

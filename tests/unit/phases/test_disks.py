@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 
-from k3os.config.value import Place
+from k3os.config.value import Place, Value
+from k3os.errors import UserError
 from k3os.phases import disks, mount_units
 from k3os.phases.actions import Action
-from k3os.phases.disks import MountAll, Mounted, mounted
+from k3os.phases.disks import MountAll, Mounted, UseDisk, mounted
+from k3os.phases.empty_disks import Patience
 from k3os.phases.mount_units import Mount, device_of, escaped, holds_data, text_of
 from k3os.phases.node import Node
+from k3os.system.run import CommandError
 
 from .conftest import Machine
 
@@ -96,6 +99,7 @@ def test_a_unit_never_holds_the_boot_and_is_checked_first() -> None:
         "[Unit]",
         "Description=/dev/disk/by-label/x at /srv/x",
         "Before=k3s.service",
+        "DefaultDependencies=no",
         f"Requires={checker}",
         f"After={checker}",
         "[Mount]",
@@ -119,6 +123,8 @@ def test_what_is_in_units_of_other_kinds(given: dict[str, Any], line: str) -> No
     lines = text_of(mount(**given)).splitlines()
     assert line in lines
     assert not any("fsck" in each for each in lines)
+    # what is behind the network must be given up before the network is
+    assert ("DefaultDependencies=no" in lines) is not given.get("is_network", False)
 
 
 def results(machine: Machine, phase: str, config: str = CONFIG, **more: Any) -> dict[str, str]:
@@ -145,6 +151,10 @@ def test_the_boot_writes_units_of_what_is_known_and_nothing_below_the_places(
         "[Unit]",
         "After=var-lib-rancher-k3s.mount srv-a.mount srv-nas.mount",
         "AssertPathIsMountPoint=/var/lib/rancher/k3s",
+    ]
+    trim = machine.text(f"{UNITS}/fstrim.service.d/20-mounts.conf").splitlines()
+    assert trim[1:] == [
+        "ExecStart=-/usr/sbin/fstrim --verbose --quiet-unsupported /var/lib/rancher/k3s"
     ]
     assert found["write /var/lib/rancher/k3s/server/manifests/mine.yaml"] == "later"
     assert not (machine.root / "var/lib/rancher/k3s").exists()
@@ -292,3 +302,59 @@ def test_what_is_below_a_place_waits(path: str, place: str) -> None:
 
 def test_the_time_that_a_device_is_waited_for_is_short() -> None:
     assert mount_units.DEVICE_SECONDS <= 10
+
+
+def entry(**fields: str) -> Value:
+    place = Place("c.yaml", 3, 5)
+    return Value({name: Value(text, place) for name, text in fields.items()}, place)
+
+
+EXT = entry(device="/dev/vdb", filesystem="ext4", label="data", mount="/srv/a")
+SWAP = entry(device="/dev/vdc", filesystem="swap", label="more")
+
+
+def test_a_disk_that_was_formatted_now_is_mounted_by_its_uuid(
+    node: Real, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [True, False]
+    monkeypatch.setattr(disks, "settle", lambda *_: (UUID, made.pop(0)))
+    wanted = mount(what="", where="/srv/a", kind="ext4")
+    action = UseDisk("k3os.disks[0]", EXT, wanted, Patience())
+    assert action.perform(node) == "done"
+    assert action.note == f"it was empty, and is formatted: UUID {UUID}"
+    assert wanted.what == f"/dev/disk/by-uuid/{UUID}"
+    assert f"What={wanted.what}\n" in machine.text(f"{UNITS}/srv-a.mount")
+    assert action.perform(node) == "unchanged"
+    assert action.note == ""
+
+
+def test_a_disk_that_cannot_be_used_has_no_mount(
+    node: Real, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise CommandError(["mkfs.xfs"], 1, b"it is too small")
+
+    monkeypatch.setattr(disks, "settle", refuse)
+    wanted = mount(what="/dev/disk/by-uuid/old", where="/srv/a")
+    with pytest.raises(UserError, match="it is too small"):
+        UseDisk("k3os.disks[0]", EXT, wanted, Patience()).perform(node)
+    assert wanted.what == ""
+    assert not (machine.root / UNITS / "srv-a.mount").exists()
+
+
+def test_swap_is_switched_on_once_with_its_options(
+    node: Real, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[list[str]] = []
+    monkeypatch.setattr("k3os.system.run.run", lambda argv, **_: calls.append(argv) or b"")
+    monkeypatch.setattr(disks, "settle", lambda *_: (UUID, False))
+    device = f"/dev/disk/by-uuid/{UUID}"
+    action = UseDisk("k3os.disks[1]", SWAP, None, Patience())
+    action.options = ["pri=5", "discard"]
+    assert action.perform(node) == "done"
+    assert calls == [["swapon", "--options", "pri=5,discard", device]]
+    record = {"more": {"filesystem": "swap", "uuid": UUID, "device": "x", "made": True}}
+    machine.put("var/lib/rancher/k3os/disks.json", json.dumps(record))
+    machine.put("proc/swaps", f"Filename Type Size Used Priority\n{device} partition 1 0 5\n")
+    assert action.perform(node) == "unchanged"
+    assert len(calls) == 1
