@@ -144,6 +144,10 @@ k3os:
   lockdown: integrity
   lock_modules: true
   swap: {{zram: 64 MiB, pods: true}}
+  disks:
+  - {{device: /dev/disk/by-id/virtio-EMPTY, filesystem: ext4, label: typed, mount: /srv/typed}}
+  mounts:
+  - {{what: LABEL=cidata, where: /srv/seed, type: iso9660, options: [ro]}}
   k3s_sums: {{v1.33.1+k3s1: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef}}
   k3s_insecure_http: false
   k3s_args:
@@ -224,7 +228,10 @@ def node(boot, images, key, site, tmp_path_factory):
     (seed / "user-data").write_text(USERDATA)
     run(["xorrisofs", "-quiet", "-V", "cidata", "-r", "-o", str(seed / "seed.iso"), str(seed)])
     spec = images.direct(CMDLINE, config)
-    disks = (*spec.disks, Disk(seed / "seed.iso", readonly=True))
+    with open(seed / "empty.img", "wb") as file:
+        file.truncate(64 << 20)
+    empty = Disk(seed / "empty.img", serial="EMPTY")
+    disks = (*spec.disks, Disk(seed / "seed.iso", readonly=True), empty)
     spec = dataclasses.replace(spec, disks=disks, extra=CARD)
     with boot("every-key", spec) as vm:
         vm.expect(LOGIN, BOOT)
@@ -262,6 +269,12 @@ def test_only_what_is_wrong_on_purpose_fails(status):
 def test_password_the_one_of_the_config_logs_in_and_is_hashed(node):
     assert ask(node, "id -un") == "rancher"
     assert PASSWORD not in ask(node, "sudo -n cat /etc/shadow")
+
+
+def test_disks_and_mounts_are_there_before_k3s(node):
+    """test_storage.py has the rest."""
+    assert ask(node, "findmnt -no FSTYPE,LABEL /srv/typed").split() == ["ext4", "typed"]
+    assert ask(node, "cat /srv/seed/user-data").startswith("#cloud-config")
 
 
 def test_ssh_authorized_keys_log_in(node, key):

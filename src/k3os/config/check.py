@@ -118,7 +118,10 @@ FILES_OF_K3S = (
     *("k3os.manifests", "k3os.kubelet", "k3os.containerd"),
 )
 # keys that may ask for something else than the rest of a configuration
-CONTRADICTING = ("write_files", "k3os.k3s_args", "k3os.hardening", *FILES_OF_K3S)
+CONTRADICTING = (
+    *("write_files", "k3os.k3s_args", "k3os.hardening", *FILES_OF_K3S),
+    *("k3os.disks", "k3os.mounts"),
+)
 
 
 def contradictions(key: str) -> Callable[[dict[str, Value]], list[Problem]]:
@@ -130,6 +133,14 @@ def contradictions(key: str) -> Callable[[dict[str, Value]], list[Problem]]:
         from k3os.config.k3s_files import contradicting as found
     elif key == "k3os.hardening":
         from k3os.config.hardening import contradictions as found
+    elif key in ("k3os.disks", "k3os.mounts"):
+
+        def found(values: dict[str, Value]) -> list[Problem]:
+            from k3os.config.storage import conflicts
+
+            # one of the two speaks for both
+            return [] if key == "k3os.mounts" and "k3os.disks" in values else conflicts(values)
+
     else:
         from k3os.config.k3s_files_of_keys import contradictions as of_key
 

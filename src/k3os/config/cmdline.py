@@ -103,7 +103,7 @@ MAPS = ("text map", "rewrites", "manifests", "kubelet", "map")
 NESTED = (*MAPS, "maps", *BY_NAME)
 LISTS = (
     *("texts", "ssh keys", "choices", "commands", "taints", "arguments", "addresses", "hosts"),
-    *("certificates", "endpoints", "images", "interfaces"),
+    *("certificates", "endpoints", "images", "interfaces", "mount options"),
 )
 
 

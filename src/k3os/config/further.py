@@ -33,8 +33,11 @@ WORDS = f"letters, digits, `-`, `_` and `.`, at most {LONGEST_NAME}, between let
 
 
 def apply(name: str, check: Check, value: Value, path: str) -> Value:
-    """What the function of this name leaves of a value."""
-    function: Callable[[Check, Value, str], Value] = globals()[name]
+    """What the function of this name leaves of a value; MODULE.NAME is one of k3os.config.MODULE,
+    which is imported only where a source has such a key."""
+    module, _, own = name.rpartition(".")
+    source = vars(__import__(f"k3os.config.{module}", fromlist=[own])) if module else globals()
+    function: Callable[[Check, Value, str], Value] = source[own]
     return function(check, value, path)
 
 

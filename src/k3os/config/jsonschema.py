@@ -52,6 +52,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "router": TEXT,
     "endpoints": TEXTS,
     "images": TEXTS,
+    "mount options": TEXTS,
     "taints": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
     "commands": {"anyOf": [TEXT, {"type": "array", "items": COMMAND}]},
     "duration": {

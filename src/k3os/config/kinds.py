@@ -385,6 +385,7 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     **{kind: _of("registries", kind) for kind in ("mirrors", "endpoints", "rewrites")},
     **{kind: _of(kind, kind) for kind in ("manifests", "images", "kubelet")},
     "toml": _of("containerd", "toml"),
+    "mount options": _of("storage", "options"),
     "networks": _of("network", "networks"),
     "addresses": _of("addresses", "addresses"),
     **{kind: _of("addresses", kind) for kind in ("hosts", "interface")},

@@ -22,6 +22,7 @@ KIND_WORDS = {
     "registry configs": "map of maps",
     "endpoints": "list",
     "images": "list",
+    "mount options": "list",
     "rewrites": "map",
     "manifests": "map",
     "kubelet": "map",

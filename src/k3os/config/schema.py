@@ -23,6 +23,7 @@ from k3os.config.key import (
     Key,
 )
 from k3os.config.spelling import fold
+from k3os.config.storage_keys import STORAGE
 
 # what each one is: k3os.datasource.platforms
 DATA_SOURCES = (
@@ -271,21 +272,7 @@ TABLE = (
         example="15s",
         effect=RESTART,
     ),
-    Key(
-        "k3os.swap.zram",
-        "swap size",
-        "swap in compressed memory: `auto`, `off`, a size (`512M`, `2G`), or a percentage of the "
-        "memory (`100%`)",
-        phases=(BOOT,),
-        example="off",
-    ),
-    Key(
-        "k3os.swap.pods",
-        "boolean",
-        "whether pods may use swap, as far as the kubelet's own settings let them (false)",
-        phases=(BOOT,),
-        example="true",
-    ),
+    *STORAGE,
     Key(
         "k3os.install.device",
         "path",

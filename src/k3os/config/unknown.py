@@ -17,7 +17,7 @@ NO_EFFECT = "it has no effect"
 NO_PACKAGES = "k3OS installs no packages: run the program in a container, or put a file into /opt"
 ONE_USER = "the only user is rancher: write ssh_authorized_keys and k3os.password"
 NO_ZONE = "the node's clock is UTC; give pods a TZ"
-DISKS = "`k3os.install.device` is the system's disk; mount others in boot_cmd"
+DISKS = "write k3os.disks for an empty disk, k3os.mounts for what is there"
 
 # folded name -> what does it here
 CLOUD_INIT = {
@@ -74,6 +74,8 @@ FORMER = {
         "joinurl": "k3os.server_url",
         "kernelmodule": "k3os.modules",
         fold("wireless"): "k3os.wifi",
+        "mountpoint": "k3os.mounts",
+        "volume": "k3os.mounts",
     },
     "k3os.registries": {"auth": "k3os.registries.configs"},
     "k3os.install": {
@@ -93,6 +95,9 @@ FORMER = {
         "cmd": "run_cmd",
     },
 }
+
+# keys that others have at the top, with another form
+OWN_FORM = {fold(name): f"k3os.{name}" for name in ("network", "mounts")}
 
 # fields of entries
 FIELDS = {
@@ -164,8 +169,9 @@ def explain(name: Node, path: str, siblings: Node, known: dict[str, str]) -> tup
     former = FORMER.get(section, {}).get(fold(last), "")
     if former:
         return "has another name here", f"write {former}"
-    if not section and fold(last) == "network":
-        return "stands at the wrong level", "k3os.network is the key; it has a form of its own"
+    if not section and fold(last) in OWN_FORM:
+        key = OWN_FORM[fold(last)]
+        return "stands at the wrong level", f"{key} is the key; it has a form of its own"
     likely = _similar(last, known) if section == path else ""
     elsewhere = "" if likely and fold(last) in CLOUD_INIT else _elsewhere(section, last)
     if elsewhere:

@@ -25,11 +25,11 @@ from k3os.image.diskformat import convert
 from k3os.image.remaster import extracted
 from k3os.install import bios_loader, formatting, plan
 from k3os.install import config as configuration
-from k3os.install.disks import human
 from k3os.install.plan import LAYOUT
 from k3os.k3s import unpack
 from k3os.system.console import Say
 from k3os.system.digest import file_sha256
+from k3os.system.disks import human
 from k3os.system.run import run
 
 # for a disk that grows: what mke2fs would choose for a large one, not for these few MiB

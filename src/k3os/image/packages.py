@@ -33,7 +33,7 @@ NODE_PACKAGES = (
     # containerd loads the profiles of pods with apparmor_parser; volumes may be encrypted
     *("apparmor", "cryptsetup-bin"),
     # disks
-    *("parted", "fdisk", "e2fsprogs", "dosfstools", "efibootmgr"),
+    *("parted", "fdisk", "e2fsprogs", "xfsprogs", "dosfstools", "efibootmgr"),
 )
 # What a hypervisor asks for addresses, a shutdown and a backup's quiet moment; udev starts them.
 # Neither Hyper-V nor VMware runs armhf.
@@ -60,13 +60,20 @@ NONFREE_FIRMWARE_PACKAGES_OF = {
 NONFREE = "non-free-firmware"
 
 # Needed while packages are being configured, of no use on a node that never installs one.
-BUILD_TIME_PACKAGES = frozenset(
-    "adduser debconf dpkg init-system-helpers perl-base ucf libpam-runtime "
-    "debian-archive-keyring sysvinit-utils".split()
-) | frozenset(
-    # of open-vm-tools, for what k3os.image.agents leaves out
-    "libdrm2 libdrm-common libfuse3-4 libgcrypt20 libgpg-error0 libmspack0t64 libpci3 libxml2 "
-    "libxmlsec1t64 libxmlsec1t64-openssl libxslt1.1 lsb-release pci.ids pciutils".split()
+BUILD_TIME_PACKAGES = (
+    frozenset(
+        "adduser debconf dpkg init-system-helpers perl-base ucf libpam-runtime "
+        "debian-archive-keyring sysvinit-utils".split()
+    )
+    | frozenset(
+        # of open-vm-tools, for what k3os.image.agents leaves out
+        "libdrm2 libdrm-common libfuse3-4 libgcrypt20 libgpg-error0 libmspack0t64 libpci3 libxml2 "
+        "libxmlsec1t64 libxmlsec1t64-openssl libxslt1.1 lsb-release pci.ids pciutils".split()
+    )
+    | frozenset(
+        # of xfs_scrub, which is left out: 38 MB, to tell characters that look alike
+        "libicu76 python3-dbus".split()
+    )
 )
 
 # Only a Python of the node's version can compile for it; unchecked: times in images are changed

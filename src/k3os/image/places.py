@@ -33,6 +33,17 @@ APPARMOR_UNUSED = (
     *("usr/bin/aa-features-abi", "usr/share/apport", "var/cache/apparmor"),
 )
 CRYPTSETUP_UNUSED = ("usr/sbin/integritysetup", "usr/sbin/veritysetup")
+# what makes, grows, checks and mends an XFS stays, and what kubelet and CSI drivers call
+XFS_UNUSED = (
+    *("usr/libexec/xfsprogs", "usr/share/xfsprogs", "usr/lib/udev/rules.d/64-xfs.rules"),
+    *(
+        f"usr/sbin/xfs_{name}"
+        for name in (
+            *("copy", "estimate", "fsr", "logprint", "mdrestore", "metadump", "mkfile", "ncheck"),
+            *("property", "protofile", "rtcp", "scrub*"),
+        )
+    ),
+)
 
 
 def add_places(tree: Tree) -> None:
@@ -63,7 +74,7 @@ def choose_profiles(tree: Tree) -> None:
             del tree.entries[path]
             if below.split("/")[0] in kept:
                 tree.add(f"{RULES}/{below}", entry)
-    tree.remove(*APPARMOR_UNUSED, *CRYPTSETUP_UNUSED)
+    tree.remove(*APPARMOR_UNUSED, *CRYPTSETUP_UNUSED, *XFS_UNUSED)
     for path in SEEN_BY_CONTAINERD:
         tree.link(f"{PROFILES}/{path}", f"/{RULES}/{path}")
     settings = "etc/apparmor/parser.conf"

@@ -81,7 +81,7 @@ UNITS_REMOVED = (
     # / is a tmpfs already; PID 1 makes the static device nodes
     *("tmp.mount", "run-lock.mount", "dev-hugepages.mount", "modprobe@.service"),
     *("kmod-static-nodes.service", "systemd-tmpfiles-setup-dev*.service"),
-    *("nftables.service", "getty-static.service"),
+    *("nftables.service", "getty-static.service", "xfs_scrub*", "system-xfs_scrub.slice"),
     # k3os-local.service runs rc.local
     *("rc-local.service*", "rc.local.service"),
     # PID 1 starts a login on each console; nothing waits for the network before it

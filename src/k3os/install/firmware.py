@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 
-from k3os.install.disks import Device
+from k3os.system.disks import Device
 from k3os.system.run import CommandError, run
 
 LABEL = "k3OS"

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 
 from k3os.errors import UserError
 from k3os.generation.layout import EFI_LABEL
-from k3os.install import disks
-from k3os.install.disks import Device
 from k3os.install.plan import MIB, Partition
+from k3os.system import disks
 from k3os.system.blockdev import probe
+from k3os.system.disks import Device
 from k3os.system.run import CommandError, run
 
 APPEAR_SECONDS = 20

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 
 from k3os.errors import UserError
 from k3os.generation.install_medium import InstallMedium, read_medium
-from k3os.install.disks import human
 from k3os.system import mounts
 from k3os.system.console import Progress, Say
+from k3os.system.disks import human
 from k3os.system.http import download, get, shown
 from k3os.system.http_failure import HttpError
 

@@ -17,12 +17,12 @@ from k3os.generation.adding import from_medium, lay_down
 from k3os.generation.install_medium import InstallMedium
 from k3os.generation.layout import BIOS, LOADERS, STATE_LABEL, SYSTEM, UEFI
 from k3os.install import bios_loader, fat, firmware, formatting
-from k3os.install.disks import SECTOR, Device
 from k3os.install.plan import Plan
 from k3os.install.plan import layout as layout_of
 from k3os.k3s import unpack
 from k3os.system import mounts
 from k3os.system.console import Progress, Say
+from k3os.system.disks import SECTOR, Device
 from k3os.system.run import CommandError
 
 SCRATCH = "/run/k3os/install"

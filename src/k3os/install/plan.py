@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 from k3os.errors import UserError
 from k3os.generation.install_medium import InstallMedium
-from k3os.install import disks, fat
-from k3os.install.disks import SECTOR, Device
+from k3os.install import fat
+from k3os.system import disks
 from k3os.system.blockdev import LVM_MEMBER, RAID_MEMBER, holders
+from k3os.system.disks import SECTOR, Device
 from k3os.system.json_text import WRONG_SHAPE, an_object
 from k3os.system.run import CommandError, run
 

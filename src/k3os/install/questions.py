@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass, field
 
 from k3os.errors import UserError
-from k3os.install import disks
+from k3os.system import disks
 from k3os.system.console import Say
 from k3os.system.numbers import whole
 
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from k3os.install.disks import Device
+    from k3os.system.disks import Device
 
 INSTALL, CONFIGURE = "install", "configure"
 WIRELESS = "wl"

@@ -17,9 +17,10 @@ from k3os.generation.adding import from_medium, lay_down
 from k3os.generation.install_medium import InstallMedium
 from k3os.generation.layout import MENU, SYSTEM
 from k3os.generation.takeover_marker import BACKUP, MARKER, POWER_OFF, REBOOT, marker
-from k3os.install import disks, formatting
-from k3os.install.disks import Device, Mount
+from k3os.install import formatting
 from k3os.install.plan import MIB, SPARE, InstallRequest
+from k3os.system import disks
+from k3os.system.disks import Device, Mount
 from k3os.system.files import atomic_write, sync_directory
 from k3os.system.os_release import os_id
 from k3os.system.run import CommandError

@@ -227,26 +227,34 @@ def _maps(key: Key) -> str:
     first = key.fields[0].name
     shape = said(f": wants a map, not a text; write `{first}: …` and so on")
     as_list = said(f": wants a map, not a list; write `{first}: …` and so on")
-    wrong = " + ".join(_field(key, field) for field in sorted(key.fields, key=lambda f: f.name))
-    required = next(field for field in key.fields if field.required)
-    missing = f"!({' || '.join(_is_set(name) for name in _spelled(required))})"
-    no = literal(f": has no {required.name}; write `{required.name}: …`")
+    texts = [field for field in key.fields if field.kind in RULES]
+    wrong = " + ".join(_field(key, field) for field in sorted(texts, key=lambda f: f.name))
+    missing = choose(
+        *(
+            (
+                f"!({' || '.join(_is_set(name) for name in _spelled(field))})",
+                f"{entry} + " + literal(f": has no {field.name}; write `{field.name}: …`"),
+            )
+            for field in key.fields
+            if field.required
+        ),
+    )
     fields = bound(
         "w",
         wrong,
         choose(
-            ("size(w) == 0", f'({missing} ? {entry} + {no} : "")'),
+            ("size(w) == 0", missing),
             other=(
                 f'w.map(f, {entry} + "." + f[0] + ": " + f[1]).join("; ") + "; " + {entry} + '
                 '": is left out because of its " + w.map(f, f[0]).join(", ")'
             ),
         ),
     )
-    known = {name for field in key.fields for name in _spelled(field)}
+    known = {name for field in texts for name in _spelled(field)}
     item = choose(
         ("type(x) == list", f"{entry} + {as_list}"),
         ("type(x) != map", f"{entry} + {shape}"),
-        # another spelling, or a key that is explained: more than CEL can say
+        # another spelling, a key that is explained, or with a list in it: more than CEL can say
         (f"!x.all(n, n in {_sorted(known)}) || x.all(n, {is_unset('x[n]')})", '""'),
         other=fields,
     )

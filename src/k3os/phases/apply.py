@@ -14,7 +14,7 @@ from k3os.config.load import Config, load_config
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place, Problem
 from k3os.paths import OWN_SYSTEM
-from k3os.phases.actions import DONE, FAILED, UNCHANGED, Action
+from k3os.phases.actions import DONE, FAILED, LATER, UNCHANGED, Action
 from k3os.phases.node import Node
 from k3os.phases.phase_report import (
     STATUS,
@@ -260,11 +260,21 @@ def _performed(action: Action, node: Node) -> tuple[str, str]:
     from k3os.errors import UserError
 
     try:
+        if node.awaited and (place := _awaited(action, node)):
+            return LATER, f"nothing is mounted at {place} yet"
         return action.perform(node), action.note
     except UserError as error:
         return FAILED, str(error)
     except OSError as error:
         return FAILED, f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
+
+
+def _awaited(action: Action, node: Node) -> str:
+    """The place to be mounted first that an action would write below; "" for none."""
+    from k3os.phases.disks import place_of
+
+    path = getattr(action, "path", "")
+    return place_of(path, node.awaited) if isinstance(path, str) else ""
 
 
 def discreetly(output: Say, secrets: list[str]) -> Say:

@@ -29,11 +29,18 @@ def plan(config: Config, node: Node) -> list[Action]:
     now = marks(config, AT_BOOT)
     if not node.exists(BOOTED):
         return [*actions, WriteFile("boot_cmd", place, BOOTED, _text(now), 0o600)]
-    for name in different(_marks(node.read(BOOTED)), now):
+    for name in since_boot(config, node):
         value = config.get(name)
         where = value.place if value is not None else Place("the configuration")
         actions.append(Later(name, where, f"apply {name}", "it has changed; the next boot does it"))
     return actions
+
+
+def since_boot(config: Config, node: Node) -> list[str]:
+    """Names of what has changed since this boot applied it; [] while it does."""
+    if not node.exists(BOOTED):
+        return []
+    return different(_marks(node.read(BOOTED)), marks(config, AT_BOOT))
 
 
 def not_in_k3s(node: Node) -> list[str]:

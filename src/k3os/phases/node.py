@@ -24,9 +24,10 @@ LARGEST_ID = 2**32 - 2
 class Node:
     """root: where the tree is; phase, mode; environment of commands; output: a line of theirs;
     say: a line for a person who waits; ran: what commands have done, as reports call it, when only
-    the rest is to be tried again."""
+    the rest is to be tried again; awaited: places where nothing is mounted
+    yet, or nothing could be, and below which nothing is written therefore (disks.py)."""
 
-    __slots__ = ("_ours", "environment", "mode", "output", "phase", "ran", "root", "say")
+    __slots__ = ("_ours", "awaited", "environment", "mode", "output", "phase", "ran", "root", "say")
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Node:
         self.say = say
         self.environment: dict[str, str] = {}
         self.ran: frozenset[str] = frozenset()
+        self.awaited: list[str] = []
         self._ours: Ours | None = None
 
     @property

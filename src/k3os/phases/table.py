@@ -38,6 +38,8 @@ APPLIERS = {
     "connman": Applier("k3os.dns_nameservers", "k3os.ntp_servers", "k3os.wifi", always=True),
     "network": Applier("k3os.network", always=True),
     "password": Applier("k3os.password"),
+    # before whoever writes to what is mounted
+    "disks": Applier("k3os.disks", "k3os.mounts"),
     "k3s": Applier(
         *("k3os.server_url", "k3os.token", "k3os.labels", "k3os.k3s_args", "k3os.taints"),
         always=True,

@@ -6,6 +6,7 @@ import json
 from typing import Any
 from unittest.mock import patch
 
+from k3os.errors import UserError
 from tests.fuzz.target import target
 from tests.fuzz.targets import scratch
 
@@ -161,7 +162,7 @@ def users(data: bytes) -> object:
 
 @target("mount-table", words="- 8:1 /dev/sda1 ext4 nfs4 server:/x \\040 shared:1 rw")
 def mount_table(data: bytes) -> object:
-    from k3os.install.disks import mounts
+    from k3os.system.disks import mounts
     from k3os.system.remote import remote_mounts
 
     path = scratch.file(data, "mounts/proc/self/mountinfo")
@@ -175,3 +176,21 @@ def memory(data: bytes) -> object:
 
     text = scratch.text(data)
     return parse(text), [size(each, total_memory(text)) for each in ("auto", "50%", "512M")]
+
+
+@target("disk-marks", raises=(ValueError, UserError), words="signatures type label uuid DEVNAME=")
+def disk_marks(data: bytes) -> object:
+    """What wipefs and blkid say of labels that anybody wrote, and a record that somebody changed:
+    a disk that holds anything is never formatted."""
+    from k3os.phases.empty_disks import Seen, Wanted, decide, read_record
+    from k3os.phases.node import Node
+    from k3os.system.disk_content import carriers_in, marks_in
+
+    scratch.file(data, "disk-marks/var/lib/rancher/k3os/disks.json")
+    record = read_record(Node(str(scratch.directory() / "disk-marks"))).get("data", {})
+    carriers_in(data)
+    marks = marks_in("/dev/vdb", data)
+    seen = Seen("/dev/vdb", marks, is_blank=not marks, identity="x")
+    uuid = decide(Wanted("/dev/vdb", "ext4", "data"), record, seen)
+    assert not marks or uuid in [mark.uuid for mark in marks]
+    return uuid

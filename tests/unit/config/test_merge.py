@@ -118,6 +118,21 @@ CASES: dict[str, tuple[str, str, str, object]] = {
     "k3os.hardening": ("cis", "cis", "cis", "cis"),
     "k3os.shutdown.grace_period": ("10s", "1m", "20", "20"),
     "k3os.shutdown.critical_grace_period": ("1s", "2s", "3s", "3s"),
+    "k3os.disks": (
+        "[{device: /dev/a, filesystem: ext4, label: a, mount: /srv/a}]",
+        "[{device: /dev/b, filesystem: swap, label: b}]",
+        "[{device: /dev/c, filesystem: xfs, label: a, mount: /srv/c}]",
+        [
+            {"device": "/dev/c", "filesystem": "xfs", "label": "a", "mount": "/srv/c"},
+            {"device": "/dev/b", "filesystem": "swap", "label": "b"},
+        ],
+    ),
+    "k3os.mounts": (
+        "[{what: LABEL=a, where: /srv/a}]",
+        "[{what: 'nas:/b', where: /srv/b}]",
+        "[{what: LABEL=c, where: /srv/a/}]",
+        [{"what": "LABEL=c", "where": "/srv/a"}, {"what": "nas:/b", "where": "/srv/b"}],
+    ),
     "k3os.swap.zram": ("auto", "50%", "off", "off"),
     "k3os.swap.pods": ("true", "no", "yes", True),
     "k3os.install.device": ("/a", "/b", "/c", "/c"),

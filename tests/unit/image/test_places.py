@@ -5,6 +5,12 @@ import pytest
 from k3os.image.places import PERSISTENT_ETC, add_places, choose_profiles
 from k3os.image.tree import DIRECTORY, Tree
 
+XFS_KEPT = (
+    *("mkfs.xfs", "fsck.xfs", "xfs_repair", "xfs_admin", "xfs_db", "xfs_growfs", "xfs_info"),
+    *("xfs_io", "xfs_quota", "xfs_spaceman", "xfs_freeze", "xfs_bmap"),
+)
+XFS_LEFT_OUT = ("xfs_scrub", "xfs_scrub_all", "xfs_protofile", "xfs_copy", "xfs_fsr")
+
 
 @pytest.fixture
 def tree() -> Tree:
@@ -22,6 +28,8 @@ def tree() -> Tree:
     ):
         tree.file(f"etc/apparmor.d/{name}", name.encode())
     tree.file("usr/sbin/apparmor_parser", b"")
+    for name in (*XFS_KEPT, *XFS_LEFT_OUT):
+        tree.file(f"usr/sbin/{name}", b"")
     tree.file("usr/lib/apparmor/rc.apparmor.functions", b"")
     choose_profiles(tree)
     add_places(tree)
@@ -49,6 +57,12 @@ def test_a_plugins_path_is_a_directory_in_a_place_that_fits(
 ) -> None:
     assert tree.resolve(path) == place
     assert tree.entries[place].kind == DIRECTORY
+
+
+def test_of_xfs_stays_what_makes_grows_checks_and_mends_one(tree: Tree) -> None:
+    """xfs_scrub alone needs 38 MB of libraries."""
+    assert all(f"usr/sbin/{name}" in tree for name in XFS_KEPT)
+    assert not any(f"usr/sbin/{name}" in tree for name in XFS_LEFT_OUT)
 
 
 def test_no_link_below_etc_is_absolute(tree: Tree) -> None:

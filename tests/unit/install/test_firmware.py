@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from k3os.install import firmware
-from k3os.install.disks import Device
+from k3os.system.disks import Device
 from k3os.system.run import CommandError
 
 OWN, OTHER, GONE = (f"{digit * 8}-1111-2222-3333-444444444444" for digit in "abc")

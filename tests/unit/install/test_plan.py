@@ -9,9 +9,9 @@ import pytest
 
 from k3os.errors import UserError
 from k3os.generation.install_medium import InstallMedium
-from k3os.install import disks, plan
+from k3os.install import plan
 from k3os.install.plan import InstallRequest
-from k3os.system import blockdev
+from k3os.system import blockdev, disks
 from k3os.system.blockdev import FileSystem
 
 GB = 10**9

@@ -4,8 +4,8 @@ import pytest
 
 from k3os.config.check import check_text
 from k3os.config.value import plain
-from k3os.install.disks import Device
 from k3os.install.questions import CONFIGURE, INSTALL, Terminal, ask
+from k3os.system.disks import Device
 
 VDA = Device("vda", 20 * 10**9, "vda", model="QEMU", serial="one")
 SDB = Device("sdb", 8 * 10**9, "sdb")

@@ -13,8 +13,9 @@ from k3os.errors import UserError
 from k3os.generation import adding, install_medium, layout
 from k3os.generation.layout import MENU
 from k3os.generation.takeover_marker import BACKUP, MARKER
-from k3os.install import disks, formatting, takeover
+from k3os.install import formatting, takeover
 from k3os.install.plan import InstallRequest
+from k3os.system import disks
 from tests.unit.install.test_plan import GB, Machine
 
 OLD_MENU = "# Debian's\n"

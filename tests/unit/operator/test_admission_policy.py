@@ -151,6 +151,7 @@ def test_a_wrong_value_is_refused_in_the_words_of_the_check(
 # what k3s, the kubelet and containerd read: structures that only the operator looks into
 OF_K3S = {"mirrors", "endpoints", "rewrites", "registry configs", "map"}
 OF_K3S |= {"images", "manifests", "kubelet", "toml"}
+OF_DISKS = {"mount options"}
 
 
 def test_every_kind_of_value_is_in_the_table() -> None:
@@ -160,7 +161,7 @@ def test_every_kind_of_value_is_in_the_table() -> None:
     seen = {by_path[path].kind for path, *_ in WRONG if path in by_path}
     seen |= {field.kind for path in ("write_files", "k3os.wifi") for field in by_path[path].fields}
     left = {"networks", "addresses", "hosts", "routes", "ssh keys", "arguments"}
-    assert kinds - seen == {*left, *OF_K3S}
+    assert kinds - seen == {*left, *OF_K3S, *OF_DISKS}
 
 
 # everything that somebody might write as any key's value

@@ -1,4 +1,4 @@
-"""Which disks there are, what is on them, and why one cannot be installed to.
+"""Which disks there are, what is on them, and why one must not be written to.
 
 It only reads: sysfs (Documentation/ABI/stable/sysfs-block), proc_pid_mountinfo(5), /proc/swaps.
 Names of partitions come from sysfs, never from guessing suffixes.
@@ -12,7 +12,6 @@ import stat
 from dataclasses import dataclass
 
 from k3os.errors import UserError
-from k3os.paths import BASE
 from k3os.system.blockdev import FileSystem, holders, probe
 from k3os.system.files import text_of
 from k3os.system.numbers import whole
@@ -153,6 +152,9 @@ def file_systems(device: Device) -> list[FileSystem]:
 
 def in_use(device: Device) -> str:
     """Why a device must not be written to, "" when nothing speaks against it."""
+    # here, because a change of it builds no image anew (k3os.image.sources)
+    from k3os.paths import BASE
+
     names = {device.name, *device.partitions}
     used = mounted()
     for name in sorted(names | {device.disk} if device.number else names):
