@@ -52,11 +52,12 @@ image: setup ## a disk with an installed k3OS: FORMAT=raw|qcow2|vmdk|vhd CONFIG=
 	@$(VENV)/k3os image $(if $(FORMAT),--format '$(FORMAT)') $(if $(BOARD),--board '$(BOARD)') $(if $(CONFIG),--config '$(CONFIG)') $(ARGS)
 
 # The operator's tests wait most of the time, and need no image: they run beside the machines.
-WITH_VMS = -m 'not extra' -n $(VMS) --dist loadfile --no-loadscope-reorder --durations 25 --durations-min 20
+SHORT = -m 'not extra and not long'
+WITH_VMS = -n $(VMS) --dist loadfile --no-loadscope-reorder --durations 25 --durations-min 20
 
 .PHONY: test
-test: lint unit ## the whole test suite: lint, unit, operator, a minute of fuzzing, VM boots
-	@KUBECONFIG= $(VENV)/pytest tests/operator tests/fuzz tests/vm $(WITH_VMS) $(ARGS)
+test: lint unit ## as CI does: lint, unit, operator, a minute of fuzzing, VM boots
+	@KUBECONFIG= $(VENV)/pytest tests/operator tests/fuzz tests/vm $(SHORT) $(WITH_VMS) $(ARGS)
 
 .PHONY: test-fast
 test-fast: lint ## before each commit (three minutes): lint, unit, one boot
@@ -68,7 +69,11 @@ unit: setup ## unit tests; ARGS="-k name" chooses
 
 .PHONY: vm
 vm: setup ## tests that boot virtual machines (minutes); ARGS="-k name" chooses
-	@$(VENV)/pytest tests/vm $(WITH_VMS) $(ARGS)
+	@$(VENV)/pytest tests/vm $(SHORT) $(WITH_VMS) $(ARGS)
+
+.PHONY: test-long
+test-long: setup ## before a release: these and those that take minutes each, an hour and more
+	@$(VENV)/pytest tests/vm -m 'not extra' $(WITH_VMS) $(ARGS)
 
 .PHONY: fuzz
 fuzz: setup ## odd inputs for every parser: SECONDS=600; ARGS=<file that was found> tries it again

@@ -144,6 +144,7 @@ def test_a_configuration_with_which_a_boot_is_not_healthy_is_taken_back(node, ke
     assert told["state"] == names.SUCCEEDED, told
 
 
+@pytest.mark.long
 def test_a_configuration_with_which_no_boot_comes_to_its_end_is_taken_back(node, key, api):
     loop = {**FRAGMENT, "boot_cmd": ["echo round and round >/dev/console; reboot -f"]}
     told = apply(node, key, id="loop", config=loop, reboot=True)

@@ -257,6 +257,7 @@ def test_what_cannot_be_installed_to_is_refused_and_not_touched(boot, images, si
     assert [digest(disk.path) for disk in (small, locked, good)] == before
 
 
+@pytest.mark.long
 def test_a_second_installation_over_the_first_works(boot, images, installed, key, site, tmp_path):
     copy = tmp_path / "copy.img"
     run(["cp", "--sparse=always", str(installed), str(copy)])
@@ -271,6 +272,7 @@ def test_a_second_installation_over_the_first_works(boot, images, installed, key
         stop(vm, key)
 
 
+@pytest.mark.long
 def test_a_power_cut_in_the_middle_leaves_no_half_system_that_boots(boot, images, tmp_path):
     disk = empty_disk(tmp_path / "cut.img")
     with boot("power-cut", installer(images, "k3os.password=x", disk)) as vm:

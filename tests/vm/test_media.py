@@ -40,6 +40,7 @@ def test_a_bios_boots_the_cd_with_one_gigabyte_of_memory(bios, images):
     named(bios, images)
 
 
+@pytest.mark.long
 def test_changes_do_not_survive_a_reboot(bios):
     ask(bios, "sudo -n touch /etc/changed /var/changed /home/rancher/changed /opt/changed")
     machine = ask(bios, "cat /etc/machine-id")
@@ -92,6 +93,7 @@ def test_uefi_boots_the_cd_and_what_it_installs_to_a_disk_with_large_sectors(
         vm.expect("login: ", BOOT)
 
 
+@pytest.mark.long
 def test_the_iso_boots_as_a_disk_with_uefi(boot, images):
     disks = (Disk(images.iso, readonly=True),)
     with boot("stick-uefi", VMSpec(disks=disks, uefi=True)) as vm:
@@ -125,6 +127,7 @@ def test_the_iso_boots_as_a_disk_and_cloud_data_beside_it_is_read(boot, images, 
         assert "hostname: of-the-stick" in probed
 
 
+@pytest.mark.long
 def test_the_iso_boots_from_a_usb_stick(boot, generic_images):
     stick = Disk(generic_images.iso, interface="usb-storage", readonly=True)
     with boot("usb", VMSpec(disks=(stick,))) as vm:

@@ -22,6 +22,8 @@ from tests.vm.node import BOOT, LOGIN, over_ssh
 from tests.vm.releases import padded
 
 CACHES = ("none", "writethrough", "unsafe")
+pytestmark = pytest.mark.long
+
 CUTS = int(os.environ.get("TORTURE") or 1)
 SEED = int(os.environ.get("TORTURE_SEED") or time.time())
 VERSIONS = ("0.2.0", "0.3.0", "0.4.0", "0.5.0")

@@ -49,6 +49,7 @@ def test_a_remastered_iso_boots_with_secure_boot_and_has_what_was_asked_for(boot
         ask(vm, "until systemctl is-active -q k3s; do sleep 1; done", 90)
 
 
+@pytest.mark.long
 def test_a_usb_stick_installs_over_an_older_k3os_and_is_not_touched_itself(
     boot, images, generic_images, tmp_path
 ):
@@ -95,6 +96,7 @@ def by_hand(images) -> Iterator[Path]:
         shutil.rmtree(directory)
 
 
+@pytest.mark.long
 def test_an_iso_remastered_by_hand_boots_with_a_bios_beside_an_empty_disk(boot, by_hand, tmp_path):
     empty = empty_disk(tmp_path / "empty.img", MIB)
     with boot("by-hand-bios", VMSpec(disks=(Disk(by_hand), empty), cpus=1)) as vm:
@@ -103,6 +105,7 @@ def test_an_iso_remastered_by_hand_boots_with_a_bios_beside_an_empty_disk(boot, 
     assert digest(empty.path) == hashlib.sha256(bytes(MIB)).hexdigest()
 
 
+@pytest.mark.long
 def test_an_iso_remastered_by_hand_boots_with_uefi_beside_an_installed_disk(
     boot, images, by_hand, tmp_path
 ):

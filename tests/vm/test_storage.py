@@ -148,6 +148,7 @@ def test_k3s_does_not_start_on_an_empty_directory_when_its_disk_is_gone(boot, sp
         assert over_ssh(vm, key, "sudo ls /var/lib/rancher/k3s/server 2>/dev/null || true") == ""
 
 
+@pytest.mark.long
 def test_a_power_cut_while_a_disk_is_being_formatted_is_made_good(boot, images, key, tmp_path):
     text = CONFIG.format(key=key.with_suffix(".pub").read_text().strip())
     make_disk(images.iso, tmp_path / "disk.img", tmp_path, size=SIZE, config=text)

@@ -222,6 +222,7 @@ def test_a_root_file_system_that_is_none_goes_back_and_says_so(node, key, releas
     assert "0.3.0" in status
 
 
+@pytest.mark.long
 def test_a_kernel_that_panics_goes_back_after_three_attempts(node, key, releases):
     bad = releases.make("0.4.0", initrd=b"this is no initrd".ljust(8192))
     upgrade(node, key, bad)
@@ -232,6 +233,7 @@ def test_a_kernel_that_panics_goes_back_after_three_attempts(node, key, releases
     assert current(node, key) == "0.2.0"
 
 
+@pytest.mark.long
 def test_an_initrd_that_is_missing_goes_back(node, key, releases):
     bad = releases.make("0.5.0", initrd=padded(releases.built / "k3os-initrd-amd64"))
     upgrade(node, key, bad)
@@ -246,6 +248,7 @@ def test_an_initrd_that_is_missing_goes_back(node, key, releases):
     assert current(node, key) == "0.2.0"
 
 
+@pytest.mark.long
 def test_a_version_that_hangs_is_ended_by_the_watchdog_and_by_the_guard(node, key, releases):
     """At the first attempt nothing runs any more but the hardware; at the second the guard does,
     which leaves word, so that there is no third one."""
