@@ -147,7 +147,7 @@ k3os:
   disks:
   - {{device: /dev/disk/by-id/virtio-EMPTY, filesystem: ext4, label: typed, mount: /srv/typed}}
   mounts:
-  - {{what: LABEL=cidata, where: /srv/seed, type: iso9660, options: [ro]}}
+  - {{what: LABEL=EXTRA, where: /srv/extra, type: iso9660, options: [ro]}}
   k3s_sums: {{v1.33.1+k3s1: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef}}
   k3s_insecure_http: false
   k3s_args:
@@ -227,11 +227,15 @@ def node(boot, images, key, site, tmp_path_factory):
     seed = tmp_path_factory.mktemp("seed")
     (seed / "user-data").write_text(USERDATA)
     run(["xorrisofs", "-quiet", "-V", "cidata", "-r", "-o", str(seed / "seed.iso"), str(seed)])
+    # not the seed: a medium that is mounted is nobody's cloud data
+    command = ["xorrisofs", "-quiet", "-V", "EXTRA", "-r", "-o", str(seed / "extra.iso")]
+    run([*command, str(seed / "user-data")])
     spec = images.direct(CMDLINE, config)
     with open(seed / "empty.img", "wb") as file:
         file.truncate(64 << 20)
     empty = Disk(seed / "empty.img", serial="EMPTY")
-    disks = (*spec.disks, Disk(seed / "seed.iso", readonly=True), empty)
+    media = (Disk(seed / name, readonly=True) for name in ("seed.iso", "extra.iso"))
+    disks = (*spec.disks, *media, empty)
     spec = dataclasses.replace(spec, disks=disks, extra=CARD)
     with boot("every-key", spec) as vm:
         vm.expect(LOGIN, BOOT)
@@ -274,7 +278,7 @@ def test_password_the_one_of_the_config_logs_in_and_is_hashed(node):
 def test_disks_and_mounts_are_there_before_k3s(node):
     """test_storage.py has the rest."""
     assert ask(node, "findmnt -no FSTYPE,LABEL /srv/typed").split() == ["ext4", "typed"]
-    assert ask(node, "cat /srv/seed/user-data").startswith("#cloud-config")
+    assert ask(node, "cat /srv/extra/user-data").startswith("#cloud-config")
 
 
 def test_ssh_authorized_keys_log_in(node, key):
