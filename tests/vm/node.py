@@ -30,7 +30,7 @@ def ask(vm: VM, command: str, timeout: float = 60) -> str:
 
 def wait_until_settled(vm: VM) -> None:
     """Until no job of systemd's is left: all that starts at boot has started or failed."""
-    ask(vm, "systemctl is-system-running --wait || true", 120)
+    ask(vm, "systemctl is-system-running --wait || true", 240)
 
 
 def use_data_sources(vm: VM, *names: str) -> None:
