@@ -124,8 +124,8 @@ def test_connman_leaves_the_interfaces_of_containers_alone(node):
     before = ask(node, names)
     ask(
         node,
-        f"for name in {' '.join(CONTAINERS)}; do "
-        "sudo -n ip link add $name type dummy && sudo -n ip link set $name up; done",
+        f"sudo -n sh -c 'for name in {' '.join(CONTAINERS)}; do "
+        "ip link add $name type dummy && ip link set $name up; done'",
     )
     ask(node, "sleep 5")
     assert ask(node, names) == before
