@@ -58,6 +58,7 @@ def versions(artifacts: Path) -> set[tuple[str, str]]:
     return {(each["name"], each.get("versionInfo", "")) for each in listed}
 
 
+@pytest.mark.long
 def test_two_builds_with_separate_caches_give_the_same_bytes(images, tmp_path):
     first, second = images.iso.parent, built(tmp_path / "second")
     if versions(first) != versions(second):  # the mirror has got a newer package in between

@@ -68,6 +68,7 @@ def test_the_rescue_entry_of_the_menu_opens_a_shell(boot, images):
         vm.expect(RESCUE, 30)
 
 
+@pytest.mark.long
 def test_uefi_boots_the_cd_and_what_it_installs_to_a_disk_with_large_sectors(
     boot, images, tmp_path
 ):

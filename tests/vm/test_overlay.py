@@ -16,7 +16,7 @@ from tests.vm.node import K3S, LOGIN, ask, over_ssh, stop
 
 BOOT = 240
 ARCHITECTURES = [
-    "amd64",
+    pytest.param("amd64", marks=pytest.mark.long),
     pytest.param("arm64", marks=pytest.mark.extra),
     pytest.param("arm", marks=pytest.mark.extra),
 ]

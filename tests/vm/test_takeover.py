@@ -18,6 +18,8 @@ from tests.vm import debian
 from tests.vm.node import BOOT, LOGIN, ask, over_ssh, serve, stop
 from tests.vm.test_install import empty_disk
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 SECONDS = 400
 # a table of before GPT, with the usual gap before the first partition
@@ -142,7 +144,6 @@ def test_install_sh_formats_a_disk(disks):
     assert b"hostname: taken" in run(read)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("name", "number"), [("md0", 3), ("dm-0", 4)])
 def test_raid_and_lvm_boot_what_install_sh_put_there(boot, disks, key, name, number):
     """Half of the RAID 1 alone, after a while; LVM at once. GRUB says what is on them."""

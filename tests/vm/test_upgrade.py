@@ -264,6 +264,7 @@ def test_a_version_that_hangs_is_ended_by_the_watchdog_and_by_the_guard(node, ke
     assert "it hung" in over_ssh(node, key, "sudo k3os status | grep -A1 rollback")
 
 
+@pytest.mark.long
 def test_a_version_that_is_not_healthy_in_time_goes_back(node, key, releases):
     bad = releases.make("0.6.0", k3s=BROKEN)
     over_ssh(node, key, "sudo touch /var/shorter")
