@@ -82,10 +82,6 @@ def test_a_right_clock_is_left_alone_and_not_waited_for(node):
     assert "clock" not in ask(node, "ls /run/k3os")
 
 
-def test_nothing_runs_for_wireless_networks_where_there_is_no_radio(node):
-    assert ask(node, "pgrep -c wpa_supplicant || true") == "0"
-
-
 # Debian's kernel for clouds has no rfkill; connman says so and goes on
 HARMLESS = ("connmand", "Failed to open RFKILL control device")
 

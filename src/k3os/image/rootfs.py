@@ -116,13 +116,10 @@ GENERATORS_REMOVED = (
     *("systemd-sysv-generator", "systemd-tpm2-generator"),
 )
 
-# Of systemd, on D-Bus: without a unit in the image.
-NO_BUS_UNIT = ("hostname", "locale", "network", "timedate")
-
 # What is started: a target to the units it wants. All other links in /etc/systemd are removed.
 WANTS = {
     "multi-user.target": (
-        *("connman.service", "k3s.service"),
+        *("connman.service", "wpa_supplicant.service", "k3s.service"),
         *("k3os-clock.service", "k3os-config.service", "k3os-k3s-fetch.service"),
         *("k3os-local-start.service", "k3os-pods.service"),
     ),
@@ -230,9 +227,10 @@ def choose_units(tree: Tree) -> None:
         tree.remove(f"usr/lib/systemd/system-generators/{name}")
     tree.remove("usr/lib/tmpfiles.d/systemd-nologin.conf")
     tree.link("etc/systemd/system/default.target", "/usr/lib/systemd/system/multi-user.target")
-    # connman asks for all of them at each boot; udev starts the one that there is
-    for name in ("fi.w1.wpa_supplicant1", *(f"org.freedesktop.{each}1" for each in NO_BUS_UNIT)):
-        tree.remove(f"usr/share/dbus-1/system-services/{name}.service")
+    tree.link(
+        "etc/systemd/system/dbus-fi.w1.wpa_supplicant1.service",
+        "/usr/lib/systemd/system/wpa_supplicant.service",
+    )
 
 
 def compile_code(

@@ -63,14 +63,6 @@ def test_no_boot_starts_an_agent_by_itself() -> None:
     assert not re.search(r"qemu|hv-|vmtools|open-vm|vgauth", started)
 
 
-def test_a_machine_without_a_radio_starts_nothing_for_wireless_networks() -> None:
-    assert "wpa_supplicant" not in str(WANTS)
-    text = (RULES / "60-k3os-wifi.rules").read_text()
-    assert re.search(
-        r'SUBSYSTEM=="ieee80211", .*ENV\{SYSTEMD_WANTS\}\+="wpa_supplicant\.service"', text
-    )
-
-
 def test_vmwares_agent_is_wanted_on_vmware_only() -> None:
     (line,) = (
         line
