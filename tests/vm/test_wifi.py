@@ -6,6 +6,8 @@ that appears only when the node has long looked for it in vain, as after a power
 
 import dataclasses
 
+import pytest
+
 from tests.vm.node import BOOT, ask
 
 SSID = "café & more"
@@ -48,6 +50,7 @@ k3os:
 """
 
 
+@pytest.mark.long
 def test_a_node_joins_its_wireless_network_and_gets_an_address(boot, generic_images):
     spec = generic_images.direct("", CONFIG)
     with boot("wifi", dataclasses.replace(spec, network=False, forwards=())) as vm:
