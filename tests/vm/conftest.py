@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from k3os.cli.run import initrd_with_config
+from k3os.generation.grub import NO_SELF_TESTS
 from k3os.image.build import build as build_image
 from k3os.image.progress import Progress
 from k3os.image.settings import from_environment
@@ -33,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 LOGS = ROOT / "dist" / "vm-logs"
 STUB = ROOT / "tests" / "stubs" / "k3s"
 # on a busy machine the emulated timer looks broken to the kernel, which then stops
-CMDLINE = "console=tty0 console=ttyS0,115200 quiet cryptomgr.notests no_timer_check"
+CMDLINE = f"console=tty0 console=ttyS0,115200 quiet {NO_SELF_TESTS} no_timer_check"
 BUILD_SECONDS = 900
 SHOWN_LINES = 250
 # QEMU 7.2 (Debian 12) dies of a signal in about one boot of a hundred on some machines: says

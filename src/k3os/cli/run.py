@@ -17,6 +17,7 @@ from pathlib import Path
 
 from k3os.cli import build as build_command
 from k3os.errors import UserError
+from k3os.generation.grub import NO_SELF_TESTS
 from k3os.system.numbers import whole
 from k3os.system.run import CommandError, run
 from k3os.vm import accel
@@ -31,7 +32,7 @@ POINTS = {
 }
 RESCUE_PROMPT = "k3OS rescue # "
 RESCUE = re.escape(RESCUE_PROMPT)
-APPEND = "console=tty0 console={},115200 quiet cryptomgr.notests k3os.mode=live"
+APPEND = f"console=tty0 console={{}},115200 quiet {NO_SELF_TESTS} k3os.mode=live"
 CONFIG = "k3os/system/config.yaml"
 FULL = ("amd64", "arm64")  # what an ISO is built for
 DEFAULT_DISK_SIZE = "10G"
