@@ -56,9 +56,17 @@ class PodView:
         return f"{self.namespace}/{self.name}"
 
 
+def owner(body: Mapping[str, Any]) -> tuple[str, str]:
+    """Kind and name of an object's controller, "" and "" for none."""
+    for each in maps(inside(body, "metadata", "ownerReferences")):
+        if each.get("controller") is True:
+            return text(each.get("kind")), text(each.get("name"))
+    return "", ""
+
+
 def parse_pod(body: Mapping[str, Any]) -> PodView:
     meta = mapping(body.get("metadata"))
-    owners = [each for each in maps(meta.get("ownerReferences")) if each.get("controller") is True]
+    kind, owner_name = owner(body)
     labels, notes = texts(meta.get("labels")), texts(meta.get("annotations"))
     namespace, name = text(meta.get("namespace")), text(meta.get("name"))
     phase = inside(body, "status", "phase")
@@ -66,7 +74,7 @@ def parse_pod(body: Mapping[str, Any]) -> PodView:
     return PodView(
         namespace=namespace,
         name=name,
-        owner=text(owners[0].get("kind")) if owners else "",
+        owner=kind,
         mirror=MIRROR in notes,
         finished=phase in ("Succeeded", "Failed"),
         leaving=bool(meta.get("deletionTimestamp")),
@@ -81,7 +89,7 @@ def parse_pod(body: Mapping[str, Any]) -> PodView:
         pending=phase == "Pending",
         ready=conditions(body).get("Ready", {}).get("status") == "True",
         claims=tuple(_claims(body, namespace, name)),
-        owner_name=text(owners[0].get("name")) if owners else "",
+        owner_name=owner_name,
     )
 
 

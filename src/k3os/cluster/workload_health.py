@@ -11,20 +11,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from k3os.cluster.objects import conditions, inside, mapping, maps, number, text
-from k3os.cluster.workloads import DAEMON_SET
+from k3os.cluster.views import DAEMON_SET
 
 Body = Mapping[str, Any]
 # a container that is being started says nothing of what is wrong; a pod's worst comes first
 STARTING = ("ContainerCreating", "PodInitializing")
 CRASHING = "CrashLoopBackOff"
-
-
-def owner(body: Body) -> tuple[str, str]:
-    """Kind and name of an object's controller, "" and "" for none."""
-    for each in maps(inside(body, "metadata", "ownerReferences")):
-        if each.get("controller") is True:
-            return text(each.get("kind")), text(each.get("name"))
-    return "", ""
 
 
 def is_ready(pod: Body) -> bool:

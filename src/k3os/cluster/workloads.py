@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from k3os.cluster.canary_spec import PAUSE, ROLLBACK
 from k3os.cluster.duration import seconds
 from k3os.cluster.objects import LONGEST, mapping, number, text
+from k3os.cluster.views import DAEMON_SET
 from k3os.errors import UserError
 from k3os.system.json_text import an_object
 from k3os.system.plural import counted
@@ -27,9 +28,10 @@ WHERE = "spec.strategy.workloads"
 
 # what a node failed with
 SICK = "SickWorkloads"
-DAEMON_SET, STATIC_POD, STATEFUL_SET, REPLICA_SET, DEPLOYMENT = KINDS = (
-    *("DaemonSet", "Pod", "StatefulSet", "ReplicaSet", "Deployment"),
+STATIC_POD, STATEFUL_SET, REPLICA_SET, DEPLOYMENT = (
+    *("Pod", "StatefulSet", "ReplicaSet", "Deployment"),
 )
+KINDS = (DAEMON_SET, STATIC_POD, STATEFUL_SET, REPLICA_SET, DEPLOYMENT)
 ON_THE_NODE = (DAEMON_SET, STATIC_POD)
 # with names of the greatest length the annotation stays below objects.LONGEST
 MOST, MOST_SICK, LONGEST_WHY = 32, 8, 120

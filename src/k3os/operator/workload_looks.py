@@ -23,9 +23,8 @@ from k3os.cluster.objects import inside, mapping, text, texts
 from k3os.cluster.spec import Pool
 from k3os.cluster.target import is_selector, matches
 from k3os.cluster.turns import Cluster, is_sick
-from k3os.cluster.views import PodView
+from k3os.cluster.views import DAEMON_SET, PodView, owner
 from k3os.cluster.workloads import (
-    DAEMON_SET,
     DEPLOYMENT,
     KINDS,
     MOST,
@@ -164,7 +163,7 @@ class WorkloadLooks:
     async def _owner(self, kind: str, namespace: str, name: str) -> tuple[str, int] | None:
         """The workload, of a ReplicaSet its Deployment, and how many Ready pods it has."""
         body = await self._get(kind, namespace, name)
-        above, above_name = health.owner(body) if body else ("", "")
+        above, above_name = owner(body) if body else ("", "")
         if kind == REPLICA_SET and above == DEPLOYMENT:
             kind, name = above, above_name
             body = await self._get(kind, namespace, name)
@@ -255,7 +254,7 @@ def _is_of(pod: Body, kind: str, namespace: str, name: str) -> bool:
         return False
     if kind == STATIC_POD:
         return text(meta.get("name")) == name
-    return health.owner(pod) == (kind, name)
+    return owner(pod) == (kind, name)
 
 
 def _failed(key: Key, error: Exception) -> None:

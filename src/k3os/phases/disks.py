@@ -157,12 +157,14 @@ class UseDisk(Action):
 
     def _is_in_use(self, node: Node) -> bool:
         """Whether what the record names is mounted, or swap, already."""
+        from k3os.system.disks import swaps
+
         known = read_record(node).get(self.wanted.label, {})
         if known.get("made") is not True:
             return False
         device = os.path.realpath(f"/dev/disk/by-uuid/{known.get('uuid')}")
         if self.mount is None:
-            return device in _swaps(node)
+            return device in swaps(node.path(SWAPS))
         return mounted(node).get(self.mount.where) == device
 
     def _swap_on(self, device: str) -> bool:
@@ -175,10 +177,6 @@ class UseDisk(Action):
         options = ["--options", ",".join(self.options)] if self.options else []
         run(["swapon", *options, device], timeout=60)
         return True
-
-
-def _swaps(node: Node) -> list[str]:
-    return [line.split()[0] for line in node.read(SWAPS).splitlines()[1:] if line.strip()]
 
 
 def mounted(node: Node) -> dict[str, str]:

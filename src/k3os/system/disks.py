@@ -212,10 +212,10 @@ def mounted() -> dict[str, list[str]]:
     return found
 
 
-def swaps() -> set[str]:
-    """Devices of proc_swaps(5), links resolved."""
+def swaps(table: str = "") -> set[str]:
+    """Devices of proc_swaps(5), links resolved; table: by default the machine's own."""
     try:
-        with open(SWAPS, errors="surrogateescape") as file:
+        with open(table or SWAPS, errors="surrogateescape") as file:
             return {os.path.realpath(line.split()[0]) for line in file.readlines()[1:]}
     except FileNotFoundError:
         return set()
