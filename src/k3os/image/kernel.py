@@ -74,7 +74,6 @@ BOOT_DIRECTORIES = (
     "drivers/block",
     "drivers/cdrom",
     "drivers/hv",
-    "drivers/md",
     "drivers/message/fusion",
     "drivers/mmc",
     "drivers/nvme",
@@ -109,6 +108,8 @@ BOOT_DIRECTORIES_OF = {
 BOOT_MODULES = (
     *("nls_ascii", "nls_cp437", "nls_utf8", "nls_iso8859-1", "crc32c_generic", "crc32c-intel"),
     *("hid-generic", "hid-hyperv", "softdog", "efivarfs", "i6300esb"),
+    # arrays, and volumes of LVM that are linear or striped (k3os.system.lvm)
+    *("md-mod", "raid0", "raid1", "raid10", "raid456", "dm-mod"),
 )
 # Drivers whose firmware is large and only wanted by name (FIRMWARE=firmware-iwlwifi).
 WIRELESS = ("kernel/drivers/net/wireless/", "kernel/net/wireless/")
@@ -127,7 +128,20 @@ REGULATORY = {
 }
 _IMAGE = re.compile(r"boot/vmlinuz-([^/]+)|usr/lib/modules/([^/]+)/vmlinuz")
 
-NOT_AT_BOOT = ("drivers/block/drbd", "drivers/block/aoe", "drivers/scsi/fcoe", "drivers/block/rbd")
+# Directories and modules of BOOT_DIRECTORIES that bring no medium: disks behind a network, the other
+# end of one, caches, simulations. Some drag in a third of the network's and storage's stacks; they
+# are all in the root file system, too.
+NOT_AT_BOOT = tuple(
+    f"drivers/{name}"
+    for name in (
+        *("block/drbd", "block/aoe", "block/rbd", "block/nbd", "block/rnbd", "block/null_blk"),
+        *("block/ublk_drv", "block/xen-blkback", "xen/xen-pciback", "xen/xen-scsiback"),
+        *("nvme/target", "nvme/host/nvme-fabrics", "nvme/host/nvme-fc"),
+        *("nvme/host/nvme-rdma", "nvme/host/nvme-tcp", "scsi/fcoe", "scsi/scsi_debug", "scsi/ch"),
+        *("scsi/st", "scsi/iscsi_tcp", "scsi/libiscsi_tcp", "scsi/qla2xxx/tcm_qla2xxx"),
+        *("scsi/ibmvscsi_tgt", "virtio/virtio_vdpa"),
+    )
+)
 
 
 def build_kernel(settings: Settings, progress: Progress, package_tar: Path, output: Path) -> None:
@@ -333,7 +347,7 @@ def boot_modules(
     wanted_names = {name.replace("-", "_") for name in BOOT_MODULES}
     wanted = (*BOOT_DIRECTORIES, *more_directories)
     directories = tuple(f"kernel/{directory}/" for directory in wanted)
-    unwanted = tuple(f"kernel/{directory}/" for directory in NOT_AT_BOOT)
+    unwanted = tuple(f"kernel/{name}{end}" for name in NOT_AT_BOOT for end in ("/", ".ko"))
     chosen: set[str] = set()
     for path, needed in dependencies.items():
         name = re.sub(r"\.ko$", "", path.rpartition("/")[2]).replace("-", "_")

@@ -50,12 +50,23 @@ def test_the_initrd_carries_boot_drivers_with_all_they_depend_on_and_no_others()
         "kernel/lib/crc16.ko:\n"
         "kernel/drivers/net/e1000.ko:\n"
         "kernel/drivers/block/drbd/drbd.ko:\n"
+        "kernel/drivers/block/rbd.ko: kernel/net/ceph/libceph.ko\n"
+        "kernel/net/ceph/libceph.ko:\n"
+        "kernel/drivers/xen/xen-scsiback.ko: kernel/drivers/target/target_core_mod.ko\n"
+        "kernel/drivers/target/target_core_mod.ko:\n"
+        "kernel/drivers/nvme/target/nvmet.ko: kernel/fs/configfs/configfs.ko\n"
+        "kernel/fs/configfs/configfs.ko:\n"
+        "kernel/drivers/md/raid1.ko: kernel/drivers/md/md-mod.ko\n"
+        "kernel/drivers/md/md-mod.ko:\n"
+        "kernel/drivers/md/dm-thin-pool.ko: kernel/drivers/md/dm-mod.ko\n"
     )
     assert boot_modules(parse_dependencies(text)) == {
         "kernel/drivers/nvme/host/nvme.ko",
         "kernel/drivers/nvme/host/nvme-core.ko",
         "kernel/fs/ext4/ext4.ko",
         "kernel/lib/crc16.ko",
+        "kernel/drivers/md/raid1.ko",
+        "kernel/drivers/md/md-mod.ko",
     }
 
 
