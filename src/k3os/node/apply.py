@@ -11,7 +11,9 @@ import os
 import sys
 
 from k3os.cluster.config_trial import FRAGMENT
-from k3os.errors import ERROR_FILE, UserError
+from k3os.errors import UserError
+from k3os.system.own_command import handed_over as handed_over
+from k3os.system.own_command import run_k3os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -233,30 +235,15 @@ def upgrade_arguments(request: NodeRequest, work: Work) -> list[str]:
 
 def change_versions(request: NodeRequest, work: Work) -> None:
     """A dry run finds out whether it would work. Raises UserError with what `k3os upgrade` says."""
-    from k3os.system.files import durable_remove
-    from k3os.system.run import CommandError, run
-
     arguments = upgrade_arguments(request, work)
     if not arguments:
         return
     mirror = request.k3s.url if request.k3s else ""
     environment: dict[str, str | None] = {"K3S_RELEASES": mirror} if mirror else {}
-    environment[ERROR_FILE] = UPGRADE_ERROR
-    durable_remove(UPGRADE_ERROR)  # of an earlier one
-    try:
-        output = run(["k3os", "upgrade", *arguments], env=environment, timeout=COMMAND_SECONDS)
-    except CommandError as error:
-        raise handed_over(UPGRADE_ERROR) or UserError(str(error)) from error
-    print(output.decode(errors="replace"), end="", flush=True)
-
-
-def handed_over(path: str) -> UserError | None:
-    """What cli.main.hand_over left there; None for nothing, after a bug or a kill."""
-    from k3os.system.files import read_object
-
-    error = read_object(path)
-    texts = {name: str(error.get(name, "")) for name in ("message", "hint", "where")}
-    return UserError(**texts) if texts["message"] else None
+    output = run_k3os(
+        ["upgrade", *arguments], UPGRADE_ERROR, env=environment, timeout=COMMAND_SECONDS
+    )
+    print(output, end="", flush=True)
 
 
 def runs_wanted_k3s(request: NodeRequest) -> bool:
