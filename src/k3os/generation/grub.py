@@ -115,7 +115,7 @@ def with_arguments(menu: str) -> str:
     for line in menu.split("\n"):
         found = _LINUX.fullmatch(line)
         if found and ARGUMENTS not in line.split():
-            indent, path = found[1], f"{SYSTEM}/{found[2]}/{kernel_args.FILE}"
+            indent, path = found[1], f"{SYSTEM}/{found[2]}/{layout.ARGUMENTS}"
             lines += [
                 f"{indent}set {kernel_args.VARIABLE}=",
                 f"{indent}if [ -s {path} ]; then",

@@ -1,8 +1,8 @@
 """The kernel's arguments of a generation (k3os.kernel_args): in its manifest, and for GRUB.
 
-GRUB reads them from FILE in the generation's directory, an environment block (grubenv.py) of any
-size: the menu takes one variable of it, and nothing in it is run. The last word is the number of
-the generation, which tells the boot whose arguments it has (k3os.boot.init). It must not decide
+GRUB reads them from ARGUMENTS in the generation's directory, an environment block (grubenv.py) of
+any size: the menu takes one variable of it, and nothing in it is run. The last word is the number
+of the generation, which tells the boot whose arguments it has (k3os.boot.init). It must not decide
 what an argument may be: k3os.config.kernel_args.
 """
 
@@ -13,8 +13,7 @@ import os
 
 from k3os.config.kernel_args import KEY
 from k3os.generation import grubenv
-from k3os.generation.layout import ARGUMENTS as FILE
-from k3os.generation.layout import ARGUMENTS_OF, SYSTEM
+from k3os.generation.layout import ARGUMENTS, ARGUMENTS_OF, SYSTEM
 from k3os.system.files import atomic_write, durable_remove, read_object
 from k3os.system.stamps import utc
 
@@ -56,12 +55,12 @@ def write(directory: str, number: int, arguments: tuple[str, ...]) -> None:
     if arguments:
         words = " ".join((*arguments, f"{ARGUMENTS_OF}={number}"))
         data = grubenv.HEADER + f"{VARIABLE}={words}\n".encode()
-        atomic_write(f"{directory}/{FILE}", data, sync=True)
+        atomic_write(f"{directory}/{ARGUMENTS}", data, sync=True)
 
 
 def has_file(directory: str) -> bool:
     """Whether GRUB finds arguments in the directory of a generation."""
-    return os.path.exists(f"{directory}/{FILE}")
+    return os.path.exists(f"{directory}/{ARGUMENTS}")
 
 
 def refuse(root: str, arguments: tuple[str, ...], reason: str) -> None:

@@ -11,6 +11,7 @@ import os
 import sys
 
 from k3os.cluster.config_trial import FRAGMENT
+from k3os.config.kernel_args import KEY as KERNEL_ARGS
 from k3os.errors import UserError
 from k3os.system.own_command import handed_over as handed_over
 from k3os.system.own_command import run_k3os
@@ -100,6 +101,7 @@ def carry_out(request: NodeRequest) -> int:
         return answer(request.id, NO_CHANGE, "it is so already", **told)
     # the versions first: when they cannot be had, the configuration stays as it was
     change_versions(request, work)
+    former = own_node.fragment()
     if work.k3s and not work.reboot and not runs_wanted_k3s(request):
         # an earlier try was killed between the switch and the restart of k3s: a boot completes it
         work = replace(work, effect="reboot")
@@ -109,6 +111,7 @@ def carry_out(request: NodeRequest) -> int:
     if work.config:
         write_fragment(request, work.effect)
     if work.reboot:
+        tell_kernel(request, former, status)
         keep(request, names.REBOOTING, "", wanted_versions(request))
         reboot_soon()
         return answer(request.id, names.REBOOTING, described(request, work), **told)
@@ -244,6 +247,24 @@ def change_versions(request: NodeRequest, work: Work) -> None:
         ["upgrade", *arguments], UPGRADE_ERROR, env=environment, timeout=COMMAND_SECONDS
     )
     print(output, end="", flush=True)
+
+
+def tell_kernel(request: NodeRequest, former: Mapping[str, Any], status: NodeStatus) -> None:
+    """Have the boot that is needed anyway bring the kernel's arguments, too; else it would take
+    another one. Raises UserError; the former fragment is back then."""
+    from k3os.cluster import config_trial
+    from k3os.cluster.impact import check
+
+    asked = any(KERNEL_ARGS in check(each)[0] for each in (request.config, former))
+    if status.mode != "disk" or not asked:
+        return
+    try:
+        run_k3os(
+            ["upgrade", "--kernel-args", "--no-reboot"], UPGRADE_ERROR, timeout=COMMAND_SECONDS
+        )
+    except UserError as error:
+        config_trial.restore(str(error))
+        raise
 
 
 def runs_wanted_k3s(request: NodeRequest) -> bool:
