@@ -13,7 +13,7 @@ import re
 from k3os.config.scalars import is_console
 from k3os.errors import UserError
 from k3os.generation import kernel_args, layout
-from k3os.generation.layout import GENERATIONS, MEDIUM_UUID, MENU, numbers
+from k3os.generation.layout import GENERATIONS, LINKS, MEDIUM_UUID, MENU, numbers
 from k3os.generation.switching import flush_journal
 from k3os.system.blockdev import probe
 from k3os.system.files import atomic_write
@@ -248,9 +248,11 @@ def pass_arguments(root: str, say: Say) -> None:
             old = file.read()
     except FileNotFoundError:
         old = ""
-    if not any(map(_LINUX.fullmatch, old.split("\n"))):
+    found = filter(None, map(_LINUX.fullmatch, old.split("\n")))
+    if {each[2] for each in found} != set(LINKS):
         raise UserError(
-            f"no entry of {MENU} on this disk starts k3OS: another boot loader does",
+            f"{MENU} on this disk does not start each generation as our menu does: another boot "
+            "loader starts k3OS, or somebody changed it",
             "give the arguments there; nothing was changed",
         )
     menu = with_arguments(old)

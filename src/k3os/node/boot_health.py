@@ -44,7 +44,13 @@ def conclude() -> bool:
     # both are, when a request changed both
     version = bool(trial.on_trial(BASE)) or not config_trial.is_on_trial()
     what, before = ("version", "previous") if version else ("configuration", "former")
-    if version and not trial.waits(BASE, text_of(RUNNING)):
+    if version and trial.waits(BASE, text_of(RUNNING)):
+        os.unlink(ON_TRIAL)
+        say("what is on trial has not been booted yet, after a power cut: the next boot does it")
+        if missing:
+            restart()
+        return not missing
+    if version:
         with mounts.writable(BASE):
             if missing:
                 trial.fail(BASE, missing)

@@ -37,7 +37,9 @@ def plan(config: Config, node: Node) -> list[Action]:
     place = value.place if value is not None else Place("default")
     wanted = tuple(config.texts(KEY))
     if node.mode != "disk":
-        return [WithoutEffect(KEY, place, wanted)] if wanted else []
+        # what is installed has them; nobody counts on them before
+        told = wanted and node.mode != "install"
+        return [WithoutEffect(KEY, place, wanted)] if told else []
     known = any(generations(node)) or kernel_args.refused(node.path(OWN_SYSTEM))
     return [TellKernel(KEY, place, wanted)] if wanted or known else []
 

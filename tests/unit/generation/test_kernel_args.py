@@ -150,7 +150,15 @@ def test_the_menu_of_a_disk_learns_it_before_it_is_needed(
     assert (len(said), flushed) == (1, [str(tmp_path)])
 
 
-@pytest.mark.parametrize("text", [None, "", "menuentry 'x' {\n  linux /vmlinuz\n}\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "menuentry 'x' {\n  linux /vmlinuz\n}\n",
+        OLD.replace("linux /k3os/system/previous", "linux $prefix/previous"),
+    ],
+)
 def test_a_disk_that_another_loader_starts_is_told(
     tmp_path: Path, flushed: list[str], text: str | None
 ) -> None:

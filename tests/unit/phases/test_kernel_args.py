@@ -126,7 +126,7 @@ def test_without_the_key_what_failed_is_forgotten(machine: Machine, commands: li
     assert commands == [["upgrade", "--kernel-args"]]
 
 
-@pytest.mark.parametrize("mode", ["live", "install", "overlay"])
+@pytest.mark.parametrize("mode", ["live", "overlay"])
 def test_where_it_has_no_effect_a_person_is_told(machine: Machine, mode: str) -> None:
     said: list[str] = []
     (result,) = own(machine, mode=mode, say=said.append)
@@ -135,6 +135,10 @@ def test_where_it_has_no_effect_a_person_is_told(machine: Machine, mode: str) ->
     (line,) = [each for each in said if KEY in each]
     assert line.startswith("/k3os/system/config.yaml:1:")
     assert "warning" in line
+
+
+def test_an_installation_carries_them_on_and_says_nothing(machine: Machine) -> None:
+    assert own(machine, mode="install") == []
 
 
 @pytest.mark.parametrize("mode", ["live", "disk", "overlay"])
