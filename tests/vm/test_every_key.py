@@ -99,6 +99,7 @@ k3os:
   modules:
   - nbd nbds_max=3
   - dummy numdummies=2
+  kernel_args: [nosmt, audit=0]
   environment:
     GREETING: good day
     https_proxy: http://{host}:{port}
@@ -262,6 +263,15 @@ def failures(status):
         for action in report["actions"]
         if action["result"] == "failed"
     }
+
+
+def test_kernel_args_have_no_effect_here_and_that_is_said(node, status):
+    """test_kernel_args.py has them on an installed disk."""
+    actions = status["phases"]["runtime"]["actions"]
+    (own,) = [each for each in actions if each["key"] == "k3os.kernel_args"]
+    assert own["result"] == "later"
+    assert "no effect" in own["reason"]
+    assert "audit=0" not in ask(node, "cat /proc/cmdline")
 
 
 def test_only_what_is_wrong_on_purpose_fails(status):

@@ -12,7 +12,16 @@ from functools import partial
 from k3os.boot import host_setup, media, rescue, root, timeline
 from k3os.boot.steps import try_each
 from k3os.errors import UserError
-from k3os.generation.layout import LINKS, MEDIUM_UUID, SYSTEM, has_kernel
+from k3os.generation.layout import (
+    ARGUMENTS,
+    ARGUMENTS_OF,
+    COMPONENTS,
+    LINKS,
+    MEDIUM_UUID,
+    SYSTEM,
+    has_kernel,
+    link,
+)
 from k3os.paths import FRAGMENT_TRIAL, OWN_SYSTEM, RUNNING, TRIED
 from k3os.system import kernelmodules, power
 from k3os.system.console import calm, say
@@ -200,6 +209,7 @@ def choose_generation(medium: media.Medium, options: dict[str, str]) -> None:
         medium.generation = generation
     if medium.kind == "disk":
         boot_generation_of_this_kernel(medium)
+        boot_generation_of_these_arguments(medium, options.get(ARGUMENTS_OF, ""))
 
 
 def boot_generation_of_this_kernel(medium: media.Medium) -> None:
@@ -212,6 +222,25 @@ def boot_generation_of_this_kernel(medium: media.Medium) -> None:
     other = LINKS[1 - LINKS.index(medium.generation)]
     if not is_of_this_kernel(medium.generation) and is_of_this_kernel(other):
         say(f"this kernel is that of the {other} generation, so it boots")
+        medium.generation = other
+
+
+def boot_generation_of_these_arguments(medium: media.Medium, number: str) -> None:
+    """The same of two generations with the same files: number is that of the one whose arguments
+    GRUB has handed over, "" for one that has none."""
+    system = f"{medium.path}/{SYSTEM}"
+    other = LINKS[1 - LINKS.index(medium.generation)]
+
+    def has_these(generation: str) -> bool:
+        if number:
+            return os.path.basename(link(f"{system}/{generation}")) == number
+        return not os.path.exists(f"{system}/{generation}/{ARGUMENTS}")
+
+    if has_these(medium.generation) or not os.path.isdir(f"{system}/{other}"):
+        return
+    files = [[link(f"{system}/{each}/{name}") for name in COMPONENTS] for each in LINKS]
+    if files[0] == files[1] and has_these(other):
+        say(f"the kernel has the arguments of the {other} generation, so it boots")
         medium.generation = other
 
 

@@ -241,7 +241,7 @@ def carry_out(
     bar: Callable[[str, int, int], None] | None,
 ) -> int:
     """Plan it, say it, ask for the last word, do it."""
-    from k3os.generation import grub
+    from k3os.generation import grub, kernel_args
     from k3os.install import plan, takeover
     from k3os.install.perform import install
 
@@ -250,7 +250,8 @@ def carry_out(
     if wanted["takeover"]:
         decided = takeover.make_plan(asked, what, text, power_off=power_off)
     else:
-        menu = grub.menu(asked.tty, debug=asked.debug, arch=what.arch)
+        arguments = bool(kernel_args.of_config(text))
+        menu = grub.menu(asked.tty, debug=asked.debug, arch=what.arch, arguments=arguments)
         decided = plan.make_plan(asked, what, text, menu)
     for line in decided.lines():
         say(line)

@@ -7,6 +7,7 @@ from k3os.node import upgrade
 
 HELP = """\
 usage: k3os upgrade [SRC] [--k3os SRC] [--k3s SRC] [options]
+       k3os upgrade --kernel-args [--reboot | --no-reboot] [--dry-run]
        k3os upgrade --rollback [--with-data] [--no-reboot]
 
 Give this node other versions. SRC is an ISO, a root file system tarball or a release directory
@@ -25,6 +26,8 @@ Give this node other versions. SRC is an ISO, a root file system tarball or a re
   --allow-downgrade  take an older one; the previous generation where it is just that (then
                      nothing is fetched, and --k3os needs --expect)
   --expect VERSION   refuse a SRC with another k3OS than this
+  --kernel-args      the versions stay, and the kernel gets what k3os.kernel_args asks for; the
+                     node does it by itself, except with arguments that have failed
   --rollback         go back to the previous generation
   --with-data        with --rollback: also put the copy of the datastore back that was taken
                      before k3s changed (sqlite)
@@ -34,7 +37,12 @@ EXCLUSIVE = (("--kernel", "--no-kernel"), ("--reboot", "--no-reboot"))
 
 def main(argv: list[str]) -> int:
     """Exit code 0 also when there was nothing to do. Raises UserError."""
-    return upgrade.run(parse(argv))
+    given = parse(argv)
+    if "--kernel-args" in given:
+        from k3os.node import kernel_args
+
+        return upgrade.run(given, kernel_args.renew)
+    return upgrade.run(given, upgrade.rollback if "--rollback" in given else upgrade.upgrade)
 
 
 def parse(argv: list[str]) -> dict[str, str]:
@@ -51,6 +59,11 @@ def parse(argv: list[str]) -> dict[str, str]:
         return given
     if "--with-data" in given:
         raise options.wrong(HELP, "--with-data goes with --rollback")
+    if "--kernel-args" in given:
+        allowed = {"--kernel-args", "--reboot", "--no-reboot", "--dry-run"}
+        if others := [name for name in given if name not in allowed]:
+            raise options.wrong(HELP, f"--kernel-args and {others[0]} exclude each other")
+        return given
     if not sources:
         raise options.wrong(HELP, "a word is missing: SRC, --k3os, --k3s or --rollback")
     if "SRC" in given and len(sources) > 1:

@@ -158,6 +158,12 @@ class Rollback(Record):
         """Component to version."""
         return self._map("failed")
 
+    @property
+    def kernel_args(self) -> str:
+        """The kernel's arguments that went with it, "" where they stayed the same."""
+        given = self.record.get("kernel_args")
+        return " ".join(map(str, given)) if isinstance(given, list) else ""
+
 
 class TakenBack(Record):
     """What k3os.cluster.config_trial left of a configuration that did not prove itself."""
@@ -261,7 +267,8 @@ def phase_outcome(record: Mapping[str, Any]) -> PhaseOutcome:
 
 class NodeStatus(Frozen):
     """phases_file: /run/k3os/status.json as the phases left it. versions: "running", "current" and
-    "previous" to component to version. loaders: of k3os.generation.boot_loaders.compare."""
+    "previous" to component to version. loaders: of k3os.generation.boot_loaders.compare.
+    kernel_args: "running", "current": lists; "refused": of k3os.generation.kernel_args."""
 
     phases_file: Mapping[str, Any] = field(default_factory=dict)
     hostname: str = ""
@@ -276,6 +283,7 @@ class NodeStatus(Frozen):
     memory: Memory = field(default_factory=Memory)
     disk: Disk | None = None
     loaders: Mapping[str, Any] = field(default_factory=dict)
+    kernel_args: Mapping[str, Any] = field(default_factory=dict)
     rollback: Rollback = field(default_factory=Rollback)
     taken_back: TakenBack = field(default_factory=TakenBack)
     verified: Verified = field(default_factory=Verified)
@@ -313,6 +321,7 @@ class NodeStatus(Frozen):
             "memory": self.memory.as_dict(),
             "disk": self.disk.as_dict() if self.disk else {},
             "loaders": dict(self.loaders),
+            "kernel_args": dict(self.kernel_args),
             "rollback": self.rollback.as_dict(),
             "taken_back": self.taken_back.as_dict(),
             "verified": self.verified.as_dict(),

@@ -33,13 +33,14 @@ def advice(values: dict[str, Value], k3s_version: str = "") -> list[Problem]:
 
     k3s_version: of the k3s that will read them, "" when it is not known.
     """
-    from k3os.config import by_version, elsewhere, tokens, unusable
+    from k3os.config import by_version, elsewhere, kernel_args, tokens, unusable
 
     problems = [*contents(values), *elsewhere.files(values), *elsewhere.commands(values)]
     problems += [
         *templates(values),
         *mirror(values),
         *unusable.check(values),
+        *kernel_args.advice(values),
         *tokens.check(values),
         *by_version.check(values, k3s_version),
     ]

@@ -98,6 +98,13 @@ def parse(text: str) -> Node | None:
     return _joined(root) if root.pairs else None
 
 
+def key_of(name: str) -> str:
+    """The key that a parameter's name means, "k3os.?" for one below k3os that is none, "" for a
+    name that is not ours."""
+    steps = _steps(name)
+    return _find(steps)[0] or ("k3os.?" if steps[:1] == ["k3os"] else "")
+
+
 # maps with names of the user's in them
 MAPS = ("text map", "rewrites", "manifests", "kubelet", "map")
 NESTED = (*MAPS, "maps", *BY_NAME)

@@ -96,7 +96,7 @@ def taints(check: Check, value: Value, path: str) -> Value:
         message, _, hint = (wrong_name(name) or wrong_value(rest)).partition(": ")
         return message, hint
 
-    return _each_item(check, value, path, wrong)
+    return each_item(check, value, path, wrong)
 
 
 def variables(check: Check, value: Value, path: str) -> Value:
@@ -171,7 +171,7 @@ def name_servers(check: Check, value: Value, path: str) -> Value:
             return f"`{text}` is no IP address", "write an address, e.g. `1.1.1.1`"
         return f"`{text}` is no IP address", _item_hint(words, meant)
 
-    return _each_item(check, value, path, wrong)
+    return each_item(check, value, path, wrong)
 
 
 def domains(check: Check, value: Value, path: str) -> Value:
@@ -181,7 +181,7 @@ def domains(check: Check, value: Value, path: str) -> Value:
         words = text.replace(",", " ").replace(";", " ").split() or [text]
         return f"`{text}` is no domain", _item_hint(words, "example.com")
 
-    return _each_item(check, value, path, wrong)
+    return each_item(check, value, path, wrong)
 
 
 def time_servers(check: Check, value: Value, path: str) -> Value:
@@ -196,7 +196,7 @@ def time_servers(check: Check, value: Value, path: str) -> Value:
         meant = inner if _is_address(inner) else meant.partition(":")[0].strip("/")
         return f"`{text}` is no time server", _item_hint(words, meant)
 
-    return _each_item(check, value, path, wrong)
+    return each_item(check, value, path, wrong)
 
 
 LOCAL = 255
@@ -245,7 +245,7 @@ def _is_hex(text: str) -> bool:
     return set(text.lower()) <= set("0123456789abcdef")
 
 
-def _each_item(
+def each_item(
     check: Check, value: Value, path: str, wrong: Callable[[str], tuple[str, str]]
 ) -> Value:
     assert isinstance(value.data, list)

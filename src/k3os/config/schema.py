@@ -100,6 +100,16 @@ TABLE = (
         example="{kernel.printk: 4 4 1 7}",
     ),
     Key(
+        "k3os.kernel_args",
+        "texts",
+        "arguments of the kernel of an installed system, in this order; the next boot has them, on "
+        "trial as a new version is",
+        phases=(RUNTIME,),
+        further="kernel_args.usable",
+        effect=AT_BOOT,
+        example="[hugepages=64, mitigations=off]",
+    ),
+    Key(
         "k3os.ntp_servers",
         "texts",
         "time servers",
@@ -341,7 +351,7 @@ BOOT_OPTIONS = (
     *("k3os.mode", "k3os.fallback_mode", "k3os.debug", "k3os.media_timeout", "rescue"),
     *("k3os.generation", "k3os.factory_reset", "k3os.takeover"),
     "k3os.medium_uuid",
-    *("k3os.trial", "k3os.rollback"),
+    *("k3os.trial", "k3os.rollback", "k3os.args_of"),
 )
 
 # of k3os.mode, for a boot that is to be something else than its medium says

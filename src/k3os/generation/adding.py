@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from k3os.generation import install_medium, manifest
+from k3os.generation import install_medium, kernel_args, manifest
 from k3os.generation.layout import AIRGAP, CONFIG, DATA, GENERATIONS, SYSTEM, numbers
 from k3os.system.console import Progress, Say
 from k3os.system.files import atomic_symlink, atomic_write, sync_directory
@@ -64,12 +64,13 @@ def copy_file(path: str, target: str, progress: Progress | None = None) -> None:
     sync_directory(os.path.dirname(target))
 
 
-def from_medium(medium: InstallMedium, system: str) -> None:
-    """The new generation, then the one rename that makes it the current one."""
+def from_medium(medium: InstallMedium, system: str, arguments: tuple[str, ...] = ()) -> None:
+    """The new generation, then the one rename that makes it the current one. arguments: those of
+    its kernel."""
     number = max(numbers(system), default=0) + 1
     links = {name: f"{name}/{version}" for name, version in medium.versions.items()}
     record = manifest.as_installed(an_object(medium.manifest))
-    generation = add_generation(system, number, record, links)
+    generation = add_generation(system, number, kernel_args.into(record, arguments), links)
     if os.path.exists(f"{system}/current"):
         atomic_symlink(os.readlink(f"{system}/current"), f"{system}/previous", sync=True)
     atomic_symlink(generation, f"{system}/current", sync=True)
@@ -87,6 +88,7 @@ def add_generation(
     os.makedirs(f"{system}/{generation}")
     for name, target in links.items():
         os.symlink(f"../../{target}", f"{system}/{generation}/{name}")
+    kernel_args.write(f"{system}/{generation}", number, kernel_args.of(record))
     text = manifest.as_bytes({**record, "generation": number})
     atomic_write(f"{system}/{generation}/{manifest.NAME}", text, sync=True)
     sync_directory(f"{system}/{GENERATIONS}")

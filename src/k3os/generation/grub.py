@@ -1,7 +1,8 @@
 """What GRUB reads on a disk: its menu, the stub for UEFI, and which file system they name.
 
 An older release's menu learns to name the file system that it lies on: without that the label alone
-says what is booted (boot/media.py). What another system's menu says stays as it is.
+says what is booted (boot/media.py); and to hand over a generation's arguments for the kernel, once
+there are some. What another system's menu says stays as it is.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import re
 
 from k3os.config.scalars import is_console
 from k3os.errors import UserError
-from k3os.generation import layout
-from k3os.generation.layout import MEDIUM_UUID, MENU
+from k3os.generation import kernel_args, layout
+from k3os.generation.layout import GENERATIONS, LINKS, MEDIUM_UUID, MENU, numbers
 from k3os.generation.switching import flush_journal
 from k3os.system.blockdev import probe
 from k3os.system.files import atomic_write
@@ -29,9 +30,11 @@ SYSTEM = f"/{layout.SYSTEM}"
 RESET = "k3os.factory_reset"
 # a command of an installed disk's menu that starts a kernel, with nothing else in its line
 _LINUX = re.compile(
-    rf"[ \t]*linux[ \t]+{SYSTEM}/(?:current|previous)/kernel/vmlinuz(?:[ \t][^;{{}}#\n]*)?"
+    rf"([ \t]*)linux[ \t]+{SYSTEM}/(current|previous)/kernel/vmlinuz(?:[ \t][^;{{}}#\n]*)?"
 )
 _NAMED = re.compile(rf"[ \t]{MEDIUM_UUID}=\S*")
+# at the end of such a line: what its generation has for the kernel
+ARGUMENTS = f"${kernel_args.VARIABLE}"
 # A kernel that panics restarts the machine, from its first moment on: sysctl comes too late.
 RESTARTS = "panic=10"
 # A seventh of all that is done up to the login: the kernel tries its own ciphers, before anything
@@ -105,16 +108,46 @@ def with_uuid(menu: str, uuid: str) -> str:
     return "\n".join(lines)
 
 
+def with_arguments(menu: str) -> str:
+    """A menu whose entries hand the kernel the arguments of the generation that they boot
+    (kernel_args.py); what else is in it stays."""
+    lines = []
+    for line in menu.split("\n"):
+        found = _LINUX.fullmatch(line)
+        if found and ARGUMENTS not in line.split():
+            indent, path = found[1], f"{SYSTEM}/{found[2]}/{layout.ARGUMENTS}"
+            lines += [
+                f"{indent}set {kernel_args.VARIABLE}=",
+                f"{indent}if [ -s {path} ]; then",
+                f"{indent}    load_env --file {path} {kernel_args.VARIABLE}",
+                f"{indent}fi",
+            ]
+            line = f"{line.rstrip()} {ARGUMENTS}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
 def write_menu(root: str, menu: str, uuid: str) -> None:
-    """uuid: of the file system that is mounted at root."""
+    """uuid: of the file system that is mounted at root, where generations may lie already."""
+    system = f"{root}{SYSTEM}"
+    if any(kernel_args.has_file(f"{system}/{GENERATIONS}/{number}") for number in numbers(system)):
+        menu = with_arguments(menu)
     os.makedirs(f"{root}/boot/grub", exist_ok=True)
     atomic_write(f"{root}/{MENU}", with_uuid(menu, uuid).encode(), sync=True)
 
 
-def menu(tty: str = "", *, debug: bool = False, uuid: str = "", arch: str = "amd64") -> str:
+def menu(
+    tty: str = "",
+    *,
+    debug: bool = False,
+    uuid: str = "",
+    arch: str = "amd64",
+    arguments: bool = False,
+) -> str:
     """/boot/grub/grub.cfg of an installed disk: only pointers, no upgrade changes what it boots.
 
     uuid: of the file system, for a GRUB that is not ours and may have started elsewhere.
+    arguments: whether a generation has some for the kernel.
     """
     quiet = _parameters(debug)
     text = "# k3OS. It only points to `current` and `previous`: no upgrade changes what it boots.\n"
@@ -134,7 +167,7 @@ def menu(tty: str = "", *, debug: bool = False, uuid: str = "", arch: str = "amd
     asked = "".join(f"    {line}\n" for line in reset.splitlines())
     text += _if_there(previous) + rescue + _if_there(older)
     text += f'submenu "Factory reset" --id factory-reset {{\n{asked}}}\n'
-    return with_uuid(text, uuid)
+    return with_uuid(with_arguments(text) if arguments else text, uuid)
 
 
 def takeover_menu(
@@ -204,6 +237,29 @@ def name_medium(root: str, say: Say) -> None:
         return  # another system starts k3OS
     except OSError as error:
         say(f"the boot menu still goes by the label: {error}")
+
+
+def pass_arguments(root: str, say: Say) -> None:
+    """Have the menu on the state partition that is mounted, writable, at root hand the kernel what
+    a generation has for it; one of an older release does not. Raises UserError where nothing does.
+    """
+    try:
+        with open(f"{root}/{MENU}", encoding="utf-8", errors="surrogateescape") as file:
+            old = file.read()
+    except FileNotFoundError:
+        old = ""
+    found = filter(None, map(_LINUX.fullmatch, old.split("\n")))
+    if {each[2] for each in found} != set(LINKS):
+        raise UserError(
+            f"{MENU} on this disk does not start each generation as our menu does: another boot "
+            "loader starts k3OS, or somebody changed it",
+            "give the arguments there; nothing was changed",
+        )
+    menu = with_arguments(old)
+    if menu != old:
+        atomic_write(f"{root}/{MENU}", menu.encode("utf-8", "surrogateescape"), sync=True)
+        flush_journal(root)
+        say("the boot menu hands the kernel the arguments of a generation now")
 
 
 def uuid_at(root: str) -> str:

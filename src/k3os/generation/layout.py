@@ -18,6 +18,9 @@ FACTORY_RESET, EPHEMERAL = f"{SYSTEM}/factory-reset", f"{SYSTEM}/ephemeral"
 # below SYSTEM
 GENERATIONS, DOWNLOADS, AIRGAP = "generations", "downloads", "airgap"
 LINKS = ("current", "previous")
+# of a generation: what GRUB hands the kernel (kernel_args.py), and the word with which it says
+# whose that is
+ARGUMENTS, ARGUMENTS_OF = "grubenv", "k3os.args_of"
 # of a generation, and directories below SYSTEM
 COMPONENTS = ("kernel", "k3os", "k3s")
 

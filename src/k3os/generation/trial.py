@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 from k3os.errors import UserError
-from k3os.generation import grubenv, switching
+from k3os.generation import grubenv, kernel_args, switching
 from k3os.generation.layout import GENERATIONS, LINKS, SYSTEM, link
 from k3os.generation.manifest import read_record, versions_of
 from k3os.system.files import atomic_write, durable_remove, text_of
@@ -45,6 +45,13 @@ def on_trial(root: str) -> str:
     return f"{GENERATIONS}/{number}" if number else ""
 
 
+def waits(root: str, running: str) -> bool:
+    """Whether the generation on trial is what boots next, but not what runs: right after a power
+    cut GRUB had not seen it yet."""
+    tried = on_trial(root)
+    return bool(tried) and running not in ("", tried) and link(f"{root}/{SYSTEM}/current") == tried
+
+
 def confirm(root: str) -> None:
     """It is healthy: it is what boots from now on."""
     if grubenv.write(root, {GENERATION: "", TRIES: "", SECONDS: ""}):
@@ -75,12 +82,17 @@ def go_back(root: str) -> str:
             "boot the ISO and install again with no_format, which keeps the data",
         )
     reason = text_of(f"{root}/{FAILURE}") or UNKNOWN
+    bad, back_to = (read_record(f"{system}/{each}") for each in (failed, good))
     record = {
         "when": utc(),
-        "failed": versions_of(read_record(f"{system}/{failed}")),
-        "back_to": versions_of(read_record(f"{system}/{good}")),
+        "failed": versions_of(bad),
+        "back_to": versions_of(back_to),
         "reason": reason,
     }
+    if (arguments := kernel_args.of(bad)) != kernel_args.of(back_to):
+        # they may be why: else the next boot would make the same generation again
+        kernel_args.refuse(root, arguments, reason)
+        record[kernel_args.RECORD] = list(arguments)
     atomic_write(f"{root}/{ROLLBACK}", json.dumps(record, indent=1).encode() + b"\n", sync=True)
     switching.exchange(system, good, failed)
     confirm(root)

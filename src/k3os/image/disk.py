@@ -16,7 +16,7 @@ from pathlib import Path
 
 from k3os.config.check import check_text
 from k3os.errors import UserError
-from k3os.generation import adding, boot_loaders, grub, install_medium, layout
+from k3os.generation import adding, boot_loaders, grub, install_medium, kernel_args, layout
 from k3os.generation.install_medium import InstallMedium
 from k3os.generation.layout import CONFIG, LOADERS, STATE_LABEL, SYSTEM
 from k3os.image import board
@@ -100,7 +100,7 @@ def make_disk(request: DiskRequest, say: Say) -> None:
         names = layout.LOADER_FILES[what.arch]
         board_name = request.board.name if request.board is not None else ""
         boot_loaders.record(f"{root}/{SYSTEM}", what, names, board_name)
-        adding.from_medium(what, f"{root}/{SYSTEM}")
+        adding.from_medium(what, f"{root}/{SYSTEM}", kernel_args.of_config(text))
         raw = iso.parent / "disk.raw"
         _write(raw, request, what, root, iso.parent, say)
         finished = convert(raw, request.format, identity(what, request.size, request.format))
@@ -111,9 +111,10 @@ def make_disk(request: DiskRequest, say: Say) -> None:
 
 
 def menu_for(text: bytes, arch: str) -> str:
-    """The disk's GRUB menu, with the console that the configuration asks for."""
+    """The disk's GRUB menu, with the console and the arguments that the configuration asks for."""
     tty = check_text(text, "config.yaml")[0].get(TTY)
-    return grub.menu(str(tty.data) if tty else "", arch=arch)
+    arguments = bool(kernel_args.of_config(text))
+    return grub.menu(str(tty.data) if tty else "", arch=arch, arguments=arguments)
 
 
 def identity(what: InstallMedium, size: int, part: str) -> uuid.UUID:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from k3os.errors import UserError
-from k3os.generation import boot_loaders, grub, install_medium
+from k3os.generation import boot_loaders, grub, install_medium, kernel_args
 from k3os.generation.adding import from_medium, lay_down
 from k3os.generation.install_medium import InstallMedium
 from k3os.generation.layout import BIOS, LOADERS, STATE_LABEL, SYSTEM, UEFI
@@ -76,7 +76,7 @@ def _onto_disk(plan: Plan, disk: Device, say: Say, progress: Progress | None) ->
             bios_loader.embed(disk.path, f"{plan.source.root}/{LOADERS}", bios.start, bios.size)
         write_efi(plan.source, parts["efi"], uuid)
         boot_loaders.record(f"{root}/{SYSTEM}", plan.source, (*(BIOS if has_bios else ()), UEFI))
-        from_medium(plan.source, f"{root}/{SYSTEM}")
+        from_medium(plan.source, f"{root}/{SYSTEM}", kernel_args.of_config(plan.config))
     formatting.set_label(parts["state"], STATE_LABEL)
     os.sync()
     return parts["efi"]
@@ -95,7 +95,7 @@ def _in_place(plan: Plan, state: Device, say: Say, progress: Progress | None) ->
             write_efi(plan.source, partition, uuid)
         written = (*(BIOS if plan.bios else ()), *((UEFI,) if plan.efi else ()))
         boot_loaders.record(f"{root}/{SYSTEM}", plan.source, written)
-        from_medium(plan.source, f"{root}/{SYSTEM}")
+        from_medium(plan.source, f"{root}/{SYSTEM}", kernel_args.of_config(plan.config))
     os.sync()
 
 

@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass
 
 from k3os.errors import UserError
-from k3os.generation import boot_loaders, grub, install_medium
+from k3os.generation import boot_loaders, grub, install_medium, kernel_args
 from k3os.generation.adding import from_medium, lay_down
 from k3os.generation.install_medium import InstallMedium
 from k3os.generation.layout import MENU, SYSTEM
@@ -94,7 +94,13 @@ def make_plan(
         first_menu=grub.takeover_menu(
             request.tty, uuid, backup, debug=request.debug, arch=medium.arch
         ),
-        menu=grub.menu(request.tty, debug=request.debug, uuid=uuid, arch=medium.arch),
+        menu=grub.menu(
+            request.tty,
+            debug=request.debug,
+            uuid=uuid,
+            arch=medium.arch,
+            arguments=bool(kernel_args.of_config(config)),
+        ),
         then=POWER_OFF if power_off else REBOOT,
     )
 
@@ -182,7 +188,7 @@ def take_over(plan: Takeover, say: Say, progress: Progress | None = None) -> Non
     try:
         lay_down(plan.source, plan.config, plan.root, say, progress)
         boot_loaders.record(f"{plan.root}/{SYSTEM}", plan.source, ())
-        from_medium(plan.source, f"{plan.root}/{SYSTEM}")
+        from_medium(plan.source, f"{plan.root}/{SYSTEM}", kernel_args.of_config(plan.config))
         atomic_write(f"{plan.root}/{MARKER}", marker(plan.menu, plan.then), mode=0o600, sync=True)
         os.sync()
         say(f"replacing /{MENU}")

@@ -11,7 +11,10 @@ import os
 import sys
 
 from k3os.cluster.config_trial import FRAGMENT
-from k3os.errors import ERROR_FILE, UserError
+from k3os.config.kernel_args import KEY as KERNEL_ARGS
+from k3os.errors import UserError
+from k3os.system.own_command import handed_over as handed_over
+from k3os.system.own_command import run_k3os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,6 +101,7 @@ def carry_out(request: NodeRequest) -> int:
         return answer(request.id, NO_CHANGE, "it is so already", **told)
     # the versions first: when they cannot be had, the configuration stays as it was
     change_versions(request, work)
+    former = own_node.fragment()
     if work.k3s and not work.reboot and not runs_wanted_k3s(request):
         # an earlier try was killed between the switch and the restart of k3s: a boot completes it
         work = replace(work, effect="reboot")
@@ -107,6 +111,7 @@ def carry_out(request: NodeRequest) -> int:
     if work.config:
         write_fragment(request, work.effect)
     if work.reboot:
+        tell_kernel(request, former, status)
         keep(request, names.REBOOTING, "", wanted_versions(request))
         reboot_soon()
         return answer(request.id, names.REBOOTING, described(request, work), **told)
@@ -233,30 +238,33 @@ def upgrade_arguments(request: NodeRequest, work: Work) -> list[str]:
 
 def change_versions(request: NodeRequest, work: Work) -> None:
     """A dry run finds out whether it would work. Raises UserError with what `k3os upgrade` says."""
-    from k3os.system.files import durable_remove
-    from k3os.system.run import CommandError, run
-
     arguments = upgrade_arguments(request, work)
     if not arguments:
         return
     mirror = request.k3s.url if request.k3s else ""
     environment: dict[str, str | None] = {"K3S_RELEASES": mirror} if mirror else {}
-    environment[ERROR_FILE] = UPGRADE_ERROR
-    durable_remove(UPGRADE_ERROR)  # of an earlier one
+    output = run_k3os(
+        ["upgrade", *arguments], UPGRADE_ERROR, env=environment, timeout=COMMAND_SECONDS
+    )
+    print(output, end="", flush=True)
+
+
+def tell_kernel(request: NodeRequest, former: Mapping[str, Any], status: NodeStatus) -> None:
+    """Have the boot that is needed anyway bring the kernel's arguments, too; else it would take
+    another one. Raises UserError; the former fragment is back then."""
+    from k3os.cluster import config_trial
+    from k3os.cluster.impact import check
+
+    asked = any(KERNEL_ARGS in check(each)[0] for each in (request.config, former))
+    if status.mode != "disk" or not asked:
+        return
     try:
-        output = run(["k3os", "upgrade", *arguments], env=environment, timeout=COMMAND_SECONDS)
-    except CommandError as error:
-        raise handed_over(UPGRADE_ERROR) or UserError(str(error)) from error
-    print(output.decode(errors="replace"), end="", flush=True)
-
-
-def handed_over(path: str) -> UserError | None:
-    """What cli.main.hand_over left there; None for nothing, after a bug or a kill."""
-    from k3os.system.files import read_object
-
-    error = read_object(path)
-    texts = {name: str(error.get(name, "")) for name in ("message", "hint", "where")}
-    return UserError(**texts) if texts["message"] else None
+        run_k3os(
+            ["upgrade", "--kernel-args", "--no-reboot"], UPGRADE_ERROR, timeout=COMMAND_SECONDS
+        )
+    except UserError as error:
+        config_trial.restore(str(error))
+        raise
 
 
 def runs_wanted_k3s(request: NodeRequest) -> bool:

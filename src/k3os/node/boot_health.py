@@ -11,7 +11,7 @@ import os
 import time
 
 from k3os.errors import UserError
-from k3os.paths import BASE, K3S_LINK, ON_TRIAL
+from k3os.paths import BASE, K3S_LINK, ON_TRIAL, RUNNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def conclude() -> bool:
     from k3os.node.cluster_report import request_report
     from k3os.system import mounts
     from k3os.system.console import say
+    from k3os.system.files import text_of
 
     config, _ = load_config(cloud=True)
     with open(ON_TRIAL, errors="replace") as file:
@@ -43,6 +44,12 @@ def conclude() -> bool:
     # both are, when a request changed both
     version = bool(trial.on_trial(BASE)) or not config_trial.is_on_trial()
     what, before = ("version", "previous") if version else ("configuration", "former")
+    if version and trial.waits(BASE, text_of(RUNNING)):
+        os.unlink(ON_TRIAL)
+        say("what is on trial has not been booted yet, after a power cut: the next boot does it")
+        if missing:
+            restart()
+        return not missing
     if version:
         with mounts.writable(BASE):
             if missing:

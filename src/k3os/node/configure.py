@@ -31,8 +31,10 @@ def apply(
     when_online: wait for the network, or for the end of its time, when the configuration is read.
     again: without the commands that have succeeded. restart: k3s, if it must hear of a change.
     """
+    from k3os.config.kernel_args import KEY
     from k3os.config.key import READY, RUNTIME
     from k3os.phases.apply import apply_phase
+    from k3os.phases.kernel_args import REBOOT
     from k3os.phases.phase_report import booted_mode
 
     root, system, cmdline = sources
@@ -52,6 +54,8 @@ def apply(
     changed = sum(result.result == "done" for result in report.results)
     print(f"phase {phase}: {changed} changes, {len(report.failed)} failed; see `k3os status`")
     if phase == RUNTIME:
+        if any(each.key == KEY and each.reason == REBOOT for each in report.results):
+            print(f"reboot for {KEY}: `sudo reboot`")
         tell_k3s(sources, restart=restart)
     return 0 if report.is_fine else 1
 

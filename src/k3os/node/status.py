@@ -61,6 +61,7 @@ def collect(root: str = "", system: str = OWN_SYSTEM) -> NodeStatus:
         memory=memory(root),
         disk=disk(root),
         loaders=loaders(root + system, generation),
+        kernel_args=kernel_args(root + system, generation),
         rollback=rollback(root + system),
         taken_back=taken_back(root),
         verified=Verified(read_object(root + VERIFIED)),
@@ -99,6 +100,18 @@ def loaders(system: str, generation: str) -> dict[str, Any]:
     from k3os.generation import boot_loaders
 
     return boot_loaders.compare(system, generation or "current")
+
+
+def kernel_args(system: str, generation: str) -> dict[str, Any]:
+    """Of the generation that runs ("generations/3") and of the one that boots next, and those that
+    failed; {} where there are none."""
+    from k3os.generation import kernel_args
+    from k3os.generation.manifest import read_record
+
+    names = {"running": generation or "current", "current": "current"}
+    of = {each: list(kernel_args.of(read_record(f"{system}/{at}"))) for each, at in names.items()}
+    refused = kernel_args.refused(system)
+    return {**of, "refused": refused} if refused or any(of.values()) else {}
 
 
 def rollback(system: str) -> Rollback:

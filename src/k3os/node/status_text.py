@@ -103,6 +103,7 @@ def lines(status: NodeStatus, *, every: bool = False) -> list[str]:
     for name, parts in status.versions.items():
         listed = "  ".join(f"{part} {version}" for part, version in parts.items())
         said.append(f"{name:<10} {listed}")
+    said += _about_kernel_args(status)
     said += _about_k3s_and_cluster(status)
     said += _about_memory(status.memory)
     said += _about_disk(status.disk)
@@ -150,6 +151,16 @@ def _about_k3s_and_cluster(status: NodeStatus) -> list[str]:
     return said
 
 
+def _about_kernel_args(status: NodeStatus) -> list[str]:
+    running, current = (status.kernel_args.get(name) or [] for name in ("running", "current"))
+    said = [f"arguments  {' '.join(running)}"] if running else []
+    if running != current:
+        title = "arguments " if not said else " " * 10
+        listed = " ".join(current) or "none of k3os.kernel_args"
+        said.append(f"{title} after the next boot: {listed}: `sudo reboot`")
+    return said
+
+
 def _about_trials(status: NodeStatus) -> list[str]:
     said = []
     if status.on_trial:
@@ -157,6 +168,8 @@ def _about_trials(status: NodeStatus) -> list[str]:
     if rollback := status.rollback:
         parts = "  ".join(f"{part} {version}" for part, version in rollback.failed.items())
         said.append(f"rollback   {rollback.when}: {parts}")
+        if rollback.kernel_args:
+            said.append(f"           with the kernel's arguments {rollback.kernel_args}")
         said.append(f"           {rollback.reason}")
     if taken := status.taken_back:
         said.append(f"taken back {taken.restored}: the NodePool's new configuration")

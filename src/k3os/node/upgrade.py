@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 ON_DISK, LOCK = f"{BASE}/{layout.SYSTEM}", "/run/k3os/upgrade.lock"
 
 
-def run(options: dict[str, str]) -> int:
-    """options: of `k3os upgrade`, without dashes to read them again. Raises UserError."""
+def run(options: dict[str, str], carry_out: Callable[[dict[str, str]], int]) -> int:
+    """options: of `k3os upgrade`, without dashes to read them again; carry_out: does what they
+    say, alone and with a state partition that can be written. Raises UserError."""
     from k3os.node.installed import check_installed
     from k3os.system import mounts
 
@@ -39,7 +40,7 @@ def run(options: dict[str, str]) -> int:
         if not options.get("--dry-run"):
             mounts.private_namespace()
             mounts.make_writable(BASE)
-        return rollback(options) if options.get("--rollback") else upgrade(options)
+        return carry_out(options)
     finally:
         os.close(lock)
 
@@ -72,11 +73,7 @@ def upgrade(options: dict[str, str]) -> int:
     from k3os.upgrade import perform
     from k3os.upgrade.plan import make_plan
 
-    if os.path.exists(ON_TRIAL):
-        raise UserError(
-            "this version is itself on trial still",
-            "wait until `k3os status` does not say so any more; `journalctl -u k3os-confirm`",
-        )
+    refuse_on_trial()
     installed = look()
     if "--allow-downgrade" in options and (code := back(installed, options)) is not None:
         return code
@@ -106,6 +103,14 @@ def upgrade(options: dict[str, str]) -> int:
     switching.remove(ON_DISK, (DOWNLOADS,))
     start(generation, decided.after.get("k3s", ""), options, reboot=decided.reboot)
     return 0
+
+
+def refuse_on_trial() -> None:
+    if os.path.exists(ON_TRIAL):
+        raise UserError(
+            "this version is itself on trial still",
+            "wait until `k3os status` does not say so any more; `journalctl -u k3os-confirm`",
+        )
 
 
 def copy_datastore(old: str, new: str) -> None:
@@ -342,12 +347,13 @@ def restart_k3s(generation: str, new: str) -> None:
 
 def rollback(options: dict[str, str]) -> int:
     """Exchange the generations, and the datastore when asked to."""
-    from k3os.generation import trial
+    from k3os.generation import kernel_args, trial
     from k3os.k3s.settings import of_node
     from k3os.system.run import run
     from k3os.upgrade import datastore, perform
 
     installed = look()
+    arguments = [installed.arguments(each) for each in (installed.current, installed.previous)]
     old, new = installed.versions.get("k3s"), installed.previous_versions.get("k3s")
     if "--with-data" in options:
         settings = of_node(config())
@@ -357,6 +363,8 @@ def rollback(options: dict[str, str]) -> int:
         say(f"the datastore is that of {copy}; the other one lies beside it as state.db.replaced")
     perform.rollback(installed, say)
     trial.confirm(BASE)
+    if arguments[0] != arguments[1]:  # else the next boot would go forward again
+        kernel_args.refuse(BASE, arguments[0], "`k3os upgrade --rollback` went back from them")
     if "--with-data" not in options and old != new and (hint := datastore.hint(config())):
         say(hint)
     if "--reboot" in options:

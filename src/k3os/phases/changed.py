@@ -8,6 +8,7 @@ Lines of "name mark", for root alone; a mark says nothing of the value.
 from __future__ import annotations
 
 from k3os.config.k3s_files import read_at_start
+from k3os.config.kernel_args import KEY as KERNEL_ARGS
 from k3os.config.key import AT_BOOT, RESTART
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place, Value, plain
@@ -30,6 +31,8 @@ def plan(config: Config, node: Node) -> list[Action]:
     if not node.exists(BOOTED):
         return [*actions, WriteFile("boot_cmd", place, BOOTED, _text(now), 0o600)]
     for name in since_boot(config, node):
+        if name == KERNEL_ARGS:
+            continue  # its applier says more
         value = config.get(name)
         where = value.place if value is not None else Place("the configuration")
         actions.append(Later(name, where, f"apply {name}", "it has changed; the next boot does it"))

@@ -33,6 +33,8 @@ APPLIERS = {
     # its settings are defaults, too: the user's come after them
     "swap": Applier("k3os.swap.zram", "k3os.swap.pods", always=True),
     "sysctls": Applier("k3os.sysctls"),
+    # without the key, too: arguments that it asked for go with it
+    "kernel_args": Applier("k3os.kernel_args", always=True, phases=("runtime",)),
     "hostname": Applier("hostname", always=True),
     "ssh_keys": Applier("ssh_authorized_keys", always=True),
     "connman": Applier("k3os.dns_nameservers", "k3os.ntp_servers", "k3os.wifi", always=True),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from k3os.errors import UserError
-from k3os.generation import manifest
+from k3os.generation import kernel_args, manifest
 from k3os.generation.installed import Installed
 from k3os.generation.layout import COMPONENTS, GENERATIONS, link, numbers
 from k3os.generation.manifest import File, Manifest
@@ -51,7 +51,7 @@ class Step:
 class Plan:
     """steps: what is written; manifest and links: of the new generation; previous: the link's
     new target; removals: below /k3os/system; needed, room: bytes; reboot: whether what runs has
-    another k3OS or kernel."""
+    another k3OS or kernel, or other arguments of the kernel."""
 
     number: int
     before: Mapping[str, str]
@@ -112,8 +112,10 @@ def make_plan(
     created: int,
     allow_downgrade: bool = False,
     room: int | None = None,
+    arguments: tuple[str, ...] | None = None,
 ) -> Plan:
     """Decide. parts: component to what replaces it. room: free bytes, measured when None.
+    arguments: of the kernel; None: those of the current generation.
 
     Raises UserError: a downgrade, not enough space.
     """
@@ -137,6 +139,9 @@ def make_plan(
             path = f"{directory}/{file.name}"
             if not same and digest_of(f"{installed.system}/{path}") != file.sha256:
                 steps.append(Step(path, file, part.write))
+    if arguments is None:
+        arguments = installed.arguments(installed.current)
+    record = kernel_args.into(record, arguments)
     number = 1 + max(numbers(installed.system))
     key = manifest.LOADER_SUMS
     loaders = parts["k3os"].loaders if "k3os" in parts else manifest.mapping(old, key)
@@ -177,7 +182,8 @@ def make_plan(
             links.get(name) != _component(installed, name, installed.kept)
             for name in ("kernel", "k3os")
             if name in links
-        ),
+        )
+        or arguments != installed.arguments(installed.kept),
     )
 
 

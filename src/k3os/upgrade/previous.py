@@ -47,6 +47,7 @@ def is_way_back(installed: Installed, wanted: Mapping[str, str]) -> bool:
         bool(older)
         and len(older) + len(same) == len(wanted)
         and has(before, wanted)
+        and installed.arguments(current) == installed.arguments(previous)
         and all(
             link(f"{installed.system}/{current}/{name}")
             == link(f"{installed.system}/{previous}/{name}")

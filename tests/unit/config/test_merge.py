@@ -113,6 +113,7 @@ CASES: dict[str, tuple[str, str, str, object]] = {
         "['a:NoSchedule']",
         ["a:NoSchedule", "b:NoSchedule"],
     ),
+    "k3os.kernel_args": ("[a=1, b]", "[c]", "[b, a=1]", ["b", "a=1"]),
     "k3os.lockdown": ("integrity", "confidentiality", "integrity", "integrity"),
     "k3os.lock_modules": ("true", "no", "yes", True),
     "k3os.hardening": ("cis", "cis", "cis", "cis"),

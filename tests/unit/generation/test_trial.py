@@ -121,3 +121,20 @@ def test_grub_sees_the_end_of_a_trial_without_the_journal(root, monkeypatch):
     trial.confirm(str(root))
     given_up = {"k3os_trial": "2", "k3os_tries": "0", "k3os_timeout": "90"}
     assert flushed == [(str(root), given_up), (str(root), {})]
+
+
+@pytest.mark.parametrize(
+    ("running", "waits"), [("generations/1", True), ("generations/2", False), ("", False)]
+)
+def test_a_boot_of_another_generation_says_nothing_of_the_one_on_trial(root, running, waits):
+    """GRUB had not seen the switch yet, right after a power cut."""
+    assert trial.waits(str(root), running) is waits
+    trial.confirm(str(root))
+    assert not trial.waits(str(root), running)
+
+
+def test_a_trial_whose_switch_never_came_waits_for_nothing(root):
+    system = root / "k3os/system"
+    os.unlink(system / "current")
+    (system / "current").symlink_to("generations/1")
+    assert not trial.waits(str(root), "generations/1")

@@ -1,0 +1,41 @@
+"""Another k3os of this node as a process of its own, whose error is reported as the caller's."""
+
+from __future__ import annotations
+
+from k3os.errors import ERROR_FILE, UserError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def run_k3os(
+    arguments: list[str],
+    error_file: str,
+    *,
+    timeout: float,
+    env: Mapping[str, str | None] | None = None,
+) -> str:
+    """What `k3os` with these arguments printed. Raises UserError with what it says.
+
+    error_file: where it leaves that (cli.main.hand_over); timeout: seconds.
+    """
+    from k3os.system import run
+    from k3os.system.files import durable_remove
+
+    durable_remove(error_file)  # of an earlier one
+    environment: dict[str, str | None] = {**(env or {}), ERROR_FILE: error_file}
+    try:
+        output = run.run(["k3os", *arguments], env=environment, timeout=timeout)
+    except run.CommandError as error:
+        raise handed_over(error_file) or UserError(str(error)) from error
+    return output.decode(errors="replace")
+
+
+def handed_over(path: str) -> UserError | None:
+    """What cli.main.hand_over left there; None for nothing, after a bug or a kill."""
+    from k3os.system.files import read_object
+
+    error = read_object(path)
+    texts = {name: str(error.get(name, "")) for name in ("message", "hint", "where")}
+    return UserError(**texts) if texts["message"] else None
