@@ -11,6 +11,7 @@ import json
 
 from k3os.cluster.objects import maps
 from k3os.errors import UserError
+from k3os.paths import K3S_DATA
 from k3os.system.http_mutual import Connection, Identity, NoAnswer, request
 from k3os.system.json_text import WRONG_SHAPE, an_object
 
@@ -18,7 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeGuard
 
-KUBECONFIG = "/var/lib/rancher/k3s/agent/kubelet.kubeconfig"
+# as k3os-report.service has it
+KUBECONFIG = f"{K3S_DATA}/agent/kubelet.kubeconfig"
 MERGE = "application/merge-patch+json"
 # a list of maps is merged by their `type`
 STRATEGIC = "application/strategic-merge-patch+json"
