@@ -32,5 +32,7 @@ CLOCK_WRONG = "/run/k3os/clock-was-wrong"
 K3S_LINK = "/run/k3os/k3s"
 K3S_CURRENT = f"{OWN_SYSTEM}/current/k3s/k3s"
 K3S_FETCHED = f"{STATE}/k3s/k3s"
+# a link to where k3s keeps its data, for what must find it without reading the configuration
+K3S_DATA = "/run/k3os/data"
 # profiles of AppArmor, apparmor.d(5)
 PROFILES = "/etc/apparmor.d/"

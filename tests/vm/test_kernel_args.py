@@ -14,10 +14,10 @@ import pytest
 from k3os.paths import LOCAL_CONFIG
 from k3os.vm.spec import Disk, VMSpec
 from tests.vm.installed import make_image
-from tests.vm.node import BOOT, LOGIN, over_ssh, stop
+from tests.vm.node import BOOT, LOGIN, PATIENCE, over_ssh, stop
 from tests.vm.test_upgrade import BACK, HEALTHY, MENU, REBOOT, reboot, wait_until_reached
 
-TRIAL_SECONDS = 75
+TRIAL_SECONDS = 75 * PATIENCE
 CHECK = "! grep -qw unlucky /proc/cmdline"
 ASK = "`sudo reboot`"
 # of a release without kernel_args
@@ -87,7 +87,7 @@ def test_a_change_is_on_trial_at_the_next_boot_and_stays(node, key):
     node.expect(HEALTHY, REBOOT)
     wait_until_reached(node, key)
     found = " ".join(words(node, key))
-    assert re.search(r"\bk3os\.trial=75\b", found)
+    assert re.search(rf"\bk3os\.trial={TRIAL_SECONDS}\b", found)
     assert "hugepages=8 audit=0 k3os.args_of=2" in found
     assert huge_pages(node, key) == "8"
     assert over_ssh(node, key, "cat /var/kept") == "kept"

@@ -11,13 +11,10 @@ from functools import partial
 
 from k3os.boot import clock, consoles, memory
 from k3os.boot.steps import try_each
-from k3os.generation import layout
-from k3os.paths import K3S_CURRENT, K3S_FETCHED, K3S_LINK, OWN_SYSTEM, RUN_UNITS, STATE
+from k3os.paths import K3S_CURRENT, K3S_FETCHED, K3S_LINK, RUN_UNITS, STATE
 from k3os.system.console import console_devices
 from k3os.system.files import atomic_write
 
-AIRGAP = f"{OWN_SYSTEM}/{layout.AIRGAP}"
-K3S_IMAGES = "/var/lib/rancher/k3s/agent/images"
 # a person at the console of these is somebody who booted them on purpose
 MEMORY_MODES = ("live", "install", "shell")
 
@@ -39,7 +36,6 @@ def before_phase(mode: str) -> None:
             ),
             "link k3s": lambda: os.symlink(target, K3S_LINK),
             "name this node for iSCSI and NVMe": lambda: name_for_storage(machine),
-            "show the images of the medium to k3s": link_airgap_images,
             "set the image's sysctls": apply_sysctl_defaults,
             "tune the kernel's memory": memory.tune,
             "make device nodes": lambda: make_static_nodes(devices),
@@ -163,17 +159,6 @@ def apply_sysctl_defaults(directory: str = "/usr/lib/sysctl.d", root: str = "/pr
                 if os.path.exists(path):
                     with open(path, "w") as setting:
                         setting.write(value.strip())
-
-
-def link_airgap_images() -> None:
-    """k3s imports what lies in its images directory; ours are on the read-only medium."""
-    if not os.path.isdir(AIRGAP):
-        return
-    os.makedirs(K3S_IMAGES, exist_ok=True)
-    for name in os.listdir(AIRGAP):
-        link = f"{K3S_IMAGES}/{name}"
-        if not os.path.lexists(link):
-            os.symlink(f"{AIRGAP}/{name}", link)
 
 
 VAR_MOUNT = """\

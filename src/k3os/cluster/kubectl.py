@@ -16,7 +16,7 @@ from typing import Any
 from k3os import names
 from k3os.cluster.objects import inside, maps, text
 from k3os.errors import UserError
-from k3os.system.json_text import an_object
+from k3os.system.json_text import mended
 from k3os.system.run import CommandError, Stream, run
 
 NODES = "/api/v1/nodes"
@@ -71,7 +71,9 @@ class Kubectl:
         try:
             argv = self.command(*arguments, f"--request-timeout={ANSWER_SECONDS}s")
             seconds = 3 * ANSWER_SECONDS
-            return run(argv, errors_apart=True, timeout=seconds, stdin=stdin).decode()
+            return run(argv, errors_apart=True, timeout=seconds, stdin=stdin).decode(
+                errors="replace"
+            )
         except CommandError as error:
             raise as_user_error(error) from error
 
@@ -110,9 +112,10 @@ def as_user_error(error: CommandError) -> UserError:
 
 
 def parsed(text: bytes) -> dict[str, Any]:
-    """An object that kubectl printed. Raises UserError."""
+    """An object that kubectl printed; one odd text in it costs nobody the others. Raises
+    UserError."""
     try:
-        return an_object(text)
+        return mended(text)
     except ValueError as error:
         raise UserError(
             f"kubectl answered no JSON: {text[:80].decode(errors='replace')!r}",

@@ -2,7 +2,8 @@
 
 A node writes its own annotations, whoever may create pods writes their fields, and a definition
 that was edited lets everything through. What is of another type than expected counts as not
-there, what is longer than expected too; nobody who reads an object has to look again.
+there, what is longer than expected or has halves of characters ("\\ud800") in it, which no encoding
+takes, too; nobody who reads an object has to look again.
 """
 
 from __future__ import annotations
@@ -30,8 +31,13 @@ def inside(body: object, *path: str) -> Any:
 
 
 def text(value: object, most: int = LONGEST) -> str:
-    """A text, "" for anything else and for one that is longer."""
-    return value if isinstance(value, str) and len(value) <= most else ""
+    """A text, "" for anything else, for one that is longer and for one that is not whole."""
+    return value if isinstance(value, str) and len(value) <= most and is_whole(value) else ""
+
+
+def is_whole(value: str) -> bool:
+    """Whether every character is one, and no half of a surrogate pair (Unicode, D71)."""
+    return value.isascii() or not any("\ud800" <= each <= "\udfff" for each in value)
 
 
 def maps(value: object) -> list[Mapping[str, Any]]:
@@ -44,7 +50,7 @@ def texts(value: object) -> dict[str, str]:
     return {
         name: each
         for name, each in mapping(value).items()
-        if isinstance(name, str) and isinstance(each, str)
+        if isinstance(name, str) and isinstance(each, str) and is_whole(name) and is_whole(each)
     }
 
 

@@ -33,7 +33,7 @@ def advice(values: dict[str, Value], k3s_version: str = "") -> list[Problem]:
 
     k3s_version: of the k3s that will read them, "" when it is not known.
     """
-    from k3os.config import by_version, elsewhere, kernel_args, tokens, unusable
+    from k3os.config import by_version, elsewhere, k3s_data, kernel_args, tokens, unusable
 
     problems = [*contents(values), *elsewhere.files(values), *elsewhere.commands(values)]
     problems += [
@@ -43,6 +43,7 @@ def advice(values: dict[str, Value], k3s_version: str = "") -> list[Problem]:
         *kernel_args.advice(values),
         *tokens.check(values),
         *by_version.check(values, k3s_version),
+        *k3s_data.of_tools(values, k3s_version),
     ]
     arguments = values.get("k3os.k3s_args")
     if arguments is not None and isinstance(arguments.data, list):

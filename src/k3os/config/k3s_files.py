@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 KEY = "write_files"
 ARGUMENTS = "k3os.k3s_args"
-MANIFESTS = "/var/lib/rancher/k3s/server/manifests/"
+# wherever k3s keeps its data
+MANIFESTS = "/server/manifests/"
 MANIFEST_ENDINGS = (".yaml", ".yml", ".json")
 # What k3s deploys by itself: its name, as --disable takes it, or "" where it takes none.
 PACKAGED = {
@@ -35,13 +36,11 @@ BESIDE = f"{SETTINGS}.d/50-k3os.yaml"
 # our lists, beside any of the user's
 LAST = f"{SETTINGS}.d/zz-k3os.yaml"
 # what k3s and its containerd read when they start, and only then
-READ_AT_START = ("/etc/rancher/k3s/", "/var/lib/rancher/k3s/agent/etc/")
+READ_AT_START = "/etc/rancher/k3s/"
+# the same, wherever k3s keeps its data
+OF_AGENT = "/agent/etc/"
 # whose variables k3s gets
 LOGINS = "/etc/environment"
-# settings with which k3s keeps its data where nothing of ours looks, and what is said of it
-MOVES_DATA = ("data-dir", "d")
-MOVED = "copies of the datastore, imported images and reports need k3s' usual place"
-USUAL = "leave {} out: /var/lib/rancher/k3s persists"
 # a setting of k3s, and the key of ours that sets it, too
 SCALARS = {"server": "k3os.server_url", "token": "k3os.token"}
 SHORT = {"s": "server", "t": "token"}
@@ -54,7 +53,7 @@ def read_at_start(files: Value | None) -> dict[str, Value]:
     found: dict[str, list[Value]] = {}
     for entry in entries:
         path = str(entry.data["path"].data) if isinstance(entry.data, dict) else ""
-        if path.startswith(READ_AT_START) or path == LOGINS:
+        if path.startswith(READ_AT_START) or OF_AGENT in path or path == LOGINS:
             found.setdefault(path, []).append(entry)
     return {path: Value(several, several[0].place) for path, several in found.items()}
 
@@ -86,22 +85,19 @@ def is_settings(path: str) -> bool:
 
 
 def overwritten(values: dict[str, Value]) -> list[Problem]:
-    """A warning for each manifest that somebody else writes, too, for variables that k3s does not
-    get, and where k3s' data moves. values: of one source."""
+    """A warning for each manifest that somebody else writes, too, and for variables that k3s does
+    not get. values: of one source."""
     problems = []
     for index, path, content in _entries(values):
         text = str(path.data)
-        if content is not None and is_settings(text):
-            for name in [each for each in MOVES_DATA if each in top_level(str(content.data))]:
-                key, hint = f"{KEY}[{index}].content", USUAL.format(name)
-                problems.append(Problem(content.place, key, MOVED, hint, is_error=False))
         if text == LOGINS and content is not None:
             for name in variables(str(content.data))[1]:
                 message = f"k3s does not get {name}: no shell expands the `$` in it"
                 key, hint = f"{KEY}[{index}].content", "write the value itself"
                 problems.append(Problem(content.place, key, message, hint, is_error=False))
-        if text.startswith(MANIFESTS) and text.endswith(MANIFEST_ENDINGS):
-            message, hint = _about(text.removeprefix(MANIFESTS))
+        name = text.partition(MANIFESTS)[2]
+        if name.endswith(MANIFEST_ENDINGS):
+            message, hint = _about(name)
             if message:
                 key = f"{KEY}[{index}].path"
                 problems.append(Problem(path.place, key, message, hint, is_error=False))
@@ -126,11 +122,14 @@ def _about(name: str) -> tuple[str, str]:
 
 
 def contradictions(values: dict[str, Value]) -> list[Problem]:
-    """A warning where a configuration file for k3s and a key of ours say different things.
+    """A warning where a configuration file for k3s and a key of ours say different things, and
+    where k3s' data moves to what does not persist.
 
     values: of all sources.
     """
-    problems = []
+    from k3os.config import k3s_data
+
+    problems = [*k3s_data.problems(KEY, values)]
     entries = list(_entries(values))
     ours = BESIDE if SETTINGS in [str(path.data) for _, path, _ in entries] else SETTINGS
     for index, path, content in entries:
@@ -152,7 +151,9 @@ def contradictions(values: dict[str, Value]) -> list[Problem]:
 def contradicting(values: dict[str, Value]) -> list[Problem]:
     """A warning where an argument of k3s and a key of ours say different things: k3s reads its
     arguments after its files. values: of all sources."""
-    problems = []
+    from k3os.config import k3s_data
+
+    problems = [*k3s_data.problems(ARGUMENTS, values)]
     for item, flag, value in argued(values.get(ARGUMENTS)):
         message = _contradiction(flag, [value], values, "loses", is_argument=True)
         if message:

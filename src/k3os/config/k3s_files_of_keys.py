@@ -5,6 +5,7 @@ Warnings only: what write_files writes there itself stays the user's.
 
 from __future__ import annotations
 
+from k3os.config.k3s_data import directory
 from k3os.config.k3s_files import MANIFEST_ENDINGS, MANIFESTS
 from k3os.config.k3s_flags import FILE as SETTINGS
 from k3os.config.value import Problem, Value, numbered
@@ -19,7 +20,7 @@ REGISTRIES_FILE = "/etc/rancher/k3s/registries.yaml"
 MANIFESTS_KEY = "k3os.manifests"
 KUBELET = "k3os.kubelet"
 CONTAINERD = "k3os.containerd"
-CONTAINERD_FILES = "/var/lib/rancher/k3s/agent/etc/containerd/"
+CONTAINERD_FILES = "agent/etc/containerd"
 EMBEDDED = "k3os.embedded_registry"
 FLAG = "private-registry"
 
@@ -35,13 +36,14 @@ def contradictions(key: str, values: dict[str, Value]) -> list[Problem]:
         return [*_arguments(values)]
     if key == CONTAINERD:
         files = [
-            f"{CONTAINERD_FILES}{name}" for name in ("config.toml.tmpl", "config-v3.toml.tmpl")
+            f"{directory(values)}/{CONTAINERD_FILES}/{name}"
+            for name in ("config.toml.tmpl", "config-v3.toml.tmpl")
         ]
         return [*written(values, dict.fromkeys(files, key))]
     if key == MANIFESTS_KEY:
         names = values[key].data
         assert isinstance(names, dict)
-        files = [f"{MANIFESTS}{name}.yaml" for name in names]
+        files = [f"{directory(values)}{MANIFESTS}{name}.yaml" for name in names]
         same = dict(zip(files, (f"{key}.{name}" for name in names), strict=True))
         return [*written(values, same), *_same_addon(values, names, files)]
     return []
@@ -123,8 +125,9 @@ def _same_addon(
     for index, item in numbered(values.get("write_files")):
         path = item.data.get("path") if isinstance(item.data, dict) else None
         file = str(path.data) if path is not None else ""
-        name = file.removeprefix(MANIFESTS).partition("/")[0].partition(".")[0]
-        is_manifest = file.startswith(MANIFESTS) and file.endswith(MANIFEST_ENDINGS)
+        where = directory(values) + MANIFESTS
+        name = file.removeprefix(where).partition("/")[0].partition(".")[0]
+        is_manifest = file.startswith(where) and file.endswith(MANIFEST_ENDINGS)
         if path is not None and is_manifest and name in names and file not in ours:
             message = f"is the same AddOn to k3s as {MANIFESTS_KEY}.{name}"
             hint, where = "take another name", f"write_files[{index}].path"

@@ -118,7 +118,6 @@ TYPOGRAPHIC = {ord(bad): good for bad, good in zip("“”„‘’‚–—", "
 def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
     """Texts; what looks like a slip of the pen is used as it is, with a warning."""
     from k3os.config.arguments import separate
-    from k3os.config.k3s_files import MOVED, MOVES_DATA, USUAL
     from k3os.config.k3s_flags import masked
 
     value = texts(check, key, separate(check, node, path), path)
@@ -132,9 +131,6 @@ def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
         if better != words[index]:
             message = "has typographic quotes or dashes"
             check.warn(item.place, where, message, f"write `{shown[index]}`")
-        flag = better.partition("=")[0]
-        if flag.startswith("-") and flag.lstrip("-") in MOVES_DATA:
-            check.warn(item.place, where, MOVED, USUAL.format("it"))
     return value
 
 

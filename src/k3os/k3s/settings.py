@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from k3os.config.k3s_data import DATA, VARIABLE
 from k3os.config.k3s_flags import FILE
 from k3os.errors import UserError
 
@@ -16,13 +17,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.config.load import Config
 
-DATA = "/var/lib/rancher/k3s"
 # the short flags that k3s has, docs.k3s.io/cli/server
 SHORT = {"d": "data-dir", "t": "token", "s": "server", "i": "node-ip", "o": "write-kubeconfig"}
 SHORT |= {"c": "config", "l": "log"}
 
 # variables that the flags have, as far as something of ours asks for them
 VARIABLES = {
+    VARIABLE: "data-dir",
     "K3S_DATASTORE_ENDPOINT": "datastore-endpoint",
     "K3S_KUBECONFIG_OUTPUT": "write-kubeconfig",
     "K3S_NODE_NAME": "node-name",

@@ -29,10 +29,8 @@ if TYPE_CHECKING:
 
 SHORTEST, AS_A_WORD, LINE = 4, 8, 12  # characters
 # docs.k3s.io, "Token Management"; the node's own password
-FILES = (
-    *("/run/k3os/k3s.token", "/etc/rancher/node/password"),
-    *(f"/var/lib/rancher/k3s/server/{name}" for name in ("token", "agent-token", "node-token")),
-)
+FILES = ("/run/k3os/k3s.token", "/etc/rancher/node/password")
+OF_SERVER = ("server/token", "server/agent-token", "server/node-token")
 NAMED = re.compile(
     r"""((?:pass(?:word|wd|phrase)?|token|secret|psk|api[-_]?key|private[-_]?key|credentials?)
     [\w.-]*["']?\s*[:=]\s*)("[^"\n]*"|'[^'\n]*'|[^\s,;}&]+)""",
@@ -53,10 +51,29 @@ def known_secrets(config: Config, root: str = "") -> set[str]:
     found: set[str] = set()
     for path, value in config.values.items():
         found.update(_hidden(plain(value), plain(masked(BY_PATH[path], value))))
-    for path in FILES:
+    for path in (*FILES, *_of_server(config, root)):
         if text := text_of(root + path):
             found |= {text, text.rpartition(":")[2]}
     return {each for each in found if len(each) >= SHORTEST}
+
+
+def _of_server(config: Config, root: str) -> set[str]:
+    """Where a server's tokens are: by the configuration, by what k3s reads, by what is usual, since
+    a token of before is one, too."""
+    from k3os.config.k3s_data import DATA
+    from k3os.errors import UserError
+    from k3os.k3s import settings
+    from k3os.phases import k3s
+    from k3os.phases.environment import of_k3s
+    from k3os.phases.node import Node
+
+    directories = {DATA, k3s.data_directory(config)}
+    try:
+        read = settings.read(k3s.arguments(config), of_k3s(config, Node(root or "/")), root=root)
+    except UserError:
+        read = {}  # k3s cannot read it, either
+    directories.add(settings.data_directory(read))
+    return {f"{directory}/{name}" for directory in directories for name in OF_SERVER}
 
 
 def _hidden(real: object, shown: object) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """k3os.images: archives that k3s imports when it starts (docs.k3s.io, "Import Images"), in its
 images directory before it does. k3s starts without those that cannot be had.
 
-Each is called after its place and sum, so one that is there is never fetched again, and one of
-ours that nothing asks for is known. Nothing else in that directory is touched.
+Those of the medium, which is read-only, are linked there, too: by now what k3s' data is on is
+mounted. Of k3os.images each is called after its place and sum, so one that is there is never
+fetched again, and one of ours that nothing asks for is known. Nothing else there is touched.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import re
 from k3os.config.fetched import shown, split
 from k3os.config.images import file_name
 from k3os.config.value import Place
+from k3os.generation.layout import AIRGAP
+from k3os.paths import OWN_SYSTEM
 from k3os.phases.actions import DONE, UNCHANGED, Action, Link, Remove
 from k3os.phases.budget import Budget
 from k3os.phases.k3s import data_directory
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 KEY = "k3os.images"
+MEDIUM = f"{OWN_SYSTEM}/{AIRGAP}"
 OURS = re.compile(r"k3os-[0-9a-f]{8}-")
 LARGEST = 32 << 30
 # bytes that images leave free: of what k3s keeps them in, pods and logs live, too
@@ -36,7 +40,7 @@ TRIES, PAUSE = 5, 1.0
 def plan(config: Config, node: Node) -> list[Action]:
     directory = f"{data_directory(config)}/agent/images"
     budget = Budget(DEADLINE)
-    actions: list[Action] = []
+    actions = _of_medium(node, directory)
     wanted: set[str] = set()
     for item in config.items(KEY):
         text = str(item.data)
@@ -51,6 +55,17 @@ def plan(config: Config, node: Node) -> list[Action]:
     if not node.ours.unsure:  # of a source with an error nobody knows what it would ask for
         actions += _removals(node, directory, wanted)
     return actions
+
+
+def _of_medium(node: Node, directory: str) -> list[Action]:
+    """A file of the same name that somebody else put there stays."""
+    medium = node.path(MEDIUM)
+    names = sorted(os.listdir(medium)) if os.path.isdir(medium) else []
+    return [
+        Link(KEY, Place("the medium"), f"{directory}/{name}", f"{MEDIUM}/{name}")
+        for name in names
+        if not os.path.lexists(node.entry(f"{directory}/{name}"))
+    ]
 
 
 def _removals(node: Node, directory: str, wanted: set[str]) -> list[Action]:

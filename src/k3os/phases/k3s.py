@@ -11,13 +11,14 @@ arguments. Each is in a file of its own that the configuration names, or in the 
 from __future__ import annotations
 
 from k3os import names
+from k3os.config import k3s_data
 from k3os.config.hostnames import RULES, WRONG_NODE, is_node_name, node_name
 from k3os.config.k3s_files import BESIDE, LAST, argued, is_settings, taint_name
 from k3os.config.k3s_flags import FILE, OF_AGENTS, SECRETS, without_secrets
 from k3os.config.value import Place
-from k3os.paths import NODE_NAME
+from k3os.paths import K3S_DATA, NODE_NAME
 from k3os.phases import resolv
-from k3os.phases.actions import Action, OwnFile, Refused, Remove, WriteFile
+from k3os.phases.actions import Action, Link, OwnFile, Refused, Remove, WriteFile
 from k3os.phases.environment import of_k3s, quote
 from k3os.phases.write_files import paths
 
@@ -34,7 +35,7 @@ SECRET = "/run/k3os/k3s.{}"
 # the name under which a node joins others; k3os-join.service is for those
 JOINS = "/run/k3os/joins"
 COMMANDS = ("server", "agent")
-DATA = "/var/lib/rancher/k3s"
+DATA = k3s_data.DATA
 # the kernel's cgroup v2; k3s ends at once without these
 CONTROLLERS = "/sys/fs/cgroup/cgroup.controllers"
 NEEDED = ("cpu", "cpuset", "memory", "pids")
@@ -63,6 +64,10 @@ def plan(config: Config, node: Node) -> list[Action]:
     settings["node-label"] = [*_operator_label(config, node), *settings["node-label"]]
     if name and not given:
         settings["node-name"] = name
+    if (directory := data_directory(config)) != DATA:
+        # kubectl, crictl and ctr get none of the arguments and variables of the service
+        settings["data-dir"] = directory
+    actions.append(Link("k3os.k3s_args", place, K3S_DATA, directory))
     variables = {"K3S_ARGS": " ".join(word(each) for each in argv)}
     for flag, (variable, file_flag) in SECRETS.items():
         path = SECRET.format(flag)
@@ -164,10 +169,8 @@ def _given_in_files(config: Config, *flags: str) -> str:
 
 
 def data_directory(config: Config) -> str:
-    """Where this node's k3s keeps its data, by its arguments and the user's files for it."""
-    flags = ("data-dir", "d")
-    path = _flag(arguments(config), *flags) or _given_in_files(config, *flags)
-    return path.rstrip("/") or DATA
+    """Where this node's k3s keeps its data, without a slash at its end."""
+    return k3s_data.directory(config.values)
 
 
 def _settings_files(config: Config, *keys: str) -> Iterator[dict[str, list[str]]]:

@@ -15,7 +15,7 @@ import os
 
 from k3os.config.value import Place
 from k3os.phases.actions import UNCHANGED, Action, Link, MakeDirectory, Remove, WriteFile
-from k3os.phases.k3s import arguments
+from k3os.phases.k3s import DATA, arguments, data_directory
 from k3os.phases.operator_room import IMAGE, KEY, LINK, OLD_LINK, narrowness
 from k3os.phases.write_files import paths
 
@@ -27,14 +27,16 @@ if TYPE_CHECKING:
 # a line: what containerd calls it
 IMAGE_ID = "/usr/share/k3os/operator/image-id"
 MANIFESTS = "/usr/share/k3os/operator/manifests.yaml"
-SERVER = "/var/lib/rancher/k3s/server"
-COPY = f"{SERVER}/manifests/k3os-operator.yaml"
+# below the directory of k3s' data
+NAME = "server/manifests/k3os-operator.yaml"
+# where it usually is
+COPY = f"{DATA}/{NAME}"
 
 
 def plan(config: Config, node: Node) -> list[Action]:
     value = config.get(KEY)
     place = value.place if value is not None else Place("default")
-    narrow = narrowness(node) if value is None and node.exists(IMAGE) else ""
+    narrow = narrowness(config, node) if value is None and node.exists(IMAGE) else ""
     wanted = not narrow if value is None else bool(value.data)
     own = paths(config)
     actions: list[Action] = [LeftOut(KEY, place, narrow)] if narrow else []
@@ -43,9 +45,10 @@ def plan(config: Config, node: Node) -> list[Action]:
         actions += [Link(KEY, place, LINK, IMAGE)] if linked else _removal(LINK, place, node)
     if OLD_LINK not in own and os.path.islink(node.entry(OLD_LINK)):
         actions.append(Remove(KEY, place, OLD_LINK))
-    if COPY not in own:
+    copy = f"{data_directory(config)}/{NAME}"
+    if copy not in own:
         deployed = wanted and arguments(config)[0] == "server" and node.exists(MANIFESTS)
-        actions += _copy(place, node) if deployed else _removal(COPY, place, node)
+        actions += _copy(place, node, copy) if deployed else _removal(copy, place, node)
     return actions
 
 
@@ -66,14 +69,14 @@ class LeftOut(Action):
         return UNCHANGED
 
 
-def _copy(place: Place, node: Node) -> list[Action]:
+def _copy(place: Place, node: Node, path: str) -> list[Action]:
     """k3s keeps its secrets beside the manifests: what it has not made yet is for root only."""
-    directories = [SERVER, os.path.dirname(COPY)]
-    missing = [path for path in directories if not node.exists(path)]
+    manifests = os.path.dirname(path)
+    missing = [each for each in (os.path.dirname(manifests), manifests) if not node.exists(each)]
     text = node.read(MANIFESTS).encode(errors="surrogateescape")
     return [
-        *(MakeDirectory(KEY, place, path, 0o700) for path in missing),
-        WriteFile(KEY, place, COPY, text, 0o600),
+        *(MakeDirectory(KEY, place, each, 0o700) for each in missing),
+        WriteFile(KEY, place, path, text, 0o600),
     ]
 
 

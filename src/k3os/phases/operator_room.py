@@ -29,11 +29,11 @@ ON_DISK = ("disk", "overlay")
 # MiB: of MemTotal, which is some 60 less than the machine has; and what the image takes where
 # images are kept
 LIVE_MEMORY, MEMORY, ROOM = 850, 650, 200
-IMAGES = "/var/lib"
 
 
-def narrowness(node: Node) -> str:
+def narrowness(config: Config, node: Node) -> str:
     """Why there is no room for the operator, "" when there is. What is there already stays."""
+    from k3os.phases.k3s import data_directory
     from k3os.system import memory
 
     total = memory.parse(node.read("/proc/meminfo")).get("MemTotal", 0) // memory.MIB
@@ -41,11 +41,14 @@ def narrowness(node: Node) -> str:
     if 0 < total < least:
         return f"{total} MiB of memory are too little for it, it wants {least}"
     was_here = any(os.path.islink(node.entry(each)) for each in (LINK, OLD_LINK))
-    if was_here or not os.path.isdir(node.path(IMAGES)):
+    if was_here:
         return ""
-    room = os.statvfs(node.path(IMAGES))
+    place = data_directory(config)
+    while not os.path.isdir(node.path(place)):
+        place = os.path.dirname(place)
+    room = os.statvfs(node.path(place))
     free = room.f_bavail * room.f_frsize >> 20
-    return f"{free} MiB are free in /var, it wants {ROOM}" if free < ROOM else ""
+    return f"{free} MiB are free in /{place.split('/')[1]}, it wants {ROOM}" if free < ROOM else ""
 
 
 def runs_here(config: Config, node: Node) -> bool:
@@ -53,4 +56,4 @@ def runs_here(config: Config, node: Node) -> bool:
     value = config.get(KEY)
     if not node.exists(IMAGE) or (value is not None and not value.data):
         return False
-    return value is not None or not narrowness(node)
+    return value is not None or not narrowness(config, node)

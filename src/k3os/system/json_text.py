@@ -20,7 +20,7 @@ def parsed(data: bytes | str) -> Any:
     try:
         value = json.loads(data)
         text = data if isinstance(data, bytes) else data.encode(errors="replace")
-        if b"\\ud" in text.lower():
+        if b"\\ud" in text.lower() or b"\xed" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
@@ -33,6 +33,22 @@ def an_object(data: bytes | str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("it is no JSON object")
     return value
+
+
+def mended(data: bytes) -> dict[str, Any]:
+    """An object of whoever is not asked again: halves of characters have become "?", and bytes that
+    are no UTF-8 "\ufffd". Raises ValueError."""
+    import json
+
+    try:
+        return an_object(data)
+    except ValueError:
+        text = data.decode(errors="replace")
+    try:
+        whole = json.dumps(json.loads(text), ensure_ascii=False).encode(errors="replace")
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return an_object(whole)
 
 
 def objects(data: bytes | str) -> list[dict[str, Any]]:

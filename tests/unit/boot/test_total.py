@@ -391,7 +391,7 @@ def test_a_trial_that_meets_a_bug_costs_itself(
 
 
 STEPS_BEFORE = (
-    *("name_for_storage", "link_airgap_images", "apply_sysctl_defaults", "make_static_nodes"),
+    *("name_for_storage", "apply_sysctl_defaults", "make_static_nodes"),
     *("keep_journal_small", "consoles.greet"),
 )
 STEPS_AFTER = ("consoles.autologin_user", "consoles.write_banner", "consoles.add")

@@ -416,3 +416,47 @@ def running(directory):
         except OSError:
             continue
     return found
+
+
+ODD = {"kind": "NodePool"} | pool(
+    "odd", config={"hostname": "x\ud800"}, status={"phase": "Up\ud800"}
+)
+ODD_NODE = node("odd", notes={"k3os.io/else": "\ud800"}, healthy="False")
+ODD_NODE["status"]["conditions"][1]["message"] = "half \udfff"
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("nodes",), "odd"),
+        (("rollout", "status", "odd", "--watch=false"), "odd"),
+        (("diff", "-f", "x"), "odd"),
+        (("history", "workers"), ""),
+    ],
+)
+def test_a_half_of_a_character_in_one_object_costs_nobody_the_others(cluster, words, shown):
+    pools = [{"list": [pool(), ODD]}]
+    if words[0] == "diff":
+        pools = [{"text": json.dumps(ODD)}, *pools]
+    if words[0] == "history":
+        pools = [{"text": json.dumps(ODD)}, {"list": []}]
+    directory = cluster(nodes=[{"list": [node("a"), ODD_NODE]}], pools=pools)
+    result = k3os(directory, *words)
+    assert "Traceback" not in result.stderr
+    assert "no JSON" not in result.stderr
+    assert shown in result.stdout
+
+
+def test_bytes_that_are_no_text_are_no_traceback(cluster):
+    directory = cluster(nodes=[{"text": "\xff"}], pools=[{"list": []}])
+    stub = directory / "kubectl"
+    stub.write_text(
+        stub.read_text().replace(
+            'sys.stdout.write(step.get("text", ""))',
+            'sys.stdout.buffer.write(step.get("text", "").encode("latin-1"))',
+        )
+    )
+    result = k3os(directory, "nodes")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "answered no JSON" in result.stderr

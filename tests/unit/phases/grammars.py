@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -213,7 +214,8 @@ OURS += tuple(f"run/k3os/{name}" for name in ("written", "boot-has", "k3s-wants"
 def read_all(root: Path) -> dict[str, Any]:
     """Every file below root by the program that reads it."""
     found: dict[str, Any] = {}
-    for path in sorted(each for each in root.rglob("*") if each.is_file()):
+    everything = [Path(where, name) for where, _, names in os.walk(root) for name in names]
+    for path in sorted(each for each in everything if os.path.isfile(each)):
         name = path.relative_to(root)
         if str(name).startswith(OURS) or name.suffix == ".json":
             continue

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k3os.system.files import read_object
-from k3os.system.json_text import an_object, objects, parsed
+from k3os.system.json_text import an_object, mended, objects, parsed
 
 SRC = Path(__file__).parents[3] / "src" / "k3os"
 BUILDERS = {"image", "operator", "vm"}
@@ -18,7 +18,7 @@ BUILDERS = {"image", "operator", "vm"}
 ELSEWHERE = {"cluster/node.py", "install/perform.py", "k3s/source.py", "system/json_text.py"}
 WRONG = [
     *(b"", b"{", b"\xff", b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5000, b'"\\ud800"'),
-    *(b'{"a": ["\\uDfff"]}', b"nul", b"\x00", b'{"a": 1}x'),
+    *(b'{"a": ["\\uDfff"]}', b"nul", b"\x00", b'{"a": 1}x', b'"\xed\xa0\x80"'),
 ]
 
 
@@ -40,6 +40,27 @@ def test_what_is_one_is_read() -> None:
             an_object(data)
     with pytest.raises(ValueError, match="no list"):
         objects(b"{}")
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (b'{"a": 1}', {"a": 1}),
+        (b'{"a": ["x\\ud800y", {"\\uDFFF": null}]}', {"a": ["x?y", {"?": None}]}),
+        (b'{"a": "\\\\ud800", "b": "\\ud83d\\ude00"}', {"a": "\\ud800", "b": "\U0001f600"}),
+        (b'{"a": "\xff", "b": "\xed\xa0\x80"}', {"a": "\ufffd", "b": "\ufffd\ufffd\ufffd"}),
+    ],
+)
+def test_halves_of_characters_are_mended_and_all_else_is_as_it_was(
+    data: bytes, value: object
+) -> None:
+    assert mended(data) == value
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"a":' * 100_000, b'{"a": 1}x'])
+def test_what_is_no_object_is_not_mended(data: bytes) -> None:
+    with pytest.raises(ValueError):
+        mended(data)
 
 
 @given(st.binary() | st.text())

@@ -1,0 +1,136 @@
+"""Where a node's k3s keeps its data, by its configuration, and what a person should know of that.
+
+docs.k3s.io/cli/server, "data-dir": an argument wins over k3s' configuration files, these over the
+variable. It moves neither /var/lib/kubelet nor /etc/rancher nor /run/k3s.
+"""
+
+from __future__ import annotations
+
+from k3os.config.contents import decode
+from k3os.config.k3s_files import BESIDE, LAST, LOGINS, is_settings, top_level, variables
+from k3os.config.k3s_flags import FILE
+from k3os.config.value import Problem, Value, numbered
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DATA = "/var/lib/rancher/k3s"
+VARIABLE = "K3S_DATA_DIR"
+FLAGS = ("data-dir", "d")
+# the first k3s whose commands read the variable and what is beside FILE (k3s#10589)
+OF_TOOLS = (1, 30)
+ARGUMENTS, FILES, ENVIRONMENT = "k3os.k3s_args", "write_files", "k3os.environment"
+# whatever is below them, or where one of these keys mounts something, is there after a boot
+PERSISTENT = ("/var", "/home", "/opt", "/usr/local", "/k3os/data")
+FRESH = ("/var/run", "/var/lock")
+MOUNTS = {"k3os.disks": "mount", "k3os.mounts": "where"}
+
+
+def directory(values: dict[str, Value]) -> str:
+    """An absolute path without a slash at its end."""
+    said = [path for _, _, path in _said(values)]
+    return said[-1] if said else DATA
+
+
+def problems(key: str, values: dict[str, Value]) -> Iterator[Problem]:
+    """Warnings about what ARGUMENTS or FILES says. values: of all sources."""
+    data = directory(values)
+    for item, where, path in _said(values):
+        if where.startswith(key) and not _persists(path, values):
+            message = f"k3s' data does not persist: {path} is new at each boot"
+            hint = f"leave it out, or mount a disk at {path} (k3os.disks, k3os.mounts)"
+            yield Problem(item.place, where, message, hint, is_error=False)
+    for index, entry in numbered(values.get(FILES)) if key == FILES and data != DATA else []:
+        written = _path(entry)
+        if written.startswith(f"{DATA}/"):
+            message = f"k3s does not look there: its data is in {data}"
+            hint = f"write it to {data}{written.removeprefix(DATA)}"
+            yield Problem(entry.place, f"{FILES}[{index}].path", message, hint, is_error=False)
+
+
+def of_tools(values: dict[str, Value], k3s_version: str) -> Iterator[Problem]:
+    """A warning where kubectl, crictl and ctr of this k3s ("": unknown) do not find what the
+    service finds: beside a file of the user's, ours is one that they do not read."""
+    from k3os.config.k3s_table import minor
+
+    own = [(index, entry) for index, entry in numbered(values.get(FILES)) if _path(entry) == FILE]
+    data = directory(values)
+    if not own or data == DATA or not (0, 0) < minor(k3s_version) < OF_TOOLS:
+        return
+    index, entry = own[-1]
+    if not any(flag in top_level(_text(entry)) for flag in FLAGS):
+        message = f"kubectl, crictl and ctr of k3s {k3s_version} look for data-dir here alone"
+        where, hint = f"{FILES}[{index}].content", f"write `data-dir: {data}` in it, too"
+        yield Problem(entry.place, where, message, hint, is_error=False)
+
+
+def _said(values: dict[str, Value]) -> Iterator[tuple[Value, str, str]]:
+    """What says it, its name and the place that it says; what counts most comes last."""
+    for item, where, path in (*_of_variables(values), *_of_files(values), *_of_arguments(values)):
+        if path.strip():
+            yield item, where, f"/{path.strip().strip('/')}"
+
+
+def _of_variables(values: dict[str, Value]) -> Iterator[tuple[Value, str, str]]:
+    for index, entry in numbered(values.get(FILES)):
+        if _path(entry) == LOGINS and (path := variables(_text(entry))[0].get(VARIABLE)):
+            yield entry, f"{FILES}[{index}].content", path
+    given = values.get(ENVIRONMENT)
+    if given is not None and isinstance(given.data, dict) and VARIABLE in given.data:
+        item = given.data[VARIABLE]
+        yield item, f"{ENVIRONMENT}.{VARIABLE}", str(item.data)
+
+
+def _of_files(values: dict[str, Value]) -> Iterator[tuple[Value, str, str]]:
+    """In the order in which k3s reads them."""
+    entries = [
+        (_path(entry), index, entry)
+        for index, entry in numbered(values.get(FILES))
+        if is_settings(_path(entry)) and _path(entry) not in (BESIDE, LAST)
+    ]
+    for _, index, entry in sorted(entries, key=lambda each: each[:2]):
+        assert isinstance(entry.data, dict)
+        found = top_level(_text(entry))
+        for flag in FLAGS:
+            if found.get(flag):
+                item = entry.data.get("content", entry)
+                yield item, f"{FILES}[{index}].content", found[flag][-1]
+
+
+def _of_arguments(values: dict[str, Value]) -> Iterator[tuple[Value, str, str]]:
+    items = [item for _, item in numbered(values.get(ARGUMENTS))]
+    words = [str(item.data).replace("\n", " ") for item in items]
+    for item, word, following in zip(items, words, [*words, ""][1:], strict=True):
+        name, _, value = word.replace(" ", "=", 1).partition("=")
+        if name.startswith("-") and name.lstrip("-") in FLAGS:
+            yield item, f"{ARGUMENTS}[{item.place.number}]", value.strip() or following
+
+
+def _persists(path: str, values: dict[str, Value]) -> bool:
+    from k3os.config.storage import is_below
+
+    mounts = [
+        str(item.data[field].data)
+        for key, field in MOUNTS.items()
+        for _, item in numbered(values.get(key))
+        if isinstance(item.data, dict) and field in item.data
+    ]
+    kept = any(is_below(path, each) for each in PERSISTENT)
+    fresh = any(is_below(path, each) for each in FRESH)
+    return (kept and not fresh) or any(is_below(path, each) for each in mounts)
+
+
+def _path(entry: Value) -> str:
+    return str(entry.data["path"].data) if isinstance(entry.data, dict) else ""
+
+
+def _text(entry: Value) -> str:
+    """ "" for what cannot be decoded, which is said elsewhere."""
+    fields = entry.data if isinstance(entry.data, dict) else {}
+    content, encoding = (fields.get(name) for name in ("content", "encoding"))
+    try:
+        data = decode(*(str(each.data) if each is not None else "" for each in (content, encoding)))
+    except ValueError:
+        return ""
+    return data.decode(errors="surrogateescape")
