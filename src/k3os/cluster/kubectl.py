@@ -16,7 +16,7 @@ from typing import Any
 from k3os import names
 from k3os.cluster.objects import inside, maps, text
 from k3os.errors import UserError
-from k3os.system.json_text import mended
+from k3os.system.json_text import repaired
 from k3os.system.run import CommandError, Stream, run
 
 NODES = "/api/v1/nodes"
@@ -115,7 +115,7 @@ def parsed(text: bytes) -> dict[str, Any]:
     """An object that kubectl printed; one odd text in it costs nobody the others. Raises
     UserError."""
     try:
-        return mended(text)
+        return repaired(text)
     except ValueError as error:
         raise UserError(
             f"kubectl answered no JSON: {text[:80].decode(errors='replace')!r}",

@@ -13,7 +13,7 @@ from k3os.cluster.objects import maps
 from k3os.errors import UserError
 from k3os.paths import K3S_DATA
 from k3os.system.http_mutual import Connection, Identity, NoAnswer, request
-from k3os.system.json_text import WRONG_SHAPE, mended
+from k3os.system.json_text import WRONG_SHAPE, repaired
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Api:
                 "did the node register under another name? `kubectl get nodes`",
             )
         try:
-            return mended(answer)
+            return repaired(answer)
         except ValueError as error:
             message = f"the API server's answer is no Node: {error}"
             raise NotYet(message, "see `journalctl -u k3s`") from None
@@ -123,7 +123,7 @@ class Api:
         try:
             if code >= 300:
                 raise ValueError
-            found = [each for each in mended(answer)["items"] if is_pod(each)]
+            found = [each for each in repaired(answer)["items"] if is_pod(each)]
         except WRONG_SHAPE:
             message = f"the API server lists no pods: {code} {_words(answer)}"
             raise UserError(message, "see `journalctl -u k3s`") from None
@@ -173,7 +173,7 @@ def is_replaced(pod: dict[str, Any]) -> bool:
 
 def _words(answer: bytes) -> str:
     try:
-        return str(mended(answer)["message"])
+        return str(repaired(answer)["message"])
     except (ValueError, KeyError):
         return answer[:200].decode(errors="replace")
 

@@ -128,9 +128,9 @@ REGULATORY = {
 }
 _IMAGE = re.compile(r"boot/vmlinuz-([^/]+)|usr/lib/modules/([^/]+)/vmlinuz")
 
-# Directories and modules of BOOT_DIRECTORIES that bring no medium: disks behind a network, the other
-# end of one, caches, simulations. Some drag in a third of the network's and storage's stacks; they
-# are all in the root file system, too.
+# Directories and modules of BOOT_DIRECTORIES that bring no medium: disks behind a network, the
+# other end of one, caches, simulations. Some drag in a third of the network's and storage's
+# stacks; they are all in the root file system, too.
 NOT_AT_BOOT = tuple(
     f"drivers/{name}"
     for name in (

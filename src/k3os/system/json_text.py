@@ -35,7 +35,7 @@ def an_object(data: bytes | str) -> dict[str, Any]:
     return value
 
 
-def mended(data: bytes) -> dict[str, Any]:
+def repaired(data: bytes) -> dict[str, Any]:
     """An object of whoever is not asked again: halves of characters have become "?", and bytes that
     are no UTF-8 "\ufffd". Raises ValueError."""
     import json

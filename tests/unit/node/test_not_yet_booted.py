@@ -1,4 +1,4 @@
-"""A boot right after a power cut, in which GRUB had not seen the new generation yet, decides nothing
+"""Right after a power cut GRUB may not have seen the new generation yet: that boot decides nothing
 about it."""
 
 import os

@@ -143,9 +143,9 @@ def test_a_mended_spec_goes_on_where_the_broken_one_stopped() -> None:
     found = world("a", "b", fates={"a": ROLLED_BACK})
     roll(found, pool())
     found.fates["a"] = FINE
-    mended = Target(k3os=Wanted("v1.1.1"))
-    roll(found, pool(mended))
-    assert all(is_updated(each, mended) for each in found.nodes.values())
+    repaired = Target(k3os=Wanted("v1.1.1"))
+    roll(found, pool(repaired))
+    assert all(is_updated(each, repaired) for each in found.nodes.values())
     assert not any(each.unschedulable or each.state for each in found.nodes.values())
 
 

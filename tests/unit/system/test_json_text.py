@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k3os.system.files import read_object
-from k3os.system.json_text import an_object, mended, objects, parsed
+from k3os.system.json_text import an_object, objects, parsed, repaired
 
 SRC = Path(__file__).parents[3] / "src" / "k3os"
 BUILDERS = {"image", "operator", "vm"}
@@ -54,13 +54,13 @@ def test_what_is_one_is_read() -> None:
 def test_halves_of_characters_are_mended_and_all_else_is_as_it_was(
     data: bytes, value: object
 ) -> None:
-    assert mended(data) == value
+    assert repaired(data) == value
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"a":' * 100_000, b'{"a": 1}x'])
 def test_what_is_no_object_is_not_mended(data: bytes) -> None:
     with pytest.raises(ValueError):
-        mended(data)
+        repaired(data)
 
 
 @given(st.binary() | st.text())
