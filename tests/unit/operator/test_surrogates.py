@@ -1,4 +1,4 @@
-"""Halves of characters ("\\ud800" in JSON), which no encoding takes, in what the API server says."""
+"""Halves of characters ("\\ud800" in JSON), which no encoding takes, in what the API says."""
 
 import json
 from typing import Any
