@@ -218,75 +218,7 @@ class Target:
             except RecursionError:
                 return {}, f"{where}: is nested too deeply"
         config, problem = merged(fragments)
-        if problem:
-            return {}, f"node {node.name}: {problem}"
-        # of a thousand nodes each has its own, and the contents of files in it are long
-        known = placeholders.long_texts([config for _, config in sources])
-        return placeholders.with_texts_of(config, known), ""
-
-
-def plain(digest: str) -> str:
-    """Of a target's digest what its spec says."""
-    return digest.partition("x")[0]
-
-
-MOST_CHANGES:
-            given, stay = labels_given(config)
-            own = {**own, **stay}
-            labels = {**own, **given}
-            if labels == seen[-1]:
-                return ""
-            if labels in seen:
-                break
-            seen.append(labels)
-            config, fault = self._made(replace(node, labels=labels))
-            if fault:
-                return ""  # it is told when the node has come there
-        moving = [name for name in self._looked_at if len({each.get(name) for each in seen}) > 1]
-        listed = ", ".join(sorted(moving))
-        return (
-            f"node {node.name}: the label {listed} would change for ever: what the node is to have "
-            "depends on it and sets it; choose by labels that nothing here sets"
-        )
-
-    def filled(self, node: NodeView, secrets: Mapping[str, str]) -> tuple[Mapping[str, Any], str]:
-        """A node's configuration with the values of its secrets, and what is wrong with it: no
-        part of a value is in that."""
-        config, fault = self._made(node, secrets)
-        marked, other = self._made(node)
-        if other or not (fault or not same_where_shown(config, marked)):
-            return config, other
-        return {}, f"node {node.name}: {self._blamed(node, secrets)}"
-
-    def _blamed(self, node: NodeView, secrets: Mapping[str, str]) -> str:
-        """Which values make a node's configuration wrong."""
-        marks = {name: placeholders.mark(name) for name in secrets}
-        marked, _ = self._made(node)
-        found = []
-        for ref in self.refs:
-            if ref.name in secrets:
-                config, fault = self._made(node, marks | {ref.name: secrets[ref.name]})
-                if fault or not same_where_shown(config, marked):
-                    ends = secrets[ref.name].endswith("\n")
-                    found.append(f"{ref}, which ends with a line break," if ends else str(ref))
-        listed = " and ".join(found) or "several secrets"
-        return f"with the value of {listed} the configuration is wrong, or would show a part of it"
-
-    def _made(
-        self, node: NodeView, secrets: Mapping[str, str] | None = None
-    ) -> tuple[Mapping[str, Any], str]:
-        sources = [("spec.config", self.config)]
-        sources += [(f"{each.where}.config", each.config) for each in self._chosen(node)]
-        fragments = []
-        for where, config in sources:
-            try:
-                fragments.append((where, placeholders.replaced(config, node, secrets)))
-            except placeholders.NoValue as error:
-                return {}, f"{where}: {error.where}: {error}"
-            except RecursionError:
-                return {}, f"{where}: is nested too deeply"
-        config, problem = merged(fragments)
-        if problem:
+        if problem := problem or too_large(config):
             return {}, f"node {node.name}: {problem}"
         # of a thousand nodes each has its own, and the contents of files in it are long
         known = placeholders.long_texts([config for _, config in sources])
