@@ -10,6 +10,7 @@ from typing import Any
 
 from k3os.cluster.impact import check
 from k3os.config.dump import as_tree
+from k3os.config.k3s_files import ARGUMENTS, argued
 from k3os.config.load import Config
 from k3os.config.merge import merge
 from k3os.config.value import Problem, Value
@@ -29,6 +30,15 @@ def merged(fragments: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[Mapping[
     tree = as_tree(Config(values), show_secrets=True)
     # what is right in each may contradict what is right in another
     return tree, "; ".join(told(each) for each in check(tree)[1] if each.is_error)
+
+
+def labels_given(config: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """The labels that a node has while it has a configuration, and those that stay: k3s deletes
+    none of its arguments."""
+    values = check(dict(config))[0]
+    given = [pair for _, flag, pair in argued(values.get(ARGUMENTS)) if flag == "node-label"]
+    stay = dict(pair.split("=", 1) for pair in given if "=" in pair)
+    return Config(values).mapping("k3os.labels"), stay
 
 
 def same_where_shown(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -33,6 +33,8 @@ IMAGE = r"sha256:[0-9a-f]{64}"
 _OURS = f"{names.GROUP}/"
 # becomes part of a Job's name
 REQUEST = r"[a-z0-9]([-.a-z0-9]{0,400}[a-z0-9])?"
+# of a node's name, in those of its requests: a node obeys 253 characters (cluster/request.py)
+LONGEST_NAME = 180
 
 
 @dataclass(frozen=True)
@@ -197,10 +199,19 @@ def _state(name: str, annotation: str) -> tuple[State | None, str]:
     """A node's state, and what is wrong with it. Its request is of its own name, whole: with the
     request of another node, worker-1-gpu for worker-1, it could end that one's Job."""
     state = parse_state(annotation)
-    own = rf"[0-9a-z]+-{re.escape(name)}-[0-9]+(-boot)*"  # operator/rollout.py makes it
+    own = rf"[0-9a-z]+-{re.escape(name_in_requests(name))}-[0-9]+(-boot)*"  # operator/rollout.py
     if state is not None and re.fullmatch(own, state.request):
         return state, ""
     return None, f"its annotation {names.ROLLOUT} is none of ours: remove it" if annotation else ""
+
+
+def name_in_requests(name: str) -> str:
+    """A node's name, or what stands for one that is too long."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    import hashlib
+
+    return f"{name[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def _image(annotation: str) -> str:

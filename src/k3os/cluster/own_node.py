@@ -28,6 +28,8 @@ EDITED = "edited"  # instead of a hash: somebody has changed the fragment
 LONGEST = 1000
 # of a result, what others may see
 TOLD = ("request", "state", "message", "when")
+# labels of ours, which are no labels of the configuration
+TOLD_LABELS = (names.MODE_LABEL, names.VERSION_LABEL, names.OPERATOR_LABEL)
 # names of k3os.labels that the Node has from us, one a line
 LABELS = f"{STATE}/labels"
 
@@ -82,7 +84,7 @@ def remember_labels(sent: dict[str, str | None], root: str = "") -> None:
     from k3os.system.files import atomic_write
 
     before = set(labels({}, root=root))
-    own = {name for name in sent if name not in (names.MODE_LABEL, names.VERSION_LABEL)}
+    own = {name for name in sent if name not in TOLD_LABELS}
     wanted = {name for name in before | own if sent.get(name, "") is not None}
     if wanted != before:
         os.makedirs(os.path.dirname(root + LABELS), exist_ok=True)
@@ -105,6 +107,16 @@ def image(root: str = "") -> str | None:
     return known if text_of(root + IMPORTED) == known else ""
 
 
+def _of_operator(root: str) -> dict[str, str | None]:
+    """Whether pods of the operator may come; k3s says it only when it starts."""
+    from k3os.phases.operator import IMAGE_ID
+    from k3os.phases.operator_room import LINK
+
+    if not os.path.exists(root + IMAGE_ID):
+        return {}
+    return {names.OPERATOR_LABEL: "true" if os.path.islink(root + LINK) else "false"}
+
+
 def metadata(
     status: NodeStatus,
     own_labels: dict[str, str | None],
@@ -119,6 +131,7 @@ def metadata(
 
     running, has_image = status.running, image(root)
     told_labels = {
+        **_of_operator(root),
         **own_labels,
         names.MODE_LABEL: label_value(status.mode or "unknown"),
         names.VERSION_LABEL: label_value(running["k3os"]),

@@ -138,6 +138,12 @@ def has_any(tree: Any) -> bool:
     return any(_PLACE.search(text) for _, text, _ in _texts(tree, ""))
 
 
+def mentions(tree: Any, words: Iterable[str]) -> bool:
+    """Whether one of them stands in it, placeholders apart."""
+    texts = [_PLACE.sub("", text) for _, text, _ in _texts(tree, "")]
+    return any(word in text for word in words for text in texts)
+
+
 def shown(tree: Any) -> dict[str, str]:
     """By key, the placeholders in a configuration; the rest of such a text is not shown."""
     found = {}

@@ -15,7 +15,7 @@ from k3os.cluster import placeholders
 from k3os.cluster.fragments import told
 from k3os.cluster.impact import check
 from k3os.cluster.objects import inside, text
-from k3os.cluster.target import is_selector
+from k3os.cluster.target import is_selector, too_large
 from k3os.config.dump import as_tree
 from k3os.config.load import Config
 from k3os.config.schema import BY_PATH
@@ -48,7 +48,10 @@ def config_problems(spec: Mapping[str, Any], config: Mapping[str, Any]) -> list[
             problem if problem.startswith(where) else f"{where}.config: {problem}"
             for problem in _problems(of_config or {}, f"{where}.config", known)
         ]
-    return found
+    # a revision keeps all of it in one Secret
+    whole = [config, *(dict(each) for _, each in _overrides(spec.get("overrides")))]
+    large = "" if found else too_large(*whole)
+    return [*found, f"spec.config: {large}"] if large else found
 
 
 def _overrides(listed: object) -> Iterator[tuple[str, Mapping[str, Any]]]:

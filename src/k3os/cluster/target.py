@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from k3os import names
 from k3os.cluster import placeholders
-from k3os.cluster.fragments import merged, same_where_shown
+from k3os.cluster.fragments import labels_given, merged, same_where_shown
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.node import NodeView
 from k3os.cluster.objects import inside, mapping, maps, text
@@ -108,6 +108,15 @@ class Target:
         configs = (self.config, *(each.config for each in self.overrides))
         return tuple(sorted({used for each in configs for used in placeholders.of_node(each)}))
 
+    @cached_property
+    def _looked_at(self) -> frozenset[str]:
+        """The labels by which it is another one, where it may set one of them itself; else none."""
+        labels = {key for each in self.overrides for key in keys_of(each.selector)}
+        labels |= {name for kind, name in self._used if kind == "labels"}
+        configs = (self.config, *(each.config for each in self.overrides))
+        moves = any(placeholders.mentions(each, labels) for each in configs)
+        return frozenset(labels if moves else ())
+
     def _chosen(self, node: NodeView) -> tuple[Override, ...]:
         return tuple(each for each in self.overrides if matches(each.selector, node.labels))
 
@@ -120,6 +129,7 @@ class Target:
         values = tuple(
             getattr(node, kind).get(name) if name else node.name for kind, name in self._used
         )
+        values += tuple(node.labels.get(name) for name in sorted(self._looked_at))
         key = (wheres, values)
         # one for each node: who writes annotations on and on is to cost no memory
         place = node.name if values else wheres
@@ -128,6 +138,7 @@ class Target:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
             config, fault = self._made(node)
+            fault = fault or self._circle(node, config)
             configs = (self.config, *(each.config for each in chosen))
             used = {name for each in configs for name in placeholders.secrets_in(each)}
             refs = () if fault else tuple(each for each in self.refs if each.name in used)
@@ -142,6 +153,33 @@ class Target:
                 ),
             )
         return known[1]
+
+    def _circle(self, node: NodeView, config: Mapping[str, Any]) -> str:
+        """Why a node would be given something else again and again, "" where that ends: with the
+        labels that it is given, what it is to have is another one. Of labels that it has by what
+        it was given before, this is seen one change later."""
+        if not self._looked_at:
+            return ""
+        own = dict(node.labels)
+        seen = [own]
+        while len(seen) < len(self.overrides) + MOST_CHANGES:
+            given, stay = labels_given(config)
+            own = {**own, **stay}
+            labels = {**own, **given}
+            if labels == seen[-1]:
+                return ""
+            if labels in seen:
+                break
+            seen.append(labels)
+            config, fault = self._made(replace(node, labels=labels))
+            if fault:
+                return ""  # it is told when the node has come there
+        moving = [name for name in self._looked_at if len({each.get(name) for each in seen}) > 1]
+        listed = ", ".join(sorted(moving))
+        return (
+            f"node {node.name}: the label {listed} would change for ever: what the node is to have "
+            "depends on it and sets it; choose by labels that nothing here sets"
+        )
 
     def filled(self, node: NodeView, secrets: Mapping[str, str]) -> tuple[Mapping[str, Any], str]:
         """A node's configuration with the values of its secrets, and what is wrong with it: no
@@ -180,11 +218,22 @@ class Target:
             except RecursionError:
                 return {}, f"{where}: is nested too deeply"
         config, problem = merged(fragments)
-        if problem:
+        if problem := problem or too_large(config):
             return {}, f"node {node.name}: {problem}"
         # of a thousand nodes each has its own, and the contents of files in it are long
         known = placeholders.long_texts([config for _, config in sources])
         return placeholders.with_texts_of(config, known), ""
+
+
+def too_large(*configs: Any) -> str:
+    """Why nothing can carry them to a node, "" where it can."""
+    size = sum(len(json.dumps(each)) for each in configs)
+    if size <= LARGEST:
+        return ""
+    return (
+        f"the configuration has {size >> 10} KiB, and {LARGEST >> 10} can be carried to a node: "
+        "let the node fetch what is long (k3os.manifests, k3os.images, a command)"
+    )
 
 
 def plain(digest: str) -> str:
@@ -192,6 +241,9 @@ def plain(digest: str) -> str:
     return digest.partition("x")[0]
 
 
+# characters of JSON, of a configuration: it travels in a Secret, which has 1 MiB
+LARGEST = (1 << 20) - 16384
+MOST_CHANGES = 4  # and one for each override, of labels that come to an end
 MOST_KNOWN = 8192  # nodes, or sets of overrides, whose targets are remembered
 
 
@@ -271,6 +323,12 @@ def selector_of(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     """A NodePool's selector; what cannot be understood selects nothing."""
     selector = spec.get("nodeSelector")
     return mapping(selector) if selector is None or is_selector(selector) else NOTHING
+
+
+def keys_of(selector: Mapping[str, Any]) -> set[str]:
+    """The labels that a LabelSelector looks at."""
+    expressions = selector.get("matchExpressions") or []
+    return {*(selector.get("matchLabels") or {}), *(each["key"] for each in expressions)}
 
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

@@ -127,10 +127,15 @@ CONTRADICTING = (
 def contradictions(key: str) -> Callable[[dict[str, Value]], list[Problem]]:
     """What says what one of CONTRADICTING is contradicted by; for where the key is set, since its
     module is imported."""
-    if key == "write_files":
-        from k3os.config.k3s_files import contradictions as found
-    elif key == "k3os.k3s_args":
-        from k3os.config.k3s_files import contradicting as found
+    if key in ("write_files", "k3os.k3s_args"):
+
+        def found(values: dict[str, Value]) -> list[Problem]:
+            from k3os.config import k3s_data, k3s_files
+
+            files = key == "write_files"
+            of_key = k3s_files.contradictions if files else k3s_files.contradicting
+            return [*k3s_data.problems(key, values), *of_key(values)]
+
     elif key == "k3os.hardening":
         from k3os.config.hardening import contradictions as found
     elif key in ("k3os.disks", "k3os.mounts"):

@@ -122,14 +122,11 @@ def _about(name: str) -> tuple[str, str]:
 
 
 def contradictions(values: dict[str, Value]) -> list[Problem]:
-    """A warning where a configuration file for k3s and a key of ours say different things, and
-    where k3s' data moves to what does not persist.
+    """A warning where a configuration file for k3s and a key of ours say different things.
 
     values: of all sources.
     """
-    from k3os.config import k3s_data
-
-    problems = [*k3s_data.problems(KEY, values)]
+    problems = []
     entries = list(_entries(values))
     ours = BESIDE if SETTINGS in [str(path.data) for _, path, _ in entries] else SETTINGS
     for index, path, content in entries:
@@ -151,9 +148,7 @@ def contradictions(values: dict[str, Value]) -> list[Problem]:
 def contradicting(values: dict[str, Value]) -> list[Problem]:
     """A warning where an argument of k3s and a key of ours say different things: k3s reads its
     arguments after its files. values: of all sources."""
-    from k3os.config import k3s_data
-
-    problems = [*k3s_data.problems(ARGUMENTS, values)]
+    problems = []
     for item, flag, value in argued(values.get(ARGUMENTS)):
         message = _contradiction(flag, [value], values, "loses", is_argument=True)
         if message:

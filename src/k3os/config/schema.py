@@ -207,7 +207,6 @@ TABLE = (
         "the servers; switched off, objects that are there already stay",
         phases=LATE,
         example="false",
-        effect=RESTART,
     ),
     Key(
         "k3os.environment",

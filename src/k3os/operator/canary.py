@@ -169,7 +169,9 @@ def proceed(
     step = canary.steps[state.step]
     if state.phase == PROGRESSING:
         updated = [node for node in members if is_updated(node, target) and _is_over(node)]
-        if members and len(updated) >= min(step.count(len(members)), len(members)):
+        # what no configuration can be made for is told as such, and holds nobody up
+        able = sum(not target.of(node).fault for node in members)
+        if members and len(updated) >= min(step.count(len(members)), max(able, 1)):
             return _enter(state, PAUSING, now)
         return state
     if state.phase == PAUSING:

@@ -18,7 +18,7 @@ from typing import Any
 from lightkube import ApiError
 
 from k3os import names
-from k3os.cluster.node import FAILED, SOAKING, WAITING, NodeView, parse_node
+from k3os.cluster.node import NodeView, parse_node
 from k3os.cluster.objects import inside, mapping, text
 from k3os.cluster.spec import Pool, read_pool
 from k3os.cluster.turns import Cluster, conflicts
@@ -33,6 +33,7 @@ from k3os.operator.job import name_of, parse_job
 from k3os.operator.job_maker import make_job
 from k3os.operator.loads import Loads
 from k3os.operator.outage import words
+from k3os.operator.refusals import Refusals, is_refusal
 from k3os.operator.replicas import replicas
 from k3os.operator.revisions import Revisions
 from k3os.operator.rollout import decide_all, finished, orphans
@@ -84,6 +85,7 @@ class Engine:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _written: dict[str, Seen] = field(default_factory=dict)
     _statuses: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    _refused: set[str] = field(default_factory=set)
     _scaled: tuple[int, float] = (0, 0.0)
     _ended: dict[str, float] = field(default_factory=dict)
     _parsed: dict[str, tuple[str, Pool]] = field(default_factory=dict)
@@ -96,6 +98,7 @@ class Engine:
         self.loads = Loads(self.api, self.changed)
         self.workloads = WorkloadLooks(self.api, self.changed)
         self.admission = AdmissionSync(self.api)
+        self.refusals = Refusals()
 
     def changed(self) -> None:
         """Something is different: decide again."""
@@ -173,7 +176,10 @@ class Engine:
         wait = min(wait, self.secrets.wake(time.monotonic()))
         self._forget({(pool.name, pool.uid) for _, pool in pools})
         self.revisions.forget({pool.uid for _, pool in pools})
+        self._refused.clear()
         failures = [each for each in await asyncio.gather(*writes) if each is not None]
+        if self.refusals.only(self._refused):
+            self.changed()
         for failure in failures[1:]:
             log.warning("%s", words(failure))
         if failures:
@@ -238,16 +244,25 @@ class Engine:
             if isinstance(decision, (NodePatch, NewJob, Said)):
                 last = decision.node
             groups.setdefault(last, []).append(decision)
-        return [self._write(group, pool, room) for group in groups.values()]
+        return [self._write(node, group, pool, room) for node, group in groups.items()]
 
     async def _write(
-        self, decisions: Iterable[Decision], pool: Pool | None, room: asyncio.Semaphore
+        self,
+        node: str,
+        decisions: Iterable[Decision],
+        pool: Pool | None,
+        room: asyncio.Semaphore,
     ) -> Exception | None:
         async with room:
             try:
                 for decision in decisions:
                     await self._perform(decision, pool)
             except ApiError as error:
+                if node and is_refusal(error):
+                    self._refused.add(node)
+                    if self.refusals.note(node, error):
+                        self.changed()
+                    return None
                 if error.status.code not in (CONFLICT, NOT_FOUND):
                     return error
                 await self._refresh(decision)
@@ -273,7 +288,7 @@ class Engine:
             version, before = self._node(decision.node)
             body = await self.api.patch_node(decision, str(version or ""))
             self._written[decision.node] = seen(body)
-            _count(before, decision)
+            metrics.count_change(before, decision)
             state = decision.state
             log.info(
                 "%s: %s",
@@ -329,7 +344,10 @@ class Engine:
     ) -> Exception | None:
         """Write the pool's status when it is another than before."""
         before = self._statuses.get((pool.name, pool.uid)) or dict(mapping(body.get("status")))
-        after = status(pool, cluster, outcome.waiting, now, before, outcome.faults, look.shown)
+        after = status(
+            *(pool, cluster, outcome.waiting, now, before, outcome.faults, look.shown),
+            refused=self.refusals.told,
+        )
         metrics.show_pool(pool.name, after, crd.PHASES)
         if {**before, **after} == before:
             return None
@@ -372,17 +390,6 @@ class Engine:
         self._ended = {
             name: since for name, since in self._ended.items() if name in self.sight.jobs
         }
-
-
-def _count(before: NodeView | None, patch: NodePatch) -> None:
-    """A change that ended, for the metrics."""
-    old = before.state if before else None
-    new = patch.state
-    if old is None or old.step == FAILED or (new and new.step != FAILED):
-        return
-    result = new.reason if new else "Updated" if old.step in (WAITING, SOAKING) else "Given up"
-    metrics.CHANGES.labels(old.pool, result).inc()
-    metrics.CHANGE_SECONDS.labels(old.pool).observe(max(0.0, time.time() - old.started))
 
 
 def _fields(pool: Pool | None, patch: NodePatch) -> dict[str, str]:

@@ -15,7 +15,7 @@ from k3os.cluster.spec import Pool
 from k3os.cluster.turns import is_begun
 from k3os.operator.api import Api
 from k3os.operator.decisions import Decision, NewJob, fail
-from k3os.operator.job import job, name_of, owner_of, secret
+from k3os.operator.job import LARGEST_SECRET, job, name_of, owner_of, secret
 from k3os.operator.secret_reader import Changed, SecretReader
 
 log = logging.getLogger("k3os.operator")
@@ -34,5 +34,13 @@ async def make_job(
         return fail(node, node.state, "NodeConfigInvalid", fault, time.time())
     log.info("%s: Job %s", order.node, name_of(order.request))
     request = secret(order, pool, node, config)
+    size = sum(len(each) for each in request["stringData"].values())
+    if size > LARGEST_SECRET:
+        assert node.state is not None
+        why = (
+            f"with the values of its secrets the configuration has {size >> 10} KiB, more than the "
+        )
+        why += f"{LARGEST_SECRET >> 10} of a Secret; let the node fetch what is long"
+        return fail(node, node.state, "NodeConfigInvalid", why, time.time())
     await api.create_job(request, job(order, pool, node), owner_of)
     return []

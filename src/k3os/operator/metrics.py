@@ -5,12 +5,15 @@ NAMES is the one list: each is registered here, and docs/reference has a table a
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
 from k3os.cluster.node import FAILED as FAILED_STEP
+from k3os.cluster.node import SOAKING, WAITING, NodeView
+from k3os.operator.decisions import NodePatch
 
 NAMES: dict[str, str] = {
     "k3os_leader": "1 where this replica is the one that acts",
@@ -84,3 +87,14 @@ def forget_pool(name: str, phases: tuple[str, ...]) -> None:
 def registered() -> set[str]:
     """The names of ours that Prometheus is told."""
     return {each.name for each in REGISTRY.collect() if each.name.startswith("k3os_")}
+
+
+def count_change(before: NodeView | None, patch: NodePatch) -> None:
+    """A change that ended; before: as the node was decided on."""
+    old = before.state if before else None
+    new = patch.state
+    if old is None or old.step == FAILED_STEP or (new and new.step != FAILED_STEP):
+        return
+    result = new.reason if new else "Updated" if old.step in (WAITING, SOAKING) else "Given up"
+    CHANGES.labels(old.pool, result).inc()
+    CHANGE_SECONDS.labels(old.pool).observe(max(0.0, time.time() - old.started))

@@ -28,6 +28,7 @@ from k3os.cluster.node import (
     NodeView,
     RequestResult,
     State,
+    name_in_requests,
 )
 from k3os.cluster.spec import Pool
 from k3os.cluster.target import changes, is_updated
@@ -160,7 +161,7 @@ def begin(pool: Pool, cluster: Cluster, now: float) -> tuple[list[Decision], str
             pool=pool.name,
             target=digest,
             step=CHECKING if disruptive else CHANGING,
-            request=f"{digest}-{node.name}-{int(now)}",
+            request=f"{digest}-{name_in_requests(node.name)}-{int(now)}",
             started=int(now),
             since=int(now),
             reboot=disruptive,

@@ -42,8 +42,11 @@ def status(
     before: Mapping[str, Any],
     faults: Mapping[str, Exception] | None = None,
     canary: Shown | None = None,
+    *,
+    refused: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """waiting, faults: of the Outcome. before: the status so far; its times of transition stay."""
+    """waiting, faults: of the Outcome. before: the status so far; its times of transition stay.
+    refused: by node, what the API server said to what was to be written."""
     members = cluster.of(pool)
     canary = canary or Shown()
     wants = [pool.target, *([canary.target] if canary.target else [])]
@@ -58,6 +61,11 @@ def status(
     )
     phase = _phase(pool, len(members), len(updated), bool(failed), bool(conflicts), bool(busy))
     judged = _judged(pool, members, updated, failed, conflicts, waiting, faults or {})
+    told_by_api = [
+        f"{node.name}: {words}" for node in members if (words := (refused or {}).get(node.name))
+    ]
+    if told_by_api and not judged["Degraded"][0]:
+        judged["Degraded"] = (True, "WriteRefused", told_by_api[0][: 2 * LONGEST])
     if canary.phase and phase in canary.instead_of:
         if judged["Progressing"][1] == "Updated":  # of the nodes; its gates are still to be asked
             going = canary.phase == "Updating"

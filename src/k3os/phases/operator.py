@@ -3,7 +3,8 @@
 On a server k3s creates the objects of its manifests directory (docs.k3s.io, "Auto-Deploying
 Manifests"); an agent creates none. The image is on the node already, and is only linked, never
 read: k3os-operator-image.service imports it when k3s runs. In k3s' own images directory it would
-be imported before the kubelet starts, at each start.
+be imported before the kubelet starts, at each start. Switched on while k3s runs it is handed over
+at once, and the node's report changes the label.
 
 A node without room for it (operator_room.py) has no operator, unless `k3os.operator: true` insists;
 its label OPERATOR_LABEL keeps the cluster from starting one on it.
@@ -13,10 +14,21 @@ from __future__ import annotations
 
 import os
 
+from k3os.config.key import RUNTIME
 from k3os.config.value import Place
-from k3os.phases.actions import UNCHANGED, Action, Link, MakeDirectory, Remove, WriteFile
+from k3os.phases.actions import (
+    DONE,
+    LATER,
+    UNCHANGED,
+    Action,
+    Link,
+    MakeDirectory,
+    Remove,
+    WriteFile,
+)
+from k3os.phases.changed import HAS
 from k3os.phases.k3s import DATA, arguments, data_directory
-from k3os.phases.operator_room import IMAGE, KEY, LINK, OLD_LINK, narrowness
+from k3os.phases.operator_room import IMAGE, IMPORTED, KEY, LINK, OLD_LINK, narrowness
 from k3os.phases.write_files import paths
 
 TYPE_CHECKING = False
@@ -27,6 +39,7 @@ if TYPE_CHECKING:
 # a line: what containerd calls it
 IMAGE_ID = "/usr/share/k3os/operator/image-id"
 MANIFESTS = "/usr/share/k3os/operator/manifests.yaml"
+UNIT = "k3os-operator-image.service"
 # below the directory of k3s' data
 NAME = "server/manifests/k3os-operator.yaml"
 # where it usually is
@@ -43,6 +56,9 @@ def plan(config: Config, node: Node) -> list[Action]:
     if LINK not in own:
         linked = wanted and node.exists(IMAGE)
         actions += [Link(KEY, place, LINK, IMAGE)] if linked else _removal(LINK, place, node)
+        # k3s starts the same, and sooner or later has
+        if linked and node.phase == RUNTIME and node.exists(HAS) and not _is_imported(node):
+            actions.append(HandOver(KEY, place))
     if OLD_LINK not in own and os.path.islink(node.entry(OLD_LINK)):
         actions.append(Remove(KEY, place, OLD_LINK))
     copy = f"{data_directory(config)}/{NAME}"
@@ -50,6 +66,28 @@ def plan(config: Config, node: Node) -> list[Action]:
         deployed = wanted and arguments(config)[0] == "server" and node.exists(MANIFESTS)
         actions += _copy(place, node, copy) if deployed else _removal(copy, place, node)
     return actions
+
+
+def _is_imported(node: Node) -> bool:
+    return node.read(IMPORTED).strip() == node.read(IMAGE_ID).strip()
+
+
+class HandOver(Action):
+    """Has the image imported into the k3s that runs; nobody waits for it."""
+
+    __slots__ = ()
+
+    def describe(self) -> str:
+        return "give the operator's image to k3s"
+
+    def perform(self, node: Node) -> str:
+        from k3os.system.run import run
+
+        if not node.is_real:
+            self.note = "k3s does not run here"
+            return LATER
+        run(["systemctl", "--no-block", "start", UNIT], timeout=30)
+        return DONE
 
 
 class LeftOut(Action):

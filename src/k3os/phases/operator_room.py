@@ -33,7 +33,7 @@ LIVE_MEMORY, MEMORY, ROOM = 850, 650, 200
 
 def narrowness(config: Config, node: Node) -> str:
     """Why there is no room for the operator, "" when there is. What is there already stays."""
-    from k3os.phases.k3s import data_directory
+    from k3os.config.k3s_data import directory
     from k3os.system import memory
 
     total = memory.parse(node.read("/proc/meminfo")).get("MemTotal", 0) // memory.MIB
@@ -43,7 +43,7 @@ def narrowness(config: Config, node: Node) -> str:
     was_here = any(os.path.islink(node.entry(each)) for each in (LINK, OLD_LINK))
     if was_here:
         return ""
-    place = data_directory(config)
+    place = directory(config.values)
     while not os.path.isdir(node.path(place)):
         place = os.path.dirname(place)
     room = os.statvfs(node.path(place))

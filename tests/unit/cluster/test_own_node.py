@@ -64,6 +64,26 @@ def test_the_operators_image_is_told_when_k3s_has_it(tmp_path: Path) -> None:
     assert told() == "sha256:5"
 
 
+def test_whether_pods_of_the_operator_may_come_is_told_without_a_new_start_of_k3s(
+    tmp_path: Path,
+) -> None:
+    def told(**own: str) -> object:
+        patch = own_node.metadata(STATUS, dict(own), {}, str(tmp_path))
+        own_node.remember_labels(patch["metadata"]["labels"], str(tmp_path))
+        return patch["metadata"]["labels"].get(names.OPERATOR_LABEL, "as it was")
+
+    assert told() == "as it was", "an image without an operator"
+    known, link = (tmp_path / each.lstrip("/") for each in (operator.IMAGE_ID, operator.LINK))
+    for each in (known, link):
+        each.parent.mkdir(parents=True, exist_ok=True)
+    known.write_text("sha256:5\n")
+    assert told() == "false"
+    link.symlink_to("elsewhere")
+    assert told() == "true"
+    assert told(**{names.OPERATOR_LABEL: "false"}) == "false", "the user's word"
+    assert own_node.labels({}, root=str(tmp_path)) in ({}, {names.OPERATOR_LABEL: None})
+
+
 def test_a_label_that_left_the_configuration_leaves_the_node(tmp_path: Path) -> None:
     root = str(tmp_path)
     assert own_node.labels({"tier": "gold", "a": "b"}, root=root) == {"tier": "gold", "a": "b"}

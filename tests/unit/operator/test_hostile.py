@@ -17,6 +17,7 @@ from k3os.cluster.progress import progress
 from k3os.cluster.spec import read_pool
 from k3os.cluster.target import matches, selector_of
 from k3os.cluster.views import REQUEST_LABEL, parse_attachment, parse_pod
+from k3os.operator.api import ApiFailure
 from k3os.operator.engine import Engine, Sight, seen
 from k3os.operator.job import answer, parse_job
 from tests.unit.cluster import objects
@@ -145,8 +146,8 @@ class NothingWatched:
         pass
 
 
-def round_of(nodes: list[Any], pools: list[Any]) -> StubApi:
-    """One round over these and a good node of a good pool. Raises what the loop would raise."""
+def round_of(nodes: list[Any], pools: list[Any], rounds: int = 1) -> StubApi:
+    """So many rounds over these and a good node of a good pool. Raises what the last one raises."""
     nodes = [*nodes, objects.node("good", role="good")]
     pools = [*pools, objects.pool("good", selector={"matchLabels": {"role": "good"}})]
     api = StubApi()
@@ -159,7 +160,12 @@ def round_of(nodes: list[Any], pools: list[Any]) -> StubApi:
             {},
         )
         engine = Engine(api, sight, lambda *_: None)  # type: ignore[arg-type]
-        await engine.reconcile()
+        for left in range(rounds, 0, -1):
+            try:
+                await engine.reconcile()
+            except ApiFailure:
+                if left == 1:
+                    raise
         await engine.close()
 
     asyncio.run(once())

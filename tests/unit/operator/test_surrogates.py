@@ -1,4 +1,4 @@
-"""Halves of characters ("\\ud800" in JSON), which no encoding takes, in objects of the API."""
+"""Halves of characters ("\\ud800" in JSON), which no encoding takes, in what the API says."""
 
 import json
 from typing import Any

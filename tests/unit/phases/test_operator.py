@@ -5,7 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from k3os.phases.operator import COPY, IMAGE, LINK, MANIFESTS, OLD_LINK
+from k3os.config.value import Place
+from k3os.phases.changed import HAS, not_in_k3s
+from k3os.phases.node import Node
+from k3os.phases.operator import COPY, IMAGE, IMAGE_ID, LINK, MANIFESTS, OLD_LINK, HandOver
+from k3os.phases.operator_room import IMPORTED
 from k3os.phases.phase_report import PhaseReport
 
 from .conftest import Machine
@@ -202,3 +206,30 @@ def test_a_node_of_an_older_build_keeps_it_without_room_for_it_anew(
 def test_switched_off_the_cluster_starts_none_here(node: Machine) -> None:
     node.apply("boot", "k3os: {operator: false}\n")
     assert '"k3os.io/operator=false"' in node.text("etc/rancher/k3s/config.yaml")
+
+
+HANDED = ("give the operator's image to k3s", "later")
+
+
+def test_switched_on_while_k3s_runs_it_does_not_wait_for_the_next_start(node: Machine) -> None:
+    node.put(IMAGE_ID[1:], "sha256:5\n")
+    off = "k3os: {operator: false}\n"
+    node.apply("boot", off)
+    assert HANDED not in of_the_operator(node.apply("runtime", off)), "k3s is still to start"
+    node.put(HAS[1:], node.text("run/k3os/k3s-wants"))
+    assert HANDED not in of_the_operator(node.apply("runtime", off))
+    report = node.apply("runtime", "k3os: {operator: true}\n")
+    assert HANDED in of_the_operator(report), "a directory runs nothing"
+    assert where(node, COPY).exists()
+    assert not_in_k3s(Node(str(node.root))) == [], "nobody is told to restart k3s"
+    node.put(IMPORTED[1:], "sha256:4\n")  # of the version before
+    assert HANDED in of_the_operator(node.apply("runtime"))
+    node.put(IMPORTED[1:], "sha256:5\n")
+    assert HANDED not in of_the_operator(node.apply("runtime"))
+
+
+def test_the_service_that_k3s_starts_hands_it_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("k3os.system.run.run", lambda argv, **_: started.append(argv) or b"")
+    assert HandOver("k3os.operator", Place("x")).perform(Node()) == "done"
+    assert started == [["systemctl", "--no-block", "start", "k3os-operator-image.service"]]

@@ -1,0 +1,55 @@
+"""Writes about a node that the API server refuses, for a reason that does not pass by itself.
+
+All annotations of an object have 256 KiB, an object what etcd takes; a webhook or a quota may say
+no. Whoever looks at the NodePool is told (`WriteRefused`), and it is tried again all the same:
+somebody may make room.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+from lightkube import ApiError
+
+log = logging.getLogger("k3os.operator")
+
+CODES = (400, 403, 413, 422)
+# of etcd and of the connection to it, with code 500
+LARGE = ("too large", "larger than max")
+ROOM = (
+    "all annotations of a Node together have 256 KiB: `kubectl get node {0} -o yaml` shows whose "
+    "they are, and `kubectl annotate node {0} NAME-` removes one"
+)
+SOMEBODY = "change what forbids it; it is tried again"
+
+
+def is_refusal(error: BaseException) -> bool:
+    if not isinstance(error, ApiError):
+        return False
+    return error.status.code in CODES or any(each in (error.status.message or "") for each in LARGE)
+
+
+class Refusals:
+    """told: by node, what is wrong and what to do."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, str] = {}
+
+    def note(self, node: str, error: Exception) -> bool:
+        """Whether there is something new to tell."""
+        said = str(error)
+        is_full = "annotations" in said
+        words = f"the API server refuses it: {said}; {ROOM.format(node) if is_full else SOMEBODY}"
+        if self.told.get(node) == words:
+            return False
+        log.warning("%s: %s", node, words)
+        self.told[node] = words
+        return True
+
+    def only(self, nodes: Collection[str]) -> bool:
+        """All but these are told no more: nothing is to be written of them. Whether there were
+        others."""
+        left = {name: words for name, words in self.told.items() if name in nodes}
+        gone, self.told = left != self.told, left
+        return gone
