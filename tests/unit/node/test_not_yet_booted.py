@@ -1,5 +1,5 @@
-"""A boot right after a power cut, in which GRUB had not seen the new generation yet, decides nothing
-about it."""
+"""A boot right after a power cut, in which GRUB had not seen the new generation yet, decides
+nothing about it."""
 
 import os
 from contextlib import nullcontext
