@@ -124,19 +124,18 @@ CONTRADICTING = (
 )
 
 
-def contradictions(key: str) -> Callable[[dict[str, Value]], list[Problem]]:
+def contradictions(key: str) -> list[Callable[[dict[str, Value]], list[Problem]]]:
     """What says what one of CONTRADICTING is contradicted by; for where the key is set, since its
     module is imported."""
-    if key in ("write_files", "k3os.k3s_args"):
+    if key == "write_files":
+        from k3os.config import k3s_data, k3s_files
 
-        def found(values: dict[str, Value]) -> list[Problem]:
-            from k3os.config import k3s_data, k3s_files
+        return [k3s_files.contradictions, k3s_data.of_files]
+    if key == "k3os.k3s_args":
+        from k3os.config import k3s_data, k3s_files
 
-            files = key == "write_files"
-            of_key = k3s_files.contradictions if files else k3s_files.contradicting
-            return [*k3s_data.problems(key, values), *of_key(values)]
-
-    elif key == "k3os.hardening":
+        return [k3s_files.contradicting, k3s_data.of_arguments]
+    if key == "k3os.hardening":
         from k3os.config.hardening import contradictions as found
     elif key in ("k3os.disks", "k3os.mounts"):
 
@@ -152,7 +151,7 @@ def contradictions(key: str) -> Callable[[dict[str, Value]], list[Problem]]:
         def found(values: dict[str, Value]) -> list[Problem]:
             return of_key(key, values)
 
-    return found
+    return [found]
 
 
 def check_data(data: bytes, source: str, k3s_version: str = "") -> list[Problem]:
@@ -161,7 +160,8 @@ def check_data(data: bytes, source: str, k3s_version: str = "") -> list[Problem]
 
     values, problems = check_text(data, source)
     for key in filter(values.__contains__, CONTRADICTING):
-        problems += contradictions(key)(values)
+        for contradict in contradictions(key):
+            problems += contradict(values)
     problems += advice(values, k3s_version)
     return sorted(problems, key=lambda problem: (problem.place.line, problem.place.column))
 

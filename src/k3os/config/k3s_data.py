@@ -33,15 +33,27 @@ def directory(values: dict[str, Value]) -> str:
     return said[-1] if said else DATA
 
 
-def problems(key: str, values: dict[str, Value]) -> Iterator[Problem]:
-    """Warnings about what ARGUMENTS or FILES says. values: of all sources."""
-    data = directory(values)
+def of_arguments(values: dict[str, Value]) -> list[Problem]:
+    """A warning for an argument that moves k3s' data to what does not persist."""
+    return [*_fresh(ARGUMENTS, values)]
+
+
+def of_files(values: dict[str, Value]) -> list[Problem]:
+    """The same for files, and for those that k3s does not find. values: of all sources."""
+    return [*_fresh(FILES, values), *_lost(values)]
+
+
+def _fresh(key: str, values: dict[str, Value]) -> Iterator[Problem]:
     for item, where, path in _said(values):
         if where.startswith(key) and not _persists(path, values):
             message = f"k3s' data does not persist: {path} is new at each boot"
             hint = f"leave it out, or mount a disk at {path} (k3os.disks, k3os.mounts)"
             yield Problem(item.place, where, message, hint, is_error=False)
-    for index, entry in numbered(values.get(FILES)) if key == FILES and data != DATA else []:
+
+
+def _lost(values: dict[str, Value]) -> Iterator[Problem]:
+    data = directory(values)
+    for index, entry in numbered(values.get(FILES)) if data != DATA else []:
         written = _path(entry)
         if written.startswith(f"{DATA}/"):
             message = f"k3s does not look there: its data is in {data}"

@@ -140,7 +140,8 @@ def load_config(
         merged, problems = _merged(root, system_dir, cmdline, (), instead)
     for key in filter(merged.__contains__, CONTRADICTING):
         try:
-            problems += contradictions(key)(merged)
+            for contradict in contradictions(key):
+                problems += contradict(merged)
         except Exception as error:  # it is advice
             problems.append(bug(error, key))
     return Config(merged), problems

@@ -107,6 +107,8 @@ def test_whoever_speaks_to_the_cluster_looks_where_the_link_leads() -> None:
     assert f"{K3S_DATA}/agent/kubelet.kubeconfig" == kubelet.KUBECONFIG
     unit = (UNITS / "k3os-report.service").read_text()
     assert f"ExecCondition=/usr/bin/test -e {kubelet.KUBECONFIG}\n" in unit
+    wrapper = (UNITS.parents[2] / "sbin/k3s").read_text()
+    assert f"export K3S_CONFIG_FILE=$empty K3S_DATA_DIR={K3S_DATA}\n" in wrapper
 
 
 def test_an_archive_of_the_users_stays_and_the_mediums_are_shown_once(machine: Machine) -> None:
