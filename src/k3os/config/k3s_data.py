@@ -6,6 +6,8 @@ variable. It moves neither /var/lib/kubelet nor /etc/rancher nor /run/k3s.
 
 from __future__ import annotations
 
+import os
+
 from k3os.config.contents import decode
 from k3os.config.k3s_files import BESIDE, LAST, LOGINS, is_settings, top_level, variables
 from k3os.config.k3s_flags import FILE
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 DATA = "/var/lib/rancher/k3s"
 VARIABLE = "K3S_DATA_DIR"
+# in a path, for k3s
+HOME = ("~", "$HOME", "${HOME}")
 FLAGS = ("data-dir", "d")
 # the first k3s whose commands read the variable and what is beside FILE (k3s#10589)
 OF_TOOLS = (1, 30)
@@ -33,6 +37,11 @@ def directory(values: dict[str, Value]) -> str:
     return said[-1] if said else DATA
 
 
+def absolute(path: str) -> str:
+    """As k3s reads it, which runs in /; not what a link leads to."""
+    return f"/{os.path.normpath(f'/{path.strip()}').strip('/')}"
+
+
 def of_arguments(values: dict[str, Value]) -> list[Problem]:
     """A warning for an argument that moves k3s' data to what does not persist."""
     return [*_fresh(ARGUMENTS, values)]
@@ -45,7 +54,12 @@ def of_files(values: dict[str, Value]) -> list[Problem]:
 
 def _fresh(key: str, values: dict[str, Value]) -> Iterator[Problem]:
     for item, where, path in _said(values):
-        if where.startswith(key) and not _persists(path, values):
+        if not where.startswith(key):
+            continue
+        if home := next((sign for sign in HOME if sign in path), ""):
+            message = f"k3s takes `{home}` for a home directory, which its service does not have"
+            yield Problem(item.place, where, message, "write the whole path", is_error=False)
+        elif not _persists(path, values):
             message = f"k3s' data does not persist: {path} is new at each boot"
             hint = f"leave it out, or mount a disk at {path} (k3os.disks, k3os.mounts)"
             yield Problem(item.place, where, message, hint, is_error=False)
@@ -81,7 +95,7 @@ def _said(values: dict[str, Value]) -> Iterator[tuple[Value, str, str]]:
     """What says it, its name and the place that it says; what counts most comes last."""
     for item, where, path in (*_of_variables(values), *_of_files(values), *_of_arguments(values)):
         if path.strip():
-            yield item, where, f"/{path.strip().strip('/')}"
+            yield item, where, absolute(path)
 
 
 def _of_variables(values: dict[str, Value]) -> Iterator[tuple[Value, str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from k3os.config.k3s_data import DATA, VARIABLE
+from k3os.config.k3s_data import DATA, VARIABLE, absolute
 from k3os.config.k3s_flags import FILE
 from k3os.errors import UserError
 
@@ -83,7 +83,9 @@ def is_true(settings: Settings, name: str) -> bool:
 
 
 def data_directory(settings: Settings) -> str:
-    return last(settings, "data-dir").rstrip("/") or DATA
+    """Where k3s keeps its data, without a slash at its end."""
+    given = last(settings, "data-dir").strip()
+    return absolute(given) if given else DATA
 
 
 def of_arguments(arguments: list[str]) -> Settings:

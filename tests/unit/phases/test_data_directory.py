@@ -1,13 +1,15 @@
 """A k3s whose data is elsewhere: whatever says so, all of ours looks there."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from k3os.cluster import kubelet
-from k3os.config.check import check_data
-from k3os.config.load import load_config
+from k3os.config.check import check_data, check_text
+from k3os.config.load import Config, load_config
+from k3os.k3s import settings
 from k3os.node.redaction import known_secrets
 from k3os.paths import K3S_DATA
 from k3os.phases import images, operator
@@ -101,6 +103,38 @@ def test_a_relative_place_is_one_of_the_root(machine: Machine) -> None:
     """k3s.service starts it there."""
     machine.apply("runtime", "k3os: {k3s_args: [server, --data-dir=var/data]}\n")
     assert os.readlink(f"{machine.root}{K3S_DATA}") == "/var/data"
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ("var/data", "/var/data"),
+        ("./var/data", "/var/data"),
+        ("/var/data//", "/var/data"),
+        ("//var/data", "/var/data"),
+        ("/data/../var//data", "/var/data"),
+        ("/var/lib/rancher//k3s/", "/var/lib/rancher/k3s"),
+        ("/", "/"),
+    ],
+)
+def test_a_place_is_called_the_same_wherever_it_is_asked_for(given: str, place: str) -> None:
+    """Copies of the datastore ask k3s' own settings, the phases our configuration."""
+    arguments = ["server", f"--data-dir={given}"]
+    values = check_text(json.dumps({"k3os": {"k3s_args": arguments}}).encode(), "c")[0]
+    assert data_directory(Config(values)) == place
+    assert settings.data_directory(settings.of_arguments(arguments)) == place
+
+
+def test_a_place_with_detours_persists_where_it_ends() -> None:
+    assert said("k3os: {k3s_args: [--data-dir=/data/../var/k3s]}\n") == []
+    assert "persist" in said("k3os: {k3s_args: [--data-dir=/var/../data]}\n")[0]
+
+
+@pytest.mark.parametrize("place", ["~/k3s", "$HOME/k3s", "${HOME}/k3s"])
+def test_a_home_directory_is_none_of_a_service(place: str) -> None:
+    lines = said(f"k3os: {{k3s_args: ['--data-dir={place}']}}\n")
+    (line,) = [each for each in lines if "home directory" in each]
+    assert "write the whole path" in line
 
 
 def test_whoever_speaks_to_the_cluster_looks_where_the_link_leads() -> None:
