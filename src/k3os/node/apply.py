@@ -30,6 +30,8 @@ PENDING = "/run/k3os/fragment-pending"
 PLANNED, NO_CHANGE, NEEDS_BOOT = "Planned", "NoChange", "RebootRequired"
 REBOOT_SECONDS = 5  # until then the Job has told its result
 COMMAND_SECONDS = 3600
+# of k3os
+BACK = ["upgrade", "--rollback", "--no-reboot"]
 UPGRADE_ERROR = "/run/k3os/upgrade-error.json"
 
 
@@ -111,7 +113,7 @@ def carry_out(request: NodeRequest) -> int:
     if work.config:
         write_fragment(request, work.effect)
     if work.reboot:
-        tell_kernel(request, former, status)
+        tell_kernel(request, work, former, status)
         keep(request, names.REBOOTING, "", wanted_versions(request))
         reboot_soon()
         return answer(request.id, names.REBOOTING, described(request, work), **told)
@@ -249,9 +251,11 @@ def change_versions(request: NodeRequest, work: Work) -> None:
     print(output, end="", flush=True)
 
 
-def tell_kernel(request: NodeRequest, former: Mapping[str, Any], status: NodeStatus) -> None:
+def tell_kernel(
+    request: NodeRequest, work: Work, former: Mapping[str, Any], status: NodeStatus
+) -> None:
     """Have the boot that is needed anyway bring the kernel's arguments, too; else it would take
-    another one. Raises UserError; the former fragment is back then."""
+    another one. Raises UserError; the former fragment and versions are back then."""
     from k3os.cluster import config_trial
     from k3os.cluster.impact import check
 
@@ -264,6 +268,12 @@ def tell_kernel(request: NodeRequest, former: Mapping[str, Any], status: NodeSta
         )
     except UserError as error:
         config_trial.restore(str(error))
+        if upgrade_arguments(request, work):  # else any later boot would bring the versions
+            try:
+                run_k3os(BACK, UPGRADE_ERROR, timeout=COMMAND_SECONDS)
+            except UserError as again:
+                message = f"{error}; nor are the former versions back: {again}"
+                raise UserError(message, "`sudo k3os upgrade --rollback`") from error
         raise
 
 

@@ -72,6 +72,30 @@ def test_what_cannot_be_done_is_told_and_the_former_fragment_is_back(disk: Host,
     assert "systemd-run" not in [argv[0] for argv in disk.commands]
 
 
+@pytest.mark.parametrize("fails", [("--kernel-args",), ("--kernel-args", "--rollback")])
+def test_versions_that_came_with_it_do_not_wait_for_some_boot(
+    disk: Host, capsys, fails: tuple[str, ...]
+) -> None:
+    def run(argv: list[str], **options: object) -> bytes:
+        disk.run_now = None
+        disk.upgrade_fails = "error: it cannot be told" if fails_now(argv) else ""
+        try:
+            return disk.run(argv, **options)
+        finally:
+            disk.run_now = run
+
+    def fails_now(argv: list[str]) -> bool:
+        return any(word in argv for word in fails)
+
+    disk.run_now = run
+    code, told = disk.apply(capsys, k3os=RELEASE, config=ARGUMENTS, reboot=True)
+    assert (code, told["state"]) == (1, names.FAILED)
+    assert "cannot be told" in told["message"]
+    assert ("nor are" in told["message"]) == (len(fails) > 1)
+    assert disk.commands[1:] == [RENEW, ["k3os", "upgrade", "--rollback", "--no-reboot"]]
+    assert not disk.fragment.exists()
+
+
 @pytest.mark.parametrize("mode", ["overlay", "live"])
 def test_where_the_key_has_no_effect_only_the_fragment_is_written(
     disk: Host, capsys, mode: str

@@ -163,6 +163,20 @@ def test_where_another_loader_starts_k3os_nothing_is_written(node, asked):
     assert kept(node) == ["1"]
 
 
+def test_a_version_that_waits_goes_again_where_its_arguments_cannot_come(node, asked):
+    """As a NodePool does that asks for both."""
+    node.upgrade(str(node.release), "--no-reboot")
+    asked.text = "k3os: [\n"
+    with pytest.raises(UserError, match="cannot be told"):
+        renew("--no-reboot")
+    node.rollback("--no-reboot")
+    assert node.links == ("1", "2")
+    assert node.on_trial == ""
+    assert kernel_args.refused(str(node.system)) == {}
+    node.upgrade(str(node.release), "--no-reboot")
+    assert (node.links, node.on_trial) == (("3", "1"), "3")
+
+
 @pytest.mark.parametrize("parts", [(), ("--k3s",), ("--k3os",)])
 def test_an_upgrade_carries_them_over(node, asked, parts):
     asked.arguments("nosmt")
