@@ -8,6 +8,7 @@ somebody may make room.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Collection
 
 from lightkube import ApiError
@@ -22,6 +23,8 @@ ROOM = (
     "they are, and `kubectl annotate node {0} NAME-` removes one"
 )
 SOMEBODY = "change what forbids it; it is tried again"
+# a time or a name of the one request, of which a webhook may have another in each answer
+PASSING = re.compile(r"\w*\d\w*")
 
 
 def is_refusal(error: BaseException) -> bool:
@@ -37,11 +40,12 @@ class Refusals:
         self.told: dict[str, str] = {}
 
     def note(self, node: str, error: Exception) -> bool:
-        """Whether there is something new to tell."""
+        """Whether there is something new to tell: else each answer would bring the next round at
+        once."""
         said = str(error)
         is_full = "annotations" in said
         words = f"the API server refuses it: {said}; {ROOM.format(node) if is_full else SOMEBODY}"
-        if self.told.get(node) == words:
+        if PASSING.sub("", self.told.get(node, "")) == PASSING.sub("", words):
             return False
         log.warning("%s: %s", node, words)
         self.told[node] = words

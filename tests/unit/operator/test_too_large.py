@@ -14,6 +14,7 @@ from k3os.cluster.target import LARGEST
 from k3os.operator.decisions import NewJob, NodePatch
 from k3os.operator.job import LARGEST_SECRET, secret
 from k3os.operator.job_maker import make_job
+from k3os.operator.refusals import Refusals
 from k3os.operator.status import status
 from tests.unit.cluster import objects
 from tests.unit.operator import test_hostile
@@ -62,6 +63,21 @@ def test_a_write_that_is_refused_is_told_with_its_node_and_others_go_on(
     assert message in told["message"]
     assert ("kubectl annotate" in told["message"]) == ("annotations" in message)
     assert degraded(api.statuses["good"])["status"] == "False"
+
+
+def test_an_answer_that_names_its_request_is_one_answer() -> None:
+    """A webhook may tell the time, and the API server quote our request, which has it, too: what is
+    new brings the next round at once."""
+    refusals = Refusals()
+
+    def is_new(number: int, why: str) -> bool:
+        said = f"at 2026-01-02T03:04:{number:02}Z: {why} (5f{number}e-0{number}, r-bad-17{number})"
+        return refusals.note("bad", refusal(403, said))
+
+    assert [is_new(number, "denied") for number in range(8, 12)] == [True, False, False, False]
+    assert ":08Z" in refusals.told["bad"]
+    assert is_new(12, "forbidden")
+    assert "forbidden" in refusals.told["bad"]
 
 
 @pytest.mark.parametrize("error", [refusal(429, "x"), refusal(503, "x"), OSError("no route")])
