@@ -8,8 +8,9 @@ kernel's admin-guide/kernel-parameters; systemd's kernel-command-line(7).
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
-from k3os.config.value import Problem, Value, Wrong
+from k3os.config.value import Problem, Value, Wrong, numbered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _CHARACTER = re.compile(r"[^0-9A-Za-z_.,:=/+@%!-]")
 WHAT_BOOTS = "the boot menu and the initrd of k3OS say what boots"
 OTHER_TARGET = "with it systemd would not start k3OS"
 LEAVE_OUT = "leave it out"
+QUOTE = "put both in quotes, as one item: a comma separates the items of [ ]"
 # name, with - as _ -> why it is not the user's, and what does it here
 _OURS = {
     **dict.fromkeys(
@@ -80,6 +82,8 @@ def wrong(word: str) -> tuple[str, str]:
     name = word.partition("=")[0]
     if not name or name.startswith("-"):
         return "has no name", "write NAME or NAME=VALUE"
+    if name == word and word[0] in "0123456789":
+        return "is a value without a name", f"if it belongs to what stands before it, {QUOTE}"
     folded = name.replace("-", "_")
     for prefix, answer in _PREFIXES.items():
         if folded.startswith(prefix):
@@ -103,10 +107,24 @@ def _of_the_configuration(name: str) -> tuple[str, str]:
     return "", ""
 
 
+def _touches(item: Value, following: Value) -> bool:
+    """Whether only a comma is between two items without quotes."""
+    one, two = item.place, following.place
+    end = one.column + len(str(item.data))
+    return 0 < one.line == two.line and two.column == end + 1
+
+
 def advice(values: dict[str, Value]) -> Iterator[Problem]:
     """What a person should know of arguments that are taken as they are."""
-    value = values.get(KEY)
-    for item in value.data if value is not None and isinstance(value.data, list) else []:
+    items = [item for _, item in numbered(values.get(KEY))]
+    for item, following in pairwise(items):
+        if _touches(item, following) and "=" in str(item.data) and "=" not in str(following.data):
+            whole = f"{item.data},{following.data}"
+            message = "is an argument of its own: a comma separates the items of [ ]"
+            hint = f"write `'{whole}'` for a single one, or a blank behind the comma for two"
+            where = f"{KEY}[{following.place.number}]"
+            yield Problem(following.place, where, message, hint, is_error=False)
+    for item in items:
         if str(item.data).startswith("console="):
             message = (
                 f"comes after the consoles of the menu ({TTY}): the last one is the machine's "

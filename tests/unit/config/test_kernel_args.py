@@ -61,6 +61,40 @@ def test_several_in_one_text_are_told_how_to_be_written() -> None:
     assert "write [hugepages=64, nosmt]" in error
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        *(
+            "console=ttyS1,115200n8",
+            "isolcpus=1,2,3",
+            "isolcpus=nohz,domain,1-3",
+            "pci=nomsi,noaer",
+        ),
+        *("crashkernel=512M-2G:64M,2G-:128M", "earlycon=uart8250,mmio32,0xfe040000"),
+        *("lsm=landlock,lockdown,yama", "modprobe.blacklist=nouveau,pcspkr"),
+    ],
+)
+def test_an_argument_that_a_comma_tears_apart_is_told(word: str) -> None:
+    """In the form of the documentation's examples, [a, b], it is YAML's."""
+    for around in (f"[{word}]", f"[nosmt, {word}, audit=1]"):
+        found = check_data(f"k3os: {{kernel_args: {around}}}\n".encode(), "config.yaml")
+        told = [str(each) for each in found if "console=" not in each.key]
+        told = [line for line in told if "comma separates" in line]
+        assert told, word
+        assert all("quotes" in line or "write `'" in line for line in told)
+    assert accepted(f"k3os: {{kernel_args: ['{word}', nosmt]}}\n".encode()) == [word, "nosmt"]
+    quoted = check_data(f"k3os: {{kernel_args: ['{word}', nosmt]}}\n".encode(), "config.yaml")
+    assert not [each for each in quoted if "comma" in str(each)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[nosmt,nomodeset]", "[a=1,b=2]", "['a=1','nosmt']", "[a=1, nosmt]", "[8250.nr_uarts=4]"],
+)
+def test_a_list_that_means_what_it_says_is_no_news(text: str) -> None:
+    assert check_data(f"k3os: {{kernel_args: {text}}}\n".encode(), "config.yaml") == []
+
+
 @pytest.mark.parametrize("sign", [*"\"'$;{}()<>|&#*?[]\\`^~", "„", "é", "\u00a0"])
 def test_what_grub_would_read_otherwise_is_refused(sign: str) -> None:
     value = sign.replace("'", "''")
