@@ -361,10 +361,10 @@ def rollback(options: dict[str, str]) -> int:
         run(["systemctl", "stop", "k3s.service"])
         datastore.restore(copy, settings)
         say(f"the datastore is that of {copy}; the other one lies beside it as state.db.replaced")
+    if arguments[0] != arguments[1]:  # else the next boot, after a power cut too, goes forward
+        kernel_args.refuse(BASE, arguments[0], "`k3os upgrade --rollback` went back from them")
     perform.rollback(installed, say)
     trial.confirm(BASE)
-    if arguments[0] != arguments[1]:  # else the next boot would go forward again
-        kernel_args.refuse(BASE, arguments[0], "`k3os upgrade --rollback` went back from them")
     if "--with-data" not in options and old != new and (hint := datastore.hint(config())):
         say(hint)
     if "--reboot" in options:

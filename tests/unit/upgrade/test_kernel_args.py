@@ -207,6 +207,23 @@ def test_a_rollback_brings_those_of_the_previous_generation_and_they_stay(node, 
     assert "--rollback" in record["reason"]
 
 
+def test_a_power_cut_in_a_rollback_brings_no_arguments_back(node, asked, monkeypatch):
+    class Cut(BaseException):
+        pass
+
+    def cut(_: str) -> None:
+        raise Cut
+
+    asked.arguments("nosmt")
+    renew()
+    runs(node, 2)
+    with monkeypatch.context() as patched, pytest.raises(Cut):
+        patched.setattr(trial, "confirm", cut)
+        node.rollback()
+    assert node.links == ("1", "2")
+    assert kernel_args.refused(str(node.system))["kernel_args"] == ["nosmt"]
+
+
 def test_a_rollback_of_versions_refuses_no_arguments(node, asked):
     asked.arguments("nosmt")
     renew()
