@@ -11,6 +11,10 @@ import os
 from k3os.system.files import atomic_symlink, sync_directory
 from k3os.system.run import run
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # include/uapi/linux/fs.h
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 
@@ -22,9 +26,15 @@ def switch(system: str, current: str, previous: str) -> None:
     flush_journal(system)
 
 
-def exchange(system: str, current: str, previous: str) -> None:
-    """Point both links, for a way back: power cut between the two: the good system is both."""
+def exchange(system: str, current: str, previous: str, end_trial: Callable[[], None]) -> None:
+    """Point both links, for a way back: power cut between the two: the good system is both.
+
+    end_trial: GRUB starts `previous` when no attempt is left, so nothing may be on trial when that
+    leads to what failed.
+    """
     atomic_symlink(current, f"{system}/current", sync=True)
+    flush_journal(system)
+    end_trial()
     atomic_symlink(previous, f"{system}/previous", sync=True)
     flush_journal(system)
 

@@ -94,8 +94,7 @@ def go_back(root: str) -> str:
         kernel_args.refuse(root, arguments, reason)
         record[kernel_args.RECORD] = list(arguments)
     atomic_write(f"{root}/{ROLLBACK}", json.dumps(record, indent=1).encode() + b"\n", sync=True)
-    switching.exchange(system, good, failed)
-    confirm(root)
+    switching.exchange(system, good, failed, lambda: confirm(root))
     return f"{failed} did not come up, back to {good}: {reason}"
 
 

@@ -363,8 +363,7 @@ def rollback(options: dict[str, str]) -> int:
         say(f"the datastore is that of {copy}; the other one lies beside it as state.db.replaced")
     if arguments[0] != arguments[1]:  # else the next boot, after a power cut too, goes forward
         kernel_args.refuse(BASE, arguments[0], "`k3os upgrade --rollback` went back from them")
-    perform.rollback(installed, say)
-    trial.confirm(BASE)
+    perform.rollback(installed, say, lambda: trial.confirm(BASE))
     if "--with-data" not in options and old != new and (hint := datastore.hint(config())):
         say(hint)
     if "--reboot" in options:

@@ -47,10 +47,11 @@ def perform(
     os.sync()
 
 
-def rollback(installed: Installed, say: Say) -> None:
-    """Exchange current and previous. Raises UserError when there is no previous one."""
+def rollback(installed: Installed, say: Say, end_trial: Callable[[], None] = lambda: None) -> None:
+    """Exchange current and previous, and end what is on trial. Raises UserError when there is no
+    previous one."""
     versions = " ".join(installed.previous_versions.values())
-    switching.exchange(installed.system, installed.previous, installed.current)
+    switching.exchange(installed.system, installed.previous, installed.current, end_trial)
     say(f"{installed.previous} is the current one again: {versions}")
 
 

@@ -1,5 +1,6 @@
 """The trial of a new generation, as files on a state partition."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -73,6 +74,33 @@ def test_a_power_cut_between_the_two_links_of_the_way_back_loses_nothing(root):
     (system / "current").symlink_to("generations/1")
     trial.go_back(str(root))
     assert links(root) == ("generations/1", "generations/2")
+
+
+class Cut(BaseException):
+    """The power goes."""
+
+
+@pytest.mark.parametrize("renames", range(6))
+def test_a_power_cut_in_the_way_back_never_starts_what_failed(root, monkeypatch, renames):
+    """GRUB starts `previous` when no attempt is left, `current` when nothing is on trial."""
+    trial.fail(str(root), "it hung")
+    left = iter(range(renames))
+    real = os.rename
+
+    def rename(*names: str) -> None:
+        if next(left, None) is None:
+            raise Cut
+        real(*names)
+
+    with monkeypatch.context() as patched, contextlib.suppress(Cut):
+        patched.setattr(os, "rename", rename)
+        trial.go_back(str(root))
+    is_on_trial = bool(trial.on_trial(str(root)))
+    assert links(root)[is_on_trial] == "generations/1"
+    if is_on_trial:
+        trial.go_back(str(root))
+    assert links(root)[0] == "generations/1"
+    assert grubenv.read(str(root)) == {}
 
 
 def test_the_first_generation_has_nothing_to_go_back_to(system):
