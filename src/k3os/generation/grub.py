@@ -28,10 +28,12 @@ DEFAULT_TTY = {"amd64": "ttyS0"}
 
 SYSTEM = f"/{layout.SYSTEM}"
 RESET = "k3os.factory_reset"
-# a command of an installed disk's menu that starts a kernel, with nothing else in its line
+# a command of an installed disk's menu that starts a kernel, with nothing else in its line, whole
 _LINUX = re.compile(
-    rf"([ \t]*)linux[ \t]+{SYSTEM}/(current|previous)/kernel/vmlinuz(?:[ \t][^;{{}}#\n]*)?"
+    rf"([ \t]*)linux[ \t]+{SYSTEM}/(current|previous)/kernel/vmlinuz(?:[ \t][^;{{}}#\\\n]*)?"
 )
+# one that somebody wrote, perhaps otherwise
+_SOME_LINUX = re.compile(rf"[^#\n]*\blinux(?:16|efi)?[ \t].*{SYSTEM}/.*vmlinuz")
 _NAMED = re.compile(rf"[ \t]{MEDIUM_UUID}=\S*")
 # at the end of such a line: what its generation has for the kernel
 ARGUMENTS = f"${kernel_args.VARIABLE}"
@@ -248,8 +250,10 @@ def pass_arguments(root: str, say: Say) -> None:
             old = file.read()
     except FileNotFoundError:
         old = ""
-    found = filter(None, map(_LINUX.fullmatch, old.split("\n")))
-    if {each[2] for each in found} != set(LINKS):
+    lines = old.split("\n")
+    found = [each for each in map(_LINUX.fullmatch, lines) if each]
+    others = len(found) < sum(bool(_SOME_LINUX.match(line)) for line in lines)
+    if others or {each[2] for each in found} != set(LINKS):
         raise UserError(
             f"{MENU} on this disk does not start each generation as our menu does: another boot "
             "loader starts k3OS, or somebody changed it",

@@ -205,6 +205,36 @@ def test_what_a_configuration_asks_for() -> None:
     assert kernel_args.of_config(b"") == kernel_args.of_config(b"hostname: a\n") == ()
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("panic=10", "panic=10 # as the vendor says"),
+        ("panic=10", "panic=10 \\\n       "),
+        ("$trial", "$trial; echo started"),
+        ("linux /k3os/system/current", "linux /k3os/system/current/../current"),
+        ("    linux ", "    linuxefi "),
+        ("    linux ", "    echo; linux "),
+    ],
+)
+def test_a_menu_in_which_an_entry_would_stay_without_them_is_refused_whole(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    """Else that entry starts the generation before, and what was asked for fails its trial."""
+    edited = grub.menu().replace(old, new, 1)
+    assert edited != grub.menu()
+    (tmp_path / MENU).parent.mkdir(parents=True)
+    (tmp_path / MENU).write_text(edited)
+    with pytest.raises(UserError, match="somebody changed it"):
+        grub.pass_arguments(str(tmp_path), lambda _: None)
+    assert (tmp_path / MENU).read_text() == edited
+
+
+def test_a_line_that_goes_on_in_the_next_is_not_added_to() -> None:
+    edited = grub.menu().replace("panic=10", "panic=10 \\\n       ", 1)
+    for changed in (grub.with_arguments(edited), grub.with_uuid(edited, "1-2")):
+        assert "panic=10 \\\n" in changed
+
+
 def test_a_menu_that_is_written_anew_serves_the_generations_that_are_there(system: Path) -> None:
     root = system.parents[1]
     grub.write_menu(str(root), OLD, "")
