@@ -1,7 +1,8 @@
 """k3os.kernel_args: the kernel's arguments that the boot menu of an installed system hands over.
 
 GRUB reads them from a file as the value of a variable and puts them, unquoted, into the command
-line (k3os.generation.kernel_args): it splits them at blanks, and expands * ? [ there. Names: the
+line (k3os.generation.kernel_args): it splits them at blanks, expands * ? [ there, and adds to
+quotes and backslashes; what else is in a value it does not parse again. Names: the
 kernel's admin-guide/kernel-parameters; systemd's kernel-command-line(7).
 """
 
@@ -23,8 +24,8 @@ TTY = "k3os.install.tty"
 # COMMAND_LINE_SIZE is 2048 with the zero at its end, on x86 and on arm64; the rest is for what the
 # menu has, for what GRUB adds, and for a person's `e`
 LONGEST = 1536
-_FINE = re.compile(r"[0-9A-Za-z_.,:=/+@%!-]+")
-_CHARACTER = re.compile(r"[^0-9A-Za-z_.,:=/+@%!-]")
+_FINE = re.compile(r"[0-9A-Za-z_.,:=/+@%!$#-]+")
+_CHARACTER = re.compile(r"[^0-9A-Za-z_.,:=/+@%!$#-]")
 WHAT_BOOTS = "the boot menu and the initrd of k3OS say what boots"
 OTHER_TARGET = "with it systemd would not start k3OS"
 LEAVE_OUT = "leave it out"
@@ -77,8 +78,8 @@ def wrong(word: str) -> tuple[str, str]:
     if not _FINE.fullmatch(word):
         sign = _CHARACTER.findall(word)[0]
         shown = f"`{sign}`" if sign.isprintable() else repr(sign)
-        hint = "write letters, digits and `_ . , : = / + @ % ! -`"
-        return f"has {shown} in it, which GRUB would not hand to the kernel as it is", hint
+        hint = "write letters, digits and `_ . , : = / + @ % ! $ # -`"
+        return f"has {shown} in it, which GRUB might not hand to the kernel as it is", hint
     name = word.partition("=")[0]
     if not name or name.startswith("-"):
         return "has no name", "write NAME or NAME=VALUE"

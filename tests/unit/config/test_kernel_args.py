@@ -16,6 +16,7 @@ USUAL = [
     *("intel_iommu=on", "iommu=pt", "amd_iommu=on", "mitigations=off", "nosmt", "mitigations=auto"),
     *("cgroup_enable=memory", "swapaccount=1", "systemd.unified_cgroup_hierarchy=1", "audit=1"),
     *("console=ttyS1,115200n8", "isolcpus=nohz,domain,1-3", "rcu_nocbs=1-3", "nohz_full=1-3"),
+    *("memmap=64M$0x18690000", "memmap=64K#0x1000"),  # bad memory
     *("crashkernel=512M-2G:64M,2G-:128M", "memmap=2G!4G", "modprobe.blacklist=nouveau,pcspkr"),
     *("video=HDMI-A-1:1920x1080@60", "usbcore.quirks=0bda:8153:k", "acpi_osi=!", "page_poison=1"),
     *("netconsole=6666@10.0.0.1/eth0,514@10.0.0.2/aa:bb:cc:dd:ee:ff", "systemd.watchdog_sec=off"),
@@ -95,7 +96,7 @@ def test_a_list_that_means_what_it_says_is_no_news(text: str) -> None:
     assert check_data(f"k3os: {{kernel_args: {text}}}\n".encode(), "config.yaml") == []
 
 
-@pytest.mark.parametrize("sign", [*"\"'$;{}()<>|&#*?[]\\`^~", "„", "é", "\u00a0"])
+@pytest.mark.parametrize("sign", [*"\"';{}()<>|&*?[]\\`^~", "„", "é", "\u00a0"])
 def test_what_grub_would_read_otherwise_is_refused(sign: str) -> None:
     value = sign.replace("'", "''")
     (error,) = errors(listed(f"'a=x{value}y'"))
@@ -153,7 +154,7 @@ def test_what_is_taken_reaches_the_kernel_word_by_word(words: list[str]) -> None
     line = " ".join(taken)
     assert line.split() == taken
     assert line.isascii()
-    assert not set(line) & set("\"'$;{}()<>|&#*?[]\\`\n")
+    assert not set(line) & set("\"';{}()<>|&*?[]\\`\n")
     assert len(split(line)) == len(taken)
 
 

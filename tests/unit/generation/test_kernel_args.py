@@ -18,7 +18,7 @@ from k3os.generation import adding, grub, grubenv, kernel_args, trial
 from k3os.generation.layout import LINKS, MENU
 
 ARGUMENTS = ("hugepages=64", "intel_iommu=on", "mitigations=off")
-WORDS = st.from_regex(r"[a-z][0-9A-Za-z_.]{0,8}(=[0-9A-Za-z_.,:/+@%!-]{1,8})?", fullmatch=True)
+WORDS = st.from_regex(r"[a-z][0-9A-Za-z_.]{0,8}(=[0-9A-Za-z_.,:/+@%!$#-]{1,8})?", fullmatch=True)
 
 
 def variables(data: bytes) -> dict[str, str]:
