@@ -119,7 +119,7 @@ FILES_OF_K3S = (
 )
 # keys that may ask for something else than the rest of a configuration
 CONTRADICTING = (
-    *("write_files", "k3os.k3s_args", "k3os.hardening", *FILES_OF_K3S),
+    *("write_files", "k3os.k3s_args", "k3os.environment", "k3os.hardening", *FILES_OF_K3S),
     *("k3os.disks", "k3os.mounts"),
 )
 
@@ -135,7 +135,9 @@ def contradictions(key: str) -> list[Callable[[dict[str, Value]], list[Problem]]
         from k3os.config import k3s_data, k3s_files
 
         return [k3s_files.contradicting, k3s_data.of_arguments]
-    if key == "k3os.hardening":
+    if key == "k3os.environment":
+        from k3os.config.k3s_data import of_environment as found
+    elif key == "k3os.hardening":
         from k3os.config.hardening import contradictions as found
     elif key in ("k3os.disks", "k3os.mounts"):
 

@@ -47,6 +47,11 @@ def of_arguments(values: dict[str, Value]) -> list[Problem]:
     return [*_fresh(ARGUMENTS, values)]
 
 
+def of_environment(values: dict[str, Value]) -> list[Problem]:
+    """The same for a variable."""
+    return [*_fresh(ENVIRONMENT, values)]
+
+
 def of_files(values: dict[str, Value]) -> list[Problem]:
     """The same for files, and for those that k3s does not find. values: of all sources."""
     return [*_fresh(FILES, values), *_lost(values)]

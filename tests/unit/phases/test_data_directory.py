@@ -197,7 +197,9 @@ def test_a_place_that_persists_is_no_news(place: str, rest: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["/data", "/srv/k3s", "/run/k3s-data", "/root/k3s", "/vary"])
-@pytest.mark.parametrize("way", ["the short flag", "the user's file"])
+@pytest.mark.parametrize(
+    "way", ["the short flag", "the user's file", "a variable", "a login's variable"]
+)
 def test_a_place_that_is_new_at_each_boot_is_said(place: str, way: str) -> None:
     lines = said(WAYS[way].replace(PLACE, place))
     assert ["persist" in line and place in line for line in lines] == [True]
