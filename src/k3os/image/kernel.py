@@ -130,11 +130,12 @@ _IMAGE = re.compile(r"boot/vmlinuz-([^/]+)|usr/lib/modules/([^/]+)/vmlinuz")
 
 # Directories and modules of BOOT_DIRECTORIES that bring no medium: disks behind a network, the
 # other end of one, caches, simulations. Some drag in a third of the network's and storage's
-# stacks; they are all in the root file system, too.
+# stacks; they are all in the root file system, too. nbd stays, which is small and asks for nothing:
+# init_cmd may want it.
 NOT_AT_BOOT = tuple(
     f"drivers/{name}"
     for name in (
-        *("block/drbd", "block/aoe", "block/rbd", "block/nbd", "block/rnbd", "block/null_blk"),
+        *("block/drbd", "block/aoe", "block/rbd", "block/rnbd", "block/null_blk"),
         *("block/ublk_drv", "block/xen-blkback", "xen/xen-pciback", "xen/xen-scsiback"),
         *("nvme/target", "nvme/host/nvme-fabrics", "nvme/host/nvme-fc"),
         *("nvme/host/nvme-rdma", "nvme/host/nvme-tcp", "scsi/fcoe", "scsi/scsi_debug", "scsi/ch"),
