@@ -14,10 +14,17 @@ import pytest
 from k3os.paths import LOCAL_CONFIG
 from k3os.vm.spec import Disk, VMSpec
 from tests.vm.installed import make_image
-from tests.vm.node import BOOT, LOGIN, PATIENCE, over_ssh, stop
-from tests.vm.test_upgrade import BACK, HEALTHY, MENU, REBOOT, reboot, wait_until_reached
+from tests.vm.node import BOOT, LOGIN, over_ssh, stop
+from tests.vm.test_upgrade import (
+    BACK,
+    HEALTHY,
+    MENU,
+    REBOOT,
+    TRIAL_SECONDS,
+    reboot,
+    wait_until_reached,
+)
 
-TRIAL_SECONDS = 75 * PATIENCE
 CHECK = "! grep -qw unlucky /proc/cmdline"
 ASK = "`sudo reboot`"
 # the last has what GRUB takes for more than itself in its menu

@@ -15,11 +15,11 @@ from k3os.errors import UserError
 from k3os.generation.layout import (
     ARGUMENTS,
     ARGUMENTS_OF,
-    COMPONENTS,
     LINKS,
     MEDIUM_UUID,
     SYSTEM,
     has_kernel,
+    have_same,
     link,
 )
 from k3os.paths import FRAGMENT_TRIAL, OWN_SYSTEM, RUNNING, TRIED
@@ -238,8 +238,7 @@ def boot_generation_of_these_arguments(medium: media.Medium, number: str) -> Non
 
     if has_these(medium.generation) or not os.path.isdir(f"{system}/{other}"):
         return
-    files = [[link(f"{system}/{each}/{name}") for name in COMPONENTS] for each in LINKS]
-    if files[0] == files[1] and has_these(other):
+    if have_same(system, *LINKS) and has_these(other):
         say(f"the kernel has the arguments of the {other} generation, so it boots")
         medium.generation = other
 

@@ -161,8 +161,9 @@ class Rollback(Record):
     @property
     def kernel_args(self) -> str:
         """The kernel's arguments that went with it, "" where they stayed the same."""
-        given = self.record.get("kernel_args")
-        return " ".join(map(str, given)) if isinstance(given, list) else ""
+        from k3os.generation.kernel_args import of
+
+        return " ".join(of(self.record))
 
 
 class TakenBack(Record):

@@ -241,8 +241,9 @@ def plain(digest: str) -> str:
     return digest.partition("x")[0]
 
 
-# characters of JSON, of a configuration: it travels in a Secret, which has 1 MiB
-LARGEST = (1 << 20) - 16384
+LARGEST_SECRET = 1 << 20  # bytes, of all values of a Secret
+# characters of JSON, of a configuration: it travels in one
+LARGEST = LARGEST_SECRET - 16384
 MOST_CHANGES = 4  # and one for each override, of labels that come to an end
 MOST_KNOWN = 8192  # nodes, or sets of overrides, whose targets are remembered
 

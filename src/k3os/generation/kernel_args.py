@@ -12,7 +12,7 @@ import json
 import os
 
 from k3os.config.kernel_args import KEY
-from k3os.generation import grubenv
+from k3os.generation import grubenv, manifest
 from k3os.generation.layout import ARGUMENTS, ARGUMENTS_OF, SYSTEM
 from k3os.system.files import atomic_write, durable_remove, read_object
 from k3os.system.stamps import utc
@@ -33,6 +33,19 @@ def of(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Those in a generation's manifest."""
     given = record.get(RECORD)
     return tuple(map(str, given)) if isinstance(given, list) else ()
+
+
+def of_next_and_running(system: str, running: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Of the generation below a /k3os/system that boots next, and of the one that runs
+    ("generations/3"; "" where nothing says which)."""
+    following, now = (
+        of(manifest.read_record(f"{system}/{each}")) for each in ("current", running or "current")
+    )
+    return following, now
+
+
+def shown(arguments: Iterable[str]) -> str:
+    return " ".join(arguments) or f"none of {KEY}"
 
 
 def of_config(text: bytes) -> tuple[str, ...]:

@@ -3,9 +3,15 @@
 Paths are relative to where the file system is mounted. It only reads links.
 """
 
+from __future__ import annotations
+
 import os
 
 from k3os.system.numbers import whole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # labels of file systems: an installed system's, its loader's for UEFI, an ISO's
 STATE_LABEL, EFI_LABEL, ISO_LABEL = "K3OS_STATE", "K3OS_GRUB", "K3OS"
@@ -39,6 +45,11 @@ def link(path: str) -> str:
         return os.readlink(path)
     except OSError:
         return ""
+
+
+def have_same(system: str, one: str, other: str, names: Iterable[str] = COMPONENTS) -> bool:
+    """Whether two generations below a /k3os/system have the same files of these COMPONENTS."""
+    return all(link(f"{system}/{one}/{name}") == link(f"{system}/{other}/{name}") for name in names)
 
 
 def numbers(system: str) -> list[int]:

@@ -13,7 +13,6 @@ import sys
 from k3os.cluster.config_trial import FRAGMENT
 from k3os.config.kernel_args import KEY as KERNEL_ARGS
 from k3os.errors import UserError
-from k3os.system.own_command import handed_over as handed_over
 from k3os.system.own_command import run_k3os
 
 TYPE_CHECKING = False

@@ -41,9 +41,9 @@ def renew(options: dict[str, str]) -> int:
     if not dry:
         kernel_args.forget_refusal(BASE)
     if wanted == installed.arguments(installed.current):
-        upgrade.say(f"nothing to do, the next boot has {shown(wanted)}")
+        upgrade.say(f"nothing to do, the next boot has {kernel_args.shown(wanted)}")
         return 0
-    upgrade.say(f"the kernel's arguments: {shown(wanted)}")
+    upgrade.say(f"the kernel's arguments: {kernel_args.shown(wanted)}")
     if dry:
         upgrade.say("nothing was written")
         return 0
@@ -111,17 +111,11 @@ def in_doubt(problems: list[Problem]) -> str:
 def undone(installed: Installed, wanted: tuple[str, ...]) -> str:
     """The generation that runs, where it is what is asked for and only arguments that no boot had
     are taken back; "" otherwise."""
-    from k3os.generation.layout import COMPONENTS, link
+    from k3os.generation.layout import have_same
 
-    kept = installed.kept
-    places = [f"{installed.system}/{each}" for each in (kept, installed.current)]
-    links = [[link(f"{place}/{name}") for name in COMPONENTS] for place in places]
-    same = kept != installed.current and links[0] == links[1]
+    kept, current = installed.kept, installed.current
+    same = kept != current and have_same(installed.system, kept, current)
     return kept if same and installed.arguments(kept) == wanted else ""
-
-
-def shown(arguments: tuple[str, ...]) -> str:
-    return " ".join(arguments) or f"none of {KEY}"
 
 
 def _refuse_foreign_kernel() -> None:

@@ -106,12 +106,12 @@ def kernel_args(system: str, generation: str) -> dict[str, Any]:
     """Of the generation that runs ("generations/3") and of the one that boots next, and those that
     failed; {} where there are none."""
     from k3os.generation import kernel_args
-    from k3os.generation.manifest import read_record
 
-    names = {"running": generation or "current", "current": "current"}
-    of = {each: list(kernel_args.of(read_record(f"{system}/{at}"))) for each, at in names.items()}
+    current, running = kernel_args.of_next_and_running(system, generation)
     refused = kernel_args.refused(system)
-    return {**of, "refused": refused} if refused or any(of.values()) else {}
+    if not (refused or current or running):
+        return {}
+    return {"running": list(running), "current": list(current), "refused": refused}
 
 
 def rollback(system: str) -> Rollback:

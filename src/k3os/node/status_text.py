@@ -152,12 +152,13 @@ def _about_k3s_and_cluster(status: NodeStatus) -> list[str]:
 
 
 def _about_kernel_args(status: NodeStatus) -> list[str]:
+    from k3os.generation.kernel_args import shown
+
     running, current = (status.kernel_args.get(name) or [] for name in ("running", "current"))
     said = [f"arguments  {' '.join(running)}"] if running else []
     if running != current:
         title = "arguments " if not said else " " * 10
-        listed = " ".join(current) or "none of k3os.kernel_args"
-        said.append(f"{title} after the next boot: {listed}: `sudo reboot`")
+        said.append(f"{title} after the next boot: {shown(current)}: `sudo reboot`")
     return said
 
 

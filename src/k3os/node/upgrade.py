@@ -155,9 +155,9 @@ def back(installed: Installed, options: dict[str, str]) -> int | None:
         copy_datastore(before.get("k3s", ""), after.get("k3s", ""))
     begin_trial(installed.previous)
     switching.switch(installed.system, installed.previous, installed.kept)
-    places = [f"{installed.system}/{each}" for each in (installed.previous, installed.kept)]
-    links = [[layout.link(f"{place}/{name}") for name in ("kernel", "k3os")] for place in places]
-    start(installed.previous, after.get("k3s", ""), options, reboot=links[0] != links[1])
+    generations = (installed.previous, installed.kept)
+    same = layout.have_same(installed.system, *generations, ("kernel", "k3os"))
+    start(installed.previous, after.get("k3s", ""), options, reboot=not same)
     return 0
 
 

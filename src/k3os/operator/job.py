@@ -28,7 +28,6 @@ KEEP_SECONDS = 3600
 FILE = "request.json"
 MOST_NOTE = 1000  # characters; an Event's message has 1024
 MOUNT = "/request"
-LARGEST_SECRET = 1 << 20  # bytes, of all values of a Secret
 
 
 def name_of(request: str) -> str:

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 
 from k3os.cluster.node import NodeView
 from k3os.cluster.spec import Pool
+from k3os.cluster.target import LARGEST_SECRET
 from k3os.cluster.turns import is_begun
 from k3os.operator.api import Api
 from k3os.operator.decisions import Decision, NewJob, fail
-from k3os.operator.job import LARGEST_SECRET, job, name_of, owner_of, secret
+from k3os.operator.job import job, name_of, owner_of, secret
 from k3os.operator.secret_reader import Changed, SecretReader
 
 log = logging.getLogger("k3os.operator")

@@ -10,7 +10,6 @@ from __future__ import annotations
 from k3os.config.kernel_args import KEY
 from k3os.config.value import Place
 from k3os.generation import kernel_args
-from k3os.generation.manifest import read_record
 from k3os.paths import ON_TRIAL, OWN_SYSTEM, RUNNING, TRIED
 from k3os.phases.actions import DONE, LATER, UNCHANGED, Action
 
@@ -46,10 +45,7 @@ def plan(config: Config, node: Node) -> list[Action]:
 
 def generations(node: Node) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The arguments of the generation that boots next, and of the one that runs."""
-    system = node.path(OWN_SYSTEM)
-    names = ("current", node.read(RUNNING).strip() or "current")
-    current, running = (kernel_args.of(read_record(f"{system}/{name}")) for name in names)
-    return current, running
+    return kernel_args.of_next_and_running(node.path(OWN_SYSTEM), node.read(RUNNING).strip())
 
 
 def shown(arguments: tuple[str, ...]) -> str:

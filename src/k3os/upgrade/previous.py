@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from k3os.generation.layout import COMPONENTS, link
+from k3os.generation.layout import COMPONENTS, have_same
 from k3os.generation.versions import is_older
 
 TYPE_CHECKING = False
@@ -48,12 +48,7 @@ def is_way_back(installed: Installed, wanted: Mapping[str, str]) -> bool:
         and len(older) + len(same) == len(wanted)
         and has(before, wanted)
         and installed.arguments(current) == installed.arguments(previous)
-        and all(
-            link(f"{installed.system}/{current}/{name}")
-            == link(f"{installed.system}/{previous}/{name}")
-            for name in COMPONENTS
-            if name not in moves
-        )
+        and have_same(installed.system, current, previous, set(COMPONENTS) - moves)
     )
 
 

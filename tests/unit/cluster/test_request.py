@@ -22,6 +22,7 @@ from k3os.config.load import load_config
 from k3os.errors import ERROR_FILE, UserError
 from k3os.node import apply, k3s_restart
 from k3os.system.frozen import replace
+from k3os.system.own_command import handed_over
 from k3os.system.run import CommandError
 
 RELEASE = {"version": "v1.2.0", "url": "https://example.com/releases"}
@@ -554,10 +555,10 @@ def test_the_error_of_the_upgrade_comes_as_a_value(host, capsys, tmp_path, monke
 
     assert call("k3os", fails, []) == 1
     assert path.stat().st_mode & 0o777 == 0o600
-    error = apply.handed_over(str(path))
+    error = handed_over(str(path))
     assert (error.message, error.hint, error.where) == ("error: of its own", "do: this", "a: place")
     path.unlink()
-    assert apply.handed_over(str(path)) is None
+    assert handed_over(str(path)) is None
     Path(apply.UPGRADE_ERROR).write_text(json.dumps({"message": "of an earlier upgrade"}))
     host.run_now = killed_by_a_signal
     _, told = host.apply(capsys, k3os=RELEASE, reboot=True)

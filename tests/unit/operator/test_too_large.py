@@ -10,9 +10,9 @@ import pytest
 from lightkube import ApiError
 
 from k3os.cluster.spec import read_pool
-from k3os.cluster.target import LARGEST
+from k3os.cluster.target import LARGEST, LARGEST_SECRET
 from k3os.operator.decisions import NewJob, NodePatch
-from k3os.operator.job import LARGEST_SECRET, secret
+from k3os.operator.job import secret
 from k3os.operator.job_maker import make_job
 from k3os.operator.refusals import Refusals
 from k3os.operator.status import status
