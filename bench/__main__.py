@@ -252,6 +252,7 @@ def compare_boots(boots: Boots, *, real: bool = False) -> list[Row]:
     ]
     if real:
         rows += [
+            row("processor time to /readyz of k3s", "cpu_k3s", "s", ours),
             row("memory used at /readyz of k3s", "ready", "MiB", ours, at_most=0.95),
             row(f"time to login{live}", "login", "s", boots.live),
             row(f"time to /readyz of k3s{live}", "k3s", "s", boots.live),

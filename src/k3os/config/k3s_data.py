@@ -10,7 +10,7 @@ import os
 
 from k3os.config.contents import decode
 from k3os.config.k3s_files import BESIDE, LAST, LOGINS, is_settings, top_level, variables
-from k3os.config.k3s_flags import FILE
+from k3os.config.k3s_flags import FILE, flags
 from k3os.config.value import Problem, Value, numbered
 
 TYPE_CHECKING = False
@@ -131,11 +131,9 @@ def _of_files(values: dict[str, Value]) -> Iterator[tuple[Value, str, str]]:
 
 def _of_arguments(values: dict[str, Value]) -> Iterator[tuple[Value, str, str]]:
     items = [item for _, item in numbered(values.get(ARGUMENTS))]
-    words = [str(item.data).replace("\n", " ") for item in items]
-    for item, word, following in zip(items, words, [*words, ""][1:], strict=True):
-        name, _, value = word.replace(" ", "=", 1).partition("=")
-        if name.startswith("-") and name.lstrip("-") in FLAGS:
-            yield item, f"{ARGUMENTS}[{item.place.number}]", value.strip() or following
+    for position, name, value in flags([str(item.data) for item in items]):
+        if name in FLAGS:
+            yield items[position], f"{ARGUMENTS}[{items[position].place.number}]", value
 
 
 def _persists(path: str, values: dict[str, Value]) -> bool:

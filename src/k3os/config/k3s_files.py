@@ -7,6 +7,7 @@ only, since each of these files may be meant as it is.
 from __future__ import annotations
 
 from k3os.config.k3s_flags import FILE as SETTINGS
+from k3os.config.k3s_flags import flags
 from k3os.config.value import Problem, Value, numbered
 from k3os.system.numbers import are_digits
 
@@ -158,16 +159,12 @@ def contradicting(values: dict[str, Value]) -> list[Problem]:
 
 
 def argued(arguments: Value | None) -> Iterator[tuple[Value, str, str]]:
-    """Item, flag and value of what one of our keys sets, too: `--flag=value`, or with a blank, in
-    one word or in two."""
+    """Item, flag and value of what one of our keys sets, too."""
     items = [item for _, item in numbered(arguments)]
-    words = [str(item.data) for item in items]
-    for item, word, following in zip(items, words, [*words, ""][1:], strict=True):
-        flag, _, value = word.replace(" ", "=", 1).partition("=")
-        name = flag.lstrip("-")
-        name = SHORT.get(name, name)
-        if flag.startswith("-") and (name in SCALARS or name in LISTS):
-            yield item, name, value.strip() or following
+    for position, flag, value in flags([str(item.data) for item in items]):
+        name = SHORT.get(flag, flag)
+        if name in SCALARS or name in LISTS:
+            yield items[position], name, value
 
 
 def _contradiction(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from k3os.config.k3s_data import directory
 from k3os.config.k3s_files import MANIFEST_ENDINGS, MANIFESTS
 from k3os.config.k3s_flags import FILE as SETTINGS
+from k3os.config.k3s_flags import flags
 from k3os.config.value import Problem, Value, numbered
 
 TYPE_CHECKING = False
@@ -98,13 +99,11 @@ def _arguments(values: dict[str, Value]) -> Iterator[Problem]:
 
 
 def _given(values: dict[str, Value], flag: str) -> Iterator[tuple[int, Value, str]]:
-    """Number, item and value of each argument of k3s with this flag, in one word or in two."""
+    """Number, item and value of each argument of k3s with this flag."""
     items = numbered(values.get("k3os.k3s_args"))
-    words = [str(item.data) for _, item in items]
-    for (index, item), word, following in zip(items, words, [*words, ""][1:], strict=True):
-        name, _, value = word.replace(" ", "=", 1).partition("=")
-        if name == f"--{flag}":
-            yield index, item, value.strip() or following
+    for position, name, value in flags([str(item.data) for _, item in items]):
+        if name == flag:
+            yield *items[position], value
 
 
 def written(values: dict[str, Value], ours: dict[str, str]) -> Iterator[Problem]:

@@ -70,6 +70,15 @@ def flag_and_value(word: str) -> tuple[str, str | None]:
     return (name, rest.lstrip()) if rest[0].isspace() else ("", None)
 
 
+def flags(words: list[str]) -> Iterator[tuple[int, str, str]]:
+    """Position, name and value of each flag: `--flag=value`, or with a blank or a line break, in
+    one word or in two. Of one that takes no value: the next word, or ""."""
+    for position, (word, following) in enumerate(zip(words, [*words, ""][1:], strict=True)):
+        name, value = flag_and_value(word)
+        if name:
+            yield position, name, following if value is None else value.strip()
+
+
 def without_secrets(words: list[str]) -> tuple[list[str], dict[str, str]]:
     """The other arguments, and flag -> value of the secrets; of the same flag the last counts."""
     kept: list[str] = []

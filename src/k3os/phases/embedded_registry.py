@@ -7,7 +7,7 @@ Which registries' images are shared is said by k3os.registries.mirrors, on every
 from __future__ import annotations
 
 from k3os.config.by_version import obstacle
-from k3os.config.k3s_flags import FILE
+from k3os.config.k3s_flags import FILE, flag_and_value
 from k3os.phases.actions import Action, OwnFile, Refused
 from k3os.phases.k3s import arguments, to_yaml
 from k3os.phases.shutdown import k3s_version
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 KEY = "k3os.embedded_registry"
-OTHERS = ("--docker", "--container-runtime-endpoint")
+OTHERS = ("docker", "container-runtime-endpoint")
 SETTINGS = f"{FILE}.d/45-k3os-registry.yaml"
 
 
@@ -38,7 +38,7 @@ def plan(config: Config, node: Node) -> list[Action]:
 def other_runtime(argv: list[str]) -> str:
     """The argument that takes containerd's place, "" for none."""
     for each in argv:
-        flag, _, value = each.replace(" ", "=", 1).partition("=")
-        if flag in OTHERS and value.strip().lower() not in ("false", "0", "f"):
-            return flag
+        name, value = flag_and_value(each)
+        if name in OTHERS and (value or "").strip().lower() not in ("false", "0", "f"):
+            return f"--{name}"
     return ""

@@ -14,7 +14,7 @@ from k3os import names
 from k3os.config import k3s_data
 from k3os.config.hostnames import RULES, WRONG_NODE, is_node_name, node_name
 from k3os.config.k3s_files import BESIDE, LAST, argued, is_settings, taint_name
-from k3os.config.k3s_flags import FILE, OF_AGENTS, SECRETS, without_secrets
+from k3os.config.k3s_flags import FILE, OF_AGENTS, SECRETS, flags, without_secrets
 from k3os.config.value import Place
 from k3os.paths import K3S_DATA, NODE_NAME
 from k3os.phases import resolv
@@ -189,15 +189,11 @@ def _settings_files(config: Config, *keys: str) -> Iterator[dict[str, list[str]]
             yield top_level(found[path])
 
 
-def _flag(argv: list[str], *flags: str) -> str:
+def _flag(argv: list[str], *wanted: str) -> str:
     """The value of a flag, whichever of its names it has, in one word or in two; "" without it. Of
     several the last counts."""
-    found = ""
-    for each, following in zip(argv, [*argv[1:], ""], strict=True):
-        name, _, value = each.replace(" ", "=", 1).partition("=")
-        if name.startswith("-") and name.lstrip("-") in flags:
-            found = value.strip() or following
-    return found
+    values = [value for _, name, value in flags(argv) if name in wanted]
+    return values[-1] if values else ""
 
 
 def arguments(config: Config) -> list[str]:
