@@ -100,9 +100,12 @@ def is_reachable(text: str) -> bool:
         return numbers[0] != 127 and not is_multicast and numbers not in ([0] * 4, [255] * 4)
     import ipaddress
 
-    if not is_address(text) or "%" in text:  # with the name of an interface, which pods have not
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
         return False
-    address = ipaddress.ip_address(text)
+    if "%" in text:  # with the name of an interface, which pods have not
+        return False
     address = getattr(address, "ipv4_mapped", None) or address
     return not (
         address.is_loopback

@@ -136,6 +136,8 @@ TEXTS = st.lists(NUMBERS, min_size=3, max_size=5).map(".".join) | st.ip_addresse
 @example("0.0.0.0")
 @example("255.255.255.255")
 @example("::ffff:127.0.0.1")
+@example(":: ")
+@example("1.1.1.1 ")
 def test_an_address_of_ipv4_is_known_without_ipaddress_as_with_it(text: str) -> None:
     try:
         address = ipaddress.ip_address(text)
