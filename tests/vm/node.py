@@ -52,18 +52,27 @@ def over_ssh(vm: VM, key: Path, command: str, timeout: float = 120, *, login: bo
     options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
     options += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "-o", "LogLevel=ERROR"]
     options += ["-i", str(key), "-p", str(vm.ssh_port)]
+    if login or not connection(vm, key).exists():
+        # whoever has a connection has waited for it, and each question costs a tenth of a second
+        command = f"until systemctl is-active -q ssh.socket; do sleep 1; done; {command}"
     options += [] if login else one_connection(vm, key)
-    command = f"until systemctl is-active -q ssh.socket; do sleep 1; done; {command}"
     command_line = ["ssh", *options, "rancher@127.0.0.1", command]
     return run(command_line, timeout=timeout * PATIENCE).decode().strip()
 
 
-def one_connection(vm: VM, key: Path) -> list[str]:
-    """ssh(1)'s options with which the calls of a boot share one."""
+def connection(vm: VM, key: Path) -> Path:
+    """ssh(1)'s ControlPath of the connection that the calls of a boot share."""
     # one that was left from the boot before would never answer
     boots = vm.console.text.count(BOOTING)
-    path = f"{key}.{vm.pid}.{boots}"
-    return ["-oControlMaster=auto", "-oControlPersist=yes", f"-oControlPath={path}"]
+    return Path(f"{key}.{vm.pid}.{boots}")
+
+
+def one_connection(vm: VM, key: Path) -> list[str]:
+    """ssh(1)'s options with which the calls of a boot share one."""
+    return [
+        *("-oControlMaster=auto", "-oControlPersist=yes"),
+        f"-oControlPath={connection(vm, key)}",
+    ]
 
 
 def stop(vm: VM, key: Path) -> None:
