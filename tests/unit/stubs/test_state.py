@@ -5,6 +5,7 @@ pkg/nodepassword).
 """
 
 import http.server
+import json
 import ssl
 import time
 import urllib.error
@@ -12,6 +13,7 @@ import urllib.request
 
 import pytest
 
+from k3os.cluster import readiness
 from k3os.errors import UserError
 from k3os.system.http_mutual import Identity, request
 from tests.serving import serving
@@ -195,6 +197,21 @@ def test_the_kubelet_s_identity_may_change_its_own_node_only(new):
     new.stop()
     with pytest.raises(UserError, match="does not answer"):
         request("PATCH", f"{url}/n1", identity, b"{}")
+
+
+@pytest.mark.parametrize(("after", "status"), [("0", "True"), ("1000", "False")])
+def test_whoever_asks_for_its_node_or_changes_it_gets_it_with_its_condition(new, after, status):
+    """`k3os report` waits for a node that is not Ready, and asks again and again."""
+    new.start("server", "--node-name=n1", K3S_STUB_NODE_AFTER=after)
+    agent = new.root / "var/lib/rancher/k3s/agent"
+    names = ("server-ca.crt", "client-kubelet.crt", "client-kubelet.key")
+    identity = Identity(*(str(agent / name) for name in names))
+    url = f"https://127.0.0.1:{new.port}/api/v1/nodes/n1"
+    for method, target in (("GET", url), ("PATCH", url), ("PATCH", f"{url}/status")):
+        code, text = request(method, target, identity, b"{}" if method == "PATCH" else b"")
+        node = json.loads(text)
+        assert (code, node["metadata"]["name"]) == (200, "n1")
+        assert readiness.of(node)["status"] == status
 
 
 def test_kubectl_says_what_the_real_one_says(new):
