@@ -46,6 +46,7 @@ class Console:
         self.log = log
         self.text = ""
         self.closed = False
+        self.has_functions = False  # of k3os.vm.shell
         self._link = link
         self._show = show
         self._started = time.monotonic()

@@ -4,6 +4,11 @@ The console also carries echoes, prompts and whatever the kernel and units say i
 the output travels as base64 in lines that begin with a mark, with an MD5 sum; what was
 damaged is asked for again. The mark is typed in two halves: its echo is not the mark.
 Any POSIX shell with coreutils or busybox will do.
+
+An emulated machine needs a twentieth of a second for each program that is started, so one line of
+harmless characters travels as it is, with its length; and a third of a millisecond for each typed
+character: an interrupt, a turn of the line editor, an echo. So what is the same for all commands is
+typed once in a shell, as functions, and a shell with a line editor is told to do without.
 """
 
 from __future__ import annotations
@@ -21,10 +26,22 @@ from k3os.vm.console import Console, ConsoleError
 TRIES = 4
 # a terminal's line in the kernel holds 4,095 bytes (termios(3), "Canonical mode")
 LONGEST = 3000
-# characters of an output that travels in one line: each program costs an emulated machine a
-# twentieth of a second, and a line is seldom interrupted
+# characters of an output that travels in one line, which is seldom interrupted
 SHORT = 500
-OF_NOTHING = hashlib.md5(b"", usedforsecurity=False).hexdigest()
+SIGNS = " ./:=,_+@%()"  # beside letters, digits and -: any shell and any terminal leaves them alone
+FUNCTIONS = (
+    '[ -z "$BASH_VERSION" ] || set +o emacs +o vi; '
+    "_begin() { _m=$1$2; _b=; command -v md5sum >/dev/null || _b=busybox; }; "
+    "_transmit() { _c=${1:-$_c}; _p=; "
+    f'[ ${{#_o}} -gt {SHORT} ] || case $_o in *[!A-Za-z0-9"{SIGNS}"-]*) ;; '
+    "*) _p=1 ;; esac; echo; "
+    'if [ "$_p" ]; then echo "$_m $_c =${#_o}"; echo "$_m:=$_o"; '
+    'else _s=$(printf %s "$_o" | $_b md5sum); echo "$_m $_c ${_s%% *}"; '
+    f'if [ ${{#_o}} -gt {SHORT} ]; then printf %s "$_o" | $_b base64 | $_b sed "s/^/$_m:/"; '
+    'else echo "$_m:$(printf %s "$_o" | $_b base64 -w0)"; fi; fi; echo "$_m."; }'
+)
+# what a shell says that has not got them
+UNKNOWN = r"\b_transmit: (?:command )?not found"
 
 
 @dataclass(frozen=True)
@@ -45,11 +62,16 @@ def run_command(console: Console, command: str, timeout: float) -> CommandResult
     mark = f"@{secrets.token_hex(4)}"
     end = time.monotonic() + timeout
     console.skip()
-    console.send(f" {begin(mark, command)}; {transmit()}\n")
+    typed = f" {begin(mark, command)}; {transmit()} $?\n"
+    # a line of its own: busybox takes 1,023 characters
+    console.send(typed if console.has_functions else f" {FUNCTIONS}\n{typed}")
+    console.has_functions = True
+    answered = rf"{mark} (\d+) (=\d+|[0-9a-f]{{32}})$([\s\S]*?){mark}\.$"
     for _ in range(TRIES):
-        answer = console.expect(
-            rf"{mark} (\d+) ([0-9a-f]{{32}})$([\s\S]*?){mark}\.$", end - time.monotonic()
-        ).match
+        answer = console.expect(rf"{answered}|{UNKNOWN}", end - time.monotonic()).match
+        if answer[1] is None:  # another shell than the one before: nothing was run
+            console.send(f" {FUNCTIONS}\n{typed}")
+            answer = console.expect(answered, end - time.monotonic()).match
         output = decode(mark, answer[3], answer[2])
         if output is not None:
             return CommandResult(int(answer[1]), output.decode(errors="replace"))
@@ -58,29 +80,29 @@ def run_command(console: Console, command: str, timeout: float) -> CommandResult
 
 
 def begin(mark: str, command: str) -> str:
-    """The shell text that runs command and keeps its result in variables."""
+    """The shell text that runs command and keeps its output in a variable."""
     half = len(mark) // 2
-    return (
-        f'_m={mark[:half]}""{mark[half:]}; _b=; command -v md5sum >/dev/null || _b=busybox; '
-        f"_o=$({{ {command}\n}} 2>&1 </dev/null); _c=$?"
-    )
+    return f"_begin {mark[:half]} {mark[half:]} && _o=$({{ {command}\n}} 2>&1 </dev/null)"
 
 
 def transmit() -> str:
-    """The shell text that prints the kept result, each line behind the mark."""
-    return (
-        f'_s={OF_NOTHING}; [ -z "$_o" ] || _s=$(printf %s "$_o" | $_b md5sum); '
-        'echo; echo "$_m $_c ${_s%% *}"; '
-        f'if [ ${{#_o}} -gt {SHORT} ]; then printf %s "$_o" | $_b base64 | $_b sed "s/^/$_m:/"; '
-        'elif [ "$_o" ]; then echo "$_m:$(printf %s "$_o" | $_b base64 -w0)"; fi; echo "$_m."'
-    )
+    """The shell text that prints the kept output, each line behind the mark; behind it stands the
+    exit code, when it is new."""
+    return "_transmit"
 
 
-def decode(mark: str, text: str, md5: str) -> bytes | None:
-    """The bytes in the marked lines of text, or None when they are not what was sent."""
+def decode(mark: str, text: str, check: str) -> bytes | None:
+    """The bytes in the marked lines of text, or None when they are not what was sent.
+
+    check: the MD5 sum of what is in base64, or = and the length of what came as it is.
+    """
+    if check[0] == "=":
+        found = re.search(rf"{mark}:=([A-Za-z0-9{SIGNS}-]*)$", text, re.MULTILINE)
+        plain = found[1] if found else ""
+        return plain.encode() if found and check == f"={len(plain)}" else None
     lines = re.findall(rf"{mark}:([A-Za-z0-9+/=]+)$", text, re.MULTILINE)
     try:
         data = base64.b64decode("".join(lines), validate=True)
     except binascii.Error:
         return None
-    return data if hashlib.md5(data, usedforsecurity=False).hexdigest() == md5 else None
+    return data if hashlib.md5(data, usedforsecurity=False).hexdigest() == check else None

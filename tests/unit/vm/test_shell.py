@@ -46,7 +46,10 @@ class Terminal:
         self.machine.close()
 
 
-@pytest.fixture(params=[["bash", "--norc", "-i"], ["sh", "-i"]], ids=["bash", "sh"])
+SHELLS = {"bash": ["bash", "--norc", "-i"], "sh": ["sh", "-i"], "busybox": ["busybox", "sh", "-i"]}
+
+
+@pytest.fixture(params=list(SHELLS.values()), ids=list(SHELLS))
 def shell(request):
     return request.param
 
@@ -119,6 +122,37 @@ def test_a_kernel_message_in_the_middle_of_the_output_is_left_out(run_in):
 
 
 @pytest.mark.parametrize("sign", [" ", ":", "."], ids=["result", "output", "end"])
+@pytest.mark.parametrize("text", ["", "active", "a b/c:d=e,f_g+h@i%j(k)-l", "x" * 500])
+def test_one_line_of_harmless_characters_costs_no_program(run_in, shell, text, tmp_path):
+    """md5sum(1) and base64(1) would be missing there."""
+    console = run_in(shell)
+    run_command(console, "true", 10)
+    console.send("_begin() { _m=$1$2; _b=/nothere/; }\n")
+    assert run_command(console, f"printf %s '{text}'", 10) == CommandResult(0, text)
+
+
+@pytest.mark.parametrize(
+    "text", ["two\nlines", "*", r"a\tb", "$HOME", "'", "ä", "~", "[!x]", "x" * 501, " x ", "=5"]
+)
+def test_whatever_else_an_output_has_comes_back_as_well(run_in, shell, text):
+    quoted = text.replace("'", "'\\''")
+    printed = text.replace(r"\t", "\t")
+    assert run_command(run_in(shell), f"printf %b '{quoted}'", 10) == CommandResult(0, printed)
+
+
+def test_a_message_in_a_line_that_travels_as_it_is_is_noticed(run_in, shell):
+    spoiled: list[int] = []
+
+    def spoil(data):
+        if b":=abcdef" in data and not spoiled:
+            spoiled.append(1)
+            data = data.replace(b":=abc", b":=abc[ 9.9] eth0: link up\r\n")
+        return data
+
+    assert run_command(run_in(shell, spoil), "echo abcdef", 10).output == "abcdef"
+    assert spoiled
+
+
 def test_a_prompt_that_a_message_has_redrawn_hides_no_line(run_in, sign):
     """What writes to the console shows the prompt again, before a line that then comes."""
     redrawn = []
@@ -134,6 +168,31 @@ def test_a_prompt_that_a_message_has_redrawn_hides_no_line(run_in, sign):
 
     assert run_command(run_in(["sh", "-i"], redraw), "echo n", 5) == CommandResult(0, "n")
     assert redrawn, "no line of the answer was met: the test proves nothing"
+
+
+def test_what_every_command_needs_is_typed_once(run_in, shell, monkeypatch):
+    """An emulated machine has a third of a millisecond of work with each character."""
+    console, typed = run_in(shell), []
+    send = console.send
+    monkeypatch.setattr(console, "send", lambda text: (typed.append(text), send(text)))
+    for number in range(3):
+        assert run_command(console, f"echo {number}", 10).output == str(number)
+    assert [len(text) < 100 for text in typed] == [False, True, True]
+
+
+def test_another_shell_in_its_place_runs_the_command_all_the_same_and_once(run_in, shell, tmp_path):
+    console = run_in(shell)
+    assert run_command(console, "echo first", 10).output == "first"
+    console.send("exec sh -i\n")
+    command = f"echo ran >>{tmp_path}/ran; cat {tmp_path}/ran; exit 4"
+    assert run_command(console, command, 10) == CommandResult(4, "ran")
+    assert run_command(console, "echo again", 10).output == "again"
+
+
+def test_a_line_editor_is_done_without(run_in):
+    console = run_in(["bash", "--norc", "-i"])
+    run_command(console, "true", 10)
+    assert "emacs off" in " ".join(run_command(console, "set -o", 10).output.split())
 
 
 def test_no_answer_in_time_is_an_error_that_shows_the_console(run_in):
@@ -154,3 +213,7 @@ def test_damaged_output_is_noticed():
     assert decode("@m", "@m:aGVsbG8=\n", "5d41402abc4b2a76b9719d911017c592") == b"hello"
     assert decode("@m", "@m:aGVsbG8\n", "5d41402abc4b2a76b9719d911017c592") is None
     assert decode("@m", "@m:aGVsbGE=\n", "5d41402abc4b2a76b9719d911017c592") is None
+    assert decode("@m", "@m:=hello\n", "=5") == b"hello"
+    assert decode("@m", "@m:=hell\n", "=5") is None
+    assert decode("@m", "@m:=hell[ 1.2] o\n", "=5") is None
+    assert decode("@m", "@m.\n", "=0") is None
