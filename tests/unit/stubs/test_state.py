@@ -6,10 +6,15 @@ pkg/nodepassword).
 
 import http.server
 import json
+import marshal
+import os
+import shutil
 import ssl
+import subprocess
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +22,7 @@ from k3os.cluster import readiness
 from k3os.errors import UserError
 from k3os.system.http_mutual import Identity, request
 from tests.serving import serving
-from tests.unit.stubs.conftest import NEW, OLD, SECONDS, free_port
+from tests.unit.stubs.conftest import NEW, OLD, SECONDS, STUB, free_port
 
 JOIN = ("agent", "--server=https://192.0.2.1:6443", "--token=x", "--node-name=n1")
 REJECTED = (
@@ -268,3 +273,33 @@ def test_check_config_and_the_container_tools(new):
     new.start("server")
     assert "CONTAINER" in new.run("crictl", "ps").out
     assert "permission denied" in new.run("crictl", "ps", anyone=True).err
+
+
+def test_python_compiles_it_once_for_a_server_and_whoever_asks_it(new, tmp_path):
+    """But not for another file, nor for one that has changed."""
+    copies = [shutil.copy(STUB, tmp_path / name) for name in ("k3s", "other")]
+    server = [str(copies[0]), *new.command(("server", f"--https-listen-port={new.port}"))[2:]]
+    environment = new.environment({})
+
+    def version(path: Path) -> str:
+        return subprocess.run(
+            [path, "--version"], env=environment, capture_output=True, text=True
+        ).stdout.split()[2]
+
+    kept = new.root / "run/k3s-stub/code.pyc"
+    with subprocess.Popen(
+        [*server, f"--kubelet-arg=healthz-port={free_port()}"], env=environment
+    ) as process:
+        try:
+            end = time.monotonic() + SECONDS
+            while not (new.root / "run/k3s-stub/pid").exists():
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            assert Path(f"/proc/{process.pid}/comm").read_text() == "k3s\n"
+        finally:
+            process.kill()
+    assert [version(path) for path in copies] == [NEW, NEW]
+    kept.write_bytes(kept.read_bytes()[:16] + marshal.dumps(compile("print('a b c')", "", "exec")))
+    assert [version(path) for path in copies] == ["c", NEW]
+    os.utime(copies[0], (time.time() + 60,) * 2)
+    assert version(copies[0]) == NEW
