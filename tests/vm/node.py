@@ -36,11 +36,15 @@ def wait_until_settled(vm: VM) -> None:
     ask(vm, "systemctl is-system-running --wait || true", 120)
 
 
+def put(path: str) -> str:
+    """The command that writes its input to a file of root's, and makes the directory for it."""
+    return f"sudo -n install -Dm644 /dev/stdin {path}"
+
+
 def use_data_sources(vm: VM, *names: str) -> None:
     """Let the next `k3os config` ask these; the file is stronger than what they give."""
-    directory = "/var/lib/rancher/k3os/config.d"
     text = f"k3os: {{data_sources: [{', '.join(names)}]}}"
-    ask(vm, f"sudo -n mkdir -p {directory} && echo '{text}' | sudo -n tee {directory}/sources.yaml")
+    ask(vm, f"echo '{text}' | {put('/var/lib/rancher/k3os/config.d/sources.yaml')}")
 
 
 def over_ssh(vm: VM, key: Path, command: str, timeout: float = 120, *, login: bool = False) -> str:

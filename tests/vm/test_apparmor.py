@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from tests.vm.node import BOOT, ask, wait_until_settled
+from tests.vm.node import BOOT, ask, put, wait_until_settled
 
 CONFIG = """\
 write_files:
@@ -77,9 +77,7 @@ def test_a_broken_profile_costs_that_one_and_says_where(node):
 def test_k3os_config_loads_what_changed_and_nothing_else(node):
     node.command("sudo -n k3os config", 120)
     assert loads(node)["/etc/apparmor.d/k3os-test"] == ("unchanged", "")
-    directory = "/var/lib/rancher/k3os/config.d"
-    ask(node, f"sudo -n mkdir -p {directory}")
-    ask(node, f'echo "{CHANGED}" | sudo -n tee {directory}/changed.yaml')
+    ask(node, f'echo "{CHANGED}" | {put("/var/lib/rancher/k3os/config.d/changed.yaml")}')
     node.command("sudo -n k3os config", 120)
     assert loads(node)["/etc/apparmor.d/k3os-test"] == ("done", "")
     assert can_read(node, "/etc/motd")

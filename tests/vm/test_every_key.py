@@ -17,7 +17,7 @@ from k3os.phases.operator import COPY, LINK
 from k3os.system.run import CommandError, run
 from k3os.vm.spec import Disk
 from tests.vm.forge import forge
-from tests.vm.node import BOOT, HOST, LOGIN, ask, over_ssh, wait_until_settled
+from tests.vm.node import BOOT, HOST, LOGIN, ask, over_ssh, put, wait_until_settled
 
 PASSWORD = "correct horse"
 SECRETS = ("the-cluster-secret", "the-wifi-secret", "the-registry-secret", PASSWORD)
@@ -558,9 +558,8 @@ k3os:
 def test_what_leaves_the_configuration_is_undone_at_once(node):
     path = "/var/lib/rancher/k3os/config.d/99-more.yaml"
     before = ask(node, "cat /proc/sys/kernel/panic")
+    ask(node, f"cat <<'END' | {put(path)}\n{MORE}END")
     # the configuration itself has something wrong on purpose: an exit code of 1
-    node.command(f"sudo -n mkdir -p {path.rpartition('/')[0]}")
-    ask(node, f"cat <<'END' | sudo -n tee {path} >/dev/null\n{MORE}END")
     _, output = node.command("sudo -n k3os config --restart", 120)
     assert "k3s was restarted for k3os.environment.MORE" in output
     assert "MORE=secret-of-it" in ask(node, "sudo -n cat /run/k3s-stub/environment")
