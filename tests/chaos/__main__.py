@@ -34,8 +34,9 @@ def main() -> int:
     with concurrent.futures.ProcessPoolExecutor(given.at_once) as pool:
         for each in pool.map(run, seeds, [given.broken] * given.runs):
             results.append(each)
+            how = each.violations[0] if each.violations else "as it should be"
+            print(f"seed {each.seed}: {each.hours:.1f} h, {each.seconds:.1f} s: {how}", flush=True)
             if each.violations:
-                print(f"seed {each.seed}: {each.violations[0]}", flush=True)
                 if given.broken:
                     break
     return told(results, time.perf_counter() - began)

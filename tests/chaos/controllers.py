@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from k3os.operator.gates import LABEL as GATE
 from tests.chaos.store import Body, Key
+from tests.operator import disruption
 
 if TYPE_CHECKING:
     from tests.chaos.world import World
@@ -63,6 +64,10 @@ class Controllers:
                 self._job(job)
             for name in REPLICAS:
                 self._deployment(name)
+            for budget in self.store.all("poddisruptionbudgets"):
+                status = disruption.status(budget, self.store.select("pods", "default"))
+                key = ("poddisruptionbudgets", "default", budget["metadata"]["name"])
+                self.store.patch(key, {"status": status}, "status")
             self._collect()
 
     @property

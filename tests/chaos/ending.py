@@ -3,6 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from k3os import names
+from k3os.cluster.node import parse_node
+from k3os.cluster.spec import read_pool
+from k3os.cluster.target import plain
 from k3os.cluster.views import REQUEST_LABEL
 from tests.chaos.checker import is_busy, is_cordoned, is_ready
 from tests.chaos.store import Body, state_of
@@ -73,7 +76,9 @@ def _of_pool(world: "World", pool: Body, all_updated: bool) -> list[str]:
         found.append(f"not all is as wanted, and nothing says why: {text}")
     for node in members:
         name, state = node["metadata"]["name"], state_of(node, names.ROLLOUT)
-        if state.get("step") == "Failed" and name not in text:
+        own = read_pool(pool).target.of(parse_node(node)).plain_digest
+        is_of_now = plain(state.get("target", "")) == own
+        if state.get("step") == "Failed" and is_of_now and name not in text:
             found.append(f"{name} failed ({state['reason']}), and the status does not name it")
     if all_updated and phase != "Updated":
         found.append(f"it is not Updated, and nothing is in its way: {text}")

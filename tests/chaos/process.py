@@ -185,8 +185,9 @@ async def _watch(
     process = WHO.get()
     assert isinstance(process, Process)
     server = process.server
-    if server.down:
-        await asyncio.sleep(outage.FIRST_PAUSE)  # kopf itself waits that long
+    if server.down:  # kopf itself tries again and again
+        await server.up.wait()
+        await asyncio.sleep(outage.FIRST_PAUSE)
         return
     events = server.watch(
         *(process, resource.plural, int(since or 0), SERVER_ENDS),

@@ -37,6 +37,8 @@ class Server:
     def __init__(self, store: Store, wrong: Faults) -> None:
         self.store, self.faults = store, wrong
         self.down = False
+        self.up = asyncio.Event()
+        self.up.set()
         self.starts = 0
         self.wrote: Callable[..., None] = lambda *_: None
         self.asked: Callable[..., None] = lambda *_: None
@@ -55,12 +57,14 @@ class Server:
 
     def stop(self) -> None:
         self.down = True
+        self.up.clear()
         self.starts += 1
         for plural in list(self._waiting):
             self._wake(plural)
 
     def start(self, *, forgets: bool) -> None:
         self.down = False
+        self.up.set()
         if forgets:
             self.store.forget()
 
@@ -170,6 +174,7 @@ class Server:
         """As kopf asks, which tries again until there is an answer."""
         await asyncio.sleep(self.faults.latency())
         while self.down or self.faults.of_request("list"):
+            await self.up.wait()
             await asyncio.sleep(1.0)
         return self.store.select(plural, namespace), self.store.version
 

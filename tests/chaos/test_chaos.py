@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.chaos.mutations import MUTATIONS
+
 ROOT = Path(__file__).parents[2]
 RUNS, FIRST = 6, 1
 
@@ -27,3 +31,14 @@ def test_whatever_goes_wrong_the_operator_keeps_its_promises() -> None:
     done = chaos("--runs", str(RUNS), "--seed", str(FIRST))
     assert done.returncode == 0, done.stdout[-20000:]
     assert f"0 of {RUNS} runs broke a rule" in done.stdout
+
+
+# those whose rule is broken in nearly every run; the others take many
+@pytest.mark.parametrize(
+    "name", ["any number of nodes", "nodes stay cordoned", "a status that miscounts"]
+)
+def test_a_rule_that_the_operator_breaks_is_seen(name: str) -> None:
+    done = chaos("--broken", name, "--runs", "6", "--seed", str(FIRST))
+    word, _ = MUTATIONS[name]
+    assert done.returncode == 1, done.stdout[-2000:]
+    assert word in done.stdout, done.stdout[-2000:]

@@ -124,8 +124,7 @@ class World:
             self.server.start(forgets=self.chance.random() < 0.7)
 
     async def reachable(self) -> None:
-        while self.server.down:
-            await asyncio.sleep(1.0)
+        await self.server.up.wait()
 
     # nodes
 
@@ -168,7 +167,7 @@ class World:
 
     def _unready(self, machine: Machine, since: float) -> None:
         if self.server.down:
-            self.loop.call_later(1.0, self._unready, machine, since)
+            self.loop.call_later(5.0, self._unready, machine, since)
         elif not machine.up and machine.went_down == since and machine.there():
             self.condition(machine.name, "Ready", False, "NodeStatusUnknown")
 
