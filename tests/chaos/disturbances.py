@@ -80,7 +80,7 @@ class Disturbances:
         if self.chance.random() < 0.7:  # what is wanted alone
             spec["strategy"] = known["strategy"]
         scenario.chance = state
-        self.specs[name].append(spec)
+        self.specs[name].append({**spec, "strategy": {**spec["strategy"], "paused": False}})
         self._replace(name, spec)
         return f"{name}: {spec}"
 
@@ -336,5 +336,5 @@ class Disturbances:
             self._make(name, specs[-1])
             spec = self.store.get(("nodepools", "", name))["spec"]
             left = {part: spec[part] for part in ("nodeSelector", "strategy") if part in spec}
-            strategy = {**left["strategy"], "rollback": "Allow"}
+            strategy = {**left["strategy"], "rollback": "Allow", "paused": False}
             self._replace(name, {**left, **self.world.scenario.last_target(), "strategy": strategy})
