@@ -88,7 +88,7 @@ MUTATIONS: dict[str, tuple[str, tuple[Patch, ...]]] = {
         (("k3os.operator.secret_reader.SecretReader.fill", _of_another),),
     ),
     "a status that is never the same": (
-        "still writes",
+        "in a minute",
         (("k3os.operator.engine.status", _never_the_same),),
     ),
     "a status that miscounts": (
