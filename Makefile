@@ -57,7 +57,7 @@ WITH_VMS = -n $(VMS) --dist loadfile --no-loadscope-reorder --durations 25 --dur
 
 .PHONY: test
 test: lint unit ## as CI does: lint, unit, operator, a minute of fuzzing, VM boots
-	@KUBECONFIG= $(VENV)/pytest tests/operator tests/fuzz tests/vm $(SHORT) $(WITH_VMS) $(ARGS)
+	@KUBECONFIG= $(VENV)/pytest tests/operator tests/chaos tests/fuzz tests/vm $(SHORT) $(WITH_VMS) $(ARGS)
 
 .PHONY: test-fast
 test-fast: lint ## before each commit (three minutes): lint, unit, one boot
@@ -78,6 +78,10 @@ test-long: setup ## before a release: these and those that take minutes each, an
 .PHONY: fuzz
 fuzz: setup ## odd inputs for every parser: SECONDS=600; ARGS=<file that was found> tries it again
 	@nice $(VENV)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
+.PHONY: chaos
+chaos: setup ## the operator under random faults, in memory: N=200 runs; ARGS="--seed S" again
+	@nice $(VENV)/python -m tests.chaos --runs $(or $(N),200) $(ARGS)
 
 .PHONY: test-arm
 test-arm: setup ## ARM: over a Debian (arm64, armhf), the arm64 ISO, the Raspberry Pi

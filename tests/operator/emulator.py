@@ -76,6 +76,7 @@ class Emulator(KubernetesScaffold):
         self.changes: deque[tuple[int, str, str, dict[str, Any]]] = deque(maxlen=HISTORY)
         self.waiting: set[asyncio.Event] = set()  # of each watch
         self.closing = False  # watches end
+        self.forgotten = 0  # versions up to this one: no watch goes on from them
         self.counts: Counter[tuple[str, str]] = Counter()  # of the operator: verb, resource
         self.rules: list[dict[str, Any]] | None = None  # what the operator may; None: all
         self.forbidden: list[str] = []
@@ -214,6 +215,10 @@ class Emulator(KubernetesScaffold):
             seen = self.version
             for body in list(self._selected(request)):
                 yield {"type": "ADDED", "object": body}
+        elif int(wanted) < self.forgotten:
+            status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+            yield {"type": "ERROR", "object": status}
+            return
         else:
             seen = int(wanted)
         clock = asyncio.get_running_loop().time

@@ -77,6 +77,22 @@ def test_it_waits_for_an_api_server_that_restarts(world: World) -> None:
 
 
 @pytest.mark.emulator
+def test_what_was_deleted_while_nobody_could_watch_is_gone(world: World) -> None:
+    """The API server comes back without the versions from which watches would go on."""
+    assert world.api is not None and world.emulator is not None
+    world.nodes("a", "b")
+    world.pool(k3os=NEW, strategy={"paused": True})
+    world.start()
+    world.until(lambda: world.status().get("nodes") == 2)
+    world.api.down()
+    del world.agent.machines[f"{world.run}-b"]
+    world.api.run(world.emulator.keep(("nodes", "", f"{world.run}-b"), None))
+    world.emulator.forgotten = world.emulator.version
+    world.api.up()
+    world.until(lambda: world.status().get("nodes") == 1)
+
+
+@pytest.mark.emulator
 def test_before_kubernetes_1_22_pods_are_evicted_as_it_was_then(world: World) -> None:
     assert world.emulator is not None
     world.emulator.old_evictions = True

@@ -166,10 +166,28 @@ def server_may_not(cluster: Cluster, node: NodeView, chosen: Sequence[NodeView],
     ]
     if busy or any(each.control_plane or each.etcd for each in chosen):
         return "servers are changed one at a time"
-    members = [each for each in servers if each.etcd]
+    return quorum(cluster, node)
+
+
+def quorum(cluster: Cluster, node: NodeView) -> str:
+    """Why etcd cannot spare this member, "" where it can, or the node is none. One or two have
+    nothing to spare, ever."""
+    members = [each for each in cluster.nodes if each.etcd]
     if not node.etcd or len(members) < 3:
-        return ""  # one or two members have nothing to spare, ever
+        return ""
     there = sum(each.ready for each in members)
     if there - node.ready < len(members) // 2 + 1:
         return f"etcd has {there} of {len(members)} members, none to spare"
+    return ""
+
+
+def may_not_go(pool: Pool, cluster: Cluster, node: NodeView) -> str:
+    """Why a node that was begun with is better not taken away now, "" where it may go: others
+    went meanwhile, by themselves."""
+    if why := quorum(cluster, node):
+        return why
+    members = cluster.of(pool)
+    others = sum(is_away(each) for each in members if each.name != node.name)
+    if others >= pool.strategy.limit(len(members)):
+        return f"{pool.strategy.max_unavailable} nodes may be away at a time"
     return ""

@@ -69,9 +69,19 @@ class Api:
         count("patch", "nodes")
         return await self._patch(Node, patch.node, body)
 
-    async def patch_status(self, pool: str, status: Mapping[str, Any]) -> dict[str, Any]:
+    async def patch_status(
+        self, pool: str, status: Mapping[str, Any], version: str = ""
+    ) -> dict[str, Any]:
+        """version: the resourceVersion it was decided on. Raises ApiError, 409 for a new one."""
+        body: dict[str, Any] = {"status": dict(status)}
+        if version:
+            body["metadata"] = {"resourceVersion": version}
         count("patch", "nodepools/status")
-        return await self._patch(NodePool.Status, pool, {"status": dict(status)})
+        return await self._patch(NodePool.Status, pool, body)
+
+    async def get_pool(self, name: str) -> dict[str, Any]:
+        count("get", "nodepools")
+        return dict(await self.client.get(NodePool, name))
 
     async def _patch(self, kind: Any, name: str, body: Any, **where: str) -> dict[str, Any]:
         found = await self.client.patch(kind, name, body, patch_type=PatchType.MERGE, **where)

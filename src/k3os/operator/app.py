@@ -23,7 +23,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from k3os import names
 from k3os.cluster.views import REQUEST_LABEL
-from k3os.operator import access, leader, metrics
+from k3os.operator import access, leader, metrics, relisting
 from k3os.operator.api import Api
 from k3os.operator.decisions import Said
 from k3os.operator.engine import Engine, Seen, Sight, seen
@@ -238,6 +238,7 @@ def run(options: Options) -> int:
         log_format=kopf.LogFormat.JSON if options.json_logs else kopf.LogFormat.FULL,
         log_prefix=False,
     )
+    relisting.install()
     for handler in logging.getLogger().handlers:
         handler.addFilter(Quiet())
     # every request and every object that is seen are no news

@@ -65,15 +65,13 @@ class CanaryEngine:
     async def look(
         self,
         pools: Iterable[tuple[Body, Pool]],
-        written: Mapping[tuple[str, str], Body],
         cluster: Cluster,
         now: float,
     ) -> list[Look]:
-        """One for each. written: by name and uid, statuses that are newer than the watch's."""
+        """One for each, by what is written in its status."""
         found = []
         for body, pool in pools:
-            status = written.get((pool.name, pool.uid)) or body.get("status") or {}
-            state = canary.parse(mapping(status))
+            state = canary.parse(mapping(body.get("status")))
             try:
                 found.append(await self._look(body, pool, state, cluster, now))
             except Exception as error:  # it costs this NodePool alone

@@ -19,8 +19,8 @@ from lightkube import ApiError
 
 from k3os import names
 from k3os.cluster.node import NodeView, parse_node
-from k3os.cluster.objects import inside, mapping, text
-from k3os.cluster.spec import Pool, read_pool
+from k3os.cluster.objects import mapping
+from k3os.cluster.spec import Pool
 from k3os.cluster.turns import Cluster, conflicts
 from k3os.cluster.views import JobView
 from k3os.operator import crd, metrics
@@ -38,9 +38,9 @@ from k3os.operator.replicas import replicas
 from k3os.operator.revisions import Revisions
 from k3os.operator.rollout import decide_all, finished, orphans
 from k3os.operator.secret_reader import Changed, SecretReader
+from k3os.operator.seen_pools import SeenPools, version_of
 from k3os.operator.status import status
 from k3os.operator.workload_looks import WorkloadLooks
-from k3os.system.numbers import whole
 
 log = logging.getLogger("k3os.operator")
 
@@ -68,8 +68,7 @@ class Sight:
 def seen(body: Mapping[str, Any]) -> Seen:
     """What is remembered of a Node. Versions are compared, as Kubernetes allows since 1.35 and
     etcd's always could be."""
-    version = text(inside(body, "metadata", "resourceVersion"))
-    return (whole(version, most=2**64) or 0), parse_node(body)
+    return version_of(body), parse_node(body)
 
 
 @dataclass
@@ -84,13 +83,13 @@ class Engine:
     beat: float = field(default_factory=time.monotonic)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _written: dict[str, Seen] = field(default_factory=dict)
-    _statuses: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    _gone: dict[str, int] = field(default_factory=dict)
     _refused: set[str] = field(default_factory=set)
     _scaled: tuple[int, float] = (0, 0.0)
     _ended: dict[str, float] = field(default_factory=dict)
-    _parsed: dict[str, tuple[str, Pool]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.pools = SeenPools(self.api, self.sight.pools)
         self.channels = Followed(self.api, self.say)
         self.revisions = Revisions(self.api)
         self.secrets = SecretReader(self.api)
@@ -148,13 +147,13 @@ class Engine:
         """One round over all pools; seconds until the next is wanted. Raises ApiFailure: what
         could be written was, the rest is decided anew."""
         now = time.time()
-        pools = await self.secrets.look(self.pools(), self.canaries.targets, time.monotonic())
+        pools = await self.secrets.look(self.pools.all(), self.canaries.targets, time.monotonic())
         cluster = self.cluster(pools)
         metrics.UNHEALTHY.set(sum(node.healthy is False for node in cluster.nodes))
         jobs, wait = self.jobs(time.monotonic())
         drained = await self.loads.follow(cluster)
         self.channels.look_up(pools, now)
-        looks = await self.canaries.look(pools, self._statuses, cluster, now)
+        looks = await self.canaries.look(pools, cluster, now)
         allowed = [look.pool for look in looks]
         loads = self.workloads.follow(allowed, cluster, drained, now)
         outcomes = decide_all(allowed, cluster, loads, jobs, now)
@@ -186,24 +185,14 @@ class Engine:
             raise failures[0]
         return max(wait, 0.0)
 
-    def pools(self) -> list[tuple[Mapping[str, Any], Pool]]:
-        """By name; parsed once for each version of the object."""
-        found = []
-        for name in sorted(map(str, self.sight.pools)):
-            for body in self.sight.pools[name]:
-                version = str(inside(body, "metadata", "resourceVersion"))
-                known = self._parsed.get(name)
-                if known is None or known[0] != version:
-                    known = self._parsed[name] = (version, read_pool(body, known and known[1]))
-                found.append((body, known[1]))
-        return found
-
     def cluster(self, pools: Iterable[tuple[Mapping[str, Any], Pool]]) -> Cluster:
         """All nodes, as the watch or our own last write shows them, whichever is newer."""
         nodes, known = [], set()
         for name in self.sight.nodes:
             known.add(name)
             for version, node in self.sight.nodes[name]:
+                if version <= self._gone.get(name, -1):
+                    continue
                 own = self._written.get(name)
                 if own is not None and version >= own[0]:
                     del self._written[name]
@@ -211,6 +200,7 @@ class Engine:
                 nodes.append(own[1] if own else node)
         for name in self._written.keys() - known:
             del self._written[name]
+        self._gone = {name: version for name, version in self._gone.items() if name in known}
         return Cluster(tuple(nodes), conflicts(nodes, [pool for _, pool in pools]))
 
     def jobs(self, now: float) -> tuple[dict[str, JobView], float]:
@@ -278,6 +268,10 @@ class Engine:
         if isinstance(decision, NodePatch):
             try:
                 self._written[decision.node] = seen(await self.api.get_node(decision.node))
+            except ApiError as error:
+                self._written.pop(decision.node, None)
+                if error.status.code == NOT_FOUND:  # the watch will say so, too
+                    self._gone[decision.node] = self._node(decision.node)[0]
             except ApiFailure:
                 self._written.pop(decision.node, None)
         self.changed()
@@ -300,7 +294,9 @@ class Engine:
         elif isinstance(decision, NewJob):
             assert pool is not None
             node = self._node(decision.node)[1]
-            assert node is not None
+            if node is None:  # it went meanwhile
+                self.changed()
+                return
             try:
                 instead = await make_job(self.api, self.secrets, decision, pool, node)
             except Changed:
@@ -343,7 +339,7 @@ class Engine:
         look: Look,
     ) -> Exception | None:
         """Write the pool's status when it is another than before."""
-        before = self._statuses.get((pool.name, pool.uid)) or dict(mapping(body.get("status")))
+        before = dict(mapping(body.get("status")))
         after = status(
             *(pool, cluster, outcome.waiting, now, before, outcome.faults, look.shown),
             refused=self.refusals.told,
@@ -352,12 +348,13 @@ class Engine:
         if {**before, **after} == before:
             return None
         try:
-            written = await self.api.patch_status(pool.name, after)
-        except ApiError as error:
-            return None if error.status.code == NOT_FOUND else error
+            if not await self.pools.write(body, after):
+                return None
+        except Changed:
+            self.changed()
+            return None
         except ApiFailure as error:
             return error
-        self._statuses[pool.name, pool.uid] = dict(mapping(written.get("status")))
         if look.said is not None:
             self._tell(look.said, pool)
             self.changed()
@@ -381,10 +378,7 @@ class Engine:
 
     def _forget(self, pools: set[tuple[str, str]]) -> None:
         """All but these, by name and uid: one of the same name may have come after another."""
-        for key in self._statuses.keys() - pools:
-            del self._statuses[key]
-        for name in self._parsed.keys() - {name for name, _ in pools}:
-            del self._parsed[name]
+        for name in self.pools.forget(pools):
             self.channels.forget(name)
             metrics.forget_pool(name, crd.PHASES)
         self._ended = {

@@ -32,7 +32,15 @@ from k3os.cluster.node import (
 )
 from k3os.cluster.spec import Pool
 from k3os.cluster.target import changes, is_updated
-from k3os.cluster.turns import Cluster, is_begun, is_free, is_sick, may_begin
+from k3os.cluster.turns import (
+    Cluster,
+    is_begun,
+    is_free,
+    is_sick,
+    may_begin,
+    may_not_go,
+    quorum,
+)
 from k3os.cluster.views import JobView
 from k3os.operator import soak
 from k3os.operator.decisions import (
@@ -104,6 +112,9 @@ def decide(
     faults: dict[str, Exception] = {}
     for node in mine:
         try:
+            if why := postponed(pool, cluster, node):
+                decisions += [*release(node), Said("Postponed", why, node.name)]
+                continue
             made, wake = advance(pool, node, loads.get(node.name, drain.Load()), jobs, now)
         except Exception as error:  # it costs this node alone
             faults[node.name] = error
@@ -115,6 +126,17 @@ def decide(
     decisions += begun
     wakes += [wake] if wake is not None else []
     return Outcome(tuple(decisions), min(wakes, default=None), waiting, faults)
+
+
+def postponed(pool: Pool, cluster: Cluster, node: NodeView) -> str:
+    """Why a node is let go that nothing was done with but moving its pods away, "" where it goes
+    on. Its turn comes again."""
+    state = node.state
+    if state is None or not is_begun(node, pool.target):
+        return ""
+    if state.step == CHECKING:
+        return may_not_go(pool, cluster, node)
+    return quorum(cluster, node) if state.step == DRAINING else ""
 
 
 def finished(cluster: Cluster, jobs: Mapping[str, JobView]) -> list[Decision]:
@@ -207,7 +229,9 @@ def advance(
     deadline = state.started + pool.strategy.progress_deadline
     if now >= deadline:
         limit = pool.strategy.progress_deadline
-        return fail(node, state, "ProgressDeadlineExceeded", f"not done in {limit} s", now), None
+        failed = fail(node, state, "ProgressDeadlineExceeded", f"not done in {limit} s", now)
+        # or it would restart a node later that takes pods again, and that nobody waits for
+        return [*failed, *([NoJob(state.job)] if state.job else [])], None
     if state.step == CHECKING:
         return _check(pool, node, state, jobs.get(state.job), now), deadline - now
     if state.step == DRAINING:
@@ -313,6 +337,8 @@ def _wait(pool: Pool, node: NodeView, state: State, now: float) -> list[Decision
         return fail(node, state, told.state, told.message, now)
     if told and told.state == names.REBOOTING:
         return []  # not yet, or the new version is on trial
+    if state.reboot and told is None and node.boot_id == state.boot_id:
+        return []  # its Job has ended, and what it has to say is under way: it may restart any time
     if not is_begun(node, pool.target):
         # the spec changed meanwhile; the node is taken from where it is, once it is up
         done = node.ready and not node.trial

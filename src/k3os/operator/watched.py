@@ -21,6 +21,9 @@ from k3os.operator.outage import pause, words
 log = logging.getLogger("k3os.operator.api")
 
 WATCH_SECONDS = 300  # the server ends a watch; the next one goes on where it was
+# nothing is heard for so long: the connection may be dead, and nobody told us. A node that is
+# drained has minutes, so it is listed anew
+SILENT_SECONDS = 60.0
 
 # plain dictionaries, as in api.py
 Pods: Any = create_namespaced_resource("", "v1", "Pod", "pods")
@@ -87,12 +90,20 @@ class Watched(Generic[View]):
             server_timeout=WATCH_SECONDS,
             resource_version=listing.resourceVersion,
         )
-        async for event, body in watch:
-            if event == "DELETED":
-                found.pop(_key(body), None)
-            else:
-                found[_key(body)] = self._parse(body)
-            self._changed()
+        clock = asyncio.get_running_loop().time
+        limit = asyncio.timeout(SILENT_SECONDS)
+        try:
+            async with limit:
+                async for event, body in watch:
+                    limit.reschedule(clock() + SILENT_SECONDS)
+                    if event == "DELETED":
+                        found.pop(_key(body), None)
+                    else:
+                        found[_key(body)] = self._parse(body)
+                    self._changed()
+        except TimeoutError:
+            if not limit.expired():
+                raise
 
 
 def _key(body: Mapping[str, Any]) -> tuple[str, str]:

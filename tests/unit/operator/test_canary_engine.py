@@ -80,7 +80,7 @@ class Operators:
 
     async def _round(self) -> Look:
         before, cluster = self.body.get("status") or {}, self.world.cluster()
-        (look,) = await self.canaries.look([(self.body, self.pool)], {}, cluster, self.world.now)
+        (look,) = await self.canaries.look([(self.body, self.pool)], cluster, self.world.now)
         outcome = self.world.reconcile(look.pool)
         after = status(
             *(self.pool, cluster, outcome.waiting, self.world.now, before, {}, look.shown)

@@ -122,7 +122,7 @@ class StubApi:
         self.nodes.append(patch.node)
         return {"metadata": {"name": patch.node}}
 
-    async def patch_status(self, pool: str, status: Any) -> dict[str, Any]:
+    async def patch_status(self, pool: str, status: Any, _version: str = "") -> dict[str, Any]:
         json.dumps(status)
         self.statuses[pool] = status
         return {"status": status}

@@ -248,6 +248,67 @@ def test_a_node_that_says_it_reboots_is_waited_for_also_when_the_reboot_killed_i
     assert found.nodes["a"].unschedulable, "on trial until the node says that it succeeded"
 
 
+def test_a_node_that_may_restart_any_time_is_not_let_go_because_the_spec_changed() -> None:
+    """Its Job has ended; that it restarts is still on its way to us."""
+    found = world("a", "b")
+    roll_to(found, "Changing")
+    state = found.nodes["a"].state
+    assert state is not None
+    found.jobs[state.request] = JobView(state.request, done=True, state="Rebooting", told=True)
+    found.reconcile(pool())
+    other = pool(Target(k3os=Wanted("v1.2.0", "https://example.com/v1.2.0")))
+    for _ in range(3):
+        found.reconcile(other)
+        assert found.nodes["a"].unschedulable
+        assert not found.nodes["b"].state, "one at a time"
+    found.nodes["a"] = replace(found.nodes["a"], boot_id="1", k3os="v1.1.0")
+    found.reconcile(other)
+    assert not found.nodes["a"].unschedulable
+
+
+def test_what_is_given_up_does_nothing_later() -> None:
+    found = world("a")
+    roll_to(found, "Changing")
+    found.reconcile(pool())
+    (request,) = (each for each in found.jobs if not each.endswith("-check"))
+    found.now += 3600
+    found.reconcile(pool())
+    assert found.nodes["a"].state.step == FAILED  # type: ignore[union-attr]
+    assert request not in found.jobs
+
+
+@pytest.mark.parametrize("step", ["Checking", "Draining"])
+def test_a_member_is_let_go_when_etcd_cannot_spare_it_any_more(step: str) -> None:
+    """Another one went while it was checked, or its pods were moved away."""
+    found = world(servers=3)
+    found.pods["s0"] = [PodView("default", "web", "ReplicaSet")]
+    found.fates["s0"] = STUCK_PODS
+    roll_to(found, step)
+    found.nodes["s2"] = replace(found.nodes["s2"], ready=False)
+    found.reconcile(pool())
+    assert found.nodes["s0"].state is None
+    assert not found.nodes["s0"].unschedulable
+    assert any(isinstance(each, Said) and "etcd has 2 of 3" in each.message for each in found.done)
+    for _ in range(3):
+        assert not found.reconcile(pool()).decisions
+    found.nodes["s2"] = replace(found.nodes["s2"], ready=True)
+    found.reconcile(pool())
+    assert found.nodes["s0"].state is not None
+
+
+def test_a_node_is_let_go_before_it_is_drained_when_others_went_by_themselves() -> None:
+    found = world("a", "b", "c")
+    roll_to(found, "Checking")
+    found.nodes["c"] = replace(found.nodes["c"], ready=False)
+    found.reconcile(pool())
+    assert found.nodes["a"].state is None
+    found.reconcile(pool())
+    assert not found.busy()
+    found.nodes["c"] = replace(found.nodes["c"], ready=True)
+    roll(found, pool())
+    assert all(is_updated(each, NEW) for each in found.nodes.values())
+
+
 def test_a_job_goes_when_its_result_is_written_down_and_not_before() -> None:
     found = world("a")
     roll_to(found, "Checking")

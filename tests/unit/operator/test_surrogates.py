@@ -30,9 +30,9 @@ class Encoding(StubApi):
         json.dumps([patch.node, patch.state and patch.state.as_json()], ensure_ascii=False).encode()
         return await super().patch_node(patch, version)
 
-    async def patch_status(self, pool: str, status: Any) -> dict[str, Any]:
+    async def patch_status(self, pool: str, status: Any, version: str = "") -> dict[str, Any]:
         json.dumps(status, ensure_ascii=False).encode()
-        return await super().patch_status(pool, status)
+        return await super().patch_status(pool, status, version)
 
     async def create_job(self, *bodies: Any) -> None:
         json.dumps(bodies[:2], ensure_ascii=False).encode()
