@@ -195,6 +195,16 @@ NETWORK_FIELDS = (
     Key("gateway", "hosts", "where the default route leads; one interface has it"),
     Key("nameservers", "hosts", "DNS servers of this interface"),
     Key("domains", "texts", "search domains", further="domains"),
+    Key("use_dns", "boolean", "ask the DNS servers that DHCP or a router names here (true)"),
+    Key("use_routes", "boolean", "take a default route from DHCP or a router here (true)"),
+    Key(
+        "route_metric",
+        "number",
+        "of its default route, which stays beside others; the one with less counts",
+        limits=(1, 2**31 - 1),
+    ),
+    Key("fallback_address", "fixed address", "an IPv4 address while no DHCP server answers"),
+    Key("fallback_gateway", "router", "where the default route leads with that address"),
     Key("mtu", "number", "largest packet in bytes, e.g. 9000", limits=(576, 65535)),
     Key(
         "vlan",

@@ -50,6 +50,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "interface": {"type": "string"},
     "network": TEXT,
     "router": TEXT,
+    "fixed address": TEXT,
     "endpoints": TEXTS,
     "images": TEXTS,
     "mount options": TEXTS,

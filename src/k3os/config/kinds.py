@@ -385,6 +385,7 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "networks": _of("network", "networks"),
     "addresses": _of("addresses", "addresses"),
     **{kind: _of("addresses", kind) for kind in ("hosts", "interface")},
+    "fixed address": _of("learned", "fixed_address"),
     "interfaces": _of("made", "interfaces"),
     **{kind: _of("routes", kind) for kind in ("routes", "network", "router")},
     "certificates": _of("certificates", "certificates"),

@@ -9,6 +9,7 @@ import ipaddress
 
 from k3os.config.addresses import DHCP, LONGEST_NAME, OFF, check_host, interface_name
 from k3os.config.kinds import Check, map_named
+from k3os.config.learned import FIELDS, Learned, check_entry as check_learned
 from k3os.config.value import Node, Value, Wrong, field_text
 from k3os.system.interfaces import DUMMY, KINDS, NOT_OURS, WIRELESS
 from k3os.system.numbers import are_digits, clamped
@@ -43,8 +44,8 @@ class Interface:
     """
 
     __slots__ = (
-        *("addresses", "dhcp", "domains", "gateways", "made", "mtu", "name", "nameservers"),
-        *("owner", "routes", "rules", "vlan"),
+        *("addresses", "dhcp", "domains", "gateways", "learned", "made", "mtu", "name"),
+        *("nameservers", "owner", "routes", "rules", "vlan"),
     )
 
     def __init__(self, name: str, entry: dict[str, Value]) -> None:
@@ -57,6 +58,7 @@ class Interface:
         self.domains = _texts(entry, "domains")
         self.mtu = field_text(entry, "mtu")
         self.vlan = int(field_text(entry, "vlan") or 0)
+        self.learned = Learned(entry)
         self.routes: list[Route] = []
         self.rules: list[Rule] = []
         if "routes" in entry or "rules" in entry:
@@ -212,7 +214,7 @@ def _check_device(interface: Interface, value: Value, entry: dict[str, Value]) -
         hint = "in boot_cmd, or where it is made: `ip address add …`"
         hint = "write `dummy: true`, too" if interface.name.startswith(DUMMY) else hint
         raise Wrong(value.place, "connman does not look after this interface", hint)
-    is_dhcp = interface.dhcp and not interface.addresses and list(entry) in ([], ["address"])
+    is_dhcp = interface.dhcp and not interface.addresses and {"address", *FIELDS}.issuperset(entry)
     if interface.name.startswith(WIRELESS) and not is_dhcp:
         hint = "write its network into k3os.wifi"
         raise Wrong(value.place, "is wireless, and has its address from DHCP", hint)
@@ -257,6 +259,7 @@ def _check(interface: Interface, value: Value, entry: dict[str, Value]) -> None:
         if not own and not interface.dhcp:
             hint = f"give it an IPv{version} address, too"
             raise Wrong(entry["gateway"].place, f"{gateway} cannot be reached", hint)
+    check_learned(interface, entry)
     if interface.routes:
         from k3os.config.routes import check_reachable
 
@@ -271,14 +274,15 @@ class _Taken:
     __slots__ = ("addresses", "devices", "gateways", "routes")
 
     def __init__(self) -> None:
-        self.gateways: dict[int, str] = {}
+        self.gateways: dict[tuple[int, int], str] = {}
         self.addresses: dict[object, str] = {}
         self.devices: dict[str, str] = {}
         self.routes: dict[object, str] = {}
 
     def add(self, interface: Interface) -> None:
         for gateway in interface.gateways:
-            self.gateways.setdefault(gateway.version, interface.name)
+            which = gateway.version, interface.learned.metric
+            self.gateways.setdefault(which, interface.name)
         for address in interface.addresses:
             self.addresses.setdefault(address.ip, interface.name)
         self.devices.setdefault(interface.device, interface.name)
@@ -287,9 +291,13 @@ class _Taken:
 
     def check(self, interface: Interface, entry: dict[str, Value]) -> None:
         for gateway in interface.gateways:
-            if other := self.gateways.get(gateway.version):
+            if other := self.gateways.get((gateway.version, interface.learned.metric)):
                 message = f"{other} has the gateway already: there is one default route"
-                raise Wrong(entry["gateway"].place, message, "keep the gateway of one interface")
+                hint = "keep the gateway of one interface"
+                if interface.learned.metric:
+                    message = f"{other} has a gateway with the metric {interface.learned.metric}"
+                    hint = "give this one another route_metric"
+                raise Wrong(entry["gateway"].place, message, hint)
         for address in interface.addresses:
             if other := self.addresses.get(address.ip):
                 hint = "give each interface its own"

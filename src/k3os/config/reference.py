@@ -32,6 +32,7 @@ KIND_WORDS = {
     "interface": "name or MAC",
     "routes": "list of maps",
     "router": "address",
+    "fixed address": "address",
     "certificates": "list",
     "commands": "list of commands",
     "taints": "list",

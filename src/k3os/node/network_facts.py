@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 
-from k3os.node import connman_services, network_k3s, network_kernel, network_missing, network_names
+from k3os.node import network_k3s, network_kernel, network_missing, network_names
 from k3os.node import network_origin as origin
 from k3os.node.network_k3s import NOT_ROOT, OfK3s
 from k3os.node.network_report import Device, Missing, Report
 from k3os.node.network_wanted import Configuration, configured, planned
+from k3os.phases import connman_services
 from k3os.phases.network_plan import PLAN
 from k3os.phases.resolv import SOURCE
 from k3os.system.files import text_of
@@ -20,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
-    from k3os.node.connman_services import Service
+    from k3os.phases.connman_services import Service
     from k3os.node.network_kernel import Kernel
     from k3os.node.network_origin import Known
 

@@ -6,13 +6,15 @@ Pure. What connman or the kernel has beyond that is no business of this.
 
 from __future__ import annotations
 
-from k3os.node.connman_services import DHCP
+from k3os.phases.connman_services import DHCP
 from k3os.node.network_origin import LOOPBACK, address_text, identity, identity_of_rule
+from k3os.phases.default_routes import DEFAULTS, VERSIONS
+from k3os.phases.fallback import is_used, leased
 from k3os.phases.ip_output import kind, link_of
 from k3os.phases.network_plan import LINKS_UNIT
-from k3os.phases.routes import DEFAULTS, VERSIONS
 from k3os.phases.static_routes import MAIN, obstacle, route_identity, rule_identity
 from k3os.system.interfaces import DUMMY, NOT_OURS
+from k3os.system.numbers import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,11 +154,10 @@ def _addresses(each: Wanted, link: Json, why: str, hint: str) -> list[Missing]:
         for text in map(address_text, refused)
         if text in each.entry["fixed"]
     ]
-    learned = [given for given in link["addr_info"] if _is_global(given, 4)]
-    has_it = {*map(address_text, learned)} - {*each.entry["fixed"]}
-    if each.entry["dhcp"] and not each.owner and not has_it:
+    if each.entry["dhcp"] and not each.owner and not leased(each.entry, link):
         why = why or "no DHCP server has answered"
         what = f"{name} is to use DHCP, and has no IPv4 address from it: {why}"
+        what += "; it has its fallback_address" if is_used(each.entry, link) else ""
         found.append(each.missing(what, hint, "address", "dhcp"))
     return found
 
@@ -197,6 +198,7 @@ def _ways(each: Wanted, link: Json, kernel: Kernel, why: str, hint: str) -> list
         if not leads:
             what = f"there is no default route via {gateway} on {name}{reason}"
             found.append(each.missing(what, hint, "gateway", gateway))
+    found += _unwanted_ways(each, name, kernel)
     present = {identity(given) for given in kernel.routes}
     for number, asked in enumerate(each.entry["routes"]):
         if route_identity(asked, name) in present:
@@ -207,6 +209,23 @@ def _ways(each: Wanted, link: Json, kernel: Kernel, why: str, hint: str) -> list
         reason = f": {because}" if because else ""
         what = f"{name} has no route to {asked['to']}{via}{table}{reason}"
         found.append(each.missing(what, hint, "routes", str(number)))
+    return found
+
+
+def _unwanted_ways(each: Wanted, name: str, kernel: Kernel) -> list[Missing]:
+    """Default routes that an entry refuses, or wants with another metric."""
+    entry = each.entry
+    found = []
+    for given in kernel.routes:
+        if given.to not in DEFAULTS or given.table != MAIN or given.devices != (name,):
+            continue
+        gateway = given.hops[0].gateway
+        if not entry["use_routes"] and gateway not in entry["gateways"]:
+            what = f"{name} has a default route all the same: via {gateway or 'nobody'}"
+            found.append(each.missing(what, AGAIN, "use_routes"))
+        elif entry["metric"] and (whole(given.metric or "0") or 0) < entry["metric"]:
+            what = f"{name} has a default route of the metric {given.metric or 0}"
+            found.append(each.missing(what, AGAIN, "route_metric"))
     return found
 
 

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from k3os.node.connman_services import Service
+    from k3os.phases.connman_services import Service
     from k3os.node.network_origin import Known
     from k3os.node.network_wanted import Configuration
 

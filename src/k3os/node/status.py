@@ -169,8 +169,8 @@ def carriers() -> set[str]:
     """The interfaces that default routes lead to."""
     from contextlib import suppress
 
+    from k3os.phases.default_routes import DEFAULTS, VERSIONS
     from k3os.phases.ip_output import routes_of
-    from k3os.phases.routes import DEFAULTS, VERSIONS
     from k3os.system.run import CommandError
 
     found = set()

@@ -24,6 +24,10 @@ USUAL_MTU = 1500
 # an entry of PLAN that says nothing
 ENTRY: Json = {"gateways": [], "static": [], "dhcp": False, "fixed": [], "more": [], "below": ""}
 ENTRY |= {"device": None, "name": "", "mtu": 0, "routes": [], "rules": [], "made": {}}
+# what an interface takes of what it is told, and does where nobody answers: k3os.config.learned
+LEARNED: Json = {"use_dns": True, "use_routes": True, "metric": 0}
+LEARNED |= {"nameservers": [], "domains": [], "fallback": "", "fallback_gateway": ""}
+ENTRY |= LEARNED
 # what k3os.phases.links makes, where the entry asks for it: texts, lists of texts
 MADE_TEXTS = ("kind", "name", "primary", "port")
 MADE_LISTS = ("words", "members")
@@ -66,6 +70,7 @@ def entries_in(data: bytes) -> list[Json]:
         and set(map(str, each["static"])) <= {"4", "6"}
         and all(_are_static(each[name], fields) for name, fields in STATIC.items())
         and (each["made"] == {} or _is_made(each["made"]))
+        and _is_learned(each)
     ]
 
 
@@ -95,6 +100,21 @@ def _is_made(value: object) -> bool:
         and type(value.get("mtu")) is int
         and all(isinstance(value.get(name), str) for name in MADE_TEXTS)
         and all(_are_texts(value.get(name)) for name in MADE_LISTS)
+    )
+
+
+def _is_learned(entry: Json) -> bool:
+    from k3os.phases.resolv import is_address
+
+    router = entry["fallback_gateway"]
+    return (
+        all(type(entry[name]) is bool for name in ("use_dns", "use_routes"))
+        and type(entry["metric"]) is int
+        and entry["metric"] >= 0
+        and all(_are_texts(entry[name]) for name in ("nameservers", "domains"))
+        and isinstance(entry["fallback"], str)
+        and isinstance(router, str)
+        and (router == "" or is_address(router))
     )
 
 

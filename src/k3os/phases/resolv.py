@@ -16,6 +16,7 @@ from k3os.config.hostnames import is_domain
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action
 from k3os.phases.managed_block import lines_of
+from k3os.phases.network_plan import PLAN
 from k3os.system.numbers import whole
 
 TYPE_CHECKING = False
@@ -118,10 +119,18 @@ def is_reachable(text: str) -> bool:
 
 def refresh(node: Node) -> bool:
     """Write both files as far as they must change; whether pods' did. A network that is gone takes
-    them no server away: another one brings others. Raises OSError."""
+    them no server away: another one brings others. Raises OSError, and CommandError where connman
+    does not say whose servers are not wanted, when all of them are written."""
+    from k3os.system.run import CommandError
+
+    failure = None
     path, source = node.path(FILE), node.path(SOURCE)
     before, given = node.read(FILE), node.read(SOURCE)
-    known = with_fallback(given, node.read(MAIN))
+    try:
+        wanted = _without_ignored(node, given)
+    except CommandError as error:
+        wanted, failure = given, error
+    known = with_fallback(wanted, node.read(MAIN))
     if known != given:
         _write(source, known)
     try:
@@ -133,7 +142,20 @@ def refresh(node: Node) -> bool:
         _write(path, text)
     if time:  # k3os-resolv.service compares these
         os.utime(path, ns=(time, time))
+    if failure:
+        raise failure
     return text != before
+
+
+def _without_ignored(node: Node, text: str) -> str:
+    """Without what an entry of k3os.network says not to use. Raises CommandError."""
+    plan = node.read(PLAN)
+    if not node.is_real or '"use_dns": false' not in plan:
+        return text
+    from k3os.phases.ignored_servers import look, without
+    from k3os.phases.network_plan import entries_in
+
+    return without(text, *look(entries_in(plan.encode(errors="surrogateescape"))))
 
 
 def _write(path: str, text: str) -> None:
