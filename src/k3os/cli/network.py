@@ -3,7 +3,8 @@ connman has news.
 
 show: k3os.node.network_facts. settle: standard input is the socket with the kernel's messages
 (rtnetlink(7)); they are read away, what they say does not matter. resolv: connman has written its
-resolv.conf. links: connman is about to start, or a member of a bond or bridge has appeared.
+resolv.conf. links: connman is about to start, or an interface has appeared that is a member of a
+bond or bridge, or that a `match` may be about.
 """
 
 from __future__ import annotations
@@ -73,9 +74,12 @@ def show(given: dict[str, str]) -> int:
 
 
 def links() -> int:
-    """1 where something is not as it should be. Raises CommandError."""
+    """1 where something is not as it should be. Raises CommandError, OSError."""
+    from k3os.node.network_matched import look_again
     from k3os.phases.links import main
 
+    for line in look_again():
+        print(line)
     report = main()
     for line in [*report.done, *report.missing, *report.failed]:
         print(line)

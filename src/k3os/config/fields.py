@@ -185,7 +185,21 @@ BRIDGE_FIELDS = (
         limits=(0, 1000000),
     ),
 )
+MATCH_FIELDS = (
+    Key("name", "texts", "what it is called, or a pattern: `enp*`"),
+    Key("mac", "interface", "its own MAC", aliases=("macaddress", "mac_address")),
+    Key("driver", "texts", "the module that drives it, or a pattern: `e1000*`"),
+    Key("path", "texts", "where it is plugged in, or a pattern: `pci-0000:02:00.0`"),
+)
 NETWORK_FIELDS = (
+    Key(
+        "match",
+        "map",
+        "the interfaces that the entry is about, whose name is free then; all that is said must "
+        "fit. `k3os network show` says what an interface has",
+        fields=MATCH_FIELDS,
+        further="match.checked",
+    ),
     Key(
         "address",
         "addresses",
@@ -206,6 +220,12 @@ NETWORK_FIELDS = (
     Key("fallback_address", "fixed address", "an IPv4 address while no DHCP server answers"),
     Key("fallback_gateway", "router", "where the default route leads with that address"),
     Key("mtu", "number", "largest packet in bytes, e.g. 9000", limits=(576, 65535)),
+    Key(
+        "wake_on_lan",
+        "boolean",
+        "a magic packet starts the machine; without it the card's own setting stays",
+        aliases=("wakeonlan",),
+    ),
     Key(
         "vlan",
         "number",

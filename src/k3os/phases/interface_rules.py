@@ -1,10 +1,11 @@
 """udev's rules for interfaces of k3os.network (udev(7)), which act whenever one appears: its MTU, the
-VLANs on it, the bond or bridge that it joins, what the kernel takes of a router's advertisement.
+VLANs on it, the bond or bridge that it joins, whether it wakes the machine, what the kernel takes of a router's
+advertisement.
 """
 
 from __future__ import annotations
 
-from k3os.phases.network_plan import LINKS_UNIT, USUAL_MTU
+from k3os.phases.network_plan import LINKS_UNIT, USUAL_MTU, is_awaited
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ _ADDED = 'ACTION=="add", SUBSYSTEM=="net", '
 def udev_rules(interface: Interface) -> list[str]:
     """Rules that give an interface its MTU, make its VLAN, and let it join what it is a member of
     when it appears."""
+    if is_awaited(interface.name):
+        return [f'{_ADDED}DRIVERS=="?*", ENV{{SYSTEMD_WANTS}}+="{LINKS_UNIT}"\n']
     bare = _matching(interface.name)
     rules = []
     if interface.vlan:
@@ -34,6 +37,8 @@ def udev_rules(interface: Interface) -> list[str]:
         rules.append(f'{bare}, ATTR{{mtu}}="{interface.mtu}"\n')
         if interface.vlan:
             rules.append(f'{_matching(interface.device)}, ATTR{{mtu}}="{interface.mtu}"\n')
+    if interface.wake:
+        rules.append(f'{bare}, RUN+="/usr/sbin/ethtool -s $name wol {interface.wake}"\n')
     learned = interface.learned
     if learned.metric or not learned.use_routes:
         from k3os.phases.default_routes import sysctls
@@ -63,7 +68,7 @@ def below_vlans(right: list[Interface]) -> list[str]:
     given = {each.name for each in right if each.mtu}
     sizes: dict[str, int] = {}
     for each in right:
-        if each.mtu and each.below not in given:
+        if each.mtu and each.below not in given and not is_awaited(each.below):
             sizes[each.below] = max(int(each.mtu), sizes.get(each.below, USUAL_MTU))
     large = {name: size for name, size in sizes.items() if size > USUAL_MTU}
     return [

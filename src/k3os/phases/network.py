@@ -23,6 +23,7 @@ from k3os.phases.network_plan import (
     dumped,
     file_of,
     former_plan,
+    is_awaited,
 )
 
 TYPE_CHECKING = False
@@ -46,14 +47,16 @@ def plan(config: Config, node: Node) -> list[Action]:
         return []
     place = value.place if value is not None else Place("default")
     actions, right, known = asked_for(config, node)
-    made = any(each.made for each in right)
+    # k3os-links.service also waits for interfaces that an entry's `match` fits
+    made = any(each.made or is_awaited(each.name) for each in right)
     names = known if any(each.vlan_number for each in right) else {}
     wanted = services(right, names)
     lines = [*below_vlans(right), *(line for each in right for line in udev_rules(each))]
+    lines = list(dict.fromkeys(lines))
     rules = WriteFile(KEY, place, UDEV, "".join(lines).encode())
     former, routed = former_plan(node), routing(right)
     actions += [rules, WriteFile(KEY, place, PLAN, dumped(routed))]
-    made_before = any(each["made"] for each in former)
+    made_before = any(each["made"] or is_awaited(each["device"]) for each in former)
     if made or made_before:
         actions.append(WriteFile(KEY, place, LINKS, b"") if made else Remove(KEY, place, LINKS))
     if node.phase != "runtime":
@@ -101,6 +104,11 @@ def asked_for(config: Config, node: Node) -> tuple[list[Action], list[Interface]
         Refused(f"{KEY}.{name}", error.place, f"configure {name}", error.message, error.hint)
         for name, error in wrong
     ]
+    if any(each.match for each in right):
+        right, unfit = _matched(right, node)
+        for key, (message, hint) in unfit.items():
+            path, where = f"{KEY}.{key}", entries[key].place
+            refused.append(Refused(path, where, f"configure {key}", message, hint))
     if any(each.made for each in right):
         from k3os.config.members import with_members
 
@@ -108,13 +116,22 @@ def asked_for(config: Config, node: Node) -> tuple[list[Action], list[Interface]
     known = device_names(node) if any(each.is_mac or each.vlan_number for each in right) else {}
     named = {each.device for each in right}
     for each in [each for each in right if known.get(each.device) in named]:
-        name = each.owner.name if each.owner and each.name not in entries else each.name
+        name = each.owner.name if each.owner and each.key not in entries else each.key
         path, where = f"{KEY}.{name}", entries[name].place
         message = f"is {known[each.device]}, which another entry describes"
         what, hint = f"configure {each.name}", "keep one of the two"
         refused.append(Refused(path, where, what, message, hint))
         right.remove(each)
     return refused, right, known
+
+
+def _matched(
+    right: list[Interface], node: Node
+) -> tuple[list[Interface], dict[str, tuple[str, str]]]:
+    from k3os.phases.cards import cards
+    from k3os.phases.matching import resolved
+
+    return resolved(right, cards(node))
 
 
 def _file(place: Place, path: str, text: str) -> WriteFile:
@@ -185,6 +202,8 @@ def services(right: list[Interface], names: dict[str, str]) -> dict[str, str]:
 
 def is_connmans(interface: Interface) -> bool:
     """Whether connman looks after what the addresses go to (k3os.phases.links says why)."""
+    if is_awaited(interface.name):
+        return False
     if interface.owner and interface.owner.made and interface.owner.made.kind == "bond":
         return False
     kind = interface.made.kind if interface.made else ""
@@ -224,7 +243,7 @@ def routing(right: list[Interface]) -> list[Json]:
     versions with a fixed address), fixed (all fixed addresses), more (those that connman has no
     room for), below (what a VLAN is on, "" for other devices), mtu (0: as it is), routes and rules
     (those of `static_routes.planned`), made (what `links` makes; {}: nothing), nameservers and
-    domains (those of the entry), and the rest of LEARNED."""
+    domains (those of the entry), wake, match (in words), and the rest of LEARNED."""
     from k3os.phases.static_routes import planned
 
     entries: list[Json] = []
@@ -236,7 +255,7 @@ def routing(right: list[Interface]) -> list[Json]:
         entries.append(
             {
                 "device": interface.device,
-                "name": interface.name,
+                "name": interface.key,
                 "gateways": [str(each) for each in interface.gateways],
                 "static": sorted({each.version for each in interface.addresses}),
                 "dhcp": interface.dhcp,
@@ -245,6 +264,8 @@ def routing(right: list[Interface]) -> list[Json]:
                 "below": parent if interface.vlan_number else "",
                 "mtu": 0 if is_made_with_mtu(interface) else int(interface.mtu or 0),
                 "made": planned_link(interface),
+                "wake": interface.wake,
+                "match": str(interface.match or ""),
                 "nameservers": interface.nameservers,
                 "domains": interface.domains,
                 **planned(interface),

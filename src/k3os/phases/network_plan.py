@@ -21,6 +21,8 @@ CONNMAN = "/var/lib/connman"
 FILE = "k3os-network"
 SUFFIX = ".config"
 USUAL_MTU = 1500
+# before the name of an entry whose `match` fits nothing: no interface's name has a slash
+AWAITED = "match/"
 # an entry of PLAN that says nothing
 ENTRY: Json = {"gateways": [], "static": [], "dhcp": False, "fixed": [], "more": [], "below": ""}
 ENTRY |= {"device": None, "name": "", "mtu": 0, "routes": [], "rules": [], "made": {}}
@@ -28,6 +30,8 @@ ENTRY |= {"device": None, "name": "", "mtu": 0, "routes": [], "rules": [], "made
 LEARNED: Json = {"use_dns": True, "use_routes": True, "metric": 0}
 LEARNED |= {"nameservers": [], "domains": [], "fallback": "", "fallback_gateway": ""}
 ENTRY |= LEARNED
+ENTRY |= {"wake": "", "match": ""}
+TEXTS = ("device", "name", "below", "wake", "match")
 # what k3os.phases.links makes, where the entry asks for it: texts, lists of texts
 MADE_TEXTS = ("kind", "name", "primary", "port")
 MADE_LISTS = ("words", "members")
@@ -63,7 +67,7 @@ def entries_in(data: bytes) -> list[Json]:
     return [
         each
         for each in entries
-        if all(isinstance(each[name], str) for name in ("device", "name", "below"))
+        if all(isinstance(each[name], str) for name in TEXTS)
         and type(each["mtu"]) is int
         and all(_are_texts(each[name]) for name in ("gateways", "fixed", "more"))
         and isinstance(each["static"], list)
@@ -72,6 +76,10 @@ def entries_in(data: bytes) -> list[Json]:
         and (each["made"] == {} or _is_made(each["made"]))
         and _is_learned(each)
     ]
+
+
+def is_awaited(device: str) -> bool:
+    return device.startswith(AWAITED)
 
 
 def file_of(device: str) -> str:

@@ -11,7 +11,7 @@ import time
 from k3os.phases.default_routes import VERSIONS, chosen, decide_routes, rank
 from k3os.phases.fallback import decide_fallback
 from k3os.phases.ip_output import addresses, has_address, kind, link_of, routes_of
-from k3os.phases.network_plan import PLAN, have_static, plan_at
+from k3os.phases.network_plan import PLAN, have_static, is_awaited, plan_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +85,9 @@ def _look(entries: list[Json]) -> tuple[list[Json], list[str]]:
     missing = []
     for entry in entries:
         link = link_of(entry["device"], links)
-        if link is None:
+        if link is None and is_awaited(entry["device"]):
+            missing.append(f"no interface fits {entry['name']}: {entry['match']}")
+        elif link is None:
             missing.append(f"{entry['device']} is not there")
         elif not all(has_address(link, version) for version in wanted_versions(entry)):
             missing.append(f"{entry['device']} has no address yet")
