@@ -23,9 +23,64 @@ FILE_FIELDS = (
     Key("append", "boolean", "add content at the end of what is there already (false)"),
 )
 
+# netplan's words (netplan-yaml(5), "auth"), without what k3os.wifi says elsewhere
+EAP_FIELDS = (
+    Key(
+        "method",
+        "choice",
+        "how the server is spoken to: by a password in a tunnel, or by a certificate",
+        values=("peap", "ttls", "tls"),
+        required=True,
+    ),
+    Key("identity", "text", "the account", required=True),
+    Key("anonymous_identity", "text", "what others may read instead of it, before the tunnel"),
+    Key("password", "text", "its password", secret=True),
+    Key(
+        "phase2",
+        "choice",
+        "how the password is asked for in the tunnel (mschapv2)",
+        aliases=("phase2_auth",),
+        values=("mschapv2", "pap", "chap", "mschap", "gtc", "md5", "eap-mschapv2"),
+    ),
+    Key(
+        "ca_certificate",
+        "certificate",
+        "who signed the server's certificate: PEM text, or a path on the node",
+    ),
+    Key("domain", "text", "the server's certificate must be of it, or of a name below it"),
+    Key("client_certificate", "certificate", "the node's own: PEM text, or a path on the node"),
+    Key(
+        "private_key",
+        "private key",
+        "of that certificate: PEM text, or a path on the node",
+        secret=True,
+        aliases=("client_key",),
+    ),
+    Key(
+        "private_key_password",
+        "text",
+        "what opens that key",
+        secret=True,
+        aliases=("client_key_password",),
+    ),
+)
 WIFI_FIELDS = (
     Key("ssid", "text", "the network's name", required=True, aliases=("name",)),
-    Key("passphrase", "text", "its passphrase", secret=True, aliases=("pass", "password", "psk")),
+    Key(
+        "passphrase",
+        "text",
+        "its passphrase, of WPA2 or WPA3; without one the network is open",
+        secret=True,
+        aliases=("pass", "password", "psk"),
+    ),
+    Key("hidden", "boolean", "it does not say its name: the node asks for it (false)"),
+    Key(
+        "eap",
+        "map",
+        "the node's account, where each has one (WPA-Enterprise)",
+        fields=EAP_FIELDS,
+        further="wireless.eap",
+    ),
 )
 
 _TABLE = "number of a routing table, 1 to 2147483647"

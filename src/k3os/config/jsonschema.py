@@ -44,6 +44,8 @@ SHAPES: dict[str, dict[str, Any]] = {
         "type": "array",
         "items": {"type": "string", "pattern": "BEGIN CERTIFICATE|^/|://"},
     },
+    "certificate": {"type": "string", "pattern": "BEGIN CERTIFICATE|^/"},
+    "private key": {"type": "string", "pattern": "PRIVATE KEY-----|^/"},
     "addresses": TEXTS,
     "hosts": TEXTS,
     "interfaces": TEXTS,

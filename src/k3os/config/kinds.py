@@ -389,5 +389,7 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "interfaces": _of("made", "interfaces"),
     **{kind: _of("routes", kind) for kind in ("routes", "network", "router")},
     "certificates": _of("certificates", "certificates"),
+    "certificate": _of("wireless", "certificate"),
+    "private key": _of("wireless", "private_key"),
     "ssh keys": _of("ssh_keys", "keys"),
 }

@@ -34,6 +34,8 @@ KIND_WORDS = {
     "router": "address",
     "fixed address": "address",
     "certificates": "list",
+    "certificate": "text or path",
+    "private key": "text or path",
     "commands": "list of commands",
     "taints": "list",
     "swap size": "size",
