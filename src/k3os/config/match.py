@@ -1,7 +1,7 @@
 """`match` of an entry of k3os.network: which interfaces it is about, where no name or MAC says so.
 
-The words are netplan's (netplan-yaml(5), "match"), `path` is systemd.link(5)'s. Patterns are those of
-a shell (glob(7)). Which interfaces that are is seen on the node: k3os.phases.matching.
+The words are netplan's (netplan-yaml(5), "match"), `path` is systemd.link(5)'s. Patterns are those
+of a shell (glob(7)). Which interfaces that are is seen on the node: k3os.phases.matching.
 """
 
 from __future__ import annotations

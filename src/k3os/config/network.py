@@ -9,7 +9,8 @@ import ipaddress
 
 from k3os.config.addresses import DHCP, LONGEST_NAME, OFF, check_host, interface_name
 from k3os.config.kinds import Check, map_named
-from k3os.config.learned import FIELDS, Learned, check_entry as check_learned
+from k3os.config.learned import FIELDS, Learned
+from k3os.config.learned import check_entry as check_learned
 from k3os.config.value import Node, Value, Wrong, field_text
 from k3os.system.interfaces import DUMMY, KINDS, NOT_OURS, WIRELESS
 from k3os.system.numbers import are_digits, clamped

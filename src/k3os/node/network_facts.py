@@ -22,9 +22,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
-    from k3os.phases.connman_services import Service
     from k3os.node.network_kernel import Kernel
     from k3os.node.network_origin import Known
+    from k3os.phases.connman_services import Service
 
     Json: TypeAlias = "dict[str, Any]"
 
@@ -81,7 +81,10 @@ def explain(
     return Report(
         (*silent, *config.problems, *lacking),
         (*config.notes, *network_missing.notes(kernel, known)),
-        tuple(_device(each, kernel, known, hardware) for each in sorted(kernel.links, key=_is_loopback)),
+        tuple(
+            _device(each, kernel, known, hardware)
+            for each in sorted(kernel.links, key=_is_loopback)
+        ),
         tuple(origin.route(each, known) for each in kernel.routes),
         tuple(origin.rule(each, known) for each in kernel.rules),
         used,

@@ -6,8 +6,8 @@ Pure. What connman or the kernel has beyond that is no business of this.
 
 from __future__ import annotations
 
-from k3os.phases.connman_services import DHCP
 from k3os.node.network_origin import LOOPBACK, address_text, identity, identity_of_rule
+from k3os.phases.connman_services import DHCP
 from k3os.phases.default_routes import DEFAULTS, VERSIONS
 from k3os.phases.fallback import is_used, leased
 from k3os.phases.ip_output import kind, link_of

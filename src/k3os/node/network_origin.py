@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from k3os.config.made import peer
-from k3os.phases.connman_services import AUTO, DHCP, FIXED, MANUAL, OFF
 from k3os.node.network_kernel import LOCAL, MAIN
 from k3os.node.network_report import (
     ADVERTISED,
@@ -26,6 +25,7 @@ from k3os.node.network_report import (
 )
 from k3os.node.network_report import DHCP as BY_DHCP
 from k3os.node.network_wanted import WIFI
+from k3os.phases.connman_services import AUTO, DHCP, FIXED, MANUAL, OFF
 from k3os.phases.default_routes import DEFAULTS
 from k3os.phases.ip_output import hardware_address, kind, link_of
 from k3os.phases.static_routes import METRIC, route_identity, rule_identity
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, TypeAlias
 
-    from k3os.phases.connman_services import Service
     from k3os.node.network_kernel import Kernel
     from k3os.node.network_report import Rule
     from k3os.node.network_wanted import Configuration, Wanted
+    from k3os.phases.connman_services import Service
 
     Json: TypeAlias = "dict[str, Any]"
 
@@ -277,7 +277,7 @@ def _connmans(given: Route, device: object, gateway: object, known: Known) -> Or
     learned = FROM_DHCP if given.version == 4 else FROM_DHCPV6
     learned = learned if family.method in (DHCP, AUTO) else Origin(CONNMAN, "connman")
     if given.to in DEFAULTS:
-        # beside those to a gateway it makes some without, of low priority: k3os.phases.default_routes
+        # beside those to a gateway it makes some without, of low priority: default_routes.py
         return learned if gateway in (family.gateway, "") else None
     host = given.to.partition("/")[0]
     if host and host in (family.gateway, "0.0.0.0"):

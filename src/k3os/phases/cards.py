@@ -9,8 +9,8 @@ cards, whose addresses are DHCP's.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
+from k3os.system.frozen import Frozen
 from k3os.system.interfaces import NOT_OURS, WIRELESS
 
 TYPE_CHECKING = False
@@ -24,8 +24,7 @@ BUSES = {each: f"{each}-" for each in ("pci", "platform", "acpi", "xen", "bcma",
 USB = "usb"
 
 
-@dataclass(frozen=True)
-class Card:
+class Card(Frozen):
     """mac: its own, also as a member of a bond. driver, path: "" where it has none."""
 
     name: str

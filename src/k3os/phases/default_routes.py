@@ -111,7 +111,9 @@ def decide_routes(
         if leads_nowhere or is_another or name in unwanted or _is_stale(route, described):
             commands.append(_delete(route, version))
     added = [_replace(each, version) for each in wanted if each not in there]
-    return [*added, *commands]
+    # one without a gateway first: of the same words the kernel would take the new one
+    first = [words for words in commands if "via" not in words and "metric" not in words]
+    return [*first, *added, *(words for words in commands if words not in first)]
 
 
 def _without(described: list[tuple[Json, Json]], wanted: list[Way], version: int) -> set[str]:

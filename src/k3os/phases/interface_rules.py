@@ -1,6 +1,6 @@
-"""udev's rules for interfaces of k3os.network (udev(7)), which act whenever one appears: its MTU, the
-VLANs on it, the bond or bridge that it joins, whether it wakes the machine, what the kernel takes of a router's
-advertisement.
+"""udev's rules for interfaces of k3os.network (udev(7)), which act whenever one appears: its MTU,
+the VLANs on it, the bond or bridge that it joins, whether it wakes the machine, what the kernel
+takes of a router's advertisement.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ def udev_rules(interface: Interface) -> list[str]:
         rules.append(f"{bare}, {add_vlan(interface.device, interface.vlan)}\n")
     elif interface.vlan_number:
         parent = interface.name.rpartition(".")[0]
-        rules.append(
-            f'{_matching(parent)}, {add_vlan(interface.name, interface.vlan_number)}\n'
-        )
+        rules.append(f"{_matching(parent)}, {add_vlan(interface.name, interface.vlan_number)}\n")
     if interface.owner:
         rules.append(f'{bare}, ENV{{SYSTEMD_WANTS}}+="{LINKS_UNIT}"\n')
     if interface.mtu and not is_made_with_mtu(interface):
@@ -71,9 +69,7 @@ def below_vlans(right: list[Interface]) -> list[str]:
         if each.mtu and each.below not in given and not is_awaited(each.below):
             sizes[each.below] = max(int(each.mtu), sizes.get(each.below, USUAL_MTU))
     large = {name: size for name, size in sizes.items() if size > USUAL_MTU}
-    return [
-        f'{_ADDED}KERNEL=="{name}", ATTR{{mtu}}="{size}"\n' for name, size in large.items()
-    ]
+    return [f'{_ADDED}KERNEL=="{name}", ATTR{{mtu}}="{size}"\n' for name, size in large.items()]
 
 
 def add_vlan(device: str, number: int) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from k3os.config.network import Interface
     from k3os.phases.cards import Card
+
+
 def resolved(
     right: list[Interface], cards: Iterable[Card]
 ) -> tuple[list[Interface], dict[str, tuple[str, str]]]:

@@ -16,7 +16,7 @@ from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action
 from k3os.phases.default_routes import USUAL_SYSCTLS, sysctls
 from k3os.phases.ip_output import addresses, link_of
-from k3os.phases.network_plan import ENTRY, USUAL_MTU, have_static
+from k3os.phases.network_plan import ENTRY, USUAL_MTU, have_static, is_awaited
 from k3os.phases.routes import service_name, services
 
 TYPE_CHECKING = False
@@ -180,7 +180,9 @@ def to_learn_anew(former: list[Json], entries: list[Json]) -> list[str]:
         refused = any(now[name] and not each[name] for name in ("use_dns", "use_routes"))
         router = each["fallback_gateway"]
         is_left = router != "" and router != now["fallback_gateway"]
-        if refused or is_left or bool(now["metric"]) != bool(each["metric"]):
+        is_told = refused or is_left or bool(now["metric"]) != bool(each["metric"])
+        if is_told and not is_awaited(each["device"]):
             found.append(each["device"])
     new = wanted.keys() - {each["device"] for each in former}
-    return found + [name for name in wanted if name in new and wanted[name]["metric"]]
+    named = (name for name in wanted if name in new and not is_awaited(name))
+    return found + [name for name in named if wanted[name]["metric"]]

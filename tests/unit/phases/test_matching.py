@@ -219,8 +219,7 @@ def test_where_nothing_fits_yet_the_entry_waits_and_nobody_else_is_touched(
     (entry,) = plan(machine)
     assert is_awaited(entry["device"]) and entry["match"] == "driver r8169"
     assert machine.text(UDEV) == (
-        'ACTION=="add", SUBSYSTEM=="net", DRIVERS=="?*", '
-        'ENV{SYSTEMD_WANTS}+="k3os-links.service"\n'
+        'ACTION=="add", SUBSYSTEM=="net", DRIVERS=="?*", ENV{SYSTEMD_WANTS}+="k3os-links.service"\n'
     )
     assert (machine.root / "run/k3os/network-links").exists()
     plug(machine, "eth2", "52:54:00:00:00:03", "usb=usb1/usb=1-1/usb=1-1:1.0", "r8169")
