@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
     if words == ["links"]:
         return links()
     if words == ["k3s"]:
-        from k3os.node.k3s_address import follow
+        from k3os.node.k3s_follow import follow
 
         print(follow().words)
         return 0

@@ -59,11 +59,9 @@ def decide_fallback(entry: Json, link: Json) -> list[list[str]]:
         return []
     if not leased(entry, link):
         return []
-    # the kernel takes an address's secondaries with it, unless promote_secondaries is set
-    behind = [text(each) for each in there if each.get("secondary")]
-    kept = [] if own.get("secondary") else behind
-    replace = ["ip", "address", "replace"]
-    return [
-        ["ip", "address", "delete", given, *dev],
-        *([*replace, each, "brd", "+", *dev] for each in kept),
-    ]
+    delete = ["ip", "address", "delete", given, *dev]
+    if own.get("secondary") or not any(each.get("secondary") for each in there):
+        return [delete]
+    # the kernel would take the lease's address, of the same network, and its routes with it
+    setting = f"net/ipv4/conf/{link['ifname']}/promote_secondaries=1"
+    return [["sysctl", "-e", "-q", "-w", setting], delete]

@@ -112,7 +112,7 @@ def _is_made(value: object) -> bool:
 
 
 def _is_learned(entry: Json) -> bool:
-    from k3os.phases.resolv import is_address
+    from k3os.system.ip_text import is_address
 
     router = entry["fallback_gateway"]
     return (

@@ -17,7 +17,7 @@ from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action
 from k3os.phases.managed_block import lines_of
 from k3os.phases.network_plan import PLAN
-from k3os.system.numbers import whole
+from k3os.system.ip_text import ipv4, is_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,27 +70,6 @@ def with_fallback(source: str, main: str) -> str:
     servers = [each.strip() for text in named for each in text.split(",") if is_address(each)]
     added = [FALLBACK, *(f"nameserver {each}" for each in servers[:MOST])] if servers else []
     return "".join(f"{line}\n" for line in [*lines, *added])
-
-
-def ipv4(text: str) -> list[int]:
-    """The four numbers of an IPv4 address, [] for anything else: ipaddress costs a boot 10 ms, and
-    most networks have no other addresses."""
-    parts = text.split(".")
-    numbers = [whole(part, most=255) for part in parts if part == "0" or part[:1] != "0"]
-    known = [number for number in numbers if number is not None]
-    return known if len(known) == len(parts) == 4 else []
-
-
-def is_address(text: str) -> bool:
-    if ipv4(text.strip()):
-        return True
-    import ipaddress
-
-    try:
-        ipaddress.ip_address(text.strip())
-    except ValueError:
-        return False
-    return True
 
 
 def is_reachable(text: str) -> bool:

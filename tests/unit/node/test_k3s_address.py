@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from k3os.cluster.node_status import K3sUnit, NodeStatus
-from k3os.node import k3s_address
+from k3os.node import k3s_address, k3s_follow
 from k3os.node.k3s_address import (
     APART,
     NOTHING,
@@ -20,10 +20,9 @@ from k3os.node.k3s_address import (
     Seen,
     addresses_of,
     decide,
-    follow,
-    leading,
     remember,
 )
+from k3os.node.k3s_follow import follow, leading
 from k3os.node.status_text import failures, lines
 from k3os.system.run import CommandError
 
@@ -142,9 +141,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Where only the decision is another one; what was said and run."""
     done: list[str] = []
     for name in ("MESSAGE", "TAKEN"):
-        monkeypatch.setattr(k3s_address, name, str(tmp_path / name))
-    monkeypatch.setattr(k3s_address, "ON_TRIAL", str(tmp_path / "trial"))
-    monkeypatch.setattr(k3s_address, "look", lambda _: seen())
+        monkeypatch.setattr(k3s_follow, name, str(tmp_path / name))
+    monkeypatch.setattr(k3s_follow, "ON_TRIAL", str(tmp_path / "trial"))
+    monkeypatch.setattr(k3s_follow, "look", lambda _: seen())
     monkeypatch.setattr("k3os.config.load.load_config", lambda **_: (None, []))
     monkeypatch.setattr("k3os.system.console.say", lambda text: done.append(f"say {text}"))
 
@@ -160,22 +159,22 @@ def test_k3s_is_started_anew_and_everybody_hears_why(machine: list[str]) -> None
     assert follow().what == RESTART
     assert [each.partition(" ")[0] for each in machine] == ["say", "systemctl"]
     assert machine[1] == "systemctl restart --no-block k3s.service"
-    assert Path(k3s_address.TAKEN).read_text().strip() == NOW
-    assert not os.path.exists(k3s_address.MESSAGE), "there is nothing to do for anybody"
+    assert Path(k3s_follow.TAKEN).read_text().strip() == NOW
+    assert not os.path.exists(k3s_follow.MESSAGE), "there is nothing to do for anybody"
 
 
 def test_what_somebody_has_to_do_is_said_once_and_stays_in_the_status(
     machine: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(k3s_address, "decide", lambda _: Decision(SAY, "give it back"))
+    monkeypatch.setattr(k3s_follow, "decide", lambda _: Decision(SAY, "give it back"))
     follow()
     follow()
     assert machine == ["say give it back"]
-    assert Path(k3s_address.MESSAGE).read_text() == "give it back\n"
+    assert Path(k3s_follow.MESSAGE).read_text() == "give it back\n"
 
 
 def test_a_trial_ends_first(machine: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    trial = Path(k3s_address.ON_TRIAL)
+    trial = Path(k3s_follow.ON_TRIAL)
     trial.write_text("600")
     waits: list[float] = []
 
@@ -185,7 +184,7 @@ def test_a_trial_ends_first(machine: list[str], monkeypatch: pytest.MonkeyPatch)
         if len(waits) == 3:
             trial.unlink()
 
-    monkeypatch.setattr(k3s_address.time, "sleep", sleep)
+    monkeypatch.setattr(k3s_follow.time, "sleep", sleep)
     follow()
     assert len(waits) == 3 and machine
 

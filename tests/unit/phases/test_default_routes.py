@@ -266,8 +266,12 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     program = tmp_path / "bin/ip"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec /usr/sbin/ip -n {name} "$@"\n')
-    program.chmod(0o755)
+    sysctl = program.with_name("sysctl")
+    sysctl.write_text(f'#!/bin/sh\nexec /usr/sbin/ip netns exec {name} /usr/sbin/sysctl "$@"\n')
+    for each in (program, sysctl):
+        each.chmod(0o755)
     run(["ip", "netns", "add", name])
+    run(["ip", "netns", "exec", name, "sysctl", "net.ipv4.conf.all.promote_secondaries=0"])
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/sbin:/usr/bin:/sbin:/bin")
     try:
         for number, device in enumerate(("eth0", "eth1")):

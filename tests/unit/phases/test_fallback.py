@@ -92,11 +92,11 @@ def test_the_node_is_reachable_and_has_a_way_out_until_a_server_answers(
     assert "via 192.168.1.1 dev eth0 src 192.168.1.10" in shown
     run(["ip", "address", "delete", MADE_UP, "dev", "eth0"])
     run(["ip", "address", "add", "192.168.1.77/24", "dev", "eth0"])
-    run(["ip", "route", "prepend", "default", "via", "192.168.1.254", "dev", "eth0"])
+    run(["ip", "route", "add", "default", "via", "192.168.1.254", "dev", "eth0", "metric", "9"])
+    run(["ip", "route", "delete", "default", "via", "192.168.1.1", "dev", "eth0"])
     settle(entries, tmp_path, monkeypatch)
     (there,) = [each for each in addresses() if each["ifname"] == "eth0"]
     assert [each["local"] for each in there["addr_info"]] == ["192.168.1.77"]
-    run(["ip", "route", "replace", "default", "via", "192.168.1.254", "dev", "eth0"])
     shown = run(["ip", "route", "get", "192.0.2.1"]).decode()
     assert "via 192.168.1.254 dev eth0 src 192.168.1.77" in shown
 
