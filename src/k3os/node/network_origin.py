@@ -27,6 +27,7 @@ from k3os.node.network_report import DHCP as BY_DHCP
 from k3os.node.network_wanted import WIFI
 from k3os.phases.connman_services import AUTO, DHCP, FIXED, MANUAL, OFF
 from k3os.phases.default_routes import DEFAULTS
+from k3os.phases.fallback import is_used
 from k3os.phases.ip_output import hardware_address, kind, link_of
 from k3os.phases.static_routes import METRIC, route_identity, rule_identity
 from k3os.system.interfaces import NOT_OURS, WIRELESS
@@ -108,7 +109,8 @@ def known(
             rules.setdefault(rule_identity(rule), each.origin("rules", str(number)))
         for gateway in each.entry["gateways"]:
             gateways.setdefault((name, gateway), each.origin("gateway", gateway))
-        if router := each.entry["fallback_gateway"]:
+        router = each.entry["fallback_gateway"]
+        if router and link and is_used(each.entry, link):
             gateways.setdefault((name, router), each.origin("fallback_gateway", router))
     ours = {*by_device, *parts}
     carriers = {name for route in kernel.routes if is_the_default(route) for name in route.devices}

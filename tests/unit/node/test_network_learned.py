@@ -70,7 +70,8 @@ def test_a_metric_is_told_with_the_line_that_asks_for_it(recorded: Recorded) -> 
 def test_a_fallback_is_no_answer_of_a_server_and_says_where_it_comes_from(
     recorded: Recorded,
 ) -> None:
-    configured(recorded, f"{OF_ETH0} {{fallback_address: 10.7.0.2/24}}")
+    entry = "fallback_address: 10.7.0.2/24, fallback_gateway: 10.7.0.1"
+    configured(recorded, f"{OF_ETH0} {{{entry}}}")
     assert said(recorded, "eth0") == []
     given = {"family": "inet", "local": "10.7.0.2", "prefixlen": 24, "scope": "global"}
     recorded.link("eth0", lambda link: link.update(addr_info=[given]))
@@ -79,6 +80,34 @@ def test_a_fallback_is_no_answer_of_a_server_and_says_where_it_comes_from(
     assert "it has its fallback_address" in line
     (eth0,) = [each for each in recorded.show().interfaces if each.name == "eth0"]
     assert str(eth0.addresses[0].origin).startswith("k3os.network.eth0.fallback_address, ")
+
+
+@pytest.mark.parametrize(
+    ("address", "origin"),
+    [("10.7.0.2", "k3os.network.eth0.fallback_gateway, "), ("10.0.2.36", "DHCP, by connman")],
+)
+def test_a_way_out_is_the_fallbacks_as_long_as_its_address_is_used(
+    recorded: Recorded, address: str, origin: str
+) -> None:
+    """The server may name the same router."""
+    entry = "fallback_address: 10.7.0.2/24, fallback_gateway: 10.7.0.99"
+    configured(recorded, f"{OF_ETH0} {{{entry}}}")
+
+    def leads(routes: list[dict[str, Any]]) -> None:
+        next(each for each in routes if each["dev"] == "eth0")["gateway"] = "10.7.0.99"
+
+    recorded.edit("ip -json -N -4 route", leads)
+
+    def gateway(services: dict[str, Any]) -> None:
+        for _, service in services["data"][0]:
+            if service["Ethernet"]["data"]["Interface"]["data"] == "eth0":
+                service["IPv4"]["data"]["Gateway"]["data"] = "10.7.0.99"
+
+    recorded.edit("busctl", gateway)
+    given = {"family": "inet", "local": address, "prefixlen": 24, "scope": "global"}
+    recorded.link("eth0", lambda link: link.update(addr_info=[given]))
+    (route,) = [e for e in recorded.show().routes if e.to == "default" and e.devices == ("eth0",)]
+    assert str(route.origin).startswith(origin)
 
 
 def test_an_address_that_connman_made_up_is_no_answer_of_a_server(recorded: Recorded) -> None:
