@@ -3,7 +3,9 @@ connman has news.
 
 show: k3os.node.network_facts. settle: standard input is the socket with the kernel's messages
 (rtnetlink(7)); they are read away, what they say does not matter. resolv: connman has written its
-resolv.conf. links: connman is about to start, or a member of a bond or bridge has appeared.
+resolv.conf. links: connman is about to start, or an interface has appeared that is a member of a
+bond or bridge, or that a `match` may be about. k3s: the address that the node registered with is
+gone.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ usage: k3os network show [--all | --json]
        k3os network settle   the default route and the addresses that k3os.network asks for
        k3os network resolv   tell pods the name servers that the node has now
        k3os network links    make the bonds, bridges and dummies that k3os.network asks for
+       k3os network k3s      start k3s anew where the node's address is another one
 
 show: interfaces, addresses, routes, rules, name servers, and where each comes from. What the
 configuration asks for and is missing comes first; exit code 1 when something is. Everybody may call
@@ -43,6 +46,11 @@ def main(argv: list[str]) -> int:
         raise options.wrong(HELP, f"{name} goes with show")
     if words == ["links"]:
         return links()
+    if words == ["k3s"]:
+        from k3os.node.k3s_follow import follow
+
+        print(follow().words)
+        return 0
     time.sleep(PAUSE)
     if words == ["resolv"]:
         resolv()
@@ -73,9 +81,12 @@ def show(given: dict[str, str]) -> int:
 
 
 def links() -> int:
-    """1 where something is not as it should be. Raises CommandError."""
+    """1 where something is not as it should be. Raises CommandError, OSError."""
+    from k3os.node.network_matched import look_again
     from k3os.phases.links import main
 
+    for line in look_again():
+        print(line)
     report = main()
     for line in [*report.done, *report.missing, *report.failed]:
         print(line)

@@ -269,7 +269,9 @@ def phase_outcome(record: Mapping[str, Any]) -> PhaseOutcome:
 class NodeStatus(Frozen):
     """phases_file: /run/k3os/status.json as the phases left it. versions: "running", "current" and
     "previous" to component to version. loaders: of k3os.generation.boot_loaders.compare.
-    kernel_args: "running", "current": lists; "refused": of k3os.generation.kernel_args."""
+    kernel_args: "running", "current": lists; "refused": of k3os.generation.kernel_args.
+    k3s_address: what keeps k3s from the address that the node has now; k3s_moved_to: the one that
+    it was started anew for in this boot."""
 
     phases_file: Mapping[str, Any] = field(default_factory=dict)
     hostname: str = ""
@@ -277,6 +279,8 @@ class NodeStatus(Frozen):
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     k3s: K3sUnit | None = None
     refused: str = ""
+    k3s_address: str = ""
+    k3s_moved_to: str = ""
     ready: Ready = field(default_factory=Ready)
     k3s_given: Mapping[str, list[str]] = field(default_factory=dict)
     not_in_k3s: list[str] = field(default_factory=list)
@@ -315,6 +319,8 @@ class NodeStatus(Frozen):
             "versions": {name: dict(parts) for name, parts in self.versions.items()},
             "k3s": self.k3s.as_dict() if self.k3s else {},
             "refused": self.refused,
+            "k3s_address": self.k3s_address,
+            "k3s_moved_to": self.k3s_moved_to,
             "ready": self.ready.as_dict(),
             "k3s_given": dict(self.k3s_given),
             "not_in_k3s": self.not_in_k3s,

@@ -23,9 +23,64 @@ FILE_FIELDS = (
     Key("append", "boolean", "add content at the end of what is there already (false)"),
 )
 
+# netplan's words (netplan-yaml(5), "auth"), without what k3os.wifi says elsewhere
+EAP_FIELDS = (
+    Key(
+        "method",
+        "choice",
+        "how the server is spoken to: by a password in a tunnel, or by a certificate",
+        values=("peap", "ttls", "tls"),
+        required=True,
+    ),
+    Key("identity", "text", "the account", required=True),
+    Key("anonymous_identity", "text", "what others may read instead of it, before the tunnel"),
+    Key("password", "text", "its password", secret=True),
+    Key(
+        "phase2",
+        "choice",
+        "how the password is asked for in the tunnel (mschapv2)",
+        aliases=("phase2_auth",),
+        values=("mschapv2", "pap", "chap", "mschap", "gtc", "md5", "eap-mschapv2"),
+    ),
+    Key(
+        "ca_certificate",
+        "certificate",
+        "who signed the server's certificate: PEM text, or a path on the node",
+    ),
+    Key("domain", "text", "the server's certificate must be of it, or of a name below it"),
+    Key("client_certificate", "certificate", "the node's own: PEM text, or a path on the node"),
+    Key(
+        "private_key",
+        "private key",
+        "of that certificate: PEM text, or a path on the node",
+        secret=True,
+        aliases=("client_key",),
+    ),
+    Key(
+        "private_key_password",
+        "text",
+        "what opens that key",
+        secret=True,
+        aliases=("client_key_password",),
+    ),
+)
 WIFI_FIELDS = (
     Key("ssid", "text", "the network's name", required=True, aliases=("name",)),
-    Key("passphrase", "text", "its passphrase", secret=True, aliases=("pass", "password", "psk")),
+    Key(
+        "passphrase",
+        "text",
+        "its passphrase, of WPA2 or WPA3; without one the network is open",
+        secret=True,
+        aliases=("pass", "password", "psk"),
+    ),
+    Key("hidden", "boolean", "it does not say its name: the node asks for it (false)"),
+    Key(
+        "eap",
+        "map",
+        "the node's account, where each has one (WPA-Enterprise)",
+        fields=EAP_FIELDS,
+        further="wireless.eap",
+    ),
 )
 
 _TABLE = "number of a routing table, 1 to 2147483647"
@@ -185,7 +240,21 @@ BRIDGE_FIELDS = (
         limits=(0, 1000000),
     ),
 )
+MATCH_FIELDS = (
+    Key("name", "texts", "what it is called, or a pattern: `enp*`"),
+    Key("mac", "interface", "its own MAC", aliases=("macaddress", "mac_address")),
+    Key("driver", "texts", "the module that drives it, or a pattern: `e1000*`"),
+    Key("path", "texts", "where it is plugged in, or a pattern: `pci-0000:02:00.0`"),
+)
 NETWORK_FIELDS = (
+    Key(
+        "match",
+        "map",
+        "the interfaces that the entry is about, whose name is free then; all that is said must "
+        "fit. `k3os network show` says what an interface has",
+        fields=MATCH_FIELDS,
+        further="match.checked",
+    ),
     Key(
         "address",
         "addresses",
@@ -195,7 +264,23 @@ NETWORK_FIELDS = (
     Key("gateway", "hosts", "where the default route leads; one interface has it"),
     Key("nameservers", "hosts", "DNS servers of this interface"),
     Key("domains", "texts", "search domains", further="domains"),
+    Key("use_dns", "boolean", "ask the DNS servers that DHCP or a router names here (true)"),
+    Key("use_routes", "boolean", "take a default route from DHCP or a router here (true)"),
+    Key(
+        "route_metric",
+        "number",
+        "of its default route, which stays beside others; the one with less counts",
+        limits=(1, 2**31 - 1),
+    ),
+    Key("fallback_address", "fixed address", "an IPv4 address while no DHCP server answers"),
+    Key("fallback_gateway", "router", "where the default route leads with that address"),
     Key("mtu", "number", "largest packet in bytes, e.g. 9000", limits=(576, 65535)),
+    Key(
+        "wake_on_lan",
+        "boolean",
+        "a magic packet starts the machine; without it the card's own setting stays",
+        aliases=("wakeonlan",),
+    ),
     Key(
         "vlan",
         "number",

@@ -385,8 +385,11 @@ KINDS: dict[str, Callable[[Check, Key, Node, str], Value]] = {
     "networks": _of("network", "networks"),
     "addresses": _of("addresses", "addresses"),
     **{kind: _of("addresses", kind) for kind in ("hosts", "interface")},
+    "fixed address": _of("learned", "fixed_address"),
     "interfaces": _of("made", "interfaces"),
     **{kind: _of("routes", kind) for kind in ("routes", "network", "router")},
     "certificates": _of("certificates", "certificates"),
+    "certificate": _of("wireless", "certificate"),
+    "private key": _of("wireless", "private_key"),
     "ssh keys": _of("ssh_keys", "keys"),
 }

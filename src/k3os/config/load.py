@@ -48,7 +48,7 @@ BACKUPS = ("~", ".bak", ".swp", ".orig", ".old", ".tmp", ".dpkg-old", ".dpkg-new
 
 
 # kinds of values that are whole files
-WHOLE_FILES = ("lines", "manifests", "toml")
+WHOLE_FILES = ("lines", "manifests", "private key", "toml")
 
 
 class Config:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # a kind of device, and the kinds that may be its members beside hardware
 INSIDE = {"bond": (), "bridge": ("bond", "dummy"), "dummy": ()}
 # of an entry of a member: addresses are those of what it is in
-OF_MEMBER = ("mtu", *KINDS)
+OF_MEMBER = ("match", "mtu", "wake_on_lan", *KINDS)
 
 
 def check_together(right: list[Interface], entries: dict[str, Value]) -> dict[str, Wrong]:

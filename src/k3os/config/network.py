@@ -9,6 +9,8 @@ import ipaddress
 
 from k3os.config.addresses import DHCP, LONGEST_NAME, OFF, check_host, interface_name
 from k3os.config.kinds import Check, map_named
+from k3os.config.learned import FIELDS, Learned
+from k3os.config.learned import check_entry as check_learned
 from k3os.config.value import Node, Value, Wrong, field_text
 from k3os.system.interfaces import DUMMY, KINDS, NOT_OURS, WIRELESS
 from k3os.system.numbers import are_digits, clamped
@@ -17,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.config.key import Key
     from k3os.config.made import Made
+    from k3os.config.match import Match
     from k3os.config.routes import Route, Rule
 
 HIGHEST_VLAN = 4094
@@ -32,6 +35,7 @@ MADE = {
     "team": "write a bond, or make it in boot_cmd: `ip link add {} type …`",
 }
 USUAL_MTU = 1500
+WAKE = {True: "g", False: "d"}  # by a magic packet, not at all: ethtool(8), wol
 SMALLEST_MTU = {4: 576, 6: 1280}  # what every host can take: RFC 791, RFC 8200
 
 
@@ -39,16 +43,18 @@ class Interface:
     """One entry: name or MAC, the VLAN on top of it (0: none), its addresses and gateways.
 
     addresses: ipaddress interfaces, in the order of the text. gateways: one for a family. made:
-    what k3OS is to make of that name. owner: the bond or bridge that it is a member of.
+    what k3OS is to make of that name. owner: the bond or bridge that it is a member of. key: the
+    entry's name in the configuration, which is no interface's where there is a match. wake: that
+    of ethtool(8), "" for no change.
     """
 
     __slots__ = (
-        *("addresses", "dhcp", "domains", "gateways", "made", "mtu", "name", "nameservers"),
-        *("owner", "routes", "rules", "vlan"),
+        *("addresses", "dhcp", "domains", "gateways", "key", "learned", "made", "match", "mtu"),
+        *("name", "nameservers", "owner", "routes", "rules", "vlan", "wake"),
     )
 
     def __init__(self, name: str, entry: dict[str, Value]) -> None:
-        self.name = name
+        self.key = self.name = name
         words = _texts(entry, "address")
         self.dhcp = DHCP in words or not words
         self.addresses = [ipaddress.ip_interface(word) for word in words if "/" in word]
@@ -57,6 +63,13 @@ class Interface:
         self.domains = _texts(entry, "domains")
         self.mtu = field_text(entry, "mtu")
         self.vlan = int(field_text(entry, "vlan") or 0)
+        self.learned = Learned(entry)
+        self.wake = WAKE[entry["wake_on_lan"].data is True] if "wake_on_lan" in entry else ""
+        self.match: Match | None = None
+        if "match" in entry:
+            from k3os.config.match import of_entry as match_of
+
+            self.match = match_of(entry)
         self.routes: list[Route] = []
         self.rules: list[Rule] = []
         if "routes" in entry or "rules" in entry:
@@ -133,7 +146,7 @@ def networks(check: Check, key: Key, node: Node, path: str) -> Value:
     made = {each.name for each in right if each.made}
     for each in right:
         hint = MADE.get(each.below.rstrip("0123456789"), "")
-        if hint and each.below not in made:
+        if hint and each.below not in made and not each.match:
             message = "k3OS does not make such a device: this waits until something else has"
             place = entries[each.name].place
             check.warn(place, f"{path}.{each.name}", message, hint.format(each.below))
@@ -173,6 +186,10 @@ def interfaces(
                 from k3os.config.made import check_entry
 
                 check_entry(interface, value, value.data)
+            if interface.match:
+                from k3os.config.match import check_entry as check_match
+
+                check_match(interface, value, value.data)
             _check_device(interface, value, value.data)
             _check(interface, value, value.data)
             taken.check(interface, value.data)
@@ -208,17 +225,21 @@ def _too_small_below(right: list[Interface], entries: dict[str, Value]) -> dict[
 
 
 def _check_device(interface: Interface, value: Value, entry: dict[str, Value]) -> None:
-    if not interface.made and (interface.name == "lo" or interface.name.startswith(NOT_OURS)):
+    is_named = not interface.made and not interface.match
+    if is_named and (interface.name == "lo" or interface.name.startswith(NOT_OURS)):
         hint = "in boot_cmd, or where it is made: `ip address add …`"
         hint = "write `dummy: true`, too" if interface.name.startswith(DUMMY) else hint
         raise Wrong(value.place, "connman does not look after this interface", hint)
-    is_dhcp = interface.dhcp and not interface.addresses and list(entry) in ([], ["address"])
-    if interface.name.startswith(WIRELESS) and not is_dhcp:
+    is_dhcp = interface.dhcp and not interface.addresses and {"address", *FIELDS}.issuperset(entry)
+    if is_named and interface.name.startswith(WIRELESS) and not is_dhcp:
         hint = "write its network into k3os.wifi"
         raise Wrong(value.place, "is wireless, and has its address from DHCP", hint)
     number = interface.vlan_number
     if number > HIGHEST_VLAN or (number == 0 and interface.name.endswith(".0")):
         raise Wrong(value.place, f"{number} is no VLAN", f"VLANs go from 1 to {HIGHEST_VLAN}")
+    if interface.wake and (interface.made or interface.below != interface.name):
+        message = "a magic packet wakes a card, and this is none"
+        raise Wrong(entry["wake_on_lan"].place, message, "write it at the interface below")
     if interface.vlan and "." in interface.name:
         hint = "name the interface below both, once"
         raise Wrong(value.place, "is a VLAN already; VLANs in VLANs are not supported", hint)
@@ -257,6 +278,7 @@ def _check(interface: Interface, value: Value, entry: dict[str, Value]) -> None:
         if not own and not interface.dhcp:
             hint = f"give it an IPv{version} address, too"
             raise Wrong(entry["gateway"].place, f"{gateway} cannot be reached", hint)
+    check_learned(interface, entry)
     if interface.routes:
         from k3os.config.routes import check_reachable
 
@@ -271,14 +293,15 @@ class _Taken:
     __slots__ = ("addresses", "devices", "gateways", "routes")
 
     def __init__(self) -> None:
-        self.gateways: dict[int, str] = {}
+        self.gateways: dict[tuple[int, int], str] = {}
         self.addresses: dict[object, str] = {}
         self.devices: dict[str, str] = {}
         self.routes: dict[object, str] = {}
 
     def add(self, interface: Interface) -> None:
         for gateway in interface.gateways:
-            self.gateways.setdefault(gateway.version, interface.name)
+            which = gateway.version, interface.learned.metric
+            self.gateways.setdefault(which, interface.name)
         for address in interface.addresses:
             self.addresses.setdefault(address.ip, interface.name)
         self.devices.setdefault(interface.device, interface.name)
@@ -287,9 +310,13 @@ class _Taken:
 
     def check(self, interface: Interface, entry: dict[str, Value]) -> None:
         for gateway in interface.gateways:
-            if other := self.gateways.get(gateway.version):
+            if other := self.gateways.get((gateway.version, interface.learned.metric)):
                 message = f"{other} has the gateway already: there is one default route"
-                raise Wrong(entry["gateway"].place, message, "keep the gateway of one interface")
+                hint = "keep the gateway of one interface"
+                if interface.learned.metric:
+                    message = f"{other} has a gateway with the metric {interface.learned.metric}"
+                    hint = "give this one another route_metric"
+                raise Wrong(entry["gateway"].place, message, hint)
         for address in interface.addresses:
             if other := self.addresses.get(address.ip):
                 hint = "give each interface its own"

@@ -142,6 +142,7 @@ TABLE = (
         identity="ssid",
         phases=LATE,
         fields=WIFI_FIELDS,
+        further="wireless.networks",
         example="[{name: home, passphrase: secret}]",
     ),
     Key(

@@ -126,6 +126,14 @@ FIELDS = {
     "gateway6": "write gateway",
     "dn": "write nameservers",
     "search": "write domains",
+    **dict.fromkeys(
+        ("dhcp4-overrides", "dhcp6-overrides", "ra-overrides"),
+        "write use_dns, use_routes and route_metric beside address",
+    ),
+    "set-name": "leave it out: interfaces keep the kernel's names, and entries have their own",
+    "auth": "write eap",
+    "security": "leave it out: a passphrase is that of WPA2 or WPA3; accounts are `eap: …`",
+    "identity": "write it below `eap:`",
 }
 
 HIDDEN = {

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from k3os.cluster.node_status import NodeStatus
     from k3os.config.load import Config
 
 SENT = "/run/k3os/report.json"
@@ -36,19 +37,19 @@ READY_UNIT = "k3os-node-ready.service"
 
 def message(known: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """What is so now: a patch of the Node, and its condition. known: the last request's result."""
-    return _message(known, *_configuration())
+    from k3os.node.status import collect
+
+    return _message(known, *_configuration(), collect())
 
 
 def _message(
-    known: dict[str, Any], config: Config, sure: bool
+    known: dict[str, Any], config: Config, sure: bool, status: NodeStatus
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """sure: the configuration could be read without an error."""
     from k3os.cluster import own_node, result
-    from k3os.node.status import collect
     from k3os.node.status_text import failures
     from k3os.system.files import read_object
 
-    status = collect()
     now = utc()
     sent = own_node.condition(status, failures(status), now, read_object(SENT))
     outcome = result.completed(known, status, status.boot_id)
@@ -86,6 +87,8 @@ def _configuration() -> tuple[Config, bool]:
 def tell() -> int:
     """Once. Raises UserError, one of kubelet.LATER when the API server is not ready."""
     from k3os.cluster import kubelet, own_node, readiness
+    from k3os.node import k3s_address
+    from k3os.node.status import collect
     from k3os.system.files import atomic_write
     from k3os.system.run import run
 
@@ -96,7 +99,8 @@ def tell() -> int:
         return 0
     with api:
         config, sure = _configuration()
-        change, sent = _message(known, config, sure)
+        status = collect()
+        change, sent = _message(known, config, sure, status)
         name = node_name(config)
         api.patch_node(name, change)
         node = api.patch_node(name, {"status": {"conditions": [sent]}}, status=True)
@@ -105,6 +109,8 @@ def tell() -> int:
     print(f"{sent['type']}={sent['status']}: {sent['reason']}: {sent['message']}")
     if not readiness.is_ready(_keep(node)):
         run(["systemctl", "start", "--no-block", READY_UNIT], check=False, timeout=30)
+    if k3s_address.remember(node, status.addresses):
+        run(["systemctl", "start", "--no-block", k3s_address.UNIT], check=False, timeout=30)
     return 0
 
 

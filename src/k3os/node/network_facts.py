@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 
-from k3os.node import connman_services, network_k3s, network_kernel, network_missing, network_names
+from k3os.node import network_cards, network_k3s, network_kernel, network_missing, network_names
 from k3os.node import network_origin as origin
+from k3os.node.network_cards import Hardware
 from k3os.node.network_k3s import NOT_ROOT, OfK3s
 from k3os.node.network_report import Device, Missing, Report
 from k3os.node.network_wanted import Configuration, configured, planned
+from k3os.phases import connman_services
 from k3os.phases.network_plan import PLAN
 from k3os.phases.resolv import SOURCE
 from k3os.system.files import text_of
@@ -20,12 +22,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
-    from k3os.node.connman_services import Service
     from k3os.node.network_kernel import Kernel
     from k3os.node.network_origin import Known
+    from k3os.phases.connman_services import Service
 
     Json: TypeAlias = "dict[str, Any]"
 
+NO_HARDWARE = Hardware()
 NO_CONNMAN = Missing(
     "connman does not answer: nobody asks for addresses, or renews them",
     hint="`systemctl status connman`, `journalctl -b -u connman`",
@@ -50,7 +53,8 @@ def collect(root: str = "") -> Report:
         config = planned(text_of(root + PLAN).encode())
         of_k3s = OfK3s(unknown=NOT_ROOT)
     texts = (text_of(root + SOURCE), text_of(root + of_k3s.file))
-    return explain(network_kernel.look(), services, config, texts, of_k3s)
+    hardware = network_cards.look(config.wanted, root)
+    return explain(network_kernel.look(), services, config, texts, of_k3s, hardware)
 
 
 def _as_root(root: str) -> tuple[Configuration, OfK3s]:
@@ -67,15 +71,20 @@ def explain(
     config: Configuration,
     texts: tuple[str, str],
     of_k3s: OfK3s,
+    hardware: Hardware = NO_HARDWARE,
 ) -> Report:
     """Pure. texts: the node's resolv.conf, and that of pods."""
     known = origin.known(kernel, config, services, of_k3s.networks)
     silent = (NO_CONNMAN,) if services is None else ()
     used = network_names.servers(texts[0], known, config)
+    lacking = network_missing.missing(config.wanted, kernel, known, hardware)
     return Report(
-        (*silent, *config.problems, *network_missing.missing(config.wanted, kernel, known)),
+        (*silent, *config.problems, *lacking),
         (*config.notes, *network_missing.notes(kernel, known)),
-        tuple(_device(each, kernel, known) for each in sorted(kernel.links, key=_is_loopback)),
+        tuple(
+            _device(each, kernel, known, hardware)
+            for each in sorted(kernel.links, key=_is_loopback)
+        ),
         tuple(origin.route(each, known) for each in kernel.routes),
         tuple(origin.rule(each, known) for each in kernel.rules),
         used,
@@ -88,8 +97,9 @@ def _is_loopback(link: Json) -> bool:
     return bool(link["ifname"] == origin.LOOPBACK)
 
 
-def _device(link: Json, kernel: Kernel, known: Known) -> Device:
+def _device(link: Json, kernel: Kernel, known: Known, hardware: Hardware) -> Device:
     name = link["ifname"]
+    card = hardware.cards.get(name)
     service = known.service(name)
     mtu = link.get("mtu")
     return Device(
@@ -108,4 +118,6 @@ def _device(link: Json, kernel: Kernel, known: Known) -> Device:
         service.state if service else "",
         tuple(origin.address(link, each, known) for each in link["addr_info"]),
         name in known.plugins,
+        card.driver if card else "",
+        card.path if card else "",
     )

@@ -6,19 +6,22 @@ Pure. What connman or the kernel has beyond that is no business of this.
 
 from __future__ import annotations
 
-from k3os.node.connman_services import DHCP
 from k3os.node.network_origin import LOOPBACK, address_text, identity, identity_of_rule
+from k3os.phases.connman_services import DHCP
+from k3os.phases.default_routes import DEFAULTS, VERSIONS
+from k3os.phases.fallback import is_used, leased
 from k3os.phases.ip_output import kind, link_of
-from k3os.phases.network_plan import LINKS_UNIT
-from k3os.phases.routes import DEFAULTS, VERSIONS
+from k3os.phases.network_plan import LINKS_UNIT, is_awaited
 from k3os.phases.static_routes import MAIN, obstacle, route_identity, rule_identity
 from k3os.system.interfaces import DUMMY, NOT_OURS
+from k3os.system.numbers import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, TypeAlias
 
+    from k3os.node.network_cards import Hardware
     from k3os.node.network_kernel import Kernel
     from k3os.node.network_origin import Known
     from k3os.node.network_report import Missing
@@ -32,7 +35,9 @@ LINKS = f"`journalctl -b -u {LINKS_UNIT}` says why"
 IS_DOWN = "somebody took it down; `sudo ip link set {} up`"
 
 
-def missing(wanted: Iterable[Wanted], kernel: Kernel, known: Known) -> tuple[Missing, ...]:
+def missing(
+    wanted: Iterable[Wanted], kernel: Kernel, known: Known, hardware: Hardware
+) -> tuple[Missing, ...]:
     found: list[Missing] = []
     links = list(kernel.links)
     described = {name for name, each in known.by_device.items()} | {*known.parts}
@@ -41,8 +46,9 @@ def missing(wanted: Iterable[Wanted], kernel: Kernel, known: Known) -> tuple[Mis
         link = link_of(each.device, links)
         if link is None:
             # a member is said to be missing already
-            found += [] if each.owner else [_no_interface(each, links, described)]
+            found += [] if each.owner else [_no_interface(each, links, described, hardware)]
             continue
+        found += _wake(each, hardware)
         why, hint = _why(each, link, known)
         found += _addresses(each, link, why, hint)
         found += _sizes(each, link, links)
@@ -69,8 +75,18 @@ def notes(kernel: Kernel, known: Known) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _no_interface(each: Wanted, links: list[Json], described: set[str]) -> Missing:
+def _no_interface(
+    each: Wanted, links: list[Json], described: set[str], hardware: Hardware
+) -> Missing:
     name = each.device
+    if is_awaited(name):
+        spare = [card for card in hardware.cards.values() if card.name not in described]
+        shown = [
+            f"{card.name} ({', '.join(filter(None, (card.mac, card.driver, card.path)))})"
+            for card in spare
+        ]
+        hint = f"without an entry are: {', '.join(shown)}" if shown else "`sudo dmesg` says more"
+        return each.missing(f"no interface fits {each.entry['match']}", hint, "match")
     if each.made and (name == each.made or each.entry["made"]["port"] == name):
         return each.missing(f"{name} has not been made", LINKS)
     below = each.entry["below"]
@@ -93,6 +109,20 @@ def _spare(links: list[Json], described: set[str]) -> str:
         and link["ifname"] not in described
     ]
     return f"without an entry are: {', '.join(spare)}" if spare else "`sudo dmesg` says which are"
+
+
+def _wake(each: Wanted, hardware: Hardware) -> list[Missing]:
+    asked = each.entry["wake"]
+    card = next((c for c in hardware.cards.values() if each.below in (c.name, c.mac)), None)
+    now = hardware.wake.get(card.name, asked) if card else asked
+    if not card or not asked or asked in now:
+        return []
+    if not now:
+        what = f"{card.name} cannot wake the machine: its driver, {card.driver}, knows no way"
+        return [each.missing(what, "remove it" if asked == "g" else "", "wake_on_lan")]
+    what = f"{card.name} wakes the machine by `{now}`, not `{asked}` (ethtool's letters)"
+    hint = f"`ethtool {card.name}` says what it supports; the firmware may forbid it"
+    return [each.missing(what, hint, "wake_on_lan")]
 
 
 def _members(each: Wanted, links: list[Json], described: set[str]) -> list[Missing]:
@@ -152,11 +182,10 @@ def _addresses(each: Wanted, link: Json, why: str, hint: str) -> list[Missing]:
         for text in map(address_text, refused)
         if text in each.entry["fixed"]
     ]
-    learned = [given for given in link["addr_info"] if _is_global(given, 4)]
-    has_it = {*map(address_text, learned)} - {*each.entry["fixed"]}
-    if each.entry["dhcp"] and not each.owner and not has_it:
+    if each.entry["dhcp"] and not each.owner and not leased(each.entry, link):
         why = why or "no DHCP server has answered"
         what = f"{name} is to use DHCP, and has no IPv4 address from it: {why}"
+        what += "; it has its fallback_address" if is_used(each.entry, link) else ""
         found.append(each.missing(what, hint, "address", "dhcp"))
     return found
 
@@ -197,6 +226,7 @@ def _ways(each: Wanted, link: Json, kernel: Kernel, why: str, hint: str) -> list
         if not leads:
             what = f"there is no default route via {gateway} on {name}{reason}"
             found.append(each.missing(what, hint, "gateway", gateway))
+    found += _unwanted_ways(each, name, kernel)
     present = {identity(given) for given in kernel.routes}
     for number, asked in enumerate(each.entry["routes"]):
         if route_identity(asked, name) in present:
@@ -207,6 +237,23 @@ def _ways(each: Wanted, link: Json, kernel: Kernel, why: str, hint: str) -> list
         reason = f": {because}" if because else ""
         what = f"{name} has no route to {asked['to']}{via}{table}{reason}"
         found.append(each.missing(what, hint, "routes", str(number)))
+    return found
+
+
+def _unwanted_ways(each: Wanted, name: str, kernel: Kernel) -> list[Missing]:
+    """Default routes that an entry refuses, or wants with another metric."""
+    entry = each.entry
+    found = []
+    for given in kernel.routes:
+        if given.to not in DEFAULTS or given.table != MAIN or given.devices != (name,):
+            continue
+        gateway = given.hops[0].gateway
+        if not entry["use_routes"] and gateway not in entry["gateways"]:
+            what = f"{name} has a default route all the same: via {gateway or 'nobody'}"
+            found.append(each.missing(what, AGAIN, "use_routes"))
+        elif entry["metric"] and (whole(given.metric or "0") or 0) < entry["metric"]:
+            what = f"{name} has a default route of the metric {given.metric or 0}"
+            found.append(each.missing(what, AGAIN, "route_metric"))
     return found
 
 

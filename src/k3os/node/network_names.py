@@ -16,9 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from k3os.node.connman_services import Service
     from k3os.node.network_origin import Known
     from k3os.node.network_wanted import Configuration
+    from k3os.phases.connman_services import Service
 
 KEY = "k3os.dns_nameservers"
 UNKNOWN = Origin(OTHER, f"somebody who has written it into {SOURCE}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from k3os.config.made import peer
-from k3os.node.connman_services import AUTO, DHCP, FIXED, MANUAL, OFF
 from k3os.node.network_kernel import LOCAL, MAIN
 from k3os.node.network_report import (
     ADVERTISED,
@@ -26,8 +25,10 @@ from k3os.node.network_report import (
 )
 from k3os.node.network_report import DHCP as BY_DHCP
 from k3os.node.network_wanted import WIFI
+from k3os.phases.connman_services import AUTO, DHCP, FIXED, MANUAL, OFF
+from k3os.phases.default_routes import DEFAULTS
+from k3os.phases.fallback import is_used
 from k3os.phases.ip_output import hardware_address, kind, link_of
-from k3os.phases.routes import DEFAULTS
 from k3os.phases.static_routes import METRIC, route_identity, rule_identity
 from k3os.system.interfaces import NOT_OURS, WIRELESS
 
@@ -36,10 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, TypeAlias
 
-    from k3os.node.connman_services import Service
     from k3os.node.network_kernel import Kernel
     from k3os.node.network_report import Rule
     from k3os.node.network_wanted import Configuration, Wanted
+    from k3os.phases.connman_services import Service
 
     Json: TypeAlias = "dict[str, Any]"
 
@@ -108,6 +109,9 @@ def known(
             rules.setdefault(rule_identity(rule), each.origin("rules", str(number)))
         for gateway in each.entry["gateways"]:
             gateways.setdefault((name, gateway), each.origin("gateway", gateway))
+        router = each.entry["fallback_gateway"]
+        if router and link and is_used(each.entry, link):
+            gateways.setdefault((name, router), each.origin("fallback_gateway", router))
     ours = {*by_device, *parts}
     carriers = {name for route in kernel.routes if is_the_default(route) for name in route.devices}
     return Known(
@@ -179,6 +183,8 @@ def _of_address(link: Json, text: str, given: Json, known: Known) -> Origin:
     entry = known.by_device.get(name)
     if entry and text in entry.entry["fixed"]:
         return entry.origin("address", text)
+    if entry and text == entry.entry["fallback"]:
+        return entry.origin("fallback_address", text)
     version = 6 if given.get("family") == "inet6" else 4
     if name == LOOPBACK and given.get("scope") == "host":
         return BY_KERNEL
@@ -243,6 +249,10 @@ def _of_route(given: Route, known: Known) -> Origin:
     if given.protocol == KERNELS or given.table == LOCAL:
         return BY_KERNEL
     if connmans := _connmans(given, device, gateway, known):
+        entry = known.by_device.get(str(device))
+        if is_the_default(given) and entry and given.metric == str(entry.entry["metric"]):
+            asked = entry.origin("route_metric")
+            return replace(connmans, key=asked.key, place=asked.place)
         return connmans
     if any(_is_within(given.to, each) for each in known.of_pods):
         return BY_PLUGIN
@@ -269,7 +279,7 @@ def _connmans(given: Route, device: object, gateway: object, known: Known) -> Or
     learned = FROM_DHCP if given.version == 4 else FROM_DHCPV6
     learned = learned if family.method in (DHCP, AUTO) else Origin(CONNMAN, "connman")
     if given.to in DEFAULTS:
-        # beside those to a gateway it makes some without, of low priority: k3os.phases.routes
+        # beside those to a gateway it makes some without, of low priority: default_routes.py
         return learned if gateway in (family.gateway, "") else None
     host = given.to.partition("/")[0]
     if host and host in (family.gateway, "0.0.0.0"):

@@ -93,7 +93,7 @@ class Device:
     """An interface. kind: "card", "bond", "vlan" …; detail: words about it; state: the kernel's
     operational state; connman: that of its service, "" where it has none. own_mac: that of the
     card where the interface has another one, as members of bonds have. is_plugins: k3s' or a
-    network plugin's."""
+    network plugin's. driver, path: of a card, what `match` in k3os.network compares."""
 
     name: str
     kind: str
@@ -110,6 +110,8 @@ class Device:
     connman: str = ""
     addresses: tuple[Address, ...] = ()
     is_plugins: bool = False
+    driver: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,8 @@ def _about(device: Device, routes: Iterable[Route]) -> list[str]:
     words = [kind, switched, carrier, f"state {device.state}", mac, f"MTU {device.mtu}"]
     said = [f"{device.name}  {', '.join(word for word in words if word)}"]
     managed = [("managed", str(device.managed))]
+    card = ", ".join(each for each in (device.driver, device.path) if each)
+    managed += [("driver", card)] if card else []
     managed += [("master", device.master)] if device.master else []
     managed += [("members", ", ".join(device.members))] if device.members else []
     managed += [("connman", f"its state is {device.connman}")] if device.connman else []

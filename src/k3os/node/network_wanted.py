@@ -49,6 +49,11 @@ class Wanted:
         return str(self.entry["device"])
 
     @property
+    def below(self) -> str:
+        """The name or MAC of the card."""
+        return str(self.entry["below"] or self.entry["device"])
+
+    @property
     def made(self) -> str:
         """The name of what k3OS makes for it; "" for nothing."""
         return str(self.entry["made"]["name"]) if self.entry["made"] else ""
@@ -92,7 +97,7 @@ def planned(data: bytes) -> Configuration:
     wanted = []
     for entry in entries:
         name = entry["name"] or entry["device"]
-        owner = owners.get(name, "")
+        owner = owners.get(entry["device"], "")
         key = f"{KEY}.{owner or name}"
         wanted.append(Wanted(entry, key, owner=owner, is_listed=bool(owner)))
     return Configuration(tuple(wanted), notes=(NOT_ROOT,))
@@ -141,13 +146,13 @@ def _problem(problem: Problem) -> Missing:
 
 
 def _below(interface: Interface, entries: Mapping[str, Value]) -> Origin:
-    place = _said(entries[interface.name].place)
+    place = _said(entries[interface.key].place)
     words = f"no addresses, the VLAN {interface.device} has them"
-    return Origin(CONFIGURED, words, f"{KEY}.{interface.name}", place)
+    return Origin(CONFIGURED, words, f"{KEY}.{interface.key}", place)
 
 
 def _wanted(interface: Interface, entry: Json, entries: Mapping[str, Value]) -> Wanted:
-    value = entries.get(interface.name)
+    value = entries.get(interface.key)
     if value is None:
         owner = interface.owner
         assert owner is not None  # nothing else is without an entry
@@ -156,7 +161,7 @@ def _wanted(interface: Interface, entry: Json, entries: Mapping[str, Value]) -> 
         key = f"{KEY}.{owner.name}"
         return Wanted(entry, key, place, owner=owner.name, is_listed=True)
     master = interface.owner.name if interface.owner else ""
-    key = f"{KEY}.{interface.name}"
+    key = f"{KEY}.{interface.key}"
     return Wanted(entry, key, _said(value.place), _places(value), master)
 
 

@@ -18,6 +18,7 @@ from k3os.cluster.node_status import (
     Verified,
 )
 from k3os.cluster.readiness import FILE as READY
+from k3os.node import k3s_address
 from k3os.node.clock import doubt
 from k3os.paths import CLOCK_WRONG, K3S_LINK, NODE_NAME, ON_TRIAL, OWN_SYSTEM, RUNNING
 from k3os.phases.phase_report import STATUS, read_status
@@ -54,6 +55,8 @@ def collect(root: str = "", system: str = OWN_SYSTEM) -> NodeStatus:
         versions=versions(root + system, generation),
         k3s=k3s_unit(root + K3S_LINK),
         refused=text_of(root + REFUSED),
+        k3s_address=text_of(root + k3s_address.MESSAGE),
+        k3s_moved_to=text_of(root + k3s_address.TAKEN),
         ready=Ready(read_object(root + READY)),
         k3s_given=k3s_given(root),
         not_in_k3s=not_in_k3s(root),
@@ -169,8 +172,8 @@ def carriers() -> set[str]:
     """The interfaces that default routes lead to."""
     from contextlib import suppress
 
+    from k3os.phases.default_routes import DEFAULTS, VERSIONS
     from k3os.phases.ip_output import routes_of
-    from k3os.phases.routes import DEFAULTS, VERSIONS
     from k3os.system.run import CommandError
 
     found = set()

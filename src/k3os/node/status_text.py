@@ -83,6 +83,8 @@ def failures(status: NodeStatus) -> list[Failure]:
     if name := status.refused:
         text = f"the cluster knows another node {name}; {MAKE_ROOM.format(name)}"
         failed.append(Failure(K3S, text))
+    if status.k3s_address:
+        failed.append(Failure(K3S, status.k3s_address))
     if status.disk and status.disk.is_full:
         failed.append(Failure(DISK, status.disk.words))
     if status.disk and status.disk.errors:
@@ -136,6 +138,8 @@ def _about_k3s_and_cluster(status: NodeStatus) -> list[str]:
         said.append(f"k3s        {_about_k3s(status.k3s)}")
         if status.k3s.last_words:
             said.append(f"           it ended with: {status.k3s.last_words}")
+    if status.k3s_moved_to:
+        said.append(f"           it started anew for this node's new address {status.k3s_moved_to}")
     if status.not_in_k3s:
         said.append(f"           it runs without the new {', '.join(status.not_in_k3s)}:")
         said.append("           `sudo k3os config --restart`; pods go on")

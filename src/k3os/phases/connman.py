@@ -36,15 +36,18 @@ def plan(config: Config, node: Node) -> list[Action]:
     value = config.get("k3os.wifi")
     if value is not None or node.read(WIFI):  # networks that left the configuration go
         place = value.place if value is not None else Place("default")
-        networks: list[str] = []
+        from k3os.phases.wireless import files, has_line_break, service
+
+        entries = []
         for item in config.items("k3os.wifi"):
             entry = item.data if isinstance(item.data, dict) else {}
-            texts = {name: str(each.data) for name, each in entry.items()}
-            if "\n" in "".join(texts.values()):
+            if has_line_break(entry):
                 what = "write a network"
                 actions.append(Refused("k3os.wifi", item.place, what, "has more than one line"))
                 continue
-            networks.append(service(texts["ssid"], texts.get("passphrase", "")))
+            entries.append(entry)
+        actions += files(entries, place, node)
+        networks = [service(each) for each in entries]
         data = "\n".join(networks).encode(errors="surrogateescape")
         actions.append(WriteFile("k3os.wifi", place, WIFI, data, 0o600))
         if networks:
@@ -145,18 +148,3 @@ def with_settings(text: str, settings: dict[str, str], section: str = GENERAL) -
     kept = [line for line in lines[start:end] if line.partition("=")[0].strip() not in settings]
     lines[start:end] = [*(f"{name}={value}" for name, value in settings.items()), *kept]
     return "\n".join(lines) + "\n"
-
-
-def service(ssid: str, passphrase: str) -> str:
-    """One provisioned network. The name in hexadecimal digits, which any bytes survive."""
-    digits = ssid.encode(errors="surrogateescape").hex()
-    lines = [f"[service_{digits}]", "Type=wifi", f"SSID={digits}"]
-    if passphrase:
-        lines.append(f"Passphrase={escaped(passphrase)}")
-    return "\n".join([*lines, ""])
-
-
-def escaped(text: str) -> str:
-    """A value of a key file (glib, GKeyFile): backslashes doubled, a leading space as \\s."""
-    text = text.replace("\\", "\\\\").replace("\t", "\\t")
-    return "\\s" + text[1:] if text.startswith(" ") else text

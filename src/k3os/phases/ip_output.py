@@ -59,7 +59,7 @@ def links_in(output: bytes) -> list[Json]:
 
 
 def _is_address(value: object) -> bool:
-    from k3os.phases.resolv import is_address
+    from k3os.system.ip_text import is_address
 
     return (
         isinstance(value, dict)

@@ -13,17 +13,17 @@ import os
 
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, LATER, UNCHANGED, Action, Refused, Remove, WriteFile
+from k3os.phases.interface_rules import VIRTUAL, below_vlans, is_made_with_mtu, udev_rules
 from k3os.phases.network_plan import (
     CONNMAN,
     FILE,
     LINKS,
-    LINKS_UNIT,
     PLAN,
     SUFFIX,
-    USUAL_MTU,
     dumped,
     file_of,
     former_plan,
+    is_awaited,
 )
 
 TYPE_CHECKING = False
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 KEY = "k3os.network"
 # what connman does without being told
 DEFAULT = ["IPv4=dhcp", "IPv6=auto"]
-# of devices that have the MAC of another
-VIRTUAL = ("vlan", "bond", "bridge")
 UDEV = "/etc/udev/rules.d/70-k3os-network.rules"
 SOCKET = "k3os-network.socket"
 
@@ -49,14 +47,16 @@ def plan(config: Config, node: Node) -> list[Action]:
         return []
     place = value.place if value is not None else Place("default")
     actions, right, known = asked_for(config, node)
-    made = any(each.made for each in right)
+    # k3os-links.service also waits for interfaces that an entry's `match` fits
+    made = any(each.made or is_awaited(each.name) for each in right)
     names = known if any(each.vlan_number for each in right) else {}
     wanted = services(right, names)
     lines = [*below_vlans(right), *(line for each in right for line in udev_rules(each))]
+    lines = list(dict.fromkeys(lines))
     rules = WriteFile(KEY, place, UDEV, "".join(lines).encode())
     former, routed = former_plan(node), routing(right)
     actions += [rules, WriteFile(KEY, place, PLAN, dumped(routed))]
-    made_before = any(each["made"] for each in former)
+    made_before = any(each["made"] or is_awaited(each["device"]) for each in former)
     if made or made_before:
         actions.append(WriteFile(KEY, place, LINKS, b"") if made else Remove(KEY, place, LINKS))
     if node.phase != "runtime":
@@ -65,7 +65,7 @@ def plan(config: Config, node: Node) -> list[Action]:
             + [_file(place, path, text) for path, text in wanted.items()]
             + [Remove(KEY, place, path) for path in present if path not in wanted]
         )
-    from k3os.phases.replug import Replug, Undo
+    from k3os.phases.replug import Replug, Undo, to_learn_anew
 
     actions.append(Undo(place, former, routed))
     if made or made_before:
@@ -74,13 +74,15 @@ def plan(config: Config, node: Node) -> list[Action]:
         actions.append(Unmake(place, former, routed))
     changed = [path for path in {**present, **wanted} if present.get(path) != wanted.get(path)]
     actions += [_file(place, path, wanted[path]) for path in wanted if path not in changed]
-    if changed:
+    anew = to_learn_anew(former, routed)
+    if changed or anew:
         texts = "".join(present.get(path, "") + wanted.get(path, "") for path in changed)
         changes: list[Action] = [
             _file(place, path, wanted[path]) if path in wanted else Remove(KEY, place, path)
             for path in changed
         ]
-        actions.append(Replug(place, changes, devices(texts)))
+        about = list(dict.fromkeys([*devices(texts), *anew]))
+        actions.append(Replug(place, changes, about))
     actions.append(Retrigger(place, rules))
     if made or made_before:
         actions.append(Make(place, former, routed))
@@ -102,6 +104,11 @@ def asked_for(config: Config, node: Node) -> tuple[list[Action], list[Interface]
         Refused(f"{KEY}.{name}", error.place, f"configure {name}", error.message, error.hint)
         for name, error in wrong
     ]
+    if any(each.match for each in right):
+        right, unfit = _matched(right, node)
+        for key, (message, hint) in unfit.items():
+            path, where = f"{KEY}.{key}", entries[key].place
+            refused.append(Refused(path, where, f"configure {key}", message, hint))
     if any(each.made for each in right):
         from k3os.config.members import with_members
 
@@ -109,13 +116,22 @@ def asked_for(config: Config, node: Node) -> tuple[list[Action], list[Interface]
     known = device_names(node) if any(each.is_mac or each.vlan_number for each in right) else {}
     named = {each.device for each in right}
     for each in [each for each in right if known.get(each.device) in named]:
-        name = each.owner.name if each.owner and each.name not in entries else each.name
+        name = each.owner.name if each.owner and each.key not in entries else each.key
         path, where = f"{KEY}.{name}", entries[name].place
         message = f"is {known[each.device]}, which another entry describes"
         what, hint = f"configure {each.name}", "keep one of the two"
         refused.append(Refused(path, where, what, message, hint))
         right.remove(each)
     return refused, right, known
+
+
+def _matched(
+    right: list[Interface], node: Node
+) -> tuple[list[Interface], dict[str, tuple[str, str]]]:
+    from k3os.phases.cards import cards
+    from k3os.phases.matching import resolved
+
+    return resolved(right, cards(node))
 
 
 def _file(place: Place, path: str, text: str) -> WriteFile:
@@ -186,6 +202,8 @@ def services(right: list[Interface], names: dict[str, str]) -> dict[str, str]:
 
 def is_connmans(interface: Interface) -> bool:
     """Whether connman looks after what the addresses go to (k3os.phases.links says why)."""
+    if is_awaited(interface.name):
+        return False
     if interface.owner and interface.owner.made and interface.owner.made.kind == "bond":
         return False
     kind = interface.made.kind if interface.made else ""
@@ -220,62 +238,12 @@ def _fixed(interface: Interface, version: int) -> str:
     return f"{address}/{gateway}" if gateway else address
 
 
-def udev_rules(interface: Interface) -> list[str]:
-    """Rules that give an interface its MTU, make its VLAN, and let it join what it is a member of
-    when it appears."""
-    match = 'ACTION=="add", SUBSYSTEM=="net", '
-    if interface.is_mac:  # others have it, too
-        others = "|".join(VIRTUAL)
-        bare = match + f'ATTR{{address}}=="{interface.name}", ENV{{DEVTYPE}}!="{others}"'
-    else:
-        bare = match + f'KERNEL=="{interface.name}"'
-    rules = []
-    if interface.vlan:
-        rules.append(f"{bare}, {add_vlan(interface.device, interface.vlan)}\n")
-    elif interface.vlan_number:
-        parent = interface.name.rpartition(".")[0]
-        rules.append(
-            f'{match}KERNEL=="{parent}", {add_vlan(interface.name, interface.vlan_number)}\n'
-        )
-    if interface.owner:
-        rules.append(f'{bare}, ENV{{SYSTEMD_WANTS}}+="{LINKS_UNIT}"\n')
-    if interface.mtu and not is_made_with_mtu(interface):
-        # the frames of a VLAN pass through the interface below it
-        rules.append(f'{bare}, ATTR{{mtu}}="{interface.mtu}"\n')
-        if interface.vlan:
-            device = f'{match}KERNEL=="{interface.device}"'
-            rules.append(f'{device}, ATTR{{mtu}}="{interface.mtu}"\n')
-    return rules
-
-
-def is_made_with_mtu(interface: Interface) -> bool:
-    """What k3OS makes has its MTU from the start."""
-    return interface.made is not None and not interface.vlan
-
-
-def below_vlans(right: list[Interface]) -> list[str]:
-    """Rules for what is below VLANs and has no MTU of its own: that of the largest of them, as far
-    as it is more than usual. The kernel refuses a VLAN whose MTU is larger."""
-    given = {each.name for each in right if each.mtu}
-    sizes: dict[str, int] = {}
-    for each in right:
-        if each.mtu and each.below not in given:
-            sizes[each.below] = max(int(each.mtu), sizes.get(each.below, USUAL_MTU))
-    match = 'ACTION=="add", SUBSYSTEM=="net", KERNEL=='
-    large = {name: size for name, size in sizes.items() if size > USUAL_MTU}
-    return [f'{match}"{name}", ATTR{{mtu}}="{size}"\n' for name, size in large.items()]
-
-
-def add_vlan(device: str, number: int) -> str:
-    """udev's RUN key for ip-link(8)."""
-    return f'RUN+="/usr/sbin/ip link add link $name name {device} type vlan id {number}"'
-
-
 def routing(right: list[Interface]) -> list[Json]:
     """PLAN: a list of maps with device (name or MAC), name (of the entry), gateways, static (IP
     versions with a fixed address), fixed (all fixed addresses), more (those that connman has no
     room for), below (what a VLAN is on, "" for other devices), mtu (0: as it is), routes and rules
-    (those of `static_routes.planned`), made (what `links` makes; {}: nothing)."""
+    (those of `static_routes.planned`), made (what `links` makes; {}: nothing), nameservers and
+    domains (those of the entry), wake, match (in words), and the rest of LEARNED."""
     from k3os.phases.static_routes import planned
 
     entries: list[Json] = []
@@ -287,7 +255,7 @@ def routing(right: list[Interface]) -> list[Json]:
         entries.append(
             {
                 "device": interface.device,
-                "name": interface.name,
+                "name": interface.key,
                 "gateways": [str(each) for each in interface.gateways],
                 "static": sorted({each.version for each in interface.addresses}),
                 "dhcp": interface.dhcp,
@@ -296,7 +264,12 @@ def routing(right: list[Interface]) -> list[Json]:
                 "below": parent if interface.vlan_number else "",
                 "mtu": 0 if is_made_with_mtu(interface) else int(interface.mtu or 0),
                 "made": planned_link(interface),
+                "wake": interface.wake,
+                "match": str(interface.match or ""),
+                "nameservers": interface.nameservers,
+                "domains": interface.domains,
                 **planned(interface),
+                **interface.learned.planned(),
             }
         )
     return entries

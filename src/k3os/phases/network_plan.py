@@ -21,9 +21,17 @@ CONNMAN = "/var/lib/connman"
 FILE = "k3os-network"
 SUFFIX = ".config"
 USUAL_MTU = 1500
+# before the name of an entry whose `match` fits nothing: no interface's name has a slash
+AWAITED = "match/"
 # an entry of PLAN that says nothing
 ENTRY: Json = {"gateways": [], "static": [], "dhcp": False, "fixed": [], "more": [], "below": ""}
 ENTRY |= {"device": None, "name": "", "mtu": 0, "routes": [], "rules": [], "made": {}}
+# what an interface takes of what it is told, and does where nobody answers: k3os.config.learned
+LEARNED: Json = {"use_dns": True, "use_routes": True, "metric": 0}
+LEARNED |= {"nameservers": [], "domains": [], "fallback": "", "fallback_gateway": ""}
+ENTRY |= LEARNED
+ENTRY |= {"wake": "", "match": ""}
+TEXTS = ("device", "name", "below", "wake", "match")
 # what k3os.phases.links makes, where the entry asks for it: texts, lists of texts
 MADE_TEXTS = ("kind", "name", "primary", "port")
 MADE_LISTS = ("words", "members")
@@ -59,14 +67,19 @@ def entries_in(data: bytes) -> list[Json]:
     return [
         each
         for each in entries
-        if all(isinstance(each[name], str) for name in ("device", "name", "below"))
+        if all(isinstance(each[name], str) for name in TEXTS)
         and type(each["mtu"]) is int
         and all(_are_texts(each[name]) for name in ("gateways", "fixed", "more"))
         and isinstance(each["static"], list)
         and set(map(str, each["static"])) <= {"4", "6"}
         and all(_are_static(each[name], fields) for name, fields in STATIC.items())
         and (each["made"] == {} or _is_made(each["made"]))
+        and _is_learned(each)
     ]
+
+
+def is_awaited(device: str) -> bool:
+    return device.startswith(AWAITED)
 
 
 def file_of(device: str) -> str:
@@ -95,6 +108,21 @@ def _is_made(value: object) -> bool:
         and type(value.get("mtu")) is int
         and all(isinstance(value.get(name), str) for name in MADE_TEXTS)
         and all(_are_texts(value.get(name)) for name in MADE_LISTS)
+    )
+
+
+def _is_learned(entry: Json) -> bool:
+    from k3os.system.ip_text import is_address
+
+    router = entry["fallback_gateway"]
+    return (
+        all(type(entry[name]) is bool for name in ("use_dns", "use_routes"))
+        and type(entry["metric"]) is int
+        and entry["metric"] >= 0
+        and all(_are_texts(entry[name]) for name in ("nameservers", "domains"))
+        and isinstance(entry["fallback"], str)
+        and isinstance(router, str)
+        and (router == "" or is_address(router))
     )
 
 

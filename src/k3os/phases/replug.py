@@ -14,8 +14,9 @@ from contextlib import ExitStack, contextmanager
 
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action
+from k3os.phases.default_routes import USUAL_SYSCTLS, sysctls
 from k3os.phases.ip_output import addresses, link_of
-from k3os.phases.network_plan import USUAL_MTU, have_static
+from k3os.phases.network_plan import ENTRY, USUAL_MTU, have_static, is_awaited
 from k3os.phases.routes import service_name, services
 
 TYPE_CHECKING = False
@@ -31,7 +32,8 @@ FORGET_SECONDS = 5
 
 
 class Replug(Action):
-    """Files of connman's that change, and the interfaces (names, MACs) that they are about."""
+    """Files of connman's that change, and the interfaces (names, MACs) that are to learn their
+    network anew: those that the files are about, and those of `to_learn_anew`."""
 
     __slots__ = ("changes", "devices")
 
@@ -41,7 +43,7 @@ class Replug(Action):
         self.devices = devices
 
     def describe(self) -> str:
-        what = "; ".join(each.describe() for each in self.changes)
+        what = "; ".join(each.describe() for each in self.changes) or "ask the network once more"
         return f"{what}; take {', '.join(self.devices)} down for it"
 
     def perform(self, node: Node) -> str:
@@ -50,7 +52,7 @@ class Replug(Action):
         else:
             with unplugged(self.devices):
                 results = [each.perform(node) for each in self.changes]
-        return DONE if DONE in results else UNCHANGED
+        return DONE if DONE in results or not self.changes else UNCHANGED
 
 
 @contextmanager
@@ -152,8 +154,35 @@ def undo(former: list[Json], entries: list[Json], links: list[Json]) -> list[lis
         if each["below"] and now is None:
             commands.append(["ip", "link", "delete", "dev", link["ifname"]])
             continue
+        for name in _sysctls(each) - (_sysctls(now) if now else set()):
+            setting = f"net/ipv6/conf/{link['ifname']}/{name}={USUAL_SYSCTLS[name]}"
+            commands.append(["sysctl", "-e", "-q", "-w", setting])
         there = [f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", [])]
         kept = now["fixed"] if now else []
-        gone = [address for address in each["more"] if address in there and address not in kept]
+        kept = [*kept, now["fallback"]] if now else kept
+        more = [*each["more"], *filter(None, [each["fallback"]])]
+        gone = [address for address in more if address in there and address not in kept]
         commands += [["ip", "address", "delete", a, "dev", link["ifname"]] for a in gone]
     return commands
+
+
+def _sysctls(entry: Json) -> set[str]:
+    return set(sysctls(use_routes=entry["use_routes"], metric=entry["metric"]))
+
+
+def to_learn_anew(former: list[Json], entries: list[Json]) -> list[str]:
+    """The interfaces of which something was taken away that connman brings only when it begins
+    anew: a default route, the line of a name server."""
+    wanted = {each["device"]: each for each in entries}
+    found = []
+    for each in former:
+        now = wanted.get(each["device"], ENTRY)
+        refused = any(now[name] and not each[name] for name in ("use_dns", "use_routes"))
+        router = each["fallback_gateway"]
+        is_left = router != "" and router != now["fallback_gateway"]
+        is_told = refused or is_left or bool(now["metric"]) != bool(each["metric"])
+        if is_told and not is_awaited(each["device"]):
+            found.append(each["device"])
+    new = wanted.keys() - {each["device"] for each in former}
+    named = (name for name in wanted if name in new and not is_awaited(name))
+    return found + [name for name in named if wanted[name]["metric"]]

@@ -16,7 +16,8 @@ from k3os.config.hostnames import is_domain
 from k3os.config.value import Place
 from k3os.phases.actions import DONE, UNCHANGED, Action
 from k3os.phases.managed_block import lines_of
-from k3os.system.numbers import whole
+from k3os.phases.network_plan import PLAN
+from k3os.system.ip_text import ipv4, is_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,27 +72,6 @@ def with_fallback(source: str, main: str) -> str:
     return "".join(f"{line}\n" for line in [*lines, *added])
 
 
-def ipv4(text: str) -> list[int]:
-    """The four numbers of an IPv4 address, [] for anything else: ipaddress costs a boot 10 ms, and
-    most networks have no other addresses."""
-    parts = text.split(".")
-    numbers = [whole(part, most=255) for part in parts if part == "0" or part[:1] != "0"]
-    known = [number for number in numbers if number is not None]
-    return known if len(known) == len(parts) == 4 else []
-
-
-def is_address(text: str) -> bool:
-    if ipv4(text.strip()):
-        return True
-    import ipaddress
-
-    try:
-        ipaddress.ip_address(text.strip())
-    except ValueError:
-        return False
-    return True
-
-
 def is_reachable(text: str) -> bool:
     """Whether an address means the same machine in a pod: not this host; nor one of this link by
     IPv6. IPv4 knows no links, and the node forwards to any: clouds have servers at 169.254…."""
@@ -118,10 +98,18 @@ def is_reachable(text: str) -> bool:
 
 def refresh(node: Node) -> bool:
     """Write both files as far as they must change; whether pods' did. A network that is gone takes
-    them no server away: another one brings others. Raises OSError."""
+    them no server away: another one brings others. Raises OSError, and CommandError where connman
+    does not say whose servers are not wanted, when all of them are written."""
+    from k3os.system.run import CommandError
+
+    failure = None
     path, source = node.path(FILE), node.path(SOURCE)
     before, given = node.read(FILE), node.read(SOURCE)
-    known = with_fallback(given, node.read(MAIN))
+    try:
+        wanted = _without_ignored(node, given)
+    except CommandError as error:
+        wanted, failure = given, error
+    known = with_fallback(wanted, node.read(MAIN))
     if known != given:
         _write(source, known)
     try:
@@ -133,7 +121,20 @@ def refresh(node: Node) -> bool:
         _write(path, text)
     if time:  # k3os-resolv.service compares these
         os.utime(path, ns=(time, time))
+    if failure:
+        raise failure
     return text != before
+
+
+def _without_ignored(node: Node, text: str) -> str:
+    """Without what an entry of k3os.network says not to use. Raises CommandError."""
+    plan = node.read(PLAN)
+    if not node.is_real or '"use_dns": false' not in plan:
+        return text
+    from k3os.phases.ignored_servers import look, without
+    from k3os.phases.network_plan import entries_in
+
+    return without(text, *look(entries_in(plan.encode(errors="surrogateescape"))))
 
 
 def _write(path: str, text: str) -> None:

@@ -1,16 +1,17 @@
 """Settling what connman leaves open: one default route, the one asked for, and the addresses
 that it has no room for. Runs in the runtime phase and whenever an address changes.
 
-`decide` is pure: from what ip(8) says to commands of ip(8). connman 1.44 gives every connected
-service a default route (of low priority, even without a gateway); it is not told to stop.
+`decide` is pure: from what ip(8) says to commands of ip(8).
 """
 
 from __future__ import annotations
 
 import time
 
+from k3os.phases.default_routes import VERSIONS, chosen, decide_routes, rank
+from k3os.phases.fallback import decide_fallback
 from k3os.phases.ip_output import addresses, has_address, kind, link_of, routes_of
-from k3os.phases.network_plan import PLAN, have_static, plan_at
+from k3os.phases.network_plan import PLAN, have_static, is_awaited, plan_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ POLL_SECONDS = 0.5
 TRIES = 3
 # connman's own changes after it was told of another order
 CONNMAN_SECONDS = 1.0
-DEFAULTS = ("default", "0.0.0.0/0", "::/0")
-VERSIONS = (4, 6)
 
 
 def set_routes(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], list[str]]:
@@ -33,7 +32,7 @@ def set_routes(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], li
     wait: seconds to wait for addresses to appear, and for a way out that DHCP may still bring.
     back: interfaces without an entry that are waited for, too. Raises CommandError.
     """
-    from k3os.system.run import CommandError, run
+    from k3os.system.run import CommandError
 
     entries = plan_at(PLAN)
     if entries is None:
@@ -48,23 +47,33 @@ def set_routes(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], li
         time.sleep(CONNMAN_SECONDS)
     done: list[str] = []
     for _ in range(TRIES):
-        commands = decide(entries, links, _routes())
-        waiting: list[str] = []
-        if have_static(entries):
-            from k3os.phases.static_routes import Present, decide_static
-
-            more, waiting = decide_static(entries, links, Present.look(entries))
-            commands += more
         try:
-            for words in commands:
-                run(words, timeout=10)
-                done.append(" ".join(words[2:]))
+            if _run(decide_fallbacks(entries, links), done):
+                links, missing = _look(awaited)  # routes lead through these addresses
+            commands = decide(entries, links, _routes())
+            waiting: list[str] = []
+            if have_static(entries):
+                from k3os.phases.static_routes import Present, decide_static
+
+                more, waiting = decide_static(entries, links, Present.look(entries))
+                commands += more
+            _run(commands, done)
         except CommandError as error:
             failure = error  # connman was quicker with one of them; look again
             links, missing = _look(awaited)
             continue
         return done, [*missing, *waiting]
     raise failure
+
+
+def _run(commands: list[list[str]], done: list[str]) -> bool:
+    """Whether there was something to do; done: what, in words. Raises CommandError."""
+    from k3os.system.run import run
+
+    for words in commands:
+        run(words, timeout=10)
+        done.append(" ".join(words[2:]))
+    return bool(commands)
 
 
 def _routes() -> dict[int, list[Json]]:
@@ -76,7 +85,9 @@ def _look(entries: list[Json]) -> tuple[list[Json], list[str]]:
     missing = []
     for entry in entries:
         link = link_of(entry["device"], links)
-        if link is None:
+        if link is None and is_awaited(entry["device"]):
+            missing.append(f"no interface fits {entry['name']}: {entry['match']}")
+        elif link is None:
             missing.append(f"{entry['device']} is not there")
         elif not all(has_address(link, version) for version in wanted_versions(entry)):
             missing.append(f"{entry['device']} has no address yet")
@@ -108,15 +119,10 @@ def coming(entries: list[Json], links: list[Json], routes: dict[int, list[Json]]
     ]
 
 
-def chosen(entries: list[Json], links: list[Json], version: int) -> tuple[str, str]:
-    """The interface and gateway of the default route that was asked for; ("", "") when none
-    was, or when its interface has no address: another way out is better than none."""
-    for entry in entries:
-        for gateway in entry["gateways"]:
-            link = link_of(entry["device"], links)
-            if (":" in gateway) == (version == 6) and link and has_address(link, version):
-                return link["ifname"], gateway
-    return "", ""
+def decide_fallbacks(entries: list[Json], links: list[Json]) -> list[list[str]]:
+    """The commands that give or take the addresses that are used without DHCP."""
+    those = ((entry, link_of(entry["device"], links)) for entry in entries if entry["fallback"])
+    return [words for entry, link in those if link for words in decide_fallback(entry, link)]
 
 
 def decide(
@@ -129,7 +135,7 @@ def decide(
         if link:
             commands += _decide_addresses(entry, link)
     for version in VERSIONS:
-        commands += _decide_routes(entries, links, routes[version], version)
+        commands += decide_routes(entries, links, routes[version], version)
     return commands
 
 
@@ -166,66 +172,41 @@ def _leads(one: Json, other: Json) -> bool:
     return networks[0] == networks[1] and not one.get("secondary")
 
 
-def _decide_routes(
-    entries: list[Json], links: list[Json], routes: list[Json], version: int
-) -> list[list[str]]:
-    device, gateway = chosen(entries, links, version)
-    described = [link_of(each["device"], links) for each in entries]
-    ours = {link["ifname"] for link in links if kind(link) in ("", "vlan", "bond")}
-    ours |= {link["ifname"] for link in described if link}  # a port of a bridge, too
-    bare = {
-        link["ifname"]
-        for each, link in zip(entries, described, strict=True)
-        if link and version in each["static"]
-    }
-    commands = []
-    is_there = False
-    for route in routes:
-        name = route.get("dev", "")
-        if route["dst"] == "0.0.0.0" and name in bare:  # connman's way to a gateway of 0.0.0.0
-            commands.append(["ip", "route", "delete", "0.0.0.0/32", "dev", name])
-        if route["dst"] not in DEFAULTS or name not in ours:
-            continue
-        if name == device and route.get("gateway") == gateway and not is_there:
-            is_there = version == 6 or "metric" not in route
-            if is_there:
-                continue
-        leads_nowhere = "gateway" not in route and name in bare
-        # a router's advertisements bring theirs again and again, behind ours in metric
-        if leads_nowhere or (device and route.get("protocol") != "ra"):
-            commands.append(_delete(route, version))
-    if device and not is_there:
-        words = ["ip", f"-{version}", "route", "replace", "default"]
-        commands.insert(0, [*words, "via", gateway, "dev", device])
-    return commands
-
-
-def _delete(route: Json, version: int) -> list[str]:
-    words = ["ip", f"-{version}", "route", "delete", "default"]
-    if "gateway" in route:
-        words += ["via", route["gateway"]]
-    words += ["dev", route["dev"]]
-    return [*words, "metric", str(route["metric"])] if "metric" in route else words
-
-
 def order(entries: list[Json], links: list[Json]) -> bool:
-    """Make the chosen interface's service connman's first, whose name servers it asks; that of
-    IPv6 where IPv4 has no gateway that was asked for.
+    """Make the chosen interface's service connman's first, whose name servers it asks and whose
+    default route has no metric; that of IPv6 where IPv4 has no gateway that was asked for, and
+    where none was, one that no entry puts behind the others.
 
     Whether something was changed. Raises CommandError.
     """
     from k3os.system.run import run
 
     device = chosen(entries, links, 4)[0] or chosen(entries, links, 6)[0]
-    link = link_of(device, links)
-    if link is None:
+    is_ranked = any(each["metric"] or not each["use_routes"] for each in entries)
+    if not device and not is_ranked:
         return False
     names = services()
-    wanted = service_name(link)
-    if wanted not in names or names[0] == wanted:
+    wanted = service_of(link, names) if (link := link_of(device, links)) else ""
+    first = names[0] if names else ""
+    if not device:
+        first, wanted = _best(entries, links, names)
+    if not wanted or first == wanted:
         return False
-    run(["connmanctl", "move-before", wanted, names[0]], timeout=10)
+    run(["connmanctl", "move-before", wanted, first], timeout=10)
     return True
+
+
+def _best(entries: list[Json], links: list[Json], names: list[str]) -> tuple[str, str]:
+    """The first of connman's services whose interface has an address, and the one that should be
+    it; ("", "") where there is none."""
+    ranks = {
+        service: rank(entries, link)
+        for link in links
+        if any(has_address(link, version) for version in VERSIONS)
+        if (service := service_of(link, names))
+    }
+    listed = [each for each in names if each in ranks]
+    return (listed[0], min(listed, key=ranks.__getitem__)) if listed else ("", "")
 
 
 def services() -> list[str]:
@@ -241,3 +222,13 @@ def service_name(link: Json) -> str:
     digits = str(link.get("address", "")).replace(":", "")
     number = link.get("linkinfo", {}).get("info_data", {}).get("id")
     return f"ethernet_{digits}_{number:03x}_cable" if number else f"ethernet_{digits}_cable"
+
+
+def service_of(link: Json, names: list[str]) -> str:
+    """Which of connman's services is an interface's, "" for none of them: that of a wireless card
+    has the network in its name, too."""
+    wired = service_name(link)
+    if wired in names:
+        return wired
+    wireless = f"wifi_{str(link.get('address', '')).replace(':', '')}_"
+    return next((each for each in names if each.startswith(wireless)), "")

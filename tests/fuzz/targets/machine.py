@@ -111,8 +111,8 @@ def shown(kernel: Any, services: Any) -> object:
 @target("connman-objects", words='"type" "data" "Ethernet" "Interface" "IPv4" "Method" "Address"')
 def connman_objects(data: bytes) -> object:
     """connman's services as busctl(1) prints them, on a machine with an interface."""
-    from k3os.node import connman_services
     from k3os.node.network_kernel import Kernel
+    from k3os.phases import connman_services
 
     address = {"family": "inet", "local": "10.0.2.36", "prefixlen": 24, "scope": "global"}
     link = {"ifname": "eth0", "flags": [], "linkinfo": {}, "addr_info": [address]}

@@ -8,6 +8,7 @@ import pytest
 
 from k3os.phases import routes as settling
 from k3os.phases.ip_output import link_of
+from k3os.phases.network_plan import LEARNED
 from k3os.phases.phase_report import PhaseReport
 from k3os.phases.replug import undo
 from k3os.phases.routes import coming, decide, set_routes
@@ -177,8 +178,11 @@ def entry(
     static: tuple = (4,),
     more: tuple = (),
     first: tuple = ("10.1.0.2/24",),
+    **others: object,
 ) -> dict:
     return {
+        **LEARNED,
+        **others,
         "fixed": [*(first if static else ()), *more],
         "device": device,
         "gateways": list(gateways),

@@ -57,6 +57,7 @@ class Service:
     is_given: bool = False
     servers: tuple[str, ...] = ()
     own_servers: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
     given: tuple[str, ...] | None = None
 
     def family(self, version: int) -> Family:
@@ -117,6 +118,7 @@ def _service(path: str, known: dict[str, Any]) -> Service:
         known.get("Immutable") is True,
         _texts(known, "Nameservers"),
         _texts(known, "Nameservers.Configuration"),
+        _texts(known, "Domains"),
     )
 
 

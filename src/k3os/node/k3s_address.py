@@ -1,0 +1,160 @@
+"""k3s when the address that its node registered with is gone: the node moved to another subnet.
+
+k3s takes its address, that of the interface with the default route, when it starts; a kubelet whose
+address is gone updates its Node no more. So k3s is started anew, and pods go on; but for an
+embedded etcd, which takes no other address (k3s#11778), or an address that somebody gave to k3s.
+
+When it is asked: /usr/lib/k3os/issue and each report see that the address is gone; then
+/usr/lib/k3os/k3s-address waits until the new ones stay for half a minute. What is decided here,
+from what was seen, k3s_follow.py does.
+"""
+
+from __future__ import annotations
+
+import os
+
+from k3os.paths import STATE
+from k3os.system.frozen import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+# the addresses that the cluster knows the node by, one a line: two scripts read them, too
+REGISTERED = f"{STATE}/node-addresses"
+# what somebody has to do, for `k3os status`
+MESSAGE = "/run/k3os/k3s-address"
+# the address that k3s was last started anew for
+TAKEN = "/run/k3os/k3s-address-taken"
+UNIT = "k3os-k3s-address.service"
+# seconds: of two starts for other addresses, until the cluster has heard of one
+APART, PATIENCE = 600.0, 300.0
+# flags with addresses that somebody may give to k3s
+GIVEN = ("node-ip", "bind-address", "advertise-address", "vpn-auth", "vpn-auth-file")
+# what k3s says of a node's addresses, and what it calls a machine: its pkg/cloudprovider
+ANNOTATION, PROVIDER = "k3s.io/internal-ip", "k3s://"
+NOTHING, RESTART, SAY = "nothing", "restart", "say"
+HOW = "docs/how-to/network.md#when-a-nodes-address-changes"
+
+
+class Seen(Frozen):
+    """registered: addresses of the Node. present: those of the machine; leading: the one that k3s
+    would take, "" for none. given: flags of k3s with an address. is_younger: k3s has started since
+    the addresses changed. taken: the address that it was last started for, seconds since then."""
+
+    registered: tuple[str, ...]
+    present: tuple[str, ...]
+    leading: str
+    k3s: str = "active"
+    given: Mapping[str, str] | None = None
+    has_etcd: bool = False
+    is_younger: bool = False
+    is_stopping: bool = False
+    taken: tuple[str, float] = ("", APART)
+    name: str = ""
+
+
+class Decision(Frozen):
+    """address: that k3s is to take."""
+
+    what: str
+    words: str
+    address: str = ""
+
+
+def is_gone(registered: Iterable[str], present: Iterable[str]) -> bool:
+    return bool(set(registered) - set(present))
+
+
+def decide(seen: Seen) -> Decision:
+    if not seen.registered or not is_gone(seen.registered, seen.present):
+        return Decision(NOTHING, "the node has the address that it registered with")
+    was = ", ".join(seen.registered)
+    now = seen.leading
+    if seen.is_stopping:
+        return Decision(NOTHING, "the machine is going down")
+    if not now:
+        return Decision(NOTHING, "no default route leads to an address that k3s could take")
+    if seen.has_etcd:
+        return Decision(SAY, _of_etcd(was, now, seen.name))
+    if gone := _given_and_gone(seen):
+        return Decision(
+            SAY,
+            f"k3s was told {gone}, and this node has {now} now: change it where it was said "
+            "(`k3os status` lists k3s' settings), then `sudo systemctl restart k3s`",
+        )
+    if seen.k3s != "active":
+        return Decision(NOTHING, f"k3s is {seen.k3s}: it takes {now} when it starts")
+    if seen.is_younger:
+        return Decision(NOTHING, "k3s has started since, and has chosen by itself")
+    address, seconds = seen.taken
+    if address == now and seconds < PATIENCE:
+        return Decision(NOTHING, f"k3s has just been started anew for {now}")
+    if address == now:
+        return Decision(
+            SAY,
+            f"k3s was started anew for {now}, and the node is still registered with {was}: "
+            f"`journalctl -u k3s`, {HOW}",
+        )
+    if seconds < APART:
+        return Decision(NOTHING, "k3s was started for another address a moment ago: later")
+    words = f"this node has {now} in the place of {was}: k3s starts anew, pods go on"
+    return Decision(RESTART, words, now)
+
+
+def _given_and_gone(seen: Seen) -> str:
+    for name, value in (seen.given or {}).items():
+        addresses = [each.strip() for each in value.split(",")]
+        if name.startswith("vpn-auth") or not set(addresses) <= {*seen.present, "0.0.0.0", "::"}:
+            return f"--{name}" if name.startswith("vpn-auth") else f"--{name}={value}"
+    return ""
+
+
+def _of_etcd(was: str, now: str, name: str) -> str:
+    return (
+        f"k3s' embedded etcd knows this node as {was}; it has {now} now, which etcd does not take. "
+        f"Give it {was} back (k3os.network); or, on the cluster's only server: sudo systemctl stop "
+        "k3s && sudo k3s server --cluster-reset && sudo systemctl start k3s; where there are other "
+        f"servers, on one of them: kubectl delete node {name}, and join this one anew: {HOW}"
+    )
+
+
+def addresses_of(node: Mapping[str, Any]) -> list[str]:
+    """The addresses that k3s has chosen for a Node: those of IPv4, where there are any. A prefix of
+    IPv6 may be another one each day, and is beside them. [] where another cloud's controller says
+    what the Node's addresses are: they need not be the machine's."""
+    from k3os.system.json_text import map_in, maps
+
+    known = map_in(dict(node), "metadata").get("annotations")
+    chosen = known.get(ANNOTATION) if isinstance(known, dict) else None
+    provider = str(map_in(dict(node), "spec").get("providerID") or PROVIDER)
+    listed = maps(map_in(dict(node), "status").get("addresses"))
+    found = [str(each.get("address", "")) for each in listed if each.get("type") == "InternalIP"]
+    if isinstance(chosen, str) and chosen:
+        found = [each.strip() for each in chosen.split(",")]
+    elif not provider.startswith(PROVIDER):
+        return []
+    return [each for each in found if ":" not in each] or found
+
+
+def remember(node: Mapping[str, Any], present: Iterable[str], root: str = "") -> bool:
+    """Keep what the Node has; whether that is gone here. present: as `k3os.node.status` has them.
+    Raises OSError."""
+    from k3os.system.files import atomic_write, durable_remove, text_of
+
+    registered = addresses_of(node)
+    text = "".join(f"{each}\n" for each in registered)
+    if registered and text.strip() != text_of(root + REGISTERED):
+        os.makedirs(os.path.dirname(root + REGISTERED), exist_ok=True)
+        atomic_write(root + REGISTERED, text.encode())
+    if registered and is_gone(registered, bare(present)):
+        return True
+    if os.path.exists(root + MESSAGE):
+        durable_remove(root + MESSAGE)
+    return False
+
+
+def bare(addresses: Iterable[str]) -> list[str]:
+    """Of `eth0 10.0.2.15/24` the address."""
+    return [each.rpartition(" ")[2].partition("/")[0] for each in addresses]
