@@ -2,7 +2,7 @@
 believes.
 
 The operator sees the cluster late: what it does may be right for what was so within the last
-`LAG` seconds, but never for what was over before that.
+`LAG` seconds (`PROMPT` where no watch is slow), but never for what was over before that.
 """
 
 from collections import Counter, deque
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from tests.chaos.process import Process
     from tests.chaos.world import World
 
-LAG = (
-    300.0  # a watch that is silent or slow, a round of slow requests, one that is carried out late
-)
+# a watch that is silent or slow, a round of slow requests, one that is carried out late
+LAG = 300.0
+PROMPT = 120.0
 MOST_REQUESTS = 1500  # of one process in a minute
 BACK = ("RollingBack", "RolledBack")
 NO_STEPS = ("leases", "deployments")  # renewed for ever
@@ -97,7 +97,8 @@ class Checker:
             for each in self.world.processes.values()
             if self.now - each.thawed_at < LAG
         ]
-        return LAG + max(stopped, default=0.0)
+        usual = LAG if self.world.scenario.watches else PROMPT
+        return usual + max(stopped, default=0.0)
 
     def window(self, begin: float, end: float) -> Iterator[Past]:
         last = None

@@ -1,5 +1,6 @@
 """How a run must end: in what is wanted, or in a failure that is told, and then in silence."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from k3os import names
@@ -85,11 +86,13 @@ def _of_pool(world: "World", pool: Body, all_updated: bool) -> list[str]:
     return found
 
 
-def leftovers(world: "World") -> list[str]:
-    """Requests of which nothing is to be left: there are passwords in them."""
-    return [
-        f"{key[0]} {key[2]} is left"
-        for key, body in world.store.kept.items()
-        if key[0] in ("jobs", "secrets", "pods")
-        and REQUEST_LABEL in (body["metadata"].get("labels") or {})
-    ]
+def leftovers(world: "World", seconds: float) -> list[str]:
+    """Requests of which nothing is to be left: there are passwords in them. seconds: how old one
+    may be, by the API server's clock, which may have been wrong when it was made."""
+    found = []
+    for key, body in world.store.kept.items():
+        made = datetime.fromisoformat(body["metadata"]["creationTimestamp"]).timestamp()
+        ours = REQUEST_LABEL in (body["metadata"].get("labels") or {})
+        if ours and key[0] in ("jobs", "secrets", "pods") and made + seconds < world.store.clock():
+            found.append(f"{key[0]} {key[2]} is left: {body}")
+    return found

@@ -111,7 +111,7 @@ async def _drive(world: World, disturbances: Disturbances) -> None:
     found = ending.problems(world, all_updated=True)
     if world.scenario.seed % 4 == 0:  # hours that cost time, and are the same in each run
         await asyncio.sleep(STRAYS)
-        found += ending.leftovers(world)
+        found += ending.leftovers(world, STRAYS)
     for each in found:
         checker.violated(f"all is repaired and quiet, but {each}")
 

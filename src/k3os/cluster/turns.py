@@ -123,6 +123,8 @@ def may_begin(
             waiting = waiting or f"{node.name}: {why}"
         elif not node.ready:
             waiting = f"{node.name} is not ready"
+        elif node.trial:  # it would refuse, and that would stop all of the NodePool
+            waiting = waiting or f"{node.name}: its version is still on trial"
         elif room < needed:
             waiting = waiting or f"{pool.strategy.max_unavailable} nodes may be away at a time"
         elif reason := server_may_not(cluster, node, chosen, now):

@@ -19,7 +19,7 @@ _ORIGINAL: Watch = watching.infinite_watch
 
 def install() -> None:
     """For all watches that kopf begins from now on."""
-    watching.infinite_watch = whole(_ORIGINAL)  # type: ignore[assignment]
+    watching.infinite_watch = whole(_ORIGINAL)
 
 
 def whole(watch: Watch) -> Watch:

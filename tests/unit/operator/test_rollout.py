@@ -309,6 +309,18 @@ def test_a_node_is_let_go_before_it_is_drained_when_others_went_by_themselves() 
     assert all(is_updated(each, NEW) for each in found.nodes.values())
 
 
+def test_a_node_is_begun_with_when_its_version_is_not_on_trial_any_more() -> None:
+    """It would answer that another version is on trial: a failure, which stops all of them."""
+    found = world("a")
+    found.nodes["a"] = replace(found.nodes["a"], trial=True)
+    outcome = found.reconcile(pool())
+    assert not found.busy()
+    assert "a: its version is still on trial" in outcome.waiting
+    found.nodes["a"] = replace(found.nodes["a"], trial=False)
+    found.reconcile(pool())
+    assert found.busy()
+
+
 def test_a_job_goes_when_its_result_is_written_down_and_not_before() -> None:
     found = world("a")
     roll_to(found, "Checking")
