@@ -7,6 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 from k3os.errors import UserError
+from k3os.phases.network_plan import LEARNED
 from tests.fuzz.target import target
 from tests.fuzz.targets import scratch
 
@@ -34,6 +35,12 @@ def resolv_conf(data: bytes) -> object:
 
 ENTRIES: list[dict[str, Any]] = [
     {
+        **LEARNED,
+        "metric": 7 if device == "eth1" else 0,
+        "use_routes": device == "eth0",
+        "use_dns": device == "eth0",
+        "fallback": "10.0.2.36/24" if device == "eth1" else "",
+        "fallback_gateway": "10.0.2.2" if device == "eth1" else "",
         "device": device,
         "gateways": ["10.0.0.1", "fd00::1"],
         "static": [4, 6],
@@ -68,7 +75,7 @@ def ip_json(data: bytes) -> object:
     """Links and routes as ip(8) describes them, and connman's list of services."""
     from k3os.node import network_kernel
     from k3os.node.status import addresses
-    from k3os.phases import ip_output, replug, routes, static_routes
+    from k3os.phases import ignored_servers, ip_output, replug, routes, static_routes
     from k3os.phases import links as devices
     from k3os.system import run as running
 
@@ -81,6 +88,9 @@ def ip_json(data: bytes) -> object:
         missing = routes._look(ENTRIES)
         found: list[object] = [
             *(missing, routes.decide(ENTRIES, links, listed), routes.services()),
+            routes.decide([{**each, "gateways": []} for each in ENTRIES], links, listed),
+            routes.decide_fallbacks(ENTRIES, links),
+            list(map(sorted, ignored_servers.ignored(ENTRIES, links, ()))),
             routes.coming([], links, listed),
             routes.coming([{**each, "gateways": []} for each in ENTRIES], links, listed),
             replug.undo(ENTRIES, [], links),
