@@ -45,6 +45,8 @@ TEXTS = {
     "run/k3os/disk-short": "full\n/var is full: 1 %\n",
     "run/k3os/disk-errors": "vda1: 3\n",
     "run/k3os/refused": "node1\n",
+    "run/k3os/k3s-address": "the address is gone\n",
+    "run/k3os/k3s-address-taken": "10.0.0.9\n",
     "run/k3os/k3s": "",
     "proc/sys/kernel/random/boot_id": "b1\n",
     "etc/rancher/k3s/config.yaml": "token: abc\nnode-label: [a=b]\n",
