@@ -159,8 +159,10 @@ def test_every_kind_of_value_is_in_the_table() -> None:
     kinds = {key.kind for key in TABLE} | {field.kind for key in TABLE for field in key.fields}
     by_path = {key.path: key for key in TABLE}
     seen = {by_path[path].kind for path, *_ in WRONG if path in by_path}
-    seen |= {field.kind for path in ("write_files", "k3os.wifi") for field in by_path[path].fields}
+    entries = [field for path in ("write_files", "k3os.wifi") for field in by_path[path].fields]
+    seen |= {field.kind for field in entries if not field.fields}
     left = {"networks", "addresses", "hosts", "routes", "ssh keys", "arguments"}
+    left |= {"fixed address", "router"}
     assert kinds - seen == {*left, *OF_K3S, *OF_DISKS}
 
 

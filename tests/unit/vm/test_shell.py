@@ -152,6 +152,7 @@ def test_a_message_in_a_line_that_travels_as_it_is_is_noticed(run_in, shell):
     assert spoiled
 
 
+@pytest.mark.parametrize("sign", [" ", ":", "."], ids=["result", "output", "end"])
 def test_a_prompt_that_a_message_has_redrawn_hides_no_line(run_in, sign):
     """What writes to the console shows the prompt again, before a line that then comes."""
     redrawn = []
