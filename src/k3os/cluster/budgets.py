@@ -11,13 +11,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from k3os.cluster.objects import inside, mapping, number, text
+from k3os.cluster.objects import conditions, inside, mapping, number, text
 from k3os.cluster.target import is_selector, matches
 from k3os.cluster.views import PodView
 from k3os.system.numbers import whole
 from k3os.system.plural import counted
 
 ALWAYS = "AlwaysAllow"
+# a condition of a budget, and its reason where the disruption controller could not count
+ALLOWED, NOT_COUNTED = "DisruptionAllowed", "SyncFailed"
+LONGEST = 400  # characters of what is said there
 # nobody starts so many pods to move one
 MOST_MORE = 100
 
@@ -25,7 +28,8 @@ MOST_MORE = 100
 @dataclass(frozen=True)
 class Budget:
     """min_available, max_unavailable: a number or a percentage, "" for none. current, desired,
-    allowed, expected: of its status. counted: its status is about its present spec."""
+    allowed, expected: of its status. counted: its status is about its present spec. fault: why
+    Kubernetes cannot count its pods, "" where it can."""
 
     namespace: str
     name: str
@@ -37,6 +41,7 @@ class Budget:
     allowed: int = 0
     expected: int = 0
     counted: bool = True
+    fault: str = ""
     unready_may_go: bool = False
 
     def __str__(self) -> str:
@@ -91,8 +96,16 @@ def parse_budget(body: Mapping[str, Any]) -> Budget:
         allowed=number(status.get("disruptionsAllowed")),
         expected=number(status.get("expectedPods")),
         counted=number(status.get("observedGeneration")) >= generation,
+        fault=_fault(body),
         unready_may_go=spec.get("unhealthyPodEvictionPolicy") == ALWAYS,
     )
+
+
+def _fault(body: Mapping[str, Any]) -> str:
+    found = conditions(body).get(ALLOWED, {})
+    if found.get("reason") != NOT_COUNTED:
+        return ""
+    return text(found.get("message"))[:LONGEST] or NOT_COUNTED
 
 
 def _amount(value: object) -> str:
@@ -115,6 +128,12 @@ def hindrance(pod: PodView, budgets: Iterable[Budget]) -> str:
     if not found or found[0].lets(pod):
         return ""
     (budget,) = found
+    if budget.fault:
+        return (
+            f"PodDisruptionBudget {budget} allows no eviction, since Kubernetes cannot count its "
+            f"pods ({budget.fault}): needs a selector of pods whose controllers have a scale, or "
+            "a number as minAvailable"
+        )
     if not budget.counted:
         return f"PodDisruptionBudget {budget} has not been counted since it was changed"
     return (

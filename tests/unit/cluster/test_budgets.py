@@ -148,3 +148,18 @@ def test_a_budget_that_was_just_changed_is_not_judged_by_its_old_numbers() -> No
     body = {"metadata": {"namespace": "default", "name": "keep", "generation": 3}}
     found = parse_budget(body | {"spec": {"selector": SELECTOR}, "status": {}})
     assert "has not been counted" in hindrance(WEB, [found])
+
+
+def test_a_budget_that_kubernetes_cannot_count_says_why_and_what_it_could_count() -> None:
+    """Of pods whose controller has no scale; a new one has no numbers and no generation then."""
+    told = "found no controllers for pod"
+    condition = {"type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed"}
+    status = {"disruptionsAllowed": 0, "conditions": [condition | {"message": told}]}
+    body = {"metadata": {"namespace": "default", "name": "keep", "generation": 1}}
+    spec = {"selector": SELECTOR, "maxUnavailable": 1}
+    words = hindrance(WEB, [parse_budget(body | {"spec": spec, "status": status})])
+    assert f"cannot count its pods ({told}): needs" in words
+    assert words.endswith("a number as minAvailable")
+    counted = condition | {"status": "True", "reason": "SufficientPods"}
+    status |= {"disruptionsAllowed": 1, "observedGeneration": 1, "conditions": [counted]}
+    assert hindrance(WEB, [parse_budget(body | {"spec": spec, "status": status})]) == ""
