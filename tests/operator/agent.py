@@ -69,6 +69,7 @@ class Agent:
         self.errors: list[str] = []
         self.served: list[str] = []  # requests that a Job brought
         self.told_to_end: list[tuple[float, str]] = []  # pods, and when
+        self.crashing: set[str] = set()  # labels `app` of pods that are never ready
         self.end_seconds = 0.0  # how long a pod takes to end
         self.free = threading.Event()  # while it is not set no Job begins with its work
         self.free.set()
@@ -199,12 +200,18 @@ class Agent:
                 self._look()
                 self._begin(self._serve, dict(pod))
         elif (pod.get("status") or {}).get("phase", "Pending") == "Pending":
-            self._run(pod)
+            self.run(pod)
 
-    def _run(self, pod: dict[str, Any]) -> None:
-        """It is running and ready now: a budget protects no other."""
-        body = {"phase": "Running", "conditions": [_condition("Ready", True)]}
+    def run(self, pod: dict[str, Any]) -> None:
+        """It is running, and ready (a budget protects no other) unless it crashes."""
         meta = pod["metadata"]
+        well = (meta.get("labels") or {}).get("app") not in self.crashing
+        names_of = [each["name"] for each in pod["spec"]["containers"]]
+        state = {"running": {}} if well else {"waiting": {"reason": "CrashLoopBackOff"}}
+        status = {"image": "k3os.io/none", "imageID": "", "restartCount": 0, "ready": well}
+        containers = [{"name": name, **status, "state": state} for name in names_of]
+        body = {"phase": "Running", "conditions": [_condition("Ready", well)]}
+        body |= {"containerStatuses": containers}
         self._patch(Pod.Status, meta["name"], {"status": body}, namespace=meta["namespace"])
 
     def _look(self) -> None:

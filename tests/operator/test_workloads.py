@@ -10,14 +10,13 @@ from lightkube.types import PatchType
 from k3os import names
 from tests.operator.agent import Pod
 from tests.operator.test_drain import message
-from tests.operator.world import URL, Deployment, NodePool, World
+from tests.operator.world import URL, Deployment, NodePool, ReplicaSet, World
 
 # a real cluster's controllers would have other plans with these objects
 pytestmark = pytest.mark.emulator
 
 OLD, NEW = ({"version": version, "url": URL} for version in ("v1.1.0", "v1.2.0"))
 DaemonSet: Any = create_namespaced_resource("apps", "v1", "DaemonSet", "daemonsets")
-ReplicaSet: Any = create_namespaced_resource("apps", "v1", "ReplicaSet", "replicasets")
 KINDS = {"Deployment": Deployment, "DaemonSet": DaemonSet, "ReplicaSet": ReplicaSet}
 IN_DEFAULT = {"namespace": "default"}
 CRASHES = {"waiting": {"reason": "CrashLoopBackOff"}}

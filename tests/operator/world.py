@@ -46,6 +46,7 @@ Definition: Any = create_global_resource(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions"
 )
 Deployment: Any = create_namespaced_resource("apps", "v1", "Deployment", "deployments")
+ReplicaSet: Any = create_namespaced_resource("apps", "v1", "ReplicaSet", "replicasets")
 ControllerRevision: Any = create_namespaced_resource(
     "apps", "v1", "ControllerRevision", "controllerrevisions"
 )
