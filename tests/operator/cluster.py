@@ -6,8 +6,9 @@ namespaces by controllers. No kubelet ends the pods of simulated nodes, so they 
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from lightkube.types import CascadeType
 from k3os import names
 from k3os.cluster.node_pod import NODE_ACCOUNT
 from k3os.operator import admission_policy, crd, manifests
+from tests.operator import rights
 from tests.operator.agent import LABEL, TIMEOUT, Agent, Node, NodeLease, Pod, Secret, fresh_run
 from tests.operator.world import (
     PATIENCE,
@@ -33,12 +35,12 @@ from tests.operator.world import (
     Lease,
     Namespace,
     NodePool,
+    ReplicaSet,
     ServiceAccount,
     World,
     ended,
 )
 
-# what the operator applies to the cluster by itself
 POLICIES: tuple[Any, ...] = tuple(
     create_global_resource(admission_policy.GROUP, "v1", kind, plural)
     for kind, plural in (
@@ -50,17 +52,32 @@ NEEDED = (
     "an API server and a controller manager, no nodes: kube-apiserver and kube-controller-manager "
     "with etcd (Debian: etcd-server), or `k3s server --disable-agent`"
 )
+# what the operator makes in a cluster for itself, whatever a test asks of it
+OF_OPERATOR: tuple[tuple[Any, str, dict[str, str]], ...] = (
+    *((kind, admission_policy.NAME, {}) for kind in POLICIES),
+    (Secret, "k3os-seals", {"namespace": names.NAMESPACE}),  # secret_reader.KEY
+    (Lease, manifests.NAME, {"namespace": names.NAMESPACE}),
+)
 # what a test makes or has made, in the order in which it can go
 KINDS = (
     *((NodePool, ""), (Job, names.NAMESPACE), (Secret, names.NAMESPACE)),
     (ControllerRevision, names.NAMESPACE),
+    *((Deployment, "default"), (ReplicaSet, "default")),
     *((Pod, names.NAMESPACE), (Pod, "default"), (Budget, "default"), (ConfigMap, "default")),
     *((Node, ""), (NodeLease, "kube-node-lease"), (Event, "default"), (Event, names.NAMESPACE)),
 )
 
 
+@dataclass(frozen=True)
+class RealCluster:
+    """admin: the kubeconfig that was given. operator: one of the operator's own account."""
+
+    admin: str
+    operator: Path
+
+
 @contextmanager
-def real_cluster(kubeconfig: str) -> Iterator[None]:
+def real_cluster(kubeconfig: str, directory: Path) -> Iterator[RealCluster]:
     """What is not there is made, and removed again; what was there stays. What is left are Events,
     which Kubernetes itself forgets after an hour: its controllers tell of nodes that went."""
     client = _client(kubeconfig)
@@ -69,11 +86,12 @@ def real_cluster(kubeconfig: str) -> Iterator[None]:
             f"{others} operators run in this cluster already; first call "
             f"`kubectl -n {names.NAMESPACE} scale deployment {manifests.NAME} --replicas 0`"
         )
-    made = []
+    made: list[tuple[Any, Mapping[str, Any]]] = []
     account = {"metadata": {"name": NODE_ACCOUNT, "namespace": names.NAMESPACE}}
     wanted = ((Namespace, manifests.namespace()), (Definition, crd.definition()))
+    strange = [each for each in OF_OPERATOR if not _is_there(client, *each[:2], **each[2])]
     try:
-        for kind, body in (*wanted, (ServiceAccount, account)):
+        for kind, body in (*wanted, (ServiceAccount, account), *rights.objects()):
             _wait_for_room(client, kind, body)
             try:
                 client.create(kind(body), **_within(body))
@@ -83,15 +101,13 @@ def real_cluster(kubeconfig: str) -> Iterator[None]:
                     raise
         until("NodePools are served", lambda: _is_established(client))
         remove(client, LABEL)
-        yield
+        yield RealCluster(
+            kubeconfig, rights.kubeconfig(client, kubeconfig, directory / "operator.kubeconfig")
+        )
         remove(client, LABEL)
     finally:
-        for kind in POLICIES:
-            try:
-                client.delete(kind, admission_policy.NAME)
-            except httpx2.HTTPStatusError as error:  # an old cluster does not know the kind
-                if error.response.status_code != 404:
-                    raise
+        for kind, name, where in strange:
+            delete(client, kind, name, **where)
         for kind, body in reversed(made):
             delete(client, kind, body["metadata"]["name"], **_within(body))
         for kind, body in reversed(made):
@@ -132,12 +148,12 @@ def _replicas(client: Any) -> int:
 
 
 @contextmanager
-def real_world(kubeconfig: str, directory: Path) -> Iterator[World]:
+def real_world(cluster: RealCluster, directory: Path) -> Iterator[World]:
     """In a cluster that real_cluster has prepared."""
-    config = KubeConfig.from_file(kubeconfig)
+    config = KubeConfig.from_file(cluster.admin)
     run = fresh_run()
     agent, client = Agent(config, run), Client(config=config, timeout=TIMEOUT)
-    found = World(client, agent, Path(kubeconfig), directory, run)
+    found = World(client, agent, cluster.operator, directory, run)
     agent.start()
     try:
         yield found
@@ -183,8 +199,8 @@ def delete(client: Any, kind: Any, name: str, **more: Any) -> None:
         more["grace_period"] = 0
     try:
         client.delete(kind, name, cascade=CascadeType.BACKGROUND, **more)
-    except ApiError as error:
-        if error.status.code not in (404, 409):
+    except (ApiError, httpx2.HTTPStatusError) as error:
+        if error.response.status_code not in (404, 409):
             raise
 
 
@@ -199,8 +215,8 @@ def until(what: str, holds: Callable[[], object], seconds: float = PATIENCE) -> 
 def _is_there(client: Any, kind: Any, name: str, **where: str) -> bool:
     try:
         client.get(kind, name, **where)
-    except ApiError as error:
-        if error.status.code != 404:
+    except (ApiError, httpx2.HTTPStatusError) as error:  # an old cluster may not know the kind
+        if error.response.status_code != 404:
             raise
         return False
     return True
