@@ -7,8 +7,8 @@ from typing import Any
 from lightkube.types import PatchType
 
 from k3os import names
-from tests.operator.agent import Node, Secret
-from tests.operator.world import World
+from tests.operator.agent import LABEL, Node, Secret
+from tests.operator.world import ControllerRevision, Event, NodePool, World
 
 ONE, TWO = "topsecret-passphrase", "another-passphrase"
 WIFI = {"k3os": {"wifi": [{"name": "home", "passphrase": "$(secret.wifi)"}]}}
@@ -42,6 +42,10 @@ def secrets(world: World) -> list[dict[str, Any]]:
 def label(world: World, name: str, **labels: str) -> None:
     change = {"metadata": {"labels": labels}}
     world.client.patch(Node, f"{world.run}-{name}", change, patch_type=PatchType.MERGE)
+
+
+def labels_of(body: dict[str, Any]) -> dict[str, str]:
+    return dict(body["metadata"].get("labels") or {})
 
 
 def passphrase(world: World, name: str) -> str:
@@ -80,20 +84,42 @@ def test_a_secret_goes_to_the_nodes_that_need_it_and_nowhere_else(world: World) 
 
 def assert_hidden(world: World, *values: str) -> None:
     """In nothing that the operator has written but in the requests to node a, and in no log."""
-    assert world.emulator is not None
+    if world.emulator is not None:
+        assert_written_to_a_only(world.emulator.written, f"{world.run}-a-", values)
+    for text in (world.log, *stored(world)):
+        for each in values:
+            assert each not in text
+            assert base64.b64encode(each.encode()).decode() not in text
+
+
+def assert_written_to_a_only(
+    written: list[tuple[str, str, str]], request_of_a: str, values: tuple[str, ...]
+) -> None:
     told = False
-    for plural, name, body in world.emulator.written:
+    for plural, name, body in written:
         for value in values:
             encoded = base64.b64encode(value.encode()).decode()
             if value not in body and encoded not in body:
                 continue
             request = json.loads(json.loads(body)["stringData"]["request.json"])
-            assert plural == "secrets" and f"{world.run}-a-" in request["id"], name
+            assert plural == "secrets" and request_of_a in request["id"], name
             told = True
     assert told
-    for value in values:
-        assert value not in world.log
-        assert value not in json.dumps(dict(world.node("a")))
+
+
+def stored(world: World) -> list[str]:
+    """What the API holds when all requests are over, but for this test's own Secrets."""
+    world.until(lambda: not world.requests())
+    kinds = ((NodePool, ""), (Node, ""), (Event, "default"), (ControllerRevision, names.NAMESPACE))
+    listed = [
+        dict(each)
+        for kind, where in kinds
+        for each in world.client.list(kind, **({"namespace": where} if where else {}))
+    ]
+    others = [
+        each for each in secrets(world) if LABEL not in (each["metadata"].get("labels") or {})
+    ]
+    return [json.dumps(each) for each in (*listed, *others)]
 
 
 def test_a_missing_secret_is_named_and_rolled_out_when_it_comes(world: World) -> None:
