@@ -39,6 +39,7 @@ from tests.operator.world import (
     ServiceAccount,
     World,
     ended,
+    pace,
 )
 
 POLICIES: tuple[Any, ...] = tuple(
@@ -171,7 +172,7 @@ def _stop(process: subprocess.Popen[bytes] | None) -> None:
     if process is not None and process.poll() is None:
         process.terminate()
         try:
-            process.wait(30)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             ended(process)
 
@@ -205,10 +206,11 @@ def delete(client: Any, kind: Any, name: str, **more: Any) -> None:
 
 
 def until(what: str, holds: Callable[[], object], seconds: float = PATIENCE) -> None:
-    end = time.monotonic() + seconds
+    began = time.monotonic()
     while not holds():
-        if time.monotonic() > end:
-            raise TimeoutError(f"not within {seconds:.0f} s: {what}")
+        waited = time.monotonic() - began
+        if waited > seconds and waited > seconds * pace():
+            raise TimeoutError(f"not within {waited:.0f} s: {what}")
         time.sleep(0.2)
 
 

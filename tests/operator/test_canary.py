@@ -46,9 +46,10 @@ def test_a_gate_that_fails_takes_the_canary_back_and_one_that_opens_lets_it_go_o
         assert "rollout retry" in degraded["message"]
         world.until(lambda: world.events("CanaryRolledBack"))
         assert world.untouched()
-        # another target, and the gate is open
+        # another target, and the gate is open; there is time to see that on a slow machine, too
         site.page("/api/v1/query?query=errors", answer("0.05"))
-        world.change("pool", k3os={"version": "v1.2.1"})
+        patient = {"canary": {"analysisTimeout": "5m"}}
+        world.change("pool", k3os={"version": "v1.2.1"}, strategy=patient)
         world.until_phase("Updated")
     assert {each.versions["k3os"] for each in world.agent.machines.values()} == {"v1.2.1"}
     assert canary(world)["phase"] == "Completed"

@@ -28,7 +28,7 @@ def test_its_metrics_probes_and_log_lines_can_be_read_by_machines(world: World) 
     world.until_phase("Updated")
 
     def get(path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
             assert answer.status == 200
             return answer.read().decode()
 

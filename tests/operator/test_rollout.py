@@ -264,8 +264,7 @@ def test_one_of_two_operators_acts_and_the_other_takes_over(world: World) -> Non
     world.until_phase("Updated")
     assert all_updated(world)
     assert all(each.boots == 1 for each in world.agent.machines.values())
-    second.terminate()
-    assert second.wait(20) == 0
+    assert world.end(second) == 0
 
 
 def catches(process: subprocess.Popen[bytes], number: signal.Signals) -> bool:
@@ -282,18 +281,15 @@ def test_one_that_waits_for_its_turn_ends_when_it_is_asked(world: World) -> None
     second = world.start()
     world.until(lambda: "waiting: " in world.log)
     assert catches(second, signal.SIGTERM)
-    second.terminate()
-    assert second.wait(10) == 0
-    first.terminate()
-    assert first.wait(20) == 0
+    assert world.end(second) == 0
+    assert world.end(first) == 0
 
 
 def test_one_that_has_only_begun_ends_when_it_is_asked(world: World) -> None:
     """Its libraries take an emulated machine ten seconds."""
     process = world.start()
     world.until(lambda: catches(process, signal.SIGTERM))
-    process.terminate()
-    assert process.wait(10) == 0
+    assert world.end(process) == 0
     assert world.log == ""
 
 

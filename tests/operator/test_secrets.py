@@ -75,7 +75,7 @@ def test_a_secret_goes_to_the_nodes_that_need_it_and_nowhere_else(world: World) 
     # another value: to the same node alone
     world.agent.served.clear()
     put(world, TWO)
-    world.until(lambda: passphrase(world, "a") == TWO, 240)
+    world.until(lambda: passphrase(world, "a") == TWO)
     world.until_phase("Updated")
     assert {each.split(f"{world.run}-")[1][0] for each in world.agent.served} == {"a"}
     assert_hidden(world, ONE, TWO)
