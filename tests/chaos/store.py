@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from k3os.system.stamps import utc
+from tests.operator.merge_patch import merged
 
 Key = tuple[str, str, str]  # plural, namespace, name
 Body = dict[str, Any]
@@ -157,18 +158,6 @@ class Store:
     def delete(self, key: Key) -> Body:
         self.get(key)
         return self.keep(key, None)
-
-
-def merged(old: Any, change: Any) -> Any:
-    if not isinstance(change, Mapping):
-        return change
-    found = dict(old) if isinstance(old, Mapping) else {}
-    for name, value in change.items():
-        if value is None:
-            found.pop(name, None)
-        else:
-            found[name] = merged(found.get(name), value)
-    return found
 
 
 def fits(body: Body, namespace: str, labels: str, fields: str) -> bool:

@@ -26,6 +26,7 @@ import kmock
 from kmock import KubernetesError, KubernetesScaffold
 
 from tests.operator import disruption
+from tests.operator.merge_patch import merged
 
 SHUTDOWN_SECONDS = 1.0
 OPERATOR, TESTER = "operator", "tester"  # bearer tokens
@@ -419,19 +420,6 @@ class Emulator(KubernetesScaffold):
             if kind == "Failed":
                 ended |= {"reason": "BackoffLimitExceeded", "message": "it has failed"}
             await self.keep(key, merged(job, {"status": {"conditions": [ended]}}))
-
-
-def merged(old: Any, change: Any) -> Any:
-    """A JSON merge patch, RFC 7386."""
-    if not isinstance(change, dict):
-        return change
-    found = dict(old) if isinstance(old, dict) else {}
-    for name, value in change.items():
-        if value is None:
-            found.pop(name, None)
-        else:
-            found[name] = merged(found.get(name), value)
-    return found
 
 
 def _fits(request: Any, body: dict[str, Any]) -> bool:

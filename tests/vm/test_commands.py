@@ -63,7 +63,7 @@ ready_cmd:
 k3os:
   environment:
     GREETING: good day
-    K3S_STUB_READY_AFTER: 10
+    K3S_STUB_READY_AFTER: 30
 """
 
 
