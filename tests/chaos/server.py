@@ -16,6 +16,7 @@ from tests.chaos import faults
 from tests.chaos.faults import Faults
 from tests.chaos.store import KINDS, Body, Key, Refused, Store
 from tests.operator import disruption
+from tests.operator.semantics import fits
 
 if TYPE_CHECKING:
     from tests.chaos.process import Process
@@ -209,7 +210,7 @@ class Server:
                 await asyncio.sleep(late + self.faults.latency())
                 await process.thawed()
                 for kind, body in news:
-                    if _chosen(body, **chosen):
+                    if fits(body, **chosen):
                         yield {"type": kind, "object": body}
                 continue
             if bookmarks and loop.time() >= marked and loop.time() < silent:
@@ -279,12 +280,6 @@ class _Place:
         self.verb = VERBS[request.method]
         if self.verb == "get" and not self.name:
             self.verb = "watch" if self.watch else "list"
-
-
-def _chosen(body: Body, namespace: str = "", labels: str = "", fields: str = "") -> bool:
-    from tests.chaos.store import fits
-
-    return fits(body, namespace, labels, fields)
 
 
 def _with_data(body: Body) -> Body:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from k3os.system.stamps import utc
-from tests.operator.merge_patch import merged
+from tests.operator.semantics import fits, merged
 
 Key = tuple[str, str, str]  # plural, namespace, name
 Body = dict[str, Any]
@@ -158,25 +158,6 @@ class Store:
     def delete(self, key: Key) -> Body:
         self.get(key)
         return self.keep(key, None)
-
-
-def fits(body: Body, namespace: str, labels: str, fields: str) -> bool:
-    meta = body["metadata"]
-    if namespace and meta.get("namespace", "") != namespace:
-        return False
-    known = meta.get("labels") or {}
-    for term in filter(None, labels.split(",")):
-        name, equals, value = term.partition("=")
-        if known.get(name) != value.lstrip("=") if equals else name not in known:
-            return False
-    for term in filter(None, fields.split(",")):
-        path, _, value = term.partition("=")
-        found: Any = body
-        for part in path.split("."):
-            found = (found or {}).get(part)
-        if found != value.lstrip("="):
-            return False
-    return True
 
 
 def note(body: Body | None, name: str) -> str:

@@ -26,7 +26,7 @@ import kmock
 from kmock import KubernetesError, KubernetesScaffold
 
 from tests.operator import disruption
-from tests.operator.merge_patch import merged
+from tests.operator.semantics import fits, merged
 
 SHUTDOWN_SECONDS = 1.0
 OPERATOR, TESTER = "operator", "tester"  # bearer tokens
@@ -229,8 +229,8 @@ class Emulator(KubernetesScaffold):
             news = [each for each in self.changes if each[0] > seen and each[1] == plural]
             seen = max(seen, self.version)
             for _, _, kind, body in news:
-                fits, uid = _fits(request, body), body["metadata"]["uid"]
-                if kind != "DELETED" and fits:
+                is_chosen, uid = _fits(request, body), body["metadata"]["uid"]
+                if kind != "DELETED" and is_chosen:
                     inside.add(uid)
                     yield {"type": kind, "object": body}
                 elif uid in inside:
@@ -423,22 +423,8 @@ class Emulator(KubernetesScaffold):
 
 
 def _fits(request: Any, body: dict[str, Any]) -> bool:
-    meta = body["metadata"]
-    if request.namespace and meta.get("namespace", "") != request.namespace:
-        return False
-    labels = meta.get("labels") or {}
-    for term in filter(None, (request.params.get("labelSelector") or "").split(",")):
-        name, equals, value = term.partition("=")
-        if labels.get(name) != value.lstrip("=") if equals else name not in labels:
-            return False
-    for term in filter(None, (request.params.get("fieldSelector") or "").split(",")):
-        path, _, value = term.partition("=")
-        found: Any = body
-        for part in path.split("."):
-            found = (found or {}).get(part)
-        if found != value.lstrip("="):
-            return False
-    return True
+    labels, fields = (request.params.get(name) or "" for name in ("labelSelector", "fieldSelector"))
+    return fits(body, request.namespace or "", labels, fields)
 
 
 def _managed(request: Any) -> list[dict[str, Any]]:

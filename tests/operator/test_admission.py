@@ -12,7 +12,7 @@ from k3os.cluster.spec import parse_pool
 from k3os.operator.admission_policy import NAME
 from tests.operator.agent import LABEL
 from tests.operator.cluster import POLICIES
-from tests.operator.merge_patch import merged
+from tests.operator.semantics import merged
 from tests.operator.test_undo import history
 from tests.operator.world import URL, NodePool, World
 from tests.unit.operator.test_admission_policy import (

@@ -10,7 +10,7 @@ from k3os.cluster.kubectl import POOLS
 from k3os.cluster.pool_difference import differences
 from k3os.config.key import AT_BOOT
 from tests.operator.agent import LABEL
-from tests.operator.merge_patch import merged
+from tests.operator.semantics import merged
 from tests.operator.test_undo import ThroughTheApi
 from tests.operator.world import URL, NodePool, World
 

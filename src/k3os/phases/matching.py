@@ -9,6 +9,7 @@ from __future__ import annotations
 from copy import copy
 
 from k3os.config.addresses import LONGEST_NAME
+from k3os.config.match import of_one
 from k3os.phases.network_plan import AWAITED, is_awaited
 
 TYPE_CHECKING = False
@@ -24,7 +25,8 @@ def resolved(
 ) -> tuple[list[Interface], dict[str, tuple[str, str]]]:
     """The entries under the names of interfaces, and by entry what is wrong with it here, and a
     hint. A card that an entry names, or an earlier one fits, is not looked at."""
-    spare = [each for each in cards if not _is_named(each, right)]
+    named = _named(right)
+    spare = [each for each in cards if named.isdisjoint((each.name, each.mac))]
     names: dict[str, list[str]] = {}
     wrong: dict[str, tuple[str, str]] = {}
     for each in right:
@@ -32,7 +34,7 @@ def resolved(
             fitting = [card for card in spare if each.match.fits(card)]
             spare = [card for card in spare if card not in fitting]
             names[each.key] = [card.name for card in fitting] or [AWAITED + each.key]
-            if len(fitting) > 1 and (why := _only_one(each)):
+            if len(fitting) > 1 and (why := of_one(each)):
                 shown = " and ".join(names[each.key])
                 wrong[each.key] = (
                     f"fits {shown}, and one alone can have {why}",
@@ -49,16 +51,10 @@ def resolved(
     return [each for each in found if each.key not in wrong], wrong
 
 
-def _is_named(card: Card, right: list[Interface]) -> bool:
+def _named(right: list[Interface]) -> set[str]:
+    """The names and MACs that entries have or list."""
     named = {each.name for each in right if not each.match}
-    named |= {name for each in right if each.made for name in each.made.members}
-    return card.name in named or card.mac in named
-
-
-def _only_one(interface: Interface) -> str:
-    from k3os.config.match import of_one
-
-    return of_one(interface)
+    return named | {name for each in right if each.made for name in each.made.members}
 
 
 def _renamed(
