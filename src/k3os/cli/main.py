@@ -150,5 +150,9 @@ def _main(argv: list[str]) -> int:
         from k3os.phases.environment import adopt_configured
 
         adopt_configured()
+    if runs_where in ("node", "anywhere") and os.geteuid() == 0:
+        # what root writes here is the node's, or the installed node's, and must be open to all
+        # that read it, whatever the shell's umask; what is secret says so by its mode
+        os.umask(0o022)
     code: int = module.main(argv[1:])
     return code

@@ -1,6 +1,7 @@
 """The `k3os` command itself."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,34 @@ def test_a_command_for_nodes_changes_no_other_machine(argv, system, monkeypatch,
 def test_the_help_of_a_command_for_nodes_is_there_on_any_machine(argv, capsys) -> None:
     assert main(argv) == 0
     assert capsys.readouterr().out.startswith("usage: k3os ")
+
+
+AS_ROOT = sorted(name for name, each in COMMANDS.items() if each[1] in ("node", "anywhere"))
+
+
+@pytest.mark.parametrize("name", AS_ROOT)
+def test_what_root_writes_to_a_node_is_open_whatever_the_umask(name, monkeypatch) -> None:
+    """`sudo k3os install` below `umask 077` made directories that no service of the installed
+    node could enter."""
+    seen = []
+
+    def stub(*_: object) -> int:
+        before = os.umask(0o077)
+        seen.append(before)
+        return 0
+
+    monkeypatch.setattr(f"{COMMANDS[name][0]}.main", stub)
+    monkeypatch.setattr("k3os.system.os_release.check_node", lambda: None)
+    monkeypatch.setattr("k3os.phases.environment.adopt_configured", lambda: None)
+    before = os.umask(0o077)
+    try:
+        for user in (0, 1000):
+            monkeypatch.setattr("os.geteuid", lambda user=user: user)
+            os.umask(0o077)
+            assert main([name]) == 0
+    finally:
+        os.umask(before)
+    assert seen == [0o022, 0o077]  # anybody else keeps his own
 
 
 @pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
