@@ -103,13 +103,14 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def lab(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(images: Images, k3s: Given, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The network; machines are started by those who need them."""
     shutil.rmtree(LOGS, ignore_errors=True)
     chosen = acceleration.choose(from_environment(os.environ).cache, images.kernel)
     hosts = tuple(Host(name, number) for number, name in enumerate(NAMES, 1))
     plan = Plan(own_namespace(), hosts)
-    with running(plan, tmp_path_factory.mktemp("lab"), LOGS, chosen) as found:
+    directory = tmp_path_factory.mktemp("lab")
+    with running(plan, directory, LOGS, chosen, k3s.k3s.path) as found:
         _labs.append(found)
         yield found
 

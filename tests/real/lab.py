@@ -29,10 +29,14 @@ _DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 class Lab:
-    """web: the directory that the web server shows. machines: by name, those that run."""
+    """web: the directory that the web server shows. machines: by name, those that run.
+    k3s: the executable that is kubectl to the lab."""
 
-    def __init__(self, plan: Plan, directory: Path, logs: Path, accel: tuple[str, ...]) -> None:
+    def __init__(
+        self, plan: Plan, directory: Path, logs: Path, accel: tuple[str, ...], k3s: Path
+    ) -> None:
         self.plan = plan
+        self.k3s = k3s
         self.directory = directory
         self.web = directory / "web"
         self.logs = logs
@@ -59,17 +63,27 @@ class Lab:
             finally:
                 del self.machines[name]
 
-    def inside(self, *command: str, timeout: float = 60) -> str:
+    def inside(self, *command: str, timeout: float = 60, stdin: bytes | None = None) -> str:
         """What a command in the lab's network prints. Raises CommandError."""
-        return run(self.plan.inside(*command), timeout=timeout).decode(errors="replace").strip()
+        printed = run(self.plan.inside(*command), timeout=timeout, stdin=stdin)
+        return printed.decode(errors="replace").strip()
+
+    def kubectl(self, kubeconfig: Path, *words: str, timeout: float, stdin: bytes | None) -> str:
+        """What kubectl prints. Raises CommandError. An executable that unpacks itself first does
+        that among the lab's files, not in the host's /var."""
+        data = f"K3S_DATA_DIR={self.directory / 'k3s'}"
+        command = ("env", data, str(self.k3s), "kubectl", f"--kubeconfig={kubeconfig}", *words)
+        return self.inside(*command, timeout=timeout, stdin=stdin)
 
 
 @contextmanager
-def running(plan: Plan, directory: Path, logs: Path, accel: tuple[str, ...]) -> Iterator[Lab]:
+def running(
+    plan: Plan, directory: Path, logs: Path, accel: tuple[str, ...], k3s: Path
+) -> Iterator[Lab]:
     """Make the network of a plan, in a directory for scratch files."""
     needs_root()
     remove_leftovers()
-    lab = Lab(plan, directory, logs, accel)
+    lab = Lab(plan, directory, logs, accel, k3s)
     lab.web.mkdir(parents=True)
     with ExitStack() as stack:
         stack.callback(run, plan.removal(), check=False)
@@ -137,8 +151,8 @@ def wait_for(what: str, seconds: float, look: Callable[[], T]) -> T:
     """Until look() returns something true, which is returned; that a node cannot be asked yet is
     no answer. Raises AssertionError that says what did not happen, and what was seen last.
 
-    Twice as long as an answer took it leaves the node alone: kubectl costs an emulated machine
-    seconds, and would be most of what it does."""
+    Twice as long as an answer took it leaves the node alone: an emulated machine has other things
+    to do."""
     say(f"waiting, {seconds:.0f} s at most: {what}")
     started = time.monotonic()
     last: object = "nothing"

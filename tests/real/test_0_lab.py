@@ -21,7 +21,8 @@ from tests.real.lab import running
 from tests.real.plan import Host, Plan, own_namespace
 
 directory = Path(sys.argv[1])
-with running(Plan(own_namespace(), (Host("one", 1),)), directory, directory / "logs", ()):
+plan = Plan(own_namespace(), (Host("one", 1),))
+with running(plan, directory, directory / "logs", (), directory):
     print("made", flush=True)
     time.sleep(60)
 """

@@ -24,7 +24,9 @@ USUAL_PODS, FEW_PODS = "110", "42"
 def test_commands_through_the_api(cluster: Cluster) -> None:
     """kubectl k3os status, logs, config and shell reach the agent, and leave nothing behind."""
     server, agent = cluster.nodes
-    wait_for("the agent's image is known", 300, lambda: "agent" in server.kubectl("k3os nodes"))
+    wait_for(
+        "the agent's image is known", 300, lambda: "agent" in server.ssh("sudo kubectl k3os nodes")
+    )
     started = time.monotonic()
     status = server.ssh("sudo kubectl k3os status agent || true")
     say(f"the first command took {time.monotonic() - started:.1f} s")
