@@ -1,4 +1,5 @@
-"""Asks the API for the workloads of nodes: who has Ready pods before a drain, who lacks them after.
+"""Asks the API for the workloads of nodes: which are noted before a drain, as they have Ready pods,
+and which lack them afterwards.
 
 It decides nothing (soak.py does) and remembers nothing that is not asked anew after a restart. It
 asks in the background, workload by workload: a node has some dozens of them, a cluster's pods are
