@@ -17,14 +17,12 @@ from k3os.cluster.canary_spec import IMPLIED, Canary, parse_canary
 from k3os.cluster.canary_spec import ROLLBACK as TAKE_BACK
 from k3os.cluster.duration import LONGEST, seconds
 from k3os.cluster.objects import inside, mapping, number, text
+from k3os.cluster.selector import is_selector, matches, selector_of
 from k3os.cluster.spec_config import config_problems
 from k3os.cluster.target import (
     COMPONENTS,
     Target,
-    is_selector,
-    matches,
     parse_target,
-    selector_of,
     unresolved,
 )
 from k3os.cluster.window import Window, parse_window

@@ -21,8 +21,8 @@ from k3os.cluster import workload_health as health
 from k3os.cluster.drain import Load
 from k3os.cluster.node import DRAINING, SOAKING, NodeView
 from k3os.cluster.objects import inside, mapping, text, texts
+from k3os.cluster.selector import is_selector, matches
 from k3os.cluster.spec import Pool
-from k3os.cluster.target import is_selector, matches
 from k3os.cluster.turns import Cluster, is_sick
 from k3os.cluster.views import DAEMON_SET, PodView, owner
 from k3os.cluster.workloads import (
