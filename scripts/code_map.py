@@ -1,4 +1,4 @@
-"""docs/reference/code.md: each source file with the first sentence that it says of itself.
+"""docs/reference/code.md: each source file with what it says of itself first.
 
 What is in the image beside it, too: programs in shell, units, settings of other programs.
 """
@@ -25,9 +25,9 @@ def markdown() -> str:
     for own in sorted(PACKAGE.rglob("__init__.py")):
         directory = own.parent
         files = [path for path in sorted(directory.glob("*.py")) if path != own]
-        rows = [(path.name, docstring(path)) for path in files]
+        rows = [(path.name, first_paragraph(docstring(path))) for path in files]
         title = directory.relative_to(ROOT).as_posix()
-        parts += [f"## {title}", "", f"{first_sentence(docstring(own))}.", "", *_table(rows), ""]
+        parts += [f"## {title}", "", f"{first_paragraph(docstring(own))}.", "", *_table(rows), ""]
     programs, others = overlays()
     shell = ["## overlay", "", "The node's shell programs.", "", *_table(programs), ""]
     units = ["Its units, and what it says to other programs.", "", *_table(others)]
@@ -35,11 +35,11 @@ def markdown() -> str:
 
 
 def overlays() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """The shell programs, and the other files: path below OVERLAY, what it says of itself. Files
-    that do not differ in that, as those of one setting for several units, come once."""
+    """The shell programs, and the other files: path below OVERLAY, what it says first. Files that
+    do not differ in that, as those of one setting for several units, come once."""
     programs, others = [], {}
     for path in sorted(OVERLAY.rglob("*")):
-        said = comment(path) if path.is_file() else ""
+        said = first_sentence(comment(path)) if path.is_file() else ""
         name = path.relative_to(OVERLAY).as_posix()
         if said and path.read_bytes().startswith(b"#!"):
             programs.append((name, said))
@@ -51,7 +51,7 @@ def overlays() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
 def _table(rows: Iterable[tuple[str, str]]) -> list[str]:
     lines = ["| file | |", "|---|---|"]
     for name, text in rows:
-        said = first_sentence(text).replace("|", r"\|").replace("<", "&lt;")
+        said = text.replace("|", r"\|").replace("<", "&lt;")
         lines.append(f"| `{name}` | {said} |")
     return lines
 
@@ -75,6 +75,11 @@ def comment(path: Path) -> str:
 
 def first_sentence(text: str) -> str:
     """In one line, without the mark at its end."""
-    paragraph = " ".join(text.partition("\n\n")[0].split())
+    paragraph = first_paragraph(text)
     end = END.search(paragraph)
     return paragraph[: end.start()] if end else paragraph
+
+
+def first_paragraph(text: str) -> str:
+    """In one line, without the mark at its end."""
+    return " ".join(text.partition("\n\n")[0].split()).removesuffix(".")

@@ -1,12 +1,18 @@
 """The map of the code: a stranger searches it for the nouns of a sentence."""
 
+import re
 from pathlib import Path
 
+import pytest
+
+from k3os.operator import crd
+from k3os.phases.table import APPLIERS
 from scripts import code_map
 
 # shown to people as it is, or started by name: nothing is said in these
 SILENT = {
     "initrd/init",
+    "rootfs/etc/default/locale",
     "rootfs/etc/locale.conf",
     "rootfs/etc/motd",
     "rootfs/etc/nsswitch.conf",
@@ -42,3 +48,24 @@ def test_files_that_say_the_same_come_once() -> None:
     _, others = code_map.overlays()
     told = [said for _, said in others]
     assert len(told) == len(set(told))
+
+
+@pytest.mark.parametrize("module", [name for name, applier in APPLIERS.items() if applier.keys])
+def test_an_applier_names_its_keys_at_once(module: str) -> None:
+    said = code_map.first_paragraph(code_map.docstring(code_map.PACKAGE / f"phases/{module}.py"))
+    for key in APPLIERS[module].keys:
+        section, _, name = key.rpartition(".")
+        is_named = re.search(rf"\b{name}\b", said)
+        assert is_named or (section not in ("", "k3os") and section in said), key
+
+
+def test_each_field_of_a_nodepool_is_named() -> None:
+    """Of spec and of spec.strategy; what is below them is where these are."""
+    said = code_map.markdown()
+    spec = crd.schema()["properties"]["spec"]["properties"]
+    missing = [
+        name
+        for name in [*spec, *spec["strategy"]["properties"]]
+        if not re.search(rf"\b{name}\b", said)
+    ]
+    assert missing == []
