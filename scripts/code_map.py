@@ -1,8 +1,12 @@
-"""docs/reference/code.md: each source file with the first sentence that it says of itself."""
+"""docs/reference/code.md: each source file with what it says of itself first.
+
+What is in the image beside it, too: programs in shell, units, settings of other programs.
+"""
 
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,28 +14,44 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "k3os"
 OVERLAY = ROOT / "overlay"
+NO_COMMENT, DESCRIPTION = ("#!", "# shellcheck "), "Description="
 # a sentence's end, not that of an abbreviation
 END = re.compile(r"(?<!e\.g)(?<!i\.e)[.;?](?=\s|$)")
 
 
 def markdown() -> str:
-    """A chapter with a table for each package, and one for the programs among the overlays."""
+    """A chapter with a table for each package, and one for the overlays with two."""
     parts: list[str] = []
     for own in sorted(PACKAGE.rglob("__init__.py")):
         directory = own.parent
         files = [path for path in sorted(directory.glob("*.py")) if path != own]
-        rows = [(path.name, docstring(path)) for path in files]
+        rows = [(path.name, first_paragraph(docstring(path))) for path in files]
         title = directory.relative_to(ROOT).as_posix()
-        parts += [f"## {title}", "", f"{first_sentence(docstring(own))}.", "", *_table(rows), ""]
-    programs = [path for path in sorted(OVERLAY.rglob("*")) if is_program(path)]
-    rows = [(path.relative_to(OVERLAY).as_posix(), comment(path)) for path in programs]
-    return "\n".join([*parts, "## overlay", "", "The node's shell programs.", "", *_table(rows)])
+        parts += [f"## {title}", "", f"{first_paragraph(docstring(own))}.", "", *_table(rows), ""]
+    programs, others = overlays()
+    shell = ["## overlay", "", "The node's shell programs.", "", *_table(programs), ""]
+    units = ["Its units, and what it says to other programs.", "", *_table(others)]
+    return "\n".join([*parts, *shell, *units])
+
+
+def overlays() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """The shell programs, and the other files: path below OVERLAY, what it says first. Files that
+    do not differ in that, as those of one setting for several units, come once."""
+    programs, others = [], {}
+    for path in sorted(OVERLAY.rglob("*")):
+        said = first_sentence(comment(path)) if path.is_file() else ""
+        name = path.relative_to(OVERLAY).as_posix()
+        if said and path.read_bytes().startswith(b"#!"):
+            programs.append((name, said))
+        elif said:
+            others.setdefault(said, name)
+    return programs, [(name, said) for said, name in others.items()]
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> list[str]:
     lines = ["| file | |", "|---|---|"]
     for name, text in rows:
-        said = first_sentence(text).replace("|", r"\|").replace("<", "&lt;")
+        said = text.replace("|", r"\|").replace("<", "&lt;")
         lines.append(f"| `{name}` | {said} |")
     return lines
 
@@ -40,22 +60,26 @@ def docstring(path: Path) -> str:
     return ast.get_docstring(ast.parse(path.read_text())) or ""
 
 
-def is_program(path: Path) -> bool:
-    return path.is_file() and path.read_bytes().startswith(b"#!/bin/")
-
-
 def comment(path: Path) -> str:
-    """The lines that begin with # below the first one of a shell program."""
-    found = []
-    for line in path.read_text().splitlines()[1:]:
-        if not line.startswith("#"):
-            break
-        found.append(line.removeprefix("#").strip())
-    return "\n".join(found)
+    """The comment that a file of the node begins with, else a unit's description, else its first
+    comment, which in a drop-in is below the section; "" for none."""
+    lines = [each for each in path.read_text().splitlines() if not each.startswith(NO_COMMENT)]
+    if lines and not lines[0].startswith("#"):
+        for line in lines:
+            if line.startswith(DESCRIPTION):
+                return line.removeprefix(DESCRIPTION).removeprefix("k3OS: ")
+    told = itertools.dropwhile(lambda line: not line.startswith("#"), lines)
+    told = itertools.takewhile(lambda line: line.startswith("#"), told)
+    return "\n".join(line.removeprefix("#").strip() for line in told)
 
 
 def first_sentence(text: str) -> str:
     """In one line, without the mark at its end."""
-    paragraph = " ".join(text.partition("\n\n")[0].split())
+    paragraph = first_paragraph(text)
     end = END.search(paragraph)
     return paragraph[: end.start()] if end else paragraph
+
+
+def first_paragraph(text: str) -> str:
+    """In one line, without the mark at its end."""
+    return " ".join(text.partition("\n\n")[0].split()).removesuffix(".")

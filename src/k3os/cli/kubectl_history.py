@@ -9,30 +9,28 @@ decided about nodes; that does the operator.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from k3os import names
 from k3os.cli.kubectl_text import table
 from k3os.cluster.kubectl import NODES, POOLS, Kubectl, NotThere
-from k3os.cluster.node import NodeView, parse_node
+from k3os.cluster.node import parse_node
 from k3os.cluster.objects import inside, mapping, number, text
 from k3os.cluster.progress import GIVEN_UP
 from k3os.cluster.revision import (
-    CAUSE,
     LABEL,
     Content,
     Revision,
-    before,
     content_of,
     has_content,
     parse_all,
 )
-from k3os.cluster.target import COMPONENTS, channel, matches, parse_target, plain, selector_of
+from k3os.cluster.selector import matches, selector_of
+from k3os.cluster.target import parse_target
+from k3os.cluster.undo import choose, completed_last, going_back, remarks, undone
 from k3os.errors import UserError
-from k3os.generation.versions import is_minor_back, is_older
 from k3os.system.plural import counted
 from k3os.system.screen import printable
 from k3os.system.stamps import utc
@@ -94,31 +92,12 @@ def details(revision: Revision) -> list[str]:
     return found
 
 
-def choose(
-    revisions: Sequence[Revision], number: int | None, digest: str, completed: str = ""
-) -> Revision:
-    """The one with that number, None: the one before what is wanted now, or completed, a digest:
-    what a canary has only tried is nothing to go back to. Raises UserError."""
-    listed = ", ".join(str(each.number) for each in revisions)
-    hint = f"there are: {listed}" if listed else "the operator writes one down for each change"
-    if number is None:
-        found = next((each for each in revisions if each.digest == completed), None)
-        found = found or before(revisions, digest)
-        what = "there is no revision before this one"
-    else:
-        found = next((each for each in revisions if each.number == number), None)
-        what = f"there is no revision {number}"
-    if found is None:
-        raise UserError(what, hint)
-    return found
-
-
 def undo(kubectl: Kubectl, name: str, number: int | None, *, allow: bool) -> int:
     """Have a NodePool want again what it wanted. Raises UserError."""
     pool = nodepool(kubectl, name)
     spec, status = mapping(pool.get("spec")), mapping(pool.get("status"))
     digest = parse_target(spec, status).plain_digest
-    chosen = choose(_revisions(kubectl, pool), number, digest, _completed(status, digest))
+    chosen = choose(_revisions(kubectl, pool), number, digest, completed_last(status, digest))
     if chosen.digest == digest:
         print(f"{name} wants what revision {chosen.number} wanted already")
         return 0
@@ -138,72 +117,6 @@ def undo(kubectl: Kubectl, name: str, number: int | None, *, allow: bool) -> int
     for line in remarks(name, spec, chosen, mine):
         print(printable(line))
     return 0
-
-
-def _completed(status: Body, digest: str) -> str:
-    """What was completed last, where a canary of this target is not."""
-    canary = mapping(status.get("canary"))
-    tried = plain(text(canary.get("target"))) == digest and canary.get("phase") != "Completed"
-    return plain(text(canary.get("stable"))) if tried else ""
-
-
-def undone(pool: Body, chosen: Revision, content: Content, *, allow: bool) -> dict[str, Any]:
-    """The NodePool as it is to be: all that is not rolled out stays."""
-    body = deepcopy({key: pool[key] for key in pool if key != "status"})
-    body |= {"apiVersion": f"{names.GROUP}/{names.VERSION}", "kind": names.KIND}
-    spec, meta = body["spec"], body["metadata"]
-    for name, wanted in (("k3os", chosen.k3os), ("k3s", chosen.k3s)):
-        spec.pop(name, None)
-        if wanted:
-            spec[name] = {"version": wanted.version} | ({"url": wanted.url} if wanted.url else {})
-    for name in ("config", "overrides", "secrets"):
-        spec.pop(name, None)
-        if wants := getattr(content, name):
-            spec[name] = deepcopy(wants)
-    if allow:
-        spec["strategy"] = {**mapping(spec.get("strategy")), "rollback": "Allow"}
-    meta.pop("managedFields", None)
-    cause = f"kubectl k3os rollout undo --to-revision={chosen.number}"
-    meta["annotations"] = {**mapping(meta.get("annotations")), CAUSE: cause}
-    return dict(body)
-
-
-def going_back(chosen: Revision, nodes: Iterable[NodeView]) -> list[str]:
-    """Which versions would become older, "k3s v1.34.0+k3s1 -> v1.33.1+k3s1"."""
-    found = []
-    for node in nodes:
-        for name, wanted, has in (
-            ("k3OS", chosen.k3os, node.k3os),
-            ("k3s", chosen.k3s, node.k3s),
-        ):
-            if wanted is not None and is_older(wanted.version, has):
-                found.append(f"{name} {has} -> {wanted.version}")
-    return list(dict.fromkeys(found))
-
-
-def remarks(name: str, spec: Body, chosen: Revision, nodes: Iterable[NodeView]) -> list[str]:
-    """What people should know who have just gone back. spec: as it was before."""
-    found = []
-    left = [f"{each} {channel(spec, each)}" for each in COMPONENTS if channel(spec, each)]
-    if left:
-        found.append(f"it does not follow channels any more: {', '.join(left)}")
-    pairs = (("k3os", chosen.k3os), ("k3s", chosen.k3s))
-    if kept := [each for each, wanted in pairs if wanted is None and mapping(spec.get(each))]:
-        found.append(
-            f"revision {chosen.number} names no version of {' and '.join(kept)}: nodes keep theirs"
-        )
-    if inside(spec, "strategy", "paused") is True:
-        found.append(f"it is paused: `kubectl k3os rollout resume {name}`")
-    servers = [node for node in nodes if node.control_plane or node.etcd]
-    version = chosen.k3s.version if chosen.k3s else ""
-    if back := [node for node in servers if is_minor_back(node.k3s, version)]:
-        found.append(
-            f"{', '.join(node.name for node in back)}: k3s goes back over a minor version, "
-            f"{back[0].k3s} -> {version}. The datastore stays as it is; each server copied it "
-            "before the upgrade, and its Event DatastoreKept names the copy and the commands that "
-            "restore it"
-        )
-    return found
 
 
 def retry(kubectl: Kubectl, name: str) -> int:

@@ -1,4 +1,5 @@
-"""`kubectl k3os status`, `logs`, `config`, `support`, `shell`: work on a node through the API.
+"""`kubectl k3os status`, `logs`, `config`, `support`, `shell`: work on a node through the API, and
+how long each may take.
 
 Each runs a command of the node there (k3os.cluster.on_node); nothing is decided here, and no
 argument is ever a secret: `k3os config --dump` on the node masks them.

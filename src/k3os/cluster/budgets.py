@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from k3os.cluster.objects import conditions, inside, mapping, number, text
-from k3os.cluster.target import is_selector, matches
+from k3os.cluster.selector import is_selector, matches
 from k3os.cluster.views import PodView
 from k3os.system.numbers import whole
 from k3os.system.plural import counted

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from k3os.cluster.budgets import Budget, hindrance
 from k3os.cluster.node import State
+from k3os.cluster.selector import matches
 from k3os.cluster.spec import Drain
-from k3os.cluster.target import matches
 from k3os.cluster.views import DAEMON_SET, EVICT, AttachmentView, PodView
 from k3os.cluster.workloads import Record
 

@@ -21,13 +21,12 @@ from k3os.cluster.node import (
     parse_node,
 )
 from k3os.cluster.objects import inside, mapping, maps, number, text
+from k3os.cluster.selector import matches, selector_of
 from k3os.cluster.target import (
     Target,
     changes,
     is_updated,
-    matches,
     parse_target,
-    selector_of,
     unresolved,
 )
 from k3os.cluster.turns import is_begun

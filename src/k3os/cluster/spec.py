@@ -1,7 +1,7 @@
 """A NodePool's spec as typed records, with the defaults of its schema (operator/crd.py).
 
-It parses and never asks anybody. Time zones are those of zoneinfo; percentages round down, to 1
-at least. What nodes are to have is cluster/target.py.
+It parses and never asks anybody. Percentages round down, to 1 at least. What nodes are to have is
+cluster/target.py.
 """
 
 from __future__ import annotations
@@ -10,25 +10,22 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from k3os import names
 from k3os.cluster.canary_spec import IMPLIED, Canary, parse_canary
 from k3os.cluster.canary_spec import ROLLBACK as TAKE_BACK
 from k3os.cluster.duration import LONGEST, seconds
 from k3os.cluster.objects import inside, mapping, number, text
+from k3os.cluster.selector import is_selector, matches, selector_of
 from k3os.cluster.spec_config import config_problems
 from k3os.cluster.target import (
     COMPONENTS,
     Target,
-    is_selector,
-    matches,
     parse_target,
-    selector_of,
     unresolved,
 )
+from k3os.cluster.window import Window, parse_window
 from k3os.cluster.workloads import Workloads, parse_workloads
 from k3os.errors import UserError
 from k3os.system.numbers import whole
@@ -40,7 +37,6 @@ VERSION = r"v?[0-9][0-9A-Za-z.+~_-]{0,126}"
 HISTORY = 10  # revisions that are kept beside the current one, as of a Deployment
 MOST_HISTORY = 100
 ROLLBACK = {"Forbid": False, "Allow": True}
-DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 @dataclass(frozen=True)
@@ -58,39 +54,6 @@ class Drain:
     skip_wait: int = 0
     pod_selector: Mapping[str, Any] | None = None
     detach_timeout: int = 120
-
-
-@dataclass(frozen=True)
-class Window:
-    """When a change may begin. start: minutes after midnight; duration: seconds."""
-
-    start: int
-    duration: int
-    days: tuple[str, ...] = DAYS
-    zone: str = "UTC"
-
-    def opened(self, now: float) -> bool:
-        """Whether it is open. now: seconds since 1970."""
-        local = datetime.fromtimestamp(now, ZoneInfo(self.zone))
-        return any(begin <= local < end for begin, end in self._near(local))
-
-    def next_opening(self, now: float) -> float:
-        """When it opens next, seconds since 1970."""
-        local = datetime.fromtimestamp(now, ZoneInfo(self.zone))
-        return min(begin.timestamp() for begin, _ in self._near(local) if begin > local)
-
-    def _near(self, local: datetime) -> list[tuple[datetime, datetime]]:
-        """The openings from a week ago (they last at most that long) to in a week."""
-        hour, minute = divmod(self.start, 60)
-        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
-        found = []
-        for offset in range(-8, 9):
-            day = midnight + timedelta(days=offset)
-            if DAYS[day.weekday()] in self.days:
-                begin = day.replace(hour=hour, minute=minute)
-                end = datetime.fromtimestamp(begin.timestamp() + self.duration, begin.tzinfo)
-                found.append((begin, end))
-        return found
 
 
 @dataclass(frozen=True)
@@ -244,7 +207,7 @@ def _strategy(given: Mapping[str, Any]) -> Strategy:
     return Strategy(
         max_unavailable=_max_unavailable(given),
         drain=_drain(_map(given, "drain", where)),
-        window=_window(window) if window else None,
+        window=parse_window(window) if window else None,
         progress_deadline=seconds(
             given.get("progressDeadline", "20m"), f"{where}.progressDeadline"
         ),
@@ -317,28 +280,3 @@ def _max_unavailable(given: Mapping[str, Any]) -> int | str:
         "write `1` or `25%`",
         "spec.strategy.maxUnavailable",
     )
-
-
-def _window(given: Mapping[str, Any]) -> Window:
-    where = "spec.strategy.window"
-    start = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])", text(given.get("start")))
-    if start is None:
-        raise UserError("is no time of day", "write `02:00`", f"{where}.start")
-    days = DAYS if given.get("days") in (None, []) else given["days"]
-    if not isinstance(days, (list, tuple)):
-        raise UserError("is no list", f"write some of {', '.join(DAYS)}", f"{where}.days")
-    unknown = [day for day in days if day not in DAYS]
-    if unknown:
-        raise UserError(
-            f"{unknown[0]} is no day", f"write some of {', '.join(DAYS)}", f"{where}.days"
-        )
-    zone = "UTC" if given.get("timeZone") in (None, "") else text(given["timeZone"], 64)
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise UserError(
-            f"{zone} is no time zone", "write one as Europe/Berlin", f"{where}.timeZone"
-        ) from error
-    minutes = int(start[1]) * 60 + int(start[2])
-    duration = seconds(given.get("duration", "3h"), f"{where}.duration")
-    return Window(minutes, duration, tuple(days), zone)

@@ -15,7 +15,8 @@ from k3os.cluster import placeholders
 from k3os.cluster.fragments import told
 from k3os.cluster.impact import check
 from k3os.cluster.objects import inside, text
-from k3os.cluster.target import is_selector, too_large
+from k3os.cluster.selector import is_selector
+from k3os.cluster.target import too_large
 from k3os.config.dump import as_tree
 from k3os.config.load import Config
 from k3os.config.schema import BY_PATH

@@ -1,4 +1,5 @@
-"""What a NodePool wants of its nodes, which nodes are its, and what differs on one of them.
+"""What a NodePool wants of its nodes: of each one with its overrides and values, what differs
+there, and labels that would change it back and forth.
 
 Parsed from a NodePool's spec (operator/crd.py is its schema); nothing is asked. The operator and
 `kubectl k3os` judge by the same rules.
@@ -13,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from k3os import names
 from k3os.cluster import placeholders
 from k3os.cluster.fragments import labels_given, merged, same_where_shown
 from k3os.cluster.impact import fragment_hash
@@ -21,6 +21,7 @@ from k3os.cluster.node import NodeView
 from k3os.cluster.objects import inside, mapping, maps, text
 from k3os.cluster.request import Wanted
 from k3os.cluster.secret_refs import SecretRef, parse_refs, sealed, written_refs
+from k3os.cluster.selector import keys_of, matches, selector_of
 
 
 @dataclass(frozen=True)
@@ -256,8 +257,6 @@ def written(overrides: tuple[Override, ...]) -> list[dict[str, Any]]:
 
 
 COMPONENTS = ("k3os", "k3s")
-OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
-NOTHING = {"matchExpressions": [{"key": f"{names.GROUP}/none", "operator": "In", "values": []}]}
 
 
 def parse_target(spec: Mapping[str, Any], status: Mapping[str, Any] | None = None) -> Target:
@@ -318,61 +317,6 @@ def unresolved(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, 
         for name, channel in channels.items()
         if channel and not resolved(spec, status, name)
     }
-
-
-def selector_of(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A NodePool's selector; what cannot be understood selects nothing."""
-    selector = spec.get("nodeSelector")
-    return mapping(selector) if selector is None or is_selector(selector) else NOTHING
-
-
-def keys_of(selector: Mapping[str, Any]) -> set[str]:
-    """The labels that a LabelSelector looks at."""
-    expressions = selector.get("matchExpressions") or []
-    return {*(selector.get("matchLabels") or {}), *(each["key"] for each in expressions)}
-
-
-def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Kubernetes' LabelSelector; an empty one matches all."""
-    wanted = selector.get("matchLabels") or {}
-    if any(labels.get(name) != value for name, value in wanted.items()):
-        return False
-    return all(_fits(each, labels) for each in selector.get("matchExpressions") or [])
-
-
-def is_selector(selector: object) -> bool:
-    """Whether it is a LabelSelector."""
-    if not isinstance(selector, Mapping) or selector.keys() - {"matchLabels", "matchExpressions"}:
-        return False
-    wanted, expressions = selector.get("matchLabels"), selector.get("matchExpressions")
-    return (wanted is None or _are_texts(wanted)) and (
-        expressions is None
-        or (isinstance(expressions, list) and all(map(_is_expression, expressions)))
-    )
-
-
-def _are_texts(value: object) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(each, str) for each in value.values())
-
-
-def _is_expression(value: object) -> bool:
-    if not isinstance(value, Mapping) or not isinstance(value.get("key"), str):
-        return False
-    values = value.get("values") or []
-    return value.get("operator") in OPERATORS and (
-        isinstance(values, list) and all(isinstance(each, str) for each in values)
-    )
-
-
-def _fits(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    value = labels.get(expression["key"])
-    values = expression.get("values") or []
-    return {
-        "In": value in values and value is not None,
-        "NotIn": value not in values,
-        "Exists": value is not None,
-        "DoesNotExist": value is None,
-    }[expression["operator"]]
 
 
 def is_updated(node: NodeView, target: Target) -> bool:

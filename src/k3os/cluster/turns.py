@@ -1,8 +1,7 @@
-"""Whose turn it is: how many nodes of a pool, and which, may be changed now.
-
-The rules, all at once: no failure in the pool, not paused, the window is open; servers before
-agents and one at a time in the whole cluster; of etcd's members no more than its quorum can
-spare; and no more than maxUnavailable nodes of the pool away.
+"""Whose turn it is: which nodes of a pool may be changed now. The rules, all at once: no failure in
+the pool, not paused, the window is open; servers before agents and one at a time in the whole
+cluster; of etcd's members no more than its quorum can spare; and no more than maxUnavailable nodes
+of the pool away.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Workloads over a node's upgrade: `spec.strategy.workloads`, and what is remembered of a node.
+"""Workloads over a node's upgrade: `spec.strategy.workloads`, and the annotation of a node.
 
 A workload is what owns pods and has others made in their place: a DaemonSet or a static pod (on
 this node again), a Deployment, ReplicaSet or StatefulSet (on any). The annotation names.WORKLOADS

@@ -1,8 +1,9 @@
-"""What GRUB reads on a disk: its menu, the stub for UEFI, and which file system they name.
+"""What GRUB reads on a disk: the stub for UEFI, and its menu, which counts the attempts of a trial.
+An older release's menu learns to name the file system that it lies on, and to hand over a
+generation's arguments for the kernel, once there are some.
 
-An older release's menu learns to name the file system that it lies on: without that the label alone
-says what is booted (boot/media.py); and to hand over a generation's arguments for the kernel, once
-there are some. What another system's menu says stays as it is.
+Without a file system's UUID the label alone says what is booted (boot/media.py). What another
+system's menu says stays as it is.
 """
 
 from __future__ import annotations

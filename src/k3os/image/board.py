@@ -1,4 +1,5 @@
-"""Boards that bring no UEFI: what must lie on their disk's FAT partition so that they have one.
+"""Boards that bring no UEFI, as the Raspberry Pi: their disk's partition table (an MBR), and what
+lies on its FAT partition so that they have one.
 
 The Raspberry Pi's firmware starts `kernel=` of config.txt
 (https://www.raspberrypi.com/documentation/computers/config_txt.html) with the device tree that is

@@ -1,8 +1,8 @@
-"""Stages: each is a directory named by the hash of its inputs, complete or not there at all.
+"""Stages: each is a directory named by the hash of its inputs, complete or not there at all. One
+lock serves the whole cache: a second build waits and says for whom.
 
 A stage is built in a temporary directory beside its final name and renamed when it is
 complete, so an interrupted build leaves nothing that a later one could take for a result.
-One lock serves the whole cache: a second build waits and says for whom.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Fetch k3s and airgap image archives, verified, into a directory that also is the cache.
+"""Fetch k3s and airgap image archives, verified, into a directory that also is the cache. What is
+not as its release says, and as it is pinned (trust.py), is refused.
 
 Nothing that failed a checksum stays under its final name. It must not decide where k3s goes
 in an image or on a node. Beside each file from a release lies <file>.sha256, what it was

@@ -12,8 +12,9 @@ from typing import Any
 from k3os import names
 from k3os.cluster.canary_spec import PAUSE
 from k3os.cluster.duration import LONGEST
-from k3os.cluster.spec import DAYS, HISTORY, MOST_HISTORY, ROLLBACK, Drain, Strategy
+from k3os.cluster.spec import HISTORY, MOST_HISTORY, ROLLBACK, Drain, Strategy
 from k3os.cluster.spec import VERSION as VERSION_TEXT
+from k3os.cluster.window import DAYS
 from k3os.cluster.workloads import ON_FAILURE, SOAK
 from k3os.operator import canary_crd, config_crd
 

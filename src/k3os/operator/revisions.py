@@ -1,4 +1,5 @@
-"""Keeping a NodePool's history (cluster/revision.py): what is missing, what is too old, writing it.
+"""Keeping a NodePool's history (cluster/revision.py): what is missing, what is more than
+revisionHistoryLimit, writing it.
 
 `plan` decides and asks nobody. A revision is made when what is wanted changes; wanted again, an
 old one becomes the newest, as Deployments have it. The revision comes before its Secret, and

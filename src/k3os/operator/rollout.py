@@ -1,4 +1,5 @@
-"""What the operator does next, as a pure function of what it sees: no I/O, no clock, no memory.
+"""What the operator does next, as a pure function of what it sees: the steps of a node, within
+progressDeadline, and what ends them. No I/O, no clock, no memory.
 
 `decide` is called whenever something changed and at the time it asks to be called again. All it
 remembers is in the API: a node's annotation (nodes.State) and the Jobs. So it may be killed at

@@ -1,4 +1,5 @@
-"""Asks the API for the workloads of nodes: who has Ready pods before a drain, who lacks them after.
+"""Asks the API for the workloads of nodes: which are noted before a drain, as they have Ready pods,
+and which lack them afterwards.
 
 It decides nothing (soak.py does) and remembers nothing that is not asked anew after a restart. It
 asks in the background, workload by workload: a node has some dozens of them, a cluster's pods are
@@ -20,8 +21,8 @@ from k3os.cluster import workload_health as health
 from k3os.cluster.drain import Load
 from k3os.cluster.node import DRAINING, SOAKING, NodeView
 from k3os.cluster.objects import inside, mapping, text, texts
+from k3os.cluster.selector import is_selector, matches
 from k3os.cluster.spec import Pool
-from k3os.cluster.target import is_selector, matches
 from k3os.cluster.turns import Cluster, is_sick
 from k3os.cluster.views import DAEMON_SET, PodView, owner
 from k3os.cluster.workloads import (

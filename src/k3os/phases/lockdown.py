@@ -1,8 +1,9 @@
-"""k3os.lockdown: what even root may not do to the running kernel (kernel_lockdown(7)); with Secure
-Boot Debian's kernel asks for `integrity` by itself. k3os.lock_modules: no module is loaded any more
-once k3s is ready (kernel.modules_disabled, Documentation/admin-guide/sysctl/kernel.rst).
+"""k3os.lockdown: what even root may not do to the running kernel; k3os.lock_modules: no module is
+loaded any more once k3s is ready.
 
-Neither can be taken back before the next boot. The kernel's levels only rise.
+kernel_lockdown(7); kernel.modules_disabled, Documentation/admin-guide/sysctl/kernel.rst. With
+Secure Boot Debian's kernel asks for `integrity` by itself. Neither can be taken back before the
+next boot. The kernel's levels only rise.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Units of systemd for what is mounted: their names and texts (systemd.mount(5), systemd.unit(5)).
+"""Units of systemd for what is mounted: their names and texts (systemd.mount(5), systemd.unit(5));
+and k3s' own, which does not start without what its data is on.
 
 Every one is `nofail`: neither the boot nor k3s waits for what does not come, beyond the time that a
 device is waited for. Those of disks are started with local-fs.target, those behind the network when

@@ -13,11 +13,11 @@ from k3os.cli.kubectl_history import (
     history_lines,
     show_history,
     undo,
-    undone,
 )
 from k3os.cluster.kubectl import NODES, POOLS, NotThere
 from k3os.cluster.revision import AT, BY, CAUSE, FILE, LABEL, Content, data_of, parse_revision
 from k3os.cluster.target import parse_target
+from k3os.cluster.undo import undone
 from k3os.errors import UserError
 from tests.unit.cluster import objects
 

@@ -14,8 +14,8 @@ from k3os import names
 from k3os.cluster.budgets import hindrance, parse_budget
 from k3os.cluster.node import STEPS, parse_node
 from k3os.cluster.progress import progress
+from k3os.cluster.selector import matches, selector_of
 from k3os.cluster.spec import read_pool
-from k3os.cluster.target import matches, selector_of
 from k3os.cluster.views import REQUEST_LABEL, parse_attachment, parse_pod
 from k3os.operator.api import ApiFailure
 from k3os.operator.engine import Engine, Sight, seen

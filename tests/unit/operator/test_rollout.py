@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from k3os.cluster.drain import Load
 from k3os.cluster.node import FAILED, RequestResult, State, parse_state
 from k3os.cluster.request import Wanted
-from k3os.cluster.spec import Drain, Pool, Strategy, Window
+from k3os.cluster.spec import Drain, Pool, Strategy
 from k3os.cluster.target import Target, is_updated
 from k3os.cluster.turns import Cluster
 from k3os.cluster.views import JobView, PodView
+from k3os.cluster.window import Window
 from k3os.operator.decisions import Eviction, NewJob, NodePatch, NoJob, Said
 from k3os.operator.rollout import decide, decide_all, finished, orphans
 from tests.unit.operator.simulator import (

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k3os.cluster.duration import seconds
-from k3os.cluster.spec import DAYS, Strategy, Window, parse_pool
+from k3os.cluster.spec import Strategy, parse_pool
+from k3os.cluster.window import DAYS, Window
 from k3os.errors import UserError
 from k3os.operator import crd
 
