@@ -157,7 +157,7 @@ def build_rootfs(
     add_skeleton(tree)
     add_places(tree)
     if operator is not None:
-        for path in sorted(operator.iterdir()):
+        for path in sorted(filter(Path.is_file, operator.iterdir())):
             tree.add(f"{OPERATOR}/{path.name}", Entry(FILE, 0o644, data=path.read_bytes))
     tree.file("usr/lib/k3os/prefetch", "\n".join(boot_files(tree)).encode() + b"\n")
     squash(tree, output / "rootfs.squashfs", settings.epoch, progress)
