@@ -29,7 +29,7 @@ RELEASE_KEYS = "usr/share/k3os/release-keys"
 OPERATOR = "usr/share/k3os/operator"
 # Subpackages that only a workstation runs.
 WORKSTATION = ("image", "operator", "vm")
-WORKSTATION_COMMANDS = ("build.py", "operator.py", "run.py")
+WORKSTATION_COMMANDS = ("build.py", "kubectl_complete.py", "operator.py", "run.py")
 
 UNUSED = (
     *("boot", "media", "mnt", "srv", "usr/games", "usr/include", "usr/src", "usr/local"),
