@@ -7,6 +7,7 @@ Selectors" and "Annotations".
 GROUP, VERSION, KIND = "k3os.io", "v1alpha1", "NodePool"
 PLURAL, SHORT = "nodepools", "np"
 NAMESPACE = "k3os-system"
+OPERATOR = "k3os-operator"
 # whom the operator's image runs as
 OPERATOR_UID = 65532
 

@@ -56,6 +56,7 @@ class Machine:
     boots: int = 0
     result: dict[str, Any] = field(default_factory=dict)
     ready: bool = True
+    image: str = f"sha256:{'0' * 64}"  # of the operator, "" for none
 
 
 class Agent:
@@ -98,7 +99,7 @@ class Agent:
             names.CONFIG_HASH: machine.config_hash or fragment_hash(machine.config),
             names.BOOT_ID: str(machine.boots),
             names.TRIAL: "false",
-            names.IMAGE: f"sha256:{'0' * 64}",
+            names.IMAGE: machine.image,
         }
         if machine.result:
             notes[names.LAST_RESULT] = json.dumps(machine.result)

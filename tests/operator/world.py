@@ -80,11 +80,12 @@ class World:
     # the operator
 
     def start(
-        self, port: int = 0, log_format: str = "text", home: str = ""
+        self, port: int = 0, log_format: str = "text", home: str = "", pod: str = ""
     ) -> subprocess.Popen[bytes]:
-        """A process of it; its log is a file that the test's failure shows. home: as if it ran
-        on that node."""
-        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "NODE_NAME": home}
+        """A process of it; its log is a file that the test's failure shows. home, pod:
+        as if it ran on that node, in that pod."""
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+        environment |= {"NODE_NAME": home, "POD_NAME": pod}
         command = [sys.executable, "-m", "k3os", "operator", "run", "--port", str(port)]
         command += ["--lease-seconds", str(self.lease_seconds), "--log-format", log_format]
         with open(self.directory / "operator.log", "ab") as log:

@@ -86,14 +86,21 @@ def _main(argv: list[str]) -> int:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The options; argparse itself ends the program on wrong ones (exit code 2)."""
+    # as kubectl reads it, no value follows without the sign
+    argv = ["--watch=true" if word == "--watch" else word for word in argv]
+    return parser().parse_args(boots_as_one_word(argv))
+
+
+def parser() -> argparse.ArgumentParser:
+    """All that can be asked for."""
     shared = _handed_on(HANDED_ON)
-    parser = argparse.ArgumentParser(
+    found = argparse.ArgumentParser(
         prog="kubectl k3os",
         description="The nodes and NodePools of k3OS.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("nodes", parents=[shared], help="a table of all nodes")
     _add_diff(commands, shared)
     # their namespace is always the operator's, and journalctl has another -n
@@ -152,9 +159,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
                 metavar="true|false",
                 help="false: show it once (default true)",
             )
-    # as kubectl reads it, no value follows without the sign
-    argv = ["--watch=true" if word == "--watch" else word for word in argv]
-    return parser.parse_args(boots_as_one_word(argv))
+    return found
 
 
 def _add_diff(commands: Any, shared: argparse.ArgumentParser) -> None:

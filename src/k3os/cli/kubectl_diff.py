@@ -18,6 +18,7 @@ from k3os.cli.kubectl_text import table
 from k3os.cluster.kubectl import NODES, POOLS, Kubectl, parsed
 from k3os.cluster.node import NodeView, parse_node
 from k3os.cluster.objects import mapping, maps
+from k3os.cluster.on_node import from_registry
 from k3os.cluster.pool_difference import (
     NodeDifference,
     PoolDifference,
@@ -25,6 +26,7 @@ from k3os.cluster.pool_difference import (
     differences,
     unknown_fragments,
 )
+from k3os.cluster.pulled_image import Pulled
 from k3os.cluster.revision import has_content, parse_revision, target_of
 from k3os.cluster.target import Target, parse_target
 from k3os.config.key import AT_BOOT, NOW, RESTART
@@ -35,6 +37,7 @@ from k3os.system.screen import printable
 
 SAME, DIFFERENT, ERROR = 0, 1, 2
 COLUMNS = ("NODE", "NODEPOOL", "CHANGES", "COST", "REMARK")
+EARLIER = "what nodes have of an earlier configuration"
 COSTS = {NOW: "nothing restarts", RESTART: "k3s restarts", AT_BOOT: "reboot"}
 Body = Mapping[str, Any]
 
@@ -83,12 +86,24 @@ def sight_of(kubectl: Kubectl, bodies: Sequence[Body]) -> Sight:
     """Raises UserError."""
     pools, nodes = kubectl.objects(POOLS), kubectl.objects(NODES).values()
     views = [parse_node(each) for each in nodes]
+    if not all(view.image for view in views):
+        other = _other_image(kubectl)
+        views = [parse_node(each, other) for each in nodes]
     fragments: dict[str, Body] = {"": {}}
     for each in (*pools.values(), *bodies):
         fragments |= _of_nodes(parse_target(mapping(each.get("spec"))), views)
     if unknown := unknown_fragments(views, fragments):
         fragments |= _from_revisions(kubectl, unknown, views)
     return Sight(pools, views, fragments)
+
+
+def _other_image(kubectl: Kubectl) -> Pulled | None:
+    """The image of nodes that have none of their own."""
+    try:
+        return from_registry(kubectl)
+    except UserError as error:
+        _unknown("whether nodes without an image of the operator can pull one", error)
+        return None
 
 
 def _of_nodes(target: Target, views: Iterable[NodeView]) -> dict[str, Body]:
@@ -106,7 +121,7 @@ def _from_revisions(
     try:
         revisions = list(filter(None, map(parse_revision, kubectl.objects(REVISIONS).values())))
     except UserError as error:
-        _unknown(error)
+        _unknown(EARLIER, error)
         return found
     for revision in revisions:
         # with overrides, or values of nodes in it, nobody knows it by its hash
@@ -114,15 +129,14 @@ def _from_revisions(
             try:
                 content = content_of_revision(kubectl, revision)
             except UserError as error:
-                _unknown(error)
+                _unknown(EARLIER, error)
                 continue
             found |= _of_nodes(target_of(revision, content), views)
     return found
 
 
-def _unknown(error: UserError) -> None:
-    text = "what nodes have of an earlier configuration is not known"
-    print(f"kubectl k3os: {text}: {error}", file=sys.stderr)
+def _unknown(what: str, error: UserError) -> None:
+    print(f"kubectl k3os: {what} is not known: {error}", file=sys.stderr)
 
 
 def told(found: PoolDifference) -> list[str]:

@@ -7,7 +7,7 @@ from k3os.system.signals import end_when_asked
 
 HELP = """\
 usage: k3os operator run [--port N] [--lease-seconds N] [--log-format json|text]
-       k3os operator manifests IMAGE ARCHITECTURE
+       k3os operator manifests IMAGE ARCHITECTURE [--pull-secret NAME]
 
 The operator rolls the versions and the configuration of NodePools out to their nodes
 (docs/explanation/operator.md). Its image holds it; a node does not.
@@ -17,8 +17,11 @@ The operator rolls the versions and the configuration of NodePools out to their 
     --port N           of /healthz, /readyz and /metrics; 8080; 0: none
     --lease-seconds N  after which a silent leader is replaced; 60
     --log-format F     json (a line is an object) or text
-  manifests  print what k3s applies: namespace, CRD, accounts and rights, Deployment; IMAGE is
-             sha256:… as in a node's /usr/share/k3os/operator/image-id, ARCHITECTURE amd64 or arm64
+  manifests  print what brings it into a cluster: namespace, CRD, accounts and rights, Deployment.
+             IMAGE is sha256:… as in a node's /usr/share/k3os/operator/image-id, then it is what k3s
+             applies; or a reference that nodes without an image can pull. ARCHITECTURE is amd64 or
+             arm64
+    --pull-secret NAME  a Secret in k3os-system with what its registry asks for
 """
 
 
@@ -30,7 +33,11 @@ def main(argv: list[str]) -> int:
         from k3os import __version__
         from k3os.operator.manifests import Build, as_yaml
 
-        print(as_yaml(Build(__version__, *words[1:])), end="")
+        secret = given.get("--pull-secret")
+        build = Build(__version__, words[1], words[2], (secret,) if secret else ())
+        if secret and not build.is_pulled:
+            raise options.wrong(HELP, "--pull-secret: nodes have the image sha256:…, nobody pulls it")
+        print(as_yaml(build), end="")
         return 0
     options.count(HELP, words, 1, 1)
     return _run(given)

@@ -14,6 +14,7 @@ from typing import Any
 
 from k3os import names
 from k3os.cluster.objects import LONGEST, conditions, inside, text, texts
+from k3os.cluster.pulled_image import Pulled
 from k3os.cluster.workloads import Record, parse_record
 from k3os.system.json_text import an_object
 
@@ -128,7 +129,8 @@ class RequestResult:
 @dataclass(frozen=True)
 class NodeView:
     """healthy: K3OSHealthy, None while unknown. trial: its version is not confirmed yet. image:
-    the operator's image there, "" where it has none. unreadable: why nothing is begun with it.
+    the operator's image for its pods, "" where there is none; pulled: how that gets there, None
+    where it is there. unreadable: why nothing is begun with it.
     annotations: but those that tell of the node, or of what is done to it (k3os.io/…)."""
 
     name: str
@@ -148,6 +150,7 @@ class NodeView:
     last: RequestResult | None = None
     state: State | None = None
     image: str = ""
+    pulled: Pulled | None = None
     unreadable: str = ""
     by_hand: ByHand | None = None
     workloads: Record | None = None
@@ -162,14 +165,16 @@ class NodeView:
         return ETCD in self.labels
 
 
-def parse_node(body: Mapping[str, Any]) -> NodeView:
+def parse_node(body: Mapping[str, Any], other: Pulled | None = None) -> NodeView:
     """Never raises: what is not as it should be counts as not there, or makes the node
-    unreadable."""
+    unreadable. other: the image of a node that names none of its own."""
     name, labels = text(inside(body, "metadata", "name")), texts(inside(body, "metadata", "labels"))
     notes = texts(inside(body, "metadata", "annotations"))
     known = conditions(body)
     health = known.get(names.CONDITION, {})
     state, unreadable = _state(name, notes.get(names.ROLLOUT, ""))
+    own = _image(notes.get(names.IMAGE, ""))
+    pulled = None if own else other
     return NodeView(
         name=name,
         labels=labels,
@@ -187,7 +192,8 @@ def parse_node(body: Mapping[str, Any]) -> NodeView:
         mode=labels.get(names.MODE_LABEL, ""),
         last=_result(notes.get(names.LAST_RESULT)),
         state=state,
-        image=_image(notes.get(names.IMAGE, "")),
+        image=pulled.name if pulled else own,
+        pulled=pulled,
         unreadable=unreadable,
         by_hand=parse_by_hand(notes.get(names.BY_HAND, "")),
         workloads=parse_record(notes.get(names.WORKLOADS, "")),

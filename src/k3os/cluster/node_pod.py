@@ -13,6 +13,7 @@ from typing import Any
 from k3os import names
 from k3os.cluster.node import NodeView
 from k3os.cluster.objects import inside, maps, text
+from k3os.cluster.pulled_image import NEVER
 
 # of pods on the nodes: root on their node, nobody in the cluster
 NODE_ACCOUNT = "k3os-node"
@@ -38,12 +39,13 @@ def spec(
 
     It is bound to the node past the scheduler, so a cordon or a taint does not hold it; its image
     is the one that the node says it has, by its digest: no registry is asked, and nobody can have
-    brought another.
+    brought another. A node that has none pulls the operator's.
     """
+    pulled = node.pulled
     whole = {
         **container,
         "image": node.image,
-        "imagePullPolicy": "Never",
+        "imagePullPolicy": pulled.policy if pulled else NEVER,
         # it enters the host's namespaces; nothing less lets it
         "securityContext": {"privileged": True, "runAsUser": 0, "runAsNonRoot": False},
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -60,7 +62,11 @@ def spec(
         "tolerations": [{"operator": "Exists"}],
         "containers": [whole],
     }
-    return {**found, "volumes": [dict(each) for each in volumes]} if volumes else found
+    if pulled and pulled.secrets:
+        found["imagePullSecrets"] = [{"name": each} for each in pulled.secrets]
+    if volumes:
+        found["volumes"] = [dict(each) for each in volumes]
+    return found
 
 
 def job(node: NodeView, name: str, seconds: int) -> dict[str, Any]:

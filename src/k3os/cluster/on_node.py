@@ -32,6 +32,7 @@ from k3os.cluster.kubectl import (
 )
 from k3os.cluster.node import NodeView, parse_node
 from k3os.cluster.objects import conditions, inside, text
+from k3os.cluster.pulled_image import NAME_LABEL, Pulled, pulled_image
 from k3os.config.spelling import nearest
 from k3os.errors import UserError, visible
 from k3os.system.run import CommandError, Stream, attached, run
@@ -121,7 +122,7 @@ def find(kubectl: Kubectl, name: str) -> NodeView:
         body = kubectl.object(f"{NODES}/{quote(name, safe='')}")
     except NotThere as error:
         raise UserError(f"there is no node {name!r}", _meant(kubectl, name)) from error
-    view = parse_node(body)
+    view = view_of(kubectl, body)
     if not view.k3os:
         raise UserError(
             f"{name} has not reported that it runs k3OS",
@@ -142,6 +143,18 @@ def find(kubectl: Kubectl, name: str) -> NodeView:
     if not view.ready:
         print(f"{name} is not Ready: {visible(why)}; trying all the same", file=sys.stderr)
     return view
+
+
+def view_of(kubectl: Kubectl, body: Mapping[str, Any]) -> NodeView:
+    """A Node, with the image for its pods where there is one. Raises UserError."""
+    view = parse_node(body)
+    return view if view.image else parse_node(body, from_registry(kubectl))
+
+
+def from_registry(kubectl: Kubectl) -> Pulled | None:
+    """The operator's image where any node can pull it. Raises UserError."""
+    selector = quote(f"{NAME_LABEL}={names.OPERATOR}", safe="")
+    return pulled_image(kubectl.objects(f"{PODS}?labelSelector={selector}").values())
 
 
 def _meant(kubectl: Kubectl, name: str) -> str:

@@ -30,7 +30,7 @@ from k3os.cluster.kubectl import (
     NotThere,
 )
 from k3os.cluster.node import DRAINING, ByHand, NodeView, State, parse_node
-from k3os.cluster.on_node import check_rights, on_node, undisturbed
+from k3os.cluster.on_node import check_rights, on_node, undisturbed, view_of
 from k3os.cluster.spec import Drain, Pool, read_pool
 from k3os.cluster.turns import Cluster, is_busy, server_may_not
 from k3os.cluster.views import AttachmentView, PodView, parse_attachment, parse_claim, parse_pod
@@ -142,7 +142,7 @@ class _Held:
         for _ in range(TRIES):
             now = int(time.time())
             body = _node(self.kubectl, self.name)
-            self.node = parse_node(body)
+            self.node = view_of(self.kubectl, body)
             by_hand.check(self.node, cluster, now)
             self.options = by_hand.drain_options(self.node, pools, force=order.force)
             self._load()  # a right that is missing is told before anything is changed

@@ -81,6 +81,12 @@ def image_id(image: Image, layers: Sequence[Layer]) -> str:
     return f"sha256:{hashlib.sha256(_json(configuration(image, layers))).hexdigest()}"
 
 
+def manifest_digest(image: Image, layers: Sequence[Layer]) -> str:
+    """The digest by which a registry knows the image when it gets it as it is."""
+    index = json.loads(descriptions(image, layers)["index.json"])
+    return str(index["manifests"][0]["digest"])
+
+
 def descriptions(image: Image, layers: Sequence[Layer]) -> dict[str, bytes]:
     """Everything in the archive but the layers: name to content."""
     config = _json(configuration(image, layers))

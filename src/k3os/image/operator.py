@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +18,19 @@ from k3os.image.progress import Progress
 from k3os.image.rootfs import PACKAGES, compile_code
 from k3os.image.settings import Settings
 from k3os.image.sources import closure
-from k3os.image.tree import Tree, read_tar
+from k3os.image.tree import Tree, read_tar, write_tar
 from k3os.image.wheels import LOCK
 from k3os.names import OPERATOR_UID
+from k3os.operator.chart import chart
+from k3os.operator.kustomize import base as kustomize_base
+from k3os.operator.kustomize import build_for
 from k3os.operator.manifests import Build, as_yaml, image_name
 
 IMAGE, IMAGE_ID, IMAGE_NAME = "image.tar.zst", "image-id", "image-name"
 MANIFESTS = "manifests.yaml"
+# for nodes without an image; in a directory of their own, for they are no part of a node's
+TO_INSTALL = "to-install"
+CHART, KUSTOMIZE = f"{TO_INSTALL}/chart.tgz", f"{TO_INSTALL}/kustomize.tar.gz"
 # subpackages and commands of a workstation
 WITHOUT = (("image", "vm"), ("build.py", "run.py"))
 # what builds the base
@@ -82,7 +91,8 @@ def stages(
 def build_image(
     settings: Settings, progress: Progress, base_tar: Path, base: Path, output: Path
 ) -> None:
-    """Write IMAGE, IMAGE_ID, IMAGE_NAME and MANIFESTS; base: the directory of build_base."""
+    """Write IMAGE, IMAGE_ID, IMAGE_NAME, MANIFESTS, CHART and KUSTOMIZE; base: the directory of
+    build_base."""
     sha256, size, unpacked, purpose = json.loads((base / LAYER).read_text())
     lower = oci.Layer(sha256, size, unpacked, purpose, base / FRAME)
     with tempfile.TemporaryDirectory(dir=output) as directory:
@@ -95,10 +105,25 @@ def build_image(
         described = oci.Image(image_name(__version__), settings.arch.name, settings.epoch, SETTINGS)
         oci.write_archive(described, [lower, upper], output / IMAGE)
         known = oci.image_id(described, [lower, upper])
+        digest_in_registry = oci.manifest_digest(described, [lower, upper])
     (output / IMAGE_ID).write_text(f"{known}\n")
     (output / IMAGE_NAME).write_text(f"{described.name}\n")
     build = Build(__version__, known, settings.arch.name)
     (output / MANIFESTS).write_text(as_yaml(build))
+    (output / TO_INSTALL).mkdir()
+    pulled = build_for(__version__, settings.arch.name)
+    made = {CHART: chart(pulled, digest_in_registry), KUSTOMIZE: kustomize_base(pulled)}
+    for name, files in made.items():
+        (output / name).write_bytes(packed(files, settings.epoch))
+
+
+def packed(files: Mapping[str, str], epoch: int) -> bytes:
+    """Texts by their paths as a .tar.gz, the same bytes each time."""
+    tree, output = Tree(), io.BytesIO()
+    for path, text in files.items():
+        tree.file(path, text.encode())
+    write_tar(tree, output, epoch)
+    return gzip.compress(output.getvalue(), mtime=0)
 
 
 def wheels_of(base: Path) -> list[tuple[str, str, str]]:

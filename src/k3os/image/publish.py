@@ -33,7 +33,10 @@ def publish(
     if outputs.boot is not None:
         sources["install.sh"] = settings.source / "install.sh"
     if outputs.operator is not None:
-        sources[f"k3os-operator-{arch}.tar.zst"] = outputs.operator.image / operator.IMAGE
+        image = outputs.operator.image
+        sources[f"k3os-operator-{arch}.tar.zst"] = image / operator.IMAGE
+        sources[f"k3os-operator-chart-{arch}.tgz"] = image / operator.CHART
+        sources[f"k3os-operator-kustomize-{arch}.tar.gz"] = image / operator.KUSTOMIZE
     if outputs.k3s is not None:
         sources[f"k3os-k3s-{arch}"] = outputs.k3s.path
     published = []

@@ -29,7 +29,7 @@ RELEASE_KEYS = "usr/share/k3os/release-keys"
 OPERATOR = "usr/share/k3os/operator"
 # Subpackages that only a workstation runs.
 WORKSTATION = ("image", "operator", "vm")
-WORKSTATION_COMMANDS = ("build.py", "operator.py", "run.py")
+WORKSTATION_COMMANDS = ("build.py", "kubectl_complete.py", "operator.py", "run.py")
 
 UNUSED = (
     *("boot", "media", "mnt", "srv", "usr/games", "usr/include", "usr/src", "usr/local"),
@@ -157,7 +157,7 @@ def build_rootfs(
     add_skeleton(tree)
     add_places(tree)
     if operator is not None:
-        for path in sorted(operator.iterdir()):
+        for path in sorted(filter(Path.is_file, operator.iterdir())):
             tree.add(f"{OPERATOR}/{path.name}", Entry(FILE, 0o644, data=path.read_bytes))
     tree.file("usr/lib/k3os/prefetch", "\n".join(boot_files(tree)).encode() + b"\n")
     squash(tree, output / "rootfs.squashfs", settings.epoch, progress)

@@ -22,12 +22,14 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from k3os import names
+from k3os.cluster.pulled_image import Pulled
 from k3os.cluster.views import REQUEST_LABEL
 from k3os.operator import access, leader, metrics, relisting
 from k3os.operator.api import Api
 from k3os.operator.decisions import Said
 from k3os.operator.engine import Engine, Seen, Sight, seen
 from k3os.operator.outage import TROUBLE, Pauses, Quiet, pause, words
+from k3os.operator.own_image import own_image
 from k3os.system.signals import end_when_asked
 
 log = logging.getLogger("k3os.operator")
@@ -59,6 +61,7 @@ class Operator:
         identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self.leadership = leader.Leadership(self.api, identity, options.lease_seconds)
         self.engine: Engine | None = None
+        self.image: Pulled | None = None
         self._running: asyncio.Task[None] | None = None
         self.stop = asyncio.Event()
         self.code = 0  # of the end: 0 for a signal
@@ -66,7 +69,8 @@ class Operator:
     def begin(self, sight: Sight) -> None:
         """The indices are complete: from now on there is something to decide on."""
         if self.engine is None:
-            self.engine = Engine(self.api, sight, say, os.environ.get("NODE_NAME", ""))
+            home = os.environ.get("NODE_NAME", "")
+            self.engine = Engine(self.api, sight, say, home, self.image)
             self._running = asyncio.create_task(self.engine.run(), name="engine")
             self._running.add_done_callback(self._ended)
         self.engine.changed()
@@ -104,6 +108,7 @@ class Operator:
             holding = asyncio.create_task(self.leadership.hold(), name="lease")
             holding.add_done_callback(self._lost)
             try:
+                self.image = await own_image(self.api, os.environ.get("POD_NAME", ""))
                 await kopf.operator(
                     registry=handlers(self),
                     settings=settings(),
@@ -179,7 +184,7 @@ def handlers(operator: Operator) -> kopf.OperatorRegistry:
 
     @kopf.index("", "v1", "nodes", id="k3os_nodes", registry=registry)
     def index_node(body: kopf.Body, name: str, **_: Any) -> dict[str, Seen]:
-        return {name: seen(body)}
+        return {name: seen(body, operator.image)}
 
     @kopf.index(names.GROUP, names.VERSION, names.PLURAL, id="k3os_pools", registry=registry)
     def index_pool(body: kopf.Body, name: str, **_: Any) -> dict[str, dict[str, Any]]:

@@ -20,6 +20,7 @@ from lightkube import ApiError
 from k3os import names
 from k3os.cluster.node import NodeView, parse_node
 from k3os.cluster.objects import mapping
+from k3os.cluster.pulled_image import Pulled
 from k3os.cluster.spec import Pool
 from k3os.cluster.turns import Cluster, conflicts
 from k3os.cluster.views import JobView
@@ -65,21 +66,22 @@ class Sight:
     answers: Mapping[str, Iterable[Mapping[str, Any]]]
 
 
-def seen(body: Mapping[str, Any]) -> Seen:
-    """What is remembered of a Node. Versions are compared, as Kubernetes allows since 1.35 and
-    etcd's always could be."""
-    return version_of(body), parse_node(body)
+def seen(body: Mapping[str, Any], image: Pulled | None = None) -> Seen:
+    """What is remembered of a Node. image: the operator's, where nodes can pull it. Versions are
+    compared, as Kubernetes allows since 1.35 and etcd's always could be."""
+    return version_of(body), parse_node(body, image)
 
 
 @dataclass
 class Engine:
-    """home: the node it runs on, "" outside of the cluster. beat: when the loop was last alive,
-    time.monotonic()."""
+    """home: the node it runs on, "" outside of the cluster. image: its own, where nodes can pull
+    it. beat: when the loop was last alive, time.monotonic()."""
 
     api: Api
     sight: Sight
     say: Say
     home: str = ""
+    image: Pulled | None = None
     beat: float = field(default_factory=time.monotonic)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _written: dict[str, Seen] = field(default_factory=dict)
@@ -267,7 +269,8 @@ class Engine:
         log.info("changed meanwhile, decided again: %s", decision)
         if isinstance(decision, NodePatch):
             try:
-                self._written[decision.node] = seen(await self.api.get_node(decision.node))
+                body = await self.api.get_node(decision.node)
+                self._written[decision.node] = seen(body, self.image)
             except ApiError as error:
                 self._written.pop(decision.node, None)
                 if error.status.code == NOT_FOUND:  # the watch will say so, too
@@ -281,7 +284,7 @@ class Engine:
         if isinstance(decision, NodePatch):
             version, before = self._node(decision.node)
             body = await self.api.patch_node(decision, str(version or ""))
-            self._written[decision.node] = seen(body)
+            self._written[decision.node] = seen(body, self.image)
             metrics.count_change(before, decision)
             state = decision.state
             log.info(
@@ -363,7 +366,7 @@ class Engine:
     async def _scale(self, cluster: Cluster, now: float) -> Exception | None:
         """As many replicas as there are nodes for them; said again now and then, since somebody
         may have said otherwise. now: monotonic."""
-        wanted = replicas(cluster.nodes, self.home)
+        wanted = replicas(cluster.nodes, self.home, pulled=self.image is not None)
         if not wanted or (self._scaled[0] == wanted and now - self._scaled[1] < SCALE_SECONDS):
             return None
         try:

@@ -3,32 +3,40 @@
 Pure: a build in, plain objects out; the image carries them as YAML and k3s creates them. Pods
 name the operator's image by what is in it, its configuration's digest, as containerd and the
 kubelet take it: under a name and a tag any pod could bring another one, where a mirror or a
-registry answers to that name.
+registry answers to that name. Where nodes have no image, the same objects name one that they can
+pull: for people, in kustomize.py and chart.py.
 Formats: kubernetes.io, "Kubernetes API Reference"; names: "Object Names and IDs" there; tags:
 OCI distribution specification, "Pulling manifests".
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from k3os import names
 from k3os.cluster.node_pod import NODE_ACCOUNT
+from k3os.cluster.pulled_image import CONTAINER, NAME_LABEL, NEVER
 from k3os.names import OPERATOR_UID
 from k3os.operator import admission_policy, crd
 
-NAME = "k3os-operator"
+NAME = names.OPERATOR
 # for people who import the archive; reserved, so that no registry can have it (RFC 2606)
 REPOSITORY = f"k3os.invalid/{NAME}"
 
+PULL = "IfNotPresent"
 PORT = 8080
 # the operator itself wants a second replica where there is a second node for it
 MOST_REPLICAS = 2
 ARCH_LABEL = "kubernetes.io/arch"
 # of a namespace whose pods may read the metrics
 MAY_SCRAPE = {f"{names.GROUP}/metrics": "allowed"}
-LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "k3os"}
+LABELS = {NAME_LABEL: NAME, "app.kubernetes.io/part-of": "k3os"}
+# what stays when the operator is uninstalled: without its definition each NodePool would go, and
+# without the namespace what they wanted before. Helm, "Tell Helm Not To Uninstall a Resource"
+KEPT = ("Namespace", "CustomResourceDefinition")
+KEEP = {"helm.sh/resource-policy": "keep"}
 
 READ = ("get", "list", "watch")
 EVENTS = ("create", "patch")
@@ -36,11 +44,18 @@ EVENTS = ("create", "patch")
 
 @dataclass(frozen=True)
 class Build:
-    """What the image is: its version, its digest as `sha256:…`, its nodes' architecture."""
+    """What the image is: its version, how pods name it, its nodes' architecture. image: its
+    digest as `sha256:…` where nodes have it, else a reference that they can pull, with the names
+    of Secrets for that."""
 
     version: str
     image: str
     arch: str
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def is_pulled(self) -> bool:
+        return not self.image.startswith("sha256:")
 
 
 @dataclass(frozen=True)
@@ -107,6 +122,13 @@ def image_name(version: str) -> str:
 
 def as_yaml(build: Build) -> str:
     """All objects as one YAML text."""
+    head = f"# The operator of k3OS {build.version}. Written by k3os"
+    head += "" if build.is_pulled else "; off: k3os.operator: false"
+    return f"{head}\n{yaml_of(manifests(build))}"
+
+
+def yaml_of(objects: Iterable[Mapping[str, Any]]) -> str:
+    """Some objects as one YAML text."""
     import yaml
 
     class Plain(yaml.SafeDumper):
@@ -115,13 +137,12 @@ def as_yaml(build: Build) -> str:
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
-    head = f"# The operator of k3OS {build.version}. Written by k3os; off: k3os.operator: false\n"
-    return head + str(yaml.dump_all(manifests(build), Dumper=Plain, sort_keys=False, width=100))
+    return str(yaml.dump_all(objects, Dumper=Plain, sort_keys=False, width=100))
 
 
 def manifests(build: Build) -> list[dict[str, Any]]:
     """The objects in the order in which they have to be created."""
-    return [
+    found = [
         namespace(),
         crd.definition(),
         _account(NAME, mounts_token=True),
@@ -134,6 +155,11 @@ def manifests(build: Build) -> list[dict[str, Any]]:
         service(),
         network_policy(),
     ]
+    if build.is_pulled:
+        for each in found:
+            if each["kind"] in KEPT:
+                each["metadata"].setdefault("annotations", {}).update(KEEP)
+    return found
 
 
 def _object(api: str, kind: str, more: dict[str, Any], name: str = NAME) -> dict[str, Any]:
@@ -142,7 +168,7 @@ def _object(api: str, kind: str, more: dict[str, Any], name: str = NAME) -> dict
 
 
 def _selector() -> dict[str, Any]:
-    return {"selector": {"matchLabels": {"app.kubernetes.io/name": NAME}}}
+    return {"selector": {"matchLabels": {NAME_LABEL: NAME}}}
 
 
 def namespace() -> dict[str, Any]:
@@ -218,13 +244,15 @@ def _pod(build: Build) -> dict[str, Any]:
     }
     preferred = "preferredDuringSchedulingIgnoredDuringExecution"
     required = "requiredDuringSchedulingIgnoredDuringExecution"
+    near: dict[str, Any] = {"nodeAffinity": {required: {"nodeSelectorTerms": [has_image]}}}
+    secrets = [{"name": each} for each in build.secrets]
     return {
         "serviceAccountName": NAME,
         # allowed outside of kube-system since Kubernetes 1.17
         "priorityClassName": "system-cluster-critical",
         "nodeSelector": {"kubernetes.io/os": "linux", ARCH_LABEL: build.arch},
         "affinity": {
-            "nodeAffinity": {required: {"nodeSelectorTerms": [has_image]}},
+            **({} if build.is_pulled else near),
             "podAntiAffinity": {preferred: [elsewhere]},
         },
         "tolerations": [dict(each) for each in TOLERATIONS],
@@ -234,6 +262,7 @@ def _pod(build: Build) -> dict[str, Any]:
             "runAsGroup": OPERATOR_UID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        **({"imagePullSecrets": secrets} if secrets else {}),
         "containers": [_container(build)],
         "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}}],
     }
@@ -246,9 +275,9 @@ def _container(build: Build) -> dict[str, Any]:
         "NODE_NAME": "spec.nodeName",
     }
     return {
-        "name": "operator",
+        "name": CONTAINER,
         "image": build.image,
-        "imagePullPolicy": "Never",
+        "imagePullPolicy": PULL if build.is_pulled else NEVER,
         "args": ["run"],
         "env": [
             {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}

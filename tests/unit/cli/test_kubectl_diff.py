@@ -11,6 +11,7 @@ from k3os.cli.kubectl_diff import DIFFERENT, ERROR, SAME, diff
 from k3os.cli.kubectl_history import REVISIONS, SECRETS
 from k3os.cluster.impact import fragment_hash
 from k3os.cluster.kubectl import NODES, POOLS, Forbidden
+from k3os.cluster.on_node import PODS
 from k3os.cluster.revision import FILE, LABEL, data_of
 from k3os.cluster.target import parse_target
 from k3os.errors import UserError
@@ -31,6 +32,7 @@ class Cluster:
         self.ran: list[tuple[str, ...]] = []
         self.revisions: dict[str, Any] = {}
         self.may_read = True
+        self.operator: dict[str, Any] = {}
 
     def run(self, *arguments: str, stdin: bytes | None = None) -> str:
         self.ran.append(arguments)
@@ -41,6 +43,10 @@ class Cluster:
             if not self.may_read:
                 raise Forbidden("the API server refuses it: cannot list", "rights")
             return self.revisions
+        if path.startswith(f"{PODS}?"):
+            if not self.may_read:
+                raise Forbidden("the API server refuses it: cannot list pods", "rights")
+            return {"p": self.operator} if self.operator else {}
         return {POOLS: self.pools, NODES: self.nodes}[path]
 
     def object(self, path: str) -> dict[str, Any]:
@@ -154,3 +160,26 @@ def test_exit_codes_are_those_of_kubectl_diff(
     assert result.returncode == code, result.stderr
     assert words in result.stderr
     assert all("--context=prod" in each for each in calls(directory))
+
+
+@pytest.mark.parametrize(
+    ("policy", "may_read", "told"),
+    [
+        ("IfNotPresent", True, ("", "")),
+        ("Never", True, ("has no image of the operator", "")),
+        ("IfNotPresent", False, ("has no image of the operator", "can pull one is not known: ")),
+    ],
+)
+def test_a_node_without_an_image_is_no_obstacle_where_it_can_pull_one(
+    policy: str, may_read: bool, told: tuple[str, str], capsys: Any
+) -> None:
+    cluster = Cluster(body(), node("a", notes={names.IMAGE: ""}))
+    container = {"name": "operator", "image": "r/op:1", "imagePullPolicy": policy}
+    cluster.operator = {"spec": {"containers": [container]}}
+    cluster.may_read = may_read
+    _, out, errors = shown(cluster, capsys)
+    for text, phrase, every in (
+        (out, told[0], "has no image of the operator"),
+        (errors, told[1], "can pull one is not known: "),
+    ):
+        assert (every in text) == bool(phrase)

@@ -192,6 +192,40 @@ def test_what_the_node_prints_does_not_steer_the_terminal(cluster):
     assert "\x1b" not in result.stdout + result.stderr
 
 
+OF_REGISTRY = {
+    "metadata": {"name": "k3os-operator-1"},
+    "spec": {
+        "imagePullSecrets": [{"name": "registry"}],
+        "containers": [
+            {"name": "operator", "image": "r.example/op:1", "imagePullPolicy": "Always"}
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("notes", "expected"),
+    [
+        ({names.IMAGE: ""}, ("r.example/op:1", "Always", [{"name": "registry"}])),
+        ({}, (f"sha256:{'0' * 64}", "Never", None)),
+    ],
+)
+def test_a_node_without_an_image_gets_that_of_an_operator_from_a_registry(
+    cluster, notes, expected
+):
+    directory = cluster(
+        nodes=[{"list": [node("node-1", notes=notes)]}],
+        pods=[{"list": [OF_REGISTRY]}, {"list": [RUNNING]}] if notes else [{"list": [RUNNING]}],
+    )
+    result = k3os(directory, "status", "node-1")
+    assert (result.returncode, result.stdout) == (0, "fine\n"), result.stderr
+    made = json.loads((directory / "Job.json").read_text())["spec"]["template"]["spec"]
+    (container,) = made["containers"]
+    found = (container["image"], container["imagePullPolicy"], made.get("imagePullSecrets"))
+    assert found == expected
+    assert is_clean(directory)
+
+
 @pytest.mark.parametrize(
     ("script", "words", "made"),
     [

@@ -13,9 +13,23 @@ def test_its_objects_are_printed_as_yaml(capsys) -> None:
     assert "Deployment" in kinds
 
 
+def test_a_reference_makes_pods_that_pull_it(capsys) -> None:
+    argv = ["operator", "manifests", "r.example/op:1", "arm64", "--pull-secret", "registry"]
+    assert main(argv) == 0
+    (found,) = (
+        each["spec"]["template"]["spec"]
+        for each in yaml.safe_load_all(capsys.readouterr().out)
+        if each["kind"] == "Deployment"
+    )
+    assert found["containers"][0]["image"] == "r.example/op:1"
+    assert found["containers"][0]["imagePullPolicy"] == "IfNotPresent"
+    assert found["imagePullSecrets"] == [{"name": "registry"}]
+
+
 @pytest.mark.parametrize(
     "argv",
     [
+        ["manifests", f"sha256:{'0' * 64}", "amd64", "--pull-secret", "x"],
         [],
         ["dance"],
         ["manifests"],

@@ -4,6 +4,9 @@ import json
 import os
 from dataclasses import replace
 
+from k3os import names
+from k3os.cluster.node import parse_node
+from k3os.cluster.pulled_image import Pulled
 from k3os.cluster.request import Wanted, parse
 from k3os.cluster.spec import Pool, Strategy
 from k3os.cluster.target import Target
@@ -54,6 +57,21 @@ def test_the_pod_goes_to_its_node_past_cordons_with_the_image_that_is_there() ->
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"]) == (0, 77)
     assert inner["automountServiceAccountToken"] is False
     assert inner["volumes"][0]["secret"]["defaultMode"] == 0o400
+
+
+def test_a_node_without_an_image_pulls_the_operators_and_one_with_its_own_does_not() -> None:
+    other = Pulled("r.example/op:1", "IfNotPresent", ("registry",))
+    own = {names.IMAGE: IMAGE}
+    for notes, image, policy, secrets in (
+        ({}, "r.example/op:1", "IfNotPresent", [{"name": "registry"}]),
+        (own, IMAGE, "Never", None),
+    ):
+        body = {"metadata": {"name": "a", "annotations": notes}}
+        inner = job(ORDER, POOL, parse_node(body, other))["spec"]["template"]["spec"]
+        (container,) = inner["containers"]
+        assert (container["image"], container["imagePullPolicy"]) == (image, policy)
+        assert inner.get("imagePullSecrets") == secrets
+    assert parse_node({"metadata": {"name": "a"}}).image == ""
 
 
 def test_a_job_of_somebody_else_is_none_of_ours() -> None:

@@ -36,5 +36,18 @@ def test_a_second_one_needs_a_second_node_that_has_its_image(
     assert replicas(nodes(*more), "home") == wanted
 
 
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [
+        ([], 1),
+        ([{names.OPERATOR_LABEL: "false"}], 2),
+        ([{names.VERSION_LABEL: "v2"}], 2),
+        ([{ARCH_LABEL: "arm64"}], 1),
+    ],
+)
+def test_an_image_of_a_registry_can_be_on_any_node(more: list[dict[str, str]], wanted: int) -> None:
+    assert replicas(nodes(*more), "home", pulled=True) == wanted
+
+
 def test_outside_of_the_cluster_it_scales_nothing() -> None:
     assert replicas(nodes({}), "") == 0
