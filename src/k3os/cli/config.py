@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HELP = """\
 usage: k3os config [OPTION...]             apply the runtime phase
-       k3os config --restart               the same, then restart k3s if it must know; pods go on
+       k3os config --restart               the same, then restart k3s if needed; pods keep running
        k3os config --initrd | --boot       apply another phase
        k3os config --again                 the runtime phase without the commands that succeeded
        k3os config --ready                 wait until k3s is ready, then run ready_cmd
@@ -134,7 +134,7 @@ def try_it(path: str, given: dict[str, str]) -> int:
     text = given.get("--for", "5m")
     seconds = parse(text)
     if not config_try.SHORTEST <= seconds <= config_try.LONGEST:
-        raise options.wrong(HELP, f"--for wants a time from 10s to 24h, not {text!r}")
+        raise options.wrong(HELP, f"--for takes a time from 10s to 24h, not {text!r}")
     # the medium is read-only, and the fragment is the NodePool's
     place = _place(given, "nothing can be tried there", f"{OWN_SYSTEM}/config.yaml", FRAGMENT)
     check_node()
@@ -147,7 +147,7 @@ def _place(given: dict[str, str], wrong: str, *others: str) -> str:
 
     place = given.get("--as", LOCAL_CONFIG)
     if PLACES.fullmatch(place) is None or place in others:
-        hint = f"--as wants {LOCAL_CONFIG}, or a file in {STATE}/config.d"
+        hint = f"--as takes {LOCAL_CONFIG}, or a file in {STATE}/config.d"
         raise UserError(wrong, hint, place)
     return place
 
@@ -171,7 +171,7 @@ def check(paths: list[str], given: dict[str, str]) -> int:
     if style not in ("text", "json", "--json"):
         raise options.wrong(HELP, "--format is text or json")
     if not paths and "--cmdline" not in given:
-        raise options.wrong(HELP, "check wants a file")
+        raise options.wrong(HELP, "check needs a file")
     problems = check_files(paths, given.get("--cmdline"), k3s_version(given))
     if style == "text":
         for problem in problems:
@@ -190,7 +190,7 @@ def k3s_version(given: dict[str, str]) -> str:
         from k3os.config.k3s_table import minor
 
         if minor(given["--k3s"]) == (0, 0):
-            raise options.wrong(HELP, "--k3s wants a version, e.g. v1.33.1+k3s1 or 1.33")
+            raise options.wrong(HELP, "--k3s takes a version, e.g. v1.33.1+k3s1 or 1.33")
         return given["--k3s"]
     from k3os.k3s.source import pinned
 

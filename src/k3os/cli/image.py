@@ -127,7 +127,7 @@ def size_of(text: str) -> int:
     match = re.fullmatch(r"([0-9]{1,15})([MGT]?)(?:i?B)?", text)
     size = int(match[1]) * _UNITS[match[2]] if match else 0
     if not size or size % MIB:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size in whole MiB; write 8G or 4096M")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size in whole MiB; write 8G or 4096M")
     return size
 
 

@@ -121,7 +121,7 @@ def refuse_where_it_makes_no_sense(medium: str) -> None:
     if not os.path.isdir(f"{medium}/{layout.SYSTEM}"):
         if medium != BASE:
             raise UserError("no k3OS is mounted there", "mount the ISO there", medium)
-        raise UserError("this is no live system of k3OS", "boot the ISO and install from there")
+        raise UserError("this is not a live k3OS system", "boot the ISO and install from there")
     from k3os.system.mounts import mounted
 
     if any(where[1:] == (BASE, "ext4") for where in mounted()):

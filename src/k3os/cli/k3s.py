@@ -66,7 +66,7 @@ def _checked_version(text: str) -> str:
     from k3os.k3s.source import VERSION
 
     if not VERSION.fullmatch(text):
-        raise UserError(f"{text!r} is no k3s version", "write it like v1.33.1+k3s1")
+        raise UserError(f"{text!r} is not a k3s version", "write it like v1.33.1+k3s1")
     return text
 
 

@@ -196,7 +196,7 @@ def _duration(text: str) -> int | None:
 
 def _number(text: str) -> int:
     if not (found := whole(text)):
-        raise argparse.ArgumentTypeError("is no number of a revision")
+        raise argparse.ArgumentTypeError("is not a revision number")
     return found
 
 

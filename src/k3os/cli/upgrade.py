@@ -18,7 +18,7 @@ Give this node other versions. SRC is an ISO, a root file system tarball or a re
   --k3s SRC          k3s
   --no-kernel        keep the kernel; --kernel: only the kernel of SRC
   --reboot           reboot at once; without it the new k3OS and kernel wait for the next boot.
-                     A new k3s alone is started right away, pods go on.
+                     A new k3s alone is started right away, pods keep running.
   --no-reboot        neither reboot nor restart k3s
   --dry-run          show what would be done
   --verify-key FILE  also trust these public keys (OpenSSH)

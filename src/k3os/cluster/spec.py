@@ -188,7 +188,7 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
     """A NodePool of the API. Raises UserError, its `where` is the field's path."""
     spec, status = _map(body, "spec", ""), mapping(body.get("status"))
     if not is_selector(_map(spec, "nodeSelector", "spec")):
-        raise UserError("is no LabelSelector", "", "spec.nodeSelector")
+        raise UserError("is not a valid LabelSelector", "", "spec.nodeSelector")
     for name in COMPONENTS:
         _check_component(spec, name)
     problems = config_problems(spec, _map(spec, "config", "spec"))
@@ -212,7 +212,7 @@ def _map(body: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
     """A map; one that is missing is empty."""
     found = body.get(name)
     if found is not None and not isinstance(found, Mapping):
-        raise UserError("is no map", "", f"{where}.{name}".lstrip("."))
+        raise UserError("must be a map", "", f"{where}.{name}".lstrip("."))
     return found or {}
 
 
@@ -232,7 +232,7 @@ def _check_component(spec: Mapping[str, Any], name: str) -> None:
             raise UserError("is no text of a usual length", "", f"{where}.{field_name}")
     version = given.get("version")
     if version and not re.fullmatch(VERSION, version):
-        raise UserError(f"{version!r} is no version", "", f"{where}.version")
+        raise UserError(f"{version!r} is not a version", "", f"{where}.version")
 
 
 def _strategy(given: Mapping[str, Any]) -> Strategy:
@@ -268,14 +268,14 @@ def _history_limit(spec: Mapping[str, Any]) -> int:
     if type(found) is int and 0 <= found <= MOST_HISTORY:
         return found
     hint = f"write a number up to {MOST_HISTORY}"
-    raise UserError(f"{found!r} is no number of revisions", hint, "spec.revisionHistoryLimit")
+    raise UserError(f"{found!r} is not a number of revisions", hint, "spec.revisionHistoryLimit")
 
 
 def _drain(given: Mapping[str, Any]) -> Drain:
     where = "spec.strategy.drain"
     selector, skip_wait = given.get("podSelector"), given.get("skipWaitForDeleteTimeout")
     if selector is not None and not is_selector(selector):
-        raise UserError("is no LabelSelector", "", f"{where}.podSelector")
+        raise UserError("is not a valid LabelSelector", "", f"{where}.podSelector")
     return Drain(
         enabled=_bool(given, "enabled", Drain.enabled, where),
         timeout=seconds(given.get("timeout", "5m"), f"{where}.timeout"),
@@ -298,7 +298,7 @@ def _grace_period(drain: Mapping[str, Any]) -> int:
     if type(found) is int and -1 <= found <= LONGEST:
         return found
     raise UserError(
-        f"{found!r} is no number of seconds",
+        f"{found!r} is not a number of seconds",
         "write -1 for the pod's own, or up to a week",
         "spec.strategy.drain.gracePeriod",
     )
@@ -323,21 +323,21 @@ def _window(given: Mapping[str, Any]) -> Window:
     where = "spec.strategy.window"
     start = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])", text(given.get("start")))
     if start is None:
-        raise UserError("is no time of day", "write `02:00`", f"{where}.start")
+        raise UserError("is not a time of day", "write `02:00`", f"{where}.start")
     days = DAYS if given.get("days") in (None, []) else given["days"]
     if not isinstance(days, (list, tuple)):
-        raise UserError("is no list", f"write some of {', '.join(DAYS)}", f"{where}.days")
+        raise UserError("must be a list", f"write some of {', '.join(DAYS)}", f"{where}.days")
     unknown = [day for day in days if day not in DAYS]
     if unknown:
         raise UserError(
-            f"{unknown[0]} is no day", f"write some of {', '.join(DAYS)}", f"{where}.days"
+            f"{unknown[0]} is not a day", f"write some of {', '.join(DAYS)}", f"{where}.days"
         )
     zone = "UTC" if given.get("timeZone") in (None, "") else text(given["timeZone"], 64)
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise UserError(
-            f"{zone} is no time zone", "write one as Europe/Berlin", f"{where}.timeZone"
+            f"{zone} is not a time zone", "write one as Europe/Berlin", f"{where}.timeZone"
         ) from error
     minutes = int(start[1]) * 60 + int(start[2])
     duration = seconds(given.get("duration", "3h"), f"{where}.duration")

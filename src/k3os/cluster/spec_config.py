@@ -43,7 +43,7 @@ def config_problems(spec: Mapping[str, Any], config: Mapping[str, Any]) -> list[
     for where, override in _overrides(spec.get("overrides")):
         of_config = override.get("config")
         if of_config is not None and not isinstance(of_config, Mapping):
-            raise UserError("is no map", "", f"{where}.config")
+            raise UserError("must be a map", "", f"{where}.config")
         found += [
             problem if problem.startswith(where) else f"{where}.config: {problem}"
             for problem in _problems(of_config or {}, f"{where}.config", known)
@@ -58,7 +58,7 @@ def _overrides(listed: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Raises UserError for one that is none."""
     for where, each in _maps(listed, "spec.overrides"):
         if not is_selector(each.get("nodeSelector")):
-            raise UserError("is no LabelSelector", "", f"{where}.nodeSelector")
+            raise UserError("is not a valid LabelSelector", "", f"{where}.nodeSelector")
         yield where, each
 
 
@@ -78,7 +78,7 @@ def _secrets(listed: object) -> set[str]:
                 hint = "write {name: NAME, valueFrom: {secretKeyRef: {name: SECRET, key: KEY}}}"
                 raise UserError(what, hint, f"{where}.{field}")
         if name in found:
-            raise UserError(f"{name!r} is there twice", "", f"{where}.name")
+            raise UserError(f"{name!r} is given twice", "", f"{where}.name")
         found.add(name)
     return found
 
@@ -88,10 +88,10 @@ def _maps(listed: object, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]
     if listed is None:
         return
     if not isinstance(listed, (list, tuple)):
-        raise UserError("is no list", "", where)
+        raise UserError("must be a list", "", where)
     for index, each in enumerate(listed):
         if not isinstance(each, Mapping):
-            raise UserError("is no map", "", f"{where}[{index}]")
+            raise UserError("must be a map", "", f"{where}[{index}]")
         yield f"{where}[{index}]", each
 
 

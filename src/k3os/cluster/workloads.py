@@ -54,7 +54,7 @@ def parse_workloads(given: object) -> Workloads | None:
     if given is None:
         return None
     if not isinstance(given, Mapping):
-        raise UserError("is no map", "", WHERE)
+        raise UserError("must be a map", "", WHERE)
     failure = given.get("onFailure", PAUSE)
     if failure not in ON_FAILURE:
         hint = f"write {', '.join(ON_FAILURE[:-1])} or {ON_FAILURE[-1]}"

@@ -161,7 +161,7 @@ def of_cmdline(text: str) -> list[Problem]:
         if name in SECTIONS[1:]:
             meant = "device" if (value or "").startswith("/dev/") else "KEY"
             hint = f"write {name}.{meant}={value or '…'}"
-            wrong(name, "is no key, but has keys below it", hint)
+            wrong(name, "is not a key, but has keys below it", hint)
     return problems
 
 

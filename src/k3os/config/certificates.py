@@ -42,7 +42,7 @@ def only_certificates(text: str) -> str:
     """The certificates of a text and nothing else. Raises ValueError with what is wrong."""
     found = in_pem(text)
     if not found:
-        raise ValueError("is no certificate in PEM form")
+        raise ValueError("is not a certificate in PEM form")
     for number, lines in enumerate(found, 1):
         if not is_der(lines[1:-1]):
             which = f"certificate {number} in it" if len(found) > 1 else "it"

@@ -48,7 +48,7 @@ def _section(check: Check, section: str, node: Node, values: dict[str, Value]) -
 
         strange = hidden_in(node.text)
         hint = f"there is {strange} in it: type the line again" if strange else ""
-        wrong = Wrong(node.place, f"wants a map of keys, not {KIND_WORDS[node.kind]}", hint)
+        wrong = Wrong(node.place, f"must be a map of keys, not {KIND_WORDS[node.kind]}", hint)
         check.error(section, wrong)
         return
     for path, child in kinds.resolve(check, node, CHILDREN[section], section).items():

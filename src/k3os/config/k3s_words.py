@@ -74,7 +74,7 @@ class _Reader:
 
         likely = nearest(name, [each for each in self.flags if len(each) > 1])
         hint = f"did you mean --{likely}?" if likely else "k3s does not start with it"
-        self.say(index, f"--{name} is no flag of `k3s {self.role}`", hint)
+        self.say(index, f"--{name} is not a flag of `k3s {self.role}`", hint)
 
     def check_version(self, index: int, flag: k3s_table.Flag, value: str) -> None:
         if flag.is_server and self.role == "agent":
@@ -103,7 +103,7 @@ class _Reader:
                 self.say(index, message, hint, is_error=True)
             elif not until[0] and name not in k3s_table.BACKENDS:
                 known = f"known: {', '.join(k3s_table.BACKENDS)}"
-                self.say(index, f"`{name}` is no backend of flannel", known)
+                self.say(index, f"`{name}` is not a backend of flannel", known)
         elif flag.name == "node-label" and value:
             label = value.partition("=")[0]
             if why := wrong_label(label):

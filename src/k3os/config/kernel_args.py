@@ -71,7 +71,7 @@ def usable(check: Check, value: Value, path: str) -> Value:
 
 
 def wrong(word: str) -> tuple[str, str]:
-    """Why a word is no argument of the kernel that can be given here, and what to do; ("", "")
+    """Why a word is not a kernel argument that can be given here, and what to do; ("", "")
     for one that can."""
     if len(words := word.split()) > 1:
         return "has blanks in it", f"write [{', '.join(words)}]"
@@ -104,7 +104,7 @@ def _of_the_configuration(name: str) -> tuple[str, str]:
     if name in BOOT_OPTIONS:
         return _about(name, ("the boot reads it, for one boot", "press `e` in the boot menu"))
     if key := key_of(name):
-        return f"`{name}` is no argument of the kernel, but a key", f"write it as {key}"
+        return f"`{name}` is not a kernel argument, but a key", f"write it as {key}"
     return "", ""
 
 

@@ -53,7 +53,7 @@ def fixed_address(check: Check, key: Key, node: Node, path: str) -> Value:
         raise Wrong(node.place, "is one address", hint)
     (item,) = value.data
     if "/" not in str(item.data):
-        raise Wrong(item.place, f"`{item.data}` is no address", hint)
+        raise Wrong(item.place, f"`{item.data}` is not an address", hint)
     if ":" in str(item.data):
         raise Wrong(item.place, f"{item.data} is an IPv6 address, and DHCP brings IPv4's", hint)
     return item

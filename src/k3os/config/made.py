@@ -144,7 +144,7 @@ def interfaces(check: Check, key: Key, node: Node, path: str) -> Value:
 def check_member(name: str, place: Place, seen: set[str]) -> None:
     """seen: the members before it, to which it is added. Raises Wrong."""
     if name in seen:
-        raise Wrong(place, f"{name} stands here twice", "remove one")
+        raise Wrong(place, f"{name} is given twice", "remove one")
     seen.add(name)
     if name.startswith(WIRELESS):
         raise Wrong(place, f"{name} is wireless, and cannot be a member", "take wired interfaces")
@@ -167,7 +167,7 @@ def check_bond(value: Value) -> None:
             other = NEEDS[name]
             raise Wrong(item.place, f"{name} is nothing without {other}", f"write `{other}: …`")
     if "primary" in fields and field_text(fields, "primary") not in members:
-        message = f"{field_text(fields, 'primary')} is no member"
+        message = f"{field_text(fields, 'primary')} is not a member"
         raise Wrong(fields["primary"].place, message, "write one of its interfaces")
     targets = texts_in(fields, "arp_ip_targets")
     if any(":" in each for each in targets) or len(targets) > MOST_TARGETS:
@@ -188,7 +188,7 @@ def _check_times(fields: dict[str, Value]) -> None:
             message = f"{name} counts where a bond looks at its links"
             raise Wrong(fields[name].place, message, "remove it, or arp_interval")
         if int(field_text(fields, name)) % interval:
-            message = f"{field_text(fields, name)} is no multiple of {interval}"
+            message = f"{field_text(fields, name)} is not a multiple of {interval}"
             hint = "the links are looked at every `mii_monitor_interval`: write a multiple of it"
             raise Wrong(fields[name].place, message, hint)
 

@@ -59,7 +59,7 @@ def checked(check: Check, value: Value, path: str) -> Value:
         raise Wrong(value.place, "says nothing of the interface", hint)
     if MAC in fields and ":" not in field_text(fields, MAC):
         hint = "write e.g. `52:54:00:12:34:56`"
-        raise Wrong(fields[MAC].place, f"`{field_text(fields, MAC)}` is no MAC", hint)
+        raise Wrong(fields[MAC].place, f"`{field_text(fields, MAC)}` is not a MAC", hint)
     return value
 
 

@@ -236,7 +236,9 @@ def _check_device(interface: Interface, value: Value, entry: dict[str, Value]) -
         raise Wrong(value.place, "is wireless, and has its address from DHCP", hint)
     number = interface.vlan_number
     if number > HIGHEST_VLAN or (number == 0 and interface.name.endswith(".0")):
-        raise Wrong(value.place, f"{number} is no VLAN", f"VLANs go from 1 to {HIGHEST_VLAN}")
+        raise Wrong(
+            value.place, f"{number} is not a VLAN number", f"VLANs go from 1 to {HIGHEST_VLAN}"
+        )
     if interface.wake and (interface.made or interface.below != interface.name):
         message = "a magic packet wakes a card, and this is none"
         raise Wrong(entry["wake_on_lan"].place, message, "write it at the interface below")

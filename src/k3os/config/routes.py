@@ -79,7 +79,7 @@ def network(check: Check, key: Key, node: Node, path: str) -> Value:
     try:
         face = ipaddress.ip_interface(word)
     except ValueError:
-        raise Wrong(node.place, f"`{word}` is no network", "write e.g. `10.20.0.0/16`") from None
+        raise Wrong(node.place, f"`{word}` is not a network", "write e.g. `10.20.0.0/16`") from None
     if "%" in word:
         raise Wrong(node.place, f"`{word}` has a zone", f"write `{face.network}`")
     if face.network.prefixlen == 0:
@@ -139,7 +139,9 @@ def _one(check: Check, key: Key, item: Node, path: str) -> Value:
     if route.to == DEFAULT and not route.via:
         raise Wrong(item.place, "has no via", "write `via: …`, the router's address")
     if route.via and (":" in route.via) != (route.version == 6):
-        message = f"{route.via} is no IPv{route.version} address, {route.to} is IPv{route.version}"
+        message = (
+            f"{route.via} is not an IPv{route.version} address, {route.to} is IPv{route.version}"
+        )
         raise Wrong(entry["via"].place, message, "write both of one kind")
     return value
 

@@ -189,7 +189,7 @@ def explain(name: Node, path: str, siblings: Node, known: dict[str, str]) -> tup
     if section == "k3os":
         found = _of_k3s(last) or CLOUD_INIT.get(fold(last), "")
         if found:
-            return "is no key of k3OS", found
+            return "is not a key of k3OS", found
     paths = {each: each for each in BY_PATH}
     return "is an unknown key", likely or _similar(last, paths) or NO_EFFECT
 

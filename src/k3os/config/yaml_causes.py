@@ -1,4 +1,4 @@
-"""Why a text is no YAML, by its cause rather than by where the parser noticed it.
+"""Why a text is not YAML, by its cause rather than by where the parser noticed it.
 
 Imported only where a text could not be read.
 """

@@ -86,7 +86,7 @@ def consoles(tty: str, arch: str = "amd64") -> tuple[str, str]:
     """
     if tty and not is_console(tty):
         # it goes into a line that GRUB runs
-        raise UserError(f"`{tty}` is no console", "write e.g. `ttyS0` or `ttyS1,9600`", "tty")
+        raise UserError(f"`{tty}` is not a console", "write e.g. `ttyS0` or `ttyS1,9600`", "tty")
     tty = tty.removeprefix("/dev/").removeprefix("console=") or DEFAULT_TTY.get(arch, "")
     if not tty:
         return "", ""

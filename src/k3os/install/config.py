@@ -172,7 +172,7 @@ def _local(url: str) -> bytes:
     path = url.removeprefix("file://")
     if not path.startswith("/"):
         raise UserError(
-            f"{shown(url)!r} is no address of a configuration",
+            f"{shown(url)!r} is not the address of a configuration",
             "give http://…, https://…, ftp://…, tftp://… or an absolute path (/.base/… on the "
             "boot medium)",
             "config_url",

@@ -54,7 +54,7 @@ def fetched(
             mounts.mount_image(path, MEDIUM, "iso9660")
         except OSError as error:
             raise UserError(
-                f"is no ISO: {error.strerror}", "is the address right?", _address(url)
+                f"is not an ISO: {error.strerror}", "is the address right?", _address(url)
             ) from error
         try:
             what = _source(url)

@@ -1,7 +1,7 @@
 """k3s when the address that its node registered with is gone: the node moved to another subnet.
 
 k3s takes its address, that of the interface with the default route, when it starts; a kubelet whose
-address is gone updates its Node no more. So k3s is started anew, and pods go on; but for an
+address is gone updates its Node no more. So k3s is started anew, and pods keep running; but for an
 embedded etcd, which takes no other address (k3s#11778), or an address that somebody gave to k3s.
 
 When it is asked: /usr/lib/k3os/issue and each report see that the address is gone; then
@@ -99,7 +99,7 @@ def decide(seen: Seen) -> Decision:
         )
     if seconds < APART:
         return Decision(NOTHING, "k3s was started for another address a moment ago: later")
-    words = f"this node has {now} in the place of {was}: k3s starts anew, pods go on"
+    words = f"this node has {now} in the place of {was}: k3s starts anew, pods keep running"
     return Decision(RESTART, words, now)
 
 

@@ -327,7 +327,7 @@ def restart_k3s(generation: str, new: str) -> None:
     from k3os.system.run import run
     from k3os.upgrade.datastore import hint
 
-    say(f"restarting k3s as {new}; pods go on")
+    say(f"restarting k3s as {new}; pods keep running")
     settings = config()
     missing = k3s_restart.restart(settings, trial_seconds(settings))
     if not missing:

@@ -19,7 +19,7 @@ from k3os.operator import canary_crd, config_crd
 
 RULES = "x-kubernetes-validations"
 # as cluster/duration.py says it
-NO_DURATION = "is no duration; write `20m` or `1h30m`, a week at most"
+NO_DURATION = "is not a duration; write `20m` or `1h30m`, a week at most"
 DURATION = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
 VERSION = f"^{VERSION_TEXT}$"
 CONDITIONS = ("Progressing", "Available", "Degraded")

@@ -57,7 +57,7 @@ def test_a_fallback_that_is_none_is_said_and_the_node_boots_live(
     said: list[str], fallback: str
 ) -> None:
     assert init.choose_mode({"k3os.fallback_mode": fallback}, "iso") == "live"
-    assert f"k3os.fallback_mode={fallback} is no mode to fall back to" in said[0]
+    assert f"k3os.fallback_mode={fallback} is not a mode to fall back to" in said[0]
 
 
 def test_a_bad_timeout_is_said_and_the_default_taken(said: list[str]) -> None:

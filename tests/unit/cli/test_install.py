@@ -59,7 +59,7 @@ def test_a_configuration_may_be_a_path_or_an_address(address: str) -> None:
 
 
 def test_a_relative_path_is_no_address() -> None:
-    assert "is no URL" in str(check_cmdline("k3os.install.config_url=node.yaml")[1][0])
+    assert "is not a URL" in str(check_cmdline("k3os.install.config_url=node.yaml")[1][0])
 
 
 def test_the_iso_is_an_option_and_a_key() -> None:

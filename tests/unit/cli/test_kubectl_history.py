@@ -197,7 +197,7 @@ def test_a_revision_is_a_number(number, capsys) -> None:
     with pytest.raises(SystemExit) as ended:
         plugin.parse(["rollout", "undo", "np", f"--to-revision={number}"])
     assert ended.value.code == 2
-    assert "is no number of a revision" in capsys.readouterr().err
+    assert "is not a revision number" in capsys.readouterr().err
 
 
 def test_in_the_middle_of_a_canary_undo_wants_what_was_completed_last() -> None:

@@ -430,7 +430,7 @@ def test_one_archive_has_the_files_of_all_nodes_and_nothing_odd(cluster):
 @pytest.mark.parametrize(
     ("sent", "script", "words"),
     [
-        (b"\x1f\x8bno", {}, "what it sent is no archive"),
+        (b"\x1f\x8bno", {}, "what it sent is not an archive"),
         (
             b"",
             {"exec": [{"error": "k3os: error: x\ncommand terminated with exit code 1\n"}]},

@@ -193,7 +193,7 @@ def test_what_it_has_already_is_not_done(back: Any, capsys: Any) -> None:
     [
         ({}, "nothing is asked for"),
         ({"k3os": "v1.1.0"}, "where is the release"),
-        ({"k3os": "../..", "url": URL}, "is no version"),
+        ({"k3os": "../..", "url": URL}, "is not a version"),
         ({"k3os": "v1.1.0", "url": "https://u:secret@example.com"}, "holds a name or a password"),
     ],
 )

@@ -104,8 +104,8 @@ def test_no_shell_reads_an_annotation(config: dict, where: str) -> None:
     [
         ([{"name": "s"}], "spec.secrets[0].valueFrom.secretKeyRef.name: is missing"),
         ([{**REF, "name": "a b"}], "spec.secrets[0].name: 'a b' is none"),
-        ([REF, REF], "spec.secrets[1].name: 's' is there twice"),
-        (["s"], "spec.secrets[0]: is no map"),
+        ([REF, REF], "spec.secrets[1].name: 's' is given twice"),
+        (["s"], "spec.secrets[0]: must be a map"),
         (
             [{"name": "s", "valueFrom": {"secretKeyRef": {"name": "../x", "key": "k"}}}],
             "spec.secrets[0].valueFrom.secretKeyRef.name: '../x' is none",

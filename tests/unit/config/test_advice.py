@@ -50,7 +50,7 @@ def test_json_has_what_an_editor_shows(config: Path, capsys: pytest.CaptureFixtu
             "column": 38,
             "key": "k3os.install.device",
             "severity": "error",
-            "message": "`vda` is no absolute path",
+            "message": "`vda` is not an absolute path",
             "hint": "write `/dev/vda`",
         },
     ]
@@ -100,7 +100,7 @@ def test_the_version_can_be_named_and_must_be_one(config: Path) -> None:
     config.write_text(REMOVED)
     assert main(["check", str(config)]) == 1  # with the pinned one
     assert main(["check", "--k3s", "1.24", str(config)]) == 0
-    with pytest.raises(Usage, match="--k3s wants a version"):
+    with pytest.raises(Usage, match="--k3s takes a version"):
         main(["check", "--k3s", "newest", str(config)])
 
 

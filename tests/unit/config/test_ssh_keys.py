@@ -76,4 +76,4 @@ def test_an_installation_whose_only_key_is_none_is_refused() -> None:
     said: list[str] = []
     with pytest.raises(UserError):
         compose("/nonexistent", "", "ssh_authorized_keys=ssh-rsa", said.append)
-    assert "is no whole ssh key" in said[0]
+    assert "is not a complete ssh key" in said[0]

@@ -172,7 +172,7 @@ def test_a_file_that_nothing_reads_here_is_said(path: str) -> None:
 
 
 VALUES = {
-    "modules in one text": ("k3os: {modules: 'kvm, nbd'}", "`kvm,` is no module"),
+    "modules in one text": ("k3os: {modules: 'kvm, nbd'}", "`kvm,` is not a module"),
     "a module's file": ("k3os: {modules: [br_netfilter.ko]}", "write `br_netfilter`"),
     "a module's path": ("k3os: {modules: [/lib/modules/x/nbd.ko.xz]}", "write `nbd`"),
     "a module's command": ("k3os: {modules: [modprobe kvm]}", "write `kvm`"),

@@ -167,7 +167,7 @@ def test_a_sum_behind_the_address_is_compared(medium: Path) -> None:
         with pytest.raises(UserError, match=f"its SHA-256 is {right}, not {wrong}"):
             compose(medium, f"{url}#sha256={wrong}")
         for fragment in ("", "sha256=", f"sha512={right}", right):
-            with pytest.raises(UserError, match="is no checksum"):
+            with pytest.raises(UserError, match="is not a checksum"):
                 compose(medium, f"{url}#{fragment}")
 
 

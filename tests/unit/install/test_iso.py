@@ -133,7 +133,7 @@ def test_a_wrong_sum_refuses_with_both_sums_and_removes_the_file(
 def test_a_fragment_that_is_no_sum_is_refused_before_anything_is_asked_for(
     site: Site, target: Path
 ) -> None:
-    with pytest.raises(UserError, match="is no checksum") as caught:
+    with pytest.raises(UserError, match="is not a checksum") as caught:
         fetch(f"{site.url}/k3os.iso#md5=1", target)
     assert caught.value.where == "iso_url"
     assert site.requests == []

@@ -139,7 +139,7 @@ def test_an_empty_directory_of_etcd_is_no_etcd(database, tmp_path):
 
 def test_a_configuration_that_cannot_be_read_hides_no_rollback(monkeypatch):
     def broken(_: object) -> dict[str, list[str]]:
-        raise UserError("is no map", where="/etc/rancher/k3s/config.yaml")
+        raise UserError("must be a map", where="/etc/rancher/k3s/config.yaml")
 
     monkeypatch.setattr(settings, "of_node", broken)
-    assert "/etc/rancher/k3s/config.yaml: is no map" in datastore.hint(None)
+    assert "/etc/rancher/k3s/config.yaml: must be a map" in datastore.hint(None)
