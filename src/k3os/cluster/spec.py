@@ -229,7 +229,9 @@ def _check_component(spec: Mapping[str, Any], name: str) -> None:
     for field_name in ("version", "channel", "url"):
         value = given.get(field_name)
         if value is not None and (not isinstance(value, str) or len(value) > 2048):
-            raise UserError("is no text of a usual length", "", f"{where}.{field_name}")
+            raise UserError(
+                "must be a text of at most 2048 characters", "", f"{where}.{field_name}"
+            )
     version = given.get("version")
     if version and not re.fullmatch(VERSION, version):
         raise UserError(f"{version!r} is not a version", "", f"{where}.version")

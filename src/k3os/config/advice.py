@@ -95,7 +95,7 @@ def mirror(values: dict[str, Value]) -> Iterator[Problem]:
         return
     if "k3os.k3s_sums" in values or "k3os.k3s_insecure_http" in values:
         return
-    message = "speaks http: a k3s from there is refused unless its sum is pinned"
+    message = "uses http: a k3s from there is refused unless its sum is pinned"
     hint = "write https://, or k3os.k3s_sums (`k3os k3s sums VERSION`)"
     yield Problem(url.place, "k3os.environment.K3S_RELEASES", message, hint, is_error=False)
 

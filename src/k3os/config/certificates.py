@@ -27,7 +27,7 @@ def certificates(check: Check, key: Key, node: Node, path: str) -> Value:
     def one(item: Node, _path: str) -> Value:
         text = scalar_text(item, "the text of a certificate")
         if "PRIVATE KEY-----" in text:
-            raise Wrong(item.place, "has a private key in it, which nobody else may see", HINT)
+            raise Wrong(item.place, "contains a private key, which nobody else may see", HINT)
         if fetched.is_elsewhere(text):
             return Value(fetched.check(item, text), item.place)
         try:

@@ -68,7 +68,7 @@ def _shutdown(check: Check, values: dict[str, Value]) -> None:
 
         most = str(values[whole].data)
         if parse(str(values[part].data)) > parse(most):
-            message = f"is more than {whole}, whose last part it is"
+            message = f"is more than {whole}, which includes it"
             check.error(part, Wrong(values.pop(part).place, message, f"write {most} or less"))
 
 

@@ -51,7 +51,9 @@ def wrong_name(text: str) -> str:
     parts = prefix.split(".")
     fine = all(_is_word(part) and "_" not in part and part == part.lower() for part in parts)
     if slash and not (fine and len(prefix) <= LONGEST_PREFIX):
-        return f"`{prefix}` is not a valid Kubernetes prefix: write a DNS name in small letters"
+        return (
+            f"`{prefix}` is not a valid Kubernetes prefix: write a DNS name in lower-case letters"
+        )
     return ""
 
 

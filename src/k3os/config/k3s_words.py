@@ -41,7 +41,7 @@ class _Reader:
         while index < len(self.words):
             word = self.words[index]
             if word[:1] in QUOTES and word == str(self.items[index].data):
-                message = "has quotes in it that k3s takes for a part of the word"
+                message = "has quotes in it that k3s treats as part of the word"
                 self.say(index, message, "leave them out")
             word = word.strip("'\"")
             index += self.flag(index, word) if word.startswith("-") else self.bare(index, word)
@@ -127,9 +127,9 @@ class _Reader:
     def bare(self, index: int, word: str) -> int:
         if word.startswith(("server ", "agent ")) or " --" in word:
             return 1  # several words in one are somebody else's
-        message = f"`{word}` is neither a flag nor a value, and k3s reads nothing behind it"
+        message = f"`{word}` is neither a flag nor a value, and k3s ignores everything after it"
         if self.last is not None and self.last.name in SECRETS:
-            message = "is neither a flag nor a value, and k3s reads nothing behind it"
+            message = "is neither a flag nor a value, and k3s ignores everything after it"
         known = self.flags.get(word.partition("=")[0])
         hint = "leave it out"
         if word in ROLES:

@@ -27,7 +27,7 @@ LONGEST = 1536
 _FINE = re.compile(r"[0-9A-Za-z_.,:=/+@%!$#-]+")
 _CHARACTER = re.compile(r"[^0-9A-Za-z_.,:=/+@%!$#-]")
 WHAT_BOOTS = "the boot menu and the initrd of k3OS say what boots"
-OTHER_TARGET = "with it systemd would not start k3OS"
+OTHER_TARGET = "with this argument systemd would not start k3OS"
 LEAVE_OUT = "leave it out"
 QUOTE = "put both in quotes, as one item: a comma separates the items of [ ]"
 # name, with - as _ -> why it is not the user's, and what does it here

@@ -95,7 +95,7 @@ def _check_pair(name: str, inner: str, item: Value) -> None:
     if inner not in known:
         likely = nearest(inner, known)
         hint = f"did you mean {likely}?" if likely else f"known: {', '.join(known)}"
-        raise Wrong(item.place, f"{inner} is no {what}", hint)
+        raise Wrong(item.place, f"{inner} is not a {what}", hint)
     if name == GRACE:
         if seconds(word) is None:
             raise Wrong(item.place, f"{inner} must be a duration, not `{word}`", "write e.g. `90s`")

@@ -50,7 +50,7 @@ def _name(node: Node) -> str:
     plain = word.replace("-", "")
     fine = plain.isascii() and plain.isalnum() and word == word.lower() and word.strip("-") == word
     if not fine or len(word) > LONGEST_NAME:
-        hint = f"use small letters, digits and `-`, at most {LONGEST_NAME} characters"
+        hint = f"use lower-case letters, digits and `-`, at most {LONGEST_NAME} characters"
         raise Wrong(node.place, f"`{word}` is not a valid AddOn name", hint)
     if word in OURS:
         hint = f"take another name, or set `{OURS[word]}` and write that file by write_files"

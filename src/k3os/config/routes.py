@@ -84,7 +84,7 @@ def network(check: Check, key: Key, node: Node, path: str) -> Value:
         raise Wrong(node.place, f"`{word}` has a zone", f"write `{face.network}`")
     if face.network.prefixlen == 0:
         hint = "write `to: default`" if key.name == "to" else f"leave `{key.name}` out"
-        raise Wrong(node.place, f"{word} is everything", hint)
+        raise Wrong(node.place, f"{word} means every address", hint)
     if face.ip != face.network.network_address:
         message = f"{word} is an address within {face.network}"
         raise Wrong(node.place, message, f"write `{face.network}`, or `{face.ip}` for that host")
@@ -99,7 +99,7 @@ def router(check: Check, key: Key, node: Node, path: str) -> Value:
     value = hosts(check, key, node, path)
     assert isinstance(value.data, list)
     if len(value.data) != 1:
-        raise Wrong(node.place, "is one address", "write a route for each")
+        raise Wrong(node.place, "takes one address", "write a route for each")
     return value.data[0]
 
 
@@ -128,7 +128,7 @@ def _one(check: Check, key: Key, item: Node, path: str) -> Value:
             raise Wrong(item.place, "has neither from nor to", "write `from: …`, whose packets")
         families = {":" in str(entry[name].data) for name in ("from", "to") if name in entry}
         if DEFAULT in (field_text(entry, "from"), field_text(entry, "to")):
-            raise Wrong(entry["to"].place, "`default` is everything", "leave `to` out")
+            raise Wrong(entry["to"].place, "`default` means every address", "leave `to` out")
         if len(families) > 1:
             raise Wrong(item.place, "has an IPv4 and an IPv6 network", "write a rule for each")
         return value

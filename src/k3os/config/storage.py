@@ -153,7 +153,7 @@ def _mount(entry: Entry) -> None:
     if not is_server:
         _check_device(entry, what)
     if is_server and kind and kind not in NETWORK_TYPES:
-        message = f"what a server has is no {kind} here"
+        message = f"`type: {kind}` is not for what a server exports"
         raise _WrongField(entry, "type", message, "remove it, or write `type: nfs`")
     if not is_server and kind in NETWORK_TYPES:
         message = f"`{what}` is not a path on a server"

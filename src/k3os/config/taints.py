@@ -32,7 +32,7 @@ def taints(check: Check, key: Key, node: Node, path: str) -> Value:
         value = Value(word, item.place)
         first = seen.setdefault((name.partition("=")[0], effect), value)
         if first is not value:
-            message = f"is the second of its key and effect{first.place.as_first()}"
+            message = f"repeats the key and effect of another{first.place.as_first()}"
             check.warn(item.place, item_path, f"{message}; a node has one, this", "remove one")
         return value
 

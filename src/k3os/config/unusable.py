@@ -57,7 +57,7 @@ def check(values: dict[str, Value]) -> Iterator[Problem]:
         if value is None or "$" in str(value.data):
             continue
         if not SHORTEST <= size <= LONGEST + 1:
-            message = f"no network takes it: a passphrase has {SHORTEST} to {LONGEST} characters"
+            message = f"no network accepts it: a passphrase has {SHORTEST} to {LONGEST} characters"
             path = f"k3os.wifi[{index}].passphrase"
             yield Problem(value.place, path, message, "write the whole one", is_error=False)
     yield from _directories(values)
@@ -98,7 +98,7 @@ def _modules(values: dict[str, Value]) -> Iterator[Problem]:
             message = f"`{name}` is not a module"
             hint = f"write `{file}`" if re.fullmatch(r"[A-Za-z0-9_-]+", file) else EACH
         elif any("=" not in word and word not in SWITCHES for word in rest):
-            message = f"what stands behind `{name}` is not a parameter `name=value`"
+            message = f"what follows `{name}` is not a parameter `name=value`"
             hint = f"{EACH}, if it is a module"
         if message:
             path = f"k3os.modules[{index}]"

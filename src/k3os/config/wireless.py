@@ -101,11 +101,11 @@ def eap(check: Check, value: Value, path: str) -> Value:
         place = fields["private_key_password"].place
         raise Wrong(place, "there is no private_key that it opens", "write `private_key: …`")
     if "ca_certificate" not in fields:
-        message = "the server is not checked: who calls a network by that name is believed"
+        message = "the server is not checked: anybody can pose as this network"
         hint = "write `ca_certificate: …`, the text or path of the one that signed the server's"
         check.warn(value.place, path, message, hint)
     elif field_text(fields, "ca_certificate").startswith(PUBLIC) and "domain" not in fields:
-        message = "any server that a public authority signed is believed"
+        message = "any server with a certificate of a public authority is accepted"
         hint = "write the server's `domain: …`, too"
         check.warn(fields["ca_certificate"].place, path, message, hint)
     return value

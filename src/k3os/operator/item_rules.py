@@ -92,7 +92,7 @@ def _qualified(name: str, value: str) -> str:
             f'{name}.contains("/") && (size({prefix}) > {further.LONGEST_PREFIX} || '
             f"!{matches(prefix, dns)})",
             f'"`" + {prefix} + '
-            + literal("` is not a valid Kubernetes prefix; write a DNS name in small letters"),
+            + literal("` is not a valid Kubernetes prefix; write a DNS name in lower-case letters"),
         ),
         (
             f'{value} != "" && !{matches(value, WORD)}',
@@ -160,7 +160,7 @@ def pem(key: Key) -> str:
 
 
 def _private(hint: str) -> str:
-    return literal(f"has a private key in it, which nobody else may see; {hint}")
+    return literal(f"contains a private key, which nobody else may see; {hint}")
 
 
 def _no_pem(hint: str) -> str:

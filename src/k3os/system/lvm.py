@@ -114,7 +114,7 @@ def _area_text(descriptor: int, start: int, size: int) -> str:
     try:
         return text.rstrip(b"\0").decode()
     except UnicodeDecodeError:
-        raise BadHeader("its metadata are no text") from None
+        raise BadHeader("its metadata are not text") from None
 
 
 _TEXT, _NUMBER, _WORD, _SIGN = 1, 2, 3, 4

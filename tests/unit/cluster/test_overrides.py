@@ -172,7 +172,7 @@ def test_another_label_gives_another_target() -> None:
             {"overrides": [override({"hostname": "$(node.x)"})]},
             "spec.overrides[0].config: hostname: `$(node.x)`",
         ),
-        ({"config": {"hostname": "$(node.x)"}}, "hostname: `$(node.x)` is no value of a node"),
+        ({"config": {"hostname": "$(node.x)"}}, "hostname: `$(node.x)` is not a value of a node"),
         (
             {"overrides": [{"nodeSelector": {}, "config": []}]},
             "spec.overrides[0].config: must be a map",

@@ -122,5 +122,7 @@ def test_a_reference_that_is_none_is_named(secrets: list, problem: str) -> None:
 
 
 def test_what_is_no_name_of_a_secret_is_named() -> None:
-    assert "is no secret; write $(secret.NAME)" in problems({"k3os": {"token": "$(secret.a b)"}})[0]
+    assert (
+        "is not a secret; write $(secret.NAME)" in problems({"k3os": {"token": "$(secret.a b)"}})[0]
+    )
     assert problems({"k3os": {"token": "$$(secret.a)"}}) == ()

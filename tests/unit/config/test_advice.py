@@ -194,7 +194,7 @@ def test_migrate_and_the_check_name_the_same_successors() -> None:
 )
 def test_a_mirror_by_http_without_a_pin_is_told(url: str, more: str, told: bool) -> None:
     found = said(f"k3os:\n  environment: {{K3S_RELEASES: '{url}'}}\n  {more}\n")
-    assert [each.count("speaks http") for each in found] == [1] * told
+    assert [each.count("uses http") for each in found] == [1] * told
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ COMMANDS = {
     "k3s started again": ("run_cmd: [nohup k3s server &]", "k3OS starts k3s"),
     "an init script": ("run_cmd: [/etc/init.d/k3s-service restart]", "with OpenRC"),
     "in a chain": ("run_cmd: ['sed -i s/a/b/ /x && /etc/init.d/a start']", "with OpenRC"),
-    "Alpine's set-up": ("run_cmd: [setup-timezone -z UTC]", "this is no Alpine"),
+    "Alpine's set-up": ("run_cmd: [setup-timezone -z UTC]", "this is not Alpine"),
 }
 
 

@@ -86,7 +86,7 @@ WRONG = [
     ("k3os.modules", [{"a": "b", "c": "d"}], "k3os.modules[0]: must be a text, not a map"),
     ("k3os.modules", ["kvm", "a\nb"], "k3os.modules[1]: has more than one line"),
     ("k3os.ntp_servers", [["a"]], "must be a text, not a list"),
-    ("k3os.dns_nameservers", ["1.1.1.1", "dns.example.com"], "[1]: `dns.example.com` is no IP"),
+    ("k3os.dns_nameservers", ["1.1.1.1", "dns.example.com"], "[1]: `dns.example.com` is not an IP"),
     ("k3os.dns_nameservers", ["256.1.1.1"], "is not an IP address; write an address"),
     ("run_cmd", [{"a": "b", "c": "d"}], "must be a command: a text, or a list of words, not a map"),
     ("run_cmd", {"a": "b", "c": "d"}, "must be a list, not a map"),
