@@ -166,7 +166,7 @@ def wrong(tree: Any) -> Iterator[tuple[str, str]]:
             elif match["wrong"]:
                 yield where, f"`{match[0]}` is {FORMS[match['of']]}"
             elif match["map"] == "annotations" and match["key"].startswith(f"{names.GROUP}/"):
-                yield where, f"`{match['key']}` changes by the rollout itself; take another one"
+                yield where, f"`{match['key']}` is changed by the rollout itself; use another one"
 
 
 def long_texts(trees: Iterable[Any]) -> dict[str, str]:

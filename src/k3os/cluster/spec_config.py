@@ -31,7 +31,7 @@ SHELL = (
     "into k3os.environment and its variable in quotes here"
 )
 SHOWN = (
-    "is shown by commands and in messages, so no secret may stand in it; those may: passwords, "
+    "is shown by commands and in messages, so it cannot contain a secret; these can: passwords, "
     "tokens, passphrases, logins of registries, variables, contents of files"
 )
 
@@ -138,7 +138,7 @@ def _misplaced(config: Mapping[str, Any], known: set[str]) -> Iterator[str]:
         if mark in seen:
             yield f"{key}: {SHOWN}"
         elif mark not in whole:
-            yield f"{key}: no secret may stand here, or there is something wrong around it"
+            yield f"{key}: a secret is not allowed here, or the text around it is wrong"
     for entry in _entries(values.get("write_files")):
         is_secret = placeholders.has_mark(field_text(entry, "content"))
         if is_secret and not _is_closed(field_text(entry, "permissions")):

@@ -154,5 +154,5 @@ def described(record: Record) -> str:
 
 def remembered(record: Record) -> str:
     """How many are looked at, and that it is not all."""
-    cut = f"; {counted(record.more, 'more workload')} of it not looked at" if record.more else ""
+    cut = f"; {counted(record.more, 'more workload')} of it not checked" if record.more else ""
     return f"{counted(len(record.ready), 'workload')} had Ready pods on it before{cut}"

@@ -48,7 +48,7 @@ def test_a_workstation_is_no_live_system(
 ) -> None:
     monkeypatch.setattr(install.os, "geteuid", lambda: 0)
     assert main(["install"]) == 1
-    assert "no live system of k3OS; boot the ISO" in capsys.readouterr().err
+    assert "not a live k3OS system; boot the ISO" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("address", ["/.base/node.yaml", "tftp://10.0.0.1/x", "https://a/b"])

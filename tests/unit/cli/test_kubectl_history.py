@@ -134,7 +134,7 @@ def test_servers_that_go_back_over_a_minor_version_have_a_copy_and_are_told(caps
 def test_a_channel_that_is_left_and_a_pause_that_stays_are_told(capsys) -> None:
     undo(Cluster(channel=True, paused=True), "workers", 2, allow=True)  # type: ignore[arg-type]
     said = capsys.readouterr().out
-    assert "does not follow channels any more: k3os stable" in said
+    assert "no longer follows channels: k3os stable" in said
     assert "rollout resume workers" in said
 
 

@@ -204,7 +204,7 @@ def test_what_the_node_prints_does_not_steer_the_terminal(cluster):
         ),
         (
             {"nodes": [{"list": [node("node-1", notes={names.IMAGE: ""})]}]},
-            "node-1 has no image of the operator",
+            "node-1 has no operator image",
             False,
         ),
         ({"nodes": [REFUSED]}, "The connection to the server a:6443 was refused", False),
@@ -310,9 +310,9 @@ def test_what_went_wrong_is_one_line_and_nothing_stays(cluster, script, words, m
             [event("FailedMount", "no volume")],
             "does not run after 0 s: ContainerCreating; FailedMount: no volume;",
         ),
-        ([pod()], [], "does not run after 0 s: its kubelet has not taken it up; `kubectl desc"),
+        ([pod()], [], "does not run after 0 s: the kubelet has not picked it up; `kubectl desc"),
         ([], [event("FailedCreate", "quota")], "does not run after 0 s: FailedCreate: quota;"),
-        ([], [], "Kubernetes has made none for the Job"),
+        ([], [], "Kubernetes has not created one for the Job"),
     ],
 )
 def test_a_pod_that_does_not_start_in_time_says_what_it_waits_for(cluster, pods, events, words):
@@ -336,7 +336,7 @@ def test_a_node_that_is_not_heard_of_is_refused_and_one_that_is_unwell_is_tried(
     directory = cluster(nodes=[{"list": [gone]}])
     result = k3os(directory, "status", "node-1")
     assert result.returncode == 1
-    assert "its kubelet is not heard of: stopped posting; no pod can start" in result.stderr
+    assert "its kubelet has gone silent: stopped posting; no pod can start" in result.stderr
     unwell = node("node-1", ready=False)
     unwell["status"]["conditions"][0] |= {"message": "cni plugin not initialized"}
     result = k3os(cluster(nodes=[{"list": [unwell]}]), "status", "node-1")

@@ -71,7 +71,7 @@ def test_what_a_node_does_not_have_is_named_with_its_key(text: str, message: str
         ({"a": "$(node.name"}, "a", "is not a value of a node"),
         ({"a": ["x", "$(node.uid)"]}, "a[1]", "is not a value of a node"),
         ({"a": {"$(node.name)": "x"}}, "a.$(node.name)", "is in a name"),
-        ({"a": "$(node.annotations['k3os.io/config-hash'])"}, "a", "changes by the rollout"),
+        ({"a": "$(node.annotations['k3os.io/config-hash'])"}, "a", "is changed by the rollout"),
     ],
 )
 def test_what_is_no_value_is_said_with_its_key(tree: dict, where: str, what: str) -> None:

@@ -114,7 +114,7 @@ def test_an_error_stops_it_and_is_shown(medium: Path) -> None:
 
 
 def test_an_address_that_is_none_is_refused(medium: Path) -> None:
-    with pytest.raises(UserError, match="no address of a configuration"):
+    with pytest.raises(UserError, match="not the address of a configuration"):
         compose(medium, "config.yaml")
 
 
