@@ -251,7 +251,7 @@ def take_back_what_was_tried(data: str) -> None:
 
     def take_back() -> None:
         if place := tried.restore(data):
-            say(f"nobody kept what was tried as {place}: what was there before is back")
+            say(f"{place}: nobody kept the configuration that was tried; the former one is back")
 
     try_each({"take back a configuration that was tried": take_back}, say)
 

@@ -99,14 +99,14 @@ def too_many(candidates: list[FileSystem], uuid: str) -> UserError:
     if uuid and all(each.uuid == uuid for each in candidates):
         return UserError(
             f"{devices} have the same UUID, {uuid}: one is a copy of the other, and which one "
-            "this machine booted from is nothing to guess",
+            "this machine booted from is not certain",
             "take one of them away; or, on another machine, give one of them a UUID of its own "
             "(`e2fsck -f DEVICE; tune2fs -U random DEVICE`, and the new one in its "
             "boot/grub/grub.cfg)",
         )
     choices = "; ".join(f"k3os.medium_uuid={each.uuid} for {each.device}" for each in candidates)
     return UserError(
-        f"{devices} can both be what this machine boots from, and the boot menu does not say which",
+        f"{devices} both match what this machine boots from, and the boot menu does not say which one to use",
         "take one of them away; or press `e` in the menu and add to the line that begins with "
         f"`linux`: {choices}",
     )

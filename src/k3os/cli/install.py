@@ -127,7 +127,7 @@ def refuse_where_it_makes_no_sense(medium: str) -> None:
     if any(where[1:] == (BASE, "ext4") for where in mounted()):
         raise UserError(
             "this system is installed already",
-            "boot the ISO to install anew; `sudo k3os reset` deletes the data only",
+            "boot the ISO to install again; `sudo k3os reset` deletes the data only",
         )
 
 
@@ -290,7 +290,7 @@ def configure(given: Answers, say: Say) -> int:
     atomic_write(LOCAL_CONFIG, text, mode=0o600, sync=True)
     code = apply(RUNTIME, ("/", OWN_SYSTEM, None))
     run(["systemctl", "--no-block", "restart", "k3s.service"])
-    say(f"configured by {LOCAL_CONFIG}, k3s starts anew; a live system forgets this when it ends")
+    say(f"configured by {LOCAL_CONFIG}, k3s restarts; a live system forgets this at its next boot")
     return code
 
 

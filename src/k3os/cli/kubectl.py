@@ -103,7 +103,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     actions = rollout.add_subparsers(dest="action", required=True, metavar="ACTION")
     texts = {
         "status": "follow it, node by node, until it is over",
-        "pause": "finish the nodes that have been started, start no more",
+        "pause": "finish the nodes that have been started, start no others",
         "resume": "continue after a pause",
         "retry": "check a canary's failed gates again, or continue in spite of sick workloads",
         "history": "its earlier revisions: who changed what, and when",
@@ -227,7 +227,7 @@ def pause(kubectl: Kubectl, name: str, *, paused: bool) -> int:
     already = " already" if "(no change)" in answer else ""
     if paused:
         print(
-            f"{name} is{already} paused: nodes that have been started are finished, no more are started"
+            f"{name} is{already} paused: nodes that have been started are finished, no others start"
         )
     else:
         print(f"{name} is not paused{' any more' if not already else ''}")

@@ -33,7 +33,7 @@ FAILED = 1
 SECONDS = 1200
 TEXTS = {
     "reboot": "drain a node, restart it, and uncordon it",
-    "rollback": "a node: drain it and restart its previous generation; a NodePool: like `rollout undo`",
+    "rollback": "a node: drain it, boot its previous generation; a NodePool: as `rollout undo`",
     "upgrade": "drain one node and restart it with other versions; for several, use a NodePool",
 }
 NODE = ("NODE", NODE_NAME)
@@ -44,10 +44,10 @@ CHECK_SECONDS = 500.0  # for looking at a release, without fetching it
 RESTARTS = tuple(TEXTS)
 ABOUT = """\
 
-The node is drained as a rollout drains it, with the strategy.drain of its NodePool: evictions in
-the order of priorities, within PodDisruptionBudgets. It refuses a node that a rollout is working on, and a
-server as long as another one restarts or etcd has no member to spare, and no rollout begins with
-the node meanwhile. The rights that it needs: docs/how-to/fleet.md.
+The node is drained as in a rollout, with the strategy.drain of its NodePool: evictions in the
+order of priorities, within PodDisruptionBudgets. A node that a rollout is working on is refused,
+and so is a server while another one restarts or etcd has no member to spare. Meanwhile no rollout
+starts with the node. The rights that it needs: docs/how-to/fleet.md.
 """
 
 
@@ -181,7 +181,7 @@ def check_owner(node: NodeView, pool: Pool | None, versions: Mapping[str, str]) 
     if pool.strategy.paused:
         told(
             node.name,
-            f"the NodePool {pool.name} is paused, and would otherwise undo this: {', '.join(differs)}",
+            f"the NodePool {pool.name} is paused, or it would undo this: {', '.join(differs)}",
         )
         return
     raise UserError(

@@ -138,6 +138,6 @@ def renew_dns_pods(containerd: str = CONTAINERD) -> None:
         pods = run(["crictl", "pods", *wanted], timeout=CRICTL_SECONDS).decode().split()
         for pod in pods:
             run(["crictl", "stopp", pod], timeout=CRICTL_SECONDS)
-            print(f"the cluster's DNS starts anew: pod sandbox {pod[:13]}")
+            print(f"the cluster's DNS restarts: pod sandbox {pod[:13]}")
     except CommandError as error:
-        print(f"the cluster's DNS may go on with the former name servers: {error}")
+        print(f"the cluster's DNS may keep the former name servers: {error}")

@@ -34,5 +34,5 @@ def main(argv: list[str]) -> int:
         print(json.dumps({**change, "condition": sent}, indent=2))
         return 0
     if os.geteuid() != 0:
-        raise UserError("only root may speak for this node", "write `sudo k3os report`")
+        raise UserError("only root may report for this node", "write `sudo k3os report`")
     return cluster_report.patiently(cluster_report.until_ready if given else cluster_report.tell)

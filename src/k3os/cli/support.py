@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
     path = given.get("--output", f"k3os-support-{name}-{stamp}.tar.gz")
     if path == "-" and sys.stdout.isatty():
-        raise UserError("an archive is nothing for a terminal", "write `--output FILE`")
+        raise UserError("an archive cannot be printed to a terminal", "write `--output FILE`")
     from k3os.config.load import load_config
     from k3os.node.redaction import known_secrets
     from k3os.node.support import archive, collect

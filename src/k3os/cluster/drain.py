@@ -108,7 +108,7 @@ def _leaves(pod: PodView, options: Drain, began: int, now: float) -> bool:
 def _refusal(pod: PodView, options: Drain) -> str:
     """Why nothing is evicted at all, "" where nothing would be lost."""
     if pod.owner == DAEMON_SET:
-        text = "belongs to a DaemonSet, which would start it here again; strategy.drain.ignoreDaemonSets"
+        text = "belongs to a DaemonSet, which would start it again; strategy.drain.ignoreDaemonSets"
         return "" if pod.drain == EVICT else text
     if not pod.owner and not options.force:
         return "has no controller that would start it elsewhere; strategy.drain.force"

@@ -130,7 +130,8 @@ def find(kubectl: Kubectl, name: str) -> NodeView:
     if not view.image:
         raise UserError(
             f"{name} has no operator image, which commands run in",
-            "`sudo k3os status` there says why; `k3os.operator: true` in its configuration forces it",
+            "`sudo k3os status` there says why; `k3os.operator: true` in its configuration "
+            "overrides that",
         )
     ready = conditions(body).get("Ready", {})
     why = text(ready.get("message")) or text(ready.get("reason"))

@@ -52,7 +52,7 @@ GIVEN = ("defaults", "auto", "nofail")
 # options that mean something else than mounting it at boot
 NOT_OPTIONS = {
     "noauto": "what is here is mounted at each boot",
-    "remount": "nothing is there yet that could be mounted anew",
+    "remount": "nothing is mounted there yet that could be remounted",
     **dict.fromkeys(("bind", "rbind", "move"), "a directory cannot be mounted here, only a device"),
     "loop": "a file cannot be mounted here, only a device",
 }

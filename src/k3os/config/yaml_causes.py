@@ -71,7 +71,7 @@ def _cause(error: Exception, mark: Any, said: str, lines: list[str], text: str) 
             return (
                 (number, _first_strange(near)),
                 f"there is {hidden} in this line",
-                "type it anew",
+                "type it again",
             )
     if any(sign in line for sign in MARKS):
         return here, f"this line {TEMPLATE}", FILL_IN

@@ -238,7 +238,7 @@ def name_medium(root: str, say: Say) -> None:
     except FileNotFoundError:
         return  # another system starts k3OS
     except OSError as error:
-        say(f"the boot menu still goes by the label: {error}")
+        say(f"the boot menu still uses the label: {error}")
 
 
 def pass_arguments(root: str, say: Say) -> None:

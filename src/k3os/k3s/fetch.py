@@ -141,7 +141,7 @@ def fetch_release(
         raise ChecksumError(
             f"k3s {version} for {arch}: the release says sha256 {published}, "
             f"what is pinned is {' or '.join(sorted(pins))}",
-            "the release was changed; do not use it before somebody knows why",
+            "the release was changed; do not use it until you know why",
             sums_url,
         )
     download(

@@ -207,7 +207,7 @@ def _strategy() -> dict[str, Any]:
         "How many at a time, when, and how carefully.",
         {
             "maxUnavailable": {
-                "description": "how many nodes may be unavailable at a time: a number or a percentage",
+                "description": "how many nodes may be unavailable at once: number or percentage",
                 "x-kubernetes-int-or-string": True,
                 "anyOf": [{"type": "integer"}, {"type": "string"}],
                 "pattern": r"^([1-9][0-9]?|100)%$",

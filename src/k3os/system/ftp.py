@@ -24,8 +24,8 @@ MEANINGS = {
     6: ("the name cannot be resolved", "check network and DNS", True),
     7: ("cannot be reached", "is the server running?", True),
     28: ("the server stalls", "try again, or another server", True),
-    52: ("the server broke the connection off", "try again", True),
-    56: ("the server broke the connection off", "try again", True),
+    52: ("the server closed the connection", "try again", True),
+    56: ("the server closed the connection", "try again", True),
     67: ("the server refuses the login", "put user:password@ before the host name", False),
     78: ("there is no such file, or no access to it", "check the path", False),
 }

@@ -79,7 +79,7 @@ def explain(address: str, error: Exception, timeout: float) -> HttpError:
     elif isinstance(error, http.client.IncompleteRead):
         message, hint = "the connection ended in the middle", "try again"
     elif isinstance(error, (http.client.HTTPException, ConnectionError)):
-        message, hint = f"the server broke the connection off ({type(error).__name__})", "try again"
+        message, hint = f"the server closed the connection ({type(error).__name__})", "try again"
     elif isinstance(error, ValueError):
         return HttpError(f"is not a valid address: {error}", where=address)
     else:

@@ -140,7 +140,7 @@ def test_what_somebody_tried_is_taken_back_by_a_boot(
         assert own.read_text() == "before"
     init.take_back_what_was_tried("")
     assert ["disk is full" in line for line in said] == [True, False]
-    assert said[1] == f"nobody kept what was tried as {place}: what was there before is back"
+    assert said[1] == f"{place}: the configuration on trial was not kept, so the former one is back"
 
 
 def raising(*_: object, **__: object) -> None:
@@ -297,5 +297,5 @@ def test_what_a_node_boots_without_costs_only_itself() -> None:
     assert done == ["tuned"]
     assert said == [
         "could not name it: [Errno 2] No such file or directory: '/etc/nvme/hostid'; "
-        "the boot goes on"
+        "the boot continues"
     ]

@@ -278,7 +278,7 @@ REFUSED = {
         node(notes={names.BY_HAND: json.dumps(MARK)}),
         "`kubectl k3os reboot` works on it already",
     ),
-    "on trial": (node(notes={names.TRIAL: "true"}), "on trial still"),
+    "on trial": (node(notes={names.TRIAL: "true"}), "still on trial"),
 }
 
 
