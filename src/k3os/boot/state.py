@@ -39,9 +39,7 @@ def prepare(medium: Medium, *, factory_reset: bool, say: Say) -> str:
     if os.path.exists(f"{medium.path}/{FACTORY_RESET}"):
         wipe(medium.path, say)
     if os.path.exists(f"{medium.path}/{EPHEMERAL}"):
-        say(
-            "the data of this boot is kept in memory, because the file /k3os/system/ephemeral exists"
-        )
+        say("this boot keeps its data in memory, because the file /k3os/system/ephemeral exists")
         return ""
     os.makedirs(f"{medium.path}/{DATA}", exist_ok=True)
     return DATA

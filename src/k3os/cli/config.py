@@ -23,13 +23,13 @@ usage: k3os config [OPTION...]             apply the runtime phase
        k3os config --again                 the runtime phase without the commands that succeeded
        k3os config --ready                 wait until k3s is ready, then run ready_cmd
        k3os config --dump | --dump-json    show the merged configuration, apply nothing
-       k3os config diff FILE [--as PLACE]  what FILE would change on this node, and when it counts
+       k3os config diff FILE [--as PLACE]  what FILE would change on this node, and when
        k3os config try FILE [--for TIME] [--as PLACE] [--restart]
-                                           apply FILE, and take it back unless it is kept in time
-       k3os config keep | back             keep what is tried; take it back now
+                                           apply FILE, and undo it unless you keep it in time
+       k3os config keep | back             keep what is being tried; undo it now
        k3os config check FILE... [--cmdline TEXT] [--k3s VERSION] [--strict] [--json]
-       k3os config schema                  a JSON Schema (2020-12) of config.yaml for editors
-       k3os config reference               the tables of the reference, in Markdown
+       k3os config schema                  print a JSON Schema (2020-12) of config.yaml for editors
+       k3os config reference               print the tables of the reference in Markdown
 
 options:
   --dry-run        print what would be done, do nothing
@@ -39,9 +39,9 @@ options:
   --system DIR     where config.yaml of the medium is; default /k3os/system
   --cmdline TEXT   use TEXT instead of the kernel's command line
   --for TIME       with try: e.g. 90s, 10m, 1h; default 5m
-  --as PLACE       with diff and try: the file of the node that FILE is to replace, or a new one in
+  --as PLACE       with diff and try: the node's file that FILE replaces, or a new file in
                    /var/lib/rancher/k3os/config.d; default /var/lib/rancher/k3os/config.yaml
-  --k3s VERSION    with check: of the k3s that will read it; default the pinned one
+  --k3s VERSION    with check: the k3s version that will read it; default the pinned one
   --strict         with check: warnings count as errors
   --json           with check: a list of objects with file, line, column, key, severity, message
                    and hint, for editors and CI

@@ -9,14 +9,14 @@ HELP = """\
 usage: k3os operator run [--port N] [--lease-seconds N] [--log-format json|text]
        k3os operator manifests IMAGE ARCHITECTURE
 
-The operator rolls the versions and the configuration of NodePools out to their nodes
-(docs/explanation/operator.md). Its image holds it; a node does not.
+The operator rolls out the versions and the configuration of NodePools to their nodes
+(docs/explanation/operator.md). It is in the operator's image, not on nodes.
 
-  run        work until a signal comes; the API server is that of the container's service
-             account, else of KUBECONFIG
-    --port N           of /healthz, /readyz and /metrics; 8080; 0: none
-    --lease-seconds N  after which a silent leader is replaced; 60
-    --log-format F     json (a line is an object) or text
+  run        run until a signal comes; the API server is that of the container's service
+             account, or else of KUBECONFIG
+    --port N           port of /healthz, /readyz and /metrics (8080); 0: none
+    --lease-seconds N  seconds after which a silent leader is replaced (60)
+    --log-format F     json (one object a line) or text
   manifests  print what k3s applies: namespace, CRD, accounts and rights, Deployment; IMAGE is
              sha256:… as in a node's /usr/share/k3os/operator/image-id, ARCHITECTURE amd64 or arm64
 """

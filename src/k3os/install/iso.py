@@ -72,8 +72,8 @@ def check_address(url: str) -> None:
     """Raise UserError for an address that says nothing of whose the ISO is, and no way to."""
     if "#" not in url and not url.lower().startswith("https://"):
         raise UserError(
-            "a download over plain http can be changed on its way, and this system knows no key that "
-            "could have signed it",
+            "a download over plain http can be changed on its way, and this system knows no key to "
+            "verify it with",
             "write #sha256=HEX behind the address, use https, or `--insecure` "
             "(k3os.install.insecure) if you trust the network",
             _address(url),

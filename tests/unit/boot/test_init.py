@@ -140,7 +140,9 @@ def test_what_somebody_tried_is_taken_back_by_a_boot(
         assert own.read_text() == "before"
     init.take_back_what_was_tried("")
     assert ["disk is full" in line for line in said] == [True, False]
-    assert said[1] == f"{place}: the configuration on trial was not kept, so the former one is back"
+    assert (
+        said[1] == f"{place}: nobody kept the configuration that was tried; the former one is back"
+    )
 
 
 def raising(*_: object, **__: object) -> None:
