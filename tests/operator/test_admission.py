@@ -136,7 +136,7 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
     ({"revisionHistoryLimit": -1}, "spec.revisionHistoryLimit"),
     (
         {"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}},
-        "In and NotIn want values, Exists and DoesNotExist have none",
+        "In and NotIn need values, Exists and DoesNotExist have none",
     ),
 ]
 
