@@ -126,7 +126,7 @@ case $iso in *://*) download ;; esac
 if [ -b "$iso" ]; then loop=ro; else loop=loop,ro; fi
 mount -t iso9660 -o $loop "$iso" "$work/iso" || die "$iso cannot be mounted: is it an ISO?"
 image=$work/iso/k3os/system/current/k3os/rootfs.squashfs
-[ -f "$image" ] || die "$iso is no ISO of k3OS"
+[ -f "$image" ] || die "$iso is not a k3OS ISO"
 grep -q "\"arch\": \"$arch\"" "${image%/*/*}/manifest.json" || die "$iso is not for $arch"
 mount -t squashfs -o loop,ro "$image" "$root" || die "the ISO's root file system is damaged"
 for name in dev sys proc; do mount --rbind "/$name" "$root/$name"; done

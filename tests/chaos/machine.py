@@ -141,7 +141,7 @@ class Machine:
             if known["state"] in (names.FAILED, names.ROLLED_BACK, names.REBOOTING):
                 return known["state"], known["message"]
         elif not request.dry_run and self.trial:
-            return names.FAILED, "another version is on trial; ask again when it is confirmed"
+            return names.FAILED, "another version is on trial; try again when its trial is over"
         self.world.checker.applies(self, request)
         why = await self._refusal(request)
         if why:

@@ -120,10 +120,10 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
     ({"strategy": {"maxUnavailable": 0}}, "spec.strategy.maxUnavailable"),
     ({"strategy": {"maxUnavailable": "0%"}}, "spec.strategy.maxUnavailable"),
     ({"strategy": {"progressDeadline": "soon"}}, "spec.strategy.progressDeadline"),
-    ({"strategy": {"drain": {"timeout": "0s"}}}, "'0s' is no duration; write `20m` or"),
-    ({"strategy": {"drain": {"detachTimeout": "169h"}}}, "'169h' is no duration; write `20m`"),
+    ({"strategy": {"drain": {"timeout": "0s"}}}, "'0s' is not a duration; write `20m` or"),
+    ({"strategy": {"drain": {"detachTimeout": "169h"}}}, "'169h' is not a duration; write `20m`"),
     ({"strategy": {"drain": {"gracePeriod": -2}}}, "spec.strategy.drain.gracePeriod"),
-    ({"strategy": {"workloads": {"soak": "0s"}}}, "'0s' is no duration"),
+    ({"strategy": {"workloads": {"soak": "0s"}}}, "'0s' is not a duration"),
     ({"strategy": {"workloads": {"onFailure": "Retry"}}}, "spec.strategy.workloads.onFailure"),
     ({"strategy": {"window": {"start": "25:00"}}}, "spec.strategy.window.start"),
     ({"strategy": {"window": {}}}, "spec.strategy.window.start: Required value"),
@@ -136,7 +136,7 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
     ({"revisionHistoryLimit": -1}, "spec.revisionHistoryLimit"),
     (
         {"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}},
-        "In and NotIn want values, Exists and DoesNotExist have none",
+        "In and NotIn need values, Exists and DoesNotExist have none",
     ),
 ]
 

@@ -93,7 +93,7 @@ def test_a_node_is_drained_restarts_and_the_operator_waits_for_it(world: World) 
             world.pool(k3os=NEW, strategy={"maxUnavailable": 2})
 
     assert rebooted(world, "a", say).boot_id == "1"
-    assert said[0] == "takes no pods" and said[-1] == "takes pods again"
+    assert said[0] == "cordoned" and said[-1] == "uncordoned"
     assert world.pods() == set()
     world.until_phase("Updated")
     assert all_updated(world)

@@ -81,7 +81,7 @@ def ask(path: Path, where: str) -> K3s:
     pause = pause_image(text)
     if not VERSION.fullmatch(version) or not pause:
         raise UserError(
-            f"{path} is no k3s: `agent --help` names no pause image",
+            f"{path} is not k3s: `agent --help` names no pause image",
             f"give an executable of {RELEASES}",
             where,
         )

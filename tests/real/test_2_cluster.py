@@ -190,7 +190,7 @@ def shutting_down(server: Node) -> int:
 
 
 def test_kill(cluster: Cluster) -> None:
-    """k3s is killed with SIGKILL: pods go on, and the node is Ready again."""
+    """k3s is killed with SIGKILL: pods keep running, and the node is Ready again."""
     server = cluster.server
     server.apply(pod("going-on", "server", "exec sleep 86399"))
     wait_until_running(server, "going-on")

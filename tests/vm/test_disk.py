@@ -242,7 +242,7 @@ def test_a_configuration_that_is_tried_goes_again_unless_it_is_kept(node):
     assert "33" not in ask(node, "sudo ls /var/lib/rancher/k3os")
     ask(node, "sudo k3os config try new.yaml --for 15s")
     assert pressure() == "33"
-    node.expect(f"k3OS: what was tried as {OWN} is taken back: nobody kept it in time", 60)
+    node.expect(f"k3OS: the configuration tried as {OWN} is taken back: nobody kept it in time", 60)
     ask(node, "while systemctl is-active -q k3os-config-back; do sleep 1; done")
     assert pressure() == before
     ask(node, "sudo k3os config try new.yaml && sudo k3os config keep")
@@ -271,7 +271,7 @@ def test_the_next_boot_keeps_and_forgets_as_documented(node, agent, start, disk)
         assert ask(vm, f"ls {' '.join(WRITTEN)}").split() == sorted(WRITTEN)
         assert vm.command(f"ls {' '.join(LOST)} 2>/dev/null")[1] == ""
         assert ask(vm, IDENTITY) == before
-        assert f"k3OS: nobody kept what was tried as {OWN}" in vm.console.text
+        assert f"k3OS: {OWN}: nobody kept the configuration that was tried" in vm.console.text
         assert ask(vm, "cat /proc/sys/vm/vfs_cache_pressure") == "33"
         assert ask(vm, f"sudo cat {PASSWORD}") == password
         assert ask(vm, f"sudo stat -Lc '%a %U' {PASSWORD} /etc/rancher/node").split() == [

@@ -242,7 +242,7 @@ def test_what_cannot_be_installed_to_is_refused_and_not_touched(boot, images, si
         refused(f"--device /dev/vde --config {site}/none.yaml", "404")
         code, output = vm.command(f"sudo k3os install {fine} --device /dev/vde", 120)
         assert code == 1
-        assert "nobody is there to answer questions, so nothing was done" in output
+        assert "there is no terminal to answer questions on, so nothing was done" in output
         vm.console.skip()
         vm.send(f"sudo k3os install {fine} --device /dev/vde\n")
         vm.expect("onto /dev/vde .*: everything on it is lost", 60)

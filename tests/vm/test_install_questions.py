@@ -50,7 +50,7 @@ def test_a_person_answers_questions_and_gets_the_system(boot, images, tmp_path):
         answer(vm, r"Password of rancher \[none\]: ", PASSWORD)
         answer(vm, r"Once more: ", PASSWORD)
         answer(vm, r"Host name \[made up\]: ", "no_name")
-        answer(vm, r"is no host name.*\s+Host name \[made up\]: ", "asked")
+        answer(vm, r"is not a valid host name.*\s+Host name \[made up\]: ", "asked")
         vm.expect("onto /dev/vdc .*: everything on it is lost", 60)
         answer(vm, "Type yes to go on: ", "yes")
         vm.expect(r"rootfs\.squashfs +\[#+\] 100 %", 120)

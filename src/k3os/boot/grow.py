@@ -87,7 +87,7 @@ def file_system_size(device: str) -> int:
     with open(device, "rb", buffering=0) as file:
         head = file.read(blockdev.HEAD)
     if blockdev.identify(head, b"")[0] != "ext4":
-        raise ValueError(f"{device} is no ext4")
+        raise ValueError(f"{device} is not ext4")
     return blockdev.ext4_size(head)
 
 

@@ -117,5 +117,5 @@ def failed(reason: str) -> None:
                 trial.fail(root, reason)
             return
         except OSError as error:
-            say(f"the reason could not be written down: {error}")
-    say("the attempts are counted; what was before comes back when none is left")
+            say(f"the reason could not be recorded: {error}")
+    say("attempts are counted; when none is left, the previous version comes back")

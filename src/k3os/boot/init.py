@@ -190,7 +190,7 @@ def medium_uuid(options: dict[str, str]) -> str:
     """Of the file system that GRUB read; "" when it did not say."""
     uuid = options.get("k3os.takeover", "") or options.get(MEDIUM_UUID, "")
     if uuid and not _UUID.fullmatch(uuid):
-        say(f"{MEDIUM_UUID}={uuid[:40]} is no UUID; the label decides")
+        say(f"{MEDIUM_UUID}={uuid[:40]} is not a UUID; the label decides")
         return ""
     return uuid
 
@@ -251,7 +251,7 @@ def take_back_what_was_tried(data: str) -> None:
 
     def take_back() -> None:
         if place := tried.restore(data):
-            say(f"nobody kept what was tried as {place}: what was there before is back")
+            say(f"{place}: nobody kept the configuration that was tried; the former one is back")
 
     try_each({"take back a configuration that was tried": take_back}, say)
 
@@ -334,7 +334,7 @@ def choose_mode(options: dict[str, str], medium: str) -> str:
         return medium
     fallback = options.get("k3os.fallback_mode", "")
     if fallback == "disk" or (fallback and fallback not in MODES):
-        say(f"k3os.fallback_mode={fallback} is no mode to fall back to; booting live")
+        say(f"k3os.fallback_mode={fallback} is not a mode to fall back to; booting live")
         return "live"
     return fallback or "live"
 

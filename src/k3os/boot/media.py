@@ -313,7 +313,7 @@ def describe_others(search: Search, kinds: tuple[str, ...]) -> str:
         return ""
     listed = "; ".join(f"{each}, UUID {each.uuid}" for each in search.labelled.values())
     return (
-        f"\nGRUB read the file system with the UUID {search.uuid}, and that is not there. To boot "
+        f"\nGRUB read the file system with the UUID {search.uuid}, which is not there. To boot "
         f"another k3OS press `e` in the menu and write its UUID in {MEDIUM_UUID}=: {listed}"
     )
 

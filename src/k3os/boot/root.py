@@ -95,7 +95,7 @@ def seed(source: str, target: str) -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        say(f"no room for {target.removeprefix(ROOT)}, which the image brings; the boot goes on")
+        say(f"no room for the image's {target.removeprefix(ROOT)}; the boot continues")
 
 
 def _seed(source: str, target: str) -> None:
@@ -262,4 +262,4 @@ def mount_for_tools(kind: str, target: str) -> None:
             mounts.mount(kind, target, kind, MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700")
         except OSError as error:
             if error.errno not in (errno.ENODEV, errno.EPERM):  # not built in; locked down
-                say(f"could not mount {target}: {error}; the boot goes on")
+                say(f"could not mount {target}: {error}; the boot continues")

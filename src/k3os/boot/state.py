@@ -39,7 +39,7 @@ def prepare(medium: Medium, *, factory_reset: bool, say: Say) -> str:
     if os.path.exists(f"{medium.path}/{FACTORY_RESET}"):
         wipe(medium.path, say)
     if os.path.exists(f"{medium.path}/{EPHEMERAL}"):
-        say("the data of this boot is in memory: the file ephemeral asks for it")
+        say("this boot keeps its data in memory, because the file /k3os/system/ephemeral exists")
         return ""
     os.makedirs(f"{medium.path}/{DATA}", exist_ok=True)
     return DATA
@@ -53,7 +53,7 @@ def protect(config: str, say: Say) -> None:
         return
     if mode & 0o077:
         os.chmod(config, 0o600)
-        say(f"/{CONFIG} could be read by everybody: it has mode 0600 now, not {mode:04o}")
+        say(f"/{CONFIG} was readable by everybody: it has mode 0600 now, not {mode:04o}")
 
 
 def check(device: str, say: Say) -> None:

@@ -11,8 +11,8 @@ def try_each(steps: Mapping[str, Callable[[], object]], say: Say = say) -> None:
         try:
             step()
         except OSError as error:
-            say(f"could not {what}: {error}; the boot goes on")
+            say(f"could not {what}: {error}; the boot continues")
         except Exception as error:
             from k3os.system.bug import report
 
-            say(f"could not {what}: {report(error)}; the boot goes on")
+            say(f"could not {what}: {report(error)}; the boot continues")

@@ -98,8 +98,8 @@ def too_many(candidates: list[FileSystem], uuid: str) -> UserError:
     devices = " and ".join(str(each) for each in candidates)
     if uuid and all(each.uuid == uuid for each in candidates):
         return UserError(
-            f"{devices} have the same UUID, {uuid}: one is a copy of the other, and which one "
-            "this machine booted from is nothing to guess",
+            f"{devices} have the same UUID, {uuid}: one is a copy of the other, and it is "
+            "not certain which one this machine booted from",
             "take one of them away; or, on another machine, give one of them a UUID of its own "
             "(`e2fsck -f DEVICE; tune2fs -U random DEVICE`, and the new one in its "
             "boot/grub/grub.cfg)",

@@ -12,7 +12,7 @@ HELP = """\
 usage: k3os apply FILE
 
 Carry out a request of the k3OS operator: other versions, a part of the configuration. The last
-line of the output is the result, as JSON. Exit code 1: it failed, 2: no request a node can obey.
+line of the output is the result, as JSON. Exit code 1: it failed, 2: the request is invalid.
 """
 
 

@@ -19,15 +19,15 @@ variables:
   KERNEL=generic|backports|cloud
                              Debian's kernel for any machine, a newer one (arm64's default), the
                              small one for virtual machines
-  FIRMWARE="PACKAGE ..."     more of Debian's firmware, all that drivers ask for: firmware-iwlwifi,
-                             or microcode: intel-microcode
+  FIRMWARE="PACKAGE ..."     Debian's firmware packages to add: firmware-iwlwifi, or microcode:
+                             intel-microcode
   K3S=auto|VERSION|URL|PATH|none
                              k3s: the pinned release, another, a download, a file, none
   K3S_RELEASES=URL           a mirror of the k3s releases, same layout
-  K3S_AIRGAP="PATH|URL ..."  image archives that k3s imports at its start
-  OPERATOR=auto|none         the operator's image and objects in the image, or not
+  K3S_AIRGAP="PATH|URL ..."  image archives that k3s imports when it starts
+  OPERATOR=auto|none         put the operator into the image, or not
   SIGN_KEY=PATH              an OpenSSH key that signs the manifest and the sums
-  RELEASE_KEYS="PATH ..."    public keys whose releases the nodes take (SIGN_KEY's is one)
+  RELEASE_KEYS="PATH ..."    public keys whose releases the nodes accept (besides SIGN_KEY's)
   CONFIG=PATH                a config.yaml to put into the ISO (it is checked first)
   MIRROR=URL                 a Debian mirror
   SOURCE_DATE_EPOCH=SECONDS  the time of all files in the images (default: the last commit's)

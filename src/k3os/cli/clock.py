@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
     options.count(HELP, words, 1, 2)
     seconds = whole(words[1], most=LONGEST) if words[1:] else SECONDS
     if seconds is None:
-        raise options.wrong(HELP, f"{words[1]!r} is no number of seconds up to {LONGEST}")
+        raise options.wrong(HELP, f"{words[1]!r} is not a number of seconds up to {LONGEST}")
     if os.path.exists(CLOCK_WRONG):
         wait_aloud(float(seconds))
     return 0

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 HELP = """\
 usage: k3os completion bash|zsh|fish
 
-Print what makes a shell complete the words of `k3os`. A node's bash has it.
+Print a completion script of `k3os` for a shell. The bash of nodes has it already.
 
   bash  source <(k3os completion bash), in ~/.bashrc
   zsh   source <(k3os completion zsh), in ~/.zshrc after compinit

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 HELP = """\
 usage: k3os config [OPTION...]             apply the runtime phase
-       k3os config --restart               the same, then restart k3s if it must know; pods go on
+       k3os config --restart               the same, then restart k3s if needed; pods keep running
        k3os config --initrd | --boot       apply another phase
        k3os config --again                 the runtime phase without the commands that succeeded
        k3os config --ready                 wait until k3s is ready, then run ready_cmd
        k3os config --dump | --dump-json    show the merged configuration, apply nothing
-       k3os config diff FILE [--as PLACE]  what FILE would change on this node, and when it counts
+       k3os config diff FILE [--as PLACE]  what FILE would change on this node, and when
        k3os config try FILE [--for TIME] [--as PLACE] [--restart]
-                                           apply FILE, and take it back unless it is kept in time
-       k3os config keep | back             keep what is tried; take it back now
+                                           apply FILE, and undo it unless you keep it in time
+       k3os config keep | back             keep what is being tried; undo it now
        k3os config check FILE... [--cmdline TEXT] [--k3s VERSION] [--strict] [--json]
-       k3os config schema                  a JSON Schema (2020-12) of config.yaml for editors
-       k3os config reference               the tables of the reference, in Markdown
+       k3os config schema                  print a JSON Schema (2020-12) of config.yaml for editors
+       k3os config reference               print the tables of the reference in Markdown
 
 options:
   --dry-run        print what would be done, do nothing
@@ -39,9 +39,9 @@ options:
   --system DIR     where config.yaml of the medium is; default /k3os/system
   --cmdline TEXT   use TEXT instead of the kernel's command line
   --for TIME       with try: e.g. 90s, 10m, 1h; default 5m
-  --as PLACE       with diff and try: the file of the node that FILE is to replace, or a new one in
+  --as PLACE       with diff and try: the node's file that FILE replaces, or a new file in
                    /var/lib/rancher/k3os/config.d; default /var/lib/rancher/k3os/config.yaml
-  --k3s VERSION    with check: of the k3s that will read it; default the pinned one
+  --k3s VERSION    with check: the k3s version that will read it; default the pinned one
   --strict         with check: warnings count as errors
   --json           with check: a list of objects with file, line, column, key, severity, message
                    and hint, for editors and CI
@@ -134,7 +134,7 @@ def try_it(path: str, given: dict[str, str]) -> int:
     text = given.get("--for", "5m")
     seconds = parse(text)
     if not config_try.SHORTEST <= seconds <= config_try.LONGEST:
-        raise options.wrong(HELP, f"--for wants a time from 10s to 24h, not {text!r}")
+        raise options.wrong(HELP, f"--for takes a time from 10s to 24h, not {text!r}")
     # the medium is read-only, and the fragment is the NodePool's
     place = _place(given, "nothing can be tried there", f"{OWN_SYSTEM}/config.yaml", FRAGMENT)
     check_node()
@@ -147,7 +147,7 @@ def _place(given: dict[str, str], wrong: str, *others: str) -> str:
 
     place = given.get("--as", LOCAL_CONFIG)
     if PLACES.fullmatch(place) is None or place in others:
-        hint = f"--as wants {LOCAL_CONFIG}, or a file in {STATE}/config.d"
+        hint = f"--as takes {LOCAL_CONFIG}, or a file in {STATE}/config.d"
         raise UserError(wrong, hint, place)
     return place
 
@@ -171,7 +171,7 @@ def check(paths: list[str], given: dict[str, str]) -> int:
     if style not in ("text", "json", "--json"):
         raise options.wrong(HELP, "--format is text or json")
     if not paths and "--cmdline" not in given:
-        raise options.wrong(HELP, "check wants a file")
+        raise options.wrong(HELP, "check needs a file")
     problems = check_files(paths, given.get("--cmdline"), k3s_version(given))
     if style == "text":
         for problem in problems:
@@ -190,7 +190,7 @@ def k3s_version(given: dict[str, str]) -> str:
         from k3os.config.k3s_table import minor
 
         if minor(given["--k3s"]) == (0, 0):
-            raise options.wrong(HELP, "--k3s wants a version, e.g. v1.33.1+k3s1 or 1.33")
+            raise options.wrong(HELP, "--k3s takes a version, e.g. v1.33.1+k3s1 or 1.33")
         return given["--k3s"]
     from k3os.k3s.source import pinned
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from k3os.datasource.userdata import Part
 
 HELP = """\
-usage: k3os datasource probe [NAME...]   ask these data sources, or those of the configuration,
-                                         or else all, and show what each would give
+usage: k3os datasource probe [NAME...]   show what these data sources would give; without names,
+                                         those of the configuration, or else all
 """
 
 

@@ -27,6 +27,8 @@ def main(argv: list[str]) -> int:
         with mounts.writable(BASE):  # resize2fs asks there
             grow.grow(device)
     except CommandError as error:
-        raise UserError(f"{device} could not be grown: {error}", "it works on as it is") from error
+        raise UserError(
+            f"{device} could not be grown: {error}", "it keeps working at its present size"
+        ) from error
     print(f"k3OS: {device} grew by {gained >> 20} MiB")
     return 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 The disk boots with BIOS and with UEFI, also with Secure Boot, and grows to the size of the real
-disk at each boot. That has sectors of 512 bytes; the installer knows others, too. The ISO is built
+disk at each boot. It has sectors of 512 bytes; the installer handles others, too. The ISO is built
 first (`k3os build --help` lists the variables: KERNEL, K3S, …), unless --iso names one: then its
 own config.yaml is installed without --config.
 --board rpi (or the variable BOARD) makes an SD card for the Raspberry Pi 3, 4 and 5 instead; it
@@ -44,17 +44,17 @@ def main(argv: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--format", choices=list(FORMATS), help="of the file (default qcow2)")
-    add("--board", choices=list(BOARDS), help="what it is for, if that has no UEFI or BIOS")
+    add("--format", choices=list(FORMATS), help="format of the file (default qcow2)")
+    add("--board", choices=list(BOARDS), help="the board it is for, if that has no UEFI or BIOS")
     add("--config", default="", metavar="URL", help="the config.yaml to install: a path or URL")
     add(
         "--size",
         type=size_of,
         default=DEFAULT_SIZE,
         metavar="N[M|G]",
-        help="of the disk (default 2G)",
+        help="size of the disk (default 2G)",
     )
-    add("--iso", type=Path, metavar="PATH", help="take this k3OS ISO, and build nothing")
+    add("--iso", type=Path, metavar="PATH", help="use this k3OS ISO, and build nothing")
     add("-o", "--output", type=Path, metavar="PATH", help="where to write it (beside the ISO)")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _terminate)
@@ -127,7 +127,7 @@ def size_of(text: str) -> int:
     match = re.fullmatch(r"([0-9]{1,15})([MGT]?)(?:i?B)?", text)
     size = int(match[1]) * _UNITS[match[2]] if match else 0
     if not size or size % MIB:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size in whole MiB; write 8G or 4096M")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size in whole MiB; write 8G or 4096M")
     return size
 
 

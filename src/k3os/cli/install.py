@@ -27,31 +27,31 @@ if TYPE_CHECKING:
 HELP = """\
 usage: k3os install [options]
 
-Install the running live system to a disk. Without --device, --config and --no-format everything
-is asked for: the disk, who may log in, server or agent; or configure the running system instead.
-Before anything is written you are shown what will happen, and asked once.
+Install the running live system to a disk. Without --device, --config and --no-format it asks for
+everything: the disk, who may log in, server or agent; or it configures the running system instead.
+It shows what will happen and asks once more before it writes anything.
 
-  --device PATH   the disk; all on it is lost (with --no-format: the partition)
+  --device PATH   the disk to erase and install to (with --no-format: the partition)
   --config URL    a config.yaml to install: http, https, ftp, tftp (#sha256=HEX may follow), or
-                  a path; without it the running medium's. What the kernel's command line
-                  configures is added; beside a URL not its commands and data sources, which were
-                  for that boot.
-  --iso URL       install this ISO (http, https; URL#sha256=HEX) instead of what is running; it
-                  must be signed by a key that this system knows, if it knows one
-  --insecure      take an ISO that is not, or that comes by http without a sum
-  --no-cmdline    install nothing of the kernel's command line
+                  a path; default: that of the running medium. Keys on the kernel command line
+                  are added, but with --config not its commands and data sources, which were for
+                  this boot.
+  --iso URL       install this ISO (http, https; URL#sha256=HEX) instead of the running system;
+                  if this system knows a key, the ISO must be signed with one that it knows
+  --insecure      accept an unsigned ISO, or one that comes by http without a sum
+  --no-cmdline    do not install keys on the kernel command line
   --silent        do not ask
   --no-format     use the partition labelled K3OS_STATE as it is
-  --no-boot-entry leave the firmware's boot list (UEFI) as it is; else k3OS becomes its first
+  --no-boot-entry leave the firmware's boot list (UEFI) as it is; do not put k3OS first
   --force-efi     insist on a boot loader for UEFI (a formatted disk always gets both)
   --tty TTY       the console of the installed system, e.g. ttyS0
   --power-off     power off afterwards instead of rebooting
   --debug         the installed system boots with debug messages
 
-From another Linux (install.sh calls it so, in a chroot):
+From another Linux (as install.sh calls it, in a chroot):
   --medium PATH   where the medium to install from is mounted (/.base, the running live system's)
   --takeover      with --no-format: --device is the partition of the root of the running system,
-                  which is seen at /mnt/host; the next boot deletes that system
+                  which is mounted at /mnt/host; the next boot deletes that system
   --no-reboot     do not reboot or power off afterwards
 """
 FLAGS = {
@@ -121,13 +121,13 @@ def refuse_where_it_makes_no_sense(medium: str) -> None:
     if not os.path.isdir(f"{medium}/{layout.SYSTEM}"):
         if medium != BASE:
             raise UserError("no k3OS is mounted there", "mount the ISO there", medium)
-        raise UserError("this is no live system of k3OS", "boot the ISO and install from there")
+        raise UserError("this is not a live k3OS system", "boot the ISO and install from there")
     from k3os.system.mounts import mounted
 
     if any(where[1:] == (BASE, "ext4") for where in mounted()):
         raise UserError(
             "this system is installed already",
-            "boot the ISO to install anew; `sudo k3os reset` deletes the data only",
+            "boot the ISO to install again; `sudo k3os reset` deletes the data only",
         )
 
 
@@ -290,7 +290,7 @@ def configure(given: Answers, say: Say) -> int:
     atomic_write(LOCAL_CONFIG, text, mode=0o600, sync=True)
     code = apply(RUNTIME, ("/", OWN_SYSTEM, None))
     run(["systemctl", "--no-block", "restart", "k3s.service"])
-    say(f"configured by {LOCAL_CONFIG}, k3s starts anew; a live system forgets this when it ends")
+    say(f"configured by {LOCAL_CONFIG}, k3s restarts; a live system forgets this at its next boot")
     return code
 
 

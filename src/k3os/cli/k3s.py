@@ -24,7 +24,7 @@ usage: k3os k3s fetch [--announce] [VERSION]
 
   fetch    download k3s (VERSION, else the one of this image's manifest, else the pinned one),
            verify it and place it at {DIRECTORY}/k3s; does nothing when it is there.
-           --announce says it on the consoles, too, as the unit does that calls it at boot
+           --announce reports progress on the consoles, too, as at boot
   sums     print k3os.k3s_sums of these versions for the configuration of a fleet, which then
            takes them from any mirror and nothing else under their names
   pin      for maintainers, in a checkout: record the hashes of the releases of these versions
@@ -66,7 +66,7 @@ def _checked_version(text: str) -> str:
     from k3os.k3s.source import VERSION
 
     if not VERSION.fullmatch(text):
-        raise UserError(f"{text!r} is no k3s version", "write it like v1.33.1+k3s1")
+        raise UserError(f"{text!r} is not a k3s version", "write it like v1.33.1+k3s1")
     return text
 
 

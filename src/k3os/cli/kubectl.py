@@ -33,11 +33,11 @@ from k3os.system.screen import Screen, can_redraw, printable
 
 FAILED, UNFINISHED, TIMED_OUT = 1, 3, 124
 EPILOG = """\
-exit codes: 0 fine; `rollout status`: every node is as wanted; `diff`: no difference
+exit codes: 0 fine; `rollout status`: every node is up to date; `diff`: no difference
             `status`, `logs`, `config`, `shell`: what the command on the node ended with
             1 an error; `rollout status`: the rollout failed, or nodes belong to two NodePools;
               `diff`: there are differences; `reboot`, `rollback`,
-              `upgrade`: the node is back, but unwell or with other versions
+              `upgrade`: the node is back, but unhealthy or with other versions
             2 wrong usage; `diff`: an error
             3 `rollout status --watch=false`: it is not over
           124 `rollout status --timeout`: it was not over in that time
@@ -110,11 +110,11 @@ def parser() -> argparse.ArgumentParser:
     actions = rollout.add_subparsers(dest="action", required=True, metavar="ACTION")
     texts = {
         "status": "follow it, node by node, until it is over",
-        "pause": "finish the nodes that were begun with, begin with no other",
-        "resume": "go on after a pause",
-        "retry": "have a canary's failed gates asked again, or go on with sick workloads",
-        "history": "what it wanted so far, who changed it, and when",
-        "undo": "want again what it wanted before",
+        "pause": "finish the nodes that have been started, start no others",
+        "resume": "continue after a pause",
+        "retry": "check a canary's failed gates again, or continue in spite of sick workloads",
+        "history": "its earlier revisions: who changed what, and when",
+        "undo": "go back to an earlier revision",
     }
     for action, text in texts.items():
         one = actions.add_parser(
@@ -125,39 +125,39 @@ def parser() -> argparse.ArgumentParser:
             epilog=EPILOG if action == "status" else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        one.add_argument("name", metavar="NAME", help="the NodePool's")
+        one.add_argument("name", metavar="NAME", help="name of the NodePool")
         if action == "history":
             one.add_argument(
                 "--revision",
                 type=_number,
                 metavar="N",
-                help="all of this revision, the configuration too",
+                help="show this revision in full, with its configuration",
             )
         if action == "undo":
             one.add_argument(
                 "--to-revision",
                 type=_number,
                 metavar="N",
-                help="to this revision (default: the one before)",
+                help="the revision to go back to (default: the one before)",
             )
             one.add_argument(
                 "--allow-rollback",
                 action="store_true",
-                help="also to older versions: sets spec.strategy.rollback to Allow",
+                help="allow older versions: sets spec.strategy.rollback to Allow",
             )
         if action == "status":
             one.add_argument(
                 *("--timeout", "-t"),
                 type=_duration,
                 metavar="DURATION",
-                help="then give up: 10m, 1h30m (default: never)",
+                help="give up after this time: 10m, 1h30m (default: never)",
             )
             one.add_argument(
                 "--watch",
                 type=_boolean,
                 default=True,
                 metavar="true|false",
-                help="false: show it once (default true)",
+                help="false: show the status once (default true)",
             )
     return found
 
@@ -177,13 +177,13 @@ def _add_diff(commands: Any, shared: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="FILE",
-        help="of the NodePools, as `kubectl apply` takes it: a file, a directory, an address, -",
+        help="the NodePools, as for `kubectl apply`: a file, a directory, an address, -",
     )
 
 
 def _handed_on(options: Sequence[str]) -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
-    group = shared.add_argument_group("handed on to kubectl")
+    group = shared.add_argument_group("passed on to kubectl")
     for name in options:
         words = ["-n", name] if name == "--namespace" else [name]
         group.add_argument(*words, metavar=name[2:].upper())
@@ -201,7 +201,7 @@ def _duration(text: str) -> int | None:
 
 def _number(text: str) -> int:
     if not (found := whole(text)):
-        raise argparse.ArgumentTypeError("is no number of a revision")
+        raise argparse.ArgumentTypeError("is not a revision number")
     return found
 
 
@@ -232,7 +232,7 @@ def pause(kubectl: Kubectl, name: str, *, paused: bool) -> int:
     already = " already" if "(no change)" in answer else ""
     if paused:
         print(
-            f"{name} is{already} paused: nodes that were begun with are finished, no other begins"
+            f"{name} is{already} paused: nodes that have been started are finished, no others start"
         )
     else:
         print(f"{name} is not paused{' any more' if not already else ''}")

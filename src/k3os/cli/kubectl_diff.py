@@ -37,7 +37,7 @@ from k3os.system.screen import printable
 
 SAME, DIFFERENT, ERROR = 0, 1, 2
 COLUMNS = ("NODE", "NODEPOOL", "CHANGES", "COST", "REMARK")
-EARLIER = "what nodes have of an earlier configuration"
+EARLIER = "what nodes still have from an earlier configuration"
 COSTS = {NOW: "nothing restarts", RESTART: "k3s restarts", AT_BOOT: "reboot"}
 Body = Mapping[str, Any]
 
@@ -68,7 +68,7 @@ def applied(kubectl: Kubectl, files: Sequence[str]) -> list[Body]:
     whole = parsed(answer.encode())
     found = [each for each in maps(whole.get("items")) or [whole] if each.get("kind") == names.KIND]
     if not found:
-        raise UserError(f"holds no {names.KIND}", "name the file of one", ", ".join(files))
+        raise UserError(f"contains no {names.KIND}", "name a file with one", ", ".join(files))
     return found
 
 
@@ -170,12 +170,14 @@ def _summary(found: PoolDifference) -> list[str]:
     members = [node for node in found.nodes if node.member != "leaves"]
     changed = [node for node in members if node.changes]
     if not found.nodes:
-        return ["its selector takes in no node"]
+        return ["its selector matches no node"]
     lines = [f"{len(changed)} of {counted(len(members), 'node')} would be changed"]
     if any(node.cost and not node.cost.sure for node in changed):
-        lines.append("or more: what a node has of an earlier NodePool's configuration is not known")
+        lines.append(
+            "or more: what nodes still have from an earlier NodePool's configuration is not known"
+        )
     if changed and found.first:
-        lines.append(f"it begins with {', '.join(found.first)}")
+        lines.append(f"first: {', '.join(found.first)}")
     elif changed and found.waiting:
-        lines.append(f"nothing begins: {found.waiting}")
+        lines.append(f"nothing starts: {found.waiting}")
     return lines

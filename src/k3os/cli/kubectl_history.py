@@ -99,7 +99,7 @@ def undo(kubectl: Kubectl, name: str, number: int | None, *, allow: bool) -> int
     digest = parse_target(spec, status).plain_digest
     chosen = choose(_revisions(kubectl, pool), number, digest, completed_last(status, digest))
     if chosen.digest == digest:
-        print(f"{name} wants what revision {chosen.number} wanted already")
+        print(f"{name} is at revision {chosen.number} already")
         return 0
     nodes = [parse_node(each) for each in kubectl.objects(NODES).values()]
     mine = [node for node in nodes if matches(selector_of(spec), node.labels)]
@@ -113,7 +113,7 @@ def undo(kubectl: Kubectl, name: str, number: int | None, *, allow: bool) -> int
     content = content_of_revision(kubectl, chosen) if has_content(chosen) else Content()
     body = undone(pool, chosen, content, allow=allow)
     kubectl.run("replace", "-f", "-", stdin=json.dumps(body).encode())
-    print(f"{name} wants what revision {chosen.number} wanted")
+    print(f"{name} goes back to revision {chosen.number}")
     for line in remarks(name, spec, chosen, mine):
         print(printable(line))
     return 0
@@ -134,13 +134,10 @@ def retry(kubectl: Kubectl, name: str) -> int:
     kubectl.run("patch", kind, name, "--type=merge", f"--patch={json.dumps(change)}")
     if phase in GIVEN_UP:
         print(
-            f"{name}: failed gates are asked again, or after a way back the first step begins anew"
+            f"{name}: failed gates are checked again; after a roll-back the first step starts again"
         )
     else:
-        verb = "is" if sick == 1 else "are"
-        print(
-            f"{name}: it goes on; {counted(sick, 'workload')} that did not come back {verb} let be"
-        )
+        print(f"{name}: continues without {counted(sick, 'workload')} that did not come back")
     return 0
 
 

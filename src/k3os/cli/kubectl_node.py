@@ -34,7 +34,7 @@ It starts a pod on the node, in the namespace k3os-system, with the image that t
 deletes it at the end. That needs rights which make root on every node: docs/how-to/fleet.md.
 """
 BOOT = ("-b", "--boot")
-NODE_NAME = "its name, as `kubectl get nodes` has it"
+NODE_NAME = "the node's name, as in `kubectl get nodes`"
 
 
 def add_parsers(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -70,21 +70,21 @@ def add_command(
 
 def _journal_options(parser: argparse.ArgumentParser) -> None:
     """With journalctl's names and meanings."""
-    group = parser.add_argument_group("as journalctl has them")
+    group = parser.add_argument_group("as in journalctl")
     group.add_argument(
-        *("-u", "--unit"), action="append", default=[], metavar="UNIT", help="of it alone: k3s"
+        *("-u", "--unit"), action="append", default=[], metavar="UNIT", help="only this unit: k3s"
     )
     group.add_argument("-n", "--lines", type=_number, metavar="N", help="the last N lines")
     group.add_argument(
-        "--since", metavar="TIME", help="from then on: today, 2025-01-31, `--since=-1h`"
+        "--since", metavar="TIME", help="entries since then: today, 2025-01-31, `--since=-1h`"
     )
     group.add_argument(
         *BOOT,
         type=_boot,
         metavar="N",
-        help="of that boot: 0 the running one, -1 the one before (default: 0, with --since all)",
+        help="this boot: 0 the running one, -1 the one before (default: 0; with --since all)",
     )
-    group.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
+    group.add_argument("-f", "--follow", action="store_true", help="keep printing new entries")
 
 
 def boots_as_one_word(argv: list[str]) -> list[str]:

@@ -32,22 +32,22 @@ from k3os.node.apply import upgrade_arguments
 FAILED = 1
 SECONDS = 1200
 TEXTS = {
-    "reboot": "restart a node: its pods move away before, and it takes pods again after it",
-    "rollback": "a node: restart it with the generation before; a NodePool: as `rollout undo`",
-    "upgrade": "other versions for one node, which restarts; for several, use a NodePool",
+    "reboot": "drain a node, restart it, and uncordon it",
+    "rollback": "a node: drain it, boot its previous generation; a NodePool: as `rollout undo`",
+    "upgrade": "drain one node and restart it with other versions; for several, use a NodePool",
 }
 NODE = ("NODE", NODE_NAME)
-EITHER = ("NAME", "of a node or a NodePool; node/NAME, nodepool/NAME where both have it")
+EITHER = ("NAME", "name of a node or a NodePool; node/NAME or nodepool/NAME if both have it")
 BACK = ("k3os", "upgrade", "--rollback", "--no-reboot")
 POD_SECONDS, ASK_SECONDS = 600, 120.0
 CHECK_SECONDS = 500.0  # for looking at a release, without fetching it
 RESTARTS = tuple(TEXTS)
 ABOUT = """\
 
-The node is drained as a rollout drains it, with the strategy.drain of its NodePool: evictions in
-the order of priorities, within PodDisruptionBudgets. A node that a rollout works on is refused, a
-server as long as another one restarts or etcd has no member to spare, and no rollout begins with
-the node meanwhile. The rights that it needs: docs/how-to/fleet.md.
+The node is drained as in a rollout, with the strategy.drain of its NodePool: evictions in the
+order of priorities, within PodDisruptionBudgets. A node that a rollout is working on is refused,
+and so is a server while another one restarts or etcd has no member to spare. Meanwhile no rollout
+starts with the node. The rights that it needs: docs/how-to/fleet.md.
 """
 
 
@@ -64,10 +64,12 @@ def add_parsers(
             type=duration,
             default=SECONDS,
             metavar="DURATION",
-            help="for all of it: 10m, 1h30m (default: 20m)",
+            help="for the whole command: 10m, 1h30m (default: 20m)",
         )
         one.add_argument(
-            "--force", action="store_true", help="also pods that no controller starts elsewhere"
+            "--force",
+            action="store_true",
+            help="also evict pods that no controller starts elsewhere",
         )
         if name == "upgrade":
             one.add_argument("--k3os", default="", metavar="VERSION", help="k3OS and its kernel")
@@ -78,7 +80,7 @@ def add_parsers(
             one.add_argument(
                 "--allow-rollback",
                 action="store_true",
-                help="of a NodePool, to older versions: sets spec.strategy.rollback to Allow",
+                help="for a NodePool: allow older versions (sets spec.strategy.rollback to Allow)",
             )
 
 
@@ -120,7 +122,7 @@ def _back(kubectl: Kubectl, before: NodeView, order: Order) -> int:
         answer = parsed(there.output(("k3os", "status", "--json"), ASK_SECONDS))
     versions = texts(inside(answer, "versions", "previous"))
     if not versions:
-        raise UserError("has no generation before this one", "nothing was changed", before.name)
+        raise UserError("has no previous generation", "nothing was changed", before.name)
     check_owner(before, owner(before, pools), versions)
     return restarted(kubectl, before, order, versions)
 
@@ -150,12 +152,14 @@ def _forward(kubectl: Kubectl, before: NodeView, order: Order, options: argparse
 def requested(options: argparse.Namespace, pool: Pool | None) -> NodeRequest:
     """What a NodePool would ask of the node. Raises UserError."""
     if not options.k3os and not options.k3s:
-        raise UserError("nothing is asked for", "give --k3os VERSION, --k3s VERSION, or both")
+        raise UserError("no version was given", "give --k3os VERSION, --k3s VERSION, or both")
     url = options.url
     if options.k3os and not url:
         url = pool.target.k3os.url if pool and pool.target.k3os else ""
     if options.k3os and not url:
-        raise UserError("where is the release of k3OS?", "give --url: it is URL/VERSION")
+        raise UserError(
+            "the address of the k3OS release is not known", "give --url: the release is URL/VERSION"
+        )
     asked = {
         "id": options.command,
         "k3os": {"version": options.k3os, "url": url} if options.k3os else None,
@@ -175,12 +179,15 @@ def check_owner(node: NodeView, pool: Pool | None, versions: Mapping[str, str]) 
     if not differs:
         return
     if pool.strategy.paused:
-        told(node.name, f"the NodePool {pool.name} is paused; without that: {', '.join(differs)}")
+        told(
+            node.name,
+            f"the NodePool {pool.name} is paused, or it would undo this: {', '.join(differs)}",
+        )
         return
     raise UserError(
-        f"the NodePool {pool.name} would undo that: {', '.join(differs)}",
+        f"the NodePool {pool.name} would undo this: {', '.join(differs)}",
         f"change the NodePool (`kubectl k3os rollback nodepool/{pool.name}` takes it back), or "
-        f"pause it before: `kubectl k3os rollout pause {pool.name}`",
+        f"pause it first: `kubectl k3os rollout pause {pool.name}`",
         node.name,
     )
 

@@ -69,4 +69,4 @@ def unpacked(data: bytes) -> Iterator[tuple[str, bytes]]:
                 file = tar.extractfile(entry)
                 yield name, file.read() if file else b""
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
-        raise UserError(f"what it sent is no archive: {error}") from error
+        raise UserError(f"what it sent is not an archive: {error}") from error

@@ -10,7 +10,7 @@ HELP = """\
 usage: k3os local start      run /etc/rc.local, then /etc/local.d/*.start
        k3os local stop       run /etc/local.d/*.stop
 
-The boot and the shutdown do this by themselves, when there are such files.
+The boot and the shutdown do this automatically if such files exist.
 """
 
 

@@ -23,26 +23,26 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "migrate": (
         "k3os.cli.migrate",
         "anywhere",
-        "the new form of a config.yaml of the original k3OS",
+        "convert a config.yaml of the original k3OS",
     ),
     "status": ("k3os.cli.status", "node", "what was applied, what failed, versions, addresses"),
-    "apply": ("k3os.cli.apply", "node", "carry out what the operator asks; called by its Job"),
+    "apply": ("k3os.cli.apply", "node", "carry out a request of the operator; called by its Job"),
     "report": ("k3os.cli.report", "node", "tell the cluster how this node is"),
-    "support": ("k3os.cli.support", "node", "one archive about this node, without secrets"),
+    "support": ("k3os.cli.support", "node", "make an archive for support, without secrets"),
     "datasource": ("k3os.cli.datasource", "node", "show what each source of cloud data gives"),
     "install": ("k3os.cli.install", "node", "install the live system to a disk (also: os-config)"),
-    "upgrade": ("k3os.cli.upgrade", "node", "other versions of k3OS, kernel and k3s; and back"),
+    "upgrade": ("k3os.cli.upgrade", "node", "change the versions of k3OS, kernel and k3s; go back"),
     "confirm": ("k3os.cli.confirm", "node", "end the trial of a new version; called by the system"),
     "operator": ("k3os.cli.operator", "cluster", "roll NodePools out to their nodes"),
-    "overlay": ("k3os.cli.overlay", "node", "give the machine back to the system below"),
+    "overlay": ("k3os.cli.overlay", "node", "remove k3OS from on top of another system"),
     "reset": ("k3os.cli.reset", "node", "factory reset at the next boot"),
-    "grow": ("k3os.cli.grow", "node", "give the state partition the rest of its disk"),
-    "network": ("k3os.cli.network", "node", "interfaces, addresses, routes: where each comes from"),
-    "clock": ("k3os.cli.clock", "node", "wait for a time server where the clock was wrong"),
-    "k3s": ("k3os.cli.k3s", "anywhere", "fetch k3s where the image has none; sums of releases"),
+    "grow": ("k3os.cli.grow", "node", "grow the state partition to fill its disk"),
+    "network": ("k3os.cli.network", "node", "show interfaces, addresses, routes, and their origin"),
+    "clock": ("k3os.cli.clock", "node", "wait for a time server if the clock was wrong"),
+    "k3s": ("k3os.cli.k3s", "anywhere", "fetch k3s if the image has none; print its checksums"),
     "local": ("k3os.cli.local", "node", "run the scripts of /etc/rc.local and /etc/local.d"),
     "shutdown": ("k3os.cli.shutdown", "node", "end pods at shutdown; called by the system"),
-    "completion": ("k3os.cli.completion", "anywhere", "the words of `k3os` for bash, zsh, fish"),
+    "completion": ("k3os.cli.completion", "anywhere", "completions of `k3os` for bash, zsh, fish"),
     "init": ("k3os.cli.init", "initrd", "PID 1 of the initrd; nobody calls it by hand"),
 }
 
@@ -60,7 +60,7 @@ def usage() -> str:
     lines = ["usage: k3os [--debug] COMMAND [...]", "", "commands:"]
     for name, (_, runs_where, text) in COMMANDS.items():
         lines.append(f"  {name:<10} {text} ({runs_where})")
-    lines += ["", "`k3os COMMAND --help` explains one command; `k3os --version` prints ours."]
+    lines += ["", "`k3os COMMAND --help` explains one command; `k3os --version` the version."]
     return "\n".join(lines)
 
 

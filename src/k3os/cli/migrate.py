@@ -12,9 +12,9 @@ HELP = """\
 usage: k3os migrate [--write] FILE
 
 Print the new form of a config.yaml that was written for the original k3OS: names as the reference
-has them, arguments of k3s one by one and as they are called now, absolute paths. Comments and
-everything else stay as they are. What was changed, and what `k3os config check` still finds, is
-said on the standard error.
+has them, k3s arguments one by one and under their present names, absolute paths. Comments and
+everything else stay as they are. Standard error lists what was changed, and what
+`k3os config check` still finds.
 
   --write   write it to FILE instead; the old one becomes FILE.old
 """

@@ -17,17 +17,17 @@ from k3os.cli import options
 
 HELP = """\
 usage: k3os network show [--all | --json]
-       k3os network settle   the default route and the addresses that k3os.network asks for
-       k3os network resolv   tell pods the name servers that the node has now
-       k3os network links    make the bonds, bridges and dummies that k3os.network asks for
-       k3os network k3s      start k3s anew where the node's address is another one
+       k3os network settle   set the default route and the addresses of k3os.network
+       k3os network resolv   give pods the node's present name servers
+       k3os network links    make the bonds, bridges and dummies of k3os.network
+       k3os network k3s      restart k3s if the node's address has changed
 
-show: interfaces, addresses, routes, rules, name servers, and where each comes from. What the
-configuration asks for and is missing comes first; exit code 1 when something is. Everybody may call
-it; root also sees in which file and line something is asked for. The system calls the others.
+show: interfaces, addresses, routes, rules and name servers, and where each comes from. Anything
+that is configured but missing comes first; the exit code is 1 then. Everybody may call it; only
+root sees the file and line of the configuration. The system calls the other commands.
 
-  --all   with show: list what network plugins have made and the kernel's own routes and rules, too
-  --json  with show: all of it, for programs
+  --all   with show: also list what network plugins made, and the kernel's own routes and rules
+  --json  with show: everything, as JSON
 """
 # an interface that comes up brings several messages, and connman acts on them, too
 PAUSE = 1.0
@@ -138,6 +138,6 @@ def renew_dns_pods(containerd: str = CONTAINERD) -> None:
         pods = run(["crictl", "pods", *wanted], timeout=CRICTL_SECONDS).decode().split()
         for pod in pods:
             run(["crictl", "stopp", pod], timeout=CRICTL_SECONDS)
-            print(f"the cluster's DNS starts anew: pod sandbox {pod[:13]}")
+            print(f"the cluster's DNS restarts: pod sandbox {pod[:13]}")
     except CommandError as error:
-        print(f"the cluster's DNS may go on with the former name servers: {error}")
+        print(f"the cluster's DNS may keep the former name servers: {error}")

@@ -9,19 +9,19 @@ HELP = """\
 usage: k3os operator run [--port N] [--lease-seconds N] [--log-format json|text]
        k3os operator manifests IMAGE ARCHITECTURE [--pull-secret NAME]
 
-The operator rolls the versions and the configuration of NodePools out to their nodes
-(docs/explanation/operator.md). Its image holds it; a node does not.
+The operator rolls out the versions and the configuration of NodePools to their nodes
+(docs/explanation/operator.md). It is in the operator's image, not on nodes.
 
-  run        work until a signal comes; the API server is that of the container's service
-             account, else of KUBECONFIG
-    --port N           of /healthz, /readyz and /metrics; 8080; 0: none
-    --lease-seconds N  after which a silent leader is replaced; 60
-    --log-format F     json (a line is an object) or text
+  run        run until a signal comes; the API server is that of the container's service
+             account, or else of KUBECONFIG
+    --port N           port of /healthz, /readyz and /metrics (8080); 0: none
+    --lease-seconds N  seconds after which a silent leader is replaced (60)
+    --log-format F     json (one object a line) or text
   manifests  print what brings it into a cluster: namespace, CRD, accounts and rights, Deployment.
              IMAGE is sha256:… as in a node's /usr/share/k3os/operator/image-id, then it is what k3s
              applies; or a reference that nodes without an image can pull. ARCHITECTURE is amd64 or
              arm64
-    --pull-secret NAME  a Secret in k3os-system with what its registry asks for
+    --pull-secret NAME  a Secret in k3os-system with the registry's credentials
 """
 
 
@@ -36,7 +36,9 @@ def main(argv: list[str]) -> int:
         secret = given.get("--pull-secret")
         build = Build(__version__, words[1], words[2], (secret,) if secret else ())
         if secret and not build.is_pulled:
-            raise options.wrong(HELP, "--pull-secret: nodes have the image sha256:…, nobody pulls it")
+            raise options.wrong(
+                HELP, "--pull-secret: nodes have the image sha256:…, nobody pulls it"
+            )
         print(as_yaml(build), end="")
         return 0
     options.count(HELP, words, 1, 1)
@@ -50,7 +52,7 @@ def _run(given: dict[str, str]) -> int:
     if form not in ("json", "text"):
         raise options.wrong(HELP, "--log-format is json or text")
     if number is None or seconds is None:
-        raise options.wrong(HELP, f"{port if number is None else lease!r} is no such number")
+        raise options.wrong(HELP, f"{port if number is None else lease!r} is not a valid number")
     end_when_asked()  # before the libraries, which take a slow machine seconds
     try:
         from k3os.operator.app import Options, run

@@ -76,7 +76,7 @@ def read(
         elif equals or rest:
             given[name] = value if equals else rest.pop(0)
         else:
-            raise wrong(text, f"{name} wants a value")
+            raise wrong(text, f"{name} needs a value")
     if found.first and not words:
         raise wrong(text, f"a word is missing: {', '.join(found.first)}")
     if found.first:

@@ -9,11 +9,11 @@ from k3os.paths import BASE
 HELP = """\
 usage: k3os overlay remove [--init PATH]
 
-k3OS was unpacked over another system (docs/how-to/arm.md): from the next boot on that
-system starts again, with its files as they are. /k3os stays: `rm -rf /k3os` in that system
-deletes it, and with it the data of k3OS.
+For a k3OS on top of another system (docs/how-to/arm.md): from the next boot on, the other
+system starts again, with its files as they are. /k3os stays; `rm -rf /k3os` in that system
+deletes it, together with the data of k3OS.
 
-  --init PATH  the program that starts that system, if it is not found
+  --init PATH  the other system's init, if it is not found
 """
 
 
@@ -32,5 +32,5 @@ def main(argv: list[str]) -> int:
     mounts.make_writable(BASE)
     found = overlay.give_back(BASE, given.get("--init", ""))
     os.sync()
-    print(f"the next boot starts {found}, the system that was here; `sudo reboot` does it now")
+    print(f"the next boot starts {found}, the other system's init; `sudo reboot` does it now")
     return 0

@@ -13,7 +13,7 @@ from k3os.system.run import CommandError
 EPILOG = """\
 The new ISO boots like the original one: BIOS and UEFI, Secure Boot, CD and USB stick. Without
 any option it is the same system. Kernel parameters are added to every entry of the menu;
-k3os.mode=install makes "Install k3OS to disk" the entry that is booted by itself.
+k3os.mode=install makes "Install k3OS to disk" the default entry.
 
 k3os remaster k3os-amd64.iso node-1.iso --config node-1.yaml
 k3os remaster k3os-amd64.iso new.iso --cmdline 'k3os.mode=install k3os.install.silent'
@@ -23,14 +23,14 @@ k3os remaster k3os-amd64.iso new.iso --cmdline 'k3os.mode=install k3os.install.s
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="k3os remaster",
-        description="Make a new ISO of a k3OS ISO, with other contents. Root is not needed.",
+        description="Make a new ISO from a k3OS ISO, with other contents. Root is not needed.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("source", type=Path, metavar="IN.iso")
     add("target", type=Path, metavar="OUT.iso")
-    add("--config", type=Path, metavar="FILE", help="its config.yaml; it is checked first")
+    add("--config", type=Path, metavar="FILE", help="the new config.yaml; it is checked first")
     add("--cmdline", default="", metavar="TEXT", help="kernel parameters to add to the menu")
     add("--k3s", type=Path, metavar="PATH", help="the k3s executable, instead of the ISO's")
     add(
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         action="extend",
         default=[],
         metavar="PATH",
-        help="image archives that k3s imports at its start, beside those of the ISO",
+        help="image archives that k3s imports when it starts, besides those of the ISO",
     )
     add("--sign-key", type=Path, metavar="KEY", help="sign it for `k3os upgrade` (OpenSSH)")
     options = parser.parse_args(argv)

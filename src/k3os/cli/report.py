@@ -12,13 +12,14 @@ from k3os.node import cluster_report
 HELP = """\
 usage: k3os report [--dry-run | --until-ready]
 
-Tell the cluster how this node is: the condition K3OSHealthy, labels and annotations of its Node.
-The system does so when k3s is ready, when there is news, and every 5 minutes. While the API
-server is not ready it waits, 5 minutes at most; exit code 75: it was not ready in that time.
+Report this node's state to the cluster: the condition K3OSHealthy, and labels and annotations of
+its Node.
+The system does so when k3s is ready, when something changes, and every 5 minutes. While the API
+server is not ready, it waits for 5 minutes at most; exit code 75 means it was not ready in time.
 
   --dry-run      show what would be sent
-  --until-ready  send nothing, wait until the cluster counts the node as Ready, 15 minutes at most;
-                 a kubelet that has given up is restarted with its k3s
+  --until-ready  send nothing; wait until the node is Ready in the cluster, 15 minutes at most. If
+                 the kubelet has given up, k3s is restarted
 """
 
 
@@ -34,5 +35,5 @@ def main(argv: list[str]) -> int:
         print(json.dumps({**change, "condition": sent}, indent=2))
         return 0
     if os.geteuid() != 0:
-        raise UserError("only root may speak for this node", "write `sudo k3os report`")
+        raise UserError("only root may report for this node", "write `sudo k3os report`")
     return cluster_report.patiently(cluster_report.until_ready if given else cluster_report.tell)

@@ -16,7 +16,7 @@ At the next boot everything in /var, /home and /opt is deleted. The installed sy
 /k3os/system/config.yaml stay.
 
   --yes     do not ask
-  --cancel  take it back, before the reboot
+  --cancel  cancel it, before the reboot
 """
 MARKER = f"{OWN_SYSTEM}/factory-reset"
 

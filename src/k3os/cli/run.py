@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
     artifacts, cache, arch = _directories()
     if arch not in FULL:
         raise UserError(
-            f"there is nothing that boots for {arch}, only a tarball for another system",
+            f"there is nothing to boot for {arch}, only a tarball for another system",
             "docs/how-to/arm.md#on-top-of-another-system; `make test-arm` boots it",
             "ARCH",
         )

@@ -8,9 +8,9 @@ from k3os.node import shutdown
 HELP = """\
 usage: k3os shutdown watch|finish|tidy
 
-The system calls it. `watch` says on the consoles which pods a shutdown waits for; `finish` ends
-what of them is left when k3s has stopped; `tidy`, after the boot, deletes those of Deployments,
-which have been replaced.
+The system calls it. `watch` shows on the consoles which pods a shutdown waits for; `finish` ends
+the pods that are left when k3s has stopped; `tidy`, after the boot, deletes ended pods of
+Deployments, which have been replaced.
 """
 
 

@@ -16,12 +16,12 @@ HELP = """\
 usage: k3os status [--all | --json]
        k3os status --verify [--running]
 
-What was applied, what failed, versions, k3s, addresses. Exit code 1 when something is wrong.
+Show what was applied, what failed, versions, k3s, addresses. Exit code 1 if something is wrong.
 
-  --all      list what was right already, too
-  --json     the same for programs
+  --all      also list what was right already
+  --json     print the same as JSON
   --verify   read every file of every generation from the disk and compare it with its checksum
-  --running  with --verify: only those of the running system; k3os-verify.service does that
+  --running  with --verify: only files of the running system; k3os-verify.service does that
              some minutes after each boot, and once a week
 """
 

@@ -10,7 +10,7 @@ usage: k3os upgrade [SRC] [--k3os SRC] [--k3s SRC] [options]
        k3os upgrade --kernel-args [--reboot | --no-reboot] [--dry-run]
        k3os upgrade --rollback [--with-data] [--no-reboot]
 
-Give this node other versions. SRC is an ISO, a root file system tarball or a release directory
+Change the versions of this node. SRC is an ISO, a root file system tarball or a release directory
 (path or http(s) URL); for --k3s also a k3s version, the URL or the path of k3s itself.
 
   SRC                k3OS, the kernel and k3s of that release
@@ -18,19 +18,19 @@ Give this node other versions. SRC is an ISO, a root file system tarball or a re
   --k3s SRC          k3s
   --no-kernel        keep the kernel; --kernel: only the kernel of SRC
   --reboot           reboot at once; without it the new k3OS and kernel wait for the next boot.
-                     A new k3s alone is started right away, pods go on.
+                     A new k3s alone is started right away, pods keep running.
   --no-reboot        neither reboot nor restart k3s
   --dry-run          show what would be done
   --verify-key FILE  also trust these public keys (OpenSSH)
-  --insecure         take an unsigned release; a k3s over plain http whose sum is not pinned
-  --allow-downgrade  take an older one; the previous generation where it is just that (then
-                     nothing is fetched, and --k3os needs --expect)
-  --expect VERSION   refuse a SRC with another k3OS than this
-  --kernel-args      the versions stay, and the kernel gets what k3os.kernel_args asks for; the
-                     node does it by itself, except with arguments that have failed
+  --insecure         accept an unsigned release, and an unpinned k3s over plain http
+  --allow-downgrade  accept an older version. The previous generation is used if it has just
+                     this version: nothing is fetched then, and --k3os needs --expect
+  --expect VERSION   refuse a SRC with another version of k3OS
+  --kernel-args      keep the versions, and apply k3os.kernel_args. The node does this by itself,
+                     except for arguments that have failed
   --rollback         go back to the previous generation
-  --with-data        with --rollback: also put the copy of the datastore back that was taken
-                     before k3s changed (sqlite)
+  --with-data        with --rollback: also restore the copy of the datastore from before k3s
+                     changed (sqlite)
 """
 EXCLUSIVE = (("--kernel", "--no-kernel"), ("--reboot", "--no-reboot"))
 

@@ -23,7 +23,7 @@ def check(node: NodeView, cluster: Cluster, now: float) -> None:
     state = node.state
     if state is not None and is_busy(node):
         raise UserError(
-            f"the rollout of the NodePool {state.pool} works on {node.name}: {state.step}",
+            f"the rollout of the NodePool {state.pool} is working on {node.name}: {state.step}",
             f"wait until it is over: `kubectl k3os rollout status {state.pool}`",
         )
     if node.by_hand is not None and (why := by_hand(node, now)):
@@ -34,12 +34,12 @@ def check(node: NodeView, cluster: Cluster, now: float) -> None:
         )
     if node.trial:
         raise UserError(
-            f"the version of {node.name} is on trial still, and a restart would end that",
-            f"wait until `kubectl k3os status {node.name}` does not say so any more",
+            f"the version of {node.name} is still on trial, and a restart would end the trial",
+            f"wait until `kubectl k3os status {node.name}` no longer says so",
         )
     if not node.boot_id:
         raise UserError(
-            f"{node.name} has not reported which boot it is in, so its return would not be seen",
+            f"{node.name} has not reported its boot id, so nobody could tell when it is back",
             "`kubectl k3os status` says how it is",
         )
     if why := server_may_not(cluster, node, (), now):

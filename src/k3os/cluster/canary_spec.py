@@ -79,7 +79,7 @@ def parse_canary(given: object) -> Canary | None:
     gates = tuple(_gate(each, index) for index, each in enumerate(_list(found, "analysis")))
     known = [gate.name for gate in gates]
     if twice := [name for name in known if known.count(name) > 1]:
-        raise UserError(f"{twice[0]!r} is there twice", "name each once", f"{WHERE}.analysis")
+        raise UserError(f"{twice[0]!r} is given twice", "name each once", f"{WHERE}.analysis")
     return Canary(
         steps=tuple(_step(each, index) for index, each in enumerate(steps)),
         gates=gates,
@@ -90,7 +90,7 @@ def parse_canary(given: object) -> Canary | None:
 
 def _map(given: object, where: str) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
-        raise UserError("is no map", "", where)
+        raise UserError("must be a map", "", where)
     return given
 
 
@@ -99,7 +99,7 @@ def _list(given: Mapping[str, Any], name: str) -> list[Any]:
     if found is None:
         return []
     if not isinstance(found, (list, tuple)) or len(found) > MOST:
-        raise UserError(f"is no list of at most {MOST}", "", f"{WHERE}.{name}")
+        raise UserError(f"must be a list of at most {MOST}", "", f"{WHERE}.{name}")
     return list(found)
 
 
@@ -129,7 +129,7 @@ def _gate(given: object, index: int) -> Gate:
     name = text(found.get("name"))
     if not re.fullmatch(NAME, name):
         raise UserError(
-            f"{found.get('name')!r} is no name", "write one as `errors`", f"{where}.name"
+            f"{found.get('name')!r} is not a valid name", "write one as `errors`", f"{where}.name"
         )
     kinds = [kind for kind in KINDS if found.get(kind) is not None]
     if len(kinds) != 1:
@@ -143,7 +143,7 @@ def _gate(given: object, index: int) -> Gate:
 def _name(given: Mapping[str, Any], name: str, where: str, default: str = "") -> str:
     found = given.get(name, default)
     if not isinstance(found, str) or (found != default and not re.fullmatch(OBJECT, found)):
-        raise UserError(f"{found!r} is no name", "", f"{where}.{name}")
+        raise UserError(f"{found!r} is not a valid name", "", f"{where}.{name}")
     return found
 
 
@@ -173,14 +173,14 @@ def _job(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     kind, _, name = text(given.get("from")).partition("/")
     if kind != "cronjob" or not re.fullmatch(OBJECT, name):
         hint = "write `cronjob/NAME`, of a suspended CronJob in k3os-system"
-        raise UserError(f"{given.get('from')!r} is no CronJob", hint, f"{where}.from")
+        raise UserError(f"{given.get('from')!r} is not a CronJob", hint, f"{where}.from")
     return {"cronjob": name}
 
 
 def _prometheus(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     address, query = text(given.get("address"), 2048), text(given.get("query"), 4096)
     if not address.startswith(("http://", "https://")) or not urlsplit(address).hostname:
-        raise UserError(f"{address!r} is no http(s) address", "", f"{where}.address")
+        raise UserError(f"{address!r} is not an http(s) address", "", f"{where}.address")
     if "@" in urlsplit(address).netloc:
         raise UserError("holds a name or a password", "", f"{where}.address")
     if not query:
@@ -196,7 +196,7 @@ def _prometheus(given: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def _number(value: object, where: str, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e18:
-        raise UserError(f"{value!r} is no number", "", f"{where}.thresholdRange.{name}")
+        raise UserError(f"{value!r} is not a number", "", f"{where}.thresholdRange.{name}")
     return float(value)
 
 

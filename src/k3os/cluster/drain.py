@@ -70,7 +70,7 @@ def turn(state: State, options: Drain, load: Load, now: float) -> Turn:
         if why := _refusal(pod, options):
             return Turn(failed=REFUSED, message=f"{pod} {why}")
     if load.alone:
-        text = "there is no other node for its pods: they end with it" if left else ""
+        text = "there is no other node for its pods: they end when it restarts" if left else ""
         return Turn(done=True, reason=LEFT_ALONE if text else "", message=text)
     if not left:
         return _detach(state, options, load, now)
@@ -108,7 +108,7 @@ def _leaves(pod: PodView, options: Drain, began: int, now: float) -> bool:
 def _refusal(pod: PodView, options: Drain) -> str:
     """Why nothing is evicted at all, "" where nothing would be lost."""
     if pod.owner == DAEMON_SET:
-        text = "is of a DaemonSet, which would start it here again; strategy.drain.ignoreDaemonSets"
+        text = "belongs to a DaemonSet, which would start it again; strategy.drain.ignoreDaemonSets"
         return "" if pod.drain == EVICT else text
     if not pod.owner and not options.force:
         return "has no controller that would start it elsewhere; strategy.drain.force"
@@ -141,7 +141,7 @@ def _detach(state: State, options: Drain, load: Load, now: float) -> Turn:
     if load.attached is None:
         if now < state.since + RETRY and state.reason != DETACHING:
             return Turn(wake=state.since + RETRY - now)
-        text = "it is not known whether volumes are attached to it"
+        text = "whether volumes are attached to it is not known"
     else:
         kept = {claim for pod in load.pods or () for claim in pod.claims if not pod.finished}
         left = sorted(str(each) for each in load.attached if not kept & {each.claim})

@@ -18,4 +18,4 @@ def seconds(text: object, where: str) -> int:
         total = duration.parse(text)
     if 0 < total <= LONGEST:
         return total
-    raise UserError(f"{text!r} is no duration", "write `20m` or `1h30m`, a week at most", where)
+    raise UserError(f"{text!r} is not a duration", "write `20m` or `1h30m`, a week at most", where)

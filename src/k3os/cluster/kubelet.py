@@ -112,7 +112,7 @@ class Api:
         try:
             return repaired(answer)
         except ValueError as error:
-            message = f"the API server's answer is no Node: {error}"
+            message = f"the API server's answer is not a Node: {error}"
             raise NotYet(message, "see `journalctl -u k3s`") from None
 
     def pods(self, name: str, timeout: float, phase: str = "") -> list[dict[str, Any]]:
@@ -195,7 +195,7 @@ def api(path: str = KUBECONFIG) -> Api | None:
         return None
     except (OSError, *WRONG_SHAPE) as error:
         raise Unfinished(
-            f"is no kubeconfig that names its files: {type(error).__name__}: {error}",
+            f"is not a kubeconfig that names its files: {type(error).__name__}: {error}",
             "restart k3s, which writes it",
             path,
         ) from error

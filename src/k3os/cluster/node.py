@@ -208,7 +208,12 @@ def _state(name: str, annotation: str) -> tuple[State | None, str]:
     own = rf"[0-9a-z]+-{re.escape(name_in_requests(name))}-[0-9]+(-boot)*"  # operator/rollout.py
     if state is not None and re.fullmatch(own, state.request):
         return state, ""
-    return None, f"its annotation {names.ROLLOUT} is none of ours: remove it" if annotation else ""
+    return (
+        None,
+        f"its annotation {names.ROLLOUT} was not written by the operator: remove it"
+        if annotation
+        else "",
+    )
 
 
 def name_in_requests(name: str) -> str:

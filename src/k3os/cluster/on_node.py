@@ -130,18 +130,19 @@ def find(kubectl: Kubectl, name: str) -> NodeView:
         )
     if not view.image:
         raise UserError(
-            f"{name} has no image of the operator, in which commands are started",
-            "`sudo k3os status` there says why; `k3os.operator: true` in its configuration insists",
+            f"{name} has no operator image, which commands run in",
+            "`sudo k3os status` there says why; `k3os.operator: true` in its configuration "
+            "overrides that",
         )
     ready = conditions(body).get("Ready", {})
     why = text(ready.get("message")) or text(ready.get("reason"))
     if ready.get("status") == "Unknown":
         raise UserError(
-            f"{name} is not Ready, its kubelet is not heard of: {why}",
+            f"{name} is not Ready, and its kubelet has gone silent: {why}",
             "no pod can start there: use ssh, its screen or its serial port",
         )
     if not view.ready:
-        print(f"{name} is not Ready: {visible(why)}; trying all the same", file=sys.stderr)
+        print(f"{name} is not Ready: {visible(why)}; trying anyway", file=sys.stderr)
     return view
 
 
@@ -212,14 +213,14 @@ def _started(kubectl: Kubectl, node: NodeView, name: str) -> str:
         time.sleep(LOOK_SECONDS)
     late = f"the pod on {node.name} does not run after {START_SECONDS:.0f} s"
     for pod, body in pods.items():
-        waits = node_pod.waiting(body) or "its kubelet has not taken it up"
+        waits = node_pod.waiting(body) or "the kubelet has not picked it up"
         told = _event(kubectl, pod)
         raise UserError(
             f"{late}: {waits}{f'; {told}' if told else ''}",
             f"`kubectl describe node {node.name}` says how the node is",
         )
-    told = _event(kubectl, name) or "Kubernetes has made none for the Job"
-    raise UserError(f"{late}: {told}", "does the controller manager of the cluster run?")
+    told = _event(kubectl, name) or "Kubernetes has not created one for the Job"
+    raise UserError(f"{late}: {told}", "is the cluster's controller manager running?")
 
 
 def _failed(kubectl: Kubectl, node: NodeView, pod: str, why: str) -> UserError:

@@ -31,9 +31,9 @@ _PLACE = re.compile(
     re.VERBOSE,
 )
 FORMS = {
-    "node": "no value of a node; write one of $(node.name), $(node.labels['KEY']), "
+    "node": "not a value of a node; write one of $(node.name), $(node.labels['KEY']), "
     "$(node.annotations['KEY'])",
-    "secret": "no secret; write $(secret.NAME) with a name of spec.secrets",
+    "secret": "not a secret; write $(secret.NAME) with a name of spec.secrets",
 }
 KINDS = {"labels": "label", "annotations": "annotation"}
 LONG = 64  # characters
@@ -162,11 +162,11 @@ def wrong(tree: Any) -> Iterator[tuple[str, str]]:
             if match["plain"]:
                 continue
             if is_name:
-                yield where, f"`{match[0]}` stands in a name; only values take it"
+                yield where, f"`{match[0]}` is in a name; it works only in values"
             elif match["wrong"]:
                 yield where, f"`{match[0]}` is {FORMS[match['of']]}"
             elif match["map"] == "annotations" and match["key"].startswith(f"{names.GROUP}/"):
-                yield where, f"`{match['key']}` changes by the rollout itself; take another one"
+                yield where, f"`{match['key']}` is changed by the rollout itself; use another one"
 
 
 def long_texts(trees: Iterable[Any]) -> dict[str, str]:

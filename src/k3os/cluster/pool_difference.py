@@ -39,7 +39,7 @@ JOINS, LEAVES = "joins", "leaves"
 # of a NodePool's metadata, what people write
 TOLD = ("labels", "annotations")
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-WHEN = {NOW: "at once", RESTART: "k3s restarts, pods go on", AT_BOOT: "the node reboots"}
+WHEN = {NOW: "at once", RESTART: "k3s restarts, pods keep running", AT_BOOT: "the node reboots"}
 Body = Mapping[str, Any]
 
 

@@ -140,7 +140,7 @@ def _row(node: NodeView, target: Target, state: State | None, rivals: list[str],
     if state is not None and state.step in BUSY:
         return row(state.step, _about(node, state, target), since=state.since)
     if rivals:
-        return row(CONFLICT, f"matched by {', '.join(rivals)}, too")
+        return row(CONFLICT, f"also matched by {', '.join(rivals)}")
     if state is not None and (back or is_begun(node, target)):
         return row(FAILED, f"{state.reason}: {state.message}", since=state.since)
     if node.unreadable:
@@ -155,15 +155,15 @@ def _row(node: NodeView, target: Target, state: State | None, rivals: list[str],
 def _about(node: NodeView, state: State, target: Target) -> str:
     """What a node in the middle of a change is at."""
     if state.step == CHECKING:
-        return "its Job looks whether it can be changed"
+        return "its Job checks whether it can be changed"
     if state.step == DRAINING:
-        return state.message or "its pods are moved away"
+        return state.message or "its pods are being moved away"
     if state.step == SOAKING and node.workloads:
-        return f"{remembered(node.workloads)}: they are to be Ready again"
+        return f"{remembered(node.workloads)}: waiting until they are Ready again"
     if not node.ready:
         return "not ready: it restarts" if state.reboot else "not ready"
     if state.step == CHANGING:
-        return "its Job is at work"
+        return "its Job is running"
     if node.trial:
         return "its new version is on trial"
     if changes(node, target):
@@ -194,7 +194,7 @@ def _degraded(status: Mapping[str, Any]) -> str:
 
 
 def ended(seen: Progress) -> bool | None:
-    """True: every node is as wanted. False: it failed, or what is left are conflicts, and nothing
+    """True: every node is up to date. False: it failed, or what is left are conflicts, and nothing
     goes on by itself. None: it is not over."""
     if not seen.seen:
         return None

@@ -89,19 +89,19 @@ def parse(data: bytes) -> NodeRequest:
     try:
         fields = parsed(data)
     except ValueError as error:
-        raise BadRequest(f"the request is no JSON: {error}", "nothing was changed") from error
+        raise BadRequest(f"the request is not JSON: {error}", "nothing was changed") from error
     name = fields.get("id") if isinstance(fields, dict) else None
     if not isinstance(name, str) or not ID.fullmatch(name):
         raise BadRequest("the request has no id", "nothing was changed", "id")
     config = {} if fields.get("config") is None else fields["config"]
     if not isinstance(config, dict):
-        raise BadRequest("is no map", "nothing was changed", "config")
+        raise BadRequest("must be a map", "nothing was changed", "config")
     errors = [str(each) for each in check(config, "config")[1] if each.is_error]
     if errors:
         raise BadRequest("; ".join(errors), "nothing was changed", "config")
     given_hash = fields.get("configHash") or ""
     if not isinstance(given_hash, str) or not (given_hash == "" or HASH.fullmatch(given_hash)):
-        raise BadRequest("is no hash of a configuration", "nothing was changed", "configHash")
+        raise BadRequest("is not the hash of a configuration", "nothing was changed", "configHash")
     return NodeRequest(
         id=name,
         k3os=_wanted(fields, "k3os"),
@@ -119,15 +119,15 @@ def _wanted(value: Mapping[str, Any], name: str) -> Wanted | None:
     if given is None:
         return None
     if not isinstance(given, dict):
-        raise BadRequest("is no map", "nothing was changed", name)
+        raise BadRequest("must be a map", "nothing was changed", name)
     version, url = (str(given.get(key) or "") for key in ("version", "url"))
     if not VERSION.fullmatch(version):
-        raise BadRequest(f"{version!r} is no version", "nothing was changed", f"{name}.version")
+        raise BadRequest(f"{version!r} is not a version", "nothing was changed", f"{name}.version")
     if "@" in url:
         # it becomes an argument of `k3os upgrade`, which everybody can see; so it is not repeated
         raise BadRequest("holds a name or a password", "nothing was changed", f"{name}.url")
     if url and not url.startswith(("http://", "https://")):
-        raise BadRequest(f"{url!r} is no http(s) address", "nothing was changed", f"{name}.url")
+        raise BadRequest(f"{url!r} is not an http(s) address", "nothing was changed", f"{name}.url")
     if name == "k3os" and not url:
         raise BadRequest("is missing: where is the release?", "nothing was changed", "k3os.url")
     return Wanted(version, url)

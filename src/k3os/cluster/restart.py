@@ -155,9 +155,9 @@ class _Held:
                 if isinstance(error, Forbidden):
                     raise
                 continue
-            self.say(f"takes no pods{', as before' if self.node.unschedulable else ''}")
+            self.say(f"cordoned{' already' if self.node.unschedulable else ''}")
             return
-        raise UserError("it is changed by others again and again", "try again")
+        raise UserError("other programs keep changing the node", "try again")
 
     def check_others(self) -> None:
         """Two that begin at once see each other now. Raises UserError."""
@@ -192,7 +192,9 @@ class _Held:
             for pod in turn.evict:
                 self._refused[str(pod)] = self._evict(pod)
             if time.monotonic() >= end:
-                raise UserError(f"it was not drained in time{_after(turn.message)}", "--timeout")
+                raise UserError(
+                    f"the node was not drained in time{_after(turn.message)}", "--timeout"
+                )
             time.sleep(min(turn.wake or LOOK_SECONDS, LOOK_SECONDS))
 
     def _load(self) -> Load:
@@ -244,7 +246,9 @@ class _Held:
         """Raises UserError when somebody has taken the mark away."""
         found = parse_node(_node(self.kubectl, self.name)).by_hand
         if found is None or found.token != self.mark.token:
-            raise UserError("somebody else works on it now", "it is left to them")
+            raise UserError(
+                "somebody else is working on this node now", "nothing more is done to it"
+            )
 
     # afterwards
 
@@ -271,7 +275,7 @@ class _Held:
                 self.say(step)
             if time.monotonic() >= end:
                 raise UserError(
-                    "it is not back in time",
+                    "the node is not back in time",
                     "look at its screen or its serial port; it stays cordoned: when it is back, "
                     f"`kubectl uncordon {self.name}`",
                 )
@@ -296,7 +300,7 @@ class _Held:
                     time.sleep(LOOK_SECONDS)
                 continue
             if not stays:
-                self.say("takes pods again")
+                self.say("uncordoned")
             elif not self.node.unschedulable:
                 self.say(f"stays cordoned: it restarts; then `kubectl uncordon {name}`")
             return
@@ -308,7 +312,7 @@ class _Held:
 
 def _remedy(turn: Turn) -> str:
     lonely = turn.failed == REFUSED and turn.message.endswith("drain.force")
-    return "`--force` has such pods end, too" if lonely else "nothing was restarted"
+    return "`--force` ends such pods, too" if lonely else "nothing was restarted"
 
 
 def _step(before: NodeView, node: NodeView) -> str:

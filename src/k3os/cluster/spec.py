@@ -151,7 +151,7 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
     """A NodePool of the API. Raises UserError, its `where` is the field's path."""
     spec, status = _map(body, "spec", ""), mapping(body.get("status"))
     if not is_selector(_map(spec, "nodeSelector", "spec")):
-        raise UserError("is no LabelSelector", "", "spec.nodeSelector")
+        raise UserError("is not a valid LabelSelector", "", "spec.nodeSelector")
     for name in COMPONENTS:
         _check_component(spec, name)
     problems = config_problems(spec, _map(spec, "config", "spec"))
@@ -175,7 +175,7 @@ def _map(body: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
     """A map; one that is missing is empty."""
     found = body.get(name)
     if found is not None and not isinstance(found, Mapping):
-        raise UserError("is no map", "", f"{where}.{name}".lstrip("."))
+        raise UserError("must be a map", "", f"{where}.{name}".lstrip("."))
     return found or {}
 
 
@@ -192,10 +192,12 @@ def _check_component(spec: Mapping[str, Any], name: str) -> None:
     for field_name in ("version", "channel", "url"):
         value = given.get(field_name)
         if value is not None and (not isinstance(value, str) or len(value) > 2048):
-            raise UserError("is no text of a usual length", "", f"{where}.{field_name}")
+            raise UserError(
+                "must be a text of at most 2048 characters", "", f"{where}.{field_name}"
+            )
     version = given.get("version")
     if version and not re.fullmatch(VERSION, version):
-        raise UserError(f"{version!r} is no version", "", f"{where}.version")
+        raise UserError(f"{version!r} is not a version", "", f"{where}.version")
 
 
 def _strategy(given: Mapping[str, Any]) -> Strategy:
@@ -231,14 +233,14 @@ def _history_limit(spec: Mapping[str, Any]) -> int:
     if type(found) is int and 0 <= found <= MOST_HISTORY:
         return found
     hint = f"write a number up to {MOST_HISTORY}"
-    raise UserError(f"{found!r} is no number of revisions", hint, "spec.revisionHistoryLimit")
+    raise UserError(f"{found!r} is not a number of revisions", hint, "spec.revisionHistoryLimit")
 
 
 def _drain(given: Mapping[str, Any]) -> Drain:
     where = "spec.strategy.drain"
     selector, skip_wait = given.get("podSelector"), given.get("skipWaitForDeleteTimeout")
     if selector is not None and not is_selector(selector):
-        raise UserError("is no LabelSelector", "", f"{where}.podSelector")
+        raise UserError("is not a valid LabelSelector", "", f"{where}.podSelector")
     return Drain(
         enabled=_bool(given, "enabled", Drain.enabled, where),
         timeout=seconds(given.get("timeout", "5m"), f"{where}.timeout"),
@@ -261,7 +263,7 @@ def _grace_period(drain: Mapping[str, Any]) -> int:
     if type(found) is int and -1 <= found <= LONGEST:
         return found
     raise UserError(
-        f"{found!r} is no number of seconds",
+        f"{found!r} is not a number of seconds",
         "write -1 for the pod's own, or up to a week",
         "spec.strategy.drain.gracePeriod",
     )

@@ -32,7 +32,7 @@ SHELL = (
     "into k3os.environment and its variable in quotes here"
 )
 SHOWN = (
-    "is shown by commands and in messages, so no secret may stand in it; those may: passwords, "
+    "is shown by commands and in messages, so it cannot contain a secret; these can: passwords, "
     "tokens, passphrases, logins of registries, variables, contents of files"
 )
 
@@ -44,7 +44,7 @@ def config_problems(spec: Mapping[str, Any], config: Mapping[str, Any]) -> list[
     for where, override in _overrides(spec.get("overrides")):
         of_config = override.get("config")
         if of_config is not None and not isinstance(of_config, Mapping):
-            raise UserError("is no map", "", f"{where}.config")
+            raise UserError("must be a map", "", f"{where}.config")
         found += [
             problem if problem.startswith(where) else f"{where}.config: {problem}"
             for problem in _problems(of_config or {}, f"{where}.config", known)
@@ -59,7 +59,7 @@ def _overrides(listed: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Raises UserError for one that is none."""
     for where, each in _maps(listed, "spec.overrides"):
         if not is_selector(each.get("nodeSelector")):
-            raise UserError("is no LabelSelector", "", f"{where}.nodeSelector")
+            raise UserError("is not a valid LabelSelector", "", f"{where}.nodeSelector")
         yield where, each
 
 
@@ -79,7 +79,7 @@ def _secrets(listed: object) -> set[str]:
                 hint = "write {name: NAME, valueFrom: {secretKeyRef: {name: SECRET, key: KEY}}}"
                 raise UserError(what, hint, f"{where}.{field}")
         if name in found:
-            raise UserError(f"{name!r} is there twice", "", f"{where}.name")
+            raise UserError(f"{name!r} is given twice", "", f"{where}.name")
         found.add(name)
     return found
 
@@ -89,10 +89,10 @@ def _maps(listed: object, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]
     if listed is None:
         return
     if not isinstance(listed, (list, tuple)):
-        raise UserError("is no list", "", where)
+        raise UserError("must be a list", "", where)
     for index, each in enumerate(listed):
         if not isinstance(each, Mapping):
-            raise UserError("is no map", "", f"{where}[{index}]")
+            raise UserError("must be a map", "", f"{where}[{index}]")
         yield f"{where}[{index}]", each
 
 
@@ -139,7 +139,7 @@ def _misplaced(config: Mapping[str, Any], known: set[str]) -> Iterator[str]:
         if mark in seen:
             yield f"{key}: {SHOWN}"
         elif mark not in whole:
-            yield f"{key}: no secret may stand here, or there is something wrong around it"
+            yield f"{key}: a secret is not allowed here, or the text around it is wrong"
     for entry in _entries(values.get("write_files")):
         is_secret = placeholders.has_mark(field_text(entry, "content"))
         if is_secret and not _is_closed(field_text(entry, "permissions")):

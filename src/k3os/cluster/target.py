@@ -178,8 +178,8 @@ class Target:
         moving = [name for name in self._looked_at if len({each.get(name) for each in seen}) > 1]
         listed = ", ".join(sorted(moving))
         return (
-            f"node {node.name}: the label {listed} would change for ever: what the node is to have "
-            "depends on it and sets it; choose by labels that nothing here sets"
+            f"node {node.name}: the label {listed} would change back and forth: the node's "
+            "configuration depends on it and sets it; select by labels that nothing here sets"
         )
 
     def filled(self, node: NodeView, secrets: Mapping[str, str]) -> tuple[Mapping[str, Any], str]:
@@ -232,8 +232,8 @@ def too_large(*configs: Any) -> str:
     if size <= LARGEST:
         return ""
     return (
-        f"the configuration has {size >> 10} KiB, and {LARGEST >> 10} can be carried to a node: "
-        "let the node fetch what is long (k3os.manifests, k3os.images, a command)"
+        f"the configuration has {size >> 10} KiB, and at most {LARGEST >> 10} can be sent to a "
+        "node: let the node fetch what is large (k3os.manifests, k3os.images, a command)"
     )
 
 

@@ -59,7 +59,7 @@ def acknowledged(pool: Pool, node: NodeView) -> bool:
 def by_hand(node: NodeView, now: float) -> str:
     """What works on it beside the operator, "" for nothing. now: seconds since 1970."""
     found = node.by_hand
-    return f"`kubectl k3os {found.command}` works on it" if found and now < found.until else ""
+    return f"`kubectl k3os {found.command}` is working on it" if found and now < found.until else ""
 
 
 def is_away(node: NodeView) -> bool:
@@ -89,7 +89,7 @@ def unfit(node: NodeView, target: Target) -> str:
     if not node.k3os:
         return f"{node.name} has not reported a version: does it run k3OS?"
     if not node.image:
-        return f"{node.name} has no image of the operator: k3os.operator is off?"
+        return f"{node.name} has no operator image; is k3os.operator off there?"
     return ""
 
 
@@ -125,7 +125,7 @@ def may_begin(
         elif node.trial:  # it would refuse, and that would stop all of the NodePool
             waiting = waiting or f"{node.name}: its version is still on trial"
         elif room < needed:
-            waiting = waiting or f"{pool.strategy.max_unavailable} nodes may be away at a time"
+            waiting = waiting or f"maxUnavailable ({pool.strategy.max_unavailable}) is reached"
         elif reason := server_may_not(cluster, node, chosen, now):
             waiting = reason
         else:
@@ -144,7 +144,7 @@ def held(pool: Pool, cluster: Cluster, now: float) -> tuple[str, float | None]:
         listed = ", ".join(
             f"{name}'s channel {channel}" for name, channel in pool.unresolved.items()
         )
-        return f"not known yet which version is meant by {listed}", None
+        return f"the version is not known yet of {listed}", None
     for node in cluster.of(pool):
         state = node.state
         if state and state.step == FAILED and is_begun(node, pool.target):
@@ -190,5 +190,5 @@ def may_not_go(pool: Pool, cluster: Cluster, node: NodeView) -> str:
     members = cluster.of(pool)
     others = sum(is_away(each) for each in members if each.name != node.name)
     if others >= pool.strategy.limit(len(members)):
-        return f"{pool.strategy.max_unavailable} nodes may be away at a time"
+        return f"maxUnavailable ({pool.strategy.max_unavailable}) is reached"
     return ""

@@ -87,7 +87,7 @@ def remarks(name: str, spec: Body, chosen: Revision, nodes: Iterable[NodeView]) 
     found = []
     left = [f"{each} {channel(spec, each)}" for each in COMPONENTS if channel(spec, each)]
     if left:
-        found.append(f"it does not follow channels any more: {', '.join(left)}")
+        found.append(f"it no longer follows channels: {', '.join(left)}")
     pairs = (("k3os", chosen.k3os), ("k3s", chosen.k3s))
     if kept := [each for each, wanted in pairs if wanted is None and mapping(spec.get(each))]:
         found.append(

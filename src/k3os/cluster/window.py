@@ -57,21 +57,21 @@ def parse_window(given: Mapping[str, Any]) -> Window:
     """Raises UserError."""
     start = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])", text(given.get("start")))
     if start is None:
-        raise UserError("is no time of day", "write `02:00`", f"{WHERE}.start")
+        raise UserError("is not a time of day", "write `02:00`", f"{WHERE}.start")
     days = DAYS if given.get("days") in (None, []) else given["days"]
     if not isinstance(days, (list, tuple)):
-        raise UserError("is no list", f"write some of {', '.join(DAYS)}", f"{WHERE}.days")
+        raise UserError("must be a list", f"write some of {', '.join(DAYS)}", f"{WHERE}.days")
     unknown = [day for day in days if day not in DAYS]
     if unknown:
         raise UserError(
-            f"{unknown[0]} is no day", f"write some of {', '.join(DAYS)}", f"{WHERE}.days"
+            f"{unknown[0]} is not a day", f"write some of {', '.join(DAYS)}", f"{WHERE}.days"
         )
     zone = "UTC" if given.get("timeZone") in (None, "") else text(given["timeZone"], 64)
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise UserError(
-            f"{zone} is no time zone", "write one as Europe/Berlin", f"{WHERE}.timeZone"
+            f"{zone} is not a time zone", "write one as Europe/Berlin", f"{WHERE}.timeZone"
         ) from error
     minutes = int(start[1]) * 60 + int(start[2])
     duration = seconds(given.get("duration", "3h"), f"{WHERE}.duration")

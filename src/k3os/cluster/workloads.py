@@ -54,7 +54,7 @@ def parse_workloads(given: object) -> Workloads | None:
     if given is None:
         return None
     if not isinstance(given, Mapping):
-        raise UserError("is no map", "", WHERE)
+        raise UserError("must be a map", "", WHERE)
     failure = given.get("onFailure", PAUSE)
     if failure not in ON_FAILURE:
         hint = f"write {', '.join(ON_FAILURE[:-1])} or {ON_FAILURE[-1]}"
@@ -154,5 +154,5 @@ def described(record: Record) -> str:
 
 def remembered(record: Record) -> str:
     """How many are looked at, and that it is not all."""
-    cut = f"; {counted(record.more, 'more workload')} of it not looked at" if record.more else ""
+    cut = f"; {counted(record.more, 'more workload')} of it not checked" if record.more else ""
     return f"{counted(len(record.ready), 'workload')} had Ready pods on it before{cut}"

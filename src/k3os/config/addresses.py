@@ -33,7 +33,7 @@ def addresses(check: Check, key: Key, node: Node, path: str) -> Value:
             address = ipaddress.ip_interface(_with_a_zone_that_is_one(word))
         except ValueError:
             hint = "write e.g. `192.168.1.10/24`, or `dhcp`"
-            raise Wrong(item.place, f"`{word}` is no address", hint) from None
+            raise Wrong(item.place, f"`{word}` is not an address", hint) from None
         if "/" not in word:
             hint = f"write e.g. `{word}/{24 if address.version == 4 else 64}`"
             raise Wrong(item.place, f"`{word}` has no prefix length", hint)
@@ -62,9 +62,9 @@ def check_host(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface, place
 def _no_host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     """What keeps an address from being one host's in a network, "" for nothing."""
     if address.is_unspecified:
-        return "no host's"
+        return "not a host's address"
     if address.is_multicast:
-        return "a group's (multicast)"
+        return "a multicast address"
     return "this machine itself" if address.is_loopback else ""
 
 
@@ -77,7 +77,7 @@ def hosts(check: Check, key: Key, node: Node, path: str) -> Value:
         try:
             address = ipaddress.ip_address(_with_a_zone_that_is_one(word))
         except ValueError:
-            raise Wrong(item.place, f"`{word}` is no IP address", hint) from None
+            raise Wrong(item.place, f"`{word}` is not an IP address", hint) from None
         # a server for names may run here, and stand behind one link only
         if (what := _no_host(address)) and not (address.is_loopback and key.name != "gateway"):
             raise Wrong(item.place, f"{word} is {what}", hint)
@@ -112,7 +112,7 @@ def interface_name(node: Node) -> str:
             return ":".join(digits[i : i + 2] for i in range(0, 12, 2)).lower()
     if not is_name(word):
         hint = "write a name such as `eth0`, or a MAC such as `52:54:00:12:34:56`"
-        long = f"`{word}` is no interface"
+        long = f"`{word}` is not an interface name"
         if len(word) > LONGEST_NAME and is_name(word[:LONGEST_NAME]):
             long = f"`{word}` is longer than {LONGEST_NAME} characters"
         raise Wrong(node.place, long, hint)

@@ -95,7 +95,7 @@ def mirror(values: dict[str, Value]) -> Iterator[Problem]:
         return
     if "k3os.k3s_sums" in values or "k3os.k3s_insecure_http" in values:
         return
-    message = "speaks http: a k3s from there is refused unless its sum is pinned"
+    message = "uses http: a k3s from there is refused unless its sum is pinned"
     hint = "write https://, or k3os.k3s_sums (`k3os k3s sums VERSION`)"
     yield Problem(url.place, "k3os.environment.K3S_RELEASES", message, hint, is_error=False)
 
@@ -161,7 +161,7 @@ def of_cmdline(text: str) -> list[Problem]:
         if name in SECTIONS[1:]:
             meant = "device" if (value or "").startswith("/dev/") else "KEY"
             hint = f"write {name}.{meant}={value or '…'}"
-            wrong(name, "is no key, but has keys below it", hint)
+            wrong(name, "is not a key, but has keys below it", hint)
     return problems
 
 

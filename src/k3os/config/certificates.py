@@ -27,7 +27,7 @@ def certificates(check: Check, key: Key, node: Node, path: str) -> Value:
     def one(item: Node, _path: str) -> Value:
         text = scalar_text(item, "the text of a certificate")
         if "PRIVATE KEY-----" in text:
-            raise Wrong(item.place, "has a private key in it, which nobody else may see", HINT)
+            raise Wrong(item.place, "contains a private key, which nobody else may see", HINT)
         if fetched.is_elsewhere(text):
             return Value(fetched.check(item, text), item.place)
         try:
@@ -42,7 +42,7 @@ def only_certificates(text: str) -> str:
     """The certificates of a text and nothing else. Raises ValueError with what is wrong."""
     found = in_pem(text)
     if not found:
-        raise ValueError("is no certificate in PEM form")
+        raise ValueError("is not a certificate in PEM form")
     for number, lines in enumerate(found, 1):
         if not is_der(lines[1:-1]):
             which = f"certificate {number} in it" if len(found) > 1 else "it"

@@ -48,7 +48,7 @@ def _section(check: Check, section: str, node: Node, values: dict[str, Value]) -
 
         strange = hidden_in(node.text)
         hint = f"there is {strange} in it: type the line again" if strange else ""
-        wrong = Wrong(node.place, f"wants a map of keys, not {KIND_WORDS[node.kind]}", hint)
+        wrong = Wrong(node.place, f"must be a map of keys, not {KIND_WORDS[node.kind]}", hint)
         check.error(section, wrong)
         return
     for path, child in kinds.resolve(check, node, CHILDREN[section], section).items():
@@ -68,7 +68,7 @@ def _shutdown(check: Check, values: dict[str, Value]) -> None:
 
         most = str(values[whole].data)
         if parse(str(values[part].data)) > parse(most):
-            message = f"is more than {whole}, whose last part it is"
+            message = f"is more than {whole}, which includes it"
             check.error(part, Wrong(values.pop(part).place, message, f"write {most} or less"))
 
 

@@ -2,7 +2,7 @@
 "Configuring containerd"; toml.io). k3s makes that file of a template, in which `base` is its own.
 
 containerd 1 and 2 name their plugins differently (containerd's guide to the configuration of CRI),
-and none of them starts with a table that is there twice; so both are looked at here.
+and none of them starts with a table that is given twice; so both are looked at here.
 """
 
 from __future__ import annotations
@@ -95,11 +95,11 @@ def parsed(text: str) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"is no TOML: {error}") from None
+        raise ValueError(f"is not TOML: {error}") from None
     for name, value in found.items():
         if not isinstance(value, dict):
             hint = "leave it out: k3s writes it" if name == "version" else "write it into a table"
-            raise ValueError(f"`{name}` stands outside of a table; {hint}")
+            raise ValueError(f"`{name}` is outside of a table; {hint}")
     forms = _forms(found)
     if len(forms) > 1:
         message = f"has the names of containerd 1 ({CRI_2}) and of containerd 2 ({CRI_3}) in it"
@@ -111,7 +111,7 @@ def parsed(text: str) -> dict[str, Any]:
         try:
             tomllib.loads(f"{_BASES[each]}{text}")
         except tomllib.TOMLDecodeError:
-            message = "repeats what k3s writes itself, and containerd starts with nothing twice"
+            message = "repeats what k3s writes itself, and containerd refuses duplicates"
             raise ValueError(f"{message}; add to tables below k3s' own") from None
     return found
 

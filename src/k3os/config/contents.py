@@ -14,7 +14,7 @@ def decode(content: str, encoding: str) -> bytes:
         try:
             data = binascii.a2b_base64(b"".join(data.split()), strict_mode=True)
         except ValueError as error:
-            raise ValueError(f"the content is no base64: {error}") from None
+            raise ValueError(f"the content is not base64: {error}") from None
     elif encoding.startswith("gz"):
         # gzip is no text; it can only have come through !!binary, which is base64, too
         return decode(content, f"{encoding}+b64")
@@ -25,7 +25,7 @@ def decode(content: str, encoding: str) -> bytes:
             unpacker = zlib.decompressobj(31)
             data = unpacker.decompress(data, LARGEST)
         except zlib.error as error:
-            raise ValueError(f"the content is no gzip: {error}") from None
+            raise ValueError(f"the content is not gzip: {error}") from None
         if not unpacker.eof:
             raise ValueError("the gzip content is cut off, or larger than 64 MiB")
     return data

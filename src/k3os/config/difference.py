@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PLACES = re.compile(rf"{OWN_SYSTEM}/config\.yaml|{LOCAL_CONFIG}|{STATE}/config\.d/[^/.#][^/]*")
 WHEN = {
     NOW: "at once",
-    RESTART: "when k3s restarts: `sudo k3os config --restart`; pods go on",
+    RESTART: "when k3s restarts: `sudo k3os config --restart`; pods keep running",
     AT_BOOT: "at the next boot",
 }
 SECRET = "a secret: another one"

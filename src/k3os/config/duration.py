@@ -9,7 +9,7 @@ _UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
 def parse(text: str) -> int:
-    """Seconds of "1h30m", "90s" or "90", at most LARGEST; -1 when it is no duration."""
+    """Seconds of "1h30m", "90s" or "90", at most LARGEST; -1 when it is not a duration."""
     if are_digits(text):
         return clamped(text, LARGEST)
     import re

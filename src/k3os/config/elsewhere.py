@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OPENRC = "k3OS starts services with systemd, not with OpenRC"
-NETWORK = "connman looks after the network, and nothing reads this"
+NETWORK = "connman manages the network, and nothing reads this"
 PACKAGES = "k3OS has no package manager"
 UNIT = "write a unit, e.g. /etc/systemd/system/NAME.service, and start it in run_cmd"
 CONTAINER = "run the program in a container, or put a static one into /opt by write_files"
@@ -55,10 +55,10 @@ PATHS = (
     ("/etc/apt/", PACKAGES, CONTAINER),
     ("/etc/yum.repos.d/", PACKAGES, CONTAINER),
     ("/etc/docker/", "there is no Docker", "write k3os.registries"),
-    ("/etc/periodic/", "there is no cron", "write a timer of systemd, or a CronJob"),
-    ("/etc/crontab", "there is no cron", "write a timer of systemd, or a CronJob"),
-    ("/etc/cron.", "there is no cron", "write a timer of systemd, or a CronJob"),
-    ("/var/spool/cron/", "there is no cron", "write a timer of systemd, or a CronJob"),
+    ("/etc/periodic/", "there is no cron", "write a systemd timer or a CronJob"),
+    ("/etc/crontab", "there is no cron", "write a systemd timer or a CronJob"),
+    ("/etc/cron.", "there is no cron", "write a systemd timer or a CronJob"),
+    ("/var/spool/cron/", "there is no cron", "write a systemd timer or a CronJob"),
     ("/etc/cloud/", "there is no cloud-init", "its settings are keys of config.yaml"),
     ("/home/rancher/.ssh/authorized_keys", "k3OS writes this file", "write ssh_authorized_keys"),
     ("/root/.ssh/authorized_keys", "root is locked", "log in as rancher: ssh_authorized_keys"),
@@ -70,7 +70,7 @@ PATHS = (
 )
 
 ROLES, INSTALLER, SCRIPTS = ("server", "agent"), "get.k3s.io", "/etc/init.d/"
-ALPINE = "this is no Alpine"
+ALPINE = "this is not Alpine"
 SETUP = ("timezone", "hostname", "keymap", "interfaces", "dns", "ntp", "sshd", "disk", "apkrepos")
 # a command's beginning -> what is wrong, what does it here
 COMMANDS = (
@@ -91,14 +91,14 @@ COMMANDS = (
     *((f"setup-{name}", ALPINE, "its settings are keys of config.yaml") for name in SETUP),
     ("setup-alpine", ALPINE, "its settings are keys of config.yaml"),
     ("lbu", ALPINE, "leave it out: the state partition persists"),
-    ("ros", "this is no RancherOS", "its settings are keys of config.yaml"),
+    ("ros", "this is not RancherOS", "its settings are keys of config.yaml"),
     ("netplan", NETWORK, "write k3os.network"),
     ("nmcli", NETWORK, "write k3os.network or k3os.wifi"),
     ("ifup", NETWORK, "write k3os.network"),
     ("ifdown", NETWORK, "write k3os.network"),
     ("cloud-init", "there is no cloud-init", "leave it out"),
     ("docker", "there is no Docker", "write `k3s ctr`, or run it as a pod"),
-    ("crontab", "there is no cron", "write a timer of systemd, or a CronJob"),
+    ("crontab", "there is no cron", "write a systemd timer or a CronJob"),
     ("ufw", "there is no ufw", "write `nft` or `iptables`"),
     ("firewall-cmd", "there is no firewalld", "write `nft` or `iptables`"),
 )

@@ -58,7 +58,7 @@ def check(node: Node, text: str) -> str:
         raise Wrong(node.place, "has a control character in it", "type it again")
     if where.startswith("/"):
         if ".." in where.split("/") or where.endswith("/"):
-            raise Wrong(node.place, f"`{where}` is no path of a file", "write where it is")
+            raise Wrong(node.place, f"`{where}` is not a file path", "write where it is")
         return word
     scheme, _, rest = where.partition("://")
     scheme = scheme.lower()

@@ -28,17 +28,17 @@ EAP_FIELDS = (
     Key(
         "method",
         "choice",
-        "how the server is spoken to: by a password in a tunnel, or by a certificate",
+        "how to log in: with a password in a tunnel, or with a certificate",
         values=("peap", "ttls", "tls"),
         required=True,
     ),
     Key("identity", "text", "the account", required=True),
-    Key("anonymous_identity", "text", "what others may read instead of it, before the tunnel"),
+    Key("anonymous_identity", "text", "the account name shown to others, outside the tunnel"),
     Key("password", "text", "its password", secret=True),
     Key(
         "phase2",
         "choice",
-        "how the password is asked for in the tunnel (mschapv2)",
+        "how the password is checked inside the tunnel (mschapv2)",
         aliases=("phase2_auth",),
         values=("mschapv2", "pap", "chap", "mschap", "gtc", "md5", "eap-mschapv2"),
     ),
@@ -47,19 +47,21 @@ EAP_FIELDS = (
         "certificate",
         "who signed the server's certificate: PEM text, or a path on the node",
     ),
-    Key("domain", "text", "the server's certificate must be of it, or of a name below it"),
+    Key(
+        "domain", "text", "the domain that the server's certificate must be for, or a name below it"
+    ),
     Key("client_certificate", "certificate", "the node's own: PEM text, or a path on the node"),
     Key(
         "private_key",
         "private key",
-        "of that certificate: PEM text, or a path on the node",
+        "the key of that certificate: PEM text, or a path on the node",
         secret=True,
         aliases=("client_key",),
     ),
     Key(
         "private_key_password",
         "text",
-        "what opens that key",
+        "the password of that key",
         secret=True,
         aliases=("client_key_password",),
     ),
@@ -73,11 +75,11 @@ WIFI_FIELDS = (
         secret=True,
         aliases=("pass", "password", "psk"),
     ),
-    Key("hidden", "boolean", "it does not say its name: the node asks for it (false)"),
+    Key("hidden", "boolean", "the network does not broadcast its name (false)"),
     Key(
         "eap",
         "map",
-        "the node's account, where each has one (WPA-Enterprise)",
+        "the node's account, if the network has accounts (WPA-Enterprise)",
         fields=EAP_FIELDS,
         further="wireless.eap",
     ),
@@ -88,7 +90,12 @@ _TABLES = (1, 2**31 - 1)
 ROUTE_FIELDS = (
     Key("to", "network", "where it leads: a network, an address, `default`", required=True),
     Key("via", "router", "the router's address; without one the network is on the link"),
-    Key("metric", "number", "of two routes the one with less counts", limits=(1, 2**31 - 1)),
+    Key(
+        "metric",
+        "number",
+        "of two routes to one network, the one with the smaller metric counts",
+        limits=(1, 2**31 - 1),
+    ),
     Key(
         "table",
         "number",
@@ -103,12 +110,17 @@ RULE_FIELDS = (
     Key(
         "table",
         "number",
-        f"{_TABLE}, which answers",
+        f"{_TABLE}, which routes these packets",
         limits=_TABLES,
         further="routing_table",
         required=True,
     ),
-    Key("priority", "number", "rules with less come first; default 1000", limits=(1, 32765)),
+    Key(
+        "priority",
+        "number",
+        "rules with a smaller number come first; default 1000",
+        limits=(1, 32765),
+    ),
 )
 _MS = (1, 60000)
 # netplan's words (netplan-yaml(5)); what they do: ip-link(8), the kernel's bonding.rst
@@ -132,27 +144,32 @@ BOND_FIELDS = (
     Key(
         "mii_monitor_interval",
         "number",
-        "milliseconds between two looks at the links (100)",
+        "milliseconds between two checks of the links (100)",
         aliases=("miimon",),
         limits=_MS,
     ),
     Key(
         "up_delay",
         "number",
-        "milliseconds until a link that is back is used",
+        "milliseconds before a link that came up is used",
         limits=(0, 600000),
     ),
     Key(
         "down_delay",
         "number",
-        "milliseconds until a link that is gone is not used any more",
+        "milliseconds before a link that went down is no longer used",
         limits=(0, 600000),
     ),
-    Key("lacp_rate", "choice", "how often the switch is to say something", values=("slow", "fast")),
+    Key(
+        "lacp_rate",
+        "choice",
+        "how often the switch is to send LACP packets",
+        values=("slow", "fast"),
+    ),
     Key(
         "ad_select",
         "choice",
-        "which of several aggregates counts",
+        "how to choose among several aggregates",
         values=("stable", "bandwidth", "count"),
     ),
     Key("min_links", "number", "with fewer links it is down (0)", limits=(0, 255)),
@@ -181,17 +198,17 @@ BOND_FIELDS = (
     Key(
         "gratuitous_arp",
         "number",
-        "how often it says where it is after a change (1)",
+        "how many ARP announcements to send after a change (1)",
         aliases=("num_grat_arp",),
         limits=(0, 255),
     ),
     Key(
         "arp_interval",
         "number",
-        "milliseconds between two questions to the targets, in place of a look at the links",
+        "milliseconds between two ARP requests to the targets, instead of checks of the links",
         limits=_MS,
     ),
-    Key("arp_ip_targets", "hosts", "whom it asks, up to 16 IPv4 addresses"),
+    Key("arp_ip_targets", "hosts", "the ARP targets, up to 16 IPv4 addresses"),
     Key(
         "arp_validate",
         "choice",
@@ -202,7 +219,7 @@ BOND_FIELDS = (
     Key(
         "all_members_active",
         "boolean",
-        "take what comes in by the members that are not used (false)",
+        "accept packets that arrive on inactive members (false)",
         aliases=("all_slaves_active",),
     ),
     Key(
@@ -219,20 +236,25 @@ BOND_FIELDS = (
         aliases=("lp_interval",),
         limits=(1, 2**31 - 1),
     ),
-    Key("resend_igmp", "number", "reports to groups after a change (1)", limits=(0, 255)),
+    Key("resend_igmp", "number", "IGMP reports after a change (1)", limits=(0, 255)),
 )
 BRIDGE_FIELDS = (
     Key("interfaces", "interfaces", "its ports, by name or MAC"),
-    Key("stp", "boolean", "find loops with other bridges (false)"),
-    Key("priority", "number", "the bridge with less is the root (32768)", limits=(0, 65535)),
+    Key("stp", "boolean", "spanning tree: detect loops with other bridges (false)"),
+    Key(
+        "priority",
+        "number",
+        "the bridge with the smallest number is the root (32768)",
+        limits=(0, 65535),
+    ),
     Key(
         "forward_delay",
         "number",
-        "seconds until a port passes something on (15)",
+        "seconds before a new port forwards packets (15)",
         limits=(2, 30),
     ),
-    Key("hello_time", "number", "seconds between two messages (2)", limits=(1, 10)),
-    Key("max_age", "number", "seconds after which a message is forgotten (20)", limits=(6, 40)),
+    Key("hello_time", "number", "seconds between two STP messages (2)", limits=(1, 10)),
+    Key("max_age", "number", "seconds after which an STP message expires (20)", limits=(6, 40)),
     Key(
         "ageing_time",
         "number",
@@ -250,8 +272,8 @@ NETWORK_FIELDS = (
     Key(
         "match",
         "map",
-        "the interfaces that the entry is about, whose name is free then; all that is said must "
-        "fit. `k3os network show` says what an interface has",
+        "the interfaces that the entry applies to; its own name is then free. All conditions must "
+        "match. `k3os network show` lists the properties of an interface",
         fields=MATCH_FIELDS,
         further="match.checked",
     ),
@@ -269,7 +291,7 @@ NETWORK_FIELDS = (
     Key(
         "route_metric",
         "number",
-        "of its default route, which stays beside others; the one with less counts",
+        "metric of its default route, which stays next to others; the smallest counts",
         limits=(1, 2**31 - 1),
     ),
     Key("fallback_address", "fixed address", "an IPv4 address while no DHCP server answers"),
@@ -284,14 +306,14 @@ NETWORK_FIELDS = (
     Key(
         "vlan",
         "number",
-        "the addresses are those of this VLAN on the interface; an interface `eth0.100` is VLAN "
+        "the addresses belong to this VLAN on the interface; an interface `eth0.100` is VLAN "
         "100 on `eth0`, too",
         limits=(1, 4094),
     ),
     Key(
         "bond",
         "map",
-        "k3OS makes this interface of several",
+        "k3OS makes this interface out of several",
         fields=BOND_FIELDS,
         further="bond",
     ),
@@ -304,7 +326,7 @@ NETWORK_FIELDS = (
     ),
     Key("dummy", "boolean", "k3OS makes this interface, which leads nowhere: `dummyNAME`"),
     Key("routes", "routes", "static routes through this interface", fields=ROUTE_FIELDS),
-    Key("rules", "routes", "whose packets another routing table answers", fields=RULE_FIELDS),
+    Key("rules", "routes", "which packets another routing table routes", fields=RULE_FIELDS),
 )
 
 

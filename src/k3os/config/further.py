@@ -47,18 +47,20 @@ def wrong_name(text: str) -> str:
     if not name:
         return f"has no name: write {WORDS}"
     if not _is_word(name):
-        return f"`{name}` is no name in Kubernetes: write {WORDS}"
+        return f"`{name}` is not a valid Kubernetes name: write {WORDS}"
     parts = prefix.split(".")
     fine = all(_is_word(part) and "_" not in part and part == part.lower() for part in parts)
     if slash and not (fine and len(prefix) <= LONGEST_PREFIX):
-        return f"`{prefix}` is no prefix in Kubernetes: write a DNS name in small letters"
+        return (
+            f"`{prefix}` is not a valid Kubernetes prefix: write a DNS name in lower-case letters"
+        )
     return ""
 
 
 def wrong_value(text: str) -> str:
-    """Why a text is no label's value; "" when it is one."""
+    """Why a text is not a valid label's value; "" when it is one."""
     fine = not text or _is_word(text)
-    return "" if fine else f"`{text}` is no value in Kubernetes: write {WORDS}"
+    return "" if fine else f"`{text}` is not a valid Kubernetes value: write {WORDS}"
 
 
 def wrong_label(text: str) -> str:
@@ -105,7 +107,7 @@ def variables(check: Check, value: Value, path: str) -> Value:
             return "", ""
         meant = name.removeprefix("export ").strip().replace("-", "_").replace(".", "_")
         hint = f"write {meant}" if meant.isidentifier() else "write letters, digits and `_`"
-        return "is no name of a variable", hint
+        return "is not a valid variable name", hint
 
     assert isinstance(value.data, dict)
     if "$" in str(value.data["PATH"].data if "PATH" in value.data else ""):
@@ -116,10 +118,10 @@ def variables(check: Check, value: Value, path: str) -> Value:
 def k3s_sums(check: Check, value: Value, path: str) -> Value:
     def wrong(name: str, text: str) -> tuple[str, str]:
         if not _is_k3s_version(name):
-            return "is no version of k3s", "write it like v1.33.1+k3s1"
+            return "is not a version of k3s", "write it like v1.33.1+k3s1"
         sums = text.split()
         if not sums or any(len(each) != 64 or not _is_hex(each) for each in sums):
-            return "is no SHA-256", "write 64 hex digits, or several with spaces in between"
+            return "is not a SHA-256", "write 64 hex digits, or several with spaces in between"
         return "", ""
 
     return _each_pair(check, value, path, wrong)
@@ -168,8 +170,8 @@ def name_servers(check: Check, value: Value, path: str) -> Value:
         meant = words[0].strip("[]") if _is_address(words[0].strip("[]")) else ""
         meant = meant or words[0].partition(":")[0]
         if not _is_address(meant) and len(words) == 1:
-            return f"`{text}` is no IP address", "write an address, e.g. `1.1.1.1`"
-        return f"`{text}` is no IP address", _item_hint(words, meant)
+            return f"`{text}` is not an IP address", "write an address, e.g. `1.1.1.1`"
+        return f"`{text}` is not an IP address", _item_hint(words, meant)
 
     return each_item(check, value, path, wrong)
 
@@ -179,7 +181,7 @@ def domains(check: Check, value: Value, path: str) -> Value:
         if is_domain(text):
             return "", ""
         words = text.replace(",", " ").replace(";", " ").split() or [text]
-        return f"`{text}` is no domain", _item_hint(words, "example.com")
+        return f"`{text}` is not a domain", _item_hint(words, "example.com")
 
     return each_item(check, value, path, wrong)
 
@@ -194,7 +196,7 @@ def time_servers(check: Check, value: Value, path: str) -> Value:
         meant = words[0].partition("://")[2] or words[0]
         inner = meant[1:].partition("]")[0] if meant.startswith("[") else ""
         meant = inner if _is_address(inner) else meant.partition(":")[0].strip("/")
-        return f"`{text}` is no time server", _item_hint(words, meant)
+        return f"`{text}` is not a time server", _item_hint(words, meant)
 
     return each_item(check, value, path, wrong)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # every machine's, so of no use in a cluster
 NOBODYS = ("", "(none)", "localhost", "localhost4", "localhost6")
-WRONG_NODE = "is no name of a node"
+WRONG_NODE = "is not a valid node name"
 RULES = "use letters, digits, `-` and `.`, at most 63 characters"
 LONGEST = 63  # of a label in DNS, and of a node's whole name where Kubernetes makes it a label
 

@@ -31,7 +31,7 @@ def images(check: Check, key: Key, node: Node, path: str) -> Value:
         name = file_name(text)
         if not name.endswith(ENDINGS) or name in ENDINGS:
             hint = f"k3s imports files that end in {', '.join(ENDINGS)}"
-            raise Wrong(item.place, f"`{name}` is no archive of images", hint)
+            raise Wrong(item.place, f"`{name}` is not an image archive", hint)
         if len(name.encode()) > LONGEST_NAME:
             message = f"the name of its file is longer than {LONGEST_NAME} bytes"
             raise Wrong(item.place, message, "give it a shorter one")

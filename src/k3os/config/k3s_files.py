@@ -206,7 +206,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def top_level(text: str) -> dict[str, list[str]]:
-    """The settings of a configuration file; {} when it is no YAML that we understand."""
+    """The settings of a configuration file; {} when it is not YAML that we understand."""
     from k3os.config.yamltext import read
 
     root, _ = read(text.encode(errors="surrogateescape"), "")

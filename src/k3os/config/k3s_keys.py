@@ -8,7 +8,7 @@ MIRROR_FIELDS = (
     Key(
         "endpoint",
         "endpoints",
-        "where to ask first, in this order: URLs, perhaps with a path; the registry itself comes "
+        "where to look first, in this order: URLs, perhaps with a path; the registry itself comes "
         "last. With `k3os.embedded_registry`, other nodes are asked before all of them",
         aliases=("endpoints",),
     ),
@@ -22,27 +22,27 @@ MIRROR_FIELDS = (
 
 AUTH_FIELDS = (
     Key("username", "text", "who logs in", aliases=("user",)),
-    Key("password", "text", "with what", secret=True, aliases=("pass",)),
+    Key("password", "text", "their password", secret=True, aliases=("pass",)),
     Key("auth", "text", "both in one, base64 of `username:password`", secret=True),
 )
 
 TLS_FIELDS = (
     Key("ca_file", "path", "a file with the authority's certificate (PEM)", aliases=("ca",)),
     Key("cert_file", "path", "a file with this node's certificate for it", aliases=("cert",)),
-    Key("key_file", "path", "a file with the key to that", aliases=("key",)),
-    Key("insecure_skip_verify", "boolean", "take any certificate (false)", aliases=("insecure",)),
+    Key("key_file", "path", "a file with the key of that certificate", aliases=("key",)),
+    Key("insecure_skip_verify", "boolean", "accept any certificate (false)", aliases=("insecure",)),
 )
 
 REGISTRY_FIELDS = (
     Key("auth", "map", "how to log in", fields=AUTH_FIELDS),
-    Key("tls", "map", "how to know it, and to be known", fields=TLS_FIELDS),
+    Key("tls", "map", "certificates for it", fields=TLS_FIELDS),
 )
 
 FILES_OF_K3S = (
     Key(
         "k3os.registries.mirrors",
         "mirrors",
-        "where to look for the images of a registry, by its name; `*` is every other",
+        "where to look for the images of a registry, by its name; `*` means all others",
         merge=KEYS,
         phases=LATE,
         fields=MIRROR_FIELDS,
@@ -52,7 +52,7 @@ FILES_OF_K3S = (
     Key(
         "k3os.registries.configs",
         "registry configs",
-        "how to speak to a registry or mirror, by its name as `host` or `host:port`",
+        "login and TLS of a registry or mirror, by its name as `host` or `host:port`",
         merge=KEYS,
         phases=LATE,
         fields=REGISTRY_FIELDS,
@@ -62,7 +62,7 @@ FILES_OF_K3S = (
     Key(
         "k3os.embedded_registry",
         "boolean",
-        "nodes take the images of `k3os.registries.mirrors` from each other (false); for servers",
+        "nodes share the images of `k3os.registries.mirrors` with each other (false); for servers",
         phases=LATE,
         example="true",
         effect=RESTART,
@@ -71,8 +71,8 @@ FILES_OF_K3S = (
         "k3os.manifests",
         "manifests",
         "objects that servers create in the cluster: a name, and the text of a manifest (YAML), "
-        "its URL or its path (`#sha256=HEX` may follow). What has left is not created again, and "
-        "stays in the cluster",
+        "its URL or its path (`#sha256=HEX` may follow). Objects of a removed manifest stay in the "
+        "cluster",
         merge=KEYS,
         phases=LATE,
         secret=True,
@@ -82,7 +82,7 @@ FILES_OF_K3S = (
         "k3os.images",
         "images",
         "archives with container images that k3s imports when it starts: URLs or paths "
-        "(`#sha256=HEX` may follow); k3s starts without one that cannot be had",
+        "(`#sha256=HEX` may follow); k3s starts without archives that cannot be fetched",
         merge=ADD,
         phases=(RUNTIME,),
         example="['https://server/images.tar.zst']",

@@ -41,7 +41,7 @@ class _Reader:
         while index < len(self.words):
             word = self.words[index]
             if word[:1] in QUOTES and word == str(self.items[index].data):
-                message = "has quotes in it that k3s takes for a part of the word"
+                message = "has quotes in it that k3s treats as part of the word"
                 self.say(index, message, "leave them out")
             word = word.strip("'\"")
             index += self.flag(index, word) if word.startswith("-") else self.bare(index, word)
@@ -74,7 +74,7 @@ class _Reader:
 
         likely = nearest(name, [each for each in self.flags if len(each) > 1])
         hint = f"did you mean --{likely}?" if likely else "k3s does not start with it"
-        self.say(index, f"--{name} is no flag of `k3s {self.role}`", hint)
+        self.say(index, f"--{name} is not a flag of `k3s {self.role}`", hint)
 
     def check_version(self, index: int, flag: k3s_table.Flag, value: str) -> None:
         if flag.is_server and self.role == "agent":
@@ -103,7 +103,7 @@ class _Reader:
                 self.say(index, message, hint, is_error=True)
             elif not until[0] and name not in k3s_table.BACKENDS:
                 known = f"known: {', '.join(k3s_table.BACKENDS)}"
-                self.say(index, f"`{name}` is no backend of flannel", known)
+                self.say(index, f"`{name}` is not a backend of flannel", known)
         elif flag.name == "node-label" and value:
             label = value.partition("=")[0]
             if why := wrong_label(label):
@@ -127,9 +127,9 @@ class _Reader:
     def bare(self, index: int, word: str) -> int:
         if word.startswith(("server ", "agent ")) or " --" in word:
             return 1  # several words in one are somebody else's
-        message = f"`{word}` is neither a flag nor a value, and k3s reads nothing behind it"
+        message = f"`{word}` is neither a flag nor a value, and k3s ignores everything after it"
         if self.last is not None and self.last.name in SECRETS:
-            message = "is neither a flag nor a value, and k3s reads nothing behind it"
+            message = "is neither a flag nor a value, and k3s ignores everything after it"
         known = self.flags.get(word.partition("=")[0])
         hint = "leave it out"
         if word in ROLES:

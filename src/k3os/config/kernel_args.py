@@ -27,7 +27,7 @@ LONGEST = 1536
 _FINE = re.compile(r"[0-9A-Za-z_.,:=/+@%!$#-]+")
 _CHARACTER = re.compile(r"[^0-9A-Za-z_.,:=/+@%!$#-]")
 WHAT_BOOTS = "the boot menu and the initrd of k3OS say what boots"
-OTHER_TARGET = "with it systemd would not start k3OS"
+OTHER_TARGET = "with this argument systemd would not start k3OS"
 LEAVE_OUT = "leave it out"
 QUOTE = "put both in quotes, as one item: a comma separates the items of [ ]"
 # name, with - as _ -> why it is not the user's, and what does it here
@@ -71,7 +71,7 @@ def usable(check: Check, value: Value, path: str) -> Value:
 
 
 def wrong(word: str) -> tuple[str, str]:
-    """Why a word is no argument of the kernel that can be given here, and what to do; ("", "")
+    """Why a word is not a kernel argument that can be given here, and what to do; ("", "")
     for one that can."""
     if len(words := word.split()) > 1:
         return "has blanks in it", f"write [{', '.join(words)}]"
@@ -104,7 +104,7 @@ def _of_the_configuration(name: str) -> tuple[str, str]:
     if name in BOOT_OPTIONS:
         return _about(name, ("the boot reads it, for one boot", "press `e` in the boot menu"))
     if key := key_of(name):
-        return f"`{name}` is no argument of the kernel, but a key", f"write it as {key}"
+        return f"`{name}` is not a kernel argument, but a key", f"write it as {key}"
     return "", ""
 
 

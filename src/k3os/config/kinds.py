@@ -150,7 +150,7 @@ def text_map(check: Check, key: Key, node: Node, path: str) -> Value:
     for name, value in _map_pairs(check, node, path):
         entry_path = f"{path}.{name.text}"
         if name.text in entries:
-            message = f"stands here twice{entries[name.text].place.as_first()}; this one counts"
+            message = f"is given twice{entries[name.text].place.as_first()}; this one counts"
             check.warn(name.place, entry_path, message, "remove one")
         try:
             entries[name.text] = Value(_entry_text(value), value.place)
@@ -196,7 +196,7 @@ def one_map(check: Check, key: Key, node: Node, path: str, *, strict: bool = Fal
     """A map with the key's fields. strict: a key that is unknown makes the whole map wrong."""
     if node.kind != "map":
         hint = f"write `{key.fields[0].name}: …` and so on"
-        raise Wrong(node.place, f"wants a map, not {KIND_WORDS[node.kind]}", hint)
+        raise Wrong(node.place, f"must be a map, not {KIND_WORDS[node.kind]}", hint)
     known = {fold_: field.name for fold_, field in fields_by_fold(key).items()}
     if strict:
         _refuse_unknown(node, known)
@@ -265,7 +265,7 @@ def maps(check: Check, key: Key, node: Node, path: str) -> Value:
         if identity in by_identity:
             name = value.data[key.identity].data
             first = by_identity[identity].place.as_first()
-            message = f"{key.identity} {name} stands here twice{first}; this one counts"
+            message = f"{key.identity} {name} is given twice{first}; this one counts"
             check.warn(item.place, item_path, message, "remove one")
         by_identity[identity] = value
     return Value(list(by_identity.values()), node.place)
@@ -276,7 +276,7 @@ def map_named(
 ) -> dict[str, Value]:
     """A map whose keys are the user's names, each a map with the key's fields."""
     if node.kind != "map":
-        raise Wrong(node.place, f"wants a map, not {KIND_WORDS[node.kind]}")
+        raise Wrong(node.place, f"must be a map, not {KIND_WORDS[node.kind]}")
     entries: dict[str, Value] = {}
     for name, item in node.pairs:
         entry_path = f"{path}.{name.text}"
@@ -284,7 +284,7 @@ def map_named(
             if _is_name(name):
                 short = canonical(name)
                 if short in entries:
-                    message = f"stands here twice{entries[short].place.as_first()}; this one counts"
+                    message = f"is given twice{entries[short].place.as_first()}; this one counts"
                     check.warn(name.place, entry_path, message, "remove one")
                 entries[short] = one_map(check, key, item, entry_path, strict=True)
         except Wrong as wrong:

@@ -94,7 +94,7 @@ DECIDED = {
 def kubelet(check: Check, key: Key, node: Node, path: str) -> Value:
     if node.kind != "map":
         hint = "write fields, e.g. `maxPods: 200`"
-        raise Wrong(node.place, f"wants a map, not {KIND_WORDS[node.kind]}", hint)
+        raise Wrong(node.place, f"must be a map, not {KIND_WORDS[node.kind]}", hint)
     found: dict[str, Value] = {}
     for name, item, place in _fields(check, node, path, ""):
         try:
@@ -102,7 +102,7 @@ def kubelet(check: Check, key: Key, node: Node, path: str) -> Value:
             value = _value(check, key, name, item, f"{path}.{name}")
             if name in found:
                 first = found[name].place.as_first()
-                check.warn(place.place, f"{path}.{name}", f"stands here twice{first}", "remove one")
+                check.warn(place.place, f"{path}.{name}", f"is given twice{first}", "remove one")
             found[name] = value
         except Wrong as wrong:
             check.error(f"{path}.{name}", wrong)
@@ -131,7 +131,7 @@ def _refuse(name: str, node: Node) -> None:
         likely = nearest(name, TYPES)
         hint = f"did you mean {likely}?" if likely else ""
         newer = f"write a newer one by write_files to /var/lib/rancher/k3s/{DIRECTORY}/NAME.conf"
-        raise Wrong(node.place, "is no field of KubeletConfiguration", hint or newer)
+        raise Wrong(node.place, "is not a field of KubeletConfiguration", hint or newer)
 
 
 def _value(check: Check, key: Key, name: str, node: Node, path: str) -> Value:
@@ -147,11 +147,11 @@ def _value(check: Check, key: Key, name: str, node: Node, path: str) -> Value:
         return value
     word = one_line(node, f"a {kind}").strip()
     if kind == NUMBER and not are_digits(word.removeprefix("-")):
-        raise Wrong(node.place, f"wants a number, not `{word}`")
+        raise Wrong(node.place, f"must be a number, not `{word}`")
     if kind == FRACTION and not _is_fraction(word):
-        raise Wrong(node.place, f"wants a number between 0 and 1, not `{word}`")
+        raise Wrong(node.place, f"must be a number between 0 and 1, not `{word}`")
     if kind == DURATION and kubelet_values.seconds(word) is None:
-        raise Wrong(node.place, f"wants a duration, not `{word}`", "write e.g. `90s` or `1h30m`")
+        raise Wrong(node.place, f"must be a duration, not `{word}`", "write e.g. `90s` or `1h30m`")
     value = Value(word, node.place)
     if kind == NUMBER:
         kubelet_values.check_number(name, word, value)

@@ -95,16 +95,16 @@ def _check_pair(name: str, inner: str, item: Value) -> None:
     if inner not in known:
         likely = nearest(inner, known)
         hint = f"did you mean {likely}?" if likely else f"known: {', '.join(known)}"
-        raise Wrong(item.place, f"{inner} is no {what}", hint)
+        raise Wrong(item.place, f"{inner} is not a {what}", hint)
     if name == GRACE:
         if seconds(word) is None:
-            raise Wrong(item.place, f"{inner} wants a duration, not `{word}`", "write e.g. `90s`")
+            raise Wrong(item.place, f"{inner} must be a duration, not `{word}`", "write e.g. `90s`")
         return
     percent = name in EVICTIONS and _is_percentage(word)
     if not percent and not re.fullmatch(QUANTITY, word):
         wanted = "a quantity or a percentage" if name in EVICTIONS else "a quantity"
         hint = "write e.g. `300Mi`" + (" or `5%`" if name in EVICTIONS else "")
-        raise Wrong(item.place, f"{inner} wants {wanted}, not `{word}`", hint)
+        raise Wrong(item.place, f"{inner} must be {wanted}, not `{word}`", hint)
 
 
 def _is_percentage(word: str) -> bool:

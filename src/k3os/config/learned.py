@@ -50,12 +50,12 @@ def fixed_address(check: Check, key: Key, node: Node, path: str) -> Value:
     assert isinstance(value.data, list)
     hint = "write e.g. `192.168.1.10/24`"
     if len(value.data) != 1:
-        raise Wrong(node.place, "is one address", hint)
+        raise Wrong(node.place, "takes one address", hint)
     (item,) = value.data
     if "/" not in str(item.data):
-        raise Wrong(item.place, f"`{item.data}` is no address", hint)
+        raise Wrong(item.place, f"`{item.data}` is not an address", hint)
     if ":" in str(item.data):
-        raise Wrong(item.place, f"{item.data} is an IPv6 address, and DHCP brings IPv4's", hint)
+        raise Wrong(item.place, f"{item.data} is an IPv6 address, and this must be IPv4", hint)
     return item
 
 
@@ -64,13 +64,13 @@ def check_entry(interface: Interface, entry: dict[str, Value]) -> None:
     learned = interface.learned
     for name in (*FIELDS, FALLBACK):
         if name in entry and not (interface.dhcp or interface.addresses):
-            message = f"{name} counts where there are addresses, and this has none"
+            message = f"{name} needs an address, and this interface has none"
             raise Wrong(entry[name].place, message, f"remove it, or `address: {OFF}`")
     if learned.metric and not learned.use_routes and not interface.gateways:
-        message = "without a default route there is none to have a metric"
+        message = "there is no default route for this metric"
         raise Wrong(entry["route_metric"].place, message, "remove it, or `use_routes: false`")
     if FALLBACK_GATEWAY in entry and FALLBACK not in entry:
-        message = "no address goes with it"
+        message = f"{FALLBACK_GATEWAY} needs {FALLBACK}"
         hint = f"write `{FALLBACK}: …`, too; the router of a fixed address is `gateway`"
         raise Wrong(entry[FALLBACK_GATEWAY].place, message, hint)
     if FALLBACK in entry:
@@ -81,10 +81,10 @@ def _check_fallback(interface: Interface, entry: dict[str, Value]) -> None:
     place = entry[FALLBACK].place
     fallback = ipaddress.ip_interface(interface.learned.fallback)
     if not interface.dhcp:
-        message = "is for an interface that asks DHCP, and this one has a fixed address"
+        message = "is for an interface that uses DHCP, and this one has a fixed address"
         raise Wrong(place, message, "write `address: dhcp`, or remove it")
     if fallback.is_link_local:
-        message = f"{fallback.ip} is of a network where everybody makes up an address"
+        message = f"{fallback.ip} is a link-local address"
         raise Wrong(place, message, "write one of your network")
     if any(fallback.ip == each.ip for each in interface.addresses):
         raise Wrong(place, f"{fallback.ip} is its address anyway", "keep one of the two")

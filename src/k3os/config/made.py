@@ -144,7 +144,7 @@ def interfaces(check: Check, key: Key, node: Node, path: str) -> Value:
 def check_member(name: str, place: Place, seen: set[str]) -> None:
     """seen: the members before it, to which it is added. Raises Wrong."""
     if name in seen:
-        raise Wrong(place, f"{name} stands here twice", "remove one")
+        raise Wrong(place, f"{name} is given twice", "remove one")
     seen.add(name)
     if name.startswith(WIRELESS):
         raise Wrong(place, f"{name} is wireless, and cannot be a member", "take wired interfaces")
@@ -165,30 +165,30 @@ def check_bond(value: Value) -> None:
             raise Wrong(item.place, f"mode {mode} knows no {name}", hint)
         if name in NEEDS and NEEDS[name] not in fields:
             other = NEEDS[name]
-            raise Wrong(item.place, f"{name} is nothing without {other}", f"write `{other}: …`")
+            raise Wrong(item.place, f"{name} needs {other}", f"write `{other}: …`")
     if "primary" in fields and field_text(fields, "primary") not in members:
-        message = f"{field_text(fields, 'primary')} is no member"
+        message = f"{field_text(fields, 'primary')} is not a member"
         raise Wrong(fields["primary"].place, message, "write one of its interfaces")
     targets = texts_in(fields, "arp_ip_targets")
     if any(":" in each for each in targets) or len(targets) > MOST_TARGETS:
         hint = f"write 1 to {MOST_TARGETS} IPv4 addresses"
-        raise Wrong(fields["arp_ip_targets"].place, "the kernel asks IPv4 addresses only", hint)
+        raise Wrong(fields["arp_ip_targets"].place, "the kernel can ask only IPv4 addresses", hint)
     _check_times(fields)
 
 
 def _check_times(fields: dict[str, Value]) -> None:
     if "arp_interval" in fields and "mii_monitor_interval" in fields:
-        message = "a bond looks at its links or asks targets, not both"
+        message = "a bond monitors its links or asks ARP targets, not both"
         raise Wrong(fields["mii_monitor_interval"].place, message, "remove one of the two")
     interval = int(field_text(fields, "mii_monitor_interval") or USUAL_MONITOR)
     for name in ("up_delay", "down_delay"):
         if name not in fields:
             continue
         if "arp_interval" in fields:
-            message = f"{name} counts where a bond looks at its links"
-            raise Wrong(fields[name].place, message, "remove it, or arp_interval")
+            message = f"{name} works only without arp_interval"
+            raise Wrong(fields[name].place, message, "remove one of the two")
         if int(field_text(fields, name)) % interval:
-            message = f"{field_text(fields, name)} is no multiple of {interval}"
+            message = f"{field_text(fields, name)} is not a multiple of {interval}"
             hint = "the links are looked at every `mii_monitor_interval`: write a multiple of it"
             raise Wrong(fields[name].place, message, hint)
 
@@ -200,7 +200,7 @@ def check_bridge(value: Value) -> None:
     if "stp" not in fields or fields["stp"].data is not True:
         for name in OF_STP:
             if name in fields:
-                message = f"{name} counts with other bridges only"
+                message = f"{name} has no effect without STP"
                 raise Wrong(fields[name].place, message, "remove it, or write `stp: true`")
 
 
@@ -258,4 +258,4 @@ def check_entry(interface: Interface, value: Value, entry: dict[str, Value]) -> 
     if interface.dhcp:
         place = entry["address"].place if "address" in entry else value.place
         hint = "write `address: 192.0.2.1/32`, or `off`"
-        raise Wrong(place, "nobody gives a dummy addresses", hint)
+        raise Wrong(place, "a dummy cannot use DHCP", hint)

@@ -27,7 +27,7 @@ MOST_OBJECTS = 1000
 def manifests(check: Check, key: Key, node: Node, path: str) -> Value:
     if node.kind != "map":
         hint = "write `NAME: |`, and the manifest below it"
-        raise Wrong(node.place, f"wants a map, not {KIND_WORDS[node.kind]}", hint)
+        raise Wrong(node.place, f"must be a map, not {KIND_WORDS[node.kind]}", hint)
     found: dict[str, Value] = {}
     for name, item in node.pairs:
         entry_path = f"{path}.{name.text}"
@@ -35,7 +35,7 @@ def manifests(check: Check, key: Key, node: Node, path: str) -> Value:
             short = _name(name)
             if short in found:
                 first = found[short].place.as_first()
-                message = f"stands here twice{first}; this one counts"
+                message = f"is given twice{first}; this one counts"
                 check.warn(name.place, entry_path, message, "remove one")
             found[short] = Value(_content(item), item.place)
         except Wrong as wrong:
@@ -50,8 +50,8 @@ def _name(node: Node) -> str:
     plain = word.replace("-", "")
     fine = plain.isascii() and plain.isalnum() and word == word.lower() and word.strip("-") == word
     if not fine or len(word) > LONGEST_NAME:
-        hint = f"use small letters, digits and `-`, at most {LONGEST_NAME} characters"
-        raise Wrong(node.place, f"`{word}` is no name of an AddOn", hint)
+        hint = f"use lower-case letters, digits and `-`, at most {LONGEST_NAME} characters"
+        raise Wrong(node.place, f"`{word}` is not a valid AddOn name", hint)
     if word in OURS:
         hint = f"take another name, or set `{OURS[word]}` and write that file by write_files"
         raise Wrong(node.place, "is written by k3OS itself", hint)
@@ -92,9 +92,9 @@ def check_objects(text: str) -> None:
                 raise ValueError(f"has more than {MOST_OBJECTS} objects; write several manifests")
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
-        raise ValueError(f"line {line} of it is no YAML: {error.problem}") from None
+        raise ValueError(f"line {line} of it is not YAML: {error.problem}") from None
     except yaml.YAMLError as error:
-        raise ValueError(f"is no YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(f"is not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     if not count:
@@ -108,7 +108,7 @@ def _check_object(root: Any) -> None:
     missing = [name for name in ("apiVersion", "kind") if name not in fields]
     if missing:
         what = " and no ".join(missing)
-        raise ValueError(f"what begins in line {line} of it is no object: it has no {what}")
+        raise ValueError(f"what begins in line {line} of it is not an object: it has no {what}")
     kind = str(fields["kind"].value)
     if kind.endswith("List") and "items" in fields:
         return

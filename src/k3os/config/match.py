@@ -56,10 +56,10 @@ def checked(check: Check, value: Value, path: str) -> Value:
     assert isinstance(fields, dict)
     if not fields:
         hint = "write e.g. `match: {driver: e1000e}`"
-        raise Wrong(value.place, "says nothing of the interface", hint)
+        raise Wrong(value.place, "does not say which interface", hint)
     if MAC in fields and ":" not in field_text(fields, MAC):
         hint = "write e.g. `52:54:00:12:34:56`"
-        raise Wrong(fields[MAC].place, f"`{field_text(fields, MAC)}` is no MAC", hint)
+        raise Wrong(fields[MAC].place, f"`{field_text(fields, MAC)}` is not a MAC", hint)
     return value
 
 
@@ -70,7 +70,7 @@ def check_entry(interface: Interface, value: Value, entry: dict[str, Value]) -> 
         raise Wrong(value.place, message, "call the entry e.g. `lan`, or leave out `match`")
     for name in KINDS:
         if name in entry:
-            message = f"k3OS makes the {name}, there is none to match"
+            message = f"k3OS makes the {name}, so there is nothing to match"
             raise Wrong(entry[name].place, message, "remove one of the two")
 
 

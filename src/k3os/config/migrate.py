@@ -68,7 +68,7 @@ def migrate(data: bytes, source: str) -> tuple[str, list[str]]:
 def _another(text: str, key: str, value: Value | None, source: str) -> UserError:
     """What to do where the new form of a key would be something else."""
     line = value.place.line if value is not None else 0
-    hint = f"write {key} anew by hand"
+    hint = f"rewrite {key} by hand"
     if key == ARGUMENTS:
         hint = "write it by hand, as a list with an item for each flag: --FLAG=VALUE"
     events = yaml.parse(text, Loader=yaml.SafeLoader)

@@ -147,7 +147,7 @@ def networks(check: Check, key: Key, node: Node, path: str) -> Value:
     for each in right:
         hint = MADE.get(each.below.rstrip("0123456789"), "")
         if hint and each.below not in made and not each.match:
-            message = "k3OS does not make such a device: this waits until something else has"
+            message = "k3OS does not make such a device: this entry waits until something else does"
             place = entries[each.name].place
             check.warn(place, f"{path}.{each.name}", message, hint.format(each.below))
     return Value({each.name: entries[each.name] for each in right}, node.place)
@@ -167,7 +167,7 @@ def _name(node: Node) -> str:
     word = node.text.strip()
     if word in OF_OTHERS:
         hint = "write `eth0: {address: …}` for each interface"
-        raise Wrong(node.place, f"`{word}` is a word of another network configuration", hint)
+        raise Wrong(node.place, f"`{word}` belongs to another network configuration", hint)
     return interface_name(node)
 
 
@@ -229,16 +229,18 @@ def _check_device(interface: Interface, value: Value, entry: dict[str, Value]) -
     if is_named and (interface.name == "lo" or interface.name.startswith(NOT_OURS)):
         hint = "in boot_cmd, or where it is made: `ip address add …`"
         hint = "write `dummy: true`, too" if interface.name.startswith(DUMMY) else hint
-        raise Wrong(value.place, "connman does not look after this interface", hint)
+        raise Wrong(value.place, "connman does not manage this interface", hint)
     is_dhcp = interface.dhcp and not interface.addresses and {"address", *FIELDS}.issuperset(entry)
     if is_named and interface.name.startswith(WIRELESS) and not is_dhcp:
         hint = "write its network into k3os.wifi"
         raise Wrong(value.place, "is wireless, and has its address from DHCP", hint)
     number = interface.vlan_number
     if number > HIGHEST_VLAN or (number == 0 and interface.name.endswith(".0")):
-        raise Wrong(value.place, f"{number} is no VLAN", f"VLANs go from 1 to {HIGHEST_VLAN}")
+        raise Wrong(
+            value.place, f"{number} is not a VLAN number", f"VLANs go from 1 to {HIGHEST_VLAN}"
+        )
     if interface.wake and (interface.made or interface.below != interface.name):
-        message = "a magic packet wakes a card, and this is none"
+        message = "a magic packet wakes a network card, and this is not one"
         raise Wrong(entry["wake_on_lan"].place, message, "write it at the interface below")
     if interface.vlan and "." in interface.name:
         hint = "name the interface below both, once"

@@ -7,10 +7,10 @@ import re
 ADDRESS = "give the address of the file itself; on GitHub it is the one behind `raw`"
 # what a text begins with -> what it is, what to do
 KINDS = (
-    (rb"<(!doctype|html|\?xml|head|body)\b", "is a web page, no configuration", ADDRESS),
-    (rb"4\d\d\b:? ?[A-Za-z ]*\s*$", "is a web server's answer, no configuration", ADDRESS),
-    (rb"#!/", "is a script, no configuration", "write its commands into run_cmd"),
-    (rb"\x1f\x8b", "is compressed, no text", "unpack it: `gunzip`"),
+    (rb"<(!doctype|html|\?xml|head|body)\b", "is a web page, not a configuration", ADDRESS),
+    (rb"4\d\d\b:? ?[A-Za-z ]*\s*$", "is a web server's answer, not a configuration", ADDRESS),
+    (rb"#!/", "is a script, not a configuration", "write its commands into run_cmd"),
+    (rb"\x1f\x8b", "is compressed, not text", "unpack it: `gunzip`"),
     (
         rb"\xff\xfe|\xfe\xff|\0[^\0]|[^\0]\0",
         "is UTF-16 text, as Notepad and PowerShell write it",
@@ -18,7 +18,7 @@ KINDS = (
     ),
 )
 OBJECT = (
-    "is an object of Kubernetes, no configuration",
+    "is an object of Kubernetes, not a configuration",
     "put it into k3os.manifests, under a name",
 )
 # a key of ours at the top

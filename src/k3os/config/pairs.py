@@ -21,7 +21,7 @@ def of_text(check: Check, node: Node, path: str) -> list[tuple[Node, Node]]:
     pairs = _lines(check, node, path) if text.count("=") > 1 else []
     name, separator, rest = text.partition("=")
     if not separator or not name:
-        raise Wrong(node.place, "wants a map, not a text", "write `name: value` lines")
+        raise Wrong(node.place, "must be a map, not a text", "write `name: value` lines")
     return [
         (Node("scalar", node.place, name), Node("scalar", node.place, rest))
         for name, rest in pairs or [(name, rest)]

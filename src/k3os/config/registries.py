@@ -67,9 +67,11 @@ def _registry(node: Node) -> str:
     host = rest if separator else word
     name, slash, _ = host.partition("/")
     if separator or slash:
-        raise Wrong(node.place, f"`{word}` is no name of a registry", f"write `{name}`")
+        raise Wrong(node.place, f"`{word}` is not the name of a registry", f"write `{name}`")
     if not _is_host(name):
-        raise Wrong(node.place, f"`{word}` is no name of a registry", "write `host` or `host:port`")
+        raise Wrong(
+            node.place, f"`{word}` is not the name of a registry", "write `host` or `host:port`"
+        )
     if name in HUBS:
         raise Wrong(node.place, f"images of `{name}` have another name", f"write `{HUB}`")
     return name
@@ -94,13 +96,13 @@ def endpoints(check: Check, key: Key, node: Node, path: str) -> Value:
         scheme, separator, rest = word.partition("://")
         host = rest.partition("/")[0]
         if not separator and _is_host(word.partition("/")[0]):
-            raise Wrong(item.place, f"`{word}` is no URL", f"write `https://{word}`")
+            raise Wrong(item.place, f"`{word}` is not a URL", f"write `https://{word}`")
         if "@" in (host or word):
             raise Wrong(item.place, "has a login in it, which k3s does not use", LOGIN)
         odd = " " in word or not _is_plain(word)
         if scheme.lower() not in ("http", "https") or not _is_host(host) or odd:
             hint = "write e.g. `https://registry.example:5000`"
-            raise Wrong(item.place, f"`{word}` is no http or https address", hint)
+            raise Wrong(item.place, f"`{word}` is not an http or https address", hint)
         return Value(word, item.place)
 
     before = len(check.problems)
@@ -130,7 +132,7 @@ def rewrites(check: Check, key: Key, node: Node, path: str) -> Value:
         try:
             re.compile(name.replace("\\\\", "\\"))
         except (re.error, OverflowError, RecursionError) as error:
-            message = f"`{name}` is no regular expression: {error}"
+            message = f"`{name}` is not a regular expression: {error}"
             raise Wrong(item.place, message, "write e.g. `^library/(.*)`") from None
     return value
 
@@ -168,7 +170,7 @@ def _wrong_login(entry: Value) -> Wrong | None:
         except ValueError:
             text = b""
         if b":" not in text:
-            message = "auth is no base64 of `username:password`"
+            message = "auth is not base64 of `username:password`"
             return Wrong(login["auth"].place, message, "write username and password instead")
     return None
 

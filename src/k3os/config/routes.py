@@ -79,12 +79,12 @@ def network(check: Check, key: Key, node: Node, path: str) -> Value:
     try:
         face = ipaddress.ip_interface(word)
     except ValueError:
-        raise Wrong(node.place, f"`{word}` is no network", "write e.g. `10.20.0.0/16`") from None
+        raise Wrong(node.place, f"`{word}` is not a network", "write e.g. `10.20.0.0/16`") from None
     if "%" in word:
         raise Wrong(node.place, f"`{word}` has a zone", f"write `{face.network}`")
     if face.network.prefixlen == 0:
         hint = "write `to: default`" if key.name == "to" else f"leave `{key.name}` out"
-        raise Wrong(node.place, f"{word} is everything", hint)
+        raise Wrong(node.place, f"{word} means every address", hint)
     if face.ip != face.network.network_address:
         message = f"{word} is an address within {face.network}"
         raise Wrong(node.place, message, f"write `{face.network}`, or `{face.ip}` for that host")
@@ -99,7 +99,7 @@ def router(check: Check, key: Key, node: Node, path: str) -> Value:
     value = hosts(check, key, node, path)
     assert isinstance(value.data, list)
     if len(value.data) != 1:
-        raise Wrong(node.place, "is one address", "write a route for each")
+        raise Wrong(node.place, "takes one address", "write a route for each")
     return value.data[0]
 
 
@@ -128,7 +128,7 @@ def _one(check: Check, key: Key, item: Node, path: str) -> Value:
             raise Wrong(item.place, "has neither from nor to", "write `from: …`, whose packets")
         families = {":" in str(entry[name].data) for name in ("from", "to") if name in entry}
         if DEFAULT in (field_text(entry, "from"), field_text(entry, "to")):
-            raise Wrong(entry["to"].place, "`default` is everything", "leave `to` out")
+            raise Wrong(entry["to"].place, "`default` means every address", "leave `to` out")
         if len(families) > 1:
             raise Wrong(item.place, "has an IPv4 and an IPv6 network", "write a rule for each")
         return value
@@ -139,7 +139,9 @@ def _one(check: Check, key: Key, item: Node, path: str) -> Value:
     if route.to == DEFAULT and not route.via:
         raise Wrong(item.place, "has no via", "write `via: …`, the router's address")
     if route.via and (":" in route.via) != (route.version == 6):
-        message = f"{route.via} is no IPv{route.version} address, {route.to} is IPv{route.version}"
+        message = (
+            f"{route.via} is not an IPv{route.version} address, {route.to} is IPv{route.version}"
+        )
         raise Wrong(entry["via"].place, message, "write both of one kind")
     return value
 

@@ -32,7 +32,7 @@ def items_in(node: Node) -> list[tuple[int, Node]]:
     """The same, each with its number in what was written."""
     if node.kind == "map":
         refuse_template(node)
-        raise Wrong(node.place, "wants a list, not a map", "begin each item with `- `")
+        raise Wrong(node.place, "must be a list, not a map", "begin each item with `- `")
     nodes = node.items if node.kind == "list" else [node]
     return [(item.place.number, item) for item in nodes if not item.is_unset()]
 
@@ -50,7 +50,7 @@ def scalar_text(node: Node, wanted: str) -> str:
     if node.kind == "tag":
         raise Wrong(node.place, f"the tag {node.text} is not allowed", "write the value without it")
     if node.kind != "scalar":
-        raise Wrong(node.place, f"wants {wanted}, not {KIND_WORDS[node.kind]}")
+        raise Wrong(node.place, f"must be {wanted}, not {KIND_WORDS[node.kind]}")
     if "\0" in node.text:
         raise Wrong(node.place, "contains a NUL character")
     return node.text
@@ -62,7 +62,7 @@ _CONTROL = tuple(map(chr, (*range(9), *range(10, 32), 127, 0x85, 0x2028, 0x2029)
 
 def one_line(node: Node, wanted: str, *, any_byte: bool = False) -> str:
     """A text that becomes part of a line in another program's file. The line break at its end, as
-    YAML's `|` leaves it, is not meant. any_byte: also one that is no UTF-8, which a kernel's
+    YAML's `|` leaves it, is not meant. any_byte: also one that is not UTF-8, which a kernel's
     command line may have, and for which systemd and k3s refuse a whole file."""
     word = scalar_text(node, wanted)
     word = word[:-1] if word.endswith("\n") else word
@@ -74,7 +74,7 @@ def one_line(node: Node, wanted: str, *, any_byte: bool = False) -> str:
             node.place, f"has a control character in it (U+{ord(control):04X})", "remove it"
         )
     if not any_byte and any("\ud800" <= each <= "\udfff" for each in word):
-        raise Wrong(node.place, "has a byte in it that is no UTF-8 text", "type it again")
+        raise Wrong(node.place, "has a byte in it that is not UTF-8 text", "type it again")
     return word
 
 
@@ -105,21 +105,21 @@ def is_console(word: str) -> bool:
 def console(check: Check, key: Key, node: Node, path: str) -> Value:
     word = one_line(node, "a console")
     if word and not is_console(word):
-        raise Wrong(node.place, f"`{word}` is no console", "write e.g. `ttyS0` or `ttyS1,9600`")
+        raise Wrong(node.place, f"`{word}` is not a console", "write e.g. `ttyS0` or `ttyS1,9600`")
     return Value(word, node.place)
 
 
 def boolean(check: Check, key: Key, node: Node, path: str) -> Value:
     word = scalar_text(node, "true or false").strip().lower()
     if word not in TRUE + FALSE:
-        raise Wrong(node.place, f"wants true or false, not `{node.text}`")
+        raise Wrong(node.place, f"must be true or false, not `{node.text}`")
     return Value(word in TRUE, node.place)
 
 
 def number(check: Check, key: Key, node: Node, path: str) -> Value:
     word = scalar_text(node, "a number").strip()
     if not are_digits(word):
-        raise Wrong(node.place, f"wants a number, not `{word}`")
+        raise Wrong(node.place, f"must be a number, not `{word}`")
     least, most = key.limits
     if whole(word, least, most) is None:
         raise Wrong(node.place, f"{word} is out of range", f"write {least} to {most}")
@@ -132,7 +132,7 @@ def duration(check: Check, key: Key, node: Node, path: str) -> Value:
     word = one_line(node, "a duration").strip()
     seconds = parse(word)
     if seconds < 0:
-        raise Wrong(node.place, f"`{word}` is no duration", f"write e.g. `{key.example}`")
+        raise Wrong(node.place, f"`{word}` is not a duration", f"write e.g. `{key.example}`")
     least, most = key.limits
     if not least <= seconds <= most:
         raise Wrong(node.place, f"`{word}` is out of range", f"write {least}s to {most}s")
@@ -156,7 +156,7 @@ def swap_size(check: Check, key: Key, node: Node, path: str) -> Value:
     unit = word[len(number) :]
     if unit not in SWAP_UNITS or not are_digits(number):
         hint = "write `auto`, `off`, `512M`, `2G` or `50%`"
-        raise Wrong(node.place, f"wants {wanted}, not `{node.text}`", hint)
+        raise Wrong(node.place, f"must be {wanted}, not `{node.text}`", hint)
     mib = clamped(number) * (1024 if unit[0] == "g" else 1)
     if unit == "%" and whole(number, 1, MOST_PERCENT) is None:
         raise Wrong(node.place, f"{word} is out of range", f"write 1% to {MOST_PERCENT}%")
@@ -178,7 +178,7 @@ def path_text(check: Check, key: Key, node: Node, path: str) -> Value:
     if not word.startswith("/"):
         device = key.example.startswith("/dev/") and not word.startswith("dev/")
         hint = f"/dev/{word}" if device else f"/{word}"
-        raise Wrong(node.place, f"`{word}` is no absolute path", f"write `{hint}`")
+        raise Wrong(node.place, f"`{word}` is not an absolute path", f"write `{hint}`")
     if ".." in word.split("/"):
         raise Wrong(node.place, "`..` in a path is not allowed", "write the path it leads to")
     # one spelling, since paths are compared
@@ -195,14 +195,14 @@ def file_path(check: Check, key: Key, node: Node, path: str) -> Value:
         user, _, rest = word[1:].partition("/")
         hint = f"write `{'' if user == 'root' else '/home'}/{user}/{rest}`"
         hint = hint if word[0] == "~" else "write the path itself: no shell reads it"
-        raise Wrong(node.place, f"`{node.text}` is no absolute path", hint)
+        raise Wrong(node.place, f"`{node.text}` is not an absolute path", hint)
     if "\\" in word:
-        raise Wrong(node.place, f"`{word}` is no path of Linux", "write e.g. `/etc/motd`")
+        raise Wrong(node.place, f"`{word}` is not a Linux path", "write e.g. `/etc/motd`")
     if word.endswith(("/", "/.")):
         raise Wrong(node.place, f"`{word}` is a directory", "write the path of the file")
     if not word.startswith("/") and ".." not in word.split("/"):
         absolute = f"/{word.removeprefix('./')}"
-        message = f"`{word}` is no absolute path; it is taken for `{absolute}`"
+        message = f"`{word}` is not an absolute path; it is taken for `{absolute}`"
         check.warn(node.place, path, message, f"write `{absolute}`")
         word = absolute
     if not word.startswith("/"):
@@ -222,12 +222,12 @@ def url(check: Check, key: Key, node: Node, path: str) -> Value:
     scheme, separator, rest = word.partition("://")
     if not separator or not scheme or not rest or " " in word:
         shown = discreet(word, whole=True)  # the login in it may have spaces
-        raise Wrong(node.place, f"`{shown}` is no URL", f"write e.g. `{_url_of(word, key)}`")
+        raise Wrong(node.place, f"`{shown}` is not a URL", f"write e.g. `{_url_of(word, key)}`")
     return Value(word, node.place)
 
 
 def _url_of(word: str, key: Key) -> str:
-    """What was meant by a word that is no URL, if it can be told."""
+    """What was meant by a word that is not a URL, if it can be told."""
     host, _, port = word.partition(":")
     if not host.replace("-", "").replace(".", "").isalnum() or (port and not are_digits(port)):
         return key.example or "https://server/path"
@@ -242,7 +242,7 @@ def owner(check: Check, key: Key, node: Node, path: str) -> Value:
     user, _, group = word.partition(":")
     if not user or any(character.isspace() or character == "/" for character in word):
         hint = "write `user`, `user:group` or numbers"
-        raise Wrong(node.place, f"`{word}` is no owner", hint)
+        raise Wrong(node.place, f"`{word}` is not an owner", hint)
     return Value(f"{user}:{group}" if group else user, node.place)
 
 
@@ -261,7 +261,7 @@ def permissions(check: Check, key: Key, node: Node, path: str) -> Value:
         if mode >= 0:
             check.warn(node.place, path, f"`{word}` is read as {mode:04o}", f"write '{mode:04o}'")
     if not 0 <= mode <= 0o7777:
-        raise Wrong(node.place, f"`{word}` are no permissions", "write four octal digits: '0644'")
+        raise Wrong(node.place, f"`{word}` is not a file mode", "write four octal digits: '0644'")
     return Value(f"{mode:04o}", node.place)
 
 
@@ -282,7 +282,7 @@ def hostname(check: Check, key: Key, node: Node, path: str) -> Value:
     )
     if not valid:
         hint = f"use letters, digits, `-` and `.`, at most {LONGEST_HOSTNAME} characters"
-        raise Wrong(node.place, f"`{word}` is no host name", hint)
+        raise Wrong(node.place, f"`{word}` is not a valid host name", hint)
     if is_nobodys(word):
         raise Wrong(node.place, f"`{word}` is what every machine is called", "write another name")
     return Value(word, node.place)

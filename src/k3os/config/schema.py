@@ -62,7 +62,7 @@ TABLE = (
     Key(
         "run_cmd",
         "commands",
-        "commands at the end of the boot, when the network is there and before k3s starts",
+        "commands at the end of the boot, when the network is up and before k3s starts",
         merge=ADD,
         phases=(RUNTIME,),
         example='["echo hello", [ls, -l]]',
@@ -70,7 +70,7 @@ TABLE = (
     Key(
         "ready_cmd",
         "commands",
-        "commands when k3s has answered that it is ready; `KUBECONFIG` is set on a server",
+        "commands once k3s is ready; `KUBECONFIG` is set on a server",
         merge=ADD,
         phases=(RUNTIME, READY),
         example='["kubectl get nodes"]',
@@ -102,8 +102,8 @@ TABLE = (
     Key(
         "k3os.kernel_args",
         "texts",
-        "arguments of the kernel of an installed system, in this order; the next boot has them, on "
-        "trial as a new version is",
+        "kernel arguments of an installed system, in this order; the next boot uses them, on trial "
+        "like a new version",
         phases=(RUNTIME,),
         further="kernel_args.usable",
         effect=AT_BOOT,
@@ -148,7 +148,7 @@ TABLE = (
     Key(
         "k3os.password",
         "text",
-        "the password of `rancher`, clear or in crypt(5) form; without it only ssh keys work",
+        "the password of `rancher`, in plain text or crypt(5) form; without it only ssh keys work",
         phases=ALWAYS,
         secret=True,
         example="rancher",
@@ -190,8 +190,8 @@ TABLE = (
     Key(
         "k3os.k3s_sums",
         "text map",
-        "what the k3s of a version must be: its SHA-256, of several architectures with spaces in "
-        "between (`k3os k3s sums VERSION` prints it); a mirror by http has to prove nothing then",
+        "the SHA-256 that the k3s of a version must have; for several architectures with spaces in "
+        "between (`k3os k3s sums VERSION` prints it). With it, a mirror may use http",
         merge=KEYS,
         example="{v1.33.1+k3s1: HEX}",
         further="k3s_sums",
@@ -199,13 +199,14 @@ TABLE = (
     Key(
         "k3os.k3s_insecure_http",
         "boolean",
-        "take k3s over plain http with the sum given there (false): who is in between can be root",
+        "accept k3s over plain http with the sum published there (false): an attacker on the "
+        "network can become root",
     ),
     Key(
         "k3os.operator",
         "boolean",
         "run the operator of k3OS in the cluster (true): its image on every node, its objects from "
-        "the servers; switched off, objects that are there already stay",
+        "the servers; `false` does not delete objects that exist already",
         phases=LATE,
         example="false",
     ),
@@ -224,7 +225,7 @@ TABLE = (
         "k3os.ca_certificates",
         "certificates",
         "certificates of authorities that k3s, containerd, curl and the node's own downloads "
-        "trust, beside the public ones: PEM texts, URLs or paths (`#sha256=HEX` may follow)",
+        "trust, besides the public ones: PEM texts, URLs or paths (`#sha256=HEX` may follow)",
         merge=ADD,
         phases=LATE,
         effect=RESTART,
@@ -242,7 +243,7 @@ TABLE = (
     Key(
         "k3os.hardening",
         "choice",
-        "`cis`: what the hardening guide of k3s asks of the host and of k3s",
+        "`cis`: apply the hardening guide of k3s to the host and to k3s",
         phases=LATE,
         values=("cis",),
         example="cis",
@@ -251,7 +252,7 @@ TABLE = (
     Key(
         "k3os.lockdown",
         "choice",
-        "what even root may not do to the running kernel: `integrity`, or `confidentiality`, too",
+        "restrict what even root can do to the running kernel: `integrity` or `confidentiality`",
         phases=(BOOT,),
         values=("integrity", "confidentiality"),
         example="integrity",
@@ -267,7 +268,7 @@ TABLE = (
     Key(
         "k3os.shutdown.grace_period",
         "duration",
-        "how long a shutdown waits for the pods to end (30s); 0: not at all",
+        "how long a shutdown waits for pods to end (30s); 0: not at all",
         phases=LATE,
         limits=(0, 600),
         example="45s",
@@ -276,7 +277,7 @@ TABLE = (
     Key(
         "k3os.shutdown.critical_grace_period",
         "duration",
-        "the last part of that, for critical pods, which are told when the others have ended (10s)",
+        "the last part of that time, for critical pods, which end after the others (10s)",
         phases=LATE,
         limits=(0, 600),
         example="15s",
@@ -286,7 +287,7 @@ TABLE = (
     Key(
         "k3os.install.device",
         "path",
-        "the disk to install to; all on it is lost",
+        "the disk to install to; everything on it is lost",
         example="/dev/sda",
     ),
     Key(
@@ -303,12 +304,12 @@ TABLE = (
     Key(
         "k3os.install.insecure",
         "boolean",
-        "install an ISO that no known key signed, or that comes by http without a sum",
+        "accept an ISO that no known key has signed, or one over http without a sum",
     ),
     Key(
         "k3os.install.no_cmdline",
         "boolean",
-        "install nothing of what the kernel's command line configures",
+        "do not install keys on the kernel command line",
     ),
     Key("k3os.install.silent", "boolean", "install without questions"),
     Key(
@@ -319,23 +320,27 @@ TABLE = (
     Key(
         "k3os.install.no_boot_entry",
         "boolean",
-        "leave the firmware's boot list (UEFI) as it is; without it k3OS becomes the first in it",
+        "leave the firmware's boot list (UEFI) as it is; by default k3OS becomes its first entry",
     ),
-    Key("k3os.install.no_format", "boolean", "use the partition labelled K3OS_STATE as it is"),
+    Key(
+        "k3os.install.no_format",
+        "boolean",
+        "use the partition labelled K3OS_STATE without formatting it",
+    ),
     Key("k3os.install.tty", "console", "the console of the installed system, e.g. ttyS0"),
     Key("k3os.install.debug", "boolean", "install with debug messages"),
     Key("k3os.install.power_off", "boolean", "power off instead of rebooting afterwards"),
     Key(
         "k3os.upgrade.timeout",
         "number",
-        "seconds in which a new version must be healthy, or the previous one comes back (600)",
+        "seconds within which a new version must be healthy, or the previous one comes back (600)",
         limits=(30, 86400),
         example="900",
     ),
     Key(
         "k3os.upgrade.check",
         "commands",
-        "commands that a new version must pass to count as healthy, beside k3s being ready",
+        "commands that must succeed for a new version to count as healthy, besides k3s being ready",
         merge=ADD,
         example='["curl -fsS http://localhost:8080/healthz"]',
     ),

@@ -75,12 +75,12 @@ def what_is_wrong(text: str) -> tuple[str, str]:
         return _no_key(text, words)
     kind, blob = words[(right or starts)[0]], _blob(words, (right or starts)[0])
     if not right or _is_placeholder(blob):
-        return f"is no whole ssh key: `{kind}` is not followed by one", WRITE
+        return f"is not a complete ssh key: `{kind}` is not followed by one", WRITE
     if kind == "ssh-dss":
         return "is a DSA key, which OpenSSH does not take any more", "`ssh-keygen -t ed25519`"
     if not _is_whole(kind, blob):
         hint = "copy the whole line of the .pub file, without line breaks in it"
-        return f"is no whole ssh key: the text behind `{kind}` is cut off or damaged", hint
+        return f"is not a complete ssh key: the text behind `{kind}` is cut off or damaged", hint
     return "", ""
 
 
@@ -104,7 +104,7 @@ def _of_address(text: str) -> tuple[str, str]:
             hint = f"write {host.partition('.')[0]}:{account.partition('/')[0]}"
             return "is the address of a page, not of keys", hint
         bad = " " in text or _is_placeholder(name)
-        return ("is no address that can be asked", WRITE) if bad else ("", "")
+        return ("is not an address that can be asked", WRITE) if bad else ("", "")
     if not plain.isalnum() or not plain.isascii():
         return f"`{text}` names no account", f"write `{prefix}:NAME` with the name of the account"
     return "", ""
@@ -112,16 +112,19 @@ def _of_address(text: str) -> tuple[str, str]:
 
 def _no_key(text: str, words: list[str]) -> tuple[str, str]:
     if text.startswith("#"):
-        return "is a comment, no key", "leave it out, or write it as a comment of YAML"
+        return "is a comment, not a key", "leave it out, or write it as a comment of YAML"
     if text.startswith(("/", "~", "./")) or text.endswith(".pub"):
         return f"`{text}` is the name of a file", "write the line that is in the file"
     if text.startswith("AAAA"):
-        return "is no whole ssh key: its type is missing in front", "write e.g. `ssh-ed25519 AAAA…`"
+        return "is not a complete ssh key: the type is missing", "write e.g. `ssh-ed25519 AAAA…`"
     if text.startswith("lp:"):
-        return f"`{text}` is no ssh public key", f"write https://launchpad.net/~{text[3:]}/+sshkeys"
+        return (
+            f"`{text}` is not an ssh public key",
+            f"write https://launchpad.net/~{text[3:]}/+sshkeys",
+        )
     if len(words) == 1 and text.replace("-", "").isalnum() and text.isascii():
-        return f"`{text}` is no ssh public key", f"did you mean github:{text}?"
-    return f"`{text[:20]}` is no ssh public key", WRITE
+        return f"`{text}` is not an ssh public key", f"did you mean github:{text}?"
+    return f"`{text[:20]}` is not an ssh public key", WRITE
 
 
 def _is_whole(kind: str, blob: str) -> bool:

@@ -52,7 +52,7 @@ GIVEN = ("defaults", "auto", "nofail")
 # options that mean something else than mounting it at boot
 NOT_OPTIONS = {
     "noauto": "what is here is mounted at each boot",
-    "remount": "nothing is there yet that could be mounted anew",
+    "remount": "nothing is mounted there yet that could be remounted",
     **dict.fromkeys(("bind", "rbind", "move"), "a directory cannot be mounted here, only a device"),
     "loop": "a file cannot be mounted here, only a device",
 }
@@ -76,7 +76,7 @@ def options(check: Check, key: Key, node: Node, path: str) -> Value:
 def _option(word: str, item: Node) -> str:
     name = word.partition("=")[0]
     if any(character.isspace() for character in word) or any(each in word for each in _NO_PART):
-        raise Wrong(item.place, f"`{word}` is no option", "write each as an item of a list")
+        raise Wrong(item.place, f"`{word}` is not an option", "write each as an item of a list")
     if name in NOT_OPTIONS:
         raise Wrong(item.place, f"`{word}` has no meaning: {NOT_OPTIONS[name]}", "leave it out")
     if name.startswith("x-systemd."):
@@ -116,7 +116,7 @@ def _disk(entry: Entry) -> None:
     device, kind, label = (field_text(entry, name) for name in ("device", "filesystem", "label"))
     if not device.startswith("/dev/"):
         hint = "`ls -l /dev/disk/by-id` on the node shows the names"
-        raise _WrongField(entry, "device", f"`{device}` is no device", hint)
+        raise _WrongField(entry, "device", f"`{device}` is not a device", hint)
     if device.startswith(BY_CONTENT):
         message = f"`{device}` is not there as long as the disk is empty"
         hint = "write a name in /dev/disk/by-id or by-path, or e.g. /dev/vdb"
@@ -135,7 +135,7 @@ def _check_label(entry: Entry, label: str, kind: str) -> None:
     plain = label.replace("-", "").replace("_", "").replace(".", "")
     if not (label.isascii() and plain.isalnum() and label[0].isalnum()):
         hint = "write letters, digits, `-`, `_` and `.`"
-        raise _WrongField(entry, "label", f"`{label}` is no label", hint)
+        raise _WrongField(entry, "label", f"`{label}` is not a valid label", hint)
     most = LONGEST_LABEL[kind]
     if len(label) > most:
         message = f"`{label}` is too long for {kind}"
@@ -153,10 +153,10 @@ def _mount(entry: Entry) -> None:
     if not is_server:
         _check_device(entry, what)
     if is_server and kind and kind not in NETWORK_TYPES:
-        message = f"what a server has is no {kind} here"
+        message = f"`type: {kind}` is not for what a server exports"
         raise _WrongField(entry, "type", message, "remove it, or write `type: nfs`")
     if not is_server and kind in NETWORK_TYPES:
-        message = f"`{what}` is no path on a server"
+        message = f"`{what}` is not a path on a server"
         raise _WrongField(entry, "what", message, "write `server:/path`")
     _check_place(entry, "where")
 

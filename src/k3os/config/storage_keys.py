@@ -17,7 +17,7 @@ DISK_FIELDS = (
     Key(
         "filesystem",
         "choice",
-        "what it is formatted with when it is empty",
+        "the file system to format it with if it is empty",
         aliases=("type", "fstype"),
         values=("ext4", "xfs", "swap"),
         required=True,
@@ -65,8 +65,8 @@ STORAGE = (
     Key(
         DISKS,
         "maps",
-        "disks that are formatted once, when they are empty, and mounted or used as swap; what "
-        "holds anything is never touched",
+        "disks to format once, if they are empty, and to mount or use as swap; a disk that holds "
+        "anything is never formatted",
         merge=ADD_BY,
         identity="label",
         phases=LATE,
@@ -78,8 +78,8 @@ STORAGE = (
     Key(
         MOUNTS,
         "maps",
-        "file systems that are there, on disks and on NFS servers, mounted before k3s starts; one "
-        "that is missing does not hold the boot",
+        "existing file systems on disks and NFS servers, mounted before k3s starts; one "
+        "that is missing does not hold up the boot",
         merge=ADD_BY,
         identity="where",
         phases=LATE,

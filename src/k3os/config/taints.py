@@ -22,17 +22,17 @@ def taints(check: Check, key: Key, node: Node, path: str) -> Value:
 
     def one(item: Node, item_path: str) -> Value:
         if item.kind == "map":
-            raise Wrong(item.place, "wants a text, not a map", _of_map(item))
+            raise Wrong(item.place, "must be a text, not a map", _of_map(item))
         word = one_line(item, "a taint")
         name, _, effect = word.rpartition(":")
         if "," in word:
-            raise Wrong(item.place, f"`{word}` is no taint", "write each as an item of the list")
+            raise Wrong(item.place, f"`{word}` is not a taint", "write each as an item of the list")
         if not name.partition("=")[0] or effect not in EFFECTS:
-            raise Wrong(item.place, f"`{word}` is no taint", _meant(name, effect))
+            raise Wrong(item.place, f"`{word}` is not a taint", _meant(name, effect))
         value = Value(word, item.place)
         first = seen.setdefault((name.partition("=")[0], effect), value)
         if first is not value:
-            message = f"is the second of its key and effect{first.place.as_first()}"
+            message = f"repeats the key and effect of another{first.place.as_first()}"
             check.warn(item.place, item_path, f"{message}; a node has one, this", "remove one")
         return value
 

@@ -173,23 +173,23 @@ def explain(name: Node, path: str, siblings: Node, known: dict[str, str]) -> tup
     on_cmdline = name.place.source.startswith("cmdline")
     if not section and fold(last) == "rancher":
         hint = "its settings stand below `k3os:`, under other names"
-        return "is the key of RancherOS", hint
+        return "is a key of RancherOS", hint
     former = FORMER.get(section, {}).get(fold(last), "")
     if former:
         return "has another name here", f"write {former}"
     if not section and fold(last) in OWN_FORM:
         key = OWN_FORM[fold(last)]
-        return "stands at the wrong level", f"{key} is the key; it has a form of its own"
+        return "is at the wrong level", f"{key} is the key; it has a form of its own"
     likely = _similar(last, known) if section == path else ""
     elsewhere = "" if likely and fold(last) in CLOUD_INIT else _elsewhere(section, last)
     if elsewhere:
-        return "stands at the wrong level", _level(elsewhere, siblings, on_cmdline)
+        return "is at the wrong level", _level(elsewhere, siblings, on_cmdline)
     if fold(last) in CLOUD_INIT and not section:
         return "is a key of cloud-init that k3OS does not have", CLOUD_INIT[fold(last)]
     if section == "k3os":
         found = _of_k3s(last) or CLOUD_INIT.get(fold(last), "")
         if found:
-            return "is no key of k3OS", found
+            return "is not a key of k3OS", found
     paths = {each: each for each in BY_PATH}
     return "is an unknown key", likely or _similar(last, paths) or NO_EFFECT
 

@@ -57,7 +57,7 @@ def check(values: dict[str, Value]) -> Iterator[Problem]:
         if value is None or "$" in str(value.data):
             continue
         if not SHORTEST <= size <= LONGEST + 1:
-            message = f"no network takes it: a passphrase has {SHORTEST} to {LONGEST} characters"
+            message = f"no network accepts it: a passphrase has {SHORTEST} to {LONGEST} characters"
             path = f"k3os.wifi[{index}].passphrase"
             yield Problem(value.place, path, message, "write the whole one", is_error=False)
     yield from _directories(values)
@@ -92,13 +92,13 @@ def _modules(values: dict[str, Value]) -> Iterator[Problem]:
         name, *rest = str(item.data).split()
         message = hint = ""
         if name in ("modprobe", "insmod"):
-            message, hint = f"`{name}` is no module", f"write `{' '.join(rest)}`"
+            message, hint = f"`{name}` is not a module", f"write `{' '.join(rest)}`"
         elif not re.fullmatch(r"[A-Za-z0-9_-]+", name) and "$" not in name and name.isascii():
             file = name.rpartition("/")[2].partition(".ko")[0]
-            message = f"`{name}` is no module"
+            message = f"`{name}` is not a module"
             hint = f"write `{file}`" if re.fullmatch(r"[A-Za-z0-9_-]+", file) else EACH
         elif any("=" not in word and word not in SWITCHES for word in rest):
-            message = f"what stands behind `{name}` is no parameter `name=value`"
+            message = f"what follows `{name}` is not a parameter `name=value`"
             hint = f"{EACH}, if it is a module"
         if message:
             path = f"k3os.modules[{index}]"
@@ -111,7 +111,7 @@ def _sysctls(values: dict[str, Value]) -> Iterator[Problem]:
         path = f"k3os.sysctls.{name}"
         if not re.fullmatch(SYSCTL, name):
             hint = "write `name: value`, e.g. `vm.max_map_count: 262144`"
-            yield Problem(item.place, path, "is no kernel setting", hint, is_error=False)
+            yield Problem(item.place, path, "is not a kernel setting", hint, is_error=False)
         elif "#" in str(item.data):
             message, hint = "has a comment in it", "write the value alone, without quotes"
             yield Problem(item.place, path, message, hint, is_error=False)

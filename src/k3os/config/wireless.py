@@ -61,7 +61,7 @@ def private_key(check: Check, key: Key, node: Node, path: str) -> Value:
     ends = [line for line in lines if line.startswith("-----END ") and line.endswith(KEY_END)]
     if len(begins) != 1 or len(ends) != 1 or lines[-1] != ends[0] or lines[0] != begins[0]:
         hint = f"write `|`, and below it the lines from {KEY_BEGIN}…{KEY_END} on; or a path"
-        raise Wrong(node.place, "is no private key in PEM form", hint)
+        raise Wrong(node.place, "is not a private key in PEM form", hint)
     return Value("".join(f"{line}\n" for line in lines), node.place)
 
 
@@ -72,7 +72,7 @@ def is_path(text: str) -> bool:
 def _path(node: Node, text: str) -> str:
     word = text.strip()
     if ".." in word.split("/") or word.endswith("/") or not word.isprintable():
-        raise Wrong(node.place, f"`{word}` is no path of a file", "write where it is")
+        raise Wrong(node.place, f"`{word}` is not a file path", "write where it is")
     return word
 
 
@@ -101,11 +101,11 @@ def eap(check: Check, value: Value, path: str) -> Value:
         place = fields["private_key_password"].place
         raise Wrong(place, "there is no private_key that it opens", "write `private_key: …`")
     if "ca_certificate" not in fields:
-        message = "the server is not checked: who calls a network by that name is believed"
+        message = "the server is not checked: anybody can pose as this network"
         hint = "write `ca_certificate: …`, the text or path of the one that signed the server's"
         check.warn(value.place, path, message, hint)
     elif field_text(fields, "ca_certificate").startswith(PUBLIC) and "domain" not in fields:
-        message = "any server that a public authority signed is believed"
+        message = "any server with a certificate of a public authority is accepted"
         hint = "write the server's `domain: …`, too"
         check.warn(fields["ca_certificate"].place, path, message, hint)
     return value

@@ -1,4 +1,4 @@
-"""Why a text is no YAML, by its cause rather than by where the parser noticed it.
+"""Why a text is not YAML, by its cause rather than by where the parser noticed it.
 
 Imported only where a text could not be read.
 """
@@ -22,7 +22,7 @@ EXPLAINED = (
     ),
     (
         "could not find expected ':'",
-        "this line is no `key: value`",
+        "this line is not `key: value`",
         "write `key: value`, or indent the line if it continues a text",
     ),
     ("did not find expected key", "the indentation is wrong", "align it with the keys above"),
@@ -38,7 +38,7 @@ def explain(error: Exception, text: str, source: str, too_deep: str) -> Problem:
         position = int(getattr(error, "position", 0) or 0)
         line = text.count("\n", 0, position) + 1
         column = position - text.rfind("\n", 0, position)
-        message = "a control character stands here"
+        message = "there is a control character here"
         hint = 'write it as an escape in double quotes, e.g. "\\x01"'
         return Problem(Place(source, line, column), "", message, hint)
     said = str(getattr(error, "problem", "") or getattr(error, "context", ""))
@@ -57,7 +57,7 @@ def _cause(error: Exception, mark: Any, said: str, lines: list[str], text: str) 
     here = (mark.line, mark.column)
     line = lines[mark.line] if mark.line < len(lines) else ""
     if "\t" in line[: mark.column + 1] and not line[: mark.column].strip():
-        return here, "a tab stands where spaces must", "use spaces"
+        return here, "there is a tab in the indentation", "use spaces"
     opened = getattr(error, "context_mark", None)
     what = str(getattr(error, "context", ""))
     if "quoted scalar" in what and opened is not None:
@@ -71,7 +71,7 @@ def _cause(error: Exception, mark: Any, said: str, lines: list[str], text: str) 
             return (
                 (number, _first_strange(near)),
                 f"there is {hidden} in this line",
-                "type it anew",
+                "type it again",
             )
     if any(sign in line for sign in MARKS):
         return here, f"this line {TEMPLATE}", FILL_IN

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LARGEST = 8 << 20
 DEEPEST = 32
-TOO_DEEP = f"more than {DEEPEST} levels of lists and maps in each other"
+TOO_DEEP = f"lists and maps nested more than {DEEPEST} levels deep"
 MOST_NODES = 200_000  # with every alias counted as often as it is used
 # how files of other kinds begin, perhaps: pages, scripts, UTF-16, gzip, an error's text, manifests
 OTHERS = (b"<", b"#!/", b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b", b"4", b"apiVersion:")
@@ -222,7 +222,10 @@ class _Builder:
             if key.text == "<<" and key.plain:
                 for other in value.items if value.kind == "list" else [value]:
                     if other.kind not in ("map", "null"):
-                        message, hint = "`<<` takes a map's keys, and this is none", "write *NAME"
+                        message, hint = (
+                            "`<<` takes the keys of a map, and this is not one",
+                            "write *NAME",
+                        )
                         self.problems.append(Problem(other.place, "<<", message, hint))
                     fresh = [pair for pair in other.pairs if pair[0].text not in names]
                     names |= {pair[0].text for pair in fresh}

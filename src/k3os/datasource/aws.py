@@ -35,7 +35,7 @@ def fetch(query: Query) -> Found:
     except NotThere as error:
         if not token and error.status == 401:
             hint = "set HttpPutResponseHopLimit to 2"
-            raise UserError("wants a token, and the answer with it never came", hint) from None
+            raise UserError("requires a token, and the answer with it never came", hint) from None
         raise
     keys = []
     if "public-keys/" in listing.decode(errors="replace").split():

@@ -46,7 +46,7 @@ def decoded(text: str) -> bytes:
     try:
         return binascii.a2b_base64("".join(text.split()), strict_mode=True)
     except ValueError as error:
-        raise UserError(f"the userdata is no base64: {error}", where=LINK_LOCAL) from None
+        raise UserError(f"the userdata is not base64: {error}", where=LINK_LOCAL) from None
 
 
 def custom_data(*, own: bool) -> bytes:

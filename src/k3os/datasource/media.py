@@ -89,7 +89,7 @@ def first(
             with shown(file_system) as directory:
                 found = read(directory)
         except PermissionError:
-            raise UserError("only root may look at media", "use sudo") from None
+            raise UserError("only root may read media", "use sudo") from None
         except OSError as error:
             if error.errno == errno.EBUSY:
                 continue  # part of a disk that is in use, as the boot medium is
@@ -125,7 +125,7 @@ def _beside(label: str, read: Callable[[str], Found | None]) -> Found | None:
     try:
         names = sorted(os.listdir(beside.COPIES))
     except PermissionError:
-        raise UserError("only root may look at media", "use sudo") from None
+        raise UserError("only root may read media", "use sudo") from None
     for name in names:
         if label in ("", name) and (found := read(f"{beside.COPIES}/{name}")) is not None:
             return found

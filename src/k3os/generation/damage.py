@@ -17,7 +17,7 @@ from k3os.system.files import atomic_write
 from k3os.system.stamps import utc
 
 HINT = (
-    "the disk may be failing; `k3os upgrade` with the same release writes the files anew, "
+    "the disk may be failing; `k3os upgrade` with the same release writes the files again, "
     "`k3os upgrade --rollback` goes back to the other generation"
 )
 

@@ -87,7 +87,7 @@ def consoles(tty: str, arch: str = "amd64") -> tuple[str, str]:
     """
     if tty and not is_console(tty):
         # it goes into a line that GRUB runs
-        raise UserError(f"`{tty}` is no console", "write e.g. `ttyS0` or `ttyS1,9600`", "tty")
+        raise UserError(f"`{tty}` is not a console", "write e.g. `ttyS0` or `ttyS1,9600`", "tty")
     tty = tty.removeprefix("/dev/").removeprefix("console=") or DEFAULT_TTY.get(arch, "")
     if not tty:
         return "", ""
@@ -239,7 +239,7 @@ def name_medium(root: str, say: Say) -> None:
     except FileNotFoundError:
         return  # another system starts k3OS
     except OSError as error:
-        say(f"the boot menu still goes by the label: {error}")
+        say(f"the boot menu still uses the label: {error}")
 
 
 def pass_arguments(root: str, say: Say) -> None:

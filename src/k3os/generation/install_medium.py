@@ -16,7 +16,7 @@ from k3os.system.console import Say
 from k3os.system.digest import file_sha256, forget
 from k3os.system.json_text import WRONG_SHAPE, an_object
 
-DAMAGED_HINT = "write the ISO anew, or download it"
+DAMAGED_HINT = "write the ISO again, or download it again"
 
 
 @dataclass(frozen=True)

@@ -85,12 +85,12 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
             files.append(File(component, name, digest, _count(sizes.get(path, 0))))
         for version in versions.values():
             if not SAFE.fullmatch(version):
-                raise ValueError(f"{version!r} is no version")
+                raise ValueError(f"{version!r} is not a version")
         arch, created = str(record["arch"]), _count(record["created"])
         loaders = loader_sums(record)
     except WRONG_SHAPE as error:
         raise UserError(
-            f"is no manifest of a k3OS release: {type(error).__name__}: {error}",
+            f"is not the manifest of a k3OS release: {type(error).__name__}: {error}",
             "is this really a k3OS ISO, root file system or release directory?",
             where,
         ) from error
@@ -101,7 +101,7 @@ def _count(value: object) -> int:
     """A size in bytes, or seconds since 1970. Raises ValueError."""
     number = whole(str(value))
     if number is None:
-        raise ValueError(f"{str(value)[:20]!r} is no number")
+        raise ValueError(f"{str(value)[:20]!r} is not a number")
     return number
 
 

@@ -69,7 +69,7 @@ def verify(data: bytes, signature: bytes, keys: list[str], where: str) -> None:
             if error.returncode == 127:
                 raise UserError("ssh-keygen is not installed", "it verifies signatures") from error
             raise UserError(
-                "is wrongly signed: none of the keys this node trusts made its signature",
-                "do not use it before somebody knows why; keys: --verify-key FILE",
+                "has a wrong signature: it was made by none of the keys that this node trusts",
+                "do not use it until you know why; more keys: --verify-key FILE",
                 where,
             ) from error

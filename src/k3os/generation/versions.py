@@ -22,7 +22,7 @@ def ordered(version: str) -> tuple[tuple[int, ...], bool, str]:
 
 
 def is_older(version: str, than: str) -> bool:
-    """Whether a version comes before another; False where one of them is no version number."""
+    """Whether a version comes before another; False where one of them is not a version number."""
     if not re.match(r"v?\d", version) or not re.match(r"v?\d", than):
         return False
     return ordered(version) < ordered(than)
@@ -30,7 +30,7 @@ def is_older(version: str, than: str) -> bool:
 
 def is_minor_back(old: str, new: str) -> bool:
     """Whether k3s goes back over a minor version, which may have another schema of the datastore;
-    False where one of them is no version number."""
+    False where one of them is not a version number."""
     found = [re.match(r"v?[0-9]+\.[0-9]+", version) for version in (old, new)]
     before, after = (ordered(each[0])[0] if each else () for each in found)
     return bool(before and after) and after < before

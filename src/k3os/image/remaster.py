@@ -112,7 +112,7 @@ def extracted(iso: Path, directory: Path) -> Iterator[Path]:
         raise UserError(f"{iso}: {error.strerror}", "give the path of a k3OS ISO") from None
     if (volume.kind, volume.label) != ("iso9660", ISO_LABEL):
         raise UserError(
-            f"{iso} is no ISO of k3OS: it carries {volume.kind or 'nothing known'} "
+            f"{iso} is not a k3OS ISO: it carries {volume.kind or 'nothing known'} "
             f"{volume.label!r}",
             f"give the path of one; its volume label is {ISO_LABEL}",
         )

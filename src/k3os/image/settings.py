@@ -109,7 +109,7 @@ def source_root() -> Path:
     root = Path(__file__).resolve().parents[3]
     if not (root / "overlay" / "rootfs").is_dir():
         raise UserError(
-            f"{root} is no k3OS source tree (no overlay/rootfs)",
+            f"{root} is not a k3OS source tree (no overlay/rootfs)",
             "build from a git clone, with `make` or `python -m k3os build`",
         )
     return root
@@ -158,7 +158,7 @@ def _firmware(environ: Mapping[str, str], kernel: Kernel) -> tuple[str, ...]:
     for name in names:
         if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name):
             raise UserError(
-                f"{name!r} is no name of a package", "an example: firmware-iwlwifi", "FIRMWARE"
+                f"{name!r} is not a package name", "an example: firmware-iwlwifi", "FIRMWARE"
             )
     if names and not kernel.drivers:
         raise UserError(

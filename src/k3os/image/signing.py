@@ -28,7 +28,9 @@ def public_key(key: Path) -> str:
             return key.read_text().strip()
         return run(["ssh-keygen", "-y", "-f", str(key)]).decode().strip()
     except (CommandError, OSError) as error:
-        raise UserError(f"{key} is no key: {error}", "give an OpenSSH key", "SIGN_KEY") from error
+        raise UserError(
+            f"{key} is not a key: {error}", "give an OpenSSH key", "SIGN_KEY"
+        ) from error
 
 
 def trusted_keys(sign_key: Path | None, files: tuple[Path, ...]) -> str:

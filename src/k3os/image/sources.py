@@ -37,12 +37,12 @@ def is_neutral(name: str) -> bool:
 
 
 def path_of(name: str, root: Path) -> Path:
-    """Raises ValueError for what is no module of ours."""
+    """Raises ValueError for what is not a module of ours."""
     path = root.joinpath(*name.split(".")[1:])
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
         if candidate.is_file():
             return candidate
-    raise ValueError(f"{name} is no module below {root}")
+    raise ValueError(f"{name} is not a module below {root}")
 
 
 @cache

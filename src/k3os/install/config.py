@@ -82,10 +82,10 @@ def lasting(given: dict[str, Value], say: Say, *, has_url: bool, refused: bool) 
     left_out = [path for path in given if path not in taken]
     if taken:
         hint = "k3os.install.no_cmdline, or --no-cmdline, leaves it out"
-        say(f"of the kernel's command line is installed, too: {', '.join(taken)} ({hint})")
+        say(f"also installed from the kernel command line: {', '.join(taken)} ({hint})")
     if left_out:
         why = "it was for this boot" if not refused else "as you asked"
-        say(f"of the kernel's command line is not installed: {', '.join(left_out)} ({why})")
+        say(f"not installed from the kernel command line: {', '.join(left_out)} ({why})")
     return taken
 
 
@@ -140,8 +140,8 @@ def fetch(url: str, *, tries: int = 8) -> bytes:
     digest = hashlib.sha256(data).hexdigest()
     if wanted and digest != wanted:
         raise UserError(
-            f"is not what it should be: its SHA-256 is {digest}, not {wanted}",
-            "was it changed on its way, or by somebody who did not change the sum?",
+            f"does not match: its SHA-256 is {digest}, not {wanted}",
+            "was it changed on its way, or at its source without updating the sum?",
             shown(address),
         )
     return data
@@ -172,7 +172,7 @@ def _local(url: str) -> bytes:
     path = url.removeprefix("file://")
     if not path.startswith("/"):
         raise UserError(
-            f"{shown(url)!r} is no address of a configuration",
+            f"{shown(url)!r} is not the address of a configuration",
             "give http://…, https://…, ftp://…, tftp://… or an absolute path (/.base/… on the "
             "boot medium)",
             "config_url",

@@ -54,7 +54,7 @@ def fetched(
             mounts.mount_image(path, MEDIUM, "iso9660")
         except OSError as error:
             raise UserError(
-                f"is no ISO: {error.strerror}", "is the address right?", _address(url)
+                f"is not an ISO: {error.strerror}", "is the address right?", _address(url)
             ) from error
         try:
             what = _source(url)
@@ -72,10 +72,10 @@ def check_address(url: str) -> None:
     """Raise UserError for an address that says nothing of whose the ISO is, and no way to."""
     if "#" not in url and not url.lower().startswith("https://"):
         raise UserError(
-            "what comes by plain http can be changed on its way, and this system knows no key that "
-            "could have signed it",
+            "a download over plain http can be changed on its way, and this system knows no key to "
+            "verify it with",
             "write #sha256=HEX behind the address, use https, or `--insecure` "
-            "(k3os.install.insecure) if you know the way it takes",
+            "(k3os.install.insecure) if you trust the network",
             _address(url),
         )
 

@@ -54,7 +54,7 @@ def own_init(root: str, asked: str = "") -> str:
         if os.path.isfile(target) and os.access(target, os.X_OK):
             return path
     raise UserError(
-        f"{asked} is no program of the other system" if asked else "it has no init that we know",
+        f"{asked} is not a program of the other system" if asked else "it has no init that we know",
         "name it: k3os overlay remove --init /path/of/its/init",
     )
 

@@ -236,7 +236,7 @@ def _in_place(request: InstallRequest, source: InstallMedium, config: bytes, men
             if wrong := fat.problem(each.path, each.sector):
                 raise UserError(
                     f"no UEFI reads {each.path}: {wrong}",
-                    f"make it anew: mkfs.vfat -F 32 -n {EFI_LABEL} {each.path}; "
+                    f"make it again: mkfs.vfat -F 32 -n {EFI_LABEL} {each.path}; "
                     "nothing was written",
                 )
     elif not bios:

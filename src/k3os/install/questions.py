@@ -218,7 +218,7 @@ def on_this_terminal() -> Terminal:
 
     if not sys.stdin.isatty():
         raise UserError(
-            "nobody is there to answer questions, so nothing was done",
+            "there is no terminal to answer questions on, so nothing was done",
             "give --silent and what is needed, or k3os.install.silent on the kernel's command line",
         )
 

@@ -145,7 +145,7 @@ def _grub_problem(root: str) -> str:
             return "its GRUB is at /boot/grub2; only /boot/grub is understood"
         return f"there is no /{MENU}: it does not boot with GRUB 2"
     if not stat.S_ISREG(status.st_mode):
-        return f"/{MENU} is no plain file"
+        return f"/{MENU} is not a plain file"
     if not any(os.path.isdir(f"{root}/{GRUB_DIRECTORY}/{name}") for name in GRUB_PLATFORMS):
         return f"/{GRUB_DIRECTORY} holds no GRUB 2 for BIOS or UEFI (no modules)"
     return ""

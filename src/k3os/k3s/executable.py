@@ -30,7 +30,7 @@ def check_executable(path: Path, arch: str, where: str) -> None:
     if head.startswith(b"#!"):
         return  # a script, such as the stub of our tests, runs anywhere
     if not head.startswith(b"\x7fELF"):
-        raise UserError(f"{path} is no program (neither ELF nor #!)", "is it really k3s?", where)
+        raise UserError(f"{path} is not a program (neither ELF nor #!)", "is it really k3s?", where)
     machine = MACHINES.get(int.from_bytes(head[18:20], "little"), "another architecture")
     if machine != arch:
         raise UserError(f"{path} is for {machine}, not for {arch}", "take the right file", where)

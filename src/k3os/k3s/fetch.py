@@ -142,7 +142,7 @@ def fetch_release(
         raise ChecksumError(
             f"k3s {version} for {arch}: the release says sha256 {published}, "
             f"what is pinned is {' or '.join(sorted(pins))}",
-            "the release was changed; do not use it before somebody knows why",
+            "the release was changed; do not use it until you know why",
             sums_url,
         )
     download(
@@ -181,7 +181,7 @@ def parse_sums(data: bytes, where: str) -> dict[str, str]:
         )
         if match is None:
             raise UserError(
-                f"is no sha256sum file: {line[:60]!r}", "does a proxy answer instead?", where
+                f"is not a sha256sum file: {line[:60]!r}", "does a proxy answer instead?", where
             )
         sums[match["name"].rpartition("/")[2]] = match["sum"].lower()
     return sums
@@ -255,7 +255,9 @@ def fetch_airgap(
         name = unquote(urlsplit(url).path if remote else url).rstrip("/").rpartition("/")[2]
         if not name.endswith(ARCHIVES):
             raise UserError(
-                f"{shown(url)} is no image archive", f"k3s reads {' '.join(ARCHIVES)}", "K3S_AIRGAP"
+                f"{shown(url)} is not an image archive",
+                f"k3s reads {' '.join(ARCHIVES)}",
+                "K3S_AIRGAP",
             )
         if name in paths:
             raise UserError(f"two archives are called {name}", "rename one", "K3S_AIRGAP")

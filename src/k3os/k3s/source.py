@@ -105,7 +105,7 @@ def split_checksum(text: str, where: str) -> tuple[str, str]:
     match = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
     if match is None:
         raise UserError(
-            f"{fragment!r} behind # is no checksum", "write #sha256=<64 hex digits>", where
+            f"{fragment!r} behind # is not a checksum", "write #sha256=<64 hex digits>", where
         )
     return url, match[1].lower()
 

@@ -40,7 +40,7 @@ class Trust:
         """Raise UserError unless an unpinned thing may come from there."""
         if not url.lower().startswith("https://") and not self.insecure_http:
             raise UserError(
-                f"{what} has no pinned sum, and what plain http says of it proves nothing",
+                f"{what} has no pinned sum, and plain http proves nothing about it",
                 hint,
                 url,
             )

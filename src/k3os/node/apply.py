@@ -63,7 +63,7 @@ def failed(request: NodeRequest, message: str) -> int:
         try:
             result.write(result.record(request.id, names.FAILED, message, boot_id()))
         except OSError as error:
-            print(f"k3os: the result is not kept: {error}", file=sys.stderr)
+            print(f"k3os: the result cannot be kept: {error}", file=sys.stderr)
         request_report()
     return answer(request.id, names.FAILED, message, code=1)
 
@@ -99,7 +99,7 @@ def carry_out(request: NodeRequest) -> int:
         check_applied(status)
         rename_fragment(request)
         keep(request, names.SUCCEEDED, "nothing to do")
-        return answer(request.id, NO_CHANGE, "it is so already", **told)
+        return answer(request.id, NO_CHANGE, "nothing to change", **told)
     # the versions first: when they cannot be had, the configuration stays as it was
     change_versions(request, work)
     former = own_node.fragment()
@@ -134,7 +134,7 @@ def already_answered(request: NodeRequest, status: NodeStatus) -> dict[str, Any]
     answered = result.read()
     known = result.completed(answered, status, boot_id())
     if known.get("request") != request.id:
-        message = "another version is on trial; ask again when it is confirmed"
+        message = "another version is on trial; try again when its trial is over"
         return {"state": names.FAILED, "message": message} if status.on_trial else {}
     if known["state"] == names.REBOOTING and known["boot"] == boot_id():
         reboot_soon()  # killed before it was scheduled; a second one does no harm
@@ -271,7 +271,7 @@ def tell_kernel(
             try:
                 run_k3os(BACK, UPGRADE_ERROR, timeout=COMMAND_SECONDS)
             except UserError as again:
-                message = f"{error}; nor are the former versions back: {again}"
+                message = f"{error}; and the former versions did not come back: {again}"
                 raise UserError(message, "`sudo k3os upgrade --rollback`") from error
         raise
 
@@ -295,10 +295,12 @@ def configure_or_take_back(work: Work) -> None:
         try:
             configure(work)
         except (UserError, CommandError) as again:
-            raise UserError(f"{error}; nor does the former configuration work: {again}") from error
+            raise UserError(
+                f"{error}; and the former configuration does not work either: {again}"
+            ) from error
         raise UserError(
             f"{error}; the former configuration is back",
-            "`k3os status` on the node says what only a boot undoes",
+            "`k3os status` on the node shows what only a reboot undoes",
         ) from error
     config_trial.confirm()
 

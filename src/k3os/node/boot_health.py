@@ -46,7 +46,7 @@ def conclude() -> bool:
     what, before = ("version", "previous") if version else ("configuration", "former")
     if version and trial.waits(BASE, text_of(RUNNING)):
         os.unlink(ON_TRIAL)
-        say("what is on trial has not been booted yet, after a power cut: the next boot does it")
+        say("what is on trial has not been booted yet, after a power cut: the next boot tries it")
         if missing:
             restart()
         return not missing

@@ -21,7 +21,7 @@ def wait_aloud(seconds: float) -> None:
         if not wait(seconds, timeserver.answered):
             say(
                 f"no time server answered in {seconds:.0f} s: the clock ({shown(time.time())}) is "
-                "probably wrong, certificates may seem not valid yet; going on all the same"
+                "probably wrong, certificates may seem not valid yet; continuing anyway"
             )
             return
     os.unlink(CLOCK_WRONG)

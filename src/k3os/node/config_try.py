@@ -50,7 +50,7 @@ def begin(path: str, place: str, seconds: int, sources: Sources, *, restart: boo
 def keep() -> int:
     place = tried.keep()
     disarm()
-    print(f"{place} stays as it is now" if place else "nothing is being tried")
+    print(f"{place} stays as it is now" if place else "no configuration is being tried")
     return 0 if place else 1
 
 
@@ -62,16 +62,16 @@ def back(sources: Sources, reason: str = "") -> int:
     place = tried.restore()
     disarm()
     if not place:
-        print("nothing is being tried")
+        print("no configuration is being tried")
         return 1
     why = f": {reason}" if reason else ""
     # not only to a session that may be gone
-    said = f"what was tried as {place} is taken back{why}"
+    said = f"the configuration tried as {place} is taken back{why}"
     say(said)
     print(said)
     failed = _apply(sources, place, restart)
     if failed:
-        say(f"what was there before: {failed}")
+        say(f"the former configuration: {failed}")
     return 1 if failed else 0
 
 

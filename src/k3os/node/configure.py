@@ -67,7 +67,7 @@ def tell_k3s(sources: Sources, *, restart: bool) -> None:
 
     names = ", ".join(not_in_k3s(Node(sources[0])))
     if names and not restart:
-        print(f"restart k3s for {names}: `sudo k3os config --restart`; pods go on")
+        print(f"restart k3s for {names}: `sudo k3os config --restart`; pods keep running")
     elif names:
         from k3os.config.load import load_config
         from k3os.node import k3s_restart

@@ -1,7 +1,7 @@
 """k3s when the address that its node registered with is gone: the node moved to another subnet.
 
 k3s takes its address, that of the interface with the default route, when it starts; a kubelet whose
-address is gone updates its Node no more. So k3s is started anew, and pods go on; but for an
+address is gone updates its Node no more. So k3s is started anew, and pods keep running; but for an
 embedded etcd, which takes no other address (k3s#11778), or an address that somebody gave to k3s.
 
 When it is asked: /usr/lib/k3os/issue and each report see that the address is gone; then
@@ -90,16 +90,16 @@ def decide(seen: Seen) -> Decision:
         return Decision(NOTHING, "k3s has started since, and has chosen by itself")
     address, seconds = seen.taken
     if address == now and seconds < PATIENCE:
-        return Decision(NOTHING, f"k3s has just been started anew for {now}")
+        return Decision(NOTHING, f"k3s has just been restarted for {now}")
     if address == now:
         return Decision(
             SAY,
-            f"k3s was started anew for {now}, and the node is still registered with {was}: "
+            f"k3s was restarted for {now}, and the node is still registered with {was}: "
             f"`journalctl -u k3s`, {HOW}",
         )
     if seconds < APART:
         return Decision(NOTHING, "k3s was started for another address a moment ago: later")
-    words = f"this node has {now} in the place of {was}: k3s starts anew, pods go on"
+    words = f"this node's address was {was} and is {now} now: k3s restarts, pods keep running"
     return Decision(RESTART, words, now)
 
 
@@ -116,7 +116,7 @@ def _of_etcd(was: str, now: str, name: str) -> str:
         f"k3s' embedded etcd knows this node as {was}; it has {now} now, which etcd does not take. "
         f"Give it {was} back (k3os.network); or, on the cluster's only server: sudo systemctl stop "
         "k3s && sudo k3s server --cluster-reset && sudo systemctl start k3s; where there are other "
-        f"servers, on one of them: kubectl delete node {name}, and join this one anew: {HOW}"
+        f"servers, on one of them: kubectl delete node {name}, and join this one again: {HOW}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Restart k3s on a running node; pods go on. It waits until k3s is ready again."""
+"""Restart k3s on a running node; pods keep running. It waits until k3s is ready again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ READY_SECONDS = 300
 
 
 def restart(config: Config, seconds: float) -> str:
-    """Start k3s anew, pods go on; what is still missing after so many seconds, or ""."""
+    """Start k3s anew, pods keep running; what is still missing after so many seconds, or ""."""
     from k3os.node import boot_health
     from k3os.system.run import CommandError, run
 

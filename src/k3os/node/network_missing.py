@@ -138,7 +138,7 @@ def _members(each: Wanted, links: list[Json], described: set[str]) -> list[Missi
             found.append(each.missing(what, hint, "interfaces", name))
         elif is_made and link.get("master") != each.made:
             where = f", but in {link['master']}" if "master" in link else ""
-            what = f"{link['ifname']} is no member of {each.made}{where}"
+            what = f"{link['ifname']} is not a member of {each.made}{where}"
             found.append(each.missing(what, LINKS, "interfaces", name))
     return found
 

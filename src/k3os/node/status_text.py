@@ -139,10 +139,10 @@ def _about_k3s_and_cluster(status: NodeStatus) -> list[str]:
         if status.k3s.last_words:
             said.append(f"           it ended with: {status.k3s.last_words}")
     if status.k3s_moved_to:
-        said.append(f"           it started anew for this node's new address {status.k3s_moved_to}")
+        said.append(f"           it restarted for this node's new address {status.k3s_moved_to}")
     if status.not_in_k3s:
         said.append(f"           it runs without the new {', '.join(status.not_in_k3s)}:")
-        said.append("           `sudo k3os config --restart`; pods go on")
+        said.append("           `sudo k3os config --restart`; pods keep running")
     if name := status.refused:
         said.append(f"refused    the cluster knows another node {name}, and refuses this one")
         said.append(f"           {MAKE_ROOM.format(name)}")

@@ -108,8 +108,8 @@ def upgrade(options: dict[str, str]) -> int:
 def refuse_on_trial() -> None:
     if os.path.exists(ON_TRIAL):
         raise UserError(
-            "this version is itself on trial still",
-            "wait until `k3os status` does not say so any more; `journalctl -u k3os-confirm`",
+            "this version is still on trial itself",
+            "wait until `k3os status` no longer says so; `journalctl -u k3os-confirm`",
         )
 
 
@@ -141,7 +141,7 @@ def back(installed: Installed, options: dict[str, str]) -> int | None:
 
     wanted = previous.asked(options)
     if previous.waits_for_a_boot(installed, wanted):
-        say("nothing to do, these are installed and wait for a boot")
+        say("nothing to do, these are installed and wait for a reboot")
         return 0
     if not previous.is_way_back(installed, wanted):
         return None
@@ -202,7 +202,7 @@ def gather(options: dict[str, str], arch: str, stack: ExitStack) -> dict[str, Pa
     if "--k3s" in options:
         parts |= k3s_part(options["--k3s"], arch, options, stack)
     if not parts:
-        raise UserError("holds nothing of what was asked for", "nothing was written", source or "")
+        raise UserError("contains nothing that was requested", "nothing was written", source or "")
     return parts
 
 
@@ -220,7 +220,7 @@ def open_offer(source: str, arch: str, options: dict[str, str], stack: ExitStack
 
     def check(data: bytes, signature: bytes, where: str) -> None:
         if insecure:
-            say(f"{where}: not verified who made it (--insecure)")
+            say(f"{where}: its signature was not verified (--insecure)")
         else:
             verify(data, signature, keys, where)
 
@@ -273,7 +273,7 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
         return parts
     asked = parse_source(source)
     if isinstance(asked, Nothing):
-        raise UserError("a node cannot do without k3s", "give a version, URL or path", "--k3s")
+        raise UserError("a node needs k3s", "give a version, URL or path", "--k3s")
     if isinstance(asked, Download) and not asked.sha256 and "--insecure" not in options:
         raise UserError(
             "comes without a checksum", "add #sha256=HEX to the URL, or give --insecure", source
@@ -327,7 +327,7 @@ def restart_k3s(generation: str, new: str) -> None:
     from k3os.system.run import run
     from k3os.upgrade.datastore import hint
 
-    say(f"restarting k3s as {new}; pods go on")
+    say(f"restarting k3s as {new}; pods keep running")
     settings = config()
     missing = k3s_restart.restart(settings, trial_seconds(settings))
     if not missing:

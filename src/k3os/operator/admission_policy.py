@@ -98,9 +98,9 @@ def variables() -> dict[str, str]:
         given = _given(parent, last)
         is_map = f"{given}.all(v, type(v) == map)"
         found[name] = f"size({given}) == 1 && {is_map} ? {given}[0] : dyn({{}})"
-        text = said(f"{section}: wants a map of keys, not a text")
+        text = said(f"{section}: must be a map of keys, not a text")
         problem = choose(
-            ("type(v) == list", said(f"{section}: wants a map of keys, not a list")),
+            ("type(v) == list", said(f"{section}: must be a map of keys, not a list")),
             ("type(v) == map", '""'),
             other=bound("t", text_of("v"), choose((matches("t", ODD), '""'), other=text)),
         )
@@ -162,8 +162,8 @@ _MANY = said("has more than one line; write it in one line")
 def _shape(value: str, wanted: str, other: str) -> str:
     """A list or a map where one text is wanted."""
     return choose(
-        (f"type({value}) == list", said(f"wants {wanted}, not a list")),
-        (f"type({value}) == map", said(f"wants {wanted}, not a map")),
+        (f"type({value}) == list", said(f"must be {wanted}, not a list")),
+        (f"type({value}) == map", said(f"must be {wanted}, not a map")),
         other=other,
     )
 
@@ -182,7 +182,7 @@ def _list(key: Key) -> str:
         other=_shape("x", wanted, bound("t", text_of("x"), judged)),
     )
     items = each("x", "s", _with_path(path, item), where=f"!{is_unset('x')}")
-    whole = said(f"{key.path}: wants a list, not a map; begin each item with `- `")
+    whole = said(f"{key.path}: must be a list, not a map; begin each item with `- `")
     return bound(
         "s",
         "type(v) == list ? v : [v]",
@@ -209,7 +209,7 @@ def _map(key: Key) -> str:
     judged = choose((matches("t", MANY_LINES), _MANY), other=judged)
     text = bound("t", f'(v[n] == null ? "" : {text_of("v[n]")})', judged)
     entry = _with_path(path, _shape("v[n]", "a text", text))
-    whole = said(f"{key.path}: wants a map, not a text; write `name: value` lines")
+    whole = said(f"{key.path}: must be a map, not a text; write `name: value` lines")
     # with a `=` in it the check takes it for a pair
     pair = literal("^[^=]+=")
     left = f"{matches('t', ODD)} || t.matches({pair})"
@@ -225,8 +225,8 @@ def _maps(key: Key) -> str:
     """A list of maps; each is left out because of what is wrong in it."""
     entry = f'{literal(f"{key.path}[")} + string(i) + "]"'
     first = key.fields[0].name
-    shape = said(f": wants a map, not a text; write `{first}: …` and so on")
-    as_list = said(f": wants a map, not a list; write `{first}: …` and so on")
+    shape = said(f": must be a map, not a text; write `{first}: …` and so on")
+    as_list = said(f": must be a map, not a list; write `{first}: …` and so on")
     texts = [field for field in key.fields if field.kind in RULES]
     wrong = " + ".join(_field(key, field) for field in sorted(texts, key=lambda f: f.name))
     missing = choose(

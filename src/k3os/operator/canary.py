@@ -33,8 +33,8 @@ PROGRESSING, PAUSING, ANALYZING, COMPLETED, FAILED, ROLLING_BACK, ROLLED_BACK = 
 BACK = (ROLLING_BACK, ROLLED_BACK)
 MOST_WORDS = 500
 LEAST_WAIT = 1.0  # seconds: until a gate answers for the first time, nothing is decided
-_FIRST = "the canary's first step begins"
-GONE = "the revision that they go back to is gone, or its Secret"
+_FIRST = "the canary's first step starts"
+GONE = "the revision to go back to, or its Secret, is gone"
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ def fail(pool: Pool, state: State, gate: str, message: str, now: float, *, back:
     """gate: "" where it was a node that failed. back: whether nodes are to go back."""
     way = bool(state.stable)
     if back and not way:
-        message = f"{message}; there is no revision before this one to go back to"
+        message = f"{message}; there is no earlier revision to go back to"
     elif back and plain(state.stable) == plain(state.target):
         # only a secret is another one, and of that nobody keeps a copy
         way, message = False, f"{message}; put the former value back into the Secret"
@@ -266,7 +266,7 @@ def allowed(pool: Pool, cluster: Cluster, state: State | None, stable: Target | 
     if canary is None or pool.is_unclear or pool.deleting:
         return pool
     if state is None or state.target != pool.target.digest:
-        begins = "it is noted what nodes go back to" if canary.implied else _FIRST
+        begins = "what nodes would go back to is being recorded" if canary.implied else _FIRST
         return replace(pool, allowed=0, held=begins)
     if state.phase == COMPLETED:
         return pool
@@ -295,7 +295,7 @@ def described(pool: Pool, state: State) -> str:
     what = {
         PROGRESSING: "nodes are updated",
         PAUSING: f"{step.pause} s pause",
-        ANALYZING: f"gates are asked: {', '.join(each.name for each in canary.gates)}",
+        ANALYZING: f"checking gates: {', '.join(each.name for each in canary.gates)}",
         FAILED: f"failed: {_why(state)}",
         ROLLING_BACK: f"failed: {_why(state)}; nodes go back",
         ROLLED_BACK: f"failed: {_why(state)}; the nodes are back",
@@ -326,9 +326,9 @@ def remedy(pool: Pool, state: State) -> str:
     again = f"`kubectl k3os rollout retry {pool.name}`"
     if state.phase == FAILED:
         undo = f"`kubectl k3os rollout undo {pool.name}` goes back"
-        what = "has the gates asked again" if state.gate else "goes on"
+        what = "checks the gates again" if state.gate else "continues"
         return f"{again} {what}; {undo}; or change the NodePool"
-    return f"change the NodePool, or {again} begins with the first step again"
+    return f"change the NodePool, or {again} starts again with the first step"
 
 
 def wake(pool: Pool, state: State | None, now: float) -> float | None:

@@ -29,16 +29,16 @@ def _map(description: str, properties: dict[str, Any], *required: str) -> dict[s
 def spec(duration: str) -> dict[str, Any]:
     """duration: the pattern of one."""
     nodes = {
-        "description": "how many nodes have what is new: a number or a percentage",
+        "description": "how many nodes are updated after this step: number or percentage",
         "x-kubernetes-int-or-string": True,
         "anyOf": [{"type": "integer"}, {"type": "string"}],
         "pattern": r"^([1-9][0-9]?|100)%$",
         "minimum": 1,
     }
-    pause = _text("and then nothing more for so long", pattern=duration, minLength=2)
+    pause = _text("how long to pause after it", pattern=duration, minLength=2)
     steps = {
         "type": "array",
-        "description": "list of `{nodes, pause}`: `1` or `10%` nodes, then a pause as `10m`",
+        "description": "list of `{nodes, pause}`: `1` or `10%` nodes, then a pause such as `10m`",
         "minItems": 1,
         "maxItems": MOST,
         "items": _map("", {"nodes": nodes, "pause": pause}, "nodes"),
@@ -55,13 +55,15 @@ def spec(duration: str) -> dict[str, Any]:
             "steps": steps,
             "analysis": gates,
             "analysisTimeout": _text(
-                "for the gates of a step; then it has failed",
+                "time limit for the gates of a step; then the step has failed",
                 pattern=duration,
                 minLength=2,
                 default=f"{SECONDS // 60}m",
             ),
             "onFailure": _text(
-                "of a gate: stop, or take the nodes back", enum=list(ON_FAILURE), default=PAUSE
+                "when a gate fails: pause, or roll the nodes back",
+                enum=list(ON_FAILURE),
+                default=PAUSE,
             ),
         },
         "steps",

@@ -80,7 +80,7 @@ class CanaryEngine:
                     log.warning("%s: its canary: %s", pool.name, words(error))
                 else:
                     log.exception("%s: its canary", pool.name)
-                held = f"its canary cannot go on: {words(error)}"
+                held = f"its canary cannot continue: {words(error)}"
                 found.append(_held(pool, state, held, unknown=unknown))
         self._only(found)
         self._gates.only({look.pool.uid for look in found if _asks(look.state)})

@@ -26,8 +26,8 @@ def config(description: str) -> dict[str, Any]:
 def overrides(node_selector: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "array",
-        "description": "list of `{nodeSelector, config}`: more of a configuration for some of the "
-        "nodes; the later over the earlier, and all over `config`: see "
+        "description": "list of `{nodeSelector, config}`: more configuration for some of the "
+        "nodes; later ones win over earlier ones, and all win over `config`: see "
         f"[overrides]({PAGE}#overrides)",
         "maxItems": MOST,
         "items": {

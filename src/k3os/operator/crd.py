@@ -20,7 +20,7 @@ from k3os.operator import canary_crd, config_crd
 
 RULES = "x-kubernetes-validations"
 # as cluster/duration.py says it
-NO_DURATION = "is no duration; write `20m` or `1h30m`, a week at most"
+NO_DURATION = "is not a duration; write `20m` or `1h30m`, a week at most"
 DURATION = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
 VERSION = f"^{VERSION_TEXT}$"
 CONDITIONS = ("Progressing", "Available", "Degraded")
@@ -74,7 +74,7 @@ def schema() -> dict[str, Any]:
     """Of a NodePool."""
     return {
         "type": "object",
-        "description": "Nodes that are to have the same versions and configuration.",
+        "description": "Nodes that should have the same versions and configuration.",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
@@ -100,7 +100,7 @@ def _component(name: str, where: str) -> dict[str, Any]:
         {
             "version": _text(f"its version, e.g. {where}", pattern=VERSION, maxLength=128),
             "channel": _text(
-                "instead of a version: follow a channel, a name or an address", maxLength=2048
+                "instead of a version: a channel to follow, by name or address", maxLength=2048
             ),
             "url": _text("where its releases are", pattern=r"^https?://", maxLength=2048),
         },
@@ -113,7 +113,7 @@ def _spec() -> dict[str, Any]:
     k3os = _component("k3OS", "v1.2.0")
     k3os["required"] = ["url"]
     return _map(
-        "What the nodes are to have, and how they come to it.",
+        "What the nodes should have, and how they get it.",
         {
             "nodeSelector": _node_selector("Which nodes, a LabelSelector."),
             "k3os": k3os,
@@ -157,7 +157,7 @@ def _selector(description: str, whose: str) -> dict[str, Any]:
             },
             "matchExpressions": {
                 "type": "array",
-                "description": "or and: `{key, operator, values}` with the operators "
+                "description": "conditions as `{key, operator, values}` with the operators "
                 "In, NotIn, Exists, DoesNotExist",
                 "items": _expression(),
                 "maxItems": 64,
@@ -182,7 +182,7 @@ def _expression() -> dict[str, Any]:
         },
         **_rule(
             "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
-            "In and NotIn want values, Exists and DoesNotExist have none",
+            "In and NotIn need values, Exists and DoesNotExist have none",
         ),
     }
 
@@ -208,7 +208,7 @@ def _strategy() -> dict[str, Any]:
         "How many at a time, when, and how carefully.",
         {
             "maxUnavailable": {
-                "description": "how many nodes may be away at a time: a number or a percentage",
+                "description": "how many nodes may be unavailable at once: number or percentage",
                 "x-kubernetes-int-or-string": True,
                 "anyOf": [{"type": "integer"}, {"type": "string"}],
                 "pattern": r"^([1-9][0-9]?|100)%$",
@@ -220,23 +220,25 @@ def _strategy() -> dict[str, Any]:
                 {
                     "enabled": {
                         "type": "boolean",
-                        "description": "whether they are moved away at all",
+                        "description": "whether pods are moved away at all",
                         "default": drain.enabled,
                     },
-                    "timeout": _duration("then the rollout stops", drain.timeout),
+                    "timeout": _duration(
+                        "time limit for moving pods away; then the rollout stops", drain.timeout
+                    ),
                     "deleteEmptyDirData": {
                         "type": "boolean",
-                        "description": "also pods that lose an emptyDir",
+                        "description": "also evict pods that lose an emptyDir",
                         "default": drain.delete_empty_dir_data,
                     },
                     "force": {
                         "type": "boolean",
-                        "description": "also pods that nothing would start again",
+                        "description": "also evict pods that nothing would start again",
                         "default": drain.force,
                     },
                     "gracePeriod": {
                         "type": "integer",
-                        "description": "seconds for a pod to end; -1: its own",
+                        "description": "seconds that a pod gets to end; -1: its own setting",
                         "minimum": -1,
                         "maximum": LONGEST,
                         "default": drain.grace_period,
@@ -251,12 +253,12 @@ def _strategy() -> dict[str, Any]:
                         "Which pods are moved away, a LabelSelector; without it all.", "a pod"
                     ),
                     "skipWaitForDeleteTimeout": _duration(
-                        "a pod that should have ended so long ago is not waited for; without it "
-                        "each is"
+                        "do not wait for a pod that should have ended this long ago; without it, "
+                        "wait for all"
                     ),
                     "detachTimeout": _duration(
-                        "how long the node's volumes may take to be detached when its pods are "
-                        "gone; then it restarts all the same",
+                        "how long to wait for the node's volumes to be detached when its pods are "
+                        "gone; then it restarts anyway",
                         drain.detach_timeout,
                     ),
                 },
@@ -269,7 +271,7 @@ def _strategy() -> dict[str, Any]:
                     "duration": _duration("how long it is open", 3 * 3600),
                     "days": {
                         "type": "array",
-                        "description": "on which days it opens; without them on all",
+                        "description": "on which days it opens; default: every day",
                         "items": {"type": "string", "enum": list(DAYS)},
                         "maxItems": len(DAYS),
                     },
@@ -278,32 +280,32 @@ def _strategy() -> dict[str, Any]:
                 required=["start"],
             ),
             "progressDeadline": _duration(
-                "for each node, from its first step to its last", plain.progress_deadline
+                "time limit for each node, from its first step to its last", plain.progress_deadline
             ),
             "paused": {
                 "type": "boolean",
-                "description": "begin nothing new",
+                "description": "start no more nodes",
                 "default": plain.paused,
             },
             "canary": canary_crd.spec(DURATION),
             "workloads": _map(
-                "What becomes of the pods that were Ready on a node before its upgrade; without it "
-                "nobody looks.",
+                "What to do if pods that were Ready on a node are not Ready after its upgrade; "
+                "without it, pods are not checked.",
                 {
                     "onFailure": _text(
-                        "when some are not Ready after it: go on, stop, or take the nodes back: "
+                        "when some are not Ready: continue, pause, or roll the nodes back: "
                         "see [Workloads](#workloads)",
                         enum=list(ON_FAILURE),
                         default=PAUSE,
                     ),
                     "soak": _duration(
-                        "how long a node that is back waits; who is not Ready at its end is sick",
+                        "how long to wait when a node is back; a workload not Ready then is sick",
                         SOAK,
                     ),
                 },
             ),
             "rollback": _text(
-                "whether nodes go back to older versions", enum=list(ROLLBACK), default="Forbid"
+                "whether nodes may go back to older versions", enum=list(ROLLBACK), default="Forbid"
             ),
         },
         default={},

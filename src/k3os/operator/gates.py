@@ -110,7 +110,7 @@ class Gates:
             return Verdict(gate.name, None, words(error))
         except Exception as error:  # one of ours; without a verdict its time would never be over
             log.exception("%s: gate %s", pool.name, gate.name)
-            return Verdict(gate.name, None, f"a fault of the operator: {error!r}")
+            return Verdict(gate.name, None, f"a bug in the operator: {error!r}")
 
     async def _verdict(self, key: Key, gate: Gate, pool: Pool) -> Verdict:
         if gate.kind == CONDITION:

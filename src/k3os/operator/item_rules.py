@@ -68,11 +68,11 @@ def taints(key: Key) -> str:
                     f't.matches({effect}) && !b.matches("^(=.*)?$")',
                     bound("q", 'b.split("=", 2)', _qualified("q[0]", '(size(q) > 1 ? q[1] : "")')),
                 ),
-                other=f'"`" + t + "` is no taint; " + {hint}',
+                other=f'"`" + t + "` is not a taint; " + {hint}',
             ),
         ),
     )
-    many = said("`{t}` is no taint; write each as an item of the list")
+    many = said("`{t}` is not a taint; write each as an item of the list")
     return choose(('t.contains(",")', many), other=rest)
 
 
@@ -86,17 +86,17 @@ def _qualified(name: str, value: str) -> str:
         (f'{last} == ""', said(f"has no name; write {word}")),
         (
             f"!{matches(last, WORD)}",
-            f'"`" + {last} + {literal(f"` is no name in Kubernetes; write {word}")}',
+            f'"`" + {last} + {literal(f"` is not a valid Kubernetes name; write {word}")}',
         ),
         (
             f'{name}.contains("/") && (size({prefix}) > {further.LONGEST_PREFIX} || '
             f"!{matches(prefix, dns)})",
             f'"`" + {prefix} + '
-            + literal("` is no prefix in Kubernetes; write a DNS name in small letters"),
+            + literal("` is not a valid Kubernetes prefix; write a DNS name in lower-case letters"),
         ),
         (
             f'{value} != "" && !{matches(value, WORD)}',
-            f'"`" + {value} + {literal(f"` is no value in Kubernetes; write {word}")}',
+            f'"`" + {value} + {literal(f"` is not a valid Kubernetes value; write {word}")}',
         ),
     )
 
@@ -122,7 +122,7 @@ def variables(key: Key) -> str:
     return choose(
         (matches("n", name), '""'),
         (matches("n", r"export .*|\s.*|.*\s"), '""'),
-        other=f'"is no name of a variable; " + {bound("k", meant, hint)}',
+        other=f'"is not a valid variable name; " + {bound("k", meant, hint)}',
     )
 
 
@@ -132,11 +132,11 @@ def k3s_sums(key: Key) -> str:
     return choose(
         (
             f"!{matches('n', version)}",
-            said("is no version of k3s; write it like v1.33.1+k3s1"),
+            said("is not a version of k3s; write it like v1.33.1+k3s1"),
         ),
         (
             f"!{matches('t', sums)}",
-            said("is no SHA-256; write 64 hex digits, or several with spaces in between"),
+            said("is not a SHA-256; write 64 hex digits, or several with spaces in between"),
         ),
     )
 
@@ -145,7 +145,7 @@ def name_servers(key: Key) -> str:
     """IPv6 is left to the check."""
     return choose(
         (matches("t", rf"{OCTET}(\.{OCTET}){{3}}|.*[,;#:\s\[\]].*"), '""'),
-        other=said("`{t}` is no IP address; write an address, e.g. `1.1.1.1`"),
+        other=said("`{t}` is not an IP address; write an address, e.g. `1.1.1.1`"),
     )
 
 
@@ -160,11 +160,11 @@ def pem(key: Key) -> str:
 
 
 def _private(hint: str) -> str:
-    return literal(f"has a private key in it, which nobody else may see; {hint}")
+    return literal(f"contains a private key, which nobody else may see; {hint}")
 
 
 def _no_pem(hint: str) -> str:
-    return literal(f"is no certificate in PEM form; {hint}")
+    return literal(f"is not a certificate in PEM form; {hint}")
 
 
 ITEM_RULES = {

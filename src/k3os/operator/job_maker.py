@@ -41,7 +41,7 @@ async def make_job(
         why = (
             f"with the values of its secrets the configuration has {size >> 10} KiB, more than the "
         )
-        why += f"{LARGEST_SECRET >> 10} of a Secret; let the node fetch what is long"
+        why += f"{LARGEST_SECRET >> 10} of a Secret; let the node fetch what is large"
         return fail(node, node.state, "NodeConfigInvalid", why, time.time())
     await api.create_job(request, job(order, pool, node), owner_of)
     return []

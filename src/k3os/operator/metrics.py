@@ -18,7 +18,7 @@ from k3os.operator.decisions import NodePatch
 NAMES: dict[str, str] = {
     "k3os_leader": "1 where this replica is the one that acts",
     "k3os_nodepool_nodes": "nodes that a NodePool selects",
-    "k3os_nodepool_nodes_updated": "of them, those that are as wanted",
+    "k3os_nodepool_nodes_updated": "of them, those that are up to date",
     "k3os_nodepool_nodes_ready": "of them, those that are ready",
     "k3os_nodepool_nodes_changing": "of them, those that are being changed",
     "k3os_nodepool_nodes_failed": "of them, those whose change failed",

@@ -76,7 +76,7 @@ def decide_all(
         try:
             found.append(decide(pool, cluster, loads, jobs, now))
         except Exception as error:  # the others go on
-            found.append(Outcome((), None, f"a fault of the operator: {error!r}", {"": error}))
+            found.append(Outcome((), None, f"a bug in the operator: {error!r}", {"": error}))
         cluster = _after(cluster, found[-1].decisions)
     return found
 
@@ -251,7 +251,7 @@ def advance(
 def _after_failure(pool: Pool, node: NodeView, state: State) -> list[Decision]:
     """A failed node that came to what is wanted after all is done; one that came back is used."""
     if is_begun(node, pool.target) and is_updated(node, pool.target) and node.healthy:
-        return [*release(node), Said("Updated", "it has come up after all", node.name)]
+        return [*release(node), Said("Updated", "it came up after all", node.name)]
     if not pool.is_unclear and not is_begun(node, pool.target) and node.ready:
         if is_updated(node, pool.target):
             return release(node)  # what it failed with is not wanted any more

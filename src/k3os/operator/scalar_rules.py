@@ -24,7 +24,7 @@ PARENT = r"(.*/)?\.\.(/.*)?"
 
 def boolean(key: Key) -> str:
     known = listed([*scalars.TRUE, *scalars.FALSE])
-    return choose((f"!({LOWER} in {known})", said("wants true or false, not `{t}`")))
+    return choose((f"!({LOWER} in {known})", said("must be true or false, not `{t}`")))
 
 
 def number(key: Key) -> str:
@@ -33,7 +33,7 @@ def number(key: Key) -> str:
         "w",
         TRIMMED,
         choose(
-            (f"!{matches('w', '[0-9]+')}", said("wants a number, not `{w}`")),
+            (f"!{matches('w', '[0-9]+')}", said("must be a number, not `{w}`")),
             (
                 f"size(w) > {FEW_DIGITS} || int(w) < {least} || int(w) > {most}",
                 said(f"{{w}} is out of range; write {least} to {most}"),
@@ -51,7 +51,7 @@ def duration(key: Key) -> str:
         choose(
             (
                 f'!{matches("w", "[0-9]+|([0-9]+h)?([0-9]+m)?([0-9]+s)?")} || w == ""',
-                said(f"`{{w}}` is no duration; write e.g. `{key.example}`"),
+                said(f"`{{w}}` is not a duration; write e.g. `{key.example}`"),
             ),
             (f"size(w) > {FEW_DIGITS}", '""'),
             (
@@ -69,13 +69,13 @@ def choice(key: Key) -> str:
 
 
 def console(key: Key) -> str:
-    text = said("`{t}` is no console; write e.g. `ttyS0` or `ttyS1,9600`")
+    text = said("`{t}` is not a console; write e.g. `ttyS0` or `ttyS1,9600`")
     return choose((f"!{matches('t', scalars.CONSOLE)}", text))
 
 
 def swap_size(key: Key) -> str:
     words = listed([*(each for each in scalars.TRUE if each != "1"), *scalars.FALSE, "auto"])
-    text, least = "wants auto, off, a size or a percentage, not `{t}`; ", scalars.LEAST_SWAP
+    text, least = "must be auto, off, a size or a percentage, not `{t}`; ", scalars.LEAST_SWAP
     digits = 'w.replace("%", "").replace("i", "").replace("b", "").replace("m", "")'
     digits += '.replace("g", "")'
     mib = f'(w.contains("g") ? int({digits}) * 1024 : int({digits}))'
@@ -103,8 +103,8 @@ def swap_size(key: Key) -> str:
 
 
 def path(key: Key) -> str:
-    plain = said("`{t}` is no absolute path; write `/{t}`")
-    device = said("`{t}` is no absolute path; write `/dev/{t}`")
+    plain = said("`{t}` is not an absolute path; write `/{t}`")
+    device = said("`{t}` is not an absolute path; write `/dev/{t}`")
     if key.example.startswith("/dev/"):
         plain = choose(('t.startsWith("dev/")', plain), other=device)
     return choose(('!t.startsWith("/")', plain), other=_parents())
@@ -120,7 +120,7 @@ def file_path(key: Key) -> str:
         (matches("t", "[~$].*"), '""'),
         (
             f"t.contains({literal(chr(92))})",
-            said("`{t}` is no path of Linux; write e.g. `/etc/motd`"),
+            said("`{t}` is not a Linux path; write e.g. `/etc/motd`"),
         ),
         (matches("t", r".*/\.?"), said("`{t}` is a directory; write the path of the file")),
         other=_parents(),
@@ -138,7 +138,7 @@ def url(key: Key) -> str:
         (matches("t", r".*\.(iso|ya?ml)(:[0-9]+)?"), '"https://server/path"'),
         other=host,
     )
-    wrong = bound("h", hint, said("`{t}` is no URL; write e.g. `{h}`"))
+    wrong = bound("h", hint, said("`{t}` is not a URL; write e.g. `{h}`"))
     return choose((f"!{matches('t', '[^ :]+://[^ ]+')}", wrong))
 
 
@@ -147,14 +147,14 @@ def location(key: Key) -> str:
 
 
 def owner(key: Key) -> str:
-    text = said("`{t}` is no owner; write `user`, `user:group` or numbers")
+    text = said("`{t}` is not an owner; write `user`, `user:group` or numbers")
     fine = matches("t", r"[^:/\s]+(:[^/\s]*)?")
     return choose((f"!{fine}", text))
 
 
 def permissions(key: Key) -> str:
     """A number without quotes has two readings; that is left to the operator."""
-    text = said("`{t}` are no permissions; write four octal digits: '0644'")
+    text = said("`{t}` is not a file mode; write four octal digits: '0644'")
     return choose((f"!{matches('t', '(0[oO])?0*[0-7]{1,4}|[0-9]+')}", text))
 
 
@@ -166,7 +166,7 @@ def hostname(key: Key) -> str:
     return choose(
         (
             f"size(t) > {most} || !{fine}",
-            said(f"`{{t}}` is no host name; {hint}"),
+            said(f"`{{t}}` is not a valid host name; {hint}"),
         ),
         (
             matches("t.lowerAscii()", rf"({nobodys})(\..*)?"),

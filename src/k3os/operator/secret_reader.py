@@ -224,9 +224,9 @@ def _value(ref: SecretRef, secret: Mapping[str, Any] | None) -> str:
     """Raises NoSecret."""
     where = f"{names.NAMESPACE}/{ref.secret}"
     if secret is None:
-        raise NoSecret(f"there is no Secret {where}, of which the key {ref.key} is wanted")
+        raise NoSecret(f"there is no Secret {where}, whose key {ref.key} is needed")
     labels = texts(inside(secret, "metadata", "labels"))
     is_token = secret.get("type") == TOKEN  # of an account here, which are the operator's
     if ref.secret == KEY or is_token or labels.keys() & {LABEL, REQUEST_LABEL}:
-        raise NoSecret(f"the Secret {where} is the operator's own: take another one for {ref.key}")
+        raise NoSecret(f"the Secret {where} is the operator's own: use another one for {ref.key}")
     return value_of(ref, secret)

@@ -27,7 +27,7 @@ from k3os.cluster.workloads import (
 from k3os.operator.decisions import KEEP, Decision, NodePatch, Said, release, stepped
 
 Turn = tuple[list[Decision], float | None]
-DONE = "ready, healthy, as wanted"
+DONE = "ready, healthy, up to date"
 
 
 def remember(pool: Pool, node: NodeView, state: State, load: Load) -> list[Decision] | None:
@@ -51,7 +51,7 @@ def updated(pool: Pool, node: NodeView, state: State, now: float) -> list[Decisi
     if wanted is None or record is None or not record.ready or not is_begun(node, pool.target):
         return [*release(node), Said("Updated", DONE, node.name)]
     going = stepped(node, state, SOAKING, now, cordoned=False)
-    told = f"{remembered(record)}: they have {wanted.soak} s to be Ready again"
+    told = f"{remembered(record)}: they have {wanted.soak} s to become Ready again"
     unschedulable = False if state.cordoned else KEEP
     return [replace(going, unschedulable=unschedulable), Said("Soaking", told, node.name)]
 
@@ -88,7 +88,7 @@ def recover(pool: Pool, node: NodeView, state: State, load: Load) -> list[Decisi
         as_wanted = not pool.is_unclear and node.ready and is_updated(node, pool.target)
         return release(node) if as_wanted else []
     if wanted is None or record is None or acknowledged(pool, node):
-        return [*release(node), Said("Updated", f"{DONE}; its workloads are let be", node.name)]
+        return [*release(node), Said("Updated", f"{DONE}; its workloads are ignored", node.name)]
     if load.sick is not None and not load.sick:
         return [*release(node), Said("WorkloadsReady", "they are Ready again", node.name)]
     if wanted.on_failure == IGNORE:

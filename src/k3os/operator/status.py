@@ -129,7 +129,7 @@ def _judged(
     faults: Mapping[str, Exception],
 ) -> Judgements:
     away = [node.name for node in members if not node.ready]
-    share = f"{len(updated)} of {len(members)} nodes are as wanted"
+    share = f"{len(updated)} of {len(members)} nodes are up to date"
     found: Judgements = {
         "Progressing": (len(updated) < len(members), "Updating", waiting or share),
         "Available": (not away, "NodesReady", "all nodes are ready"),
@@ -167,7 +167,7 @@ def _judged(
         words = f"{name or 'the NodePool'}: {error!r}; the operator's log says where"
         found["Degraded"] = (True, "InternalError", words[: 2 * LONGEST])
     elif conflicts:
-        words = f"matched by another NodePool, too, so nobody touches them: {_some(conflicts)}"
+        words = f"also matched by another NodePool, so neither changes them: {_some(conflicts)}"
         found["Degraded"] = (True, "Conflict", words)
     elif unreadable:
         words = f"{unreadable[0].name}: {unreadable[0].unreadable}"

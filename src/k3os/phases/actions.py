@@ -83,7 +83,7 @@ class WriteFile(Action):
             uid, gid = (self.uid, self.gid) if os.geteuid() == 0 else (-1, -1)
             atomic_write(path, self.data, mode=self.mode, uid=uid, gid=gid)
         except FileExistsError:
-            raise UserError(f"{os.path.dirname(self.path)} is no directory") from None
+            raise UserError(f"{os.path.dirname(self.path)} is not a directory") from None
         except IsADirectoryError:
             raise UserError(f"{self.path} is a directory") from None
         except OSError as error:

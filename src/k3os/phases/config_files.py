@@ -90,5 +90,5 @@ class Close(Action):
         if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
             self.note = "its file system has no modes"
             return UNCHANGED
-        node.say(f"{self.path} could be read by others (mode {mode:04o}): it is for root only now")
+        node.say(f"{self.path} was readable by others (mode {mode:04o}): now only root can read it")
         return DONE

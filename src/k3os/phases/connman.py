@@ -98,7 +98,7 @@ def _servers(config: Config, node: Node) -> list[Action]:
             text = str(item.data)
             if any(character in text for character in ", ;\n"):
                 hint = "write each server as an item of a list"
-                actions.append(Refused(path, item.place, f"set {name}", "is no server", hint))
+                actions.append(Refused(path, item.place, f"set {name}", "is not a server", hint))
             else:
                 good.append(text)
         settings[name] = ",".join(good)

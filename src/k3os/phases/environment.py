@@ -66,7 +66,9 @@ def read(config: Config) -> tuple[dict[str, str], list[Action]]:
     for name, value in config.entries(KEY).items():
         text = str(value.data)
         if not _is_name(name) or "\n" in text:
-            message = "is no name of a variable" if "\n" not in text else "has more than one line"
+            message = (
+                "is not a valid variable name" if "\n" not in text else "has more than one line"
+            )
             actions.append(Refused(f"{KEY}.{name}", value.place, f"set {name!r}", message))
             continue
         variables[name] = text
@@ -121,7 +123,7 @@ def _is_name(name: str) -> bool:
 
 def is_plain(text: str) -> bool:
     """Whether systemd takes a text in an EnvironmentFile: it refuses the whole file for a byte that
-    is no UTF-8, and for a NUL."""
+    is not UTF-8, and for a NUL."""
     return "\0" not in text and not any("\ud800" <= each <= "\udfff" for each in text)
 
 

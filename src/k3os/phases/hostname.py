@@ -34,7 +34,9 @@ def plan(config: Config, node: Node) -> list[Action]:
         current = node.read(KERNEL).strip()
         if node.phase == "runtime" and not is_nobodys(current):
             name, place = valid_hostname(current), Place("the running system")
-            note = f"in place of {current}, which is no host name" if name != current else ""
+            note = (
+                f"in place of {current}, which is not a valid host name" if name != current else ""
+            )
         if not name:
             name = node.read(GENERATED).strip()
             if not name:

@@ -68,7 +68,7 @@ def _script(path: str, verb: str, node: Node) -> Action:
     place = Place(path)
     where = node.path(path)
     if not os.path.isfile(where):
-        return Refused(LOCAL, place, f"run {name}", "is no file")
+        return Refused(LOCAL, place, f"run {name}", "is not a file")
     if not os.stat(where).st_mode & 0o111:
         hint = "write it with permissions: '0755'"
         return Refused(LOCAL, place, f"run {name}", "is not executable", hint)

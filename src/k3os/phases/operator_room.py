@@ -39,7 +39,7 @@ def narrowness(config: Config, node: Node) -> str:
     total = memory.parse(node.read("/proc/meminfo")).get("MemTotal", 0) // memory.MIB
     least = MEMORY if node.mode in ON_DISK else LIVE_MEMORY
     if 0 < total < least:
-        return f"{total} MiB of memory are too little for it, it wants {least}"
+        return f"{total} MiB of memory are too little for it, it needs {least}"
     was_here = any(os.path.islink(node.entry(each)) for each in (LINK, OLD_LINK))
     if was_here:
         return ""
@@ -48,7 +48,7 @@ def narrowness(config: Config, node: Node) -> str:
         place = os.path.dirname(place)
     room = os.statvfs(node.path(place))
     free = room.f_bavail * room.f_frsize >> 20
-    return f"{free} MiB are free in /{place.split('/')[1]}, it wants {ROOM}" if free < ROOM else ""
+    return f"{free} MiB are free in /{place.split('/')[1]}, it needs {ROOM}" if free < ROOM else ""
 
 
 def runs_here(config: Config, node: Node) -> bool:

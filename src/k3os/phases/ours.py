@@ -134,7 +134,7 @@ class Ours:
 
 
 def digest(node: Node, path: str) -> str:
-    """The mark of a file's content, "" when it is no file."""
+    """The mark of a file's content, "" when it is not a file."""
     try:
         descriptor = os.open(node.entry(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:

@@ -77,7 +77,7 @@ def periods(config: Config) -> tuple[int, int, list[Action]]:
         return grace, critical, []
     if value is None:  # a short shutdown needs no second key
         return grace, grace // 3, []
-    message = f"{critical}s are more than {GRACE}, whose last part they are ({grace}s)"
+    message = f"{critical}s is more than {GRACE} ({grace}s), which includes it"
     what = "set the time for critical pods"
     refused = Refused(CRITICAL, value.place, what, message, f"write {grace}s or less")
     return grace, grace // 3, [refused]

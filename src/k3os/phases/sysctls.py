@@ -36,7 +36,7 @@ def plan(config: Config, node: Node) -> list[Action]:
         path = path_of(name)
         if "\n" in name + text or "/../" in path + "/" or not _is_name(name):
             what = f"set {name!r}"
-            actions.append(Refused(f"{key}.{name}", value.place, what, "is no kernel setting"))
+            actions.append(Refused(f"{key}.{name}", value.place, what, "is not a kernel setting"))
             continue
         lines.append(f"{path.removeprefix('/proc/sys/')} = {text}\n")
         actions.append(OwnSetting(f"{key}.{name}", value.place, name, path, text))

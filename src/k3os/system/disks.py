@@ -203,7 +203,7 @@ def mounted() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for mount in (*mounts(), *mounts(OWN_MOUNTS)):
         names = [mount.number]
-        if mount.source.startswith("/dev/"):  # btrfs shows a number that is no device's
+        if mount.source.startswith("/dev/"):  # btrfs shows a number that is not a device's
             names.append(os.path.realpath(mount.source))
         for name in names:
             targets = found.setdefault(name, [])

@@ -21,7 +21,7 @@ def text_of(path: str, errors: str = "replace") -> str:
 
 
 def read_object(path: str) -> "dict[str, Any]":
-    """A JSON object from a file, {} when it is not there, cannot be read, or is no object."""
+    """A JSON object from a file, {} when it is not there, cannot be read, or is not an object."""
     from k3os.system.json_text import an_object
 
     try:
@@ -37,7 +37,7 @@ def read_regular(path: str, limit: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         if os.fstat(descriptor).st_mode & 0o170000 != 0o100000:
-            raise OSError(22, "is no file", path)
+            raise OSError(22, "is not a file", path)
         data = bytearray()
         while len(data) < limit and (block := os.read(descriptor, limit - len(data))):
             data += block

@@ -19,13 +19,13 @@ from k3os.system.run import CommandError, run
 
 # curl's exit code: what it means, what to do, whether another try may help
 MEANINGS = {
-    3: ("is no valid address", "", False),
+    3: ("is not a valid address", "", False),
     5: ("the proxy's name cannot be resolved", "check ftp_proxy", True),
     6: ("the name cannot be resolved", "check network and DNS", True),
     7: ("cannot be reached", "is the server running?", True),
     28: ("the server stalls", "try again, or another server", True),
-    52: ("the server broke the connection off", "try again", True),
-    56: ("the server broke the connection off", "try again", True),
+    52: ("the server closed the connection", "try again", True),
+    56: ("the server closed the connection", "try again", True),
     67: ("the server refuses the login", "put user:password@ before the host name", False),
     78: ("there is no such file, or no access to it", "check the path", False),
 }
@@ -61,7 +61,7 @@ def _get(url: str, limit: int, timeout: float, end: Deadline) -> bytes:
         parts = urlsplit(url)
         named = parts.hostname and parts.path.strip("/") and parts.port != 0
     except ValueError as error:
-        raise HttpError(f"is no valid address: {error}", where=address) from None
+        raise HttpError(f"is not a valid address: {error}", where=address) from None
     if not named or any(not letter.isprintable() for letter in url):
         raise HttpError("names no file on a server", "write ftp://host/path", address)
     left = end.left()

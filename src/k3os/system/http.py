@@ -277,7 +277,7 @@ def _open(
 
     address, credentials = _split_credentials(url)
     if not address.lower().startswith(("http://", "https://")):
-        raise HttpError("is no http or https address", where=address)
+        raise HttpError("is not an http or https address", where=address)
     try:
         request = urllib.request.Request(address, method=method)
         request.add_header("User-Agent", "k3os")

@@ -79,9 +79,9 @@ def explain(address: str, error: Exception, timeout: float) -> HttpError:
     elif isinstance(error, http.client.IncompleteRead):
         message, hint = "the connection ended in the middle", "try again"
     elif isinstance(error, (http.client.HTTPException, ConnectionError)):
-        message, hint = f"the server broke the connection off ({type(error).__name__})", "try again"
+        message, hint = f"the server closed the connection ({type(error).__name__})", "try again"
     elif isinstance(error, ValueError):
-        return HttpError(f"is no valid address: {error}", where=address)
+        return HttpError(f"is not a valid address: {error}", where=address)
     else:
         message, hint = f"cannot be reached: {error}", "check network and proxy settings"
     return HttpError(message, hint, address, transient=True)
@@ -97,10 +97,10 @@ def _explain_status(address: str, error: Any) -> HttpError:
     error.close()
     wait = header(error.headers, "Retry-After") if error.headers else ""
     hints = {
-        401: ("the server wants a login (401)", "put user:password@ before the host name"),
+        401: ("the server requires a login (401)", "put user:password@ before the host name"),
         403: ("the server refuses access (403)", "is the address public? does a proxy filter it?"),
         404: ("there is nothing at this address (404)", "check version and address"),
-        407: ("the proxy wants a login (407)", "set https_proxy=http://user:password@host:port"),
+        407: ("the proxy requires a login (407)", "set https_proxy=http://user:password@host:port"),
         410: ("there is nothing any more at this address (410)", "check version and address"),
     }
     if 300 <= status < 400:

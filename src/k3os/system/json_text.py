@@ -28,10 +28,10 @@ def parsed(data: bytes | str) -> Any:
 
 
 def an_object(data: bytes | str) -> dict[str, Any]:
-    """Raises ValueError, also for what is no object."""
+    """Raises ValueError, also for what is not an object."""
     value = parsed(data)
     if not isinstance(value, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     return value
 
 
@@ -55,7 +55,7 @@ def objects(data: bytes | str) -> list[dict[str, Any]]:
     """The objects of a list; what else is in it is left out. Raises ValueError."""
     value = parsed(data)
     if not isinstance(value, list):
-        raise ValueError("it is no list")
+        raise ValueError("it is not a list")
     return maps(value)
 
 

@@ -114,7 +114,7 @@ def _area_text(descriptor: int, start: int, size: int) -> str:
     try:
         return text.rstrip(b"\0").decode()
     except UnicodeDecodeError:
-        raise BadHeader("its metadata are no text") from None
+        raise BadHeader("its metadata are not text") from None
 
 
 _TEXT, _NUMBER, _WORD, _SIGN = 1, 2, 3, 4
@@ -203,12 +203,12 @@ def volumes(text: str) -> list[Volume]:
     physical = {}
     for name, value in _map(group, "physical_volumes").items():
         if not isinstance(value, dict):
-            raise BadHeader(f"{name[:20]!r} is no physical volume")
+            raise BadHeader(f"{name[:20]!r} is not a physical volume")
         physical[name] = (_identity(value), _count(value, "pe_start"))
     found = []
     for name, value in _map(group, "logical_volumes", {}).items():
         if not isinstance(value, dict) or not isinstance(value.get("status"), list):
-            raise BadHeader(f"{name[:20]!r} is no logical volume")
+            raise BadHeader(f"{name[:20]!r} is not a logical volume")
         if "VISIBLE" in value["status"]:
             full = f"{_doubled(group_name)}-{_doubled(name)}"
             if len(full) > LONGEST_NAME:
@@ -266,7 +266,7 @@ def _count(section: dict[str, object], name: str, default: object = None) -> int
     """A number of extents or sectors."""
     value = section.get(name, default)
     if not isinstance(value, int) or not 0 <= value < 2**40:
-        raise BadHeader(f"{name} is no number that can be")
+        raise BadHeader(f"{name} is not a possible number")
     return value
 
 

@@ -18,7 +18,7 @@ def are_digits(text: str | bytes) -> bool:
 
 
 def whole(text: str | bytes, least: int = 0, most: int = LARGEST) -> int | None:
-    """The number in a text; None when it is no number, or not between the limits."""
+    """The number in a text; None when it is not a number, or not between the limits."""
     if len(text) > LONGEST or not are_digits(text):
         return None
     number = int(text)

@@ -42,7 +42,7 @@ def snapshot(version: str, settings: Settings, say: Say, *, root: str = "") -> s
         return etcd.snapshot(version, settings, say)
     endpoint = last(settings, "datastore-endpoint")
     if endpoint and not endpoint.startswith("sqlite"):
-        say("the datastore is not on this node: its copy is up to you")
+        say("the datastore is not on this node: you must copy it yourself")
         return ""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     database = f"{directory}/state.db"

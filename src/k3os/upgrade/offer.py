@@ -134,7 +134,7 @@ class TarOffer(Offer):
                 yield ((each.name.partition("/")[2], each, archive) for each in archive)
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             raise UserError(
-                f"is no tarball that could be read: {error}", "download it again", self.path
+                f"is not a readable tarball: {error}", "download it again", self.path
             ) from error
 
     def write(self, file: File, path: str, progress: Progress) -> None:

@@ -36,7 +36,7 @@ def perform(
         forget(f"{system}/{step.path}")
         if digest_of(f"{system}/{step.path}") != step.file.sha256:
             raise UserError(
-                f"{system}/{step.path} was not written correctly: it reads back otherwise",
+                f"{system}/{step.path} was not written correctly: it reads back differently",
                 "the disk may be failing; nothing was switched",
             )
     generation = add_generation(system, plan.number, plan.manifest, plan.links)

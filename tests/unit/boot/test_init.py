@@ -57,7 +57,7 @@ def test_a_fallback_that_is_none_is_said_and_the_node_boots_live(
     said: list[str], fallback: str
 ) -> None:
     assert init.choose_mode({"k3os.fallback_mode": fallback}, "iso") == "live"
-    assert f"k3os.fallback_mode={fallback} is no mode to fall back to" in said[0]
+    assert f"k3os.fallback_mode={fallback} is not a mode to fall back to" in said[0]
 
 
 def test_a_bad_timeout_is_said_and_the_default_taken(said: list[str]) -> None:
@@ -140,7 +140,9 @@ def test_what_somebody_tried_is_taken_back_by_a_boot(
         assert own.read_text() == "before"
     init.take_back_what_was_tried("")
     assert ["disk is full" in line for line in said] == [True, False]
-    assert said[1] == f"nobody kept what was tried as {place}: what was there before is back"
+    assert (
+        said[1] == f"{place}: nobody kept the configuration that was tried; the former one is back"
+    )
 
 
 def raising(*_: object, **__: object) -> None:
@@ -297,5 +299,5 @@ def test_what_a_node_boots_without_costs_only_itself() -> None:
     assert done == ["tuned"]
     assert said == [
         "could not name it: [Errno 2] No such file or directory: '/etc/nvme/hostid'; "
-        "the boot goes on"
+        "the boot continues"
     ]

@@ -79,7 +79,7 @@ def test_any_other_failure_to_mount_is_said_and_the_boot_goes_on(
     monkeypatch.setattr(root.mounts, "mount", mount)
     monkeypatch.setattr(root, "say", said.append)
     root.mount_for_tools("debugfs", str(tmp_path))
-    assert said == [f"could not mount {tmp_path}: [Errno {errno.EINVAL}] x; the boot goes on"]
+    assert said == [f"could not mount {tmp_path}: [Errno {errno.EINVAL}] x; the boot continues"]
 
 
 def test_the_names_for_nvme_follow_from_the_machine_id() -> None:

@@ -367,7 +367,7 @@ def test_a_step_of_the_boot_that_meets_a_bug_costs_itself(
     boot()
     (line,) = [line for line in machine if what in line]
     assert line.startswith(f"could not {what}: ")
-    assert line.endswith("; the boot goes on")
+    assert line.endswith("; the boot continues")
     assert told([line], error, "k3os/boot/")
 
 

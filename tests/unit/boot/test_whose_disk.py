@@ -219,7 +219,7 @@ def test_what_is_no_uuid_on_the_command_line_is_reported_and_passed_over(
     said: list[str] = []
     monkeypatch.setattr(init, "say", said.append)
     assert init.medium_uuid({layout.MEDIUM_UUID: text}) == ""
-    assert "is no UUID; the label decides" in said[0]
+    assert "is not a UUID; the label decides" in said[0]
     assert init.medium_uuid({layout.MEDIUM_UUID: ""}) == ""
     assert init.medium_uuid({layout.MEDIUM_UUID: OURS, "k3os.takeover": THEIRS}) == THEIRS
 

@@ -141,7 +141,7 @@ def test_nothing_that_is_tried_is_said(
 ) -> None:
     call = config_try.keep if word == "keep" else lambda: config_try.back(SOURCES)
     assert call() == 1
-    assert capsys.readouterr().out == "nothing is being tried\n"
+    assert capsys.readouterr().out == "no configuration is being tried\n"
 
 
 @pytest.mark.parametrize(

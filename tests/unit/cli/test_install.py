@@ -48,7 +48,7 @@ def test_a_workstation_is_no_live_system(
 ) -> None:
     monkeypatch.setattr(install.os, "geteuid", lambda: 0)
     assert main(["install"]) == 1
-    assert "no live system of k3OS; boot the ISO" in capsys.readouterr().err
+    assert "not a live k3OS system; boot the ISO" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("address", ["/.base/node.yaml", "tftp://10.0.0.1/x", "https://a/b"])
@@ -59,7 +59,7 @@ def test_a_configuration_may_be_a_path_or_an_address(address: str) -> None:
 
 
 def test_a_relative_path_is_no_address() -> None:
-    assert "is no URL" in str(check_cmdline("k3os.install.config_url=node.yaml")[1][0])
+    assert "is not a URL" in str(check_cmdline("k3os.install.config_url=node.yaml")[1][0])
 
 
 def test_the_iso_is_an_option_and_a_key() -> None:

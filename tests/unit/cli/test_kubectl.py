@@ -272,7 +272,7 @@ def test_a_retry_lets_sick_workloads_be(cluster):
         patch=[{"text": "nodepool.k3os.io/workers patched\n"}],
     )
     result = k3os(directory, "rollout", "retry", "workers")
-    assert result.stdout == "workers: it goes on; 2 workloads that did not come back are let be\n"
+    assert result.stdout == "workers: continues without 2 workloads that did not come back\n"
     assert any("k3os.io/retried-at" in each for each in calls(directory)[-1])
 
 

@@ -95,7 +95,7 @@ def test_each_node_has_a_line_with_what_changes_and_what_that_costs(capsys: Any)
     assert lines["b"].split()[1] == "leaves" and "keeps what it has" in lines["b"]
     assert lines["c"].split()[1] == "joins" and "k3s restarts, pods move away" in lines["c"]
     assert "spec.k3s.version: (none) -> v1.34.0+k3s1" in out
-    assert "2 of 2 nodes would be changed" in out and "it begins with a" in out
+    assert "2 of 2 nodes would be changed" in out and "first: a" in out
 
 
 def test_several_nodepools_of_a_file_each_have_their_part(capsys: Any) -> None:
@@ -132,7 +132,7 @@ def test_a_spec_with_an_error_is_an_error(capsys: Any) -> None:
 
 
 def test_a_file_without_a_nodepool_is_an_error() -> None:
-    with pytest.raises(UserError, match="holds no NodePool") as caught:
+    with pytest.raises(UserError, match="contains no NodePool") as caught:
         diff(Cluster({"kind": "Secret"}), ["x.yaml"])  # type: ignore[arg-type]
     assert caught.value.exit_code == ERROR
 

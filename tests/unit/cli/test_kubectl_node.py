@@ -210,9 +210,7 @@ OF_REGISTRY = {
         ({}, (f"sha256:{'0' * 64}", "Never", None)),
     ],
 )
-def test_a_node_without_an_image_gets_that_of_an_operator_from_a_registry(
-    cluster, notes, expected
-):
+def test_a_node_without_an_image_gets_that_of_an_operator_from_a_registry(cluster, notes, expected):
     directory = cluster(
         nodes=[{"list": [node("node-1", notes=notes)]}],
         pods=[{"list": [OF_REGISTRY]}, {"list": [RUNNING]}] if notes else [{"list": [RUNNING]}],
@@ -238,7 +236,7 @@ def test_a_node_without_an_image_gets_that_of_an_operator_from_a_registry(
         ),
         (
             {"nodes": [{"list": [node("node-1", notes={names.IMAGE: ""})]}]},
-            "node-1 has no image of the operator",
+            "node-1 has no operator image",
             False,
         ),
         ({"nodes": [REFUSED]}, "The connection to the server a:6443 was refused", False),
@@ -344,9 +342,9 @@ def test_what_went_wrong_is_one_line_and_nothing_stays(cluster, script, words, m
             [event("FailedMount", "no volume")],
             "does not run after 0 s: ContainerCreating; FailedMount: no volume;",
         ),
-        ([pod()], [], "does not run after 0 s: its kubelet has not taken it up; `kubectl desc"),
+        ([pod()], [], "does not run after 0 s: the kubelet has not picked it up; `kubectl desc"),
         ([], [event("FailedCreate", "quota")], "does not run after 0 s: FailedCreate: quota;"),
-        ([], [], "Kubernetes has made none for the Job"),
+        ([], [], "Kubernetes has not created one for the Job"),
     ],
 )
 def test_a_pod_that_does_not_start_in_time_says_what_it_waits_for(cluster, pods, events, words):
@@ -370,7 +368,7 @@ def test_a_node_that_is_not_heard_of_is_refused_and_one_that_is_unwell_is_tried(
     directory = cluster(nodes=[{"list": [gone]}])
     result = k3os(directory, "status", "node-1")
     assert result.returncode == 1
-    assert "its kubelet is not heard of: stopped posting; no pod can start" in result.stderr
+    assert "its kubelet has gone silent: stopped posting; no pod can start" in result.stderr
     unwell = node("node-1", ready=False)
     unwell["status"]["conditions"][0] |= {"message": "cni plugin not initialized"}
     result = k3os(cluster(nodes=[{"list": [unwell]}]), "status", "node-1")
@@ -464,7 +462,7 @@ def test_one_archive_has_the_files_of_all_nodes_and_nothing_odd(cluster):
 @pytest.mark.parametrize(
     ("sent", "script", "words"),
     [
-        (b"\x1f\x8bno", {}, "what it sent is no archive"),
+        (b"\x1f\x8bno", {}, "what it sent is not an archive"),
         (
             b"",
             {"exec": [{"error": "k3os: error: x\ncommand terminated with exit code 1\n"}]},

@@ -27,7 +27,7 @@ def orders(monkeypatch: Any) -> list[tuple[Kubectl, str, Order]]:
         found.append((kubectl, name, order))
         say("restarts\x1b[2J")
         if name == "lost":
-            raise UserError("it is not back in time", "look at its screen")
+            raise UserError("the node is not back in time", "look at its screen")
         return parse_node(node(name, healthy="False" if name == "unwell" else "True"))
 
     monkeypatch.setattr(module, "find", lambda _, name: parse_node(node(name)))
@@ -120,7 +120,7 @@ def test_a_node_goes_back_to_the_generation_before(back: Any) -> None:
 
 
 def test_one_without_a_generation_before_is_not_touched(back: Any) -> None:
-    with pytest.raises(UserError, match="has no generation before"):
+    with pytest.raises(UserError, match="has no previous generation"):
         back(Cluster(previous={}), "a")
 
 
@@ -193,7 +193,7 @@ def test_what_it_has_already_is_not_done(back: Any, capsys: Any) -> None:
     [
         ({}, "nothing is asked for"),
         ({"k3os": "v1.1.0"}, "where is the release"),
-        ({"k3os": "../..", "url": URL}, "is no version"),
+        ({"k3os": "../..", "url": URL}, "is not a version"),
         ({"k3os": "v1.1.0", "url": "https://u:secret@example.com"}, "holds a name or a password"),
     ],
 )

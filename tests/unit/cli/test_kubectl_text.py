@@ -43,7 +43,9 @@ def test_one_failed_node_of_a_thousand_is_seen_in_the_bar():
 
 
 def test_a_picture_says_who_is_where_since_when_and_why_it_waits():
-    row = Row("node-1", "Draining", NOW - 65, "k3OS v1.0.0 -> v1.1.0", "its pods are moved away")
+    row = Row(
+        "node-1", "Draining", NOW - 65, "k3OS v1.0.0 -> v1.1.0", "its pods are being moved away"
+    )
     lines = picture(seen(row, waiting="the window is closed"), NOW, 20)
     texts = [text for text, _ in lines]
     assert texts[0] == "NodePool workers: Updating, wanted: k3OS v1.1.0"

@@ -43,7 +43,7 @@ def test_containers_that_cannot_be_asked_are_a_line_in_the_log(
 ) -> None:
     (crictl.parent / "fails").write_text("")
     network.renew_dns_pods(str(crictl.parent / "containerd.sock"))
-    assert "may go on with the former name servers" in capsys.readouterr().out
+    assert "may keep the former name servers" in capsys.readouterr().out
 
 
 def test_nothing_starts_anew_unless_the_servers_are_others(

@@ -49,7 +49,7 @@ def test_an_option_of_the_help_is_read_wherever_it_stands(name: str, option: str
         for argv in ([option, "x=y"], [f"{option}=x=y"]):
             assert read(text, [*before, *argv]) == (before, {option: "x=y"})
             assert read(text, [*argv, *before]) == (before, {option: "x=y"})
-        with pytest.raises(Usage, match=f"{option} wants a value"):
+        with pytest.raises(Usage, match=f"{option} needs a value"):
             read(text, [*before, option])
     else:
         assert read(text, [option, *before]) == (before, {option: "yes"})
@@ -83,7 +83,7 @@ SLIPS = {
     ("status", "--json", "--verify"): "--verify and --json exclude each other",
     ("status", "--running"): "--running goes with --verify",
     ("clock",): "a word is missing: wait",
-    ("clock", "wait", "soon"): "'soon' is no number of seconds up to 86400",
+    ("clock", "wait", "soon"): "'soon' is not a number of seconds up to 86400",
     ("reset", "--force=yes"): "unknown option --force",
     ("overlay", "delete"): "unknown word 'delete'",
     ("install", "--confg", "x"): "unknown option --confg; did you mean --config?",
@@ -105,7 +105,7 @@ SLIPS = {
     ("network", "links", "--json"): "--json goes with show",
     ("network", "--settle"): "unknown option --settle; did you mean settle?",
     ("operator", "run", "--log-format", "xml"): "--log-format is json or text",
-    ("operator", "run", "--port", "x"): "'x' is no such number",
+    ("operator", "run", "--port", "x"): "'x' is not a valid number",
     ("config", "chek", "x"): "unknown word 'chek'; did you mean check?",
     ("config", "migrate", "x"): "that command is `k3os migrate FILE`",
     ("config", "--dump", "x"): "unknown word 'x'",

@@ -162,5 +162,5 @@ def test_the_archive_is_for_its_owner_alone_and_has_a_name(node, monkeypatch, ca
 
 def test_only_root_may(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(Exception, match="only root may read all of it"):
+    with pytest.raises(Exception, match="only root can read all of it"):
         command.main([])

@@ -154,25 +154,28 @@ def test_another_label_gives_another_target() -> None:
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ({"overrides": {}}, "spec.overrides: is no list"),
-        ({"overrides": ["x"]}, "spec.overrides[0]: is no map"),
+        ({"overrides": {}}, "spec.overrides: must be a list"),
+        ({"overrides": ["x"]}, "spec.overrides[0]: must be a map"),
         (
             {"overrides": [{"nodeSelector": {"matchLabels": []}, "config": {}}]},
-            "spec.overrides[0].nodeSelector: is no LabelSelector",
+            "spec.overrides[0].nodeSelector: is not a valid LabelSelector",
         ),
-        ({"overrides": [{"config": {}}]}, "spec.overrides[0].nodeSelector: is no LabelSelector"),
+        (
+            {"overrides": [{"config": {}}]},
+            "spec.overrides[0].nodeSelector: is not a valid LabelSelector",
+        ),
         (
             {"overrides": [override({}, a="b"), override({"hostname": "a_b"}, a="b")]},
-            "spec.overrides[1].config: hostname: `a_b` is no host name",
+            "spec.overrides[1].config: hostname: `a_b` is not a valid host name",
         ),
         (
             {"overrides": [override({"hostname": "$(node.x)"})]},
             "spec.overrides[0].config: hostname: `$(node.x)`",
         ),
-        ({"config": {"hostname": "$(node.x)"}}, "hostname: `$(node.x)` is no value of a node"),
+        ({"config": {"hostname": "$(node.x)"}}, "hostname: `$(node.x)` is not a value of a node"),
         (
             {"overrides": [{"nodeSelector": {}, "config": []}]},
-            "spec.overrides[0].config: is no map",
+            "spec.overrides[0].config: must be a map",
         ),
         # what is wrong whatever the node says
         (

@@ -231,7 +231,7 @@ def test_a_refusal_and_a_server_that_is_down_are_told(server: ApiServer, tmp_pat
 def test_before_k3s_registered_there_is_nobody_to_tell(tmp_path: Path) -> None:
     assert kubelet.api(str(tmp_path / "none")) is None
     (tmp_path / "bad").write_text("clusters: []")
-    with pytest.raises(UserError, match="is no kubeconfig"):
+    with pytest.raises(UserError, match="is not a kubeconfig"):
         kubelet.api(str(tmp_path / "bad"))
 
 

@@ -64,14 +64,14 @@ def test_what_a_node_does_not_have_is_named_with_its_key(text: str, message: str
 @pytest.mark.parametrize(
     ("tree", "where", "what"),
     [
-        ({"a": "$(node.names)"}, "a", "`$(node.names)` is no value of a node"),
-        ({"a": "$(node.labels[rack])"}, "a", "is no value of a node"),
-        ({"a": "$(node.labels['rack\"])"}, "a", "is no value of a node"),
-        ({"a": "$(node.labels['-rack'])"}, "a", "is no value of a node"),
-        ({"a": "$(node.name"}, "a", "is no value of a node"),
-        ({"a": ["x", "$(node.uid)"]}, "a[1]", "is no value of a node"),
-        ({"a": {"$(node.name)": "x"}}, "a.$(node.name)", "stands in a name"),
-        ({"a": "$(node.annotations['k3os.io/config-hash'])"}, "a", "changes by the rollout"),
+        ({"a": "$(node.names)"}, "a", "`$(node.names)` is not a value of a node"),
+        ({"a": "$(node.labels[rack])"}, "a", "is not a value of a node"),
+        ({"a": "$(node.labels['rack\"])"}, "a", "is not a value of a node"),
+        ({"a": "$(node.labels['-rack'])"}, "a", "is not a value of a node"),
+        ({"a": "$(node.name"}, "a", "is not a value of a node"),
+        ({"a": ["x", "$(node.uid)"]}, "a[1]", "is not a value of a node"),
+        ({"a": {"$(node.name)": "x"}}, "a.$(node.name)", "is in a name"),
+        ({"a": "$(node.annotations['k3os.io/config-hash'])"}, "a", "is changed by the rollout"),
     ],
 )
 def test_what_is_no_value_is_said_with_its_key(tree: dict, where: str, what: str) -> None:

@@ -169,7 +169,7 @@ def test_a_channel_that_is_not_looked_up_yet_wants_nothing() -> None:
     ("body", "words"),
     [
         (node("a", ready=False), "is not ready"),
-        (node("a", notes={names.IMAGE: ""}), "no image of the operator"),
+        (node("a", notes={names.IMAGE: ""}), "no operator image"),
         (node("a", state={"step": "Draining"}), "is changing it: Draining"),
         (
             node("a", state={"step": "Failed", "reason": "JobFailed", "target": digest()}),

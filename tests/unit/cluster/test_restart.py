@@ -184,8 +184,8 @@ def test_its_pods_move_away_then_it_restarts_and_takes_pods_again(clock: Clock) 
     assert cluster.cordons == [True, False]
     assert is_free(cluster)
     assert said == [
-        *("takes no pods", "1 pod to move away", "its pods have moved away", "restarts"),
-        "takes pods again",
+        *("cordoned", "1 pod to move away", "its pods have moved away", "restarts"),
+        "uncordoned",
     ]
 
 
@@ -211,7 +211,7 @@ def test_one_that_was_cordoned_before_stays_so(clock: Clock) -> None:
     _, said = done(cluster)
     assert cluster.nodes["a"]["spec"] == {"unschedulable": True}
     assert names.BY_HAND not in cluster.nodes["a"]["metadata"]["annotations"]
-    assert said[0] == "takes no pods, as before" and "takes pods again" not in said
+    assert said[0] == "cordoned already" and "uncordoned" not in said
 
 
 def test_a_budget_holds_it_and_is_named_and_the_node_is_given_back(clock: Clock) -> None:
@@ -278,7 +278,7 @@ REFUSED = {
         node(notes={names.BY_HAND: json.dumps(MARK)}),
         "`kubectl k3os reboot` works on it already",
     ),
-    "on trial": (node(notes={names.TRIAL: "true"}), "on trial still"),
+    "on trial": (node(notes={names.TRIAL: "true"}), "still on trial"),
 }
 
 
@@ -314,7 +314,7 @@ def test_a_node_that_changes_meanwhile_is_looked_at_again(clock: Clock) -> None:
     done(cluster)
     assert cluster.cordons == [True, False]
     cluster.conflicts, cluster.after = 100, {names.BOOT_ID: "3"}
-    with pytest.raises(UserError, match="again and again"):
+    with pytest.raises(UserError, match="keep changing the node"):
         done(cluster)
 
 

@@ -104,8 +104,8 @@ def test_no_shell_reads_an_annotation(config: dict, where: str) -> None:
     [
         ([{"name": "s"}], "spec.secrets[0].valueFrom.secretKeyRef.name: is missing"),
         ([{**REF, "name": "a b"}], "spec.secrets[0].name: 'a b' is none"),
-        ([REF, REF], "spec.secrets[1].name: 's' is there twice"),
-        (["s"], "spec.secrets[0]: is no map"),
+        ([REF, REF], "spec.secrets[1].name: 's' is given twice"),
+        (["s"], "spec.secrets[0]: must be a map"),
         (
             [{"name": "s", "valueFrom": {"secretKeyRef": {"name": "../x", "key": "k"}}}],
             "spec.secrets[0].valueFrom.secretKeyRef.name: '../x' is none",
@@ -122,5 +122,7 @@ def test_a_reference_that_is_none_is_named(secrets: list, problem: str) -> None:
 
 
 def test_what_is_no_name_of_a_secret_is_named() -> None:
-    assert "is no secret; write $(secret.NAME)" in problems({"k3os": {"token": "$(secret.a b)"}})[0]
+    assert (
+        "is not a secret; write $(secret.NAME)" in problems({"k3os": {"token": "$(secret.a b)"}})[0]
+    )
     assert problems({"k3os": {"token": "$$(secret.a)"}}) == ()

@@ -113,7 +113,7 @@ def test_who_is_sick_is_named_and_the_rest_is_counted() -> None:
 def test_that_not_all_are_looked_at_is_said() -> None:
     assert remembered(Record("r", {WEB: 1})) == "1 workload had Ready pods on it before"
     cut = remembered(Record("r", {WEB: 1}, more=4))
-    assert cut.endswith("; 4 more workloads of it not looked at")
+    assert cut.endswith("; 4 more workloads of it not checked")
 
 
 def test_once_the_sick_ones_are_known_the_others_are_not_asked_for() -> None:

@@ -50,7 +50,7 @@ def test_json_has_what_an_editor_shows(config: Path, capsys: pytest.CaptureFixtu
             "column": 38,
             "key": "k3os.install.device",
             "severity": "error",
-            "message": "`vda` is no absolute path",
+            "message": "`vda` is not an absolute path",
             "hint": "write `/dev/vda`",
         },
     ]
@@ -100,7 +100,7 @@ def test_the_version_can_be_named_and_must_be_one(config: Path) -> None:
     config.write_text(REMOVED)
     assert main(["check", str(config)]) == 1  # with the pinned one
     assert main(["check", "--k3s", "1.24", str(config)]) == 0
-    with pytest.raises(Usage, match="--k3s wants a version"):
+    with pytest.raises(Usage, match="--k3s takes a version"):
         main(["check", "--k3s", "newest", str(config)])
 
 
@@ -194,7 +194,7 @@ def test_migrate_and_the_check_name_the_same_successors() -> None:
 )
 def test_a_mirror_by_http_without_a_pin_is_told(url: str, more: str, told: bool) -> None:
     found = said(f"k3os:\n  environment: {{K3S_RELEASES: '{url}'}}\n  {more}\n")
-    assert [each.count("speaks http") for each in found] == [1] * told
+    assert [each.count("uses http") for each in found] == [1] * told
 
 
 @pytest.mark.parametrize(

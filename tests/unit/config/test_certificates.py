@@ -39,8 +39,8 @@ def test_a_text_may_hold_several():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("my-ca.pem", "is no certificate in PEM form"),
-        (LINES[1], "is no certificate in PEM form"),
+        ("my-ca.pem", "is not a certificate in PEM form"),
+        (LINES[1], "is not a certificate in PEM form"),
         ("-----BEGIN EC PRIVATE KEY-----\n" + PEM, "has a private key in it"),
         ("\n".join(LINES[:5]), "it is damaged or cut off"),
         ("\n".join(LINES[:3] + LINES[4:]), "it is damaged or cut off"),
@@ -80,8 +80,8 @@ def test_the_place_of_a_text_will_do(text):
         ("https://pki.example/root.crt#sha256=abc", "has no SHA-256 behind its `#`"),
         (f"https://pki.example/root.crt#md5={HEX}", "has no SHA-256 behind its `#`"),
         ("ftp://pki.example/root.crt", "nothing is fetched by ftp"),
-        ("/etc/../ca.pem", "is no path of a file"),
-        ("/etc/ssl/mine/", "is no path of a file"),
+        ("/etc/../ca.pem", "is not a file path"),
+        ("/etc/ssl/mine/", "is not a file path"),
         ("/etc/ssl/a\tb.pem", "has a control character in it"),
         ("https://pki.example/a\x1bb.pem", "has a control character in it"),
         ("https://", "names no server"),

@@ -28,9 +28,9 @@ def test_tables_are_taken_as_they_are(text):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[plugins", "is no TOML: "),
-        ("version = 3\n" + V3, "`version` stands outside of a table; leave it out"),
-        ("root = '/x'\n" + V3, "`root` stands outside of a table"),
+        ("[plugins", "is not TOML: "),
+        ("version = 3\n" + V3, "`version`is outside of a table; leave it out"),
+        ("root = '/x'\n" + V3, "`root` is outside of a table"),
         (V2 + V3, "has the names of containerd 1"),
         ('{{ template "base" . }}\n' + V3, "is a template; write the tables"),
         ("# nothing", "has no table in it"),

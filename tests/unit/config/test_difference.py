@@ -53,7 +53,7 @@ def test_each_key_says_from_what_to_what_and_when_it_counts(node: Node) -> None:
         "  + new",
         "boot_cmd: at the next boot",
         "  + - date",
-        "k3os.k3s_args: when k3s restarts: `sudo k3os config --restart`; pods go on",
+        "k3os.k3s_args: when k3s restarts: `sudo k3os config --restart`; pods keep running",
         "    - server",
         '  + - "--disable=traefik"',
     ]

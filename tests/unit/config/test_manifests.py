@@ -41,19 +41,19 @@ def test_the_text_of_a_manifest_or_its_place(text):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("a.b", ONE, "`a.b` is no name of an AddOn"),
-        ("Nginx", ONE, "`Nginx` is no name of an AddOn"),
-        ("x" * 64, ONE, "is no name of an AddOn"),
+        ("a.b", ONE, "`a.b` is not a valid AddOn name"),
+        ("Nginx", ONE, "`Nginx` is not a valid AddOn name"),
+        ("x" * 64, ONE, "is not a valid AddOn name"),
         ("traefik", ONE, "k3s has a manifest traefik of its own"),
         ("k3os-operator", ONE, "is written by k3OS itself"),
-        ("n", "apiVersion: v1\nkind: a: b", "line 2 of it is no YAML"),
-        ("n", f"{ONE}---\nkind: Pod\n", "what begins in line 5 of it is no object: it has no apiV"),
-        ("n", f"{ONE}---\n- {{}}\n", "what begins in line 5 of it is no object"),
+        ("n", "apiVersion: v1\nkind: a: b", "line 2 of it is not YAML"),
+        ("n", f"{ONE}---\nkind: Pod\n", "what begins in line 5 of it is not an object: it has no"),
+        ("n", f"{ONE}---\n- {{}}\n", "what begins in line 5 of it is not an object"),
         ("n", "apiVersion: v1\nkind: Pod\n", "the Pod that begins in line 1 of it has no name"),
         ("n", "# nothing\n---\n", "has no object in it"),
         ("n", {"apiVersion": "v1"}, "write `|` behind the name"),
         ("n", "http://server/nginx.yaml", "comes over plain http without a SHA-256"),
-        ("n", "nginx", "is no object"),
+        ("n", "nginx", "is not an object"),
     ],
 )
 def test_what_k3s_would_not_take_is_left_out_and_the_others_count(name, text, words):

@@ -54,7 +54,7 @@ def test_a_text_of_several_lines_is_as_many_keys() -> None:
         (KEY.replace("AAAAC3NzaC1lZDI1NTE5", "AAAAC3Nza C1lZDI1NTE5"), "cut off"),
         (KEY.replace("ssh-ed25519", "ssh-rsa"), "cut off or damaged"),
         ("ssh-ed25519 <your key>", "not followed by one"),
-        (KEY.partition(" ")[2], "its type is missing"),
+        (KEY.partition(" ")[2], "the type is missing"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNz\n", "is a private key"),
         ("---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n", "ssh-keygen -i"),
         ("~/.ssh/id_ed25519.pub", "is the name of a file"),
@@ -76,4 +76,4 @@ def test_an_installation_whose_only_key_is_none_is_refused() -> None:
     said: list[str] = []
     with pytest.raises(UserError):
         compose("/nonexistent", "", "ssh_authorized_keys=ssh-rsa", said.append)
-    assert "is no whole ssh key" in said[0]
+    assert "is not a complete ssh key" in said[0]

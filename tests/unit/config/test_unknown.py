@@ -53,7 +53,7 @@ def test_a_key_that_does_not_exist_leads_to_the_one_that_does(text: str) -> None
 
 def test_a_key_of_rancheros_is_not_called_one_of_cloud_init() -> None:
     _, problems = check_text(b"rancher: {network: {}}\n", "c")
-    assert [each.message for each in problems] == ["is the key of RancherOS"]
+    assert [each.message for each in problems] == ["is a key of RancherOS"]
 
 
 def test_of_a_value_that_is_given_twice_on_the_command_line_the_last_counts_and_that_is_said() -> (

@@ -130,7 +130,7 @@ COMMANDS = {
     "k3s started again": ("run_cmd: [nohup k3s server &]", "k3OS starts k3s"),
     "an init script": ("run_cmd: [/etc/init.d/k3s-service restart]", "with OpenRC"),
     "in a chain": ("run_cmd: ['sed -i s/a/b/ /x && /etc/init.d/a start']", "with OpenRC"),
-    "Alpine's set-up": ("run_cmd: [setup-timezone -z UTC]", "this is no Alpine"),
+    "Alpine's set-up": ("run_cmd: [setup-timezone -z UTC]", "this is not Alpine"),
 }
 
 
@@ -172,12 +172,18 @@ def test_a_file_that_nothing_reads_here_is_said(path: str) -> None:
 
 
 VALUES = {
-    "modules in one text": ("k3os: {modules: 'kvm, nbd'}", "`kvm,` is no module"),
+    "modules in one text": ("k3os: {modules: 'kvm, nbd'}", "`kvm,` is not a module"),
     "a module's file": ("k3os: {modules: [br_netfilter.ko]}", "write `br_netfilter`"),
     "a module's path": ("k3os: {modules: [/lib/modules/x/nbd.ko.xz]}", "write `nbd`"),
     "a module's command": ("k3os: {modules: [modprobe kvm]}", "write `kvm`"),
-    "a sysctl with its value": ("k3os: {sysctl: {'kernel.panic = 10': ''}}", "no kernel setting"),
-    "a sysctl of sysctl.d": ("k3os: {sysctl: {-net.ipv4.ip_forward: 1}}", "no kernel setting"),
+    "a sysctl with its value": (
+        "k3os: {sysctl: {'kernel.panic = 10': ''}}",
+        "is not a kernel setting",
+    ),
+    "a sysctl of sysctl.d": (
+        "k3os: {sysctl: {-net.ipv4.ip_forward: 1}}",
+        "is not a kernel setting",
+    ),
     "a sysctl with a comment": ("k3os: {sysctl: {a.b: '1 # on'}}", "has a comment in it"),
     "an ISO by ftp": ("k3os: {install: {iso_url: ftp://a/b.iso}}", "http or https"),
     "an ISO without an address": ("k3os: {install: {iso_url: k3os.iso}}", "https://server/path"),
@@ -189,7 +195,7 @@ VALUES = {
     "somebody's home": ("write_files: [{path: ~rancher/x}]", "write `/home/rancher/x`"),
     "a variable's home": ("write_files: [{path: $HOME/x}]", "write `/home/rancher/x`"),
     "a shell's home": ("write_files: [{path: '${HOME}/x'}]", "write `/home/rancher/x`"),
-    "Windows": ("write_files: [{path: 'C:\\x', content: x}]", "is no path"),
+    "Windows": ("write_files: [{path: 'C:\\x', content: x}]", "is not a Linux path"),
     "a user who is not there": ("write_files: [{path: /x, owner: 'pi:pi'}]", "no user `pi`"),
     "a name for an address": ("k3os: {dns_nameservers: [dns.google]}", "e.g. `1.1.1.1`"),
     "a time server in brackets": ("k3os: {ntp_servers: ['[::1]']}", "write `::1`"),

@@ -68,9 +68,7 @@ def test_a_disk_that_is_full_keeps_its_menu_and_the_trial_goes_on(
 
     monkeypatch.setattr(grub, "atomic_write", full)
     assert disk.name_medium() == grub.menu("ttyS0")
-    assert disk.said == [
-        "the boot menu still goes by the label: [Errno 28] No space left on device"
-    ]
+    assert disk.said == ["the boot menu still uses the label: [Errno 28] No space left on device"]
 
 
 def test_where_another_system_starts_k3os_there_is_nothing_to_do(disk: Disk) -> None:

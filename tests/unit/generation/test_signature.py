@@ -36,7 +36,11 @@ def test_signing_twice_gives_the_same_bytes(keys):
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [("data", "is wrongly signed"), ("key", "is wrongly signed"), ("none", "is not signed")],
+    [
+        ("data", "has a wrong signature"),
+        ("key", "has a wrong signature"),
+        ("none", "is not signed"),
+    ],
 )
 def test_what_nobody_we_know_signed_is_refused(keys, change, said):
     ours, theirs = keys
@@ -48,7 +52,7 @@ def test_what_nobody_we_know_signed_is_refused(keys, change, said):
 
 def test_a_signature_for_another_purpose_does_not_count(keys):
     command = ["ssh-keygen", "-q", "-Y", "sign", "-f", str(keys[0]), "-n", "git"]
-    with pytest.raises(UserError, match="is wrongly signed"):
+    with pytest.raises(UserError, match="has a wrong signature"):
         verify(DATA, run(command, stdin=DATA), [public_key(keys[0])], "here")
 
 

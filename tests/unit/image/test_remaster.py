@@ -158,7 +158,7 @@ def test_what_grub_mkrescue_added_by_hand_is_replaced(tiny_iso: Path, tmp_path: 
         (["--cmdline", "k3os.sysctl=5 hostname=a_b"], "--cmdline: the kernel parameters have"),
         (["--cmdline", "k3os.token=a'b"], "cannot go through GRUB"),
         (["--k3s", "bad.yaml"], "--k3s: "),
-        (["--airgap", "bad.yaml"], "--airgap: bad.yaml is no image archive"),
+        (["--airgap", "bad.yaml"], "--airgap: bad.yaml is not an image archive"),
     ],
 )
 def test_what_is_wrong_is_refused_and_nothing_is_written(
@@ -191,7 +191,7 @@ def test_what_is_no_iso_of_k3os_or_a_damaged_one_is_refused(
 ) -> None:
     (tmp_path / "other").write_bytes(bytes(100_000))
     assert remaster(tmp_path / "other", tmp_path / "new.iso") == 1
-    assert "is no ISO of k3OS" in capsys.readouterr().err
+    assert "is not a k3OS ISO" in capsys.readouterr().err
     assert remaster(tmp_path / "missing.iso", tmp_path / "new.iso") == 1
     assert "No such file" in capsys.readouterr().err
     damaged = bytearray(tiny_iso.read_bytes())

@@ -13,7 +13,7 @@ from k3os.image.settings import from_environment
     [
         ("ARCH", "mips", "ARCH: unknown architecture 'mips'; use one of: amd64"),
         ("KERNEL", "tiny", "KERNEL: unknown kernel 'tiny'; use one of: generic, backports, cloud"),
-        ("FIRMWARE", "a;b", "FIRMWARE: 'a;b' is no name of a package; an example: firmware-"),
+        ("FIRMWARE", "a;b", "FIRMWARE: 'a;b' is not a package name; an example: firmware-"),
         ("SOURCE_DATE_EPOCH", "now", "SOURCE_DATE_EPOCH: 'now' is not a number"),
         ("SOURCE_DATE_EPOCH", "-5", "SOURCE_DATE_EPOCH: '-5' is not a number"),
         ("OPERATOR", "yes", "OPERATOR: unknown value 'yes'; use one of: auto, none"),

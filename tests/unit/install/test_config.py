@@ -114,7 +114,7 @@ def test_an_error_stops_it_and_is_shown(medium: Path) -> None:
 
 
 def test_an_address_that_is_none_is_refused(medium: Path) -> None:
-    with pytest.raises(UserError, match="no address of a configuration"):
+    with pytest.raises(UserError, match="not the address of a configuration"):
         compose(medium, "config.yaml")
 
 
@@ -167,7 +167,7 @@ def test_a_sum_behind_the_address_is_compared(medium: Path) -> None:
         with pytest.raises(UserError, match=f"its SHA-256 is {right}, not {wrong}"):
             compose(medium, f"{url}#sha256={wrong}")
         for fragment in ("", "sha256=", f"sha512={right}", right):
-            with pytest.raises(UserError, match="is no checksum"):
+            with pytest.raises(UserError, match="is not a checksum"):
                 compose(medium, f"{url}#{fragment}")
 
 

@@ -80,7 +80,7 @@ def errors(tty: str) -> list[Problem]:
 )
 def test_what_is_no_console_never_comes_to_a_line_that_grub_runs(tty: str) -> None:
     assert errors(tty)
-    with pytest.raises(UserError, match="is no console"):
+    with pytest.raises(UserError, match="is not a console"):
         grub.menu(tty)
 
 

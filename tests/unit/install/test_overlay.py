@@ -66,7 +66,7 @@ def test_without_a_known_init_a_person_is_asked_to_name_it(root: Path) -> None:
     (root / "usr/lib/systemd/systemd").unlink()
     with pytest.raises(UserError, match="--init"):
         give_back(str(root))
-    with pytest.raises(UserError, match="/opt/init is no program"):
+    with pytest.raises(UserError, match="/opt/init is not a program"):
         give_back(str(root), "/opt/init")
     program(root / "opt/init")
     assert give_back(str(root), "/opt/init") == "/opt/init"

@@ -85,7 +85,7 @@ def test_a_sum_file_without_our_file_is_an_error(releases, tmp_path):
 
 def test_an_error_page_instead_of_a_sum_file_is_an_error(releases, tmp_path):
     releases.publish(sums=b"<html>Please log in</html>")
-    with pytest.raises(UserError, match="is no sha256sum file: '<html>"):
+    with pytest.raises(UserError, match="is not a sha256sum file: '<html>"):
         fetch(Auto(), "amd64", tmp_path)
 
 
@@ -170,7 +170,7 @@ def test_what_is_no_executable_file_is_an_error(tmp_path):
         tmp_path / "missing": "No such file",
         tmp_path: "Is a directory",
         tmp_path / "plain": "is not executable; chmod",
-        executable(tmp_path / "page", "<html>"): "is no program",
+        executable(tmp_path / "page", "<html>"): "is not a program",
     }
     for path, message in wrong.items():
         with pytest.raises(UserError, match=message):
@@ -197,7 +197,7 @@ def test_an_address_with_a_checksum_is_verified_and_fetched_once(site, tmp_path)
 
 
 def test_a_login_page_is_no_k3s(site, tmp_path):
-    with pytest.raises(UserError, match="is no program"):
+    with pytest.raises(UserError, match="is not a program"):
         fetch(Download(site.page("/k3s", content(b"<html>"))), "amd64", tmp_path)
 
 
@@ -231,9 +231,9 @@ def test_an_airgap_archive_of_a_release_must_match_its_sum_file(site, tmp_path):
     ("items", "message"),
     [
         (["/no/such.tar"], "does not exist"),
-        (["/etc/passwd"], "is no image archive"),
+        (["/etc/passwd"], "is not an image archive"),
         (["/dir.tar", "http://x/dir.tar"], "two archives are called dir.tar"),
-        (["http://x/a.tar#sha256=zz"], "is no checksum"),
+        (["http://x/a.tar#sha256=zz"], "is not a checksum"),
     ],
 )
 def test_airgap_mistakes_are_named(tmp_path, items, message):

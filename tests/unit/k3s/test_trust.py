@@ -29,7 +29,7 @@ def test_what_is_no_sum_is_an_error_that_costs_itself_and_pins_nothing_wrong(tex
     sums, problems = read(f"{{{GOOD}: {text}, {other}: {HEX}}}")
     assert sums == {other: {HEX}}
     assert len(problems) == 1
-    assert f"{GOOD}: is no SHA-256; write 64 hex digits" in problems[0]
+    assert f"{GOOD}: is not a SHA-256; write 64 hex digits" in problems[0]
 
 
 @pytest.mark.parametrize("name", ["v1.33.1", "1.33.1+k3s1", "v1.33+k3s1", "stable", "v1.3.²+k3s1"])

@@ -230,7 +230,7 @@ def test_k3s_takes_the_address_that_the_default_route_leaves_by(
 def test_the_status_says_what_came_of_it() -> None:
     k3s = K3sUnit(True, "k3s", "loaded", "active", "running", "0", "")
     moved = NodeStatus(k3s=k3s, k3s_moved_to=NOW)
-    assert f"           it started anew for this node's new address {NOW}" in lines(moved)
+    assert f"           it restarted for this node's new address {NOW}" in lines(moved)
     assert failures(moved) == []
     stays = NodeStatus(k3s=k3s, k3s_address="give it 10.0.2.15 back")
     assert [str(each) for each in failures(stays)] == ["k3s: give it 10.0.2.15 back"]

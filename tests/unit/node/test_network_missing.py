@@ -148,7 +148,7 @@ LOST = {
     ),
     "a member that is not in": (
         no_member,
-        ":15:29: k3os.network.br0.interfaces: eth2 is no member of br0; ",
+        ":15:29: k3os.network.br0.interfaces: eth2 is not a member of br0; ",
     ),
     "a bridge that was not made": (
         no_bridge,

@@ -20,7 +20,7 @@ from k3os.operator.admission_sync import (
 
 
 def failure(code: int, *, plain: bool = False) -> Exception:
-    """plain: of a kind that is not served, which is no object."""
+    """plain: of a kind that is not served, which is not an object."""
     request = httpx2.Request("GET", "http://api")
     if plain:
         answer = httpx2.Response(code, text="404 page not found", request=request)

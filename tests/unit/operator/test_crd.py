@@ -83,7 +83,7 @@ def test_a_duration_is_refused_by_the_api_server_as_by_the_operator(where: str, 
         ({"k3s": {"url": "https://x"}}, "give either version or channel"),
         (
             {"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}},
-            "In and NotIn want values",
+            "In and NotIn need values",
         ),
         (
             {

@@ -202,7 +202,7 @@ def test_the_node_the_pool_and_kubectl_say_what_holds_a_drain() -> None:
     # said once, tried on
     assert [type(each) for each in decided(load, patch.state)] == [Eviction]
     cluster = Cluster((replace(node("a"), state=patch.state), node("b")))
-    found = status(pool(), cluster, "1 nodes may be away at a time", NOW, {})
+    found = status(pool(), cluster, "maxUnavailable (1) is reached", NOW, {})
     told = {each["type"]: each for each in found["conditions"]}["Progressing"]
     assert (told["status"], told["reason"]) == ("False", BLOCKED)
     assert told["message"] == f"a: {patch.state.message}"

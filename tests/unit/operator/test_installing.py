@@ -41,7 +41,10 @@ def of_base() -> list[Any]:
     """As kustomize reads it: the files that its list names."""
     listed = yaml.safe_load(BASE["k3os-operator/kustomization.yaml"])["resources"]
     return [
-        each for name in listed for each in yaml.safe_load_all(BASE[f"k3os-operator/{name}"]) if each
+        each
+        for name in listed
+        for each in yaml.safe_load_all(BASE[f"k3os-operator/{name}"])
+        if each
     ]
 
 
@@ -213,7 +216,11 @@ def running(image: str, policy: str, *secrets: str, **more: Any) -> dict[str, An
     spec = {"containers": [{"name": "sidecar", "image": "x"}, container]}
     if secrets:
         spec["imagePullSecrets"] = [{"name": each} for each in secrets]
-    return {"metadata": more.pop("metadata", {}), "spec": spec, "status": {"phase": "Running"}} | more
+    return {
+        "metadata": more.pop("metadata", {}),
+        "spec": spec,
+        "status": {"phase": "Running"},
+    } | more
 
 
 @pytest.mark.parametrize(

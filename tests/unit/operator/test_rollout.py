@@ -372,7 +372,9 @@ def test_two_pools_do_not_begin_with_two_servers_at_once() -> None:
 
 
 def test_a_pool_whose_configuration_has_errors_begins_nothing() -> None:
-    broken = replace(pool(), problems=("spec.config:2:1: hostname: `a_b` is no host name",))
+    broken = replace(
+        pool(), problems=("spec.config:2:1: hostname: `a_b` is not a valid host name",)
+    )
     outcome = decide(broken, world("a").cluster(), {}, {}, 0.0)
     assert outcome.decisions == ()
     assert "a_b" in outcome.waiting

@@ -23,7 +23,7 @@ def environment_file(text: str) -> dict[str, str]:
     for line in text.split("\n")[:-1]:
         match = re.fullmatch(rf'({NAME})="((?:[^"\\$`\x00]|\\["\\$`])*)"', line)
         assert match, line
-        line.encode()  # a byte that is no UTF-8 costs the whole file
+        line.encode()  # a byte that is not UTF-8 costs the whole file
         found[match[1]] = re.sub(r"\\(.)", r"\1", match[2])
     assert text.endswith("\n") or not text
     return found

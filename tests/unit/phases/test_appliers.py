@@ -68,7 +68,7 @@ def test_a_name_from_dhcp_becomes_one_that_kubernetes_takes(
     assert machine.text("etc/hostname") == machine.text("proc/sys/kernel/hostname") == f"{taken}\n"
     assert machine.text("var/lib/rancher/k3os/node-name") == f"{registered}\n"
     reasons = [each.reason for each in report.results if "kernel.hostname" in each.what]
-    assert reasons == [f"in place of {given}, which is no host name"]
+    assert reasons == [f"in place of {given}, which is not a valid host name"]
 
 
 def test_a_name_from_dhcp_of_which_nothing_is_left_is_not_taken(machine: Machine) -> None:

@@ -123,7 +123,7 @@ def test_a_page_that_is_no_certificate_is_named(
     page = b"<html>please log in</html>"
     url = site.page("/root.pem", content(page)) + f"#sha256={sha256(page).hexdigest()}"
     report = machine.apply("runtime", located(url))
-    assert ["is no certificate in PEM form" in each.reason for each in report.failed] == [True]
+    assert ["is not a certificate in PEM form" in each.reason for each in report.failed] == [True]
 
 
 def test_without_a_sum_a_newer_one_counts_and_the_old_one_when_nobody_answers(
@@ -154,7 +154,7 @@ def test_a_path_that_never_ends_is_no_file(machine: Machine) -> None:
     machine.put(BUNDLE, DEBIANS)
     os.mkfifo(machine.root / "pipe")
     report = machine.apply("boot", located("/pipe", PEM))
-    assert ["/pipe: is no file" in each.reason for each in report.failed] == [True]
+    assert ["/pipe: is not a file" in each.reason for each in report.failed] == [True]
     assert machine.text(BUNDLE) == f"{DEBIANS}{BEGIN}\n{PEM}{END}\n"
 
 

@@ -32,7 +32,7 @@ def test_the_mode_of_a_file_follows_what_is_in_it(
     said: list[str] = []
     machine.apply("boot", say=said.append)
     assert machine.mode(name) == mode
-    expected = f"/{name} could be read by others (mode 0644): it is for root only now"
+    expected = f"/{name} was readable by others (mode 0644): now only root can read it"
     assert (expected in said) is (mode == 0o600)
 
 
@@ -43,4 +43,4 @@ def test_what_is_closed_already_and_what_is_no_file_stays_as_it_is(machine: Mach
     said: list[str] = []
     machine.apply("runtime", say=said.append)
     assert machine.mode(LOCAL) == 0o400
-    assert not any("for root only now" in line for line in said)
+    assert not any("now only root can read it" in line for line in said)

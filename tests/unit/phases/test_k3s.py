@@ -329,12 +329,12 @@ def test_a_name_that_kubernetes_never_takes_is_said_before_and_on_the_node(
 ) -> None:
     """k3s would be activating for ever."""
     (line,) = machine.apply("runtime", f"hostname: host\n{config}").lines()
-    assert "is no name of a node; use letters, digits, `-` and `.`" in line
+    assert "is not a valid node name; use letters, digits, `-` and `.`" in line
     _, problems = check_text(config.encode(), "c")
     assert not problems
     (problem,) = [each for each in check_data(config.encode(), "c") if "node" in each.message]
     assert problem.is_error
-    assert "is no name of a node" in problem.message
+    assert "is not a valid node name" in problem.message
 
 
 # sources of one taint -> the values that k3s may see of it, in all its files and arguments. The API

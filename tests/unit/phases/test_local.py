@@ -63,7 +63,7 @@ def test_one_that_is_not_executable_is_reported_with_the_remedy(machine: Machine
     assert said == [
         "/etc/local.d/a.start: local: run a.start: is not executable; "
         "write it with permissions: '0755'",
-        "/etc/local.d/c.start: local: run c.start: is no file",
+        "/etc/local.d/c.start: local: run c.start: is not a file",
     ]
     assert [result.result for result in report.results] == ["failed", "later", "failed"]
     phases = json.loads(machine.text("run/k3os/status.json"))["phases"]

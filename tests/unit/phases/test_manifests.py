@@ -102,7 +102,7 @@ def test_what_comes_without_a_sum_is_looked_at_before_k3s_sees_it(
     url = site.page("/one.yaml", content(ONE.encode()), content(b"<html>"), status(503))
     assert machine.apply("runtime", config({"one": url})).is_fine
     report = machine.apply("runtime")
-    assert ["is no object" in each.reason for each in report.failed] == [True]
+    assert ["is not an object" in each.reason for each in report.failed] == [True]
     report = machine.apply("runtime")
     assert report.is_fine
     assert "what it gave before stays" in str([each.reason for each in report.results])
@@ -118,9 +118,9 @@ def test_a_path_that_never_ends_is_no_file(machine: Machine) -> None:
     places = {"one": "/pipe", "two": "/null", "three": "/proc"}
     report = machine.apply("boot", config({**places, "four": ONE}))
     assert [each.reason.partition(";")[0] for each in report.failed] == [
-        "/pipe: is no file",
-        "/null: is no file",
-        "/proc: is no file",
+        "/pipe: is not a file",
+        "/null: is not a file",
+        "/proc: is not a file",
     ]
     assert machine.text(f"{DIRECTORY}/four.yaml") == ONE
 

@@ -179,7 +179,7 @@ def test_without_room_for_the_image_it_stays_out_but_is_not_taken_away(
     (node.root / "var/lib").mkdir(parents=True)
     monkeypatch.setattr("os.statvfs", lambda path: full)
     report = node.apply("boot", "{}\n")
-    assert "199 MiB are free in /var, it wants 200" in str(report.as_dict())
+    assert "199 MiB are free in /var, it needs 200" in str(report.as_dict())
     assert not where(node, LINK).is_symlink()
     full.f_bavail = 200 << 8
     node.apply("boot")

@@ -147,7 +147,7 @@ def test_a_menu_of_grub_holds_no_console_that_is_more_than_a_word(tty: str) -> N
     try:
         text = grub.menu(tty)
     except UserError as error:
-        assert "is no console" in str(error)
+        assert "is not a console" in str(error)
         return
     line = next(line for line in text.splitlines() if line.startswith("set console="))
     assert (

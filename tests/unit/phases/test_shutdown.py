@@ -134,7 +134,7 @@ def test_critical_pods_with_more_than_all_of_the_time_are_an_error_of_the_file()
     values, problems = check_text(KEYS.encode(), "config.yaml")
     assert [str(each) for each in problems] == [
         "config.yaml:1:61: k3os.shutdown.critical_grace_period: is more than "
-        "k3os.shutdown.grace_period, whose last part it is; write 45s or less"
+        "k3os.shutdown.grace_period, which includes it; write 45s or less"
     ]
     assert "k3os.shutdown.grace_period" in values
 

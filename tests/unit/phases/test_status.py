@@ -19,7 +19,10 @@ def test_what_failed_is_told_with_its_phase_place_and_reason(machine: Machine) -
     found = status.collect(str(machine.root))
     text = "\n".join(status_text.lines(found))
     assert "mode       live" in text
-    assert "FAILED runtime: /k3os/system/config.yaml:1:11: hostname: `a_b` is no host name" in text
+    assert (
+        "FAILED runtime: /k3os/system/config.yaml:1:11: hostname: `a_b` is not a valid host name"
+        in text
+    )
     assert "FAILED runtime: /k3os/system/config.yaml:2:27: k3os.sysctls.no.such: " in text
     assert "done      k3os.password: set the password of rancher" in text
     assert "secret" not in text + json.dumps(found.as_dict())

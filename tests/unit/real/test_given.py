@@ -58,7 +58,7 @@ def test_nothing_of_it_is_collected_when_all_tests_are():
 def test_the_stub_and_programs_that_are_no_k3s_are_refused(tmp_path):
     with pytest.raises(UserError, match="is a script"):
         ask(ROOT / "tests" / "stubs" / "k3s", "K3S")
-    with pytest.raises(UserError, match="is no k3s"):
+    with pytest.raises(UserError, match="is not k3s"):
         given({"K3S": os.path.realpath(sys.executable)})
 
 

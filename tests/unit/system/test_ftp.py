@@ -64,6 +64,6 @@ def test_what_names_no_file_is_an_error_of_the_user(url):
 
 def test_an_address_cannot_send_commands_of_its_own():
     with ftp_server(files={"f": BODY}) as server:
-        with pytest.raises(HttpError, match="no valid address"):
+        with pytest.raises(HttpError, match="not a valid address"):
             get(server.url("f%0d%0aDELE%20f"))
     assert not any(line.startswith("DELE") for line in server.commands)

@@ -36,7 +36,7 @@ def test_what_is_one_is_read() -> None:
     assert an_object(b'{"a": 1}') == {"a": 1}
     assert objects(b'[1, {"a": 1}, []]') == [{"a": 1}]
     for data in (b"[]", b"1", b"null"):
-        with pytest.raises(ValueError, match="no JSON object"):
+        with pytest.raises(ValueError, match="not a JSON object"):
             an_object(data)
     with pytest.raises(ValueError, match="no list"):
         objects(b"{}")

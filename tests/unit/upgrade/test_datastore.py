@@ -127,7 +127,7 @@ def test_a_database_elsewhere_is_not_copied_and_no_old_one_in_its_place(database
     said: list[str] = []
     told = {"datastore-endpoint": ["postgres://k3s:secret@db/k3s"]}
     assert datastore.snapshot("v1.33.1+k3s1", told, said.append, root=str(tmp_path)) == ""
-    assert said == ["the datastore is not on this node: its copy is up to you"]
+    assert said == ["the datastore is not on this node: you must copy it yourself"]
 
 
 def test_an_empty_directory_of_etcd_is_no_etcd(database, tmp_path):
@@ -139,7 +139,7 @@ def test_an_empty_directory_of_etcd_is_no_etcd(database, tmp_path):
 
 def test_a_configuration_that_cannot_be_read_hides_no_rollback(monkeypatch):
     def broken(_: object) -> dict[str, list[str]]:
-        raise UserError("is no map", where="/etc/rancher/k3s/config.yaml")
+        raise UserError("must be a map", where="/etc/rancher/k3s/config.yaml")
 
     monkeypatch.setattr(settings, "of_node", broken)
-    assert "/etc/rancher/k3s/config.yaml: is no map" in datastore.hint(None)
+    assert "/etc/rancher/k3s/config.yaml: must be a map" in datastore.hint(None)

@@ -239,7 +239,7 @@ def test_what_is_no_release_is_named(tmp_path):
 def test_a_manifest_that_points_elsewhere_is_refused(release, change):
     path = release / "k3os-manifest-amd64.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(UserError, match="is no manifest"):
+    with pytest.raises(UserError, match="is not the manifest"):
         DirectoryOffer(str(release), "amd64", "here")
 
 
