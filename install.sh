@@ -10,9 +10,9 @@ usage() {
 usage: install.sh [--force-efi] [--no-boot-entry] [--debug] [--tty TTY] [--poweroff] [--takeover]
                   [--no-format] [--insecure] [--config URL|PATH] DEVICE ISO_URL
 
-Installs k3OS to DEVICE, from this running Linux, as root. It asks nothing: DEVICE is formatted.
-ISO_URL: a path, https, or http or ftp with #sha256=<hex> behind it, which works everywhere. By https
-a file of the same name with .sha256 beside it is compared, too.
+Installs k3OS to DEVICE, from this running Linux, as root. It does not ask: DEVICE is formatted.
+ISO_URL: a path, an https address, or an http or ftp address with #sha256=<hex> at its end, which works
+with all. With https, a file of the same name with .sha256 at its end is checked, too.
 
   --config URL|PATH  the config.yaml to install; without it the ISO's own
   --no-format        DEVICE is a partition labelled K3OS_STATE; it is used as it is
@@ -21,7 +21,7 @@ a file of the same name with .sha256 beside it is compared, too.
   --poweroff         power off: now, or with --takeover after the deletion
   --tty TTY          the console of the installed system, e.g. ttyS0; --debug: its debug messages
   --force-efi        insist on a boot loader for UEFI; --no-boot-entry: leave its boot list alone
-  --insecure         take an ISO by http or ftp without #sha256=: whoever is in between may change it
+  --insecure         accept an ISO by http or ftp without #sha256=, which anybody on the way can change
 USAGE
 }
 say() { echo "install.sh: $*" >&2; }
@@ -78,7 +78,7 @@ published_sum() { # the sum that lies beside the ISO, one line as sha256sum(1) w
     status=$(fetch "$beside" -s -o "$work/sum" -w '%{http_code}' --max-time 60 --max-filesize 65536) || :
     case $status in
         200 | 226) ;; # of FTP
-        404 | 410 | 550) say "there is no $beside: $1 is what its server says it is" && return ;;
+        404 | 410 | 550) say "there is no $beside: $1 is not checked against a sum" && return ;;
         *) die "$beside: the server answers ${status:-nothing}; try again, or write #sha256=<hex>" ;;
     esac
     tr -d '\r' <"$work/sum" | sed -n 's/^\([^ ]*\)\( [ *].*\)\{0,1\}$/\1/p; t
@@ -89,15 +89,15 @@ download() {
     case $insecure,$iso in
         *\#*) sum=${iso#*#sha256=} where="#${iso#*#}" && [ "$url#sha256=${sum:-?}" = "$iso" ] || sum='?' ;;
         ,https:* | yes,*) sum=$(published_sum "$url") where="what lies beside $url" ;;
-        *) die "${url%%:*} can be changed on its way: write #sha256=<hex> behind it, or use https" ;;
+        *) die "${url%%:*} can be changed on its way: append #sha256=<hex> to the address, or use https" ;;
     esac
     [ -z "$sum" ] || expr "X$sum" : 'X[0-9a-fA-F]\{64\}$' >/dev/null ||
-        die "$where is no checksum; write #sha256=<64 hex digits>"
+        die "$where is not a checksum; write #sha256=<64 hex digits>"
     say "fetching $url"
     until fetch "$url" -o "$work/k3os.iso" --progress-bar; do
-        case $? in 1 | 22) die "$url is refused, or leads from https to http" ;; 153) die "$url is too large" ;; esac
+        case $? in 1 | 22) die "$url is refused, or redirects from https to http" ;; 153) die "$url is too large" ;; esac
         [ $((try += 1)) -le 10 ] || die "$url cannot be fetched"
-        say "the download broke off; try $try of 10" && sleep 3
+        say "the download was interrupted; attempt $try of 10" && sleep 3
     done
     iso=$work/k3os.iso
     [ -z "$sum" ] || echo "$sum  $iso" | sha256sum -c - >/dev/null 2>&1 ||

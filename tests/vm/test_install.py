@@ -101,8 +101,8 @@ def installed(boot, images, site, tmp_path_factory) -> Path:
     append = f"k3os.install.config_url={site}/config.yaml k3os.token=a-secret init_cmd=true"
     spec = installer(images, append, empty_disk(path), memory=512)
     with boot("install", spec) as vm:
-        vm.expect("command line is installed, too: k3os.token", SECONDS)
-        vm.expect("command line is not installed: init_cmd", SECONDS)
+        vm.expect("also installed from the kernel command line: k3os.token", SECONDS)
+        vm.expect("not installed from the kernel command line: init_cmd", SECONDS)
         vm.expect("onto /dev/vdb .*: everything on it is lost", SECONDS)
         vm.expect(INSTALLED, SECONDS)
         vm.wait_for_end(90)

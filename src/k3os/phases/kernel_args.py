@@ -99,9 +99,7 @@ class TellKernel(WithoutEffect):
         if node.exists(ON_TRIAL):
             return "what runs is on trial itself; `sudo k3os config` does it then, or the next boot"
         if node.exists(TRIED):
-            return (
-                "a configuration is being tried: `sudo k3os config keep`, then `sudo k3os config`"
-            )
+            return "a configuration is being tried: first `sudo k3os config keep` or `back`"
         return ""
 
     def refuse(self, refused: dict[str, object]) -> None:

@@ -149,9 +149,9 @@ def test_nothing_that_is_tried_is_said(
     [
         (["try"], "a word is missing"),
         (["try", "a", "b"], "unexpected word"),
-        (["try", "a", "--for", "5"], "--for wants"),
-        (["try", "a", "--for", "25h"], "--for wants"),
-        (["try", "a", "--for", "soon"], "--for wants"),
+        (["try", "a", "--for", "5"], "--for takes"),
+        (["try", "a", "--for", "25h"], "--for takes"),
+        (["try", "a", "--for", "soon"], "--for takes"),
         (["try", "a", "--as", "/etc/x.yaml"], "nothing can be tried there"),
         (["try", "a", "--as", "/k3os/system/config.yaml"], "nothing can be tried there"),
         (["try", "a", "--as", "/var/lib/rancher/k3os/config.d/80-nodepool.yaml"], "nothing can"),

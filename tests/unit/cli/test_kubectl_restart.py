@@ -58,7 +58,7 @@ def test_one_that_is_back_but_unwell_is_exit_code_1(orders: Any, capsys: Any) ->
 
 def test_an_error_names_the_node(orders: Any, capsys: Any) -> None:
     assert plugin.main(["reboot", "lost"]) == 1
-    assert "error: lost: it is not back in time; look at its screen" in capsys.readouterr().err
+    assert "error: lost: the node is not back in time; look at its screen" in capsys.readouterr().err
 
 
 # rollback
@@ -191,8 +191,8 @@ def test_what_it_has_already_is_not_done(back: Any, capsys: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({}, "nothing is asked for"),
-        ({"k3os": "v1.1.0"}, "where is the release"),
+        ({}, "no version was given"),
+        ({"k3os": "v1.1.0"}, "address of the k3OS release"),
         ({"k3os": "../..", "url": URL}, "is not a version"),
         ({"k3os": "v1.1.0", "url": "https://u:secret@example.com"}, "holds a name or a password"),
     ],

@@ -32,7 +32,7 @@ def begun(now: float, *nodes: NodeView) -> tuple[list[str], str]:
 def test_no_rollout_begins_with_a_node_that_is_worked_on() -> None:
     assert begun(1000.0, view("a", MARK), view("b")) == (["b"], "")
     chosen, waiting = begun(1000.0, view("a", MARK))
-    assert chosen == [] and waiting == "a: `kubectl k3os reboot` works on it"
+    assert chosen == [] and waiting == "a: `kubectl k3os reboot` is working on it"
 
 
 def test_a_mark_that_was_left_behind_ends() -> None:

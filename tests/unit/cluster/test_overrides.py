@@ -126,7 +126,7 @@ def test_a_value_that_makes_no_sense_is_a_fault_that_names_key_and_node() -> Non
     wanted = target({"hostname": "$(node.labels['rack'])"})
     bad = wanted.of(view("w2", rack="a_b"))
     assert bad.fault.startswith("node w2: spec.config: hostname: ")
-    assert "no host name" in bad.fault
+    assert "not a valid host name" in bad.fault
     assert bad.config == {}
 
 

@@ -62,9 +62,9 @@ def test_beside_a_config_url_what_was_for_the_boot_of_the_installation_does_not_
     assert set(yaml.safe_load(text)) == {"ssh_authorized_keys", "hostname", "k3os"}
     assert yaml.safe_load(text)["k3os"] == {"token": "secret"}
     assert said == [
-        "of the kernel's command line is installed, too: hostname, k3os.token "
+        "also installed from the kernel command line: hostname, k3os.token "
         "(k3os.install.no_cmdline, or --no-cmdline, leaves it out)",
-        "of the kernel's command line is not installed: init_cmd, run_cmd, k3os.data_sources "
+        "not installed from the kernel command line: init_cmd, run_cmd, k3os.data_sources "
         "(it was for this boot)",
     ]
 
@@ -88,7 +88,7 @@ def test_the_command_line_can_be_refused_and_the_file_is_installed_to_the_byte(
     text = config.compose(*where, LINE, said.append, with_cmdline=False).decode()
     assert text == TEXT
     assert said == [
-        "of the kernel's command line is not installed: hostname, init_cmd, run_cmd, "
+        "not installed from the kernel command line: hostname, init_cmd, run_cmd, "
         "k3os.data_sources, k3os.token (as you asked)"
     ]
 

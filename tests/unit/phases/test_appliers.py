@@ -167,8 +167,8 @@ def test_a_file_is_written_from_every_encoding(machine: Machine, entry: str) -> 
 @pytest.mark.parametrize(
     ("entry", "why"),
     [
-        ("encoding: b64, content: '!'", "no base64"),
-        (f"encoding: gz+b64, content: {HELLO}", "no gzip"),
+        ("encoding: b64, content: '!'", "not base64"),
+        (f"encoding: gz+b64, content: {HELLO}", "not gzip"),
         (f"encoding: gz+b64, content: {ZIPPED[:24]}", "cut off"),
         ("owner: nobody-here", "no user nobody-here"),
         ("owner: 'root:nothing'", "no group nothing"),

@@ -69,7 +69,7 @@ def test_called_again_before_the_boot_it_has_nothing_to_do(node, capsys) -> None
     again = (*K3OS, "--k3s", OLD, "--allow-downgrade", "--no-reboot")
     node.upgrade(*again)
     assert node.upgrade(*again) == 0
-    assert "wait for a boot" in capsys.readouterr().out
+    assert "wait for a reboot" in capsys.readouterr().out
     assert node.links == ("1", "2")
 
 
