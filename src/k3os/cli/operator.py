@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
         secret = given.get("--pull-secret")
         build = Build(__version__, words[1], words[2], (secret,) if secret else ())
         if secret and not build.is_pulled:
-            raise options.wrong(HELP, "--pull-secret: nodes have the image sha256:…, nobody pulls it")
+            raise options.wrong(HELP, "--pull-secret: nobody pulls an image sha256:…")
         print(as_yaml(build), end="")
         return 0
     options.count(HELP, words, 1, 1)

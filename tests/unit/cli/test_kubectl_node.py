@@ -210,9 +210,7 @@ OF_REGISTRY = {
         ({}, (f"sha256:{'0' * 64}", "Never", None)),
     ],
 )
-def test_a_node_without_an_image_gets_that_of_an_operator_from_a_registry(
-    cluster, notes, expected
-):
+def test_a_node_without_an_image_gets_that_of_an_operator_from_a_registry(cluster, notes, expected):
     directory = cluster(
         nodes=[{"list": [node("node-1", notes=notes)]}],
         pods=[{"list": [OF_REGISTRY]}, {"list": [RUNNING]}] if notes else [{"list": [RUNNING]}],
