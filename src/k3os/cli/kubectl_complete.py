@@ -24,9 +24,9 @@ from k3os.system.run import CommandError, run
 FILES, NO_FILES = 0, 4  # whether the shell offers files where there is no word
 SECONDS = 3  # nobody waits longer for a word
 NODES, POOLS = "nodes", f"{names.PLURAL}.{names.GROUP}"
-# what an argument may be: kinds, the first of which needs no prefix; a node's name, or either's
+# whose name an argument is; of one command that of either
 ARGUMENTS = {"node": (NODES,), "name": (POOLS,)}
-EITHER = ("rollback", (NODES, POOLS))
+EITHER = "rollback"
 PREFIXES = {NODES: "node/", POOLS: "nodepool/"}
 # options whose value is a file
 OF_FILES = ("--filename", "--kubeconfig", "--output")
@@ -175,9 +175,8 @@ def _names(typed: Typed, begun: str, ask: Ask) -> Iterator[str]:
     arguments = [each for each in typed.parser._actions if not each.option_strings]
     if not arguments or (typed.words and arguments[0].nargs != "+"):
         return
-    kinds = ARGUMENTS.get(arguments[0].dest, ())
-    kinds = EITHER[1] if typed.command == (EITHER[0],) else kinds
-    for kind in kinds:
+    either = typed.command == (EITHER,)
+    for kind in (NODES, POOLS) if either else ARGUMENTS.get(arguments[0].dest, ()):
         prefix = PREFIXES[kind] if "/" in begun else ""
         if begun.startswith(prefix):
             for each in ask(_kubectl(typed.options), ("get", kind, "--output=name")):

@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
         build = Build(__version__, words[1], words[2], (secret,) if secret else ())
         if secret and not build.is_pulled:
             raise options.wrong(
-                HELP, "--pull-secret: nodes have the image sha256:…, nobody pulls it"
+                HELP, "--pull-secret: an image sha256:… is on the nodes and not pulled"
             )
         print(as_yaml(build), end="")
         return 0

@@ -125,7 +125,7 @@ def _commented(given: Mapping[str, Any], build: Build, digest: str) -> str:
             digest,
         ],
         "imagePullSecrets:": [
-            f"Secrets in the namespace k3os-system, for the pods on nodes, too: [{{name: NAME}}]"
+            "Secrets in the namespace k3os-system, for the pods on nodes, too: [{name: NAME}]"
         ],
         "nodeSelector:": ["Without the architecture if the image has more than this one."],
     }

@@ -189,10 +189,8 @@ def test_a_cluster_that_does_not_answer_has_no_names(tmp_path: Path, monkeypatch
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl here")
 def test_kubectl_itself_hands_the_words_to_the_shell(tmp_path: Path) -> None:
-    for name, module in (
-        ("kubectl-k3os", "kubectl"),
-        ("kubectl_complete-k3os", "kubectl_complete"),
-    ):
+    programs = {"kubectl-k3os": "kubectl", "kubectl_complete-k3os": "kubectl_complete"}
+    for name, module in programs.items():
         (tmp_path / name).write_text(
             f"#!{sys.executable}\nfrom k3os.cli.{module} import entry\nentry()\n"
         )

@@ -58,7 +58,9 @@ def test_one_that_is_back_but_unwell_is_exit_code_1(orders: Any, capsys: Any) ->
 
 def test_an_error_names_the_node(orders: Any, capsys: Any) -> None:
     assert plugin.main(["reboot", "lost"]) == 1
-    assert "error: lost: the node is not back in time; look at its screen" in capsys.readouterr().err
+    assert (
+        "error: lost: the node is not back in time; look at its screen" in capsys.readouterr().err
+    )
 
 
 # rollback

@@ -40,12 +40,8 @@ def by_name(objects: list[Any]) -> dict[tuple[str, str], Any]:
 def of_base() -> list[Any]:
     """As kustomize reads it: the files that its list names."""
     listed = yaml.safe_load(BASE["k3os-operator/kustomization.yaml"])["resources"]
-    return [
-        each
-        for name in listed
-        for each in yaml.safe_load_all(BASE[f"k3os-operator/{name}"])
-        if each
-    ]
+    texts = (BASE[f"k3os-operator/{name}"] for name in listed)
+    return [each for text in texts for each in yaml.safe_load_all(text) if each]
 
 
 def pod(objects: list[Any]) -> Any:
@@ -216,11 +212,7 @@ def running(image: str, policy: str, *secrets: str, **more: Any) -> dict[str, An
     spec = {"containers": [{"name": "sidecar", "image": "x"}, container]}
     if secrets:
         spec["imagePullSecrets"] = [{"name": each} for each in secrets]
-    return {
-        "metadata": more.pop("metadata", {}),
-        "spec": spec,
-        "status": {"phase": "Running"},
-    } | more
+    return {"metadata": {}, "spec": spec, "status": {"phase": "Running"}} | more
 
 
 @pytest.mark.parametrize(
