@@ -44,5 +44,5 @@ def test_an_image_that_is_only_on_nodes_is_no_image_for_others(world: World) -> 
     world.nodes("bare", image="")
     world.pool(k3os=NEW)
     world.start(pod=own_pod(world, imagePullPolicy="Never"))
-    world.until(lambda: "has no image of the operator" in world.status().get("waiting", ""))
+    world.until(lambda: "has no operator image" in world.status().get("waiting", ""))
     assert not list(world.client.list(Job, **WHERE))

@@ -163,7 +163,7 @@ def _check_switches(value: Value) -> None:
     assert isinstance(value.data, dict)
     for name, item in value.data.items():
         if str(item.data).lower() not in ("true", "false"):
-            raise Wrong(item.place, f"{name} wants true or false, not `{item.data}`")
+            raise Wrong(item.place, f"{name} must be true or false, not `{item.data}`")
 
 
 def _is_fraction(word: str) -> bool:

@@ -147,7 +147,7 @@ def test_commands_and_options_ask_no_cluster_and_say_what_they_are_for() -> None
     options, _ = completed(["reboot", "--"], cluster.ask)
     assert cluster.calls == 0
     assert dict(commands)["shell"].startswith("a root shell on a node")
-    assert dict(options)["--force"] == "also pods that no controller starts elsewhere"
+    assert dict(options)["--force"] == "also evict pods that no controller starts elsewhere"
 
 
 def every_parser(found, words=()):

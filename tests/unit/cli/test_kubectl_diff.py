@@ -166,8 +166,8 @@ def test_exit_codes_are_those_of_kubectl_diff(
     ("policy", "may_read", "told"),
     [
         ("IfNotPresent", True, ("", "")),
-        ("Never", True, ("has no image of the operator", "")),
-        ("IfNotPresent", False, ("has no image of the operator", "can pull one is not known: ")),
+        ("Never", True, ("has no operator image", "")),
+        ("IfNotPresent", False, ("has no operator image", "can pull one is not known: ")),
     ],
 )
 def test_a_node_without_an_image_is_no_obstacle_where_it_can_pull_one(
@@ -179,7 +179,7 @@ def test_a_node_without_an_image_is_no_obstacle_where_it_can_pull_one(
     cluster.may_read = may_read
     _, out, errors = shown(cluster, capsys)
     for text, phrase, every in (
-        (out, told[0], "has no image of the operator"),
+        (out, told[0], "has no operator image"),
         (errors, told[1], "can pull one is not known: "),
     ):
         assert (every in text) == bool(phrase)

@@ -208,7 +208,7 @@ def test_wrong_words_reach_no_node(back: Any, given: dict[str, str], words: str)
 
 def test_a_nodepool_that_would_take_it_back_is_named(back: Any) -> None:
     with pytest.raises(
-        UserError, match=r"NodePool workers would undo that: k3OS v1\.2\.0 -> v1\.1\.0"
+        UserError, match=r"NodePool workers would undo this: k3OS v1\.2\.0 -> v1\.1\.0"
     ):
         back(Cluster(pool()), "a", **FORWARD | {"k3os": "v1.2.0"})
     # what it wants itself may come earlier, from where it says

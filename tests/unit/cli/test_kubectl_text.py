@@ -51,7 +51,7 @@ def test_a_picture_says_who_is_where_since_when_and_why_it_waits():
     assert texts[0] == "NodePool workers: Updating, wanted: k3OS v1.1.0"
     assert "waiting: the window is closed" in texts
     assert texts[-1].split("   ")[:3] == ["node-1", "Draining", "1m05s"]
-    assert texts[-1].endswith("k3OS v1.0.0 -> v1.1.0   its pods are moved away")
+    assert texts[-1].endswith("k3OS v1.0.0 -> v1.1.0   its pods are being moved away")
     assert lines[-1][1] == "busy"
 
 

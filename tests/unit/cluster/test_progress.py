@@ -96,7 +96,7 @@ def test_a_node_outside_the_cluster_of_the_pool_is_not_shown_but_one_that_was_be
 def test_a_node_of_two_pools_is_a_conflict_that_names_the_other():
     other = pool("all", selector={"matchExpressions": [{"key": "role", "operator": "Exists"}]})
     found = rows(node("a"), pools=[pool(), other])["a"]
-    assert (found.step, found.message) == ("Conflict", "matched by all, too")
+    assert (found.step, found.message) == ("Conflict", "also matched by all")
     assert pool_of(parse_node(node("a")), [pool(), other]) == ["all", "workers"]
 
 

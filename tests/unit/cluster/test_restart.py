@@ -272,11 +272,11 @@ MARK = {"command": "reboot", "until": 2000, "token": "other"}
 REFUSED = {
     "a rollout works on it": (
         node(state={"step": "Draining"}),
-        "rollout of the NodePool workers works on a: Draining",
+        "rollout of the NodePool workers is working on a: Draining",
     ),
     "another call works on it": (
         node(notes={names.BY_HAND: json.dumps(MARK)}),
-        "`kubectl k3os reboot` works on it already",
+        "`kubectl k3os reboot` is working on it already",
     ),
     "on trial": (node(notes={names.TRIAL: "true"}), "still on trial"),
 }

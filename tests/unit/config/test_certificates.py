@@ -41,7 +41,7 @@ def test_a_text_may_hold_several():
     [
         ("my-ca.pem", "is not a certificate in PEM form"),
         (LINES[1], "is not a certificate in PEM form"),
-        ("-----BEGIN EC PRIVATE KEY-----\n" + PEM, "has a private key in it"),
+        ("-----BEGIN EC PRIVATE KEY-----\n" + PEM, "contains a private key"),
         ("\n".join(LINES[:5]), "it is damaged or cut off"),
         ("\n".join(LINES[:3] + LINES[4:]), "it is damaged or cut off"),
         (PEM.replace("MIIB", "M?IB"), "it is damaged or cut off"),

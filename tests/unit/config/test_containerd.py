@@ -29,7 +29,7 @@ def test_tables_are_taken_as_they_are(text):
     ("text", "words"),
     [
         ("[plugins", "is not TOML: "),
-        ("version = 3\n" + V3, "`version`is outside of a table; leave it out"),
+        ("version = 3\n" + V3, "`version` is outside of a table; leave it out"),
         ("root = '/x'\n" + V3, "`root` is outside of a table"),
         (V2 + V3, "has the names of containerd 1"),
         ('{{ template "base" . }}\n' + V3, "is a template; write the tables"),

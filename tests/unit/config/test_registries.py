@@ -187,5 +187,5 @@ def test_a_password_is_text_that_k3s_reads():
     """A kernel's command line may have bytes that are none; k3s would not start with them."""
     text = "k3os.registries.configs.a.auth.username=me k3os.registries.configs.a.auth.password="
     values, problems = check_cmdline(f"{text}a\udcffb")
-    assert ["no UTF-8" in str(problem) for problem in problems][:1] == [True]
+    assert ["not UTF-8" in str(problem) for problem in problems][:1] == [True]
     assert not values.get(CONFIGS) or plain(values[CONFIGS]) == {}

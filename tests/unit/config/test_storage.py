@@ -114,7 +114,12 @@ WRONG = [
     (mount(what="/srv/other"), "4:11", "what", "neither a device"),
     (mount(what="nas:export"), "4:11", "what", "neither a device"),
     (mount(what="'LABEL=a b'"), "4:11", "what", "has a character"),
-    (mount(what="nas:/x", type="ext4"), "6:11", "type", "what a server has is not ext4"),
+    (
+        mount(what="nas:/x", type="ext4"),
+        "6:11",
+        "type",
+        "`type: ext4` is not for what a server exports",
+    ),
     (mount(type="nfs"), "4:11", "what", "is not a path on a server"),
     (mount(type="zfs"), "6:11", "type", "`zfs` is unknown"),
     (mount(where="data"), "5:12", "where", "write `/data`"),

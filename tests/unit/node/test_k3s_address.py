@@ -37,7 +37,7 @@ def seen(**changes: Any) -> Seen:
 
 # what is so, what is done, words of it
 TABLE = {
-    "an agent, or a server with sqlite": ({}, RESTART, "10.1.0.7 in the place of 10.0.2.15"),
+    "an agent, or a server with sqlite": ({}, RESTART, "was 10.0.2.15 and is 10.1.0.7 now"),
     "the address is there": ({"present": (WAS, NOW)}, NOTHING, "registered"),
     "it has not registered": ({"registered": ()}, NOTHING, "registered"),
     "no other address": ({"present": (), "leading": ""}, NOTHING, "no default route"),

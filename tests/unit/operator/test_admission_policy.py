@@ -118,7 +118,7 @@ WRONG = [
     ("k3os.taints", ["a=b c:NoSchedule"], "`b c` is not a valid Kubernetes value"),
     ("k3os.taints", ["x y=b:NoSchedule"], "`x y` is not a valid Kubernetes name"),
     ("k3os.ca_certificates", ["abc"], "is not a certificate in PEM form"),
-    ("k3os.ca_certificates", ["-----BEGIN PRIVATE KEY-----"], "has a private key in it"),
+    ("k3os.ca_certificates", ["-----BEGIN PRIVATE KEY-----"], "contains a private key"),
     ("write_files", "x", "write_files[0]: must be a map, not a text; write `path: …` and so on"),
     ("write_files", [{"content": "x"}], "write_files[0]: has no path; write `path: …`"),
     ("write_files", [{"path": "/etc/"}], "`/etc/` is a directory"),

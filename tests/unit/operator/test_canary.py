@@ -187,7 +187,7 @@ def test_without_a_revision_before_nothing_goes_back() -> None:
     state = State(NEW.digest, 0, ANALYZING, 0)
     after = proceed(found.wanted, found.world.cluster(), state, Sight([found.gate]), 1.0)
     assert after and after.phase == FAILED
-    assert "no revision before" in after.message
+    assert "there is no earlier revision" in after.message
 
 
 def test_what_was_only_tried_is_nothing_to_go_back_to() -> None:

@@ -57,7 +57,7 @@ def test_without_a_canary_all_that_have_what_is_new_go_back_and_are_not_looked_a
 def test_without_a_revision_to_go_back_to_it_waits_until_they_are_ready() -> None:
     found = run("Rollback", IMPLIED, stable="", b=WHY)
     found.until(FAILED)
-    assert found.state and "no revision before this one" in found.state.message
+    assert found.state and "there is no earlier revision" in found.state.message
     assert versions(found).count("v1.1.0") == 2
     found.world.sick["b"] = {}
     found.until(COMPLETED)

@@ -38,7 +38,7 @@ def test_what_is_one_is_read() -> None:
     for data in (b"[]", b"1", b"null"):
         with pytest.raises(ValueError, match="not a JSON object"):
             an_object(data)
-    with pytest.raises(ValueError, match="no list"):
+    with pytest.raises(ValueError, match="is not a list"):
         objects(b"{}")
 
 
