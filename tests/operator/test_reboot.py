@@ -121,7 +121,7 @@ def test_it_is_refused_where_a_rollout_works(world: World) -> None:
     world.pool(k3os=NEW)
     world.start()
     world.until(lambda: parse_node(world.node("a")).state)
-    with pytest.raises(UserError, match=r"rollout of the NodePool .*-pool works on"):
+    with pytest.raises(UserError, match=r"rollout of the NodePool .*-pool is working on"):
         rebooted(world, "a")
     world.agent.free.set()
     world.until_phase("Updated")
