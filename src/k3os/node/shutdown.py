@@ -9,7 +9,9 @@ Kubernetes would list until there are thousands.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import sys
 import time
 
@@ -18,6 +20,7 @@ from k3os.system.plural import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from k3os.k3s.pods import Pod
@@ -39,8 +42,16 @@ LAST_CHANCE = 2
 MOST_NAMES = 6
 
 
+class ShutdownGoesOn(BaseException):
+    """systemd stops the services: the kubelet waits no longer."""
+
+
 def watch(known: dict[str, Any]) -> None:
-    """Until the pods have ended or their time is up; the kubelet is the one who ends them."""
+    """Until the pods have ended or their time is up; the kubelet is the one who ends them.
+
+    A SIGTERM ends it with the same last line: on a slow machine it comes before the last pod's
+    end was seen.
+    """
     from k3os.k3s.pods import running
     from k3os.system.console import say
     from k3os.system.files import atomic_write
@@ -50,21 +61,39 @@ def watch(known: dict[str, Any]) -> None:
     left = running()
     if not left or not grace:
         return
-    say(f"stopping {counted(len(left), 'pod')}, {grace} s at most")
-    atomic_write(ENDED, b"")
-    critical = critical_pods()
-    if critical is not None:
-        facts = {"begun": begun, "critical": sorted(critical)}
-        atomic_write(BEGUN, json.dumps(facts).encode())
-    said = _now()
-    while left and _now() - begun < grace + SPARE:
-        time.sleep(STEP)
-        left = running()
-        if _now() - said >= SAY_EVERY and left:
-            said = _now()
-            say(f"waiting for {listed(left)}")
-    if not left:
+    with until_terminated():
+        say(f"stopping {counted(len(left), 'pod')}, {grace} s at most")
+        atomic_write(ENDED, b"")
+        critical = critical_pods()
+        if critical is not None:
+            facts = {"begun": begun, "critical": sorted(critical)}
+            atomic_write(BEGUN, json.dumps(facts).encode())
+        said = _now()
+        while left and _now() - begun < grace + SPARE:
+            time.sleep(STEP)
+            left = running()
+            if _now() - said >= SAY_EVERY and left:
+                said = _now()
+                say(f"waiting for {listed(left)}")
+    if not running():
         say(f"all pods have ended, after {_now() - begun:.0f} s")
+
+
+@contextlib.contextmanager
+def until_terminated() -> Iterator[None]:
+    """A SIGTERM ends what is inside, and nothing else."""
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: the last line is still to come
+        raise ShutdownGoesOn
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except ShutdownGoesOn:
+        return
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def finish(known: dict[str, Any]) -> None:

@@ -1,6 +1,8 @@
 """`k3os shutdown`: what it says, when it ends, and what it does where k3s cannot."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,32 @@ def test_it_ends_with_the_time_of_the_pods_whatever_they_do(make) -> None:
     shutdown.watch(KNOWN)
     assert node.now - 100 == 35
     assert node.said[-1] == "waiting for default/hung"
+
+
+@pytest.mark.parametrize("slow", ["sleep", "critical_pods"])
+def test_services_are_stopped_before_the_end_of_the_last_pod_was_seen(
+    make, monkeypatch, slow
+) -> None:
+    node = make({"web": 7})
+
+    def until_systemd_stops_it(seconds: float = 0) -> None:
+        node.now = 111
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("went on")  # signals are handled before the next statement
+
+    where = shutdown.time if slow == "sleep" else shutdown
+    monkeypatch.setattr(where, slow, until_systemd_stops_it)
+    handler = signal.getsignal(signal.SIGTERM)
+    shutdown.watch(KNOWN)
+    assert node.said == ["stopping 1 pod, 30 s at most", "all pods have ended, after 11 s"]
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_services_are_stopped_while_pods_are_left(make, monkeypatch) -> None:
+    node = make({"hung": 1000})
+    monkeypatch.setattr(shutdown.time, "sleep", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    shutdown.watch(KNOWN)
+    assert node.said == ["stopping 1 pod, 30 s at most"]
 
 
 def test_without_pods_it_says_nothing_and_leaves_nothing_to_tidy(make) -> None:
