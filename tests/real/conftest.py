@@ -131,7 +131,7 @@ def release(lab: Lab, builds: Builds, key: Path) -> Callable[[str], str]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
-    """Each step's time with what it had to bring up; a failure shows what its machines say."""
+    """Each step with its time and what it brought up; a failure shows at once what machines say."""
     report = yield
     title = (item.function.__doc__ or item.name).strip().splitlines()[0].rstrip(".")  # type: ignore[attr-defined]
     if "[" in item.name:
@@ -143,8 +143,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  
         _results.append((word, title, spent))
         print(f"\n{word:8} {spent:7.1f} s  {title}", flush=True)
     if report.failed:
+        # at once: hours may pass until the run ends, and it may be killed
+        print(report.longreprtext, flush=True)
         for name, text in _evidence():
-            report.sections.append((name, text))
+            print(f"{name:-^80}\n{text}", flush=True)
     return report
 
 
