@@ -8,6 +8,7 @@ goes with the next lab.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,9 +22,10 @@ from k3os.system.run import CommandError, run
 from k3os.vm.console import ConsoleError
 from k3os.vm.machine import VM
 from k3os.vm.spec import VMSpec
-from tests.real.plan import WEB_PORT, Plan, leftovers
+from tests.real.plan import HOSTS, WEB_PORT, Plan, leftovers
 
 T = TypeVar("T")
+UNPLUGGED_SECONDS = 5
 POLL_SECONDS, LONGEST_PAUSE = 3, 30
 _DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 
@@ -41,8 +43,33 @@ class Lab:
         self.web = directory / "web"
         self.logs = logs
         self.machines: dict[str, VM] = {}
+        self.moved: set[str] = set()
+        self.dnsmasq: subprocess.Popen[bytes] | None = None
         self._accel = accel
         self._serials: dict[str, int] = {}
+
+    def address(self, name: str) -> str:
+        host = self.plan.host(name)
+        return host.other_address if name in self.moved else host.address
+
+    def write_hosts(self) -> None:
+        (self.directory / HOSTS).write_text(self.plan.dhcp_hosts(self.moved))
+
+    def _give(self, moved: set[str]) -> None:
+        """What the DHCP server gives from now on."""
+        self.moved = moved
+        self.write_hosts()
+        if self.dnsmasq is not None:
+            self.dnsmasq.send_signal(signal.SIGHUP)
+
+    def move(self, name: str) -> None:
+        """The DHCP server has the other address for this host from now on, and its cable is
+        unplugged for a moment, so that it asks."""
+        self._give(self.moved | {name})
+        vm = self.machines[name]
+        vm.set_link("net0", up=False)
+        time.sleep(UNPLUGGED_SECONDS)
+        vm.set_link("net0", up=True)
 
     @property
     def is_emulated(self) -> bool:
@@ -62,6 +89,7 @@ class Lab:
                 yield vm
             finally:
                 del self.machines[name]
+                self._give(self.moved - {name})
 
     def inside(self, *command: str, timeout: float = 60, stdin: bytes | None = None) -> str:
         """What a command in the lab's network prints. Raises CommandError."""
@@ -85,6 +113,7 @@ def running(
     remove_leftovers()
     lab = Lab(plan, directory, logs, accel, k3s)
     lab.web.mkdir(parents=True)
+    lab.write_hosts()
     with ExitStack() as stack:
         stack.callback(run, plan.removal(), check=False)
         for command in plan.commands():
@@ -95,13 +124,15 @@ def running(
             "web": [*server, "--directory", str(lab.web)],
         }
         for name, command in services.items():
-            stack.enter_context(service(plan.inside(*command), logs / f"{name}.log"))
+            process = stack.enter_context(service(plan.inside(*command), logs / f"{name}.log"))
+            if name == "dnsmasq":
+                lab.dnsmasq = process
         wait_for("the lab's web server answers", 20, lambda: _answers(lab))
         yield lab
 
 
 @contextmanager
-def service(command: list[str], log: Path) -> Iterator[None]:
+def service(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A program that runs as long as the block; what it says is in log."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as output:
@@ -113,7 +144,7 @@ def service(command: list[str], log: Path) -> Iterator[None]:
             start_new_session=True,
         )
         try:
-            yield
+            yield process
         finally:
             ended = process.poll()
             process.kill()

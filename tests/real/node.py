@@ -43,6 +43,10 @@ class Node:
     def vm(self) -> VM:
         return self.lab.machines[self.name]
 
+    @property
+    def address(self) -> str:
+        return self.lab.address(self.name)
+
     def ssh(self, command: str, timeout: float = 180, *, login: bool = False) -> str:
         """What a command prints when rancher runs it. Raises CommandError.
 
@@ -51,7 +55,7 @@ class Node:
         """
         options = [f"-o{name}={value}" for name, value in SSH_OPTIONS.items()]
         options += [] if login else one_connection(self.vm, self._key)
-        words = ["ssh", *options, "-i", str(self._key), f"rancher@{self.host.address}", command]
+        words = ["ssh", *options, "-i", str(self._key), f"rancher@{self.address}", command]
         return self.lab.inside(*words, timeout=timeout)
 
     def kubectl(self, arguments: str, timeout: float = 180, stdin: bytes | None = None) -> str:
@@ -62,9 +66,9 @@ class Node:
         """
         kubeconfig = self._key.with_name(f"{self.name}.kubeconfig")
         if not kubeconfig.exists():
-            text = self.ssh(f"sudo cat {KUBECONFIG}").replace("127.0.0.1", self.host.address)
+            text = self.ssh(f"sudo cat {KUBECONFIG}")
             atomic_write(kubeconfig, text.encode(), mode=0o600)
-        words = shlex.split(arguments)
+        words = [f"--server=https://{self.address}:6443", *shlex.split(arguments)]
         try:
             return self.lab.kubectl(kubeconfig, *words, timeout=timeout, stdin=stdin)
         except CommandError as error:

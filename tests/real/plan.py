@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ ZONE = "lab.internal"
 WEB_PORT = 80
 BRIDGE = "br0"
 PREFIX = "k3os-lab-"
+HOSTS = "dhcp-hosts"
 # the process that owns it, and when that started: another one may have its number later
 NAMESPACE = re.compile(rf"{PREFIX}(\d+)-(\d+)")
 
@@ -36,6 +37,11 @@ class Host:
         return f"10.77.0.{10 + self.number}"
 
     @property
+    def other_address(self) -> str:
+        """What it gets instead when it is moved."""
+        return f"10.77.0.{100 + self.number}"
+
+    @property
     def mac(self) -> str:
         return f"52:54:00:77:00:{self.number:02x}"
 
@@ -46,7 +52,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Plan:
-    """namespace: from `new_namespace`. hosts: at most 200, with numbers of their own."""
+    """namespace: from `new_namespace`. hosts: at most 80, with numbers of their own."""
 
     namespace: str
     hosts: tuple[Host, ...]
@@ -104,8 +110,16 @@ class Plan:
             command.append(f"--host-record={name}.{ZONE},{self.gateway}")
         for host in self.hosts:
             command.append(f"--host-record={host.name}.{ZONE},{host.address}")
-            command.append(f"--dhcp-host={host.mac},{host.address},{host.name}")
+        command.append(f"--dhcp-hostsfile={scratch / HOSTS}")
         return command
+
+    def dhcp_hosts(self, moved: Collection[str] = ()) -> str:
+        """The file that --dhcp-hostsfile names; dnsmasq reads it again at SIGHUP. moved: the names
+        of hosts that get their other address."""
+        return "".join(
+            f"{host.mac},{host.other_address if host.name in moved else host.address},{host.name}\n"
+            for host in self.hosts
+        )
 
 
 def new_namespace(pid: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from k3os.cli.main import main
 from tests.real import config
 from tests.real.given import Given
 from tests.real.lab import Lab, say, wait_for
+from tests.real.moving import check_move
 from tests.real.node import BOOT, READY, Node, log_in, pod, wait_until_running
 from tests.vm.conftest import Images
 from tests.vm.node import ask
@@ -43,7 +45,7 @@ def live_images(
 
 
 def test_live(lab: Lab, live_images: Images, k3s: Given, key: Path) -> None:
-    """A live node of 1 GiB is Ready, runs a pod and the operator, and nothing is killed."""
+    """A live node of 1 GiB is Ready, runs a pod and the operator, and gets another address."""
     text = config.server(lab.plan, "live", key, dns=bool(k3s.airgap))
     spec = live_images.direct("k3os.mode=live", text)
     spec = dataclasses.replace(spec, memory=MEMORY, cpus=2, tap=lab.plan.tap("live"))
@@ -68,6 +70,9 @@ def test_live(lab: Lab, live_images: Images, k3s: Given, key: Path) -> None:
             return float(node.ssh("cut -d' ' -f1 /proc/uptime")) > uptime + SECONDS
 
         wait_for("nothing is killed for lack of memory", SECONDS + 120, calm)
+        started = time.monotonic()
+        check_move(node, node)
+        say(f"Ready with another address {time.monotonic() - started:.0f} s after it got it")
         node.wait_until_ready(node, 60)
         log_in(vm)
         say(ask(vm, "free -m | head -n 3"))
