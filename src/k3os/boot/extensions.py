@@ -83,7 +83,7 @@ class Extensions:
     def _mount(self, each: Extension, directory: str) -> str:
         path = f"{directory}/{each.name}{SUFFIX}"
         if not fit.is_name(each.name):
-            return "this is no name of an extension"
+            return "this is not a valid name for an extension"
         if not os.path.exists(path):
             return "its file is missing"
         try:
@@ -169,7 +169,7 @@ def user_files() -> list[str]:
 
 
 def add_users() -> None:
-    """The users that they want: /etc is made anew at each boot. Raises OSError, CommandError."""
+    """The users that they need: each boot makes /etc anew. Raises OSError, CommandError."""
     if files := user_files():
         from k3os.system.run import run
 

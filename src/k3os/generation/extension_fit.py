@@ -126,7 +126,7 @@ def _wrong_opt(root: str) -> str:
     directory = f"{root}/opt"
     names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
     wrong = [name for name in names if not _is_directory(f"{directory}/{name}")]
-    return f"/opt/{wrong[0]} is no directory" if wrong else ""
+    return f"/opt/{wrong[0]} is not a directory" if wrong else ""
 
 
 def paths(root: str) -> Iterator[str]:

@@ -129,7 +129,7 @@ def check_packages(request: ExtensionRequest, listing: str, status: str) -> None
     for name in sorted(set(coming) & set(there)):
         raise UserError(
             f"they want {name} {coming[name]}, and the image has {there[name]}",
-            "build the image anew with packages of today: `k3os build --refresh`",
+            "build the image again with packages of today: `k3os build --refresh`",
             "PACKAGES",
         )
     if not coming and request.files is None:

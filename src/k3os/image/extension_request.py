@@ -35,8 +35,8 @@ def read_request(name: str, environ: Mapping[str, str]) -> ExtensionRequest:
     """Of PACKAGES, FILES, UNITS and VERSION. Raises UserError with the variable's name in it."""
     if not extension_fit.is_name(name):
         raise UserError(
-            f"{name!r} is no name of an extension",
-            "small letters, digits, and . _ - between them, 64 at most",
+            f"{name!r} is not a valid name for an extension",
+            "use at most 64 small letters, digits, and . _ - between them",
             "NAME",
         )
     packages = tuple(dict.fromkeys((environ.get("PACKAGES") or "").split()))
@@ -44,16 +44,16 @@ def read_request(name: str, environ: Mapping[str, str]) -> ExtensionRequest:
     version, files = environ.get("VERSION") or "", environ.get("FILES") or ""
     for each in packages:
         if not PACKAGE.fullmatch(each):
-            raise UserError(f"{each!r} is no name of a package", "one as apt knows it", "PACKAGES")
+            raise UserError(f"{each!r} is not a package name", "as apt knows it", "PACKAGES")
     for each in units:
         if not UNIT.fullmatch(each):
-            raise UserError(f"{each!r} is no name of a unit", "an example: nfsd.service", "UNITS")
+            raise UserError(f"{each!r} is not a unit name", "for example nfsd.service", "UNITS")
     if version and not VERSION.fullmatch(version):
         raise UserError(
-            f"{version!r} is no version", "small letters, digits, and . _ ~ ^ + -", "VERSION"
+            f"{version!r} is not a version", "use small letters, digits, and . _ ~ ^ + -", "VERSION"
         )
     if files and not Path(files).is_dir():
-        raise UserError(f"{files} is no directory", "one that has usr/ or opt/ in it", "FILES")
+        raise UserError(f"{files} is not a directory", "one with usr/ or opt/ in it", "FILES")
     if not packages and not files:
         raise UserError(
             "nothing says what is in it", 'give PACKAGES="…", or FILES=<directory>', "PACKAGES"

@@ -39,7 +39,7 @@ def enable(tree: Tree, image: Tree, units: tuple[str, ...]) -> None:
         targets = [(each, WANTED[key]) for key in WANTED for each in told.get(key, [])]
         if not targets and not told.get("Alias") and unit in units:
             raise UserError(
-                f"{unit} says nothing in [Install] of who wants it",
+                f"{unit} has no WantedBy= or the like in [Install]",
                 "add WantedBy=multi-user.target to it, or leave it out",
                 "UNITS",
             )

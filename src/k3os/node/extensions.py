@@ -110,7 +110,7 @@ def change(
         upgrade.say("rebooting")
         run(["systemctl", "--no-block", "reboot"])
     elif decided.reboot:
-        upgrade.say("it counts after the next boot, on trial: `sudo reboot`")
+        upgrade.say("it takes effect after the next boot, on trial: `sudo reboot`")
     else:
         upgrade.say("that is what runs")
     return 0
@@ -159,7 +159,7 @@ def checked(path: str, wanted: str) -> str:
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}", "give an extension", path) from error
     if magic != MAGIC:
-        raise UserError("is no extension: it is no squashfs", MAKES, path)
+        raise UserError("is not an extension: it is not a squashfs", MAKES, path)
     if wanted and digest != wanted.lower():
         raise UserError(f"its SHA-256 is {digest}, not {wanted.lower()}", "do not use it", path)
     return digest
@@ -173,8 +173,8 @@ def examined(path: str, digest: str, installed: Installed, stack: ExitStack) -> 
         if len(names) != 1 or not extension_fit.is_name(names[0]):
             found = ", ".join(names) or "none"
             raise UserError(
-                f"is no extension: one /{extension_fit.RELEASES}/{extension_fit.PREFIX}NAME is "
-                f"wanted, it has {found}",
+                f"is not an extension: it must have one /{extension_fit.RELEASES}/"
+                f"{extension_fit.PREFIX}NAME, and has {found}",
                 MAKES,
                 path,
             )
@@ -184,7 +184,7 @@ def examined(path: str, digest: str, installed: Installed, stack: ExitStack) -> 
         reason = reason or hidden(root, name, image, installed, stack) or taken_in_opt(root, name)
         version = "" if reason else extension_fit.version_of(extension_fit.release_of(root, name))
     except OSError as error:
-        raise UserError(f"is damaged: {error}", "get it anew", path) from error
+        raise UserError(f"is damaged: {error}", "get it again", path) from error
     if reason:
         raise UserError(f"{name} does not fit: {reason}", "nothing was changed", path)
     return Extension(name, version, digest, os.path.getsize(path))

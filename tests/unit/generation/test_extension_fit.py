@@ -58,7 +58,7 @@ def test_who_made_it_for_what(tmp_path: Path, fields: dict[str, str], reason: st
         ("var/lib/tool", "it has /var"),
         ("lib/modules/a", "it has /lib"),
         ("usr/lib/modules/6.1.0/a.ko", f"modules for the kernel 6.1.0, this one is {KERNEL}"),
-        ("opt/tool", "/opt/tool is no directory"),
+        ("opt/tool", "/opt/tool is not a directory"),
     ],
 )
 def test_where_its_files_are(tmp_path: Path, path: str, reason: str) -> None:

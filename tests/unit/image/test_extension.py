@@ -232,7 +232,7 @@ def test_units_are_started_by_links_as_systemctl_makes_them() -> None:
     ("name", "reason"),
     [
         ("missing.service", "there is no unit missing.service; the extension has a.service"),
-        ("a.service", r"says nothing in \[Install\]"),
+        ("a.service", r"has no WantedBy= or the like in \[Install\]"),
     ],
 )
 def test_a_unit_that_could_not_be_started_is_an_error(name: str, reason: str) -> None:
