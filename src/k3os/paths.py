@@ -24,6 +24,9 @@ RUN_UNITS = "/run/systemd/system"
 ROOTFS = "/run/k3os/rootfs"
 # the generation that was booted, "generations/3"
 RUNNING = "/run/k3os/generation"
+# system extensions: what became of each in this boot, and where they are mounted
+EXTENSIONS = "/run/k3os/extensions.json"
+EXTENSION_ROOTS = "/run/k3os/extensions"
 # while it exists this boot is on trial; in it, the seconds
 ON_TRIAL = "/run/k3os/trial"
 # what the clock said, where that was wrong

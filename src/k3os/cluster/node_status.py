@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 # what a failure is about, when it is no phase's
-DISK, K3S, VERIFY = "disk", "k3s", "verify"
+DISK, EXTENSION, K3S, VERIFY = "disk", "extension", "k3s", "verify"
 
 
 class Failure(Frozen):
-    """Something that is wrong. topic: a phase, or DISK, K3S, VERIFY; source: the file of the
+    """Something that is wrong. topic: a phase, or one of these; source: the file of the
     configuration that asked for what failed, "" where none did."""
 
     topic: str
@@ -165,6 +165,11 @@ class Rollback(Record):
 
         return " ".join(of(self.record))
 
+    @property
+    def extensions(self) -> str:
+        """The system extensions of what failed, "" where they stayed the same."""
+        return self._text("extensions")
+
 
 class TakenBack(Record):
     """What k3os.cluster.config_trial left of a configuration that did not prove itself."""
@@ -197,6 +202,29 @@ class Verified(Record):
     def damaged(self) -> dict[str, str]:
         """Path below /k3os/system to what is wrong with it."""
         return self._map("damaged")
+
+
+class Extensions(Record):
+    """What the boot made of each system extension (k3os.boot.extensions). lines: what is said of
+    each, also of those that wait for a boot."""
+
+    lines: tuple[str, ...] = ()
+
+    @property
+    def active(self) -> dict[str, str]:
+        """Name to version of those that are as they should be."""
+        return {
+            str(name): str(entry.get("version") or "")
+            for name, entry in sorted(self.record.items())
+            if isinstance(entry, dict) and not entry.get("reason")
+        }
+
+    @property
+    def wrong(self) -> dict[str, str]:
+        """Name to what is wrong with it."""
+        from k3os.generation.extensions import failures
+
+        return failures(self.record)
 
 
 class ActionOutcome(Frozen):
@@ -289,6 +317,7 @@ class NodeStatus(Frozen):
     disk: Disk | None = None
     loaders: Mapping[str, Any] = field(default_factory=dict)
     kernel_args: Mapping[str, Any] = field(default_factory=dict)
+    extensions: Extensions = field(default_factory=Extensions)
     rollback: Rollback = field(default_factory=Rollback)
     taken_back: TakenBack = field(default_factory=TakenBack)
     verified: Verified = field(default_factory=Verified)
@@ -329,6 +358,7 @@ class NodeStatus(Frozen):
             "disk": self.disk.as_dict() if self.disk else {},
             "loaders": dict(self.loaders),
             "kernel_args": dict(self.kernel_args),
+            "extensions": self.extensions.as_dict(),
             "rollback": self.rollback.as_dict(),
             "taken_back": self.taken_back.as_dict(),
             "verified": self.verified.as_dict(),

@@ -143,12 +143,19 @@ def metadata(
         names.CONFIG_HASH: hash_of_fragment(root),
         names.BOOT_ID: status.boot_id,
         names.TRIAL: "true" if status.on_trial else "false",
+        names.EXTENSIONS: _extensions(status.extensions.active),
         **({names.IMAGE: has_image} if has_image != "" else {}),
     }
     if result:
         told = {name: result.get(name, "") for name in TOLD}
         notes[names.LAST_RESULT] = json.dumps(told)
     return {"metadata": {"labels": told_labels, "annotations": notes}}
+
+
+def _extensions(active: dict[str, str]) -> str | None:
+    """None takes the annotation away."""
+    listed = (f"{name}={version}" if version else name for name, version in active.items())
+    return ",".join(listed)[:LONGEST] or None
 
 
 def condition(

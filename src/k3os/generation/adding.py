@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from k3os.generation import install_medium, kernel_args, manifest
+from k3os.generation import extensions, install_medium, kernel_args, manifest
 from k3os.generation.layout import AIRGAP, CONFIG, DATA, GENERATIONS, SYSTEM, numbers
 from k3os.system.console import Progress, Say
 from k3os.system.files import atomic_symlink, atomic_write, sync_directory
@@ -89,6 +89,7 @@ def add_generation(
     for name, target in links.items():
         os.symlink(f"../../{target}", f"{system}/{generation}/{name}")
     kernel_args.write(f"{system}/{generation}", number, kernel_args.of(record))
+    extensions.write_links(f"{system}/{generation}", extensions.of(record))
     text = manifest.as_bytes({**record, "generation": number})
     atomic_write(f"{system}/{generation}/{manifest.NAME}", text, sync=True)
     sync_directory(f"{system}/{GENERATIONS}")

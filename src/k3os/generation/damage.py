@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 
+from k3os.generation import extensions
 from k3os.generation.installed import Installed
 from k3os.generation.manifest import sums_of
 from k3os.system.digest import file_sha256, forget
@@ -26,7 +27,8 @@ def sums(installed: Installed, generations: Iterable[str]) -> dict[str, str]:
     """Path below /k3os/system to its SHA-256, of all files of these generations."""
     found: dict[str, str] = {}
     for generation in generations:
-        found.update(sums_of(installed.manifests[generation]))
+        record = installed.manifests[generation]
+        found |= sums_of(record) | extensions.sums(record)
     return found
 
 

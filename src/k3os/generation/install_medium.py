@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from k3os.errors import UserError
-from k3os.generation import manifest
+from k3os.generation import extensions, manifest
 from k3os.generation.layout import AIRGAP, LOADER_FILES, LOADERS, MENUS, SYSTEM
 from k3os.system.console import Say
 from k3os.system.digest import file_sha256, forget
@@ -68,6 +68,7 @@ def read_medium(root: str) -> InstallMedium:
             data = file.read()
         record = an_object(data)
         files = {str(name): str(digest) for name, digest in record["sha256"].items()}
+        files |= extensions.sums(record)
         versions = manifest.versions_of(record)
         listed = record.get(manifest.MEDIUM)
         medium = None if listed is None else {str(k): str(v) for k, v in listed.items()}

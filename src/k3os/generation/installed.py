@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from k3os.errors import UserError
-from k3os.generation import kernel_args
+from k3os.generation import extensions, kernel_args
 from k3os.generation.layout import GENERATIONS, LINKS, link
 from k3os.generation.manifest import read_record, versions_of
 from k3os.system.numbers import are_digits
@@ -47,6 +47,10 @@ class Installed:
     def arguments(self, generation: str) -> tuple[str, ...]:
         """Of the kernel, in a generation; () where it is not there."""
         return kernel_args.of(self.manifests.get(generation, {}))
+
+    def extensions(self, generation: str) -> tuple[extensions.Extension, ...]:
+        """Of a generation; () where it is not there."""
+        return extensions.of(self.manifests.get(generation, {}))
 
     @property
     def kept(self) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 from k3os.errors import UserError
-from k3os.generation import grubenv, kernel_args, switching
+from k3os.generation import extensions, grubenv, kernel_args, switching
 from k3os.generation.layout import GENERATIONS, LINKS, SYSTEM, link
 from k3os.generation.manifest import read_record, versions_of
 from k3os.system.files import atomic_write, durable_remove, text_of
@@ -93,6 +93,8 @@ def go_back(root: str) -> str:
         # they may be why: else the next boot would make the same generation again
         kernel_args.refuse(root, arguments, reason)
         record[kernel_args.RECORD] = list(arguments)
+    if (gone := extensions.of(bad)) != extensions.of(back_to):
+        record[extensions.PLACE] = extensions.shown(gone)
     atomic_write(f"{root}/{ROLLBACK}", json.dumps(record, indent=1).encode() + b"\n", sync=True)
     switching.exchange(system, good, failed, lambda: confirm(root))
     return f"{failed} did not come up, back to {good}: {reason}"

@@ -11,7 +11,7 @@ import os
 import time
 
 from k3os.errors import UserError
-from k3os.paths import BASE, K3S_LINK, ON_TRIAL, RUNNING
+from k3os.paths import BASE, EXTENSIONS, K3S_LINK, ON_TRIAL, RUNNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ def conclude() -> bool:
     config, _ = load_config(cloud=True)
     with open(ON_TRIAL, errors="replace") as file:
         seconds = float(file.read())
-    missing = wait(checks(config), seconds)
     # both are, when a request changed both
     version = bool(trial.on_trial(BASE)) or not config_trial.is_on_trial()
+    missing = (lost_extensions() if version else "") or wait(checks(config), seconds)
     what, before = ("version", "previous") if version else ("configuration", "former")
     if version and trial.waits(BASE, text_of(RUNNING)):
         os.unlink(ON_TRIAL)
@@ -67,6 +67,15 @@ def conclude() -> bool:
     say(f"the new {what} is healthy: it stays")
     request_report()  # the cluster waits for that word
     return True
+
+
+def lost_extensions(report: str = EXTENSIONS) -> str:
+    """Those of this boot that are not as they should be, which no waiting changes, or ""."""
+    from k3os.generation.extensions import failures
+    from k3os.system.files import read_object
+
+    found = failures(read_object(report))
+    return "; ".join(f"the extension {name}: {reason}" for name, reason in found.items())
 
 
 def restart() -> None:

@@ -115,6 +115,7 @@ def undone(installed: Installed, wanted: tuple[str, ...]) -> str:
 
     kept, current = installed.kept, installed.current
     same = kept != current and have_same(installed.system, kept, current)
+    same = same and installed.extensions(kept) == installed.extensions(current)
     return kept if same and installed.arguments(kept) == wanted else ""
 
 

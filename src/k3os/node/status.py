@@ -9,6 +9,7 @@ import os
 
 from k3os.cluster.node_status import (
     Disk,
+    Extensions,
     K3sUnit,
     Memory,
     NodeStatus,
@@ -20,7 +21,15 @@ from k3os.cluster.node_status import (
 from k3os.cluster.readiness import FILE as READY
 from k3os.node import k3s_address
 from k3os.node.clock import doubt
-from k3os.paths import CLOCK_WRONG, K3S_LINK, NODE_NAME, ON_TRIAL, OWN_SYSTEM, RUNNING
+from k3os.paths import (
+    CLOCK_WRONG,
+    EXTENSIONS,
+    K3S_LINK,
+    NODE_NAME,
+    ON_TRIAL,
+    OWN_SYSTEM,
+    RUNNING,
+)
 from k3os.phases.phase_report import STATUS, read_status
 from k3os.system.files import read_object, text_of
 from k3os.system.frozen import replace
@@ -65,6 +74,7 @@ def collect(root: str = "", system: str = OWN_SYSTEM) -> NodeStatus:
         disk=disk(root),
         loaders=loaders(root + system, generation),
         kernel_args=kernel_args(root + system, generation),
+        extensions=extensions(root + system, generation, root + EXTENSIONS),
         rollback=rollback(root + system),
         taken_back=taken_back(root),
         verified=Verified(read_object(root + VERIFIED)),
@@ -115,6 +125,20 @@ def kernel_args(system: str, generation: str) -> dict[str, Any]:
     if not (refused or current or running):
         return {}
     return {"running": list(running), "current": list(current), "refused": refused}
+
+
+def extensions(system: str, generation: str, report: str = EXTENSIONS) -> Extensions:
+    """Of this boot, of the generation that runs ("generations/3") and of the one that boots next.
+    report: what k3os.boot.extensions has left."""
+    from k3os.generation import extensions
+    from k3os.generation.manifest import read_record
+
+    known = read_object(report)
+    now, then = (
+        extensions.of(read_record(f"{system}/{each}"))
+        for each in (generation or "current", "current")
+    )
+    return Extensions(known, tuple(extensions.lines(known, now, then)))
 
 
 def rollback(system: str) -> Rollback:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from k3os.cluster.node_status import DISK, K3S, VERIFY, Failure
+from k3os.cluster.node_status import DISK, EXTENSION, K3S, VERIFY, Failure
 from k3os.config.key import PHASES
 from k3os.paths import OWN_SYSTEM
 from k3os.phases.actions import FAILED, UNCHANGED
@@ -89,6 +89,8 @@ def failures(status: NodeStatus) -> list[Failure]:
         failed.append(Failure(DISK, status.disk.words))
     if status.disk and status.disk.errors:
         failed.append(Failure(DISK, status.disk.errors))
+    for name, reason in status.extensions.wrong.items():
+        failed.append(Failure(EXTENSION, f"{name}: {reason}"))
     for path, reason in status.verified.damaged.items():
         failed.append(Failure(VERIFY, f"{OWN_SYSTEM}/{path}: {reason}"))
     return list(dict.fromkeys(failed))
@@ -106,6 +108,8 @@ def lines(status: NodeStatus, *, every: bool = False) -> list[str]:
         listed = "  ".join(f"{part} {version}" for part, version in parts.items())
         said.append(f"{name:<10} {listed}")
     said += _about_kernel_args(status)
+    for number, line in enumerate(status.extensions.lines):
+        said.append(f"{'extensions' if not number else '':<10} {line}")
     said += _about_k3s_and_cluster(status)
     said += _about_memory(status.memory)
     said += _about_disk(status.disk)
@@ -175,6 +179,8 @@ def _about_trials(status: NodeStatus) -> list[str]:
         said.append(f"rollback   {rollback.when}: {parts}")
         if rollback.kernel_args:
             said.append(f"           with the kernel's arguments {rollback.kernel_args}")
+        if rollback.extensions:
+            said.append(f"           with the extensions {rollback.extensions}")
         said.append(f"           {rollback.reason}")
     if taken := status.taken_back:
         said.append(f"taken back {taken.restored}: the NodePool's new configuration")

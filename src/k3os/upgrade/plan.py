@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from k3os.errors import UserError
+from k3os.generation import extensions as system_extensions
 from k3os.generation import kernel_args, manifest
+from k3os.generation.extensions import PLACE, Extension
 from k3os.generation.installed import Installed
 from k3os.generation.layout import COMPONENTS, GENERATIONS, link, numbers
 from k3os.generation.manifest import File, Manifest
@@ -113,9 +115,12 @@ def make_plan(
     allow_downgrade: bool = False,
     room: int | None = None,
     arguments: tuple[str, ...] | None = None,
+    extensions: tuple[Extension, ...] | None = None,
+    added: tuple[Step, ...] = (),
 ) -> Plan:
     """Decide. parts: component to what replaces it. room: free bytes, measured when None.
-    arguments: of the kernel; None: those of the current generation.
+    arguments: of the kernel; extensions: of the system; None: those of the current generation.
+    added: files of extensions that are new.
 
     Raises UserError: a downgrade, not enough space.
     """
@@ -142,11 +147,18 @@ def make_plan(
     if arguments is None:
         arguments = installed.arguments(installed.current)
     record = kernel_args.into(record, arguments)
+    if extensions is None:
+        extensions = installed.extensions(installed.current)
+    record = system_extensions.into(record, extensions)
+    steps += [
+        each for each in added if digest_of(f"{installed.system}/{each.path}") != each.file.sha256
+    ]
     number = 1 + max(numbers(installed.system))
     key = manifest.LOADER_SUMS
     loaders = parts["k3os"].loaders if "k3os" in parts else manifest.mapping(old, key)
     record |= {key: dict(loaders)} if loaders else {}
     wanted = {*links.values(), *(step.path for step in steps)}
+    wanted |= {each.path for each in extensions}
     kept = {installed.current, installed.previous, installed.running} & set(installed.manifests)
     early = unused(installed, kept, wanted)
     late = [
@@ -159,7 +171,7 @@ def make_plan(
     needed = sum(step.file.size for step in steps)
     free = room if room is not None else _free(installed.system)
     free += sum(_size(f"{installed.system}/{path}") for path in early)
-    if changed and needed + SPARE > free:
+    if (changed or added) and needed + SPARE > free:
         raise UserError(
             f"there is not enough space: {(needed + SPARE) / 10**6:.0f} MB are needed, "
             f"{free / 10**6:.0f} MB are free, {(needed + SPARE - free) / 10**6:.0f} MB are missing",
@@ -183,7 +195,8 @@ def make_plan(
             for name in ("kernel", "k3os")
             if name in links
         )
-        or arguments != installed.arguments(installed.kept),
+        or arguments != installed.arguments(installed.kept)
+        or extensions != installed.extensions(installed.kept),
     )
 
 
@@ -225,18 +238,19 @@ def _component(installed: Installed, name: str, generation: str) -> str:
 
 
 def unused(installed: Installed, kept: Iterable[str], wanted: Iterable[str]) -> list[str]:
-    """Generations, components and left-overs that no generation of kept needs."""
+    """Generations, components, extensions and left-overs that no generation of kept needs."""
     kept = set(kept)
     needed = set(wanted)
     for generation in kept:
         for name in COMPONENTS:
             needed.add(_component(installed, name, generation))
+        needed |= {each.path for each in installed.extensions(generation)}
     found = [
         f"{GENERATIONS}/{number}"
         for number in sorted(numbers(installed.system))
         if f"{GENERATIONS}/{number}" not in kept
     ]
-    for name in COMPONENTS:
+    for name in (*COMPONENTS, PLACE):
         directory = f"{installed.system}/{name}"
         versions = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
         found += [f"{name}/{each}" for each in versions if f"{name}/{each}" not in needed]

@@ -48,6 +48,7 @@ def is_way_back(installed: Installed, wanted: Mapping[str, str]) -> bool:
         and len(older) + len(same) == len(wanted)
         and has(before, wanted)
         and installed.arguments(current) == installed.arguments(previous)
+        and installed.extensions(current) == installed.extensions(previous)
         and have_same(installed.system, current, previous, set(COMPONENTS) - moves)
     )
 
