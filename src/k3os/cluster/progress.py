@@ -36,7 +36,7 @@ from k3os.cluster.workloads import described, remembered
 PENDING, UPDATED, CONFLICT = "Pending", "Updated", "Conflict"
 # shown first
 BUSY = tuple(step for step in STEPS if step != FAILED)
-# phases of a canary (operator/canary.py) that only a retry ends
+# phases of a canary (operator/canary.py) that allow a retry
 GOING_BACK = "RollingBack"
 GIVEN_UP = ("Failed", GOING_BACK, "RolledBack")
 ORDER = (FAILED, CONFLICT, *reversed(BUSY), PENDING, UPDATED)

@@ -90,5 +90,5 @@ def refused(system: str) -> dict[str, Any]:
 
 
 def forget_refusal(root: str) -> None:
-    """Other arguments are asked for, or the user wants to try these again."""
+    """Call this if other arguments are asked for, or the user wants to try these again."""
     durable_remove(f"{root}/{SYSTEM}/{REFUSED}")
