@@ -1,4 +1,4 @@
-"""What is said of what k3os.node.status has collected: the lines for people, and what is wrong."""
+"""The text of `k3os status`: the lines for people, and what is wrong."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def failures_from(status: NodeStatus, source: str) -> list[str]:
 
 
 def lines(status: NodeStatus, *, every: bool = False) -> list[str]:
-    """The text for people. every: with the actions that had nothing to do."""
+    """The text for people. every: also the actions that had nothing to do."""
     said = [f"mode       {status.mode or 'unknown: no phase has reported'}"]
     for name, parts in status.versions.items():
         listed = "  ".join(f"{part} {version}" for part, version in parts.items())
@@ -197,7 +197,7 @@ def _about_phases(status: NodeStatus, every: bool) -> list[str]:
         said.append(f"\n{title}, {phase.when}, {phase.seconds} s: {listed or 'nothing to do'}")
         for action in phase.actions:
             note = f" ({action.reason})" if action.reason else ""
-            # what a data source gave is no action that had nothing to do
+            # the result of a data source is always worth showing
             told = every or note or action.result != UNCHANGED or action.key == DATA_SOURCES
             if told and action.result != FAILED:
                 said.append(f"  {action.result:<9} {action.key}: {action.what}{note}")

@@ -15,17 +15,17 @@ from k3os.cluster.turns import Cluster, is_begun, is_busy
 from k3os.cluster.workloads import SICK, described
 from k3os.system.stamps import utc
 
-# of the nodes that are listed by name: an object of the API is limited to about 1 MiB
+# how many nodes are listed by name: an object in the API is limited to about 1 MiB
 MOST_LISTED = 50
 LONGEST = 500
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a canary (operator/canary.py) has to say in a status. status: its part of it, {} to
-    remove that, None to leave what is written. target: the digest of what its nodes go back to.
-    phase: of the NodePool, in the place of those of instead_of. judged: conditions in the place
-    of the usual ones."""
+    """What a canary (operator/canary.py) adds to a status. status: its own part, {} to remove it,
+    None to leave what is written. target: the target its nodes go back to. phase: replaces the
+    NodePool's phase if that is one of instead_of. judged: conditions that replace the usual
+    ones."""
 
     status: Mapping[str, Any] | None = None
     target: Target | None = None
@@ -45,14 +45,14 @@ def status(
     *,
     refused: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """waiting, faults: of the Outcome. before: the status so far; its times of transition stay.
-    refused: by node, what the API server said to what was to be written."""
+    """waiting, faults: of the Outcome. before: the current status; its transition times stay.
+    refused: by node, why the API server refused a write."""
     members = cluster.of(pool)
     canary = canary or Shown()
     wants = [pool.target, *([canary.target] if canary.target else [])]
     failed = [node for node in members if _has_failed(node, wants)]
     busy = [node for node in members if is_busy(node)]
-    # of a spec that is not understood, or not known yet, nothing is as wanted
+    # if the spec is invalid or not resolved yet, no node is up to date
     updated = [node for node in members if not pool.is_unclear and is_updated(node, pool.target)]
     conflicts = sorted(
         node.name
@@ -67,7 +67,7 @@ def status(
     if told_by_api and not judged["Degraded"][0]:
         judged["Degraded"] = (True, "WriteRefused", told_by_api[0][: 2 * LONGEST])
     if canary.phase and phase in canary.instead_of:
-        if judged["Progressing"][1] == "Updated":  # of the nodes; its gates are still to be asked
+        if judged["Progressing"][1] == "Updated":  # all nodes are; the gates are still to be asked
             going = canary.phase == "Updating"
             judged["Progressing"] = (going, "Updating" if going else "Waiting", waiting)
         phase = canary.phase
@@ -99,7 +99,7 @@ def _phase(pool: Pool, nodes: int, updated: int, failed: bool, conflicts: bool, 
     table = (
         (failed or bool(pool.problems), "Failed"),
         (conflicts, "Conflict"),
-        # one that runs what it should may still have to be uncordoned
+        # a node with the right versions may still have to be uncordoned
         (nodes > 0 and updated == nodes and not busy, "Updated"),
         (pool.strategy.paused and not busy, "Paused"),
         (busy, "Updating"),
@@ -182,7 +182,7 @@ def _judged(
 
 
 def _blocked(members: list[NodeView]) -> str:
-    """What holds the drain of the first node that cannot go on."""
+    """What blocks the drain of the first node that is stuck."""
     for node in members:
         state = node.state
         if state is not None and (state.step, state.reason) == (DRAINING, BLOCKED):

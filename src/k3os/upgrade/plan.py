@@ -23,15 +23,15 @@ from k3os.generation.versions import is_older
 from k3os.system.digest import digest_of
 
 MIB = 1 << 20
-# what is left for the node itself: ext4's own blocks, the journal of systemd, a little data
+# space to leave for the node itself: ext4's own blocks, systemd's journal, a little data
 SPARE = 32 * MIB
 
 
 @dataclass(frozen=True)
 class Part:
-    """A component from somewhere: its version, its files, who writes them.
+    """A component from a source: its version and its files.
 
-    write: called with a file and the path it goes to; raises UserError. loaders: of its release.
+    write: called with a file and its target path; raises UserError. loaders: of its release.
     """
 
     version: str
@@ -51,9 +51,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """steps: what is written; manifest and links: of the new generation; previous: the link's
-    new target; removals: below /k3os/system; needed, room: bytes; reboot: whether what runs has
-    another k3OS or kernel, or other arguments of the kernel."""
+    """steps: what is written; manifest and links: of the new generation; previous: the link's new
+    target; removals: below /k3os/system; needed, room: bytes; reboot: whether the k3OS, the kernel
+    or its arguments differ from what runs."""
 
     number: int
     before: Mapping[str, str]
@@ -70,7 +70,7 @@ class Plan:
     reboot: bool
 
     def lines(self) -> list[str]:
-        """The plan for a person."""
+        """The plan, for people."""
         lines = []
         for name in COMPONENTS:
             old, new = self.before.get(name, "none"), self.after.get(name, "none")
@@ -90,10 +90,10 @@ class Plan:
 def upgradable(
     names: list[str], installed: Installed, offered: Manifest, origin: str
 ) -> tuple[list[str], str]:
-    """What can be upgraded of the components that were asked for; why the kernel stays, or "".
+    """Which of the requested components can be upgraded; why the kernel stays, or "".
 
-    On top of another system (mode overlay) it is that system's: no generation has one there.
-    Raises UserError when the kernel is all that was asked for.
+    In overlay mode the kernel is the other system's: no generation has one there. Raises UserError
+    if only the kernel was requested.
     """
     rest = [name for name in names if name != "kernel"]
     if rest == names or ("kernel" in installed.versions and "kernel" in offered.versions):
@@ -118,7 +118,7 @@ def make_plan(
     extensions: tuple[Extension, ...] | None = None,
     added: tuple[Step, ...] = (),
 ) -> Plan:
-    """Decide. parts: component to what replaces it. room: free bytes, measured when None.
+    """Decide. parts: component to what replaces it. room: free bytes, None to measure them.
     arguments: of the kernel; extensions: of the system; None: those of the current generation.
     added: files of extensions that are new.
 
@@ -211,10 +211,10 @@ def refuse_downgrade(before: Mapping[str, str], parts: Mapping[str, Part]) -> No
 
 
 def _directory(installed: Installed, name: str, part: Part) -> tuple[str, bool]:
-    """Where a component goes, and whether it lies there complete already.
+    """Where a component goes, and whether it is already there, complete.
 
-    A version that is installed with other content gets a name of its own: what a generation
-    uses is never written to.
+    A version that is installed with other content gets a directory of its own: files that a
+    generation uses are never overwritten.
     """
     plain = f"{name}/{part.version}"
     identity = hashlib.sha256("".join(file.sha256 for file in part.files).encode()).hexdigest()
@@ -232,13 +232,13 @@ def _directory(installed: Installed, name: str, part: Part) -> tuple[str, bool]:
 
 
 def _component(installed: Installed, name: str, generation: str) -> str:
-    """The directory a component of a generation lies in, "k3os/0.1.0"."""
+    """The directory of a generation's component, "k3os/0.1.0"."""
     target = link(f"{installed.system}/{generation}/{name}")
     return target.removeprefix("../../")
 
 
 def unused(installed: Installed, kept: Iterable[str], wanted: Iterable[str]) -> list[str]:
-    """Generations, components, extensions and left-overs that no generation of kept needs."""
+    """Generations, components, extensions and leftovers that no generation in kept needs."""
     kept = set(kept)
     needed = set(wanted)
     for generation in kept:
@@ -263,7 +263,7 @@ def _free(system: str) -> int:
 
 
 def _size(path: str) -> int:
-    """Bytes that a file or directory takes on the disk."""
+    """Bytes that a file or directory occupies on the disk."""
     if os.path.islink(path) or not os.path.isdir(path):
         return os.lstat(path).st_blocks * 512
     return sum(_size(entry.path) for entry in os.scandir(path))
@@ -275,7 +275,7 @@ def check_arch(offered: Manifest, arch: str, where: str) -> None:
 
 
 def check_expected(offered: Manifest, version: str, where: str) -> None:
-    """version: the k3OS somebody counts on, "" for any."""
+    """version: the expected k3OS, "" for any."""
     offered_version = offered.versions.get("k3os", "")
     if version and offered_version.removeprefix("v") != version.removeprefix("v"):
         raise UserError(
