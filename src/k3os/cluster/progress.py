@@ -155,7 +155,7 @@ def _row(node: NodeView, target: Target, state: State | None, rivals: list[str],
 def _about(node: NodeView, state: State, target: Target) -> str:
     """What a node is doing in the middle of a change."""
     if state.step == CHECKING:
-        return "its Job checks whether it can be changed"
+        return state.message or "its Job checks whether it can be changed"
     if state.step == DRAINING:
         return state.message or "its pods are being moved away"
     if state.step == SOAKING and node.workloads:
@@ -163,7 +163,7 @@ def _about(node: NodeView, state: State, target: Target) -> str:
     if not node.ready:
         return "not ready: it restarts" if state.reboot else "not ready"
     if state.step == CHANGING:
-        return "its Job is running"
+        return state.message or "its Job is running"
     if node.trial:
         return "its new version is on trial"
     if changes(node, target):

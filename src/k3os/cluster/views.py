@@ -148,7 +148,8 @@ def parse_claim(volume: Mapping[str, Any]) -> str:
 @dataclass(frozen=True)
 class JobView:
     """done: None while it runs, else whether it succeeded. state, message: the node's answer;
-    told: whether there is one. leaving: it is being deleted. note: for the user."""
+    told: whether there is one. leaving: it is being deleted. note: for the user. waits: why its pod
+    cannot run, in the kubelet's words."""
 
     request: str
     done: bool | None = None
@@ -157,3 +158,4 @@ class JobView:
     told: bool = False
     leaving: bool = False
     note: str = ""
+    waits: str = ""

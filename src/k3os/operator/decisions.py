@@ -13,6 +13,8 @@ from k3os.cluster.views import PodView
 from k3os.cluster.workloads import NOTHING, Record
 
 KEEP = None  # of NodePatch: leave it as it is
+# a reason: the pod of a node's Job cannot run, an image cannot be pulled, say
+JOB_BLOCKED = "JobBlocked"
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def forgotten(node: NodeView) -> Record | None:
 
 
 def stepped(node: NodeView, state: State, step: str, now: float, **changed: object) -> NodePatch:
-    return NodePatch(node.name, replace(state, step=step, since=int(now), **changed))  # type: ignore[arg-type]
+    """The next step; what held up the step before is forgotten."""
+    new: dict[str, object] = {"step": step, "since": int(now), "reason": "", "message": ""}
+    return NodePatch(node.name, replace(state, **new | changed))  # type: ignore[arg-type]
 
 
 def fail(node: NodeView, state: State, reason: str, message: str, now: float) -> list[Decision]:

@@ -122,7 +122,8 @@ def parse_job(body: Mapping[str, Any], pod: Mapping[str, Any] | None) -> JobView
     ended = true.get("Complete") or true.get("Failed")
     leaving = bool(inside(body, "metadata", "deletionTimestamp"))
     if ended is None:
-        return JobView(request, leaving=leaving)
+        waits = node_pod.failure(pod)[:MOST_NOTE] if pod else ""
+        return JobView(request, leaving=leaving, waits=waits)
     told = answer(pod) if pod else {}
     message = str(told.get("message") or ended.get("message") or "")
     done, state = ended["type"] == "Complete", str(told.get("state") or "")

@@ -45,6 +45,7 @@ from k3os.cluster.turns import (
 from k3os.cluster.views import JobView
 from k3os.operator import soak
 from k3os.operator.decisions import (
+    JOB_BLOCKED,
     Decision,
     Eviction,
     NewJob,
@@ -228,7 +229,8 @@ def advance(
     deadline = state.started + pool.strategy.progress_deadline
     if now >= deadline:
         limit = pool.strategy.progress_deadline
-        failed = fail(node, state, "ProgressDeadlineExceeded", f"not done in {limit} s", now)
+        why = f": {state.message}" if state.reason == JOB_BLOCKED else ""
+        failed = fail(node, state, "ProgressDeadlineExceeded", f"not done in {limit} s{why}", now)
         # else its Job could restart the node later, when it takes pods and nobody waits for it
         return [*failed, *([NoJob(state.job)] if state.job else [])], None
     if state.step == CHECKING:
@@ -266,7 +268,7 @@ def _check(
     if job is None:
         return [NewJob(node.name, state.job, reboot=False, dry_run=True)]
     if job.done is None:
-        return []
+        return _running(node, state, job)
     if not job.done:
         return fail(node, state, "CheckFailed", job.message or LOG, now)
     looks = pool.strategy.workloads is not None  # before it is drained or restarts
@@ -274,6 +276,18 @@ def _check(
     patch = stepped(node, state, following, now, cordoned=not node.unschedulable)
     notes = [Said("DatastoreKept", job.note, node.name, warning=True)] if job.note else []
     return [replace(patch, unschedulable=True), *notes]
+
+
+def _running(node: NodeView, state: State, job: JobView) -> list[Decision]:
+    """Report what keeps a Job's pod from running. That may pass, so the node does not fail before
+    its deadline. The first words stay: the kubelet's later ones only say that it tries again."""
+    is_told = state.reason == JOB_BLOCKED
+    if bool(job.waits) == is_told:
+        return []
+    if is_told:
+        return [NodePatch(node.name, replace(state, reason="", message=""))]
+    told = replace(state, reason=JOB_BLOCKED, message=job.waits)
+    return [NodePatch(node.name, told), Said(JOB_BLOCKED, job.waits, node.name, warning=True)]
 
 
 def _drain(
@@ -286,7 +300,7 @@ def _drain(
     if turn.failed:
         return fail(node, state, turn.failed, turn.message, now), None
     if turn.done:
-        going = stepped(node, state, CHANGING, now, reason="", message="")
+        going = stepped(node, state, CHANGING, now)
         news = [Said(turn.reason, turn.message, node.name)] if turn.reason else []
         return [going, *news], 0.0
     found: list[Decision] = []
@@ -315,7 +329,7 @@ def _change(node: NodeView, state: State, job: JobView | None, now: float) -> li
     if job is None:
         return [NewJob(node.name, state.request, state.reboot)]
     if job.done is None:
-        return []
+        return _running(node, state, job)
     if not job.done:
         return fail(node, state, "JobFailed", job.message or LOG, now)
     if job.state == NEEDS_BOOT:

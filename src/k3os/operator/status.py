@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from k3os.cluster.drain import BLOCKED
-from k3os.cluster.node import DRAINING, FAILED, NodeView
+from k3os.cluster.node import FAILED, NodeView
 from k3os.cluster.objects import maps, text
 from k3os.cluster.spec import Pool
 from k3os.cluster.target import Target, is_updated
 from k3os.cluster.turns import Cluster, is_begun, is_busy
 from k3os.cluster.workloads import SICK, described
+from k3os.operator.decisions import JOB_BLOCKED
 from k3os.system.stamps import utc
 
 # how many nodes are listed by name: an object in the API is limited to about 1 MiB
@@ -138,7 +139,8 @@ def _judged(
     if members and len(updated) == len(members) and not any(map(is_busy, members)):
         found["Progressing"] = (False, "Updated", share)
     elif blocked := _blocked(members):
-        found["Progressing"] = (False, BLOCKED, blocked[: 2 * LONGEST])
+        reason, words = blocked
+        found["Progressing"] = (False, reason, words[: 2 * LONGEST])
     elif waiting:
         found["Progressing"] = (False, "Waiting", waiting)
     if away:
@@ -181,13 +183,13 @@ def _judged(
     return found
 
 
-def _blocked(members: list[NodeView]) -> str:
-    """What blocks the drain of the first node that is stuck."""
+def _blocked(members: list[NodeView]) -> tuple[str, str] | None:
+    """Why and by what the first node that is stuck is held up."""
     for node in members:
         state = node.state
-        if state is not None and (state.step, state.reason) == (DRAINING, BLOCKED):
-            return f"{node.name}: {state.message}"
-    return ""
+        if state is not None and state.step != FAILED and state.reason in (BLOCKED, JOB_BLOCKED):
+            return state.reason, f"{node.name}: {state.message}"
+    return None
 
 
 def _some(listed: list[str], most: int = 5) -> str:
