@@ -86,7 +86,7 @@ FIXES = frozenset((f"{SUITE}-updates", f"{SUITE}-security"))
 # mmdebstrap's default
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 ADDRESS = re.compile(r"[a-z+]+://[^\s'\"]+")
-# messages of apt: "Get:1 <mirror> trixie InRelease"; an unknown package; a list that is not signed
+# apt's messages, e.g. "Get:1 <mirror> trixie InRelease"; the last one is about stale lists
 INDEX = re.compile(r"^(?:Get|Hit):\d+ (\S+) (\S+) InRelease", re.MULTILINE)
 UNKNOWN_PACKAGE = re.compile(r"^E: Unable to locate package (\S+)$", re.MULTILINE)
 STALE_LIST = re.compile(
