@@ -23,6 +23,12 @@ CACHE ?=
 # Of `make image`
 FORMAT ?=
 BOARD ?=
+# Of `make extension`
+NAME ?=
+PACKAGES ?=
+FILES ?=
+UNITS ?=
+VERSION ?=
 # How many virtual machines of `make vm` run at the same time; a test's has one processor. One more
 # than a small machine has: there is always one that waits for a limit or a server.
 VMS ?= 3
@@ -50,6 +56,10 @@ run: setup ## boot k3OS in a virtual machine, building it first if needed
 .PHONY: image
 image: setup ## a disk with an installed k3OS: FORMAT=raw|qcow2|vmdk|vhd CONFIG=config.yaml BOARD=rpi
 	@$(VENV)/k3os image $(if $(FORMAT),--format '$(FORMAT)') $(if $(BOARD),--board '$(BOARD)') $(if $(CONFIG),--config '$(CONFIG)') $(ARGS)
+
+.PHONY: extension
+extension: setup ## a system extension: NAME=… PACKAGES="…" FILES=<directory> UNITS="…" VERSION=…
+	@PACKAGES='$(PACKAGES)' FILES='$(FILES)' UNITS='$(UNITS)' VERSION='$(VERSION)' $(VENV)/k3os extension build '$(NAME)' $(ARGS)
 
 # The operator's tests wait most of the time, and need no image: they run beside the machines.
 SHORT = -m 'not extra and not long'
@@ -149,4 +159,4 @@ clean: ## remove artifacts, caches and the virtual environment
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "variables: ARCH KERNEL FIRMWARE K3S K3S_NEXT K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT BOARD KUBECONFIG SECONDS ARGS (docs/reference/build.md)"
+	@echo "variables: ARCH KERNEL FIRMWARE K3S K3S_NEXT K3S_RELEASES K3S_AIRGAP OPERATOR SIGN_KEY RELEASE_KEYS CONFIG MIRROR ARTIFACTS CACHE FORMAT BOARD NAME PACKAGES FILES UNITS VERSION KUBECONFIG SECONDS ARGS (docs/reference/build.md)"

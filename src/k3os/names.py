@@ -23,6 +23,8 @@ CONFIG_HASH = f"{GROUP}/config-hash"
 BOOT_ID = f"{GROUP}/boot-id"
 LAST_RESULT = f"{GROUP}/last-result"
 TRIAL = f"{GROUP}/trial"
+# the system extensions that are active, as "nfs=2.6.4,agent=1"
+EXTENSIONS = f"{GROUP}/extensions"
 # the operator's image, as this node's k3s has it
 IMAGE = f"{GROUP}/image"
 

@@ -24,6 +24,9 @@ RUN_UNITS = "/run/systemd/system"
 ROOTFS = "/run/k3os/rootfs"
 # the generation that is running, as "generations/3"
 RUNNING = "/run/k3os/generation"
+# system extensions: the result for each in this boot, and where they are mounted
+EXTENSIONS = "/run/k3os/extensions.json"
+EXTENSION_ROOTS = "/run/k3os/extensions"
 # exists while this boot is on trial; contains the seconds
 ON_TRIAL = "/run/k3os/trial"
 # the time that the clock showed when it was wrong

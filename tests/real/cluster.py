@@ -109,7 +109,7 @@ def server(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Node:
     disk = kept(tmp_path_factory, "disks") / "server.img"
-    text = config.server(lab.plan, "server", key, dns=bool(k3s.airgap))
+    text = config.server(lab, "server", key, dns=bool(k3s.airgap))
     if not disk.exists():
         install(lab, images, "server", text, disk)
     machines.enter_context(lab.machine("server", installed(lab, "server", disk)))

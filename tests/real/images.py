@@ -1,5 +1,5 @@
 """Container images for a lab without registries: the pause image that a k3s asks for and a
-workload, both of Debian's busybox-static. Archives as k3s imports them (k3os.image.oci).
+workload of Debian's busybox-static. Archives as k3s imports them (k3os.image.oci).
 """
 
 from __future__ import annotations
@@ -13,14 +13,7 @@ from k3os.system.run import run
 BUSYBOX = Path("/bin/busybox")
 WORKLOAD = "k3os.io/lab/workload:1"
 EPOCH = 0
-# the first process of a container gets no signal that it does not handle
-PAUSE = """#!/bin/sh
-trap 'kill $!; exit 0' TERM INT
-while :; do
-    sleep 86400 &
-    wait $!
-done
-"""
+PAUSE = Path(__file__).with_name("pause.c")
 
 
 def normal(reference: str) -> str:
@@ -36,7 +29,12 @@ def normal(reference: str) -> str:
 def make(pauses: set[str], directory: Path) -> list[Path]:
     """Write an archive for each pause image and one for the workload; their paths."""
     applets = run([str(BUSYBOX), "--list"]).decode().split()
-    layer = oci.write_layer(tree(applets), "busybox", directory / "layer.frame", EPOCH)
+    layer = oci.write_layer(
+        tree(applets, pause_program(directory).read_bytes()),
+        "busybox",
+        directory / "layer.frame",
+        EPOCH,
+    )
     made = []
     for number, name in enumerate([*sorted(pauses), WORKLOAD]):
         # no shell form: the entry point gets signals
@@ -49,13 +47,20 @@ def make(pauses: set[str], directory: Path) -> list[Path]:
     return made
 
 
-def tree(applets: list[str]) -> Tree:
+def pause_program(directory: Path) -> Path:
+    """Compile it. Raises CommandError."""
+    program = directory / "pause"
+    run(["cc", "-static", "-O2", "-s", "-o", str(program), str(PAUSE)])
+    return program
+
+
+def tree(applets: list[str], pause: bytes) -> Tree:
     """busybox with a link for each applet, and the program of a pause image."""
     files = Tree()
     files.file("bin/busybox", BUSYBOX.read_bytes(), 0o755)
     for name in applets:
         if name != "busybox":
             files.link(f"bin/{name}", "busybox")
-    files.file("pause", PAUSE.encode(), 0o755)
+    files.file("pause", pause, 0o755)
     files.file("etc/passwd", b"root:x:0:0:root:/:/bin/sh\n")
     return files

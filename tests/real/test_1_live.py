@@ -46,7 +46,7 @@ def live_images(
 
 def test_live(lab: Lab, live_images: Images, k3s: Given, key: Path) -> None:
     """A live node of 1 GiB is Ready, runs a pod and the operator, and gets another address."""
-    text = config.server(lab.plan, "live", key, dns=bool(k3s.airgap))
+    text = config.server(lab, "live", key, dns=bool(k3s.airgap))
     spec = live_images.direct("k3os.mode=live", text)
     spec = dataclasses.replace(spec, memory=MEMORY, cpus=2, tap=lab.plan.tap("live"))
     with lab.machine("live", spec) as vm:

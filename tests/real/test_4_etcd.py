@@ -60,7 +60,7 @@ def servers(
             directory = tmp_path_factory.mktemp(name)
             more = {"server_url": config.url(lab.plan, first)} if nodes else {}
             text = config.server(
-                lab.plan,
+                lab,
                 name,
                 key,
                 dns=bool(k3s.airgap),

@@ -95,7 +95,7 @@ def small_agent(
             text = (
                 config.agent(lab.plan, name, key, "server")
                 if made
-                else config.server(lab.plan, name, key, dns=bool(k3s.airgap))
+                else config.server(lab, name, key, dns=bool(k3s.airgap))
             )
             booted = from_image(lab, images, key, name, text, directory, memory)
             made.append(stack.enter_context(booted))
@@ -130,7 +130,7 @@ def test_small_agent(small_agent: tuple[Node, Node], lab: Lab) -> None:
 def small_server(
     free: None, lab: Lab, images: Images, k3s: Given, key: Path, tmp_path: Path
 ) -> Iterator[Node]:
-    text = config.server(lab.plan, "live", key, dns=bool(k3s.airgap))
+    text = config.server(lab, "live", key, dns=bool(k3s.airgap))
     with from_image(lab, images, key, "live", text, tmp_path, SMALL) as node:
         yield node
 

@@ -38,7 +38,7 @@ def hardened(
 ) -> Iterator[Node]:
     machines.close()
     text = config.server(
-        lab.plan,
+        lab,
         "server",
         key,
         dns=bool(k3s.airgap),

@@ -80,7 +80,7 @@ def test_what_a_lab_needs_is_installed_only_for_one(host):
     host.is_user(0)
     host.has_apt()
     assert host.setup() == ""
-    wanted = "dnsmasq-base iproute2"
+    wanted = "dnsmasq-base gcc iproute2 libc6-dev"
     assert host.setup("lab") == f"setup: installing with apt: {wanted} \n"
     assert host.called()[-1].endswith(f" --no-install-recommends {wanted}")
 

@@ -10,7 +10,7 @@ from functools import partial
 
 from k3os.boot import clock, consoles, memory
 from k3os.boot.steps import try_each
-from k3os.paths import K3S_CURRENT, K3S_FETCHED, K3S_LINK, RUN_UNITS, STATE
+from k3os.paths import EXTENSIONS, K3S_CURRENT, K3S_FETCHED, K3S_LINK, RUN_UNITS, STATE
 from k3os.system.console import console_devices
 from k3os.system.files import atomic_write
 
@@ -40,6 +40,10 @@ def before_phase(mode: str) -> None:
             "make device nodes": lambda: make_static_nodes(devices),
         }
     )
+    if os.path.exists(EXTENSIONS):
+        from k3os.boot import extensions
+
+        try_each({"make the users of extensions": extensions.add_users})
     if mode in MEMORY_MODES:
         try_each({"keep the journal small": keep_journal_small, "greet": consoles.greet})
 

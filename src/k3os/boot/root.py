@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 import sys
+from functools import partial
 
 from k3os.boot import prefetch, timeline
 from k3os.boot.media import Medium
@@ -18,6 +19,10 @@ from k3os.system import mounts
 from k3os.system.console import say
 from k3os.system.files import atomic_write
 from k3os.system.mounts import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from k3os.boot.extensions import Extensions
 
 ROOT = "/sysroot"
 KERNEL = "/run/k3os/kernel"
@@ -60,7 +65,11 @@ def build(medium: Medium, own_config: str = "", data: str = "") -> None:
     try_each({"read files ahead": lambda: prefetch.start(ROOTFS)})
     with timeline.step("copy /etc and /var"):
         populate(ROOTFS, ROOT, PERSISTENT if data else ())
-    mounts.bind(f"{ROOTFS}/usr", f"{ROOT}/usr")
+    extensions = None
+    if os.path.isdir(f"{generation}/extensions"):
+        extensions = mounted_extensions(f"{held}/extensions")
+    if extensions is None or not extensions.show_usr(f"{ROOT}/usr"):
+        mounts.bind(f"{ROOTFS}/usr", f"{ROOT}/usr")
     if medium.kind == "overlay":
         add_foreign_kernel(ROOT + BASE)
     elif os.path.exists(f"{generation}/kernel/modules.squashfs"):
@@ -70,9 +79,26 @@ def build(medium: Medium, own_config: str = "", data: str = "") -> None:
     if data:
         with timeline.step("persistent data"):
             attach_data(f"{ROOT}{BASE}/{data}")
+    if extensions is not None:
+        try_each({"show all of the extensions": partial(extensions.show_rest, ROOT)})
     _mount_system(system, f"{ROOT}{OWN_SYSTEM}", own_config)
     if medium.kind in ("disk", "overlay"):
         mounts.make_read_only(ROOT + BASE)
+
+
+def mounted_extensions(directory: str) -> "Extensions | None":
+    """Those of a generation; what goes wrong with them costs nothing else."""
+    found = None
+
+    def look() -> None:
+        nonlocal found
+        from k3os.boot.extensions import Extensions
+
+        found = Extensions(directory, ROOTFS)
+
+    with timeline.step("extensions"):
+        try_each({"mount the extensions": look})
+    return found
 
 
 def attach_data(data: str) -> None:

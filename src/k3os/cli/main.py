@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "datasource": ("k3os.cli.datasource", "node", "show what each source of cloud data gives"),
     "install": ("k3os.cli.install", "node", "install the live system to a disk (also: os-config)"),
     "upgrade": ("k3os.cli.upgrade", "node", "change the versions of k3OS, kernel and k3s; go back"),
+    "extension": ("k3os.cli.extension", "anywhere", "add, remove, list, build system extensions"),
     "confirm": ("k3os.cli.confirm", "node", "end the trial of a new version; called by the system"),
     "operator": ("k3os.cli.operator", "cluster", "roll NodePools out to their nodes"),
     "overlay": ("k3os.cli.overlay", "node", "remove k3OS from on top of another system"),

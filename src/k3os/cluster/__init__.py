@@ -1,1 +1,1 @@
-"""What nodes and the operator tell each other: the node's side of it, and how people see it."""
+"""What nodes and the operator exchange: the node's part of it, and how people see it."""

@@ -1,8 +1,8 @@
-"""PodDisruptionBudgets: which one holds a pod, with its numbers, and what would satisfy it. Pure.
+"""PodDisruptionBudgets: which one blocks a pod, with its numbers, and what would satisfy it. Pure.
 
-The API server alone decides on an eviction; this says beforehand, in its own rules, why it will
-refuse. Formats: policy/v1 (kubernetes.io, "Specifying a Disruption Budget for your Application";
-"API-initiated Eviction"). Percentages are rounded up, those of maxUnavailable, too.
+Only the API server decides on an eviction; this applies the same rules beforehand to say why it
+will refuse. Formats: policy/v1 (kubernetes.io, "Specifying a Disruption Budget for your
+Application"; "API-initiated Eviction"). Percentages are rounded up, also for maxUnavailable.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from k3os.system.numbers import whole
 from k3os.system.plural import counted
 
 ALWAYS = "AlwaysAllow"
-# a condition of a budget, and its reason where the disruption controller could not count
+# a condition of a budget, and its reason when the disruption controller could not count the pods
 ALLOWED, NOT_COUNTED = "DisruptionAllowed", "SyncFailed"
-LONGEST = 400  # characters of what is said there
-# nobody starts so many pods to move one
+LONGEST = 400  # characters of the condition's message
+# nobody starts more pods than this to move one
 MOST_MORE = 100
 
 
 @dataclass(frozen=True)
 class Budget:
     """min_available, max_unavailable: a number or a percentage, "" for none. current, desired,
-    allowed, expected: of its status. counted: its status is about its present spec. fault: why
-    Kubernetes cannot count its pods, "" where it can."""
+    allowed, expected: of its status. counted: its status is for its current spec. fault: why
+    Kubernetes cannot count its pods, "" if it can."""
 
     namespace: str
     name: str
@@ -48,7 +48,7 @@ class Budget:
         return f"{self.namespace}/{self.name}"
 
     def selects(self, pod: PodView) -> bool:
-        """An empty selector takes all pods of its namespace, none takes no pod."""
+        """An empty selector selects all pods of the namespace, a missing one none."""
         same = self.namespace == pod.namespace
         return same and self.selector is not None and matches(self.selector, pod.labels)
 
@@ -59,7 +59,7 @@ class Budget:
         return self.counted and self.allowed > 0
 
     def missing(self) -> int:
-        """How many more ready pods would let one go, 0 where no number would."""
+        """How many more ready pods would let one go, 0 if no number would."""
         for more in range(1, MOST_MORE + 1):
             healthy = self.current + more
             if healthy > self._desired(max(self.expected, healthy)):
@@ -81,7 +81,7 @@ def _scaled(amount: str, of: int) -> int:
 
 
 def parse_budget(body: Mapping[str, Any]) -> Budget:
-    """Never raises: what is not as it should be counts as not there."""
+    """Never raises: an invalid field counts as missing."""
     spec, status = mapping(body.get("spec")), mapping(body.get("status"))
     selector = spec.get("selector")
     generation = number(inside(body, "metadata", "generation"))
@@ -115,9 +115,9 @@ def _amount(value: object) -> str:
 
 
 def hindrance(pod: PodView, budgets: Iterable[Budget]) -> str:
-    """Why the pod cannot be evicted now, and what would let it go; "" when nothing holds it."""
+    """Why the pod cannot be evicted now, and what would let it go; "" if nothing blocks it."""
     if pod.pending:
-        return ""  # evicted whatever a budget says
+        return ""  # can be evicted regardless of budgets
     found = [budget for budget in budgets if budget.selects(pod)]
     if len(found) > 1:
         named = " and ".join(sorted(map(str, found))[:2])

@@ -1,7 +1,7 @@
-"""What a command of `kubectl k3os` that restarts a node may do, and what it writes into the Node.
+"""What a command of `kubectl k3os` that restarts a node may do, and what it writes to the Node.
 
 Pure. The annotation names.BY_HAND and the operator's own (names.ROLLOUT) exclude each other: both
-are written with the Node's resourceVersion, so that one of two that begin at once is refused.
+are written with the Node's resourceVersion, so if two start at once, one is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from k3os.system.stamps import utc
 
 
 def check(node: NodeView, cluster: Cluster, now: float) -> None:
-    """Raises UserError when it may not be restarted now."""
+    """Raises UserError if it may not be restarted now."""
     state = node.state
     if state is not None and is_busy(node):
         raise UserError(
@@ -47,27 +47,27 @@ def check(node: NodeView, cluster: Cluster, now: float) -> None:
 
 
 def drain_options(node: NodeView, pools: Iterable[Pool], *, force: bool) -> Drain:
-    """As a rollout of the node's NodePool would drain it, or with the defaults of one."""
+    """The drain options of the node's NodePool, or the defaults."""
     found = owner(node, pools)
     options = found.strategy.drain if found is not None and not found.problems else Drain()
     return replace(options, force=True) if force else options
 
 
 def owner(node: NodeView, pools: Iterable[Pool]) -> Pool | None:
-    """The NodePool that changes it, None for none and where several select it."""
+    """The NodePool that changes it, None if none or several select it."""
     found = [pool for pool in pools if pool.matches(node.labels)]
     return found[0] if len(found) == 1 else None
 
 
 def taken(body: Mapping[str, Any], mark: ByHand) -> dict[str, Any]:
-    """A merge patch of the Node: it is worked on, and takes no pods."""
+    """A merge patch of the Node: it is being worked on, and takes no pods."""
     version = body["metadata"].get("resourceVersion", "")
     meta = {"resourceVersion": version, "annotations": {names.BY_HAND: mark.as_json()}}
     return {"metadata": meta, "spec": {"unschedulable": True}}
 
 
 def given_back(body: Mapping[str, Any], *, uncordon: bool) -> dict[str, Any]:
-    """A merge patch of the Node: it is not worked on any more."""
+    """A merge patch of the Node: it is no longer being worked on."""
     version = body["metadata"].get("resourceVersion", "")
     found: dict[str, Any] = {
         "metadata": {"resourceVersion": version, "annotations": {names.BY_HAND: None}}
@@ -76,5 +76,5 @@ def given_back(body: Mapping[str, Any], *, uncordon: bool) -> dict[str, Any]:
 
 
 def is_back(before: NodeView, node: NodeView) -> bool:
-    """Whether it is up after the restart. before: as it was ordered."""
+    """Whether it is up after the restart. before: the node before it."""
     return node.ready and node.boot_id not in ("", before.boot_id) and not node.trial

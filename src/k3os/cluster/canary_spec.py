@@ -1,8 +1,8 @@
 """`spec.strategy.canary` as typed records: steps, the gates between them, what a failure does.
 
-It parses and never asks anybody; what is wrong is a UserError whose `where` is the field's path.
-Its schema is operator/canary_crd.py; the words are those of Argo Rollouts and Flagger where they
-have one (`pause`, `analysis`, `prometheus.address`, `thresholdRange`).
+It only parses; errors are UserErrors whose `where` is the field's path. The schema is
+operator/canary_crd.py; the names are those of Argo Rollouts and Flagger where they have one
+(`pause`, `analysis`, `prometheus.address`, `thresholdRange`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WHERE = "spec.strategy.canary"
 
 @dataclass(frozen=True)
 class Step:
-    """nodes: how many have what is new, or a text with a percent sign; pause: seconds."""
+    """nodes: how many get the new target, a number or a percentage; pause: seconds."""
 
     nodes: int | str
     pause: int = 0
@@ -42,7 +42,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Gate:
-    """What must hold before the next step. kind: one of KINDS; given: its fields, all there."""
+    """What must hold before the next step. kind: one of KINDS; given: its fields, complete."""
 
     name: str
     kind: str
@@ -51,8 +51,8 @@ class Gate:
 
 @dataclass(frozen=True)
 class Canary:
-    """timeout: seconds. implied: by spec.strategy.workloads.onFailure, which alone then says what
-    takes nodes back."""
+    """timeout: seconds. implied: by spec.strategy.workloads.onFailure, which then is the only
+    reason for nodes to go back."""
 
     steps: tuple[Step, ...]
     gates: tuple[Gate, ...] = ()
@@ -66,7 +66,7 @@ IMPLIED = Canary((Step("100%"),), implied=True)
 
 
 def parse_canary(given: object) -> Canary | None:
-    """None for none. Raises UserError."""
+    """None if there is none. Raises UserError."""
     if given is None:
         return None
     found = _map(given, WHERE)

@@ -1,13 +1,13 @@
-"""The part of the configuration that a NodePool's new one replaced, until that has proved itself.
+"""Keeps the fragment that a NodePool's new one replaced, until the new one has proved itself.
 
-A new fragment is on trial as a new version is: what it changed at once must work, and the boot
-that it asks for must be healthy. Else the one before it comes back. FRAGMENT_TRIAL, for root alone,
-is a JSON object; `former` is the text of that fragment, null for none:
+A new fragment is on trial like a new version: what takes effect at once must work, and if it needs
+a reboot, that boot must be healthy. Otherwise the former one comes back. FRAGMENT_TRIAL, readable
+only for root, is a JSON object; `former` is the text of the former fragment, null for none:
 
     {"request": "…", "former": "…", "attempts": 3, "seconds": 600, "reason": ""}
     {"request": "…", "restored": "2026-01-02T03:04:05Z", "reason": "…"}
 
-root is what stands before /var: "" on the running node, <medium>/k3os/data in the early boot.
+root is the path prefix of /var: "" on the running node, <medium>/k3os/data in the early boot.
 """
 
 import json
@@ -28,9 +28,9 @@ LONGEST = 2000
 
 
 def begin(request: str, seconds: float, root: str = "") -> None:
-    """Before a new fragment is written. Raises OSError.
+    """Call this before writing a new fragment. Raises OSError.
 
-    What a change that never came to its end kept stays what is gone back to.
+    If an earlier change was never completed, the former fragment it kept stays the one to restore.
     """
     record = _known(root)
     former = record["former"] if record else _text(root + FRAGMENT)
@@ -42,7 +42,7 @@ def is_on_trial(root: str = "") -> bool:
 
 
 def _known(root: str) -> dict[str, "Any"] | None:
-    """The record of a trial; one that somebody changed is none: it must not stop a boot."""
+    """The record of a trial; None if it was tampered with: that must not stop a boot."""
     record = read_object(root + FRAGMENT_TRIAL)
     kinds = {"request": str, "attempts": int, "seconds": int, "reason": str}
     if not all(isinstance(record.get(name), kind) for name, kind in kinds.items()):
@@ -51,15 +51,15 @@ def _known(root: str) -> dict[str, "Any"] | None:
 
 
 def taken_back(root: str = "") -> dict[str, "Any"]:
-    """request, restored (RFC 3339) and reason of a fragment that did not prove itself, or {}."""
+    """request, restored (RFC 3339) and reason of a fragment that was taken back, or {}."""
     record = read_object(root + FRAGMENT_TRIAL)
     return record if "restored" in record else {}
 
 
 def attempt(root: str) -> int:
-    """Count a boot of a fragment on trial: in how many seconds it must be healthy.
+    """Count a boot with a fragment on trial; returns the seconds it has to become healthy.
 
-    0: nothing is on trial; or no attempt was left, and the former one is back. Raises OSError.
+    0: nothing is on trial, or no attempt was left and the former one is back. Raises OSError.
     """
     record = _known(root)
     if record is None:
@@ -72,14 +72,14 @@ def attempt(root: str) -> int:
 
 
 def fail(reason: str, root: str = "") -> None:
-    """Let the next boot take the former one, whatever attempts are left. Raises OSError."""
+    """Let the next boot restore the former one, whatever attempts are left. Raises OSError."""
     record = _known(root)
     if record is not None:
         _write(root, **{**record, "attempts": 0, "reason": reason[:LONGEST]})
 
 
 def restore(reason: str, root: str = "") -> None:
-    """Bring the former one back, if one is kept. Raises OSError; called again it goes on."""
+    """Restore the former one, if one is kept; can be repeated if interrupted. Raises OSError."""
     record = _known(root)
     if record is None:
         return
@@ -90,7 +90,7 @@ def restore(reason: str, root: str = "") -> None:
 
 
 def confirm(root: str = "") -> None:
-    """It has proved itself, or is as wanted: there is nothing to remember. Raises OSError."""
+    """It has proved itself, or is as wanted: forget the former one. Raises OSError."""
     durable_remove(root + FRAGMENT_TRIAL)
 
 

@@ -1,9 +1,9 @@
-"""Which pods leave a node next, what holds them, and when it may restart. Pure.
+"""Which pods leave a node next, what blocks them, and when the node may restart. Pure.
 
-Like `kubectl drain`, with waves: the pods of the lowest priority first, the next ones when those
-are gone, DaemonSets' that opted in after the others of their priority. Then the node's volumes
-are given time to be detached. A pod's annotation names.DRAIN says `skip` (it stays) or `evict`
-(of a DaemonSet: it goes once, what comes in its place stays).
+Like `kubectl drain`, but in waves: pods with the lowest priority go first, the next ones once those
+are gone; DaemonSet pods that opted in go after the others of their priority. Then the node's
+volumes get time to be detached. A pod's annotation names.DRAIN says `skip` (it stays) or `evict`
+(for a DaemonSet: the pod goes once, its replacement stays).
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from k3os.cluster.spec import Drain
 from k3os.cluster.views import DAEMON_SET, EVICT, AttachmentView, PodView
 from k3os.cluster.workloads import Record
 
-# reasons of a node that is drained, in its state
+# reasons in the state of a node that is being drained
 BLOCKED, DETACHING = "DrainBlocked", "VolumesAttached"
-# why a drain failed, or what an Event says of one
+# why a drain failed, or the reason of an Event about one
 REFUSED, TIMEOUT, LEFT_ALONE, STILL_ATTACHED = (
     *("DrainRefused", "DrainTimeout", "NotDrained", "VolumesStillAttached"),
 )
-RETRY = 5  # seconds until an eviction that a budget forbade is tried again
-PATIENCE = 10  # seconds: a budget that lets one pod go after another is no news
+RETRY = 5  # seconds until an eviction that a budget refused is tried again
+PATIENCE = 10  # seconds before a blocked drain is reported: a budget may let pods go one by one
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is known of a node that is drained. pods, attached: None while that is unknown.
-    refused: what the API said to an eviction, by pod. alone: the cluster has no other node. Of its
-    workloads, None while unknown: before: what is to be remembered; sick: who is, and why."""
+    """What is known of a node that is drained. pods, attached: None while unknown. refused: the
+    API's answer to an eviction, by pod. alone: the cluster has no other node. before: the record of
+    its workloads to keep, sick: those that are sick, and why; both None while unknown."""
 
     pods: Sequence[PodView] | None = None
     budgets: Collection[Budget] = ()
@@ -45,9 +45,9 @@ class Load:
 
 @dataclass(frozen=True)
 class Turn:
-    """What comes next. evict: these pods. done: the node may be changed. failed: a reason, or
-    what an Event tells of one that is done; message: why, or what it waits for. reason: of the
-    waiting. anew: a limit of its own begins with it. wake: seconds from now."""
+    """What comes next. evict: these pods. done: the node may be changed. failed: the reason.
+    message: why, or what it waits for. reason: what it waits for, or with done the reason of an
+    Event. anew: a new time limit starts. wake: seconds from now."""
 
     evict: tuple[PodView, ...] = ()
     done: bool = False
@@ -91,14 +91,14 @@ def turn(state: State, options: Drain, load: Load, now: float) -> Turn:
 
 
 def _leaves(pod: PodView, options: Drain, began: int, now: float) -> bool:
-    """Whether it must be gone before the node is. began: the node's change, in seconds."""
+    """Whether it must be gone before the restart. began: when the node's change started."""
     if pod.stays:
         return False
     if pod.owner == DAEMON_SET:
         if pod.drain != EVICT and options.ignore_daemon_sets:
             return False
         if pod.drain == EVICT and pod.created >= began:
-            return False  # it came in the place of one that went
+            return False  # it replaces one that was evicted
     if options.pod_selector is not None and not matches(options.pod_selector, pod.labels):
         return False
     late = now - pod.ends if pod.leaving else 0
@@ -106,7 +106,7 @@ def _leaves(pod: PodView, options: Drain, began: int, now: float) -> bool:
 
 
 def _refusal(pod: PodView, options: Drain) -> str:
-    """Why nothing is evicted at all, "" where nothing would be lost."""
+    """Why nothing is evicted at all, "" if nothing would be lost."""
     if pod.owner == DAEMON_SET:
         text = "belongs to a DaemonSet, which would start it again; strategy.drain.ignoreDaemonSets"
         return "" if pod.drain == EVICT else text
@@ -122,7 +122,7 @@ def _turn_of(pod: PodView) -> tuple[int, bool]:
 
 
 def _held(wave: Sequence[PodView], load: Load) -> str:
-    """Which pods cannot go now; of the first of them, why."""
+    """Which pods cannot go now, and why the first of them cannot."""
     found = [
         (pod, why)
         for pod in sorted(wave, key=str)
@@ -137,7 +137,7 @@ def _held(wave: Sequence[PodView], load: Load) -> str:
 
 
 def _detach(state: State, options: Drain, load: Load, now: float) -> Turn:
-    """No pod that must go is left."""
+    """All pods that must go are gone: wait for the volumes."""
     if load.attached is None:
         if now < state.since + RETRY and state.reason != DETACHING:
             return Turn(wake=state.since + RETRY - now)

@@ -1,4 +1,4 @@
-"""Durations in what the operator reads: a week at most, and not nothing."""
+"""Durations in what the operator reads: more than zero, at most a week."""
 
 from __future__ import annotations
 

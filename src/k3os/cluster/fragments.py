@@ -1,6 +1,6 @@
-"""Several fragments of configuration into one: a NodePool's `config` and its overrides for a node.
+"""Merges fragments of configuration: a NodePool's `config` and its overrides for a node.
 
-They merge as the files of a node's configuration do (config/merge.py), the later over the earlier.
+They merge like the files of a node's configuration (config/merge.py), later ones over earlier ones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from k3os.errors import visible
 
 
 def merged(fragments: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[Mapping[str, Any], str]:
-    """fragments: each with its name. What is wrong comes with it, "" for nothing."""
+    """fragments: pairs of name and content. Also returns what is wrong, "" for nothing."""
     values: dict[str, Value] = {}
     wrong: list[str] = []
     for name, fragment in fragments:
@@ -28,13 +28,13 @@ def merged(fragments: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[Mapping[
     if wrong or len(fragments) == 1:
         return fragments[0][1], "; ".join(wrong)
     tree = as_tree(Config(values), show_secrets=True)
-    # what is right in each may contradict what is right in another
+    # each may be valid by itself, yet contradict another
     return tree, "; ".join(told(each) for each in check(tree)[1] if each.is_error)
 
 
 def labels_given(config: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
-    """The labels that a node has while it has a configuration, and those that stay: k3s deletes
-    none of its arguments."""
+    """The labels that a node has because of its configuration, and those that stay on it: k3s
+    never removes labels set by its arguments."""
     values = check(dict(config))[0]
     given = [pair for _, flag, pair in argued(values.get(ARGUMENTS)) if flag == "node-label"]
     stay = dict(pair.split("=", 1) for pair in given if "=" in pair)
@@ -42,15 +42,15 @@ def labels_given(config: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, s
 
 
 def same_where_shown(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two configurations differ in nothing that commands and messages show. With a value
-    of a secret in the place of its mark they do where that is more than the one text that is
-    hidden there: an argument of k3s with a blank in it, a login with a slash."""
+    """Whether two configurations look the same in commands and messages. They do not if a secret
+    replaces its mark in such a way that part of it is no longer hidden: an argument of k3s with a
+    blank in it, a login with a slash."""
     shown, wanted = (as_tree(Config(check(dict(each))[0])) for each in (one, other))
     return shown == wanted
 
 
 def told(problem: Problem) -> str:
-    """Without a line of the text that a fragment was written into for the check."""
+    """Without a line number: the text was only made for the check."""
     key = f"{problem.key}: " if problem.key else ""
     hint = f"; {problem.hint}" if problem.hint else ""
     return visible(f"{key}{problem.message}{hint}")

@@ -1,7 +1,7 @@
-"""What a changed fragment of configuration asks of a node: nothing, a new start of k3s, a boot.
+"""What a changed fragment of configuration needs on a node: nothing, a k3s restart, or a reboot.
 
 It decides from the schema and changes nothing. The operator asks before it sends a fragment, to
-know whether the node must be drained; the node asks when it applies one.
+know whether to drain the node; the node asks when it applies one.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from k3os.config.key import AT_BOOT, NOW, RESTART
 from k3os.config.schema import BY_PATH
 from k3os.config.value import Place, Problem, Value, plain
 
-# JSON takes them as they are; to YAML one is the end of a line, the others nothing it can read
+# valid in JSON as they are; in YAML one is a line break and the others are not allowed
 _ESCAPED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0xFFFE, 0xFFFF)}
 ORDER = (NOW, RESTART, AT_BOOT)
 
 
 def canonical(fragment: object) -> bytes:
-    """A fragment as text that config.d can hold and that is the same for the same content.
+    """A fragment as text for config.d; the same content always gives the same text.
 
-    JSON is YAML; keys are sorted. Raises TypeError, ValueError for what JSON cannot say.
+    JSON is YAML; keys are sorted. Raises TypeError, ValueError for what JSON cannot express.
     """
     text = json.dumps(fragment, sort_keys=True, ensure_ascii=False, indent=1)
     return text.translate(_ESCAPED).encode() + b"\n"
@@ -32,7 +32,7 @@ def fragment_hash(fragment: object) -> str:
     """SHA-256 (hex) of a fragment, "" for none."""
     if not fragment:
         return ""
-    import hashlib  # 3 ms, and most nodes have none
+    import hashlib  # takes 3 ms, and most nodes have no fragment
 
     return hashlib.sha256(canonical(fragment)).hexdigest()
 
@@ -49,9 +49,9 @@ def check(fragment: object, source: str = "config") -> tuple[dict[str, Value], l
 
 
 def impact(new: object, old: object = None) -> str:
-    """The most that a change from one fragment to another asks for: NOW, RESTART or AT_BOOT.
+    """The most that a change from one fragment to another needs: NOW, RESTART or AT_BOOT.
 
-    What a fragment no longer has counts like what changed: only some of it can be undone at once.
+    A key that was removed counts like a changed one: only some can be undone at once.
     """
     values, before = check(new)[0], check(old)[0]
     changed = {path for path in values.keys() | before.keys() if _differs(path, values, before)}

@@ -1,7 +1,7 @@
-"""Asking a cluster's API through kubectl, which knows where it is and who we are.
+"""Talks to a cluster's API through kubectl, which knows its address and our credentials.
 
-`kubectl get --raw` hands on what the API server answers: a list as one object, a watch as one
-event a line (kubernetes.io, "Kubernetes API Concepts", "Efficient detection of changes"). Nothing
+`kubectl get --raw` passes on what the API server answers: a list as one object, a watch as one
+event per line (kubernetes.io, "Kubernetes API Concepts", "Efficient detection of changes"). Nothing
 is decided here.
 """
 
@@ -22,20 +22,20 @@ from k3os.system.run import CommandError, Stream, run
 NODES = "/api/v1/nodes"
 POOLS = f"/apis/{names.GROUP}/{names.VERSION}/{names.PLURAL}"
 ANSWER_SECONDS = 20
-# after a watch has ended, and when the API server does not answer: it may be the node that restarts
+# after a watch ended, or without an answer: the API server may be on the node that restarts
 RETRIES = (1, 2, 5, 10)
 RIGHTS = "the rights that each command needs: docs/how-to/fleet.md#rights"
-GATHER = 0.1  # seconds: what happens at once is shown at once
+GATHER = 0.1  # seconds: changes that come together are shown together
 
 Objects = dict[str, Mapping[str, Any]]
 
 
 class NotThere(UserError):
-    """The API has no such thing."""
+    """The API has no such object or kind."""
 
 
 class Forbidden(UserError):
-    """The user lacks a right; kubectl's words say which verb on what."""
+    """The user lacks a permission; kubectl's message says which verb on what."""
 
 
 class Conflict(UserError):
@@ -43,12 +43,12 @@ class Conflict(UserError):
 
 
 class NotNow(UserError):
-    """The API server does not do it at the moment: an eviction that a budget forbids."""
+    """The API server refuses for now: a budget forbids the eviction."""
 
 
 @dataclass(frozen=True)
 class Kubectl:
-    """options: those that say which cluster, as kubectl takes them."""
+    """options: those that select the cluster, as kubectl takes them."""
 
     options: tuple[str, ...] = ()
 
@@ -67,7 +67,7 @@ class Kubectl:
         return self.command("exec", *flags, pod, *where) + ["--", *program]
 
     def run(self, *arguments: str, stdin: bytes | None = None) -> str:
-        """What it prints. Raises UserError with its words."""
+        """Returns kubectl's output. Raises UserError with its message."""
         try:
             argv = self.command(*arguments, f"--request-timeout={ANSWER_SECONDS}s")
             seconds = 3 * ANSWER_SECONDS
@@ -78,11 +78,11 @@ class Kubectl:
             raise as_user_error(error) from error
 
     def objects(self, path: str) -> Objects:
-        """What is at a path of the API, by name. Raises UserError, NotThere."""
+        """The objects at a path of the API, by name. Raises UserError, NotThere."""
         return _by_name(parsed(self.run("get", "--raw", path).encode()))
 
     def listed(self, path: str) -> list[Mapping[str, Any]]:
-        """All that is at a path of the API, of several namespaces. Raises UserError, NotThere."""
+        """The objects at a path of the API, across namespaces. Raises UserError, NotThere."""
         return list(maps(parsed(self.run("get", "--raw", path).encode()).get("items")))
 
     def object(self, path: str) -> Mapping[str, Any]:
@@ -90,12 +90,12 @@ class Kubectl:
         return parsed(self.run("get", "--raw", path).encode())
 
 
-# with InternalError it says, too, that two budgets select one pod
+# InternalError also means that two budgets select the same pod
 REASONS = {"Conflict": Conflict, "TooManyRequests": NotNow, "InternalError": NotNow}
 
 
 def as_user_error(error: CommandError) -> UserError:
-    """kubectl's own words, and what to look at."""
+    """kubectl's own message, and what to check."""
     if error.returncode == 127:
         return UserError("there is no kubectl", "install it: kubernetes.io, `Install Tools`")
     lines = error.output.decode(errors="replace").strip().splitlines()
@@ -112,8 +112,8 @@ def as_user_error(error: CommandError) -> UserError:
 
 
 def parsed(text: bytes) -> dict[str, Any]:
-    """An object that kubectl printed; one odd text in it costs nobody the others. Raises
-    UserError."""
+    """An object that kubectl printed; broken characters are repaired so that the rest stays usable.
+    Raises UserError."""
     try:
         return repaired(text)
     except ValueError as error:
@@ -124,7 +124,7 @@ def parsed(text: bytes) -> dict[str, Any]:
 
 
 def _by_name(answer: Mapping[str, Any]) -> Objects:
-    """The objects of a list; what has no name is none."""
+    """The objects of a list, without those that have no name."""
     return {name: each for each in maps(answer.get("items")) if (name := _name(each))}
 
 
@@ -133,10 +133,10 @@ def _name(item: object) -> str:
 
 
 class Collection:
-    """The objects at one path, kept up to date: a list, then a watch of what changes after it,
-    and both anew whenever the watch ends.
+    """The objects at one path, kept up to date: a list, then a watch of later changes; both start
+    over whenever the watch ends.
 
-    known: they were listed once. trouble: why they cannot be had now, "" when they can.
+    known: they were listed once. trouble: why they are not available now, "" if they are.
     """
 
     def __init__(self, kubectl: Kubectl, path: str) -> None:
@@ -151,13 +151,13 @@ class Collection:
         self._again = 0.0
 
     def begin(self, now: float) -> None:
-        """Ask, if nothing is asked and it is time to. now: of a monotonic clock."""
+        """Ask if nothing is running and it is time. now: of a monotonic clock."""
         if self.stream is None and now >= self._again:
             self._lists = True
             self._open(self.kubectl.listing(self.path))
 
     def update(self, now: float) -> None:
-        """Take in what was answered. Raises UserError when the very first answer is an error."""
+        """Process the answers. Raises UserError if the very first one is an error."""
         if self.stream is None:
             return
         try:
@@ -200,7 +200,7 @@ class Collection:
         self._open(self.kubectl.watching(self.path, version))
 
     def _changed(self, line: bytes) -> bool:
-        """False when the watch cannot go on: what it would tell was forgotten meanwhile."""
+        """False if the watch cannot continue: its resourceVersion has expired."""
         if not line.strip():
             return True
         event = parsed(line)
@@ -224,7 +224,7 @@ def follow(
 ) -> Generator[dict[str, Collection]]:
     """The collections at these paths, again whenever something changed, and each tick (seconds).
 
-    Raises UserError, NotThere. The programs it runs end with it: close it.
+    Raises UserError, NotThere. Close it to end the programs that it runs.
     """
     collections = {path: Collection(kubectl, path) for path in paths}
     try:

@@ -1,8 +1,8 @@
-"""Speaking to the cluster as this node: with the kubelet's own identity, which k3s makes.
+"""Talks to the cluster as this node, with the kubelet's own identity, which k3s creates.
 
 It may change its own Node, read and delete its own pods, and nothing else (kubernetes.io, "Using
 Node Authorization"; the admission plugin NodeRestriction), so a node needs no other secret. Format:
-a kubeconfig ("Organizing Cluster Access Using kubeconfig Files") that names files.
+a kubeconfig ("Organizing Cluster Access Using kubeconfig Files") that refers to files.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeGuard
 
-# as k3os-report.service has it
+# k3os-report.service uses the same path
 KUBECONFIG = f"{K3S_DATA}/agent/kubelet.kubeconfig"
 MERGE = "application/merge-patch+json"
-# a list of maps is merged by their `type`
+# merges a list of maps by their `type`
 STRATEGIC = "application/strategic-merge-patch+json"
-# while k3s starts: it does not know our certificate yet, or not our node
+# while k3s starts, it may not know our certificate or our node yet
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 401, 403, 404
-# k8s.io/apiserver, admission: its plugins' caches are still empty; and the authorizer's words,
-# whose rules may not be there yet either
+# k8s.io/apiserver: the caches of the admission plugins are still empty; and the authorizer's
+# message, whose rules may be missing yet, too
 NOT_READY, NOT_ALLOWED = "not yet ready to handle request", '" cannot '
 BUSY = frozenset((408, 409, 425, 429))
 
@@ -39,20 +39,20 @@ class NotYet(UserError):
 
 
 class Unfinished(UserError):
-    """k3s may still be at work on it; it may also be a mistake."""
+    """k3s may still be working on it; or something is misconfigured."""
 
 
-# another try may find it ready
+# worth another try
 LATER = (NoAnswer, NotYet, Unfinished)
 
-# of system-cluster-critical, the lower of the two
+# the priority of system-cluster-critical, the lower of the two
 CRITICAL = 2_000_000_000
-# reasons of pods that the kubelet ended at a shutdown, or did not begin with then
+# reasons of pods that the kubelet ended or refused during a shutdown
 SHUTDOWN = ("Terminated", "Shutdown", "NodeShutdown")
 
 
 class Api:
-    """The API server, and who we are to it. A context, in which one connection serves all."""
+    """The API server and our identity. As a context manager, it uses one connection for all."""
 
     __slots__ = ("connection", "identity", "server")
 
@@ -62,8 +62,8 @@ class Api:
         self.connection: Connection | None = None
 
     def __enter__(self) -> Api:
-        """Connected, so that nothing is collected for a server that is not there. Raises UserError,
-        one of LATER when another try is worth it."""
+        """Connect first, so that nothing is collected for a server that is not there. Raises
+        UserError, one of LATER if another try is worth it."""
         connection = Connection(self.server, self.identity)
         connection.open()
         self.connection = connection
@@ -75,12 +75,12 @@ class Api:
         self.connection = None
 
     def node(self, name: str) -> dict[str, Any]:
-        """A Node as it is. Raises UserError as patch_node does."""
+        """A Node as it is. Raises UserError like patch_node."""
         return self._node("GET", f"/api/v1/nodes/{name}", name)
 
     def patch_node(self, name: str, change: object, *, status: bool = False) -> dict[str, Any]:
-        """Change a Node, and have what became of it. Raises UserError with the API server's own
-        words, one of LATER when another try is worth it."""
+        """Change a Node and return the result. Raises UserError with the API server's own message,
+        one of LATER if another try is worth it."""
         path = f"/api/v1/nodes/{name}/status" if status else f"/api/v1/nodes/{name}"
         headers = {"Content-Type": STRATEGIC if status else MERGE, "Accept": "application/json"}
         return self._node("PATCH", path, name, json.dumps(change).encode(), headers)
@@ -116,7 +116,7 @@ class Api:
             raise NotYet(message, "see `journalctl -u k3s`") from None
 
     def pods(self, name: str, timeout: float, phase: str = "") -> list[dict[str, Any]]:
-        """The pods of this node, all or those of a phase. Raises UserError."""
+        """The pods of this node, all or those in a phase. Raises UserError."""
         selected = f"spec.nodeName%3D{name}" + (f",status.phase%3D{phase}" if phase else "")
         url = f"{self.server}/api/v1/pods?fieldSelector={selected}"
         code, answer = request("GET", url, self.identity, timeout=timeout)
@@ -130,7 +130,7 @@ class Api:
         return found
 
     def delete_pod(self, namespace: str, name: str, uid: str) -> None:
-        """Delete a pod of this node, if it is still the one with this uid. Raises UserError."""
+        """Delete a pod of this node, unless its uid has changed. Raises UserError."""
         url = f"{self.server}/api/v1/namespaces/{namespace}/pods/{name}"
         body = json.dumps({"preconditions": {"uid": uid}}).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -141,7 +141,7 @@ class Api:
 
 
 def is_pod(value: object) -> bool:
-    """Whether it has what a pod has: a name, a uid, and maps where we look into them."""
+    """Whether it has the parts of a pod that we use: a name, a uid, and maps."""
     if not _is_map(value) or not all(_is_map(value.get(name)) for name in ("spec", "status")):
         return False
     meta = value.get("metadata")
@@ -159,8 +159,8 @@ def is_critical(pod: dict[str, Any]) -> bool:
 
 
 def is_replaced(pod: dict[str, Any]) -> bool:
-    """Whether a shutdown ended it and there is another in its place already, which is so for those
-    of a Deployment; other controllers take theirs away themselves."""
+    """Whether a shutdown ended it and a replacement exists: true for pods of a Deployment; other
+    controllers remove theirs themselves."""
     status, meta = pod["status"], pod["metadata"]
     listed = maps(meta.get("ownerReferences"))
     owners = [each.get("kind") for each in listed if each.get("controller")]
@@ -179,7 +179,7 @@ def _words(answer: bytes) -> str:
 
 
 def api(path: str = KUBECONFIG) -> Api | None:
-    """From a kubeconfig; None while k3s has not made it. Raises Unfinished."""
+    """From a kubeconfig; None until k3s has created it. Raises Unfinished."""
     from k3os.config.yamltext import texts_in
 
     try:

@@ -1,7 +1,7 @@
 """A Node as its reports and the operator's annotation describe it: a record of few fields.
 
-Parsing of API objects (kubernetes.io, "API reference"); nothing is asked and nothing decided.
-The operator and `kubectl k3os` read the same.
+Parsing of API objects (kubernetes.io, "API reference"); it asks and decides nothing. The operator
+and `kubectl k3os` use the same.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from k3os.system.json_text import an_object
 CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 ETCD = "node-role.kubernetes.io/etcd"
 
-# the steps of one node, in their order; FAILED stays until the target changes
+# the steps of a node, in order; FAILED stays until the target changes
 CHECKING, DRAINING, CHANGING, WAITING, SOAKING, FAILED = STEPS = (
     *("Checking", "Draining", "Changing", "Waiting", "Soaking", "Failed"),
 )
 
-# seconds since 1970, a few thousand years from now: what time.localtime() takes
+# seconds since 1970, a few thousand years from now: time.localtime() still accepts it
 LATEST = 10**11
 LONGEST_VERSION = 256
-# an image by what is in it: nothing else can come under that name
+# an image by its digest: no other image can have that name
 IMAGE = r"sha256:[0-9a-f]{64}"
 _OURS = f"{names.GROUP}/"
 # becomes part of a Job's name
 REQUEST = r"[a-z0-9]([-.a-z0-9]{0,400}[a-z0-9])?"
-# of a node's name, in those of its requests: a node obeys 253 characters (cluster/request.py)
+# of a node's name as part of a request: a node accepts 253 characters (cluster/request.py)
 LONGEST_NAME = 180
 
 
 @dataclass(frozen=True)
 class State:
-    """The annotation names.ROLLOUT: what was begun with a node. Times: seconds since 1970.
+    """The annotation names.ROLLOUT: the change of a node in progress. Times: seconds since 1970.
 
-    request: names the Job and its result. cordoned: by us. reboot: whether it may.
+    request: names the Job and its result. cordoned: by us. reboot: whether it is allowed.
     """
 
     pool: str
@@ -59,8 +59,8 @@ class State:
 
     @property
     def job(self) -> str:
-        """The request whose Job this step waits for, "" for none. One that only checks has a
-        name of its own."""
+        """The request whose Job this step waits for, "" for none. A check has a request name of its
+        own."""
         return {CHECKING: f"{self.request}-check", CHANGING: self.request}.get(self.step, "")
 
     def as_json(self) -> str:
@@ -73,8 +73,8 @@ _TYPES = {
 
 
 def parse_state(annotation: str | None) -> State | None:
-    """None for what is no state: a node may write its own annotations, and nothing that stands
-    there may stop the operator."""
+    """None if invalid: a node may write its own annotations, and nothing in them may stop the
+    operator."""
     if len(annotation or "") > LONGEST:
         return None
     try:
@@ -92,8 +92,8 @@ def parse_state(annotation: str | None) -> State | None:
 
 @dataclass(frozen=True)
 class ByHand:
-    """The annotation names.BY_HAND: `kubectl k3os COMMAND` works on the node. until: when it has
-    given up at the latest, in seconds since 1970. token: which call of it."""
+    """The annotation names.BY_HAND: `kubectl k3os COMMAND` is working on the node. until: when it
+    gives up at the latest, in seconds since 1970. token: identifies this call."""
 
     command: str
     until: int
@@ -104,7 +104,7 @@ class ByHand:
 
 
 def parse_by_hand(annotation: str) -> ByHand | None:
-    """None for what is none: it holds nobody up."""
+    """None if invalid: then it blocks nobody."""
     if len(annotation) > LONGEST:
         return None
     try:
@@ -118,7 +118,7 @@ def parse_by_hand(annotation: str) -> ByHand | None:
 
 @dataclass(frozen=True)
 class RequestResult:
-    """What a node says of a request."""
+    """What a node reports about a request."""
 
     request: str
     state: str
@@ -129,9 +129,9 @@ class RequestResult:
 @dataclass(frozen=True)
 class NodeView:
     """healthy: K3OSHealthy, None while unknown. trial: its version is not confirmed yet. image:
-    the operator's image for its pods, "" where there is none; pulled: how that gets there, None
-    where it is there. unreadable: why nothing is begun with it.
-    annotations: but those that tell of the node, or of what is done to it (k3os.io/…)."""
+    the operator's image for its pods, "" for none; pulled: how the node gets it, None if it has it.
+    unreadable: why no change of it is started. annotations: without those about the node or what is
+    done to it (k3os.io/…)."""
 
     name: str
     labels: Mapping[str, str]
@@ -166,8 +166,8 @@ class NodeView:
 
 
 def parse_node(body: Mapping[str, Any], other: Pulled | None = None) -> NodeView:
-    """Never raises: what is not as it should be counts as not there, or makes the node
-    unreadable. other: the image of a node that names none of its own."""
+    """Never raises: an invalid field counts as missing, or makes the node unreadable. other: the
+    image for a node that names none of its own."""
     name, labels = text(inside(body, "metadata", "name")), texts(inside(body, "metadata", "labels"))
     notes = texts(inside(body, "metadata", "annotations"))
     known = conditions(body)
@@ -202,8 +202,8 @@ def parse_node(body: Mapping[str, Any], other: Pulled | None = None) -> NodeView
 
 
 def _state(name: str, annotation: str) -> tuple[State | None, str]:
-    """A node's state, and what is wrong with it. Its request is of its own name, whole: with the
-    request of another node, worker-1-gpu for worker-1, it could end that one's Job."""
+    """A node's state, and what is wrong with it. Its request must contain its own full name: with
+    the request of another node, worker-1-gpu for worker-1, it could end that node's Job."""
     state = parse_state(annotation)
     own = rf"[0-9a-z]+-{re.escape(name_in_requests(name))}-[0-9]+(-boot)*"  # operator/rollout.py
     if state is not None and re.fullmatch(own, state.request):
@@ -217,7 +217,7 @@ def _state(name: str, annotation: str) -> tuple[State | None, str]:
 
 
 def name_in_requests(name: str) -> str:
-    """A node's name, or what stands for one that is too long."""
+    """A node's name, shortened with a hash if it is too long."""
     if len(name) <= LONGEST_NAME:
         return name
     import hashlib

@@ -1,8 +1,8 @@
 """A pod that is root on one node, and the Job with which `kubectl k3os` runs commands there.
 
 Pure: objects in and out; no secrets go into them. Formats: batch/v1 Job, core/v1 Pod
-(kubernetes.io, "API reference"). A Job and no bare pod: where nobody is left to delete it, it ends
-at its deadline and is deleted soon after ("Automatic Cleanup for Finished Jobs" there).
+(kubernetes.io, "API reference"). A Job, not a bare pod: if nobody is left to delete it, it ends at
+its deadline and is deleted soon after ("Automatic Cleanup for Finished Jobs" there).
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from k3os.cluster.node import NodeView
 from k3os.cluster.objects import inside, maps, text
 from k3os.cluster.pulled_image import NEVER
 
-# of pods on the nodes: root on their node, nobody in the cluster
+# of pods on the nodes: root on their node, no permissions in the cluster
 NODE_ACCOUNT = "k3os-node"
 CONTAINER = "host"
 PROGRAM = ("/usr/bin/python3", "-m", "k3os.operator.host")
 LABEL = f"{names.GROUP}/command"
-# seconds for which a finished Job is kept; the plugin deletes its own at once
+# how long a finished Job is kept, in seconds; the plugin deletes its own at once
 KEEP_SECONDS = 60
 GRACE_SECONDS = 1
-# reasons for which a container waits in vain (the kubelet's pkg/kubelet/images, kuberuntime)
+# reasons why a container will never start (the kubelet's pkg/kubelet/images, kuberuntime)
 HOPELESS = (
     *("ErrImageNeverPull", "InvalidImageName", "ImageInspectError", "ErrImagePull"),
     *("ImagePullBackOff", "CreateContainerConfigError", "CreateContainerError"),
@@ -37,16 +37,16 @@ def spec(
 ) -> dict[str, Any]:
     """Of a pod that is root on that node.
 
-    It is bound to the node past the scheduler, so a cordon or a taint does not hold it; its image
-    is the one that the node says it has, by its digest: no registry is asked, and nobody can have
-    brought another. A node that has none pulls the operator's.
+    It is bound to the node without the scheduler, so a cordon or a taint does not stop it. Its
+    image is the one that the node reports, by digest: no registry is asked, and nobody can have
+    replaced it. A node that has none pulls the operator's.
     """
     pulled = node.pulled
     whole = {
         **container,
         "image": node.image,
         "imagePullPolicy": pulled.policy if pulled else NEVER,
-        # it enters the host's namespaces; nothing less lets it
+        # entering the host's namespaces takes no less
         "securityContext": {"privileged": True, "runAsUser": 0, "runAsNonRoot": False},
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
@@ -70,7 +70,7 @@ def spec(
 
 
 def job(node: NodeView, name: str, seconds: int) -> dict[str, Any]:
-    """It waits so long at most; commands are started in its pod (`kubectl exec`)."""
+    """A Job that just waits, at most this long; commands run in its pod (`kubectl exec`)."""
     labels = {LABEL: name}
     container = {"name": CONTAINER, "command": [*PROGRAM, "--wait", str(seconds)]}
     pod = {**spec(node, container), "terminationGracePeriodSeconds": GRACE_SECONDS}
@@ -110,7 +110,7 @@ def failure(pod: Mapping[str, Any]) -> str:
 
 
 def waiting(pod: Mapping[str, Any]) -> str:
-    """What it waits for, in the kubelet's words, "" where it does not say."""
+    """What it waits for, in the kubelet's words, "" if it does not say."""
     for status in maps(inside(pod, "status", "containerStatuses")):
         if found := _reason(inside(status, "state", "waiting")):
             return found
@@ -123,7 +123,7 @@ def _reason(what: object) -> str:
 
 
 def last_warning(events: Sequence[Mapping[str, Any]]) -> str:
-    """The newest of some Events that is a warning, "" for none."""
+    """The newest of the Events that are warnings, "" for none."""
     warnings = [each for each in events if each.get("type") == "Warning"]
     newest = max(warnings, key=_when, default={})
     return _reason(newest)

@@ -1,5 +1,5 @@
-"""How a node is, as one value: `k3os status --json` prints it, and what the cluster hears of the
-node is made of it.
+"""The state of a node as one value: `k3os status --json` prints it, and the node's report to the
+cluster is made from it.
 
 It reads nothing; k3os.node.status collects it. `as_dict` is the format of --json.
 """
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-# what a failure is about, when it is no phase's
-DISK, K3S, VERIFY = "disk", "k3s", "verify"
+# topic of a failure that belongs to no phase
+DISK, EXTENSION, K3S, VERIFY = "disk", "extension", "k3s", "verify"
 
 
 class Failure(Frozen):
-    """Something that is wrong. topic: a phase, or DISK, K3S, VERIFY; source: the file of the
-    configuration that asked for what failed, "" where none did."""
+    """Something that is wrong. topic: a phase, or one of these; source: the configuration file
+    that asked for what failed, "" if none did."""
 
     topic: str
     text: str
@@ -31,7 +31,7 @@ class Failure(Frozen):
 
 
 class Memory(Frozen):
-    """kB, and the reasons why it is short (/usr/lib/k3os/memory)."""
+    """In kB; short: the reasons why memory is short (/usr/lib/k3os/memory)."""
 
     total: int = 0
     available: int = 0
@@ -50,7 +50,7 @@ class Memory(Frozen):
 
 
 class Disk(Frozen):
-    """MiB of /var; level: "low", "full" or "", with its words (/usr/lib/k3os/disk)."""
+    """MiB of /var; level: "low", "full" or "", with its message (/usr/lib/k3os/disk)."""
 
     size: int = 0
     free: int = 0
@@ -73,9 +73,9 @@ class Disk(Frozen):
 
 
 class K3sUnit(Frozen):
-    """What systemd says of k3s' unit, or of the one that fetches k3s where it is not there.
+    """What systemd says about k3s' unit, or about the one that fetches a missing k3s.
 
-    restarts: "" when systemd does not say. waits_for: words, "" when it is not about to start.
+    restarts: "" if systemd does not say. waits_for: in words, "" if it is not about to start.
     """
 
     there: bool
@@ -89,7 +89,7 @@ class K3sUnit(Frozen):
 
     @property
     def is_in_trouble(self) -> bool:
-        """It ended by itself and is started again and again. While it starts, it is not."""
+        """It keeps exiting and being restarted. While it starts, it is not in trouble."""
         return self.active != "active" and self.restarts not in ("", "0")
 
     def as_dict(self) -> dict[str, Any]:
@@ -106,8 +106,8 @@ class K3sUnit(Frozen):
 
 
 class Record(Frozen):
-    """A JSON object that another part of k3OS left in a file; false where there is none. Somebody
-    may have changed it: a name that is missing is empty."""
+    """A JSON object that another part of k3OS left in a file; false if there is none. It may have
+    been edited: missing names are empty."""
 
     record: Mapping[str, Any] = field(default_factory=dict)
 
@@ -160,14 +160,19 @@ class Rollback(Record):
 
     @property
     def kernel_args(self) -> str:
-        """The kernel's arguments that went with it, "" where they stayed the same."""
+        """The kernel arguments that were rolled back with it, "" if they stayed the same."""
         from k3os.generation.kernel_args import of
 
         return " ".join(of(self.record))
 
+    @property
+    def extensions(self) -> str:
+        """The system extensions of what failed, "" where they stayed the same."""
+        return self._text("extensions")
+
 
 class TakenBack(Record):
-    """What k3os.cluster.config_trial left of a configuration that did not prove itself."""
+    """What k3os.cluster.config_trial left of a fragment that did not prove itself."""
 
     @property
     def request(self) -> str:
@@ -199,8 +204,31 @@ class Verified(Record):
         return self._map("damaged")
 
 
+class Extensions(Record):
+    """What the boot made of each system extension (k3os.boot.extensions). lines: what is said of
+    each, also of those that wait for a boot."""
+
+    lines: tuple[str, ...] = ()
+
+    @property
+    def active(self) -> dict[str, str]:
+        """Name to version of those that are as they should be."""
+        return {
+            str(name): str(entry.get("version") or "")
+            for name, entry in sorted(self.record.items())
+            if isinstance(entry, dict) and not entry.get("reason")
+        }
+
+    @property
+    def wrong(self) -> dict[str, str]:
+        """Name to what is wrong with it."""
+        from k3os.generation.extensions import failures
+
+        return failures(self.record)
+
+
 class ActionOutcome(Frozen):
-    """What came of an action (phases.phase_report.ActionResult). place: `file:line:column`."""
+    """The result of an action (phases.phase_report.ActionResult). place: `file:line:column`."""
 
     key: str
     what: str
@@ -243,7 +271,7 @@ class PhaseOutcome(Frozen):
 
 
 def phase_outcome(record: Mapping[str, Any]) -> PhaseOutcome:
-    """Of an entry below "phases" in /run/k3os/status.json."""
+    """From an entry below "phases" in /run/k3os/status.json."""
     return PhaseOutcome(
         record["when"],
         record["seconds"],
@@ -270,8 +298,8 @@ class NodeStatus(Frozen):
     """phases_file: /run/k3os/status.json as the phases left it. versions: "running", "current" and
     "previous" to component to version. loaders: of k3os.generation.boot_loaders.compare.
     kernel_args: "running", "current": lists; "refused": of k3os.generation.kernel_args.
-    k3s_address: what keeps k3s from the address that the node has now; k3s_moved_to: the one that
-    it was started anew for in this boot."""
+    k3s_address: why k3s does not use the address that the node has now; k3s_moved_to: the address
+    for which k3s was restarted in this boot."""
 
     phases_file: Mapping[str, Any] = field(default_factory=dict)
     hostname: str = ""
@@ -289,6 +317,7 @@ class NodeStatus(Frozen):
     disk: Disk | None = None
     loaders: Mapping[str, Any] = field(default_factory=dict)
     kernel_args: Mapping[str, Any] = field(default_factory=dict)
+    extensions: Extensions = field(default_factory=Extensions)
     rollback: Rollback = field(default_factory=Rollback)
     taken_back: TakenBack = field(default_factory=TakenBack)
     verified: Verified = field(default_factory=Verified)
@@ -298,7 +327,7 @@ class NodeStatus(Frozen):
 
     @property
     def mode(self) -> str:
-        """ "" when no phase has reported."""
+        """ "" if no phase has reported."""
         return str(self.phases_file.get("mode", ""))
 
     @property
@@ -329,6 +358,7 @@ class NodeStatus(Frozen):
             "disk": self.disk.as_dict() if self.disk else {},
             "loaders": dict(self.loaders),
             "kernel_args": dict(self.kernel_args),
+            "extensions": self.extensions.as_dict(),
             "rollback": self.rollback.as_dict(),
             "taken_back": self.taken_back.as_dict(),
             "verified": self.verified.as_dict(),

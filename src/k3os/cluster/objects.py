@@ -1,9 +1,9 @@
-"""What stands in an object of the API, whatever somebody put there: a map, a list, a text.
+"""Reads fields of API objects, whatever their content: a map, a list, a text.
 
-A node writes its own annotations, whoever may create pods writes their fields, and a definition
-that was edited lets everything through. What is of another type than expected counts as not
-there, what is longer than expected or has halves of characters ("\\ud800") in it, which no encoding
-takes, too; nobody who reads an object has to look again.
+A node writes its own annotations, anyone who may create pods writes their fields, and an edited
+definition accepts anything. A value of the wrong type counts as missing; so does one that is too
+long or contains half of a surrogate pair ("\\ud800"), which no encoding accepts. Callers need no
+further checks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# of an annotation of ours, or a label, with room to spare
+# longer than any annotation or label of ours
 LONGEST = 16384
 
 
@@ -24,19 +24,19 @@ def mapping(value: object) -> Mapping[str, Any]:
 
 
 def inside(body: object, *path: str) -> Any:
-    """What is at a path of maps, None where that leads nowhere."""
+    """The value at a path of maps, None if the path does not exist."""
     for name in path:
         body = mapping(body).get(name)
     return body
 
 
 def text(value: object, most: int = LONGEST) -> str:
-    """A text, "" for anything else, for one that is longer and for one that is not whole."""
+    """A text, "" for anything else, or if it is too long or not valid Unicode."""
     return value if isinstance(value, str) and len(value) <= most and is_whole(value) else ""
 
 
 def is_whole(value: str) -> bool:
-    """Whether every character is one, and no half of a surrogate pair (Unicode, D71)."""
+    """Whether it contains no half of a surrogate pair (Unicode, D71)."""
     return value.isascii() or not any("\ud800" <= each <= "\udfff" for each in value)
 
 
@@ -60,5 +60,5 @@ def number(value: object) -> int:
 
 
 def conditions(body: object) -> dict[str, Mapping[str, Any]]:
-    """The conditions of an object's status by their type."""
+    """The conditions in an object's status, by type."""
     return {text(each.get("type")): each for each in maps(inside(body, "status", "conditions"))}

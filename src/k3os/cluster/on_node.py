@@ -1,8 +1,8 @@
-"""Running commands on a node through the API server: a Job there, commands in its pod, its end.
+"""Runs commands on a node through the API server: starts a Job, runs them in its pod, ends it.
 
-It asks through kubectl, with the rights of whoever calls it. The Job is deleted whatever happens;
-where this program is killed, the Job's own deadline ends it. Arguments are recorded by the API
-server's audit: no secret may be among them.
+It uses kubectl, with the caller's permissions. The Job is deleted whatever happens; if this program
+is killed, the Job's own deadline ends it. The API server's audit log records arguments, so they
+must not contain secrets.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ REVIEW = {
         }
     },
 }
-# what kubectl adds when the program failed
+# what kubectl adds if the program failed
 ENDED = b"command terminated with exit code "
 
 
@@ -65,7 +65,7 @@ class OnNode:
     pod: str
 
     def show(self, program: Sequence[str]) -> int:
-        """Print what it prints, line by line, while it runs; its exit code. Raises UserError."""
+        """Print its output line by line while it runs; returns its exit code. Raises UserError."""
         try:
             stream = Stream(self._command(program))
         except CommandError as error:
@@ -76,14 +76,14 @@ class OnNode:
                 for line in stream.read():
                     print(visible(line.decode(errors="replace")), flush=True)
             code, errors = stream.end()
-        if code and ENDED not in errors:  # it was kubectl that failed
+        if code and ENDED not in errors:  # kubectl itself failed
             raise as_user_error(CommandError(stream.argv, code, errors))
         if words := _said(errors):
             print(visible(words), file=sys.stderr)
         return code
 
     def output(self, program: Sequence[str], seconds: float) -> bytes:
-        """What it prints. Raises UserError when it fails, with what it said."""
+        """Returns its output. Raises UserError with its error message if it fails."""
         try:
             return run(self._command(program), errors_apart=True, timeout=seconds)
         except CommandError as error:
@@ -97,7 +97,7 @@ class OnNode:
             raise as_user_error(error) from error
 
     def attach(self, program: Sequence[str]) -> int:
-        """With our terminal, or our standard input where there is none. Raises UserError."""
+        """With our terminal, or our standard input if there is none. Raises UserError."""
         flags = ("--stdin", "--tty") if sys.stdin.isatty() else ("--stdin",)
         try:
             return attached(self._command(program, *flags))
@@ -147,13 +147,13 @@ def find(kubectl: Kubectl, name: str) -> NodeView:
 
 
 def view_of(kubectl: Kubectl, body: Mapping[str, Any]) -> NodeView:
-    """A Node, with the image for its pods where there is one. Raises UserError."""
+    """A Node, with the image for its pods if there is one. Raises UserError."""
     view = parse_node(body)
     return view if view.image else parse_node(body, from_registry(kubectl))
 
 
 def from_registry(kubectl: Kubectl) -> Pulled | None:
-    """The operator's image where any node can pull it. Raises UserError."""
+    """The operator's image, if any node can pull it. Raises UserError."""
     selector = quote(f"{NAME_LABEL}={names.OPERATOR}", safe="")
     return pulled_image(kubectl.objects(f"{PODS}?labelSelector={selector}").values())
 
@@ -161,14 +161,14 @@ def from_registry(kubectl: Kubectl) -> Pulled | None:
 def _meant(kubectl: Kubectl, name: str) -> str:
     try:
         known = sorted(kubectl.objects(NODES))
-    except Forbidden:  # to list them is another right
+    except Forbidden:  # listing them needs another permission
         return "`kubectl get nodes` lists them"
     meant = nearest(name, known)
     return f"did you mean {meant}?" if meant else f"there are: {', '.join(known)}"
 
 
 def check_rights(kubectl: Kubectl) -> None:
-    """Raises Forbidden for who may start nothing on nodes."""
+    """Raises Forbidden if the user may not start pods on nodes."""
     review = kubectl.run("create", "--filename=-", "--output=json", stdin=_json(REVIEW))
     if inside(parsed(review.encode()), "status", "allowed") is False:
         what = f"create pods/exec in the namespace {names.NAMESPACE}"
@@ -177,7 +177,7 @@ def check_rights(kubectl: Kubectl) -> None:
 
 @contextmanager
 def on_node(kubectl: Kubectl, node: NodeView, seconds: int) -> Iterator[OnNode]:
-    """A pod there, so long at most. kubectl: without a namespace. Raises UserError."""
+    """A pod on the node, for at most this long. kubectl: without a namespace. Raises UserError."""
     check_rights(kubectl)
     name = f"k3os-command-{os.urandom(5).hex()}"
     there_may_be_one = True
@@ -198,7 +198,7 @@ def on_node(kubectl: Kubectl, node: NodeView, seconds: int) -> Iterator[OnNode]:
 
 
 def _started(kubectl: Kubectl, node: NodeView, name: str) -> str:
-    """The pod of that Job, when it runs. Raises UserError."""
+    """The pod of that Job, once it runs. Raises UserError."""
     end = time.monotonic() + START_SECONDS
     path = f"{PODS}?labelSelector={quote(f'{node_pod.LABEL}={name}', safe='')}"
     while True:
@@ -237,7 +237,7 @@ def _failed(kubectl: Kubectl, node: NodeView, pod: str, why: str) -> UserError:
 
 
 def _event(kubectl: Kubectl, name: str) -> str:
-    """What the newest warning about an object says, "" for none."""
+    """The newest warning about an object, "" for none."""
     path = f"{EVENTS}?fieldSelector={quote(f'involvedObject.name={name}', safe='')}"
     try:
         return node_pod.last_warning(list(kubectl.objects(path).values()))
@@ -262,7 +262,7 @@ def _remove(kubectl: Kubectl, name: str, seconds: int) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Nothing interrupts it: it is what Ctrl-C is waiting for."""
+    """Ignore signals: after Ctrl-C, this is the cleanup."""
     ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {each: signal.signal(each, signal.SIG_IGN) for each in ignored}
     try:

@@ -1,4 +1,4 @@
-"""What a node says of itself in the cluster: labels, annotations, the condition K3OSHealthy.
+"""What a node reports to the cluster: labels, annotations, the condition K3OSHealthy.
 
 Built from what `k3os status` collects. It sends nothing.
 """
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     from k3os.cluster.node_status import Failure, NodeStatus
 
-# the first line of a fragment that holds secrets: by which hash the cluster knows it, and its own
+# first line of a fragment with secrets: the hash by which the cluster knows it, and its own hash
 HASH_COMMENT = "# config-hash: "
-EDITED = "edited"  # instead of a hash: somebody has changed the fragment
+EDITED = "edited"  # instead of a hash: somebody edited the fragment
 LONGEST = 1000
-# of a result, what others may see
+# the parts of a result that others may see
 TOLD = ("request", "state", "message", "when")
-# labels of ours, which are no labels of the configuration
+# our labels that do not come from the configuration
 TOLD_LABELS = (names.MODE_LABEL, names.VERSION_LABEL, names.OPERATOR_LABEL)
-# names of k3os.labels that the Node has from us, one a line
+# names of k3os.labels that we set on the Node, one per line
 LABELS = f"{STATE}/labels"
 
 
@@ -40,14 +40,14 @@ def fragment(root: str = "") -> dict[str, Any]:
 
 
 def fragment_text(config: dict[str, Any], given: str) -> bytes:
-    """What the file of a fragment holds. given: the hash by which the cluster knows it, "" for its
-    own; with secrets in it that one could be guessed."""
+    """The contents of a fragment's file. given: the hash by which the cluster knows it, "" for its
+    own; with secrets in it, its own hash would let others guess them."""
     head = f"{HASH_COMMENT}{given} {fragment_hash(config)}\n" if given else ""
     return head.encode() + canonical(config)
 
 
 def hash_of_fragment(root: str = "") -> str:
-    """By which the cluster knows the fragment, "" for none."""
+    """The hash by which the cluster knows the fragment, "" for none."""
     given, found = _split(root)
     own = fragment_hash(found)
     if not given:
@@ -57,7 +57,7 @@ def hash_of_fragment(root: str = "") -> str:
 
 
 def _split(root: str) -> tuple[str, dict[str, Any]]:
-    """What stands before a fragment, "" for nothing, and the fragment."""
+    """The content of the first line, "" if there is none, and the fragment."""
     text = text_of(root + FRAGMENT)
     first, _, rest = text.partition("\n")
     given = first.removeprefix(HASH_COMMENT) if first.startswith(HASH_COMMENT) else ""
@@ -68,8 +68,8 @@ def _split(root: str) -> tuple[str, dict[str, Any]]:
 
 
 def labels(own: dict[str, str], *, sure: bool = True, root: str = "") -> dict[str, str | None]:
-    """k3os.labels for a merge patch: what has left the configuration leaves the Node. k3s deletes
-    no label. sure: the configuration has no error, so what it lacks has left it."""
+    """k3os.labels for a merge patch; labels that left the configuration are removed, since k3s
+    removes none. sure: the configuration has no error, so a missing label was really removed."""
     try:
         with open(root + LABELS, errors="replace") as file:
             known = file.read().split()
@@ -80,7 +80,7 @@ def labels(own: dict[str, str], *, sure: bool = True, root: str = "") -> dict[st
 
 
 def remember_labels(sent: dict[str, str | None], root: str = "") -> None:
-    """After the API server has taken a patch with these. Raises OSError."""
+    """Call it after the API server has accepted these. Raises OSError."""
     from k3os.system.files import atomic_write
 
     before = set(labels({}, root=root))
@@ -92,8 +92,8 @@ def remember_labels(sent: dict[str, str | None], root: str = "") -> None:
 
 
 def image(root: str = "") -> str | None:
-    """The operator's image that this node's k3s has, by its digest; None for none, "" for not yet:
-    of a former boot it may still have the one that the Node names."""
+    """The operator's image in this node's k3s, by digest; None for none, "" for not yet: k3s may
+    still have the one of an earlier boot, which the Node names."""
     from k3os.phases.operator import IMAGE_ID
     from k3os.phases.operator_room import IMPORTED, LINK
 
@@ -108,7 +108,7 @@ def image(root: str = "") -> str | None:
 
 
 def _of_operator(root: str) -> dict[str, str | None]:
-    """Whether pods of the operator may come; k3s says it only when it starts."""
+    """Whether pods of the operator may run here; k3s sets the label only when it starts."""
     from k3os.phases.operator import IMAGE_ID
     from k3os.phases.operator_room import LINK
 
@@ -143,12 +143,19 @@ def metadata(
         names.CONFIG_HASH: hash_of_fragment(root),
         names.BOOT_ID: status.boot_id,
         names.TRIAL: "true" if status.on_trial else "false",
+        names.EXTENSIONS: _extensions(status.extensions.active),
         **({names.IMAGE: has_image} if has_image != "" else {}),
     }
     if result:
         told = {name: result.get(name, "") for name in TOLD}
         notes[names.LAST_RESULT] = json.dumps(told)
     return {"metadata": {"labels": told_labels, "annotations": notes}}
+
+
+def _extensions(active: dict[str, str]) -> str | None:
+    """None takes the annotation away."""
+    listed = (f"{name}={version}" if version else name for name, version in active.items())
+    return ",".join(listed)[:LONGEST] or None
 
 
 def condition(

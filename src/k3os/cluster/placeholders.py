@@ -1,9 +1,9 @@
-"""What stands for something else in the texts of a NodePool's `config`: `$(node.name)`,
-`$(node.labels['KEY'])`, `$(node.annotations['KEY'])` and `$(secret.NAME)`, of spec.secrets.
+"""Placeholders in the texts of a NodePool's `config`: `$(node.name)`, `$(node.labels['KEY'])`,
+`$(node.annotations['KEY'])`, and `$(secret.NAME)` from spec.secrets.
 
-`$$(node.` is `$(node.` as it is; every other `$(` belongs to whoever reads the text, a shell for
-example. Labels are written as in Kubernetes' field paths (kubernetes.io, "Downward API"). All of
-a text is replaced at once, so that no value of a node is looked at again: it could name a secret.
+`$$(node.` stands for a literal `$(node.`; any other `$(` is left for the reader of the text, such
+as a shell. Labels are written as in Kubernetes' field paths (kubernetes.io, "Downward API"). A text
+is replaced in one pass, so that values of a node are never expanded: they could name a secret.
 Texts in, texts out: nothing is asked.
 """
 
@@ -18,9 +18,9 @@ from k3os import names
 from k3os.cluster.node import NodeView
 from k3os.config.spelling import fold
 
-# of a secret in spec.secrets
+# name of a secret in spec.secrets
 NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
-# the name of a label or an annotation (kubernetes.io, "Labels and Selectors")
+# name of a label or an annotation (kubernetes.io, "Labels and Selectors")
 _KEY = r"(?:[A-Za-z0-9.-]{1,253}/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 _PLACE = re.compile(
     rf"""\$(?P<plain>\$\((?:node|secret)\.)
@@ -42,8 +42,8 @@ _MARK = re.compile(r"k3osSecret[0-9a-f]{10}")
 
 
 class NoValue(Exception):
-    """A node has no such label or annotation, or it cannot stand there. The message names it,
-    `where` the key of the configuration."""
+    """A node has no such label or annotation, or its value is not allowed there. The message names
+    it, `where` is the key of the configuration."""
 
     def __init__(self, message: str, where: str) -> None:
         super().__init__(message)
@@ -51,8 +51,8 @@ class NoValue(Exception):
 
 
 def replaced(tree: Any, node: NodeView, secrets: Mapping[str, str] | None = None) -> Any:
-    """A configuration for a node. secrets: by name; None: a mark stands for each. Raises
-    NoValue, KeyError for a secret that is not there."""
+    """A configuration for a node. secrets: by name; None: a mark replaces each. Raises NoValue,
+    KeyError for a missing secret."""
     return _with_texts(tree, lambda text, where: _PLACE.sub(_of(node, where, secrets), text), "")
 
 
@@ -67,7 +67,7 @@ def _of(
         if match["name"]:
             return node.name
         if not match["map"]:
-            return match[0]  # `wrong` says so; nothing is rolled out
+            return match[0]  # `wrong` reports it, and nothing is rolled out
         found = getattr(node, match["map"]).get(match["key"])
         which = f"{KINDS[match['map']]} {match['key']}"
         if found is None:
@@ -82,18 +82,18 @@ def _of(
 
 
 def _is_argument(where: str) -> bool:
-    """Whether it is of k3os.k3s_args, in which a text may be several arguments."""
+    """Whether it is part of k3os.k3s_args, where a text may hold several arguments."""
     return fold(where.partition("[")[0].rpartition(".")[2]) == "k3sarg"
 
 
 def mark(name: str) -> str:
-    """What stands for a secret while nobody needs its value: a text that is right in most
-    places, in base64, too."""
+    """Replaces a secret while its value is not needed: a text that is valid in most places, even
+    as base64."""
     return f"k3osSecret{hashlib.sha256(name.encode()).hexdigest()[:10]}"
 
 
 def marked(tree: Any) -> Any:
-    """A configuration with marks for secrets, and the values of a node as they are written."""
+    """A configuration with marks for secrets; placeholders of the node stay."""
     return _with_texts(
         tree,
         lambda text, _: _PLACE.sub(
@@ -108,7 +108,7 @@ def has_mark(text: str) -> bool:
 
 
 def secrets_in(tree: Any) -> dict[str, str]:
-    """The names of the secrets in it, each with the first key that has it."""
+    """The names of the secrets in it, each with the first key that uses it."""
     found: dict[str, str] = {}
     for where, text, is_name in _texts(tree, ""):
         for match in _PLACE.finditer(text):
@@ -118,7 +118,7 @@ def secrets_in(tree: Any) -> dict[str, str]:
 
 
 def of_node(tree: Any) -> set[tuple[str, str]]:
-    """What of a node stands in it: ("labels", KEY), ("annotations", KEY), ("name", "")."""
+    """The values of a node that it uses: ("labels", KEY), ("annotations", KEY), ("name", "")."""
     return {
         (match["map"] or "name", match["key"] or "")
         for _, text, is_name in _texts(tree, "")
@@ -128,18 +128,18 @@ def of_node(tree: Any) -> set[tuple[str, str]]:
 
 
 def without(tree: Any) -> Any:
-    """A configuration in which each text that has a placeholder is null: what is wrong with it
-    whatever that stands for."""
+    """A configuration with null for each text that has a placeholder: its errors do not depend on
+    their values."""
     return _with_texts(tree, lambda text, _: None if has_any(text) else text, "")
 
 
 def has_any(tree: Any) -> bool:
-    """Whether it is another one for each node, or holds a secret or an escape."""
+    """Whether it differs between nodes, or contains a secret or an escape."""
     return any(_PLACE.search(text) for _, text, _ in _texts(tree, ""))
 
 
 def mentions(tree: Any, words: Iterable[str]) -> bool:
-    """Whether one of them stands in it, placeholders apart."""
+    """Whether it contains one of these words outside of placeholders."""
     texts = [_PLACE.sub("", text) for _, text, _ in _texts(tree, "")]
     return any(word in text for word in words for text in texts)
 
@@ -156,7 +156,7 @@ def shown(tree: Any) -> dict[str, str]:
 
 
 def wrong(tree: Any) -> Iterator[tuple[str, str]]:
-    """What cannot stand for anything: its key, and a message."""
+    """Invalid placeholders: the key, and a message."""
     for where, text, is_name in _texts(tree, ""):
         for match in _PLACE.finditer(text):
             if match["plain"]:
@@ -170,13 +170,13 @@ def wrong(tree: Any) -> Iterator[tuple[str, str]]:
 
 
 def long_texts(trees: Iterable[Any]) -> dict[str, str]:
-    """The texts that are worth having once only."""
+    """The texts that are worth storing only once."""
     found = (text for tree in trees for _, text, is_name in _texts(tree, "") if not is_name)
     return {text: text for text in found if len(text) >= LONG}
 
 
 def with_texts_of(tree: Any, known: Mapping[str, str]) -> Any:
-    """The same configuration; equal texts are the same objects."""
+    """The same configuration, sharing the objects of equal texts."""
     return _with_texts(tree, lambda text, _: known.get(text, text), "") if known else tree
 
 

@@ -1,7 +1,7 @@
-"""What would be otherwise if NodePools were applied: on the objects themselves, and on each node.
+"""What would change if NodePools were applied: in the objects themselves, and on each node.
 
-Pure: bodies of the API in, records out, by the rules with which the operator begins (turns.py) and
-that say what a change costs (cost.py). `kubectl k3os diff` asks and shows.
+Pure: API objects in, records out. It uses the rules by which the operator starts nodes (turns.py)
+and computes what a change costs (cost.py). `kubectl k3os diff` asks the API and prints the result.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from k3os.generation.versions import is_older
 
 WITH_CONFIG = ("config", "overrides")
 JOINS, LEAVES = "joins", "leaves"
-# of a NodePool's metadata, what people write
+# the metadata of a NodePool that people write
 TOLD = ("labels", "annotations")
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 WHEN = {NOW: "at once", RESTART: "k3s restarts, pods keep running", AT_BOOT: "the node reboots"}
@@ -46,8 +46,8 @@ Body = Mapping[str, Any]
 @dataclass(frozen=True)
 class NodeDifference:
     """member: JOINS, LEAVES or "". changes: what would be done to it, for people; cost: of that,
-    None for nothing. moves: its pods are moved away. remark: what else there is to know. news: it
-    would be otherwise than it is without this NodePool as it is to be."""
+    None for nothing. moves: its pods are moved away. remark: anything else worth knowing. news: the
+    NodePool's new form changes whether several NodePools select the node."""
 
     name: str
     member: str = ""
@@ -65,9 +65,9 @@ class NodeDifference:
 @dataclass(frozen=True)
 class PoolDifference:
     """new: there is none of that name yet. fields: a line for each that differs; config: lines of
-    its configuration, secrets masked; overrides: each with such lines. problems: of its spec, with
-    which nothing is done. first: the nodes that it begins with; waiting: why there is none. nodes:
-    all that it has or had."""
+    its configuration, secrets masked; overrides: each with such lines. problems: errors in its
+    spec, which block it. first: the nodes that start first; waiting: why none does. nodes: all
+    that it has or had."""
 
     name: str
     new: bool
@@ -92,7 +92,7 @@ class PoolDifference:
 
 @dataclass(frozen=True)
 class Sight:
-    """What is there. pools: bodies by name. fragments: by their hash, as far as they are known."""
+    """The current state. pools: bodies by name. fragments: by hash, as far as known."""
 
     pools: Mapping[str, Body]
     nodes: Sequence[NodeView]
@@ -142,8 +142,8 @@ def _of_pool(
 
 
 def _begins(pool: Pool, cluster: Cluster, now: float) -> tuple[list[str], str]:
-    """A canary's own steps and gates say more than can be known beforehand: of one only what
-    holds the whole NodePool."""
+    """The steps and gates of a canary cannot be predicted: for a canary, only what blocks the whole
+    NodePool."""
     if pool.strategy.canary is not None and not pool.strategy.canary.implied:
         return [], held(pool, cluster, now)[0]
     wanting = [
@@ -193,7 +193,7 @@ def _of_node(
 
 
 def _changes(node: NodeView, pool: Pool) -> list[str]:
-    """Of a spec that is not understood, or not known yet, nothing is wanted."""
+    """Nothing if the spec is invalid or not resolved yet."""
     known = not pool.problems and not pool.unresolved and not pool.target.of(node).fault
     return changes(node, pool.target) if known else []
 
@@ -217,7 +217,7 @@ def _remarks(node: NodeView, pool: Pool, done: Sequence[str]) -> Iterator[str]:
 
 
 def going_back(pool: Pool, node: NodeView) -> list[str]:
-    """The versions that are older than what the node has, and that it refuses."""
+    """The versions that are older than what the node has, if it refuses them."""
     if pool.strategy.rollback:
         return []
     pairs = (("k3OS", pool.target.k3os, node.k3os), ("k3s", pool.target.k3s, node.k3s))
@@ -236,7 +236,7 @@ def _config(body: Body | None) -> Mapping[str, Any]:
 
 
 def _overrides(old: Body | None, new: Body) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Each that differs, with lines of its configuration: they are the same by their selectors."""
+    """Each that differs, with lines of its configuration; they are matched by selector."""
     before, after = _by_selector(old), _by_selector(new)
     for name in [*after, *(name for name in before if name not in after)]:
         found = config_lines(before.get(name, {}), after.get(name, {}))
@@ -253,13 +253,13 @@ def _by_selector(body: Body | None) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
     for each in parse_overrides(inside(body, "spec", "overrides")):
         name = json.dumps(each.selector, sort_keys=True)
-        # the same selector again is one that comes later
+        # a repeated selector is a later override
         found[f"{name} again" if name in found else name] = each.config
     return found
 
 
 def config_lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """As `k3os config diff` shows it; values of the node as they are named."""
+    """In the form of `k3os config diff`, with placeholders as they are written."""
     old, new = (Config(check(dict(each))[0]) for each in (before, after))
     shown, wanted = (placeholders.shown(dict(each)) for each in (before, after))
     paths = [path for path in {**shown, **wanted} if shown.get(path) != wanted.get(path)]
@@ -270,7 +270,7 @@ def config_lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[st
 
 
 def _fields(before: Body, after: Body) -> Iterator[str]:
-    """Each field that differs, but of the configuration; a list is one."""
+    """Each field that differs, except the configuration; a list counts as one."""
     old, new = dict(_leaves(before)), dict(_leaves(after))
     for path in sorted(old.keys() | new.keys()):
         if old.get(path) != new.get(path):
@@ -304,10 +304,10 @@ def _below(path: str, value: object) -> Iterator[tuple[str, object]]:
 
 
 def unknown_fragments(nodes: Iterable[NodeView], known: Iterable[str]) -> set[str]:
-    """Hashes of what nodes have that nobody has the text of yet."""
+    """Hashes of the nodes' fragments whose text is not known yet."""
     return {plain_hash(node) for node in nodes} - set(known)
 
 
 def plain_hash(node: NodeView) -> str:
-    """Of what a node has, without the seal of its secrets."""
+    """The hash of a node's fragment, without the seal of its secrets."""
     return node.config_hash.partition("-")[0]

@@ -1,6 +1,6 @@
-"""A NodePool's rollout as people see it: a row for each node, what it waits for, how it ended.
+"""A NodePool's rollout as people see it: a row per node, what it waits for, how it ended.
 
-Pure: made from the objects of the API, by the rules that the operator uses. It draws nothing.
+Pure: made from API objects, by the rules that the operator uses. It draws nothing.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from k3os.cluster.target import (
 from k3os.cluster.turns import is_begun
 from k3os.cluster.workloads import described, remembered
 
-# a node's step, where the operator's own (cluster/node.py) do not say it
+# a node's step where the operator has none of its own (cluster/node.py)
 PENDING, UPDATED, CONFLICT = "Pending", "Updated", "Conflict"
-# what is shown first
+# shown first
 BUSY = tuple(step for step in STEPS if step != FAILED)
-# phases of a canary (operator/canary.py) that a retry leads out of
+# phases of a canary (operator/canary.py) that allow a retry
 GOING_BACK = "RollingBack"
 GIVEN_UP = ("Failed", GOING_BACK, "RolledBack")
 ORDER = (FAILED, CONFLICT, *reversed(BUSY), PENDING, UPDATED)
@@ -44,7 +44,7 @@ ORDER = (FAILED, CONFLICT, *reversed(BUSY), PENDING, UPDATED)
 
 @dataclass(frozen=True)
 class Row:
-    """A node. since: of its step, seconds since 1970, None where nobody noted it."""
+    """A node. since: start of its step, seconds since 1970, None if unknown."""
 
     name: str
     step: str
@@ -56,8 +56,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Progress:
-    """seen: the operator has looked at this generation, so that phase, waiting and degraded are
-    about it. rows: in the order of ORDER, then of their names."""
+    """seen: the operator has processed this generation, so phase, waiting and degraded are about
+    it. rows: in the order of ORDER, then by name."""
 
     pool: str
     phase: str
@@ -98,7 +98,7 @@ def progress(
     channels = [f"{component}'s channel {channel}" for component, channel in open_channels.items()]
     return Progress(
         pool=name,
-        # until a channel's version is known nothing is wanted, and every node has that
+        # until a channel's version is known, nothing is wanted and every node counts as updated
         phase=text(status.get("phase")) or PENDING if seen and not channels else PENDING,
         wanted=", ".join([*_wanted(target), *channels]) or "nothing",
         seen=seen,
@@ -116,7 +116,7 @@ def pool_of(node: NodeView, pools: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _target(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Target:
-    """What the operator cannot understand either wants nothing; `degraded` says so."""
+    """Wants nothing if the operator cannot understand it either; `degraded` says so."""
     try:
         target = parse_target(spec, status)
         target.digest  # noqa: B018 - whatever cannot be written down as JSON
@@ -130,7 +130,7 @@ def _selector(pool: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _row(node: NodeView, target: Target, state: State | None, rivals: list[str], back: str) -> Row:
-    """back: the digest of what nodes go back to, "" where none does: what fails fails there."""
+    """back: the digest that nodes go back to, "" if they do not: a failure then is one there."""
     differs = ", ".join(changes(node, target))
     has = ", ".join(text for text in (_named("k3OS", node.k3os), _named("k3s", node.k3s)) if text)
 
@@ -153,9 +153,9 @@ def _row(node: NodeView, target: Target, state: State | None, rivals: list[str],
 
 
 def _about(node: NodeView, state: State, target: Target) -> str:
-    """What a node in the middle of a change is at."""
+    """What a node is doing in the middle of a change."""
     if state.step == CHECKING:
-        return "its Job checks whether it can be changed"
+        return state.message or "its Job checks whether it can be changed"
     if state.step == DRAINING:
         return state.message or "its pods are being moved away"
     if state.step == SOAKING and node.workloads:
@@ -163,7 +163,7 @@ def _about(node: NodeView, state: State, target: Target) -> str:
     if not node.ready:
         return "not ready: it restarts" if state.reboot else "not ready"
     if state.step == CHANGING:
-        return "its Job is running"
+        return state.message or "its Job is running"
     if node.trial:
         return "its new version is on trial"
     if changes(node, target):
@@ -194,8 +194,8 @@ def _degraded(status: Mapping[str, Any]) -> str:
 
 
 def ended(seen: Progress) -> bool | None:
-    """True: every node is up to date. False: it failed, or what is left are conflicts, and nothing
-    goes on by itself. None: it is not over."""
+    """True: every node is up to date. False: it failed, or only conflicts are left, and nothing
+    continues by itself. None: it is not over."""
     if not seen.seen:
         return None
     if seen.phase == "Failed":

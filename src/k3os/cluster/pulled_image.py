@@ -1,8 +1,8 @@
-"""The operator's image where it comes from a registry: what the operator's own pod says of it.
+"""The operator's image if it comes from a registry, as the operator's own pod says.
 
-A node whose own build has an image names that one (node.py); any other takes this. It is read from
-the pod and not from a setting beside it: whoever sets another image, in an overlay of kustomize or
-with `kubectl set image`, has said it once. Pure.
+A node whose build includes an image names that one (node.py); all others use this. It is read from
+the pod rather than a separate setting: anyone who sets another image, in a kustomize overlay or
+with `kubectl set image`, only has to say it once. Pure.
 Formats: core/v1 Pod (kubernetes.io, "API reference").
 """
 
@@ -14,16 +14,16 @@ from typing import Any
 
 from k3os.cluster.objects import inside, maps, text
 
-# of the operator's pods, and of the container in them
+# of the operator's pods, and of their container
 NAME_LABEL = "app.kubernetes.io/name"
 CONTAINER = "operator"
-# such an image is nowhere but on the nodes whose build has it
+# an image with this policy only exists on nodes whose build includes it
 NEVER = "Never"
 
 
 @dataclass(frozen=True)
 class Pulled:
-    """An image that a kubelet can get: its reference, the imagePullPolicy, names of Secrets."""
+    """An image that a kubelet can pull: its reference, the imagePullPolicy, names of Secrets."""
 
     name: str
     policy: str
@@ -31,8 +31,8 @@ class Pulled:
 
 
 def pulled_image(pods: Iterable[Mapping[str, Any]]) -> Pulled | None:
-    """That of the operator's pods; None where theirs is not from a registry. Of several the newest
-    that runs counts: another one's image may be nowhere."""
+    """The image of the operator's pods; None if it is not from a registry. Of several, the newest
+    running one counts: the image of another may not exist."""
     staying = [pod for pod in pods if not inside(pod, "metadata", "deletionTimestamp")]
     newest = max(staying, key=_order, default=None)
     for container in maps(inside(newest, "spec", "containers")):

@@ -1,8 +1,8 @@
-"""Whether the cluster counts this node as Ready, and what to do when it never will by itself.
+"""Whether the cluster counts this node as Ready, and what to do if it never will by itself.
 
-A kubelet that cannot make its CSINode in about two minutes ends (Kubernetes, pkg/volume/csi). In
-k3s up to 1.23 it is a thread: k3s goes on, `systemctl` calls it active, and the node stays NotReady
-until somebody restarts it. Seen on a machine that was busy during k3s' first start.
+A kubelet that cannot create its CSINode in about two minutes exits (Kubernetes, pkg/volume/csi). In
+k3s up to 1.23 it is a thread: k3s keeps running, `systemctl` calls it active, and the node stays
+NotReady until somebody restarts it. Seen on a machine that was busy during k3s' first start.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 FILE = "/run/k3os/node-ready.json"
 GIVEN_UP = "failed to initialize CSINode"
-# seconds; the kubelet tries for less than half of it
+# seconds; the kubelet gives up in less than half of that
 GIVES_UP_AFTER = 300
 POLL = 10
-# how long a node is watched; k3os-report.timer looks again after it
+# how long to watch a node; k3os-report.timer looks again later
 LONGEST = 900
 
 
 def of(node: dict[str, Any]) -> dict[str, str]:
-    """status, since, reason and message of a Node's condition Ready; {} where it has none."""
+    """status, since, reason and message of a Node's condition Ready; {} if it has none."""
     ready = conditions(node).get("Ready", {})
     names = {
         "status": "status",
@@ -53,8 +53,8 @@ def watch(
     monotonic: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> bool:
-    """Until the node is Ready, LONGEST at most: whether it is. restart is called with the kubelet's
-    words where it has given up; that is once at each start of k3s."""
+    """Wait until the node is Ready, at most LONGEST; returns whether it is. Calls restart with the
+    kubelet's message if it has given up, at most once per start of k3s."""
     end = monotonic() + LONGEST
     while not is_ready(ready := look()):
         if has_given_up(ready, running()):

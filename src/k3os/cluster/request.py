@@ -3,9 +3,9 @@
     {"id": "…", "k3os": {"version": "v1.2.0", "url": "https://…/releases"}, "k3s": {…},
      "config": {…}, "configHash": "…", "reboot": true, "rollback": false, "dryRun": false}
 
-k3os, k3s and config may be null or missing: that stays as it is, and no config is an empty one.
-configHash: by which the node names the config in the cluster; "" for a hash of it, which would let
-others try secrets. A k3OS release is the directory <url>/<version>; k3s' url is a mirror of its
+k3os and k3s may be null or missing: then they stay as they are; without config, it is empty.
+configHash: by which the node names the config in the cluster, "" for its own hash; that would let
+others guess secrets. A k3OS release is the directory <url>/<version>; k3s' url is a mirror of its
 releases.
 """
 
@@ -31,14 +31,14 @@ BAD_REQUEST = 2  # the exit code
 
 
 class BadRequest(UserError):
-    """It cannot be carried out by any node."""
+    """No node can carry it out."""
 
     exit_code = BAD_REQUEST
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A version and where it is, url "" for the component's usual place."""
+    """A version and where to get it, url "" for the component's default."""
 
     version: str
     url: str = ""
@@ -49,7 +49,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class NodeRequest:
-    """reboot: whether the node may (it was drained for it); rollback: whether to older versions."""
+    """reboot: whether it may (it was drained for that); rollback: whether to older versions."""
 
     id: str
     k3os: Wanted | None = None
@@ -63,8 +63,8 @@ class NodeRequest:
 
 @dataclass(frozen=True)
 class Work:
-    """What is left to do of a request. effect: what the configuration asks for, also that part
-    of it that is written but was not applied in this boot."""
+    """What is left to do of a request. effect: what the configuration needs, including parts that
+    were written but not applied in this boot."""
 
     k3os: bool
     k3s: bool
@@ -124,7 +124,7 @@ def _wanted(value: Mapping[str, Any], name: str) -> Wanted | None:
     if not VERSION.fullmatch(version):
         raise BadRequest(f"{version!r} is not a version", "nothing was changed", f"{name}.version")
     if "@" in url:
-        # it becomes an argument of `k3os upgrade`, which everybody can see; so it is not repeated
+        # it becomes an argument of `k3os upgrade`, which everybody can see; so do not repeat it
         raise BadRequest("holds a name or a password", "nothing was changed", f"{name}.url")
     if url and not url.startswith(("http://", "https://")):
         raise BadRequest(f"{url!r} is not an http(s) address", "nothing was changed", f"{name}.url")
@@ -137,7 +137,7 @@ def remaining(
     request: NodeRequest, running: Mapping[str, str], fragment: Mapping[str, Any], pending: str = ""
 ) -> Work:
     """What differs. running: component to version; fragment: the one on the disk; pending: the
-    effect that this one still waits for, "" for none."""
+    effect that the written one still waits for, "" for none."""
     effects = [impact(request.config, fragment), *([pending] if pending else [])]
     return Work(
         k3os=request.k3os is not None and not request.k3os.is_met_by(running.get("k3os", "")),

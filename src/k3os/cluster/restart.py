@@ -1,8 +1,8 @@
-"""A node that is restarted by hand: cordoned, drained as by a rollout, restarted, given back.
+"""Restarts a node by hand: cordons it, drains it like a rollout, restarts it, releases it.
 
-It asks through kubectl, with the rights of whoever calls it; what may be done and which pods go
-next is decided elsewhere (by_hand.py, drain.py). Whatever happens, the node is given back: where
-this program is killed, its mark in the Node has an end, and the cordon stays.
+It uses kubectl, with the caller's permissions; other modules decide what is allowed and which pods
+go next (by_hand.py, drain.py). The node is released whatever happens; if this program is killed,
+its mark in the Node expires, and the cordon stays.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ VOLUMES = "/api/v1/persistentvolumes"
 LOOK_SECONDS = 2.0
 TRIES = 5
 GIVE_BACK_SECONDS = 60.0
-# so long a node that is back may say that it is unwell: it may be about the time before
+# how long a node that is back may report that it is unhealthy: that may be old news
 UNWELL_SECONDS = 60.0
-REBOOT_SECONDS = 5  # until then the pod that orders it is deleted
+REBOOT_SECONDS = 5  # time to delete the pod that orders the reboot
 POD_SECONDS = 3600
 MOVED = "its pods have moved away"
 STAY = "its pods stay, as its NodePool's strategy.drain.enabled says"
@@ -55,9 +55,8 @@ STAY = "its pods stay, as its NodePool's strategy.drain.enabled says"
 
 @dataclass(frozen=True)
 class Order:
-    """command: of `kubectl k3os`. seconds: for all of it. force: also pods that nothing would
-    start elsewhere. program: what is done on the node when its pods are gone, and before it
-    restarts."""
+    """command: of `kubectl k3os`. seconds: for everything. force: also end pods that nothing would
+    start elsewhere. program: runs on the node after its pods are gone and before it restarts."""
 
     command: str
     seconds: int
@@ -66,7 +65,7 @@ class Order:
 
 
 def cluster_of(kubectl: Kubectl) -> tuple[Cluster, list[Pool]]:
-    """All nodes, and all NodePools where there are any. Raises UserError."""
+    """All nodes, and all NodePools, if there are any. Raises UserError."""
     nodes = tuple(parse_node(each) for each in kubectl.objects(NODES).values())
     try:
         pools = [read_pool(each) for each in kubectl.objects(POOLS).values()]
@@ -76,8 +75,8 @@ def cluster_of(kubectl: Kubectl) -> tuple[Cluster, list[Pool]]:
 
 
 def restart(kubectl: Kubectl, name: str, order: Order, say: Callable[[str], None]) -> NodeView:
-    """The node as it is when it is back. say: takes what happens, a line each. Raises UserError;
-    then the node takes pods again, unless it is down."""
+    """The node once it is back. say: takes progress messages, a line each. Raises UserError; then
+    the node takes pods again, unless it is down."""
     end = time.monotonic() + order.seconds
     with _held(kubectl, name, order, say) as held:
         held.check_others()
@@ -95,7 +94,7 @@ def restart(kubectl: Kubectl, name: str, order: Order, say: Callable[[str], None
 
 @contextmanager
 def _held(kubectl: Kubectl, name: str, order: Order, say: Callable[[str], None]) -> Iterator[_Held]:
-    """The node is ours: no rollout begins with it, and it takes no pods."""
+    """The node is ours: no rollout starts it, and it takes no pods."""
     check_rights(kubectl)
     held = _Held(kubectl, name, ByHand(order.command, 0, os.urandom(8).hex()), say)
     try:
@@ -117,8 +116,8 @@ def _patch(kubectl: Kubectl, name: str, change: Mapping[str, Any]) -> None:
 
 @dataclass
 class _Held:
-    """node: as it was when it was taken. alone: the cluster has no other. marked: the Node may say
-    that it is ours. ordered: it is about to restart, or did."""
+    """node: as it was before. alone: the cluster has no other. marked: the Node may have our mark.
+    ordered: the restart was ordered."""
 
     kubectl: Kubectl
     name: str
@@ -145,7 +144,7 @@ class _Held:
             self.node = view_of(self.kubectl, body)
             by_hand.check(self.node, cluster, now)
             self.options = by_hand.drain_options(self.node, pools, force=order.force)
-            self._load()  # a right that is missing is told before anything is changed
+            self._load()  # report a missing permission before anything is changed
             self.mark = replace(self.mark, until=now + order.seconds)
             try:
                 self.marked = True
@@ -160,7 +159,7 @@ class _Held:
         raise UserError("other programs keep changing the node", "try again")
 
     def check_others(self) -> None:
-        """Two that begin at once see each other now. Raises UserError."""
+        """If two started at once, each sees the other by now. Raises UserError."""
         cluster, _ = cluster_of(self.kubectl)
         if why := server_may_not(cluster, self.node, (), time.time()):
             raise UserError(f"it is a server: {why}", "nothing was restarted")
@@ -168,7 +167,7 @@ class _Held:
     # draining
 
     def drain(self, end: float) -> None:
-        """Until the node may restart. end: monotonic. Raises UserError."""
+        """Wait until the node may restart. end: monotonic. Raises UserError."""
         began = int(time.time())
         state = State("", "", DRAINING, "", began, began)
         said = -1
@@ -213,7 +212,7 @@ class _Held:
     def _budgets(self) -> list[Any]:
         try:
             return [parse_budget(each) for each in self.kubectl.listed(BUDGETS)]
-        except NotThere:  # before Kubernetes 1.21: the API server alone knows them
+        except NotThere:  # before Kubernetes 1.21: only the API server can check them
             self._eviction = "policy/v1beta1"
             return []
 
@@ -228,7 +227,7 @@ class _Held:
         return replace(attachment, claim=self._claims.get(volume, ""))
 
     def _evict(self, pod: PodView) -> str:
-        """Why it is refused for now, "" when the pod goes or is gone. Raises UserError."""
+        """Why it is refused for now, "" if the pod goes or is gone. Raises UserError."""
         where = {"name": pod.name, "namespace": pod.namespace}
         body: dict[str, Any] = {"apiVersion": self._eviction, "kind": "Eviction", "metadata": where}
         if self.options.grace_period >= 0:
@@ -243,7 +242,7 @@ class _Held:
         return ""
 
     def _is_ours(self) -> None:
-        """Raises UserError when somebody has taken the mark away."""
+        """Raises UserError if somebody has removed the mark."""
         found = parse_node(_node(self.kubectl, self.name)).by_hand
         if found is None or found.token != self.mark.token:
             raise UserError(
@@ -253,7 +252,7 @@ class _Held:
     # afterwards
 
     def until_back(self, end: float) -> NodeView:
-        """Until it is up again, and well. end: monotonic. Raises UserError."""
+        """Wait until it is up again and healthy. end: monotonic. Raises UserError."""
         trouble, step, unwell = "", "", 0.0
         while True:
             node, now = None, ""
@@ -261,7 +260,7 @@ class _Held:
                 node = parse_node(_node(self.kubectl, self.name))
             except (Forbidden, NotThere):
                 raise
-            except UserError as error:  # it may be the API server that restarts with it
+            except UserError as error:  # the API server may be on this node
                 now = error.message
             if now != trouble:
                 self.say(f"no answer: {now}" if now else "the API server answers again")
@@ -282,7 +281,7 @@ class _Held:
             time.sleep(LOOK_SECONDS)
 
     def give_back(self) -> None:
-        """It takes pods again, unless it did not before, or is about to restart."""
+        """Let it take pods again, unless it did not before, or is about to restart."""
         name, end = self.name, time.monotonic() + GIVE_BACK_SECONDS
         while True:
             try:
@@ -306,7 +305,7 @@ class _Held:
             return
 
     def _goes(self, node: NodeView) -> bool:
-        """Whether its restart is under way, so that pods would be lost that it takes."""
+        """Whether it is restarting, so that pods placed on it now would be lost."""
         return self.ordered and not by_hand.is_back(self.node, node)
 
 

@@ -1,7 +1,7 @@
-"""What came of a request: kept over the reboot, and completed by what the node is after it.
+"""The result of a request: kept over the reboot, and completed from the node's state after it.
 
 The record is RESULT, a JSON object; `k3os report` publishes it. wanted: component to version;
-boot: of which boot it is.
+boot: id of the boot it was written in.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def record(
 
 
 def read(path: str = RESULT) -> dict[str, Any]:
-    """{} when there is none, or one that somebody changed."""
+    """{} if there is none, or it was tampered with."""
     record = read_object(path)
     wanted = record.get("wanted")
     return record if isinstance(wanted, dict) and _are_texts(record) and _are_texts(wanted) else {}
@@ -55,9 +55,9 @@ def write(record: dict[str, Any], path: str = RESULT) -> None:
 
 
 def completed(before: dict[str, Any], status: NodeStatus, boot: str) -> dict[str, Any]:
-    """The same record, or after the reboot it announced a new one that says how that went.
+    """The same record, or after the announced reboot a new one that says how it went.
 
-    While the new version is on trial nothing is known yet.
+    While the new version is on trial, the result is open.
     """
     known = before.get("state") == names.REBOOTING and "request" in before
     if not known or before.get("boot") == boot or status.on_trial:

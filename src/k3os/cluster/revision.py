@@ -1,10 +1,10 @@
-"""The history of a NodePool: a ControllerRevision for each thing that it wanted of its nodes.
+"""The history of a NodePool: a ControllerRevision for each target that it had.
 
 Format: apps/v1 ControllerRevision (kubernetes.io, "API reference"), in the operator's namespace
-and owned by the NodePool. Its data has versions and hashes of the configuration and its overrides;
-they themselves, which may hold passwords, are in a Secret of the same name: many may read
-revisions. Who
-and when: the NodePool's managedFields. Nothing is asked here.
+and owned by the NodePool. Its data has versions, and hashes of the configuration and its overrides.
+Their contents may include passwords, and many users may read revisions, so they are in a Secret of
+the same name. Who made a change and when comes from the NodePool's managedFields. Nothing is asked
+here.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from k3os.cluster.secret_refs import parse_refs, written_refs
 from k3os.cluster.target import Target, parse_overrides, plain, written
 from k3os.system.json_text import parsed
 
-# of a revision and its Secret: whose they are
+# of a revision and its Secret: the NodePool they belong to
 LABEL = f"{names.GROUP}/nodepool-uid"
 BY, AT = f"{names.GROUP}/changed-by", f"{names.GROUP}/changed-at"
-CAUSE = "kubernetes.io/change-cause"  # as of Deployments
-# in the Secret; secrets: which, without any value
+CAUSE = "kubernetes.io/change-cause"  # as for Deployments
+# files in the Secret; secrets: the references, without values
 FILE, OVERRIDES, REFS = "config.json", "overrides.json", "secrets.json"
-LONGEST = 2**21  # characters of it; an object of the API is limited to about 1 MiB
+LONGEST = 2**21  # characters of a file; an object in the API is limited to about 1 MiB
 DIGEST = r"[0-9a-f]{16}"
 
 
 @dataclass(frozen=True)
 class Revision:
-    """at, by, cause: when it became what is wanted, through which program, and why."""
+    """at, by, cause: when it became the target, through which program, and why."""
 
     name: str
     number: int
@@ -53,7 +53,7 @@ class Revision:
 
 
 def parse_revision(body: Mapping[str, Any]) -> Revision | None:
-    """None for what is none of ours."""
+    """None if it is not one of ours."""
     data, notes = mapping(body.get("data")), texts(inside(body, "metadata", "annotations"))
     digest = text(data.get("target"))
     if not re.fullmatch(DIGEST, digest):
@@ -79,7 +79,7 @@ def _wanted(data: Mapping[str, Any], name: str) -> Wanted | None:
 
 
 def parse_all(bodies: Iterable[Mapping[str, Any]], uid: str) -> list[Revision]:
-    """Those of the NodePool with that uid, the newest last."""
+    """Those of the NodePool with that uid, newest last."""
     own = [each for each in bodies if texts(inside(each, "metadata", "labels")).get(LABEL) == uid]
     found = [each for each in map(parse_revision, own) if each is not None]
     return sorted(found, key=lambda each: each.number)
@@ -95,7 +95,7 @@ class Content:
 
 
 def data_of(target: Target) -> dict[str, Any]:
-    """What a revision's `data` says of a target."""
+    """A revision's `data` for a target."""
     pairs = (("k3os", target.k3os), ("k3s", target.k3s))
     found: dict[str, Any] = {
         name: {"version": wanted.version, "url": wanted.url} for name, wanted in pairs if wanted
@@ -107,14 +107,14 @@ def data_of(target: Target) -> dict[str, Any]:
 
 
 def files_of(target: Target) -> dict[str, str]:
-    """What a revision's Secret has of a target, {} for none."""
+    """The files of a revision's Secret for a target, {} for none."""
     found = {FILE: json.dumps(dict(target.config))} if target.config else {}
     found |= {OVERRIDES: json.dumps(written(target.overrides))} if target.overrides else {}
     return found | ({REFS: json.dumps(written_refs(target.refs))} if target.refs else {})
 
 
 def content_of(secret: Mapping[str, Any], revision: Revision) -> Content | None:
-    """What the revision's Secret holds, None when that is not what it wanted."""
+    """What the revision's Secret holds, None if it does not match the revision."""
     try:
         config = _file(secret, FILE) if revision.config_hash else {}
         overrides = _file(secret, OVERRIDES) if revision.overrides_hash else []
@@ -140,7 +140,7 @@ def target_of(revision: Revision, content: Content) -> Target:
 
 
 def changed_by(body: Mapping[str, Any]) -> tuple[str, str]:
-    """Which program changed a NodePool's spec last, and when, as far as the API server noted it
+    """Which program last changed a NodePool's spec, and when, if the API server recorded it
     (kubernetes.io, "Server-Side Apply", "Field management")."""
     found = [
         each
@@ -157,6 +157,6 @@ def has_content(revision: Revision) -> bool:
 
 
 def before(revisions: Iterable[Revision], digest: str) -> Revision | None:
-    """The newest that is not this target."""
+    """The newest one with another target."""
     found = (each for each in reversed(list(revisions)) if each.digest != plain(digest))
     return next(found, None)

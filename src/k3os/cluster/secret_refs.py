@@ -1,11 +1,11 @@
-"""Which Secrets a NodePool's configuration takes values from, and how a value is told from another
-one without being shown.
+"""Which Secrets a NodePool's configuration takes values from, and how to compare values without
+showing them.
 
     secrets: [{name: wifi, valueFrom: {secretKeyRef: {name: office, key: passphrase}}}]
 
-The form is that of a container's environment (kubernetes.io, EnvVarSource); Secrets are those of
-the operator's own namespace. A value's seal is an HMAC (RFC 2104): whoever does not have the key
-cannot try passwords on it. Nothing is asked here.
+The form is that of a container's environment (kubernetes.io, EnvVarSource); the Secrets are in the
+operator's own namespace. A value's seal is an HMAC (RFC 2104): without the key, nobody can use it
+to guess passwords. Nothing is asked here.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from typing import Any
 from k3os import names
 from k3os.cluster.objects import inside, maps, text
 
-LONGEST = 2**21  # characters of a value in base64; an object of the API has about 1 MiB
-SEAL = 8  # hexadecimal digits: of all values of a target
+LONGEST = 2**21  # characters of a value in base64; an object in the API is limited to about 1 MiB
+SEAL = 8  # hexadecimal digits: for all values of a target
 
 
 class NoSecret(Exception):
-    """A value is not there. The message names namespace, Secret and key."""
+    """A value is missing. The message names namespace, Secret and key."""
 
 
 @dataclass(frozen=True)
 class SecretRef:
-    """name: in the configuration's texts."""
+    """name: as used in the configuration's texts."""
 
     name: str
     secret: str
@@ -43,7 +43,7 @@ class SecretRef:
 
 
 def parse_refs(listed: object) -> tuple[SecretRef, ...]:
-    """What cannot be understood names nothing."""
+    """Invalid entries are left out."""
     found = []
     for each in maps(listed):
         ref = inside(each, "valueFrom", "secretKeyRef")
@@ -53,7 +53,7 @@ def parse_refs(listed: object) -> tuple[SecretRef, ...]:
 
 
 def written_refs(refs: Iterable[SecretRef]) -> list[dict[str, Any]]:
-    """As they stand in a spec."""
+    """As they are written in a spec."""
     return [
         {"name": each.name, "valueFrom": {"secretKeyRef": {"name": each.secret, "key": each.key}}}
         for each in refs
@@ -75,12 +75,12 @@ def value_of(ref: SecretRef, secret: Mapping[str, Any]) -> str:
 
 
 def seal_of(key: bytes, value: str) -> str:
-    """The same for the same value, for whoever has the key."""
+    """The same for the same value and key."""
     return hmac.new(key, value.encode(), hashlib.sha256).hexdigest()
 
 
 def sealed(seals: Mapping[str, str]) -> str:
-    """One for several, by name; "" for none."""
+    """One seal for several, by name; "" for none."""
     if not seals:
         return ""
     return hashlib.sha256(json.dumps(sorted(seals.items())).encode()).hexdigest()[:SEAL]

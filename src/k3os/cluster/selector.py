@@ -1,5 +1,5 @@
-"""LabelSelectors of Kubernetes (matchLabels, matchExpressions), as nodeSelector and podSelector:
-which nodes or pods one selects.
+"""Kubernetes LabelSelectors (matchLabels, matchExpressions), used as nodeSelector and podSelector:
+which nodes or pods they select.
 
 Formats: kubernetes.io, "Labels and Selectors".
 """
@@ -17,7 +17,7 @@ NOTHING = {"matchExpressions": [{"key": f"{names.GROUP}/none", "operator": "In",
 
 
 def selector_of(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A NodePool's selector; what cannot be understood selects nothing."""
+    """A NodePool's selector; an invalid one selects nothing."""
     selector = spec.get("nodeSelector")
     return mapping(selector) if selector is None or is_selector(selector) else NOTHING
 
@@ -29,7 +29,7 @@ def keys_of(selector: Mapping[str, Any]) -> set[str]:
 
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Kubernetes' LabelSelector; an empty one matches all."""
+    """Kubernetes' LabelSelector; an empty one matches everything."""
     wanted = selector.get("matchLabels") or {}
     if any(labels.get(name) != value for name, value in wanted.items()):
         return False

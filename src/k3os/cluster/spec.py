@@ -1,6 +1,6 @@
 """A NodePool's spec as typed records, with the defaults of its schema (operator/crd.py).
 
-It parses and never asks anybody. Percentages round down, to 1 at least. What nodes are to have is
+It only parses. Percentages are rounded down, but to at least 1. What nodes should have is in
 cluster/target.py.
 """
 
@@ -32,9 +32,9 @@ from k3os.system.numbers import whole
 
 log = logging.getLogger("k3os.operator")
 
-# what a version may be: it becomes the name of a directory and part of an address
+# a valid version: it becomes a directory name and part of a URL
 VERSION = r"v?[0-9][0-9A-Za-z.+~_-]{0,126}"
-HISTORY = 10  # revisions that are kept beside the current one, as of a Deployment
+HISTORY = 10  # revisions kept besides the current one, like a Deployment's
 MOST_HISTORY = 100
 ROLLBACK = {"Forbid": False, "Allow": True}
 
@@ -42,7 +42,7 @@ ROLLBACK = {"Forbid": False, "Allow": True}
 @dataclass(frozen=True)
 class Drain:
     """timeout, grace_period, detach_timeout, skip_wait: seconds; grace_period -1: the pod's own.
-    skip_wait: a pod whose grace period is over for longer is not waited for, 0: each is.
+    skip_wait: do not wait for a pod this long after the end of its grace period, 0: wait for all.
     pod_selector: a LabelSelector, None: all pods."""
 
     enabled: bool = True
@@ -58,9 +58,9 @@ class Drain:
 
 @dataclass(frozen=True)
 class Strategy:
-    """max_unavailable: a number, or a text with a percent sign; progress_deadline: seconds;
-    rollback: whether nodes go back to older versions; workloads: None where they are not looked
-    at. Who takes nodes back for them has a canary, of one step if no other is given."""
+    """max_unavailable: a number or a percentage; progress_deadline: seconds; rollback: whether
+    nodes may go back to older versions; workloads: None if they are not checked. If sick workloads
+    take nodes back, there is always a canary, with a single step if the spec has none."""
 
     max_unavailable: int | str = 1
     drain: Drain = Drain()
@@ -72,7 +72,7 @@ class Strategy:
     workloads: Workloads | None = None
 
     def limit(self, nodes: int) -> int:
-        """How many of so many nodes may be unavailable at a time."""
+        """How many of this many nodes may be unavailable at a time."""
         if isinstance(self.max_unavailable, int):
             return self.max_unavailable
         return max(1, nodes * int(self.max_unavailable.rstrip("%")) // 100)
@@ -81,10 +81,10 @@ class Strategy:
 @dataclass(frozen=True)
 class Pool:
     """A NodePool. selector: a LabelSelector; problems: what is wrong with its spec; unresolved:
-    components whose channel has not answered yet, to their channels. Of operator/canary.py:
-    allowed: how many nodes may have the target, only: which may be begun with, None for all of
-    them; held: why; frozen: those that were begun with wait, too. missing: values of secrets that
-    are not there (operator/secret_reader.py). retried: its annotation names.RETRIED."""
+    components whose channel has not answered yet, to their channels. From operator/canary.py:
+    allowed: how many nodes may have the target; only: which nodes may start, None for all; held:
+    why; frozen: nodes that were already started wait, too. missing: values of secrets that do not
+    exist (operator/secret_reader.py). retried: its annotation names.RETRIED."""
 
     name: str
     uid: str
@@ -105,7 +105,7 @@ class Pool:
 
     @property
     def is_unclear(self) -> bool:
-        """It is not known what its nodes are to have."""
+        """It is not known what its nodes should have."""
         return bool(self.problems or self.unresolved or self.missing)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
@@ -114,9 +114,9 @@ class Pool:
 
 
 def read_pool(body: Mapping[str, Any], before: Pool | None = None) -> Pool:
-    """A NodePool of the API. Never raises: what is wrong with it is in its problems, and then
-    nothing is wanted. before: as it was read before: a target that is the same remembers what it
-    is for each node."""
+    """A NodePool of the API. Never raises: errors go into its problems, and then nothing is wanted.
+    before: the previous result; if the target is the same, its cache of results per node is
+    kept."""
     try:
         pool = parse_pool(body)
         pool.target.digest  # noqa: B018 - whatever cannot be written down as JSON
@@ -124,7 +124,7 @@ def read_pool(body: Mapping[str, Any], before: Pool | None = None) -> Pool:
         return replace(pool, target=before.target) if before and same else pool
     except UserError as error:
         problem = str(error)
-    except Exception as error:  # one of ours; it costs this NodePool alone
+    except Exception as error:  # our bug; it affects only this NodePool
         log.exception("a NodePool cannot be read")
         problem = f"it cannot be read: {type(error).__name__}"
     selector = selector_of(mapping(body.get("spec")))
@@ -172,7 +172,7 @@ def parse_pool(body: Mapping[str, Any]) -> Pool:
 
 
 def _map(body: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
-    """A map; one that is missing is empty."""
+    """A map, empty if it is missing."""
     found = body.get(name)
     if found is not None and not isinstance(found, Mapping):
         raise UserError("must be a map", "", f"{where}.{name}".lstrip("."))

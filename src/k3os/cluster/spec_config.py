@@ -1,7 +1,7 @@
 """What is wrong with the configuration in a NodePool's spec: `config`, `overrides`, `secrets`.
 
-It says what the API server says of `config`, too (operator/admission_policy.py). What depends on
-the node is left to each node's own check (target.py).
+For `config` it says the same as the API server (operator/admission_policy.py). What depends on the
+node is left to the check of each node's own (target.py).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SHOWN = (
 
 
 def config_problems(spec: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
-    """config: of the spec, a map. Raises UserError for what has another form than the schema's."""
+    """config: of the spec, a map. Raises UserError for what does not have the schema's form."""
     known = _secrets(spec.get("secrets"))
     found = _problems(config, "spec.config", known)
     for where, override in _overrides(spec.get("overrides")):
@@ -49,14 +49,14 @@ def config_problems(spec: Mapping[str, Any], config: Mapping[str, Any]) -> list[
             problem if problem.startswith(where) else f"{where}.config: {problem}"
             for problem in _problems(of_config or {}, f"{where}.config", known)
         ]
-    # a revision keeps all of it in one Secret
+    # a revision keeps everything in one Secret
     whole = [config, *(dict(each) for _, each in _overrides(spec.get("overrides")))]
     large = "" if found else too_large(*whole)
     return [*found, f"spec.config: {large}"] if large else found
 
 
 def _overrides(listed: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Raises UserError for one that is none."""
+    """Raises UserError for an invalid one."""
     for where, each in _maps(listed, "spec.overrides"):
         if not is_selector(each.get("nodeSelector")):
             raise UserError("is not a valid LabelSelector", "", f"{where}.nodeSelector")
@@ -64,7 +64,7 @@ def _overrides(listed: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _secrets(listed: object) -> set[str]:
-    """The names in spec.secrets. Raises UserError for a reference that is none."""
+    """The names in spec.secrets. Raises UserError for an invalid reference."""
     found: set[str] = set()
     for where, each in _maps(listed, "spec.secrets"):
         name, ref = text(each.get("name")), inside(each, "valueFrom", "secretKeyRef")
@@ -97,22 +97,22 @@ def _maps(listed: object, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]
 
 
 def _problems(config: Mapping[str, Any], where: str, known: set[str]) -> list[str]:
-    """What is wrong with a configuration whatever node it is for. known: names of secrets."""
+    """What is wrong with a configuration on any node. known: names of secrets."""
     errors = [each for each in check(dict(config), where)[1] if each.is_error]
     found = [told(each) if each.key else f"{where}: {told(each)}" for each in errors]
     try:
         odd = [f"{key}: {message}" for key, message in placeholders.wrong(config)]
         if not odd and found and placeholders.has_any(config):
-            # what is wrong with marks and without them is wrong with any value
+            # errors that exist both with marks and without them exist with any value
             fixed = {told(each) for each in check(placeholders.without(config), where)[1]}
             found = [each for each in found if each in fixed]
         return [*odd, *_misplaced(config, known), *_in_shells(config), *found]
-    except RecursionError:  # which the check has said
+    except RecursionError:  # the check has reported it
         return found
 
 
 def _in_shells(config: Mapping[str, Any]) -> Iterator[str]:
-    """Annotations in commands that a shell reads: no quotes there hold any text."""
+    """Annotations in shell commands: no quotes there are safe for any text."""
     for path, value in check(dict(config))[0].items():
         if BY_PATH[path].kind != "commands" or not isinstance(value.data, list):
             continue
@@ -123,7 +123,7 @@ def _in_shells(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _misplaced(config: Mapping[str, Any], known: set[str]) -> Iterator[str]:
-    """Secrets that nobody knows, or that would be seen."""
+    """Secrets that are not declared, or that would be visible."""
     used = placeholders.secrets_in(config)
     for name, key in used.items():
         if name not in known:
@@ -152,6 +152,6 @@ def _entries(value: Value | None) -> Iterator[dict[str, Value]]:
 
 
 def _is_closed(permissions: str) -> bool:
-    """Whether others may do nothing."""
+    """Whether others have no access."""
     digits = permissions.removeprefix("0o").removeprefix("0O")
     return re.fullmatch(r"[0-7]+", digits) is not None and int(digits, 8) & 0o007 == 0

@@ -1,8 +1,8 @@
-"""What a NodePool wants of its nodes: of each one with its overrides and values, what differs
-there, and labels that would change it back and forth.
+"""What a NodePool wants of its nodes: for each one with its overrides and values, what differs,
+and labels that would change it back and forth.
 
 Parsed from a NodePool's spec (operator/crd.py is its schema); nothing is asked. The operator and
-`kubectl k3os` judge by the same rules.
+`kubectl k3os` use the same rules.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Override:
 
 @dataclass(frozen=True)
 class Target:
-    """What each node of the pool is to have; None: whatever it has. With overrides or placeholders
-    in config it is another one for each: `of`. fault: why there is none for that node. refs: of
-    the secrets in it, for which marks stand in a node's config; seals: of their values by name,
-    None where nobody knows them (`kubectl k3os`). is_own: it is one node's, and what looks like a
-    placeholder in it is none."""
+    """What each node of the pool should have; None: whatever it has. With overrides or placeholders
+    it differs between nodes: see `of`. fault: why there is none for that node. refs: to the secrets
+    in it, which a node's config has marks for; seals: of their values by name, None if unknown
+    (`kubectl k3os`). is_own: it is for one node, and anything in it that looks like a placeholder
+    is plain text."""
 
     k3os: Wanted | None = None
     k3s: Wanted | None = None
@@ -55,7 +55,7 @@ class Target:
 
     @cached_property
     def seal(self) -> str | None:
-        """Of all values of secrets; "" without any, None where nobody knows them."""
+        """Of all values of secrets; "" if there are none, None if unknown."""
         if self.refs and self.seals is None:
             return None
         known = self.seals or {}
@@ -63,7 +63,7 @@ class Target:
 
     @cached_property
     def config_hash(self) -> str:
-        """What a node reports that has this configuration, as far as it is known."""
+        """What a node with this configuration reports, as far as it is known."""
         found = fragment_hash(dict(self.config))
         return f"{found}-{self.seal}" if self.seal else found
 
@@ -73,7 +73,7 @@ class Target:
 
     @cached_property
     def plain_digest(self) -> str:
-        """Names what a spec says: 16 hexadecimal digits that change when anything in it does."""
+        """Identifies the contents of a spec: 16 hexadecimal digits that change with them."""
         parts: list[Any] = [
             [component.version, component.url] if component else None
             for component in (self.k3os, self.k3s)
@@ -85,11 +85,11 @@ class Target:
 
     @cached_property
     def digest(self) -> str:
-        """Names this target, with the values of its secrets."""
+        """Identifies this target, including the values of its secrets."""
         return f"{self.plain_digest}x{self.seal}" if self.seal else self.plain_digest
 
     def is_named(self, digest: str) -> bool:
-        """Whether a digest is this one's, as far as it is known."""
+        """Whether a digest is that of this target, as far as it is known."""
         return digest == self.digest or (self.seal is None and plain(digest) == self.plain_digest)
 
     def is_had_by(self, node: NodeView) -> bool:
@@ -99,19 +99,19 @@ class Target:
 
     @cached_property
     def _differs(self) -> bool:
-        """Whether it is another one for each node."""
+        """Whether it differs between nodes."""
         configs = (self.config, *(each.config for each in self.overrides))
         return not self.is_own and any(map(placeholders.has_any, configs))
 
     @cached_property
     def _used(self) -> tuple[tuple[str, str], ...]:
-        """What of a node stands in it: ("labels", KEY), ("name", "")."""
+        """The values of a node that it uses: ("labels", KEY), ("name", "")."""
         configs = (self.config, *(each.config for each in self.overrides))
         return tuple(sorted({used for each in configs for used in placeholders.of_node(each)}))
 
     @cached_property
     def _looked_at(self) -> frozenset[str]:
-        """The labels by which it is another one, where it may set one of them itself; else none."""
+        """The labels that it depends on, if it may set one of them itself; else none."""
         labels = {key for each in self.overrides for key in keys_of(each.selector)}
         labels |= {name for kind, name in self._used if kind == "labels"}
         configs = (self.config, *(each.config for each in self.overrides))
@@ -122,7 +122,7 @@ class Target:
         return tuple(each for each in self.overrides if matches(each.selector, node.labels))
 
     def of(self, node: NodeView) -> Target:
-        """What this node is to have; the same one for the same labels and annotations."""
+        """What this node should have; the same object for the same labels and annotations."""
         if not self.overrides and not self._differs:
             return self
         chosen = self._chosen(node)
@@ -132,7 +132,7 @@ class Target:
         )
         values += tuple(node.labels.get(name) for name in sorted(self._looked_at))
         key = (wheres, values)
-        # one for each node: who writes annotations on and on is to cost no memory
+        # one per node: endless changes of annotations must not use up memory
         place = node.name if values else wheres
         known = self._known.get(place)
         if known is None or known[0] != key:
@@ -156,9 +156,9 @@ class Target:
         return known[1]
 
     def _circle(self, node: NodeView, config: Mapping[str, Any]) -> str:
-        """Why a node would be given something else again and again, "" where that ends: with the
-        labels that it is given, what it is to have is another one. Of labels that it has by what
-        it was given before, this is seen one change later."""
+        """Why the node's configuration would change again and again, "" if it settles: with the
+        labels that it sets, the node gets another one. Labels that the node has from an earlier
+        configuration are noticed one change later."""
         if not self._looked_at:
             return ""
         own = dict(node.labels)
@@ -174,7 +174,7 @@ class Target:
             seen.append(labels)
             config, fault = self._made(replace(node, labels=labels))
             if fault:
-                return ""  # it is told when the node has come there
+                return ""  # reported once the node has got there
         moving = [name for name in self._looked_at if len({each.get(name) for each in seen}) > 1]
         listed = ", ".join(sorted(moving))
         return (
@@ -183,8 +183,8 @@ class Target:
         )
 
     def filled(self, node: NodeView, secrets: Mapping[str, str]) -> tuple[Mapping[str, Any], str]:
-        """A node's configuration with the values of its secrets, and what is wrong with it: no
-        part of a value is in that."""
+        """A node's configuration with the values of its secrets, and what is wrong with it, without
+        any part of a value."""
         config, fault = self._made(node, secrets)
         marked, other = self._made(node)
         if other or not (fault or not same_where_shown(config, marked)):
@@ -221,13 +221,13 @@ class Target:
         config, problem = merged(fragments)
         if problem := problem or too_large(config):
             return {}, f"node {node.name}: {problem}"
-        # of a thousand nodes each has its own, and the contents of files in it are long
+        # with a thousand nodes there are a thousand copies, and file contents are long
         known = placeholders.long_texts([config for _, config in sources])
         return placeholders.with_texts_of(config, known), ""
 
 
 def too_large(*configs: Any) -> str:
-    """Why nothing can carry them to a node, "" where it can."""
+    """Why they are too large to reach a node, "" if they are not."""
     size = sum(len(json.dumps(each)) for each in configs)
     if size <= LARGEST:
         return ""
@@ -238,19 +238,19 @@ def too_large(*configs: Any) -> str:
 
 
 def plain(digest: str) -> str:
-    """Of a target's digest what its spec says."""
+    """The part of a target's digest that stands for its spec."""
     return digest.partition("x")[0]
 
 
 LARGEST_SECRET = 1 << 20  # bytes, of all values of a Secret
-# characters of JSON, of a configuration: it travels in one
+# characters of JSON, of a configuration: it travels in a Secret
 LARGEST = LARGEST_SECRET - 16384
-MOST_CHANGES = 4  # and one for each override, of labels that come to an end
+MOST_CHANGES = 4  # besides one per override: enough for any labels that settle
 MOST_KNOWN = 8192  # nodes, or sets of overrides, whose targets are remembered
 
 
 def written(overrides: tuple[Override, ...]) -> list[dict[str, Any]]:
-    """As they stand in a spec."""
+    """As they are written in a spec."""
     return [
         {"nodeSelector": dict(each.selector), "config": dict(each.config)} for each in overrides
     ]
@@ -260,7 +260,7 @@ COMPONENTS = ("k3os", "k3s")
 
 
 def parse_target(spec: Mapping[str, Any], status: Mapping[str, Any] | None = None) -> Target:
-    """status: of the same NodePool; it remembers what a channel was found to mean."""
+    """status: of the same NodePool; it holds what a channel last stood for."""
     k3os, k3s = (_component(spec, status or {}, name) for name in COMPONENTS)
     config, overrides = mapping(spec.get("config")), parse_overrides(spec.get("overrides"))
     return Target(
@@ -271,20 +271,20 @@ def parse_target(spec: Mapping[str, Any], status: Mapping[str, Any] | None = Non
 def used_refs(
     listed: object, config: Mapping[str, Any], overrides: tuple[Override, ...]
 ) -> tuple[SecretRef, ...]:
-    """What nobody uses is never read."""
+    """Unused secrets are never read."""
     try:
         used = {
             name
             for each in (config, *(override.config for override in overrides))
             for name in placeholders.secrets_in(each)
         }
-    except RecursionError:  # nothing is wanted then
+    except RecursionError:  # the target is not used then
         return ()
     return tuple(each for each in parse_refs(listed) if each.name in used)
 
 
 def parse_overrides(listed: object) -> tuple[Override, ...]:
-    """What cannot be understood selects nothing."""
+    """An invalid override selects nothing."""
     return tuple(
         Override(f"spec.overrides[{number}]", selector_of(each), mapping(each.get("config")))
         for number, each in enumerate(maps(listed))
@@ -303,14 +303,14 @@ def channel(spec: Mapping[str, Any], name: str) -> str:
 
 
 def resolved(spec: Mapping[str, Any], status: Mapping[str, Any], name: str) -> str:
-    """The version that a component's channel was last found to mean, "" for none."""
+    """The version that a component's channel last stood for, "" for none."""
     known = mapping(inside(status, "channels", name))
     same = text(known.get("channel")) == channel(spec, name)
     return text(known.get("version")) if same else ""
 
 
 def unresolved(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, str]:
-    """Components whose channel is not known to mean any version yet: name to channel."""
+    """Components whose channel has no known version yet: name to channel."""
     channels = {name: channel(spec, name) for name in COMPONENTS}
     return {
         name: channel
@@ -320,7 +320,7 @@ def unresolved(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, 
 
 
 def is_updated(node: NodeView, target: Target) -> bool:
-    """Whether it runs what it should, as it says itself."""
+    """Whether it reports that it runs what it should."""
     return not changes(node, target) and not node.trial
 
 

@@ -1,7 +1,7 @@
-"""Whose turn it is: which nodes of a pool may be changed now. The rules, all at once: no failure in
-the pool, not paused, the window is open; servers before agents and one at a time in the whole
-cluster; of etcd's members no more than its quorum can spare; and no more than maxUnavailable nodes
-of the pool away.
+"""Whose turn it is: which nodes of a pool may be changed now. All these rules must hold: no failure
+in the pool, not paused, the window is open; servers before agents and one at a time in the whole
+cluster; no more etcd members than the quorum can spare; and no more than maxUnavailable nodes of
+the pool away.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Cluster:
     conflicts: frozenset[str] = field(default=frozenset())
 
     def of(self, pool: Pool) -> list[NodeView]:
-        """The pool's nodes, in the order of their turn: servers first, then by name."""
+        """The pool's nodes in the order of their turn: servers first, then by name."""
         found = [
             node
             for node in self.nodes
@@ -40,7 +40,7 @@ def conflicts(nodes: Sequence[NodeView], pools: Sequence[Pool]) -> frozenset[str
 
 
 def is_busy(node: NodeView) -> bool:
-    """A change of it was begun and is not over."""
+    """A change of it has started and is not over."""
     return node.state is not None and node.state.step != FAILED
 
 
@@ -51,13 +51,13 @@ def is_sick(node: NodeView) -> bool:
 
 
 def acknowledged(pool: Pool, node: NodeView) -> bool:
-    """Whether somebody has gone on since its workloads were found to be sick."""
+    """Whether the user asked to continue since its workloads were found to be sick."""
     record = node.workloads
     return record is not None and pool.retried not in ("", record.retried)
 
 
 def by_hand(node: NodeView, now: float) -> str:
-    """What works on it beside the operator, "" for nothing. now: seconds since 1970."""
+    """What besides the operator is working on it, "" for nothing. now: seconds since 1970."""
     found = node.by_hand
     return f"`kubectl k3os {found.command}` is working on it" if found and now < found.until else ""
 
@@ -68,7 +68,7 @@ def is_away(node: NodeView) -> bool:
 
 
 def is_free(node: NodeView, target: Target) -> bool:
-    """Nothing was begun with it, or for another target, and that is cleared away."""
+    """No change was started, or one to another target failed and is cleaned up."""
     state = node.state
     return state is None or (
         state.step == FAILED and not is_begun(node, target) and not state.cordoned
@@ -76,12 +76,12 @@ def is_free(node: NodeView, target: Target) -> bool:
 
 
 def is_begun(node: NodeView, target: Target) -> bool:
-    """Whether it was begun with for what this target is for it, however that went."""
+    """Whether a change to this target was started, however that went."""
     return node.state is not None and target.of(node).is_named(node.state.target)
 
 
 def unfit(node: NodeView, target: Target) -> str:
-    """Why nothing can be begun with a node, whoever's turn it is, "" where it can."""
+    """Why a change of the node cannot start, regardless of turns, "" if it can."""
     if fault := target.of(node).fault:
         return fault
     if node.unreadable:
@@ -96,8 +96,8 @@ def unfit(node: NodeView, target: Target) -> str:
 def may_begin(
     pool: Pool, cluster: Cluster, wanting: Sequence[NodeView], now: float
 ) -> tuple[list[NodeView], str, float | None]:
-    """The nodes of wanting whose turn it is; why there is none, "" otherwise; seconds until the
-    answer changes by itself, None if it does not."""
+    """The nodes of wanting whose turn it is; why there is none, else ""; seconds until the answer
+    changes by itself, None if it does not."""
     if not wanting:
         return [], "", None
     reason, wake = held(pool, cluster, now)
@@ -112,7 +112,7 @@ def may_begin(
         for node in [*wanting, *filter(is_busy, members)]
     )
     for node in wanting:
-        # cordoned by somebody else: it counts as away already
+        # cordoned by somebody else: it already counts as away
         needed = 0 if node.unschedulable else 1
         if servers_wait and not node.control_plane:
             waiting = waiting or "servers come first"
@@ -122,7 +122,7 @@ def may_begin(
             waiting = waiting or f"{node.name}: {why}"
         elif not node.ready:
             waiting = f"{node.name} is not ready"
-        elif node.trial:  # it would refuse, and that would stop all of the NodePool
+        elif node.trial:  # it would refuse, and that would stop the whole NodePool
             waiting = waiting or f"{node.name}: its version is still on trial"
         elif room < needed:
             waiting = waiting or f"maxUnavailable ({pool.strategy.max_unavailable}) is reached"
@@ -135,7 +135,7 @@ def may_begin(
 
 
 def held(pool: Pool, cluster: Cluster, now: float) -> tuple[str, float | None]:
-    """Why nothing of the pool may begin."""
+    """Why no node of the pool may start, and seconds until that changes by itself."""
     if pool.problems:
         return f"the spec has errors: {pool.problems[0]}", None
     if pool.missing:
@@ -158,7 +158,7 @@ def held(pool: Pool, cluster: Cluster, now: float) -> tuple[str, float | None]:
 
 
 def server_may_not(cluster: Cluster, node: NodeView, chosen: Sequence[NodeView], now: float) -> str:
-    """Why a server must wait, "" if it need not (agents never)."""
+    """Why a server must wait, "" if it need not (agents never do)."""
     if not node.control_plane and not node.etcd:
         return ""
     servers = [each for each in cluster.nodes if each.control_plane or each.etcd]
@@ -171,8 +171,8 @@ def server_may_not(cluster: Cluster, node: NodeView, chosen: Sequence[NodeView],
 
 
 def quorum(cluster: Cluster, node: NodeView) -> str:
-    """Why etcd cannot spare this member, "" where it can, or the node is none. One or two have
-    nothing to spare, ever."""
+    """Why etcd cannot spare this member, "" if it can, or the node is not a member. Clusters of one
+    or two members never have one to spare, so they are not held up."""
     members = [each for each in cluster.nodes if each.etcd]
     if not node.etcd or len(members) < 3:
         return ""
@@ -183,8 +183,8 @@ def quorum(cluster: Cluster, node: NodeView) -> str:
 
 
 def may_not_go(pool: Pool, cluster: Cluster, node: NodeView) -> str:
-    """Why a node that was begun with is better not taken away now, "" where it may go: others
-    went meanwhile, by themselves."""
+    """Why a node that was started should not be taken away now, "" if it may: others may have gone
+    away in the meantime."""
     if why := quorum(cluster, node):
         return why
     members = cluster.of(pool)

@@ -1,8 +1,8 @@
-"""Going back to a revision of a NodePool, `kubectl k3os rollout undo`: which one is meant, the
-NodePool as it is written then, and what is said of that (channels, components without a version,
-servers over a minor version).
+"""Going back to a revision of a NodePool, `kubectl k3os rollout undo`: which revision is meant, the
+NodePool to write, and what to tell the user (channels, components without a version, servers going
+back a minor version).
 
-Pure. What nodes do about it decides the operator, as always.
+Pure. What nodes do about it is up to the operator, as always.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Body = Mapping[str, Any]
 def choose(
     revisions: Sequence[Revision], number: int | None, digest: str, completed: str = ""
 ) -> Revision:
-    """The one with that number, None: the one before what is wanted now, or completed, a digest:
-    what a canary has only tried is nothing to go back to. Raises UserError."""
+    """number None: the one completed, a digest, if given (a target that a canary only tried is
+    nothing to go back to), else the one before the current. Raises UserError."""
     listed = ", ".join(str(each.number) for each in revisions)
     hint = f"there are: {listed}" if listed else "the operator writes one down for each change"
     if number is None:
@@ -42,14 +42,14 @@ def choose(
 
 
 def completed_last(status: Body, digest: str) -> str:
-    """What was completed last, where a canary of this target is not."""
+    """The last completed target, if the canary of this one has not completed."""
     canary = mapping(status.get("canary"))
     tried = plain(text(canary.get("target"))) == digest and canary.get("phase") != "Completed"
     return plain(text(canary.get("stable"))) if tried else ""
 
 
 def undone(pool: Body, chosen: Revision, content: Content, *, allow: bool) -> dict[str, Any]:
-    """The NodePool as it is to be: all that is not rolled out stays."""
+    """The NodePool to write: everything that is not rolled out stays."""
     body = deepcopy({key: pool[key] for key in pool if key != "status"})
     body |= {"apiVersion": f"{names.GROUP}/{names.VERSION}", "kind": names.KIND}
     spec, meta = body["spec"], body["metadata"]
@@ -83,7 +83,7 @@ def going_back(chosen: Revision, nodes: Iterable[NodeView]) -> list[str]:
 
 
 def remarks(name: str, spec: Body, chosen: Revision, nodes: Iterable[NodeView]) -> list[str]:
-    """What people should know who have just gone back. spec: as it was before."""
+    """What people should know after going back. spec: the one before."""
     found = []
     left = [f"{each} {channel(spec, each)}" for each in COMPONENTS if channel(spec, each)]
     if left:

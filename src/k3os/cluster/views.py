@@ -1,7 +1,7 @@
-"""What the operator sees of a node's pods and volumes, and of its Jobs, as records of few fields.
+"""The operator's view of a node's pods and volumes, and of its Jobs, as records of few fields.
 
-Parsing of API objects (kubernetes.io, "API reference"); nothing is asked and nothing decided.
-Nodes are read by cluster/node.py.
+Parsing of API objects (kubernetes.io, "API reference"); it asks and decides nothing. Nodes are read
+by cluster/node.py.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from k3os.cluster.objects import conditions, inside, mapping, maps, text, texts
 
 MIRROR = "kubernetes.io/config.mirror"
 DAEMON_SET = "DaemonSet"
-# what a pod's annotation names.DRAIN may say
+# values of a pod's annotation names.DRAIN
 SKIP, EVICT = "skip", "evict"
-# what belongs to this operator in its namespace: no drain evicts it
+# this operator's own pods in its namespace: no drain evicts them
 OWN_APP = ("app.kubernetes.io/name", "k3os-operator")
 REQUEST_LABEL = f"{names.GROUP}/request"
 
@@ -26,7 +26,7 @@ REQUEST_LABEL = f"{names.GROUP}/request"
 @dataclass(frozen=True)
 class PodView:
     """owner: the kind of its controller, owner_name: its name, "" for a bare pod. drain: SKIP or
-    EVICT. created, ends: seconds since 1970; ends: of its grace period, when it is leaving.
+    EVICT. created, ends: seconds since 1970; ends: end of the grace period of a leaving pod.
     claims: its volumes' PVCs, as namespace/name."""
 
     namespace: str
@@ -102,8 +102,8 @@ def _seconds(stamp: object) -> float:
 
 
 def _claims(body: Mapping[str, Any], namespace: str, pod: str) -> Iterator[str]:
-    """kubernetes.io, "Ephemeral Volumes": the name of a generic one's claim is made of the pod's
-    and the volume's."""
+    """kubernetes.io, "Ephemeral Volumes": the claim of a generic one is named after the pod and
+    the volume."""
     for each in maps(inside(body, "spec", "volumes")):
         if claim := text(inside(each, "persistentVolumeClaim", "claimName")):
             yield f"{namespace}/{claim}"
@@ -114,7 +114,7 @@ def _claims(body: Mapping[str, Any], namespace: str, pod: str) -> Iterator[str]:
 @dataclass(frozen=True)
 class AttachmentView:
     """A VolumeAttachment (storage.k8s.io/v1). volume: a PersistentVolume, "" for an inline one.
-    claim: of that volume, as namespace/name, None while it is not known."""
+    claim: of that volume, as namespace/name, None while unknown."""
 
     name: str
     node: str
@@ -148,7 +148,8 @@ def parse_claim(volume: Mapping[str, Any]) -> str:
 @dataclass(frozen=True)
 class JobView:
     """done: None while it runs, else whether it succeeded. state, message: the node's answer;
-    told: whether there is one. leaving: it is being deleted. note: what a person should know."""
+    told: whether there is one. leaving: it is being deleted. note: for the user. waits: why its pod
+    cannot run, in the kubelet's words."""
 
     request: str
     done: bool | None = None
@@ -157,3 +158,4 @@ class JobView:
     told: bool = False
     leaving: bool = False
     note: str = ""
+    waits: str = ""

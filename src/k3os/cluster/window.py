@@ -1,6 +1,6 @@
 """The window in which changes may begin: `spec.strategy.window`, its days, hours and time zone.
 
-One over midnight belongs to the day on which it opens. Time zones are those of zoneinfo.
+A window across midnight belongs to the day on which it opens. Time zones are those of zoneinfo.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Window:
         return min(begin.timestamp() for begin, _ in self._near(local) if begin > local)
 
     def _near(self, local: datetime) -> list[tuple[datetime, datetime]]:
-        """The openings from a week ago (they last at most that long) to in a week."""
+        """The openings from a week ago (the longest a window lasts) to a week from now."""
         hour, minute = divmod(self.start, 60)
         midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
         found = []

@@ -1,7 +1,7 @@
-"""Whether a workload has its Ready pods again, and if not, why. Pure: objects of the API in.
+"""Whether a workload has its Ready pods again, and if not, why. Pure: API objects in.
 
-A workload that is gone, or was scaled down meanwhile, needs no pods; pods that ended or leave do
-not count. kubernetes.io, "API reference": apps/v1, v1 Pod.
+A workload that was deleted, or scaled down in the meantime, needs no pods; pods that have ended or
+are terminating do not count. kubernetes.io, "API reference": apps/v1, v1 Pod.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from k3os.cluster.objects import conditions, inside, mapping, maps, number, text
 from k3os.cluster.views import DAEMON_SET
 
 Body = Mapping[str, Any]
-# a container that is being started says nothing of what is wrong; a pod's worst comes first
+# reasons of a container that is just starting: they do not explain what is wrong
 STARTING = ("ContainerCreating", "PodInitializing")
 CRASHING = "CrashLoopBackOff"
 
@@ -30,7 +30,7 @@ def is_there(pod: Body) -> bool:
 
 
 def needed(kind: str, workload: Body | None, before: int) -> int:
-    """How many Ready pods it is to have. workload: None where it is gone. before: how many it
+    """How many Ready pods it should have. workload: None if it is gone. before: how many it
     had."""
     if workload is None or inside(workload, "metadata", "deletionTimestamp"):
         return 0
@@ -41,12 +41,12 @@ def needed(kind: str, workload: Body | None, before: int) -> int:
 
 
 def ready(workload: Body) -> int:
-    """Of a Deployment, ReplicaSet or StatefulSet: its Ready pods, as its controller counts."""
+    """The Ready pods of a Deployment, ReplicaSet or StatefulSet, as counted by its controller."""
     return number(inside(workload, "status", "readyReplicas"))
 
 
 def why(has: int, needs: int, pods: Iterable[Body]) -> str:
-    """What is wrong, "" where nothing is. pods: of the workload."""
+    """What is wrong, "" if nothing is. pods: of the workload."""
     if has >= needs:
         return ""
     return f"{has} of {needs} pods, {_worst(pods)}"
@@ -80,13 +80,13 @@ def trouble(pod: Body) -> str:
 
 
 def _reason(container: Mapping[str, Any]) -> str:
-    """Why a container does not run, "" where it does, or has ended as it should."""
+    """Why a container does not run, "" if it does, or has ended successfully."""
     waiting = _word(inside(container, "state", "waiting", "reason"))
     ended = mapping(inside(container, "state", "terminated"))
     return waiting or ("" if not ended.get("exitCode") else _word(ended.get("reason")) or "Error")
 
 
 def _word(value: object) -> str:
-    """A reason or a name, as Kubernetes has them; "" for anything else."""
+    """A reason or a name in Kubernetes' form; "" for anything else."""
     found = text(value, 63)
     return found if re.fullmatch(r"[A-Za-z0-9][-A-Za-z0-9_.]*", found) else ""

@@ -1,9 +1,9 @@
-"""Workloads over a node's upgrade: `spec.strategy.workloads`, and the annotation of a node.
+"""Workloads across a node's upgrade: `spec.strategy.workloads`, and the annotation of a node.
 
-A workload is what owns pods and has others made in their place: a DaemonSet or a static pod (on
-this node again), a Deployment, ReplicaSet or StatefulSet (on any). The annotation names.WORKLOADS
-has those that had a Ready pod on the node before it was drained, and later those that did not
-come back. It parses and asks nobody; operator/soak.py decides, operator/workload_looks.py looks.
+A workload owns pods and has them replaced: a DaemonSet or a static pod (on the same node), a
+Deployment, ReplicaSet or StatefulSet (on any node). The annotation names.WORKLOADS lists those that
+had a Ready pod on the node before it was drained, and later those that did not come back. It only
+parses; operator/soak.py decides, operator/workload_looks.py asks the API.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ ON_FAILURE = (IGNORE, PAUSE, ROLLBACK)
 SOAK = 120  # seconds
 WHERE = "spec.strategy.workloads"
 
-# what a node failed with
+# the reason of the node's failure
 SICK = "SickWorkloads"
 STATIC_POD, STATEFUL_SET, REPLICA_SET, DEPLOYMENT = (
     *("Pod", "StatefulSet", "ReplicaSet", "Deployment"),
 )
 KINDS = (DAEMON_SET, STATIC_POD, STATEFUL_SET, REPLICA_SET, DEPLOYMENT)
 ON_THE_NODE = (DAEMON_SET, STATIC_POD)
-# with names of the greatest length the annotation stays below objects.LONGEST
+# even with names of maximum length the annotation stays below objects.LONGEST
 MOST, MOST_SICK, LONGEST_WHY = 32, 8, 120
-SHOWN = 3  # of those in a message
+SHOWN = 3  # how many a message names
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _NAME = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
 _KEY = rf"({'|'.join(KINDS)})/{_LABEL}/{_NAME}"
@@ -43,14 +43,14 @@ _KEY = rf"({'|'.join(KINDS)})/{_LABEL}/{_NAME}"
 
 @dataclass(frozen=True)
 class Workloads:
-    """soak: seconds that a node's workloads have to be Ready again."""
+    """soak: seconds that a node's workloads have to become Ready again."""
 
     on_failure: str = PAUSE
     soak: int = SOAK
 
 
 def parse_workloads(given: object) -> Workloads | None:
-    """None for none: then nothing is looked at. Raises UserError."""
+    """None if there is none: then nothing is checked. Raises UserError."""
     if given is None:
         return None
     if not isinstance(given, Mapping):
@@ -64,9 +64,9 @@ def parse_workloads(given: object) -> Workloads | None:
 
 @dataclass(frozen=True)
 class Record:
-    """Of one change of a node. ready: how many Ready pods each workload had, anywhere. more: how
-    many workloads are not in it. sick: those that did not come back, and why; others: how many
-    more of them. retried: the NodePool's annotation names.RETRIED when they were found.
+    """Of one change of a node. ready: how many Ready pods each workload had, on all nodes. more:
+    number of workloads left out. sick: those that did not come back, and why; others: number of
+    sick ones left out. retried: the NodePool's annotation names.RETRIED when they were found.
 
     A workload is "Deployment/NAMESPACE/NAME"."""
 
@@ -86,21 +86,21 @@ class Record:
         return len(self.sick) + self.others
 
     def looked_at(self) -> Collection[str]:
-        """Once some are known to be sick, those alone, as far as they are named."""
+        """Once some are known to be sick, only those, if all of them are listed."""
         return self.sick if self.sick and not self.others else self.ready
 
     def found(self, sick: Mapping[str, str], retried: str) -> Record:
-        """With what was found when it was looked at."""
+        """With what the check found."""
         named = {key: sick[key][:LONGEST_WHY] for key in sorted(sick)[:MOST_SICK]}
         return replace(self, sick=named, others=len(sick) - len(named), retried=retried)
 
 
-# of a node that nothing is remembered of
+# nothing is remembered of the node
 NOTHING = Record("")
 
 
 def parse_record(annotation: str) -> Record | None:
-    """None for what is none: a node may write its own annotations. Never raises."""
+    """None if invalid: a node may write its own annotations. Never raises."""
     if not annotation or len(annotation) > LONGEST:
         return None
     try:
@@ -129,7 +129,7 @@ def parse_record(annotation: str) -> Record | None:
 
 
 def key_of(kind: str, namespace: str, name: str) -> str:
-    """A workload's, "" for one that is none of ours."""
+    """The key of a workload, "" if it is not one we handle."""
     key = f"{kind}/{namespace}/{name}"
     return key if re.fullmatch(_KEY, key) else ""
 
@@ -141,7 +141,7 @@ def parts(key: str) -> tuple[str, str, str]:
 
 
 def described(record: Record) -> str:
-    """Who is sick, for people."""
+    """The sick workloads, for people."""
     found = []
     for key, why in list(record.sick.items())[:SHOWN]:
         kind, namespace, name = parts(key)
@@ -153,6 +153,6 @@ def described(record: Record) -> str:
 
 
 def remembered(record: Record) -> str:
-    """How many are looked at, and that it is not all."""
+    """How many are checked, and whether that is not all."""
     cut = f"; {counted(record.more, 'more workload')} of it not checked" if record.more else ""
     return f"{counted(len(record.ready), 'workload')} had Ready pods on it before{cut}"

@@ -1,6 +1,6 @@
-"""Adding a generation to a disk: a medium's files, then the generation, then what points to it.
+"""Adding a generation to a disk: a medium's files, then the generation, then the links to it.
 
-Nothing that boots changes before the last of these, and each file is complete or not there.
+Until the links change, nothing that boots is touched, and each file is either complete or absent.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from k3os.generation import install_medium, kernel_args, manifest
+from k3os.generation import extensions, install_medium, kernel_args, manifest
 from k3os.generation.layout import AIRGAP, CONFIG, DATA, GENERATIONS, SYSTEM, numbers
 from k3os.system.console import Progress, Say
 from k3os.system.files import atomic_symlink, atomic_write, sync_directory
@@ -26,9 +26,9 @@ BLOCK = 1 << 20
 def lay_down(
     medium: InstallMedium, config: bytes, root: str, say: Say, progress: Progress | None = None
 ) -> None:
-    """Everything but what makes it boot; each file complete, written out, read back.
+    """Everything except what makes it boot; each file is complete, synced, and read back.
 
-    medium: what is copied; config: of the new config.yaml, b"" for none.
+    medium: what is copied; config: the new config.yaml, b"" for none.
     """
     system = f"{root}/{SYSTEM}"
     for name in medium.files:
@@ -48,7 +48,7 @@ def lay_down(
 
 
 def copy_file(path: str, target: str, progress: Progress | None = None) -> None:
-    """A copy that is complete and on the disk, or not there."""
+    """A copy that is complete and on the disk, or does not exist."""
     os.makedirs(os.path.dirname(target), exist_ok=True)
     unfinished = f"{target}.new"
     with open(path, "rb") as old, open(unfinished, "wb") as new:
@@ -65,8 +65,7 @@ def copy_file(path: str, target: str, progress: Progress | None = None) -> None:
 
 
 def from_medium(medium: InstallMedium, system: str, arguments: tuple[str, ...] = ()) -> None:
-    """The new generation, then the one rename that makes it the current one. arguments: those of
-    its kernel."""
+    """The new generation, then the one rename that makes it current. arguments: of its kernel."""
     number = max(numbers(system), default=0) + 1
     links = {name: f"{name}/{version}" for name, version in medium.versions.items()}
     record = manifest.as_installed(an_object(medium.manifest))
@@ -79,16 +78,16 @@ def from_medium(medium: InstallMedium, system: str, arguments: tuple[str, ...] =
 def add_generation(
     system: str, number: int, record: Mapping[str, Any], links: Mapping[str, str]
 ) -> str:
-    """A generation that nothing leads to yet, on the disk; its name, "generations/3".
+    """Write a generation that nothing points to yet; returns its name, "generations/3".
 
-    record: its manifest. links: component to its directory below system; what they lead to is
-    there already.
+    record: its manifest. links: component to its directory below system, which must exist.
     """
     generation = f"{GENERATIONS}/{number}"
     os.makedirs(f"{system}/{generation}")
     for name, target in links.items():
         os.symlink(f"../../{target}", f"{system}/{generation}/{name}")
     kernel_args.write(f"{system}/{generation}", number, kernel_args.of(record))
+    extensions.write_links(f"{system}/{generation}", extensions.of(record))
     text = manifest.as_bytes({**record, "generation": number})
     atomic_write(f"{system}/{generation}/{manifest.NAME}", text, sync=True)
     sync_directory(f"{system}/{GENERATIONS}")

@@ -1,11 +1,11 @@
 """Which boot loaders a disk has, and whether the running k3OS brings others.
 
-An upgrade does not touch them: they are outside of what it can take back. So whoever writes them
-leaves a record beside the generations, and each generation's manifest says what its release has.
+An upgrade does not touch them, since it could not take that back. So whatever writes them leaves a
+record beside the generations, and each generation's manifest lists those of its release.
 
     {"k3os": "0.2.0", "sha256": {"core.img": "…", "efi.img": "…"}, "board": ""}
 
-On top of another system there is no loader of ours but a first stage, whose files are looked at.
+On top of another system we have no boot loader, only a first stage, whose files are compared.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def record(system: str, source: InstallMedium, names: Iterable[str], board: str 
 
 def compare(system: str, generation: str, base: str = BASE) -> dict[str, Any]:
     """installed, brought: versions of k3OS; outdated: whether the loaders differ; board: of the
-    firmware beside them; kind: LOADER_SUMS or FIRST_STAGE. {} where there is nothing to tell."""
+    firmware beside them; kind: LOADER_SUMS or FIRST_STAGE. {} if there is nothing to say."""
     from k3os.generation.versions import is_older
 
     manifest = read_record(f"{system}/{generation}")
@@ -51,14 +51,14 @@ def compare(system: str, generation: str, base: str = BASE) -> dict[str, Any]:
     if not isinstance(brought, dict) or not brought:
         return {}
     if known and not written:
-        return {}  # the loader of the system that was there before, which keeps it up to date
+        return {}  # the other system's loader, which it keeps up to date itself
     here = written if isinstance(written, dict) else {}
     installed, version = str(known.get("k3os", "")), str(manifest.get("k3os", ""))
     others = not known or any(brought.get(name) != each for name, each in here.items())
     return {
         "installed": installed,
         "brought": version,
-        # after a way back the newer ones stay, which boot an older k3OS as well
+        # after a rollback the newer ones stay: they boot an older k3OS as well
         "outdated": others and not is_older(version, installed),
         "board": str(known.get("board", "")),
         "kind": LOADER_SUMS,
@@ -68,7 +68,7 @@ def compare(system: str, generation: str, base: str = BASE) -> dict[str, Any]:
 def _first_stage(manifest: Mapping[str, Any], base: str) -> dict[str, Any]:
     from k3os.system.digest import file_sha256
 
-    # of a generation as the tarball brought it, as an upgrade made it
+    # from the tarball's manifest, or from one that an upgrade made
     brought = manifest.get(FIRST_STAGE) or manifest.get(LOADER_SUMS)
     if not isinstance(brought, dict):
         return {}
@@ -84,7 +84,7 @@ def _first_stage(manifest: Mapping[str, Any], base: str) -> dict[str, Any]:
 
 
 def lines(comparison: Mapping[str, Any]) -> list[str]:
-    """For `k3os status`; nothing while all is as it should be."""
+    """For `k3os status`; nothing if all is well."""
     told = []
     if comparison.get("outdated") and comparison["kind"] == FIRST_STAGE:
         told.append("first stage (/sbin/init of the system below) is not the one of k3OS")

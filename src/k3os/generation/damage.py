@@ -1,7 +1,7 @@
-"""Whether the files of the generations are still what their manifests say: bit rot, a dying disk.
+"""Whether the files of the generations still match their manifests: bit rot, a dying disk.
 
-It reads the disk itself, not what the kernel remembers of it, and changes nothing but its own
-record. The manifest is the JSON of docs/reference/files.md.
+It reads the disk itself, not the page cache, and changes nothing but its own record. The manifest
+is the JSON of docs/reference/files.md.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 
+from k3os.generation import extensions
 from k3os.generation.installed import Installed
 from k3os.generation.manifest import sums_of
 from k3os.system.digest import file_sha256, forget
@@ -26,14 +27,15 @@ def sums(installed: Installed, generations: Iterable[str]) -> dict[str, str]:
     """Path below /k3os/system to its SHA-256, of all files of these generations."""
     found: dict[str, str] = {}
     for generation in generations:
-        found.update(sums_of(installed.manifests[generation]))
+        record = installed.manifests[generation]
+        found |= sums_of(record) | extensions.sums(record)
     return found
 
 
 def damaged(
     system: str, wanted: Mapping[str, str], said: Callable[[str, str], None] = lambda *_: None
 ) -> dict[str, str]:
-    """Compare; path to what is wrong with it. said: called with each path and that, or ""."""
+    """Compare; returns path to what is wrong. said: called with each path and its fault or ""."""
     found = {}
     for path, digest in sorted(wanted.items()):
         reason = _wrong(f"{system}/{path}", digest)
@@ -47,14 +49,14 @@ def _wrong(path: str, wanted: str) -> str:
     try:
         forget(path)
         digest = file_sha256(path)
-        forget(path)  # memory is for others
+        forget(path)  # leave the memory to others
     except OSError as error:
         return error.strerror or str(error)
     return "" if digest == wanted else f"its SHA-256 is {digest}, not {wanted}"
 
 
 def record(path: str, wrong: Mapping[str, str], files: int) -> None:
-    """Leave the result for `k3os status` and others."""
+    """Keep the result for `k3os status` and others."""
     result = {
         "when": utc(),
         "files": files,

@@ -1,9 +1,9 @@
 """What GRUB reads on a disk: the stub for UEFI, and its menu, which counts the attempts of a trial.
-An older release's menu learns to name the file system that it lies on, and to hand over a
-generation's arguments for the kernel, once there are some.
+An older release's menu is extended to name the file system that it is on, and to pass a
+generation's kernel arguments, once there are some.
 
-Without a file system's UUID the label alone says what is booted (boot/media.py). What another
-system's menu says stays as it is.
+Without a file system's UUID, only the label decides what is booted (boot/media.py). Another
+system's menu is left alone.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ DEFAULT_TTY = {"amd64": "ttyS0"}
 
 SYSTEM = f"/{layout.SYSTEM}"
 RESET = "k3os.factory_reset"
-# a command of an installed disk's menu that starts a kernel, with nothing else in its line, whole
+# a complete line of an installed disk's menu that starts a kernel and does nothing else
 _LINUX = re.compile(
     rf"([ \t]*)linux[ \t]+{SYSTEM}/(current|previous)/kernel/vmlinuz(?:[ \t][^;{{}}#\\\n]*)?"
 )
-# one that somebody wrote, perhaps otherwise
+# one that a user wrote, perhaps in another form
 _SOME_LINUX = re.compile(rf"[^#\n]*\blinux(?:16|efi)?[ \t].*{SYSTEM}/.*vmlinuz")
 _NAMED = re.compile(rf"[ \t]{MEDIUM_UUID}=\S*")
-# at the end of such a line: what its generation has for the kernel
+# at the end of such a line: the kernel arguments of its generation
 ARGUMENTS = f"${kernel_args.VARIABLE}"
-# A kernel that panics restarts the machine, from its first moment on: sysctl comes too late.
+# A kernel that panics restarts the machine, from the very start: sysctl would be too late.
 RESTARTS = "panic=10"
-# A seventh of all that is done up to the login: the kernel tries its own ciphers, before anything
-# else. Later kernels do so for their developers only; with fips=1 each does in any case.
+# By default the kernel tests its own ciphers first, which takes a seventh of the time to the login.
+# Later kernels only do so for their developers; with fips=1, all of them do.
 NO_SELF_TESTS = "cryptomgr.notests"
 TAKEOVER_HEADER = "# k3OS takes this system over at the next boot."
 
-# A new version has three attempts (k3os.generation.trial); GRUB counts because a kernel that
-# panics cannot, and it has no arithmetic. A kernel or initrd that is missing: the fallback.
+# A new version has three attempts (k3os.generation.trial). GRUB counts them, since a kernel that
+# panics cannot, and GRUB has no arithmetic. If a kernel or initrd is missing: the fallback.
 TRIAL = """\
 if [ -s /boot/grub/grubenv ]; then
     load_env --file /boot/grub/grubenv k3os_trial k3os_tries k3os_timeout
@@ -70,7 +70,7 @@ fi
 
 
 def efi_stub(uuid: str) -> str:
-    """/EFI/debian/grub.cfg, which Debian's signed GRUB reads: where the menu is."""
+    """/EFI/debian/grub.cfg, which Debian's signed GRUB reads to find the menu."""
     return (
         f"search --no-floppy --set=root --fs-uuid {uuid}\n"
         "set prefix=($root)/boot/grub\n"
@@ -81,12 +81,12 @@ def efi_stub(uuid: str) -> str:
 def consoles(tty: str, arch: str = "amd64") -> tuple[str, str]:
     """The kernel's console parameters, and the number of GRUB's serial port or "".
 
-    tty: "ttyS1", "ttyS1,9600", "tty1", or "" for the screen and the first serial port. Where
-    the firmware says which one that is (all but PCs), the kernel needs no parameter for it. Raises
-    UserError for what is none.
+    tty: "ttyS1", "ttyS1,9600", "tty1", or "" for the screen and the first serial port. Where the
+    firmware names that port (everywhere but on PCs), the kernel needs no parameter for it. Raises
+    UserError if invalid.
     """
     if tty and not is_console(tty):
-        # it goes into a line that GRUB runs
+        # it becomes part of a line that GRUB runs
         raise UserError(f"`{tty}` is not a console", "write e.g. `ttyS0` or `ttyS1,9600`", "tty")
     tty = tty.removeprefix("/dev/").removeprefix("console=") or DEFAULT_TTY.get(arch, "")
     if not tty:
@@ -99,10 +99,10 @@ def consoles(tty: str, arch: str = "amd64") -> tuple[str, str]:
 
 
 def with_uuid(menu: str, uuid: str) -> str:
-    """A menu whose entries name the file system that it lies on; what else is in it stays.
+    """A menu whose entries name the file system that it is on; the rest stays.
 
-    GRUB has read the menu from there, so that is what this machine boots, and no other file
-    system that looks like it. uuid: of that file system; "": it has none, the label decides.
+    GRUB has read the menu from there, so this machine boots that one and no other file system
+    with the same label. uuid: of that file system; "": it has none, the label decides.
     """
     lines = menu.split("\n")
     for number, line in enumerate(lines):
@@ -112,8 +112,8 @@ def with_uuid(menu: str, uuid: str) -> str:
 
 
 def with_arguments(menu: str) -> str:
-    """A menu whose entries hand the kernel the arguments of the generation that they boot
-    (kernel_args.py); what else is in it stays."""
+    """A menu whose entries pass the kernel the arguments of the generation that they boot
+    (kernel_args.py); the rest stays."""
     lines = []
     for line in menu.split("\n"):
         found = _LINUX.fullmatch(line)
@@ -131,7 +131,7 @@ def with_arguments(menu: str) -> str:
 
 
 def write_menu(root: str, menu: str, uuid: str) -> None:
-    """uuid: of the file system that is mounted at root, where generations may lie already."""
+    """uuid: of the file system mounted at root, which may already contain generations."""
     system = f"{root}{SYSTEM}"
     if any(kernel_args.has_file(f"{system}/{GENERATIONS}/{number}") for number in numbers(system)):
         menu = with_arguments(menu)
@@ -147,7 +147,7 @@ def menu(
     arch: str = "amd64",
     arguments: bool = False,
 ) -> str:
-    """/boot/grub/grub.cfg of an installed disk: only pointers, no upgrade changes what it boots.
+    """/boot/grub/grub.cfg of an installed disk: only pointers, so upgrades need not change it.
 
     uuid: of the file system, for a GRUB that is not ours and may have started elsewhere.
     arguments: whether a generation has some for the kernel.
@@ -176,10 +176,10 @@ def menu(
 def takeover_menu(
     tty: str, uuid: str, backup: str, *, debug: bool = False, arch: str = "amd64"
 ) -> str:
-    """The menu of the one boot that takes a system over (boot/takeover.py).
+    """The menu of the one boot that performs a takeover (boot/takeover.py).
 
-    backup: the name of the menu that was there, beside this one; it is there as long as nothing
-    was deleted.
+    backup: the name of the former menu, beside this one; it exists as long as nothing was
+    deleted.
     """
     quiet = _parameters(debug)
     text = f"{TAKEOVER_HEADER} The menu that was here before: {backup}.\n"
@@ -192,7 +192,7 @@ def takeover_menu(
 
 
 def _parameters(debug: bool) -> str:
-    """The kernel's, of each entry but those of a person who looks."""
+    """For the kernel, in all entries except the rescue ones."""
     return f"{'k3os.debug' if debug else 'quiet'} {RESTARTS} {NO_SELF_TESTS}"
 
 
@@ -226,8 +226,8 @@ def _if_there(entry: str) -> str:
 
 
 def name_medium(root: str, say: Say) -> None:
-    """Do it for the state partition that is mounted, writable, at root. It never fails: a menu that
-    stays as it is boots, too."""
+    """Apply with_uuid on the state partition mounted, writable, at root. It never fails: an
+    unchanged menu boots, too."""
     try:
         with open(f"{root}/{MENU}", encoding="utf-8", errors="surrogateescape") as file:
             old = file.read()
@@ -237,14 +237,14 @@ def name_medium(root: str, say: Say) -> None:
             flush_journal(root)
             say("the boot menu names this disk's file system now: no other disk is booted from")
     except FileNotFoundError:
-        return  # another system starts k3OS
+        return  # another system boots k3OS
     except OSError as error:
         say(f"the boot menu still uses the label: {error}")
 
 
 def pass_arguments(root: str, say: Say) -> None:
-    """Have the menu on the state partition that is mounted, writable, at root hand the kernel what
-    a generation has for it; one of an older release does not. Raises UserError where nothing does.
+    """Make the menu on the state partition mounted, writable, at root pass the kernel a
+    generation's arguments; an older release's does not. Raises UserError if that is impossible.
     """
     try:
         with open(f"{root}/{MENU}", encoding="utf-8", errors="surrogateescape") as file:
@@ -268,7 +268,7 @@ def pass_arguments(root: str, say: Say) -> None:
 
 
 def uuid_at(root: str) -> str:
-    """The UUID of the file system mounted at root, "" for one that has none. Raises OSError."""
+    """The UUID of the file system mounted at root, "" if it has none. Raises OSError."""
     device = ""
     for source, target, _ in mounted():
         if target == root:

@@ -1,7 +1,7 @@
-"""GRUB's environment block: /boot/grub/grubenv, 1024 bytes that GRUB reads and writes, too.
+"""GRUB's environment block: /boot/grub/grubenv, 1024 bytes that GRUB itself reads and writes.
 
-Format: GRUB's manual, "The GRUB environment block": a first line that says what it is, lines of
-name=value, the rest filled with "#".
+Format: GRUB's manual, "The GRUB environment block": a header line, lines of name=value, the rest
+filled with "#".
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HEADER = b"# GRUB Environment Block\n"
 
 
 def parse(data: bytes) -> dict[str, str]:
-    """Name to value; what is no block has none."""
+    """Name to value; {} for an invalid block."""
     if len(data) != SIZE or not data.startswith(HEADER):
         return {}
     lines = data[len(HEADER) :].decode(errors="replace").split("\n")
@@ -27,7 +27,7 @@ def parse(data: bytes) -> dict[str, str]:
 
 
 def block(variables: Mapping[str, str]) -> bytes:
-    """The block with these variables. Raises UserError when they do not fit."""
+    """The block with these variables. Raises UserError if they do not fit."""
     data = HEADER + "".join(f"{name}={value}\n" for name, value in variables.items()).encode()
     if len(data) > SIZE or any("\n" in text for pair in variables.items() for text in pair):
         raise UserError(f"GRUB's environment block has room for {SIZE} bytes")
@@ -44,14 +44,14 @@ def read(root: str) -> dict[str, str]:
 
 
 def write(root: str, changes: Mapping[str, str]) -> bool:
-    """Change variables ("" removes one), the others stay; whether that changed the block.
+    """Change variables ("" removes one), keep the others; returns whether the block changed.
 
-    GRUB sees it once the file system is settled (switching.settle). Raises OSError.
+    GRUB sees it once the file system is settled (switching.flush_journal). Raises OSError.
     """
     before = read(root)
     variables = {name: value for name, value in {**before, **changes}.items() if value}
     if variables == before:
-        return False  # on top of another system the file may be missing, and need not be made
+        return False  # on top of another system the file may not exist, and is not needed
     data = block(variables)
     os.makedirs(os.path.dirname(f"{root}/{PATH}"), exist_ok=True)
     atomic_write(f"{root}/{PATH}", data, sync=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from k3os.errors import UserError
-from k3os.generation import manifest
+from k3os.generation import extensions, manifest
 from k3os.generation.layout import AIRGAP, LOADER_FILES, LOADERS, MENUS, SYSTEM
 from k3os.system.console import Say
 from k3os.system.digest import file_sha256, forget
@@ -23,9 +23,9 @@ DAMAGED_HINT = "write the ISO again, or download it again"
 class InstallMedium:
     """root: where the medium is mounted. files: path below /k3os/system to its SHA-256.
 
-    versions: component to version. manifest: the bytes of manifest.json. arch: our name of it.
+    versions: component to version. manifest: the bytes of manifest.json. arch: in our naming.
     medium: path below root to the SHA-256 of what belongs to no component: loaders, menus, image
-    archives; None where the manifest is older than these sums.
+    archives; None if the manifest is older than these sums.
     """
 
     root: str
@@ -38,17 +38,17 @@ class InstallMedium:
 
     @property
     def has_bios(self) -> bool:
-        """Whether there are machines of its architecture that boot with a BIOS."""
+        """Whether machines of its architecture may boot with a BIOS."""
         return "core.img" in LOADER_FILES[self.arch]
 
     @property
     def airgap(self) -> list[str]:
-        """The image archives that are there, by name."""
+        """The existing image archives, by name."""
         directory = self.path(AIRGAP)
         return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
 
     def sums(self) -> dict[str, str]:
-        """Of all that is copied, by path below /k3os/system, as far as they are known."""
+        """Of everything that is copied, by path below /k3os/system, as far as known."""
         archives = {f"{AIRGAP}/{name}": f"{SYSTEM}/{AIRGAP}/{name}" for name in self.airgap}
         known = self.medium or {}
         return {
@@ -61,13 +61,14 @@ class InstallMedium:
 
 
 def read_medium(root: str) -> InstallMedium:
-    """The generation that a mounted medium boots. Raises UserError when it is not complete."""
+    """The generation that a mounted medium boots. Raises UserError if it is incomplete."""
     path = f"{root}/{SYSTEM}/current/{manifest.NAME}"
     try:
         with open(path, "rb") as file:
             data = file.read()
         record = an_object(data)
         files = {str(name): str(digest) for name, digest in record["sha256"].items()}
+        files |= extensions.sums(record)
         versions = manifest.versions_of(record)
         listed = record.get(manifest.MEDIUM)
         medium = None if listed is None else {str(k): str(v) for k, v in listed.items()}
@@ -103,7 +104,7 @@ def read_medium(root: str) -> InstallMedium:
 def verify(source: InstallMedium, system: str, say: Say, *, from_disk: bool = False) -> None:
     """Compare the files below a /k3os/system with the manifest's sums. Raises UserError.
 
-    from_disk: forget what the kernel has in memory of them first: the disk itself is read.
+    from_disk: drop them from the page cache first, so that the disk itself is read.
     """
     for name, wanted in source.sums().items():
         if from_disk:
@@ -114,10 +115,10 @@ def verify(source: InstallMedium, system: str, say: Say, *, from_disk: bool = Fa
 
 
 def verify_medium(source: InstallMedium, *, strict: bool = False) -> None:
-    """Compare what of a medium belongs to no component with the manifest's sums. Raises UserError.
+    """Compare a medium's files that belong to no component with the manifest. Raises UserError.
 
-    strict: for a manifest whose signature is all that speaks for the medium: nothing that is
-    installed may be missing in it. Otherwise a menu of one's own and more archives are welcome.
+    strict: if only the manifest's signature vouches for the medium, it must list everything that is
+    installed. Otherwise a custom menu and more archives are fine.
     """
     known = source.medium or {}
     for path, wanted in known.items():

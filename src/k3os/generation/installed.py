@@ -1,6 +1,6 @@
-"""What is installed on a disk: its generations, and which of them boots, runs and is gone back to.
+"""What is installed on a disk: its generations, and which one boots, runs, and can come back.
 
-It only reads. An interrupted upgrade leaves generations without a manifest: they are none.
+It only reads. Generations without a manifest, from an interrupted upgrade, are ignored.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from k3os.errors import UserError
-from k3os.generation import kernel_args
+from k3os.generation import extensions, kernel_args
 from k3os.generation.layout import GENERATIONS, LINKS, link
 from k3os.generation.manifest import read_record, versions_of
 from k3os.system.numbers import are_digits
@@ -18,9 +18,9 @@ from k3os.system.numbers import are_digits
 
 @dataclass(frozen=True)
 class Installed:
-    """What lies below /k3os/system. Generations by their links' targets, "generations/3".
+    """The contents of /k3os/system. Generations by their links' targets, "generations/3".
 
-    manifests: generation to its manifest.json as it was read. running: the booted one, or "".
+    manifests: generation to its manifest.json as read. running: the booted one, or "".
     """
 
     system: str
@@ -36,7 +36,7 @@ class Installed:
 
     @property
     def previous_versions(self) -> dict[str, str]:
-        """Of the generation to go back to by hand. Raises UserError when there is none."""
+        """Of the generation that a manual rollback goes to. Raises UserError if there is none."""
         if not self.previous or self.previous == self.current:
             raise UserError("there is no previous generation", "nothing was changed")
         return self._versions(self.previous)
@@ -45,22 +45,26 @@ class Installed:
         return versions_of(self.manifests[generation])
 
     def arguments(self, generation: str) -> tuple[str, ...]:
-        """Of the kernel, in a generation; () where it is not there."""
+        """Kernel arguments of a generation; () if it does not exist."""
         return kernel_args.of(self.manifests.get(generation, {}))
+
+    def extensions(self, generation: str) -> tuple[extensions.Extension, ...]:
+        """Of a generation; () where it is not there."""
+        return extensions.of(self.manifests.get(generation, {}))
 
     @property
     def kept(self) -> str:
-        """The generation to go back to: the one that runs, since it is known to."""
+        """The generation to go back to: the running one, since it is known to work."""
         return self.running if self.running in self.manifests else self.current
 
 
 def read_installed(system: str, running: str = "") -> Installed:
-    """Look at a disk's /k3os/system. Raises UserError when nothing is installed there."""
+    """Look at a disk's /k3os/system. Raises UserError if nothing is installed there."""
     manifests = {}
     directory = f"{system}/{GENERATIONS}"
     names = os.listdir(directory) if os.path.isdir(directory) else []
     for name in sorted(name for name in names if are_digits(name)):
-        if record := read_record(f"{directory}/{name}"):  # else interrupted: it is removed
+        if record := read_record(f"{directory}/{name}"):  # else interrupted: will be removed
             manifests[f"{GENERATIONS}/{name}"] = record
     current, previous = (link(f"{system}/{name}") for name in LINKS)
     if current not in manifests:

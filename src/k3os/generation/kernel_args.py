@@ -1,9 +1,9 @@
 """The kernel's arguments of a generation (k3os.kernel_args): in its manifest, and for GRUB.
 
 GRUB reads them from ARGUMENTS in the generation's directory, an environment block (grubenv.py) of
-any size: the menu takes one variable of it, and nothing in it is run. The last word is the number
-of the generation, which tells the boot whose arguments it has (k3os.boot.init). It must not decide
-what an argument may be: k3os.config.kernel_args.
+any size: the menu uses one variable of it, and nothing in it is executed. The last word is the
+number of the generation, so that the boot knows whose arguments it has (k3os.boot.init). What an
+argument may be is decided elsewhere: k3os.config.kernel_args.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # in a manifest; in GRUB
 RECORD, VARIABLE = "kernel_args", "k3os_args"
-# arguments that did not come up, or that a person went back from: {kernel_args, when, reason}
+# arguments that did not come up, or that a user went back from: {kernel_args, when, reason}
 REFUSED = "kernel-args-refused.json"
 LONGEST = 2000
 
@@ -36,8 +36,8 @@ def of(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def of_next_and_running(system: str, running: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Of the generation below a /k3os/system that boots next, and of the one that runs
-    ("generations/3"; "" where nothing says which)."""
+    """Of the generation below a /k3os/system that boots next, and of the running one
+    ("generations/3", "" if unknown)."""
     following, now = (
         of(manifest.read_record(f"{system}/{each}")) for each in ("current", running or "current")
     )
@@ -57,14 +57,14 @@ def of_config(text: bytes) -> tuple[str, ...]:
 
 
 def into(record: Mapping[str, Any], arguments: Iterable[str]) -> dict[str, Any]:
-    """A manifest with these and no others."""
+    """A manifest with exactly these arguments."""
     rest = {name: value for name, value in record.items() if name != RECORD}
     return {**rest, **({RECORD: listed} if (listed := list(arguments)) else {})}
 
 
 def write(directory: str, number: int, arguments: tuple[str, ...]) -> None:
-    """The file that GRUB reads, in the directory of a generation that nothing leads to yet; none
-    for no arguments. Raises OSError."""
+    """Write the file that GRUB reads, in the directory of a generation that nothing points to yet;
+    without arguments, none. Raises OSError."""
     if arguments:
         words = " ".join((*arguments, f"{ARGUMENTS_OF}={number}"))
         data = grubenv.HEADER + f"{VARIABLE}={words}\n".encode()
@@ -77,7 +77,7 @@ def has_file(directory: str) -> bool:
 
 
 def refuse(root: str, arguments: tuple[str, ...], reason: str) -> None:
-    """Remember, on the writable state partition at root, that these are not to be tried again."""
+    """Remember on the writable state partition at root not to try these again."""
     record = {RECORD: list(arguments), "when": utc(), "reason": reason[:LONGEST]}
     path = f"{root}/{SYSTEM}/{REFUSED}"
     atomic_write(path, json.dumps(record, indent=1).encode() + b"\n", sync=True)
@@ -90,5 +90,5 @@ def refused(system: str) -> dict[str, Any]:
 
 
 def forget_refusal(root: str) -> None:
-    """Others are asked for, or a person wants to try these again."""
+    """Call this if other arguments are asked for, or the user wants to try these again."""
     durable_remove(f"{root}/{SYSTEM}/{REFUSED}")

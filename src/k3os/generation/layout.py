@@ -1,4 +1,4 @@
-"""What files, links and file systems of a disk or medium are called (docs/reference/files.md).
+"""Names of the files, links and file systems of a disk or medium (docs/reference/files.md).
 
 Paths are relative to where the file system is mounted. It only reads links.
 """
@@ -13,9 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# labels of file systems: an installed system's, its loader's for UEFI, an ISO's
+# labels of file systems: of an installed system, of its boot loader for UEFI, of an ISO
 STATE_LABEL, EFI_LABEL, ISO_LABEL = "K3OS_STATE", "K3OS_GRUB", "K3OS"
-# the word of the kernel's command line with which GRUB says which file system it read
+# kernel parameter with which GRUB says which file system it was read from
 MEDIUM_UUID = "k3os.medium_uuid"
 
 SYSTEM, DATA = "k3os/system", "k3os/data"
@@ -24,10 +24,10 @@ FACTORY_RESET, EPHEMERAL = f"{SYSTEM}/factory-reset", f"{SYSTEM}/ephemeral"
 # below SYSTEM
 GENERATIONS, DOWNLOADS, AIRGAP = "generations", "downloads", "airgap"
 LINKS = ("current", "previous")
-# of a generation: what GRUB hands the kernel (kernel_args.py), and the word with which it says
-# whose that is
+# of a generation: the file with GRUB's arguments for the kernel (kernel_args.py), and the kernel
+# parameter that says which generation they belong to
 ARGUMENTS, ARGUMENTS_OF = "grubenv", "k3os.args_of"
-# of a generation, and directories below SYSTEM
+# of a generation; also directories below SYSTEM
 COMPONENTS = ("kernel", "k3os", "k3s")
 
 MENU = "boot/grub/grub.cfg"
@@ -35,12 +35,12 @@ LOADERS = "boot/grub/k3os"
 # architecture to what is in LOADERS; only PCs have a BIOS
 BIOS, UEFI = ("boot.img", "core.img"), "efi.img"
 LOADER_FILES = {"amd64": (*BIOS, UEFI), "arm64": (UEFI,)}
-# of the ISO itself; nothing of it is installed
+# of the ISO itself; not installed
 MENUS = (MENU, "EFI/debian/grub.cfg")
 
 
 def link(path: str) -> str:
-    """Where a link leads, "" for what is none."""
+    """The target of a link, "" if it is not a link."""
     try:
         return os.readlink(path)
     except OSError:
@@ -53,13 +53,13 @@ def have_same(system: str, one: str, other: str, names: Iterable[str] = COMPONEN
 
 
 def numbers(system: str) -> list[int]:
-    """Those of the generations below a /k3os/system, in no order."""
+    """The numbers of the generations below a /k3os/system, in no order."""
     directory = f"{system}/{GENERATIONS}"
     names = os.listdir(directory) if os.path.isdir(directory) else []
     return [number for name in names if (number := whole(name)) is not None]
 
 
 def has_kernel(root: str, generation: str, release: str) -> bool:
-    """Whether the kernel of a generation ("current") of the file system at root is that release."""
+    """Whether the kernel of a generation ("current") on the file system at root is that release."""
     target = link(f"{root}/{SYSTEM}/{generation}/kernel")
     return os.path.basename(target).partition("~")[0] == release

@@ -1,8 +1,8 @@
-"""manifest.json of a generation, read and written here alone (docs/reference/files.md).
+"""manifest.json of a generation: all reading and writing of it (docs/reference/files.md).
 
-`parse_manifest` trusts nothing, for what comes from elsewhere; `read_record` takes what is on our
-own disk as it is, with what an older or newer release put there. A medium's manifest also has the
-sums of its loaders, menus and image archives, and of the first stage of an overlay.
+`parse_manifest` trusts nothing and is for manifests from elsewhere; `read_record` accepts those on
+our own disk, with keys of older or newer releases. A medium's manifest also has the sums of its
+boot loaders, menus and image archives, and of the first stage of an overlay.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NAME = "manifest.json"
 # keys: of an installed generation; of a release; of a medium and a release
 LOADER_SUMS, FIRST_STAGE, MEDIUM = "loaders", "first_stage", "medium"
-# what a component may have
+# files that a component may have
 FILES = {
     "kernel": ("vmlinuz", "initrd", "modules.squashfs"),
     "k3os": ("rootfs.squashfs",),
@@ -51,8 +51,8 @@ class File(Frozen):
 class Manifest(Frozen):
     """A generation as its manifest describes it. created: seconds since 1970.
 
-    versions: component to version, without those it does not have; files: all of them.
-    loaders: boot loaders that an installation from it writes, name to SHA-256; first stage, too.
+    versions: component to version, only those it has; files: of all of them. loaders: name to
+    SHA-256 of the boot loaders that an installation writes, or of the first stage.
     """
 
     arch: str
@@ -65,12 +65,12 @@ class Manifest(Frozen):
         return tuple(file for file in self.files if file.component == component)
 
     def path(self, file: File) -> str:
-        """Where a file lies below /k3os/system of the medium the manifest came from."""
+        """Where a file is below /k3os/system of the medium that the manifest is from."""
         return f"{file.component}/{self.versions[file.component]}/{file.name}"
 
 
 def parse_manifest(data: bytes, where: str) -> Manifest:
-    """Understand a release's manifest. Raises UserError for anything that is none."""
+    """Parse a release's manifest. Raises UserError if it is invalid."""
     try:
         record = an_object(data)
         versions = versions_of(record)
@@ -106,12 +106,12 @@ def _count(value: object) -> int:
 
 
 def read_record(generation: str) -> dict[str, Any]:
-    """The JSON object in a generation's directory, {} where there is none."""
+    """The JSON object in a generation's directory, {} if there is none."""
     return read_object(f"{generation}/{NAME}")
 
 
 def versions_of(record: Mapping[str, Any]) -> dict[str, str]:
-    """Component to version, without those that it does not have."""
+    """Component to version, only those that it has."""
     return {name: str(record[name]) for name in COMPONENTS if record.get(name)}
 
 
@@ -133,7 +133,7 @@ def loader_sums(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def mapping(record: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """One of a record's maps, {} when it is none."""
+    """One of a record's maps, {} if it is not a map."""
     value = record.get(key)
     return value if isinstance(value, dict) else {}
 
@@ -149,7 +149,7 @@ def with_component(
     record: Mapping[str, Any], name: str, version: str, files: Mapping[str, tuple[str, int]]
 ) -> dict[str, Any]:
     """A record with another version of a component. files: path below /k3os/system to its SHA-256
-    and bytes."""
+    and size in bytes."""
     sums, sizes = (
         {path: each for path, each in mapping(record, key).items() if path.split("/")[0] != name}
         for key in ("sha256", "size")
@@ -160,7 +160,7 @@ def with_component(
 
 
 def as_installed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A medium's record as an installation keeps it: the rest of the medium is not there."""
+    """A medium's record as an installation keeps it: without the parts that stay on the medium."""
     kept = {key: value for key, value in record.items() if key not in (MEDIUM, FIRST_STAGE)}
     loaders = loader_sums(record)
     return {**kept, LOADER_SUMS: loaders} if loaders else kept

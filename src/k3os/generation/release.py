@@ -1,4 +1,4 @@
-"""What a release is: a manifest, its signature, and the names its files have as artifacts.
+"""What a release is: a manifest, its signature, and the names of its files as artifacts.
 
 It only names and reads. A release directory is what `make` leaves in dist/artifacts.
 """
@@ -24,7 +24,7 @@ LARGEST_MANIFEST = 1 << 20
 
 
 def others(arch: str) -> tuple[str, ...]:
-    """The architectures that this machine is not of."""
+    """The other architectures."""
     return tuple(each for each in ARCHITECTURES if each != arch)
 
 
@@ -38,7 +38,7 @@ def artifact(file: File, arch: str) -> str:
 
 
 def read(path: str, missing: bytes | None = None) -> bytes:
-    """A small file. Raises UserError when it is not there, unless missing stands for it."""
+    """A small file. Raises UserError if it does not exist, unless missing replaces it."""
     try:
         with open(path, "rb") as file:
             return file.read(LARGEST_MANIFEST)

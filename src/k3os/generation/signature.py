@@ -1,7 +1,7 @@
 """Who signed a release: OpenSSH signatures, ssh-keygen(1) -Y, PROTOCOL.sshsig.
 
-It verifies and never signs. Keys are read from files with one key to a line, as in a .pub file
-or an allowed signers file; the namespace is "k3os", so that no other signature of a key counts.
+It verifies and never signs. Keys are read from files with one key per line, like a .pub file or an
+allowed signers file; the namespace is "k3os", so that no other signature by a key counts.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from k3os.paths import STATE
 from k3os.system.run import CommandError, run
 
 NAMESPACE = IDENTITY = "k3os"
-# keys of the image, then those an administrator of the node adds
+# keys of the image, then those that the node's administrator adds
 IMAGE_KEYS = "/usr/share/k3os/release-keys"
 NODE_KEYS = f"{STATE}/release-keys"
 KEY_TYPES = ("ssh-", "ecdsa-", "sk-")
 
 
 def read_keys(paths: list[str]) -> list[str]:
-    """The public keys of files that may be missing: "TYPE BASE64" each."""
+    """The public keys in files, which may be missing: "TYPE BASE64" each."""
     keys = []
     for path in paths:
         try:
@@ -36,7 +36,7 @@ def read_keys(paths: list[str]) -> list[str]:
         for line in lines:
             words = line.split("#")[0].split()
             while words and not words[0].startswith(KEY_TYPES):
-                words.pop(0)  # an allowed signers file names principals and options first
+                words.pop(0)  # an allowed signers file has principals and options first
             if len(words) >= 2:
                 keys.append(f"{words[0]} {words[1]}")
     return keys

@@ -1,6 +1,6 @@
 """Which generation boots: the links `current` and `previous`, and how they reach the disk.
 
-Each link changes in one rename(2), and the order of the two makes a power cut cheap.
+Each link changes in one rename(2), in an order that makes a power cut harmless.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 
 
 def switch(system: str, current: str, previous: str) -> None:
-    """Point both links, for an upgrade. Power cut between the two: the old system is both."""
+    """Point both links, for an upgrade. After a power cut in between, both are the old system."""
     atomic_symlink(previous, f"{system}/previous", sync=True)
     atomic_symlink(current, f"{system}/current", sync=True)
     flush_journal(system)
 
 
 def exchange(system: str, current: str, previous: str, end_trial: Callable[[], None]) -> None:
-    """Point both links, for a way back: power cut between the two: the good system is both.
+    """Point both links, for a rollback. After a power cut in between, both are the good system.
 
-    end_trial: GRUB starts `previous` when no attempt is left, so nothing may be on trial when that
-    leads to what failed.
+    end_trial: GRUB starts `previous` if no attempt is left, so the trial must end before that
+    points to the failed system.
     """
     atomic_symlink(current, f"{system}/current", sync=True)
     flush_journal(system)
@@ -40,7 +40,7 @@ def exchange(system: str, current: str, previous: str, end_trial: Callable[[], N
 
 
 def flush_journal(system: str) -> None:
-    """Bring what the journal holds to its place: GRUB reads ext4 without replaying the journal.
+    """Write the journal's contents to their place: GRUB reads ext4 without replaying the journal.
 
     fsync(2) is content with the journal; freezing the file system is not (ioctl_fsfreeze(2)).
     """
@@ -49,7 +49,7 @@ def flush_journal(system: str) -> None:
     try:
         fcntl.ioctl(descriptor, FIFREEZE, 0)
     except OSError:
-        return  # a file system that cannot be frozen; GRUB replays or needs nothing
+        return  # cannot be frozen; GRUB can replay its journal or does not need to
     else:
         fcntl.ioctl(descriptor, FITHAW, 0)
     finally:
@@ -57,8 +57,8 @@ def flush_journal(system: str) -> None:
 
 
 def remove(system: str, paths: tuple[str, ...]) -> None:
-    """Remove generations and components; a generation's manifest goes first, so that half of it
-    is none."""
+    """Remove generations and components; a generation's manifest goes first, so that a partly
+    removed one is ignored."""
     for path in paths:
         full = f"{system}/{path}"
         if os.path.exists(f"{full}/manifest.json"):

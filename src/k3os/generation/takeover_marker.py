@@ -13,7 +13,7 @@ from k3os.generation.layout import MENU, SYSTEM
 from k3os.system.json_text import an_object
 
 MARKER = f"{SYSTEM}/takeover"
-# the menu of the system that was there
+# the menu of the former system
 BACKUP = f"{MENU}.before-k3os"
 REBOOT, POWER_OFF = "reboot", "power off"
 

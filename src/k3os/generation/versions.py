@@ -1,6 +1,6 @@
-"""Which of two versions is the older one: of k3OS, of k3s, of kernels.
+"""Compares versions of k3OS, k3s, and kernels: which one is older.
 
-It only compares; what a version must look like says whoever reads it.
+It only compares; what a valid version is, others decide.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ def ordered(version: str) -> tuple[tuple[int, ...], bool, str]:
 
 
 def is_older(version: str, than: str) -> bool:
-    """Whether a version comes before another; False where one of them is not a version number."""
+    """Whether a version comes before another; False if one of them is not a version number."""
     if not re.match(r"v?\d", version) or not re.match(r"v?\d", than):
         return False
     return ordered(version) < ordered(than)
 
 
 def is_minor_back(old: str, new: str) -> bool:
-    """Whether k3s goes back over a minor version, which may have another schema of the datastore;
-    False where one of them is not a version number."""
+    """Whether k3s goes back a minor version, which may have another schema of the datastore; False
+    if one of them is not a version number."""
     found = [re.match(r"v?[0-9]+\.[0-9]+", version) for version in (old, new)]
     before, after = (ordered(each[0])[0] if each else () for each in found)
     return bool(before and after) and after < before

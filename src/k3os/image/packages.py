@@ -8,6 +8,7 @@ chooses the default mirror by itself.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,6 +100,8 @@ _LIST_DEBS = (
     "dpkg-deb --show --showformat '${Package} ${Version} ${Source}\\n' \"$deb\"; "
     'done > "$1/packages.txt"'
 )
+# nothing is missing: an empty list
+_NO_DEBS = '{ ! ls "$1"/var/cache/apt/archives/*.deb >/dev/null 2>&1 && : > "$1/packages.txt"; }'
 
 
 T = TypeVar("T")
@@ -199,6 +202,30 @@ def unpack(
         f"--extract-hook={_LIST_DEBS}",
     ]
     _mmdebstrap(settings, progress, options, target)
+
+
+def unpack_beside(
+    settings: Settings, progress: Progress, names: tuple[str, ...], status: Path, target: Path
+) -> None:
+    """A tar of the files of packages and of all they depend on beyond what status (a dpkg status
+    file) says is installed, and `packages.txt`."""
+    options = [
+        "--variant=extract",
+        f"--include={','.join(names)}",
+        f'--setup-hook=cat {shlex.quote(str(status))} > "$1"/var/lib/dpkg/status',
+        f"--extract-hook={_NO_DEBS} || {{ {_LIST_DEBS}; }}",
+    ]
+    try:
+        _mmdebstrap(settings, progress, options, target)
+    except UserError as error:
+        unknown = UNKNOWN_PACKAGE.findall(progress.stage_log())
+        if not unknown:
+            raise
+        raise UserError(
+            f"Debian {SUITE} has no package {', '.join(unknown)} for {settings.arch.debian}",
+            "packages.debian.org lists them",
+            "PACKAGES",
+        ) from error
 
 
 def _mmdebstrap(

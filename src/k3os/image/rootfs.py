@@ -12,6 +12,7 @@ import re
 import tempfile
 from pathlib import Path
 
+from k3os.generation.extension_fit import LEVEL
 from k3os.image import emulation
 from k3os.image.agents import choose_agents
 from k3os.image.elf import needed_libraries
@@ -316,7 +317,7 @@ def add_release(tree: Tree, settings: Settings) -> None:
     text = (
         f'NAME="k3OS"\nID=k3os\nID_LIKE=debian\nVERSION="{__version__}"\n'
         f'VERSION_ID="{__version__}"\nPRETTY_NAME="k3OS {__version__}"\n'
-        f"IMAGE_VERSION={__version__}\nSOURCE_DATE_EPOCH={settings.epoch}\n"
+        f"IMAGE_VERSION={__version__}\nSYSEXT_LEVEL={LEVEL}\nSOURCE_DATE_EPOCH={settings.epoch}\n"
     )
     tree.file("usr/lib/os-release", text.encode())
     tree.link("etc/os-release", "../usr/lib/os-release")

@@ -1,1 +1,1 @@
-"""k3s, the component: where it comes from and how it is verified. k3s itself is no code of ours."""
+"""k3s, the component: where it comes from and how it is verified. k3s itself is not our code."""

@@ -1,6 +1,6 @@
 """Is this file a k3s for that architecture, and which version is it?
 
-It starts the file only to ask for its version. ELF header: elf(5), e_machine in elf.h.
+It only starts the file to ask for its version. ELF header: elf(5), e_machine in elf.h.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def check_executable(path: Path, arch: str, where: str) -> None:
 def ask_version(path: Path, digest: str, name: str = "") -> str:
     """What `k3s --version` says, else what name (or path) says, else the start of the hash."""
     try:
-        # not with our K3S=…: that one is for the build
+        # without our K3S=…: that is for the build
         output = run([str(path), "--version"], cwd="/", env={"K3S": None}, timeout=30)
     except (CommandError, OSError):
-        output = b""  # for another architecture, or a script whose interpreter is elsewhere
+        output = b""  # another architecture, or a script whose interpreter is missing
     for text in (output.decode(errors="replace"), name or path.name):
         match = VERSION.search(text)
         if match:

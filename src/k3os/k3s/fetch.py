@@ -1,9 +1,9 @@
-"""Fetch k3s and airgap image archives, verified, into a directory that also is the cache. What is
-not as its release says, and as it is pinned (trust.py), is refused.
+"""Fetch k3s and airgap image archives, verified, into a directory that also is the cache. A file
+that does not match its release and its pinned checksum (trust.py) is refused.
 
-Nothing that failed a checksum stays under its final name. It must not decide where k3s goes
-in an image or on a node. Beside each file from a release lies <file>.sha256, what it was
-verified to be, so that a later call needs no network.
+Nothing that failed a checksum stays under its final name. It must not decide where k3s goes in an
+image or on a node. Beside each file from a release is <file>.sha256 with its verified checksum, so
+that a later call needs no network.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ def fetch(
     progress: Progress | None = None,
     timeout: float = 30.0,
 ) -> Component | None:
-    """Return the k3s that source names; None for Nothing, and for Auto out of reach.
+    """Return the k3s that source names; None for Nothing, and for Auto if it is not reachable.
 
-    destination: a directory that exists; a LocalFile is used where it lies. trust: what is known.
-    Raises UserError; ChecksumError whatever the source is.
+    destination: an existing directory; a LocalFile is used where it is. trust: known checksums.
+    Raises UserError; ChecksumError for any source.
     """
     release_files(arch)
     match source:
@@ -93,7 +93,7 @@ def fetch(
         case Auto():
             version = pinned().version
             try:
-                # two tries: a build without network shall not wait long to find out
+                # two tries: a build without network should not take long to find out
                 return fetch_release(
                     Release(version),
                     arch,
@@ -123,7 +123,7 @@ def fetch_release(
 ) -> Component:
     """Fetch one version of the releases. Raises HttpError, ChecksumError, UserError.
 
-    The file must match the release's sum file, and that what is pinned, or come over https.
+    The file must match the release's sum file, which must match the pinned sums or come over https.
     """
     version = release.version
     name, _ = release_files(arch)
@@ -163,14 +163,14 @@ def fetch_release(
 def published_sums(
     version: str, arch: str, *, timeout: float = 30.0, tries: int = 4
 ) -> dict[str, str]:
-    """file name -> SHA-256, from the release's sum file for arch. Raises HttpError."""
+    """File name -> SHA-256, from the release's sum file for arch. Raises HttpError."""
     url = _sums_url(version, arch)
     return parse_sums(get(url, timeout=timeout, tries=tries), url)
 
 
 def parse_sums(data: bytes, where: str) -> dict[str, str]:
-    """Understand sha256sum(1) output, also with --tag; raises UserError for anything else (an
-    error page)."""
+    """Parse sha256sum(1) output, also with --tag; raises UserError for anything else (an error
+    page)."""
     sums = {}
     for line in data.decode(errors="replace").splitlines():
         if not line.strip():
@@ -192,7 +192,7 @@ def _sums_url(version: str, arch: str) -> str:
 
 
 def _verified_before(path: Path) -> str:
-    """The hash path was verified to have, if it still has it; else ""."""
+    """The hash that path was verified to have, if it still has it; else ""."""
     try:
         known = path.with_name(f"{path.name}.sha256").read_text().strip()
         return known if file_sha256(path) == known else ""
@@ -212,7 +212,7 @@ def _fetch_url(
     progress: Progress | None,
     timeout: float,
 ) -> Component:
-    """An address without a checksum is asked each time: what it serves may have changed."""
+    """An address without a checksum is fetched each time: its content may have changed."""
     from hashlib import sha256
 
     if not source.sha256:
@@ -245,8 +245,8 @@ def fetch_airgap(
 ) -> list[Path]:
     """Return the image archives that K3S_AIRGAP names (paths and URLs). Raises UserError.
 
-    Beside an https address of the k3s release layout there is a sum file, which the archive must
-    match; `#sha256=` behind any address does the same.
+    If an https address has the k3s release layout, there is a sum file beside it, which the archive
+    must match; `#sha256=` after any address does the same.
     """
     paths: dict[str, Path] = {}
     for item in items:

@@ -1,11 +1,11 @@
-"""What k3s finds in its configuration files, to be shown: what may be a secret is not."""
+"""The settings in k3s' configuration files, for display: without possible secrets."""
 
 from __future__ import annotations
 
 from k3os.config.k3s_flags import FILE
 from k3os.k3s.settings import Settings, of_files
 
-# of these `k3os status` shows the values; each other name stands alone
+# `k3os status` shows the values of these; of all others, only the name
 SHOWN = ("server", "node-name", "node-label", "node-taint")
 
 
@@ -15,7 +15,7 @@ def given(root: str = "") -> Settings:
 
 
 def shown(settings: Settings) -> Settings:
-    """The same without values that nobody but root should see."""
+    """The same without values that only root should see."""
     from k3os.errors import discreet
 
     return {

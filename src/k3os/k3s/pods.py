@@ -1,8 +1,8 @@
-"""The pods that run on this node, seen without k3s: what is in their control groups.
+"""The pods running on this node, seen without k3s: by their control groups.
 
-It asks neither the kubelet nor containerd, which may be gone already. Formats: the names of the
+It asks neither the kubelet nor containerd, which may already be gone. Formats: the names of the
 kubelet's control groups (kubepods, cgroup v2, both drivers) and of its log directories
-(/var/log/pods/<namespace>_<name>_<uid>). Which pod is critical is not to be seen here.
+(/var/log/pods/<namespace>_<name>_<uid>). They do not show which pods are critical.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ POD = re.compile(r"(?:^|-)pod([0-9a-f][0-9a-f_-]{7,})(?:\.slice)?$")
 UNITS_WITHOUT = (".service", ".scope", ".mount", ".socket", ".swap")
 # a pod's sandbox; it holds the network and ends with the last container
 PAUSE = "pause"
-SHIM = "containerd-shim"  # as much of containerd-shim-runc-v2 as the kernel keeps
+SHIM = "containerd-shim"  # containerd-shim-runc-v2, as far as the kernel keeps the name
 
 
 class Pod:
-    """uid; name: "namespace/name", or the uid where no log tells; path: of its control group."""
+    """uid; name: "namespace/name", or the uid if it has no logs; path: of its control group."""
 
     __slots__ = ("name", "path", "uid")
 
@@ -32,7 +32,7 @@ class Pod:
 
     @property
     def is_system(self) -> bool:
-        """Whether it is one of the cluster's own: a guess at what is critical, for want of more."""
+        """Whether it belongs to the cluster itself: the best guess at what is critical."""
         return self.name.startswith("kube-system/")
 
 
@@ -47,14 +47,14 @@ def running(root: str = "") -> list[Pod]:
 
 
 def _groups(top: str) -> dict[str, str]:
-    """uid -> control group of every pod that has one, below whatever the kubelet's root is."""
+    """uid -> control group of every pod that has one, wherever the kubelet's root is."""
     found: dict[str, str] = {}
     for directory, names, _ in os.walk(top):
         for name in names:
             match = POD.search(name)
             if match and "kubepods" in f"{directory}/{name}":
                 found[match[1].replace("_", "-")] = f"{directory}/{name}"
-        # it is asked several times a second: no look into pods, nor where systemd has none
+        # this runs several times a second: do not descend into pods, nor into units without pods
         names[:] = [
             name for name in names if not POD.search(name) and not name.endswith(UNITS_WITHOUT)
         ]
@@ -71,7 +71,7 @@ def _names(logs: str) -> dict[str, str]:
 
 
 def _processes(path: str) -> list[int]:
-    """All in a control group and those below it."""
+    """All processes in a control group and those below it."""
     found: list[int] = []
     for directory, _, _ in os.walk(path):
         try:
@@ -99,7 +99,7 @@ def _parent(root: str, pid: int) -> int:
 
 
 def first_processes(pod: Pod, root: str = "") -> list[int]:
-    """Of each container the one that is told to end: its parent is not in the pod."""
+    """The process of each container that gets the signal: its parent is not in the pod."""
     every = _processes(pod.path)
     return [
         pid for pid in every if _parent(root, pid) not in every and _command(root, pid) != PAUSE
@@ -107,7 +107,7 @@ def first_processes(pod: Pod, root: str = "") -> list[int]:
 
 
 def terminate(pod: Pod) -> None:
-    """SIGTERM, as the kubelet does."""
+    """SIGTERM, like the kubelet."""
     import signal
 
     for pid in first_processes(pod):
@@ -115,7 +115,7 @@ def terminate(pod: Pod) -> None:
 
 
 def kill(pod: Pod) -> None:
-    """End everything in it at once, its sandbox too."""
+    """End everything in it at once, including its sandbox."""
     try:
         with open(f"{pod.path}/cgroup.kill", "w") as file:
             file.write("1")
@@ -124,7 +124,7 @@ def kill(pod: Pod) -> None:
 
 
 def kill_runtime() -> int:
-    """End what containerd left running, which nothing else would stop; how many processes.
+    """End what containerd left running, which nothing else would stop; returns the number.
 
     containerd's shims outlive it on purpose, and sandboxes wait in their groups.
     """
@@ -151,8 +151,8 @@ def due(
 ) -> tuple[list[Pod], list[Pod]]:
     """Of pods that still run: those that should have been told to end, those whose time is up.
 
-    elapsed: seconds since the shutdown began; last: those of grace that are for critical pods,
-    which are told when the others have ended or used up theirs.
+    elapsed: seconds since the shutdown began; last: the part of grace for critical pods, which
+    are told once the others have ended or used up their time.
     """
     others = [pod for pod in pods if pod.uid not in critical]
     if elapsed >= grace:

@@ -1,9 +1,9 @@
-"""Waiting until the k3s of this node answers that it is ready. It starts and changes nothing.
+"""Waiting until the k3s of this node reports that it is ready. It starts and changes nothing.
 
 A server is asked for /readyz of its API (kubernetes.io, "Kubernetes API health endpoints"), an
-agent for the kubelet's /healthz. There is no end: a first start may load images for long. Which
-parts a server has is its own choice (docs.k3s.io, "Managing Server Roles"): one for etcd alone has
-no API server, one without an agent has no kubelet.
+agent for the kubelet's /healthz. There is no time limit: a first start may load images for long.
+Which parts a server runs can be chosen (docs.k3s.io, "Managing Server Roles"): one for etcd only
+has no API server, one without an agent has no kubelet.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 POLL_SECONDS = 2
 TELL_SECONDS = 60
 ANNOUNCE_SECONDS = 600
-HEALTHZ_PORT = "10248"  # of a kubelet that was told no other one
+HEALTHZ_PORT = "10248"  # the kubelet's default
 KUBELET = "http://{}:{}/healthz"
-# k3s has its kubelet listen on the loopback address of the node's first address (pkg/daemons/agent)
+# k3s' kubelet listens on the loopback address of the node's first IP family (pkg/daemons/agent)
 LOOPBACK = ("127.0.0.1", "::1")
 ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 UNIT = "k3s.service"
@@ -37,7 +37,7 @@ def wait_until_ready(
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Ask until it is; log gets a line each minute, say one on the consoles when it is long."""
+    """Ask until it is; log gets a line per minute, say one on the consoles if it takes long."""
     started = monotonic()
     tell = TELL_SECONDS
     announced = False
@@ -53,11 +53,11 @@ def wait_until_ready(
 
 
 def missing(role: str, settings: Settings, kubeconfig: str, port: str = HEALTHZ_PORT) -> str:
-    """What of the k3s of this node is not ready, "" when all is.
+    """What of this node's k3s is not ready, "" if everything is.
 
-    role: "server" or "agent"; kubeconfig: where a server writes its own unless it is told another
-    place; port: that the kubelet's configuration file says. Where no part of it can be asked,
-    systemd knows whether k3s has said that it is ready (sd_notify(3)).
+    role: "server" or "agent"; kubeconfig: where a server writes its own by default; port: from the
+    kubelet's configuration file. If no part can be asked, systemd knows whether k3s has reported
+    that it is ready (sd_notify(3)).
     """
     from k3os.k3s.settings import is_true, last
 
@@ -73,20 +73,20 @@ def missing(role: str, settings: Settings, kubeconfig: str, port: str = HEALTHZ_
 
 
 def of_kubelet(settings: Settings, wanted: str) -> str:
-    """One of the kubelet's arguments; "" where it has none."""
+    """One of the kubelet's arguments; "" if it is not given."""
     values = [each.partition("=") for each in settings.get("kubelet-arg", [])]
     return next((value for name, _, value in reversed(values) if name == wanted), "")
 
 
 def _hosts(settings: Settings) -> list[str]:
-    """Where the kubelet may be listening, as addresses (URLs) have it."""
+    """Where the kubelet may be listening, in the form for URLs."""
     told = of_kubelet(settings, "healthz-bind-address")
     addresses = [ANY.get(told, told)] if told else LOOPBACK
     return [f"[{each}]" if ":" in each else each for each in addresses]
 
 
 def has_said_so() -> bool:
-    """Whether its unit, which waits for that, is active."""
+    """Whether its unit is active, which waits for that report."""
     from k3os.system.run import CommandError
     from k3os.system.units import properties
 
@@ -97,11 +97,11 @@ def has_said_so() -> bool:
 
 
 def server_is_ready(kubeconfig: str) -> bool:
-    """Whether the API server of the kubeconfig is."""
+    """Whether the kubeconfig's API server is ready."""
     from k3os.system.run import CommandError, run
 
     if not os.path.exists(kubeconfig):
-        return False  # k3s writes it at its start; kubectl is large, and not for asking in vain
+        return False  # k3s writes it at start; kubectl is too large to start in vain
     try:
         answer = run(
             ["kubectl", "get", "--raw=/readyz"], env={"KUBECONFIG": kubeconfig}, timeout=30
@@ -112,7 +112,7 @@ def server_is_ready(kubeconfig: str) -> bool:
 
 
 def agent_is_ready(url: str) -> bool:
-    """Whether the kubelet is. It is on this host: no proxy of the environment knows it."""
+    """Whether the kubelet is ready. It is on this host: ignore proxies of the environment."""
     from k3os.system import http
     from k3os.system.http_direct import Direct
     from k3os.system.http_failure import HttpError

@@ -1,8 +1,8 @@
-"""What k3s on this node is told: its configuration files and its arguments, merged as it does.
+"""The settings of this node's k3s: its configuration files and arguments, merged like k3s does.
 
 It only reads. The format: docs.k3s.io/installation/configuration, "Configuration File": a file
-and the ones in FILE.d in name order, the last one that has a key wins, `key+` appends; arguments
-win over files, and add to their lists.
+and those in FILE.d in order of their names, the last one that has a key wins, `key+` appends;
+arguments win over files, and add to their lists.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.config.load import Config
 
-# the short flags that k3s has, docs.k3s.io/cli/server
+# k3s' short flags, docs.k3s.io/cli/server
 SHORT = {"d": "data-dir", "t": "token", "s": "server", "i": "node-ip", "o": "write-kubeconfig"}
 SHORT |= {"c": "config", "l": "log"}
 
-# variables that the flags have, as far as something of ours asks for them
+# environment variables of flags, as far as we need them
 VARIABLES = {
     VARIABLE: "data-dir",
     "K3S_DATASTORE_ENDPOINT": "datastore-endpoint",
@@ -49,14 +49,14 @@ def read(arguments: list[str], environment: dict[str, str], *, root: str = "") -
     main = environment.get("K3S_CONFIG_FILE") or last(given, "config") or FILE
     variables = {key: [environment[name]] for name, key in VARIABLES.items() if name in environment}
     files = of_files(f"{root}{main}")
-    # k3s takes a file's settings as arguments that stand before its own
+    # k3s puts a file's settings before its own arguments
     both = {name: files.get(name, []) + given.get(name, []) for name in (*files, *given)}
     return variables | both
 
 
 def of_files(main: str, *, lenient: bool = False) -> Settings:
-    """Those of a configuration file and of the ones beside it. lenient: a file that cannot be read
-    counts as empty. Raises UserError."""
+    """Those of a configuration file and of the ones beside it. lenient: a file that cannot be
+    read counts as empty. Raises UserError."""
     found: Settings = {}
     for path in _files(main):
         try:
@@ -72,18 +72,18 @@ def of_files(main: str, *, lenient: bool = False) -> Settings:
 
 
 def last(settings: Settings, name: str) -> str:
-    """The value that counts of a flag that takes one, "" without."""
+    """The effective value of a flag that takes one, "" if it is not set."""
     values = settings.get(name)
     return values[-1] if values else ""
 
 
 def is_true(settings: Settings, name: str) -> bool:
-    """A switch, as Go's strconv.ParseBool has it, and YAML in a configuration file."""
+    """A switch, as parsed by Go's strconv.ParseBool, and by YAML in a configuration file."""
     return last(settings, name).lower() in ("1", "t", "true", "y", "yes", "on")
 
 
 def data_directory(settings: Settings) -> str:
-    """Where k3s keeps its data, without a slash at its end."""
+    """Where k3s keeps its data, without a trailing slash."""
     given = last(settings, "data-dir").strip()
     return absolute(given) if given else DATA
 
@@ -125,7 +125,7 @@ def _of_file(path: str) -> Settings:
     data, unreadable = read_limited(path)
     root, problems = (None, [unreadable]) if unreadable else read_yaml(data, path)
     if wrong := next((each for each in problems if each.is_error), None):
-        # without the words of the text, which may be a secret
+        # do not quote the text, which may be a secret
         line = (
             f"there is a mistake in line {wrong.place.line}" if wrong.place.line else wrong.message
         )

@@ -1,8 +1,8 @@
-"""What K3S= asks for, and the layout of a k3s release.
+"""The values of K3S=, and the layout of a k3s release.
 
-It only parses and names things; it neither reads files of k3s nor the network. The layout is
-that of the k3s project's releases: <base>/<version, "+" as %2B>/<file>, with one sum file
-for each architecture in the format of sha256sum(1).
+It only parses and names things; it reads neither files of k3s nor the network. The layout is that
+of the k3s project's releases: <base>/<version, "+" as %2B>/<file>, with one sum file per
+architecture in the format of sha256sum(1).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Auto:
 
 @dataclass(frozen=True)
 class Release:
-    """One version of the k3s releases; sha256 stands behind `#sha256=`, "" without."""
+    """One version of the k3s releases; sha256 comes after `#sha256=`, "" without it."""
 
     version: str
     sha256: str = ""
@@ -44,7 +44,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Download:
-    """An executable at any address; sha256 stands behind `#sha256=` in K3S, "" without."""
+    """An executable at any address; sha256 comes after `#sha256=` in K3S, "" without it."""
 
     url: str
     sha256: str = ""
@@ -52,7 +52,7 @@ class Download:
 
 @dataclass(frozen=True)
 class LocalFile:
-    """An executable that is there already."""
+    """An executable on this machine."""
 
     path: Path
 
@@ -69,8 +69,8 @@ K3sSource = Auto | Release | Download | LocalFile | Nothing
 class Pinned:
     """The k3s version this k3OS was made for.
 
-    sums: version -> architecture -> hash of the executable as the maintainers saw it, of other
-    versions, too. `k3os k3s pin` writes it; what has no entry must come over https.
+    sums: version -> architecture -> hash of the executable as the maintainers saw it, including
+    other versions. `k3os k3s pin` writes it; what has no entry must come over https.
     """
 
     version: str
@@ -78,7 +78,7 @@ class Pinned:
 
 
 def parse_source(text: str) -> K3sSource:
-    """Understand a value of K3S; raises UserError for anything else."""
+    """Parse a value of K3S; raises UserError for anything else."""
     if text in ("", "auto"):
         return Auto()
     if text == "none":
@@ -124,12 +124,12 @@ def release_files(arch: str) -> tuple[str, str]:
 
 
 def release_url(version: str, name: str) -> str:
-    """The address of one file of a release; K3S_RELEASES names a mirror of the layout."""
+    """The address of a file of a release; K3S_RELEASES names a mirror with the same layout."""
     base = os.environ.get("K3S_RELEASES") or RELEASES
     return f"{base.rstrip('/')}/{version.replace('+', '%2B')}/{name}"
 
 
 def machine_arch(machine: str) -> str:
-    """Our name of what uname(2) calls machine ("amd64" for "x86_64")."""
+    """Our name for uname(2)'s machine ("amd64" for "x86_64")."""
     names = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv8l": "arm"}
     return names.get(machine, machine)

@@ -1,8 +1,8 @@
-"""Whose word counts for what a k3s is: a sum that is pinned, or TLS.
+"""What proves that a k3s is genuine: a pinned checksum, or TLS.
 
-A sum that the same server gives proves that a file came whole, not whose it is; over plain http
-whoever is in between gives both. Pinned are: what stands behind `#sha256=`, `k3os.k3s_sums` of the
-node's configuration, and pinned.json of this k3OS, which lies in the signed image.
+A checksum from the same server proves that a file is complete, not where it comes from; over plain
+http, anyone in between can replace both. Pinned are: `#sha256=` of an address, `k3os.k3s_sums` of
+the node's configuration, and pinned.json of this k3OS, which is in the signed image.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ SUMS, INSECURE = "k3os.k3s_sums", "k3os.k3s_insecure_http"
 
 @dataclass(frozen=True)
 class Trust:
-    """sums: version to the SHA-256 of its executables, of any architecture; insecure_http: whether
+    """sums: version to the SHA-256 of its executables, for any architecture; insecure_http: whether
     an unpinned one may come over plain http."""
 
     sums: Mapping[str, frozenset[str]] = field(default_factory=dict)
     insecure_http: bool = False
 
     def pins(self, release: Release, arch: str) -> frozenset[str]:
-        """What the executable's sum may be; empty: nothing is known of it."""
+        """The valid sums of the executable; empty: none is known."""
         if release.sha256:
             return frozenset((release.sha256,))
         ours = pinned().sums.get(release.version, {}).get(arch, "").lower()
@@ -37,7 +37,7 @@ class Trust:
         return theirs | {ours} if ours else theirs
 
     def check_transport(self, url: str, what: str, hint: str) -> None:
-        """Raise UserError unless an unpinned thing may come from there."""
+        """Raise UserError unless an unpinned file may come from there."""
         if not url.lower().startswith("https://") and not self.insecure_http:
             raise UserError(
                 f"{what} has no pinned sum, and plain http proves nothing about it",
@@ -50,7 +50,7 @@ NOBODY = Trust()
 
 
 def of_config(config: Config, *, insecure: bool = False) -> Trust:
-    """insecure: whatever the configuration says of plain http."""
+    """insecure: overrides what the configuration says about plain http."""
     said = config.get(INSECURE)
     return Trust(
         {name: frozenset(text.lower().split()) for name, text in config.mapping(SUMS).items()},

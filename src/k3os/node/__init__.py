@@ -1,5 +1,5 @@
-"""What a node does for itself: how it is, what it tells the cluster, whether a boot is healthy,
-what the operator asks of it, other versions, the end of its pods.
+"""What a node does for itself: its status, reports to the cluster, whether a boot is healthy,
+requests of the operator, upgrades, the end of its pods.
 
-A command of k3os.cli reads its words, calls one function here, and prints.
+A command of k3os.cli parses its arguments, calls one function here, and prints.
 """

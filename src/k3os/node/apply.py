@@ -1,7 +1,7 @@
 """Carry out what the operator asks of this node (cluster/request.py).
 
-The operator's Job has it done on the host. Killed at any moment and called again it goes on: what
-is there already is not done again. The last line of its output is the result, as JSON.
+The operator's Job runs this on the host. If it is killed at any moment and called again, it
+continues: finished parts are not repeated. The last line of its output is the result, as JSON.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from k3os.cluster.node_status import NodeStatus
     from k3os.cluster.request import NodeRequest, Work
 
-# what the fragment on the disk still waits for in this boot: one of impact.ORDER. A boot applies
-# all of it, and takes this file along.
+# the effect that the fragment on the disk still waits for in this boot: one of impact.ORDER. A
+# boot applies all of it, and this file is gone then.
 PENDING = "/run/k3os/fragment-pending"
 PLANNED, NO_CHANGE, NEEDS_BOOT = "Planned", "NoChange", "RebootRequired"
-REBOOT_SECONDS = 5  # until then the Job has told its result
+REBOOT_SECONDS = 5  # time for the Job to report its result
 COMMAND_SECONDS = 3600
-# of k3os
+# arguments of k3os
 BACK = ["upgrade", "--rollback", "--no-reboot"]
 UPGRADE_ERROR = "/run/k3os/upgrade-error.json"
 
 
 def carry_out_file(path: str) -> int:
-    """The exit code, when the answer is printed. Raises UserError when there is no such file."""
+    """Returns the exit code after printing the answer. Raises UserError if there is no file."""
     from k3os import names
     from k3os.cluster.request import parse
     from k3os.system.run import CommandError
@@ -54,7 +54,7 @@ def carry_out_file(path: str) -> int:
 
 
 def failed(request: NodeRequest, message: str) -> int:
-    """The Job gets its answer also where the record cannot be written."""
+    """The Job gets its answer even if the record cannot be written."""
     from k3os import names
     from k3os.cluster import result
     from k3os.node.cluster_report import request_report
@@ -74,7 +74,7 @@ def answer(request: str, state: str, message: str, *, code: int = 0, **more: obj
 
 
 def carry_out(request: NodeRequest) -> int:
-    """Do what is left to do. Raises UserError, CommandError, OSError when something of it fails."""
+    """Do what is left to do. Raises UserError, CommandError, OSError if some of it fails."""
     from dataclasses import replace
 
     from k3os import names
@@ -100,11 +100,11 @@ def carry_out(request: NodeRequest) -> int:
         rename_fragment(request)
         keep(request, names.SUCCEEDED, "nothing to do")
         return answer(request.id, NO_CHANGE, "nothing to change", **told)
-    # the versions first: when they cannot be had, the configuration stays as it was
+    # versions first: if they cannot be fetched, the configuration stays as it was
     change_versions(request, work)
     former = own_node.fragment()
     if work.k3s and not work.reboot and not runs_wanted_k3s(request):
-        # an earlier try was killed between the switch and the restart of k3s: a boot completes it
+        # an earlier try was killed between the switch and the restart of k3s: a reboot completes it
         work = replace(work, effect="reboot")
         told["rebootNeeded"] = True
         if not request.reboot:
@@ -123,10 +123,10 @@ def carry_out(request: NodeRequest) -> int:
 
 
 def already_answered(request: NodeRequest, status: NodeStatus) -> dict[str, Any]:
-    """The result that stands when a Job is started again, {} when there is something to do.
+    """The final result if a Job is started again, {} if there is something to do.
 
-    What did not come up once is not tried on and on. While another request's version is on
-    trial nothing is done, and its result stays.
+    What failed to come up is not tried again. While another request's version is on trial, nothing
+    is done and that request's result stays.
     """
     from k3os import names
     from k3os.cluster import result
@@ -137,7 +137,7 @@ def already_answered(request: NodeRequest, status: NodeStatus) -> dict[str, Any]
         message = "another version is on trial; try again when its trial is over"
         return {"state": names.FAILED, "message": message} if status.on_trial else {}
     if known["state"] == names.REBOOTING and known["boot"] == boot_id():
-        reboot_soon()  # killed before it was scheduled; a second one does no harm
+        reboot_soon()  # it may have been killed before scheduling; twice does no harm
     final = (names.FAILED, names.ROLLED_BACK, names.REBOOTING)
     return known if known["state"] in final else {}
 
@@ -154,7 +154,7 @@ def keep(
 
 
 def described(request: NodeRequest, work: Work) -> str:
-    """For people; the configuration's content is nobody's business."""
+    """For people; the content of the configuration is confidential."""
     parts = []
     if work.k3os and request.k3os:
         parts.append(f"k3OS {request.k3os.version}")
@@ -166,7 +166,7 @@ def described(request: NodeRequest, work: Work) -> str:
 
 
 def about_datastore(request: NodeRequest, work: Work, running: Mapping[str, str]) -> dict[str, str]:
-    """What a person should know before k3s goes back, {} for nothing."""
+    """What the user should know before k3s goes back, {} for nothing."""
     from k3os.k3s.settings import of_node
     from k3os.node.upgrade import config
     from k3os.upgrade.datastore import going_back
@@ -178,7 +178,7 @@ def about_datastore(request: NodeRequest, work: Work, running: Mapping[str, str]
 
 
 def wanted_versions(request: NodeRequest) -> dict[str, str]:
-    """As the node's own manifest names them once they are the current ones."""
+    """As the node's own manifest will name them once they are current."""
     from k3os.node.status import versions
     from k3os.paths import OWN_SYSTEM
 
@@ -188,7 +188,7 @@ def wanted_versions(request: NodeRequest) -> dict[str, str]:
 
 
 def pending() -> str:
-    """What the fragment on the disk waits for, "" for nothing."""
+    """The effect that the fragment on the disk waits for, "" for none."""
     try:
         with open(PENDING, errors="replace") as file:
             return file.read()
@@ -197,7 +197,7 @@ def pending() -> str:
 
 
 def write_fragment(request: NodeRequest, effect: str, path: str = FRAGMENT) -> None:
-    """It is on trial from now on. Raises OSError."""
+    """From now on it is on trial. Raises OSError."""
     from k3os.cluster import config_trial
     from k3os.node.upgrade import config, trial_seconds
     from k3os.system.files import atomic_write
@@ -214,7 +214,7 @@ def text_of_fragment(request: NodeRequest) -> bytes | None:
 
 
 def rename_fragment(request: NodeRequest) -> None:
-    """The same configuration may have got another name in the cluster. Raises OSError."""
+    """The same configuration may have a new name in the cluster. Raises OSError."""
     from k3os.cluster import config_trial, own_node
 
     if request.config_hash and own_node.hash_of_fragment() != request.config_hash:
@@ -222,7 +222,7 @@ def rename_fragment(request: NodeRequest) -> None:
 
 
 def upgrade_arguments(request: NodeRequest, work: Work) -> list[str]:
-    """Of `k3os upgrade`; [] when nothing is to be upgraded."""
+    """For `k3os upgrade`; [] if nothing is to be upgraded."""
     arguments = []
     if work.k3os and request.k3os:
         version = request.k3os.version
@@ -233,12 +233,12 @@ def upgrade_arguments(request: NodeRequest, work: Work) -> list[str]:
         arguments.append("--allow-downgrade")
     if arguments and request.dry_run:
         return [*arguments, "--dry-run"]
-    # k3s alone is restarted by the upgrade, and put back when it does not become ready
+    # for k3s alone, the upgrade restarts it, and goes back if it does not become ready
     return [*arguments, "--no-reboot"] if arguments and work.reboot else arguments
 
 
 def change_versions(request: NodeRequest, work: Work) -> None:
-    """A dry run finds out whether it would work. Raises UserError with what `k3os upgrade` says."""
+    """A dry run finds out whether it would work. Raises UserError with `k3os upgrade`'s message."""
     arguments = upgrade_arguments(request, work)
     if not arguments:
         return
@@ -253,8 +253,8 @@ def change_versions(request: NodeRequest, work: Work) -> None:
 def tell_kernel(
     request: NodeRequest, work: Work, former: Mapping[str, Any], status: NodeStatus
 ) -> None:
-    """Have the boot that is needed anyway bring the kernel's arguments, too; else it would take
-    another one. Raises UserError; the former fragment and versions are back then."""
+    """Let the reboot that is needed anyway apply the kernel's arguments, too; else they would need
+    another one. Raises UserError; then the former fragment and versions are back."""
     from k3os.cluster import config_trial
     from k3os.cluster.impact import check
 
@@ -267,7 +267,7 @@ def tell_kernel(
         )
     except UserError as error:
         config_trial.restore(str(error))
-        if upgrade_arguments(request, work):  # else any later boot would bring the versions
+        if upgrade_arguments(request, work):  # else any later boot would start the new versions
             try:
                 run_k3os(BACK, UPGRADE_ERROR, timeout=COMMAND_SECONDS)
             except UserError as again:
@@ -284,7 +284,7 @@ def runs_wanted_k3s(request: NodeRequest) -> bool:
 
 
 def configure_or_take_back(work: Work) -> None:
-    """Apply the fragment, or what was there before it. Raises UserError, CommandError."""
+    """Apply the fragment, or go back to the former one. Raises UserError, CommandError."""
     from k3os.cluster import config_trial
     from k3os.system.run import CommandError
 
@@ -306,7 +306,7 @@ def configure_or_take_back(work: Work) -> None:
 
 
 def configure(work: Work) -> None:
-    """Apply what can be applied now. Raises UserError when something of the fragment fails."""
+    """Apply what can be applied now. Raises UserError if part of the fragment fails."""
     from k3os.config.load import load_config
     from k3os.node import k3s_restart
     from k3os.node.status import collect
@@ -315,7 +315,7 @@ def configure(work: Work) -> None:
     run(["k3os", "config"], check=False, timeout=COMMAND_SECONDS)
     check_applied(collect())
     if work.effect == "k3s":
-        # also after a new k3s, which was started with the old arguments
+        # also after a k3s upgrade, which started k3s with the old arguments
         k3s_restart.restart_for_configuration(load_config(cloud=True)[0])
     os.unlink(PENDING)
 

@@ -1,8 +1,8 @@
 """Whether this boot is healthy, and the end of a trial: of a version, or of a NodePool's
-configuration. k3os-confirm.service has it looked at in a boot that is one.
+configuration. k3os-confirm.service runs this in a boot that is a trial.
 
-Healthy is: systemd has started everything, the network is there, k3s answers, and the commands
-of k3os.upgrade.check succeed. Otherwise the machine restarts, with what was before.
+Healthy means: systemd has started everything, the network is up, k3s answers, and the commands of
+k3os.upgrade.check succeed. Otherwise the machine restarts with the former version or configuration.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import time
 
 from k3os.errors import UserError
-from k3os.paths import BASE, K3S_LINK, ON_TRIAL, RUNNING
+from k3os.paths import BASE, EXTENSIONS, K3S_LINK, ON_TRIAL, RUNNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 3.0
 COMMAND_SECONDS = 60
-# what a unit's own slowness must not fail; the rest of a "degraded" system is people's business
+# states of systemd that are fine; why a system is "degraded" is for people to find out
 UP = ("running", "degraded")
 OURS = ("k3os-confirm.service", "multi-user.target")
 
 
 def conclude() -> bool:
-    """Wait until this boot is healthy, and keep what is on trial, or take it back and restart the
-    machine: whether it stays. Only in a boot that is a trial."""
+    """Wait until this boot is healthy and keep what is on trial, or take it back and restart the
+    machine; returns whether it stays. Only in a boot that is a trial."""
     from k3os.cluster import config_trial
     from k3os.config.load import load_config
     from k3os.generation import grub, trial
@@ -40,9 +40,9 @@ def conclude() -> bool:
     config, _ = load_config(cloud=True)
     with open(ON_TRIAL, errors="replace") as file:
         seconds = float(file.read())
-    missing = wait(checks(config), seconds)
-    # both are, when a request changed both
+    # both are on trial if a request changed both
     version = bool(trial.on_trial(BASE)) or not config_trial.is_on_trial()
+    missing = (lost_extensions() if version else "") or wait(checks(config), seconds)
     what, before = ("version", "previous") if version else ("configuration", "former")
     if version and trial.waits(BASE, text_of(RUNNING)):
         os.unlink(ON_TRIAL)
@@ -65,12 +65,21 @@ def conclude() -> bool:
     config_trial.confirm()
     os.unlink(ON_TRIAL)
     say(f"the new {what} is healthy: it stays")
-    request_report()  # the cluster waits for that word
+    request_report()  # the cluster waits for this
     return True
 
 
+def lost_extensions(report: str = EXTENSIONS) -> str:
+    """Those of this boot that are not as they should be, which no waiting changes, or ""."""
+    from k3os.generation.extensions import failures
+    from k3os.system.files import read_object
+
+    found = failures(read_object(report))
+    return "; ".join(f"the extension {name}: {reason}" for name, reason in found.items())
+
+
 def restart() -> None:
-    """Restart the machine, also when systemd is what hangs."""
+    """Restart the machine, even if systemd itself hangs."""
     from k3os.system import power
     from k3os.system.run import CommandError, run
 
@@ -81,7 +90,7 @@ def restart() -> None:
 
 
 def checks(config: Config) -> list[Callable[[], str]]:
-    """What must be fine, in the order of asking; each says what is missing, or ""."""
+    """What must be fine, in order; each returns what is missing, or ""."""
     asked = [systemd_is_up, network_is_up]
     if os.path.exists(K3S_LINK):
         asked.append(lambda: k3s_is_ready(config))
@@ -95,7 +104,7 @@ def wait(
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Ask until all is fine or limit seconds have passed; what is still missing, or ""."""
+    """Ask until all is fine or limit seconds have passed; returns what is still missing, or ""."""
     end = monotonic() + limit
     while True:
         missing = next((said for check in asked if (said := check())), "")
@@ -117,8 +126,8 @@ def systemd_is_up() -> str:
 
 
 def unfinished() -> list[str]:
-    """The units that systemd is still starting or stopping, but for this very service and what
-    waits for it."""
+    """The units that systemd is still starting or stopping, except this service and what waits for
+    it."""
     from k3os.system.run import run
 
     jobs = run(["systemctl", "list-jobs", "--no-legend"], check=False, timeout=30).decode()
@@ -133,7 +142,7 @@ def network_is_up() -> str:
 
 
 def k3s_is_ready(config: Config) -> str:
-    """What of the k3s that the configuration asks for is not ready, or ""."""
+    """What is not ready of the k3s that the configuration asks for, or ""."""
     from k3os.k3s import ready
     from k3os.k3s.settings import of_node
     from k3os.phases.commands import KUBECONFIG
@@ -150,7 +159,7 @@ def k3s_is_ready(config: Config) -> str:
 
 
 def kubelet_port(config: Config, version: tuple[int, int] | None) -> str:
-    """Of its health: k3os.kubelet's, where this version of k3s (None: unknown) reads that."""
+    """Its health port: from k3os.kubelet, if this version of k3s (None: unknown) reads that."""
     from k3os.config.by_version import obstacle
     from k3os.config.kubelet import KEY
     from k3os.k3s import ready

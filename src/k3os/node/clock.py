@@ -1,6 +1,6 @@
-"""Wait for a time server where the clock was wrong at the start.
+"""Wait for a time server if the clock was wrong at the start.
 
-k3os-clock.service has it done before all that checks certificates: downloads, k3s. It must not
+k3os-clock.service runs this before anything that checks certificates: downloads, k3s. It must not
 set the clock (connman does that) and must not fail: a node with a wrong clock still runs.
 """
 
@@ -35,7 +35,7 @@ def wait(
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
-    """Ask once a second; whether the answer came in time."""
+    """Ask once a second; returns whether the answer came in time."""
     end = monotonic() + seconds
     while not (known := answered()) and monotonic() < end:
         sleep(1)
@@ -43,7 +43,7 @@ def wait(
 
 
 def doubt(path: str = CLOCK_WRONG) -> str:
-    """What the clock said at the start when that was wrong and no time server answered, or ""."""
+    """What the clock said at the start if it was wrong and no time server has answered, or ""."""
     try:
         with open(path, errors="replace") as file:
             said = file.read().strip()

@@ -1,6 +1,6 @@
-"""Tell the cluster how this node is. k3os-report.service has it done.
+"""Report the state of this node to the cluster. Run by k3os-report.service.
 
-`kubectl describe node` then shows which key could not be applied, and the operator knows what
+Then `kubectl describe node` shows which key could not be applied, and the operator knows what
 runs. It changes this node's own Node and nothing else.
 """
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from k3os.config.load import Config
 
 SENT = "/run/k3os/report.json"
-# k3s makes it for --with-node-id
+# k3s creates it for --with-node-id
 NODE_ID = "/etc/rancher/node/id"
-# k3os-report.path starts the service as long as this file is there, and the service removes it
-# first of all: news that come while it runs make it run again
+# k3os-report.path starts the service while this file exists, and the service removes it first of
+# all: news that arrive during a run trigger another one
 WANTED = "/run/k3os/report-wanted"
 PATIENCE = 300.0  # seconds
 LONGEST_PAUSE = 10.0
@@ -36,7 +36,7 @@ READY_UNIT = "k3os-node-ready.service"
 
 
 def message(known: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What is so now: a patch of the Node, and its condition. known: the last request's result."""
+    """The current state: a patch of the Node, and its condition. known: the last result."""
     from k3os.node.status import collect
 
     return _message(known, *_configuration(), collect())
@@ -45,7 +45,7 @@ def message(known: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
 def _message(
     known: dict[str, Any], config: Config, sure: bool, status: NodeStatus
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """sure: the configuration could be read without an error."""
+    """sure: the configuration was read without an error."""
     from k3os.cluster import own_node, result
     from k3os.node.status_text import failures
     from k3os.system.files import read_object
@@ -60,8 +60,8 @@ def _message(
 
 
 def _completed_result() -> dict[str, Any]:
-    """That of the last request. After the reboot that it announced it is completed in any case,
-    also where no API server is there to hear of it."""
+    """Of the last request. After the reboot that it announced, it is always completed, even if no
+    API server is there to hear of it."""
     from k3os.cluster import result
 
     known = result.read()
@@ -77,7 +77,7 @@ def _completed_result() -> dict[str, Any]:
 
 
 def _configuration() -> tuple[Config, bool]:
-    """That of the node, and whether it could be read without an error."""
+    """The node's own, and whether it was read without an error."""
     from k3os.config.load import load_config
 
     config, problems = load_config(cloud=True)
@@ -85,7 +85,7 @@ def _configuration() -> tuple[Config, bool]:
 
 
 def tell() -> int:
-    """Once. Raises UserError, one of kubelet.LATER when the API server is not ready."""
+    """Report once. Raises UserError, one of kubelet.LATER if the API server is not ready."""
     from k3os.cluster import kubelet, own_node, readiness
     from k3os.node import k3s_address
     from k3os.node.status import collect
@@ -125,7 +125,7 @@ def _keep(node: dict[str, Any]) -> dict[str, str]:
 
 
 def until_ready() -> int:
-    """Raises UserError, one of kubelet.LATER when the API server is not ready."""
+    """Raises UserError, one of kubelet.LATER if the API server is not ready."""
     from k3os.cluster import kubelet, readiness
     from k3os.system.console import say
     from k3os.system.run import run
@@ -153,7 +153,7 @@ def until_ready() -> int:
 
 
 def seconds_running(unit: str = "k3s.service") -> float:
-    """Since systemd has started it, 0 while it does not run: org.freedesktop.systemd1(5)."""
+    """Since systemd started it, 0 if it does not run: org.freedesktop.systemd1(5)."""
     from k3os.system.units import properties
 
     started = "ExecMainStartTimestampMonotonic"
@@ -169,7 +169,7 @@ def patiently(
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Try until the API server takes it or PATIENCE is over. Raises UserError."""
+    """Retry until the API server accepts it or PATIENCE is over. Raises UserError."""
     from k3os.cluster import kubelet
 
     end, pause = monotonic() + PATIENCE, 1.0
@@ -187,8 +187,8 @@ def patiently(
 
 
 def request_report(wanted: str = WANTED) -> None:
-    """Have it done now, or once more when it is being done. Without a cluster nothing comes of
-    it; that nobody can be told is no failure of whoever has news."""
+    """Start a report, or another one after the current. Without a cluster nothing happens; that
+    nobody can be told is not a failure of the caller."""
     try:
         os.close(os.open(wanted, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
     except OSError as error:
@@ -196,8 +196,8 @@ def request_report(wanted: str = WANTED) -> None:
 
 
 def node_name(config: Config, path: str = NODE_NAME, node_id: str = NODE_ID) -> str:
-    """The name this node registers under: that of its configuration, the pinned one, the host's;
-    behind it the id that k3s was asked for."""
+    """The name this node registers under: from its configuration, else the pinned one, else the
+    host name; plus the node id if k3s was asked for one."""
     from k3os.phases.k3s import given_name
     from k3os.phases.node import Node
 
@@ -211,5 +211,5 @@ def _has_id(config: Config) -> bool:
     from k3os.k3s.settings import is_true, of_arguments, of_files
     from k3os.phases.k3s import arguments
 
-    # a file that somebody broke since is not the one that k3s has read
+    # a file that was broken later is not the one that k3s has read
     return is_true(of_files(FILE, lenient=True) | of_arguments(arguments(config)), "with-node-id")

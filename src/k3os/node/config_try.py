@@ -1,8 +1,8 @@
-"""`k3os config try`: a configuration for some minutes, taken back unless it is kept.
+"""`k3os config try`: a configuration for a few minutes, taken back unless it is kept.
 
-A timer of systemd takes it back, so whatever becomes of this command and of the session that it
-was typed in; so does a restart of the machine (k3os.boot.init), and this command itself where
-something cannot be applied, or the address that the session came to is gone.
+A systemd timer takes it back, whatever happens to this command and its session; so does a restart
+of the machine (k3os.boot.init), and this command itself if something cannot be applied, or the
+address that the session is connected to is gone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ POLL = 1.0
 
 
 def begin(path: str, place: str, seconds: int, sources: Sources, *, restart: bool) -> int:
-    """The exit code, when it has been said what was done. Raises UserError."""
+    """Returns the exit code after saying what was done. Raises UserError."""
     data = _checked(path)
     if old := tried.known():
         hint = "`sudo k3os config keep` or `sudo k3os config back` first"
@@ -55,7 +55,7 @@ def keep() -> int:
 
 
 def back(sources: Sources, reason: str = "") -> int:
-    """reason: "" when a person asks for it."""
+    """reason: "" if a person asks for it."""
     from k3os.system.console import say
 
     restart = bool(tried.known().get("restart"))
@@ -65,7 +65,7 @@ def back(sources: Sources, reason: str = "") -> int:
         print("no configuration is being tried")
         return 1
     why = f": {reason}" if reason else ""
-    # not only to a session that may be gone
+    # on the consoles, too: the session may be gone
     said = f"the configuration tried as {place} is taken back{why}"
     say(said)
     print(said)
@@ -76,7 +76,7 @@ def back(sources: Sources, reason: str = "") -> int:
 
 
 def _checked(path: str) -> bytes:
-    """The file, when it has no errors. Raises UserError."""
+    """The file, if it has no errors. Raises UserError."""
     from k3os.config.check import check_data, read_limited
 
     data, unreadable = read_limited(path)
@@ -91,14 +91,14 @@ def _checked(path: str) -> bytes:
 
 
 def _apply(sources: Sources, place: str, restart: bool) -> str:
-    """What failed of the file at place, "" for nothing. What others ask for may fail as before."""
+    """What failed of the file at place, "" for nothing. Failures of other files do not count."""
     from k3os.node import configure
     from k3os.node.status import collect
     from k3os.node.status_text import failures_from
     from k3os.system.run import CommandError, run
 
     try:
-        # in a process of its own: whatever happens there, this one goes on
+        # in a separate process: whatever happens there, this one continues
         output = run(["k3os", "config"], check=False, timeout=LONGEST)
         print(output.decode(errors="replace"), end="")
         failed = failures_from(collect(), place)
@@ -124,15 +124,15 @@ def arm(seconds: int) -> None:
 def disarm() -> None:
     from k3os.system.run import run
 
-    # the service is not stopped: it may be what runs this
+    # leave the service alone: it may be what runs this
     run(["systemctl", "stop", f"{UNIT}.timer"], check=False, timeout=30)
     run(["systemctl", "reset-failed", f"{UNIT}.service"], check=False, timeout=30)
 
 
 def session_address(proc: str = "/proc") -> str:
-    """The address of this machine that the session came to by ssh, "" for another session.
+    """The address of this machine that the ssh session is connected to, "" for other sessions.
 
-    sudo drops the variable: it is looked for in the processes above. SSH_CONNECTION: ssh(1).
+    sudo drops the variable, so look for it in the parent processes. SSH_CONNECTION: ssh(1).
     """
     pid = os.getpid()
     while pid > 1:
@@ -140,7 +140,7 @@ def session_address(proc: str = "/proc") -> str:
             with open(f"{proc}/{pid}/environ", "rb") as file:
                 variables = file.read().split(b"\0")
             with open(f"{proc}/{pid}/stat", "rb") as file:
-                # proc_pid_stat(5): the name may hold anything
+                # proc_pid_stat(5): the name may contain anything
                 parent = file.read().rpartition(b")")[2].split()[1]
         except OSError:
             return ""
@@ -158,7 +158,7 @@ def local_addresses() -> set[str]:
 
     links = links_in(run(["ip", "-json", "address", "show", "up"], timeout=10))
     found = {address["local"] for link in links for address in link["addr_info"]}
-    # as sshd names one of IPv4 that came to a socket of IPv6
+    # sshd's form for an IPv4 connection to an IPv6 socket
     return found | {f"::ffff:{address}" for address in found}
 
 

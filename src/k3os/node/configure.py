@@ -1,4 +1,4 @@
-"""Apply a phase of the configuration to this node, and say what k3s must still hear of."""
+"""Apply a phase of the configuration to this node, and say if k3s must be restarted for it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
     from k3os.phases.phase_report import ActionResult
 
-    # root, directory of /k3os/system, kernel command line or None for that of the running kernel
+    # root, directory of /k3os/system, kernel command line (None: that of the running kernel)
     Sources = tuple[str, str, str | None]
 
 
-# what `k3os config` waits for at boot: certificates are checked by a clock that is right
+# what `k3os config` waits for at boot: checks of certificates need the right time
 ONLINE = ["systemctl", "start", "network-online.target", "k3os-clock.service"]
 
 
@@ -26,10 +26,10 @@ def apply(
     again: bool = False,
     restart: bool = False,
 ) -> int:
-    """The exit code, when it has been said what was done. Raises UserError.
+    """Returns the exit code after saying what was done. Raises UserError.
 
-    when_online: wait for the network, or for the end of its time, when the configuration is read.
-    again: without the commands that have succeeded. restart: k3s, if it must hear of a change.
+    when_online: once the configuration is read, wait for the network, or the end of its time limit.
+    again: skip commands that have succeeded. restart: restart k3s if a change needs it.
     """
     from k3os.config.kernel_args import KEY
     from k3os.config.key import READY, RUNTIME
@@ -61,7 +61,7 @@ def apply(
 
 
 def tell_k3s(sources: Sources, *, restart: bool) -> None:
-    """Say what k3s runs without, or restart it for that. Raises UserError."""
+    """Say which changes k3s does not have yet, or restart it for them. Raises UserError."""
     from k3os.phases.changed import not_in_k3s
     from k3os.phases.node import Node
 
@@ -77,7 +77,7 @@ def tell_k3s(sources: Sources, *, restart: bool) -> None:
 
 
 def wait_for_k3s(sources: Sources) -> None:
-    """Return when the k3s that the configuration asks for, server or agent, is ready."""
+    """Return once the k3s that the configuration asks for, server or agent, is ready."""
     from k3os.config.load import load_config
     from k3os.k3s import ready
     from k3os.node.boot_health import k3s_is_ready
@@ -89,17 +89,17 @@ def wait_for_k3s(sources: Sources) -> None:
 
 
 def _wait_until_online() -> None:
-    """systemctl(1) waits for jobs that are queued already; both units end by themselves."""
+    """systemctl(1) waits for queued jobs, too; both units end by themselves."""
     from k3os.system.run import CommandError, run
 
     try:
         run(ONLINE)
-    except CommandError as error:  # a node without a network gets its configuration all the same
+    except CommandError as error:  # without a network, the node gets its configuration anyway
         _complain(str(error))
 
 
 def _ask(config: Config, node: Node) -> list[ActionResult]:
-    """The data sources, imported only where some are named."""
+    """The data sources, only imported if the configuration names some."""
     from k3os.datasource.runtime import collect
 
     return collect(config, node)

@@ -1,4 +1,4 @@
-"""Whether the system that runs is installed on a disk, and on which."""
+"""Whether the running system is installed on a disk, and on which."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from k3os.paths import BASE
 
 
 def check_installed() -> None:
-    """Raises UserError on a live system. One on top of another has no state partition of ours."""
+    """Raises UserError on a live system. An overlay has no state partition of ours."""
     from k3os.phases.phase_report import booted_mode
 
     if booted_mode() != "overlay":
@@ -15,7 +15,7 @@ def check_installed() -> None:
 
 
 def state_device() -> str:
-    """The device of the installed system that runs. Raises UserError on a live one."""
+    """The device of the running installed system. Raises UserError on a live one."""
     from k3os.system.mounts import mounted
 
     for device, target, kind in mounted():

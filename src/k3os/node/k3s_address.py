@@ -1,12 +1,12 @@
 """k3s when the address that its node registered with is gone: the node moved to another subnet.
 
-k3s takes its address, that of the interface with the default route, when it starts; a kubelet whose
-address is gone updates its Node no more. So k3s is started anew, and pods keep running; but for an
-embedded etcd, which takes no other address (k3s#11778), or an address that somebody gave to k3s.
+k3s takes the address of the interface with the default route, when it starts; a kubelet whose
+address is gone no longer updates its Node. So k3s is restarted, and pods keep running; except with
+an embedded etcd, which accepts no other address (k3s#11778), or if the user gave k3s an address.
 
-When it is asked: /usr/lib/k3os/issue and each report see that the address is gone; then
-/usr/lib/k3os/k3s-address waits until the new ones stay for half a minute. What is decided here,
-from what was seen, k3s_follow.py does.
+/usr/lib/k3os/issue and each report notice that the address is gone; then /usr/lib/k3os/k3s-address
+waits until the new ones have been stable for half a minute. This module decides; k3s_follow.py
+collects the facts and acts.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-# the addresses that the cluster knows the node by, one a line: two scripts read them, too
+# the addresses by which the cluster knows the node, one per line; two scripts read them, too
 REGISTERED = f"{STATE}/node-addresses"
-# what somebody has to do, for `k3os status`
+# what the user has to do, for `k3os status`
 MESSAGE = "/run/k3os/k3s-address"
-# the address that k3s was last started anew for
+# the address for which k3s was last restarted
 TAKEN = "/run/k3os/k3s-address-taken"
 UNIT = "k3os-k3s-address.service"
-# seconds: of two starts for other addresses, until the cluster has heard of one
+# seconds: between two restarts for different addresses; until the cluster must know the new one
 APART, PATIENCE = 600.0, 300.0
-# flags with addresses that somebody may give to k3s
+# flags with addresses that the user may give to k3s
 GIVEN = ("node-ip", "bind-address", "advertise-address", "vpn-auth", "vpn-auth-file")
-# what k3s says of a node's addresses, and what it calls a machine: its pkg/cloudprovider
+# k3s' annotation with a node's addresses, and its prefix of a providerID: its pkg/cloudprovider
 ANNOTATION, PROVIDER = "k3s.io/internal-ip", "k3s://"
 NOTHING, RESTART, SAY = "nothing", "restart", "say"
 HOW = "docs/how-to/network.md#when-a-nodes-address-changes"
@@ -41,7 +41,7 @@ HOW = "docs/how-to/network.md#when-a-nodes-address-changes"
 class Seen(Frozen):
     """registered: addresses of the Node. present: those of the machine; leading: the one that k3s
     would take, "" for none. given: flags of k3s with an address. is_younger: k3s has started since
-    the addresses changed. taken: the address that it was last started for, seconds since then."""
+    the addresses changed. taken: the address it was last restarted for, seconds since then."""
 
     registered: tuple[str, ...]
     present: tuple[str, ...]
@@ -56,7 +56,7 @@ class Seen(Frozen):
 
 
 class Decision(Frozen):
-    """address: that k3s is to take."""
+    """address: that k3s should take."""
 
     what: str
     words: str
@@ -121,9 +121,9 @@ def _of_etcd(was: str, now: str, name: str) -> str:
 
 
 def addresses_of(node: Mapping[str, Any]) -> list[str]:
-    """The addresses that k3s has chosen for a Node: those of IPv4, where there are any. A prefix of
-    IPv6 may be another one each day, and is beside them. [] where another cloud's controller says
-    what the Node's addresses are: they need not be the machine's."""
+    """The addresses that k3s has chosen for a Node: only IPv4, if there are any, since an IPv6
+    prefix may change every day. [] if another cloud's controller sets the Node's addresses: they
+    need not be the machine's."""
     from k3os.system.json_text import map_in, maps
 
     known = map_in(dict(node), "metadata").get("annotations")
@@ -139,8 +139,8 @@ def addresses_of(node: Mapping[str, Any]) -> list[str]:
 
 
 def remember(node: Mapping[str, Any], present: Iterable[str], root: str = "") -> bool:
-    """Keep what the Node has; whether that is gone here. present: as `k3os.node.status` has them.
-    Raises OSError."""
+    """Keep the Node's addresses; returns whether one is gone here. present: as from
+    `k3os.node.status`. Raises OSError."""
     from k3os.system.files import atomic_write, durable_remove, text_of
 
     registered = addresses_of(node)
@@ -156,5 +156,5 @@ def remember(node: Mapping[str, Any], present: Iterable[str], root: str = "") ->
 
 
 def bare(addresses: Iterable[str]) -> list[str]:
-    """Of `eth0 10.0.2.15/24` the address."""
+    """The address of `eth0 10.0.2.15/24`."""
     return [each.rpartition(" ")[2].partition("/")[0] for each in addresses]

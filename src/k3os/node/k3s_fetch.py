@@ -1,6 +1,6 @@
-"""Fetch k3s on a node whose image has none, again and again until it is there.
+"""Fetch k3s on a node whose image has none; retried until it is there.
 
-It must not start k3s, nor fill a console where somebody may be at work: a reason is told once.
+It must not start k3s, nor fill a console where somebody may be working: each reason is told once.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 MANIFEST = f"{OWN_SYSTEM}/current/manifest.json"
 DIRECTORY = f"{STATE}/k3s"
-# what the consoles were told last in this boot
+# what the consoles were last told in this boot
 SAID = "/run/k3os/k3s-fetch-said"
 PROGRESS_SECONDS = 10
 
 
 def announced(directory: str, manifest: str, said: str = SAID) -> None:
-    """fetch_on_node on the consoles: that it begins, how far it is, each new reason why it fails.
+    """fetch_on_node on the consoles: the start, progress, and each new reason for a failure.
 
     Raises UserError.
     """
@@ -62,7 +62,7 @@ def fetch_on_node(
     timeout: float = 60.0,
     tell: Say | None = None,
 ) -> str:
-    """Put a verified k3s at <directory>/k3s, and say so. Raises UserError."""
+    """Put a verified k3s at <directory>/k3s; returns a message. Raises UserError."""
     from k3os.k3s.fetch import fetch_release
     from k3os.k3s.source import Release, machine_arch
     from k3os.k3s.trust import of_node
@@ -89,7 +89,7 @@ def fetch_on_node(
 
 
 def wanted_version(manifest: str) -> str:
-    """The version this generation was built for, else the one this k3OS is pinned to."""
+    """The version this generation was built for, else the one pinned in this k3OS."""
     from k3os.k3s.source import VERSION, pinned
     from k3os.system.json_text import an_object
 
@@ -106,14 +106,14 @@ def wanted_version(manifest: str) -> str:
 
 
 def remove_older(directory: str, kept: Path) -> None:
-    """Other versions and left-over pieces; the disk of a small board is small."""
+    """Other versions and leftovers; the disk of a small board is small."""
     for entry in os.scandir(directory):
         if entry.name.startswith("k3s-v") and not entry.name.startswith(kept.name):
             os.unlink(entry.path)
 
 
 class _ConsoleProgress:
-    """A line now and then, each time after twice as long: a console does not redraw lines."""
+    """A line now and then, each after twice as long: a console does not redraw lines."""
 
     def __init__(self, every: float, tell: Say) -> None:
         self.every = every

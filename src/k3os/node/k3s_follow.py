@@ -1,4 +1,4 @@
-"""Does what k3os.node.k3s_address decides: looks at the node, starts k3s anew, says why."""
+"""Does what k3os.node.k3s_address decides: collects the facts, restarts k3s, says why."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TRIAL_POLL, LONGEST_TRIAL = 5.0, 3600.0
 
 
 def follow() -> Decision:
-    """Look, and do what is to be done. Raises CommandError, OSError, UserError."""
+    """Collect the facts and act on the decision. Raises CommandError, OSError, UserError."""
     from k3os.config.load import load_config
     from k3os.system.console import say
     from k3os.system.run import run
@@ -49,14 +49,14 @@ def follow() -> Decision:
 
 
 def _outlast_trial() -> None:
-    """What is on trial stays or the machine restarts: either decides before k3s is touched."""
+    """Wait for the end of a trial, success or restart, before touching k3s."""
     end = time.monotonic() + LONGEST_TRIAL
     while os.path.exists(ON_TRIAL) and time.monotonic() < end:
         time.sleep(TRIAL_POLL)
 
 
 def _tell(words: str) -> None:
-    """Once."""
+    """Only once."""
     from k3os.system.console import say
     from k3os.system.files import text_of
 
@@ -86,7 +86,7 @@ def look(config: Config) -> Seen:
     k3s = properties(K3S, started, "ActiveState", timeout=30)
     own = properties(UNIT, since, "ActiveState", timeout=30)
     registered = tuple(text_of(REGISTERED).split())
-    # called by hand: now
+    # if called by hand: now
     changed = int(own.get(since) or 0) if own.get("ActiveState") == "activating" else None
     is_server = arguments(config)[0] == "server"
     return Seen(
@@ -120,7 +120,7 @@ def _taken() -> tuple[str, float]:
 
 
 def leading(version: int) -> str:
-    """The address that k3s takes: of the interface with the default route that counts."""
+    """The address that k3s takes: of the interface with the effective default route."""
     from k3os.phases.default_routes import DEFAULTS
     from k3os.phases.fallback import MADE_UP
     from k3os.phases.ip_output import addresses, link_of, routes_of

@@ -12,7 +12,7 @@ READY_SECONDS = 300
 
 
 def restart(config: Config, seconds: float) -> str:
-    """Start k3s anew, pods keep running; what is still missing after so many seconds, or ""."""
+    """Returns what is still missing after this many seconds, or "". Pods keep running."""
     from k3os.node import boot_health
     from k3os.system.run import CommandError, run
 
@@ -24,8 +24,8 @@ def restart(config: Config, seconds: float) -> str:
 
 
 def restart_for_configuration(config: Config) -> None:
-    """For a changed configuration, of a NodePool or of this node. Raises UserError when k3s is not
-    ready in time. Pods go on."""
+    """For a changed configuration, of a NodePool or of this node. Raises UserError if k3s is not
+    ready in time. Pods keep running."""
     missing = restart(config, READY_SECONDS)
     if missing:
         raise UserError(f"k3s did not come back with the new configuration: {missing}")

@@ -1,7 +1,7 @@
-"""`k3os upgrade --kernel-args`: a generation of the same versions whose kernel gets what
-k3os.kernel_args asks for.
+"""`k3os upgrade --kernel-args`: a generation of the same versions with the kernel arguments of
+k3os.kernel_args.
 
-It is on trial at the next boot, as a version is (k3os.generation.trial). It copies nothing: the
+It is on trial at the next boot, like a new version (k3os.generation.trial). Nothing is copied: the
 links of the new generation lead to the files of the old one.
 """
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from k3os.config.value import Problem
     from k3os.generation.installed import Installed
 
-# of a source that could not be read, or not below k3os
+# keys of problems with a source that could not be read, or not below k3os
 WHOLE = ("", "k3os")
 
 
 def renew(options: dict[str, str]) -> int:
-    """The exit code, when it has been said what was done. options: of `k3os upgrade`, which has
-    made the state partition writable. Raises UserError, OSError."""
+    """Returns the exit code after saying what was done. options: of `k3os upgrade`, which has made
+    the state partition writable. Raises UserError, OSError."""
     from k3os.generation import grub, switching, trial
     from k3os.generation.layout import GENERATIONS
     from k3os.k3s.source import machine_arch
@@ -68,7 +68,7 @@ def renew(options: dict[str, str]) -> int:
 
 
 def begin(generation: str) -> None:
-    """The trial, known to GRUB before the generation is the current one."""
+    """Start the trial in GRUB's environment before the generation becomes current."""
     from k3os.generation import switching
 
     upgrade.begin_trial(generation)
@@ -88,8 +88,8 @@ def restart(options: dict[str, str]) -> None:
 
 
 def asked() -> tuple[str, ...]:
-    """What this node's configuration asks for. Raises UserError where that cannot be told: what
-    it has stays then."""
+    """What this node's configuration asks for. Raises UserError if that is not certain: then the
+    arguments stay as they are."""
     from k3os.config.load import load_config
 
     config, problems = load_config(cloud=True)
@@ -100,7 +100,7 @@ def asked() -> tuple[str, ...]:
 
 
 def in_doubt(problems: list[Problem]) -> str:
-    """The first error in arguments, or in a whole source that may have some; "" for none."""
+    """The first error in arguments, or in a whole source that may contain some; "" for none."""
     for problem in problems:
         about = problem.key in WHOLE or problem.key.partition("[")[0] == KEY
         if problem.is_error and about:
@@ -109,12 +109,13 @@ def in_doubt(problems: list[Problem]) -> str:
 
 
 def undone(installed: Installed, wanted: tuple[str, ...]) -> str:
-    """The generation that runs, where it is what is asked for and only arguments that no boot had
-    are taken back; "" otherwise."""
+    """The running generation, if it is what is asked for and only arguments that never booted are
+    undone; "" otherwise."""
     from k3os.generation.layout import have_same
 
     kept, current = installed.kept, installed.current
     same = kept != current and have_same(installed.system, kept, current)
+    same = same and installed.extensions(kept) == installed.extensions(current)
     return kept if same and installed.arguments(kept) == wanted else ""
 
 

@@ -1,6 +1,6 @@
-"""What the network cards are, beside what ip(8) says: driver, place, what wakes the machine.
+"""Facts about network cards that ip(8) does not show: driver, bus path, what wakes the machine.
 
-ethtool(8) tells the last one to root alone, and is asked only where the configuration has it.
+ethtool(8) shows the last one only to root, and is only asked if the configuration mentions it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WAKE = "Wake-on:"
 
 @dataclass(frozen=True)
 class Hardware:
-    """cards: by name. wake: by name, ethtool's letters, as far as they are known."""
+    """cards: by name. wake: by name, ethtool's letters, if known."""
 
     cards: Mapping[str, Card] = field(default_factory=dict)
     wake: Mapping[str, str] = field(default_factory=dict)
@@ -49,7 +49,7 @@ def _ethtool(name: str) -> str:
 
 
 def wake_in(output: str) -> str:
-    """ethtool's letters, "" where the card has no such thing."""
+    """ethtool's letters, "" if the card has no such thing."""
     lines = (line.strip() for line in output.split("\n"))
     found = [line.removeprefix(WAKE).strip() for line in lines if line.startswith(WAKE)]
     return found[-1] if found else ""

@@ -1,6 +1,6 @@
-"""How the network of this node is, and why: everything `k3os network show` says, collected.
+"""The state of this node's network, and why: everything `k3os network show` prints, collected.
 
-It changes nothing, and works for everybody; what only root sees is said to be missing.
+It changes nothing, and works for every user; what only root can see is reported as missing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NO_CONNMAN = Missing(
 
 
 def collect(root: str = "") -> Report:
-    """Raises CommandError where ip(8) does not work."""
+    """Raises CommandError if ip(8) does not work."""
     from k3os.system.run import CommandError
 
     services: tuple[Service, ...] | None

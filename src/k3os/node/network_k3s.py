@@ -1,6 +1,6 @@
-"""What k3s makes of the network by itself: which name servers pods get, which networks are theirs.
+"""k3s' own network settings: which name servers pods get, which networks are theirs.
 
-Reads k3s' settings as k3s does (k3os.k3s.settings), which root may.
+Reads k3s' settings like k3s does (k3os.k3s.settings), which needs root.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.config.load import Config
 
-# k3s' names for the file that pods get, docs.k3s.io/cli/server; the kubelet's comes after it
+# k3s' names for the resolv.conf of pods, docs.k3s.io/cli/server; the kubelet's overrides it
 OPTION, VARIABLE, KUBELETS = "resolv-conf", "K3S_RESOLV_CONF", "kubelet-arg"
 NETWORKS = "cluster-cidr"
-# of an agent, too, which does not know it
+# also assumed for an agent, which does not know it
 USUAL_NETWORK = "10.42.0.0/16"
 NOT_ROOT = f"only root sees whether k3s was given another file (--{OPTION})"
 
 
 @dataclass(frozen=True)
 class OfK3s:
-    """file: of the name servers of pods; unknown: why that is not sure."""
+    """file: the resolv.conf of pods; unknown: why that is not certain."""
 
     file: str = FILE
     networks: tuple[str, ...] = (USUAL_NETWORK,)

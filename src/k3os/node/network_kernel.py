@@ -1,8 +1,8 @@
-"""What the kernel has of interfaces, addresses, routes and rules, by ip(8): all of it, in each
-table, and nothing twice.
+"""Interfaces, addresses, routes and rules in the kernel, by ip(8): all of them, in every table,
+without duplicates.
 
-ip_output.py checks what others print; here stands what it leaves out because nothing else asks
-for it: routes without an interface or over several, what a bond and its members are doing.
+ip_output.py parses what other modules need, too; this adds what only this command needs: routes
+without an interface or over several, the state of a bond and its members.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ KINDS = dict(
 )
 MAIN, LOCAL = "254", "255"
 TABLES = {MAIN: "main", LOCAL: "local", "253": "default"}
-# of a rule: words that are shown as they are
+# of a rule: words that are shown unchanged
 PLAIN = ("iif", "oif", "fwmark", "fwmask", "ipproto", "sport", "dport", "tos", "uidrange")
 WITHOUT_TABLE = ("action", "goto", "nop")
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """links: as ip_output.links_in gives them; details: name -> what it is doing, in words."""
+    """links: from ip_output.links_in; details: name -> its state, in words."""
 
     links: tuple[Json, ...] = ()
     routes: tuple[Route, ...] = ()
@@ -46,7 +46,7 @@ class Kernel:
 
 
 def look() -> Kernel:
-    """Raises CommandError where ip(8) cannot even say what interfaces there are."""
+    """Raises CommandError if ip(8) cannot even list the interfaces."""
     from contextlib import suppress
 
     from k3os.system.run import CommandError, run
@@ -121,7 +121,7 @@ def _others(rule: Json) -> str:
 
 
 def details_in(output: bytes) -> dict[str, str]:
-    """Of bonds, their members, and VLANs: words for people."""
+    """Of bonds, their members, and VLANs: in words for people."""
     found = {}
     for each in _objects(output):
         info = map_in(each, "linkinfo")
@@ -153,7 +153,7 @@ def _text(value: Json, name: str) -> str:
 
 
 def _objects(output: bytes) -> list[Json]:
-    """ip(8) says nothing where there is nothing."""
+    """ip(8) prints nothing if there is nothing."""
     try:
         return objects(output)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Entries of k3os.network whose `match` fitted no interface until now: waited for before connman
-starts, looked for again when one appears.
+"""Entries of k3os.network whose `match` has fitted no interface so far: waits for one before
+connman starts, and looks again when one appears.
 
-Does nothing where each has one. What to do is planned by k3os.phases.network, as in a phase.
+Does nothing if each entry has one. k3os.phases.network plans what to do, as in a phase.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ CONNMAN = "connman.service"
 
 
 def look_again(wait: float = WAIT_SECONDS) -> list[str]:
-    """What was done, and what failed, in words; [] where nothing is awaited. Raises CommandError,
+    """What was done, and what failed, in words; [] if nothing is awaited. Raises CommandError,
     OSError.
 
-    wait: seconds for an interface to appear, where connman has not started.
+    wait: seconds for an interface to appear, if connman has not started.
     """
     if not any(is_awaited(each["device"]) for each in plan_at(PLAN) or []):
         return []

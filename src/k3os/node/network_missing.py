@@ -1,7 +1,7 @@
-"""What k3os.network asks for and the kernel has not: interfaces, members, addresses, ways. Each
-with why, as far as it can be seen, and what to do.
+"""What k3os.network asks for and the kernel does not have: interfaces, members, addresses, routes.
+Each with the reason, as far as it is visible, and what to do.
 
-Pure. What connman or the kernel has beyond that is no business of this.
+Pure. Anything else that connman or the kernel has is ignored here.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def missing(
         found += _members(each, links, described)
         link = link_of(each.device, links)
         if link is None:
-            # a member is said to be missing already
+            # a missing member is already reported
             found += [] if each.owner else [_no_interface(each, links, described, hardware)]
             continue
         found += _wake(each, hardware)
@@ -57,8 +57,8 @@ def missing(
 
 
 def notes(kernel: Kernel, known: Known) -> tuple[str, ...]:
-    """What nobody asked for in words, and a person without a network wants to know: cards without
-    an entry use DHCP, each with carrier is to have an address."""
+    """Problems outside of the configuration that explain a missing network: cards without an entry
+    use DHCP, and each one with a carrier should have an address."""
     said = []
     own = [each for each in kernel.links if each["ifname"] not in known.plugins | {LOOPBACK}]
     if not any(_is_global(given, *VERSIONS) for each in own for given in each["addr_info"]):

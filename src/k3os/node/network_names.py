@@ -1,7 +1,6 @@
-"""Which name servers the node and its pods ask, and where each comes from.
+"""Which name servers the node and its pods use, and where each comes from.
 
-Reads the texts of resolv.conf(5) that k3os.phases.resolv writes and connman before it; the order is
-that of the file.
+Reads the resolv.conf(5) texts that connman and k3os.phases.resolv write, in the order of the file.
 """
 
 from __future__ import annotations
@@ -63,8 +62,8 @@ def _origin(server: str, known: Known) -> Origin:
 
 
 def _of_service(server: str, service: Service, known: Known) -> Origin:
-    """connman does not say whether a server is from its file or from the network: where there is
-    no network that could tell, or root sees the file's source, it is known."""
+    """connman does not say whether a server is from its file or from the network. That is only
+    certain if the network cannot provide any, or root can see the file's source."""
     entry = known.by_device.get(service.device)
     learns = service.learns(6 if ":" in server else 4)
     if entry is not None and (part("nameservers", server) in entry.places or not learns):

@@ -1,7 +1,7 @@
-"""Where an address, a route, a rule or an interface comes from: decided from what the kernel says
-of it, what k3os.network asks for, and what connman was given.
+"""Where an address, a route, a rule or an interface comes from: decided from the kernel's data,
+the entries of k3os.network, and what connman was given.
 
-Pure, and careful: what nobody here answers for is somebody's by hand, or another program's.
+Pure, and careful: what it cannot explain was set by hand or by another program.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = "lo"
 IPV4_LINK_LOCAL = "169.254."
-# rtnetlink.h, RTPROT_*: who says so of what it has set
+# rtnetlink.h, RTPROT_*: the origins of routes
 KERNELS, ADVERTISEMENT = "2", "9"
 PROGRAMS = {"11": "zebra", "12": "bird", "42": "babel", "186": "bgp", "188": "ospf", "189": "rip"}
 # the kernel's own rules, by version: ip-rule(8)
@@ -66,9 +66,8 @@ UNANSWERED = Origin(OTHER, "unknown: connman does not answer")
 
 @dataclass(frozen=True)
 class Known:
-    """What everything is looked up in. by_device: an interface's name -> the entry that describes
-    it; parts: of bridges and bonds that have no entry of their own; services: None where connman
-    does not answer."""
+    """For lookups. by_device: an interface's name -> the entry that describes it; parts: bridges
+    and bonds that have no entry of their own; services: None if connman does not answer."""
 
     by_device: dict[str, Wanted]
     parts: dict[str, Origin]
@@ -139,12 +138,12 @@ def _made(wanted: Wanted) -> list[str]:
 
 
 def is_the_default(route: Route) -> bool:
-    """A way out that counts for everybody."""
+    """A default route in the main table."""
     return route.to in DEFAULTS and route.table == MAIN
 
 
 def manager(name: str, link: Json, known: Known) -> Origin:
-    """Who looks after an interface."""
+    """Who manages an interface."""
     if entry := known.by_device.get(name):
         words = f"member of {entry.owner}" if entry.owner else ""
         return replace(entry.origin("interfaces" if entry.is_listed else ""), words=words)
@@ -174,7 +173,7 @@ def address(link: Json, given: Json, known: Known) -> Address:
 
 
 def address_text(given: Json) -> str:
-    """As the configuration has it."""
+    """In the form of the configuration."""
     return f"{given['local']}/{given['prefixlen']}"
 
 
@@ -266,7 +265,7 @@ def _is_within(network: str, other: str) -> bool:
 
     try:
         inner, outer = (ipaddress.ip_network(each, strict=False) for each in (network, other))
-    except ValueError:  # "default"; what somebody has written for k3s
+    except ValueError:  # "default", or an invalid value given to k3s
         return False
     return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
 
@@ -279,7 +278,7 @@ def _connmans(given: Route, device: object, gateway: object, known: Known) -> Or
     learned = FROM_DHCP if given.version == 4 else FROM_DHCPV6
     learned = learned if family.method in (DHCP, AUTO) else Origin(CONNMAN, "connman")
     if given.to in DEFAULTS:
-        # beside those to a gateway it makes some without, of low priority: default_routes.py
+        # besides those to a gateway it adds some without, of low priority: default_routes.py
         return learned if gateway in (family.gateway, "") else None
     host = given.to.partition("/")[0]
     if host and host in (family.gateway, "0.0.0.0"):
@@ -306,7 +305,7 @@ def rule(given: Rule, known: Known) -> Rule:
 
 
 def identity(given: Route) -> tuple[object, ...]:
-    """What tells a route from others, as static_routes.route_identity has it."""
+    """What distinguishes routes, as in static_routes.route_identity."""
     first = given.hops[0] if given.hops else Hop("", "")
     where = (given.version, given.table, given.to, given.metric or METRIC[4])
     return (*where, first.device, first.gateway)
@@ -317,7 +316,7 @@ def identity_of_rule(given: Rule) -> tuple[object, ...]:
 
 
 def own_mac(link: Json) -> str:
-    """The card's own MAC, where the interface has another one."""
+    """The card's own MAC, if the interface has another one."""
     own = hardware_address(link)
     return own if own != link.get("address", "") else ""
 

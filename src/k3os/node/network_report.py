@@ -1,5 +1,5 @@
-"""What `k3os network show` says, as one value: interfaces, routes, rules, name servers, each with
-where it comes from, and what the configuration asks for and is missing.
+"""What `k3os network show` prints, as one value: interfaces, routes, rules and name servers with
+their origins, and what the configuration asks for but is missing.
 
 It reads nothing; k3os.node.network_facts does, and network_origin, network_names and
 network_missing decide. `as_dict` is the format of --json.
@@ -14,15 +14,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# who brings something. OTHER: somebody by hand, or a program that is not known here
+# where something comes from. OTHER: set by hand, or by an unknown program
 CONFIGURED, DHCP, ADVERTISED, LINK_LOCAL = "k3os", "dhcp", "router-advertisement", "link-local"
 KERNEL, CONNMAN, PLUGIN, OTHER = "kernel", "connman", "network-plugin", "other"
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where something comes from. key and place (file:line) where the configuration asks for it;
-    place is "" where only root may look."""
+    """Where something comes from. key and place (file:line) if the configuration asks for it; place
+    is "" if only root may see it."""
 
     by: str
     words: str = ""
@@ -43,7 +43,7 @@ BY_HAND = Origin(OTHER, "by hand, or another program")
 
 @dataclass(frozen=True)
 class Address:
-    text: str  # with the length of its network
+    text: str  # with the prefix length
     origin: Origin
     notes: tuple[str, ...] = ()
 
@@ -56,8 +56,8 @@ class Hop:
 
 @dataclass(frozen=True)
 class Route:
-    """kind: "" for one that leads somewhere, else `blackhole` and the like. metric, table: numbers;
-    protocol: that of ip-route(8) in numbers, "" for boot."""
+    """kind: "" for a normal route, else `blackhole` and the like. metric, table: numbers;
+    protocol: as a number of ip-route(8), "" for boot."""
 
     version: int
     to: str
@@ -77,7 +77,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Rule:
-    """source, to: a network, `all` for any. others: what else it asks for, as ip-rule(8) has it."""
+    """source, to: a network, `all` for any. others: further conditions, as in ip-rule(8)."""
 
     version: int
     priority: str
@@ -90,10 +90,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Device:
-    """An interface. kind: "card", "bond", "vlan" …; detail: words about it; state: the kernel's
-    operational state; connman: that of its service, "" where it has none. own_mac: that of the
-    card where the interface has another one, as members of bonds have. is_plugins: k3s' or a
-    network plugin's. driver, path: of a card, what `match` in k3os.network compares."""
+    """An interface. kind: "card", "bond", "vlan" …; detail: more, in words; state: the kernel's
+    operational state; connman: state of its service, "" for none. own_mac: the card's, if the
+    interface has another one, as members of bonds do. is_plugins: of k3s or a network plugin.
+    driver, path: of a card, what `match` in k3os.network compares."""
 
     name: str
     kind: str
@@ -122,8 +122,8 @@ class NameServer:
 
 @dataclass(frozen=True)
 class Pods:
-    """What pods ask: the file, and its servers. unreachable: those of the node that mean nothing in
-    a pod; unknown: only root may see which file it is."""
+    """The resolv.conf of pods and its servers. unreachable: servers of the node that cannot work
+    in a pod; unknown: why the file is not certain."""
 
     file: str
     servers: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """`k3os network show` for people: what is missing first, then each interface with what it has.
 
-What network plugins make, and what the kernel adds to each address, is folded into a line each.
+What network plugins create, and what the kernel adds to each address, is folded into one line each.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NO_SERVER = "none is known; name some in k3os.dns_nameservers"
 
 
 def lines(report: Report, *, every: bool = False) -> list[str]:
-    """every: nothing is folded."""
+    """every: fold nothing."""
     said = [f"MISSING  {each}" for each in report.missing]
     said += [f"note: {each}" for each in report.notes]
     shown = [each for each in report.interfaces if every or not each.is_plugins]
@@ -54,7 +54,7 @@ def lines(report: Report, *, every: bool = False) -> list[str]:
 
 
 def _is_over(given: Route, names: set[str]) -> bool:
-    """Whether it leads over these interfaces alone."""
+    """Whether it only uses these interfaces."""
     return bool(given.devices) and names.issuperset(given.devices)
 
 

@@ -1,7 +1,7 @@
-"""What k3os.network asks for, and where each part of it stands.
+"""What k3os.network asks for, and where each part of it is written.
 
-Root sees the configuration itself, with file and line. Others see what a phase has made of it
-(k3os.phases.network_plan), which says the same without them.
+Root sees the configuration itself, with file and line. Others see the plan that a phase made from
+it (k3os.phases.network_plan), which has the same without them.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 SERVERS = "k3os.dns_nameservers"
 WIFI = "k3os.wifi"
-# how k3os.config.cmdline calls what stands there
+# prefix of k3os.config.cmdline's sources
 CMDLINE = "cmdline"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """An entry of PLAN. key: that of the configuration; place: where it stands; places: those of
+    """An entry of PLAN. key: of the configuration; place: where it is written; places: those of
     its parts, by `part`. owner: the bond or bridge that it is a member of; is_listed: it has no
     entry of its own, or only root may see it."""
 
@@ -45,7 +45,7 @@ class Wanted:
 
     @property
     def device(self) -> str:
-        """The name or MAC of what the addresses go to."""
+        """The name or MAC of the interface that gets the addresses."""
         return str(self.entry["device"])
 
     @property
@@ -55,7 +55,7 @@ class Wanted:
 
     @property
     def made(self) -> str:
-        """The name of what k3OS makes for it; "" for nothing."""
+        """The name of the interface that k3OS creates for it; "" for none."""
         return str(self.entry["made"]["name"]) if self.entry["made"] else ""
 
     def origin(self, name: str = "", item: str = "") -> Origin:
@@ -75,8 +75,8 @@ def part(name: str, item: str = "") -> str:
 @dataclass(frozen=True)
 class Configuration:
     """problems: entries that are left out because they are wrong. servers: those of
-    k3os.dns_nameservers, with where they stand. off: what has no addresses because a VLAN is on it.
-    """
+    k3os.dns_nameservers, with their places. off: interfaces without addresses because they carry a
+    VLAN."""
 
     wanted: tuple[Wanted, ...] = ()
     problems: tuple[Missing, ...] = ()
@@ -91,7 +91,7 @@ NOT_APPLIED = "k3os.network has changed since it was applied: `sudo k3os config`
 
 
 def planned(data: bytes) -> Configuration:
-    """What everybody may see. data: of PLAN."""
+    """What every user may see. data: of PLAN."""
     entries = entries_in(data)
     owners = {name: each["made"]["name"] for each in entries for name in _members(each)}
     wanted = []
@@ -155,7 +155,7 @@ def _wanted(interface: Interface, entry: Json, entries: Mapping[str, Value]) -> 
     value = entries.get(interface.key)
     if value is None:
         owner = interface.owner
-        assert owner is not None  # nothing else is without an entry
+        assert owner is not None  # only members have no entry
         places = _places(entries[owner.name])
         place = places.get(part("interfaces", interface.name), _said(entries[owner.name].place))
         key = f"{KEY}.{owner.name}"
@@ -166,7 +166,7 @@ def _wanted(interface: Interface, entry: Json, entries: Mapping[str, Value]) -> 
 
 
 def _places(value: Value) -> dict[str, str]:
-    """Where each field of an entry stands, and each item of those that are lists."""
+    """The place of each field of an entry, and of each item of lists."""
     found: dict[str, str] = {}
     fields = dict(value.data) if isinstance(value.data, dict) else {}
     for made in ("bond", "bridge"):

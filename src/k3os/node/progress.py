@@ -1,4 +1,4 @@
-"""How far a download or a copy is, on a terminal."""
+"""Progress of a download or a copy, on a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BAR = 30  # characters
 
 
 def progress_bar() -> Callable[[str, int, int], None]:
-    """A line that is drawn anew for each per cent; done, size: bytes."""
+    """A line that is redrawn for each per cent; done, size: bytes."""
     shown = ("", -1)
 
     def draw(name: str, done: int, size: int) -> None:
@@ -20,7 +20,7 @@ def progress_bar() -> Callable[[str, int, int], None]:
             return
         shown = (name, part)
         bar = ("#" * (part * BAR // 100)).ljust(BAR)
-        # back to the start of the line: what else is said takes its place
+        # back to the start of the line: the next output overwrites it
         end = "\n" if done >= size else "\r"
         print(f"  {name[-30:]:<30} [{bar}] {part:3} %", end=end, flush=True)
 

@@ -1,10 +1,10 @@
-"""Text without secrets, for eyes outside of the cluster: of the configuration, of k3s' files, and
-what looks like one.
+"""Text without secrets, for people outside of the cluster: those of the configuration, of k3s'
+files, and anything that looks like one.
 
-Three nets, one behind the other: values that are known to be secret, wherever they stand and in
-the forms that programs write them in; what follows a name such as `password`; forms that are
-secrets in themselves (private keys, tokens, hashes of passwords). A value of less than 4
-characters is found by its name only: looked for everywhere it would make the rest unreadable.
+Three filters in a row: known secret values, anywhere and in all forms that programs write them in;
+what follows a name such as `password`; forms that are always secret (private keys, tokens, password
+hashes). A value of less than 4 characters is only found by its name: replaced everywhere, it would
+make the rest unreadable.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NAMED = re.compile(
     [\w.-]*["']?\s*[:=]\s*)("[^"\n]*"|'[^'\n]*'|[^\s,;}&]+)""",
     re.IGNORECASE | re.VERBOSE,
 )
-LOGIN = re.compile(r"(?<=://)[^\s/@]*:[^\s@]*(?=@)")  # of an address, RFC 3986
+LOGIN = re.compile(r"(?<=://)[^\s/@]*:[^\s@]*(?=@)")  # in a URL, RFC 3986
 FORMS = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL),
     re.compile(r"\bK10[0-9a-f]{64}::[^\s\"']+"),  # k3s
@@ -58,8 +58,8 @@ def known_secrets(config: Config, root: str = "") -> set[str]:
 
 
 def _of_server(config: Config, root: str) -> set[str]:
-    """Where a server's tokens are: by the configuration, by what k3s reads, by what is usual, since
-    a token of before is one, too."""
+    """Where a server's tokens may be: by the configuration, by k3s' settings, and by default, since
+    an old token is a secret, too."""
     from k3os.config.k3s_data import DATA
     from k3os.errors import UserError
     from k3os.k3s import settings
@@ -77,7 +77,7 @@ def _of_server(config: Config, root: str) -> set[str]:
 
 
 def _hidden(real: object, shown: object) -> Iterator[str]:
-    """What the masked form of a value does not show."""
+    """What the masked form of a value hides."""
     if isinstance(real, list) and isinstance(shown, list):
         for pair in zip(real, shown, strict=True):
             yield from _hidden(*pair)
@@ -88,12 +88,12 @@ def _hidden(real: object, shown: object) -> Iterator[str]:
         return
     elif isinstance(real, str):
         yield from _of_text(real, str(shown))
-    else:  # all of it is
+    else:  # all of it is hidden
         yield from _leaves(real)
 
 
 def _of_text(real: str, shown: str) -> Iterator[str]:
-    """Of a text, the part that is a secret; of several lines, each that is long enough."""
+    """The secret part of a text; also each line of it that is long enough."""
     head, _, tail = shown.partition(MASK)
     if MASK in shown and real.startswith(head) and real.endswith(tail):
         real = real[len(head) : len(real) - len(tail)]
@@ -119,7 +119,7 @@ def _leaves(value: object) -> Iterator[str]:
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
-    """The text with MASK in the place of each."""
+    """The text with MASK in place of each secret."""
     forms = {form for each in secrets for form in _forms(each)}
     if forms:
         ordered = sorted(forms, key=len, reverse=True)
@@ -133,7 +133,7 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
 
 
 def _forms(secret: str) -> set[str]:
-    """As it is, in JSON, in an address, in a Secret of Kubernetes."""
+    """As it is, in JSON, in a URL, in a Kubernetes Secret."""
     encoded = base64.b64encode(secret.encode(errors="surrogateescape")).decode()
     return {
         secret,

@@ -1,10 +1,10 @@
-"""What is done for pods when the machine goes down.
+"""What happens to pods when the machine goes down.
 
-`watch` is started when logind says that a shutdown begins, while the kubelet ends the pods; it
-says what is waited for. `finish` runs when k3s has stopped and ends what is left, so that nothing
-holds the machine: pods that nobody has told, containerd's shims, mounts whose server is gone.
-After the next boot `tidy` deletes the pods that were ended and have long been replaced, which
-Kubernetes would list until there are thousands.
+`watch` is started when logind announces a shutdown, while the kubelet ends the pods, and says what
+is waited for. `finish` runs after k3s has stopped and ends what is left, so that nothing holds up
+the machine: pods that were never told, containerd's shims, mounts whose server is gone. After the
+next boot `tidy` deletes the pods that were ended and have been replaced; otherwise Kubernetes would
+list them until there are thousands.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ if TYPE_CHECKING:
 
 # when this shutdown began (CLOCK_BOOTTIME), and which pods are critical
 BEGUN = "/run/k3os/shutdown-begun.json"
-# survives the boot: the kubelet ended pods, so there is something to tidy
+# survives the reboot: the kubelet ended pods, so there is something to tidy
 ENDED = f"{STATE}/pods-ended"
 TIDY_SECONDS = 300
 STEP, SAY_EVERY = 0.25, 5.0
-# longer than the kubelet and logind wait
+# wait a little longer than the kubelet and logind
 SPARE = 5
-# what began that long before is another shutdown, which did not happen
+# if it began this long before, it was another shutdown, which was cancelled
 CALLED_OFF_AFTER = 60
 ASK_SECONDS = 3
-# between SIGTERM and SIGKILL for a pod whose time was over before anybody told it: a kubelet that
-# hangs takes no database's chance to write what it has
+# between SIGTERM and SIGKILL for a pod whose time was up before it was told: even if the kubelet
+# hangs, a database gets a chance to write its data
 LAST_CHANCE = 2
 MOST_NAMES = 6
 
 
 class ShutdownGoesOn(BaseException):
-    """systemd stops the services: the kubelet waits no longer."""
+    """systemd stops the services: the kubelet no longer waits."""
 
 
 def watch(known: dict[str, Any]) -> None:
-    """Until the pods have ended or their time is up; the kubelet is the one who ends them.
+    """Watch until the pods have ended or their time is up; the kubelet ends them.
 
-    A SIGTERM ends it with the same last line: on a slow machine it comes before the last pod's
-    end was seen.
+    On SIGTERM it prints the same last line and ends: on a slow machine that comes before the end of
+    the last pod was seen.
     """
     from k3os.k3s.pods import running
     from k3os.system.console import say
@@ -81,10 +81,10 @@ def watch(known: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def until_terminated() -> Iterator[None]:
-    """A SIGTERM ends what is inside, and nothing else."""
+    """SIGTERM ends the body of the `with`, and nothing else."""
 
     def end(number: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: the last line is still to come
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # only once: the last line is still to come
         raise ShutdownGoesOn
 
     before = signal.signal(signal.SIGTERM, end)
@@ -97,7 +97,7 @@ def until_terminated() -> Iterator[None]:
 
 
 def finish(known: dict[str, Any]) -> None:
-    """End the pods that are left, in their order and in what is left of the time; then the rest."""
+    """End the remaining pods, in order and within the remaining time; then the rest."""
     from k3os.k3s.pods import kill_runtime, running
     from k3os.system.console import say
     from k3os.system.files import read_object
@@ -160,7 +160,7 @@ def end(
 
 
 def critical_pods() -> set[str] | None:
-    """The uids of this node's critical pods; None when the API server does not say."""
+    """The uids of this node's critical pods; None if the API server does not answer."""
     from k3os.cluster.kubelet import api, is_critical
     from k3os.errors import UserError
 
@@ -183,7 +183,7 @@ def own_name() -> str:
 
 
 def tidy() -> int:
-    """Exit code 1 when the API server did not answer in time: the next boot tries again."""
+    """Exit code 1 if the API server did not answer in time: the next boot tries again."""
     import os
 
     from k3os.cluster.kubelet import api, is_replaced

@@ -1,4 +1,4 @@
-"""How this node is: what was applied, when, what failed and why, versions, k3s, addresses, damage.
+"""The state of this node: what was applied when, what failed and why, versions, k3s, damage.
 
 It reads /run/k3os/status.json, the generations, the network and systemd; it changes nothing.
 """
@@ -9,6 +9,7 @@ import os
 
 from k3os.cluster.node_status import (
     Disk,
+    Extensions,
     K3sUnit,
     Memory,
     NodeStatus,
@@ -20,7 +21,15 @@ from k3os.cluster.node_status import (
 from k3os.cluster.readiness import FILE as READY
 from k3os.node import k3s_address
 from k3os.node.clock import doubt
-from k3os.paths import CLOCK_WRONG, K3S_LINK, NODE_NAME, ON_TRIAL, OWN_SYSTEM, RUNNING
+from k3os.paths import (
+    CLOCK_WRONG,
+    EXTENSIONS,
+    K3S_LINK,
+    NODE_NAME,
+    ON_TRIAL,
+    OWN_SYSTEM,
+    RUNNING,
+)
 from k3os.phases.phase_report import STATUS, read_status
 from k3os.system.files import read_object, text_of
 from k3os.system.frozen import replace
@@ -33,20 +42,20 @@ VERIFIED = "/run/k3os/verify.json"  # k3os.generation.damage writes it
 MEMORY_SHORT = "/run/k3os/memory-short"
 DISK_SHORT = "/run/k3os/disk-short"
 DISK_ERRORS = "/run/k3os/disk-errors"
-# what k3s.service is ordered after and may take a while, in the order in which it comes
+# what k3s.service is ordered after and may take a while, in order
 BEFORE_K3S = {
     "k3os-network-online.service": "an address on some network, 30 s at most",
     "k3os-clock.service": "a time server, because the clock was wrong",
     "k3os-config.service": "the configuration's runtime phase: `journalctl -u k3os-config`",
     "k3os-k3s-fetch.service": "its download: `journalctl -u k3os-k3s-fetch`",
 }
-# of k3s' log, read for its last words; it says more in a second than people read in a day
+# how much of k3s' log is read for its last words; it logs more in a second than people read a day
 LOG_LINES, LONGEST_WORDS = 400, 300
 REFUSED = "/run/k3os/refused"  # k3os-join.service writes it: the name that is taken
 
 
 def collect(root: str = "", system: str = OWN_SYSTEM) -> NodeStatus:
-    """Everything that there is to say. Missing parts are empty, never an error."""
+    """The whole status. Missing parts are empty, never an error."""
     generation = text_of(root + RUNNING)
     return NodeStatus(
         phases_file=read_status(root + STATUS),
@@ -65,6 +74,7 @@ def collect(root: str = "", system: str = OWN_SYSTEM) -> NodeStatus:
         disk=disk(root),
         loaders=loaders(root + system, generation),
         kernel_args=kernel_args(root + system, generation),
+        extensions=extensions(root + system, generation, root + EXTENSIONS),
         rollback=rollback(root + system),
         taken_back=taken_back(root),
         verified=Verified(read_object(root + VERIFIED)),
@@ -75,14 +85,14 @@ def collect(root: str = "", system: str = OWN_SYSTEM) -> NodeStatus:
 
 
 def k3s_given(root: str = "") -> dict[str, list[str]]:
-    """k3s' settings by name, values only where they are no secrets; {} where only root may look."""
+    """k3s' settings by name, with values if they are not secret; {} if only root may look."""
     from k3os.k3s import given
 
     return given.shown(given.given(root))
 
 
 def not_in_k3s(root: str = "") -> list[str]:
-    """What has changed since k3s was started; [] where only root may look."""
+    """What has changed since k3s was started; [] if only root may look."""
     from k3os.phases import changed
     from k3os.phases.node import Node
 
@@ -99,15 +109,15 @@ def taken_back(root: str = "") -> TakenBack:
 
 
 def loaders(system: str, generation: str) -> dict[str, Any]:
-    """Of the disk, beside those of the k3OS that runs; {} where there is nothing to tell."""
+    """Those on the disk, compared with those of the running k3OS; {} if there is nothing to say."""
     from k3os.generation import boot_loaders
 
     return boot_loaders.compare(system, generation or "current")
 
 
 def kernel_args(system: str, generation: str) -> dict[str, Any]:
-    """Of the generation that runs ("generations/3") and of the one that boots next, and those that
-    failed; {} where there are none."""
+    """Those of the running generation ("generations/3"), of the one that boots next, and those that
+    failed; {} if there are none."""
     from k3os.generation import kernel_args
 
     current, running = kernel_args.of_next_and_running(system, generation)
@@ -115,6 +125,20 @@ def kernel_args(system: str, generation: str) -> dict[str, Any]:
     if not (refused or current or running):
         return {}
     return {"running": list(running), "current": list(current), "refused": refused}
+
+
+def extensions(system: str, generation: str, report: str = EXTENSIONS) -> Extensions:
+    """Of this boot, of the generation that runs ("generations/3") and of the one that boots next.
+    report: what k3os.boot.extensions has left."""
+    from k3os.generation import extensions
+    from k3os.generation.manifest import read_record
+
+    known = read_object(report)
+    now, then = (
+        extensions.of(read_record(f"{system}/{each}"))
+        for each in (generation or "current", "current")
+    )
+    return Extensions(known, tuple(extensions.lines(known, now, then)))
 
 
 def rollback(system: str) -> Rollback:
@@ -146,8 +170,8 @@ def _parts(generation: str) -> dict[str, str]:
 def addresses() -> list[str]:
     """Global addresses of the machine's own interfaces, by ip(8).
 
-    Those of network plugins and tunnels are left out, unless a default route leads there: it may
-    be a bridge that somebody called br-lan.
+    Those of network plugins and tunnels are left out, unless they carry a default route: a user may
+    have called a bridge br-lan.
     """
     from k3os.phases.ip_output import links_in
     from k3os.system.interfaces import NOT_OURS
@@ -169,7 +193,7 @@ def addresses() -> list[str]:
 
 
 def carriers() -> set[str]:
-    """The interfaces that default routes lead to."""
+    """The interfaces that carry default routes."""
     from contextlib import suppress
 
     from k3os.phases.default_routes import DEFAULTS, VERSIONS
@@ -197,7 +221,7 @@ def memory(root: str = "") -> Memory:
 
 
 def disk(root: str = "") -> Disk | None:
-    """None where there is no /var to ask about."""
+    """None if there is no /var."""
     try:
         known = os.statvfs(f"{root}/var")
     except OSError:
@@ -208,7 +232,7 @@ def disk(root: str = "") -> Disk | None:
 
 
 def k3s_unit(link: str) -> K3sUnit | None:
-    """Of systemctl(1); None without systemd. link: there once the node has k3s."""
+    """From systemctl(1); None without systemd. link: exists once the node has k3s."""
     from k3os.system.run import CommandError, run
     from k3os.system.units import properties
 
@@ -229,7 +253,7 @@ def k3s_unit(link: str) -> K3sUnit | None:
 
 
 def _journal(unit: str) -> str:
-    """The end of what it logged in this boot; "" for somebody who may not read it."""
+    """The end of its log in this boot; "" for users who may not read it."""
     from k3os.system.run import CommandError, run
 
     command = ["journalctl", "-b", "-q", "-o", "cat", "--no-pager", "-n", str(LOG_LINES)]
@@ -240,9 +264,9 @@ def _journal(unit: str) -> str:
 
 
 def last_words(log: str) -> str:
-    """Why k3s ended, as its log says: in logfmt with the level fatal, or Go's panic; "" otherwise.
+    """Why k3s ended, from its log: logfmt with the level fatal, or Go's panic; "" otherwise.
 
-    An address that a datastore is reached with is shown without its password.
+    The address of a datastore is shown without its password.
     """
     import re
 
@@ -255,12 +279,12 @@ def last_words(log: str) -> str:
             found = re.sub(r"\\(.)", r"\1", text[1:-1]) if text[0] == '"' else text
         elif line.startswith(("panic: ", "fatal error: ")):
             found = line
-    # cut last: half of an address may have lost what tells its login
+    # cut after masking: a cut address could hide where its login ends
     return discreet(found)[:LONGEST_WORDS]
 
 
 def waiting(unit: str, jobs: str) -> str:
-    """What a unit's start waits for, in words; "" when it does not. jobs: systemctl(1),
+    """What a unit's start waits for, in words; "" if it does not wait. jobs: systemctl(1),
     list-jobs: number, unit, type, state."""
     fields = [line.split() for line in jobs.splitlines()]
     states = {each[1]: each[3] for each in fields if len(each) == 4 and each[2] == "start"}

@@ -1,8 +1,8 @@
-"""What is said of what k3os.node.status has collected: the lines for people, and what is wrong."""
+"""The text of `k3os status`: the lines for people, and what is wrong."""
 
 from __future__ import annotations
 
-from k3os.cluster.node_status import DISK, K3S, VERIFY, Failure
+from k3os.cluster.node_status import DISK, EXTENSION, K3S, VERIFY, Failure
 from k3os.config.key import PHASES
 from k3os.paths import OWN_SYSTEM
 from k3os.phases.actions import FAILED, UNCHANGED
@@ -89,6 +89,8 @@ def failures(status: NodeStatus) -> list[Failure]:
         failed.append(Failure(DISK, status.disk.words))
     if status.disk and status.disk.errors:
         failed.append(Failure(DISK, status.disk.errors))
+    for name, reason in status.extensions.wrong.items():
+        failed.append(Failure(EXTENSION, f"{name}: {reason}"))
     for path, reason in status.verified.damaged.items():
         failed.append(Failure(VERIFY, f"{OWN_SYSTEM}/{path}: {reason}"))
     return list(dict.fromkeys(failed))
@@ -100,12 +102,14 @@ def failures_from(status: NodeStatus, source: str) -> list[str]:
 
 
 def lines(status: NodeStatus, *, every: bool = False) -> list[str]:
-    """The text for people. every: with the actions that had nothing to do."""
+    """The text for people. every: also the actions that had nothing to do."""
     said = [f"mode       {status.mode or 'unknown: no phase has reported'}"]
     for name, parts in status.versions.items():
         listed = "  ".join(f"{part} {version}" for part, version in parts.items())
         said.append(f"{name:<10} {listed}")
     said += _about_kernel_args(status)
+    for number, line in enumerate(status.extensions.lines):
+        said.append(f"{'extensions' if not number else '':<10} {line}")
     said += _about_k3s_and_cluster(status)
     said += _about_memory(status.memory)
     said += _about_disk(status.disk)
@@ -175,6 +179,8 @@ def _about_trials(status: NodeStatus) -> list[str]:
         said.append(f"rollback   {rollback.when}: {parts}")
         if rollback.kernel_args:
             said.append(f"           with the kernel's arguments {rollback.kernel_args}")
+        if rollback.extensions:
+            said.append(f"           with the extensions {rollback.extensions}")
         said.append(f"           {rollback.reason}")
     if taken := status.taken_back:
         said.append(f"taken back {taken.restored}: the NodePool's new configuration")
@@ -191,7 +197,7 @@ def _about_phases(status: NodeStatus, every: bool) -> list[str]:
         said.append(f"\n{title}, {phase.when}, {phase.seconds} s: {listed or 'nothing to do'}")
         for action in phase.actions:
             note = f" ({action.reason})" if action.reason else ""
-            # what a data source gave is no action that had nothing to do
+            # the result of a data source is always worth showing
             told = every or note or action.result != UNCHANGED or action.key == DATA_SOURCES
             if told and action.result != FAILED:
                 said.append(f"  {action.result:<9} {action.key}: {action.what}{note}")

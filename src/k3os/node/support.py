@@ -1,7 +1,7 @@
-"""What somebody who helps from afar wants to see of a node, as one archive, without secrets.
+"""What a remote helper needs to see of a node, as one archive, without secrets.
 
-It changes nothing, and every part is bounded in time and size: one that cannot be had says why in
-its place. Each goes through redaction.py, whatever wrote it.
+It changes nothing, and every part is limited in time and size: a part that fails contains the
+reason instead. All of them go through redaction.py, whatever wrote them.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 SECONDS = 60.0  # for each part
-MOST = 8 << 20  # bytes of each part; its end is what counts
+MOST = 8 << 20  # bytes of each part; the end is kept
 JOURNAL = ("journalctl", "--no-pager", "--quiet", "--output=short-iso-precise")
-# file of the archive: the command that prints it
+# file in the archive: the command that prints it
 PARTS: dict[str, tuple[str, ...]] = {
     "status.txt": ("k3os", "status", "--all"),
     "status.json": ("k3os", "status", "--json"),
@@ -38,7 +38,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "routes.txt": ("ip", "route", "show", "table", "all"),
     "disks.txt": ("lsblk", "--output", "NAME,SIZE,TYPE,FSTYPE,LABEL,MOUNTPOINTS"),
     "space.txt": ("df", "-h"),
-    # without their arguments, which may hold secrets that nobody here knows
+    # without arguments, which may hold secrets that we do not know of
     "processes.txt": ("ps", "-eo", "pid,ppid,stat,rss,pcpu,etime,comm"),
     "containers.txt": ("crictl", "ps", "--all"),
     "cmdline.txt": ("cat", "/proc/cmdline"),
@@ -49,7 +49,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 
 
 def collect(secrets: Collection[str]) -> dict[str, bytes]:
-    """File to what is in it."""
+    """File to its content."""
     return {name: _part(name, list(argv), secrets) for name, argv in PARTS.items()}
 
 
@@ -58,7 +58,7 @@ def _part(name: str, argv: list[str], secrets: Collection[str]) -> bytes:
         output, how = run(argv, timeout=SECONDS), ""
     except CommandError as error:
         output, how = error.output, f"\n{' '.join(argv)}: {error.how}\n"
-        if name.endswith(".json") and _is_json(output):  # programs that read it want nothing else
+        if name.endswith(".json") and _is_json(output):  # programs that parse it want nothing else
             how = ""
     text = redacted(output.decode(errors="replace"), secrets).encode()[-MOST:]
     return text + how.encode()
@@ -75,8 +75,8 @@ def _is_json(output: bytes) -> bool:
 
 
 def archive(directory: str, files: Mapping[str, bytes], when: int) -> bytes:
-    """A .tar.gz with these files in a directory, readable for their owner alone. when: seconds
-    since 1970."""
+    """A .tar.gz with these files in a directory, readable only for their owner. when: seconds since
+    1970."""
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for name, data in sorted(files.items()):

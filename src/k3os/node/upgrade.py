@@ -1,7 +1,7 @@
 """Other versions of k3OS, the kernel and k3s on an installed system; and back.
 
-It works in a mount namespace of its own: for the rest of the system the state partition's
-/k3os/system stays read-only, also when this process is killed.
+It works in its own mount namespace: for the rest of the system, the state partition's /k3os/system
+stays read-only, even if this process is killed.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ ON_DISK, LOCK = f"{BASE}/{layout.SYSTEM}", "/run/k3os/upgrade.lock"
 
 
 def run(options: dict[str, str], carry_out: Callable[[dict[str, str]], int]) -> int:
-    """options: of `k3os upgrade`, without dashes to read them again; carry_out: does what they
-    say, alone and with a state partition that can be written. Raises UserError."""
+    """options: of `k3os upgrade`; carry_out: executes them, with the lock held and the state
+    partition writable. Raises UserError."""
     from k3os.node.installed import check_installed
     from k3os.system import mounts
 
@@ -50,7 +50,7 @@ def say(text: str) -> None:
 
 
 def _alone() -> int:
-    """A lock that ends with this process. Raises UserError when another upgrade has it."""
+    """A lock that is released with this process. Raises UserError if another upgrade has it."""
     import fcntl
 
     descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -63,7 +63,7 @@ def _alone() -> int:
 
 
 def upgrade(options: dict[str, str]) -> int:
-    """Gather what is offered, plan, write, switch, start it."""
+    """Collect what is offered, plan, write, switch, start it."""
     import time
     from contextlib import ExitStack
 
@@ -114,19 +114,19 @@ def refuse_on_trial() -> None:
 
 
 def copy_datastore(old: str, new: str) -> None:
-    """As this k3s has it, before another one writes to it. Raises UserError."""
+    """A copy as this k3s has it, before another one writes to it. Raises UserError."""
     from k3os.k3s.settings import of_node
     from k3os.upgrade import datastore
 
     settings = of_node(config())
-    told = datastore.going_back(old, new, settings)  # of the copies that were there before
+    told = datastore.going_back(old, new, settings)  # about the copies that existed before
     datastore.snapshot(old, settings, say)
     if told:
         say(told)
 
 
 def begin_trial(generation: str) -> None:
-    """Of k3s alone, too: it may wait for a boot, or the power goes before it is ready."""
+    """Also for k3s alone: it may wait for a reboot, or the power may fail before it is ready."""
     from k3os.generation import grub, trial
 
     grub.name_medium(BASE, say)
@@ -134,8 +134,8 @@ def begin_trial(generation: str) -> None:
 
 
 def back(installed: Installed, options: dict[str, str]) -> int | None:
-    """The previous generation, on trial, where it is just what was asked for; None where it is
-    not. Nothing is fetched for it, and the datastore stays as it is."""
+    """Go to the previous generation, on trial, if it is exactly what was asked for; None if not.
+    Nothing is fetched, and the datastore stays as it is."""
     from k3os.generation import layout, switching
     from k3os.upgrade import previous
 
@@ -162,14 +162,14 @@ def back(installed: Installed, options: dict[str, str]) -> int | None:
 
 
 def config() -> Config:
-    """This node's, as its last boot had it."""
+    """This node's configuration, as its last boot had it."""
     from k3os.config.load import load_config
 
     return load_config(cloud=True)[0]
 
 
 def trial_seconds(settings: Config) -> float:
-    """In which a new version must be healthy."""
+    """How long a new version has to become healthy."""
     from k3os.generation.trial import DEFAULT_SECONDS
 
     return float(settings.text("k3os.upgrade.timeout") or DEFAULT_SECONDS)
@@ -183,7 +183,7 @@ def look() -> Installed:
 
 
 def gather(options: dict[str, str], arch: str, stack: ExitStack) -> dict[str, Part]:
-    """Component to what replaces it, from all sources that were given."""
+    """Component to what replaces it, from all given sources."""
     from k3os.upgrade.plan import check_expected, upgradable
 
     parts: dict[str, Part] = {}
@@ -232,14 +232,14 @@ def open_offer(source: str, arch: str, options: dict[str, str], stack: ExitStack
 
 
 def workplace(options: dict[str, str]) -> str:
-    """Where downloads lie: on the disk, in memory where nothing may be written."""
+    """Where downloads go: on the disk, or in memory if nothing may be written."""
     from k3os.upgrade.perform import scratch
 
     return scratch("/run/k3os" if "--dry-run" in options else ON_DISK)
 
 
 def offered(offer: Offer, names: list[str]) -> dict[str, Part]:
-    """The components of an offer, those it has."""
+    """Those of the components that the offer has."""
     from k3os.upgrade.plan import Part
 
     draw = progress()
@@ -256,7 +256,7 @@ def offered(offer: Offer, names: list[str]) -> dict[str, Part]:
 
 
 def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) -> dict[str, Part]:
-    """k3s by itself, or the one of a k3OS release. Raises UserError."""
+    """k3s by itself, or the one in a k3OS release. Raises UserError."""
     from pathlib import Path
 
     from k3os.generation.manifest import File
@@ -293,14 +293,14 @@ def k3s_part(source: str, arch: str, options: dict[str, str], stack: ExitStack) 
         if isinstance(asked, LocalFile):
             with open(component.path, "rb") as old:
                 offers.copy(lambda: old.read(offers.BLOCK), wanted, wanted.size, path, draw)
-        else:  # it lies on the same file system, verified and written out
+        else:  # it is on the same file system, verified and synced
             os.rename(component.path, path)
 
     return {"k3s": Part(component.version, (file,), write)}
 
 
 def start(generation: str, k3s: str, options: dict[str, str], *, reboot: bool) -> None:
-    """What makes the new versions run. reboot: whether they need one. Raises UserError."""
+    """Start the new versions. reboot: whether they need one. Raises UserError."""
     from k3os.system.run import run
 
     if "--no-reboot" in options:
@@ -311,14 +311,14 @@ def start(generation: str, k3s: str, options: dict[str, str], *, reboot: bool) -
     elif reboot:
         say("the new versions run after the next boot: `sudo reboot`")
     else:
-        if os.readlink(K3S_LINK) != K3S_CURRENT:  # it was fetched, the image had none
+        if os.readlink(K3S_LINK) != K3S_CURRENT:  # k3s was fetched, the image had none
             os.unlink(K3S_LINK)
             os.symlink(K3S_CURRENT, K3S_LINK)
         restart_k3s(generation, k3s)
 
 
 def restart_k3s(generation: str, new: str) -> None:
-    """Run the new k3s now; one that is not ready in time is replaced by the one before.
+    """Run the new k3s now; if it is not ready in time, the former one comes back.
 
     Raises UserError in that case.
     """
@@ -346,7 +346,7 @@ def restart_k3s(generation: str, new: str) -> None:
 
 
 def rollback(options: dict[str, str]) -> int:
-    """Exchange the generations, and the datastore when asked to."""
+    """Exchange the generations, and restore the datastore if asked to."""
     from k3os.generation import kernel_args, trial
     from k3os.k3s.settings import of_node
     from k3os.system.run import run
@@ -361,7 +361,7 @@ def rollback(options: dict[str, str]) -> int:
         run(["systemctl", "stop", "k3s.service"])
         datastore.restore(copy, settings)
         say(f"the datastore is that of {copy}; the other one lies beside it as state.db.replaced")
-    if arguments[0] != arguments[1]:  # else the next boot, after a power cut too, goes forward
+    if arguments[0] != arguments[1]:  # else the next boot would bring them back
         kernel_args.refuse(BASE, arguments[0], "`k3os upgrade --rollback` went back from them")
     perform.rollback(installed, say, lambda: trial.confirm(BASE))
     if "--with-data" not in options and old != new and (hint := datastore.hint(config())):
@@ -374,7 +374,7 @@ def rollback(options: dict[str, str]) -> int:
 
 
 def progress() -> Callable[[str, int, int], None]:
-    """A line that is drawn anew on a terminal; elsewhere nothing, the lines say enough."""
+    """A line that is redrawn on a terminal; elsewhere nothing, the messages are enough."""
     if not sys.stdout.isatty():
         return lambda name, done, size: None
     from k3os.node.progress import progress_bar

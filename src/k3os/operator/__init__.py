@@ -1,1 +1,1 @@
-"""The operator: it rolls the versions and configuration of NodePools out to their nodes."""
+"""The operator: rolls the versions and configuration of NodePools out to their nodes."""

@@ -1,8 +1,8 @@
-"""Where the API server is and who we are to it, the same for both clients: lightkube and kopf.
+"""Where the API server is and how we authenticate, for both clients: lightkube and kopf.
 
 In a pod: the address that Kubernetes puts into the environment of every container, with the
-service account's token and CA (kubernetes.io, "Accessing the Kubernetes API from a Pod"). The
-cluster's DNS is not asked, which may not be up yet. Elsewhere: KUBECONFIG, as kubectl reads it.
+service account's token and CA (kubernetes.io, "Accessing the Kubernetes API from a Pod"). It does
+not use the cluster's DNS, which may not be up yet. Elsewhere: KUBECONFIG, as kubectl reads it.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from k3os.errors import UserError
 
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 TIMEOUT = httpx2.Timeout(10.0)
-# before a token that was refused is shown again; the kubelet renews it in its own time
+# how long to wait before sending a refused token again; the kubelet renews it on its own schedule
 REFUSED_SECONDS = 5.0
 
 
 @dataclass
 class Pod:
-    """A container's own access. directory: of its service account."""
+    """Access from inside a container. directory: of its service account."""
 
     server: str
     directory: Path
-    shown: str = ""  # the token that kopf was given last
+    shown: str = ""  # the last token given to kopf
 
     @property
     def token(self) -> str:
-        """Read anew each time: it is renewed. Raises OSError."""
+        """Read each time, since the kubelet renews it. Raises OSError."""
         return (self.directory / "token").read_text().strip()
 
     @property
     def trust(self) -> ssl.SSLContext:
         """Raises OSError."""
         context = ssl.create_default_context(cafile=str(self.directory / "ca.crt"))
-        # as on the node (k3os.system.http_mutual): Python 3.13 asks for more than authorities
-        # have that old versions of k3s made or people brought
+        # as on the node (k3os.system.http_mutual): Python 3.13 is stricter than the CAs that old
+        # versions of k3s created or that users supplied
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         return context
 
@@ -60,7 +60,7 @@ class Pod:
         return AsyncClient(config=config, timeout=TIMEOUT, transport=transport)
 
     async def login(self, **_: Any) -> kopf.AiohttpSession:
-        """For kopf, which asks again when it was refused."""
+        """For kopf, which calls it again after a refusal."""
         if self.token == self.shown:
             await asyncio.sleep(REFUSED_SECONDS)
         self.shown = self.token
@@ -72,7 +72,7 @@ class Pod:
 
 @dataclass
 class Outside:
-    """What KUBECONFIG says, or kubectl's default."""
+    """Access from elsewhere: KUBECONFIG, or kubectl's default."""
 
     config: KubeConfig
 
@@ -84,7 +84,7 @@ class Outside:
 
 
 def find(account: str = "") -> Pod | Outside:
-    """account: the service account's directory, a pod's by default. Raises UserError."""
+    """account: the service account's directory, by default a pod's. Raises UserError."""
     directory = Path(account or ACCOUNT)
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
     if host and (directory / "token").exists():

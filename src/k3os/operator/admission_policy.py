@@ -1,9 +1,9 @@
-"""NodePools refused by the API server itself: a ValidatingAdmissionPolicy, made of the schema of
-config.yaml. Pure.
+"""A ValidatingAdmissionPolicy, made from the schema of config.yaml, with which the API server
+itself refuses wrong NodePools. Pure.
 
-It says what the node's own check (config/check.py) says, word for word, and nothing of what CEL
-cannot say: the operator checks all of it again, and is all there is before Kubernetes 1.30.
-An expression that breaks lets the NodePool through, and so does a change of something else than
+Its messages are those of the node's own check (config/check.py), word for word. What CEL cannot
+express it leaves out: the operator checks everything again, and is the only check before
+Kubernetes 1.30. If an expression fails, the NodePool is accepted; so is every change outside
 `config`: a rollout can always be paused.
 Formats: admissionregistration.k8s.io/v1 (kubernetes.io, "Validating Admission Policy").
 """
@@ -23,12 +23,12 @@ from k3os.operator.scalar_rules import RULES
 GROUP = "admissionregistration.k8s.io"
 API = f"{GROUP}/v1"
 NAME = "k3os-nodepools"
-LONGEST = 400  # of a text that is quoted
-# what the check finds a reason of its own for: templates, shells, logins in addresses, lists in
-# quotes; and what is no plain text
+LONGEST = 400  # of a text that a message quotes
+# for these the check has a message of its own (templates, shell, logins in addresses, lists in
+# quotes), or they are not plain ASCII text
 ODD = r"(?s).*([^ -~]|\$|\{\{|\{%|%\{|<%|@|\[[\"']).*"
 MANY_LINES = r"(?s)(.*\r.*|.*\n.+)"
-# kinds that are lists of single values: what an item wants
+# kinds that are lists of single values, and what each item must be
 LISTS = {
     "texts": "a text",
     "choices": "a name",
@@ -76,7 +76,7 @@ def policy() -> dict[str, Any]:
 
 
 def binding() -> dict[str, Any]:
-    """What puts it into effect."""
+    """Puts the policy into effect."""
     return {
         "apiVersion": API,
         "kind": "ValidatingAdmissionPolicyBinding",
@@ -86,7 +86,7 @@ def binding() -> dict[str, Any]:
 
 
 def variables() -> dict[str, str]:
-    """By name, in the order in which they build on each other. problems: of all keys."""
+    """By name; later ones build on earlier ones. problems: of all keys."""
     found = {
         "indices": f"[{', '.join(map(str, range(ITEMS)))}]",
         "config": "dyn(object.spec.config)",
@@ -118,13 +118,13 @@ def variables() -> dict[str, str]:
 
 
 def _given(section: str, name: str) -> str:
-    """A list with the value of a key, empty where there is none."""
+    """A list with a key's value, empty if the key is not set."""
     where = f"variables.{section.replace('.', '_') or 'config'}"
     return f"({literal(name)} in {where} ? [{where}[{literal(name)}]] : [])"
 
 
 def _reported(given: str, rule: str) -> str:
-    """rule: a list of messages about v."""
+    """The messages of a rule, joined. rule: a list of messages about v."""
     messages = f'{given}.filter(v, !{is_unset("v")}).map(v, {rule}.filter(m, m != ""))'
     return f'{messages}.filter(l, size(l) > 0).map(l, l.join("; "))'
 
@@ -146,7 +146,7 @@ def _with_path(path: str, message: str) -> str:
 
 
 def scalar(key: Key, value: str) -> str:
-    """The message about one value, without its path."""
+    """The message about a single value, without its path."""
     wanted, one_line, rule = RULES[key.kind]
     judged = f'(size(t) > {LONGEST} || {matches("t", ODD)} ? "" : {rule(key)})'
     if key.kind in ("lines", "text"):
@@ -160,7 +160,7 @@ _MANY = said("has more than one line; write it in one line")
 
 
 def _shape(value: str, wanted: str, other: str) -> str:
-    """A list or a map where one text is wanted."""
+    """The message about a list or a map in the place of a text."""
     return choose(
         (f"type({value}) == list", said(f"must be {wanted}, not a list")),
         (f"type({value}) == map", said(f"must be {wanted}, not a map")),
@@ -175,7 +175,7 @@ def _list(key: Key) -> str:
     if key.kind not in ("commands", "certificates", "choices"):
         judged = choose((matches("t", MANY_LINES), _MANY), other=judged)
     item = choose(
-        # a line with a colon in it; what was meant is more than CEL can say
+        # a line with a colon in it; CEL cannot say what was meant
         ("type(x) == map && size(x) == 1", '""'),
         *([("type(x) == list", '""')] if key.kind == "commands" else []),
         *([("type(x) == map", '""')] if key.kind == "taints" else []),
@@ -199,7 +199,7 @@ def _judged(rule: Rule | None, key: Key) -> str:
 
 
 def _map(key: Key) -> str:
-    """Of names and texts. One that is written as a text is left to the check."""
+    """A map of names and texts. A map written as a text is left to the check."""
     path = f'{literal(f"{key.path}.")} + n + ": "'
     rule = PAIR_RULES.get(key.further)
     judged = '""'
@@ -210,7 +210,7 @@ def _map(key: Key) -> str:
     text = bound("t", f'(v[n] == null ? "" : {text_of("v[n]")})', judged)
     entry = _with_path(path, _shape("v[n]", "a text", text))
     whole = said(f"{key.path}: must be a map, not a text; write `name: value` lines")
-    # with a `=` in it the check takes it for a pair
+    # the check reads a text with a `=` as a pair
     pair = literal("^[^=]+=")
     left = f"{matches('t', ODD)} || t.matches({pair})"
     as_text = bound("t", text_of("v"), f"({left} ? [] : [{whole}])")
@@ -222,7 +222,7 @@ def _map(key: Key) -> str:
 
 
 def _maps(key: Key) -> str:
-    """A list of maps; each is left out because of what is wrong in it."""
+    """A list of maps; one with an error is left out as a whole."""
     entry = f'{literal(f"{key.path}[")} + string(i) + "]"'
     first = key.fields[0].name
     shape = said(f": must be a map, not a text; write `{first}: …` and so on")
@@ -254,7 +254,7 @@ def _maps(key: Key) -> str:
     item = choose(
         ("type(x) == list", f"{entry} + {as_list}"),
         ("type(x) != map", f"{entry} + {shape}"),
-        # another spelling, a key that is explained, or with a list in it: more than CEL can say
+        # another spelling, a key with a hint of its own, or a list as a value: too much for CEL
         (f"!x.all(n, n in {_sorted(known)}) || x.all(n, {is_unset('x[n]')})", '""'),
         other=fields,
     )
@@ -276,12 +276,12 @@ def _is_set(name: str) -> str:
 
 
 def _field(key: Key, field: Key) -> str:
-    """A list with the name of a field and what is wrong with it, or an empty one."""
+    """A list with a field's name and what is wrong with it, or an empty list."""
     assert field.name in {each.name for each in fields_by_fold(key).values()}
     found = []
     for name in _spelled(field):
         given = f"({literal(name)} in x ? [x[{literal(name)}]] : []).filter(v, !{is_unset('v')})"
         messages = f'{given}.map(v, {scalar(field, "v")}).filter(m, m != "")'
-        # the empty text makes both of one type: lists of two types are refused
+        # the empty text makes both the same type: CEL refuses lists of mixed types
         found.append(f'{messages}.map(m, [{literal(field.name)}, "" + m])')
     return " + ".join(found)

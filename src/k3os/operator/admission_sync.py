@@ -1,8 +1,8 @@
-"""Keeps in the cluster the policy by which the API server refuses a wrong NodePool
-(admission_policy.py).
+"""Keeps the policy by which the API server refuses wrong NodePools (admission_policy.py) in the
+cluster.
 
-Kubernetes has the API since 1.30; before that there is nothing to do, and a look now and then
-shows whether the cluster was upgraded. What is there in another form is made as it should be.
+Kubernetes has the API since 1.30; on older clusters this only checks now and then whether the
+cluster was upgraded. A policy that differs is replaced.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from k3os.operator.outage import words
 
 log = logging.getLogger("k3os.operator")
 
-SECONDS, RETRY = 600.0, 60.0  # between two looks, and after a failure
-HASH = f"{names.GROUP}/hash"  # an annotation: of what was applied last
+SECONDS, RETRY = 600.0, 60.0  # between two checks, and after a failure
+HASH = f"{names.GROUP}/hash"  # an annotation: hash of what was applied last
 Policy: Any = create_global_resource(
     *(GROUP, "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies")
 )
@@ -37,7 +37,7 @@ Binding: Any = create_global_resource(
 
 
 class AdmissionSync:
-    """served: None until it is known whether the cluster has the API."""
+    """served: whether the cluster has the API; None until that is known."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -45,12 +45,12 @@ class AdmissionSync:
         self.served: bool | None = None
 
     async def keep(self, now: float) -> None:
-        """Apply what is missing or different, when it is time to look. Without it NodePools are
-        rolled out all the same. now: monotonic."""
+        """Apply what is missing or different, if a check is due. NodePools are rolled out even if
+        this fails. now: monotonic."""
         if now < self._next:
             return
         try:
-            # first what it says, then that it counts
+            # first the policy, then its binding
             served = await self._apply(Policy, policy()) and await self._apply(Binding, binding())
         except ApiFailure as error:
             log.warning("the policy for NodePools is not applied: %s", words(error))
@@ -61,7 +61,7 @@ class AdmissionSync:
         self.served, self._next = served, now + SECONDS
 
     async def _apply(self, kind: Any, body: Mapping[str, Any]) -> bool:
-        """Whether there is such a kind. Raises ApiError."""
+        """Whether the cluster has this kind. Raises ApiError."""
         name, wanted = body["metadata"]["name"], marked(body)
         plural = kind._api_info.plural
         count("get", plural)
@@ -86,7 +86,7 @@ class AdmissionSync:
             await self._api.client.create(kind(wanted))
         except (ApiError, httpx2.HTTPStatusError) as error:
             if _status(error) == NOT_FOUND:
-                return False  # the kind, then
+                return False  # the kind does not exist
             if _status(error) != CONFLICT:
                 raise
         return True
@@ -97,7 +97,7 @@ def _status(error: ApiError | httpx2.HTTPStatusError) -> int:
 
 
 def marked(body: Mapping[str, Any]) -> dict[str, Any]:
-    """With the hash of its spec: the API server adds defaults to what it is given."""
+    """With a hash of its spec, since the API server adds defaults to what it stores."""
     text = json.dumps(body["spec"], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return {**body, "metadata": {**body["metadata"], "annotations": {HASH: digest}}}

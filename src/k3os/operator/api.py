@@ -1,9 +1,9 @@
-"""What the operator writes to the API, and asks it for once. kopf and watched.py read the rest.
+"""What the operator writes to the API, and what it reads once. kopf and watched.py do the rest.
 
-It decides nothing. Patches are JSON merge patches (RFC 7386); a resourceVersion in one makes the
-API refuse it with 409 when the object has changed meanwhile, so that an operator that lost its
-lease without noticing cannot undo what the next one did. Evictions: policy/v1 Eviction,
-policy/v1beta1 before Kubernetes 1.22.
+It decides nothing. Patches are JSON merge patches (RFC 7386). With a resourceVersion in it, the
+API refuses a patch with 409 if the object has changed, so an operator that lost its lease without
+noticing cannot undo what its successor did. Evictions: policy/v1 Eviction, policy/v1beta1 before
+Kubernetes 1.22.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from k3os.operator.decisions import KEEP, Eviction, NodePatch
 from k3os.operator.manifests import NAME
 from k3os.operator.outage import Outage
 
-# plain dictionaries: their models would cost memory and give nothing
+# plain dictionaries: lightkube's models would cost memory for no benefit
 Node: Any = create_global_resource("", "v1", "Node", "nodes")
 NodePool: Any = create_global_resource(names.GROUP, names.VERSION, names.KIND, names.PLURAL)
 Job: Any = create_namespaced_resource("batch", "v1", "Job", "jobs")
@@ -41,12 +41,12 @@ Volume: Any = create_global_resource("", "v1", "PersistentVolume", "persistentvo
 STRAY_SECONDS = 3600.0
 BAD_REQUEST, NOT_FOUND, CONFLICT, TOO_MANY, BROKEN = 400, 404, 409, 429, 500
 
-# what the API may answer with, or not answer at all; a token that is renewed may be away for once
+# the API's errors, no answer at all, or a token that is missing for a moment while it is renewed
 ApiFailure = (ApiError, httpx2.HTTPError, ConfigError, OSError)
 
 
 class Api:
-    """client: of lightkube (access.py). outage: what its users tell of failures."""
+    """client: lightkube's (access.py). outage: where callers report failures."""
 
     def __init__(self, client: Any) -> None:
         self.client = client
@@ -57,7 +57,7 @@ class Api:
         await self.client.close()
 
     async def patch_node(self, patch: NodePatch, version: str) -> dict[str, Any]:
-        """version: the resourceVersion it was decided on. Raises ApiError, 409 for a new one."""
+        """version: the resourceVersion this was decided on. Raises ApiError, 409 if it changed."""
         notes = {names.ROLLOUT: _text(patch.state)}
         if patch.record is not KEEP:
             notes[names.WORKLOADS] = patch.record.as_json() if patch.record.request else None
@@ -72,7 +72,7 @@ class Api:
     async def patch_status(
         self, pool: str, status: Mapping[str, Any], version: str = ""
     ) -> dict[str, Any]:
-        """version: the resourceVersion it was decided on. Raises ApiError, 409 for a new one."""
+        """version: the resourceVersion this was decided on. Raises ApiError, 409 if it changed."""
         body: dict[str, Any] = {"status": dict(status)}
         if version:
             body["metadata"] = {"resourceVersion": version}
@@ -111,7 +111,7 @@ class Api:
             return ""
 
     async def evict(self, order: Eviction) -> str:
-        """Why it is refused for now, "" when the pod goes or is gone. Raises ApiError."""
+        """Why the eviction is refused for now, "" if the pod goes or is gone. Raises ApiError."""
         count("create", "pods/eviction")
         try:
             await self._evict(order, self.eviction)
@@ -123,7 +123,7 @@ class Api:
                 except ApiError:
                     self.eviction = "policy/v1"
                     raise
-            # with 500 it says, too, that two budgets select one pod
+            # 500 also means that two budgets select the same pod
             if error.status.code in (TOO_MANY, BROKEN):
                 return error.status.message or "a PodDisruptionBudget forbids it"
             if error.status.code != NOT_FOUND:
@@ -136,14 +136,14 @@ class Api:
             metadata=ObjectMeta(name=pod.name, namespace=pod.namespace),
             deleteOptions=DeleteOptions(gracePeriodSeconds=grace) if grace >= 0 else None,
         )
-        eviction.apiVersion = version  # the model knows one only
+        eviction.apiVersion = version  # the model only knows one version
         await self.client.create(eviction, name=pod.name, namespace=pod.namespace)
 
     async def create_job(
         self, secret: Mapping[str, Any], job: Mapping[str, Any], owner: Callable[[Any], Any]
     ) -> None:
-        """The Secret, then the Job, then who owns the Secret. What is there already is fine: an
-        operator that was killed in between is called again with the same. Raises ApiError."""
+        """Create the Secret, then the Job, then make the Job own the Secret. Existing ones are
+        fine: after a crash in between, this is called again with the same. Raises ApiError."""
         name, namespace = job["metadata"]["name"], names.NAMESPACE
         count("create", "secrets")
         await self._create(Secret, secret)
@@ -156,7 +156,7 @@ class Api:
         await self._patch(Secret, name, owner(made), namespace=namespace)
 
     async def _create(self, kind: Any, body: Mapping[str, Any]) -> dict[str, Any] | None:
-        """None when it is there already."""
+        """None if it already exists."""
         try:
             return dict(await self.client.create(kind(body), namespace=names.NAMESPACE))
         except ApiError as error:
@@ -165,7 +165,7 @@ class Api:
             raise
 
     async def delete_job(self, name: str) -> None:
-        """And its pods; what is gone is fine. Raises ApiError."""
+        """And its pods; no error if it is gone. Raises ApiError."""
         try:
             count("delete", "jobs")
             await self.client.delete(
@@ -176,8 +176,8 @@ class Api:
                 raise
 
     async def drop_stray_secrets(self, jobs: Collection[str]) -> int:
-        """Delete old requests that no Job owns: left by an operator that was killed in between,
-        and whose rollout was given up before the next one came. Raises ApiError."""
+        """Delete old requests that no Job owns: left by an operator that was killed in between, if
+        the rollout was abandoned before the next one started. Raises ApiError."""
         namespace, dropped = names.NAMESPACE, 0
         count("list", "secrets")
         found = [
@@ -198,7 +198,7 @@ class Api:
 
 
 def _age(stamp: str) -> float:
-    """Seconds since a time of the API, RFC 3339."""
+    """Seconds since a time in the API's format, RFC 3339."""
     return (datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds()
 
 
@@ -207,5 +207,5 @@ def _text(state: State | None) -> str | None:
 
 
 def count(verb: str, resource: str) -> None:
-    """A request that is about to be made, for the metrics."""
+    """Count a request that is about to be made."""
     metrics.API_REQUESTS.labels(verb, resource).inc()

@@ -1,7 +1,7 @@
 """The operator as a program: the lease, kopf's watches, the engine, and a small web server.
 
-A replica that does not hold the lease waits and serves its probes. One that loses it starts anew
-as a fresh process image: nothing that it believed is left.
+A replica that does not hold the lease waits and serves its probes. One that loses it re-executes
+itself as a fresh process, so no stale state remains.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from k3os.system.signals import end_when_asked
 
 log = logging.getLogger("k3os.operator")
 
-AGAIN = "K3OS_OPERATOR_AGAIN"  # how often in a row it broke
-FINE_SECONDS = 60.0  # it ran so long: the next new start is the first one again
+AGAIN = "K3OS_OPERATOR_AGAIN"  # how many times in a row it failed
+FINE_SECONDS = 60.0  # after running this long, the next failure counts as the first
 STUCK_SECONDS = 120.0  # without a turn of the loop: the liveness probe fails
-# instead of an exit code, that a new start is wanted: the lease is lost, or something broke
+# not exit codes, but reasons to restart: the lease was lost, or something failed
 LEASE_LOST, BROKEN = 3, 4
 
 
 @dataclass(frozen=True)
 class Options:
-    """address: of the web server, "" for none."""
+    """address: of the web server, "" for all addresses."""
 
     address: str = ""
     port: int = 8080
@@ -52,7 +52,7 @@ class Options:
 
 
 class Operator:
-    """One process: its parts and when they began."""
+    """One process: its parts and its state."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -64,10 +64,10 @@ class Operator:
         self.image: Pulled | None = None
         self._running: asyncio.Task[None] | None = None
         self.stop = asyncio.Event()
-        self.code = 0  # of the end: 0 for a signal
+        self.code = 0  # exit code: 0 after a signal
 
     def begin(self, sight: Sight) -> None:
-        """The indices are complete: from now on there is something to decide on."""
+        """The indices are complete: there is something to decide on."""
         if self.engine is None:
             home = os.environ.get("NODE_NAME", "")
             self.engine = Engine(self.api, sight, say, home, self.image)
@@ -76,7 +76,7 @@ class Operator:
         self.engine.changed()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """The loop never ends by itself: an error in it is one of ours, so stop and start anew."""
+        """The loop never ends by itself: an error in it is our bug, so stop and restart."""
         if not task.cancelled() and (error := task.exception()) is not None:
             log.critical("the loop ended", exc_info=error)
             self._start_again(BROKEN)
@@ -90,7 +90,7 @@ class Operator:
         self.stop.set()
 
     async def end(self) -> None:
-        """Decide nothing any more."""
+        """Make no more decisions."""
         if self._running is not None and self.engine is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
@@ -100,7 +100,7 @@ class Operator:
         return self.engine is None or time.monotonic() - self.engine.beat < STUCK_SECONDS
 
     async def serve(self) -> int:
-        """Lead when it is our turn, until a signal (0) or something that a new start fixes."""
+        """Lead when it is our turn, until a signal (0) or something that a restart fixes."""
         site = await self._web() if self.options.port else None
         try:
             await self.leadership.acquire()
@@ -119,7 +119,7 @@ class Operator:
             except TROUBLE as error:
                 log.warning("the watches ended: %s", words(error))
                 self.code = BROKEN
-            except Exception:  # of its own tasks: nothing that a new start does not fix
+            except Exception:  # in kopf's own tasks: a restart fixes it
                 log.exception("the watches ended")
                 self.code = BROKEN
             holding.cancel()
@@ -160,7 +160,7 @@ async def _metrics(_: web.Request) -> web.Response:
 def settings() -> kopf.OperatorSettings:
     found = kopf.OperatorSettings()
     found.posting.level = logging.INFO
-    # an API server that restarts, perhaps by our own doing, is waited for
+    # wait for an API server that restarts, perhaps because of us
     found.networking.error_backoffs = Pauses()
     found.networking.connect_timeout = 5
     found.networking.request_timeout = 30
@@ -170,7 +170,7 @@ def settings() -> kopf.OperatorSettings:
 
 
 def handlers(operator: Operator) -> kopf.OperatorRegistry:
-    """What kopf watches, and that the engine is told."""
+    """What kopf watches and reports to the engine."""
     registry = kopf.OperatorRegistry()
     ours = {REQUEST_LABEL: kopf.PRESENT}
 
@@ -223,8 +223,8 @@ def handlers(operator: Operator) -> kopf.OperatorRegistry:
 
 
 def say(kind: str, name: str, uid: str, said: Said) -> None:
-    """An Event; kopf posts it in the background and tries again. A Node's uid in Events is its
-    name, as the kubelet's own are."""
+    """Post an Event; kopf does it in the background, with retries. The uid of a Node in an Event
+    is its name, as in the kubelet's own."""
     version = "v1" if kind == "Node" else f"{names.GROUP}/{names.VERSION}"
     body: Any = {"apiVersion": version, "kind": kind, "metadata": {"name": name, "uid": uid}}
     level = logging.WARNING if said.warning else logging.INFO
@@ -238,7 +238,7 @@ def say(kind: str, name: str, uid: str, said: Said) -> None:
 
 
 def run(options: Options) -> int:
-    """The whole program; returns its exit code. Starts itself anew when the lease is lost."""
+    """The whole program; returns its exit code. Re-executes itself when the lease is lost."""
     kopf.configure(
         log_format=kopf.LogFormat.JSON if options.json_logs else kopf.LogFormat.FULL,
         log_prefix=False,
@@ -246,7 +246,7 @@ def run(options: Options) -> int:
     relisting.install()
     for handler in logging.getLogger().handlers:
         handler.addFilter(Quiet())
-    # every request and every object that is seen are no news
+    # do not log every request and every object
     for noisy in ("httpx2", "httpcore2", "kopf.objects", "kopf._core.engines.activities"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -255,7 +255,7 @@ def run(options: Options) -> int:
 
     began = time.monotonic()
     code = asyncio.run(main())
-    end_when_asked()  # asyncio has taken its own handlers away
+    end_when_asked()  # asyncio has removed its own handlers
     if code in (LEASE_LOST, BROKEN):
         fine = code == LEASE_LOST or time.monotonic() - began > FINE_SECONDS
         broken = 0 if fine else int(os.environ.get(AGAIN, "0")) + 1

@@ -1,14 +1,14 @@
 """A careful rollout as steps with gates between them: pure, no I/O, no clock, no memory.
 
-`proceed` says how it goes on from what is written in the NodePool's status, `allowed` what may be
-done on that: what is begun with is decided on what is written, never on what will be. So an
-operator that is killed at any moment has begun no more than the written step allows.
+From what the NodePool's status says, `proceed` computes what to write next, and `allowed` what may
+be done now. Nodes are started on the basis of what is already written, never of what will be: an
+operator that is killed at any moment has started no more nodes than the written step allows.
 
-The way of a target: Progressing (as many nodes as the step says get it) -> Pausing (its soak
-time) -> Analyzing (the gates) -> the next step, or Completed. A gate or a node that fails: Failed,
-which begins nothing more, or RollingBack (who has it goes back) -> RolledBack. Nodes whose
-workloads are sick (operator/soak.py) may take it back, too; for that alone, with one step and no
-gate, a NodePool has a canary that its spec does not name (`Canary.implied`).
+A target goes through: Progressing (as many nodes as the step says get it) -> Pausing (its pause)
+-> Analyzing (the gates) -> the next step, or Completed. If a gate or a node fails: Failed, which
+starts no more nodes, or RollingBack (updated nodes go back) -> RolledBack. Nodes whose workloads
+are sick (operator/soak.py) may trigger that, too: for that alone, a NodePool whose spec has no
+canary gets one with a single step and no gate (`Canary.implied`).
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ PROGRESSING, PAUSING, ANALYZING, COMPLETED, FAILED, ROLLING_BACK, ROLLED_BACK = 
 )
 BACK = (ROLLING_BACK, ROLLED_BACK)
 MOST_WORDS = 500
-LEAST_WAIT = 1.0  # seconds: until a gate answers for the first time, nothing is decided
+LEAST_WAIT = 1.0  # seconds: decide nothing until each gate has answered once
 _FIRST = "the canary's first step starts"
 GONE = "the revision to go back to, or its Secret, is gone"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of one gate. passed: None while it is not known."""
+    """Of one gate. passed: None if unknown."""
 
     gate: str
     passed: bool | None
     message: str = ""
-    final: bool = False  # it will not become another by waiting
-    asked: bool = True  # by this process, which knows nothing of what another one was told
+    final: bool = False  # waiting will not change it
+    asked: bool = True  # by this process; it does not know the answers another process got
 
 
 @dataclass(frozen=True)
 class State:
-    """status.canary. target, stable: digests; stable: what is gone back to, "" for nothing.
-    since: of the phase, seconds since 1970. attempt: of the gates of this step."""
+    """status.canary. target, stable: digests; stable: the target to go back to, "" for none.
+    since: start of the phase, seconds since 1970. attempt: number of this try of the gates."""
 
     target: str
     step: int = 0
@@ -61,11 +61,11 @@ class State:
     attempt: int = 0
     gate: str = ""
     message: str = ""
-    retried: str = ""  # the annotation that was heeded last
+    retried: str = ""  # the last value of the annotation that was acted on
 
 
 def parse(status: Mapping[str, Any]) -> State | None:
-    """What is written in a NodePool's status, None for nothing of ours."""
+    """What a NodePool's status says, None if it says nothing valid."""
     found = mapping(status.get("canary"))
     phase, target = text(found.get("phase")), text(found.get("target"))
     if phase not in PHASES or not target:
@@ -99,9 +99,9 @@ def as_status(state: State) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Sight:
-    """What `proceed` looks at, beside the NodePool and its nodes. verdicts: of this attempt of the
-    gates of this step. stable: what is gone back to, None while nobody knows; before: the digest
-    of the revision before this one, "" for none. retried: the annotation names.RETRIED."""
+    """What `proceed` looks at besides the NodePool and its nodes. verdicts: of this step's gates in
+    this attempt. stable: the target to go back to, None while unknown. before: the digest of the
+    revision before this one, "" for none. retried: the annotation names.RETRIED."""
 
     verdicts: Sequence[Verdict] = ()
     stable: Target | None = None
@@ -115,7 +115,7 @@ def has(node: NodeView, target: Target) -> bool:
 
 
 def left(pool: Pool, cluster: Cluster, stable: Target | None) -> list[NodeView]:
-    """The nodes that are still to go back, or on their way."""
+    """The nodes that still have to go back, or are on their way back."""
     found = []
     for node in cluster.of(pool):
         returns = stable is not None and is_busy(node) and has(node, stable)
@@ -128,7 +128,7 @@ def left(pool: Pool, cluster: Cluster, stable: Target | None) -> list[NodeView]:
 def proceed(
     pool: Pool, cluster: Cluster, state: State | None, sight: Sight, now: float
 ) -> State | None:
-    """What is to be written next; the same as before where nothing goes on."""
+    """What to write next; the given state if nothing changes."""
     canary = pool.strategy.canary
     if canary is None:
         return None
@@ -137,13 +137,13 @@ def proceed(
     target, members = pool.target, cluster.of(pool)
     if state is None or state.target != target.digest:
         done = bool(members) and all(is_updated(node, target) for node in members)
-        # back to what was completed last: no gate that is closed now may hold that
+        # back to the last completed target: no gate that is closed now may hold that up
         back = state is not None and state.stable == target.digest
         return State(
             target=target.digest,
             phase=COMPLETED if done or back else PROGRESSING,
             since=int(now),
-            # what is given up by it needs its steps when it is wanted again
+            # the target that is given up goes through all steps if it is wanted again
             stable="" if back else _stable(state, sight),
             retried=sight.retried,
         )
@@ -151,7 +151,7 @@ def proceed(
     if sight.retried and sight.retried != state.retried:
         if state.phase in (FAILED, *BACK):
             return _again(state, sight.retried, now)
-        state = replace(state, retried=sight.retried)  # heeded: nothing had failed
+        state = replace(state, retried=sight.retried)  # acted on: nothing had failed
     if state.phase in BACK:
         if sight.stable is None:
             return state
@@ -169,7 +169,7 @@ def proceed(
     step = canary.steps[state.step]
     if state.phase == PROGRESSING:
         updated = [node for node in members if is_updated(node, target) and _is_over(node)]
-        # what no configuration can be made for is told as such, and holds nobody up
+        # nodes for which no configuration can be made are reported, but hold nobody up
         able = sum(not target.of(node).fault for node in members)
         if members and len(updated) >= min(step.count(len(members)), max(able, 1)):
             return _enter(state, PAUSING, now)
@@ -180,7 +180,7 @@ def proceed(
 
 
 def _stable(state: State | None, sight: Sight) -> str:
-    """What was completed last; what was only tried is nothing to go back to."""
+    """The last completed target; one that was only tried is nothing to go back to."""
     if state is None:
         return sight.before
     return state.target if state.phase == COMPLETED else state.stable
@@ -191,8 +191,8 @@ def _enter(state: State, phase: str, now: float) -> State:
 
 
 def _again(state: State, retried: str, now: float) -> State:
-    """Somebody says that it may go on: the gates are asked anew, or after a node that failed the
-    step goes on, or after a way back all of it begins anew."""
+    """The user asked for another try. After a failed gate, the gates are asked again; after a
+    failed node, the step continues; after a rollback, everything starts over."""
     again = replace(state, since=int(now), attempt=state.attempt + 1, gate="", message="")
     if state.phase == FAILED:
         return replace(again, phase=ANALYZING if state.gate else PROGRESSING, retried=retried)
@@ -212,7 +212,7 @@ def _is_over(node: NodeView) -> bool:
 
 
 def _takes_back(pool: Pool, members: Sequence[NodeView]) -> NodeView | None:
-    """The node that failed, where that takes back all that have what is new."""
+    """The failed node because of which all updated nodes go back."""
     canary, workloads = pool.strategy.canary, pool.strategy.workloads
     for node in members:
         if node.state is None or node.state.step != NODE_FAILED or not is_begun(node, pool.target):
@@ -249,19 +249,19 @@ def _judge(pool: Pool, state: State, verdicts: Sequence[Verdict], now: float) ->
 
 
 def fail(pool: Pool, state: State, gate: str, message: str, now: float, *, back: bool) -> State:
-    """gate: "" where it was a node that failed. back: whether nodes are to go back."""
+    """gate: "" if a node failed. back: whether nodes should go back."""
     way = bool(state.stable)
     if back and not way:
         message = f"{message}; there is no earlier revision to go back to"
     elif back and plain(state.stable) == plain(state.target):
-        # only a secret is another one, and of that nobody keeps a copy
+        # only the value of a secret differs, and nobody keeps old values
         way, message = False, f"{message}; put the former value back into the Secret"
     phase = ROLLING_BACK if back and way else FAILED
     return replace(state, phase=phase, since=int(now), gate=gate, message=message[:MOST_WORDS])
 
 
 def allowed(pool: Pool, cluster: Cluster, state: State | None, stable: Target | None) -> Pool:
-    """The NodePool as far as what is written allows it. stable: None while it is not known."""
+    """The NodePool, limited to what the written state allows. stable: None while unknown."""
     canary = pool.strategy.canary
     if canary is None or pool.is_unclear or pool.deleting:
         return pool
@@ -275,7 +275,7 @@ def allowed(pool: Pool, cluster: Cluster, state: State | None, stable: Target | 
         if stable is None:
             return replace(pool, allowed=0, held=f"{words}; {GONE}")
         only = frozenset(node.name for node in left(pool, cluster, stable))
-        # what nodes had before is no upgrade to look for sick workloads after
+        # going back is not an upgrade: do not check workloads after it
         strategy = replace(pool.strategy, rollback=True, workloads=None)
         return replace(pool, target=stable, strategy=strategy, only=only, held=words)
     if state.phase == FAILED:
@@ -285,7 +285,7 @@ def allowed(pool: Pool, cluster: Cluster, state: State | None, stable: Target | 
 
 
 def described(pool: Pool, state: State) -> str:
-    """For people: at what step it is, and what for."""
+    """For people: which step it is in, and what it is waiting for."""
     canary = pool.strategy.canary
     assert canary is not None
     index = min(state.step, len(canary.steps) - 1)
@@ -306,7 +306,7 @@ def described(pool: Pool, state: State) -> str:
 
 
 def stuck(pool: Pool, cluster: Cluster, state: State, stable: Target | None) -> str:
-    """Why a way back cannot go on by itself, "" where it can."""
+    """Why a rollback cannot continue by itself, "" if it can."""
     if state.phase != ROLLING_BACK:
         return ""
     if stable is None:
@@ -332,7 +332,7 @@ def remedy(pool: Pool, state: State) -> str:
 
 
 def wake(pool: Pool, state: State | None, now: float) -> float | None:
-    """Seconds until time alone lets it go on."""
+    """Seconds until the passing of time lets it continue."""
     canary = pool.strategy.canary
     if canary is None or state is None or pool.is_unclear or pool.deleting:
         return None

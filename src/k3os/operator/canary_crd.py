@@ -27,7 +27,7 @@ def _map(description: str, properties: dict[str, Any], *required: str) -> dict[s
 
 
 def spec(duration: str) -> dict[str, Any]:
-    """duration: the pattern of one."""
+    """duration: the pattern of a duration."""
     nodes = {
         "description": "how many nodes are updated after this step: number or percentage",
         "x-kubernetes-int-or-string": True,

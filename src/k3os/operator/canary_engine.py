@@ -1,7 +1,7 @@
-"""What the engine does for canaries: reads what is written, has gates asked, tells how it goes.
+"""The engine's part for canaries: reads the written state, asks the gates, reports progress.
 
-The decisions are those of operator/canary.py. What is gone back to is read once and remembered;
-all else is in the NodePool's status.
+operator/canary.py makes the decisions. The target to go back to is read once and remembered;
+everything else is in the NodePool's status.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from k3os.operator.status import Shown
 
 log = logging.getLogger("k3os.operator")
 
-RETRY = 1.0  # seconds until what could not be read is looked at again
+RETRY = 1.0  # seconds until another try to read something
 Body = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Look:
-    """At one NodePool. pool: as far as its canary allows it. said: when shown is written. kept:
-    digests of targets that its history keeps whatever their age."""
+    """At one NodePool. pool: limited to what its canary allows. said: posted once shown is
+    written. kept: digests of targets that its history keeps whatever their age."""
 
     pool: Pool
     state: canary.State | None = None
@@ -68,13 +68,13 @@ class CanaryEngine:
         cluster: Cluster,
         now: float,
     ) -> list[Look]:
-        """One for each, by what is written in its status."""
+        """One per NodePool, based on what its status says."""
         found = []
         for body, pool in pools:
             state = canary.parse(mapping(body.get("status")))
             try:
                 found.append(await self._look(body, pool, state, cluster, now))
-            except Exception as error:  # it costs this NodePool alone
+            except Exception as error:  # it stops this NodePool only
                 unknown = isinstance(error, ApiFailure)
                 if unknown:
                     log.warning("%s: its canary: %s", pool.name, words(error))
@@ -90,10 +90,10 @@ class CanaryEngine:
         self, body: Body, pool: Pool, state: canary.State | None, cluster: Cluster, now: float
     ) -> Look:
         if pool.strategy.canary is None:
-            # what a spec that cannot be read says of a canary is not known
+            # if the spec is invalid, nobody knows whether it has a canary
             return Look(pool, state, Shown() if pool.problems else Shown(status={}))
         if pool.uid not in self._revisions.known:
-            # without its history nobody knows what to go back to
+            # without its history the target to go back to is unknown
             return _held(pool, state, "its revisions are not read yet", unknown=True)
         stable = None
         if state is not None and state.target == pool.target.digest and state.phase in canary.BACK:
@@ -130,7 +130,7 @@ class CanaryEngine:
         return await self._secrets.sealed(self._targets[key])
 
     def _only(self, looks: Iterable[Look]) -> None:
-        """Remember what nodes go back to now, and nothing else: its Secrets are looked at."""
+        """Remember only the targets that nodes go back to now: their Secrets are checked."""
         wanted = {
             (look.pool.uid, look.state.stable)
             for look in looks
@@ -140,12 +140,12 @@ class CanaryEngine:
 
     @property
     def targets(self) -> Collection[Target]:
-        """What is gone back to, as far as it was read."""
+        """The targets that nodes go back to, as far as they were read."""
         return self._targets.values()
 
 
 def _held(pool: Pool, state: canary.State | None, why: str, *, unknown: bool) -> Look:
-    """Nothing begins, and what is written stays. unknown: what nodes go back to is not read."""
+    """Start nothing, keep the written state. unknown: the target to go back to was not read."""
     same = state is not None and state.target == pool.target.digest
     back = same and state is not None and state.phase in canary.BACK
     told = Shown()
@@ -160,7 +160,7 @@ def _kept(*states: canary.State | None) -> tuple[str, ...]:
 
 
 def _is_news(pool: Pool, before: canary.State | None, after: canary.State) -> bool:
-    """Whether a phase begins, of this target, this step, or another time."""
+    """Whether a phase begins: of another target, step or attempt."""
 
     def what(state: canary.State) -> tuple[object, ...]:
         return state.target, state.step, state.phase, state.attempt
@@ -174,12 +174,12 @@ def _asks(state: canary.State | None) -> bool:
 
 
 def shown(pool: Pool, state: canary.State, stable: Target | None, stuck: str) -> Shown:
-    """stuck: why a way back does not go on by itself."""
+    """stuck: why a rollback does not continue by itself."""
     found = Shown(
         canary.as_status(state),
         target=stable,
         phase="Updating",
-        instead_of=("Pending", "Updated"),  # gates may be asked when all nodes have it
+        instead_of=("Pending", "Updated"),  # gates may still be asked when all nodes have it
     )
     if state.phase == canary.COMPLETED:
         return replace(found, phase="")
@@ -197,14 +197,14 @@ def shown(pool: Pool, state: canary.State, stable: Target | None, stuck: str) ->
 
 
 def _open(target: Target, stable: Target | None) -> str:
-    """What does not go back, since nobody said which version it had."""
+    """Which components stay as they are, since the old target names no version of them."""
     pairs = ((name, getattr(target, name), getattr(stable, name, None)) for name in COMPONENTS)
     found = [name for name, wanted, before in pairs if stable and wanted and not before]
     return f"; what they go back to names no version of {' and '.join(found)}" if found else ""
 
 
 def said(pool: Pool, state: canary.State) -> Said:
-    """The Event of a phase that begins."""
+    """The Event for a phase that begins."""
     failed = state.phase in (canary.FAILED, *canary.BACK)
     told = canary.described(pool, state)
     if failed:
@@ -213,5 +213,5 @@ def said(pool: Pool, state: canary.State) -> Said:
 
 
 def is_implied(pool: Pool) -> bool:
-    """Whether the spec names no canary: of its steps nobody wants to hear."""
+    """Whether the spec has no canary: then nobody wants to hear of its steps."""
     return pool.strategy.canary is not None and pool.strategy.canary.implied

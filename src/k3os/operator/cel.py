@@ -1,7 +1,7 @@
-"""Expressions of CEL as texts, put together in Python: literals, choices, names, lists.
+"""Builds CEL expressions as texts: literals, choices, variables, lists.
 
-It evaluates nothing. Language: cel.dev; what of it an API server has: kubernetes.io, "Common
-Expression Language in Kubernetes". Only what Kubernetes 1.30 knows is used: `[x].map(n, …)[0]`
+It evaluates nothing. Language: cel.dev; the part an API server supports: kubernetes.io, "Common
+Expression Language in Kubernetes". It only uses what Kubernetes 1.30 has: `[x].map(n, …)[0]`
 stands for a binding, a list of numbers for an index.
 """
 
@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import re
 
-ITEMS = 64  # of a list that is looked through
+ITEMS = 64  # how many items of a list are checked
 INDICES = "variables.indices"
 
 
 def literal(text: str) -> str:
-    """A string's literal; JSON's escapes are CEL's, too."""
+    """A string literal; JSON's escapes are valid in CEL, too."""
     return json.dumps(text)
 
 
@@ -24,7 +24,7 @@ def listed(texts: tuple[str, ...] | list[str]) -> str:
 
 
 def said(template: str) -> str:
-    """A text in which `{name}` stands for a variable that is a string."""
+    """A text in which `{name}` stands for a string variable."""
     parts = re.split(r"\{(\w+)\}", template)
     found = [
         part if number % 2 else literal(part)
@@ -35,7 +35,7 @@ def said(template: str) -> str:
 
 
 def choose(*cases: tuple[str, str], other: str = '""') -> str:
-    """The second of the first pair whose first holds."""
+    """The value of the first case whose condition holds."""
     found = other
     for condition, value in reversed(cases):
         found = f"({condition} ? {value} : {found})"
@@ -43,13 +43,13 @@ def choose(*cases: tuple[str, str], other: str = '""') -> str:
 
 
 def bound(name: str, value: str, body: str) -> str:
-    """body, in which name is value; it is evaluated once."""
+    """body, with name bound to value, which is evaluated once."""
     return f"[{value}].map({name}, {body})[0]"
 
 
 def each(name: str, items: str, body: str, *, where: str = "true") -> str:
-    """The texts that body makes of the items of a list, without empty ones. In body, i is an
-    item's number."""
+    """The texts that body makes of a list's items, without empty ones. In body, i is the item's
+    index."""
     index = f"{INDICES}.filter(i, i < size({items}))"
     picked = f"{index}.map(i, {bound(name, f'{items}[i]', choose((where, body)))})"
     return f'{picked}.filter(m, m != "")'
@@ -64,7 +64,7 @@ def text_of(value: str) -> str:
 
 
 def is_unset(value: str) -> str:
-    """null, or a text of nothing but blanks, or a list of such."""
+    """null, a blank text, or a list of only these."""
     one = "({0} == null || type({0}) == string && {0}.matches('^\\\\s*$'))"
     alike = one.format("u")
     return (
@@ -74,5 +74,5 @@ def is_unset(value: str) -> str:
 
 
 def matches(value: str, pattern: str) -> str:
-    """Whether all of a text is of a pattern (RE2)."""
+    """Whether the whole text matches a pattern (RE2)."""
     return f"{value}.matches({literal(f'^({pattern})$')})"

@@ -1,8 +1,8 @@
 """Which version a channel means: one HTTP request to where it is published.
 
-A channel's address answers with a redirect to the release, whose last part is the version (as
-update.k3s.io does), or with the version as its first line. Names are looked up below
-<url>/channels/, for k3s without a url at K3S_CHANNELS.
+The address of a channel answers with a redirect to the release, whose last path segment is the
+version (as update.k3s.io does), or with the version as its first line. Names are looked up under
+<url>/channels/, for k3s without a url under K3S_CHANNELS.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from k3os.errors import UserError
 from k3os.operator.crd import VERSION
 
 K3S_CHANNELS = "https://update.k3s.io/v1-release/channels"
-INTERVAL = 900  # seconds between two looks
+INTERVAL = 900  # seconds between two lookups
 TIMEOUT = 10.0  # for each step
-DEADLINE = 30.0  # for all of it
+DEADLINE = 30.0  # for the whole lookup
 LONGEST = 4096
 
 
@@ -48,7 +48,7 @@ async def look_up(url: str) -> str:
 
 
 async def _ask(url: str) -> tuple[int, str]:
-    """The status, and the text where the version should be. No more is read, nor unpacked."""
+    """The status, and the text that should be the version. Reads no more, decompresses nothing."""
     client = httpx2.AsyncClient(timeout=TIMEOUT, follow_redirects=False)
     async with client, client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer:
         if answer.is_redirect:

@@ -1,8 +1,8 @@
-"""The operator as a chart of Helm, for clusters whose nodes have no image of it.
+"""The operator as a Helm chart, for clusters whose nodes do not have its image.
 
-Pure: the templates are the objects of manifests.py as YAML, in which some fields of the operator's
-pod were replaced by values. With the values as they are, the result is what kustomize.py says;
-tests compare the two.
+Pure: the templates are the objects of manifests.py as YAML, with some fields of the operator's pod
+replaced by values. With the default values the result is the same as kustomize.py's; tests compare
+the two.
 Formats: helm.sh, "Charts" and "Template Functions and Pipelines"; versions: semver.org 2.0.0;
 values.schema.json: json-schema.org.
 """
@@ -18,14 +18,14 @@ from k3os.operator.kustomize import OPERATOR_FILE, files
 from k3os.operator.manifests import NAME, PULL, REPOSITORY, Build, tag, yaml_of
 
 DESCRIPTION = "Brings k3OS nodes to the versions and the configuration that NodePools name"
-# what stands for a value until the YAML is written
+# placeholder for a value until the YAML is written
 MARK = "@@{}@@"
 MARKED = re.compile(r"^( *)(\w+): '@@(\w+)@@'$", re.MULTILINE)
 IMAGE = (
     "{{ .Values.image.repository }}{{ with .Values.image.digest }}@{{ . }}{{ else }}:"
     "{{ .Values.image.tag }}{{ end }}"
 )
-# value of the chart -> what is in the template for it: a text, a map or list, one that may be empty
+# value of the chart -> its form in the template: a text, a map or list, one that may be empty
 TEXT = '{indent}{field}: "{value}"'
 WHOLE = "{indent}{field}:\n{indent}  {{{{- toYaml .Values.{name} | nindent {deeper} }}}}"
 IF_ANY = (
@@ -46,8 +46,8 @@ OF_POD = ("imagePullSecrets", "nodeSelector", "tolerations")
 
 
 def chart(build: Build, digest: str) -> dict[str, str]:
-    """Path to text. build: of kustomize.build_for. digest: that of the image's manifest, which it
-    keeps in a registry when it is pushed as it is."""
+    """Path to text. build: of kustomize.build_for. digest: of the image's manifest; it stays the
+    same in a registry if the image is pushed unchanged."""
     pod = _pod(files(build))
     given = {
         "image": {
@@ -82,12 +82,12 @@ def templates(build: Build) -> dict[str, str]:
 
 
 def escaped(text: str) -> str:
-    """A text that Helm leaves as it is."""
+    """A text that Helm leaves unchanged."""
     return text.replace("{{", '{{ "{{" }}')
 
 
 def version_of(version: str) -> str:
-    """As a chart's version has to be."""
+    """In the form that a chart's version must have."""
     return version.removeprefix("v").replace("~", "-")
 
 
@@ -114,7 +114,7 @@ def _head(version: str) -> dict[str, Any]:
 
 
 def _commented(given: Mapping[str, Any], build: Build, digest: str) -> str:
-    """values.yaml. The comments stand before the lines that they are about."""
+    """values.yaml, with each comment above the line it describes."""
     comments = {
         "image:": [
             f"Where k3os-operator-{build.arch}.tar.zst was pushed to. As it is here, the image is",
@@ -140,7 +140,7 @@ def _commented(given: Mapping[str, Any], build: Build, digest: str) -> str:
 
 
 def _schema() -> dict[str, Any]:
-    """A value that is misspelled would be passed over."""
+    """So that Helm refuses a misspelled value instead of ignoring it."""
     text, anything = {"type": "string"}, {"type": "object"}
     image = {
         "repository": {**text, "minLength": 1},
@@ -159,7 +159,7 @@ def _schema() -> dict[str, Any]:
             "resources": anything,
             "nodeSelector": anything,
             "tolerations": {"type": "array", "items": anything},
-            # where it is a part of another chart
+            # Helm adds it if this is a subchart
             "global": anything,
         },
     }

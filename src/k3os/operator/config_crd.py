@@ -1,7 +1,7 @@
-"""The part of NodePool's definition that is about configurations: `config`, `overrides`, `secrets`.
+"""The part of NodePool's definition for configurations: `config`, `overrides`, `secrets`.
 
-Format: a structural schema of apiextensions.k8s.io/v1, as in crd.py; what is in a configuration is
-checked elsewhere (cluster/spec_config.py).
+Format: a structural schema of apiextensions.k8s.io/v1, as in crd.py; the contents of a
+configuration are checked elsewhere (cluster/spec_config.py).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The CustomResourceDefinition of NodePool, made from the same defaults as cluster/spec.py.
 
 Formats: apiextensions.k8s.io/v1 (kubernetes.io, "Extend the Kubernetes API with
-CustomResourceDefinitions"): a structural schema. Servers before 1.25 drop the rules of CEL
-(x-kubernetes-validations); what they say is checked again by spec.parse_pool.
+CustomResourceDefinitions"): a structural schema. Servers before 1.25 drop the CEL rules
+(x-kubernetes-validations); spec.parse_pool checks the same again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from k3os.cluster.workloads import ON_FAILURE, SOAK
 from k3os.operator import canary_crd, config_crd
 
 RULES = "x-kubernetes-validations"
-# as cluster/duration.py says it
+# as in cluster/duration.py
 NO_DURATION = "is not a duration; write `20m` or `1h30m`, a week at most"
 DURATION = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
 VERSION = f"^{VERSION_TEXT}$"
@@ -188,7 +188,7 @@ def _expression() -> dict[str, Any]:
 
 
 def _rule(rule: str, message: str, expression: str = "") -> dict[str, Any]:
-    """Of CEL. expression: of the message, where that has more to say (Kubernetes 1.29)."""
+    """A CEL rule. expression: for a message that depends on the value (Kubernetes 1.29)."""
     found = {"rule": rule, "message": message}
     return {RULES: [found | ({"messageExpression": expression} if expression else {})]}
 
@@ -197,7 +197,7 @@ def _duration(description: str, seconds: int = 0) -> dict[str, Any]:
     """seconds: the default, 0 for none."""
     least, most = "duration(self) > duration('0s')", f"duration(self) <= duration('{LONGEST}s')"
     more = {"default": f"{seconds // 60}m"} if seconds else {}
-    # the length bounds what a rule may cost
+    # the maximum length limits the estimated cost of the rule
     more |= _rule(f"{least} && {most}", NO_DURATION, f'"\'" + self + "\' {NO_DURATION}"')
     return _text(description, pattern=DURATION, minLength=2, maxLength=32, **more)
 
@@ -327,7 +327,7 @@ def _status() -> dict[str, Any]:
         },
         required=["type", "status"],
     )
-    # those that something happens to, or happened to: 1,000 nodes would be too much for one object
+    # only nodes with a change or a failure: 1,000 nodes would be too much for one object
     node = _map(
         "",
         {name: {"type": "string"} for name in ("name", "step", "reason", "message")},
@@ -342,12 +342,12 @@ def _status() -> dict[str, Any]:
             "nodes": count,
             "updated": count,
             "ready": count,
-            # that were Ready on nodes before their upgrade, and are not after
+            # workloads that were Ready on nodes before their upgrade and are not now
             "sickWorkloads": count,
             "waiting": {"type": "string"},
             "k3os": {"type": "string"},
             "k3s": {"type": "string"},
-            # what channels were last found to mean
+            # which versions the channels last stood for
             "channels": {
                 "type": "object",
                 "additionalProperties": {

@@ -1,6 +1,6 @@
-"""What the operator may do next, as records: rollout.py decides on them, engine.py writes them.
+"""What the operator may do next, as records: rollout.py makes the decisions, engine.py writes them.
 
-Here are also the decisions that every step of a node may come to: another step, the end, a failure.
+Also the decisions that any step of a node may lead to: another step, the end, a failure.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from k3os.cluster.node import FAILED, NodeView, State
 from k3os.cluster.views import PodView
 from k3os.cluster.workloads import NOTHING, Record
 
-KEEP = None  # of NodePatch: as it is
+KEEP = None  # of NodePatch: leave it as it is
+# a reason: the pod of a node's Job cannot run, an image cannot be pulled, say
+JOB_BLOCKED = "JobBlocked"
 
 
 @dataclass(frozen=True)
 class NodePatch:
-    """One PATCH of a node: the annotation (None removes it) and the cordon together. record: of
+    """One PATCH of a node: the annotation (None removes it) together with the cordon. record: of
     its workloads, NOTHING removes it."""
 
     node: str
@@ -34,7 +36,7 @@ class Eviction:
 
 @dataclass(frozen=True)
 class NewJob:
-    """The Job that changes a node; request: its identity, the same for the same try."""
+    """The Job that changes a node. request: its identity, the same for each retry."""
 
     node: str
     request: str
@@ -44,14 +46,14 @@ class NewJob:
 
 @dataclass(frozen=True)
 class NoJob:
-    """The Job of a node that nothing is asked of any more, or whose result is known."""
+    """Delete a node's Job: nothing more is asked of the node, or the result is known."""
 
     request: str
 
 
 @dataclass(frozen=True)
 class Said:
-    """An Event: of a node, or of the pool (node "")."""
+    """An Event for a node, or for the pool (node "")."""
 
     reason: str
     message: str
@@ -64,9 +66,9 @@ Decision = NodePatch | Eviction | NewJob | NoJob | Said
 
 @dataclass(frozen=True)
 class Outcome:
-    """decisions: in their order. wake: seconds from now until `decide` wants to be called again,
-    None: when something changes. waiting: why nothing begins, "" when something may. faults: of
-    ours, by the node that they cost its turn ("": the whole pool)."""
+    """decisions: in order. wake: seconds until `decide` should be called again, None: when
+    something changes. waiting: why no node may start, "" if one may. faults: our bugs, by the node
+    that loses its turn ("": the whole pool)."""
 
     decisions: tuple[Decision, ...]
     wake: float | None = None
@@ -75,19 +77,21 @@ class Outcome:
 
 
 def release(node: NodeView) -> list[Decision]:
-    """Nothing more is asked of a node, and it takes pods again."""
+    """Ask nothing more of a node, and let it take pods again."""
     assert node.state is not None
     unschedulable = False if node.state.cordoned else KEEP
     return [NodePatch(node.name, None, unschedulable, forgotten(node))]
 
 
 def forgotten(node: NodeView) -> Record | None:
-    """Of a NodePatch: what was remembered of its workloads is over."""
+    """For a NodePatch: drop what was remembered of its workloads."""
     return NOTHING if node.workloads is not None else KEEP
 
 
 def stepped(node: NodeView, state: State, step: str, now: float, **changed: object) -> NodePatch:
-    return NodePatch(node.name, replace(state, step=step, since=int(now), **changed))  # type: ignore[arg-type]
+    """The next step; what held up the step before is forgotten."""
+    new: dict[str, object] = {"step": step, "since": int(now), "reason": "", "message": ""}
+    return NodePatch(node.name, replace(state, **new | changed))  # type: ignore[arg-type]
 
 
 def fail(node: NodeView, state: State, reason: str, message: str, now: float) -> list[Decision]:

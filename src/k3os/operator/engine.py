@@ -1,8 +1,8 @@
-"""The loop around the decisions: see, decide, write; again when something changed.
+"""The loop around the decisions: observe, decide, write; again when something changes.
 
-What was seen comes from kopf's indices, which its watches keep up to date; what we wrote
-ourselves counts at once, before the watch tells it back. All else is in the API: the engine may
-be killed between any two writes.
+It observes through kopf's indices, which kopf's watches keep up to date; what we wrote ourselves
+counts at once, before the watch reports it. All state is in the API: the engine may be killed
+between any two writes.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ from k3os.operator.workload_looks import WorkloadLooks
 
 log = logging.getLogger("k3os.operator")
 
-BURST = 0.02  # seconds: changes that come together are one
+BURST = 0.02  # seconds: changes that come together are handled as one
 LONGEST_SLEEP = 30.0
 FIRST_RETRY, LAST_RETRY = 1.0, 30.0
 AT_ONCE = 20  # nodes that are written to at the same time
 SCALE_SECONDS = 600.0
-ANSWER_SECONDS = 10.0  # a Job that has ended gets so long to show its pod's answer
+ANSWER_SECONDS = 10.0  # how long after a Job's end to wait for its pod's answer
 
-# a resourceVersion as a number, and what was seen at it
+# a resourceVersion as a number, and the node at that version
 Seen = tuple[int, NodeView]
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What kopf's indices hold: by name the last body or view of each object."""
+    """kopf's indices: by name, the latest body or view of each object."""
 
     pools: Mapping[str, Iterable[Mapping[str, Any]]]
     nodes: Mapping[str, Iterable[Seen]]
@@ -67,15 +67,15 @@ class Sight:
 
 
 def seen(body: Mapping[str, Any], image: Pulled | None = None) -> Seen:
-    """What is remembered of a Node. image: the operator's, where nodes can pull it. Versions are
-    compared, as Kubernetes allows since 1.35 and etcd's always could be."""
+    """The part of a Node that is kept. image: the operator's, if nodes can pull it. Versions are
+    compared as numbers: Kubernetes allows it since 1.35, and etcd's always were."""
     return version_of(body), parse_node(body, image)
 
 
 @dataclass
 class Engine:
-    """home: the node it runs on, "" outside of the cluster. image: its own, where nodes can pull
-    it. beat: when the loop was last alive, time.monotonic()."""
+    """home: the node it runs on, "" outside of the cluster. image: its own, if nodes can pull it.
+    beat: when the loop last turned, time.monotonic()."""
 
     api: Api
     sight: Sight
@@ -102,11 +102,11 @@ class Engine:
         self.refusals = Refusals()
 
     def changed(self) -> None:
-        """Something is different: decide again."""
+        """Something changed: decide again."""
         self._wake.set()
 
     async def run(self) -> None:
-        """For ever."""
+        """Forever."""
         retry, tidied = FIRST_RETRY, -math.inf
         while True:
             self.beat = time.monotonic()
@@ -121,7 +121,7 @@ class Engine:
             except ApiFailure as error:
                 log.warning("not written, tried again in %.0f s: %s", retry, words(error))
                 wait, retry = retry, min(2 * retry, LAST_RETRY)
-            except Exception:  # one of ours: what can be decided without it goes on
+            except Exception:  # our bug: whatever can be decided without it goes on
                 log.exception("a round broke, the next one comes in %.0f s", retry)
                 wait, retry = retry, min(2 * retry, LAST_RETRY)
             try:
@@ -146,8 +146,8 @@ class Engine:
             log.warning("requests that no Job owns are left: %s", words(error))
 
     async def reconcile(self) -> float:
-        """One round over all pools; seconds until the next is wanted. Raises ApiFailure: what
-        could be written was, the rest is decided anew."""
+        """One round over all pools; returns seconds until the next one. Raises ApiFailure: what
+        could be written was, the rest is decided again."""
         now = time.time()
         pools = await self.secrets.look(self.pools.all(), self.canaries.targets, time.monotonic())
         cluster = self.cluster(pools)
@@ -188,7 +188,7 @@ class Engine:
         return max(wait, 0.0)
 
     def cluster(self, pools: Iterable[tuple[Mapping[str, Any], Pool]]) -> Cluster:
-        """All nodes, as the watch or our own last write shows them, whichever is newer."""
+        """All nodes, from the watch or our own last write, whichever is newer."""
         nodes, known = [], set()
         for name in self.sight.nodes:
             known.add(name)
@@ -206,7 +206,7 @@ class Engine:
         return Cluster(tuple(nodes), conflicts(nodes, [pool for _, pool in pools]))
 
     def jobs(self, now: float) -> tuple[dict[str, JobView], float]:
-        """By request, and seconds until one of them is to be looked at again. now: monotonic."""
+        """By request, and seconds until one of them needs another look. now: monotonic."""
         found: dict[str, JobView] = {}
         wait = LONGEST_SLEEP
         for name in self.sight.jobs:
@@ -216,7 +216,7 @@ class Engine:
                 if view is None:
                     continue
                 if view.done is not None and not view.told:
-                    # the Job's end and its pod's come by two watches: the answer may be under way
+                    # the Job and its pod come by two watches: the answer may still be on its way
                     patience = self._ended.setdefault(str(name), now) + ANSWER_SECONDS - now
                     if patience > 0:
                         view, wait = replace(view, done=None), min(wait, patience)
@@ -229,7 +229,7 @@ class Engine:
         pool: Pool | None,
         room: asyncio.Semaphore,
     ) -> list[Awaitable[Exception | None]]:
-        """What concerns one node is written in its order, different nodes side by side."""
+        """Writes for one node happen in order, those for different nodes in parallel."""
         groups: dict[str, list[Decision]] = {}
         last = ""
         for decision in decisions:
@@ -258,14 +258,14 @@ class Engine:
                 if error.status.code not in (CONFLICT, NOT_FOUND):
                     return error
                 await self._refresh(decision)
-            except Exception as error:  # ours or not: other nodes are written to
+            except Exception as error:  # our bug or not: other nodes are still written
                 if not isinstance(error, ApiFailure):
                     log.exception("not done: %s", type(decision).__name__)
                 return error
         return None
 
     async def _refresh(self, decision: Decision) -> None:
-        """Decided on what is not so any more: see, then decide again."""
+        """The decision was based on outdated state: read it, then decide again."""
         log.info("changed meanwhile, decided again: %s", decision)
         if isinstance(decision, NodePatch):
             try:
@@ -273,7 +273,7 @@ class Engine:
                 self._written[decision.node] = seen(body, self.image)
             except ApiError as error:
                 self._written.pop(decision.node, None)
-                if error.status.code == NOT_FOUND:  # the watch will say so, too
+                if error.status.code == NOT_FOUND:  # the watch will report it, too
                     self._gone[decision.node] = self._node(decision.node)[0]
             except ApiFailure:
                 self._written.pop(decision.node, None)
@@ -297,7 +297,7 @@ class Engine:
         elif isinstance(decision, NewJob):
             assert pool is not None
             node = self._node(decision.node)[1]
-            if node is None:  # it went meanwhile
+            if node is None:  # deleted in the meantime
                 self.changed()
                 return
             try:
@@ -315,7 +315,7 @@ class Engine:
             self._tell(decision, pool)
 
     def _tell(self, said: Said, pool: Pool | None) -> None:
-        """What is said of a node, its pool hears, too."""
+        """Events of a node are also posted on its pool."""
         if said.node:
             self.say("Node", said.node, said.node, said)
             said = replace(said, node="", message=f"{said.node}: {said.message}")
@@ -323,7 +323,7 @@ class Engine:
             self.say(names.KIND, pool.name, pool.uid, said)
 
     def _node(self, name: str) -> Seen | tuple[int, None]:
-        """As it was decided on."""
+        """As it was when the decision was made."""
         own = self._written.get(name)
         return own or next(iter(self.sight.nodes.get(name, ())), (0, None))
 
@@ -341,7 +341,7 @@ class Engine:
         now: float,
         look: Look,
     ) -> Exception | None:
-        """Write the pool's status when it is another than before."""
+        """Write the pool's status if it has changed."""
         before = dict(mapping(body.get("status")))
         after = status(
             *(pool, cluster, outcome.waiting, now, before, outcome.faults, look.shown),
@@ -364,15 +364,15 @@ class Engine:
         return None
 
     async def _scale(self, cluster: Cluster, now: float) -> Exception | None:
-        """As many replicas as there are nodes for them; said again now and then, since somebody
-        may have said otherwise. now: monotonic."""
+        """As many replicas as there are nodes for them; set again now and then, since somebody may
+        have changed it. now: monotonic."""
         wanted = replicas(cluster.nodes, self.home, pulled=self.image is not None)
         if not wanted or (self._scaled[0] == wanted and now - self._scaled[1] < SCALE_SECONDS):
             return None
         try:
             await self.api.scale(wanted)
         except ApiError as error:
-            if error.status.code != NOT_FOUND:  # started by hand, without its Deployment
+            if error.status.code != NOT_FOUND:  # started by hand, without a Deployment
                 return error
         except ApiFailure as error:
             return error
@@ -380,7 +380,7 @@ class Engine:
         return None
 
     def _forget(self, pools: set[tuple[str, str]]) -> None:
-        """All but these, by name and uid: one of the same name may have come after another."""
+        """All but these, by name and uid: a new one may have the name of a deleted one."""
         for name in self.pools.forget(pools):
             self.channels.forget(name)
             metrics.forget_pool(name, crd.PHASES)
@@ -390,7 +390,7 @@ class Engine:
 
 
 def _fields(pool: Pool | None, patch: NodePatch) -> dict[str, str]:
-    """Of a log line, for machines."""
+    """Fields of a log line, for machines."""
     state = patch.state
     found = {"pool": pool.name if pool else "", "node": patch.node}
     return found | ({"step": state.step, "request": state.request} if state else {})

@@ -1,7 +1,7 @@
-"""NodePools that follow channels: when each is looked up, and what was found is written down.
+"""Follows the channels of NodePools: looks them up when they are due and writes down the result.
 
-It decides nothing: what a channel means is in the NodePool's status, from where target.py reads
-it. A failure costs the one channel, and an Event says it.
+It decides nothing: what a channel stands for is in the NodePool's status, where target.py reads
+it. A failure affects only that channel, and is reported as an Event.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from k3os.operator.outage import words
 log = logging.getLogger("k3os.operator")
 
 RETRY = 30.0  # seconds after a failure, instead of channels.INTERVAL
-# posts an Event: kind of object, its name, its uid, what is said
+# posts an Event: kind of the object, its name, its uid, the event
 Say = Callable[[str, str, str, Said], None]
 
 
 class Followed:
-    """By NodePool and component: when it was looked up, and for which address."""
+    """Remembers, by NodePool and component, when a channel was looked up and at which address."""
 
     def __init__(self, api: Api, say: Say) -> None:
         self._api, self._say = api, say
@@ -38,7 +38,7 @@ class Followed:
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     def look_up(self, pools: Iterable[tuple[Mapping[str, Any], Pool]], now: float) -> None:
-        """Those whose time has come, in the background. now: seconds since 1970."""
+        """Look up those that are due, in the background. now: seconds since 1970."""
         self._tasks = {key: task for key, task in self._tasks.items() if not task.done()}
         for body, pool in pools:
             spec = mapping(body.get("spec"))
@@ -48,7 +48,7 @@ class Followed:
                     continue
                 url = channels.address(name, mapping(inside(spec, name)))
                 key = (pool.name, name)
-                # a pool of the same name may have come after it
+                # a new pool may have the name of a deleted one
                 asked = f"{pool.uid} {url}"
                 looked, known = self._asked.get(key, (0.0, ""))
                 if known == asked and now - looked < channels.INTERVAL:
@@ -76,7 +76,7 @@ class Followed:
             log.warning("%s: %s's channel %s: %s", pool.name, name, wanted, words(error))
             said = Said("ChannelUnknown", f"{name}: {words(error)}", warning=True)
             self._say(names.KIND, pool.name, pool.uid, said)
-            # as soon as that, not in a quarter of an hour
+            # try again after RETRY, not in a quarter of an hour
             self._asked[pool.name, name] = (
                 time.time() - channels.INTERVAL + RETRY,
                 f"{pool.uid} {url}",

@@ -1,11 +1,10 @@
-"""Asking the gates of a canary: a condition of an object, pods, a Job, a Prometheus query.
+"""Asks the gates of a canary: a condition of an object, pods, a Job, a Prometheus query.
 
-It asks and decides nothing: canary.proceed judges by the verdicts. They are asked in the
-background, again and again while the canary waits for them, and are remembered nowhere: an
-operator that starts anew asks anew. A Job has a name of its own for each time that the gates of a
-step are asked, so that it is made once, and no older one is taken for it. The rights are those of
-operator/manifests.py; for a condition of an object that the operator may not read, somebody
-grants them.
+It decides nothing: canary.proceed judges by the verdicts. Gates are asked in the background,
+repeatedly while the canary waits for them. Nothing is stored: an operator that restarts asks
+again. A Job has its own name for each attempt at a step's gates, so it is created once and never
+confused with an older one. The permissions are those of operator/manifests.py; for a condition of
+any other object, the user has to grant access.
 Formats: prometheus.io, "HTTP API", instant queries; batch/v1 CronJob and Job.
 """
 
@@ -39,7 +38,7 @@ log = logging.getLogger("k3os.operator")
 INTERVAL = 5.0  # seconds between two questions to a gate
 DEADLINE = 20.0  # for each answer
 LONGEST = 65536  # bytes of Prometheus' answer
-KEEP_SECONDS = 86400  # a finished Job is there so long, for its logs
+KEEP_SECONDS = 86400  # how long a finished Job stays, for its logs
 FORBIDDEN = 403
 LABEL = f"{names.GROUP}/gate"
 CronJob: Any = create_namespaced_resource("batch", "v1", "CronJob", "cronjobs")
@@ -48,7 +47,7 @@ Key = tuple[str, str, int, int, int, str, str]
 
 
 class Gates:
-    """changed: called when a verdict is another than before."""
+    """changed: called when a verdict changes."""
 
     def __init__(self, api: Api, changed: Callable[[], None]) -> None:
         self._api, self._changed = api, changed
@@ -56,7 +55,7 @@ class Gates:
         self._tasks: dict[Key, asyncio.Task[None]] = {}
 
     def ask(self, pool: Pool, state: State) -> list[Verdict]:
-        """What is known of the gates of this step, which are asked from now on."""
+        """The known verdicts of this step's gates; starts asking them if needed."""
         assert pool.strategy.canary is not None
         keys = {key_of(pool, state, gate): gate for gate in pool.strategy.canary.gates}
         self._end(lambda key: key[0] == pool.uid and key not in keys)
@@ -70,7 +69,7 @@ class Gates:
         ]
 
     def only(self, pools: set[str]) -> None:
-        """Nothing more is to be asked for other NodePools than these, by uid."""
+        """Stop asking for all NodePools but these, by uid."""
         self._end(lambda key: key[0] not in pools)
 
     def close(self) -> None:
@@ -93,7 +92,7 @@ class Gates:
             await asyncio.sleep(INTERVAL)
 
     async def verdict(self, key: Key, gate: Gate, pool: Pool) -> Verdict:
-        """Never raises: what cannot be asked is not known."""
+        """Never raises: if a gate cannot be asked, its verdict is unknown."""
         try:
             async with asyncio.timeout(DEADLINE):
                 return await self._verdict(key, gate, pool)
@@ -108,7 +107,7 @@ class Gates:
             return Verdict(gate.name, None, f"{words(error)}{hint}")
         except ApiFailure as error:
             return Verdict(gate.name, None, words(error))
-        except Exception as error:  # one of ours; without a verdict its time would never be over
+        except Exception as error:  # our bug; without a verdict it would never time out
             log.exception("%s: gate %s", pool.name, gate.name)
             return Verdict(gate.name, None, f"a bug in the operator: {error!r}")
 
@@ -135,7 +134,7 @@ class Gates:
         return mapping(found.to_dict() if hasattr(found, "to_dict") else dict(found))
 
     async def _job(self, key: Key, gate: Gate, pool: Pool) -> Mapping[str, Any]:
-        """The Job of this attempt, made of its CronJob if it is not there yet."""
+        """The Job of this attempt, created from its CronJob if needed."""
         client, where = self._api.client, names.NAMESPACE
         name = job_name(key)
         try:
@@ -156,13 +155,13 @@ class Gates:
 
 
 def key_of(pool: Pool, state: State, gate: Gate) -> Key:
-    """Another time, or written anew, it is another."""
+    """Another attempt or a changed gate gives another key."""
     asked = (pool.uid, state.target, state.step, state.attempt, state.since)
     return (*asked, gate.name, json.dumps([gate.kind, dict(gate.given)], sort_keys=True))
 
 
 def resource(version: str, kind: str, namespaced: bool) -> Any:
-    """A class of lightkube for it. Its plural is guessed, as kubectl does where it cannot ask
+    """A lightkube class for the kind. The plural is guessed, as kubectl does when it cannot ask
     (Kubernetes, meta.UnsafeGuessKindToResource)."""
     try:
         if (known := resource_registry.get(version, kind)) is not None:
@@ -188,7 +187,7 @@ def condition_of(gate: Gate, body: Mapping[str, Any]) -> Verdict:
 
 
 def pods_of(gate: Gate, bodies: list[Mapping[str, Any]]) -> Verdict:
-    """Those that are over, or leave, do not count."""
+    """Pods that have finished or are terminating do not count."""
     there = [
         each
         for each in bodies
@@ -213,7 +212,7 @@ def job_name(key: Key) -> str:
 
 
 def job(name: str, cronjob: Mapping[str, Any], pool: Pool) -> dict[str, Any]:
-    """Of a CronJob's template, as `kubectl create job --from=cronjob/NAME` makes it."""
+    """From a CronJob's template, like `kubectl create job --from=cronjob/NAME`."""
     template = mapping(inside(cronjob, "spec", "jobTemplate"))
     meta = mapping(template.get("metadata"))
     owner = {"apiVersion": f"{names.GROUP}/{names.VERSION}", "kind": names.KIND}
@@ -228,7 +227,7 @@ def job(name: str, cronjob: Mapping[str, Any], pool: Pool) -> dict[str, Any]:
             "annotations": dict(mapping(meta.get("annotations"))),
             "ownerReferences": [owner],
         },
-        # whatever the template says: its result and its logs are looked at
+        # overrides the template: we need the result, and users the logs
         "spec": {**mapping(template.get("spec")), "ttlSecondsAfterFinished": KEEP_SECONDS},
     }
 
@@ -245,7 +244,7 @@ def job_of(gate: Gate, body: Mapping[str, Any]) -> Verdict:
 
 
 async def query(address: str, expression: str) -> Mapping[str, Any]:
-    """Prometheus' answer. Raises httpx2.HTTPError, ValueError. No more than LONGEST is read."""
+    """Prometheus' answer. Raises httpx2.HTTPError, ValueError. Reads at most LONGEST bytes."""
     client = httpx2.AsyncClient(timeout=DEADLINE, follow_redirects=False)
     headers = {"Accept-Encoding": "identity", "Accept": "application/json"}
     url = f"{address}/api/v1/query"

@@ -1,7 +1,7 @@
-"""What is wrong with an item of a list, or a pair of a map: expressions of CEL that say what
-config/kinds.py, further.py, taints.py and certificates.py say. Pure.
+"""What is wrong with an item of a list, or a pair of a map: CEL expressions for the messages of
+config/kinds.py, further.py, taints.py and certificates.py. Pure.
 
-An item's text is the variable t; of a pair n is the name and t the value.
+An item's text is the variable t; of a pair, n is the name and t the value.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ OCTET = "0*([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])"
 
 @dataclass(frozen=True)
 class Rule:
-    """most: characters of a text that it judges. odd: a pattern of those it leaves to the check,
-    "" for the usual one."""
+    """most: longest text that it judges, in characters. odd: a pattern of texts that it leaves to
+    the check, "" for the usual one."""
 
     expression: Callable[[Key], str]
     most: int = 400
@@ -30,7 +30,7 @@ class Rule:
 
 
 def choices(key: Key) -> str:
-    """The check asks whether a similar name was meant, where there is one."""
+    """The check also suggests a similar name, if there is one."""
     known = ", ".join(key.values)
     return bound(
         "w",
@@ -44,7 +44,7 @@ def choices(key: Key) -> str:
 
 
 def taints(key: Key) -> str:
-    """Of `name=value:Effect`."""
+    """Of the form `name=value:Effect`."""
     effect = literal(f"^.+:({'|'.join(EFFECTS)})$")
     name = 't.substring(0, t.lastIndexOf(":"))'
     meant = "".join(
@@ -77,7 +77,7 @@ def taints(key: Key) -> str:
 
 
 def _qualified(name: str, value: str) -> str:
-    """What further.wrong_name and wrong_value say."""
+    """The messages of further.wrong_name and wrong_value."""
     prefix = f'({name}.contains("/") ? {name}.substring(0, {name}.lastIndexOf("/")) : "")'
     last = f'{name}.substring({name}.lastIndexOf("/") + 1)'
     word = further.WORDS

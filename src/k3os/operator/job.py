@@ -1,7 +1,7 @@
-"""The Job that carries a request to one node, and what became of it. Pure: objects in and out.
+"""The Job that carries a request to one node, and its result. Pure: objects in and out.
 
-Formats: batch/v1 Job, core/v1 Secret and Pod (kubernetes.io, "API reference"). The request may
-hold passwords, so it travels in a Secret that the Job owns. The node's answer is the container's
+Formats: batch/v1 Job, core/v1 Secret and Pod (kubernetes.io, "API reference"). A request may hold
+passwords, so it travels in a Secret that the Job owns. The node's answer is the container's
 termination message: the last line of `k3os apply`.
 """
 
@@ -22,8 +22,8 @@ from k3os.cluster.views import REQUEST_LABEL, JobView
 from k3os.operator.decisions import NewJob
 from k3os.system.json_text import an_object
 
-# a finished Job is deleted as soon as its result is known (rollout.finished); this is for the
-# time in which there is no operator
+# a finished Job is deleted as soon as its result is known (rollout.finished); this is for times
+# without an operator
 KEEP_SECONDS = 3600
 FILE = "request.json"
 MOST_NOTE = 1000  # characters; an Event's message has 1024
@@ -31,21 +31,21 @@ MOUNT = "/request"
 
 
 def name_of(request: str) -> str:
-    """The Job's, the Secret's and the label's: a request's name may be too long for one."""
+    """Name of the Job and its Secret, and their label: a request's own may be too long."""
     return f"k3os-{hashlib.sha256(request.encode()).hexdigest()[:20]}"
 
 
 def request_of(
     order: NewJob, pool: Pool, node: NodeView, config: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What cluster/request.py reads. config: the node's own, with the values of its secrets."""
+    """As cluster/request.py reads it. config: the node's own, with the values of its secrets."""
     target = pool.target.of(node)
     return {
         "id": order.request,
         "k3os": _component(target.k3os),
         "k3s": _component(target.k3s),
         "config": dict(config),
-        # by which the node names it to others: a hash of secrets could be guessed
+        # the node reports this instead of its own hash: secrets could be guessed from that
         "configHash": target.config_hash if target.refs else "",
         "reboot": order.reboot,
         "rollback": pool.strategy.rollback,
@@ -78,7 +78,7 @@ def secret(order: NewJob, pool: Pool, node: NodeView, config: Mapping[str, Any])
 
 
 def owner_of(job: Mapping[str, Any]) -> dict[str, Any]:
-    """A merge patch of the Secret: it goes with its Job."""
+    """A merge patch of the Secret: it is deleted with its Job."""
     meta = job["metadata"]
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"]}
     return {"metadata": {"ownerReferences": [owner]}}
@@ -114,7 +114,7 @@ def _pod(secret_name: str, node: NodeView) -> dict[str, Any]:
 
 
 def parse_job(body: Mapping[str, Any], pod: Mapping[str, Any] | None) -> JobView | None:
-    """pod: the Job's, None while there is none. None for a Job of somebody else."""
+    """pod: the Job's, None if there is none yet. Returns None for a Job that is not ours."""
     request = text(inside(body, "metadata", "annotations", REQUEST_LABEL))
     if not request:
         return None
@@ -122,7 +122,8 @@ def parse_job(body: Mapping[str, Any], pod: Mapping[str, Any] | None) -> JobView
     ended = true.get("Complete") or true.get("Failed")
     leaving = bool(inside(body, "metadata", "deletionTimestamp"))
     if ended is None:
-        return JobView(request, leaving=leaving)
+        waits = node_pod.failure(pod)[:MOST_NOTE] if pod else ""
+        return JobView(request, leaving=leaving, waits=waits)
     told = answer(pod) if pod else {}
     message = str(told.get("message") or ended.get("message") or "")
     done, state = ended["type"] == "Complete", str(told.get("state") or "")

@@ -1,7 +1,7 @@
-"""Makes the Job of a node: the last moment at which it is clear what the node is to have.
+"""Creates the Job of a node: the last moment to settle what the node should have.
 
-The values of secrets are read now, for this node alone, and go into the Secret of its Job
-(job.py) and nowhere else.
+The values of secrets are read now, for this node only, and go into the Secret of its Job (job.py)
+and nowhere else.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ log = logging.getLogger("k3os.operator")
 async def make_job(
     api: Api, reader: SecretReader, order: NewJob, pool: Pool, node: NodeView
 ) -> Sequence[Decision]:
-    """What is to be done instead, [] when the Job is made. Raises ApiFailure; Changed when what
-    was decided on is not so any more."""
+    """What to do instead, [] if the Job was created. Raises ApiFailure; Changed if what was
+    decided on is outdated."""
     if not is_begun(node, pool.target):
         raise Changed
     config, fault = await reader.fill(pool.target, node)

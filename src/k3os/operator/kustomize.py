@@ -1,7 +1,6 @@
-"""The operator as a base of kustomize, for clusters whose nodes have no image of it.
+"""The operator as a kustomize base, for clusters whose nodes do not have its image.
 
-Pure: the objects are those of manifests.py, in two files, so that one of them can be deleted
-without the other.
+Pure: the objects of manifests.py, in two files, so that one can be deleted without the other.
 Format: kubectl.docs.kubernetes.io, "The Kustomization File".
 """
 
@@ -20,8 +19,8 @@ HEADS = {
 
 
 def build_for(version: str, arch: str) -> Build:
-    """With the image under the name that it has in its archive: what is said of it elsewhere
-    replaces that, and it is right where the archive was imported on each node."""
+    """With the image's name in its archive, which works where the archive was imported on each
+    node; an overlay replaces it with another."""
     return Build(version, image_name(version), arch)
 
 
@@ -38,7 +37,7 @@ def base(build: Build) -> dict[str, str]:
 
 
 def files(build: Build) -> dict[str, list[dict[str, Any]]]:
-    """The objects, by the file that they are in."""
+    """The objects, by file."""
     found: dict[str, list[dict[str, Any]]] = {KEPT_FILE: [], OPERATOR_FILE: []}
     for each in manifests(build):
         found[KEPT_FILE if each["kind"] in KEPT else OPERATOR_FILE].append(each)

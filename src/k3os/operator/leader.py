@@ -1,8 +1,8 @@
 """One leader among the replicas: a Lease of coordination.k8s.io/v1, held and renewed.
 
-As Kubernetes' own components do it: who holds it is believed as long as the Lease changes at
-least every lease duration by OUR clock (the times in it may be of a clock that is wrong). The
-API's optimistic locking decides between two who want it at once.
+As in Kubernetes' own components, the holder is trusted as long as the Lease changes at least once
+per lease duration by OUR clock (the times in it may come from a wrong clock). If two want it at
+once, the API's optimistic locking decides.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from k3os.operator.outage import pause, words
 log = logging.getLogger("k3os.operator.leader")
 
 NAME = "k3os-operator"
-# seconds. Kubernetes' own components have 15; an API server on a small, busy machine may take that
-# long for one answer, nothing here is as urgent, and each renewal is a write to an SD card
+# seconds. Kubernetes' own components use 15; but an API server on a small, busy machine may take
+# that long for one answer, nothing here is that urgent, and each renewal is a write to an SD card
 DURATION = 60
-LONGEST = 3600.0  # whatever a Lease says, its holder is not believed for longer
+LONGEST = 3600.0  # whatever a Lease says, its holder is trusted no longer than this
 
 
 class Leadership:
-    """identity: unique among replicas. duration: seconds; renewed every third of it, and given
-    up by its holder before another one may take it."""
+    """identity: unique among replicas. duration: seconds; the holder renews every third of it,
+    and gives up before another one may take over."""
 
     def __init__(self, api: Api, identity: str, duration: float = DURATION) -> None:
         self.identity = identity
@@ -59,7 +59,7 @@ class Leadership:
         log.warning("%s does not lead any more", self.identity)
 
     async def release(self) -> None:
-        """So that the next one need not wait."""
+        """So that the next one does not have to wait."""
         try:
             count("get", "leases")
             lease = dict(await self._api.client.get(Lease, NAME, namespace=names.NAMESPACE))
@@ -70,7 +70,7 @@ class Leadership:
             log.info("the lease runs out by itself: %s", words(error))
 
     async def _try(self) -> str:
-        """Take or renew it if that is possible; who holds it then, "" when nobody knows."""
+        """Take or renew the lease if possible; returns the holder, "" if unknown."""
         began = time.monotonic()
         try:
             lease = await self._get()

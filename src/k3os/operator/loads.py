@@ -1,6 +1,6 @@
-"""What is known of the nodes that are drained now: their pods, the budgets, their volumes.
+"""The pods, budgets and volumes of the nodes that are being drained.
 
-It watches for exactly as long as there is such a node, and decides nothing (drain.py does).
+It watches only while there are such nodes, and decides nothing (drain.py does).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger("k3os.operator")
 
 
 class Loads:
-    """changed is called when something of it is different."""
+    """changed: called when something changes."""
 
     def __init__(self, api: Api, changed: Callable[[], None]) -> None:
         self._api, self._changed = api, changed
@@ -34,7 +34,7 @@ class Loads:
         self._claims: dict[str, str | None] = {}
 
     async def follow(self, cluster: Cluster) -> dict[str, Load]:
-        """By node, of those whose step is Draining."""
+        """By node, for those whose step is Draining."""
         wanted = {node.name for node in cluster.nodes if node.state and node.state.step == DRAINING}
         for name in wanted - self._pods.keys():
             self._pods[name] = watched.pods_of(self._api, name, self._changed)
@@ -58,7 +58,7 @@ class Loads:
         self._claims.clear()
 
     def said(self, pod: PodView, why: str) -> None:
-        """What came of an eviction, "" when the pod goes."""
+        """Record the result of an eviction, "" if the pod goes."""
         if why and self._refused.get(str(pod)) != why:
             log.warning("%s is not evicted: %s", pod, why)
         self._refused[str(pod)] = why
@@ -74,12 +74,12 @@ class Loads:
         return Load(pods, list((budgets or {}).values()), self._refused, attached, alone)
 
     async def _claimed(self, attachment: AttachmentView) -> AttachmentView:
-        """With its claim, which only matters while pods have some that stay."""
+        """With its claim, which only matters while pods with claims stay."""
         volume = attachment.volume
         if volume and volume not in self._claims:
             try:
                 self._claims[volume] = await self._api.claim_of(volume)
             except ApiFailure as error:
                 log.warning("whose volume %s is cannot be asked: %s", volume, words(error))
-                self._claims[volume] = None  # it is waited for like any other
+                self._claims[volume] = None  # wait for it like for any other
         return replace(attachment, claim=self._claims.get(volume, ""))

@@ -1,10 +1,10 @@
 """The operator's own objects in the cluster, and the name of its image.
 
-Pure: a build in, plain objects out; the image carries them as YAML and k3s creates them. Pods
-name the operator's image by what is in it, its configuration's digest, as containerd and the
-kubelet take it: under a name and a tag any pod could bring another one, where a mirror or a
-registry answers to that name. Where nodes have no image, the same objects name one that they can
-pull: for people, in kustomize.py and chart.py.
+Pure: a build in, plain objects out; the image carries them as YAML and k3s creates them. Pods name
+the operator's image by the digest of its configuration, as containerd and the kubelet accept it: a
+name with a tag could bring in another image, if a mirror or a registry answers to that name. For
+clusters whose nodes do not have the image, kustomize.py and chart.py use the same objects with one
+that nodes can pull.
 Formats: kubernetes.io, "Kubernetes API Reference"; names: "Object Names and IDs" there; tags:
 OCI distribution specification, "Pulling manifests".
 """
@@ -22,19 +22,19 @@ from k3os.names import OPERATOR_UID
 from k3os.operator import admission_policy, crd
 
 NAME = names.OPERATOR
-# for people who import the archive; reserved, so that no registry can have it (RFC 2606)
+# for people who import the archive; a reserved domain, so no registry can have it (RFC 2606)
 REPOSITORY = f"k3os.invalid/{NAME}"
 
 PULL = "IfNotPresent"
 PORT = 8080
-# the operator itself wants a second replica where there is a second node for it
+# the operator adds a second replica if there is a second node for it
 MOST_REPLICAS = 2
 ARCH_LABEL = "kubernetes.io/arch"
-# of a namespace whose pods may read the metrics
+# label of namespaces whose pods may read the metrics
 MAY_SCRAPE = {f"{names.GROUP}/metrics": "allowed"}
 LABELS = {NAME_LABEL: NAME, "app.kubernetes.io/part-of": "k3os"}
-# what stays when the operator is uninstalled: without its definition each NodePool would go, and
-# without the namespace what they wanted before. Helm, "Tell Helm Not To Uninstall a Resource"
+# what an uninstall leaves: without the definition all NodePools would be deleted, and without the
+# namespace their history. Helm, "Tell Helm Not To Uninstall a Resource"
 KEPT = ("Namespace", "CustomResourceDefinition")
 KEEP = {"helm.sh/resource-policy": "keep"}
 
@@ -44,9 +44,9 @@ EVENTS = ("create", "patch")
 
 @dataclass(frozen=True)
 class Build:
-    """What the image is: its version, how pods name it, its nodes' architecture. image: its
-    digest as `sha256:…` where nodes have it, else a reference that they can pull, with the names
-    of Secrets for that."""
+    """The image: its version, how pods name it, its nodes' architecture. image: its digest as
+    `sha256:…` if nodes have it, else a reference that they can pull, with secrets as the names of
+    the Secrets for that."""
 
     version: str
     image: str
@@ -60,7 +60,7 @@ class Build:
 
 @dataclass(frozen=True)
 class Rule:
-    """What the operator may do. own: in its own namespace only."""
+    """A permission of the operator. own: in its own namespace only."""
 
     group: str
     resource: str
@@ -68,40 +68,40 @@ class Rule:
     own: bool = False
 
 
-# All that it may; each line is there for something that the operator does.
+# All its permissions; the operator needs each of them for something.
 RULES = (
     Rule(names.GROUP, names.PLURAL, (*READ, "patch")),
     Rule(names.GROUP, f"{names.PLURAL}/status", ("patch",)),
-    # cordon, and what it remembers of a node
+    # cordon, and annotations with its state
     Rule("", "nodes", (*READ, "patch")),
     # drain
     Rule("", "pods", ("list", "watch")),
     Rule("", "pods/eviction", ("create",)),
-    # why a drain stands still, and whether the node's volumes are detached
+    # why a drain is stuck, and whether the node's volumes are detached
     Rule("policy", "poddisruptionbudgets", ("list", "watch")),
     Rule("storage.k8s.io", "volumeattachments", ("list", "watch")),
     Rule("", "persistentvolumes", ("get",)),
-    # what lets the API server refuse a wrong NodePool
+    # the policy with which the API server refuses wrong NodePools
     Rule(admission_policy.GROUP, "validatingadmissionpolicies", ("get", "create", "patch")),
     Rule(admission_policy.GROUP, "validatingadmissionpolicybindings", ("get", "create", "patch")),
-    # kopf looks for what is served, and where
+    # kopf discovers the served kinds and the namespaces
     Rule("apiextensions.k8s.io", "customresourcedefinitions", READ),
     Rule("", "namespaces", ("list", "watch")),
     Rule("", "events", EVENTS),
     Rule("events.k8s.io", "events", EVENTS),
-    # a node's Job and its request, which may hold secrets; those that NodePools name
+    # a node's Job and its request, which may hold secrets; Secrets that NodePools name
     Rule("batch", "jobs", (*READ, "create", "delete"), own=True),
     Rule("", "secrets", ("get", "list", "create", "patch", "delete"), own=True),
     # the history of each NodePool; configurations in Secrets
     Rule("apps", "controllerrevisions", ("get", "list", "create", "patch", "delete"), own=True),
-    # a gate's Job is made of it
+    # a gate's Job is created from one
     Rule("batch", "cronjobs", ("get",), own=True),
-    # whether workloads have their Ready pods again after an upgrade
+    # whether workloads have Ready pods again after an upgrade
     *(
         Rule("apps", resource, ("get",))
         for resource in ("daemonsets", "deployments", "replicasets", "statefulsets")
     ),
-    # a second replica where there is room for one
+    # a second replica if there is room for one
     Rule("apps", "deployments/scale", ("patch",), own=True),
     # one of the replicas leads
     Rule("coordination.k8s.io", "leases", ("get", "create", "update"), own=True),
@@ -109,14 +109,14 @@ RULES = (
 
 
 def tag(version: str) -> str:
-    """A version as the tag of an image, and as a label's value: both know no `+`."""
+    """A version as an image tag and as a label value: neither allows `+`."""
     from k3os.phases.k3s import label_value
 
     return label_value(version)
 
 
 def image_name(version: str) -> str:
-    """What the image is called in its archive. Pods do not use it."""
+    """The image's name in its archive. Pods do not use it."""
     return f"{REPOSITORY}:{tag(version)}"
 
 
@@ -128,11 +128,11 @@ def as_yaml(build: Build) -> str:
 
 
 def yaml_of(objects: Iterable[Mapping[str, Any]]) -> str:
-    """Some objects as one YAML text."""
+    """Objects as one YAML text."""
     import yaml
 
     class Plain(yaml.SafeDumper):
-        """Repeats what is the same: anchors are hard to read."""
+        """Repeats equal parts: anchors are hard to read."""
 
         def ignore_aliases(self, data: Any) -> bool:
             return True
@@ -141,12 +141,12 @@ def yaml_of(objects: Iterable[Mapping[str, Any]]) -> str:
 
 
 def manifests(build: Build) -> list[dict[str, Any]]:
-    """The objects in the order in which they have to be created."""
+    """The objects, in the order in which they must be created."""
     found = [
         namespace(),
         crd.definition(),
         _account(NAME, mounts_token=True),
-        # of the Jobs on the nodes: root on their node, nobody in the cluster
+        # of the Jobs on the nodes: root on their node, no permissions in the cluster
         _account(NODE_ACCOUNT, mounts_token=False),
         *_role("ClusterRole", [rule for rule in RULES if not rule.own]),
         *_role("Role", [rule for rule in RULES if rule.own]),
@@ -201,9 +201,9 @@ def _role(kind: str, rules: list[Rule]) -> list[dict[str, Any]]:
 
 
 def deployment(build: Build) -> dict[str, Any]:
-    """One replica leads, another takes over; each on a node that has the image. How many is not
-    said here: one to begin with, then as the leader scales it, and k3s, which applies this again
-    at each start, leaves alone what it does not say."""
+    """One replica leads, another takes over; each on a node that has the image. The number of
+    replicas is left out on purpose: it starts as 1, then the leader scales it, and k3s, which
+    applies this at each start, leaves alone what is not in it."""
     spec = {
         "revisionHistoryLimit": 2,
         **_selector(),
@@ -216,7 +216,7 @@ def deployment(build: Build) -> dict[str, Any]:
     return _object("apps/v1", "Deployment", {"spec": spec})
 
 
-# Also where nothing new is to be started, or a node is being drained: it is the one that drains.
+# Also on cordoned nodes: the operator itself drains them, maybe the one it runs on.
 TOLERATIONS = (
     {"key": "CriticalAddonsOnly", "operator": "Exists"},
     {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"},
@@ -227,11 +227,11 @@ TOLERATIONS = (
 
 
 def _pod(build: Build) -> dict[str, Any]:
-    # the image is nowhere else, and only one version of it
+    # the node must have the image, and of this version
     has_image = {
         "matchExpressions": [
             {"key": names.VERSION_LABEL, "operator": "In", "values": [tag(build.version)]},
-            # nor where there is no room for it (k3os.phases.operator)
+            # not where the image was left out for lack of space (k3os.phases.operator)
             {"key": names.OPERATOR_LABEL, "operator": "NotIn", "values": ["false"]},
         ]
     }
@@ -308,7 +308,7 @@ def _probe(path: str) -> dict[str, Any]:
 
 
 def service() -> dict[str, Any]:
-    """Where metrics are, for a Prometheus that looks at annotations."""
+    """Where the metrics are, for a Prometheus that uses annotations."""
     port = {"name": "http", "port": PORT, "targetPort": "http", "protocol": "TCP"}
     found = _object("v1", "Service", {})
     found["metadata"]["annotations"] = {
@@ -321,10 +321,10 @@ def service() -> dict[str, Any]:
 
 
 def network_policy() -> dict[str, Any]:
-    """In: metrics, for the pods of namespaces with a label (the kubelet's probes are let in by
-    every network plugin). No token is asked for: that would need rights to review tokens, and
-    TLS, for numbers and names of NodePools. Out: the API server, channels, DNS. A policy sees
-    the port of the node behind the API server's address, k3s' `https-listen-port`: any."""
+    """Ingress: metrics, for pods of namespaces with a label (every network plugin lets the
+    kubelet's probes in). They need no token: that would take permission to review tokens, and TLS,
+    for numbers and names of NodePools. Egress: the API server, channels, DNS. Any TCP port, since a
+    policy sees the node's port behind the API server's address, k3s' `https-listen-port`."""
     spec = {
         "podSelector": _selector()["selector"],
         "policyTypes": ["Ingress", "Egress"],

@@ -1,6 +1,6 @@
-"""What the operator counts, for Prometheus (prometheus.io, "Metric and label naming").
+"""The operator's metrics, for Prometheus (prometheus.io, "Metric and label naming").
 
-NAMES is the one list: each is registered here, and docs/reference has a table and a dashboard.
+NAMES is the only list; docs/reference has a table and a dashboard of these metrics.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NAMES: dict[str, str] = {
     "k3os_api_requests_total": "requests to the API server, watches by kopf aside",
     "k3os_reconcile_seconds": "how long a decision over all NodePools took, with its writes",
 }
-# prometheus-client's own that the dashboard shows, too
+# prometheus-client's own metrics that the dashboard shows, too
 OF_THE_PROCESS = ("process_resident_memory_bytes",)
 
 
@@ -78,19 +78,19 @@ def show_pool(name: str, status: Mapping[str, Any], phases: tuple[str, ...]) -> 
 
 
 def forget_pool(name: str, phases: tuple[str, ...]) -> None:
-    """A deleted pool has no gauges."""
+    """Remove the gauges of a deleted pool."""
     for gauge in (*_OF_A_POOL, CHANGING, FAILED):
         gauge.remove_by_labels({"pool": name})
     PHASE.remove_by_labels({"pool": name})
 
 
 def registered() -> set[str]:
-    """The names of ours that Prometheus is told."""
+    """The names of our metrics that are exported."""
     return {each.name for each in REGISTRY.collect() if each.name.startswith("k3os_")}
 
 
 def count_change(before: NodeView | None, patch: NodePatch) -> None:
-    """A change that ended; before: as the node was decided on."""
+    """Count a change that ended. before: the node when the decision was made."""
     old = before.state if before else None
     new = patch.state
     if old is None or old.step == FAILED_STEP or (new and new.step != FAILED_STEP):

@@ -1,7 +1,7 @@
-"""What is said of an API server that does not answer, and for how long it is waited.
+"""What to log when the API server does not answer, and how long to wait for it.
 
-It decides nothing else. One line when an outage begins, then ever more rarely another one, and
-one when it is over; kopf would tell each try of each of its watches, with a traceback at the end.
+One line when an outage begins, then reminders at growing intervals, and one line when it is over;
+kopf would log each retry of each of its watches, with a traceback at the end.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from lightkube.core.exceptions import ConfigError
 log = logging.getLogger("k3os.operator.api")
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
-REMIND_SECONDS = 60.0  # until it is said once more; then twice as long, and so on
-# not our mistakes, so no traceback
+REMIND_SECONDS = 60.0  # until the first reminder; each next one takes twice as long
+# not our bugs, so no traceback
 TROUBLE = (aiohttp.ClientError, httpx2.HTTPError, ConfigError, kopf.LoginError, OSError)
 
 
 def words(error: BaseException) -> str:
-    """What an error says, never nothing."""
+    """What an error says, never empty."""
     return str(error) or type(error).__name__
 
 
 def pause(failures: int, first: float = FIRST_PAUSE) -> float:
-    """Seconds to wait after so many failures in a row."""
+    """Seconds to wait after this many failures in a row."""
     return float(min(first * 2 ** min(max(failures - 1, 0), 10), LONGEST_PAUSE))
 
 
 class Pauses:
-    """For kopf: those between the tries of a request, without an end."""
+    """For kopf: the pauses between retries of a request, endless."""
 
     def __iter__(self) -> Iterator[float]:
         return (pause(failures) for failures in itertools.count(1))
@@ -72,7 +72,7 @@ class Outage:
 
 
 class Quiet(logging.Filter):
-    """Of kopf's words those that are no news. An outage is told by Outage."""
+    """Drops kopf's messages that are no news. Outage reports outages."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.startswith("kopf.") and record.getMessage().startswith("Request attempt"):

@@ -1,6 +1,6 @@
-"""Where the operator's own image comes from, as its pod says.
+"""Where the operator's own image comes from, according to its pod.
 
-Asked for once: a pod with another image is another process. Nothing is decided here.
+Asked once: a pod with another image is another process. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from k3os.operator.watched import Pods
 
 
 async def own_image(api: Api, pod: str) -> Pulled | None:
-    """None where only nodes whose build has it can use it. pod: our own, "" outside of a cluster.
-    Raises ApiFailure."""
+    """None if only nodes whose build includes the image can use it. pod: our own, "" outside of a
+    cluster. Raises ApiFailure."""
     if not pod:
         return None
     count("list", "pods")

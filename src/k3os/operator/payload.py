@@ -1,8 +1,8 @@
 """The program in a Job's container: it hands the request to the host and runs `k3os apply` there.
 
 The container is privileged and sees the host's processes: /proc/1/root is the host's root, and
-host.py enters the namespaces of process 1. Everything that is imported must be so before that:
-afterwards the files are the host's.
+host.py enters the namespaces of process 1. All imports must happen before that: afterwards the
+files are the host's.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from k3os.system.run import CommandError, run
 HOST = "/proc/1/root"
 DIRECTORY = "/run/k3os"
 TERMINATION_LOG = "/dev/termination-log"
-LONGEST = 4096  # of a termination message, in bytes: the kubelet cuts there
+LONGEST = 4096  # of a termination message, in bytes: the kubelet cuts it there
 JOURNAL_SECONDS = 30
 SECONDS = 4 * 3600  # the Job's own deadline is shorter
 
 
 def main(argv: list[str]) -> int:
-    """argv: the file with the request. Exit code: of `k3os apply`."""
+    """argv: the file with the request. Exit code: that of `k3os apply`."""
     (source,) = argv
     with open(source, "rb") as file:
         request = file.read()
-    run([sys.executable, "-c", ""])  # what starts a program must be imported from the image
+    run([sys.executable, "-c", ""])  # loads what starts programs, from the image
     log = os.open(TERMINATION_LOG, os.O_WRONLY | os.O_TRUNC | os.O_CREAT | os.O_CLOEXEC, 0o600)
     path = f"{DIRECTORY}/request-{os.getpid()}.json"
     enter(path, request)
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     os.write(log, last_line(output))
     sys.stdout.write(output.decode(errors="replace"))
     sys.stdout.flush()
-    try:  # the pod goes as soon as the operator knows the result
+    try:  # the pod is deleted as soon as the operator knows the result
         run(["systemd-cat", "-t", "k3os-apply"], stdin=output, timeout=JOURNAL_SECONDS)
     except CommandError as error:
         print(f"the host's journal does not take this: {error}", flush=True)
@@ -50,14 +50,14 @@ def main(argv: list[str]) -> int:
 
 
 def enter(path: str, request: bytes, host: str = HOST, process: str = "/proc/1") -> None:
-    """Write the request where the host can read it, readable for root alone, and go there."""
+    """Write the request where the host can read it, readable only for root, and enter the host."""
     os.makedirs(host + DIRECTORY, exist_ok=True)
     atomic_write(host + path, request, mode=0o600)
     enter_host(process)
 
 
 def last_line(output: bytes) -> bytes:
-    """The result, never cut in the middle of its JSON."""
+    """The result, with valid JSON never cut in the middle."""
     last = output.strip().rpartition(b"\n")[2]
     if len(last) <= LONGEST:
         return last

@@ -1,8 +1,8 @@
-"""Writes about a node that the API server refuses, for a reason that does not pass by itself.
+"""Writes to a node that the API server refuses, for a reason that will not pass by itself.
 
-All annotations of an object have 256 KiB, an object what etcd takes; a webhook or a quota may say
-no. Whoever looks at the NodePool is told (`WriteRefused`), and it is tried again all the same:
-somebody may make room.
+All annotations of an object together are limited to 256 KiB, the object to what etcd takes; a
+webhook or a quota may refuse it. The NodePool's status reports it (`WriteRefused`), and retries
+continue: somebody may make room.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from lightkube import ApiError
 log = logging.getLogger("k3os.operator")
 
 CODES = (400, 403, 413, 422)
-# of etcd and of the connection to it, with code 500
+# messages of etcd and of the connection to it, with code 500
 LARGE = ("too large", "larger than max")
 ROOM = (
     "all annotations of a Node together have 256 KiB: `kubectl get node {0} -o yaml` shows whose "
     "they are, and `kubectl annotate node {0} NAME-` removes one"
 )
 SOMEBODY = "change what forbids it; it is tried again"
-# a time or a name of the one request, of which a webhook may have another in each answer
+# times or names of a single request: a webhook may put different ones in each answer
 PASSING = re.compile(r"\w*\d\w*")
 
 
@@ -40,8 +40,8 @@ class Refusals:
         self.told: dict[str, str] = {}
 
     def note(self, node: str, error: Exception) -> bool:
-        """Whether there is something new to tell: else each answer would bring the next round at
-        once."""
+        """Whether there is something new to report: else each answer would trigger the next round
+        at once."""
         said = str(error)
         is_full = "annotations" in said
         words = f"the API server refuses it: {said}; {ROOM.format(node) if is_full else SOMEBODY}"
@@ -52,7 +52,7 @@ class Refusals:
         return True
 
     def only(self, nodes: Collection[str]) -> bool:
-        """All but these are told no more: nothing is to be written of them. Whether there were
+        """Forget all but these: nothing is left to write to the others. Returns whether there were
         others."""
         left = {name: words for name, words in self.told.items() if name in nodes}
         gone, self.told = left != self.told, left

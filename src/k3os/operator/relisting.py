@@ -1,9 +1,9 @@
 """What kopf does not notice: objects that were deleted while it could not watch.
 
-Where the version that it watched from is forgotten (410: an API server that has restarted, an etcd
-that was compacted), it lists anew, and what is not in that list stays in its indices for ever: a
-node that is gone would be waited for, and two of one name seen where it came back. Here its watch
-tells of them as deleted. This reaches into kopf, whose version requirements-operator.lock has.
+If the version that it watched from has expired (410: the API server restarted, or etcd was
+compacted), kopf lists again, and what is missing from that list stays in its indices forever: it
+would wait for a deleted node, or see a node twice if it came back. Here its watch reports such
+objects as deleted. This patches kopf, whose version requirements-operator.lock pins.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _ORIGINAL: Watch = watching.infinite_watch
 
 
 def install() -> None:
-    """For all watches that kopf begins from now on."""
+    """For all watches that kopf starts from now on."""
     watching.infinite_watch = whole(_ORIGINAL)
 
 
 def whole(watch: Watch) -> Watch:
-    """Such a watch that tells at the end of each list what is not in it any more."""
+    """The watch; at the end of each list it also reports what is no longer in it."""
 
     async def watched(**given: Any) -> AsyncIterator[Any]:
         known: dict[str, Any] = {}
@@ -46,7 +46,7 @@ def whole(watch: Watch) -> Watch:
 
 
 def _name_of(body: Any) -> dict[str, Any]:
-    """As much of an object as says which one it is: there may be thousands."""
+    """Just enough of an object to identify it: there may be thousands."""
     meta = body["metadata"]
     kept = {name: meta[name] for name in ("namespace", "name", "uid") if name in meta}
     return {"apiVersion": body.get("apiVersion"), "kind": body.get("kind"), "metadata": kept}

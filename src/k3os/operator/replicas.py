@@ -1,6 +1,6 @@
 """How many replicas of the operator a cluster has nodes for. Pure.
 
-A second one on the same node would cost memory and protect from nothing.
+A second one on the same node would cost memory and protect against nothing.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from k3os.operator.manifests import ARCH_LABEL, MOST_REPLICAS
 
 
 def replicas(nodes: Iterable[NodeView], home: str, *, pulled: bool = False) -> int:
-    """home: the node of the replica that asks, 0 when that is not known. pulled: the image comes
-    from a registry, so any node can have it. Nodes that are away count: what comes back soon is no
-    reason to start or end a pod."""
+    """home: the node of the replica that asks; returns 0 if unknown. pulled: the image comes from
+    a registry, so any node can have it. Nodes that are away count: a short absence is no reason to
+    start or end a pod."""
     known = {node.name: node for node in nodes}
     own = known.get(home)
     if own is None:

@@ -1,9 +1,9 @@
-"""Keeping a NodePool's history (cluster/revision.py): what is missing, what is more than
-revisionHistoryLimit, writing it.
+"""Keeps a NodePool's history (cluster/revision.py): adds what is missing, drops what exceeds
+revisionHistoryLimit.
 
-`plan` decides and asks nobody. A revision is made when what is wanted changes; wanted again, an
-old one becomes the newest, as Deployments have it. The revision comes before its Secret, and
-both are looked at again when the operator starts: it may be killed between them.
+`plan` only decides. A change of what is wanted creates a revision; if an old one is wanted again,
+it becomes the newest, as with Deployments. The revision is created before its Secret, and both
+are checked again when the operator starts: it may be killed in between.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ log = logging.getLogger("k3os.operator")
 ControllerRevision: Any = create_namespaced_resource(
     "apps", "v1", "ControllerRevision", "controllerrevisions"
 )
-LONGEST_NAME = 200  # of a NodePool's, in that of its revisions
+LONGEST_NAME = 200  # of the NodePool's name in those of its revisions
 
 
 @dataclass(frozen=True)
 class Plan:
-    """number: that the wanted target is to have, 0: it has it. drop: names."""
+    """number: the wanted target's new number, 0 if it has one already. drop: names."""
 
     number: int
     drop: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ def plan(revisions: Sequence[Revision], pool: Pool, *kept: str) -> Plan:
 
 
 def name_of(pool: Pool) -> str:
-    """One NodePool's after another of the same name are others."""
+    """Unique even if a new NodePool has the name of a deleted one."""
     named = hashlib.sha256(f"{pool.uid} {pool.target.plain_digest}".encode()).hexdigest()
     return f"{pool.name[:LONGEST_NAME]}-{named[:12]}"
 
@@ -99,7 +99,7 @@ def _notes(body: Mapping[str, Any], now: float) -> dict[str, Any]:
 
 
 def secret(pool: Pool, made: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a configuration; it goes with its revision. made: that, as the API has it."""
+    """Holds a configuration; deleted with its revision. made: the revision, as the API has it."""
     name = text(inside(made, "metadata", "name"))
     owner = {"apiVersion": "apps/v1", "kind": "ControllerRevision", "name": name}
     owner["uid"] = text(inside(made, "metadata", "uid"))
@@ -118,7 +118,7 @@ def secret(pool: Pool, made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Revisions:
-    """Of all NodePools. known: by uid, what was listed or written last."""
+    """Of all NodePools. known: by uid, what was last listed or written."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -128,7 +128,7 @@ class Revisions:
     async def keep(
         self, pool: Pool, body: Mapping[str, Any], now: float, *stable: str
     ) -> Exception | None:
-        """Write down what is wanted now, if that is not done yet. stable: targets to keep."""
+        """Write down what is wanted now, unless that is done. stable: targets to keep."""
         if pool.problems or pool.unresolved or pool.deleting or not pool.uid:
             return None
         key = (pool.target.plain_digest, stable, pool.history_limit)
@@ -138,7 +138,7 @@ class Revisions:
             await self._keep(pool, body, now, *stable)
         except ApiFailure as error:
             return error
-        except Exception as error:  # one of ours: it costs this NodePool its history
+        except Exception as error:  # our bug: it costs this NodePool its history
             log.exception("%s: its revisions", pool.name)
             return error
         self._kept[pool.uid] = key
@@ -182,7 +182,7 @@ class Revisions:
         return [dict(each) async for each in listing]
 
     async def _create(self, kind: Any, body: Mapping[str, Any]) -> dict[str, Any] | None:
-        """None when it is there already."""
+        """None if it already exists."""
         try:
             return dict(await self._api.client.create(kind(body), namespace=names.NAMESPACE))
         except ApiError as error:
@@ -200,7 +200,7 @@ class Revisions:
                 raise
 
     async def target(self, uid: str, wanted: Revision) -> Target | None:
-        """What a revision wanted; None when its configuration is gone. Raises ApiFailure."""
+        """What a revision wanted; None if its configuration is gone. Raises ApiFailure."""
         if not has_content(wanted):
             return target_of(wanted, Content())
         for each in await self._list(Secret, uid):

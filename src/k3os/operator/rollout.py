@@ -1,14 +1,14 @@
 """What the operator does next, as a pure function of what it sees: the steps of a node, within
 progressDeadline, and what ends them. No I/O, no clock, no memory.
 
-`decide` is called whenever something changed and at the time it asks to be called again. All it
-remembers is in the API: a node's annotation (nodes.State) and the Jobs. So it may be killed at
-any moment, and two calls with the same sight decide the same.
+`decide` is called whenever something changes, and at the time it asks for. Everything it remembers
+is in the API: a node's annotation (nodes.State) and the Jobs. So the operator may be killed at any
+moment, and the same input always leads to the same decisions.
 
-A node's way: Checking (a Job that changes nothing: does the version exist, does it fit?) ->
+A node goes through: Checking (a Job that changes nothing: does the version exist, does it fit?) ->
 (cordon) Draining -> Changing (a Job) -> Waiting (ready, versions, healthy) -> (uncordon) Soaking
 (its workloads; operator/soak.py) -> done, or Failed, which stops the pool until its target
-changes. What disturbs no pod begins with Changing.
+changes. A change that disturbs no pods starts with Changing.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from k3os.cluster.turns import (
 from k3os.cluster.views import JobView
 from k3os.operator import soak
 from k3os.operator.decisions import (
+    JOB_BLOCKED,
     Decision,
     Eviction,
     NewJob,
@@ -59,7 +60,7 @@ from k3os.operator.decisions import (
 )
 
 LOG = "on the node `journalctl -t k3os-apply` says more"
-NEEDS_BOOT = "RebootRequired"  # a Job's answer: not without a boot, and the node was not drained
+NEEDS_BOOT = "RebootRequired"  # a Job's answer: it needs a reboot, and the node was not drained
 
 
 def decide_all(
@@ -69,8 +70,8 @@ def decide_all(
     jobs: Mapping[str, JobView],
     now: float,
 ) -> list[Outcome]:
-    """One Outcome for each pool; each knows what those before it have begun with: the servers of
-    all pools are changed one at a time."""
+    """One Outcome for each pool; each takes into account what those before it have started: servers
+    are changed one at a time, across all pools."""
     found: list[Outcome] = []
     for pool in pools:
         try:
@@ -82,7 +83,7 @@ def decide_all(
 
 
 def _after(cluster: Cluster, decisions: Iterable[Decision]) -> Cluster:
-    """As it is when what was begun with is written. What ended counts from the next look on."""
+    """The cluster once the starts are written. Nodes that ended count in the next round."""
     begun = {
         each.node: each.state
         for each in decisions
@@ -101,8 +102,7 @@ def decide(
     jobs: Mapping[str, JobView],
     now: float,
 ) -> Outcome:
-    """loads: by node, of nodes that are drained. jobs: by request.
-    now: seconds since 1970."""
+    """loads: by node, of nodes being drained. jobs: by request. now: seconds since 1970."""
     mine = [node for node in cluster.nodes if node.state and node.state.pool == pool.name]
     if pool.deleting:
         return Outcome(tuple(each for node in mine for each in abandon(node)))
@@ -117,7 +117,7 @@ def decide(
                 decisions += [*release(node), Said("Postponed", why, node.name)]
                 continue
             made, wake = advance(pool, node, loads.get(node.name, drain.Load()), jobs, now)
-        except Exception as error:  # it costs this node alone
+        except Exception as error:  # it affects only this node
             faults[node.name] = error
             continue
         decisions += made
@@ -130,8 +130,7 @@ def decide(
 
 
 def postponed(pool: Pool, cluster: Cluster, node: NodeView) -> str:
-    """Why a node is let go that nothing was done with but moving its pods away, "" where it goes
-    on. Its turn comes again."""
+    """Why a node that was at most drained is released, "" if it continues. Its turn comes again."""
     state = node.state
     if state is None or not is_begun(node, pool.target):
         return ""
@@ -141,8 +140,8 @@ def postponed(pool: Pool, cluster: Cluster, node: NodeView) -> str:
 
 
 def finished(cluster: Cluster, jobs: Mapping[str, JobView]) -> list[Decision]:
-    """Jobs whose result is written down with their node, or wanted by nobody. They go with their
-    pods: a kubelet may try to renew the volumes of those for as long as they are there."""
+    """Delete Jobs whose result is recorded or no longer wanted. Their pods go, too: a kubelet may
+    try to refresh the volumes of pods for as long as they exist."""
     asked = {node.state.job for node in cluster.nodes if node.state}
     return [
         NoJob(job.request)
@@ -152,7 +151,7 @@ def finished(cluster: Cluster, jobs: Mapping[str, JobView]) -> list[Decision]:
 
 
 def abandon(node: NodeView) -> list[Decision]:
-    """Its pool goes. A node that is on its way to another boot is left to come back first."""
+    """The pool was deleted. A node that is rebooting comes back first."""
     state = node.state
     assert state is not None
     if state.step == WAITING and not node.ready:
@@ -161,13 +160,13 @@ def abandon(node: NodeView) -> list[Decision]:
 
 
 def orphans(cluster: Cluster, pools: Collection[str]) -> list[Decision]:
-    """What to do with nodes that were begun with for a pool that is not there any more."""
+    """What to do with nodes that were started for a pool that no longer exists."""
     gone = [node for node in cluster.nodes if node.state and node.state.pool not in pools]
     return [each for node in gone for each in abandon(node)]
 
 
 def begin(pool: Pool, cluster: Cluster, now: float) -> tuple[list[Decision], str, float | None]:
-    """Start with the nodes whose turn it is; why none is, and when to look again."""
+    """Start the nodes whose turn it is; also why none is, and when to look again."""
     target = pool.target
     wanting = [
         node for node in cluster.of(pool) if not is_updated(node, target) and is_free(node, target)
@@ -205,7 +204,7 @@ def _given(pool: Pool, cluster: Cluster) -> int:
 def _within_canary(
     pool: Pool, cluster: Cluster, wanting: Sequence[NodeView]
 ) -> tuple[list[NodeView], str]:
-    """Those that the canary's step leaves room for, and why the others wait."""
+    """Those that the canary's step has room for, and why the others wait."""
     found = [node for node in wanting if pool.only is None or node.name in pool.only]
     full = pool.allowed is not None and _given(pool, cluster) >= pool.allowed
     return ([], pool.held) if full else (found, pool.held)
@@ -218,7 +217,7 @@ def advance(
     jobs: Mapping[str, JobView],
     now: float,
 ) -> tuple[list[Decision], float | None]:
-    """The next step of a node that was begun with."""
+    """The next step of a node that was started."""
     state = node.state
     assert state is not None
     if is_sick(node):
@@ -230,8 +229,9 @@ def advance(
     deadline = state.started + pool.strategy.progress_deadline
     if now >= deadline:
         limit = pool.strategy.progress_deadline
-        failed = fail(node, state, "ProgressDeadlineExceeded", f"not done in {limit} s", now)
-        # or it would restart a node later that takes pods again, and that nobody waits for
+        why = f": {state.message}" if state.reason == JOB_BLOCKED else ""
+        failed = fail(node, state, "ProgressDeadlineExceeded", f"not done in {limit} s{why}", now)
+        # else its Job could restart the node later, when it takes pods and nobody waits for it
         return [*failed, *([NoJob(state.job)] if state.job else [])], None
     if state.step == CHECKING:
         return _check(pool, node, state, jobs.get(state.job), now), deadline - now
@@ -243,18 +243,18 @@ def advance(
     if state.step == CHANGING:
         job = jobs.get(state.request)
         if job is None and not is_begun(node, pool.target):
-            return release(node), 0.0  # its Job would bring what nobody wants any more
+            return release(node), 0.0  # its Job would apply what nobody wants any more
         return _change(node, state, job, now), deadline - now
     return _wait(pool, node, state, now), deadline - now
 
 
 def _after_failure(pool: Pool, node: NodeView, state: State) -> list[Decision]:
-    """A failed node that came to what is wanted after all is done; one that came back is used."""
+    """Release a failed node that got what is wanted after all; uncordon one that came back."""
     if is_begun(node, pool.target) and is_updated(node, pool.target) and node.healthy:
         return [*release(node), Said("Updated", "it came up after all", node.name)]
     if not pool.is_unclear and not is_begun(node, pool.target) and node.ready:
         if is_updated(node, pool.target):
-            return release(node)  # what it failed with is not wanted any more
+            return release(node)  # what it failed on is no longer wanted
     if state.cordoned and node.ready:
         return [NodePatch(node.name, replace(state, cordoned=False), False)]
     return []
@@ -268,27 +268,39 @@ def _check(
     if job is None:
         return [NewJob(node.name, state.job, reboot=False, dry_run=True)]
     if job.done is None:
-        return []
+        return _running(node, state, job)
     if not job.done:
         return fail(node, state, "CheckFailed", job.message or LOG, now)
-    looks = pool.strategy.workloads is not None  # before it is drained, or restarts
+    looks = pool.strategy.workloads is not None  # before it is drained or restarts
     following = DRAINING if pool.strategy.drain.enabled or looks else CHANGING
     patch = stepped(node, state, following, now, cordoned=not node.unschedulable)
     notes = [Said("DatastoreKept", job.note, node.name, warning=True)] if job.note else []
     return [replace(patch, unschedulable=True), *notes]
 
 
+def _running(node: NodeView, state: State, job: JobView) -> list[Decision]:
+    """Report what keeps a Job's pod from running. That may pass, so the node does not fail before
+    its deadline. The first words stay: the kubelet's later ones only say that it tries again."""
+    is_told = state.reason == JOB_BLOCKED
+    if bool(job.waits) == is_told:
+        return []
+    if is_told:
+        return [NodePatch(node.name, replace(state, reason="", message=""))]
+    told = replace(state, reason=JOB_BLOCKED, message=job.waits)
+    return [NodePatch(node.name, told), Said(JOB_BLOCKED, job.waits, node.name, warning=True)]
+
+
 def _drain(
     pool: Pool, node: NodeView, state: State, load: drain.Load, now: float
 ) -> tuple[list[Decision], float | None]:
     options = pool.strategy.drain
-    if not is_begun(node, pool.target):  # changed its mind before anything was done
+    if not is_begun(node, pool.target):  # the target changed before anything was done
         return release(node), 0.0
     turn = drain.turn(state, options, load, now)
     if turn.failed:
         return fail(node, state, turn.failed, turn.message, now), None
     if turn.done:
-        going = stepped(node, state, CHANGING, now, reason="", message="")
+        going = stepped(node, state, CHANGING, now)
         news = [Said(turn.reason, turn.message, node.name)] if turn.reason else []
         return [going, *news], 0.0
     found: list[Decision] = []
@@ -303,7 +315,7 @@ def _drain(
 
 
 def _told(node: NodeView, state: State) -> RequestResult | None:
-    """What the node says of this request, None while it says nothing."""
+    """What the node reports about this request, None if nothing yet."""
     return node.last if node.last and node.last.request == state.request else None
 
 
@@ -312,16 +324,16 @@ def _change(node: NodeView, state: State, job: JobView | None, now: float) -> li
     if told and told.state in (names.FAILED, names.ROLLED_BACK):
         return fail(node, state, told.state, told.message, now)
     if told and told.state in (names.SUCCEEDED, names.REBOOTING):
-        # its word counts, not the Job's: the reboot may have killed that
+        # the node's word counts, not the Job's: the reboot may have killed the Job
         return [stepped(node, state, WAITING, now)]
     if job is None:
         return [NewJob(node.name, state.request, state.reboot)]
     if job.done is None:
-        return []
+        return _running(node, state, job)
     if not job.done:
         return fail(node, state, "JobFailed", job.message or LOG, now)
     if job.state == NEEDS_BOOT:
-        # another request: this one's Job is over
+        # another request: this one's Job has ended
         again = stepped(
             *(node, state, DRAINING, now),
             reboot=True,
@@ -339,12 +351,12 @@ def _wait(pool: Pool, node: NodeView, state: State, now: float) -> list[Decision
     if told and told.state == names.REBOOTING:
         return []  # not yet, or the new version is on trial
     if state.reboot and told is None and node.boot_id == state.boot_id:
-        return []  # its Job has ended, and what it has to say is under way: it may restart any time
+        return []  # its Job has ended, its report is not here yet: it may restart any time
     if not is_begun(node, pool.target):
-        # the spec changed meanwhile; the node is taken from where it is, once it is up
+        # the spec changed meanwhile; the node continues from where it is, once it is up
         done = node.ready and not node.trial
     else:
-        # without a boot its own result says how it went; it may be unwell for another reason
+        # without a reboot its own result counts; it may be unhealthy for another reason
         well = node.healthy is True or not state.reboot
         done = node.ready and is_updated(node, pool.target) and well
     if not done:

@@ -1,8 +1,8 @@
-"""What is wrong with a value of one text, by kind: expressions of CEL that say what
-config/scalars.py says. Pure.
+"""What is wrong with a single value, by kind: CEL expressions for the messages of
+config/scalars.py. Pure.
 
-Each gets the value's text as the variable t and is the message, "" for a value that is right.
-What CEL cannot say word for word it says nothing of; the operator's own check does.
+Each sees the value's text as the variable t and yields the message, "" for a valid value. What CEL
+cannot say word for word is left to the operator's own check.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def file_path(key: Key) -> str:
 
 
 def url(key: Key) -> str:
-    """Also what is said of a path, for a location."""
+    """Also the message for a relative path as a location."""
     example = literal(key.example or "https://server/path")
     usual = key.example.rpartition(":")[2] if key.example else ""
     whole = f't.contains(":") || {literal(usual)} == ""'
@@ -153,7 +153,7 @@ def owner(key: Key) -> str:
 
 
 def permissions(key: Key) -> str:
-    """A number without quotes has two readings; that is left to the operator."""
+    """A number without quotes can be read in two ways; that is left to the operator."""
     text = said("`{t}` is not a file mode; write four octal digits: '0644'")
     return choose((f"!{matches('t', '(0[oO])?0*[0-7]{1,4}|[0-9]+')}", text))
 
@@ -179,7 +179,7 @@ def nothing(key: Key) -> str:
     return '""'
 
 
-# kind: what it wants, for a message; whether it is one line; the rule
+# kind: what it must be, for a message; whether it must be one line; the rule
 RULES: dict[str, tuple[str, bool, Callable[[Key], str]]] = {
     "text": ("a text", True, nothing),
     "lines": ("a text", False, nothing),

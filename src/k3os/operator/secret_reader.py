@@ -1,8 +1,8 @@
-"""The Secrets that NodePools take values from: read when they are needed, never kept.
+"""Reads the Secrets that NodePools take values from, when they are needed, and never keeps them.
 
-What is remembered of a value is its seal (cluster/secret_refs.py), so that a change of it is seen
-and rolls out. Only Secrets that a NodePool names are read, by name, in the operator's namespace.
-The key of the seals is in a Secret of its own: without it nodes would be asked for all of it anew.
+Of a value it only remembers a seal (cluster/secret_refs.py), so that a change is noticed and rolled
+out. It reads only Secrets that a NodePool names, by name, in the operator's namespace. The key of
+the seals is in a Secret of its own: without it, all nodes would get everything again.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from k3os.operator.outage import words
 
 log = logging.getLogger("k3os.operator")
 
-SECONDS, RETRY = 15.0, 5.0  # between two looks at a Secret, and where something is missing
+SECONDS, RETRY = 15.0, 5.0  # between two looks at a Secret, and if something is missing
 KEY, KEY_FILE, KEY_BYTES = "k3os-seals", "key", 32  # of the seals
 TOKEN = "kubernetes.io/service-account-token"  # a type of Secret
 Pools = list[tuple[Mapping[str, Any], Pool]]
 
 
 class Changed(Exception):
-    """A value is not the one any more that was decided on."""
+    """A value is no longer the one that was decided on."""
 
 
 class SecretReader:
@@ -54,8 +54,8 @@ class SecretReader:
         self._targets: dict[str, Target] = {}
 
     async def look(self, pools: Pools, others: Iterable[Target], now: float) -> Pools:
-        """The same NodePools with the seals of their secrets, and what of these is missing.
-        others: targets whose secrets are looked at, too. now: monotonic."""
+        """The same NodePools with the seals of their secrets, and what is missing. others: targets
+        whose secrets are checked, too. now: monotonic."""
         targets = [*(pool.target for _, pool in pools), *others]
         refs = {ref for target in targets for ref in target.refs}
         await self._look_at_all(refs, now)
@@ -63,26 +63,26 @@ class SecretReader:
         return [(body, self._of_pool(pool)) for body, pool in pools]
 
     async def sealed(self, target: Target) -> Target | None:
-        """With the seals of its secrets as they are now; None when one is missing."""
+        """The target with the current seals of its secrets; None if one is missing."""
         await self._look_at_all(target.refs, time.monotonic())
         known = all((ref.secret, ref.key) in self._seals for ref in target.refs)
         return self._seal(target) if known else None
 
     async def _look_at_all(self, refs: Collection[SecretRef], now: float) -> None:
-        """At those whose time it is, and at keys that have just been named."""
+        """Read the Secrets that are due, and those with keys that were just added."""
         due: dict[str, list[SecretRef]] = {}
         for name in sorted({ref.secret for ref in refs}):
             own = [ref for ref in refs if ref.secret == name]
             is_new = not all(self._is_known(name, ref.key) for ref in own)
             if is_new or now >= self._next.get(name, 0.0):
                 due[name] = own
-        for name in [*due][:1]:  # it has the key made, once
+        for name in [*due][:1]:  # so that the key is created only once
             await self._look_at(name, due.pop(name), now)
-        # side by side: where nothing answers, each waits as long as all of them
+        # in parallel: without an answer, they all wait no longer than one
         await asyncio.gather(*(self._look_at(name, own, now) for name, own in due.items()))
 
     def wake(self, now: float) -> float:
-        """Seconds until a Secret is looked at again. now: monotonic."""
+        """Seconds until a Secret is due. now: monotonic."""
         return min((max(0.0, each - now) for each in self._next.values()), default=math.inf)
 
     def _is_known(self, name: str, key: str) -> bool:
@@ -109,7 +109,7 @@ class SecretReader:
         self._next[name] = now + (SECONDS if all(there) else RETRY)
 
     def _note(self, ref: SecretRef, found: Mapping[str, Any] | None, key: bytes) -> str:
-        """Raises nothing: a value that is not there is a fault."""
+        """Never raises: a missing value is a fault."""
         which = (ref.secret, ref.key)
         self._seals.pop(which, None)
         self._faults.pop(which, None)
@@ -125,7 +125,7 @@ class SecretReader:
         if not pool.target.refs:
             return pool
         target, known = self._seal(pool.target), self._targets.get(pool.name)
-        # it remembers what it is for each node
+        # the known one caches its result for each node
         target = self._targets[pool.name] = known if known == target else target
         missing, unread = [], []
         for ref in pool.target.refs:
@@ -136,7 +136,7 @@ class SecretReader:
                 told = self._unread.get(ref.secret, "it is not read yet")
                 unread.append(f"the Secret {names.NAMESPACE}/{ref.secret}: {told}")
         missing = list(dict.fromkeys([*missing, *unread]))
-        # while nobody knows what a node is to have, nothing goes on with those begun with either
+        # while it is unknown what nodes should have, those already started do not continue either
         return replace(
             pool,
             target=target,
@@ -152,8 +152,8 @@ class SecretReader:
         return replace(target, seals=seals)
 
     async def fill(self, target: Target, node: NodeView) -> tuple[Mapping[str, Any], str]:
-        """What a node is to have, with values in the places of marks, and what is wrong with it.
-        Raises ApiFailure; Changed where a value is another than its seal says."""
+        """What a node should have, with values in the places of marks, and what is wrong with it.
+        Raises ApiFailure; Changed if a value does not match its seal."""
         own = target.of(node)
         if not own.refs:
             return own.config, own.fault
@@ -172,7 +172,7 @@ class SecretReader:
         return found
 
     async def _get(self, name: str) -> dict[str, Any] | None:
-        """None where there is none. Raises ApiFailure."""
+        """None if it does not exist. Raises ApiFailure."""
         count("get", "secrets")
         try:
             return dict(await self._api.client.get(Secret, name, namespace=names.NAMESPACE))
@@ -182,7 +182,7 @@ class SecretReader:
             return None
 
     async def _seal_key(self) -> bytes:
-        """Made by the first operator that needs it. Raises ApiFailure."""
+        """Created by the first operator that needs it. Raises ApiFailure."""
         if not self._key:
             known = await self._get(KEY)
             if known is None:
@@ -209,7 +209,7 @@ class SecretReader:
 
 
 def _decoded(secret: Mapping[str, Any] | None) -> bytes:
-    """Raises OSError, as the API does: it is looked at again."""
+    """Raises OSError, which is retried like the API's own."""
     try:
         key = base64.b64decode(text(inside(secret, "data", KEY_FILE)), validate=True)
     except (ValueError, binascii.Error):
@@ -226,7 +226,7 @@ def _value(ref: SecretRef, secret: Mapping[str, Any] | None) -> str:
     if secret is None:
         raise NoSecret(f"there is no Secret {where}, whose key {ref.key} is needed")
     labels = texts(inside(secret, "metadata", "labels"))
-    is_token = secret.get("type") == TOKEN  # of an account here, which are the operator's
+    is_token = secret.get("type") == TOKEN  # of an account in this namespace: the operator's
     if ref.secret == KEY or is_token or labels.keys() & {LABEL, REQUEST_LABEL}:
         raise NoSecret(f"the Secret {where} is the operator's own: use another one for {ref.key}")
     return value_of(ref, secret)

@@ -1,9 +1,9 @@
-"""The NodePools as the watch or our own last request shows them, whichever is newer, and the
-writing of their status.
+"""The NodePools from the watch or our own last request, whichever is newer, and writes of their
+status.
 
-What a canary may do is decided on what is written there. So nothing is written over what somebody
-else wrote meanwhile: an operator that does not lead any more, and was about to write when it
-stopped, would let a rollout go on that has failed.
+What a canary may do depends on what is written there. So it never overwrites what somebody else
+wrote in the meantime: an operator that lost the lease while it was about to write would let a
+failed rollout continue.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from k3os.operator.secret_reader import Changed
 from k3os.system.numbers import whole
 
 Body = Mapping[str, Any]
-Key = tuple[str, str]  # name and uid: one of the same name may come after another
+Key = tuple[str, str]  # name and uid: a new one may have the name of a deleted one
 
 
 def version_of(body: Body) -> int:
-    """Versions are compared, as Kubernetes allows since 1.35 and etcd's always could be."""
+    """Compared as numbers: Kubernetes allows it since 1.35, and etcd's always were."""
     return whole(text(inside(body, "metadata", "resourceVersion")), most=2**64) or 0
 
 
@@ -34,7 +34,7 @@ def key_of(body: Body) -> Key:
 
 
 class SeenPools:
-    """watched: by name what the watch shows."""
+    """watched: by name, what the watch shows."""
 
     def __init__(self, api: Api, watched: Mapping[str, Iterable[Body]]) -> None:
         self._api, self._watched = api, watched
@@ -42,7 +42,7 @@ class SeenPools:
         self._parsed: dict[str, tuple[str, Pool]] = {}
 
     def all(self) -> list[tuple[Body, Pool]]:
-        """By name; parsed once for each version of the object."""
+        """By name; parsed once per version of the object."""
         found = []
         for name in sorted(map(str, self._watched)):
             for body in map(self._newest, self._watched[name]):
@@ -62,8 +62,8 @@ class SeenPools:
         return body
 
     async def write(self, body: Body, status: Mapping[str, Any]) -> bool:
-        """A status that was decided on that NodePool; False when there is none any more. Raises
-        ApiFailure; Changed when it is another one now."""
+        """Write a status decided on this body; False if the NodePool is gone. Raises ApiFailure;
+        Changed if it has changed."""
         key = key_of(body)
         version = text(inside(body, "metadata", "resourceVersion"))
         try:
@@ -84,7 +84,7 @@ class SeenPools:
             self._own[key] = found
 
     def forget(self, pools: Collection[Key]) -> list[str]:
-        """All but these; the names of those that are gone."""
+        """Forget all but these; returns the names of those that are gone."""
         self._own = {key: body for key, body in self._own.items() if key in pools}
         gone = self._parsed.keys() - {name for name, _ in pools}
         for name in gone:

@@ -1,9 +1,9 @@
-"""What an upgrade did to the workloads of a node: remembered before, looked at after. Pure.
+"""What an upgrade does to the workloads of a node: record before, compare after. Pure.
 
-Before anything is evicted, the record of who had Ready pods there is written (`remember`). When
-the node is back it takes pods again, and stays in its turn for the soak time (`soak`). Who is not
-Ready at the end is sick, and that is named until it is Ready again, or somebody goes on
-(`recover`, `watched`).
+Before any eviction, it records which workloads have Ready pods there (`remember`). When the node is
+back it takes pods again, but keeps its turn for the soak time (`soak`). A workload that is not
+Ready at the end is sick, and is reported until it is Ready again or the user moves on (`recover`,
+`watched`).
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ DONE = "ready, healthy, up to date"
 
 
 def remember(pool: Pool, node: NodeView, state: State, load: Load) -> list[Decision] | None:
-    """What is to be done before the node is drained; None when nothing is."""
+    """What to do before the node is drained; None if nothing."""
     if pool.strategy.workloads is None or record_of(node, state) is not None:
         return None
     if load.before is None:
-        return []  # asked for: it comes
+        return []  # the record was requested and will come
     return [NodePatch(node.name, state, record=load.before)]
 
 
 def record_of(node: NodeView, state: State) -> Record | None:
-    """What was remembered for this change of it."""
+    """The record for this change of the node."""
     found = node.workloads
     return found if found and found.request == state.request else None
 
 
 def updated(pool: Pool, node: NodeView, state: State, now: float) -> list[Decision]:
-    """It has come to what is wanted: the end, or the beginning of the soak time."""
+    """The node has what is wanted: the end, or the start of the soak time."""
     record, wanted = record_of(node, state), pool.strategy.workloads
     if wanted is None or record is None or not record.ready or not is_begun(node, pool.target):
         return [*release(node), Said("Updated", DONE, node.name)]
@@ -64,7 +64,7 @@ def soak(pool: Pool, node: NodeView, state: State, load: Load, now: float) -> Tu
     if now < state.since + wanted.soak:
         return [], state.since + wanted.soak - now
     if load.sick is None:
-        return [], None  # asked for: it comes
+        return [], None  # requested, will come
     if not load.sick:
         return [*release(node), Said("Updated", f"{DONE}; {_are_ready(record)}", node.name)], None
     found = record.found(load.sick, pool.retried)
@@ -84,7 +84,7 @@ def _are_ready(record: Record) -> str:
 def recover(pool: Pool, node: NodeView, state: State, load: Load) -> list[Decision]:
     """state: of a node that failed with sick workloads."""
     record, wanted = record_of(node, state), pool.strategy.workloads
-    if not is_begun(node, pool.target):  # another target, or it goes back: begun with as it is
+    if not is_begun(node, pool.target):  # another target, or a rollback: it can start as it is
         as_wanted = not pool.is_unclear and node.ready and is_updated(node, pool.target)
         return release(node) if as_wanted else []
     if wanted is None or record is None or acknowledged(pool, node):
@@ -92,14 +92,14 @@ def recover(pool: Pool, node: NodeView, state: State, load: Load) -> list[Decisi
     if load.sick is not None and not load.sick:
         return [*release(node), Said("WorkloadsReady", "they are Ready again", node.name)]
     if wanted.on_failure == IGNORE:
-        return [NodePatch(node.name, None)]  # named from now on, and no more
+        return [NodePatch(node.name, None)]  # from now on they are only reported
     if (found := _news(record, load.sick)) is None:
         return []
     return [NodePatch(node.name, replace(state, message=described(found)), record=found)]
 
 
 def watched(pool: Pool, cluster: Cluster, loads: Mapping[str, Load]) -> list[Decision]:
-    """Of nodes that nothing is asked of any more, and whose workloads are sick still."""
+    """For nodes of which nothing more is asked, but whose workloads are still sick."""
     found: list[Decision] = []
     for node in cluster.of(pool):
         record, load = node.workloads, loads.get(node.name, Load())
@@ -116,7 +116,7 @@ def watched(pool: Pool, cluster: Cluster, loads: Mapping[str, Load]) -> list[Dec
 
 
 def _news(record: Record, sick: Mapping[str, str] | None) -> Record | None:
-    """None where the same ones are sick: why changes with every restart of a container."""
+    """None if the same ones are sick: the reason changes with every container restart."""
     found = record.found(sick, record.retried) if sick else None
     if found is None or (found.sick.keys(), found.others) == (record.sick.keys(), record.others):
         return None

@@ -7,25 +7,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from k3os.cluster.drain import BLOCKED
-from k3os.cluster.node import DRAINING, FAILED, NodeView
+from k3os.cluster.node import FAILED, NodeView
 from k3os.cluster.objects import maps, text
 from k3os.cluster.spec import Pool
 from k3os.cluster.target import Target, is_updated
 from k3os.cluster.turns import Cluster, is_begun, is_busy
 from k3os.cluster.workloads import SICK, described
+from k3os.operator.decisions import JOB_BLOCKED
 from k3os.system.stamps import utc
 
-# of the nodes that are listed by name: an object of the API is limited to about 1 MiB
+# how many nodes are listed by name: an object in the API is limited to about 1 MiB
 MOST_LISTED = 50
 LONGEST = 500
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a canary (operator/canary.py) has to say in a status. status: its part of it, {} to
-    remove that, None to leave what is written. target: the digest of what its nodes go back to.
-    phase: of the NodePool, in the place of those of instead_of. judged: conditions in the place
-    of the usual ones."""
+    """What a canary (operator/canary.py) adds to a status. status: its own part, {} to remove it,
+    None to leave what is written. target: the target its nodes go back to. phase: replaces the
+    NodePool's phase if that is one of instead_of. judged: conditions that replace the usual
+    ones."""
 
     status: Mapping[str, Any] | None = None
     target: Target | None = None
@@ -45,14 +46,14 @@ def status(
     *,
     refused: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """waiting, faults: of the Outcome. before: the status so far; its times of transition stay.
-    refused: by node, what the API server said to what was to be written."""
+    """waiting, faults: of the Outcome. before: the current status; its transition times stay.
+    refused: by node, why the API server refused a write."""
     members = cluster.of(pool)
     canary = canary or Shown()
     wants = [pool.target, *([canary.target] if canary.target else [])]
     failed = [node for node in members if _has_failed(node, wants)]
     busy = [node for node in members if is_busy(node)]
-    # of a spec that is not understood, or not known yet, nothing is as wanted
+    # if the spec is invalid or not resolved yet, no node is up to date
     updated = [node for node in members if not pool.is_unclear and is_updated(node, pool.target)]
     conflicts = sorted(
         node.name
@@ -67,7 +68,7 @@ def status(
     if told_by_api and not judged["Degraded"][0]:
         judged["Degraded"] = (True, "WriteRefused", told_by_api[0][: 2 * LONGEST])
     if canary.phase and phase in canary.instead_of:
-        if judged["Progressing"][1] == "Updated":  # of the nodes; its gates are still to be asked
+        if judged["Progressing"][1] == "Updated":  # all nodes are; the gates are still to be asked
             going = canary.phase == "Updating"
             judged["Progressing"] = (going, "Updating" if going else "Waiting", waiting)
         phase = canary.phase
@@ -99,7 +100,7 @@ def _phase(pool: Pool, nodes: int, updated: int, failed: bool, conflicts: bool, 
     table = (
         (failed or bool(pool.problems), "Failed"),
         (conflicts, "Conflict"),
-        # one that runs what it should may still have to be uncordoned
+        # a node with the right versions may still have to be uncordoned
         (nodes > 0 and updated == nodes and not busy, "Updated"),
         (pool.strategy.paused and not busy, "Paused"),
         (busy, "Updating"),
@@ -138,7 +139,8 @@ def _judged(
     if members and len(updated) == len(members) and not any(map(is_busy, members)):
         found["Progressing"] = (False, "Updated", share)
     elif blocked := _blocked(members):
-        found["Progressing"] = (False, BLOCKED, blocked[: 2 * LONGEST])
+        reason, words = blocked
+        found["Progressing"] = (False, reason, words[: 2 * LONGEST])
     elif waiting:
         found["Progressing"] = (False, "Waiting", waiting)
     if away:
@@ -181,13 +183,13 @@ def _judged(
     return found
 
 
-def _blocked(members: list[NodeView]) -> str:
-    """What holds the drain of the first node that cannot go on."""
+def _blocked(members: list[NodeView]) -> tuple[str, str] | None:
+    """Why and by what the first node that is stuck is held up."""
     for node in members:
         state = node.state
-        if state is not None and (state.step, state.reason) == (DRAINING, BLOCKED):
-            return f"{node.name}: {state.message}"
-    return ""
+        if state is not None and state.step != FAILED and state.reason in (BLOCKED, JOB_BLOCKED):
+            return state.reason, f"{node.name}: {state.message}"
+    return None
 
 
 def _some(listed: list[str], most: int = 5) -> str:

@@ -1,7 +1,7 @@
-"""Objects that are looked at for a while only: listed once, then watched. kopf has the others.
+"""Objects that are only watched for a while: listed once, then watched. kopf has the others.
 
-It keeps what a parser makes of each, and tells when something changed. What cannot be read is
-unknown, never empty.
+It keeps what a parser makes of each object, and reports changes. What cannot be read is unknown,
+never empty.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from k3os.operator.outage import pause, words
 
 log = logging.getLogger("k3os.operator.api")
 
-WATCH_SECONDS = 300  # the server ends a watch; the next one goes on where it was
-# nothing is heard for so long: the connection may be dead, and nobody told us. A node that is
-# drained has minutes, so it is listed anew
+WATCH_SECONDS = 300  # then the server ends the watch; the next one continues from there
+# after this long without an event the connection may be dead without an error. A drain has only
+# minutes, so list again
 SILENT_SECONDS = 60.0
 
 # plain dictionaries, as in api.py
@@ -38,8 +38,8 @@ View = TypeVar("View")
 
 
 class Watched(Generic[View]):
-    """found: by namespace and name, None until the first list is there. changed is called after
-    each change. where: of lightkube: a namespace, selectors."""
+    """found: by namespace and name, None until the first list is complete. changed: called after
+    each change. where: for lightkube: a namespace, selectors."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Watched(Generic[View]):
                 failures += 1
                 if failures == 1:
                     log.warning("%s cannot be watched: %s", self._what, words(error))
-            except Exception:  # one of ours: whoever needs it waits, others go on
+            except Exception:  # our bug: whatever needs it waits, the rest goes on
                 failures += 1
                 log.exception("%s cannot be read", self._what)
             await asyncio.sleep(pause(failures))

@@ -1,9 +1,9 @@
-"""Asks the API for the workloads of nodes: which are noted before a drain, as they have Ready pods,
-and which lack them afterwards.
+"""Asks the API about the workloads of nodes: before a drain, which have Ready pods; afterwards,
+which do not.
 
-It decides nothing (soak.py does) and remembers nothing that is not asked anew after a restart. It
-asks in the background, workload by workload: a node has some dozens of them, a cluster's pods are
-too many to watch. Formats: kubernetes.io, "API reference", apps/v1.
+It decides nothing (soak.py does), and after a restart it simply asks again. It asks in the
+background, workload by workload: a node has a few dozen of them, while a cluster has too many pods
+to watch. Formats: kubernetes.io, "API reference", apps/v1.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Body = Mapping[str, Any]
 
 
 class WorkloadLooks:
-    """changed: called when something is known that was not, or is different."""
+    """changed: called when something new is known, or something has changed."""
 
     def __init__(self, api: Api, changed: Callable[[], None]) -> None:
         self._api, self._changed = api, changed
@@ -70,7 +70,7 @@ class WorkloadLooks:
     def follow(
         self, pools: Iterable[Pool], cluster: Cluster, loads: Mapping[str, Load], now: float
     ) -> dict[str, Load]:
-        """loads, with what is known of workloads; what is not is asked for."""
+        """loads with what is known of workloads; starts asking for what is not."""
         named, found, wanted = {pool.name: pool for pool in pools}, dict(loads), set()
         for node in cluster.nodes:
             load = found.get(node.name, Load())
@@ -98,7 +98,7 @@ class WorkloadLooks:
     def _wanted(
         self, node: NodeView, pools: Mapping[str, Pool], load: Load, now: float
     ) -> tuple[Key, Work] | None:
-        """What is to be asked of a node, None for nothing, and what asks it."""
+        """What to ask about a node and how, None for nothing."""
         state, record = node.state, node.workloads
 
         if state is None:
@@ -162,7 +162,7 @@ class WorkloadLooks:
         return Record(request, ready, more)
 
     async def _owner(self, kind: str, namespace: str, name: str) -> tuple[str, int] | None:
-        """The workload, of a ReplicaSet its Deployment, and how many Ready pods it has."""
+        """The workload (for a ReplicaSet, its Deployment), and how many Ready pods it has."""
         body = await self._get(kind, namespace, name)
         above, above_name = owner(body) if body else ("", "")
         if kind == REPLICA_SET and above == DEPLOYMENT:
@@ -192,7 +192,7 @@ class WorkloadLooks:
         has = sum(map(health.is_ready, pods))
         if has:
             return ""
-        if kind == STATIC_POD:  # its file, and with it the pod, may have been taken away
+        if kind == STATIC_POD:  # its file, and so the pod, may have been removed
             ended = [inside(pod, "status", "phase") == "Succeeded" for pod in pods]
             return "" if all(ended) else health.why(0, 1, pods)
         workload = await self._get(kind, namespace, name)
@@ -214,7 +214,7 @@ class WorkloadLooks:
         return health.why(health.ready(workload), needs, own)
 
     async def _get(self, kind: str, namespace: str, name: str) -> Body | None:
-        """None where it is gone."""
+        """None if it is gone."""
         count("get", f"{kind.lower()}s")
         try:
             return dict(await self._api.client.get(OF_KIND[kind], name, namespace=namespace))
@@ -233,7 +233,7 @@ def _selects(node: NodeView) -> Callable[[Pool], bool]:
 
 
 def _owners(pods: Iterable[PodView]) -> Iterable[tuple[str, str, str]]:
-    """Of those that are Ready; the operator looks at itself by running."""
+    """Owners of Ready pods, without the operator's own: it runs, so it is fine."""
     for pod in pods:
         if not pod.ready or pod.finished or pod.leaving or pod.ours:
             continue
@@ -244,7 +244,7 @@ def _owners(pods: Iterable[PodView]) -> Iterable[tuple[str, str, str]]:
 
 
 def _turn(owner: tuple[str, str, str]) -> tuple[int, str, str]:
-    """What comes back to this node first: it is what an upgrade of it may break."""
+    """First those that run on this node only: its upgrade is most likely to break them."""
     kind, namespace, name = owner
     return KINDS.index(kind), namespace, name
 
@@ -261,5 +261,5 @@ def _is_of(pod: Body, kind: str, namespace: str, name: str) -> bool:
 def _failed(key: Key, error: Exception) -> None:
     if isinstance(error, ApiFailure):
         log.warning("%s: its workloads cannot be read: %s", key[0], words(error))
-    else:  # one of ours
+    else:  # our bug
         log.error("%s: its workloads", key[0], exc_info=error)

@@ -1,11 +1,11 @@
 """What block devices there are and what file system each one carries.
 
-It only reads, and little: anybody may have written these headers. What is wrong in one is a
-BadHeader, as in system/raid.py and system/lvm.py, and costs only that device. Formats: ext4
-superblock (kernel Documentation/filesystems/ext4/super.rst), ISO 9660 primary volume descriptor
-(ECMA-119, 8.4), FAT boot sector (EFI FAT specification), UDF volume recognition sequence
-(ECMA-167, part 2, 9.2; its label is not read). Members of RAID and LVM have the names that blkid(8)
-gives them. UUIDs are written as GRUB and blkid(8) write them.
+It only reads, and little: anyone may have written these headers. An invalid one is a BadHeader, as
+in system/raid.py and system/lvm.py, and only affects that device. Formats: ext4 superblock (kernel
+Documentation/filesystems/ext4/super.rst), ISO 9660 primary volume descriptor (ECMA-119, 8.4), FAT
+boot sector (EFI FAT specification), UDF volume recognition sequence (ECMA-167, part 2, 9.2; its
+label is not read). Members of RAID and LVM have the names that blkid(8) gives them. UUIDs are
+written like GRUB and blkid(8) write them.
 """
 
 import os
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 
 SYS_BLOCK = "/sys/class/block"
 LVM_MEMBER, RAID_MEMBER = "LVM2_member", "linux_raid_member"
-RAID_MAGIC = b"\xfc\x4e\x2b\xa9\x01\0\0\0"  # and the version, 1
+RAID_MAGIC = b"\xfc\x4e\x2b\xa9\x01\0\0\0"  # including the version, 1
 OLD_RAID_MAGIC = RAID_MAGIC[:4]
 HEAD = 8192
-# the part of it that lies in one piece also where pieces of 4 KiB are spread over disks
+# the part of it that is contiguous even if pieces of 4 KiB are striped over disks
 FIRST_PIECE = 4096
 INCOMPAT_64BIT = 0x80
 VOLUME_PLACE, VOLUME_SIZE = 32768, 2048
-# offsets of the volume's number in the two kinds of FAT boot sectors; of an ISO's change date
+# offsets of the volume's serial number in both kinds of FAT boot sectors; of an ISO's change date
 FAT32_SERIAL, FAT_SERIAL = 67, 39
 ISO_DATE = slice(830, 846)
 LARGEST_DEVICE = 2**63 - 1
-# names that never carry a medium: loops of ours, RAM disks, floppies (a probe costs seconds)
+# names that never carry a medium: our loop devices, RAM disks, floppies (a probe takes seconds)
 _SKIPPED = ("loop", "ram", "fd", "zram", "nbd")
 
 
 class BadHeader(ValueError):
-    """What says it is a known header and is none that can be used."""
+    """Looks like a known header, but is not a valid one."""
 
 
 class FileSystem:
     """A block device's file system: device ("/dev/sda1"), kind ("ext4", …, ""), label.
 
-    uuid: of an ext4, an ISO 9660 or a FAT; "" for others.
+    uuid: for ext4, ISO 9660 and FAT; "" for others.
     """
 
     __slots__ = ("device", "kind", "label", "uuid")
@@ -67,7 +67,7 @@ def block_devices() -> list[str]:
 
 
 def holders(device: str) -> list[str]:
-    """Names of the devices that are made of this one."""
+    """Names of the devices that are built on this one."""
     try:
         return sorted(os.listdir(f"{SYS_BLOCK}/{device.rpartition('/')[2]}/holders"))
     except OSError:
@@ -75,7 +75,7 @@ def holders(device: str) -> list[str]:
 
 
 def disk_of(device: str) -> str:
-    """The disk that a partition is on, by its name ("sda"); the device itself otherwise."""
+    """The disk of a partition, by name ("sda"); otherwise the device itself."""
     name = device.rpartition("/")[2]
     if not os.path.exists(f"{SYS_BLOCK}/{name}/partition"):
         return name
@@ -83,7 +83,7 @@ def disk_of(device: str) -> str:
 
 
 def probe(device: str) -> FileSystem:
-    """What a device carries; kind "" when unknown. Raises OSError (no medium, I/O error)."""
+    """What a device carries; kind "" if unknown. Raises OSError (no medium, I/O error)."""
     with open(device, "rb", buffering=0) as file:
         head = os.pread(file.fileno(), HEAD, 0)
         volume = os.pread(file.fileno(), VOLUME_SIZE, VOLUME_PLACE)
@@ -94,8 +94,8 @@ def probe(device: str) -> FileSystem:
 
 
 def peek(device: str, offset: int) -> FileSystem:
-    """What begins at an offset of a device, as far as its first 4 KiB say: a piece of an array or
-    a logical volume. Raises OSError, BadHeader."""
+    """What starts at an offset of a device, judging by its first 4 KiB: a piece of an array or of a
+    logical volume. Raises OSError, BadHeader."""
     if not 0 <= offset <= LARGEST_DEVICE - FIRST_PIECE:
         raise BadHeader(f"{device} says that its data begins at {offset}")
     with open(device, "rb", buffering=0) as file:
@@ -105,16 +105,16 @@ def peek(device: str, offset: int) -> FileSystem:
 
 
 def at_end(size: int) -> int:
-    """Where RAID metadata of version 1.0 begins on a device of size bytes."""
+    """Where RAID metadata of version 1.0 starts on a device of size bytes."""
     return max(0, (size // 512 - 16) // 8 * 8 * 512)
 
 
 def _is_mirrored(file: "io.FileIO", used: int) -> bool:
-    """Whether what looks like a file system is half of a mirror: metadata 1.0 and 0.90 are at
-    the end. It must not be written to alone.
+    """Whether what looks like a file system is half of a mirror, whose metadata 1.0 or 0.90 is at
+    the end. Such a half must not be written to by itself.
 
-    used: bytes of the file system. A mirror's ends before the metadata; what lies inside of it is
-    a remnant of something that was there before.
+    used: bytes of the file system. On a mirror it ends before the metadata; metadata inside of it
+    is left over from an earlier use.
     """
     size = file.seek(0, os.SEEK_END)
     for place, magic in (
@@ -127,7 +127,7 @@ def _is_mirrored(file: "io.FileIO", used: int) -> bool:
 
 
 def ext4_size(head: bytes) -> int:
-    """Bytes of the ext4 file system that begins with head (HEAD bytes), by its superblock."""
+    """Bytes of the ext4 file system that starts with head (HEAD bytes), by its superblock."""
     head = head.ljust(HEAD, b"\0")
     low, log_size, incompat, high = (
         struct.unpack_from("<I", head, 1024 + offset)[0] for offset in (0x4, 0x18, 0x60, 0x150)
@@ -138,7 +138,7 @@ def ext4_size(head: bytes) -> int:
 def identify(head: bytes, volume: bytes) -> tuple[str, str]:
     """(kind, label) from the first HEAD bytes and the 2048 bytes at 32768; ("", "") if unknown.
 
-    What says that a device is part of something else comes first: it may look like that, too.
+    Members of RAID and LVM are checked first, since they may look like a file system, too.
     """
     if RAID_MAGIC in (head[:8], head[4096:4104]):
         return RAID_MEMBER, ""
@@ -162,8 +162,8 @@ def _text(data: bytes) -> str:
 
 
 def uuid_of(kind: str, head: bytes, volume: bytes) -> str:
-    """The UUID of a file system that identify() knows, "" for none. Of an ISO it is the date of
-    its last change, of a FAT the volume's number."""
+    """The UUID of a file system that identify() knows, "" for none. For an ISO it is the date of
+    its last change, for FAT the volume's serial number."""
     if kind == "ext4":
         text = head[1024 + 0x68 : 1024 + 0x78].hex()
         return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

@@ -1,7 +1,7 @@
-"""An exception that nobody thought of: whatever was being done fails alone, and it is told.
+"""An unexpected exception: only the current work fails, and it is reported.
 
-People get one line with its place. The way to it goes to the journal, or to the kernel's log while
-there is no journal; without the exception's own words, in which a secret may stand.
+People get one line with its place. The traceback goes to the journal, or to the kernel's log while
+there is no journal; without the exception's message, which may contain a secret.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ MOST_FRAMES, LONGEST_WORDS = 12, 300
 
 
 def report(error: BaseException, words: str = "") -> str:
-    """The line for people. words: what the exception says, if nothing in it is secret."""
+    """The line for people. words: the exception's message, if it contains no secret."""
     frames = _frames(error.__traceback__)
     name = type(error).__name__
     _log([f"{name}, {ASK}:", *(f"  {place} in {function}" for place, function in frames)])
     said = f"{name}: {words[:LONGEST_WORDS]}" if words else name
-    # of a program that the error passed through last, what is ours is of use to us
+    # if the error was raised in a library, the last place in our code is more useful
     ours = [place for place, _ in frames if place.startswith("k3os/")]
     where = f" in {(ours or [frames[-1][0]])[-1]}" if frames else ""
     return f"{said}{where}: {ASK}"
 
 
 def _frames(trace: TracebackType | None) -> list[tuple[str, str]]:
-    """The last places, as "k3os/phases/k3s.py:84", and the functions they are in."""
+    """The last places, as "k3os/phases/k3s.py:84", and their functions."""
     found: list[tuple[str, str]] = []
     while trace is not None:
         code = trace.tb_frame.f_code
@@ -55,4 +55,4 @@ def _log(lines: list[str]) -> None:
             finally:
                 os.close(descriptor)
         except OSError:
-            return  # there is no log yet; the line for people says the place
+            return  # there is no log yet; the line for people has the place

@@ -1,6 +1,6 @@
-"""Python's collector of cycles (docs.python.org/3/library/gc.html), kept away from work that makes
-many objects of which all are in use until its end, as a large configuration does: it looks through
-them again and again, the more often the more there are, and finds nothing."""
+"""Python's garbage collector (docs.python.org/3/library/gc.html), disabled during work that creates
+many objects and keeps all of them, like loading a large configuration: it would scan them again and
+again, and find nothing."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def uncollected(function: Callable[Given, Result]) -> Callable[Given, Result]:
-    """A decorator: while the function runs no cycle is looked for. What is in none goes as ever."""
+    """A decorator: disables the cycle collector while the function runs; references still count."""
 
     def run(*given: Given.args, **named: Given.kwargs) -> Result:
-        if not gc.isenabled():  # one that calls another, or somebody's own choice
+        if not gc.isenabled():  # a nested call, or disabled by the user
             return function(*given, **named)
         gc.disable()
         try:

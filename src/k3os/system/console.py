@@ -1,7 +1,7 @@
-"""Speaking on every console of the machine (VGA, serial, …) and to the kernel log.
+"""Prints on every console of the machine (VGA, serial, …) and to the kernel log.
 
-/dev/console is only the last `console=` of the command line; a person may look at another. Whoever
-waits for input there has the prompt below the message again; /usr/lib/k3os/say does the same.
+/dev/console is only the last `console=` of the command line; the user may look at another one. A
+prompt that waits for input there is shown again below the message, as in /usr/lib/k3os/say.
 """
 
 import os
@@ -10,14 +10,14 @@ from collections.abc import Callable
 from k3os.errors import discreet, visible
 from k3os.system.numbers import are_digits
 
-# a line for a person
+# takes a line for a person
 Say = Callable[[str], None]
-# name of a file, bytes so far, bytes in all
+# name of a file, bytes so far, total bytes
 Progress = Callable[[str, int, int], None]
 
 PREFIX = "k3OS: "
 PRINTK = "/proc/sys/kernel/printk"
-CRITICAL = "3"  # emergencies, alerts and what is critical, but no errors: syslog(2)
+CRITICAL = "3"  # emergencies, alerts and critical messages, but no errors: syslog(2)
 ERASE_LINE = "\r\x1b[K"  # console_codes(4)
 
 
@@ -33,9 +33,9 @@ def console_devices() -> list[str]:
 
 
 def say(text: str) -> None:
-    """Print lines on every console; also into the kernel log (and so the journal) as debug.
+    """Print lines on every console; also to the kernel log (and so the journal) as debug.
 
-    A console that cannot be written to (a serial port that is not there) is left out.
+    A console that cannot be written to (a missing serial port) is skipped.
     """
     show(text)
     for line in visible(discreet(text)).splitlines():
@@ -57,7 +57,7 @@ def show(text: str) -> None:
 
 
 def readers(proc: str = "/proc") -> dict[int, int]:
-    """By a terminal's number (st_rdev): the process group that its input goes to."""
+    """By a terminal's number (st_rdev): the process group that gets its input."""
     found: dict[int, int] = {}
     if os.getpid() == 1:
         return found  # the early boot, which is alone and in a hurry
@@ -66,7 +66,7 @@ def readers(proc: str = "/proc") -> dict[int, int]:
     except OSError:
         return found
     for name in names:
-        # proc_pid_stat(5): behind the name, which may hold anything, tty_nr and tpgid
+        # proc_pid_stat(5): after the name, which may contain anything, tty_nr and tpgid
         fields = _first_line(f"{proc}/{name}/stat").rpartition(")")[2].split()
         if len(fields) > 5 and int(fields[4]) and int(fields[5]) > 0:
             found[int(fields[4])] = int(fields[5])
@@ -85,12 +85,12 @@ def _first_line(path: str) -> str:
         with open(path, errors="replace") as file:
             return file.readline().strip()
     except OSError:
-        return ""  # it has ended meanwhile
+        return ""  # it has ended in the meantime
 
 
 def draw_again(group: int) -> None:
-    """Editors draw their screen anew when a terminal's size changes, and our shells
-    (/etc/profile.d/k3os.sh) their prompt; others do not notice the signal."""
+    """Editors redraw their screen when a terminal's size changes, and our shells
+    (/etc/profile.d/k3os.sh) their prompt; others ignore the signal."""
     import signal
 
     try:
@@ -100,8 +100,8 @@ def draw_again(group: int) -> None:
 
 
 def calm(cmdline: str, printk: str = PRINTK) -> None:
-    """What the kernel has to say below "critical" stays in its log (`dmesg`), where the command
-    line asks for quiet: it is drivers' talk, which scrolls away what a person must know."""
+    """If the command line asks for quiet, keep kernel messages below "critical" in the log
+    (`dmesg`): drivers' messages would scroll away what a person must know."""
     words = cmdline.split()
     if "quiet" not in words or any(word.startswith("loglevel=") for word in words):
         return
@@ -115,7 +115,7 @@ def _write(device: str, data: bytes) -> None:
     except OSError:
         return
     try:
-        # only the opening must not wait (for a carrier); a slow line gets all of the text
+        # only open() must not wait (for a carrier); a slow line still gets the whole text
         os.set_blocking(descriptor, True)
         os.write(descriptor, data)
     except OSError:

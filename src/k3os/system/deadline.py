@@ -1,8 +1,8 @@
-"""One end for all that a request does: connecting, TLS, headers, redirects, body, further tries.
+"""One time limit for a whole request: connecting, TLS, headers, redirects, body, retries.
 
 A socket's timeout counts from byte to byte: a server that sends one now and then is never late. So
 a thread shuts the connections down when the time is over. A name lookup is not cut short: the C
-library gives it up after `timeout` and `attempts` of resolv.conf(5).
+library gives up after `timeout` and `attempts` of resolv.conf(5).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Deadline:
-    """A context; seconds: for all of it, from now on. `until` is on the clock of monotonic(3)."""
+    """A context manager; seconds: for everything, from now on. `until`: on monotonic(3)'s clock."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -44,11 +44,11 @@ class Deadline:
         self._forget()
 
     def left(self) -> float:
-        """Seconds; 0 when it is over."""
+        """Seconds; 0 when the time is over."""
         return max(0.0, self.until - time.monotonic())
 
     def check(self, address: str) -> None:
-        """Raise HttpError when it is over."""
+        """Raise HttpError when the time is over."""
         if not self.left():
             raise HttpError(
                 f"the server is too slow: not over after {self.seconds:g} s",
@@ -59,9 +59,9 @@ class Deadline:
     def connect(
         self, address: tuple[str, int], timeout: float | None = None, *more: object
     ) -> socket.socket:
-        """As socket.create_connection does it, all addresses together within the time.
+        """Like socket.create_connection, with the time limit for all addresses together.
 
-        more: the source address, which nobody gives.
+        more: the source address, which no caller gives.
         """
         failure: OSError = TimeoutError("timed out")
         host, port = address
@@ -83,12 +83,12 @@ class Deadline:
         raise failure
 
     def watched(self, connect: Connect) -> Connect:
-        """A function that connects, whose connections end with the time."""
+        """The same connect function, with connections that end with the time."""
         return lambda *arguments, **options: self.watch(connect(*arguments, **options))
 
     def watch(self, connection: socket.socket) -> socket.socket:
-        self._forget()  # a redirect's: one connection at a time is in use
-        # of our own: TLS takes the descriptor away from the object
+        self._forget()  # after a redirect: only one connection is in use at a time
+        # our own descriptor: TLS takes the original away from the object
         self._connections.append(connection.dup())
         if not self.left():
             self._end()

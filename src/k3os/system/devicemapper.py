@@ -1,4 +1,4 @@
-"""Devices that are made of pieces of others: the device mapper's ioctls.
+"""Devices composed of pieces of others: the device mapper's ioctls.
 
 Format: include/uapi/linux/dm-ioctl.h; the targets' parameters: kernel
 Documentation/admin-guide/device-mapper/{linear,striped}.rst.
@@ -21,7 +21,7 @@ LONGEST_NAME = 127
 
 
 class Target:
-    """length: in sectors of 512 bytes; kind: "linear", "striped"; parameters: the kind's."""
+    """length: in sectors of 512 bytes; kind: "linear", "striped"; parameters: of that kind."""
 
     __slots__ = ("length", "kind", "parameters")
 
@@ -32,7 +32,7 @@ class Target:
 
 
 def table(targets: list[Target]) -> bytes:
-    """The targets one behind the other, as TABLE_LOAD takes them."""
+    """The concatenated targets, as TABLE_LOAD takes them."""
     pieces, start = [], 0
     for target in targets:
         parameters = target.parameters.encode() + b"\0"
@@ -44,12 +44,12 @@ def table(targets: list[Target]) -> bytes:
 
 
 def create(name: str, uuid: str, targets: list[Target]) -> str:
-    """Make a device; its path, "/dev/dm-0". Raises OSError; then there is none."""
+    """Create a device; returns its path, "/dev/dm-0". Raises OSError, leaving none behind."""
     kernelmodules.load(["dm_mod"])
     number = _call(DEV_CREATE, name, uuid)
     try:
         _call(TABLE_LOAD, name, data=table(targets), count=len(targets))
-        _call(DEV_SUSPEND, name)  # without its flag: begin
+        _call(DEV_SUSPEND, name)  # without its flag: resume
     except OSError:
         remove(name)
         raise
@@ -57,12 +57,12 @@ def create(name: str, uuid: str, targets: list[Target]) -> str:
 
 
 def remove(name: str) -> None:
-    """Raises OSError, also when somebody uses it."""
+    """Raises OSError, also if it is in use."""
     _call(DEV_REMOVE, name)
 
 
 def _call(command: int, name: str, uuid: str = "", data: bytes = b"", count: int = 0) -> int:
-    """Do one ioctl; the device's number."""
+    """Do one ioctl; returns the device's number."""
     size = HEADER.size + len(data)
     values = (*VERSION, size, HEADER.size, count, 0, 0, 0, 0, 0, name.encode(), uuid.encode())
     buffer = bytearray(HEADER.pack(*values) + data)

@@ -15,14 +15,14 @@ def file_sha256(path: "str | PathLike[str]") -> str:
 
 
 def sha256_of(file: "FileIO") -> str:
-    """Of an open file, from where it stands to its end. Raises OSError."""
+    """Of an open file, from its position to its end. Raises OSError."""
     import hashlib
 
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of(path: str) -> str:
-    """The SHA-256 of a file, "" when it is not there."""
+    """The SHA-256 of a file, "" if it does not exist."""
     try:
         return file_sha256(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -30,7 +30,7 @@ def digest_of(path: str) -> str:
 
 
 def forget(path: str) -> None:
-    """Drop a file's pages from memory (posix_fadvise(2)); they must have been written out."""
+    """Drop a file's pages from memory (posix_fadvise(2)), after writing them out."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -40,7 +40,7 @@ def forget(path: str) -> None:
 
 
 def mark_of(data: bytes) -> str:
-    """A short mark of data of our own, which nobody forges: to see whether it is still the same."""
+    """A short mark of our own data, to notice changes; it is no protection against forgery."""
     import zlib
 
     return f"{zlib.crc32(data):08x}.{len(data)}"

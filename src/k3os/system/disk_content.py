@@ -1,7 +1,7 @@
-"""What a disk holds, whoever wrote it: by wipefs(8) and blkid(8), which know every format there is,
-and by its two ends.
+"""What a disk holds, whoever wrote it: by wipefs(8) and blkid(8), which know all formats, and by
+its two ends.
 
-It only reads. What cannot be read is a UserError: nobody may take such a disk for an empty one.
+It only reads. A read error is a UserError: such a disk must not be taken for an empty one.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import os
 from k3os.errors import UserError
 
 MIB = 1 << 20
-# what memory and flash hold that nobody has written to
+# what unused memory and flash contain
 BLANK = (b"\0", b"\xff")
 PROGRAM_SECONDS = 60
-# of blkid(8): nothing that was asked for
+# exit code of blkid(8): nothing matched
 NOTHING_FOUND = 2
 
 
@@ -34,7 +34,7 @@ class Signature:
 
 
 def signatures(device: str) -> list[Signature]:
-    """Every mark on a device, each kind of one label once. Raises UserError."""
+    """Every mark on a device, without duplicates. Raises UserError."""
     from k3os.system.run import CommandError, run
 
     command = ["wipefs", "--json", "--output", "TYPE,LABEL,UUID", device]
@@ -47,7 +47,7 @@ def signatures(device: str) -> list[Signature]:
 
 
 def marks_in(device: str, output: bytes) -> list[Signature]:
-    """What wipefs --json printed. Raises ValueError."""
+    """Parse the output of wipefs --json. Raises ValueError."""
     from k3os.system.json_text import an_object
 
     listed = an_object(output).get("signatures") if output.strip() else []
@@ -61,7 +61,7 @@ def marks_in(device: str, output: bytes) -> list[Signature]:
 
 
 def carriers(tag: str, text: str) -> list[Signature]:
-    """What on any device has that LABEL or UUID. Raises UserError."""
+    """Everything on any device with that LABEL or UUID. Raises UserError."""
     from k3os.system.run import CommandError, run
 
     # without the cache, which may be older than the disks
@@ -75,7 +75,7 @@ def carriers(tag: str, text: str) -> list[Signature]:
 
 
 def carriers_in(output: bytes) -> list[Signature]:
-    """What blkid -o export printed."""
+    """Parse the output of blkid -o export."""
     found = []
     for block in output.decode(errors="replace").split("\n\n"):
         fields = dict(line.partition("=")[::2] for line in block.splitlines())
@@ -86,8 +86,8 @@ def carriers_in(output: bytes) -> list[Signature]:
 
 
 def is_blank(device: str) -> bool:
-    """Whether nobody seems to have written to a device: its first and its last MiB are of one and
-    the same byte of BLANK. Raises OSError."""
+    """Whether nobody seems to have written to a device: its first and its last MiB each consist of
+    one repeated byte of BLANK. Raises OSError."""
     with open(device, "rb", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
         ends = [os.pread(file.fileno(), MIB, place) for place in (0, max(0, size - MIB))]
@@ -95,15 +95,15 @@ def is_blank(device: str) -> bool:
 
 
 def is_unfinished(device: str) -> bool:
-    """Whether a device begins with an XFS whose mkfs did not end (sb_inprogress of its superblock,
-    fs/xfs/libxfs/xfs_format.h). Raises OSError."""
+    """Whether a device starts with an XFS whose mkfs did not finish (sb_inprogress of its
+    superblock, fs/xfs/libxfs/xfs_format.h). Raises OSError."""
     with open(device, "rb", buffering=0) as file:
         head = file.read(512)
     return head[:4] == b"XFSB" and head[126:127] == b"\1"
 
 
 def emptying(device: str, size: int) -> str:
-    """The commands after which a device of size bytes is blank (blkdiscard(8), -z: zeros)."""
+    """The commands that make a device of size bytes blank (blkdiscard(8), -z: zeros)."""
     ends = [f"sudo blkdiscard -fz -l {MIB} {device}"]
     if size > MIB:
         ends.append(f"sudo blkdiscard -fz -o {size - MIB} {device}")

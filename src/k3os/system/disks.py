@@ -1,7 +1,7 @@
 """Which disks there are, what is on them, and why one must not be written to.
 
 It only reads: sysfs (Documentation/ABI/stable/sysfs-block), proc_pid_mountinfo(5), /proc/swaps.
-Names of partitions come from sysfs, never from guessing suffixes.
+Names of partitions come from sysfs, never from guessed suffixes.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from k3os.system.files import text_of
 from k3os.system.numbers import whole
 
 SYS = "/sys/class/block"
-# in a chroot of install.sh our own table does not show what the machine's system has mounted
+# in a chroot of install.sh, our own table does not show the mounts of the machine's system
 MOUNTS, OWN_MOUNTS = "/proc/1/mountinfo", "/proc/self/mountinfo"
 SWAPS = "/proc/swaps"
 SECTOR = 512  # of sysfs, whatever the disk's own is
-# never offered without being named: memory, our own images, drives that cannot be written
+# never offered by themselves: memory, our own images, drives that cannot be written
 _SKIPPED = ("loop", "ram", "zram", "fd", "sr", "nbd", "dm-", "md")
 
 
 @dataclass(frozen=True)
 class Device:
-    """A disk or partition: the kernel's name ("nvme0n1p3"), bytes; disk: of which ("nvme0n1").
+    """A disk or partition: the kernel's name ("nvme0n1p3"), bytes; disk: its disk ("nvme0n1").
 
-    number: of a partition, 0 for a whole disk; start: where it begins, in bytes.
-    partitions: their names, in order. sector: bytes of a logical one, what the firmware counts in.
+    number: of a partition, 0 for a whole disk; start: its offset in bytes.
+    partitions: their names, in order. sector: bytes of a logical one, the firmware's unit.
     """
 
     name: str
@@ -55,8 +55,8 @@ class Device:
 
 @dataclass(frozen=True)
 class Mount:
-    """A line of proc_pid_mountinfo(5): device number ("8:1"), what of it is shown, where; the
-    file system's type and source."""
+    """A line of proc_pid_mountinfo(5): device number ("8:1"), which part of it is mounted, where;
+    the file system's type and source."""
 
     number: str
     root: str
@@ -66,14 +66,14 @@ class Mount:
 
 
 def human(size: int) -> str:
-    """A size as disks are sold: decimal."""
+    """A size in decimal units, like disks are sold."""
     if size >= 10**9:
         return f"{size / 10**9:.1f} GB"
     return f"{size / 10**6:.0f} MB"
 
 
 def look_up(path: str) -> Device:
-    """The block device that a path (also a /dev/disk/by-id link) leads to. Raises UserError."""
+    """The block device of a path (also of a /dev/disk/by-id link). Raises UserError."""
     real = os.path.realpath(path)
     try:
         status = os.stat(real)
@@ -87,7 +87,7 @@ def look_up(path: str) -> Device:
 
 
 def describe(name: str) -> Device:
-    """What sysfs says of a device."""
+    """A device as described by sysfs."""
     base = f"{SYS}/{name}"
     number = _number(f"{base}/partition")
     disk = os.path.basename(os.path.dirname(os.path.realpath(base))) if number else name
@@ -109,7 +109,7 @@ def partitions(disk: str) -> tuple[str, ...]:
     """The names of a disk's partitions in the order of their numbers."""
     numbers = {}
     for name in os.listdir(os.path.realpath(f"{SYS}/{disk}")):
-        # it may go at any time: udev has a table that was written read again
+        # it may disappear at any time: udev has a newly written table read again
         number = _number(f"{SYS}/{disk}/{name}/partition")
         if number:
             numbers[name] = number
@@ -117,7 +117,7 @@ def partitions(disk: str) -> tuple[str, ...]:
 
 
 def all_disks() -> list[Device]:
-    """Whole disks that a person could mean; the installation medium among them."""
+    """Whole disks that a user could mean, including the installation medium."""
     found = []
     for name in sorted(os.listdir(SYS)):
         if name.startswith(_SKIPPED) or os.path.exists(f"{SYS}/{name}/partition"):
@@ -138,7 +138,7 @@ def disks_below(name: str) -> list[str]:
 
 
 def file_systems(device: Device) -> list[FileSystem]:
-    """What a disk and its partitions carry, as far as we know it."""
+    """What a disk and its partitions carry, as far as we know the formats."""
     found = []
     for name in (device.name, *device.partitions):
         try:
@@ -151,8 +151,8 @@ def file_systems(device: Device) -> list[FileSystem]:
 
 
 def in_use(device: Device) -> str:
-    """Why a device must not be written to, "" when nothing speaks against it."""
-    # here, because a change of it builds no image anew (k3os.image.sources)
+    """Why a device must not be written to, "" if nothing speaks against it."""
+    # defined here: changing this module does not rebuild images (k3os.image.sources)
     from k3os.paths import BASE
 
     names = {device.name, *device.partitions}
@@ -177,8 +177,8 @@ def in_use(device: Device) -> str:
 
 
 def claimed(device: Device) -> bool:
-    """Whether the kernel lends a device to nobody else (open(2), O_EXCL): whoever has it, even
-    where no table says so (other disks of a btrfs, ZFS)."""
+    """Whether the kernel refuses exclusive use (open(2), O_EXCL) because the device is in use, even
+    if no table shows it (other disks of a btrfs, ZFS)."""
     try:
         os.close(os.open(device.path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
     except OSError as error:
@@ -199,7 +199,7 @@ def mounts(table: str = "") -> list[Mount]:
 
 
 def mounted() -> dict[str, list[str]]:
-    """Device number ("8:1"), and path, to the places it is mounted at, for us or anybody."""
+    """Device number ("8:1") and path to the mount points, in our own and in the system's table."""
     found: dict[str, list[str]] = {}
     for mount in (*mounts(), *mounts(OWN_MOUNTS)):
         names = [mount.number]
@@ -227,7 +227,7 @@ def _there_are() -> str:
 
 
 def number_of(name: str) -> str:
-    """A device's number as a mount table writes it ("8:1")."""
+    """A device's number in the form of a mount table ("8:1")."""
     return _read(f"{SYS}/{name}/dev")
 
 

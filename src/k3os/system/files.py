@@ -1,4 +1,4 @@
-"""Files that a reader sees with the old or the new content, never half; and small ones of JSON.
+"""Files that a reader sees with old or new content, never half of it; and small JSON files.
 
 `atomic_write` follows rename(2): a temporary file in the same directory, fsync, rename.
 """
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def text_of(path: str, errors: str = "replace") -> str:
-    """A file's text without blanks around it, "" where it cannot be read: what sysfs and we leave
-    for others is there or not. errors: what becomes of bytes that are no UTF-8."""
+    """A file's text without surrounding whitespace, "" if it cannot be read: for files of sysfs and
+    our own that may be missing. errors: how to decode bytes that are not UTF-8."""
     try:
         with open(path, errors=errors) as file:
             return file.read().strip()
@@ -21,7 +21,7 @@ def text_of(path: str, errors: str = "replace") -> str:
 
 
 def read_object(path: str) -> "dict[str, Any]":
-    """A JSON object from a file, {} when it is not there, cannot be read, or is not an object."""
+    """A JSON object from a file, {} if it is missing, cannot be read, or is not an object."""
     from k3os.system.json_text import an_object
 
     try:
@@ -32,7 +32,7 @@ def read_object(path: str) -> "dict[str, Any]":
 
 
 def read_regular(path: str, limit: int) -> bytes:
-    """At most limit bytes of a file. A pipe or a device, which may never end, is none. Raises
+    """At most limit bytes of a file. Pipes and devices, which may never end, are refused. Raises
     OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
@@ -51,14 +51,14 @@ def atomic_write(
 ) -> None:
     """Replace path with data (bytes), mode, owner; the parent directory must exist.
 
-    sync: also fsync the file and its directory (for what must survive a power cut).
+    sync: also fsync the file and its directory (if it must survive a power cut).
     Raises OSError and leaves the old file as it was.
     """
     directory, name = os.path.split(path)
     temporary = os.path.join(directory, f".{name}.{os.getpid()}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        os.unlink(temporary)  # ours from a crashed earlier try: the pid is in the name
+        os.unlink(temporary)  # ours, from a crashed earlier try: the pid is in the name
     except FileNotFoundError:
         pass
     descriptor = os.open(temporary, flags, 0o600)
@@ -80,9 +80,9 @@ def atomic_write(
 
 
 def atomic_symlink(target: str, path: str, *, sync: bool = False) -> None:
-    """Make or change a link in one step: a reader sees the old or the new one.
+    """Create or change a link in one step: a reader sees the old or the new one.
 
-    sync: it survives a power cut, or did not happen. Raises OSError.
+    sync: after a power cut it is either there or unchanged. Raises OSError.
     """
     temporary = f"{path}.new"
     if os.path.lexists(temporary):
@@ -94,7 +94,7 @@ def atomic_symlink(target: str, path: str, *, sync: bool = False) -> None:
 
 
 def durable_remove(path: str) -> None:
-    """Remove a file, if it is there, so that a power cut does not bring it back. Raises OSError."""
+    """Remove a file, if it exists, so that a power cut does not bring it back. Raises OSError."""
     try:
         os.unlink(path)
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""Classes of named fields that nobody changes, as `@dataclass(frozen=True)` makes them.
+"""Immutable classes of named fields, like those of `@dataclass(frozen=True)`.
 
-For what a node runs again and again, such as `k3os report`: dataclasses brings `inspect` with it
-and compiles a text for each class, which together is a quarter of that command's start. Elsewhere
-dataclasses are fine, and can do more. Like those it takes the fields from a class's annotations
+For commands that a node runs again and again, such as `k3os report`: dataclasses imports `inspect`
+and compiles code for each class, together a quarter of that command's start. Elsewhere dataclasses
+are fine, and can do more. The fields are a class's annotations, as there
 (docs.python.org/3/library/dataclasses.html).
 """
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 else:
 
     class field:  # noqa: N801  # as it is called there
-        """The default of a field that is made anew for each object."""
+        """The default of a field that is created for each object."""
 
         def __init__(self, *, default_factory: Callable[[], object]) -> None:
             self.default_factory = default_factory
 
     def dataclass_transform(**_: object) -> Callable[[type], type]:
-        """For type checkers alone."""
+        """For type checkers only."""
         return lambda cls: cls
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Frozen:
-    """The base of such a class. Its objects are equal where their class and their fields are."""
+    """The base of such a class. Objects are equal if their class and their fields are."""
 
     field_names: ClassVar[tuple[str, ...]] = ()
 
@@ -42,7 +42,7 @@ class Frozen:
         cls = type(self)
         if len(given) > len(cls.field_names):
             raise TypeError(f"{cls.__name__} has {len(cls.field_names)} fields, not {len(given)}")
-        values = self.__dict__  # the way around __setattr__
+        values = self.__dict__  # bypasses __setattr__
         values.update(zip(cls.field_names, given, strict=False))
         for name, value in named.items():
             if name in values or name not in cls.field_names:
@@ -83,5 +83,5 @@ def _default(cls: type, name: str) -> object:
 
 
 def replace(known: Any_Frozen, **changes: Any) -> Any_Frozen:
-    """The same with other values of some fields."""
+    """A copy with other values of some fields."""
     return type(known)(**{**known.__dict__, **changes})

@@ -1,9 +1,9 @@
-"""Reading one small file by FTP: `get`, which is curl(1) with what every request of ours has: an
-end in time and bytes, errors in words, tries.
+"""Reading one small file by FTP: `get`, which is curl(1) with what every request of ours has:
+limits of time and size, errors in words, retries.
 
-curl knows what FTP servers do, and its proxies (ftp_proxy); a process of its own takes what a
-server's greeting without an end would take of memory. The address, which may hold a password, goes
-to its standard input. Exit codes: curl(1), EXIT CODES; addresses: RFC 1738, section 3.2.
+curl knows how FTP servers behave, and their proxies (ftp_proxy); a separate process also confines
+the memory that a server's endless greeting would take. The address may hold a password, so it goes
+to standard input. Exit codes: curl(1), EXIT CODES; addresses: RFC 1738, section 3.2.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def get(
 
     Without a user it is anonymous. The path is relative to the login's directory. Raises
     HttpError, whose status is FTP's reply code. timeout: seconds (almost) without a byte;
-    deadline: seconds for all of it, the tries included.
+    deadline: seconds for everything, including retries.
     """
     end = Deadline(deadline)
     return retry(lambda: _get(url, limit, timeout, end), tries, pause, until=end.until)
@@ -74,7 +74,7 @@ def _get(url: str, limit: int, timeout: float, end: Deadline) -> bytes:
     quoted = url.replace("\\", "\\\\").replace('"', '\\"')
     body = os.memfd_create("ftp")
     try:
-        # the kernel's limit, too: curl before 8.4 compares nothing but the announced size
+        # also the kernel's limit: curl before 8.4 only compares the announced size
         run(
             ["prlimit", f"--fsize={limit + 1}", "curl", "--disable", *options, "--config", "-"],
             stdin=f'url = "{quoted}"\n'.encode(),
@@ -99,8 +99,8 @@ def _too_large(address: str, limit: int) -> HttpError:
 
 
 def _explain(address: str, error: CommandError) -> HttpError:
-    """curl ends its message with the server's reply code (RFC 959, 4.2): 4yz may change by
-    itself, 5yz does not."""
+    """curl ends its message with the server's reply code (RFC 959, 4.2): 4yz is temporary, 5yz is
+    not."""
     if error.returncode == 127:
         return HttpError("curl is not installed", "it is what reads FTP", address)
     words = error.output.decode(errors="replace").strip().partition(") ")[2][:200]

@@ -1,16 +1,16 @@
-"""The one HTTP client: `get` for small bodies, `download` for files.
+"""The only HTTP client: `get` for small bodies, `download` for files.
 
-Each request has an end in time (k3os.system.deadline), in bytes (`limit`) and in memory: headers
-have the limits of http.client, 100 lines of 64 KiB; a file's body goes to the disk in blocks.
-It must not decide what to do about a failure: every one is an `HttpError` that names the address
-and a remedy, or a `ChecksumError`, which is never a matter of the network. Ranges and validators
-follow RFC 9110, sections 13 and 14.
+Each request is limited in time (k3os.system.deadline), size (`limit`) and memory: headers have the
+limits of http.client, 100 lines of 64 KiB; a file's body goes to the disk in blocks. It must not
+decide what to do about a failure: each one is an `HttpError` that names the address and a remedy,
+or a `ChecksumError`, which is never a network problem. Ranges and validators follow RFC 9110,
+sections 13 and 14.
 
-Built on urllib, which honours http_proxy, https_proxy and no_proxy (urllib.request(3)), costs 40 ms
-of import time, and is imported only when something is fetched. Not on curl(1), which the node has
-and which does FTP (k3os.system.ftp): it cannot prove that a file is still the one of which a piece
-is there (If-Range), nor ask a metadata service as those want to be asked (k3os.system.http_direct),
-and the reason of a failure would have to be guessed from its words.
+It uses urllib, which honours http_proxy, https_proxy and no_proxy (urllib.request(3)), takes 40 ms
+to import, and is only imported to fetch something. Not curl(1), which the node has and which does
+FTP (k3os.system.ftp): it cannot check that a partial file belongs to the current one (If-Range),
+nor ask a metadata service the way it requires (k3os.system.http_direct), and we would have to guess
+the reason of a failure from its messages.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 TIMEOUT = 30.0
 TRIES = 4
-SLOWEST = 512  # bytes a second; below it for TIMEOUT seconds is a stall, too
+SLOWEST = 512  # bytes per second; less than that for TIMEOUT seconds is a stall, too
 BLOCK = 1 << 18
-# seconds for all of it, the tries included: of a small body, of a file
+# seconds for everything, including retries: for a small body, for a file
 DEADLINE = 300.0
 DOWNLOAD_DEADLINE = 6 * 3600.0
 
@@ -56,10 +56,10 @@ def get(
     method: str = "GET",
     direct: Direct | None = None,
 ) -> bytes:
-    """Return the body at url, at most limit bytes of it or an error. Raises HttpError.
+    """Return the body at url, at most limit bytes or an error. Raises HttpError.
 
-    timeout: seconds without a byte; deadline: seconds for all of it, the tries included.
-    direct: how to ask without a proxy and without following anybody elsewhere.
+    timeout: seconds without a byte; deadline: seconds for everything, including retries.
+    direct: how to ask without a proxy and without following redirects.
     """
 
     def attempt() -> bytes:
@@ -92,10 +92,10 @@ def download(
 ) -> str:
     """Fetch url into path, which appears only when complete; returns its SHA-256 (hex).
 
-    What arrived is kept in <path>.part: the next try asks for the rest only. With sha256 even
-    the partial file of an earlier process is used, since the sum would tell a wrong one.
+    What arrived is kept in <path>.part: the next try only asks for the rest. With sha256, even the
+    partial file of an earlier process is used, since the checksum would reveal a wrong one.
     timeout: seconds without a byte (or with a trickle) that count as a stall; deadline: seconds
-    for all of it, the tries included. limit: bytes that it may have.
+    for everything, including retries. limit: maximum size in bytes.
     tries:   attempts in a row without progress; pause: seconds before the second one.
     report:  called with each failure that is followed by another try.
     Raises HttpError (the partial file stays), ChecksumError (it is removed), UserError.
@@ -118,7 +118,7 @@ def download(
             raise
         digest = _file_sha256(file)
         if sha256 and digest != sha256.lower() and inherited:
-            # perhaps only the piece from last time was wrong
+            # perhaps only the part from last time was wrong
             file.truncate(0)
             receive()
             digest = _file_sha256(file)
@@ -136,7 +136,7 @@ def download(
 
 
 def shown(url: str) -> str:
-    """The address without a password in it, fit for messages and logs."""
+    """The address without a password, safe for messages and logs."""
     return _split_credentials(url)[0]
 
 
@@ -179,7 +179,7 @@ class _Transfer:
             response = _open(self.url, headers, self.timeout, self.end)
         except HttpError as error:
             if error.status == 416 and offset:
-                # nothing after what we have: a finished or a foreign file; the rest decides
+                # nothing after what we have: a complete or a different file; what follows decides
                 if self.trusted and not self.validator:
                     self.trusted = False
                     return
@@ -232,7 +232,7 @@ class _Transfer:
 
 
 def _open_partial(url: str, partial: str) -> FileIO:
-    """The partial file, ours alone: two processes must not write into one."""
+    """The partial file, locked: two processes must not write to it."""
     import fcntl
 
     try:
@@ -241,7 +241,7 @@ def _open_partial(url: str, partial: str) -> FileIO:
         raise UserError(
             f"{partial} cannot be written: {error.strerror}", where=shown(url)
         ) from error
-    # no buffer: what is written counts as arrived, and a full disk shows at once
+    # unbuffered: what is written counts as arrived, and a full disk is noticed at once
     file = os.fdopen(descriptor, "r+b", buffering=0)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -284,12 +284,12 @@ def _open(
         request.add_header("Accept-Encoding", "identity")
         for name, value in headers.items():
             request.add_header(name, value)
-        if credentials:  # not sent on to where a redirect leads
+        if credentials:  # not forwarded to the target of a redirect
             request.add_unredirected_header("Authorization", credentials)
         chosen = opener(end.connect) if direct is None else direct.opener(end)
         response: HTTPResponse = chosen.open(request, timeout=timeout)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        failure = explain(address, error, timeout)  # it closes an answer, too
+        failure = explain(address, error, timeout)  # also closes a response
         end.check(address)
         raise failure from error
     return response
@@ -315,9 +315,9 @@ def _length(response: HTTPResponse) -> int | None:
 
 
 def _validator(response: HTTPResponse) -> str:
-    """What tells this very file from a later one (RFC 9110, 8.8 and 13.1.5), "" for nothing.
+    """What distinguishes this file from a later version (RFC 9110, 8.8 and 13.1.5), "" for nothing.
 
-    A date does only when the file was old enough not to change again within the same second.
+    A date only counts if the file was old enough not to change again within the same second.
     """
     from email.utils import parsedate_to_datetime
 
@@ -376,7 +376,7 @@ def _copy(
             end.check(shown(url))
             raise explain(shown(url), error, timeout) from error
         if not block:
-            end.check(shown(url))  # its end may be ours
+            end.check(shown(url))  # we may have ended it
             return
         count += len(block)
         window += len(block)

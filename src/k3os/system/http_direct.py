@@ -1,7 +1,7 @@
-"""Asking one server and no other: no proxy, no redirects, a time limit for the connection, and,
-where a server wants to see that root asks, a source port below 1024 (ip(7)).
+"""Asking exactly one server: no proxy, no redirects, a time limit for the connection, and, if a
+server wants proof that root asks, a source port below 1024 (ip(7)).
 
-For services that are part of the machine's surroundings; k3os.system.http does the rest.
+For services of the platform that the machine runs on; k3os.system.http does the rest.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ LOW_PORTS = range(1023, 599, -1)
 
 
 class Direct:
-    """connect_timeout: seconds; low_port: ask from a port below 1024; connected: called when
-    the server has accepted a connection; headers: of its last good answer."""
+    """connect_timeout: seconds; low_port: ask from a port below 1024; connected: called when the
+    server has accepted a connection; headers: of its last good answer."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Direct:
     def connect(
         self, address: tuple[str, int], timeout: float | None = None, *_: object
     ) -> socket.socket:
-        """A connected socket that then waits `timeout` for each piece. Raises OSError."""
+        """A connected socket that then waits `timeout` for each read. Raises OSError."""
         connection = self._low() if self.low_port else None
         if connection is None:
             connection = socket.create_connection(address, self.connect_timeout)
@@ -81,7 +81,7 @@ class Direct:
         return connection
 
     def _low(self) -> socket.socket:
-        """A socket of IPv4 with a free low port. Raises OSError (not root, none free)."""
+        """An IPv4 socket with a free low port. Raises OSError (not root, none free)."""
         for port in LOW_PORTS:
             connection = socket.socket()
             try:

@@ -1,7 +1,7 @@
 """Why a request failed, in words a user can act on.
 
-Turns what urllib, http.client, ssl and socket raise into one `HttpError`, which says whether
-trying again may help. It must not import any of them before there is a failure.
+Turns the exceptions of urllib, http.client, ssl and socket into one `HttpError`, which says whether
+trying again may help. It must not import any of these before there is a failure.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# answers that a later try may change (RFC 9110, section 15)
+# statuses that a later try may change (RFC 9110, section 15)
 TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
 LONGEST_REASON = 100
 
 
 class HttpError(UserError):
-    """A request that failed. status: the server's answer, 0 when there was none.
+    """A request that failed. status: the server's answer, 0 if there was none.
 
     transient: trying again later may help. wait: seconds the server asked for (Retry-After).
     """
@@ -41,7 +41,7 @@ class HttpError(UserError):
 
 
 class ChecksumError(UserError):
-    """The bytes are not the ones that were promised."""
+    """The bytes are not the expected ones."""
 
 
 def stalled(address: str, timeout: float) -> HttpError:
@@ -88,7 +88,7 @@ def explain(address: str, error: Exception, timeout: float) -> HttpError:
 
 
 def header(headers: Any, name: str) -> str:
-    """A header of an answer as text, "" without: bytes that are no ASCII make it no str."""
+    """A response header as text, "" if missing; str() since non-ASCII ones are not a str."""
     return str(headers.get(name) or "")
 
 

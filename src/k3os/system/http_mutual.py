@@ -22,13 +22,13 @@ DEADLINE = 120.0
 
 
 class NoAnswer(UserError):
-    """Nobody answered, or the connection ended before the answer: later there may be one."""
+    """Nobody answered, or the connection ended before the answer: a later try may help."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits(3)
 
 
 class Identity:
-    """Files in PEM form: who is trusted, and who we are."""
+    """Files in PEM form: whom we trust, and who we are."""
 
     __slots__ = ("authority", "certificate", "key")
 
@@ -48,10 +48,10 @@ def request(
     deadline: float = DEADLINE,
     over: Connection | None = None,
 ) -> tuple[int, bytes]:
-    """The status and the body of the answer. Raises UserError: NoAnswer when there is none.
+    """The status and the body of the answer. Raises UserError: NoAnswer if there is none.
 
-    timeout: seconds without a byte; deadline: seconds for all of it. over: a connection to that
-    server; without one it is a connection of its own.
+    timeout: seconds without a byte; deadline: seconds for everything. over: a connection to that
+    server; without it, this opens its own.
     """
     if over is not None:
         return over.request(method, url, body, headers, deadline)
@@ -60,15 +60,15 @@ def request(
 
 
 class Connection:
-    """A context: one request after the other over one connection, which is half the work of two.
-    A server that has closed it meanwhile is connected to once more."""
+    """A context manager for several requests over one connection, which halves the work of two. If
+    the server has closed it in the meantime, it reconnects once."""
 
     def __init__(self, url: str, identity: Identity, timeout: float = TIMEOUT) -> None:
         self.url = url
         self.identity = identity
         self.timeout = timeout
         self._client: HTTPSConnection | None = None
-        # of the connection's descriptor, which TLS takes away from its object
+        # a copy of the connection's descriptor, since TLS takes the original away from its object
         self._socket: socket | None = None
 
     def __enter__(self) -> Connection:
@@ -78,8 +78,8 @@ class Connection:
         self.close()
 
     def open(self, deadline: float = DEADLINE) -> None:
-        """Connect, where nothing is to be done for a server that is not there. Raises UserError as
-        request does."""
+        """Connect first, if nothing should be done for a server that is not there. Raises UserError
+        like request."""
         self._explained(self._connect, deadline)
 
     def request(
@@ -90,7 +90,7 @@ class Connection:
         headers: dict[str, str] | None = None,
         deadline: float = DEADLINE,
     ) -> tuple[int, bytes]:
-        """As the function of this name."""
+        """Like the function of this name."""
         from urllib.parse import urlsplit
 
         parts = urlsplit(url)
@@ -119,7 +119,7 @@ class Connection:
         self._client = self._socket = None
 
     def _is_open(self) -> bool:
-        """http.client leaves no socket where the server wants none to stay."""
+        """http.client drops the socket if the server does not keep the connection."""
         return self._client is not None and self._client.sock is not None
 
     def _ask(
@@ -141,8 +141,8 @@ class Connection:
 
         self.close()
         context = ssl.create_default_context(cafile=self.identity.authority)
-        # Python 3.13 asks for RFC 5280 to the letter, which authorities that old versions of k3s
-        # made or people brought do not follow; the signature and the name are checked as ever
+        # Python 3.13 insists on RFC 5280, which CAs that old versions of k3s created or that users
+        # supplied do not follow; the signature and the name are still checked
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.load_cert_chain(self.identity.certificate, self.identity.key)
         parts = urlsplit(self.url)
@@ -159,7 +159,7 @@ class Connection:
         self._client.connect()
 
     def _explained(self, step: Callable[[Deadline], Result], deadline: float) -> Result:
-        """Within a time, its failures in our words."""
+        """Run step within a time limit, with failures in our words."""
         import http.client
         import ssl
         from urllib.parse import urlsplit

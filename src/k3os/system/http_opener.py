@@ -1,9 +1,8 @@
-"""urllib's opener with what it lacks: connections of ours, and redirects that are believed no
-more than they have to be.
+"""urllib's opener with what it lacks: our own connections, and limits on redirects.
 
-A redirect from https to http is refused (RFC 9110, section 15.4 leaves that to the client), and
-one to ftp, which urllib would read without our limits. The body of a redirect, which urllib reads
-to its end into memory, is not read at all.
+A redirect from https to http is refused (RFC 9110, section 15.4 leaves that to the client), and one
+to ftp, which urllib would read without our limits. The body of a redirect, which urllib would read
+into memory, is not read at all.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ def opener(connect: Connect) -> Any:
 
 
 def connections(connect: Connect) -> list[Any]:
-    """The handlers of urllib for http and https; connect: makes their connections."""
+    """urllib's handlers for http and https; connect: makes their connections."""
     import http.client
     import urllib.request
 

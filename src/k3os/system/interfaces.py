@@ -1,8 +1,8 @@
 """Network interfaces that are not the machine's own: of network plugins, containers, tunnels.
 
-An address of such an interface does not say that the node has a network. The names are beginnings,
+An address of such an interface does not mean that the node has a network. The names are prefixes,
 for connman's NetworkInterfaceBlacklist (connman.conf(5)) and the greeting on the console
-(overlay/rootfs), which have the same list: a test compares them.
+(overlay/rootfs), which contain the same list: a test compares them.
 """
 
 NOT_OURS = (
@@ -12,9 +12,9 @@ NOT_OURS = (
     *("zt", "dummy", "ifb", "nodelocaldns"),
 )
 DUMMY = "dummy"
-# what k3os.network can ask for beside hardware and VLANs: k3os.config.made
+# what k3os.network can create besides VLANs: k3os.config.made
 KINDS = ("bond", "bridge", DUMMY)
-# what the kernel calls wireless cards
+# the kernel's names for wireless cards
 WIRELESS = ("wlan", "wlp", "wlx", "wls", "wlo")
-# the node's own ports of bridges: k3os.config.made
+# prefix of the node's own ports on bridges: k3os.config.made
 TO = "to-"

@@ -1,4 +1,4 @@
-"""Texts that are IP addresses, without ipaddress where that is not needed."""
+"""Texts that are IP addresses, without importing ipaddress if possible."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from k3os.system.numbers import whole
 
 def ipv4(text: str) -> list[int]:
     """The four numbers of an IPv4 address, [] for anything else: ipaddress costs a boot 10 ms, and
-    most networks have no other addresses."""
+    most networks only use such addresses."""
     parts = text.split(".")
     numbers = [whole(part, most=255) for part in parts if part == "0" or part[:1] != "0"]
     known = [number for number in numbers if number is not None]

@@ -1,6 +1,6 @@
-"""JSON that somebody else wrote, or that was ours before a power cut: what is wrong with it is a
-ValueError, whatever it is. Python's own reader also raises RecursionError, and gives halves of
-characters ("\\ud800") that no file takes.
+"""JSON that somebody else wrote, or that was ours before a power cut: every fault in it is a
+ValueError. Python's own reader also raises RecursionError, and accepts halves of surrogate pairs
+("\\ud800"), which cannot be written to a file.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# what a value of another type or shape than expected raises where it is used
+# raised when a value of an unexpected type or shape is used
 WRONG_SHAPE = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
 
 
@@ -28,7 +28,7 @@ def parsed(data: bytes | str) -> Any:
 
 
 def an_object(data: bytes | str) -> dict[str, Any]:
-    """Raises ValueError, also for what is not an object."""
+    """Raises ValueError, also if it is not an object."""
     value = parsed(data)
     if not isinstance(value, dict):
         raise ValueError("it is not a JSON object")
@@ -36,8 +36,8 @@ def an_object(data: bytes | str) -> dict[str, Any]:
 
 
 def repaired(data: bytes) -> dict[str, Any]:
-    """An object of whoever is not asked again: halves of characters have become "?", and bytes that
-    are no UTF-8 "\ufffd". Raises ValueError."""
+    """An object from a source that cannot be asked again: halves of surrogate pairs become "?", and
+    bytes that are not UTF-8 "\ufffd". Raises ValueError."""
     import json
 
     try:
@@ -52,7 +52,7 @@ def repaired(data: bytes) -> dict[str, Any]:
 
 
 def objects(data: bytes | str) -> list[dict[str, Any]]:
-    """The objects of a list; what else is in it is left out. Raises ValueError."""
+    """The objects in a list; other items are left out. Raises ValueError."""
     value = parsed(data)
     if not isinstance(value, list):
         raise ValueError("it is not a list")
@@ -60,11 +60,11 @@ def objects(data: bytes | str) -> list[dict[str, Any]]:
 
 
 def map_in(value: dict[str, Any], name: str) -> dict[str, Any]:
-    """The object of that name in one that was parsed; {} for anything else."""
+    """The object of that name in a parsed one; {} for anything else."""
     inner = value.get(name)
     return inner if isinstance(inner, dict) else {}
 
 
 def maps(value: object) -> list[dict[str, Any]]:
-    """The objects of a list that was parsed; anything else has none."""
+    """The objects in a parsed list; [] for anything else."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

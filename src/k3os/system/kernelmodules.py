@@ -1,4 +1,4 @@
-"""Loading kernel modules for the devices that are there, through modprobe(8)."""
+"""Loading kernel modules for the existing devices, through modprobe(8)."""
 
 import os
 
@@ -19,10 +19,10 @@ def device_aliases(root: str = "/sys/devices") -> set[str]:
 
 
 def load(names: list[str]) -> str:
-    """modprobe all names or aliases, as far as they exist; returns what it complained about.
+    """modprobe all names or aliases that exist; returns modprobe's complaints.
 
-    An alias without a module (most are built in) is no error; nor is a module whose device
-    does not answer.
+    An alias without a module is no error (most are built in); nor is a module whose device does
+    not answer.
     """
     if not names:
         return ""
@@ -30,7 +30,7 @@ def load(names: list[str]) -> str:
 
 
 def unload(names: list[str]) -> str:
-    """Take modules away that nobody uses (any more); returns what modprobe complained about."""
+    """Remove modules that are no longer in use; returns modprobe's complaints."""
     return _modprobe("-r", names=names)
 
 

@@ -1,4 +1,4 @@
-"""Symbolic links below a directory, followed as a process would whose root it is (chroot(2))."""
+"""Symbolic links below a directory, followed as after chroot(2) into it."""
 
 import os
 
@@ -6,7 +6,7 @@ MOST_LINKS = 40
 
 
 def resolve(root: str, name: str) -> str:
-    """name with every symbolic link replaced as chroot(2) to root would; the last one, too."""
+    """name with all symbolic links resolved as after chroot(2) into root; the last one, too."""
     todo = [part for part in reversed(name.split("/")) if part not in ("", ".")]
     done: list[str] = []
     links = 0

@@ -1,8 +1,8 @@
-"""Logical volumes, as LVM2's metadata describes them: linear and striped ones.
+"""Logical volumes, as described by LVM2's metadata: linear and striped ones.
 
-It only reads, within limits: whoever wrote this may mean harm. What cannot be used is a BadHeader,
-whatever is wrong. Formats: LVM2's sources, lib/format_text/layout.h (label, header, areas) and
-lvm2's own text format, one `name { key = value … }` in another.
+It only reads, within limits, since the metadata may be malicious. Anything unusable is a BadHeader.
+Formats: LVM2's sources, lib/format_text/layout.h (label, header, areas) and lvm2's own text format,
+nested `name { key = value … }` sections.
 """
 
 import os
@@ -19,13 +19,13 @@ TYPE = b"LVM2 001"
 AREA_MAGIC = b" LVM2 x[5A%r0N*>"
 AREA_HEADER = 512
 UNDERSTOOD = "striped"
-# LVM2 itself makes an area of 1 MiB, for this text twice
+# LVM2 itself creates an area of 1 MiB, for two copies of this text
 LARGEST = 1 << 20
 MOST_AREAS = 2
 MOST_WORDS = 60_000  # some 800 volumes
 DEEPEST = 8  # a segment is in a volume, in the volumes, in a group
 MOST_SECTORS = 2**54
-# what is skipped comes with the token behind it: one match for each, whatever is written
+# whitespace and comments are part of the next token's match: one match per token, for any input
 _TOKEN = re.compile(
     r"(?:\s++|#[^\n]*+)*+"
     r'(?:"((?:[^"\\]|\\.)*+)"|(-?[0-9]+(?:\.[0-9]+)?)|([\w.+-]++)|([{}\[\]=,])|\Z)',
@@ -35,8 +35,8 @@ _IDENTITY = re.compile(r"[\w!#-]{32,38}", re.ASCII)
 
 
 class Volume:
-    """name: as the device mapper calls it; uuid; pieces: (length, how much of each stripe in
-    sectors, [(physical volume's id, first sector)]). problem: why it cannot be shown, or ""."""
+    """name: in the device mapper's form; uuid; pieces: (length, stripe size in sectors,
+    [(physical volume's id, first sector)]). problem: why it cannot be activated, or ""."""
 
     __slots__ = ("name", "uuid", "pieces", "problem")
 
@@ -58,7 +58,7 @@ class Volume:
         return found
 
     def begin(self, devices: dict[str, str]) -> tuple[str, int]:
-        """The device and the byte where it begins. Raises KeyError."""
+        """The device and the byte offset of its start. Raises KeyError."""
         name, start = self.pieces[0][2][0]
         return devices[name], start * SECTOR
 
@@ -98,7 +98,7 @@ def _areas(data: bytes) -> list[tuple[int, int]]:
 
 
 def _area_text(descriptor: int, start: int, size: int) -> str:
-    """The text in an area of the device, a ring behind the area's header."""
+    """The text in an area of the device: a ring buffer after the area's header."""
     if start + size >= 2**63:
         raise BadHeader(f"a metadata area is said to begin at {start}")
     header = os.pread(descriptor, AREA_HEADER, start)
@@ -156,7 +156,7 @@ def _section(tokens: list[tuple[int, str]], depth: int) -> dict[str, object]:
 
 
 def _number(text: str) -> float | int:
-    """Raises BadHeader for one that is too large to be meant."""
+    """Raises BadHeader if it is unreasonably large."""
     if "." in text and len(text) <= LONGEST:
         return float(text)
     number = whole(text.removeprefix("-"))
@@ -187,13 +187,13 @@ def _value(tokens: list[tuple[int, str]]) -> object:
 
 
 def age(text: str) -> int:
-    """The number of changes that led to a group's metadata."""
+    """The sequence number of a group's metadata: how often it was changed."""
     match = re.search(r"\bseqno = ([0-9]+)", text)
     return whole(match[1]) or 0 if match else 0
 
 
 def volumes(text: str) -> list[Volume]:
-    """The volumes of a group that a person sees. Raises BadHeader."""
+    """The visible volumes of a group. Raises BadHeader."""
     groups = [(name, value) for name, value in parse(text).items() if isinstance(value, dict)]
     if not groups:
         raise BadHeader("there is no volume group in its metadata")
@@ -225,7 +225,7 @@ def _add_pieces(
     physical: dict[str, tuple[str, int]],
     extent: int,
 ) -> None:
-    """What a volume is made of, or its problem."""
+    """Set a volume's pieces, or its problem."""
     for number in range(1, _count(described, "segment_count") + 1):
         segment = _map(described, f"segment{number}")
         if (kind := segment.get("type")) != UNDERSTOOD:

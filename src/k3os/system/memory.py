@@ -1,4 +1,4 @@
-"""What the kernel says of memory: /proc/meminfo (proc_meminfo(5)). Reading only."""
+"""Memory as reported by the kernel: /proc/meminfo (proc_meminfo(5)). Reading only."""
 
 from k3os.system.numbers import whole
 
@@ -6,7 +6,7 @@ MIB = 1024  # kB, the unit of /proc/meminfo
 
 
 def read(path: str = "/proc/meminfo") -> dict[str, int]:
-    """Name to kB, {} where there is no such file."""
+    """Name to kB, {} if there is no such file."""
     try:
         with open(path, errors="replace") as file:
             return parse(file.read())
@@ -15,7 +15,7 @@ def read(path: str = "/proc/meminfo") -> dict[str, int]:
 
 
 def parse(text: str) -> dict[str, int]:
-    """Lines of "Name:   number kB"; what is none is left out."""
+    """Lines of "Name:   number kB"; other lines are skipped."""
     found = {}
     for line in text.splitlines():
         name, _, rest = line.partition(":")

@@ -1,7 +1,7 @@
-"""The one place that mounts: mount(2), umount2(2), loop devices (loop(4)), chroot's move.
+"""The only place that mounts: mount(2), umount2(2), loop devices (loop(4)), chroot's move.
 
-System calls go through ctypes: a mount(8) process costs more than the mount. Raises OSError
-with the path in it.
+System calls go through ctypes: a mount(8) process costs more than the mount. Raises OSError with
+the path in it.
 """
 
 import ctypes
@@ -53,15 +53,15 @@ def bind(source: str, target: str) -> None:
 
 
 def mounted(table: str = "") -> list[tuple[str, str, str]]:
-    """Source, target and type of each mount, in the order of their making (proc(5)). table: to read
-    instead of TABLE. Raises OSError."""
+    """Source, target and type of each mount, in the order in which they were mounted (proc(5)).
+    table: read this instead of TABLE. Raises OSError."""
     with open(table or TABLE, errors="surrogateescape") as file:
         lines = [line.split() for line in file]
     return [(fields[0], fields[1], fields[2]) for fields in lines if len(fields) > 2]
 
 
 def bind_read_only(source: str, target: str) -> None:
-    """As bind, read-only even where the source is writable (a second call, mount(8))."""
+    """Like bind, but read-only even if the source is writable (a second call, mount(8))."""
     bind(source, target)
     make_read_only(target)
 
@@ -72,19 +72,19 @@ def make_read_only(target: str) -> None:
 
 
 def options(target: str) -> int:
-    """The options of the mount that a path is on, as far as they are MS_RDONLY or of SAFETY:
-    statvfs(3) has the same numbers for them. A remount of the mount sets all of them anew."""
+    """The options of the mount that a path is on, limited to MS_RDONLY and SAFETY, for which
+    statvfs(3) uses the same numbers. A remount sets all of them again."""
     return os.statvfs(target).f_flag & (MS_RDONLY | SAFETY)
 
 
 def restrict(target: str, flags: int) -> None:
-    """Of SAFETY let one mount have exactly these; whether it can be written to stays as it is."""
+    """Set exactly these flags of SAFETY for one mount; whether it is writable does not change."""
     mount("none", target, flags=MS_BIND | MS_REMOUNT | flags | (options(target) & ~SAFETY))
 
 
 @contextmanager
 def writable(target: str) -> Iterator[None]:
-    """A read-only mount of a writable file system, writable for a moment."""
+    """A read-only mount of a writable file system, made writable temporarily."""
     make_writable(target)
     try:
         yield
@@ -98,7 +98,7 @@ def make_writable(target: str) -> None:
 
 
 def private_namespace() -> None:
-    """Give this process mounts of its own: what it changes from here on nobody else sees."""
+    """Give this process its own mount namespace: nobody else sees its changes from now on."""
     if _libc.unshare(CLONE_NEWNS) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), "unshare")
@@ -106,14 +106,14 @@ def private_namespace() -> None:
 
 
 def move(source: str, target: str) -> None:
-    """Move a mount and all mounted below it."""
+    """Move a mount and everything mounted below it."""
     mount(source, target, flags=MS_MOVE)
 
 
 def attach_loop(path: str) -> str:
-    """A read-only loop device of a file; it frees itself when it is unmounted.
+    """A read-only loop device for a file; it is freed when it is unmounted.
 
-    Returns "/dev/loopN". Raises OSError; a device that another process took first is retried.
+    Returns "/dev/loopN". Raises OSError; if another process takes the device first, it retries.
     """
     with open(path, "rb") as file, open("/dev/loop-control", "rb") as control:
         for _ in range(16):
@@ -128,10 +128,10 @@ def attach_loop(path: str) -> str:
                 except BlockingIOError:
                     continue
                 except OSError as error:
-                    if error.errno == 16:  # EBUSY: somebody was faster
+                    if error.errno == 16:  # EBUSY: another process was faster
                         continue
                     raise
-                # a second descriptor must exist until the mount, or AUTOCLEAR frees it at once
+                # a second descriptor must stay open until the mount, else AUTOCLEAR frees it
                 _held.append(os.dup(loop.fileno()))
             _read_ahead(device)
             return device
@@ -139,7 +139,7 @@ def attach_loop(path: str) -> str:
 
 
 def _read_ahead(device: str) -> None:
-    """Fewer and larger reads: each one passes a kernel thread and another file system."""
+    """Fewer and larger reads: each one passes through a kernel thread and another file system."""
     with open(f"/sys/block/{device.rpartition('/')[2]}/queue/read_ahead_kb", "w") as file:
         file.write("1024")
 
@@ -148,13 +148,13 @@ _held: list[int] = []
 
 
 def release_loops() -> None:
-    """Drop our hold on the loop devices: from here on their mounts keep them."""
+    """Close our descriptors of the loop devices: from now on their mounts keep them."""
     while _held:
         os.close(_held.pop())
 
 
 def mount_image(path: str, target: str, kind: str = "squashfs") -> None:
-    """Mount a file read-only. Raises OSError (also when it holds no such file system)."""
+    """Mount a file read-only. Raises OSError (also if it holds no such file system)."""
     os.makedirs(target, exist_ok=True)
     mount(attach_loop(path), target, kind, MS_RDONLY | MS_NODEV)
     release_loops()

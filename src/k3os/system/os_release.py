@@ -1,4 +1,4 @@
-"""Which system a tree of files is. It only reads; the format is os-release(5)."""
+"""Which system a file tree belongs to. It only reads; the format is os-release(5)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ OURS = "k3os"
 
 
 def os_id(root: str) -> str:
-    """ID of os-release(5), "" when there is none."""
+    """ID of os-release(5), "" if there is none."""
     try:
         with open(f"{root}/usr/lib/os-release", errors="surrogateescape") as file:
             lines = [line.strip().partition("=") for line in file]
@@ -18,7 +18,7 @@ def os_id(root: str) -> str:
 
 
 def check_node(root: str = "") -> None:
-    """Raise UserError unless this machine runs k3OS: on another one a command that sets a node up
-    would change its name, its files and its services."""
+    """Raise UserError unless this machine runs k3OS: elsewhere, a command that sets up a node would
+    change the machine's name, files and services."""
     if os_id(root) != OURS:
         raise UserError("this machine does not run k3OS", "call it on a node; nothing was changed")

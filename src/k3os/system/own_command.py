@@ -1,4 +1,4 @@
-"""Another k3os of this node as a process of its own, whose error is reported as the caller's."""
+"""Runs another k3os command in its own process, and reports its error as the caller's."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def run_k3os(
     timeout: float,
     env: Mapping[str, str | None] | None = None,
 ) -> str:
-    """What `k3os` with these arguments printed. Raises UserError with what it says.
+    """The output of `k3os` with these arguments. Raises UserError with its error.
 
     error_file: where it leaves that (cli.main.hand_over); timeout: seconds.
     """
     from k3os.system import run
     from k3os.system.files import durable_remove
 
-    durable_remove(error_file)  # of an earlier one
+    durable_remove(error_file)  # from an earlier run
     environment: dict[str, str | None] = {**(env or {}), ERROR_FILE: error_file}
     try:
         output = run.run(["k3os", *arguments], env=environment, timeout=timeout)
@@ -33,7 +33,7 @@ def run_k3os(
 
 
 def handed_over(path: str) -> UserError | None:
-    """What cli.main.hand_over left there; None for nothing, after a bug or a kill."""
+    """The error that cli.main.hand_over left there; None if none, after a bug or a kill."""
     from k3os.system.files import read_object
 
     error = read_object(path)

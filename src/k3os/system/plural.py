@@ -2,5 +2,5 @@
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """many: where more than one is not written with an s at the end."""
+    """many: for plurals that do not just add an s."""
     return f"{number} {one if number == 1 else many or f'{one}s'}"

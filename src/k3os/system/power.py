@@ -1,4 +1,4 @@
-"""reboot(2), for a PID 1 that has no systemd to ask. It stops nothing and unmounts nothing."""
+"""reboot(2), for a PID 1 without systemd. It stops nothing and unmounts nothing."""
 
 import ctypes
 import os
@@ -11,12 +11,12 @@ LINUX_REBOOT_CMD_RESTART, LINUX_REBOOT_CMD_POWER_OFF = 0x01234567, 0x4321FEDC
 
 
 def reboot() -> "NoReturn":
-    """Write out what is in memory and restart the machine at once. Raises OSError."""
+    """Sync and restart the machine at once. Raises OSError."""
     _end(LINUX_REBOOT_CMD_RESTART, "reboot")
 
 
 def power_off() -> "NoReturn":
-    """The same, switching it off."""
+    """The same, but power off."""
     _end(LINUX_REBOOT_CMD_POWER_OFF, "power off")
 
 

@@ -1,7 +1,7 @@
-"""Linux software RAID: what a member says of its array, and starting one without mdadm(8).
+"""Linux software RAID: reading members' superblocks, and starting an array without mdadm(8).
 
-The kernel reads the superblocks itself and leaves out what is stale; nothing is written here, and
-an array that was started is only written to when somebody writes (start_ro, md(4)).
+The kernel reads the superblocks itself and leaves out stale members. Nothing is written here, and a
+started array is only written to when something writes to it (start_ro, md(4)).
 Formats: include/uapi/linux/raid/md_p.h (version 1 superblock), md_u.h (ioctls).
 """
 
@@ -25,14 +25,14 @@ SECTOR = 512
 RESHAPING = 0x4 | 0x40  # features: a reshape, or data that moves to a new offset
 LINEAR, STRIPED, MIRROR, MIRRORED_STRIPES = -1, 0, 1, 10
 SPREAD = (4, 5, 6, MIRRORED_STRIPES)
-NO_ROLE = 0xFFF0  # a spare, a failed disk or a journal has a role from here on
+NO_ROLE = 0xFFF0  # spares, failed disks and journals have roles from here on
 
 
 class Member:
     """device: path; array: its identity (16 bytes); minor: of the superblock's version 1.x.
 
-    active: how many members the array had when this one was last written. level: as md(4) has it;
-    data: where the array's own begins, in bytes; is_reshaped: it may be elsewhere.
+    active: how many members the array had when this one was last written. level: as in md(4);
+    data: offset of the array's data, in bytes; is_reshaped: it may be elsewhere.
     """
 
     __slots__ = ("device", "array", "minor", "active", "level", "data", "is_reshaped")
@@ -57,8 +57,7 @@ class Member:
 
 
 def read_member(device: str) -> Member | None:
-    """What the superblock on a device says, None without one of version 1. Raises OSError,
-    BadHeader."""
+    """The superblock on a device, None if there is none of version 1. Raises OSError, BadHeader."""
     with open(device, "rb", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
         for minor, place in ((2, 4096), (1, 0), (0, at_end(size))):
@@ -86,7 +85,7 @@ def _member(device: str, minor: int, block: bytes, size: int) -> Member:
 
 
 def start(members: list[Member]) -> str:
-    """Start the array of these members; its path. Raises OSError; then nothing is started."""
+    """Start the array of these members; returns its path. Raises OSError; then nothing runs."""
     kernelmodules.load(["md_mod"])
     number = next((n for n in range(128) if not os.path.exists(f"{SYS}/md{n}")), None)
     if number is None:
@@ -97,7 +96,7 @@ def start(members: list[Member]) -> str:
     path = f"/dev/md{number}"
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        # no number of disks: the superblocks tell
+        # no number of disks: the superblocks have it
         info = struct.pack("=18i", 1, members[0].minor, *[0] * 16)
         fcntl.ioctl(descriptor, SET_ARRAY_INFO, info)
         for member in members:
@@ -111,12 +110,12 @@ def start(members: list[Member]) -> str:
     finally:
         os.close(descriptor)
         with open(START_READ_ONLY, "w") as file:
-            file.write("0")  # for those that a person starts
+            file.write("0")  # for arrays that users start
     return path
 
 
 def stop(path: str) -> None:
-    """Raises OSError, also when somebody uses it."""
+    """Raises OSError, also if it is in use."""
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.ioctl(descriptor, STOP_ARRAY, 0)

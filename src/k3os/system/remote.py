@@ -1,7 +1,7 @@
-"""Mounts whose storage is behind the network: given up at shutdown when nobody answers.
+"""Mounts whose storage is behind the network: given up at shutdown if nobody answers.
 
-Format: /proc/self/mountinfo (proc_pid_mountinfo(5)). A file system whose server is gone holds
-whoever touches it; so each umount(8) is a process with a time limit.
+Format: /proc/self/mountinfo (proc_pid_mountinfo(5)). A file system whose server is gone blocks any
+process that touches it; so each umount(8) is a process with a time limit.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import re
 KINDS = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "ceph", "afs", "9p", "glusterfs", "lustre", "ocfs2", "gfs2")
 )
-# of a block device's place in /sys: iSCSI, the network block device, Ceph's
+# in a block device's path in /sys: iSCSI, the network block device, Ceph's
 DEVICES = re.compile(r"/session\d+/|/block/nbd\d+|/block/rbd\d+|/nvme-fabrics/")
 NUMBER = re.compile(r"[0-9]+:[0-9]+")
 MOST_LEVELS = 8
 ASK_SECONDS, FORCE_SECONDS = 3, 2
 SESSIONS = "/sys/class/iscsi_session"
-# what is written to a target that is gone fails after this instead of node.session.timeo's 120 s
+# a write to a target that is gone fails after this instead of node.session.timeo's 120 s
 RECOVERY_SECONDS, LOGOUT_SECONDS = 5, 8
 
 
@@ -34,7 +34,7 @@ class Mount:
 
 
 def remote_mounts(root: str = "") -> list[Mount]:
-    """The innermost first."""
+    """Innermost first."""
     with open(f"{root}/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         lines = file.readlines()
     found = []
@@ -55,7 +55,7 @@ def _plain(text: str) -> str:
 
 
 def _is_remote(root: str, number: str, level: int = 0) -> bool:
-    """Whether a block device, or one that it is made of, is behind the network."""
+    """Whether a block device, or one that it is built on, is behind the network."""
     if number.startswith("0:") or level > MOST_LEVELS or not NUMBER.fullmatch(number):
         return False
     place = os.path.realpath(f"{root}/sys/dev/block/{number}")
@@ -77,9 +77,9 @@ def _is_remote(root: str, number: str, level: int = 0) -> bool:
 
 
 def let_go(mounts: list[Mount]) -> list[Mount]:
-    """Unmount them, all at the same time; those that did not answer, which are detached by force.
+    """Unmount them, all at once; returns those that did not answer and were detached by force.
 
-    It takes ASK_SECONDS and FORCE_SECONDS at most, a little more where processes hang.
+    Takes at most ASK_SECONDS plus FORCE_SECONDS, a little more if processes hang.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -96,7 +96,7 @@ def let_go(mounts: list[Mount]) -> list[Mount]:
 
 
 def _unmount(mount: Mount) -> bool:
-    # -c, -i: neither look at the path nor call the helper of its kind, which asks the server
+    # -c, -i: neither resolve the path nor call the type's helper, which would ask the server
     return _umount(["-c", "-i"], mount, ASK_SECONDS)
 
 
@@ -115,7 +115,7 @@ def _umount(options: list[str], mount: Mount, seconds: float) -> bool:
 
 
 def hurry_iscsi(root: str = "") -> int:
-    """Let what waits for an iSCSI target that is gone fail soon; how many sessions there are."""
+    """Let I/O to an unreachable iSCSI target fail soon; returns the number of sessions."""
     try:
         names = os.listdir(root + SESSIONS)
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""Trying again what a network may have made fail, with pauses that grow.
+"""Retrying what the network may have made fail, with growing pauses.
 
-Only an `HttpError` that calls itself transient is tried again; it decides nothing else.
+Only an `HttpError` that says it is transient is retried; nothing else is decided here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LONGEST_PAUSE = 30.0
 
 
 def silently(_: HttpError) -> None:
-    """The report of those who say nothing before all tries are over."""
+    """The report function for callers that say nothing until all tries are over."""
 
 
 def retry(
@@ -30,11 +30,11 @@ def retry(
     report: Report = silently,
     until: float = float("inf"),
 ) -> Result:
-    """Call attempt until it works; a try that brought a good piece does not count.
+    """Call attempt until it works; a try that made good progress does not count.
 
     tries: attempts without progress; pause: seconds before the second one. position: bytes that
-    have arrived. report: called with each failure that is followed by another try. until: on the
-    clock of monotonic(3), when no other try begins any more.
+    have arrived. report: called with each failure that is followed by another try. until: no try
+    starts after this time, on the clock of monotonic(3).
     """
     import time
 

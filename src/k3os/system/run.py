@@ -1,8 +1,8 @@
-"""The one place that starts processes.
+"""The only place that starts processes.
 
-Every other module calls `run([...])`. Secrets never go into an argument list: pass them
-on standard input (`stdin=`) or in a file of mode 0600. Arguments are lists, never shell
-strings; whoever wants a shell says ["/bin/sh", "-c", text].
+Every other module calls `run([...])`. Secrets never go into an argument list: pass them on standard
+input (`stdin=`) or in a file of mode 0600. Arguments are lists, never shell strings; if you need a
+shell, write ["/bin/sh", "-c", text].
 """
 
 from __future__ import annotations
@@ -63,22 +63,22 @@ def run(
     check: bool = True,
     errors_apart: bool = False,
 ) -> bytes:
-    """Run a program to its end and return what it printed on standard output and error.
+    """Run a program to its end and return its output: standard output and error.
 
     stdin:   bytes to feed, or a file descriptor; without it the program reads /dev/null.
     env:     variables added to (not instead of) our own; None removes one.
     timeout: seconds; then the program's whole process group is killed.
     log:     a file descriptor that receives the output instead; b"" is returned.
-    watch:   with log: called again and again while the program runs, with the seconds since
-             its start; returns after how many seconds it wants to be called again.
-    check:   False returns the output whatever the exit code.
-    errors_apart: only standard output is returned, and of a failure only the errors are told.
+    watch:   with log: called repeatedly while the program runs, with the seconds since its
+             start; returns the seconds until the next call.
+    check:   False: return the output whatever the exit code.
+    errors_apart: return only standard output; CommandError then has only standard error.
 
     Raises CommandError. On KeyboardInterrupt or any other exception the program's process
-    group is killed before the exception goes on: an interrupted caller leaves no child.
+    group is killed before the exception propagates: an interrupted caller leaves no child.
     """
     import signal
-    import subprocess  # 8 ms: only where a process is started
+    import subprocess  # 8 ms: only if a process is started
 
     feed = stdin if isinstance(stdin, bytes) else None
     source = subprocess.PIPE if isinstance(stdin, bytes) else stdin
@@ -122,10 +122,10 @@ def run(
 
 
 def attached(argv: list[str]) -> int:
-    """Run a program that has our terminal, to its end; exit code, 128 and the signal as a shell's.
+    """Run a program on our terminal to its end; returns its exit code (128 + signal, as in sh).
 
-    Raises CommandError when it is not there. On KeyboardInterrupt or any other exception it is
-    ended before the exception goes on.
+    Raises CommandError if it is not installed. On KeyboardInterrupt or any other exception it is
+    ended before the exception propagates.
     """
     import subprocess
 
@@ -147,10 +147,10 @@ def attached(argv: list[str]) -> int:
 
 
 class Stream:
-    """A program whose lines are read while it runs; for select(2), too. `close` ends it.
+    """A program whose lines are read while it runs; also for select(2). `close` ends it.
 
-    over: it has closed its output, and everything of it was read.
-    Raises CommandError when the program is not there.
+    over: it has closed its output, and all of it was read.
+    Raises CommandError if the program is not installed.
     """
 
     def __init__(self, argv: list[str]) -> None:
@@ -159,7 +159,7 @@ class Stream:
 
         self.argv = argv
         self.over = False
-        self._parts: list[bytes] = []  # of a line that has not ended yet
+        self._parts: list[bytes] = []  # of an unfinished line
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
         try:
             self._process = subprocess.Popen(
@@ -179,7 +179,7 @@ class Stream:
         return self._process.stdout.fileno()
 
     def read(self) -> list[bytes]:
-        """The lines that are there, without waiting; the last one also without its end."""
+        """The available lines, without waiting; the last one even if it is unterminated."""
         found: list[bytes] = []
         while not self.over:
             try:
@@ -198,7 +198,7 @@ class Stream:
         return found
 
     def check(self) -> None:
-        """When it is over: raises CommandError if it failed, with what it said of it."""
+        """When it is over: raises CommandError if it failed, with its error output."""
         returncode, errors = self.end()
         if returncode != 0:
             raise CommandError(self.argv, returncode, errors)
@@ -245,8 +245,8 @@ def _watch(process: Popen[bytes], watch: Callable[[float], float], timeout: floa
 
 
 def _reap(process: Popen[bytes]) -> bytes:
-    """What a killed program had printed; neither it nor who inherited its pipe is waited for
-    longer than REAP_SECONDS."""
+    """The output of a killed program; waits at most REAP_SECONDS for it, and for other processes
+    that inherited its pipe."""
     import subprocess
 
     try:

@@ -1,4 +1,4 @@
-"""Text that is drawn again and again at the same place of a terminal.
+"""Text that is redrawn at the same place of a terminal.
 
 It writes to one stream and decides nothing. Sequences: ECMA-48 (console_codes(4)).
 """
@@ -22,17 +22,17 @@ STYLES = {"bold": "1", "bad": "1;31", "good": "32", "busy": "33", "dim": "2"}
 
 
 def can_redraw(stream: TextIO) -> bool:
-    """Whether lines can be taken back there: a terminal that moves its cursor."""
+    """Whether the stream is a terminal with a movable cursor."""
     return stream.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
 
 
 def printable(text: str) -> str:
-    """What comes from elsewhere must not steer the terminal: controls become spaces."""
+    """Text from elsewhere must not control the terminal: control characters become spaces."""
     return "".join(each if each.isprintable() else " " for each in text)
 
 
 class Screen:
-    """A context manager; what was drawn last stays. Without a cursor while it is there."""
+    """A context manager that hides the cursor; what was drawn last stays."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdout
@@ -52,14 +52,14 @@ class Screen:
         self._write(SHOW)
 
     def size(self) -> tuple[int, int]:
-        """Columns and lines, as they are now."""
+        """The current columns and lines."""
         columns, lines = shutil.get_terminal_size()
         return max(columns, 20), max(lines, 5)
 
     def draw(self, lines: Sequence[Line]) -> None:
-        """Replace what was drawn before. What is too wide or too high is cut, controls go."""
+        """Replace what was drawn before. Cuts what does not fit, and removes control characters."""
         columns, height = self.size()
-        # a terminal that became narrower has wrapped them meanwhile
+        # if the terminal has become narrower, it has wrapped them
         up = sum(max(1, -(-length // columns)) for length in self._drawn)
         texts = [(printable(text)[: columns - 1], style) for text, style in lines[: height - 1]]
         frame = f"\x1b[{up}A\r" if up else "\r"

@@ -4,5 +4,5 @@ import time
 
 
 def utc(seconds: "float | None" = None) -> str:
-    """As "2026-01-02T03:04:05Z"; seconds: since 1970, now without them."""
+    """As "2026-01-02T03:04:05Z"; seconds: since 1970, by default now."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -1,18 +1,18 @@
 """Swap in compressed memory: a zram device (Documentation/admin-guide/blockdev/zram.rst).
 
-No program is started but modprobe(8): the swap area's header (include/linux/swap.h, mkswap(8))
-is one page, swapon(2) one call. Raises OSError; what is swapped on already stays.
+The only program it starts is modprobe(8): the swap area's header (include/linux/swap.h, mkswap(8))
+is one page, swapon(2) one call. Raises OSError; swap that is already on stays.
 """
 
 import ctypes
 import os
 import struct
 
-# before any swap on a disk
+# used before any swap on a disk
 PRIORITY = 100
 SWAP_FLAG_PREFER = 0x8000
 SIGNATURE = b"SWAPSPACE2"
-_VERSION, _HEADER = 1, 1024  # the header stands behind a place for boot loaders
+_VERSION, _HEADER = 1, 1024  # the header comes after room for boot loaders
 BLOCK, CONTROL = "/sys/block", "/sys/class/zram-control/hot_add"
 
 
@@ -25,7 +25,7 @@ def header(size: int, page: int) -> bytes:
 
 
 def free_zram(block: str = BLOCK, control: str = CONTROL) -> str:
-    """The name of a device that nobody has given a size, "zram0"; made when there is none."""
+    """The name of a device without a size, "zram0"; created if there is none."""
     for name in sorted(os.listdir(block)):
         if name.startswith("zram") and _read(f"{block}/{name}/disksize") == "0":
             return name
@@ -33,7 +33,7 @@ def free_zram(block: str = BLOCK, control: str = CONTROL) -> str:
 
 
 def set_up(name: str, size: int, algorithm: str, block: str = BLOCK) -> str:
-    """Give a device its size; returns the algorithm, the kernel's own where it lacks ours."""
+    """Set a device's size; returns the algorithm, the kernel's default if it lacks ours."""
     chosen = f"{block}/{name}/comp_algorithm"
     if algorithm in _read(chosen).replace("[", "").replace("]", "").split():
         _write(chosen, algorithm)

@@ -1,11 +1,11 @@
 """Reading one small file by TFTP: `get`, for networks that boot machines.
 
-A client of RFC 1350 in octet mode that asks for larger blocks (RFC 2347, 2348) and takes what the
-server gives. Addresses: RFC 3617. It only reads, and believes only the server that it asked.
+A client of RFC 1350 in octet mode that asks for larger blocks (RFC 2347, 2348) and accepts what the
+server offers. Addresses: RFC 3617. It only reads, and only trusts the server that it asked.
 
-Not curl(1), which reads FTP for us: 7.88 takes a block that another port of the server's machine
-sends for the file's and ends well with a wrong file, and it does not ask again without options
-where a server refuses them.
+Not curl(1), which reads FTP for us: 7.88 accepts blocks from another port of the server's machine
+as the file's and succeeds with a wrong file, and it does not retry without options if a server
+refuses them.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def get(
 ) -> bytes:
     """The file at tftp://host[:port]/path, at most limit bytes or an error. Raises HttpError.
 
-    waits: seconds of silence after which a packet is sent again, one after the other; then the
-    server is given up. tries: how often all that is done, for a network that is not there yet.
-    deadline: seconds for all of it.
+    waits: seconds of silence before each resend of a packet; after the last one the server is given
+    up. tries: how often to repeat all that, for a network that is not up yet. deadline: seconds for
+    everything.
     """
     end = Deadline(deadline)
     return retry(lambda: _get(url, limit, waits, end), tries, pause, until=end.until)
@@ -75,7 +75,7 @@ def _get(url: str, limit: int, waits: tuple[float, ...], end: Deadline) -> bytes
 
 
 class _Transfer:
-    """One transfer: the server's address, whose port it chooses with its first answer."""
+    """One transfer: with its first answer the server chooses a port."""
 
     def __init__(
         self,
@@ -96,11 +96,11 @@ class _Transfer:
         self.sent = b""
 
     def receive(self, path: str) -> bytes:
-        """Ask for a file and take it block by block."""
+        """Ask for a file and receive it block by block."""
         size = BLOCK
         self._send(_request(path, blksize=WANTED_BLOCK))
         kind, first = self._answer(DATA, OPTIONS, number=1)
-        if kind == ERROR:  # one that knows no options
+        if kind == ERROR:  # the server knows no options
             self.port, self.server = 0, self.asked
             self._send(_request(path))
             kind, first = self._answer(DATA, number=1)
@@ -128,9 +128,9 @@ class _Transfer:
         self.connection.sendto(packet, self.server)
 
     def _answer(self, *kinds: int, number: int) -> tuple[int, bytes]:
-        """The next packet of one of these kinds, of DATA the block with this number.
+        """The next packet of one of these kinds; for DATA, the block with this number.
 
-        While none comes the last packet is sent again. (ERROR, b"") for an option that is refused.
+        While none comes, the last packet is sent again. (ERROR, b"") if an option is refused.
         """
         for turn, wait in enumerate(self.waits):
             if turn:
@@ -150,8 +150,8 @@ class _Transfer:
                     return DATA, packet[4:]
                 if kind == OPTIONS and OPTIONS in kinds:
                     return OPTIONS, packet[2:]
-                # a packet that came twice: the wait for the right one goes on. To answer it would
-                # double everything from here on (RFC 1123, 4.2.3.1)
+                # a duplicate: keep waiting for the right one. Answering it would double all packets
+                # from here on (RFC 1123, 4.2.3.1)
             self.end.check(self.url)
         raise HttpError(
             f"the server does not answer (for {sum(self.waits):g} s)",
@@ -186,7 +186,7 @@ class _Transfer:
         return HttpError(f"{message} ({text or f'error {code}'})", hint, self.url, status=code)
 
     def _block_size(self, options: bytes) -> int:
-        """What the server made of the options (RFC 2347): at most what was asked for."""
+        """The server's answer to the option (RFC 2347): at most what was asked for."""
         fields = options.split(b"\0")
         given = dict(zip(map(bytes.lower, fields[::2]), fields[1::2], strict=False))
         text = given.get(b"blksize", str(BLOCK).encode())

@@ -1,15 +1,15 @@
 """Whether a time server has answered since the boot.
 
-connman is the node's NTP client and says so over D-Bus (net.connman.Clock, TimeserverSynced),
-once it has set the clock. adjtimex(2) tells the same at first, but the kernel calls a clock
-unsynchronised again after some hours without a network: it would raise a doubt that is none.
+connman is the node's NTP client and reports over D-Bus (net.connman.Clock, TimeserverSynced) once
+it has set the clock. adjtimex(2) says the same at first, but after some hours without a network the
+kernel calls the clock unsynchronised again: that would be a false alarm.
 """
 
 from k3os.system.run import CommandError, run
 
 
 def answered() -> bool:
-    """False also while connman cannot be asked: it is not there yet, or no longer."""
+    """Also False while connman cannot be asked: it is not up yet, or has ended."""
     try:
         output = run(["connmanctl", "clock"], timeout=10)
     except CommandError:

@@ -1,4 +1,4 @@
-"""What systemd says of a unit (systemctl(1), show), and commands that it runs later."""
+"""What systemd says about a unit (systemctl(1), show), and commands that it runs later."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def properties(unit: str, *names: str, timeout: float = 10) -> dict[str, str]:
 
 
 def run_later(seconds: int, *command: str, unit: str = "") -> None:
-    """Have systemd run a command once, whatever becomes of this process (systemd-run(1)).
+    """Have systemd run a command once, whatever happens to this process (systemd-run(1)).
 
     unit: the name of its timer and service, "" for any. Raises CommandError.
     """
@@ -23,8 +23,8 @@ def run_later(seconds: int, *command: str, unit: str = "") -> None:
 
 
 def later(seconds: int, *command: str, unit: str = "") -> list[str]:
-    """The command that does it."""
+    """The command line for run_later."""
     named = [f"--unit={unit}"] if unit else []
-    # systemd would add up to a minute: systemd.timer(5), AccuracySec=
+    # by default systemd adds up to a minute: systemd.timer(5), AccuracySec=
     timer = [f"--on-active={seconds}", "--timer-property=AccuracySec=1s"]
     return ["systemd-run", "-q", *named, *timer, *command]

@@ -1,19 +1,19 @@
-"""RAID arrays and logical volumes that hold what this machine boots from, shown before it is
+"""Activates RAID arrays and logical volumes that hold what this machine boots from, before that is
 looked for.
 
-It is imported only where a device carries a member of one. Nothing is started to see what it is:
-the first 4 KiB of a file system lie in one piece on a member, and are read there. Only an array
-whose beginning is not on any member's (parity, a disk is missing) or that holds physical volumes
-of LVM is started to be looked into, and written to by nobody; what is not wanted is taken down
-again: whoever installs to these disks must find them free.
+It is only imported if a device carries a member of one. Nothing is started just to see what it is:
+the first 4 KiB of a file system are contiguous on a member, and are read there. An array is only
+started for a look if no member has its beginning (parity, a disk is missing) or if it holds
+physical volumes of LVM; nothing writes to it then, and if it is not wanted it is stopped again: an
+installation to these disks must find them free.
 
-The readers are our own (lvm.py, raid.py, blockdev.py), not Debian's lvm2 and
-mdadm. Those would add 2.6 MB to the initrd of 20.5 MB, 8.3 MB unpacked (lvm, mdadm and 15
-libraries, libsystemd and libgcrypt among them; packed as the initrd is), where ours are 30 kB of
-it; and a process for each of the looks that a boot takes every 0.1 s, each of which would scan
-every disk. And they show what a disk says of itself: `vgchange -ay` and `mdadm --assemble --scan`
-start a stranger's volumes before anybody has looked into them, which is what must not be. Debian's
-blkid has a prober for each of some 70 formats, in C, as root; the boot needs five of them.
+The readers are our own (lvm.py, raid.py, blockdev.py), not Debian's lvm2 and mdadm. Those would add
+2.6 MB to the initrd of 20.5 MB, 8.3 MB unpacked (lvm, mdadm and 15 libraries, libsystemd and
+libgcrypt among them; packed like the initrd), while ours take 30 kB; and one process for each check
+that a boot makes every 0.1 s, each scanning every disk. Ours also only show what a disk claims to
+be: `vgchange -ay` and `mdadm --assemble --scan` start a stranger's volumes before anyone has looked
+into them, which must not happen. Debian's blkid has probers for some 70 formats, in C, as root; the
+boot needs five of them.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from k3os.system.blockdev import (
 )
 from k3os.system.console import Say
 
-# how long a missing disk of an array is waited for before it is started without it; a disk that
-# comes later is stale, and only a person with mdadm can add it again
+# how long to wait for a missing disk before an array is started without it; a disk that comes
+# later is stale, and only a user with mdadm can add it again
 DEGRADED_SECONDS = 20
 
 Wanted = Callable[[FileSystem], bool]
 
 
 class Volumes:
-    """What was shown and tried so far. problems: device or volume to why it is not shown."""
+    """What was tried and activated so far. problems: device or volume to why it was not."""
 
     def __init__(self, say: Say, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.problems: dict[str, str] = {}
@@ -56,8 +56,8 @@ class Volumes:
         self._on_arrays: dict[str, list[str]] = {}
 
     def show(self, members: list[FileSystem], wanted: Wanted) -> None:
-        """Start what is complete among the members and carries what is wanted. Raises UserError
-        for two that cannot both be it."""
+        """Start what is complete among the members and carries what is wanted. Raises UserError if
+        two of them claim to be the same."""
         free = [each for each in members if not holders(each.device)]
         physical = [each.device for each in free if each.kind == LVM_MEMBER]
         arrays: dict[bytes, list[raid.Member]] = {}
@@ -76,7 +76,7 @@ class Volumes:
         self._show_groups(sorted({*physical, *self._on_arrays}), wanted)
 
     def tidy(self) -> None:
-        """Take arrays down that were started for their physical volumes, and hold nothing of it."""
+        """Stop arrays that were started for their physical volumes but hold nothing in use."""
         for path in list(self._on_arrays):
             if not holders(path):
                 with self._noted(path):
@@ -85,7 +85,7 @@ class Volumes:
 
     @contextmanager
     def _noted(self, name: str) -> Iterator[None]:
-        """What is wrong with one device must not hide the others, whatever it is."""
+        """A fault in one device, of any kind, must not hide the others."""
         try:
             yield
         except UserError:
@@ -125,16 +125,16 @@ class Volumes:
                     raise BadHeader(f"it is the same physical volume as {devices[name]}")
                 devices[name] = device
                 groups.setdefault(text, []).append(device)
-        # which of the two is the right one is nothing to guess
+        # do not guess which of the two is the right one
         devices = {name: path for name, path in devices.items() if name not in twice}
-        # a volume that was missing for a while has an old opinion
+        # a physical volume that was missing for a while has outdated metadata
         for text in sorted(filter(None, groups), key=lvm.age, reverse=True):
             with self._noted(" and ".join(groups[text])):
                 self._show_volumes(text, devices, wanted)
 
     def _show_volumes(self, text: str, devices: dict[str, str], wanted: Wanted) -> None:
         if text not in self._groups:
-            self._groups[text] = []  # it is read once, also when it cannot be
+            self._groups[text] = []  # read only once, even if that fails
             self._groups[text] = lvm.volumes(text)
         for volume in self._groups[text]:
             if volume.problem:
@@ -167,11 +167,11 @@ def _sort(device: str, arrays: dict[bytes, list[raid.Member]]) -> None:
 
 
 def _may_hold(members: list[raid.Member], wanted: Wanted) -> bool:
-    """Whether an array may hold what is wanted, by what its members begin with."""
+    """Whether an array may hold what is wanted, judging by the start of its members."""
     first = members[0]
     if any(each.is_reshaped for each in members):
         return True
-    # what a missing disk has is in the others' parity, or somewhere on them
+    # the data of a missing disk is in the others' parity, or somewhere on them
     if first.level in raid.SPREAD and len(members) < first.active:
         return True
     begins = [peek(each.device, each.data) for each in members]

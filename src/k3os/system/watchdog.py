@@ -1,6 +1,6 @@
-"""A watchdog device: it restarts the machine when nobody has written to it for a while.
+"""A watchdog device: it restarts the machine if nobody has written to it for a while.
 
-This is for a trial, whose guard may be older than systemd. At all other times PID 1 has the device
+This is for a trial, whose guard may start before systemd. At all other times PID 1 has the device
 (RuntimeWatchdogSec= in system.conf.d/30-watchdog.conf); only one process can have it open.
 Format: the kernel's Documentation/watchdog/watchdog-api.rst and include/uapi/linux/watchdog.h.
 """
@@ -15,15 +15,15 @@ from k3os.system import kernelmodules
 DEVICE = "/dev/watchdog"
 SECONDS = 60
 SET_TIMEOUT = 0xC0045706
-# written last: the one who closes means it, and the machine is not to restart
+# written last: the close is intended, and the machine should not restart
 MAGIC_CLOSE = b"V"
 KERNELS_OWN = ["softdog"]
 
 
 class Watchdog:
-    """The machine's watchdog, else the kernel's own; without either all of this does nothing.
+    """The machine's watchdog, else the kernel's own; without either, this does nothing.
 
-    From now on `feed` must be called more often than every SECONDS.
+    From now on `feed` must be called at least every SECONDS.
     """
 
     def __init__(self, device: str = DEVICE) -> None:
@@ -33,17 +33,17 @@ class Watchdog:
         try:
             self._descriptor = os.open(device, os.O_WRONLY | os.O_CLOEXEC)
         except OSError:
-            self._descriptor = -1  # there is none, or somebody else feeds it
+            self._descriptor = -1  # there is none, or another process feeds it
             return
         if self._loaded:
-            # PID 1 would have it open before it can be unloaded
+            # PID 1 would open it before it can be unloaded
             for name in (device, f"{device}0"):
                 with suppress(FileNotFoundError):
                     os.unlink(name)
         try:
             fcntl.ioctl(self._descriptor, SET_TIMEOUT, array.array("i", [SECONDS]))
         except OSError:
-            pass  # it has a time of its own
+            pass  # its timeout is fixed
 
     def feed(self) -> None:
         """All is well."""
@@ -51,14 +51,14 @@ class Watchdog:
             os.write(self._descriptor, b"\0")
 
     def stop(self) -> None:
-        """Nobody is going to feed it any more, on purpose; PID 1 may take it."""
+        """Stop feeding it on purpose; PID 1 may take it."""
         if self._descriptor >= 0:
             os.write(self._descriptor, MAGIC_CLOSE)
             os.close(self._descriptor)
             self._descriptor = -1
 
     def forget(self) -> None:
-        """Take the kernel's own away again, after `stop`: only hardware watches all the time.
+        """Unload the kernel's own after `stop`: only hardware should watch all the time.
 
         It runs modprobe(8), which must be there.
         """

@@ -1,1 +1,1 @@
-"""Changing the versions on a disk: what is offered, what will be done, the doing."""
+"""Changing the versions on a disk: what is offered, what will be done, doing it."""

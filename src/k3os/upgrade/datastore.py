@@ -1,7 +1,7 @@
 """Copies of k3s' datastore, taken before k3s changes its version.
 
 sqlite: the online backup of https://sqlite.org/backup.html, whose copy is consistent while k3s
-writes. etcd: k3os.upgrade.etcd. Agents have none, and what `datastore-endpoint` names is not ours.
+writes. etcd: k3os.upgrade.etcd. Agents have none, and an external one is not ours to copy.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def databases(settings: Settings) -> str:
 
 
 def snapshot(version: str, settings: Settings, say: Say, *, root: str = "") -> str:
-    """Copy the datastore; the copy's path, or name with etcd, "" where there is no datastore.
+    """Copy the datastore; returns the copy's path, or its name with etcd, "" without a datastore.
 
-    version: of the k3s that wrote it; settings: its. Raises UserError: without a copy nothing is
-    switched.
+    version: of the k3s that wrote it; settings: its own. Raises UserError: without a copy, nothing
+    is switched.
     """
     directory = f"{root}{databases(settings)}"
     if etcd.is_used(directory):
@@ -107,7 +107,7 @@ def copy_for(old: str | None, new: str | None, settings: Settings, *, root: str 
 
 
 def copies(*, root: str = "", version: str = "") -> list[str]:
-    """The paths of the copies, the newest last; version: only those that this k3s left."""
+    """The paths of the copies, newest last; version: only those that this k3s left."""
     directory = root + SNAPSHOTS
     names = os.listdir(directory) if os.path.isdir(directory) else []
     end = f"-{version}{SUFFIX}" if version else SUFFIX
@@ -115,9 +115,9 @@ def copies(*, root: str = "", version: str = "") -> list[str]:
 
 
 def restore(path: str, settings: Settings, *, root: str = "") -> None:
-    """Put a copy in the place of the datastore; k3s must not be running. Raises OSError.
+    """Put a copy in place of the datastore; k3s must not be running. Raises OSError.
 
-    The one that was there is kept beside it.
+    The former one is kept beside it.
     """
     database = f"{root}{databases(settings)}/state.db"
     backup(path, f"{database}.restored")
@@ -129,7 +129,7 @@ def restore(path: str, settings: Settings, *, root: str = "") -> None:
 
 
 def hint(config: Config) -> str:
-    """how_to_restore of this node; nothing fails because of it."""
+    """how_to_restore of this node; never fails."""
     from k3os.k3s.settings import of_node
 
     try:
@@ -139,8 +139,8 @@ def hint(config: Config) -> str:
 
 
 def going_back(old: str, new: str, settings: Settings, *, root: str = "") -> str:
-    """What to tell before k3s goes back, "" where the datastore fits or is not on this node.
-    Nothing is ever put back by itself."""
+    """What to tell the user before k3s goes back, "" if the datastore fits or is not on this node.
+    Nothing is ever restored automatically."""
     if not is_minor_back(old, new) or not os.path.isdir(f"{root}{databases(settings)}"):
         return ""
     told = how_to_restore(settings, root=root, version=new)
@@ -151,8 +151,8 @@ def going_back(old: str, new: str, settings: Settings, *, root: str = "") -> str
 
 
 def how_to_restore(settings: Settings, *, root: str = "", version: str = "") -> str:
-    """What a person types to go back to the newest copy, "" where there is none. version: only
-    those that this k3s left, as far as their names say it."""
+    """The commands that restore the newest copy, "" if there is none. version: only copies that
+    this k3s left, as far as their names say so."""
     directory = f"{root}{databases(settings)}"
     if etcd.is_used(directory):
         return f"the datastore stays as it is; {etcd.how_to_restore(settings, root=root)}"

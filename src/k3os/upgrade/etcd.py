@@ -1,12 +1,12 @@
 """Snapshots of k3s' embedded etcd: `k3s etcd-snapshot`, docs.k3s.io/cli/etcd-snapshot.
 
-It must not depend on the version. What the command does with the server's configuration file:
-up to v1.22.3 it ends at the first key that it has no flag for, and forgets the others, since the
-flags of a sub-command are set to their defaults once more; later ones skip what they do not know
-(k3s#4449). From v1.27.13, v1.28.9, v1.29.4 and v1.30.0 on the running server takes the snapshot
-(k3s#9816); until v1.30.2 that was the one that `server` names (k3s#10513). So the command gets a
-file of its own, and as arguments what all of them take. No version needs the token: the newer
-ones read the server's own file of it.
+This must work with every version, but they treat the server's configuration file differently. Up
+to v1.22.3 the command fails at the first key for which it has no flag, and ignores the others,
+since the flags of a sub-command are reset to their defaults; later ones skip unknown keys
+(k3s#4449). From v1.27.13, v1.28.9, v1.29.4 and v1.30.0 on, the running server takes the snapshot
+(k3s#9816); until v1.30.2 that was the one that `server` names (k3s#10513). So the command gets its
+own file, and as arguments what all versions accept. No version needs the token: the newer ones
+read it from the server's own file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from k3os.system.console import Say
 
-NAME = "before-upgrade"  # k3s adds the node and the time
+NAME = "before-upgrade"  # k3s appends the node and the time
 KEPT = 3
 SECONDS = 300
 FILE = "/run/k3os/etcd-snapshot.yaml"
@@ -44,17 +44,17 @@ ARGUMENTS = {
     },
 }
 SECRETS = {f"{S3}-access-key": "AWS_ACCESS_KEY_ID", f"{S3}-secret-key": "AWS_SECRET_ACCESS_KEY"}
-# of the snapshots that k3s takes by itself
+# suffixes of keys for the snapshots that k3s takes by itself
 SCHEDULE = ("name", "schedule-cron", "retention", "reconcile-interval")
-# where a command would look for another server, or for another configuration
+# they would point the command to another server or configuration
 NOT_OURS = ("K3S_URL", "K3S_TOKEN", "K3S_TOKEN_FILE", "K3S_NODE_NAME")
-REQUESTS_SINCE = (1, 27)  # from its v1.27.13 on the running server is asked
+REQUESTS_SINCE = (1, 27)  # from v1.27.13 on, the running server is asked
 
 
 def is_used(directory: str) -> bool:
     """Whether k3s keeps its data in etcd; directory: of its datastore.
 
-    As k3s decides: the directory `etcd` alone is there with sqlite, too.
+    The same test as in k3s: the directory `etcd` alone also exists with sqlite.
     """
     return os.path.isdir(f"{directory}/etcd/member/wal")
 
@@ -108,7 +108,7 @@ def _k3s(command: list[str], version: str, settings: Settings) -> None:
 
 
 def _told(command: str, version: str, settings: Settings) -> tuple[list[str], dict[str, str]]:
-    """The arguments that each version has, and the configuration file's keys."""
+    """The arguments that every version has, and the keys of the configuration file."""
     arguments = dict(ARGUMENTS)
     keys = {
         key: last(settings, key)
@@ -119,7 +119,7 @@ def _told(command: str, version: str, settings: Settings) -> tuple[list[str], di
     if command != "save" and arguments.pop(DIRECTORY) and DIRECTORY in settings:
         keys[DIRECTORY] = last(settings, DIRECTORY)  # v1.22.3 has no flag for it there
     if _minor(version) >= REQUESTS_SINCE and (server := _server(settings)):
-        keys |= {"etcd-server": server, "server": server}  # one is unknown, and skipped
+        keys |= {"etcd-server": server, "server": server}  # the unknown one is skipped
     found = [
         f"--{flag}={last(settings, key)}" for key, flag in arguments.items() if key in settings
     ]
@@ -131,7 +131,7 @@ def _minor(version: str) -> tuple[int, ...]:
 
 
 def _server(settings: Settings) -> str:
-    """This node's own address where it is not the usual one, else ""."""
+    """This node's own address if it is not the default, else ""."""
     address, port = last(settings, "bind-address"), last(settings, "https-listen-port")
     if address in ("", "0.0.0.0", "::"):
         if port in ("", "6443"):
@@ -142,7 +142,7 @@ def _server(settings: Settings) -> str:
 
 
 def how_to_restore(settings: Settings, *, root: str = "") -> str:
-    """What a person types to go back to the newest of our snapshots."""
+    """The commands that restore the newest of our snapshots."""
     data = data_directory(settings)
     directory = last(settings, DIRECTORY) or f"{data}/server/db/snapshots"
     snapshots = list(_snapshots(f"{root}{directory}"))
@@ -158,7 +158,7 @@ def how_to_restore(settings: Settings, *, root: str = "") -> str:
 
 
 def _snapshots(directory: str) -> Iterator[str]:
-    """The names of ours, the oldest first."""
+    """The names of our snapshots, oldest first."""
     if os.path.isdir(directory):
         names = [name for name in os.listdir(directory) if name.startswith(f"{NAME}-")]
         yield from sorted(names, key=lambda name: os.stat(f"{directory}/{name}").st_mtime)

@@ -1,7 +1,7 @@
 """What can be installed from a source: an ISO, a root file system tarball, a release directory.
 
-An offer has a manifest, perhaps a signature, and writes one file after the other to where it is
-told, each verified. It must not decide what is wanted, nor touch anything but its target.
+An offer has a manifest, perhaps a signature, and writes single files to where it is told, verifying
+each. It must not decide what is wanted, nor touch anything but its target.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from k3os.system import http, mounts
 from k3os.system.console import Progress
 from k3os.system.http_failure import HttpError
 
-# what tells its architecture in its name; this one is not looked for elsewhere
+# file names that include the architecture: do not look for this one elsewhere
 NAMED = re.compile(r"k3os-(?:rootfs-)?(amd64|arm64|arm)\.(?:iso|tar\.gz)")
 CURRENT = f"{SYSTEM}/current"
 BLOCK = 1 << 20
@@ -53,12 +53,12 @@ class Offer:
         self.manifest: Manifest = parse_manifest(data, origin)
 
     def write(self, file: File, path: str, progress: Progress) -> None:
-        """Write a file's content to path, written out (fsync). Raises UserError, OSError."""
+        """Write a file's content to path and fsync it. Raises UserError, OSError."""
         raise NotImplementedError
 
 
 class FilesOffer(Offer):
-    """Files that lie on this machine; a subclass says where."""
+    """Files on this machine; a subclass says where."""
 
     def __init__(self, manifest: str, origin: str) -> None:
         super().__init__(origin, read(manifest), read(manifest + SIGNATURE, missing=b""))
@@ -88,7 +88,7 @@ class TreeOffer(FilesOffer):
 
 
 class DirectoryOffer(FilesOffer):
-    """A release directory on this machine: the artifacts of a build, each a file of its own."""
+    """A release directory on this machine: the artifacts of a build as single files."""
 
     def __init__(self, directory: str, arch: str, origin: str) -> None:
         self.directory = directory
@@ -106,7 +106,7 @@ class DirectoryOffer(FilesOffer):
 
 
 class TarOffer(Offer):
-    """The root file system tarball, which is read from its start for each file."""
+    """The root file system tarball, which is read from the start for each file."""
 
     def __init__(self, path: str, origin: str) -> None:
         self.path = path
@@ -129,7 +129,7 @@ class TarOffer(Offer):
     def _members(self) -> Iterator[Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]]:
         """All members, their names without the leading directory."""
         try:
-            # gzip or nothing: a header of others asks for 4 GiB of memory, or is a bomb in a bomb
+            # gzip or nothing: headers of other formats can ask for 4 GiB of memory, or nest bombs
             with open_tar(self.path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
                 yield ((each.name.partition("/")[2], each, archive) for each in archive)
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
@@ -151,7 +151,7 @@ class TarOffer(Offer):
 
 
 class Pieces(io.BufferedReader):
-    """A file of which nobody reads much at once: tarfile takes a header's word for its length."""
+    """A file that refuses large reads: tarfile trusts the length in a header."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or not 0 <= size <= LARGEST_PIECE:
@@ -169,8 +169,8 @@ def open_tar(path: str) -> Pieces:
 
 
 class WebOffer(Offer):
-    """A release directory on a web server. Files go straight to their place, broken transfers
-    are resumed, and nothing is written twice."""
+    """A release directory on a web server. Files go straight to their place, broken transfers are
+    resumed, and nothing is written twice."""
 
     def __init__(self, url: str, arch: str, *, timeout: float = http.TIMEOUT) -> None:
         self.url = url.rstrip("/")
@@ -193,7 +193,7 @@ class WebOffer(Offer):
 
 
 def signature_beside(address: str, timeout: float = http.TIMEOUT) -> bytes:
-    """What lies at <address>.sig, b"" where there is nothing. Raises HttpError."""
+    """The content of <address>.sig, b"" if there is none. Raises HttpError."""
     try:
         return http.get(address + SIGNATURE, limit=LARGEST_MANIFEST, timeout=timeout)
     except HttpError as error:
@@ -205,7 +205,7 @@ def signature_beside(address: str, timeout: float = http.TIMEOUT) -> bytes:
 def copy(
     next_block: Callable[[], bytes], file: File, size: int, path: str, progress: Progress
 ) -> None:
-    """Write blocks to path and compare their sum; what is wrong does not stay."""
+    """Write blocks to path and compare the checksum; a damaged file is removed."""
     digest = hashlib.sha256()
     with open(path, "wb") as target:
         while block := next_block():
@@ -234,7 +234,7 @@ def opened(
 ) -> Iterator[Offer]:
     """The offer of a source: path or URL of an ISO, a tarball, a release directory; a device.
 
-    scratch: a directory on the disk for what has to be downloaded whole, and for a mount.
+    scratch: a directory on the disk for complete downloads, and for a mount.
     verify_sums: called with the sum file of a download, its signature and its address.
     Raises UserError.
     """
@@ -263,7 +263,7 @@ def _web(
     single = name.endswith((".iso", ".tar.gz", ".tgz"))
     found: Offer | None = None
     try:
-        # its files one by one: nothing is written twice
+        # single files: nothing is written twice
         found = WebOffer(base if single else url, arch)
     except HttpError as error:
         if error.status != 404:
@@ -282,7 +282,7 @@ def _web(
 
 
 def _other_arch(url: str, arch: str) -> UserError | None:
-    """What to say where a web directory holds the release of another architecture."""
+    """The error if a web directory holds the release of another architecture."""
     for other in others(arch):
         try:
             http.get(
@@ -291,7 +291,7 @@ def _other_arch(url: str, arch: str) -> UserError | None:
                 tries=1,
             )
         except UserError:
-            continue  # not there, or not to be had
+            continue  # not there, or not reachable
         return wrong_arch(other, arch, http.shown(url))
     return None
 
@@ -304,7 +304,7 @@ def fetch_verified(
     progress: Progress,
     verify_sums: Callable[[bytes, bytes, str], None],
 ) -> str:
-    """Download an artifact as the signed sum file beside it wants it; its path."""
+    """Download an artifact and verify it with the signed sum file beside it; returns its path."""
     from k3os.k3s.fetch import parse_sums
 
     address = f"{base}/{SUMS_ARTIFACT.format(arch=arch)}"
@@ -362,7 +362,7 @@ def is_release(source: str) -> bool:
 
 
 def is_iso(path: str) -> bool:
-    """Whether a file or device begins like an ISO 9660 file system (ECMA-119, 8.4)."""
+    """Whether a file or device starts like an ISO 9660 file system (ECMA-119, 8.4)."""
     with open(path, "rb") as file:
         file.seek(16 * 2048)
         return file.read(6) == b"\x01CD001"

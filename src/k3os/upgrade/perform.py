@@ -1,7 +1,7 @@
-"""Carrying an upgrade out: the only place that writes to a disk k3OS runs from.
+"""Carrying out an upgrade: the only place that writes to a disk k3OS runs from.
 
-The order makes a power cut cheap: new files beside the old ones, read back from the disk, then
-the new generation, then one rename(2) of `current`. Whatever comes before it can be done again.
+The order makes a power cut harmless: new files beside the old ones, read back from the disk, then
+the new generation, then one rename(2) of `current`. Everything before that can be repeated.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from k3os.upgrade.plan import Plan
 def perform(
     plan: Plan, installed: Installed, say: Say, before_switch: Callable[[], None] = lambda: None
 ) -> None:
-    """Write what is new, then switch. Raises UserError, OSError; until the switch nothing that
-    boots has changed. before_switch: called when all else is done."""
+    """Write what is new, then switch. Raises UserError, OSError; until the switch, nothing that
+    boots has changed. before_switch: called when everything else is done."""
     system = installed.system
     switching.remove(system, plan.early_removals)
     for step in plan.steps:
@@ -48,15 +48,15 @@ def perform(
 
 
 def rollback(installed: Installed, say: Say, end_trial: Callable[[], None] = lambda: None) -> None:
-    """Exchange current and previous, and end what is on trial. Raises UserError when there is no
-    previous one."""
+    """Exchange current and previous, and end a trial. Raises UserError if there is no previous
+    one."""
     versions = " ".join(installed.previous_versions.values())
     switching.exchange(installed.system, installed.previous, installed.current, end_trial)
     say(f"{installed.previous} is the current one again: {versions}")
 
 
 def scratch(system: str) -> str:
-    """Where a download lies until it is unpacked; empty."""
+    """An empty directory for a download until it is unpacked."""
     path = f"{system}/{DOWNLOADS}"
     os.makedirs(path, mode=0o700, exist_ok=True)
     return path

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from k3os.errors import UserError
+from k3os.generation import extensions as system_extensions
 from k3os.generation import kernel_args, manifest
+from k3os.generation.extensions import PLACE, Extension
 from k3os.generation.installed import Installed
 from k3os.generation.layout import COMPONENTS, GENERATIONS, link, numbers
 from k3os.generation.manifest import File, Manifest
@@ -21,15 +23,15 @@ from k3os.generation.versions import is_older
 from k3os.system.digest import digest_of
 
 MIB = 1 << 20
-# what is left for the node itself: ext4's own blocks, the journal of systemd, a little data
+# space to leave for the node itself: ext4's own blocks, systemd's journal, a little data
 SPARE = 32 * MIB
 
 
 @dataclass(frozen=True)
 class Part:
-    """A component from somewhere: its version, its files, who writes them.
+    """A component from a source: its version and its files.
 
-    write: called with a file and the path it goes to; raises UserError. loaders: of its release.
+    write: called with a file and its target path; raises UserError. loaders: of its release.
     """
 
     version: str
@@ -49,9 +51,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """steps: what is written; manifest and links: of the new generation; previous: the link's
-    new target; removals: below /k3os/system; needed, room: bytes; reboot: whether what runs has
-    another k3OS or kernel, or other arguments of the kernel."""
+    """steps: what is written; manifest and links: of the new generation; previous: the link's new
+    target; removals: below /k3os/system; needed, room: bytes; reboot: whether the k3OS, the kernel
+    or its arguments differ from what runs."""
 
     number: int
     before: Mapping[str, str]
@@ -68,7 +70,7 @@ class Plan:
     reboot: bool
 
     def lines(self) -> list[str]:
-        """The plan for a person."""
+        """The plan, for people."""
         lines = []
         for name in COMPONENTS:
             old, new = self.before.get(name, "none"), self.after.get(name, "none")
@@ -88,10 +90,10 @@ class Plan:
 def upgradable(
     names: list[str], installed: Installed, offered: Manifest, origin: str
 ) -> tuple[list[str], str]:
-    """What can be upgraded of the components that were asked for; why the kernel stays, or "".
+    """Which of the requested components can be upgraded; why the kernel stays, or "".
 
-    On top of another system (mode overlay) it is that system's: no generation has one there.
-    Raises UserError when the kernel is all that was asked for.
+    In overlay mode the kernel is the other system's: no generation has one there. Raises UserError
+    if only the kernel was requested.
     """
     rest = [name for name in names if name != "kernel"]
     if rest == names or ("kernel" in installed.versions and "kernel" in offered.versions):
@@ -113,9 +115,12 @@ def make_plan(
     allow_downgrade: bool = False,
     room: int | None = None,
     arguments: tuple[str, ...] | None = None,
+    extensions: tuple[Extension, ...] | None = None,
+    added: tuple[Step, ...] = (),
 ) -> Plan:
-    """Decide. parts: component to what replaces it. room: free bytes, measured when None.
-    arguments: of the kernel; None: those of the current generation.
+    """Decide. parts: component to what replaces it. room: free bytes, None to measure them.
+    arguments: of the kernel; extensions: of the system; None: those of the current generation.
+    added: files of extensions that are new.
 
     Raises UserError: a downgrade, not enough space.
     """
@@ -142,11 +147,18 @@ def make_plan(
     if arguments is None:
         arguments = installed.arguments(installed.current)
     record = kernel_args.into(record, arguments)
+    if extensions is None:
+        extensions = installed.extensions(installed.current)
+    record = system_extensions.into(record, extensions)
+    steps += [
+        each for each in added if digest_of(f"{installed.system}/{each.path}") != each.file.sha256
+    ]
     number = 1 + max(numbers(installed.system))
     key = manifest.LOADER_SUMS
     loaders = parts["k3os"].loaders if "k3os" in parts else manifest.mapping(old, key)
     record |= {key: dict(loaders)} if loaders else {}
     wanted = {*links.values(), *(step.path for step in steps)}
+    wanted |= {each.path for each in extensions}
     kept = {installed.current, installed.previous, installed.running} & set(installed.manifests)
     early = unused(installed, kept, wanted)
     late = [
@@ -159,7 +171,7 @@ def make_plan(
     needed = sum(step.file.size for step in steps)
     free = room if room is not None else _free(installed.system)
     free += sum(_size(f"{installed.system}/{path}") for path in early)
-    if changed and needed + SPARE > free:
+    if (changed or added) and needed + SPARE > free:
         raise UserError(
             f"there is not enough space: {(needed + SPARE) / 10**6:.0f} MB are needed, "
             f"{free / 10**6:.0f} MB are free, {(needed + SPARE - free) / 10**6:.0f} MB are missing",
@@ -183,7 +195,8 @@ def make_plan(
             for name in ("kernel", "k3os")
             if name in links
         )
-        or arguments != installed.arguments(installed.kept),
+        or arguments != installed.arguments(installed.kept)
+        or extensions != installed.extensions(installed.kept),
     )
 
 
@@ -198,10 +211,10 @@ def refuse_downgrade(before: Mapping[str, str], parts: Mapping[str, Part]) -> No
 
 
 def _directory(installed: Installed, name: str, part: Part) -> tuple[str, bool]:
-    """Where a component goes, and whether it lies there complete already.
+    """Where a component goes, and whether it is already there, complete.
 
-    A version that is installed with other content gets a name of its own: what a generation
-    uses is never written to.
+    A version that is installed with other content gets a directory of its own: files that a
+    generation uses are never overwritten.
     """
     plain = f"{name}/{part.version}"
     identity = hashlib.sha256("".join(file.sha256 for file in part.files).encode()).hexdigest()
@@ -219,24 +232,25 @@ def _directory(installed: Installed, name: str, part: Part) -> tuple[str, bool]:
 
 
 def _component(installed: Installed, name: str, generation: str) -> str:
-    """The directory a component of a generation lies in, "k3os/0.1.0"."""
+    """The directory of a generation's component, "k3os/0.1.0"."""
     target = link(f"{installed.system}/{generation}/{name}")
     return target.removeprefix("../../")
 
 
 def unused(installed: Installed, kept: Iterable[str], wanted: Iterable[str]) -> list[str]:
-    """Generations, components and left-overs that no generation of kept needs."""
+    """Generations, components, extensions and leftovers that no generation in kept needs."""
     kept = set(kept)
     needed = set(wanted)
     for generation in kept:
         for name in COMPONENTS:
             needed.add(_component(installed, name, generation))
+        needed |= {each.path for each in installed.extensions(generation)}
     found = [
         f"{GENERATIONS}/{number}"
         for number in sorted(numbers(installed.system))
         if f"{GENERATIONS}/{number}" not in kept
     ]
-    for name in COMPONENTS:
+    for name in (*COMPONENTS, PLACE):
         directory = f"{installed.system}/{name}"
         versions = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
         found += [f"{name}/{each}" for each in versions if f"{name}/{each}" not in needed]
@@ -249,7 +263,7 @@ def _free(system: str) -> int:
 
 
 def _size(path: str) -> int:
-    """Bytes that a file or directory takes on the disk."""
+    """Bytes that a file or directory occupies on the disk."""
     if os.path.islink(path) or not os.path.isdir(path):
         return os.lstat(path).st_blocks * 512
     return sum(_size(entry.path) for entry in os.scandir(path))
@@ -261,7 +275,7 @@ def check_arch(offered: Manifest, arch: str, where: str) -> None:
 
 
 def check_expected(offered: Manifest, version: str, where: str) -> None:
-    """version: the k3OS somebody counts on, "" for any."""
+    """version: the expected k3OS, "" for any."""
     offered_version = offered.versions.get("k3os", "")
     if version and offered_version.removeprefix("v") != version.removeprefix("v"):
         raise UserError(

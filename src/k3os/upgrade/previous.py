@@ -1,7 +1,6 @@
-"""Whether the previous generation is just what was asked for, so that going back fetches nothing.
+"""Whether the previous generation is exactly what was asked for, so that nothing is fetched.
 
-It only decides. What is asked for: component to version, as `k3os upgrade --expect` and `--k3s`
-name them.
+It only decides. A request maps components to versions, as in `k3os upgrade --expect` and `--k3s`.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
     from k3os.generation.installed import Installed
 
 VERSION = re.compile(r"v?[0-9][0-9A-Za-z.+~_-]*")
-# the kernel is k3OS' own: it goes where that goes
+# the kernel belongs to k3OS and always goes with it
 WITH = {"k3os": ("k3os", "kernel"), "k3s": ("k3s",)}
 
 
 def asked(options: Mapping[str, str]) -> dict[str, str]:
-    """What options of `k3os upgrade` name by its version; {} when they name anything otherwise."""
+    """What options of `k3os upgrade` request by version; {} if they request anything otherwise."""
     found = {}
     if "--k3os" in options:
         found["k3os"] = options.get("--expect", "")
@@ -34,8 +33,8 @@ def asked(options: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_way_back(installed: Installed, wanted: Mapping[str, str]) -> bool:
-    """Whether the previous generation has these versions, nothing of it is newer, and all that
-    was not asked for is the same in both."""
+    """Whether the previous generation has these versions, none of them newer, and everything that
+    was not requested is the same in both."""
     current, previous = installed.current, installed.previous
     if not wanted or previous in ("", current, installed.running):
         return False
@@ -48,12 +47,13 @@ def is_way_back(installed: Installed, wanted: Mapping[str, str]) -> bool:
         and len(older) + len(same) == len(wanted)
         and has(before, wanted)
         and installed.arguments(current) == installed.arguments(previous)
+        and installed.extensions(current) == installed.extensions(previous)
         and have_same(installed.system, current, previous, set(COMPONENTS) - moves)
     )
 
 
 def waits_for_a_boot(installed: Installed, wanted: Mapping[str, str]) -> bool:
-    """Whether an earlier call has switched to these versions, and nothing has started them yet."""
+    """Whether an earlier call has switched to these versions, and they have not been booted yet."""
     return (
         bool(wanted)
         and installed.running not in ("", installed.current)

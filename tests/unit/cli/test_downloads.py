@@ -23,6 +23,7 @@ BY_NAME = "datasource"
 # reach the client of HTTP, but have their reasons
 OTHERS = {
     **dict.fromkeys(("build", "run", "remaster", "image"), "not on a node"),
+    "extension": "`add` applies k3os.environment itself, the rest fetches nothing on a node",
     "config": "applies k3os.environment itself: test_fetched_keys.py",
     "confirm": "asks the kubelet on this host",
 }

@@ -115,3 +115,16 @@ def test_the_request_is_written_for_root_alone(tmp_path, monkeypatch) -> None:
     assert len(entered) == len(host.NAMESPACES)
     for door in entered:
         os.close(door)
+
+
+def test_a_job_that_runs_says_what_its_pod_waits_for_if_it_waits_for_ever() -> None:
+    body = job(ORDER, POOL, NODE)
+    for reason, message, waits in (
+        ("ContainerCreating", "", ""),
+        ("ImagePullBackOff", "Back-off pulling image", "ImagePullBackOff: Back-off pulling image"),
+    ):
+        state = {"waiting": {"reason": reason, "message": message}}
+        view = parse_job(body, {"status": {"containerStatuses": [{"state": state}]}})
+        assert view is not None and (view.done, view.waits) == (None, waits)
+    view = parse_job(body, None)
+    assert view is not None and view.waits == ""

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k3os.cluster.drain import Load
-from k3os.cluster.node import FAILED, RequestResult, State, parse_state
+from k3os.cluster.node import CHANGING, CHECKING, FAILED, RequestResult, State, parse_state
+from k3os.cluster.progress import progress
 from k3os.cluster.request import Wanted
 from k3os.cluster.spec import Drain, Pool, Strategy
 from k3os.cluster.target import Target, is_updated
@@ -16,6 +17,8 @@ from k3os.cluster.views import JobView, PodView
 from k3os.cluster.window import Window
 from k3os.operator.decisions import Eviction, NewJob, NodePatch, NoJob, Said
 from k3os.operator.rollout import decide, decide_all, finished, orphans
+from k3os.operator.status import status
+from tests.unit.cluster import objects
 from tests.unit.operator.simulator import (
     FATES,
     FINE,
@@ -64,6 +67,54 @@ def roll_to(found: World, step: str, rounds: int = 20) -> None:
             return
         found.live()
     raise AssertionError(f"never {step}")
+
+
+NOT_PULLED = "ErrImagePull: registry.example.com/k3os:1: not found"
+
+
+@pytest.mark.parametrize("step", [CHECKING, CHANGING])
+def test_a_job_whose_pod_cannot_run_says_why_long_before_the_deadline(step: str) -> None:
+    found = world("a")
+    roll_to(found, step)
+    found.reconcile(pool())
+    (request,) = found.jobs
+    found.jobs[request] = replace(found.jobs[request], waits=NOT_PULLED)
+    found.reconcile(pool())
+    assert found.events[-1] == Said("JobBlocked", NOT_PULLED, "a", warning=True)
+    said = len(found.events)
+    found.jobs[request] = replace(found.jobs[request], waits="ImagePullBackOff: Back-off")
+    done = len(found.done)
+    found.reconcile(pool())
+    assert (len(found.events), len(found.done)) == (said, done), "no write for each attempt"
+    shown = status(pool(), found.cluster(), "", found.now, {})
+    told = {each["type"]: each for each in shown["conditions"]}["Progressing"]
+    assert (told["status"], told["reason"]) == ("False", "JobBlocked")
+    assert told["message"] == f"a: {NOT_PULLED}"
+    seen = objects.node("a", state={"step": step, "message": NOT_PULLED})
+    (row,) = progress("workers", [objects.pool()], [seen]).rows
+    assert row.message == NOT_PULLED
+    late = replace(found, now=found.now + 10_000)
+    late.reconcile(pool())
+    state = late.nodes["a"].state
+    assert state is not None
+    assert (state.reason, state.message.partition(": ")[2]) == (
+        "ProgressDeadlineExceeded",
+        NOT_PULLED,
+    )
+
+
+def test_what_kept_a_job_from_running_is_forgotten_when_it_runs() -> None:
+    found = world("a")
+    roll_to(found, CHECKING)
+    found.reconcile(pool())
+    (request,) = found.jobs
+    for waits, reason in ((NOT_PULLED, "JobBlocked"), ("", ""), (NOT_PULLED, "JobBlocked")):
+        found.jobs[request] = replace(found.jobs[request], waits=waits)
+        found.reconcile(pool())
+        state = found.nodes["a"].state
+        assert state is not None and (state.reason, state.message) == (reason, waits)
+    roll(found, pool())
+    assert found.nodes["a"].state is None
 
 
 def test_all_nodes_come_to_the_target_and_take_pods_again() -> None:
