@@ -87,7 +87,7 @@ def build(medium: Medium, own_config: str = "", data: str = "") -> None:
 
 
 def mounted_extensions(directory: str) -> "Extensions | None":
-    """Those of a generation; what goes wrong with them costs nothing else."""
+    """The extensions of a generation; an error in them affects nothing else."""
     found = None
 
     def look() -> None:

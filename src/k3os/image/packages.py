@@ -100,7 +100,7 @@ _LIST_DEBS = (
     "dpkg-deb --show --showformat '${Package} ${Version} ${Source}\\n' \"$deb\"; "
     'done > "$1/packages.txt"'
 )
-# nothing is missing: an empty list
+# if no package is missing: an empty list
 _NO_DEBS = '{ ! ls "$1"/var/cache/apt/archives/*.deb >/dev/null 2>&1 && : > "$1/packages.txt"; }'
 
 
@@ -207,8 +207,8 @@ def unpack(
 def unpack_beside(
     settings: Settings, progress: Progress, names: tuple[str, ...], status: Path, target: Path
 ) -> None:
-    """A tar of the files of packages and of all they depend on beyond what status (a dpkg status
-    file) says is installed, and `packages.txt`."""
+    """Write a tar with the files of packages and of those dependencies that are not installed
+    according to status (a dpkg status file), and `packages.txt`."""
     options = [
         "--variant=extract",
         f"--include={','.join(names)}",
