@@ -56,7 +56,7 @@ def plan(config: Config, node: Node) -> list[Action]:
     if LINK not in own:
         linked = wanted and node.exists(IMAGE)
         actions += [Link(KEY, place, LINK, IMAGE)] if linked else _removal(LINK, place, node)
-        # k3s is started without waiting for this, and may already be running
+        # each start of k3s does the same; this is for a k3s that is already running
         if linked and node.phase == RUNTIME and node.exists(HAS) and not _is_imported(node):
             actions.append(HandOver(KEY, place))
     if OLD_LINK not in own and os.path.islink(node.entry(OLD_LINK)):

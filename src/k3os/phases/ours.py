@@ -115,7 +115,7 @@ class Ours:
         marks = [mark, *(each for each in old.get("is", []) if each != mark)][:2]
         if mark in old.get("is", [])[:1]:
             marks = old["is"]
-        # keep the oldest value that is not ours: a later phase finds our own
+        # if the value found is our own, keep the recorded one; any other was there without us
         if old.get("was") is not None and was in (None, *old["is"]):
             was = old["was"]
         entry = {"key": action.key, "from": str(action.place), "is": marks, "was": was}
