@@ -1,4 +1,4 @@
-"""The bench: k3OS against what people use instead, Debian + cloud-init, in the same QEMU.
+"""The bench: k3OS compared with the usual alternative, Debian + cloud-init, in the same QEMU.
 
-`python -m bench --help`. Workstation code; nothing of it goes into an image.
+`python -m bench --help`. Workstation code; none of it goes into an image.
 """

@@ -1,10 +1,10 @@
 """`python -m bench` (`make bench`): build both systems, measure, print and write the table.
 
-`make bench K3S=PATH` compares the boots up to /readyz of that k3s, the same in both; without K3S a
-stand-in takes its place, and sizes and cold starts are measured, too.
+`make bench K3S=PATH` compares the time until /readyz of that k3s, the same in both systems; without
+K3S a stand-in is used, and sizes and cold starts are measured, too.
 
-Results: dist/bench/bench.md, bench.json, timeline.svg, and the serial logs. Exit code 0 when
-every budget is kept, 1 when one is missed (the table says which), 2 for wrong usage.
+Results: dist/bench/bench.md, bench.json, timeline.svg, and the serial logs. Exit code 0: all
+budgets are met; 1: one is exceeded (the table says which); 2: wrong usage.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from k3os.vm.console import ConsoleError
 from k3os.vm.machine import VM
 from k3os.vm.spec import Disk, VMSpec
 
-# seconds a unit must have taken to get a bar of its own
+# minimum seconds for a unit to get a bar of its own
 SHORTEST_BAR = 0.05
 
 
 @dataclass
 class Drawing:
-    """Our quickest boot as steps and marks, for the SVG."""
+    """Our fastest boot as steps and marks, for the SVG."""
 
     steps: list[timeline.Step] = field(default_factory=list)
     marks: dict[str, float] = field(default_factory=dict)
 
     def record(self, vm: VM, result: Boot) -> None:
-        """Ask the booted node for everything it knows about its boot."""
+        """Collect all records of the boot from the running node."""
         if result.login >= self.marks.get("login", float("inf")):
             return
         steps = [
@@ -58,13 +58,13 @@ class Drawing:
         firmware = timeline.Step("firmware", "QEMU and firmware", 0.0, max(result.offset, 0.0))
         last = max(result.login, result.k3s)
         shifted = timeline.shift(steps, result.offset)
-        # what starts after both (our own looking around among it) is not the boot
+        # what starts after both (such as our own commands) is not part of the boot
         self.steps = [firmware, *(step for step in shifted if step.start <= last)]
         self.marks = {"login": result.login, "k3s": result.k3s}
 
 
 def main(arguments: list[str]) -> int:
-    """Parse arguments, run; see the module's first lines for the exit code."""
+    """Parse arguments, run; exit code: see the top of this module."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="k3OS against Debian")
     parser.add_argument(
         "--runs", type=int, default=int(os.environ.get("RUNS") or 3), help="boots of each system"
@@ -91,7 +91,7 @@ def main(arguments: list[str]) -> int:
 
 
 def real_k3s(text: str, parser: argparse.ArgumentParser) -> Path | None:
-    """The executable that K3S names; None without one. Ends for anything but a path."""
+    """The executable that K3S names; None if it is not set. Exits for anything but a path."""
     if not text:
         return None
     path = Path(text).absolute()
@@ -107,7 +107,7 @@ def measure(
     options: argparse.Namespace,
     real: Path | None = None,
 ) -> tuple[list[Row], Drawing]:
-    """Everything that was asked for, as rows. Raises UserError, CommandError, ConsoleError."""
+    """Everything that was requested, as rows. Raises UserError, CommandError, ConsoleError."""
     kernels = ("cloud",) if options.no_generic or real else ("cloud", "generic")
     ours = {kernel: images.build_image(settings, progress, kernel, real) for kernel in kernels}
     cache = Cache(settings.cache / "bench", progress)
@@ -135,7 +135,7 @@ def measure(
 
 
 def unpacked(progress: Progress, cache: Cache, image: images.Image) -> Path:
-    """Our root tree, from the image."""
+    """Our root tree, unpacked from the image."""
     stage = cache.stage(
         "tree",
         digest(image.rootfs),
@@ -146,7 +146,7 @@ def unpacked(progress: Progress, cache: Cache, image: images.Image) -> Path:
 
 @dataclass
 class Boots:
-    """What was measured: our live ISO, with a real k3s our disk, too, and the peer's disk."""
+    """The measurements: our live ISO; with a real k3s, also our disk; and the peer's disk."""
 
     live: list[Boot] = field(default_factory=list)
     disk: list[Boot] = field(default_factory=list)
@@ -185,7 +185,7 @@ def boot_all(
 
 @contextmanager
 def first_boot(disk: Path, overlay: Path) -> Iterator[Path]:
-    """A raw disk as nobody has booted it yet: an overlay that is gone afterwards."""
+    """A raw disk in the state before its first boot: an overlay that is deleted afterwards."""
     command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(disk)]
     run([*command, str(overlay)])
     try:
@@ -195,12 +195,12 @@ def first_boot(disk: Path, overlay: Path) -> Iterator[Path]:
 
 
 def our_spec(image: images.Image) -> VMSpec:
-    """Ours: the ISO as a virtio disk; the configuration is on it."""
+    """Ours: the ISO as a virtio disk; it contains the configuration."""
     return _spec(image, Disk(image.iso, readonly=True))
 
 
 def disk_spec(image: images.Image, overlay: Path) -> VMSpec:
-    """Ours as the peer is, an installed disk; the configuration is on it."""
+    """Ours as an installed disk, like the peer; it contains the configuration."""
     return _spec(image, Disk(overlay, format="qcow2"))
 
 
@@ -230,8 +230,8 @@ def peer_spec(theirs: peer.Peer, overlay: Path) -> VMSpec:
 def compare_boots(boots: Boots, *, real: bool = False) -> list[Row]:
     """The rows of the boots, with the budgets of the project.
 
-    real: to /readyz of k3s, of our installed disk and of the peer's; the live ISO has its own
-    rows, without budgets, since all that it keeps is in memory.
+    real: until /readyz of k3s, for our installed disk and the peer's; the live ISO has rows of its
+    own, without budgets, since it keeps everything in memory.
     """
 
     def samples(boots: list[Boot], name: str, unit: str) -> Samples:

@@ -1,8 +1,8 @@
-"""Boots one system once in QEMU and measures it; the same way for both.
+"""Boot one system once in QEMU and measure it; the same way for both.
 
-It knows nothing of what it boots but the kernel, the initrd, the disks, and that the serial
-console logs in USER by itself. Seconds are counted from the start of QEMU, by the host's
-clock, at what appears on the serial console.
+It knows only the kernel, the initrd, the disks, and that the serial console logs in USER by itself.
+Seconds are counted from the start of QEMU, by the host's clock, when output appears on the serial
+console.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ LOOK_SECONDS = 0.2
 class Boot:
     """One boot: seconds since QEMU's start, bytes in use, and the clocks' offset.
 
-    cpu: seconds of processor time that QEMU had used at login; the work done, which other load
-    on the host changes less than the time it takes.
-    k3s: when it is executed; with a real one, when its /readyz answers. cpu_k3s: as cpu, until k3s.
+    cpu: seconds of processor time that QEMU had used at login: the work done, which depends less
+    on other load on the host than elapsed time does.
+    k3s: when it is executed; for a real one, when its /readyz answers. cpu_k3s: as cpu, until k3s.
     settled: memory in use SETTLE_SECONDS after login and k3s, when one-off work is done.
     ready: memory in use when a real k3s' /readyz answers; 0 with the stand-in.
-    offset: the guest's uptime 0 in seconds since QEMU's start.
+    offset: seconds from QEMU's start to the guest's uptime 0.
     """
 
     login: float
@@ -56,7 +56,7 @@ def used_memory(meminfo: str) -> float:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time a process and its threads have used (proc_pid_stat(5), utime and stime)."""
+    """Processor time of a process and its threads (proc_pid_stat(5), utime and stime)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -69,10 +69,10 @@ def boot(
     *,
     real: bool = False,
 ) -> Boot:
-    """Boot spec, measure, check that the settings arrived, hand the VM to inspect, stop it.
+    """Boot spec, measure, check that the settings were applied, hand the VM to inspect, stop it.
 
-    accel: from k3os.vm.accel.choose; log: where the serial log goes; real: k3s is no stand-in.
-    Raises UserError when a setting did not arrive (then the numbers would compare nothing),
+    accel: from k3os.vm.accel.choose; log: where the serial log goes; real: k3s is not the stand-in.
+    Raises UserError if a setting was not applied (then the numbers are not comparable),
     ConsoleError.
     """
     with VM(spec, accel=accel, log=log) as vm:
@@ -93,7 +93,7 @@ def boot(
 
 
 def shell(vm: VM, command: str, timeout: float = COMMAND_TIMEOUT) -> str:
-    """What a command in the VM prints. Raises UserError when it fails, ConsoleError."""
+    """A command's output in the VM. Raises UserError if it fails, ConsoleError."""
     code, output = vm.command(command, timeout)
     if code:
         raise UserError(f"in the VM, {command!r} exited with {code}", output.strip()[-500:])
@@ -103,8 +103,8 @@ def shell(vm: VM, command: str, timeout: float = COMMAND_TIMEOUT) -> str:
 def _k3s_times(vm: VM, marker: str) -> tuple[float, float]:
     """When k3s was executed, or ready: since QEMU's start, and by the guest's clock.
 
-    Looks at the console, also at what commands have passed over. A loop in the guest that waits
-    for the file took a tenth of the processors that k3s was starting on.
+    Watches the console, including output that commands have skipped. A loop in the guest that waits
+    for the file took a tenth of the processor time while k3s was starting.
     """
     end = time.monotonic() + BOOT_TIMEOUT
     while (seconds := vm.console.when(marker)) is None:
@@ -118,7 +118,7 @@ def _k3s_times(vm: VM, marker: str) -> tuple[float, float]:
 
 
 def check_settings(vm: VM) -> None:
-    """Every setting of the scenario is in force. Raises UserError."""
+    """Check that every setting of the scenario is in effect. Raises UserError."""
     for command, wanted in scenario.EXPECTED.items():
         found = shell(vm, command).strip()
         if found != wanted:

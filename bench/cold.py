@@ -1,8 +1,8 @@
 """Cold starts of programs: `k3os config --dump`, cloud-init, and a bare Python.
 
-All are run on this machine, each inside its own system's root tree with that tree's Python
-(both are Debian's of the same suite), from a fresh process each time with a warm page cache.
-A small Python program in the tree takes the times, so that entering the tree is not counted.
+All run on this machine, each in its own system's root tree with that tree's Python (both are
+Debian's, of the same suite), as a new process each time, with a warm page cache. A small Python
+program in the tree measures the times, so that entering the tree is not counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ QUERY = (
     *("/usr/bin/cloud-init", "query", "--instance-data", "/tmp/instance-data.json"),
     *("--user-data", "/tmp/user-data", "--vendor-data", "/tmp/user-data", "userdata"),
 )
-# what `cloud-init query` reads on a machine; it needs the file, its content hardly matters
+# what `cloud-init query` reads on a machine; it needs the file, but the contents hardly matter
 INSTANCE_DATA = {"v1": {"instance_id": "bench-1"}, "userdata": scenario.USER_DATA}
 
 _TIMER = """\
@@ -52,9 +52,10 @@ def _write(path: Path, text: str) -> None:
 
 
 def measure(tree: Path, commands: list[tuple[str, ...]], runs: int = RUNS) -> list[Samples]:
-    """The wall times of commands inside tree, taken in turn. Raises CommandError.
+    """The wall times of commands inside tree, run in turn. Raises CommandError.
 
-    A mount namespace with its own /proc; its root is tree. Without root also a user namespace.
+    Uses a mount namespace with tree as its root and its own /proc; without root, also a user
+    namespace.
     """
     namespace = ["unshare", "--mount", "--pid", "--fork", f"--root={tree}", "--mount-proc=/proc"]
     if os.getuid() != 0:
@@ -74,7 +75,7 @@ def cold_rows(ours: Path, theirs: Path) -> list[Row]:
     name = "k3os config --dump, cold"
     return [
         Row(name, dump, bare, "python3 -c pass", at_most=2.5),
-        # the quicker of the two is the one to beat
+        # the faster of the two is the one to beat
         Row(name, dump, query, "cloud-init query", at_most=0.2),
         Row(name, dump, schema, "cloud-init schema"),
     ]

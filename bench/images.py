@@ -1,6 +1,6 @@
 """Our images as the bench needs them: both kernels, with the stand-in for k3s; build times.
 
-The images lie in the bench's own directory: `dist/artifacts` is the user's.
+The images are in the bench's own directory: `dist/artifacts` belongs to the user.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from k3os.image.settings import Settings
 from k3os.system.run import run
 
 STUB = Path(__file__).with_name("k3s")
-DISK_SIZE = "4G"  # with a real k3s, ours and the peer's: it unpacks itself
+DISK_SIZE = "4G"  # with a real k3s, for both systems: it unpacks itself
 COLD_BUILD_SECONDS = 300
 REBUILD_SECONDS = 40
-# A source that is in the rootfs and in the initrd: changing it takes the longest way.
+# A source file in both the rootfs and the initrd: a change causes the longest rebuild.
 CHANGED_SOURCE = "src/k3os/errors.py"
 
 
@@ -58,7 +58,7 @@ class Image:
 def build_image(
     settings: Settings, progress: Progress, kernel: str, real: Path | None = None
 ) -> Image:
-    """Build our image with kernel ("cloud", "generic"); quick when nothing changed.
+    """Build our image with kernel ("cloud", "generic"); fast if nothing has changed.
 
     real: a k3s instead of the stand-in.
     """
@@ -84,7 +84,7 @@ def build_image(
 
 
 def _make_disk(settings: Settings, image: Image, log: int) -> None:
-    """`k3os image` of the ISO, as large as the peer's disk."""
+    """Run `k3os image` on the ISO, for a disk as large as the peer's."""
     command = [sys.executable, "-m", "k3os", "image", "--format", "raw", "--size", DISK_SIZE]
     image.disk.unlink(missing_ok=True)
     run(
@@ -104,7 +104,7 @@ def _build(
     config: Path | None = None,
     k3s: Path = STUB,
 ) -> float:
-    """Run `k3os build` of the sources at source; returns the seconds it took."""
+    """Run `k3os build` on the sources in source; returns the seconds it took."""
     environment = {
         "PYTHONPATH": str(source / "src"),
         "KERNEL": kernel,
@@ -120,9 +120,9 @@ def _build(
 
 
 def build_times(settings: Settings, progress: Progress) -> list[Row]:
-    """Build everything from nothing, then again after a change in src/, in a copy of the sources.
+    """In a copy of the sources, build everything from scratch, then again after a change in src/.
 
-    It downloads all packages anew; takes minutes.
+    Downloads all packages; takes minutes.
     """
     parent = settings.cache / "bench"
     parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """A configuration at the limit: 1 MiB with 5,000 write_files entries, checked and applied.
 
-Checked by `k3os config check` as a process of its own; applied to a directory as a node's boot
-phase would, four times as many entries against a quarter: time that grows with the number is a
-ratio of four, time that grows with its square one of sixteen.
+It is checked by `k3os config check` as a separate process, and applied to a directory as a node's
+boot phase would, comparing all entries with a quarter of them: linear time gives a ratio of 4,
+quadratic time one of 16.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def text(entries: int) -> str:
 
 
 def large_rows() -> list[Row]:
-    """Both comparisons. Raises CommandError, RuntimeError when a phase does not do its work."""
+    """Both comparisons. Raises CommandError; RuntimeError if a phase does not do its work."""
     with tempfile.TemporaryDirectory(prefix="k3os-bench.") as directory:
         path = Path(directory) / "config.yaml"
         path.write_text(text(ENTRIES))
@@ -74,7 +74,7 @@ def _applied(entries: int) -> float:
             path = Path(root) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
-        # the processor's time: what else the disk has to do is not ours
+        # processor time: other use of the disk must not count
         started = time.process_time()
         apply_phase("boot", mode="live", root=root, cmdline="")
         seconds = time.process_time() - started

@@ -1,7 +1,7 @@
-"""`python -m bench.operator` (`make bench-operator`): the operator over 1,000 nodes of a stub API.
+"""`python -m bench.operator` (`make bench-operator`): the operator with 1,000 nodes of a stub API.
 
-The operator is the real program in a process of its own; the API server and the nodes are those
-of tests/operator, in this one. Exit code 1 when a budget is missed.
+The operator is the real program in a separate process; the API server and the nodes are those of
+tests/operator, in this one. Exit code 1 if a budget is exceeded.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tests.operator.world import URL, World, emulated_world
 IMAGE = f"sha256:{'0' * 64}"
 FEW, MANY = 10, 1000
 MEMORY_MIB, SECONDS = 200.0, 2.0
-GROWTH = 1.2  # requests for a node's change, of many nodes against few
-CHANGED = 10  # nodes that are changed one after another, to count requests
+GROWTH = 1.2  # requests per change of a node, for many nodes compared with few
+CHANGED = 10  # nodes to change one after another, to count requests
 
 
 def main() -> int:
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def measured(count: int) -> dict[str, float]:
-    """The figures over so many nodes."""
+    """The measurements with that many nodes."""
     with tempfile.TemporaryDirectory() as directory:
         with emulated_world(Path(directory)) as world:
             return _measured(world, count)
@@ -60,7 +60,7 @@ def _measured(world: World, count: int) -> dict[str, float]:
     process = world.start()
     world.until(lambda: world.status().get("nodes") == count, 120)
     known = time.monotonic() - began
-    time.sleep(2)  # kopf's workers of the first listing end
+    time.sleep(2)  # until kopf's workers for the first listing end
     assert world.emulator is not None
     requests, used = sum(world.emulator.counts.values()), cpu_seconds(process.pid)
     began = time.monotonic()
@@ -98,7 +98,7 @@ def _soon(holds: Callable[[], bool], seconds: float = 30.0) -> None:
 
 
 def add_nodes(world: World, count: int) -> None:
-    """Into the emulator past HTTP, as large as a kubelet makes them."""
+    """Add them directly to the emulator, without HTTP, as large as a kubelet's."""
     assert world.api is not None
     assert world.emulator is not None
     images = [
@@ -129,7 +129,7 @@ def add_nodes(world: World, count: int) -> None:
 
 
 def memory_mib(pid: int) -> float:
-    """The most a process ever had, VmHWM of proc(5)."""
+    """A process' peak memory, VmHWM of proc(5)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024

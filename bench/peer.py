@@ -1,8 +1,8 @@
-"""The peer: a Debian cloud image in miniature, with cloud-init and a NoCloud seed.
+"""The peer: a minimal Debian cloud image, with cloud-init and a NoCloud seed.
 
-It is leaner than Debian's own cloud image (no recommended packages, no boot loader in the
-way, no unattended upgrades), so a comparison with it errs in the peer's favour. No root and
-no loop device are needed: mmdebstrap(1), mke2fs(8) -d and xorrisofs(1) do the work.
+It is leaner than Debian's own cloud image (no recommended packages, no boot loader, no unattended
+upgrades), so the comparison favours the peer. No root and no loop device are needed:
+mmdebstrap(1), mke2fs(8) -d and xorrisofs(1) do the work.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from k3os.system.run import run
 PACKAGES = (
     *("linux-image-cloud-amd64", "initramfs-tools", "zstd", "busybox"),
     *("systemd", "systemd-sysv", "udev", "dbus", "libpam-systemd", "login"),
-    # what Debian's cloud images configure their network with
+    # with which Debian's cloud images configure their network
     *("netplan.io", "systemd-resolved", "systemd-timesyncd", "iproute2"),
     *("openssh-server", "sudo", "procps", "ca-certificates", "e2fsprogs", "cloud-init"),
 )
-# What k3s needs to be of use, and both systems have: Debian's cloud images bring AppArmor, a k3s as
-# it is released its own iptables, one from another source may have none.
+# What k3s needs, and both systems have: Debian's cloud images include AppArmor; a released k3s
+# includes iptables, others may not.
 REAL_PACKAGES = (*PACKAGES, "iptables", "apparmor")
 DISK_SIZE = "2G"
 ROOT_LABEL = "root"
 
-# The unit that k3s' own installer writes, as far as its order in the boot goes.
+# The unit that k3s' own installer writes, as far as its position in the boot is concerned.
 K3S_UNIT = """\
 [Unit]
 Description=Stands for k3s
@@ -45,13 +45,13 @@ ExecStart=/usr/local/sbin/k3s server
 [Install]
 WantedBy=multi-user.target
 """
-# The same as k3OS' live mode, so that the bench can look around in both.
+# As in k3OS' live mode, so that the bench can run commands in both.
 AUTOLOGIN = f"""\
 [Service]
 ExecStart=
 ExecStart=-/sbin/agetty -a {scenario.USER} --noclear --keep-baud 115200 %I $TERM
 """
-# For a real one: the rest of what that installer writes, and the program that waits for /readyz.
+# For a real k3s: the rest of what that installer writes, and the program that waits for /readyz.
 REAL_K3S_UNIT = K3S_UNIT.replace(
     "[Service]\n",
     """\
@@ -88,7 +88,7 @@ REAL_FILES = FILES | {
     scenario.READY_PROGRAM: scenario.READY_TEXT,
 }
 
-# Runs as root or as the root of a user namespace, where the archive's owners are the files'.
+# Runs as root or as root of a user namespace, so that files get the owners in the archive.
 _MAKE_DISK = """
 set -e
 mkdir tree
@@ -103,7 +103,7 @@ cp --dereference tree/boot/initrd.img-* initrd
 
 @dataclass(frozen=True)
 class Peer:
-    """The peer's files: kernel, initrd, root disk (raw), the same compressed, seed, root tree."""
+    """The peer's files: kernel, initrd, root disk (raw; compressed), seed, root tree."""
 
     kernel: Path
     initrd: Path
@@ -156,8 +156,8 @@ def mmdebstrap_command(
     units: list[str],
     output: Path,
 ) -> list[str]:
-    """The command that writes the peer's root as a tar archive; files: the extra files' tree;
-    units: those of them that start at boot."""
+    """The command that writes the peer's root as a tar archive; files: a tree of extra files;
+    units: those of them to start at boot."""
     command = [
         *("mmdebstrap", "--mode=auto", "--format=tar", "--variant=apt"),
         '--aptopt=APT::Install-Recommends "false"',

@@ -1,4 +1,4 @@
-"""The one set of settings both systems are given, in each one's own words.
+"""The settings that both systems get, each in its own format.
 
 k3OS: a config.yaml (README.md). The peer: a NoCloud seed (user-data and meta-data of
 https://docs.cloudinit.io/en/latest/reference/datasources/nocloud.html).
@@ -12,7 +12,7 @@ HOSTNAME = "bench-node"
 USER = "rancher"
 SYSCTL = ("vm.max_map_count", "262144")
 FILE = ("/etc/bench.conf", "written by the configuration")
-# a well-formed public key whose private half nobody has
+# a well-formed public key without a known private key
 SSH_KEY = (
     "ssh-ed25519 "
     + base64.b64encode(
@@ -21,14 +21,14 @@ SSH_KEY = (
     + " bench"
 )
 
-# What the stand-in for k3s, bench/k3s, says on the console when it is executed, and the file
-# it leaves.
+# What the stand-in for k3s, bench/k3s, prints on the console when it is executed, and the file
+# that it writes.
 K3S_MARKER = r"bench: k3s exec at ([0-9.]+) s"
 K3S_TIME = "/run/bench-k3s"
-# Of both; ours has what its menus have, too.
+# For both; ours adds the arguments of its menus.
 KERNEL_ARGUMENTS = "console=tty0 console=ttyS0,115200 quiet"
 
-# With a real k3s instead: a program waits for /readyz, in both systems the same, and says when.
+# With a real k3s: the same program in both systems waits for /readyz and reports when.
 READY_PROGRAM = "/etc/bench-ready.py"
 READY_MARKER = r"bench: k3s readyz at ([0-9.]+) s"
 READY_MEMINFO = "/run/bench-meminfo"
@@ -78,11 +78,11 @@ k3os:
     {SYSCTL[0]}: "{SYSCTL[1]}"
 """
 
-# An installed k3OS logs nobody in by itself; the peer has the same for its console.
+# An installed k3OS has no automatic login; this adds one, as for the peer's console.
 AUTOLOGIN = "/etc/systemd/system/k3os-console@ttyS0.service.d/zz-autologin.conf"
 
 _READY_LINES = "".join(f"    {line}\n" if line else "\n" for line in READY_TEXT.splitlines())
-# The same, a login for the bench on an installed disk, and the program that waits for a real k3s.
+# The same plus a login for the bench on an installed disk, and the program that waits for k3s.
 READY_CONFIG_YAML = CONFIG_YAML.replace(
     "k3os:\n",
     f"""\
@@ -124,7 +124,7 @@ instance-id: bench-1
 local-hostname: {HOSTNAME}
 """
 
-# Shell command -> what it prints when the settings arrived. Run as USER after k3s was started.
+# Shell command -> its output if the settings were applied. Run as USER after k3s was started.
 EXPECTED = {
     "hostname": HOSTNAME,
     f"cat {FILE[0]}": FILE[1],

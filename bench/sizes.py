@@ -1,4 +1,4 @@
-"""How large what is downloaded and booted is, ours and the peer's."""
+"""The sizes of what is downloaded and booted, ours and the peer's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _size(*paths: Path, less: int = 0) -> Samples:
 
 
 def size_rows(images: dict[str, Image], peer: Peer) -> list[Row]:
-    """Budgets of the ISO and initrd per kernel ("cloud" must be there), and the comparison."""
+    """Budgets for ISO and initrd per kernel ("cloud" is required), and the comparison."""
     stub = STUB.stat().st_size
     rows = []
     for kernel, image in images.items():

@@ -1,6 +1,6 @@
 """Writes a timeline as SVG (https://www.w3.org/TR/SVG11/): a row per step, an axis in seconds.
 
-Plain text out; no library, so that the bench needs none.
+It generates text without a library, so that the bench needs none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MARK = "#ef6c00"
 
 
 def tick_width(seconds: float) -> float:
-    """The distance of the axis' ticks: 1, 2 or 5 times a power of ten, at most 12 of them."""
+    """The interval of the axis' ticks: 1, 2 or 5 times a power of ten, for at most 12 ticks."""
     width = 0.001
     while True:
         for factor in (1, 2, 5):

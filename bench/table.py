@@ -1,6 +1,6 @@
 """Rows of the comparison: samples in, ratios and verdicts out, as Markdown and as JSON.
 
-It measures nothing and prints nothing.
+It neither measures nor prints.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Samples:
         return median(self.values)
 
     def text(self) -> str:
-        """The median, and the extremes where there is more than one value: "9.1 s (8.9–9.4)"."""
+        """The median, and the range if there are several values: "9.1 s (8.9–9.4)"."""
         divisor, decimals = UNITS[self.unit]
         numbers = [
             f"{value / divisor:.{decimals}f}"
@@ -49,8 +49,8 @@ class Samples:
 class Row:
     """One line: ours, what it is compared with (or None), and at most one budget.
 
-    at_most:       the largest ratio (if other is given) or value in `ours.unit` allowed.
-    aim:           a ratio to strive for, shown beside the budget.
+    at_most:       the largest allowed ratio (if other is given) or value in `ours.unit`.
+    aim:           a ratio to aim for, shown beside the budget.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Row:
 
     @property
     def within(self) -> bool | None:
-        """Whether the budget is kept; None without one."""
+        """Whether the budget is met; None without one."""
         if self.at_most is None:
             return None
         if self.ratio is not None:
@@ -89,7 +89,7 @@ class Row:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table whose columns also line up on a terminal."""
+    """The rows as a Markdown table whose columns are also aligned on a terminal."""
     cells = [HEADER, *(row.cells() for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEADER))]
     lines = [
@@ -103,7 +103,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def missed(rows: Sequence[Row]) -> list[str]:
-    """The names of the rows whose budget is not kept."""
+    """The names of the rows whose budget is exceeded."""
     return [row.name for row in rows if row.within is False]
 
 

@@ -1,8 +1,8 @@
-"""Our boot as a list of steps, from what the node itself recorded.
+"""Our boot as a list of steps, from the node's own records.
 
 Sources: /run/k3os/timeline.json (PID 1's steps, written by k3os.boot.timeline) and
 `systemctl show` (the *Monotonic timestamps of systemd.unit(5), org.freedesktop.systemd1(5)).
-All are seconds since the kernel's start; `shift` moves them to the start of QEMU.
+All are seconds since the kernel's start; `shift` makes them relative to the start of QEMU.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-# Run on the node; their outputs are what the parsers below read.
+# Run on the node; the parsers below read their output.
 STEPS_COMMAND = "cat /run/k3os/timeline.json"
 KERNEL_COMMAND = "sudo dmesg | grep -E 'Unpacking initramfs|rootfs image|initrd memory|Run /init'"
 MANAGER_COMMAND = "systemctl show -p '*TimestampMonotonic'"
@@ -23,7 +23,7 @@ UNIT_KINDS = (".service", ".socket", ".mount", ".target")
 
 @dataclass(frozen=True)
 class Step:
-    """Something that took place from start to end (seconds); group chooses the colour."""
+    """Something that took place from start to end (seconds); group determines the colour."""
 
     group: str
     name: str
@@ -41,14 +41,14 @@ def early_steps(text: str) -> list[Step]:
 
 
 def kernel_steps(text: str) -> list[Step]:
-    """The kernel until it starts /init, and therein the unpacking of the initrd (printk(9))."""
+    """The kernel until it starts /init, including the unpacking of the initrd (printk(9))."""
     times: dict[str, float] = {}
     for line in text.splitlines():
         stamp, _, message = line.partition("]")
         try:
             seconds = float(stamp.strip().lstrip("[").strip())
         except ValueError:
-            continue  # a line of another program that was printed in between
+            continue  # a line of another program in between
         if "unpack" in message.lower():
             times.setdefault("unpack", seconds)
         elif "initrd memory" in message:
@@ -84,7 +84,7 @@ def manager_steps(text: str) -> list[Step]:
 
 
 def unit_steps(text: str, *, at_least: float = 0.0) -> list[Step]:
-    """Units that became active, in the order of their start; at_least: seconds they took."""
+    """Units that became active, ordered by start; at_least: minimum duration in seconds."""
     steps = []
     for block in text.split("\n\n"):
         unit = properties(block)
@@ -97,7 +97,7 @@ def unit_steps(text: str, *, at_least: float = 0.0) -> list[Step]:
 
 
 def shift(steps: Sequence[Step], seconds: float) -> list[Step]:
-    """The steps on another clock."""
+    """The steps, shifted by a number of seconds."""
     return [replace(step, start=step.start + seconds, end=step.end + seconds) for step in steps]
 
 

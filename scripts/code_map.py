@@ -1,6 +1,6 @@
-"""docs/reference/code.md: each source file with what it says of itself first.
+"""docs/reference/code.md: each source file with its first comment or docstring.
 
-What is in the image beside it, too: programs in shell, units, settings of other programs.
+This includes other files in the image: shell programs, units, settings of other programs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "k3os"
 OVERLAY = ROOT / "overlay"
 NO_COMMENT, DESCRIPTION = ("#!", "# shellcheck "), "Description="
-# a sentence's end, not that of an abbreviation
+# the end of a sentence, but not of an abbreviation
 END = re.compile(r"(?<!e\.g)(?<!i\.e)[.;?](?=\s|$)")
 
 
@@ -35,8 +35,8 @@ def markdown() -> str:
 
 
 def overlays() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """The shell programs, and the other files: path below OVERLAY, what it says first. Files that
-    do not differ in that, as those of one setting for several units, come once."""
+    """The shell programs, and the other files: path below OVERLAY, first sentence. Files with the
+    same sentence, such as those of one setting for several units, are listed once."""
     programs, others = [], {}
     for path in sorted(OVERLAY.rglob("*")):
         said = first_sentence(comment(path)) if path.is_file() else ""
@@ -61,8 +61,8 @@ def docstring(path: Path) -> str:
 
 
 def comment(path: Path) -> str:
-    """The comment that a file of the node begins with, else a unit's description, else its first
-    comment, which in a drop-in is below the section; "" for none."""
+    """The comment at the top of a file, else a unit's description, else its first comment, which in
+    a drop-in is below the section; "" for none."""
     lines = [each for each in path.read_text().splitlines() if not each.startswith(NO_COMMENT)]
     if lines and not lines[0].startswith("#"):
         for line in lines:
@@ -74,12 +74,12 @@ def comment(path: Path) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """In one line, without the mark at its end."""
+    """On one line, without the final punctuation mark."""
     paragraph = first_paragraph(text)
     end = END.search(paragraph)
     return paragraph[: end.start()] if end else paragraph
 
 
 def first_paragraph(text: str) -> str:
-    """In one line, without the mark at its end."""
+    """On one line, without the final punctuation mark."""
     return " ".join(text.partition("\n\n")[0].split()).removesuffix(".")

@@ -1,8 +1,8 @@
 """Writes what is generated in docs/: parts of pages, between two marker comments, and pictures.
 
-What can be generated is generated: the reference from the configuration's schema, the fields of a
-NodePool from its schema, the commands from their --help, the variables from `k3os build --help`,
-the targets from `make help`. A unit test keeps them equal.
+The reference comes from the configuration's schema, the fields of a NodePool from its schema, the
+commands from their --help, the variables from `k3os build --help`, the targets from `make help`. A
+unit test checks that they are up to date.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def metrics() -> str:
 
 
 def picture(recording: str) -> str:
-    """An SVG of a terminal with what was recorded; its own introduction is left out."""
+    """An SVG of a terminal with the recorded text, without the recording's introduction."""
     lines = recording.partition("\n\n")[2].rstrip("\n").split("\n")
     width, height = 16 + 8 * max(map(len, lines)), 24 + 18 * len(lines)
     svg = [
@@ -114,7 +114,7 @@ def markers(name: str) -> tuple[str, str]:
 
 
 def with_generated_parts(page: str, text: str) -> str:
-    """A page's text with each generated part as it should be now."""
+    """A page's text with each generated part up to date."""
     for name, generate in GENERATED[page].items():
         begin, end = markers(name)
         pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)

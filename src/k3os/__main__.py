@@ -6,7 +6,7 @@ from k3os.cli.main import main
 
 
 def entry() -> None:
-    """What the installed `k3os` command of a workstation calls."""
+    """Entry point of the installed `k3os` command on a workstation."""
     sys.exit(main(sys.argv[1:]))
 
 

@@ -1,14 +1,14 @@
 """Errors by audience.
 
-A `UserError` is something a user can cause and fix: one line, a remedy, exit code 1,
-no traceback. Every other exception is our bug. This module imports nothing, so that
-every layer may use it and it costs nothing at boot.
+A `UserError` is something a user can cause and fix: one line, a remedy, exit code 1, no traceback.
+Every other exception is our bug. This module imports nothing: every layer may use it, at no cost to
+the boot.
 """
 
 
 def visible(text: str) -> str:
-    """Text of somebody else for a terminal, which it must not steer: controls become escapes as in
-    Python, line breaks and tabs stay."""
+    """Foreign text, safe for a terminal: control characters become escapes as in Python; line
+    breaks and tabs stay."""
     if text.isprintable():
         return text
     shown = (each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
@@ -16,14 +16,13 @@ def visible(text: str) -> str:
 
 
 HIDDEN = "***"
-# what our own hints show as an example
+# the example in our own hints, which is not hidden
 EXAMPLE = "user:password"
 
 
 def discreet(text: str, *, whole: bool = False) -> str:
-    """Text without what stands before the host in its addresses: a name, a password, a token.
-    whole: the text is one address, which has no business with the spaces that are in it; so is
-    what stands in backquotes."""
+    """text without the login (a name, password or token before the host) of each address in it.
+    whole: the text is one address, so spaces do not end it; the same for text in backquotes."""
     if "://" not in text or "@" not in text:
         return text
     if whole:
@@ -40,7 +39,7 @@ def _without_logins(text: str, ends: str) -> str:
 
 
 def _without_login(address: str, ends: str) -> str:
-    """address: behind the `://`, and whatever follows it in the text."""
+    """address: what follows `://`, to the end of the text."""
     end = min((at for at in map(address.find, ends) if at >= 0), default=len(address))
     word = address[:end]
     host = min((at for at in map(word.find, "/?#") if at >= 0), default=len(word))
@@ -48,14 +47,14 @@ def _without_login(address: str, ends: str) -> str:
     if "@" in word[:host]:
         login = word[:host].rpartition("@")[0]
     elif ":" in word[:host] and port.strip("0123456789"):
-        login = word.rpartition("@")[0]  # a password with a slash in it
+        login = word.rpartition("@")[0]  # a password that contains a slash
     else:
         return address
     return address if login in ("", EXAMPLE) else HIDDEN + address[len(login) :]
 
 
-# an environment variable: the file in which a k3os command leaves its UserError for the k3os that
-# called it, as JSON
+# environment variable: the file in which a k3os command leaves its UserError, as JSON, for the
+# k3os that called it
 ERROR_FILE = "K3OS_ERROR_FILE"
 
 
@@ -66,7 +65,7 @@ class UserError(Exception):
     hint:    what to do instead, or "".
     where:   "file:line:column: key", the cmdline token, or the URL; "" when there is none.
 
-    A login in an address is left out of all three.
+    A login in an address is removed from all three.
     """
 
     exit_code = 1
@@ -78,7 +77,7 @@ class UserError(Exception):
         super().__init__(self.message)
 
     def as_dict(self) -> dict[str, str]:
-        """Its arguments, by name."""
+        """The arguments by name."""
         return {"message": self.message, "hint": self.hint, "where": self.where}
 
     def __str__(self) -> str:

@@ -8,10 +8,10 @@ GROUP, VERSION, KIND = "k3os.io", "v1alpha1", "NodePool"
 PLURAL, SHORT = "nodepools", "np"
 NAMESPACE = "k3os-system"
 OPERATOR = "k3os-operator"
-# whom the operator's image runs as
+# the user that runs the operator's image
 OPERATOR_UID = 65532
 
-# what `k3os report` says of its own node
+# set by `k3os report` on its own node
 CONDITION = "K3OSHealthy"
 MODE_LABEL = f"{GROUP}/mode"
 OPERATOR_LABEL = f"{GROUP}/operator"
@@ -23,21 +23,21 @@ CONFIG_HASH = f"{GROUP}/config-hash"
 BOOT_ID = f"{GROUP}/boot-id"
 LAST_RESULT = f"{GROUP}/last-result"
 TRIAL = f"{GROUP}/trial"
-# the system extensions that are active, "nfs=2.6.4,agent=1"
+# the system extensions that are active, as "nfs=2.6.4,agent=1"
 EXTENSIONS = f"{GROUP}/extensions"
-# the operator's image as the node's k3s has it
+# the operator's image, as this node's k3s has it
 IMAGE = f"{GROUP}/image"
 
-# what the operator remembers of a node while it changes it
+# the operator's record of a node while it changes it
 ROLLOUT = f"{GROUP}/rollout"
-# and of the workloads that had Ready pods on it
+# the same for the workloads that had Ready pods on it
 WORKLOADS = f"{GROUP}/workloads"
-# a command of `kubectl k3os` that works on a node: no rollout begins with it meanwhile
+# a `kubectl k3os` command is working on the node: no rollout starts on it meanwhile
 BY_HAND = f"{GROUP}/by-hand"
-# what a pod says of itself to a drain
+# how a drain treats a pod, set on the pod itself
 DRAIN = f"{GROUP}/drain"
 
-# of a NodePool: when somebody asked to have a canary's failed gates asked again
+# on a NodePool: when somebody asked to retry a canary's failed gates
 RETRIED = f"{GROUP}/retried-at"
 
 # states of a request in LAST_RESULT

@@ -1,1 +1,1 @@
-"""The early boot: PID 1 of the initrd, until systemd takes over."""
+"""The early boot: PID 1 of the initrd, until systemd starts."""

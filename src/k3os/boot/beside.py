@@ -1,8 +1,8 @@
 """Cloud data on the stick that we boot from, in a partition beside the ISO's: copied to /run.
 
-The ISO is mounted from the whole disk, and of such a disk the kernel lends no partition to anybody
-else. So what a partition labelled as cloud data's holds is read before; the data sources find the
-copy (k3os.datasource.media).
+The ISO is mounted from the whole disk, and while it is, the kernel lets nobody mount a partition of
+that disk. So the contents of a partition labelled as cloud data are read first; the data sources
+use the copy (k3os.datasource.media).
 """
 
 import os
@@ -19,8 +19,8 @@ FLAGS = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 
 
 def keep(medium: Medium, say: Say) -> None:
-    """Copy it, if there is any; the medium is not mounted meanwhile. Raises OSError when it cannot
-    be mounted again."""
+    """Copy the cloud data, if any; the medium is unmounted meanwhile. Raises OSError when it
+    cannot be mounted again."""
     file_systems: list[FileSystem] = []
     look = f"look for cloud data beside {medium.file_system}"
     device = medium.file_system.device
@@ -37,7 +37,7 @@ def keep(medium: Medium, say: Say) -> None:
 
 
 def partitions(device: str, root: str = SYS_BLOCK, say: Say = lambda _: None) -> list[FileSystem]:
-    """Those of a disk that are labelled as cloud data's."""
+    """The partitions of a disk that have a label of cloud data."""
     disk = device.rpartition("/")[2]
     found = []
     for name in sorted(os.listdir(f"{root}/{disk}")):
@@ -46,8 +46,8 @@ def partitions(device: str, root: str = SYS_BLOCK, say: Say = lambda _: None) ->
         try:
             file_system = probe(f"/dev/{name}")
         except OSError:
-            continue  # unreadable: nobody booted from it
-        except Exception as error:  # whatever a header makes us do
+            continue  # unreadable, so it is not what we booted from
+        except Exception as error:  # whatever a header triggers in our code
             say(f"/dev/{name} is left out: {error!r}")
             continue
         if file_system.label.lower() in LABELS:

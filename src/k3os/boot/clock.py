@@ -1,9 +1,9 @@
-"""Whether the clock can be right; if it cannot, it is set to the latest time that surely was.
+"""Check whether the clock can be right; if not, set it to the latest time known to have passed.
 
-A board without a battery starts in 1970 or 2000, when no certificate is valid yet. What is
-known without a network: when the image was built (/usr/lib/clock-epoch, systemd(1)), and when
-this node last wrote to its journal, which also a power cut leaves behind. Time servers are
-asked later, by connman; k3os-clock.service waits for their answer where CLOCK_WRONG is there.
+A board without a battery starts in 1970 or 2000, when no certificate is valid yet. Known without a
+network: when the image was built (/usr/lib/clock-epoch, systemd(1)), and when this node last wrote
+to its journal, which survives a power cut. Later, connman asks time servers; k3os-clock.service
+waits for their answer if CLOCK_WRONG exists.
 """
 
 import os
@@ -14,14 +14,14 @@ from k3os.system.console import say
 
 BUILT = "/usr/lib/clock-epoch"
 JOURNAL = "/var/log/journal/{}/system.journal"
-# systemd sets a clock back that is further than this after BUILT (CLOCK_VALID_RANGE_USEC_MAX)
+# systemd sets the clock back if it is further than this after BUILT (CLOCK_VALID_RANGE_USEC_MAX)
 RANGE = 15 * 365.25 * 86400
-# a battery-backed clock that is a little slow after a quick reboot is no reason to wait
+# a battery-backed clock may be a little slow after a quick reboot; that is no reason to wait
 SLACK = 600
 
 
 def check(machine: str) -> None:
-    """Correct an impossible clock, say so, and leave CLOCK_WRONG. machine: the machine-id."""
+    """Correct an impossible clock, report it, and leave CLOCK_WRONG. machine: the machine-id."""
     now = time.time()
     right = corrected(now, changed(BUILT), changed(JOURNAL.format(machine)))
     if right == now:
@@ -36,17 +36,17 @@ def check(machine: str) -> None:
 
 
 def corrected(now: float, built: float, last_known: float) -> float:
-    """now if it can be right, else the latest time that surely was. built: 0 for unknown."""
+    """now if it can be right, else the latest time known to have passed. built: 0 if unknown."""
     if not built:
         return now
     latest = built + RANGE
-    # a journal of the far future was written under a clock that was wrong itself
+    # a journal from the far future was itself written under a wrong clock
     earliest = last_known if built < last_known <= latest else built
     return now if earliest <= now <= latest else earliest
 
 
 def changed(path: str) -> float:
-    """When a file was last written; 0 when nobody can tell, which must not stop a boot."""
+    """When a file was last written; 0 if unknown, which must not stop a boot."""
     try:
         return os.stat(path).st_mtime
     except OSError:

@@ -1,4 +1,4 @@
-"""The node's consoles: the banner, the greeting of a live system, and a login on each."""
+"""The node's consoles: the banner, the greeting of a live system, and a login on each console."""
 
 import os
 
@@ -18,7 +18,7 @@ def greet() -> None:
 
 
 def write_banner() -> None:
-    """/etc/issue without addresses yet: k3os-issue.service adds them as they come."""
+    """Write /etc/issue, still without addresses: k3os-issue.service adds them as they appear."""
     from k3os import __version__
 
     kernel = os.uname().release
@@ -30,7 +30,7 @@ def write_banner() -> None:
 
 
 def autologin_user() -> str:
-    """rancher without a password; "" where a login must prove itself."""
+    """rancher if it has no password; "" if a login is required."""
     with open("/etc/shadow", errors="surrogateescape") as file:
         for line in file:
             name, _, rest = line.rstrip("\n").partition(":")
@@ -41,14 +41,14 @@ def autologin_user() -> str:
 
 
 def add(name: str, login: str) -> None:
-    """A login on one console. Ours, not systemd's getty units: those wait for udev's word."""
+    """A login on one console. Not systemd's getty units: those wait for udev."""
     wants = f"{RUN_UNITS}/multi-user.target.wants"
     os.makedirs(wants, exist_ok=True)
     unit = f"k3os-console@{name}.service"
     os.symlink("/usr/lib/systemd/system/k3os-console@.service", f"{wants}/{unit}")
     directory = f"{RUN_UNITS}/{unit}.d"
     os.makedirs(directory, exist_ok=True)
-    # "tty" and a number: a virtual terminal; everything else is a line with a terminal behind it
+    # "tty" and a number is a virtual terminal; everything else is a line to some terminal
     terminal = "linux" if name[3:].isdigit() else "vt220"
     option = f"--autologin {login}" if login else ""
     text = f'[Service]\nEnvironment="TERM={terminal}" "K3OS_LOGIN={option}"\n'

@@ -1,9 +1,9 @@
-"""System extensions in the early boot: mounted, checked, and laid beneath the image's own files.
+"""System extensions in the early boot: mount them, check them, lay them beneath the image's files.
 
 Everything is there before systemd starts: units, udev rules, programs. The image's layer is the
-first one of each overlay (Documentation/filesystems/overlayfs.rst), so no extension hides a file
-of the system. One that is damaged or does not fit costs itself, and says so; nothing here may keep
-a node from booting. Imported only where a generation has extensions.
+first one of each overlay (Documentation/filesystems/overlayfs.rst), so no extension hides a file of
+the system. A damaged or unsuitable one is left out and reported; nothing here may keep a node from
+booting. Imported only if a generation has extensions.
 """
 
 import json
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 SUFFIX = ".raw"
 LONGEST = 300
-# what the kernel's own image has: an extension adds to it, and its modules.dep and the like, which
-# were made for both, come first
+# below /usr/lib -> whether extensions come first: modules do, since their modules.dep and the like
+# were made for the kernel's modules, too
 BESIDE_KERNEL = {"modules": True, "firmware": False}
 USERS = "usr/lib/sysusers.d"
 
 
 class Extension:
-    """root: where it is mounted. is_seen: its /usr is part of the system. reason: why not, or why
-    not all of it, "" for one that is as it should be."""
+    """root: where it is mounted. is_seen: its /usr is part of the system. reason: why it, or a part
+    of it, is missing, "" if all is well."""
 
     __slots__ = ("name", "root", "version", "is_seen", "reason")
 
@@ -43,7 +43,7 @@ class Extension:
         self.reason = ""
 
     def try_to(self, do: "Callable[[Extension], str]") -> None:
-        """do: returns why it cannot, or ""; what it raises is a reason, too."""
+        """do: returns why it cannot, or ""; an exception is a reason, too."""
         if self.reason:
             return
         try:
@@ -64,7 +64,7 @@ class Extension:
 
 
 class Extensions:
-    """Those of the generation that boots, in the order of their names."""
+    """Those of the generation that boots, sorted by name."""
 
     def __init__(self, directory: str, image: str) -> None:
         """Mount them. directory: has a link to each; image: the mounted root file system."""
@@ -72,7 +72,7 @@ class Extensions:
         self.all = [Extension(name.removesuffix(SUFFIX)) for name in sorted(os.listdir(directory))]
         for each in self.all:
             each.try_to(lambda this: self._mount(this, directory))
-        # modules.dep and the like of two of them would exclude each other
+        # two of them would hide each other's modules.dep and the like
         for each in [each for each in self.active if each.has(fit.MODULES)][1:]:
             each.try_to(lambda _: "another one has modules of the kernel, too")
 
@@ -93,7 +93,7 @@ class Extensions:
         system = os.uname()
         try:
             reason = fit.obstacle(each.root, each.name, self.image, system.machine, system.release)
-            # a directory that cannot be read would break the same one of the system
+            # an unreadable directory would break the system's directory in the same place
             for _ in () if reason else fit.paths(each.root):
                 continue
             if not reason:
@@ -103,7 +103,7 @@ class Extensions:
         return reason
 
     def show_usr(self, target: str) -> bool:
-        """/usr of the image with theirs behind it; whether there is one."""
+        """Mount the image's /usr with theirs beneath it; whether there is any."""
         layers = [f"{self.image}/usr", *(f"{each.root}/usr" for each in self.active)]
         if len(layers) == 1 or not self._overlay(target, layers):
             return False
@@ -112,7 +112,7 @@ class Extensions:
         return True
 
     def show_rest(self, root: str) -> None:
-        """What is not of /usr alone, below the new root, and a report of all. Raises OSError."""
+        """Mount the rest below the new root, and write a report of all. Raises OSError."""
         self._show_beside_kernel(f"{root}/usr/lib")
         for each in self.active:
             if each.has("opt"):
@@ -121,7 +121,7 @@ class Extensions:
         atomic_write(EXTENSIONS, json.dumps(known, indent=1).encode() + b"\n")
 
     def _show_beside_kernel(self, libraries: str) -> None:
-        """Modules and firmware, over those of the kernel that are shown there already."""
+        """Add modules and firmware to those of the kernel, which are mounted already."""
         for name, is_first in BESIDE_KERNEL.items():
             own = f"{libraries}/{name}"
             layers = [
@@ -157,7 +157,7 @@ def _show_directories(source: str, target: str) -> str:
 
 
 def user_files() -> list[str]:
-    """sysusers.d(5) of those that are there. Raises OSError."""
+    """The sysusers.d(5) files of active extensions. Raises OSError."""
     with open(EXTENSIONS, errors="replace") as file:
         known = json.load(file)
     found = []
@@ -169,7 +169,8 @@ def user_files() -> list[str]:
 
 
 def add_users() -> None:
-    """The users that they need: each boot makes /etc anew. Raises OSError, CommandError."""
+    """Create the users that they need, since each boot makes a new /etc. Raises OSError,
+    CommandError."""
     if files := user_files():
         from k3os.system.run import run
 

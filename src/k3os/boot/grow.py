@@ -1,7 +1,7 @@
 """Growing the state partition and its file system into a disk that became larger.
 
-`gain` is cheap and reads only: PID 1 asks it. `grow` does it while the file system is in use,
-with sfdisk(8), partx(8) and resize2fs(8). Formats: UEFI specification 5.2, 5.3 (MBR, GPT).
+`gain` is cheap and read-only: PID 1 calls it. `grow` works on the mounted file system, with
+sfdisk(8), partx(8) and resize2fs(8). Formats: UEFI specification 5.2, 5.3 (MBR, GPT).
 """
 
 import os
@@ -11,21 +11,21 @@ from k3os.system.run import run
 
 SYS = "/sys/class/block"
 WORTHWHILE = 64 << 20  # bytes
-SECTOR = 512  # of sysfs, whatever the disk's own is
-# the second partition table at the end of the disk, and what alignment may cost
+SECTOR = 512  # unit of sysfs, whatever the disk's sector size is
+# for the second partition table at the end of the disk, and for alignment
 RESERVED = 1 << 20
 GPT_MAGIC = b"EFI PART"
 MBR_MAGIC, MBR_TABLE, MBR_ENTRY, MBR_PRIMARY = b"\x55\xaa", 446, 16, 4
-MBR_LARGEST = (1 << 32) * SECTOR  # its numbers have 32 bits
-MBR_CONTAINERS = (0x05, 0x0F, 0x85, 0xEE)  # extended partitions, and a GPT's protection
-# bytes of the second GPT at the end of a disk, in front of its header of one sector
+MBR_LARGEST = (1 << 32) * SECTOR  # MBR entries have 32-bit sector numbers
+MBR_CONTAINERS = (0x05, 0x0F, 0x85, 0xEE)  # extended partitions, and a GPT's protective MBR
+# bytes of the backup GPT's entries at the end of a disk, before its one-sector header
 GPT_ENTRIES = 16 << 10
-# at the end of a partition is what says that it is part of a RAID, or of ZFS
+# metadata of RAID and ZFS is at the end of a partition
 TAIL = 2 << 20
 
 
 def gain(device: str) -> int:
-    """Bytes that growing would bring; 0 when there is nothing to gain or nothing we know."""
+    """Bytes that growing would add; 0 if none, or if the layout is unknown to us."""
     try:
         return partition_gain(device) + max(0, device_size(device) - file_system_size(device))
     except (OSError, ValueError):
@@ -33,9 +33,9 @@ def gain(device: str) -> int:
 
 
 def partition_gain(device: str) -> int:
-    """Bytes behind a partition that is the last one of its disk; 0 where we do not know.
+    """Free bytes after the last partition of a disk; 0 for another partition or an unknown table.
 
-    We know a GPT, and an MBR that has nothing but primary partitions.
+    Known are GPT, and MBR with primary partitions only.
     """
     disk, number = disk_of(device)
     limit = device_size(disk) - RESERVED
@@ -55,7 +55,7 @@ def partition_gain(device: str) -> int:
 
 
 def disk_of(device: str) -> tuple[str, int]:
-    """The disk's name ("nvme0n1") and the partition's number, 0 for what is no partition."""
+    """The disk's name ("nvme0n1") and the partition's number, 0 if it is not a partition."""
     name = _name(device)
     if not os.path.exists(f"{SYS}/{name}/partition"):
         return name, 0
@@ -74,7 +74,7 @@ def has_gpt(disk: str) -> bool:
 
 
 def has_simple_mbr(disk: str) -> bool:
-    """Whether there is an MBR with primary partitions only."""
+    """Whether the disk has an MBR with primary partitions only."""
     with open(disk, "rb", buffering=0) as file:
         head = file.read(SECTOR).ljust(SECTOR, b"\0")
     table = head[MBR_TABLE : MBR_TABLE + MBR_PRIMARY * MBR_ENTRY]
@@ -83,7 +83,7 @@ def has_simple_mbr(disk: str) -> bool:
 
 
 def file_system_size(device: str) -> int:
-    """Bytes of an ext4 file system, by its superblock."""
+    """Bytes of an ext4 file system, from its superblock."""
     with open(device, "rb", buffering=0) as file:
         head = file.read(blockdev.HEAD)
     if blockdev.identify(head, b"")[0] != "ext4":
@@ -92,15 +92,15 @@ def file_system_size(device: str) -> int:
 
 
 def usable_end(disk: str, size: int, sector: int) -> int:
-    """Where the last partition of a disk of size bytes may end. sector: bytes of a logical one."""
+    """Where the last partition of a disk may end. size, sector: bytes of disk, logical sector."""
     return size - sector - GPT_ENTRIES if has_gpt(disk) else min(size, MBR_LARGEST)
 
 
 def wipe_tail(disk: str, begin: int, end: int) -> None:
-    """Zero the last bytes of what a partition is about to get, [begin, end) of the disk.
+    """Zero the last bytes of the space that a partition is about to get, [begin, end) of the disk.
 
-    What was there before may say that the partition is part of a RAID; the next boot would
-    believe it. Raises OSError.
+    Old data there may say that the partition is part of a RAID; the next boot would believe it.
+    Raises OSError.
     """
     with open(disk, "r+b", buffering=0) as file:
         file.seek(max(begin, end - TAIL))
@@ -115,7 +115,7 @@ def grow(device: str) -> None:
         begin = _number(f"{SYS}/{_name(device)}/start") * SECTOR + device_size(device)
         sector = _number(f"{SYS}/{disk}/queue/logical_block_size")
         wipe_tail(f"/dev/{disk}", begin, usable_end(f"/dev/{disk}", device_size(disk), sector))
-        # the table alone: the kernel hears of it from partx, since the disk is in use
+        # only the table: partx tells the kernel, since the disk is in use
         command = ["sfdisk", "--no-reread", "--no-tell-kernel", "--quiet", "-N", str(number)]
         run([*command, f"/dev/{disk}"], stdin=b", +\n")
         run(["partx", "--update", "--nr", str(number), f"/dev/{disk}"])

@@ -1,7 +1,8 @@
-"""The early boot of a generation or a configuration on trial: one that fails or hangs reboots.
+"""The early boot of a generation or configuration on trial: if it fails or hangs, reboot.
 
-It must not decide what boots next: GRUB and k3os.generation.trial do, and of the configuration
-k3os.cluster.config_trial. `rescue` on the command line is a person who looks, and no trial.
+It must not decide what boots next: that is up to GRUB and k3os.generation.trial, and for a
+configuration, k3os.cluster.config_trial. With `rescue` on the command line, a person is looking,
+and the boot is no trial.
 """
 
 import os
@@ -16,9 +17,9 @@ from k3os.system import mounts, watchdog
 from k3os.system.console import say
 from k3os.system.numbers import whole
 
-# a day; the schema allows no more
+# one day; the schema allows no more
 LONGEST_TRIAL = 86400
-PANIC = "/proc/sys/kernel/panic"  # in how many seconds the kernel restarts the machine
+PANIC = "/proc/sys/kernel/panic"  # seconds until the kernel restarts the machine
 POLL_SECONDS = 5
 WRITE_SECONDS = 10
 MOUNTED_AT = (BASE, f"/sysroot{BASE}", "/run/k3os/medium", "/host")
@@ -27,14 +28,14 @@ MOUNTED_AT = (BASE, f"/sysroot{BASE}", "/run/k3os/medium", "/host")
 def begin(text: str) -> None:
     """Mark this boot, and fork a guard that restarts the machine when it hangs.
 
-    text: the seconds in which k3os-confirm.service wants it healthy; the guard's own limit is
-    for a boot that never comes to that, and longer.
+    text: the seconds within which k3os-confirm.service must find it healthy. The guard's own limit
+    is longer: it is for a boot that never reaches that service.
     """
     seconds = whole(text, most=LONGEST_TRIAL) or trial.DEFAULT_SECONDS
     with open(ON_TRIAL, "w") as file:
         file.write(f"{seconds}\n")
     with open(PANIC, "w") as file:
-        file.write("10\n")  # GRUB's menu says so, too; of a configuration it knows nothing
+        file.write("10\n")  # GRUB's menu sets it, too, but does not know of configurations on trial
     if os.fork():
         return
     try:
@@ -44,15 +45,15 @@ def begin(text: str) -> None:
 
 
 def _guard(seconds: int) -> None:
-    """Wait for the mark to go. Where everything hangs, the guard too, the watchdog acts.
+    """Wait until the mark is gone. If everything hangs, this process included, the watchdog acts.
 
-    Descriptors stay valid while the root is moved: /run and sysrq are opened now.
+    Descriptors stay valid while the root is moved, so /run and sysrq are opened now.
     """
     directory = os.open(os.path.dirname(ON_TRIAL), os.O_RDONLY | os.O_DIRECTORY)
     trigger = os.open("/proc/sysrq-trigger", os.O_WRONLY)
-    os.chdir("/proc")  # not in the way of what is unmounted
+    os.chdir("/proc")  # so as not to block unmounting
     dog = watchdog.Watchdog()
-    # a shutdown ends all processes: from then on systemd's own limits hold
+    # a shutdown ends all processes: from then on systemd's own time limits apply
 
     def let_go(*_: object) -> None:
         dog.stop()
@@ -79,13 +80,13 @@ def _guard(seconds: int) -> None:
 
 
 def _follow_pid_1() -> None:
-    """Into the root that it has now; this process stayed in the initrd, in /proc."""
+    """Enter PID 1's current root; this process stayed in the initrd, in /proc."""
     os.chroot("1/root")
     os.chdir("/")
 
 
 def _leave_reason(reason: str) -> None:
-    """Spare the machine further attempts, if the disk can be written to at all."""
+    """Record the failure, which avoids further attempts, if the disk can be written to at all."""
     child = os.fork()
     if not child:
         try:
@@ -103,7 +104,7 @@ def is_on() -> bool:
 
 
 def failed(reason: str) -> None:
-    """Leave the reason on the disk, as well as that can be done now, and be restarted."""
+    """Record the reason on the disk, as far as that is possible; the machine is then restarted."""
     say(f"the boot of a new version or configuration failed: {reason}")
     for root in MOUNTED_AT:
         if not os.path.isdir(f"{root}/{layout.SYSTEM}"):

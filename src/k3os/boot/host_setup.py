@@ -1,8 +1,7 @@
-"""Make the new root this machine's, before and after the boot phase.
+"""Turn the new root into this machine's, before and after the boot phase.
 
-What depends on the mode or the machine and on no configuration key: identity, kernel
-defaults, storage, the k3s link. What a person sees is in consoles.py. Everything here runs on
-each boot.
+What depends on the mode or the machine, but on no configuration key: identity, kernel defaults,
+storage, the k3s link. What a person sees is in consoles.py. Everything here runs on each boot.
 """
 
 import os
@@ -15,19 +14,19 @@ from k3os.paths import EXTENSIONS, K3S_CURRENT, K3S_FETCHED, K3S_LINK, RUN_UNITS
 from k3os.system.console import console_devices
 from k3os.system.files import atomic_write
 
-# a person at the console of these is somebody who booted them on purpose
+# whoever is at the console in these modes booted them on purpose
 MEMORY_MODES = ("live", "install", "shell")
 
 
 def before_phase(mode: str) -> None:
-    """What the boot phase builds on: the machine's identity."""
+    """What the boot phase relies on: the machine's identity."""
     machine = machine_id()
     target = K3S_CURRENT if os.path.exists(K3S_CURRENT) else K3S_FETCHED
     devices = f"/usr/lib/modules/{os.uname().release}/modules.devname"
     try_each(
         {
-            # /etc/rancher/node leads there: k3s' password of this node, without which no cluster
-            # takes it
+            # /etc/rancher/node leads there: k3s' password for this node, without which no cluster
+            # accepts it
             "make room for k3s' password of this node": lambda: os.makedirs(
                 f"{STATE}/node", mode=0o700, exist_ok=True
             ),
@@ -50,7 +49,7 @@ def before_phase(mode: str) -> None:
 
 
 def name_for_storage(machine: str) -> None:
-    """What this node is called by machines whose disks it uses, the same at each boot."""
+    """Name this node for machines whose disks it uses: the same name at each boot."""
     name = f"InitiatorName=iqn.2016-04.io.k3os:{machine[:12]}\n"
     atomic_write("/etc/iscsi/initiatorname.iscsi", name.encode(), mode=0o600)
     os.makedirs("/etc/nvme", exist_ok=True)
@@ -70,7 +69,7 @@ def after_phase(mode: str) -> None:
 
     try_each(
         {
-            # the boot phase's modules and commands may have found a better clock
+            # the boot phase's modules and commands may have corrected the clock
             "look at the clock": lambda: clock.check(_first_line("/etc/machine-id")),
             "see who may log in": find_login,
             "write the banner": consoles.write_banner,
@@ -86,8 +85,8 @@ def _first_line(path: str) -> str:
 
 
 def machine_id() -> str:
-    """The persistent machine-id(5): 32 hexadecimal digits, made at the first boot. Where it cannot
-    be kept it is of this boot alone."""
+    """The persistent machine-id(5): 32 hexadecimal digits, created at the first boot. If it cannot
+    be stored, it is valid for this boot only."""
     path = f"{STATE}/machine-id"
     try:
         with open(path, errors="surrogateescape") as file:
@@ -95,7 +94,7 @@ def machine_id() -> str:
         if len(known) == 32 and all(character in "0123456789abcdef" for character in known):
             return known
     except OSError:
-        known = ""  # it is made anew
+        known = ""  # create a new one
     fresh = os.urandom(16).hex()
 
     def keep() -> None:
@@ -107,7 +106,7 @@ def machine_id() -> str:
 
 
 def nvme_names(machine: str) -> dict[str, str]:
-    """What storage over NVMe calls this node (nvme-connect(1)): a UUID, the same at each boot."""
+    """This node's names for storage over NVMe (nvme-connect(1)): a UUID, the same at each boot."""
     uuid = "-".join((machine[:8], machine[8:12], machine[12:16], machine[16:20], machine[20:]))
     return {
         "/etc/nvme/hostid": uuid,
@@ -115,12 +114,12 @@ def nvme_names(machine: str) -> dict[str, str]:
     }
 
 
-# modes of nodes that users other than root open; 0600 for the rest
+# modes of device nodes that users other than root open; all others get 0600
 NODE_MODES = {"fuse": 0o666, "net/tun": 0o666, "kvm": 0o660, "vhost-net": 0o660}
 
 
 def make_static_nodes(listing: str, devices: str = "/dev") -> None:
-    """Make the nodes whose opening loads a module (kmod(8), static-nodes): /dev/fuse and so on.
+    """Create the device nodes whose opening loads a module (kmod(8), static-nodes): /dev/fuse etc.
 
     listing: modules.devname, lines of "module name type-letter-major:minor".
     """
@@ -128,7 +127,7 @@ def make_static_nodes(listing: str, devices: str = "/dev") -> None:
         with open(listing, errors="surrogateescape") as file:
             lines = [line.split() for line in file if not line.startswith("#")]
     except FileNotFoundError:
-        return  # a foreign kernel's modules may have none
+        return  # modules of a foreign kernel may have none
     for _, name, number in (line for line in lines if len(line) == 3):
         path = f"{devices}/{name}"
         if os.path.exists(path):
@@ -149,9 +148,9 @@ def keep_journal_small() -> None:
 
 
 def apply_sysctl_defaults(directory: str = "/usr/lib/sysctl.d", root: str = "/proc/sys") -> None:
-    """Set the image's defaults (sysctl.d(5)) before the phases, whose values then win.
+    """Set the image's defaults (sysctl.d(5)) before the phases, whose values take precedence.
 
-    A key that this kernel does not have is skipped: the defaults are for any kernel.
+    A key that this kernel does not have is skipped: the defaults are written for any kernel.
     """
     for name in sorted(os.listdir(directory)):
         with open(f"{directory}/{name}", errors="surrogateescape") as file:
@@ -179,14 +178,14 @@ Options=bind
 
 
 def keep_var_mounted() -> None:
-    """Units that need /var load var.mount before a drop-in of its own would count."""
+    """A whole unit: those that need /var load var.mount before a drop-in for it takes effect."""
     os.makedirs(RUN_UNITS, exist_ok=True)
     with open(f"{RUN_UNITS}/var.mount", "w") as file:
         file.write(VAR_MOUNT)
 
 
 def install_now() -> None:
-    """The mode install: the installer in the place of k3s."""
+    """The install mode: the installer instead of k3s."""
     os.makedirs(RUN_UNITS, exist_ok=True)
     for name in ("k3s.service", "k3os-k3s-fetch.service"):
         os.symlink("/dev/null", f"{RUN_UNITS}/{name}")

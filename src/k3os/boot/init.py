@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 
 INIT = "/init"  # this program, in the initrd
 SYSTEMD = "/usr/lib/systemd/systemd"
-OWN_CONFIG = f"{OWN_SYSTEM}/config.yaml"  # of the initrd: `k3os run --config`, PXE
-# k3os.cluster.config_trial, which knows what is in it, is only imported where it is there
+OWN_CONFIG = f"{OWN_SYSTEM}/config.yaml"  # the initrd's own: `k3os run --config`, PXE
+# k3os.cluster.config_trial is imported only if its file exists
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def main(overlay: str = "", words: str = "") -> "NoReturn":
     """Boot. Ends in execve(2) of systemd.
 
-    overlay: where the foreign root with its /k3os is mounted, when an overlay installation's
-    first stage (overlay/foreign/sbin/init) calls us instead of the kernel; words: what it adds
-    to the kernel's command line, as GRUB does on an installed disk.
+    overlay: where the foreign root with its /k3os is mounted, if the first stage of an overlay
+    installation (overlay/foreign/sbin/init) calls us instead of the kernel; words: what it adds to
+    the kernel's command line, as GRUB does on an installed disk.
     """
     os.environ["PATH"] = PATH
     os.umask(0o022)
@@ -115,7 +115,7 @@ def _boot(overlay: str, words: str) -> "NoReturn":
         host_setup.after_phase(mode)
         if data:
             try_each({"keep /var mounted to the end": host_setup.keep_var_mounted})
-        if on_trial:  # without it nobody confirms: then it is a boot that failed
+        if on_trial:  # if this fails, nothing confirms the boot, and it counts as failed
             host_setup.start_unit("k3os-confirm.service")
         # a foreign root's partition is not ours to grow
         if data and medium.kind == "disk":
@@ -129,7 +129,7 @@ def _boot(overlay: str, words: str) -> "NoReturn":
             after="starts systemd",
             program="/usr/bin/bash",
         )
-    # systemd knows the word too, as a target of its own: one rescue shell is enough
+    # systemd, too, knows the word, as a target: one rescue shell is enough
     _start_systemd(["--unit=default.target"] if "rescue" in options else [])
 
 
@@ -140,7 +140,7 @@ def grow_if_worthwhile(device: str) -> None:
         host_setup.start_unit("k3os-grow.service")
 
 
-# seconds: nobody sits in front of a screen for longer
+# seconds: nobody watches a screen for longer
 LONGEST_WAIT = 3600
 
 
@@ -160,7 +160,7 @@ def find_medium(options: dict[str, str]) -> media.Medium:
     mode = options.get("k3os.mode", "")
     kinds, uuid = wanted_media(mode, medium_uuid(options))
     fallback = not mode and options.get("k3os.fallback_mode", "")
-    # what the initrd carries is there before any disk
+    # a system in the initrd is there before any disk
     at_once = not mode and "netboot" in kinds
     return media.find(
         say,
@@ -173,11 +173,11 @@ def find_medium(options: dict[str, str]) -> media.Medium:
 
 
 def wanted_media(mode: str, uuid: str) -> tuple[tuple[str, ...], str]:
-    """The kinds of media that a mode boots from, and the UUID that counts among them."""
+    """The kinds of media that a mode boots from, and the UUID that they must have, if any."""
     kinds = media.kinds_of(mode)
     booted = media.kind_of(uuid) if uuid else ""
-    # GRUB runs from one medium: no other is what was booted. Only from a stick without a mode it
-    # may be an installed disk (k3os.fallback_mode)
+    # GRUB booted from one medium, and no other counts. The exception is a stick without a mode: an
+    # installed disk may then be preferred (k3os.fallback_mode)
     if booted in kinds and (booted == "disk" or kinds[0] == booted):
         return (booted,), uuid
     return kinds, uuid
@@ -187,7 +187,7 @@ _UUID = re.compile(r"[0-9A-Za-z-]{1,36}")
 
 
 def medium_uuid(options: dict[str, str]) -> str:
-    """Of the file system that GRUB read; "" when it did not say."""
+    """The UUID of the file system that GRUB read; "" if it did not say."""
     uuid = options.get("k3os.takeover", "") or options.get(MEDIUM_UUID, "")
     if uuid and not _UUID.fullmatch(uuid):
         say(f"{MEDIUM_UUID}={uuid[:40]} is not a UUID; the label decides")
@@ -196,7 +196,7 @@ def medium_uuid(options: dict[str, str]) -> str:
 
 
 def choose_generation(medium: media.Medium, options: dict[str, str]) -> None:
-    """Which generation of the medium boots. Raises UserError when it is not there."""
+    """Select the medium's generation to boot. Raises UserError if it is missing."""
     generation = options.get("k3os.generation", "current")
     if generation not in LINKS:
         say(f"k3os.generation={generation} is unknown (known: {', '.join(LINKS)})")
@@ -213,8 +213,8 @@ def choose_generation(medium: media.Medium, options: dict[str, str]) -> None:
 
 
 def boot_generation_of_this_kernel(medium: media.Medium) -> None:
-    """GRUB reads ext4 without its journal: right after a power cut it may still see the link
-    as it was before a switch. The generation of the kernel that runs is the one that boots."""
+    """GRUB reads ext4 without its journal: right after a power cut it may still see the link from
+    before a switch. Boot the generation that the running kernel belongs to."""
 
     def is_of_this_kernel(generation: str) -> bool:
         return has_kernel(medium.path, generation, os.uname().release)
@@ -226,8 +226,8 @@ def boot_generation_of_this_kernel(medium: media.Medium) -> None:
 
 
 def boot_generation_of_these_arguments(medium: media.Medium, number: str) -> None:
-    """The same of two generations with the same files: number is that of the one whose arguments
-    GRUB has handed over, "" for one that has none."""
+    """The same for two generations with identical files. number: the generation whose arguments
+    GRUB passed, "" for one without arguments."""
     system = f"{medium.path}/{SYSTEM}"
     other = LINKS[1 - LINKS.index(medium.generation)]
 
@@ -244,7 +244,7 @@ def boot_generation_of_these_arguments(medium: media.Medium, number: str) -> Non
 
 
 def take_back_what_was_tried(data: str) -> None:
-    """`k3os config try`: nobody kept it before the machine restarted. data: as below."""
+    """A configuration of `k3os config try` that nobody kept before the restart. data: as below."""
     if not data or not os.path.exists(data + TRIED):
         return
     from k3os.config import tried
@@ -257,9 +257,9 @@ def take_back_what_was_tried(data: str) -> None:
 
 
 def on_trial_or_back(medium: media.Medium, options: dict[str, str], data: str) -> bool:
-    """What GRUB says of a new version: this boot is its trial, or it failed and the previous
-    one is to be the current one again. The same for a NodePool's configuration, which nobody but
-    us counts. Imported only then. data: where what persists is, "" for nowhere."""
+    """Act on what GRUB says about a new version: this boot is its trial, or it has failed and the
+    previous one becomes the current one again. The same for a NodePool's configuration, whose
+    attempts only we count. data: where persistent data is, "" for nowhere."""
     changed = bool(data) and os.path.exists(data + FRAGMENT_TRIAL)
     if "k3os.rollback" in options:
         from k3os.generation.trial import go_back
@@ -286,7 +286,7 @@ def on_trial_or_back(medium: media.Medium, options: dict[str, str], data: str) -
 
 
 def configuration_on_trial(data: str) -> bool:
-    """Whether this boot is the trial of a configuration; without attempts the former is back."""
+    """Whether this boot is a configuration's trial; with no attempt left, the former is back."""
     from k3os.boot import guard
     from k3os.cluster import config_trial
 
@@ -306,21 +306,21 @@ def configuration_on_trial(data: str) -> bool:
 
 
 def remember_generation(medium: media.Medium, path: str = RUNNING) -> None:
-    """What runs stays known when the link is pointed elsewhere: an upgrade must not remove it."""
+    """Record what is running, even if the link changes later: an upgrade must not remove it."""
     target = os.readlink(f"{medium.path}/{SYSTEM}/{medium.generation}")
     with open(path, "w") as file:
         file.write(f"{target}\n")
 
 
 INSTALLED = ("disk", "overlay")  # kinds of media that keep data
-WRITING_MODES = ("disk", "overlay", "shell")  # those in which they are written to
+WRITING_MODES = ("disk", "overlay", "shell")  # the modes that write to them
 
 
 def choose_mode(options: dict[str, str], medium: str) -> str:
-    """The boot mode: what the cmdline says, else disk, else the fallback, else live.
+    """The boot mode: the cmdline's, else disk, else the fallback, else live.
 
-    medium: "disk", "overlay", "iso" or "netboot". An unknown mode is reported and the mode
-    without it is taken: a node that can be reached beats one that is right about a typing error.
+    medium: "disk", "overlay", "iso" or "netboot". An unknown mode is reported and ignored: a node
+    that can be reached is better than one that insists on a typo.
     """
     from k3os.config.schema import MODES
 
@@ -350,9 +350,9 @@ def _start_systemd(arguments: list[str]) -> "NoReturn":
 def _fail(error: BaseException) -> "NoReturn":
     """Explain, open a shell, and start over when a person leaves it.
 
-    A version on trial gets no shell: the machine restarts, with the previous one in the end.
+    A version on trial gets no shell: the machine restarts, in the end with the previous version.
     """
-    # root.enter() gives the initrd's memory back: there is nothing left to start again
+    # root.enter() has emptied the initrd: there is nothing left to start again
     gone = not os.path.exists(INIT)
     after = "reboots the machine" if gone else "starts the boot again"
     from k3os.boot import guard
@@ -371,7 +371,7 @@ def _fail(error: BaseException) -> "NoReturn":
 
 
 def _start_again() -> "NoReturn":
-    """A fresh start of this very program: also the way out of half-done mounts."""
+    """Run this program again from the beginning, which also gets rid of half-done mounts."""
     os.sync()
     from k3os.system import mounts
 

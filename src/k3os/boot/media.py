@@ -1,10 +1,10 @@
-"""Finding what we boot from: a disk (K3OS_STATE), a CD or stick (K3OS), or the initrd itself;
-or it is given: the root of another system (overlay installation).
+"""Finding what we boot from: a disk (K3OS_STATE), a CD or stick (K3OS), or the initrd itself.
+For an overlay installation it is given: the root of the other system.
 
-GRUB says which file system it read itself (MEDIUM_UUID on the command line), and no other is
-booted. Without that word (a menu of an older release, a boot over the network) the label decides,
-and the file system must carry the marker, a generation's manifest; two that do are never a guess.
-Slow devices are waited for, and the wait says what for. What is wrong with a device costs that one.
+GRUB names the file system that it read itself (MEDIUM_UUID on the command line), and no other is
+booted. Without that (a menu of an older release, a network boot) the label decides, and the file
+system must contain the marker, a generation's manifest; with two candidates we never guess. Slow
+devices are waited for, with messages that say what for. A faulty device only rules out itself.
 """
 
 import os
@@ -29,29 +29,29 @@ NAMES = {
     "iso": f"a CD or USB stick labelled {ISO_LABEL}",
     "netboot": "the system in the initrd",
 }
-# the order in which kinds of media are preferred; a kind that is missing is not taken at all
+# kinds of media in order of preference; a kind that is not listed is not used at all
 KINDS = ("disk", "iso")
 KINDS_OF_MODE = {"disk": ("disk",), "live": ("iso", "disk"), "install": ("iso",)}
 MARKER = f"{SYSTEM}/current/manifest.json"
-# where the initrd for network boot carries what is on the ISO (k3os.image.netboot)
+# where the network boot initrd carries the ISO's contents (k3os.image.netboot)
 CARRIED = "/medium"
 CARRIED_WHOLE = "/medium-complete"  # unpacked last
 OWN_KERNEL = f"{SYSTEM}/kernel/{{}}"
 MOUNTED_AT = "/run/k3os/medium"
 WAIT_SECONDS = 30
-# how long a fallback mode waits for a disk that may merely be slow
+# how long a fallback mode waits in case a disk is merely slow
 FALLBACK_SECONDS = 10
-FIRST_ANNOUNCEMENT = 3  # a CD drive takes that long; nobody needs to be told
+FIRST_ANNOUNCEMENT = 3  # a CD drive takes that long; not worth a message
 ANNOUNCE_EVERY = 5
 POLL_SECONDS = 0.1
 _UUID_OF_ISO = re.compile(r"[0-9]{4}(-[0-9]{2}){6}|[0-9A-F]{4}-[0-9A-F]{4}")
-# drivers make devices appear that need drivers: PCI, a controller on it, a disk
+# devices appear behind drivers that need drivers: PCI, a controller on it, a disk
 MOST_ROUNDS = 5
 FROM_THE_NETWORK = (
     "\nbooted over the network (PXE)? then the initrd must be k3os-initrd-netboot-<architecture>, "
     "which carries the system"
 )
-# what no modalias names; file systems are loaded by the kernel when one is mounted
+# modules without a modalias; those of file systems are loaded by the kernel on mount
 ALWAYS = ["loop"]
 
 
@@ -60,7 +60,7 @@ class Medium:
 
     kind: "disk", "iso", "netboot", or "overlay": the root of another system.
 
-    generation: the link below /k3os/system that names what boots, "current" or "previous".
+    generation: the link below /k3os/system that selects what boots, "current" or "previous".
     """
 
     __slots__ = ("kind", "file_system", "path", "generation")
@@ -84,14 +84,14 @@ class Search:
         self.uuid = uuid
         self._say = say
         self.seen: dict[str, str] = {}
-        # those that hold a k3OS by their label, for a person who must choose
+        # file systems with a k3OS label, for a person who must choose
         self.labelled: dict[str, FileSystem] = {}
         self._loaded: set[str] = set()
         self._left_out: set[str] = set()
         self._volumes: Volumes | None = None
 
     def load_drivers(self) -> None:
-        """Load the modules of devices that appeared since the last call, and of what they bring."""
+        """Load modules for devices that appeared since the last call, and for those behind them."""
         for _ in range(MOST_ROUNDS):
             aliases = kernelmodules.device_aliases() - self._loaded
             names = sorted(aliases) if self._loaded else [*ALWAYS, *sorted(aliases)]
@@ -103,10 +103,10 @@ class Search:
                 break
 
     def look(self, kinds: tuple[str, ...] = KINDS, *, own_kernel: bool = False) -> Medium | None:
-        """Probe all devices; the first of kinds is preferred. Raises UserError when two can be it.
+        """Probe all devices; the first of kinds is preferred. Raises UserError for two candidates.
 
-        own_kernel: an installed disk counts only if it has the running kernel: a disk that the
-        ISO's kernel sees is not what was booted.
+        own_kernel: an installed disk counts only if it has the running kernel; otherwise the ISO's
+        kernel merely sees a disk that was not booted.
         """
         candidates = self._probe_all()
         medium = None
@@ -119,7 +119,7 @@ class Search:
         return medium or self._choose(candidates, kinds, own_kernel)
 
     def tidy(self) -> None:
-        """Give back what was started only to be looked into."""
+        """Stop what was started only to look inside."""
         if self._volumes is not None:
             self._volumes.tidy()
 
@@ -174,7 +174,7 @@ class Search:
         except OSError as error:
             self.seen[name] = f"/dev/{name} ({error.strerror})"
             return None
-        except Exception as error:  # whatever a header makes us do, it is not what we boot from
+        except Exception as error:  # whatever its header triggers, it is not what we boot from
             self._leave_out(name, f"/dev/{name}", repr(error))
             return None
         self.seen[name] = str(file_system)
@@ -190,11 +190,11 @@ class Search:
             self._say(f"{what} is left out: {reason}")
 
     def _mounted(self, file_system: FileSystem, markers: tuple[str, ...]) -> str | None:
-        """Where it is mounted for a look, None when it is no medium."""
+        """Where it is mounted after a look, None if it is not a medium."""
         return MOUNTED_AT if self._accept(file_system, markers) else None
 
     def _accept(self, file_system: FileSystem, markers: tuple[str, ...]) -> bool:
-        """Whether it is a medium; then it is mounted."""
+        """Whether it is a medium; if so, it stays mounted."""
         os.makedirs(MOUNTED_AT, exist_ok=True)
         name = file_system.device.rpartition("/")[2]
         try:
@@ -211,14 +211,14 @@ class Search:
 
 
 def kind_of(uuid: str) -> str:
-    """The kind of medium that a UUID is of: an ISO's is a date, a FAT's has eight digits."""
+    """The kind of medium with such a UUID: an ISO's is a date, a FAT's has eight digits."""
     return "iso" if _UUID_OF_ISO.fullmatch(uuid) else "disk"
 
 
 def kinds_of(mode: str) -> tuple[str, ...]:
-    """The kinds of media that a mode boots from ("" for no mode), the preferred one first.
+    """The kinds of media that a mode boots from ("" for no mode), in order of preference.
 
-    An initrd that carries the system takes the ISO's place: no CD of another version is looked at.
+    An initrd that carries the system replaces the ISO: a CD, maybe of another version, is ignored.
     """
     kinds = KINDS_OF_MODE.get(mode, KINDS)
     if not os.path.exists(f"{CARRIED}/{MARKER}"):
@@ -227,9 +227,9 @@ def kinds_of(mode: str) -> tuple[str, ...]:
 
 
 def carried_medium() -> Medium:
-    """What the initrd carries, shown where a medium is mounted; it stays where it is in memory.
+    """The system in the initrd, visible at the usual mount point; it is not copied.
 
-    Raises UserError when the kernel could not unpack all of it.
+    Raises UserError if the kernel could not unpack all of it.
     """
     if not os.path.exists(CARRIED_WHOLE):
         raise UserError(
@@ -262,9 +262,9 @@ def find(
 ) -> Medium:
     """Wait for a medium (seconds), loading drivers as devices appear.
 
-    kinds: in the order in which they are preferred. patience: seconds in which only the first
-    of them is taken. uuid: of the one that is meant. Raises UserError that lists every device seen
-    and what it carries.
+    kinds: in order of preference. patience: seconds in which only the first of them is accepted.
+    uuid: that of the medium that is wanted. Raises UserError that lists every device seen and its
+    contents.
     """
     search = Search(uuid, say)
     start = monotonic()
@@ -300,7 +300,7 @@ def find(
 
 
 def name_of(kind: str, uuid: str) -> str:
-    """What is looked for, for a person."""
+    """What is being looked for, in words for a person."""
     if not uuid or kind != kind_of(uuid):
         return NAMES[kind]
     what = "a disk" if kind == "disk" else "a CD or USB stick"
@@ -308,7 +308,7 @@ def name_of(kind: str, uuid: str) -> str:
 
 
 def describe_others(search: Search, kinds: tuple[str, ...]) -> str:
-    """The media that are there and are not the one that GRUB named."""
+    """The k3OS media that are present, but not the one that GRUB named."""
     if not search.uuid or kind_of(search.uuid) not in kinds or not search.labelled:
         return ""
     listed = "; ".join(f"{each}, UUID {each.uuid}" for each in search.labelled.values())

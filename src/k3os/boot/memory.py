@@ -1,6 +1,6 @@
-"""What a node's kernel does with memory, beside swap: set before the phases, whose values win.
+"""Kernel memory settings of a node, other than swap: set before the phases, whose values win.
 
-Defaults are made for machines with much of it. Documentation: admin-guide/mm/transhuge.rst,
+The defaults are made for large machines. Documentation: admin-guide/mm/transhuge.rst,
 admin-guide/mm/multigen_lru.rst, admin-guide/sysctl/vm.rst (min_free_kbytes).
 """
 
@@ -9,19 +9,19 @@ import os
 
 from k3os.system import memory
 
-# huge pages only where a program asks for them: others grow by them without a use for them
+# huge pages only for programs that ask for them: others would grow without a benefit
 HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/enabled"
 ON_CMDLINE = "transparent_hugepage="
-# what was used in the last second stays in memory; where that does not fit, the kernel's OOM
-# killer acts instead of a machine that reads its own programs all day
+# what was used in the last second stays in memory; if that does not fit, the OOM killer acts,
+# instead of the machine rereading its own programs all day
 WORKING_SET, WORKING_SET_MS = "/sys/kernel/mm/lru_gen/min_ttl_ms", "1000"
 RESERVE = "/proc/sys/vm/min_free_kbytes"
-# above this much memory (kB) the reserve for huge pages is worth its price
+# with more memory (kB) than this, the reserve for huge pages is worth its cost
 RESERVE_BELOW = 4096 * memory.MIB
 
 
 def tune(root: str = "") -> None:
-    """Set them, as far as this kernel has them; a kernel of another system (overlay) may not."""
+    """Apply them as far as this kernel supports them; another system's (overlay) may not."""
     with open(f"{root}/proc/cmdline", errors="replace") as file:
         if ON_CMDLINE not in file.read():
             _write(root + HUGE_PAGES, "madvise")
@@ -32,10 +32,10 @@ def tune(root: str = "") -> None:
 
 
 def reserve(total: int) -> int:
-    """What the kernel itself keeps free (kB) in so much memory when it has no huge pages.
+    """min_free_kbytes for a machine with total kB of memory and no huge pages.
 
-    With them, asked for or not, khugepaged raises it to 45 MB, and a reserve counts double: memory
-    is reclaimed to well above it. mm/page_alloc.c: 4 times the root of the memory in kB.
+    With huge pages, khugepaged raises it to 45 MB, whether they are used or not, and a reserve
+    counts double: memory is reclaimed to well above it. mm/page_alloc.c: 4 * sqrt(memory in kB).
     """
     return min(max(4 * math.isqrt(total), 1024), 65536)
 

@@ -20,7 +20,7 @@ Leaving the shell with `exit` {after}."""
 
 
 def explain(error: BaseException) -> str:
-    """What went wrong, for a person: one line for a known cause, the traceback for our bugs."""
+    """What went wrong, for a person: one line if the cause is known, the traceback for our bugs."""
     if isinstance(error, UserError):
         return f"{error.message}\n{error.hint}" if error.hint else error.message
     if isinstance(error, OSError) and error.filename:
@@ -34,7 +34,7 @@ def explain(error: BaseException) -> str:
 def open_shells(reason: str, *, after: str, program: str = "/bin/sh") -> None:
     """Open a shell on each console; returns when a person leaves one of them.
 
-    Without a console that works it returns after a pause: what follows may end here again.
+    If no console works, it returns after a pause, since the boot may end up here again.
     """
     say("")
     say(reason)
@@ -43,7 +43,7 @@ def open_shells(reason: str, *, after: str, program: str = "/bin/sh") -> None:
     while children:
         pid, status = os.wait()
         started = children.pop(pid, None)
-        # a console that is not really there (EIO) ends its shell at once: no person did that
+        # on a console that does not exist (EIO), the shell ends at once: no person left it
         if started is not None and (status == 0 or time.monotonic() - started > QUICK_SECONDS):
             break
     else:

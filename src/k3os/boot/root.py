@@ -1,7 +1,7 @@
 """Building the root of the running system and moving into it.
 
 The result is the table in docs/reference/files.md: / tmpfs, /usr read-only, /etc fresh, /var /home
-/opt persistent or (live) fresh too, /k3os the medium's. switch_root(8) describes the moving.
+/opt persistent or (live) fresh too, /k3os from the medium. switch_root(8) describes the move.
 """
 
 import errno
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 ROOT = "/sysroot"
 KERNEL = "/run/k3os/kernel"
-# the same again, for the images that the system runs from: systemd-shutdown(8) cannot unmount
-# it to the end, and does not try to here
+# a second mount, for the images that the system runs from: systemd-shutdown(8) cannot unmount
+# this place, and does not try to
 HELD = "/run/initramfs/medium"
-# where a configuration that came with the initrd is laid over the medium's
+# where a configuration from the initrd is laid over the medium's
 CONFIG_LAYER = "/run/k3os/config-layer"
 PERSISTENT = ("var", "home", "opt")
-# No program there gets another one's rights, and no file there is a device. The file systems of
-# containers are mounts of their own (overlayfs), which what is below them does not restrict.
+# No setuid programs and no device files. The file systems of containers are mounts of their own
+# (overlayfs), which these flags of the mount below do not restrict.
 SAFE = MS_NOSUID | MS_NODEV
-# Volumes of pods are binds of /var: storage has device files in them, and k3s with the native
-# snapshotter whole images. /opt and, in /var/local, /usr/local have programs of the node's owner.
+# Pod volumes are binds of /var: storage has device files in them, and k3s with the native
+# snapshotter whole images. /opt and /usr/local (in /var/local) hold the node owner's programs.
 OPTIONS = {"home": SAFE, "var": 0, "opt": 0}
 COPIED = ("etc", "var", "home", "root", "opt")
 KERNEL_FILE_SYSTEMS = ("proc", "sys", "dev", "run")
@@ -45,22 +45,22 @@ KERNEL_FILE_SYSTEMS = ("proc", "sys", "dev", "run")
 def build(medium: Medium, own_config: str = "", data: str = "") -> None:
     """Build ROOT from a medium.
 
-    own_config: path of a config.yaml of the initrd that replaces the medium's, or "".
-    data: the directory on the medium for what persists; "": it is memory, too.
+    own_config: path of the initrd's config.yaml that replaces the medium's, or "".
+    data: the directory on the medium for persistent data; "": that is in memory, too.
     Raises OSError.
     """
     os.makedirs(ROOT, exist_ok=True)
-    # in a live system /var is here, too
+    # in a live system /var is on it, too
     mounts.mount("tmpfs", ROOT, "tmpfs", SAFE if data else MS_NOSUID, "mode=0755,size=75%")
     os.mkdir(ROOT + BASE)
     mounts.move(medium.path, ROOT + BASE)
-    mounts.restrict(ROOT + BASE, SAFE)  # and what is bound from here
+    mounts.restrict(ROOT + BASE, SAFE)  # and binds of it
     system = f"{ROOT}{BASE}/{SYSTEM}"
     generation = f"{system}/{medium.generation}"
     os.makedirs(HELD, exist_ok=True)
     mounts.bind_read_only(ROOT + BASE, HELD)
     held = f"{HELD}/{SYSTEM}/{medium.generation}"
-    if not os.path.ismount(ROOTFS):  # the first stage of an overlay boots from it already
+    if not os.path.ismount(ROOTFS):  # already mounted by the first stage of an overlay
         mounts.mount_image(f"{held}/k3os/rootfs.squashfs", ROOTFS)
     try_each({"read files ahead": lambda: prefetch.start(ROOTFS)})
     with timeline.step("copy /etc and /var"):
@@ -87,7 +87,7 @@ def build(medium: Medium, own_config: str = "", data: str = "") -> None:
 
 
 def mounted_extensions(directory: str) -> "Extensions | None":
-    """Those of a generation; what goes wrong with them costs nothing else."""
+    """The extensions of a generation; an error in them affects nothing else."""
     found = None
 
     def look() -> None:
@@ -102,7 +102,7 @@ def mounted_extensions(directory: str) -> "Extensions | None":
 
 
 def attach_data(data: str) -> None:
-    """Show data's directories at their places, filled up with what the image brings."""
+    """Mount data's directories at their places, after adding what the image has for them."""
     for name in PERSISTENT:
         seed(f"{ROOTFS}/{name}", f"{data}/{name}")
         mounts.bind(f"{data}/{name}", f"{ROOT}/{name}")
@@ -111,10 +111,10 @@ def attach_data(data: str) -> None:
 
 
 def seed(source: str, target: str) -> None:
-    """Add what target lacks of source: directories, files, links. What is there stays as it is.
+    """Copy to target what it lacks: directories, files, links. Existing ones stay unchanged.
 
-    Each file is complete or not there, also after a power cut. A disk without room for one does
-    not keep the node from booting, which is how somebody makes room.
+    Each file is written completely or not at all, even with a power cut. If the disk is full, the
+    node boots anyway: that allows somebody to make room.
     """
     try:
         _seed(source, target)
@@ -131,7 +131,7 @@ def _seed(source: str, target: str) -> None:
             os.mkdir(target, 0o700)
             _own(target, status)
         elif not stat.S_ISDIR(os.lstat(target).st_mode):
-            return  # somebody's link to another place
+            return  # somebody replaced it with a link
         for name in os.listdir(source):
             seed(f"{source}/{name}", f"{target}/{name}")
     elif os.path.lexists(target):
@@ -149,7 +149,7 @@ def _mount_system(source: str, target: str, own_config: str) -> None:
     if not own_config:
         mounts.bind_read_only(source, target)
         return
-    # the merged directory has this mode, and k3s is in it for everybody
+    # the merged directory gets this mode, and everybody needs k3s, which is in it
     os.makedirs(CONFIG_LAYER, mode=0o755, exist_ok=True)
     with open(own_config, "rb") as file:
         data = file.read()
@@ -161,18 +161,18 @@ def _mount_system(source: str, target: str, own_config: str) -> None:
 
 
 def add_kernel(image: str) -> None:
-    """Show the modules and firmware of the running generation below /usr/lib, and in /boot what
-    the kernel was built with: where k3s, Longhorn and others look for it."""
+    """Mount the modules and firmware of the running generation below /usr/lib, and the kernel's
+    build configuration in /boot: where k3s, Longhorn and others look for it."""
     mounts.mount_image(image, KERNEL)
     for name in ("modules", "firmware"):
         mounts.bind(f"{KERNEL}/{name}", f"{ROOT}/usr/lib/{name}")
-    if os.path.isdir(f"{KERNEL}/boot"):  # a kernel of an older release has none
+    if os.path.isdir(f"{KERNEL}/boot"):  # older releases have none
         os.makedirs(f"{ROOT}/boot", exist_ok=True)
         mounts.bind(f"{KERNEL}/boot", f"{ROOT}/boot")
 
 
 def add_foreign_kernel(base: str, release: str = "") -> None:
-    """Show the modules, firmware and configuration of the kernel of the system below base."""
+    """Mount the modules, firmware and configuration of the foreign kernel below base."""
     release = release or os.uname().release
     if os.path.exists(f"{base}/boot/config-{release}"):
         os.makedirs(f"{ROOT}/boot", exist_ok=True)
@@ -185,7 +185,7 @@ def add_foreign_kernel(base: str, release: str = "") -> None:
 
 
 def populate(source: str, target: str, left_empty: tuple[str, ...] = ()) -> None:
-    """Copy the image's top level: links and empty directories, and COPIED whole."""
+    """Copy the image's top level: links, empty directories, and the contents of COPIED."""
     for entry in sorted(os.listdir(source)):
         path, new = f"{source}/{entry}", f"{target}/{entry}"
         status = os.lstat(path)
@@ -223,9 +223,9 @@ def _own(path: str, status: os.stat_result) -> None:
 
 
 def enter() -> None:
-    """Make ROOT the root of this process (and of all to come); the initrd is emptied.
+    """Make ROOT the root of this process (and of all later ones); the initrd is emptied.
 
-    The process goes on with the same Python: the new root has the same version of it.
+    The process continues with the same Python: the new root has the same version.
     """
     initrd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     for name in KERNEL_FILE_SYSTEMS:
@@ -237,15 +237,15 @@ def enter() -> None:
     with timeline.step("empty the initrd"):
         empty(initrd, os.stat(BASE))
     os.close(initrd)
-    # the same paths lead to other directories now; importlib.invalidate_caches() would import
+    # the paths now lead to other directories; importlib.invalidate_caches() would import
     # importlib.metadata, which costs more than the rest of this function
     sys.path_importer_cache.clear()
 
 
 def empty(directory: int, kept: os.stat_result) -> None:
-    """Remove all below an open directory that is on the same file system: the initrd's memory.
+    """Remove everything below an open directory on its file system: it frees the initrd's memory.
 
-    kept: a directory that stays with all in it: what we boot from, when the initrd carried it.
+    kept: a directory that stays with its contents: what we boot from, if the initrd carried it.
     """
     device = os.fstat(directory).st_dev
     for entry in os.scandir(directory):
@@ -259,13 +259,13 @@ def empty(directory: int, kept: os.stat_result) -> None:
             try:
                 os.rmdir(entry.name, dir_fd=directory)
             except OSError:
-                continue  # the place something is mounted at, or what is kept
+                continue  # a mount point, or kept
         else:
             os.unlink(entry.name, dir_fd=directory)
 
 
 def mount_kernel_file_systems() -> None:
-    """/proc, /sys, /dev, /run of the initrd; those that are mounted already stay."""
+    """/proc, /sys, /dev, /run of the initrd; those already mounted stay."""
     table = (
         ("proc", "/proc", "proc", MS_NOSUID | MS_NODEV, ""),
         ("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV, ""),
@@ -282,7 +282,7 @@ def mount_kernel_file_systems() -> None:
 
 
 def mount_for_tools(kind: str, target: str) -> None:
-    """A file system of the kernel that tools in pods look into, where the kernel has it."""
+    """A kernel file system that tools in pods look into, if the kernel has it."""
     if os.path.isdir(target) and not os.path.ismount(target):
         try:
             mounts.mount(kind, target, kind, MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700")

@@ -1,6 +1,6 @@
-"""The state partition of an installed system: checked, mounted writable, reset when asked for.
+"""The state partition of an installed system: checked, mounted writable, reset on request.
 
-It decides where this boot's persistent data is; root.py shows it at /var, /home and /opt. The
+It decides where this boot's persistent data is; root.py mounts it at /var, /home and /opt. The
 markers are empty files in /k3os/system (docs/reference/files.md). Exit codes: e2fsck(8).
 """
 
@@ -15,8 +15,8 @@ from k3os.system.files import atomic_write, sync_directory
 from k3os.system.run import CommandError, run
 
 UNREPAIRED = 4
-# Of what ext4 reserves (1 %) a pod's root, whose uid is that of its owner, would take its part.
-# Nobody is this user, so it is for those with CAP_SYS_RESOURCE: people with sudo, k3OS, k3s.
+# The 1 % that ext4 reserves is for root's uid by default, and root in a pod has that uid. With a
+# uid that nobody has, it is for those with CAP_SYS_RESOURCE: people with sudo, k3OS, k3s.
 RESERVED_FOR_PRIVILEGED = "resuid=4294967293"
 
 
@@ -25,7 +25,7 @@ def prepare(medium: Medium, *, factory_reset: bool, say: Say) -> str:
 
     A foreign root (overlay) was checked and mounted by its own system's initrd.
 
-    Raises UserError when the file system needs a person, OSError.
+    Raises UserError when a person must repair the file system, OSError.
     """
     if medium.kind == "disk":
         mounts.unmount(medium.path)
@@ -34,7 +34,7 @@ def prepare(medium: Medium, *, factory_reset: bool, say: Say) -> str:
     else:
         protect(f"{medium.path}/{CONFIG}", say)
     if factory_reset and not os.path.exists(f"{medium.path}/{FACTORY_RESET}"):
-        # a power cut in the middle must not leave half of the data to the next boot
+        # after a power cut in the middle, the next boot must not keep half of the data
         atomic_write(f"{medium.path}/{FACTORY_RESET}", b"", sync=True)
     if os.path.exists(f"{medium.path}/{FACTORY_RESET}"):
         wipe(medium.path, say)
@@ -46,7 +46,7 @@ def prepare(medium: Medium, *, factory_reset: bool, say: Say) -> str:
 
 
 def protect(config: str, say: Say) -> None:
-    """A person put it there, and it holds tokens and passwords: for root alone."""
+    """For root alone: a person created it, and it holds tokens and passwords."""
     try:
         mode = os.stat(config).st_mode & 0o777
     except FileNotFoundError:
@@ -57,7 +57,7 @@ def protect(config: str, say: Say) -> None:
 
 
 def check(device: str, say: Say) -> None:
-    """Check the file system and repair what can be repaired safely. Raises UserError otherwise."""
+    """Check the file system, repair what can be repaired safely. Raises UserError otherwise."""
     try:
         run(["e2fsck", "-p", device])
     except CommandError as error:
@@ -70,7 +70,7 @@ def check(device: str, say: Say) -> None:
 
 
 def wipe(medium: str, say: Say) -> None:
-    """The factory reset: the data goes, the system and its configuration stay."""
+    """The factory reset: delete the data; the system and its configuration stay."""
     say("factory reset: deleting everything in /var, /home and /opt")
     run(["rm", "-rf", f"{medium}/{DATA}"])
     os.sync()

@@ -1,4 +1,4 @@
-"""Steps of the boot that a node is better with and boots without."""
+"""Optional steps of the boot: if one fails, the boot continues without it."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,7 +6,7 @@ from k3os.system.console import Say, say
 
 
 def try_each(steps: Mapping[str, Callable[[], object]], say: Say = say) -> None:
-    """Do what a node is better with and boots without: one that fails costs only itself."""
+    """Perform optional steps: one that fails is reported, and the others still run."""
     for what, step in steps.items():
         try:
             step()

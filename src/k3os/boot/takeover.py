@@ -1,8 +1,8 @@
-"""The boot that finishes a takeover: what was on the partition goes, k3OS stays.
+"""The boot that finishes a takeover: the old contents of the partition are deleted, k3OS stays.
 
-It runs in the initrd, before anything of the partition is used, and only where the marker is
-that install/takeover.py wrote; the marker goes last, so that a power cut in the middle is made
-good by the next boot. It never leaves the file system and never follows a link.
+It runs in the initrd, before anything on the partition is used, and only if the marker of
+install/takeover.py exists. The marker is deleted last, so that after a power cut the next boot
+completes the work. It never leaves the file system and never follows a link.
 ioctls: include/uapi/linux/fs.h.
 """
 
@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-# a directory to what is kept in it; None: all
+# directory -> what is kept in it; None: everything
 KEPT: dict[str, tuple[str, ...] | None] = {
     "": ("k3os", "boot", "lost+found"),
     "boot": ("grub",),
@@ -43,7 +43,7 @@ def is_wanted(medium: Medium) -> bool:
 
 
 def finish(medium: Medium, say: Say) -> "NoReturn":
-    """Check the file system, delete, and restart or switch off. Raises UserError, OSError."""
+    """Check the file system, delete, and restart or power off. Raises UserError, OSError."""
     device = medium.file_system.device
     mounts.unmount(medium.path)
     state.check(device, say)
@@ -58,11 +58,11 @@ def finish(medium: Medium, say: Say) -> "NoReturn":
 
 
 def carry_out(root: str, say: Say) -> str:
-    """All of it below the mounted partition; what to do then. It can be repeated at any point."""
+    """Do all of it below the mounted partition; returns what to do then. Can be repeated."""
     path = f"{root}/{MARKER}"
     then, menu = takeover_marker.read(path)
     say("takeover: deleting the system that was here")
-    # first of all: it offers a system that is about to be broken
+    # first, because it can start a system that is about to be broken
     if os.path.lexists(f"{root}/{BACKUP}"):
         os.unlink(f"{root}/{BACKUP}")
         sync_directory(os.path.dirname(f"{root}/{BACKUP}"))
@@ -78,11 +78,11 @@ def carry_out(root: str, say: Say) -> str:
 
 
 def delete_others(root: str) -> int:
-    """Delete what is not in KEPT; how many files and directories went."""
+    """Delete what is not in KEPT; returns the number of files and directories deleted."""
     count = 0
     for directory, kept in KEPT.items():
         path = f"{root}/{directory}".rstrip("/")
-        # a link here would be the old system's: it goes with the rest of its directory
+        # a link here is the old system's: it is deleted with the rest of its directory
         if kept is None or os.path.islink(path) or not os.path.isdir(path):
             continue
         opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -94,7 +94,7 @@ def delete_others(root: str) -> int:
 
 
 def _empty(directory: int, device: int, kept: tuple[str, ...] = ()) -> int:
-    """Delete what is in an open directory, as far as it is on the device."""
+    """Delete the contents of an open directory, as far as they are on the device."""
     count = 0
     with os.scandir(directory) as entries:
         found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
@@ -118,7 +118,7 @@ def _remove(directory: int, name: str, is_directory: bool) -> None:
     remove = os.rmdir if is_directory else os.unlink
     try:
         remove(name, dir_fd=directory)
-    except PermissionError:  # chattr +i or +a, which not even root passes over
+    except PermissionError:  # chattr +i or +a, which stops even root
         _unlock(directory)
         kind = os.O_DIRECTORY if is_directory else os.O_NONBLOCK
         entry = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | kind, dir_fd=directory)
@@ -138,7 +138,7 @@ def _unlock(descriptor: int) -> None:
 
 
 def set_label(root: str, label: str) -> None:
-    """Name the mounted file system."""
+    """Set the label of the mounted file system."""
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.ioctl(descriptor, FS_IOC_SETFSLABEL, label.encode().ljust(FSLABEL_MAX, b"\0"))

@@ -1,4 +1,4 @@
-"""When each step of the early boot began and ended, for `make bench` and for people.
+"""When each step of the early boot started and ended, for `make bench` and for people.
 
 Seconds since the kernel started (CLOCK_BOOTTIME, clock_gettime(2)).
 """
@@ -27,13 +27,13 @@ def step(name: str) -> Iterator[None]:
 
 def dump() -> bytes:
     """The steps so far as a JSON list of {"name", "start", "end"}."""
-    # names are ours: nothing in them needs escaping, and json costs an import
+    # the names are ours and need no escaping; importing json costs time
     rows = [f'{{"name": "{n}", "start": {s:.3f}, "end": {e:.3f}}}' for n, s, e in _steps]
     return ("[" + ",\n ".join(rows) + "]\n").encode()
 
 
 def started_at_boot() -> None:
-    """Record what lies before our first line: the kernel, the initrd's unpacking, Python."""
+    """Record the time before our first line: kernel, unpacking of the initrd, Python."""
     _steps.append(("kernel and python", 0.0, round(now(), 3)))
 
 

@@ -1,9 +1,8 @@
-"""Two file systems that both may be what this machine boots from: the right one, or an error.
+"""Two file systems that may both be what this machine boots from: choose the right one, or fail.
 
-Imported only where there are two. Without a UUID from GRUB (the menu of an older release) the one
-whose kernel runs is the right one, then the one whose GRUB counts this boot as a trial: GRUB has
-read the kernel from it and written to it a moment ago. With two of the same UUID it is the same:
-one is a copy of the other.
+Imported only when there are two. Without a UUID from GRUB (the menu of an older release), the right
+one has the running kernel, or else a GRUB that counts this boot as a trial: GRUB has just read the
+kernel from it and written to it. The same for two with the same UUID: one is a copy of the other.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ ON_TRIAL = "k3os.trial="
 
 
 def distinct(candidates: list[FileSystem]) -> list[FileSystem]:
-    """Each of them once: an ISO on a stick is on the disk and on its first partition, and a disk
-    with two paths to it is two disks to the kernel."""
+    """Each file system once: an ISO on a stick is on the disk and on its first partition, and the
+    kernel sees a disk with two paths as two disks."""
     names = {each.device.rpartition("/")[2]: each for each in candidates}
     kept: dict[str, FileSystem] = {}
     for name, each in names.items():
@@ -41,10 +40,10 @@ def distinct(candidates: list[FileSystem]) -> list[FileSystem]:
 
 
 def _wwid(disk: str) -> str:
-    """The registered name that a disk has by itself, whatever path leads to it."""
+    """The registered name of the disk itself, the same on every path to it."""
     for path in (f"{SYS_BLOCK}/{disk}/wwid", f"{SYS_BLOCK}/{disk}/device/wwid"):
         wwid = text_of(path)
-        # cheap disks have one made of their model's name, or of zeros
+        # cheap disks make one up from their model's name, or of zeros
         if wwid.startswith(("naa.", "eui.", "uuid.")) and wwid[5:].strip("0"):
             return wwid
     return ""
@@ -53,9 +52,9 @@ def _wwid(disk: str) -> str:
 def right_one(
     candidates: list[FileSystem], look: Callable[[FileSystem], str | None], uuid: str
 ) -> list[FileSystem]:
-    """The one of several that is the medium, in a list; none when no one is.
+    """The one candidate that is the medium, in a list; [] if none is.
 
-    look: mounts one, and says where; None when it is no medium. Raises UserError.
+    look: mounts a candidate and returns where, None if it is not a medium. Raises UserError.
     """
     media: list[tuple[FileSystem, bool, bool]] = []
     for each in candidates:
@@ -76,12 +75,12 @@ def right_one(
 
 
 def has_running_kernel(path: str) -> bool:
-    """Whether one of the generations below path has the kernel that runs."""
+    """Whether one of the generations below path has the running kernel."""
     return any(has_kernel(path, generation, os.uname().release) for generation in LINKS)
 
 
 def is_on_trial(path: str) -> bool:
-    """Whether this boot is a trial, and the GRUB of the medium at path counts one."""
+    """Whether this boot is a trial that the GRUB of the medium at path counts."""
     from k3os.generation import grubenv
     from k3os.generation.trial import GENERATION
 

@@ -1,1 +1,1 @@
-"""The commands of `k3os`. Nothing imports this package but the entry points."""
+"""The commands of `k3os`. Only the entry points import this package."""

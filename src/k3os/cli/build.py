@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    # as an exception it takes the way of Ctrl-C: children are stopped, half a stage is removed
+    # as an exception it acts like Ctrl-C: child processes stop, an unfinished stage is removed
     raise KeyboardInterrupt
 
 
@@ -81,7 +81,7 @@ def _build(*, refresh: bool) -> int:
 
 
 def _version(k3s: str) -> str:
-    """Of the k3s that K3S= names, "" when only the build will know."""
+    """The version of k3s that K3S= names, "" when only the build will know it."""
     from k3os.k3s.source import VERSION, pinned
 
     version = k3s.partition("#")[0]

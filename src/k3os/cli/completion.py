@@ -1,4 +1,4 @@
-"""`k3os completion`: the words of all commands for a shell, made of their help."""
+"""`k3os completion`: shell completion for all commands, generated from their help."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def main(argv: list[str]) -> int:
 
 
 def known() -> dict[str, tuple[str, list[str]]]:
-    """Command of this machine -> a line about it, and the words that may follow it."""
+    """Command of this machine -> its one-line help, and the words that may follow it."""
     found = {}
     for name, (path, _, text) in COMMANDS.items():
         if name == "init":
             continue
         try:
             module = __import__(path, fromlist=["HELP"])
-        except ModuleNotFoundError:  # of a workstation, on a node
+        except ModuleNotFoundError:  # a workstation command, on a node
             continue
         help_text = getattr(module, "HELP", "")
         words = options.Words(help_text) if help_text else None

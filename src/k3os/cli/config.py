@@ -47,8 +47,8 @@ options:
                    and hint, for editors and CI
 """
 # --format=json is the older form of --json, with other names
-# --expired=yes: the timer that takes back what was tried
-# --when-online=yes: k3os-config.service, which reads while the network is waited for
+# --expired=yes: from the timer that takes back a configuration that was tried
+# --when-online=yes: from k3os-config.service, which loads while the network is still coming up
 HIDDEN = ("--format", "--expired", "--when-online")
 ACTIONS = ("check", "diff", "try", "keep", "back", "schema", "reference")
 
@@ -105,7 +105,7 @@ def dump(given: dict[str, str]) -> int:
 
 
 def diff(path: str, given: dict[str, str]) -> int:
-    """Exit code 1 when a file, this one or another of the node, has errors. Raises UserError."""
+    """Exit code 1 when this file or another one of the node has errors. Raises UserError."""
     from k3os.config.difference import lines
     from k3os.config.load import load_config
 
@@ -135,14 +135,14 @@ def try_it(path: str, given: dict[str, str]) -> int:
     seconds = parse(text)
     if not config_try.SHORTEST <= seconds <= config_try.LONGEST:
         raise options.wrong(HELP, f"--for takes a time from 10s to 24h, not {text!r}")
-    # the medium is read-only, and the fragment is the NodePool's
+    # the medium is read-only, and the fragment belongs to the NodePool
     place = _place(given, "nothing can be tried there", f"{OWN_SYSTEM}/config.yaml", FRAGMENT)
     check_node()
     return config_try.begin(path, place, seconds, _sources(given), restart="--restart" in given)
 
 
 def _place(given: dict[str, str], wrong: str, *others: str) -> str:
-    """The file of the node that is meant, none of the others. Raises UserError."""
+    """The file of the node that `--as` names; `others` are refused, too. Raises UserError."""
     from k3os.config.difference import PLACES
 
     place = given.get("--as", LOCAL_CONFIG)
@@ -185,7 +185,7 @@ def check(paths: list[str], given: dict[str, str]) -> int:
 
 
 def k3s_version(given: dict[str, str]) -> str:
-    """The one that is named, else the one that an image of this k3OS gets."""
+    """The version given by option, else the one that an image of this k3OS gets."""
     if "--k3s" in given:
         from k3os.config.k3s_table import minor
 
@@ -198,7 +198,7 @@ def k3s_version(given: dict[str, str]) -> str:
 
 
 def for_editors(problem: Problem) -> dict[str, str | int]:
-    """One object of --json. line and column count from 1; 0: the file, or the command line."""
+    """One object of --json. line and column count from 1; 0 means the file or command line."""
     return {
         "file": problem.place.source,
         "line": problem.place.line,
@@ -239,7 +239,7 @@ def apply(given: dict[str, str]) -> int:
         from k3os.phases.node import Node
         from k3os.phases.phase_report import booted_mode
 
-        # as it would be if the data sources gave what they gave last
+        # as if the data sources gave the same as last time
         config, problems = load_config(*sources, cloud=phase == "runtime")
         for problem in problems:
             print(problem, file=sys.stderr)

@@ -13,7 +13,7 @@ HELP = "usage: k3os confirm\n\nWait until this boot is healthy; called by the sy
 
 
 def main(argv: list[str]) -> int:
-    """Exit code 0 healthy, or nothing is on trial; 1 it was not, and the machine restarts."""
+    """Exit code 0: healthy, or nothing is on trial; 1: not healthy, and the machine restarts."""
     options.count(HELP, options.read(HELP, argv)[0], 0, 0)
     if os.geteuid() != 0:
         raise UserError("only root may do that", "the system calls it by itself")

@@ -1,7 +1,7 @@
 """`k3os datasource probe`: what each data source would give; nothing is written or applied.
 
-Secrets are masked, and of a script only its interpreter and size are shown: any line of it may
-hold one.
+Secrets are masked. A script is shown only by its interpreter and size, since any of its lines may
+contain a secret.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
 
 
 def _known(names: list[str]) -> list[str]:
-    """The names as they are. Raises UserError for one that is no data source."""
+    """The names, unchanged. Raises UserError for one that is not a data source."""
     from k3os.config.schema import DATA_SOURCES
     from k3os.config.spelling import nearest
 
@@ -69,7 +69,7 @@ def _say(line: str) -> None:
 
 
 def lines(answer: Answer) -> list[str]:
-    """The text for people."""
+    """The output for people."""
     head = f"{answer.name} ({answer.seconds:.1f} s): "
     if answer.found is None:
         return [head + ("" if answer.is_broken else "not there: ") + answer.reason]
@@ -93,14 +93,14 @@ def described(found: Found) -> list[str]:
 
 
 def short_key(key: str) -> str:
-    """Type, the end of the key, comment."""
+    """The key's type, the end of its data, and its comment."""
     words = key.split()
     start = next(index for index, word in enumerate(words) if word.startswith("AAAA"))
     return " ".join([*words[:start], f"…{words[start][-8:]}", *words[start + 1 :]])
 
 
 def part_lines(part: Part) -> list[str]:
-    """A script's first line and size, or a config.yaml as `k3os config --dump` shows it."""
+    """A script's first line and size, or a config.yaml in the format of `k3os config --dump`."""
     if part.is_script:
         first = part.data.partition(b"\n")[0].decode(errors="replace")
         return [f"userdata: a script, {first}, {len(part.data)} bytes"]

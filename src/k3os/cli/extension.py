@@ -1,5 +1,5 @@
-"""`k3os extension`: programs, units and drivers that a node has beside its image
-(k3os.node.extensions), and the making of such an extension (k3os.image.extension)."""
+"""`k3os extension`: programs, units and drivers that a node has in addition to its image
+(k3os.node.extensions), and building such an extension (k3os.image.extension)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WORDS = {"add": "SOURCE", "remove": "NAME", "build": "NAME"}
 
 
 def main(argv: list[str]) -> int:
-    """Exit code 0 also when there was nothing to do. Raises UserError."""
+    """Exit code 0, also if there was nothing to do. Raises UserError."""
     words, given = options.read(HELP, argv)
     action = words[0]
     options.count(HELP, words, 1 + (action in WORDS), 1 + (action in WORDS))
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
 
 
 def build(name: str) -> int:
-    """Make dist/artifacts/NAME-ARCH.raw, as the environment says. Raises UserError."""
+    """Build dist/artifacts/NAME-ARCH.raw from environment variables. Raises UserError."""
     try:
         from k3os.image.extension import make
         from k3os.image.extension_request import read_request

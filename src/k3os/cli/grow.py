@@ -1,6 +1,6 @@
 """`k3os grow`: give the state partition the rest of a disk that became larger.
 
-k3os-grow.service calls it at a boot at which there is something to gain.
+k3os-grow.service calls it in boots where there is space to gain.
 """
 
 from k3os.cli import options
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
         print(f"k3OS: {device} has the size of its disk")
         return 0
     try:
-        with mounts.writable(BASE):  # resize2fs asks there
+        with mounts.writable(BASE):  # resize2fs needs a writable mount point
             grow.grow(device)
     except CommandError as error:
         raise UserError(

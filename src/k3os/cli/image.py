@@ -92,7 +92,7 @@ def main(argv: list[str]) -> int:
 
 
 def board_of(name: str) -> Board | None:
-    """The board, None for "". It decides the architecture of a build. Raises UserError."""
+    """The board, which decides the architecture of a build; None for "". Raises UserError."""
     from k3os.image.board import BOARDS
 
     if not name:
@@ -112,7 +112,7 @@ def board_of(name: str) -> Board | None:
 
 
 def check(config: str) -> str:
-    """Refuse a configuration that would not be installed, before anything is built; its address."""
+    """Before anything is built, refuse a configuration that cannot be installed; its address."""
     if not config:
         return ""
     from k3os.install.config import compose
@@ -123,7 +123,7 @@ def check(config: str) -> str:
 
 
 def size_of(text: str) -> int:
-    """Bytes of "8G", "4096M" or a plain number; whole MiB, as clouds want them."""
+    """Bytes of "8G", "4096M" or a plain number; whole MiB, which clouds require."""
     match = re.fullmatch(r"([0-9]{1,15})([MGT]?)(?:i?B)?", text)
     size = int(match[1]) * _UNITS[match[2]] if match else 0
     if not size or size % MIB:
@@ -132,7 +132,7 @@ def size_of(text: str) -> int:
 
 
 def _built() -> Path:
-    """The ISO of a build that is up to date. Without CONFIG: that goes into the disk only."""
+    """The ISO of an up-to-date build, made without CONFIG: that goes only onto the disk."""
     from k3os.cli import build
     from k3os.image.settings import from_environment
 
@@ -157,4 +157,4 @@ def _board_files(board: Board) -> Path:
 
 
 def _terminate(number: int, frame: object) -> None:
-    raise KeyboardInterrupt  # the way of Ctrl-C: what is half done is removed
+    raise KeyboardInterrupt  # as for Ctrl-C: unfinished files are removed

@@ -6,7 +6,7 @@ from k3os.errors import UserError
 
 
 def main(argv: list[str]) -> int:
-    """Boot; refuses to do so as anything but PID 1, since it would mount over a running system."""
+    """Boot. Refuses unless it is PID 1, since it would mount over a running system."""
     if os.getpid() != 1:
         raise UserError("init is started by the kernel in the initrd, not by hand")
     from k3os.boot.init import main as boot

@@ -1,7 +1,7 @@
 """`k3os install`, also called `os-config`: put k3OS onto a disk.
 
-What is not given as an option comes from `k3os.install` of the configuration (the kernel's
-command line included). k3os-install.service calls it with --automatic in the mode install.
+Settings without an option come from `k3os.install` in the configuration, which includes the
+kernel's command line. In install mode, k3os-install.service calls it with --automatic.
 """
 
 from __future__ import annotations
@@ -70,16 +70,16 @@ VALUES = {
     "--iso": "iso_url",
     "--tty": "tty",
 }
-# what no configuration may say, only whoever calls
+# only the caller sets these, never a configuration
 CALLERS_FLAGS = {"--takeover": "takeover", "--no-reboot": "no_reboot"}
 CALLERS_VALUES = {"--medium": "medium"}
-# with one of these a person knows what is wanted, and only confirms it
+# with any of these given, a person is only asked to confirm
 ANSWERED = ("device", "config_url", "no_format")
 CMDLINE = "/proc/cmdline"
 
 
 def main(argv: list[str]) -> int:
-    """Exit code 0 installed, 1 refused or failed or not wanted, 2 wrong usage."""
+    """Exit code 0: installed; 1: refused, failed or declined; 2: wrong usage."""
     automatic = argv == ["--automatic"]
     options = {} if automatic else parse(argv)
     medium = options.get("medium", BASE)
@@ -99,7 +99,7 @@ def main(argv: list[str]) -> int:
         say("this is the live system now; `sudo k3os install` tries again")
         return 1
     except Exception as error:
-        if automatic:  # whoever sees the console should not have to look for the traceback
+        if automatic:  # show the traceback on the console: nobody should have to search for it
             say(f"NOT INSTALLED, this is a bug of k3OS: {type(error).__name__}: {error}")
         raise
 
@@ -132,7 +132,7 @@ def refuse_where_it_makes_no_sense(medium: str) -> None:
 
 
 def settings(config: Config, options: dict[str, str]) -> dict[str, str]:
-    """Every setting of k3os.install as a text, "true" or ""; options win."""
+    """Every setting of k3os.install as a text, "true" or ""; options take precedence."""
     names = (*FLAGS.values(), *VALUES.values())
     found = {}
     for name in names:
@@ -174,7 +174,7 @@ def _install(options: dict[str, str], say: Say, *, automatic: bool) -> int:
         with open(CMDLINE, errors="surrogateescape") as file:
             cmdline = file.read()
         running, own_config = load_config()[0], f"{OWN_SYSTEM}/config.yaml"
-    else:  # the running system is another one: neither its command line nor its files are ours
+    else:  # another system is running: neither its command line nor its files are ours
         system = f"{medium}/{layout.SYSTEM}"
         cmdline, own_config = "", f"{system}/config.yaml"
         running = load_config(system_dir=system, cmdline="")[0]
@@ -197,7 +197,7 @@ def _install(options: dict[str, str], say: Say, *, automatic: bool) -> int:
                 return configure(given, say)
             wanted = {**wanted, "device": given.device, "config_url": given.config_url}
             answers = given.config()
-    if not wanted["device"]:  # it may stand there under a name that is none
+    if not wanted["device"]:  # it may be misspelt on the command line
         for problem in of_cmdline(cmdline):
             say(str(problem))
     asked = request(wanted, fallback=fallback)
@@ -217,7 +217,7 @@ def _install(options: dict[str, str], say: Say, *, automatic: bool) -> int:
     if not wanted["iso_url"]:
         text = compose(own_config, config.k3s_version(what))
         return carry_out(asked, what, text, wanted, say, bar)
-    # what may be refused without the long download is refused before it
+    # before the long download, refuse what can be refused without it
     text = compose(own_config, "") if asked.config_url else b""
     from k3os.install import iso
 
@@ -240,7 +240,7 @@ def carry_out(
     say: Say,
     bar: Callable[[str, int, int], None] | None,
 ) -> int:
-    """Plan it, say it, ask for the last word, do it."""
+    """Plan it, show the plan, ask for confirmation, do it."""
     from k3os.generation import grub, kernel_args
     from k3os.install import plan, takeover
     from k3os.install.perform import install
@@ -266,14 +266,14 @@ def carry_out(
 
 
 def confirmed() -> bool:
-    """The one question before anything is lost, on the terminal."""
+    """Ask on the terminal before any data is lost."""
     from k3os.install.questions import on_this_terminal
 
     return on_this_terminal().text("Type yes to go on") == "yes"
 
 
 def configure(given: Answers, say: Say) -> int:
-    """Give the answers to the running system: written, applied, k3s started anew."""
+    """Give the answers to the running system: write and apply them, restart k3s."""
     from k3os.config.key import RUNTIME
     from k3os.install import config
     from k3os.node.configure import apply
@@ -308,7 +308,7 @@ def finish(power_off: bool, say: Say) -> int:
 
 
 def booted_from_network() -> bool:
-    """Whether the medium is the initrd's memory (k3os.boot.media): there is none to remove."""
+    """Whether the medium is in the initrd's memory (k3os.boot.media): there is none to remove."""
     from k3os.system.mounts import mounted
 
     return any(where[:2] == ("rootfs", BASE) for where in mounted())

@@ -1,7 +1,6 @@
-"""`k3os k3s`: fetch k3s on a node whose image has none; record a new pinned version.
+"""`k3os k3s`: download k3s on a node whose image has none; record a new pinned version.
 
-`fetch` is what k3os-k3s-fetch.service calls, again and again until it has succeeded
-(k3os.node.k3s_fetch).
+k3os-k3s-fetch.service calls `fetch` again and again until it succeeds (k3os.node.k3s_fetch).
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def main(argv: list[str]) -> int:
         "pin": pin,
         "version": print_version,
     }
-    # action to the least and the most versions behind it
+    # action -> the minimum and maximum number of versions after it
     counts = {"fetch": (0, 1), "sums": (1, 100), "pin": (0, 100), "version": (0, 0)}
     least, most = counts[words[0]]
     options.count(HELP, words, 1 + least, 1 + most)
@@ -77,7 +76,7 @@ def print_version() -> None:
 
 
 def published(version: str) -> dict[str, str]:
-    """Architecture to the hash that the release says. Raises UserError, also over plain http."""
+    """Architecture -> the hash that the release publishes. Raises UserError, also for http."""
     from k3os.k3s.fetch import published_sums
     from k3os.k3s.source import RELEASE_FILES, release_url
     from k3os.k3s.trust import NOBODY
@@ -94,16 +93,16 @@ def published(version: str) -> dict[str, str]:
 
 
 def print_sums(*versions: str) -> None:
-    """As a part of a config.yaml."""
+    """Print them in the format of a config.yaml."""
     lines = ["k3os:", "  k3s_sums:"]
     for version in versions:
-        # one for each architecture; a fleet may have several
+        # one hash for each architecture; a cluster may have several
         lines.append(f"    {version}: {' '.join(dict.fromkeys(published(version).values()))}")
     print("\n".join(lines))
 
 
 def pin(*versions: str) -> None:
-    """Write the published hashes of all architectures into pinned.json; what is there stays."""
+    """Add the published hashes of all architectures to pinned.json; existing ones stay."""
     from k3os.k3s.source import PINNED, pinned
     from k3os.system.files import atomic_write
 

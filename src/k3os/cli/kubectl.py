@@ -1,8 +1,8 @@
-"""`kubectl k3os`: a rollout as it goes on, pausing and undoing it, all nodes in one table, and
-(kubectl_node.py) commands on a node.
+"""`kubectl k3os`: follow, pause and undo a rollout, list all nodes in one table, and run commands
+on a node (kubectl_node.py).
 
 A plugin of kubectl (kubernetes.io, "Extend kubectl with plugins"): an executable `kubectl-k3os` in
-PATH. It asks the API through kubectl, and here writes the NodePool alone.
+PATH. It talks to the API through kubectl. This module writes nothing but the NodePool.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ DIFF_EPILOG = """\
 exit codes, as those of `kubectl diff`: 0 no difference, 1 differences, 2 an error
 """
 Body = Mapping[str, Any]
-# options of kubectl that say which cluster, and as whom
+# kubectl's options that select the cluster and the user
 HANDED_ON = ("--context", "--cluster", "--user", "--kubeconfig", "--namespace")
 
 
@@ -56,7 +56,7 @@ def entry() -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Exit code as EPILOG says."""
+    """Exit code: see EPILOG."""
     return call("kubectl k3os", _main, argv)
 
 
@@ -72,7 +72,7 @@ def _main(argv: list[str]) -> int:
         return restarts(kubectl, options)
     if options.command in ON_NODES:
         return on_nodes(kubectl, options)
-    name = options.name.rpartition("/")[2]  # nodepool/workers, too, as kubectl has it
+    name = options.name.rpartition("/")[2]  # nodepool/workers works, too, as in kubectl
     if options.action == "status":
         return show_rollout(kubectl, name, timeout=options.timeout, watch=options.watch)
     if options.action == "history":
@@ -85,14 +85,14 @@ def _main(argv: list[str]) -> int:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The options; argparse itself ends the program on wrong ones (exit code 2)."""
-    # as kubectl reads it, no value follows without the sign
+    """The options; on wrong ones argparse itself ends the program (exit code 2)."""
+    # as in kubectl, --watch takes a value only with "="
     argv = ["--watch=true" if word == "--watch" else word for word in argv]
     return parser().parse_args(boots_as_one_word(argv))
 
 
 def parser() -> argparse.ArgumentParser:
-    """All that can be asked for."""
+    """The parser of all commands."""
     shared = _handed_on(HANDED_ON)
     found = argparse.ArgumentParser(
         prog="kubectl k3os",
@@ -103,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("nodes", parents=[shared], help="a table of all nodes")
     _add_diff(commands, shared)
-    # their namespace is always the operator's, and journalctl has another -n
+    # these always use the operator's namespace, and journalctl's -n means something else
     add_parsers(commands, _handed_on(HANDED_ON[:-1]))
     add_restarts(commands, _handed_on(HANDED_ON[:-1]), _duration)
     rollout = commands.add_parser("rollout", help="a NodePool's rollout: follow, pause, undo it")
@@ -191,7 +191,7 @@ def _handed_on(options: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _duration(text: str) -> int | None:
-    if text in ("0", "0s"):  # kubectl's word for "never"
+    if text in ("0", "0s"):  # kubectl's notation for "never"
         return None
     try:
         return seconds(text if (number := whole(text)) is None else number, "--timeout")
@@ -212,7 +212,7 @@ def _boolean(text: str) -> bool:
 
 
 def show_nodes(kubectl: Kubectl) -> int:
-    """Also where there are no NodePools: nodes report without an operator."""
+    """Works without NodePools, too: nodes report without an operator."""
     nodes = kubectl.objects(NODES)
     try:
         pools = kubectl.objects(POOLS)
@@ -225,7 +225,7 @@ def show_nodes(kubectl: Kubectl) -> int:
 
 
 def pause(kubectl: Kubectl, name: str, *, paused: bool) -> int:
-    """Raises UserError with kubectl's words."""
+    """Raises UserError with kubectl's message."""
     change = f'{{"spec":{{"strategy":{{"paused":{str(paused).lower()}}}}}}}'
     kind = f"{names.PLURAL}.{names.GROUP}"
     answer = kubectl.run("patch", kind, name, "--type=merge", f"--patch={change}")
@@ -240,7 +240,7 @@ def pause(kubectl: Kubectl, name: str, *, paused: bool) -> int:
 
 
 def show_rollout(kubectl: Kubectl, name: str, *, timeout: int | None, watch: bool) -> int:
-    """Follow it to its end; exit code as EPILOG says. Raises UserError."""
+    """Follow it until it ends; exit code: see EPILOG. Raises UserError."""
     for each in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, lambda number, _: sys.exit(128 + number))
     try:
@@ -265,7 +265,7 @@ def _show_once(kubectl: Kubectl, name: str) -> int:
 
 
 def _progress(name: str, pools: Sequence[Body], nodes: Iterable[Body]) -> Progress:
-    """Raises UserError when there is no such NodePool (any more)."""
+    """Raises UserError when this NodePool does not exist (any more)."""
     known = sorted(each["metadata"]["name"] for each in pools)
     if name not in known:
         hint = f"there are: {', '.join(known)}" if known else "there is none at all"

@@ -1,11 +1,10 @@
-"""The words of `kubectl k3os` for a shell: what may stand where its cursor is.
+"""Shell completion for `kubectl k3os`: the words that may stand at the cursor.
 
-kubectl calls the executable `kubectl_complete-k3os` in PATH with what is typed behind `k3os`, the
-word that is begun last, maybe empty, and hands its answer to the shell's script, which it made
-itself (`kubectl completion bash|zsh|fish|powershell`; since 1.26). Commands and options are those
-of the plugin's own parser. A cluster that does not answer costs the shell a few seconds and has no
-names.
-Format: a line for each word, a tab and what it means; at last `:` and a number of cobra
+kubectl calls the executable `kubectl_complete-k3os` in PATH with the words typed after `k3os`. The
+last one is incomplete and may be empty. kubectl passes the output to its own completion script
+(`kubectl completion bash|zsh|fish|powershell`; since 1.26). Commands and options come from the
+plugin's own parser. A cluster that does not respond costs a few seconds and yields no names.
+Format: one line per word, with a tab and a description; finally `:` and a number of cobra
 (github.com/spf13/cobra, "ShellCompDirective").
 """
 
@@ -21,16 +20,16 @@ from k3os.cli.kubectl import HANDED_ON, parser
 from k3os.cluster.kubectl import Kubectl
 from k3os.system.run import CommandError, run
 
-FILES, NO_FILES = 0, 4  # whether the shell offers files where there is no word
+FILES, NO_FILES = 0, 4  # whether the shell completes file names when there are no words
 SECONDS = 3  # nobody waits longer for a word
 NODES, POOLS = "nodes", f"{names.PLURAL}.{names.GROUP}"
-# whose name an argument is; of one command that of either
+# the kind of object that an argument names; the command EITHER takes both kinds
 ARGUMENTS = {"node": (NODES,), "name": (POOLS,)}
 EITHER = "rollback"
 PREFIXES = {NODES: "node/", POOLS: "nodepool/"}
 # options whose value is a file
 OF_FILES = ("--filename", "--kubeconfig", "--output")
-# options whose values kubectl lists
+# options whose values kubectl can list
 ASKED = {
     "--context": ("config", "get-contexts", "--output=name"),
     "--cluster": ("config", "get-clusters"),
@@ -38,14 +37,14 @@ ASKED = {
     "--namespace": ("get", "namespaces", "--output=name"),
 }
 SHOWN = {"--watch": ("true", "false"), "--unit": ("k3s",)}
-Word = tuple[str, str]  # and what it means
+Word = tuple[str, str]  # and its description
 Ask = Callable[[Kubectl, Sequence[str]], list[str]]
 
 
 @dataclass
 class Typed:
-    """What was typed before the word that is begun. words: that are no options; pending: the
-    option that waits for its value."""
+    """What was typed before the incomplete word. words: positional arguments; pending: the option
+    that still needs its value."""
 
     parser: argparse.ArgumentParser
     command: tuple[str, ...] = ()
@@ -61,7 +60,7 @@ def entry() -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Exit code 0: what cannot be known is not offered."""
+    """Exit code 0; words that cannot be determined are left out."""
     words, directive = completed(argv, asked)
     for word, what in words:
         print(f"{word}\t{what}" if what else word)
@@ -70,7 +69,7 @@ def main(argv: list[str]) -> int:
 
 
 def completed(argv: Sequence[str], ask: Ask) -> tuple[list[Word], int]:
-    """The words that may come, and FILES or NO_FILES. argv: with the word that is begun."""
+    """The possible words, and FILES or NO_FILES. argv: includes the incomplete word."""
     *before, begun = argv or [""]
     typed = read(before)
     if typed is None:
@@ -93,7 +92,7 @@ def completed(argv: Sequence[str], ask: Ask) -> tuple[list[Word], int]:
 
 
 def read(words: Sequence[str]) -> Typed | None:
-    """None for words that are no command."""
+    """None when the words are not a command."""
     typed = Typed(parser())
     for word in words:
         if typed.pending:
@@ -122,7 +121,7 @@ def read(words: Sequence[str]) -> Typed | None:
 def _commands(
     found: argparse.ArgumentParser,
 ) -> argparse._SubParsersAction[argparse.ArgumentParser] | None:
-    """argparse has no other way to ask for what it was given."""
+    """argparse has no public way to get its subparsers."""
     actions = (each for each in found._actions if isinstance(each, argparse._SubParsersAction))
     return next(actions, None)
 
@@ -132,7 +131,7 @@ def _known(found: argparse.ArgumentParser) -> Mapping[str, argparse.Action]:
 
 
 def _long(found: argparse.ArgumentParser, name: str) -> str:
-    """The option's long name, its own where it has none or is unknown."""
+    """The option's long name; `name` itself if it is unknown; else its last spelling."""
     action = _known(found).get(name)
     return _long_of(action) if action else name
 
@@ -143,14 +142,14 @@ def _long_of(action: argparse.Action) -> str:
 
 
 def _takes_value(found: argparse.ArgumentParser, name: str) -> bool:
-    """As kubectl reads it: `--watch` may stand alone; as journalctl does, so may `-b`."""
+    """`--watch` needs no value, as in kubectl; nor does `-b`, as in journalctl."""
     action = _known(found).get(name)
     alone = ("--watch", "--boot")
     return action is not None and action.nargs != 0 and _long_of(action) not in alone
 
 
 def _options(typed: Typed, begun: str) -> Iterator[Word]:
-    """Those that may still come. A single sign asks for the short ones, too."""
+    """The options that may still come. A single "-" offers short ones, too."""
     for name, action in _known(typed.parser).items():
         long = _long_of(action)
         several = isinstance(action, argparse._AppendAction)
@@ -164,14 +163,14 @@ def _values(typed: Typed, option: str, ask: Ask) -> Sequence[str]:
     words = ASKED.get(option)
     if words is None:
         return ()
-    # the list of contexts is that of a file; which of them is asked for is just being typed
+    # contexts come from a file; the context itself is what is being typed
     given = {name: value for name, value in typed.options.items() if name != option}
     found = ask(_kubectl(given), words)
     return [each.rpartition("/")[2] for each in found if each != "NAME"]
 
 
 def _names(typed: Typed, begun: str, ask: Ask) -> Iterator[str]:
-    """Of nodes, or of NodePools; each once."""
+    """Names of nodes or NodePools, without those already typed."""
     arguments = [each for each in typed.parser._actions if not each.option_strings]
     if not arguments or (typed.words and arguments[0].nargs != "+"):
         return
@@ -190,7 +189,7 @@ def _kubectl(options: Mapping[str, str]) -> Kubectl:
 
 
 def asked(kubectl: Kubectl, words: Sequence[str]) -> list[str]:
-    """The lines of kubectl's answer, [] where there is none."""
+    """The lines of kubectl's answer, [] when it fails."""
     argv = kubectl.command(*words, f"--request-timeout={SECONDS}s")
     try:
         return run(argv, errors_apart=True, timeout=SECONDS + 1).decode(errors="replace").split()

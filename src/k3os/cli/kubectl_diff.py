@@ -1,8 +1,8 @@
 """`kubectl k3os diff -f FILE`: what applying NodePools would change, on which node, at what cost.
 
-kubectl reads the files, and the API server says what the objects would be (a dry run on the
-server, as `kubectl diff` has it), so it changes nothing. What that means for the nodes says
-k3os.cluster.pool_difference.
+kubectl reads the files, and the API server returns the resulting objects (a server-side dry run,
+as in `kubectl diff`), so nothing is changed. k3os.cluster.pool_difference works out what that means
+for the nodes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def diff(kubectl: Kubectl, files: Sequence[str]) -> int:
 
 
 def applied(kubectl: Kubectl, files: Sequence[str]) -> list[Body]:
-    """The NodePools of the files as they would be. Raises UserError."""
+    """The NodePools of the files as they would be in the cluster. Raises UserError."""
     words = [word for path in files for word in ("--filename", path)]
     stdin = sys.stdin.buffer.read() if "-" in files else None
     try:
@@ -73,7 +73,7 @@ def applied(kubectl: Kubectl, files: Sequence[str]) -> list[Body]:
 
 
 def _refused(error: UserError) -> UserError:
-    """All that kubectl says: of a wrong object, each fault has a line."""
+    """The error with all of kubectl's output: an invalid object gets one line per mistake."""
     cause = error.__cause__
     if not isinstance(cause, CommandError) or type(error) is not UserError:
         return error
@@ -98,7 +98,7 @@ def sight_of(kubectl: Kubectl, bodies: Sequence[Body]) -> Sight:
 
 
 def _other_image(kubectl: Kubectl) -> Pulled | None:
-    """The image of nodes that have none of their own."""
+    """The image for nodes that do not have their own."""
     try:
         return from_registry(kubectl)
     except UserError as error:
@@ -107,7 +107,7 @@ def _other_image(kubectl: Kubectl) -> Pulled | None:
 
 
 def _of_nodes(target: Target, views: Iterable[NodeView]) -> dict[str, Body]:
-    """What a target is for each node, by its hash, without the seal of secrets."""
+    """Hash -> what a target means for a node, without the seal of secrets."""
     found = (target.of(view) for view in views)
     return {each.config_hash: each.config for each in found if not each.fault}
 
@@ -115,8 +115,8 @@ def _of_nodes(target: Target, views: Iterable[NodeView]) -> dict[str, Body]:
 def _from_revisions(
     kubectl: Kubectl, wanted: set[str], views: Sequence[NodeView]
 ) -> dict[str, Body]:
-    """What NodePools once wanted, as far as it is kept and may be read: without it a cost is not
-    known so well."""
+    """What NodePools wanted earlier, as far as it is kept and may be read. Without it, the cost
+    is less certain."""
     found: dict[str, Body] = {}
     try:
         revisions = list(filter(None, map(parse_revision, kubectl.objects(REVISIONS).values())))
@@ -124,7 +124,7 @@ def _from_revisions(
         _unknown(EARLIER, error)
         return found
     for revision in revisions:
-        # with overrides, or values of nodes in it, nobody knows it by its hash
+        # with overrides or per-node values in it, the hash does not identify it
         if has_content(revision) and wanted - found.keys():
             try:
                 content = content_of_revision(kubectl, revision)
@@ -140,7 +140,7 @@ def _unknown(what: str, error: UserError) -> None:
 
 
 def told(found: PoolDifference) -> list[str]:
-    """For people."""
+    """The output for people."""
     changed = found.fields or found.config or found.overrides
     state = "is new" if found.new else "changes" if changed else "is the same"
     lines = [f"NodePool {found.name} {state}"]

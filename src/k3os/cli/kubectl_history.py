@@ -1,9 +1,9 @@
-"""`kubectl k3os rollout history`, `rollout undo`, `rollout retry`: what a NodePool wanted before,
-wanting it again, and trying again what a canary gave up.
+"""`kubectl k3os rollout history`, `rollout undo`, `rollout retry`: list what a NodePool wanted
+before, go back to it, and retry what a canary gave up.
 
-It writes one object, the NodePool, whole and through `kubectl replace`: what it was decided on
-must still be so, and a configuration, which may hold passwords, is in no argument. Nothing is
-decided about nodes; that does the operator.
+It writes one object, the NodePool, as a whole and through `kubectl replace`. That fails if the
+object has changed since it was read, and keeps the configuration, which may contain passwords, out
+of arguments. Decisions about nodes are left to the operator.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def history_lines(revisions: Sequence[Revision]) -> list[str]:
 
 
 def _config(revision: Revision) -> str:
-    """Of a configuration and its overrides enough to tell it from others."""
+    """Enough of a configuration and its overrides to tell it from others."""
     hashes = (revision.config_hash, revision.overrides_hash)
     return "+".join(each[:8] for each in hashes if each) or "-"
 
@@ -93,7 +93,7 @@ def details(revision: Revision) -> list[str]:
 
 
 def undo(kubectl: Kubectl, name: str, number: int | None, *, allow: bool) -> int:
-    """Have a NodePool want again what it wanted. Raises UserError."""
+    """Have a NodePool want again what it wanted earlier. Raises UserError."""
     pool = nodepool(kubectl, name)
     spec, status = mapping(pool.get("spec")), mapping(pool.get("status"))
     digest = parse_target(spec, status).plain_digest
@@ -120,7 +120,7 @@ def undo(kubectl: Kubectl, name: str, number: int | None, *, allow: bool) -> int
 
 
 def retry(kubectl: Kubectl, name: str) -> int:
-    """Raises UserError, also where there is nothing to retry: nobody is to wait for it."""
+    """Raises UserError, also when there is nothing to retry, so that nobody waits for it."""
     status = mapping(nodepool(kubectl, name).get("status"))
     phase, sick = text(inside(status, "canary", "phase")), number(status.get("sickWorkloads"))
     if phase not in GIVEN_UP and not sick:

@@ -1,8 +1,8 @@
 """`kubectl k3os status`, `logs`, `config`, `support`, `shell`: work on a node through the API, and
 how long each may take.
 
-Each runs a command of the node there (k3os.cluster.on_node); nothing is decided here, and no
-argument is ever a secret: `k3os config --dump` on the node masks them.
+Each runs a command on the node (k3os.cluster.on_node). Nothing is decided here, and no argument is
+ever a secret: `k3os config --dump` masks them on the node.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def add_parsers(commands: Any, shared: argparse.ArgumentParser) -> None:
 def add_command(
     commands: Any, shared: argparse.ArgumentParser, name: str, text: str, about: str
 ) -> argparse.ArgumentParser:
-    """commands: as add_subparsers returns them. about: what its help says behind the text."""
+    """commands: as add_subparsers returns them. about: the help text after the summary."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         parents=[shared],
@@ -69,7 +69,7 @@ def add_command(
 
 
 def _journal_options(parser: argparse.ArgumentParser) -> None:
-    """With journalctl's names and meanings."""
+    """The same names and meanings as in journalctl."""
     group = parser.add_argument_group("as in journalctl")
     group.add_argument(
         *("-u", "--unit"), action="append", default=[], metavar="UNIT", help="only this unit: k3s"
@@ -88,7 +88,7 @@ def _journal_options(parser: argparse.ArgumentParser) -> None:
 
 
 def boots_as_one_word(argv: list[str]) -> list[str]:
-    """`-b NODE` as journalctl reads it: what follows is the boot only where it is a number."""
+    """`-b NODE` as journalctl reads it: the next word is the boot only if it is a number."""
     found: list[str] = []
     for word, after in zip(argv, [*argv, ""][1:], strict=True):
         if found and found[-1] in BOOT:
@@ -113,7 +113,7 @@ def _number(text: str) -> int:
 
 
 def on_nodes(kubectl: Kubectl, options: argparse.Namespace) -> int:
-    """Exit code: of the command on the node. Raises UserError."""
+    """Exit code: that of the command on the node. Raises UserError."""
     end_in_order()
     if options.command == "support":
         return support(kubectl, options.node, options.output)
@@ -127,7 +127,7 @@ def on_nodes(kubectl: Kubectl, options: argparse.Namespace) -> int:
 
 
 def end_in_order() -> None:
-    """What was begun is taken back also where this program is told to end."""
+    """Clean up on a termination signal, too."""
     for each in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, lambda number, _: sys.exit(128 + number))
 

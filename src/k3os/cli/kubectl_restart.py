@@ -1,7 +1,7 @@
-"""`kubectl k3os reboot`, `rollback`, `upgrade`: a node restarts when its pods have moved away, as
-it is, with its previous generation or with other versions, and takes pods again.
+"""`kubectl k3os reboot`, `rollback`, `upgrade`: drain a node, restart it (as it is, with its
+previous generation, or with other versions), and let it take pods again.
 
-It reads the words and prints; k3os.cluster.restart does it, by the rules of a rollout.
+It parses the arguments and prints; k3os.cluster.restart does the work, by the rules of a rollout.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NODE = ("NODE", NODE_NAME)
 EITHER = ("NAME", "name of a node or a NodePool; node/NAME or nodepool/NAME if both have it")
 BACK = ("k3os", "upgrade", "--rollback", "--no-reboot")
 POD_SECONDS, ASK_SECONDS = 600, 120.0
-CHECK_SECONDS = 500.0  # for looking at a release, without fetching it
+CHECK_SECONDS = 500.0  # to check a release without downloading it
 RESTARTS = tuple(TEXTS)
 ABOUT = """\
 
@@ -54,7 +54,7 @@ starts with the node. The rights that it needs: docs/how-to/fleet.md.
 def add_parsers(
     commands: Any, shared: argparse.ArgumentParser, duration: Callable[[str], int | None]
 ) -> None:
-    """commands: as add_subparsers returns them. duration: reads one."""
+    """commands: as add_subparsers returns them. duration: parses a time span."""
     for name, text in TEXTS.items():
         one = add_command(commands, shared, name, text, ABOUT)
         metavar, meant = EITHER if name == "rollback" else NODE
@@ -85,7 +85,7 @@ def add_parsers(
 
 
 def restarts(kubectl: Kubectl, options: argparse.Namespace) -> int:
-    """Exit code: FAILED where the node is back, but unwell. Raises UserError."""
+    """Exit code: FAILED when the node is back, but unhealthy. Raises UserError."""
     if options.command == "rollback" and (pool := _nodepool(kubectl, options.node)):
         return undo(kubectl, pool, None, allow=options.allow_rollback)
     end_in_order()
@@ -99,7 +99,7 @@ def restarts(kubectl: Kubectl, options: argparse.Namespace) -> int:
 
 
 def _nodepool(kubectl: Kubectl, name: str) -> str:
-    """The NodePool that is meant, "" where a node is. Raises UserError."""
+    """The name of the NodePool, "" when a node is meant. Raises UserError."""
     kind, slash, rest = name.rpartition("/")
     if slash:
         return rest if kind.startswith(("nodepool", names.SHORT)) else ""
@@ -150,7 +150,7 @@ def _forward(kubectl: Kubectl, before: NodeView, order: Order, options: argparse
 
 
 def requested(options: argparse.Namespace, pool: Pool | None) -> NodeRequest:
-    """What a NodePool would ask of the node. Raises UserError."""
+    """The request that a NodePool would make of the node. Raises UserError."""
     if not options.k3os and not options.k3s:
         raise UserError("no version was given", "give --k3os VERSION, --k3s VERSION, or both")
     url = options.url
@@ -169,8 +169,8 @@ def requested(options: argparse.Namespace, pool: Pool | None) -> NodeRequest:
 
 
 def check_owner(node: NodeView, pool: Pool | None, versions: Mapping[str, str]) -> None:
-    """Raises UserError where a rollout would undo that at once. versions: that it is to have, by
-    component."""
+    """Raises UserError when a rollout would undo the change at once. versions: those that the node
+    will have, by component."""
     if pool is None:
         return
     then = replace(node, k3os=versions.get("k3os", node.k3os), k3s=versions.get("k3s", node.k3s))
@@ -195,7 +195,7 @@ def check_owner(node: NodeView, pool: Pool | None, versions: Mapping[str, str]) 
 def restarted(
     kubectl: Kubectl, before: NodeView, order: Order, wanted: Mapping[str, str] | None = None
 ) -> int:
-    """Do it, and say how the node is. wanted: the versions that it is to have then, by component.
+    """Restart it, and print its state. wanted: the versions that it should have then, by component.
     Raises UserError, with the node's name."""
     try:
         after = restart(kubectl, before.name, order, lambda text: told(before.name, text))

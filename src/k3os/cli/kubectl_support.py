@@ -1,7 +1,7 @@
-"""`kubectl k3os support`: what `k3os support` says of each of some nodes, in one archive.
+"""`kubectl k3os support`: the output of `k3os support` of several nodes, in one archive.
 
-The nodes mask their secrets before anything leaves them. What they send is not trusted: of their
-archives only plain files are taken, by their last name, and so much at most.
+The nodes mask their secrets before anything is sent. What they send is not trusted: only regular
+files are taken from their archives, under their base name, and only up to a limit.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from k3os.node.support import archive
 from k3os.system.files import atomic_write
 
 POD_SECONDS, SECONDS = 900, 600.0
-MOST = 256 << 20  # bytes of a node, unpacked
+MOST = 256 << 20  # bytes per node, unpacked
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 FAILED = "failed.txt"
 
 
 def support(kubectl: Kubectl, nodes: list[str], path: str) -> int:
-    """Exit code 1 when a node gave nothing; the archive says why. Raises UserError."""
+    """Exit code 1 when a node gave nothing; the archive contains the reason. Raises UserError."""
     now = int(time.time())
     path = path or time.strftime("k3os-support-%Y%m%d-%H%M%S.tar.gz", time.gmtime(now))
     directory = os.path.dirname(path) or "."

@@ -1,4 +1,4 @@
-"""The words of `kubectl k3os`: tables, the picture of a rollout, lines of what changed. Pure."""
+"""The output of `kubectl k3os`: tables, the view of a rollout, lines of changes. Pure functions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def age(seconds: float) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines whose columns are as wide as they must be; the last one is not padded."""
+    """Columns as wide as they must be; the last one is not padded."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head) - 1)]
     return [
         "   ".join(
@@ -43,7 +43,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def summary(seen: Progress) -> str:
-    """One line: how many nodes are how."""
+    """One line: how many nodes are in which state."""
     total = len(seen.rows)
     counts = [
         f"{seen.count(UPDATED)} of {total} nodes are updated",
@@ -60,11 +60,11 @@ def _some(count: int, word: str) -> list[str]:
 
 
 def bar(seen: Progress, width: int = BAR) -> str:
-    """'#' for what is updated, '>' for what changes now, '!' for what failed."""
+    """'#' for updated nodes, '>' for those that are changing, '!' for failed ones."""
     total = max(1, len(seen.rows))
     parts = [(UPDATED,), BUSY, (FAILED, CONFLICT)]
     lengths = [seen.count(*part) * width // total for part in parts]
-    # of a thousand nodes one that failed must be seen
+    # one failed node must be visible among a thousand
     lengths = [
         length or min(1, seen.count(*part)) for length, part in zip(lengths, parts, strict=True)
     ]
@@ -76,9 +76,9 @@ def bar(seen: Progress, width: int = BAR) -> str:
 def picture(
     seen: Progress, now: float, height: int, trouble: str = "", elapsed: float = 0.0
 ) -> list[Line]:
-    """What a terminal of that height shows: who needs attention comes first, the rest is counted.
+    """What fits on a terminal of that height: nodes that need attention first, the rest as a count.
 
-    trouble: why what is shown may be old.
+    trouble: why the data may be out of date.
     """
     over = {True: "good", False: "bad", None: "bold"}[steps.ended(seen)]
     lines: list[Line] = [
@@ -92,7 +92,7 @@ def picture(
         lines.append((UNSEEN, ""))
     if not seen.rows:
         return lines
-    # beside a blank line, the head and the cursor's line; one more says what is not shown
+    # minus a blank line, the header and the cursor's line; one more counts the hidden nodes
     room = max(1, height - len(lines) - 3)
     shown = seen.rows if len(seen.rows) <= room else seen.rows[: max(1, room - 1)]
     head, *texts = table(
@@ -119,8 +119,8 @@ def cells(row: Row, now: float) -> tuple[str, ...]:
 
 
 def news(before: Progress | None, after: Progress, now: float) -> list[str]:
-    """What changed, a line each, for a log. At first: the pool, and nodes that something
-    happens to."""
+    """What changed, one line each, for a log. The first time: the pool, and the nodes that are
+    neither pending nor updated."""
     known = {row.name: _told(row) for row in before.rows} if before else {}
     lines = []
     for row in after.rows:
@@ -135,7 +135,7 @@ def news(before: Progress | None, after: Progress, now: float) -> list[str]:
 
 
 def news_of_trouble(before: str, after: str, now: float) -> list[str]:
-    """trouble: why the API cannot be asked, "" when it can."""
+    """trouble: why the API is unreachable, "" when it is not."""
     if before == after:
         return []
     return [f"{_stamp(now)} {f'no answer: {after}' if after else 'the API answers again'}"]
@@ -146,7 +146,7 @@ def _stamp(now: float) -> str:
 
 
 def _told(row: Row) -> str:
-    """Without what changes by itself."""
+    """Without what changes with time alone."""
     versions = f" ({row.versions})" if row.versions else ""
     return f"{row.step}{versions}" + (f": {row.message}" if row.message else "")
 
@@ -162,7 +162,7 @@ NODE_COLUMNS = ("NAME", "READY", "MODE", "K3OS", "KERNEL", "K3S", "HEALTHY", "PO
 
 
 def node_table(nodes: Sequence[NodeView], pools: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line for each node, then what those that are not well say of it."""
+    """One line per node, then details of the unhealthy ones."""
     lines = table(NODE_COLUMNS, [_node_cells(node, pool_of(node, pools)) for node in nodes])
     unwell = [
         f"{node.name}: {node.health_reason}: {node.health}"

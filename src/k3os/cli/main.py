@@ -47,12 +47,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "init": ("k3os.cli.init", "initrd", "PID 1 of the initrd; nobody calls it by hand"),
 }
 
-# these change or show the node that they run on; `config` and `k3s` do with some of their words
+# these change or show the node that they run on; of `config` and `k3s`, only some actions do
 OF_NODES = (
     *("apply", "report", "confirm", "overlay", "reset", "grow", "network", "local", "shutdown"),
     *("upgrade", "status", "support"),
 )
-# these fetch something, with the node's k3os.environment; `config` applies it, too
+# these download with the node's k3os.environment; `config` applies it, too
 DOWNLOADING = ("upgrade", "install", "k3s", "datasource", "apply")
 
 
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
 
 
 def call(program: str, command: "Callable[[list[str]], int]", argv: list[str]) -> int:
-    """Run a command; what a user can fix is one line, and exit code 1."""
+    """Run a command; an error that a user can fix becomes one line and exit code 1."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed: `k3os … >&-`
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - until the end
@@ -80,7 +80,7 @@ def call(program: str, command: "Callable[[list[str]], int]", argv: list[str]) -
         debug, argv = True, argv[1:]
     try:
         code = command(argv)
-        sys.stdout.flush()  # here, where a reader that is gone is no surprise
+        sys.stdout.flush()  # here, where a closed pipe is expected
         return code
     except BrokenPipeError:  # `k3os … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -98,8 +98,8 @@ def call(program: str, command: "Callable[[list[str]], int]", argv: list[str]) -
 
 
 def leave(code: int) -> "NoReturn":
-    """End the process with this exit code, and leave to the kernel what Python would take apart
-    object by object, which is a sixth of a short command. Only what was printed goes out."""
+    """End the process with this exit code, and let the kernel free what Python would take apart
+    object by object, a sixth of a short command's time. Only output is flushed."""
     try:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -109,7 +109,7 @@ def leave(code: int) -> "NoReturn":
 
 
 def hand_over(error: UserError, path: str) -> None:
-    """To the k3os that called this one, which reports it as its own."""
+    """Pass the error to the k3os that called this one, which reports it as its own."""
     import json
 
     from k3os.system.files import atomic_write
@@ -152,8 +152,8 @@ def _main(argv: list[str]) -> int:
 
         adopt_configured()
     if runs_where in ("node", "anywhere") and os.geteuid() == 0:
-        # what root writes here is the node's, or the installed node's, and must be open to all
-        # that read it, whatever the shell's umask; what is secret says so by its mode
+        # files that root writes here belong to the node, or to the one being installed, and must be
+        # readable whatever the shell's umask; secret files set their own mode
         os.umask(0o022)
     code: int = module.main(argv[1:])
     return code

@@ -1,4 +1,4 @@
-"""`k3os migrate`: the new form of a config.yaml that was written for the original k3OS."""
+"""`k3os migrate`: convert a config.yaml that was written for the original k3OS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ everything else stay as they are. Standard error lists what was changed, and wha
 
 
 def main(argv: list[str]) -> int:
-    """Exit code 0, 1 when the new form has an error, 2 for wrong usage."""
+    """Exit code 0, 1 when the result has an error, 2 for wrong usage."""
     paths, given = options.read(HELP, argv)
     options.count(HELP, paths, 1, 1)
     from k3os.config.check import check_data, read_limited

@@ -1,11 +1,11 @@
-"""`k3os network`: how the network of this node is, and what the system calls when the kernel or
-connman has news.
+"""`k3os network`: the state of this node's network, and what the system calls when the kernel or
+connman reports a change.
 
 show: k3os.node.network_facts. settle: standard input is the socket with the kernel's messages
-(rtnetlink(7)); they are read away, what they say does not matter. resolv: connman has written its
-resolv.conf. links: connman is about to start, or an interface has appeared that is a member of a
-bond or bridge, or that a `match` may be about. k3s: the address that the node registered with is
-gone.
+(rtnetlink(7)); they are read and discarded, their content does not matter. resolv: connman has
+written its resolv.conf. links: connman is about to start, or an interface has appeared that belongs
+to a bond or bridge, or that a `match` may apply to. k3s: the address that the node registered with
+is gone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CRICTL_SECONDS = 60
 
 
 def main(argv: list[str]) -> int:
-    """Exit code 0, 1 for what is missing, 2 for wrong usage. Raises CommandError, OSError."""
+    """Exit code 0, 1 when something is missing, 2 for wrong usage. Raises CommandError, OSError."""
     words, given = options.read(HELP, argv)
     options.count(HELP, words, 1, 1)
     options.alone(HELP, given, ("--all", "--json"))
@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
 
 
 def show(given: dict[str, str]) -> int:
-    """1 where something that was asked for is missing. Raises CommandError."""
+    """Exit code 1 when something that was asked for is missing. Raises CommandError."""
     import json
 
     from k3os.errors import visible
@@ -81,7 +81,7 @@ def show(given: dict[str, str]) -> int:
 
 
 def links() -> int:
-    """1 where something is not as it should be. Raises CommandError, OSError."""
+    """Exit code 1 when something is not as it should be. Raises CommandError, OSError."""
     from k3os.node.network_matched import look_again
     from k3os.phases.links import main
 
@@ -94,7 +94,7 @@ def links() -> int:
 
 
 def drain(descriptor: int) -> None:
-    """Read what waits on a socket; nothing else is touched."""
+    """Read everything that waits on a socket, and nothing else."""
     import stat
 
     if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
@@ -108,7 +108,7 @@ def drain(descriptor: int) -> None:
 
 
 def resolv() -> None:
-    """Until connman has written nothing since. Raises OSError."""
+    """Repeat until connman has written nothing since. Raises OSError."""
     from k3os.phases.node import Node
     from k3os.phases.resolv import FILE, is_stale, refresh
 
@@ -122,13 +122,13 @@ def resolv() -> None:
             return
         print(f"{FILE} has other name servers")
         renew_dns_pods()
-        if not is_stale():  # that takes its time, in which k3os-resolv.path notices nothing
+        if not is_stale():  # k3os-resolv.path misses what changed during the line above
             return
 
 
 def renew_dns_pods(containerd: str = CONTAINERD) -> None:
-    """Give this node's pods of the cluster's DNS other sandboxes: they read their resolv.conf, a
-    copy, only when they start. The kubelet makes the new ones; without the API, too."""
+    """Replace the sandboxes of this node's cluster DNS pods: they read their resolv.conf, a copy,
+    only when they start. The kubelet creates new ones, even without the API."""
     from k3os.system.run import CommandError, run
 
     if not os.path.exists(containerd):

@@ -53,7 +53,7 @@ def _run(given: dict[str, str]) -> int:
         raise options.wrong(HELP, "--log-format is json or text")
     if number is None or seconds is None:
         raise options.wrong(HELP, f"{port if number is None else lease!r} is not a valid number")
-    end_when_asked()  # before the libraries, which take a slow machine seconds
+    end_when_asked()  # before the imports, which take seconds on a slow machine
     try:
         from k3os.operator.app import Options, run
     except ImportError as error:

@@ -1,8 +1,8 @@
-"""The words of a command, read as its help describes them: what --help prints is the only table.
+"""Command-line parsing by the help text: what --help prints is the only table.
 
-`--name value` and `--name=value`; options may stand anywhere. An option has a value where its help
-shows one in capitals behind it (`--root DIR`). Without `re` and argparse: `k3os config --dump` has
-a time budget.
+`--name value` and `--name=value`; options may stand anywhere. An option takes a value if the help
+text shows one in capitals after it (`--root DIR`). Without `re` and argparse: `k3os config --dump`
+has a time budget.
 """
 
 from k3os.errors import UserError
@@ -17,19 +17,19 @@ _SIGNS = ",;:.`)("
 
 
 class Usage(UserError):
-    """A command was called with words that it does not have. Exit code 2."""
+    """A command was called with wrong arguments. Exit code 2."""
 
     exit_code = 2
 
 
 class Words:
-    """takes_value: option -> whether. first: the words that may come first, () where it is one of
-    the caller's own, e.g. a file."""
+    """takes_value: option -> bool. first: the words that may come first, () where the caller
+    chooses it, e.g. a file name."""
 
     __slots__ = ("command", "first", "takes_value")
 
     def __init__(self, text: str) -> None:
-        """text: of --help."""
+        """text: the output of --help."""
         usage = text.partition("\n\n")[0].removeprefix("usage:").split("\n")
         lines = [line.split("   ")[0].split() for line in map(str.strip, usage) if line]
         calls = [line for line in lines if line[:1] == ["k3os"]]
@@ -53,9 +53,9 @@ def _options(text: str) -> "Iterable[tuple[str, bool]]":
 def read(
     text: str, argv: "list[str]", *, hidden: "Iterable[str]" = ()
 ) -> "tuple[list[str], Options]":
-    """The words that are no options, and option -> value ("yes" where it has none).
+    """The positional words, and option -> value ("yes" for a flag).
 
-    text: of --help. hidden: options with a value that it does not name. Raises Usage.
+    text: the output of --help. hidden: options with a value that it does not name. Raises Usage.
     """
     found = Words(text)
     takes_value = {**found.takes_value, **dict.fromkeys(hidden, True)}
@@ -85,13 +85,13 @@ def read(
 
 
 def known(text: str, word: str, words: "Iterable[str]") -> None:
-    """Raise Usage unless it is one of the words."""
+    """Raise Usage unless word is one of words."""
     if word not in words:
         raise _unknown(Words(text), f"unknown word {word!r}", word, words)
 
 
 def count(text: str, words: "list[str]", least: int, most: int) -> None:
-    """Raise Usage unless there are so many words."""
+    """Raise Usage unless there are between least and most words."""
     if len(words) > most:
         raise wrong(text, f"unexpected word {words[most]!r}")
     if len(words) < least:
@@ -99,7 +99,7 @@ def count(text: str, words: "list[str]", least: int, most: int) -> None:
 
 
 def alone(text: str, given: "Iterable[str]", *groups: "tuple[str, ...]") -> None:
-    """Raise Usage where two options of a group are given."""
+    """Raise Usage when two options of a group are given."""
     for group in groups:
         both = [name for name in group if name in given]
         if len(both) > 1:

@@ -1,4 +1,4 @@
-"""`k3os overlay remove`: give a machine back to the system that k3OS was put on top of."""
+"""`k3os overlay remove`: give the machine back to the system that k3OS was installed on."""
 
 import os
 

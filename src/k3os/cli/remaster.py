@@ -1,4 +1,4 @@
-"""`k3os remaster`: another configuration, command line or k3s for an ISO, without building."""
+"""`k3os remaster`: change the configuration, command line or k3s of an ISO without a build."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
 
 
 def check(config: Path | None, cmdline: str) -> None:
-    """Refuse what would be wrong on the node."""
+    """Refuse what would be an error on the node."""
     import sys
 
     from k3os.config.check import check_files
@@ -81,4 +81,4 @@ def check(config: Path | None, cmdline: str) -> None:
 
 
 def _terminate(number: int, frame: object) -> None:
-    raise KeyboardInterrupt  # the way of Ctrl-C: what is half done is removed
+    raise KeyboardInterrupt  # as for Ctrl-C: unfinished files are removed

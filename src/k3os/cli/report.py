@@ -1,4 +1,4 @@
-"""`k3os report`: tell the cluster how this node is (k3os.node.cluster_report)."""
+"""`k3os report`: report this node's state to the cluster (k3os.node.cluster_report)."""
 
 from __future__ import annotations
 

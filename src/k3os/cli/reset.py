@@ -1,6 +1,6 @@
 """`k3os reset`: the factory reset of an installed system, at its next boot.
 
-It only leaves the marker that the boot acts upon; until the reboot it can be taken back.
+It only creates the marker that the boot looks for; until the reboot it can be cancelled.
 """
 
 import os

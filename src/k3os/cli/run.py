@@ -1,8 +1,8 @@
-"""`k3os run`: boot the built image in a virtual machine, in the terminal or until it got somewhere.
+"""`k3os run`: boot the built image in a virtual machine, in the terminal or up to a given point.
 
-The ISO is booted by the machine's firmware, as on a real machine. With --config or --append
-the kernel is booted directly, since there the kernel's command line and the initrd (which
-carries the configuration) can be given.
+The machine's firmware boots the ISO, as on a real machine. With --config or --append the kernel
+is booted directly, which allows passing a command line and an initrd (which carries the
+configuration).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ RESCUE_PROMPT = "k3OS rescue # "
 RESCUE = re.escape(RESCUE_PROMPT)
 APPEND = f"console=tty0 console={{}},115200 quiet {NO_SELF_TESTS} k3os.mode=live"
 CONFIG = "k3os/system/config.yaml"
-FULL = ("amd64", "arm64")  # what an ISO is built for
+FULL = ("amd64", "arm64")  # the architectures that ISOs are built for
 DEFAULT_DISK_SIZE = "10G"
 DEFAULT_TIMEOUT = 600.0
 LOG = Path("dist/vm-logs/run.log")
@@ -76,7 +76,7 @@ def main(argv: list[str]) -> int:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The options; argparse itself ends the program on wrong ones (exit code 2)."""
+    """The options; on wrong ones argparse itself ends the program (exit code 2)."""
     parser = argparse.ArgumentParser(
         prog="k3os run",
         description="Boot k3OS in a virtual machine; the terminal is its serial console.",
@@ -115,11 +115,11 @@ def _positive(text: str) -> int:
 
 
 def _terminate(number: int, frame: object) -> None:
-    raise KeyboardInterrupt  # the way of Ctrl-C: the machine is stopped, scratch files go
+    raise KeyboardInterrupt  # as for Ctrl-C: the machine is stopped, scratch files go
 
 
 def _directories() -> tuple[Path, Path, str]:
-    """Where the build puts artifacts and cache, and for which architecture, from its variables."""
+    """Artifacts, cache and architecture of the build, from its environment variables."""
     from k3os.image.settings import from_environment
 
     settings = from_environment(os.environ)
@@ -168,10 +168,10 @@ def _artifact(artifacts: Path, name: str) -> Path:
 
 
 def initrd_with_config(initrd: Path, config: Path, target: Path) -> Path:
-    """Write an initrd to target that carries config, where PID 1 looks before the medium's.
+    """Write an initrd to target that carries config, where PID 1 looks first, before the medium.
 
-    The kernel unpacks archives one after the other; the plain one comes first, as with
-    microcode, so that no decompressor meets bytes after its end.
+    The kernel unpacks concatenated archives one after another. The uncompressed one comes first, as
+    with microcode, so that no decompressor meets bytes after its end.
     """
     from k3os.image.tree import Tree, write_cpio
 
@@ -201,7 +201,7 @@ def _split_size(text: str) -> tuple[str, str]:
 
 
 def _create_disk(disk: Disk, texts: list[str]) -> None:
-    """Make the image of a --disk that does not exist yet; what exists is never touched."""
+    """Create the image of a --disk if it does not exist; an existing one is never touched."""
     if disk.path.exists():
         return
     size = next((s for p, s in map(_split_size, texts) if Path(p) == disk.path), DEFAULT_DISK_SIZE)
@@ -214,7 +214,7 @@ def _create_disk(disk: Disk, texts: list[str]) -> None:
 
 
 def introduction(chosen: tuple[str, ...], port: int) -> str:
-    """What a person should know before the console takes the terminal."""
+    """What a person should know before the console takes over the terminal."""
     slow = (
         "" if "kvm" in chosen else " (no KVM here: the machine is emulated, several times slower)"
     )

@@ -1,4 +1,4 @@
-"""`k3os shutdown`: what is done for pods when the machine goes down (k3os.node.shutdown)."""
+"""`k3os shutdown`: what happens to pods when the machine goes down (k3os.node.shutdown)."""
 
 from __future__ import annotations
 

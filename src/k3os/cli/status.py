@@ -1,4 +1,4 @@
-"""`k3os status`: how this node is (k3os.node.status), for people and for programs."""
+"""`k3os status`: the state of this node (k3os.node.status), for people and for programs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
 
 
 def verify(*, running_only: bool, system: str = OWN_SYSTEM, record: str = VERIFIED) -> int:
-    """Look for damaged files and tell; exit code 1 when there are some. Raises UserError."""
+    """Check for damaged files and report them; exit code 1 if there are any. Raises UserError."""
     from k3os.generation import damage
     from k3os.generation.installed import read_installed
     from k3os.system.console import say

@@ -1,4 +1,4 @@
-"""`k3os support`: one archive that says how this node is, without secrets (k3os.node.support)."""
+"""`k3os support`: one archive with this node's state, without secrets (k3os.node.support)."""
 
 from __future__ import annotations
 

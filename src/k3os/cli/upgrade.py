@@ -1,4 +1,4 @@
-"""`k3os upgrade`: other versions of k3OS, the kernel and k3s; and back (k3os.node.upgrade)."""
+"""`k3os upgrade`: switch versions of k3OS, kernel and k3s, or go back (k3os.node.upgrade)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
 
 
 def parse(argv: list[str]) -> dict[str, str]:
-    """Option to value ("yes" for a flag), the positional source as "SRC". Raises Usage."""
+    """Option -> value ("yes" for a flag), the positional source as "SRC". Raises Usage."""
     words, given = options.read(HELP, argv)
     options.count(HELP, words, 0, 1)
     options.alone(HELP, given, *EXCLUSIVE)

@@ -1,6 +1,6 @@
-"""IP addresses in k3os.network, and the names of interfaces.
+"""IP addresses in k3os.network, and interface names.
 
-Notations: RFC 4632 (`address/prefix`), RFC 4291; names as the kernel accepts them (dev_valid_name).
+Notation: RFC 4632 (`address/prefix`), RFC 4291; names as the kernel accepts them (dev_valid_name).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def addresses(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def check_host(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface, place: Place) -> None:
-    """Raises Wrong where it is none of one host."""
+    """Raises Wrong if it cannot be the address of one host."""
     network = address.network
     if (what := _no_host(address.ip)) or "%" in str(address):
         what = what or "with a zone"
@@ -60,7 +60,7 @@ def check_host(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface, place
 
 
 def _no_host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    """What keeps an address from being one host's in a network, "" for nothing."""
+    """Why an address cannot be one host's in a network, "" if it can."""
     if address.is_unspecified:
         return "not a host's address"
     if address.is_multicast:
@@ -78,7 +78,7 @@ def hosts(check: Check, key: Key, node: Node, path: str) -> Value:
             address = ipaddress.ip_address(_with_a_zone_that_is_one(word))
         except ValueError:
             raise Wrong(item.place, f"`{word}` is not an IP address", hint) from None
-        # a server for names may run here, and stand behind one link only
+        # a name server may run on this node (loopback), or be on one link only (a zone)
         if (what := _no_host(address)) and not (address.is_loopback and key.name != "gateway"):
             raise Wrong(item.place, f"{word} is {what}", hint)
         if "%" in word and key.name == "gateway":
@@ -90,7 +90,7 @@ def hosts(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def _with_a_zone_that_is_one(word: str) -> str:
-    """ipaddress takes any text for a zone (`fe80::1%eth0`), also one of several lines. Raises
+    """ipaddress accepts any text as a zone (`fe80::1%eth0`), even several lines. Raises
     ValueError."""
     _, percent, zone = word.partition("/")[0].partition("%")
     if percent and not is_name(zone):
@@ -99,7 +99,7 @@ def _with_a_zone_that_is_one(word: str) -> str:
 
 
 def is_name(word: str) -> bool:
-    """Whether an interface may be called that."""
+    """Whether it is a valid interface name."""
     fits = 0 < len(word) <= LONGEST_NAME and word not in (".", "..") and word.isascii()
     return fits and all(c.isalnum() or c in "-_." for c in word)
 

@@ -1,7 +1,7 @@
-"""What a person should hear before a configuration is used: of values that are right as such, and
-that a node would accept, but that k3s, a file or the system behind them would not.
+"""Advice before a configuration is used: on values that are formally right and that a node would
+accept, but that k3s, a file or the system behind them would not.
 
-Imported where somebody waits for an answer: the check, the build, the installation; not at boot.
+Imported where somebody waits for an answer (check, build, installation), not at boot.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# where such a text may be meant
+# keys in which such a text may be intended
 FREE = (
     "k3os.manifests",
     "write_files",
@@ -31,7 +31,7 @@ FALLBACKS = ("live", "install", "shell")
 def advice(values: dict[str, Value], k3s_version: str = "") -> list[Problem]:
     """Warnings and errors beyond those of the check itself. values: of one source, or of all.
 
-    k3s_version: of the k3s that will read them, "" when it is not known.
+    k3s_version: of the k3s that will read them, "" if unknown.
     """
     from k3os.config import by_version, elsewhere, k3s_data, kernel_args, tokens, unusable
 
@@ -55,7 +55,7 @@ def advice(values: dict[str, Value], k3s_version: str = "") -> list[Problem]:
 
 
 def logins(arguments: list[Value]) -> Iterator[Problem]:
-    """Passwords in addresses among the arguments of k3s, where no file can hold them instead."""
+    """Passwords in addresses in k3s' arguments for which k3s has no file option."""
     from k3os.config.k3s_flags import secrets_in
     from k3os.errors import discreet
 
@@ -70,7 +70,7 @@ def logins(arguments: list[Value]) -> Iterator[Problem]:
 
 
 def contents(values: dict[str, Value]) -> Iterator[Problem]:
-    """Contents that say they are base64 or gzip and are not."""
+    """Contents declared as base64 or gzip that are not."""
     from k3os.config.contents import decode
 
     value = values.get("write_files")
@@ -88,7 +88,7 @@ def contents(values: dict[str, Value]) -> Iterator[Problem]:
 
 
 def mirror(values: dict[str, Value]) -> Iterator[Problem]:
-    """A mirror of k3s whose word counts for nothing, and nothing that is pinned."""
+    """A k3s mirror over plain http, if no checksum is pinned."""
     given = values.get("k3os.environment")
     url = given.data.get("K3S_RELEASES") if given and isinstance(given.data, dict) else None
     if url is None or not str(url.data).lower().startswith("http://"):
@@ -101,7 +101,7 @@ def mirror(values: dict[str, Value]) -> Iterator[Problem]:
 
 
 def templates(values: dict[str, Value]) -> Iterator[Problem]:
-    """Texts that somebody was to replace: `{{ name }}`, `<name>`; and signs that nobody typed."""
+    """Placeholders not filled in (`{{ name }}`, `<name>`), and characters that nobody types."""
     for path, value in values.items():
         for name, item, text in _texts(path, value):
             if path in FREE and not name.endswith("].path"):
@@ -124,7 +124,7 @@ def templates(values: dict[str, Value]) -> Iterator[Problem]:
 
 
 def _texts(path: str, value: Value) -> Iterator[tuple[str, Value, str]]:
-    """Path, value and text of each text in a value."""
+    """Path, value and text of each text in a value, however deep."""
     todo = [(path, value)]
     while todo:
         name, item = todo.pop(0)
@@ -137,7 +137,7 @@ def _texts(path: str, value: Value) -> Iterator[tuple[str, Value, str]]:
 
 
 def of_cmdline(text: str) -> list[Problem]:
-    """What the boot itself would not understand of a kernel command line."""
+    """What the boot itself would not understand on a kernel command line."""
     from k3os.config.cmdline import SOURCE, boot_options, split
     from k3os.config.schema import MODES, SECTIONS
     from k3os.config.value import Place
@@ -166,7 +166,7 @@ def of_cmdline(text: str) -> list[Problem]:
 
 
 def _twice(given: list[tuple[str, str | None]]) -> Iterator[Problem]:
-    """A warning for each key of one value that has two."""
+    """A warning for each single-valued key that is given twice."""
     from k3os.config.cmdline import LISTS, NESTED, SOURCE
     from k3os.config.schema import TABLE
     from k3os.config.spelling import fold

@@ -1,6 +1,6 @@
-"""Arguments of k3s of which several stand in one text: each is taken for itself, with a warning.
+"""Arguments of k3s with several in one text: they are split, with a warning.
 
-The service script of the original k3OS was a shell's, which split them.
+The service script of the original k3OS was a shell script, which split them.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from k3os.config.kinds import Check
 
 NODE_NAME = "--node-name"
-# how an argument, or what comes before the first, begins
+# how an argument begins, or what comes before the first one
 FIRST = ("-", *(word + blank for word in ("server", "agent", "k3s") for blank in " \n"))
-# as a shell would have found it out
+# what a shell would have replaced by the host name
 HOSTNAME = r"\$HOSTNAME|\$\{HOSTNAME\}|\$\(hostname( -[a-z])?\)|`hostname( -[a-z])?`"
 HOSTNAME += r"|\$\(cat /etc/hostname\)"
 
 
 def separate(check: Check, node: Node, path: str) -> Node:
-    """The arguments of which several stand in one text, each for itself."""
+    """The arguments, with texts that contain several split into one item each."""
     separate = Node("list", node.place)
     before = ""
     for index, item in items_in(node):
@@ -40,7 +40,7 @@ def separate(check: Check, node: Node, path: str) -> Node:
 
 
 def _without_hostname(check: Check, items: list[Node], path: str) -> list[Node]:
-    """Without `--node-name=$HOSTNAME`, which no shell reads and k3s refuses: it is so anyway."""
+    """Drop `--node-name=$HOSTNAME`: no shell expands it, k3s refuses it, and it is the default."""
     import re
 
     kept: list[Node] = []
@@ -63,7 +63,7 @@ def _unquoted(text: str) -> str:
 
 
 def _kind(flag: str) -> str | None:
-    """As in k3s_table, which is imported for a text with blanks in it only; None: unknown."""
+    """Flag.kind of k3s_table, which is imported only for texts with blanks; None: unknown."""
     from k3os.config.k3s_table import flags
 
     known = flags("server").get(flag.lstrip("-"))
@@ -78,10 +78,10 @@ def _takes(before: str, text: str) -> bool:
 
 
 def several(text: str, before: str = "") -> list[str]:
-    """The arguments of a text that holds more than one, split as a shell does; [] when it is one,
-    or the value of the flag before it.
+    """The arguments in a text that contains more than one, split as by a shell; [] if it is only
+    one, or the value of the flag before it.
 
-    What is in $(…) or `…` stays together: it is no argument, and the check says so.
+    $(…) and `…` stay in one piece: they are not valid arguments, and the check reports them.
     """
     text = text.replace("\\\n", " ").strip()
     if not text.startswith(FIRST) or _takes(before, text):
@@ -91,7 +91,7 @@ def several(text: str, before: str = "") -> list[str]:
         if first.startswith("-") and "=" not in first and rest:
             if _kind(first) == "?":
                 return [first, *(several(rest) or rest.split())]
-            return [first, _unquoted(rest.strip())]  # its value may have blanks
+            return [first, _unquoted(rest.strip())]  # its value may contain blanks
         if first.startswith("-") or not rest:
             return []
     import re
@@ -106,7 +106,7 @@ def several(text: str, before: str = "") -> list[str]:
     closed = re.sub(r"\$\([^()]*\)|`[^`]*`", keep, text.replace("\0", ""))
     try:
         words = shlex.split(closed)
-    except ValueError:  # a quote that is not closed
+    except ValueError:  # an unclosed quote
         words = closed.split()
     words = [re.sub("\0([0-9]+)\0", lambda found: kept[int(found[1])], word) for word in words]
     return words[1:] if words[:1] == ["k3s"] else words

@@ -1,6 +1,6 @@
-"""Keys that only some versions of k3s can follow: what a person hears before that k3s reads them.
+"""Keys that only some versions of k3s support: advice before such a k3s reads them.
 
-The versions stand in k3s_table.py, with those of the flags that the keys become.
+The versions are in k3s_table.py, with those of the flags that the keys become.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# key -> the flag of servers that it becomes
+# key -> the flag for servers that it becomes
 FLAGS = {"k3os.embedded_registry": "embedded-registry"}
-# key -> the first k3s that reads what it becomes, and what that is
+# key -> the first k3s that reads the resulting file, and what older ones do not do
 FILES = {"k3os.kubelet": ((1, 32), "reads no directory of kubelet settings")}
 
 
 def check(values: dict[str, Value], k3s_version: str) -> Iterator[Problem]:
-    """An error for each key that this k3s ("": unknown) does not know. values: of one source, or
-    of all."""
+    """An error for each key that this k3s ("": unknown) does not support. values: of one source,
+    or of all."""
     from k3os.config.k3s_table import minor
 
     if "k3os.containerd" in values or "write_files" in values:
@@ -35,7 +35,7 @@ def check(values: dict[str, Value], k3s_version: str) -> Iterator[Problem]:
 
 
 def obstacle(key: str, version: tuple[int, int] | None) -> str:
-    """Why a k3s of this version (None, (0, 0): unknown) cannot follow a key; "" when it can."""
+    """Why a k3s of this version (None, (0, 0): unknown) does not support a key, "" if it does."""
     from k3os.config.k3s_table import flags
 
     since, without = FILES.get(key, ((0, 0), ""))

@@ -1,8 +1,8 @@
-"""k3os.ca_certificates: texts of certificates in PEM form (RFC 7468), each one or several; or where
-such a text is.
+"""k3os.ca_certificates: one or several certificates as PEM text (RFC 7468), or the location of such
+a text.
 
-What lies around them (comments, as in a .pem file of a browser) is dropped. Whether a certificate
-is valid is for those to judge who use it; here it only has to be one. No import but Python's own.
+Text around them (comments, as in .pem files from browsers) is dropped. Whether a certificate is
+valid is up to those that use it; here it only has to be one. Imports only the standard library.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def certificates(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def only_certificates(text: str) -> str:
-    """The certificates of a text and nothing else. Raises ValueError with what is wrong."""
+    """The text without anything but certificates. Raises ValueError with what is wrong."""
     found = in_pem(text)
     if not found:
         raise ValueError("is not a certificate in PEM form")
@@ -51,7 +51,7 @@ def only_certificates(text: str) -> str:
 
 
 def in_pem(text: str) -> list[list[str]]:
-    """The lines of each certificate of a text, from BEGIN to END; one without an end counts."""
+    """The lines of each certificate, from BEGIN to END; one without an END counts, too."""
     found: list[list[str]] = []
     inside = False
     for line in text.splitlines():
@@ -67,7 +67,7 @@ def in_pem(text: str) -> list[list[str]]:
 
 
 def is_der(lines: list[str]) -> bool:
-    """Whether it is base64 of one whole ASN.1 sequence (X.690)."""
+    """Whether it is base64 of exactly one ASN.1 sequence (X.690)."""
     import binascii
 
     try:

@@ -1,6 +1,6 @@
-"""One source's nodes against the schema: checked values, and every problem in one go.
+"""One source's nodes against the schema: checked values, and all problems at once.
 
-`check_files` is what `k3os config check` and the image build call; it needs no root and no node.
+`k3os config check` and the image build call `check_files`; it needs no root and no node.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_tree(root: Node | None) -> tuple[dict[str, Value], list[Problem]]:
-    """Canonical path -> value for what is right in a source; a problem for what is not."""
+    """Canonical path -> value for what is right in a source, and a problem for what is not."""
     check = Check()
     values: dict[str, Value] = {}
     if root is not None:
@@ -61,7 +61,7 @@ def _section(check: Check, section: str, node: Node, values: dict[str, Value]) -
 
 
 def _shutdown(check: Check, values: dict[str, Value]) -> None:
-    """The time for critical pods is the last part of the time for all."""
+    """The time for critical pods is the last part of the time for all pods."""
     whole, part = "k3os.shutdown.grace_period", "k3os.shutdown.critical_grace_period"
     if whole in values and part in values:
         from k3os.config.duration import parse
@@ -79,7 +79,7 @@ def check_text(data: bytes, source: str) -> tuple[dict[str, Value], list[Problem
     try:
         root, problems = yamltext.read(data, source)
         values, more = check_tree(root)
-    except Exception as error:  # a bug that one source meets must not take the others with it
+    except Exception as error:  # a bug triggered by one source must not lose the others
         return {}, [bug(error, source)]
     return values, problems + more
 
@@ -95,14 +95,14 @@ def check_cmdline(text: str) -> tuple[dict[str, Value], list[Problem]]:
 
 
 def bug(error: Exception, source: str) -> Problem:
-    """What is said of a source that a bug keeps from being read."""
+    """The report when a bug keeps a source from being read."""
     from k3os.system.bug import report
 
     return Problem(Place(source), "", f"cannot be looked at: {report(error)}")
 
 
 def read_limited(path: str) -> tuple[bytes, Problem | None]:
-    """A file, or why not; one byte more than the limit at most, so that the limit shows."""
+    """A file, or why not; at most one byte more than the limit, so that the excess shows."""
     from k3os.config.yamltext import LARGEST
 
     try:
@@ -112,12 +112,12 @@ def read_limited(path: str) -> tuple[bytes, Problem | None]:
         return b"", Problem(Place(path), "", f"cannot be read: {error.strerror}")
 
 
-# keys that become files of k3s; one of them speaks for all
+# keys that become files of k3s; one of them is checked for all
 FILES_OF_K3S = (
     *("k3os.registries.mirrors", "k3os.registries.configs", "k3os.embedded_registry"),
     *("k3os.manifests", "k3os.kubelet", "k3os.containerd"),
 )
-# keys that may ask for something else than the rest of a configuration
+# keys that may contradict the rest of a configuration
 CONTRADICTING = (
     *("write_files", "k3os.k3s_args", "k3os.environment", "k3os.hardening", *FILES_OF_K3S),
     *("k3os.disks", "k3os.mounts"),
@@ -125,8 +125,8 @@ CONTRADICTING = (
 
 
 def contradictions(key: str) -> list[Callable[[dict[str, Value]], list[Problem]]]:
-    """What says what one of CONTRADICTING is contradicted by; for where the key is set, since its
-    module is imported."""
+    """The functions that check a key of CONTRADICTING against the rest. Call it only if the key is
+    set, since it imports their modules."""
     if key == "write_files":
         from k3os.config import k3s_data, k3s_files
 
@@ -144,7 +144,7 @@ def contradictions(key: str) -> list[Callable[[dict[str, Value]], list[Problem]]
         def found(values: dict[str, Value]) -> list[Problem]:
             from k3os.config.storage import conflicts
 
-            # one of the two speaks for both
+            # both are checked at once
             return [] if key == "k3os.mounts" and "k3os.disks" in values else conflicts(values)
 
     else:
@@ -157,7 +157,7 @@ def contradictions(key: str) -> list[Callable[[dict[str, Value]], list[Problem]]
 
 
 def check_data(data: bytes, source: str, k3s_version: str = "") -> list[Problem]:
-    """Every problem of one YAML text, in the order of the text, with what only a person hears."""
+    """Every problem of one YAML text, in the order of the text, with advice for people."""
     from k3os.config.advice import advice
 
     values, problems = check_text(data, source)

@@ -1,4 +1,4 @@
-"""What config.yaml and cloud-init's cloud-config have in common only half.
+"""Where config.yaml and cloud-init's cloud-config differ in part.
 
 https://cloudinit.readthedocs.io/en/latest/reference/modules.html#users-and-groups
 """
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from k3os.config.kinds import Check
 
 KEY = "ssh_authorized_keys"
-# without phases, and asked about whenever it matters
+# in no phase, and read whenever needed
 ANY_TIME = "k3os.upgrade."
 
 
 def with_users(check: Check, users: Node, values: dict[str, Value]) -> dict[str, Value]:
-    """The values with the ssh keys of the first user that has some, who is rancher here."""
+    """The values plus the ssh keys of the first user that has some; that user becomes rancher."""
     listed = users.items if users.kind == "list" else [users]
     taken = ""
     for index, user in enumerate(listed):
@@ -49,7 +49,7 @@ def with_users(check: Check, users: Node, values: dict[str, Value]) -> dict[str,
 
 
 def too_late(values: dict[str, Value]) -> list[Problem]:
-    """A warning for what userdata has and nobody asks it about: the boot is over when it comes."""
+    """A warning for each key in userdata that is no longer read when userdata arrives."""
     late = [
         path
         for path in values

@@ -1,7 +1,7 @@
 """The kernel's command line as a configuration source.
 
-`parse` gives the nodes of our keys and leaves everything else alone; quoting follows the
-kernel (lib/cmdline.c, next_arg). What stands after ` -- ` belongs to init and is not read.
+`parse` returns the nodes of our keys and ignores everything else; quoting follows the kernel
+(lib/cmdline.c, next_arg). What follows ` -- ` belongs to init and is not read.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _words(text: str) -> list[str]:
 
 
 def boot_options(text: str) -> dict[str, str]:
-    """The options of the boot itself (BOOT_OPTIONS); a bare word has the value "true"."""
+    """The options of the boot itself (BOOT_OPTIONS); a word without `=` has the value "true"."""
     return {
         name: "true" if value is None else value
         for name, value in split(text)
@@ -71,7 +71,7 @@ def boot_options(text: str) -> dict[str, str]:
 
 
 def parse(text: str) -> Node | None:
-    """The map of our keys on a command line, None when there is none. Never raises."""
+    """The map of our keys on a command line, None if there are none. Never raises."""
     given: dict[str, list[_Leaf]] = {}
     root = Node("map", Place(SOURCE))
     for name, value in split(text):
@@ -82,7 +82,7 @@ def parse(text: str) -> Node | None:
         place = Place(f"{SOURCE}: {name}")
         key = BY_PATH.get(path)
         if key is None or (rest and key.kind not in NESTED):
-            if path:  # something of k3os that does not exist: the check says so
+            if path:  # an unknown k3os key: the check reports it
                 node = Node("map", place)
                 node.pairs.append((Node("scalar", place, ".".join(steps[1:])), _null(place)))
                 root.pairs.append((Node("scalar", place, "k3os"), node))
@@ -99,13 +99,13 @@ def parse(text: str) -> Node | None:
 
 
 def key_of(name: str) -> str:
-    """The key that a parameter's name means, "k3os.?" for one below k3os that is none, "" for a
-    name that is not ours."""
+    """The key that a parameter's name refers to, "k3os.?" for an unknown one below k3os, "" for
+    other names."""
     steps = _steps(name)
     return _find(steps)[0] or ("k3os.?" if steps[:1] == ["k3os"] else "")
 
 
-# maps with names of the user's in them
+# maps whose names the user chooses
 MAPS = ("text map", "rewrites", "manifests", "kubelet", "map")
 NESTED = (*MAPS, "maps", *BY_NAME)
 LISTS = (
@@ -146,7 +146,7 @@ def _find(steps: list[str]) -> tuple[str, list[str]]:
         if path not in CHILDREN:
             return path, steps[index + 1 :]
         section = path
-    return "", []  # `k3os` alone
+    return "", []  # just `k3os`
 
 
 def _node(key: Key, leaves: list[_Leaf]) -> Node:
@@ -169,7 +169,7 @@ def _numbered(items: list[Node]) -> list[Node]:
 
 
 def _text_map(leaves: list[_Leaf]) -> Node:
-    """`labels.a=b` and `labels=a=b`; later wins over earlier, without a warning."""
+    """`labels.a=b` and `labels=a=b`; later ones override earlier ones, without a warning."""
     latest: dict[str, tuple[Node, Node]] = {}
     for rest, leaf in leaves:
         name, value = ".".join(rest), leaf
@@ -183,7 +183,7 @@ def _text_map(leaves: list[_Leaf]) -> Node:
 
 
 def _maps(key: Key, leaves: list[_Leaf]) -> Node:
-    """`wifi[0].name=…`; without an index the first. Maps of maps have a name for an index."""
+    """`wifi[0].name=…`; without an index it is the first. Maps of maps have a name as index."""
     fields = fields_by_fold(key)
     groups: dict[str, Node] = {}
     for rest, leaf in leaves:
@@ -232,7 +232,7 @@ def _inner(group: Node, key: Key, field: str, leaf: Node) -> None:
 
 
 def _under(group: Node, name: str, kind: str, leaf: Node) -> Node:
-    """The map or list under a field, a new one where there is none yet."""
+    """The map or list under a field; created if necessary."""
     found = next((value for key, value in group.pairs if fold(key.text) == fold(name)), None)
     if found is None or found.kind != kind:
         found = Node(kind, leaf.place)
@@ -241,8 +241,8 @@ def _under(group: Node, name: str, kind: str, leaf: Node) -> Node:
 
 
 def _inner_item(group: Node, name: str, steps: list[str], leaf: Node) -> None:
-    """A value of a map in the list under a field: `eth1.routes[0].to=…`; without an index the
-    first."""
+    """A value of a map in the list under a field: `eth1.routes[0].to=…`; without an index it is
+    the first."""
     index, *rest = steps if len(steps) > 1 else ["0", *steps]
     found = _under(group, name, "list", leaf)
     item = next((each for each in found.items if each.text == index), None)
@@ -267,7 +267,7 @@ BRANCHES = tuple(section.rpartition(".")[2] for section in SECTIONS if section)
 
 
 def _joined(node: Node) -> Node:
-    """Pairs of the same name become one, as if they stood in one map of a file."""
+    """Merge pairs with the same name, as if they were in one map of a file."""
     by_name: dict[str, tuple[Node, Node]] = {}
     pairs: list[tuple[Node, Node]] = []
     for name, value in node.pairs:

@@ -1,8 +1,8 @@
-"""k3os.containerd: tables that are added to what k3s writes for its containerd (docs.k3s.io,
-"Configuring containerd"; toml.io). k3s makes that file of a template, in which `base` is its own.
+"""k3os.containerd: tables to add to what k3s writes for its containerd (docs.k3s.io, "Configuring
+containerd"; toml.io). k3s generates that file from a template, in which `base` is k3s' own.
 
-containerd 1 and 2 name their plugins differently (containerd's guide to the configuration of CRI),
-and none of them starts with a table that is given twice; so both are looked at here.
+containerd 1 and 2 name their plugins differently (containerd's CRI configuration guide), and
+neither starts if a table is given twice; so both are checked here.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     Version = tuple[int, int, int]
 
 KEY = "k3os.containerd"
-# Python's parser takes minutes for a key of many parts
+# Python's parser takes minutes for a key with many parts
 LARGEST, LONGEST_LINE = 1 << 16, 2000
 DIRECTORY = "agent/etc/containerd"
-# k3s takes the second only where the first is not there; before containerd 2 it knew no first
+# k3s uses the second only if the first is missing; before containerd 2 there was only the second
 TEMPLATES = {3: "config-v3.toml.tmpl", 2: "config.toml.tmpl"}
 BASE = '{{ template "base" . }}'
 CRI_2, CRI_3 = "io.containerd.grpc.v1.cri", "io.containerd.cri.v1"
 RUNTIME_3, IMAGES_3 = f"{CRI_3}.runtime", f"{CRI_3}.images"
-# plugins with tables of k3s' own, and which those are below them
+# plugins that k3s configures, and its tables below them
 PLUGINS = (CRI_2, RUNTIME_3, IMAGES_3, "io.containerd.internal.v1.opt")
 OF_K3S = (
     *((), ("cni",), ("containerd",), ("containerd", "runtimes", "runc"), ("registry",)),
     ("containerd", "runtimes", "runc", "options"),
 )
-# what k3s' own templates say in any case (its pkg/agent/templates), as far as it can be repeated
+# what k3s' own templates (its pkg/agent/templates) always contain, as far as known
 _BASE = f"""
 [grpc]
 [plugins."io.containerd.internal.v1.opt"]
@@ -59,7 +59,7 @@ _BASES = {
 [plugins."{IMAGES_3}".registry]
 """,
 }
-# the first k3s of each minor release with containerd 2, and with the template `base`
+# the first k3s of each minor release that has containerd 2; that has the template `base`
 SECOND = ((1, 31, 6), (1, 32, 2), (1, 33, 0))
 LAST = 9999
 HAS_BASE = ((1, 24, 17), (1, 25, 13), (1, 26, 8), (1, 27, 5), (1, 28, 1))
@@ -69,7 +69,7 @@ def toml(check: Check, key: Key, node: Node, path: str) -> Value:
     text = scalar_text(node, "tables in TOML")
     if "{{" in text:
         hint = "write the tables that are to be added: k3OS writes the template"
-        # of its own, so that nobody takes it for a template that was to be filled in
+        # without the path: it would be reported as a template that was not filled in
         place = Place(node.place.source, node.place.line, node.place.column)
         raise Wrong(place, "is a template", hint)
     try:
@@ -83,7 +83,7 @@ def toml(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def parsed(text: str) -> dict[str, Any]:
-    """Raises ValueError with what containerd would not take."""
+    """Raises ValueError with what containerd would not accept."""
     import tomllib
 
     if len(text) > LARGEST:
@@ -123,7 +123,7 @@ def _forms(found: dict[str, Any]) -> set[int]:
 
 
 def form(text: str) -> int:
-    """2 or 3, as containerd counts the forms of its file; 0: either."""
+    """The version of containerd's configuration format, 2 or 3; 0: either."""
     return next(iter(_forms(parsed(text))), 0)
 
 
@@ -140,14 +140,14 @@ def _is_of_k3s(header: str) -> bool:
 
 
 def version(text: str) -> Version | None:
-    """(1, 33, 1) of v1.33.1+k3s1; of 1.33 the last one of its patch releases; None of anything
+    """(1, 33, 1) for v1.33.1+k3s1; for 1.33, higher than all its patch releases; None for anything
     else."""
     match = re.fullmatch(r"v?([0-9]{1,4})\.([0-9]{1,4})(\.([0-9]{1,4})([+-].*)?)?", text)
     return (int(match[1]), int(match[2]), int(match[4] or LAST)) if match else None
 
 
 def is_since(known: Version, firsts: tuple[Version, ...]) -> bool:
-    """Whether a version has what came with these patch releases."""
+    """Whether a version has a feature that was introduced in these patch releases."""
     for first in firsts:
         if first[:2] == known[:2]:
             return known >= first
@@ -155,7 +155,7 @@ def is_since(known: Version, firsts: tuple[Version, ...]) -> bool:
 
 
 def template(text: str, known: Version | None) -> int:
-    """Which of TEMPLATES it goes to. Raises ValueError when this k3s (None: unknown) has none."""
+    """The key of TEMPLATES to use. Raises ValueError if this k3s (None: unknown) has none."""
     wanted = form(text)
     if known is None:
         return wanted or 2
@@ -171,7 +171,7 @@ def template(text: str, known: Version | None) -> int:
 
 
 def problems(values: dict[str, Value], k3s_version: str) -> Iterator[Problem]:
-    """What this k3s ("": unknown) would not take of a key or file. values: of a source, or all."""
+    """What this k3s ("": unknown) would reject of key or files. values: of one source, or all."""
     value = values.get(KEY)
     if value is not None:
         try:
@@ -183,7 +183,7 @@ def problems(values: dict[str, Value], k3s_version: str) -> Iterator[Problem]:
 
 
 def _templates(values: dict[str, Value], k3s_version: str) -> Iterator[Problem]:
-    """What is wrong with whole templates of write_files for this k3s ("": unknown)."""
+    """Problems of complete templates in write_files with this k3s ("": unknown)."""
     known = version(k3s_version)
     second = known is None or is_since(known, SECOND)
     for index, item in numbered(values.get("write_files")):

@@ -16,7 +16,7 @@ def decode(content: str, encoding: str) -> bytes:
         except ValueError as error:
             raise ValueError(f"the content is not base64: {error}") from None
     elif encoding.startswith("gz"):
-        # gzip is no text; it can only have come through !!binary, which is base64, too
+        # gzip data is not text: it came through !!binary, so it is also base64
         return decode(content, f"{encoding}+b64")
     if encoding.startswith("gz"):
         import zlib

@@ -1,4 +1,4 @@
-"""What changes between two configurations of a node, and when it counts: `k3os config diff`."""
+"""What changes between two configurations, and when it takes effect: `k3os config diff`."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ SECRET = "a secret: another one"
 
 
 def lines(before: Config, after: Config, when: Mapping[str, str] = WHEN) -> Iterator[str]:
-    """For people: each key that changes with when it counts, then `-` and `+`; secrets masked.
-    when: the words for each effect of k3os.config.key."""
+    """For people: each changed key with the time it takes effect, then `-` and `+` lines without
+    secrets. when: the words for each effect of k3os.config.key."""
     for key in TABLE:
         old, new = before.values.get(key.path), after.values.get(key.path)
         if _plain(old) == _plain(new):

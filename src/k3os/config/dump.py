@@ -1,6 +1,6 @@
-"""A Config as YAML or JSON text: `k3os config --dump`. Secrets are masked unless asked for.
+"""A Config as YAML or JSON text: `k3os config --dump`. Secrets are masked by default.
 
-The YAML is our own few lines: importing an emitter would cost more than the whole command.
+The YAML emitter is our own few lines: importing one would cost more than the whole command.
 Reading the text again gives the same Config.
 """
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from k3os.config.load import Config
     from k3os.config.value import Plain
 
-ADDRESSES = ("url", "location")  # kinds of keys that may hold user:password@
+ADDRESSES = ("url", "location")  # kinds of keys that may contain user:password@
 PLAIN_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ/0123456789")
 PLAIN = PLAIN_FIRST | frozenset("-_./+=@,()~ ")
-# what a YAML 1.1 reader would take for something else than a text
+# what a YAML 1.1 reader would not take as a string
 WORDS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n", "~")
 INDICATORS = frozenset("{}[],&*#?|-<>=!%@`\"' ")
 
 
 def dump_yaml(config: Config, *, show_secrets: bool = False, provenance: bool = False) -> str:
-    """Every key that is set, in the order of the schema."""
+    """Every key that is set, in schema order."""
     lines: list[str] = []
     section = ""
     for key in TABLE:
@@ -92,7 +92,7 @@ def _item(lines: list[str], indent: str, value: Value, provenance: bool) -> None
 
 
 def scalar(data: str | bool) -> str:
-    """A text that a YAML reader takes for this very text."""
+    """A text, quoted if necessary, so that a YAML reader returns exactly this text."""
     if isinstance(data, bool):
         return "true" if data else "false"
     if (
@@ -108,7 +108,7 @@ def scalar(data: str | bool) -> str:
 
 
 def double_quoted(text: str) -> str:
-    """The double-quoted form that YAML 1.1, 1.2 and JSON readers agree on."""
+    """Double-quoted, in the form that YAML 1.1, 1.2 and JSON readers all understand."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     if not escaped.isprintable():
         escaped = "".join(
@@ -119,8 +119,8 @@ def double_quoted(text: str) -> str:
 
 
 def json_for_yaml(tree: object) -> bytes:
-    """JSON that a YAML reader takes, too: to some (Go's) half a character, as JSON escapes one that
-    is beyond 16 bits, is none, and one that cannot be seen is an error."""
+    """JSON that YAML readers accept, too: some (Go's) reject surrogate pairs, which JSON's escapes
+    use beyond 16 bits, and unprintable characters."""
     import json
 
     text = json.dumps(tree, indent=1, ensure_ascii=False)
@@ -139,7 +139,7 @@ def _escape(code: int) -> str:
 
 
 def _block(text: str, indent: str) -> list[str]:
-    """A literal block for a text of lines, [] where only quotes keep it exact."""
+    """A literal block for a text of several lines, [] if only quotes would preserve it."""
     lines = text.split("\n")
     if len(lines) < 2 or text[0] in " \t\n" or text.endswith("\n\n"):
         return []
@@ -151,7 +151,7 @@ def _block(text: str, indent: str) -> list[str]:
 
 
 def masked(key: Key, value: Value) -> Value:
-    """The value with MASK where a secret is; an address without the password in it."""
+    """The value with secrets replaced by MASK, and addresses without their passwords."""
     if key.fields:
         return _masked_fields(key, value)
     if key.kind in ADDRESSES and "@" in str(value.data):
@@ -173,7 +173,7 @@ def masked(key: Key, value: Value) -> Value:
 
 
 def _discreet(value: Value) -> Value:
-    """The value without the logins of addresses in it."""
+    """The value with logins removed from its addresses."""
     from k3os.errors import discreet
 
     data = value.data

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from k3os.system.numbers import are_digits, clamped
 
-LARGEST = 2**31  # 68 years: no key takes as much
+LARGEST = 2**31  # 68 years: no key accepts that much
 _UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
 def parse(text: str) -> int:
-    """Seconds of "1h30m", "90s" or "90", at most LARGEST; -1 when it is not a duration."""
+    """Seconds of "1h30m", "90s" or "90", at most LARGEST; -1 if it is not a duration."""
     if are_digits(text):
         return clamped(text, LARGEST)
     import re

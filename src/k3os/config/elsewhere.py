@@ -1,7 +1,7 @@
-"""Files and commands of another distribution or init system: what does the same on a node of k3OS.
+"""Files and commands of another distribution or init system, and their equivalents in k3OS.
 
-Programs here: systemd, connman, what packages.py installs. One warning each, since a file may be
-meant for a container, and a command may check what it runs on.
+Programs here: systemd, connman, what packages.py installs. One warning each, not an error: a file
+may be meant for a container, and a command may check where it runs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ K3S = "k3OS starts k3s itself"
 EARLY = "k3s is not started yet when this runs"
 READ_ONLY = "/usr is read-only, except /usr/local"
 
-# a path, or a directory (/ at the end) -> what is wrong, what does it here
+# a path, or a directory (/ at the end) -> what is wrong, the equivalent here
 PATHS = (
     ("/etc/conf.d/k3s", "k3s is not started by OpenRC", "write k3os.k3s_args, k3os.environment"),
     ("/etc/init.d/k3s", "k3s is not started by OpenRC", "write k3os.k3s_args, k3os.environment"),
@@ -72,7 +72,7 @@ PATHS = (
 ROLES, INSTALLER, SCRIPTS = ("server", "agent"), "get.k3s.io", "/etc/init.d/"
 ALPINE = "this is not Alpine"
 SETUP = ("timezone", "hostname", "keymap", "interfaces", "dns", "ntp", "sshd", "disk", "apkrepos")
-# a command's beginning -> what is wrong, what does it here
+# how a command begins -> what is wrong, the equivalent here
 COMMANDS = (
     ("rc-update", OPENRC, UNIT),
     ("rc-service", OPENRC, "write `systemctl restart NAME`"),
@@ -103,7 +103,7 @@ COMMANDS = (
     ("firewall-cmd", "there is no firewalld", "write `nft` or `iptables`"),
 )
 _BY_COMMAND = {name: (what, hint) for name, what, hint in COMMANDS}
-# words before a command that start it
+# words that precede a command
 WRAPPERS = (
     *("sudo", "exec", "command", "nohup", "time", "env", "if", "then", "do", "else", "until"),
     *("while", "!"),
@@ -113,7 +113,7 @@ COMMAND_KEYS = ("init_cmd", "boot_cmd", "run_cmd", "ready_cmd", "k3os.upgrade.ch
 
 
 def files(values: dict[str, Value]) -> Iterator[Problem]:
-    """A warning for each file of write_files that nothing reads here."""
+    """A warning for each file of write_files that nothing on a node reads."""
     value = values.get("write_files")
     for index, item in numbered(value):
         assert isinstance(item.data, dict)
@@ -131,7 +131,7 @@ def _of_path(path: str) -> tuple[str, str]:
 
 
 def commands(values: dict[str, Value]) -> Iterator[Problem]:
-    """A warning for each command that this system does not have: once for each program."""
+    """A warning for each program in commands that this system does not have."""
     for key in COMMAND_KEYS:
         value = values.get(key)
         for index, item in numbered(value):
@@ -143,7 +143,7 @@ def commands(values: dict[str, Value]) -> Iterator[Problem]:
 
 
 def programs(item: Value) -> list[str]:
-    """The programs that a command starts, as far as a look at its words tells."""
+    """The programs that a command starts, as far as its words show."""
     if isinstance(item.data, list):
         words = [str(word.data) for word in item.data]
         if len(words) > 2 and words[0].rpartition("/")[2] in ("sh", "bash") and "-c" in words[1]:
@@ -164,7 +164,7 @@ def _started(text: str) -> list[str]:
                 break
             name = word.rpartition("/")[2]
             if name == "k3s" and not before:
-                before = "k3s "  # its sub-commands, or a tool that it brings
+                before = "k3s "  # its subcommands, or a bundled tool
                 continue
             found.append(f"{before}{name}" if name in ROLES else name)
             break

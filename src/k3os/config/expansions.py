@@ -1,7 +1,7 @@
-"""`$(hostname)`, `${NAME}` in values that no shell reads: what gives the same.
+"""`$(hostname)`, `${NAME}` in values that no shell reads: suggest an equivalent.
 
-Warnings only. The service script of the original k3OS was a shell's, which expanded them; here each
-stands for itself. Commands and contents of files are not looked at: a shell may read them.
+Warnings only. The original k3OS' service script was a shell script, which expanded them; here they
+are taken literally. Commands and file contents are not checked: a shell may read them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from k3os.config.kinds import Check
     from k3os.config.value import Value
 
-# a password may have any character in it
+# a password may contain any character
 PASSWORDS = ("k3os.password", "passphrase")
 EXPANSION = r"\$\([^()]*\)|\$\{[A-Za-z_][^}]*\}|`[a-z][^`]*`"
-# in a token or an address, `$NAME` may be meant as it is
+# in a token or an address, `$NAME` may be literal
 VARIABLE = r"|\$[A-Za-z_][A-Za-z0-9_]*"
 SHELLS = ("arguments", "text map")
 WHOLE = r"\s*\$\{[^}]*\}\s*"
@@ -39,7 +39,7 @@ BY_COMMAND = (
 
 
 def warn(check: Check, key: Key, value: Value, path: str) -> None:
-    """A warning for each text that has one in it."""
+    """Warn about each text that contains one."""
     texts = list(texts_of(value))
     words = [text for text, _ in texts]
     is_list = key.kind == "arguments"
@@ -47,7 +47,7 @@ def warn(check: Check, key: Key, value: Value, path: str) -> None:
     names = names if len(names) == len(texts) else [path] * len(texts)
     each = zip(texts, masked(words), ["", *words], names, strict=False)
     for (text, place), mask, before, path in each:
-        is_secret = is_list and mask != text  # which may have a `$` in it
+        is_secret = is_list and mask != text  # a secret may contain a `$`
         if key.path in PASSWORDS or is_template(text):
             if re.fullmatch(WHOLE, text) or key.path not in PASSWORDS:
                 check.warn(place, path, TEMPLATE, FILL_IN)
@@ -62,7 +62,7 @@ def warn(check: Check, key: Key, value: Value, path: str) -> None:
 
 
 def _of_flag(before: str, text: str) -> str:
-    """What to do instead in an argument: `--flag=value`, or the word after `--flag`."""
+    """The equivalent for an argument: `--flag=value`, or the word after `--flag`."""
     word = text if text.startswith("-") else before
     flag = word.lstrip("-").partition("=")[0]
     return INSTEAD.get(flag, BY_COMMAND.format(flag or "flag"))

@@ -1,7 +1,7 @@
-"""What a key may name instead of having it in itself: a URL or a path, with its SHA-256 behind it.
+"""A key's value by reference: a URL or a path, with its SHA-256 after it.
 
-`https://server/file#sha256=HEX`. What comes over plain http is whatever somebody in between likes
-to send, so there the sum is not optional.
+`https://server/file#sha256=HEX`. Data over plain http can be changed on the way, so there the
+checksum is required.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ MARK, DIGITS = "#sha256=", 64
 
 
 def is_elsewhere(text: str) -> bool:
-    """Whether a text is the place of something, and not the thing itself."""
+    """Whether a text refers to something, and is not the thing itself."""
     word = text.strip()
     return "\n" not in word and (word.startswith("/") or "://" in word.partition(" ")[0])
 
 
 def split(text: str) -> tuple[str, str]:
-    """Place and SHA-256, "" without one."""
+    """Place and SHA-256, "" if there is none."""
     where, _, digest = text.strip().partition(MARK)
     return where, digest.lower()
 
 
 def shown(text: str) -> str:
-    """A place without its sum, and without a login."""
+    """A place without its checksum and without a login."""
     from k3os.errors import discreet
 
     return discreet(split(text)[0], whole=True)
 
 
 def check_sum(data: bytes, wanted: str) -> None:
-    """Raises ValueError unless data has this SHA-256; "" is any."""
+    """Raises ValueError unless data has this SHA-256; "" accepts anything."""
     if not wanted:
         return
     from hashlib import sha256
@@ -46,7 +46,7 @@ def check_sum(data: bytes, wanted: str) -> None:
 
 
 def check(node: Node, text: str) -> str:
-    """The same text when it can be fetched. Raises Wrong."""
+    """The text, if it can be fetched. Raises Wrong."""
     word = text.strip()
     where, digest = split(word)
     if "#" in word and (len(digest) != DIGITS or set(digest) - set("0123456789abcdef")):

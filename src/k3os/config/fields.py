@@ -1,6 +1,6 @@
 """The fields of keys whose items are maps: a file, a wireless network, an interface.
 
-It holds data only, as k3os.config.schema, whose table names them.
+It contains only data, like k3os.config.schema, whose table refers to them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FILE_FIELDS = (
     Key("append", "boolean", "add content at the end of what is there already (false)"),
 )
 
-# netplan's words (netplan-yaml(5), "auth"), without what k3os.wifi says elsewhere
+# netplan's names (netplan-yaml(5), "auth"), without what k3os.wifi sets elsewhere
 EAP_FIELDS = (
     Key(
         "method",
@@ -123,7 +123,7 @@ RULE_FIELDS = (
     ),
 )
 _MS = (1, 60000)
-# netplan's words (netplan-yaml(5)); what they do: ip-link(8), the kernel's bonding.rst
+# netplan's names (netplan-yaml(5)); their effect: ip-link(8), the kernel's bonding.rst
 BOND_FIELDS = (
     Key(
         "interfaces",

@@ -1,6 +1,6 @@
-"""What programs that read our values refuse, by key: k3s and its kubelet, systemd, connman.
+"""What the programs that read our values reject, by key: k3s and its kubelet, systemd, connman.
 
-Each function gets what the key's kind has accepted, and returns what of it can be used. Labels and
+Each function gets what the key's kind has accepted, and returns the part that is usable. Labels and
 taints: kubernetes.io/docs/concepts/overview/working-with-objects/labels; what a kubelet may set:
 kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from k3os.config.kinds import Check
 
 LONGEST_NAME, LONGEST_PREFIX = 63, 253
-# a kubelet ends when it is told to set a label of Kubernetes' own, except these
+# a kubelet exits if it is told to set one of Kubernetes' own labels, except for these
 RESERVED = ("kubernetes.io", "k8s.io")
 ALLOWED_PREFIXES = ("kubelet.kubernetes.io", "node.kubernetes.io")
 ALLOWED = (
@@ -33,8 +33,8 @@ WORDS = f"letters, digits, `-`, `_` and `.`, at most {LONGEST_NAME}, between let
 
 
 def apply(name: str, check: Check, value: Value, path: str) -> Value:
-    """What the function of this name leaves of a value; MODULE.NAME is one of k3os.config.MODULE,
-    which is imported only where a source has such a key."""
+    """Call the function of this name, and return what it leaves of a value. MODULE.NAME is in
+    k3os.config.MODULE, which is imported only if a source has such a key."""
     module, _, own = name.rpartition(".")
     source = vars(__import__(f"k3os.config.{module}", fromlist=[own])) if module else globals()
     function: Callable[[Check, Value, str], Value] = source[own]
@@ -42,7 +42,7 @@ def apply(name: str, check: Check, value: Value, path: str) -> Value:
 
 
 def wrong_name(text: str) -> str:
-    """Why a text is no qualified name of Kubernetes; "" when it is one."""
+    """Why a text is not a qualified name of Kubernetes, "" if it is one."""
     prefix, slash, name = text.rpartition("/")
     if not name:
         return f"has no name: write {WORDS}"
@@ -58,13 +58,13 @@ def wrong_name(text: str) -> str:
 
 
 def wrong_value(text: str) -> str:
-    """Why a text is not a valid label's value; "" when it is one."""
+    """Why a text is not a valid label value, "" if it is one."""
     fine = not text or _is_word(text)
     return "" if fine else f"`{text}` is not a valid Kubernetes value: write {WORDS}"
 
 
 def wrong_label(text: str) -> str:
-    """Why a kubelet would not set a label of this name; "" when it would."""
+    """Why a kubelet would not set a label with this name, "" if it would."""
     prefix = text.rpartition("/")[0]
     if not _below(prefix, RESERVED) or _below(prefix, ALLOWED_PREFIXES) or text in ALLOWED:
         return ""
@@ -135,7 +135,7 @@ def _is_k3s_version(text: str) -> bool:
 
 
 def _with_search_path(check: Check, value: Value, path: str) -> Value:
-    """With the usual directories for `$PATH`, since nothing finds a program without them."""
+    """`$PATH` replaced by the usual directories: without them, no program would be found."""
     assert isinstance(value.data, dict)
     item = value.data["PATH"]
     text = str(item.data).replace("${PATH}", "$PATH").replace("$PATH", SEARCH_PATH)
@@ -150,7 +150,7 @@ def _with_search_path(check: Check, value: Value, path: str) -> Value:
 
 
 def server(check: Check, value: Value, path: str) -> Value:
-    """k3s joins by https only. The value stays: without one this node would be a server."""
+    """k3s joins only by https. The value is kept: without one, the node would be a server."""
     url = str(value.data)
     scheme, _, rest = url.partition("://")
     if scheme.lower() != "https":
@@ -205,7 +205,7 @@ LOCAL = 255
 
 
 def routing_table(check: Check, value: Value, path: str) -> Value:
-    """A rule or a route in the kernel's table `local` cuts the node off from itself."""
+    """A rule or route in the kernel's table `local` would cut the node off from itself."""
     if int(str(value.data)) == LOCAL:
         raise Wrong(value.place, f"{LOCAL} is the kernel's own table", "write e.g. `table: 100`")
     return value
@@ -222,7 +222,7 @@ def bridge(check: Check, value: Value, path: str) -> Value:
 
 
 def _made() -> Any:
-    """Imported only where a source has such a key, by name as in kinds.py, which it builds on."""
+    """Imported only if a source has such a key; by name as in kinds.py, which it builds on."""
     return __import__("k3os.config.made", fromlist=["made"])
 
 
@@ -231,7 +231,7 @@ def _item_hint(words: list[str], meant: str) -> str:
 
 
 def _is_address(text: str) -> bool:
-    """Near enough, without ipaddress, which costs a boot 10 ms."""
+    """An approximation without ipaddress, whose import costs a boot 10 ms."""
     if ":" in text:
         plain, _, zone = text.partition("%")
         groups = plain.split(":")

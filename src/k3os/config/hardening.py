@@ -1,7 +1,7 @@
-"""What k3os.hardening asks of the rest of a configuration. It decides nothing and writes nothing;
-phases/hardening.py does.
+"""What k3os.hardening requires of the rest of a configuration. It decides nothing and writes
+nothing; phases/hardening.py does.
 
-Kubernetes, kubelet, "protectKernelDefaults": it ends where one of these is another.
+Kubernetes, kubelet, "protectKernelDefaults": it exits if one of these has another value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from k3os.config.value import Value
 
 KEY, SYSCTLS = "k3os.hardening", "k3os.sysctls"
-# those of the kubelet; k3OS has them without being asked, and so has the kernel the last two
+# the kubelet's; k3OS sets them anyway, and the last two are the kernel's defaults
 NEEDED = {
     "vm.overcommit_memory": "1",
     "vm.panic_on_oom": "0",
@@ -25,7 +25,7 @@ NEEDED = {
 
 
 def other_sysctls(values: dict[str, Value]) -> dict[str, Value]:
-    """Those of k3os.sysctls with which a kubelet that insists on its own does not start."""
+    """The k3os.sysctls with which a kubelet that insists on its own values does not start."""
     given = values.get(SYSCTLS)
     if given is None or not isinstance(given.data, dict):
         return {}
@@ -37,7 +37,7 @@ def other_sysctls(values: dict[str, Value]) -> dict[str, Value]:
 
 
 def contradictions(values: dict[str, Value]) -> list[Problem]:
-    """Warnings, where the profile is asked for."""
+    """Warnings, if the profile is set."""
     if KEY not in values:
         return []
     return [

@@ -1,20 +1,20 @@
-"""Names of hosts from outside, made into names that DNS and Kubernetes take (RFC 1123).
+"""Foreign host names, converted to names that DNS and Kubernetes accept (RFC 1123).
 
 DHCP servers and metadata send whatever an administrator typed: `Rack_1-Node`, a whole sentence.
 """
 
 from __future__ import annotations
 
-# every machine's, so of no use in a cluster
+# any machine may have these, so they are useless in a cluster
 NOBODYS = ("", "(none)", "localhost", "localhost4", "localhost6")
 WRONG_NODE = "is not a valid node name"
 RULES = "use letters, digits, `-` and `.`, at most 63 characters"
-LONGEST = 63  # of a label in DNS, and of a node's whole name where Kubernetes makes it a label
+LONGEST = 63  # of a DNS label, and of a node's whole name, which Kubernetes uses as a label
 
 
 def valid_hostname(name: str) -> str:
-    """The name with `-` in place of what no host name has; "" when nothing is left of it, or what
-    every machine is called."""
+    """The name with `-` for invalid characters; "" if nothing is left of it, or if any machine may
+    have that name."""
     valid = _cleaned(name)
     return "" if is_nobodys(name) or is_nobodys(valid) else valid
 
@@ -34,16 +34,16 @@ def _cleaned(name: str) -> str:
 
 
 def is_domain(text: str) -> bool:
-    """Whether it can be a search domain: letters, digits, `-`, `_`, with dots in between."""
+    """Whether it can be a search domain: letters, digits, `-`, `_`, separated by dots."""
     plain = text.strip(".").replace("-", "").replace("_", "").replace(".", "")
     return plain.isascii() and plain.isalnum()
 
 
 def node_name(name: str) -> str:
-    """The same for a node of Kubernetes, which is small letters."""
+    """The same for a Kubernetes node, in lower case."""
     return valid_hostname(name).lower()
 
 
 def is_node_name(name: str) -> bool:
-    """Whether Kubernetes takes it; k3s makes capital letters small."""
+    """Whether Kubernetes accepts it; k3s converts capital letters."""
     return bool(name) and _cleaned(name) == name

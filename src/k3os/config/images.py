@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from k3os.config.kinds import Check
     from k3os.config.value import Node
 
-# what k3s unpacks; a file that is called otherwise it does not look at
+# what k3s unpacks; it ignores files with other names
 ENDINGS = (*(".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.bz2", ".tbz", ".tar.lz4"),)
-# with what we put around it, a file system takes it
+# with what we add to it, a file system still accepts it
 LONGEST_NAME = 200
 
 
@@ -25,7 +25,7 @@ def images(check: Check, key: Key, node: Node, path: str) -> Value:
         text = one_line(item, "a URL or a path").strip()
         if not fetched.is_elsewhere(text):
             hint = "write the URL or the path of an archive; pods pull images of registries"
-            quoted = "" if "@" in text else f"`{text}` "  # a login may be in it
+            quoted = "" if "@" in text else f"`{text}` "  # it may contain a login
             raise Wrong(item.place, f"{quoted}is neither a URL nor a path", hint)
         text = fetched.check(item, text)
         name = file_name(text)
@@ -41,7 +41,7 @@ def images(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def file_name(text: str) -> str:
-    """The last part of a place, without what a URL has behind it."""
+    """The last part of a place, without what follows it in a URL."""
     where = fetched.split(text)[0]
     if not where.startswith("/"):
         where = where.partition("?")[0].partition("://")[2].partition("/")[2]

@@ -1,7 +1,7 @@
 """config.yaml as a JSON Schema (https://json-schema.org/draft/2020-12), from schema.TABLE.
 
-Editors complete and check with it. The check itself is kinds.py, which accepts more spellings
-than an editor should offer.
+Editors use it for completion and checks. The check itself is in kinds.py, which accepts more
+spellings than an editor should offer.
 """
 
 from __future__ import annotations

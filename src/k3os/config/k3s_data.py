@@ -1,7 +1,7 @@
-"""Where a node's k3s keeps its data, by its configuration, and what a person should know of that.
+"""Where a node's k3s keeps its data, according to its configuration, and advice on that.
 
-docs.k3s.io/cli/server, "data-dir": an argument wins over k3s' configuration files, these over the
-variable. It moves neither /var/lib/kubelet nor /etc/rancher nor /run/k3s.
+docs.k3s.io/cli/server, "data-dir": an argument overrides k3s' configuration files, and these the
+variable. It does not move /var/lib/kubelet, /etc/rancher and /run/k3s.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ if TYPE_CHECKING:
 
 DATA = "/var/lib/rancher/k3s"
 VARIABLE = "K3S_DATA_DIR"
-# in a path, for k3s
+# k3s expands these in a path
 HOME = ("~", "$HOME", "${HOME}")
 FLAGS = ("data-dir", "d")
-# the first k3s whose commands read the variable and what is beside FILE (k3s#10589)
+# the first k3s whose commands read the variable and the files beside FILE (k3s#10589)
 OF_TOOLS = (1, 30)
 ARGUMENTS, FILES, ENVIRONMENT = "k3os.k3s_args", "write_files", "k3os.environment"
-# whatever is below them, or where one of these keys mounts something, is there after a boot
+# everything below these, and below mount points of the keys in MOUNTS, persists
 PERSISTENT = ("/var", "/home", "/opt", "/usr/local", "/k3os/data")
 FRESH = ("/var/run", "/var/lock")
 MOUNTS = {"k3os.disks": "mount", "k3os.mounts": "where"}
 
 
 def directory(values: dict[str, Value]) -> str:
-    """An absolute path without a slash at its end."""
+    """An absolute path without a trailing slash."""
     said = [path for _, _, path in _said(values)]
     return said[-1] if said else DATA
 
 
 def absolute(path: str) -> str:
-    """As k3s reads it, which runs in /; not what a link leads to."""
+    """The path as k3s, which runs in /, reads it; links are not followed."""
     return f"/{os.path.normpath(f'/{path.strip()}').strip('/')}"
 
 
 def of_arguments(values: dict[str, Value]) -> list[Problem]:
-    """A warning for an argument that moves k3s' data to what does not persist."""
+    """A warning for an argument that moves k3s' data to a place that does not persist."""
     return [*_fresh(ARGUMENTS, values)]
 
 
 def of_environment(values: dict[str, Value]) -> list[Problem]:
-    """The same for a variable."""
+    """The same for an environment variable."""
     return [*_fresh(ENVIRONMENT, values)]
 
 
 def of_files(values: dict[str, Value]) -> list[Problem]:
-    """The same for files, and for those that k3s does not find. values: of all sources."""
+    """The same for files, and for files that k3s does not look at. values: of all sources."""
     return [*_fresh(FILES, values), *_lost(values)]
 
 
@@ -81,8 +81,8 @@ def _lost(values: dict[str, Value]) -> Iterator[Problem]:
 
 
 def of_tools(values: dict[str, Value], k3s_version: str) -> Iterator[Problem]:
-    """A warning where kubectl, crictl and ctr of this k3s ("": unknown) do not find what the
-    service finds: beside a file of the user's, ours is one that they do not read."""
+    """A warning if kubectl, crictl and ctr of this k3s ("": unknown) do not find the service's
+    data: if the user writes FILE, ours is beside it, and they do not read that."""
     from k3os.config.k3s_table import minor
 
     own = [(index, entry) for index, entry in numbered(values.get(FILES)) if _path(entry) == FILE]
@@ -97,7 +97,7 @@ def of_tools(values: dict[str, Value], k3s_version: str) -> Iterator[Problem]:
 
 
 def _said(values: dict[str, Value]) -> Iterator[tuple[Value, str, str]]:
-    """What says it, its name and the place that it says; what counts most comes last."""
+    """Item, its name, and the directory it sets; the one that takes effect comes last."""
     for item, where, path in (*_of_variables(values), *_of_files(values), *_of_arguments(values)):
         if path.strip():
             yield item, where, absolute(path)
@@ -114,7 +114,7 @@ def _of_variables(values: dict[str, Value]) -> Iterator[tuple[Value, str, str]]:
 
 
 def _of_files(values: dict[str, Value]) -> Iterator[tuple[Value, str, str]]:
-    """In the order in which k3s reads them."""
+    """In the order in which k3s reads the files."""
     entries = [
         (_path(entry), index, entry)
         for index, entry in numbered(values.get(FILES))
@@ -155,7 +155,7 @@ def _path(entry: Value) -> str:
 
 
 def _text(entry: Value) -> str:
-    """ "" for what cannot be decoded, which is said elsewhere."""
+    """ "" if it cannot be decoded, which is reported elsewhere."""
     fields = entry.data if isinstance(entry.data, dict) else {}
     content, encoding = (fields.get(name) for name in ("content", "encoding"))
     try:

@@ -1,7 +1,7 @@
-"""Files that k3s reads or overwrites, as write_files writes them: what a person should know.
+"""Files in write_files that k3s reads or overwrites: advice.
 
-Its manifests: docs.k3s.io, "Packaged Components"; its configuration: "Configuration File". Warnings
-only, since each of these files may be meant as it is.
+Manifests: docs.k3s.io, "Packaged Components"; configuration: "Configuration File". Only warnings,
+since each of these files may be intended as it is.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 KEY = "write_files"
 ARGUMENTS = "k3os.k3s_args"
-# wherever k3s keeps its data
+# below k3s' data, wherever that is
 MANIFESTS = "/server/manifests/"
 MANIFEST_ENDINGS = (".yaml", ".yml", ".json")
-# What k3s deploys by itself: its name, as --disable takes it, or "" where it takes none.
+# What k3s deploys by itself -> its name for --disable, or "" if that does not accept it.
 PACKAGED = {
     "ccm": "",
     "coredns": "coredns",
@@ -30,26 +30,26 @@ PACKAGED = {
     "runtimes": "runtimes",
     "traefik": "traefik",
 }
-# and what k3OS puts there, with the key that switches it off
+# what k3OS adds there -> the key that turns it off
 OURS = {"k3os-operator": "k3os.operator: false"}
-# ours, where somebody writes SETTINGS; k3s reads this directory after it, in name order
+# our file if somebody writes SETTINGS; k3s reads this directory after it, in name order
 BESIDE = f"{SETTINGS}.d/50-k3os.yaml"
-# our lists, beside any of the user's
+# our lists, in addition to the user's
 LAST = f"{SETTINGS}.d/zz-k3os.yaml"
-# what k3s and its containerd read when they start, and only then
+# k3s and its containerd read these only when they start
 READ_AT_START = "/etc/rancher/k3s/"
-# the same, wherever k3s keeps its data
+# the same, below k3s' data
 OF_AGENT = "/agent/etc/"
-# whose variables k3s gets
+# k3s gets the variables in it
 LOGINS = "/etc/environment"
-# a setting of k3s, and the key of ours that sets it, too
+# a setting of k3s -> the key of ours that sets it, too
 SCALARS = {"server": "k3os.server_url", "token": "k3os.token"}
 SHORT = {"s": "server", "t": "token"}
 LISTS = {"node-label": "k3os.labels", "node-taint": "k3os.taints"}
 
 
 def read_at_start(files: Value | None) -> dict[str, Value]:
-    """Path -> its entries of write_files, for what a running k3s does not look at."""
+    """Path -> its entries of write_files, for files that k3s reads only when it starts."""
     entries = files.data if files is not None and isinstance(files.data, list) else []
     found: dict[str, list[Value]] = {}
     for entry in entries:
@@ -60,8 +60,8 @@ def read_at_start(files: Value | None) -> dict[str, Value]:
 
 
 def variables(text: str) -> tuple[dict[str, str], list[str]]:
-    """The variables of a text in the form of LOGINS, pam_env(8), and the names of those that only a
-    shell could make: none reads it."""
+    """The variables in a text in the format of LOGINS, pam_env(8), and the names of those that only
+    a shell could set: nothing reads these."""
     found: dict[str, str] = {}
     left_out = []
     for line in text.split("\n"):
@@ -69,7 +69,7 @@ def variables(text: str) -> tuple[dict[str, str], list[str]]:
         name, word = name.strip(), word.strip()
         is_name = name.isascii() and name.replace("_", "a").isalnum() and not are_digits(name[0])
         if not equals or not is_name:
-            continue  # a comment, or nothing that a login takes
+            continue  # a comment, or something that a login ignores
         quote = word[:1] if word[:1] in ("'", '"') and word[:1] in word[1:] else ""
         word = word[1:].partition(quote)[0] if quote else word.partition(" #")[0].rstrip()
         if "$" in word and quote != "'":
@@ -80,13 +80,13 @@ def variables(text: str) -> tuple[dict[str, str], list[str]]:
 
 
 def is_settings(path: str) -> bool:
-    """Whether k3s reads a file as its configuration."""
+    """Whether k3s reads this file as its configuration."""
     beside = path.startswith(f"{SETTINGS}.d/") and path.endswith((".yaml", ".yml"))
     return path == SETTINGS or (beside and "/" not in path.removeprefix(f"{SETTINGS}.d/"))
 
 
 def overwritten(values: dict[str, Value]) -> list[Problem]:
-    """A warning for each manifest that somebody else writes, too, and for variables that k3s does
+    """A warning for each manifest that something else writes, too, and for variables that k3s does
     not get. values: of one source."""
     problems = []
     for index, path, content in _entries(values):
@@ -106,8 +106,8 @@ def overwritten(values: dict[str, Value]) -> list[Problem]:
 
 
 def _about(name: str) -> tuple[str, str]:
-    """What is wrong with a manifest of this name, and what to do; "" when nothing is."""
-    # k3s names what it deploys after the file or its directory, up to the first dot
+    """What is wrong with a manifest of this name, and what to do; "" for nothing."""
+    # k3s names an addon after the file or its directory, up to the first dot
     addon = name.split("/")[0].partition(".")[0]
     if addon in OURS:
         return "is written by k3OS itself", f"set `{OURS[addon]}`, or take another name"
@@ -123,7 +123,7 @@ def _about(name: str) -> tuple[str, str]:
 
 
 def contradictions(values: dict[str, Value]) -> list[Problem]:
-    """A warning where a configuration file for k3s and a key of ours say different things.
+    """A warning if a k3s configuration file and a key of ours differ.
 
     values: of all sources.
     """
@@ -147,8 +147,8 @@ def contradictions(values: dict[str, Value]) -> list[Problem]:
 
 
 def contradicting(values: dict[str, Value]) -> list[Problem]:
-    """A warning where an argument of k3s and a key of ours say different things: k3s reads its
-    arguments after its files. values: of all sources."""
+    """A warning if a k3s argument and a key of ours differ: k3s reads its arguments after its
+    files. values: of all sources."""
     problems = []
     for item, flag, value in argued(values.get(ARGUMENTS)):
         message = _contradiction(flag, [value], values, "loses", is_argument=True)
@@ -159,7 +159,7 @@ def contradicting(values: dict[str, Value]) -> list[Problem]:
 
 
 def argued(arguments: Value | None) -> Iterator[tuple[Value, str, str]]:
-    """Item, flag and value of what one of our keys sets, too."""
+    """Item, flag and value of arguments that a key of ours sets, too."""
     items = [item for _, item in numbered(arguments)]
     for position, flag, value in flags([str(item.data) for item in items]):
         name = SHORT.get(flag, flag)
@@ -170,7 +170,7 @@ def argued(arguments: Value | None) -> Iterator[tuple[Value, str, str]]:
 def _contradiction(
     name: str, theirs: list[str], values: dict[str, Value], wins: str, *, is_argument: bool = False
 ) -> str:
-    """What our key says of a setting of k3s; wins: what ours does where there is one value."""
+    """How our key differs from a setting of k3s; wins: what our key does for a single value."""
     plain = name.removesuffix("+")
     if plain in SCALARS and SCALARS[plain] in values:
         ours = str(values[SCALARS[plain]].data)
@@ -179,7 +179,7 @@ def _contradiction(
         return ""
     known = dict(_pair(each) for each in _texts(values[LISTS[plain]]))
     twice = [pair for pair in map(_pair, theirs) if known.get(pair[0], pair[1]) != pair[1]]
-    # our labels come last of all files; a taint can be there once, and ours is left out
+    # our labels are in the last file; a taint can exist only once, and ours is left out
     wins = "loses" if is_argument or plain == "node-taint" else "wins"
     listed = ", ".join(pair[0] for pair in twice)
     return (
@@ -194,19 +194,19 @@ def _texts(value: Value) -> list[str]:
 
 
 def taint_name(text: str) -> str:
-    """Of a taint what a node can have once: key and effect."""
+    """The part of a taint that must be unique on a node: key and effect."""
     return _pair(text)[0]
 
 
 def _pair(text: str) -> tuple[str, str]:
-    """name=value; of a taint the effect belongs to the name."""
+    """(name, value); for a taint the effect is part of the name."""
     name, _, value = text.partition("=")
     value, colon, effect = value.partition(":")
     return (f"{name}:{effect}" if colon else name), value
 
 
 def top_level(text: str) -> dict[str, list[str]]:
-    """The settings of a configuration file; {} when it is not YAML that we understand."""
+    """The settings in a configuration file; {} if it is not YAML that we understand."""
     from k3os.config.yamltext import read
 
     root, _ = read(text.encode(errors="surrogateescape"), "")
@@ -218,7 +218,7 @@ def top_level(text: str) -> dict[str, list[str]]:
 
 
 def _entries(values: dict[str, Value]) -> Iterator[tuple[int, Value, Value | None]]:
-    """Number, path and, where it is written plainly, content of each entry."""
+    """Number, path and (if it is not encoded) content of each entry."""
     for index, item in numbered(values.get(KEY)):
         fields = item.data if isinstance(item.data, dict) else {}
         yield index, fields["path"], None if "encoding" in fields else fields.get("content")

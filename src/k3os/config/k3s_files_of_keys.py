@@ -1,6 +1,6 @@
-"""Files of k3s that our keys write, and what else of a configuration decides about them.
+"""Files of k3s that our keys write, and what else in a configuration affects them.
 
-Warnings only: what write_files writes there itself stays the user's.
+Only warnings: if write_files writes the same file, the user's is used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
 REGISTRIES = ("k3os.registries.mirrors", "k3os.registries.configs")
-# where k3s reads about registries, unless this flag names another file
+# where k3s' registry settings are, unless this flag names another file
 REGISTRIES_FILE = "/etc/rancher/k3s/registries.yaml"
 MANIFESTS_KEY = "k3os.manifests"
 KUBELET = "k3os.kubelet"
@@ -27,7 +27,7 @@ FLAG = "private-registry"
 
 
 def contradictions(key: str, values: dict[str, Value]) -> list[Problem]:
-    """A warning where something else decides what k3s reads. values: of all sources."""
+    """A warning if something else decides what k3s reads. values: of all sources."""
     if key in REGISTRIES:
         first = next(each for each in REGISTRIES if each in values)
         return [*_registries(values)] if key == first else []
@@ -67,7 +67,7 @@ def _registries(values: dict[str, Value]) -> Iterator[Problem]:
 
 
 def _nothing_shared(values: dict[str, Value]) -> Iterator[Problem]:
-    """k3s shares the images of registries that its file lists, and of no others."""
+    """k3s shares only images of registries that are in its file."""
     own = [
         item.data["path"].data
         for _, item in numbered(values.get("write_files"))
@@ -80,7 +80,7 @@ def _nothing_shared(values: dict[str, Value]) -> Iterator[Problem]:
 
 
 def _arguments(values: dict[str, Value]) -> Iterator[Problem]:
-    """Arguments of the kubelet are called like its fields, and win over them."""
+    """Arguments of the kubelet have the same names as its fields, and override them."""
     from k3os.config.kubelet_values import fitting
     from k3os.config.spelling import fold
 
@@ -99,7 +99,7 @@ def _arguments(values: dict[str, Value]) -> Iterator[Problem]:
 
 
 def _given(values: dict[str, Value], flag: str) -> Iterator[tuple[int, Value, str]]:
-    """Number, item and value of each argument of k3s with this flag."""
+    """Number, item and value of each k3s argument with this flag."""
     items = numbered(values.get("k3os.k3s_args"))
     for position, name, value in flags([str(item.data) for _, item in items]):
         if name == flag:
@@ -107,7 +107,7 @@ def _given(values: dict[str, Value], flag: str) -> Iterator[tuple[int, Value, st
 
 
 def written(values: dict[str, Value], ours: dict[str, str]) -> Iterator[Problem]:
-    """A warning for each file of write_files that a key of ours would be. ours: path -> key."""
+    """A warning for each file of write_files that a key of ours also writes. ours: path -> key."""
     for index, item in numbered(values.get("write_files")):
         path = item.data.get("path") if isinstance(item.data, dict) else None
         key = ours.get(str(path.data)) if path is not None else None
@@ -120,7 +120,7 @@ def written(values: dict[str, Value], ours: dict[str, str]) -> Iterator[Problem]
 def _same_addon(
     values: dict[str, Value], names: Container[str], ours: list[str]
 ) -> Iterator[Problem]:
-    """k3s calls what it deploys after the file or its directory, up to the first dot."""
+    """k3s names an addon after the file or its directory, up to the first dot."""
     for index, item in numbered(values.get("write_files")):
         path = item.data.get("path") if isinstance(item.data, dict) else None
         file = str(path.data) if path is not None else ""
@@ -134,7 +134,7 @@ def _same_addon(
 
 
 def _plain_files(values: dict[str, Value]) -> Iterator[tuple[int, str, Value]]:
-    """Number, path and content of the files that are written as they stand here."""
+    """Number, path and content of the files whose content is not encoded."""
     for index, item in numbered(values.get("write_files")):
         fields = item.data if isinstance(item.data, dict) else {}
         if "path" in fields and "content" in fields and "encoding" not in fields:

@@ -1,6 +1,6 @@
-"""Which of k3s' flags are secrets, and where else k3s takes each from (docs.k3s.io/cli/server).
+"""Which of k3s' flags are secrets, and where else k3s reads them from (docs.k3s.io/cli/server).
 
-Everybody may read the arguments of a process; k3s also shows its own in the cluster, as an
+Everybody can read the arguments of a process; k3s also shows its own in the cluster, in an
 annotation of the node.
 """
 
@@ -10,11 +10,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# k3s' own configuration file; the directory FILE.d holds more of it, which is read after it
+# k3s' own configuration file; the files in the directory FILE.d are read after it
 FILE = "/etc/rancher/k3s/config.yaml"
 
-# flag -> (environment variable, flag that names a file with it or ""). k3s takes a file's value
-# before a variable's.
+# flag -> (environment variable, flag that names a file with it, or ""). k3s prefers the file to the
+# variable.
 SECRETS = {
     "token": ("K3S_TOKEN", "token-file"),
     "agent-token": ("K3S_AGENT_TOKEN", "agent-token-file"),
@@ -26,7 +26,7 @@ SECRETS = {
     "cluster-secret": ("K3S_CLUSTER_SECRET", ""),
 }
 SHORT = {"t": "token"}
-# an agent ends when its configuration file has a server's flag
+# an agent exits if its configuration file contains a server's flag
 OF_AGENTS = ("token", "vpn-auth")
 MASK = "********"
 
@@ -37,9 +37,9 @@ _LOGIN = r"://[^\s/:@]+:[^\s/@]+@"
 
 
 def secrets_in(words: list[str]) -> Iterator[tuple[int, int, str, str]]:
-    """Each secret of an argument list: position, number of words, flag, value.
+    """Each secret in an argument list: position, number of words, flag, value.
 
-    `--flag=value`, `--flag value` in one word, or in two.
+    `--flag=value`, or `--flag value` as one word or as two.
     """
     position = 0
     while position < len(words):
@@ -56,8 +56,8 @@ def secrets_in(words: list[str]) -> Iterator[tuple[int, int, str, str]]:
 
 
 def flag_and_value(word: str) -> tuple[str, str | None]:
-    """The name of a flag, "" for what is none, and what follows it behind `=` or blanks in the same
-    word, None for nothing."""
+    """The name of a flag, "" for other words, and its value if it is in the same word, after `=` or
+    blanks; else None."""
     if not word.startswith("-"):
         return "", None
     text = word.removeprefix("-").removeprefix("-")
@@ -71,8 +71,8 @@ def flag_and_value(word: str) -> tuple[str, str | None]:
 
 
 def flags(words: list[str]) -> Iterator[tuple[int, str, str]]:
-    """Position, name and value of each flag: `--flag=value`, or with a blank or a line break, in
-    one word or in two. Of one that takes no value: the next word, or ""."""
+    """Position, name and value of each flag: `--flag=value`, or with a blank or line break, as
+    one word or as two. For a flag without a value: the next word, or ""."""
     for position, (word, following) in enumerate(zip(words, [*words, ""][1:], strict=True)):
         name, value = flag_and_value(word)
         if name:
@@ -80,7 +80,7 @@ def flags(words: list[str]) -> Iterator[tuple[int, str, str]]:
 
 
 def without_secrets(words: list[str]) -> tuple[list[str], dict[str, str]]:
-    """The other arguments, and flag -> value of the secrets; of the same flag the last counts."""
+    """The other arguments, and flag -> value of the secrets; the last one of each flag counts."""
     kept: list[str] = []
     found: dict[str, str] = {}
     start = 0
@@ -92,7 +92,7 @@ def without_secrets(words: list[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def masked(words: list[str]) -> list[str]:
-    """As many words, with MASK where a secret is, also behind a flag that is misspelt."""
+    """The same number of words, with secrets replaced by MASK, even after a misspelt flag."""
     from k3os.config.spelling import nearest
     from k3os.errors import discreet
 
@@ -105,7 +105,7 @@ def masked(words: list[str]) -> list[str]:
         shown[position] = f"--{flag}={MASK}" if count == 1 else words[position]
         if count == 2:
             shown[position + 1] = MASK
-        # k3s has no words without a flag: what follows is the rest of a secret with a space in it
+        # k3s has only flags: other words are the rest of a secret with a space in it
         for rest in range(position + count, len(words)):
             if words[rest].startswith("-"):
                 break
@@ -114,7 +114,7 @@ def masked(words: list[str]) -> list[str]:
 
 
 def holds_secret(path: str, data: bytes) -> bool:
-    """Whether a file is part of k3s' configuration and seems to have a secret in it."""
+    """Whether a file is part of k3s' configuration and seems to contain a secret."""
     if path != FILE and not path.startswith(f"{FILE}.d/"):
         return False
     import re

@@ -1,4 +1,4 @@
-"""The keys for files that k3s itself reads: schema.TABLE has them among the others."""
+"""The keys for files that k3s itself reads; schema.TABLE includes them."""
 
 from __future__ import annotations
 

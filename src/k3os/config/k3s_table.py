@@ -1,15 +1,15 @@
-"""The flags of `k3s server` and `k3s agent`, and in which versions they are there.
+"""The flags of `k3s server` and `k3s agent`, and the versions that have them.
 
-docs.k3s.io/cli/server and /cli/agent, and the release notes. Imported by the check, and where
-arguments have blanks in them.
+docs.k3s.io/cli/server and /cli/agent, and the release notes. Imported by the check, and when
+arguments contain blanks.
 """
 
 from __future__ import annotations
 
 from k3os.system.numbers import whole
 
-# name[,short], then ? a switch or * a list, then @ the first version (of the oldest minor release
-# that has it) and < the first one without it
+# name[,short], then ? for a switch or * for a list, then @ the first version (of the oldest minor
+# release that has it) and < the first one without it
 COMMON = """
 config,c debug? v vmodule log,l alsologtostderr? token,t token-file server,s data-dir,d node-name
 with-node-id? node-label* node-taint* node-ip,i* node-external-ip* node-internal-dns*@1.31
@@ -43,7 +43,7 @@ disable-etcd? embedded-registry?@1.26 supervisor-metrics?@1.27 secrets-encryptio
 secrets-encryption-provider@1.30 system-default-registry disable-agent? kube-controller-arg*
 kube-cloud-controller-arg* supervisor-port apiserver-port apiserver-bind-address no-deploy*<1.26
 """
-# what does the same since a flag, or a value, has gone
+# the replacement of a flag, or value, that was removed
 SUCCESSORS = {
     "no-deploy": "write --disable={}",
     "cluster-secret": "write k3os.token",
@@ -51,12 +51,12 @@ SUCCESSORS = {
     "disable-selinux": "leave it out: SELinux is off unless --selinux is there",
 }
 BACKENDS = ("none", "vxlan", "host-gw", "wireguard-native")
-# backend -> first version without it, what to write
+# backend -> first version without it, replacement
 FORMER_BACKENDS = {
     "ipsec": ((1, 27), "write --flannel-backend=wireguard-native"),
     "wireguard": ((1, 26), "write --flannel-backend=wireguard-native"),
 }
-# flags that k3s has and a node of k3OS has no use for
+# flags of k3s that are useless on a node of k3OS
 USELESS = {
     "docker": ("there is no Docker on this node", "leave it out: k3s brings containerd"),
     "rootless": ("k3s runs as root on this node", "leave it out"),
@@ -69,7 +69,7 @@ USELESS = {
 
 
 class Flag:
-    """name: the long one. kind: "", "?" for a switch, "*" for a list. since, until: (1, 26)."""
+    """name: the long one. kind: "", "?" for a switch, "*" for a list. since, until: as (1, 26)."""
 
     __slots__ = ("is_server", "kind", "name", "since", "until")
 
@@ -84,14 +84,14 @@ class Flag:
 
 
 def minor(version: str) -> tuple[int, int]:
-    """(1, 33) of v1.33.1+k3s1; (0, 0) of anything else."""
+    """(1, 33) for v1.33.1+k3s1; (0, 0) for anything else."""
     major, _, rest = version.removeprefix("v").partition(".")
     numbers = whole(major), whole(rest.partition(".")[0])
     return (0, 0) if None in numbers else (numbers[0] or 0, numbers[1] or 0)
 
 
 def flags(role: str) -> dict[str, Flag]:
-    """Long and short name -> flag; an agent's with those of a server, marked as such."""
+    """Long and short name -> flag; an agent's include those of a server, marked as such."""
     found: dict[str, Flag] = {}
     for table, of_server in ((SERVER, True), (COMMON, False), (AGENT, False)):
         for entry in table.split():

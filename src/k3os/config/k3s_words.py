@@ -1,7 +1,7 @@
-"""k3os.k3s_args as k3s will read them: flags it does not have, words that are none.
+"""k3os.k3s_args as k3s will read them: unknown flags, words that are neither flag nor value.
 
-k3s takes its words like urfave/cli: at the first word that is no flag and no flag's value it stops
-reading. Imported by the check only; a node gives k3s what is written and shows what k3s says.
+k3s parses its words as urfave/cli does: it stops at the first word that is neither a flag nor a
+flag's value. Imported only by the check; a node passes on what is written and shows k3s' errors.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Reader:
 
     def say(self, index: int, message: str, hint: str = "", *, is_error: bool = False) -> None:
         item = self.items[index]
-        # as it was written: several words may have come from one item
+        # the original number: one item may have been split into several words
         key = f"{KEY}[{item.place.number}]"
         self.problems.append(Problem(item.place, key, message, hint, is_error=is_error))
 
@@ -47,7 +47,7 @@ class _Reader:
             index += self.flag(index, word) if word.startswith("-") else self.bare(index, word)
 
     def flag(self, index: int, word: str) -> int:
-        """The number of words that a flag takes."""
+        """The number of words that the flag and its value take."""
         written, equals, value = word.lstrip("-").partition("=")
         name, _, rest = written.partition(" ")
         value = value or rest
@@ -120,13 +120,13 @@ class _Reader:
             self.say(index, message, "write https://NAME:6443", is_error=True)
 
     def is_option(self, word: str) -> bool:
-        """Whether a word is `name=value` behind those of a component, such as --kubelet-arg: many
-        of them are called like a flag of k3s."""
+        """Whether a word is `name=value` after one for a component, such as --kubelet-arg: many of
+        these have the same names as flags of k3s."""
         return "=" in word and self.last is not None and self.last.name.endswith("-arg")
 
     def bare(self, index: int, word: str) -> int:
         if word.startswith(("server ", "agent ")) or " --" in word:
-            return 1  # several words in one are somebody else's
+            return 1  # several words in one are handled elsewhere
         message = f"`{word}` is neither a flag nor a value, and k3s ignores everything after it"
         if self.last is not None and self.last.name in SECRETS:
             message = "is neither a flag nor a value, and k3s ignores everything after it"
@@ -145,7 +145,7 @@ class _Reader:
 
 
 def check(items: list[Value], version: str, *, joins: bool = False) -> list[Problem]:
-    """What k3s of this version ("": unknown) would not take. joins: k3os.server_url is set."""
+    """What k3s of this version ("": unknown) would reject. joins: k3os.server_url is set."""
     first = str(items[0].data).translate(TYPOGRAPHIC).strip("'\"") if items else ""
     given = first if first in ROLES else ""
     reader = _Reader(items, given or ("agent" if joins else "server"), version)

@@ -1,9 +1,9 @@
-"""k3os.kernel_args: the kernel's arguments that the boot menu of an installed system hands over.
+"""k3os.kernel_args: kernel arguments that the boot menu of an installed system adds.
 
 GRUB reads them from a file as the value of a variable and puts them, unquoted, into the command
-line (k3os.generation.kernel_args): it splits them at blanks, expands * ? [ there, and adds to
-quotes and backslashes; what else is in a value it does not parse again. Names: the
-kernel's admin-guide/kernel-parameters; systemd's kernel-command-line(7).
+line (k3os.generation.kernel_args): it splits at blanks, expands * ? [ and escapes quotes and
+backslashes; nothing else in a value is parsed again. Names: the kernel's
+admin-guide/kernel-parameters; systemd's kernel-command-line(7).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 KEY = "k3os.kernel_args"
 TTY = "k3os.install.tty"
-# COMMAND_LINE_SIZE is 2048 with the zero at its end, on x86 and on arm64; the rest is for what the
-# menu has, for what GRUB adds, and for a person's `e`
+# COMMAND_LINE_SIZE is 2048 with the final zero, on x86 and arm64; the rest is for the menu's own
+# arguments, for what GRUB adds, and for a person's `e`
 LONGEST = 1536
 _FINE = re.compile(r"[0-9A-Za-z_.,:=/+@%!$#-]+")
 _CHARACTER = re.compile(r"[^0-9A-Za-z_.,:=/+@%!$#-]")
@@ -30,7 +30,7 @@ WHAT_BOOTS = "the boot menu and the initrd of k3OS say what boots"
 OTHER_TARGET = "with this argument systemd would not start k3OS"
 LEAVE_OUT = "leave it out"
 QUOTE = "put both in quotes, as one item: a comma separates the items of [ ]"
-# name, with - as _ -> why it is not the user's, and what does it here
+# name, with - as _ -> why it is not the user's to set, and what to do instead
 _OURS = {
     **dict.fromkeys(
         (
@@ -58,7 +58,7 @@ _PREFIXES = {
 
 
 def usable(check: Check, value: Value, path: str) -> Value:
-    """What of a list can stand in the menu. Raises Wrong for more than a command line holds."""
+    """The items of a list that can be in the menu. Raises Wrong if they exceed the limit."""
     from k3os.config.further import each_item
 
     kept = each_item(check, value, path, wrong)
@@ -71,8 +71,8 @@ def usable(check: Check, value: Value, path: str) -> Value:
 
 
 def wrong(word: str) -> tuple[str, str]:
-    """Why a word is not a kernel argument that can be given here, and what to do; ("", "")
-    for one that can."""
+    """Why a word cannot be used as a kernel argument here, and what to do; ("", "") if it can be
+    used."""
     if len(words := word.split()) > 1:
         return "has blanks in it", f"write [{', '.join(words)}]"
     if not _FINE.fullmatch(word):
@@ -109,14 +109,14 @@ def _of_the_configuration(name: str) -> tuple[str, str]:
 
 
 def _touches(item: Value, following: Value) -> bool:
-    """Whether only a comma is between two items without quotes."""
+    """Whether two items without quotes are separated by a comma without a blank."""
     one, two = item.place, following.place
     end = one.column + len(str(item.data))
     return 0 < one.line == two.line and two.column == end + 1
 
 
 def advice(values: dict[str, Value]) -> Iterator[Problem]:
-    """What a person should know of arguments that are taken as they are."""
+    """Advice on arguments that are used unchanged."""
     items = [item for _, item in numbered(values.get(KEY))]
     for item, following in pairwise(items):
         if _touches(item, following) and "=" in str(item.data) and "=" not in str(following.data):

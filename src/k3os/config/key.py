@@ -1,5 +1,5 @@
-"""What a key of config.yaml is: its kind, when it is applied, how two sources merge, what a change
-costs. The keys themselves are in schema.py.
+"""The properties of a key of config.yaml: its kind, when it is applied, how two sources merge, what
+a change costs. The keys themselves are in schema.py.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ if TYPE_CHECKING:
     from k3os.config.value import Value
 
 INITRD, BOOT, RUNTIME = PHASES = ("initrd", "boot", "runtime")
-# What comes after the phases, when k3s has answered. To people it belongs to the runtime phase,
-# which sees to it that it happens; so it has no column in the reference.
+# After the phases, once k3s is up. For people it is part of the runtime phase, which triggers it,
+# so it has no column of its own in the reference.
 READY = "ready"
 ALWAYS = PHASES
 LATE = (BOOT, RUNTIME)
 NEVER: tuple[str, ...] = ()
 
-# merge rules, from the weakest source to the strongest
-REPLACE = "replace"  # the stronger source's value
-ADD = "add"  # a list grows; what is there already is not added again
-ADD_BY = "add by"  # a list of maps grows; the same identity: the stronger entry, in its place
-KEYS = "by key"  # a map grows; the same key: the stronger value
+# merge rules
+REPLACE = "replace"  # use the stronger source's value
+ADD = "add"  # append to a list, without duplicates
+ADD_BY = "add by"  # append to a list of maps; same identity: the stronger entry, in the same place
+KEYS = "by key"  # add to a map; for the same key, the stronger value
 
-# kinds of keys that are maps with the user's names, and a map with the key's fields under each
+# kinds that are maps with names chosen by the user, each with a map of the key's fields
 BY_NAME = ("networks", "mirrors", "registry configs")
 
-# what a change asks of a node that runs: nothing, a new start of k3s, a boot
+# what a change requires on a running node: nothing, a restart of k3s, a reboot
 NOW, RESTART, AT_BOOT = "now", "k3s", "reboot"
 
 MERGE_WORDS = {
@@ -37,9 +37,9 @@ MERGE_WORDS = {
 
 
 class Key:
-    """One key. kind: see KINDS in kinds.py; fields: of the maps in it; identity: of ADD_BY;
-    limits: of a number; further: a function of further.py, for what the kind does not know;
-    effect: when a change counts, NOW where the runtime phase applies it."""
+    """One key. kind: see KINDS in kinds.py; fields: of the maps in it; identity: for ADD_BY;
+    limits: of a number; further: a function of further.py, for checks beyond those of the kind;
+    effect: when a change takes effect, NOW if the runtime phase applies it."""
 
     __slots__ = (
         "aliases",
@@ -95,13 +95,13 @@ class Key:
         self.example = example
 
     def identity_of(self, entry: dict[str, Value]) -> str:
-        """What two entries of ADD_BY have in common when the stronger replaces the weaker. Contents
-        that are appended replace nothing."""
+        """What two entries of ADD_BY must share for the stronger to replace the weaker. Contents
+        to be appended replace nothing."""
         same = str(entry[self.identity].data)
         added = "append" in entry and entry["append"].data
         return f"{same}\0{entry['content'].data}" if added and "content" in entry else same
 
     @property
     def name(self) -> str:
-        """The last part of the path: the key as it stands in its map."""
+        """The last part of the path: the name within its map."""
         return self.path.rpartition(".")[2]

@@ -1,7 +1,7 @@
-"""What values look like: one function per kind of schema.TABLE, from a node to a checked value.
-Kinds of one text are in scalars.py.
+"""What values look like: a function per kind of schema.TABLE, from a node to a checked value.
+Kinds of a single text are in scalars.py.
 
-A function returns a Value or raises Wrong; it may add warnings. Texts stay what the user wrote.
+A function returns a Value or raises Wrong; it may add warnings. Texts stay as the user wrote them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Check:
-    """Where warnings and errors of one source go."""
+    """Collects the warnings and errors of one source."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -28,7 +28,7 @@ class Check:
         self.problems.append(Problem(place, path, message, hint, is_error=False))
 
     def error(self, path: str, wrong: Wrong, node: Node | None = None) -> None:
-        """node: what is wrong, where the cause may be in its text."""
+        """node: the wrong value, whose text may show the cause."""
         if node is not None:
             from k3os.config.unmeant import cause
 
@@ -36,7 +36,7 @@ class Check:
         self.problems.append(Problem(wrong.place, path, wrong.message, wrong.hint))
 
     def value(self, key: Key, node: Node, path: str) -> Value | None:
-        """The checked value of a key; None when it is wrong or nothing."""
+        """The checked value of a key; None if it is wrong or not set."""
         if is_unset(key, node):
             return None
         try:
@@ -51,7 +51,7 @@ class Check:
         except Wrong as wrong:
             self.error(path, wrong, node)
             return None
-        except Exception as error:  # a bug in one key must not take the others with it
+        except Exception as error:  # a bug in one key must not lose the others
             from k3os.system.bug import report
 
             self.error(path, Wrong(node.place, f"cannot be looked at: {report(error)}"))
@@ -59,12 +59,12 @@ class Check:
 
 
 def is_unset(key: Key, node: Node) -> bool:
-    """Whether a node says nothing. A file may be empty."""
+    """Whether a node sets nothing. (The content of a file may be empty.)"""
     return node.kind == "null" or (key.kind != "lines" and node.is_unset())
 
 
 def items_of(node: Node) -> list[Node]:
-    """A scalar where a list is expected is a list of one; nothing in a list is left out."""
+    """The items of a list that are set; a scalar counts as a list of one."""
     return [item for _, item in items_in(node)]
 
 
@@ -93,7 +93,7 @@ def texts(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def choices(check: Check, key: Key, node: Node, path: str) -> Value:
-    """Names out of a fixed set; another name is left out with the most similar one as hint."""
+    """Names from a fixed set; others are left out, with the most similar name as a hint."""
 
     def one(item: Node, _path: str) -> Value:
         from k3os.config.spelling import nearest
@@ -116,7 +116,7 @@ TYPOGRAPHIC = {ord(bad): good for bad, good in zip("“”„‘’‚–—", "
 
 
 def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
-    """Texts; what looks like a slip of the pen is used as it is, with a warning."""
+    """Texts; apparent slips are kept as written, with a warning."""
     from k3os.config.arguments import separate
     from k3os.config.k3s_flags import masked
 
@@ -124,7 +124,7 @@ def arguments(check: Check, key: Key, node: Node, path: str) -> Value:
     assert isinstance(value.data, list)
     words = [str(item.data) for item in value.data]
     right = [word.translate(TYPOGRAPHIC) for word in words]
-    shown = masked(right)  # a hint is for everybody's eyes
+    shown = masked(right)  # everybody can see a hint
     for index, item in enumerate(value.data):
         better = right[index]
         where = f"{path}[{item.place.number}]"
@@ -164,7 +164,7 @@ def _entry_text(value: Node) -> str:
 
 
 def _map_pairs(check: Check, node: Node, path: str) -> list[tuple[Node, Node]]:
-    """The pairs of a map; `a=b` texts are taken as pairs, too. One that is wrong costs itself."""
+    """The pairs of a map, or of `a=b` texts. A wrong pair does not affect the others."""
     scalars.refuse_template(node)
     pairs: list[tuple[Node, Node]] = []
     for index, item in enumerate(node.items):
@@ -193,7 +193,7 @@ def _is_name(node: Node) -> bool:
 
 
 def one_map(check: Check, key: Key, node: Node, path: str, *, strict: bool = False) -> Value:
-    """A map with the key's fields. strict: a key that is unknown makes the whole map wrong."""
+    """A map with the key's fields. strict: an unknown key makes the whole map wrong."""
     if node.kind != "map":
         hint = f"write `{key.fields[0].name}: …` and so on"
         raise Wrong(node.place, f"must be a map, not {KIND_WORDS[node.kind]}", hint)
@@ -240,7 +240,7 @@ def _refuse_unknown(node: Node, known: dict[str, str]) -> None:
 
 
 def _binary(entries: dict[str, Value], found: dict[str, Node]) -> None:
-    """!!binary content is base64: say so in encoding, and one decoder does it all."""
+    """!!binary content is base64: set the encoding accordingly, so that one decoder does it all."""
     if "content" in found and found["content"].binary and "content" in entries:
         inner = str(entries["encoding"].data) if "encoding" in entries else ""
         if inner.startswith(("gz", "gzip")) or not inner:
@@ -249,7 +249,7 @@ def _binary(entries: dict[str, Value], found: dict[str, Node]) -> None:
 
 
 def maps(check: Check, key: Key, node: Node, path: str) -> Value:
-    """A list of maps. The same identity twice: the later entry counts."""
+    """A list of maps. Of two with the same identity, the later one counts."""
     by_identity: dict[str, Value] = {}
     for index, item in [(0, node)] if node.kind == "map" else items_in(node):
         item_path = f"{path}[{index}]"
@@ -274,7 +274,7 @@ def maps(check: Check, key: Key, node: Node, path: str) -> Value:
 def map_named(
     check: Check, key: Key, node: Node, path: str, canonical: Callable[[Node], str]
 ) -> dict[str, Value]:
-    """A map whose keys are the user's names, each a map with the key's fields."""
+    """A map with names chosen by the user, each with a map of the key's fields."""
     if node.kind != "map":
         raise Wrong(node.place, f"must be a map, not {KIND_WORDS[node.kind]}")
     entries: dict[str, Value] = {}
@@ -293,11 +293,11 @@ def map_named(
 
 
 def map_of_fields(check: Check, key: Key, node: Node, path: str) -> Value:
-    """A map with the key's fields and no others."""
+    """A map with the key's fields only."""
     return one_map(check, key, node, path, strict=True)
 
 
-# kinds of keys in which somebody may expect a shell
+# kinds of keys in which users may expect a shell
 EXPANDED = (
     *("arguments", "text map", "text", "texts", "taints", "url", "location", "path", "file path"),
     "owner",
@@ -314,7 +314,7 @@ def expansions(check: Check, key: Key, value: Value, path: str) -> None:
 
 
 def _of(module: str, function: str) -> Callable[[Check, Key, Node, str], Value]:
-    """A kind of a module that is imported only when a source has such a key."""
+    """A kind in a module that is imported only if a source has such a key."""
 
     def kind(check: Check, key: Key, node: Node, path: str) -> Value:
         source = __import__(f"k3os.config.{module}", fromlist=[function])
@@ -325,7 +325,7 @@ def _of(module: str, function: str) -> Callable[[Check, Key, Node, str], Value]:
 
 
 def resolve(check: Check, node: Node, known: dict[str, str], path: str) -> dict[str, Node]:
-    """Canonical name -> node, for the pairs of a map. Unknown keys and second spellings warn."""
+    """Canonical name -> node, for the pairs of a map. Warns of unknown and duplicate keys."""
     from k3os.config.spelling import fold
 
     found: dict[str, Node] = {}

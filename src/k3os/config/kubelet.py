@@ -1,7 +1,7 @@
 """k3os.kubelet: fields of KubeletConfiguration (kubernetes.io, "Kubelet Configuration (v1beta1)").
 
-A kubelet ends at a field that it does not know and at a value of another type, and k3s with it; so
-both are looked at here. What is newer than this table can be written by write_files.
+A kubelet exits for an unknown field or a value of the wrong type, and k3s with it; so both are
+checked here. Fields newer than this table can be set in a file of write_files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from k3os.config.value import Node
 
 KEY = "k3os.kubelet"
-# of drop-ins, below k3s' data
+# for drop-ins, below k3s' data
 DIRECTORY = "agent/etc/kubelet.conf.d"
 BOOLEAN, NUMBER, FRACTION, TEXT, DURATION = "boolean", "number", "fraction", "text", "duration"
 LIST, MAP, SWITCHES = "list", "map", "switches"
@@ -63,7 +63,7 @@ _TYPES = {
     SWITCHES: "featureGates",
 }
 TYPES = {name: kind for kind, names in _TYPES.items() for name in names.split()}
-# what k3s or another key of ours decides -> what to write
+# set by k3s or by another key of ours -> what to write instead
 DECIDED = {
     name: hint
     for names, hint in (
@@ -110,7 +110,7 @@ def kubelet(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def _fields(check: Check, node: Node, path: str, prefix: str) -> Iterator[tuple[str, Node, Node]]:
-    """Name with dots, value and where the name stands, of each field."""
+    """Name (with dots), value and place of each field."""
     sections = {name.partition(".")[0] for name in TYPES if "." in name}
     for name, item in node.pairs:
         whole = f"{prefix}{name.text}"

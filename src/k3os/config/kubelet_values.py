@@ -1,8 +1,7 @@
-"""Values with which a kubelet ends although their types are right (Kubernetes,
+"""Values that make a kubelet exit although their types are right (Kubernetes,
 pkg/kubelet/apis/config/validation and pkg/kubelet/eviction/helpers.go), and k3s with it.
 
-What a value is judged by alone is `check`'s; what needs two is `fitting`'s, which wants the fields
-of all sources.
+`check` looks at single values; `fitting` at combinations, so it needs the fields of all sources.
 """
 
 from __future__ import annotations
@@ -60,12 +59,12 @@ QUANTITY = r"[+]?([0-9]+\.?[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]
 SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 HIGH, LOW = "imageGCHighThresholdPercent", "imageGCLowThresholdPercent"
 OLDEST, YOUNGEST = "imageMaximumGCAge", "imageMinimumGCAge"
-# of a kubelet that is told nothing
+# the kubelet's defaults
 DEFAULTS = {HIGH: "85", LOW: "80", YOUNGEST: "2m"}
 
 
 def check(name: str, value: Value) -> None:
-    """Raises Wrong. value: of the field's type."""
+    """Raises Wrong. value: has the field's type."""
     data = value.data
     if isinstance(data, dict):
         for inner, item in data.items():
@@ -81,7 +80,7 @@ def check(name: str, value: Value) -> None:
 
 
 def check_number(name: str, word: str, value: Value) -> None:
-    """Raises Wrong. word: digits, perhaps with a sign."""
+    """Raises Wrong. word: digits, maybe with a sign."""
     least, most = LIMITS.get(name, (LEAST, MOST))
     if len(word) > len(str(MOST_64)) + 1 or not least <= int(word) <= most:
         raise Wrong(value.place, f"{word} is out of range", f"write {least} to {most}")
@@ -113,7 +112,7 @@ def _is_percentage(word: str) -> bool:
 
 
 def seconds(word: str) -> float | None:
-    """Of a duration as Go's time.ParseDuration takes it; 0 needs no unit."""
+    """The seconds of a duration in the form of Go's time.ParseDuration; 0 needs no unit."""
     number = rf"([0-9]+(?:\.[0-9]+)?)({'|'.join(sorted(SECONDS, key=len, reverse=True))})"
     if word == "0":
         return 0.0
@@ -123,7 +122,7 @@ def seconds(word: str) -> float | None:
 
 
 def fitting(fields: dict[str, Value]) -> tuple[dict[str, Value], list[tuple[str, str, str]]]:
-    """The fields without those that do not fit the others; name, reason and hint of each."""
+    """The fields without those that conflict with others; name, reason and hint of each."""
     kept = dict(fields)
     refused: list[tuple[str, str, str]] = []
 

@@ -1,8 +1,8 @@
-"""What an interface takes of what its network tells it (name servers, ways out), in k3os.network,
-and what it does where nobody answers.
+"""What an interface accepts from its network (name servers, default routes), in k3os.network, and
+what it does if no DHCP server answers.
 
-The words are netplan's (netplan-yaml(5), "dhcp4-overrides"); a fallback address is ours: nothing in
-netplan is like it. Doing it is k3os.phases.default_routes, fallback and ignored_servers.
+The names are netplan's (netplan-yaml(5), "dhcp4-overrides"), except for the fallback address, which
+netplan does not have. Carried out by k3os.phases.default_routes, fallback and ignored_servers.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ FALLBACK, FALLBACK_GATEWAY = "fallback_address", "fallback_gateway"
 
 
 class Learned:
-    """metric: of its default route, 0 where it has none of its own. fallback: address and length,
-    "" for none."""
+    """metric: of its default route, 0 for the default. fallback: address and prefix length, "" for
+    none."""
 
     __slots__ = ("fallback", "fallback_gateway", "metric", "use_dns", "use_routes")
 
@@ -36,7 +36,7 @@ class Learned:
         self.fallback_gateway = field_text(entry, FALLBACK_GATEWAY)
 
     def planned(self) -> dict[str, object]:
-        """Of an entry of PLAN (k3os.phases.network_plan, LEARNED)."""
+        """The part of an entry of PLAN (k3os.phases.network_plan, LEARNED)."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
@@ -45,7 +45,7 @@ def _is_wanted(entry: dict[str, Value], name: str) -> bool:
 
 
 def fixed_address(check: Check, key: Key, node: Node, path: str) -> Value:
-    """One IPv4 address with its length."""
+    """One IPv4 address with its prefix length."""
     value = addresses(check, key, node, path)
     assert isinstance(value.data, list)
     hint = "write e.g. `192.168.1.10/24`"
@@ -60,7 +60,7 @@ def fixed_address(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def check_entry(interface: Interface, entry: dict[str, Value]) -> None:
-    """What is said of a network against the rest of an entry. Raises Wrong."""
+    """Check these fields against the rest of an entry. Raises Wrong."""
     learned = interface.learned
     for name in (*FIELDS, FALLBACK):
         if name in entry and not (interface.dhcp or interface.addresses):

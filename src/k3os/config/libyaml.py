@@ -1,10 +1,10 @@
 """libyaml's parser, as PyYAML binds it (pyyaml.org, `yaml.CParser`), without the rest of PyYAML.
 
-`import yaml` compiles regular expressions and brings a second parser, constructors and emitters:
-a third of the time of `k3os config --dump`, paid again in the initrd and in every later phase.
-The extension itself wants no more of its package than classes of tokens, events, nodes and errors.
-So it gets a package that has these, and that becomes the whole of PyYAML as soon as anybody asks it
-for anything else: `import yaml` is for everybody what it always was.
+`import yaml` compiles regular expressions and loads a second parser, constructors and emitters: a
+third of the time of `k3os config --dump`, and again in the initrd and in every later phase. The
+extension itself needs only the package's classes of tokens, events, nodes and errors. So it gets a
+package with just these, which turns into the whole of PyYAML as soon as anything else is used: for
+everybody else, `import yaml` works as usual.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-# these are quick to import, and the extension takes its classes from them
+# quick to import; the extension uses their classes
 LIGHT = ("error", "tokens", "events", "nodes")
-# these are not, and it takes one class of each, which it raises
+# slow to import; the extension only raises one exception class of each
 HEAVY = {
     "reader": "ReaderError",
     "scanner": "ScannerError",
@@ -44,7 +44,7 @@ def events(text: str) -> Iterator[Any]:
 
 
 def error_class() -> type[Exception]:
-    """YAMLError; of its subclasses only the attributes are the known ones."""
+    """YAMLError; of its subclasses only the attributes are guaranteed."""
     _parser()
     from yaml.error import YAMLError
 
@@ -53,7 +53,7 @@ def error_class() -> type[Exception]:
 
 def _parser() -> Callable[[str], Any]:
     if "yaml" not in sys.modules:
-        # the protocol of `import`, without importlib.util and what that imports
+        # what `import` does, without importlib.util and its imports
         found = (finder.find_spec("yaml", None) for finder in sys.meta_path)
         spec = next(filter(None, found), None)
         if spec is not None:
@@ -68,7 +68,7 @@ def _parser() -> Callable[[str], Any]:
 
 
 def _import_light(spec: ModuleSpec) -> None:
-    """Make the package, and have the extension look into it."""
+    """Create the package, and let the extension import from it."""
     package = type(sys)("yaml")
     package.__spec__, package.__loader__, package.__file__ = spec, spec.loader, spec.origin
     package.__path__ = list(spec.submodule_search_locations or ())
@@ -89,8 +89,8 @@ def _import_light(spec: ModuleSpec) -> None:
 
 
 def _lend_errors(package: ModuleType) -> None:
-    """In the place of the modules HEAVY: what has their errors' classes, or such as have the same
-    attributes."""
+    """Instead of the modules HEAVY: objects with their exception classes, or with classes that have
+    the same attributes."""
     error = sys.modules["yaml.error"]
 
     def begin(self: Any, name: str, position: int, *_: object) -> None:
@@ -103,7 +103,7 @@ def _lend_errors(package: ModuleType) -> None:
 
 
 def _completed(package: ModuleType, name: str) -> object:
-    """An attribute of the whole package. Raises AttributeError."""
+    """Load the whole package, and return an attribute. Raises AttributeError."""
     del package.__dict__["__getattr__"]
     spec = package.__spec__
     assert spec is not None and spec.loader is not None

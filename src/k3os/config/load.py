@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Read: TypeAlias = "tuple[dict[str, Value], list[Problem]]"
 
-# what the data sources found, in this boot or, when they do not answer, in an earlier one
+# data source results of this boot or, if they do not answer, of an earlier one
 FOUND = f"{STATE}/datasource"
 METADATA, USERDATA = f"{FOUND}/metadata.yaml", f"{FOUND}/userdata/"
 CLOUD = (METADATA, USERDATA)
@@ -47,7 +47,7 @@ SOURCES = (
 BACKUPS = ("~", ".bak", ".swp", ".orig", ".old", ".tmp", ".dpkg-old", ".dpkg-new")
 
 
-# kinds of values that are whole files
+# kinds of values that are complete files
 WHOLE_FILES = ("lines", "manifests", "private key", "toml")
 
 
@@ -100,7 +100,7 @@ class Config:
 
 
 def secret_texts(key: Key, value: Value) -> list[str]:
-    """The texts of a value that are secrets; whole files are not looked for in what others say."""
+    """The secret texts in a value; reports are not searched for whole files."""
     if key.secret:
         return [text for text, _ in texts_of(value)] if key.kind not in WHOLE_FILES else []
     data = value.data
@@ -129,11 +129,11 @@ def load_config(
     cloud: bool = False,
     instead: tuple[str, str] = ("", ""),
 ) -> tuple[Config, list[Problem]]:
-    """The merged configuration of a node and everything that is wrong with its sources.
+    """The merged configuration of a node and all problems of its sources.
 
     root: where the node's file tree is; cmdline None: the running kernel's. Never raises.
-    cloud: with what the data sources found, if the other sources name any; the runtime phase's.
-    instead: a file of the node, there or not, and the path of the one that is read in its place.
+    cloud: include what the data sources found if the other sources name any; for the runtime phase.
+    instead: a file of the node, existing or not, and the path of a file to read in its place.
     """
     merged, problems = _merged(root, system_dir, cmdline, CLOUD, instead)
     if cloud and Config(merged).items("k3os.data_sources"):
@@ -142,7 +142,7 @@ def load_config(
         try:
             for contradict in contradictions(key):
                 problems += contradict(merged)
-        except Exception as error:  # it is advice
+        except Exception as error:  # only advice
             problems.append(bug(error, key))
     return Config(merged), problems
 
@@ -164,7 +164,7 @@ def _merged(
                 values, reported = read(*given)
                 problems += reported
                 merged = merge(merged, values) if merged else values
-            except Exception as error:  # a bug in one source must not take the others with it
+            except Exception as error:  # a bug triggered by one source must not lose the others
                 problems.append(bug(error, name))
     return merged, problems
 
@@ -172,8 +172,8 @@ def _merged(
 def _readers(
     source: str, base: str, system_dir: str, cmdline: str | None, instead: tuple[str, str]
 ) -> Iterator[tuple[str, Callable[..., Read], tuple[object, ...]]]:
-    """One of SOURCES: a name, what reads it, and what that is given; of a directory those of its
-    files."""
+    """For one of SOURCES, or each file if it is a directory: its name, its reader and the reader's
+    arguments."""
     place, other = instead
     if source == "cmdline":
         yield source, _cmdline, (cmdline,)
@@ -187,7 +187,7 @@ def _readers(
             path = source + name
             yield path, *((_file, ("", other)) if path == place else (read, (base, path)))
     else:
-        # wherever the medium is mounted now: people know the file by its place on the node
+        # wherever the medium is mounted now: people know the file's place on the node
         path, known = (source.format(system=each) for each in (system_dir.rstrip("/"), OWN_SYSTEM))
         yield known, _file, ("", other) if known == place else (base, path, known)
 

@@ -1,7 +1,7 @@
-"""Bonds, bridges and dummies in k3os.network: what one entry asks k3OS to make. How entries fit
-together is members.py; making them is k3os.phases.links.
+"""Bonds, bridges and dummies in k3os.network: what one entry asks k3OS to create. How entries fit
+together is in members.py; k3os.phases.links creates the devices.
 
-The words are netplan's (netplan-yaml(5)); which mode knows which option is in the kernel's
+The names are netplan's (netplan-yaml(5)); which mode has which option: the kernel's
 Documentation/networking/bonding.rst.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from k3os.config.network import Interface
     from k3os.config.value import Place
 
-# our word for an option of a bond, and that of ip-link(8)
+# our name of a bond's option -> that of ip-link(8)
 BOND = {
     "mode": "mode",
     "mii_monitor_interval": "miimon",
@@ -43,7 +43,7 @@ BOND = {
 _BACKUP, _LACP, _XOR, _BALANCED = "active-backup", "802.3ad", "balance-xor", "balance-tlb"
 _PRIMARY = (_BACKUP, _BALANCED, "balance-alb")
 _ARP = ("balance-rr", _BACKUP, _XOR, "broadcast")
-# the modes that know an option; the others take every mode
+# option -> the modes that have it; the others are for all modes
 MODES = {
     "lacp_rate": (_LACP,),
     "ad_select": (_LACP,),
@@ -60,7 +60,7 @@ MODES = {
     "packets_per_member": ("balance-rr",),
     "learn_packet_interval": ("balance-tlb", "balance-alb"),
 }
-# what an option is nothing without
+# option -> another one that it requires
 NEEDS = {
     "arp_interval": "arp_ip_targets",
     "arp_ip_targets": "arp_interval",
@@ -68,17 +68,17 @@ NEEDS = {
     "arp_all_targets": "arp_interval",
     "primary_reselect_policy": "primary",
 }
-# the kernel's own, 0, is never to look: a dead link would be used for ever
+# the kernel's default, 0, never checks the link: a dead one would be used forever
 USUAL_MONITOR = "100"
 MOST_TARGETS = 16
-# seconds; ip-link(8) takes hundredths
+# seconds here, hundredths of a second in ip-link(8)
 BRIDGE_TIMES = ("forward_delay", "hello_time", "max_age", "ageing_time")
 OF_STP = ("priority", "forward_delay", "hello_time", "max_age")
 
 
 class Made:
-    """What k3OS makes. kind: of KINDS; members: names and MACs, in the order of the text; words:
-    those of ip-link(8) behind `type KIND`; primary: a member, "" for none."""
+    """A device for k3OS to create. kind: of KINDS; members: names and MACs, in the order of the
+    text; words: for ip-link(8) after `type KIND`; primary: a member, "" for none."""
 
     __slots__ = ("kind", "members", "primary", "words")
 
@@ -90,7 +90,7 @@ class Made:
 
 
 def of_entry(entry: dict[str, Value]) -> Made | None:
-    """What a checked entry asks for."""
+    """The device that a checked entry asks for."""
     for kind in KINDS:
         data = entry[kind].data if kind in entry else False
         if isinstance(data, dict) or data is True:
@@ -133,7 +133,7 @@ def texts_in(fields: dict[str, Value], name: str) -> list[str]:
 
 
 def interfaces(check: Check, key: Key, node: Node, path: str) -> Value:
-    """Members of a bond or bridge; one that is wrong makes the whole list wrong."""
+    """Members of a bond or bridge; a wrong one makes the whole list wrong."""
     value = all_of(node, interface_name)
     seen: set[str] = set()
     for item in value.data if isinstance(value.data, list) else []:
@@ -142,7 +142,7 @@ def interfaces(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def check_member(name: str, place: Place, seen: set[str]) -> None:
-    """seen: the members before it, to which it is added. Raises Wrong."""
+    """seen: the members before this one, which is added. Raises Wrong."""
     if name in seen:
         raise Wrong(place, f"{name} is given twice", "remove one")
     seen.add(name)
@@ -153,7 +153,7 @@ def check_member(name: str, place: Place, seen: set[str]) -> None:
 
 
 def check_bond(value: Value) -> None:
-    """The options against the mode and each other. Raises Wrong."""
+    """Check the options against the mode and each other. Raises Wrong."""
     fields = value.data
     assert isinstance(fields, dict)
     mode, members = field_text(fields, "mode"), texts_in(fields, "interfaces")
@@ -205,7 +205,7 @@ def check_bridge(value: Value) -> None:
 
 
 def check_name(interface: Interface, place: Place) -> None:
-    """Whether what the entry asks for may be called so. Raises Wrong."""
+    """Whether the device may have this name. Raises Wrong."""
     made, name = interface.made, interface.name
     assert made
     if interface.is_mac or "." in name:
@@ -230,22 +230,22 @@ def _at_most(number: int) -> str:
 
 
 def port(name: str) -> str:
-    """What the node's own port of a bridge is called: connman, which leaves bridges alone, gives
-    it the addresses."""
+    """The name of the node's own port of a bridge: connman, which ignores bridges, gives the
+    addresses to it."""
     return f"{TO}{name}"
 
 
 def peer(name: str) -> str:
-    """The other end of that, which is in the bridge. connman leaves it alone."""
+    """The name of the port's other end, which is in the bridge. connman ignores it."""
     return f"veth-{name}"
 
 
-# of an entry of a dummy: nothing is behind it
+# the fields of a dummy: there is nothing behind it
 OF_DUMMY = ("address", "dummy", "mtu")
 
 
 def check_entry(interface: Interface, value: Value, entry: dict[str, Value]) -> None:
-    """An entry that asks for something. Raises Wrong."""
+    """Check an entry that asks for a device. Raises Wrong."""
     kinds = [kind for kind in KINDS if kind in entry]
     if len(kinds) > 1:
         raise Wrong(entry[kinds[1]].place, f"is a {kinds[0]} already", "keep one of the two")

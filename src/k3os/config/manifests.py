@@ -1,8 +1,8 @@
-"""k3os.manifests: objects of Kubernetes that a server of k3s creates (docs.k3s.io, "Auto-Deploying
-Manifests"): name -> YAML, or where that is.
+"""k3os.manifests: Kubernetes objects that a k3s server creates (docs.k3s.io, "Auto-Deploying
+Manifests"): name -> YAML, or where it is.
 
-k3s calls what it has made of a file after its name, up to the first dot (RFC 1123, one for the
-whole cluster), and says only in the cluster what is wrong with one; so it is looked at here.
+k3s names what it creates from a file after the file, up to the first dot (RFC 1123, unique in the
+cluster), and reports errors only in the cluster; so they are checked here.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _content(node: Node) -> str:
 
 
 def check_objects(text: str) -> None:
-    """Raises ValueError with what k3s would not take of a manifest's text."""
+    """Raises ValueError with what k3s would reject in a manifest's text."""
     import yaml
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -1,7 +1,7 @@
-"""`match` of an entry of k3os.network: which interfaces it is about, where no name or MAC says so.
+"""`match` in an entry of k3os.network: the interfaces it applies to, instead of a name or MAC.
 
-The words are netplan's (netplan-yaml(5), "match"), `path` is systemd.link(5)'s. Patterns are those
-of a shell (glob(7)). Which interfaces that are is seen on the node: k3os.phases.matching.
+The names are netplan's (netplan-yaml(5), "match"), `path` is from systemd.link(5). Patterns are
+those of glob(7). Matching happens on the node: k3os.phases.matching.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NAME, MAC, DRIVER, PATH = FIELDS = ("name", "mac", "driver", "path")
 
 
 class Match:
-    """What an interface must have, all of it; of several patterns one."""
+    """The properties that an interface must all have; of several patterns, one must match."""
 
     __slots__ = FIELDS
 
@@ -32,7 +32,7 @@ class Match:
         self.path = texts_in(fields, PATH)
 
     def fits(self, card: object) -> bool:
-        """card: has these names as attributes."""
+        """card: an object with these attributes."""
         return all(
             any(fnmatchcase(getattr(card, name), each) for each in getattr(self, name))
             for name in FIELDS
@@ -64,7 +64,7 @@ def checked(check: Check, value: Value, path: str) -> Value:
 
 
 def check_entry(interface: Interface, value: Value, entry: dict[str, Value]) -> None:
-    """An entry with `match`: its name is one of the configuration alone. Raises Wrong."""
+    """An entry with `match`, whose name exists only in the configuration. Raises Wrong."""
     if "." in interface.name or interface.is_mac:
         message = f"{interface.name} is the name of an interface itself"
         raise Wrong(value.place, message, "call the entry e.g. `lan`, or leave out `match`")
@@ -75,7 +75,7 @@ def check_entry(interface: Interface, value: Value, entry: dict[str, Value]) -> 
 
 
 def of_one(interface: Interface) -> str:
-    """What of an entry only one interface can have, "" for nothing."""
+    """A field of an entry that only one interface can have, "" for none."""
     if interface.addresses:
         return f"the address {interface.addresses[0]}"
     if interface.gateways:

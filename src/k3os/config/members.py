@@ -1,5 +1,5 @@
-"""Members of bonds and bridges in k3os.network: each of one owner, without addresses, and nothing
-made out of itself. Reads checked entries; what each asks for is made.py.
+"""Members of bonds and bridges in k3os.network: each has one owner and no addresses, and no device
+contains itself. Works on checked entries; single entries are checked in made.py.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.config.network import Interface
 
-# a kind of device, and the kinds that may be its members beside hardware
+# a kind of device -> the kinds that may be its members, in addition to hardware
 INSIDE = {"bond": (), "bridge": ("bond", "dummy"), "dummy": ()}
-# of an entry of a member: addresses are those of what it is in
+# the fields of a member's entry; its addresses are on the device that contains it
 OF_MEMBER = ("match", "mtu", "wake_on_lan", *KINDS)
 
 
 def check_together(right: list[Interface], entries: dict[str, Value]) -> dict[str, Wrong]:
-    """What is wrong with each entry beside the others; the others learn whose members they are."""
+    """What is wrong with entries in combination; also sets the owners of the members."""
     by_name = {each.name: each for each in right}
     owners: dict[str, Interface] = {}
     found: dict[str, Wrong] = {}
@@ -88,7 +88,7 @@ def _check_inside(
 
 
 def _wrong_member(each: Interface, owners: dict[str, Interface], value: Value) -> Wrong | None:
-    """What keeps an entry from being a member, or from being beside one."""
+    """Why an entry cannot be a member, or be on top of one."""
     entry = value.data
     assert isinstance(entry, dict)
     owner = owners.get(each.name)
@@ -106,7 +106,7 @@ def _wrong_member(each: Interface, owners: dict[str, Interface], value: Value) -
 
 
 def _in_circles(by_name: dict[str, Interface]) -> list[str]:
-    """The names of what is made out of itself: by way of a VLAN, which needs what it is on."""
+    """The names of devices that contain themselves, e.g. by way of a VLAN and its parent."""
     below: dict[str, list[str]] = {}
     waiting = [name for name, each in by_name.items() if each.made]
     while waiting:
@@ -119,7 +119,7 @@ def _in_circles(by_name: dict[str, Interface]) -> list[str]:
 
 
 def _without_ends(graph: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Without what leads nowhere, or only there."""
+    """The graph without nodes from which all paths end."""
     users, leads = _turned(graph), {name: len(others) for name, others in graph.items()}
     ends = [name for name, number in leads.items() if not number]
     while ends:
@@ -149,8 +149,8 @@ def _stands_on(name: str, by_name: dict[str, Interface]) -> list[str]:
 
 
 def with_members(right: list[Interface]) -> list[Interface]:
-    """The entries, and one for each member that has none: no addresses. A bridge's ports take its
-    packets, however large."""
+    """The entries, plus one without addresses for each member that has none. A bridge's ports get
+    its MTU."""
     described = {each.name for each in right}
     found = list(right)
     for owner in right:

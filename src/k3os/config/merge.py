@@ -1,4 +1,4 @@
-"""Sources into one: weakest first, by the rule each key has in the schema. Associative."""
+"""Merge sources, weakest first, by each key's rule in the schema. Associative."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def merge(weaker: dict[str, Value], stronger: dict[str, Value]) -> dict[str, Value]:
-    """A new map; the order of keys is the schema's when it is dumped, not here."""
+    """A new map; its order does not matter: the dump uses the schema's."""
     merged = dict(weaker)
     for path, value in stronger.items():
         if path in merged:

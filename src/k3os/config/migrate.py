@@ -1,7 +1,7 @@
-"""The new form of a config.yaml that was written for the original k3OS, as edits of its text.
+"""Convert a config.yaml that was written for the original k3OS, by editing its text.
 
-What is not edited stays to the byte, comments included. The new text means what the old one did;
-flags of k3s that are gone get their successors, and labels for the old upgrades become comments.
+What is not edited stays unchanged to the byte, including comments. The new text means the same;
+removed flags of k3s get their replacements, and labels for the old upgrades become comments.
 Places are PyYAML's marks, see yaml.compose.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from k3os.config.key import Key
     from k3os.config.value import Plain, Value
 
-# the same as in k3s_table, which says since when
+# as in k3s_table, which has the versions
 FLAGS = {"no-deploy": "disable", "cluster-secret": "token"}
 WORDS = {
     "--no-flannel": "--flannel-backend=none",
@@ -37,7 +37,7 @@ SAFE = frozenset("abcdefghijklmnopqrstuvwxyz")
 
 
 def migrate(data: bytes, source: str) -> tuple[str, list[str]]:
-    """The new text, and a line for each change. Raises UserError for what is no configuration."""
+    """The new text, and a line per change. Raises UserError if it is not a configuration."""
     root, problems = read(data, source)
     if root is None:
         said = problems[0] if problems else None
@@ -45,13 +45,13 @@ def migrate(data: bytes, source: str) -> tuple[str, list[str]]:
         raise UserError(what, said.hint if said else "", str(said.place if said else source))
     text = data.decode("utf-8-sig")
     edits = _Edits(text, source)
-    # the loader in Python: libyaml counts bytes
+    # the pure Python loader: libyaml's marks count bytes
     try:
         for top in yaml.compose_all(text, Loader=yaml.SafeLoader):
-            if isinstance(top, yaml.MappingNode):  # an empty document may stand before it
+            if isinstance(top, yaml.MappingNode):  # an empty document may precede it
                 edits.section("", top)
                 break
-    except (yaml.YAMLError, RecursionError) as error:  # libyaml lets some tabs pass
+    except (yaml.YAMLError, RecursionError) as error:  # libyaml accepts some tabs
         mark = getattr(error, "problem_mark", None)
         where = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
         what = getattr(error, "problem", None) or "it is nested too deeply"
@@ -66,7 +66,7 @@ def migrate(data: bytes, source: str) -> tuple[str, list[str]]:
 
 
 def _another(text: str, key: str, value: Value | None, source: str) -> UserError:
-    """What to do where the new form of a key would be something else."""
+    """The error if the new form of a key would mean something else."""
     line = value.place.line if value is not None else 0
     hint = f"rewrite {key} by hand"
     if key == ARGUMENTS:
@@ -79,7 +79,7 @@ def _another(text: str, key: str, value: Value | None, source: str) -> UserError
 
 
 def meaning(data: bytes, source: str) -> dict[str, Plain]:
-    """What a text configures, apart from what its new form says otherwise."""
+    """What a text configures, with the intended changes already made."""
     values = {path: plain(value) for path, value in check_text(data, source)[0].items()}
     words, labels = values.get(ARGUMENTS), values.pop(LABELS, {})
     if isinstance(words, list):
@@ -91,7 +91,7 @@ def meaning(data: bytes, source: str) -> dict[str, Plain]:
 
 
 def successor(word: str) -> str:
-    """An argument of k3s as it is called now."""
+    """A k3s argument in its current form."""
     flag, equals, value = word.partition("=")
     name = flag.lstrip("-")
     if flag.startswith("-") and name in FLAGS:
@@ -100,7 +100,7 @@ def successor(word: str) -> str:
 
 
 def successors(words: list[str], before: str = "") -> list[str]:
-    """The same of several; of a flag and its value, too, and before is the word before them."""
+    """The same for several; also for a flag and its value. before: the word before them."""
     new = []
     for word in words:
         pair = f"{before}={word}"
@@ -110,7 +110,7 @@ def successors(words: list[str], before: str = "") -> list[str]:
 
 
 class _Edits:
-    """Replacements in a text, collected while walking through it."""
+    """Replacements in a text, collected while walking its nodes."""
 
     def __init__(self, text: str, source: str) -> None:
         self.text = text
@@ -131,16 +131,16 @@ class _Edits:
 
     def replace(self, node: yaml.Node, new: str, what: str) -> None:
         start, end = node.start_mark.index, node.end_mark.index
-        if self.text[start] in "&!":  # an anchor or a tag, which must not go
+        if self.text[start] in "&!":  # an anchor or a tag, which must stay
             self.say(node, f"fix this by hand: {what}")
             return
-        if self.text[start:end].endswith("\n"):  # a block takes its line break along
+        if self.text[start:end].endswith("\n"):  # a block includes its line break
             new += "\r\n" if self.text[start:end].endswith("\r\n") else "\n"
         self.edits.append((start, end, new))
         self.say(node, what)
 
     def is_new(self, node: yaml.Node) -> bool:
-        """Once for each node: an alias is the node that it stands for."""
+        """Once per node: an alias is the same node as its anchor."""
         known = id(node) in self.seen
         self.seen.add(id(node))
         return not known
@@ -214,12 +214,12 @@ class _Edits:
                 self.replace(item, separator.join(map(_word, new)), what)
             elif new != words:
                 flag, now = words[0], new[0]
-                if flag.partition("=")[0].lstrip("-") in FLAGS:  # whose value may be a secret
+                if flag.partition("=")[0].lstrip("-") in FLAGS:  # its value may be a secret
                     flag, now = flag.partition("=")[0], now.partition("=")[0]
                 self.replace(item, _word(new[0]), f"{flag} is {now}")
 
     def dash(self, item: yaml.Node) -> str:
-        """What stands between the items of a list with a line for each."""
+        """The separator between items of a list with one line per item."""
         dash = self.text.rfind("-", 0, item.start_mark.index)
         newline = "\r\n" if "\r\n" in self.text else "\n"
         return f"{newline}{' ' * (dash - self.text.rfind(chr(10), 0, dash) - 1)}- "

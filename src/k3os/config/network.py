@@ -1,6 +1,6 @@
-"""k3os.network: addresses of interfaces. Checks each entry, and the entries against each other.
+"""k3os.network: addresses of interfaces. Checks each entry, and entries against each other.
 
-An entry that is wrong is left out whole: half a network locks people out.
+A wrong entry is left out completely: half a network locks people out.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from k3os.config.routes import Route, Rule
 
 HIGHEST_VLAN = 4094
-# where netplan, cloud-init and RancherOS have their interfaces, and what stands beside them
+# keys beside or above the interfaces in netplan, cloud-init and RancherOS
 OF_OTHERS = ("version", "renderer", "ethernets", "wifis", "vlans", "bonds", "interfaces", "config")
-# devices without hardware, which somebody has to make (ip-link(8)), and how
+# devices without hardware, which must be created (ip-link(8)), and how
 _BRIDGE = "write `bridge: {{interfaces: […]}}` at {}"
 MADE = {
     "bond": "write `bond: {{mode: …, interfaces: […]}}` at {}",
@@ -35,17 +35,17 @@ MADE = {
     "team": "write a bond, or make it in boot_cmd: `ip link add {} type …`",
 }
 USUAL_MTU = 1500
-WAKE = {True: "g", False: "d"}  # by a magic packet, not at all: ethtool(8), wol
-SMALLEST_MTU = {4: 576, 6: 1280}  # what every host can take: RFC 791, RFC 8200
+WAKE = {True: "g", False: "d"}  # by a magic packet, or not at all: ethtool(8), wol
+SMALLEST_MTU = {4: 576, 6: 1280}  # every host must accept this size: RFC 791, RFC 8200
 
 
 class Interface:
     """One entry: name or MAC, the VLAN on top of it (0: none), its addresses and gateways.
 
-    addresses: ipaddress interfaces, in the order of the text. gateways: one for a family. made:
-    what k3OS is to make of that name. owner: the bond or bridge that it is a member of. key: the
-    entry's name in the configuration, which is no interface's where there is a match. wake: that
-    of ethtool(8), "" for no change.
+    addresses: ipaddress interfaces, in the order of the text. gateways: at most one per family.
+    made: what k3OS must create with that name. owner: the bond or bridge that it is a member of.
+    key: the entry's name in the configuration, not an interface's if there is a match. wake: for
+    ethtool(8), "" for no change.
     """
 
     __slots__ = (
@@ -85,13 +85,13 @@ class Interface:
 
     @property
     def vlan_number(self) -> int:
-        """The VLAN's id, whichever way it is written; 0 for none. ip-link(8): eth0.100."""
+        """The VLAN's id, in either notation; 0 for none. ip-link(8): eth0.100."""
         parent, _, digits = self.name.rpartition(".")
         return self.vlan or (clamped(digits) if parent and are_digits(digits) else 0)
 
     @property
     def below(self) -> str:
-        """What its VLAN is on, by name or MAC; itself without one."""
+        """The parent of its VLAN, by name or MAC; itself if it has no VLAN."""
         return self.name.rpartition(".")[0] if self.vlan_number and not self.vlan else self.name
 
     @property
@@ -108,7 +108,7 @@ class Interface:
 
     @property
     def port(self) -> str:
-        """The node's own port of a bridge, "" where it has none."""
+        """The name of the node's own port of a bridge, "" for none."""
         has_addresses = self.dhcp or self.addresses
         if self.made is None or self.made.kind != "bridge" or self.vlan or not has_addresses:
             return ""
@@ -118,7 +118,7 @@ class Interface:
 
     @property
     def device(self) -> str:
-        """What the addresses go to: the interface's name, its VLAN's, its port, or its MAC."""
+        """The device that gets the addresses: the interface, its VLAN or its port, or its MAC."""
         if self.port:
             return self.port
         if not self.vlan:
@@ -133,7 +133,7 @@ def _texts(entry: dict[str, Value], name: str) -> list[str]:
 
 
 def networks(check: Check, key: Key, node: Node, path: str) -> Value:
-    """The map of interfaces: names checked, each entry, and the entries against each other.
+    """The map of interfaces: checks names, each entry, and entries against each other.
 
     `eth0: dhcp` is short for `eth0: {address: dhcp}`.
     """
@@ -211,10 +211,10 @@ def interfaces(
 
 
 def _too_small_below(right: list[Interface], entries: dict[str, Value]) -> dict[str, Wrong]:
-    """The VLANs whose packets the interface below them is told not to take."""
+    """The VLANs whose packets would be larger than the MTU of the interface below them."""
     found = {}
     bridges = (each.name for each in right if each.made and each.made.kind == "bridge")
-    sizes = dict.fromkeys(bridges, USUAL_MTU)  # its ports take no more than it says
+    sizes = dict.fromkeys(bridges, USUAL_MTU)  # the ports of a bridge get its MTU
     sizes |= {each.name: int(each.mtu) for each in right if each.mtu}
     for each in right:
         size = sizes.get(each.below, 0)
@@ -289,8 +289,8 @@ def _check(interface: Interface, value: Value, entry: dict[str, Value]) -> None:
 
 
 class _Taken:
-    """What the entries before have, and which of them: looked up, not looked for, since there may
-    be thousands."""
+    """What the entries so far use, and by which of them; as dictionaries, since there may be
+    thousands."""
 
     __slots__ = ("addresses", "devices", "gateways", "routes")
 

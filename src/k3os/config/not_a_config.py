@@ -1,11 +1,11 @@
-"""Files that are no config.yaml: what came instead of it. Imported where one looks like that."""
+"""Files that are something else than a config.yaml. Imported if one looks like that."""
 
 from __future__ import annotations
 
 import re
 
 ADDRESS = "give the address of the file itself; on GitHub it is the one behind `raw`"
-# what a text begins with -> what it is, what to do
+# how a text begins -> what it is, what to do
 KINDS = (
     (rb"<(!doctype|html|\?xml|head|body)\b", "is a web page, not a configuration", ADDRESS),
     (rb"4\d\d\b:? ?[A-Za-z ]*\s*$", "is a web server's answer, not a configuration", ADDRESS),
@@ -21,12 +21,12 @@ OBJECT = (
     "is an object of Kubernetes, not a configuration",
     "put it into k3os.manifests, under a name",
 )
-# a key of ours at the top
+# one of our keys at the top level
 OURS = rb"(?m)^(k3os|hostname|ssh_?authorized|write_?files|run_?cmd|boot_?cmd|init_?cmd)"
 
 
 def what_it_is(data: bytes) -> tuple[str, str]:
-    """What a file is and what to do, when it is surely none of ours; two empty texts otherwise."""
+    """What a file is, and what to do, if it is certainly not a configuration; else ("", "")."""
     start = data[:4096].lstrip(b" \t\r\n\xef\xbb\xbf")
     for beginning, what, hint in KINDS:
         if re.match(beginning, start, re.IGNORECASE):

@@ -1,7 +1,7 @@
-"""A text where a map is wanted: `name=value`, or several of them. Imported where there is one.
+"""A text instead of a map: `name=value`, or several of these. Imported if there is one.
 
-Lines are taken one by one, as in the files of variables that systemd and containers read. What else
-stands between pairs may belong to a value, so such a text stays what it is, and is said.
+Lines are taken one by one, as in the environment files of systemd and containers. Any other
+separator may belong to a value, so such a text is kept whole, with a warning.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def of_text(check: Check, node: Node, path: str) -> list[tuple[Node, Node]]:
 
 
 def _lines(check: Check, node: Node, path: str) -> list[tuple[str, str]]:
-    """The pairs of a text with one in each line; [] for any other."""
+    """The pairs of a text with one pair per line; [] for any other."""
     import re  # not in every boot
 
     lines = [line.strip() for line in node.text.split("\n")]

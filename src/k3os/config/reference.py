@@ -1,6 +1,6 @@
 """The tables of docs/reference/configuration.md, in Markdown, from schema.TABLE.
 
-That page has them between BEGIN and END; a test compares, `k3os config reference` prints.
+`k3os config reference` prints them; a test compares them with that page, between BEGIN and END.
 """
 
 from __future__ import annotations

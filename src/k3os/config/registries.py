@@ -1,7 +1,7 @@
-"""k3os.registries: what k3s knows of registries (docs.k3s.io, "Private Registry Configuration").
+"""k3os.registries: k3s' settings for registries (docs.k3s.io, "Private Registry Configuration").
 
-An entry that is wrong is left out whole: half a login is none. k3s ends when it cannot read its
-file of them, so what is not known to it does not get that far.
+A wrong entry is left out completely: half a login is useless. k3s exits if it cannot read the
+resulting file, so nothing unknown to it gets that far.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ALL = "*"
 LOGIN = "write the login into k3os.registries.configs"
-# its registry is known under this name, whatever its address
+# the name of its registry, whatever its address
 HUB, HUBS = "docker.io", ("hub.docker.com", "index.docker.io", "registry-1.docker.io")
 
 
@@ -38,11 +38,11 @@ def configs(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def _named(check: Check, key: Key, node: Node, path: str) -> Value:
-    """A registry of which nothing is said counts, too: `docker.io:` alone."""
+    """A registry without settings counts, too: `docker.io:` alone."""
     if node.kind == "map":
         pairs = [(name, _empty(item) if item.is_unset() else item) for name, item in node.pairs]
         for name, _ in pairs:
-            if "@" in name.text:  # which would be repeated as part of the key
+            if "@" in name.text:  # it would be repeated as part of the key
                 check.error(path, Wrong(name.place, "has a login in a name", LOGIN))
         node = _like(node, [pair for pair in pairs if "@" not in pair[0].text])
     return Value(dict(map_named(check, key, node, path, _registry)), node.place)
@@ -59,7 +59,7 @@ def _like(node: Node, pairs: list[tuple[Node, Node]]) -> Node:
 
 
 def _registry(node: Node) -> str:
-    """`host`, `host:port` or `*`, as it stands in an image's name."""
+    """`host`, `host:port` or `*`, as in an image's name."""
     word = one_line(node, "a registry").strip()
     if word == ALL:
         return word
@@ -89,7 +89,7 @@ def _is_host(text: str) -> bool:
 
 
 def endpoints(check: Check, key: Key, node: Node, path: str) -> Value:
-    """URLs; one that is wrong makes the mirror wrong."""
+    """URLs; a wrong one makes the whole mirror wrong."""
 
     def one(item: Node, _path: str) -> Value:
         word = one_line(item, "an address").strip()
@@ -114,8 +114,8 @@ def endpoints(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def rewrites(check: Check, key: Key, node: Node, path: str) -> Value:
-    """Regular expressions (re2, syntax) and what they make of a name; `$1` is the first group, no
-    variable. k3s puts both between quotes into a file of containerd's, as they are."""
+    """Regular expressions (re2, syntax) and their replacements; `$1` is the first group, not a
+    variable. k3s writes both unchanged between quotes into a file of containerd."""
     import re
 
     value = text_map(check, key, node, path)
@@ -138,7 +138,7 @@ def rewrites(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def _is_plain(word: str) -> bool:
-    """Whether it means itself between the quotes of TOML."""
+    """Whether it needs no escapes between TOML quotes."""
     return word.isprintable() and '"' not in word and "\\" not in word
 
 
@@ -148,7 +148,7 @@ def _field(entry: Value, section: str) -> dict[str, Value]:
 
 
 def _half(fields: dict[str, Value], section: str, one: str, two: str) -> Wrong | None:
-    """Where only one of the two is there."""
+    """An error if only one of the two is there."""
     for name, other in ((one, two), (two, one)):
         if name in fields and other not in fields:
             message = f"{section} has a {name} and no {other}"

@@ -1,7 +1,7 @@
-"""`routes` and `rules` of an entry of k3os.network: static routes, and which table answers whom.
+"""`routes` and `rules` in an entry of k3os.network: static routes, and which table is used when.
 
-The words are netplan's (netplan-yaml(5), "routes", "routing-policy"); what they do is ip-route(8)
-and ip-rule(8). The default route of the node itself is `gateway`.
+The names are netplan's (netplan-yaml(5), "routes", "routing-policy"), their effect is that of
+ip-route(8) and ip-rule(8). The node's own default route is `gateway`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PRIORITY = 1000
 
 
 class Route:
-    """One static route. to: a network, "default" for all; via: "" for what is on the link."""
+    """A static route. to: a network, "default" for all; via: "" if the target is on the link."""
 
     __slots__ = ("metric", "table", "to", "version", "via")
 
@@ -41,12 +41,12 @@ class Route:
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """What two routes may not share: the kernel has room for one."""
+        """What must be unique: the kernel stores only one route with it."""
         return self.to, self.version, self.metric, self.table
 
 
 class Rule:
-    """Whose packets are looked up in a table. source, to: a network, "" for any."""
+    """The packets that use a table. source, to: a network, "" for any."""
 
     __slots__ = ("priority", "source", "table", "to", "version")
 
@@ -59,7 +59,7 @@ class Rule:
 
 
 def of_entry(entry: dict[str, Value]) -> tuple[list[Route], list[Rule]]:
-    """Those of an entry of k3os.network whose fields were checked."""
+    """The routes and rules of an entry of k3os.network whose fields have been checked."""
     return (
         [Route(each.data) for each in _listed(entry, "routes") if isinstance(each.data, dict)],
         [Rule(each.data) for each in _listed(entry, "rules") if isinstance(each.data, dict)],
@@ -72,7 +72,7 @@ def _listed(entry: dict[str, Value], name: str) -> list[Value]:
 
 
 def network(check: Check, key: Key, node: Node, path: str) -> Value:
-    """`10.0.0.0/8`, an address for a host, `default`; as ip(8) writes it."""
+    """`10.0.0.0/8`, an address for a host, `default`; in the notation of ip(8)."""
     word = scalar_text(node, "a network").strip()
     if word.lower() == DEFAULT and key.name == "to":
         return Value(DEFAULT, node.place)
@@ -104,7 +104,7 @@ def router(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def routes(check: Check, key: Key, node: Node, path: str) -> Value:
-    """A list of maps; one that is wrong makes the whole list wrong: half a network is none."""
+    """A list of maps; a wrong one makes the whole list wrong: half a network is useless."""
     values: list[Value] = []
     wrong: list[tuple[str, Wrong]] = []
     for index, item in [(0, node)] if node.kind == "map" else items_in(node):
@@ -151,7 +151,7 @@ def check_reachable(
 ) -> None:
     """Whether the routers are in the interface's networks. own: its addresses by IP version.
 
-    With DHCP nobody knows its networks yet; that is looked at on the running node. Raises Wrong.
+    With DHCP its networks are not known yet; that is checked on the running node. Raises Wrong.
     """
     for value in _listed(entry, "routes"):
         assert isinstance(value.data, dict)

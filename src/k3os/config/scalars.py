@@ -1,6 +1,6 @@
 """The kinds of values that are one text: from a node to a checked value, or Wrong.
 
-Texts stay what the user wrote. Lists and maps are in kinds.py.
+Texts stay as the user wrote them. Lists and maps are in kinds.py.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ KIND_WORDS["tag"] = "a value with a tag"
 
 
 def refuse_template(node: Node) -> None:
-    """`{{ name }}` is a map in a map to YAML."""
+    """For YAML, `{{ name }}` is a map in a map."""
     if node.kind == "map" and any(key.kind == "map" for key, _ in node.pairs):
         hint = "fill it in before k3OS reads it, or put it in quotes"
         raise Wrong(node.place, "is a template that nobody filled in", hint)
 
 
 def items_in(node: Node) -> list[tuple[int, Node]]:
-    """The same, each with its number in what was written."""
+    """The items of a list that are set, each with its original number."""
     if node.kind == "map":
         refuse_template(node)
         raise Wrong(node.place, "must be a list, not a map", "begin each item with `- `")
@@ -38,7 +38,7 @@ def items_in(node: Node) -> list[tuple[int, Node]]:
 
 
 def refuse_form(item: Node) -> None:
-    """What YAML takes for something else than its author."""
+    """Refuse what YAML reads differently from what its author meant."""
     if item.kind == "map" or item.text[:2] in ("['", '["'):
         from k3os.config.unmeant import refuse
 
@@ -56,14 +56,14 @@ def scalar_text(node: Node, wanted: str) -> str:
     return node.text
 
 
-# what ends a line in one program or another, or steers a terminal; a tab does neither
+# line breaks in some program, or characters that control a terminal; tabs are neither
 _CONTROL = tuple(map(chr, (*range(9), *range(10, 32), 127, 0x85, 0x2028, 0x2029)))
 
 
 def one_line(node: Node, wanted: str, *, any_byte: bool = False) -> str:
-    """A text that becomes part of a line in another program's file. The line break at its end, as
-    YAML's `|` leaves it, is not meant. any_byte: also one that is not UTF-8, which a kernel's
-    command line may have, and for which systemd and k3s refuse a whole file."""
+    """A text that becomes part of a line in another program's file. A final line break, as from
+    YAML's `|`, is removed. any_byte: accept text that is not UTF-8, which a kernel command line may
+    contain, but for which systemd and k3s reject a whole file."""
     word = scalar_text(node, wanted)
     word = word[:-1] if word.endswith("\n") else word
     control = next((each for each in word if each in _CONTROL), "")
@@ -79,11 +79,11 @@ def one_line(node: Node, wanted: str, *, any_byte: bool = False) -> str:
 
 
 def lines(check: Check, key: Key, node: Node, path: str) -> Value:
-    """A text as it is."""
+    """A text, unchanged."""
     return Value(scalar_text(node, "a text"), node.place)
 
 
-# what is hashed, or written in hexadecimal digits
+# these are hashed, or written as hexadecimal digits
 ANY_BYTE = ("k3os.password", "ssid")
 
 
@@ -139,13 +139,13 @@ def duration(check: Check, key: Key, node: Node, path: str) -> Value:
     return Value(word, node.place)
 
 
-# of memory (%), and what there is no machine for (MiB)
+# limits in % of memory, and in MiB
 SWAP_UNITS = ("%", "m", "mb", "mib", "g", "gb", "gib")
 MOST_PERCENT, LEAST_SWAP, MOST_SWAP = 400, 16, 1 << 20
 
 
 def swap_size(check: Check, key: Key, node: Node, path: str) -> Value:
-    """`auto`, `off`, a percentage, or a size with its unit; as "auto", "off", "50%", "512M"."""
+    """`auto`, `off`, a percentage, or a size with a unit; as "auto", "off", "50%", "512M"."""
     wanted = "auto, off, a size or a percentage"
     word = scalar_text(node, wanted).replace(" ", "").lower()
     if word in ("auto", *TRUE) and word != "1":
@@ -181,13 +181,13 @@ def path_text(check: Check, key: Key, node: Node, path: str) -> Value:
         raise Wrong(node.place, f"`{word}` is not an absolute path", f"write `{hint}`")
     if ".." in word.split("/"):
         raise Wrong(node.place, "`..` in a path is not allowed", "write the path it leads to")
-    # one spelling, since paths are compared
+    # one canonical spelling, since paths are compared
     names = [name for name in word.split("/") if name not in ("", ".")]
     return Value(f"/{'/'.join(names)}", node.place)
 
 
 def file_path(check: Check, key: Key, node: Node, path: str) -> Value:
-    """Of a file to write. One that is relative is below /, as it was in the original k3OS."""
+    """The path of a file to write. A relative one is below /, as in the original k3OS."""
     word = one_line(node, "a path")
     for home in ("$HOME/", "${HOME}/", "~/"):
         word = word.replace(home, "~rancher/", 1) if word.startswith(home) else word
@@ -206,7 +206,7 @@ def file_path(check: Check, key: Key, node: Node, path: str) -> Value:
         check.warn(node.place, path, message, f"write `{absolute}`")
         word = absolute
     if not word.startswith("/"):
-        word = f"/{word}"  # which is what is wrong least
+        word = f"/{word}"  # the smaller mistake
     return path_text(check, key, Node("scalar", node.place, word), path)
 
 
@@ -221,13 +221,13 @@ def url(check: Check, key: Key, node: Node, path: str) -> Value:
     word = one_line(node, "an address")
     scheme, separator, rest = word.partition("://")
     if not separator or not scheme or not rest or " " in word:
-        shown = discreet(word, whole=True)  # the login in it may have spaces
+        shown = discreet(word, whole=True)  # its login may contain spaces
         raise Wrong(node.place, f"`{shown}` is not a URL", f"write e.g. `{_url_of(word, key)}`")
     return Value(word, node.place)
 
 
 def _url_of(word: str, key: Key) -> str:
-    """What was meant by a word that is not a URL, if it can be told."""
+    """The URL that was probably meant, an example if that is not clear."""
     host, _, port = word.partition(":")
     if not host.replace("-", "").replace(".", "").isalnum() or (port and not are_digits(port)):
         return key.example or "https://server/path"
@@ -247,8 +247,8 @@ def owner(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def permissions(check: Check, key: Key, node: Node, path: str) -> Value:
-    """A mode in octal. A number without quotes may have gone through a YAML or JSON writer,
-    which turns 0644 into 420: the reading that is a sensible mode counts."""
+    """A mode in octal. A YAML or JSON writer may have turned an unquoted 0644 into 420: of the two
+    readings, a sensible mode is chosen."""
     word = scalar_text(node, "permissions")
     digits = word[2:] if word[:2].lower() == "0o" else word
     is_octal = 0 < len(digits) < LONGEST and set(digits) <= set("01234567")
@@ -266,7 +266,7 @@ def permissions(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def _sensible(mode: int) -> bool:
-    """Whoever has less to do with a file may not do more with it; its owner may read it."""
+    """The owner can read it, and group and others have no rights that the class before lacks."""
     user, group, others = mode >> 6 & 7, mode >> 3 & 7, mode & 7
     return 0 <= mode <= 0o777 and user & 4 != 0 and group | user == user and others | group == group
 

@@ -1,7 +1,7 @@
 """Every key of config.yaml in one table. Checking, merging, phases, the JSON schema and the
-docs/reference/configuration.md are all read from it, so that they cannot disagree.
+docs/reference/configuration.md are all derived from it, so they cannot contradict each other.
 
-It holds data only. The effects are in k3os.phases, one applier per file.
+It contains only data. The effects are in k3os.phases, one applier per file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from k3os.config.key import (
 from k3os.config.spelling import fold
 from k3os.config.storage_keys import STORAGE
 
-# what each one is: k3os.datasource.platforms
+# described in k3os.datasource.platforms
 DATA_SOURCES = (
     *("auto", "aws", "gcp", "openstack", "packet", "equinix", "scaleway", "vultr"),
     *("digitalocean", "hetzner", "azure", "cdrom", "nocloud", "configdrive"),
@@ -351,7 +351,7 @@ SECTIONS = (
     "k3os.upgrade",
 )
 
-# On the cmdline only, read by the boot itself before there is a configuration.
+# Only on the cmdline, read by the boot itself before there is a configuration.
 BOOT_OPTIONS = (
     *("k3os.mode", "k3os.fallback_mode", "k3os.debug", "k3os.media_timeout", "rescue"),
     *("k3os.generation", "k3os.factory_reset", "k3os.takeover"),
@@ -359,7 +359,7 @@ BOOT_OPTIONS = (
     *("k3os.trial", "k3os.rollback", "k3os.args_of"),
 )
 
-# of k3os.mode, for a boot that is to be something else than its medium says
+# for k3os.mode, to boot in a mode that is not the medium's default
 MODES = ("live", "disk", "install", "shell")
 
 BY_PATH = {key.path: key for key in TABLE}

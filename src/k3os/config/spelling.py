@@ -9,23 +9,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# how alike two names are from 0 to 1, as difflib counts, when one may be meant for the other
+# similarity of two names, from 0 to 1 as in difflib, above which one may be a typo of the other
 ALIKE = 0.7
 
 
 def fold(name: str) -> str:
-    """What all spellings of a name have in common: `dnsNameserver` -> `dnsnameserver`."""
+    """A name that is the same for all spellings: `dnsNameserver` -> `dnsnameserver`."""
     folded = name.lower().replace("_", "").replace("-", "")
     return folded[:-1] if folded.endswith("s") and len(folded) > 1 else folded
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name most alike, or "" when none is."""
+    """The most similar known name, or "" if none is similar."""
     folded = fold(name)
     by_fold = {fold(candidate): candidate for candidate in known}
     likely = [each for each in by_fold if _share_letters(folded, each)]
     if not likely:
-        return ""  # mostly, and without difflib, which brings re with it
+        return ""  # the usual case, without difflib, which imports re
     from difflib import get_close_matches
 
     matches = get_close_matches(folded, likely, n=1, cutoff=ALIKE)
@@ -33,7 +33,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _share_letters(one: str, other: str) -> bool:
-    """Whether they could be alike: the upper bounds that difflib has itself (SequenceMatcher)."""
+    """Whether they could be similar: the upper bounds that difflib has itself (SequenceMatcher)."""
     both = len(one) + len(other)
     if not both or 2.0 * min(len(one), len(other)) / both < ALIKE:
         return not both

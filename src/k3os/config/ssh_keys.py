@@ -1,6 +1,6 @@
-"""ssh_authorized_keys: what is a public key, what says where to fetch some, what is neither.
+"""ssh_authorized_keys: public keys, sources of public keys, and anything else.
 
-Format: sshd(8), AUTHORIZED_KEYS FILE FORMAT; what the base64 holds: RFC 4253, 6.6.
+Format: sshd(8), AUTHORIZED_KEYS FILE FORMAT; the base64 part: RFC 4253, 6.6.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 GITHUB = "https://github.com/{}.keys"
 FORGES = {"github:": GITHUB, "gh:": GITHUB, "gitlab:": "https://gitlab.com/{}.keys"}
 TYPES = ("ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-")
-# how many fields the base64 of a type has, the type among them
+# number of fields in the base64 part of a type, including the type itself
 FIELDS = {"ssh-rsa": 3, "ssh-ed": 2, "ecdsa-": 3, "sk-ssh-": 3, "sk-ecdsa-": 4}
 PAGES = ("github.com", "gitlab.com")
 WRITE = "write the line of a .pub file, github:NAME, gitlab:NAME or a URL"
 
 
 def address(text: str) -> str:
-    """Where the keys are fetched from; "" for a key itself."""
+    """Where to fetch the keys from; "" for a key itself."""
     for prefix, url in FORGES.items():
         if text.lower().startswith(prefix):
             return url.format(text[len(prefix) :])
@@ -31,12 +31,12 @@ def address(text: str) -> str:
 
 
 def is_key(text: str) -> bool:
-    """One line with a whole public key, maybe after options and before a comment."""
+    """A line with a complete public key, maybe with options before it and a comment after it."""
     return "\n" not in text and not address(text) and not what_is_wrong(text)[0]
 
 
 def keys(check: Check, key: Key, node: Node, path: str) -> Value:
-    """A text of several lines is as many keys; what cannot be one is left out."""
+    """Each line of a text is one key; what cannot be a key is left out."""
     found: list[Value] = []
     for index, item in items_in(node):
         try:
@@ -65,7 +65,7 @@ def _lines(item: Node) -> list[str]:
 
 
 def what_is_wrong(text: str) -> tuple[str, str]:
-    """Why a line brings no key, and what to write; "" when it may bring one."""
+    """Why a line yields no key, and what to write; "" if it may yield one."""
     if address(text):
         return _of_address(text)
     words = text.split()
@@ -98,7 +98,7 @@ def _of_address(text: str) -> tuple[str, str]:
     plain = name.replace("-", "").replace("_", "").replace(".", "")
     if text.startswith(("https://", "http://")):
         host, _, account = name.strip("/").partition("/")
-        # a longer path may lead to a file in a repository
+        # a longer path may be that of a file in a repository
         is_page = account.count("/") < 2 and not account.endswith(".keys")
         if host in PAGES and account and is_page:
             hint = f"write {host.partition('.')[0]}:{account.partition('/')[0]}"
@@ -128,8 +128,8 @@ def _no_key(text: str, words: list[str]) -> tuple[str, str]:
 
 
 def _is_whole(kind: str, blob: str) -> bool:
-    """Whether the base64 is that of a key of this type: its fields, each behind its length, begin
-    with the type and end with the text. A certificate's have other types in between."""
+    """Whether the base64 is that of a key of this type: its fields, each after its length, begin
+    with the type and end with the data. A certificate has fields of other types in between."""
     import binascii
 
     try:

@@ -1,8 +1,8 @@
-"""k3os.disks and k3os.mounts: what of them a node can follow, entry by entry and all together.
+"""k3os.disks and k3os.mounts: what a node can carry out, for single entries and for all together.
 
-An entry that is half right is left out: a file system that is mounted with other options, or at
-another place, is worse than one that is missing. Labels: mke2fs(8), mkfs.xfs(8), mkswap(8); what
-is mounted: mount(8); units: systemd.mount(5).
+A partly wrong entry is left out: a file system mounted with other options, or elsewhere, is worse
+than a missing one. Labels: mke2fs(8), mkfs.xfs(8), mkswap(8); mounts: mount(8); units:
+systemd.mount(5).
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 INSTALL_DEVICE = "k3os.install.device"
 LONGEST_LABEL = {"ext4": 16, "xfs": 12, "swap": 15}
-# labels by which the boot and data sources know their own disks (k3os.boot.media, datasource.media)
+# labels of disks that the boot and data sources use (k3os.boot.media, datasource.media)
 OUR_LABELS = ("k3os", "cidata", "config-2")
-# an empty disk has neither of these
+# names that an empty disk does not have
 BY_CONTENT = ("/dev/disk/by-label/", "/dev/disk/by-uuid/")
 TAGS = ("UUID", "LABEL", "PARTUUID", "PARTLABEL")
 NETWORK_TYPES = ("nfs", "nfs4")
 
 READ_ONLY = "all is the image's, and read-only"
 NEW_AT_BOOT = "all is new at each boot"
-# at these places and below them nothing can be mounted: place -> why
+# nothing can be mounted at these places and below them: place -> why
 REFUSED_BELOW = {
     "/usr": READ_ONLY,
     **dict.fromkeys(("/bin", "/sbin", "/lib", "/lib64", "/boot"), READ_ONLY),
@@ -42,14 +42,14 @@ REFUSED_BELOW = {
     **dict.fromkeys(("/k3os", "/.base", "/var/lib/rancher/k3os"), "all is k3OS' own"),
     **dict.fromkeys(("/var/lib/connman", "/var/lib/systemd"), "the system has files open by then"),
 }
-# at these places alone: what is in them would be hidden
+# nothing can be mounted at these places themselves: their contents would be hidden
 REFUSED_AT = (
     *("/", "/home", "/home/rancher", "/root", "/tmp", "/var", "/var/lib", "/var/lib/rancher"),
     "/var/local",
 )
-# options that are always so
+# options that are always set
 GIVEN = ("defaults", "auto", "nofail")
-# options that mean something else than mounting it at boot
+# options that conflict with mounting at boot
 NOT_OPTIONS = {
     "noauto": "what is here is mounted at each boot",
     "remount": "nothing is mounted there yet that could be remounted",
@@ -61,7 +61,7 @@ _NO_PART = ("\\", '"', "'", "%", "*", "?")
 
 
 def options(check: Check, key: Key, node: Node, path: str) -> Value:
-    """Options as a list or with commas; one that is wrong makes all of them wrong."""
+    """Options as a list or separated by commas; a wrong one makes all of them wrong."""
     items = node.items if node.kind == "list" else [node]
     found = []
     for item in items:
@@ -105,7 +105,7 @@ def _each(check: Check, value: Value, path: str, of_entry: Callable[[Entry], Non
 
 
 class _WrongField(Wrong):
-    """What is wrong with a field of an entry."""
+    """An error in a field of an entry."""
 
     def __init__(self, entry: Entry, field: str, message: str, hint: str = "") -> None:
         super().__init__(entry[field].place, message, hint)
@@ -179,7 +179,7 @@ def _check_device(entry: Entry, what: str) -> None:
 
 
 def _is_server(what: str) -> bool:
-    """`host:/path`, with an address of IPv6 in brackets (nfs(5))."""
+    """`host:/path`, with an IPv6 address in brackets (nfs(5))."""
     host, colon, path = what.rpartition(":/")
     plain = host.strip("[]").replace(":", "") if host.startswith("[") else host
     plain = plain.replace("-", "").replace(".", "").replace("_", "")
@@ -219,13 +219,13 @@ def is_below(path: str, place: str) -> bool:
 
 
 def conflicts(values: dict[str, Value]) -> list[Problem]:
-    """What one entry says and another one has said already, in one source or in several: the
-    later one of the two is left out."""
+    """Entries that use a device or place that another entry, of any source, uses already: the later
+    one is left out."""
     return [problem for problem, _ in _conflicts(values)]
 
 
 def in_conflict(values: dict[str, Value]) -> list[Value]:
-    """The entries that conflicts() is about."""
+    """The entries that conflicts() reports."""
     return [item for _, item in _conflicts(values)]
 
 

@@ -1,4 +1,4 @@
-"""The keys for disks beside the system's own, and for swap: schema.TABLE has them, too."""
+"""The keys for additional disks, and for swap; schema.TABLE includes them."""
 
 from __future__ import annotations
 

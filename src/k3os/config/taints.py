@@ -45,7 +45,7 @@ def _meant(name: str, effect: str) -> str:
 
 
 def _of_map(node: Node) -> str:
-    """What a taint is called that is written as in a Node."""
+    """The text form of a taint that is written as in a Node object."""
     fields = {name.text: value.text for name, value in node.pairs}
     if not fields.get("key") or not fields.get("effect"):
         return FORM

@@ -1,7 +1,7 @@
-"""Tokens of k3s that it would refuse, wherever a configuration has one. Part of the advice: a node
-gives k3s what is written and shows what k3s says.
+"""Invalid tokens of k3s, anywhere in a configuration. Part of the advice: a node passes on what is
+written and shows k3s' error.
 
-The form: docs.k3s.io/cli/token. A message never has a token in it.
+Format: docs.k3s.io/cli/token. Messages never contain a token.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FULL = "K10"
-# the hash of the CA (or none), then a bootstrap token, or user and password
+# the CA's hash (optional), then a bootstrap token, or user and password
 FORM = re.compile(r"K10([0-9A-Fa-f]{64})?::([a-z0-9]{6}\.[a-z0-9]{16}|[^:]+:.+)")
 FLAGS = ("token", "agent-token")
 VARIABLES = ("K3S_TOKEN", "K3S_AGENT_TOKEN")
@@ -32,7 +32,7 @@ def is_wrong(text: str) -> bool:
 
 
 def check(values: dict[str, Value]) -> Iterator[Problem]:
-    """An error for each token outside of k3os.k3s_args, which k3s_words looks at."""
+    """An error for each token outside of k3os.k3s_args, which k3s_words checks."""
     for key, value in _tokens(values):
         if is_wrong(str(value.data)):
             yield Problem(value.place, key, MESSAGE, HINT)

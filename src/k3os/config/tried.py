@@ -1,11 +1,11 @@
-"""A configuration that somebody tries on a node: what it replaced comes back unless it is kept.
+"""A configuration that somebody tries on a node: unless it is kept, the former one comes back.
 
-TRIED, for root alone, is a JSON object; `former` is what was at `place`, a character for each byte,
-null for none:
+TRIED, readable by root only, is a JSON object; `former` is what was at `place`, one character per
+byte, null if it did not exist:
 
     {"place": "/var/lib/rancher/k3os/config.yaml", "former": "…", "restart": false}
 
-root is what stands before /var: "" on the running node, <medium>/k3os/data in the early boot.
+root is the prefix of /var: "" on the running node, <medium>/k3os/data in the early boot.
 """
 
 import json
@@ -18,19 +18,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-BYTES = "latin-1"  # any bytes are a text in it
+BYTES = "latin-1"  # can represent any bytes
 
 
 def known(root: str = "") -> dict[str, "Any"]:
-    """The record, {} for none; one that somebody changed is none: it must not stop a boot."""
+    """The record, {} if there is none or it is damaged: that must not stop a boot."""
     record = read_object(root + TRIED)
     place, former = record.get("place"), record.get("former", 0)
     return record if isinstance(place, str) and isinstance(former, str | None) else {}
 
 
 def begin(place: str, data: bytes, *, restart: bool = False) -> None:
-    """Put data at place. restart: k3s is restarted for it, and again when it goes. Raises OSError;
-    a power cut at any moment leaves a record of what was there, or everything as it was."""
+    """Put data at place. restart: restart k3s for it, and again when it is taken back. Raises
+    OSError; a power cut at any moment leaves a record of the former file, or no change at all."""
     try:
         with open(place, "rb") as file:
             former = file.read().decode(BYTES)
@@ -44,8 +44,8 @@ def begin(place: str, data: bytes, *, restart: bool = False) -> None:
 
 
 def restore(root: str = "") -> str:
-    """Bring back what was there: the place, "" when nothing is tried. Raises OSError; called again
-    it goes on."""
+    """Bring the former file back; returns its place, "" if nothing is tried. Raises OSError; call
+    it again to continue."""
     record = known(root)
     if not record:
         return ""
@@ -59,7 +59,7 @@ def restore(root: str = "") -> str:
 
 
 def keep() -> str:
-    """What is tried stays: its place, "" when nothing is tried. Raises OSError."""
+    """Keep what is tried; returns its place, "" if nothing is tried. Raises OSError."""
     place = str(known().get("place", ""))
     durable_remove(TRIED)
     return place

@@ -1,7 +1,7 @@
 """A key that config.yaml does not have: what its author probably meant.
 
 Keys of cloud-init: https://cloudinit.readthedocs.io/en/latest/reference/modules.html. Imported only
-where a source has such a key.
+if a source has such a key.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ONE_USER = "the only user is rancher: write ssh_authorized_keys and k3os.passwor
 NO_ZONE = "the node's clock is UTC; give pods a TZ"
 DISKS = "write k3os.disks for an empty disk, k3os.mounts for what is there"
 
-# folded name -> what does it here
+# folded name -> the equivalent here
 CLOUD_INIT = {
     fold(name): hint
     for names, hint in (
@@ -49,7 +49,7 @@ CLOUD_INIT = {
     for name in names.split()
 }
 
-# section -> folded name of the original or of what people call it -> name here
+# section -> folded name, as in the original or in common use -> name here
 FORMER = {
     "k3os": {
         "arg": "k3os.k3s_args",
@@ -96,10 +96,10 @@ FORMER = {
     },
 }
 
-# keys that others have at the top, with another form
+# keys that other systems have at the top level, in another format
 OWN_FORM = {fold(name): f"k3os.{name}" for name in ("network", "mounts")}
 
-# fields of entries
+# fields in entries
 FIELDS = {
     "source": "k3OS fetches no file: give its content, or fetch it in run_cmd",
     "defer": "leave it out: a file is written when its owner exists",
@@ -149,7 +149,7 @@ QUOTE = "a typographic quote"
 
 
 def hidden_in(text: str) -> str:
-    """What a word processor or a web page put between the letters; "" when nothing."""
+    """Invisible characters that a word processor or web page inserted, in words; "" for none."""
     for sign, what in HIDDEN.items():
         if sign in text:
             return what
@@ -195,7 +195,7 @@ def explain(name: Node, path: str, siblings: Node, known: dict[str, str]) -> tup
 
 
 def _of_k3s(last: str) -> str:
-    """What to write for a flag of k3s that stands as a key."""
+    """What to write for a k3s flag that is used as a key."""
     from k3os.config.k3s_table import flags
 
     for name, flag in flags("server").items():
@@ -211,7 +211,7 @@ def _similar(name: str, known: dict[str, str]) -> str:
 
 
 def _elsewhere(section: str, last: str) -> str:
-    """The path of the key that has this name in another section, or with dots in it."""
+    """The path of the key that has this name in another section, or whose path it is."""
     paths = [*BY_PATH, *(each for each in SECTIONS if each)]
     whole = f"{section}.{last}" if section else last
     same = [each for each in paths if fold(each) == fold(whole)]

@@ -1,4 +1,4 @@
-"""Values that mean something else here than their author meant. Imported where one may be."""
+"""Values that do not mean what their author intended. Imported if there may be one."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
     from k3os.config.value import Node
 
-# what templates leave behind where nobody filled them in: Terraform, Jinja and Helm, Packer, ERB
+# traces of templates that were not filled in: Terraform, Jinja and Helm, Packer, ERB
 MARKS = ("${", "{{", "{%", "%{", "<%")
-# of a variable in a shell, and what may stand behind it; those of templates are in small letters
+# a shell variable and what may follow it; those of templates are in lower case
 NAME = r"[A-Z_][A-Z0-9_]*(:?[-=+?].*)?"
-# what ssh_authorized_keys names an account of
+# prefixes for accounts in ssh_authorized_keys
 FORGES = ("github", "gh", "gitlab")
 TEMPLATE, FILL_IN = "is a template that nobody filled in", "fill it in before k3OS reads it"
 
 
 def cause(wrong: Wrong, node: Node) -> Wrong:
-    """The same, or the reason why something that looks like it cannot be used."""
+    """The same error, or the reason why a value that looks right cannot be used."""
     for each in _scalars(node):
         if each.place is not wrong.place or "no shell" in wrong.hint or "/home" in wrong.hint:
             continue
@@ -35,7 +35,7 @@ def cause(wrong: Wrong, node: Node) -> Wrong:
 
 
 def is_template(text: str) -> bool:
-    """Whether a program was to replace a `${…}`, rather than a shell."""
+    """Whether `${…}` was meant for a template program, not for a shell."""
     import re
 
     match = re.search(r"\$\{([^}]*)\}", text)
@@ -52,7 +52,7 @@ def _scalars(node: Node) -> Iterator[Node]:
 
 
 def refuse(item: Node) -> None:
-    """`- echo a: b` is a map to YAML, and `'["a", "b"]'` a text."""
+    """For YAML, `- echo a: b` is a map, and `'["a", "b"]'` a text."""
     if item.kind == "scalar" and item.text.rstrip().endswith("]"):
         raise Wrong(item.place, "is a list in quotes", "write it without the quotes")
     if len(item.pairs) != 1:
@@ -71,7 +71,7 @@ def refuse(item: Node) -> None:
 
 
 def refuse_source(node: Node) -> None:
-    """cloud-init fetches `source`; without it the file would be empty."""
+    """cloud-init fetches `source`; here the file would be empty."""
     for name, _ in node.pairs:
         if name.text == "source":
             hint = "give its content, or fetch it in run_cmd"

@@ -1,5 +1,5 @@
-"""Values that are right as such, and that a node could do nothing with: modprobe, /proc/sys,
-wpa_supplicant or the installer would refuse them. Part of the advice, so not imported at boot.
+"""Values that are formally right, but useless on a node: modprobe, /proc/sys, wpa_supplicant or the
+installer would reject them. Part of the advice, so not imported at boot.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EACH = "write each as an item of the list"
-# parameters of kernel modules have a `=`, but for a few switches
+# parameters of kernel modules contain `=`, except for a few switches
 SWITCHES = ("debug", "nopat", "noexec")
-# proc_sysctl: the directories below /proc/sys, in either notation
+# a path below /proc/sys, in either notation (proc_sysctl)
 SYSCTL = r"[A-Za-z0-9_]+([./][A-Za-z0-9_.:@/-]+)+"
-SHORTEST, LONGEST = 8, 63  # of a passphrase, IEEE 802.11; 64 are the key itself, in hex
+SHORTEST, LONGEST = 8, 63  # of a passphrase, IEEE 802.11; 64 characters are the key itself, in hex
 SCHEMES = {
     "k3os.install.iso_url": ("http", "https"),
     "k3os.install.config_url": ("http", "https", "ftp", "tftp", "file"),
 }
-# base-passwd's, and those of the packages in the image
+# from base-passwd, and from the packages in the image
 USERS = (
     *("root", "rancher", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news"),
     *("uucp", "proxy", "www-data", "backup", "list", "irc", "_apt", "nobody", "sshd", "statd"),
     *("messagebus", "systemd-network", "systemd-timesync", "_rpc"),
 )
-# where a file may go, and that cannot be one; those above them follow
+# directories of the image and the running system; DIRECTORIES adds those above them
 _DEEPEST = """
 /bin /boot /dev /etc/apparmor.d /etc/cni/net.d /etc/iscsi /etc/local.d /etc/modprobe.d
 /etc/modules-load.d /etc/nvme /etc/profile.d /etc/rancher/k3s /etc/rancher/node /etc/ssh
@@ -46,7 +46,7 @@ DIRECTORIES = {
 
 
 def check(values: dict[str, Value]) -> Iterator[Problem]:
-    """A warning, or an error where an installation would end, for each."""
+    """A warning for each, or an error if an installation would fail."""
     yield from _modules(values)
     yield from _sysctls(values)
     yield from _addresses(values)
@@ -128,7 +128,7 @@ def _addresses(values: dict[str, Value]) -> Iterator[Problem]:
 
 
 def _node_names(values: dict[str, Value]) -> Iterator[Problem]:
-    """Beside --node-name: in files for k3s, and in the variable that k3s has for it."""
+    """Node names outside of --node-name: in files for k3s, and in k3s' variable for it."""
     from k3os.config.hostnames import RULES, WRONG_NODE, is_node_name
     from k3os.config.k3s_files import is_settings, top_level
 

@@ -1,6 +1,6 @@
-"""What the original k3OS had for upgrades: labels that chose nodes, and Plans of its controller.
+"""Remains of the original k3OS' upgrades: labels that select nodes, and Plans of its controller.
 
-Warnings only: nothing reads them here, where a NodePool does what they did.
+Only warnings: nothing reads them here. A NodePool replaces them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LABELS, FILES = "k3os.labels", "write_files"
 PLANS = "plan.upgrade.cattle.io/"
-# what chooses the nodes, and what they are to have
+# what selects the nodes, and the versions that they get
 SPEC = (
     "nodeSelector: {matchLabels: {}}",
     "k3os: {channel: latest, url: ADDRESS-OF-THE-RELEASES}",
@@ -35,12 +35,12 @@ HINT = f"a NodePool does this: spec: {{{', '.join(SPEC)}}}"
 
 
 def is_for_upgrades(label: str) -> bool:
-    """Whether a label was for the upgrade controller."""
+    """Whether a label was meant for the upgrade controller."""
     return label == f"{names.GROUP}/upgrade" or label.startswith(PLANS)
 
 
 def leftovers(values: dict[str, Value]) -> Iterator[Problem]:
-    """A warning for each label and each Plan."""
+    """A warning for each such label and Plan."""
     labels = values[LABELS].data if LABELS in values else {}
     for name, value in labels.items() if isinstance(labels, dict) else ():
         if is_for_upgrades(name):

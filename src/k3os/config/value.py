@@ -1,7 +1,7 @@
-"""What flows through the engine: raw nodes, typed values, where they stand, what is wrong.
+"""The data of the engine: raw nodes, typed values, their places, problems.
 
-Three small classes; no reading, no checking, no merging here. They are plain classes with
-__slots__ because PID 1 pays for every import.
+Small classes that do not read, check or merge. They are plain classes with __slots__ because PID 1
+pays for every import.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 class Place:
-    """Where something was written: a source's name, line and column (from 1; 0: none); of an item
-    of a list its number in that, counted from 0."""
+    """Where something was written: source, line and column (from 1; 0: none); for a list's item,
+    its number, from 0."""
 
     __slots__ = ("column", "line", "number", "source")
 
@@ -36,12 +36,12 @@ class Place:
         return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
 
     def as_first(self) -> str:
-        """What a message about the second says of it."""
+        """The suffix with which a message about a duplicate refers to this place."""
         return f", first in line {self.line}" if self.line else ""
 
 
 class Node:
-    """One node of a text: kind "scalar", "list", "map", "null", or "tag": of a type we do not have.
+    """One node of a text: kind "scalar", "list", "map", "null", or "tag" (an unsupported type).
 
     plain: a scalar without quotes. binary: marked !!binary, the text is base64.
     """
@@ -58,14 +58,14 @@ class Node:
         self.pairs: list[tuple[Node, Node]] = []
 
     def is_unset(self) -> bool:
-        """An empty text says as much as nothing, and so does a list of such: tools write it."""
+        """Also for an empty text, and for a list of these: tools write them for nothing."""
         if self.kind == "list":
             return bool(self.items) and all(item.is_unset() for item in self.items)
         return self.kind == "null" or (self.kind == "scalar" and not self.text.strip())
 
 
 class Value:
-    """A checked value: str, bool, list or dict, and the place it came from."""
+    """A checked value: str, bool, list or dict, and its place."""
 
     __slots__ = ("data", "place")
 
@@ -85,7 +85,7 @@ class Wrong(Exception):
 
 
 class Problem:
-    """An error (this value is not used) or a warning (it is), and what to write instead."""
+    """An error (the value is not used) or a warning (it is used), and what to write instead."""
 
     __slots__ = ("hint", "is_error", "key", "message", "place")
 
@@ -117,25 +117,25 @@ class Problem:
         }
 
 
-# what quotes a value may be as long as the value
+# a message that quotes a value may be as long as the value
 LONGEST_SAID = 800
 
 
 def shortened(text: str) -> str:
-    """The same without its middle when nobody would read it to its end."""
+    """The text, without its middle if it is too long to read."""
     if len(text) <= LONGEST_SAID:
         return text
     return f"{text[: LONGEST_SAID // 2]} … {text[-LONGEST_SAID // 4 :]}"
 
 
 def numbered(value: Value | None) -> list[tuple[int, Value]]:
-    """The items of a list, each with its number in what was written: wrong ones are not there."""
+    """The items of a list, each with its original number: wrong ones were removed."""
     data = value.data if value is not None else []
     return [(item.place.number, item) for item in data] if isinstance(data, list) else []
 
 
 def texts_of(value: Value) -> Iterator[tuple[str, Place]]:
-    """Every text of a value, and where it stands."""
+    """Every text in a value, and its place."""
     data = value.data
     if isinstance(data, str):
         yield data, value.place
@@ -145,7 +145,7 @@ def texts_of(value: Value) -> Iterator[tuple[str, Place]]:
 
 
 def field_text(entry: dict[str, Value], name: str) -> str:
-    """A field of a map as text, "" where it is not given."""
+    """A field of a map as text, "" if it is not set."""
     return str(entry[name].data) if name in entry else ""
 
 

@@ -1,7 +1,7 @@
-"""k3os.wifi: what a network with accounts (WPA-Enterprise, IEEE 802.1X) needs, against each other.
+"""k3os.wifi: which fields an enterprise network (WPA-Enterprise, IEEE 802.1X) needs in combination.
 
-What connman does with it is connman-service.config(5); which inner methods there are, and that a
-client certificate needs its key, wpa_supplicant.conf(5).
+How connman uses them: connman-service.config(5). The inner methods, and that a client certificate
+needs its key: wpa_supplicant.conf(5).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from k3os.config.kinds import Check
 
 TLS = "tls"
-# method -> what is asked in its tunnel: our word, connman's
+# method -> its inner methods: our name -> connman's
 INNER = {
     "peap": {"mschapv2": "MSCHAPV2", "gtc": "GTC", "md5": "MD5"},
     "ttls": {
@@ -36,7 +36,7 @@ KEY_BEGIN, KEY_END = "-----BEGIN ", "PRIVATE KEY-----"
 
 
 def certificate(check: Check, key: Key, node: Node, path: str) -> Value:
-    """PEM text, or the path of a file that is on the node when it joins."""
+    """PEM text, or the path of a file that exists when the node joins."""
     from k3os.config.certificates import HINT, only_certificates
 
     text = scalar_text(node, "the text of a certificate")
@@ -52,7 +52,7 @@ def certificate(check: Check, key: Key, node: Node, path: str) -> Value:
 
 
 def private_key(check: Check, key: Key, node: Node, path: str) -> Value:
-    """PEM text, or the path of a file that is on the node when it joins."""
+    """PEM text, or the path of a file that exists when the node joins."""
     text = scalar_text(node, "the text of a private key")
     if is_path(text):
         return Value(_path(node, text), node.place)
@@ -77,7 +77,7 @@ def _path(node: Node, text: str) -> str:
 
 
 def eap(check: Check, value: Value, path: str) -> Value:
-    """The account. Raises Wrong."""
+    """The login. Raises Wrong."""
     fields = value.data
     assert isinstance(fields, dict)
     method = field_text(fields, "method")
@@ -112,7 +112,7 @@ def eap(check: Check, value: Value, path: str) -> Value:
 
 
 def networks(check: Check, value: Value, path: str) -> Value:
-    """Those whose fields go together."""
+    """The networks whose fields fit together."""
     assert isinstance(value.data, list)
     right = []
     for item in value.data:

@@ -1,6 +1,6 @@
-"""Why a text is not YAML, by its cause rather than by where the parser noticed it.
+"""Why a text is not YAML: the cause, not the place where the parser noticed it.
 
-Imported only where a text could not be read.
+Imported only if a text cannot be parsed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# what the parser says -> what is wrong, what to write
+# the parser's message -> what is wrong, what to write
 EXPLAINED = (
     (
         "mapping values are not allowed",
@@ -34,7 +34,7 @@ EXPLAINED = (
 def explain(error: Exception, text: str, source: str, too_deep: str) -> Problem:
     """The problem of a YAMLError."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    if mark is None:  # a character YAML does not allow; the error knows its position only
+    if mark is None:  # a character that YAML does not allow; the error has only its position
         position = int(getattr(error, "position", 0) or 0)
         line = text.count("\n", 0, position) + 1
         column = position - text.rfind("\n", 0, position)
@@ -42,7 +42,7 @@ def explain(error: Exception, text: str, source: str, too_deep: str) -> Problem:
         hint = 'write it as an escape in double quotes, e.g. "\\x01"'
         return Problem(Place(source, line, column), "", message, hint)
     said = str(getattr(error, "problem", "") or getattr(error, "context", ""))
-    if "maximum nesting depth" in said:  # newer versions of libyaml have a limit of their own
+    if "maximum nesting depth" in said:  # newer versions of libyaml have their own limit
         return Problem(Place(source, mark.line + 1, mark.column + 1), "", too_deep)
     lines = text.splitlines()
     place, message, hint = _cause(error, mark, said, lines, text)
@@ -107,8 +107,8 @@ def _first_strange(line: str) -> int:
 
 
 def _open_quote(text: str, mark: Any) -> tuple[tuple[int, int], int] | None:
-    """Start and last line of a quoted text that ends just before the parser gave up, lines after it
-    began: its author meant to close it earlier."""
+    """Start and last line of a quoted text that ends, lines later, just before the parser gave up:
+    its author probably meant to close it earlier."""
     import yaml
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -120,7 +120,7 @@ def _open_quote(text: str, mark: Any) -> tuple[tuple[int, int], int] | None:
             if getattr(token, "style", None) in ("'", '"'):
                 quoted = token
     except yaml.YAMLError:
-        pass  # the mistake itself: what came before it is what we want
+        pass  # the actual mistake: only what precedes it matters
     if quoted is None or quoted.start_mark.line == quoted.end_mark.line:
         return None
     if mark.line - quoted.end_mark.line > 1:

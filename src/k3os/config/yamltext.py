@@ -1,7 +1,7 @@
-"""YAML text to nodes with places. Builds strings, lists and maps, never objects.
+"""YAML text to nodes with places. Creates strings, lists and maps, never objects.
 
-It reads the parser's events (https://yaml.org/spec/1.1/) instead of PyYAML's loaders: scalars
-keep the text the user wrote, depth and aliases are limited while reading, and nothing recurses.
+It uses the parser's events (https://yaml.org/spec/1.1/) instead of PyYAML's loaders: scalars keep
+the text that the user wrote, depth and aliases are limited while reading, and nothing recurses.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 LARGEST = 8 << 20
 DEEPEST = 32
 TOO_DEEP = f"lists and maps nested more than {DEEPEST} levels deep"
-MOST_NODES = 200_000  # with every alias counted as often as it is used
-# how files of other kinds begin, perhaps: pages, scripts, UTF-16, gzip, an error's text, manifests
+MOST_NODES = 200_000  # counting every alias as often as it is used
+# how other kinds of files may begin: pages, scripts, UTF-16, gzip, HTTP errors, manifests
 OTHERS = (b"<", b"#!/", b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b", b"4", b"apiVersion:")
 NULLS = ("", "~", "null", "Null", "NULL")
 TAG = "tag:yaml.org,2002:"
@@ -31,7 +31,7 @@ class _Refused(Exception):
 
 
 def read(data: bytes, source: str) -> tuple[Node | None, list[Problem]]:
-    """The top map of a text; None when it is empty or cannot be used. Never raises."""
+    """The top-level map of a text; None if it is empty or unusable. Never raises."""
     problems: list[Problem] = []
     try:
         _refuse(data, source)
@@ -44,8 +44,8 @@ def read(data: bytes, source: str) -> tuple[Node | None, list[Problem]]:
 
 
 def texts_in(data: bytes, source: str) -> dict[str, Any]:
-    """The top map of another program's file, such as a kubeconfig, as maps and lists of texts; {}
-    when it is empty. Raises ValueError."""
+    """The top-level map of another program's file, such as a kubeconfig, as maps and lists of
+    texts; {} if it is empty. Raises ValueError."""
     try:
         root = _compose(_decode(data, source), source, [])
     except _Refused as refused:
@@ -60,7 +60,7 @@ def _texts(node: Node) -> Any:
 
 
 def _refuse(data: bytes, source: str) -> None:
-    """Raise what is wrong with a file of another kind."""
+    """Raise _Refused if it is a file of another kind."""
     start = data[:64].lstrip()
     if start.startswith(OTHERS) or b"\0" in start or b"\napiVersion:" in data:
         from k3os.config.not_a_config import what_it_is
@@ -85,7 +85,7 @@ def _decode(data: bytes, source: str) -> str:
 
 
 def _compose(text: str, source: str, problems: list[Problem]) -> Node | None:
-    from k3os.config import libyaml  # only where there is a text
+    from k3os.config import libyaml  # only if there is a text
 
     builder = _Builder(source, problems)
     try:
@@ -114,7 +114,7 @@ def _compose(text: str, source: str, problems: list[Problem]) -> Node | None:
 
 
 class _Builder:
-    """Events in, nodes out. A map collects keys and values in turn in its `items`."""
+    """Events in, nodes out. A map collects keys and values alternately in its `items`."""
 
     def __init__(self, source: str, problems: list[Problem]) -> None:
         self.source = source
@@ -126,7 +126,7 @@ class _Builder:
         self.count = 0
 
     def take(self, event: Any) -> bool:
-        """Use one event; False when the rest of the stream is of no interest."""
+        """Use one event; False if the rest of the stream does not matter."""
         kind = type(event).__name__
         if kind == "ScalarEvent":
             self._count(event, 1)
@@ -212,7 +212,7 @@ class _Builder:
             self.root = node
 
     def _merged(self, pairs: list[tuple[Node, Node]]) -> list[tuple[Node, Node]]:
-        """Resolve `<<: *other` (https://yaml.org/type/merge.html); own keys win."""
+        """Resolve `<<: *other` (https://yaml.org/type/merge.html); own keys take precedence."""
         if not any(key.text == "<<" and key.plain for key, _ in pairs):
             return pairs
         own = [(key, value) for key, value in pairs if not (key.text == "<<" and key.plain)]
@@ -234,6 +234,6 @@ class _Builder:
 
 
 def _unknown_tag(event: Any) -> str:
-    """The tag of a value whose type we do not have; "" for any other."""
+    """The tag of a value with an unsupported type; "" for any other."""
     tag = event.tag or "!"
     return "" if tag == "!" or tag in HARMLESS_TAGS else str(tag.replace(TAG, "!!"))

@@ -1,1 +1,1 @@
-"""Cloud data: one file for each platform, the search through them, and where results are kept."""
+"""Cloud data: a module for each platform, the search through them, and where results are kept."""

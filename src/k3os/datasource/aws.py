@@ -2,9 +2,9 @@
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 
-The answer with the token has a limited number of hops (HttpPutResponseHopLimit, 1 if nobody
-changed it): behind a bridge it never arrives, although the connection stands. It is waited for
-a few seconds only; then version 1 is tried, which an account may have forbidden (401).
+The answer with the token has a hop limit (HttpPutResponseHopLimit, 1 by default): behind a bridge
+it never arrives, although the connection is established. We wait only a few seconds for it; then
+we try version 1, which an account may have disabled (401).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TOKEN = "X-aws-ec2-metadata-token"
 TTL_SECONDS = 300
 TOKEN_WAIT = 4.0
-# each is a request of its own
+# each key is a request of its own
 MOST_KEYS = 100
 
 
@@ -40,7 +40,7 @@ def fetch(query: Query) -> Found:
     keys = []
     if "public-keys/" in listing.decode(errors="replace").split():
         for line in service.text("/latest/meta-data/public-keys/").splitlines()[:MOST_KEYS]:
-            number = line.partition("=")[0]  # lines are "0=name"
+            number = line.partition("=")[0]  # lines have the format "0=name"
             keys.append(service.text(f"/latest/meta-data/public-keys/{number}/openssh-key"))
     hostname = service.text("/latest/meta-data/local-hostname")
     problems: list[str] = []
@@ -49,7 +49,7 @@ def fetch(query: Query) -> Found:
 
 
 def new_token(service: Service) -> str:
-    """The session token; "" where the service has none or its answer does not arrive."""
+    """The session token; "" if the service has none or its answer does not arrive."""
     ttl = {f"{TOKEN}-ttl-seconds": str(TTL_SECONDS)}
     try:
         answer = service.get("/latest/api/token", method="PUT", headers=ttl, timeout=TOKEN_WAIT)

@@ -4,7 +4,7 @@ https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service (he
 https://learn.microsoft.com/azure/virtual-machines/user-data (base64)
 https://learn.microsoft.com/azure/virtual-machines/custom-data (ovf-env.xml)
 
-The service gives userdata, but never custom data. It does not report the machine as ready.
+The service returns userdata, but never custom data. We do not report the machine as ready.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 INSTANCE = "/metadata/instance?api-version=2021-02-01"
 CUSTOM_DATA = "CustomData>"
-PROVISIONING = ("udf", "iso9660")  # file systems of that CD
+PROVISIONING = ("udf", "iso9660")  # possible file systems of that CD
 
 
 def fetch(query: Query) -> Found:
@@ -50,7 +50,7 @@ def decoded(text: str) -> bytes:
 
 
 def custom_data(*, own: bool) -> bytes:
-    """What the CD of the first boot carries; b"" without one."""
+    """The custom data on the CD of the first boot; b"" without one."""
     try:
         return first("", read, PROVISIONING, own=own).userdata
     except NotThere:
@@ -58,7 +58,7 @@ def custom_data(*, own: bool) -> bytes:
 
 
 def read(directory: str) -> Found | None:
-    """The element CustomData of ovf-env.xml, whatever its namespace's prefix."""
+    """The element CustomData of ovf-env.xml, with any namespace prefix."""
     text = (read_file(directory, "ovf-env.xml") or b"").decode("utf-8", "replace")
     content = text.partition(CUSTOM_DATA)[2].partition("<")[0]
     return Found("azure", userdata=decoded(content)) if content.strip() else None

@@ -1,5 +1,5 @@
-"""Cloud data that the early boot copied from the stick it booted from (k3os.boot.beside): where it
-is, and which files. PID 1 imports this, so it imports little.
+"""Cloud data that the early boot copied from the stick it booted from (k3os.boot.beside): its place
+and its files. PID 1 imports this, so it imports little.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ KNOWN_FILES = (
 
 
 def copy_known(directory: str, target: str) -> None:
-    """Copy what a medium of cloud data may have; of a file that is too large only the beginning and
-    the size, which its reader names. Raises OSError."""
+    """Copy the files that a medium of cloud data may have. Of a file that is too large, copy only
+    the beginning, but keep the size, which its reader reports. Raises OSError."""
     for name in KNOWN_FILES:
         path = directory + resolve(directory, f"/{name}")
         if not os.path.isfile(path):

@@ -1,5 +1,5 @@
-"""Any CD or disk with userdata: a medium of nocloud or configdrive, else one that carries a file
-`user-data`, `config` or `config.yaml` at its top.
+"""Any CD or disk with userdata: a medium of nocloud or configdrive, or one with a file `user-data`,
+`config` or `config.yaml` at its top level.
 """
 
 from __future__ import annotations

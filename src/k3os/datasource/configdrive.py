@@ -28,7 +28,7 @@ def read(directory: str) -> Found | None:
 
 
 def described(metadata: bytes, name: str) -> Described:
-    """Hostname, keys and the instance's UUID of a meta_data.json. Raises UserError."""
+    """Hostname, keys and instance UUID from a meta_data.json. Raises UserError."""
     from k3os.errors import UserError
     from k3os.system.json_text import WRONG_SHAPE, an_object
 

@@ -1,4 +1,4 @@
-"""DigitalOcean: the droplet metadata API, one JSON document with everything.
+"""DigitalOcean: the droplet metadata API, a single JSON document.
 
 https://docs.digitalocean.com/reference/api/metadata/ (/metadata/v1.json)
 """

@@ -1,4 +1,4 @@
-"""What a data source gives: hostname, ssh keys, userdata; and how it says that it is not there.
+"""What a data source returns: hostname, ssh keys, userdata; and how it reports that it is absent.
 
 It fetches nothing and writes nothing.
 """
@@ -24,7 +24,7 @@ MOST_LINES = 10_000
 
 class NotThere(UserError):
     """This machine has no such platform or medium: the search goes on, nothing is wrong. status:
-    of HTTP, where a service has refused an answer, else 0."""
+    the HTTP status if a service refused to answer, else 0."""
 
     def __init__(self, message: str, hint: str = "", where: str = "", *, status: int = 0) -> None:
         super().__init__(message, hint, where)
@@ -32,12 +32,12 @@ class NotThere(UserError):
 
 
 class LeftOut(NotThere):
-    """There is a medium that only somebody who names its source wants to be read."""
+    """There is a medium, but it is read only if its source is named explicitly."""
 
 
 class Found:
-    """source: its name in k3os.data_sources, or several; userdata: as it was given, or b"";
-    problems: what the source has, but could not give; instance: the instance-id of a medium."""
+    """source: its name in k3os.data_sources, or several; userdata: unchanged, or b""; problems:
+    what the source has, but could not return; instance: a medium's instance-id."""
 
     __slots__ = ("hostname", "instance", "problems", "source", "ssh_keys", "userdata")
 
@@ -66,8 +66,8 @@ class Found:
 
 
 def attempt(get: Callable[[], T], otherwise: T, problems: list[str], what: str = "") -> T:
-    """What get gives; otherwise, and a line in problems, when it cannot: one part of an answer
-    never hides the others. what: names the part where the error does not. Raises NotThere."""
+    """The result of get; if it fails, otherwise, and a line in problems: one part of an answer
+    never hides the others. what: names the part if the error does not. Raises NotThere."""
     try:
         return get()
     except NotThere:
@@ -78,13 +78,13 @@ def attempt(get: Callable[[], T], otherwise: T, problems: list[str], what: str =
 
 
 def clean_hostname(name: object) -> str:
-    """The first word, as a host name; of a long one only the part before the first dot."""
+    """The first word, as a host name; if it is too long, only the part before the first dot."""
     words = str(name or "").split()
     return valid_hostname(words[0]) if words else ""
 
 
 def clean_keys(lines: Iterable[object]) -> list[str]:
-    """The lines that are ssh public keys, each once; of the first MOST_LINES."""
+    """The ssh public keys in the first MOST_LINES lines, without duplicates."""
     from itertools import islice
 
     every = (line.strip() for text in lines for line in str(text).splitlines())

@@ -1,10 +1,10 @@
-"""Google Cloud: the metadata server, with its header in both directions.
+"""Google Cloud: the metadata server, with its header in requests and answers.
 
 https://cloud.google.com/compute/docs/metadata/querying-metadata
 https://cloud.google.com/compute/docs/connect/add-ssh-keys (the metadata keys `ssh-keys`)
 
-Every user's keys log in as rancher, the only user there is. Keys that expire (`google-ssh`) are
-left out: nobody would take them away in time.
+All users' keys log in as rancher, the only user. Keys that expire (`google-ssh`) are left out:
+nobody would remove them in time.
 """
 
 from __future__ import annotations
@@ -36,6 +36,6 @@ def fetch(query: Query) -> Found:
 
 
 def key_of(line: str) -> str:
-    """The key in a line `user:key`."""
+    """The key in a line of the form `user:key`."""
     user, colon, key = line.partition(":")
     return key if colon and " " not in user else line

@@ -1,4 +1,4 @@
-"""Hetzner Cloud: the server metadata service, a YAML document and the userdata.
+"""Hetzner Cloud: the server metadata service, a YAML document, and the userdata.
 
 https://docs.hetzner.cloud/reference/cloud#description/server-metadata
 """

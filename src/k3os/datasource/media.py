@@ -1,6 +1,6 @@
-"""Media with userdata: which file systems there are, mounted read-only while one is looked at.
+"""Media with userdata: find their file systems, and mount each read-only to look at it.
 
-The boot medium, the state partition and whatever is mounted already are never touched.
+The boot medium, the state partition and anything already mounted are never touched.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 OURS = ("K3OS_STATE", "K3OS_GRUB", "K3OS")
 MOUNTED_AT = "/run/k3os/datasource"
-# a journal is not replayed: that would write to somebody's disk
+# do not replay the journal: that would write to somebody's disk
 OPTIONS = {"ext4": "noload"}
 FLAGS = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 
 
 def file_systems(label: str = "", kinds: tuple[str, ...] = ()) -> list[FileSystem]:
-    """Those with this label (in small or capital letters) and of these kinds, or all."""
+    """Those with this label (in lower or upper case) and of these kinds, or all."""
     found = []
     taken = mounted()
     for name in block_devices():
@@ -38,7 +38,7 @@ def file_systems(label: str = "", kinds: tuple[str, ...] = ()) -> list[FileSyste
             file_system = probe(f"/dev/{name}")
         except OSError:
             continue  # a drive without a medium
-        except Exception as error:  # no header may cost the other media
+        except Exception as error:  # one bad header must not hide the other media
             from k3os.system.bug import report
 
             say(f"cloud data: /dev/{name} is left out: {report(error)}")
@@ -58,7 +58,7 @@ def mounted() -> set[str]:
 
 @contextmanager
 def shown(file_system: FileSystem) -> Iterator[str]:
-    """A directory with what is on it. Raises OSError."""
+    """Mount it; yields the directory. Raises OSError."""
     os.makedirs(MOUNTED_AT, mode=0o700, exist_ok=True)
     options = OPTIONS.get(file_system.kind, "")
     mounts.mount(file_system.device, MOUNTED_AT, file_system.kind, FLAGS, options)
@@ -75,8 +75,8 @@ def first(
     *,
     own: bool = False,
 ) -> Found:
-    """What `read` finds on the first medium that has something; own: of the machine's own media.
-    Raises NotThere, UserError."""
+    """The result of `read` for the first medium that has something; own: only the machine's own
+    media. Raises NotThere, UserError."""
     if (found := _beside(label, read)) is not None:
         return found
     seen = file_systems(label, kinds)
@@ -92,13 +92,13 @@ def first(
             raise UserError("only root may read media", "use sudo") from None
         except OSError as error:
             if error.errno == errno.EBUSY:
-                continue  # part of a disk that is in use, as the boot medium is
+                continue  # part of a disk that is in use, e.g. the boot medium
             trouble.append(f"{file_system}: {error.strerror}")
             continue
         except UserError as error:
             trouble.append(f"{file_system}: {error}")
             continue
-        except Exception as error:  # another medium may have what this one has not
+        except Exception as error:  # the next medium may work
             from k3os.system.bug import report
 
             trouble.append(f"{file_system}: {report(error)}")
@@ -119,7 +119,7 @@ def first(
 
 
 def _beside(label: str, read: Callable[[str], Found | None]) -> Found | None:
-    """What the stick has that we booted from."""
+    """What is on the stick that we booted from."""
     if not os.path.isdir(beside.COPIES):
         return None
     try:
@@ -133,7 +133,7 @@ def _beside(label: str, read: Callable[[str], Found | None]) -> Found | None:
 
 
 def read_file(directory: str, name: str) -> bytes | None:
-    """A file of a medium; None when there is none. Links never lead out of it. Raises UserError."""
+    """A file of a medium; None if missing. Links never lead out of it. Raises UserError."""
     path = directory + resolve(directory, f"/{name}")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -141,7 +141,7 @@ def read_file(directory: str, name: str) -> bytes | None:
         return None
     if os.fstat(descriptor).st_mode & 0o170000 != 0o100000:
         os.close(descriptor)
-        return None  # a directory of that name
+        return None  # a directory with that name
     with os.fdopen(descriptor, "rb") as file:
         data = file.read(LARGEST + 1)
         size = max(len(data), os.fstat(file.fileno()).st_size)

@@ -27,7 +27,7 @@ def fetch(query: Query) -> Found:
 
 
 def read(directory: str) -> Found | None:
-    """user-data is wanted, meta-data may be missing; without both it is another medium."""
+    """meta-data is optional if there is user-data; without both it is another kind of medium."""
     return both(directory, "nocloud", ("meta-data", "user-data"), described)
 
 
@@ -37,9 +37,9 @@ def both(
     files: tuple[str, str],
     describe: Callable[[bytes, str], Described],
 ) -> Found | None:
-    """What a medium's files (meta-data, user-data) give, each without regard to the other.
+    """The contents of a medium's files (meta-data, user-data); a bad one does not affect the other.
 
-    None without either. Raises UserError when there is nothing but problems.
+    None without either. Raises UserError if there are only problems.
     """
     problems: list[str] = []
     metadata = attempt(lambda: read_file(directory, files[0]), None, problems)
@@ -72,7 +72,7 @@ def described(metadata: bytes, name: str) -> Described:
 
 
 def key_texts(node: Node) -> list[str]:
-    """A text, a list, or a map of texts or of maps with `openssh-key`: all are seen."""
+    """All keys in a text, a list, or a map of texts or of maps with `openssh-key`."""
     if node.kind == "scalar":
         return [node.text]
     inner = node.items if node.kind == "list" else [value for _, value in node.pairs]

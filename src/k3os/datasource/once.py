@@ -1,8 +1,8 @@
-"""Media that `auto` reads are read once for each machine, as cloud-init does: until they have
-another instance-id (in NoCloud's meta-data; of a config drive it is the `uuid` in meta_data.json).
+"""Media that `auto` reads are read once per machine, as in cloud-init: until their instance-id
+changes (in NoCloud's meta-data; on a config drive, `uuid` in meta_data.json).
 
-What each gave is kept with its instance-id beside the other results (store.FOUND), for root alone.
-Without an instance-id a medium is read once.
+The data of each is kept with its instance-id beside the other results (store.FOUND), for root only.
+A medium without an instance-id is read once.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def reuse_known(
     known: dict[str, Found],
     say: Say,
 ) -> dict[str, Found]:
-    """Put what was read before into the answers of media whose instance-id is known; what is known
-    from now on. by_auto: the sources that nobody named."""
+    """Replace the answers of media whose instance-id is known with what they gave first; returns
+    what is known from now on. by_auto: the sources that nobody named."""
     media = by_auto & {*ALWAYS_TRIED}
     after = {name: found for name, found in known.items() if name in media}
     for answer in answers:
@@ -75,7 +75,7 @@ def dumped(known: dict[str, Found]) -> bytes:
 
 
 def loaded(data: bytes) -> dict[str, Found]:
-    """What dumped() wrote; of what is damaged nothing, so that it is read again."""
+    """What dumped() wrote; {} if it is damaged, so that the media are read again."""
     import base64
 
     from k3os.system.json_text import WRONG_SHAPE, an_object

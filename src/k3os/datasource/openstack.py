@@ -1,4 +1,4 @@
-"""OpenStack: the metadata service of Nova.
+"""OpenStack: Nova's metadata service.
 
 https://docs.openstack.org/nova/latest/user/metadata.html#the-metadata-service
 """

@@ -1,4 +1,4 @@
-"""Equinix Metal, formerly Packet: a metadata service that is asked by name, over TLS.
+"""Equinix Metal, formerly Packet: a metadata service that has a host name and uses TLS.
 
 https://deploy.equinix.com/developers/docs/metal/server-metadata/metadata/
 """

@@ -1,7 +1,7 @@
-"""Every data source: its module, and how `auto` recognizes its platform by DMI strings.
+"""Every data source: its module, and the DMI strings by which `auto` recognizes its platform.
 
-A module has `fetch(query) -> Found`; it raises NotThere when the machine is another one's, and
-another UserError when it is there and does not work.
+A module has `fetch(query) -> Found`; it raises NotThere if the machine is not of its platform, and
+any other UserError if it is, but the source does not work.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ DMI = "/sys/class/dmi/id"
 
 
 class DataSource:
-    """module: below k3os.datasource; what: for messages; dmi: (file in DMI, beginning) pairs,
-    of which one must match; is_local: asks no network."""
+    """module: below k3os.datasource; what: for messages; dmi: pairs (DMI file, prefix), of which
+    one must match; is_local: needs no network."""
 
     __slots__ = ("dmi", "is_local", "module", "what")
 
@@ -47,7 +47,7 @@ SOURCES = {
         ("chassis_asset_tag", "HUAWEICLOUD"),
         ("chassis_asset_tag", "SAP CCloud VM"),
     ),
-    # bare metal of many makers: its firmware does not say whose it is
+    # bare metal from many vendors: the firmware does not name the platform
     "packet": DataSource("packet", "Equinix Metal, formerly Packet"),
     "equinix": DataSource("packet", "Equinix Metal, formerly Packet"),
     "scaleway": DataSource("scaleway", "Scaleway", ("sys_vendor", "Scaleway")),
@@ -59,19 +59,19 @@ SOURCES = {
     "configdrive": DataSource("configdrive", "a medium labelled config-2", is_local=True),
     "cdrom": DataSource("cdrom", "a CD or disk with userdata", is_local=True),
 }
-# cost nothing where there is no such medium, and some platforms have nothing else
+# free if there is no such medium, and some platforms have nothing else
 ALWAYS_TRIED = ("nocloud", "configdrive")
 
 
 def fetch(name: str) -> Callable[[Query], Found]:
-    """The function that asks a source; its module is imported only now."""
+    """The function that asks a source; imports the source's module."""
     module = __import__(f"k3os.datasource.{SOURCES[name].module}", fromlist=["fetch"])
     function: Callable[[Query], Found] = module.fetch
     return function
 
 
 def chosen(names: list[str], dmi: str = DMI) -> list[str]:
-    """names with `auto` replaced by what this machine is, each once."""
+    """names without duplicates; `auto` becomes the sources that fit this machine."""
     found: list[str] = []
     for name in names:
         found += [*ALWAYS_TRIED, *platforms(dmi)] if name == "auto" else [name]
@@ -79,12 +79,12 @@ def chosen(names: list[str], dmi: str = DMI) -> list[str]:
 
 
 def by_auto(names: list[str], dmi: str = DMI) -> frozenset[str]:
-    """The sources that only `auto` stands for: nobody named them."""
+    """The sources that only `auto` selects: nobody named them."""
     return frozenset(chosen(names, dmi)).difference(names)
 
 
 def platforms(dmi: str) -> list[str]:
-    """The sources whose platform the firmware names."""
+    """The sources whose platform matches the firmware's DMI strings."""
     return [
         name
         for name, source in SOURCES.items()

@@ -1,7 +1,7 @@
-"""One question to one data source, with an end: what it may cost, and whether anything is there.
+"""One question to one data source, with a time limit for an answer and for all of it.
 
-A source runs in a thread, so that nothing it hangs in (a name server, a slow service) can hold
-the boot up: 5 s until something answers, 60 s until all of it is there.
+A source runs in a thread, so that nothing it hangs in (a name server, a slow service) can delay
+the boot for long: 5 s until something answers, 60 s until everything has arrived.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ ANNOUNCE_SECONDS = 3.0
 
 
 class Query:
-    """What a source is given: addresses: real -> the one to use (tests); silent: addresses that
-    did not answer another source; address: the one that is asked now; until: when it counts as
-    not there; answered, over: events; own_media: read those of the machine's own only."""
+    """What a source gets: addresses: real -> the one to use (tests); silent: addresses that did
+    not answer another source; address: the current one; until: when it counts as absent;
+    answered, over: events; own_media: only read the machine's own media."""
 
     __slots__ = ("address", "addresses", "answered", "over", "own_media", "silent", "until")
 
@@ -46,7 +46,7 @@ class Query:
 
 
 def ask(name: str, query: Query, say: Say) -> Found:
-    """What a source gives. Raises NotThere, UserError."""
+    """The source's result. Raises NotThere, UserError."""
     source = SOURCES[name]
     if source.is_local:
         return fetch(name)(query)
@@ -55,7 +55,7 @@ def ask(name: str, query: Query, say: Say) -> Found:
     def work() -> None:
         try:
             outcome.append(fetch(name)(query))
-        except Exception as error:  # handed to the caller, below
+        except Exception as error:  # raised in the caller, below
             outcome.append(error)
 
     started = monotonic()
@@ -71,7 +71,7 @@ def ask(name: str, query: Query, say: Say) -> Found:
             thread.join(max(0.0, started + NOT_THERE_SECONDS - monotonic()))
     query.over.set()
     if not outcome:
-        query.silent.add(query.address)  # the next source there would wait as long
+        query.silent.add(query.address)  # the next source at this address would wait as long
     if not outcome and not query.answered.is_set():
         raise NotThere(f"no answer in {NOT_THERE_SECONDS:.0f} s", where=query.address)
     if not outcome:

@@ -1,7 +1,7 @@
-"""What the runtime phase does about k3os.data_sources before it is planned: ask, keep, report.
+"""The runtime phase's work on k3os.data_sources before it is planned: ask, keep, report.
 
-When no source answers, what the same sources gave in an earlier boot of this machine is used,
-and the report says so. Nothing here stops the phase.
+If no source answers, the result of the same sources in an earlier boot of this machine is used, and
+the report says so. Nothing here stops the phase.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def collect(
     ask: Callable[[list[str], Say], list[Answer]] | None = None,
     say: Say = say_on_console,
 ) -> list[ActionResult]:
-    """One result for each source that was asked, and what became of it all. ask: for tests."""
+    """A result for each source that was asked, and the overall outcome. ask: for tests."""
     place = config.values[DATA_SOURCES].place
     wanted = config.texts(DATA_SOURCES)
     if ask is None and not node.is_real:
@@ -55,7 +55,7 @@ def collect(
     if earlier is not None:
         return results + _use_again(node, earlier, place, say)
     store.publish(node, Found(""))
-    # `auto` is in images that boot everywhere: no platform and no medium is nothing wrong there
+    # `auto` is in images that boot anywhere: finding no platform and no medium is no error
     outcome = UNCHANGED if "auto" in wanted else FAILED
     what = "find cloud data"
     reason = f"none of {', '.join(names)} is there"
@@ -83,8 +83,8 @@ def _keep(
     place: Place,
     say: Say,
 ) -> list[ActionResult]:
-    """earlier: what to take the userdata from when the source has some, but could not give it;
-    known: of the media that are read once."""
+    """earlier: where userdata comes from if the source has some, but failed to return it; known:
+    results of the media that are read once."""
     say(f"cloud data from {found.source}: {found}")
     results = []
     for problem in found.problems:
@@ -112,7 +112,7 @@ def _keep(
     except OSError as error:
         reason = f"{error.filename or FOUND}: {error.strerror}"
         return [*results, ActionResult(DATA_SOURCES, what, place, FAILED, reason)]
-    except Exception as error:  # what the sources said is in the report all the same
+    except Exception as error:  # the sources' own results are reported anyway
         from k3os.system.bug import report
 
         return [

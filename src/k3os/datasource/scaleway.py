@@ -1,5 +1,5 @@
-"""Scaleway: the metadata API on an address of its own; userdata only for a source port below
-1024, which shows that root asks.
+"""Scaleway: the metadata API, on an address of its own; it returns userdata only to a source port
+below 1024, which proves that root is asking.
 
 https://www.scaleway.com/en/developers/api/instance/user-data
 https://www.scaleway.com/en/docs/instances/how-to/use-cloud-init/ (the key `cloud-init`)

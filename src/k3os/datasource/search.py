@@ -1,6 +1,6 @@
 """The search through the data sources, in the order given, until one provides userdata.
 
-What sources before it gave (hostname, keys) counts, too. Nothing is written here.
+Results of the sources before it (hostname, keys) count, too. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Answer:
-    """What asking one source came to: found, or the reason why not; is_broken: it is there, but
+    """The result of asking one source: found, or the reason why not; is_broken: it is there, but
     did not work."""
 
     __slots__ = ("found", "is_broken", "name", "reason", "seconds")
@@ -40,8 +40,8 @@ def search(
     ask_all: bool = False,
     by_auto: frozenset[str] = frozenset(),
 ) -> list[Answer]:
-    """One answer for each source that was asked. ask_all: also those after the userdata; by_auto:
-    those that nobody named, which read the machine's own media only."""
+    """One answer per source that was asked. ask_all: do not stop at the userdata; by_auto: sources
+    that nobody named, which read only the machine's own media."""
     answers: list[Answer] = []
     silent: set[str] = set()
     for name in names:
@@ -57,7 +57,7 @@ def search(
 def _answer(name: str, query: Query, say: Say) -> Answer:
     try:
         found = ask(name, query, say)
-        found.source = name  # one module may serve several names
+        found.source = name  # several names may share a module
         return Answer(name, found)
     except NotThere as error:
         if isinstance(error, LeftOut):
@@ -65,7 +65,7 @@ def _answer(name: str, query: Query, say: Say) -> Answer:
         return Answer(name, None, str(error))
     except (UserError, OSError) as error:
         return Answer(name, None, str(error), is_broken=True)
-    except Exception as error:  # an answer nobody thought of must not hide the other sources
+    except Exception as error:  # an unforeseen answer must not hide the other sources
         from k3os.system.bug import report
 
         return Answer(name, None, report(error), is_broken=True)

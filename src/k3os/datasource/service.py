@@ -1,7 +1,7 @@
 """A metadata service over HTTP: what all of them have in common.
 
-It asks one address and no other, without a proxy, and takes no answer longer than 1 MiB, nor more
-than MOST bytes of all its answers: a list of keys may name any number of them.
+It asks only one address, without a proxy, and limits each answer to 1 MiB and all together to MOST
+bytes: a list of keys may name any number of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LINK_LOCAL = "http://169.254.169.254"
 ANSWER_SECONDS = 20.0
 MOST = 4 * LARGEST
 RETRY_SECONDS = 0.5  # after "no route" or "refused"
-# a service that is about to start, or has too much to do, answers 5xx or 429
+# a service that is still starting or overloaded answers 5xx or 429
 PAUSES = (0.5, 1.0, 2.0, 4.0)
 
 
@@ -47,7 +47,7 @@ class Service:
         self.direct = Direct(NOT_THERE_SECONDS, low_port=low_port, connected=query.answered.set)
 
     def identify(self, path: str) -> bytes:
-        """The first request, which another platform's service refuses. Raises NotThere."""
+        """The first request, which other platforms' services refuse. Raises NotThere."""
         try:
             return self.get(path)
         except HttpError as error:
@@ -57,7 +57,7 @@ class Service:
             raise
 
     def optional(self, path: str) -> bytes:
-        """An answer, b"" where there is nothing at that path."""
+        """An answer, b"" if the path does not exist."""
         try:
             return self.get(path)
         except HttpError as error:
@@ -66,7 +66,7 @@ class Service:
             raise
 
     def userdata(self, path: str, problems: list[str]) -> bytes:
-        """The userdata, if any; that it cannot be had is a problem beside the rest."""
+        """The userdata, if any; a failure to get it becomes one of problems."""
         return attempt(lambda: self.optional(path), b"", problems, "the userdata")
 
     def get(
@@ -77,7 +77,7 @@ class Service:
         headers: dict[str, str] | None = None,
         timeout: float = ANSWER_SECONDS,
     ) -> bytes:
-        """An answer. Raises NotThere when nobody answers at the address, else HttpError."""
+        """An answer. Raises NotThere if nothing answers at the address, else HttpError."""
         if self.base in self.query.silent:
             raise NotThere("did not answer before", where=self.base)
         pauses = list(PAUSES)
@@ -101,7 +101,7 @@ class Service:
             except HttpError as error:
                 seconds = monotonic() - started
                 if not self.query.answered.is_set():
-                    # the way there, or the service itself, may be about to come up
+                    # the route, or the service itself, may still be coming up
                     if monotonic() + RETRY_SECONDS < self.query.until:
                         self.query.over.wait(RETRY_SECONDS)
                         continue
@@ -123,7 +123,7 @@ class Service:
 
 
 def json_map(data: bytes, where: str) -> dict[str, Any]:
-    """A JSON object. Raises UserError."""
+    """Parse a JSON object. Raises UserError."""
     from k3os.system.json_text import an_object
 
     try:
@@ -133,7 +133,7 @@ def json_map(data: bytes, where: str) -> dict[str, Any]:
 
 
 def texts(value: object) -> list[object]:
-    """A list as it is, one text as a list of one; anything else is none."""
+    """A list unchanged, a text as a list of one; for anything else []."""
     if isinstance(value, str):
         return [value]
     return list(value) if isinstance(value, list) else []

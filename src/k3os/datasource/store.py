@@ -1,8 +1,8 @@
 """Where results are kept: /run/config for programs, load.FOUND for the merge and later boots.
 
-FOUND (0700) holds metadata.yaml, userdata/NN.yaml, scripts, once.json (datasource/once.py), and
-source.json, which says whose they are. It is replaced as a whole. Userdata carries tokens: it is
-readable by root only.
+FOUND (0700) contains metadata.yaml, userdata/NN.yaml, scripts, once.json (datasource/once.py), and
+source.json, which records their origin. It is replaced as a whole. Userdata contains tokens: only
+root can read it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MACHINE = "/sys/class/dmi/id/product_uuid"
 
 
 class Kept:
-    """What an earlier search left: when sources answered, and what they gave."""
+    """The result of an earlier search: when sources answered, and what they gave."""
 
     __slots__ = ("found", "when")
 
@@ -38,7 +38,7 @@ class Kept:
 
 
 def files(found: Found, parts: list[Part], known: dict[str, Found]) -> dict[str, tuple[bytes, int]]:
-    """Path below FOUND -> content and mode."""
+    """Path below FOUND -> (content, mode)."""
     kept = {"metadata.yaml": (metadata(found), 0o600), RAW: (found.userdata, 0o600)}
     if known:
         kept[once.FILE] = (once.dumped(known), 0o600)
@@ -59,7 +59,7 @@ def digest(data: bytes) -> str:
 
 
 def metadata(found: Found) -> bytes:
-    """What is not userdata, as a config.yaml."""
+    """Everything except the userdata, as a config.yaml."""
     from k3os.config.dump import double_quoted
 
     lines = [f"# given by {found.source}"]
@@ -73,8 +73,8 @@ def metadata(found: Found) -> bytes:
 def keep(
     node: Node, found: Found, parts: list[Part], known: dict[str, Found] | None = None
 ) -> bool:
-    """Put a result where the merge finds it; True when it is another than the last one. known: of
-    the media that are read once."""
+    """Store a result where the merge finds it; True if it differs from the last one. known: results
+    of the media that are read once."""
     import json
 
     wanted = files(found, parts, known or {})
@@ -104,7 +104,7 @@ def _present(directory: str) -> dict[str, tuple[bytes, int]]:
 
 
 def _replace(directory: str, wanted: dict[str, tuple[bytes, int]]) -> None:
-    """A power cut in between leaves the old result, the new one, or none; never a mixture."""
+    """A power cut meanwhile leaves the old result, the new one, or none; never a mixture."""
     import shutil
 
     fresh, old = f"{directory}.new", f"{directory}.old"
@@ -115,7 +115,7 @@ def _replace(directory: str, wanted: dict[str, tuple[bytes, int]]) -> None:
     for name, (data, mode) in wanted.items():
         os.makedirs(os.path.dirname(f"{fresh}/{name}"), mode=0o700, exist_ok=True)
         atomic_write(f"{fresh}/{name}", data, mode=mode)
-    os.sync()  # all at once: one after another they take seconds on a slow disk
+    os.sync()  # all at once: one sync per file takes seconds on a slow disk
     if os.path.isdir(directory):
         os.rename(directory, old)
     os.rename(fresh, directory)
@@ -123,14 +123,14 @@ def _replace(directory: str, wanted: dict[str, tuple[bytes, int]]) -> None:
 
 
 def forget(node: Node) -> None:
-    """Remove what was kept: it is of another machine, or of sources that are asked no more."""
+    """Remove what was kept: it is of another machine, or of sources no longer used."""
     import shutil
 
     shutil.rmtree(node.path(FOUND), ignore_errors=True)
 
 
 def known(node: Node) -> dict[str, Found]:
-    """What this machine's media gave that are read once."""
+    """Results of this machine's media that are read once."""
     from k3os.system.json_text import WRONG_SHAPE, an_object
 
     directory = node.path(FOUND)
@@ -145,7 +145,7 @@ def known(node: Node) -> dict[str, Found]:
 
 
 def kept(node: Node, names: list[str]) -> Kept | None:
-    """The last result, if it is of this machine and of these sources; it is removed if not."""
+    """The last result if it is of this machine and these sources; otherwise it is removed."""
     from k3os.system.json_text import an_object
 
     directory = node.path(FOUND)
@@ -173,7 +173,7 @@ def kept(node: Node, names: list[str]) -> Kept | None:
 
 
 def publish(node: Node, found: Found) -> None:
-    """The files in /run/config; those that this boot's sources do not give are removed."""
+    """Write the files in /run/config; remove those that this boot's sources do not give."""
     run = node.path(RUN)
     os.makedirs(f"{run}/ssh", exist_ok=True)
     keys = "".join(f"{key}\n" for key in found.ssh_keys)

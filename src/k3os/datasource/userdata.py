@@ -1,7 +1,7 @@
-"""The forms of userdata: a config.yaml, a `#!` script, gzip or base64 of either, several in one
+"""The forms of userdata: a config.yaml, a `#!` script, gzip or base64 of either, or several in a
 MIME multipart text (RFC 2046). A first line `#cloud-config` or `#k3os-config` is a comment.
 
-It decides by the content; nothing is run or written here.
+The content decides; nothing is run or written here.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from k3os.errors import UserError
 GZIP = b"\x1f\x8b"
 MIME = (b"content-type:", b"mime-version:")
 MOST = 100  # parts; each is a source of the configuration
-DEEPEST = 5  # gzip in base64 in a part of a multipart text, and one more
+DEEPEST = 5  # e.g. gzip in base64 in a part of a multipart text, plus a spare level
 CONTROL = frozenset(range(32)) - frozenset(b"\t\n\r\f") | {127}
-# forms of cloud-init that look like comments: they must not be dropped silently
+# cloud-init formats that look like comments: they must not be ignored silently
 FOREIGN = (
     *(b"#include", b"#cloud-boothook", b"#part-handler", b"#upstart-job", b"## template:"),
     *(b"#cloud-config-archive", b"#cloud-config-jsonp", b"#ps1"),
@@ -34,12 +34,12 @@ class Part:
 
 
 def parts(data: bytes) -> tuple[list[Part], list[str]]:
-    """The parts in their order, and what was left out of several. Raises UserError."""
+    """The parts in order, and which of several were left out. Raises UserError."""
     try:
         return _parts(data, 0)
     except UserError:
         raise
-    except Exception as error:  # hostname and keys of the same source count all the same
+    except Exception as error:  # hostname and keys of the same source are still used
         from k3os.system.bug import report
 
         raise UserError(f"cannot be read: {report(error)}") from error
@@ -75,7 +75,7 @@ def _parts(data: bytes, depth: int) -> tuple[list[Part], list[str]]:
 
 
 def unzip(data: bytes) -> bytes:
-    """gzip's content (RFC 1952), as long as it is not too large."""
+    """gzip's content (RFC 1952), if it is not too large."""
     import zlib
 
     unpacker = zlib.decompressobj(wbits=31)
@@ -91,8 +91,8 @@ def unzip(data: bytes) -> bytes:
 
 
 def base64(data: bytes) -> bytes | None:
-    """What base64 stands for; None when this is something else. A config.yaml never is: it has
-    a colon."""
+    """The decoded base64; None for anything else. A config.yaml is never valid base64: it has a
+    colon."""
     packed = b"".join(data.split())
     try:
         decoded = binascii.a2b_base64(packed, strict_mode=True)
@@ -110,13 +110,13 @@ def is_text(data: bytes) -> bool:
 
 
 def script(data: bytes) -> bytes:
-    """Without the carriage returns of another system: the kernel takes them for part of the
-    interpreter's name."""
+    """The script without carriage returns: the kernel would take them for part of the interpreter's
+    name."""
     return data.replace(b"\r\n", b"\n") if data.partition(b"\n")[0].endswith(b"\r") else data
 
 
 def multipart(data: bytes, depth: int) -> tuple[list[Part], list[str]]:
-    """The parts of a MIME text, each by its content; what cannot be used is said."""
+    """The parts of a MIME text, each by its content; unusable ones are reported."""
     import email.policy
     from email import message_from_bytes
 

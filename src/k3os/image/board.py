@@ -1,11 +1,11 @@
-"""Boards that bring no UEFI, as the Raspberry Pi: their disk's partition table (an MBR), and what
-lies on its FAT partition so that they have one.
+"""Boards without UEFI, such as the Raspberry Pi: their disk's partition table (an MBR), and the
+files on its FAT partition that provide UEFI.
 
 The Raspberry Pi's firmware starts `kernel=` of config.txt
-(https://www.raspberrypi.com/documentation/computers/config_txt.html) with the device tree that is
-named after the model. Here that is U-Boot, which is a UEFI (docs.u-boot.org, "UEFI on U-Boot") and
-starts Debian's GRUB: menu, trials and the way back are those of every other machine. An upgrade
-touches none of these files.
+(https://www.raspberrypi.com/documentation/computers/config_txt.html) with the device tree named
+after the model. Here that is U-Boot, which implements UEFI (docs.u-boot.org, "UEFI on U-Boot") and
+starts Debian's GRUB: boot menu, trials and rollback are the same as on any other machine. Upgrades
+do not touch these files.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ upstream_kernel=1
 os_check=0
 kernel=u-boot.bin
 """
-# SD cards erase in pieces of 4 MiB
+# SD cards erase in blocks of 4 MiB
 FIRST = 4 * MIB
 # partition types of an MBR: FAT32 with LBA, Linux
 FAT_TYPE, LINUX_TYPE = "c", "83"
@@ -41,13 +41,13 @@ FAT_TYPE, LINUX_TYPE = "c", "83"
 
 @dataclass(frozen=True)
 class Board:
-    """packages, components: of Debian; files: in the packages to their names on the FAT.
+    """packages, components: Debian's; files: path in the packages -> name on the FAT.
 
-    device_trees: which of the kernel package's are copied (a regular expression of their path).
-    aliases: a device tree's other name, where the firmware has one of its own for it.
-    drivers: the module without which a model, by the beginning of its device trees' names, would
-    only seem to start.
-    texts: what else lies on the FAT. layout: the partitions of an MBR, the FAT among them "efi".
+    device_trees: which of the kernel package's are copied (a regular expression for their path).
+    aliases: another name for a device tree, if the firmware looks for that.
+    drivers: for models (by prefix of their device trees' names), the module without which they
+    would only seem to start.
+    texts: other files on the FAT. layout: the partitions of an MBR; the FAT is named "efi".
     """
 
     name: str
@@ -62,7 +62,7 @@ class Board:
     layout: tuple[Partition, ...]
 
 
-# in older kernel packages, and in newer ones
+# the paths in older and in newer kernel packages
 _DEVICE_TREE = "usr/lib/(?:linux-image-[^/]+|modules/[^/]+/dtb)/{}"
 _FIRMWARE = ("bootcode.bin", "start.elf", "fixup.dat", "start4.elf", "fixup4.dat")
 BOARDS = {
@@ -74,14 +74,14 @@ BOARDS = {
         files={
             **{f"usr/lib/raspi-firmware/{name}": name for name in _FIRMWARE},
             "usr/lib/u-boot/rpi_arm64/u-boot.bin": "u-boot.bin",
-            # the licences of both want to go along
+            # both licences must be distributed, too
             "usr/share/doc/raspi-firmware/copyright": "licences/raspi-firmware.txt",
             "usr/share/doc/u-boot-rpi/copyright": "licences/u-boot.txt",
         },
         device_trees=_DEVICE_TREE.format(r"broadcom/(bcm2(?:711|712|837)[^/]*\.dtb)"),
-        # the second revision of the Pi 5's chip
+        # for the second revision of the Pi 5's chip
         aliases={"bcm2712-d-rpi-5-b.dtb": "bcm2712d0-rpi-5-b.dtb"},
-        # its SD card; without a device tree the Pi 5's firmware says that the card is not for it
+        # for its SD card; without a device tree the Pi 5's firmware rejects the card
         drivers={"bcm2712": "sdhci-brcmstb"},
         texts={"config.txt": CONFIG_TXT},
         layout=(
@@ -109,7 +109,7 @@ def build_board(
 
 
 def fat_files(board: Board, packages: Tree, kernel: Tree) -> dict[str, bytes]:
-    """Name on the FAT to content. Raises UserError when a package is not what it was."""
+    """Name on the FAT -> content. Raises UserError if a package has changed unexpectedly."""
     files = {name: text.encode() for name, text in board.texts.items()}
     for path, name in board.files.items():
         try:
@@ -132,13 +132,13 @@ def fat_files(board: Board, packages: Tree, kernel: Tree) -> dict[str, bytes]:
 
 
 def listing(board: Board, packages: Tree) -> bytes:
-    """The board's packages with their versions, one in a line."""
+    """The board's packages with versions, one per line."""
     listed = parse_listing(packages.read("packages.txt").decode(), "|".join(board.packages))
     return "".join(f"{each.name} {each.version}\n" for each in listed).encode()
 
 
 def without_driver(board: Board, modules: str) -> dict[str, str]:
-    """Of the board's drivers those that a kernel has not. modules: its modules.dep, .builtin."""
+    """The board's drivers that a kernel lacks. modules: its modules.dep and .builtin."""
     return {
         model: driver
         for model, driver in board.drivers.items()
@@ -147,10 +147,10 @@ def without_driver(board: Board, modules: str) -> dict[str, str]:
 
 
 def table(board: Board, name: Callable[[str], str]) -> str:
-    """sfdisk's input: an MBR, for older models know no GPT. name: as in layout.script."""
+    """sfdisk's input: an MBR, since older models do not support GPT. name: as in layout.script."""
     lines, start = ["label: dos", f"label-id: 0x{name('disk')[:8]}"], FIRST
     for part in board.layout:
-        # sfdisk would put what has no start into the gap before the first
+        # without a start, sfdisk would use the gap before the first partition
         size = f", size={part.size // MIB}MiB" if part.size else ""
         flag = ", bootable" if part.kind == FAT_TYPE else ""
         lines.append(f"start={start // MIB}MiB{size}, type={part.kind}{flag}")

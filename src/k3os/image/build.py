@@ -1,7 +1,7 @@
 """The order of the stages, and what each depends on.
 
-`build(settings, progress)` is all there is to call. A stage's key holds everything that can
-change its result, the builder's own source included.
+`build(settings, progress)` is the only entry point. A stage's key contains everything that can
+change its result, including the builder's own source.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from k3os.k3s.source import LocalFile, parse_source
 from k3os.system.digest import file_sha256
 from k3os.system.run import run
 
-# stage to what builds it. The others: base and packages follow from the options that they are made
-# with; rootfs and operator hold all of our code; the initrd is made of stages
+# stage -> the modules that build it. The others: base and packages are determined by their options;
+# rootfs and operator contain all of our code; the initrd is made from other stages
 CODE = {
     "kernel": ("k3os.image.kernel",),
     "shell": ("k3os.image.kernel",),
@@ -78,7 +78,7 @@ def _build(settings: Settings, progress: Progress, cache: Cache) -> list[Path]:
 
 
 def _inputs(settings: Settings, outputs: StageOutputs) -> list[object]:
-    """What every medium's and the tarball's content follows from."""
+    """The inputs that determine the contents of every medium and of the tarball."""
     boot = outputs.boot
     parts = [outputs.base.name, boot.kernel.name if boot else outputs.shell.name]
     parts += [outputs.rootfs.name, *([boot.initrd.name] if boot else [])]
@@ -101,7 +101,7 @@ def _media(
     outputs: StageOutputs,
     inputs: list[object],
 ) -> dict[str, Path]:
-    """What boots a machine: an artifact's name to its file."""
+    """The bootable artifacts: name -> file."""
     boot = outputs.booting
     config = [settings.config] if settings.config else []
     inputs = [*inputs, boot.loaders.name, *config, settings.source / "overlay" / "iso"]
@@ -216,7 +216,7 @@ def _grub_version() -> str:
 
 
 def board_files(settings: Settings, progress: Progress, board: Board) -> Path:
-    """The directory with what a board's FAT partition holds. Raises UserError, CommandError."""
+    """The directory with a board's files for its FAT partition. Raises UserError, CommandError."""
     cache = Cache(settings.cache, progress)
     with cache.locked():
         return packages.without_stale_fixes(
@@ -244,7 +244,7 @@ def _kernel_packages(settings: Settings, progress: Progress, cache: Cache) -> Pa
 
 
 def _content(stage: Path) -> str:
-    """Packages change behind the same stage key when it was refreshed: look at the bytes."""
+    """A refreshed stage has new packages under the same key, so use its bytes."""
     record = stage / "content"
     if not record.exists():
         (archive,) = stage.glob("*.tar")
@@ -253,7 +253,7 @@ def _content(stage: Path) -> str:
 
 
 def _k3s(settings: Settings, progress: Progress) -> tuple[Component | None, tuple[Path, ...]]:
-    """Downloads are kept in <cache>/downloads by version; a local file is used where it lies."""
+    """Downloads are kept in <cache>/downloads by version; a local file is used in place."""
     downloads = settings.cache / "downloads"
     downloads.mkdir(exist_ok=True)
     source = parse_source(settings.k3s)

@@ -1,8 +1,8 @@
-"""Stages: each is a directory named by the hash of its inputs, complete or not there at all. One
-lock serves the whole cache: a second build waits and says for whom.
+"""Stages: each is a directory named by the hash of its inputs, complete or nonexistent. One lock
+protects the whole cache: a second build waits and says for which one.
 
-A stage is built in a temporary directory beside its final name and renamed when it is
-complete, so an interrupted build leaves nothing that a later one could take for a result.
+A stage is built in a temporary directory beside its final name and renamed when it is complete, so
+an interrupted build leaves nothing that could be mistaken for a result.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Cache:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the cache's lock (flock(2): the kernel drops it when we die)."""
+        """Hold the cache's lock (flock(2): the kernel releases it when we die)."""
         self.directory.mkdir(parents=True, exist_ok=True)
         with open(self.directory / "lock", "a+") as lock:
             try:
@@ -88,13 +88,13 @@ class Cache:
             remove_tree(leftover)
 
     def stage(self, name: str, key: str, build: Callable[[Path], None]) -> Path:
-        """The directory of a stage; calls build(directory) only when it is not there yet.
+        """The directory of a stage; calls build(directory) only if it does not exist yet.
 
-        Raises whatever build raises (nothing of the stage stays then).
+        Raises whatever build raises (nothing of the stage is left then).
         """
         final = self.directory / name / key
         if final.is_dir():
-            os.utime(final)  # the pruning below keeps what was used last
+            os.utime(final)  # pruning below keeps what was used last
             self.progress.cached(name)
             return final
         unfinished = final.with_name(f"{_UNFINISHED}{key}.{os.getpid()}")
@@ -131,10 +131,10 @@ def _disk_error(error: OSError, directory: Path) -> BaseException:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory, also one with files of other (sub)users in it."""
+    """Remove a directory, even if it contains files of other (sub)users."""
     shutil.rmtree(path, ignore_errors=True)
     if path.exists() and os.getuid() != 0:
-        # files of subordinate uids, left by an interrupted unshare: only that namespace may
+        # files of subordinate uids, from an interrupted unshare: only its namespace can delete them
         try:
             run(["unshare", "--map-auto", "--map-root-user", "rm", "-rf", str(path)])
         except CommandError as error:

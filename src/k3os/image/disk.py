@@ -1,8 +1,8 @@
 """An installed disk as a file: what `k3os install` makes on a disk, without root and loop devices.
 
-Partitions, menu, loaders and the laying down of files are the installer's. sfdisk(8), mke2fs(8)
-and mtools(1) work on the file; debugfs(8) fills the ext4, with fixed owners, times and order, so
-that the same inputs give the same bytes.
+Partitions, menu, loaders and file copying come from the installer's code. sfdisk(8), mke2fs(8) and
+mtools(1) work on the file; debugfs(8) fills the ext4, with fixed owners, times and order, so that
+the same inputs give the same bytes.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from k3os.system.digest import file_sha256
 from k3os.system.disks import human
 from k3os.system.run import run
 
-# for a disk that grows: what mke2fs would choose for a large one, not for these few MiB
+# for a disk that grows: what mke2fs would choose for a large disk, not for these few MiB
 EXT4_SHAPE = ("-b", "4096", "-I", "256", "-i", "16384", "-J", "size=64")
 ZEROED = "assume_storage_prezeroed=1,root_owner=0:0"
 TTY = "k3os.install.tty"
-# the partition, and what its file system's UUID is made of
+# the partition's name, also used for its file system's UUID
 STATE = "state"
 _SPACE = uuid.UUID("1ad3bd5a-5e15-4a4a-9ad5-6b336f735f31")
-# what debugfs prints of a command that went well
+# what debugfs prints for successful commands
 _FINE = re.compile(rb"debugfs: |debugfs \d|Allocated inode: \d+$|$")
 _UNQUOTABLE = re.compile(r"[\"\n]")
 
@@ -48,9 +48,9 @@ _UNQUOTABLE = re.compile(r"[\"\n]")
 class DiskRequest:
     """source: a k3OS ISO; config: address or absolute path, "" for the ISO's own.
 
-    size: bytes of the disk; format: a name of diskformat.FORMATS. arch: what the ISO must be
-    for, "" for anything. board: None for a machine with a firmware of its own, else what it is,
-    with the files that belong on its FAT partition.
+    size: bytes of the disk; format: a name of diskformat.FORMATS. arch: required architecture of
+    the ISO, "" for any. board: None for a machine with firmware of its own; else the board, with
+    the files for its FAT partition.
     """
 
     source: Path
@@ -65,7 +65,7 @@ class DiskRequest:
 
 @dataclass(frozen=True)
 class Span:
-    """A partition in the file; bytes."""
+    """A partition in the file; in bytes."""
 
     start: int
     size: int
@@ -104,21 +104,21 @@ def make_disk(request: DiskRequest, say: Say) -> None:
         raw = iso.parent / "disk.raw"
         _write(raw, request, what, root, iso.parent, say)
         finished = convert(raw, request.format, identity(what, request.size, request.format))
-        finished.chmod(0o600)  # the configuration is in it
+        finished.chmod(0o600)  # it contains the configuration
         finished.rename(request.target)
     taken = request.target.stat().st_blocks * 512
     say(f"{request.target}: a disk of {human(request.size)} in a file of {taken / 10**6:.1f} MB")
 
 
 def menu_for(text: bytes, arch: str) -> str:
-    """The disk's GRUB menu, with the console and the arguments that the configuration asks for."""
+    """The disk's GRUB menu, with the console and arguments of the configuration."""
     tty = check_text(text, "config.yaml")[0].get(TTY)
     arguments = bool(kernel_args.of_config(text))
     return grub.menu(str(tty.data) if tty else "", arch=arch, arguments=arguments)
 
 
 def identity(what: InstallMedium, size: int, part: str) -> uuid.UUID:
-    """A UUID that is the same for the same system and size; nothing secret goes into it."""
+    """A UUID that is the same for the same system and size, and does not depend on secrets."""
     return uuid.uuid5(_SPACE, f"{part} {size} {what.manifest.decode()}")
 
 
@@ -187,7 +187,7 @@ def _write_state(disk: Path, span: Span, name: str, root: Path, scratch: Path, e
 
 
 def debugfs_commands(root: Path) -> list[str]:
-    """What makes an ext4 hold the files below root: root's, in the order of their names."""
+    """Commands that fill an ext4 with the files below root: owned by root, sorted by name."""
     commands = []
     for directory, names, files in os.walk(root):
         names.sort()
@@ -211,7 +211,7 @@ def _quoted(name: str) -> str:
 
 
 def _compare(place: str, root: Path, copy: Path) -> None:
-    """Read the file system back: nothing is trusted that was not seen."""
+    """Read the file system back and compare it."""
     copy.mkdir()
     run(["debugfs", "-R", f"rdump / {_quoted(str(copy))}", place])
     for path in sorted(root.rglob("*")):
@@ -236,7 +236,7 @@ def _mode(path: Path) -> int:
 
 
 def _write_efi(disk: Path, span: Span, state: str, loaders: Path, fat: Path, epoch: int) -> None:
-    """The FAT partition: the loaders for UEFI, and what is in the directory fat already."""
+    """The FAT partition: the loaders for UEFI, and the contents of the directory fat."""
     sectors = ["--invariant", f"--offset={span.start // 512}", "-h", str(span.start // 512)]
     run([*formatting.MAKE_EFI, *sectors, str(disk), str(span.size // 1024)])
     environment = {"SOURCE_DATE_EPOCH": str(epoch), "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}

@@ -1,6 +1,6 @@
-"""A raw disk in the format of a hypervisor: qemu-img(1), and what it leaves to chance.
+"""A raw disk in a hypervisor's format: qemu-img(1), made reproducible.
 
-VMDK and VHD carry a random number and the time of day; both are set to what the caller gives.
+VMDK and VHD contain a random number and the current time; both are replaced by the caller's values.
 Formats: VMware's "Virtual Disk Format 5.0", Microsoft's "Virtual Hard Disk Image Format".
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from k3os.errors import UserError
 from k3os.system.run import run
 
-# name: qemu-img's name and options
+# name -> qemu-img's format name and options
 FORMATS: dict[str, tuple[str, ...]] = {
     "raw": (),
     "qcow2": ("-c", "-O", "qcow2"),
@@ -26,12 +26,12 @@ _CID = re.compile(rb"(?<=\nCID=)[0-9a-f]{1,8}(?=\n)")
 _DESCRIPTOR = re.compile(rb"# Disk DescriptorFile\n[^\0]*\0{8}")
 _VHD_FOOTER = 512
 _VHD_TIME, _VHD_SUM, _VHD_ID = 24, 64, 68
-# a streamOptimized VMDK has its descriptor near its start
+# the descriptor of a streamOptimized VMDK is near its start
 _VMDK_HEAD = 64 << 10
 
 
 def convert(raw: Path, kind: str, identity: uuid.UUID) -> Path:
-    """The disk in another format, in a file beside it; "raw" is the file itself."""
+    """The disk in another format, as a file beside it; for "raw" the file itself."""
     if kind == "raw":
         return raw
     target = raw.with_suffix(f".{kind}")
@@ -56,7 +56,7 @@ def _name_vmdk(path: Path, identity: uuid.UUID) -> None:
 
 
 def _name_vhd(path: Path, identity: uuid.UUID) -> None:
-    """Both copies of the footer; its sum is the complement of the sum of its bytes."""
+    """Both copies of the footer; its checksum is the complement of the sum of its bytes."""
     with open(path, "r+b") as file:
         for position in (0, path.stat().st_size - _VHD_FOOTER):
             file.seek(position)

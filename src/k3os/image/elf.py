@@ -1,4 +1,4 @@
-"""What an ELF file asks its dynamic linker for, and the file without what only people read.
+"""The libraries that an ELF file needs, and the file without debugging data.
 
 Formats: elf(5), ld.so(8).
 """
@@ -12,12 +12,12 @@ from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 
 MAGIC = b"\x7fELF"
-# of a 64-bit header: where the section headers are; their size, number, and that of the names
+# in a 64-bit header: offset of the section headers; their size, their number, that of their names
 SECTIONS_AT, SECTIONS = 40, 58
 
 
 def needed_libraries(data: bytes) -> set[str]:
-    """The names in the DT_NEEDED entries; none for what is no ELF file."""
+    """The names in the DT_NEEDED entries; none if it is not an ELF file."""
     if not data.startswith(MAGIC):
         return set()
     return {
@@ -29,8 +29,8 @@ def needed_libraries(data: bytes) -> set[str]:
 
 
 def stripped(data: bytes) -> bytes:
-    """A program or library without debugging data and section headers, which come after all
-    that is loaded. What is no 64-bit little-endian ELF file stays as it is."""
+    """A program or library without debugging data and section headers, which follow everything
+    that is loaded. Anything but a 64-bit little-endian ELF file stays unchanged."""
     if data[:6] != MAGIC + b"\x02\x01":
         return data
     segments = ELFFile(io.BytesIO(data)).iter_segments()

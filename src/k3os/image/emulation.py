@@ -1,8 +1,8 @@
-"""Running another architecture's programs on this machine: the build configures packages with them.
+"""Running another architecture's programs on this machine, for configuring packages in a build.
 
-The kernel's binfmt_misc hands such a program to qemu-user (kernel Documentation/admin-guide/
-binfmt-misc.rst). What the host has installed is switched on where we may; nothing is installed
-here: `make setup` does that.
+The kernel's binfmt_misc runs such programs with qemu-user (kernel Documentation/admin-guide/
+binfmt-misc.rst). If the host has it installed, we enable it if we may; we install nothing: that is
+up to `make setup`.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from k3os.system.run import CommandError, run
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 MOUNT = ("mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT))
-# of Debian 12 (binfmt-support) and of a Debian 13 without it
+# on Debian 12 (binfmt-support), and on a Debian 13 without it
 ENABLE = (
     ("update-binfmts", "--enable"),
     ("/usr/lib/systemd/systemd-binfmt",),
 )
 PACKAGES = "qemu-user-static binfmt-support arch-test"
-# the default signs its pointers with a slow cipher: more than half of the time of a build
+# the default signs pointers with a slow cipher: more than half of a build's time
 FAST = {"arm64": {"QEMU_CPU": "cortex-a57"}}
 
 
 def environment(arch: Architecture) -> dict[str, str]:
-    """What makes emulated programs of arch quick; harmless where nothing is emulated."""
+    """Settings that make emulated programs of arch fast; harmless without emulation."""
     return FAST.get(arch.name, {})
 
 
 def is_needed(arch: Architecture, machine: str = "") -> bool:
-    """Whether this machine's processor does not run that architecture's programs itself."""
+    """Whether this machine's processor cannot run that architecture's programs itself."""
     return machine_arch(machine or os.uname().machine) != arch.name
 
 
 def is_ready(arch: Architecture, directory: Path = BINFMT) -> bool:
-    """Whether the kernel knows what to run the programs with, also in a chroot (flag F)."""
+    """Whether the kernel can run the programs, even in a chroot (flag F)."""
     try:
         lines = (directory / arch.emulator).read_text().splitlines()
     except OSError:
@@ -78,11 +78,11 @@ def _enabling(words: tuple[str, ...], arch: Architecture) -> list[str]:
 
 
 def _switch_on(arch: Architecture) -> None:
-    """What a host that runs an init has done at its start; a container or a chroot has not."""
+    """What an init does on a host at startup, but not in a container or chroot."""
     commands = [list(MOUNT)] if not (BINFMT / "register").exists() else []
     commands += [_enabling(words, arch) for words in ENABLE if shutil.which(words[0])]
     for command in commands:
         try:
             run(command)
         except CommandError:
-            continue  # is_ready() decides, and ensure() says what to do
+            continue  # is_ready() decides, and ensure() gives the remedy

@@ -1,8 +1,8 @@
 """A system extension (systemd-sysext(8)) of Debian packages and files, as a reproducible squashfs.
 
-apt is told that the image's packages are installed, so what comes is what they lack; of that, what
-a node would not see or use is left out. What packages have below /etc and /var goes along as the
-source of tmpfiles.d(5), and their maintainers' scripts are not run: docs/how-to/extensions.md.
+apt is told that the image's packages are installed, so it adds only what is missing; of that, files
+that a node would not see or use are left out. Files of packages below /etc and /var become sources
+for tmpfiles.d(5), and maintainer scripts are not run: docs/how-to/extensions.md.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from k3os.system.digest import file_sha256
 SUMS = ".sha256"
 FACTORY = "usr/share/factory"
 LISTED = "usr/share/k3os/extensions"
-# as ARCHITECTURE= names them (systemd.unit(5), ConditionArchitecture=)
+# the values of ARCHITECTURE= (systemd.unit(5), ConditionArchitecture=)
 ARCHITECTURES = {"amd64": "x86-64", "arm64": "arm64", "arm": "arm"}
 MERGED = ("bin", "sbin", "lib", "lib64")
-# what no node reads, or what other parts of Debian do that are not there
+# what no node reads, or what is for other parts of Debian that are not there
 DROPPED = (
     *(f"usr/share/{name}" for name in ("man", "info", "locale", "lintian", "bug", "doc-base")),
     *("usr/share/bash-completion", "usr/share/zsh", "usr/share/fish", "usr/share/applications"),
@@ -47,7 +47,7 @@ DROPPED = (
     *("etc/kernel", "etc/initramfs-tools", "etc/network", "etc/ufw", "etc/init"),
     *("var/lib/dpkg", "var/lib/apt", "var/cache/apt"),
 )
-# what it writes by itself, the name of the workstation among it
+# what it writes itself, including the workstation's name
 OF_MMDEBSTRAP = ("etc/hostname", "etc/fstab", "etc/resolv.conf", "etc/apt", "var/log/apt")
 LICENCE = re.compile(r"usr/share/doc/[^/]+/copyright")
 KERNEL_MODULE = re.compile(r"usr/lib/modules/.*\.ko(\.\w+)?")
@@ -55,8 +55,8 @@ KEPT_TOPS = ("usr", "opt", "etc", "var")
 
 
 def make(request: ExtensionRequest, settings: Settings, progress: Progress) -> list[Path]:
-    """The paths of NAME-ARCH.raw, its sum, and a signature of that where there is a key. Raises
-    UserError, CommandError."""
+    """The paths of NAME-ARCH.raw, its checksum, and the checksum's signature if there is a key.
+    Raises UserError, CommandError."""
     cache = Cache(settings.cache, progress)
     with cache.locked():
         return packages.without_stale_fixes(
@@ -98,7 +98,7 @@ def unpacked(
     names: tuple[str, ...], status: str, settings: Settings, progress: Progress, cache: Cache
 ) -> Path:
     """The stage with extension.tar: what apt adds to the image for these packages, not configured,
-    and packages.txt. status: of the image (dpkg)."""
+    and packages.txt. status: the image's (dpkg)."""
     known = without(status, packages.BUILD_TIME_PACKAGES & set(names))
 
     def unpack(output: Path) -> None:
@@ -123,7 +123,7 @@ def without(status: str, names: frozenset[str] | set[str]) -> str:
 
 
 def check_packages(request: ExtensionRequest, listing: str, status: str) -> None:
-    """Raises UserError where the image would have to be another one, or has all of it."""
+    """Raises UserError if the image would need other packages, or already has all of them."""
     coming = {line.split()[0]: line.split()[1] for line in listing.splitlines() if line.strip()}
     there = {package.name: package.version for package in packages.parse_status(status)}
     for name in sorted(set(coming) & set(there)):
@@ -137,7 +137,7 @@ def check_packages(request: ExtensionRequest, listing: str, status: str) -> None
 
 
 def image_tree(base: Path, settings: Settings) -> Tree:
-    """What an extension adds to, by its paths: the image without our own Python code."""
+    """The files that an extension adds to, by path: the image without our own Python code."""
     tree = read_tar(base)
     rootfs.remove_unused(tree)
     choose_profiles(tree)
@@ -153,7 +153,7 @@ def image_tree(base: Path, settings: Settings) -> Tree:
 def composed(
     request: ExtensionRequest, found: Tree, image: Tree, listing: str, settings: Settings
 ) -> Tree:
-    """What the extension holds. found: what packages and FILES have. Raises UserError."""
+    """The contents of the extension. found: files of the packages and FILES. Raises UserError."""
     tree = merged(found)
     licences = {path: entry for path, entry in tree.entries.items() if LICENCE.fullmatch(path)}
     tree.remove(*DROPPED, "usr/share/doc")
@@ -187,7 +187,7 @@ def composed(
 
 
 def merged(found: Tree) -> Tree:
-    """With /bin, /lib and so on in /usr, where they are on a node, and nothing from elsewhere."""
+    """The tree with /bin, /lib etc. in /usr, as on a node, and without other directories."""
     tree = Tree()
     for path, entry in found.walk():
         if path.partition("/")[0] in MERGED:
@@ -211,7 +211,7 @@ def refuse_modules(found: Tree, request: ExtensionRequest) -> None:
 
 
 def is_in(image: Tree, path: str, entry: Entry) -> bool:
-    """Whether a node would not see it: the image has it, or something else where it would be."""
+    """Whether a node would not see it: the image has it, or something else in its place."""
     parts = path.split("/")
     for depth in range(1, len(parts)):
         above = image.entries.get("/".join(parts[:depth]))
@@ -221,7 +221,7 @@ def is_in(image: Tree, path: str, entry: Entry) -> bool:
 
 
 def tmpfile(path: str, entry: Entry) -> str:
-    """The line of tmpfiles.d(5) that makes it at boot, where it is not there."""
+    """The line of tmpfiles.d(5) that creates it at boot if it is missing."""
     escaped = "".join(
         character if character.isalnum() or character in "/._-+@:" else f"\\x{ord(character):02x}"
         for character in path.replace("%", "%%")
@@ -232,7 +232,7 @@ def tmpfile(path: str, entry: Entry) -> str:
 
 
 def release_text(request: ExtensionRequest, listing: str, settings: Settings) -> str:
-    """extension-release, in the form of os-release(5)."""
+    """extension-release, in the format of os-release(5)."""
     version = request.version or version_of(listing, request.packages)
     return (
         f"ID=k3os\nSYSEXT_LEVEL={extension_fit.LEVEL}\n"
@@ -242,7 +242,7 @@ def release_text(request: ExtensionRequest, listing: str, settings: Settings) ->
 
 
 def version_of(listing: str, names: tuple[str, ...]) -> str:
-    """That of the first package that comes, in the characters of IMAGE_VERSION."""
+    """The version of the first package, in the characters allowed in IMAGE_VERSION."""
     known = dict(line.split()[:2] for line in listing.splitlines() if line.strip())
     found = next((known[name] for name in names if name in known), "")
     return re.sub(r"[^0-9a-z._~^+-]", "-", found.lower())[:64]

@@ -1,6 +1,6 @@
-"""What an extension is asked for: environment variables (make variables) in, one frozen record out.
+"""The settings of an extension: environment variables (make variables) in, one frozen record out.
 
-It only validates. docs/how-to/extensions.md documents the variables.
+It only validates. The variables are documented in docs/how-to/extensions.md.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ VERSION = re.compile(r"[0-9a-z._~^+-]{1,64}")
 
 @dataclass(frozen=True)
 class ExtensionRequest:
-    """packages: of Debian; files: a directory whose usr/, opt/ and etc/ go into it, None for none;
-    units: those that a boot starts; version: "" for that of the first package."""
+    """packages: of Debian; files: a directory whose usr/, opt/ and etc/ are included, None for
+    none; units: those to start at boot; version: "" for the first package's."""
 
     name: str
     packages: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class ExtensionRequest:
 
 
 def read_request(name: str, environ: Mapping[str, str]) -> ExtensionRequest:
-    """Of PACKAGES, FILES, UNITS and VERSION. Raises UserError with the variable's name in it."""
+    """From PACKAGES, FILES, UNITS and VERSION. Raises UserError with the variable's name."""
     if not extension_fit.is_name(name):
         raise UserError(
             f"{name!r} is not a valid name for an extension",

@@ -1,6 +1,7 @@
-"""Which units of an extension a boot starts: links beside them, as `systemctl enable` makes them.
+"""Which units of an extension are started at boot: links beside them, as from `systemctl enable`.
 
-Those are in /etc, where an extension has nothing (systemd.unit(5), [INSTALL] SECTION OPTIONS).
+systemctl's links are in /etc, where an extension has nothing (systemd.unit(5), [INSTALL] SECTION
+OPTIONS).
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from k3os.image.tree import DIRECTORY, Tree
 
 UNITS = "usr/lib/systemd/system"
 KINDS = (".service", ".socket", ".timer", ".path", ".mount", ".target")
-# what in [Install] names units that want this one, to the directory of links beside them
+# settings in [Install] that name units that want this one -> directory of links beside those
 WANTED = {"WantedBy": "wants", "RequiredBy": "requires", "UpheldBy": "upholds"}
 
 
 def units_in(tree: Tree) -> list[str]:
-    """Those that could be started at boot, by their names."""
+    """The names of units that could be started at boot."""
     found = []
     for path, entry in tree.walk():
         directory, _, name = path.rpartition("/")
@@ -27,7 +28,7 @@ def units_in(tree: Tree) -> list[str]:
 
 
 def enable(tree: Tree, image: Tree, units: tuple[str, ...]) -> None:
-    """Add the links. image: where a unit may be, too. Raises UserError."""
+    """Add the links. image: where a unit may also be. Raises UserError."""
     waiting, done = list(units), set()
     while waiting:
         unit = waiting.pop(0)

@@ -1,7 +1,7 @@
 """The initrd stage: Python, a few programs and the boot modules as one zstd cpio archive.
 
-PID 1 is `k3os init`. Only compiled Python goes in (no sources), and of the libraries exactly
-those that the programs' ELF headers ask for.
+PID 1 is `k3os init`. Of Python only compiled files go in (no sources), and of the libraries exactly
+those that the programs' ELF headers name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from k3os.system.run import run
 
 # What PID 1 and a person in the rescue shell need.
 PROGRAMS = ("usr/bin/python3.13", "usr/bin/kmod", "usr/bin/busybox", "usr/sbin/e2fsck")
-# busybox answers to these names in the rescue shell
+# busybox provides these commands in the rescue shell
 APPLETS = (
     *("sh", "ash", "ls", "cat", "cp", "mv", "rm", "ln", "mkdir", "rmdir", "mount", "umount", "dd"),
     *("mknod", "chmod", "chown", "chroot", "df", "du", "dmesg", "echo", "env", "find", "free"),
@@ -29,7 +29,7 @@ APPLETS = (
     *("which", "xargs", "blkid", "fdisk", "test", "true", "false", "id", "printf", "setsid"),
 )
 KMOD_NAMES = ("modprobe", "lsmod", "modinfo", "insmod", "rmmod", "depmod")
-# Of the standard library: what PID 1 imports, and what makes a rescue shell's Python useful.
+# Not needed of the standard library; what is left also makes Python useful in a rescue shell.
 UNUSED_PYTHON = frozenset(
     "asyncio concurrent multiprocessing unittest xml xmlrpc sqlite3 dbm curses wsgiref email "
     "http pydoc_data ensurepip idlelib test tkinter turtledemo lib2to3 venv _pyrepl "
@@ -39,22 +39,22 @@ UNUSED_PYTHON = frozenset(
     "pstats.py webbrowser.py zipapp.py plistlib.py cgi.py antigravity.py this.py _aix_support.py "
     "_osx_support.py sysconfig __phello__ zoneinfo graphlib.py ssl.py".split()
 )
-# what is needed to build extension modules, for one architecture
+# only needed to build extension modules, for one architecture
 BUILD_CONFIG = "config-3.13-"
 EXTENSIONS = ("_ctypes.", "_hashlib.", "_json.", "_bz2.", "_lzma.")
-LIBRARIES = ("libcrypt.so.1",)  # crypt(3) is loaded by name, so no ELF header asks for it
+LIBRARIES = ("libcrypt.so.1",)  # crypt(3) is loaded by name, so no ELF header names it
 
 
 def build_base(
     settings: Settings, progress: Progress, base_tar: Path, boot_modules: Path, output: Path
 ) -> None:
-    """Write <output>/base: all but our own code, which changes more often than all this."""
+    """Write <output>/base: everything except our own code, which changes more often."""
     base = read_tar(base_tar)
     tree = Tree()
     for path in ("dev", "proc", "sys", "run", "tmp", "etc", "root", "var", "mnt", "sysroot"):
         tree.directory(path)
-    # Python wants random numbers before we can mount /dev, and where neither the processor nor the
-    # firmware gives any, the kernel's are not ready then: getrandom(2) fails, random(4) does not
+    # Python needs random numbers before we can mount /dev. Without a source in the processor or
+    # firmware the kernel's are not ready then: getrandom(2) fails, random(4) does not
     tree.add("dev/urandom", Entry(CHARACTER, 0o666, device=(1, 9)))
     loader_directory = settings.arch.loader.split("/")[0]
     for link in dict.fromkeys(("bin", "sbin", "lib", loader_directory)):
@@ -74,7 +74,7 @@ def build_initrd(
     code: Path,
     output: Path,
 ) -> None:
-    """Write <output>/initrd: microcode, base, our code; the kernel takes one after the other."""
+    """Write <output>/initrd: microcode, base, our code; the kernel unpacks them in this order."""
     tree = Tree()
     for path in sorted(code.rglob("*.pyc")):
         _add_compiled(tree, f"{PACKAGES}/{path.relative_to(code).as_posix()}", path.read_bytes())
@@ -96,7 +96,7 @@ def add_programs(base: Tree, tree: Tree) -> None:
 
 
 def add_python(base: Tree, tree: Tree) -> None:
-    """The standard library as .pyc where its .py would be (PEP 3147, "sourceless imports")."""
+    """The standard library as .pyc in place of its .py (PEP 3147, "sourceless imports")."""
     for path, entry in base.walk():
         if entry.kind != FILE or not path.startswith((f"{PYTHON}/", f"{PACKAGES}/")):
             continue
@@ -115,7 +115,7 @@ def add_python(base: Tree, tree: Tree) -> None:
 
 
 def _add_compiled(tree: Tree, cached: str, data: bytes) -> None:
-    """a/__pycache__/b.cpython-313.pyc becomes a/b.pyc, which imports without a source."""
+    """a/__pycache__/b.cpython-313.pyc becomes a/b.pyc, which is importable without a source."""
     directory, name = posixpath.split(cached)
     if name.endswith((".opt-1.pyc", ".opt-2.pyc")):
         return
@@ -124,7 +124,7 @@ def _add_compiled(tree: Tree, cached: str, data: bytes) -> None:
 
 
 def add_libraries(base: Tree, tree: Tree, settings: Settings) -> None:
-    """Every shared library that an ELF file in the tree needs, and what those need."""
+    """Every shared library that the ELF files in the tree need, directly or indirectly."""
     directory = f"usr/lib/{settings.arch.triplet}"
     queue = [
         data
@@ -159,7 +159,7 @@ def add_libraries(base: Tree, tree: Tree, settings: Settings) -> None:
 
 
 def pack(tree: Tree, target: Path, epoch: int, progress: Progress) -> None:
-    """cpio | zstd. Level 19, checksums off: the kernel's decompressor has no use for them."""
+    """cpio | zstd. Level 19, without checksums, which the kernel's decompressor ignores."""
     archive = target.with_suffix(".cpio")
     with open(archive, "wb") as file:
         write_cpio(tree, file, epoch)

@@ -1,8 +1,7 @@
-"""The ISO and the overlay tarball: the finished pieces in their places.
+"""The ISO and the overlay tarball: the finished parts in their places.
 
-The ISO is made by grub-mkrescue(1), or xorriso(1) where there is no BIOS, from a directory that
-has the same /boot and /k3os as an installed disk, so that remastering is: copy both, edit
-grub.cfg, grub-mkrescue again.
+grub-mkrescue(1), or xorriso(1) without BIOS, makes the ISO from a directory with the same /boot and
+/k3os as an installed disk. So remastering means: copy both, edit grub.cfg, run grub-mkrescue again.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from k3os.image.tree import DIRECTORY, SYMLINK, Tree, write_tar
 from k3os.system.run import run
 
 EFI_IMAGE = f"{LOADERS}/efi.img"
-# what an ISO differs in from another of the same day, beside the sizes of its files
+# what distinguishes ISOs of the same day, in addition to the sizes of their files
 _TELLING = (CONFIG, MENU, f"{SYSTEM}/current/manifest.json")
-# an ISO's UUID is a time, to the hundredth of a second (xorriso's manual, -volume_date)
+# an ISO's UUID is a time with hundredths of a second (xorriso's manual, -volume_date)
 _DAY = 24 * 60 * 60 * 100
 
 
 def write_directory(tree: Tree, root: Path, epoch: int) -> None:
-    """Write a tree as files below root, every time set to epoch."""
+    """Write a tree as files below root, with every time set to epoch."""
     for path, entry in tree.walk():
         target = root / path
         if entry.kind == DIRECTORY:
@@ -44,7 +43,7 @@ def write_directory(tree: Tree, root: Path, epoch: int) -> None:
 
 
 def build_iso(settings: Settings, progress: Progress, tree: Tree, output: Path) -> None:
-    """Write <output>/k3os.iso from a tree of /boot and /k3os. BIOS, UEFI, CD and USB stick."""
+    """Write <output>/k3os.iso from a tree of /boot and /k3os. For BIOS, UEFI, CD and USB stick."""
     root = output / "iso"
     root.mkdir()
     write_directory(tree, root, settings.epoch)
@@ -53,11 +52,11 @@ def build_iso(settings: Settings, progress: Progress, tree: Tree, output: Path) 
 
 
 def make_iso(root: Path, iso: Path, epoch: int, log: int | None = None) -> None:
-    """Write the ISO of a finished directory: /boot, /k3os, the loaders in LOADERS. Raises
+    """Write the ISO of a finished directory with /boot, /k3os, and the loaders in LOADERS. Raises
     UserError, CommandError."""
     bios = (root / LOADERS / "core.img").exists()
     if bios:
-        # BIOS alone: an EFI program of grub-mkrescue's own making has no signature
+        # only for BIOS: grub-mkrescue's own EFI program would be unsigned
         command = ["grub-mkrescue", "-d", f"/usr/lib/grub/{PLATFORM}", "-o", str(iso), str(root)]
         command += ["--compress=xz", "--fonts=ascii", "--locales=", "--themes="]
         command += ["-eltorito-alt-boot"]
@@ -68,7 +67,7 @@ def make_iso(root: Path, iso: Path, epoch: int, log: int | None = None) -> None:
     command += ["--", "-volid", ISO_LABEL, "-volume_date", "uuid", volume_uuid(root, epoch)]
     command += ["-volume_date", "all_file_dates", f"={epoch}"]
     command += ["-chown_r", "0", "/", "--", "-chgrp_r", "0", "/", "--"]
-    if (root / CONFIG).exists():  # grub-mkrescue lets everybody read everything
+    if (root / CONFIG).exists():  # grub-mkrescue makes everything world-readable
         command += ["-chmod", "0600", f"/{CONFIG}", "--"]
     command += ["-alter_date_r", "b", f"={epoch}", "/", "--"]
     environment = {"SOURCE_DATE_EPOCH": str(epoch), "TZ": "UTC", "LC_ALL": "C"}
@@ -83,9 +82,9 @@ def make_iso(root: Path, iso: Path, epoch: int, log: int | None = None) -> None:
 
 
 def volume_uuid(root: Path, epoch: int) -> str:
-    """The ISO's UUID: the day of its system, and a time of that day which its contents make.
+    """The ISO's UUID: the day of its system, and a time of day derived from its contents.
 
-    By it the system knows the ISO that GRUB has read, so no two that differ may have the same.
+    The system uses it to find the ISO that GRUB has read, so different ISOs need different ones.
     """
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*")):
@@ -108,5 +107,5 @@ def build_tarball(settings: Settings, tree: Tree, output: Path) -> None:
     with open(output / "rootfs.tar.gz", "wb") as raw:
         # level 1: the bulk is a compressed squashfs already
         with gzip.GzipFile("", "wb", 1, raw, mtime=settings.epoch) as packed:
-            # tar(1) puts a directory in the place of a link to one, and /sbin is such a link
+            # tar(1) would replace a link to a directory, such as /sbin, by a directory
             write_tar(tree, packed, settings.epoch, prefix, without=("sbin",))  # type: ignore[arg-type]

@@ -1,9 +1,9 @@
 """The kernel stage: Debian's kernel package in; vmlinuz, modules.squashfs, boot modules out.
 
-Modules are unpacked from their .xz (squashfs compresses them better, and loads faster) but
-not otherwise changed: their signatures stay valid for Secure Boot. What a node without
-screen, sound and camera never loads is left out (DROPPED). Of the firmware packages the image
-has what a driver of it asks for, see wanted_firmware.
+Modules are unpacked from .xz (squashfs compresses them better, and loads faster) but otherwise
+unchanged: their signatures stay valid for Secure Boot. What a node without screen, sound and camera
+never loads is left out (DROPPED). Of the firmware packages, the image contains what its drivers
+ask for, see wanted_firmware.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from k3os.image.settings import Settings
 from k3os.image.tree import FILE, SYMLINK, Entry, Tree, read_tar
 from k3os.system.run import run
 
-# Directories below kernel/ that no node needs, with the reason.
+# Directories below kernel/ that no node needs -> the reason.
 DROPPED = {
     "sound": "a node makes no sound",
     "drivers/media": "cameras, television",
@@ -68,7 +68,7 @@ DROPPED = {
     "fs/affs": "foreign disks",
 }
 
-# What the initrd must be able to load to find its medium on any machine.
+# What the initrd must be able to load, to find its medium on any machine.
 BOOT_DIRECTORIES = (
     "drivers/ata",
     "drivers/block",
@@ -91,8 +91,8 @@ BOOT_DIRECTORIES = (
     "fs/overlayfs",
     "fs/squashfs",
 )
-# A PC's chips are built in or sit behind PCI; on ARM the clock, the power supply and the pins of
-# a disk's controller are devices with drivers of their own.
+# On a PC, the drivers are built in or the devices are on PCI; on ARM, the clock, power supply and
+# pins of a disk controller are devices with drivers of their own.
 BOOT_DIRECTORIES_OF = {
     "arm64": tuple(
         f"drivers/{name}"
@@ -108,30 +108,30 @@ BOOT_DIRECTORIES_OF = {
 BOOT_MODULES = (
     *("nls_ascii", "nls_cp437", "nls_utf8", "nls_iso8859-1", "crc32c_generic", "crc32c-intel"),
     *("hid-generic", "hid-hyperv", "softdog", "efivarfs", "i6300esb"),
-    # arrays, and volumes of LVM that are linear or striped (k3os.system.lvm)
+    # arrays, and LVM volumes that are linear or striped (k3os.system.lvm)
     *("md-mod", "raid0", "raid1", "raid10", "raid456", "dm-mod"),
 )
-# Drivers whose firmware is large and only wanted by name (FIRMWARE=firmware-iwlwifi).
+# Drivers with large firmware, which is included only on request (FIRMWARE=firmware-iwlwifi).
 WIRELESS = ("kernel/drivers/net/wireless/", "kernel/net/wireless/")
-# But these are small: of sticks whose firmware is free, and of the Raspberry Pi, whose driver asks
-# for the files of a hundred other boards, too.
+# Exceptions, because they are small: sticks with free firmware, and the Raspberry Pi, whose driver
+# also asks for the files of a hundred other boards.
 WIFI_FIRMWARE = (
     r"(?:ath9k_htc/|htc_9271|htc_7010|carl9170).*"
     r"|brcm/brcmfmac434(?:30|36|36s|55|56)-sdio\.(?:bin|clm_blob|txt|raspberrypi,.*)"
 )
 FIRMWARE = "usr/lib/firmware/"
 _LICENCE = r"usr/share/doc/([^/]*(?:firmware|microcode|regdb)[^/]*)/copyright"
-# Which radio channels a country allows. Debian's kernels trust Debian's signature, too.
+# The radio channels that each country allows. Debian's kernels accept Debian's signature, too.
 REGULATORY = {
     "regulatory.db-debian": "regulatory.db",
     "regulatory.db.p7s-debian": "regulatory.db.p7s",
 }
 _IMAGE = re.compile(r"boot/vmlinuz-([^/]+)|usr/lib/modules/([^/]+)/vmlinuz")
 
-# Directories and modules of BOOT_DIRECTORIES that bring no medium: disks behind a network, the
-# other end of one, caches, simulations. Some drag in a third of the network's and storage's
-# stacks; they are all in the root file system, too. nbd stays, which is small and asks for nothing:
-# init_cmd may want it.
+# Directories and modules of BOOT_DIRECTORIES that no medium needs: network disks, their server
+# side, caches, simulations. Some pull in a third of the network and storage stacks; all are in the
+# root file system, too. nbd stays because it is small, has no dependencies, and init_cmd may need
+# it.
 NOT_AT_BOOT = tuple(
     f"drivers/{name}"
     for name in (
@@ -147,7 +147,7 @@ NOT_AT_BOOT = tuple(
 
 def build_kernel(settings: Settings, progress: Progress, package_tar: Path, output: Path) -> None:
     """Fill output: vmlinuz, version, modules.squashfs, packages.txt, busybox, boot-modules/,
-    microcode (what must lie in front of the initrd; it may be empty).
+    microcode (which must precede the initrd; it may be empty).
     """
     tree = read_tar(package_tar)
     version = kernel_version(tree)
@@ -157,7 +157,7 @@ def build_kernel(settings: Settings, progress: Progress, package_tar: Path, outp
     progress.write_log(f"kernel {version}: {sum(1 for _ in modules.rglob('*.ko'))} modules")
     for path in (root / "boot" / f"config-{version}", modules / "config"):
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(kernel_config(tree, version))  # squashfs keeps one copy of the two
+        path.write_bytes(kernel_config(tree, version))  # squashfs stores duplicates once
     (root / "firmware").mkdir()
     drivers_firmware = [name for name in settings.firmware if not name.endswith("-microcode")]
     asked = asked_firmware(modules, wireless=bool(drivers_firmware))
@@ -175,14 +175,14 @@ def build_kernel(settings: Settings, progress: Progress, package_tar: Path, outp
 
 
 def build_shell(package_tar: Path, output: Path) -> None:
-    """Fill output with what an overlay has of these packages: busybox, packages.txt."""
+    """Fill output with what an overlay needs from these packages: busybox, packages.txt."""
     tree = read_tar(package_tar)
     (output / "busybox").write_bytes(tree.read("usr/bin/busybox"))
     (output / "packages.txt").write_bytes(tree.read("packages.txt"))
 
 
 def kernel_image(tree: Tree) -> str:
-    """The path of the one kernel in the tree; newer packages have it beside its modules."""
+    """The path of the only kernel in the tree; newer packages have it beside its modules."""
     images = [path for path in tree.entries if _IMAGE.fullmatch(path)]
     if len(images) != 1:
         raise UserError(f"the kernel package holds {len(images)} kernels, not one: {images}")
@@ -190,14 +190,14 @@ def kernel_image(tree: Tree) -> str:
 
 
 def kernel_version(tree: Tree) -> str:
-    """The version of that kernel, as `uname -r` will say it."""
+    """The version of that kernel, as `uname -r` shows it."""
     match = _IMAGE.fullmatch(kernel_image(tree))
     assert match
     return match[1] or match[2]
 
 
 def kernel_config(tree: Tree, version: str) -> bytes:
-    """What the kernel was built with; newer packages have it beside its modules, too."""
+    """The kernel's build configuration; newer packages also have it beside its modules."""
     for path in (f"boot/config-{version}", f"usr/lib/modules/{version}/config"):
         if path in tree:
             return tree.read(path)
@@ -205,7 +205,7 @@ def kernel_config(tree: Tree, version: str) -> bytes:
 
 
 def image_epoch(package_tar: Path, tree: Tree) -> float:
-    """When Debian built the kernel: the time all files of the modules image carry."""
+    """When Debian built the kernel: the time of all files in the modules image."""
     import tarfile
 
     with tarfile.open(package_tar) as archive:
@@ -213,7 +213,7 @@ def image_epoch(package_tar: Path, tree: Tree) -> float:
 
 
 def _module_files(tree: Tree, version: str) -> dict[str, Entry]:
-    """Not the kernel itself, its configuration and device trees, which may lie beside them."""
+    """Without the kernel, its configuration and device trees, which may be in the same place."""
     prefix = f"usr/lib/modules/{version}/"
     kept = ("kernel/", "modules.")
     dropped = tuple(f"kernel/{directory}/" for directory in DROPPED)
@@ -247,7 +247,7 @@ def _unpack_modules(tree: Tree, version: str, target: Path) -> None:
 
 
 def asked_firmware(modules: Path, *, wireless: bool) -> list[str]:
-    """What the drivers say they load (modinfo(8)), in part patterns; paths below firmware/."""
+    """The files that drivers may load (modinfo(8)), partly patterns; paths below firmware/."""
     paths = sorted(
         str(path.relative_to(modules))
         for path in modules.rglob("*.ko")
@@ -261,9 +261,9 @@ def asked_firmware(modules: Path, *, wireless: bool) -> list[str]:
 
 
 def wanted_firmware(tree: Tree, asked: Iterable[str]) -> set[str]:
-    """The files of the firmware packages that go into the image, and where their links lead.
+    """The files of the firmware packages that go into the image, and the targets of their links.
 
-    Paths of the tree.
+    Returns paths in the tree.
     """
     files = {
         path[len(FIRMWARE) :]: entry
@@ -284,7 +284,7 @@ def wanted_firmware(tree: Tree, asked: Iterable[str]) -> set[str]:
 
 
 def copy_firmware(tree: Tree, wanted: set[str], target: Path) -> None:
-    """With the radio channels, and the licences of the packages, which want to go along."""
+    """Also the radio channels, and the packages' licences, which must be distributed with them."""
     names = {path: path[len(FIRMWARE) :] for path in sorted(wanted)}
     renamed = {FIRMWARE + packaged: name for packaged, name in REGULATORY.items()}
     names |= {path: name for path, name in renamed.items() if path in tree}
@@ -301,7 +301,7 @@ def copy_firmware(tree: Tree, wanted: set[str], target: Path) -> None:
 
 
 def _depmod(root: Path, version: str, progress: Progress) -> None:
-    """depmod(8) insists on <base>/lib/modules/<version>."""
+    """depmod(8) requires <base>/lib/modules/<version>."""
     base = root.parent / "depmod"
     (base / "lib").mkdir(parents=True)
     (base / "lib" / "modules").symlink_to(root / "modules")
@@ -313,7 +313,7 @@ def _squash(source: Path, target: Path, epoch: int, progress: Progress) -> None:
     command = ["mksquashfs", str(source), str(target), "-comp", "zstd", "-Xcompression-level"]
     command += ["18", "-b", "512K", "-all-root", "-noappend", "-no-xattrs", "-no-progress"]
     command += ["-mkfs-time", str(epoch), "-all-time", str(epoch)]
-    # mksquashfs refuses these options beside the variable
+    # mksquashfs rejects these options if the variable is set
     run(command, log=progress.log, env={"SOURCE_DATE_EPOCH": None})
 
 
@@ -324,7 +324,7 @@ def _dependencies(modules: Path) -> dict[str, list[str]]:
 def _boot_modules(
     modules: Path, chosen: set[str], target: Path, version: str, progress: Progress
 ) -> None:
-    """The modules of the initrd with their own depmod index, below target/modules/<version>."""
+    """The initrd's modules with their own depmod index, below target/modules/<version>."""
     destination = target / "modules" / version
     for name in sorted(chosen):
         path = destination / name
@@ -336,7 +336,7 @@ def _boot_modules(
 
 
 def parse_dependencies(text: str) -> dict[str, list[str]]:
-    """modules.dep (modules.dep(5)): a module's path to the paths of all it depends on."""
+    """modules.dep (modules.dep(5)): a module's path -> the paths of all its dependencies."""
     lines = (line.partition(":") for line in text.splitlines())
     return {name: needed.split() for name, _, needed in lines}
 
@@ -344,7 +344,7 @@ def parse_dependencies(text: str) -> dict[str, list[str]]:
 def boot_modules(
     dependencies: Mapping[str, Iterable[str]], more_directories: tuple[str, ...] = ()
 ) -> set[str]:
-    """The modules the initrd carries, dependencies included."""
+    """The modules in the initrd, including dependencies."""
     wanted_names = {name.replace("-", "_") for name in BOOT_MODULES}
     wanted = (*BOOT_DIRECTORIES, *more_directories)
     directories = tuple(f"kernel/{directory}/" for directory in wanted)

@@ -1,8 +1,8 @@
 """The loaders stage: what starts a kernel with BIOS and with UEFI, ready to be put on a disk.
 
-UEFI: Debian's signed shim and GRUB as they are, so that Secure Boot accepts them; an EFI
-program that we built ourselves would not be. BIOS: one GRUB core image with all it needs, made
-by grub-mkimage(1). The ISO carries them in LOADERS; `k3os install` copies them from there.
+UEFI: Debian's signed shim and GRUB, unchanged: Secure Boot would reject an EFI program that we
+built ourselves. BIOS: one GRUB core image with everything it needs, made by grub-mkimage(1). The
+ISO contains them in LOADERS; `k3os install` copies them from there.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from k3os.image.settings import Settings
 from k3os.image.tree import read_tar
 from k3os.system.run import run
 
-# of all that is in the FAT image, the first second that it can say (1980): its bytes change with
-# the loaders and not with each release, so that a disk can be told to have others
+# the earliest time that FAT can represent (1980), for all files in the image: its bytes change only
+# with the loaders, not with each release, so that different loaders on a disk can be recognized
 FAT_EPOCH = 315532800
 
 
@@ -28,8 +28,8 @@ FAT_EPOCH = 315532800
 class Loaders:
     """What starts machines of one architecture.
 
-    packages: Debian's, signed. efi_files: in a package to the name that the UEFI specification
-    (3.5.1.1), or shim, looks for. bios: whether there are machines with a BIOS.
+    packages: Debian's, signed. efi_files: name in a package -> the name that the UEFI specification
+    (3.5.1.1), or shim, requires. bios: whether there are machines with a BIOS.
     """
 
     packages: tuple[str, ...]
@@ -70,13 +70,13 @@ BIOS_MODULES = (
     *("loadenv", "test", "echo", "sleep", "reboot", "halt", "serial", "terminal", "terminfo"),
     *("minicmd", "ls", "cat", "gzio"),
 )
-# of two installed disks the one that the BIOS started, whatever its partitions
+# with two installed disks, use the one that the BIOS started, whatever its partitions
 BIOS_CONFIG = """\
 search --no-floppy --set=root --hint=$root, --label K3OS_STATE
 set prefix=($root)/boot/grub
 """
-# Debian's GRUB reads it from where it was started: of a stick that is the FAT image, of a CD, to
-# GRUB, the CD itself. The label names the ISO; of two the one on that stick or CD.
+# Debian's GRUB reads this from where it was started: on a stick the FAT image, on a CD (as GRUB
+# sees it) the CD itself. The label finds the ISO; of two, the hint selects that stick or CD.
 EFI_CONFIG = "EFI/debian/grub.cfg"
 ISO_CONFIG = """\
 regexp --set=1:disk "^([^,]+)" "$root"
@@ -87,7 +87,7 @@ configfile $prefix/grub.cfg
 
 
 def build_loaders(settings: Settings, progress: Progress, output: Path) -> None:
-    """Fill output: efi.img, packages.txt and, for a BIOS, boot.img and core.img."""
+    """Fill output: efi.img, packages.txt and, for BIOS, boot.img and core.img."""
     archive = output / "loaders.tar"
     wanted = LOADERS_OF[settings.arch.name]
     unpack(settings, progress, wanted.packages, archive)
@@ -116,7 +116,7 @@ def _build_core(output: Path, progress: Progress) -> None:
 def write_efi_image(
     programs: Mapping[str, bytes], target: Path, epoch: int, log: int | None
 ) -> None:
-    """A FAT image that UEFI boots from the ISO: shim, GRUB and where to find the menu."""
+    """The FAT image that UEFI boots from the ISO: shim, GRUB, and the location of the menu."""
     scratch = target.with_suffix(".files")
     (scratch / "EFI" / "BOOT").mkdir(parents=True)
     (scratch / EFI_CONFIG).parent.mkdir()

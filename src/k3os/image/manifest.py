@@ -1,6 +1,6 @@
-"""A generation: one set of kernel, k3OS and k3s versions, its manifest and its links.
+"""A generation: one set of versions of kernel, k3OS and k3s, its manifest and its links.
 
-The layout is the one of the disk and of the ISO alike (docs/reference/files.md).
+Disk and ISO have the same layout (docs/reference/files.md).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def add_generation(
     first_stage: Mapping[str, str] | None = None,
     sign: Callable[[bytes], bytes] | None = None,
 ) -> None:
-    """Add /k3os/system with one generation that `current` names.
+    """Add /k3os/system with one generation, which `current` refers to.
 
-    kernel: (version, file name to path: vmlinuz, initrd, modules.squashfs), None for an overlay;
-    k3os: (version, rootfs.squashfs); k3s: (version, executable), None where there is none.
-    medium: what else is part of the release, in the tree already: loaders, menus, image archives.
-    first_stage: path to SHA-256 of what starts k3OS on top of another system.
-    sign: makes the manifest's signature, which lies beside it.
+    kernel: (version, file name -> path: vmlinuz, initrd, modules.squashfs), None for an overlay;
+    k3os: (version, rootfs.squashfs); k3s: (version, executable), None without k3s.
+    medium: other parts of the release that are already in the tree: loaders, menus, image archives.
+    first_stage: path -> SHA-256 of what starts k3OS on top of another system.
+    sign: makes the manifest's signature, which is stored beside it.
     """
     files: dict[str, tuple[Path, int]] = {}
     components: dict[str, str] = {"k3os": k3os[0]}

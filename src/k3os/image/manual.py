@@ -1,7 +1,7 @@
 """The manual pages: k3os(1), one for each command, k3os-config(5), in man(7).
 
-They are made of what `--help` prints and of the configuration's schema, so they cannot disagree
-with either. It knows no command by itself.
+They are generated from the output of `--help` and the configuration's schema, so they always agree
+with both. This module knows no commands itself.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from k3os.config.schema import TABLE
 from k3os.image.help_text import K3OS, PLUGIN, Block, Help, Item, ask, parse
 
 ARTIFACT = "k3os-manual.tar.gz"
-# what a person has no use for
+# of no use to people
 INTERNAL = ("init",)
 FILES = (
     ("/k3os/system/config.yaml", "the configuration of the boot medium or the installed system"),
     ("/var/lib/rancher/k3os/config.yaml", "the node's own; stronger than the kernel command line"),
     ("/var/lib/rancher/k3os/config.d/*", "the strongest, in the order of their names"),
 )
-# docs/reference/exit-codes.md has those of single commands; the plugin's help has its own
+# docs/reference/exit-codes.md has those of single commands; the plugin's are in its help
 EXIT_CODES = (
     ("0", "success; also when there was nothing to do"),
     ("1", "an error that you can fix; one line says how"),
@@ -44,7 +44,7 @@ CONFIG_INTRODUCTION = (
 
 
 def commands() -> list[tuple[str, tuple[str, ...]]]:
-    """Each program with each of its commands, as their --help lists them."""
+    """Each program with each of its commands, as listed by --help."""
     found: list[tuple[str, tuple[str, ...]]] = [(K3OS, ())]
     found += [(K3OS, (name,)) for name, _ in listed(parse(ask()))]
     found.append((PLUGIN, ()))
@@ -56,7 +56,7 @@ def commands() -> list[tuple[str, tuple[str, ...]]]:
 
 
 def listed(found: Help) -> list[tuple[str, str]]:
-    """The commands that a help lists, with what they do."""
+    """The commands that a help text lists, with their descriptions."""
     for block in found.blocks:
         names = [(item.name.strip(), item.text) for item in block.items]
         if block.title == "commands:":
@@ -67,9 +67,9 @@ def listed(found: Help) -> list[tuple[str, str]]:
 
 
 def pages(epoch: int) -> dict[str, str]:
-    """File name to text. Raises CommandError."""
+    """File name -> text. Raises CommandError."""
     top, plugin = parse(ask()), parse(ask(program=PLUGIN))
-    # without where it runs, which the list has in brackets at the end
+    # without the place where it runs, which the list shows in brackets at the end
     about = {name: re.sub(r" \(\w+\)$", "", text) for name, text in listed(top)}
     texts = {name: ask(name) for name in about}
     others = [f"k3os-{name}(1)" for name in about]
@@ -102,7 +102,7 @@ def build_manual(epoch: int, output: Path) -> None:
 
 
 def archive(epoch: int) -> bytes:
-    """The pages as a .tar.gz to unpack below /usr/local/share. The same bytes each time."""
+    """The pages as a .tar.gz to unpack below /usr/local/share. Reproducible."""
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for name, text in sorted(pages(epoch).items()):
@@ -123,7 +123,7 @@ def page(
     see: list[str],
     parts: list[tuple[str, Help]] | None = None,
 ) -> str:
-    """One page. parts: further commands that it describes."""
+    """One page. parts: more commands described on it."""
     lines = [*_title(name, section, what, epoch), ".SH SYNOPSIS", *_verbatim(found.usage)]
     lines += _body(found.blocks, "DESCRIPTION")
     for title, part in parts or []:
@@ -214,11 +214,11 @@ def _text(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A line of text that troff sets as it is (groff_char(7))."""
+    """A line of text, escaped for troff (groff_char(7))."""
     text = text.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{text}" if text.startswith((".", "'")) else text
 
 
 def _quoted(text: str) -> str:
-    """One argument of a macro (groff(7))."""
+    """One argument for a macro (groff(7))."""
     return '"' + _escaped(text).replace('"', "\\(dq") + '"'

@@ -1,7 +1,7 @@
-"""The kernel's parameters in a GRUB menu: what --cmdline adds, and its quoting.
+"""Kernel parameters in a GRUB menu: adding those of --cmdline, and quoting.
 
-It only works on text. GRUB's quoting: its manual, "Quoting"; the kernel's: lib/cmdline.c,
-next_arg. GRUB itself puts double quotes around a word with a space when it starts a kernel.
+It only works on text. GRUB's quoting: its manual, "Quoting"; the kernel's: lib/cmdline.c, next_arg.
+When GRUB starts a kernel, it puts double quotes around a word with a space.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from dataclasses import dataclass
 from k3os.config.cmdline import split
 from k3os.errors import UserError
 
-# a command that starts a kernel, in a line of its own
+# a command that starts a kernel, on a line of its own
 _LINUX = re.compile(r"\s*linux(?:16|efi)?\s+\S*/vmlinuz(?:\s|$)")
 _ENTRY = re.compile(r"\s*menuentry\s.*--id[= ]+'?\"?([\w.-]+)")
 _LIVE = re.compile(r"(?<=menuentry \")k3OS live(?=\")")
 _DEFAULT = re.compile(r"^(\s*set\s+default=).*$", re.MULTILINE)
-# what else may stand in such a line, where words at its end would not be the kernel's
+# what may also be in such a line, so that words at its end would not be kernel parameters
 _NOT_ALONE = re.compile(r"[;{}#]|\s--(\s|$)|\\$")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _SERIAL = re.compile(r"^if serial .*\n(?:    .*\n)+fi\n", re.MULTILINE)
 _CONSOLE = re.compile(r"^(set console=).*$", re.MULTILINE)
 MODE, FALLBACK = "k3os.mode", "k3os.fallback_mode"
-# the kernel's limit on x86 is 2,047; the menu's $console is longer than its name
+# the kernel's limit on x86 is 2,047; the menu's $console expands to more than its name
 LONGEST = 1980
 
 
 @dataclass(frozen=True)
 class Change:
-    """A menu with words added. names: the parameters, without values; entries: to how many.
+    """A menu with added words. names: the parameters, without values; entries: how many changed.
 
-    default: the entry that is the default one now, because its mode was asked for, or "".
+    default: the entry that has become the default because its mode was requested, or "".
     """
 
     text: str
@@ -41,9 +41,9 @@ class Change:
 
 
 def quoted(cmdline: str) -> list[str]:
-    """Kernel parameters as words for GRUB's menu, in single quotes. Raises UserError.
+    """Kernel parameters as words in single quotes for GRUB's menu. Raises UserError.
 
-    No quote can go through both GRUB and the kernel: GRUB gives a backslash to each.
+    A quote character cannot pass through both GRUB and the kernel: GRUB adds a backslash to it.
     """
     parameters = split(cmdline)
     if "--" in cmdline.split():
@@ -63,8 +63,8 @@ def quoted(cmdline: str) -> list[str]:
 
 
 def for_firmware_consoles(text: str) -> str:
-    """A menu for machines whose firmware says where the console is (SPCR of ACPI, stdout-path of
-    a device tree): the kernel listens to it where no `console=` is given, and GRUB uses UEFI's."""
+    """A menu for machines whose firmware knows the console (ACPI's SPCR, stdout-path in a device
+    tree): without `console=` the kernel uses that one, and GRUB uses UEFI's."""
     text, count = _SERIAL.subn("", text)
     text, consoles = _CONSOLE.subn(r'\1""', text)
     assert (count, consoles) == (1, 1)
@@ -72,11 +72,11 @@ def for_firmware_consoles(text: str) -> str:
 
 
 def add_parameters(menu: str, cmdline: str) -> Change:
-    """Add kernel parameters to every entry; of two for one thing the later, ours, counts.
+    """Add kernel parameters to every entry; they come last, so they override the menu's.
 
-    A k3os.mode that an entry of the menu has makes that entry the default: an entry that says
-    "live" is not to install. A fallback mode counts only where no mode is given, so it takes
-    `k3os.mode=live` out. Raises UserError.
+    If a menu entry has the given k3os.mode, that entry becomes the default: an entry named "live"
+    must not install. A fallback mode only applies without a mode, so it removes `k3os.mode=live`.
+    Raises UserError.
     """
     words = quoted(cmdline)
     names = tuple(name for name, _ in split(cmdline))
@@ -109,7 +109,7 @@ def _without_live(line: str) -> str:
 
 
 def _entry_of_mode(lines: list[str], mode: str) -> str:
-    """The id of the entry that boots in a mode, "" when there is none."""
+    """The id of the entry that boots in a mode, "" for none."""
     entry = ""
     for line in lines:
         if match := _ENTRY.match(line):

@@ -1,7 +1,7 @@
-"""Processors' microcode: an archive in front of the initrd, which the kernel reads before all else.
+"""Processor microcode: an archive before the initrd, which the kernel reads first.
 
 It must not be compressed. Names: kernel Documentation/arch/x86/microcode.rst, "Early load
-microcode". Debian's kernels load none later.
+microcode". Debian's kernels do not load any later.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import re
 from k3os.image.tree import FILE, Tree, write_cpio
 
 DIRECTORY = "kernel/x86/microcode"
-# the archive's file to the files of Debian's packages that it consists of, in this order
+# the archive's file -> the files of Debian's packages that it consists of, in this order
 SOURCES = {
     "AuthenticAMD.bin": r"usr/lib/firmware/amd-ucode/microcode_amd[^/]*\.bin",
     "GenuineIntel.bin": r"usr/lib/firmware/intel-ucode/[0-9a-f]{2}-[0-9a-f]{2}-[0-9a-f]{2}",
 }
-# so that what follows begins as if it were alone
+# so that what follows is aligned as if it were alone
 ALIGNMENT = 512
 
 
 def archive(packages: Tree, epoch: int) -> bytes:
-    """The uncompressed cpio archive; b"" where the packages have no microcode."""
+    """The uncompressed cpio archive; b"" if the packages have no microcode."""
     tree = Tree()
     for name, pattern in SOURCES.items():
         paths = [

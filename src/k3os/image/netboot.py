@@ -1,9 +1,9 @@
-"""The initrd for network boot: the normal one, and behind it all that is on the ISO.
+"""The initrd for network boot: the normal one, followed by everything that is on the ISO.
 
-PID 1 finds the system where it boots from (k3os.boot.media.CARRIED), so no driver of a network
-card is needed before the real root. Format: kernel Documentation/driver-api/early-userspace/
-buffer-format.rst, one compressed archive after the other and then a plain one, since what is in
-it is compressed already.
+PID 1 finds the system in the initrd (k3os.boot.media.CARRIED), so no network driver is needed
+before the real root. Format: kernel Documentation/driver-api/early-userspace/buffer-format.rst: one
+compressed archive after another, then an uncompressed one, since its contents are compressed
+already.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from k3os.boot.media import CARRIED, CARRIED_WHOLE
 from k3os.image.settings import Settings
 from k3os.image.tree import Tree, write_cpio
 
-ALIGNMENT = 4  # of a plain archive within an initrd
-# where a boot loader that makes archives itself (iPXE) may put a config.yaml: k3os.boot.init
+ALIGNMENT = 4  # of an uncompressed archive within an initrd
+# where a boot loader that creates archives itself (iPXE) may put a config.yaml: k3os.boot.init
 OWN_CONFIG_DIRECTORY = "k3os/system"
 
 
@@ -25,14 +25,14 @@ def build_netboot(settings: Settings, tree: Tree, initrd: Path, output: Path) ->
         plain = initrd.read_bytes()
         file.write(plain + b"\0" * (-len(plain) % ALIGNMENT))
         write_cpio(carried(tree), file, settings.epoch)
-        # an archive of its own, since members are sorted: whoever sees it has all of the other
+        # a separate archive, since members are sorted: if it is there, the other one is complete
         last = Tree()
         last.file(CARRIED_WHOLE.strip("/"), b"")
         write_cpio(last, file, settings.epoch)
 
 
 def carried(tree: Tree) -> Tree:
-    """The ISO's tree as it lies in the initrd."""
+    """The ISO's tree at its place in the initrd."""
     prefix = CARRIED.strip("/")
     moved = Tree()
     moved.directory(OWN_CONFIG_DIRECTORY)

@@ -1,8 +1,8 @@
-"""An OCI image as one archive that `ctr images import`, k3s, podman and `docker load` take.
+"""An OCI image as one archive that `ctr images import`, k3s, podman and `docker load` accept.
 
-It knows nothing of what is inside. Layers are compressed, since a node keeps them beside the
-files that it unpacks. The archive is a row of zstd frames, which decoders read as one stream: what
-takes long and changes seldom, a large layer, is kept as a frame.
+It knows nothing about the contents. Layers are compressed, since a node keeps them beside the
+unpacked files. The archive is a sequence of zstd frames, which decoders read as one stream: a large
+layer, which takes long to compress and seldom changes, is cached as a frame.
 
 Formats: OCI image layout and image specification 1.1 (github.com/opencontainers/image-spec);
 Docker's manifest.json (docker image save); ustar (POSIX.1-1988); zstd frames (RFC 8878, 3.1).
@@ -24,14 +24,14 @@ from k3os.system.run import run
 from k3os.system.stamps import utc
 
 MEDIA = "application/vnd.oci.image"
-# zstd's best that needs no more than 8 MiB to unpack; and for what is compressed already
+# zstd's best that needs at most 8 MiB to unpack; and one for data that is already compressed
 BEST, QUICK = "-19", "-1"
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer, and the frame with it as a member of the archive. sha256, size: of its compressed
-    form; unpacked: the SHA-256 of the tar; purpose: for its history."""
+    """A layer, and the frame that contains it as a member of the archive. sha256, size: of the
+    compressed layer; unpacked: the SHA-256 of the tar; purpose: for the image's history."""
 
     sha256: str
     size: int
@@ -42,7 +42,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Image:
-    """name: with its tag. settings: the container's ("config" of the image specification)."""
+    """name: includes the tag. settings: the container's ("config" of the image specification)."""
 
     name: str
     arch: str
@@ -51,7 +51,7 @@ class Image:
 
 
 def write_layer(tree: Tree, purpose: str, frame: Path, epoch: int) -> Layer:
-    """Compress a tree as one layer; every time in it is epoch."""
+    """Compress a tree as one layer, with all times set to epoch."""
     output = BytesIO()
     write_tar(tree, output, epoch)
     unpacked = hashlib.sha256(output.getbuffer()).hexdigest()
@@ -77,18 +77,18 @@ def write_archive(image: Image, layers: Sequence[Layer], target: Path) -> None:
 
 
 def image_id(image: Image, layers: Sequence[Layer]) -> str:
-    """The digest of the image's configuration: what containerd and the kubelet call its ID."""
+    """The digest of the image's configuration, which containerd and the kubelet call its ID."""
     return f"sha256:{hashlib.sha256(_json(configuration(image, layers))).hexdigest()}"
 
 
 def manifest_digest(image: Image, layers: Sequence[Layer]) -> str:
-    """The digest by which a registry knows the image when it gets it as it is."""
+    """The digest of the image in a registry, if it is pushed unchanged."""
     index = json.loads(descriptions(image, layers)["index.json"])
     return str(index["manifests"][0]["digest"])
 
 
 def descriptions(image: Image, layers: Sequence[Layer]) -> dict[str, bytes]:
-    """Everything in the archive but the layers: name to content."""
+    """Everything in the archive except the layers: name -> content."""
     config = _json(configuration(image, layers))
     manifest = _json(
         {
@@ -162,7 +162,7 @@ def _descriptor(media_type: str, data: bytes) -> dict[str, Any]:
 
 
 def _member(name: str, data: bytes) -> bytes:
-    """A file in a tar, without the end of the tar."""
+    """A file as part of a tar, without the tar's end marker."""
     info = tarfile.TarInfo(name)
     info.size = len(data)
     padding = bytes(-len(data) % tarfile.BLOCKSIZE)
@@ -170,5 +170,5 @@ def _member(name: str, data: bytes) -> bytes:
 
 
 def _compress(data: bytes, target: Path, level: str) -> None:
-    # one thread: with more the bytes could depend on the machine
+    # one thread: with several, the bytes might depend on the machine
     run(["zstd", "-q", "-f", level, "-T1", "-o", str(target)], stdin=data)

@@ -28,12 +28,12 @@ from k3os.operator.manifests import Build, as_yaml, image_name
 
 IMAGE, IMAGE_ID, IMAGE_NAME = "image.tar.zst", "image-id", "image-name"
 MANIFESTS = "manifests.yaml"
-# for nodes without an image; in a directory of their own, for they are no part of a node's
+# for nodes without an image; in a separate directory, since they do not go into a node
 TO_INSTALL = "to-install"
 CHART, KUSTOMIZE = f"{TO_INSTALL}/chart.tgz", f"{TO_INSTALL}/kustomize.tar.gz"
-# subpackages and commands of a workstation
+# subpackages and commands for workstations only
 WITHOUT = (("image", "vm"), ("build.py", "run.py"))
-# what builds the base
+# the modules that build the base
 CODE = ("k3os.image.operator_base",)
 SETTINGS = {
     "User": f"{OPERATOR_UID}:{OPERATOR_UID}",
@@ -66,9 +66,9 @@ class Built:
 def stages(
     settings: Settings, progress: Progress, cache: Cache, base_tar: Path, content: str
 ) -> Built | None:
-    """The finished stages; None where no operator is wanted, or possible.
+    """The finished stages; None if no operator is wanted, or possible.
 
-    content: what identifies the bytes of base_tar.
+    content: identifies the bytes of base_tar.
     """
     if not settings.operator:
         return None
@@ -118,7 +118,7 @@ def build_image(
 
 
 def packed(files: Mapping[str, str], epoch: int) -> bytes:
-    """Texts by their paths as a .tar.gz, the same bytes each time."""
+    """Texts by path as a reproducible .tar.gz."""
     tree, output = Tree(), io.BytesIO()
     for path, text in files.items():
         tree.file(path, text.encode())

@@ -1,8 +1,8 @@
 """The lower layer of the operator's image: the node's Python without the node, and wheels.
 
-It is the same for many versions of k3OS. Modules that are not ours are there in compiled form only:
-the image lies on every node, and their sources would make it half as large again. Users and modes
-exist only in the archive.
+Many versions of k3OS share it. Foreign modules are included only in compiled form: the image is on
+every node, and their sources would make it half as large again. Users and modes exist only in the
+archive.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from k3os.image.tree import FILE, SYMLINK, Entry, Tree, read_tar
 from k3os.image.wheels import Wheel, download, unpack
 from k3os.names import OPERATOR_UID as UID
 
-# of the base: a frame, what is in it, and the wheels for the SBOM
+# files of the stage: a frame, its description, and the wheels for the SBOM
 FRAME, LAYER, WHEELS = "layer.zst", "layer.json", "wheels.json"
-# Python has no use for a time, and a layer that does not change can be shared by versions
+# Python does not need times, and versions can share a layer that does not change
 BASE_TIME = 0
-# of the standard library: what needs libraries for terminals and databases, old encodings
+# parts of the standard library that need libraries for terminals and databases; old encodings
 UNUSED = (
     *(f"{PYTHON}/{name}" for name in ("curses", "dbm", "sqlite3", "venv", "_pyrepl", "pydoc.py")),
     *(f"{PYTHON}/lib-dynload/{name}.*" for name in ("_curses*", "_dbm", "_gdbm", "_sqlite3")),
@@ -34,7 +34,7 @@ UNUSED = (
 )
 CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 KEPT = ("usr/share/zoneinfo", "usr/lib/ssl", "etc/ssl/openssl.cnf", CERTIFICATES)
-MERGED = ("bin", "lib", "lib64")  # links to the same in /usr
+MERGED = ("bin", "lib", "lib64")  # links to directories in /usr
 FILES = {
     "etc/passwd": f"root:x:0:0:root:/:/sbin/nologin\nk3os:x:{UID}:{UID}:k3OS:/:/sbin/nologin\n",
     "etc/group": f"root:x:0:\nk3os:x:{UID}:\n",
@@ -54,7 +54,7 @@ def build_base(settings: Settings, progress: Progress, base_tar: Path, output: P
 
 
 def base_tree(settings: Settings, progress: Progress, system: Tree, wheels: list[Wheel]) -> Tree:
-    """Python, the wheels' packages, and what both need of the system. Raises UserError."""
+    """Python, the wheels' packages, and what both need from the system. Raises UserError."""
     remove_unused(system)
     system.remove(*UNUSED)
     tree = system.subtree(KEPT)
@@ -83,7 +83,7 @@ def base_tree(settings: Settings, progress: Progress, system: Tree, wheels: list
 
 
 def _add_compiled(tree: Tree, system: Tree) -> None:
-    """The standard library: each module's compiled form in the place of its source."""
+    """The standard library, with each module's compiled form instead of its source."""
     suffix = ".cpython-313.pyc"
     for path, entry in system.entries.items():
         if not path.startswith(f"{PYTHON}/") or entry.kind != FILE:
@@ -98,9 +98,9 @@ def _add_compiled(tree: Tree, system: Tree) -> None:
 
 
 def add_libraries(tree: Tree, system: Tree, directory: str) -> None:
-    """Add the shared libraries that the tree's programs and modules need, and those they need.
+    """Add the shared libraries that the tree's programs and modules need, directly or indirectly.
 
-    directory: where the system has its own. Raises UserError for one that is nowhere.
+    directory: where the system keeps its own. Raises UserError if one is missing.
     """
     known = {path.rpartition("/")[2] for path in tree.entries}
     waiting = [path for path, entry in tree.entries.items() if entry.kind == FILE]
@@ -120,7 +120,7 @@ def add_libraries(tree: Tree, system: Tree, directory: str) -> None:
 
 
 def _add_loader(tree: Tree, system: Tree, loader: str) -> None:
-    """The dynamic linker under the name that programs have for it (a path through links)."""
+    """The dynamic linker, under the path in the programs (which contains links)."""
     real = system.resolve(loader)
     tree.add(real, system.entries[real])
     directory, _, name = loader.partition("/")

@@ -1,8 +1,8 @@
 """Debian packages in, tar archives out: the two stages that need the network.
 
-`base` is the node's user space with configured packages; `kernel` only unpacks the kernel's
-and the firmware's packages. mmdebstrap (mmdebstrap(1)) does the work, as root or in a user
-namespace; it finds the default mirror by itself.
+`base` is the node's user space with configured packages; `kernel` only unpacks the packages of
+kernel and firmware. mmdebstrap (mmdebstrap(1)) does the work, as root or in a user namespace; it
+chooses the default mirror by itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from k3os.image.progress import Progress
 from k3os.image.settings import SUITE, Settings
 from k3os.system.run import CommandError, run
 
-# What k3s and the installer need; Debian's Essential packages and dependencies come on top.
+# What k3s and the installer need, in addition to Debian's Essential packages and dependencies.
 NODE_PACKAGES = (
     # the running system
     *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "procps", "sudo", "login"),
@@ -28,24 +28,24 @@ NODE_PACKAGES = (
     *("python3", "python3-yaml", "libcrypt1", "busybox", "nano", "less", "tzdata"),
     # the network
     *("connman", "wpasupplicant", "iproute2", "iputils-ping", "ethtool", "netbase"),
-    "libnss-myhostname",  # sudo looks its host up, also while DHCP is changing the name
-    # what k3s, its network plugins and volumes call
+    "libnss-myhostname",  # sudo looks up its host, even while DHCP changes the name
+    # called by k3s, its network plugins and volumes
     *("iptables", "nftables", "ipset", "conntrack", "socat", "open-iscsi", "nfs-common"),
-    # containerd loads the profiles of pods with apparmor_parser; volumes may be encrypted
+    # containerd loads pods' profiles with apparmor_parser; volumes may be encrypted
     *("apparmor", "cryptsetup-bin"),
     # disks
     *("parted", "fdisk", "e2fsprogs", "xfsprogs", "dosfstools", "efibootmgr"),
 )
-# What a hypervisor asks for addresses, a shutdown and a backup's quiet moment; udev starts them.
-# Neither Hyper-V nor VMware runs armhf.
+# For a hypervisor's requests: addresses, shutdown, freezing for a backup. udev starts them.
+# Hyper-V and VMware do not run armhf.
 GUEST_AGENTS = ("qemu-guest-agent",)
 _OTHER_AGENTS = ("hyperv-daemons", "open-vm-tools")
 GUEST_AGENTS_OF = {"amd64": _OTHER_AGENTS, "arm64": _OTHER_AGENTS}
-# The first stage of an overlay installation runs before anything of ours is mounted.
+# The first stage of an overlay installation runs before our root is mounted.
 STATIC_SHELL = "busybox-static"
 FIRMWARE_PACKAGES = ("firmware-linux-free", "firmware-ath9k-htc", "wireless-regdb")
-# of these the image takes what network cards and disk controllers cannot work without
-# (kernel.wanted_firmware); each is named after the maker of the chips
+# the image takes what network cards and disk controllers do not work without
+# (kernel.wanted_firmware); the packages are named after the makers of the chips
 NONFREE_FIRMWARE_PACKAGES = tuple(
     f"firmware-{name}"
     for name in (
@@ -53,41 +53,41 @@ NONFREE_FIRMWARE_PACKAGES = tuple(
         *("qlogic", "realtek"),
     )
 )
-# on arm64 the Raspberry Pi's WiFi; Intel's microcode is as large as all of the initrd
+# on arm64 the Raspberry Pi's WiFi, but not Intel's microcode: it is as large as a whole initrd
 NONFREE_FIRMWARE_PACKAGES_OF = {
     "amd64": ("amd64-microcode",),
     "arm64": ("firmware-brcm80211", "raspi-firmware"),
 }
 NONFREE = "non-free-firmware"
 
-# Needed while packages are being configured, of no use on a node that never installs one.
+# Needed while packages are configured, useless on a node, which never installs one.
 BUILD_TIME_PACKAGES = (
     frozenset(
         "adduser debconf dpkg init-system-helpers perl-base ucf libpam-runtime "
         "debian-archive-keyring sysvinit-utils".split()
     )
     | frozenset(
-        # of open-vm-tools, for what k3os.image.agents leaves out
+        # of open-vm-tools, for parts that k3os.image.agents removes
         "libdrm2 libdrm-common libfuse3-4 libgcrypt20 libgpg-error0 libmspack0t64 libpci3 libxml2 "
         "libxmlsec1t64 libxmlsec1t64-openssl libxslt1.1 lsb-release pci.ids pciutils".split()
     )
     | frozenset(
-        # of xfs_scrub, which is left out: 38 MB, to tell characters that look alike
+        # of xfs_scrub, which is removed: 38 MB, to detect characters that look alike
         "libicu76 python3-dbus".split()
     )
 )
 
-# Only a Python of the node's version can compile for it; unchecked: times in images are changed
+# Only the node's version of Python can compile for it; unchecked, because images change times
 _COMPILE = (
     'chroot "$1" python3 -m compileall -q -f --invalidation-mode unchecked-hash '
     "/usr/lib/python3.13 /usr/lib/python3/dist-packages"
 )
-# the suites that mmdebstrap takes beside the release, where no mirror is named
+# suites that mmdebstrap uses in addition to the release if no mirror is given
 FIXES = frozenset((f"{SUITE}-updates", f"{SUITE}-security"))
-# mmdebstrap's, where none is named
+# mmdebstrap's default
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 ADDRESS = re.compile(r"[a-z+]+://[^\s'\"]+")
-# apt's words: "Get:1 <mirror> trixie InRelease", and of a list that is not the signed one
+# apt's messages, e.g. "Get:1 <mirror> trixie InRelease"; the last one is about stale lists
 INDEX = re.compile(r"^(?:Get|Hit):\d+ (\S+) (\S+) InRelease", re.MULTILINE)
 UNKNOWN_PACKAGE = re.compile(r"^E: Unable to locate package (\S+)$", re.MULTILINE)
 STALE_LIST = re.compile(
@@ -100,7 +100,7 @@ _LIST_DEBS = (
     "dpkg-deb --show --showformat '${Package} ${Version} ${Source}\\n' \"$deb\"; "
     'done > "$1/packages.txt"'
 )
-# nothing is missing: an empty list
+# if no package is missing: an empty list
 _NO_DEBS = '{ ! ls "$1"/var/cache/apt/archives/*.deb >/dev/null 2>&1 && : > "$1/packages.txt"; }'
 
 
@@ -108,9 +108,9 @@ T = TypeVar("T")
 
 
 class StaleLists(UserError):
-    """The mirror's lists of packages are not those that it signs.
+    """The mirror's package lists are not those that it has signed.
 
-    suites: whose. archive: the address that does without them, "" when that is no way out.
+    suites: the affected ones. archive: the URL to build without them, "" if that does not help.
     """
 
     def __init__(self, architecture: str, where: str, suites: list[str], archive: str) -> None:
@@ -132,7 +132,7 @@ class StaleLists(UserError):
 
 @dataclass(frozen=True)
 class Package:
-    """A binary package in an image; source is its source package's name."""
+    """A binary package in an image; source: the name of its source package."""
 
     name: str
     version: str
@@ -157,7 +157,7 @@ def base_options(settings: Settings) -> list[str]:
 def kernel_options(settings: Settings) -> list[str]:
     """mmdebstrap's options for the kernel's and firmware's files, and `packages.txt`.
 
-    An architecture that boots nothing of ours only gets the static shell.
+    An architecture for which we build nothing bootable gets only the static shell.
     """
     packages = [settings.kernel_package, STATIC_SHELL] if settings.arch.boots else [STATIC_SHELL]
     components = ["main"]
@@ -194,7 +194,7 @@ def unpack(
     *,
     components: tuple[str, ...] = ("main",),
 ) -> None:
-    """Write a tar with the files of packages and of all they depend on, and `packages.txt`."""
+    """Write a tar with the files of packages and all their dependencies, and `packages.txt`."""
     options = [
         f"--components={','.join(components)}",
         "--variant=extract",
@@ -207,8 +207,8 @@ def unpack(
 def unpack_beside(
     settings: Settings, progress: Progress, names: tuple[str, ...], status: Path, target: Path
 ) -> None:
-    """A tar of the files of packages and of all they depend on beyond what status (a dpkg status
-    file) says is installed, and `packages.txt`."""
+    """Write a tar with the files of packages and of those dependencies that are not installed
+    according to status (a dpkg status file), and `packages.txt`."""
     options = [
         "--variant=extract",
         f"--include={','.join(names)}",
@@ -231,13 +231,13 @@ def unpack_beside(
 def _mmdebstrap(
     settings: Settings, progress: Progress, options: list[str], output: Path, suite: str = SUITE
 ) -> None:
-    """suite: another one that packages may be taken from, beside those of the release."""
+    """suite: another one that packages may come from, in addition to the release."""
     command = [
         *("mmdebstrap", "--mode=auto", "--format=tar"),
         f"--architectures={settings.arch.debian}",
         '--aptopt=APT::Install-Recommends "false"',
         '--aptopt=Acquire::Languages "none"',
-        # a mirror that stalls or answers 503 is tried again, then the build ends
+        # if a mirror stalls or answers 503, retry, then fail
         '--aptopt=Acquire::Retries "3"',
         '--aptopt=Acquire::http::Timeout "30"',
         '--aptopt=Acquire::https::Timeout "30"',
@@ -272,7 +272,7 @@ def _mmdebstrap(
 
 
 def suite_hook(mirror: str, suite: str) -> str:
-    """A hook of mmdebstrap that adds a suite of the mirror (sources.list(5)). Raises UserError."""
+    """A hook for mmdebstrap that adds a suite of the mirror (sources.list(5)). Raises UserError."""
     if mirror and not ADDRESS.fullmatch(mirror):
         raise UserError(
             f"{mirror!r} is not an address, so the suite {suite} beside it is not known",
@@ -284,10 +284,10 @@ def suite_hook(mirror: str, suite: str) -> str:
 
 
 def mirror_problem(log: str, architecture: str) -> StaleLists | None:
-    """What to say when the mirror's lists of packages are not those that it signs; else None.
+    """The error if the mirror's package lists are not those that it has signed; else None.
 
-    log: what apt-get update wrote. A mirror is like that for minutes while it is updated, and for
-    good when it keeps an old file of an architecture that few ask for.
+    log: the output of apt-get update. A mirror is in this state for minutes during an update, and
+    permanently if it keeps an outdated file for a rarely used architecture.
     """
     stale = dict.fromkeys(STALE_LIST.findall(log))
     if not stale:
@@ -300,11 +300,10 @@ def mirror_problem(log: str, architecture: str) -> StaleLists | None:
 
 
 def without_stale_fixes(settings: Settings, progress: Progress, make: Callable[[Settings], T]) -> T:
-    """make(settings); where only lists of fixes are stale, once more without those suites.
+    """make(settings); if only lists of fixes are stale, once more without those suites.
 
-    The next build asks for them again. A build that is signed is a release, and ends here instead:
-    nobody should get one without security fixes who did not ask for it. Raises StaleLists and
-    what make raises.
+    The next build tries them again. A signed build is a release, and fails here instead: nobody
+    should unknowingly get one without security fixes. Raises StaleLists and whatever make raises.
     """
     try:
         return make(settings)
@@ -321,7 +320,7 @@ def without_stale_fixes(settings: Settings, progress: Progress, make: Callable[[
 
 
 def unknown_firmware(log: str, settings: Settings) -> UserError | None:
-    """What to say when apt does not know a package that FIRMWARE names; else None."""
+    """The error if apt does not know a package named in FIRMWARE; else None."""
     unknown = [name for name in UNKNOWN_PACKAGE.findall(log) if name in settings.firmware]
     if not unknown:
         return None

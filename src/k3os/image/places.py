@@ -1,39 +1,39 @@
-"""Where programs in pods read and write on a node by convention, in a system that is read-only.
+"""Where programs in pods by convention read and write on a node, in a system that is read-only.
 
-Network plugins, CSI drivers and storage systems bring their own paths. Each leads to a place that
-exists, is writable where they write, and survives a reboot where they rely on it: by links in the
-image, which cost a boot nothing. The table in docs/reference/files.md names them.
+Network plugins, CSI drivers and storage systems have fixed paths. Each leads to a place that
+exists, is writable if they write to it, and survives a reboot if they rely on that: by links in the
+image, which cost no boot time. They are listed in docs/reference/files.md.
 """
 
 from __future__ import annotations
 
 from k3os.image.tree import Tree
 
-# Directories below /etc, which is new at each boot, that survive it: links to below KEPT.
+# Directories below /etc that survive a reboot, although /etc does not: links to below KEPT.
 KEPT = "var/lib/rancher/k3os/etc"
 PERSISTENT_ETC = {
     "cni/net.d": 0o755,  # containerd reads it before the plugin's DaemonSet is up again
     "origin": 0o755,  # Kube-OVN's databases
     "pwx": 0o755,  # Portworx
 }
-# Places in the read-only /usr that lead to the writable /usr/local.
+# Places in the read-only /usr that are links to the writable /usr/local.
 WRITABLE_USR = ("usr/libexec/kubernetes", "usr/src")
-# Places that must be there before the first who wants them.
+# Places that must exist before anything uses them.
 DIRECTORIES = (
     *("opt/cni/bin", "boot", "usr/local/share"),
-    # plugins of the kubelet's own kind, FlexVolume; Calico and others still write there
+    # FlexVolume, the kubelet's own kind of plugins; Calico and others still write there
     "usr/libexec/kubernetes/kubelet-plugins/volume/exec",
 )
 
 PROFILES, RULES = "etc/apparmor.d", "usr/share/apparmor"
-# containerd's own profile includes these where it sees them; the rest is found in RULES
+# containerd's own profile includes these if they exist; all others are in RULES
 SEEN_BY_CONTAINERD = ("abi/3.0", "abstractions/base", "tunables/global")
 APPARMOR_UNUSED = (
     *("usr/lib/apparmor", "usr/sbin/aa-teardown", "usr/sbin/aa-remove-unknown", "usr/sbin/aa-load"),
     *("usr/bin/aa-features-abi", "usr/share/apport", "var/cache/apparmor"),
 )
 CRYPTSETUP_UNUSED = ("usr/sbin/integritysetup", "usr/sbin/veritysetup")
-# what makes, grows, checks and mends an XFS stays, and what kubelet and CSI drivers call
+# the programs that create, grow, check and repair XFS stay, and those that kubelet and CSI use
 XFS_UNUSED = (
     *("usr/libexec/xfsprogs", "usr/share/xfsprogs", "usr/lib/udev/rules.d/64-xfs.rules"),
     *(
@@ -47,7 +47,7 @@ XFS_UNUSED = (
 
 
 def add_places(tree: Tree) -> None:
-    """Make the places of the tables above. /usr/local is a link to /var/local already."""
+    """Create the places in the tables above. /usr/local is already a link to /var/local."""
     for name, mode in PERSISTENT_ETC.items():
         tree.directory(f"{KEPT}/{name}", mode)
         up = "../" * (name.count("/") + 1)
@@ -63,9 +63,9 @@ def add_places(tree: Tree) -> None:
 
 
 def choose_profiles(tree: Tree) -> None:
-    """Of AppArmor the parser and the rules that profiles include; no profile of Debian's.
+    """Keep AppArmor's parser and the rules that profiles include, but none of Debian's profiles.
 
-    The rules are 170 files: in /etc each boot would copy them. The parser finds them in RULES.
+    In /etc, every boot would copy these 170 files. The parser finds them in RULES.
     """
     kept = ("abi", "abstractions", "tunables")
     for path, entry in list(tree.entries.items()):

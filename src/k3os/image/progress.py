@@ -1,6 +1,6 @@
-"""What a build shows: a live line per stage on a terminal, plain lines elsewhere, all in a log.
+"""A build's output: a live line per stage on a terminal, plain lines elsewhere, all of it in a log.
 
-It never decides anything; a failed stage's last log lines are printed by `failure`.
+It decides nothing; `failure` prints the last log lines of a failed stage.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TAIL_LINES = 20
 
 
 class _Elapsed:
-    """Renders "name 12 s", computed anew at each refresh of the live line."""
+    """Renders "name 12 s", computed at each refresh of the live line."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -97,13 +97,13 @@ class Progress:
         self.console.print(Text(f"  + {name:<12} {seconds:5.1f} s"))
 
     def stage_log(self) -> str:
-        """What the stage that runs, or ran last, wrote into the log."""
+        """The log of the stage that is running, or ran last."""
         with open(self.log_path, "rb") as log:
             log.seek(self._stage_offset)
             return log.read().decode(errors="replace")
 
     def failure(self) -> str:
-        """The last lines of the log of the stage that failed, and where the whole log is."""
+        """The last log lines of the failed stage, and where the whole log is."""
         lines = self.stage_log().splitlines()[-TAIL_LINES:]
         return "\n".join([*(f"  | {line}" for line in lines), f"whole log: {self.log_path}"])
 

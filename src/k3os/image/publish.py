@@ -1,4 +1,4 @@
-"""The artifacts: each complete or not there, then their sums and signatures."""
+"""The artifacts: each is complete or missing; then their checksums and signatures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from k3os.system.run import run
 def publish(
     settings: Settings, outputs: StageOutputs, media: dict[str, Path], tarball: Path
 ) -> list[Path]:
-    """Copy the results into the artifacts directory, each complete or not there; then the sums."""
+    """Copy the results into the artifacts directory, atomically; then write the checksums."""
     arch = settings.arch.name
     settings.artifacts.mkdir(parents=True, exist_ok=True)
     sources = {
@@ -43,7 +43,7 @@ def publish(
     for name, source in sources.items():
         target = settings.artifacts / name
         temporary = target.with_name(f".{name}.new")
-        # a reflink or a plain copy: a hard link would let a user's edit spoil the cache
+        # a reflink or a copy: with a hard link, a user's edit would damage the cache
         run(["cp", "--reflink=auto", "--sparse=auto", str(source), str(temporary)])
         os.chmod(temporary, 0o755 if name.endswith(".sh") else 0o644)
         temporary.rename(target)
@@ -61,7 +61,7 @@ def publish(
 
 
 def publish_manifest(settings: Settings, outputs: StageOutputs) -> list[Path]:
-    """The manifest as a file of its own: with it the artifacts are a release directory."""
+    """The manifest as a separate file, which makes the artifacts a release directory."""
     tree = release_tree(settings, outputs)
     data = tree.read("k3os/system/generations/1/manifest.json")
     name = MANIFEST_ARTIFACT.format(arch=settings.arch.name)
@@ -69,7 +69,7 @@ def publish_manifest(settings: Settings, outputs: StageOutputs) -> list[Path]:
 
 
 def write_signed(settings: Settings, path: Path, data: bytes) -> list[Path]:
-    """A file, and its signature when there is a key; an older signature does not stay."""
+    """Write a file, and its signature if there is a key; otherwise remove an old signature."""
     atomic_write(str(path), data)
     signature = path.with_name(path.name + SIGNATURE)
     if settings.sign_key is None:

@@ -1,7 +1,7 @@
-"""A k3OS ISO with other contents: its files are taken out, changed, and made an ISO anew.
+"""A k3OS ISO with different contents: extract its files, change them, make an ISO again.
 
-The loaders for UEFI are carried over as they are, with their signatures; GRUB for BIOS is this
-host's, as in a build. All times are the image's own, so the same inputs give the same bytes.
+The loaders for UEFI are kept unchanged, with their signatures; GRUB for BIOS is this host's, as in
+a build. All times are the image's own, so the same inputs give the same bytes.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from k3os.system.console import Say
 from k3os.system.digest import file_sha256
 from k3os.system.run import CommandError, run
 
-# what grub-mkrescue(1) adds by itself, this time again
+# added by grub-mkrescue(1) itself, and again when we run it
 _GENERATED = ("boot.catalog", "efi.img", "mach_kernel", "System", ".disk")
-# of Debian 12, of Debian 13
+# by that of Debian 12, of Debian 13
 _GENERATED_LOADERS = ("EFI/BOOT", "EFI/boot", "efi/boot")
 _GRUB_KEEPS = ("grub.cfg", "k3os")
 
 
 @dataclass(frozen=True)
 class RemasterRequest:
-    """What to change; None, "" and (): leave it as it is. The config is checked already."""
+    """What to change; None, "" and (): no change. The config has already been checked."""
 
     source: Path
     target: Path
@@ -84,7 +84,7 @@ def remaster(request: RemasterRequest, say: Say) -> None:
 
 @contextmanager
 def _named(option: str) -> Iterator[None]:
-    """Errors are of an option here, not of the build's variable."""
+    """Errors refer to an option here, not to a variable of the build."""
     try:
         yield
     except UserError as error:
@@ -105,7 +105,7 @@ def _check_target(request: RemasterRequest) -> None:
 
 @contextmanager
 def extracted(iso: Path, directory: Path) -> Iterator[Path]:
-    """The files of a k3OS ISO, below a temporary directory in directory that is removed."""
+    """The files of a k3OS ISO, in a temporary directory below directory that is removed."""
     try:
         volume = probe(str(iso))
     except OSError as error:
@@ -131,7 +131,7 @@ def _change(
 ) -> None:
     for name in (*_GENERATED, *_GENERATED_LOADERS):
         _remove(root / name)
-    with suppress(OSError):  # somebody's own files are in it, or it is not there
+    with suppress(OSError):  # it contains somebody's own files, or does not exist
         (root / "efi").rmdir()
     for path in (root / "boot/grub").iterdir():
         if path.name not in _GRUB_KEEPS:
@@ -163,7 +163,7 @@ def _change(
 
 
 def _check(root: Path, request: RemasterRequest, say: Say) -> None:
-    """Refuse what the k3s that the ISO has now would not take; the rest is checked already."""
+    """Refuse what the ISO's new k3s would reject; everything else has been checked."""
     version = k3s_version(install_medium.read_medium(str(root)))
     own = root / CONFIG
     if own.exists() and (request.config or request.k3s):
@@ -172,7 +172,7 @@ def _check(root: Path, request: RemasterRequest, say: Say) -> None:
 
 
 def _sum_up(root: Path, arch: str) -> None:
-    """The sums of what belongs to no component, as it is now; an older manifest has none."""
+    """Update the checksums of files outside of components; older manifests have none."""
     path = (root / SYSTEM / "current").resolve() / manifest.NAME
     record = json.loads(path.read_text())
     if manifest.MEDIUM not in record:
@@ -185,7 +185,7 @@ def _sum_up(root: Path, arch: str) -> None:
 
 
 def _sign(system: Path, key: Path | None, *, before: bytes, say: Say) -> None:
-    """A signature of the manifest as it is now; one of what it was does not stay."""
+    """Sign the manifest in its current form; a signature of the former one is removed."""
     path = (system / "current").resolve() / manifest.NAME
     changed = path.read_bytes() != before
     signature = path.with_name(path.name + SIGNATURE)
@@ -199,7 +199,7 @@ def _sign(system: Path, key: Path | None, *, before: bytes, say: Say) -> None:
 
 
 def put_k3s(system: Path, component: Component) -> None:
-    """Make a k3s part of the generation that boots, instead of the one it has."""
+    """Replace the k3s of the generation that boots."""
     generation = (system / "current").resolve()
     link = generation / "k3s"
     _remove(link)
@@ -221,7 +221,7 @@ def put_k3s(system: Path, component: Component) -> None:
 
 
 def _normalize(root: Path, epoch: int) -> None:
-    """Modes and times that do not depend on who unpacked the files, and when."""
+    """Make modes and times independent of who unpacked the files, and when."""
     for path in root.rglob("*"):
         if not path.is_symlink():
             executable = path.is_dir() or path.stat().st_mode & 0o100
@@ -238,7 +238,7 @@ def _remove(path: Path) -> None:
 
 
 def explain(error: CommandError) -> UserError:
-    """A host program that is missing, or failed, for a person."""
+    """A message for a missing or failed program of the host."""
     if error.returncode == 127:
         return UserError(f"{error.argv[0]} is not installed", "run `make setup`")
     return UserError(str(error), "is there space left on the disk?")

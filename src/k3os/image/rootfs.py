@@ -1,7 +1,7 @@
 """The rootfs stage: Debian's base plus the checkout's overlay and Python code, as squashfs.
 
-It removes what a node never uses, creates the one user, and decides what systemd starts.
-Owners and modes exist only in the archive that mksquashfs(1) reads, so no root is needed.
+It removes what a node never uses, creates the only user, and decides what systemd starts. Owners
+and modes exist only in the archive that mksquashfs(1) reads, so no root is needed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PYTHON = "usr/lib/python3.13"
 PACKAGES = "usr/lib/python3/dist-packages"
 RELEASE_KEYS = "usr/share/k3os/release-keys"
 OPERATOR = "usr/share/k3os/operator"
-# Subpackages that only a workstation runs.
+# Subpackages for workstations only.
 WORKSTATION = ("image", "operator", "vm")
 WORKSTATION_COMMANDS = ("build.py", "kubectl_complete.py", "operator.py", "run.py")
 
@@ -40,13 +40,13 @@ UNUSED = (
     *("usr/share/icons", "usr/share/menu", "usr/share/initramfs-tools", "usr/share/gdb"),
     *("usr/share/gcc", "usr/share/python3", "usr/share/dpkg", "usr/share/common-licenses"),
     "usr/lib/*-linux-gnu*/perl-base",
-    "usr/lib/*-linux-gnu*/gconv/*",  # only the node's own UTF-8 is used
+    "usr/lib/*-linux-gnu*/gconv/*",  # the node uses only UTF-8
     "usr/lib/*-linux-gnu*/systemd/libsystemd-core-*.a",
     *("usr/lib/python3.13/test", "usr/lib/python3.13/idlelib", "usr/lib/python3.13/tkinter"),
     *("usr/lib/python3.13/lib2to3", "usr/lib/python3.13/ensurepip", "usr/lib/python3.13/turtle*"),
     "usr/lib/python3.13/pydoc_data",
     *("usr/lib/init", "usr/lib/initramfs-tools", "usr/lib/dpkg", "usr/lib/apt"),
-    # 10 MB of device names for people; the drivers are found through modules.alias
+    # 10 MB of device names for people; drivers are found by modules.alias
     *("usr/lib/udev/hwdb.bin", "usr/lib/udev/hwdb.d", "usr/lib/udev/*_id_legacy"),
     *("var/cache/*", "var/log/*", "var/lib/apt", "var/lib/dpkg", "var/backups/*"),
     *("var/lib/systemd/catalog", "var/lib/systemd/credential.secret", "var/lib/python"),
@@ -61,7 +61,7 @@ UNUSED = (
     *("usr/bin/nsenter.dpkg*", "usr/bin/sshd.old", "dev/*", "proc/*", "sys/*", "run/*", "tmp/*"),
 )
 
-# Units that would cost time or memory and do nothing on a node, with what does it instead.
+# Units that would cost time or memory and do nothing on a node, with their replacement.
 UNITS_REMOVED = (
     *("e2scrub*", "dpkg-db-backup.*", "apt-*", "systemd-pcr*", "systemd-tpm2-*"),
     *("systemd-firstboot.service", "systemd-hwdb-update.service", "systemd-update-done.service"),
@@ -79,37 +79,37 @@ UNITS_REMOVED = (
     *("cryptdisks*", "quotaon*", "initrd*", "systemd-udev-settle.service", "sshd-keygen.service"),
     *("systemd-hostnamed.*", "systemd-localed.*", "systemd-timedated.*", "nfs-blkmap.service"),
     *("systemd-sysctl.service", "procps.service", "systemd-user-sessions.service.d"),
-    # / is a tmpfs already; PID 1 makes the static device nodes
+    # / is a tmpfs already; PID 1 creates the static device nodes
     *("tmp.mount", "run-lock.mount", "dev-hugepages.mount", "modprobe@.service"),
     *("kmod-static-nodes.service", "systemd-tmpfiles-setup-dev*.service"),
     *("nftables.service", "getty-static.service", "xfs_scrub*", "system-xfs_scrub.slice"),
     # k3os-local.service runs rc.local
     *("rc-local.service*", "rc.local.service"),
-    # PID 1 starts a login on each console; nothing waits for the network before it
+    # PID 1 starts a login on each console; it does not wait for the network
     "systemd-user-sessions.service",
 )
 
-# rancher's. The second reads the journal, as messages ask people to, without sudo.
+# For rancher. The second one allows reading the journal without sudo, as our messages suggest.
 GROUPS = ("sudo", "systemd-journal")
 
-# Kept, and not started with the boot: udev starts the first when its module comes, PID 1 mounts the
-# others before systemd is there.
+# Kept, but not started at boot: udev starts the first one when its module is loaded, PID 1 mounts
+# the others before systemd starts.
 UNITS_ON_DEMAND = (
     *("sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount"),
 )
 
-# Rules that only set what the hardware database knows, which a node does not have, that care for
-# desktops, or that do what units and connman do. What gives devices lasting names stays: device
-# plugins and people mount /dev/dri/by-path, /dev/v4l/by-id and the like; without 60-input-id
-# logind sees no power button.
+# Rules that only set data from the hardware database, which a node does not have; for desktops; or
+# that duplicate units and connman. Rules for persistent device names stay: device plugins and
+# people use /dev/dri/by-path, /dev/v4l/by-id and the like. So does 60-input-id, without which
+# logind does not find a power button.
 UDEV_RULES_REMOVED = (
     *("60-autosuspend", "60-evdev", "60-fido-id", "60-sensor", "70-camera", "70-joystick"),
     *("70-mouse", "70-iscsi-network-interface", "70-open-iscsi", "70-touchpad", "75-probe_mtd"),
     *("78-sound-card", "81-net-dhcp", "90-iocost", "96-e2scrub", "99-nfs"),
 )
 
-# Each is a process before the first unit starts. What stays: debug (systemd.mask= and the like
-# on the command line) and fstab (a file that a config may write).
+# Each is a process before the first unit starts. Kept: debug (for systemd.mask= and the like on the
+# command line) and fstab (a configuration may write that file).
 GENERATORS_REMOVED = (
     *("rpc-pipefs-generator", "systemd-getty-generator", "systemd-gpt-auto-generator"),
     *("systemd-hibernate-resume-generator", "systemd-rc-local-generator"),
@@ -117,7 +117,7 @@ GENERATORS_REMOVED = (
     *("systemd-sysv-generator", "systemd-tpm2-generator"),
 )
 
-# What is started: a target to the units it wants. All other links in /etc/systemd are removed.
+# What is started: target -> units. All other links in /etc/systemd are removed.
 WANTS = {
     "multi-user.target": (
         *("connman.service", "wpa_supplicant.service", "k3s.service"),
@@ -139,7 +139,7 @@ def build_rootfs(
 ) -> None:
     """Write <output>/rootfs.squashfs and <output>/python (the node's compiled k3os package).
 
-    operator: the directory with its image and manifests, None for none.
+    operator: the directory with the operator's image and manifests, None for none.
     """
     tree = read_tar(base_tar)
     remove_unused(tree)
@@ -147,7 +147,7 @@ def build_rootfs(
     choose_agents(tree)
     add_user(tree)
     choose_units(tree)
-    if settings.k3s == "none":  # asked for: such a node does not fetch one either
+    if settings.k3s == "none":  # as requested: then the node must not download one either
         tree.remove("etc/systemd/system/*/k3os-k3s-fetch.service")
     code = output / "python"
     compile_code(settings, tree, code, progress)
@@ -180,7 +180,7 @@ def remove_unused(tree: Tree) -> None:
 
 
 def _kept(path: str) -> bool:
-    """pam's configuration comes with a build-time package, but is the node's."""
+    """PAM's configuration comes from a build-time package, but belongs to the node."""
     return path.startswith(("etc/pam", "usr/share/pam")) or path.endswith("os-release")
 
 
@@ -196,7 +196,7 @@ def add_user(tree: Tree) -> None:
         text = tree.read(path).decode()
         if path == "etc/shadow":
             fields = (entry.split(":") for entry in text.splitlines())
-            # a build date in field 3 would make two images differ; "!*" is no password at all
+            # a build date in field 3 would make images differ; "!*" means no password is valid
             text = "".join(
                 ":".join([name, "!*", "19000", *rest[2:]]) + "\n" for name, *rest in fields
             )
@@ -214,7 +214,7 @@ def choose_units(tree: Tree) -> None:
         tree.remove(f"usr/lib/systemd/system/*/{unit}")
     for name in UDEV_RULES_REMOVED:
         tree.remove(f"usr/lib/udev/rules.d/{name}.rules")
-    # interfaces keep the kernel's names (systemd.link(5)): a rename comes when connman is at work
+    # keep the kernel's interface names (systemd.link(5)): a rename would disturb a running connman
     tree.link("etc/systemd/network/99-default.link", "/dev/null")
     for path, entry in list(tree.entries.items()):
         if path.startswith("etc/systemd/system/") and entry.kind in (SYMLINK, DIRECTORY):
@@ -262,9 +262,9 @@ def compile_code(
 def compile_directory(
     settings: Settings, tree: Tree, code: Path, progress: Progress, *options: str
 ) -> None:
-    """Compile what will be in PACKAGES with the tree's own Python; options: of compileall.
+    """Compile files for PACKAGES with the tree's own Python; options: of compileall.
 
-    The interpreter runs straight out of the tree through its dynamic loader: no chroot.
+    The interpreter runs from the tree through its dynamic loader, without a chroot.
     """
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
@@ -300,7 +300,7 @@ def unpack_python(tree: Tree, root: Path, settings: Settings) -> None:
 
 
 def node_python(root: Path, settings: Settings, arguments: list[str], progress: Progress) -> None:
-    """Run the unpacked interpreter; its libraries come from root as well."""
+    """Run the unpacked interpreter, with the libraries in root."""
     emulation.ensure(settings.arch)
     libraries = root / "usr/lib" / settings.arch.triplet
     loader = libraries / Path(settings.arch.loader).name
@@ -311,7 +311,7 @@ def node_python(root: Path, settings: Settings, arguments: list[str], progress: 
 
 
 def add_release(tree: Tree, settings: Settings) -> None:
-    """os-release(5): who we are."""
+    """os-release(5): our identity."""
     from k3os import __version__
 
     text = (
@@ -345,16 +345,16 @@ def add_skeleton(tree: Tree) -> None:
     for name in ("kubectl", "crictl", "ctr"):
         tree.link(f"usr/sbin/{name}", "k3s")
     tree.link("usr/sbin/os-config", "k3os")
-    # what k3s knows a node by, which the cluster asks for after each boot
+    # how k3s identifies a node, which the cluster checks after each boot
     tree.link("etc/rancher/node", "/var/lib/rancher/k3os/node")
-    # setgid: what k3s writes there becomes readable for rancher's group; closed to the rest, for a
-    # registries.yaml has passwords
+    # setgid: rancher's group can read what k3s writes there; closed to everybody else, since
+    # registries.yaml contains passwords
     tree.directory("etc/rancher/k3s", 0o2750, 0, 1000)
     tree.change("etc/sudoers.d/rancher", mode=0o440)
     tree.directory("var/lib/connman", 0o700)
 
 
-# What every boot starts, in this order; their libraries are found by `boot_files`.
+# What every boot starts, in this order; `boot_files` adds their libraries.
 BOOT_PROGRAMS = (
     *("usr/lib/systemd/systemd", "usr/lib/systemd/systemd-executor", "usr/bin/kmod"),
     *("usr/lib/systemd/systemd-journald", "usr/bin/udevadm", "usr/bin/systemd-tmpfiles"),
@@ -366,7 +366,7 @@ BOOT_PROGRAMS = (
 
 
 def boot_files(tree: Tree) -> list[str]:
-    """BOOT_PROGRAMS, each after the libraries it needs; paths without links."""
+    """BOOT_PROGRAMS, each after the libraries that it needs; paths without links."""
     libraries = {path.rpartition("/")[2]: path for path in tree.entries if ".so" in path}
     found: dict[str, None] = {}
 
@@ -387,7 +387,7 @@ def boot_files(tree: Tree) -> list[str]:
 
 def squash(tree: Tree, target: Path, epoch: int, progress: Progress) -> None:
     """Write a tree as zstd squashfs, through a tar on mksquashfs's standard input."""
-    # mksquashfs gives the root directory of a tar to whoever runs it: be root, if only by name
+    # mksquashfs makes its user the owner of a tar's root directory: be root, at least in name
     command = [] if os.getuid() == 0 else ["unshare", "--map-root-user"]
     command += ["mksquashfs", "-", str(target), "-tar", "-root-mode", "0755", "-comp", "zstd"]
     command += ["-Xcompression-level", "15", "-b", "256K", "-no-progress", "-noappend"]
@@ -395,5 +395,5 @@ def squash(tree: Tree, target: Path, epoch: int, progress: Progress) -> None:
     with tempfile.TemporaryFile(dir=target.parent) as archive:
         write_tar(tree, archive, epoch)
         archive.seek(0)
-        # mksquashfs refuses the time options beside the variable
+        # mksquashfs rejects the time options if the variable is set
         run(command, stdin=archive.fileno(), log=progress.log, env={"SOURCE_DATE_EPOCH": None})

@@ -1,7 +1,7 @@
-"""What a build is asked for: environment variables (make variables) in, one frozen record out.
+"""A build's settings: environment variables (make variables) in, one frozen record out.
 
-It only validates and resolves; it neither reads the network nor writes. The variables are
-documented in docs/reference/build.md.
+It only validates and resolves; it neither uses the network nor writes. The variables are documented
+in docs/reference/build.md.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ SUITE = "trixie"
 
 @dataclass(frozen=True)
 class Architecture:
-    """One architecture k3OS is built for, in the words of each tool.
+    """An architecture that k3OS is built for, in the names of each tool.
 
     name: ours and Kubernetes'; debian: dpkg's; loader: the dynamic linker's path; triplet:
     Debian's multiarch directory; emulator: qemu-user's name; boots: whether there is a kernel
-    for it, and so all that boots, or only the tarball for an overlay installation; wheels: its
-    name in those of Python, "" where not all of the operator's libraries have one; default: the
-    kernel it gets when none is named.
+    for it, and so bootable artifacts, or only the tarball for an overlay installation; wheels:
+    Python's name for it, "" if not all libraries of the operator have wheels for it; default: the
+    kernel if none is chosen.
     """
 
     name: str
@@ -47,8 +47,8 @@ ARCHITECTURES = {
     "arm64": Architecture(
         *("arm64", "arm64", "lib/ld-linux-aarch64.so.1", "aarch64-linux-gnu", "qemu-aarch64"),
         wheels="aarch64",
-        # boards are newer than Debian's stable kernel: 6.12 knows neither the Raspberry Pi 5's SD
-        # card nor its network
+        # boards are newer than Debian's stable kernel: 6.12 supports neither the SD card nor the
+        # network of the Raspberry Pi 5
         default="backports",
     ),
     "arm": Architecture(
@@ -60,7 +60,7 @@ ARCHITECTURES = {
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel to choose: Debian's package, the suite it is in, whether it drives real machines."""
+    """A kernel to choose: Debian's package, its suite, whether it has drivers for real machines."""
 
     package: str
     suite: str = SUITE
@@ -96,15 +96,15 @@ class Settings:
 
     @property
     def kernel_package(self) -> str:
-        """Its name for apt, which without a suite takes that of the suite that is installed."""
+        """The package's name for apt; without a suite, apt takes the one of the installed suite."""
         name = self.kernel.package.format(debian=self.arch.debian)
         return name if self.kernel.suite == SUITE else f"{name}/{self.kernel.suite}"
 
 
 def source_root() -> Path:
-    """The checkout we are run from: the directory with `overlay/` in it.
+    """The checkout that we run from: the directory with `overlay/` in it.
 
-    Raises UserError when k3OS was installed without its source tree.
+    Raises UserError if k3OS was installed without its source tree.
     """
     root = Path(__file__).resolve().parents[3]
     if not (root / "overlay" / "rootfs").is_dir():
@@ -153,7 +153,7 @@ def from_environment(environ: Mapping[str, str], *, refresh: bool = False) -> Se
 
 
 def _firmware(environ: Mapping[str, str], kernel: Kernel) -> tuple[str, ...]:
-    """More of Debian's firmware packages. Raises UserError."""
+    """Additional firmware packages of Debian. Raises UserError."""
     names = (environ.get("FIRMWARE") or "").split()
     for name in names:
         if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name):
@@ -170,7 +170,7 @@ def _firmware(environ: Mapping[str, str], kernel: Kernel) -> tuple[str, ...]:
 
 
 def _file(environ: Mapping[str, str], name: str) -> Path | None:
-    """The file that a variable names, None without one. Raises UserError."""
+    """The file that a variable names, None if it is not set. Raises UserError."""
     path = environ.get(name) or ""
     if path and not Path(path).is_file():
         what = "a config.yaml" if name == "CONFIG" else "an OpenSSH key"
@@ -197,5 +197,5 @@ def _epoch(environ: Mapping[str, str], root: Path) -> int:
     try:
         return int(run(["git", "-C", str(root), "log", "-1", "--format=%ct"]).split()[-1])
     except (CommandError, ValueError, IndexError):
-        # a source tarball without git: today, at midnight, so that a rebuild finds its cache
+        # a source tarball without git: today at midnight, so that another build finds its cache
         return int(time.time()) // 86400 * 86400

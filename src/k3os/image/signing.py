@@ -1,6 +1,6 @@
 """Signing what a build publishes: ssh-keygen(1) -Y sign, namespace "k3os".
 
-Without SIGN_KEY nothing is signed, and nodes take such a release only with --insecure.
+Without SIGN_KEY nothing is signed, and nodes accept such a release only with --insecure.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from k3os.system.run import CommandError, run
 
 
 def sign(data: bytes, key: Path) -> bytes:
-    """The armored signature of data. key: a private key, or a public one whose private half
-    an agent holds. Raises UserError."""
+    """The armored signature of data. key: a private key, or a public one whose private key is in
+    an agent. Raises UserError."""
     try:
         return run(["ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", NAMESPACE], stdin=data)
     except CommandError as error:
@@ -22,7 +22,7 @@ def sign(data: bytes, key: Path) -> bytes:
 
 
 def public_key(key: Path) -> str:
-    """The line of the .pub file of a key: "TYPE BASE64 comment". Raises UserError."""
+    """The line in a key's .pub file: "TYPE BASE64 comment". Raises UserError."""
     try:
         if key.suffix == ".pub":
             return key.read_text().strip()
@@ -34,7 +34,7 @@ def public_key(key: Path) -> str:
 
 
 def trusted_keys(sign_key: Path | None, files: tuple[Path, ...]) -> str:
-    """What the image trusts: the key that signs it, and all of files (public keys, one a line)."""
+    """The keys that the image trusts: its signing key, and those in files (public, one a line)."""
     lines = [public_key(sign_key)] if sign_key is not None else []
     for path in files:
         lines += path.read_text().splitlines()

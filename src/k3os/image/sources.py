@@ -1,8 +1,8 @@
 """Which of our own modules a stage's result can depend on: those that its builder imports.
 
-It reads imports and runs nothing. What only starts programs, waits and reports changes no result,
-and is left out: else a better message would build a kernel anew. Settings that change a result are
-in the stage's key by their values.
+It reads imports and runs nothing. Modules that only start programs, wait and report do not change a
+result and are left out: otherwise a better message would rebuild a kernel. Settings that change a
+result are in the stage's key by value.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NEUTRAL = (
 
 
 def closure(*modules: str, root: Path = ROOT) -> list[Path]:
-    """The files of these modules ("k3os.image.iso") and of all that they import, in order."""
+    """The files of these modules ("k3os.image.iso") and of everything they import, in order."""
     found: dict[str, Path] = {}
     waiting = list(modules)
     while waiting:
@@ -37,7 +37,7 @@ def is_neutral(name: str) -> bool:
 
 
 def path_of(name: str, root: Path) -> Path:
-    """Raises ValueError for what is not a module of ours."""
+    """Raises ValueError if it is not one of our modules."""
     path = root.joinpath(*name.split(".")[1:])
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
         if candidate.is_file():
@@ -47,7 +47,7 @@ def path_of(name: str, root: Path) -> Path:
 
 @cache
 def imports(path: Path, root: Path) -> tuple[str, ...]:
-    """Our modules that a file imports, anywhere in it, except for types alone."""
+    """Our modules that a file imports, anywhere in it, except for type checking only."""
     found: dict[str, None] = {}
     waiting: list[ast.AST] = [ast.parse(path.read_text())]
     while waiting:
@@ -64,7 +64,7 @@ def imports(path: Path, root: Path) -> tuple[str, ...]:
 
 
 def _meant(module: str, name: str, root: Path) -> str:
-    """`from a import b`: the module a.b where there is one, else a."""
+    """`from a import b`: the module a.b if it exists, else a."""
     if module.partition(".")[0] != "k3os":
         return module
     try:

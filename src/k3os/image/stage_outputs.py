@@ -1,4 +1,4 @@
-"""What the stages made, and the trees of files that the media and the tarball hold."""
+"""The stages' results, and the file trees of the media and the tarball."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from k3os.k3s.fetch import Component
 
 @dataclass(frozen=True)
 class BootOutputs:
-    """The directories of the stages that only a machine without another system needs."""
+    """The directories of the stages that only bootable artifacts need."""
 
     kernel: Path
     initrd: Path
@@ -34,8 +34,8 @@ class BootOutputs:
 class StageOutputs:
     """The finished stages' directories, and the k3s component if there is one.
 
-    shell: has the static busybox. boot: None where only an overlay installation is possible.
-    operator: None where it is not wanted, or not possible.
+    shell: contains the static busybox. boot: None if only an overlay installation is possible.
+    operator: None if it is not wanted, or not possible.
     """
 
     base: Path
@@ -48,13 +48,13 @@ class StageOutputs:
 
     @property
     def booting(self) -> BootOutputs:
-        """What boots, where it is known that something does."""
+        """boot, for callers that know it is there."""
         assert self.boot is not None
         return self.boot
 
     @property
     def k3s_identity(self) -> tuple[str, str] | None:
-        """Version and SHA-256 of the k3s that goes along."""
+        """Version and SHA-256 of the included k3s."""
         return (self.k3s.version, self.k3s.sha256) if self.k3s else None
 
 
@@ -75,7 +75,7 @@ def iso_tree(settings: Settings, outputs: StageOutputs) -> Tree:
 
 
 def overlay_tree(settings: Settings, outputs: StageOutputs) -> Tree:
-    """/k3os and /sbin/init for an installation into a foreign root (no kernel of ours)."""
+    """/k3os and /sbin/init for an installation into a foreign root (without our kernel)."""
     tree = first_stage(settings, outputs)
     add_system(tree, settings, outputs, with_kernel=False)
     return tree
@@ -83,7 +83,7 @@ def overlay_tree(settings: Settings, outputs: StageOutputs) -> Tree:
 
 def first_stage(settings: Settings, outputs: StageOutputs) -> Tree:
     """What starts k3OS on top of another system. An upgrade does not touch it, so each manifest
-    says what it should be."""
+    contains its checksums."""
     tree = Tree()
     tree.copy_directory(settings.source / "overlay" / "foreign")
     tree.add("k3os/system/bin/busybox", Entry(FILE, 0o755, data=busybox(outputs).read_bytes))
@@ -91,12 +91,12 @@ def first_stage(settings: Settings, outputs: StageOutputs) -> Tree:
 
 
 def busybox(outputs: StageOutputs) -> Path:
-    """The static shell that runs where no library of ours can be found yet."""
+    """The static shell that runs while our libraries are not yet available."""
     return outputs.shell / "busybox"
 
 
 def release_tree(settings: Settings, outputs: StageOutputs) -> Tree:
-    """What a manifest that is published by itself describes: the ISO where there is one."""
+    """What a separately published manifest describes: the ISO if there is one."""
     if outputs.boot is not None:
         return iso_tree(settings, outputs)
     tree = Tree()
@@ -105,8 +105,8 @@ def release_tree(settings: Settings, outputs: StageOutputs) -> Tree:
 
 
 def add_system(tree: Tree, settings: Settings, outputs: StageOutputs, *, with_kernel: bool) -> None:
-    """Add the images for k3s, and /k3os/system with the first generation, whose manifest has the
-    sums of all files that are there by then."""
+    """Add k3s' image archives, and /k3os/system with the first generation, whose manifest has the
+    checksums of all files in the tree at this point."""
     for path in outputs.airgap:
         tree.add(f"{SYSTEM}/{AIRGAP}/{path.name}", Entry(FILE, 0o644, data=path.read_bytes))
     medium = [path for path, entry in tree.walk() if entry.kind == FILE]

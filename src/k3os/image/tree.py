@@ -1,8 +1,8 @@
-"""A file tree in memory: read from tar, edited, written as sorted tar or cpio.
+"""A file tree in memory: read from tar, edited, written as a sorted tar or cpio.
 
-Nothing here touches the file system's ownership or devices, so no root is needed: owners,
-modes and device numbers only exist in the archives. Order, times and owners are fixed on
-writing, so the same tree gives the same bytes.
+It does not touch ownership or devices in the file system, so no root is needed: owners, modes and
+device numbers exist only in the archives. Order, times and owners are fixed on writing, so the same
+tree gives the same bytes.
 
 Formats: pax tar (POSIX.1-2008, `pax`), cpio "newc" (kernel Documentation/driver-api/
 early-userspace/buffer-format.rst).
@@ -40,7 +40,7 @@ _XATTR = "SCHILY.xattr."
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of a tree. data() gives a file's bytes; target is a symlink's text."""
+    """One file of a tree. data() returns a file's bytes; target: what a symlink refers to."""
 
     kind: str
     mode: int = 0o644
@@ -53,7 +53,7 @@ class Entry:
 
 
 class Tree:
-    """Paths (relative, no leading "./") to entries. Parents are made on demand, mode 0755."""
+    """Paths (relative, no leading "./") -> entries. Parents are created on demand, mode 0755."""
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
@@ -118,7 +118,7 @@ class Tree:
         )
 
     def copy_directory(self, source: Path, prefix: str = "") -> None:
-        """Add a directory of the checkout as it is: root's, 0644 or 0755 by its executable bit."""
+        """Add a directory of the checkout: owned by root, 0644 or 0755 by its executable bit."""
         for path in sorted(source.rglob("*")):
             if "__pycache__" in path.parts:
                 continue
@@ -133,7 +133,7 @@ class Tree:
                 self.file(name, path.read_bytes(), 0o755 if executable else 0o644)
 
     def subtree(self, paths: Iterable[str]) -> Tree:
-        """A new tree of these paths, and all below those that are directories."""
+        """A new tree of these paths, including everything below directories."""
         part = Tree()
         wanted = tuple(paths)
         prefixes = tuple(path + "/" for path in wanted)
@@ -153,7 +153,7 @@ class Tree:
 
 
 def read_tar(path: Path) -> Tree:
-    """A tree whose file contents are read from the (uncompressed) tar when they are asked for."""
+    """A tree whose file contents are read from the (uncompressed) tar on demand."""
     tree = Tree()
     with tarfile.open(path, "r:") as archive:
         for info in archive:
@@ -172,7 +172,7 @@ def _from_tar(path: Path, info: tarfile.TarInfo) -> Entry | None:
     kinds = {value: key for key, value in _TAR_TYPES.items()} | {tarfile.AREGTYPE: FILE}
     kind = kinds.get(info.type)
     if kind is None:
-        return None  # fifos and the like: a package has none that we want
+        return None  # fifos and the like: no package has one that we need
     offset, size = info.offset_data, info.size
 
     def data() -> bytes:
@@ -197,7 +197,7 @@ def write_tar(
 ) -> None:
     """Write a pax tar with every time set to epoch (seconds since 1970).
 
-    without: directories that get no entry of their own, only what is in them.
+    without: directories that get no entry of their own; their contents are included.
     """
     with tarfile.open(fileobj=output, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         for path, entry in tree.walk():

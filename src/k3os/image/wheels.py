@@ -1,8 +1,8 @@
 """Python packages for the operator's image: wheels of the target's architecture, unpacked.
 
-pip downloads what requirements-operator.lock names and verifies the hashes; nothing is built,
-installed or run. Formats: packaging.python.org, "Binary distribution format" (wheels) and
-"Platform compatibility tags".
+pip downloads the packages in requirements-operator.lock and verifies the hashes; nothing is built,
+installed or run. Formats: packaging.python.org, "Binary distribution format" (wheels) and "Platform
+compatibility tags".
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from k3os.system.run import CommandError, run
 
 LOCK = "requirements-operator.lock"
 PYTHON_VERSION = "3.13"
-# a wheel says the oldest glibc 2.x that it runs with; Debian 13 has 2.41
+# a wheel names the oldest glibc 2.x that it works with; Debian 13 has 2.41
 OLDEST_GLIBC, GLIBC = 5, 41
-# of no use at run time; licences stay
+# useless at run time; licences stay
 UNUSED = (
     *("*/tests/*", "*/test/*", "*/testing/*", "*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.c", "*.h"),
-    # in C++, the only one: it would bring a library of 2.4 MB, and has the same in Python
+    # the only one in C++: it would require a library of 2.4 MB, and has a Python equivalent
     "*/frozenlist/_frozenlist.*",
     *("*/_testcapi.*", "*.dist-info/RECORD", "*.dist-info/WHEEL", "*/py.typed", "*.so.map"),
 )
@@ -68,9 +68,9 @@ def download(settings: Settings, progress: Progress) -> list[Wheel]:
 
 
 def pip_command(machine: str, lock: Path) -> list[str]:
-    """pip download for another Python and perhaps another machine than ours."""
+    """pip download for another Python version, and maybe another machine, than ours."""
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(GLIBC, OLDEST_GLIBC - 1, -1)]
-    # the older name of 2_17
+    # the older name for 2_17
     platforms.append(f"manylinux2014_{machine}")
     return [
         *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check"),
@@ -82,13 +82,13 @@ def pip_command(machine: str, lock: Path) -> list[str]:
 
 
 def read_name(path: Path) -> Wheel:
-    """A wheel's file name begins with name and version, which have no dash."""
+    """A wheel's file name starts with name and version, which contain no dash."""
     name, version, *_ = path.name.split("-")
     return Wheel(name.replace("_", "-").lower(), version, path)
 
 
 def unpack(wheel: Wheel, directory: Path) -> None:
-    """Write a wheel's packages; its scripts and what UNUSED names stay out."""
+    """Write a wheel's packages, without its scripts and what is in UNUSED."""
     with zipfile.ZipFile(wheel.path) as archive:
         for info in archive.infolist():
             name = destination(info.filename)
@@ -99,7 +99,7 @@ def unpack(wheel: Wheel, directory: Path) -> None:
 
 
 def destination(name: str) -> str:
-    """Where a member of a wheel goes below site-packages, "" for nowhere."""
+    """The path of a wheel's member below site-packages, "" to leave it out."""
     first, _, rest = name.partition("/")
     if first.endswith(".data"):
         scheme, _, rest = rest.partition("/")

@@ -1,1 +1,1 @@
-"""Getting k3OS onto a disk: what will be done (plan.py), and the doing (perform.py)."""
+"""Installing k3OS on a disk: plan.py decides what to do, perform.py does it."""

@@ -1,7 +1,7 @@
 """The boot loader for BIOS on a disk: GRUB's core.
 
-It is grub-bios-setup's work in a few lines, so that neither it nor root is needed for an image
-file. The fields are those of GRUB's sources, include/grub/i386/pc/boot.h and diskboot.S.
+This does the work of grub-bios-setup in a few lines, so that an image file needs neither that
+program nor root. Fields: include/grub/i386/pc/boot.h and diskboot.S in GRUB's sources.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ import struct
 from k3os.errors import UserError
 
 SECTOR = 512
-BOOT_CODE = 440  # what an MBR leaves to the boot code
+BOOT_CODE = 440  # bytes of the MBR for boot code
 KERNEL_SECTOR, BOOT_DRIVE, DRIVE_CHECK = 0x5C, 0x64, 0x66
 THE_BIOS_DRIVE = 0xFF
 NO_OPERATIONS = b"\x90\x90"
-# diskboot.img's list of blocks: one entry before the end of the core's first sector
+# diskboot.img's block list: one entry, at the end of the core's first sector
 BLOCK_LIST = SECTOR - 12
 LOAD_SEGMENT = 0x820
 
 
 def boot_sector(code: bytes, core_sector: int) -> bytes:
-    """The MBR's first BOOT_CODE bytes: they load the sector at core_sector."""
+    """The first BOOT_CODE bytes of the MBR, which load the sector at core_sector."""
     sector = bytearray(code[:BOOT_CODE])
     struct.pack_into("<Q", sector, KERNEL_SECTOR, core_sector)
     sector[BOOT_DRIVE] = THE_BIOS_DRIVE
-    # a hard disk needs no check of the drive's number, and some BIOSes tell a wrong one
+    # a hard disk needs no check of the drive number, and some BIOSes report a wrong one
     sector[DRIVE_CHECK : DRIVE_CHECK + 2] = NO_OPERATIONS
     return bytes(sector)
 
 
 def located_core(core: bytes, core_sector: int) -> bytes:
-    """The core image, knowing where it lies: all of it in one piece from core_sector on."""
+    """The core image with its location, in one piece from core_sector on."""
     sectors = -(-len(core) // SECTOR)
     image = bytearray(core.ljust(sectors * SECTOR, b"\0"))
     struct.pack_into("<QHH", image, BLOCK_LIST, core_sector + 1, sectors - 1, LOAD_SEGMENT)
@@ -40,11 +40,10 @@ def located_core(core: bytes, core_sector: int) -> bytes:
 
 
 def embed(disk: str, loaders: str, start: int, room: int) -> None:
-    """Write GRUB for BIOS onto a disk (or image file): the core, then the code that leads to it.
+    """Write GRUB for BIOS onto a disk (or image file): the core, then the boot code that loads it.
 
-    The core goes where the one that is started now does not lie, as long as there is room for two:
-    a power cut leaves one of them. start, room: bytes, of the BIOS boot partition. Raises
-    UserError, OSError.
+    If there is room for two cores, the one in use is not overwritten, so that a power cut always
+    leaves one. start, room: of the BIOS boot partition, in bytes. Raises UserError, OSError.
     """
     with open(f"{loaders}/boot.img", "rb") as file:
         code = file.read()
@@ -56,7 +55,7 @@ def embed(disk: str, loaders: str, start: int, room: int) -> None:
             f"the boot loader needs {size >> 10} KiB, but there are {room >> 10} KiB for it",
             "let the installer partition the disk",
         )
-    # buffered: a disk whose own sectors are larger takes no single ones
+    # buffered: a disk with larger sectors rejects reads and writes of 512 bytes
     with open(disk, "r+b") as target:
         half = room // 2 // SECTOR * SECTOR
         started = struct.unpack_from("<Q", target.read(SECTOR), KERNEL_SECTOR)[0]

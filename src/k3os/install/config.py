@@ -1,7 +1,7 @@
-"""The configuration that is installed: fetched, merged with the kernel's command line, checked.
+"""The configuration to install: fetched, merged with the kernel's command line, checked.
 
-It never writes. Of a configuration with an error nothing is installed; a node that nobody could
-log in to is not installed either.
+It never writes. A configuration with an error is refused, and so is one with which nobody could log
+in.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from k3os.system.console import Say
 from k3os.system.http import shown
 from k3os.system.plural import counted
 
-# what an installation was asked for is no part of what it installs
+# settings of the installation itself are not installed
 SECTION = "k3os.install."
 HEADER = "# Written by the installer of k3OS: {}.\n"
 LOGINS = ("k3os.password", "ssh_authorized_keys", "k3os.data_sources")
-# what a command line has only to bring an installation about, where it names a configuration
+# these on a command line are for the installation only, if it also names a configuration
 FOR_THE_BOOT = ("init_cmd", "boot_cmd", "run_cmd", "ready_cmd", "k3os.data_sources")
 
 
@@ -43,10 +43,10 @@ def compose(
 ) -> bytes:
     """The bytes of the new /k3os/system/config.yaml.
 
-    medium: path of the running medium's config.yaml, used when url is "" and it exists. What
-    the command line configures is stronger than either, as far as it is meant to last (all of it
-    without with_cmdline is not), and answers (the text of a config.yaml) are stronger than that.
-    k3s_version: of the k3s that is installed, "" when it is not known yet. Raises UserError.
+    medium: path of the running medium's config.yaml, used if url is "" and it exists. Both are
+    overridden by the part of the command line that is meant to last (nothing with with_cmdline
+    False), and that by answers (the text of a config.yaml). k3s_version: of the k3s to be
+    installed, "" if not known yet. Raises UserError.
     """
     if url:
         text, name = fetch(url, tries=tries), shown(url)
@@ -72,7 +72,7 @@ def compose(
 
 
 def lasting(given: dict[str, Value], say: Say, *, has_url: bool, refused: bool) -> dict[str, Value]:
-    """What of the command line is installed, too; both parts are said, by their names."""
+    """The part of the command line to install; the keys of both parts are reported."""
     given = {
         path: given[path] for path in BY_PATH if path in given and not path.startswith(SECTION)
     }
@@ -90,7 +90,7 @@ def lasting(given: dict[str, Value], say: Say, *, has_url: bool, refused: bool) 
 
 
 def hashed(values: dict[str, Value]) -> dict[str, Value]:
-    """The same without a clear password: what is typed is not to lie on a disk."""
+    """The same values with a hashed password: a clear one must not be stored on a disk."""
     from k3os.phases import password
 
     value = values.get(password.KEY)
@@ -100,7 +100,7 @@ def hashed(values: dict[str, Value]) -> dict[str, Value]:
 
 
 def check(text: bytes, name: str, say: Say, k3s_version: str = "") -> None:
-    """Raise UserError for a configuration with an error; say what is wrong."""
+    """Report problems; raise UserError if there is an error."""
     from k3os.config.advice import advice
 
     values, problems = check_text(text, name)
@@ -108,14 +108,14 @@ def check(text: bytes, name: str, say: Say, k3s_version: str = "") -> None:
 
 
 def k3s_version(what: InstallMedium) -> str:
-    """Of the k3s that a medium's system runs: without one a node fetches the pinned one."""
+    """The version of k3s on the medium; without one, a node fetches the pinned one."""
     from k3os.k3s.source import pinned
 
     return what.versions.get("k3s") or pinned().version
 
 
 def check_for_k3s(values: dict[str, Value], say: Callable[[str], None], k3s_version: str) -> None:
-    """The same of what was checked before this version was known: the errors that it makes."""
+    """Check again what was checked before this version was known, for errors that depend on it."""
     from k3os.config.advice import advice
 
     known = {str(problem) for problem in advice(values)}
@@ -126,7 +126,7 @@ def check_for_k3s(values: dict[str, Value], say: Callable[[str], None], k3s_vers
 def fetch(url: str, *, tries: int = 8) -> bytes:
     """A config.yaml from http, https, ftp, tftp or a path. Raises UserError with the address.
 
-    `#sha256=` behind an address is compared: the commands in it will be root's.
+    `#sha256=` after an address is verified: commands in the file will run as root.
     """
     scheme, separator, _ = url.partition("://")
     if not separator or scheme.lower() not in _FROM:
@@ -200,12 +200,12 @@ def _refuse_errors(problems: list[Problem], say: Say, k3s_version: str = "") -> 
 
 
 def has_login(values: dict[str, Value]) -> bool:
-    """Whether somebody can log in to a node of this configuration, or may be."""
+    """Whether somebody can, or possibly can, log in to a node with this configuration."""
     return any(values[path].data for path in LOGINS if path in values)
 
 
 def check_login(values: dict[str, Value]) -> None:
-    """Refuse what would lock everybody out."""
+    """Refuse a configuration that would lock everybody out."""
     if not has_login(values):
         raise UserError(
             "nobody could log in to this installation: it has no password, no ssh key and no "

@@ -1,25 +1,25 @@
-"""Whether a firmware reads a FAT file system: by its boot sector, not by what Linux makes of it.
+"""Whether firmware can read a FAT file system, by its boot sector: Linux accepts more.
 
 Format: Microsoft's "FAT: General Overview of On-Disk Format", 1.03, which the UEFI specification
-(13.3) refers to. It reads only.
+(13.3) refers to. It only reads.
 """
 
 from __future__ import annotations
 
 import struct
 
-# the number of clusters alone says which FAT it is
+# only the number of clusters determines the type of FAT
 FEWEST_OF_FAT16, FEWEST_OF_FAT32 = 4085, 65525
 SIGNATURE = b"\x55\xaa"
 
 
 def problem(device: str, sector: int) -> str:
-    """What keeps a firmware from reading the FAT on a device, "" for nothing.
+    """Why firmware cannot read the FAT on a device, "" if it can.
 
-    sector: bytes of the disk's logical sectors. Raises OSError.
+    sector: bytes per logical sector of the disk. Raises OSError.
     """
     with open(device, "rb", buffering=0) as file:
-        boot = file.read(4096)  # the smallest read that every disk takes
+        boot = file.read(4096)  # the smallest read that works on every disk
     if len(boot) < 512 or boot[510:512] != SIGNATURE:
         return "it has no FAT file system"
     size, per_cluster, reserved, tables, root_entries, small_total = struct.unpack_from(

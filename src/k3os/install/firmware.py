@@ -1,8 +1,8 @@
-"""UEFI's own list of what boots, in the machine's NVRAM: an entry for k3OS, the first in BootOrder.
+"""UEFI's boot list in the machine's NVRAM: add an entry for k3OS, first in BootOrder.
 
-efibootmgr(8) reads and writes it (UEFI specification, 3.1). Without an entry the firmware has to
-look for the fallback path on the disk by itself, which not every one does. That the list cannot be
-written is no reason to stop an installation.
+efibootmgr(8) reads and writes it (UEFI specification, 3.1). Without an entry, the firmware must
+find the fallback path on the disk by itself, which not all can. If the list cannot be written, the
+installation continues.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ PARTITION = re.compile(r"HD\(\d+,GPT,([0-9a-f-]{36})", re.IGNORECASE)
 
 
 def add_entries(partitions: tuple[Device, ...], arch: str) -> list[str]:
-    """An entry for each EFI partition, those of former installations removed; lines for a person.
+    """Add an entry for each EFI partition, remove those of former installations; lines to print.
 
-    arch: of the loaders, as Debian calls it.
+    arch: of the loaders, in Debian's names.
     """
     if not os.path.isdir(VARIABLES) or not os.listdir(VARIABLES):
-        return []  # started by a BIOS, or where the list cannot be seen
+        return []  # booted by a BIOS, or the list is not accessible
     try:
         listing = run(["efibootmgr"]).decode(errors="replace")
         own = {uuid for each in partitions for uuid in partition_uuids(each.path)}
         for number in stale(listing, partition_uuids() - own):
             run(["efibootmgr", "--quiet", "--bootnum", number, "--delete-bootnum"])
-        # each becomes the first: the first disk's comes last
+        # each new entry becomes the first, so the first disk's is added last
         for partition in reversed(partitions):
             command = ["efibootmgr", "--quiet", "--create", "--label", LABEL]
             command += ["--disk", f"/dev/{partition.disk}", "--part", str(partition.number)]
@@ -44,9 +44,9 @@ def add_entries(partitions: tuple[Device, ...], arch: str) -> list[str]:
 
 
 def stale(listing: str, known: set[str]) -> list[str]:
-    """Numbers of our entries whose partition is not one of the known ones.
+    """Numbers of our entries whose partition is not in known.
 
-    listing: what efibootmgr prints; known: UUIDs, in small letters.
+    listing: output of efibootmgr; known: UUIDs in lower case.
     """
     found = []
     for number, label, path in ENTRY.findall(listing):
@@ -57,6 +57,6 @@ def stale(listing: str, known: set[str]) -> list[str]:
 
 
 def partition_uuids(*devices: str) -> set[str]:
-    """UUIDs of these partitions, or of all, as lsblk(8) knows them. Raises CommandError."""
+    """UUIDs of these partitions, or of all, according to lsblk(8). Raises CommandError."""
     listing = run(["lsblk", "-rno", "PARTUUID", *devices]).decode(errors="replace")
     return set(listing.lower().split())

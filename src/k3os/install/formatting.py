@@ -1,6 +1,6 @@
 """Partitions and file systems: sfdisk(8), mke2fs(8), mkfs.vfat(8).
 
-Only `partition` and the two `make_*` write; a device is given by a plan, which has checked it.
+Only `partition` and the two `make_*` write; devices come from a plan, which has checked them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from k3os.system.disks import Device
 from k3os.system.run import CommandError, run
 
 APPEAR_SECONDS = 20
-# until the last moment: a disk with this label is no installed one
+# until the end: a disk with this label does not count as installed
 UNFINISHED_LABEL = "K3OS_UNFINISHED"
-# older GRUBs, the one of a remastered ISO among them, know neither
+# unknown to older GRUBs, including that of a remastered ISO
 EXT4_FEATURES = "^metadata_csum_seed,^orphan_file"
 
 
 def script(layout: Iterable[Partition], name: Callable[[str], str] | None = None) -> str:
-    """sfdisk's input: a GPT with the partitions one behind the other, aligned to 1 MiB.
+    """sfdisk's input: a GPT with the partitions in sequence, aligned to 1 MiB.
 
-    name: gives the UUID of the "disk" and of each partition, by its name; else they are random.
+    name: returns the UUID of the "disk" and of each partition, by its name; default: random.
     """
     lines = ["label: gpt"]
     if name is not None:
@@ -40,8 +40,8 @@ def script(layout: Iterable[Partition], name: Callable[[str], str] | None = None
 
 
 def partition(disk: Device, layout: tuple[Partition, ...]) -> dict[str, Device]:
-    """Write the table, which loses what was on the disk; the new partitions by their names."""
-    # an installed system is none any more before the rest of it goes
+    """Write the partition table, which erases the disk; returns the new partitions by name."""
+    # first of all, an installed system is no longer recognized as one
     for name in (*disk.partitions, disk.name):
         run(["wipefs", "--all", "--quiet", f"/dev/{name}"])
     command = ["sfdisk", "--quiet", "--lock", "--wipe", "always", "--wipe-partitions", "always"]
@@ -52,16 +52,16 @@ def partition(disk: Device, layout: tuple[Partition, ...]) -> dict[str, Device]:
 
 
 def _wait_for_udev() -> None:
-    """Until udev is done: it has the kernel read a new table again, when partitions go and come."""
+    """Wait for udev, which makes the kernel reread a new table: partitions go and come back."""
     try:
         run(["udevadm", "settle", f"--timeout={APPEAR_SECONDS}"], check=False)
     except CommandError as error:
-        if error.returncode != 127:  # a system without udev has nobody who does that
+        if error.returncode != 127:  # without udev, nothing rereads the table
             raise
 
 
 def _wait_for_partitions(disk: Device, count: int) -> tuple[str, ...]:
-    """The kernel's names of the new partitions; they come a moment after the table."""
+    """The kernel's names of the new partitions, which appear a moment after the table."""
     end = time.monotonic() + APPEAR_SECONDS
     while True:
         names = disks.partitions(disk.name)
@@ -80,7 +80,7 @@ MAKE_EFI = ("mkfs.vfat", "-F", "32", "-s", "1", "-n", EFI_LABEL)
 
 
 def make_state(device: Device) -> None:
-    """An empty ext4 that is not yet named as an installed system."""
+    """An empty ext4 without the label of an installed system."""
     run([*MAKE_STATE, "-L", UNFINISHED_LABEL, device.path])
 
 
@@ -93,5 +93,5 @@ def set_label(device: Device, label: str) -> None:
 
 
 def uuid(device: Device) -> str:
-    """The UUID of its ext4 file system."""
+    """The UUID of the device's ext4 file system."""
     return probe(device.path).uuid

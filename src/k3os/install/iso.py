@@ -1,9 +1,9 @@
-"""An ISO from a web address as what is installed: fetched into memory, verified, mounted.
+"""Installing from an ISO at a web address: download into memory, verify, mount.
 
-Into memory, since no disk is written to before all is checked; so it must fit there, which is
-known before the download has begun. Whose it is, one of these says: the sum behind `#sha256=` in
-the address; the signature of its manifest, where the running system knows a key; else https. A file
-of sha256sum(1) beside the ISO tells damage only.
+Into memory, since no disk is written to before everything is checked. Whether it fits is known
+before the download starts. One of these proves its origin: the checksum in `#sha256=` of the
+address; the signature of its manifest, if the running system has a key; otherwise https. A file of
+sha256sum(1) beside the ISO only detects damage.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from k3os.system.http_failure import HttpError
 KEY = "iso_url"
 MEMORY, MEDIUM = "/run/k3os/iso", "/run/k3os/iso-medium"
 MEMINFO = "/proc/meminfo"
-# what the installer and the programs it starts need beside the ISO
+# memory for the installer and the programs that it starts, in addition to the ISO
 RESERVE = 48 << 20
 TRIES = 8
 LARGEST = 16 << 30
 NOTHING_THERE = (404, 410)
-UNKNOWN_STEP = 50 << 20  # of a progress whose end nobody knows
+UNKNOWN_STEP = 50 << 20  # bytes between two messages if the size is unknown
 
 
 @contextmanager
 def fetched(
     url: str, say: Say, progress: Progress | None = None, *, insecure: bool = False
 ) -> Iterator[InstallMedium]:
-    """The k3OS of the ISO at url; it is forgotten when the block ends.
+    """The k3OS of the ISO at url; it is removed from memory when the block ends.
 
-    progress: draws a bar; without it every tenth is said. insecure: whoever made it. Raises
+    progress: draws a bar; without it, every 10 % is reported. insecure: accept any origin. Raises
     UserError.
     """
     from k3os.generation.signature import IMAGE_KEYS, NODE_KEYS, read_keys
@@ -46,7 +46,7 @@ def fetched(
     if not insecure and not keys:
         check_address(url)
     os.makedirs(MEMORY, exist_ok=True)
-    # room for all; whether there is as much memory is ours to know
+    # size=100%: free_memory() decides whether the ISO fits
     mounts.mount("iso", MEMORY, "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, "mode=0700,size=100%")
     try:
         path = fetch(url, MEMORY, say, progress)
@@ -69,7 +69,7 @@ def fetched(
 
 
 def check_address(url: str) -> None:
-    """Raise UserError for an address that says nothing of whose the ISO is, and no way to."""
+    """Raise UserError for an address that neither proves the origin of the ISO nor is https."""
     if "#" not in url and not url.lower().startswith("https://"):
         raise UserError(
             "a download over plain http can be changed on its way, and this system knows no key to "
@@ -81,7 +81,7 @@ def check_address(url: str) -> None:
 
 
 def check_signature(what: InstallMedium, keys: list[str], where: str) -> None:
-    """Raise UserError unless one of keys signed all that will be installed."""
+    """Raise UserError unless one of keys has signed everything that will be installed."""
     from k3os.generation.install_medium import verify_medium
     from k3os.generation.layout import SYSTEM
     from k3os.generation.release import SIGNATURE, read
@@ -93,7 +93,7 @@ def check_signature(what: InstallMedium, keys: list[str], where: str) -> None:
 
 
 def fetch(url: str, directory: str, say: Say, progress: Progress | None = None) -> str:
-    """Download and verify; returns the path of the file. Raises UserError, and leaves no file."""
+    """Download and verify; returns the file's path. On UserError no file is left."""
     from k3os.k3s.source import split_checksum
 
     address, wanted = split_checksum(url, KEY)
@@ -127,7 +127,7 @@ def fetch(url: str, directory: str, say: Say, progress: Progress | None = None) 
 
 
 def published_sum(address: str, name: str) -> str:
-    """The SHA-256 in <address>.sha256, "" when there is no such file. Raises UserError."""
+    """The SHA-256 in <address>.sha256, "" if there is no such file. Raises UserError."""
     import re
     from urllib.parse import urlsplit
 
@@ -151,12 +151,12 @@ def published_sum(address: str, name: str) -> str:
 
 
 class Watch:
-    """Follows a download: is there memory for it, and how far is it."""
+    """Follows a download: reports progress, and stops it if it will not fit into memory."""
 
     def __init__(
         self, name: str, room: int, say: Say, progress: Progress | None, address: str
     ) -> None:
-        """room: bytes that may be used; address: fit for messages."""
+        """room: bytes that may be used; address: without secrets, for messages."""
         self.name = name
         self.room = room
         self.say = say
@@ -188,7 +188,7 @@ class Watch:
 
 
 def free_memory() -> int:
-    """Bytes that an ISO may take: what could be freed (proc_meminfo(5)) without RESERVE."""
+    """Bytes available for an ISO: memory that could be freed (proc_meminfo(5)) minus RESERVE."""
     with open(MEMINFO, errors="replace") as file:
         for line in file:
             if line.startswith("MemAvailable:"):
@@ -218,7 +218,7 @@ def _address(url: str) -> str:
 
 
 def _name(address: str) -> str:
-    """The last part of the address's path as the name of a file."""
+    """A file name: the last part of the address's path."""
     from urllib.parse import unquote, urlsplit
 
     name = unquote(urlsplit(address).path).rpartition("/")[2]

@@ -1,7 +1,7 @@
-"""An overlay installation, k3OS on top of another system, and the way back to that one.
+"""An overlay installation, k3OS on top of another system, and the way back to that system.
 
-Only /sbin/init of the other system was replaced, by unpacking the tarball (overlay/foreign); its
-own init is still there under its own name. Nothing here deletes anything.
+Unpacking the tarball (overlay/foreign) replaced only /sbin/init of the other system; its own init
+is still there under its real name. Nothing here deletes anything.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from k3os.system.files import atomic_symlink
 
 INIT = "/sbin/init"
 FIRST_LINE = b"#!/k3os/system/bin/busybox sh\n"
-KEPT = "/sbin/init.before-k3os"  # a copy that a careful person made
+KEPT = "/sbin/init.before-k3os"  # a copy made by a careful person
 INITS = (
     KEPT,
     "/lib/systemd/systemd",
@@ -28,9 +28,9 @@ INITS = (
 
 
 def resolve(root: str, path: str) -> str:
-    """Where path leads in the system below root, its links followed as that system sees them.
+    """Where path leads in the system below root, following links as that system would.
 
-    The path in that system, without links. Raises UserError for links in a circle.
+    Returns the path in that system, without links. Raises UserError for a loop of links.
     """
     try:
         return links.resolve(root, path)
@@ -48,7 +48,7 @@ def is_ours(root: str) -> bool:
 
 
 def own_init(root: str, asked: str = "") -> str:
-    """The init of the other system, asked for or found. Raises UserError."""
+    """The other system's init: asked, or else found. Raises UserError."""
     for path in (asked,) if asked else INITS:
         target = root + resolve(root, path)
         if os.path.isfile(target) and os.access(target, os.X_OK):
@@ -60,16 +60,16 @@ def own_init(root: str, asked: str = "") -> str:
 
 
 def give_back(root: str, asked: str = "") -> str:
-    """Make /sbin/init of the system below root its own again; what it leads to.
+    """Restore /sbin/init of the system below root; returns what it leads to.
 
-    root is mounted writable. Raises UserError when k3OS is not what it starts.
+    root must be mounted writable. Raises UserError if it does not start k3OS.
     """
     if not is_ours(root):
         raise UserError(
             f"{INIT} of this machine's other system does not start k3OS", "nothing was changed"
         )
     init = own_init(root, asked)
-    # of /sbin/init only the directory is followed: the name itself is what changes
+    # of /sbin/init, only the directory's links are followed: the name itself is replaced
     place = resolve(root, posixpath.dirname(INIT))
     if init == KEPT:
         os.rename(f"{root}{place}/{posixpath.basename(KEPT)}", f"{root}{place}/init")

@@ -1,7 +1,7 @@
-"""Carrying a plan out: the only place of the installer that writes to a disk.
+"""Carrying out a plan: the only place of the installer that writes to a disk.
 
-The order makes an interruption cheap: what lies on the disk is named an installed system
-(the link `current`, then the label) only after all of it was written and read back.
+The order makes an interruption harmless: a disk is marked as an installed system (the link
+`current`, then the label) only after everything has been written and read back.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ SCRATCH = "/run/k3os/install"
 
 
 def install(plan: Plan, say: Say, progress: Progress | None = None) -> None:
-    """Do it. progress: called while files are copied. Raises UserError that says in which state
-    the disk is."""
+    """Do it. progress: called while files are copied. Raises UserError, whose text says what state
+    the disk is in."""
     say("checking the files of the medium")
     install_medium.verify(plan.source, f"{plan.source.root}/{SYSTEM}", lambda _: None)
     install_medium.verify_medium(plan.source)
@@ -57,7 +57,7 @@ def install(plan: Plan, say: Say, progress: Progress | None = None) -> None:
 
 
 def _onto_disk(plan: Plan, disk: Device, say: Say, progress: Progress | None) -> Device:
-    """The EFI partition that was made."""
+    """Returns the new EFI partition."""
     say(f"partitioning {disk.path}")
     parts = formatting.partition(disk, layout_of(disk.sector))
     say(f"making file systems on {parts['state'].path} and {parts['efi'].path}")
@@ -100,12 +100,12 @@ def _in_place(plan: Plan, state: Device, say: Say, progress: Progress | None) ->
 
 
 def write_efi(medium: InstallMedium, partition: Device, uuid: str) -> None:
-    """The signed loaders of the medium, and where they find the menu."""
+    """The signed loaders of the medium, and a stub that tells them where the menu is."""
     image = f"{medium.root}/{LOADERS}/efi.img"
     with mounted(partition.path, "efi", "vfat") as root:
         mounts.mount_image(image, f"{SCRATCH}/loaders", "vfat")
         try:
-            # without the image's own menu: a power cut must not leave the disk with that one
+            # not the image's own menu: after a power cut, the disk must not start with that one
             shutil.copytree(
                 f"{SCRATCH}/loaders/EFI",
                 f"{root}/EFI",
@@ -127,7 +127,7 @@ def write_efi(medium: InstallMedium, partition: Device, uuid: str) -> None:
 
 
 def _copy(path: str, target: str) -> None:
-    """Contents only: FAT has no modes. What was there is there until all of the new one is."""
+    """Contents only: FAT has no modes. The old file stays until the new one is complete."""
     with open(path, "rb") as old, open(f"{target}.new", "wb") as new:
         shutil.copyfileobj(old, new)
         new.flush()
@@ -137,7 +137,7 @@ def _copy(path: str, target: str) -> None:
 
 @contextmanager
 def mounted(device: str, name: str, kind: str) -> Iterator[str]:
-    """A device's file system, mounted for us alone."""
+    """Mount a device's file system at a private place."""
     target = f"{SCRATCH}/{name}"
     os.makedirs(target, exist_ok=True)
     mounts.mount(device, target, kind)

@@ -1,6 +1,6 @@
 """What an installation will do, decided before anything is written.
 
-`make_plan` refuses with a reason, or returns a record that perform.py carries out. It reads the
+`make_plan` refuses with a reason, or returns a record for perform.py to carry out. It inspects the
 machine and changes nothing.
 """
 
@@ -29,15 +29,15 @@ BIOS_TYPE = "21686148-6449-6E6F-744E-656564454649"
 EFI_TYPE = "C12A7328-F81F-11D2-BA4B-00C04F79B27A"
 LINUX_TYPE = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 EFI_SIZE = 64 * MIB
-# a FAT32 has at least 65,525 clusters, and none is smaller than a sector
+# a FAT32 has at least 65,525 clusters, each at least one sector
 EFI_SIZE_OF_LARGE_SECTORS = 260 * MIB
-# beside two generations: ext4's own, and a little data
+# in addition to two generations: ext4's overhead, and a little data
 SPARE = 256 * MIB
 
 
 @dataclass(frozen=True)
 class InstallRequest:
-    """What a person, or the command line, asks for; "" and False: not given."""
+    """What a person, or the command line, asks for; "" and False mean not given."""
 
     device: str = ""
     config_url: str = ""
@@ -45,15 +45,15 @@ class InstallRequest:
     force_efi: bool = False
     tty: str = ""
     debug: bool = False
-    # the firmware's boot list stays as it is
+    # leave the firmware's boot list unchanged
     no_boot_entry: bool = False
-    # a disk with an installed system is refused: the mode was only a fallback
+    # refuse a disk with an installed system: install mode was only a fallback
     keep_installed: bool = False
 
 
 @dataclass(frozen=True)
 class Partition:
-    """One partition to be made; size 0: the rest of the disk. label: of its file system."""
+    """A partition to create; size 0: the rest of the disk. label: of its file system."""
 
     name: str
     kind: str
@@ -69,7 +69,7 @@ LAYOUT = (
 
 
 def layout(sector: int) -> tuple[Partition, ...]:
-    """The partitions of a disk whose logical sectors have so many bytes."""
+    """The partitions of a disk with logical sectors of that many bytes."""
     if sector == SECTOR:
         return LAYOUT
     return tuple(
@@ -80,7 +80,7 @@ def layout(sector: int) -> tuple[Partition, ...]:
 
 @dataclass(frozen=True)
 class BiosPlace:
-    """Where GRUB for BIOS goes on a disk that is used as it is: the disk's path, bytes."""
+    """Where GRUB for BIOS goes on a disk that keeps its partitions: the disk's path, bytes."""
 
     disk: str
     start: int
@@ -89,10 +89,10 @@ class BiosPlace:
 
 @dataclass(frozen=True)
 class Plan:
-    """disk: the device that is partitioned; None with no_format, which has the others.
+    """disk: the device to partition; None with no_format, which uses the other fields.
 
-    state: the partition, array or volume that is used as it is. efi, bios: where the boot
-    loaders go, on each disk that state is on.
+    state: the existing partition, array or volume to use. efi, bios: where the boot loaders go, on
+    each disk that state is on.
     """
 
     source: InstallMedium
@@ -123,7 +123,7 @@ class Plan:
 
 
 def make_plan(request: InstallRequest, source: InstallMedium, config: bytes, menu: str) -> Plan:
-    """Raises UserError with the reason when this must not be done."""
+    """Raises UserError with the reason if this must not be done."""
     if request.no_format:
         return _in_place(request, source, config, menu)
     disk = disks.look_up(request.device) if request.device else the_only_disk(source, request)
@@ -134,12 +134,12 @@ def make_plan(request: InstallRequest, source: InstallMedium, config: bytes, men
 
 
 def needed(source: InstallMedium, sector: int = SECTOR) -> int:
-    """Bytes that a whole disk must have: room for an upgrade is part of it."""
+    """Bytes that a whole disk must have, including room for an upgrade."""
     return 2 * source.size + SPARE + 3 * MIB + sum(part.size for part in layout(sector))
 
 
 def refusal(device: Device, source: InstallMedium, *, keep_installed: bool = False) -> str:
-    """Why a device is not installed to, "" when it can be."""
+    """Why a device cannot be installed to, "" if it can."""
     if device.number:
         return (
             f"{device.path} is a partition; give the whole disk, /dev/{device.disk}, or use "
@@ -254,7 +254,7 @@ def booted_with_efi() -> bool:
 
 
 def bios_place(disk: str) -> BiosPlace | None:
-    """The BIOS boot partition of a GPT disk, the gap before an msdos disk's first partition."""
+    """A GPT disk's BIOS boot partition, or the gap before an msdos disk's first partition."""
     try:
         table = an_object(run(["sfdisk", "--json", f"/dev/{disk}"]))["partitiontable"]
         return _bios_place(disk, table)
@@ -276,7 +276,7 @@ def _bios_place(disk: str, table: dict[str, Any]) -> BiosPlace | None:
 
 
 def show_volumes() -> None:
-    """Start RAID arrays and logical volumes with a K3OS_STATE that nobody has started."""
+    """Start RAID arrays and logical volumes with a K3OS_STATE that are not active."""
     from k3os.system.volumes import Volumes
 
     found = [each for disk in disks.all_disks() for each in disks.file_systems(disk)]
@@ -288,7 +288,7 @@ def show_volumes() -> None:
 
 
 def _labelled(label: str, where: str) -> Device | None:
-    """The partition with a label: the given device or one of the given disk, or any."""
+    """The partition with a label: where itself or on it; "" for where: anywhere."""
     names = [name for name in sorted(os.listdir(disks.SYS)) if not name.startswith(("loop", "ram"))]
     if where:
         device = disks.look_up(where)
@@ -297,7 +297,7 @@ def _labelled(label: str, where: str) -> Device | None:
     found: dict[str, None] = {}
     for name in names:
         if holders(f"/dev/{name}"):
-            continue  # half of a mirror looks like the whole
+            continue  # one half of a mirror looks like the whole file system
         for file_system in disks.file_systems(disks.describe(name)):
             is_it = file_system.label == label and file_system.kind == kind
             if is_it and not holders(file_system.device):

@@ -1,7 +1,7 @@
-"""The interactive installation: questions on a terminal of 80 columns, serial ones included.
+"""The interactive installation: questions on a terminal of 80 columns, including serial ones.
 
-It asks and returns what was answered; nothing is written here. Answers become the text of a
-config.yaml, so that what a person types goes through the very same checks.
+It asks and returns the answers, and writes nothing. Answers become the text of a config.yaml, so
+that they go through exactly the same checks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WIRELESS = "wl"
 
 @dataclass
 class Answers:
-    """What was answered; "" and [] for nothing. what: INSTALL or CONFIGURE."""
+    """The answers; "" and [] for none. what: INSTALL or CONFIGURE."""
 
     what: str = INSTALL
     device: str = ""
@@ -40,7 +40,7 @@ class Answers:
     wifi: list[tuple[str, str]] = field(default_factory=list)
 
     def config(self) -> str:
-        """The answers as the text of a config.yaml, "" when there are none."""
+        """The answers as the text of a config.yaml, "" if there are none."""
         from k3os.config.dump import double_quoted
 
         ours = [
@@ -67,7 +67,7 @@ class Answers:
 
 
 class Terminal:
-    """Questions and answers. Raises EOFError and KeyboardInterrupt as a person ends it."""
+    """Asks questions. Raises EOFError and KeyboardInterrupt when a person quits."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Terminal:
         self.show = show
 
     def text(self, question: str, wrong: Callable[[str], str] = lambda _: "") -> str:
-        """A line; Enter alone is "". wrong: what is the matter with it, "" for nothing."""
+        """A line; "" for Enter alone. wrong: returns what is wrong with it, "" for nothing."""
         while True:
             answer = self._read(f"{question}: ").strip()
             problem = wrong(answer)
@@ -89,7 +89,7 @@ class Terminal:
             self.show(f"  {problem}")
 
     def secret(self, question: str, *, twice: bool = False) -> str:
-        """The same without showing it; Enter alone is ""."""
+        """The same without echo; "" for Enter alone."""
         while True:
             answer = self._read_hidden(f"{question}: ")
             if not twice or not answer or self._read_hidden("Once more: ") == answer:
@@ -97,7 +97,7 @@ class Terminal:
             self.show("  the two differ; try again")
 
     def choice(self, question: str, choices: Sequence[str]) -> int:
-        """Which of the choices, from 0; Enter alone is the first."""
+        """The index of the choice; Enter alone is the first."""
         self.show(question)
         for number, text in enumerate(choices, 1):
             self.show(f"  {number}. {text}")
@@ -109,7 +109,7 @@ class Terminal:
         return int(self.text("Number [1]", wrong) or 1) - 1
 
     def yes(self, question: str) -> bool:
-        """Enter alone is no."""
+        """Enter alone means no."""
 
         def wrong(answer: str) -> str:
             return "" if answer.lower() in ("", "y", "yes", "n", "no") else "type y or n"
@@ -121,7 +121,7 @@ def ask(
     terminal: Terminal, usable: Sequence[Device], *, has_login: bool, interfaces: Sequence[str]
 ) -> Answers:
     """All questions. usable: disks that can be installed to; has_login: whether somebody can
-    log in without an answer; interfaces: names of network interfaces."""
+    log in even without an answer; interfaces: names of network interfaces."""
     answers = Answers()
     terminal.show("Enter alone takes what is in brackets, or leaves a thing out.\n")
     if usable:
@@ -153,7 +153,7 @@ def ask_disk(terminal: Terminal, usable: Sequence[Device]) -> str:
 
 
 def described(disk: Device) -> str:
-    """A disk with what is on it."""
+    """A disk and its contents."""
     names = [each.label or each.kind for each in disks.file_systems(disk)]
     return f"{disk}: {', '.join(names) if names else 'empty'}"
 
@@ -195,7 +195,7 @@ def ask_wifi(terminal: Terminal, answers: Answers) -> None:
 
 
 def wrong_for(key: str) -> Callable[[str], str]:
-    """The check of a key of config.yaml as a check of an answer."""
+    """The check of a configuration key, used as the check of an answer."""
 
     def wrong(text: str) -> str:
         from k3os.config.check import check_text
@@ -213,7 +213,7 @@ def wrong_for(key: str) -> Callable[[str], str]:
 
 
 def on_this_terminal() -> Terminal:
-    """The one we run on. Raises UserError when nobody is there."""
+    """The terminal that we run on. Raises UserError if nobody is there."""
     import getpass
 
     if not sys.stdin.isatty():
@@ -222,7 +222,7 @@ def on_this_terminal() -> Terminal:
             "give --silent and what is needed, or k3os.install.silent on the kernel's command line",
         )
 
-    # the terminal is standard input: the output of a service goes to the journal
+    # the terminal is standard input: a service's output goes to the journal
     def show(text: str) -> None:
         os.write(0, f"{text}\n".encode())
 

@@ -1,8 +1,8 @@
-"""Taking over the machine's own root partition: k3OS is laid beside the running system.
+"""Taking over the machine's own root partition: k3OS is installed beside the running system.
 
-`make_plan` refuses with a reason or decides; `take_over` writes. Nothing of the running system is
-changed but grub.cfg, in one rename at the very end: until then, and until the next boot, it
-starts as before. That boot deletes it (boot/takeover.py).
+`make_plan` refuses with a reason or decides; `take_over` writes. Of the running system only
+grub.cfg is changed, with one rename at the very end: until then, and until the next boot, it starts
+as before. That boot deletes it (boot/takeover.py).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.system.console import Progress, Say
 
-HOST = "/mnt/host"  # where install.sh shows the root of the running system
+HOST = "/mnt/host"  # where install.sh mounts the root of the running system
 GRUB_PLATFORMS = ("i386-pc", "x86_64-efi", "arm64-efi")
 SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
-# our own while the old system still runs beside it
+# extra space for us while the old system still runs
 ROOM = 64 * MIB
 GRUB_DIRECTORY = "boot/grub"
 NOTHING_WRITTEN = "nothing was written"
@@ -40,9 +40,9 @@ NOTHING_WRITTEN = "nothing was written"
 
 @dataclass(frozen=True)
 class Takeover:
-    """device: the partition of /; root: where it is seen; uuid: of its file system.
+    """device: the partition of /; root: where it is mounted; uuid: of its file system.
 
-    first_menu: grub.cfg of the next boot; menu: the one that stays. then: REBOOT or POWER_OFF.
+    first_menu: grub.cfg of the next boot; menu: the permanent one. then: REBOOT or POWER_OFF.
     """
 
     source: InstallMedium
@@ -71,7 +71,7 @@ def make_plan(
     power_off: bool,
     root: str = HOST,
 ) -> Takeover:
-    """Raises UserError with the reason when this system must not be taken over."""
+    """Raises UserError with the reason if this system must not be taken over."""
     if not request.no_format or not request.device:
         raise UserError(
             "a takeover formats nothing and needs to know the partition",
@@ -106,7 +106,7 @@ def make_plan(
 
 
 def refusal(device: Device, table: list[Mount], root: str) -> str:
-    """Why the partition cannot be taken over, "" when it can; table: the system's mounts."""
+    """Why the partition cannot be taken over, "" if it can; table: the system's mounts."""
     at = {mount.target: mount for mount in table}
     if "/" not in at:
         return "the mount table of this system shows no root"
@@ -152,7 +152,7 @@ def _grub_problem(root: str) -> str:
 
 
 def _secure_boot_problem(root: str) -> str:
-    """Another distribution's shim starts its own kernels only, and ours is Debian's."""
+    """Another distribution's shim starts only its own kernels, and ours is Debian's."""
     try:
         with open(SECURE_BOOT, "rb") as file:
             enabled = file.read()[4:5] == b"\1"
@@ -181,7 +181,7 @@ def _room_problem(device: Device, root: str, size: int) -> str:
 
 
 def take_over(plan: Takeover, say: Say, progress: Progress | None = None) -> None:
-    """Do it. Raises UserError; this system boots as before then."""
+    """Do it. Raises UserError; the system then boots as before."""
     say("checking the files of the medium")
     install_medium.verify(plan.source, f"{plan.source.root}/{SYSTEM}", lambda _: None)
     install_medium.verify_medium(plan.source)
@@ -206,10 +206,10 @@ def take_over(plan: Takeover, say: Say, progress: Progress | None = None) -> Non
 
 
 def keep_menu(root: str) -> None:
-    """Keep the system's own grub.cfg under a second name."""
+    """Keep the system's own grub.cfg under another name."""
     with open(f"{root}/{MENU}", errors="surrogateescape") as file:
         if file.readline().startswith(grub.TAKEOVER_HEADER):
-            return  # of an earlier takeover; what it replaced is kept already
+            return  # of an earlier takeover; the original is saved already
     if os.path.lexists(f"{root}/{BACKUP}"):
         os.unlink(f"{root}/{BACKUP}")
     os.link(f"{root}/{MENU}", f"{root}/{BACKUP}")

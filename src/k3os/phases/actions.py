@@ -1,7 +1,7 @@
-"""The effects a plan is made of. Each knows how to describe itself and how to happen.
+"""The effects that a plan consists of. Each can describe itself and perform itself.
 
 `perform(node)` returns DONE, UNCHANGED or LATER and raises OSError, CommandError or UserError.
-Descriptions never show contents: they end in a file that everybody may read.
+Descriptions never contain file contents: they end up in a file that everybody can read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DONE, UNCHANGED, LATER, FAILED = "done", "unchanged", "later", "failed"
 
 
 class Action:
-    """key: the configuration key it comes from; place: where that was written."""
+    """key: the configuration key that it comes from; place: where the key was written."""
 
     __slots__ = ("key", "note", "place", "result")
 
@@ -36,17 +36,17 @@ class Action:
 
     @property
     def thing(self) -> str:
-        """What it leaves and what is undone when it leaves the configuration (ours.py), or ""."""
+        """What it leaves behind, to be undone when it leaves the configuration (ours.py), or ""."""
         return ""
 
     def traces(self) -> tuple[str, str | None]:
-        """Of a thing, after perform: a mark to know it by, and what was there before."""
+        """For a thing, after perform: a mark that identifies it, and what was there before."""
         return "", None
 
 
 class WriteFile(Action):
-    """A whole file. uid, gid -1: root's. Parents are made with mode 0755 and the same owner
-    below a home directory."""
+    """A whole file. uid, gid -1: root's. Missing parents get mode 0755 and, below a home directory,
+    the same owner."""
 
     __slots__ = ("data", "gid", "mode", "path", "uid")
 
@@ -79,7 +79,7 @@ class WriteFile(Action):
             return UNCHANGED
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            # only root can give files away; a test as somebody else keeps its own
+            # only root can change owners; a test as another user keeps its own
             uid, gid = (self.uid, self.gid) if os.geteuid() == 0 else (-1, -1)
             atomic_write(path, self.data, mode=self.mode, uid=uid, gid=gid)
         except FileExistsError:
@@ -95,7 +95,7 @@ class WriteFile(Action):
 
 
 class OwnFile(WriteFile):
-    """A file that goes, for the image's or for none, when nothing asks for it any more."""
+    """A file that is removed, or replaced by the image's, when nothing asks for it any more."""
 
     __slots__ = ()
 
@@ -125,7 +125,7 @@ def _is_written(path: str, data: bytes, mode: int, uid: int, gid: int) -> bool:
 
 
 class MakeDirectory(Action):
-    """A directory with exactly this owner and mode; what is in it stays."""
+    """A directory with exactly this owner and mode; its contents stay."""
 
     __slots__ = ("gid", "mode", "path", "uid")
 
@@ -146,7 +146,7 @@ class MakeDirectory(Action):
 
         path = node.entry(self.path)
         if os.path.islink(path):
-            # whoever made the link would get what it leads to
+            # otherwise whoever made the link would get its target
             raise UserError(f"{self.path} is a symbolic link", "make it a directory")
         existed = os.path.isdir(path)
         os.makedirs(path, exist_ok=True)
@@ -161,7 +161,7 @@ class MakeDirectory(Action):
 
 
 class Link(Action):
-    """A symbolic link; whatever file had its name is replaced."""
+    """A symbolic link; replaces any file with its name."""
 
     __slots__ = ("path", "target")
 
@@ -188,7 +188,7 @@ class Link(Action):
 
 
 class Remove(Action):
-    """A file or link that must not be there; what a link leads to stays."""
+    """A file or link that must not exist; a link's target stays."""
 
     __slots__ = ("path",)
 
@@ -208,7 +208,7 @@ class Remove(Action):
 
 
 class SetKernel(Action):
-    """A value in /proc/sys. A file that is missing may come with a module in a later phase."""
+    """A value in /proc/sys. A missing file may appear with a module in a later phase."""
 
     __slots__ = ("name", "path", "value", "was")
 
@@ -238,7 +238,7 @@ class SetKernel(Action):
             hint = "check the name with `sysctl -a`; a module it belongs to goes to k3os.modules"
             raise UserError(f"the kernel knows no {self.name}", hint) from None
         except PermissionError:
-            pass  # some can only be written, e.g. net.ipv4.route.flush
+            pass  # some are write-only, e.g. net.ipv4.route.flush
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
             try:
@@ -252,7 +252,7 @@ class SetKernel(Action):
 
 
 class OwnSetting(SetKernel):
-    """A value that gives way to what was there before when nothing asks for it any more."""
+    """A value that is set back to the former one when nothing asks for it any more."""
 
     __slots__ = ()
 
@@ -265,7 +265,7 @@ class OwnSetting(SetKernel):
 
 
 class LoadModule(Action):
-    """modprobe(8) with parameters. Loaded or built in already is fine."""
+    """modprobe(8) with parameters. A module that is already loaded or built in is fine."""
 
     __slots__ = ("name", "parameters")
 
@@ -303,7 +303,7 @@ class LoadModule(Action):
 
 
 class Later(Action):
-    """Something that another phase does; said in the report instead of left out silently."""
+    """Something that another phase does; it is in the report instead of silently missing."""
 
     __slots__ = ("what",)
 
@@ -320,7 +320,7 @@ class Later(Action):
 
 
 class Refused(Action):
-    """A value that turned out wrong only when the node was looked at."""
+    """A value that turned out to be wrong only on this node."""
 
     __slots__ = ("_thing", "hint", "message", "what")
 
@@ -328,7 +328,7 @@ class Refused(Action):
         self, key: str, place: Place, what: str, message: str, hint: str = "", thing: str = ""
     ) -> None:
         super().__init__(key, place)
-        self._thing = thing  # what was left before, when it was right, stays
+        self._thing = thing  # what was left earlier, when the value was right, stays
         self.what = what
         self.message = message
         self.hint = hint

@@ -1,7 +1,8 @@
-"""AppArmor profiles that write_files puts into /etc/apparmor.d: loaded into the kernel.
+"""AppArmor profiles that write_files puts into /etc/apparmor.d: load them into the kernel.
 
-Of a pod's Localhost profile k3s only asks whether it is there, so this comes before k3s starts.
-What a profile includes is found below /etc/apparmor.d and /usr/share/apparmor (apparmor.d(5)).
+For a pod with a Localhost profile, k3s only checks that it is loaded, so this happens before k3s
+starts. Files that a profile includes are below /etc/apparmor.d and /usr/share/apparmor
+(apparmor.d(5)).
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 ENABLED = "/sys/module/apparmor/parameters/enabled"
-# what this boot has loaded: a file for each profile, with the digest of what it was made of
+# profiles loaded in this boot: a file for each, with the digest of its sources
 LOADED = "/run/k3os/apparmor"
 
 
 class LoadProfile(Action):
-    """Loads a profile, or replaces the one of its name; what it confines goes on under the new."""
+    """Loads a profile, or replaces the one with its name, also for processes already confined."""
 
     __slots__ = ("path",)
 
@@ -65,7 +66,7 @@ class LoadProfile(Action):
 
 
 def digest_of(node: Node) -> bytes:
-    """Of all files below PROFILES, since one may include another."""
+    """The digest of all files below PROFILES, since one may include another."""
     import zlib
 
     digest = 0
@@ -81,5 +82,5 @@ def _content(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read()
-    except FileNotFoundError:  # also a link that leads nowhere
+    except FileNotFoundError:  # also for a dangling link
         return b""

@@ -1,8 +1,8 @@
 """Runs one phase: load, plan, perform, report. The only place that performs actions.
 
-A failing applier or action is reported and the others still run; nothing a user can write
-makes `apply_phase` raise. Which applier runs in which phase stands in table.py and in the
-`phases` of schema.TABLE.
+A failing applier or action is reported and the others still run; nothing that a user can write
+makes `apply_phase` raise. Which applier runs in which phase is defined by table.py and by `phases`
+in schema.TABLE.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from k3os.system.console import Say
 
-# these see what the data sources found
+# phases that see what the data sources found
 AFTER_DATA_SOURCES = (RUNTIME, READY)
 
 
@@ -53,9 +53,9 @@ def apply_phase(
     """Apply a phase (or READY) below root and update /run/k3os/status.json there.
 
     cmdline None: the running kernel's. say gets one line per problem and failed action.
-    wait: returns when the phase may be applied; called when all that it needs is read.
-    data_sources: asks k3os.data_sources before the runtime phase; what they found is merged.
-    again: commands that have succeeded in this boot's phase do not run once more.
+    wait: returns when the phase may be applied; called when everything that it needs has been read.
+    data_sources: asks k3os.data_sources before the runtime phase; the results are merged.
+    again: commands that succeeded in this phase of this boot do not run again.
     """
     started = time.monotonic()
     config, problems = load_config(root, system_dir, cmdline)
@@ -83,7 +83,7 @@ def apply_phase(
     _perform_all(config, node, report, secrets)
     report.seconds = time.monotonic() - started
     lines = report.lines()
-    if phase == BOOT:  # the console has seen what the initrd phase found in the same sources
+    if phase == BOOT:  # the initrd phase has already shown the problems of these sources
         said = problems_of(node.path(STATUS), INITRD)
         lines = [str(each) for each in problems if each.as_dict() not in said]
         lines += report.lines()[len(problems) :]
@@ -92,7 +92,7 @@ def apply_phase(
 
 
 def succeeded(path: str, phase: str) -> frozenset[str]:
-    """What the actions of a phase did, by the status file."""
+    """The descriptions of a phase's successful actions, from the status file."""
     from k3os.system.json_text import WRONG_SHAPE
 
     try:
@@ -103,12 +103,12 @@ def succeeded(path: str, phase: str) -> frozenset[str]:
 
 
 def publish(report: PhaseReport, node: Node, lines: list[str]) -> None:
-    """Put a report into the status file, and say lines."""
+    """Write a report to the status file, and say the lines."""
     try:
         write_status(node.path(STATUS), report)
     except OSError as error:
         lines = [*lines, f"{STATUS}: cannot be written: {error.strerror}"]
-    except Exception as error:  # people are told in any case
+    except Exception as error:  # the lines are shown in any case
         from k3os.system.bug import report as bug
 
         lines = [*lines, f"{STATUS}: cannot be written: {bug(error)}"]
@@ -117,7 +117,7 @@ def publish(report: PhaseReport, node: Node, lines: list[str]) -> None:
 
 
 def _to_nobody(line: str) -> None:
-    """For callers who read the report."""
+    """For callers that use the report instead."""
 
 
 def preload() -> None:
@@ -133,7 +133,7 @@ def preload() -> None:
 
 
 def import_appliers(phase: str, config: Config) -> None:
-    """Import what applying a phase takes, while the caller has to wait anyway."""
+    """Import what a phase needs while the caller has to wait anyway."""
     import json  # noqa: F401  # the report's
 
     from k3os.phases import ours, redact  # noqa: F401
@@ -144,7 +144,7 @@ def import_appliers(phase: str, config: Config) -> None:
         if _has_work(applier, phase, config):
             try:
                 __import__(f"k3os.phases.{name}")
-            except Exception:  # `plan_applier` says so, in its place
+            except Exception:  # `plan_applier` reports it later
                 continue
 
 
@@ -160,7 +160,7 @@ def _ask(
 ) -> list[ActionResult]:
     try:
         return data_sources(config, node)
-    except Exception as error:  # a bug there must not take the phase with it
+    except Exception as error:  # a bug there must not stop the phase
         place = config.values[DATA_SOURCES].place
         return [_unexpected(error, DATA_SOURCES, "ask the data sources", place)]
 
@@ -168,7 +168,7 @@ def _ask(
 def _unexpected(
     error: Exception, key: str, what: str, place: Place, secrets: list[str] | None = None
 ) -> ActionResult:
-    """A failed result, whose place goes to the log."""
+    """A failed result; the traceback goes to the log."""
     from k3os.phases.redact import redact
     from k3os.system.bug import report
 
@@ -188,7 +188,7 @@ def _perform_all(config: Config, node: Node, report: PhaseReport, secrets: list[
 
 
 def secrets_of(config: Config) -> list[str]:
-    """What no report may show; every text where that cannot be told."""
+    """The texts that no report may contain; all texts if the secrets cannot be determined."""
     try:
         return config.secrets()
     except Exception as error:
@@ -200,7 +200,7 @@ def secrets_of(config: Config) -> list[str]:
 
 
 def _remember(node: Node, step: Callable[..., None], *given: object) -> list[ActionResult]:
-    """A record that cannot be written costs only itself: a disk may be full."""
+    """If a record cannot be written (a disk may be full), only this step fails."""
     what = "remember what the configuration has left"
     try:
         step(*given)
@@ -212,7 +212,7 @@ def _remember(node: Node, step: Callable[..., None], *given: object) -> list[Act
 
 
 def sources_with_errors(problems: list[Problem]) -> set[str]:
-    """Of which nobody knows what they would say."""
+    """The sources whose contents are not fully known."""
     return {problem.place.source for problem in problems if problem.is_error}
 
 
@@ -222,23 +222,23 @@ def plan_phase(config: Config, node: Node) -> list[Action]:
 
 
 def plan_applier(name: str, config: Config, node: Node) -> tuple[list[Action], ActionResult | None]:
-    """One applier's actions, or a failed result in their place."""
+    """One applier's actions, or a failed result instead."""
     applier = APPLIERS[name]
     if not _has_work(applier, node.phase, config):
-        return [], None  # without the import
+        return [], None  # do not import it
     try:
         module = __import__(f"k3os.phases.{name}", fromlist=["plan"])
         actions: list[Action] = module.plan(config, node)
         node.ours.plan(actions)
         return actions, None
-    except Exception as error:  # one broken applier must not take the others with it
+    except Exception as error:  # one broken applier must not stop the others
         node.ours.broken.add(name)
         key = applier.keys[0] if applier.keys else "k3os"
         return [], _unexpected(error, key, f"plan {name}", Place("k3os"), secrets_of(config))
 
 
 def perform(action: Action, node: Node, secrets: list[str]) -> ActionResult:
-    """Perform one action; whatever goes wrong is in the result."""
+    """Perform one action; any error is in the result."""
     from k3os.phases.redact import redact
 
     try:
@@ -247,7 +247,7 @@ def perform(action: Action, node: Node, secrets: list[str]) -> ActionResult:
         if action.thing:
             node.ours.keep(action, result)
         what = action.describe()
-    except Exception as error:  # one broken action must not take the others with it
+    except Exception as error:  # one broken action must not stop the others
         action.result = FAILED
         return _unexpected(error, action.key, type(action).__name__, action.place, secrets)
     return ActionResult(
@@ -256,7 +256,7 @@ def perform(action: Action, node: Node, secrets: list[str]) -> ActionResult:
 
 
 def _performed(action: Action, node: Node) -> tuple[str, str]:
-    """What came of it, and why; what a machine or a person can cause is no bug."""
+    """Result and reason; what a machine or a person can cause is not a bug."""
     from k3os.errors import UserError
 
     try:
@@ -270,7 +270,7 @@ def _performed(action: Action, node: Node) -> tuple[str, str]:
 
 
 def _awaited(action: Action, node: Node) -> str:
-    """The place to be mounted first that an action would write below; "" for none."""
+    """The missing mount point that an action would write below; "" for none."""
     from k3os.phases.disks import place_of
 
     path = getattr(action, "path", "")
@@ -278,7 +278,7 @@ def _awaited(action: Action, node: Node) -> str:
 
 
 def discreetly(output: Say, secrets: list[str]) -> Say:
-    """For the output of commands, which repeat what they were given."""
+    """For output of commands, which may repeat secrets that they were given."""
     from k3os.errors import discreet
     from k3os.phases.redact import redact
 
@@ -286,16 +286,16 @@ def discreetly(output: Say, secrets: list[str]) -> Say:
 
 
 def to_journal(line: str) -> None:
-    """Output of commands in a service: line by line, not when some buffer is full."""
+    """Output of commands in a service: each line at once, unbuffered."""
     print(line, flush=True)
 
 
 def to_kernel_log(line: str) -> None:
-    """Output of commands before journald runs: it picks the kernel's log up later."""
+    """Output of commands before journald runs, which later reads the kernel's log."""
     import os
 
     try:
-        descriptor = os.open("/dev/kmsg", os.O_WRONLY | os.O_CLOEXEC)  # never made when missing
+        descriptor = os.open("/dev/kmsg", os.O_WRONLY | os.O_CLOEXEC)  # without O_CREAT
         try:
             os.write(descriptor, f"<6>k3os: {line}".encode(errors="replace")[:900])
         finally:

@@ -1,4 +1,4 @@
-"""The time that is left for several downloads together: k3s waits for all of them."""
+"""A time limit shared by several downloads that k3s waits for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 class Budget:
-    """It begins with the first one that asks."""
+    """It starts with the first request."""
 
     __slots__ = ("_all", "_until")
 
@@ -15,7 +15,7 @@ class Budget:
         self._until = 0.0
 
     def seconds(self, most: float = float("inf")) -> float:
-        """What is left, at most `most`; less than 1 is too little to begin."""
+        """The time left, at most `most`; with less than 1, do not start anything."""
         now = time.monotonic()
         self._until = self._until or now + self._all
         return min(most, self._until - now)

@@ -1,12 +1,12 @@
-"""k3os.ca_certificates: authorities that this node trusts beside Debian's.
+"""k3os.ca_certificates: authorities that this node trusts in addition to Debian's.
 
-They go into a block of BUNDLE, which curl, Python (OpenSSL's cert.pem) and Go programs (k3s,
-containerd) read, before anything is fetched; and into DIRECTORY, out of which
-update-ca-certificates(8) makes BUNDLE again. That program is not run: it takes a second, and the
-result is the same. Who started before goes on with what it read.
+They go into a block in BUNDLE, which curl, Python (OpenSSL's cert.pem) and Go programs (k3s,
+containerd) read, before anything is fetched; and into DIRECTORY, from which
+update-ca-certificates(8) regenerates BUNDLE. We do not run it: it takes a second, and the result is
+the same. Programs that are already running keep what they have read.
 
-What a URL gives is kept in KEPT, so that from the next boot on it counts before the network is
-there, and when nothing answers.
+What a URL returns is kept in KEPT, so that in later boots it is available before the network is up,
+and when the server does not respond.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 DIRECTORY = "/usr/local/share/ca-certificates"
-# seconds for all that is fetched: everything else waits for this
+# seconds for all downloads together: everything else waits for them
 ALTOGETHER = 120.0
 
 
@@ -96,7 +96,7 @@ class AddBlock(Action):
 
     @property
     def lines(self) -> list[str]:
-        """As they are when the files have what was fetched for them."""
+        """The certificates' lines, including what has been fetched by now."""
         return [line for file in self.files for line in file.data.decode().splitlines()]
 
     def describe(self) -> str:
@@ -107,6 +107,6 @@ class AddBlock(Action):
 
 
 def set_block(node: Node, key: str, place: Place, path: str, lines: list[str]) -> str:
-    """Of a file that is there or not. Raises as WriteFile does."""
+    """Works for a missing file, too. Raises the same as WriteFile."""
     data = replace_block(node.read(path), lines).encode(errors="surrogateescape")
     return WriteFile(key, place, path, data).perform(node)

@@ -1,9 +1,9 @@
-"""The network cards of this machine, as sysfs has them (sysfs(5), /sys/class/net): what `match` of
-k3os.network compares.
+"""The network cards of this machine according to sysfs (sysfs(5), /sys/class/net), for `match` in
+k3os.network.
 
-path is udev's ID_PATH (systemd's udev-builtin-path_id.c), made here because the boot phase comes
-before udev. What has no hardware of its own (VLANs, bonds, bridges) is none; nor are wireless
-cards, whose addresses are DHCP's.
+path is udev's ID_PATH (systemd's udev-builtin-path_id.c), computed here because the boot phase runs
+before udev. Devices without hardware of their own (VLANs, bonds, bridges) are not included, and
+neither are wireless cards, which only use DHCP.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 CLASS = "/sys/class/net"
 DEVICES = "/sys/devices"
-# a device's bus -> what stands before its name there
+# a device's bus -> the prefix of its name in ID_PATH
 BUSES = {each: f"{each}-" for each in ("pci", "platform", "acpi", "xen", "bcma", "ccw", "vmbus")}
 USB = "usb"
 
 
 class Card(Frozen):
-    """mac: its own, also as a member of a bond. driver, path: "" where it has none."""
+    """mac: the permanent one, also in a bond. driver, path: "" if it has none."""
 
     name: str
     mac: str
@@ -34,7 +34,7 @@ class Card(Frozen):
 
 
 def cards(node: Node) -> list[Card]:
-    """By name."""
+    """All cards, sorted by name."""
     try:
         names = sorted(os.listdir(node.path(CLASS)))
     except FileNotFoundError:
@@ -61,7 +61,7 @@ def _card(node: Node, name: str) -> Card:
 
 
 def path_of(device: str, top: str) -> str:
-    """ID_PATH of a device below top."""
+    """The ID_PATH of a device below top."""
     parts: list[str] = []
     while device.startswith(f"{top}/"):
         bus, name = _leads_to(f"{device}/subsystem"), os.path.basename(device)
@@ -70,14 +70,14 @@ def path_of(device: str, top: str) -> str:
         elif bus == USB and "-" in name:
             parts.insert(0, f"usb-0:{name.partition('-')[2]}")
         device = os.path.dirname(device)
-        # bridges and hubs above it are not named
+        # bridges and hubs above it are left out
         while bus and device.startswith(f"{top}/") and _leads_to(f"{device}/subsystem") == bus:
             device = os.path.dirname(device)
     return "-".join(parts)
 
 
 def _leads_to(link: str) -> str:
-    """The last part of what a symbolic link says, "" where it is none."""
+    """The last component of a link's target, "" if it is not a link."""
     try:
         return os.path.basename(os.readlink(link))
     except OSError:

@@ -1,4 +1,4 @@
-"""The files of k3os.ca_certificates: where they are, and how large."""
+"""The files of k3os.ca_certificates: their paths and maximum size."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 KEY = "k3os.ca_certificates"
 KEPT = f"{STATE}/ca-certificates"
-# of one file with certificates
+# bytes per file with certificates
 LARGEST = 1 << 20
 
 
 def kept_as(text: str) -> str:
-    """Where what this address, with this sum, gives is kept."""
+    """Where the result for this address, with this checksum, is kept."""
     return f"{KEPT}/{mark_of(text.encode(errors='surrogateescape'))}.pem"
 
 
 class CertificateFile(OwnFile):
-    """One item's certificates; none as long as nothing was fetched."""
+    """One item's certificates; empty until they have been fetched."""
 
     __slots__ = ()
 

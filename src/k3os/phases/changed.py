@@ -1,8 +1,8 @@
-"""What has changed in the configuration and counts only later: when k3s starts anew, at a boot.
+"""Changes in the configuration that take effect only later: when k3s restarts, or at a boot.
 
-k3s: the runtime phase leaves WANTS; k3s.service copies it to HAS whenever it starts k3s, however
-that came about. Boot: what the first runtime phase of a boot found is what the boot applied.
-Lines of "name mark", for root alone; a mark says nothing of the value.
+k3s: the runtime phase writes WANTS; k3s.service copies it to HAS whenever it starts k3s, for
+whatever reason. Boot: what the first runtime phase of a boot found is what the boot applied.
+Lines of "mark name", readable by root only; a mark reveals nothing about the value.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def plan(config: Config, node: Node) -> list[Action]:
         return [*actions, WriteFile("boot_cmd", place, BOOTED, _text(now), 0o600)]
     for name in since_boot(config, node):
         if name == KERNEL_ARGS:
-            continue  # its applier says more
+            continue  # its applier reports more
         value = config.get(name)
         where = value.place if value is not None else Place("the configuration")
         actions.append(Later(name, where, f"apply {name}", "it has changed; the next boot does it"))
@@ -40,14 +40,14 @@ def plan(config: Config, node: Node) -> list[Action]:
 
 
 def since_boot(config: Config, node: Node) -> list[str]:
-    """Names of what has changed since this boot applied it; [] while it does."""
+    """Names of what has changed since this boot applied it; [] while it is being applied."""
     if not node.exists(BOOTED):
         return []
     return different(_marks(node.read(BOOTED)), marks(config, AT_BOOT))
 
 
 def not_in_k3s(node: Node) -> list[str]:
-    """Names of what has changed since k3s was started; [] also where it was not."""
+    """Names of what has changed since k3s was started; [] also if it was not."""
     if not node.exists(HAS):
         return []
     return different(_marks(node.read(HAS)), _marks(node.read(WANTS)))
@@ -58,8 +58,8 @@ def different(one: dict[str, str], other: dict[str, str]) -> list[str]:
 
 
 def marks(config: Config, effect: str) -> dict[str, str]:
-    """A mark of each key with that effect, of each entry where a key is a map of texts; for k3s
-    of the files that it reads, too."""
+    """A mark for each key with that effect, and for each entry of a map of texts; for k3s, also for
+    the files that it reads."""
     found: dict[str, str] = {}
     for path, value in config.values.items():
         if BY_PATH[path].effect == effect:

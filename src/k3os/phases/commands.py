@@ -1,6 +1,6 @@
-"""init_cmd, boot_cmd, run_cmd: each in its phase, one after the other; a failing one is
-reported and the next still runs. ready_cmd: the same when k3s is ready (key.READY). A script
-out of cloud userdata runs once in a boot."""
+"""init_cmd, boot_cmd, run_cmd: each in its phase, one after another; a failing one is reported
+and the next still runs. ready_cmd: the same when k3s is ready (key.READY). A script from cloud
+userdata runs once per boot."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 KEYS = {INITRD: "init_cmd", BOOT: "boot_cmd", RUNTIME: "run_cmd", READY: "ready_cmd"}
-# seconds; a command that hangs must not keep a node from booting, nor from being repaired
+# seconds; a command that hangs must not keep a node from booting, or from being repaired
 LIMITS = {INITRD: 300, BOOT: 300, RUNTIME: 900, READY: 900}
 READY_UNIT = "k3os-ready.service"
 KUBECONFIG = "/etc/rancher/k3s/k3s.yaml"
-# a script's name has its hash in it
+# the name of a script contains its hash
 SCRIPTS = f"{FOUND}/scripts/"
 RAN = "/run/k3os/ran"
 
@@ -45,7 +45,7 @@ def plan(config: Config, node: Node) -> list[Action]:
 
 
 def commands(config: Config, phase: str) -> list[RunCommand]:
-    """The commands of a phase in their order."""
+    """The commands of a phase in order."""
     key = KEYS[phase]
     actions = []
     for index, item in enumerate(config.items(key)):
@@ -58,7 +58,7 @@ def commands(config: Config, phase: str) -> list[RunCommand]:
 
 
 class RunOnce(RunCommand):
-    """What has succeeded in this boot does not run again when the phase is applied by hand."""
+    """A script that succeeded in this boot does not run again when the phase is reapplied."""
 
     __slots__ = ()
 

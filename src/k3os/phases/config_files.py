@@ -1,7 +1,7 @@
-"""The configuration's own files: one with a secret in it is for its owner alone.
+"""The configuration's own files: only the owner may read one that contains a secret.
 
-Somebody who copies or edits one easily leaves it with mode 0644. It changes modes and nothing
-else; a medium that cannot be written to, or has no modes, is left as it is.
+A copied or edited file easily ends up with mode 0644. This only changes modes; a medium that is
+read-only or has no modes is left alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 KEY = "k3os"
-# keys with whole files, or words of other programs, in them
+# keys that contain whole files, or arguments of other programs
 MAY_HOLD_ONE = (
     *("init_cmd", "boot_cmd", "run_cmd", "ready_cmd"),
     *("write_files", "k3os.manifests", "k3os.containerd"),
@@ -47,7 +47,7 @@ def _is_open(node: Node, path: str) -> bool:
 
 
 def has_secret(node: Node, path: str) -> bool:
-    """Whether there is one in a file; what cannot be read as configuration may hold one."""
+    """Whether a file contains a secret; one that is not a valid configuration may contain one."""
     from k3os.config.check import check_text, read_limited
 
     data, unreadable = read_limited(node.path(path))
@@ -66,7 +66,7 @@ def has_secret(node: Node, path: str) -> bool:
 
 
 class Close(Action):
-    """Take a file's mode away from everybody but its owner."""
+    """Remove the permissions of everybody but the file's owner."""
 
     __slots__ = ("path",)
 

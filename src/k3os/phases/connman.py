@@ -1,8 +1,8 @@
 """k3os.dns_nameservers, ntp_servers, wifi, and whether DHCP may name the node: settings of
 connman (connman.conf(5), connman-service.config(5)).
 
-In the boot phase connman does not run yet and reads them when it starts. Later a changed
-main.conf needs a restart; service files are noticed by connman itself.
+In the boot phase connman is not running yet and reads them when it starts. Later, a change of
+main.conf requires a restart; connman notices changed service files by itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STATE = "/var/lib/connman/settings"
 def plan(config: Config, node: Node) -> list[Action]:
     actions = _servers(config, node)
     value = config.get("k3os.wifi")
-    if value is not None or node.read(WIFI):  # networks that left the configuration go
+    if value is not None or node.read(WIFI):  # also remove networks that left the configuration
         place = value.place if value is not None else Place("default")
         from k3os.phases.wireless import files, has_line_break, service
 
@@ -56,7 +56,7 @@ def plan(config: Config, node: Node) -> list[Action]:
 
 
 def _switch_on(node: Node, place: Place, after: Action) -> Action:
-    """connman leaves radios off until it is told otherwise, once."""
+    """connman keeps radios off until they have been enabled once."""
     if node.phase == "runtime":
         return EnableWifi(place, after)
     text = with_settings(node.read(STATE), {"Enable": "true"}, "[WiFi]")
@@ -64,7 +64,7 @@ def _switch_on(node: Node, place: Place, after: Action) -> Action:
 
 
 class EnableWifi(Action):
-    """Tells a running connman to use its radios, when networks were added."""
+    """Makes a running connman use its radios, if networks were added."""
 
     __slots__ = ("after",)
 
@@ -80,7 +80,7 @@ class EnableWifi(Action):
 
         if not node.is_real or self.after.result != DONE:
             return UNCHANGED
-        # an error when they are on, which is what is wanted
+        # fails if they are on already, which is fine
         run(["connmanctl", "enable", "wifi"], timeout=30, check=False)
         return DONE
 
@@ -111,7 +111,7 @@ def _servers(config: Config, node: Node) -> list[Action]:
     if not places and not mine:
         return actions
     key, place = places[0] if places else (next(iter(SERVERS)), Place("default"))
-    # in the image's, so that what has left the configuration is gone; somebody else's is added to
+    # based on the image's file, so that former settings disappear; or on somebody else's
     text = with_settings(node.read(ROOTFS + MAIN if mine else MAIN), settings)
     actions.append(OwnFile(key, place, MAIN, text.encode(errors="surrogateescape")))
     if node.phase == "runtime":
@@ -120,15 +120,15 @@ def _servers(config: Config, node: Node) -> list[Action]:
 
 
 class Restart(RestartUnit):
-    """connman takes the addresses away while it restarts: what comes after it, commands and k3s,
-    finds the network as it was. A node without one does not wait."""
+    """connman drops all addresses while it restarts. Wait until they are back, so that the commands
+    and k3s that follow find a network; not on a node that had none."""
 
     __slots__ = ()
 
     def perform(self, node: Node) -> str:
         from k3os.system.run import CommandError, run
 
-        had_network = len(node.read(ROUTES).splitlines()) > 1  # one line is the heading
+        had_network = len(node.read(ROUTES).splitlines()) > 1  # the first line is the header
         result = super().perform(node)
         if result == DONE and had_network:
             try:
@@ -139,7 +139,7 @@ class Restart(RestartUnit):
 
 
 def with_settings(text: str, settings: dict[str, str], section: str = GENERAL) -> str:
-    """A key file with these keys of one section set; the other lines stay."""
+    """A key file with these keys set in one section; the other lines stay."""
     lines = lines_of(text)
     if section not in lines:
         lines += ["", section] if lines else [section]

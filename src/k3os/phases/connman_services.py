@@ -1,12 +1,12 @@
-"""What connman has made of each interface, by D-Bus (connman's doc/service-api.txt): how it got
-its addresses, which name servers it was given, in the order in which connman prefers them.
+"""The state of connman's services over D-Bus (connman's doc/service-api.txt): how each interface
+got its addresses, and which name servers, in the order of connman's preference.
 
-busctl(1) prints it as JSON; everybody on the node may ask. What is a secret is not in there, and of
-the rest only what is named here is read.
+busctl(1) prints it as JSON; everybody on the node may read it. It contains no secrets, and only
+what is named here is read.
 
-connman 1.44 calls whatever address came last to an interface the service's own, also one that
-somebody has added by hand. What it was given stands in its own file alone, which only root may
-read, and which holds the passphrases of wireless networks: these keys are all that is looked for.
+connman 1.44 reports an interface's latest address as the service's own, even one that somebody has
+added by hand. Only its own file has what it was really given. This file is readable by root only
+and contains the passphrases of wireless networks, so nothing but these keys is read from it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ COMMAND = (
     *("busctl", "--json=short", "--timeout=5", "--auto-start=no", "call"),
     *("net.connman", "/", "net.connman.Manager", "GetServices"),
 )
-# FIXED: as a file in /var/lib/connman says; MANUAL: as connmanctl was told
+# FIXED: by a file in /var/lib/connman; MANUAL: by connmanctl
 DHCP, AUTO, FIXED, MANUAL, OFF = "dhcp", "auto", "fixed", "manual", "off"
 
-# the key that says which address it has, by method
+# method -> the key that contains its address
 GIVEN = {DHCP: "DHCP.LastAddress", AUTO: "DHCP.LastAddress"}
 GIVEN |= dict.fromkeys((FIXED, MANUAL), "local_address")
 
 
 @dataclass(frozen=True)
 class Family:
-    """Of one IP version. wanted: how it is to get addresses, method: how it got address."""
+    """For one IP version. wanted: the configured method; method: how it got address."""
 
     wanted: str = ""
     method: str = ""
@@ -45,8 +45,8 @@ class Family:
 
 @dataclass(frozen=True)
 class Service:
-    """is_given: a file in /var/lib/connman says how it is to be. own_servers: those that were
-    configured, not learned. given: the addresses that it got, None where only root may look."""
+    """is_given: configured by a file in /var/lib/connman. own_servers: configured, not learned.
+    given: the addresses that it got, None if only root may read them."""
 
     name: str
     device: str
@@ -64,8 +64,8 @@ class Service:
         return self.ipv4 if version == 4 else self.ipv6
 
     def learns(self, version: int) -> bool:
-        """Whether somebody on the network tells it addresses of name servers: DHCP, an
-        advertisement, each those of its own IP version."""
+        """Whether the network tells it name servers with addresses of this IP version, by DHCP or
+        router advertisements."""
         return self.family(version).method in (DHCP, AUTO)
 
     @property
@@ -74,14 +74,14 @@ class Service:
 
 
 def look() -> tuple[Service, ...]:
-    """Raises CommandError, where connman does not answer, too."""
+    """Raises CommandError, also if connman does not answer."""
     from k3os.system.run import run
 
     return services_in(run([*COMMAND], timeout=10, errors_apart=True))
 
 
 def services_in(output: bytes) -> tuple[Service, ...]:
-    """The services that belong to an interface; what somebody made of the answer is none."""
+    """The services that belong to an interface; malformed ones are left out."""
     try:
         listed = an_object(output)["data"][0]
         found = [_service(path, _plain(properties)) for path, properties in listed]
@@ -91,7 +91,7 @@ def services_in(output: bytes) -> tuple[Service, ...]:
 
 
 def with_given(service: Service, root: str = "") -> Service:
-    """What root knows, too."""
+    """The service with what only root can read."""
     text = text_of(f"{root}{CONNMAN}/{service.name}/settings")
     settings = {name: value for name, _, value in map(_setting, text.split("\n"))}
     named = ((prefix, service.family(version)) for version, prefix in ((4, "IPv4"), (6, "IPv6")))
@@ -133,7 +133,7 @@ def _family(known: dict[str, Any], name: str) -> Family:
 
 
 def _plain(value: Any) -> Any:
-    """Without D-Bus' types: {"type": "s", "data": "x"} is "x"."""
+    """Without D-Bus' types: {"type": "s", "data": "x"} becomes "x"."""
     if isinstance(value, dict):
         if value.keys() == {"type", "data"}:
             return _plain(value["data"])

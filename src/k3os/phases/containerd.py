@@ -1,7 +1,7 @@
-"""k3os.containerd: a template for k3s' containerd that is k3s' own with the user's tables behind
-it, in the form of the version that runs (docs.k3s.io, "Configuring containerd").
+"""k3os.containerd: a template for k3s' containerd that consists of k3s' own and the user's tables,
+in the format for the version that runs (docs.k3s.io, "Configuring containerd").
 
-A template that write_files puts there itself stays the user's.
+If write_files writes such a template itself, the user's is used.
 """
 
 from __future__ import annotations

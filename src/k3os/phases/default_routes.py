@@ -1,9 +1,9 @@
-"""Default routes: which interfaces have one, by which router, and which of them counts.
+"""Default routes: which interfaces have one, through which router, and which one is used.
 
-Pure: from what ip(8) says to commands of ip(8). connman 1.44 gives every connected service a
-default route (of low priority, even without a gateway) and knows no metrics; it is not told to
-stop. That of IPv6 is the kernel's as well, from a router's advertisement, which a sysctl keeps from
-it (`sysctls`): it would come again with each.
+Pure: from the output of ip(8) to commands of ip(8). connman 1.44 gives every connected service a
+default route (with low priority, even without a gateway) and does not support metrics; it cannot be
+configured otherwise. For IPv6 the kernel, too, adds one for a router advertisement, which a sysctl
+prevents (`sysctls`): otherwise it would come back with each advertisement.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     Json: TypeAlias = "dict[str, Any]"
-    # interface, gateway, metric (0: none of its own)
+    # interface, gateway, metric (0: default)
     Way: TypeAlias = "tuple[str, str, int]"
 
 DEFAULTS = ("default", "0.0.0.0/0", "::/0")
 VERSIONS = (4, 6)
-# the kernel's own: Documentation/networking/ip-sysctl.rst
+# the kernel's defaults: Documentation/networking/ip-sysctl.rst
 USUAL_SYSCTLS = {"accept_ra_defrtr": "1", "ra_defrtr_metric": "1024"}
 
 
 def sysctls(*, use_routes: bool, metric: int) -> dict[str, str]:
-    """Of net/ipv6/conf/INTERFACE, as far as they are not the kernel's own."""
+    """Settings in net/ipv6/conf/INTERFACE that differ from the kernel's defaults."""
     found = {} if use_routes else {"accept_ra_defrtr": "0"}
     return {**found, "ra_defrtr_metric": str(metric)} if metric else found
 
 
 def chosen(entries: list[Json], links: list[Json], version: int) -> tuple[str, str]:
-    """The interface and gateway of the default route that was asked for; ("", "") when none
-    was, or when its interface has no address: another way out is better than none."""
+    """The interface and gateway of the configured default route; ("", "") if there is none, or if
+    its interface has no address: then another route is better than none."""
     found = [
         (entry["metric"], link["ifname"], gateway)
         for entry in entries
@@ -45,16 +45,15 @@ def chosen(entries: list[Json], links: list[Json], version: int) -> tuple[str, s
 
 
 def asked(entry: Json, link: Json, version: int) -> str:
-    """The gateway that the configuration names, "" for none."""
+    """The gateway in the configuration, "" for none."""
     if version == 4 and entry["fallback_gateway"] and is_used(entry, link):
         return str(entry["fallback_gateway"])
     return next((each for each in entry["gateways"] if (":" in each) == (version == 6)), "")
 
 
 def ways(entries: list[Json], links: list[Json], routes: list[Json], version: int) -> list[Way]:
-    """The default routes that are asked for: those with a gateway of the configuration, and those
-    from DHCP or a router that have a metric. Two of one metric cannot be; the second gets another
-    one, or waits."""
+    """The wanted default routes: those with a configured gateway, and those from DHCP or a router
+    that have a metric. Metrics must differ: the second route gets another one, or is left out."""
     found: dict[int, Way] = {}
     for entry in entries:
         link = link_of(entry["device"], links)
@@ -72,8 +71,8 @@ def ways(entries: list[Json], links: list[Json], routes: list[Json], version: in
 
 
 def _learned(name: str, metric: int, routes: list[Json]) -> str:
-    """The gateway that connman or the kernel has of a network: what is new has no metric of ours
-    yet. "" for none."""
+    """The gateway that connman or the kernel learned from a network, "" for none. A newly learned
+    route does not have our metric yet."""
     those = [each for each in _defaults(routes, name) if "gateway" in each]
     new = [each for each in those if each.get("metric", "0") != str(metric)]
     return str((new or those)[0]["gateway"]) if those else ""
@@ -86,10 +85,10 @@ def _defaults(routes: list[Json], name: str) -> list[Json]:
 def decide_routes(
     entries: list[Json], links: list[Json], routes: list[Json], version: int
 ) -> list[list[str]]:
-    """The commands that make it so; none when it is."""
+    """The commands that change the routes accordingly; none if they are right."""
     described = [(each, link) for each in entries if (link := link_of(each["device"], links))]
     ours = {link["ifname"] for link in links if kind(link) in ("", "vlan", "bond")}
-    ours |= {link["ifname"] for _, link in described}  # a port of a bridge, too
+    ours |= {link["ifname"] for _, link in described}  # and the ports of bridges
     bare = {link["ifname"] for each, link in described if version in each["static"]}
     wanted = ways(entries, links, routes, version)
     is_asked = bool(chosen(entries, links, version)[0])
@@ -97,7 +96,7 @@ def decide_routes(
     commands, there = [], set()
     for route in routes:
         name = route.get("dev", "")
-        if route["dst"] == "0.0.0.0" and name in bare:  # connman's way to a gateway of 0.0.0.0
+        if route["dst"] == "0.0.0.0" and name in bare:  # connman's route to a gateway of 0.0.0.0
             commands.append(["ip", "route", "delete", "0.0.0.0/32", "dev", name])
         if route["dst"] not in DEFAULTS or name not in ours:
             continue
@@ -106,24 +105,24 @@ def decide_routes(
             there.add(way)
             continue
         leads_nowhere = "gateway" not in route and name in bare
-        # a router's advertisements bring theirs again and again, behind ours in metric
+        # advertisements would restore theirs again and again; it has a worse metric than ours
         is_another = is_asked and route.get("protocol") != "ra"
         if leads_nowhere or is_another or name in unwanted or _is_stale(route, described):
             commands.append(_delete(route, version))
     added = [_replace(each, version) for each in wanted if each not in there]
-    # one without a gateway first: of the same words the kernel would take the new one
+    # those without a gateway first: the same command would later match the new route
     first = [words for words in commands if "via" not in words and "metric" not in words]
     return [*first, *added, *(words for words in commands if words not in first)]
 
 
 def _without(described: list[tuple[Json, Json]], wanted: list[Way], version: int) -> set[str]:
-    """The interfaces that are to have no default route beside those that are wanted."""
+    """The interfaces that must have no default route besides the wanted ones."""
     leading = {name for name, _, _ in wanted}
     found = set()
     for entry, link in described:
         name = link["ifname"]
         refused = not entry["use_routes"] and not asked(entry, link, version)
-        # one without a gateway may be all that an isolated network has
+        # a route without a gateway may be all that an isolated network has
         is_gone = version == 4 and not has_address(link, version)
         has_own = entry["metric"] and (name in leading or is_gone)
         if refused or has_own:
@@ -132,7 +131,7 @@ def _without(described: list[tuple[Json, Json]], wanted: list[Way], version: int
 
 
 def _is_stale(route: Json, described: list[tuple[Json, Json]]) -> bool:
-    """Whether a route is that of a fallback address which is gone, to a router out of reach."""
+    """Whether it is the route of a former fallback address, to a router that is out of reach."""
     return any(
         route.get("gateway", "") == entry["fallback_gateway"] != ""
         and route["dev"] == link["ifname"]
@@ -154,7 +153,7 @@ def _is_reached(link: Json, gateway: str) -> bool:
 
 def _is(route: Json, way: Way, version: int) -> bool:
     device, gateway, metric = way
-    is_advertised = metric > 0 and route.get("protocol") == "ra"  # by one of several routers
+    is_advertised = metric > 0 and route.get("protocol") == "ra"  # by any of several routers
     if route.get("dev", "") != device or (
         route.get("gateway", "") != gateway and not is_advertised
     ):
@@ -179,7 +178,7 @@ def _delete(route: Json, version: int) -> list[str]:
 
 
 def rank(entries: list[Json], link: Json) -> float:
-    """How much an interface's default route is wanted; less comes first."""
+    """Preference of an interface's default route; the lowest number wins."""
     for entry in entries:
         if link_of(entry["device"], [link]):
             return float("inf") if not entry["use_routes"] else float(entry["metric"])

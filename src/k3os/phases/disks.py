@@ -1,12 +1,12 @@
 """k3os.disks and k3os.mounts: what is formatted, mounted and used as swap before k3s starts.
 
-The boot phase writes units for what is known by then (mount_units.py), and systemd mounts it while
-the network comes up. The runtime phase, in which udev has named the disks and cloud data is there,
-formats what is empty (empty_disks.py), mounts what is not yet, and says what is missing. Before
-systemd there would be no names, and a check of a large file system would hold everything.
+The boot phase writes units for what is known by then (mount_units.py), and systemd mounts them
+while the network comes up. The runtime phase, when udev has named the disks and cloud data is
+available, formats empty disks (empty_disks.py), mounts what is left, and reports what is missing.
+Before systemd there would be no names, and checking a large file system would delay everything.
 
-Nothing is written below such a place while nothing is mounted there (Node.awaited): it would be
-hidden, or fill the wrong disk. A changed configuration counts at the next boot: what is mounted may
+Nothing is written below a mount point until it is mounted (Node.awaited): the data would be hidden,
+or fill the wrong disk. A changed configuration takes effect at the next boot: what is mounted may
 be in use.
 """
 
@@ -44,19 +44,19 @@ MOUNTINFO, SWAPS = "/proc/self/mountinfo", "/proc/swaps"
 NOT_HERE = "not on this machine"
 NO_DISK = "its disk cannot be used"
 START_K3S = "sudo systemctl start k3s"
-# a file system that is checked first may take its time
+# enough for a check of the file system
 MOUNT_SECONDS = 900
 LOG_LINES = 20
 
 
 def plan(config: Config, node: Node) -> list[Action]:
-    if node.mode == "install":  # what is empty may be the disk to install to
+    if node.mode == "install":  # an empty disk may be the one to install to
         return []
     changed = since_boot(config, node) if node.phase == RUNTIME else []
     uses, mounts = _wanted(config, node, changed)
     actions = [action for mount in mounts if mount.what for action in files_of(mount)]
     data = data_directory(config)
-    # what has left waits for the next boot, and so does k3s' need of it
+    # entries that were removed stay until the next boot, and so does k3s' dependency on them
     if mounts and not {DISKS, MOUNTS}.intersection(changed):
         key, place = mounts[0].key, mounts[0].place
         actions.append(WriteFile(key, place, K3S_DROP_IN, k3s_text(mounts, data).encode()))
@@ -74,8 +74,7 @@ def plan(config: Config, node: Node) -> list[Action]:
 
 
 def _wanted(config: Config, node: Node, changed: list[str]) -> tuple[list[Action], list[Mount]]:
-    """What looks for a disk, for each of them, and what is to be mounted. changed: keys that are
-    left out."""
+    """An action for each disk to find, and the mounts. changed: keys to leave out."""
     left_out = in_conflict(config.values)
     record, patience = read_record(node), Patience()
     uses: list[Action] = []
@@ -93,7 +92,7 @@ def _wanted(config: Config, node: Node, changed: list[str]) -> tuple[list[Action
 
 
 def _mount_of(name: str, item: Value, record: dict[str, dict[str, object]]) -> Mount | None:
-    """What an entry wants mounted, None for swap. A disk whose file system is not known yet has no
+    """The mount of an entry, None for swap. A disk whose file system is not known yet has no
     `what`."""
     entry = item.data
     assert isinstance(entry, dict)
@@ -116,7 +115,7 @@ def _mount_of(name: str, item: Value, record: dict[str, dict[str, object]]) -> M
 
 
 class UseDisk(Action):
-    """The disk of an entry: found, or formatted; then its units are written, or it becomes swap."""
+    """Finds or formats the disk of an entry; then writes its units, or turns it on as swap."""
 
     __slots__ = ("mount", "options", "patience", "wanted")
 
@@ -156,7 +155,7 @@ class UseDisk(Action):
         return DONE if DONE in written else result
 
     def _is_in_use(self, node: Node) -> bool:
-        """Whether what the record names is mounted, or swap, already."""
+        """Whether the recorded file system or swap is already in use."""
         from k3os.system.disks import swaps
 
         known = read_record(node).get(self.wanted.label, {})
@@ -168,7 +167,7 @@ class UseDisk(Action):
         return mounted(node).get(self.mount.where) == device
 
     def _swap_on(self, device: str) -> bool:
-        """Whether it was none before."""
+        """Turn it on; whether it was off before."""
         from k3os.system.disks import swaps
         from k3os.system.run import run
 
@@ -180,15 +179,15 @@ class UseDisk(Action):
 
 
 def mounted(node: Node) -> dict[str, str]:
-    """Place -> source of what is mounted there, on top."""
+    """Mount point -> topmost source."""
     from k3os.system.disks import mounts
 
     return {each.target: each.source for each in mounts(node.path(MOUNTINFO))}
 
 
 class MountAll(Action):
-    """Starts the units of what is not mounted yet, all at the same time. What does not come is said
-    by Mounted. after: the actions that wrote units."""
+    """Starts the units of what is not mounted yet, all at once. Mounted reports failures. after:
+    the actions that wrote units."""
 
     __slots__ = ("after", "mounts")
 
@@ -221,7 +220,7 @@ class MountAll(Action):
 
 
 class Mounted(Action):
-    """Whether something is mounted where it is to be. of_k3s: whether k3s waits for it."""
+    """Whether something is mounted where it should be. of_k3s: whether k3s waits for it."""
 
     __slots__ = ("mount", "of_k3s")
 
@@ -269,7 +268,7 @@ def _has_failed(unit: str) -> bool:
 
 
 def _last_words(unit: str) -> str:
-    """What mount(8) said last; "" for nothing."""
+    """The last line of mount(8)'s output; "" for none."""
     from k3os.system.run import CommandError, run
 
     command = ["journalctl", "-b", "-q", "-o", "cat", "--no-pager", "-n", str(LOG_LINES)]
@@ -282,5 +281,5 @@ def _last_words(unit: str) -> str:
 
 
 def place_of(path: str, awaited: list[str]) -> str:
-    """Which of the places something is at or below, "" for none."""
+    """The place that path is or is below; "" for none of them."""
     return next((place for place in awaited if is_below(path, place)), "")

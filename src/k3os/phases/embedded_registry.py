@@ -1,7 +1,7 @@
-"""k3os.embedded_registry: nodes take images from each other (docs.k3s.io, "Embedded Registry
-Mirror"). Servers are told; agents learn it from them, and end at a flag that is none of theirs.
+"""k3os.embedded_registry: nodes share images with each other (docs.k3s.io, "Embedded Registry
+Mirror"). Only servers get the flag; agents learn it from them, and would exit for an unknown flag.
 
-Which registries' images are shared is said by k3os.registries.mirrors, on every node.
+k3os.registries.mirrors, on every node, selects the registries whose images are shared.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def plan(config: Config, node: Node) -> list[Action]:
 
 
 def other_runtime(argv: list[str]) -> str:
-    """The argument that takes containerd's place, "" for none."""
+    """The argument that replaces containerd, "" for none."""
     for each in argv:
         name, value = flag_and_value(each)
         if name in OTHERS and (value or "").strip().lower() not in ("false", "0", "f"):

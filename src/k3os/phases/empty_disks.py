@@ -1,12 +1,13 @@
-"""k3os.disks: an empty disk is formatted, once; what holds anything is never touched.
+"""k3os.disks: format an empty disk, once; never touch one that contains anything.
 
-RECORD (JSON, label -> {filesystem, uuid, device, made}) says which file system each label got.
-It is written before mkfs begins, and `made` afterwards. What a power cut leaves of a mkfs has no
-mark (mke2fs and mkswap write theirs last, after an fsync) or one of XFS that says that it is
-unfinished: on that same disk it is begun again. What is complete is used, never made again.
+RECORD (JSON, label -> {filesystem, uuid, device, made}) stores which file system each label got.
+It is written before mkfs starts, and `made` afterwards. After a power cut, an unfinished mkfs has
+left no signature (mke2fs and mkswap write theirs last, after an fsync) or one of XFS that is marked
+as unfinished: on that same disk it is started again. A complete file system is used, never
+recreated.
 
 A label that has a file system is not formatted a second time, whatever disk has its name now: names
-like /dev/vdb change, and an empty disk may be somebody else's (Ceph takes such ones).
+such as /dev/vdb change, and an empty disk may belong to somebody else (Ceph uses empty ones).
 
 mke2fs(8), mkfs.xfs(8), mkswap(8).
 """
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 RECORD = f"{STATE}/disks.json"
 POLL_SECONDS = 0.1
 SETTLE_SECONDS = 20
-# discarding all of a disk that is empty takes long and brings nothing; fstrim does it in time
+# discarding all of an empty disk takes long and gains nothing; fstrim does it over time
 MAKE = {
     "ext4": "mke2fs -q -F -t ext4 -m 1 -E nodiscard -L {label} -U {uuid}",
     "xfs": "mkfs.xfs -q -f -K -L {label} -m uuid={uuid}",
@@ -42,7 +43,7 @@ ELSEWHERE = "`lsblk -o NAME,SIZE,SERIAL,FSTYPE,LABEL,UUID` shows which disks the
 
 
 class Wanted:
-    """An entry of k3os.disks: the device as it is written there, its file system and label."""
+    """An entry of k3os.disks: the device as written there, its file system and label."""
 
     __slots__ = ("device", "kind", "label")
 
@@ -56,10 +57,10 @@ class Wanted:
 
 
 class Seen:
-    """What there is: device: where the name leads, "" when it is not there; in_use: why it must not
-    be written to; marks: on it; is_blank; is_unfinished: an XFS whose mkfs did not end; identity:
-    the same disk has the same one; others: what has this label, or the recorded UUID, on other
-    devices; size: bytes."""
+    """What was found. device: the name's target, "" if missing; in_use: why it must not be written
+    to; marks: signatures on it; is_blank; is_unfinished: an XFS whose mkfs did not finish;
+    identity: the same for the same disk; others: signatures with this label, or the recorded UUID,
+    on other devices; size: bytes."""
 
     __slots__ = (
         *("device", "identity", "in_use", "is_blank", "is_unfinished", "marks", "others", "size"),
@@ -88,8 +89,8 @@ class Seen:
 
 
 def decide(wanted: Wanted, record: dict[str, Any], seen: Seen) -> str:
-    """The UUID of the file system to use; "" to make one; the record's, where `made` is False, to
-    make that one again. Pure. Raises UserError, which says why neither."""
+    """The UUID of the file system to use; "" to create one; the record's, if `made` is False, to
+    create that one again. Pure. Raises UserError with the reason if none of these is possible."""
     uuid, is_made = str(record.get("uuid") or ""), record.get("made") is True
     marks = [*seen.marks, *seen.others]
     if uuid and is_made and any(mark.uuid == uuid for mark in marks):
@@ -121,7 +122,7 @@ def _is_it(wanted: Wanted, mark: Signature) -> bool:
 
 
 def _is_half_made(wanted: Wanted, record: dict[str, Any], seen: Seen) -> bool:
-    """Whether a power cut ended our own mkfs on that disk."""
+    """Whether a power cut interrupted our own mkfs on that disk."""
     begun = record.get("made") is False and record.get("filesystem") == wanted.kind
     same = bool(seen.device) and record.get("device") == seen.identity and not seen.in_use
     ours = [(wanted.kind, record.get("uuid"))] if seen.is_unfinished else []
@@ -144,12 +145,12 @@ def _check_empty(wanted: Wanted, seen: Seen) -> None:
 
 
 def identity(device: Device) -> str:
-    """What tells a disk from another one that has its name after a reboot."""
+    """Distinguishes a disk from another one that has its name after a reboot."""
     return f"{device.serial or device.model} {device.number} {device.size}"
 
 
 def look(wanted: Wanted, record: dict[str, Any], patience: Patience) -> Seen:
-    """What there is, when the device, or what the record names, has appeared or the time is over.
+    """What is there once the device, or the recorded file system, has appeared, or time is up.
     Raises UserError, OSError."""
     from k3os.system import disk_content, disks
 
@@ -181,8 +182,8 @@ def look(wanted: Wanted, record: dict[str, Any], patience: Patience) -> Seen:
 
 
 def settle(wanted: Wanted, node: Node, patience: Patience) -> tuple[str, bool]:
-    """The UUID of the file system that an entry asks for, and whether it was made now. Raises
-    UserError, CommandError, OSError."""
+    """The UUID of an entry's file system, and whether it has just been created. Raises UserError,
+    CommandError, OSError."""
     record = read_record(node).get(wanted.label, {})
     seen = look(wanted, record, patience)
     uuid = decide(wanted, record, seen)
@@ -202,19 +203,19 @@ def settle(wanted: Wanted, node: Node, patience: Patience) -> tuple[str, bool]:
 
 
 def _let_udev_look(device: str) -> None:
-    """It may have looked while the file system was being made. Raises CommandError."""
+    """udev may have read it before mkfs had finished. Raises CommandError."""
     from k3os.system.run import CommandError, run
 
     try:
         command = ["udevadm", "trigger", "--action=change", "--settle", device]
         run(command, timeout=SETTLE_SECONDS, check=False)
     except CommandError as error:
-        if error.returncode != 127:  # a system without udev has nobody who looks
+        if error.returncode != 127:  # there is no udev
             raise
 
 
 def make(wanted: Wanted, device: str, uuid: str) -> None:
-    """Format a device, all of it on the disk before this returns. Raises CommandError, UserError,
+    """Format a device; everything is on the disk when this returns. Raises CommandError, UserError,
     OSError."""
     from k3os.system.disk_content import signatures
     from k3os.system.run import run
@@ -233,7 +234,7 @@ def make(wanted: Wanted, device: str, uuid: str) -> None:
 
 
 def read_record(node: Node) -> dict[str, dict[str, Any]]:
-    """label -> what was recorded of it; what cannot be read is not there."""
+    """label -> its record; {} if it cannot be read."""
     from k3os.system.files import read_object
 
     found = read_object(node.path(RECORD))
@@ -251,7 +252,7 @@ def _remember(node: Node, label: str, entry: dict[str, Any]) -> None:
 
 
 class Patience:
-    """The time in which devices may appear: one for all of them, from the first that is missing."""
+    """The time for devices to appear: shared by all, from the first one that is missing."""
 
     __slots__ = ("_end",)
 

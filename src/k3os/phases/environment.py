@@ -1,8 +1,8 @@
-"""k3os.environment: for the commands of every phase, for logins (/etc/environment, pam_env(8)),
-for k3s (an EnvironmentFile, systemd.exec(5)) and for our own downloads. Both files are for root
-only: a proxy's password may be in them. Logins and sudo read theirs as root, and hand it on.
+"""k3os.environment: for commands in every phase, for logins (/etc/environment, pam_env(8)), for k3s
+(an EnvironmentFile, systemd.exec(5)) and for our own downloads. Only root can read the two files:
+they may contain a proxy's password. Login and sudo read theirs as root, and pass it on.
 
-What somebody else wrote into /etc/environment reaches k3s, too; ours win."""
+What others write into /etc/environment reaches k3s, too; ours takes precedence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def plan(config: Config, node: Node) -> list[Action]:
         return actions
     whole = config.get(KEY)
     place = whole.place if whole is not None else Place("default")
-    # the group of the user reads k3s.yaml here, and the set-gid bit hands it down
+    # through this group the user can read k3s.yaml here; the setgid bit passes it on to new files
     gid = node.group(USER) or 0
     actions.append(MakeDirectory(KEY, place, DIRECTORY, 0o2750, 0, gid))
     old = node.read(LOGINS)
@@ -47,7 +47,7 @@ def plan(config: Config, node: Node) -> list[Action]:
     notes = [f"without {', '.join(names)} of {LOGINS}: {why}" for names, why in said if names]
     actions[-1].note = "; ".join(notes)
     if variables or outside_block(old) != lines_of(old):
-        # pam_env(8) ends a value at a `#`, in quotes too, and knows no way to write one
+        # in pam_env(8), a `#` ends a value, even in quotes, and cannot be escaped
         lines = [f'{name}="{text}"' for name, text in variables.items() if "#" not in text]
         new = replace_block(old, lines)
         mode = 0o600 if variables else 0o644
@@ -60,7 +60,7 @@ def plan(config: Config, node: Node) -> list[Action]:
 
 
 def read(config: Config) -> tuple[dict[str, str], list[Action]]:
-    """The variables, and what is wrong with the others."""
+    """The valid variables, and refusals of the others."""
     actions: list[Action] = []
     variables: dict[str, str] = {}
     for name, value in config.entries(KEY).items():
@@ -81,8 +81,8 @@ def of_k3s(config: Config, node: Node) -> dict[str, str]:
 
 
 def of_logins(config: Config, node: Node) -> tuple[dict[str, str], list[str]]:
-    """The variables that LOGINS has from somebody else, and the names of those that k3s cannot
-    get. The entry of write_files counts, which may not be written yet, else the file as it is."""
+    """The variables that others put into LOGINS, and the names of those that cannot be passed to
+    k3s. From the entry of write_files, which may not be written yet, else from the file."""
     from k3os.config.k3s_files import variables
     from k3os.phases.ours import FILE
     from k3os.phases.write_files import KEY as FILES
@@ -92,17 +92,17 @@ def of_logins(config: Config, node: Node) -> tuple[dict[str, str], list[str]]:
         if isinstance(item.data, dict) and str(item.data["path"].data) == LOGINS:
             return variables(content_of(item))
     if FILE + LOGINS in node.ours.entries():
-        return {}, []  # of an entry that may have left
+        return {}, []  # from an entry that may have been removed
     return variables("\n".join(outside_block(node.read(LOGINS))))
 
 
-# what `adopt` gave to this process; the rest of its environment is its caller's
+# what `adopt` set in this process; the rest of its environment is the caller's
 _adopted: dict[str, str] = {}
 
 
 def adopt(variables: dict[str, str]) -> None:
-    """Let this process download with the node's variables. Those that its caller set are stronger,
-    whichever case they are written in: https_proxy is HTTPS_PROXY."""
+    """Use the node's variables for this process' downloads. Those set by the caller take
+    precedence, in either case: https_proxy is HTTPS_PROXY."""
     callers = {name.lower() for name, text in os.environ.items() if _adopted.get(name) != text}
     for name, text in variables.items():
         if name.lower() not in callers:
@@ -110,10 +110,10 @@ def adopt(variables: dict[str, str]) -> None:
 
 
 def adopt_configured() -> None:
-    """The same out of the configuration of a k3OS that runs: sudo, for one, drops variables."""
+    """The same from the configuration of a running k3OS: sudo, for one, drops variables."""
     from k3os.config.load import load_config
 
-    if os.path.exists(STATUS):  # elsewhere no kernel's command line configures us
+    if os.path.exists(STATUS):  # elsewhere the kernel's command line is not ours
         adopt(read(load_config(cloud=True)[0])[0])
 
 
@@ -122,8 +122,8 @@ def _is_name(name: str) -> bool:
 
 
 def is_plain(text: str) -> bool:
-    """Whether systemd takes a text in an EnvironmentFile: it refuses the whole file for a byte that
-    is not UTF-8, and for a NUL."""
+    """Whether systemd accepts a text in an EnvironmentFile: for a byte that is not UTF-8, or a NUL,
+    it rejects the whole file."""
     return "\0" not in text and not any("\ud800" <= each <= "\udfff" for each in text)
 
 

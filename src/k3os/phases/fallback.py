@@ -1,8 +1,8 @@
 """The address of an interface whose DHCP server does not answer (`fallback_address`).
 
-Pure: from what ip(8) says to commands of ip(8). connman 1.44 asks for about 35 s, makes up an
-address of 169.254.0.0/16 (RFC 3927) then, and asks again each minute. The made up one is the sign:
-it brings news of an address, as the server's answer does, which takes the fallback away.
+Pure: from the output of ip(8) to commands of ip(8). connman 1.44 asks for about 35 s, then assigns
+an address of 169.254.0.0/16 (RFC 3927), and asks again each minute. That address is the trigger: it
+causes an address event, as does the server's answer, upon which the fallback is removed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def _ipv4(link: Json) -> list[Json]:
 
 
 def text(given: Json) -> str:
-    """As the configuration has it."""
+    """In the form of the configuration."""
     return f"{given['local']}/{given['prefixlen']}"
 
 
 def leased(entry: Json, link: Json) -> list[Json]:
-    """The addresses that DHCP brought."""
+    """The addresses from DHCP."""
     others = {entry["fallback"], *entry["fixed"]}
     return [
         each
@@ -40,13 +40,13 @@ def leased(entry: Json, link: Json) -> list[Json]:
 
 
 def is_used(entry: Json, link: Json) -> bool:
-    """Whether the fallback is what the interface has in the place of a lease."""
+    """Whether the interface uses the fallback instead of a lease."""
     there = {text(each) for each in _ipv4(link)}
     return entry["fallback"] in there and not leased(entry, link)
 
 
 def decide_fallback(entry: Json, link: Json) -> list[list[str]]:
-    """The commands that give or take it; none when it is right as it is."""
+    """The commands that add or remove the fallback; none if it is right."""
     given, there = entry["fallback"], _ipv4(link)
     if not given:
         return []
@@ -62,6 +62,6 @@ def decide_fallback(entry: Json, link: Json) -> list[list[str]]:
     delete = ["ip", "address", "delete", given, *dev]
     if own.get("secondary") or not any(each.get("secondary") for each in there):
         return [delete]
-    # the kernel would take the lease's address, of the same network, and its routes with it
+    # otherwise the kernel would also remove the lease's address in the same network, and its routes
     setting = f"net/ipv4/conf/{link['ifname']}/promote_secondaries=1"
     return [["sysctl", "-e", "-q", "-w", setting], delete]

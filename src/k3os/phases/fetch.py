@@ -1,4 +1,4 @@
-"""What a key of the configuration names by a URL, fetched in the time that is left for its key."""
+"""Download what a key refers to by URL, within the time left for the key."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from k3os.phases.budget import Budget
     from k3os.phases.node import Node
 
-# DNS may come up later than the network
+# DNS may be available later than the network
 TRIES, PAUSE = 5, 1.0
 
 
 def get_within(budget: Budget, node: Node, url: str, *, limit: int, most: float) -> bytes:
-    """limit: bytes. most: seconds for this one. Raises HttpError, also when no time is left."""
+    """limit: bytes. most: seconds for this one. Raises HttpError, also if no time is left."""
     adopt(node.environment)
     seconds = budget.seconds(most)
     if seconds < 1:

@@ -1,4 +1,4 @@
-"""Fetches what a URL of k3os.ca_certificates gives. Imported where there is one."""
+"""Downloads the certificates of a URL in k3os.ca_certificates. Imported only if there is one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ DEADLINE = 60.0
 
 
 class FetchCertificate(Action):
-    """Gives `file` its certificates. What an earlier boot fetched goes on to count when nothing
-    answers; with a sum it is not asked for again."""
+    """Gives `file` its certificates. If the server does not respond, those of an earlier boot are
+    used; with a checksum, they are not downloaded again."""
 
     __slots__ = ("budget", "data", "file", "path", "text")
 

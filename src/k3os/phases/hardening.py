@@ -1,9 +1,11 @@
-"""k3os.hardening: cis: what the hardening guide of k3s asks of k3s (docs.k3s.io/security/
-hardening-guide), in files beside the others that k3s reads. What it asks of the host k3OS has.
+"""k3os.hardening: cis: what k3s' hardening guide requires of k3s (docs.k3s.io/security/
+hardening-guide), in files beside the others that k3s reads. k3OS itself meets what it requires of
+the host.
 
-Every list is added to, so arguments of the configuration go on to count, and win. Secrets are
-encrypted only in a cluster that begins with it: k3s before 1.35 does not start otherwise; and it
-goes on to be told so when the profile is not asked for any more, since it could read none.
+We append to every list, so that arguments of the configuration stay in effect, and win. Secrets are
+encrypted only in a cluster that has done so from the start: k3s before 1.35 does not start
+otherwise. The setting stays when the profile is removed, since k3s could not read any secret
+without it.
 
 Formats: apiserver.config.k8s.io/v1, audit.k8s.io/v1, eventratelimit.admission.k8s.io/v1alpha1
 (kubernetes.io, "API server configuration").
@@ -30,9 +32,9 @@ SETTINGS = f"{FILE}.d/40-k3os-cis.yaml"
 ADMISSION, AUDIT = "server/k3os-admission.yaml", "server/k3os-audit.yaml"
 LOGS = "server/logs"
 ENCRYPTED, BEGAN = "server/cred/encryption-config.json", "server/tls"
-# that we have asked for it
+# the marker that we have turned it on
 MARK = f"{STATE}/secrets-encryption"
-# the first k3s whose Pod Security admission reads this form; whose tokens can be made to end
+# the first k3s whose Pod Security admission reads this format; that can let tokens expire
 ADMITS, ENDS_TOKENS = (1, 23), (1, 29)
 CIPHERS = (
     *("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
@@ -60,7 +62,7 @@ plugins:
           qps: 5000
           burst: 20000
 """
-# of namespaces without labels of their own, as k3os-system has them
+# for namespaces without labels of their own, which k3os-system has
 PODS = """\
   - name: PodSecurity
     configuration:
@@ -108,7 +110,7 @@ def plan(config: Config, node: Node) -> list[Action]:
 def _server(
     node: Node, place: Place, data: str, settings: dict[str, str | list[str]]
 ) -> list[Action]:
-    """Adds a server's settings, and makes the files that they name."""
+    """Adds a server's settings, and creates the files that they refer to."""
     version = k3s_version(node)
     admission = RATES
     actions: list[Action] = []
@@ -136,7 +138,7 @@ def _server(
     else:
         why = "the cluster began without; `k3s secrets-encrypt` of k3s 1.35 and newer can change it"
         actions.append(Later(KEY, place, "encrypt secrets", why))
-    # k3s keeps its secrets there; what it has not made yet is for root only
+    # k3s keeps its secrets there; directories that we create first are for root only
     missing = [path for path in (f"{data}/server", f"{data}/{LOGS}") if not node.exists(path)]
     actions += [MakeDirectory(KEY, place, path, 0o700) for path in missing]
     actions.append(WriteFile(KEY, place, f"{data}/{ADMISSION}", admission.encode(), 0o600))

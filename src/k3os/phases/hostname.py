@@ -1,7 +1,7 @@
-"""hostname: the kernel's, /etc/hostname and /etc/hosts. Without one: a name made once, kept.
+"""hostname: the kernel's, /etc/hostname and /etc/hosts. If not set: a name generated once and kept.
 
-In the runtime phase a name that DHCP gave since then stays, unless the configuration has one, as
-far as it is a host name.
+In the runtime phase, a name that DHCP has set in the meantime stays if it is a valid host name,
+unless the configuration has one.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def plan(config: Config, node: Node) -> list[Action]:
 
 
 def hosts(text: str, name: str) -> bytes:
-    """/etc/hosts in which the name leads here; lines of others stay (hosts(5))."""
+    """/etc/hosts in which the name refers to this host; other lines stay (hosts(5))."""
     if not outside_block(text):
         text = "\n".join(HOSTS) + "\n"
     short = name.partition(".")[0]

@@ -1,7 +1,7 @@
-"""Name servers and search domains that only an interface brings whose entry says `use_dns: false`.
+"""Name servers and search domains that come only from interfaces with `use_dns: false`.
 
-connman 1.44 asks for both with each lease and has no setting against it: what it writes into its
-resolv.conf is taken out again (resolv.py). Whose they are it says by D-Bus.
+connman 1.44 requests both with each lease and has no setting to prevent it, so they are removed
+from its resolv.conf afterwards (resolv.py). D-Bus tells which interface they come from.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def ignored(
     entries: list[Json], links: list[Json], services: Iterable[Service]
 ) -> tuple[set[str], set[str]]:
-    """Servers without their zones, domains. What another interface brings, or an entry names, is
-    not among them."""
+    """Servers (without zones) and domains to ignore. Those from another interface, or in an entry,
+    are not among them."""
     refusing = {}
     for entry in entries:
         link = link_of(entry["device"], links)
@@ -44,12 +44,12 @@ def _of(services: Iterable[Service]) -> tuple[set[str], set[str]]:
 
 
 def plain(server: str) -> str:
-    """Without the zone."""
+    """The address without its zone."""
     return server.partition("%")[0]
 
 
 def without(text: str, servers: set[str], domains: set[str]) -> str:
-    """A resolv.conf(5) without them; other lines stay as they are."""
+    """A resolv.conf(5) without these; other lines stay unchanged."""
     kept = []
     for line in text.split("\n"):
         word, *rest = line.split() or [""]
@@ -65,8 +65,8 @@ def without(text: str, servers: set[str], domains: set[str]) -> str:
 
 
 def look(entries: list[Json]) -> tuple[set[str], set[str]]:
-    """As `ignored`, of this node now. Nothing is asked where no entry refuses. Raises
-    CommandError."""
+    """`ignored` for the current state of this node. connman is not asked if all entries use DNS.
+    Raises CommandError."""
     if all(entry["use_dns"] for entry in entries):
         return set(), set()
     from k3os.phases import connman_services

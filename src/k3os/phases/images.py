@@ -1,9 +1,9 @@
-"""k3os.images: archives that k3s imports when it starts (docs.k3s.io, "Import Images"), in its
-images directory before it does. k3s starts without those that cannot be had.
+"""k3os.images: archives that k3s imports when it starts (docs.k3s.io, "Import Images"), placed in
+its images directory before it starts. k3s starts without those that are not available.
 
-Those of the medium, which is read-only, are linked there, too: by now what k3s' data is on is
-mounted. Of k3os.images each is called after its place and sum, so one that is there is never
-fetched again, and one of ours that nothing asks for is known. Nothing else there is touched.
+Images on the medium, which is read-only, are linked there, too, since the disk of k3s' data is
+mounted by now. Files of k3os.images are named after their source and checksum, so that an existing
+one is never downloaded again, and an obsolete one is recognized. Other files there are not touched.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KEY = "k3os.images"
 MEDIUM = f"{OWN_SYSTEM}/{AIRGAP}"
 OURS = re.compile(r"k3os-[0-9a-f]{8}-")
 LARGEST = 32 << 30
-# bytes that images leave free: of what k3s keeps them in, pods and logs live, too
+# bytes to leave free: pods and logs use the same file system
 RESERVE = 512 << 20
 # seconds for all of them: k3s waits for this
 DEADLINE = 1800.0
@@ -52,13 +52,13 @@ def plan(config: Config, node: Node) -> list[Action]:
             actions.append(LinkImage(item.place, path, text))
         else:
             actions.append(FetchImage(item.place, path, text, budget))
-    if not node.ours.unsure:  # of a source with an error nobody knows what it would ask for
+    if not node.ours.unsure:  # a source with an error might ask for them
         actions += _removals(node, directory, wanted)
     return actions
 
 
 def _of_medium(node: Node, directory: str) -> list[Action]:
-    """A file of the same name that somebody else put there stays."""
+    """Links to the images on the medium. An existing file with the same name stays."""
     medium = node.path(MEDIUM)
     names = sorted(os.listdir(medium)) if os.path.isdir(medium) else []
     return [
@@ -76,7 +76,7 @@ def _removals(node: Node, directory: str, wanted: set[str]) -> list[Action]:
 
 
 class LinkImage(Link):
-    """An archive that is on the node already. Its sum is compared when the link is made."""
+    """An archive that is already on the node. Its checksum is verified when the link is created."""
 
     __slots__ = ("wanted",)
 
@@ -99,7 +99,7 @@ class LinkImage(Link):
 
 
 class FetchImage(Action):
-    """An archive of a web server. With a sum, the next boot goes on where this one ended."""
+    """An archive on a web server. With a checksum, the next boot resumes a partial download."""
 
     __slots__ = ("budget", "path", "text")
 
@@ -153,7 +153,7 @@ class FetchImage(Action):
         return DONE
 
     def _room(self, path: str) -> int:
-        """What is free for it, with what of it is there."""
+        """Bytes available for it, including the part that is already there."""
         found = os.statvfs(os.path.dirname(path))
         partial = f"{path}.part"
         there = os.path.getsize(partial) if os.path.isfile(partial) else 0

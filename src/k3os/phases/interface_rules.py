@@ -1,6 +1,6 @@
-"""udev's rules for interfaces of k3os.network (udev(7)), which act whenever one appears: its MTU,
-the VLANs on it, the bond or bridge that it joins, whether it wakes the machine, what the kernel
-takes of a router's advertisement.
+"""udev rules for interfaces of k3os.network (udev(7)), for whenever one appears: its MTU, the VLANs
+on it, the bond or bridge that it joins, Wake-on-LAN, what the kernel accepts from router
+advertisements.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from k3os.config.network import Interface
 
-# of devices that have the MAC of another
+# kinds of devices that may have the MAC of another device
 VIRTUAL = ("vlan", "bond", "bridge")
 _ADDED = 'ACTION=="add", SUBSYSTEM=="net", '
 
 
 def udev_rules(interface: Interface) -> list[str]:
-    """Rules that give an interface its MTU, make its VLAN, and let it join what it is a member of
-    when it appears."""
+    """Rules that, when an interface appears, set its MTU, create its VLAN, and make it a member of
+    its bond or bridge."""
     if is_awaited(interface.name):
         return [f'{_ADDED}DRIVERS=="?*", ENV{{SYSTEMD_WANTS}}+="{LINKS_UNIT}"\n']
     bare = _matching(interface.name)
@@ -31,7 +31,7 @@ def udev_rules(interface: Interface) -> list[str]:
     if interface.owner:
         rules.append(f'{bare}, ENV{{SYSTEMD_WANTS}}+="{LINKS_UNIT}"\n')
     if interface.mtu and not is_made_with_mtu(interface):
-        # the frames of a VLAN pass through the interface below it
+        # frames of the VLAN pass through the parent interface
         rules.append(f'{bare}, ATTR{{mtu}}="{interface.mtu}"\n')
         if interface.vlan:
             rules.append(f'{_matching(interface.device)}, ATTR{{mtu}}="{interface.mtu}"\n')
@@ -51,18 +51,18 @@ def udev_rules(interface: Interface) -> list[str]:
 def _matching(name: str) -> str:
     if ":" not in name:
         return f'{_ADDED}KERNEL=="{name}"'
-    others = "|".join(VIRTUAL)  # they have its MAC, too
+    others = "|".join(VIRTUAL)  # these have its MAC, too
     return f'{_ADDED}ATTR{{address}}=="{name}", ENV{{DEVTYPE}}!="{others}"'
 
 
 def is_made_with_mtu(interface: Interface) -> bool:
-    """What k3OS makes has its MTU from the start."""
+    """Devices that k3OS creates get their MTU at creation."""
     return interface.made is not None and not interface.vlan
 
 
 def below_vlans(right: list[Interface]) -> list[str]:
-    """Rules for what is below VLANs and has no MTU of its own: that of the largest of them, as far
-    as it is more than usual. The kernel refuses a VLAN whose MTU is larger."""
+    """Rules for parents of VLANs without an MTU of their own: the largest of their VLANs' MTUs, if
+    that is above the usual one. The kernel rejects a VLAN with a larger MTU than its parent's."""
     given = {each.name for each in right if each.mtu}
     sizes: dict[str, int] = {}
     for each in right:

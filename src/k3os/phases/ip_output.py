@@ -1,4 +1,4 @@
-"""What ip(8) says, with `-json`, of interfaces, routes and rules: read as all that others print."""
+"""The output of ip(8) with `-json`, for interfaces, routes and rules: parsed as untrusted data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def routes_of(version: int) -> list[Json]:
 
 
 def routes_in(output: bytes) -> list[Json]:
-    """The routes of ip(8) that say where they lead; all that is in them is text."""
+    """The routes that have a destination; all their values as text."""
     return [
         {name: str(value) for name, value in each.items()}
         for each in _objects(output)
@@ -26,7 +26,7 @@ def routes_in(output: bytes) -> list[Json]:
 
 
 def rules_in(output: bytes) -> list[Json]:
-    """The rules of ip(8) that look into a table; all that is in them is text."""
+    """The rules that refer to a table; all their values as text."""
     return [
         {name: str(value) for name, value in each.items()}
         for each in _objects(output)
@@ -35,7 +35,7 @@ def rules_in(output: bytes) -> list[Json]:
 
 
 def links_in(output: bytes) -> list[Json]:
-    """The interfaces of ip(8), each with a name and the addresses that are complete."""
+    """The interfaces, each with a name and with those of its addresses that are complete."""
     found = []
     for each in _objects(output):
         if not isinstance(each.get("ifname"), str):
@@ -71,7 +71,7 @@ def _is_address(value: object) -> bool:
 
 
 def _objects(output: bytes) -> list[Json]:
-    """ip(8) says nothing where there is nothing."""
+    """ip(8) prints nothing for an empty result."""
     from k3os.system.json_text import objects
 
     try:
@@ -81,14 +81,14 @@ def _objects(output: bytes) -> list[Json]:
 
 
 def addresses() -> list[Json]:
-    """All interfaces with their addresses, as ip(8) describes them."""
+    """All interfaces with their addresses, as reported by ip(8)."""
     from k3os.system.run import run
 
     return links_in(run(["ip", "-json", "-details", "address", "show"], timeout=10))
 
 
 def link_of(device: str, links: list[Json]) -> Json | None:
-    """The interface of a name or MAC; of a MAC the bare one, not a VLAN on it."""
+    """The interface with a name or MAC; for a MAC the hardware, not a VLAN on it."""
     for link in links:
         if device == link["ifname"]:
             return link
@@ -98,12 +98,12 @@ def link_of(device: str, links: list[Json]) -> Json | None:
 
 
 def hardware_address(link: Json) -> str:
-    """The MAC that is a card's own: as a member of a bond it has that of the bond."""
+    """A card's permanent MAC: in a bond it uses the bond's."""
     return str(link.get("permaddr") or link.get("address", ""))
 
 
 def kind(link: Json) -> str:
-    """ "vlan", "veth", "bridge" …; "" for a piece of hardware."""
+    """ "vlan", "veth", "bridge" …; "" for hardware."""
     return str(link.get("linkinfo", {}).get("info_kind", ""))
 
 

@@ -1,11 +1,12 @@
 """k3os.server_url, token, labels, k3s_args, taints: what k3s is started with.
 
-Everything but the arguments goes into a configuration file of k3s (docs.k3s.io,
-"Configuration File"); the arguments into an EnvironmentFile that the unit splits into words.
-A file that write_files puts there itself stays the user's, and ours goes beside it.
+Everything but the arguments goes into a configuration file of k3s (docs.k3s.io, "Configuration
+File"); the arguments go into an EnvironmentFile, and the unit splits them into words. If
+write_files writes that configuration file itself, the user's is used, and ours goes beside it.
 
-kubectl, crictl and ctr read that file as well, whoever calls them: no secret is in it, nor in the
-arguments. Each is in a file of its own that the configuration names, or in the EnvironmentFile.
+kubectl, crictl and ctr read the file, too, whoever calls them: so neither it nor the arguments
+contain a secret. Each secret is in a file of its own that the configuration names, or in the
+EnvironmentFile.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 ARGS = "/run/k3os/k3s.args"
-# the secret of a flag
+# the file with the secret of a flag
 SECRET = "/run/k3os/k3s.{}"
-# the name under which a node joins others; k3os-join.service is for those
+# contains this node's name if it joins others; k3os-join.service runs if it exists
 JOINS = "/run/k3os/joins"
 COMMANDS = ("server", "agent")
 DATA = k3s_data.DATA
-# the kernel's cgroup v2; k3s ends at once without these
+# the kernel's cgroup v2; k3s exits at once without these
 CONTROLLERS = "/sys/fs/cgroup/cgroup.controllers"
 NEEDED = ("cpu", "cpuset", "memory", "pids")
 
@@ -50,7 +51,7 @@ def plan(config: Config, node: Node) -> list[Action]:
     actions = _kernel_problem(node)
     name = node.read(NODE_NAME).strip()
     if not is_node_name(name) or name != name.lower():
-        name = ""  # of an older k3OS; no cluster has ever taken it
+        name = ""  # from an older k3OS; no cluster ever accepted it
     given = given_name(config, node)
     if given and not is_node_name(given):
         what, message = "name the node", f"`{given}` {WRONG_NODE}"
@@ -58,14 +59,14 @@ def plan(config: Config, node: Node) -> list[Action]:
     if not name and node.phase == "runtime" and not given:
         name = node_name(node.read("/etc/hostname").strip())
         if name:
-            # pinned when k3s is about to register for the first time; a rename orphans no node
+            # fixed before k3s first registers: a later rename must not orphan a node
             actions.append(WriteFile("k3os.k3s_args", place, NODE_NAME, f"{name}\n".encode()))
     settings = k3s_settings(config, node.mode)
     settings["node-label"] = [*_operator_label(config, node), *settings["node-label"]]
     if name and not given:
         settings["node-name"] = name
     if (directory := data_directory(config)) != DATA:
-        # kubectl, crictl and ctr get none of the arguments and variables of the service
+        # kubectl, crictl and ctr do not get the service's arguments and variables
         settings["data-dir"] = directory
     actions.append(Link("k3os.k3s_args", place, K3S_DATA, directory))
     variables = {"K3S_ARGS": " ".join(word(each) for each in argv)}
@@ -100,8 +101,8 @@ def plan(config: Config, node: Node) -> list[Action]:
 def _lists_last(
     own: set[str], node: Node, place: Place, settings: dict[str, str | list[str]]
 ) -> list[Action]:
-    """Beside files of the user's our lists go behind theirs, as an addition: of two files that
-    set a list, k3s takes the last one's. Those lists leave settings."""
+    """If the user has configuration files, our lists go into a file after them, as additions: k3s
+    takes a list from the last file that sets it. These lists are removed from settings."""
     if not any(is_settings(path) for path in own - {BESIDE, LAST}):
         return [Remove("k3os.labels", place, LAST)] if node.exists(LAST) else []
     names = [name for name, value in settings.items() if isinstance(value, list)]
@@ -111,7 +112,7 @@ def _lists_last(
 
 
 def _kernel_problem(node: Node) -> list[Action]:
-    """A kernel that is not ours (overlay) may lack what containers are limited with."""
+    """A foreign kernel (overlay) may lack cgroup controllers that containers need."""
     known = node.read(CONTROLLERS).split()
     missing = [name for name in NEEDED if name not in known]
     if node.phase != "runtime" or not known or not missing:
@@ -127,7 +128,7 @@ def _kernel_problem(node: Node) -> list[Action]:
 
 
 def _operator_label(config: Config, node: Node) -> list[str]:
-    """Both values: k3s changes a label of a node that registered before, but deletes none."""
+    """The label with either value: k3s changes labels of a registered node, but deletes none."""
     from k3os.phases.operator_room import IMAGE, runs_here
 
     if not node.exists(IMAGE):
@@ -144,13 +145,13 @@ def _place(config: Config) -> Place:
 
 
 def given_name(config: Config, node: Node) -> str:
-    """The name that the user gives the node; "" for none."""
+    """The node's name in k3s' settings by the user; "" for none."""
     return given(config, node, "K3S_NODE_NAME", "node-name")
 
 
 def given(config: Config, node: Node, variable: str, *flags: str) -> str:
-    """What the user gives k3s for a flag, whose long name comes first: as an argument, in a
-    configuration file of k3s, as a variable; k3s looks for it in this order. "" for nothing."""
+    """The user's value for a flag (its long name comes first): from an argument, from a k3s
+    configuration file, or from a variable, which is also k3s' order of precedence. "" for none."""
     return (
         _flag(arguments(config), *flags)
         or _given_in_files(config, *flags)
@@ -169,12 +170,13 @@ def _given_in_files(config: Config, *flags: str) -> str:
 
 
 def data_directory(config: Config) -> str:
-    """Where this node's k3s keeps its data, without a slash at its end."""
+    """Where this node's k3s keeps its data, without a trailing slash."""
     return k3s_data.directory(config.values)
 
 
 def _settings_files(config: Config, *keys: str) -> Iterator[dict[str, list[str]]]:
-    """Those of write_files with one of the keys in it, in the order in which k3s reads them."""
+    """Files of write_files that contain one of the keys, parsed, in the order in which k3s reads
+    them."""
     from k3os.phases.write_files import KEY, content_of
 
     found = {}
@@ -190,15 +192,15 @@ def _settings_files(config: Config, *keys: str) -> Iterator[dict[str, list[str]]
 
 
 def _flag(argv: list[str], *wanted: str) -> str:
-    """The value of a flag, whichever of its names it has, in one word or in two; "" without it. Of
-    several the last counts."""
+    """The value of a flag with any of these names, in one word or in two; "" if it is missing. The
+    last occurrence counts."""
     values = [value for _, name, value in flags(argv) if name in wanted]
     return values[-1] if values else ""
 
 
 def arguments(config: Config) -> list[str]:
-    """What follows `k3s`: server or agent first. A server to join makes an agent, unless the
-    arguments say otherwise."""
+    """What follows `k3s`, starting with server or agent. With a server to join it is an agent,
+    unless the arguments say otherwise."""
     args = [each.replace("\n", " ") for each in config.texts("k3os.k3s_args")]
     if args and args[0] in COMMANDS:
         return args
@@ -206,7 +208,7 @@ def arguments(config: Config) -> list[str]:
 
 
 def k3s_settings(config: Config, mode: str) -> dict[str, str | list[str]]:
-    """k3s' configuration file as a map, without what names a secret."""
+    """k3s' configuration file as a map, without settings that name a secret's file."""
     from k3os import __version__
 
     settings: dict[str, str | list[str]] = {}
@@ -221,8 +223,8 @@ def k3s_settings(config: Config, mode: str) -> dict[str, str | list[str]]:
 
 
 def _taints(config: Config) -> list[str]:
-    """Of those with one key and effect the last, and none that k3s gets otherwise: the API server
-    refuses a node with two, which would never register."""
+    """For each key and effect only the last taint, and none that k3s gets from elsewhere: the API
+    server rejects a node with duplicates, so it would never register."""
     ours = {taint_name(text): text for text in config.texts("k3os.taints")}
     if not ours:
         return []
@@ -235,12 +237,12 @@ def _taints(config: Config) -> list[str]:
 
 
 def label_value(text: str) -> str:
-    """What Kubernetes allows in a label's value, e.g. for a version with a `+`."""
+    """Converted to valid characters of a label value, e.g. for a version with a `+`."""
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in text)[:63]
 
 
 def to_yaml(settings: dict[str, str | list[str]]) -> str:
-    """A map of texts and lists of texts; every text quoted, so that none turns into a number."""
+    """A map of texts and lists of texts; every text is quoted, so that none becomes a number."""
     lines = ["# written by k3os from its configuration at each boot"]
     for name, value in settings.items():
         if isinstance(value, list):
@@ -257,7 +259,8 @@ def _quoted(text: str) -> str:
 
 
 def word(text: str) -> str:
-    """One word as systemd splits `$K3S_ARGS` (systemd.service(5), "Command lines")."""
+    """One word, quoted for systemd's splitting of `$K3S_ARGS` (systemd.service(5), "Command
+    lines")."""
     if text and all(c.isalnum() or c in "-_=.,:/@+%" for c in text):
         return text
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")

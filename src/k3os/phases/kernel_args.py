@@ -1,8 +1,8 @@
-"""k3os.kernel_args: what the kernel of an installed system is told by the boot menu.
+"""k3os.kernel_args: kernel arguments in the boot menu of an installed system.
 
-A change makes a new generation (k3os.node.kernel_args), which is on trial at the next boot. What
-did not come up is not tried again. It compares with the generations; it reads no command line, to
-which a person may have added something.
+A change creates a new generation (k3os.node.kernel_args), which is on trial at the next boot.
+Arguments whose trial failed are not tried again. We compare with the generations, not with the
+kernel's command line, to which a person may have added something.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SECONDS = 600
 COMMAND = ["upgrade", "--kernel-args"]
 ERROR = "/run/k3os/kernel-args-error.json"
 REBOOT = "the next boot does it: `sudo reboot`"
-# where it has no effect
+# modes in which the key has no effect
 NOT_INSTALLED = (
     "it has no effect: this system is not installed, and its boot menu has the arguments"
 )
@@ -36,7 +36,7 @@ def plan(config: Config, node: Node) -> list[Action]:
     place = value.place if value is not None else Place("default")
     wanted = tuple(config.texts(KEY))
     if node.mode != "disk":
-        # what is installed has them; nobody counts on them before
+        # the installed system will have them; during installation, nobody expects them yet
         told = wanted and node.mode != "install"
         return [WithoutEffect(KEY, place, wanted)] if told else []
     known = any(generations(node)) or kernel_args.refused(node.path(OWN_SYSTEM))
@@ -53,7 +53,7 @@ def shown(arguments: tuple[str, ...]) -> str:
 
 
 class WithoutEffect(Action):
-    """Said where somebody looks: nothing is wrong with the value."""
+    """Shows a warning, although nothing is wrong with the value."""
 
     __slots__ = ("wanted",)
 
@@ -71,7 +71,7 @@ class WithoutEffect(Action):
 
 
 class TellKernel(WithoutEffect):
-    """A generation with these arguments, unless the one that boots next has them."""
+    """Creates a generation with these arguments, unless the one that boots next has them."""
 
     __slots__ = ()
 
@@ -88,12 +88,12 @@ class TellKernel(WithoutEffect):
             return LATER
         from k3os.system.own_command import run_k3os
 
-        run_k3os(COMMAND, ERROR, timeout=SECONDS)  # it forgets what was refused, too
+        run_k3os(COMMAND, ERROR, timeout=SECONDS)  # it also clears the record of refused arguments
         self.note = REBOOT if self.wanted != running else ""
         return DONE if self.wanted != current else UNCHANGED
 
     def why_not_now(self, node: Node) -> str:
-        """What must come to its end before, "" for nothing."""
+        """What must end first, "" for nothing."""
         if not node.is_real:
             return "not on this machine"
         if node.exists(ON_TRIAL):
@@ -103,7 +103,7 @@ class TellKernel(WithoutEffect):
         return ""
 
     def refuse(self, refused: dict[str, object]) -> None:
-        """Raises UserError for arguments that have failed already."""
+        """Raises UserError for arguments that have already failed."""
         from k3os.errors import UserError
 
         raise UserError(

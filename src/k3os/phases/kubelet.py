@@ -1,7 +1,7 @@
-"""k3os.kubelet: a file in the directory out of which k3s 1.32 and newer configures its kubelet
-(docs.k3s.io, "Kubelet Configuration"). Older ones take arguments only, and are told nothing.
+"""k3os.kubelet: a file in the directory from which k3s 1.32 and newer configures its kubelet
+(docs.k3s.io, "Kubelet Configuration"). Older ones only accept arguments, and get nothing.
 
-Files there are read in the order of their names; arguments (--kubelet-arg) win over them.
+Files there are read in the order of their names; arguments (--kubelet-arg) override them.
 """
 
 from __future__ import annotations

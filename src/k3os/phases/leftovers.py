@@ -1,9 +1,9 @@
-"""What has left the configuration is undone, as far as that can be done at once: the node is then
-as it would be after its next boot. What cannot be undone is said; what is not in the record of
-ours (ours.py), or was changed since, stays as it is.
+"""Undo what has left the configuration, as far as possible without a reboot: the node is then as it
+would be after its next boot. What cannot be undone is reported; anything that is not in our record
+(ours.py), or has been changed since, stays.
 
-In the runtime phase only, which alone sees all sources. A source with an error, or an applier
-without a plan, proves nothing: what they left before stays.
+Only in the runtime phase, which sees all sources. For a source with an error, or an applier without
+a plan, nothing can be concluded: what it left earlier stays.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHANGED = "it was changed since, and stays as it is"
 BOOT_ENDS = "it stays until the next boot: others may have written to the file, too"
 BY_HAND = "it stays until you remove it: others may have written to the file, too"
 NEXT_BOOT = "it stays until the next boot: something may need it by now"
-# k3s creates what is in a manifest, and deletes nothing when the file goes
+# k3s creates the objects in a manifest, but does not delete them when the file is removed
 IN_MANIFESTS = "/server/manifests/"
 LEFT = f"{STATE}/left/"
 
@@ -70,7 +70,7 @@ def _undo(key: str, place: Place, thing: str, entry: dict[str, Any]) -> Action:
 
 
 class Undo(Action):
-    """Undoes what one entry of the record tells of. Its key left the configuration at `place`."""
+    """Undoes one entry of the record. Its key left the configuration at `place`."""
 
     __slots__ = ("entry", "name")
     kind = ""
@@ -100,7 +100,7 @@ class Undo(Action):
 
 
 class RestoreFile(Undo):
-    """The image's file of that name, or none."""
+    """Restores the image's file of that name, or removes the file."""
 
     __slots__ = ()
     kind = "file"
@@ -113,7 +113,7 @@ class RestoreFile(Undo):
         from k3os.phases.write_files import add_record
         from k3os.system.files import atomic_symlink, atomic_write
 
-        add_record(node, self.name, "undone")  # the same entry may come again in this boot
+        add_record(node, self.name, "undone")  # the same entry may come back in this boot
         path, original = node.entry(self.name), node.entry(ROOTFS + self.name)
         if os.path.islink(original):
             atomic_symlink(os.readlink(original), path)
@@ -143,7 +143,7 @@ class RestoreFile(Undo):
 
 
 class RestoreKernel(Undo):
-    """The value that was there before."""
+    """Restores the former value."""
 
     __slots__ = ()
     kind = "kernel"
@@ -161,7 +161,7 @@ class RestoreKernel(Undo):
 
 
 class RestoreBlock(Undo):
-    """A file without our lines, which are marked as such."""
+    """Removes our lines from a file, which are marked as such."""
 
     __slots__ = ()
     kind = "block"
@@ -176,7 +176,7 @@ class RestoreBlock(Undo):
 
 
 class RestorePassword(Undo):
-    """The image's: none, so that only keys work."""
+    """Restores the image's password: none, so that only keys work."""
 
     __slots__ = ()
     kind = "password"

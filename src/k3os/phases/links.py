@@ -1,13 +1,14 @@
-"""Bonds, bridges and dummies of k3os.network: from what ip(8) says to commands of ip(8). connman
-makes none of them, so k3os-links.service does before it starts, and again when a member appears.
+"""Bonds, bridges and dummies of k3os.network: from the output of ip(8) to commands of ip(8).
+connman creates none of them, so k3os-links.service does, before connman starts and when a member
+appears.
 
-connman 1.44 takes a bond for a wired interface and leaves its members alone (IFF_SLAVE), all by
-itself. It takes no notice of a bridge (DEVTYPE=bridge), but would ask for addresses on the ports of
-one: those have a file that says no, and the node has a port of its own in the bridge, one end of a
-pair of veth(4), whose addresses are connman's as those of any card.
+connman 1.44 treats a bond as a wired interface, and ignores its members (IFF_SLAVE) by itself. It
+ignores a bridge (DEVTYPE=bridge), but would request addresses for a bridge's ports: these get a
+file that turns this off. The node has a port of its own in the bridge, one end of a veth(4) pair,
+whose addresses connman manages like those of any card.
 
-A device that another configuration asked for is taken away and made anew: most options of a bond
-can be set before it has members only.
+A device whose configuration changed is deleted and created again: most options of a bond can only
+be set while it has no members.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ CONNMAN_UNIT = "connman.service"
 
 
 def makes(entries: list[Json]) -> list[Json]:
-    """The entries that ask for a device, those that others may need first."""
+    """The entries that ask for a device; devices that others may need come first."""
     found = [each for each in entries if each["made"]]
     return sorted(found, key=lambda each: ORDER.index(each["made"]["kind"]))
 
 
 def creation(entry: Json, links: list[Json]) -> list[list[str]]:
-    """The commands that make a device without its members."""
+    """The commands that create a device without its members."""
     made = entry["made"]
     name, kind = made["name"], made["kind"]
     mtu = ["mtu", str(made["mtu"])] if made["mtu"] else []
@@ -48,7 +49,7 @@ def creation(entry: Json, links: list[Json]) -> list[list[str]]:
     first = next((link for each in made["members"] if (link := link_of(each, links))), None)
     mac = hardware_address(first) if first else ""
     if kind == "bond":
-        # connman knows a service by it, and DHCP a node; before there are members, it is random
+        # connman identifies a service by it, and DHCP a node; without members it would be random
         words += ["address", mac] if mac and "fail_over_mac" not in made["words"] else []
         return [[*words, "type", kind, *made["words"]]]
     up = ["ip", "link", "set", "dev", name, "up"]
@@ -73,35 +74,35 @@ def _port(made: Json, mac: str, mtu: list[str]) -> list[list[str]]:
 
 
 def _without_ipv6(name: str) -> list[str]:
-    """A bridge and its end of the pair pass packets on and have no addresses, not even those that
-    a router advertises."""
+    """A bridge and its end of the pair only forward packets and must have no addresses, not even
+    from router advertisements."""
     return ["sysctl", "-e", "-q", "-w", f"net/ipv6/conf/{name}/disable_ipv6=1"]
 
 
 def own_address(mac: str, name: str) -> str:
-    """The MAC of the node's port: the same at each boot, and not that of a card, whose packets the
-    bridge would not pass on to it."""
+    """The MAC of the node's port: the same at each boot, but not that of a card, whose packets the
+    bridge would not forward to it."""
     import hashlib
 
     digest = bytearray(hashlib.sha256(f"{mac} {name}".encode()).digest()[:6])
-    digest[0] = digest[0] & 0xFE | 0x02  # one host's, given by nobody: IEEE 802, 8.2
+    digest[0] = digest[0] & 0xFE | 0x02  # unicast, locally administered: IEEE 802, 8.2
     return ":".join(f"{each:02x}" for each in digest)
 
 
 def attachment(made: Json, member: str, links: list[Json]) -> list[list[str]]:
-    """The commands that make an interface a member; none when it is one or is not there."""
+    """The commands that make an interface a member; none if it already is, or does not exist."""
     link = link_of(member, links)
     if link is None or link.get("master") == made["name"]:
         return []
     name = link["ifname"]
     join = ["ip", "link", "set", "dev", name, "master", made["name"]]
-    if made["kind"] == "bond":  # a bond takes what is down, and brings it up itself
+    if made["kind"] == "bond":  # it must be down to join a bond, which then brings it up
         return [["ip", "link", "set", "dev", name, "down"], join]
     return [join]
 
 
 def primary(made: Json, links: list[Json]) -> list[list[str]]:
-    """The command that names a bond's primary, once that is a member."""
+    """The command that sets a bond's primary, once that is a member."""
     link = link_of(made["primary"], links) if made["primary"] else None
     if link is None or link.get("master") != made["name"]:
         return []
@@ -110,7 +111,7 @@ def primary(made: Json, links: list[Json]) -> list[list[str]]:
 
 
 def removal(former: list[Json], entries: list[Json], links: list[Json]) -> list[list[str]]:
-    """The commands that take away what former made and entries do not ask for in the same way."""
+    """The commands that delete devices of former that entries do not ask for in the same way."""
     kept = [each["made"] for each in entries]
     commands = []
     for entry in reversed(makes(former)):
@@ -124,7 +125,7 @@ def removal(former: list[Json], entries: list[Json], links: list[Json]) -> list[
 
 
 def freed(former: list[Json], entries: list[Json]) -> list[str]:
-    """What was a member until now."""
+    """Interfaces that are no longer members."""
     members = {name for each in makes(entries) for name in each["made"]["members"]}
     return [
         name for each in makes(former) for name in each["made"]["members"] if name not in members
@@ -132,8 +133,8 @@ def freed(former: list[Json], entries: list[Json]) -> list[str]:
 
 
 class Report:
-    """What make_links did: in words; missing: members that are not there; failed: why a device or
-    a member is not as it should be; alone: such members, by device."""
+    """The result of make_links: done, in words; missing: members that do not exist; failed: why a
+    device or member is not as it should be; alone: members that are not in their device."""
 
     __slots__ = ("alone", "done", "failed", "missing")
 
@@ -145,10 +146,10 @@ class Report:
 
 
 def make_links(entries: list[Json], wait: float = 0) -> Report:
-    """Make what is not there and attach the members that are. Raises CommandError when ip(8) cannot
-    even say what there is.
+    """Create missing devices and attach existing members. Raises CommandError if ip(8) cannot list
+    the interfaces.
 
-    wait: seconds for members to appear before a device is made, whose MAC is the first one's.
+    wait: seconds for members to appear before a device is created, which gets the first one's MAC.
     """
     report = Report()
     wanted = makes(entries)
@@ -163,20 +164,20 @@ def make_links(entries: list[Json], wait: float = 0) -> Report:
 
 
 def _awaited(wanted: list[Json], links: list[Json]) -> bool:
-    """Whether a device is to be made, and hardware that it is made of is not there yet."""
+    """Whether a device is to be created and one of its hardware members does not exist yet."""
     made = {each["made"]["name"] for each in wanted}
     return any(
         not link_of(member, links)
         for each in wanted
         if not link_of(each["made"]["name"], links)
-        # a VLAN on something that is made comes after that
+        # a VLAN on a device that we create is created later
         for member in each["made"]["members"]
         if member not in made and member.rpartition(".")[0] not in made
     )
 
 
 def _make(entry: Json, links: list[Json], report: Report) -> list[Json]:
-    """One device. The links afterwards."""
+    """Create one device; returns the links afterwards."""
     from k3os.system.run import CommandError, run
 
     made, before = entry["made"], len(report.done)
@@ -211,7 +212,7 @@ def _attach(made: Json, member: str, links: list[Json], report: Report) -> list[
             return links
         try:
             _run(commands, report)
-        except CommandError as error:  # somebody may have brought it up in between
+        except CommandError as error:  # something may have brought it up meanwhile
             if attempt == TRIES - 1:
                 name = made["name"]
                 report.failed.append(f"{member} cannot be a member of {name}: {_why(error)}")
@@ -237,8 +238,8 @@ def _why(error: Exception) -> str:
 
 
 def main() -> Report:
-    """What k3os-links.service does. Members that are left alone get addresses from DHCP, so that
-    somebody can come in and put it right. Raises CommandError."""
+    """What k3os-links.service does. Members that are not in their device get addresses by DHCP, so
+    that somebody can log in and fix it. Raises CommandError."""
     from k3os.system.files import durable_remove
 
     entries = plan_at(PLAN)
@@ -251,7 +252,7 @@ def main() -> Report:
 
 
 class Unmake(FromPlanToPlan):
-    """Takes away the devices that nothing asks for any more, or not in this way."""
+    """Deletes devices that nothing asks for any more, or not in this form."""
 
     __slots__ = ()
 
@@ -267,16 +268,16 @@ class Unmake(FromPlanToPlan):
 
 
 def joined(entries: list[Json], report: Report) -> list[str]:
-    """The names of the members of bonds that became that just now."""
+    """The names of interfaces that have just become members of bonds."""
     bonds = {each["made"]["name"] for each in makes(entries) if each["made"]["kind"] == "bond"}
     words = [line.split() for line in report.done]
     return [each[-3] for each in words if each[-2] == "master" and each[-1] in bonds]
 
 
 def forget(members: list[str]) -> None:
-    """Have connman forget them. It leaves a member of a bond alone which is one when it sees it
-    first; one that it knew before keeps its service, which has the bond's MAC and so its name.
-    All interfaces are without addresses for a second or two. Raises CommandError."""
+    """Make connman forget them. It ignores members of a bond only if they are members when it first
+    sees them; one that it already knew keeps its service, which has the bond's MAC and so its name.
+    All interfaces lose their addresses for a second or two. Raises CommandError."""
     from k3os.system.run import run
 
     try:
@@ -289,7 +290,7 @@ def forget(members: list[str]) -> None:
 
 
 class Make(FromPlanToPlan):
-    """Makes the devices on a running node, and gives back the members that are none any more."""
+    """Creates devices on a running node, and releases interfaces that are no longer members."""
 
     __slots__ = ()
 

@@ -1,7 +1,7 @@
 """The user's scripts at the end of the boot and at shutdown: /etc/rc.local, /etc/local.d.
 
 rc.local comes first, then *.start in the order of their names; at shutdown *.stop. Called by
-k3os-local.service; it must not wait for k3s. One that fails is reported, the next still runs.
+k3os-local.service; it must not wait for k3s. A failing one is reported, and the next still runs.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 RC_LOCAL, DIRECTORY = "/etc/rc.local", "/etc/local.d"
-# seconds for each script; all of the stop has TimeoutStopSec= of the unit
+# seconds for each script; the unit's TimeoutStopSec= limits all of stop
 LIMITS = {"start": 900, "stop": 30}
 
 
 def run_scripts(verb: str, *, mode: str, say: Say, root: str = "/") -> PhaseReport:
-    """Run the scripts of "start" or "stop" with k3os.environment; reported as LOCAL."""
+    """Run the scripts of "start" or "stop" with k3os.environment; the report is LOCAL."""
     from k3os.config.load import load_config
     from k3os.phases import environment
     from k3os.phases.apply import discreetly, perform, publish, secrets_of, to_journal
@@ -34,7 +34,7 @@ def run_scripts(verb: str, *, mode: str, say: Say, root: str = "/") -> PhaseRepo
     from k3os.phases.phase_report import PhaseReport
 
     started = time.monotonic()
-    config, _ = load_config(root, cloud=True)  # its problems are in the report of the runtime phase
+    config, _ = load_config(root, cloud=True)  # the runtime phase has reported its problems
     secrets = secrets_of(config)
     node = Node(root, LOCAL, mode, discreetly(to_journal, secrets), say)
     node.environment = environment.read(config)[0]
@@ -51,7 +51,7 @@ def plan(verb: str, node: Node) -> list[Action]:
 
 
 def scripts(verb: str, node: Node) -> list[str]:
-    """The scripts of "start" or "stop" in their order; hidden ones are an editor's."""
+    """The scripts of "start" or "stop" in order, without hidden files, which editors leave."""
     found = [RC_LOCAL] if verb == "start" and node.exists(RC_LOCAL) else []
     directory = node.path(DIRECTORY)
     names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
@@ -79,5 +79,5 @@ def _script(path: str, verb: str, node: Node) -> Action:
     except OSError as error:
         return Refused(LOCAL, place, f"run {name}", f"cannot be read: {error.strerror}")
     if not head.startswith((b"#!", b"\x7fELF")):
-        words = ["/bin/sh", *words]  # as OpenRC's local.d, where the users' scripts come from
+        words = ["/bin/sh", *words]  # as in OpenRC's local.d, for which users wrote such scripts
     return RunCommand(LOCAL, place, name, words, LIMITS[verb])

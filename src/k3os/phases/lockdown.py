@@ -1,9 +1,9 @@
-"""k3os.lockdown: what even root may not do to the running kernel; k3os.lock_modules: no module is
-loaded any more once k3s is ready.
+"""k3os.lockdown: what even root may not do to the running kernel; k3os.lock_modules: no more
+modules can be loaded once k3s is ready.
 
 kernel_lockdown(7); kernel.modules_disabled, Documentation/admin-guide/sysctl/kernel.rst. With
-Secure Boot Debian's kernel asks for `integrity` by itself. Neither can be taken back before the
-next boot. The kernel's levels only rise.
+Secure Boot, Debian's kernel turns on `integrity` by itself. Neither can be undone before the next
+boot: the kernel's level can only be raised.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LEVELS = ("none", "integrity", "confidentiality")
 SECURITY = "/sys/kernel/security"
 FILE = f"{SECURITY}/lockdown"
 DISABLED = "/proc/sys/kernel/modules_disabled"
-# what kube-proxy, flannel, network policies and volumes ask for only when a pod or a service does
+# modules that kube-proxy, flannel, network policies and volumes load only when a pod needs them
 NETWORK = (
     *("br_netfilter", "overlay", "veth", "vxlan", "ip_set", "ip_set_hash_ip", "ip_set_hash_net"),
     *("ip_set_hash_ipport", "ip_set_hash_ipportnet", "ip_set_list_set", "nf_conntrack"),
@@ -52,12 +52,12 @@ def plan(config: Config, node: Node) -> list[Action]:
 
 
 def level_of(text: str) -> str:
-    """The level that is in force: the one in brackets."""
+    """The level that is in effect: the one in brackets."""
     return text.partition("[")[2].partition("]")[0]
 
 
 class Lock(Action):
-    """Raise the level, where it is lower."""
+    """Raise the level, if it is lower."""
 
     __slots__ = ("level",)
 
@@ -87,7 +87,7 @@ class Lock(Action):
 
 
 class LockModules(Action):
-    """Load what k3s may want later, then let nothing be loaded."""
+    """Load what k3s may need later, then prevent further loading."""
 
     __slots__ = ()
 

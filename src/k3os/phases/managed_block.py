@@ -1,7 +1,7 @@
-"""A block of lines of ours in a file that others write to, too. Pure functions on text.
+"""A block of our lines in a file that others write to, too. Pure functions on text.
 
-Lines end where programs think so: str.splitlines() ends them at eight more characters, and lines of
-others that have one would come back as two.
+Only line feeds end a line, as in other programs: str.splitlines() also splits at eight other
+characters, which would break up other people's lines.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ END = "# end: k3os"
 
 
 def replace_block(text: str, lines: list[str]) -> str:
-    """text with our block set to lines; without lines the block goes. The rest stays as it is."""
+    """text with our block set to lines; without lines the block is removed. The rest stays."""
     kept: list[str] = []
     inside = False
     for line in lines_of(text):
@@ -27,7 +27,7 @@ def replace_block(text: str, lines: list[str]) -> str:
 
 
 def outside_block(text: str) -> list[str]:
-    """The lines that are not ours."""
+    """The lines outside our block."""
     return lines_of(replace_block(text, []))
 
 

@@ -1,9 +1,9 @@
 """k3os.manifests: files in the directory whose objects k3s creates on a server (docs.k3s.io,
-"Auto-Deploying Manifests"); it looks there every 15 seconds.
+"Auto-Deploying Manifests"); k3s checks it every 15 seconds.
 
-A file leaves with its name. What k3s made of it stays in the cluster: k3s deletes nothing when a
-file goes (leftovers.py keeps a copy for `kubectl delete -f`). An agent creates no objects. What
-write_files writes there itself stays the user's.
+A file is removed when its name leaves the configuration. Its objects stay in the cluster, since k3s
+does not delete them (leftovers.py keeps a copy for `kubectl delete -f`). An agent creates no
+objects. If write_files writes the same file, the user's is used.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LARGEST = 8 << 20
 DEADLINE = 120.0
 # seconds for all of them: k3s waits for this
 ALTOGETHER = 300.0
-# there may be secrets in it
+# they may contain secrets
 MODE = 0o600
 
 
@@ -53,7 +53,7 @@ def plan(config: Config, node: Node) -> list[Action]:
             actions.append(_one(f"{KEY}.{name}", value.place, path, str(value.data), node, budget))
     if not actions:
         return []
-    # k3s keeps its secrets beside the manifests: what it has not made yet is for root only
+    # k3s keeps secrets beside the manifests: directories that we create first are for root only
     missing = [each for each in (server, f"{server}/manifests") if not node.exists(each)]
     return [*(MakeDirectory(KEY, actions[0].place, each, 0o700) for each in missing), *actions]
 
@@ -85,7 +85,7 @@ def _whole(text: str) -> bytes:
 
 
 def _check(data: bytes, wanted: str) -> None:
-    """Raises ValueError when it is not the one that was meant, or k3s would not take it."""
+    """Raises ValueError if it has another checksum, or k3s would reject it."""
     from k3os.config.manifests import check_objects
 
     check_sum(data, wanted)
@@ -95,8 +95,8 @@ def _check(data: bytes, wanted: str) -> None:
 
 
 class FetchManifest(Action):
-    """What an earlier boot fetched stays when nothing answers; with a sum it is not asked for
-    again."""
+    """If the server does not respond, the file of an earlier boot stays; with a checksum, it is not
+    downloaded again."""
 
     __slots__ = ("budget", "data", "path", "text")
 
@@ -132,7 +132,7 @@ class FetchManifest(Action):
                 self.data = old
                 return UNCHANGED
             except ValueError:
-                old = b""  # of another sum: it is not what is asked for now
+                old = b""  # another checksum: not the one that is wanted now
         try:
             self.data = get_within(self.budget, node, url, limit=LARGEST, most=DEADLINE)
             _check(self.data, wanted)

@@ -1,7 +1,7 @@
-"""Which interfaces of this machine an entry of k3os.network with `match` is about.
+"""Find the interfaces of this machine that an entry of k3os.network with `match` applies to.
 
-An entry that fits several becomes one for each. Where none fits yet, it waits under a name that no
-interface can have; udev wakes k3os-links.service when one appears (interface_rules.py).
+An entry that fits several becomes one entry for each. If none fits yet, it waits under a name that
+no interface can have; udev starts k3os-links.service when one appears (interface_rules.py).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def resolved(
     right: list[Interface], cards: Iterable[Card]
 ) -> tuple[list[Interface], dict[str, tuple[str, str]]]:
-    """The entries under the names of interfaces, and by entry what is wrong with it here, and a
-    hint. A card that an entry names, or an earlier one fits, is not looked at."""
+    """The entries with names of interfaces, and for each wrong entry a message and a hint. Cards
+    that an entry names, or that an earlier one fits, are not considered."""
     named = _named(right)
     spare = [each for each in cards if named.isdisjoint((each.name, each.mac))]
     names: dict[str, list[str]] = {}
@@ -60,7 +60,7 @@ def _named(right: list[Interface]) -> set[str]:
 def _renamed(
     each: Interface, names: dict[str, list[str]], wrong: dict[str, tuple[str, str]]
 ) -> list[Interface]:
-    """An entry under the names of its interfaces; a VLAN or a bond on what another one fits."""
+    """An entry with names of interfaces; also a VLAN or bond on top of an entry with `match`."""
     if each.match:
         return [_called(each, name) for name in names[each.key]]
     parent, _, digits = each.name.rpartition(".")

@@ -1,9 +1,9 @@
-"""Units of systemd for what is mounted: their names and texts (systemd.mount(5), systemd.unit(5));
-and k3s' own, which does not start without what its data is on.
+"""systemd units for mounts: their names and texts (systemd.mount(5), systemd.unit(5)); and drop-ins
+for k3s, which does not start without the mounts that hold its data.
 
-Every one is `nofail`: neither the boot nor k3s waits for what does not come, beyond the time that a
-device is waited for. Those of disks are started with local-fs.target, those behind the network when
-the network is there; k3s starts after all of them.
+Every mount is `nofail`: neither the boot nor k3s waits for a missing one longer than for its
+device. Those of disks are started with local-fs.target, network mounts once the network is up; k3s
+starts after all of them.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ TAGS = {
     "PARTUUID": "by-partuuid",
     "PARTLABEL": "by-partlabel",
 }
-# kinds whose checker has something to do before they are mounted; "": whatever it is
+# file systems that are checked before they are mounted; "": an unknown one
 CHECKED = ("", "ext2", "ext3", "ext4", "vfat", "exfat")
-# of a name in /dev/disk what udev leaves as it is, beside letters and digits (libblkid, encode.c)
+# characters besides letters and digits that udev keeps in names of /dev/disk (libblkid, encode.c)
 _PLAIN = "#+-.:=@_"
-# hexadecimal digits and dashes of what is no FAT's
+# length of a UUID with dashes; a FAT's is shorter
 _LONG_UUID = 36
 
 
 class Mount:
-    """A mount that is wanted. key, place: of the configuration; what: a device's path or what a
-    server has; where; kind: the file system, "" for whatever is there; named: what, as a person
-    wrote it."""
+    """A wanted mount. key, place: in the configuration; what: a device's path or a server's export;
+    where: the mount point; kind: the file system, "" for any; named: what, as the user wrote
+    it."""
 
     __slots__ = ("is_network", "key", "kind", "named", "options", "place", "what", "where")
 
@@ -72,7 +72,7 @@ class Mount:
 
 
 def escaped(path: str) -> str:
-    """A path as part of a unit's name, as systemd-escape(1) --path makes it."""
+    """A path as part of a unit's name, as by systemd-escape(1) --path."""
     text = "/".join(part for part in path.split("/") if part)
     if not text:
         return "-"
@@ -85,7 +85,7 @@ def escaped(path: str) -> str:
 
 
 def device_of(what: str) -> str:
-    """The path of what is named by one of TAGS; anything else stays as it is."""
+    """The device path for one of TAGS; anything else stays unchanged."""
     tag, equals, text = what.partition("=")
     if not equals or tag not in TAGS:
         return what
@@ -120,7 +120,7 @@ def text_of(mount: Mount) -> str:
 
 
 def files_of(mount: Mount) -> list[Action]:
-    """What makes systemd know the unit, start it at boot, and give up a device that is missing."""
+    """Files that define the unit, start it at boot, and limit the wait for a missing device."""
     key, place = mount.key, mount.place
     target = "multi-user" if mount.is_network else "local-fs"
     actions: list[Action] = [
@@ -139,21 +139,21 @@ TRIM_DROP_IN = f"{RUN_UNITS}/fstrim.service.d/20-mounts.conf"
 
 
 def holds_data(where: str, data: str) -> bool:
-    """Whether k3s would begin anew, or fill another disk, without what is mounted there. data: the
+    """Whether k3s, without this mount, would start from scratch, or fill another disk. data: the
     directory of its data."""
     one, other = f"{where.rstrip('/')}/", f"{data.rstrip('/')}/"
     return one.startswith(other) or other.startswith(one)
 
 
 def k3s_text(mounts: list[Mount], data: str) -> str:
-    """The drop-in of k3s.service: it starts after the mounts, and not without those of its data."""
+    """The drop-in of k3s.service: start after the mounts, and only if those of its data exist."""
     lines = ["[Unit]", f"After={' '.join(mount.unit for mount in mounts)}"]
     needed = [mount.where for mount in mounts if holds_data(mount.where, data)]
     return "\n".join([*lines, *(f"AssertPathIsMountPoint={place}" for place in needed), ""])
 
 
 def trim_text(places: list[str]) -> str:
-    """The drop-in of fstrim.service, which trims /var alone. One that cannot be trimmed costs the
-    others nothing."""
+    """The drop-in of fstrim.service, which by itself trims only /var. A failure does not affect
+    the others."""
     command = "ExecStart=-/usr/sbin/fstrim --verbose --quiet-unsupported"
     return "\n".join(["[Service]", *(f"{command} {place}" for place in places), ""])

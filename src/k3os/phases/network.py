@@ -1,10 +1,10 @@
-"""k3os.network: addresses through connman (connman-service.config(5)), VLANs and MTUs through
-udev (udev(7)), which both act whenever an interface appears; bonds, bridges and dummies are made by
-links.py before connman starts.
+"""k3os.network: addresses through connman (connman-service.config(5)), VLANs and MTUs through udev
+(udev(7)), which both act whenever an interface appears; links.py creates bonds, bridges and dummies
+before connman starts.
 
-One file for each interface, since connman takes all interfaces of a changed file down; none where
-the entry says what connman does anyway. What it cannot do (one default route, several IPv4
-addresses) is left in PLAN for routes.py, which runs when an address changes.
+One file per interface, since connman takes down all interfaces of a changed file; no file if the
+entry equals connman's default. What it cannot do (one default route, several IPv4 addresses) is
+left in PLAN for routes.py, which runs when an address changes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 KEY = "k3os.network"
-# what connman does without being told
+# connman's default
 DEFAULT = ["IPv4=dhcp", "IPv6=auto"]
 UDEV = "/etc/udev/rules.d/70-k3os-network.rules"
 SOCKET = "k3os-network.socket"
@@ -47,7 +47,7 @@ def plan(config: Config, node: Node) -> list[Action]:
         return []
     place = value.place if value is not None else Place("default")
     actions, right, known = asked_for(config, node)
-    # k3os-links.service also waits for interfaces that an entry's `match` fits
+    # k3os-links.service also waits for interfaces that match an entry
     made = any(each.made or is_awaited(each.name) for each in right)
     names = known if any(each.vlan_number for each in right) else {}
     wanted = services(right, names)
@@ -94,8 +94,8 @@ def plan(config: Config, node: Node) -> list[Action]:
 
 
 def asked_for(config: Config, node: Node) -> tuple[list[Action], list[Interface], dict[str, str]]:
-    """A refusal for each entry that cannot be used, the others with their members, and the names
-    of the hardware by MAC where they matter."""
+    """A refusal for each unusable entry, the usable ones with their members, and, if needed, the
+    names of hardware by MAC."""
     from k3os.config.network import interfaces
 
     entries = config.entries(KEY)
@@ -139,7 +139,7 @@ def _file(place: Place, path: str, text: str) -> WriteFile:
 
 
 def files(node: Node) -> dict[str, str]:
-    """The files of connman's that are ours, with their texts."""
+    """Our files for connman, with their texts."""
     try:
         names = sorted(os.listdir(node.path(CONNMAN)))
     except FileNotFoundError:
@@ -153,14 +153,14 @@ def is_ours(name: str) -> bool:
 
 
 def devices(text: str) -> list[str]:
-    """The interfaces, by name or MAC, that connman's sections are about."""
+    """The interfaces, by name or MAC, that connman's sections apply to."""
     settings = (line.partition("=") for line in text.split("\n"))
     return list(dict.fromkeys(v for name, _, v in settings if name in ("MAC", "DeviceName")))
 
 
 def device_names(node: Node) -> dict[str, str]:
-    """MAC -> name of the hardware that is there. A VLAN has the MAC of what it is on, and a bond
-    that of a member, so that connman would take the one for the other."""
+    """MAC -> name for existing hardware. A VLAN has the MAC of its parent, and a bond that of a
+    member, so connman could confuse them."""
     directory = "/sys/class/net"
     try:
         names = sorted(os.listdir(node.path(directory)))
@@ -177,8 +177,8 @@ def device_names(node: Node) -> dict[str, str]:
 
 
 def services(right: list[Interface], names: dict[str, str]) -> dict[str, str]:
-    """connman's files, by path. The bare interface below a VLAN gets no address, unless it has an
-    entry of its own."""
+    """connman's files, by path. The parent of a VLAN gets no address, unless it has an entry of its
+    own."""
     found = {}
     described = {names.get(each.device, each.device) for each in right}
     for interface in right:
@@ -201,7 +201,7 @@ def services(right: list[Interface], names: dict[str, str]) -> dict[str, str]:
 
 
 def is_connmans(interface: Interface) -> bool:
-    """Whether connman looks after what the addresses go to (k3os.phases.links says why)."""
+    """Whether connman manages the device with the addresses (see k3os.phases.links)."""
     if is_awaited(interface.name):
         return False
     if interface.owner and interface.owner.made and interface.owner.made.kind == "bond":
@@ -240,10 +240,10 @@ def _fixed(interface: Interface, version: int) -> str:
 
 def routing(right: list[Interface]) -> list[Json]:
     """PLAN: a list of maps with device (name or MAC), name (of the entry), gateways, static (IP
-    versions with a fixed address), fixed (all fixed addresses), more (those that connman has no
-    room for), below (what a VLAN is on, "" for other devices), mtu (0: as it is), routes and rules
-    (those of `static_routes.planned`), made (what `links` makes; {}: nothing), nameservers and
-    domains (those of the entry), wake, match (in words), and the rest of LEARNED."""
+    versions with a fixed address), fixed (all fixed addresses), more (those that connman does not
+    support), below (the parent of a VLAN, "" for other devices), mtu (0: unchanged), routes and
+    rules (of `static_routes.planned`), made (for `links`; {}: nothing), nameservers and domains (of
+    the entry), wake, match (in words), and the rest of LEARNED."""
     from k3os.phases.static_routes import planned
 
     entries: list[Json] = []
@@ -276,7 +276,7 @@ def routing(right: list[Interface]) -> list[Json]:
 
 
 def planned_link(interface: Interface) -> Json:
-    """`made` of an entry of PLAN."""
+    """`made` for an entry of PLAN."""
     made = interface.made
     if made is None:
         return {}
@@ -292,7 +292,7 @@ def planned_link(interface: Interface) -> Json:
 
 
 class Retrigger(Action):
-    """Lets udev look at the interfaces again, when its rules changed after it had."""
+    """Makes udev process the interfaces again if its rules have changed."""
 
     __slots__ = ("rules",)
 
@@ -314,9 +314,9 @@ class Retrigger(Action):
 
 
 class Settle(Action):
-    """The default route that was asked for and no other, before k3s looks for one.
+    """Set up only the configured default route, before k3s looks for one.
 
-    back: interfaces that have no entry any more, whose addresses DHCP brings again.
+    back: interfaces that no longer have an entry, which get addresses by DHCP again.
     """
 
     __slots__ = ("back",)

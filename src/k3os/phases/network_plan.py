@@ -1,4 +1,4 @@
-"""What k3os.network asks of routes and addresses, left for routes.py and replug.py."""
+"""What k3os.network says about routes and addresses, stored for routes.py and replug.py."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ if TYPE_CHECKING:
     Json: TypeAlias = "dict[str, Any]"
 
 PLAN = "/run/k3os/network.json"
-# there is something for k3os.phases.links to make: the unit's condition, which costs the other
-# nodes nothing
+# exists if there is work for k3os.phases.links: it is the unit's condition, so that other nodes do
+# not start it
 LINKS, LINKS_UNIT = "/run/k3os/network-links", "k3os-links.service"
 CONNMAN = "/var/lib/connman"
-# and the interface's name; earlier versions had one file for all, without a name
+# followed by the interface's name; earlier versions had one file for all, without a name
 FILE = "k3os-network"
 SUFFIX = ".config"
 USUAL_MTU = 1500
-# before the name of an entry whose `match` fits nothing: no interface's name has a slash
+# prefix for an entry whose `match` fits nothing: names of interfaces contain no slash
 AWAITED = "match/"
-# an entry of PLAN that says nothing
+# the defaults of an entry of PLAN
 ENTRY: Json = {"gateways": [], "static": [], "dhcp": False, "fixed": [], "more": [], "below": ""}
 ENTRY |= {"device": None, "name": "", "mtu": 0, "routes": [], "rules": [], "made": {}}
-# what an interface takes of what it is told, and does where nobody answers: k3os.config.learned
+# what an interface accepts from its network, and its fallback: k3os.config.learned
 LEARNED: Json = {"use_dns": True, "use_routes": True, "metric": 0}
 LEARNED |= {"nameservers": [], "domains": [], "fallback": "", "fallback_gateway": ""}
 ENTRY |= LEARNED
 ENTRY |= {"wake": "", "match": ""}
 TEXTS = ("device", "name", "below", "wake", "match")
-# what k3os.phases.links makes, where the entry asks for it: texts, lists of texts
+# fields of `made` for k3os.phases.links: texts, lists of texts
 MADE_TEXTS = ("kind", "name", "primary", "port")
 MADE_LISTS = ("words", "members")
-# texts of each route and rule (k3os.phases.static_routes)
+# fields of each route and rule (k3os.phases.static_routes), all texts
 STATIC = {
     "routes": ("to", "via", "metric", "table"),
     "rules": ("from", "to", "priority", "table"),
@@ -43,7 +43,7 @@ STATIC = {
 
 
 def plan_at(path: str) -> list[Json] | None:
-    """The entries of the file, None where there is none. Raises OSError."""
+    """The entries in the file, None if it does not exist. Raises OSError."""
     try:
         with open(path, "rb") as file:
             return entries_in(file.read())
@@ -52,12 +52,12 @@ def plan_at(path: str) -> list[Json] | None:
 
 
 def former_plan(node: Node) -> list[Json]:
-    """What PLAN says now."""
+    """The current entries of PLAN."""
     return entries_in(node.read(PLAN).encode(errors="surrogateescape"))
 
 
 def entries_in(data: bytes) -> list[Json]:
-    """The entries of PLAN; what somebody made of it is none."""
+    """The entries of PLAN; malformed ones are left out."""
     from k3os.system.json_text import objects
 
     try:
@@ -83,12 +83,12 @@ def is_awaited(device: str) -> bool:
 
 
 def file_of(device: str) -> str:
-    """connman's file about an interface."""
+    """connman's file for an interface."""
     return f"{CONNMAN}/{FILE}-{device}{SUFFIX}"
 
 
 def have_static(entries: list[Json]) -> bool:
-    """Whether any has routes or rules of its own."""
+    """Whether any entry has routes or rules."""
     return any(entry[name] for entry in entries for name in STATIC)
 
 

@@ -1,7 +1,7 @@
 """What appliers may know about the machine they plan for: facts, read below a root directory.
 
-Reading only. Every path goes through `path()`, so that a plan and its actions work on a
-directory as well as on a node; links are followed as a chroot would, never out of the root.
+Read-only. Every path goes through `path()`, so that a plan and its actions work on a directory as
+well as on a node; links are followed as in a chroot, never out of the root.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from k3os.system.console import Say
 
 USER = "rancher"
-# of a user or group; chown(2): -1 leaves it as it is
+# the highest uid or gid; in chown(2), -1 means unchanged
 LARGEST_ID = 2**32 - 2
 
 
 class Node:
-    """root: where the tree is; phase, mode; environment of commands; output: a line of theirs;
-    say: a line for a person who waits; ran: what commands have done, as reports call it, when only
-    the rest is to be tried again; awaited: places where nothing is mounted
-    yet, or nothing could be, and below which nothing is written therefore (disks.py)."""
+    """root: of the file tree; phase, mode; environment: for commands; output: takes a line of their
+    output; say: takes a line for a person who waits; ran: commands (as in reports) that have
+    succeeded, if only the rest is to be repeated; awaited: mount points where nothing is mounted
+    (yet), below which nothing may be written (disks.py)."""
 
     __slots__ = ("_ours", "awaited", "environment", "mode", "output", "phase", "ran", "root", "say")
 
@@ -49,7 +49,7 @@ class Node:
 
     @property
     def ours(self) -> Ours:
-        """The record of what the configuration has left here."""
+        """The record of what the configuration has left on this node."""
         if self._ours is None:
             from k3os.phases.ours import Ours
 
@@ -58,11 +58,11 @@ class Node:
 
     @property
     def is_real(self) -> bool:
-        """Whether this is the running system: only then programs are started for effects."""
+        """Whether this is the running system: only there are programs started for their effects."""
         return self.root == ""
 
     def path(self, name: str) -> str:
-        """Where an absolute path of the node is, with links resolved inside the root."""
+        """The location of one of the node's absolute paths, with links resolved inside the root."""
         if not self.root:
             return name
         return self.root + resolve(self.root, name)
@@ -73,7 +73,7 @@ class Node:
         return f"{self.path(directory or '/').rstrip('/')}/{last}"
 
     def read(self, name: str) -> str:
-        """A text file's content, "" when there is none."""
+        """A text file's contents, "" if it does not exist."""
         try:
             with open(self.path(name), encoding="utf-8", errors="surrogateescape") as file:
                 return file.read()
@@ -99,6 +99,6 @@ class Node:
         return None
 
     def _entries(self, path: str, name: str) -> list[list[str]]:
-        """The fields of the lines about a user or group."""
+        """The fields of the lines for a user or group."""
         lines = [line.split(":") for line in self.read(path).split("\n")]
         return [fields for fields in lines if fields[0] == name and len(fields) > 3]

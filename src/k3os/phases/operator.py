@@ -1,13 +1,13 @@
-"""k3os.operator: the operator of this k3OS, handed to k3s where it looks for such things.
+"""k3os.operator: give this k3OS' operator to k3s, in the places where k3s looks.
 
-On a server k3s creates the objects of its manifests directory (docs.k3s.io, "Auto-Deploying
-Manifests"); an agent creates none. The image is on the node already, and is only linked, never
-read: k3os-operator-image.service imports it when k3s runs. In k3s' own images directory it would
-be imported before the kubelet starts, at each start. Switched on while k3s runs it is handed over
-at once, and the node's report changes the label.
+On a server, k3s creates the objects in its manifests directory (docs.k3s.io, "Auto-Deploying
+Manifests"); an agent creates none. The image is already on the node and is only linked, not copied:
+k3os-operator-image.service imports it while k3s is running. From k3s' own images directory it would
+be imported at each start, before the kubelet starts. If the operator is turned on while k3s is
+running, the image is imported at once, and the node's report changes the label.
 
-A node without room for it (operator_room.py) has no operator, unless `k3os.operator: true` insists;
-its label OPERATOR_LABEL keeps the cluster from starting one on it.
+A node without room for it (operator_room.py) has no operator, unless `k3os.operator: true` forces
+it; its label OPERATOR_LABEL keeps the cluster from scheduling one on it.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from k3os.config.load import Config
     from k3os.phases.node import Node
 
-# a line: what containerd calls it
+# one line: the image's name in containerd
 IMAGE_ID = "/usr/share/k3os/operator/image-id"
 MANIFESTS = "/usr/share/k3os/operator/manifests.yaml"
 UNIT = "k3os-operator-image.service"
 # below the directory of k3s' data
 NAME = "server/manifests/k3os-operator.yaml"
-# where it usually is
+# the usual place
 COPY = f"{DATA}/{NAME}"
 
 
@@ -56,7 +56,7 @@ def plan(config: Config, node: Node) -> list[Action]:
     if LINK not in own:
         linked = wanted and node.exists(IMAGE)
         actions += [Link(KEY, place, LINK, IMAGE)] if linked else _removal(LINK, place, node)
-        # k3s starts the same, and sooner or later has
+        # each start of k3s does the same; this is for a k3s that is already running
         if linked and node.phase == RUNTIME and node.exists(HAS) and not _is_imported(node):
             actions.append(HandOver(KEY, place))
     if OLD_LINK not in own and os.path.islink(node.entry(OLD_LINK)):
@@ -73,7 +73,7 @@ def _is_imported(node: Node) -> bool:
 
 
 class HandOver(Action):
-    """Has the image imported into the k3s that runs; nobody waits for it."""
+    """Starts the import of the image into the running k3s, without waiting."""
 
     __slots__ = ()
 
@@ -91,7 +91,7 @@ class HandOver(Action):
 
 
 class LeftOut(Action):
-    """Says why the operator is not here."""
+    """Reports why the operator is not on this node."""
 
     __slots__ = ()
 
@@ -108,7 +108,7 @@ class LeftOut(Action):
 
 
 def _copy(place: Place, node: Node, path: str) -> list[Action]:
-    """k3s keeps its secrets beside the manifests: what it has not made yet is for root only."""
+    """k3s keeps secrets beside the manifests: directories that we create are for root only."""
     manifests = os.path.dirname(path)
     missing = [each for each in (os.path.dirname(manifests), manifests) if not node.exists(each)]
     text = node.read(MANIFESTS).encode(errors="surrogateescape")

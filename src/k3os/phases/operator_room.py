@@ -1,7 +1,7 @@
 """Whether there is room for the operator on this node.
 
-Unpacked the image takes room where k3s keeps images, which is memory in a live system, and
-importing it takes memory.
+The unpacked image needs space where k3s keeps images, which is memory in a live system, and the
+import needs memory.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 KEY = "k3os.operator"
-# of the image; not there when it was built without an operator
+# missing if the system's image was built without an operator
 IMAGE = "/usr/share/k3os/operator/image.tar.zst"
-# where it is, this node has the image: /usr/lib/k3os/operator-image hands it to k3s
+# if it exists, this node has the image: /usr/lib/k3os/operator-image gives it to k3s
 LINK = f"{STATE}/operator-image.tar.zst"
-# the digest of the one that k3s has got in this boot
+# the digest of the image that k3s got in this boot
 IMPORTED = "/run/k3os/operator-image"
-# where builds before this one had the link
+# where earlier builds had the link
 OLD_LINK = "/var/lib/rancher/k3s/agent/images/k3os-operator.tar.zst"
 # modes in which /var is on a disk
 ON_DISK = ("disk", "overlay")
-# MiB: of MemTotal, which is some 60 less than the machine has; and what the image takes where
-# images are kept
+# MiB: MemTotal, which is about 60 less than the machine's memory; and the image's size where images
+# are kept
 LIVE_MEMORY, MEMORY, ROOM = 850, 650, 200
 
 
 def narrowness(config: Config, node: Node) -> str:
-    """Why there is no room for the operator, "" when there is. What is there already stays."""
+    """Why there is no room for the operator, "" if there is. An existing one stays."""
     from k3os.config.k3s_data import directory
     from k3os.system import memory
 
@@ -52,7 +52,7 @@ def narrowness(config: Config, node: Node) -> str:
 
 
 def runs_here(config: Config, node: Node) -> bool:
-    """Whether this node's k3s gets the image; without it no pod of the operator can run."""
+    """Whether this node's k3s gets the image; without it, no pod of the operator can run."""
     value = config.get(KEY)
     if not node.exists(IMAGE) or (value is not None and not value.data):
         return False

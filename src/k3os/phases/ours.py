@@ -1,11 +1,11 @@
-"""What the configuration has left on this node: the record by which it is undone when it leaves.
+"""What the configuration has left on this node: the record for undoing it when it is removed.
 
-An action that leaves something names it (`Action.thing`: "file /etc/motd") and says how to know
-it again (`Action.traces`). leftovers.py compares this record with what a phase has planned. What
-is not in here, or is no longer as it was left, belongs to somebody else and is not touched.
+An action that leaves something names it (`Action.thing`: "file /etc/motd") and tells how to
+recognize it (`Action.traces`). leftovers.py compares this record with what a phase has planned.
+What is not in here, or was changed afterwards, belongs to somebody else and is not touched.
 
-Two JSON files, thing -> {key, from, is, was}, for root alone: HERE for what a boot makes anew,
-KEPT for what lies where things persist. `is` holds marks, no contents: they may be secrets.
+Two JSON files, thing -> {key, from, is, was}, readable by root only: HERE for what each boot
+creates, KEPT for persistent files. `is` contains marks, not contents: they may be secrets.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FILE = "file "
 
 class Ours:
     """The record of one node. `planned`: what this phase leaves; `broken`: appliers without a
-    plan; `unsure`: sources with an error, of which nobody knows what they would say."""
+    plan; `unsure`: sources with an error, whose contents are not fully known."""
 
     __slots__ = ("_changed", "_node", "_records", "broken", "planned", "unsure")
 
@@ -47,7 +47,7 @@ class Ours:
         self.unsure: set[str] = set()
 
     def entries(self) -> dict[str, dict[str, Any]]:
-        """thing -> its entry; one that somebody changed into something else is none."""
+        """thing -> its entry; malformed ones are left out."""
         records = {**self._records[HERE], **self._records[KEPT]}
         return {
             thing: entry
@@ -56,20 +56,20 @@ class Ours:
         }
 
     def is_as_left(self, path: str) -> bool:
-        """Whether a file is one that an action left, and nobody changed it since."""
+        """Whether an action left this file, and nobody has changed it since."""
         entry = self.entries().get(FILE + path)
         return entry is not None and digest(self._node, path) in entry["is"]
 
     def plan(self, actions: list[Action]) -> None:
-        """These are asked for. A file that k3OS writes in any case is no user's leftover."""
+        """Mark these as wanted. A file that k3OS always writes is never a leftover."""
         for action in actions:
             self.planned.add(action.thing)
             if isinstance(action, WriteFile):
                 self.planned.add(FILE + action.path)
 
     def expect(self, actions: list[Action]) -> None:
-        """Before files are written where they persist: a power cut must not make them nobody's.
-        Raises OSError."""
+        """Record persistent files before they are written: after a power cut they must still be
+        known as ours. Raises OSError."""
         for action in actions:
             if action.thing.startswith(FILE) and self._place(action.thing) == KEPT:
                 self._put(action)
@@ -77,7 +77,7 @@ class Ours:
             self._save(KEPT)
 
     def keep(self, action: Action, result: str) -> None:
-        """After an action. What was so before is ours only where it is a file."""
+        """Call after an action. What was already as wanted is ours only if it is a file."""
         place = self._place(action.thing)
         if not place or result not in (DONE, UNCHANGED):
             return
@@ -91,7 +91,7 @@ class Ours:
                 self._changed.add(path)
 
     def save(self) -> None:
-        """What changed, to the files. Raises OSError."""
+        """Write the records that have changed. Raises OSError."""
         for path in list(self._changed):
             self._save(path)
 
@@ -111,11 +111,11 @@ class Ours:
         old = self._records[path].get(action.thing)
         old = old if isinstance(old, dict) and isinstance(old.get("is"), list) else {}
         mark, was = action.traces()
-        # the mark before it: when the power fails now, that is what is there
+        # keep the previous mark: after a power cut now, the file still has that one
         marks = [mark, *(each for each in old.get("is", []) if each != mark)][:2]
         if mark in old.get("is", [])[:1]:
             marks = old["is"]
-        # another value than ours: a later phase found what is there without us
+        # if the value found is our own, keep the recorded one; any other was there without us
         if old.get("was") is not None and was in (None, *old["is"]):
             was = old["was"]
         entry = {"key": action.key, "from": str(action.place), "is": marks, "was": was}
@@ -124,7 +124,7 @@ class Ours:
             self._changed.add(path)
 
     def _place(self, thing: str) -> str:
-        """Where it is recorded; "" for what is gone before anybody could undo it."""
+        """The record for a thing; "" if it disappears before anything could undo it."""
         if not thing.startswith(FILE):
             return HERE
         path = resolve(self._node.root, thing.removeprefix(FILE))
@@ -134,7 +134,7 @@ class Ours:
 
 
 def digest(node: Node, path: str) -> str:
-    """The mark of a file's content, "" when it is not a file."""
+    """The mark of a file's content, "" if it is not a file."""
     try:
         descriptor = os.open(node.entry(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:

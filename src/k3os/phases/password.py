@@ -1,6 +1,6 @@
 """k3os.password: rancher's, hashed, in /etc/shadow (shadow(5), crypt(5)).
 
-The initrd has no accounts, so what the initrd phase can do is to say that boot does it.
+The initrd has no accounts, so the initrd phase only reports that the boot phase will set it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KEY = "k3os.password"
 SHADOW = "/etc/shadow"
 LIBRARY = "libcrypt.so.1"
 METHODS = ("1", "2a", "2b", "2y", "5", "6", "7", "y", "gy", "md5", "sha1")
-# in any part of it, crypt(5); a colon would begin another field of SHADOW
+# in any part of a hash, crypt(5); a colon would start another field of SHADOW
 FORBIDDEN = frozenset(" :;*!\\")
 ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -37,7 +37,7 @@ def plan(config: Config, node: Node) -> list[Action]:
 
 
 def is_crypt(text: str) -> bool:
-    """Whether a text has a valid crypt form; everything else is a clear password."""
+    """Whether a text has a valid crypt format; anything else is a clear-text password."""
     if not text.isascii() or not text.isprintable() or set(text) & FORBIDDEN:
         return False
     parts = text.split("$")
@@ -47,7 +47,7 @@ def is_crypt(text: str) -> bool:
 
 
 class SetPassword(Action):
-    """Sets one field of one line, unless it says the same already."""
+    """Sets one field of one line, if it is different."""
 
     __slots__ = ("_left", "password")
 
@@ -82,13 +82,13 @@ class SetPassword(Action):
 
 
 def field(node: Node, path: str = SHADOW) -> str:
-    """What stands for rancher's password, "" without such a line."""
+    """rancher's password field, "" without such a line."""
     lines = [line.split(":") for line in lines_of(node.read(path))]
     return next((each[1] for each in lines if each[0] == USER and len(each) > 1), "")
 
 
 def set_field(node: Node, text: str) -> None:
-    """Replace it; the rest of the file stays byte for byte. Raises OSError."""
+    """Replace the field; the rest of the file stays byte for byte. Raises OSError."""
     from k3os.system.files import atomic_write
 
     lines = [line.split(":") for line in lines_of(node.read(SHADOW))]
@@ -103,14 +103,14 @@ def set_field(node: Node, text: str) -> None:
 
 
 def matches(password: str, stored: str) -> bool:
-    """Whether this password is the one that is set."""
+    """Whether this is the current password."""
     if is_crypt(password):
         return password == stored
     return is_crypt(stored) and crypt(password, stored) == stored
 
 
 def hashed(password: str) -> str:
-    """SHA-512 crypt, which every libcrypt has. Raises UserError when nothing can hash."""
+    """SHA-512 crypt, which every libcrypt supports. Raises UserError if nothing can hash."""
     from k3os.errors import UserError
     from k3os.system.run import CommandError, run
 
@@ -129,7 +129,7 @@ def hashed(password: str) -> str:
 
 
 def crypt(password: str, setting: str) -> str:
-    """crypt(3), "" when there is no library or it refuses. Python has none since 3.13."""
+    """crypt(3), "" if there is no library or it refuses. Python has had none since 3.13."""
     import ctypes
 
     try:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class ActionResult:
-    """One action's outcome: done, unchanged, later or failed (then with a reason). is_bug: it
-    failed with an exception that nobody thought of."""
+    """One action's result: done, unchanged, later or failed (then with a reason). is_bug: it failed
+    with an unexpected exception."""
 
     __slots__ = ("is_bug", "key", "place", "reason", "result", "what")
 
@@ -50,7 +50,7 @@ class ActionResult:
 
 
 class PhaseReport:
-    """All of one phase, or of what comes after the phases (local.py, READY)."""
+    """The results of one phase, or of what follows the phases (local.py, READY)."""
 
     __slots__ = ("mode", "phase", "problems", "results", "seconds", "when")
 
@@ -87,7 +87,7 @@ class PhaseReport:
 
 
 def write_status(path: str, report: PhaseReport) -> None:
-    """Put a phase into the status file; what other phases reported stays. Raises OSError."""
+    """Write a phase to the status file; other phases' reports stay. Raises OSError."""
     import json
     import os
 
@@ -103,7 +103,7 @@ def write_status(path: str, report: PhaseReport) -> None:
 
 
 def read_status(path: str) -> dict[str, Any]:
-    """The status so far; {} when there is none or it cannot be read as one."""
+    """The current status; {} if it is missing or unreadable."""
     from k3os.system.files import read_object
 
     return read_object(path)
@@ -115,7 +115,7 @@ def booted_mode(root: str = "/") -> str:
 
 
 def problems_of(path: str, phase: str) -> list[object]:
-    """The problems a phase has put into the status file, as Problem.as_dict() has them."""
+    """A phase's problems in the status file, in the form of Problem.as_dict()."""
     phases = read_status(path).get("phases")
     report = phases.get(phase) if isinstance(phases, dict) else None
     problems = report.get("problems") if isinstance(report, dict) else None

@@ -1,7 +1,7 @@
-"""Secrets in what others say: the last words of a command, the message of a server.
+"""Secrets in foreign text: the last output of a command, the message of a server.
 
-What an action says of itself never holds one, so nothing is taken out of that: where a password is
-a plain word, every `***` in the place of that word would give it away.
+An action's own description never contains a secret, so nothing is removed from it: if a password is
+a common word, each `***` in place of that word would reveal it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ SHORTEST, SHORTEST_OF_LETTERS = 8, 16
 
 
 def redact(text: str, secrets: list[str]) -> str:
-    """text without the secrets that stand in it as values, between spaces, quotes, `=` or `@`."""
-    # of thousands few are in it
+    """text without the secrets that stand alone in it, between spaces, quotes, `=` or `@`."""
+    # few of thousands occur in it
     for secret in sorted([each for each in secrets if each in text], key=len, reverse=True):
         if is_unmistakable(secret):
             text = _masked(text, secret)
@@ -20,7 +20,7 @@ def redact(text: str, secrets: list[str]) -> str:
 
 
 def is_unmistakable(secret: str) -> bool:
-    """Whether nobody would write it by chance, as one does with `rancher` or `true`."""
+    """Whether it is unlikely to occur by chance, unlike `rancher` or `true`."""
     return len(secret) >= (SHORTEST_OF_LETTERS if secret.isalpha() else SHORTEST)
 
 
@@ -36,5 +36,5 @@ def _masked(text: str, secret: str) -> str:
 
 
 def _ends(character: str) -> bool:
-    """Whether a value ends at this character; "" is the begin or end of the text."""
+    """Whether a value ends at this character; "" is the start or end of the text."""
     return not (character.isalnum() or character in tuple("-_/"))

@@ -1,7 +1,7 @@
-"""k3os.registries: the file in which k3s looks for them when it starts (docs.k3s.io, "Private
-Registry Configuration"). There are passwords in it.
+"""k3os.registries: k3s' registries file, which it reads when it starts (docs.k3s.io, "Private
+Registry Configuration"). It may contain passwords.
 
-A file that write_files puts there itself stays the user's. JSON is YAML.
+If write_files writes that file itself, the user's is used. JSON is YAML.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Changes of k3os.network on a running node: an interface is down while its settings change.
+"""Changes of k3os.network on a running node: take interfaces down while their settings change.
 
-connman 1.44, told of a changed file, disconnects the services of it and connects them again: two
-of them take turns without end, a DHCP client goes on beside a fixed address, and name servers that
-left the file stay. A service that appears is set up from its file alone. So the interfaces whose
-files change are taken down, as if somebody pulled their cables, and come up with the new ones; no
-other interface notices.
+When a file changes, connman 1.44 disconnects and reconnects its services, with bugs: two of them
+alternate forever, a DHCP client keeps running beside a fixed address, and removed name servers
+stay. A service that appears is configured from its file alone. So the interfaces whose files change
+are taken down, as if their cables were pulled, and come up with the new files; other interfaces do
+not notice.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ FORGET_SECONDS = 5
 
 
 class Replug(Action):
-    """Files of connman's that change, and the interfaces (names, MACs) that are to learn their
-    network anew: those that the files are about, and those of `to_learn_anew`."""
+    """connman's files that change, and the interfaces (names, MACs) that must reconnect: those of
+    the files, and those of `to_learn_anew`."""
 
     __slots__ = ("changes", "devices")
 
@@ -57,7 +57,7 @@ class Replug(Action):
 
 @contextmanager
 def unplugged(devices: list[str]) -> Iterator[None]:
-    """The interfaces among them that connman uses are down meanwhile. Raises CommandError."""
+    """Keep those of the interfaces that connman uses down meanwhile. Raises CommandError."""
     from k3os.system.run import run
 
     present = addresses()
@@ -75,13 +75,13 @@ def unplugged(devices: list[str]) -> Iterator[None]:
         while set(used.values()) & set(services()) and time.monotonic() < end:
             time.sleep(POLL_SECONDS)
         yield
-        services()  # when connman answers it has seen the files, too
+        services()  # when connman answers, it has also seen the files
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Whoever sits at the other end of an interface that goes down, and is hung up on, leaves the
-    node its network."""
+    """Block signals, so that a person whose ssh session breaks off does not leave the node without
+    a network."""
     import signal
 
     held = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
@@ -93,8 +93,7 @@ def uninterrupted() -> Iterator[None]:
 
 
 class FromPlanToPlan(Action):
-    """former: the entries of PLAN (k3os.phases.network_plan) until now; entries: those from now
-    on."""
+    """former: the entries of PLAN (k3os.phases.network_plan) so far; entries: those from now on."""
 
     __slots__ = ("entries", "former")
 
@@ -104,7 +103,7 @@ class FromPlanToPlan(Action):
         self.entries = entries
 
     def _run(self, commands: list[list[str]]) -> str:
-        """The result."""
+        """Run the commands; returns the result."""
         from k3os.system.run import run
 
         for words in commands:
@@ -114,7 +113,7 @@ class FromPlanToPlan(Action):
 
 
 class Undo(FromPlanToPlan):
-    """What left the configuration and is not connman's: VLANs, MTUs, further addresses."""
+    """What left the configuration and is not handled by connman: VLANs, MTUs, further addresses."""
 
     __slots__ = ()
 
@@ -129,7 +128,7 @@ class Undo(FromPlanToPlan):
         if have_static(self.former):
             from k3os.phases.static_routes import Present, undo_static
 
-            # before the addresses go, and routes with them
+            # before the addresses, which take their routes with them
             commands = [
                 *undo_static(self.former, self.entries, links, Present.look(self.former)),
                 *commands,
@@ -138,7 +137,7 @@ class Undo(FromPlanToPlan):
 
 
 def undo(former: list[Json], entries: list[Json], links: list[Json]) -> list[list[str]]:
-    """Commands of ip(8) for what former made and entries do not ask for."""
+    """Commands of ip(8) that remove what only former asks for."""
     commands = []
     wanted = {each["device"]: each for each in entries}
     sized = {name for each in entries if each["mtu"] for name in (each["device"], each["below"])}
@@ -171,8 +170,8 @@ def _sysctls(entry: Json) -> set[str]:
 
 
 def to_learn_anew(former: list[Json], entries: list[Json]) -> list[str]:
-    """The interfaces of which something was taken away that connman brings only when it begins
-    anew: a default route, the line of a name server."""
+    """The interfaces that lost something that connman restores only when it reconnects: a default
+    route, a name server."""
     wanted = {each["device"]: each for each in entries}
     found = []
     for each in former:

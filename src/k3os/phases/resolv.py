@@ -1,11 +1,11 @@
-"""The name servers that pods ask: FILE, which k3s.service names to k3s (resolv-conf).
+"""The name servers for pods: FILE, which k3s.service passes to k3s (resolv-conf).
 
-k3s looks at it once, when it starts, and takes 8.8.8.8 in the place of a file without servers or
-with one that pods cannot reach; the kubelet reads it for each pod. So it is always there, and
-changes with SOURCE (resolv.conf(5)), which the node itself uses.
+k3s checks it once, when it starts, and uses 8.8.8.8 instead of a file without servers or with one
+that pods cannot reach; the kubelet reads it for each pod. So it always exists, and follows SOURCE
+(resolv.conf(5)), which the node itself uses.
 
-SOURCE is connman's. Without its proxy connman has no use for FallbackNameservers (connman.conf(5)):
-where it knows no server those are added here, and go when it writes the file again.
+SOURCE is connman's. Without its proxy, connman ignores FallbackNameservers (connman.conf(5)): if it
+knows no server, we add them here; they disappear when it rewrites the file.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ nameserver 192.0.2.1
 
 
 def compose(source: str) -> str:
-    """The file's text for a resolv.conf; "" when nobody in it can be asked from a pod."""
+    """The file's text for a resolv.conf; "" if pods can reach none of its servers."""
     servers, search = [], ""
     for line in source.split("\n"):
         word, *rest = line.split() or [""]
@@ -53,15 +53,15 @@ def compose(source: str) -> str:
 
 
 def first(servers: list[str]) -> list[str]:
-    """Those there is room for, IPv4 first: most pods have no other way. One of each version, if
-    there is one, for pods have no IPv4 in a cluster of IPv6."""
+    """The servers that fit, IPv4 first: most pods have nothing else. At least one of each version
+    if possible: in an IPv6 cluster, pods have no IPv4."""
     old = [each for each in servers if ":" not in each]
     new = [each for each in servers if ":" in each]
     return [*old[: MOST - bool(new)], *new][:MOST]
 
 
 def with_fallback(source: str, main: str) -> str:
-    """A resolv.conf with the servers of main.conf, as long as it has no other ones."""
+    """A resolv.conf plus the fallback servers in main.conf, if it has no others."""
     lines = lines_of(source.partition(FALLBACK)[0])
     if any(line.startswith("nameserver") for line in lines):
         return source
@@ -73,8 +73,8 @@ def with_fallback(source: str, main: str) -> str:
 
 
 def is_reachable(text: str) -> bool:
-    """Whether an address means the same machine in a pod: not this host; nor one of this link by
-    IPv6. IPv4 knows no links, and the node forwards to any: clouds have servers at 169.254…."""
+    """Whether an address means the same machine in a pod: not this host, and no IPv6 link-local
+    one. The node forwards IPv4 link-local ones: clouds have servers at 169.254…."""
     if numbers := ipv4(text):
         is_multicast = 224 <= numbers[0] < 240
         return numbers[0] != 127 and not is_multicast and numbers not in ([0] * 4, [255] * 4)
@@ -84,7 +84,7 @@ def is_reachable(text: str) -> bool:
         address = ipaddress.ip_address(text)
     except ValueError:
         return False
-    if "%" in text:  # with the name of an interface, which pods have not
+    if "%" in text:  # the zone is an interface's name, which a pod does not have
         return False
     address = getattr(address, "ipv4_mapped", None) or address
     return not (
@@ -97,9 +97,9 @@ def is_reachable(text: str) -> bool:
 
 
 def refresh(node: Node) -> bool:
-    """Write both files as far as they must change; whether pods' did. A network that is gone takes
-    them no server away: another one brings others. Raises OSError, and CommandError where connman
-    does not say whose servers are not wanted, when all of them are written."""
+    """Update both files as needed; returns whether the pods' changed. If the network is gone, pods
+    keep their servers until another network has some. Raises OSError; and CommandError, after
+    writing all servers, if connman cannot tell which ones are unwanted."""
     from k3os.system.run import CommandError
 
     failure = None
@@ -119,7 +119,7 @@ def refresh(node: Node) -> bool:
     text = compose(known) or before or HEADER + NONE_KNOWN
     if text != before:
         _write(path, text)
-    if time:  # k3os-resolv.service compares these
+    if time:  # k3os-resolv.service compares the times
         os.utime(path, ns=(time, time))
     if failure:
         raise failure
@@ -127,7 +127,7 @@ def refresh(node: Node) -> bool:
 
 
 def _without_ignored(node: Node, text: str) -> str:
-    """Without what an entry of k3os.network says not to use. Raises CommandError."""
+    """The text without what k3os.network says to ignore. Raises CommandError."""
     plan = node.read(PLAN)
     if not node.is_real or '"use_dns": false' not in plan:
         return text
@@ -145,7 +145,7 @@ def _write(path: str, text: str) -> None:
 
 
 def is_stale() -> bool:
-    """Whether connman has written its file since."""
+    """Whether connman has written its file since then."""
     try:
         return os.stat(SOURCE).st_mtime_ns != os.stat(FILE).st_mtime_ns
     except FileNotFoundError:
@@ -153,7 +153,7 @@ def is_stale() -> bool:
 
 
 class Write(Action):
-    """Tells pods the name servers of now."""
+    """Updates the name servers of pods."""
 
     __slots__ = ()
 

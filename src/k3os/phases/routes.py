@@ -1,7 +1,7 @@
-"""Settling what connman leaves open: one default route, the one asked for, and the addresses
-that it has no room for. Runs in the runtime phase and whenever an address changes.
+"""Do what connman does not: set up the configured default route, and additional addresses. Runs in
+the runtime phase and whenever an address changes.
 
-`decide` is pure: from what ip(8) says to commands of ip(8).
+`decide` is pure: from the output of ip(8) to commands of ip(8).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.5
 TRIES = 3
-# connman's own changes after it was told of another order
+# for connman's own changes after its services were reordered
 CONNMAN_SECONDS = 1.0
 
 
 def set_routes(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], list[str]]:
     """(what was done, what is missing: an interface or its address), both in words.
 
-    wait: seconds to wait for addresses to appear, and for a way out that DHCP may still bring.
-    back: interfaces without an entry that are waited for, too. Raises CommandError.
+    wait: seconds for addresses to appear, and for a default route that DHCP may still provide.
+    back: interfaces without an entry to wait for, too. Raises CommandError.
     """
     from k3os.system.run import CommandError
 
@@ -49,7 +49,7 @@ def set_routes(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], li
     for _ in range(TRIES):
         try:
             if _run(decide_fallbacks(entries, links), done):
-                links, missing = _look(awaited)  # routes lead through these addresses
+                links, missing = _look(awaited)  # the routes need these addresses
             commands = decide(entries, links, _routes())
             waiting: list[str] = []
             if have_static(entries):
@@ -59,7 +59,7 @@ def set_routes(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], li
                 commands += more
             _run(commands, done)
         except CommandError as error:
-            failure = error  # connman was quicker with one of them; look again
+            failure = error  # connman made one of the changes first; look again
             links, missing = _look(awaited)
             continue
         return done, [*missing, *waiting]
@@ -67,7 +67,7 @@ def set_routes(wait: float = 0, back: Sequence[str] = ()) -> tuple[list[str], li
 
 
 def _run(commands: list[list[str]], done: list[str]) -> bool:
-    """Whether there was something to do; done: what, in words. Raises CommandError."""
+    """Run them; whether there were any. done: gets them, in words. Raises CommandError."""
     from k3os.system.run import run
 
     for words in commands:
@@ -95,16 +95,16 @@ def _look(entries: list[Json]) -> tuple[list[Json], list[str]]:
 
 
 def wanted_versions(entry: Json) -> list[int]:
-    """The IP versions that an interface must have an address of."""
+    """The IP versions of which an interface must have an address."""
     static: list[int] = entry["static"]
     return static or ([4] if entry["dhcp"] else [])
 
 
 def coming(entries: list[Json], links: list[Json], routes: dict[int, list[Json]]) -> list[str]:
-    """The interfaces that DHCP may still bring the way out of, while there is none.
+    """While there is no default route, the interfaces that may still get one by DHCP.
 
-    Those that no entry describes: connman calls the node online as soon as one interface has an
-    address, and a fixed one has it at once.
+    Only those without an entry: connman considers the node online as soon as one interface has an
+    address, which is at once if that is fixed.
     """
     leading = any("gateway" in route for listed in routes.values() for route in listed)
     if leading or not entries or any(entry["gateways"] for entry in entries):
@@ -120,7 +120,7 @@ def coming(entries: list[Json], links: list[Json], routes: dict[int, list[Json]]
 
 
 def decide_fallbacks(entries: list[Json], links: list[Json]) -> list[list[str]]:
-    """The commands that give or take the addresses that are used without DHCP."""
+    """The commands that add or remove fallback addresses."""
     those = ((entry, link_of(entry["device"], links)) for entry in entries if entry["fallback"])
     return [words for entry, link in those if link for words in decide_fallback(entry, link)]
 
@@ -128,7 +128,7 @@ def decide_fallbacks(entries: list[Json], links: list[Json]) -> list[list[str]]:
 def decide(
     entries: list[Json], links: list[Json], routes: dict[int, list[Json]]
 ) -> list[list[str]]:
-    """The commands that make it so; none when it is."""
+    """The commands that set up addresses and routes; none if they are right."""
     commands = []
     for entry in entries:
         link = link_of(entry["device"], links)
@@ -140,8 +140,8 @@ def decide(
 
 
 def _decide_addresses(entry: Json, link: Json) -> list[list[str]]:
-    """The first fixed address is connman's, and the one that the node answers from: further ones
-    come after it, and again when it has been away and come back behind them."""
+    """The first fixed address is connman's, and the source address of the node. Further ones must
+    come after it, also when it was removed and came back behind them."""
     present = {f"{each['local']}/{each['prefixlen']}": each for each in link.get("addr_info", [])}
     first = [each for each in entry["fixed"] if each not in entry["more"]]
     if not all(each in present for each in first):
@@ -153,7 +153,7 @@ def _decide_addresses(entry: Json, link: Json) -> list[list[str]]:
         leads = each in present and any(_leads(present[each], present[other]) for other in behind)
         if leads:
             commands.append(["ip", "address", "delete", *words])
-            # the kernel takes an address's secondaries with it, unless promote_secondaries is set
+            # unless promote_secondaries is set, the kernel removes an address's secondaries with it
             kept = (other for other in behind if _leads(present[each], present[other]))
             replace = ["ip", "address", "replace"]
             commands += [[*replace, other, "brd", "+", "dev", link["ifname"]] for other in kept]
@@ -163,7 +163,7 @@ def _decide_addresses(entry: Json, link: Json) -> list[list[str]]:
 
 
 def _leads(one: Json, other: Json) -> bool:
-    """Whether the kernel prefers one to other, which are in one network. ip(8): "secondary"."""
+    """Whether one is primary and other in the same network. ip(8): "secondary"."""
     import ipaddress
 
     networks = [
@@ -173,11 +173,11 @@ def _leads(one: Json, other: Json) -> bool:
 
 
 def order(entries: list[Json], links: list[Json]) -> bool:
-    """Make the chosen interface's service connman's first, whose name servers it asks and whose
-    default route has no metric; that of IPv6 where IPv4 has no gateway that was asked for, and
-    where none was, one that no entry puts behind the others.
+    """Make the chosen interface's service connman's first, whose name servers are used and whose
+    default route has no metric: that of the IPv4 gateway, else of the IPv6 gateway, or else a
+    service that no entry ranks behind the others.
 
-    Whether something was changed. Raises CommandError.
+    Returns whether something was changed. Raises CommandError.
     """
     from k3os.system.run import run
 
@@ -198,7 +198,7 @@ def order(entries: list[Json], links: list[Json]) -> bool:
 
 def _best(entries: list[Json], links: list[Json], names: list[str]) -> tuple[str, str]:
     """The first of connman's services whose interface has an address, and the one that should be
-    it; ("", "") where there is none."""
+    first; ("", "") if there is none."""
     ranks = {
         service: rank(entries, link)
         for link in links
@@ -210,7 +210,7 @@ def _best(entries: list[Json], links: list[Json], names: list[str]) -> tuple[str
 
 
 def services() -> list[str]:
-    """The names of connman's services, the one it prefers first."""
+    """The names of connman's services, in the order of its preference."""
     from k3os.system.run import run
 
     listed = run(["connmanctl", "services"], timeout=10).decode(errors="replace").splitlines()
@@ -225,8 +225,8 @@ def service_name(link: Json) -> str:
 
 
 def service_of(link: Json, names: list[str]) -> str:
-    """Which of connman's services is an interface's, "" for none of them: that of a wireless card
-    has the network in its name, too."""
+    """The name of an interface's service, "" for none: a wireless card's also contains the
+    network."""
     wired = service_name(link)
     if wired in names:
         return wired

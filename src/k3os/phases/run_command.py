@@ -1,7 +1,7 @@
-"""Commands and scripts of the user: run, their output passed on as it comes, ended in time.
+"""The user's commands and scripts: run them, pass on their output as it comes, end them in time.
 
-A line of output reaches the journal (before it runs: the kernel's log) within a second, behind
-the command's name. Nothing but that name is ever said about a command: it may hold secrets.
+A line of output reaches the journal (before that runs: the kernel's log) within a second, after the
+command's name. Nothing but that name is ever shown of a command: it may contain secrets.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 ANNOUNCE_SECONDS = 10
-# the journal of a live system is small, and a line in it takes more than its text
+# a live system's journal is small, and a line in it takes more space than its text
 MOST_OUTPUT, MOST_LINES = 1 << 20, 10_000
-# while nothing or little comes; a command that floods us is read as fast as it writes
+# usually; with a flood of output, read as fast as the command writes
 POLL_SECONDS, POLL_FLOOD_SECONDS = 0.1, 0.005
 FLOOD = 1 << 16
 KEEP_SIZE, PUNCH_HOLE = 1, 2  # linux/falloc.h
 
 
 def shown(command: str | list[str]) -> str:
-    """Its program, or the variable that it sets first; nothing that a secret may be part of."""
+    """The program, or the first variable that it sets; nothing that may contain a secret."""
     words = command.split() if isinstance(command, str) else command
     word, more = (words[0] if words else ""), "" if len(words) < 2 else " …"
     name, equals, _ = word.partition("=")
@@ -38,7 +38,7 @@ def shown(command: str | list[str]) -> str:
 
 
 class RunCommand(Action):
-    """A string in /bin/sh, a list as it is. limit: seconds, then its process group is killed."""
+    """A string for /bin/sh, or a list as it is. limit: seconds; then its processes are killed."""
 
     __slots__ = ("command", "label", "limit")
 
@@ -65,7 +65,7 @@ class RunCommand(Action):
         shell = isinstance(self.command, str)
         argv = ["/bin/sh", "-c", str(self.command)] if shell else list(self.command)
         output = Output(lambda line: node.output(f"{self.label}: {line}"))
-        announced = node.phase not in ("initrd", "boot")  # later nobody waits for it
+        announced = node.phase not in ("initrd", "boot")  # in later phases nobody waits for it
 
         def watch(elapsed: float) -> float:
             nonlocal announced
@@ -95,13 +95,13 @@ class RunCommand(Action):
 class Output:
     """What a command prints, line by line; at most MOST_OUTPUT bytes and MOST_LINES of it.
 
-    A file in memory, not a pipe: a daemon that the command leaves behind keeps it open, and
-    nobody waits for that one.
+    A file in memory, not a pipe: a daemon that the command leaves behind keeps it open, and nobody
+    should wait for it.
     """
 
     def __init__(self, line: Callable[[str], None]) -> None:
         self.file = os.memfd_create("output", os.MFD_CLOEXEC)
-        # `echo x >/dev/stderr` truncates; what comes then is to stand there, not behind a gap
+        # `echo x >/dev/stderr` truncates; later output must follow directly, not after a gap
         fcntl.fcntl(self.file, fcntl.F_SETFL, os.O_APPEND)
         self.last = ""
         self._line = line
@@ -113,34 +113,34 @@ class Output:
         self._dropped = False
 
     def pass_on(self) -> float:
-        """Pass on the lines that are complete; how many seconds to wait for more."""
+        """Pass on complete lines; returns the seconds to wait for more."""
         status = os.fstat(self.file)
         size = status.st_size
         if size < self._position or (size == self._position and status.st_mtime_ns != self._when):
-            self._position = 0  # it was truncated and written anew
+            self._position = 0  # it was truncated and rewritten
         self._when = status.st_mtime_ns
         came = size - self._position
         if self._passed < MOST_OUTPUT:
-            # not beyond `size`: the next look would take what came since for a file written anew
+            # not beyond `size`: the next call would take newer data for a rewritten file
             most = min(came, MOST_OUTPUT - self._passed)
             data = os.pread(self.file, most, self._position)
             self._passed += len(data)
             self._position += len(data)
             lines, newline, self._half = (self._half + data).rpartition(b"\n")
             self._tell(lines + newline)
-        if size > self._position:  # more than is passed on
+        if size > self._position:  # more than the limit
             self._tell(self._half)
             self._half = b""
             self._drop()
-            # the last words are what tells why a command failed
+            # the last lines tell why a command failed
             self._remember(os.pread(self.file, 4096, max(self._position, size - 4096)))
             self._free(size)
             self._position = size
         return POLL_FLOOD_SECONDS if came > FLOOD else POLL_SECONDS
 
     def _free(self, end: int) -> None:
-        """Give back the memory of what was read, fallocate(2). To truncate the file would lose
-        what the command writes at this very moment."""
+        """Free the memory of what was read, fallocate(2). Truncating the file would lose what the
+        command is writing at this moment."""
         import ctypes
 
         libc = ctypes.CDLL(None, use_errno=True)
@@ -149,7 +149,7 @@ class Output:
             raise OSError(ctypes.get_errno(), "fallocate")
 
     def finish(self) -> None:
-        """Pass on what is left, a last line without its end, too. May be called twice."""
+        """Pass on the rest, including a last line without a line feed. May be called twice."""
         if self.file < 0:
             return
         try:

@@ -1,9 +1,9 @@
-"""k3os.shutdown: how long the pods of this node have to end when it shuts down.
+"""k3os.shutdown: how much time this node's pods have to end when it shuts down.
 
 The kubelet ends them ("Graceful node shutdown", kubernetes.io): logind(8) waits for it as long as
-InhibitDelayMaxSec= says. It reads the time only from a file (KubeletConfiguration, v1beta1). k3s
-1.32 and newer give it every file of a directory, the older ones only the one that an argument
-names. What the kubelet leaves behind is ended by `k3os shutdown`, which reads SETTINGS.
+InhibitDelayMaxSec= says. The kubelet reads the time only from a file (KubeletConfiguration,
+v1beta1). k3s 1.32 and newer passes it every file of a directory, older ones only the one that an
+argument names. `k3os shutdown`, which reads SETTINGS, ends the pods that the kubelet leaves.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 GRACE, CRITICAL = "k3os.shutdown.grace_period", "k3os.shutdown.critical_grace_period"
 DEFAULTS = {GRACE: 30, CRITICAL: 10}
-# logind's own limit is later: the kubelet is the one who says that it is over
+# logind's limit is later, so that the kubelet's decides
 SPARE = 5
 SETTINGS = "/run/k3os/shutdown.json"
 LOGIND = "/etc/systemd/logind.conf.d/50-k3os-shutdown.conf"
 DROP_IN = "agent/etc/kubelet.conf.d/50-k3os-shutdown.conf"
 ARGUMENT = f"{FILE}.d/60-k3os-shutdown.yaml"
-# the first k3s that can do it; the first that reads the directory
+# the first k3s that supports it; the first that reads the directory
 ABLE, READS_DIRECTORY = (1, 22), (1, 32)
 
 
@@ -68,14 +68,14 @@ def _place(config: Config) -> Place:
 
 
 def periods(config: Config) -> tuple[int, int, list[Action]]:
-    """Seconds for all pods, those of them for critical pods, and what is wrong with it."""
+    """Seconds for all pods, the part of them for critical pods, and refusals."""
     grace, critical = (
         parse(config.text(path)) if config.text(path) else DEFAULTS[path] for path in DEFAULTS
     )
     value = config.get(CRITICAL)
     if critical <= grace:
         return grace, critical, []
-    if value is None:  # a short shutdown needs no second key
+    if value is None:  # only the total was set, and it is short
         return grace, grace // 3, []
     message = f"{critical}s is more than {GRACE} ({grace}s), which includes it"
     what = "set the time for critical pods"
@@ -84,7 +84,7 @@ def periods(config: Config) -> tuple[int, int, list[Action]]:
 
 
 def obstacle(config: Config, version: tuple[int, int] | None) -> str:
-    """Why the kubelet cannot do it, ""; the pods are ended without it then."""
+    """Why the kubelet cannot do it, "" if it can; without it, `k3os shutdown` ends the pods."""
     if version and version < ABLE:
         return "this k3s is older than 1.22, whose kubelet cannot"
     words = config.texts("k3os.k3s_args") + [
@@ -108,8 +108,8 @@ def obstacle(config: Config, version: tuple[int, int] | None) -> str:
 
 
 def k3s_version(node: Node) -> tuple[int, int] | None:
-    """Major and minor number of the k3s that is installed; None where only it knows."""
-    # …/v1.33.1+k3s1/k3s; a version that is not known is called after its hash
+    """Major and minor version of the installed k3s; None if its path does not tell."""
+    # …/v1.33.1+k3s1/k3s; an unknown version is named after its hash
     major, _, rest = resolve(node.root, K3S_LINK).split("/")[-2].partition(".")
     minor = rest.partition(".")[0]
     number = whole(major[1:]) if major[:1] == "v" else None
@@ -128,7 +128,7 @@ def kubelet(grace: int, critical: int) -> str:
 
 
 def argument(drop_in: str) -> str:
-    """A file of k3s' configuration; `+` adds to the kubelet-arg of others."""
+    """A configuration file for k3s; `+` adds to the kubelet-arg of other files."""
     from k3os.config.dump import double_quoted
 
     item = double_quoted(f"config={drop_in}")
@@ -140,7 +140,7 @@ def logind(grace: int) -> str:
 
 
 class ReloadLogind(Action):
-    """logind takes a new limit at once; sessions stay."""
+    """logind applies a new limit at once; sessions stay."""
 
     __slots__ = ("after",)
 

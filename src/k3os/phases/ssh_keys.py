@@ -1,8 +1,8 @@
-"""ssh_authorized_keys: a block of ours in rancher's authorized_keys (sshd(8)).
+"""ssh_authorized_keys: our block in rancher's authorized_keys (sshd(8)).
 
 Keys that leave the configuration leave the block; lines outside of it stay. `github:NAME`,
-`gitlab:NAME` and URLs are fetched in the runtime phase; what an earlier fetch brought stays
-in the block until then, and when a fetch fails.
+`gitlab:NAME` and URLs are fetched in the runtime phase; until then, and if a fetch fails, the keys
+of an earlier one stay in the block.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 KEY = "ssh_authorized_keys"
 SECTION = "# from "
 LARGEST = 1 << 20
-# DNS may come up later than the network; the unit waits 300 s in all
+# DNS may be available later than the network; the unit waits 300 s in all
 TRIES, PAUSE = 5, 1.0
 DEADLINE = 120.0
 
@@ -61,14 +61,14 @@ def texts(items: list[Value]) -> list[str]:
 
 
 def sort_keys(items: list[Value]) -> tuple[list[str], list[Value]]:
-    """Keys, and what is to be fetched."""
+    """(keys, what must be fetched)."""
     remote = [item for item in items if address(str(item.data))]
     plain = [text for text in texts(items) if not address(text)]
     return list(dict.fromkeys(plain)), remote
 
 
 def sections(text: str) -> dict[str, list[str]]:
-    """Source -> keys, for what earlier fetches put into our block."""
+    """Source -> keys that earlier fetches put into our block."""
     found: dict[str, list[str]] = {}
     inside, current = False, ""
     for line in lines_of(text):
@@ -83,7 +83,7 @@ def sections(text: str) -> dict[str, list[str]]:
 
 
 class WriteKeys(Action):
-    """Rewrites our block: the plain keys, then each source's under its name."""
+    """Rewrites our block: the plain keys, then the keys of each source after its name."""
 
     __slots__ = ("fetched", "gid", "path", "plain", "uid")
 
@@ -140,7 +140,7 @@ class FetchKeys(Action):
         from k3os.system.http import get
         from k3os.system.http_failure import HttpError
 
-        adopt(node.environment)  # where urllib and ssl look for it
+        adopt(node.environment)  # urllib and ssl read them there
         try:
             data = get(
                 address(self.name), limit=LARGEST, tries=TRIES, pause=PAUSE, deadline=DEADLINE

@@ -1,7 +1,7 @@
-"""Static routes and rules of k3os.network: from what ip(8) says to commands of ip(8).
+"""Static routes and rules of k3os.network: from the output of ip(8) to commands of ip(8).
 
 The kernel drops an interface's routes when it goes down or loses its address, so they are set again
-whenever the others are (routes.py). Rules belong to no interface and stay until they are undone.
+together with the others (routes.py). Rules belong to no interface and stay until they are removed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     Json: TypeAlias = "dict[str, Any]"
 
 MAIN = "254"
-# of a route that is given none: ip-route(8), "metric"
+# the default metric: ip-route(8)
 METRIC = {4: "0", 6: "1024"}
 
 
 def planned(interface: Interface) -> dict[str, list[Json]]:
-    """`routes` and `rules` of an entry of PLAN; all values but `version` are texts."""
+    """`routes` and `rules` for an entry of PLAN; all values except `version` are texts."""
     return {
         "routes": [
             {
@@ -50,7 +50,7 @@ def planned(interface: Interface) -> dict[str, list[Json]]:
 
 
 class Present:
-    """The routes of all tables and the rules that the kernel has."""
+    """The kernel's routes in all tables, and its rules."""
 
     __slots__ = ("routes", "rules")
 
@@ -71,7 +71,7 @@ class Present:
 
     @classmethod
     def look(cls, entries: list[Json]) -> Present:
-        """Of the IP versions that the entries have something of: a kernel may have one alone.
+        """Only for IP versions that entries have routes or rules of: a kernel may lack one of them.
         Raises CommandError."""
         from k3os.system.run import run
 
@@ -88,7 +88,7 @@ class Present:
 
 
 def _side(rule: Json, name: str) -> str:
-    """`all`, an address, or a network, as ip-rule(8) takes it."""
+    """`all`, an address, or a network, in the form of ip-rule(8)."""
     length = rule.get(f"{name}len")
     return f"{rule.get(name, 'all')}/{length}" if length else rule.get(name, "all")
 
@@ -96,7 +96,7 @@ def _side(rule: Json, name: str) -> str:
 def decide_static(
     entries: list[Json], links: list[Json], present: Present
 ) -> tuple[list[list[str]], list[str]]:
-    """The commands that make it so, and what cannot be yet, in words."""
+    """The commands that set up routes and rules, and, in words, what is not possible yet."""
     commands = [
         ["ip", f"-{each['version']}", "rule", "add", *_words_of_rule(each)]
         for key, each in _rules(entries).items()
@@ -123,7 +123,7 @@ def decide_static(
 def undo_static(
     former: list[Json], entries: list[Json], links: list[Json], present: Present
 ) -> list[list[str]]:
-    """The commands that take away what former made and entries do not ask for."""
+    """The commands that remove what former has and entries do not ask for."""
     routes = {
         route_identity(each, entry["device"]) for entry in entries for each in entry["routes"]
     }
@@ -146,13 +146,13 @@ def undo_static(
 
 
 def route_identity(route: Json, device: str) -> tuple[object, ...]:
-    """As in Present."""
+    """The same tuple as in Present."""
     where = (route["version"], route["table"], route["to"], route["metric"])
     return (*where, device, route["via"])
 
 
 def _rules(entries: list[Json]) -> dict[tuple[object, ...], Json]:
-    """Each once: two entries may have the same one."""
+    """Without duplicates: two entries may have the same rule."""
     return {rule_identity(each): each for entry in entries for each in entry["rules"]}
 
 
@@ -166,7 +166,7 @@ def _words_of_rule(rule: Json) -> list[str]:
 
 
 def obstacle(route: Json, link: Json) -> str:
-    """Why the kernel would refuse a route now, "" when it would not."""
+    """Why the kernel would reject a route now, "" if it would not."""
     family = "inet" if route["version"] == 4 else "inet6"
     networks = [
         ipaddress.ip_network(f"{each['local']}/{each['prefixlen']}", strict=False)

@@ -1,8 +1,8 @@
 """k3os.swap: swap in compressed memory (zram), and whether pods may use it.
 
-In the early boot and not in a unit: it takes one modprobe and a few writes there, a generator or
-a unit would take several processes, and what is below memory's edge needs it before systemd
-starts all it has. Settings: Documentation/admin-guide/sysctl/vm.rst.
+In the early boot and not in a unit: here it takes one modprobe and a few writes; a generator or a
+unit would take several processes, and a machine with little memory needs it before systemd starts
+everything. Settings: Documentation/admin-guide/sysctl/vm.rst.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 ZRAM, PODS = "k3os.swap.zram", "k3os.swap.pods"
-ALGORITHM = "zstd"  # packs tighter than lz4, the choice of Debian's kernel
+ALGORITHM = "zstd"  # compresses better than lz4, the default of Debian's kernel
 MIB = 1 << 20
-# `auto`: more than there is of memory where there is little of it, half of it where there is more
+# `auto`: larger than a small memory, half of a large one
 SMALL, LARGEST = 1536 * MIB, 4096 * MIB
-# what is in it takes room, too: beyond this it is no help
+# its contents take memory, too: a larger one does not help
 MOST_TIMES = 4
-# how the kernel is to weigh this swap, which is faster than any disk: page out rather than drop
-# what must be read and unpacked from the medium again; one page at a time, since there is no seek
-# to save; and reclaim no more than is asked for, when memory is in pieces
+# settings for a swap that is faster than any disk: rather swap out than drop what must be read and
+# unpacked from the medium again; one page at a time, since there are no seeks to save; and do not
+# reclaim extra memory when it is fragmented
 SYSCTLS = {"vm.swappiness": "150", "vm.page-cluster": "0", "vm.watermark_boost_factor": "0"}
 SLICE = f"{RUN_UNITS}/kubepods.slice.d/20-swap.conf"
 ALLOWED = "# k3os.swap.pods\n[Slice]\nMemorySwapMax=infinity\n"
@@ -53,14 +53,14 @@ def plan(config: Config, node: Node) -> list[Action]:
 
 
 def total_memory(meminfo: str) -> int:
-    """Bytes, from /proc/meminfo; 0 when it does not say."""
+    """Bytes, from /proc/meminfo; 0 if that does not say."""
     from k3os.system import memory
 
     return memory.parse(meminfo).get("MemTotal", 0) * 1024
 
 
 def size(text: str, memory: int) -> int:
-    """Bytes of a checked value (scalars.swap_size) on a machine with so much memory."""
+    """Bytes for a checked value (scalars.swap_size) on a machine with so much memory."""
     if text == "off" or not memory:
         return 0
     if text == "auto":
@@ -73,7 +73,7 @@ def size(text: str, memory: int) -> int:
 
 
 class ZramSwap(Action):
-    """Swap in a zram device; one that is on already stays as it is."""
+    """Swap in a zram device; an active one stays as it is."""
 
     __slots__ = ("size",)
 

@@ -1,5 +1,5 @@
-"""k3os.sysctls: into /proc/sys at once, and into sysctl.d so that the user's value also wins
-over what systemd-sysctl sets later (sysctl.d(5), sysctl.conf(5))."""
+"""k3os.sysctls: into /proc/sys at once, and into sysctl.d, so that the user's value also overrides
+what systemd-sysctl sets later (sysctl.d(5), sysctl.conf(5))."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE = "/etc/sysctl.d/zz-k3os.conf"  # the last in name order
 
 
 def path_of(name: str) -> str:
-    """kernel.printk -> /proc/sys/kernel/printk; the first separator found is the separator."""
+    """kernel.printk -> /proc/sys/kernel/printk; the first separator determines the notation."""
     dot, slash = name.find("."), name.find("/")
     if slash < 0 or 0 <= dot < slash:
         name = name.translate({ord("."): "/", ord("/"): "."})
@@ -22,7 +22,7 @@ def path_of(name: str) -> str:
 
 
 def _is_name(name: str) -> bool:
-    """What ends a name in a file of settings, or makes a pattern or a comment of it, is in none."""
+    """Without characters that end a name in a settings file, or make it a pattern or comment."""
     first, rest = name[:1], set(name)
     return name.isprintable() and first not in "-#;./" and not rest & set(" =*?[]\"'\\")
 

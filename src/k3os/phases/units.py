@@ -1,4 +1,4 @@
-"""Actions on units of systemd (systemctl(1))."""
+"""Actions on systemd units (systemctl(1))."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class RestartUnit(Action):
-    """Restarts a running unit if one of the actions before it changed something."""
+    """Restarts a running unit if one of the given actions changed something."""
 
     __slots__ = ("after", "unit")
 
@@ -38,7 +38,7 @@ class RestartUnit(Action):
 
 
 class StartUnit(Action):
-    """Asks systemd to start a unit; whether it starts is shown by the unit."""
+    """Asks systemd to start a unit, without waiting for the result."""
 
     __slots__ = ("unit",)
 
@@ -60,7 +60,7 @@ class StartUnit(Action):
             run(["systemctl", "is-active", "--quiet", self.unit], timeout=60)
             return UNCHANGED
         except CommandError:
-            pass  # this is how it says no
+            pass  # this is how it reports "no"
         try:
             run(["systemctl", "start", "--no-block", self.unit], timeout=60)
         except CommandError as error:

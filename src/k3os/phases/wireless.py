@@ -1,8 +1,8 @@
-"""Networks of k3os.wifi as connman reads them (connman-service.config(5)), and the certificates and
-keys that it names to wpa_supplicant, each in a file for root alone.
+"""Networks of k3os.wifi in connman's format (connman-service.config(5)), and the certificates and
+keys that connman passes to wpa_supplicant by name, each in a file for root only.
 
-Passphrases are those of WPA2 and WPA3: connman 1.44 takes what the access point offers (`psk` is
-SAE, too), and accounts wherever an EAP method stands.
+Passphrases are for WPA2 and WPA3: connman 1.44 uses what the access point offers (`psk` includes
+SAE); with an EAP method, it logs in with an account.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from k3os.phases.node import Node
 
 KEY = "k3os.wifi"
-# made anew at each boot: what left the configuration is gone
+# on tmpfs, so what left the configuration is gone after a reboot
 DIRECTORY = "/run/k3os/wifi"
-# field -> connman's name for the file with it
+# field -> connman's name for its file
 FILES = {
     "ca_certificate": "CACertFile",
     "client_certificate": "ClientCertFile",
@@ -35,7 +35,7 @@ TEXTS = {
 
 
 def service(entry: dict[str, Value]) -> str:
-    """One provisioned network. The name in hexadecimal digits, which any bytes survive."""
+    """One network. Its name is in hexadecimal, which can represent any bytes."""
     digits = digits_of(entry)
     lines = [f"[service_{digits}]", "Type=wifi", f"SSID={digits}"]
     if "passphrase" in entry and str(entry["passphrase"].data):
@@ -68,7 +68,7 @@ def _account(fields: dict[str, Value], digits: str) -> list[str]:
         if name in fields:
             lines.append(f"{word}={escaped(str(fields[name].data))}")
     if "private_key" in fields and "private_key_password" not in fields:
-        # connman uses no key without one; nobody reads it where the key is not encrypted
+        # connman requires one for any key; it is ignored if the key is not encrypted
         lines.append(f"{TEXTS['private_key_password']}=none")
     return lines
 
@@ -78,7 +78,7 @@ def _path(digits: str, name: str) -> str:
 
 
 def files(entries: list[dict[str, Value]], place: Place, node: Node) -> list[Action]:
-    """Those that are written, and those of before that go."""
+    """Write the files of the entries, and remove former ones."""
     from k3os.config.wireless import is_path
 
     texts: dict[str, str] = {}
@@ -98,8 +98,8 @@ def files(entries: list[dict[str, Value]], place: Place, node: Node) -> list[Act
 
 
 def has_line_break(entry: dict[str, Value]) -> bool:
-    """Whether a text that becomes a line of the file has more than one: from a source that nobody
-    has checked."""
+    """Whether a text that must be a single line has several: it may come from an unchecked
+    source."""
     inner = entry["eap"].data if "eap" in entry else {}
     fields = {**entry, **(inner if isinstance(inner, dict) else {})}
     own = (str(each.data) for name, each in fields.items() if name not in (*FILES, "eap"))
@@ -107,6 +107,6 @@ def has_line_break(entry: dict[str, Value]) -> bool:
 
 
 def escaped(text: str) -> str:
-    """A value of a key file (glib, GKeyFile): backslashes doubled, a leading space as \\s."""
+    """A value in a key file (glib, GKeyFile): backslashes doubled, a leading space as \\s."""
     text = text.replace("\\", "\\\\").replace("\t", "\\t")
     return "\\s" + text[1:] if text.startswith(" ") else text

@@ -1,8 +1,8 @@
-"""write_files: contents decoded, owners and modes, atomic replace.
+"""write_files: decode contents, set owners and modes, replace atomically.
 
-An entry that an earlier phase of the same boot wrote is not written again: what a command
-appended to the file since then would be lost. RECORD remembers; the initrd's root is gone
-when the boot phase runs, so only what it wrote below /run counts there.
+An entry that an earlier phase of the same boot wrote is not written again: that would lose what a
+command has appended to the file since. RECORD stores this. The initrd's root is gone in the boot
+phase, so of what it wrote, only files below /run count there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def plan(config: Config, node: Node) -> list[Action]:
 
 
 def _profiles(files: list[Action]) -> list[Action]:
-    """When all files are there, of which one may include another."""
+    """Load profiles only when all files exist, since one may include another."""
     profiles = [each for each in files if isinstance(each, WriteEntry) and is_profile(each.path)]
     if not profiles:
         return []
@@ -46,7 +46,7 @@ def _profiles(files: list[Action]) -> list[Action]:
 
 
 def is_profile(path: str) -> bool:
-    """Of AppArmor. Directories there hold what profiles include; hidden files are none."""
+    """Whether it is an AppArmor profile, not an included (in a subdirectory) or hidden file."""
     name = path.removeprefix(PROFILES)
     return name != path and "/" not in name and not name.startswith(".")
 
@@ -80,7 +80,7 @@ def _one(item: Value, node: Node, written: dict[str, str]) -> Action:
 
 
 def content_of(item: Value) -> str:
-    """The text of an entry; "" when it cannot be decoded, which is said when it is written."""
+    """The text of an entry; "" if it cannot be decoded, which is reported on writing."""
     entry = item.data if isinstance(item.data, dict) else {}
     fields = {name: str(value.data) for name, value in entry.items()}
     try:
@@ -125,7 +125,7 @@ def owner(node: Node, user: str, group: str) -> tuple[int, int]:
 
 
 class WriteEntry(OwnFile):
-    """A file of the user's, written once in a boot as long as its entry stays the same."""
+    """A file of the user's, written once per boot unless its entry changes."""
 
     __slots__ = ("written",)
 
@@ -155,8 +155,8 @@ class WriteEntry(OwnFile):
 
 
 class AppendEntry(Action):
-    """Content at the end of a file that is otherwise somebody else's: it is there once, and stays
-    when the entry leaves, since nobody knows what else was added since."""
+    """Appends content, once, to a file that is otherwise somebody else's. It stays when the entry
+    is removed, since other lines may have been added since."""
 
     __slots__ = ("data", "mode", "owner", "path")
 
@@ -202,7 +202,7 @@ class AppendEntry(Action):
 
 
 def read_record(node: Node) -> dict[str, str]:
-    """path -> digest of what this boot wrote and may still be there."""
+    """path -> digest of what this boot wrote and may still exist."""
     written: dict[str, str] = {}
     for line in node.read(RECORD).split("\n"):
         phase, _, rest = line.partition(" ")
@@ -214,7 +214,7 @@ def read_record(node: Node) -> dict[str, str]:
 
 
 def add_record(node: Node, path: str, digest: str) -> None:
-    """One line more; an append, so that a thousand files cost a thousand lines."""
+    """Append one line, so that a thousand files cost a thousand lines."""
     record = node.path(RECORD)
     os.makedirs(os.path.dirname(record), exist_ok=True)
     line = f"{node.phase} {digest} {path}\n".encode(errors="surrogateescape")

@@ -1,7 +1,7 @@
 """The serial console of a machine: read all the time, logged by line with the host's time.
 
 A thread drains the socket, since a full one would stop the guest. The log's format:
-`[seconds since the start] text`, escape sequences (ECMA-48) removed.
+`[seconds since the start] text`, without escape sequences (ECMA-48).
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from pathlib import Path
 from types import TracebackType
 
 TAIL_LINES = 40
-LONGEST_ESCAPE = 256  # bytes; what is longer is garbage, not an escape sequence
+LONGEST_ESCAPE = 256  # bytes; a longer one is garbage
 # CSI …, OSC … BEL/ST, and two-character escapes
 ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\-~])")
-MOVED_CURSOR = re.compile(rb"\x1b\[\d*;\d*[Hf]")  # a menu draws its lines so
+MOVED_CURSOR = re.compile(rb"\x1b\[\d*;\d*[Hf]")  # how a menu draws its lines
 UNFINISHED_ESCAPE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*|[ -/]*)\Z")
 
 
 class ConsoleError(Exception):
-    """What was waited for did not come. The text has the end of the log and the log's path."""
+    """What we waited for did not appear. The text has the end of the log and the log's path."""
 
 
 class Seen:
-    """A match on the console and when (seconds since the machine's start) it was complete."""
+    """A match on the console, and when it was complete (seconds since the machine's start)."""
 
     __slots__ = ("match", "seconds")
 
@@ -38,7 +38,7 @@ class Seen:
 
 
 class Console:
-    """Reads a socket to its end; `text` is what came so far, cleaned."""
+    """Reads a socket to its end; `text` is the output so far, cleaned."""
 
     def __init__(
         self, link: socket.socket, log: Path, show: Callable[[bytes], None] | None = None
@@ -46,7 +46,7 @@ class Console:
         self.log = log
         self.text = ""
         self.closed = False
-        self.has_functions = False  # of k3os.vm.shell
+        self.has_functions = False  # those of k3os.vm.shell
         self._link = link
         self._show = show
         self._started = time.monotonic()
@@ -69,7 +69,7 @@ class Console:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Call after the machine ended: waits for its last words."""
+        """Call after the machine has ended: waits for its last output."""
         self._thread.join(5)
         self._link.close()
         self._thread.join()
@@ -108,7 +108,7 @@ class Console:
         try:
             self._show(data)
         except OSError:
-            self._show = None  # nobody looks any more (`| head`); the machine goes on
+            self._show = None  # nobody reads any more (`| head`); the machine goes on
 
     def _clean(self, data: bytes) -> str:
         data = self._rest + data
@@ -124,13 +124,13 @@ class Console:
             .replace(b"\r", b"")
             .replace(b"\0", b"")
         )
-        # one character per byte: a multi-byte one may be cut between two chunks
+        # one character per byte: chunks may split a multi-byte character
         return kept.decode("ascii", errors="replace")
 
     def expect(self, pattern: str, timeout: float) -> Seen:
-        """Wait until pattern (re.MULTILINE) comes after the last match; the search goes on there.
+        """Wait until pattern (re.MULTILINE) appears after the last match; the search goes on there.
 
-        Raises ConsoleError after timeout seconds or when the machine ended.
+        Raises ConsoleError after timeout seconds or when the machine has ended.
         """
         regex = re.compile(pattern, re.MULTILINE)
         end = time.monotonic() + timeout
@@ -146,8 +146,8 @@ class Console:
                     raise ConsoleError(self.explain(f"{pattern!r} did not come in {timeout:g} s"))
 
     def expect_all(self, patterns: Sequence[str], timeout: float) -> None:
-        """Wait until each pattern came after the last match, in whatever order; the search goes on
-        behind all of them. Raises ConsoleError as `expect` does, for the first one that is missing.
+        """Wait until each pattern has appeared after the last match, in any order; the next search
+        starts after all of them. Raises ConsoleError as `expect` does, for the first one missing.
         """
         end = time.monotonic() + timeout
         with self._changed:
@@ -165,12 +165,12 @@ class Console:
         self._link.sendall(text.encode())
 
     def skip(self) -> None:
-        """Forget what came so far: `expect` looks only at what comes from now on."""
+        """Forget the output so far: `expect` only looks at what comes from now on."""
         with self._changed:
             self._position = len(self.text)
 
     def when(self, pattern: str) -> float | None:
-        """When the first match in all that came so far was complete, None without a match."""
+        """When the first match in all output so far was complete, None without a match."""
         with self._changed:
             match = re.search(pattern, self.text, re.MULTILINE)
             return None if match is None else self._when(match.end())
@@ -179,6 +179,6 @@ class Console:
         return self._times[bisect_left(self._offsets, offset)]
 
     def explain(self, what: str) -> str:
-        """A message with the end of what the console showed."""
+        """A message with the end of the console's output."""
         tail = "\n".join(f"  | {line}" for line in self.text.splitlines()[-TAIL_LINES:])
         return f"{what}; the console's last lines (all: {self.log}):\n{tail or '  | (nothing)'}"

@@ -1,8 +1,8 @@
 """A running virtual machine: a context manager around one QEMU process.
 
-QEMU is stopped when the block is left, however that happens; when our own process dies
-without leaving it, the kernel kills QEMU (setpriv(1) --pdeathsig, so start it from a thread
-that lives as long as the machine should).
+QEMU is stopped whenever the block is left. If our own process dies without leaving it, the kernel
+kills QEMU (setpriv(1) --pdeathsig, so start it from a thread that lives as long as the machine
+should).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class VM:
 
     @property
     def ssh_port(self) -> int:
-        """The local port that reaches the guest's ssh."""
+        """The local port that is forwarded to the guest's ssh."""
         return self.ports[SSH]
 
     @property
@@ -119,13 +119,13 @@ class VM:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _stop(self) -> None:
-        """End QEMU: asked first, so that it writes out its disks; then killed."""
+        """End QEMU: first ask, so that it writes out its disks; then kill."""
         try:
             if self._process.poll() is None:
                 self._qmp.execute("quit")
                 self._process.wait(QUIT_SECONDS)
         except (QMPError, subprocess.TimeoutExpired):
-            pass  # it hangs or ended by itself: what follows is right for both
+            pass  # it hangs, or has ended already: the code below is right for both
         finally:
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -134,13 +134,13 @@ class VM:
     def expect(self, pattern: str, timeout: float) -> Seen:
         """Wait for pattern on the serial console; see Console.expect.
 
-        A QEMU that ended with an error raises UserError with its own words.
+        If QEMU ended with an error, raises UserError with QEMU's message.
         """
         with self._qemus_own_words():
             return self._console.expect(pattern, timeout)
 
     def expect_shell_and(self, *patterns: str, timeout: float) -> None:
-        """Wait for the shell's prompt and for messages that come before or after it."""
+        """Wait for the shell's prompt, and for messages before or after it."""
         with self._qemus_own_words():
             self._console.expect_all((PROMPT, *patterns), timeout)
 
@@ -153,7 +153,7 @@ class VM:
             raise
 
     def _check_qemu(self) -> None:
-        if self._console.closed:  # QEMU's end of it, a moment before its own
+        if self._console.closed:  # QEMU closes it a moment before it exits
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(1)
         if self._process.poll():
@@ -175,12 +175,12 @@ class VM:
         return result.code, result.output
 
     def reset(self) -> None:
-        """Press the reset button: the machine boots again, its disks as they are."""
+        """Press the reset button: the machine boots again, with its disks as they are."""
         self._console.skip()
         self._qmp.execute("system_reset")
 
     def cut_power(self) -> None:
-        """Kill QEMU: what it and the guest have not written out is lost."""
+        """Kill QEMU: what it and the guest have not yet written to disk is lost."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
@@ -189,18 +189,18 @@ class VM:
         self._qmp.execute("system_powerdown")
 
     def set_link(self, card: str, *, up: bool) -> None:
-        """Plug or pull the cable of a network card (the id of its device)."""
+        """Plug in or pull the cable of a network card (the id of its device)."""
         self._qmp.execute("set_link", name=card, up=up)
 
     def hold_key(self, name: str) -> None:
-        """Press a key of the machine's keyboard (QEMU's QKeyCode) and leave it pressed."""
+        """Press a key on the machine's keyboard (QEMU's QKeyCode) and keep it pressed."""
         key = {"down": True, "key": {"type": "qcode", "data": name}}
         self._qmp.execute("input-send-event", events=[{"type": "key", "data": key}])
 
     def wait_for_end(self, timeout: float) -> int:
-        """Wait until the guest switched itself off; QEMU's exit code.
+        """Wait until the guest has powered off; returns QEMU's exit code.
 
-        Raises ConsoleError when it is still running after timeout seconds.
+        Raises ConsoleError if it is still running after timeout seconds.
         """
         end = time.monotonic() + timeout
         while not self._console.closed and time.monotonic() < end:
@@ -213,10 +213,10 @@ class VM:
 
 
 def attach(spec: VMSpec, accel: Sequence[str], ports: dict[int, int]) -> int:
-    """Run a machine with the terminal as its serial console. Ctrl-a x ends it, Ctrl-a c leads to
-    the monitor (qemu(1), "Keys in the character backend multiplexer").
+    """Run a machine with the terminal as its serial console. Ctrl-a x ends it, Ctrl-a c opens the
+    monitor (qemu(1), "Keys in the character backend multiplexer").
 
-    Returns QEMU's exit code when it ends.
+    Returns QEMU's exit code.
     """
     with tempfile.TemporaryDirectory(prefix="k3os-vm.") as scratch:
         command = arguments(spec, tuple(accel), ports, private_variables(spec, Path(scratch)))
@@ -236,7 +236,7 @@ def attach(spec: VMSpec, accel: Sequence[str], ports: dict[int, int]) -> int:
 def private_variables(spec: VMSpec, directory: Path) -> Path | None:
     """A writable copy of the empty UEFI variables in directory; None for a BIOS.
 
-    Raises UserError when the firmware is not installed.
+    Raises UserError if the firmware is not installed.
     """
     if spec.firmware is None:
         return None
@@ -248,7 +248,7 @@ def private_variables(spec: VMSpec, directory: Path) -> Path | None:
 
 
 def free_port() -> int:
-    """A local TCP port that nobody listens on now."""
+    """A local TCP port that is currently unused."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

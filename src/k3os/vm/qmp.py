@@ -1,4 +1,4 @@
-"""A client of QEMU's machine protocol, as far as stopping a machine cleanly needs it.
+"""A client of QEMU's machine protocol, with what is needed to stop a machine cleanly.
 
 Protocol: https://www.qemu.org/docs/master/interop/qmp-spec.html.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class QMPError(Exception):
-    """QEMU refused a command, or is gone."""
+    """QEMU refused a command, or has ended."""
 
 
 class QMP:
@@ -52,7 +52,7 @@ class QMP:
             message = json.loads(line)
             if "error" in message:
                 raise QMPError(message["error"].get("desc", "refused"))
-            if key in message:  # all else are events
+            if key in message:  # everything else is an event
                 return message[key]
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a virtual machine is made of, as data, and the QEMU arguments that follow from it.
+"""A virtual machine as data, and the QEMU arguments for it.
 
 It starts nothing and touches no file. Options: qemu(1), sections "Block device options",
 "Network options"; https://www.qemu.org/docs/master/system/invocation.html.
@@ -13,16 +13,16 @@ from k3os.errors import UserError
 
 SSH = 22
 # our architecture -> QEMU's program and machine. q35 has AHCI, PCIe and xHCI like real machines;
-# virt has PCIe, and UEFI or a kernel given directly.
+# virt has PCIe, and boots UEFI or a kernel directly.
 MACHINES = {
     "amd64": ("qemu-system-x86_64", "q35"),
     "arm64": ("qemu-system-aarch64", "virt"),
     "arm": ("qemu-system-arm", "virt,highmem=off"),
 }
-# machines of their own kind, by their QEMU names (system/arm/raspi.rst): the processors and the
-# memory they have, no PCI, an SD card; Linux's console is the second serial port
+# specific boards, by their QEMU names (system/arm/raspi.rst), with the processors and memory that
+# they have: no PCI, an SD card; Linux's console is the second serial port
 BOARD_MACHINES = {"raspi3b": ("-smp", "4", "-m", "1024")}
-# Debian's packages ovmf and qemu-efi-aarch64: code and an empty variable store that belong together
+# Debian's packages ovmf and qemu-efi-aarch64: firmware code with a matching empty variable store
 FIRMWARE = {
     "amd64": ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
     "arm64": ("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),
@@ -30,13 +30,13 @@ FIRMWARE = {
 FIRMWARE_PACKAGES = {"amd64": "ovmf", "arm64": "qemu-efi-aarch64"}
 # the kernel's console on the serial port
 SERIAL = {"amd64": "ttyS0", "arm64": "ttyAMA0", "arm": "ttyAMA0"}
-# the same with the keys of Microsoft enrolled; the firmware insists on system management mode
+# the same with Microsoft's keys enrolled; this firmware requires system management mode
 SECURE_FIRMWARE = {
     "amd64": ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
 }
 SECURE_MACHINE = "q35,smm=on"
 
-# What stands between a drive and the machine: (controller or "", device).
+# How a drive is attached to the machine: (controller or "", device).
 INTERFACES = {
     "virtio": ("", "virtio-blk-pci,drive={drive}{extra}"),
     "nvme": ("", "nvme,drive={drive}{extra}"),
@@ -44,7 +44,7 @@ INTERFACES = {
         "qemu-xhci,id=xhci",
         "usb-storage,bus=xhci.0,drive={drive},removable=on{extra}",
     ),
-    "cdrom": ("", "ide-cd,drive={drive}{extra}"),  # of a PC
+    "cdrom": ("", "ide-cd,drive={drive}{extra}"),  # on a PC
     "virtio-cdrom": ("virtio-scsi-pci,id=scsi", "scsi-cd,bus=scsi.0,drive={drive}{extra}"),
 }
 
@@ -54,7 +54,7 @@ class Disk:
     """A drive: an image file, its format ("raw", "qcow2"), how the guest sees it (INTERFACES).
 
     cache: QEMU's cache mode ("none", "writethrough", "unsafe"), or its default.
-    sector: bytes of a logical sector, 0 for the usual 512.
+    sector: bytes per logical sector, 0 for the usual 512.
     """
 
     path: Path
@@ -68,9 +68,9 @@ class Disk:
 
 @dataclass(frozen=True)
 class Tap:
-    """A network card on a tap device that is there already (ip-tuntap(8)), and its address.
+    """A network card on an existing tap device (ip-tuntap(8)), and its address.
 
-    namespace: the network namespace that the device is in, and QEMU then, too; "" for ours.
+    namespace: the network namespace of the device, in which QEMU then runs, too; "" for ours.
     """
 
     device: str
@@ -80,14 +80,14 @@ class Tap:
 
 @dataclass(frozen=True)
 class VMSpec:
-    """A virtual machine. It boots `kernel` when given, else its firmware boots the drives in
-    their order, the cdrom first.
+    """A virtual machine. It boots `kernel` if given; otherwise its firmware boots the drives in
+    order, the cdrom first.
 
-    memory: MiB. forwards: guest TCP ports that get a local port each. network: False for none.
-    tap: instead of QEMU's own network, which knows no other machine; nothing is forwarded then.
-    secure_boot: UEFI that starts only what is signed. extra: further QEMU arguments.
-    board: one of BOARD_MACHINES, with one disk as its SD card, and what its firmware would start as
-    the kernel, with the device tree it would choose.
+    memory: MiB. forwards: guest TCP ports that each get a local port. network: False for none.
+    tap: replaces QEMU's own network, which no other machine is on; nothing is forwarded then.
+    secure_boot: UEFI that starts only signed code. extra: further QEMU arguments.
+    board: one of BOARD_MACHINES, with one disk as its SD card, and with the kernel and device tree
+    that its firmware would choose.
     """
 
     kernel: Path | None = None
@@ -109,26 +109,26 @@ class VMSpec:
 
     @property
     def firmware(self) -> tuple[str, str] | None:
-        """The UEFI firmware's code and its empty variables, None with a BIOS."""
+        """The UEFI firmware's code and its empty variables, None for a BIOS."""
         if self.secure_boot:
             return SECURE_FIRMWARE[self.arch]
         return FIRMWARE[self.arch] if self.uefi else None
 
     @property
     def forwarded(self) -> tuple[int, ...]:
-        """The guest's ports that have a local one."""
+        """The guest's ports that are forwarded to local ones."""
         return self.forwards if self.tap is None else ()
 
     @property
     def launcher(self) -> tuple[str, ...]:
-        """What stands before QEMU's command line to have it run where its tap device is."""
+        """Prefix of QEMU's command line that makes it run in its tap device's namespace."""
         if self.tap is None or not self.tap.namespace:
             return ()
         return ("ip", "netns", "exec", self.tap.namespace)
 
     @property
     def firmware_package(self) -> str:
-        """Debian's package that the firmware is in."""
+        """Debian's package that contains the firmware."""
         return FIRMWARE_PACKAGES[self.arch]
 
     @property
@@ -145,8 +145,8 @@ def arguments(
 ) -> list[str]:
     """The QEMU command line of a spec, without consoles and monitor.
 
-    accel: from k3os.vm.accel. ports: guest port -> local port. vars_copy: a private, writable
-    copy of the UEFI variables; needed with uefi. Raises UserError on what cannot be.
+    accel: from k3os.vm.accel. ports: guest port -> local port. vars_copy: a private, writable copy
+    of the UEFI variables; required for UEFI. Raises UserError for an impossible spec.
     """
     if spec.arch not in MACHINES:
         raise UserError(f"no virtual machine for {spec.arch}", f"use one of: {', '.join(MACHINES)}")
@@ -172,7 +172,7 @@ def arguments(
 
 
 def _board(spec: VMSpec, accel: tuple[str, ...], ports: dict[int, int]) -> list[str]:
-    """A board's command line; the accelerator without its -cpu, since the board has its own."""
+    """A board's command line; the accelerator without -cpu, since a board has a fixed processor."""
     (card,) = spec.disks
     command = [MACHINES[spec.arch][0], "-machine", spec.board, *accel[:2]]
     command += [*BOARD_MACHINES[spec.board], "-nodefaults", "-no-user-config"]
@@ -206,7 +206,7 @@ def _drives(spec: VMSpec) -> list[str]:
             controllers.add(controller)
             command += ["-device", controller]
         extra = f",bootindex={number}" if spec.kernel is None else ""
-        # an NVMe drive without a serial number is refused by QEMU
+        # QEMU refuses an NVMe drive without a serial number
         serial = disk.serial or (f"k3os{number}" if disk.interface == "nvme" else "")
         extra += f",serial={serial}" if serial else ""
         if disk.sector:
@@ -214,7 +214,7 @@ def _drives(spec: VMSpec) -> list[str]:
         drive = f"if=none,id=drive{number},format={disk.format},file={_escape(disk.path)}"
         drive += f",cache={disk.cache}" if disk.cache else ""
         drive += ",readonly=on" if disk.readonly else ""
-        # locks keep two machines from one image; media that nobody writes need none
+        # locks keep two machines from using one image; read-only media need none
         drive += ",file.locking=off" if disk.readonly else ""
         command += ["-drive", drive]
         command += ["-device", device.format(drive=f"drive{number}", extra=extra)]
@@ -230,7 +230,7 @@ def _network(
         backend = f"tap,id=net0,ifname={spec.tap.device},script=no,downscript=no"
         return ["-netdev", backend, "-device", f"{device},netdev=net0,mac={spec.tap.mac}"]
     forwards = "".join(f",hostfwd=tcp:127.0.0.1:{ports[guest]}-:{guest}" for guest in spec.forwards)
-    # no romfile: firmware that tries the network first costs seconds
+    # no romfile: firmware that first tries to boot from the network costs seconds
     return ["-netdev", f"user,id=net0{forwards}", "-device", f"{device},netdev=net0"]
 
 

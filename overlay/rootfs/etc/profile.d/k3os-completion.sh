@@ -1,5 +1,5 @@
 # shellcheck shell=bash # sourced by sh, too, which passes over it
-# The words of `k3os` in bash, made when they are first asked for.
+# Completion for `k3os` in bash, generated when first used.
 if [ -n "${BASH_VERSION-}" ]; then
     _k3os_words() {
         eval "$(k3os completion bash)" && return 124 # ask again, bash(1)
