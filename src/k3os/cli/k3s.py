@@ -1,4 +1,5 @@
-"""`k3os k3s`: download k3s on a node whose image has none; record a new pinned version.
+"""`k3os k3s`: download k3s on a node whose image has none; print the published sums of versions
+(`k3os.k3s_sums`); record a new pinned version.
 
 k3os-k3s-fetch.service calls `fetch` again and again until it succeeds (k3os.node.k3s_fetch).
 """
@@ -75,40 +76,26 @@ def print_version() -> None:
     print(pinned().version)
 
 
-def published(version: str) -> dict[str, str]:
-    """Architecture -> the hash that the release publishes. Raises UserError, also for http."""
-    from k3os.k3s.fetch import published_sums
-    from k3os.k3s.source import RELEASE_FILES, release_url
-    from k3os.k3s.trust import NOBODY
-
-    hashes = {}
-    for arch, (name, sums) in RELEASE_FILES.items():
-        hint = "name an https address in K3S_RELEASES"
-        NOBODY.check_transport(release_url(version, sums), f"k3s {version}", hint)
-        official = published_sums(version, arch)
-        if name not in official:
-            raise UserError(f"the release {version} has no {name}")
-        hashes[arch] = official[name]
-    return hashes
-
-
 def print_sums(*versions: str) -> None:
     """Print them in the format of a config.yaml."""
+    from k3os.k3s.fetch import sums_of_release
+
     lines = ["k3os:", "  k3s_sums:"]
     for version in versions:
         # one hash for each architecture; a cluster may have several
-        lines.append(f"    {version}: {' '.join(dict.fromkeys(published(version).values()))}")
+        lines.append(f"    {version}: {' '.join(dict.fromkeys(sums_of_release(version).values()))}")
     print("\n".join(lines))
 
 
 def pin(*versions: str) -> None:
     """Add the published hashes of all architectures to pinned.json; existing ones stay."""
+    from k3os.k3s.fetch import sums_of_release
     from k3os.k3s.source import PINNED, pinned
     from k3os.system.files import atomic_write
 
     before = pinned()
     versions = versions or (before.version,)
-    sums = {**before.sums, **{version: published(version) for version in versions}}
+    sums = {**before.sums, **{version: sums_of_release(version) for version in versions}}
     record = json.dumps({"version": versions[0], "sums": sums}, indent=2)
     try:
         atomic_write(str(PINNED), f"{record}\n".encode())

@@ -15,7 +15,7 @@ from k3os.cluster.budgets import Budget, hindrance
 from k3os.cluster.node import State
 from k3os.cluster.selector import matches
 from k3os.cluster.spec import Drain
-from k3os.cluster.views import DAEMON_SET, EVICT, AttachmentView, PodView
+from k3os.cluster.views import DAEMON_SET, EVICT, SKIP, AttachmentView, PodView
 from k3os.cluster.workloads import Record
 
 # reasons in the state of a node that is being drained
@@ -90,9 +90,15 @@ def turn(state: State, options: Drain, load: Load, now: float) -> Turn:
     )
 
 
+def stays(pod: PodView) -> bool:
+    """Whether a drain leaves it alone, whatever its options: a static pod, a finished one, the
+    operator's own, one with the annotation `skip`."""
+    return pod.mirror or pod.finished or pod.ours or pod.drain == SKIP
+
+
 def _leaves(pod: PodView, options: Drain, began: int, now: float) -> bool:
     """Whether it must be gone before the restart. began: when the node's change started."""
-    if pod.stays:
+    if stays(pod):
         return False
     if pod.owner == DAEMON_SET:
         if pod.drain != EVICT and options.ignore_daemon_sets:

@@ -47,11 +47,6 @@ class PodView:
     claims: tuple[str, ...] = ()
     owner_name: str = ""
 
-    @property
-    def stays(self) -> bool:
-        """A drain leaves it alone, whatever its options."""
-        return self.mirror or self.finished or self.ours or self.drain == SKIP
-
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
 

@@ -1,4 +1,5 @@
-"""Keys that only some versions of k3s support: advice before such a k3s reads them.
+"""Keys that only some versions of k3s support: advice before such a k3s reads them
+(k3os.containerd: containerd.py).
 
 The versions are in k3s_table.py, with those of the flags that the keys become.
 """

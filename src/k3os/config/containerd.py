@@ -1,4 +1,5 @@
-"""k3os.containerd: tables to add to what k3s writes for its containerd (docs.k3s.io, "Configuring
+"""k3os.containerd: tables to add to what k3s writes for its containerd, and your own templates in
+write_files: whether this k3s' containerd, 1 or 2, reads them (docs.k3s.io, "Configuring
 containerd"; toml.io). k3s generates that file from a template, in which `base` is k3s' own.
 
 containerd 1 and 2 name their plugins differently (containerd's CRI configuration guide), and

@@ -76,8 +76,7 @@ def _make(
         listing = tree.read("packages.txt").decode()
         tree.remove(*OF_MMDEBSTRAP)
         check_packages(request, listing, status)
-    if request.files is not None:
-        tree.copy_directory(request.files)
+    add_files(tree, request)
     tree = composed(request, tree, image_tree(base, settings), listing, settings)
     for unit in units_in(tree):
         state = "is started at boot" if unit in request.units else "is not started: UNITS=…"
@@ -158,7 +157,6 @@ def composed(
     licences = {path: entry for path, entry in tree.entries.items() if LICENCE.fullmatch(path)}
     tree.remove(*DROPPED, "usr/share/doc")
     tree.entries |= licences
-    refuse_modules(found, request)
     result = Tree()
     lines = []
     for path, entry in tree.walk():
@@ -199,15 +197,18 @@ def merged(found: Tree) -> Tree:
     return tree
 
 
-def refuse_modules(found: Tree, request: ExtensionRequest) -> None:
-    for path in found.entries:
-        if request.packages and KERNEL_MODULE.fullmatch(path.removeprefix("lib/")):
+def add_files(found: Tree, request: ExtensionRequest) -> None:
+    """Add FILES to the packages' files, none of which may be a kernel module. Raises UserError."""
+    for path in merged(found).entries:
+        if KERNEL_MODULE.fullmatch(path):
             raise UserError(
-                f"a package has a module of a kernel: {path}",
+                f"a package has a module of a kernel: /{path}",
                 "modules go into an extension by FILES, with modules.dep and the like of depmod(8) "
                 "for all modules of the node's kernel",
                 "PACKAGES",
             )
+    if request.files is not None:
+        found.copy_directory(request.files)
 
 
 def is_in(image: Tree, path: str, entry: Entry) -> bool:

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from k3os.errors import UserError
 from k3os.k3s.executable import ask_version, check_executable
 from k3os.k3s.source import (
+    RELEASE_FILES,
     Auto,
     Download,
     K3sSource,
@@ -166,6 +167,19 @@ def published_sums(
     """File name -> SHA-256, from the release's sum file for arch. Raises HttpError."""
     url = _sums_url(version, arch)
     return parse_sums(get(url, timeout=timeout, tries=tries), url)
+
+
+def sums_of_release(version: str) -> dict[str, str]:
+    """Architecture -> SHA-256 of k3s, fetched over https. Raises UserError, also for http."""
+    hashes = {}
+    for arch, (name, sums) in RELEASE_FILES.items():
+        hint = "name an https address in K3S_RELEASES"
+        NOBODY.check_transport(release_url(version, sums), f"k3s {version}", hint)
+        official = published_sums(version, arch)
+        if name not in official:
+            raise UserError(f"the release {version} has no {name}")
+        hashes[arch] = official[name]
+    return hashes
 
 
 def parse_sums(data: bytes, where: str) -> dict[str, str]:

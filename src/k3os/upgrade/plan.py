@@ -1,4 +1,5 @@
-"""What an upgrade will do, decided before anything is written.
+"""What an upgrade will do, decided before anything is written: which files come and go. Older
+versions are refused unless allowed (`--allow-downgrade`, a NodePool's `spec.strategy.rollback`).
 
 `make_plan` looks at /k3os/system of the disk and at what is offered, and refuses with a reason or
 returns a record that perform.py carries out. It changes nothing.

@@ -123,12 +123,25 @@ def test_every_architecture_of_the_build_has_its_name() -> None:
     assert SUMS == extension.SUMS
 
 
-def test_modules_of_a_kernel_come_by_files_alone(settings: Settings) -> None:
-    path = "usr/lib/modules/6.12/extra/a.ko.xz"
-    with pytest.raises(UserError, match="a package has a module of a kernel"):
-        composed(tree(path), settings)
-    request = ExtensionRequest("tools", files=Path("/nowhere"))
-    assert path in composed(tree(path), settings, request)
+MODULE = "usr/lib/modules/6.12/extra/a.ko.xz"
+
+
+@pytest.mark.parametrize("path", [MODULE, MODULE.removeprefix("usr/"), MODULE.removesuffix(".xz")])
+def test_a_package_with_a_module_of_a_kernel_is_refused(path: str) -> None:
+    with pytest.raises(UserError, match="a package has a module of a kernel: /usr/lib/modules"):
+        extension.add_files(tree(path), ExtensionRequest("tools", ("tools",)))
+
+
+@pytest.mark.parametrize("packages", [(), ("tools",)])
+def test_modules_of_a_kernel_come_with_files_also_beside_packages(
+    packages: tuple[str, ...], settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / MODULE).parent.mkdir(parents=True)
+    (tmp_path / MODULE).write_bytes(b"")
+    request = ExtensionRequest("tools", packages, tmp_path)
+    found = tree("usr/bin/tool")
+    extension.add_files(found, request)
+    assert MODULE in composed(found, settings, request)
 
 
 def test_nothing_new_is_no_extension(settings: Settings) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from k3os import names
 from k3os.cluster.budgets import Budget
-from k3os.cluster.drain import BLOCKED, DETACHING, PATIENCE, RETRY, Load, Turn, turn
+from k3os.cluster.drain import BLOCKED, DETACHING, PATIENCE, RETRY, Load, Turn, stays, turn
 from k3os.cluster.node import DRAINING, State
 from k3os.cluster.progress import progress
 from k3os.cluster.spec import Drain
@@ -251,7 +251,7 @@ def test_a_pod_of_the_api_becomes_a_record() -> None:
     found = parse_pod(body)
     assert (found.priority, found.drain, found.labels) == (7, SKIP, LABELS)
     assert (found.created, found.ends) == (NOW, NOW + 30)
-    assert (found.ready, found.pending, found.leaving, found.stays) == (True, False, True, True)
+    assert (found.ready, found.pending, found.leaving, stays(found)) == (True, False, True, True)
     assert found.claims == ("default/data-db-0", "default/db-0-scratch")
     source = {"persistentVolumeName": "pvc-1"}
     spec = {"nodeName": "a", "attacher": "driver.longhorn.io", "source": source}
