@@ -1,4 +1,4 @@
-"""NodePool's CRD and admission policy in a real API server, which refuses what the operator refuses,
+"""NodePool's CRD and admission policy in a real API server: it refuses what the operator refuses,
 in the same words; and server-side apply."""
 
 from collections.abc import Iterator
