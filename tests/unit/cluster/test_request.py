@@ -123,7 +123,7 @@ class Host:
         self.result = root / "last-result.json"
         self.dies_at = ""
         self.run_now: Callable[..., bytes] | None = None
-        self.switched_before = False  # `k3os upgrade` has nothing to do, and restarts nothing
+        self.switched_before = False  # then `k3os upgrade` finds nothing to do
         monkeypatch.setattr("k3os.system.run.run", self.run)
         monkeypatch.setattr("k3os.node.cluster_report.request_report", self.soon)
         monkeypatch.setattr("k3os.node.status.collect", lambda: self.status)
