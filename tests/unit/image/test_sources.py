@@ -13,7 +13,7 @@ from k3os.image.cache import digest
 from k3os.image.sources import NEUTRAL, ROOT, closure, is_neutral, path_of
 
 STAGES = {**build.CODE, "operator-base": operator.CODE}
-# slow stages, which few modules should rebuild
+# the slow stages, and which of them a change of a module rebuilds
 EXPENSIVE = ("kernel", "shell", "initrd-base", "loaders", "operator-base")
 CHANGES = {
     "k3os.image.tree": EXPENSIVE,
