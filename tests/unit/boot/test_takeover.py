@@ -36,7 +36,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A Debian in miniature with k3OS beside it."""
+    """A miniature Debian with k3OS next to it."""
     root = tmp_path / "root"
     for name in ("etc/ssh/keys", "usr/bin/sh", "boot/vmlinuz-6", "boot/grub/grub.cfg.before-k3os"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -222,8 +222,7 @@ def test_what_was_completed_and_undone_gets_its_steps_again_too() -> None:
 
 @pytest.mark.parametrize("phase", [canary.PAUSING, canary.ANALYZING])
 def test_it_does_not_turn_in_a_circle_while_time_alone_lets_nothing_go_on(phase: str) -> None:
-    """While there is an error in the spec, an unknown channel, or a gate that has not answered
-    yet."""
+    """With an error in the spec, an unknown channel, or a gate that has not answered yet."""
     found = Operators().settled()
     found.want("v1.1.0", analysis=[GATE])
     late = canary.State(found.pool.target.digest, 0, phase, 0, found.target("v1.0.0"))

@@ -1,4 +1,4 @@
-"""Halves of characters ("\\ud800" in JSON), which no encoding takes, in what the API says."""
+"""Lone surrogates ("\\ud800" in JSON), which cannot be encoded, in answers of the API."""
 
 import json
 from typing import Any

@@ -78,7 +78,7 @@ class Node:
             path = {"PATH": f"{self.root}/bin:/usr/bin:/bin"}
             run(["sh", "-c", self.text], stdin=ours.fileno(), env=path, timeout=20)
             ours.setblocking(False)
-            with pytest.raises(BlockingIOError):  # or systemd would start this again and again
+            with pytest.raises(BlockingIOError):  # or systemd would keep starting this
                 ours.recv(1)
         return (self.root / "called").read_text().splitlines()
 

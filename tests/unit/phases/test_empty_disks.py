@@ -133,7 +133,7 @@ REFUSALS = [
     (DATA, HALF, at(mark("ntfs")), "it holds ntfs"),
     (DATA, HALF, at(mark("ext4", "old", OTHER)), "it holds ext4 'old'"),
     (DATA, HALF, at(is_blank=False, in_use="/dev/vdb is in use"), "/dev/vdb is in use"),
-    (FAST, HALF, at(is_blank=False), "no format that is known"),  # it was of another kind
+    (FAST, HALF, at(is_blank=False), "no format that is known"),  # another kind was asked for
     (DATA, HALF, Seen(), "/dev/vdb is not there"),
 ]
 
