@@ -1,6 +1,5 @@
-"""A stub of a cluster's API server for what a node says of itself: it insists on the kubelet's
-certificate, records each PATCH, and refuses other nodes than its own. While it comes up it answers
-as k3s' does then."""
+"""A stub of a cluster's API server for a node's reports: it requires the kubelet's certificate,
+records each PATCH, and refuses changes of other nodes. While it comes up, it answers like k3s'."""
 
 import json
 import ssl
@@ -13,7 +12,7 @@ from pathlib import Path
 from k3os.system.run import run
 from tests.serving import serving
 
-# while an API server comes up, on a slow machine for minutes; status 0: it hangs up
+# answers while an API server comes up, on slow machines for minutes; status 0: it hangs up
 COMING_UP = (
     (0, ""),
     (503, "apiserver not ready"),
@@ -30,11 +29,11 @@ FILES = ("kubelet.kubeconfig", "server-ca.crt", "kubelet.crt", "kubelet.key")
 
 class ApiServer:
     """seen: (path, content type, body, subject of the client's certificate) of each PATCH.
-    pods: what it lists of its node. is_ready: the next answers about it.
+    pods: the pods it lists for its node. is_ready: the next answers about the node.
 
     directory: where FILES are, as k3s makes them below /var/lib/rancher/k3s/agent.
-    troubles: what the next requests get instead of an answer, in this order. asked: how many
-    there were. connections: over how many. answers: none is given while it is not set.
+    troubles: what the next PATCHes get instead of an answer, in this order. asked: number of
+    PATCHes. connections: number of connections. answers: PATCHes wait until it is set.
     """
 
     def __init__(self, directory: Path, node: str) -> None:
@@ -50,7 +49,7 @@ class ApiServer:
 
 
 class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # the connection stays
+    protocol_version = "HTTP/1.1"  # keep-alive
 
     def setup(self) -> None:
         super().setup()
@@ -76,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         api: ApiServer = self.server.api  # type: ignore[attr-defined]
-        # as the node authorizer of Kubernetes 1.32: a node lists its own pods, not all
+        # like Kubernetes' node authorizer since 1.32: a node may only list its own pods
         path, _, selected = self.path.partition("?fieldSelector=")
         own = f"spec.nodeName%3D{api.node}"
         if path == "/api/v1/pods" and selected.partition(",")[0] == own:
@@ -104,7 +103,7 @@ class Handler(BaseHTTPRequestHandler):
         """Quiet: tests look at `seen`."""
 
 
-# authorities of old lack the identifiers that RFC 5280 asks for, and so do their certificates
+# old authorities and their certificates lack the key identifiers that RFC 5280 requires
 OLD = """[req]
 distinguished_name = name
 [name]
@@ -120,7 +119,7 @@ authorityKeyIdentifier = none
 
 
 def certificate(directory: Path, name: str, subject: str, addresses: str) -> None:
-    """NAME.crt and NAME.key, of an authority of its own, NAME-ca.crt."""
+    """Make NAME.crt and NAME.key, signed by their own authority, NAME-ca.crt."""
     paths = {end: str(directory / f"{name}{end}") for end in (".key", ".csr", ".crt")}
     authority = {end: str(directory / f"{name}-ca{end}") for end in (".key", ".crt")}
     settings = directory / f"{name}.cnf"
@@ -141,8 +140,8 @@ def certificate(directory: Path, name: str, subject: str, addresses: str) -> Non
 def api_server(
     directory: Path, node: str, *, host: str = "127.0.0.1", place: str = ""
 ) -> Iterator[ApiServer]:
-    """Serve until the block is left. host: our name for the client; place: where FILES will lie
-    there, here by default."""
+    """Serve until the block is left. host: our address as the client sees it; place: where FILES
+    will be on the client, by default directory."""
     found = ApiServer(directory, node)
     certificate(directory, "server", "/CN=k3s", f"IP:{host}")
     certificate(directory, "kubelet", f"/O=system:nodes/CN=system:node:{node}", "DNS:kubelet")

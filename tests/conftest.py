@@ -2,6 +2,6 @@
 
 from hypothesis import settings
 
-# a machine that also builds an image is slow at times; slowness is measured by `make bench`
+# a host that also builds an image is slow at times; `make bench` measures speed
 settings.register_profile("k3os", deadline=None)
 settings.load_profile("k3os")

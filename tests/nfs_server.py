@@ -1,6 +1,6 @@
-"""An NFS server (RFC 1813) with one empty directory, that a test can take away.
+"""An NFS server (RFC 1813) with one empty directory, which a test can make unresponsive.
 
-It answers what mount(8) and a look at the directory ask, on one TCP port for both programs.
+It answers what mount(8) and listing the directory need, on one TCP port for both programs.
 """
 
 import socket
@@ -66,7 +66,7 @@ class Handler(socketserver.BaseRequestHandler):
                 (head,) = struct.unpack(">I", self._read(4))
                 call = self._read(head & 0x7FFFFFFF)
                 if server.is_gone.is_set():
-                    continue  # it reads, as a network that loses what comes back
+                    continue  # reads, but does not answer, as if the network lost the replies
                 number, _, _, program, _, procedure = struct.unpack(">6I", call[:24])
                 # accepted, without a verifier, successful
                 reply = struct.pack(">6I", number, 1, 0, 0, 0, 0) + answer(program, procedure)
@@ -76,7 +76,7 @@ class Handler(socketserver.BaseRequestHandler):
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Set is_gone, and nobody gets an answer any more."""
+    """Set is_gone to make it stop answering."""
 
     allow_reuse_address = True
     daemon_threads = True

@@ -1,4 +1,4 @@
-"""Reads an archive of an OCI image as strictly as the specification allows.
+"""Reads an archive of an OCI image, as strictly as the specification allows.
 
 image-spec 1.1: "Image Layout", "Content Descriptors", "Image Manifest", "Image Configuration".
 """
@@ -20,7 +20,7 @@ DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 class Layout:
-    """The files of an archive, checked, with what its one image says."""
+    """The checked files of an archive, with manifest and configuration of its only image."""
 
     def __init__(self, archive: Path) -> None:
         data = run(["zstd", "-dc", str(archive)])
@@ -47,7 +47,7 @@ class Layout:
         assert self.used == set(self.files), "nothing else is in it"
 
     def blob(self, descriptor: dict[str, Any], media_type: str) -> bytes:
-        """What a descriptor leads to: as large as it says, with the digest that it says."""
+        """What a descriptor points to; checks its size and digest."""
         assert descriptor["mediaType"] == media_type
         match = DIGEST.fullmatch(descriptor["digest"])
         assert match
@@ -88,7 +88,7 @@ class Layout:
         return name
 
     def members(self) -> dict[str, tarfile.TarInfo]:
-        """The files of all layers; a higher layer's wins."""
+        """The files of all layers; those of higher layers win."""
         found = {}
         for layer in self.layers:
             with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
@@ -98,7 +98,7 @@ class Layout:
         return found
 
     def unpack(self, directory: Path) -> None:
-        """Write the layers, the lowest first, as a container gets them."""
+        """Unpack the layers, lowest first, as a container sees them."""
         for layer in self.layers:
             run(["tar", "-x", "-p", "-C", str(directory)], stdin=layer)
 

@@ -1,4 +1,4 @@
-"""Running a web server of the tests beside them."""
+"""Runs a test's web server in the background."""
 
 import threading
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from http.server import ThreadingHTTPServer
 
 @contextmanager
 def serving(server: ThreadingHTTPServer) -> Iterator[None]:
-    """Serve until the block is left; nobody waits for answers that are still on their way."""
+    """Serve until the block is left, without waiting for answers that are under way."""
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:

@@ -1,8 +1,7 @@
-"""Simulated nodes: what a kubelet and `k3os apply` would do, through the API alone.
+"""Simulated nodes: does what a kubelet and `k3os apply` would do, only through the API.
 
-So it works on any cluster that has no machines for these nodes. It sees the Jobs' pods that are
-bound to its nodes, reads the request as the payload does, and answers as `k3os apply` answers;
-each node has a fate.
+Works on any cluster without machines for these nodes. It watches for the Jobs' pods on its nodes,
+reads the request like the payload, and answers like `k3os apply`; each node has a fate.
 """
 
 import base64
@@ -35,15 +34,15 @@ FINE, ROLLS_BACK, NO_SUCH_VERSION, NEVER_BACK = FATES = (
 )
 GONE = (404, 409, 410)  # the object, its version, the watch's version
 HEARTBEAT = 10.0
-LOOK, WATCH = 0.1, 2  # seconds: between two looks at the pods, and of a watch of them
+LOOK, WATCH = 0.1, 2  # seconds: between retries, and the length of a watch of pods
 API_SECONDS = 60.0
-TIMEOUT = httpx2.Timeout(60.0)  # of a request, on a machine that has much else to do
+TIMEOUT = httpx2.Timeout(60.0)  # of a request, on a busy host
 LABEL = "k3os.io/simulated"
 
 
 @dataclass
 class Machine:
-    """A node as it is inside. boots: how often it started."""
+    """The state inside a node. boots: how often it has rebooted."""
 
     name: str
     server: bool = False
@@ -52,7 +51,7 @@ class Machine:
         default_factory=lambda: {"k3os": "v1.0.0", "k3s": "v1.33.0+k3s1"}
     )
     config: dict[str, Any] = field(default_factory=dict)
-    config_hash: str = ""  # that it was given with it
+    config_hash: str = ""  # as given with config
     boots: int = 0
     result: dict[str, Any] = field(default_factory=dict)
     ready: bool = True
@@ -60,26 +59,26 @@ class Machine:
 
 
 class Agent:
-    """run: a label value that marks the nodes of this test. boot_seconds: how long one takes."""
+    """run: the label value of this test's nodes. boot_seconds: how long a boot takes."""
 
     def __init__(self, config: KubeConfig, run: str, boot_seconds: float = 0.3) -> None:
         self.client = Client(config=config, timeout=TIMEOUT)
         self.run_label, self.boot_seconds = run, boot_seconds
         self.machines: dict[str, Machine] = {}
-        self.most_away = 0  # machines that were drained or down at the same time
+        self.most_away = 0  # most machines drained or down at the same time
         self.errors: list[str] = []
         self.served: list[str] = []  # requests that a Job brought
         self.told_to_end: list[tuple[float, str]] = []  # pods, and when
         self.crashing: set[str] = set()  # labels `app` of pods that are never ready
         self.end_seconds = 0.0  # how long a pod takes to end
-        self.free = threading.Event()  # while it is not set no Job begins with its work
+        self.free = threading.Event()  # no Job starts working until this is set
         self.free.set()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._done: set[str] = set()
 
     def add(self, machine: Machine) -> None:
-        """Register a node, as its kubelet would, and report what it is."""
+        """Register a node, as its kubelet would, and report its state."""
         self.machines[machine.name] = machine
         labels = {LABEL: self.run_label, "kubernetes.io/hostname": machine.name}
         if machine.server:
@@ -92,7 +91,7 @@ class Agent:
         self.report(machine)
 
     def report(self, machine: Machine) -> None:
-        """As `k3os report` and the kubelet's heartbeat."""
+        """Report like `k3os report` and the kubelet's heartbeat."""
         notes = {
             names.K3OS: machine.versions["k3os"],
             names.K3S: machine.versions["k3s"],
@@ -120,7 +119,7 @@ class Agent:
         self._patiently(lambda: self.client.patch(kind, name, body, **more))
 
     def _patiently(self, call: Callable[[], Any]) -> Any:
-        """As a kubelet does while the API server restarts."""
+        """Retry while the API server restarts, as a kubelet does."""
         end = time.monotonic() + API_SECONDS
         while True:
             try:
@@ -144,21 +143,21 @@ class Agent:
         self.free.set()
 
     def stop(self) -> None:
-        """When no thread uses the connections any more: the number of a socket that is closed
-        under a reader is soon that of somebody else's."""
+        """Stop, and close the connections after all threads have ended: the file descriptor of a
+        socket that is closed under a reader is soon reused."""
         self.stop_soon()
         for thread in self._threads:
             thread.join(API_SECONDS)
         self.client.close()
 
     def _keep_on(self, work: Callable[[], float]) -> None:
-        """Again and again, after so many seconds as it says."""
+        """Call work repeatedly; it returns the seconds to wait before the next call."""
         pause = 0.0
         while not self._stop.wait(pause):
             try:
                 pause = work()
             except (httpx2.HTTPError, OSError) as error:
-                # the API server restarts in some tests; anything else is told at the end
+                # the API server restarts in some tests; other errors fail the test at the end
                 if isinstance(error, ApiError) and error.status.code not in GONE:
                     self.errors.append(f"{work.__name__}: {error}")
                 pause = LOOK
@@ -170,7 +169,7 @@ class Agent:
         version = str(listing.resourceVersion)
         while not self._stop.is_set():
             for event in self._events(version):
-                if event["type"] == "ERROR":  # it would go on from a version that is forgotten
+                if event["type"] == "ERROR":  # the version is too old: list again
                     return LOOK
                 pod = event["object"]
                 version = pod["metadata"]["resourceVersion"]
@@ -179,8 +178,8 @@ class Agent:
         return 0.0
 
     def _events(self, version: str) -> Iterator[dict[str, Any]]:
-        """A watch of all pods. It ends soon, so that whoever stops us need not break it off."""
-        http = self.client._client._client  # lightkube's own watch has no end
+        """A short watch of all pods, so that stopping need not interrupt it."""
+        http = self.client._client._client  # lightkube's own watch does not end
         wanted = {"watch": "true", "resourceVersion": version, "timeoutSeconds": str(WATCH)}
         with http.stream("GET", "/api/v1/pods", params=wanted) as answer:
             answer.raise_for_status()
@@ -204,7 +203,7 @@ class Agent:
             self.run(pod)
 
     def run(self, pod: dict[str, Any]) -> None:
-        """It is running, and ready (a budget protects no other) unless it crashes."""
+        """Mark a pod Running, and Ready (budgets only protect Ready pods) unless it crashes."""
         meta = pod["metadata"]
         well = (meta.get("labels") or {}).get("app") not in self.crashing
         names_of = [each["name"] for each in pod["spec"]["containers"]]
@@ -216,7 +215,7 @@ class Agent:
         self._patch(Pod.Status, meta["name"], {"status": body}, namespace=meta["namespace"])
 
     def _look(self) -> None:
-        """How many of our nodes take no pods now."""
+        """Record how many of our nodes take no pods now."""
         labels = {LABEL: self.run_label}
         nodes = self._patiently(lambda: list(self.client.list(Node, labels=labels)))
         away = [
@@ -228,7 +227,7 @@ class Agent:
         self.most_away = max(self.most_away, len(away))
 
     def _end(self, namespace: str, name: str) -> None:
-        """A pod that was told to end has ended: no kubelet would say so here."""
+        """End a terminating pod, in place of a kubelet."""
         if name in (known for _, known in self.told_to_end):
             return
         self.told_to_end.append((time.monotonic(), name))
@@ -246,7 +245,7 @@ class Agent:
                 self.errors.append(f"the end of {name}: {error}")
 
     def _serve(self, pod: dict[str, Any]) -> None:
-        """One Job's container."""
+        """Do the work of one Job's container."""
         try:
             machine = self.machines[pod["spec"]["nodeName"]]
             request = parse(self._request(pod))
@@ -257,7 +256,7 @@ class Agent:
             if answer["state"] == names.REBOOTING:
                 self._boot(machine, request)
         except (httpx2.HTTPError, OSError, KeyError) as error:
-            # a Job that is deleted takes its pod and its request along
+            # deleting a Job also deletes its pod and its request
             gone = isinstance(error, ApiError) and error.status.code in GONE
             if not gone and not self._stop.is_set():
                 self.errors.append(f"{pod['metadata']['name']}: {type(error).__name__} {error}")
@@ -269,7 +268,7 @@ class Agent:
         return base64.b64decode(found["data"]["request.json"])
 
     def apply(self, machine: Machine, request: Any) -> dict[str, Any]:
-        """The answer of `k3os apply`, and its effect."""
+        """Do what `k3os apply` does, and return its answer."""
         known = machine.result
         if known.get("request") == request.id and not request.dry_run:
             return {"state": known["state"], "message": known["message"]}
@@ -327,7 +326,7 @@ class Agent:
         self.report(machine)
 
     def restart(self, machine: Machine) -> None:
-        """As `systemctl reboot` there."""
+        """Reboot, as `systemctl reboot` on the machine does."""
         self._begin(self._restart, machine)
 
     def _restart(self, machine: Machine) -> None:
@@ -339,7 +338,7 @@ class Agent:
         self.report(machine)
 
     def _heartbeat(self) -> float:
-        """So that a real cluster does not take them for dead."""
+        """Renew the nodes' leases, so that a real cluster does not consider them dead."""
         for name in list(self.machines):
             meta = {"name": name, "namespace": "kube-node-lease", "labels": {LABEL: self.run_label}}
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())

@@ -1,7 +1,7 @@
-"""A real cluster for the tests: what they need there is made, and nothing of it is left.
+"""A real cluster for the tests: creates what they need there, and removes it afterwards.
 
-Whatever is removed is waited for: objects of a real cluster end in their own time, Jobs and
-namespaces by controllers. No kubelet ends the pods of simulated nodes, so they end by force.
+Waits until deleted objects are gone: in a real cluster that takes time, and controllers do it for
+Jobs and namespaces. Pods of simulated nodes are force-deleted, because no kubelet ends them.
 """
 
 import subprocess
@@ -53,13 +53,13 @@ NEEDED = (
     "an API server and a controller manager, no nodes: kube-apiserver and kube-controller-manager "
     "with etcd (Debian: etcd-server), or `k3s server --disable-agent`"
 )
-# what the operator makes in a cluster for itself, whatever a test asks of it
+# what the operator makes for itself in a cluster, in any test
 OF_OPERATOR: tuple[tuple[Any, str, dict[str, str]], ...] = (
     *((kind, admission_policy.NAME, {}) for kind in POLICIES),
     (Secret, "k3os-seals", {"namespace": names.NAMESPACE}),  # secret_reader.KEY
     (Lease, manifests.NAME, {"namespace": names.NAMESPACE}),
 )
-# what a test makes or has made, in the order in which it can go
+# what a test makes, directly or indirectly, in the order in which it can be deleted
 KINDS = (
     *((NodePool, ""), (Job, names.NAMESPACE), (Secret, names.NAMESPACE)),
     (ControllerRevision, names.NAMESPACE),
@@ -71,7 +71,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class RealCluster:
-    """admin: the kubeconfig that was given. operator: one of the operator's own account."""
+    """admin: the given kubeconfig. operator: a kubeconfig for the operator's own account."""
 
     admin: str
     operator: Path
@@ -79,8 +79,8 @@ class RealCluster:
 
 @contextmanager
 def real_cluster(kubeconfig: str, directory: Path) -> Iterator[RealCluster]:
-    """What is not there is made, and removed again; what was there stays. What is left are Events,
-    which Kubernetes itself forgets after an hour: its controllers tell of nodes that went."""
+    """Create what is missing, and remove only that at the end. Kubernetes' controllers leave Events
+    about the removed nodes, which expire after an hour."""
     client = _client(kubeconfig)
     if others := _replicas(client):
         raise RuntimeError(
@@ -123,14 +123,14 @@ def _is_established(client: Any) -> bool:
 
 
 def _client(kubeconfig: str) -> Any:
-    """Of a cluster that has what is needed."""
+    """A client for a cluster. Raises RuntimeError if the cluster lacks what the tests need."""
     try:
         client = Client(config=KubeConfig.from_file(kubeconfig), timeout=TIMEOUT)
         client.get(Namespace, "default")
     except (ConfigError, OSError, httpx2.TransportError) as error:
         raise RuntimeError(f"{kubeconfig}: {error}; these tests need {NEEDED}") from error
     try:
-        # every pod names it
+        # every pod needs it
         until("", lambda: _is_there(client, ServiceAccount, "default", namespace="default"), 60)
     except TimeoutError:
         text = f"{kubeconfig}: no controllers run; these tests need {NEEDED}"
@@ -150,7 +150,7 @@ def _replicas(client: Any) -> int:
 
 @contextmanager
 def real_world(cluster: RealCluster, directory: Path) -> Iterator[World]:
-    """In a cluster that real_cluster has prepared."""
+    """A World in a cluster that real_cluster has prepared."""
     config = KubeConfig.from_file(cluster.admin)
     run = fresh_run()
     agent, client = Agent(config, run), Client(config=config, timeout=TIMEOUT)
@@ -162,13 +162,13 @@ def real_world(cluster: RealCluster, directory: Path) -> Iterator[World]:
         _stop(found.process)
         agent.stop()
         remove(client, run)
-        # its next holder need not wait for one that was killed
+        # so that the next operator need not wait for the lease of a killed one
         delete(client, Lease, manifests.NAME, namespace=names.NAMESPACE)
         client.close()
 
 
 def _stop(process: subprocess.Popen[bytes] | None) -> None:
-    """As Kubernetes does it."""
+    """Stop a process as Kubernetes does: SIGTERM, later SIGKILL."""
     if process is not None and process.poll() is None:
         process.terminate()
         try:
@@ -178,7 +178,7 @@ def _stop(process: subprocess.Popen[bytes] | None) -> None:
 
 
 def remove(client: Any, mark: str) -> None:
-    """All that has this mark in its metadata, until nothing of it is left."""
+    """Delete everything with this mark in its metadata, and wait until it is gone."""
 
     def gone() -> bool:
         found = [
@@ -195,7 +195,7 @@ def remove(client: Any, mark: str) -> None:
 
 
 def delete(client: Any, kind: Any, name: str, **more: Any) -> None:
-    """With what it owns; what is gone is fine."""
+    """Delete an object and what it owns, unless it is gone already."""
     if kind is Pod:
         more["grace_period"] = 0
     try:
@@ -225,7 +225,7 @@ def _is_there(client: Any, kind: Any, name: str, **where: str) -> bool:
 
 
 def _wait_for_room(client: Any, kind: Any, body: dict[str, Any]) -> None:
-    """Until one that an earlier run has deleted is gone."""
+    """Wait until an object that an earlier run has deleted is gone."""
     name, where = body["metadata"]["name"], _within(body)
 
     def there_is() -> bool:

@@ -1,7 +1,7 @@
-"""The cluster of these tests: the emulator, or with KUBECONFIG any real one.
+"""The cluster of these tests: the emulator, or any real cluster if KUBECONFIG is set.
 
-Of a real one they need kube-apiserver and kube-controller-manager (with etcd or what stands for
-it), no nodes: those are simulated. `k3s server --disable-agent` is enough.
+A real cluster needs kube-apiserver and kube-controller-manager (with etcd or a substitute), but no
+nodes: those are simulated. `k3s server --disable-agent` is enough.
 """
 
 import os
@@ -13,7 +13,7 @@ import pytest
 from tests.operator.cluster import RealCluster, real_cluster, real_world
 from tests.operator.world import World, emulated_world
 
-FORBIDDEN = "is forbidden: User"  # what the API server says where a right is missing
+FORBIDDEN = "is forbidden: User"  # what the API server says when a right is missing
 
 
 @pytest.fixture(scope="session")
@@ -27,18 +27,19 @@ def cluster(tmp_path_factory) -> Iterator[RealCluster | None]:
 
 @pytest.fixture
 def world(cluster, tmp_path) -> Iterator[World]:
-    """A namespace, the CRD, an agent for simulated nodes, and an operator that is not started."""
+    """A namespace, the CRD, an agent for simulated nodes, and an operator that is not running."""
     making = real_world(cluster, tmp_path) if cluster else emulated_world(tmp_path)
     with making as found:
         yield found
         assert not found.agent.errors
-        # whatever happens to the API server
+        # no matter what happens to the API server
         assert "Traceback" not in found.log, found.log[-6000:]
         assert FORBIDDEN not in found.log, found.log[-6000:]
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """Some look into the emulator, which a real cluster cannot offer, some need what it is not."""
+    """Skip tests that look into the emulator on a real cluster, and tests that need a real cluster
+    on the emulator."""
     away, why = (
         ("emulator", "needs the emulator: it counts or refuses requests")
         if os.environ.get("KUBECONFIG")

@@ -1,7 +1,7 @@
 """PodDisruptionBudgets in the emulator: their numbers, and whether one forbids an eviction.
 
-kubernetes.io, "Specifying a Disruption Budget for your Application"; of selectors matchLabels, of
-amounts numbers only.
+kubernetes.io, "Specifying a Disruption Budget for your Application"; supports only matchLabels
+selectors and absolute numbers.
 """
 
 from typing import Any

@@ -1,10 +1,10 @@
 """An API server for tests: kmock's discovery and requests, with the parts of Kubernetes' own
 behaviour that the operator relies on.
 
-Those are: resource versions and refusals of old ones, watches that go on from a version, label
-and field selectors, merge patches, the eviction of pods under a budget, Jobs that make a pod and
-end with it, deletion of what an owner leaves, and rights (RBAC). It is a stub: it validates no
-object. kubernetes.io, "Kubernetes API Concepts".
+Those are: resource versions and conflicts, watches that resume from a version, label and field
+selectors, merge patches, eviction with disruption budgets, Jobs that create a pod and end with it,
+deletion of owned objects, and rights (RBAC). It is a stub: it does not validate objects.
+kubernetes.io, "Kubernetes API Concepts".
 """
 
 import asyncio
@@ -63,28 +63,28 @@ RESOURCES = {
 }
 PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 VERBS = {"get", "list", "watch", "create", "update", "patch", "delete"}
-HISTORY = 20_000  # of changes that a watch can go on from
+HISTORY = 20_000  # number of changes from which a watch can resume
 Key = tuple[str, str, str]
 
 
 class Emulator(KubernetesScaffold):
-    """objects: (plural, namespace, name) to body. The rest is for tests to look at or to set."""
+    """kept: (plural, namespace, name) -> body. Other attributes are for tests to read or set."""
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self.kept: dict[Key, dict[str, Any]] = {}
         self.version = 1
         self.changes: deque[tuple[int, str, str, dict[str, Any]]] = deque(maxlen=HISTORY)
-        self.waiting: set[asyncio.Event] = set()  # of each watch
+        self.waiting: set[asyncio.Event] = set()  # one for each watch
         self.closing = False  # watches end
-        self.forgotten = 0  # versions up to this one: no watch goes on from them
-        self.counts: Counter[tuple[str, str]] = Counter()  # of the operator: verb, resource
+        self.forgotten = 0  # no watch can resume from versions before this one
+        self.counts: Counter[tuple[str, str]] = Counter()  # the operator's requests: verb, resource
         self.rules: list[dict[str, Any]] | None = None  # what the operator may; None: all
         self.forbidden: list[str] = []
         self.old_evictions = False  # policy/v1beta1 only, as before Kubernetes 1.22
         self.has_policies = True  # as since Kubernetes 1.30
         self.written: list[tuple[str, str, str]] = []  # by the operator: plural, name, body
-        # called with each of the operator's writes once it is done and before it is answered
+        # called for each of the operator's writes, after it is done and before it is answered
         self.on_write: Callable[[str, str], None] | None = None
         for plural, (group, kind, namespaced, more) in RESOURCES.items():
             self.resources[f"{group}/{plural}"] = {
@@ -106,7 +106,7 @@ class Emulator(KubernetesScaffold):
     # what every request goes through
 
     async def __call__(self, raw_request: Any) -> aiohttp.web.StreamResponse:
-        if raw_request.path == "/api/v1/namespaces":  # kmock takes it for an unfinished path
+        if raw_request.path == "/api/v1/namespaces":  # kmock considers it an incomplete path
             if raw_request.method == "POST":
                 answer = {"kind": "Status", "apiVersion": "v1", "code": 409, "message": "exists"}
                 refusal = aiohttp.web.json_response(answer, status=409)
@@ -128,7 +128,7 @@ class Emulator(KubernetesScaffold):
 
     async def _handle(self, request: Any) -> aiohttp.web.StreamResponse:
         try:
-            # two that kmock has no action for
+            # kmock has no action for these two
             if request.resource and request.method == kmock.method.PUT:
                 return aiohttp.web.json_response(await self._update(request))
             if request.subresource == "eviction":
@@ -139,12 +139,12 @@ class Emulator(KubernetesScaffold):
 
     async def _render_error(self, exc: Exception) -> aiohttp.web.StreamResponse:
         answer = await super()._render_error(exc)
-        # exactly this, without a charset, is what clients look for
+        # clients look for exactly this, without a charset
         answer.headers["Content-Type"] = "application/json"
         return answer
 
     def _allow(self, request: Any, verb: str) -> None:
-        """Raises for what the operator has no right to."""
+        """Count the operator's request. Raises KubernetesError if it has no right to it."""
         if request.headers.get("Authorization") != f"Bearer {OPERATOR}":
             return
         wanted = request.resource.plural
@@ -168,7 +168,7 @@ class Emulator(KubernetesScaffold):
         raise KubernetesError(status=403, reason="Forbidden", message=f"no right to {text}")
 
     def _told(self, request: Any, verb: str) -> None:
-        """After a write of the operator."""
+        """Record a write of the operator."""
         if request.headers.get("Authorization") != f"Bearer {OPERATOR}":
             return
         body = copy.deepcopy(request.data) if isinstance(request.data, dict) else {}
@@ -242,7 +242,7 @@ class Emulator(KubernetesScaffold):
                 await self._news(end - clock())
 
     async def _news(self, seconds: float) -> None:
-        """Wait for a change, or for the end, so long at most."""
+        """Wait for a change or the shutdown, at most this long."""
         news = asyncio.Event()
         self.waiting.add(news)
         try:
@@ -259,7 +259,7 @@ class Emulator(KubernetesScaffold):
     # writing
 
     async def keep(self, key: Key, body: dict[str, Any] | None, kind: str = "") -> dict[str, Any]:
-        """Store an object, or with None drop it, and tell the watches."""
+        """Store an object, or drop it if body is None, and notify the watches."""
         self.version += 1
         old = self.kept.get(key)
         if body is None:
@@ -342,7 +342,7 @@ class Emulator(KubernetesScaffold):
             **old,
             "metadata": {**old["metadata"], "resourceVersion": ""},
         }:
-            return old  # as the real one: no change, no new version
+            return old  # like the real one: no new version without a change
         made = await self.keep(self._key(request), body)
         if request.resource.plural == "pods":
             await self._end_job(made)
@@ -363,7 +363,7 @@ class Emulator(KubernetesScaffold):
         return old
 
     async def _mark(self, key: Key, old: dict[str, Any]) -> None:
-        """A pod ends in its own time: the kubelet, or the test for it, deletes it."""
+        """Mark a pod as terminating; the kubelet, here the test, deletes it later."""
         if not old["metadata"].get("deletionTimestamp"):
             await self.keep(key, merged(old, {"metadata": {"deletionTimestamp": _now()}}))
 
@@ -428,7 +428,7 @@ def _fits(request: Any, body: dict[str, Any]) -> bool:
 
 
 def _managed(request: Any) -> list[dict[str, Any]]:
-    """Who has changed the spec: without a name of its own its program's."""
+    """The manager that changed the spec; by default named after its program."""
     agent = request.headers.get("User-Agent") or "unknown"
     manager = request.params.get("fieldManager") or agent.partition("/")[0]
     fields = {"apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {}}}
@@ -444,8 +444,8 @@ def _now() -> str:
 
 
 class Listener(aiohttp.test_utils.RawTestServer):
-    """The end of it does not wait for requests that are half there, as aiohttp's own does for a
-    minute: the rest of such a request is never read."""
+    """Does not wait for half-read requests when it stops: aiohttp's own server does, for a minute,
+    without ever reading the rest."""
 
     def __init__(self, handler: Any, **given: Any) -> None:
         super().__init__(handler, **given)
@@ -478,11 +478,11 @@ class Running:
         self._port = self._site.port
 
     def down(self) -> None:
-        """Watches end, and nobody answers any more."""
+        """End the watches, and stop answering."""
         self.run(self._down())
 
     def hang_up(self) -> None:
-        """Watches end."""
+        """End the watches."""
         self.run(self._hang_up())
 
     async def _hang_up(self) -> None:

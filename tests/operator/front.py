@@ -1,7 +1,7 @@
 """The API server as a pod sees it: https at an address, and not always up.
 
-A relay in front of the emulator, with a certificate of its own. While it is not up it does what a
-k3s that starts does: it refuses connections, hangs up, or says that it is not ready.
+A relay in front of the emulator, with its own certificate. While it is not up, it behaves like a
+starting k3s: it refuses connections, hangs up, or says that it is not ready.
 """
 
 import select
@@ -22,7 +22,7 @@ ANSWER = (
 
 
 class Front:
-    """state: what it does with a connection. asked: how many there were."""
+    """state: what it does with a connection. asked: number of connections so far."""
 
     def __init__(self, directory: Path, host: str, behind: int) -> None:
         self.host, self.behind = host, behind
@@ -37,7 +37,7 @@ class Front:
         self._context.load_cert_chain(directory / "server.crt", directory / "server.key")
 
     def open(self) -> None:
-        """Until now connections were refused."""
+        """Accept connections, which were refused until now."""
         self._socket.listen(64)
         threading.Thread(target=self._accept, daemon=True).start()
 

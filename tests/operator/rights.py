@@ -1,8 +1,8 @@
-"""The operator's own identity in a real cluster: a service account that may do what
-operator/manifests.py says, and nothing else. Its token comes from the API server, as the kubelet
-gets it (kubernetes.io, "TokenRequest").
+"""The operator's own identity in a real cluster: a service account with the rights in
+operator/manifests.py, and no others. Its token comes from the API server, as a kubelet would
+request it (kubernetes.io, "TokenRequest").
 
-The objects have names of their own, so that an installed operator's stay as they are.
+The objects have different names from those of an installed operator, which stay untouched.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.operator.agent import LABEL
 from tests.operator.world import ServiceAccount
 
 NAME = f"{manifests.NAME}-under-test"
-SECONDS = 86400  # of its token
+SECONDS = 86400  # lifetime of its token
 BUILD = manifests.Build("v0.0.0", f"sha256:{'0' * 64}", "amd64")
 GROUP = "rbac.authorization.k8s.io"
 KINDS: dict[str, Any] = {
@@ -34,7 +34,7 @@ KINDS: dict[str, Any] = {
 
 
 def objects() -> list[tuple[Any, dict[str, Any]]]:
-    """Kind and body, in the order in which they are made."""
+    """Kind and body, in the order in which they are created."""
     found = []
     for body in manifests.manifests(BUILD):
         if body["kind"] in KINDS and body["metadata"]["name"] == manifests.NAME:
@@ -46,7 +46,8 @@ def objects() -> list[tuple[Any, dict[str, Any]]]:
 
 
 def kubeconfig(client: Any, admin: str, path: Path) -> Path:
-    """Written to path: the cluster that admin, a kubeconfig, names, as this account."""
+    """Write a kubeconfig to path: the same cluster as in the kubeconfig admin, with this
+    account."""
     where = f"/api/v1/namespaces/{names.NAMESPACE}/serviceaccounts/{NAME}/token"
     wanted = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}
     body = {**wanted, "spec": {"expirationSeconds": SECONDS}}

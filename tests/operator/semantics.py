@@ -1,4 +1,4 @@
-"""What an API server makes of merge patches and selectors, for both that stand in for one."""
+"""How an API server treats merge patches and selectors, for both of its stubs."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a real API server makes of NodePool's definition, of its policy, and of whoever applies one:
-the same as the operator, in the same words."""
+"""NodePool's CRD and admission policy in a real API server: it refuses what the operator refuses,
+in the same words; and server-side apply."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -29,18 +29,18 @@ pytestmark = pytest.mark.cluster
 
 Policy = POLICIES[1]
 DENIED = " denied request: "
-TOGETHER = 4  # keys in one NodePool: an answer has room for 5 KiB
+TOGETHER = 4  # keys in one NodePool: an answer has at most 5 KiB
 SINCE_RULES, SINCE_POLICIES = 29, 30  # of Kubernetes: messageExpression, ValidatingAdmissionPolicy
 
 
 def minor(world: World) -> int:
-    """Of the server's version."""
+    """The minor version of the server."""
     answer = world.client._client._client.get("/version").json()
     return int("".join(filter(str.isdigit, answer["minor"])))
 
 
 def refusal(world: World, **spec: Any) -> str:
-    """What the API server says of a NodePool, "" when it would take it."""
+    """Why the API server refuses a NodePool; "" if it does not."""
     spec = {"nodeSelector": {"matchLabels": {LABEL: "none"}}, **spec}
     body = {"metadata": world._meta(f"{world.run}-refused"), "spec": spec}
     try:
@@ -51,7 +51,7 @@ def refusal(world: World, **spec: Any) -> str:
 
 
 def with_policy(world: World) -> None:
-    """Started, and its policy counts."""
+    """Start the operator, and wait until its policy is in effect."""
     if minor(world) < SINCE_POLICIES:
         pytest.skip("this API server has no ValidatingAdmissionPolicies")
     world.nodes("a")

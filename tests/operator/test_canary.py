@@ -1,4 +1,4 @@
-"""A canary through the API, with a real query and an operator that is killed."""
+"""A canary through the API, with a real query, and with an operator that is killed."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def test_a_gate_that_fails_takes_the_canary_back_and_one_that_opens_lets_it_go_o
         strategy = {"canary": {**steps, "analysisTimeout": "5s", "onFailure": "Rollback"}}
         world.change("pool", k3os=NEW, strategy=strategy)
         world.until(lambda: canary(world).get("phase") == "RollingBack")
-        world.kill()  # all that it knew is in the API
+        world.kill()  # everything it knew is in the API
         world.start()
         world.until(lambda: canary(world).get("phase") == "RolledBack")
         world.until_phase("Failed")
@@ -46,7 +46,7 @@ def test_a_gate_that_fails_takes_the_canary_back_and_one_that_opens_lets_it_go_o
         assert "rollout retry" in degraded["message"]
         world.until(lambda: world.events("CanaryRolledBack"))
         assert world.untouched()
-        # another target, and the gate is open; there is time to see that on a slow machine, too
+        # a new target with an open gate; 5 minutes are enough to notice, even on a slow host
         site.page("/api/v1/query?query=errors", answer("0.05"))
         patient = {"canary": {"analysisTimeout": "5m"}}
         world.change("pool", k3os={"version": "v1.2.1"}, strategy=patient)

@@ -1,4 +1,4 @@
-"""Commands on a node beside the operator: its rollouts and their Jobs leave each other alone."""
+"""Commands on nodes, and an operator: its rollouts and their Jobs do not affect each other."""
 
 import json
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ WHERE = {"namespace": names.NAMESPACE}
 
 
 class ThroughTheApi:
-    """In the place of kubectl, which no test machine needs to have; and of the kubelet, which
-    says that the pod runs."""
+    """Replaces kubectl, which the host need not have, and the kubelet, which reports that the pod
+    runs."""
 
     def __init__(self, world: World) -> None:
         self.client = world.client

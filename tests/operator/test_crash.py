@@ -1,4 +1,4 @@
-"""Whatever is killed and whenever: the rollout goes on where it was."""
+"""A rollout continues where it was, no matter what is killed and when."""
 
 import os
 import signal
@@ -17,8 +17,8 @@ from tests.operator.world import LEASE_SECONDS, Lease, World
 
 @pytest.mark.emulator
 def test_killed_after_each_write_it_goes_on_and_does_nothing_twice(world: World) -> None:
-    """SIGKILL as soon as the API has taken a write, before the answer is there: after the first
-    write of the first process, the first of the next one, and so on."""
+    """SIGKILL as soon as the API has accepted a write, before it answers: after the first write of
+    the first process, the first write of the next one, and so on."""
     assert world.emulator is not None
     world.agent.boot_seconds = 0.1
     world.nodes("a", "b")
@@ -28,7 +28,7 @@ def test_killed_after_each_write_it_goes_on_and_does_nothing_twice(world: World)
     over = threading.Event()
 
     def kill(verb: str, resource: str) -> None:
-        # the lease and Events are no steps of the rollout; each process may do one step
+        # the lease and Events are not steps of the rollout; each process may do one step
         if resource in ("leases", "events") or over.is_set():
             return
         killed.append(f"{verb} {resource}")
@@ -38,7 +38,7 @@ def test_killed_after_each_write_it_goes_on_and_does_nothing_twice(world: World)
     end = time.monotonic() + 600
     while world.status().get("phase") != "Updated" or not world.untouched():
         assert time.monotonic() < end, (killed, world.log[-4000:])
-        # as if the lease of the one before had run out
+        # as if the previous process' lease had expired
         delete(world.client, Lease, manifests.NAME, namespace=names.NAMESPACE)
         process = world.start()
         while process.poll() is None and not finished(world):
@@ -59,7 +59,7 @@ def finished(world: World) -> bool:
 
 @pytest.mark.emulator
 def test_it_waits_for_an_api_server_that_restarts(world: World) -> None:
-    """As the one does that it reaches over the node which it is upgrading."""
+    """As happens when the server it is connected to is the node that it is upgrading."""
     assert world.api is not None
     world.agent.boot_seconds = 1
     world.lease_seconds = LEASE_SECONDS
@@ -78,7 +78,7 @@ def test_it_waits_for_an_api_server_that_restarts(world: World) -> None:
 
 @pytest.mark.emulator
 def test_what_was_deleted_while_nobody_could_watch_is_gone(world: World) -> None:
-    """The API server comes back without the versions from which watches would go on."""
+    """The API server comes back without the versions from which watches could resume."""
     assert world.api is not None and world.emulator is not None
     world.nodes("a", "b")
     world.pool(k3os=NEW, strategy={"paused": True})
@@ -106,7 +106,7 @@ def test_before_kubernetes_1_22_pods_are_evicted_as_it_was_then(world: World) ->
 
 @pytest.mark.emulator
 def test_requests_do_not_grow_with_the_number_of_nodes(world: World) -> None:
-    """Of one configuration change on one node, with 3 and with 103 nodes beside it."""
+    """The requests for one configuration change on one node, with 3 and with 103 other nodes."""
     assert world.emulator is not None
     asked = []
     world.nodes("a")

@@ -1,4 +1,4 @@
-"""What `kubectl k3os diff` says beforehand is what then happens."""
+"""What `kubectl k3os diff` predicts is what then happens."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ FOR_BOOT = {"boot_cmd": ["true"]}
 
 
 class DryRuns(ThroughTheApi):
-    """Of `kubectl apply` its dry run."""
+    """Supports the dry run of `kubectl apply`, too."""
 
     def __init__(self, world: World, spec: dict[str, Any]) -> None:
         super().__init__(world)
@@ -27,7 +27,7 @@ class DryRuns(ThroughTheApi):
         self.spec = {"nodeSelector": {"matchLabels": {LABEL: world.run}}, **spec}
 
     def objects(self, path: str) -> dict[str, Any]:
-        # all NodePools' revisions; of another test there are none
+        # the revisions of all NodePools; there are none from other tests
         return super().objects(f"{path}?" if path == REVISIONS else path)
 
     def run(self, *arguments: str, stdin: bytes | None = None) -> str:
@@ -37,7 +37,7 @@ class DryRuns(ThroughTheApi):
 
 
 def foretold(world: World, **spec: Any) -> tuple[int, dict[str, Any]]:
-    """The exit code, and each node's difference by the name that the test gave it."""
+    """The exit code, and each node's difference by the node's short name."""
     kubectl: Any = DryRuns(world, spec)
     code = diff(kubectl, ["pool.yaml"])
     bodies = applied(kubectl, ["pool.yaml"])
@@ -46,14 +46,14 @@ def foretold(world: World, **spec: Any) -> tuple[int, dict[str, Any]]:
 
 
 def asked(world: World) -> set[str]:
-    """The nodes that a Job brought a request to change them."""
+    """The nodes that got a request to change them."""
     found = {name.removeprefix(f"{world.run}-") for name in world.agent.machines}
     served = [each for each in world.agent.served if not each.endswith("-check")]
     return {name for name in found if any(f"-{world.run}-{name}-" in each for each in served)}
 
 
 def is_over(world: World) -> bool:
-    """Of the generation that was written last."""
+    """Whether the latest generation of the NodePool is Updated."""
     found = dict(world.client.get(NodePool, f"{world.run}-pool"))
     status = found.get("status") or {}
     seen = status.get("observedGeneration") == found["metadata"]["generation"]
@@ -84,7 +84,7 @@ def test_what_diff_says_is_what_then_happens(world: World) -> None:
         assert booted == {
             name for name, each in said.items() if each.cost and each.cost.effect == AT_BOOT
         }
-        # a pod that is moved away does not come back here, so each node tells it once
+        # pods that are moved away do not come back in this test, so each node predicts it only once
         gone = {name for name in said if f"on-{name}" not in world.pods()}
         assert {name for name, each in said.items() if each.moves} <= gone
         if number < 2:

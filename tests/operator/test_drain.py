@@ -1,4 +1,4 @@
-"""Drains through the API: what holds one, in which order pods go, and what is waited for."""
+"""Drains through the API: what blocks them, in which order pods go, and what they wait for."""
 
 import pytest
 
@@ -11,7 +11,7 @@ LABELS = {"app": "precious"}
 
 
 def message(world: World, node: str) -> str:
-    """What `kubectl k3os rollout status` shows of it."""
+    """What `kubectl k3os rollout status` says about a node."""
     (pool,) = (each for each in world.client.list(NodePool) if world.run in str(each["metadata"]))
     nodes = [dict(each) for each in world.client.list(Node, labels={LABEL: world.run})]
     rows = progress(pool["metadata"]["name"], [dict(pool)], nodes).rows
@@ -39,14 +39,14 @@ def test_a_blocked_drain_names_the_budget_and_goes_on_when_it_has_what_it_needs(
     assert world.machine("a").boots == 0
     world.pod("other", "b", LABELS)
     world.until(lambda: world.machine("a").boots == 1)
-    # the other node's drain would need one, too
+    # the other node's drain needs another pod, too
     world.pod("third", "a", LABELS)
     world.until_phase("Updated")
     assert world.untouched()
 
 
 def test_pods_go_in_the_order_of_their_priority(world: World) -> None:
-    """By name it would be the other way round."""
+    """The order of their names is the opposite."""
     world.nodes("a", "b")
     world.agent.end_seconds = 0.5
     world.pod("1-node", "a", priority="system-node-critical")

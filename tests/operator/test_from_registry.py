@@ -1,4 +1,4 @@
-"""An operator whose image comes from a registry, on nodes whose build has none."""
+"""An operator whose image comes from a registry, on nodes without the operator's image."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ WHERE = {"namespace": names.NAMESPACE}
 
 
 def own_pod(world: World, **more: Any) -> str:
-    """The pod that the operator takes for its own; its name."""
+    """Create the pod that the operator considers its own. Returns its name."""
     name = f"{world.run}-operator"
     container = {"name": "operator", "image": "r.example/op:1", **more}
     spec = {"containers": [container], "imagePullSecrets": [{"name": "registry"}]}

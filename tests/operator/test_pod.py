@@ -1,4 +1,4 @@
-"""The operator's program as in a pod: an environment and a service account, and no DNS."""
+"""The operator's program as in a pod: with an environment and a service account, without DNS."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from tests.operator.front import HANGS_UP, NOT_READY, UP, Front, fronted
 from tests.operator.test_rollout import NEW, all_updated
 from tests.operator.world import ROOT, World
 
-# the service account is where a test can put it, and no name can be resolved
+# reads the service account from a directory of the test, and cannot resolve names
 PROGRAM = """
 import socket, sys
 from k3os.operator import access
@@ -34,7 +34,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def account(directory: Path, front: Front) -> Path:
-    """As the kubelet mounts it."""
+    """The service account's files, as the kubelet mounts them."""
     (directory / "token").write_text(OPERATOR)
     (directory / "namespace").write_text("k3os-system")
     (directory / "ca.crt").write_text((directory / "server-ca.crt").read_text())

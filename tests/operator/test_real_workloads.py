@@ -1,4 +1,4 @@
-"""Workloads over an upgrade where Kubernetes' own controllers make the pods, and count them. The
+"""Workloads during an upgrade in a real cluster, whose controllers create and count the pods. The
 test is the scheduler; kubelets are simulated."""
 
 from typing import Any
@@ -15,7 +15,7 @@ IN_DEFAULT = {"namespace": "default"}
 
 
 def deployment(world: World, *nodes: str) -> str:
-    """With a Ready pod on each of these."""
+    """A Deployment with a Ready pod on each of these nodes. Returns its name."""
     name = f"{world.run}-web"
     labels = {"app": name}
     spec = {"containers": [{"name": "app", "image": "k3os.io/none"}], "schedulerName": "the-test"}
@@ -40,7 +40,7 @@ def pods(world: World) -> list[dict[str, Any]]:
 
 
 def placed(world: World, node: str) -> bool:
-    """A pod that has no node gets this one, where there is such a pod."""
+    """Schedule a pod that has no node yet to this one. Returns whether there was one."""
     for each in pods(world):
         if each["spec"].get("nodeName") or each["metadata"].get("deletionTimestamp"):
             continue

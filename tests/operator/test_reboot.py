@@ -1,5 +1,5 @@
-"""`kubectl k3os reboot` beside the operator: the same drain, and neither begins with what the other
-works on."""
+"""`kubectl k3os reboot` while the operator runs: the same drain, and neither starts on a node that
+the other works on."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ ORDER = Order("reboot", 900)
 
 
 class OnNodes(ThroughTheApi):
-    """The requests are kubectl's own; a program with `reboot` in it restarts the machine."""
+    """Sends the same requests as kubectl; a program with the word `reboot` reboots the machine."""
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -79,7 +79,7 @@ def mark(world: World, name: str) -> Any:
 def test_a_node_is_drained_restarts_and_the_operator_waits_for_it(world: World) -> None:
     world.nodes("a", "b")
     world.pod("web", "a", {"app": "web"})
-    # of pods whose controller has no scale Kubernetes counts only those that must stay
+    # minAvailable: Kubernetes cannot compute maxUnavailable for controllers without a scale
     world.budget("web", {"app": "web"}, minAvailable=0)
     world.agent.end_seconds = 3.0
     world.start()
@@ -88,7 +88,7 @@ def test_a_node_is_drained_restarts_and_the_operator_waits_for_it(world: World) 
     def say(text: str) -> None:
         said.append(text)
         if "to move away" in text:
-            # whatever the operator is told now, it is not the one to restart this node
+            # even with a new target, the operator must not reboot this node now
             assert mark(world, "a")
             world.pool(k3os=NEW, strategy={"maxUnavailable": 2})
 
@@ -97,7 +97,7 @@ def test_a_node_is_drained_restarts_and_the_operator_waits_for_it(world: World) 
     assert world.pods() == set()
     world.until_phase("Updated")
     assert all_updated(world)
-    # once by hand, once by the rollout, and never both at a time
+    # once by hand, once by the rollout, never both at the same time
     assert (world.machine("a").boots, world.machine("b").boots) == (2, 1)
     world.until(lambda: world.untouched() and mark(world, "a") is None)
     assert [each for each in jobs(world) if LABEL in each] == []

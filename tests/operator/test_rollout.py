@@ -1,4 +1,4 @@
-"""A rollout through the API: the real operator, a stub of the API server, simulated nodes."""
+"""Rollouts through the API: the real operator, a stub of the API server, simulated nodes."""
 
 import base64
 import json
@@ -32,7 +32,7 @@ def test_all_nodes_get_the_wanted_version_one_by_one_and_servers_first(world: Wo
     assert world.agent.most_away == 1
     served = world.agent.served
     assert len([each for each in served if each.endswith("-check")]) == len(served) / 2 == 5
-    # the kubelet would complain of their pods' volumes for as long as they are there
+    # while they exist, the kubelet would complain about their pods' volumes
     world.until(lambda: not world.requests())
     status = world.status()
     assert (status["nodes"], status["updated"], status["ready"]) == (5, 5, 5)
@@ -119,7 +119,7 @@ def test_a_failure_stops_the_rollout_and_another_spec_goes_on(
 
 
 def is_known_to_be_away(world: World, name: str) -> bool:
-    """A failed node that the API server has as ready takes pods again."""
+    """Whether the API shows the node as not Ready; a failed node that is Ready takes pods again."""
     conditions = world.node(name)["status"].get("conditions", [])
     return any((each["type"], each["status"]) == ("Ready", "False") for each in conditions)
 
@@ -164,7 +164,7 @@ def test_a_paused_pool_begins_nothing_until_it_is_resumed(world: World) -> None:
 
 def test_a_configuration_with_errors_is_a_condition_and_touches_nothing(world: World) -> None:
     world.nodes("a")
-    # in a spelling that only the operator's own check knows: the API server would refuse the other
+    # only the operator's own check knows this spelling: the API server would refuse `hostname`
     world.pool(config={"host-name": "a_b"})
     world.start()
     world.until_phase("Failed")
@@ -218,7 +218,7 @@ def test_a_channel_is_followed(world: World, tmp_path) -> None:
         world.until_phase("Updated")
         assert world.machine("a").versions["k3os"] == "v1.1.0"
         assert world.status()["channels"]["k3os"] == {"channel": "stable", "version": "v1.1.0"}
-        # a pool of the same name that comes later does not wait for the next look
+        # a new NodePool with the same name does not wait for the next check of the channel
         world.client.delete(NodePool, f"{world.run}-pool")
         (published / "stable").write_text("v1.2.0\n")
         world.pool(k3os={"channel": "stable", "url": url})
@@ -268,8 +268,8 @@ def test_one_of_two_operators_acts_and_the_other_takes_over(world: World) -> Non
 
 
 def catches(process: subprocess.Popen[bytes], number: signal.Signals) -> bool:
-    """Whether a process has a handler for a signal; without one the kernel keeps the signal from
-    the first process of a container (pid_namespaces(7))."""
+    """Whether a process has a handler for a signal; without one, the first process of a container
+    does not get the signal (pid_namespaces(7))."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
     return bool(int(caught, 16) >> (number - 1) & 1)
@@ -286,7 +286,7 @@ def test_one_that_waits_for_its_turn_ends_when_it_is_asked(world: World) -> None
 
 
 def test_one_that_has_only_begun_ends_when_it_is_asked(world: World) -> None:
-    """Its libraries take an emulated machine ten seconds."""
+    """Importing its libraries takes an emulated machine ten seconds."""
     process = world.start()
     world.until(lambda: catches(process, signal.SIGTERM))
     assert world.end(process) == 0

@@ -1,4 +1,4 @@
-"""Settings of single nodes, with values of Secrets: who gets them, and who never hears of them."""
+"""Settings for single nodes, with values from Secrets: who gets them, and who must not."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ WIFI = {"k3os": {"wifi": [{"name": "home", "passphrase": "$(secret.wifi)"}]}}
 
 
 def with_secret(world: World, name: str = "office") -> dict[str, Any]:
-    """A NodePool whose nodes in room 1 get a Secret of this test."""
+    """The spec of a NodePool whose nodes in room 1 get a value from a Secret of this test."""
     ref = {"name": f"{world.run}-{name}", "key": "passphrase"}
     override = {"nodeSelector": {"matchLabels": {"room": "1"}}, "config": WIFI}
     return {
@@ -60,7 +60,7 @@ def test_a_secret_goes_to_the_nodes_that_need_it_and_nowhere_else(world: World) 
     put(world, ONE)
     world.pool(**with_secret(world))
     world.start()
-    # c has no label: it is named and left alone, the others go on
+    # c has no label: it is named and left alone, and the others are updated
     world.until(lambda: world.status().get("updated") == 2)
     degraded = world.until(lambda: world.condition("Degraded"))
     assert degraded["reason"] == "NodeConfigInvalid"
@@ -72,7 +72,7 @@ def test_a_secret_goes_to_the_nodes_that_need_it_and_nowhere_else(world: World) 
     racks = {name: world.machine(name).config["k3os"]["labels"]["rack"] for name in "abc"}
     assert racks == {"a": "r1", "b": "r2", "c": "r3"}
     assert {name: passphrase(world, name) for name in "abc"} == {"a": ONE, "b": "", "c": ""}
-    # another value: to the same node alone
+    # another value: only to the same node
     world.agent.served.clear()
     put(world, TWO)
     world.until(lambda: passphrase(world, "a") == TWO)
@@ -83,7 +83,7 @@ def test_a_secret_goes_to_the_nodes_that_need_it_and_nowhere_else(world: World) 
 
 
 def assert_hidden(world: World, *values: str) -> None:
-    """In nothing that the operator has written but in the requests to node a, and in no log."""
+    """Check that the operator wrote these values only to requests for node a, and to no log."""
     if world.emulator is not None:
         assert_written_to_a_only(world.emulator.written, f"{world.run}-a-", values)
     for text in (world.log, *stored(world)):
@@ -108,7 +108,7 @@ def assert_written_to_a_only(
 
 
 def stored(world: World) -> list[str]:
-    """What the API holds when all requests are over, but for this test's own Secrets."""
+    """What the API has after all requests have ended, except this test's own Secrets."""
     world.until(lambda: not world.requests())
     kinds = ((NodePool, ""), (Node, ""), (Event, "default"), (ControllerRevision, names.NAMESPACE))
     listed = [

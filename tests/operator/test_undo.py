@@ -1,4 +1,4 @@
-"""Back as easily as forth: the history that the operator keeps, undone through the API."""
+"""`rollout undo` through the API, with the history that the operator keeps."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ OLD, NEW = ({"version": version, "url": URL} for version in ("v1.1.0", "v1.2.0")
 
 
 class ThroughTheApi:
-    """In the place of kubectl, which no test machine needs to have."""
+    """Replaces kubectl, which the host need not have."""
 
     def __init__(self, world: World) -> None:
         self.client = world.client
@@ -61,7 +61,7 @@ def test_a_rollout_is_undone_to_what_was_before_it(world: World) -> None:
     one, two = history(world, pool)
     assert (one.number, two.number) == (1, 2)
     assert one.by and one.at
-    # many may read it, and it holds no password
+    # many people may read the history, so it must not contain passwords
     bodies = world.client.list(ControllerRevision, namespace=names.NAMESPACE)
     assert "topsecret-passphrase" not in json.dumps([dict(each) for each in bodies])
     undo(ThroughTheApi(world), pool, None, allow=True)  # type: ignore[arg-type]

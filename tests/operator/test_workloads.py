@@ -1,4 +1,4 @@
-"""Workloads over an upgrade, through the API: the test is their controllers and their pods."""
+"""Workloads during an upgrade, through the API: the test acts as their controllers and pods."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from tests.operator.agent import Pod
 from tests.operator.test_drain import message
 from tests.operator.world import URL, Deployment, NodePool, ReplicaSet, World
 
-# a real cluster's controllers would have other plans with these objects
+# a real cluster's controllers would interfere with these objects
 pytestmark = pytest.mark.emulator
 
 OLD, NEW = ({"version": version, "url": URL} for version in ("v1.1.0", "v1.2.0"))
@@ -24,7 +24,7 @@ CRASHES = {"waiting": {"reason": "CrashLoopBackOff"}}
 
 @dataclass
 class Workload:
-    """Its numbers are what the test says. app: the label of its pods."""
+    """A workload whose numbers the test sets. app: the label of its pods."""
 
     world: World
     kind: str
@@ -45,7 +45,7 @@ class Workload:
         return {**found, "controller": True}
 
     def pod(self, name: str, node: str, ready: bool = True) -> None:
-        """One of its pods, on a node; one that is not ready crashes again and again."""
+        """Create one of its pods on a node; a pod that is not ready is in CrashLoopBackOff."""
         full = f"{self.world.run}-{name}"
         meta = self.world._meta(full, {"app": self.app}) | {"ownerReferences": [self.owner]}
         spec = {"nodeName": f"{self.world.run}-{node}", "containers": [{"name": "app"}]}
@@ -54,7 +54,7 @@ class Workload:
 
 
 def status(ready: bool) -> dict[str, Any]:
-    """Of a pod."""
+    """The status of a pod."""
     container = {"name": "app", "ready": ready, "state": {"running": {}} if ready else CRASHES}
     condition = {"type": "Ready", "status": "True" if ready else "False"}
     return {"phase": "Running", "conditions": [condition], "containerStatuses": [container]}
@@ -83,7 +83,7 @@ def web(world: World) -> tuple[Workload, Workload]:
 def comes_back_sick(
     world: World, deployment: Workload, replicas: Workload, gone: str = "web-a"
 ) -> None:
-    """When the pod of the first node is gone, the one in its place crashes."""
+    """Wait until the first node's pod is gone, and add a replacement that crashes."""
     world.until(lambda: gone not in world.pods())
     deployment.patch(status={"readyReplicas": 1})
     replicas.pod("web-x", "b", ready=False)
@@ -168,7 +168,7 @@ def test_with_rollback_the_nodes_go_back_to_what_they_had(world: World) -> None:
     deployment, replicas = web(world)
     world.pool(k3os=OLD, strategy=strategy("Rollback"))
     world.start()
-    # nobody is sick: the pods are there again
+    # nothing is unhealthy: replacements for the pods follow
     world.until_phase("Updated")
     for node in ("a", "b"):
         replicas.pod(f"web-{node}2", node)

@@ -1,4 +1,4 @@
-"""What a test of the operator has: an API, simulated nodes, and the operator as a process."""
+"""The world of an operator test: an API, simulated nodes, and the operator as a process."""
 
 import os
 import signal
@@ -55,17 +55,17 @@ Namespace: Any = create_global_resource("", "v1", "Namespace", "namespaces")
 Lease = NodeLease
 ServiceAccount: Any = create_namespaced_resource("", "v1", "ServiceAccount", "serviceaccounts")
 
-# where one operator is to take over from another; elsewhere a machine that stalls must not matter
+# for tests in which one operator takes over from another; others tolerate a host that stalls
 LEASE_SECONDS = 3
-# nobody waits so long who sees what is waited for: it is for slow machines and real clusters; and
-# longer where the operator takes longer to start than on a machine with nothing else to do
+# PATIENCE: time limit for slow hosts and real clusters; extended if the operator takes longer than
+# START_SECONDS to start, which it takes on an idle host
 PATIENCE, START_SECONDS = 180.0, 3.0
 URL = "https://releases.example.com"
 
 
 @dataclass
 class World:
-    """emulator: None on a real cluster. run: marks all that this test makes."""
+    """emulator: None on a real cluster. run: marks everything that this test makes."""
 
     client: Any
     agent: Agent
@@ -82,8 +82,8 @@ class World:
     def start(
         self, port: int = 0, log_format: str = "text", home: str = "", pod: str = ""
     ) -> subprocess.Popen[bytes]:
-        """A process of it; its log is a file that the test's failure shows. home, pod:
-        as if it ran on that node, in that pod."""
+        """Start an operator process, which logs to a file. home, pod: as if it ran on that node,
+        in that pod."""
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
         environment |= {"NODE_NAME": home, "POD_NAME": pod}
         command = [sys.executable, "-m", "k3os", "operator", "run", "--port", str(port)]
@@ -99,7 +99,7 @@ class World:
         ended(self.process)
 
     def end(self, process: subprocess.Popen[bytes] | None = None) -> int:
-        """As Kubernetes ends it. process: another than the last one."""
+        """Stop it as Kubernetes does. process: if it is not the last one."""
         process = process or self.process
         assert process is not None
         process.send_signal(signal.SIGTERM)
@@ -107,18 +107,18 @@ class World:
 
     @property
     def log(self) -> str:
-        """Of all its processes, "" before the first."""
+        """The log of all operator processes; "" before the first."""
         path = self.directory / "operator.log"
         return path.read_text() if path.exists() else ""
 
     # objects
 
     def _meta(self, name: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
-        """With the label by which it is found and removed."""
+        """Metadata with the label by which the object is found and removed."""
         return {"name": name, "labels": {LABEL: self.run, **(labels or {})}}
 
     def nodes(self, *names_of: str, servers: int = 0, **more: Any) -> list[str]:
-        """Machines that register; more: of Machine."""
+        """Register machines. more: fields of Machine. Returns their full names."""
         machines = [Machine(f"{self.run}-s{n}", server=True, **more) for n in range(servers)]
         machines += [Machine(f"{self.run}-{name}", **more) for name in names_of]
         for machine in machines:
@@ -159,8 +159,8 @@ class World:
         drain: str = "",
         controller: str = "ConfigMap",
     ) -> None:
-        """Bound to a node, with a controller, so that a drain moves it. priority: a class; drain:
-        its annotation."""
+        """A pod on a node, with a controller, so that a drain moves it. priority: its class; drain:
+        the value of its drain annotation."""
         owner_name = f"{self.run}-owner"
         try:
             owner = self.client.get(ConfigMap, owner_name, namespace="default")
@@ -184,12 +184,12 @@ class World:
         return (found.get("status") or {}).get("phase") == "Running"
 
     def pods(self) -> set[str]:
-        """The names of those that are there."""
+        """The names of this test's pods."""
         listed = self.client.list(Pod, namespace="default", labels={LABEL: self.run})
         return {str(each["metadata"]["name"]).removeprefix(f"{self.run}-") for each in listed}
 
     def attach(self, name: str, node: str) -> None:
-        """A volume, as its driver would."""
+        """Attach a volume, as its driver would."""
         source = {"persistentVolumeName": name}
         spec = {"nodeName": f"{self.run}-{node}", "attacher": "driver.longhorn.io"}
         meta = self._meta(f"{self.run}-{name}")
@@ -204,7 +204,7 @@ class World:
         self.client.create(Budget({"metadata": meta, "spec": spec}), namespace="default")
 
     def events(self, reason: str) -> list[str]:
-        """Messages of Events about this test's objects."""
+        """Messages of Events with this reason about this test's objects."""
         listed = self.client.list(Event, namespace="*")
         return [
             each["message"]
@@ -213,7 +213,7 @@ class World:
         ]
 
     def requests(self, *kinds: Any) -> list[dict[str, Any]]:
-        """What there is of this test's requests to nodes: Jobs, Secrets, pods."""
+        """The objects of this test's requests to nodes: Jobs, Secrets, pods."""
         return [
             dict(each)
             for kind in kinds or (Job, Secret, Pod)
@@ -224,14 +224,15 @@ class World:
     # waiting
 
     def until(self, holds: Callable[[], object], seconds: float = PATIENCE) -> Any:
-        """What it returned when it was true for the first time; else the operator's log."""
+        """Call holds() until it returns something true, and return that. Raises AssertionError with
+        the operator's log."""
         began = time.monotonic()
         while time.monotonic() < began + seconds or time.monotonic() < began + seconds * pace():
             try:
                 if found := holds():
                     return found
             except (OSError, httpx2.TransportError, ApiError):
-                pass  # the API server restarts in some tests; the end of the time tells
+                pass  # the API server restarts in some tests; the time limit catches the rest
             time.sleep(0.05)
         waited = time.monotonic() - began
         raise AssertionError(f"not within {waited:.0f} s; the operator says:\n{self.log[-6000:]}")
@@ -244,7 +245,7 @@ class World:
         self.until(there, seconds)
 
     def untouched(self) -> bool:
-        """No node of this test is cordoned or remembered to be changed."""
+        """Whether no node of this test is cordoned or marked as being changed."""
         for name in self.agent.machines:
             body = dict(self.client.get(Node, name))
             notes = body["metadata"].get("annotations") or {}
@@ -255,7 +256,8 @@ class World:
 
 @cache
 def pace() -> float:
-    """How much slower than others this machine is, 1 at least. Asked for only by who has waited."""
+    """How much slower than an idle host this one is, at least 1. Slow: call it only after waiting
+    in vain."""
     began = time.monotonic()
     program = [sys.executable, "-c", "import k3os.operator.app"]
     subprocess.run(program, cwd=ROOT / "src", check=True)
@@ -286,7 +288,7 @@ def emulated_world(directory: Path) -> Iterator[World]:
 
 
 def rights() -> list[dict[str, Any]]:
-    """The operator's own rules, as the emulator asks for them."""
+    """The operator's RBAC rules, in the emulator's format."""
     found = []
     for rule in manifests.RULES:
         one = {"apiGroups": [rule.group], "resources": [rule.resource], "verbs": rule.verbs}
@@ -295,7 +297,7 @@ def rights() -> list[dict[str, Any]]:
 
 
 def ended(process: subprocess.Popen[bytes] | None) -> None:
-    """Whatever it takes."""
+    """Kill a process that is still running, and wait for its end."""
     if process is not None and process.poll() is None:
         process.kill()
         process.wait()

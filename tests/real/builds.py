@@ -1,4 +1,4 @@
-"""k3OS with the k3s and the images of the lab: as it is here, and as later versions of itself."""
+"""Builds k3OS with the lab's k3s and images: this tree as it is, or with a later version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.real.lab import say
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 1800
-# what a build reads of this tree
+# the parts of this tree that a build reads
 SOURCES = ("src", "overlay", "install.sh", "pyproject.toml", "requirements-operator.lock")
 VERSION = re.compile(r'^__version__ = ".*"$', re.MULTILINE)
 
@@ -35,8 +35,8 @@ class Builds:
         return self._build(ROOT, self.output / "artifacts")
 
     def version(self, version: str) -> Path:
-        """The same of a copy of this tree that has another version, in all its parts: only then is
-        its operator its own, as a user's is."""
+        """Artifacts of a copy of this tree with another version in all its parts, so that the
+        operator has that version, too, as in a real release."""
         with tempfile.TemporaryDirectory() as place:
             tree = Path(place) / "k3os"
             tree.mkdir()

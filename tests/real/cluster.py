@@ -1,4 +1,4 @@
-"""A server and an agent, installed to disks by the kernel's command line."""
+"""A server and an agent, installed to disks through kernel parameters."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Cluster:
 
 
 def install(lab: Lab, images: Images, name: str, text: str, disk: Path) -> None:
-    """Install to an empty disk, as the kernel's command line says, and power off. The disk has its
-    name when that is done: a run that was stopped leaves none that a later one takes for it."""
+    """Install to an empty disk, configured by kernel parameters, and power off. The disk gets its
+    final name only then, so that a later run does not use the disk of an interrupted one."""
     place = lab.web / "config" / f"{name}.yaml"
     place.parent.mkdir(exist_ok=True)
     place.write_text(text)
@@ -64,15 +64,15 @@ def installed(lab: Lab, name: str, disk: Path, memory: int = MEMORY) -> VMSpec:
 def from_image(
     lab: Lab, images: Images, key: Path, name: str, text: str, directory: Path, memory: int = MEMORY
 ) -> Iterator[Node]:
-    """A machine with a disk of `k3os image`, which needs no installation."""
+    """A machine with a disk made by `k3os image`, which needs no installation."""
     disk = make_image(images.iso, directory, text, size="8G")
     with lab.machine(name, installed(lab, name, disk, memory)):
         yield Node(lab, name, key)
 
 
 def kept(factory: pytest.TempPathFactory, name: str) -> Path:
-    """A directory for this run; KEEP=<directory> has disks and key outlive it, and a run after it
-    begins with the nodes that were installed then."""
+    """A directory for this run. KEEP=<directory> keeps disks and key, and the next run starts with
+    the installed nodes."""
     directory = os.environ.get("KEEP")
     if not directory:
         return factory.mktemp(name)
@@ -82,7 +82,7 @@ def kept(factory: pytest.TempPathFactory, name: str) -> Path:
 
 
 def power_off(node: Node) -> None:
-    """Where the disk is kept, it is left as a machine leaves it."""
+    """Shut down cleanly if the disk is kept for the next run."""
     if not os.environ.get("KEEP"):
         return
     try:
@@ -94,7 +94,7 @@ def power_off(node: Node) -> None:
 
 @pytest.fixture(scope="session")
 def machines(lab: Lab) -> Iterator[ExitStack]:
-    """What the machines of the cluster live in; closed to have their memory for others."""
+    """Owns the cluster's machines; close it to free their memory for others."""
     with ExitStack() as stack:
         yield stack
 
@@ -140,14 +140,14 @@ def agent(
 
 @pytest.fixture
 def cluster(server: Node, agent: Node) -> Cluster:
-    """Both nodes, Ready: else what came before has broken them, which is said."""
+    """Both nodes, Ready; otherwise an earlier step has broken them, and this fails."""
     for node in (server, agent):
         node.wait_until_ready(server, 600)
     return Cluster(server, agent)
 
 
 def wait_until_known_ready(server: Node, node: Node) -> None:
-    """Ready with a heartbeat of this boot: what the API said before is not enough."""
+    """Ready in its current boot; the API may still show the status from before it."""
     boot = node.boot_id()
 
     def again() -> bool:

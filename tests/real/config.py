@@ -13,17 +13,17 @@ from tests.real.plan import Plan
 
 TOKEN = "lab-token"
 PASSWORD = "lab"
-# what k3s would fetch images for
+# packaged components whose images k3s would have to fetch
 PACKAGED = ("servicelb", "traefik", "local-storage", "metrics-server")
 
 
-# Kubernetes 1.20 to 1.25 observes a histogram for each level of priority and each millisecond that
-# has passed: an emulated processor spends 40 % of its time on that, and requests wait for its lock
+# Kubernetes 1.20 to 1.25 updates a histogram per priority level for each millisecond that has
+# passed: an emulated processor spends 40 % of its time on that, and requests wait for its lock
 EMULATED = "--kube-apiserver-arg=enable-priority-and-fairness=false"
 
 
 def server(lab: Lab, name: str, key: Path, *, dns: bool, **more: Any) -> str:
-    """dns: whether there is an image of CoreDNS."""
+    """dns: whether there is a CoreDNS image."""
     off = PACKAGED if dns else ("coredns", *PACKAGED)
     arguments = ["server", *(f"--disable={each}" for each in off), *more.pop("args", ())]
     if lab.is_emulated:
@@ -49,7 +49,7 @@ def _text(plan: Plan, name: str, key: Path, settings: dict[str, Any]) -> str:
             "k3os": {
                 "password": PASSWORD,
                 "environment": {"K3S_RELEASES": f"{plan.web}/k3s"},
-                # the lab's web server has no certificate, and makes versions as it goes
+                # the lab's web server has no certificate and publishes versions during the run
                 "k3s_insecure_http": True,
                 **settings,
             },

@@ -1,8 +1,8 @@
-"""`make test-real`: clusters of a real k3s in virtual machines, one line for each step.
+"""`make test-real`: clusters with a real k3s in virtual machines; prints one line per step.
 
-Nothing here is collected unless this directory is asked for by name. The steps share a lab and
-depend on what those before have left; one that is chosen with -k brings up what it needs. Serial
-logs and what the services said are kept in dist/real/logs.
+Nothing here is collected unless pytest is given this directory. The steps share a lab and build on
+each other; a step chosen with -k brings up what it needs. Serial logs and the output of the
+services are kept in dist/real/logs.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Only called when this directory was asked for: what is missing is said before anything."""
+    """Report missing prerequisites before anything starts, if this directory was asked for."""
     if not _asked(session.config) or session.config.option.collectonly:
         return
     signal.signal(signal.SIGTERM, _terminate)
@@ -62,7 +62,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def _terminate(number: int, frame: object) -> None:
-    raise KeyboardInterrupt  # the way of Ctrl-C: machines and the network are taken down
+    raise KeyboardInterrupt  # as Ctrl-C does, so that machines and network are torn down
 
 
 GIVEN = pytest.StashKey[Given]()
@@ -88,13 +88,13 @@ def builds(k3s: Given) -> Builds:
 
 @pytest.fixture(scope="session")
 def images(builds: Builds, tmp_path_factory: pytest.TempPathFactory) -> Images:
-    """k3OS with that k3s and the lab's container images; nothing is built twice."""
+    """k3OS with this k3s and the lab's container images, built once."""
     return Images(builds.current(), tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="session")
 def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A private key for ssh and for releases; its public half lies beside it."""
+    """A private key for ssh and for signing releases, next to its public key."""
     path = kept(tmp_path_factory, "key") / "key"
     if not path.exists():
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)])
@@ -104,7 +104,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def lab(images: Images, k3s: Given, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The network; machines are started by those who need them."""
+    """The network; the steps start machines as they need them."""
     shutil.rmtree(LOGS, ignore_errors=True)
     chosen = acceleration.choose(from_environment(os.environ).cache, images.kernel)
     hosts = tuple(Host(name, number) for number, name in enumerate(NAMES, 1))
@@ -117,7 +117,7 @@ def lab(images: Images, k3s: Given, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def release(lab: Lab, builds: Builds, key: Path) -> Callable[[str], str]:
-    """Version -> the address of a release of it, which is built then."""
+    """A function that builds a release of a version and returns its URL."""
     directory = lab.web / "k3os"
     directory.mkdir()
     address = f"{lab.plan.web}/k3os"
@@ -131,7 +131,7 @@ def release(lab: Lab, builds: Builds, key: Path) -> Callable[[str], str]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
-    """Each step with its time and what it brought up; a failure shows at once what machines say."""
+    """Print each step with its time, setup included; a failure with the machines' output."""
     report = yield
     title = (item.function.__doc__ or item.name).strip().splitlines()[0].rstrip(".")  # type: ignore[attr-defined]
     if "[" in item.name:
@@ -143,7 +143,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  
         _results.append((word, title, spent))
         print(f"\n{word:8} {spent:7.1f} s  {title}", flush=True)
     if report.failed:
-        # at once: hours may pass until the run ends, and it may be killed
+        # now: the run may take hours more, or be killed
         print(report.longreprtext, flush=True)
         for name, text in _evidence():
             print(f"{name:-^80}\n{text}", flush=True)
@@ -154,7 +154,7 @@ SPENT = pytest.StashKey[float]()
 
 
 def _evidence() -> Iterator[tuple[str, str]]:
-    """The end of every running machine's console, and of its journal where it can be asked."""
+    """The last console lines of every running machine, and of its k3s journal if ssh works."""
     for lab in _labs:
         for name, vm in lab.machines.items():
             lines = vm.console.text.splitlines()[-SHOWN_LINES:]
@@ -166,7 +166,7 @@ def _evidence() -> Iterator[tuple[str, str]]:
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
-    """The steps' own lines say it; only the counts remain."""
+    """No progress characters, only the final counts: each step prints its own line."""
     if report.when == "call" or not report.passed:
         return report.outcome, "", ""
     return "", "", ""

@@ -1,4 +1,4 @@
-"""What `make test-real` is given: executables of k3s, asked for their version and pause image."""
+"""The k3s executables that `make test-real` is given, with their version and pause image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAUSE = re.compile(r"--pause-image\b[^\n]*\(default: \"?([^\s\")]+)")
 
 @dataclass(frozen=True)
 class K3s:
-    """An executable of k3s."""
+    """A k3s executable."""
 
     path: Path
     version: str
@@ -32,8 +32,8 @@ class K3s:
 
 @dataclass(frozen=True)
 class Given:
-    """k3s: what the lab begins with. next: what it is upgraded to; None: the same, relabelled.
-    airgap: archives with k3s' own images (CoreDNS); without them pods have the node's DNS only."""
+    """k3s: what the lab starts with. next: what it is upgraded to; None: the same, relabelled.
+    airgap: archives with k3s' own images (CoreDNS); without them pods only have the node's DNS."""
 
     k3s: K3s
     next: K3s | None
@@ -41,7 +41,7 @@ class Given:
 
 
 def given(environ: Mapping[str, str]) -> Given:
-    """From K3S, K3S_NEXT and K3S_AIRGAP. Raises UserError."""
+    """Read K3S, K3S_NEXT and K3S_AIRGAP. Raises UserError."""
     text = environ.get("K3S", "")
     if not text:
         raise UserError(
@@ -64,7 +64,7 @@ def given(environ: Mapping[str, str]) -> Given:
 
 
 def ask(path: Path, where: str) -> K3s:
-    """What an executable says of itself. Raises UserError where it is no k3s."""
+    """Ask an executable for version and pause image. Raises UserError if it is not k3s."""
     path = path.absolute()
     check_executable(path, "amd64", where)
     with open(path, "rb") as file:
@@ -72,7 +72,7 @@ def ask(path: Path, where: str) -> K3s:
             raise UserError(f"{path} is a script", f"give an executable of {RELEASES}", where)
     version = ask_version(path, file_sha256(path))
     with tempfile.TemporaryDirectory(prefix="k3os-ask.") as scratch:
-        # a data-dir of its own: some versions unpack themselves first
+        # a scratch data-dir, because some versions unpack themselves first
         command = [str(path), "agent", "--data-dir", scratch, "--help"]
         try:
             text = run(command, cwd="/", env={"K3S": None}, timeout=60).decode(errors="replace")
@@ -89,7 +89,7 @@ def ask(path: Path, where: str) -> K3s:
 
 
 def pause_image(text: str) -> str:
-    """The image of a pod's first container, from `k3s agent --help`; "" for none."""
+    """The default pause image in the output of `k3s agent --help`; "" if there is none."""
     match = PAUSE.search(text)
     return match[1] if match else ""
 
@@ -99,18 +99,18 @@ def order(version: str) -> tuple[int, ...]:
 
 
 def later(version: str, steps: int = 1) -> str:
-    """A version of the same length that counts as newer, for a copy that says it is another."""
+    """A newer version of the same length, for a relabelled copy."""
     head, dot, patch = version.partition("+")[0].rpartition(".")
     suffix = version.partition("+")[2]
     raised = str(int(patch) + steps)
     if len(raised) != len(patch):
-        # the digit behind k3s in the end is left
+        # the patch number got longer: raise the number after `+k3s` instead
         return f"{head}{dot}{patch}+k3s{int(suffix.removeprefix('k3s')) + steps}"
     return f"{head}{dot}{raised}+{suffix}"
 
 
 def relabelled(path: Path, version: str, wanted: str) -> bytes:
-    """The same executable that says it has another version."""
+    """The same executable, reporting another version."""
     data = path.read_bytes()
     if len(version) != len(wanted) or version.encode() not in data:
         raise UserError(f"{path} cannot be given the version {wanted}", "give K3S_NEXT", "K3S")

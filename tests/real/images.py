@@ -1,5 +1,5 @@
-"""Container images for a lab without registries: the pause image that a k3s asks for and a
-workload of Debian's busybox-static. Archives as k3s imports them (k3os.image.oci).
+"""Container images for a lab without registries: the pause image that k3s asks for, and a workload
+image with Debian's busybox-static. Written as archives that k3s imports (k3os.image.oci).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PAUSE = Path(__file__).with_name("pause.c")
 
 
 def normal(reference: str) -> str:
-    """An image's full name, as containerd keeps it: docker.io where no registry is named."""
+    """An image's full name, as containerd stores it: docker.io is the default registry."""
     first, slash, _ = reference.partition("/")
     if not slash:
         return f"docker.io/library/{reference}"
@@ -27,7 +27,7 @@ def normal(reference: str) -> str:
 
 
 def make(pauses: set[str], directory: Path) -> list[Path]:
-    """Write an archive for each pause image and one for the workload; their paths."""
+    """Write an archive for each pause image and one for the workload. Returns their paths."""
     applets = run([str(BUSYBOX), "--list"]).decode().split()
     layer = oci.write_layer(
         tree(applets, pause_program(directory).read_bytes()),
@@ -37,7 +37,7 @@ def make(pauses: set[str], directory: Path) -> list[Path]:
     )
     made = []
     for number, name in enumerate([*sorted(pauses), WORKLOAD]):
-        # no shell form: the entry point gets signals
+        # exec form: the entry point itself gets signals
         command = ["/pause"] if name in pauses else ["/bin/sh"]
         settings = {"Entrypoint": command, "Env": ["PATH=/bin"], "WorkingDir": "/"}
         image = oci.Image(normal(name), "amd64", EPOCH, settings)
@@ -55,7 +55,7 @@ def pause_program(directory: Path) -> Path:
 
 
 def tree(applets: list[str], pause: bytes) -> Tree:
-    """busybox with a link for each applet, and the program of a pause image."""
+    """The files of both images: busybox with a link for each applet, and the pause program."""
     files = Tree()
     files.file("bin/busybox", BUSYBOX.read_bytes(), 0o755)
     for name in applets:

@@ -1,8 +1,7 @@
-"""A lab that runs: the network of a plan with DHCP, DNS and a web server in it, and machines.
+"""A running lab: the network of a plan with DHCP, DNS and a web server in it, and machines.
 
-`with running(plan, directory) as lab` makes it and takes it down, however the block is left. The
-kernel ends what was started when this process dies; the namespace of a process that was killed
-goes with the next lab.
+`with running(plan, directory, …) as lab` sets it up and always tears it down. If this process is
+killed, the kernel ends the programs it started, and the next lab removes its namespace.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ _DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 class Lab:
-    """web: the directory that the web server shows. machines: by name, those that run.
-    k3s: the executable that is kubectl to the lab."""
+    """web: the directory that the web server serves. machines: the running ones, by name.
+    moved: names of hosts that have their other address. k3s: the executable used as kubectl."""
 
     def __init__(
         self, plan: Plan, directory: Path, logs: Path, accel: tuple[str, ...], k3s: Path
@@ -56,15 +55,15 @@ class Lab:
         (self.directory / HOSTS).write_text(self.plan.dhcp_hosts(self.moved))
 
     def _give(self, moved: set[str]) -> None:
-        """What the DHCP server gives from now on."""
+        """Make the DHCP server give these hosts their other address from now on."""
         self.moved = moved
         self.write_hosts()
         if self.dnsmasq is not None:
             self.dnsmasq.send_signal(signal.SIGHUP)
 
     def move(self, name: str) -> None:
-        """The DHCP server has the other address for this host from now on, and its cable is
-        unplugged for a moment, so that it asks."""
+        """Make the DHCP server give this host its other address, and unplug the host's cable for a
+        moment, so that it asks."""
         self._give(self.moved | {name})
         vm = self.machines[name]
         vm.set_link("net0", up=False)
@@ -76,7 +75,7 @@ class Lab:
         return "kvm" not in self._accel
 
     def log(self, name: str) -> Path:
-        """A serial log for each start of a machine."""
+        """A new serial log for each start of a machine."""
         self._serials[name] = self._serials.get(name, 0) + 1
         return self.logs / f"{name}-{self._serials[name]}.log"
 
@@ -92,13 +91,13 @@ class Lab:
                 self._give(self.moved - {name})
 
     def inside(self, *command: str, timeout: float = 60, stdin: bytes | None = None) -> str:
-        """What a command in the lab's network prints. Raises CommandError."""
+        """Run a command in the lab's network and return its output. Raises CommandError."""
         printed = run(self.plan.inside(*command), timeout=timeout, stdin=stdin)
         return printed.decode(errors="replace").strip()
 
     def kubectl(self, kubeconfig: Path, *words: str, timeout: float, stdin: bytes | None) -> str:
-        """What kubectl prints. Raises CommandError. An executable that unpacks itself first does
-        that among the lab's files, not in the host's /var."""
+        """Run kubectl and return its output. Raises CommandError. An executable that unpacks
+        itself does that in the lab's directory, not in the host's /var."""
         data = f"K3S_DATA_DIR={self.directory / 'k3s'}"
         command = ("env", data, str(self.k3s), "kubectl", f"--kubeconfig={kubeconfig}", *words)
         return self.inside(*command, timeout=timeout, stdin=stdin)
@@ -108,7 +107,7 @@ class Lab:
 def running(
     plan: Plan, directory: Path, logs: Path, accel: tuple[str, ...], k3s: Path
 ) -> Iterator[Lab]:
-    """Make the network of a plan, in a directory for scratch files."""
+    """Set up the network of a plan. directory: for scratch files."""
     needs_root()
     remove_leftovers()
     lab = Lab(plan, directory, logs, accel, k3s)
@@ -133,7 +132,8 @@ def running(
 
 @contextmanager
 def service(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A program that runs as long as the block; what it says is in log."""
+    """Run a program until the block is left, with its output in log. Raises UserError if it ended
+    before."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as output:
         process = subprocess.Popen(
@@ -168,7 +168,7 @@ def needs_root() -> None:
 
 
 def remove_leftovers() -> None:
-    """The namespaces of labs whose process was killed; their machines died with it."""
+    """Remove the namespaces of labs whose process was killed; their machines died with it."""
     for name in leftovers(run(["ip", "netns", "list"]).decode().splitlines()):
         say(f"removing {name}, which a killed run has left")
         run(["ip", "netns", "delete", name])
@@ -179,11 +179,10 @@ def say(text: str) -> None:
 
 
 def wait_for(what: str, seconds: float, look: Callable[[], T]) -> T:
-    """Until look() returns something true, which is returned; that a node cannot be asked yet is
-    no answer. Raises AssertionError that says what did not happen, and what was seen last.
+    """Call look() until it returns something true, and return that; errors from a node that does
+    not answer yet are ignored. Raises AssertionError with what did not happen and the last result.
 
-    Twice as long as an answer took it leaves the node alone: an emulated machine has other things
-    to do."""
+    Waits twice as long as the call took before the next one, to spare emulated machines."""
     say(f"waiting, {seconds:.0f} s at most: {what}")
     started = time.monotonic()
     last: object = "nothing"

@@ -1,4 +1,4 @@
-"""A node whose DHCP server gives it another address: Ready again under the new one, by itself."""
+"""The check for a node that gets another address by DHCP: it becomes Ready again by itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ RUNS = "pgrep -f '^sleep 86397'"
 
 
 def check_move(server: Node, node: Node) -> None:
-    """node's address becomes another one, its pod keeps running, and the cluster knows."""
+    """Give node another address: its pod keeps running, and the cluster learns the address."""
     server.apply(pod("moved-along", node.name, SLEEP))
     wait_until_running(server, "moved-along")
     process = node.ssh(RUNS)

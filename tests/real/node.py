@@ -1,4 +1,4 @@
-"""Asking a node of the lab by ssh, and its cluster by a kubectl in the lab's network."""
+"""Access to a node of the lab by ssh, and to its cluster by kubectl in the lab's network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.real.images import WORKLOAD
 from tests.real.lab import Lab, wait_for
 from tests.vm.node import one_connection
 
-# seconds; an emulated machine beside others is slow
+# seconds; emulated machines are slow when several of them run
 BOOT = 300
 READY = 900
 KUBECONFIG = "/etc/rancher/k3s/k3s.yaml"
@@ -31,7 +31,7 @@ SSH_OPTIONS = {
 
 
 class Node:
-    """A machine of the lab that its key opens."""
+    """A machine of the lab, reachable by ssh with a key."""
 
     def __init__(self, lab: Lab, name: str, key: Path) -> None:
         self.lab = lab
@@ -48,10 +48,10 @@ class Node:
         return self.lab.address(self.name)
 
     def ssh(self, command: str, timeout: float = 180, *, login: bool = False) -> str:
-        """What a command prints when rancher runs it. Raises CommandError.
+        """Run a command as rancher and return its output. Raises CommandError.
 
-        A boot's calls share one connection, as those of tests.vm.node.over_ssh do; with login
-        there is one for this call.
+        All calls during a boot share one connection, like those of tests.vm.node.over_ssh;
+        login=True opens one for this call only.
         """
         options = [f"-o{name}={value}" for name, value in SSH_OPTIONS.items()]
         options += [] if login else one_connection(self.vm, self._key)
@@ -59,10 +59,10 @@ class Node:
         return self.lab.inside(*words, timeout=timeout)
 
     def kubectl(self, arguments: str, timeout: float = 180, stdin: bytes | None = None) -> str:
-        """What kubectl prints, asked from outside with this server's own credentials.
+        """Run kubectl outside of the node, with this server's own credentials; returns its output.
 
-        In an emulated machine each kubectl takes seconds of the processors that k3s works on:
-        where two machines share two of them, looking made k3s miss its own time limits.
+        In an emulated machine each kubectl takes seconds of processor time away from k3s; with two
+        machines on two processors, polling made k3s miss its own time limits.
         """
         kubeconfig = self._key.with_name(f"{self.name}.kubeconfig")
         if not kubeconfig.exists():
@@ -73,7 +73,7 @@ class Node:
             return self.lab.kubectl(kubeconfig, *words, timeout=timeout, stdin=stdin)
         except CommandError as error:
             if any(word in error.output for word in (b"x509", b"Unauthorized")):
-                kubeconfig.unlink(missing_ok=True)  # of a server that was installed anew since
+                kubeconfig.unlink(missing_ok=True)  # the server was reinstalled
             raise
 
     def get(self, arguments: str) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Node:
         return found
 
     def apply(self, *objects: Mapping[str, Any]) -> None:
-        """Create objects. A client that does not know a field leaves it to the server."""
+        """Create or change objects, validated only by the server: the client may be older."""
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
         command = "apply --validate=false -f -"
         wait_for(
@@ -98,7 +98,7 @@ class Node:
         return self.ssh(f"sudo journalctl -q --no-pager -o short-iso -n {lines} -u {unit}", 60)
 
     def reboot(self) -> None:
-        """Apart from this connection, which would hang when the network goes first."""
+        """Reboot from a timer: this connection would hang if the network went down first."""
         self.ssh(
             "sudo systemd-run -q --on-active=1 --timer-property=AccuracySec=100ms "
             "systemctl --no-block reboot"
@@ -112,7 +112,7 @@ class Node:
 
 
 def log_in(vm: VM) -> None:
-    """rancher, on the console, with the password of the lab."""
+    """Log in on the console as rancher, with the lab's password."""
     vm.console.skip()
     vm.send("\n")
     vm.expect("login: ", 60)
@@ -128,14 +128,14 @@ def is_ready(server: Node, name: str) -> bool:
 
 
 def condition(found: Mapping[str, Any], kind: str) -> Mapping[str, str]:
-    """A condition of an object, empty without it."""
+    """A condition of an object; empty if the object does not have it."""
     listed = found.get("status", {}).get("conditions", [])
     return next((each for each in listed if each["type"] == kind), {})
 
 
 def pod(name: str, node: str, script: str, **settings: Any) -> dict[str, Any]:
-    """A pod on a node that runs a script of busybox' shell. settings: of its spec; `annotations`
-    and `container` are those of its metadata and of its one container."""
+    """A pod on a node that runs a script in busybox' shell. settings: fields of its spec, except
+    `annotations` (of its metadata) and `container` (fields of its only container)."""
     annotations = settings.pop("annotations", {})
     container = {
         "name": "main",
@@ -161,7 +161,7 @@ def pod(name: str, node: str, script: str, **settings: Any) -> dict[str, Any]:
 
 
 def run_pod(server: Node, manifest: dict[str, Any], seconds: float = 300) -> str:
-    """Run a pod to its end: what it printed. It must succeed."""
+    """Run a pod to completion and return its log. It must succeed."""
     name = manifest["metadata"]["name"]
     server.kubectl(f"delete pod {name} --ignore-not-found --now")
     server.apply(manifest)
@@ -174,7 +174,7 @@ def run_pod(server: Node, manifest: dict[str, Any], seconds: float = 300) -> str
             return phase
         states = found["status"].get("containerStatuses", [])
         waiting = [each["state"].get("waiting", {}).get("message", "") for each in states]
-        raise ValueError(f"{phase} {waiting}")  # told when the time is up
+        raise ValueError(f"{phase} {waiting}")  # shown when the time is up
 
     phase = wait_for(f"pod {name} has ended", seconds, over)
     said = wait_for(f"the log of pod {name}", 60, lambda: server.kubectl(f"logs {name}") or " ")

@@ -1,5 +1,5 @@
-/* The first process of a pod, as Kubernetes' own: nodes tell it from workloads by its name, and a
- * PID 1 gets no signal that it does not handle. */
+/* A pause container's process, like Kubernetes' own: nodes distinguish it from workloads by its
+ * name, and PID 1 gets only the signals that it handles. */
 #include <signal.h>
 #include <unistd.h>
 

@@ -1,8 +1,8 @@
 """The network of a lab as data: a namespace with a bridge, a tap device for each machine, DHCP,
-an internal DNS zone and a web server; and the commands that make it, ip(8) and dnsmasq(8).
+an internal DNS zone and a web server; and the ip(8) and dnsmasq(8) commands that set it up.
 
-It does nothing. Nothing leads out of the namespace: no address outside of it has a route, no name
-outside of the zone is known.
+Pure: starts nothing. The namespace has no way out: there is no route to any outside address, and
+no name outside of the zone resolves.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WEB_PORT = 80
 BRIDGE = "br0"
 PREFIX = "k3os-lab-"
 HOSTS = "dhcp-hosts"
-# the process that owns it, and when that started: another one may have its number later
+# PID and start time of the process that owns it, because PIDs are reused
 NAMESPACE = re.compile(rf"{PREFIX}(\d+)-(\d+)")
 
 
@@ -38,7 +38,7 @@ class Host:
 
     @property
     def other_address(self) -> str:
-        """What it gets instead when it is moved."""
+        """The address that it gets when it is moved."""
         return f"10.77.0.{100 + self.number}"
 
     @property
@@ -52,7 +52,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Plan:
-    """namespace: from `new_namespace`. hosts: at most 80, with numbers of their own."""
+    """namespace: from `new_namespace`. hosts: at most 80, with unique numbers."""
 
     namespace: str
     hosts: tuple[Host, ...]
@@ -61,7 +61,7 @@ class Plan:
 
     @property
     def web(self) -> str:
-        """The web server's address, by its name in the zone."""
+        """The web server's URL, with its name in the zone."""
         return f"http://web.{ZONE}"
 
     def host(self, name: str) -> Host:
@@ -72,7 +72,7 @@ class Plan:
         return Tap(host.device, host.mac, self.namespace)
 
     def commands(self) -> list[list[str]]:
-        """What makes the network, in this order."""
+        """The commands that set up the network, in this order."""
         ip = ["ip", "-n", self.namespace]
         address = f"{self.gateway}/{self.network.prefixlen}"
         made = [
@@ -88,7 +88,7 @@ class Plan:
         return made
 
     def removal(self) -> list[str]:
-        """Everything in the namespace goes with it."""
+        """Removes everything that is in the namespace, too."""
         return ["ip", "netns", "delete", self.namespace]
 
     def inside(self, *command: str) -> list[str]:
@@ -96,7 +96,7 @@ class Plan:
         return ["ip", "netns", "exec", self.namespace, *command]
 
     def dnsmasq(self, scratch: Path) -> list[str]:
-        """DHCP and DNS, in the foreground. What it does not know it refuses at once."""
+        """DHCP and DNS, in the foreground. Refuses unknown names at once."""
         first, last = self.network[200], self.network[250]
         command = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--log-facility=-"]
         command += ["--no-resolv", "--no-hosts", "--no-daemon", "--user=root", "--pid-file="]
@@ -114,8 +114,8 @@ class Plan:
         return command
 
     def dhcp_hosts(self, moved: Collection[str] = ()) -> str:
-        """The file that --dhcp-hostsfile names; dnsmasq reads it again at SIGHUP. moved: the names
-        of hosts that get their other address."""
+        """Contents of the --dhcp-hostsfile, which dnsmasq rereads on SIGHUP. moved: the names of
+        hosts that get their other address."""
         return "".join(
             f"{host.mac},{host.other_address if host.name in moved else host.address},{host.name}\n"
             for host in self.hosts
@@ -123,24 +123,24 @@ class Plan:
 
 
 def new_namespace(pid: int) -> str:
-    """A name that says which process it belongs to."""
+    """A name that identifies the process it belongs to."""
     return f"{PREFIX}{pid}-{started(pid)}"
 
 
 def leftovers(listed: Iterable[str]) -> list[str]:
-    """Of the lines of `ip netns list`, the labs whose process is gone."""
+    """The labs in the lines of `ip netns list` whose process is gone."""
     names = [line.split()[0] for line in listed if line.split()]
     matches = [match for name in names if (match := NAMESPACE.fullmatch(name))]
     return [each[0] for each in matches if started(int(each[1])) != int(each[2])]
 
 
 def started(pid: int) -> int:
-    """When a process started, in ticks since the machine's boot (proc_pid_stat(5)); -1: gone."""
+    """When a process started, in clock ticks since boot (proc_pid_stat(5)); -1: it is gone."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return -1
-    # the program's name may have spaces and parentheses in it
+    # the program's name may contain spaces and parentheses
     return int(text.rpartition(")")[2].split()[19])
 
 

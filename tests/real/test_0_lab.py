@@ -1,4 +1,4 @@
-"""The lab itself: nothing of it is left behind, however its run ends."""
+"""The lab itself: it leaves nothing behind, no matter how its run ends."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def namespaces() -> list[str]:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["SIGINT", "SIGKILL"])
 def test_nothing_is_left(how: signal.Signals, tmp_path: Path) -> None:
-    """A lab that is interrupted goes at once, that of a killed run when the next begins."""
+    """An interrupted lab cleans up at once, and a killed one is removed by the next."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(tmp_path)],
         stdout=subprocess.PIPE,
@@ -64,7 +64,7 @@ def alive(pid: str) -> bool:
 
 
 def test_no_internet(lab: Lab) -> None:
-    """The lab's network has no way out."""
+    """The lab's network has no route to the internet."""
     started = time.monotonic()
     program = "import socket; socket.create_connection(('192.0.2.1', 80), 5)"
     said = run(lab.plan.inside(sys.executable, "-c", program), check=False).decode()

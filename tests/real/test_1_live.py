@@ -1,4 +1,4 @@
-"""A live node of 1 GiB, as `make run` boots it: with each k3s that is given."""
+"""A live node with 1 GiB of memory, as `make run` boots it, with each given k3s."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.vm.conftest import Images
 from tests.vm.node import ask
 
 MEMORY = 1024
-# how long nothing may be killed for lack of memory
+# seconds during which nothing may be killed for lack of memory
 SECONDS = 180
 OUT_OF_MEMORY = "sudo dmesg | grep -c 'Out of memory' || true"
 
@@ -30,7 +30,7 @@ def live_images(
     images: Images,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Images:
-    """The ISO that was built, and one that was remastered with the other k3s."""
+    """The ISO as built, and the same remastered with K3S_NEXT."""
     if request.param == "K3S":
         return images
     if k3s.next is None:
@@ -45,7 +45,7 @@ def live_images(
 
 
 def test_live(lab: Lab, live_images: Images, k3s: Given, key: Path) -> None:
-    """A live node of 1 GiB is Ready, runs a pod and the operator, and gets another address."""
+    """A live node with 1 GiB becomes Ready, runs a pod and the operator, and changes address."""
     text = config.server(lab, "live", key, dns=bool(k3s.airgap))
     spec = live_images.direct("k3os.mode=live", text)
     spec = dataclasses.replace(spec, memory=MEMORY, cpus=2, tap=lab.plan.tap("live"))

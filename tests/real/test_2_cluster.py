@@ -1,7 +1,7 @@
-"""A server and an agent: all that happens to a node in its life but new versions.
+"""A server and an agent: everything that happens to nodes except new versions.
 
-The steps go from one to the next; the fixture `cluster` first waits until both nodes are Ready, so
-that a step fails for its own sake.
+The steps build on each other. The fixture `cluster` first waits until both nodes are Ready, so
+that a step does not fail because of the one before.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GRACE_SECONDS = 8
 
 
 def test_install(server: Node) -> None:
-    """A server is installed to a disk and is Ready."""
+    """A server is installed to a disk and becomes Ready."""
     assert json.loads(server.ssh("k3os status --json || true"))["mode"] == "disk"
 
 
@@ -35,18 +35,18 @@ CONTAINERS = ("sudo crictl ps", "sudo ctr version", "sudo k3s crictl images")
 
 @pytest.mark.parametrize("command", KUBECTL)
 def test_kubectl_by_ssh(server: Node, command: str) -> None:
-    """rancher's kubectl works by ssh with a command."""
+    """kubectl works for rancher as an ssh command."""
     assert " Ready " in server.ssh(command)
 
 
 @pytest.mark.parametrize("command", CONTAINERS)
 def test_containers_by_ssh(server: Node, command: str) -> None:
-    """crictl and ctr work by ssh with a command."""
+    """crictl and ctr work as ssh commands."""
     server.ssh(command)
 
 
 def test_kubectl_on_the_console(server: Node) -> None:
-    """rancher's kubectl works on the console."""
+    """kubectl works for rancher on the console."""
     vm = server.vm
     log_in(vm)
     try:
@@ -57,12 +57,12 @@ def test_kubectl_on_the_console(server: Node) -> None:
 
 
 def test_join(cluster: Cluster) -> None:
-    """An agent is installed, joins and is Ready."""
+    """An agent is installed, joins and becomes Ready."""
     assert cluster.agent.host.address in cluster.server.kubectl("get node agent -o wide")
 
 
 def test_reboot(cluster: Cluster) -> None:
-    """Both nodes reboot and are Ready again."""
+    """Both nodes reboot and become Ready again."""
     before = {node: node.boot_id() for node in cluster.nodes}
     for node in cluster.nodes:
         node.reboot()
@@ -73,7 +73,7 @@ def test_reboot(cluster: Cluster) -> None:
 
 
 def test_factory_reset(cluster: Cluster) -> None:
-    """After a factory reset the agent is refused, says why, and rejoins when the server is told."""
+    """After a factory reset, an agent says why it is refused; it rejoins without its old secret."""
     server, agent = cluster.nodes
     secret = "agent.node-password.k3s"
     before = agent.boot_id()
@@ -96,7 +96,7 @@ LOOK_UP = (
 
 
 def test_dns(cluster: Cluster) -> None:
-    """A pod resolves names of the internal zone that DHCP's name server knows."""
+    """A pod resolves names of the internal zone through the name server from DHCP."""
     for node in cluster.nodes:
         said = run_pod(cluster.server, pod(f"dns-{node.name}", node.name, LOOK_UP))
         assert cluster.server.lab.plan.gateway in said
@@ -140,7 +140,7 @@ touch /stamps/started; while :; do sleep 1 & wait $!; done
 
 
 def test_shutdown(cluster: Cluster) -> None:
-    """At a reboot a pod hears SIGTERM and has its grace period, in a minute at most."""
+    """On a reboot a pod gets SIGTERM and its grace period, within a minute."""
     server, agent = cluster.nodes
     mount = {"name": "stamps", "hostPath": {"path": STAMPS, "type": "DirectoryOrCreate"}}
     manifest = pod(
@@ -162,7 +162,7 @@ def test_shutdown(cluster: Cluster) -> None:
     begun = time.monotonic()
     agent.reboot()
     not_ready = wait_for("the server knows of the shutdown", 60, lambda: shutting_down(server))
-    agent.vm.expect("k3OS Current", 300)  # the menu: the firmware's seconds count, too
+    agent.vm.expect("k3OS Current", 300)  # the boot menu: the firmware's time counts, too
     spent = time.monotonic() - begun
     agent.wait_for_reboot(before)
     heard, ended = (
@@ -181,7 +181,7 @@ def test_shutdown(cluster: Cluster) -> None:
 
 
 def shutting_down(server: Node) -> int:
-    """When the kubelet of the agent said that it shuts down (seconds since 1970), 0: not yet."""
+    """When the agent's kubelet reported that it shuts down (Unix time); 0: not yet."""
     ready = condition(server.get("node agent"), "Ready")
     if ready.get("status") == "True":
         return 0
@@ -190,7 +190,7 @@ def shutting_down(server: Node) -> int:
 
 
 def test_kill(cluster: Cluster) -> None:
-    """k3s is killed with SIGKILL: pods keep running, and the node is Ready again."""
+    """When k3s is killed with SIGKILL, pods keep running, and the node becomes Ready again."""
     server = cluster.server
     server.apply(pod("going-on", "server", "exec sleep 86399"))
     wait_until_running(server, "going-on")
@@ -203,7 +203,7 @@ def test_kill(cluster: Cluster) -> None:
     wait_for("systemd has started k3s again", 120, lambda: server.ssh(main) not in ("0", before))
 
     def heard_of_again() -> bool:
-        """What was known before is not enough: the API is up before the kubelet is."""
+        """A heartbeat from after the kill: the API is up before the kubelet is."""
         ready = condition(server.get("node server"), "Ready")
         return ready["status"] == "True" and ready["lastHeartbeatTime"] > killed
 

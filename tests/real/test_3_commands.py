@@ -1,6 +1,6 @@
-"""What is done to a running node: through the API server, and by a file that is tried.
+"""What people do to a running node: `kubectl k3os` commands and `k3os config try`.
 
-Before the rollouts: they are the operator's, and this is for people.
+Runs before the rollouts, which the operator does.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def test_commands_through_the_api(cluster: Cluster) -> None:
 
 
 def test_support_through_the_api(cluster: Cluster) -> None:
-    """kubectl k3os support makes one archive about both nodes, in which no token is."""
+    """kubectl k3os support makes one archive about both nodes that contains no token."""
     server = cluster.server
     server.ssh(f"sudo kubectl k3os support server agent -o {ARCHIVE}", 600)
     listed = server.ssh(f"sudo tar -tf {ARCHIVE}")
@@ -62,7 +62,7 @@ def try_out(cluster: Cluster, text: str, options: str) -> None:
 
 
 def test_try_is_taken_back(cluster: Cluster) -> None:
-    """A setting that is tried for a minute counts at once, and goes when nobody keeps it."""
+    """A setting tried for a minute applies at once and is undone when nobody keeps it."""
     agent = cluster.agent
     value = "sysctl -n vm.max_map_count"
     before = agent.ssh(value)
@@ -72,7 +72,7 @@ def test_try_is_taken_back(cluster: Cluster) -> None:
 
 
 def test_try_restarts_k3s(cluster: Cluster) -> None:
-    """Arguments of k3s are tried, k3s restarts with them, and they are taken back by hand."""
+    """k3s arguments are tried, k3s restarts with them, and `config back` undoes them."""
     server, agent = cluster.nodes
 
     def capacity(wanted: str) -> bool:
@@ -87,7 +87,7 @@ def test_try_restarts_k3s(cluster: Cluster) -> None:
 
 
 def test_kept_after_a_restart(cluster: Cluster) -> None:
-    """A file that is kept is there in the next boot."""
+    """A configuration that is kept survives a reboot."""
     agent = cluster.agent
     try_out(cluster, "k3os: {sysctls: {vm.max_map_count: '262146'}}", "--for 10m")
     agent.ssh("sudo k3os config keep")

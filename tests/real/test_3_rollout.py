@@ -1,5 +1,5 @@
-"""NodePools of the operator that is on the image: what is wanted comes to both nodes, or is taken
-back where it cannot run.
+"""NodePools, with the operator of the image: changes reach both nodes, or are rolled back if they
+do not work.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SYSCTL = "vm.max_map_count"
 def want(
     server: Node, name: str = POOL, selector: dict[str, Any] | None = None, **spec: Any
 ) -> None:
-    """A NodePool, or another spec for it."""
+    """Create a NodePool, or change its spec."""
     server.apply(
         {
             "apiVersion": f"{names.GROUP}/{names.VERSION}",
@@ -42,7 +42,8 @@ def want(
 
 
 def wait_for_phase(server: Node, phase: str, name: str = POOL) -> dict[str, Any]:
-    """Until the operator says so of the spec that was given last; another end is told at once."""
+    """Wait until the operator reports the phase for the latest spec; fail at once if the phase is
+    Failed instead."""
     shown = ""
 
     def reached() -> dict[str, Any]:
@@ -70,7 +71,7 @@ def annotation(server: Node, name: str, which: str) -> str:
 
 
 def test_configuration(cluster: Cluster) -> None:
-    """A NodePool brings a configuration to both nodes, without a boot."""
+    """A NodePool applies a configuration to both nodes without a reboot."""
     before = {node: node.boot_id() for node in cluster.nodes}
     value = "262145"
     want(cluster.server, config={"k3os": {"sysctls": {SYSCTL: value}}})
@@ -81,7 +82,7 @@ def test_configuration(cluster: Cluster) -> None:
 
 
 def test_k3os(cluster: Cluster, release: Callable[[str], str]) -> None:
-    """A NodePool brings a new k3OS to both nodes, with a boot each."""
+    """A NodePool upgrades k3OS on both nodes, and each reboots."""
     before = {node: node.boot_id() for node in cluster.nodes}
     want(cluster.server, k3os={"version": K3OS, "url": release(K3OS)})
     wait_for_phase(cluster.server, "Updated")
@@ -94,7 +95,7 @@ def test_k3os(cluster: Cluster, release: Callable[[str], str]) -> None:
 
 
 def operators(server: Node) -> bool:
-    """Whether all replicas are those of the newest Deployment, and Ready."""
+    """Whether all replicas are from the newest Deployment, and Ready."""
     found = server.get("-n k3os-system deployment k3os-operator")
     status, wanted = found["status"], found["spec"]["replicas"]
     assert K3OS in json.dumps(found["spec"]["template"]["spec"]["affinity"])
@@ -103,7 +104,7 @@ def operators(server: Node) -> bool:
 
 
 def test_k3s(cluster: Cluster, k3s: Given) -> None:
-    """A NodePool brings a new k3s to both nodes, without a boot."""
+    """A NodePool upgrades k3s on both nodes without a reboot."""
     lab = cluster.server.lab
     before = {node: node.boot_id() for node in cluster.nodes}
     if k3s.next is not None:
@@ -125,7 +126,7 @@ def test_k3s(cluster: Cluster, k3s: Given) -> None:
 
 
 def test_crash(cluster: Cluster, k3s: Given) -> None:
-    """A k3s that ends at once is taken back; the node and its NodePool say so."""
+    """A k3s that crashes at once is rolled back, and the node and its NodePool say so."""
     server, agent = cluster.nodes
     lab = server.lab
     good = annotation(server, "agent", names.K3S)
@@ -133,7 +134,7 @@ def test_crash(cluster: Cluster, k3s: Given) -> None:
     web.publish_k3s(lab.web, bad, web.crashing(bad))
     only = {"matchLabels": {"kubernetes.io/hostname": "agent"}}
     settings = {"k3os": {"upgrade": {"timeout": TRIAL_SECONDS}}}
-    # the time in which it must be ready comes first, so that it counts for the k3s
+    # first the timeout of the trial, so that it already applies to the new k3s
     want(server, selector=only, config=settings)
     wait_for_phase(server, "Updated")
     want(server, selector=only, config=settings, k3s={"version": bad, "url": f"{lab.plan.web}/k3s"})

@@ -1,4 +1,4 @@
-"""What did not turn out well is taken back: by a person with `rollout undo`, by a canary's gate."""
+"""Bad changes are taken back: by a person with `rollout undo`, or by a canary's gate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.real.test_3_rollout import ROLLOUT_SECONDS, SYSCTL, annotation, wait_
 
 POOL = "undone"
 FIRST, SECOND, THIRD = "262146", "262147", "262148"
-# a node with memory to spare has the status False
+# stays closed: MemoryPressure is False on a node with enough memory
 CLOSED = {"apiVersion": "v1", "kind": "Node", "name": "agent", "type": "MemoryPressure"}
 CANARY = {
     "steps": [{"nodes": 1}],
@@ -41,7 +41,7 @@ def revisions(server: Node) -> int:
 
 
 def test_undo_of_a_configuration(cluster: Cluster) -> None:
-    """`kubectl k3os rollout undo` brings the configuration before to both nodes."""
+    """`kubectl k3os rollout undo` restores the earlier configuration on both nodes."""
     server = cluster.server
     for value in (FIRST, SECOND):
         want(server, POOL, config=configuration(value))
@@ -55,7 +55,7 @@ def test_undo_of_a_configuration(cluster: Cluster) -> None:
 
 
 def test_gate(cluster: Cluster) -> None:
-    """A canary whose gate stays closed takes its node back, and the NodePool says which gate."""
+    """A canary whose gate stays closed is rolled back, and the NodePool names the gate."""
     server = cluster.server
     want(server, POOL, config=configuration(FIRST))
     wait_for_phase(server, "Updated", POOL)
@@ -78,7 +78,7 @@ def test_gate(cluster: Cluster) -> None:
 
 
 def test_undo_of_a_version(cluster: Cluster, k3s: Given) -> None:
-    """`kubectl k3os rollout undo` brings the agent back to the k3s before."""
+    """`kubectl k3os rollout undo` returns the agent to its earlier k3s."""
     server, agent = cluster.nodes
     lab = server.lab
     good = annotation(server, "agent", names.K3S)

@@ -1,4 +1,4 @@
-"""An agent whose DHCP server gives it another address. Last: it stays with that one."""
+"""An agent that gets another address by DHCP. The last of these steps: it keeps that address."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from tests.real.moving import check_move
 
 
 def test_other_address(cluster: Cluster) -> None:
-    """An agent gets another address, and is Ready with it; its pods keep running."""
+    """An agent gets another address, becomes Ready with it, and its pods keep running."""
     check_move(cluster.server, cluster.agent)

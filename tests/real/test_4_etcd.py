@@ -1,9 +1,9 @@
-"""Embedded etcd with three servers, of which one restarts in a rollout while the others go on.
+"""Embedded etcd on three servers: one restarts in a rollout while the others keep working.
 
-The machines of the cluster before make room for them. Where this machine has few processors there
-is one server, with all of it but the others: of two that are emulated on two processors k3s' own
-time limits end one again and again. Servers for etcd alone are no way out: up to v1.22.3 at least
-k3s has such a one wait for its agent before it joins, and the agent wait for etcd.
+The earlier cluster's machines are shut down first, to free memory. A host with few processors runs
+the same steps with a single server: with two servers emulated on two processors, k3s keeps missing
+its own time limits and exits. Servers with etcd only are no alternative: at least up to v1.22.3,
+such a k3s waits for its agent before it joins, and the agent waits for etcd.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from tests.real.test_3_rollout import annotation, wait_for_phase, want
 from tests.vm.conftest import Images
 
 MEMORY = 2048
-ENOUGH = 6  # processors of this machine
+ENOUGH = 6  # processors of the host
 SERVERS = ("etcd-1", "etcd-2", "etcd-3") if (os.cpu_count() or 1) >= ENOUGH else ("etcd-1",)
-# an emulated one does not always renew its leases within the usual ten seconds, and k3s ends then
+# an emulated server may not renew its leases within the default ten seconds, and then k3s exits
 PATIENT = tuple(
     f"--kube-{part}-arg=leader-elect-{limit}"
     for part in ("controller-manager", "scheduler", "cloud-controller-manager")
@@ -38,7 +38,7 @@ PATIENT = tuple(
 )
 K3OS = "9.1.0"
 POOL = "one-server"
-# etcd elects another leader, k3s' clients find another server
+# seconds, while etcd elects a new leader and k3s' clients find another server
 LONGEST_SILENCE = 60
 
 
@@ -74,14 +74,14 @@ def servers(
 
 
 def test_etcd_join(servers: list[Node]) -> None:
-    """Servers with embedded etcd are Ready, each a member."""
+    """Servers with embedded etcd become Ready, each of them a member."""
     for node in servers:
         labels = servers[0].get(f"node {node.name}")["metadata"]["labels"]
         assert labels.get("node-role.kubernetes.io/etcd") == "true"
 
 
 def test_etcd_snapshot(servers: list[Node]) -> None:
-    """A snapshot of etcd can be made by hand on a server."""
+    """An etcd snapshot can be made by hand on a server."""
     said = servers[0].ssh("sudo k3s etcd-snapshot save --name by-hand 2>&1 || true", 300)
     found = servers[0].ssh("sudo ls /var/lib/rancher/k3s/server/db/snapshots 2>&1 || true")
     say(found or said)
@@ -89,7 +89,7 @@ def test_etcd_snapshot(servers: list[Node]) -> None:
 
 
 def test_etcd_rollout(servers: list[Node], release: Callable[[str], str]) -> None:
-    """A server with etcd restarts in a rollout; of three the others answer all the time."""
+    """A server with etcd restarts in a rollout while the others, if any, keep answering."""
     first, target = servers[0], servers[-1]
     before = target.boot_id()
     url = release(K3OS)
@@ -108,7 +108,7 @@ def test_etcd_rollout(servers: list[Node], release: Callable[[str], str]) -> Non
 
 
 class Watch:
-    """How long the API gave no answer, each time, in seconds; asked every few seconds."""
+    """Polls the API every few seconds; silences: seconds between one answer and the next."""
 
     def __init__(self, node: Node) -> None:
         self.silences: list[float] = []
@@ -137,7 +137,7 @@ class Watch:
 
 
 def test_etcd_one_down(servers: list[Node]) -> None:
-    """A server with etcd loses its power and is Ready again; of three the others go on."""
+    """A server with etcd loses power and becomes Ready again; the others, if any, keep working."""
     first, target = servers[0], servers[-1]
     before = target.boot_id()
     first.kubectl("create namespace before-it-went")

@@ -1,7 +1,7 @@
-"""What 512 MiB are enough for: an agent, and a server by itself. The figures are printed; those of
-docs/explanation/resources.md were taken from here.
+"""What 512 MiB of memory is enough for: an agent, and a server by itself. Prints the figures that
+docs/explanation/resources.md quotes.
 
-The machines of the clusters before make room for them.
+The earlier clusters' machines are shut down first, to free memory.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from tests.real.test_1_live import OUT_OF_MEMORY
 from tests.vm.conftest import Images
 
 SMALL = 512
-# how long nothing may be killed on an agent that is Ready, and how long a server is watched
+# how long nothing may be killed on a Ready agent, and how long a server is watched; seconds
 SECONDS = 300
 WATCHED = 900
-# of a login at any moment, from ssh's first packet to the command's answer. An emulated processor
-# needs two or three for its keys and the session alone, and has k3s' start to do meanwhile.
+# limit for any login, from ssh's first packet to the command's output. An emulated processor needs
+# two or three seconds just for key exchange and session, while k3s is starting.
 LOGIN_SECONDS, EMULATED_LOGIN_SECONDS = 10, 40
 FIGURES = (
     "free -m; cat /proc/pressure/memory; uptime; "
@@ -39,8 +39,8 @@ FIGURES = (
 
 
 class Logins:
-    """How long logins take, in seconds, one after the other all the time. A login that fails, or
-    has no answer after a minute, counts as the time it took."""
+    """Logs in over and over; seconds: how long each login took, including those that failed or
+    timed out after a minute."""
 
     def __init__(self, node: Node) -> None:
         self.seconds: list[float] = []
@@ -78,7 +78,7 @@ class Logins:
 
 @pytest.fixture(scope="module")
 def free(machines: ExitStack) -> None:
-    """The memory of the cluster's machines is free."""
+    """Frees the memory of the cluster's machines."""
     machines.close()
 
 
@@ -86,7 +86,7 @@ def free(machines: ExitStack) -> None:
 def small_agent(
     free: None, lab: Lab, images: Images, k3s: Given, key: Path, tmp_path: Path
 ) -> Iterator[tuple[Node, Node]]:
-    """A server with room, and an agent with little of it."""
+    """A server with enough memory, and an agent with little."""
     with ExitStack() as stack:
         made = []
         for name, memory in (("server", MEMORY), ("agent", SMALL)):
@@ -105,7 +105,7 @@ def small_agent(
 
 
 def test_small_agent(small_agent: tuple[Node, Node], lab: Lab) -> None:
-    """An agent of 512 MiB is Ready and runs a pod, and nothing is killed."""
+    """An agent with 512 MiB becomes Ready and runs a pod, and nothing is killed."""
     server, agent = small_agent
     wait_for("the agent answers by ssh", BOOT, lambda: agent.ssh("hostname"))
     with Logins(agent) as logins:
@@ -136,7 +136,7 @@ def small_server(
 
 
 def test_small_server(small_server: Node, lab: Lab) -> None:
-    """A server of 512 MiB is Ready or says that memory is short, and logins work all the time."""
+    """A server with 512 MiB says that memory is short, and logins always work."""
     node = small_server
     wait_for("the node answers by ssh", BOOT, lambda: node.ssh("hostname"))
     started = time.monotonic()
@@ -147,7 +147,7 @@ def test_small_server(small_server: Node, lab: Lab) -> None:
                 if not ready and is_ready(node, node.name):
                     ready = time.monotonic() - started
             except (CommandError, ValueError) as error:
-                answer = str(error)  # its API is not up, or has no time
+                answer = str(error)  # its API is down or too busy
             time.sleep(15)
     late = f"not Ready in {WATCHED} s: {answer}"
     say(f"Ready {ready:.0f} s after the first login" if ready else late)

@@ -1,4 +1,4 @@
-"""A server with `k3os.hardening: cis`, by itself, with what its guide promises."""
+"""A single server with `k3os.hardening: cis` does what the hardening guide promises."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.real.lab import Lab, say, wait_for
 from tests.real.node import BOOT, Node, pod, wait_until_running
 from tests.vm.conftest import Images
 
-# what the Pod Security Standard `restricted` asks of a container
+# what the Pod Security Standard `restricted` requires of a container
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -54,7 +54,7 @@ def hardened(
 
 
 def test_hardened(hardened: Node) -> None:
-    """A server with `hardening: cis` is Ready, runs a pod and answers rancher's kubectl."""
+    """A server with `hardening: cis` becomes Ready, runs a pod and answers rancher's kubectl."""
     hardened.apply(pod("one", "server", "sleep 3600", container={"securityContext": RESTRICTED}))
     wait_until_running(hardened, "one")
     assert " Ready " in hardened.ssh("kubectl get nodes")
@@ -80,7 +80,7 @@ def test_hardened_audit(hardened: Node) -> None:
 
 
 def test_hardened_modules(hardened: Node) -> None:
-    """No module can be loaded any more, and the kernel is locked down."""
+    """No more kernel modules can be loaded, and the kernel is locked down."""
     wait_for(
         "no more modules",
         BOOT,
@@ -90,14 +90,14 @@ def test_hardened_modules(hardened: Node) -> None:
 
 
 def test_hardened_status(hardened: Node) -> None:
-    """What the profile could not do on this version of k3s is said, and nothing has failed."""
+    """The status shows what the profile could not do on this k3s, and no unit has failed."""
     say(hardened.ssh("sudo k3os status | grep -i -A 3 harden || true"))
     failed = hardened.ssh("systemctl --failed --no-legend || true")
     assert failed == "", failed
 
 
 def test_hardened_reboot(hardened: Node) -> None:
-    """It is Ready again after a reboot, and its secrets can be read."""
+    """A hardened server is Ready again after a reboot, and its secrets can be read."""
     before = hardened.boot_id()
     hardened.reboot()
     hardened.wait_for_reboot(before)

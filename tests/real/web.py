@@ -1,4 +1,4 @@
-"""What the lab's web server shows as a mirror of the k3s releases, in their layout."""
+"""A mirror of the k3s releases on the lab's web server, in the layout of the original."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ exit 1
 
 
 def publish_k3s(web: Path, version: str, data: bytes) -> None:
-    """A release: the executable and its sum. The server decodes %2B in addresses."""
+    """Publish a release: the executable and its checksum. The server decodes %2B in URLs."""
     executable, sums = release_files("amd64")
     directory = web / "k3s" / version
     directory.mkdir(parents=True, exist_ok=True)
@@ -24,5 +24,5 @@ def publish_k3s(web: Path, version: str, data: bytes) -> None:
 
 
 def crashing(version: str) -> bytes:
-    """A k3s that says its version and ends at once where it should run."""
+    """A k3s that reports its version, but exits at once when it should run."""
     return CRASHES.format(version=version).encode()

@@ -1,8 +1,8 @@
-"""A stub of `helm template`: so much of Helm's templates as our chart has, and no more.
+"""A stub of `helm template`, with just the template features that our chart uses.
 
-Real is text/template of Go with the functions of Helm. This knows values by their path, `toYaml`,
-`nindent`, `with`, `else` and `end`, and refuses anything else, so that a chart that needs more than
-a reader understands at once fails a test.
+Helm uses Go's text/template with functions of its own. This stub only supports values by path,
+`toYaml`, `nindent`, `with`, `else` and `end`, and refuses anything else, so that a test fails if
+the chart needs more than a reader understands at once.
 """
 
 import copy
@@ -19,7 +19,7 @@ Token = tuple[str, str]  # kind: text or action; what
 
 
 def rendered(files: Mapping[str, str], values: Mapping[str, Any] | None = None) -> list[Any]:
-    """The objects that a chart makes. files: path to text. values: in the place of its own."""
+    """The objects that a chart makes. files: path -> text. values: override the chart's own."""
     (own,) = (text for path, text in files.items() if path.endswith("/values.yaml"))
     given = {"Values": coalesced(yaml.safe_load(own), values or {})}
     found: list[Any] = []
@@ -30,7 +30,7 @@ def rendered(files: Mapping[str, str], values: Mapping[str, Any] | None = None) 
 
 
 def coalesced(own: Any, given: Mapping[str, Any]) -> Any:
-    """Helm, "Values Files": maps are merged, all else is replaced, null removes a key."""
+    """Helm, "Values Files": maps are merged, everything else is replaced, null removes a key."""
     merged = copy.deepcopy(own)
     for name, value in given.items():
         if value is None:
@@ -50,7 +50,7 @@ def template(text: str, dot: Any) -> str:
 
 
 def _tokens(text: str) -> Iterator[Token]:
-    """With the white space gone that `{{-` and `-}}` trim."""
+    """Tokens, without the whitespace that `{{-` and `-}}` trim."""
     at, trims = 0, False
     for found in ACTION.finditer(text):
         before = text[at : found.start()]
@@ -62,7 +62,7 @@ def _tokens(text: str) -> Iterator[Token]:
 
 
 def _block(tokens: list[Token], dot: Any, root: Any) -> tuple[str, list[Token]]:
-    """Up to its `else` or `end`, which is the first of what is left."""
+    """Evaluate tokens up to `else` or `end`, which comes first in the returned rest."""
     made = ""
     while tokens:
         (kind, what), *tokens = tokens

@@ -1,4 +1,4 @@
-"""System extensions as directories, where a test mounts nothing."""
+"""System extensions as directories, for tests that mount nothing."""
 
 from pathlib import Path
 

@@ -88,7 +88,7 @@ class FtpServer:
                 try:
                     data.send(self.files[argument])
                 except ConnectionError:
-                    return False  # a client that has enough hangs up
+                    return False  # the client has enough and hangs up
                 reply("226 done")
             elif command == "STOP":
                 return True

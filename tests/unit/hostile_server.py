@@ -1,4 +1,4 @@
-"""A TCP server on the loopback interface that never comes to an end, whatever it is asked."""
+"""A TCP server on the loopback interface that never stops sending."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BLOCK = b"x" * 65536
 
 
 class Hostile:
-    """port; sent: bytes that clients took off it, in all connections."""
+    """port; sent: bytes that clients accepted, in all connections."""
 
     def __init__(self, listener: socket.socket) -> None:
         self.port: int = listener.getsockname()[1]
@@ -37,7 +37,7 @@ class Hostile:
                         connection.recv(65536)
                     self._send(connection, talk(), pause)
                 except OSError:
-                    continue  # the client had enough
+                    continue  # the client hung up
 
     def _send(self, connection: socket.socket, pieces: Iterable[bytes], pause: float) -> None:
         for piece in pieces:
@@ -59,9 +59,9 @@ class Hostile:
 def hostile(
     head: bytes, again: bytes, *, pause: float = 0.0, listens_first: bool = True
 ) -> Iterator[Hostile]:
-    """Sends head and then `again` for ever, with a pause of seconds after each.
+    """Send head, then `again` forever, with a pause in seconds after each.
 
-    listens_first: reads a request before it talks, as HTTP has it; FTP's server talks first.
+    listens_first: read a request before answering, as in HTTP; in FTP the server talks first.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = Hostile(listener)

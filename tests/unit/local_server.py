@@ -1,6 +1,6 @@
-"""A local HTTP server whose pages are told how to behave: right, slow, cut off, moved.
+"""A local HTTP server whose pages behave as told: correct, slow, cut off, redirected.
 
-It plays the k3s releases, a proxy, or any site; it never leaves the loopback interface.
+It acts as the k3s releases, a proxy, or any site, only on the loopback interface.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Site:
-    """pages: path -> what to do; requests: (path, headers) in order; stop: ends slow pages."""
+    """pages: path -> its handler; requests: (path, headers) in order; stop: ends slow pages."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -54,7 +54,8 @@ class Site:
         self.stop = threading.Event()
 
     def page(self, path: str, *pages: Page) -> str:
-        """The first request gets the first page, …, the last page answers all after it."""
+        """The first request gets the first page, and so on; the last page answers all further
+        ones."""
         queue = list(pages)
         self.pages[path] = lambda handler: (queue.pop(0) if len(queue) > 1 else queue[0])(handler)
         return self.url + path
@@ -67,7 +68,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up in the middle of an answer is what some tests are about."""
+        """Quiet if a client hangs up in the middle of an answer, which some tests do on purpose."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
@@ -91,7 +92,7 @@ def local_site(tls: ssl.SSLContext | None = None) -> Iterator[Site]:
 
 
 def content(body: bytes, *, etag: str = "", ranges: bool = True) -> Page:
-    """A file, with ranges as RFC 9110 has them."""
+    """A file, with ranges (RFC 9110)."""
 
     def page(handler: Handler) -> None:
         tags = {"ETag": etag} if etag else {}
@@ -111,13 +112,13 @@ def content(body: bytes, *, etag: str = "", ranges: bool = True) -> Page:
 
 
 def cut_off(body: bytes, after: int, *, etag: str = "") -> Page:
-    """Promises the whole body, sends a piece, closes."""
+    """Promises the whole body, sends a part, and closes."""
     tags = {"ETag": etag} if etag else {}
     return lambda handler: handler.answer(200, body[:after], length=str(len(body)), **tags)
 
 
 def stalling(body: bytes, after: int, *, trickle: float = 0.0) -> Page:
-    """Sends a piece, then nothing (or a byte every `trickle` seconds)."""
+    """Sends a part, then nothing (or a byte every `trickle` seconds)."""
 
     def page(handler: Handler) -> None:
         site: Site = handler.server.site  # type: ignore[attr-defined]

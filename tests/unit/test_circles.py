@@ -1,10 +1,10 @@
-"""No modules import each other in a circle, also not inside of functions."""
+"""No modules import each other in a circle, not even inside functions."""
 
 import grimp
 
 
 def circles(edges: dict[str, set[str]]) -> list[set[str]]:
-    """Modules of which each is reached from each: Tarjan's strongly connected components."""
+    """Groups of modules that all reach each other: Tarjan's strongly connected components."""
     number: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -35,7 +35,7 @@ def test_a_circle_is_found() -> None:
 
 
 def test_there_are_none() -> None:
-    """What is imported for types only is none: nothing of it happens."""
+    """Imports for types only do not count: they do not happen at run time."""
     graph = grimp.build_graph("k3os", exclude_type_checking_imports=True)
     edges = {each: graph.find_modules_directly_imported_by(each) for each in graph.modules}
     assert len(edges) > 300

@@ -1,4 +1,4 @@
-"""Whatever asks a server for something has enough at some point, and says so in words."""
+"""Every client stops reading an endless answer, and says so."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SECONDS = 1.0
 
 
 def quiet(*_: object) -> None:
-    """For lines and progress that a test does not look at."""
+    """Ignores lines and progress."""
 
 
 def keys(url: str, directory: Path) -> object:

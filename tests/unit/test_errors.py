@@ -1,4 +1,4 @@
-"""Errors are for terminals: what somebody else wrote does not steer them."""
+"""Errors are shown on terminals: text from others in them cannot control the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scripts/setup with pretended package managers: it must say what it does, or what to do."""
+"""scripts/setup with fake package managers: it must say what it does, or what to do."""
 
 import shutil
 
@@ -12,7 +12,7 @@ TOOLS = ("sh", "dirname", "grep", "cat", "sha256sum", "cut", "mktemp", "tail", "
 
 @pytest.fixture
 def host(tmp_path):
-    """A checkout whose .venv is complete, and a PATH with nothing but TOOLS in it."""
+    """A checkout with a complete .venv, and a PATH with only TOOLS in it."""
     checkout = tmp_path / "checkout"
     (checkout / "scripts").mkdir(parents=True)
     (checkout / "bin").mkdir()

@@ -1,6 +1,6 @@
 """A TFTP server on the loopback interface (RFC 1350, 2347, 2348) that can lose and double packets.
 
-It is written from the standard and shares nothing with the client.
+It is written from the standards and shares no code with the client.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ GIVE_UP_AFTER = 20
 
 @dataclass
 class TftpServer:
-    """files: path to bytes. lose, double: numbers of data blocks, once each; silent: requests that
-    are not answered. options: whether it knows any; refuses_options: with error 8. pause: seconds
-    before each block."""
+    """files: path -> bytes. lose, double: numbers of data blocks, once each; silent: number of
+    requests that are not answered. options: whether it supports any; refuses_options: with error 8.
+    pause: seconds before each block."""
 
     files: dict[str, bytes]
     options: bool = True
@@ -83,7 +83,7 @@ class TftpServer:
     def _exchange(
         self, transfer: socket.socket, client: tuple[str, int], number: int, packet: bytes
     ) -> bool:
-        """Send until it is acknowledged; False when the client does not want any more."""
+        """Send until it is acknowledged; False if the client does not want any more."""
         for _ in range(GIVE_UP_AFTER):
             self.sent.append(number)
             time.sleep(self.pause)
@@ -108,7 +108,7 @@ class TftpServer:
         return False
 
     def _disturb(self, client: tuple[str, int]) -> None:
-        """Another port sends a block of its own."""
+        """Send a stray block from another port."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
             other.settimeout(5)
             other.bind(("127.0.0.1", 0))

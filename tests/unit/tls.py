@@ -1,4 +1,4 @@
-"""A certificate of our own for servers on the loopback interface, for as long as a test process."""
+"""A self-signed certificate for servers on the loopback interface, valid during a test process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from k3os.system.run import run
 
 @functools.cache
 def certificate() -> tuple[str, str]:
-    """The paths of a certificate, which is its own authority, and of its key."""
+    """The paths of a self-signed certificate and its key."""
     directory = tempfile.mkdtemp(prefix="k3os-tls.")
     atexit.register(shutil.rmtree, directory)
     path, key = f"{directory}/certificate.pem", f"{directory}/key.pem"

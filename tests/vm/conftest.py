@@ -1,4 +1,4 @@
-"""Virtual machines for tests: images built once, boots shared by a module, logs kept.
+"""Virtual machines for tests: images are built once, boots shared by a module, logs kept.
 
 K3OS_ARTIFACTS names a directory with artifacts to test (KERNEL=cloud, K3S=tests/stubs/k3s);
 without it they are built. Serial logs are kept in dist/vm-logs.
@@ -33,15 +33,15 @@ from tests.vm.releases import Releases
 ROOT = Path(__file__).parents[2]
 LOGS = ROOT / "dist" / "vm-logs"
 STUB = ROOT / "tests" / "stubs" / "k3s"
-# on a busy machine the emulated timer looks broken to the kernel, which then stops
+# on a busy host the emulated timer looks broken to the kernel, which then panics
 CMDLINE = f"console=tty0 console=ttyS0,115200 quiet {NO_SELF_TESTS} no_timer_check"
 BUILD_SECONDS = 900
 SHOWN_LINES = 250
-# QEMU 7.2 (Debian 12) dies of a signal in about one boot of a hundred on some machines: says
-# nothing of k3OS, so the boot is done again; the summary counts it. Nothing else is.
+# On some hosts QEMU 7.2 (Debian 12) dies of a signal in about one boot of a hundred. That is not
+# k3OS' fault, so such boots, and no others, are repeated; the summary counts them.
 EMULATOR_DIED = r"QEMU ended with -\d+"
 RERUNS = 2
-# GRUB's menu in the first of its seconds, and what follows its errors
+# GRUB's menu in its first second, and the prompt after GRUB's errors
 WAITS = re.compile(rb"executed automatically in 5s|Press any key to continue")
 LONGEST_WAIT = 40
 # Files that take minutes, the longest first, so that none of them runs alone at the end.
@@ -65,7 +65,7 @@ class Images:
         self._scratch = scratch
 
     def direct(self, append: str = "", config: str = "", *, medium: bool = True) -> VMSpec:
-        """A machine that boots the kernel directly: quicker than through the firmware."""
+        """A machine that boots the kernel directly, which is faster than through the firmware."""
         initrd = self.initrd
         if config:
             path = self._scratch / "config.yaml"
@@ -77,7 +77,7 @@ class Images:
 
 
 def build(kernel: str, arch: str = "amd64") -> Path:
-    """Build our image with the stub for k3s; quick when nothing changed."""
+    """Build our image with the k3s stub; fast if nothing has changed."""
     name = kernel if arch == "amd64" else f"{kernel}-{arch}"
     directory = from_environment(os.environ).cache / "vm-tests" / name
     wanted = {**_wanted(directory, kernel, arch), "PYTHONPATH": str(ROOT / "src")}
@@ -86,14 +86,14 @@ def build(kernel: str, arch: str = "amd64") -> Path:
 
 
 def _wanted(artifacts: Path, kernel: str, arch: str) -> dict[str, str]:
-    """A build's variables, whatever the environment has."""
+    """A build's variables, independent of the environment."""
     unset = ("CONFIG", "K3S_AIRGAP", "FIRMWARE", "OPERATOR", "SIGN_KEY", "RELEASE_KEYS")
     wanted = {"ARCH": arch, "KERNEL": kernel, "K3S": str(STUB), "ARTIFACTS": str(artifacts)}
     return {**wanted, **dict.fromkeys(unset, "")}
 
 
 def build_tarball(arch: str) -> Path:
-    """The tarball that is unpacked over another system; nothing that boots a machine is built."""
+    """The tarball that is unpacked over another system; builds nothing that boots a machine."""
     directory = from_environment(os.environ).cache / "vm-tests" / f"tarball-{arch}"
     wanted = {**os.environ, **_wanted(directory, "cloud", arch)}
     settings = from_environment(wanted)
@@ -105,7 +105,7 @@ def build_tarball(arch: str) -> Path:
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory) -> Images:
-    """The image with the cloud kernel: small and quick."""
+    """The image with the cloud kernel: small and fast."""
     given = os.environ.get("K3OS_ARTIFACTS")
     directory = Path(given).absolute() if given else build("cloud")
     return Images(directory, tmp_path_factory.mktemp("images"))
@@ -113,13 +113,13 @@ def images(tmp_path_factory) -> Images:
 
 @pytest.fixture(scope="session")
 def generic_images(tmp_path_factory) -> Images:
-    """The image with the kernel for real machines: has USB, AHCI and so on."""
+    """The image with the kernel for real machines, with drivers for USB, AHCI and so on."""
     return Images(build("generic"), tmp_path_factory.mktemp("generic"))
 
 
 @pytest.fixture(scope="session")
 def key(tmp_path_factory) -> Path:
-    """A private key for ssh; its public half lies beside it."""
+    """A private key for ssh, next to its public key."""
     path = tmp_path_factory.mktemp("ssh") / "key"
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)])
     return path
@@ -127,7 +127,7 @@ def key(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def releases(images, key, tmp_path_factory) -> Iterator[Releases]:
-    """None yet: a test makes those it needs."""
+    """Empty at first: a test makes the releases it needs."""
     directory = tmp_path_factory.mktemp("releases")
     with serve(directory) as url:
         yield Releases(images.iso.parent, directory, url, key)
@@ -135,22 +135,22 @@ def releases(images, key, tmp_path_factory) -> Iterator[Releases]:
 
 @pytest.fixture(scope="session")
 def accel(images) -> tuple[str, ...]:
-    """Without cmpxchg16b: after QEMU 7.2's the flags of an interrupted kernel were garbage, once in
-    some thousand boots. Nothing that the tests run needs it."""
+    """Without cmpxchg16b: after QEMU 7.2 emulated it, an interrupted kernel got garbage flags, once
+    in a few thousand boots. Nothing that the tests run needs it."""
     chosen = acceleration.choose(from_environment(os.environ).cache, images.kernel)
     return tuple(word.replace("+cx16", "-cx16") for word in chosen)
 
 
 def place(path: Path) -> float:
-    """A file's place in the order: the longest first; beside the first one, which waits for the
-    image, those that need none."""
+    """A file's place in the order: the longest first. Files that need no image come second, to run
+    while the first one waits for the image."""
     if path.parent.name == "operator":
         return 0.5
     return LONGEST.index(path.name) if path.name in LONGEST else len(LONGEST)
 
 
 def pytest_collection_modifyitems(items):
-    """Also the set-up of a module's machine is repeated when the emulator itself crashed."""
+    """Repeat tests, including the setup of a module's machine, if the emulator itself crashed."""
     items.sort(key=lambda item: place(item.path))
     for item in items:
         item.add_marker(pytest.mark.flaky(reruns=RERUNS, only_rerun=[EMULATOR_DIED]))
@@ -163,7 +163,7 @@ _started: list[Path] = []
 def boot(accel) -> Callable:
     """`with boot("name", spec) as vm`: a machine whose log is dist/vm-logs/name.log.
 
-    GRUB is not waited for, but with `patient=True`.
+    GRUB's countdowns are skipped, except with `patient=True`.
     """
 
     return functools.partial(start, accel=accel)
@@ -171,7 +171,7 @@ def boot(accel) -> Callable:
 
 @pytest.fixture(scope="session")
 def boot_foreign() -> Callable:
-    """As boot, for other architectures; no image of ours is built for it."""
+    """Like boot, for other architectures; builds no image of ours."""
     cache = from_environment(os.environ).cache
 
     def start_foreign(name: str, spec: VMSpec) -> AbstractContextManager[VM]:
@@ -185,8 +185,8 @@ def start(
     name: str, spec: VMSpec, *, accel: tuple[str, ...], patient: bool = False
 ) -> Iterator[VM]:
     _started.append(LOGS / f"{name}.log")
-    # the emulation of several processors now and then breaks a kernel, or the emulator; what a
-    # guest has written need not survive a power cut of this machine
+    # one processor: emulating several now and then crashes the kernel or the emulator; unsafe
+    # caching: what a guest writes need not survive a power cut of the host
     disks = [dataclasses.replace(disk, cache=disk.cache or "unsafe") for disk in spec.disks]
     spec = dataclasses.replace(spec, cpus=1, disks=tuple(disks))
     hurry = Hurry()
@@ -194,19 +194,19 @@ def start(
     with VM(spec, accel=accel, log=_started[-1], show=show) as vm:
         hurry.vm = vm
         yield vm
-        # a test that looks elsewhere must not pass over it
+        # a bug report on the console fails the test, whatever else it checks
         assert ASK not in vm.console.text, f"see {_started[-1]}"
 
 
 class Hurry:
-    """Presses Enter where GRUB would wait for somebody who does, for 5 or 10 seconds."""
+    """Presses Enter where GRUB would wait 5 or 10 seconds for a key."""
 
     def __init__(self) -> None:
         self.vm: VM | None = None
         self.seen = b""
 
     def look(self, data: bytes) -> None:
-        """Each piece of what the console shows comes here."""
+        """Called with each chunk of console output."""
         self.seen += data
         found = list(WAITS.finditer(self.seen))
         self.seen = self.seen[found[-1].end() if found else -LONGEST_WAIT :]
@@ -218,9 +218,9 @@ _used = [0.0]
 
 
 def cpu_seconds() -> float:
-    """Processor time since the last call, of this process and of the children that have ended.
+    """Processor time since the last call, of this process and of children that have ended.
 
-    A module's machine ends with the last test of its file: the sum of a file is right."""
+    A module's machine ends with the last test of its file, so the sum per file is right."""
     who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     used = sum(sum(resource.getrusage(each)[:2]) for each in who)
     _used[0], before = used, _used[0]
@@ -228,7 +228,7 @@ def cpu_seconds() -> float:
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Which files the processors work for, since they decide how long the whole takes."""
+    """Show which files use the processor time, which decides how long the whole suite takes."""
     files: Counter[str] = Counter()
     for reports in terminalreporter.stats.values():
         for report in reports:
@@ -244,7 +244,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A failure shows what the machine said."""
+    """Add the machine's serial log to a failure."""
     report = yield
     report.cpu_seconds = cpu_seconds()
     if report.failed and _started and _started[-1].exists():

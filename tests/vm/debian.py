@@ -1,7 +1,7 @@
-"""A small Debian 13 on a disk, for tests of what starts from another Linux.
+"""A small Debian 13 on a disk, for tests that start from another Linux.
 
-Made without a loop device: mmdebstrap(1), mke2fs(8) -d; kept in CACHE under the hash of what
-it is made of. GRUB is put on it by Debian's own grub-install, in the running machine.
+Made without a loop device: mmdebstrap(1), mke2fs(8) -d; kept in CACHE under the hash of its
+inputs. Debian's own grub-install puts GRUB on it, in the running machine.
 """
 
 import os
@@ -22,7 +22,7 @@ LABEL = "debian-root"
 PROMPT = r"^root@\S+:\S*# "
 SIZE = 1500 << 20
 MIB = 1 << 20
-# for GRUB's core image, then the root
+# a partition for GRUB's core image, then the root
 LAYOUT = "label: gpt\nsize=1MiB, type=21686148-6449-6E6F-744E-656564454649\ntype=linux\n"
 START = 2 * MIB
 FILES = {
@@ -48,7 +48,7 @@ rm -rf tree
 
 @dataclass(frozen=True)
 class Debian:
-    """Its disk (sparse, raw; copy it), and kernel and initrd, to boot it without GRUB."""
+    """Its disk (sparse, raw; copy it), and kernel and initrd to boot it without GRUB."""
 
     disk: Path
     kernel: Path
@@ -60,7 +60,7 @@ class Debian:
 
 
 def debian(log: Path) -> Debian:
-    """The disk of the cache, made when it is not there (a minute)."""
+    """The disk from the cache; made first if it is missing (takes a minute)."""
     settings = from_environment(os.environ)
     inputs = (SUITE, settings.mirror, PACKAGES, FILES, DISABLED, LAYOUT, SIZE, _MAKE_DISK)
     with Progress(log) as progress:

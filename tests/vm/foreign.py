@@ -1,9 +1,9 @@
-"""A Debian 13 of any architecture on a disk: k3OS unpacked over it, or about to take its place.
+"""A Debian 13 of any architecture on a disk, for overlay installations and takeovers.
 
 Its user space is the build's own base (mmdebstrap(1), all packages configured), so that nothing
 is installed twice; its kernel is Debian's. Made without root and loop devices by mke2fs(8) -d.
-The initrd stands for Debian's, which an emulated processor takes minutes to make: it does what
-that one does, as far as this disk needs it.
+The initrd replaces Debian's, which an emulated processor takes minutes to generate; it does only
+what this disk needs.
 """
 
 import lzma
@@ -24,7 +24,7 @@ KERNELS["arm"] = "linux-image-armmp"
 NEEDED_MODULES = ("virtio_pci", "virtio_mmio", "virtio_blk", "ext4", "crc32c_generic")
 PROMPT = r"^root@foreign:\S*# "
 SIZE = 1500 << 20
-# of a machine with UEFI; the root is the second
+# for a machine with UEFI; the second partition is the root
 LAYOUT = "label: gpt\nsize=64MiB, type=uefi\ntype=linux\n"
 START = 65 << 20
 GRUB = {"arm64": ("grub2-common", "grub-efi-arm64-bin")}
@@ -50,7 +50,7 @@ $b mount -t ext4 -o $mode "$root" /root
 for name in proc sys dev; do $b mount -o move /$name /root/$name; done
 exec $b switch_root /root /sbin/init
 """
-# with the tar of the documentation; the owners of files only exist where we are root by name
+# unpacks with the documented tar command; owners only work as root, at least in a user namespace
 MAKE_DISK = """
 set -e
 mkdir tree
@@ -67,7 +67,8 @@ rm -rf tree
 
 @dataclass(frozen=True)
 class Foreign:
-    """Its disk (raw), the device of its root, and what boots it; before: its /etc and /var."""
+    """Its disk (raw), its root device, and kernel and initrd to boot it; before: its original /etc
+    and /var."""
 
     disk: Path
     root: str
@@ -79,10 +80,10 @@ class Foreign:
 def foreign(
     arch: str, directory: Path, files: dict[str, Path], *, overlay: Path | None = None
 ) -> Foreign:
-    """A machine; files: what lies on its disk, too.
+    """A machine; files: additional files on its disk.
 
-    overlay: the tarball that is unpacked over it: its next boot is k3OS, from the whole disk.
-    Without one it has GRUB's packages, and partitions for UEFI.
+    overlay: a tarball that is unpacked over it, so that its next boot is k3OS; the disk has no
+    partitions then. Without one it has GRUB's packages and partitions for UEFI.
     """
     settings = from_environment({**os.environ, "ARCH": arch, "KERNEL": "cloud"})
     with Progress(directory / "foreign.log") as progress:
@@ -103,7 +104,7 @@ def foreign(
             run(["sfdisk", "-q", str(disk)], stdin=LAYOUT.encode())
             start = START
         as_root = [] if os.getuid() == 0 else ["unshare", "--map-auto", "--map-root-user"]
-        # the second table of a GPT ends the disk
+        # GPT keeps a backup table at the end of the disk
         room = f"{(SIZE - start - (1 << 20)) >> 10}k"
         arguments = [str(base), str(boot / "more.tar"), str(overlay or ""), str(start), room]
         command = ["/bin/sh", "-c", MAKE_DISK, "sh", *arguments]
@@ -125,7 +126,7 @@ def _stages(
 
 
 def _make_boot(settings: Settings, progress: Progress, grub: tuple[str, ...], output: Path) -> None:
-    """vmlinuz, initrd, and more.tar with what the disk has beside the base."""
+    """Make vmlinuz, initrd, and more.tar with what the disk needs in addition to the base."""
     archive = output / "packages.tar"
     wanted = (KERNELS[settings.arch.name], packages.STATIC_SHELL, *grub)
     packages.unpack(settings, progress, wanted, archive)
@@ -164,7 +165,7 @@ def _initrd(packages: Tree, modules: Path) -> Tree:
     for name in NEEDED_MODULES:
         for path in needed:
             if path.rpartition("/")[2].partition(".")[0].replace("-", "_") == name:
-                # the last of the list depends on nothing
+                # the last in the list depends on nothing
                 chosen += [each for each in (*reversed(needed[path]), path) if each not in chosen]
     for number, path in enumerate(chosen):
         data = lzma.decompress((modules / path).read_bytes())

@@ -1,7 +1,7 @@
-"""A proxy on the loopback interface that plays github.com and gitlab.com with its own CA.
+"""A proxy on the loopback interface that impersonates github.com and gitlab.com with its own CA.
 
-`https_proxy` leads a node here; it answers CONNECT and then speaks TLS as the site that was
-asked for (RFC 9110, section 9.3.6).
+A node uses it through `https_proxy`. It answers CONNECT and then speaks TLS as the requested site
+(RFC 9110, section 9.3.6).
 """
 
 import ssl
@@ -17,7 +17,7 @@ SITES = ("github.com", "gitlab.com")
 
 
 class Forge:
-    """port: of the proxy; ca: its certificate (PEM); pages: "site/path" -> text; seen: asked."""
+    """port: of the proxy; ca: its certificate (PEM); pages: "site/path" -> text; seen: requests."""
 
     def __init__(self, directory: Path) -> None:
         self.pages: dict[str, str] = {}

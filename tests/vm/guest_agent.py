@@ -1,4 +1,4 @@
-"""The hypervisor's side of QEMU's guest agent: what libvirt and Proxmox do with it.
+"""The hypervisor's side of QEMU's guest agent, as in libvirt and Proxmox.
 
 Protocol: https://www.qemu.org/docs/master/interop/qemu-ga-ref.html.
 """
@@ -30,19 +30,19 @@ class GuestAgent:
         self._socket.settimeout(ANSWER_SECONDS)
         self._socket.connect(str(path))
         self._lines = self._socket.makefile("rb")
-        # what somebody else left in the channel comes before the answer with our number
+        # discard leftovers in the channel until our number comes back
         number = time.monotonic_ns()
         self.send("guest-sync", id=number)
         while self._answer() != number:
             pass
 
     def call(self, command: str, **arguments: object) -> Any:
-        """What the agent answers. Raises AssertionError with its words where it refuses."""
+        """Return the agent's answer. Raises AssertionError with its message if it refuses."""
         self.send(command, **arguments)
         return self._answer()
 
     def send(self, command: str, **arguments: object) -> None:
-        """For a command that is not answered when it succeeds."""
+        """Send a command without waiting; some commands get no answer when they succeed."""
         text = json.dumps({"execute": command, "arguments": arguments})
         self._socket.sendall(text.encode() + b"\n")
 

@@ -1,4 +1,4 @@
-"""Installed disks made without an installer and without root."""
+"""Installed disks, made without an installer and without root."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def make_disk(iso: Path, disk: Path, scratch: Path, *, size: int, config: str = 
 def make_image(
     iso: Path, directory: Path, config: str, *, size: str = "2G", kind: str = "raw"
 ) -> Path:
-    """The same by `k3os image`, with the boot loaders: a disk image in directory."""
+    """The same with `k3os image`, including boot loaders: a disk image in directory."""
     path, file = directory / f"disk.{kind}", directory / "config.yaml"
     file.write_text(config)
     command = ["image", "--iso", str(iso), "--config", str(file), "--size", size]
@@ -38,13 +38,13 @@ def make_image(
 
 
 def debugfs(disk: Path, *commands: str) -> None:
-    """Change a file system behind its back, debugfs(8)."""
+    """Change a file system with debugfs(8), without mounting it."""
     for command in commands:
         run(["debugfs", "-w", "-R", command, f"{disk}?offset={START}"])
 
 
 def state_of(disk: Path) -> str:
-    """What dumpe2fs(8) says of the file system's state on a disk that no machine uses now."""
+    """The file system's state, as dumpe2fs(8) shows it; no machine may be using the disk."""
     with open(disk, "rb") as file:
         file.seek(START + 1024)
         block = file.read(1024)

@@ -1,4 +1,4 @@
-"""Releases made of this build's own artifacts with parts changed, signed by a key of the test."""
+"""Releases made from this build's own artifacts with parts changed, signed with a test key."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ MANIFEST = "k3os-manifest-amd64.json"
 
 
 class Releases:
-    """Release directories below one that a web server shows; url: as the node sees it."""
+    """Release directories below one that a web server serves; url: as the node sees it."""
 
     def __init__(self, built: Path, directory: Path, url: str, key: Path) -> None:
         self.built = built
@@ -22,7 +22,8 @@ class Releases:
         self.key = key
 
     def make(self, version: str, **changed: bytes) -> str:
-        """A release; changed: artifact (without the architecture) to its content. Its address."""
+        """Make a release and return its URL. changed: artifact (without the architecture) -> its
+        new contents."""
         target = self.directory / version
         target.mkdir()
         manifest = json.loads((self.built / MANIFEST).read_text())
@@ -44,7 +45,7 @@ class Releases:
         return f"{self.url}/{version}"
 
     def make_iso(self, version: str, **changed: bytes) -> Path:
-        """The same as an ISO that cannot boot."""
+        """The same on an ISO, which cannot boot."""
         self.make(version, **changed)
         release = self.directory / version
         sums = json.loads((release / MANIFEST).read_text())["sha256"]
@@ -64,5 +65,5 @@ class Releases:
 
 
 def padded(path: Path, padding: str = "another version") -> bytes:
-    """The same image with other bytes behind its end."""
+    """The same image with different bytes after its end."""
     return path.read_bytes() + padding.encode().ljust(4096, b"\0")

@@ -1,6 +1,6 @@
-"""AppArmor profiles of write_files: loaded before k3s, each by itself, again when changed.
+"""AppArmor profiles of write_files: loaded before k3s, independently, and reloaded when changed.
 
-In the same machine: no swap, but pods may have some.
+On the same machine: zram is off, but pods may swap.
 """
 
 import json
@@ -42,7 +42,7 @@ def node(boot, images):
 
 
 def loads(node):
-    """What became of each profile in the last runtime phase: its path to (result, reason)."""
+    """The outcome of each profile in the last runtime phase: path -> (result, reason)."""
     _, output = node.command("k3os status --json")
     actions = json.loads(output)["phases"]["runtime"]["actions"]
     found = [action for action in actions if "AppArmor" in action["what"]]

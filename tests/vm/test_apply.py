@@ -1,5 +1,5 @@
-"""What the operator's Job does on a node, run by hand: a request with a new version and a part of
-the configuration. The node upgrades, reboots, confirms, and tells its cluster."""
+"""The operator's Job on a node, run by hand: a request with a new version and a fragment of the
+configuration. The node upgrades, reboots, confirms, and reports to its cluster."""
 
 import json
 import tarfile
@@ -61,7 +61,7 @@ def apply(vm, key: Path, **request: object) -> dict:
     return json.loads(over_ssh(vm, key, f"{put}sudo k3os apply request.json 2>&1 | tail -n 1"))
 
 
-# what a container program does for the Job's container, as far as the payload needs it
+# what a container runtime does for the Job's container, as far as the payload needs it
 CONTAINER = """
 set -e
 mkdir -p container/request
@@ -81,7 +81,7 @@ umount container/proc
 
 
 def apply_in_container(vm, key: Path, url: str, **request: object) -> dict:
-    """As the Job does: the payload in the operator's image; what it says is its last message."""
+    """Run the payload in the operator's image, as the Job does. Returns its last message."""
     order = NewJob("applied", str(request["id"]), reboot=True)
     pool = Pool("pool", "", 1, {}, Target(), Strategy())
     (container,) = job(order, pool, NodeView("applied", {}, True, False))["spec"]["template"][
@@ -94,7 +94,7 @@ def apply_in_container(vm, key: Path, url: str, **request: object) -> dict:
 
 
 def annotations(api: ApiServer) -> dict[str, str]:
-    """What the node said last of itself."""
+    """Annotations and labels in the node's latest report."""
     bodies = [body for path, _, body, _ in api.seen if path.endswith("/applied")]
     found = bodies[-1]["metadata"]["annotations"]
     return {**found, **bodies[-1]["metadata"]["labels"]}
@@ -127,7 +127,7 @@ def test_arguments_that_k3s_refuses_are_taken_back_at_once(node, key):
 def test_a_configuration_with_which_a_boot_is_not_healthy_is_taken_back(node, key, api):
     short = {"upgrade": {"timeout": 90}}
     apply(node, key, id="short", config={"k3os": {**FRAGMENT["k3os"], **short}})
-    # the limit of this boot, not the guard's, which a slow machine would reach first
+    # shortens the trial of this boot, not the guard's limit, which a slow machine would hit first
     shorter = "echo 15 >/run/k3os/trial"
     bad = {**with_k3s_refusing(**short), "boot_cmd": ["echo with it >/dev/console", shorter]}
     told = apply(node, key, id="bad", config=bad, reboot=True)
@@ -177,7 +177,7 @@ def test_a_new_version_boots_is_confirmed_and_reported(node, key, api, releases)
     told = apply_in_container(node, key, releases.url, id="upgrade", **asked)
     assert told["state"] == names.REBOOTING, told
     node.expect("k3OS: the new version is healthy: it stays", REBOOT)
-    # this machine has no watchdog; the kernel's own, which a trial has, goes with it
+    # this machine has no watchdog; the kernel's own, which a trial uses, is removed after it
     over_ssh(node, key, "while test -e /dev/watchdog; do sleep 1; done")
     over_ssh(node, key, "sudo k3os report")
     said = annotations(api)

@@ -18,7 +18,7 @@ from tests.vm.foreign import PROMPT, foreign
 from tests.vm.node import LOGIN, ask, over_ssh, serve, stop
 from tests.vm.test_install import empty_disk
 
-# an emulated processor of another architecture, and a firmware that tries the network first
+# the processor is emulated, of another architecture, and the firmware tries the network first
 BOOT = 400
 MIB, GIB = 1 << 20, 1 << 30
 FAT, STATE = 4 * MIB, 68 * MIB
@@ -44,13 +44,13 @@ def config(key) -> str:
 
 @pytest.fixture(scope="module")
 def card(iso, config, tmp_path_factory) -> Path:
-    """The image, written to a card that is larger."""
+    """The image, written to a larger card."""
     directory = tmp_path_factory.mktemp("card")
     path, file = directory / "card.img", directory / "config.yaml"
     file.write_text(config)
     command = ["image", "--board", "rpi", "--iso", str(iso), "--config", str(file), "--size", "1G"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ARCH", "")  # that the command sets it ends here
+        patch.setenv("ARCH", "")  # undoes what the command sets
         assert main([*command, "-o", str(path)]) == 0
     with open(path, "r+b") as disk:
         disk.truncate(4 * GIB)
@@ -95,13 +95,13 @@ def test_the_card_boots_where_there_is_uefi_and_grows(boot_foreign, card, key):
         stop(vm, key)
     table = json.loads(run(["sfdisk", "--json", str(card)]))["partitiontable"]
     assert [part["type"] for part in table["partitions"]] == ["c", "83"]
-    # the last one is the Pi 5's, whose SD card this kernel drives
+    # the last one is for the Pi 5, whose SD card this kernel supports
     for name in ("config.txt", "bcm2711-rpi-4-b.dtb", "bcm2712-rpi-5-b.dtb"):
         run(["mtype", "-i", f"{card}@@{FAT}", f"::/{name}"])
 
 
 def test_a_raspberry_pi_3_boots_the_card_and_counts_the_attempt(boot_foreign, card, tmp_path):
-    """From where the Pi's own firmware hands over: QEMU has none of it. GRUB writes to the card."""
+    """Starts after the Pi's own firmware, which QEMU does not have. GRUB writes to the card."""
     (tmp_path / "grubenv").write_bytes(
         grubenv.block({trial.GENERATION: "1", trial.TRIES: "3", trial.SECONDS: "600"})
     )
@@ -126,13 +126,13 @@ def test_a_raspberry_pi_3_boots_the_card_and_counts_the_attempt(boot_foreign, ca
         vm.send("rancher\n")
         vm.wait_for_shell(60)
         assert "k3os.trial=600" in ask(vm, "cat /proc/cmdline")
-        # until it is confirmed, which removes the line
+        # the line stays until the boot is confirmed
         assert ask(vm, f"sudo grep -a k3os_tries /.base/{grubenv.PATH}") == "k3os_tries=2"
         assert "Raspberry Pi 3" in ask(vm, "tr -d '\\0' </proc/device-tree/model")
 
 
 def test_a_running_debian_is_taken_over(boot_foreign, iso, config, key, tmp_path):
-    """GRUB is put on its disk by Debian's own tools; from then on the firmware starts the disk."""
+    """Debian's own tools put GRUB on its disk; after that, the firmware boots the disk."""
     (tmp_path / "config.yaml").write_text(config)
     files = {
         "root/install.sh": ROOT / "install.sh",

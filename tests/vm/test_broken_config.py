@@ -1,5 +1,5 @@
-"""A node whose config.yaml and command line are broken: what is right applies, and it can be
-reached."""
+"""A node with a broken config.yaml and broken kernel parameters: the valid part applies, and the
+node is reachable."""
 
 import time
 
@@ -66,7 +66,7 @@ def test_a_broken_config_fails_no_unit(broken):
 
 
 def test_a_cluster_that_refuses_the_node_is_named_at_once_with_what_helps(broken):
-    """As after a reset: the password by which the cluster knows this node is another one."""
+    """As after a reset: the node's password is no longer the one the cluster knows."""
     ask(broken, "until systemctl is-active -q k3s; do sleep 1; done", 60)
     (kept,) = ask(
         broken, "sudo -n sh -c 'ls /var/lib/rancher/k3s/stub/*.node-password.k3s'"

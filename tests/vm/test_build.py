@@ -1,4 +1,4 @@
-"""The build as a whole: reproducible, interruptible, and clear about what stops it."""
+"""The build as a whole: reproducible, interruptible, and with clear errors."""
 
 import http.server
 import json
@@ -23,7 +23,7 @@ SECONDS = 900
 
 
 def environment(directory: Path, **changes: str) -> dict[str, str]:
-    """A build's environment with a cache and artifacts of its own."""
+    """A build's environment with its own cache and artifacts."""
     wanted = {"KERNEL": "cloud", "K3S": "none", "CONFIG": "", "K3S_AIRGAP": "", "MIRROR": ""}
     wanted |= {"OPERATOR": ""}
     wanted |= {"CACHE": str(directory / "cache"), "ARTIFACTS": str(directory / "out")}
@@ -31,7 +31,7 @@ def environment(directory: Path, **changes: str) -> dict[str, str]:
 
 
 def start(env: dict[str, str], *prefix: str) -> subprocess.Popen[str]:
-    # a test suite that was started in the background ignores Ctrl-C, and so would the build
+    # a test suite started in the background ignores SIGINT, and the build would inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         [*prefix, sys.executable, "-m", "k3os", "build"],
@@ -44,7 +44,7 @@ def start(env: dict[str, str], *prefix: str) -> subprocess.Popen[str]:
 
 
 def built(directory: Path) -> Path:
-    """The artifacts of a build with a cache of its own."""
+    """The artifacts of a build with its own cache."""
     epoch = str(from_environment(os.environ).epoch)
     process = start(environment(directory, K3S=str(STUB), SOURCE_DATE_EPOCH=epoch))
     output, _ = process.communicate(timeout=SECONDS)
@@ -61,7 +61,7 @@ def versions(artifacts: Path) -> set[tuple[str, str]]:
 @pytest.mark.long
 def test_two_builds_with_separate_caches_give_the_same_bytes(images, tmp_path):
     first, second = images.iso.parent, built(tmp_path / "second")
-    if versions(first) != versions(second):  # the mirror has got a newer package in between
+    if versions(first) != versions(second):  # the mirror got a newer package in between
         first, second = second, built(tmp_path / "third")
         assert versions(first) == versions(second)
     sums = (second / "sha256sum-amd64.txt").read_text()
@@ -83,7 +83,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         self.send_error(503)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Quiet: the test's own output is what a failure shows."""
+        """Quiet: a failure shows the test's own output."""
 
 
 @contextmanager

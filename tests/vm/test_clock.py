@@ -1,6 +1,6 @@
-"""Boards without a clock: k3s starts with a time that certificates can live with.
+"""Boards without a clock: k3s starts with a time that certificates work with.
 
-tests/vm/test_live.py shows that a right clock is left alone. The time server is
+tests/vm/test_live.py shows that a correct clock is left alone. The time server is
 tests/stubs/ntp, which runs in the guest.
 """
 
@@ -14,7 +14,7 @@ import yaml
 from tests.vm.conftest import ROOT
 from tests.vm.node import BOOT, K3S, ask, wait_until_settled
 
-# what a clock without a battery says
+# what a clock without a battery shows
 NO_BATTERY = ("-rtc", "base=2000-01-01T00:00:00")
 SERVERS_TIME = datetime(2031, 5, 6, tzinfo=UTC)
 CORRECTED = r"k3OS: the clock says 2000-01-01 00:0\d UTC, which cannot be right; set to 20"
@@ -48,7 +48,7 @@ def without_a_clock(spec):
 
 
 def fresh_prompt(vm):
-    """The first one came somewhere among the messages."""
+    """The first prompt was lost among the messages: get another one."""
     vm.send("\n")
     vm.wait_for_shell(30)
 
@@ -90,7 +90,7 @@ def test_after_the_answer_the_clock_is_not_in_doubt(served):
 def test_the_journal_remembers_the_time_for_the_next_boot(served):
     ask(served, "logger a line")
     now = int(ask(served, "date +%s"))
-    # journald tells of new lines, and so touches the file, every quarter of a second
+    # journald notifies readers of new lines every quarter of a second, which touches the file
     written = int(ask(served, f"sleep 1; sudo -n stat -c %Y {JOURNAL}"))
     assert now - 1 <= written <= now + 30
 
@@ -108,7 +108,7 @@ def test_without_an_answer_k3s_starts_after_a_short_wait_and_status_says_it(boot
         wait_until_settled(vm)
         assert ask(vm, "systemctl is-active k3s") == "active"
         assert re.search(STATUS, ask(vm, "k3os status"))
-        # an answer that comes late is taken all the same
+        # a late answer is used, too
         ask(vm, f"sudo -n systemd-run -q /usr/local/bin/ntp {SERVERS_TIME.timestamp():.0f}")
         ask(vm, "while k3os status | grep ^clock; do sleep 1; done", BOOT)
         assert int(ask(vm, "date +%s")) >= SERVERS_TIME.timestamp()

@@ -1,6 +1,6 @@
-"""The user's commands and scripts in their order: run_cmd, rc.local, local.d, ready_cmd.
+"""The order of the user's commands and scripts: run_cmd, rc.local, local.d, ready_cmd.
 
-One boot of a server, which ends with its shutdown, and one of an agent.
+One boot of a server, up to its shutdown, and one of an agent.
 """
 
 import json
@@ -117,7 +117,7 @@ def test_scripts_do_not_wait_until_k3s_is_ready(node):
 def test_scripts_that_fail_are_reported_with_the_remedy_and_the_next_still_run(node):
     reasons = {each["from"]: each["reason"] for each in report(node, "local") if each["reason"]}
     assert reasons == {
-        # what comes from k3os.environment may be a secret
+        # values from k3os.environment may be secrets
         "/etc/rc.local": "exited with 3: rc.local start ***",
         "/etc/local.d/30-not-executable.start": (
             "is not executable; write it with permissions: '0755'"
@@ -128,7 +128,7 @@ def test_scripts_that_fail_are_reported_with_the_remedy_and_the_next_still_run(n
 
 def test_the_output_of_scripts_is_in_the_journal_behind_their_names(node):
     lines = journal(node, "-u k3os-local")
-    # what comes from k3os.environment may be a secret
+    # values from k3os.environment may be secrets
     assert "rc.local: rc.local start ***" in lines
     assert "10-first.start: first.start" in lines
 
@@ -158,7 +158,7 @@ def test_the_runtime_phase_again_does_not_run_ready_commands_again(node):
 
 
 def test_stop_scripts_run_at_shutdown_while_k3s_runs_and_one_that_hangs_does_not_stop_it(node):
-    # the last test: it ends the machine
+    # the last test: it shuts the machine down
     node.console.skip()
     node.send("sudo poweroff\n")
     node.expect("STOP-HANGS", 60)

@@ -1,5 +1,5 @@
 """Cloud data on media: a CD labelled cidata, a FAT disk labelled config-2, any disk with a
-config.yaml; all in one machine, which is booted with the CD and asks the others by hand."""
+config.yaml. One machine has all of them: it boots with the CD, and the others are read by hand."""
 
 import base64
 import dataclasses
@@ -40,7 +40,7 @@ Content-Transfer-Encoding: base64
 
 
 def files(directory, contents):
-    """The files of a medium, in a directory of their own."""
+    """Write the files of a medium to a directory."""
     for name, data in contents.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Cloud data from metadata services: one machine whose network has all their addresses.
+"""Cloud data from metadata services: one machine whose network has all of their addresses.
 
-It is booted where one service never answers and the firmware names the platform of another; then
-each platform in turn is asked by hand. The services are those of the unit tests, on this host.
+It boots while one service never answers and the firmware names another platform; then each
+platform is queried by hand. The services are the unit tests' own, running on the host.
 """
 
 import base64
@@ -46,7 +46,7 @@ def given(name):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A certificate for the one service that is asked over TLS."""
+    """A certificate for the only service that uses TLS."""
     directory = tmp_path_factory.mktemp("tls")
     run(
         [
@@ -139,7 +139,7 @@ def test_auto_asks_the_platform_that_the_firmware_names(node):
 def test_each_platform_gives_hostname_key_and_a_file(node, plain, name):
     plain.pages.clear()
     if name == "scaleway":
-        # QEMU's network does not hand the source port on; the unit test looks at it
+        # QEMU's network does not preserve the source port; the unit test checks it
         ask(node, f"sudo -n iptables -D OUTPUT -d {SCALEWAY} -j DROP")
         scaleway(plain, given(name), any_port=True)
     elif name != "packet":

@@ -1,7 +1,7 @@
 """The mode disk: what persists and what does not, growing, factory reset, repair.
 
-The first boot is on a machine as hypervisors and servers have it: with a channel to the guest
-agent, and a watchdog.
+The first boot is on a machine with a guest agent channel, as on hypervisors, and a watchdog, as in
+servers.
 """
 
 import re
@@ -23,7 +23,7 @@ WRITTEN = (
     *("/var/kept", "/home/kept", "/opt/kept", "/usr/local/kept", "/opt/cni/bin/kept"),
     *("/etc/cni/net.d/kept", "/etc/origin/kept", "/etc/pwx/kept", f"{PLUGINS}/kept"),
 )
-# what k3s knows the node by, and the cluster asks for after each boot
+# identifies the node to k3s; the cluster checks it after each boot
 PASSWORD = "/etc/rancher/node/password"
 LOST = ("/etc/lost", "/lost", "/root/lost", "/tmp/lost")
 
@@ -34,24 +34,24 @@ def disk(images, tmp_path_factory):
     path = directory / "disk.img"
     make_disk(images.iso, path, directory, size=400 * MIB, config=CONFIG)
     with open(path, "r+b") as file:
-        file.truncate(1024 * MIB)  # a larger disk than the one that was written,
-        # which was part of a RAID before: its metadata is where a grown partition will end
+        file.truncate(1024 * MIB)  # a larger disk than the image, once part
+        # of a RAID, whose metadata lies where the grown partition will end
         file.seek(1022 * MIB)
         file.write(RAID_MAGIC.ljust(4096, b"\0") * 512)
     return path
 
 
-# a disk that cannot be told which of its blocks are free
+# a disk without discard
 NO_DISCARD = ("-global", "virtio-blk-device.discard=off")
 
 
 def installed(images, disk, extra=NO_DISCARD):
-    # one processor: the emulation of several now and then breaks a kernel that reboots
+    # one processor: emulating several now and then crashes a rebooting kernel
     return replace(images.direct(medium=False), disks=(Disk(disk),), cpus=1, extra=extra)
 
 
 def login(vm, timeout=BOOT):
-    """Through the password: an installed system lets nobody in without."""
+    """Log in with the password, which an installed system requires."""
     vm.expect(LOGIN, timeout)
     vm.send("rancher\n")
     vm.expect("Password: ", 30)
@@ -61,7 +61,7 @@ def login(vm, timeout=BOOT):
 
 @pytest.fixture
 def start(boot, images, disk):
-    """`with start("name") as vm`: logged in on the installed disk, shut down at the end."""
+    """`with start("name") as vm`: boots the installed disk, logs in, and shuts down at the end."""
 
     @contextmanager
     def started(name):
@@ -165,12 +165,12 @@ def test_the_agents_have_the_libraries_that_they_need(node):
 
 
 def test_a_frozen_disk_holds_who_writes_and_nobody_else(node, agent):
-    """What the hypervisor does for a backup. The disk is mounted in six places."""
+    """As a hypervisor does for a backup. The disk is mounted in six places."""
     assert agent.call("guest-fsfreeze-freeze") >= 1
     try:
         assert agent.call("guest-fsfreeze-status") == "frozen"
         node.send("(echo thawed >/home/rancher/frozen) &\n")
-        # programs start, and the disk can be read
+        # programs still start, and the disk can be read
         ask(node, "systemctl is-active connman && cat /home/rancher/.bashrc >/dev/null && sleep 1")
         assert node.command("ls /home/rancher/frozen")[0] != 0
     finally:
@@ -192,7 +192,7 @@ def test_pid_1_has_the_watchdog(node):
 
 
 def test_a_disk_that_a_pods_root_filled_is_told_and_leaves_room_for_people(node):
-    """What a container's root may do: containerd gives it no CAP_SYS_RESOURCE."""
+    """As root in a container, which has no CAP_SYS_RESOURCE from containerd."""
     pod = "sudo setpriv --bounding-set -sys_resource --inh-caps -sys_resource"
     code, output = node.command(f"{pod} sh -c 'head -c 2G /dev/zero >/var/filled'", 120)
     assert code != 0
@@ -216,7 +216,7 @@ def test_a_disk_that_a_pods_root_filled_is_told_and_leaves_room_for_people(node)
 
 
 def check_that_nothing_is_said_of_what_is_not_there(vm):
-    """No hypervisor's channel, no watchdog, a disk without discard."""
+    """No guest agent channel, no watchdog, a disk without discard: not an error."""
     agents = "qemu-guest-agent open-vm-tools hv-kvp-daemon hv-vss-daemon"
     states = ask(vm, f"systemctl show -P LoadState -P ActiveState {agents}").split()
     assert states == 4 * ["loaded", "inactive"]
@@ -250,7 +250,7 @@ def test_a_configuration_that_is_tried_goes_again_unless_it_is_kept(node):
     assert node.command(f"systemctl is-active k3os-config-back.timer; sudo cat {OWN}")[1] == (
         "inactive\nk3os: {sysctls: {vm.vfs_cache_pressure: 33}}"
     )
-    # one that the next boot takes back
+    # a trial that the next boot undoes
     ask(node, "echo 'k3os: {sysctls: {vm.vfs_cache_pressure: 44}}' > newer.yaml")
     ask(node, "sudo k3os config try newer.yaml --for 1h")
     assert pressure() == "44"
@@ -299,7 +299,7 @@ def test_ephemeral_data_is_fresh_and_what_was_there_comes_back(start):
     with start("ephemeral") as vm:
         assert ask(vm, "findmnt -no FSTYPE --target /var") == "tmpfs"
         assert vm.command("ls /var/disk")[0] != 0
-        ask(vm, "sudo systemctl start fstrim.service")  # of memory
+        ask(vm, "sudo systemctl start fstrim.service")  # /var is in memory
         ask(vm, "sudo mount -o remount,rw /k3os/system && sudo rm /k3os/system/ephemeral")
 
 

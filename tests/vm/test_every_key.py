@@ -1,7 +1,7 @@
-"""One boot with every key of the reference at once; each effect is looked at from inside.
+"""One boot with every key of the reference at once; each effect is checked from inside.
 
-Nothing may fail but what CONFIG gets wrong on purpose. The keys' own special cases have tests
-of their own (test_network.py, test_commands.py, …).
+Nothing may fail except what CONFIG gets wrong on purpose. Special cases of single keys have their
+own tests (test_network.py, test_commands.py, …).
 """
 
 import base64
@@ -24,7 +24,7 @@ SECRETS = ("the-cluster-secret", "the-wifi-secret", "the-registry-secret", PASSW
 
 
 def public_key(name: str) -> str:
-    """Right in its form (RFC 8709); nobody has the other half."""
+    """Well-formed (RFC 8709), but without a private key."""
     blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + name.encode().ljust(32, b".")
     return f"ssh-ed25519 {base64.b64encode(blob).decode()} {name}@example"
 
@@ -32,7 +32,7 @@ def public_key(name: str) -> str:
 KEYS = {name: public_key(name) for name in ("hub", "lab", "site")}
 FETCHED = {"github.com/me.keys": "hub", "gitlab.com/you.keys": "lab"}
 EXPECTED_FAILURES = {
-    ("initrd", "write_files"),  # /usr does not exist there as a place to write to; read-only later
+    ("initrd", "write_files"),  # in /usr, which is missing in the initrd and read-only later
     ("boot", "write_files"),
     ("runtime", "write_files"),
     ("boot", "boot_cmd"),
@@ -228,7 +228,7 @@ def node(boot, images, key, site, tmp_path_factory):
     seed = tmp_path_factory.mktemp("seed")
     (seed / "user-data").write_text(USERDATA)
     run(["xorrisofs", "-quiet", "-V", "cidata", "-r", "-o", str(seed / "seed.iso"), str(seed)])
-    # not the seed: a medium that is mounted is nobody's cloud data
+    # not the seed: a mounted medium is not used as cloud data
     command = ["xorrisofs", "-quiet", "-V", "EXTRA", "-r", "-o", str(seed / "extra.iso")]
     run([*command, str(seed / "user-data")])
     spec = images.direct(CMDLINE, config)
@@ -266,7 +266,7 @@ def failures(status):
 
 
 def test_kernel_args_have_no_effect_here_and_that_is_said(node, status):
-    """test_kernel_args.py has them on an installed disk."""
+    """test_kernel_args.py tests them on an installed disk."""
     actions = status["phases"]["runtime"]["actions"]
     (own,) = [each for each in actions if each["key"] == "k3os.kernel_args"]
     assert own["result"] == "later"
@@ -306,7 +306,7 @@ def test_ssh_authorized_keys_are_fetched_from_github_gitlab_and_addresses(node, 
 
 
 def test_ca_certificates_are_trusted_by_whatever_fetches(node, site):
-    """The keys above were fetched with it. Here curl and OpenSSL; Go reads the same file."""
+    """The ssh keys were fetched with it. Here curl with OpenSSL; Go reads the same file."""
     fetch = 'https_proxy="$https_proxy" curl -fsS https://github.com/me.keys'
     assert KEYS["hub"] in ask(
         node, f"sudo -n sh -c '. /etc/environment; export https_proxy; {fetch}'"
@@ -530,7 +530,7 @@ def test_nobody_but_root_can_read_the_secrets(node):
         "find / /run -xdev -type f -readable -print0 2>/dev/null | "
         f"xargs -0 grep -l {words} -- 2>/dev/null"
     )
-    # what this very shell was typed and the command's own words are no files
+    # the shell's input and this command's arguments contain the secrets, but are not files
     assert output.splitlines() == []
     assert ask(node, "sudo -n stat -c %a /k3os/system/config.yaml") == "600"
 
@@ -559,7 +559,7 @@ def test_what_leaves_the_configuration_is_undone_at_once(node):
     path = "/var/lib/rancher/k3os/config.d/99-more.yaml"
     before = ask(node, "cat /proc/sys/kernel/panic")
     ask(node, f"cat <<'END' | {put(path)}\n{MORE}END")
-    # the configuration itself has something wrong on purpose: an exit code of 1
+    # exits with 1 because the configuration has errors on purpose
     _, output = node.command("sudo -n k3os config --restart", 120)
     assert "k3s was restarted for k3os.environment.MORE" in output
     assert "MORE=secret-of-it" in ask(node, "sudo -n cat /run/k3s-stub/environment")

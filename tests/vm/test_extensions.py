@@ -1,7 +1,7 @@
-"""System extensions on an installed disk: made of a Debian package and a unit, on trial, carried
-along by an upgrade, gone with what fails, and never in the way of a boot.
+"""System extensions on an installed disk: made from a Debian package and a unit, tried, kept by an
+upgrade, removed when a trial fails, and never able to stop a boot.
 
-One disk lives through all of it.
+One disk goes through all of it.
 """
 
 import os
@@ -31,7 +31,7 @@ from tests.vm.test_upgrade import (
 
 pytestmark = pytest.mark.long
 
-# a small package with a program, no unit, and no library that the image lacks
+# a small package with a program, without units or libraries that the image lacks
 PACKAGE, PROGRAM = "tree", "tree --version"
 UNIT = """\
 [Unit]
@@ -59,7 +59,7 @@ DAMAGE = (
 
 @pytest.fixture(scope="module")
 def extensions(releases, tmp_path_factory) -> dict[str, str]:
-    """Names to what is added to a node: address and sum."""
+    """Extension name -> what is added to a node: URL with checksum."""
     files = tmp_path_factory.mktemp("files")
     for name, text in FILES.items():
         path = files / name

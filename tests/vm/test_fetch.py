@@ -1,4 +1,4 @@
-"""A node whose image has no k3s fetches the pinned one at its first boot."""
+"""A node whose image has no k3s downloads the pinned version at its first boot."""
 
 import hashlib
 import os
@@ -14,12 +14,12 @@ from k3os.system.run import run
 from tests.vm.conftest import ROOT, STUB, Images
 from tests.vm.node import BOOT, K3S, LOGIN, ask, serve
 
-NOWHERE = "https://127.0.0.1:9"  # discard: nobody listens
+NOWHERE = "https://127.0.0.1:9"  # the discard port: nothing listens there
 
 
 @pytest.fixture(scope="module")
 def without_k3s(images, tmp_path_factory) -> Images:
-    """An image built where the releases cannot be reached: loud about it, but finished."""
+    """An image built without access to the releases: the build warns, but finishes."""
     directory = tmp_path_factory.mktemp("without-k3s")
     wanted = {"KERNEL": "cloud", "K3S": "auto", "K3S_RELEASES": NOWHERE, "CONFIG": ""}
     wanted |= {"ARTIFACTS": str(directory), "CACHE": str(from_environment(os.environ).cache)}
@@ -43,7 +43,7 @@ def releases(tmp_path) -> Iterator[tuple[str, Path]]:
 
 
 def config(url: str) -> str:
-    """The mirror speaks http, so the node knows what it is to give."""
+    """The mirror uses http, so the configuration has the expected checksum."""
     digest = hashlib.sha256(STUB.read_bytes()).hexdigest()
     return (
         f"k3os:\n  environment:\n    K3S_RELEASES: {url}\n"

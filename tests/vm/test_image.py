@@ -1,4 +1,4 @@
-"""A disk image made without root: boots with BIOS and UEFI, grows, knows two generations."""
+"""A disk image made without root: boots with BIOS and UEFI, grows, and has two generations."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.vm.installed import make_image
 from tests.vm.node import BOOT, IDENTITY, LOGIN, MENU_DOWN, over_ssh, stop
 
 GIB = 1 << 30
-# a second generation whose k3OS and k3s lie elsewhere, with the same contents
+# a second generation with k3OS and k3s in other directories, but the same contents
 UPGRADE = """set -e
 cd /k3os/system; mount -o remount,bind,rw .
 cp -al k3os/0.* k3os/9.9.9; cp -al k3s/v* k3s/v9.9.9; cp -a generations/1 generations/2

@@ -1,6 +1,6 @@
-"""Installing by the kernel's command line, with BIOS and UEFI, and living on the disk after it.
+"""Installation by kernel parameters, and booting the installed disk with BIOS and UEFI.
 
-The first machine boots the kernel directly beside the ISO; the second one has the disk only.
+The first machine boots the kernel directly, with the ISO; the second one has only the disk.
 """
 
 import hashlib
@@ -24,11 +24,11 @@ KEPT = ("/var/kept", "/home/kept", "/opt/kept", "/usr/local/kept")
 LOST = ("/etc/lost", "/lost", "/root/lost")
 FROM_MEDIUM = "/etc/from-medium"
 STRANGER = "hostname: stranger\nboot_cmd: ['echo a stranger runs >/dev/console']\n"
-# what the data sources gave, once they were asked and it was applied
+# the status of the data sources, once their data is applied
 CLOUD = (
     "systemctl is-system-running --wait >/dev/null || true; k3os status | grep k3os.data_sources"
 )
-# the UUID that GRUB gave, and that of what was booted
+# the UUID that GRUB passed, and that of the file system that was booted
 NAMED = (
     "grep -o 'k3os.medium_uuid=[^ ]*' /proc/cmdline; "
     "sudo blkid -s UUID -o value $(findmnt -no SOURCE /.base)"
@@ -37,7 +37,7 @@ NAMED = (
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, key) -> Iterator[str]:
-    """A web server with config.yaml: its address as the guest sees it."""
+    """A web server with config.yaml. Yields its URL, as the guest sees it."""
     directory = tmp_path_factory.mktemp("site")
     public = key.with_suffix(".pub").read_text()
     (directory / "config.yaml").write_text(
@@ -57,8 +57,8 @@ def empty_disk(path: Path, size: int = 2 * GIB) -> Disk:
 
 
 def installer(images, append: str, *disks: Disk, memory: int = 2048) -> VMSpec:
-    """A machine that boots from the ISO and has disks to install to; one processor, since the
-    emulation of several now and then breaks a kernel."""
+    """A machine that boots from the ISO and has disks to install to. One processor, because
+    emulating several now and then crashes the kernel."""
     spec = images.direct(f"{INSTALL} {append}")
     return replace(spec, disks=(*spec.disks, *disks), memory=memory, cpus=1)
 
@@ -79,7 +79,7 @@ def cloud_disk(directory: Path, instance: str, text: str, *, readonly: bool) -> 
 
 
 def strangers(images, directory: Path) -> tuple[Disk, ...]:
-    """Disks that somebody made to be taken for the machine's own, and one to stop it."""
+    """Disks made to look like the machine's own, and one that might stop the boot."""
     make_disk(images.iso, directory / "other.img", directory, size=400 * MIB, config=STRANGER)
     lvm_disk(directory / "broken.img", LINES["sections in sections"])
     return (
@@ -96,7 +96,7 @@ def digest(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def installed(boot, images, site, tmp_path_factory) -> Path:
-    """A disk that was installed to with 512 MiB of memory."""
+    """A disk with an installation that was done with 512 MiB of memory."""
     path = tmp_path_factory.mktemp("installed") / "disk.img"
     append = f"k3os.install.config_url={site}/config.yaml k3os.token=a-secret init_cmd=true"
     spec = installer(images, append, empty_disk(path), memory=512)
@@ -116,9 +116,9 @@ EFIVARS = "sudo mount -t efivarfs efivarfs /sys/firmware/efi/efivars"
 def test_bios_and_secure_boot_boot_the_disk_and_between_them_persists_what_is_documented(
     boot, images, installed, key, tmp_path
 ):
-    """Between them the live system with a fallback boots it, too, formats nothing, and sees the
-    medium of the first boot again, which says something else now. With Secure Boot beside disks of
-    strangers, the one that looks like ours before it."""
+    """In between, a live system with k3os.fallback_mode=install boots the disk instead of
+    installing, and ignores the changed contents of the first boot's medium. With Secure Boot there
+    are strangers' disks, too; one that looks like ours comes first."""
     medium = cloud_disk(tmp_path, "i-1", "first", readonly=True)
     with boot("installed-bios", VMSpec(disks=(Disk(installed), medium), cpus=1)) as vm:
         vm.expect("k3OS Current", 120)
@@ -161,7 +161,7 @@ def test_bios_and_secure_boot_boot_the_disk_and_between_them_persists_what_is_do
         assert "not read with `auto`" in over_ssh(vm, key, CLOUD)
         assert "/dev/vdd (vfat 'CIDATA'): a disk that can be written to" in vm.console.text
         assert "a stranger runs" not in vm.console.text
-        # what the medium of the first boot gave is kept
+        # what the first boot's medium gave is kept
         assert over_ssh(vm, key, f"cat {FROM_MEDIUM}") == "first"
         assert over_ssh(vm, key, NAMED).split() == [named, uuid]
         over_ssh(vm, key, "test -d /sys/firmware/efi")
@@ -209,7 +209,7 @@ def test_a_refusal_says_why_stays_up_and_leaves_the_disk_alone(boot, images, sit
 
 
 def test_what_cannot_be_installed_to_is_refused_and_not_touched(boot, images, site, tmp_path):
-    """One live system, several disks: small, read-only, mounted, in use as swap, the medium."""
+    """One live system, several disks: small, read-only, mounted, used as swap, the boot medium."""
     small = empty_disk(tmp_path / "small.img", 100 << 20)
     locked = replace(empty_disk(tmp_path / "locked.img"), readonly=True)
     used = empty_disk(tmp_path / "used.img")

@@ -1,4 +1,4 @@
-"""The interactive installation on a serial console, from the first question to the new system."""
+"""The interactive installation on a serial console, from the first question to the first boot."""
 
 import hashlib
 from dataclasses import replace

@@ -1,8 +1,8 @@
-"""k3os.kernel_args on an installed disk: GRUB hands them over, a change is on trial, what is not
-healthy goes and is not tried again, and without the key they go as they came.
+"""k3os.kernel_args on an installed disk: GRUB passes them, a change is on trial, an unhealthy one
+is undone and not tried again, and they are removed the same way when the key is.
 
-One disk lives through all of it. Which kernel this is does not matter: huge pages are counted, and
-`unlucky` is an argument that k3os.upgrade.check does not want.
+One disk goes through all of it. Works with any kernel: the tests count huge pages, and
+k3os.upgrade.check rejects the argument `unlucky`.
 """
 
 import re
@@ -27,9 +27,9 @@ from tests.vm.test_upgrade import (
 
 CHECK = "! grep -qw unlucky /proc/cmdline"
 ASK = "`sudo reboot`"
-# the last has what GRUB takes for more than itself in its menu
+# the last has characters that are special in GRUB's menu
 KEPT = ("hugepages=8", "audit=0", "odd.one=64M$0x1#2")
-# of a release without kernel_args
+# makes the menu like that of a release without kernel_args
 OLD_MENU = (
     "sudo mount -o remount,bind,rw /.base && "
     rf"sudo sed -i -e 's/ \$k3os_args//' -e '/set k3os_args=/,/^ *fi$/d' {MENU} && "
@@ -55,7 +55,7 @@ def node(boot, images, key, tmp_path_factory) -> Iterator:
 
 
 def want(vm, key: Path, *arguments: str) -> str:
-    """What `k3os config` says of it."""
+    """Configure these arguments, and return what `k3os config` says."""
     text = f"k3os: {{kernel_args: [{', '.join(arguments)}]}}"
     put = f"echo '{text}' | sudo tee {LOCAL_CONFIG} >/dev/null"
     return over_ssh(vm, key, f"{put}; sudo k3os config 2>&1 || true")
@@ -106,7 +106,7 @@ def test_a_change_is_on_trial_at_the_next_boot_and_stays(node, key):
 def test_what_is_not_healthy_goes_and_is_not_tried_again(node, key):
     want(node, key, "hugepages=8", "unlucky")
     reboot(node, key)
-    # the check is tried again until the trial's time is over
+    # the check is repeated until the trial times out
     node.expect("this version is not healthy, the previous one comes back", 2 * REBOOT)
     node.expect(BACK, REBOOT)
     wait_until_reached(node, key)

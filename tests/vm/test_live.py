@@ -1,4 +1,4 @@
-"""The live system without any configuration: one boot, looked at from inside."""
+"""The live system without any configuration: one boot, checked from inside."""
 
 import hashlib
 import json
@@ -72,7 +72,7 @@ def test_nothing_failed(node):
 
 
 def test_no_job_is_left_waiting(node):
-    """A report that is under way just then ends by itself."""
+    """A report may be running, but ends by itself."""
     jobs = "systemctl list-jobs --no-legend"
     wait = f"for i in $(seq 60); do case $({jobs}) in ''|No*) break;; esac; sleep 1; done"
     assert ask(node, f"{wait}; {jobs}") in ("", "No jobs running.")
@@ -85,7 +85,7 @@ def test_a_right_clock_is_left_alone_and_not_waited_for(node):
     assert "clock" not in ask(node, "ls /run/k3os")
 
 
-# Debian's kernel for clouds has no rfkill; connman says so and goes on
+# Debian's cloud kernel has no rfkill; connman says so and continues
 HARMLESS = ("connmand", "Failed to open RFKILL control device")
 
 
@@ -187,7 +187,7 @@ CALLS = ("kubectl get nodes", "k3s kubectl get nodes", "k3s --version")
 
 @pytest.fixture(params=["644", "600"])
 def configuration(request, node):
-    """As we write it, and as somebody's own with a secret in it."""
+    """With the mode that we set, and with that of a user's file that contains secrets."""
     path = "/etc/rancher/k3s/config.yaml"
     assert ask(node, f"stat -c %a {path}") == "644"
     ask(node, f"sudo -n chmod {request.param} {path}")
@@ -196,7 +196,7 @@ def configuration(request, node):
 
 
 def test_the_tools_work_for_everybody_however_they_are_called(node, configuration):
-    """kubectl, crictl and ctr read k3s' configuration before they are what they are."""
+    """kubectl, crictl and ctr are k3s, which reads its configuration before acting as them."""
     calls = [way.format(call) for way in WAYS for call in CALLS]
     calls.append("sudo -n -u nobody k3s --version")
     script = "".join(
@@ -217,7 +217,7 @@ def test_no_secret_is_among_the_arguments_and_pods_have_the_nodes_name_servers(n
 
 def test_pods_hear_of_other_name_servers(node):
     service = ask(node, "connmanctl services").split()[-1]
-    # without IPv6 on the interface connman leaves out a server of IPv6
+    # connman skips IPv6 name servers if the interface has no IPv6
     ask(node, f"connmanctl config {service} nameservers 10.0.2.4")
     ask(node, "until grep -q 10.0.2.4 /run/k3os/resolv.conf; do sleep 1; done", 60)
     ask(node, f"connmanctl config {service} nameservers 10.0.2.3")
@@ -283,8 +283,8 @@ def test_nothing_of_the_package_manager_is_left(node):
     assert node.command("command -v apt || command -v dpkg")[0] != 0
 
 
-# What the documents of Longhorn and Rook ask of a node, and what other storage and network plugins
-# use of it.
+# What the documentation of Longhorn and Rook requires of a node, and what other storage and network
+# plugins use.
 MODULES = (
     *("iscsi_tcp", "nfs", "nfsv3", "nfsv4", "cifs", "rbd", "ceph", "nbd", "nvme_tcp", "vfio_pci"),
     *("uio_pci_generic", "dm_crypt", "dm_snapshot", "dm_thin_pool", "dm_raid", "dm_multipath"),
@@ -299,7 +299,7 @@ PROGRAMS = (
     *("mount.nfs", "mount.nfs4", "rpc.statd", "cryptsetup", "dmsetup", "mkfs.ext4", "fsck"),
     *("apparmor_parser", "aa-exec", "aa-status", "modprobe", "kmod", "systemctl", "blockdev"),
 )
-# where plugins write, whatever is there already; hostPath volumes are made where they are missing
+# where plugins write, existing or not: missing hostPath volumes are created
 WRITABLE = (
     *("/opt/cni/bin", "/etc/cni/net.d", "/var/lib/cni", "/var/lib/kubelet/plugins", "/etc/ceph"),
     *("/usr/libexec/kubernetes/kubelet-plugins/volume/exec/vendor~driver", "/var/lib/rook"),
@@ -309,13 +309,13 @@ WRITABLE = (
 
 
 def test_plugins_may_write_where_they_always_do(node):
-    # one sudo: each costs an emulated machine half a second
+    # a single sudo: each takes an emulated machine half a second
     each = "mkdir -p $p && touch $p/new && rm $p/new || exit"
     ask(node, f"sudo -n sh -c 'for p in {' '.join(WRITABLE)}; do {each}; done'")
 
 
 def test_the_modules_that_storage_and_networks_need_are_there(node):
-    # one modprobe; if that finds one missing, each by itself
+    # a single modprobe; one per module only if something is missing
     look = f"for m in {' '.join(MODULES)}; do modprobe -nq $m || echo $m; done"
     missing = ask(node, f"modprobe -naq {' '.join(MODULES)} || {look}")
     assert missing == ""
@@ -324,7 +324,7 @@ def test_the_modules_that_storage_and_networks_need_are_there(node):
 def test_the_programs_that_storage_calls_on_the_node_are_there(node):
     look = f"for p in {' '.join(PROGRAMS)}; do which $p >/dev/null || echo $p; done"
     assert ask(node, f"sudo -n sh -c '{look}'") == ""
-    # Longhorn's volumes are not for multipath
+    # multipath must not claim Longhorn's volumes
     assert node.command("ls /etc/multipath.conf /usr/sbin/multipathd 2>/dev/null")[1] == ""
 
 
@@ -336,7 +336,7 @@ def test_mounts_are_shared_with_pods(node):
 def test_the_kernels_configuration_is_where_tools_look_for_it(node):
     for path in ("/boot/config-$(uname -r)", "/lib/modules/$(uname -r)/config"):
         assert ask(node, f"grep -c '^CONFIG_CGROUPS=y' {path}") == "1"
-    # a pod that gets /boot alone must find a file there, not a link to elsewhere
+    # a pod that mounts only /boot must find a file there, not a link out of it
     assert ask(node, "stat -c %F /boot/config-$(uname -r)") == "regular file"
 
 

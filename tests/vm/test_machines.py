@@ -1,5 +1,5 @@
 """What machines and people do to a node: power cuts, clocks, cables, failing disks, no memory left.
-`make test-machines` runs it, `make test` does not: it takes half an hour.
+Only `make test-machines` runs this, not `make test`: it takes half an hour.
 
 Each test prints what it saw, and asserts what must hold.
 """
@@ -33,7 +33,7 @@ def say(name, text):
 
 
 def patient(vm, name):
-    """A boot that may take twice as long: a file system is repaired."""
+    """Wait for a boot that takes longer because a file system is repaired."""
     vm.expect(rf"{name} {LOGIN}", 3 * BOOT)
 
 
@@ -90,13 +90,13 @@ def test_a_clock_far_off_is_put_right_and_told(boot, images, key, year):
         said = ask(vm, f"date -u +%F; k3os status | grep -a '^clock' || true; {FAILED}")
         say(f"clock {year}", said)
         assert not said.startswith(("1970", "2100"))
-        # 2038 is possible: nothing is said
+        # 2038 is plausible: no message
         assert ("which cannot be right" in vm.console.text) == (year[:4] != "2038")
         assert ask(vm, "systemctl is-active k3s") == "active"
 
 
 def test_a_disk_that_ran_in_2100_boots_in_its_own_time(boot, images, key, tmp_path):
-    """Time stamps of the file system are in the future then."""
+    """The file system's timestamps are in the future then."""
     spec = on_a_disk(images, key, tmp_path, "old")
     with boot("year-2100", dataclasses.replace(spec, extra=("-rtc", "base=2100-06-01"))) as vm:
         patient(vm, "old")
@@ -113,7 +113,7 @@ def test_a_disk_that_ran_in_2100_boots_in_its_own_time(boot, images, key, tmp_pa
 
 
 def test_a_cable_that_comes_late(boot, images, key):
-    """Longer than the boot waits (30 s). The netdev's link is down from before the kernel is."""
+    """Later than the boot waits (30 s). The link is down before the kernel starts."""
     with boot("late-cable", images.direct(config=config(key))) as vm:
         vm._qmp.execute("set_link", name="net0", up=False)
         vm.wait_for_shell(2 * BOOT)
@@ -132,7 +132,7 @@ def test_a_cable_that_comes_late(boot, images, key):
 
 
 def test_two_dhcp_servers_on_one_wire(boot, images, key):
-    """One answer is taken and kept; no address of the other, one default route."""
+    """The first offer is taken and kept: one default route, no address from the other server."""
     cards = ("-netdev", "user,id=a,net=10.0.2.0/24,hostname=first")
     cards += ("-netdev", "user,id=b,net=192.168.88.0/24,hostname=second")
     for name in "ab":
@@ -162,8 +162,8 @@ def test_two_dhcp_servers_on_one_wire(boot, images, key):
 
 
 def test_a_directory_that_cannot_be_read_is_told(boot, images, key, tmp_path):
-    """QEMU's blkdebug: reading one block of ext4's own gives EIO, for ever. ext4 counts it when it
-    looks for a name in there, not when it only lists it."""
+    """With QEMU's blkdebug, reading one block of a directory always fails with EIO. ext4 counts the
+    error when it looks up a name there, not when it only lists the directory."""
     spec = on_a_disk(images, key, tmp_path, "sick")
     with boot("io-healthy", spec) as vm:
         patient(vm, "sick")
@@ -207,7 +207,7 @@ def test_a_directory_that_cannot_be_read_is_told(boot, images, key, tmp_path):
 
 
 def test_a_stick_that_is_pulled_out_of_a_live_system(boot, images, key):
-    """What a person may still do, and how it is told. Nothing can be read that was not read yet."""
+    """What still works, and what is reported. Only what was read before can still be read."""
     with boot("pulled", images.direct(config=config(key))) as vm:
         vm.wait_for_shell(BOOT)
         wait_until_settled(vm)
@@ -222,7 +222,7 @@ def test_a_stick_that_is_pulled_out_of_a_live_system(boot, images, key):
         ):
             try:
                 say(f"$ {command}", vm.command(command, 60))
-            except Exception as error:  # it is what is looked for here
+            except Exception as error:  # a hanging command is a finding, too
                 say(f"$ {command}", f"NO ANSWER: {str(error)[-400:]}")
         time.sleep(65)  # k3os-memory.timer, which calls /usr/lib/k3os/disk
         say("console", vm.console.text[-1500:])
@@ -277,7 +277,7 @@ def test_a_host_name_that_changes_keeps_the_node_and_sudo(boot, images, key):
         say("renamed", said)
         assert said.splitlines()[:3] == ["after-2", "after-2", "before"]
         assert "unable to resolve" not in said
-        # somebody renames the running host without telling us
+        # somebody renames the running host behind our back
         ask(vm, "sudo sh -c 'echo Third_Name >/proc/sys/kernel/hostname'")
         assert "unable to resolve" not in ask(vm, "sudo -n true 2>&1; sudo -n true 2>&1")
         ask(
@@ -334,8 +334,8 @@ def test_a_thousand_files_of_configuration(boot, images, key, tmp_path):
 
 
 def test_with_hardly_any_memory_left_people_get_in_and_are_told(boot, images, key):
-    """tests/vm/test_memory.py lets a pod take it; here root's own program does, outside of all
-    limits of pods."""
+    """In tests/vm/test_memory.py a pod takes the memory; here it is a program of root, outside of
+    all limits for pods."""
     spec = dataclasses.replace(images.direct(config=config(key)), memory=1024)
     with boot("no-memory", spec) as vm:
         vm.wait_for_shell(BOOT)

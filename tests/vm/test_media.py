@@ -1,4 +1,4 @@
-"""Booting the ISO as machines do: BIOS, UEFI, CD, USB stick, little memory; and rebooting."""
+"""Booting the ISO on various machines: BIOS, UEFI, CD, USB stick, little memory; and rebooting."""
 
 import re
 
@@ -27,7 +27,7 @@ def test_the_menu_on_the_serial_port_has_live_install_and_rescue(bios):
 
 
 def named(vm, images) -> None:
-    """GRUB has said which medium it read."""
+    """Check that GRUB passed the UUID of the medium it read."""
     word = ask(vm, "grep -o 'k3os.medium_uuid=[^ ]*' /proc/cmdline")
     assert word == f"k3os.medium_uuid={probe(str(images.iso)).uuid}"
 
@@ -58,7 +58,7 @@ def test_changes_do_not_survive_a_reboot(bios):
 
 
 def test_the_rescue_entry_of_the_menu_opens_a_shell(boot, images):
-    # a processor without random numbers: the kernel has none either when PID 1 starts
+    # a processor without RDRAND: the kernel has no random numbers either when PID 1 starts
     spec = VMSpec(cdrom=images.iso, extra=("-cpu", "qemu64"))
     with boot("menu-rescue", spec, patient=True) as vm:
         vm.expect("Rescue shell", 60)
@@ -72,7 +72,7 @@ def test_the_rescue_entry_of_the_menu_opens_a_shell(boot, images):
 def test_uefi_boots_the_cd_and_what_it_installs_to_a_disk_with_large_sectors(
     boot, images, tmp_path
 ):
-    """It becomes the first in the firmware's boot list, too."""
+    """The installed system also becomes the first in the firmware's boot order."""
     disk = Disk(tmp_path / "disk.img", sector=4096)
     with open(disk.path, "wb") as file:
         file.truncate(2 << 30)
@@ -104,7 +104,7 @@ def test_the_iso_boots_as_a_disk_with_uefi(boot, images):
 
 
 def test_the_iso_boots_as_a_disk_and_cloud_data_beside_it_is_read(boot, images, tmp_path):
-    """A stick with a partition for the userdata behind the ISO."""
+    """A stick with a partition for userdata after the ISO."""
     stick, part = tmp_path / "stick.img", tmp_path / "cidata.img"
     run(["cp", str(images.iso), str(stick)])
     size = stick.stat().st_size

@@ -1,4 +1,4 @@
-"""Memory: swap in compressed memory, what is protected, and who ends when there is none left."""
+"""Memory: compressed swap, what is protected, and what is killed when none is left."""
 
 import dataclasses
 import json
@@ -12,8 +12,8 @@ from k3os.vm.machine import VM
 from tests.vm.node import BOOT, K3S, ask, over_ssh, wait_until_settled
 
 MIB = 512
-# a pod's program as the kubelet starts it (oom_score_adj of BestEffort); what it has cannot be
-# packed, it wants more and more, and looks at all of it again and again
+# a pod's program, started like the kubelet does (oom_score_adj of BestEffort); its data cannot be
+# compressed, it allocates more and more, and touches all of it again and again
 HOG = """\
 import os
 held = []
@@ -22,7 +22,7 @@ while True:
     for each in held:
         each[::4096] = each[1::4096]
 """
-# half of what sshd grants a login (LoginGraceTime); 3 s where nothing else runs
+# half of sshd's LoginGraceTime; 3 s if nothing else runs
 LOGIN_SECONDS = 60
 
 
@@ -32,7 +32,7 @@ def cgroup(vm: VM, name: str) -> str:
 
 @pytest.fixture(scope="module")
 def small(boot, images, key) -> Iterator[VM]:
-    """A live server with 512 MiB, as a configuration without a word about memory makes it."""
+    """A live server with 512 MiB and no configuration about memory."""
     public = key.with_suffix(".pub").read_text().strip()
     config = f"ssh_authorized_keys: ['{public}']\n"
     spec = dataclasses.replace(images.direct(config=config), memory=MIB)
@@ -77,7 +77,7 @@ def test_pods_get_no_swap_whatever_the_kubelet_sets(small: VM) -> None:
     ask(small, "sudo systemctl set-property --runtime kubepods.slice MemoryMax=300M CPUWeight=50")
     assert cgroup(small, "kubepods.slice/memory.swap.max") == "0"
     assert int(cgroup(small, "kubepods.slice/memory.max")) == 300 << 20
-    # the limit stays for the slice's next life, as a pod's own would
+    # undo it: the limit would outlive the slice
     ask(small, "sudo systemctl set-property --runtime kubepods.slice MemoryMax=infinity")
     ask(small, "sudo systemctl stop pod kubepods.slice")
 

@@ -4,7 +4,7 @@ from tests.vm.node import BOOT, LOGIN, RESCUE, ask
 
 
 def test_rescue_and_the_shell_mode_open_a_shell_that_explains_itself_and_go_on(boot, images):
-    """The one before anything is mounted, the other before systemd."""
+    """The rescue shell comes before anything is mounted, the mode shell before systemd."""
     with boot("rescue", images.direct("rescue k3os.mode=shell")) as vm:
         vm.expect("k3OS: .*rescue", BOOT)
         vm.expect(RESCUE, 30)
@@ -31,7 +31,7 @@ def test_a_missing_medium_is_waited_for_with_a_countdown_then_explained(boot, im
 
 
 def test_a_boot_that_fails_in_the_new_root_reboots_when_the_shell_is_left(boot, images):
-    # the initrd's memory is given back by then: there is no early boot to start again
+    # the initrd's memory is freed by then, so the early boot cannot be started again
     command = 'boot_cmd="mount -t tmpfs none /usr/lib/systemd"'
     with boot("no-systemd", images.direct(command)) as vm:
         vm.expect("the boot stopped: /usr/lib/systemd/systemd is missing", BOOT)

@@ -1,4 +1,4 @@
-"""Network boot as documented: iPXE, no medium, an ISO from a server that breaks off once."""
+"""Network boot as documented: iPXE, no medium, an ISO from a server that disconnects once."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ CONFIG = b"hostname: from-the-network\nk3os: {password: secret}\n"
 
 
 def ipxe_script(base: str, more: str) -> str:
-    """The documented one, for another server and with more on the kernel's command line."""
+    """The documented script, with another server and more kernel parameters."""
     script = re.search(r"^#!ipxe\n.*?^boot\n", PAGE.read_text(), re.MULTILINE | re.DOTALL)[0]
     assert "set base http://192.0.2.1/k3os\n" in script
     script = script.replace("http://192.0.2.1/k3os", base)
@@ -35,7 +35,7 @@ def test_a_machine_without_a_medium_installs_itself_from_the_network(boot, image
         more = f"k3os.install.iso_url={url} k3os.install.power_off"
         (tmp_path / "boot.ipxe").write_text(ipxe_script(outside, more))
         network = f"user,id=net,tftp={tmp_path},bootfile=boot.ipxe"
-        # first the disk, which is empty, then the network
+        # boots from the disk first, which is empty, then from the network
         card = "virtio-net-pci,netdev=net,bootindex=1"
         spec = VMSpec(
             disks=(disk,),

@@ -1,4 +1,4 @@
-"""Addresses, routes and names: two wired interfaces, of which one is static and has the gateway."""
+"""Addresses, routes and names: two wired interfaces, one of them static and with the gateway."""
 
 import dataclasses
 import re
@@ -11,7 +11,7 @@ MAC = "52:54:00:00:00:02"
 NET = "192.168.77.0/24"
 SECOND = f"user,id=net1,net={NET}"
 DNS = "192.0.2.53"  # RFC 5737: an address for documentation, behind the gateway
-# what network plugins, container engines and tunnels make
+# interfaces that network plugins, container engines and tunnels make
 CONTAINERS = (
     *("veth1234", "cni0", "flannel.1", "cali12ab", "cilium_host", "docker0", "kube-bridge"),
     *("br-4711", "vxlan.calico", "tunl0", "wg0", "nodelocaldns", "antrea-gw0", "ovn0", "weave"),
@@ -33,10 +33,10 @@ k3os:
       address: 10.9.0.2/24
   dns_nameservers: [{DNS}]
 """
-# A name as a question carries it: RFC 1035, 3.1. What asks on its own, as NTP does, asks others.
+# A name as encoded in a question (RFC 1035, 3.1); no service, such as NTP, asks for it by itself.
 NAME = ("some", "name", "test")
 QUESTION = b"".join(bytes([len(label)]) + label.encode() for label in NAME) + b"\0"
-# prints on which interface the question for that name leaves for that server's port 53
+# prints the interface on which the question for this name leaves for the server's port 53
 SNIFFER = f"""
 import socket
 s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
@@ -85,7 +85,7 @@ def test_there_is_one_default_route_the_one_asked_for(node):
 
 
 def ways(node):
-    """Where packets go to the network of the static route, and from the second address."""
+    """The gateways to the static route's network, to elsewhere, and from the second address."""
     asked = ("10.20.3.4", "192.0.2.1", "192.0.2.1 from 192.168.77.51")
     return [ask(node, f"ip route get {each}").split(" via ")[1].split()[0] for each in asked]
 
@@ -118,7 +118,7 @@ def test_the_default_route_comes_back_after_a_pulled_cable(node):
 
 
 def test_connman_leaves_the_interfaces_of_containers_alone(node):
-    # without the states, which follow the cable that was pulled before
+    # without the states, which change after the cable was pulled in an earlier test
     names = "connmanctl services | cut -c5- | sort"
     ask(node, "until connmanctl services | grep -q '^.A[RO] '; do sleep 1; done", 60)
     before = ask(node, names)
@@ -141,7 +141,8 @@ SPOKEN = "sudo -n journalctl -b -u connman -o cat | grep -c 'state is'"
 
 
 def change(node, entries):
-    """k3os.network on the running node: these entries beside those of CONFIG, or none."""
+    """Set k3os.network on the running node to these entries, in addition to those of CONFIG.
+    Returns the addresses of both interfaces."""
     text = f"k3os: {{network: {{{entries}}}}}" if entries else ""
     ask(node, f"echo '{text}' | {put(SOURCE)}")
     ask(node, "sudo -n k3os config", 60)
@@ -214,7 +215,7 @@ k3os:
 
 
 def third_to_fifth_card():
-    """Two for a bond, each on a network like the other's, and one for a bridge."""
+    """Two for a bond, on networks that look the same, and one for a bridge."""
     words = []
     for number, (mac, net) in enumerate(zip((*BONDED, PORT), (78, 78, 79), strict=True), 2):
         words += ["-netdev", f"user,id=net{number},net=192.168.{net}.0/24"]
@@ -260,12 +261,12 @@ def test_bonds_bridges_and_dummies_have_their_addresses_and_their_members_none(o
 
 
 def rows_of(vm, command):
-    """Its lines, with single blanks: what stands in columns is compared as words."""
+    """The lines of its output, with columns separated by single spaces."""
     return [" ".join(line.split()) for line in ask(vm, command).splitlines()]
 
 
 def test_the_node_says_where_everything_comes_from_and_that_nothing_is_missing(own):
-    """The exit code says so, too: ask() wants 0."""
+    """The exit code says so, too: ask() requires 0."""
     rows = rows_of(own, "sudo -n k3os network show")
     assert not [row for row in rows if row.startswith(("MISSING", "note:"))]
     key, place = "k3os.network.", ", /k3os/system/config.yaml:"
@@ -337,8 +338,8 @@ def test_a_bond_is_made_anew_on_a_running_node_and_gives_its_members_back(own):
 
 @pytest.fixture(scope="module")
 def named(boot, images):
-    """With one interface: of several, a static one may be there before DHCP answers, and the
-    node does not wait for the name then."""
+    """With only one interface: a static one may be up before DHCP answers, and then the node does
+    not wait for its name."""
     cards = ("-netdev", "user,id=net0,hostname=named-by-dhcp")
     cards += ("-device", "virtio-net-pci,netdev=net0,romfile=")
     spec = dataclasses.replace(images.direct(), network=False, forwards=(), extra=cards)

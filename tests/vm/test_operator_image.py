@@ -1,4 +1,4 @@
-"""The operator's image, unpacked and run as a container would, without any container program."""
+"""The operator's image, unpacked and run like a container, but without a container runtime."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from k3os.system.run import run
 from tests.oci_layout import Layout
 from tests.vm.conftest import ROOT
 
-# what the operator does with them: a zone of a window, the API server's certificate
+# uses the image's data as the operator does: a window's time zone, the API server's certificate
 PROGRAM = """
 import ssl, sys, zoneinfo
 import kopf, lightkube, prometheus_client, yaml
@@ -49,7 +49,7 @@ def root(layout, tmp_path_factory):
 
 
 def inside(root, *command: str) -> str:
-    """What a program in the image prints; with the environment of the image, not with ours."""
+    """Run a program in the image, with the image's environment, and return its output."""
     environment = dict(pair.split("=", 1) for pair in SETTINGS["Env"])
     wanted: dict[str, str | None] = {**dict.fromkeys(os.environ), **environment}
     wanted["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"

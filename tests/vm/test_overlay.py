@@ -1,6 +1,6 @@
-"""k3OS on top of a Debian 13: an overlay installation, and the way back.
+"""k3OS on top of a Debian 13: an overlay installation, and its removal.
 
-One boot of k3OS, one of the Debian. `make test-arm` does it on ARM, too.
+One boot of k3OS, one of the Debian. `make test-arm` does the same on ARM.
 """
 
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_the_next_boot_is_k3os_even_where_the_root_is_mounted_read_only(
 
 
 def look_around(vm: VM, key: Path, arch: str) -> None:
-    """The configuration, the modules of the Debian, and what persists."""
+    """Check the configuration, the Debian's kernel modules, and what persists."""
     status = over_ssh(vm, key, "sudo k3os status; stat -c %a /k3os/system/config.yaml")
     assert status.startswith("mode       overlay")
     assert "FAILED" not in status
@@ -91,7 +91,7 @@ def test_the_files_of_the_system_below_were_left_alone_and_ours_persist(debian, 
 
 
 def test_after_the_removal_the_debian_starts_as_before(boot_foreign, arch, debian):
-    # an emulated processor takes more than a minute for the hundred profiles of Debian's apparmor
+    # an emulated processor takes more than a minute to load Debian's hundred AppArmor profiles
     words = "rw apparmor=0"
     with boot_foreign(f"overlay-removed-{arch}", spec(arch, debian, words)) as vm:
         vm.expect(PROMPT, BOOT)

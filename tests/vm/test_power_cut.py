@@ -1,9 +1,9 @@
 """Power cuts at random moments of an upgrade and the reboot into it: the old or the new version
 boots, with its configuration and data, and a later upgrade succeeds.
 
-One disk lives through all of them. TORTURE=N cuts (`make torture N=50`), else one; the seed is
-printed, and TORTURE_SEED repeats it. The ways of caching take turns. A cut is SIGKILL for QEMU:
-what the guest's kernel had not written is lost, and with cache=none what QEMU had not.
+One disk goes through all of them: TORTURE=N cuts (`make torture N=50`), one by default. The seed is
+printed, and TORTURE_SEED repeats it. The cache modes take turns. A cut is SIGKILL for QEMU: it
+loses what the guest's kernel had not written, and with cache=none what QEMU had not written.
 """
 
 import json
@@ -27,9 +27,9 @@ pytestmark = pytest.mark.long
 CUTS = int(os.environ.get("TORTURE") or 1)
 SEED = int(os.environ.get("TORTURE_SEED") or time.time())
 VERSIONS = ("0.2.0", "0.3.0", "0.4.0", "0.5.0")
-# an upgrade takes about 15 s, the reboot until the new version is confirmed about 30
+# an upgrade takes about 15 s; the reboot, until the new version is confirmed, about 30
 LONGEST = 50.0
-# what the console says, in this order, and the moment that begins then
+# console messages, in this order, and the stage that each of them starts
 MOMENTS = (
     (r"writing k3os/", "while the new files are written"),
     (r"the new generation is the current one now", "after the switch"),
@@ -75,7 +75,7 @@ def test_a_power_cut_at_any_moment_leaves_the_old_or_the_new_version(boot, disk,
             else:
                 over_ssh(vm, key, f"head -c 300000 /dev/urandom | sudo tee {DATA} >&-; sync")
                 known = sums(vm, key)
-            # a later upgrade succeeds, up to its end; the one after it is cut
+            # a later upgrade completes; the one after it is cut
             over_ssh(vm, key, "while test -e /run/k3os/trial; do sleep 1; done")
             step += 1
             later = VERSIONS[step % len(VERSIONS)]
@@ -107,7 +107,7 @@ def sums(vm, key: Path) -> str:
 
 
 def cut(vm, key: Path, url: str, seconds: float) -> str:
-    """Upgrade, reboot, and cut the power after so many seconds; the moment it was."""
+    """Upgrade, reboot, and cut the power after this many seconds. Returns what was going on."""
     command = f"k3os upgrade --allow-downgrade {url} --reboot 2>&1 | cat >/dev/ttyS0"
     over_ssh(vm, key, f"sudo systemd-run -q sh -c '{command}'")
     end, moment = time.monotonic() + seconds, "before anything is written"

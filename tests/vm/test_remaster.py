@@ -1,4 +1,4 @@
-"""Remastered ISOs, by the command and by hand: they boot and install as the original."""
+"""ISOs remastered by the command and by hand: they boot and install like the original."""
 
 import hashlib
 import json
@@ -53,7 +53,7 @@ def test_a_remastered_iso_boots_with_secure_boot_and_has_what_was_asked_for(boot
 def test_a_usb_stick_installs_over_an_older_k3os_and_is_not_touched_itself(
     boot, images, generic_images, tmp_path
 ):
-    """The machine's firmware starts the stick; the menu installs by itself."""
+    """The firmware boots the stick, and its menu entry installs without questions."""
     iso, disk = tmp_path / "stick.img", tmp_path / "disk.img"
     words = "k3os.mode=install k3os.install.silent k3os.install.power_off k3os.password=x"
     assert main(["remaster", str(generic_images.iso), str(iso), "--cmdline", words]) == 0
@@ -75,7 +75,7 @@ def test_a_usb_stick_installs_over_an_older_k3os_and_is_not_touched_itself(
 
 @pytest.fixture(scope="module")
 def by_hand(images) -> Iterator[Path]:
-    """What the steps of the documentation make of the ISO, done by a user who is not root."""
+    """The ISO after the documented steps, done by a user who is not root."""
     steps = re.search(r"```sh\n([^`]*grub-mkrescue [^`]*)```", PAGE)[1]
     directory = Path(tempfile.mkdtemp(prefix="k3os-by-hand."))
     try:
@@ -100,7 +100,7 @@ def by_hand(images) -> Iterator[Path]:
 def test_an_iso_remastered_by_hand_boots_with_a_bios_beside_an_empty_disk(boot, by_hand, tmp_path):
     empty = empty_disk(tmp_path / "empty.img", MIB)
     with boot("by-hand-bios", VMSpec(disks=(Disk(by_hand), empty), cpus=1)) as vm:
-        # from here on it is the system of the original
+        # from here on, the system is the original's
         vm.expect("k3OS: booting live from /dev/vda ", 2 * BOOT)
     assert digest(empty.path) == hashlib.sha256(bytes(MIB)).hexdigest()
 

@@ -1,5 +1,5 @@
-"""What a node tells its cluster of itself when k3s is ready: a key that failed, what runs. The API
-server comes up later than k3s says, and news come while others are on their way."""
+"""What a node reports to its cluster when k3s is ready: a failed key, the running versions. The API
+server comes up later than k3s says, and there is more to report while a report is under way."""
 
 import json
 import time
@@ -9,7 +9,7 @@ from tests.api_server import COMING_UP, FILES, api_server
 from tests.vm.node import BOOT, HOST, LOGIN, over_ssh
 
 AGENT = "/var/lib/rancher/k3s/agent"
-# what the stub k3s does not make itself; a proxy that is not there must not be asked
+# files that the k3s stub does not make itself; the proxy does not exist and must not be used
 CONFIG = """\
 hostname: reporter
 ssh_authorized_keys:
@@ -50,7 +50,7 @@ def test_the_cluster_knows_how_a_node_is(boot, images, key, tmp_path):
             )
             over_ssh(vm, key, f"{wait}; do sleep 1; done")
             failed = over_ssh(vm, key, "systemctl --failed --no-legend --plain")
-            # news that come while a report is under way
+            # more to report while a report is under way
             api.answers.clear()
             before = api.asked
             over_ssh(vm, key, NEWS)

@@ -1,4 +1,4 @@
-"""`k3os run`, as scripts call it."""
+"""`k3os run`, called from scripts."""
 
 import os
 import subprocess

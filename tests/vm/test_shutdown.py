@@ -1,7 +1,7 @@
-"""How a node goes down: pods have their time, in their order; nothing else takes any.
+"""How a node shuts down: pods get their time, in order; nothing else delays it.
 
-The stub of k3s has no pods, so these are processes in control groups named as the kubelet names
-them; where a kubelet is wanted, a script takes its inhibitor lock and ends them as it does.
+The k3s stub has no pods, so these are processes in control groups with the kubelet's names. In
+place of the kubelet, a script takes its inhibitor lock and ends them in the same way.
 """
 
 import base64
@@ -101,7 +101,7 @@ def test_pods_that_nobody_tells_and_a_server_that_is_gone_cost_their_time_and_no
         node.expect("k3OS: stopping 2 pods without k3s: default/web, kube-system/dns", 60)
         node.expect("k3OS: waiting for", 30)
         node.expect("k3OS: default/web did not end in time", 40)
-        # whoever looked at /mnt has been ended by then, so that it can be unmounted unasked
+        # processes that use /mnt have ended by then, so unmounting it needs no question
         node.wait_for_end(60)
     assert time.monotonic() - before < 60
     assert "FAILED" not in node.console.text

@@ -1,5 +1,5 @@
-"""k3os.disks and k3os.mounts: empty disks are formatted once and mounted before k3s; what holds
-anything stays as it is; what is missing is said and holds nothing up.
+"""k3os.disks and k3os.mounts: empty disks are formatted once and mounted before k3s; disks with
+data stay as they are; missing disks are reported and do not block the boot.
 """
 
 import dataclasses
@@ -131,7 +131,7 @@ def test_after_a_reboot_all_is_there_and_nothing_was_formatted_again(node, boot,
         wait = f"until cat {PLACES.replace(' ', '/kept ')}/kept; do sleep 1; done"
         assert over_ssh(vm, key, f"sudo sh -c '{wait}' 2>/dev/null") == "mine\nmine"
         assert over_ssh(vm, key, "lsblk -no UUID /dev/vdb /dev/vdc") == uuids
-        # by systemd, before the runtime phase
+        # systemd mounts it, before the runtime phase
         at = [
             int(over_ssh(vm, key, f"systemctl show -P ActiveEnterTimestampMonotonic {unit}"))
             for unit in ("var-lib-longhorn.mount", "k3os-config.service")
@@ -145,7 +145,7 @@ def test_k3s_does_not_start_on_an_empty_directory_when_its_disk_is_gone(boot, sp
         vm.expect(LOGIN, 2 * BOOT)
         over_ssh(vm, key, "systemctl is-system-running --wait || true", timeout=240)
         found = failures(vm, key)
-        # /dev/vdc is the disk behind it now
+        # the next disk is /dev/vdc now
         assert "xfs 'fast', which was made before" in found["k3os.disks[1]"]["reason"]
         assert over_ssh(vm, key, "systemctl is-active k3s || true") == "inactive"
         assert over_ssh(vm, key, "sudo ls /var/lib/rancher/k3s/server 2>/dev/null || true") == ""

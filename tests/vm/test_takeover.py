@@ -1,6 +1,7 @@
-"""From another Linux: install.sh in a running Debian 13, onto its other disks, then over itself.
+"""Installing from another Linux: install.sh in a running Debian 13, first onto its other disks,
+then as a takeover.
 
-The Debian boots once, its kernel directly; after it each disk boots through the firmware.
+The Debian boots once, with direct kernel boot; after that, each disk boots through the firmware.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 400
-# a table of before GPT, with the usual gap before the first partition
+# an MBR table, with the usual gap before the first partition
 PARTITION = "printf 'label: dos\\n2048,,L\\n' | sfdisk -q --lock /dev/{0} && udevadm settle"
 MIRROR = (
     "mdadm --create /dev/md7 --level 1 --raid-devices 2 --run --assume-clean /dev/vdc1 /dev/vdd1"
@@ -46,7 +47,7 @@ def site(tmp_path_factory, images, key) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def disks(boot, site, images, tmp_path_factory) -> list[Path]:
-    """The Debian's own disk, one that is formatted, two for a RAID 1, one for LVM."""
+    """The Debian's own disk, a formatted one, two for RAID 1, one for LVM."""
     directory = tmp_path_factory.mktemp("disks")
     system = debian.debian(directory / "debian.log")
     own = directory / "own.img"
@@ -82,7 +83,7 @@ def disks(boot, site, images, tmp_path_factory) -> list[Path]:
 
 
 def prepare(vm: VM, site: str) -> None:
-    """Debian's GRUB by Debian's tools, and what an attacker of the deletion would leave."""
+    """Install Debian's GRUB with Debian's tools, and leave traps for the deletion of files."""
     ask(vm, "grub-install --target=i386-pc /dev/vda && update-grub", 120)
     ask(vm, "systemctl start systemd-networkd-wait-online")
     for name in ("install.sh", "config.yaml", "k3os.iso"):
@@ -146,7 +147,7 @@ def test_install_sh_formats_a_disk(disks):
 
 @pytest.mark.parametrize(("name", "number"), [("md0", 3), ("dm-0", 4)])
 def test_raid_and_lvm_boot_what_install_sh_put_there(boot, disks, key, name, number):
-    """Half of the RAID 1 alone, after a while; LVM at once. GRUB says what is on them."""
+    """Half of the RAID 1 boots alone, after a while; LVM at once. GRUB passes the UUID."""
     with boot(f"from-{name}", VMSpec(disks=(Disk(disks[number]),), cpus=1)) as vm:
         vm.expect(f"k3OS: booting disk from /dev/{name} .*K3OS_STATE", BOOT)
         vm.expect(LOGIN, BOOT)

@@ -1,7 +1,7 @@
 """Upgrades on an installed disk: the new version comes up and stays, or the old one comes back.
 
-One disk lives through all of it. The releases are this build's own with one part changed, signed
-by a key of the test and served by a web server.
+One disk goes through all of it. The releases are this build's own with one part changed, signed
+with a test key and served by a web server.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from tests.vm.installed import make_image
 from tests.vm.node import BOOT, LOGIN, PATIENCE, over_ssh, stop
 from tests.vm.releases import MANIFEST, Releases, padded
 
-# what a boot takes beside two others is far below it, on a slow machine, too
+# far more than a boot takes next to two others, even on a slow machine
 TRIAL_SECONDS = 75 * PATIENCE
 WHEN_READY = "until sudo kubectl get nodes 2>&-; do sleep 1; done"
 BROKEN = b"""#!/bin/sh
@@ -38,10 +38,10 @@ fi
 kill -SEGV 1  # systemd freezes
 exec sleep infinity
 """
-# Of a boot that is not healthy, whose limit is waited for: enough for all that starts after k3s,
-# also on a slow machine, while the guard's own limit stays out of its reach
+# Shortens the trial where a test waits for an unhealthy boot to time out: enough for everything
+# that starts after k3s, even on a slow machine, and well below the guard's own limit
 SHORTER = "[ ! -e /var/shorter ] || [ ! -e /run/k3os/trial ] || echo 45 >/run/k3os/trial"
-# the one before has shown that there are three, and that they are counted
+# an earlier test shows that there are three attempts, and that they are counted
 LAST_ATTEMPT = """
 from k3os.system import mounts
 from k3os.generation import grubenv, trial
@@ -69,7 +69,7 @@ def node(boot, images, releases, key, tmp_path_factory) -> Iterator:
         f"k3os: {{upgrade: {{timeout: {TRIAL_SECONDS}, check: [test ! -e /var/unhealthy]}}}}\n"
     )
     path = make_image(images.iso, directory, config)
-    extra = ("-device", "i6300esb")  # a watchdog, as servers have one
+    extra = ("-device", "i6300esb")  # a watchdog, as in servers
     changed = padded(releases.built / "k3os-rootfs-amd64.squashfs")
     disks = (Disk(path), Disk(releases.make_iso("0.2.0", rootfs=changed), readonly=True))
     with boot("upgrade", VMSpec(disks=disks, cpus=1, extra=extra)) as vm:
@@ -81,9 +81,10 @@ def node(boot, images, releases, key, tmp_path_factory) -> Iterator:
 
 
 def upgrade(vm, key: Path, arguments: str, *, watched: bool = False) -> str:
-    """What it says; watched: with lines of its peak memory, VmHWM of proc_pid_status(5).
+    """Upgrade and return the output; watched: with lines of peak memory, VmHWM of
+    proc_pid_status(5).
 
-    The tests of k3s alone leave a newer one on the node than the releases have.
+    Allows downgrades: the tests that upgrade only k3s leave a newer one than the releases have.
     """
     command = f"sudo k3os upgrade --verify-key release.pub --allow-downgrade {arguments} 2>&1"
     if watched:
@@ -94,7 +95,7 @@ def upgrade(vm, key: Path, arguments: str, *, watched: bool = False) -> str:
 
 
 def put_k3s(releases: Releases, name: str, data: bytes) -> str:
-    """A k3s for the web server: its address with its checksum."""
+    """Publish a k3s on the web server. Returns its URL with its checksum."""
     path = releases.directory / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(data)
@@ -102,10 +103,10 @@ def put_k3s(releases: Releases, name: str, data: bytes) -> str:
 
 
 def reboot(vm, key: Path) -> None:
-    """Apart from the upgrade: its connection would hang when the network goes first.
+    """Reboot from a timer: this connection would hang if the network went down first.
 
-    Returns when the next boot has begun: k3s may start after the login prompt, and a test that
-    waits for its message would take the one of the boot before.
+    Returns when the next boot has started: k3s may start after the login prompt, and a test that
+    waits for its message would match the one of the previous boot.
     """
     soon = "sudo systemd-run -q --on-active=1 --timer-property=AccuracySec=100ms"
     over_ssh(vm, key, f"{soon} systemctl --no-block reboot")
@@ -113,7 +114,7 @@ def reboot(vm, key: Path) -> None:
 
 
 def panic(vm, *, times: int) -> None:
-    """The machine restarts by itself, after 10 s; that is waited for once."""
+    """Wait for kernel panics. The machine reboots by itself after 10 s; wait for that only once."""
     for number in range(times):
         vm.expect("Kernel panic", REBOOT)
         if number:
@@ -121,7 +122,7 @@ def panic(vm, *, times: int) -> None:
 
 
 def wait_until_reached(vm, key: Path) -> None:
-    """Past the login prompt, until ssh answers."""
+    """Wait for the login prompt, then until ssh answers."""
     vm.expect(LOGIN, BOOT)
     end = time.monotonic() + BOOT
     while True:
@@ -136,13 +137,13 @@ def wait_until_reached(vm, key: Path) -> None:
 
 
 def current(vm, key: Path) -> str:
-    """Versions of the current generation, and what is left of the last trial."""
+    """The k3OS version of the current generation."""
     text = over_ssh(vm, key, "cat /k3os/system/current/manifest.json")
     return str(json.loads(text)["k3os"])
 
 
 def test_a_new_version_of_an_iso_comes_up_and_stays(node, key, releases):
-    assert over_ssh(node, key, "cat /proc/sys/kernel/panic") == "10"  # of GRUB's menu
+    assert over_ssh(node, key, "cat /proc/sys/kernel/panic") == "10"  # from GRUB's menu
     over_ssh(node, key, OLDER_MENU)
     before = over_ssh(node, key, "cat /sys/block/vda/stat").split()[6]
     started = time.monotonic()
@@ -151,7 +152,7 @@ def test_a_new_version_of_an_iso_comes_up_and_stays(node, key, releases):
     after = over_ssh(node, key, "cat /sys/block/vda/stat").split()[6]
     assert "k3os    0.1.0 -> 0.2.0" in said
     assert "the boot menu names this disk's file system now" in said
-    # an older release would not have done that; its menu is the new one's to change
+    # undo that: an older release would not have done it, and the new one must at its first boot
     over_ssh(node, key, OLDER_MENU)
     size = (releases.directory / "0.2.0" / "k3os-rootfs-amd64.squashfs").stat().st_size
     ratio = (int(after) - int(before)) * 512 / size
@@ -159,7 +160,7 @@ def test_a_new_version_of_an_iso_comes_up_and_stays(node, key, releases):
     print(f"bytes written: {ratio:.3f} of the new files' size; {seconds:.1f} s; {memory >> 10} MiB")
     assert ratio < 1.05
     assert memory < 64 << 10
-    assert seconds < 240  # 30 without other machines beside it
+    assert seconds < 240  # 30 when no other machine runs
     reboot(node, key)
     node.expect("k3OS: the boot menu names this disk's file system now", REBOOT)
     node.expect(HEALTHY, REBOOT)
@@ -193,7 +194,7 @@ def test_damage_is_found_on_demand(node, key):
 def test_k3s_alone_needs_no_reboot_and_pods_go_on(node, key, releases):
     new = (releases.built / "k3os-k3s-amd64").read_bytes().replace(b"v1.33.1+k3s1", b"v1.34.2+k3s1")
     source = put_k3s(releases, "k3s", new)
-    # a pod's processes are in the unit's own group, as containerd's are
+    # a pod's processes are in the unit's own control group, like containerd's
     group = "/sys/fs/cgroup/k3s.slice/k3s.service/cgroup.procs"
     start = f"sudo sh -c 'echo $$ > {group}; exec setsid sleep 900' </dev/null >/dev/null 2>&1 &"
     over_ssh(node, key, f"{start} sleep 2")
@@ -208,7 +209,7 @@ def test_k3s_alone_needs_no_reboot_and_pods_go_on(node, key, releases):
 
 
 def test_after_the_trial_pid_1_has_the_watchdog(node, key):
-    """It tries again now and then while the guard has it."""
+    """It keeps trying while the guard has it."""
     held = "sudo ls -l /proc/1/fd | grep -q /dev/watchdog"
     over_ssh(node, key, f"until {held}; do sleep 1; done")
     state = "cat /sys/class/watchdog/watchdog0/state /sys/class/watchdog/watchdog0/timeout"
@@ -217,7 +218,7 @@ def test_after_the_trial_pid_1_has_the_watchdog(node, key):
 
 def test_a_k3s_that_does_not_become_ready_makes_way_for_the_one_before(node, key, releases):
     source = put_k3s(releases, "broken/k3s", BROKEN.replace(b"v1.33.1", b"v1.34.3"))
-    # it is waited for to the end: less than in the trials of this disk
+    # shorter than the other trials on this disk, because this one runs into the timeout
     directory, text = "/var/lib/rancher/k3os/config.d", "k3os: {upgrade: {timeout: 30}}"
     sooner = f"{directory}/sooner.yaml"
     over_ssh(node, key, f"sudo mkdir -p {directory} && echo '{text}' | sudo tee {sooner}")
@@ -274,8 +275,8 @@ def test_an_initrd_that_is_missing_goes_back(node, key, releases):
 
 @pytest.mark.long
 def test_a_version_that_hangs_is_ended_by_the_watchdog_and_by_the_guard(node, key, releases):
-    """At the first attempt nothing runs any more but the hardware; at the second the guard does,
-    which leaves word, so that there is no third one."""
+    """At the first attempt only the hardware watchdog still works; at the second the guard does,
+    and records the failure, so that there is no third one."""
     bad = releases.make("0.7.0", k3s=HANGS)
     upgrade(node, key, bad)
     reboot(node, key)

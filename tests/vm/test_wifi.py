@@ -1,7 +1,7 @@
-"""A node with no cable joins the wireless network of its configuration.
+"""A node without a cable joins the wireless network of its configuration.
 
-The kernel simulates two radios (mac80211_hwsim): one is the node's, the other an access point
-that appears only when the node has long looked for it in vain, as after a power cut.
+The kernel simulates two radios (mac80211_hwsim): one is the node's, the other an access point that
+appears long after the node started looking for it, as after a power cut.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from tests.vm.node import BOOT, ask
 
 SSID = "café & more"
 PASSPHRASE = r"a secret \ with $igns and spaces"
-# wpa_supplicant.conf(5): mode 2 is an access point; the interface's name is one connman skips
+# wpa_supplicant.conf(5): mode 2 is an access point; connman ignores interfaces with this name
 CONFIG = f"""\
 write_files:
 - path: /etc/access-point.conf

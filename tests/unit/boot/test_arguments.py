@@ -1,5 +1,5 @@
-"""Of two generations with the same files the one boots whose arguments the kernel has: GRUB reads
-links without the journal, and right after a power cut it may have seen the old ones."""
+"""Of two generations with the same files, the boot uses the one whose arguments the kernel got:
+GRUB reads links without the journal, and right after a power cut it may have seen old ones."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def boots(root: Path, number: str, asked: str = "current") -> str:
 @pytest.mark.parametrize(
     ("current", "previous", "number", "asked", "boots_"),
     [
-        # as GRUB and the boot see the same links
+        # GRUB and the boot see the same links
         (True, False, "3", "current", "current"),
         (True, False, "", "previous", "previous"),
         (False, True, "", "current", "current"),
@@ -49,7 +49,7 @@ def boots(root: Path, number: str, asked: str = "current") -> str:
         (True, False, "", "current", "previous"),
         (False, True, "2", "current", "previous"),
         (True, True, "2", "current", "previous"),
-        # somebody edited the menu: nothing fits, and what was asked for boots
+        # somebody edited the menu: no generation matches, so the requested one boots
         (True, True, "", "current", "current"),
         (False, False, "9", "current", "current"),
     ],

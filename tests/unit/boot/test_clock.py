@@ -1,4 +1,4 @@
-"""Which times the early boot believes, and what it leaves behind when it believes none."""
+"""Which times the early boot trusts, and what it records if it trusts none."""
 
 import os
 import time
@@ -20,7 +20,7 @@ YEAR = 365.25 * DAY
         (BUILT + YEAR, 0, BUILT + YEAR),
         (0, 0, BUILT),
         (BUILT - 1, 0, BUILT),
-        # a node that ran before knows better than its image
+        # the journal of a node that ran before is newer than its image
         (BUILT + DAY, BUILT + YEAR, BUILT + YEAR),
         (BUILT + 2 * YEAR, BUILT + YEAR, BUILT + 2 * YEAR),
         # an upgraded image may be newer than the journal
@@ -45,7 +45,8 @@ def test_an_image_without_a_date_leaves_the_clock_alone() -> None:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[object]]:
-    """A node whose image is of BUILT and whose journal is a day younger; what was done to it."""
+    """A node with an image from BUILT and a journal from a day later; returns what was done to
+    it."""
     done: dict[str, list[object]] = {"set": [], "said": []}
     for name, constant, when in (
         ("epoch", "BUILT", BUILT),

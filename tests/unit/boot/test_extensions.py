@@ -1,6 +1,6 @@
-"""System extensions in the early boot: what is laid where, and what is left out and why.
+"""System extensions in the early boot: what is mounted where, and what is left out and why.
 
-Mounting is replaced: an image is a file that names the directory with its files.
+Mounting is faked: an image is a file with the name of the directory that has its files.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Boot:
         return tree
 
     def go(self) -> tuple[bool, dict[str, str]]:
-        """Whether /usr is an overlay, and the name of each to what is wrong with it."""
+        """Whether /usr is an overlay, and name -> what is wrong with it."""
         found = Extensions(str(self.links), str(self.image))
         shown = found.show_usr(f"{self.root}/usr")
         found.show_rest(str(self.root))
@@ -100,7 +100,7 @@ def test_the_images_own_files_come_first(boot: Boot) -> None:
 def test_a_kernels_modules_and_firmware_are_beside_those_of_the_image(boot: Boot) -> None:
     boot.add("gpu", f"usr/lib/modules/{KERNEL}/extra/gpu.ko", "usr/lib/firmware/gpu.bin")
     boot.go()
-    # the list of all modules is the extension's, which was made for both
+    # the list of all modules is from the extension, which was made for both
     assert boot.overlays[1:] == [
         ("usr/lib/modules", ["mounted/gpu/usr/lib/modules", "root/usr/lib/modules"]),
         ("usr/lib/firmware", ["root/usr/lib/firmware", "mounted/gpu/usr/lib/firmware"]),
@@ -249,7 +249,7 @@ def test_without_users_no_process_is_started(boot: Boot, monkeypatch: pytest.Mon
 
 
 def test_a_boot_without_any_looks_once_and_imports_nothing() -> None:
-    """What a node without extensions pays: one stat(2) in each of two places."""
+    """The cost for a node without extensions: one stat(2) in each of two places."""
     code = (
         "import sys, k3os.boot.init, k3os.boot.root, k3os.boot.host_setup\n"
         "print([n for n in sys.modules if 'extension' in n])"

@@ -1,4 +1,4 @@
-"""What there is to gain when a disk grew: read from sysfs and superblocks, never guessed."""
+"""How much space a grown disk has to offer: read from sysfs and superblocks, never guessed."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
-"""Headers that somebody made to harm: each reader returns, or raises the one error it may, within
-limits of what it reads and how long it takes."""
+"""Malicious headers: each reader returns, or raises its own error, within limits on bytes and
+time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.unit.system.test_volumes import (
     superblock,
 )
 
-# what a boot may lose to one disk
+# how long a boot may spend on one disk
 SECONDS = 1.0
 # 2 areas of metadata, and the headers before them
 MOST_READ = 3 << 20
@@ -33,7 +33,7 @@ FAR = 2**64 - 1
 
 
 def readers(path: str) -> dict[str, Callable[[], object]]:
-    """All that the initrd reads of a disk that it does not know."""
+    """Everything that the initrd reads from an unknown disk."""
     return {
         "probe": lambda: blockdev.probe(path),
         "peek": lambda: blockdev.peek(path, 0),
@@ -46,7 +46,7 @@ def readers(path: str) -> dict[str, Callable[[], object]]:
 
 
 def check(path: Path) -> dict[str, str]:
-    """Let everybody read it; reader to what it complained about."""
+    """Run all readers on it. Returns reader -> what it complained about."""
     read = 0
     pread = os.pread
 
@@ -69,15 +69,15 @@ def check(path: Path) -> dict[str, str]:
                 if "has no label of LVM2" not in str(error):
                     complaints[name] = str(error)
             except ValueError as error:
-                assert name == "size", error  # whoever asks for it catches that
+                assert name == "size", error  # its callers catch that
             assert time.process_time() - started < SECONDS, name
             assert read <= MOST_READ, name
     return complaints
 
 
 def lvm_disk(path: Path, text: str = METADATA, **fields: int) -> None:
-    """A physical volume with some fields of its headers replaced: where the header begins, and of
-    the metadata area the first place and size, and the text's offset and length."""
+    """A physical volume with some header fields replaced: start of the header; start and size of
+    the metadata area; offset and length of the text."""
     physical_volume(path, FIRST, METADATA)
     image = bytearray(path.read_bytes())
     data = text.encode(errors="surrogateescape")
@@ -191,7 +191,7 @@ def test_a_raid_with_strange_numbers_is_read_within_limits(
 
 
 def whole_disks(directory: Path) -> dict[str, bytes]:
-    """One of each kind, as short as it is still known."""
+    """A disk of each kind, as short as possible to still be recognized."""
     lvm_disk(directory / "lvm")
     raid_disk(directory / "raid")
     gpt = (

@@ -68,7 +68,8 @@ def test_a_bad_timeout_is_said_and_the_default_taken(said: list[str]) -> None:
 
 @pytest.fixture
 def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[str]]:
-    """A node whose NodePool has just changed its configuration; the trials that began."""
+    """A node whose NodePool has just changed its configuration; returns its data directory and the
+    trials that were started."""
     begun: list[str] = []
     monkeypatch.setattr("k3os.boot.guard.begin", begun.append)
     data = str(tmp_path)

@@ -1,4 +1,4 @@
-"""Which device is taken as the boot medium, how long one is waited for, and what is said."""
+"""Which device becomes the boot medium, how long the boot waits for one, and what it says."""
 
 import shutil
 import struct
@@ -52,7 +52,7 @@ def test_rubbish_and_short_devices_are_nothing_we_know() -> None:
 
 
 class Machine:
-    """Devices that appear at given times, with what they carry."""
+    """Devices that appear at given times, with their contents."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         self.clock = 0.0
@@ -129,7 +129,7 @@ class Machine:
             self.markers.add(device)
 
     def carry(self, *, whole: bool = True) -> None:
-        """The initrd is the one for network boot."""
+        """Use the initrd for network boot."""
         (self.carried / media.MARKER).parent.mkdir(parents=True)
         (self.carried / media.MARKER).touch()
         if whole:
@@ -283,7 +283,7 @@ def test_a_takeover_is_found_by_its_uuid_and_nothing_else_is_taken(machine: Mach
 
 @pytest.fixture
 def shown(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A RAID appears as md0 when somebody looks at its member."""
+    """A RAID that appears as md0 when its member is read; returns the calls."""
     calls: list[str] = []
 
     def show(self: object, members: list[FileSystem], wanted: object) -> None:

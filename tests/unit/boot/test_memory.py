@@ -1,4 +1,4 @@
-"""What the early boot tells the kernel about memory, and what says that it is short."""
+"""The kernel's memory settings in the early boot, and the script that reports a lack of memory."""
 
 import subprocess
 from pathlib import Path
@@ -18,7 +18,7 @@ def put(root: Path, path: str, text: str) -> None:
 
 
 def kernel(root: Path, mib: int, cmdline: str = "quiet") -> dict[str, str]:
-    """The settings after tune() on a machine of so much memory."""
+    """The settings after tune() on a machine with this much memory."""
     put(root, "/proc/cmdline", cmdline)
     put(root, "/proc/meminfo", f"MemTotal: {mib * 1024} kB\n")
     for path, text in SETTINGS.items():
@@ -58,7 +58,7 @@ def test_the_reserve_is_the_kernels_own_of_a_machine_without_huge_pages(
 
 
 class Looked:
-    """A node that is looked at again and again."""
+    """A node on which the script runs repeatedly."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -80,7 +80,8 @@ class Looked:
         put(self.root, "/kernel-log", log)
 
     def look(self, args: str = "server") -> tuple[str, str]:
-        """What status is told, and what is new on the console."""
+        """Run the script. Returns what it tells `k3os status`, and what it writes to the
+        console."""
         console = self.root / "console"
         console.write_text("")
         environment = {**self.environment, "K3S_ARGS": args}

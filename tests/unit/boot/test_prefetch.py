@@ -1,4 +1,4 @@
-"""Files are read ahead where a processor and memory are idle."""
+"""Files are read ahead if there is an idle processor and enough memory."""
 
 import os
 from pathlib import Path

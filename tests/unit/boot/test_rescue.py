@@ -8,7 +8,7 @@ from k3os.boot import init, rescue
 
 
 class Consoles:
-    """Shells that end with a status after some seconds; time passes without us."""
+    """Shells that end with a status after some seconds, with a fake clock."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = 0.0
@@ -55,7 +55,7 @@ def test_a_person_who_leaves_a_shell_goes_on_at_once(
 
 
 class Happened(Exception):
-    """What would have replaced or ended this process."""
+    """Raised in place of replacing or ending this process."""
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ Mounts = list[tuple[str, str]]
 
 @pytest.fixture
 def bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mounts:
-    """What would be bound where; the root and the kernel's image are directories of this test."""
+    """The bind mounts that would be made; the root and the kernel's image are test directories."""
     found: Mounts = []
 
     def bind(source: str, target: str) -> None:

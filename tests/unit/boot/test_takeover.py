@@ -1,4 +1,4 @@
-"""The deletion, in plain directories: what goes, what stays, and what a power cut may find."""
+"""The deletion in plain directories: what is removed, what stays, and what a power cut leaves."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from k3os.system.blockdev import FileSystem
 
 @pytest.fixture
 def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was done, in its order; the label needs a real ext4."""
+    """The steps, in their order; setting the label is faked because it needs a real ext4."""
     steps: list[str] = []
 
     def noted(name: str, real: Callable[..., None]) -> Callable[..., None]:
         def call(path: str, *rest: object, **options: object) -> None:
-            if not str(path).endswith(".new"):  # of a file that is written anew
+            if not str(path).endswith(".new"):  # the temporary file of a rewrite
                 steps.append(f"{name} {os.path.basename(path)}")
             real(path, *rest, **options)
 
@@ -36,7 +36,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A Debian in miniature with k3OS beside it."""
+    """A miniature Debian with k3OS next to it."""
     root = tmp_path / "root"
     for name in ("etc/ssh/keys", "usr/bin/sh", "boot/vmlinuz-6", "boot/grub/grub.cfg.before-k3os"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def test_the_old_menu_goes_first_and_the_marker_last(root: Path, done: list[str]
 def test_a_power_cut_at_any_moment_is_made_good(
     root: Path, done: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each boot ends after one deletion more than the one before it."""
+    """Each boot gets one deletion further than the one before it."""
     real_unlink, real_rmdir = os.unlink, os.rmdir
     for allowed in range(1, 100):
         count = 0

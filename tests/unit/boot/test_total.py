@@ -1,5 +1,5 @@
-"""An exception that nobody thought of, thrown into each loop over sources, keys, disks, appliers
-and steps of the early boot: it costs that one, is told with its place, and the boot goes on.
+"""An unexpected exception in each loop over sources, keys, disks, appliers and steps of the early
+boot: it affects only that item, is reported with its location, and the boot goes on.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ each_error = pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(err
 
 def throws(error: Exception) -> Callable[..., NoReturn]:
     def throw(*_: object, **__: object) -> NoReturn:
-        raise type(error)(*error.args)  # one that was raised before knows that
+        raise type(error)(*error.args)  # error itself may have a traceback
 
     return throw
 
 
 def told(lines: list[str], error: Exception, where: str) -> bool:
-    """Whether one line has the exception, its place, and that it is a bug."""
+    """Whether a line names the exception and its location, and calls it a bug."""
     parts = (type(error).__name__, where, bug.ASK)
     return any(all(part in line for part in parts) for line in lines)
 
@@ -53,7 +53,7 @@ def told(lines: list[str], error: Exception, where: str) -> bool:
 
 
 class Sources:
-    """A node's directory with three sources, of which the middle one meets a bug."""
+    """A node's directory with three sources; the middle one runs into a bug."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -81,7 +81,7 @@ def sources(tmp_path: Path) -> Sources:
 def only(
     real: Callable[..., Any], error: Exception, when: Callable[..., bool]
 ) -> Callable[..., Any]:
-    """The real function, that throws where `when` says so."""
+    """The real function, but it raises error if `when` returns true."""
 
     def maybe(*given: Any, **more: Any) -> Any:
         if when(*given, **more):
@@ -165,7 +165,7 @@ def test_advice_that_meets_a_bug_is_left_out(
 
 
 class Breaks(Action):
-    """An action that throws where it is told to."""
+    """An action that raises an exception in the given place."""
 
     def __init__(self, where: str, error: Exception) -> None:
         super().__init__("k3os.modules", hostname.Place("x"))
@@ -305,12 +305,12 @@ def test_cloud_data_beside_the_medium_that_meets_a_bug_costs_itself(
 
 
 class Booted(BaseException):
-    """systemd is started."""
+    """Raised when systemd would be started."""
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """PID 1 of a machine in which all goes well; what it says."""
+    """PID 1 of a machine without problems; returns what it says."""
     medium = media.Medium(
         "disk", FileSystem("/dev/vda3", "ext4", layout.STATE_LABEL), str(tmp_path)
     )

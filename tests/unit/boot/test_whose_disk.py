@@ -1,4 +1,4 @@
-"""Whose disk is booted from when several look alike: the one that GRUB read, or none."""
+"""Which disk is booted when several look alike: the one that GRUB read, or none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KERNEL = "k3os/system/current/kernel"
 
 
 def find(machine: Machine, uuid: str, mode: str = "", **options: Any) -> str:
-    """The device that PID 1 takes when GRUB named that UUID."""
+    """The device that PID 1 uses when GRUB passed this UUID."""
     kinds, wanted = init.wanted_media(mode, init.medium_uuid({layout.MEDIUM_UUID: uuid}))
     return machine.find(5, kinds=kinds, uuid=wanted, **options).file_system.device
 
@@ -101,7 +101,8 @@ def test_two_that_cannot_be_told_apart_are_an_error_that_names_both(
 def test_a_disk_whose_driver_comes_with_another_device_is_seen_before_one_is_taken(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bus brings a controller, the controller a disk; the first disk was there at once."""
+    """The bus driver reveals a controller, whose driver reveals the disk; the other disk is there
+    first."""
     two_disks(machine)
     late = machine.devices.pop("sda3")
     brings = {"bus": "controller", "controller": "disk"}
@@ -135,7 +136,7 @@ def test_a_label_without_a_system_is_no_second_one(machine: Machine) -> None:
 
 
 def test_without_a_uuid_the_disk_whose_kernel_runs_is_the_right_one(machine: Machine) -> None:
-    """The menu of an older release, at the first boot of this one."""
+    """With the menu of an older release, at the first boot of this one."""
     two_disks(machine)
     machine.files["/dev/sda3"] = {KERNEL: "../../kernel/5.10.0-older"}
     machine.files["/dev/sdb3"] = {KERNEL: f"../../kernel/{os.uname().release}~2"}
@@ -149,7 +150,7 @@ def test_of_two_with_this_kernel_the_one_whose_grub_counts_the_trial_is_the_righ
     block = "# GRUB Environment Block\nk3os_trial=2\nk3os_tries=2\n"
     machine.files["/dev/sdb3"] = {"boot/grub/grubenv": block.ljust(1024, "#")}
     with pytest.raises(UserError):
-        find(machine, "")  # a block that was left over says nothing
+        find(machine, "")  # a leftover environment block means nothing
     machine.cmdline.write_text("quiet k3os.trial=600 panic=10\n")
     assert find(machine, "") == "/dev/sdb3"
 

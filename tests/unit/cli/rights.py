@@ -1,9 +1,9 @@
-"""Which rights a call of kubectl needs, and which the documents name. A right: namespace ("" for
-those of the cluster), resource with its subresource, verb.
+"""Which rights a kubectl call needs, and which the documentation lists. A right: namespace ("" for
+cluster-wide), resource with its subresource, verb.
 
-What kubectl asks the API server for was recorded with kubectl 1.32: `patch` and `apply` get the
-object before, `replace` of one with its resourceVersion, `create` and `delete` do not; `exec` gets
-the pod, then connects by GET (WebSockets, since 1.31), else by POST.
+Recorded with kubectl 1.32: `patch` and `apply` get the object first; `replace` (of an object with a
+resourceVersion), `create` and `delete` do not; `exec` gets the pod, then connects by GET
+(WebSockets, since 1.31), or else by POST.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ENTRY = re.compile(r"(\()?`([a-z/]+)`((?: [a-z]+)+)?")
 
 
 def of_path(path: str, verb: str = "") -> Right:
-    """verb: "" for what reading it is."""
+    """verb: "" for get, list or watch, whichever reads this path."""
     plain, _, query = path.partition("?")
     parts = plain.strip("/").split("/")
     parts = parts[2:] if parts[0] == "api" else parts[3:]
@@ -34,12 +34,12 @@ def of_path(path: str, verb: str = "") -> Right:
         namespace, parts = parts[1], parts[2:]
     resource = "/".join([parts[0], *parts[2:]])
     reading = "get" if len(parts) > 1 else "watch" if "watch=true" in query else "list"
-    # of a namespace that a pod happens to be in: anywhere
+    # pods may be in any namespace: the right must be cluster-wide
     return namespace if namespace == OWN else "", resource, verb or reading
 
 
 def needed(argv: list[str], kind: str = "") -> set[Right]:
-    """argv: of kubectl. kind: of the object that it gets."""
+    """The rights for a kubectl command line. kind: of the object on its stdin."""
     verb, what = argv[0], argv[1]
     if verb == "get":
         assert what == "--raw"
@@ -58,12 +58,12 @@ def needed(argv: list[str], kind: str = "") -> set[Right]:
     assert verb == "create", argv
     if raw := next((each[6:] for each in argv if each.startswith("--raw=")), ""):
         return {of_path(raw, "create")}
-    # everybody may ask what they may (the role system:basic-user)
+    # everybody may ask for their own rights (the role system:basic-user)
     return {"SelfSubjectAccessReview": set(), "Job": {(OWN, "jobs", "create")}}[kind]
 
 
 def documented() -> dict[str, tuple[set[Right], set[Right]]]:
-    """Command -> what it needs, and what it can do without."""
+    """Command -> required and optional rights."""
     table = (
         GUIDE.read_text().partition("| `kubectl k3os` | in the cluster |")[2].partition("\n\n")[0]
     )
@@ -85,7 +85,7 @@ def documented() -> dict[str, tuple[set[Right], set[Right]]]:
 
 
 def granted(*roles: str) -> set[Right]:
-    """By the sample roles of these names."""
+    """The rights in the sample roles with these names."""
     found = set()
     for each in yaml.safe_load_all(ROLES.read_text()):
         if each["metadata"]["name"] in roles:

@@ -1,4 +1,4 @@
-"""`k3os clock wait`: how long it waits, what it says, and what `k3os status` makes of it."""
+"""`k3os clock wait`: how long it waits, what it says, and what `k3os status` shows."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ SAID = "2000-01-01 00:00 UTC"
 
 
 class Time:
-    """A clock that only sleeping moves."""
+    """A clock that advances only in sleep()."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -28,7 +28,7 @@ class Time:
 
 @pytest.fixture
 def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is said on the consoles of a node whose clock was wrong."""
+    """The console messages of a node whose clock was wrong."""
     lines: list[str] = []
     (tmp_path / "wrong").write_text(f"{SAID}\n")
     for each in (clock, command):

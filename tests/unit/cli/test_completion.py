@@ -1,4 +1,4 @@
-"""A shell that is asked for the words of `k3os` knows those of its help."""
+"""Shell completion of `k3os` offers the words of its help."""
 
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ TYPED = {
     ("upgrade", "--ro"): ["--rollback"],
     ("local", ""): ["start", "stop", "--help"],
     ("k3s", "su"): ["sums"],
-    ("migrate", "fil"): [],  # a file: bash's own
+    ("migrate", "fil"): [],  # file names: bash's default
 }
 
 

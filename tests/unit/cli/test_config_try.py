@@ -1,5 +1,5 @@
-"""`k3os config try`: what it does around the file that it puts there. The timer, and a boot, are
-tested in a virtual machine."""
+"""`k3os config try`: how it handles the file that it puts in place. The timer and a boot are tested
+in a virtual machine."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Machine:
         return config_try.begin(str(self.new), str(self.place), 300, SOURCES, restart=restart)
 
     def called(self) -> list[str]:
-        """Since the last call, without what stops a timer."""
+        """The commands since the last call, except those that stop a timer."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.log.write_text("")
         return [line for line in lines if not line.startswith("systemctl")]

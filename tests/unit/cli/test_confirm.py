@@ -1,4 +1,4 @@
-"""The end of a trial that failed: the machine restarts, whatever still works."""
+"""The end of a failed trial: the machine restarts, no matter what still works."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def test_the_machine_restarts_also_when_systemd_hangs(monkeypatch, systemd_hangs
     ("version", "port"), [((1, 31), "10248"), ((1, 32), "10999"), (None, "10999")]
 )
 def test_the_kubelet_is_asked_where_a_k3s_of_that_version_has_it_listen(version, port):
-    """Before v1.32 it reads nothing of what k3os.kubelet becomes."""
+    """Before v1.32 it does not read the file that k3os.kubelet is written to."""
     text = b"k3os: {kubelet: {healthzPort: 10999}}"
     config = Config(check_text(text, "config.yaml")[0])
     assert boot_health.kubelet_port(config, version) == port
@@ -75,7 +75,7 @@ def test_systemd_is_up_or_says_what_it_waits_for(monkeypatch, state, jobs, said)
 
 @pytest.fixture
 def trial_of_configuration(tmp_path, monkeypatch):
-    """A boot in which nothing but a NodePool's configuration is on trial."""
+    """A boot in which only a NodePool's configuration is on trial."""
     (tmp_path / "trial").write_text("30\n")
     for each in (confirm, boot_health):
         monkeypatch.setattr(each, "ON_TRIAL", str(tmp_path / "trial"))

@@ -1,4 +1,4 @@
-"""Whatever of ours fetches something does it with k3os.environment, however it was called."""
+"""Every command that downloads something uses k3os.environment, no matter how it was called."""
 
 import ast
 import functools
@@ -18,9 +18,9 @@ MODULES = {
     for path in (SOURCE / "k3os").rglob("*.py")
 }
 CLIENTS = ("k3os.system.http", "k3os.system.ftp")
-# imports its client by the name of the source
+# imports each data source by its name
 BY_NAME = "datasource"
-# reach the client of HTTP, but have their reasons
+# import the HTTP client, but are exceptions
 OTHERS = {
     **dict.fromkeys(("build", "run", "remaster", "image"), "not on a node"),
     "extension": "`add` applies k3os.environment itself, the rest fetches nothing on a node",
@@ -31,7 +31,7 @@ OTHERS = {
 
 @functools.cache
 def imports(path: Path) -> set[str]:
-    """All of ours that a module imports when it runs; `shown` only changes a text."""
+    """All k3os modules that a module imports at run time; `shown` only changes a text."""
     found: set[str] = set()
 
     def look(node: ast.AST) -> None:
@@ -76,7 +76,7 @@ CONFIG = f"k3os: {{environment: {{https_proxy: '{PROXY}', K3S_RELEASES: 'http://
 
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A k3OS that runs, and a process of it without a variable, as sudo starts one."""
+    """A running k3OS, and a process without the variables, as started by sudo."""
     system = tmp_path / "k3os/system"
     system.mkdir(parents=True)
     (system / "config.yaml").write_text(CONFIG)

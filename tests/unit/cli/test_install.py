@@ -1,4 +1,4 @@
-"""The command around the installer: options, settings of the configuration, where it refuses."""
+"""The command around the installer: options, settings in the configuration, and when it refuses."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_iso_is_an_option_and_a_key() -> None:
 
 
 class Installation:
-    """_install with everything around it replaced: what is called, in which order."""
+    """_install with everything around it replaced; records the calls in their order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         self.calls: list[str] = []

@@ -1,6 +1,6 @@
-"""The plugin as it is called, with a stub in the place of kubectl.
+"""The plugin as it is called, with a stub of kubectl.
 
-The stub answers each call for a path with the next entry of a list, and writes down its arguments.
+The stub answers each call for a path with the next entry of a list, and records its arguments.
 """
 
 import fcntl
@@ -51,7 +51,7 @@ REFUSED = {"error": "warning: x\nThe connection to the server a:6443 was refused
 
 
 def stub_in(directory, program):
-    """A function: writes down what the stub, put in the place of kubectl, answers."""
+    """Replace kubectl with the stub. Returns a function that sets its answers."""
     stub = directory / "kubectl"
     stub.write_text(program)
     stub.chmod(0o755)
@@ -65,7 +65,7 @@ def stub_in(directory, program):
 
 @pytest.fixture
 def cluster(tmp_path):
-    """A function: what the stub answers for nodes, pools and patches."""
+    """A function that sets the stub's answers for nodes, pools and patches."""
     return stub_in(tmp_path, STUB)
 
 
@@ -308,20 +308,20 @@ def test_wrong_usage_is_exit_code_2(cluster, wrong):
 
 
 class Terminal:
-    """A terminal of that size, as far as the plugin uses one; rows: what is on the screen."""
+    """A terminal of this size, with what the plugin uses of one; rows: the screen's contents."""
 
     def __init__(self, directory, *arguments, columns=80, lines=12):
         self.rows, self.row, self.raw = [""], 0, ""
         self.pid, self.master = pty.fork()
         if self.pid == 0:
-            # who runs the tests in the background has it ignored, and that is inherited
+            # tests that run in the background inherit an ignored SIGINT
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.execvpe(ENTRY[0], [*ENTRY, *arguments], environment(directory))
         size = struct.pack("HHHH", lines, columns, 0, 0)
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
 
     def run(self, until=None, timeout=30.0):
-        """Until it ends (its exit code), or a text is there (None)."""
+        """Run until it ends (returns its exit code) or a text appears (returns None)."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             if not select.select([self.master], [], [], 0.2)[0]:
@@ -346,7 +346,7 @@ class Terminal:
                 self.row -= int(count)
                 assert self.row >= 0, "above the top"
             elif what == "K":
-                continue  # every line is written whole
+                continue  # every line is written completely
             elif what == "J":
                 del self.rows[self.row + 1 :]
             elif text:
@@ -407,7 +407,7 @@ def test_a_killed_plugin_gives_the_cursor_back(cluster):
 
 
 def running(directory):
-    """Processes of the stub in that directory."""
+    """The stub's processes in this directory."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:

@@ -1,4 +1,4 @@
-"""What a shell offers behind `kubectl k3os`; a real kubectl is asked where there is one."""
+"""Shell completion after `kubectl k3os`; with a real kubectl if there is one."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ OF_KUBECTL = ["--context", "--cluster", "--user", "--kubeconfig"]
 
 
 class Cluster:
-    """In the place of kubectl. options: those of the last call."""
+    """Replaces kubectl. options: those of the last call."""
 
     def __init__(self) -> None:
         self.options: tuple[str, ...] = ()
@@ -162,7 +162,7 @@ PARSERS = dict(every_parser(parser()))
 
 @pytest.mark.parametrize("words", PARSERS, ids=" ".join)
 def test_every_argument_and_every_option_has_a_source_of_its_values(words) -> None:
-    """A new one fails here until somebody has said what is offered for it."""
+    """A new one fails here until somebody has added its completions."""
     without = {"--timeout", "--url", "--k3os", "--k3s", "--revision", "--to-revision"}
     without |= {"--lines", "--since", "--boot"}
     sources = {*kubectl_complete.ASKED, *kubectl_complete.SHOWN, *kubectl_complete.OF_FILES}

@@ -1,4 +1,4 @@
-"""`kubectl k3os diff`: exit codes of `kubectl diff`, what is asked, and what people see."""
+"""`kubectl k3os diff`: exit codes like those of `kubectl diff`, its requests, and its output."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ SECRET = "topsecret-passphrase"
 
 
 class Cluster:
-    """In the place of Kubectl. applied: what the dry run answers; ran: its arguments."""
+    """Replaces Kubectl. applied: what the dry run answers; ran: its arguments."""
 
     def __init__(self, applied: Any, *nodes: dict[str, Any], pools: Any = ()) -> None:
         self.answer = applied

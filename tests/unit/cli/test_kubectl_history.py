@@ -1,4 +1,4 @@
-"""`kubectl k3os rollout history` and `undo`, with a cluster that is a few objects."""
+"""`kubectl k3os rollout history` and `undo`, with a cluster of a few objects."""
 
 import base64
 import json
@@ -32,7 +32,7 @@ SPECS = [
 
 
 class Cluster:
-    """In the place of Kubectl. replaced: the NodePools that were written."""
+    """Replaces Kubectl. replaced: the NodePools that were written."""
 
     def __init__(self, *, channel: bool = False, **strategy: Any) -> None:
         spec: dict[str, Any] = {"nodeSelector": {"matchLabels": {}}, "strategy": strategy}
@@ -100,7 +100,7 @@ def test_undo_wants_what_the_revision_before_wanted_and_keeps_the_rest(capsys) -
         "k3os": {"version": "v1.1.0", "url": URL},
         "config": CONFIG,
     }
-    # what was decided on must still be so
+    # refused if the NodePool has changed since
     assert body["metadata"]["resourceVersion"] == "7"
     assert "managedFields" not in body["metadata"] and "status" not in body
     assert body["metadata"]["annotations"][CAUSE].endswith("--to-revision=2")
@@ -201,7 +201,7 @@ def test_a_revision_is_a_number(number, capsys) -> None:
 
 
 def test_in_the_middle_of_a_canary_undo_wants_what_was_completed_last() -> None:
-    """Not what was tried before it, and failed too."""
+    """Not a version that was tried before it and also failed."""
     for phase, wanted in (("Failed", "v1.0.0"), ("Pausing", "v1.0.0"), ("Completed", "v1.1.0")):
         cluster = Cluster(rollback="Allow")
         digest, stable = (parse_target(spec).digest for spec in (SPECS[2], SPECS[0]))

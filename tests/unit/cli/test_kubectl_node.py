@@ -1,6 +1,6 @@
-"""Commands on a node, with a stub in the place of kubectl.
+"""Commands on a node, with a stub of kubectl.
 
-The stub keeps the Job that it is given, answers as the script says, and is the program in the pod.
+The stub stores the Job that it is given, answers from a script, and acts as the program in the pod.
 """
 
 import io
@@ -89,7 +89,7 @@ def event(reason, message, stamp="2025-01-01T00:00:00Z", kind="Warning"):
 
 @pytest.fixture
 def cluster(tmp_path):
-    """A function: what the stub answers, where it is not what all is well with."""
+    """A function that sets the stub's answers that differ from those of a healthy cluster."""
     written = stub_in(tmp_path, STUB)
 
     def answers(**script):
@@ -114,7 +114,7 @@ def started(directory):
 
 
 def is_clean(directory):
-    """The Job that was made is deleted, and nothing else."""
+    """Whether the Job that was made was deleted, and nothing else."""
     made = json.loads((directory / "Job.json").read_text())["metadata"]["name"]
     deleted = [each for each in calls(directory) if each[0] == "delete"]
     return [each[1:3] for each in deleted] == [["jobs.batch", made]]
@@ -508,7 +508,7 @@ def test_a_boot_is_read_as_journalctl_reads_it():
 
 @pytest.fixture
 def host(tmp_path):
-    """A function: the program in the pod, as on a host that it has entered."""
+    """A function that runs the program of the pod, as if it had entered the host."""
     code = "import os, sys\nfrom k3os.operator import host\n"
     code += "os.setns = lambda door: None\nos.chdir = lambda path: None\n"
     code += "enter = host.enter\nhost.enter = lambda: enter('/proc/self')\n"

@@ -1,4 +1,5 @@
-"""`kubectl k3os reboot`, `rollback`: words, lines, exit codes; the doing has test_restart.py."""
+"""`kubectl k3os reboot` and `rollback`: arguments, output, exit codes. The work itself:
+test_restart.py."""
 
 import json
 from argparse import Namespace
@@ -20,7 +21,7 @@ from tests.unit.cluster.objects import node, pool
 
 @pytest.fixture
 def orders(monkeypatch: Any) -> list[tuple[Kubectl, str, Order]]:
-    """What was ordered; the node is back at once."""
+    """Record the orders; the node is back at once."""
     found: list[tuple[Kubectl, str, Order]] = []
 
     def restart(kubectl: Kubectl, name: str, order: Order, say: Any) -> Any:
@@ -69,7 +70,7 @@ PREVIOUS = {"k3os": "v0.9.0", "k3s": "v1.32.0+k3s1"}
 
 
 class Cluster:
-    """In the place of Kubectl."""
+    """Replaces Kubectl."""
 
     def __init__(self, *pools: dict[str, Any], previous: dict[str, str] | None = None) -> None:
         self.pools = {each["metadata"]["name"]: each for each in pools}
@@ -90,7 +91,7 @@ class Cluster:
 
 @pytest.fixture
 def back(monkeypatch: Any) -> Callable[..., tuple[int, list[Order]]]:
-    """A function: `rollback NAME` on a cluster; the exit code, and what was ordered."""
+    """A function that runs `rollback NAME` on a cluster. Returns the exit code and the orders."""
     orders: list[Order] = []
 
     def restart(kubectl: Any, name: str, order: Order, _: Any) -> Any:
@@ -136,7 +137,7 @@ def test_a_nodepool_that_would_bring_it_forward_again_is_named(back: Any, capsys
     with pytest.raises(UserError, match=words) as caught:
         back(Cluster(pool()), "a")
     assert "kubectl k3os rollback nodepool/workers" in caught.value.hint
-    # a paused one leaves it, and so does one that names no version
+    # a paused NodePool does not undo it, nor does one without a version
     assert back(Cluster(pool(strategy={"paused": True})), "a")[0] == 0
     assert "workers is paused" in capsys.readouterr().out
     assert back(Cluster(pool(k3os={})), "a")[0] == 0
@@ -211,9 +212,9 @@ def test_a_nodepool_that_would_take_it_back_is_named(back: Any) -> None:
         UserError, match=r"NodePool workers would undo this: k3OS v1\.2\.0 -> v1\.1\.0"
     ):
         back(Cluster(pool()), "a", **FORWARD | {"k3os": "v1.2.0"})
-    # what it wants itself may come earlier, from where it says
+    # but it may get the version that the NodePool wants, from the NodePool's URL
     cluster = Cluster(pool())
     _, orders = back(cluster, "a", **FORWARD | {"k3os": "v1.1.0"})
     assert "https://example.com/v1.1.0" in orders[0].program
-    # and what it names no version of
+    # and any version of a component that the NodePool does not name
     assert back(Cluster(pool()), "a", **FORWARD | {"k3s": PREVIOUS["k3s"]})[0] == 0

@@ -18,7 +18,7 @@ SOURCE, SCRIPT = ROOT / "src", ROOT / "overlay/rootfs/usr/sbin/k3os"
 
 
 def test_a_command_that_this_machine_does_not_have_says_where_it_runs(monkeypatch, capsys) -> None:
-    """A node has no `k3os build` and no `k3os operator`."""
+    """Nodes do not have `k3os build` and `k3os operator`."""
     path = COMMANDS["build"][0]
     monkeypatch.setitem(sys.modules, path, None)
     assert main(["build"]) == 1
@@ -41,7 +41,7 @@ RUNS_ON_NODES = (
 @pytest.mark.parametrize("argv", RUNS_ON_NODES, ids=" ".join)
 @pytest.mark.parametrize("system", ["debian", "", "k3os"])
 def test_a_command_for_nodes_changes_no_other_machine(argv, system, monkeypatch, capsys) -> None:
-    """`k3os config`, as root on a workstation, would give it a node's name and files."""
+    """Run as root on a workstation, `k3os config` would give it a node's name and files."""
     called = []
 
     def stub(*_: object, **__: object) -> int:
@@ -96,7 +96,7 @@ def test_what_root_writes_to_a_node_is_open_whatever_the_umask(name, monkeypatch
             assert main([name]) == 0
     finally:
         os.umask(before)
-    assert seen == [0o022, 0o077]  # anybody else keeps his own
+    assert seen == [0o022, 0o077]  # other users keep theirs
 
 
 @pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
@@ -122,7 +122,7 @@ def test_a_node_is_told_by_its_os_release(tmp_path) -> None:
 
 
 def as_script(*words: str, before: str = "", **options: Any) -> subprocess.Popen[str]:
-    """The script of the node with words, its package being ours. before: Python code that it runs
+    """Run a node's script with these arguments and this tree's package. before: Python code to run
     first."""
     code = SCRIPT.read_text().replace("/usr/lib/python3/dist-packages", str(SOURCE))
     return subprocess.Popen(
@@ -139,7 +139,7 @@ def test_the_script_of_the_node_prints_all_and_has_its_exit_code() -> None:
     out, err = shown.communicate()
     assert (shown.returncode, err) == (0, "")
     assert json.loads(out)["type"] == "object"
-    assert len(out) > 1 << 14  # more than Python keeps back
+    assert len(out) > 1 << 14  # more than Python buffers
     unknown = as_script("x")
     out, err = unknown.communicate()
     assert (unknown.returncode, out) == (2, "")
@@ -147,7 +147,7 @@ def test_the_script_of_the_node_prints_all_and_has_its_exit_code() -> None:
 
 
 def test_what_was_printed_before_an_error_is_not_lost_at_the_end() -> None:
-    """A command that fails has not flushed what it printed into a pipe."""
+    """What it printed to a pipe is still in a buffer then."""
     before = "import types, sys; sys.modules['k3os.cli.build'] = module = types.ModuleType('x')\n"
     before += "def main(_):\n    from k3os.errors import UserError\n"
     before += "    print('printed')\n    raise UserError('failed')\n"

@@ -1,4 +1,4 @@
-"""`k3os network resolv`: other name servers reach the pods of the cluster's DNS."""
+"""`k3os network resolv`: changed name servers reach the cluster DNS' pods."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from k3os.phases import links, resolv
 
 @pytest.fixture
 def crictl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stub of it that has two pods of the cluster's DNS; what it is called with."""
+    """A stub with two pods of the cluster DNS; returns its calls."""
     log = tmp_path / "called"
     program = tmp_path / "bin/crictl"
     program.parent.mkdir()
@@ -83,7 +83,7 @@ def test_what_cannot_be_made_is_an_error_of_the_unit(
 def test_servers_that_come_while_the_dns_starts_anew_are_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes its time, and a path unit forgets what happens while its service runs."""
+    """Restarting it takes time, and a path unit misses changes while its service runs."""
     source, ours, renewed = tmp_path / "connman", tmp_path / "ours", []
     later = ["nameserver 10.0.0.2\n", "nameserver 10.0.0.2\n# the same\n"]
 

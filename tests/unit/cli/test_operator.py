@@ -1,4 +1,4 @@
-"""`k3os operator`: what can be said without a cluster."""
+"""`k3os operator`: what works without a cluster."""
 
 import pytest
 import yaml

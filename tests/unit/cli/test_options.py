@@ -1,4 +1,4 @@
-"""What a command's help says is what it takes, and a slip is named with what was meant."""
+"""Commands accept what their help says, and typos get a suggestion."""
 
 import importlib
 import re
@@ -19,13 +19,13 @@ OPTIONS = [(name, option) for name, text in HELP.items() for option in Words(tex
 
 UNITS = Path(__file__).parents[3] / "overlay/rootfs/usr/lib/systemd/system"
 CALL = re.compile(r"^Exec\w+=.*?/usr/sbin/k3os ([^;\n]+)", re.MULTILINE)
-# what systemd starts: the unit and the words
+# commands that systemd starts: unit and arguments
 CALLS = [
     (unit.name, found.split())
     for unit in sorted(UNITS.rglob("*.*"))
     if unit.is_file()
     for found in CALL.findall(unit.read_text())
-    if found != "install --automatic"  # looked at before the words are
+    if found != "install --automatic"  # handled before arguments are parsed
 ]
 
 
@@ -76,7 +76,7 @@ def test_help_is_there_on_any_machine(name: str, asked: list[str], capsys) -> No
     assert capsys.readouterr().out == HELP[name]
 
 
-# what a person typed -> what is said of it
+# what a person typed -> the message
 SLIPS = {
     ("status", "--jsno"): "unknown option --jsno; did you mean --json?",
     ("status", "now"): "unexpected word 'now'",

@@ -1,8 +1,8 @@
-"""What each command of `kubectl k3os` asks the API server for, what the guide says that it needs,
-and what the sample roles grant: the same.
+"""The requests of each `kubectl k3os` command, the rights that the guide lists for it, and those
+that the sample roles grant are the same.
 
-A stub in the place of kubectl has a small cluster and writes down its calls; `rights.py` knows what
-each of them needs.
+A stub of kubectl has a small cluster and records its calls; `rights.py` knows the rights for each
+call.
 """
 
 import base64
@@ -100,7 +100,8 @@ def listed(*items: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def cluster(tmp_path: Path):
-    """Two nodes of which one has no image of its own, a NodePool with a history, a pod to move."""
+    """Two nodes, one of them without the operator's image, a NodePool with a history, a pod to
+    move."""
     boot = {names.BOOT_ID: "boot-1"}
     nodes = [node("node-1", notes=boot), node("node-2", notes={names.IMAGE: ""})]
     own = pool(strategy={"workloads": {}}, status={"sickWorkloads": 1})
@@ -129,7 +130,7 @@ def cluster(tmp_path: Path):
     return stub_in(tmp_path, STUB)(**answers)
 
 
-# what is called -> the row of the guide
+# command -> row in the guide
 CALLS = {
     "nodes": "nodes",
     "diff -f {}/pool.yaml": "diff",
@@ -183,7 +184,7 @@ def test_a_sample_role_is_enough_for_its_commands(role: str) -> None:
         must, may = rows[command]
         missing = must | may
         has = granted(role)
-        # a right in the cluster is one in each namespace
+        # a cluster-wide right covers each namespace
         assert {
             each for each in missing if each not in has and ("", *each[1:]) not in has
         } == set(), command

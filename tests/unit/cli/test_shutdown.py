@@ -1,4 +1,4 @@
-"""`k3os shutdown`: what it says, when it ends, and what it does where k3s cannot."""
+"""`k3os shutdown`: what it says, when it ends, and what it does when k3s cannot help."""
 
 import json
 import os
@@ -114,7 +114,7 @@ def test_without_pods_it_says_nothing_and_leaves_nothing_to_tidy(make) -> None:
 
 
 class Api:
-    """Of k3s, which needs a while."""
+    """The API of k3s, which takes a while to answer."""
 
     def __init__(self, pods: list[dict], answers_at: float, node: Node) -> None:
         self.listed = pods

@@ -1,4 +1,4 @@
-"""What `k3os status` says of k3s, from what systemctl(1) says."""
+"""What `k3os status` says about k3s, based on systemctl(1)."""
 
 import json
 import re
@@ -23,8 +23,8 @@ def about_k3s(
     jobs: str = "",
     load: str = "loaded",
 ) -> tuple[list[str], list[str]]:
-    """The line about k3s and the failures. unit: the one that is asked for, as the stub tests.
-    there: whether the node has k3s. jobs: systemd's, each `unit state`."""
+    """The line about k3s, and the failures. unit: the unit that the stub expects. there: whether
+    the node has k3s. jobs: systemd's, each `unit state`."""
     if there:
         (root / "run/k3os").mkdir(parents=True)
         (root / "run/k3os/k3s").write_text("")
@@ -81,7 +81,7 @@ BEFORE = 'time="2026-11-26T23:49:01Z" level=info msg="Starting k3s v1.22.3+k3s1 
 @pytest.mark.parametrize(
     ("log", "words"),
     [
-        # as k3s 1.22.3 wrote it where the processor was too slow
+        # as k3s 1.22.3 wrote it on a slow processor
         (
             [BEFORE, FLANNEL, "k3s.service: Main process exited, code=exited, status=1/FAILURE"],
             'flannel exited: failed to acquire lease: nodes "server" is forbidden: '
@@ -93,7 +93,7 @@ BEFORE = 'time="2026-11-26T23:49:01Z" level=info msg="Starting k3s v1.22.3+k3s1 
             "starting kubernetes: creating storage endpoint: postgres://***@db:5432/k3s: "
             "connection refused",
         ),
-        # a login at the end of what is shown
+        # credentials where the message is cut off
         (
             [f'level=fatal msg="{"x" * 280} https://user:hunter2@db"'],
             f"{'x' * 280} https://***@db",
@@ -224,7 +224,7 @@ def test_memory_that_is_short_says_why_and_what_helps(tmp_path: Path) -> None:
     [
         ("active running 0", "False", ["node       is not Ready since 2026-11-26: no network"]),
         ("active running 0", "True", []),
-        ("activating start 0", "False", []),  # of the k3s before it
+        ("activating start 0", "False", []),  # the status is from before k3s was restarted
     ],
 )
 def test_a_node_that_is_not_ready_says_since_when_and_why(
@@ -293,7 +293,7 @@ def test_what_k3s_got_is_shown_without_what_may_be_a_secret(
 
 
 def test_what_was_right_already_is_counted_and_listed_only_when_asked(tmp_path: Path) -> None:
-    """It is most of what a second boot has to say, and pushes the rest off a console."""
+    """In a second boot, most results are of this kind and would scroll the rest off the console."""
     what = {"key": "k", "from": "/a.yaml:1:1"}
     results = {
         "written": ("done", ""),

@@ -1,4 +1,4 @@
-"""The archive for whoever helps: all of it is there, and no secret is."""
+"""The support archive: it is complete, and contains no secrets."""
 
 import base64
 import io
@@ -60,7 +60,8 @@ k3os:
 
 @pytest.fixture
 def node(tmp_path, monkeypatch):
-    """A node's secrets. Every program of PARTS prints all of them, in the forms of programs."""
+    """A node's secrets. Every program in PARTS prints all of them, in the forms that programs
+    use."""
     system = tmp_path / "k3os/system"
     system.mkdir(parents=True)
     (system / "config.yaml").write_text(CONFIG)

@@ -1,4 +1,4 @@
-"""Objects of the API as a cluster has them: NodePools and Nodes, with little in them."""
+"""API objects as in a cluster: minimal NodePools and Nodes."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Which PodDisruptionBudget holds a pod, and what would satisfy it."""
+"""Which PodDisruptionBudget blocks a pod's eviction, and what would satisfy it."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ NUMBERS = "allows no eviction (currentHealthy {}, desiredHealthy {}, disruptions
 
 
 def budget(name: str = "keep", selector: Any = SELECTOR, status: Any = None, **spec: Any) -> Budget:
-    """status: current, desired, allowed, expected."""
+    """status: currentHealthy, desiredHealthy, disruptionsAllowed, expectedPods."""
     keys = ("currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods")
     numbers = dict(zip(keys, status or (0, 0, 0, 0), strict=True)) | {"observedGeneration": 2}
     meta = {"namespace": "default", "name": name, "generation": 2}
@@ -33,15 +33,15 @@ def budget(name: str = "keep", selector: Any = SELECTOR, status: Any = None, **s
             *({"minAvailable": 3}, (2, 3, 0, 3), (2, 3)),
             "2 more ready pods of app=web, or a smaller minAvailable than 3",
         ),
-        # of five pods one may go, and one is not ready
+        # one of five pods may go, but one is not ready
         (
             *({"maxUnavailable": 1}, (4, 4, 0, 5), (4, 4)),
             "1 more ready pod of app=web, or a larger maxUnavailable than 1",
         ),
-        # more pods are more to keep
+        # more pods do not help: all of them must stay
         ({"maxUnavailable": 0}, (3, 3, 0, 3), (3, 3), "a larger maxUnavailable than 0"),
         ({"minAvailable": "100%"}, (3, 3, 0, 3), (3, 3), "a smaller minAvailable than 100%"),
-        # ceil(0.6 * 2) = 2, of three it is 2, too
+        # ceil(0.6 * 2) = 2, and with three pods it is 2, too
         (
             *({"minAvailable": "60%"}, (2, 2, 0, 2), (2, 2)),
             "1 more ready pod of app=web, or a smaller minAvailable than 60%",
@@ -69,7 +69,7 @@ def test_the_budget_is_named_with_its_numbers_and_what_would_satisfy_it(
 def test_so_many_more_ready_pods_do_satisfy_it_and_fewer_do_not(
     min_available: str, max_unavailable: str, pods: int
 ) -> None:
-    """With the controller's own arithmetic: percentages are rounded up."""
+    """With the same arithmetic as the controller: percentages are rounded up."""
 
     def part(amount: str, of: int) -> int:
         if not amount.endswith("%"):
@@ -107,7 +107,7 @@ def test_so_many_more_ready_pods_do_satisfy_it_and_fewer_do_not(
             PodView("default", "web", labels=WEB.labels, pending=True, ready=False),
             [budget(status=(0, 1, 0, 1), minAvailable=1)],
         ),
-        # one that is not ready does not count, and the others are enough
+        # a pod that is not ready does not count, and the others are enough
         (
             PodView("default", "web", labels=WEB.labels, ready=False),
             [budget(status=(2, 2, 0, 3), minAvailable=2)],
@@ -151,7 +151,8 @@ def test_a_budget_that_was_just_changed_is_not_judged_by_its_old_numbers() -> No
 
 
 def test_a_budget_that_kubernetes_cannot_count_says_why_and_what_it_could_count() -> None:
-    """Of pods whose controller has no scale; a new one has no numbers and no generation then."""
+    """Budgets of pods whose controller has no scale; a new one has no numbers and no generation
+    then."""
     told = "found no controllers for pod"
     condition = {"type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed"}
     status = {"disruptionsAllowed": 0, "conditions": [condition | {"message": told}]}

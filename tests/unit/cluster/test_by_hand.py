@@ -1,4 +1,5 @@
-"""What `kubectl k3os` writes into a Node that it works on holds the operator off, nobody else."""
+"""The mark of `kubectl k3os` on a Node that it works on keeps the operator away, and nobody
+else."""
 
 import json
 from dataclasses import replace
@@ -67,7 +68,7 @@ def test_what_is_none_holds_nobody_up(text: str) -> None:
     assert parse_node(node("a", notes={names.BY_HAND: text})).by_hand is None
 
 
-# what `kubectl k3os` itself may begin with
+# which nodes `kubectl k3os` may start with
 
 
 def servers(*more: dict[str, Any]) -> list[dict[str, Any]]:

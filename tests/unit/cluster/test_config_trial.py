@@ -1,4 +1,5 @@
-"""The configuration before a NodePool's: kept, counted, brought back; whatever happens between."""
+"""The configuration before a NodePool's change: kept, counted, restored, whatever happens in
+between."""
 
 import json
 import tempfile
@@ -12,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from k3os import paths
 from k3os.cluster import config_trial
 
-# thousands of writes to a disk, each waited for, take half a minute
+# thousands of synchronous writes to a disk take half a minute
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
@@ -104,7 +105,7 @@ def test_a_record_that_is_none_never_stops_a_boot(tmp_path_factory, value: objec
 
 
 class Life(RuleBasedStateMachine):
-    """Requests, boots and their ends in any order: the last that proved itself is never lost."""
+    """Requests, boots and their ends in any order: the last good configuration is never lost."""
 
     def __init__(self) -> None:
         super().__init__()

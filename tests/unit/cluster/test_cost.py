@@ -1,4 +1,4 @@
-"""What a change costs a node: as the operator decides, and as the node does."""
+"""What a change costs a node, according to the operator and to the node."""
 
 from itertools import product
 
@@ -36,12 +36,13 @@ def test_the_cost_is_what_the_node_does(
     config = EFFECTS.get(effect, {})
     target, has = Target(k3os, k3s, config), node({})
     found = cost(has, target, {})
-    # what `k3os apply` decides by, when the Job's request has come
+    # what `k3os apply` decides, once it has the Job's request
     request = NodeRequest("r", k3os, k3s, config)
     work = remaining(request, {"k3os": has.k3os, "k3s": has.k3s}, {})
     assert (found.effect == AT_BOOT) == work.reboot
     assert (found.effect == NOW) == (not work.reboot and not work.restarts_k3s)
-    # what the operator begins with is drained; what it does not, only where the node wants a boot
+    # the operator drains for changes that it considers disruptive, else only if the node must
+    # reboot
     assert found.drained == (disrupts(has, target) or work.reboot)
     assert found.sure
     assert is_updated(has, target) == work.is_nothing
@@ -63,13 +64,13 @@ def test_a_part_that_stays_costs_nothing() -> None:
     before = EFFECTS[AT_BOOT]
     after = {**before, "k3os": {"sysctls": {"vm.max_map_count": "1"}}}
     found = cost(node(before), Target(config=after), before)
-    # the operator, which knows no more than the hash of what a node has, drains it all the same
+    # the operator only knows the hash of the node's configuration, so it drains the node anyway
     assert found == Cost(NOW, drained=True)
 
 
 def test_what_is_not_known_may_cost_more() -> None:
     assert not cost(node(EFFECTS[AT_BOOT]), Target(), None).sure
     assert cost(node(EFFECTS[AT_BOOT]), Target(K3OS), None) == Cost(AT_BOOT, drained=True)
-    # the same hash: the configuration stays as it is
+    # the same hash: the configuration does not change
     same = Target(k3s=K3S, config=AT_ONCE)
     assert cost(node(AT_ONCE), same, AT_ONCE) == Cost(RESTART, drained=True)

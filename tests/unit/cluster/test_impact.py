@@ -1,4 +1,4 @@
-"""When a changed fragment of a NodePool asks for a reboot, for k3s, for nothing."""
+"""When a changed fragment of a NodePool needs a reboot, a restart of k3s, or nothing."""
 
 import json
 

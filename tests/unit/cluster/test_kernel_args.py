@@ -1,4 +1,5 @@
-"""A NodePool's k3os.kernel_args: one boot brings the fragment and the arguments, or neither."""
+"""A NodePool's k3os.kernel_args: one boot applies both the fragment and the arguments, or
+neither."""
 
 import pytest
 

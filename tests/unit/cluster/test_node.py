@@ -1,4 +1,4 @@
-"""What a node, or somebody's edit, may write into annotations: nothing of it stops the operator."""
+"""Whatever a node or a person writes into annotations does not stop the operator."""
 
 from __future__ import annotations
 

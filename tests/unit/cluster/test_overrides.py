@@ -1,4 +1,4 @@
-"""What a NodePool wants of each of its nodes: its configuration, and overrides of that by label."""
+"""What a NodePool wants for each of its nodes: its configuration, with overrides by label."""
 
 import gc
 from dataclasses import replace
@@ -116,7 +116,7 @@ def test_a_missing_value_is_a_fault_of_that_node_alone() -> None:
     assert wanted.of(view(rack="r1")).config == {"hostname": "r1-x"}
     bad = wanted.of(view("w2"))
     assert bad.fault == "spec.config: hostname: node w2 has no label rack"
-    # also where it has nothing and would be told to have nothing
+    # even if the node has no configuration and would get none
     assert not is_updated(view("w2"), wanted)
     assert changes(view("w2"), wanted) == ["configuration"]
     assert bad.digest != wanted.of(view("w3")).digest
@@ -177,7 +177,7 @@ def test_another_label_gives_another_target() -> None:
             {"overrides": [{"nodeSelector": {}, "config": []}]},
             "spec.overrides[0].config: must be a map",
         ),
-        # what is wrong whatever the node says
+        # wrong for any node
         (
             {"config": {"hostname": "$(node.name)", "k3os": {"shutdown": {"grace_period": "x"}}}},
             "k3os.shutdown.grace_period",
@@ -226,7 +226,7 @@ def test_a_node_that_writes_annotations_on_and_on_costs_no_memory() -> None:
             assert own.config["k3os"]["password"] == notes["x"]
     remembered = [each for each in gc.get_objects() if isinstance(each, Target) and each.is_own]
     assert len([each for each in remembered if "password" in each.config.get("k3os", {})]) < 10
-    # what stands nowhere in it makes no other target
+    # annotations that it does not use make no difference
     one, two = (
         wanted.of(replace(view("a", rack="r1"), annotations={"x": "1", "other": each}))
         for each in "ab"

@@ -1,4 +1,5 @@
-"""What a node says of itself, and how: to a server that insists on the kubelet's certificate."""
+"""What a node reports about itself, and how: to a server that requires the kubelet's
+certificate."""
 
 import ssl
 from collections.abc import Callable, Iterator
@@ -89,7 +90,7 @@ def test_a_label_that_left_the_configuration_leaves_the_node(tmp_path: Path) -> 
     assert own_node.labels({"tier": "gold", "a": "b"}, root=root) == {"tier": "gold", "a": "b"}
     own_node.remember_labels({"tier": "gold", "a": "b"}, root)
     patch = own_node.metadata(STATUS, own_node.labels({"a": "c"}, root=root), {}, root)
-    assert patch["metadata"]["labels"]["tier"] is None  # what a merge patch deletes
+    assert patch["metadata"]["labels"]["tier"] is None  # a merge patch deletes it
     assert patch["metadata"]["labels"]["a"] == "c"
     own_node.remember_labels(patch["metadata"]["labels"], root)
     assert own_node.labels({}, root=root) == {"a": None}
@@ -211,7 +212,7 @@ def test_an_authority_without_identifiers_is_trusted_by_a_strict_python_too(
     usual = ssl.create_default_context
 
     def strict(**given: str) -> ssl.SSLContext:
-        """As Python 3.13 does it."""
+        """Like Python 3.13."""
         context = usual(**given)
         context.verify_flags |= ssl.VERIFY_X509_STRICT
         return context
@@ -254,7 +255,7 @@ def test_the_critical_pods_of_the_own_node_are_known_by_their_priority(server: A
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """Time that only advances in sleep()."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""Values of a node in the texts of a NodePool's configuration."""
+"""A node's values in the texts of a NodePool's configuration."""
 
 import json
 
@@ -35,7 +35,7 @@ NODE = NodeView(
         ("$$(node.name)", "$(node.name)"),
         ("$$(node.labels['none'])", "$(node.labels['none'])"),
         ("$$$(node.name)", "$$(node.name)"),
-        # of a shell, and whoever else
+        # of a shell or other programs
         ("$(hostname)", "$(hostname)"),
         ("$$(hostname)", "$$(hostname)"),
         ("${NODE} $node.name (node.name)", "${NODE} $node.name (node.name)"),

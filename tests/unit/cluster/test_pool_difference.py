@@ -1,4 +1,4 @@
-"""What applying a NodePool would change on which node."""
+"""What applying a NodePool would change, and on which nodes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -45,7 +45,7 @@ def test_the_same_again_is_no_difference() -> None:
     found = diff(pool(), views(node("a", "v1.1.0")), pool())
     assert not found.differs
     assert not found.new and found.fields == () and found.config == ()
-    # what the API server and kubectl note is none
+    # what the API server and kubectl record is not a difference
     noted = pool()
     noted["metadata"] |= {"resourceVersion": "9", "managedFields": [{}], "generation": 4}
     noted["metadata"]["annotations"] = {LAST_APPLIED: "{}"}
@@ -108,7 +108,7 @@ def test_a_node_that_two_nodepools_select_is_changed_by_neither() -> None:
     assert nodes["a"].changes == () and nodes["a"].cost is None
     assert "other and workers both select it" in nodes["a"].remark
     assert nodes["b"].changes and found.first == ("b",)
-    # what was so before is no difference; that it ends is one, and the other one has it then
+    # an existing conflict is not a difference; its end is, and the other NodePool gets the node
     still = by_name(diff(pool(), views(node("a", tier="web")), pool(), other))
     assert not still["a"].differs
     left = by_name(

@@ -1,4 +1,4 @@
-"""What people are shown of a rollout is what the operator decides by."""
+"""The progress of a rollout is shown from the same data that the operator uses."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_the_operators_steps_are_shown_with_their_time(step):
 
 
 def test_a_channel_that_is_not_known_yet_is_not_over():
-    """Nothing is wanted until then, so that every node has what is wanted."""
+    """Until then nothing is wanted, so every node seems to have it."""
     channel = {"channel": "stable", "url": "https://example.com"}
     body = pool(k3os=channel, status={"phase": "Updated"})
     seen = progress("workers", [body], [node("a")])
@@ -76,7 +76,7 @@ WEB = {"Deployment/default/web": 2}
     ("state", "sick", "words"),
     [
         ({"step": "Soaking"}, {}, "1 workload had Ready pods on it before"),
-        # whoever ignores them is told, too
+        # shown even if the NodePool ignores them
         (None, {"Deployment/default/web": "1 of 2 pods, Error in container app"}, "1 of 2 pods"),
     ],
 )

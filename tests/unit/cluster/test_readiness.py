@@ -38,9 +38,9 @@ def test_a_node_that_has_just_registered_has_none(value: dict[str, Any]) -> None
     ("status", "message", "running", "wanted"),
     [
         ("False", WORDS, GIVES_UP_AFTER + 1, True),
-        ("False", WORDS, GIVES_UP_AFTER - 1, False),  # the kubelet still tries
-        ("False", "cni plugin not initialized", 9999, False),  # whoever brings one is waited for
-        ("Unknown", WORDS, 9999, False),  # the kubelet says nothing at all
+        ("False", WORDS, GIVES_UP_AFTER - 1, False),  # the kubelet is still trying
+        ("False", "cni plugin not initialized", 9999, False),  # waits for a CNI plugin
+        ("Unknown", WORDS, 9999, False),  # no report from the kubelet
         ("True", "", 9999, False),
     ],
 )
@@ -89,7 +89,7 @@ def test_k3s_is_restarted_once_and_the_node_is_ready() -> None:
 def test_one_that_does_not_come_up_is_not_restarted_all_the_time() -> None:
     machine = Machine(heals=False)
     assert not machine.watch()
-    assert len(machine.restarts) == 2  # of 900 s, each start has more than 300
+    assert len(machine.restarts) == 2  # 900 s, with more than 300 s for each start
     assert machine.now - 1000 < readiness.LONGEST + 2 * readiness.POLL
 
 

@@ -1,4 +1,4 @@
-"""`k3os report` as a whole, to a server that insists on the kubelet's certificate."""
+"""`k3os report` as a whole, to a server that requires the kubelet's certificate."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ REBOOTING = result.record("r1", names.REBOOTING, "", "b1", {"k3os": "1.0.0"})
 
 
 class Machine:
-    """collected: how often the node was looked at. commands: what was started."""
+    """collected: how often the status was collected. commands: the commands that were started."""
 
     def __init__(self) -> None:
         self.collected = 0
@@ -141,7 +141,7 @@ def test_a_server_that_hangs_up_again_and_again_is_no_answer(server: ApiServer) 
 def test_each_answer_over_one_connection_has_its_own_end(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also the second one, whose connection is there already."""
+    """Also the second one, which uses the existing connection."""
     own = kubelet.api()
     assert own is not None
     url = f"{own.server}/api/v1/nodes/me"

@@ -1,4 +1,4 @@
-"""Requests of the operator: what is refused, what is left to do, what came of it."""
+"""Requests of the operator: what is refused, what is left to do, what the result is."""
 
 import json
 import os
@@ -100,21 +100,21 @@ def test_only_what_differs_is_left_to_do(wanted, fragment, left) -> None:
 
 
 class Killed(BaseException):
-    """The end of `k3os apply` in the middle."""
+    """`k3os apply` is killed halfway."""
 
 
 def no_such_setting(host: "Host") -> Failure:
-    """Of the fragment that the operator wrote."""
+    """A failure in the fragment that the operator wrote."""
     path = str(host.fragment)
     return Failure("runtime", f"{path}:3:1: k3os.sysctls.no: no such setting", path)
 
 
 class Host:
-    """A node whose programs only leave a note; upgrade: what `k3os upgrade` says, or raises."""
+    """A node whose programs are only recorded; upgrade: what `k3os upgrade` says, or raises."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.commands: list[list[str]] = []
-        self.told: list[str] = []  # results of which a report was asked for
+        self.told: list[str] = []  # results for which a report was requested
         self.environment: dict[str, str | None] = {}
         self.upgrade_fails = ""
         self.failures: list[Failure] = []
@@ -123,7 +123,7 @@ class Host:
         self.result = root / "last-result.json"
         self.dies_at = ""
         self.run_now: Callable[..., bytes] | None = None
-        self.switched_before = False  # `k3os upgrade` has nothing to do, and restarts nothing
+        self.switched_before = False  # then `k3os upgrade` finds nothing to do
         monkeypatch.setattr("k3os.system.run.run", self.run)
         monkeypatch.setattr("k3os.node.cluster_report.request_report", self.soon)
         monkeypatch.setattr("k3os.node.status.collect", lambda: self.status)
@@ -149,7 +149,7 @@ class Host:
         self.request = root / "request.json"
 
     def soon(self) -> None:
-        """The cluster hears of what is known now."""
+        """Record the current result as reported."""
         self.told.append(self.known["state"] if self.result.exists() else "")
         if self.dies_at == "report":
             raise Killed
@@ -183,7 +183,7 @@ class Host:
         return code, json.loads(said.splitlines()[-1])
 
     def boot(self, name: str, **status: Any) -> None:
-        """Another boot: /run is empty."""
+        """Reboot: /run is empty."""
         Path(apply.PENDING).unlink(missing_ok=True)
         self.status = replace(self.status, boot_id=name, **status)
 
@@ -227,12 +227,12 @@ def test_a_configuration_with_secrets_has_the_name_that_it_was_given(host, capsy
     # a node reads it as its configuration
     values, problems = check_text(host.fragment.read_bytes(), "80")
     assert problems == [] and "k3os.wifi" in values
-    # the same under another name is nothing to do, but to be called so
+    # the same content with another hash changes nothing but the recorded hash
     code, told = host.apply(capsys, id="r2", config=wifi, configHash=two)
     assert (code, told["state"]) == (0, "NoChange")
     assert not any("config" in each for each in host.commands)
     assert own_node.hash_of_fragment() == two
-    # what somebody has changed has no name that anybody wants, nor one that can be guessed
+    # an edited fragment has a hash that is never wanted, and reveals nothing about its contents
     host.fragment.write_bytes(host.fragment.read_bytes().replace(b"topsecret", b"other"))
     assert own_node.hash_of_fragment() == own_node.EDITED
     host.apply(capsys, id="r3", config=SYSCTLS)
@@ -546,7 +546,7 @@ def test_a_request_is_a_record() -> None:
 
 
 def test_the_error_of_the_upgrade_comes_as_a_value(host, capsys, tmp_path, monkeypatch) -> None:
-    """Whatever else it printed; one of an earlier upgrade does not count."""
+    """No matter what else it printed; the error of an earlier upgrade does not count."""
     path = tmp_path / "error.json"
     monkeypatch.setenv(ERROR_FILE, str(path))
 
@@ -587,7 +587,7 @@ def test_the_file_of_a_failure_is_known(place: str, source: str) -> None:
 
 
 def test_only_what_the_fragment_asked_for_fails_the_request(monkeypatch) -> None:
-    """A message that only names its file is about something else."""
+    """A message that only mentions the fragment's file is about something else."""
     action = {"key": "k", "what": f"look at {apply.FRAGMENT}", "result": "failed", "reason": "no"}
 
     def status(place: str) -> NodeStatus:

@@ -1,4 +1,4 @@
-"""A node that is restarted by hand, with a cluster that is a few objects."""
+"""A node that is restarted by hand, with a cluster of a few objects."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ ORDER = Order("reboot", 600)
 
 
 class Clock:
-    """Of the module: nothing sleeps. each: called after each pause."""
+    """Replaces the module's time: nothing sleeps. each: called after each pause."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -39,8 +39,8 @@ class Clock:
 
 
 class Cluster:
-    """In the place of Kubectl. programs: what was started on the node; boots: whether it does;
-    conflicts: how often a patch of a Node is refused."""
+    """Replaces Kubectl. programs: those started on the node; boots: whether it reboots; conflicts:
+    how often a patch of a Node is refused."""
 
     def __init__(self, clock: Clock, *nodes: dict[str, Any], pools: Any = ()) -> None:
         self.clock = clock
@@ -116,7 +116,7 @@ class Cluster:
 
 
 class There:
-    """In the place of the pod on the node."""
+    """Replaces the pod on the node."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         self.cluster, self.name = cluster, name

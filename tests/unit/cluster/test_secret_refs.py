@@ -1,4 +1,4 @@
-"""Secrets in what a node is to have: marks and seals, and values at the very end."""
+"""Secrets in a node's target: placeholders and seals, and values only at the very end."""
 
 import base64
 import json
@@ -83,7 +83,7 @@ def test_another_value_is_another_target_of_the_same_spec() -> None:
     node = view(config_hash=one.config_hash)
     assert is_updated(node, target("1"))
     assert changes(node, target("2")) == ["configuration"]
-    # who may not read Secrets sees what a spec says of it
+    # without access to Secrets, the spec decides
     assert is_updated(node, target(None))
     assert not is_updated(view(config_hash=fragment_hash({"hostname": "x"})), target(None))
     assert unknown.is_named(one.digest) and not one.is_named(two.digest)
@@ -109,7 +109,7 @@ def test_the_value_comes_last_and_is_in_nothing_else() -> None:
     assert fault == "" and config["k3os"]["wifi"] == [{"name": "home", "passphrase": VALUE}]
     for each in (wanted, own):
         assert VALUE not in repr(each) + each.digest + each.config_hash
-    # neither is its hash
+    # the hash of the configuration with the value is not in it, either
     assert own.config_hash.partition("-")[0] != fragment_hash(config)
 
 
@@ -149,7 +149,8 @@ PLACES = [
 @pytest.mark.parametrize("value", ODD)
 @pytest.mark.parametrize("config", PLACES)
 def test_no_value_comes_out_of_the_place_that_hides_it(config: dict, value: str) -> None:
-    """Of one with an odd form nothing is seen, and it is one value: no other argument of k3s."""
+    """Nothing of an odd value is shown, and it stays one value: it cannot become another argument
+    of k3s."""
     wanted = target("1", config=config)
     own = wanted.of(view())
     assert own.refs and not own.fault

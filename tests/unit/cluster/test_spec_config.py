@@ -1,4 +1,4 @@
-"""Where in a NodePool's configuration the value of a Secret may stand."""
+"""Where the value of a Secret may be used in a NodePool's configuration."""
 
 from typing import Any
 
@@ -72,7 +72,7 @@ def test_a_file_with_a_secret_is_for_nobody_else_to_read(permissions: Any) -> No
         del config["write_files"][0]["permissions"]
     found = problems(config)
     assert any("/etc/a" in each and "0600" in each for each in found) or "0660x" in str(found)
-    # nor is a file without one restricted
+    # a file without a secret may have any mode
     config["write_files"][0]["content"] = "x"
     assert not any("0600" in each for each in problems(config))
 
@@ -93,7 +93,7 @@ X = "$(node.annotations['x'])"
     ],
 )
 def test_no_shell_reads_an_annotation(config: dict, where: str) -> None:
-    """Whoever may annotate nodes is not root on them; there are no quotes that hold any text."""
+    """People who may annotate nodes are not root on them, and no quoting is safe for any text."""
     found = problems(config)
     assert [each.partition(": ")[0] for each in found] == ([where] if where else [])
     assert all("a list" in each for each in found)

@@ -1,4 +1,4 @@
-"""Which pods count, and what is said of those that are not Ready."""
+"""Which pods count, and what is said about those that are not Ready."""
 
 import pytest
 
@@ -31,7 +31,7 @@ CRASHING = pod(app=waiting("CrashLoopBackOff"))
     ("kind", "workload", "before", "needs"),
     [
         ("Deployment", {"spec": {"replicas": 2}}, 2, 2),
-        ("Deployment", {"spec": {}}, 2, 1),  # the default of the API
+        ("Deployment", {"spec": {}}, 2, 1),  # the API's default
         ("Deployment", {"spec": {"replicas": 1}}, 2, 1),  # scaled down meanwhile
         ("Deployment", {"spec": {"replicas": 5}}, 2, 2),  # scaled up: more were not there before
         ("StatefulSet", {"spec": {"replicas": 0}}, 2, 0),

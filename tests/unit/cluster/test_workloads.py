@@ -1,4 +1,4 @@
-"""What is remembered of a node's workloads fits into an annotation, and who is sick has a name."""
+"""The record of a node's workloads fits into an annotation, and names unhealthy ones."""
 
 import json
 

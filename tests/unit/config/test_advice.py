@@ -1,4 +1,4 @@
-"""What the check says beyond the values themselves, and how it says it."""
+"""What the check says in addition to errors in values, and how it says it."""
 
 import json
 from pathlib import Path
@@ -98,7 +98,7 @@ def test_a_flag_is_fine_for_the_versions_with_it() -> None:
 
 def test_the_version_can_be_named_and_must_be_one(config: Path) -> None:
     config.write_text(REMOVED)
-    assert main(["check", str(config)]) == 1  # with the pinned one
+    assert main(["check", str(config)]) == 1  # checked for the pinned version
     assert main(["check", "--k3s", "1.24", str(config)]) == 0
     with pytest.raises(Usage, match="--k3s takes a version"):
         main(["check", "--k3s", "newest", str(config)])

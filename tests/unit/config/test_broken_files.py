@@ -1,4 +1,4 @@
-"""Every file under broken/ gives exactly the lines that stand beside it."""
+"""Every file in broken/ gives exactly the lines in the file next to it."""
 
 import time
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_five_thousand_files_are_checked_in_time() -> None:
     assert len(text) <= LARGEST
     started = time.process_time()
     values, problems = check_text(text, "many.yaml")
-    assert time.process_time() - started < 6  # of this process: others may share the machine
+    assert time.process_time() - started < 6  # processor time: others may use the host, too
     assert not problems
     assert isinstance(values["write_files"].data, list)
     assert len(values["write_files"].data) == 5000

@@ -1,4 +1,4 @@
-"""k3os.ca_certificates: what is one, and what is said of the rest."""
+"""k3os.ca_certificates: what is accepted, and what is said about the rest."""
 
 import json
 

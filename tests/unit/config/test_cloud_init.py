@@ -1,4 +1,4 @@
-"""A cloud-config that somebody used elsewhere: what of it counts here, and what is said."""
+"""A cloud-config from elsewhere: what of it has an effect here, and what is said."""
 
 from pathlib import Path
 

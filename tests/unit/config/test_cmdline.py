@@ -1,4 +1,4 @@
-"""The kernel's command line as a source."""
+"""Kernel parameters as a source."""
 
 import pytest
 from hypothesis import given

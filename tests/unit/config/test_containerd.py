@@ -1,4 +1,4 @@
-"""k3os.containerd, and templates of one's own: what containerd 1 and 2 take."""
+"""k3os.containerd and the user's own templates: what containerd 1 and 2 accept."""
 
 import json
 
@@ -34,7 +34,7 @@ def test_tables_are_taken_as_they_are(text):
         (V2 + V3, "has the names of containerd 1"),
         ('{{ template "base" . }}\n' + V3, "is a template; write the tables"),
         ("# nothing", "has no table in it"),
-        # what a parser takes minutes for, or no end: it is looked at in each phase of a boot
+        # would keep a parser busy for minutes or forever, and is parsed in each phase of a boot
         (f"a{'.c' * 20000} = 1", "has a line that is longer than"),
         ("[a]\n" + "x = 1 # why\n" * 10000, "is larger than"),
         ("[a]\nb = [" + "[\n" * 5000, "is nested too deeply"),

@@ -1,4 +1,4 @@
-"""`k3os config diff`: what a file would change on a node, and when it would count."""
+"""`k3os config diff`: what a file would change on a node, and when it would take effect."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_errors_are_told_and_the_rest_is_compared(node: Node) -> None:
     assert code == 1
     assert said == ["hostname: at once", "  - medium", "  + new"]
     assert [line.partition(":")[0] for line in errors] == [str(node.new)], "no old warning"
-    # of another file too, since the comparison lacks what it has
+    # errors of other files, too, because the comparison lacks their values
     node.write(FRAGMENT, "k3os: {modules: {a: b}}\n")
     code, _, errors = node.diff("hostname: new\n")
     assert code == 1

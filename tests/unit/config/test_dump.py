@@ -11,7 +11,7 @@ from k3os.config.dump import MASK, as_tree, dump_yaml
 from k3os.config.load import Config
 from k3os.config.value import Value, plain
 
-# what YAML can carry at all; a surrogate is no character
+# any text that YAML can contain; surrogates are not characters
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=10)
 paths = st.from_regex(r"/[a-z]{1,5}", fullmatch=True)

@@ -1,4 +1,4 @@
-"""Whoever looks for a flag of k3s finds it however it is written."""
+"""A flag of k3s is found in every spelling."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ FORMS: dict[str, Callable[[str, str], list[str]]] = {
     "folded": lambda flag, value: [f"--{flag} {value}\n"],
     "two words": lambda flag, value: [f"--{flag}", value],
 }
-# a flag, its value, and a key of ours that says something else
+# a flag, its value, and a key of ours that contradicts it
 FLAGS = {
     "data-dir": ("/srv/k3s", {}),
     "node-label": ("region=attic", {"labels": {"region": "cellar"}}),
@@ -30,7 +30,7 @@ FLAGS = {
 
 
 def known(words: list[str], keys: dict[str, object]) -> list[str]:
-    """What is said of them, without where, and without what is said of their form."""
+    """The messages about them, without places, and without those about their form."""
     text = json.dumps({"k3os": {"k3s_args": ["server", *words], **keys}})
     values, _ = check_text(text.encode(), "a")
     said = [f"{each.message}; {each.hint}" for each in check_data(text.encode(), "a")]

@@ -1,4 +1,4 @@
-"""k3os.kernel_args: what the boot menu can hand to the kernel, and what is none of a user's."""
+"""k3os.kernel_args: what the boot menu can pass to the kernel, and which arguments are reserved."""
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from k3os.config.kernel_args import KEY, LONGEST
 from k3os.config.schema import BOOT_OPTIONS, TABLE
 from k3os.config.value import plain
 
-# what people write, from the kernel's admin-guide/kernel-parameters
+# common arguments, from the kernel's admin-guide/kernel-parameters
 USUAL = [
     *("hugepages=64", "hugepagesz=1G", "default_hugepagesz=2M", "transparent_hugepage=madvise"),
     *("intel_iommu=on", "iommu=pt", "amd_iommu=on", "mitigations=off", "nosmt", "mitigations=auto"),
@@ -46,7 +46,7 @@ def test_what_people_write_is_taken_in_its_order() -> None:
 
 
 def test_the_same_argument_may_stand_there_twice() -> None:
-    """hugepages= counts for the hugepagesz= before it."""
+    """hugepages= applies to the hugepagesz= before it."""
     pairs = ["hugepagesz=1G", "hugepages=4", "hugepagesz=2M", "hugepages=4"]
     assert accepted(listed(*pairs)) == pairs
 
@@ -76,7 +76,7 @@ def test_several_in_one_text_are_told_how_to_be_written() -> None:
     ],
 )
 def test_an_argument_that_a_comma_tears_apart_is_told(word: str) -> None:
-    """In the form of the documentation's examples, [a, b], it is YAML's."""
+    """In the form of the documentation's examples, [a, b], YAML splits at it."""
     for around in (f"[{word}]", f"[nosmt, {word}, audit=1]"):
         found = check_data(f"k3os: {{kernel_args: {around}}}\n".encode(), "config.yaml")
         told = [str(each) for each in found if "console=" not in each.key]
@@ -145,7 +145,7 @@ def test_more_than_a_command_line_holds_is_refused() -> None:
 
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=5))
 def test_what_is_taken_reaches_the_kernel_word_by_word(words: list[str]) -> None:
-    """Whatever is in the list: what is left of it is one line that splits into the same words."""
+    """Whatever is in the list, the accepted words form one line that splits into the same words."""
     import json
 
     data = json.dumps({"k3os": {"kernel_args": words}}).encode()

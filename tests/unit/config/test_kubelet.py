@@ -1,4 +1,4 @@
-"""k3os.kubelet: fields that a kubelet knows, with their types."""
+"""k3os.kubelet: the fields that a kubelet knows, with their types."""
 
 import json
 
@@ -156,7 +156,7 @@ def test_what_a_kubelet_takes_is_taken(field):
     ],
 )
 def test_what_does_not_fit_together_is_left_out_of_the_merged_configuration(fields, left, words):
-    """One half may come from another source, so a source alone proves nothing."""
+    """Fields may come from several sources, so checking a single source proves nothing."""
     text = f"k3os: {{kubelet: {{{fields}}}}}".encode()
     values, problems = check_text(text, "c.yaml")
     assert problems == []

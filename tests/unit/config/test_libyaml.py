@@ -24,7 +24,7 @@ NOT_NEEDED = ("reader", "scanner", "parser", "constructor", "resolver", "emitter
 
 
 def answer(code: str) -> Any:
-    """What Python code leaves in `result`, run in an interpreter of its own."""
+    """Run Python code in its own interpreter, and return its variable `result`."""
     code = f"import sys\n{code}\nimport json\nprint(json.dumps(result))"
     command = [sys.executable, "-ISc", "import sys; sys.path[:] = sys.argv[2:]; exec(sys.argv[1])"]
     command += [code, *sys.path]
@@ -42,7 +42,7 @@ def test_a_configuration_is_read_without_the_rest_of_pyyaml_and_without_re() -> 
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_it_says_of_a_text_what_the_whole_pyyaml_says(name: str) -> None:
-    """In this process the whole one is there: yaml is imported above."""
+    """This process has the whole PyYAML: yaml is imported above."""
     code = "from k3os.config.yamltext import read\n"
     code += f"root, problems = read({TEXTS[name].encode()!r}, 'x')\n"
     code += "result = [str(each) for each in problems]"

@@ -1,5 +1,4 @@
-"""Twice as much of something takes twice as long, not four times: what somebody else writes may
-be long."""
+"""Twice as much input takes twice as long, not four times: what others write may be long."""
 
 import sys
 from collections.abc import Callable
@@ -56,7 +55,7 @@ TEXTS: dict[str, Callable[[int], str]] = {
 
 
 def calls(text: str) -> int:
-    """How often functions are called while it is checked: the same on every machine."""
+    """The number of function calls in a check, which is the same on every host."""
     count = 0
 
     def profile(_frame: FrameType, event: str, _argument: object) -> None:
@@ -75,5 +74,5 @@ def calls(text: str) -> int:
 @pytest.mark.parametrize("name", TEXTS)
 def test_the_check_of_a_long_list_is_linear(name: str) -> None:
     few, many = (TEXTS[name](count) for count in (100, 400))
-    calls(few)  # imports
+    calls(few)  # warm up: imports
     assert calls(many) < 5 * calls(few)

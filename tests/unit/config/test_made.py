@@ -1,4 +1,4 @@
-"""Bonds, bridges and dummies: what their options become, and which mode knows what."""
+"""Bonds, bridges and dummies: what their options become, and which mode supports which."""
 
 import pytest
 
@@ -80,7 +80,7 @@ def test_every_option_of_the_schema_has_its_word() -> None:
     assert MODES.keys() | NEEDS.keys() <= {field.name for field in BOND_FIELDS}
 
 
-# a value of each option that not all modes know, with what it needs
+# a value for each option that not all modes support, and the options it needs
 VALUES = {
     "lacp_rate": "fast",
     "ad_select": "count",
@@ -151,7 +151,7 @@ def test_the_addresses_go_to_what_connman_can_look_after(entry: str, device: str
 
 
 def test_what_is_made_of_wrong_things_leaves_their_interfaces_to_dhcp() -> None:
-    """Half a network locks people out."""
+    """A half-configured network would lock people out."""
     text = f"{BOTH}, bond1: {{bond: {{mode: broadcast, interfaces: [eth2, eth1]}}}}, eth2: dhcp"
     assert "eth1 is in bond0 already" in refused(text)
     values, _ = check_text(f"k3os: {{network: {{{text}}}}}".encode(), "c")

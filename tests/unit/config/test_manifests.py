@@ -1,4 +1,4 @@
-"""k3os.manifests: what k3s would create, and what is said of the rest."""
+"""k3os.manifests: what k3s would create, and what is said about the rest."""
 
 import json
 
@@ -90,7 +90,7 @@ def test_the_same_file_by_write_files_is_a_warning():
 
 @pytest.mark.parametrize("name", ["nginx.yml", "nginx.json", "nginx.mine.yaml", "nginx/x.yaml"])
 def test_another_file_of_the_same_addon_is_a_warning(name):
-    """k3s deletes with one what the other has made."""
+    """When one of them goes, k3s deletes what the other has created."""
     files = [{"path": f"/var/lib/rancher/k3s/server/manifests/{name}", "content": ONE}]
     text = json.dumps({"write_files": files, "k3os": {"manifests": {"nginx": ONE}}})
     found = [str(each) for each in check_data(text.encode(), "config.yaml")]

@@ -1,5 +1,5 @@
-"""Forms that are near enough to be taken, and mean something else: tokens, directories, several
-`name=value` in one text, arguments of k3s in one text."""
+"""Values that look valid but mean something else: tokens, directories, several `name=value` in one
+text, arguments of k3s in one text."""
 
 import pytest
 
@@ -66,7 +66,7 @@ def test_a_token_that_k3s_takes_is_left_alone(token: str, text: str) -> None:
 
 
 def test_a_node_gives_k3s_the_token_that_is_written() -> None:
-    """Without one a server would make a cluster of its own."""
+    """Without a token a server would start its own cluster."""
     assert plain(check_text(b"k3os: {token: K10abc}", "c")[0]["k3os.token"]) == "K10abc"
 
 

@@ -1,4 +1,4 @@
-"""Merging: a table for every key, and associativity for everything."""
+"""Merging: a table with every key, and associativity for everything."""
 
 import json
 

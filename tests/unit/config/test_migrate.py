@@ -1,4 +1,4 @@
-"""`k3os migrate`: the new form says the same, keeps comments, and has nothing left to migrate."""
+"""`k3os migrate`: the result means the same, keeps comments, and needs no further migration."""
 
 from pathlib import Path
 
@@ -201,7 +201,7 @@ def test_the_nodepool_that_it_names_is_one() -> None:
     assert pool.name == "all"
 
 
-# the end of what the check still finds in it
+# the end of what the check still reports about it
 FOUND = (
     "write_files[0].path: k3OS starts services with systemd, not with OpenRC; write a unit, "
     "e.g. /etc/systemd/system/NAME.service, and start it in run_cmd\n"

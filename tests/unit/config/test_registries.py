@@ -1,4 +1,4 @@
-"""k3os.registries: what k3s takes, and what is said of the rest."""
+"""k3os.registries: what k3s accepts, and what is said about the rest."""
 
 import pytest
 
@@ -184,7 +184,8 @@ def test_a_pattern_may_have_the_two_backslashes_that_k3s_wants():
 
 
 def test_a_password_is_text_that_k3s_reads():
-    """A kernel's command line may have bytes that are none; k3s would not start with them."""
+    """The kernel command line may contain bytes that are not text; k3s would not start with
+    them."""
     text = "k3os.registries.configs.a.auth.username=me k3os.registries.configs.a.auth.password="
     values, problems = check_cmdline(f"{text}a\udcffb")
     assert ["not UTF-8" in str(problem) for problem in problems][:1] == [True]

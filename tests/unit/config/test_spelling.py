@@ -1,4 +1,4 @@
-"""What is read without re and difflib, which take 5 ms to import, is read as these would."""
+"""Our replacements for re and difflib, which take 5 ms to import, give the same results."""
 
 import re
 from difflib import get_close_matches

@@ -1,4 +1,4 @@
-"""What of ssh_authorized_keys lets somebody in, and what only looks like it."""
+"""Which ssh_authorized_keys work, and which only look as if they did."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""k3os.disks and k3os.mounts: what is taken, and what is said of what is not."""
+"""k3os.disks and k3os.mounts: what is accepted, and what is said about the rest."""
 
 import pytest
 
@@ -12,7 +12,7 @@ MOUNT = {"what": "LABEL=x", "where": "/srv/data"}
 
 
 def text_of(key: str, entry: dict[str, object]) -> bytes:
-    """A configuration with one entry, a field in each line from 4 on."""
+    """A configuration with one entry, with one field per line from line 4 on."""
     lines = [f"    {name}: {value}" for name, value in entry.items()]
     return "\n".join(["k3os:", f"  {key}:", "  -", *lines, ""]).encode()
 

@@ -162,7 +162,7 @@ def test_a_message_has_a_bounded_length() -> None:
 
 @pytest.mark.parametrize("path", ["//etc/motd", "/etc//motd", "/etc/./motd", "/./etc/.//motd"])
 def test_two_spellings_of_a_path_are_one_path(path: str) -> None:
-    """The stronger entry replaces the weaker, and what is known of a path is known of it."""
+    """The entry with precedence replaces the other, and checks for a path recognize both."""
     entry = {"path": "/etc/motd", "content": "a"}
     assert read(f"write_files: [{{path: {path}, content: a}}]") == {"write_files": [entry]}
     assert read("k3os: {install: {device: //dev//sda}}") == {"k3os.install.device": "/dev/sda"}

@@ -1,4 +1,4 @@
-"""The record of a configuration that is tried: what was there comes back, whatever happens."""
+"""The record of a configuration that is tried: the earlier one is restored, whatever happens."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_what_is_kept_stays(place: Path) -> None:
 def test_a_power_cut_at_any_step_leaves_a_way_back(
     place: Path, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
-    """steps: how many files are written or removed before the power goes."""
+    """steps: how many files are written or removed before the power cut."""
     place.parent.mkdir(parents=True)
     place.write_text("before")
     left = steps
@@ -68,7 +68,7 @@ def test_a_power_cut_at_any_step_leaves_a_way_back(
             tried.restore()
         except PowerCut:
             pass
-    tried.restore()  # by the boot
+    tried.restore()  # as the boot does
     assert place.read_text() == "before"
     assert not Path(tried.TRIED).exists()
 

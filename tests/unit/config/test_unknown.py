@@ -1,4 +1,4 @@
-"""A key that does not exist: what its author meant, and never something that does harm."""
+"""Unknown keys: the suggestion is what the author meant, and never something harmful."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Slips that give a valid value with another meaning: each is said, with what its author meant."""
+"""Typos that are valid but mean something else: each is reported, with what the author meant."""
 
 import pytest
 
@@ -309,7 +309,7 @@ def test_what_a_word_processor_put_into_a_value_is_named(
 ) -> None:
     clean, strange = line.format("", ""), line.format(before, after)
     assert said(clean) == []
-    # a blank at the end of a text is left out, whatever its kind
+    # whitespace of any kind at the end of a text is removed
     assert any(what in each for each in said(strange)) or values(strange) == values(clean)
 
 

@@ -1,4 +1,4 @@
-"""A node that is a directory, whose data sources are told what to answer."""
+"""A node that is a directory, with data sources whose answers a test sets."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ CONFIG = "k3os: {data_sources: [nocloud, cdrom]}\n"
 
 
 class CloudMachine(Machine):
-    """answers: what each source gives, Found or a reason why not; said: console lines."""
+    """answers: what each source gives, Found or a reason for nothing; said: console lines."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)

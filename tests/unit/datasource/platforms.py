@@ -1,7 +1,7 @@
-"""The metadata services of the platforms, as their documentation has them, on a local site.
+"""The metadata services of the platforms on a local site, according to their documentation.
 
-Each function adds one platform's pages. They refuse what the real one refuses: a missing header,
-an unknown or old token, a wrong method, a source port anybody may use.
+Each function adds one platform's pages. They refuse what the real one refuses: a missing header, an
+unknown or old token, a wrong method, an unprivileged source port.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 from tests.unit.local_server import Handler, Page, Site
 
-LIFETIME = (1, 21600)  # of a token of EC2, in seconds
+LIFETIME = (1, 21600)  # of an EC2 token, in seconds
 
 
 class Given:
-    """What the platform was told about this machine."""
+    """The data that the platform has for this machine."""
 
     def __init__(self, hostname: str, keys: list[str], userdata: bytes) -> None:
         self.hostname = hostname
@@ -31,7 +31,7 @@ def body(data: str | bytes, **headers: str) -> Page:
 
 
 def optional(data: bytes, **headers: str) -> Page:
-    """404 where nothing was given, as all of them do."""
+    """404 if there is no data, as on all platforms."""
     return body(data, **headers) if data else lambda handler: handler.answer(404)
 
 

@@ -1,4 +1,4 @@
-"""What is read from media; here they are directories."""
+"""Cloud data on media, which are directories here."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -196,7 +196,8 @@ class Sysfs:
         monkeypatch.setattr(blockdev, "SYS_BLOCK", str(root / "block"))
 
     def add(self, name: str, path: str = "pci0000:00", **attributes: str) -> None:
-        """path: where the device hangs; attributes: its files; removable and ro are 0 else."""
+        """path: of the device it belongs to; attributes: its files; removable and ro are 0 by
+        default."""
         disk, _, partition = name.partition("+")
         place = self.root / "devices" / path / disk
         for file, text in {"removable": "0", "ro": "0", **attributes}.items():
@@ -219,8 +220,8 @@ def sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sysfs:
     ("name", "path", "attributes", "own"),
     [
         ("sr0", "pci0000:00/ata1/host1", {"removable": "1"}, True),
-        ("sr1", "pci0000:00/virtio3/host2", {}, True),  # also a CD drive that does not say so
-        ("vda", "pci0000:00/virtio1", {}, False),  # what a pod's volume is on most clouds
+        ("sr1", "pci0000:00/virtio3/host2", {}, True),  # a CD drive, even if it does not say so
+        ("vda", "pci0000:00/virtio1", {}, False),  # a pod's volume on most clouds
         ("vda", "pci0000:00/virtio1", {"ro": "1"}, True),
         ("vda+vda1", "pci0000:00/virtio1", {"ro": "1"}, True),
         ("sda", "pci0000:00/ata1/host1/target1:0:0/1:0:0:0", {}, False),
@@ -231,11 +232,11 @@ def sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sysfs:
         ("mmcblk0+mmcblk0p3", "platform/mmc0", {"device_type": "SD"}, True),
         ("mmcblk1", "platform/mmc1", {"device_type": "MMC"}, False),
         ("dm-3", "virtual", {}, False),
-        # a LUN says of itself what its owner wants
+        # a LUN may claim anything about itself
         ("sdc", "platform/host4/session1/target4:0:0", {"removable": "1", "ro": "1"}, False),
         ("sdc", "pci0000:00/host5/rport-5:0-1/target5:0:1", {"removable": "1"}, False),
         ("nvme2n1", "virtual/nvme-fabrics/ctl/nvme2", {"ro": "1"}, False),
-        # and a server of what the kernel makes: NBD, several paths to a LUN or to an NVMe target
+        # and a server about the kernel's own devices: NBD, multipath to a LUN or an NVMe target
         ("nbd0", "virtual/block", {"ro": "1"}, False),
         ("dm-3", "virtual/block", {"ro": "1"}, False),
         ("nvme3n1", "virtual/nvme-subsystem/nvme-subsys3", {"ro": "1"}, False),

@@ -1,4 +1,4 @@
-"""Each platform's protocol, against a local site that plays it."""
+"""Each platform's protocol, against a local site that acts as the platform."""
 
 import os
 import time
@@ -32,10 +32,10 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture
 def ask(site: Site, monkeypatch: pytest.MonkeyPatch) -> Ask:
-    """Asks one source at the local site."""
+    """Ask one source at the local site."""
     monkeypatch.setattr(media, "block_devices", list)
     monkeypatch.setattr(service, "PAUSES", (0.01, 0.01))
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nobody listens
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nothing listens there
 
     def one(name: str) -> Answer:
         (answer,) = search.search([name], lambda line: None, dict.fromkeys(BASES, site.url))
@@ -140,7 +140,7 @@ def test_an_address_where_nobody_answers_is_asked_once_in_a_search(
     monkeypatch.setattr(query, "NOT_THERE_SECONDS", 0.3)
     monkeypatch.setattr(query, "ANNOUNCE_SECONDS", 0.1)
     monkeypatch.setattr(service, "NOT_THERE_SECONDS", 0.3)
-    # RFC 5737: an address for documentation, which no network answers
+    # RFC 5737: an address for documentation, which never answers
     addresses = dict.fromkeys(BASES, "http://192.0.2.1")
     names = ["aws", "gcp", "openstack", "vultr", "digitalocean", "hetzner", "azure"]
     started = time.monotonic()
@@ -156,7 +156,7 @@ def test_userdata_that_is_too_large_is_an_error_and_hides_nothing_else(
 ) -> None:
     PLATFORMS[name](site, Given("node1", [KEY], b"#" * ((1 << 20) + 1)))
     answer = ask(name)
-    if name in ("azure", "digitalocean"):  # they give everything in one answer
+    if name in ("azure", "digitalocean"):  # everything is in one answer
         assert answer.found is None
         assert answer.is_broken
         assert "is larger than 1048576 bytes" in answer.reason

@@ -19,7 +19,7 @@ SCRIPT = b"#!/bin/sh\necho the-secret\n"
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Answer]:
-    """What each source answers; the names that were asked are its keys afterwards."""
+    """What each source answers; afterwards its keys are the names that were asked."""
     prepared: dict[str, Answer] = {}
 
     def play(

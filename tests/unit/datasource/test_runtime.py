@@ -210,7 +210,7 @@ def test_a_script_is_a_run_cmd_that_runs_once_in_a_boot(told: CloudMachine) -> N
     assert result.what.startswith(f"run run_cmd[0]: /{FOUND}/scripts/01-")
     name = result.what.rpartition("/")[2]
     assert told.mode(f"{FOUND}/scripts/{name}") == 0o700
-    assert result.result == "later"  # a directory runs nothing
+    assert result.result == "later"  # nothing runs on a directory
     told.put(f"run/k3os/ran/{name}", "")
     assert told.boot().results[-1].result == "unchanged"
 
@@ -249,7 +249,7 @@ def test_a_directory_asks_nobody(cloud: CloudMachine, capsys: pytest.CaptureFixt
 def test_what_many_parts_give_reaches_the_disk_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A call for each file took a minute for 20,000 of them."""
+    """One sync call per file took a minute for 20,000 of them."""
     done: list[str] = []
     monkeypatch.setattr("os.fsync", lambda _: done.append("fsync"))
     monkeypatch.setattr("os.sync", lambda: done.append("sync"))
@@ -294,7 +294,7 @@ def test_a_medium_that_did_not_change_is_nothing_to_speak_of(cloud: CloudMachine
 
 
 def test_a_medium_that_comes_back_is_the_same_one(cloud: CloudMachine) -> None:
-    """Also when another source spoke meanwhile."""
+    """Even if another source answered in between."""
     cloud.answers["nocloud"] = medium("nocloud", "iid-1", "hostname: first\n")
     cloud.boot(AUTO)
     cloud.answers = {"configdrive": Found("configdrive", "drive")}

@@ -1,4 +1,4 @@
-"""The search: its order, its end, and what a source may cost."""
+"""The search: its order, its end, and how much time a source may take."""
 
 import time
 from pathlib import Path

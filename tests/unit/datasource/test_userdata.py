@@ -1,4 +1,4 @@
-"""Every form of userdata, and what is said about what is none."""
+"""Every form of userdata, and what is said about anything else."""
 
 import base64
 import gzip

@@ -1,4 +1,4 @@
-"""The map of the code: a stranger searches it for the nouns of a sentence."""
+"""The map of the code, which newcomers search for the nouns of a sentence."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from k3os.operator import crd
 from k3os.phases.table import APPLIERS
 from scripts import code_map
 
-# shown to people as it is, or started by name: nothing is said in these
+# shown to people as they are, or started by name: these have no description
 SILENT = {
     "initrd/init",
     "rootfs/etc/default/locale",
@@ -60,7 +60,7 @@ def test_an_applier_names_its_keys_at_once(module: str) -> None:
 
 
 def test_each_field_of_a_nodepool_is_named() -> None:
-    """Of spec and of spec.strategy; what is below them is where these are."""
+    """The fields of spec and spec.strategy; fields below those are documented with them."""
     said = code_map.markdown()
     spec = crd.schema()["properties"]["spec"]["properties"]
     missing = [

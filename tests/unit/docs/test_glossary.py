@@ -1,4 +1,4 @@
-"""One word for one thing: what the glossary does not want is in no page, help or message."""
+"""One word for one thing: no page, help or message uses words that the glossary rejects."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ SOURCES = sorted((ROOT / "src/k3os").rglob("*.py"))
 
 
 def rows(text: str) -> list[tuple[str, list[str]]]:
-    """Each word with those that are not it."""
+    """Each word with the words that it replaces."""
     table = re.findall(r"^\| (.+?) \| .+ \| (.+?) \|$", text, re.MULTILINE)
     return [(word, [each.strip() for each in others.split(",")]) for word, others in table[1:]]
 

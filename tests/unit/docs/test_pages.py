@@ -1,4 +1,4 @@
-"""The documents must not say what is not so."""
+"""The documentation must be true."""
 
 import re
 
@@ -48,7 +48,7 @@ def test_every_link_leads_somewhere(document):
 
 @pytest.mark.parametrize("page", SITE)
 def test_no_link_leaves_the_site(page):
-    """MkDocs builds what is below docs/; it would not find the other files."""
+    """MkDocs only builds files below docs/, and would not find others."""
     for target in links(page):
         if not target.startswith(("http", "#")):
             path = ((ROOT / page).parent / target.partition("#")[0]).resolve()
@@ -57,7 +57,7 @@ def test_no_link_leaves_the_site(page):
 
 @pytest.mark.parametrize("page", SITE)
 def test_a_heading_has_the_same_anchor_on_the_site_and_in_the_repository(page):
-    """Python-Markdown joins what GitHub leaves as several hyphens, and drops what is not ASCII."""
+    """Python-Markdown joins several hyphens that GitHub keeps, and drops non-ASCII characters."""
     made = [anchor(heading) for heading in headings(page)]
     assert len(set(made)) == len(made)
     for name in made:
@@ -73,9 +73,9 @@ def test_every_page_begins_with_its_title_and_is_found_from_the_start(page):
         assert page.removeprefix("docs/") in links("docs/index.md")
 
 
-# what messages, help and comments say of the documents
+# how messages, help and comments refer to the documentation
 POINTER = re.compile(r"docs/[a-z-]+/[a-z0-9-]+\.md(?:#[\w-]+)?")
-# a part of the README that has a name: it is one page, its chapters are in docs/
+# a reference to a named chapter of the README: it is one page now, its chapters are in docs/
 CHAPTER = re.compile(r"README(?:\.md)?, +\S+ ?\S+|as README(?:\.md)? says")
 
 
@@ -198,7 +198,7 @@ def test_the_places_that_plugins_write_to_are_listed():
 
 
 def test_every_file_of_the_reference_is_in_the_code():
-    """A path is known to the code, or to the files of the image, under its last part."""
+    """The last part of each path occurs in the code or in the image's files."""
     page = text_of("docs/reference/files.md").partition("## Files that you may write")[2]
     paths = re.findall(r"^\| (`[^|]*`) \|", page, re.MULTILINE)
     names = [path.strip("` *").rpartition("/")[2] for row in paths for path in row.split("`, `")]
@@ -230,7 +230,7 @@ def test_every_variable_of_the_build_reaches_it_through_make():
 
     exported = re.search(r"^export (.*)$", text_of("Makefile"), re.MULTILINE)[1].split()
     for name in re.findall(r"^  ([A-Z0-9_]+)=", EPILOG, re.MULTILINE):
-        assert name in exported or name == "SOURCE_DATE_EPOCH"  # make hands on its environment
+        assert name in exported or name == "SOURCE_DATE_EPOCH"  # make passes its environment on
 
 
 def test_keys_without_an_effect_are_named_as_such():

@@ -1,4 +1,4 @@
-"""The code in the documents: YAML is checked by our checker, commands are known, some are run."""
+"""Code in the documentation: YAML passes our checker, commands exist, some are run."""
 
 import os
 import re
@@ -79,14 +79,14 @@ def unknown(body, schema, path=""):
 
 @pytest.mark.parametrize("sample", SHELL, ids=str)
 def test_a_sample_for_the_shell_is_one(sample):
-    text = re.sub(r"<[a-z ]+>", "NAME", sample.text)  # what a person fills in
+    text = re.sub(r"<[a-z ]+>", "NAME", sample.text)  # placeholders
     done = subprocess.run(["sh", "-n"], input=text, capture_output=True, text=True)
     assert done.stderr == ""
 
 
 @cache
 def help_of(*words):
-    """The words of a command's help; a command of several may say it at any of them."""
+    """The words in a command's help; of several words, any may have it."""
     if words[0] == "kubectl":
         return ask(*words[2:], program=PLUGIN)
     return ask(*words[1:2])
@@ -125,7 +125,7 @@ def test_what_is_shown_as_recorded_was_recorded(sample):
 
 @pytest.mark.parametrize("page", sorted(set(RUN)))
 def test_what_can_be_run_prints_what_is_shown(page, tmp_path):
-    """In the order of the page, with the files that it has named before."""
+    """Run in the order of the page, with the files that it has shown before."""
     for sample in samples("yaml", "console"):
         if sample.page != page:
             continue

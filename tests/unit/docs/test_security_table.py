@@ -1,4 +1,4 @@
-"""docs/explanation/security.md names tests that exist, one for each asset."""
+"""The tests that docs/explanation/security.md names exist, one for each asset."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every input that was ever worth keeping: none of them breaks what its target promises."""
+"""No input of the corpus breaks the promises of its target."""
 
 from __future__ import annotations
 

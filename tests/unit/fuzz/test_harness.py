@@ -1,4 +1,4 @@
-"""The harness finds what it is there to find, says how to see it again, and ends in time."""
+"""The fuzzing harness finds what it should, says how to reproduce it, and ends in time."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_an_input_that_reaches_a_new_line_of_ours_is_kept() -> None:
 
 def sleeps(data: bytes) -> None:
     if data == b"x":
-        time.sleep(60)  # no time of the processor passes
+        time.sleep(60)  # uses no processor time
 
 
 def dies(data: bytes) -> None:

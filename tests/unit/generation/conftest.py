@@ -18,7 +18,8 @@ FILES = {
 
 
 def lay_down(system: Path, number: int, **versions: str) -> dict:
-    """A generation below /k3os/system whose files hold their own path; its manifest."""
+    """Make a generation below /k3os/system whose files contain their own paths. Returns its
+    manifest."""
     sums, sizes = {}, {}
     generation = system / "generations" / str(number)
     generation.mkdir(parents=True)
@@ -38,7 +39,7 @@ def lay_down(system: Path, number: int, **versions: str) -> dict:
 
 
 def publish(directory: Path, **versions: str) -> Path:
-    """A release directory: what `make` leaves, without the ISO."""
+    """A release directory: the output of `make`, without the ISO."""
     scratch = directory / "scratch"
     manifest = lay_down(scratch, 1, **versions)
     for (component, name), artifact in ARTIFACTS.items():
@@ -51,13 +52,13 @@ def publish(directory: Path, **versions: str) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_freezing(monkeypatch) -> None:
-    """The file system below is that of the machine the tests run on."""
+    """The file system belongs to the host, and must not be frozen."""
     monkeypatch.setattr(switching, "flush_journal", lambda system: None)
 
 
 @pytest.fixture
 def system(tmp_path: Path) -> Path:
-    """/k3os/system of a node that was installed with these versions."""
+    """/k3os/system of a node with these versions installed."""
     path = tmp_path / "k3os" / "system"
     lay_down(path, 1, kernel="6.12.1", k3os="0.1.0", k3s="v1.33.1+k3s1")
     (path / "current").symlink_to("generations/1")

@@ -1,4 +1,4 @@
-"""The boot loaders on a disk beside those that the running k3OS brings."""
+"""The boot loaders on a disk, compared with those of the running k3OS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CORE, EFI = f"{layout.LOADERS}/core.img", f"{layout.LOADERS}/efi.img"
 
 
 def release(medium: Path, version: str, *paths: str) -> install_medium.InstallMedium:
-    """The medium as that version of k3OS, with the sums of these loaders."""
+    """The medium with this version of k3OS and the checksums of these loaders."""
     path = medium / "k3os/system/current/manifest.json"
     sums = {each: digest.file_sha256(str(medium / each)) for each in paths}
     manifest = json.loads(path.read_text())
@@ -136,7 +136,7 @@ def test_the_same_loaders_make_the_same_image_in_each_release(tmp_path: Path) ->
 
 @pytest.fixture
 def below(system: str) -> Path:
-    """The system below k3OS; its first stage is that of the generation, as a tarball leaves it."""
+    """The system below k3OS; its first stage is the generation's, as unpacked from a tarball."""
     base = Path(system).parents[1]
     sums = {}
     for path in ("sbin/init", "k3os/system/bin/busybox"):
@@ -158,7 +158,7 @@ def of_first_stage(base: Path) -> str:
 @pytest.mark.parametrize("key", [manifest.FIRST_STAGE, manifest.LOADER_SUMS])
 @pytest.mark.parametrize("path", ["sbin/init", "k3os/system/bin/busybox"])
 def test_a_first_stage_that_is_another_one_is_told(below: Path, path: str, key: str) -> None:
-    """After an upgrade: its manifest has other sums, under its own key."""
+    """After an upgrade, whose manifest has other checksums, under its own key."""
     assert of_first_stage(below) == ""
     listed = below / "k3os/system/generations/1/manifest.json"
     record = json.loads(listed.read_text())

@@ -1,4 +1,4 @@
-"""Whether an extension fits: the rules of systemd-sysext(8) and ours, as a table."""
+"""Whether an extension fits: a table of the rules of systemd-sysext(8) and of ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""System extensions: in a manifest, as links for the boot, in words."""
+"""System extensions: in a manifest, as links for the boot, as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A generation's arguments for the kernel: what GRUB reads, and what the menu does with it."""
+"""A generation's kernel arguments: what GRUB reads, and what the menu does with it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORDS = st.from_regex(r"[a-z][0-9A-Za-z_.]{0,8}(=[0-9A-Za-z_.,:/+@%!$#-]{1,8})?"
 
 
 def variables(data: bytes) -> dict[str, str]:
-    """As GRUB's envblk.c reads a block: any size, from its first line on."""
+    """Parse an environment block like GRUB's envblk.c: any size, from its first line on."""
     assert data.startswith(grubenv.HEADER)
     lines = data[len(grubenv.HEADER) :].decode().split("\n")
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
@@ -69,7 +69,7 @@ def test_a_manifest_that_says_nothing_has_none(record: dict[str, object]) -> Non
 
 
 def linux_lines(menu: str) -> list[list[str]]:
-    """Each entry's lines up to the one that starts the kernel."""
+    """Each menu entry's lines up to the one that starts the kernel."""
     return [
         [line.strip() for line in found.splitlines()]
         for found in re.findall(r"menuentry [^\n]*\n(.*?vmlinuz[^\n]*)", menu, re.DOTALL)
@@ -82,7 +82,7 @@ MENUS = {
     "with a uuid": grub.menu(uuid="0a0b-1", arguments=True),
     "debug": grub.menu(debug=True, arguments=True),
 }
-# of a disk that never had any, also of an older release
+# the menu of a disk that never had kernel arguments, and of an older release
 OLD = grub.menu("ttyS0")
 
 
@@ -95,7 +95,7 @@ def test_every_entry_hands_over_what_its_own_generation_has(name: str) -> None:
         generation = next(each for each in LINKS if f"/{each}/" in linux)
         path = f"/k3os/system/{generation}/grubenv"
         assert before == [
-            "set k3os_args=",  # of an entry that failed
+            "set k3os_args=",  # they may be from an entry that failed
             f"if [ -s {path} ]; then",
             f"load_env --file {path} k3os_args",
             "fi",
@@ -219,7 +219,8 @@ def test_what_a_configuration_asks_for() -> None:
 def test_a_menu_in_which_an_entry_would_stay_without_them_is_refused_whole(
     tmp_path: Path, old: str, new: str
 ) -> None:
-    """Else that entry starts the generation before, and what was asked for fails its trial."""
+    """Otherwise that entry would start the previous generation, and the requested one would fail
+    its trial."""
     edited = grub.menu().replace(old, new, 1)
     assert edited != grub.menu()
     (tmp_path / MENU).parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""One place reads and writes manifests: what it writes it reads, and names artifacts for it."""
+"""One module reads and writes manifests: it can read what it writes, and names the artifacts."""
 
 import json
 

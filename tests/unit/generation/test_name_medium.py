@@ -1,4 +1,4 @@
-"""The menu of an older installation learns to name its file system, and nothing can go wrong."""
+"""The menu of an older installation is changed to name its file system, safely."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UUID = "0a0b0c0d-0000-4000-8000-000000000001"
 
 
 class Disk:
-    """A state partition that is mounted at root; flushed: how often it was."""
+    """A state partition that is mounted at root; flushed: how often its journal was flushed."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root / "base"
@@ -54,7 +54,7 @@ def test_it_is_done_once_and_brought_to_where_grub_reads(disk: Disk) -> None:
 
 
 def test_a_power_cut_leaves_the_old_menu_or_the_new_one(disk: Disk) -> None:
-    """The old one is never opened for writing."""
+    """The old menu is never opened for writing."""
     with disk.menu.open() as old:
         disk.name_medium()
         assert old.read() == grub.menu("ttyS0")

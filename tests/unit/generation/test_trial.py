@@ -21,7 +21,7 @@ TEXTS = st.text(st.characters(codec="ascii", exclude_characters="\n\r"), max_siz
 
 @pytest.fixture
 def root(system: Path) -> Path:
-    """A state partition on which generation 2 was just made the current one."""
+    """A state partition where generation 2 has just become the current one."""
     lay_down(system, 2, kernel="6.12.9", k3os="0.2.0", k3s="v1.34.0+k3s1")
     (system / "previous").symlink_to("generations/1")
     os.unlink(system / "current")
@@ -77,12 +77,12 @@ def test_a_power_cut_between_the_two_links_of_the_way_back_loses_nothing(root):
 
 
 class Cut(BaseException):
-    """The power goes."""
+    """The power is cut."""
 
 
 @pytest.mark.parametrize("renames", range(6))
 def test_a_power_cut_in_the_way_back_never_starts_what_failed(root, monkeypatch, renames):
-    """GRUB starts `previous` when no attempt is left, `current` when nothing is on trial."""
+    """GRUB starts `previous` if no attempt is left, and `current` if nothing is on trial."""
     trial.fail(str(root), "it hung")
     left = iter(range(renames))
     real = os.rename
@@ -155,7 +155,7 @@ def test_grub_sees_the_end_of_a_trial_without_the_journal(root, monkeypatch):
     ("running", "waits"), [("generations/1", True), ("generations/2", False), ("", False)]
 )
 def test_a_boot_of_another_generation_says_nothing_of_the_one_on_trial(root, running, waits):
-    """GRUB had not seen the switch yet, right after a power cut."""
+    """Right after a power cut, GRUB may not see the switch yet."""
     assert trial.waits(str(root), running) is waits
     trial.confirm(str(root))
     assert not trial.waits(str(root), running)

@@ -1,4 +1,4 @@
-"""An ISO with everything that makes one of k3OS, and nothing in it."""
+"""An ISO with every file of k3OS', but dummy contents."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tiny_arm_iso(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tiny(directory: Path, arch: str, kernel_version: str = "6.1") -> Path:
-    """Small files instead of kernel, k3OS and k3s; loaders that are none; modules by name only."""
+    """Small files instead of kernel, k3OS and k3s; dummy boot loaders; modules by name only."""
     from k3os.image.iso import write_directory
 
     pieces = {}

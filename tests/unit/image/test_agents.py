@@ -1,4 +1,4 @@
-"""The hypervisors' agents: which packages, what of them, and that nothing starts them but udev."""
+"""The hypervisors' agents: which packages, which of their files, and that only udev starts them."""
 
 import re
 from pathlib import Path

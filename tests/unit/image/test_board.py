@@ -1,4 +1,4 @@
-"""The SD card of a board without UEFI: its table, and what the FAT holds for the firmware."""
+"""The SD card of a board without UEFI: its partition table, and the firmware's files on the FAT."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def kernel(*names: str) -> Tree:
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the board's stage would make of Debian's packages."""
+    """The files that the board's stage would take from Debian's packages."""
     directory = tmp_path / "files"
     for name, data in fat_files(RPI, packages(), kernel("broadcom/bcm2711-rpi-4-b.dtb")).items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_bytes(data)
     monkeypatch.setattr(command, "_board_files", lambda board: directory)
     for name in ("ARCH", "KERNEL", "BOARD"):
-        # that the command sets ARCH ends with the test
+        # undoes what the command sets
         monkeypatch.setenv(name, "")
     return directory
 

@@ -1,4 +1,4 @@
-"""A disk image's partitions, files and owners; that it boots is tested in a VM."""
+"""A disk image's partitions, files and owners; booting is tested in a VM."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_disk_is_what_the_installer_makes(
 ) -> None:
     disk = tmp_path / "disk.raw"
     assert make(tiny_iso, disk, "--config", str(config)) == 0
-    # on another one no firmware would find the table
+    # with other sectors the firmware would not find the partition table
     assert "for a disk with sectors of 512 bytes" in capsys.readouterr().out
     assert disk.stat().st_size == SIZE
     assert disk.stat().st_blocks * 512 < SIZE // 10
@@ -110,7 +110,7 @@ def test_every_format_has_the_same_disk_and_the_same_bytes_each_time(
 ) -> None:
     for name in ("one", "two"):
         assert make(tiny_iso, tmp_path / name, "--config", str(config), kind=kind) == 0
-    if kind == "raw":  # mostly holes
+    if kind == "raw":  # sparse
         assert same_disk(tmp_path / "one", tmp_path / "two", "raw")
         return
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
@@ -137,7 +137,7 @@ def test_the_file_system_is_made_for_a_disk_that_grows(
         block = file.read(1024)
     assert 1024 << struct.unpack_from("<I", block, 0x18)[0] == 4096
     blocks_per_group, inodes_per_group = struct.unpack_from("<I4xI", block, 0x20)
-    # mke2fs gives a small file system four times as many inodes
+    # by default, mke2fs gives a small file system four times as many inodes
     assert 16384 <= blocks_per_group * 4096 // inodes_per_group < 20000
 
 
@@ -198,7 +198,7 @@ def test_the_menu_is_the_installers() -> None:
 def test_a_flag_that_the_k3s_of_the_iso_lacks_is_refused(
     tiny_iso: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its k3s is v1.1.1, older than the flag."""
+    """Its k3s, v1.1.1, is older than the flag."""
     (tmp_path / "my.yaml").write_text("k3os: {password: y, k3s_args: [--embedded-registry]}\n")
     assert make(tiny_iso, tmp_path / "a.raw", "--config", str(tmp_path / "my.yaml")) == 1
     assert "k3s v1.1.1+k3s1 does not have --embedded-registry" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Whether this machine can run another architecture's programs, and what it says if not."""
+"""Whether this host can run another architecture's programs, and what it says if not."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ READY = "enabled\ninterpreter /usr/libexec/qemu-binfmt/aarch64-binfmt-P\nflags: 
 
 @pytest.fixture
 def binfmt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A binfmt_misc without entries, on a PC where nothing can be switched on."""
+    """binfmt_misc without entries, on a PC where none can be enabled."""
 
     def fail(argv: list[str]) -> bytes:
         raise CommandError(argv, 1, b"")
@@ -35,7 +35,7 @@ READY_OF, NEEDED = emulation.is_ready, emulation.is_needed
     [
         (READY, True),
         (READY.replace("enabled", "disabled"), False),
-        # without F the interpreter is looked for in the chroot, where it is not
+        # without F the kernel looks for the interpreter in the chroot, which has none
         (READY.replace("PF", "P"), False),
         (READY.replace("flags: PF", "flags: "), False),
     ],

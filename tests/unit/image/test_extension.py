@@ -1,4 +1,4 @@
-"""`make extension`: what of packages and files goes into one, and what it says of itself."""
+"""`make extension`: which files of packages go into one, and its metadata."""
 
 from __future__ import annotations
 
@@ -58,24 +58,24 @@ TMPFILES = "usr/lib/tmpfiles.d/k3os-extension-tools.conf"
     [
         ("usr/bin/tool", "usr/bin/tool"),
         ("opt/tool/bin/tool", "opt/tool/bin/tool"),
-        # where they are on a node
+        # goes where it is on a node
         ("bin/tool", "usr/bin/tool"),
         ("lib/systemd/system/tool.service", "usr/lib/systemd/system/tool.service"),
         ("sbin/tool", "usr/sbin/tool"),
         ("lib/udev/rules.d/1.rules", "usr/lib/udev/rules.d/1.rules"),
         ("usr/share/doc/tool/copyright", "usr/share/doc/tool/copyright"),
-        # what the image has, or would hide
+        # the image has it, or would hide it
         ("usr/bin/sh", None),
         ("bin/sh", None),
         ("usr/lib/a/own", None),
         ("usr/local/bin/tool", None),
-        # what no node reads
+        # not needed on nodes
         ("usr/share/doc/tool/README", None),
         ("usr/share/man/man1/tool.1.gz", None),
         ("usr/include/tool.h", None),
         ("etc/init.d/tool", None),
         ("var/lib/dpkg/status", None),
-        # what is elsewhere
+        # not in /usr or /opt
         ("run/tool", None),
         ("boot/tool", None),
         ("srv/tool", None),
@@ -160,7 +160,7 @@ STATUS = "\n\n".join(
         (LISTING, ""),
         ("", "the image has all of these already"),
         (f"{LISTING}sh 2 sh\n", "they want sh 2, and the image has 1"),
-        # that one is removed from the image, so it may come
+        # the build removes perl-base from the image, so an extension may have it
         (f"{LISTING}perl-base 1 perl\n", ""),
     ],
 )

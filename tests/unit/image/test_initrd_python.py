@@ -1,4 +1,5 @@
-"""The initrd's Python has what the configuration's check imports: it runs there, too."""
+"""The initrd's Python has everything that checking the configuration imports, which it does,
+too."""
 
 import ast
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import k3os.config
 from k3os.image.initrd import UNUSED_PYTHON
 
-# checks of files and versions, and texts for people: no phase imports them
+# for checking and converting files, and for documentation: no phase imports them
 ELSEWHERE = ("migrate.py", "reference.py", "jsonschema.py")
 LEFT_OUT = {name.removesuffix(".py") for name in UNUSED_PYTHON}
 CHECKS = [

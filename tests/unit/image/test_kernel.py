@@ -1,4 +1,5 @@
-"""What of Debian's kernel and firmware packages goes into the image, in both of their layouts."""
+"""Which files of Debian's kernel and firmware packages go into the image, in both package
+layouts."""
 
 from __future__ import annotations
 
@@ -105,7 +106,7 @@ def test_the_radio_channels_get_the_name_that_the_kernel_asks_for(tmp_path: Path
 
 
 def module(*firmware: str) -> bytes:
-    """An object file with nothing but a .modinfo section (elf(5))."""
+    """An object file with only a .modinfo section (elf(5))."""
     info = b"license=GPL\0" + b"".join(b"firmware=" + name.encode() + b"\0" for name in firmware)
     names = b"\0.modinfo\0.shstrtab\0"
     header = b"\x7fELF\2\1\1" + bytes(9)

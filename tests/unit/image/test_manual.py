@@ -1,4 +1,4 @@
-"""The manual pages follow --help and the schema, whatever version of Python printed it."""
+"""The manual pages match --help and the schema, with any version of Python."""
 
 import io
 import re
@@ -72,7 +72,7 @@ def test_the_exit_codes_are_those_of_the_reference(made):
 
 
 def test_a_page_is_one_for_man(made):
-    """A title, a name for whatis(1), no macro that is none of man(7)."""
+    """A title, a name for whatis(1), and only macros of man(7)."""
     known = {".TH", ".SH", ".TP", ".B", ".BR", ".PP", ".EX", ".EE", ".RS", ".RE", ".br"}
     for name, text in made.items():
         lines = text.splitlines()

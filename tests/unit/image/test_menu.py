@@ -1,4 +1,4 @@
-"""Kernel parameters in GRUB's menu: quoted so that both GRUB and the kernel give them back."""
+"""Kernel parameters in GRUB's menu: quoted so that they pass through GRUB and the kernel."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_every_entry_gets_the_words_in_single_quotes() -> None:
     "text", ['a="b c"', '"a=b c"', "a=$6$x/y", "a=b;c,d", "bare", "a=", 'a="b  c=d" e={f}#g']
 )
 def test_what_the_kernel_reads_is_what_was_meant(text: str) -> None:
-    """GRUB takes the single quotes off, and puts double ones around a word with a space."""
+    """GRUB removes the single quotes, and puts double quotes around words with spaces."""
     stripped = [word[1:-1] for word in quoted(text)]
     line = " ".join(f'"{word}"' if " " in word else word for word in stripped)
     assert split(line) == split(text)

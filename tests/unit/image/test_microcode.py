@@ -22,7 +22,7 @@ def packages(*paths: str) -> Tree:
 
 
 def unpacked(data: bytes, directory: Path) -> dict[str, str]:
-    """What cpio(1) finds in it."""
+    """The files that cpio(1) finds in it."""
     subprocess.run(["cpio", "-idm", "--quiet"], input=data, cwd=directory, check=True)
     return {
         str(path.relative_to(directory)): path.read_text()

@@ -1,4 +1,4 @@
-"""The initrd for network boot: what it carries, and where the kernel finds it."""
+"""The initrd for network boot: what it contains, and where the kernel finds it."""
 
 import subprocess
 from pathlib import Path

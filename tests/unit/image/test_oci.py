@@ -1,4 +1,4 @@
-"""The archive of an OCI image: what it says of itself is so, and always in the same bytes."""
+"""The archive of an OCI image: its metadata is correct, and its bytes are reproducible."""
 
 import dataclasses
 import json
@@ -77,7 +77,7 @@ def test_another_upper_layer_leaves_the_lower_ones_digest_alone(tmp_path: Path) 
 
 
 def test_one_stream_comes_out_of_all_frames(tmp_path: Path) -> None:
-    """Also tar itself reads it to the end: nothing is behind its end."""
+    """tar reads it to the end, too: nothing follows its end marker."""
     archive = layers(tmp_path / "a")
     listed = run(["tar", "--zstd", "-tf", str(archive)]).decode().split()
     assert len(listed) == 7

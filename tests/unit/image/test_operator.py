@@ -1,4 +1,4 @@
-"""The parts of the operator's image: which wheels, what of them, which libraries."""
+"""The parts of the operator's image: which wheels, which of their files, which libraries."""
 
 import dataclasses
 import sys

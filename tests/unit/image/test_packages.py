@@ -1,4 +1,4 @@
-"""What a mirror does wrong is said in words that help."""
+"""Errors of a mirror lead to helpful messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from k3os.image.progress import Progress
 from k3os.image.rootfs import UDEV_RULES_REMOVED
 from k3os.image.settings import Settings, from_environment
 
-# of apt 2.6; the mirror's files are not of one moment
+# output of apt 2.6 when the mirror's files do not belong together
 STALE = """\
 Get:1 http://mirror.example/debian trixie InRelease [140 kB]
 Get:2 http://mirror.example/debian trixie-updates InRelease [47.3 kB]
@@ -153,7 +153,7 @@ def test_a_firmware_package_that_does_not_exist_is_named() -> None:
     assert unknown_firmware(log.format("busybox-static"), settings) is None
 
 
-# what logind (the power button, seats), storage and device plugins read of udev's database
+# set udev properties for logind (the power button, seats), storage and device plugins
 NEEDED_RULES = {
     *("50-udev-default", "60-block", "60-drm", "60-input-id", "60-persistent-input"),
     *("60-persistent-storage", "60-persistent-v4l", "60-serial", "64-btrfs", "70-power-switch"),

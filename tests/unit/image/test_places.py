@@ -1,4 +1,4 @@
-"""Where pods read and write: what the image has of it, by links that lead to the right places."""
+"""Paths that pods read and write: those in the image, with links to the right places."""
 
 import pytest
 
@@ -66,7 +66,7 @@ def test_of_xfs_stays_what_makes_grows_checks_and_mends_one(tree: Tree) -> None:
 
 
 def test_no_link_below_etc_is_absolute(tree: Tree) -> None:
-    """A pod that sees the node's root at /host must reach them, too."""
+    """They must also work in a pod that has the node's root at /host."""
     links = [tree.entries[f"etc/{name}"].target for name in PERSISTENT_ETC]
     assert not [target for target in links if target.startswith("/")]
 

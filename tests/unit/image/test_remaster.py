@@ -1,4 +1,4 @@
-"""What a remastered ISO holds, and what is refused; that it boots is tested in VMs."""
+"""What a remastered ISO contains, and what is refused; booting is tested in VMs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def remaster(iso: Path, target: Path, *options: str) -> int:
 
 
 def boot_records(iso: Path) -> list[bytes]:
-    """How firmware starts it, without what depends on its size."""
+    """The boot records, except what depends on the ISO's size."""
     reports = ["-report_el_torito", "plain", "-report_system_area", "plain"]
     lines = run(["xorriso", "-indev", str(iso), *reports]).splitlines()
     kept = (b"El Torito img ", b"System area", b"GPT partition name", b"GPT type", b"GPT CRC")
@@ -43,7 +43,7 @@ def test_without_a_change_the_bytes_are_the_same(tiny_iso: Path, tmp_path: Path)
 
 
 def test_two_isos_that_differ_have_different_uuids(tiny_iso: Path, tmp_path: Path) -> None:
-    """By it a machine knows the ISO that it booted from."""
+    """A machine recognizes the ISO that it booted from by its UUID."""
     (tmp_path / "my.yaml").write_text("hostname: x\n")
     assert remaster(tiny_iso, tmp_path / "config.iso", "--config", str(tmp_path / "my.yaml")) == 0
     assert remaster(tiny_iso, tmp_path / "words.iso", "--cmdline", "k3os.debug") == 0
@@ -141,7 +141,7 @@ def test_a_signature_stays_as_long_as_nothing_that_was_signed_changes(
 
 
 def test_what_grub_mkrescue_added_by_hand_is_replaced(tiny_iso: Path, tmp_path: Path) -> None:
-    """An ISO of the steps by hand has other loaders beside ours; the command brings ours back."""
+    """An ISO made by the manual steps has other boot loaders, too; the command restores ours."""
     root = files_of(tiny_iso, tmp_path / "iso")
     run(["chmod", "-R", "u+w", str(root)])
     by_hand = tmp_path / "by-hand.iso"
@@ -211,7 +211,7 @@ def test_a_configuration_that_the_new_k3s_would_not_take_is_refused(
     options: tuple[str, ...],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The one of the ISO, too, which was right for the k3s that it had."""
+    """Also the ISO's own configuration, which was valid for its old k3s."""
     (tmp_path / "old.yaml").write_text("k3os: {k3s_args: [--no-deploy=traefik]}\n")
     given = options or ("--config", str(tmp_path / "old.yaml"))
     assert remaster(tiny_iso, tmp_path / "one.iso", *given) == 0

@@ -1,4 +1,4 @@
-"""What a build refuses, and the words it does it with."""
+"""What a build refuses, and its messages."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a stage depends on follows from imports: a module that changes builds what uses it anew."""
+"""A stage's dependencies follow from imports: a changed module rebuilds the stages that use it."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from k3os.image.cache import digest
 from k3os.image.sources import NEUTRAL, ROOT, closure, is_neutral, path_of
 
 STAGES = {**build.CODE, "operator-base": operator.CODE}
-# stages that a change of a module builds anew, of those that take long
+# the slow stages, and which of them a change of a module rebuilds
 EXPENSIVE = ("kernel", "shell", "initrd-base", "loaders", "operator-base")
 CHANGES = {
     "k3os.image.tree": EXPENSIVE,
@@ -36,7 +36,7 @@ CHANGES = {
 
 @pytest.fixture(scope="module")
 def loaded() -> dict[str, set[str]]:
-    """Stage to the modules that Python itself loads for it."""
+    """Stage -> the modules that Python itself loads for it."""
     code = "import importlib, json, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
     code += "print(json.dumps([each for each in sys.modules if each.split('.')[0] == 'k3os']))"
     return {
@@ -49,7 +49,7 @@ def loaded() -> dict[str, set[str]]:
 def test_a_stage_depends_on_all_that_python_loads_for_it(loaded, stage):
     known = set(closure(*STAGES[stage]))
     packages = {name for name in loaded[stage] if path_of(name, ROOT).name == "__init__.py"}
-    # what only a neutral module uses changes no result either
+    # modules that only neutral modules use do not change results, either
     wanted = {name for name in loaded[stage] - packages - loaded[""] if not is_neutral(name)}
     assert wanted
     assert {name for name in wanted if path_of(name, ROOT) not in known} == set()

@@ -1,4 +1,4 @@
-"""What the manifest of each medium has the sums of."""
+"""The files whose checksums are in each medium's manifest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from k3os.image.settings import Settings, from_environment
 from k3os.image.stage_outputs import BootOutputs, StageOutputs, iso_tree, overlay_tree, release_tree
 from k3os.image.tree import FILE, Tree
 
-# made for one machine, and of no release
+# made for one machine, not part of a release
 OWN = "k3os/system/config.yaml"
 
 

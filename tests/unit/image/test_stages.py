@@ -82,7 +82,7 @@ def test_rancher_is_the_only_login_and_root_is_locked() -> None:
     shadow = dict(line.split(":")[:2] for line in tree.read("etc/shadow").decode().splitlines())
     assert shadow == {"root": "!*", "daemon": "!*", "rancher": "*"}
     assert tree.entries["etc/shadow"].mode == 0o640
-    # members are listed in both; messages name journalctl without sudo
+    # both files list members; messages suggest journalctl without sudo
     assert tree.read("etc/group").decode().splitlines() == [
         *("root:x:0:", "sudo:x:27:rancher", "systemd-journal:x:999:rancher", "rancher:x:1000:"),
     ]

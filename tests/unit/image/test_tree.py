@@ -1,4 +1,4 @@
-"""The in-memory tree: what comes out of tar and cpio is what went in, always the same bytes."""
+"""The in-memory tree: tar and cpio archives contain what went in, and are reproducible."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""A made-up medium to install from."""
+"""A fake medium to install from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration that is installed: where it comes from, and when nothing is installed."""
+"""The installed configuration: where it comes from, and when the installation is refused."""
 
 from __future__ import annotations
 

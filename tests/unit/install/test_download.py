@@ -1,4 +1,4 @@
-"""The download of install.sh: what is not what it should be stops it, with a reason."""
+"""The download in install.sh: a wrong file stops it, with a reason."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class Sites:
             site.page("/d/k3os.iso.sha256", page)  # type: ignore[arg-type]
 
     def download(self, url: str, insecure: str = "", limit: str = "") -> tuple[int, str]:
-        """`download` of the script, whose own last lines need a disk. limit: instead of its own."""
+        """Run the script's `download`, without its last lines, which need a disk. limit: replaces
+        its own."""
         functions = SCRIPT.read_text().partition('\nparse "$@"\n')[0]
         functions = functions.replace("ulimit -f 33554432", limit) if limit else functions
         program = f'{functions}\niso=$1 work=$2 insecure=$3\ndownload\necho "took $iso"\n'

@@ -1,4 +1,4 @@
-"""What a firmware reads: file systems by mkfs.vfat, good ones and those only Linux reads."""
+"""What firmware can read: file systems by mkfs.vfat, good ones and those that only Linux reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The firmware's boot list: which entries of former installations go, and what is written."""
+"""The firmware's boot entries: which old ones are removed, and what is written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from k3os.system.disks import Device
 from k3os.system.run import CommandError
 
 OWN, OTHER, GONE = (f"{digit * 8}-1111-2222-3333-444444444444" for digit in "abc")
-# efibootmgr 18 prints the path behind a tab; older ones only with -v
+# efibootmgr 18 prints the path after a tab; older ones only with -v
 LISTING = f"""\
 BootCurrent: 0001
 Timeout: 0 seconds
@@ -31,7 +31,7 @@ PARTITIONS = (
 
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What is run, on a machine that was started by UEFI."""
+    """The commands that are run, on a machine that was booted with UEFI."""
     found: list[list[str]] = []
 
     def run(command: list[str]) -> bytes:

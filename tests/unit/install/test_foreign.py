@@ -1,4 +1,5 @@
-"""From another Linux: what install.sh refuses, and what the installer leaves aside in a chroot."""
+"""Installing from another Linux: what install.sh refuses, and what the installer skips in a
+chroot."""
 
 from __future__ import annotations
 

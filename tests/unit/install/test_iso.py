@@ -1,4 +1,4 @@
-"""The ISO that is fetched before an installation: memory, checksums, broken connections."""
+"""The ISO that is downloaded before an installation: memory, checksums, broken connections."""
 
 from __future__ import annotations
 
@@ -225,7 +225,8 @@ def test_an_iso_of_another_architecture_is_refused(
 
 @pytest.fixture
 def signed(medium: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A mounted ISO whose manifest has all sums, signed by a key that this system knows."""
+    """A mounted ISO whose manifest has all checksums and is signed with a key that this system
+    trusts."""
     monkeypatch.setattr(iso, "MEDIUM", str(medium))
     monkeypatch.setattr(iso.os, "uname", lambda: SimpleNamespace(machine="x86_64"))
     monkeypatch.setattr(iso, "MEMORY", str(tmp_path / "memory"))

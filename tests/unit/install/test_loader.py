@@ -1,4 +1,4 @@
-"""The boot loader's fields and the menu; that they boot is tested in VMs."""
+"""The boot loader's fields and the menu; booting is tested in VMs."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_kernel_that_panics_restarts_the_machine_but_where_a_person_looks() ->
 
 
 def test_no_boot_of_a_menu_waits_for_the_kernels_own_tests() -> None:
-    """crypto/testmgr.c: what Debian's kernel does before anything else is started."""
+    """crypto/testmgr.c: Debian's kernel runs these tests before anything else starts."""
     menus = (grub.menu(), grub.takeover_menu("", UUID, "grub.before"), ISO_MENU.read_text())
     for text in menus:
         lines = [line for line in re.findall(r"linux [^\n]*", text) if " rescue" not in line]
@@ -134,7 +134,7 @@ def test_an_entry_boots_kernel_and_system_of_one_generation_the_rescue_shell_too
 
 
 class PowerCutError(Exception):
-    """The machine ends here."""
+    """The power is cut."""
 
 
 def embedded(disk: Path, core: bytes) -> None:
@@ -144,7 +144,7 @@ def embedded(disk: Path, core: bytes) -> None:
 
 
 def booted(disk: Path, size: int) -> bytes:
-    """What a BIOS would start, without the list of blocks at the end of its first sector."""
+    """What a BIOS would boot, without the block list at the end of its first sector."""
     data = disk.read_bytes()
     place = 512 * struct.unpack_from("<Q", data, bios_loader.KERNEL_SECTOR)[0]
     assert struct.unpack_from("<Q", data, place + 500)[0] == place // 512 + 1
@@ -165,7 +165,7 @@ def test_a_power_cut_leaves_the_old_boot_loader_or_the_new_one(
 
     for old, new in ("ab", "bc", "cd"):
         with monkeypatch.context() as patch:
-            # all of the core is on the disk, and nothing leads to it yet
+            # all of GRUB's core is on the disk, but nothing points to it yet
             patch.setattr(bios_loader, "boot_sector", cut)
             with pytest.raises(PowerCutError):
                 embedded(disk, cores[new])
@@ -186,7 +186,7 @@ UUID, OTHER = "0a0b0c0d-0000-4000-8000-000000000001", "0a0b0c0d-0000-4000-8000-0
 
 
 def named(menu: str, uuid: str) -> tuple[int, int]:
-    """How many entries boot a kernel of ours, and how many of them name the file system, once."""
+    """How many entries boot our kernel, and how many of those name the file system exactly once."""
     lines = [line for line in menu.splitlines() if "/kernel/vmlinuz" in line and "linux " in line]
     word = f"k3os.medium_uuid={uuid}"
     return len(lines), sum(line.split().count(word) == 1 for line in lines)
@@ -206,7 +206,7 @@ def test_a_menu_is_named_once_and_anew_when_its_file_system_is_another() -> None
     assert grub.with_uuid(once, "") == once
 
 
-# what the release before this one wrote, and what somebody made of it
+# as written by the previous release and edited by somebody
 OLDER = """\
 set timeout=1
 menuentry "k3OS Current" --id current {
@@ -239,10 +239,10 @@ def test_of_a_menu_that_somebody_edited_only_our_own_lines_change() -> None:
 
 
 def test_a_bios_looks_on_the_disk_that_it_started_first() -> None:
-    """Whatever its partitions: another disk with that label may be anybody's."""
+    """Including its partitions: another disk with this label may be anybody's."""
     first = BIOS_CONFIG.splitlines()[0].split()
     assert first[0] == "search"
-    # a comma at the end: its partitions, too (GRUB's manual, "search")
+    # the comma at the end includes its partitions (GRUB's manual, "search")
     assert "--hint=$root," in first
 
 

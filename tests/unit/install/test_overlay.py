@@ -1,4 +1,4 @@
-"""The way back from an overlay installation: which init a foreign root gets, and where."""
+"""Removing an overlay installation: which init the other system gets, and where."""
 
 import os
 from pathlib import Path
@@ -20,11 +20,11 @@ def program(path: Path, text: str = "#!/bin/sh\n") -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A merged-usr system with our first stage in the place of its init, and systemd."""
+    """A merged-usr system with our first stage in place of its init, and systemd."""
     program(tmp_path / "usr/sbin/init", FIRST_STAGE.read_text())
     program(tmp_path / "usr/lib/systemd/systemd")
     (tmp_path / "sbin").symlink_to("usr/sbin")
-    (tmp_path / "lib").symlink_to("/usr/lib")  # absolute: of that system, not of ours
+    (tmp_path / "lib").symlink_to("/usr/lib")  # absolute: within that system, not ours
     return tmp_path
 
 

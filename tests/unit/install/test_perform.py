@@ -1,4 +1,4 @@
-"""The copying and the switch, in plain directories: what a power cut may find, and what not."""
+"""Copying and switching, in plain directories: the states that a power cut may leave."""
 
 from __future__ import annotations
 
@@ -102,11 +102,11 @@ def test_the_table_has_the_three_partitions_in_their_order() -> None:
         '"k3os-efi"',
         '"k3os-state"',
     ]
-    assert "size" not in lines[3]  # the rest of the disk
+    assert "size" not in lines[3]  # uses the rest of the disk
 
 
 def listing(medium: Path, *paths: str) -> install_medium.InstallMedium:
-    """The medium, with the sums of these files in its manifest."""
+    """The medium, with these files' checksums in its manifest."""
     manifest = medium / "k3os/system/current/manifest.json"
     sums = {path: digest.file_sha256(str(medium / path)) for path in paths}
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "medium": sums}))

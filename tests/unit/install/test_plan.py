@@ -1,4 +1,4 @@
-"""What an installation refuses and what it takes: decided from sysfs, before a byte is written."""
+"""What an installation refuses and accepts: decided from sysfs, before anything is written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOURCE = InstallMedium("/.base", b"{}", {}, {"k3os": "1", "kernel": "6", "k3s": 
 
 
 class Machine:
-    """A made-up sysfs, mount table and what the devices carry."""
+    """A fake sysfs, mount table, and contents of devices."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
@@ -123,7 +123,7 @@ def test_a_disk_whose_partition_is_the_medium_is_refused(machine: Machine) -> No
 def test_beside_a_stick_an_empty_and_an_installed_disk_can_be_chosen_but_never_the_stick(
     machine: Machine,
 ) -> None:
-    """An ISO on a stick is a file system on the whole disk, with a partition table beside it."""
+    """An ISO on a stick is a file system on the whole disk, and has a partition table, too."""
     machine.disk("sda", 16 * GB)
     machine.carries["/dev/sda"] = FileSystem("/dev/sda", "iso9660", "K3OS")
     for number in (1, 2, 3):

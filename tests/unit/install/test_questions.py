@@ -12,7 +12,7 @@ SDB = Device("sdb", 8 * 10**9, "sdb")
 
 
 class Person:
-    """Types the answers in their order; what was asked and shown is kept."""
+    """Types the answers in their order; records questions and output."""
 
     def __init__(self, *answers: str) -> None:
         self.answers = list(answers)

@@ -1,4 +1,4 @@
-"""Taking a system over: what is refused, and in which order the rest happens; in directories."""
+"""A takeover, in directories: what is refused, and in which order the rest happens."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_an_interruption_before_the_menu_leaves_the_system_bootable(
     host: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """At each rename in turn; then it is simply done again."""
+    """Interrupted at each rename in turn; then it is simply run again."""
     real = os.rename
     for allowed in range(100):
         count = 0

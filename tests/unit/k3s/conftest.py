@@ -1,4 +1,4 @@
-"""A site with the layout of the k3s releases, with an executable that says its version."""
+"""A site with the layout of the k3s releases, and an executable that reports its version."""
 
 import json
 
@@ -44,7 +44,7 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def site(quick, monkeypatch):
-    """By https, with a certificate that we trust."""
+    """Over https, with a certificate that we trust."""
     monkeypatch.setenv("SSL_CERT_FILE", certificate()[0])
     with local_site(server_context()) as site:
         yield site
@@ -81,7 +81,7 @@ def releases(site, lock, monkeypatch):
 
 @pytest.fixture
 def mirror(plain_site, lock, monkeypatch):
-    """The same by http, where whoever is in between can change both file and sum."""
+    """The same over http, where a man in the middle can change both file and checksum."""
     monkeypatch.setenv("K3S_RELEASES", plain_site.url)
     releases = Releases(plain_site)
     releases.publish()

@@ -1,4 +1,4 @@
-"""Which pods run, what in them is told to end, and in which order."""
+"""Which pods run, which of their processes are told to end, and in which order."""
 
 import os
 import signal
@@ -101,7 +101,7 @@ def names(found: tuple[list[Pod], list[Pod]]) -> tuple[list[str], list[str]]:
     [
         (["web", "dns"], 0, ["web"], []),
         (["web", "dns"], 19, ["web"], []),
-        (["dns"], 1, ["dns"], []),  # the others have ended: no reason to wait
+        (["dns"], 1, ["dns"], []),  # the others have ended, so there is no need to wait
         (["web", "dns"], 20, ["dns"], ["web"]),
         (["dns"], 29, ["dns"], []),
         (["web", "dns"], 30, [], ["web", "dns"]),

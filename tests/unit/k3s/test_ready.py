@@ -14,7 +14,7 @@ from tests.unit.local_server import content, local_site
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """Time that only advances in sleep()."""
 
     def __init__(self, ready_at: float) -> None:
         self.now = 0.0
@@ -100,7 +100,7 @@ CLOSED = {"kubelet-arg": ["healthz-port=0"]}
         ("agent", OTHER_PORT, "1", KUBELET),
         ("agent", CLOSED, "{port}", SYSTEMD),
         ("agent", {}, "0", SYSTEMD),
-        ("agent", NO_API | NO_AGENT, "{port}", KUBELET),  # of servers
+        ("agent", NO_API | NO_AGENT, "{port}", KUBELET),  # settings that only apply to servers
     ],
 )
 def test_what_a_node_has_of_k3s_is_what_is_asked(
@@ -111,7 +111,7 @@ def test_what_a_node_has_of_k3s_is_what_is_asked(
     port: str,
     asked: str,
 ) -> None:
-    """Of the three only the one that this node has answers, and then none."""
+    """Of the three, only the one that this node has answers; later none does."""
     answers = {"kubectl": (API, "ok"), "systemctl": (SYSTEMD, "ActiveState=active")}
     for name, (part, answer) in answers.items():
         program = tmp_path / name
@@ -132,8 +132,8 @@ def test_what_a_node_has_of_k3s_is_what_is_asked(
 def test_no_proxy_stands_between_the_kubelet_and_who_asks_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`k3os upgrade` has the node's proxies in its environment; urllib(3) knows no networks in
-    no_proxy, which k3s' documentation writes there."""
+    """`k3os upgrade` has the node's proxies in its environment, and urllib(3) does not support
+    networks in no_proxy, which k3s' documentation puts there."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "127.0.0.0/8,10.0.0.0/8")
     with local_site() as site:
@@ -155,7 +155,7 @@ class Healthy(BaseHTTPRequestHandler):
 
 @contextmanager
 def kubelet(address: str) -> Iterator[int]:
-    """Its port on an address of this host."""
+    """A kubelet's health check on an address of this host. Yields its port."""
 
     class Server(HTTPServer):
         address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -173,7 +173,7 @@ def kubelet(address: str) -> Iterator[int]:
 @pytest.mark.parametrize(
     ("at", "told"),
     [
-        ("::1", []),  # where a node's first address is one of IPv6 (pkg/daemons/agent)
+        ("::1", []),  # if a node's first address is IPv6 (pkg/daemons/agent)
         ("127.0.0.1", []),
         ("127.0.0.2", ["healthz-bind-address=127.0.0.2"]),
         ("::1", ["healthz-bind-address=::1"]),

@@ -1,4 +1,4 @@
-"""What k3s is told, merged from files and arguments as k3s does."""
+"""k3s' settings, merged from files and arguments as k3s does."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_another_file_can_be_named(tmp_path):
 
 
 def test_arguments_add_to_the_lists_of_files(tmp_path):
-    """k3s reads a file's settings as arguments before those of its command line."""
+    """k3s reads a file's settings as arguments that come before those of its command line."""
     write(tmp_path, "config.yaml", "kubelet-arg: [healthz-port=0]\n")
     found = read(tmp_path, "--kubelet-arg=max-pods=5", "--kubelet-arg", "v=2")
     assert found["kubelet-arg"] == ["healthz-port=0", "max-pods=5", "v=2"]

@@ -1,4 +1,4 @@
-"""What K3S= may say."""
+"""The possible values of K3S=."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What of `k3os.k3s_sums` counts, and what is an error in it."""
+"""Which entries of `k3os.k3s_sums` apply, and which are errors."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""k3s unpacked before its first start: the same as k3s itself would have left, or nothing."""
+"""k3s unpacked before its first start: the same files as by k3s itself, or none."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ needs_namespaces = pytest.mark.skipif(
 
 
 class Medium:
-    """As much of an install_medium.InstallMedium as counts here."""
+    """The part of an install_medium.InstallMedium that is needed here."""
 
     def __init__(self, **versions: str) -> None:
         self.versions = versions
@@ -116,7 +116,7 @@ def test_a_medium_without_k3s_has_nothing_to_unpack(tmp_path: Path) -> None:
 @needs_namespaces
 @pytest.mark.skipif(not os.access("/var/lib", os.W_OK), reason="/var/lib is not ours")
 def test_a_place_below_var_lib_is_as_good_as_any() -> None:
-    """CI servers build there, and it is hidden while k3s runs."""
+    """CI servers build there, although it is hidden while k3s runs."""
     with tempfile.TemporaryDirectory(dir="/var/lib") as place:
         lay_down(Path(place))
         said, home = unpacked(Path(place))
@@ -126,7 +126,7 @@ def test_a_place_below_var_lib_is_as_good_as_any() -> None:
 
 @needs_namespaces
 def test_the_directories_are_open_whatever_the_umask_of_who_installs(tmp_path: Path) -> None:
-    """They are the node's /var, where others than root live, too."""
+    """They become the node's /var, which is not only for root."""
     lay_down(tmp_path)
     before = os.umask(0o077)
     try:

@@ -1,5 +1,5 @@
-"""A node whose ip(8) and connman say what a real one's said: recorded, with connman 1.44 of the
-image in a network namespace with a DHCP server and a router."""
+"""A node with the recorded output of a real ip(8) and connman: version 1.44 of the image, in a
+network namespace with a DHCP server and a router."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MISSING = [
 
 
 class Recorded:
-    """A recorded node, which a test may change: a file of its tree, an answer of a program."""
+    """A recorded node, of which a test may change files and output of programs."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
@@ -80,7 +80,7 @@ class Recorded:
         return self.answers[command]
 
     def edit(self, start: str, change: Callable[[Any], object]) -> None:
-        """Change what the program whose command starts so says."""
+        """Change the output of the program whose command starts like this."""
         for command, answer in self.answers.items():
             if command.startswith(start):
                 value = json.loads(answer)

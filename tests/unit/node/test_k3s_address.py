@@ -1,4 +1,4 @@
-"""k3s when its node has another address than the one that it registered with."""
+"""k3s, when its node no longer has the address that it registered with."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def seen(**changes: Any) -> Seen:
     return Seen(**{**known, **changes})
 
 
-# what is so, what is done, words of it
+# situation, action, part of the message
 TABLE = {
     "an agent, or a server with sqlite": ({}, RESTART, "was 10.0.2.15 and is 10.1.0.7 now"),
     "the address is there": ({"present": (WAS, NOW)}, NOTHING, "registered"),
@@ -110,7 +110,7 @@ def test_a_node_is_known_by_its_ipv4_addresses_where_it_has_any() -> None:
 
 
 def test_what_k3s_has_chosen_counts_and_not_what_a_clouds_controller_says() -> None:
-    """Which may be an address that no interface has: k3s would start anew again and again."""
+    """That may be an address that no interface has, and k3s would be restarted again and again."""
     others = {**node("203.0.113.9"), "spec": {"providerID": "aws:///eu-1/i-1"}}
     assert addresses_of(others) == []
     chosen = {"metadata": {"annotations": {"k3s.io/internal-ip": f"{WAS},fd00::5"}}}
@@ -138,7 +138,7 @@ def test_a_report_keeps_what_the_cluster_knows_and_says_when_that_is_gone(
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Where only the decision is another one; what was said and run."""
+    """A machine with a given decision; returns what was said and run."""
     done: list[str] = []
     for name in ("MESSAGE", "TAKEN"):
         monkeypatch.setattr(k3s_follow, name, str(tmp_path / name))

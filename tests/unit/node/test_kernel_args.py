@@ -1,4 +1,4 @@
-"""`k3os status` on the kernel's arguments: what runs, what waits for a boot, what went."""
+"""`k3os status` about kernel arguments: active ones, those that need a boot, removed ones."""
 
 import json
 from pathlib import Path

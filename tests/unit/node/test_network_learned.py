@@ -1,4 +1,4 @@
-"""`k3os network show` of what an entry takes of its network, of `match`, and of cards."""
+"""`k3os network show`: what an entry takes from DHCP and routers, `match`, and cards."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_fallback_is_no_answer_of_a_server_and_says_where_it_comes_from(
 def test_a_way_out_is_the_fallbacks_as_long_as_its_address_is_used(
     recorded: Recorded, address: str, origin: str
 ) -> None:
-    """The server may name the same router."""
+    """The DHCP server may name the same router."""
     entry = "fallback_address: 10.7.0.2/24, fallback_gateway: 10.7.0.99"
     configured(recorded, f"{OF_ETH0} {{{entry}}}")
 

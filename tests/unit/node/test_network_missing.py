@@ -1,4 +1,4 @@
-"""What was asked for and is missing comes first, with its place, why, and what to do."""
+"""Missing settings come first, with their place, the reason, and what to do."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_where_nothing_is_missing_the_exit_code_is_zero(
 
 
 def without(name: str, text: str):
-    """A change of an interface: an address is gone."""
+    """Remove an address from an interface."""
 
     def change(link: dict) -> None:
         link["addr_info"] = [each for each in link["addr_info"] if each["local"] != text]
@@ -202,7 +202,7 @@ def test_dhcp_beside_a_fixed_address_is_missed(recorded: Recorded) -> None:
 
 
 def test_a_card_without_an_entry_that_no_dhcp_server_answers_is_noted(recorded: Recorded) -> None:
-    """Nobody asked for it in words: the exit code takes no notice."""
+    """It was not explicitly configured, so the exit code does not change."""
 
     def waits(value: dict) -> None:
         for _, service in value["data"][0]:

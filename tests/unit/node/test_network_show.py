@@ -1,4 +1,4 @@
-"""What `k3os network show` says of a recorded node, and of what may be wrong with it."""
+"""What `k3os network show` says about a recorded node and its problems."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def managed(report: Report) -> dict[str, str]:
 
 
 def test_each_address_says_where_it_comes_from(recorded: Recorded) -> None:
-    """connman calls the address that was added by hand last that of DHCP."""
+    """connman reports the last address that was added by hand as that of DHCP."""
     report = recorded.show()
     assert addresses(report, "eth0") == {
         "10.0.2.36/24": "DHCP, by connman",
@@ -208,7 +208,7 @@ def test_another_file_for_pods_is_the_one_that_is_shown(
 def test_a_way_to_the_pods_of_another_node_is_the_network_plugins(
     recorded: Recorded, network: str, config: str
 ) -> None:
-    """flannel makes one over the card where it needs no tunnel (host-gw)."""
+    """Without a tunnel (host-gw), flannel's routes use the card itself."""
 
     def add(found: list[dict]) -> None:
         found.append({"dst": network, "gateway": "10.0.2.7", "dev": "eth0"})

@@ -1,4 +1,5 @@
-"""Whatever a node has of addresses and routes: each is said once, or counted where it is folded."""
+"""Whatever addresses and routes a node has, each is shown once, or counted where lines are
+folded."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ tables = st.sampled_from(["", "254", "255", "100", "253"])
 
 @st.composite
 def machines(draw: st.DrawFn) -> tuple[list[dict], dict[int, list[dict]]]:
-    """What ip(8) says of interfaces and of routes; each address and destination is there once."""
+    """Output of ip(8) about interfaces and routes; each address and destination occurs once."""
     numbers = iter(range(1, 1000))
     names = draw(devices)
     links = []
@@ -48,7 +49,7 @@ def machines(draw: st.DrawFn) -> tuple[list[dict], dict[int, list[dict]]]:
         network = (
             f"172.{number >> 8}.{number & 255}.0/24" if version == 4 else f"fd77:{number:x}::/64"
         )
-        # "gone": an interface that is not there any more
+        # "gone": an interface that no longer exists
         over = draw(st.lists(st.sampled_from([*names, "gone"]), max_size=3))
         each: dict = {"dst": network, "type": draw(kinds), "table": draw(tables)}
         each = {key: value for key, value in each.items() if value}
@@ -84,7 +85,7 @@ def blocks(said: list[str]) -> dict[str, list[str]]:
 
 
 def words(said: list[str], label: str) -> Counter[str]:
-    """Of the lines `  label  WORD …` each the first word that is one of a network."""
+    """The first word with a network in each line `  label  WORD …`."""
     rows = [line.split() for line in said if line.startswith(f"  {label}")]
     return Counter(next((word for word in row if "/" in word), "none") for row in rows)
 

@@ -1,4 +1,4 @@
-"""Right after a power cut GRUB may not have seen the new generation yet: that boot decides nothing
+"""Right after a power cut GRUB may not see the new generation yet: such a boot decides nothing
 about it."""
 
 import os

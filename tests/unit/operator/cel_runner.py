@@ -1,7 +1,7 @@
 """Evaluates a ValidatingAdmissionPolicy as the API server does: conditions, variables, messages.
 
-The language is that of the package common-expression-language; what Kubernetes adds to strings
-and lists is added here (kubernetes.io, "Common Expression Language in Kubernetes").
+Uses the package common-expression-language, and adds Kubernetes' functions for strings and lists
+(kubernetes.io, "Common Expression Language in Kubernetes").
 """
 
 from typing import Any
@@ -33,7 +33,8 @@ FUNCTIONS = {
 
 
 class Runner:
-    """Compiled once; `refusal` is the message that `kubectl` would show, "" for none."""
+    """Compiles the policy once; `refusal` returns the message that `kubectl` would show, "" for
+    none."""
 
     def __init__(self, policy: dict[str, Any]) -> None:
         spec = policy["spec"]

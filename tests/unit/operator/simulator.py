@@ -1,7 +1,7 @@
-"""A cluster that lives in memory: what the decisions do to it, and what happens by itself.
+"""A cluster in memory: what the decisions do to it, and what happens by itself.
 
-It stands for the API, the Jobs and the nodes; it decides nothing. Each node has a fate: what
-comes of a change of it.
+It replaces the API, the Jobs and the nodes, and decides nothing. Each node has a fate: how a change
+of it ends.
 """
 
 from dataclasses import dataclass, field, replace
@@ -56,7 +56,7 @@ class World:
         return {name: Load(list(self.pods.get(name, [])), alone=alone) for name in self.nodes}
 
     def reconcile(self, pool: Pool, *, die_after: int | None = None):
-        """One call; die_after: the operator is killed after so many decisions."""
+        """Run the operator once; die_after: it is killed after this many decisions."""
         cluster = self.cluster()
         outcome = decide(pool, cluster, self.loads(), self.jobs, self.now)
         for decision in [*outcome.decisions, *finished(cluster, self.jobs)][:die_after]:
@@ -75,7 +75,7 @@ class World:
             self.nodes[decision.node] = changed
         elif isinstance(decision, NewJob):
             self.jobs.setdefault(decision.request, JobView(decision.request))
-            # what it brings is settled when it is made
+            # a Job's contents are fixed when it is created
             own = pool.target.of(self.nodes[decision.node])
             self.owners[decision.request] = (decision, own)
         elif isinstance(decision, NoJob):
@@ -88,7 +88,7 @@ class World:
             self.events.append(decision)
 
     def live(self) -> None:
-        """Time passes; Jobs end; nodes go and come back."""
+        """Let time pass: Jobs end, nodes go down and come back."""
         self.now += STEP
         for request, job in list(self.jobs.items()):
             order, target = self.owners[request]

@@ -1,4 +1,4 @@
-"""Where the operator finds its API server, and what it says while there is none."""
+"""Where the operator finds its API server, and what it says while there is none yet."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from tests.api_server import certificate
 
 @pytest.fixture
 def account(tmp_path: Path) -> Path:
-    """A service account's directory, as the kubelet mounts it."""
+    """A service account's directory, like the one the kubelet mounts."""
     certificate(tmp_path, "server", "/CN=k3s", "IP:127.0.0.1")
     (tmp_path / "ca.crt").write_text((tmp_path / "server-ca.crt").read_text())
     (tmp_path / "token").write_text("one\n")

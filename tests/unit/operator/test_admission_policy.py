@@ -1,4 +1,4 @@
-"""What the API server refuses is what the nodes refuse, in the same words."""
+"""The API server refuses what the nodes refuse, in the same words."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from k3os.operator.admission_policy import LISTS as KINDS_OF_LISTS
 from tests.unit.operator.cel_runner import Runner
 
 RUNNER = Runner(policy())
-# one of those whose values are judged alike
+# one key of each group with the same rules for values
 ALIKE = {
     (key.kind, key.further, key.values, key.limits, key.fields, key.example[:5]): key.path
     for key in TABLE
@@ -31,11 +31,11 @@ def pool(config: Any, **meta: Any) -> dict[str, Any]:
 
 
 def checked(config: Any) -> str:
-    """What the operator would write into the NodePool's condition."""
+    """The message that the operator would write into the NodePool's condition."""
     return "; ".join(parse_pool(pool(config)).problems)
 
 
-# key, value, what is said of it
+# key, value, message
 WRONG = [
     ("hostname", "a_b", "`a_b` is not a valid host name; use letters"),
     ("hostname", "x" * 65, "is not a valid host name"),
@@ -148,14 +148,14 @@ def test_a_wrong_value_is_refused_in_the_words_of_the_check(
     assert refusal == checked(config)
 
 
-# what k3s, the kubelet and containerd read: structures that only the operator looks into
+# structures for k3s, the kubelet and containerd, which only the operator checks
 OF_K3S = {"mirrors", "endpoints", "rewrites", "registry configs", "map"}
 OF_K3S |= {"images", "manifests", "kubelet", "toml"}
 OF_DISKS = {"mount options"}
 
 
 def test_every_kind_of_value_is_in_the_table() -> None:
-    """But those whose rules are more than CEL can say."""
+    """Except kinds whose rules CEL cannot express."""
     kinds = {key.kind for key in TABLE} | {field.kind for key in TABLE for field in key.fields}
     by_path = {key.path: key for key in TABLE}
     seen = {by_path[path].kind for path, *_ in WRONG if path in by_path}
@@ -166,7 +166,7 @@ def test_every_kind_of_value_is_in_the_table() -> None:
     assert kinds - seen == {*left, *OF_K3S, *OF_DISKS}
 
 
-# everything that somebody might write as any key's value
+# whatever somebody might write as a key's value
 TEXTS = [
     *("", " ", "\t", "\n", "true", "Yes", " on ", "y", "auto", "OFF", "1", "007", "0644", "0o644"),
     *("45s", "1h30m", "512M", "2 GiB", "50%", "50 %", "a", "A.b-c", "a_b", "a b", "a,b", "a=b"),
@@ -198,8 +198,8 @@ NEAREST = "did you mean"
 
 
 def test_nothing_is_refused_that_the_check_takes_and_nothing_in_other_words() -> None:
-    """Of several wrong items those that CEL can judge; most of what the check refuses: the rest is
-    the operator's: other spellings, templates, networks, keys of ssh."""
+    """Of several wrong items, only those that CEL can check. That is most of them; the operator
+    does the rest: other spellings, templates, networks, ssh keys."""
     refused = both = 0
     for kind, path in [*((key[0], path) for key, path in ALIKE.items()), ("", "k3os")]:
         for value in VALUES:
@@ -208,7 +208,7 @@ def test_nothing_is_refused_that_the_check_takes_and_nothing_in_other_words() ->
             if kind not in OF_K3S:
                 refused, both = refused + bool(wanted), both + bool(refusal)
             parts = refusal.split("; ") if refusal else []
-            if NEAREST in wanted:  # CEL does not know which name is the most similar one
+            if NEAREST in wanted:  # CEL cannot find the most similar name
                 parts = [each for each in parts if not each.startswith("known: ")]
             assert set(parts) <= set(wanted.split("; ")), (path, value)
     assert both / refused > 0.75, (both, refused)
@@ -221,7 +221,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 
 
 def test_what_is_not_about_the_configuration_is_let_through() -> None:
-    """A pool whose configuration was wrong before can be paused, and it can go."""
+    """A NodePool with an old error in its configuration can still be paused and deleted."""
     bad, other = pool({"hostname": "a_b"}), pool({"hostname": "a_c"})
     assert RUNNER.refusal(bad, other)
     paused = {**bad, "spec": bad["spec"] | {"strategy": {"paused": True}}}
@@ -257,7 +257,7 @@ def test_the_objects_are_as_the_api_wants_them() -> None:
     names = [each["name"] for each in found["spec"]["variables"]]
     assert len(set(names)) == len(names)
     assert all(name.isidentifier() for name in names)
-    # what the parser takes of one expression, in characters, and of levels
+    # the parser's limits for an expression: characters and nesting
     for each in found["spec"]["variables"]:
         assert len(each["expression"]) < 50_000
         assert depth(each["expression"]) < 100, each["name"]
@@ -265,7 +265,7 @@ def test_the_objects_are_as_the_api_wants_them() -> None:
 
 
 def depth(text: str) -> int:
-    """Of brackets."""
+    """The nesting depth of brackets."""
     now = most = 0
     for sign in text:
         now += (sign in "([{") - (sign in ")]}")

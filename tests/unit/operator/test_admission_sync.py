@@ -1,4 +1,4 @@
-"""The policy is in the cluster where the cluster knows such things, and as this version has it."""
+"""The policy is in clusters that support admission policies, and is that of this version."""
 
 import asyncio
 from typing import Any
@@ -20,7 +20,7 @@ from k3os.operator.admission_sync import (
 
 
 def failure(code: int, *, plain: bool = False) -> Exception:
-    """plain: of a kind that is not served, which is not an object."""
+    """plain: as for a kind that is not served: text, not a Status object."""
     request = httpx2.Request("GET", "http://api")
     if plain:
         answer = httpx2.Response(code, text="404 page not found", request=request)
@@ -31,7 +31,7 @@ def failure(code: int, *, plain: bool = False) -> Exception:
 
 
 class Client:
-    """Of an API server that has the kinds, or has not."""
+    """The client of an API server that has the kinds, or does not."""
 
     def __init__(self, *, served: bool = True, plain: bool = False, refuses: int = 0) -> None:
         self.objects: dict[Any, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""Careful by measure: whatever fails and whenever the operator dies, a step's limit holds."""
+"""Canaries: a step's limit holds, no matter what fails and when the operator dies."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -49,7 +49,7 @@ def pool(on_failure: str = "Pause", steps=STEPS, gates=(GATE,), **more: Any) -> 
 
 @dataclass
 class Run:
-    """A world whose operator does what the canary leaves room for. gate: what its gate says."""
+    """A world whose operator does what the canary allows. gate: what its gate says."""
 
     world: World
     wanted: Pool
@@ -62,7 +62,7 @@ class Run:
         cluster = self.world.cluster()
         effective = allowed(self.wanted, cluster, self.state, OLD)
         outcome = self.world.reconcile(effective, die_after=die_after)
-        if die_after is None:  # else it is killed before it writes the status
+        if die_after is None:  # otherwise it is killed before it writes the status
             sight = Sight([self.gate], OLD, OLD.digest, self.retried)
             state = proceed(self.wanted, self.world.cluster(), self.state, sight, self.world.now)
             if state != self.state:
@@ -389,7 +389,7 @@ def test_what_is_wrong_is_named_by_its_key(given: Any, where: str) -> None:
 
 
 def sealed(seal: str) -> Pool:
-    """Of a NodePool in which a secret has that value."""
+    """A NodePool in which a secret has the value with this seal."""
     config = {"k3os": {"token": "$(secret.t)"}}
     refs = (SecretRef("t", "office", "token"),)
     return replace(pool("Rollback"), target=Target(config=config, refs=refs, seals={"t": seal}))
@@ -420,7 +420,7 @@ def test_a_former_value_of_a_secret_is_nothing_that_can_be_gone_back_to() -> Non
     found.until(FAILED)
     assert found.state is not None
     assert "put the former value back into the Secret" in found.state.message
-    # which completes it
+    # that completes it
     found.wanted = sealed("one")
     found.until(COMPLETED)
     for _ in range(30):

@@ -1,4 +1,4 @@
-"""A canary as the engine goes through it: what is written in a status outlives the operator."""
+"""A canary in the engine: the state in the NodePool's status outlives the operator."""
 
 import asyncio
 from dataclasses import asdict
@@ -24,7 +24,7 @@ from tests.unit.operator.test_hostile import StubApi as HostileApi
 from tests.unit.operator.test_revisions import StubApi
 
 URL = "https://example.com"
-# a gate that nobody answers: its Prometheus is not there
+# a gate without an answer: its Prometheus does not exist
 GATE = {
     "name": "errors",
     "prometheus": {"address": "http://127.0.0.1:1", "query": "x", "thresholdRange": {"max": 1}},
@@ -32,7 +32,7 @@ GATE = {
 
 
 class Operators:
-    """One operator after another, over nodes that live in memory."""
+    """One operator after another, with nodes in memory."""
 
     def __init__(self, count: int = 3, uid: str = "u1", **wanted: Any) -> None:
         each = {f"w{number}": node(f"w{number}") for number in range(count)}
@@ -53,7 +53,7 @@ class Operators:
         spec["strategy"] = {"canary": plan}
 
     def start(self) -> None:
-        """A new process, which knows nothing."""
+        """Start a new process, which knows nothing."""
         self.revisions = Revisions(self.api)  # type: ignore[arg-type]
         reader = SecretReader(self.api)  # type: ignore[arg-type]
         self.canaries = CanaryEngine(self.api, self.revisions, reader, lambda: None)  # type: ignore[arg-type]
@@ -63,7 +63,7 @@ class Operators:
         return read_pool(self.body)
 
     def target(self, version: str) -> str:
-        """The digest of that version with no configuration."""
+        """The digest of the target with this version and no configuration."""
         return Target(Wanted(version, URL)).digest
 
     @property
@@ -113,14 +113,14 @@ class Operators:
         return [each.k3os for each in self.world.nodes.values()]
 
     def settled(self) -> "Operators":
-        """What was wanted first is completed."""
+        """Wait until the first target is completed."""
         self.until(canary.COMPLETED)
         return self
 
 
 @pytest.mark.parametrize("phase", canary.PHASES)
 def test_an_operator_that_starts_anew_goes_on_from_what_is_written(phase: str) -> None:
-    """Before it has read the history, it takes nothing back that another one wrote."""
+    """Before it has read the history, it does not undo what another operator wrote."""
     found = Operators().settled()
     found.want("v1.1.0", steps=[{"nodes": 1, "pause": "1h"}, {"nodes": 2}])
     written = canary.State(
@@ -191,7 +191,7 @@ def test_secrets_of_what_nobody_goes_back_to_any_more_are_not_looked_at() -> Non
 
 
 def test_what_failed_gets_its_steps_again_when_it_is_wanted_again_after_an_undo() -> None:
-    """`rollout undo`, then the next `kubectl apply` from a repository that still wants it."""
+    """`rollout undo`, then the next `kubectl apply` from a repository that still has it."""
     found = Operators().settled()
     found.want("v1.1.0")
     found.rounds(2)
@@ -222,7 +222,7 @@ def test_what_was_completed_and_undone_gets_its_steps_again_too() -> None:
 
 @pytest.mark.parametrize("phase", [canary.PAUSING, canary.ANALYZING])
 def test_it_does_not_turn_in_a_circle_while_time_alone_lets_nothing_go_on(phase: str) -> None:
-    """An error in the spec, a channel that is not known, a gate that has not answered yet."""
+    """With an error in the spec, an unknown channel, or a gate that has not answered yet."""
     found = Operators().settled()
     found.want("v1.1.0", analysis=[GATE])
     late = canary.State(found.pool.target.digest, 0, phase, 0, found.target("v1.0.0"))
@@ -256,7 +256,7 @@ def test_a_retry_is_heeded_once_and_never_before_there_is_something_to_retry() -
     found.body["status"]["canary"] |= {"phase": canary.FAILED, "gate": "errors"}
     found.rounds(5)
     assert found.phase == canary.FAILED
-    del found.body["metadata"]["annotations"][names.RETRIED]  # by `kubectl replace`
+    del found.body["metadata"]["annotations"][names.RETRIED]  # as `kubectl replace` does
     found.rounds(5)
     assert found.phase == canary.FAILED
     retried(found, "2031-01-03T00:00:00Z")
@@ -290,7 +290,7 @@ def test_after_a_way_back_from_a_node_that_failed_a_retry_begins_anew() -> None:
 
 
 def back_with(found: Operators, config: dict[str, Any] | None = None) -> None:
-    """From v1.1.0, which all nodes have, to v1.0.0 with that configuration."""
+    """Roll back from v1.1.0, which all nodes have, to v1.0.0 with this configuration."""
     found.want("v1.0.0", config)
     found.until(canary.COMPLETED)
     found.rounds(30)
@@ -349,7 +349,7 @@ def test_a_history_without_length_keeps_what_a_canary_goes_back_to() -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_it_is_not_over_before_its_last_gate_is_open(count: int) -> None:
-    """`kubectl wait --for=jsonpath='{.status.phase}'=Updated` and `rollout status` look at it."""
+    """`kubectl wait --for=jsonpath='{.status.phase}'=Updated` and `rollout status` depend on it."""
     found = Operators(count).settled()
     found.want("v1.1.0", steps=[{"nodes": "100%", "pause": "2m"}])
     seen = {canary.PROGRESSING: "Updating", canary.PAUSING: "Updating"}
@@ -390,7 +390,7 @@ def test_what_does_not_go_back_since_no_revision_names_it_is_said() -> None:
 
 
 def test_a_nodepool_of_the_same_name_begins_with_nothing_of_the_one_before() -> None:
-    """`kubectl replace --force`: between two looks one is gone and the other is there."""
+    """`kubectl replace --force`: between two rounds one is deleted and the other created."""
     found = Operators()
     found.rounds()
     failed = canary.State(found.pool.target.digest, 0, canary.FAILED, 7, message="why")

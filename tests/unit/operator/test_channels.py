@@ -1,4 +1,4 @@
-"""A channel is a redirect to a release, or a text with its version."""
+"""A channel is a redirect to a release, or a text file with its version."""
 
 import asyncio
 import gzip
@@ -73,7 +73,7 @@ def test_a_channel_is_looked_up_where_its_releases_are(name, component, wanted) 
 
 
 class Endless(BaseHTTPRequestHandler):
-    """Answers without an end: much at once, a compressed flood, or a byte now and then."""
+    """Endless answers: a lot at once, a compressed flood, or a byte now and then."""
 
     def do_GET(self) -> None:
         self.send_response(200)

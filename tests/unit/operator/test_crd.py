@@ -31,12 +31,12 @@ def schemas(found: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def test_the_schema_is_structural() -> None:
-    """Every part has a type, or says that it is any; kubernetes.io, "Specifying a structural
+    """Every part has a type, or says that any is allowed; kubernetes.io, "Specifying a structural
     schema"."""
     for each in schemas(crd.schema()):
         assert "type" in each or each.get("x-kubernetes-int-or-string")
         assert not each.keys() & {"$ref", "definitions", "patternProperties"}
-        # alternatives may forbid, and not describe
+        # in a structural schema, alternatives may only restrict
         assert all(part.keys() == {"required"} for part in each.get("oneOf", []))
         # a default must fit its own schema
         if each.get("type") == "integer" and "default" in each:
@@ -45,7 +45,7 @@ def test_the_schema_is_structural() -> None:
 
 
 def refusals(schema: dict[str, Any], value: Any) -> list[str]:
-    """What the rules of CEL say of an object, as the API server evaluates them."""
+    """The messages of the CEL rules for an object, as the API server evaluates them."""
     found = []
     for rule in schema.get(crd.RULES, []):
         if not cel.evaluate(rule["rule"], {"self": value}):
@@ -64,7 +64,7 @@ def refusals(schema: dict[str, Any], value: Any) -> list[str]:
 @pytest.mark.parametrize("text", ["0s", "0h0m", "169h", "7h200h", "168h1s", "20m", "168h", "1s"])
 def test_a_duration_is_refused_by_the_api_server_as_by_the_operator(where: str, text: str) -> None:
     if not re.fullmatch(crd.DURATION, text):
-        return  # the pattern refuses it
+        return  # refused by the pattern
     spec = {"nodeSelector": {"matchLabels": {}}, "strategy": {"drain": {where: text}}}
     found = refusals(crd.schema()["properties"]["spec"], spec)
     try:
@@ -106,7 +106,8 @@ def test_an_example_breaks_no_rule() -> None:
 
 
 def test_every_text_and_list_that_a_rule_reads_is_bounded() -> None:
-    """Else the API server takes it for endless, and refuses the rule for what it might cost."""
+    """Otherwise the API server assumes it is huge, and refuses the rule because of its estimated
+    cost."""
     for each in schemas(crd.schema()["properties"]["spec"]):
         if crd.RULES not in each:
             continue

@@ -1,4 +1,4 @@
-"""docs/reference/grafana-k3os.json and the operator's metrics belong together."""
+"""docs/reference/grafana-k3os.json matches the operator's metrics."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""Which pods leave a node, in which order, what holds them, and when it may restart."""
+"""Which pods leave a node, in which order, what blocks them, and when the node may reboot."""
 
 from dataclasses import replace
 from typing import Any
@@ -71,7 +71,7 @@ def test_the_next_wave_waits_until_the_one_before_is_gone() -> None:
         (web(owner=""), {"force": True}, True),
         (web(owner="DaemonSet"), {}, False),
         (web(owner="DaemonSet", drain=EVICT, created=NOW - 3600), {}, True),
-        # its DaemonSet has made it in the place of one that went
+        # its DaemonSet has just created it as a replacement
         (web(owner="DaemonSet", drain=EVICT, created=NOW - 10), {}, False),
         (web(owner="DaemonSet", drain=EVICT, created=NOW - 10), {"ignore_daemon_sets": False}, 0),
         (web(owner="DaemonSet", drain=EVICT, ours=True), {}, False),
@@ -130,7 +130,7 @@ def test_a_blocked_drain_names_the_budget_once_it_is_more_than_one_pod_after_ano
 
 
 def test_what_the_api_says_is_shown_where_no_budget_explains_it() -> None:
-    """An admission webhook may refuse, or budgets cannot be read."""
+    """An admission webhook may refuse, or the budgets may be unreadable."""
     load = Load([web()], refused={"default/web": "the webhook says no"})
     assert after(load).message == "default/web: the webhook says no"
 
@@ -199,7 +199,7 @@ def test_the_node_the_pool_and_kubectl_say_what_holds_a_drain() -> None:
     assert isinstance(said, Said) and (said.reason, said.warning) == (BLOCKED, True)
     assert isinstance(eviction, Eviction)
     assert "default/keep" in patch.state.message == said.message
-    # said once, tried on
+    # reported once, but tried again
     assert [type(each) for each in decided(load, patch.state)] == [Eviction]
     cluster = Cluster((replace(node("a"), state=patch.state), node("b")))
     found = status(pool(), cluster, "maxUnavailable (1) is reached", NOW, {})

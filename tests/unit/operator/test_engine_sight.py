@@ -1,5 +1,5 @@
-"""What the engine takes for true while the watch lags behind: nodes that are gone, NodePools that
-somebody else wrote."""
+"""What the engine assumes while the watch lags behind: deleted nodes, NodePools that somebody else
+changed."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ ALL = {"matchLabels": {"role": "worker"}}
 
 
 class Api(StubApi):
-    """One that has nodes and NodePools of its own, with the real one's optimistic locking."""
+    """An API with its own nodes and NodePools, and optimistic locking like the real one."""
 
     def __init__(self, nodes: list[Any], pools: list[Any]) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ def sight_of(nodes: list[Any], pools: list[Any]) -> Sight:
 
 @pytest.mark.usefixtures("_nothing_watched")
 def test_a_node_that_is_gone_is_asked_for_once_until_the_watch_says_so() -> None:
-    """Else each answer brings the next round at once."""
+    """Otherwise each answer would start the next round at once."""
     nodes = [versioned(objects.node("a"))]
     pools = [versioned(objects.pool("workers", selector=ALL))]
     api = Api([], pools)
@@ -126,7 +126,7 @@ def test_a_node_that_comes_back_under_its_name_is_one_again() -> None:
 
 @pytest.mark.usefixtures("_nothing_watched")
 def test_no_status_is_written_over_one_that_it_was_not_decided_on() -> None:
-    """By an operator that led once: what the other one wrote is seen first."""
+    """A former leader first has to see what the other operator wrote."""
     nodes = [versioned(objects.node("a", k3os="v1.1.0"))]
     pool = versioned(objects.pool("workers", selector=ALL))
     newer = {**versioned(pool, "7"), "status": {"canary": {"phase": "Failed"}, "phase": "Failed"}}

@@ -1,5 +1,5 @@
-"""Configurations that change the labels they are chosen by, canaries with nodes that nothing can be
-given to, and nodes with long names."""
+"""Configurations that change the labels they are selected by, canaries with nodes that cannot be
+configured, and nodes with long names."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -24,7 +24,7 @@ from tests.unit.operator.test_per_node import RACK, labelled, pool, world
 
 @dataclass
 class Labelling(World):
-    """Its nodes report the labels of their configuration, over those that they have otherwise."""
+    """Nodes report the labels of their configuration, on top of those that they have otherwise."""
 
     otherwise: dict[str, dict[str, str]] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""Each failure of a channel is an Event, whoever made it, and it is tried again soon."""
+"""Each failure of a channel becomes an Event, whatever the cause, and it is tried again soon."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ class StubApi:
 
 
 def looked_up(times: list[float]) -> tuple[StubApi, list[Any]]:
-    """At these times, seconds after now."""
+    """Look channels up at these times, in seconds from now."""
     api, said = StubApi(), []  # type: ignore[var-annotated]
 
     async def rounds() -> None:

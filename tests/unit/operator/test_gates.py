@@ -1,4 +1,4 @@
-"""What a gate says of what it sees, and what it says of what it cannot see."""
+"""What a gate says about the answers it gets, and when it gets none."""
 
 import asyncio
 import json
@@ -170,7 +170,7 @@ def test_gates_of_another_step_are_not_asked_any_more() -> None:
     ],
 )
 def test_an_answer_of_another_shape_is_a_verdict_too(answer: Any) -> None:
-    """Without one it would wait for ever: time is over for gates that were asked."""
+    """Otherwise it would wait forever: the time limit only applies to gates that were asked."""
     found = verdict_of(answer)
     assert found.asked and not found.passed and found.message
 
@@ -192,7 +192,7 @@ def test_a_mistake_of_ours_is_a_verdict_too(monkeypatch) -> None:
 
 
 def asking(*steps: tuple[Pool, State] | None) -> list[set[Any]]:
-    """The tasks that are there after each step; None: nothing is asked."""
+    """The tasks that exist after each step; None: no gate is asked."""
 
     async def go() -> list[set[Any]]:
         asked, found = Gates(None, lambda: None), []  # type: ignore[arg-type]
@@ -211,7 +211,7 @@ def asking(*steps: tuple[Pool, State] | None) -> list[set[Any]]:
 
 
 def test_gates_of_a_nodepool_that_is_gone_are_not_asked_any_more() -> None:
-    """A Job would be made again and again, and collected as its owner's."""
+    """Otherwise a Job would be created and garbage-collected with its owner, again and again."""
     one, none = asking((pool(of("http://127.0.0.1:1")), State("t")), None)
     assert len(one) == 1 and not none
 
@@ -225,7 +225,7 @@ def test_a_gate_that_is_written_anew_is_asked_anew() -> None:
 
 
 def test_each_time_that_gates_are_asked_has_a_job_of_its_own() -> None:
-    """One of before a way back, or of the same target a day ago, says nothing of now."""
+    """A Job from before a rollback, or for the same target a day ago, says nothing about now."""
     wanted = pool(JOB)
     states = [
         *(State("t", 0, since=1), State("t", 1, since=1), State("t", 0, since=2)),

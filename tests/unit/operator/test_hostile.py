@@ -1,4 +1,5 @@
-"""Whatever stands in a Node or a NodePool, a round of the operator ends, and the others go on."""
+"""Whatever a Node or NodePool contains, a round of the operator ends, and the others are
+handled."""
 
 import asyncio
 import copy
@@ -67,7 +68,7 @@ POOL["metadata"]["uid"] = "1"
 
 
 def paths(value: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Of everything inside, the name apart: under that the API has it."""
+    """The paths of everything inside, except the name, which the API guarantees."""
     if here and here != ("metadata", "name"):
         yield here
     if isinstance(value, (dict, list)):
@@ -85,7 +86,7 @@ def changed(body: Any, changes: list[tuple[tuple[Any, ...], Any]]) -> Any:
                 place = place[key]
             place[path[-1]] = value
         except (LookupError, TypeError):
-            continue  # another change took the place away
+            continue  # another change removed it
     found["metadata"] = found["metadata"] if isinstance(found["metadata"], dict) else {}
     found["metadata"]["name"] = body["metadata"]["name"]
     return found
@@ -110,7 +111,7 @@ class NoPolicies(StubClient):
 
 
 class StubApi:
-    """Takes all that is written, and knows nothing."""
+    """Accepts all writes, and has no objects."""
 
     def __init__(self) -> None:
         self.nodes: list[str] = []
@@ -135,7 +136,7 @@ class StubApi:
 
 
 class NothingWatched:
-    """Of nodes that are drained; their watches are another test's."""
+    """Watches nothing on nodes that are drained; another test covers that."""
 
     found = None
 
@@ -147,7 +148,8 @@ class NothingWatched:
 
 
 def round_of(nodes: list[Any], pools: list[Any], rounds: int = 1) -> StubApi:
-    """So many rounds over these and a good node of a good pool. Raises what the last one raises."""
+    """Run rounds with these and with a good node in a good NodePool. Raises what the last round
+    raises."""
     nodes = [*nodes, objects.node("good", role="good")]
     pools = [*pools, objects.pool("good", selector={"matchLabels": {"role": "good"}})]
     api = StubApi()
@@ -247,7 +249,7 @@ def test_a_spec_that_cannot_be_understood_is_a_problem_with_its_place(spec: Any)
                 "step": STEPS[0],
             }
         ),
-        # of a node whose name has this one's in it
+        # of a node whose name contains this one's
         json.dumps(
             {
                 **json.loads(NODE["metadata"]["annotations"][names.ROLLOUT]),
@@ -290,7 +292,7 @@ async def nothing() -> float:
 def run_until(
     monkeypatch: pytest.MonkeyPatch, seen: list[int], times: int, **methods: Callable[[], Any]
 ) -> None:
-    """An engine with other methods, until these have been seen so often."""
+    """Run an engine with replaced methods until seen has this many entries."""
 
     async def run() -> None:
         engine = Engine(StubApi(), Sight({}, {}, {}, {}), lambda *_: None)  # type: ignore[arg-type]
@@ -323,7 +325,7 @@ def test_a_round_that_breaks_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> 
 def test_requests_that_no_job_owns_are_looked_for_again_and_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One that the operator was killed over is too young when it starts anew."""
+    """If the operator is killed while it writes one, that one is too young when it starts again."""
     looked: list[int] = []
 
     async def look() -> None:

@@ -1,6 +1,6 @@
-"""What brings the operator to nodes without an image: one set of objects in three forms.
+"""Installing the operator on nodes without its image: one set of objects in three forms.
 
-kubectl's own kustomize is asked where it is there; Helm is not: a stub renders the chart.
+Uses kubectl's own kustomize if available; a stub replaces Helm and renders the chart.
 """
 
 import io
@@ -38,7 +38,7 @@ def by_name(objects: list[Any]) -> dict[tuple[str, str], Any]:
 
 
 def of_base() -> list[Any]:
-    """As kustomize reads it: the files that its list names."""
+    """The objects in the files that kustomization.yaml lists."""
     listed = yaml.safe_load(BASE["k3os-operator/kustomization.yaml"])["resources"]
     texts = (BASE[f"k3os-operator/{name}"] for name in listed)
     return [each for text in texts for each in yaml.safe_load_all(text) if each]
@@ -69,7 +69,7 @@ def test_they_are_those_that_k3s_applies_but_for_where_the_image_comes_from() ->
     (mine,), (its,) = own["containers"], other["containers"]
     assert {name for name in mine if mine[name] != its[name]} == {"image", "imagePullPolicy"}
     assert mine["imagePullPolicy"] == "IfNotPresent"
-    # any node may have it
+    # it may run on any node
     assert "nodeAffinity" not in own["affinity"]
 
 
@@ -104,7 +104,7 @@ VALUES = {
 
 
 def test_each_value_is_where_it_belongs() -> None:
-    # maps of values are merged
+    # Helm merges maps of values
     remove = {"kubernetes.io/arch": None}
     given = {**VALUES, "nodeSelector": {**VALUES["nodeSelector"], **remove}}  # type: ignore[dict-item]
     given["image"] = {"pullPolicy": "Always"}
@@ -160,7 +160,7 @@ def test_text_that_looks_like_a_template_stays_as_it_is(text: str) -> None:
 
 
 def test_nothing_is_written_twice() -> None:
-    """Templates and base hold rights, definition and pod as manifests.py has them."""
+    """The templates and the base contain the rights, CRD and pod of manifests.py."""
     source = Path(chart_module.__file__).read_text()
     assert "apiGroups" not in source
     assert "verbs" not in source
@@ -193,7 +193,7 @@ def test_kubectl_makes_the_same_of_the_base_and_of_an_overlay_that_names_a_regis
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
     made = kustomized(tmp_path)
     assert image(made) == f"r.example/op@{DIGEST}"
-    # nothing else names it: pods on nodes take what the operator's own pod has
+    # only there: pods on nodes use the image of the operator's own pod
     assert "k3os.invalid" not in json.dumps(made)
 
 
@@ -203,11 +203,11 @@ def kustomized(directory: Path) -> list[Any]:
     return list(yaml.safe_load_all(done.stdout))
 
 
-# what the pods on nodes get
+# the image of pods on nodes
 
 
 def running(image: str, policy: str, *secrets: str, **more: Any) -> dict[str, Any]:
-    """A pod of the operator, as the API server has it."""
+    """A pod of the operator, as in the API."""
     container = {"name": "operator", "image": image, "imagePullPolicy": policy}
     spec = {"containers": [{"name": "sidecar", "image": "x"}, container]}
     if secrets:
@@ -222,7 +222,7 @@ def running(image: str, policy: str, *secrets: str, **more: Any) -> dict[str, An
         ([running(f"sha256:{'0' * 64}", "Never")], None),
         ([running("r/a:1", "IfNotPresent")], Pulled("r/a:1", "IfNotPresent")),
         ([running("r/a:1", "Always", "x", "y")], Pulled("r/a:1", "Always", ("x", "y"))),
-        # a new one that cannot be pulled, one that goes
+        # a new pod whose image cannot be pulled, an old one that terminates
         (
             [
                 running("r/a:1", "IfNotPresent", metadata={"creationTimestamp": "2025"}),

@@ -1,4 +1,4 @@
-"""A node's Job: what it carries, how it runs, and what is read from its end."""
+"""A node's Job: what it contains, how it runs, and how its result is read."""
 
 import json
 import os

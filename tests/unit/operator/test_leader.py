@@ -1,4 +1,4 @@
-"""The lease: who leads, and when another one may."""
+"""The lease: which operator leads, and when another one may."""
 
 import asyncio
 from typing import Any
@@ -56,7 +56,7 @@ class Api:
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time goes only where somebody waits."""
+    """Time that only advances in sleep()."""
 
     class Clock:
         now = 1000.0

@@ -1,4 +1,4 @@
-"""The operator's objects: complete, consistent with each other, and no right too many."""
+"""The operator's objects: complete, consistent, and without unnecessary rights."""
 
 import json
 import re
@@ -31,7 +31,8 @@ TAG = r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}"
 LABEL_VALUE = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 CLUSTER_WIDE = {"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
 
-# What the operator does, and so all that it may: verbs of each resource, "own" in its namespace.
+# The rights for what the operator does, and no others: verbs for each resource; "own": in its
+# namespace.
 MAY = {
     ("cluster", "k3os.io", "nodepools"): "get list watch patch",
     ("cluster", "k3os.io", "nodepools/status"): "patch",
@@ -63,7 +64,7 @@ MAY = {
 
 
 def found(kind: str, name: str = "") -> dict[str, Any]:
-    """The one object of that kind (and name)."""
+    """The only object of this kind (and name)."""
     (only,) = [
         each
         for each in manifests(BUILD)
@@ -196,7 +197,7 @@ def test_it_runs_where_its_image_is_and_asks_no_registry() -> None:
         term["matchExpressions"]
         for term in affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     ]
-    # `k3os report` gives every node this label
+    # `k3os report` sets this label on every node
     assert (term["key"], term["values"]) == (names.VERSION_LABEL, [tag(VERSION)])
     assert room == {"key": OPERATOR_LABEL, "operator": "NotIn", "values": ["false"]}
 

@@ -1,4 +1,4 @@
-"""A rollout in which each node is to have a configuration of its own."""
+"""A rollout in which each node gets its own configuration."""
 
 from dataclasses import replace
 from typing import Any
@@ -41,7 +41,7 @@ def until_still(there: World, wanted: Pool, rounds: int = 40) -> str:
 
 
 def configs(there: World) -> dict[str, dict[str, Any]]:
-    """What the last Job of each node brought."""
+    """The configuration in each node's last Job."""
     found = {}
     for each in there.done:
         if isinstance(each, NewJob):
@@ -74,7 +74,7 @@ def test_a_node_without_the_label_is_not_touched_and_the_others_go_on() -> None:
     for part in ("NodePool p", "node s1", "hostname", "rack", "1 more"):
         assert part in degraded["message"]
     assert (told["updated"], told["nodes"], told["phase"]) == (2, 4, "Pending")
-    # the label comes
+    # the label is added
     for name in ("s1", "b"):
         there.nodes[name] = labelled(there.nodes[name], rack="9")
     assert until_still(there, wanted) == ""

@@ -1,4 +1,4 @@
-"""nodepool-rbac.yaml grants what it says and nothing else; no role of ours grants more."""
+"""nodepool-rbac.yaml grants only what it says, and none of our roles grants more."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def test_its_roles_are_about_nodepools_alone_and_one_of_them_only_looks() -> Non
         assert (rule["apiGroups"], rule["resources"]) == ([names.GROUP], [names.PLURAL])
         assert rule.keys() == {"apiGroups", "resources", "verbs"}
         assert "*" not in rule["verbs"]
-        # aggregated into edit or admin it would make every owner of a namespace root
+        # aggregated into edit or admin, it would make every owner of a namespace root on nodes
         assert not role["metadata"].get("labels")
         granted[name] = set(rule["verbs"])
     assert granted == {"k3os-nodepool-viewer": LOOKING, "k3os-nodepool-admin": ALL}

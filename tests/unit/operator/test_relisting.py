@@ -1,4 +1,4 @@
-"""kopf's watch, made whole: what a new list has no more was deleted."""
+"""kopf's watch, completed: objects that are missing in a new list were deleted."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ def event(kind: str | None, name: str, uid: str = "") -> dict[str, Any]:
 
 
 def told(*events: Any) -> list[Any]:
-    """The names that are left, at the end of each list and at the end of all."""
+    """The remaining names, after each list and at the very end."""
 
     async def watch(**_: Any) -> AsyncIterator[Any]:
         for each in events:
@@ -73,7 +73,7 @@ def test_what_a_new_list_has_no_more_is_told_as_deleted(events: Any, left: Any) 
 
 
 def test_all_of_kopfs_watches_are_such_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It calls the function by this name of this module, with keywords."""
+    """kopf calls this function of this module by this name, with keyword arguments."""
     monkeypatch.setattr(watching, "infinite_watch", watching.infinite_watch)
     relisting.install()
     assert watching.infinite_watch.__module__ == relisting.__name__

@@ -1,4 +1,4 @@
-"""Two replicas of the operator where there are two nodes for them."""
+"""Two replicas of the operator if there are two nodes for them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The history of a NodePool: one revision for each thing it wanted, bounded, without passwords."""
+"""The history of a NodePool: one revision per target, limited, without passwords."""
 
 import asyncio
 import base64
@@ -44,7 +44,7 @@ def pool(version: str = "v1.0.0", config: dict[str, Any] | None = None, limit: i
 
 
 class StubClient:
-    """As much of the API as a history needs; dies: instead of the write of that number."""
+    """The part of the API that a history needs; dies: the number of the write at which it dies."""
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str], dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""The rollout as a whole: whatever fails and whenever the operator dies, its promises hold."""
+"""The rollout as a whole: its promises hold, no matter what fails and when the operator dies."""
 
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ def world(*names: str, servers: int = 0, fates: dict[str, str] | None = None) ->
 
 
 def roll(found: World, wanted: Pool, rounds: int = 400) -> None:
-    """Until nothing happens any more."""
+    """Run until nothing happens any more."""
     for _ in range(rounds):
         found.reconcile(wanted)
         if (
@@ -60,7 +60,7 @@ def roll(found: World, wanted: Pool, rounds: int = 400) -> None:
 
 
 def roll_to(found: World, step: str, rounds: int = 20) -> None:
-    """Until the first node is there."""
+    """Run until the first node is in this step."""
     for _ in range(rounds):
         found.reconcile(pool())
         if any(each.state and each.state.step == step for each in found.nodes.values()):
@@ -155,7 +155,7 @@ def test_a_node_that_finds_it_needs_a_boot_is_drained_first() -> None:
 
 
 def test_a_failed_node_is_tried_again_when_its_annotation_is_removed() -> None:
-    """The documentation says so: the same target, another request."""
+    """As documented: the same target, a new request."""
     found = world("a", "b", fates={"a": JOB_FAILS})
     roll(found, pool())
     node = found.nodes["a"]
@@ -185,7 +185,7 @@ def test_a_failure_stops_the_pool_and_says_why(fate: str, reason: str) -> None:
     assert state and (state.step, state.reason) == (FAILED, reason)
     assert {each.node for each in found.done if isinstance(each, NewJob)} == {"a"}
     assert any(isinstance(each, Said) and each.reason == reason for each in found.events)
-    # what still runs is used; what did not come back is left alone
+    # uncordoned if it still runs; left alone if it did not come back
     assert found.nodes["a"].unschedulable == (fate == NEVER_COMES)
     outcome = decide(pool(), found.cluster(), {}, {}, found.now)
     assert reason in outcome.waiting
@@ -301,7 +301,7 @@ def test_a_node_that_says_it_reboots_is_waited_for_also_when_the_reboot_killed_i
 
 
 def test_a_node_that_may_restart_any_time_is_not_let_go_because_the_spec_changed() -> None:
-    """Its Job has ended; that it restarts is still on its way to us."""
+    """Its Job has ended, but the news that it reboots has not arrived yet."""
     found = world("a", "b")
     roll_to(found, "Changing")
     state = found.nodes["a"].state
@@ -331,7 +331,7 @@ def test_what_is_given_up_does_nothing_later() -> None:
 
 @pytest.mark.parametrize("step", ["Checking", "Draining"])
 def test_a_member_is_let_go_when_etcd_cannot_spare_it_any_more(step: str) -> None:
-    """Another one went while it was checked, or its pods were moved away."""
+    """Another member went down while this one was checked or drained."""
     found = world(servers=3)
     found.pods["s0"] = [PodView("default", "web", "ReplicaSet")]
     found.fates["s0"] = STUCK_PODS
@@ -362,7 +362,7 @@ def test_a_node_is_let_go_before_it_is_drained_when_others_went_by_themselves() 
 
 
 def test_a_node_is_begun_with_when_its_version_is_not_on_trial_any_more() -> None:
-    """It would answer that another version is on trial: a failure, which stops all of them."""
+    """Its answer would be that another version is on trial: a failure, which stops the rollout."""
     found = world("a")
     found.nodes["a"] = replace(found.nodes["a"], trial=True)
     outcome = found.reconcile(pool())

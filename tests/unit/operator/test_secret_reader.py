@@ -1,4 +1,4 @@
-"""The Secrets that NodePools name: read late, kept nowhere, and missed by name."""
+"""The Secrets that NodePools name: read late, stored nowhere, and reported by name if missing."""
 
 import asyncio
 import base64
@@ -29,7 +29,7 @@ WIFI = {"k3os": {"wifi": [{"name": "home", "passphrase": "$(secret.wifi)"}]}}
 
 
 class Client:
-    """As much of the API as Secrets need. asked: the names of those that were read."""
+    """The part of the API that Secrets need. asked: the names of those that were read."""
 
     def __init__(self) -> None:
         self.kept: dict[str, dict[str, Any]] = {}
@@ -65,7 +65,7 @@ class Api:
 
 
 class There:
-    """A NodePool, its nodes, and a reader that looks at its Secrets."""
+    """A NodePool, its nodes, and a reader of its Secrets."""
 
     def __init__(self, config: dict[str, Any] = WIFI, **spec: Any) -> None:
         ref = {"name": "wifi", "valueFrom": {"secretKeyRef": {"name": "office", "key": "pw"}}}
@@ -97,7 +97,7 @@ def test_only_what_a_nodepool_names_is_read_and_that_now_and_then() -> None:
     there = There()
     there.client.put("other", pw="x")
     there.look()
-    assert there.client.asked == [KEY, KEY, "office"]  # there was no key yet
+    assert there.client.asked == [KEY, KEY, "office"]  # the key did not exist yet
     there.look(later=SECONDS / 2)
     assert len(there.client.asked) == 3
     there.look(later=SECONDS)
@@ -134,7 +134,7 @@ def test_what_is_missing_is_named_and_nothing_is_rolled_out(change, parts) -> No
     assert (said["status"], said["reason"], said["begun"]) == ("True", "SecretMissing", False)
     for part in parts:
         assert part in said["message"] and part in said["waiting"]
-    # it comes
+    # it is created
     there.client.put("office", pw=VALUE)
     assert told(there.look(later=SECONDS))["begun"]
 
@@ -173,7 +173,7 @@ def test_an_api_server_that_hangs_is_waited_for_once_not_for_each_secret() -> No
 
     there.client.get = hang  # type: ignore[method-assign]
     assert there.look().frozen
-    assert most == 19  # the first one was to have the key of the seals made
+    assert most == 19  # the first one would have created the key of the seals
 
 
 def test_a_secret_that_cannot_be_read_holds_its_nodepool_until_it_can() -> None:
@@ -184,7 +184,7 @@ def test_a_secret_that_cannot_be_read_holds_its_nodepool_until_it_can() -> None:
     assert "office" in told(pool)["waiting"] and not told(pool)["begun"]
     there.client.broken = False
     assert told(there.look(later=SECONDS))["begun"]
-    # what is known stays known
+    # known values are kept
     there.client.broken = True
     pool = there.look(later=SECONDS)
     assert not pool.missing and not pool.frozen
@@ -235,7 +235,7 @@ def test_a_value_that_makes_the_configuration_wrong_is_not_shown() -> None:
     .filter(lambda text: text == text.strip())
 )
 def test_no_value_is_in_anything_but_the_secret_of_the_job(value: str) -> None:
-    """Of what the operator makes for the API, and of what it remembers or logs."""
+    """Neither in other objects for the API, nor in what the operator remembers or logs."""
     files = {
         "write_files": [{"path": "/etc/a", "permissions": "0600", "content": "$(secret.wifi)"}]
     }

@@ -1,4 +1,4 @@
-"""Workloads over an upgrade: who is sick stops the rollout or is ignored, and is not forgotten."""
+"""Workloads during an upgrade: unhealthy ones stop the rollout or are ignored, but are recorded."""
 
 from dataclasses import dataclass, field, replace
 
@@ -25,7 +25,7 @@ WORDS = "Deployment default/web was Ready on it before the upgrade and is not af
 
 @dataclass
 class Watched(World):
-    """before, sick: what a look at a node finds, None while nobody has answered."""
+    """before, sick: what is found for a node, None while there is no answer."""
 
     before: dict[str, dict[str, int] | None] = field(default_factory=dict)
     sick: dict[str, dict[str, str] | None] = field(default_factory=dict)
@@ -168,7 +168,7 @@ def test_ignored_they_are_named_until_they_are_ready_and_hold_nobody() -> None:
 
 
 def test_a_node_with_an_annotation_that_is_not_ours_is_not_touched() -> None:
-    """What is written there would be removed with it."""
+    """Removing it would remove somebody else's data."""
     found = watched("a")
     record = Record("r", WEB, sick=WHY)
     found.nodes["a"] = replace(found.nodes["a"], workloads=record, unreadable="it is none of ours")

@@ -1,4 +1,4 @@
-"""What a NodePool says, with the defaults of its schema, and what is refused."""
+"""Parsing a NodePool, with the defaults of its schema, and what is refused."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -129,7 +129,7 @@ def at(text: str) -> float:
     [
         ("2026-11-28 21:59", False),
         ("2026-11-28 22:00", True),  # Saturday
-        ("2026-11-29 01:59", True),  # it began on Saturday
+        ("2026-11-29 01:59", True),  # it started on Saturday
         ("2026-11-29 02:00", False),
         ("2026-11-29 22:30", False),
     ],

@@ -1,4 +1,4 @@
-"""Halves of characters ("\\ud800" in JSON), which no encoding takes, in what the API says."""
+"""Lone surrogates ("\\ud800" in JSON), which cannot be encoded, in answers of the API."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from tests.unit.operator import test_hostile
 from tests.unit.operator.test_hostile import NODE, StubApi, changed, paths, round_of
 
 HALF = "a\ud800b"
-# with what the other one has not
+# with additional fields
 POOL = changed(
     test_hostile.POOL,
     [
@@ -24,7 +24,7 @@ SICK = objects.node("bad", healthy="False", role="bad")
 
 
 class Encoding(StubApi):
-    """As httpx sends a body."""
+    """Encodes bodies like httpx."""
 
     async def patch_node(self, patch: Any, version: str) -> dict[str, Any]:
         json.dumps([patch.node, patch.state and patch.state.as_json()], ensure_ascii=False).encode()
@@ -47,7 +47,7 @@ def ids(found: list[tuple[Any, ...]]) -> list[str]:
     return [".".join(map(str, each)) for each in found]
 
 
-# of no spec at all the selector is that of all nodes
+# without a spec the selector would select all nodes
 POOLS = [each for each in paths(POOL) if each != ("spec",)]
 NODES = list(paths(NODE))
 

@@ -1,4 +1,4 @@
-"""What the API server does not take because of its size: who hears of it, and what to do."""
+"""Objects that are too large for the API server: who is told, and what to do."""
 
 import asyncio
 import json
@@ -66,8 +66,8 @@ def test_a_write_that_is_refused_is_told_with_its_node_and_others_go_on(
 
 
 def test_an_answer_that_names_its_request_is_one_answer() -> None:
-    """A webhook may tell the time, and the API server quote our request, which has it, too: what is
-    new brings the next round at once."""
+    """A webhook may include the time, and the API server may quote our request, which has a time,
+    too; but a new message starts the next round at once."""
     refusals = Refusals()
 
     def is_new(number: int, why: str) -> bool:

@@ -1,4 +1,4 @@
-"""Objects that are looked at for a while: listed, watched, listed anew where all is silent."""
+"""Objects that are watched for a while: listed, watched, and listed again if nothing arrives."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ class Listing:
 
 
 class Client:
-    """One list after another; a watch that is never heard of."""
+    """Returns one list after another; its watch never sends anything."""
 
     def __init__(self, *lists: list[str]) -> None:
         self._lists = list(lists)

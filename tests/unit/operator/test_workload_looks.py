@@ -1,4 +1,4 @@
-"""Which questions are asked of the API for a node's workloads, and what the answers mean."""
+"""Which API requests are made about a node's workloads, and what the answers mean."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -96,7 +96,7 @@ def test_who_had_ready_pods_is_written_down_by_its_owner_once() -> None:
         *(owned("ReplicaSet", "web-1"), owned("ReplicaSet", "web-1")),
         *(owned("ReplicaSet", "alone"), owned("StatefulSet", "db"), owned("DaemonSet", "cni")),
         PodView("kube-system", "etcd-a", "Node", mirror=True),
-        # none of these had one, or will have one again
+        # none of these had a Ready pod, or will have one again
         *(owned("Job", "task"), owned("ReplicaSet", "gone"), PodView("default", "bare")),
         owned("StatefulSet", "not-ready", ready=False),
         owned("StatefulSet", "over", finished=True),
@@ -202,7 +202,7 @@ def test_it_asks_before_the_drain_and_after_the_soak_time_and_not_between() -> N
         assert (await settled(found, at(SOAKING, record), 100)).sick == {
             "DaemonSet/default/cni": "0 of 1 pods, none in the place of the others"
         }
-        # what was found for another change of the node says nothing
+        # results for another change of the node mean nothing
         assert (await settled(found, at(SOAKING, record, request="s"), 100)).sick is None
         found.close()
 

@@ -1,4 +1,4 @@
-"""Sick workloads that take nodes back, as a canary does: with one in the spec, or without."""
+"""Unhealthy workloads that roll nodes back, as a canary does: with one in the spec, or without."""
 
 from dataclasses import replace
 
@@ -74,7 +74,7 @@ def test_who_goes_on_is_not_taken_back_for_the_same_again() -> None:
 
 
 def test_an_operator_killed_between_the_two_writes_of_a_retry_takes_nobody_back() -> None:
-    """The status says that it goes on; the node is still as it failed."""
+    """The status says that it continues, but the node is still failed."""
     found = run("Rollback", IMPLIED, b=WHY)
     for _ in range(100):
         if any(map(is_sick, found.world.nodes.values())):
@@ -90,7 +90,7 @@ def test_an_operator_killed_between_the_two_writes_of_a_retry_takes_nobody_back(
 
 
 def test_of_a_canary_that_takes_back_only_its_own_rule_says_what_is_sick() -> None:
-    """The node did what it should: its failure is the workloads'."""
+    """The node did what it should: only the workloads failed."""
     found = run("Pause", Canary(STEPS, on_failure="Rollback"), a=WHY)
     for _ in range(60):
         found.round()

@@ -1,4 +1,4 @@
-"""Which of the kernel's news about addresses settle the network: messages of a real kernel."""
+"""Which address changes from the kernel matter, with messages of a real kernel."""
 
 import socket
 import subprocess
@@ -12,7 +12,7 @@ ROOTFS = Path(__file__).parents[3] / "overlay/rootfs"
 SCRIPT = ROOTFS / "usr/lib/k3os/addresses"
 UNITS = ROOTFS / "usr/lib/systemd/system"
 SETTLE = "k3os network settle"
-# a pair of veth comes up: link-local addresses
+# a veth pair comes up: link-local addresses
 POD = (
     "500000001400000000000000000000000a4080fd0300000014000100fe80000000000000ec2d38fffecb7671"
     "14000600ffffffffffffffff5d2b65005d2b6500080008008000000005000b0003000000",
@@ -34,7 +34,7 @@ IPV6 = (
     "480000001400000000000000000000000a4080000300000014000100fd0000070000000000000000000000011400"
     "0600ffffffffffffffff152f6500152f65000800080080000000",
 )
-# as a router's advertisement does it: with another lifetime
+# as after a router advertisement: with another lifetime
 IPV6_AGAIN = (
     "480000001400000000000000000000000a4000000300000014000100fd0000070000000000000000000000011400"
     "06008403000084030000152f6500c83065000800080000000000",
@@ -47,7 +47,7 @@ HERE = "eth0@if2 UP fd00:7::1/64"
 
 
 class Node:
-    """With stubs for what speaks to the machine."""
+    """A node with stubs for the programs that the script calls."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -68,7 +68,7 @@ class Node:
         path.chmod(0o755)
 
     def hears(self, messages: tuple[str, ...], addresses: str = HERE) -> list[str]:
-        """What is called when these messages wait in the socket."""
+        """The programs that are called when these messages are in the socket."""
         self.program("ip", f"echo '{addresses}'")
         (self.root / "called").write_text("")
         kernel, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -78,7 +78,7 @@ class Node:
             path = {"PATH": f"{self.root}/bin:/usr/bin:/bin"}
             run(["sh", "-c", self.text], stdin=ours.fileno(), env=path, timeout=20)
             ours.setblocking(False)
-            with pytest.raises(BlockingIOError):  # or systemd would start this again and again
+            with pytest.raises(BlockingIOError):  # or systemd would keep starting this
                 ours.recv(1)
         return (self.root / "called").read_text().splitlines()
 

@@ -1,4 +1,4 @@
-"""What udev is told of at boot: all devices that a rule or a driver may be there for."""
+"""Which devices udev is told about at boot: all that may have a rule or a driver."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ POLL = "sys/module/block/parameters/events_dfl_poll_msecs"
 
 
 def called(root: Path) -> str:
-    """The one call of udevadm."""
+    """The only call of udevadm."""
     (line,) = calls(root)
     return line
 

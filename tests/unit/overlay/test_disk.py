@@ -1,4 +1,4 @@
-"""What says that /var is nearly full: when, how often, and to whom."""
+"""The script that says that /var is nearly full: when, how often, and to whom."""
 
 import subprocess
 from pathlib import Path
@@ -10,7 +10,7 @@ SCRIPT = ROOT / "overlay/rootfs/usr/lib/k3os/disk"
 
 
 class Looked:
-    """A node that is looked at again and again; its stat(1) says what it is told to."""
+    """A node on which the script runs repeatedly, with a fake stat(1)."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -26,8 +26,8 @@ class Looked:
             (root / name).chmod(0o755)
 
     def look(self, free: int, inodes: int = 90) -> tuple[str, str, bool]:
-        """Of 100,000 blocks and 100 inodes: what status is told, what is new on the console, and
-        whether the cluster is told at once."""
+        """Run the script with 100,000 blocks and 100 inodes in total. Returns what it tells `k3os
+        status`, what it writes to the console, and whether it notifies the cluster at once."""
         (self.root / "answer").write_text(f"{free} 100000 {inodes} 100 4096\n")
         console, wanted = self.root / "console", self.root / "run/k3os/report-wanted"
         console.write_text("")
@@ -122,7 +122,7 @@ def test_a_system_in_memory_has_no_medium_that_could_be_gone(looked: Looked) -> 
 
 
 def test_the_words_are_for_the_file_system_of_var(tmp_path: Path) -> None:
-    """With the real stat(1), whatever it says here."""
+    """With the real stat(1), whatever it says on this host."""
     looked = Looked(tmp_path)
     (tmp_path / "bin/stat").unlink()
     looked.look(0)

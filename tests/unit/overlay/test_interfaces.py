@@ -1,4 +1,5 @@
-"""One list of interfaces that are not the machine's: those who cannot import it have the same."""
+"""One list of interfaces that are not the machine's own: programs that cannot import it have a
+copy."""
 
 import configparser
 import json
@@ -32,7 +33,8 @@ def _issue() -> str:
 
 
 def _ip(monkeypatch, name: str, default: str) -> None:
-    """ip(8) of a machine with eth0 and that interface, and with a default route over one."""
+    """Fake ip(8) of a machine with eth0 and this interface, and with a default route over one of
+    them."""
     address = {"local": "100.64.0.1", "prefixlen": 32}
     links = [{"ifname": each, "addr_info": [address]} for each in (name, "eth0")]
     routes = [{"dst": "default", "dev": default}]
@@ -58,7 +60,7 @@ def test_one_with_a_default_route_is_the_machines_own(monkeypatch, name):
 
 
 def test_no_route_is_asked_for_where_all_interfaces_are_the_machines_own(monkeypatch):
-    """Each question is a process of its own, beside a k3s that starts."""
+    """Each query is a process, while k3s is starting."""
     _ip(monkeypatch, "eth1", "eth0")
     monkeypatch.setattr("k3os.phases.ip_output.routes_of", None)
     assert status.addresses() == ["eth1 100.64.0.1/32", "eth0 100.64.0.1/32"]
@@ -73,7 +75,7 @@ def test_no_route_is_asked_for_where_all_interfaces_are_the_machines_own(monkeyp
     ],
 )
 def test_the_banner_shows_the_machines_own(tmp_path, default, shown):
-    """The script's own pipeline, with an ip(8) that prints what it is seen to print."""
+    """The script's own pipeline, with an ip(8) that prints real output."""
     script = _issue()
     start, end = script.index("    not_ours="), script.index("    printf ")
     ip = tmp_path / "ip"

@@ -1,4 +1,5 @@
-"""The login banner's addresses, and a configuration that is applied again when one comes late."""
+"""The login banner's addresses, and the configuration, which is applied again for a late
+address."""
 
 from pathlib import Path
 
@@ -11,7 +12,7 @@ ADDRESS = "eth0 UP 10.0.2.15/24"
 
 
 class Node:
-    """With stubs for what speaks to the machine."""
+    """A node with stubs for the programs that the script calls."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -33,7 +34,7 @@ class Node:
         path.chmod(0o755)
 
     def look(self, address: str) -> list[str]:
-        """Run it while the node has this address; what it called."""
+        """Run it while the node has this address. Returns its calls."""
         self._program("ip", f"echo '{address}'" if address else "")
         (self.root / "called").write_text("")
         run(["sh", "-c", self.text], env={"PATH": f"{self.root}/bin:/usr/bin:/bin"}, timeout=20)

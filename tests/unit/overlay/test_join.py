@@ -1,4 +1,4 @@
-"""What the consoles and `k3os status` hear of a node that its cluster refuses."""
+"""What the consoles and `k3os status` say about a node that its cluster refuses."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ COMMAND = "kubectl -n kube-system delete secret node1.node-password.k3s"
 
 
 def follow(root: Path, journal: list[str]) -> tuple[list[str], bool]:
-    """The lines on the consoles, and whether the refusal stands."""
+    """The lines on the consoles, and whether the node is still refused."""
     programs = root / "bin"
     programs.mkdir()
     (root / "journal").write_text("".join(f"{line}\n" for line in journal))

@@ -1,6 +1,6 @@
-"""/usr/sbin/k3s, kubectl, crictl and ctr: who gets which configuration of k3s to read.
+"""/usr/sbin/k3s, kubectl, crictl and ctr: which configuration of k3s they read.
 
-Root may read everything, so that root's tests call it as nobody.
+Root may read everything, so tests that run as root call it as nobody.
 """
 
 import os
@@ -13,7 +13,7 @@ import pytest
 from k3os.system.run import run
 
 WRAPPER = Path(__file__).parents[3] / "overlay/rootfs/usr/sbin/k3s"
-# reads its configuration first, and then shows what it was called with
+# reads its configuration first, then shows how it was called
 K3S = """\
 #!/bin/sh
 configuration=${K3S_CONFIG_FILE:-ETC/config.yaml}
@@ -65,8 +65,8 @@ class Node:
 
 @pytest.fixture
 def node() -> Iterator[Node]:
-    """Not in pytest's directories, which are its user's alone: each session that starts closes
-    them again."""
+    """Not in pytest's directories, which only their user may read: each session sets their mode
+    again."""
     with tempfile.TemporaryDirectory(prefix="k3os-wrapper.") as directory:
         yield Node(Path(directory))
 
@@ -107,7 +107,7 @@ def test_a_configuration_that_was_named_is_the_one(node: Node) -> None:
 def test_one_that_was_named_and_is_closed_is_for_those_alone_who_need_it(
     node: Node, command: str
 ) -> None:
-    """k3os.environment may name it, which each login has."""
+    """k3os.environment may name it, and every login has that."""
     node.file("mine.yaml", 0o000)
     mine = str(node.etc / "mine.yaml")
     wanted = mine if command == "etcd-snapshot" else f"{node.root}/empty.yaml"

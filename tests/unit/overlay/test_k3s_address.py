@@ -1,5 +1,5 @@
-"""Who notices that the address is gone which a node registered with, and who waits whether it stays
-so: two scripts, because a Python is too much for each address that comes."""
+"""What notices that a node lost the address it registered with, and what waits to see if it stays
+lost: two scripts, because starting Python for each new address is too expensive."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class Node:
         (self.root / "state/node-addresses").write_text("".join(f"{e}\n" for e in addresses))
 
     def says(self, *answers: str) -> None:
-        """What ip(8) says, one answer after the other, the last one from then on."""
+        """The answers of ip(8), one after the other; the last one repeats."""
         for number, each in enumerate(answers):
             (self.root / f"answer{number}").write_text(f"{each}\n" if each else "")
         self.program(
@@ -78,11 +78,11 @@ def test_both_scripts_read_the_file_that_the_report_writes() -> None:
         ((), NOW, False),
         (("10.0.2.15",), WAS, False),
         (("10.0.2.15",), NOW, True),
-        # an address that begins in the same way
+        # an address with the same prefix
         (("10.0.2.1",), WAS, True),
         (("10.1.0.7", "10.0.2.15"), NOW, True),
         (("fd00::7",), NOW, False),
-        # a cable that is pulled is no other subnet
+        # a pulled cable is not another subnet
         (("10.0.2.15",), "", False),
     ],
 )
@@ -102,7 +102,7 @@ def test_the_banner_notices(
         ((NOW,), 1, True),
         (("", WAS), 1, False),
         ((NOW, "eth0 UP 10.9.0.9/24"), 2, True),
-        # the order in which ip(8) has them says nothing
+        # the order in ip(8)'s output does not matter
         (("eth1 UP 10.9.0.1/24\n" + NOW, NOW + "\neth1 UP 10.9.0.1/24"), 1, True),
         (tuple(f"eth0 UP 10.1.0.{each}/24" for each in range(25)), 20, False),
     ],

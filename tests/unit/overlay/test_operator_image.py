@@ -1,4 +1,4 @@
-"""What hands the operator's image to k3s, with the k3s of the tests in its place."""
+"""The script that imports the operator's image into k3s, with the k3s stub."""
 
 import io
 import json
@@ -18,7 +18,7 @@ IMAGES = "run/k3s-stub/containerd-images"
 
 
 def archive() -> bytes:
-    """As the image builder's oci.py writes it, as far as its names go."""
+    """An archive with the same names as from the image builder's oci.py."""
     text = json.dumps([{"Config": "blobs/sha256/5af", "RepoTags": [NAME], "Layers": []}]).encode()
     with io.BytesIO() as raw:
         with tarfile.open(fileobj=raw, mode="w") as tar:
@@ -29,7 +29,7 @@ def archive() -> bytes:
 
 
 class Node:
-    """A node whose k3s runs; the record of its containerd is a line "name labels" for each."""
+    """A node whose k3s runs; its containerd's record has a line "name labels" per image."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -53,7 +53,7 @@ class Node:
         os.mknod(self.socket, 0o140600)
 
     def call(self, patience: int = 0) -> subprocess.CompletedProcess[str]:
-        """patience: seconds that containerd may take."""
+        """Run the script. patience: seconds that containerd may take."""
         environment = {**os.environ, "K3OS_ROOT": str(self.root), "K3S_STUB_ROOT": str(self.root)}
         environment["K3OS_PATIENCE"] = str(patience)
         return subprocess.run([SCRIPT], env=environment, text=True, capture_output=True)
@@ -86,7 +86,7 @@ def test_an_image_that_is_not_there_is_imported_and_kept_from_the_garbage_collec
 def test_one_that_is_there_is_left_alone_and_told_of_once_in_a_boot(node: Node) -> None:
     node.call()
     for before in (node.told, node.wanted):
-        before.unlink()  # a boot
+        before.unlink()  # as after a boot
     assert (node.call().returncode, node.wanted.exists()) == (0, True)
     assert node.told.read_text() == f"{ID}\n"
     node.wanted.unlink()
@@ -115,7 +115,7 @@ def test_the_images_of_other_versions_may_go(node: Node) -> None:
 
 
 def test_one_that_was_imported_and_not_kept_is_kept_from_now_on(node: Node) -> None:
-    """k3s was stopped in between, or a newer version was here and this one comes back."""
+    """After k3s was stopped in between, or a newer version was rolled back."""
     pinned, newer = "io.cri-containerd.pinned=pinned", "k3os.invalid/k3os-operator:0.3.0"
     (node.root / IMAGES).write_text(f"{NAME} \n{ID} \n{newer} {pinned}\n")
     assert node.call().returncode == 0
@@ -138,7 +138,7 @@ def test_a_containerd_that_comes_after_k3s_api_is_waited_for(node: Node) -> None
 
 
 def test_neither_the_boot_nor_a_trial_waits_for_it() -> None:
-    """A job that has not ended makes systemd say `starting`, and a trial fails by that."""
+    """While a job is running, systemd's state is `starting`, and a trial would fail."""
     unit = (ROOT / "overlay/rootfs/usr/lib/systemd/system/k3os-operator-image.service").read_text()
     assert "Type=exec" in unit.splitlines()
 

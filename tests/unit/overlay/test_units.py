@@ -1,4 +1,4 @@
-"""The units that the code starts by name do what it starts them for."""
+"""The units that the code starts by name do what they are started for."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_connman_waits_for_bonds_where_there_is_one_to_make() -> None:
 
 
 YIELDING = "k3os.slice"
-# what nobody waits for while k3s wants the processor
+# units that nobody waits for, and that should leave the processor to k3s
 BACKGROUND = {
     *("k3os-report.service", "k3os-node-ready.service", "k3os-tidy.service"),
     *("k3os-issue.service", "k3os-verify.service", "fstrim.service.d/10-k3os.conf"),
@@ -46,7 +46,7 @@ def settings(path: Path) -> dict[str, str]:
 
 
 def test_what_nobody_waits_for_yields_to_k3s_and_nothing_else_does() -> None:
-    """k3s and the boot wait for the others, or the network or a person does."""
+    """k3s, the boot, the network or a person waits for the others."""
     files = [*UNITS.glob("*.service"), *UNITS.glob("*.service.d/*.conf")]
     found = {
         str(path.relative_to(UNITS)) for path in files if settings(path).get("Slice") == YIELDING
@@ -55,17 +55,18 @@ def test_what_nobody_waits_for_yields_to_k3s_and_nothing_else_does() -> None:
 
 
 def test_no_unit_relies_on_niceness() -> None:
-    """With the cpu controller, which the kubelet wants, it says nothing to other control groups."""
+    """With the cpu controller, which the kubelet enables, niceness does not affect other control
+    groups."""
     files = [path for path in UNITS.rglob("*") if path.is_file()]
     assert [path.name for path in files if "Nice" in settings(path)] == []
 
 
 def test_what_yields_has_less_than_k3s_and_is_never_starved() -> None:
-    """100 is what a slice has that says nothing. `idle`, or a weight near 1, is nothing on a node
-    whose pods take all processors: in kubepods.slice each processor counts 39 and more."""
+    """The default is 100. `idle`, or a weight near 1, would get nothing on a node whose pods use
+    all processors: kubepods.slice gets a weight of 39 or more per processor."""
     known = settings(UNITS / YIELDING)
     assert 10 <= int(known["CPUWeight"]) <= 25
     assert "CPUWeight" not in settings(UNITS / "k3s.slice")
-    # slices are nested by the dashes in their names: this one is beside k3s.slice
+    # dashes in slice names mean nesting: this one is next to k3s.slice
     assert "-" not in YIELDING
     assert "MemoryLow" in known

@@ -45,7 +45,7 @@ class Machine:
         say: Callable[[str], None] | None = None,
         mode: str = "live",
     ) -> PhaseReport:
-        """Apply a phase; an empty config means: the one that is there already."""
+        """Apply a phase; an empty config means the existing one."""
         if config:
             self.put("k3os/system/config.yaml", config)
             (self.root / "k3os/system/config.yaml").chmod(0o600)

@@ -1,5 +1,5 @@
-"""Files of other programs, read as those programs read them. A line that one of them would refuse,
-or take for something else, is an AssertionError. Each grammar is that of the page it names.
+"""Files for other programs, parsed like those programs do. A line that the program would refuse or
+misunderstand is an AssertionError. Each grammar is from the page that is named.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
 def environment_file(text: str) -> dict[str, str]:
-    """systemd.exec(5), EnvironmentFile=, of which we write `NAME="…"` only."""
+    """systemd.exec(5), EnvironmentFile=; we only write `NAME="…"`."""
     found = {}
     for line in text.split("\n")[:-1]:
         match = re.fullmatch(rf'({NAME})="((?:[^"\\$`\x00]|\\["\\$`])*)"', line)
         assert match, line
-        line.encode()  # a byte that is not UTF-8 costs the whole file
+        line.encode()  # systemd rejects a whole file with a byte that is not UTF-8
         found[match[1]] = re.sub(r"\\(.)", r"\1", match[2])
     assert text.endswith("\n") or not text
     return found
 
 
 def words(text: str) -> list[str]:
-    """systemd.service(5), "Command lines": how `$K3S_ARGS` becomes arguments."""
+    """systemd.service(5), "Command lines": how `$K3S_ARGS` is split into arguments."""
     found: list[str] = []
     rest = text
     while rest:
@@ -139,7 +139,7 @@ def key_file(text: str) -> dict[str, dict[str, str]]:
 
 
 def rules(text: str) -> list[str]:
-    """udev(7), of which we write matches and assignments in double quotes only."""
+    """udev(7); we only write matches and assignments in double quotes."""
     found = []
     pair = r'[A-Z]+(\{[a-z_A-Z]+\})?(==|!=|=|\+=)"[^"\\%{}*?|]*"'
     for line in text.split("\n")[:-1]:
@@ -149,7 +149,7 @@ def rules(text: str) -> list[str]:
 
 
 def unit(text: str) -> dict[str, str]:
-    """systemd.syntax(7), a drop-in or a part of logind's configuration."""
+    """systemd.syntax(7): a drop-in, or a part of logind's configuration."""
     found = {}
     for line in text.split("\n")[:-1]:
         assert re.fullmatch(r"#.*|\[[A-Z][a-z]+\]|[A-Za-z]+=[^%\\$;]*", line), line
@@ -159,7 +159,7 @@ def unit(text: str) -> dict[str, str]:
 
 
 def keys(text: str) -> list[str]:
-    """sshd(8), "AUTHORIZED_KEYS FILE FORMAT": a comment, or a key with what may be before it."""
+    """sshd(8), "AUTHORIZED_KEYS FILE FORMAT": a comment, or a key, maybe with options before it."""
     found = []
     for line in text.split("\n")[:-1]:
         if not line.startswith("#"):
@@ -169,13 +169,13 @@ def keys(text: str) -> list[str]:
 
 
 def one_line(text: str) -> str:
-    """A file that is a word or a path."""
+    """A file with a single word or path."""
     assert text.count("\n") == 1 and text.endswith("\n"), text
     return text[:-1]
 
 
 def one_map(text: str) -> Any:
-    """YAML as the strictest reader has it: JSON's escapes only, every value what it was."""
+    """YAML for the strictest reader: only JSON's escapes, and values keep their types."""
     found = yaml.safe_load(text)
     assert isinstance(found, dict), text
     json.dumps(found, ensure_ascii=False).encode()
@@ -206,13 +206,13 @@ READERS: dict[str, Callable[[str], Any]] = {
     "var/lib/rancher/k3os/hostname": one_line,
     "var/lib/rancher/k3os/node-name": one_line,
 }
-# our own, JSON or read by nobody else; passwd and group are not written
+# our own files: JSON, or not read by other programs; passwd and group are not written
 OURS = ("k3os/", "proc/", "etc/passwd", "etc/group")
 OURS += tuple(f"run/k3os/{name}" for name in ("written", "boot-has", "k3s-wants", "k3s-has"))
 
 
 def read_all(root: Path) -> dict[str, Any]:
-    """Every file below root by the program that reads it."""
+    """Parse every file below root like the program that reads it."""
     found: dict[str, Any] = {}
     everything = [Path(where, name) for where, _, names in os.walk(root) for name in names]
     for path in sorted(each for each in everything if os.path.isfile(each)):

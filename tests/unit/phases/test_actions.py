@@ -1,4 +1,4 @@
-"""Effects on a directory that stands for the system: links, modules, settings."""
+"""Effects on a directory in place of the system: links, modules, settings."""
 
 import os
 from pathlib import Path

@@ -68,14 +68,14 @@ def test_a_kernel_without_apparmor_is_said(machine: Machine) -> None:
 
 
 class RealNode(Node):
-    """A directory for which programs are started."""
+    """A directory that counts as a real node, so that programs are started."""
 
     is_real = True  # type: ignore[assignment]
 
 
 @pytest.fixture
 def parser(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The command lines of what would run; one that names `broken` fails as the parser does."""
+    """The command lines that would run; one that names `broken` fails like the parser."""
     started: list[list[str]] = []
 
     def run(argv: list[str], **_: object) -> bytes:

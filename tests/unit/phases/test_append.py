@@ -1,4 +1,4 @@
-"""write_files with `append: true`: once at the end, without taking the rest of the file."""
+"""write_files with `append: true`: added once at the end, and the rest of the file stays."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What each applier makes of its keys, on a node that is a directory."""
+"""What each applier does with its keys, on a node that is a directory."""
 
 import gzip
 import os

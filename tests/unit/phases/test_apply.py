@@ -119,12 +119,12 @@ def test_the_console_hears_of_a_problem_once_in_a_boot(machine: Machine) -> None
     assert len(said) == 2
     machine.apply("boot", say=said.append)
     assert len(said) == 2
-    machine.apply("runtime", say=said.append)  # by hand, or into the journal
+    machine.apply("runtime", say=said.append)  # called by hand, or logged in the journal
     assert len(said) == 4
 
 
 def test_the_initrd_imports_no_applier_that_only_the_runtime_phase_needs() -> None:
-    """`preload` takes those that always run and name no phases; each import costs boot time."""
+    """`preload` imports those that always run and name no phases; each import takes boot time."""
     early = {BOOT, INITRD}
     for name, applier in APPLIERS.items():
         if applier.always and not applier.phases:

@@ -39,13 +39,13 @@ def test_the_bundle_can_be_read_by_openssl(machine: Machine) -> None:
     machine.apply("boot", CONFIG)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(str(machine.root / BUNDLE))
-    assert len(context.get_ca_certs()) == 1  # the same twice is one
+    assert len(context.get_ca_certs()) == 1  # duplicates count once
 
 
 def test_what_a_user_added_with_update_ca_certificates_stays(machine: Machine) -> None:
     machine.put(BUNDLE, DEBIANS)
     machine.apply("boot", CONFIG)
-    machine.put(BUNDLE, DEBIANS + "-----BEGIN theirs\n")  # made anew
+    machine.put(BUNDLE, DEBIANS + "-----BEGIN theirs\n")  # rebuilt
     machine.apply("runtime")
     assert machine.text(BUNDLE).startswith(DEBIANS + "-----BEGIN theirs\n" + BEGIN)
 
@@ -84,7 +84,7 @@ def test_what_a_url_gives_is_trusted_at_once_and_before_the_network_at_the_next_
     assert machine.apply("runtime").is_fine
     assert machine.text(BUNDLE) == f"{DEBIANS}{BEGIN}\n{PEM}{END}\n"
     assert machine.text(OWN) == PEM
-    # another boot: /etc is the image's again
+    # after a reboot: /etc is the image's again
     machine.put(BUNDLE, DEBIANS)
     site.page("/root.pem", status(404))
     assert machine.apply("boot").is_fine

@@ -1,4 +1,4 @@
-"""What has changed and counts only when k3s starts anew, or at a boot, is said."""
+"""Changes that only take effect when k3s restarts, or at a boot, are reported."""
 
 import shutil
 
@@ -15,7 +15,7 @@ BEFORE = "k3os: {environment: {no_proxy: a, x: y}, k3s_args: [server], labels: {
 
 
 def start_k3s(machine: Machine) -> None:
-    """As k3s.service does."""
+    """Start k3s like k3s.service."""
     shutil.copy(machine.root / changed.WANTS.lstrip("/"), machine.root / changed.HAS.lstrip("/"))
 
 
@@ -27,7 +27,7 @@ def not_in_k3s(machine: Machine) -> list[str]:
     ("after", "names"),
     [
         (BEFORE, []),
-        (BEFORE.replace("a: b", "a: c"), []),  # the node tells the cluster itself
+        (BEFORE.replace("a: b", "a: c"), []),  # the node reports it to the cluster itself
         (BEFORE.replace("no_proxy: a", "no_proxy: b"), ["k3os.environment.no_proxy"]),
         (BEFORE.replace("no_proxy: a, ", ""), ["k3os.environment.no_proxy"]),
         (BEFORE.replace("[server]", "[server, --debug]"), ["k3os.k3s_args"]),
@@ -42,7 +42,7 @@ def test_what_k3s_was_not_started_with_is_named(
     machine: Machine, after: str, names: list[str]
 ) -> None:
     machine.apply("runtime", BEFORE)
-    assert not_in_k3s(machine) == []  # nothing runs yet
+    assert not_in_k3s(machine) == []  # k3s is not running yet
     start_k3s(machine)
     machine.apply("runtime", after)
     assert not_in_k3s(machine) == names

@@ -1,4 +1,4 @@
-"""A file of the configuration that holds a secret is for its owner alone, and that is said."""
+"""A configuration file with a secret is made readable for its owner only, and that is reported."""
 
 import os
 

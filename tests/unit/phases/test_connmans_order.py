@@ -1,4 +1,4 @@
-"""Which of its services connman prefers: that of the gateway that was asked for."""
+"""Which service connman prefers: that of the configured gateway."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from .test_network import entry, link
 def test_connman_prefers_the_interface_of_the_gateway(
     entries: list[dict], first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its name servers are asked."""
+    """connman asks the name servers of this interface."""
     macs = {"eth0": "52:54:00:00:00:01", "eth1": "52:54:00:00:00:02"}
     links = [
         link("eth0", "10.0.2.15/24", "fd00:2::15/64", mac=macs["eth0"]),

@@ -1,4 +1,4 @@
-"""A k3s whose data is elsewhere: whatever says so, all of ours looks there."""
+"""A k3s whose data is elsewhere: no matter how it is configured, all our programs look there."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def test_what_k3s_finds_and_what_looks_for_it_follow(machine: Machine, config: s
 
 @each_way
 def test_the_tools_find_it_in_our_file(machine: Machine, config: str) -> None:
-    """kubectl, crictl and ctr get none of the arguments and variables of the service."""
+    """kubectl, crictl and ctr do not get the service's arguments and variables."""
     machine.apply("runtime", config)
     files = [machine.root / CONFIG_FILE[1:], *(machine.root / f"{CONFIG_FILE[1:]}.d").glob("*")]
     ours = [each.read_text() for each in files if each.exists() and "by k3os" in each.read_text()]
@@ -100,7 +100,7 @@ def test_the_last_word_is_the_arguments_then_the_files_then_the_variable(machine
 
 
 def test_a_relative_place_is_one_of_the_root(machine: Machine) -> None:
-    """k3s.service starts it there."""
+    """k3s.service starts k3s in /."""
     machine.apply("runtime", "k3os: {k3s_args: [server, --data-dir=var/data]}\n")
     assert os.readlink(f"{machine.root}{K3S_DATA}") == "/var/data"
 
@@ -118,7 +118,7 @@ def test_a_relative_place_is_one_of_the_root(machine: Machine) -> None:
     ],
 )
 def test_a_place_is_called_the_same_wherever_it_is_asked_for(given: str, place: str) -> None:
-    """Copies of the datastore ask k3s' own settings, the phases our configuration."""
+    """Copies of the datastore use k3s' own settings, the phases our configuration."""
     arguments = ["server", f"--data-dir={given}"]
     values = check_text(json.dumps({"k3os": {"k3s_args": arguments}}).encode(), "c")[0]
     assert data_directory(Config(values)) == place

@@ -1,4 +1,5 @@
-"""use_routes and route_metric of k3os.network: which default routes there are, and which counts."""
+"""use_routes and route_metric of k3os.network: which default routes exist, and which one is
+used."""
 
 from __future__ import annotations
 
@@ -226,7 +227,7 @@ def test_the_kernels_own_settings_come_back(machine: Machine) -> None:
 def test_connman_prefers_what_no_entry_puts_behind_the_others(
     entries: list[dict], names: list[str], moved: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its default route has no metric, and would lead where nobody wants it first."""
+    """connman's default route has no metric, and would take precedence over the wanted one."""
     services = {"eth0": "ethernet_525400000001_cable", "eth1": "ethernet_525400000002_cable"}
     done: list[list[str]] = []
 
@@ -286,7 +287,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def looks(entries: list[dict], links: list[dict]) -> None:
-    """As set_routes does: what was replaced is gone already, and cannot be deleted."""
+    """Apply changes like set_routes: a route that was replaced is gone, so deleting it fails."""
     for _ in range(TRIES):
         try:
             for command in decide(entries, links, {4: routes_of(4), 6: []}):
@@ -298,8 +299,8 @@ def looks(entries: list[dict], links: list[dict]) -> None:
 
 
 def test_whatever_there_was_the_kernel_has_what_is_asked_for_after_it(kernel: None) -> None:
-    """A property, on entries and routes at random (the same in each run): the second look finds
-    nothing to do, and the best way is the one that counts."""
+    """A property test with random entries and routes (the same in each run): a second pass finds
+    nothing to do, and the best route is the one that is used."""
     numbers = random.Random(17)
     for _ in range(40):
         run(["ip", "route", "flush", "exact", "default"], check=False)

@@ -1,4 +1,4 @@
-"""k3os.disks and k3os.mounts: units in the boot phase, and what comes of them later."""
+"""k3os.disks and k3os.mounts: units in the boot phase, and what becomes of them later."""
 
 import json
 from typing import Any
@@ -56,7 +56,7 @@ def test_names_of_units_are_those_of_systemd_escape(path: str, name: str) -> Non
         ("/dev/vdb1", "/dev/vdb1"),
         ("nas:/x=y", "nas:/x=y"),
         (f"UUID={UUID.upper()}", f"/dev/disk/by-uuid/{UUID}"),
-        ("UUID=ABCD-1234", "/dev/disk/by-uuid/ABCD-1234"),  # of a FAT
+        ("UUID=ABCD-1234", "/dev/disk/by-uuid/ABCD-1234"),  # of a FAT file system
         ("LABEL=data", "/dev/disk/by-label/data"),
         ("LABEL=a(b)", "/dev/disk/by-label/a\\x28b\\x29"),
         ("PARTUUID=AB-01", "/dev/disk/by-partuuid/ab-01"),
@@ -123,7 +123,7 @@ def test_what_is_in_units_of_other_kinds(given: dict[str, Any], line: str) -> No
     lines = text_of(mount(**given)).splitlines()
     assert line in lines
     assert not any("fsck" in each for each in lines)
-    # what is behind the network must be given up before the network is
+    # network mounts must be unmounted before the network goes down
     assert ("DefaultDependencies=no" in lines) is not given.get("is_network", False)
 
 
@@ -215,7 +215,7 @@ def test_what_changes_later_counts_at_the_next_boot(machine: Machine) -> None:
 
 
 class Real(Node):
-    """A node of which actions may believe that they run on it."""
+    """A node that actions take for the real one."""
 
     is_real = True  # type: ignore[assignment]
 

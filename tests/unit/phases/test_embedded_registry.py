@@ -1,4 +1,4 @@
-"""k3os.embedded_registry: told to servers whose k3s knows it, and to nobody else."""
+"""k3os.embedded_registry: set on servers whose k3s supports it, and nowhere else."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""An empty disk is formatted once; what holds anything is not touched, also after a power cut."""
+"""An empty disk is formatted once; disks with data are not touched, even after a power cut."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def mark(kind: str, label: str = "", uuid: str = "", device: str = "/dev/vdb") -
 
 
 def at(*marks: Signature, **what: Any) -> Seen:
-    """What /dev/vdb holds."""
+    """The contents of /dev/vdb."""
     facts = {"identity": ID, "size": 5 * MIB, "is_blank": not marks, **what}
     return Seen("/dev/vdb", list(marks), facts.pop("others", None), **facts)
 
@@ -39,11 +39,11 @@ def record(wanted: Wanted, *, made: bool, device: str = ID) -> dict[str, Any]:
 
 VDC = "/dev/vdc"
 DECISIONS = [
-    # what is asked for, recorded and there; the UUID that is used, "" for a new one
+    # what is configured, recorded and found; the UUID that is used, "" for a new one
     (DATA, {}, at(), ""),
     (DATA, {}, at(mark("ext4", "data", OTHER)), OTHER),
     (DATA, record(DATA, made=True), at(mark("ext4", "data", OURS)), OURS),
-    # relabelled by somebody; named otherwise by the kernel; made anew by hand
+    # relabelled by somebody; renamed by the kernel; reformatted by hand
     (DATA, record(DATA, made=True), at(mark("ext4", "mine", OURS)), OURS),
     (DATA, record(DATA, made=True), at(mark("ntfs"), others=[mark("ext4", "data", OURS)]), OURS),
     (DATA, record(DATA, made=True), at(others=[mark("ext4", "data", OURS, VDC)]), OURS),
@@ -52,7 +52,7 @@ DECISIONS = [
     # a name that changed, before anything was recorded
     (DATA, {}, Seen(others=[mark("ext4", "data", OTHER, VDC)]), OTHER),
     (DATA, {}, at(mark("gpt"), others=[mark("ext4", "data", OTHER, VDC)]), OTHER),
-    # in use by ourselves
+    # in use by us
     (DATA, {}, at(mark("ext4", "data", OTHER), in_use="/dev/vdb is mounted at /srv"), OTHER),
 ]
 
@@ -63,7 +63,7 @@ def test_what_is_used(wanted: Wanted, known: dict[str, Any], seen: Seen, uuid: s
 
 
 POWER_CUTS = [
-    # where mkfs was when the power went; the record's UUID: it is made again
+    # how far mkfs was at the power cut; the record's UUID: it is formatted again
     ("before the record", DATA, {}, at(), ""),
     ("before mkfs", DATA, record(DATA, made=False), at(), OURS),
     ("without a mark", DATA, record(DATA, made=False), at(is_blank=False), OURS),
@@ -123,17 +123,17 @@ REFUSALS = [
         Seen(others=[mark("ext4", "data", OTHER, VDC), mark("ext4", "data", OURS, "/dev/vdd")]),
         "/dev/vdc (ext4) and /dev/vdd (ext4)",
     ),
-    # another disk has the name now, or the disk was emptied: not a second time
+    # another disk has the name now, or the disk was wiped: it is not formatted a second time
     *(
         (DATA, record(DATA, made=True), seen, f"which was made before (UUID {OURS}), is on no disk")
         for seen in (at(), at(is_blank=False), at(mark("gpt")), Seen(), at(in_use="as swap"))
     ),
-    # what looks like our half-made one and is not: another disk, somebody's data, in use
+    # looks like our half-formatted disk, but is not: another disk, somebody's data, in use
     (DATA, record(DATA, made=False, device="other 0 9"), at(is_blank=False), "no format that is"),
     (DATA, HALF, at(mark("ntfs")), "it holds ntfs"),
     (DATA, HALF, at(mark("ext4", "old", OTHER)), "it holds ext4 'old'"),
     (DATA, HALF, at(is_blank=False, in_use="/dev/vdb is in use"), "/dev/vdb is in use"),
-    (FAST, HALF, at(is_blank=False), "no format that is known"),  # it was of another kind
+    (FAST, HALF, at(is_blank=False), "no format that is known"),  # another kind was asked for
     (DATA, HALF, Seen(), "/dev/vdb is not there"),
 ]
 
@@ -226,7 +226,7 @@ def test_a_real_mkfs_that_a_power_cut_ended_is_made_good(
     size: int,
     cut: str,
 ) -> None:
-    """half: it has written all over the disk, and not yet its mark."""
+    """half: mkfs has written all over the disk, but not its signature yet."""
     wanted = Wanted(loop(size), kind, f"test-{kind}")
     make = empty_disks.make
 
@@ -281,7 +281,7 @@ def test_what_a_real_disk_holds_stays_to_the_last_byte(
         settle(wanted, node, Now())
     assert Path(wanted.device).read_bytes() == before
     assert read_record(node) == {}
-    # what the message says empties it
+    # the command in the message wipes it
     hint = caught.value.hint.partition("`sudo")[2]
     run(["/bin/sh", "-ec", f"sudo{hint.rpartition('`')[0]}".replace("sudo ", "")])
     assert settle(wanted, node, Now())[1]
@@ -311,7 +311,7 @@ def test_patience_is_one_for_all_devices(monkeypatch: pytest.MonkeyPatch) -> Non
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     patience = Patience()
-    now[0] = 200.0  # it begins with the first that is missing
+    now[0] = 200.0  # starts with the first missing disk
     assert not patience.is_over()
     now[0] = 209.9
     assert not patience.is_over()

@@ -1,4 +1,4 @@
-"""/etc/environment of somebody else: its variables reach k3s, as they did in the original k3OS."""
+"""Other variables in /etc/environment reach k3s, as in the original k3OS."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""fallback_address of k3os.network: what an interface has while no DHCP server answers."""
+"""fallback_address of k3os.network: the address of an interface while no DHCP server answers."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ def test_the_node_is_reachable_and_has_a_way_out_until_a_server_answers(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In a kernel of its own: connman's part by hand. The server's network is the fallback's, so
-    that its address comes behind, and the kernel would take it away with the first."""
+    """In a network namespace, with connman's part done by hand. The DHCP server's network is that
+    of the fallback, so its address is secondary, and the kernel would remove it with the first."""
     entries = [falling_back("192.168.1.1")]
     run(["ip", "address", "flush", "dev", "eth0"])
     assert settle(entries, tmp_path, monkeypatch) == []
     run(["ip", "address", "add", MADE_UP, "dev", "eth0"])
-    run(["ip", "route", "add", "default", "dev", "eth0"])  # as connman has it
+    run(["ip", "route", "add", "default", "dev", "eth0"])  # as connman adds it
     settle(entries, tmp_path, monkeypatch)
     shown = run(["ip", "route", "get", "192.0.2.1"]).decode()
     assert "via 192.168.1.1 dev eth0 src 192.168.1.10" in shown

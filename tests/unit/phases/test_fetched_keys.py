@@ -1,4 +1,4 @@
-"""Keys that are fetched: a local site plays GitHub."""
+"""Keys that are fetched, from a local site in place of GitHub."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""No text of a configuration becomes a line of its own in another program's file."""
+"""No text of a configuration can add a line to another program's file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BREAKS = ["\n", "\r\n", "\r", "\n\t", "\x00", "\u2028", "\x0b"]
 
 
 def places(text: str) -> dict[str, dict[str, Any]]:
-    """Configurations with a text of somebody else in each place that takes one."""
+    """Configurations with a given text in each place that takes one."""
     network = {"address": "10.0.0.2/24", "gateway": "10.0.0.1"}
     return {
         "hostname": {"hostname": text},
@@ -49,7 +49,7 @@ def places(text: str) -> dict[str, dict[str, Any]]:
     }
 
 
-# written as they are for a program that reads JSON, YAML or a line of its own for each
+# written unchanged for programs that read JSON, YAML or one line per value
 STRUCTURED = (".json", ".yaml", ".toml")
 
 

@@ -1,5 +1,5 @@
-"""k3os.hardening: cis: what k3s is told, where, and what is left out rather than keep it from
-starting. The names are those of its hardening guide."""
+"""k3os.hardening: cis: which settings k3s gets, where, and which are left out so that it can start.
+The names are those of k3s' hardening guide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""use_dns of k3os.network: whose name servers are taken out of connman's resolv.conf."""
+"""use_dns of k3os.network: whose name servers are removed from connman's resolv.conf."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_table(case: str) -> None:
 
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
-    """One whose files are elsewhere, and which is real all the same."""
+    """A node whose files are elsewhere, but which counts as a real one."""
     for name in ("SOURCE", "FILE", "MAIN", "PLAN"):
         monkeypatch.setattr(resolv, name, str(tmp_path / name))
     (tmp_path / "SOURCE").write_text(TEXT)

@@ -1,4 +1,4 @@
-"""k3os.images: archives where k3s imports them from, before it starts."""
+"""k3os.images: archives in the directory from which k3s imports them, before it starts."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def config(*places: str) -> str:
 
 
 def there(machine: Machine) -> dict[str, bytes]:
-    """The names without our mark, and what is in each."""
+    """The names without our prefix -> contents."""
     directory = machine.root / DIRECTORY
     found = sorted(directory.iterdir()) if directory.exists() else []
     return {path.name[len("k3os-01234567-") :]: path.read_bytes() for path in found}

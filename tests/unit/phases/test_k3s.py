@@ -1,4 +1,4 @@
-"""What k3s is started with: input → exact files and argv."""
+"""How k3s is started: input → exact files and argv."""
 
 import shlex
 
@@ -125,7 +125,7 @@ def test_a_configuration_of_k3s_by_the_user_stays_and_ours_goes_beside_it(
 
 
 def files(machine: Machine) -> dict[str, tuple[int, str]]:
-    """Path -> mode and content of all that is for k3s."""
+    """Path -> mode and contents of all files for k3s."""
     found = [*machine.root.glob("etc/rancher/**/*"), *machine.root.glob("run/k3os/*")]
     return {
         str(each.relative_to(machine.root)): (each.stat().st_mode & 0o777, each.read_text())
@@ -178,7 +178,7 @@ def test_arguments_are_stronger_than_the_token_of_the_configuration(machine: Mac
 
 
 def test_an_agent_is_not_given_a_file_with_a_servers_flag(machine: Machine) -> None:
-    """It would end: "flag provided but not defined"."""
+    """It would exit with "flag provided but not defined"."""
     machine.apply("boot", "k3os: {token: x, k3s_args: [agent, --agent-token=y]}\n")
     settings = yaml.safe_load(machine.text("etc/rancher/k3s/config.yaml"))
     assert settings == {"node-label": LABELS, **TOKEN}
@@ -327,7 +327,7 @@ def test_a_name_that_the_user_gives_k3s_is_not_replaced_by_the_hosts(
 def test_a_name_that_kubernetes_never_takes_is_said_before_and_on_the_node(
     machine: Machine, config: str
 ) -> None:
-    """k3s would be activating for ever."""
+    """The unit would stay in "activating" forever."""
     (line,) = machine.apply("runtime", f"hostname: host\n{config}").lines()
     assert "is not a valid node name; use letters, digits, `-` and `.`" in line
     _, problems = check_text(config.encode(), "c")
@@ -337,8 +337,8 @@ def test_a_name_that_kubernetes_never_takes_is_said_before_and_on_the_node(
     assert "is not a valid node name" in problem.message
 
 
-# sources of one taint -> the values that k3s may see of it, in all its files and arguments. The API
-# server refuses a node with two of a key and effect, so that it never registers.
+# sources of one taint -> the values that k3s may get, in all files and arguments. The API server
+# refuses nodes with two taints of the same key and effect, so they would never register.
 TAINTS = {
     "the same twice": ("k3os: {taints: ['a=b:NoSchedule', 'a=b:NoSchedule']}", ["a=b:NoSchedule"]),
     "two values": ("k3os: {taints: ['a=b:NoSchedule', 'a=c:NoSchedule']}", ["a=c:NoSchedule"]),

@@ -1,4 +1,4 @@
-"""k3os.kernel_args on a node: when a generation is made for it, and what is said when not."""
+"""k3os.kernel_args on a node: when it makes a new generation, and what it says otherwise."""
 
 import json
 
@@ -30,7 +30,7 @@ def own(machine: Machine, config: str = WANTED, mode: str = "disk", **more: obje
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What would be started on a real node."""
+    """The commands that would be started on a real node."""
     found: list[list[str]] = []
 
     def run_k3os(arguments: list[str], *_: object, **__: object) -> str:
@@ -43,7 +43,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 def perform(machine: Machine, *wanted: str) -> applier.TellKernel:
-    """The action alone: others must not touch this machine."""
+    """Perform only this action: others must not touch the host."""
     from k3os.config.value import Place
 
     action = applier.TellKernel(KEY, Place("config.yaml", 1, 1), wanted)

@@ -1,4 +1,4 @@
-"""What has left the configuration is undone at once, or said; nothing else is touched."""
+"""Settings that left the configuration are undone at once, or reported; nothing else is touched."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from .conftest import Machine
 NOTHING = "hostname: node1\n"
 MANIFEST = "var/lib/rancher/k3s/server/manifests/mine.yaml"
 IMAGE = "run/k3os/rootfs/"
-# what k3OS sets for the swap that it makes
+# sysctls that k3OS sets for its swap
 SWAP = ("vm/page-cluster", "vm/watermark_boost_factor")
 
 
@@ -68,14 +68,14 @@ def test_a_file_that_somebody_changed_since_is_not_touched(machine: Machine) -> 
     report = machine.apply("runtime", NOTHING)
     assert machine.text("etc/mine.conf") == "a\nby hand\n"
     assert undone(report)["file /etc/mine.conf"] == ("later", leftovers.CHANGED)
-    machine.put("etc/mine.conf", "a")  # theirs from then on
+    machine.put("etc/mine.conf", "a")  # not ours from then on
     assert undone(machine.apply("runtime")) == {}
 
 
 def test_what_persists_is_undone_when_it_leaves_between_two_boots(machine: Machine) -> None:
     text = config(f"{{path: /{MANIFEST}, content: a}}", "{path: /etc/mine, content: a}")
     machine.apply("runtime", text)
-    (machine.root / "run/k3os/ours.json").unlink()  # with the memory it was in
+    (machine.root / "run/k3os/ours.json").unlink()  # it was in memory
     (machine.root / "etc/mine").write_text("made by something else in this boot")
     machine.apply("boot", NOTHING)
     assert (machine.root / MANIFEST).exists()  # cloud data may still name it
@@ -92,7 +92,7 @@ def test_a_power_cut_between_the_file_and_the_end_of_the_phase_loses_no_record(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(write_files, "add_record", cut)  # right after the file is there
+        patch.setattr(write_files, "add_record", cut)  # right after the file is written
         machine.apply("runtime", config(f"{{path: /{MANIFEST}, content: a}}"))
     assert machine.text(MANIFEST) == "a"
     machine.apply("runtime", NOTHING)
@@ -145,7 +145,7 @@ def test_an_applier_that_breaks_undoes_nothing(
 def test_a_kernel_setting_gets_the_value_it_had(machine: Machine) -> None:
     name = "proc/sys/kernel/printk"
     machine.apply("initrd", "k3os: {sysctls: {kernel.printk: 4 4 1 7}}\n")
-    machine.put(name, "3\t4\t1\t7\n")  # the image's default, between the phases
+    machine.put(name, "3\t4\t1\t7\n")  # the image's default, set between the phases
     machine.apply("boot")
     machine.apply("runtime", "k3os: {sysctls: {kernel.printk: 5 4 1 7}}\n")
     assert machine.text("etc/sysctl.d/zz-k3os.conf") == "kernel/printk = 5 4 1 7\n"
@@ -237,7 +237,7 @@ def test_a_password_that_rancher_changed_since_stays(machine: Machine) -> None:
 
 def test_a_module_stays_until_the_next_boot_and_that_is_said(machine: Machine) -> None:
     machine.apply("boot", "k3os: {modules: [nbd]}\n")
-    assert not (machine.root / ours.HERE.lstrip("/")).exists()  # it is not loaded here
+    assert not (machine.root / ours.HERE.lstrip("/")).exists()  # it is not really loaded
     entry = {"key": "k3os.modules", "from": "x:1:1", "is": [""], "was": None}
     machine.put(ours.HERE.lstrip("/"), json.dumps({"module nbd": entry}))
     report = machine.apply("runtime", NOTHING)

@@ -1,4 +1,4 @@
-"""A phase with twice as much to do does twice as much: counted, not timed."""
+"""A phase with twice as much input does twice as much work: counted, not timed."""
 
 import gc
 import sys
@@ -37,7 +37,7 @@ TEXTS: dict[str, Callable[[int], str]] = {
 
 
 def calls(machine: Machine, text: str) -> int:
-    """How often functions are called while a phase is applied, and once more when it is there."""
+    """The number of function calls while a phase is applied twice."""
     count = 0
 
     def profile(_frame: FrameType, event: str, _argument: object) -> None:
@@ -55,7 +55,7 @@ def calls(machine: Machine, text: str) -> int:
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_phase_is_linear(name: str, tmp_path: Path) -> None:
-    for count in (1, 25, 100):  # with the first one come imports
+    for count in (1, 25, 100):  # the first one warms up imports
         (tmp_path / str(count)).mkdir()
     _, few, many = (
         calls(Machine(tmp_path / str(count)), TEXTS[name](count)) for count in (1, 25, 100)
@@ -79,7 +79,7 @@ def collections(step: Callable[[], object]) -> int:
 
 
 def test_the_collector_does_not_look_through_a_large_configuration(machine: Machine) -> None:
-    """It did, each time through all of it, and four times the files took nearly five times as
+    """It used to scan all of it each time, so that four times the files took nearly five times as
     long."""
     text = TEXTS["files"](1000)
     path = machine.root / "k3os/system/config.yaml"

@@ -1,4 +1,4 @@
-"""Bonds, bridges and dummies on a kernel that is made up, and bridges on the one that is there."""
+"""Bonds, bridges and dummies on a fake kernel, and bridges on the real one."""
 
 import json
 import os
@@ -22,14 +22,14 @@ CARDS = {f"eth{number}": f"52:54:00:00:00:0{number}" for number in range(4)}
 
 
 class Kernel:
-    """Interfaces, and what ip(8) does with them. refuses: beginnings of commands."""
+    """Interfaces, and what ip(8) does with them. refuses: prefixes of commands that fail."""
 
     def __init__(self) -> None:
         self.links = {name: {"ifname": name, "address": mac} for name, mac in CARDS.items()}
         self.up: set[str] = set()
         self.done: list[str] = []
         self.refuses: tuple[str, ...] = ()
-        self.ups = ""  # what somebody brings up whenever it goes down
+        self.ups = ""  # the interface that somebody else always brings up again
 
     def run(self, words: Sequence[str], *, timeout: float = 0, check: bool = True) -> bytes:
         command = " ".join(words)
@@ -285,7 +285,7 @@ def test_a_vlan_on_what_is_made_is_not_waited_for(
 
 @pytest.fixture
 def connmans(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
-    """Where its files are, in place of the machine's."""
+    """The paths of connman's files, in place of the host's."""
 
     def path(name: str) -> str:
         return str(tmp_path / file_of(name).rpartition("/")[2])
@@ -367,7 +367,7 @@ def test_the_kernel_takes_it(plan: Plan, monkeypatch: pytest.MonkeyPatch, text: 
 def test_connman_starts_anew_for_what_became_a_member_of_a_bond_and_for_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It keeps the service of a card that it knew, under the name that is the bond's now."""
+    """connman keeps the service of a card it knows, under a name that the bond has now."""
     entries = [
         {"made": {"kind": "bond", "name": "bond0"}},
         {"made": {"kind": "bridge", "name": "br0"}},

@@ -1,4 +1,4 @@
-"""rc.local and local.d: which scripts run, in which order, and what is said of the others."""
+"""rc.local and local.d: which scripts run, in which order, and what is said about the others."""
 
 import json
 from pathlib import Path

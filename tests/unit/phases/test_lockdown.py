@@ -1,4 +1,4 @@
-"""The kernel is locked down as far as it is asked, and never less than it is."""
+"""The kernel is locked down as far as configured, and never less than it already is."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""k3os.manifests: files where k3s looks for objects, on servers, as long as they are asked for."""
+"""k3os.manifests: files where k3s looks for objects, on servers, as long as they are configured."""
 
 import json
 import os
@@ -112,7 +112,7 @@ def test_what_comes_without_a_sum_is_looked_at_before_k3s_sees_it(
 
 
 def test_a_path_that_never_ends_is_no_file(machine: Machine) -> None:
-    """It is read in the boot phase, too, which nobody may hold up."""
+    """It is read in the boot phase, too, which must not hang."""
     os.mkfifo(machine.root / "pipe")
     (machine.root / "null").symlink_to("/pipe")
     places = {"one": "/pipe", "two": "/null", "three": "/proc"}
@@ -128,7 +128,7 @@ def test_a_path_that_never_ends_is_no_file(machine: Machine) -> None:
 def test_all_of_them_have_one_end_in_time_and_what_is_there_stays(
     machine: Machine, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """k3s waits for them, and each that nobody answers for takes its time."""
+    """k3s waits for them, and each URL without an answer takes a while."""
     monkeypatch.setattr("k3os.config.fetched.check", lambda node, text: text)  # the site has no TLS
     url = site.page("/one.yaml", content(ONE.encode()))
     assert machine.apply("runtime", config({"one": url})).is_fine

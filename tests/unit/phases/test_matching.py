@@ -1,4 +1,4 @@
-"""`match` of k3os.network: which interfaces of a machine an entry is about."""
+"""`match` of k3os.network: which interfaces of a machine an entry applies to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PCI = "pci0000:00/pci=0000:00:0"
 def plug(
     machine: Machine, name: str, mac: str, where: str, driver: str = "igb", more: str = ""
 ) -> None:
-    """where: below /sys/devices, each part with its bus: `pci:0000:00:03.0/virtio:virtio0`."""
+    """where: below /sys/devices, each part with its bus: `pci=0000:00:03.0/virtio=virtio0`."""
     device = machine.root / "sys/devices"
     for part in where.split("/"):
         bus, _, own = part.rpartition("=")
@@ -45,11 +45,11 @@ def plug(
     (links / name).symlink_to(os.path.relpath(own_directory, links))
 
 
-# as udevadm(8) had it of such machines: ID_PATH
+# ID_PATH as shown by udevadm(8) on such machines
 PATHS = {
     "pci0000:00/pci=0000:00:1f.6": "pci-0000:00:1f.6",
     "pci0000:00/pci=0000:00:03.0/virtio=virtio2": "pci-0000:00:03.0",
-    # behind a bridge, which is not named
+    # behind a bridge, which is not part of the name
     "pci0000:00/pci=0000:00:1c.0/pci=0000:02:00.0": "pci-0000:02:00.0",
     "pci0000:00/pci=0000:00:14.0/usb=usb1/usb=1-1/usb=1-1.2/usb=1-1.2:1.0": (
         "pci-0000:00:14.0-usb-0:1.2:1.0"
@@ -181,7 +181,7 @@ def test_an_entry_may_fit_several_and_a_more_exact_one_comes_first(machine: Mach
 def test_two_cards_do_not_both_get_what_one_alone_can_have(
     machine: Machine, said: str, what: str
 ) -> None:
-    """And both use DHCP: the node is reachable."""
+    """Both use DHCP instead, so the node is reachable."""
     two_cards(machine)
     report = machine.apply("boot", network(f"lan: {{match: {{name: 'eth*'}}, {said}}}"))
     assert reasons(report) == [
@@ -210,7 +210,7 @@ def test_members_and_vlans_may_be_called_by_an_entry(machine: Machine) -> None:
 def test_where_nothing_fits_yet_the_entry_waits_and_nobody_else_is_touched(
     machine: Machine,
 ) -> None:
-    """Also one whose entry is called like an interface that is there."""
+    """Even if the entry is named like an existing interface."""
     two_cards(machine)
     lan = network("eth1: {match: {driver: r8169}, address: 10.0.0.2/24}")
     machine.put("var/lib/connman/mine.config", "[service_mine]\n")

@@ -1,4 +1,4 @@
-"""k3os.network: what connman and udev are given, and which routes are set right afterwards."""
+"""k3os.network: the files for connman and udev, and which routes are corrected afterwards."""
 
 import json
 import os
@@ -88,7 +88,7 @@ def test_a_vlan_is_made_when_its_interface_appears(machine: Machine) -> None:
 
 
 def test_the_interface_below_takes_the_largest_frames_of_the_vlans_on_it(machine: Machine) -> None:
-    """The kernel refuses a VLAN's MTU that is larger than that of what it is on."""
+    """The kernel refuses an MTU of a VLAN that is larger than that of its parent."""
     jumbo = "eth0.5: {mtu: 9000}, eth0.6: {mtu: 4000}, eth1.5: {mtu: 1400}"
     machine.apply("boot", network(f"{jumbo}, eth2.5: {{mtu: 3000}}, eth2: {{mtu: 9000}}"))
     rules = [line.partition('SUBSYSTEM=="net", ')[2] for line in machine.text(UDEV).splitlines()]
@@ -134,7 +134,7 @@ def test_what_two_sources_say_together_is_checked_again(machine: Machine) -> Non
 
 
 def test_interfaces_that_leave_the_configuration_are_forgotten(machine: Machine) -> None:
-    machine.put(f"{CONNMAN}/k3os-network.config", "[service_k3os_eth7]\n")  # an earlier version's
+    machine.put(f"{CONNMAN}/k3os-network.config", "[service_k3os_eth7]\n")  # an old version's
     machine.put(f"{CONNMAN}/mine.config", "[service_mine]\n")
     machine.apply("boot", network("eth0: 10.0.0.2/24"))
     assert list(connman(machine)) == ["k3os-network-eth0.config", "mine.config"]
@@ -144,7 +144,7 @@ def test_interfaces_that_leave_the_configuration_are_forgotten(machine: Machine)
 
 
 def replugged(report: PhaseReport) -> list[str]:
-    """The interfaces that go down for a change, in the words of the report."""
+    """The interfaces that go down for a change, according to the report."""
     words = [each.what.rpartition("; take ")[2] for each in report.results]
     return [each.removesuffix(" down for it") for each in words if each.endswith("for it")]
 
@@ -265,7 +265,7 @@ def test_the_address_that_connman_brings_is_the_first() -> None:
 def test_an_address_that_took_the_first_ones_place_goes_behind_it_again() -> None:
     entries = [entry("eth1", more=("10.1.0.3/24", "10.1.0.4/24", "10.2.0.3/24"))]
     there = link("eth1", "10.1.0.3/24", "10.1.0.2/24", "10.1.0.4/24", "10.2.0.3/24")
-    for number in (1, 2):  # ip(8) marks all but the first one of a network
+    for number in (1, 2):  # ip(8) marks all but the first of a network
         there["addr_info"][number]["secondary"] = True
     assert words(decide(entries, [there], {4: [], 6: []})) == [
         "ip address delete 10.1.0.3/24 dev eth1",
@@ -286,7 +286,7 @@ def test_the_kernel_keeps_every_address_when_their_order_is_put_right(promote: i
         run([*inside, *"ip link add eth1 type veth peer name eth2".split()])
         for device in ("eth2", "eth1"):
             run([*inside, "ip", "link", "set", device, "up"])
-        for address in ("10.1.0.3/24", "10.1.0.2/24", "10.2.0.3/24"):  # connman came second
+        for address in ("10.1.0.3/24", "10.1.0.2/24", "10.2.0.3/24"):  # connman's came second
             run([*inside, "ip", "address", "add", address, "dev", "eth1"])
         show = [*inside, *"ip -json -4 address show".split()]
         entries = [entry("eth1", more=("10.1.0.3/24", "10.2.0.3/24"))]

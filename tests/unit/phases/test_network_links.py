@@ -1,4 +1,4 @@
-"""k3os.network with bonds, bridges and dummies: what connman and udev are given beside them."""
+"""k3os.network with bonds, bridges and dummies: the files for connman and udev."""
 
 from k3os.phases.ip_output import link_of
 from k3os.phases.routes import decide
@@ -12,7 +12,7 @@ MEMBER = 'ENV{SYSTEMD_WANTS}+="k3os-links.service"'
 def test_connman_has_nothing_to_say_about_a_bonds_members_and_no_to_a_bridges(
     machine: Machine,
 ) -> None:
-    """It leaves what is in a bond alone by itself, and takes no notice of the bridge."""
+    """connman itself leaves members of a bond alone, but does not know about the bridge."""
     bond = "bond0: {bond: {mode: 802.3ad, interfaces: [eth0, '52:54:00:00:00:01']}}"
     bridge = "br0: {bridge: {interfaces: [bond0.5, eth2]}, address: 10.0.0.2/24, mtu: 9000}"
     dummy = "dummy0: {dummy: true, address: 192.0.2.1/32}"

@@ -1,4 +1,4 @@
-"""k3os.operator: what of the operator lies where k3s finds it, on which nodes."""
+"""k3os.operator: which of the operator's files are where k3s finds them, on which nodes."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ AGENT = "k3os: {server_url: 'https://s:6443', token: x}\n"
 
 @pytest.fixture
 def node(machine: Machine) -> Machine:
-    """Of an image with an operator."""
+    """A node whose image has an operator."""
     machine.put(IMAGE[1:], "image")
     machine.put(MANIFESTS[1:], "kind: Namespace\n")
     return machine
@@ -194,7 +194,7 @@ def test_a_node_of_an_older_build_keeps_it_without_room_for_it_anew(
     old = where(node, OLD_LINK)
     old.parent.mkdir(parents=True)
     old.symlink_to(IMAGE)
-    full = SimpleNamespace(f_bavail=0, f_frsize=4096)  # the upgrade has taken the rest
+    full = SimpleNamespace(f_bavail=0, f_frsize=4096)  # the upgrade used the rest
     monkeypatch.setattr("os.statvfs", lambda path: full)
     for _ in range(2):
         node.apply("boot", "{}\n")
@@ -222,7 +222,7 @@ def test_switched_on_while_k3s_runs_it_does_not_wait_for_the_next_start(node: Ma
     assert HANDED in of_the_operator(report), "a directory runs nothing"
     assert where(node, COPY).exists()
     assert not_in_k3s(Node(str(node.root))) == [], "nobody is told to restart k3s"
-    node.put(IMPORTED[1:], "sha256:4\n")  # of the version before
+    node.put(IMPORTED[1:], "sha256:4\n")  # from the previous version
     assert HANDED in of_the_operator(node.apply("runtime"))
     node.put(IMPORTED[1:], "sha256:5\n")
     assert HANDED not in of_the_operator(node.apply("runtime"))

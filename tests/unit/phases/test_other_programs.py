@@ -1,5 +1,5 @@
-"""Every text of a configuration that goes into another program's file, with all that has a meaning
-there: the program reads the file, and the text as it was, or it is refused with a reason.
+"""Every text of a configuration that goes into another program's file, with everything that has a
+meaning there: the program reads the file and the unchanged text, or it is refused with a reason.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def configuration(place: str, text: str) -> dict[str, Any]:
 
 @pytest.fixture
 def ready(machine: Machine) -> Machine:
-    """With what else is on a node, written by others."""
+    """A node with files that others have written."""
     machine.put("run/connman/resolv.conf", "nameserver 10.0.0.1\nsearch a.example\n")
     machine.put("etc/environment", "PATH=/usr/bin\n")
     machine.put("etc/connman/main.conf", "[General]\nAllowHostnameUpdates=true\n")
@@ -77,7 +77,7 @@ def test_other_programs_read_what_is_written_for_them(ready: Machine, place: str
 def test_a_byte_that_is_no_text_keeps_no_other_program_from_its_file(
     ready: Machine, place: str
 ) -> None:
-    """It can stand on a kernel's command line; systemd and k3s refuse a whole file for it."""
+    """The kernel command line may contain it; systemd and k3s refuse a whole file because of it."""
     words = []
 
     def flat(name: str, value: Any) -> None:
@@ -106,7 +106,7 @@ def exact(machine: Machine, config: dict[str, Any]) -> dict[str, Any]:
     return grammars.read_all(machine.root)
 
 
-# what may be in any text of one line: a text is never changed on its way
+# valid in any text of one line; texts are never changed on their way
 PLAIN = [each for each in NASTY if each.strip() == each and each.isprintable() and len(each) < 300]
 
 
@@ -143,7 +143,7 @@ def test_what_is_no_crypt_form_is_hashed(text: str) -> None:
 
 @pytest.mark.parametrize("tty", [f"ttyS0{each}" for each in NASTY])
 def test_a_menu_of_grub_holds_no_console_that_is_more_than_a_word(tty: str) -> None:
-    """GRUB's manual, "Quoting": what has a meaning in a menu stands nowhere in what is ours."""
+    """GRUB's manual, "Quoting": our menu contains no characters from it that are special there."""
     try:
         text = grub.menu(tty)
     except UserError as error:
@@ -170,7 +170,7 @@ BREAKS = "a\x0bb\x0cc\x1cd\x85e\u2028f"
 
 
 def test_lines_of_others_stay_byte_for_byte(tmp_path: Path) -> None:
-    """Python ends lines at characters at which no other program does."""
+    """Python also ends lines at characters that are no line ends for other programs."""
     text = f"x={BREAKS}\n"
     assert replace_block(text, []) == text
     assert replace_block(replace_block(text, ["ours"]), []) == text

@@ -1,4 +1,4 @@
-"""Secrets are taken out where they stand as values, and words stay words."""
+"""Secrets are removed where they are values, and other words stay."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Interfaces that go down while connman's files change, and come up whatever happens."""
+"""Interfaces that go down while connman's files change, and come up again whatever happens."""
 
 import json
 import signal
@@ -21,7 +21,8 @@ TERMINATION = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
 
 
 class Machine:
-    """ip(8) and connmanctl(1): connman forgets an interface some questions after it went down."""
+    """Fake ip(8) and connmanctl(1): connman forgets an interface a few queries after it went
+    down."""
 
     def __init__(self, slow: int = 2) -> None:
         self.done: list[str] = []
@@ -53,7 +54,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 class Write(WriteFile):
-    """Notes when it happened."""
+    """Records when it happened."""
 
     __slots__ = ("machine",)
     machine: Machine

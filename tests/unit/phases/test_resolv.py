@@ -1,4 +1,4 @@
-"""The name servers of pods: a resolv.conf of connman's → the kubelet's."""
+"""The name servers of pods: connman's resolv.conf → the kubelet's."""
 
 import ipaddress
 import os
@@ -27,7 +27,7 @@ def lines(text: str) -> list[str]:
             ["search corp.test lab.test", "nameserver 10.1.1.1", "nameserver 10.1.1.2"],
         ),
         ("domain corp.test\nnameserver 10.1.1.1\n", ["search corp.test", "nameserver 10.1.1.1"]),
-        # what k3s would throw the whole file away for
+        # k3s would ignore the whole file because of these
         ("nameserver ::1\nnameserver 127.0.0.1\nnameserver 10.1.1.1\n", ["nameserver 10.1.1.1"]),
         ("nameserver fe80::1%eth0\nnameserver fe80::2\nnameserver 9.9.9.9", ["nameserver 9.9.9.9"]),
         (
@@ -35,7 +35,7 @@ def lines(text: str) -> list[str]:
             "nameserver 255.255.255.255\nnameserver ::\nnameserver 2001:db8::53\n",
             ["nameserver 2001:db8::53"],
         ),
-        # of Google's and Oracle's clouds: the node routes it, as any address of IPv4
+        # in Google's and Oracle's clouds: routed by the node like any IPv4 address
         ("nameserver 169.254.169.254\n", ["nameserver 169.254.169.254"]),
         ("nameserver ::ffff:127.0.0.1\nnameserver 10.1.1.1\n", ["nameserver 10.1.1.1"]),
         ("nameserver 10.1.1.1\nnameserver 10.1.1.1\n", ["nameserver 10.1.1.1"]),
@@ -81,7 +81,8 @@ def servers(machine: Machine, name: str) -> list[str]:
 
 
 def test_where_no_network_names_a_server_the_configured_ones_are_asked(machine: Machine) -> None:
-    """By the node and by pods, from before connman starts; without its proxy it would not."""
+    """By the node and by pods, even before connman starts; without its DNS proxy, connman does
+    not."""
     machine.apply("boot", MINE)
     for name in ("connman", "k3os"):
         assert servers(machine, name) == ["10.9.9.9", "2001:db8::9"]
@@ -89,7 +90,7 @@ def test_where_no_network_names_a_server_the_configured_ones_are_asked(machine: 
     machine.apply("runtime", MINE)
     for name in ("connman", "k3os"):
         assert servers(machine, name) == ["10.0.2.3"]
-    machine.put("run/connman/resolv.conf", "search corp.test\n")  # what connman leaves
+    machine.put("run/connman/resolv.conf", "search corp.test\n")  # as connman writes it
     machine.apply("runtime", MINE)
     for name in ("connman", "k3os"):
         assert servers(machine, name) == ["10.9.9.9", "2001:db8::9"]
@@ -111,7 +112,7 @@ def test_a_network_that_is_gone_takes_no_server_away(machine: Machine) -> None:
 def test_the_file_has_the_time_of_what_it_was_made_from(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What k3os-resolv.service looks at before it starts anything."""
+    """k3os-resolv.service checks it before it starts anything."""
     source = machine.root / "run/connman/resolv.conf"
     monkeypatch.setattr(resolv, "SOURCE", str(source))
     monkeypatch.setattr(resolv, "FILE", str(machine.root / "run/k3os/resolv.conf"))

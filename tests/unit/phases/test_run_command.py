@@ -1,4 +1,4 @@
-"""Commands: real processes, their output as it comes, their end in time."""
+"""Commands: real processes, their output as it arrives, their end in time."""
 
 import os
 import time
@@ -21,7 +21,7 @@ HERE = Place("config.yaml", 1, 1)
 
 
 class Journal:
-    """The lines of a command and what was said on the console, with their times."""
+    """The lines of a command and the console messages, with their times."""
 
     def __init__(self) -> None:
         self.start = time.monotonic()
@@ -104,7 +104,7 @@ def test_what_is_written_while_we_look_is_told_once(
     read = os.pread
 
     def write(text: bytes) -> None:
-        time.sleep(0.02)  # a file's time is that of the kernel's last tick
+        time.sleep(0.02)  # file times have the resolution of the kernel's ticks
         os.write(output.file, text)
 
     def read_late(*arguments: int) -> bytes:
@@ -137,7 +137,7 @@ def test_what_is_too_much_is_dropped_and_said_to_be_and_takes_no_memory(
 
     monkeypatch.setattr(run_command.Output, "pass_on", spy)
     line = "x" * 999
-    # it goes on when there is room again: how quickly a busy machine makes some is not the question
+    # it waits for room in the file: how quickly a busy host makes some is not tested here
     room = f'[ "$(stat -L -c %b /proc/$$/fd/1)" -lt {8 * MOST_OUTPUT // 512} ]'
     wait = f"for n in $(seq 20); do {room} && break; sleep 0.05; done"
     with pytest.raises(UserError, match="exited with 1: the reason"):
@@ -147,7 +147,7 @@ def test_what_is_too_much_is_dropped_and_said_to_be_and_takes_no_memory(
         )
     assert journal.lines[-1] == DROPPED
     assert len(journal.lines) < 1.1 * MOST_OUTPUT / len(line)
-    assert largest < 16 * MOST_OUTPUT  # of 35
+    assert largest < 16 * MOST_OUTPUT  # out of 35
 
 
 def test_a_flood_that_ends_before_it_is_looked_at_is_cut_off_as_well(journal: Journal) -> None:

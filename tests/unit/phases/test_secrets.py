@@ -1,4 +1,4 @@
-"""A secret, wherever one can stand in a configuration, is seen nowhere but where it has to be."""
+"""Wherever a configuration has a secret, it only shows up where it has to be."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from k3os.phases.phase_report import PhaseReport
 
 from .conftest import KEY, Machine
 
-# no other text has four of these in a row, so a part of a secret is found, too
+# no other text has four of these in a row, so parts of a secret are found, too
 ALPHABET = "QXZJVWqxzjvw"
 SPECIAL = "-_.~!$%&'*+,;=:@/\\\"#? ()[]{}<>|^`"
 PART = 5
@@ -36,7 +36,7 @@ def q(text: str) -> str:
     return json.dumps(text)
 
 
-# where a secret can stand: a name, and a configuration around it
+# where a secret may be: a name, and a configuration around it
 PLACES: dict[str, Callable[[str], str]] = {
     "token": lambda s: f"k3os: {{token: {q(s)}}}",
     "token in a list": lambda s: f"k3os: {{token: [{q(s)}]}}",
@@ -101,7 +101,7 @@ PLACES: dict[str, Callable[[str], str]] = {
 
 
 def secret() -> st.SearchStrategy[str]:
-    """Such as people make up: letters and digits, now and then something special between them."""
+    """A secret like those people make up: letters and digits, sometimes with special characters."""
     part = st.text(ALPHABET, min_size=PART + 1, max_size=9)
     return st.lists(part, min_size=2, max_size=3).flatmap(
         lambda parts: st.sampled_from(["7", *SPECIAL]).map(lambda between: between.join(parts))
@@ -141,7 +141,7 @@ def told(reports: list[PhaseReport]) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody answers, and that is known at once; what is said of it is looked at."""
+    """Downloads fail at once; the messages about that are checked, too."""
     monkeypatch.setattr("time.sleep", lambda _: None)
 
 
@@ -168,7 +168,7 @@ def test_a_secret_is_seen_nowhere_but_where_it_must(place: str, secret: str) -> 
                 reports.append(machine.apply(phase, say=said.append))
             main(["config", "check", str(root / "k3os/system/config.yaml")])
             main(["config", "check", "--format", "json", str(root / "k3os/system/config.yaml")])
-            if "command" not in place:  # people who may read them want to see commands
+            if "command" not in place:  # a dump shows commands, to people who may read them
                 print(dump_yaml(load_config(str(root), cmdline="")[0]))
             status = collect(str(root), system="/k3os/system")
             print("\n".join(lines(status)), json.dumps(status.as_dict()))

@@ -1,4 +1,4 @@
-"""k3os.shutdown: what tells the kubelet and logind how long a shutdown may wait for pods."""
+"""k3os.shutdown: the settings of kubelet and logind for how long a shutdown may wait for pods."""
 
 import json
 
@@ -104,7 +104,7 @@ def test_a_kubelet_that_would_not_start_with_it_is_left_alone(
     assert not report.failed, report.lines()
     assert not any(is_there(machine, path) for path in (ARGUMENT, f"/{FILE}", LOGIND))
     assert any(reason in each for each in told(report)), told(report)
-    # what is left is ended without the kubelet
+    # pods are ended without the kubelet
     assert json.loads(machine.text(SETTINGS[1:]))["grace"] == 30
 
 

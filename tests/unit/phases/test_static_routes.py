@@ -1,4 +1,4 @@
-"""`routes` and `rules` of k3os.network: what is checked, and what a kernel makes of them."""
+"""`routes` and `rules` of k3os.network: what is checked, and what a kernel does with them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def settle(entries: list[dict]) -> tuple[list[str], list[str]]:
-    """What is done, and what waits; the second time nothing is done."""
+    """What is done, and what is missing; a second pass does nothing."""
     commands, missing = decide_static(entries, addresses(), Present.look(entries))
     for command in commands:
         run(command)
@@ -65,7 +65,7 @@ def settle(entries: list[dict]) -> tuple[list[str], list[str]]:
 
 
 def everything() -> list[bytes]:
-    """All routes and rules, in an order that tells nothing."""
+    """All routes and rules, sorted."""
     shown = ("-4 route show table all", "-6 route show table all", "-4 rule", "-6 rule")
     return sorted(line for each in shown for line in run(["ip", *each.split()]).splitlines())
 
@@ -152,7 +152,7 @@ def test_what_stays_is_not_touched_and_what_is_gone_is_not_looked_for(
     now = planned(f"eth1: {{{BASE}, routes: [{route}], rules: [{rule}]}}", machine)
     commands = undo_static(former, now, addresses(), Present.look(former))
     assert words(commands) == ["-4 route delete 10.30.0.0/16 dev eth1 metric 0 table 254"]
-    run(["ip", "link", "set", "eth1", "down"])  # and its routes go
+    run(["ip", "link", "set", "eth1", "down"])  # which removes its routes
     assert undo_static(former, now, addresses(), Present.look(former)) == []
 
 

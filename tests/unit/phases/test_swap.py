@@ -1,4 +1,4 @@
-"""k3os.swap: how much, and what is written for the kernel and for systemd."""
+"""k3os.swap: how much, and the settings for the kernel and systemd."""
 
 import pytest
 
@@ -77,7 +77,7 @@ def of_swap(node: Machine, phase: str, config: str) -> dict[str, str]:
 
 def test_without_a_configuration_there_is_swap_and_settings_that_suit_it(node: Machine) -> None:
     found = of_swap(node, "boot", "{}\n")
-    assert found["make swap of 1464 MiB in compressed memory"] == "later"  # not on this machine
+    assert found["make swap of 1464 MiB in compressed memory"] == "later"  # not on the host
     assert node.text("proc/sys/vm/swappiness") == "150\n"
     assert node.text("proc/sys/vm/page-cluster") == "0\n"
     assert not (node.root / SLICE[1:]).exists()

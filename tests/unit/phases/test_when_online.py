@@ -1,4 +1,4 @@
-"""The runtime phase is read and imported while the network is waited for, applied after it."""
+"""The runtime phase is read and imported while waiting for the network, and applied afterwards."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ k3os:
   token: cluster secret
   labels: {region: west}
 """
-# whatever is imported after the wait is told on standard output
+# prints what is imported after the wait
 WATCHED = """
 import json, sys
 from k3os.node import configure
@@ -38,7 +38,7 @@ print(json.dumps(late))
 
 @pytest.fixture
 def calls(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
-    """(what was started, whether the phase had written its file by then)"""
+    """(command, whether the phase had written its file before)"""
     machine.put("k3os/system/config.yaml", CONFIG)
     seen: list[tuple[str, bool]] = []
 
@@ -52,7 +52,7 @@ def calls(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, 
 
 
 def words(root: Path) -> list[str]:
-    """Of k3os-config.service's ExecStart, for the tree in root."""
+    """The arguments in k3os-config.service's ExecStart, for the tree in root."""
     (line,) = [each for each in UNIT.read_text().splitlines() if each.startswith("ExecStart=")]
     program, command, *rest = line.removeprefix("ExecStart=").split()
     assert (program, command) == ("/usr/sbin/k3os", "config")

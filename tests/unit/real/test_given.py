@@ -1,4 +1,4 @@
-"""What `make test-real` is given: without a k3s it says what to give, and where that is."""
+"""What `make test-real` is given: without a k3s it says what it needs, and where to get it."""
 
 import os
 import sys

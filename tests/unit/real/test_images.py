@@ -1,4 +1,4 @@
-"""The images that pods of a lab run: made of busybox, with the names that k3s asks for."""
+"""The images for pods of a lab: made from busybox, with the names that k3s asks for."""
 
 import shutil
 
@@ -25,7 +25,7 @@ def test_names_are_as_containerd_keeps_them(short, full):
 
 @pytest.fixture
 def busybox(tmp_path, monkeypatch):
-    """A stand-in that lists two applets; the real one is a package for `make test-real` only."""
+    """A fake that lists two applets; only `make test-real` installs the real one."""
     program = tmp_path / "busybox"
     program.write_text('#!/bin/sh\nprintf "busybox\\nsh\\nsleep\\n"\n')
     program.chmod(0o755)

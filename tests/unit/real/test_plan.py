@@ -1,4 +1,4 @@
-"""The lab of `make test-real` as far as it can be looked at without root and without a k3s."""
+"""The parts of `make test-real`'s lab that need neither root nor k3s."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ def test_every_command_stays_inside_the_namespace():
 
 
 def test_nothing_leads_out_of_it():
-    """No second end of a pair of interfaces, no route: only a bridge and taps."""
+    """No veth pair, no route: only a bridge and taps."""
     words = [word for command in PLAN.commands() for word in command]
     assert not {"veth", "route", "macvlan", "ipvlan", "netns"} & set(words[4:])
     dnsmasq = PLAN.dnsmasq(Path("/scratch"))

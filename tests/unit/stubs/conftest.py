@@ -1,4 +1,4 @@
-"""The stub k3s on a directory in place of /."""
+"""The k3s stub, with a directory in place of /."""
 
 import json
 import os
@@ -18,7 +18,7 @@ import pytest
 STUB = Path(__file__).parents[2] / "stubs" / "k3s"
 OLD, NEW = "v1.22.3+k3s1", "v1.33.1+k3s1"
 NOBODY = 65534
-# only a failure takes so long, however busy the machine is
+# only a failure takes this long, no matter how busy the host is
 SECONDS = 120
 
 
@@ -37,7 +37,7 @@ def free_port() -> int:
 
 @dataclass
 class Stub:
-    """root: in place of /. started: `server` and `agent` that still run."""
+    """root: in place of /. started: `server` and `agent` processes that still run."""
 
     root: Path
     version: str = NEW
@@ -67,7 +67,7 @@ class Stub:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     def start(self, *words: str, until: str = "is up and running", **environment: str) -> str:
-        """Start a server or an agent, and wait until it says so: what it said."""
+        """Start a server or an agent, and wait until it says so. Returns its output."""
         kubelet = f"--kubelet-arg=healthz-port={free_port()}"
         port = "https-listen-port" if words[0] == "server" else "lb-server-port"
         command = self.command((words[0], f"--{port}={self.port}", kubelet, *words[1:]))
@@ -98,19 +98,20 @@ class Stub:
         return path
 
     def config(self, *, mode: int = 0o644, drop_in: str = "", **keys: object) -> Path:
-        """k3s' configuration file, or one beside it; JSON is YAML. `node_name` is node-name."""
+        """Write k3s' configuration file, or one next to it; JSON is YAML. `node_name` is
+        node-name."""
         name = f"config.yaml.d/{drop_in}" if drop_in else "config.yaml"
         text = json.dumps({key.replace("_", "-"): value for key, value in keys.items()})
         return self.write(f"etc/rancher/k3s/{name}", text + "\n", mode)
 
     def given(self) -> list[str]:
-        """What the server or agent took, as `flag=value`."""
+        """The settings that the server or agent used, as `flag=value`."""
         return (self.root / "run/k3s-stub/given").read_text().splitlines()
 
 
 @pytest.fixture
 def make() -> Iterator[Callable[..., Stub]]:
-    """A stub of a version; its directory is open to all."""
+    """A stub of a version; everybody may read its directory."""
     made: list[Stub] = []
 
     def of(version: str = NEW) -> Stub:

@@ -1,4 +1,4 @@
-"""The stub k3s reads its configuration, and takes flags, as the real one does.
+"""The k3s stub reads its configuration and flags like the real one.
 
 Seen: at a real v1.22.3 unless a comment says "source" (pkg/configfilearg, pkg/cli/cmds) or names
 an issue of k3s.
@@ -15,7 +15,7 @@ DENIED = 'level=fatal msg="open {}/etc/rancher/k3s/config.yaml: permission denie
     "words", [("kubectl", "version", "--client"), ("crictl", "ps"), ("--version",)]
 )
 def test_a_user_who_may_not_read_the_configuration_gets_nowhere(old, words):
-    """Not even the version; K3S_DATA_DIR does not help."""
+    """Not even to the version; K3S_DATA_DIR does not help."""
     old.config(mode=0o600, token="secret")
     for environment in ({}, {"K3S_DATA_DIR": "/x"}):
         answer = old.run(*words, anyone=True, **environment)
@@ -67,7 +67,7 @@ def test_an_unknown_key_ends_an_old_server_and_a_newer_one_skips_it(make):
 
 @pytest.mark.parametrize("version", [OLD, NEW])
 def test_a_key_of_servers_ends_an_agent(make, version):
-    """Source: no table of flags for `agent` in what was read, up to v1.31."""
+    """Source: unknown flags of an `agent` are not skipped, at least up to v1.31."""
     stub = make(version)
     stub.config(token="x", server="https://127.0.0.1:9", cluster_cidr="10.0.0.0/8")
     answer = stub.run("agent")

@@ -1,4 +1,4 @@
-"""The emulated API server restarts at once, whatever is asked of it at that moment."""
+"""The emulated API server restarts at once, whatever request it is handling."""
 
 import socket
 import time
@@ -15,7 +15,7 @@ def test_a_request_that_is_half_there_does_not_keep_it_from_going_down(sent: byt
     with emulated() as api:
         with socket.create_connection(("127.0.0.1", api.port), 5) as client:
             client.sendall(sent)
-            time.sleep(0.3)  # it reads what there is
+            time.sleep(0.3)  # time to read the first part
             began = time.monotonic()
             api.down()
             assert time.monotonic() - began < 10

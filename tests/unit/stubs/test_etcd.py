@@ -50,7 +50,8 @@ def test_where_there_is_no_etcd_it_says_so(make, version):
 
 
 def test_a_sub_command_of_old_forgets_what_its_parent_was_told(old):
-    """Source: its flags are set to their defaults when it is parsed; `prune` has no directory."""
+    """Source: parsing a subcommand sets its flags to their defaults; `prune` has no directory
+    flag."""
     old.config(etcd_snapshot_dir="/elsewhere", cluster_init="true")
     (old.root / "elsewhere").mkdir()
     old.start("server", "--node-name=n1")

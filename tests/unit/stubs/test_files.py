@@ -1,4 +1,4 @@
-"""The stub k3s reads what lies in files as the real one does. Source: pkg/deploy/controller.go,
+"""The k3s stub reads files like the real one. Source: pkg/deploy/controller.go,
 pkg/agent/containerd, wharfie's registries."""
 
 import json

@@ -1,6 +1,6 @@
 """The stub and a real k3s of the same version, side by side: `K3S_REAL=PATH pytest …`.
 
-The real one runs without privileges, in a directory of its own, and starts no cluster.
+The real one runs without privileges, in its own directory, and starts no cluster.
 """
 
 import os
@@ -19,7 +19,7 @@ from tests.unit.stubs.conftest import NOBODY, STUB, Answer
 REAL = os.environ.get("K3S_REAL", "")
 pytestmark = pytest.mark.skipif(not REAL, reason="K3S_REAL names no k3s")
 SECRET = "token: secret\n"
-# what both must say, after the words that say it: configuration, its mode, command
+# both must say the same: configuration, its mode, command
 SAME = (
     ("", 0o644, ("server", "--unknown")),
     ("", 0o644, ("agent", "--cluster-cidr=10.0.0.0/8")),
@@ -61,7 +61,7 @@ def version(place: Path) -> str:
 
 
 def fatal(answer: Answer) -> list[str]:
-    """Why it ended, without the time."""
+    """The fatal messages, without the time."""
     return re.findall(r'level=fatal msg="(.*)"', answer.err)
 
 
@@ -83,7 +83,7 @@ def test_both_end_with_the_same_words(place, text, mode, words):
     "command", ["server", "agent", "etcd-snapshot", "etcd-snapshot save", "etcd-snapshot prune"]
 )
 def test_both_have_the_same_flags(place, command, monkeypatch):
-    """Beside the flags that the real one hides."""
+    """Except flags that the real one hides."""
     monkeypatch.setenv("K3S_STUB_VERSION", version(place))
     stub = runpy.run_path(str(STUB))
     real: dict[str, bool] = {}

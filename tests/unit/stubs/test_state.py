@@ -1,4 +1,4 @@
-"""The stub k3s keeps, chooses and answers what the real one does.
+"""The k3s stub stores, chooses and answers the same as the real one.
 
 Seen: at a real v1.22.3 in two nodes, unless a comment says "source" (pkg/agent, pkg/server,
 pkg/nodepassword).
@@ -108,7 +108,7 @@ def test_resolv_conf_is_the_flag_s_or_the_first_good_file(new):
 
 
 def test_a_file_without_a_name_server_is_good_for_old_ones_only(make):
-    """Source: it must have one after v1.22."""
+    """Source: after v1.22 it must have one."""
     for version, good in ((OLD, True), (NEW, False)):
         stub = make(version)
         path = stub.write("etc/resolv.conf", "search example.org\n")
@@ -118,7 +118,7 @@ def test_a_file_without_a_name_server_is_good_for_old_ones_only(make):
 
 
 def test_the_mode_of_the_kubeconfig_is_the_flag_s_or_the_variable_s(new):
-    """pkg/cli/cmds/server.go, K3S_KUBECONFIG_MODE; a flag is stronger."""
+    """pkg/cli/cmds/server.go, K3S_KUBECONFIG_MODE; a flag takes precedence."""
     for words, mode in (((), 0o640), (("--write-kubeconfig-mode=0644",), 0o644)):
         new.start("server", *words, K3S_KUBECONFIG_MODE="0640")
         assert (new.root / "etc/rancher/k3s/k3s.yaml").stat().st_mode & 0o777 == mode
@@ -173,7 +173,7 @@ def answer(url: str, context: ssl.SSLContext | None = None) -> str:
 
 
 def test_the_api_comes_up_in_the_order_of_the_real_one(new):
-    """Closed, ends without an answer, 500 apiserver not ready, 503, ok."""
+    """Port closed, connection ends without an answer, 500 apiserver not ready, 503, ok."""
     new.start("server", until="is running", K3S_STUB_READY_AFTER="1000")
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -206,7 +206,7 @@ def test_the_kubelet_s_identity_may_change_its_own_node_only(new):
 
 @pytest.mark.parametrize(("after", "status"), [("0", "True"), ("1000", "False")])
 def test_whoever_asks_for_its_node_or_changes_it_gets_it_with_its_condition(new, after, status):
-    """`k3os report` waits for a node that is not Ready, and asks again and again."""
+    """`k3os report` waits for a node that is not Ready, and polls it."""
     new.start("server", "--node-name=n1", K3S_STUB_NODE_AFTER=after)
     agent = new.root / "var/lib/rancher/k3s/agent"
     names = ("server-ca.crt", "client-kubelet.crt", "client-kubelet.key")
@@ -276,7 +276,7 @@ def test_check_config_and_the_container_tools(new):
 
 
 def test_python_compiles_it_once_for_a_server_and_whoever_asks_it(new, tmp_path):
-    """But not for another file, nor for one that has changed."""
+    """But the compiled code is not used for another file, nor for one that has changed."""
     copies = [shutil.copy(STUB, tmp_path / name) for name in ("k3s", "other")]
     server = [str(copies[0]), *new.command(("server", f"--https-listen-port={new.port}"))[2:]]
     environment = new.environment({})

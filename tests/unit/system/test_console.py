@@ -27,7 +27,7 @@ def by_python(device: str, text: str) -> None:
 
 
 def on_terminal(number: int) -> list[str]:
-    """The ids of the processes that a terminal controls."""
+    """The PIDs of the processes whose controlling terminal this is."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -45,8 +45,8 @@ def in_control_group(root: Path, pids: list[str]) -> None:
 
 
 def by_shell(root: Path, kind: str) -> Say:
-    """kind: "all": looks at all processes; "group": at those of the login's control group, and has
-    no others; "stale": that one has left the terminal."""
+    """kind: "all": it finds all processes; "group": only those in the login's control group;
+    "stale": those have left the terminal."""
 
     def say(device: str, text: str) -> None:
         number = os.stat(device).st_rdev
@@ -73,18 +73,19 @@ def by_shell(root: Path, kind: str) -> Say:
 
 @pytest.fixture(params=["python", "all", "group", "stale"])
 def say(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
-    monkeypatch.setattr(console, "console_devices", console.console_devices)  # put back
+    monkeypatch.setattr(console, "console_devices", console.console_devices)  # restored later
     return by_python if request.param == "python" else by_shell(tmp_path, request.param)
 
 
 class Terminal:
-    """The keyboard's end of a terminal."""
+    """The user's end of a terminal."""
 
     def __init__(self, master: int, device: str) -> None:
         self.master, self.device = master, device
 
     def expect(self, pattern: str) -> str:
-        """What has come once it matches; the next call looks at what comes later."""
+        """Wait for a match and return the output so far; the next call only looks at later
+        output."""
         os.set_blocking(self.master, False)
         end = time.monotonic() + SECONDS
         seen = ""
@@ -100,7 +101,7 @@ class Terminal:
 
 @contextmanager
 def terminal(*command: str) -> Iterator[Terminal]:
-    """With a program in its foreground, if one is given."""
+    """A terminal, with a program in its foreground if one is given."""
     master, slave = os.openpty()
     environment = {"PS1": "P> ", "TERM": "vt220", "PATH": "/usr/bin:/bin"}
     with contextlib.ExitStack() as stack:

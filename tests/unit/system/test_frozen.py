@@ -1,4 +1,4 @@
-"""Classes as dataclasses makes them: whatever is asked of one is asked of a real dataclass, too."""
+"""Frozen classes behave like dataclasses: each check also runs on a real dataclass."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 from k3os.system import frozen
 from k3os.system.frozen import Frozen
 
-# two forms of the same three classes
+# the same three classes in two forms
 OURS = """
 class Point(Frozen):
     x: int
@@ -76,7 +76,7 @@ def test_it_answers_as_a_dataclass_does(what: str) -> None:
     def answer(text: str) -> object:
         try:
             return ASKED[what](classes(text))
-        except (TypeError, AttributeError) as error:  # FrozenInstanceError is one
+        except (TypeError, AttributeError) as error:  # FrozenInstanceError is an AttributeError
             return TypeError if isinstance(error, TypeError) else AttributeError
 
     assert answer(OURS) == answer(THEIRS)

@@ -1,4 +1,4 @@
-"""Servers that never come to an end: each request has one of its own, in time, bytes and memory."""
+"""Servers that never stop sending: each request has limits for time, bytes and memory."""
 
 import gc
 import resource
@@ -18,7 +18,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 LINE = b"X-Header: 1\r\n"
 
-# name: what is said first, what again and again, seconds in between
+# name: what is sent first, what is sent repeatedly, seconds in between
 DRIPPING = {
     "status line": (b"HTTP/1.1 2", b"0", 0.02),
     "headers": (OK, b"X", 0.02),
@@ -42,7 +42,7 @@ def address(server):
 
 
 def late(action):
-    """What is raised when the deadline is over; it is there soon after it."""
+    """Return the exception that is raised soon after the deadline."""
     began = time.monotonic()
     with pytest.raises(HttpError, match=f"not over after {SECONDS:g} s") as caught:
         action()
@@ -104,7 +104,7 @@ def test_the_body_of_a_redirect_is_not_read(code):
     with hostile(head, BLOCK) as server:
         with pytest.raises(HttpError, match="redirects without end"):
             http.get(address(server), tries=1, deadline=20)
-        # what fits into the buffers of its sockets
+        # only what fits into socket buffers
         assert server.sent < 200 << 20
 
 

@@ -1,4 +1,4 @@
-"""JSON of somebody else: one reader for all, whose only exception is ValueError."""
+"""JSON from others: one parser for all, whose only exception is ValueError."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from k3os.system.json_text import an_object, objects, parsed, repaired
 
 SRC = Path(__file__).parents[3] / "src" / "k3os"
 BUILDERS = {"image", "operator", "vm"}
-# has limits of its own; what a signature or the build vouches for
+# with its own limits; files that are signed or from the build; the parser itself
 ELSEWHERE = {"cluster/node.py", "install/perform.py", "k3s/source.py", "system/json_text.py"}
 WRONG = [
     *(b"", b"{", b"\xff", b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5000, b'"\\ud800"'),
@@ -72,7 +72,7 @@ def test_nothing_else_is_raised(data: bytes | str) -> None:
 
 
 def test_nobody_else_reads_json() -> None:
-    """Python's reader raises RecursionError for a deep one, which nobody expects of it."""
+    """Python's parser raises RecursionError for deep nesting, which callers do not expect."""
     found = []
     for path in sorted(SRC.rglob("*.py")):
         name = str(path.relative_to(SRC))

@@ -1,4 +1,4 @@
-"""Options of mounts, by the kernel's own word: in a namespace that ends with the test."""
+"""Mount options, according to the kernel, in a namespace that ends with the test."""
 
 import os
 import subprocess
@@ -68,7 +68,8 @@ def test_each_part_of_the_disk_has_its_options_and_keeps_them(tmp_path: Path) ->
 def test_a_container_keeps_its_suid_programs_and_devices_on_a_restricted_disk(
     tmp_path: Path,
 ) -> None:
-    """Why / of a live system, where /var is memory, may be nosuid: overlayfs is its own mount."""
+    """Why / of a live system, where /var is in memory, may be nosuid: overlayfs is its own
+    mount."""
     script = f"""
         set -e
         cd {tmp_path}

@@ -1,4 +1,4 @@
-"""Numbers that somebody else wrote: each place that reads one takes any text there is."""
+"""Numbers from others: every place that parses one copes with any text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from k3os.system import http_failure, lvm, memory
 from k3os.system.numbers import LARGEST, are_digits, clamped, whole
 
 SRC = Path(__file__).parents[3] / "src" / "k3os"
-HUGE = "9" * 5000  # int() takes 4,300 digits, str.isdigit() any number
+HUGE = "9" * 5000  # int() accepts 4,300 digits, str.isdigit() any number of them
 ODD = ["", "²", "٣", "-1", "+1", " 1", "1_000", "1e3", "0x10", "½", "\udcff", "1\n", HUGE]
 
 
@@ -79,7 +79,7 @@ def busy(wait: str) -> HTTPError:
 
 
 def refused(call: Callable[[], object]) -> object:
-    """Whatever it says to the user is an answer; anything else is not."""
+    """The result or the UserError; other exceptions fail the test."""
     try:
         return call()
     except UserError as error:
@@ -126,7 +126,7 @@ def test_media_are_waited_for_as_long_as_ever_when_the_number_is_none() -> None:
     assert init._wait_seconds({"k3os.media_timeout": "7"}) == 7
 
 
-# where a digit is looked at that is none of a number, or the whole text is the program's own
+# these look at digits that are not numbers, or at the program's own text
 ELSEWHERE = {"boot/consoles.py", "boot/rescue.py", "cli/run.py", "config/dump.py"}
 ELSEWHERE |= {"phases/environment.py"}
 BUILDERS = {"image", "vm"}

@@ -1,4 +1,4 @@
-"""Which mounts are behind the network."""
+"""Which mounts depend on the network."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_servers_and_disks_behind_the_network_are_found_the_innermost_first(root
     volumes = "/var/lib/kubelet/pods/u/volumes"
     assert [(mount.path, mount.source) for mount in remote_mounts(str(root))] == [
         ("/mnt/nbd", "/dev/nbd0"),
-        ("/mnt/mapped", "/dev/mapper/m"),  # made of an iSCSI disk
+        ("/mnt/mapped", "/dev/mapper/m"),  # on an iSCSI disk
         (f"{volumes}/kubernetes.io~iscsi/v", "/dev/sdb"),
         (f"{volumes}/nfs/a b", "10.0.0.1:/x y"),
     ]
@@ -59,6 +59,6 @@ def test_targets_that_are_gone_are_waited_for_briefly(tmp_path: Path) -> None:
     for name in ("session1", "session2"):
         (sessions / name).mkdir(parents=True)
     (sessions / "session1/recovery_tmo").write_text("120")
-    (sessions / "session2/recovery_tmo").mkdir()  # the kernel refuses
+    (sessions / "session2/recovery_tmo").mkdir()  # writing to it fails
     assert hurry_iscsi(str(tmp_path)) == 2
     assert (sessions / "session1/recovery_tmo").read_text() == "5"

@@ -16,7 +16,7 @@ def sh(text, **options):
 
 
 def alive(pid):
-    """A zombie that nobody has waited for yet is not alive."""
+    """A zombie counts as not alive."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:

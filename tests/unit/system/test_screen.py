@@ -1,4 +1,4 @@
-"""Text that is drawn over and over; tests/unit/cli/test_kubectl.py does it on a real terminal."""
+"""Text that is redrawn; tests/unit/cli/test_kubectl.py does it on a real terminal."""
 
 import io
 import re
@@ -17,7 +17,7 @@ def small(monkeypatch):
 
 
 def drawn(stream):
-    """The lines of the last frame, and how far up it began."""
+    """The lines of the last frame, and how many lines up it started."""
     frame = stream.getvalue().rpartition("\r")[2].partition("\x1b[J")[0]
     up = re.findall(r"\x1b\[(\d+)A\r[^\r]*$", stream.getvalue())
     return re.sub(r"\x1b\[[\d;]*[mK]", "", frame).splitlines(), int(up[0]) if up else 0

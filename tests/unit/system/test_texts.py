@@ -1,4 +1,5 @@
-"""Texts of a machine need not be UTF-8: no node reads one in a way that a byte can stop."""
+"""Files of a machine need not be UTF-8: nodes never read them in a way that an invalid byte can
+stop."""
 
 from __future__ import annotations
 
@@ -7,12 +8,12 @@ from pathlib import Path
 
 SRC = Path(__file__).parents[3] / "src" / "k3os"
 BUILDERS = {"image", "operator", "vm"}
-# these say so themselves: k3s cannot read such a file, either; a record of ours is JSON
+# these handle it: k3s cannot read such a file, either; our own record is JSON
 STRICT = {"cluster/config_trial.py", "k3s/settings.py"}
 
 
 def strict_reads(path: Path) -> list[int]:
-    """The lines of open(…) for text, without errors=."""
+    """The lines with open(…) in text mode without errors=."""
     found = []
     for call in ast.walk(ast.parse(path.read_text())):
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):

@@ -9,7 +9,7 @@ from k3os.system.http_failure import HttpError
 from tests.unit.tftp_server import tftp_server
 
 QUICK = (0.3, 0.3, 0.3)
-# neither size of a block divides it
+# not a multiple of either block size
 BODY = bytes(range(256)) * 33 + b"end"
 
 

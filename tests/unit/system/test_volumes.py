@@ -1,4 +1,4 @@
-"""RAID and LVM as the initrd reads them, from made-up members; real ones boot in the VM tests."""
+"""RAID and LVM as the initrd reads them, with fake members; the VM tests boot from real ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from k3os.system.run import run
 from k3os.system.volumes import Volumes
 
 FIRST, SECOND = "a" * 32, "b" * 32
-# as LVM2 2.03 writes it, shortened
+# as written by LVM2 2.03, shortened
 METADATA = """\
 my-group {
 id = "Zx0lVM-1111-2222-3333-4444-5555-666666"
@@ -92,7 +92,7 @@ creation_time = 1764075601
 
 
 def physical_volume(path: Path, name: str, text: str, *, at: int = 512) -> str:
-    """A file with LVM's label in its second sector; at: where in the ring the text begins."""
+    """A file with LVM's label in its second sector; at: offset of the text in the ring buffer."""
     image = bytearray(1 << 20)
     area, size = 4096, 8192
     image[512:544] = b"LABELONE" + struct.pack("<QII", 1, 0, 32) + b"LVM2 001"
@@ -150,12 +150,12 @@ def test_the_table_is_laid_out_as_the_kernel_reads_it() -> None:
 
 
 OURS, THEIRS = "0a0b0c0d-0000-4000-8000-000000000001", "0a0b0c0d-0000-4000-8000-000000000002"
-# where the metadata above say that the volume `root` begins
+# start of the volume `root` according to the metadata above
 ROOT_PLACE = (2048 + 5 * 8192) * 512
 
 
 def ext4_head(label: str = "K3OS_STATE", uuid: str = OURS) -> bytes:
-    """The first 4 KiB of a file system, as far as somebody looks at them."""
+    """The first 4 KiB of a file system, with only the fields that are read."""
     head = bytearray(4096)
     head[1080:1082] = b"\x53\xef"
     head[1128:1144] = bytes.fromhex(uuid.replace("-", ""))
@@ -188,7 +188,7 @@ def test_a_member_of_a_raid_is_recognised_wherever_its_superblock_is(
     path = tmp_path / "member"
     with path.open("wb") as file:
         file.truncate(40 << 20)
-    if minor == 0:  # the file system of a mirror begins where its halves begin
+    if minor == 0:  # a mirror's file system starts where its members start
         run(["mke2fs", "-q", "-t", "ext4", "-L", "K3OS_STATE", str(path), "39m"])
     with path.open("r+b") as file:
         file.seek({2: 4096, 1: 0, 0: (40 << 20) - 8192}[minor])
@@ -228,7 +228,7 @@ def test_half_of_an_old_mirror_is_not_taken_for_a_file_system(tmp_path: Path) ->
 
 
 class Kernel:
-    """What was started and taken down; contents: of the devices that come of it."""
+    """Records what was started and stopped; contents: of the resulting devices."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = 0.0
@@ -262,7 +262,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 
 def halves(directory: Path, level: int = raid.MIRROR, *begins: bytes) -> tuple[str, str]:
-    """Two members of an array, with what each begins with."""
+    """Two members of an array, each with the given data at its start."""
     for name, begin in zip(("m1", "m2"), begins, strict=True):
         block = superblock(level=level, data=16)
         (directory / name).write_bytes(bytes(4096) + block + begin + bytes(1 << 16))
@@ -355,7 +355,7 @@ def test_a_volume_is_made_only_when_it_holds_what_is_wanted(kernel: Kernel, tmp_
 def test_a_strangers_volume_with_our_name_does_not_take_our_place(
     kernel: Kernel, tmp_path: Path, uuid: str
 ) -> None:
-    """It is newer, and is asked first."""
+    """The stranger's metadata is newer, and is read first."""
     stranger = METADATA.replace("seqno = 7", "seqno = 900").replace("root00", "rootXX")
     stranger = stranger.replace("aaaaaa-a", "cccccc-c").replace("bbbbbb-b", "dddddd-d")
     theirs = [

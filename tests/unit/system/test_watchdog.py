@@ -1,4 +1,4 @@
-"""The watchdog of a trial: whose it is, and that only the kernel's own goes with the trial."""
+"""The watchdog of a trial: which one is used, and that only softdog is removed after the trial."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from k3os.system import kernelmodules, watchdog
 
 @pytest.fixture
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Modules that are loaded; softdog makes the device, as the kernel's does."""
+    """The loaded modules; softdog creates the device, like the real module."""
     loaded: set[str] = set()
 
     def load(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""What the tests of generations have: a small installed system, and releases."""
+"""Shares the fixtures of the generation tests: a small installed system, and releases."""
 
 from tests.unit.generation.conftest import no_freezing as no_freezing
 from tests.unit.generation.conftest import release as release

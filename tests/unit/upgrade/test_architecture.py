@@ -1,4 +1,4 @@
-"""A release of another architecture is named as that, whatever it lies in."""
+"""A release for another architecture is reported as such, whatever medium it is on."""
 
 import functools
 import http.server

@@ -24,7 +24,7 @@ NEW = "v1.34.0+k3s1"
 
 
 class Node:
-    """A node that runs `system`. said: calls of systemctl; ready: asked instead of k3s."""
+    """A node that runs `system`. said: calls of systemctl; ready: replaces the check of k3s."""
 
     def __init__(self, system: Path, release: Path) -> None:
         self.system = system
@@ -108,7 +108,7 @@ def test_a_k3s_that_is_not_ready_goes_and_is_no_trial_at_the_next_boot(node):
 
 
 def test_a_k3s_that_was_taken_back_is_on_record_until_the_next_upgrade(node):
-    """What `k3os status` and the node's condition tell, as after a boot that failed."""
+    """`k3os status` and the node's condition show it, as after a failed boot."""
     node.ready = lambda: "k3s' API server is not ready"
     with pytest.raises(UserError):
         node.upgrade("--k3s", str(node.release))

@@ -16,7 +16,7 @@ DATABASES = datastore.databases({}).strip("/")
 
 
 def quiet(text: str) -> None:
-    """Nobody looks."""
+    """Ignores progress."""
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_a_database_elsewhere_is_not_copied_and_no_old_one_in_its_place(database
 
 
 def test_an_empty_directory_of_etcd_is_no_etcd(database, tmp_path):
-    """k3s makes it with sqlite, too (seen in k3s#4845): `etcd database not found`."""
+    """k3s also creates it with sqlite (seen in k3s#4845): `etcd database not found`."""
     (database.parent / "etcd").mkdir()
     path = datastore.snapshot("v1.33.1+k3s1", {}, quiet, root=str(tmp_path))
     assert rows(Path(path)) == ["before"]

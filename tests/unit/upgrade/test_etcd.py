@@ -1,4 +1,4 @@
-"""Snapshots of etcd before an upgrade, by the stub k3s in the versions that differ."""
+"""Snapshots of etcd before an upgrade, by the k3s stub in all versions that differ."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tests.unit.stubs.conftest import STUB, Stub, make
 
 __all__ = ["make"]  # the fixture
 
-# all that differ in what the command takes from the configuration, or in who writes
+# these differ in what the command uses from the configuration, or in which process writes
 VERSIONS = ("v1.21.6+k3s1", "v1.22.3+k3s1", "v1.22.5+k3s1", "v1.27.4+k3s1", "v1.30.2+k3s1")
 VERSIONS += ("v1.33.1+k3s1", "v1.36.4+k3s1")
 
@@ -42,7 +42,7 @@ class Node:
         return sorted(path.name for path in (self.stub.root / directory).iterdir())
 
     def taken(self) -> dict[str, str]:
-        """What the command that wrote the last one was told."""
+        """The settings of the command that wrote the last snapshot."""
         lines = (self.stub.root / "run/k3s-stub/snapshot").read_text().splitlines()
         return dict(line.split("=", 1) for line in lines)
 

@@ -1,6 +1,6 @@
-"""`k3os extension add` and `remove`, and what upgrades make of a node's extensions.
+"""`k3os extension add` and `remove`, and what upgrades do with a node's extensions.
 
-Mounting is replaced: an image begins as a squashfs and names the directory with its files.
+Mounting is faked: an image starts like a squashfs and names the directory with its files.
 """
 
 import json
@@ -26,7 +26,7 @@ from tests.unit.upgrade.test_previous import K3OS, kept, runs
 
 
 class Shelf:
-    """Extensions as files, and the k3OS that they are added to."""
+    """Extensions as files, and the k3OS to which they are added."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -196,7 +196,7 @@ def test_files_of_the_node_in_opt_are_not_hidden(tmp_path, shelf):
     root = str(extension(tmp_path / "x", "agent", "opt/agent/bin"))
     ask = (root, "agent", str(tmp_path / "report"), str(tmp_path / "opt"))
     assert "/opt/agent of this node has files" in command.taken_in_opt(*ask)
-    (tmp_path / "report").write_text('{"agent": {}}')  # they are the extension's
+    (tmp_path / "report").write_text('{"agent": {}}')  # the files are the extension's
     assert command.taken_in_opt(*ask) == ""
 
 
@@ -231,7 +231,7 @@ def test_a_sum_that_is_given_must_be_right(node, shelf):
 
 @pytest.fixture
 def web(shelf):
-    """A site with an extension, its sum and what a test signs it with."""
+    """A site with an extension and its checksum, and a key to sign it."""
     data = Path(shelf.make("nfs")).read_bytes()
     with local_site() as site:
         site.data, site.sums = data, f"{sha256(data)}  nfs.raw\n".encode()

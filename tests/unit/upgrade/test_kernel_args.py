@@ -1,4 +1,4 @@
-"""`k3os upgrade --kernel-args`, and what other upgrades make of the kernel's arguments."""
+"""`k3os upgrade --kernel-args`, and what other upgrades do with kernel arguments."""
 
 import json
 import os
@@ -164,7 +164,7 @@ def test_where_another_loader_starts_k3os_nothing_is_written(node, asked):
 
 
 def test_a_version_that_waits_goes_again_where_its_arguments_cannot_come(node, asked):
-    """As a NodePool does that asks for both."""
+    """As with a NodePool that wants both."""
     node.upgrade(str(node.release), "--no-reboot")
     asked.text = "k3os: [\n"
     with pytest.raises(UserError, match="cannot be told"):

@@ -1,4 +1,4 @@
-"""Upgrades on top of another system, whose kernel and root it is: no generation has a kernel."""
+"""Upgrades on top of another system, with its kernel and root: no generation has a kernel."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +22,7 @@ NEW = {"k3os": "0.2.0", "k3s": "v1.34.0+k3s1"}
 
 @pytest.fixture
 def overlay(tmp_path: Path, monkeypatch) -> Path:
-    """The root of the other system, with a /k3os that was unpacked into it."""
+    """The root of the other system, into which /k3os was unpacked."""
     root = tmp_path / "foreign"
     system = root / "k3os/system"
     lay_down(system, 1, **OLD)

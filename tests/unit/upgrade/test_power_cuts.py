@@ -1,7 +1,7 @@
-"""The power goes at each write of a change of the kernel's arguments, of an upgrade and of the ways
-back; what GRUB and the boot make of it. GRUB is a model here, all else is real.
+"""A power cut at each write of a change of kernel arguments, of an upgrade and of rollbacks; and
+what GRUB and the boot do then. GRUB is a model here, everything else is real.
 
-`stale`: GRUB reads ext4 without its journal, and may see all as it was when that was last flushed.
+`stale`: GRUB reads ext4 without its journal, and may see the state at the journal's last flush.
 """
 
 import contextlib
@@ -26,17 +26,17 @@ from tests.unit.upgrade.test_command import node as node
 from tests.unit.upgrade.test_kernel_args import Asked, renew
 from tests.unit.upgrade.test_kernel_args import asked as asked
 
-# a kernel with it never comes to our code; one with it is not healthy
+# with the first a kernel never starts our code; with the second it is not healthy
 HANGS, FAILS = "hangs", "fails"
 MOST_BOOTS = 6
 
 
 class Cut(BaseException):
-    """The power goes."""
+    """The power is cut."""
 
 
 class Machine:
-    """writes: that are left until the power goes, None for no end."""
+    """writes: the number of writes until the power is cut; None: never."""
 
     def __init__(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root, self.system = str(node.root), str(node.system)
@@ -67,12 +67,13 @@ class Machine:
 
     @property
     def seen(self) -> tuple[dict[str, str], dict[str, str], str]:
-        """What GRUB reads: links, its block, its menu."""
+        """What GRUB reads: links, environment block, menu."""
         links = {name: link(f"{self.system}/{name}") for name in LINKS}
         return links, grubenv.read(self.root), Path(self.root, MENU).read_text()
 
     def boot(self, *, stale: bool = False) -> str:
-        """Of one boot: "", or why it comes to no end. What runs has what its kernel got."""
+        """Boot. Returns "", or why it does not complete. What runs must match its kernel's
+        arguments."""
         links, block, menu = self.flushed if stale else self.seen
         name, options = "current", dict[str, str]()
         if block.get("k3os_trial"):
@@ -106,7 +107,8 @@ class Machine:
         return ""
 
     def applies(self, wanted: tuple[str, ...]) -> bool:
-        """What the runtime phase does about its arguments; whether they need no boot any more."""
+        """Do what the runtime phase does about kernel arguments; whether no reboot is needed any
+        more."""
         current, running = (
             kernel_args.of(json.loads(Path(self.system, name, "manifest.json").read_text()))
             for name in ("current", Path(upgrade.RUNNING).read_text().strip())
@@ -119,7 +121,7 @@ class Machine:
 
 @pytest.fixture
 def machine(node: Node, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """It runs with `nosmt`."""
+    """A machine that runs with `nosmt`."""
     found = Machine(node, monkeypatch)
     asked.arguments("nosmt")
     renew()
@@ -128,7 +130,7 @@ def machine(node: Node, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> Machin
 
 
 def again(machine: Machine, kept: Path) -> Iterator[None]:
-    """As it was, with one write more each time before the power goes."""
+    """Restore the initial state repeatedly, each time with one more write before the power cut."""
     names = ("k3os", "boot")
     for name in names:
         shutil.copytree(f"{machine.root}/{name}", kept / name, symlinks=True)
@@ -168,7 +170,7 @@ def test_wherever_the_power_goes_the_machine_comes_to_what_is_wanted_or_stays(
             act(node)
             while machine.boot():
                 pass
-            machine.writes = None  # it came to its end
+            machine.writes = None  # it completed
         is_over, machine.writes = machine.writes is None, None
         boots = [machine.boot(stale=stale)]
         while boots[-1] or not machine.applies(wanted):

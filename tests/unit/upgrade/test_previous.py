@@ -1,4 +1,5 @@
-"""An older version that the previous generation has: from there, on trial, nothing is fetched."""
+"""An older version that is the previous generation: used from there, on trial, without a
+download."""
 
 import sqlite3
 from pathlib import Path
@@ -19,7 +20,7 @@ K3OS = ("--k3os", "http://127.0.0.1:1/v0.1.0", "--expect", "v0.1.0")
 
 
 def runs(node: Node, number: int) -> None:
-    """As after a boot of it that was healthy."""
+    """The state after a healthy boot of this generation."""
     from k3os.generation import trial
     from k3os.node import upgrade
 
@@ -77,12 +78,12 @@ def test_called_again_before_the_boot_it_has_nothing_to_do(node, capsys) -> None
     ("installed", "arguments", "way"),
     [
         (["--k3s"], ["--k3s", OLD], True),
-        # another than the previous one, or half of it
+        # not the previous generation, or only a part of it
         (["--k3s"], ["--k3s", "v1.32.0+k3s1"], False),
         ([], ["--k3s", OLD], False),
         ([], list(K3OS), False),
         ([], [*K3OS, "--k3s", OLD], True),
-        # what may be anything is looked at
+        # may be any version, so it must be read
         ([], [*K3OS[:2], "--k3s", OLD], False),
         ([], [*K3OS, "--no-kernel", "--k3s", OLD], False),
         ([], ["/releases/v0.1.0"], False),
@@ -99,7 +100,7 @@ def test_what_the_previous_generation_is_not_is_fetched_as_ever(
 
 
 def test_a_newer_previous_generation_is_no_way_back(node) -> None:
-    """One that failed its trial: it may have been published anew."""
+    """It failed its trial, but may have been published again since."""
     node.upgrade("--k3s", str(node.release))
     node.rollback()
     runs(node, 1)

@@ -1,4 +1,4 @@
-"""A tarball that somebody made to harm the node that reads it."""
+"""Malicious tarballs."""
 
 import gzip
 import io
@@ -19,7 +19,7 @@ def header(kind: bytes, size: int) -> bytes:
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
 def test_a_header_that_says_it_is_huge_is_not_read(tmp_path, kind):
-    """300 KB of gzip were 300 MB of memory."""
+    """300 KB of gzip used to take 300 MB of memory."""
     data = io.BytesIO()
     with gzip.GzipFile(fileobj=data, mode="wb", mtime=0) as file:
         file.write(header(kind, 5 << 20) + bytes(6 << 20))
@@ -29,7 +29,7 @@ def test_a_header_that_says_it_is_huge_is_not_read(tmp_path, kind):
 
 
 def test_no_other_compression_is_tried(tmp_path):
-    """A header of 13 bytes asks for a dictionary of 4 GiB."""
+    """A header of 13 bytes can ask for a dictionary of 4 GiB."""
     (tmp_path / "x.tar.gz").write_bytes(lzma.compress(header(tarfile.REGTYPE, 0)))
     with pytest.raises(UserError, match="not a readable tarball"):
         TarOffer(str(tmp_path / "x.tar.gz"), "x")

@@ -1,4 +1,4 @@
-"""An upgrade from a release to a disk, both of them directories: plan, writing, pruning, back."""
+"""An upgrade from a release to a disk, both of them directories: plan, write, prune, roll back."""
 
 import json
 import os
@@ -20,7 +20,7 @@ PLENTY = 1 << 40
 
 
 def quiet(*_: object) -> None:
-    """For lines and progress that a test does not look at."""
+    """Ignores lines and progress."""
 
 
 def parts_of(offer, *names: str) -> dict[str, Part]:
@@ -48,7 +48,7 @@ def upgrade(system: Path, offer, *names: str, **options):
 
 
 def versions(system: Path, link: str) -> dict[str, str]:
-    """What a link leads to, by the content of the files that would boot."""
+    """The versions a link points to, according to the contents of the files that would boot."""
     found = {}
     for name, file in (("kernel", "vmlinuz"), ("k3os", "rootfs.squashfs"), ("k3s", "k3s")):
         found[name] = (system / link / name / file).read_text().split()[1]
@@ -56,7 +56,7 @@ def versions(system: Path, link: str) -> dict[str, str]:
 
 
 def tree(system: Path) -> dict[str, str]:
-    """Every path below a directory with what it holds or leads to."""
+    """Every path below a directory with its contents or link target."""
     found = {}
     for path in sorted(system.rglob("*")):
         key = str(path.relative_to(system))
@@ -112,7 +112,7 @@ def test_a_third_version_removes_the_first_once_the_second_runs(system, release,
 
 
 def test_what_never_ran_is_not_what_one_goes_back_to(system, release, tmp_path):
-    """Two upgrades without a boot between them: `previous` is what runs."""
+    """After two upgrades without a boot in between, `previous` is what runs."""
     upgrade(system, DirectoryOffer(str(release), "amd64", "here"))
     (tmp_path / "third").mkdir()
     third = publish(tmp_path / "third", kernel="6.12.9", k3os="0.3.0", k3s="v1.34.0+k3s1")
@@ -162,7 +162,7 @@ def test_an_interrupted_upgrade_is_finished_by_the_next_one(system, release, mon
     assert versions(system, "current") == OLD
     monkeypatch.setattr(DirectoryOffer, "write", write)
     decided = upgrade(system, offer)
-    assert len(decided.steps) == 2  # what was complete is not written again
+    assert len(decided.steps) == 2  # complete files are not written again
     assert versions(system, "current") == NEW
 
 
@@ -244,7 +244,7 @@ def test_a_manifest_that_points_elsewhere_is_refused(release, change):
 
 
 def test_a_new_k3s_waits_for_the_boot_that_a_new_k3os_waits_for(system, release, tmp_path):
-    """It would be started by a k3OS that is not the one beside it."""
+    """Otherwise it would be started by a k3OS of another generation."""
     upgrade(system, DirectoryOffer(str(release), "amd64", "here"))
     (tmp_path / "newer").mkdir()
     newer = DirectoryOffer(str(publish(tmp_path / "newer", k3s="v1.35.0+k3s1")), "amd64", "here")

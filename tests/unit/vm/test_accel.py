@@ -12,7 +12,7 @@ PANIC = "echo 'Kernel panic - not syncing: VFS: Unable to mount root fs'"
 
 @pytest.fixture
 def qemu(tmp_path):
-    """Makes a program that plays QEMU and counts its starts."""
+    """Makes a fake QEMU that counts its starts."""
 
     def make(body):
         program = tmp_path / "qemu"

@@ -1,4 +1,4 @@
-"""Who presses Enter in GRUB's menu for the tests that boot machines."""
+"""Hurry, which presses Enter in GRUB's menu for tests that boot machines."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The shell protocol, against a real shell on a terminal that is made noisy."""
+"""The shell protocol, with a real shell on a noisy terminal."""
 
 import os
 import pty
@@ -154,7 +154,7 @@ def test_a_message_in_a_line_that_travels_as_it_is_is_noticed(run_in, shell):
 
 @pytest.mark.parametrize("sign", [" ", ":", "."], ids=["result", "output", "end"])
 def test_a_prompt_that_a_message_has_redrawn_hides_no_line(run_in, sign):
-    """What writes to the console shows the prompt again, before a line that then comes."""
+    """Whatever writes to the console redraws the prompt, maybe before the next line of output."""
     redrawn = []
 
     def redraw(data):
@@ -171,7 +171,7 @@ def test_a_prompt_that_a_message_has_redrawn_hides_no_line(run_in, sign):
 
 
 def test_what_every_command_needs_is_typed_once(run_in, shell, monkeypatch):
-    """An emulated machine has a third of a millisecond of work with each character."""
+    """Each character takes an emulated machine a third of a millisecond."""
     console, typed = run_in(shell), []
     send = console.send
     monkeypatch.setattr(console, "send", lambda text: (typed.append(text), send(text)))

@@ -1,4 +1,4 @@
-"""Every file of mistakes/ gives exactly the lines that stand beside it."""
+"""Every file in mistakes/ gives exactly the lines in the file next to it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every leaf that somebody wrote is in the result, or in a warning, or in an error."""
+"""Every leaf of a file is in the result, in a warning, or in an error."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def at(place: Place) -> tuple[int, int]:
 
 
 def leaves(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
-    """Path and node of everything that says something."""
+    """Path and node of everything with a meaning."""
     if node.kind == "map":
         for name, value in node.pairs:
             if name.kind != "scalar":
@@ -47,7 +47,7 @@ def places(value: Value) -> Iterator[tuple[int, int]]:
 
 
 def spelled(path: str) -> str:
-    """The same for every spelling of a key, and for a list of one."""
+    """A canonical form for every spelling of a key, and for a list of one."""
     path = path.replace("[0]", "")
     return re.sub(r"s(?=[.\[]|$)", "", path.lower().replace("_", "").replace("-", ""))
 
@@ -107,7 +107,7 @@ ANYTHING = st.recursive(
 
 
 def of_key(key: Key) -> st.SearchStrategy[object]:
-    """Something like the key's value, or something else."""
+    """Something like a value of the key, or something else."""
     if not key.fields:
         return SCALARS | st.lists(SCALARS, max_size=3) | ANYTHING
     entry: st.SearchStrategy[object] = st.fixed_dictionaries(

@@ -1,5 +1,5 @@
-"""Files in the style of those that people have for the original k3OS: each gives exactly what
-stands beside it, and nothing that its author wrote is silently lost."""
+"""Files in the style of the original k3OS: each gives exactly what the file next to it says, and
+nothing that its author wrote is silently lost."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -42,11 +42,11 @@ def test_a_file_gives_exactly_the_expected_reading(path: Path) -> None:
 def lost(
     node: Node, used: set[str], problems: list[Problem], *, is_command: bool = False
 ) -> Iterator[Node]:
-    """The leaves that are neither used nor mentioned. An error is about all that is below its
-    place, and one about a name is about its value, too."""
+    """The leaves that are neither used nor mentioned. An error covers everything below its place,
+    and an error about a name also covers its value."""
     said = [each for each in problems if str(each.place) == str(node.place)]
     left_out = {str(each.place) for each in problems if "is left out because" in each.message}
-    if is_command:  # one wrong word of a list of words
+    if is_command:  # one wrong word in a list of words
         left_out = {str(each.place) for each in problems if each.is_error}
     children = {str(child.place) for pair in (*node.pairs, node.items) for child in pair}
     if any(each.is_error for each in said) or left_out & children:
@@ -167,7 +167,7 @@ def test_nothing_of_any_file_is_lost_without_a_word(wanted: dict[str, object]) -
         return
     values, problems = check_text(data, "f")
     if any(" twice" in problem.message for problem in problems):
-        return  # it is said at the later place, and the earlier one is lost
+        return  # reported at the second place, and the first value is lost
     used = {str(place) for value in values.values() for _, place in texts_of(value)}
     used |= {str(value.place) for value in values.values()}
     used |= {str(value.place) for value in nested(values.values())}
