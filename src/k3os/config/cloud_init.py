@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from k3os.config.kinds import Check
 
 KEY = "ssh_authorized_keys"
-# in no phase, and read whenever needed
-ANY_TIME = "k3os.upgrade."
+# the only keys in no phase that are not read whenever needed, userdata included
+INSTALLER = "k3os.install."
 
 
 def with_users(check: Check, users: Node, values: dict[str, Value]) -> dict[str, Value]:
@@ -50,11 +50,7 @@ def with_users(check: Check, users: Node, values: dict[str, Value]) -> dict[str,
 
 def too_late(values: dict[str, Value]) -> list[Problem]:
     """A warning for each key in userdata that is no longer read when userdata arrives."""
-    late = [
-        path
-        for path in values
-        if RUNTIME not in BY_PATH[path].phases and not path.startswith(ANY_TIME)
-    ]
+    late = [path for path in values if _is_early(path)]
     late += [path for path in ("k3os.data_sources",) if path in values]
     hint = "write it into the medium's config.yaml or on the kernel's command line"
     return [
@@ -67,3 +63,8 @@ def too_late(values: dict[str, Value]) -> list[Problem]:
         )
         for path in late
     ]
+
+
+def _is_early(path: str) -> bool:
+    phases = BY_PATH[path].phases
+    return RUNTIME not in phases if phases else path.startswith(INSTALLER)

@@ -55,6 +55,18 @@ def test_what_comes_too_late_in_userdata_is_said_there_and_nowhere_else(tmp_path
     assert all("too late" in each.message for each in problems)
 
 
+def test_what_is_read_whenever_needed_never_comes_too_late(tmp_path: Path) -> None:
+    path = tmp_path / "var/lib/rancher/k3os/datasource/userdata/01.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        f"k3os: {{k3s_sums: {{v1.33.1+k3s1: {'a' * 64}}}, k3s_insecure_http: true, "
+        "upgrade: {check: [x]}}\n"
+    )
+    config, problems = load_config(str(tmp_path), cmdline="k3os.data_sources=cdrom", cloud=True)
+    assert problems == []
+    assert {"k3os.k3s_sums", "k3os.k3s_insecure_http"} <= config.values.keys()
+
+
 def test_a_file_from_a_source_is_left_out_and_not_empty() -> None:
     text = b"write_files: [{path: /x, source: {uri: 'https://a/b'}}, {path: /y}]"
     values, problems = check_text(text, "c")
