@@ -157,18 +157,25 @@ def refusal(device: Device, source: InstallMedium, *, keep_installed: bool = Fal
     if device.size < size:
         have, want = disks.human(device.size), disks.human(size)
         return f"{device.path} is too small: it has {have}, {want} are needed"
-    if keep_installed:
-        for file_system in disks.file_systems(device):
-            if file_system.label == STATE_LABEL:
-                return (
-                    f"{file_system.device} already carries {STATE_LABEL}; a fallback never "
-                    "formats an installed system, k3os.mode=install does"
-                )
-            if file_system.kind == RAID_MEMBER:
-                return (
-                    f"{file_system.device} is part of a RAID that may hold an installed system; a "
-                    "fallback never formats one, k3os.mode=install does"
-                )
+    return installed_on(device) if keep_installed else ""
+
+
+PART_OF = {RAID_MEMBER: "a RAID", LVM_MEMBER: "an LVM volume group"}
+
+
+def installed_on(device: Device) -> str:
+    """Why it may hold an installed system, "" if it does not."""
+    for file_system in disks.file_systems(device):
+        if file_system.label == STATE_LABEL:
+            return (
+                f"{file_system.device} already carries {STATE_LABEL}; a fallback never "
+                "formats an installed system, k3os.mode=install does"
+            )
+        if whole := PART_OF.get(file_system.kind):
+            return (
+                f"{file_system.device} is part of {whole} that may hold an installed system; a "
+                "fallback never formats one, k3os.mode=install does"
+            )
     return ""
 
 
@@ -182,9 +189,15 @@ def usable(source: InstallMedium, *, keep_installed: bool = False) -> list[Devic
 
 
 def the_only_disk(source: InstallMedium, request: InstallRequest) -> Device:
-    """The one disk that can be installed to. Raises UserError unless there is exactly one."""
+    """The one disk that can be installed to. Raises UserError unless there is exactly one, and if
+    there may be an installed system that is to be kept: the other disk may be its data."""
     found, reasons = [], []
     for device in disks.all_disks():
+        if request.keep_installed and (reason := installed_on(device)):
+            raise UserError(
+                f"no disk is chosen beside an installed system: {reason}",
+                "let the firmware boot the disk before this medium, or give a device",
+            )
         problem = refusal(device, source, keep_installed=request.keep_installed)
         if problem:
             reasons.append(problem)

@@ -135,7 +135,9 @@ def test_beside_a_stick_an_empty_and_an_installed_disk_can_be_chosen_but_never_t
     both = [disks.describe("nvme0n1"), disks.describe("vda")]
     assert plan.usable(SOURCE) == both
     assert plan.usable(SOURCE, keep_installed=True) == both[1:]
-    assert decide(keep_installed=True).disk == both[1]
+    # the other one may be the data of the installed system: only a person takes it
+    assert "no disk is chosen beside an installed system" in refused(keep_installed=True)
+    assert decide(device="/dev/vda", keep_installed=True).disk == both[1]
     assert "is the medium this system runs from" in refused(device="/dev/sda")
     assert "/dev/sda2 is a partition" in refused(device="/dev/sda2")
 
@@ -230,9 +232,11 @@ def test_a_fallback_never_formats_an_installed_disk(machine: Machine) -> None:
         device="/dev/sda", keep_installed=True
     )
     assert decide(device="/dev/sda").disk is not None
-    machine.carries["/dev/sda3"] = FileSystem("/dev/sda3", "linux_raid_member", "")
-    assert "may hold an installed system" in refused(device="/dev/sda", keep_installed=True)
-    assert decide(device="/dev/sda").disk is not None
+    for kind in ("linux_raid_member", "LVM2_member"):
+        machine.carries["/dev/sda3"] = FileSystem("/dev/sda3", kind, "")
+        assert "may hold an installed system" in refused(device="/dev/sda", keep_installed=True)
+        assert "may hold an installed system" in refused(keep_installed=True)
+        assert decide(device="/dev/sda").disk is not None
 
 
 def test_without_a_disk_the_reasons_are_listed(machine: Machine) -> None:
