@@ -31,8 +31,8 @@ def prepare(medium: Medium, *, factory_reset: bool, say: Say) -> str:
         mounts.unmount(medium.path)
         check(medium.file_system.device, say)
         mounts.mount(medium.file_system.device, medium.path, "ext4", 0, RESERVED_FOR_PRIVILEGED)
-    else:
-        protect(f"{medium.path}/{CONFIG}", say)
+    # the phases, which close the other files of the configuration, find this one read-only
+    protect(f"{medium.path}/{CONFIG}", say)
     if factory_reset and not os.path.exists(f"{medium.path}/{FACTORY_RESET}"):
         # after a power cut in the middle, the next boot must not keep half of the data
         atomic_write(f"{medium.path}/{FACTORY_RESET}", b"", sync=True)
