@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -143,7 +144,26 @@ def cluster(server: Node, agent: Node) -> Cluster:
     """Both nodes, Ready; otherwise an earlier step has broken them, and this fails."""
     for node in (server, agent):
         node.wait_until_ready(server, 600)
+    wait_for("the controllers work", READY, lambda: controllers_work(server))
     return Cluster(server, agent)
+
+
+def controllers_work(server: Node) -> bool:
+    """A namespace gets its service account. Where processors are emulated, a k3s that has just
+    started misses its own time limits and starts again: Nodes look Ready, and no Job gets a pod."""
+    name = f"looked-at-{time.monotonic_ns()}"
+    server.kubectl(f"create namespace {name}")
+    try:
+        wait_for(
+            f"namespace {name} has its account",
+            90,
+            lambda: server.kubectl(f"get serviceaccount default -n {name} -o name"),
+        )
+    except AssertionError as error:
+        raise ValueError(str(error)) from error
+    finally:
+        server.kubectl(f"delete namespace {name} --wait=false")
+    return True
 
 
 def wait_until_known_ready(server: Node, node: Node) -> None:
