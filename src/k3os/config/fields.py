@@ -283,7 +283,11 @@ NETWORK_FIELDS = (
         "`192.168.1.10/24`, `dhcp` (the default), `off`, or a list of addresses",
         aliases=("addresses",),
     ),
-    Key("gateway", "hosts", "where the default route leads; with different `route_metric`s, several may have one"),
+    Key(
+        "gateway",
+        "hosts",
+        "where the default route leads; several may have one if their `route_metric`s differ",
+    ),
     Key("nameservers", "hosts", "DNS servers of this interface"),
     Key("domains", "texts", "search domains", further="domains"),
     Key("use_dns", "boolean", "ask the DNS servers that DHCP or a router names here (true)"),
