@@ -31,8 +31,7 @@ def prepare(medium: Medium, *, factory_reset: bool, say: Say) -> str:
         mounts.unmount(medium.path)
         check(medium.file_system.device, say)
         mounts.mount(medium.file_system.device, medium.path, "ext4", 0, RESERVED_FOR_PRIVILEGED)
-    else:
-        protect(f"{medium.path}/{CONFIG}", say)
+    protect(f"{medium.path}/{CONFIG}", say)
     if factory_reset and not os.path.exists(f"{medium.path}/{FACTORY_RESET}"):
         # after a power cut in the middle, the next boot must not keep half of the data
         atomic_write(f"{medium.path}/{FACTORY_RESET}", b"", sync=True)
@@ -46,13 +45,19 @@ def prepare(medium: Medium, *, factory_reset: bool, say: Say) -> str:
 
 
 def protect(config: str, say: Say) -> None:
-    """For root alone: a person created it, and it holds tokens and passwords."""
+    """For root alone: a person created or edited it, and it holds tokens and passwords. Later it is
+    on a read-only file system (k3os.phases.config_files)."""
     try:
         mode = os.stat(config).st_mode & 0o777
     except FileNotFoundError:
         return
-    if mode & 0o077:
+    if not mode & 0o077:
+        return
+    try:
         os.chmod(config, 0o600)
+    except OSError as error:  # chattr +i stops even root, and the boot must not stop for it
+        say(f"/{CONFIG} is readable by everybody (mode {mode:04o}): {error.strerror}")
+    else:
         say(f"/{CONFIG} was readable by everybody: it has mode 0600 now, not {mode:04o}")
 
 
