@@ -250,7 +250,7 @@ BRIDGE_FIELDS = (
     Key(
         "forward_delay",
         "number",
-        "seconds before a new port forwards packets (15)",
+        "seconds that a new port listens, and then learns, before it forwards packets (15)",
         limits=(2, 30),
     ),
     Key("hello_time", "number", "seconds between two STP messages (2)", limits=(1, 10)),
@@ -283,7 +283,12 @@ NETWORK_FIELDS = (
         "`192.168.1.10/24`, `dhcp` (the default), `off`, or a list of addresses",
         aliases=("addresses",),
     ),
-    Key("gateway", "hosts", "where the default route leads; one interface has it"),
+    Key(
+        "gateway",
+        "hosts",
+        "where the default route leads; one interface has it, or several with different "
+        "`route_metric`",
+    ),
     Key("nameservers", "hosts", "DNS servers of this interface"),
     Key("domains", "texts", "search domains", further="domains"),
     Key("use_dns", "boolean", "ask the DNS servers that DHCP or a router names here (true)"),

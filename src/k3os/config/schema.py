@@ -112,7 +112,7 @@ TABLE = (
     Key(
         "k3os.ntp_servers",
         "texts",
-        "time servers",
+        "time servers, asked after those of DHCP",
         phases=LATE,
         example="[0.pool.ntp.org]",
         further="time_servers",
@@ -243,7 +243,7 @@ TABLE = (
     Key(
         "k3os.hardening",
         "choice",
-        "`cis`: apply the hardening guide of k3s to the host and to k3s",
+        "`cis`: set up k3s as its hardening guide requires; the host is as it requires in any case",
         phases=LATE,
         values=("cis",),
         example="cis",
