@@ -22,6 +22,8 @@ LONGEST_TRIAL = 86400
 PANIC = "/proc/sys/kernel/panic"  # seconds until the kernel restarts the machine
 POLL_SECONDS = 5
 WRITE_SECONDS = 10
+CMDLINE = "/proc/cmdline"
+UNCOUNTED = "k3os.uncounted"  # k3os.generation.grub
 MOUNTED_AT = (BASE, f"/sysroot{BASE}", "/run/k3os/medium", "/host")
 
 
@@ -99,8 +101,18 @@ def _leave_reason(reason: str) -> None:
         time.sleep(1)
 
 
-def is_on() -> bool:
-    return os.path.exists(ON_TRIAL)
+def is_on(words: str = "") -> bool:
+    """Whether this boot is a trial, even if it failed before `begin`: a new kernel may not see its
+    disk. Without `begin` and where GRUB does not count the attempts, restarts would never end, so
+    that is none. words: as in k3os.boot.init.main."""
+    try:
+        with open(CMDLINE, errors="surrogateescape") as file:
+            given = {word.partition("=")[0] for word in f"{file.read()} {words}".split()}
+    except OSError:
+        given = set()
+    return os.path.exists(ON_TRIAL) or (
+        trial.ON_TRIAL in given and not given & {"rescue", UNCOUNTED}
+    )
 
 
 def failed(reason: str) -> None:

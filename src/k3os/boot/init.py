@@ -50,7 +50,7 @@ def main(overlay: str = "", words: str = "") -> "NoReturn":
     try:
         _boot(overlay, words)
     except BaseException as error:
-        _fail(error)
+        _fail(error, words)
 
 
 def _boot(overlay: str, words: str) -> "NoReturn":
@@ -347,7 +347,7 @@ def _start_systemd(arguments: list[str]) -> "NoReturn":
     os.execve(SYSTEMD, [SYSTEMD, *arguments], environment)
 
 
-def _fail(error: BaseException) -> "NoReturn":
+def _fail(error: BaseException, words: str) -> "NoReturn":
     """Explain, open a shell, and start over when a person leaves it.
 
     A version on trial gets no shell: the machine restarts, in the end with the previous version.
@@ -357,7 +357,7 @@ def _fail(error: BaseException) -> "NoReturn":
     after = "reboots the machine" if gone else "starts the boot again"
     from k3os.boot import guard
 
-    if guard.is_on():
+    if guard.is_on(words):
         try:
             guard.failed(rescue.explain(error))
         finally:

@@ -46,13 +46,19 @@ def prepare(medium: Medium, *, factory_reset: bool, say: Say) -> str:
 
 
 def protect(config: str, say: Say) -> None:
-    """For root alone: a person created it, and it holds tokens and passwords."""
+    """For root alone: a person created or edited it, and it holds tokens and passwords. Later it is
+    on a read-only file system (k3os.phases.config_files)."""
     try:
         mode = os.stat(config).st_mode & 0o777
     except FileNotFoundError:
         return
-    if mode & 0o077:
+    if not mode & 0o077:
+        return
+    try:
         os.chmod(config, 0o600)
+    except OSError as error:  # chattr +i stops even root, and the boot must not stop for it
+        say(f"/{CONFIG} is readable by everybody (mode {mode:04o}): {error.strerror}")
+    else:
         say(f"/{CONFIG} was readable by everybody: it has mode 0600 now, not {mode:04o}")
 
 

@@ -9,7 +9,12 @@ from k3os.errors import UserError
 from k3os.node import boot_health
 from k3os.paths import ON_TRIAL
 
-HELP = "usage: k3os confirm\n\nWait until this boot is healthy; called by the system.\n"
+HELP = """\
+usage: k3os confirm
+
+In a boot that is a trial: wait until it is healthy and keep what is new, or take that back and
+restart the machine. The system calls it.
+"""
 
 
 def main(argv: list[str]) -> int:

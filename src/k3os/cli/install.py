@@ -36,8 +36,9 @@ It shows what will happen and asks once more before it writes anything.
                   a path; default: that of the running medium. Keys on the kernel command line
                   are added, but with --config not its commands and data sources, which were for
                   this boot.
-  --iso URL       install this ISO (http, https; URL#sha256=HEX) instead of the running system;
-                  if this system knows a key, the ISO must be signed with one that it knows
+  --iso URL       install this ISO (http, https) instead of the running system. Without a sum
+                  (URL#sha256=HEX), it must be signed with a key that this system knows, if it
+                  knows one
   --insecure      accept an unsigned ISO, or one that comes by http without a sum
   --no-cmdline    do not install keys on the kernel command line
   --silent        do not ask

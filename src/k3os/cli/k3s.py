@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HELP = f"""\
-usage: k3os k3s fetch [--announce] [VERSION]
+usage: k3os k3s fetch [--announce | VERSION]
        k3os k3s sums VERSION...
        k3os k3s pin [VERSION...]
        k3os k3s version

@@ -138,7 +138,8 @@ def parser() -> argparse.ArgumentParser:
                 "--to-revision",
                 type=_number,
                 metavar="N",
-                help="the revision to go back to (default: the one before)",
+                help="the revision to go back to (default: the one before; while a canary is not "
+                "over, the last that was completed)",
             )
             one.add_argument(
                 "--allow-rollback",

@@ -30,8 +30,8 @@ TEXTS = {
 ON_NODES = tuple(TEXTS)
 ABOUT = """\
 
-It starts a pod on the node, in the namespace k3os-system, with the image that the node has, and
-deletes it at the end. That needs rights which make root on every node: docs/how-to/fleet.md.
+It starts a pod on the node, in the namespace k3os-system, with the operator's image, and deletes it
+at the end. That needs rights which make root on every node: docs/how-to/fleet.md.
 """
 BOOT = ("-b", "--boot")
 NODE_NAME = "the node's name, as in `kubectl get nodes`"

@@ -8,7 +8,7 @@ from k3os.node import upgrade
 HELP = """\
 usage: k3os upgrade [SRC] [--k3os SRC] [--k3s SRC] [options]
        k3os upgrade --kernel-args [--reboot | --no-reboot] [--dry-run]
-       k3os upgrade --rollback [--with-data] [--no-reboot]
+       k3os upgrade --rollback [--with-data] [--reboot | --no-reboot]
 
 Change the versions of this node. SRC is an ISO, a root file system tarball or a release directory
 (path or http(s) URL); for --k3s also a k3s version, the URL or the path of k3s itself.
@@ -22,15 +22,16 @@ Change the versions of this node. SRC is an ISO, a root file system tarball or a
   --no-reboot        neither reboot nor restart k3s
   --dry-run          show what would be done
   --verify-key FILE  also trust these public keys (OpenSSH)
-  --insecure         accept an unsigned release, and an unpinned k3s over plain http
+  --insecure         accept an unsigned release, a k3s from a URL without a sum, and an unpinned k3s
+                     over plain http
   --allow-downgrade  accept an older version. The previous generation is used if it has just
                      this version: nothing is fetched then, and --k3os needs --expect
   --expect VERSION   refuse a SRC with another version of k3OS
   --kernel-args      keep the versions, and apply k3os.kernel_args. The node does this by itself,
                      except for arguments that have failed
-  --rollback         go back to the previous generation
+  --rollback         go back to the previous generation at the next boot
   --with-data        with --rollback: also restore the copy of the datastore from before k3s
-                     changed (sqlite)
+                     changed (sqlite); k3s is stopped until the reboot
 """
 EXCLUSIVE = (("--kernel", "--no-kernel"), ("--reboot", "--no-reboot"))
 

@@ -250,7 +250,7 @@ BRIDGE_FIELDS = (
     Key(
         "forward_delay",
         "number",
-        "seconds before a new port forwards packets (15)",
+        "seconds that a new port listens, and then learns, before it forwards packets (15)",
         limits=(2, 30),
     ),
     Key("hello_time", "number", "seconds between two STP messages (2)", limits=(1, 10)),

@@ -78,7 +78,8 @@ TABLE = (
     Key(
         "k3os.data_sources",
         "choices",
-        "where to look for cloud data, in this order; `auto` chooses by the machine's firmware",
+        "where to look for cloud data, in this order; `auto`: media labelled as cloud data, and "
+        "the platform that the machine's firmware names",
         phases=(RUNTIME,),
         values=DATA_SOURCES,
         example="[aws, cdrom]",
@@ -112,7 +113,7 @@ TABLE = (
     Key(
         "k3os.ntp_servers",
         "texts",
-        "time servers",
+        "time servers, asked after those of DHCP",
         phases=LATE,
         example="[0.pool.ntp.org]",
         further="time_servers",
@@ -205,8 +206,9 @@ TABLE = (
     Key(
         "k3os.operator",
         "boolean",
-        "run the operator of k3OS in the cluster (true): its image on every node, its objects from "
-        "the servers; `false` does not delete objects that exist already",
+        "run the operator of k3OS in the cluster: its image on the nodes, its objects from the "
+        "servers. Without this key it is on all nodes that have room for it, with `true` on this "
+        "one in any case; `false` does not delete objects that exist already",
         phases=LATE,
         example="false",
     ),
@@ -243,7 +245,7 @@ TABLE = (
     Key(
         "k3os.hardening",
         "choice",
-        "`cis`: apply the hardening guide of k3s to the host and to k3s",
+        "`cis`: set up k3s as its hardening guide requires; the host is as it requires in any case",
         phases=LATE,
         values=("cis",),
         example="cis",

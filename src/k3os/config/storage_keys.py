@@ -29,7 +29,13 @@ DISK_FIELDS = (
         "12 (xfs) or 15 (swap)",
         required=True,
     ),
-    Key("mount", "path", "where it is mounted", aliases=("where",), example="/var/lib/longhorn"),
+    Key(
+        "mount",
+        "path",
+        "where it is mounted; required unless it is swap",
+        aliases=("where",),
+        example="/var/lib/longhorn",
+    ),
     Key("options", "mount options", "of mount(8) or swapon(8)"),
 )
 MOUNT_FIELDS = (
@@ -79,7 +85,7 @@ STORAGE = (
         MOUNTS,
         "maps",
         "existing file systems on disks and NFS servers, mounted before k3s starts; one "
-        "that is missing does not hold up the boot",
+        "that is missing does not hold up the boot, but k3s if its data is there",
         merge=ADD_BY,
         identity="where",
         phases=LATE,

@@ -47,6 +47,7 @@ TAKEOVER_HEADER = "# k3OS takes this system over at the next boot."
 
 # A new version has three attempts (k3os.generation.trial). GRUB counts them, since a kernel that
 # panics cannot, and GRUB has no arithmetic. If a kernel or initrd is missing: the fallback.
+# GRUB cannot write to LVM and RAID: nobody counts the attempts there
 TRIAL = """\
 if [ -s /boot/grub/grubenv ]; then
     load_env --file /boot/grub/grubenv k3os_trial k3os_tries k3os_timeout
@@ -64,7 +65,11 @@ if [ -n "$k3os_trial" ]; then
     else
         set default=previous
     fi
-    save_env --file /boot/grub/grubenv k3os_tries
+    if save_env --file /boot/grub/grubenv k3os_tries; then
+        true
+    else
+        set trial="$trial k3os.uncounted"
+    fi
 fi
 """
 

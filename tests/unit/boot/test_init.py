@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from k3os.boot import host_setup, init, media, root
+from k3os.boot import guard, host_setup, init, media, root, state
 from k3os.boot.rescue import explain
 from k3os.boot.steps import try_each
 from k3os.cluster import config_trial
@@ -148,6 +148,67 @@ def test_what_somebody_tried_is_taken_back_by_a_boot(
 
 def raising(*_: object, **__: object) -> None:
     raise OSError(28, "the disk is full")
+
+
+@pytest.mark.parametrize("kind", ["disk", "overlay"])
+def test_the_mediums_configuration_is_closed_while_the_medium_is_writable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    for name in ("mount", "unmount"):
+        monkeypatch.setattr(state.mounts, name, lambda *_: None)
+    monkeypatch.setattr(state, "check", lambda *_: None)
+    config = tmp_path / layout.CONFIG
+    config.parent.mkdir(parents=True)
+    config.write_text("k3os: {token: secret}\n")
+    config.chmod(0o644)
+    disk, said = medium(tmp_path), []
+    disk.kind = kind
+    with monkeypatch.context() as context:
+        context.setattr(os, "chmod", raising)
+        assert state.prepare(disk, factory_reset=False, say=said.append) == layout.DATA
+    assert state.prepare(disk, factory_reset=False, say=said.append) == layout.DATA
+    assert stat.S_IMODE(config.stat().st_mode) == 0o600
+    assert ["the disk is full" in line for line in said] == [True, False]
+    assert "mode 0600 now, not 0644" in said[1]
+
+
+class Restarted(BaseException):
+    """Raised when the machine would be restarted, or a shell opened."""
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "words", "end"),
+    [
+        ("quiet k3os.trial=600 softlockup_panic=1", "", "a restart"),
+        ("quiet", "k3os.trial=600", "a restart"),
+        ("quiet", "", "a shell"),
+        ("rescue k3os.trial=600", "", "a shell"),
+        ("k3os.trial=600 softlockup_panic=1 k3os.uncounted", "", "a shell"),
+        ("k3os.generation=previous k3os.rollback", "", "a shell"),
+    ],
+)
+def test_a_new_version_that_does_not_find_its_disk_restarts_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cmdline: str, words: str, end: str
+) -> None:
+    def ended(what: str) -> NoReturn:
+        raise Restarted(what)
+
+    (tmp_path / "cmdline").write_text(f"{cmdline}\n")
+    monkeypatch.setattr(guard, "CMDLINE", str(tmp_path / "cmdline"), raising=False)
+    monkeypatch.setattr(guard, "ON_TRIAL", str(tmp_path / "trial"))
+    monkeypatch.setattr(guard, "MOUNTED_AT", ())
+    monkeypatch.setattr(guard, "say", lambda _: None)
+    monkeypatch.setattr(init.power, "reboot", lambda: ended("a restart"))
+    monkeypatch.setattr(init, "_start_again", lambda: ended("a shell"))
+    monkeypatch.setattr(init, "INIT", str(tmp_path / "cmdline"))  # the initrd is still there
+    monkeypatch.setattr(init.rescue, "open_shells", lambda *_, **__: None)
+    monkeypatch.setattr(
+        init, "_boot", lambda *_: (_ for _ in ()).throw(UserError("no k3OS boot medium was found"))
+    )
+    monkeypatch.setattr(os, "umask", lambda _: 0)
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    with pytest.raises(Restarted, match=end):
+        init.main("", words)
 
 
 def test_what_went_wrong_is_explained_without_a_traceback_where_it_is_known() -> None:
