@@ -358,7 +358,7 @@ BOOT_OPTIONS = (
     *("k3os.mode", "k3os.fallback_mode", "k3os.debug", "k3os.media_timeout", "rescue"),
     *("k3os.generation", "k3os.factory_reset", "k3os.takeover"),
     "k3os.medium_uuid",
-    *("k3os.trial", "k3os.rollback", "k3os.args_of"),
+    *("k3os.trial", "k3os.uncounted", "k3os.rollback", "k3os.args_of"),
 )
 
 # for k3os.mode, to boot in a mode that is not the medium's default
