@@ -210,7 +210,7 @@ def test_what_a_configuration_asks_for() -> None:
     [
         ("panic=10", "panic=10 # as the vendor says"),
         ("panic=10", "panic=10 \\\n       "),
-        ("$trial", "$trial; echo started"),
+        ("$trial\n", "$trial; echo started\n"),
         ("linux /k3os/system/current", "linux /k3os/system/current/../current"),
         ("    linux ", "    linuxefi "),
         ("    linux ", "    echo; linux "),
