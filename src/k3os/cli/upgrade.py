@@ -8,7 +8,7 @@ from k3os.node import upgrade
 HELP = """\
 usage: k3os upgrade [SRC] [--k3os SRC] [--k3s SRC] [options]
        k3os upgrade --kernel-args [--reboot | --no-reboot] [--dry-run]
-       k3os upgrade --rollback [--with-data] [--no-reboot]
+       k3os upgrade --rollback [--with-data] [--reboot | --no-reboot]
 
 Change the versions of this node. SRC is an ISO, a root file system tarball or a release directory
 (path or http(s) URL); for --k3s also a k3s version, the URL or the path of k3s itself.
