@@ -271,7 +271,8 @@ class _Held:
                     return node
             if node is not None and (at := _step(self.node, node)) != step:
                 step = at
-                self.say(step)
+                if step:
+                    self.say(step)
             if time.monotonic() >= end:
                 raise UserError(
                     "the node is not back in time",

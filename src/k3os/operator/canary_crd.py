@@ -50,7 +50,7 @@ def spec(duration: str) -> dict[str, Any]:
         "items": _gate(),
     }
     return _map(
-        "A few nodes first, and gates between the steps; without it all at once.",
+        "A few nodes first, and gates between the steps; without it all nodes in turn.",
         {
             "steps": steps,
             "analysis": gates,

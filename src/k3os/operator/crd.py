@@ -280,7 +280,9 @@ def _strategy() -> dict[str, Any]:
                 required=["start"],
             ),
             "progressDeadline": _duration(
-                "time limit for each node, from its first step to its last", plain.progress_deadline
+                "time limit for each node, from its first step until it is updated, without the "
+                "soak time",
+                plain.progress_deadline,
             ),
             "paused": {
                 "type": "boolean",

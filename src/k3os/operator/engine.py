@@ -40,7 +40,7 @@ from k3os.operator.revisions import Revisions
 from k3os.operator.rollout import decide_all, finished, orphans
 from k3os.operator.secret_reader import Changed, SecretReader
 from k3os.operator.seen_pools import SeenPools, version_of
-from k3os.operator.status import status
+from k3os.operator.status import failed_and_busy, status
 from k3os.operator.workload_looks import WorkloadLooks
 
 log = logging.getLogger("k3os.operator")
@@ -347,7 +347,8 @@ class Engine:
             *(pool, cluster, outcome.waiting, now, before, outcome.faults, look.shown),
             refused=self.refusals.told,
         )
-        metrics.show_pool(pool.name, after, crd.PHASES)
+        failed, busy = failed_and_busy(pool, cluster, look.shown)
+        metrics.show_pool(pool.name, after, crd.PHASES, failed=len(failed), changing=len(busy))
         if {**before, **after} == before:
             return None
         try:

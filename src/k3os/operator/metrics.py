@@ -66,13 +66,15 @@ RECONCILE_SECONDS = Histogram("k3os_reconcile_seconds", NAMES["k3os_reconcile_se
 _OF_A_POOL = {NODES: "nodes", UPDATED: "updated", READY: "ready", SICK: "sickWorkloads"}
 
 
-def show_pool(name: str, status: Mapping[str, Any], phases: tuple[str, ...]) -> None:
-    """Set the gauges of a pool from its status."""
+def show_pool(
+    name: str, status: Mapping[str, Any], phases: tuple[str, ...], *, failed: int, changing: int
+) -> None:
+    """Set the gauges of a pool from its status, which does not list all failed and changing
+    nodes."""
     for gauge, field in _OF_A_POOL.items():
         gauge.labels(name).set(status[field])
-    changing = [each for each in status["changing"] if each["step"] != FAILED_STEP]
-    CHANGING.labels(name).set(len(changing))
-    FAILED.labels(name).set(len(status["changing"]) - len(changing))
+    CHANGING.labels(name).set(changing)
+    FAILED.labels(name).set(failed)
     for phase in phases:
         PHASE.labels(name, phase).set(status["phase"] == phase)
 

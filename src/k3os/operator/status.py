@@ -50,9 +50,7 @@ def status(
     refused: by node, why the API server refused a write."""
     members = cluster.of(pool)
     canary = canary or Shown()
-    wants = [pool.target, *([canary.target] if canary.target else [])]
-    failed = [node for node in members if _has_failed(node, wants)]
-    busy = [node for node in members if is_busy(node)]
+    failed, busy = failed_and_busy(pool, cluster, canary)
     # if the spec is invalid or not resolved yet, no node is up to date
     updated = [node for node in members if not pool.is_unclear and is_updated(node, pool.target)]
     conflicts = sorted(
@@ -89,6 +87,16 @@ def status(
         "changing": [_entry(node) for node in [*failed, *busy][:MOST_LISTED]],
         "conditions": _conditions(pool, judged | dict(canary.judged), now, before),
     }
+
+
+def failed_and_busy(
+    pool: Pool, cluster: Cluster, canary: Shown
+) -> tuple[list[NodeView], list[NodeView]]:
+    """All nodes whose change failed, and all that are being changed; a status lists only some."""
+    members = cluster.of(pool)
+    wants = [pool.target, *([canary.target] if canary.target else [])]
+    failed = [node for node in members if _has_failed(node, wants)]
+    return failed, [node for node in members if is_busy(node)]
 
 
 def _has_failed(node: NodeView, wants: Collection[Target]) -> bool:

@@ -356,6 +356,28 @@ def test_one_that_is_on_trial_is_waited_for(clock: Clock) -> None:
     assert clock.now > end
 
 
+def test_one_that_is_ready_before_it_reports_its_boot_prints_no_empty_line(clock: Clock) -> None:
+    cluster = Cluster(clock, node(), node("b"))
+    cluster.after = {}
+    body = cluster.nodes["a"]
+    ready, notes = body["status"]["conditions"][0], body["metadata"]["annotations"]
+    changes = iter(
+        (
+            lambda: ready.update(status="False"),
+            lambda: ready.update(status="True"),  # the kubelet is back before `k3os report`
+            lambda: notes.update({names.BOOT_ID: "2"}),
+        )
+    )
+
+    def go_on() -> None:
+        if cluster.programs:
+            next(changes)()
+
+    clock.each = go_on
+    _, said = done(cluster)
+    assert said[-3:] == ["restarts", "is not Ready: it restarts", "uncordoned"]
+
+
 def test_one_that_is_unwell_is_given_a_minute_to_say_otherwise(clock: Clock) -> None:
     cluster = Cluster(clock, node(healthy="False"), node("b"))
     started = clock.now

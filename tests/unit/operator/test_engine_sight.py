@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from lightkube import ApiError
+from prometheus_client import REGISTRY
 
 from k3os import names
 from k3os.operator import engine as engine_module
 from k3os.operator.engine import Engine, Sight, seen
+from k3os.operator.status import MOST_LISTED
 from tests.unit.cluster import objects
 from tests.unit.operator.test_hostile import NothingWatched, StubApi
 from tests.unit.operator.test_leader import refusal
@@ -147,3 +149,14 @@ def test_its_own_last_write_counts_until_the_watch_shows_a_newer_one() -> None:
     rounds(api, sight_of(nodes, [pool]), 4)
     assert api.asked == ["patch workers"]
     assert engine_module.version_of(api.pools["workers"]) == 105
+
+
+@pytest.mark.usefixtures("_nothing_watched")
+def test_the_metrics_count_the_nodes_that_a_status_has_no_room_to_list() -> None:
+    count = MOST_LISTED + 10
+    failed = {"step": "Failed", "reason": "JobFailed"}
+    nodes = [versioned(objects.node(f"n{number}", state=failed)) for number in range(count)]
+    pools = [versioned(objects.pool("workers", selector=ALL))]
+    rounds(Api(nodes, pools), sight_of(nodes, pools), 1)
+    seen_as = REGISTRY.get_sample_value("k3os_nodepool_nodes_failed", {"pool": "workers"})
+    assert seen_as == count
