@@ -14,7 +14,7 @@ from k3os.generation import extension_fit as fit
 from k3os.paths import EXTENSION_ROOTS, EXTENSIONS
 from k3os.system import mounts
 from k3os.system.console import say
-from k3os.system.files import atomic_write
+from k3os.system.files import atomic_write, read_object
 from k3os.system.mounts import MS_RDONLY
 
 TYPE_CHECKING = False
@@ -158,10 +158,8 @@ def _show_directories(source: str, target: str) -> str:
 
 def user_files() -> list[str]:
     """The sysusers.d(5) files of active extensions. Raises OSError."""
-    with open(EXTENSIONS, errors="replace") as file:
-        known = json.load(file)
     found = []
-    for name, entry in sorted(known.items()):
+    for name, entry in sorted(read_object(EXTENSIONS).items()):
         directory = f"{EXTENSION_ROOTS}/{name}/{USERS}"
         if not entry["reason"] and os.path.isdir(directory):
             found += [f"{directory}/{each}" for each in sorted(os.listdir(directory))]

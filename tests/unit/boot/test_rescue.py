@@ -79,5 +79,5 @@ def test_after_a_failure_the_boot_starts_again_while_it_can_and_else_the_machine
     monkeypatch.setattr("k3os.system.mounts.unmount", lambda target, flags: None)
     monkeypatch.setattr(init.power, "reboot", reboot)
     with pytest.raises(Happened, match=end):
-        init._fail(RuntimeError("broken"))
+        init._fail(RuntimeError("broken"), "")
     assert f"Leaving the shell with `exit` {told}." in "\n".join(consoles.text)
