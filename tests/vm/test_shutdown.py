@@ -28,7 +28,8 @@ exec systemd-inhibit --what=shutdown --mode=delay --who=kubelet sh -c '
 # a signal that comes before somebody listens is lost
 until busctl get-property org.freedesktop.login1 /org/freedesktop/login1 \
     org.freedesktop.login1.Manager PreparingForShutdown | grep -q true; do sleep 0.2; done
-sleep 4  # k3os counts the pods before the first has ended, on a busy machine, too
+# k3os counts the pods before the first has ended, however slow the machine
+until test -e /run/k3os/shutdown-begun.json; do sleep 0.2; done
 for uid in {WEB} {DNS}; do
     sleep 2
     kill -TERM $(head -n 1 /sys/fs/cgroup/kubepods/pod$uid/c/cgroup.procs)
