@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -12,6 +13,13 @@ from types import FrameType
 
 from k3os.errors import UserError
 from k3os.system.run import CommandError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from k3os.image.progress import Progress
+    from k3os.image.settings import Settings
 
 EPILOG = """\
 variables:
@@ -68,14 +76,8 @@ def _build(*, refresh: bool) -> int:
     settings = from_environment(os.environ, refresh=refresh)
     check_config(str(settings.config) if settings.config else None, k3s=_version(settings.k3s))
     with Progress(settings.artifacts.parent / "logs" / "build.log") as progress:
-        try:
+        with explained(progress, settings):
             artifacts = build(settings, progress)
-        except CommandError as error:
-            print(progress.failure(), file=sys.stderr)
-            raise _explain(error, settings.cache, settings.artifacts) from error
-        except UserError:
-            print(progress.failure(), file=sys.stderr)
-            raise
     progress.artifacts(artifacts)
     return 0
 
@@ -99,6 +101,19 @@ def check_config(path: str | None, where: str = "CONFIG", k3s: str = "") -> None
         print(problem, file=sys.stderr)
     if any(problem.is_error for problem in problems):
         raise UserError("the config.yaml has errors", "fix the lines above", where)
+
+
+@contextlib.contextmanager
+def explained(progress: Progress, settings: Settings) -> Iterator[None]:
+    """A build that fails shows the end of its log and says what to do. Raises UserError."""
+    try:
+        yield
+    except CommandError as error:
+        print(progress.failure(), file=sys.stderr)
+        raise _explain(error, settings.cache, settings.artifacts) from error
+    except UserError:
+        print(progress.failure(), file=sys.stderr)
+        raise
 
 
 def _explain(error: CommandError, *directories: Path) -> UserError:

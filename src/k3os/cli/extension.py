@@ -69,22 +69,12 @@ def build(name: str) -> int:
             message, hint = f"the build needs the Python package {error.name}", "run `make setup`"
         raise UserError(message, hint) from error
     import os
-    import sys
 
-    from k3os.system.run import CommandError
+    from k3os.cli.build import explained
 
     request, settings = read_request(name, os.environ), from_environment(os.environ)
     with Progress(settings.artifacts.parent / "logs" / f"extension-{name}.log") as progress:
-        try:
+        with explained(progress, settings):
             artifacts = make(request, settings, progress)
-        except CommandError as error:
-            print(progress.failure(), file=sys.stderr)
-            program, text = error.argv[0], str(error).splitlines()[0]
-            if error.returncode == 127:
-                raise UserError(f"{program} is not installed", "run `make setup`") from error
-            raise UserError(text, "the log above says why", program) from error
-        except UserError:
-            print(progress.failure(), file=sys.stderr)
-            raise
     progress.artifacts(artifacts)
     return 0

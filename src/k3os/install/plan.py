@@ -198,8 +198,7 @@ def the_only_disk(source: InstallMedium, request: InstallRequest) -> Device:
                 f"no disk is chosen beside an installed system: {reason}",
                 "let the firmware boot the disk before this medium, or give a device",
             )
-        problem = refusal(device, source, keep_installed=request.keep_installed)
-        if problem:
+        if problem := refusal(device, source):
             reasons.append(problem)
         else:
             found.append(device)

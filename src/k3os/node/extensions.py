@@ -118,7 +118,7 @@ def change(
 
 def fetched(url: str, options: dict[str, str]) -> str:
     """The path of what was downloaded and verified. Raises UserError."""
-    from k3os.generation.signature import IMAGE_KEYS, NODE_KEYS, read_keys, verify
+    from k3os.generation.signature import verify
     from k3os.k3s.fetch import parse_sums
     from k3os.system import http
     from k3os.upgrade.offer import signature_beside
@@ -130,8 +130,7 @@ def fetched(url: str, options: dict[str, str]) -> str:
     if not digest and "--insecure" not in options:
         address = url + SUMS
         sums = http.get(address, limit=1 << 16)
-        given = options.get("--verify-key", "")
-        keys = read_keys([IMAGE_KEYS, NODE_KEYS, given] if given else [IMAGE_KEYS, NODE_KEYS])
+        keys = upgrade.trusted_keys(options)
         verify(sums, signature_beside(address), keys, http.shown(address))
         digest = parse_sums(sums, http.shown(address)).get(name, "")
         if not digest:

@@ -206,17 +206,24 @@ def gather(options: dict[str, str], arch: str, stack: ExitStack) -> dict[str, Pa
     return parts
 
 
+def trusted_keys(options: dict[str, str]) -> list[str]:
+    """The public keys of image and node, and those of --verify-key. Raises UserError."""
+    from k3os.generation.signature import IMAGE_KEYS, NODE_KEYS, read_keys
+
+    given = options.get("--verify-key", "")
+    if given and not read_keys([given]):
+        raise UserError("holds no public key", "give a .pub file of OpenSSH", given)
+    return read_keys([IMAGE_KEYS, NODE_KEYS, given] if given else [IMAGE_KEYS, NODE_KEYS])
+
+
 def open_offer(source: str, arch: str, options: dict[str, str], stack: ExitStack) -> Offer:
     """The offer of a source, its signature verified. Raises UserError."""
-    from k3os.generation.signature import IMAGE_KEYS, NODE_KEYS, read_keys, verify
+    from k3os.generation.signature import verify
     from k3os.upgrade import offer as offers
     from k3os.upgrade.plan import check_arch
 
     insecure = "--insecure" in options
-    given = options.get("--verify-key", "")
-    if given and not read_keys([given]):
-        raise UserError("holds no public key", "give a .pub file of OpenSSH", given)
-    keys = read_keys([IMAGE_KEYS, NODE_KEYS, given] if given else [IMAGE_KEYS, NODE_KEYS])
+    keys = trusted_keys(options)
 
     def check(data: bytes, signature: bytes, where: str) -> None:
         if insecure:

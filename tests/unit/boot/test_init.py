@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from k3os.boot import guard, host_setup, init, media, root, state
+from k3os.boot import guard, host_setup, init, media, root
 from k3os.boot.rescue import explain
 from k3os.boot.steps import try_each
 from k3os.cluster import config_trial
@@ -148,28 +148,6 @@ def test_what_somebody_tried_is_taken_back_by_a_boot(
 
 def raising(*_: object, **__: object) -> None:
     raise OSError(28, "the disk is full")
-
-
-@pytest.mark.parametrize("kind", ["disk", "overlay"])
-def test_the_mediums_configuration_is_closed_while_the_medium_is_writable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    for name in ("mount", "unmount"):
-        monkeypatch.setattr(state.mounts, name, lambda *_: None)
-    monkeypatch.setattr(state, "check", lambda *_: None)
-    config = tmp_path / layout.CONFIG
-    config.parent.mkdir(parents=True)
-    config.write_text("k3os: {token: secret}\n")
-    config.chmod(0o644)
-    disk, said = medium(tmp_path), []
-    disk.kind = kind
-    with monkeypatch.context() as context:
-        context.setattr(os, "chmod", raising)
-        assert state.prepare(disk, factory_reset=False, say=said.append) == layout.DATA
-    assert state.prepare(disk, factory_reset=False, say=said.append) == layout.DATA
-    assert stat.S_IMODE(config.stat().st_mode) == 0o600
-    assert ["the disk is full" in line for line in said] == [True, False]
-    assert "mode 0600 now, not 0644" in said[1]
 
 
 class Restarted(BaseException):

@@ -1,5 +1,6 @@
 """The state partition of an installed system: what a boot makes of it before anything else."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,10 @@ import pytest
 from k3os.boot import state
 from k3os.boot.media import Medium
 from k3os.system.blockdev import FileSystem
+
+
+def immutable(*_: object) -> None:
+    raise OSError(28, "the disk is full")
 
 
 @pytest.mark.parametrize("kind", ["disk", "overlay"])
@@ -23,6 +28,12 @@ def test_the_configuration_of_an_installed_system_is_for_root_alone(
     config.chmod(0o644)
     medium = Medium(kind, FileSystem("/dev/vda2", "ext4", "K3OS_STATE"), str(tmp_path))
     said: list[str] = []
+    with monkeypatch.context() as context:
+        context.setattr(os, "chmod", immutable)
+        assert state.prepare(medium, factory_reset=False, say=said.append) == "k3os/data"
+    (refused,) = said
+    assert "the disk is full" in refused
+    said.clear()
     assert state.prepare(medium, factory_reset=False, say=said.append) == "k3os/data"
     assert config.stat().st_mode & 0o777 == 0o600
     assert said == [
